@@ -1,0 +1,72 @@
+# The verbs of this project; `make` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+EXTRAS ?= emulator,dev
+CONFIG ?= configs/quickstart.yaml
+IMAGE ?=
+ARGS ?=
+BIN := .venv/bin
+READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
+
+.PHONY: help install fmt check test e2e run serve compile golden emulator submit schedule bench image clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(READY) ## make .venv with everything (EXTRAS= for what compiling and submitting need, no torch)
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
+	@touch $@
+
+fmt: $(READY) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: $(READY) ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(READY) ## checks, unit and contract tests, one whole local run
+	$(MAKE) check
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+e2e: $(READY) ## whole local runs only
+	$(BIN)/python -m pytest tests/pipeline $(ARGS)
+
+run: $(READY) ## a whole run on this machine (CONFIG=..., ARGS="--data FILE --set section.field=value")
+	$(BIN)/gemtune run $(CONFIG) $(ARGS)
+
+serve: $(READY) ## bring the latest run's endpoint up again
+	$(BIN)/gemtune serve $(ARGS)
+
+compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/production.yaml IMAGE=...)
+	$(BIN)/gemtune compile $(CONFIG) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
+
+golden: $(READY) ## rewrite the expected files of the tests; review reads the diff
+	$(BIN)/python -m pytest tests/pipeline/test_compile.py --golden
+
+emulator: $(READY) ## run the Vertex emulator alone (ARGS=--help)
+	$(BIN)/gemtune emulator $(ARGS)
+
+submit: $(READY) ## start a run on Vertex AI (CONFIG=configs/production.yaml IMAGE=...)
+	$(BIN)/gemtune submit $(CONFIG) --image $(IMAGE) $(ARGS)
+
+schedule: $(READY) ## run on Vertex AI by cron (CONFIG=... IMAGE=... ARGS="--cron '0 3 * * 1'")
+	$(BIN)/gemtune schedule $(CONFIG) --image $(IMAGE) $(ARGS)
+
+bench: $(READY) ## measure speed and honesty; see bench/
+	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+
+image: ## build and push the component image (IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:TAG)
+	@test -n "$(IMAGE)" || { echo "name it: make image IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:$$(git rev-parse --short HEAD)"; exit 2; }
+	docker build --file components/Dockerfile --tag $(IMAGE) .
+	docker push $(IMAGE)
+
+clean: ## remove the environment, builds and runs
+	rm -rf .venv build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Is the gate honest? Simulated runs with a known truth, through the very `gate.decide` a pipeline calls.
+
+Equal models must pass no more often than stated ((1 - confidence_level) / 2 = 2.5 %), a model better by twice the
+smallest detectable lift at least four times in five, and intervals must hold the truth as often as they say. Prints a
+table, writes a plot, and exits 1 when a promise is broken.
+
+    python bench/gate_honesty.py [--runs 2000] [--plot build/gate_honesty.png]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from gemtune.config import Contestant, Gate, Task
+from gemtune.gate import decide
+from gemtune.intervals import interval, mean, paired, smallest_detectable_lift, wilson
+from gemtune.metrics import Row
+from gemtune.predictions import Scored
+
+SIZES = (50, 100, 200, 500, 1000)
+DISAGREEMENTS = (0.05, 0.1, 0.2, 0.35)
+MULTIPLES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
+
+
+def contestant(role: str, labels: np.ndarray, right: np.ndarray, names: list[str], rng: np.random.Generator) -> Scored:
+    """A scripted model: right where told, else another label by chance."""
+    wrong = (labels + rng.integers(1, len(names), len(labels))) % len(names)
+    said = np.where(right, labels, wrong)
+    rows = [Row(names[a], names[b], names[b], names[a]) for a, b in zip(labels, said, strict=True)]
+    count = len(rows)
+    who = Contestant(name=role, model="scripted", role=role)
+    return Scored(who, rows, ["ok"] * count, [0.1] * count, [1] * count, [1] * count)
+
+
+def outcomes(rows: int, disagreement: float, lift: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Rows right for baseline and candidate, with a given share of disagreement and a given true lift."""
+    both = (1 - disagreement) * rng.uniform(0.5, 0.95)
+    win, loss = (disagreement + lift) / 2, (disagreement - lift) / 2
+    drawn = rng.choice(4, rows, p=[both, win, loss, 1 - both - win - loss])
+    return (drawn == 0) | (drawn == 2), (drawn == 0) | (drawn == 1)
+
+
+def one_run(rows: int, disagreement: float, lift: float, metric: str, seed: int) -> bool:
+    """Whether the gate lets the candidate pass in one simulated run of varied classes."""
+    rng = np.random.default_rng(seed)
+    names = [f"class {i}" for i in range(int(rng.integers(2, 12)))]
+    labels = rng.choice(len(names), rows, p=rng.dirichlet(np.ones(len(names)) * 3))
+    baseline, candidate = outcomes(rows, disagreement, lift, rng)
+    pair = [
+        contestant("baseline", labels, baseline, names, rng),
+        contestant("candidate", labels, candidate, names, rng),
+    ]
+    config = Gate(resamples=1000, metric=metric, seed=seed)
+    return decide(Task(labels=names), config, pair).passed
+
+
+def pass_rate(runs: int, multiple: float, metric: str) -> float:
+    """Share of runs that pass when the true lift is so many times the smallest detectable one."""
+    passed = 0
+    for seed in range(runs):
+        rng = np.random.default_rng([seed, 9])
+        rows, disagreement = int(rng.choice(SIZES)), float(rng.choice(DISAGREEMENTS))
+        if multiple:  # a lift cannot exceed the disagreement
+            while multiple * smallest_detectable_lift(rows, disagreement) > disagreement:
+                rows, disagreement = int(rng.choice(SIZES)), float(rng.choice(DISAGREEMENTS))
+        passed += one_run(rows, disagreement, multiple * smallest_detectable_lift(rows, disagreement), metric, seed)
+    return passed / runs
+
+
+def coverage(runs: int) -> dict[str, float]:
+    """How often 95 % intervals hold the truth: a proportion, a mean of scores, a paired difference."""
+    held = dict.fromkeys(
+        ("Wilson, proportion", "bootstrap, mean score", "bootstrap, mean score in groups of 5", "paired"), 0
+    )
+    for seed in range(runs):
+        rng = np.random.default_rng([seed, 5])
+        rows, share = int(rng.choice(SIZES[1:])), float(rng.uniform(0.55, 0.95))
+        found = wilson(float(rng.binomial(rows, share)), rows)
+        held["Wilson, proportion"] += found.low <= share <= found.high
+        found = interval(mean(rng.beta(4, 2, rows)), resamples=1000, seed=seed)
+        held["bootstrap, mean score"] += found.low <= 2 / 3 <= found.high
+        scores = np.repeat(rng.beta(4, 2, rows // 5), 5)
+        groups = [str(i // 5) for i in range(len(scores))]
+        found = interval(mean(scores), resamples=1000, seed=seed, groups=groups)
+        held["bootstrap, mean score in groups of 5"] += found.low <= 2 / 3 <= found.high
+        baseline, candidate = outcomes(rows, 0.2, 0.05, rng)
+        both = paired(mean(candidate.astype(float)), mean(baseline.astype(float)), resamples=1000, seed=seed)
+        held["paired"] += both.low <= 0.05 <= both.high
+    return {name: count / runs for name, count in held.items()}
+
+
+def plot(path: Path, rates: dict[str, list[float]]) -> None:
+    """Pass rate against the true lift."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 3.6))
+    for metric, values in rates.items():
+        axes.plot(MULTIPLES[: len(values)], values, marker="o", label=metric)
+    axes.axhline(0.025, color="grey", linestyle=":", label="stated for equal models: 2.5 %")
+    axes.axhline(0.8, color="grey", linestyle="--", label="80 %")
+    axes.set(xlabel="true lift / smallest detectable lift", ylabel="share of runs that pass", ylim=(-0.02, 1.02))
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def main() -> int:
+    """Run the simulations; 0 when every promise is kept."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--plot", type=Path, default=Path("build/gate_honesty.png"))
+    arguments = parser.parse_args()
+    start = perf_counter()
+    rates = {"accuracy": [pass_rate(arguments.runs, multiple, "accuracy") for multiple in MULTIPLES]}
+    rates["macro_f1"] = [pass_rate(max(100, arguments.runs // 4), multiple, "macro_f1") for multiple in MULTIPLES[:1]]
+    print(
+        f"{arguments.runs} runs (macro_f1: a quarter); test rows {SIZES}, disagreement {DISAGREEMENTS}, 2 to 11 classes"
+    )
+    for metric, values in rates.items():
+        told = ", ".join(f"{m:g}x: {v:.1%}" for m, v in zip(MULTIPLES, values, strict=False))
+        print(f"passes at a true lift of ... smallest detectable ({metric}): {told}")
+    covered = coverage(arguments.runs)
+    for name, share in covered.items():
+        print(f"95 % interval holds the truth ({name}): {share:.1%}")
+    plot(arguments.plot, rates)
+    noise = 3 * (0.05 * 0.95 / arguments.runs) ** 0.5
+    kept = (
+        all(values[0] <= 0.025 + noise for values in rates.values())
+        and rates["accuracy"][MULTIPLES.index(2.0)] >= 0.8
+        and all(share >= 0.95 - 0.015 - noise for share in covered.values())
+    )
+    print(f"promises {'kept' if kept else 'BROKEN'}; {perf_counter() - start:.0f} s; plot: {arguments.plot}")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

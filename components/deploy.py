@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Into service, with a way back; or not, and what stays."""
+
+from kfp.dsl import Artifact, Input, Output
+
+from components.base import component
+
+
+@component
+def deploy(
+    decision: Input[Artifact],
+    picked: Input[Artifact],
+    config: dict,
+    vertex: dict,
+    name: str,
+    endpoint: Output[Artifact],
+) -> dict:
+    """Put the candidate into service: alias, default checkpoint, recorded endpoint; with a way back.
+
+    Args:
+        decision: What the gate decided.
+        picked: Best prompt, candidate, champion, and every checkpoint that lost.
+        config: Section `deploy` of the configuration.
+        vertex: Section `vertex`.
+        name: The run's name.
+    """
+    from gemtune import deploy
+
+    return deploy.run(decision.path, picked.path, config, vertex, name, endpoint.path)
+
+
+@component
+def keep(
+    decision: Input[Artifact],
+    picked: Input[Artifact],
+    config: dict,
+    vertex: dict,
+    name: str,
+    endpoint: Output[Artifact],
+) -> dict:
+    """Change nothing in service; say what serves and remove what the trials left behind.
+
+    Args:
+        decision: What the gate decided.
+        picked: Best prompt, candidate, champion, and every checkpoint that lost.
+        config: Section `deploy` of the configuration.
+        vertex: Section `vertex`.
+        name: The run's name.
+    """
+    from gemtune import deploy
+
+    return deploy.keep(decision.path, picked.path, config, vertex, name, endpoint.path)

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""One split, some models, the prompts they are asked by: answers and scores. Prompted and tuned models alike."""
+
+from kfp.dsl import Artifact, ClassificationMetrics, Dataset, Input, Metrics, Output
+
+from components.base import component
+
+
+@component
+def evaluate(
+    examples: Input[Dataset],
+    train: Input[Dataset],
+    contestants: list,
+    task: dict,
+    config: dict,
+    vertex: dict,
+    predictions: Output[Dataset],
+    report: Output[Artifact],
+    metrics: Output[Metrics],
+    confusion: Output[ClassificationMetrics],
+):
+    """Ask every contestant about every example and score the answers.
+
+    Args:
+        examples: The split to answer.
+        train: Where few-shot examples come from.
+        contestants: Models with the prompts they are asked by.
+        task: Section `task` of the configuration.
+        config: Section `evaluate`.
+        vertex: Section `vertex`.
+    """
+    from gemtune import evaluate
+
+    summary = evaluate.run(examples.path, train.path, contestants, task, config, vertex, predictions.path, report.path)
+    metrics.metadata.update(summary["metrics"])
+    confusion.metadata.update(summary["confusion"])

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The decision, on test data, with statistics and reasons."""
+
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+from components.base import component
+
+
+@component
+def gate(
+    predictions: Input[Dataset],
+    contestants: list,
+    task: dict,
+    config: dict,
+    plan: Input[Artifact],
+    decision: Output[Artifact],
+) -> bool:
+    """Decide from paired test predictions whether the candidate may serve.
+
+    Args:
+        predictions: Every contestant's answers on the test split.
+        contestants: Who they are: best prompt, candidate, champion.
+        task: Section `task` of the configuration.
+        config: Section `gate`.
+        plan: The plan, for the reason when there is no candidate.
+    """
+    from gemtune import gate
+
+    return gate.run(predictions.path, contestants, task, config, plan.path, decision.path)

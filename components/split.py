@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Examples become train, validation and test; nothing leaks."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+
+from components.base import component
+
+
+@component
+def split(
+    examples: Input[Dataset],
+    config: dict,
+    train: Output[Dataset],
+    validation: Output[Dataset],
+    test: Output[Dataset],
+    report: Output[Artifact],
+    metrics: Output[Metrics],
+):
+    """Divide examples by seed, stratified by label, whole groups and duplicate clusters together.
+
+    Args:
+        examples: What preprocess kept.
+        config: Section `split`.
+    """
+    from gemtune import split
+
+    summary = split.run(examples.path, config, train.path, validation.path, test.path, report.path)
+    metrics.metadata.update(summary)

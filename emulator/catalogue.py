@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The base models, what each can do, and the documented limits: one dated JSON file that a user can replace."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from emulator.wire import ApiError
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Limits(_Strict):
+    """Limits of a tuning method; a validation set above `validation_free` rows is capped at a fraction of train."""
+
+    tokens_per_example: int
+    training_bytes: int
+    training_examples: int
+    validation_examples: int
+    validation_free: int
+    validation_fraction: float
+
+
+class BaseModelEntry(_Strict):
+    """One base model. Adapter sizes per method (empty: the method is not offered); `*` stands for every location.
+
+    `serving_locations` maps a tuning location to the multi-region that alone serves the tuned model. `weights` names a
+    causal language model for the student engine: a directory, relative to the catalogue, or a repository of the Hugging
+    Face hub, `owner/name`. Once loaded it is a path or, for a repository, a string; None stands for the embedded base.
+    """
+
+    name: str
+    display_name: str = ""
+    version: str = "001"
+    supervised: tuple[int, ...] = ()
+    preference: tuple[int, ...] = ()
+    default_adapter_size: int = 4
+    tuning_locations: tuple[str, ...] = ("*",)
+    serving_locations: dict[str, str] = {}
+    cmek: bool = True
+    tuned_batch: bool = True
+    retirement_date: date | None = None
+    input_token_limit: int = 1048576
+    output_token_limit: int = 65535
+    default_output_tokens: int = 128
+    weights: str | Path | None = None
+
+
+class Catalogue(_Strict):
+    """All base models, dated; retired ones are refused only when `enforce_retirement` says so."""
+
+    as_of: date
+    enforce_retirement: bool = False
+    limits: dict[str, Limits]
+    models: tuple[BaseModelEntry, ...]
+
+    def find(self, reference: str) -> BaseModelEntry | None:
+        """The entry for a name, a `publishers/google/models/` path or a version such as `-001`; None if unknown."""
+        short = reference.rsplit("/", 1)[-1].split("@", 1)[0]
+        for entry in self.models:
+            if short in (entry.name, f"{entry.name}-{entry.version}"):
+                return entry
+        return None
+
+    def serving(self, reference: str) -> BaseModelEntry:
+        """The entry that answers prompts; 404 when it is unknown or, if enforced, retired."""
+        entry = self.find(reference)
+        if entry is None or self.retired(entry):
+            short = reference.rsplit("/", 1)[-1]
+            raise ApiError(
+                404,
+                f"Publisher Model `{short}` was not found or your project does not have access to it. Please ensure "
+                f"you are using a valid model version. The emulator's catalogue has: {self.names()}.",
+            )
+        return entry
+
+    def retired(self, entry: BaseModelEntry) -> bool:
+        """Whether the model is past its date and that is enforced."""
+        today = datetime.now(UTC).date()
+        return self.enforce_retirement and entry.retirement_date is not None and entry.retirement_date <= today
+
+    def names(self) -> str:
+        """The names of all models, for messages."""
+        return ", ".join(entry.name for entry in self.models)
+
+
+def load_catalogue(path: Path | None = None) -> Catalogue:
+    """The catalogue in a file, by default the one that comes along; `ValueError` with the place of an error."""
+    path = path or Path(__file__).with_name("catalogue.json")
+    try:
+        catalogue = Catalogue.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValidationError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    models = []
+    for entry in catalogue.models:
+        weights = _weights(path, entry.name, str(entry.weights)) if entry.weights else None
+        models.append(entry.model_copy(update={"weights": weights}))
+    return catalogue.model_copy(update={"models": tuple(models)})
+
+
+def _weights(catalogue: Path, model: str, given: str) -> Path | str:
+    directory = catalogue.parent / given
+    if directory.is_dir():
+        return directory.resolve()
+    if _REPOSITORY.fullmatch(given):
+        return given
+    raise ValueError(
+        f"{catalogue}: the weights of {model} are not there: {directory} is no directory, and {given!r} is no "
+        "repository of the Hugging Face hub (owner/name)"
+    )

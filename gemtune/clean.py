@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cleaning as a pure function of the text and the settings, so that serving can repeat exactly what training saw.
+
+Each rule is optional; `exported` gives the rules as data to travel with the model, and `cleaner` makes the function
+back from that data. Promise: cleaning twice is cleaning once; emoji and East Asian text stay whole.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from gemtune.config import Preprocess
+
+_SPACE = re.compile(r"\s+")
+_NO_LETTER = re.compile(r"[\W_]+")
+_TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Not U+200C and U+200D, which join emoji and shape Persian and Indic words.
+_INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
+Rule = tuple[str, Callable[[str], str]]
+FIELDS = ("strip_html", "remove_control", "remove_invisible", "normalize_unicode", "lowercase", "collapse_whitespace")
+
+
+UNTOUCHED: Mapping[str, Any] = {**dict.fromkeys(FIELDS, False), "normalize_unicode": "none", "pii": "off"}
+
+
+def clean(text: str, config: Preprocess) -> str:
+    """The text as training and serving see it."""
+    for _, rule in rules(config):
+        text = rule(text)
+    return text
+
+
+def changes(text: str, config: Preprocess) -> Iterator[tuple[str, str, str]]:
+    """(rule, before, after) for every rule that changes the text, in order."""
+    for name, rule in rules(config):
+        after = rule(text)
+        if after != text:
+            yield name, text, after
+        text = after
+
+
+def rules(config: Preprocess) -> list[Rule]:
+    """The rules that the settings turn on, in the order they apply."""
+    form = config.normalize_unicode
+    known: dict[str, Callable[[str], str]] = {
+        "strip_html": _without_markup,
+        "remove_control": lambda text: _CONTROL.sub("", text),
+        "remove_invisible": lambda text: _INVISIBLE.sub("", text),
+        "normalize_unicode": lambda text: text if form == "none" else unicodedata.normalize(form, text),
+        "lowercase": lambda text: text.lower(),
+        "collapse_whitespace": lambda text: _SPACE.sub(" ", text).strip(),
+    }
+    return [(name, known[name]) for name in FIELDS if getattr(config, name) not in (False, "none")]
+
+
+def _without_markup(text: str) -> str:
+    """Tags become spaces and entities characters, until none is left."""
+    while True:
+        plain = html.unescape(_TAG.sub(" ", text))
+        if plain == text:
+            return text
+        text = plain
+
+
+def exported(config: Preprocess) -> Mapping[str, Any]:
+    """The rules as data, to travel with the model."""
+    return {name: getattr(config, name) for name in FIELDS}
+
+
+def cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
+    """The cleaning function that `exported` described; raises `UserError` for an unknown rule."""
+    config = Preprocess.of(dict(rules_as_data))
+    return lambda text: clean(text, config)
+
+
+def bare(text: str) -> str:
+    """Letters and digits alone, case put aside; for a text without any, `same_text`."""
+    return _NO_LETTER.sub("", unicodedata.normalize("NFKC", text).lower()) or same_text(text)
+
+
+def same_text(text: str) -> str:
+    """What two texts that count as the same have in common: compatibility form, case and white space are put aside."""
+    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()

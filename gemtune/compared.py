@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What of a row is compared when duplicates are sought.
+
+The whole conversation counts, and parts that are not text by their address; an instruction that all rows share does
+not, or all rows would look alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from gemtune.data import Example
+
+FEWEST, FRAME = 20, 20
+
+
+def compared(examples: Sequence[Example]) -> list[str]:
+    """One text per example: its turns, its system instruction where examples differ in that, less what they share."""
+    differ = len({example.system for example in examples}) > 1
+    return without_frame([_compared(example, differ) for example in examples])
+
+
+def without_frame(texts: list[str]) -> list[str]:
+    """Texts without the beginning and the end that nearly all of them have: an instruction around the user's words.
+
+    Only whole words, at least FRAME characters long, found in four fifths of at least FEWEST texts, are taken off.
+    """
+    if len(texts) < FEWEST:
+        return texts
+    begin = _frame(texts)
+    end = _frame([text[::-1] for text in texts])[::-1]
+    if not begin and not end:
+        return texts
+    return [_bare_of(text, begin, end) for text in texts]
+
+
+def _frame(texts: list[str]) -> str:
+    """The longest beginning shared by four fifths of the texts, up to the last white space in it."""
+    ordered = sorted(texts)
+    size = len(ordered) * 4 // 5
+    spans = range(len(ordered) - size + 1)
+    shared = max((_common(ordered[i], ordered[i + size - 1]) for i in spans), key=len)
+    words = shared[: max((i + 1 for i, letter in enumerate(shared) if letter.isspace()), default=0)]
+    return words if len(words) >= FRAME else ""
+
+
+def _common(a: str, b: str) -> str:
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return a[:i]
+    return min(a, b, key=len)
+
+
+def _bare_of(text: str, begin: str, end: str) -> str:
+    inner = text.removeprefix(begin)
+    shorter = inner.removesuffix(end)
+    return shorter if shorter.strip() else inner if inner.strip() else text
+
+
+def _compared(example: Example, with_system: bool) -> str:
+    pieces = [example.system] if with_system and example.system else []
+    if example.contents is None:
+        return "\n".join([*pieces, example.text])
+    for turn in example.contents:
+        for part in turn["parts"]:
+            pieces.append(
+                part["text"] if set(part) == {"text"} else json.dumps(part, sort_keys=True, ensure_ascii=False)
+            )
+    return "\n".join(pieces)

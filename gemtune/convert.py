@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Examples to the shapes others read: Gemini `contents`, legacy `messages`, chat with role assistant, plain columns.
+
+Promise: what is written here and read again by `shapes` is the same example (text, answer, system, turns, parts); a
+shape that cannot hold an example refuses it rather than lose something.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from gemtune.data import Example, whole_file
+from gemtune.errors import UserError
+
+
+def gemini(example: Example) -> dict[str, Any]:
+    """A Gemini supervised-tuning row: `systemInstruction`, `contents` ending in the model's turn."""
+    turns = [*_turns(example), {"role": "model", "parts": [{"text": example.target}]}]
+    if example.system is None:
+        return {"contents": turns}
+    return {"systemInstruction": {"role": "system", "parts": [{"text": example.system}]}, "contents": turns}
+
+
+def messages(example: Example, answerer: str = "model") -> dict[str, Any]:
+    """A `messages` row; earlier answers and the last one have the role `answerer`."""
+    rows = [] if example.system is None else [{"role": "system", "content": example.system}]
+    for turn in _turns(example):
+        if any(set(part) != {"text"} for part in turn["parts"]) or len(turn["parts"]) != 1:
+            raise UserError(
+                "this shape holds plain text turns only", line=example.line, file="row", remedy="use gemini"
+            )
+        role = answerer if turn["role"] == "model" else turn["role"]
+        rows.append({"role": role, "content": turn["parts"][0]["text"]})
+    return {"messages": [*rows, {"role": answerer, "content": example.target}]}
+
+
+def chat(example: Example) -> dict[str, Any]:
+    """The same with the role assistant."""
+    return messages(example, "assistant")
+
+
+def columns(example: Example) -> dict[str, Any]:
+    """Text and label, with split, group and slices where there are any."""
+    if example.contents is not None or example.system is not None:
+        raise UserError(
+            "columns cannot hold turns or a system instruction", line=example.line, file="row", remedy="use gemini"
+        )
+    extra = {"split": example.split, "group": example.group, **example.slices}
+    return {"text": example.text, "label": example.target, **{k: v for k, v in extra.items() if v is not None}}
+
+
+SHAPES: dict[str, Callable[[Example], dict[str, Any]]] = {
+    "gemini": gemini,
+    "messages": messages,
+    "chat": chat,
+    "columns": columns,
+}
+
+
+def write(path: str | Path, examples: Sequence[Example], shape: str) -> int:
+    """Write examples in a shape (a key of SHAPES) as JSONL, or columns as CSV or TSV by the file's name; their
+    number.
+    """
+    if shape not in SHAPES:
+        raise UserError(f"unknown shape {shape!r}", remedy=f"known are {', '.join(SHAPES)}")
+    rows = [SHAPES[shape](example) for example in examples]
+    suffix = Path(path).suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        if shape != "columns":
+            raise UserError(f"{suffix} holds columns only, not {shape}", file=path, remedy="name the file .jsonl")
+        _write_cells(path, rows, "," if suffix == ".csv" else "\t")
+    else:
+        with whole_file(path) as out:
+            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return len(rows)
+
+
+def _write_cells(path: str | Path, rows: Iterable[dict[str, Any]], delimiter: str) -> None:
+    rows = list(rows)
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    with whole_file(path) as out:
+        writer = csv.DictWriter(
+            out, header, delimiter=delimiter, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL
+        )
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _turns(example: Example) -> list[dict[str, Any]]:
+    return list(example.contents or ({"role": "user", "parts": [{"text": example.text}]},))

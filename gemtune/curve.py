@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a training curve says: undertrained, overfitting, data problem, diverged, or fine; with evidence and next step.
+
+Source: the published advice on supervised tuning of Gemini (train and validation loss falling together: undertrained;
+validation falling, then rising: overfitting; first training loss above 10: a data problem). Noise is measured, not
+assumed: a rise or a fall counts only when it exceeds what the curve's own jitter explains. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Literal
+
+Points = Sequence[tuple[int, float]]
+Kind = Literal["undertrained", "overfitting", "data_problem", "diverged", "fine", "unknown", "out_of_race"]
+
+TRAIN = ("/train_total_loss", "/preference_optimization_train_loss")
+VALIDATION = "/eval_total_loss"
+PROBLEM_LOSS = 10.0  # published: a first training loss above this is a data problem
+STILL_FALLING = 0.06  # share of the whole fall made in the last quarter; an exponential 95 % done has 0.056
+RISE = 0.05  # share of the whole fall that validation must climb back
+UNMOVED = 0.03  # share of the first loss; less is no learning at all
+CERTAIN = 3.0  # a change counts when it exceeds this many standard errors of the curve's jitter
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the curve shows (`kind`), by which numbers (`evidence`), what to do (`action`).
+
+    `epoch_factor` and `rate_factor` are the action in numbers: multiply epochs and learning rate by them; 1: keep.
+    """
+
+    kind: Kind
+    evidence: str
+    action: str
+    epoch_factor: float = 1.0
+    rate_factor: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Trend:
+    """A series reduced to what the rules ask: levels (smoothed) and the standard error of a level."""
+
+    first: float
+    start: float
+    lowest: float
+    lowest_at: float  # share of the way, 0 to 1
+    before: float  # level at three quarters of the way
+    end: float
+    error: float
+    finite: bool
+    points: int
+
+
+def diagnose(series: Mapping[str, Points]) -> Diagnosis:
+    """Judge a job's series (the service's metric names to (step, value) points)."""
+    train = next((_trend(series[name]) for name in TRAIN if series.get(name)), None)
+    if train is None:
+        return Diagnosis("unknown", "no training loss was recorded", "look at the job in the console")
+    validation = _trend(series[VALIDATION]) if series.get(VALIDATION) else None
+    return (
+        _data_problem(train)
+        or _diverged(train)
+        or (validation and _overfitting(train, validation))
+        or _undertrained(train, validation)
+        or _settled(train, validation)
+    )
+
+
+def _data_problem(train: _Trend) -> Diagnosis | None:
+    if not train.first > PROBLEM_LOSS:
+        return None
+    return Diagnosis(
+        "data_problem",
+        f"the first training loss is {train.first:.3g}, above {PROBLEM_LOSS:g}",
+        "check the rows: wrong format, or inputs longer than the context",
+    )
+
+
+def _diverged(train: _Trend) -> Diagnosis | None:
+    climbed = train.end - train.lowest
+    if train.finite and not (
+        climbed > 0.5 * max(train.start - train.lowest, 0.2 * train.start) and _sure(climbed, train)
+    ):
+        return None
+    told = (
+        f"training loss climbed from {train.lowest:.3g} back to {train.end:.3g}"
+        if train.finite
+        else "loss is not a number"
+    )
+    return Diagnosis("diverged", told, "a smaller learning rate multiplier", rate_factor=0.25)
+
+
+def _overfitting(train: _Trend, validation: _Trend) -> Diagnosis | None:
+    climbed = validation.end - validation.lowest
+    fall = max(train.start, validation.start) - validation.lowest
+    if not (climbed > RISE * fall and _sure(climbed, validation) and train.end < train.start):
+        return None
+    return Diagnosis(
+        "overfitting",
+        f"validation loss was lowest ({validation.lowest:.3g}) {validation.lowest_at:.0%} of the way and rose to "
+        f"{validation.end:.3g}, while training loss fell to {train.end:.3g}",
+        "fewer epochs (an earlier checkpoint), or more and more diverse rows, or a smaller adapter",
+        epoch_factor=max(validation.lowest_at, 0.05),
+    )
+
+
+def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
+    judged = validation if validation and validation.points > 1 else train
+    fall = max(train.start, judged.start) - judged.end
+    if train.start - train.end < UNMOVED * abs(train.start):
+        return Diagnosis(
+            "undertrained",
+            f"training loss hardly moved ({train.start:.3g} to {train.end:.3g})",
+            "a larger learning rate multiplier or more epochs",
+            rate_factor=5.0,
+        )
+    recent, share = judged.before - judged.end, STILL_FALLING * fall
+    trained = train.before - train.end
+    together = trained > STILL_FALLING * (train.start - train.end) and _sure(trained, train)
+    if fall <= 0 or not (recent > share and (together or _sure(recent, judged))):
+        return None
+    which = "validation" if judged is validation else "training"
+    return Diagnosis(
+        "undertrained",
+        f"{which} loss still fell by {recent:.3g} in the last quarter ({recent / fall:.0%} of its whole fall)",
+        "more epochs or a larger learning rate multiplier; then more data",
+        epoch_factor=2.0,
+    )
+
+
+def _settled(train: _Trend, validation: _Trend | None) -> Diagnosis:
+    if validation is None:
+        told = f"training loss settled at {train.end:.3g}; there is no validation loss to judge by"
+        return Diagnosis("unknown", told, "give a validation set")
+    lowest = f"{validation.end:.3g}, its lowest {validation.lowest:.3g}"
+    return Diagnosis("fine", f"training loss settled at {train.end:.3g}, validation loss at {lowest}", "none")
+
+
+def _sure(change: float, trend: _Trend) -> bool:
+    """Whether a difference of two levels exceeds the jitter."""
+    return change > CERTAIN * math.sqrt(2) * trend.error
+
+
+def _trend(points: Points) -> _Trend:
+    values = [value for _, value in sorted(points)]
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return _Trend(math.nan, 0, 0, 0, 0, 0, 0, False, 0)
+    size = len(finite)
+    width = max(1, size // 8)
+    jitter = _jitter(finite)
+    levels = [fmean(finite[max(0, i - width // 2) : i + width // 2 + 1]) for i in range(size)]
+    lowest = min(range(size), key=levels.__getitem__)
+    quarter = round((size - 1) * 0.75)
+    return _Trend(
+        first=finite[0],
+        start=fmean(finite[: max(1, size // 50)]),
+        lowest=levels[lowest],
+        lowest_at=(lowest + 1) / size,
+        before=levels[quarter],
+        end=fmean(finite[-width:]),
+        error=jitter / math.sqrt(width),
+        finite=len(finite) == len(values),
+        points=size,
+    )
+
+
+def _jitter(values: Sequence[float]) -> float:
+    """Standard deviation of the noise, from second differences (which a smooth trend leaves near zero)."""
+    if len(values) < 6:
+        return 0.0
+    bends = [abs(values[i - 1] - 2 * values[i] + values[i + 1]) for i in range(1, len(values) - 1)]
+    return 1.4826 * median(bends) / math.sqrt(6)

@@ -1,0 +1,325 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The inner loops of deduplication, compiled by numba and cached on disk.
+
+Texts lie in one byte buffer: one byte a character where a text is ASCII, four where not. A shingle of five bytes *is*
+its 40-bit number, so that Jaccard similarities of ASCII texts are exact; wider ones are 63-bit hashes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(function: F) -> F:
+    """Compile at the first call, without holding the interpreter's lock, and keep the machine code on disk."""
+    return cast(F, njit(nogil=True, cache=True)(function))
+
+
+SLOTS, WIDTH = 128, 5
+MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+TOP = np.uint64(1 << 63)
+_SPACE = 32
+_U0, _U8, _U32, _U40 = (np.uint64(n) for n in (0, 8, 32, 40))
+_SLOT_SHIFT, _VALUE_SHIFT, _LOW32 = np.uint64(57), np.uint64(25), np.uint64(0xFFFFFFFF)
+_BYTE = np.uint64(256)
+_EMPTY = np.uint32(0xFFFFFFFF)
+
+
+@compiled
+def mix(word: Any) -> Any:
+    """64 well-mixed bits of a 64-bit number."""
+    word = word * MIX_A
+    word ^= word >> _U32
+    return word * MIX_B
+
+
+@compiled
+def is_symbol(code: int) -> bool:
+    """Emoji, arrows, shapes: what a text without letters is compared by."""
+    return (0x2190 <= code < 0x3000) | (0x1F000 <= code < 0xE0000)
+
+
+@compiled
+def normalise(codes: Any, begin: int, end: int, table: Any, out: Any, at: int) -> int:
+    """Compared form of codes[begin:end] into out[at:]: letters and digits in lower case, other runs one space; its
+    length.
+    """
+    n = at
+    last = _SPACE
+    for p in range(begin, end):
+        code = table[codes[p]]
+        out[n] = code
+        n += (code != _SPACE) | (last != _SPACE)
+        last = code
+    if n > at and out[n - 1] == _SPACE:
+        n -= 1
+    if n == at:
+        for p in range(begin, end):
+            if is_symbol(codes[p]):
+                out[n] = codes[p]
+                n += 1
+    return n - at
+
+
+@compiled
+def narrow_windows(buf: Any, at: int, n: int, out: Any) -> int:
+    """Shingles of n one-byte characters from buf[at]; their number (1 for a text shorter than a shingle)."""
+    if n < WIDTH:
+        word = np.uint64(n)
+        for p in range(at, at + n):
+            word = (word << _U8) | np.uint64(buf[p])
+        out[0] = word << _U8 | (np.uint64(n) << _U40) << _U8
+        return 1
+    word = _U0
+    for i in range(WIDTH - 1):
+        word = (word >> _U8) | (np.uint64(buf[at + i]) << _U32)
+    for i in range(n - WIDTH + 1):
+        word = (word >> _U8) | (np.uint64(buf[at + WIDTH - 1 + i]) << _U32)
+        out[i] = word
+    return n - WIDTH + 1
+
+
+@compiled
+def wide_windows(buf: Any, at: int, n: int, out: Any) -> int:
+    """The same for four-byte characters; a shingle of ASCII characters alone is the number it has in ASCII texts."""
+    k = min(n, WIDTH)
+    for i in range(max(1, n - WIDTH + 1)):
+        high = _U0
+        packed = np.uint64(n) if n < WIDTH else _U0
+        hashed = np.uint64(n) if n < WIDTH else _U0
+        for j in range(k):
+            code = np.uint64(buf[at + i + j])
+            high |= code
+            hashed = (hashed + code) * MIX_A
+            hashed ^= hashed >> _U32
+            packed = (packed << _U8) | code if n < WIDTH else packed | (code << np.uint64(8 * j))
+        if n < WIDTH:
+            packed = packed << _U8 | (np.uint64(n) << _U40) << _U8
+        out[i] = packed if high < _BYTE else hashed | TOP
+    return max(1, n - WIDTH + 1)
+
+
+@compiled
+def windows(buf: Any, wide_buf: Any, at: int, n: int, wide: bool, out: Any) -> int:
+    """Shingles of the text at byte `at`."""
+    if wide:
+        return wide_windows(wide_buf, at >> 2, n, out)
+    return narrow_windows(buf, at, n, out)
+
+
+@compiled
+def sketch(words: Any, count: int, probes: Any, rows: int, values: Any, low: Any, keys: Any) -> None:
+    """One-permutation MinHash of the shingles: the low byte of each slot, and one key per band."""
+    values[:] = _EMPTY
+    for i in range(count):
+        words[i] = mix(words[i])
+    for i in range(count):
+        word = words[i]
+        slot = word >> _SLOT_SHIFT
+        value = np.uint32((word >> _VALUE_SHIFT) & _LOW32)
+        values[slot] = min(values[slot], value)
+    for slot in range(SLOTS):
+        value = values[slot]
+        step = 0
+        while value == _EMPTY and step < SLOTS - 1:
+            value = values[probes[slot, step]]
+            step += 1
+        values[SLOTS + slot] = value
+        low[slot] = np.uint8(value & np.uint32(255))
+    for band in range(keys.size):
+        word = np.uint64(band + 1)
+        for row in range(rows):
+            word = (word ^ np.uint64(values[SLOTS + (band * rows + row) % SLOTS])) * MIX_A
+            word ^= word >> _U32
+        keys[band] = np.uint32(word >> np.uint64(24))
+
+
+@compiled
+def sketch_texts(
+    codes: Any, begins: Any, which: Any, table: Any, wide: bool, buf: Any, wide_buf: Any,
+    at: Any, lengths: Any, probes: Any, rows: int, low: Any, keys: Any,
+) -> None:  # fmt: skip
+    """Normalise and sketch the texts `which`, which lie one after another in codes; `rows` slots make a band."""
+    longest = 0
+    for i in range(which.size):
+        longest = max(longest, begins[i + 1] - begins[i])
+    words = np.empty(longest + WIDTH, np.uint64)
+    values = np.empty(2 * SLOTS, np.uint32)
+    for i in range(which.size):
+        row = which[i]
+        if wide:
+            n = normalise(codes, begins[i], begins[i + 1], table, wide_buf, at[row] >> 2)
+        else:
+            n = normalise(codes, begins[i], begins[i + 1], table, buf, at[row])
+        lengths[row] = n
+        if rows == 0:
+            continue
+        count = windows(buf, wide_buf, at[row], n, wide, words)
+        sketch(words, count, probes, rows, values, low[row], keys[row])
+
+
+@compiled
+def put_all(words: Any, count: int, entries: Any, stamps: Any, stamp: int, bits: int) -> int:
+    """Put shingles into an open-addressing set that a new `stamp` empties at no cost; the number of different ones."""
+    shift, mask = np.uint64(64 - bits), (1 << bits) - 1
+    distinct = 0
+    for i in range(count):
+        word = words[i]
+        slot = np.int64((word * MIX_A) >> shift)
+        while stamps[slot] == stamp and entries[slot] != word:
+            slot = (slot + 1) & mask
+        if stamps[slot] != stamp:
+            stamps[slot] = stamp
+            entries[slot] = word
+            distinct += 1
+    return distinct
+
+
+@compiled
+def similarity(
+    words: Any, count: int, entries: Any, stamps: Any, stamp: int, check: int, bits: int, size: int, threshold: float
+) -> float:
+    """Jaccard similarity of shingles with a set of `size` members put with `stamp`; 0 as soon as it is below threshold.
+
+    Members met get the stamp `check`, so that none counts twice; shingles the set lacks are put with -check for the
+    same reason. Both are larger, or of another sign, than any stamp in use, and leave the set as it was for the next
+    check.
+    """
+    shift, mask = np.uint64(64 - bits), (1 << bits) - 1
+    most = np.int64(size * (1 - threshold) / threshold + 1e-6)
+    shared = 0
+    missed = 0
+    for i in range(count):
+        word = words[i]
+        slot = np.int64((word * MIX_A) >> shift)
+        while (stamps[slot] >= stamp or stamps[slot] == -check) and entries[slot] != word:
+            slot = (slot + 1) & mask
+        found = stamps[slot]
+        if found >= stamp:
+            shared += found != check
+            stamps[slot] = check
+        elif found != -check:
+            stamps[slot] = -check
+            entries[slot] = word
+            missed += 1
+            if missed > most:
+                return 0.0
+    return float(shared) / (size + missed)
+
+
+@compiled
+def agreeing(low: Any, i: int, j: int) -> int:
+    """Slots in which two sketches agree (by their low bytes)."""
+    same = 0
+    for slot in range(SLOTS):
+        same += low[i, slot] == low[j, slot]
+    return same
+
+
+@compiled
+def bits_for(count: Any) -> int:
+    """Bits of a table at least twice as large as what it must hold."""
+    bits = 4
+    while (1 << bits) < 2 * count:
+        bits += 1
+    return bits
+
+
+@compiled
+def identical(buf: Any, at: Any, lengths: Any, wides: Any, i: int, j: int) -> bool:
+    """Whether two compared texts are equal."""
+    if lengths[i] != lengths[j] or wides[i] != wides[j]:
+        return False
+    a, b = at[i], at[j]
+    size = lengths[i] * 4 if wides[i] else lengths[i]
+    differing = 0
+    for p in range(size):
+        differing += buf[a + p] != buf[b + p]
+    return differing == 0
+
+
+@compiled
+def lead(
+    keys: Any, low: Any, buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, classes: Any,
+    threshold: float, chain: int, heads: Any, nexts: Any, leaders: Any,
+) -> int:  # fmt: skip
+    """Leader of every text, in order: the first kept candidate of its class found within the threshold, else itself.
+
+    Returns the number of exact comparisons.
+    """
+    count, bands = keys.shape
+    longest = 1
+    for i in range(count):
+        longest = max(longest, lengths[i])
+    size = 1 << bits_for(np.int64(longest / threshold) + 2)
+    entries, stamps = np.empty(size, np.uint64), np.zeros(size, np.int64)
+    words, others = np.empty(longest + WIDTH, np.uint64), np.empty(longest + WIDTH, np.uint64)
+    seen = np.full(count, -1, np.int32)
+    slots, first = np.empty(bands, np.int64), np.empty(bands, np.uint64)
+    last_head = np.int64(heads.shape[1] - 1)
+    checks = 0
+    stamp = tick = 0
+    members = 0
+    for i in range(count):
+        leader = i
+        bits = 0
+        for band in range(bands):
+            first[band] = heads[band, np.int64(keys[i, band]) & last_head]
+        for band in range(bands):
+            key = keys[i, band]
+            slot: Any = np.int64(key) & last_head
+            entry = first[band]
+            while entry != 0 and np.uint32(entry >> _U32) != key:
+                slot = (slot + 1) & last_head
+                entry = heads[band, slot]
+            slots[band] = slot
+            j: Any = np.int64(entry & _LOW32) - 1
+            steps = 0
+            while j >= 0 and steps < chain:
+                if seen[j] != i and classes[i] == classes[j]:
+                    seen[j] = i
+                    if plausible(low, lengths, i, j, threshold):
+                        if identical(buf, at, lengths, wides, i, j):
+                            leader = j
+                            break
+                        if bits == 0:
+                            n = windows(buf, wide_buf, at[i], lengths[i], wides[i], words)
+                            bits = bits_for(np.int64(n / threshold) + 2)
+                            tick += 1
+                            stamp = tick
+                            members = put_all(words, n, entries, stamps, stamp, bits)
+                        m = windows(buf, wide_buf, at[j], lengths[j], wides[j], others)
+                        checks += 1
+                        tick += 1
+                        near = similarity(others, m, entries, stamps, stamp, tick, bits, members, threshold)
+                        if near >= threshold:
+                            leader = j
+                            break
+                j = nexts[j, band]
+                steps += 1
+            if leader != i:
+                break
+        leaders[i] = leader
+        if leader == i:
+            for band in range(bands):
+                entry = heads[band, slots[band]]
+                nexts[i, band] = np.int64(entry & _LOW32) - 1
+                heads[band, slots[band]] = (np.uint64(keys[i, band]) << _U32) | np.uint64(i + 1)
+    return checks
+
+
+@compiled
+def plausible(low: Any, lengths: Any, i: int, j: int, threshold: float) -> bool:
+    """Whether an exact comparison is worth it: false only where over four standard errors rule a match out."""
+    n = min(lengths[i], lengths[j])
+    if n < 50:
+        return True
+    margin = 0.17 if n >= 200 else 0.22 if n >= 100 else 0.3
+    return bool(agreeing(low, i, j) >= (threshold - margin) * SLOTS)

@@ -1,0 +1,302 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Ask every contestant the same rows, read the answers by one code, and report with intervals.
+
+A row without a usable answer is a miss of its own kind (invalid, refusal, blocked, truncated, error), never left out.
+Shots come from training rows alone. When too many rows have no answer for technical reasons the run stops: trouble on
+the line must not decide about a model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from gemtune import classical, judging, rewriting, shots
+from gemtune.asking import Ask, Effort, Given, Memory, Question, ask_all
+from gemtune.classical import CLASSICAL
+from gemtune.confidence import judge_votes, rated, rating_question
+from gemtune.config import Contestant, Evaluate, Task, Vertex
+from gemtune.data import Example, read_examples, whole_file, write_json, write_rows
+from gemtune.errors import UserError
+from gemtune.metrics import primary_metric
+from gemtune.prompts import render, resolve
+from gemtune.scorecard import Judged, judge, prediction, report_on
+from gemtune.slices import sliced
+
+__all__ = ["primary_metric", "questions", "run"]
+
+log = logging.getLogger("gemtune")
+
+
+def questions(
+    task: Task, contestant: Contestant, examples: Sequence[Example], train: Sequence[Example]
+) -> list[Question]:
+    """The requests of one contestant, a row each, in the order of the rows."""
+    shown = shots.choose(contestant.prompt, train, examples)
+    rendered = (render(task, contestant.prompt, e, s) for e, s in zip(examples, shown, strict=True))
+    version = f"{contestant.tuned_model}#{contestant.checkpoint_id}".strip("#")
+    # Reasoning that is cut off before its answer would lose the opponent by a setting, not by its worth.
+    longest = contestant.prompt.max_output_tokens or (1024 if contestant.prompt.chain_of_thought else None)
+    return [
+        Question(example.id, contestant.model, one.system, one.contents, version, max_output_tokens=longest)
+        for example, one in zip(examples, rendered, strict=True)
+    ]
+
+
+# -- asking ----------------------------------------------------------------------------------------------------------
+
+
+class Progress:
+    """Lines on rate and time left, at most one every two seconds."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = monotonic) -> None:
+        self.total, self.clock, self.done = total, clock, 0
+        self.start = self.said = clock()
+
+    def __call__(self) -> None:
+        """One more row is settled."""
+        self.done += 1
+        now = self.clock()
+        if now - self.said >= 2 and self.done < self.total:
+            self.said = now
+            rate = self.done / max(1e-9, now - self.start)
+            left = (self.total - self.done) / rate
+            log.info("progress: %d/%d rows, %.0f/s, %.0f s left", self.done, self.total, rate, left)
+
+
+Put = Callable[..., Awaitable[list[Given]]]  # questions in, answers out, in order; `settled` is told of each
+
+
+async def answers_of(
+    task: Task,
+    config: Evaluate,
+    contestant: Contestant,
+    examples: Sequence[Example],
+    train: Sequence[Example],
+    put: Put,
+    progress: Callable[[], None] = lambda: None,
+) -> list[Judged]:
+    """One contestant's judged answers, in the order of the rows."""
+    voting = config.confidence == "votes"
+    samples = config.samples if voting else 1
+    asked = questions(task, contestant, examples, train)
+    if voting:
+        asked = [replace(q, sample=i, temperature=config.sample_temperature) for q in asked for i in range(samples)]
+    answers = await put(asked, settled=progress)
+    _check_errors(contestant, config, answers)
+    rows = [answers[i : i + samples] for i in range(0, len(answers), samples)]
+    judged = [_judge(task, contestant, e, given) for e, given in zip(examples, rows, strict=True)]
+    if config.confidence == "verbal":
+        ratings = await put([rating_question(task, config.base_model, one) for one in judged])
+        judged = [rated(one, rating) for one, rating in zip(judged, ratings, strict=True)]
+    return judged
+
+
+async def _searched(
+    task: Task, config: Evaluate, contestants: Sequence[Contestant], train: Sequence[Example], put: Put
+) -> tuple[list[Contestant], dict[str, int]]:
+    """The contestants with those that a prompt search adds, and the tokens the search cost."""
+    found: list[Contestant] = []
+    cost = {"input": 0, "output": 0}
+    for contestant in contestants:
+        if not contestant.prompt.rewrites:
+            found.append(contestant)
+            continue
+        (given,) = await put([rewriting.proposal(task, contestant, train, config.base_model)])
+        found += rewriting.variants(contestant, given)
+        cost = {"input": cost["input"] + given.input_tokens, "output": cost["output"] + given.output_tokens}
+    return found, cost
+
+
+async def _evaluate(
+    task: Task,
+    config: Evaluate,
+    contestants: Sequence[Contestant],
+    examples: Sequence[Example],
+    train: Sequence[Example],
+    put: Put,
+) -> tuple[list[Contestant], dict[str, list[Judged]], dict[str, Any]]:
+    """The contestants as asked, their judged answers by name, and what else the report shall say."""
+    contestants, cost = await _searched(task, config, contestants, train, put)
+    samples = config.samples if config.confidence == "votes" else 1
+    progress = Progress(len(contestants) * len(examples) * samples)
+    found = {one.name: await answers_of(task, config, one, examples, train, put, progress) for one in contestants}
+    beside: dict[str, Any] = {"search_tokens": cost} if any(cost.values()) else {}
+    if config.judge.model:
+        texts = {name: [one.given.text or "" for one in judged] for name, judged in found.items()}
+        beside["autorater"] = await judging.judged(config, task, examples, texts, _pairs(contestants), put)
+    return list(contestants), found, beside
+
+
+def _pairs(contestants: Sequence[Contestant]) -> list[tuple[str, str]]:
+    """Who is compared with whom by the autorater: the candidate with every other, else each with the first."""
+    ahead = next((one for one in contestants if one.role == "candidate"), None)
+    if ahead is not None:
+        return [(ahead.name, one.name) for one in contestants if one is not ahead]
+    return [(one.name, contestants[0].name) for one in contestants[1:]]
+
+
+def _judge(task: Task, contestant: Contestant, example: Example, given: Sequence[Given]) -> Judged:
+    return (
+        judge(task, contestant, example, given[0]) if len(given) == 1 else judge_votes(task, contestant, example, given)
+    )
+
+
+def _check_errors(contestant: Contestant, config: Evaluate, answers: Sequence[Given]) -> None:
+    failed = [given for given in answers if given.error]
+    if len(failed) > config.max_error_share * len(answers):
+        raise UserError(
+            f"{len(failed)} of {len(answers)} rows got no answer from {contestant.name!r}: {failed[0].error}",
+            remedy="nothing was decided; try again later, or raise evaluate.attempts or evaluate.max_error_share",
+        )
+
+
+def run(
+    examples: str,
+    train: str,
+    contestants: list[dict[str, Any]],
+    task: dict[str, Any],
+    config: dict[str, Any],
+    vertex: dict[str, Any],
+    predictions: str,
+    report: str,
+) -> dict[str, Any]:
+    """Evaluate contestants on the rows of `examples`; writes `predictions` (JSONL) and `report` (JSON).
+
+    Returns `metrics` (flat) and `confusion` (of the best contestant), each in the form its pipeline artifact shows.
+    """
+    settings, who = Evaluate.of(config), [Contestant.of(contestant) for contestant in contestants]
+    rows, shown = list(read_examples(examples)), list(read_examples(train))
+    if not rows:
+        raise UserError("no rows to evaluate", file=examples)
+    if settings.length_and_script:
+        rows = sliced(rows)
+    names = Counter(one.name for one in who)
+    if len(names) < len(who):
+        raise UserError(f"contestants need unique names, got {sorted(names.elements())}")
+    resolved = resolve(Task.of(task), [*shown, *rows])
+    if not who:  # a trial that lost its race leaves nobody to ask
+        write_rows(predictions, [])
+        write_json(report, {"rows": len(rows), "task": resolved.model_dump(), "contestants": []})
+        log.info("done: %s", "nobody to evaluate")
+        return {"metrics": {}, "confusion": {}}
+    if settings.confidence != "none" and resolved.kind in ("summarization", "generation"):
+        raise UserError(
+            f"no confidence for {resolved.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
+        )
+    ask, effort = _vertex_ask(settings, Vertex.of(vertex))
+    with _memory(settings) as memory:
+        put = partial(ask_all, ask=ask, effort=effort, memory=memory)
+        who, judged, further = asyncio.run(_evaluate(resolved, settings, who, rows, shown, put))
+    reports = [report_on(resolved, settings, one, judged[one.name]) for one in who]
+    beside = _classical(resolved, settings, rows, shown) if CLASSICAL.name not in names else []
+    with whole_file(predictions) as out:
+        for one in who:
+            out.writelines(_line(one, answer) for answer in judged[one.name])
+        out.writelines(_line(CLASSICAL, answer) for answer in beside)
+    document = {"rows": len(rows), "task": resolved.model_dump(), "contestants": reports}
+    if beside:
+        document["classical"] = report_on(resolved, settings, CLASSICAL, beside)
+    write_json(report, {**document, **further})
+    for told in reports:
+        _hint(told, len(rows))
+    log.info("done: %s", _headline(resolved, reports))
+    return {"metrics": _flat(reports), "confusion": _console_confusion(resolved, reports)}
+
+
+def _hint(report: dict[str, Any], rows: int) -> None:
+    """Say what to do when many answers of a contestant were unusable."""
+    name, outcomes = report["contestant"]["name"], report["outcomes"]
+    if outcomes.get("truncated", 0) > 0.02 * rows:
+        log.info("%d of %d answers of %s were cut off: raise max_output_tokens", outcomes["truncated"], rows, name)
+    unusable = outcomes.get("invalid", 0) + outcomes.get("refusal", 0)
+    if unusable > 0.1 * rows:
+        said = "; ".join(str(problem) for problem, _ in report["problems"][:2])
+        log.info("%d of %d answers of %s were no valid answer: %s", unusable, rows, name, said)
+
+
+def _classical(task: Task, config: Evaluate, examples: Sequence[Example], train: Sequence[Example]) -> list[Judged]:
+    """The classical opponent's answers, read and scored like any other's; none when it does not apply."""
+    if not config.classical or not classical.applies(task, train):
+        return []
+    given = classical.answers(train, examples)
+    return [judge(task, CLASSICAL, example, answer) for example, answer in zip(examples, given, strict=True)]
+
+
+def _flat(reports: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Every number under one name, as the Cloud console lists them."""
+    return {
+        f"{one['contestant']['name']} {metric}": round(found["value"], 6)
+        for one in reports
+        for metric, found in one["metrics"].items()
+    }
+
+
+def _console_confusion(task: Task, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The best contestant's confusion matrix in the form of a ClassificationMetrics artifact; {} for other kinds."""
+    best = _best(task, reports)
+    if "confusion" not in best:
+        return {}
+    found = best["confusion"]
+    matrix = [*found["matrix"], [0] * len(found["columns"])]
+    return {
+        "confusionMatrix": {
+            "annotationSpecs": [{"displayName": label} for label in found["columns"]],
+            "rows": [{"row": row} for row in matrix],
+        }
+    }
+
+
+def _best(task: Task, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return max(reports, key=lambda r: float(r["metrics"][primary_metric(task)]["value"]))
+
+
+def _headline(task: Task, reports: Sequence[dict[str, Any]]) -> str:
+    primary = primary_metric(task)
+    best = _best(task, reports)
+    found = best["metrics"][primary]
+    name = best["contestant"]["name"]
+    return f"{primary} {found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f}) {name}"
+
+
+def _memory(config: Evaluate) -> contextlib.AbstractContextManager[Memory | None]:
+    """The store of answers, when one is configured."""
+    if not config.cache:
+        return contextlib.nullcontext()
+    from gemtune.memory import AnswerStore
+
+    # What changes an answer; seeds of resampling, effort and intervals do not.
+    names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}
+    return AnswerStore(config.cache, config.model_dump(include=names))
+
+
+def _vertex_ask(config: Evaluate, settings: Vertex) -> tuple[Ask, Effort]:
+    """Questions put to Vertex AI."""
+    from gemtune import vertex
+
+    client = vertex.connect(settings)
+    generation = vertex.GenerationSettings.of(config)
+
+    async def ask(question: Question) -> vertex.Answer:
+        settings = replace(
+            generation,
+            seed=config.seed + question.sample,
+            temperature=generation.temperature if question.temperature is None else question.temperature,
+            max_output_tokens=question.max_output_tokens or generation.max_output_tokens,
+        )
+        return await vertex.generate(client, question.model, question.system, question.contents, settings)
+
+    return ask, Effort(config.concurrency, config.attempts, (vertex.Retryable,), (vertex.Refused,), config.seed)
+
+
+def _line(contestant: Contestant, one: Judged) -> str:
+    return json.dumps(prediction(contestant, one), ensure_ascii=False) + "\n"

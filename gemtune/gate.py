@@ -1,0 +1,387 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The decision: may the candidate serve?
+
+All contestants answered the same sealed test rows; they are compared row by row. The candidate must beat the best
+prompt, and the model in service re-scored today, by more than the interval: the lower bound of the paired bootstrap
+lies above the wanted lift, and an exact test agrees (few disagreeing rows make the bootstrap too bold). Then come the
+floors and ceilings. The promise: an equal candidate passes no more often than (1 - confidence_level) / 2. `decide` is
+pure.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from gemtune import calibration, intervals, metrics
+from gemtune.classical import CLASSICAL
+from gemtune.config import Contestant, Gate, Task
+from gemtune.data import write_json
+from gemtune.errors import UserError
+from gemtune.intervals import Paired
+from gemtune.predictions import Scored, groups_of, read_predictions, scored_of
+
+log = logging.getLogger("gemtune")
+
+Verdict = Literal["deploy", "keep_prompt", "keep_champion", "not_enough_data"]
+FEWEST_PER_CLASS = 10
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that was checked: what was measured, what was wanted, whether it held."""
+
+    name: str
+    passed: bool
+    measured: float
+    wanted: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidate against one opponent on one metric, in the metric's unit."""
+
+    versus: str
+    role: str
+    metric: str
+    candidate: float
+    opponent: float
+    paired: Paired
+
+
+@dataclass(frozen=True)
+class SliceComparison:
+    """Candidate against the best prompt within one slice; `p_value` is adjusted for the number of slices (Holm)."""
+
+    column: str
+    value: str
+    rows: int
+    delta: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict with everything it rests on."""
+
+    verdict: Verdict
+    reasons: list[str]
+    rules: list[Rule]
+    comparisons: list[Comparison]
+    metric: str
+    rows: int
+    slices: list[SliceComparison] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may serve."""
+        return self.verdict == "deploy"
+
+
+def decide(
+    task: Task,
+    config: Gate,
+    scored: Sequence[Scored],
+    groups: Sequence[str | None] | None = None,
+    prices: Mapping[str, float] | None = None,
+) -> Decision:
+    """Judge the candidate (the one with that role, if any) against the best prompt and the champion.
+
+    `groups` names rows that belong together (None: alone); they count as one observation. `prices` are US dollars a
+    million `input` and `output` tokens.
+    """
+    metric = config.metric or metrics.primary_metric(task)
+    rows = len(scored[0].rows) if scored else 0
+    by_role = {one.contestant.role: one for one in scored}
+    prompt, champion, candidate = by_role.get("baseline"), by_role.get("champion"), by_role.get("candidate")
+    compare = _Comparer(task, config, metric, groups)
+    if rows < config.min_test_rows:
+        return _too_few(config, metric, rows)
+    if candidate is None:
+        return _no_candidate(compare, prompt, champion, rows)
+    comparisons = [compare(candidate, other) for other in (prompt, champion) if other is not None]
+    slices = _slices(compare, candidate, prompt) if prompt is not None else []
+    rules = [_lift_rule(config, c) for c in comparisons] + _floor_rules(task, config, candidate, prompt, prices or {})
+    rules += [_slice_rule(config, slices)] if config.worse_slices == "stop" and slices else []
+    notes = [_worse(one) for one in slices if one.delta < 0 and one.p_value <= 1 - config.confidence_level]
+    if all(rule.passed for rule in rules):
+        reasons = [rule.sentence for rule in rules]
+        return Decision("deploy", reasons, rules, comparisons, metric, rows, slices, notes)
+    verdict, why = _fallback(compare, prompt, champion)
+    failed = [rule.sentence for rule in rules if not rule.passed]
+    power = [_power_note(c, rows, config) for c, rule in zip(comparisons, rules, strict=False) if not rule.passed]
+    reasons = [*failed, *filter(None, power), why]
+    return Decision(verdict, reasons, rules, comparisons, metric, rows, slices, notes)
+
+
+@dataclass(frozen=True)
+class _Comparer:
+    task: Task
+    config: Gate
+    metric: str
+    groups: Sequence[str | None] | None
+
+    def __call__(self, candidate: Scored, opponent: Scored, part: Sequence[int] | None = None) -> Comparison:
+        """Compare on all rows, or on those of `part`."""
+        part = range(len(candidate.rows)) if part is None else part
+        left = metrics.measure(self.task, self.metric, [candidate.rows[i] for i in part])
+        right = metrics.measure(self.task, self.metric, [opponent.rows[i] for i in part])
+        paired = intervals.paired(
+            left,
+            right,
+            level=self.config.confidence_level,
+            resamples=self.config.resamples,
+            seed=self.config.seed,
+            groups=[self.groups[i] for i in part] if self.groups else None,
+        )
+        who = opponent.contestant
+        return Comparison(who.name, who.role, self.metric, left.value(), right.value(), paired)
+
+
+def _slices(compare: _Comparer, candidate: Scored, prompt: Scored) -> list[SliceComparison]:
+    """Every slice of enough rows, compared; p-values adjusted together."""
+    parts: dict[tuple[str, str], list[int]] = {}
+    for i, row in enumerate(candidate.slices):
+        for column, value in sorted(row.items()):
+            parts.setdefault((column, value), []).append(i)
+    kept = {key: part for key, part in sorted(parts.items()) if len(part) >= FEWEST_PER_CLASS}
+    found = [compare(candidate, prompt, part).paired for part in kept.values()]
+    adjusted = intervals.holm([one.p_value for one in found])
+    return [
+        SliceComparison(column, value, len(part), one.delta, one.low, one.high, p)
+        for ((column, value), part), one, p in zip(kept.items(), found, adjusted, strict=True)
+    ]
+
+
+def _slice_rule(config: Gate, slices: Sequence[SliceComparison]) -> Rule:
+    worst = min(slices, key=lambda one: (one.p_value if one.delta < 0 else 2.0, one.delta))
+    bad = worst.delta < 0 and worst.p_value <= 1 - config.confidence_level
+    said = _worse(worst) if bad else f"none of {len(slices)} slices is shown to be worse than under the best prompt"
+    return Rule("worse_slices", not bad, worst.delta, 0.0, said)
+
+
+def _worse(one: SliceComparison) -> str:
+    return (
+        f"worse than the best prompt where {one.column} is {one.value!r}: {one.delta:+.3f} on {one.rows} rows "
+        f"(p = {one.p_value:.2g}, adjusted for the number of slices)"
+    )
+
+
+def _lift_rule(config: Gate, comparison: Comparison) -> Rule:
+    champion = comparison.role == "champion"
+    wanted = config.min_lift_over_champion if champion else config.min_lift
+    found = comparison.paired
+    # The exact test asks whether the two are equal, so it speaks only where equality must be refuted.
+    surprising = wanted < 0 or found.p_value <= 1 - config.confidence_level
+    passed = found.low > wanted and surprising
+    opponent = f"the model in service ({comparison.versus})" if champion else f"the best prompt ({comparison.versus})"
+    claim = "is as good as" if wanted < 0 else "is better than"
+    sentence = (
+        f"{'it is shown' if passed else 'it is not shown'} that the candidate {claim} {opponent}: "
+        f"{comparison.metric} {comparison.candidate:.3f} against {comparison.opponent:.3f}, "
+        f"difference {found.delta:+.3f} (between {found.low:+.3f} and {found.high:+.3f}; p = {found.p_value:.2g}), "
+        f"wanted: more than {wanted:+g}"
+    )
+    return Rule(f"lift_over_{'champion' if champion else 'prompt'}", passed, found.low, wanted, sentence)
+
+
+def _floor_rules(
+    task: Task, config: Gate, candidate: Scored, prompt: Scored | None, prices: Mapping[str, float]
+) -> list[Rule]:
+    unusable = sum(outcome != "ok" for outcome in candidate.outcomes) / len(candidate.outcomes)
+    rules = [_ceiling("invalid_rate", unusable, config.max_invalid_rate, "share of unusable answers")]
+    if task.kind in metrics.LABELLED and not task.label_separator:
+        rules.append(_constant_rule(candidate))
+    if config.max_latency_s:
+        slow = _quantile(candidate.latency_s, 0.95)
+        rules.append(_ceiling("latency_s", slow, config.max_latency_s, "95th percentile of answer time in seconds"))
+    for name, counts, limit in (
+        ("input_tokens", candidate.input_tokens, config.max_input_tokens),
+        ("output_tokens", candidate.output_tokens, config.max_output_tokens),
+    ):
+        if limit:
+            rules.append(_ceiling(name, sum(counts) / len(counts), limit, f"mean {name.replace('_', ' ')} a request"))
+    if config.max_cost_per_1000:
+        spent = sum(candidate.input_tokens) * prices["input"] + sum(candidate.output_tokens) * prices["output"]
+        each = spent / 1e6 / len(candidate.rows)
+        rules.append(_ceiling("cost", 1000 * each, config.max_cost_per_1000, "US$ for 1,000 answers at list prices"))
+    if config.max_ece:
+        right = [float(row.parsed == row.reference) for row in candidate.rows]
+        error = calibration.ece(candidate.confidence, right).value()
+        rules.append(_ceiling("calibration", error, config.max_ece, "calibration error (ECE)"))
+    if task.kind in metrics.LABELLED:
+        rules += _class_rules(task, config, candidate, prompt)
+    return rules
+
+
+def _constant_rule(candidate: Scored) -> Rule:
+    """A model must not be right less often than always giving the commonest label would be."""
+    references = Counter(row.reference for row in candidate.rows)
+    (label, count), right = references.most_common(1)[0], sum(row.reference == row.parsed for row in candidate.rows)
+    constant, measured = count / len(candidate.rows), right / len(candidate.rows)
+    passed = measured >= constant
+    how = "no less often" if passed else "less often"
+    said = f"right {how} ({measured:.3f}) than always answering {label!r} would be ({constant:.3f})"
+    return Rule("beats_constant", passed, measured, constant, said)
+
+
+def _ceiling(name: str, measured: float, limit: float, what: str) -> Rule:
+    passed = measured <= limit
+    return Rule(name, passed, measured, limit, f"{what}: {measured:.3g}, {'within' if passed else 'above'} {limit:g}")
+
+
+def _class_rules(task: Task, config: Gate, candidate: Scored, prompt: Scored | None) -> list[Rule]:
+    table = [c for c in metrics.per_class(task, candidate.rows) if c["support"] >= FEWEST_PER_CLASS]
+    rules = []
+    if config.min_class_recall and table:
+        worst = min(table, key=lambda c: c["recall"])
+        passed = worst["recall"] >= config.min_class_recall
+        said = f"weakest class {worst['label']!r} has recall {worst['recall']:.3f}, wanted {config.min_class_recall:g}"
+        rules.append(Rule("class_recall", passed, worst["recall"], config.min_class_recall, said))
+    if config.max_class_drop < 1 and prompt is not None and table:
+        before = {c["label"]: c["recall"] for c in metrics.per_class(task, prompt.rows)}
+        worst = max(table, key=lambda c: before[c["label"]] - c["recall"])
+        drop = before[worst["label"]] - worst["recall"]
+        said = f"class {worst['label']!r} loses {max(drop, 0):.3f} recall against the best prompt"
+        rules.append(Rule("class_drop", drop <= config.max_class_drop, drop, config.max_class_drop, said))
+    return rules
+
+
+def _fallback(compare: _Comparer, prompt: Scored | None, champion: Scored | None) -> tuple[Verdict, str]:
+    """What stays: the champion, unless there is none or the best prompt is shown to beat it."""
+    if champion is None:
+        return "keep_prompt", "so the best prompt stays"
+    if prompt is not None:
+        against = compare(prompt, champion)
+        if against.paired.low > 0 and against.paired.p_value <= 1 - compare.config.confidence_level:
+            return "keep_prompt", (
+                f"the best prompt beats the model in service too ({against.candidate:.3f} against "
+                f"{against.opponent:.3f} on {against.metric}): go back to the prompt"
+            )
+    return "keep_champion", f"so the model in service ({champion.contestant.name}) stays"
+
+
+def _no_candidate(compare: _Comparer, prompt: Scored | None, champion: Scored | None, rows: int) -> Decision:
+    verdict, why = _fallback(compare, prompt, champion)
+    comparisons = [compare(prompt, champion)] if prompt is not None and champion is not None else []
+    return Decision(verdict, ["there is no tuned candidate", why], [], comparisons, compare.metric, rows)
+
+
+def _too_few(config: Gate, metric: str, rows: int) -> Decision:
+    said = f"{rows} test rows, at least {config.min_test_rows} are wanted for a decision"
+    rule = Rule("test_rows", False, rows, config.min_test_rows, said)
+    return Decision("not_enough_data", [said], [rule], [], metric, rows)
+
+
+def _power_note(comparison: Comparison, rows: int, config: Gate) -> str:
+    """What it would take to know: said when the candidate leads, but not clearly."""
+    found = comparison.paired
+    if found.delta <= 0 or not found.disagreement:
+        return ""
+    level = config.confidence_level
+    smallest = intervals.smallest_detectable_lift(rows, found.disagreement, level=level)
+    needed = intervals.rows_needed(found.delta, found.disagreement, level=level)
+    if needed <= rows:
+        return ""
+    return (
+        f"{rows} test rows notice a lift of {smallest:.3f} four times in five; to confirm one of {found.delta:.3f} "
+        f"over {comparison.versus} takes about {needed} rows"
+    )
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
+
+
+def run(
+    predictions: str,
+    contestants: list[dict[str, Any]],
+    task: dict[str, Any],
+    config: dict[str, Any],
+    plan: str,
+    decision: str,
+) -> bool:
+    """Decide from test predictions; writes `decision` (JSON) and returns whether the candidate may serve.
+
+    `plan` (JSON, may be missing) holds the prices that a cost ceiling needs.
+    """
+    gate = Gate.of(config)
+    resolved, answers = read_predictions(predictions, Task.of(task))
+    known = metrics.metric_names(resolved)
+    if gate.metric and gate.metric not in known:
+        raise UserError(
+            f"gate.metric is {gate.metric!r}; {resolved.kind} can be decided by {', '.join(known)}",
+            remedy="an autorater informs, it never decides",
+        )
+    who = [Contestant.of(contestant) for contestant in contestants]
+    groups = groups_of(answers)
+    scored = [scored_of(predictions, one, answers) for one in who]
+    prices = _prices(gate, plan)
+    if gate.max_ece and not all(one.confidence for one in scored):
+        raise UserError("gate.max_ece needs confidences", file=predictions, remedy="set evaluate.confidence=votes")
+    made = decide(resolved, gate, scored, groups, prices)
+    if CLASSICAL.name in answers and CLASSICAL.name not in {one.name for one in who}:
+        opponent = scored_of(predictions, CLASSICAL, answers)
+        made = replace(made, notes=[*made.notes, *_classical_note(resolved, gate, scored, opponent, groups)])
+    write_json(decision, _document(made, gate, who))
+    for reason in [*made.reasons, *made.notes]:
+        log.info("%s", reason)
+    log.info("done: %s", made.verdict.replace("_", " "))
+    return made.passed
+
+
+def _classical_note(
+    task: Task, config: Gate, scored: Sequence[Scored], opponent: Scored, groups: Sequence[str | None]
+) -> list[str]:
+    """What the free classical model does on the same rows, beside the candidate (else the best prompt)."""
+    if not scored or len(opponent.rows) < config.min_test_rows:
+        return []
+    ahead = next((one for one in scored if one.contestant.role == "candidate"), scored[0])
+    found = _Comparer(task, config, config.metric or metrics.primary_metric(task), groups)(ahead, opponent)
+    sure = found.paired.p_value <= 1 - config.confidence_level
+    better, worse = sure and found.paired.low > 0, sure and found.paired.high < 0
+    told = "shown to be better" if better else "shown to be WORSE" if worse else "not shown to be better"
+    return [
+        f"TF-IDF with logistic regression reaches {found.metric} {found.opponent:.3f} on the same rows without a model "
+        f"call; {ahead.contestant.name} ({found.candidate:.3f}) is {told}"
+    ]
+
+
+def _document(made: Decision, config: Gate, who: list[Contestant]) -> dict[str, Any]:
+    comparisons = [asdict(c) for c in made.comparisons]
+    return {
+        "verdict": made.verdict,
+        "passed": made.passed,
+        "reasons": made.reasons,
+        "metric": made.metric,
+        "rows": made.rows,
+        "comparisons": [{**c, **c.pop("paired")} for c in comparisons],
+        "rules": [asdict(rule) for rule in made.rules],
+        "slices": [asdict(one) for one in made.slices],
+        "notes": made.notes,
+        "contestants": [one.model_dump() for one in who],
+        "settings": config.model_dump(),
+    }
+
+
+def _prices(config: Gate, plan: str) -> dict[str, float]:
+    """List prices from the plan; raises `UserError` when a cost ceiling needs them and they are not there."""
+    path = Path(plan)
+    found = json.loads(path.read_text(encoding="utf-8")).get("prices") if path.is_file() else None
+    if config.max_cost_per_1000 and not found:
+        raise UserError("gate.max_cost_per_1000 needs the plan's prices", file=plan, remedy="run plan first")
+    return found or {}

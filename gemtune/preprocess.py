@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Raw rows to sound examples: read, clean, settle conflicts, drop duplicates, draw; nothing leaves without a reason.
+
+Promise: every row of the source is in `examples` or in `dropped`, once. Which row of a set of duplicates stays is
+decided by content, never by the order of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from gemtune.accept import LABELLED, Tally, read
+from gemtune.audit import read_sheet
+from gemtune.clean import exported
+from gemtune.config import Preprocess, Task
+from gemtune.data import Dropped, Example, plain, write_examples, write_json, write_rows
+from gemtune.duplicates import Outcome, guard, left, near_conflicts, same_meaning, settle, thin_out, without_repetition
+from gemtune.errors import UserError
+from gemtune.label_errors import Suspect, suspects
+from gemtune.portrait import portrait
+
+log = logging.getLogger("gemtune")
+
+MOST_AUDITED = 20_000
+RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess], Outcome]] = {
+    "exact deduplication": settle,
+    "near-deduplication": thin_out,
+    "semantic deduplication": same_meaning,
+}
+
+
+def gather(data: str, task: Task, config: Preprocess, tally: Tally) -> Outcome:
+    """All rows of the source, and of the given test file: examples, and those that cannot be one.
+
+    With a test file its rows are the test split, and no row of the source joins them.
+    """
+    examples: list[Example] = []
+    dropped: list[Dropped] = []
+    for source in filter(None, (data, config.test_data)):
+        given = source == config.test_data
+        for item in read(_local(source), task, config, tally):
+            if isinstance(item, Dropped):
+                dropped.append(replace(item, detail=f"in test_data: {item.detail}") if given else item)
+            else:
+                home = "test" if given else item.split or ("train" if config.test_data else None)
+                examples.append(replace(item, split=home))
+    return examples, dropped
+
+
+def draw(examples: Sequence[Example], config: Preprocess) -> Outcome:
+    """At most so many rows of a label and in all, drawn by a hash of seed and id: the draw is stable as data grows."""
+    # a hash of its own: with the split's, the rows drawn first would be the rows of the test split
+    ranked = sorted(examples, key=lambda example: hashlib.sha256(f"draw {config.seed} {example.id}".encode()).digest())
+    per_label: Counter[str] = Counter()
+    kept: list[Example] = []
+    dropped: list[Dropped] = []
+    for example in ranked:
+        if config.max_per_label and per_label[example.target] >= config.max_per_label:
+            dropped.append(left(example, "not_drawn", f"beyond preprocess.max_per_label={config.max_per_label}"))
+        elif config.max_rows and len(kept) >= config.max_rows:
+            dropped.append(left(example, "not_drawn", f"beyond preprocess.max_rows={config.max_rows}"))
+        else:
+            per_label[example.target] += 1
+            kept.append(example)
+    return sorted(kept, key=lambda example: example.line), dropped
+
+
+def run(
+    data: str, task: dict[str, Any], config: dict[str, Any], examples: str, dropped: str, report: str
+) -> dict[str, Any]:
+    """Preprocess the file `data`; writes `examples`, `dropped` and `report`, returns the counts.
+
+    Raises `UserError` when nothing usable is left, or one class only.
+    """
+    asked, settings = Task.of(task), Preprocess.of(config)
+    tally = Tally(read_sheet(settings.corrections) if settings.corrections else {})
+    rows, lost = gather(data, asked, settings, tally)
+    read_count, seen = len(rows) + len(lost), len(rows)
+    if not rows:
+        raise _nothing_left(data, lost)
+    for what, rule in RULES.items():
+        before = len(rows)
+        rows, gone = rule(rows, asked, settings)
+        guard(before, len(rows), what, settings, gone)
+        lost += gone
+    rows, gone, repetition = without_repetition(rows, settings)
+    lost += gone
+    rows, gone = draw(rows, settings)
+    lost += gone
+    if not rows:
+        raise _nothing_left(data, lost)
+    labels = Counter(example.target for example in rows)
+    if asked.kind in LABELLED and len(labels) < 2:
+        first = min(lost, key=lambda d: d.line, default=None)
+        also = f"; {len(lost)} rows left, the first at line {first.line}: {first.detail}" if first else ""
+        raise UserError(
+            f"only one label is left: {next(iter(labels))!r}{also}", file=data, remedy="give rows of two labels or more"
+        )
+    lost.sort(key=lambda d: d.line)
+    summary = {
+        "rows": read_count,
+        "examples": len(rows),
+        "dropped": dict(Counter(d.reason for d in lost).most_common()),
+    }
+    write_examples(examples, rows)
+    write_rows(dropped, map(plain, lost))
+    wrong = doubtful(rows, asked, settings)
+    unclear = near_conflicts(rows, asked, settings)
+    told = {
+        "readable": seen,
+        **tally.told(),
+        **portrait(rows, asked.kind in LABELLED),
+        "repeated_passages": asdict(repetition),
+        "near_conflicts": {"rows": len(unclear), "lines": [[a.line, b.line] for a, b in unclear[:20]]},
+        "likely_label_errors": {"rows": len(wrong), "worst": [asdict(row) for row in wrong[:20]]},
+        "cleaning": exported(settings),
+    }
+    write_json(report, {**summary, **told, "settings": settings.model_dump(), "data": data})
+    reasons = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items())  # type: ignore[attr-defined]
+    log.info("done: %s", f"{len(rows)} of {read_count} rows kept" + (f"; dropped: {reasons}" if reasons else ""))
+    return summary
+
+
+def doubtful(examples: Sequence[Example], task: Task, config: Preprocess) -> list[Suspect]:
+    """Likely label errors, where the task has labels and the rows are not too many."""
+    if not config.find_label_errors or task.kind not in LABELLED or len(examples) > MOST_AUDITED:
+        return []
+    return suspects(examples, config.seed)
+
+
+def _nothing_left(data: str, lost: Iterable[Dropped]) -> UserError:
+    lost = list(lost)
+    if not lost:
+        return UserError("the file holds no rows", file=data, remedy="give labelled rows, one a line")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(d.reason for d in lost).most_common())
+    first = lost[0]
+    return UserError(
+        f"no usable row among {len(lost)}: {reasons}; the first: {first.detail}",
+        file=data,
+        line=first.line,
+        remedy="check preprocess.text_column and preprocess.target_column",
+    )
+
+
+def _local(data: str) -> Path:
+    if not data:
+        raise UserError("no data given", remedy="set `data` to a file of labelled rows")
+    if not data.startswith("gs://"):
+        return Path(data)
+    mounted = Path("/gcs") / data.removeprefix("gs://")
+    if mounted.exists():
+        return mounted
+    import tempfile
+
+    from gemtune import vertex
+
+    target = Path(tempfile.mkdtemp(prefix="gemtune-")) / data.rsplit("/", 1)[-1]
+    vertex.download(data, str(target))
+    return target

@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train, validation and test by a hash of each row's own content (or its group's name), then proof that nothing leaks.
+
+A row's place depends on seed and row alone, so it stays put as data grows: a model tuned last month never saw this
+month's test rows. Where near-duplicates fall into different splits, the test row stays, then the validation row, and
+the others are left out; a split the source asked for is respected. Promise: no group, and no near-duplicate pair,
+ever crosses, and `certificate` counts that on the finished splits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from gemtune.config import Split
+from gemtune.data import Example, read_examples, write_examples, write_json
+from gemtune.errors import UserError
+from gemtune.leakage import certificate, overlapping
+
+log = logging.getLogger("gemtune")
+
+NAMES = ("train", "validation", "test")
+Splits = dict[str, list[Example]]
+Left = list[tuple[Example, str]]
+
+
+def place(key: str, config: Split) -> str:
+    """The split that a key (a group's name or a row's id) belongs to."""
+    draw = int.from_bytes(hashlib.sha256(f"{config.seed} {key}".encode()).digest()[:8], "big") / 2**64
+    if draw < config.test:
+        return "test"
+    return "validation" if draw < config.test + config.validation else "train"
+
+
+def divide(examples: Sequence[Example], config: Split) -> tuple[Splits, Left]:
+    """Every example in one split, or left out with the reason."""
+    splits: Splits = {name: [] for name in NAMES}
+    left: Left = []
+    homes = _homes(examples, config)
+    for example in examples:
+        home = homes[_key(example)]
+        if (
+            example.split is not None
+            and example.split != home
+            and not (home == "validation" and example.split == "train")
+        ):
+            left.append((example, f"its group {example.group!r} stands in {home}"))
+        else:
+            splits[home].append(example)
+    return _apart(splits, left, config)
+
+
+def _key(example: Example) -> str:
+    return example.id if example.group is None else f"group {example.group}"
+
+
+def _homes(examples: Sequence[Example], config: Split) -> dict[str, str]:
+    """Split of every key: what the source asked for (test before validation before train), else its hash."""
+    asked: dict[str, set[str | None]] = defaultdict(set)
+    for example in examples:
+        asked[_key(example)].add(example.split)
+    drawn = _by_time(examples, config) if config.time_column else {key: place(key, config) for key in asked}
+    homes = {}
+    for key, names in asked.items():
+        given = next((name for name in ("test", "validation", "train") if name in names), None)
+        homes[key] = given or drawn[key]
+    if "validation" not in homes.values() and any(asked_for != {None} for asked_for in asked.values()):
+        share = config.validation / (1 - config.test)
+        carved = config.model_copy(update={"validation": share / 2, "test": share / 2})
+        homes = {k: "validation" if v == "train" and place(k, carved) != "train" else v for k, v in homes.items()}
+    return homes
+
+
+def _by_time(examples: Sequence[Example], config: Split) -> dict[str, str]:
+    """The newest keys are test, those before them validation; a key is as old as its newest row; equal times stay
+    together.
+    """
+    newest: dict[str, float] = {}
+    for example in examples:
+        moment = _moment(example, config.time_column)
+        newest[_key(example)] = max(moment, newest.get(_key(example), moment))
+    ordered = sorted(newest.values())
+    first_test = ordered[min(len(ordered) - 1, round(len(ordered) * (1 - config.test)))]
+    first_validation = ordered[round(len(ordered) * (1 - config.test - config.validation))]
+    return {
+        key: "test" if moment >= first_test else "validation" if moment >= first_validation else "train"
+        for key, moment in newest.items()
+    }
+
+
+def _moment(example: Example, column: str) -> float:
+    value = example.slices.get(column, "")
+    try:
+        return float(value)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise UserError(
+            f"line {example.line}: {column!r} is {value!r}, not a time",
+            remedy="give ISO 8601 times or numbers, and name the column in preprocess.slice_columns",
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _apart(splits: Splits, left: Left, config: Split) -> tuple[Splits, Left]:
+    """Leave out of validation what is too near to test, and of train what is too near to either."""
+    if not config.near_threshold:
+        return splits, left
+    guarded = list(splits["test"])
+    for name in ("validation", "train"):
+        near = overlapping(splits[name], guarded, config.near_threshold)
+        left += [
+            (splits[name][i], f"near-duplicate of line {guarded[j].line} in a held-out split") for i, j in near.items()
+        ]
+        splits[name] = [example for i, example in enumerate(splits[name]) if i not in near]
+        guarded += splits[name]
+    return splits, left
+
+
+def _enough(splits: Splits, config: Split) -> None:
+    for name in NAMES:
+        if len(splits[name]) < config.min_rows:
+            sizes = ", ".join(f"{n} {len(splits[n])}" for n in NAMES)
+            raise UserError(
+                f"{name} has {len(splits[name])} rows, split.min_rows asks for {config.min_rows} ({sizes})",
+                remedy="give more rows, other shares or a smaller split.min_rows",
+            )
+
+
+def run(examples: str, config: dict[str, Any], train: str, validation: str, test: str, report: str) -> dict[str, Any]:
+    """Split the file `examples` into three; `report` holds counts, label balance, what was left out and the
+    certificate.
+    """
+    settings = Split.of(config)
+    splits, left = divide(list(read_examples(examples)), settings)
+    _enough(splits, settings)
+    proof = certificate(splits, settings.near_threshold)
+    for name, path in zip(NAMES, (train, validation, test), strict=True):
+        write_examples(path, splits[name])
+    counts = {name: len(splits[name]) for name in NAMES}
+    write_json(report, {"rows": counts, "left_out": _told(left), "labels": _balance(splits), "slices": _slices(splits),
+                        "certificate": proof, "settings": settings.model_dump()})  # fmt: skip
+    for name, labels in absent(splits).items():
+        said = ", ".join(labels[:10]) + (" ..." if len(labels) > 10 else "")
+        log.warning("%d labels have no %s row, so nothing is measured about them: %s", len(labels), name, said)
+    overlaps = sum(pair["rows"] for pair in proof["overlaps"])
+    sizes = " / ".join(f"{counts[name]} {name}" for name in NAMES)
+    log.info("done: %s", f"{sizes}, {len(left)} left out, {overlaps} rows overlap across splits")
+    return {**counts, "left_out": len(left), "overlapping": overlaps}
+
+
+def absent(splits: Splits) -> dict[str, list[str]]:
+    """Labels that training has and validation or test has not; {} where targets are free text (mostly different)."""
+    known = {example.target for example in splits["train"]}
+    if 5 * len(known) > len(splits["train"]):
+        return {}
+    missing = {name: sorted(known - {e.target for e in splits[name]}) for name in ("validation", "test")}
+    return {name: labels for name, labels in missing.items() if labels}
+
+
+def _told(left: Left) -> list[Mapping[str, Any]]:
+    return [{"id": example.id, "line": example.line, "reason": reason} for example, reason in left]
+
+
+def _balance(splits: Splits) -> dict[str, dict[str, int]]:
+    counts = {name: Counter(example.target for example in splits[name]) for name in NAMES}
+    labels = sorted(set().union(*counts.values()))
+    if len(labels) > 1000:
+        return {}
+    return {label: {name: counts[name][label] for name in NAMES} for label in labels}
+
+
+def _slices(splits: Splits) -> dict[str, dict[str, dict[str, int]]]:
+    found: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(NAMES, 0)))
+    for name in NAMES:
+        for example in splits[name]:
+            for column, value in example.slices.items():
+                found[column][value][name] += 1
+    return {column: dict(values) for column, values in found.items()}

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files and records in Cloud Storage: content-addressed uploads, whole downloads, records with compare-and-set.
+
+Source: google-cloud-storage and its generation preconditions. Promise: an object is stored once however often a run is
+repeated, and a record changes only when nobody else changed it meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from gemtune.errors import UserError
+from gemtune.vertex import Client, Refused, classified
+
+
+def upload(client: Client, path: str | Path, folder: str = "data") -> str:
+    """Store a file under its SHA-256, once; returns its gs:// URI. A second upload of equal content stores nothing."""
+    path = Path(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    name = f"{folder}/{digest}{path.suffix}"
+    blob = bucket(client).blob(name)
+    if not classified(blob.exists):
+        try:
+            classified(lambda: blob.upload_from_filename(str(path), if_generation_match=0))
+        except Refused as error:
+            if error.code != 412:  # 412: somebody stored it in between, with this very content
+                raise
+    return f"gs://{client.bucket}/{name}"
+
+
+def download(client: Client, uri: str, path: str | Path) -> None:
+    """Fetch an object into a file, whole or not at all. Raises `UserError` when it does not exist."""
+    name, _, key = uri.removeprefix("gs://").partition("/")
+    if not uri.startswith("gs://") or not name or not key:
+        raise UserError(f"{uri!r} is not a Cloud Storage object", remedy="write gs://BUCKET/OBJECT")
+    blob = client.storage().bucket(name).blob(key)
+    part = Path(f"{path}.part")
+    try:
+        classified(lambda: blob.download_to_filename(str(part)))
+        os.replace(part, path)
+    except Refused as error:
+        raise UserError(
+            f"cannot read {uri}: {error.message}", remedy="check the name and the right to read it"
+        ) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_record(client: Client, key: str) -> tuple[dict[str, Any] | None, int]:
+    """A JSON object of the bucket and its generation; (None, 0) when there is none."""
+    blob = bucket(client).blob(key)
+    try:
+        content = classified(blob.download_as_bytes)
+    except Refused as error:
+        if error.code == 404:
+            return None, 0
+        raise
+    return json.loads(content), int(blob.generation or 0)
+
+
+def write_record(client: Client, key: str, record: dict[str, Any], generation: int) -> bool:
+    """Replace a record if it still has the generation that was read (0: if there is none); False: it has changed."""
+    blob = bucket(client).blob(key)
+    content = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    try:
+        classified(
+            lambda: blob.upload_from_string(content, content_type="application/json", if_generation_match=generation)
+        )
+    except Refused as error:
+        if error.code == 412:
+            return False
+        raise
+    return True
+
+
+def list_records(client: Client, folder: str) -> list[str]:
+    """The keys of all records in a folder of the bucket."""
+    found = bucket(client)
+    return classified(lambda: [str(blob.name) for blob in found.list_blobs(prefix=f"{folder}/")])
+
+
+def bucket(client: Client) -> Any:
+    """The run's bucket, made in the tuning location when it does not exist (looked at once per client)."""
+    found = client.storage().bucket(client.bucket)
+    if client.bucket_exists or classified(found.exists):
+        client.bucket_exists = True
+        return found
+    try:
+        classified(lambda: client.storage().create_bucket(client.bucket, location=client.location))
+    except Refused as error:
+        if error.code != 409:  # 409: made by somebody in between; if it is not ours, the next call says so
+            raise
+    client.bucket_exists = True
+    return found

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Submitting a compiled pipeline to Vertex AI Pipelines, now or on a schedule.
+
+Uses the generated client of google-cloud-aiplatform (`PipelineServiceClient`, `ScheduleServiceClient`) rather than
+`aiplatform.PipelineJob`, whose submit() asks Cloud Resource Manager who owns the bucket and stalls for about a minute
+where that API cannot be reached. Project and region come from the `vertex` section or the SDKs' environment variables.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+from gemtune import vertex
+from gemtune.config import Config
+from gemtune.errors import UserError
+from pipelines.compilation import compiled
+
+WAIT_S = 60.0
+
+
+def submit(config: Config, image: str, pipeline: str, root: str, cache: bool) -> str:
+    """Start a run; gives its resource name. Raises `UserError` when a setting is missing or the service refuses."""
+    parent, clients = _connect(config)
+    job_id = f"{config.name}-{datetime.datetime.now(datetime.UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
+    job = _job(config, image, pipeline, root, cache)
+    with _refusals():
+        made = clients("PipelineServiceClient").create_pipeline_job(
+            parent=parent, pipeline_job=job, pipeline_job_id=job_id, timeout=WAIT_S
+        )
+    return str(made.name)
+
+
+def schedule(config: Config, image: str, pipeline: str, root: str, cache: bool, cron: str) -> str:
+    """Run by cron (`0 3 * * 1`, UTC unless it begins with TZ=Area/City); replaces the schedule of the same name.
+
+    Gives the schedule's full resource name. A run that is still going when the next is due is not doubled.
+    """
+    from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
+
+    if not re.fullmatch(r"(TZ=\S+ )?(\S+ ){4}\S+", cron):
+        raise UserError(f"cannot read the cron expression {cron!r}", remedy="five fields, such as '0 3 * * 1'")
+    parent, clients = _connect(config)
+    display_name = f"{config.name}-{pipeline.replace('_', '-')}"
+    client = clients("ScheduleServiceClient")
+    made = Schedule(
+        display_name=display_name,
+        cron=cron,
+        max_concurrent_run_count=1,
+        create_pipeline_job_request=CreatePipelineJobRequest(
+            parent=parent, pipeline_job=_job(config, image, pipeline, root, cache)
+        ),
+    )
+    with _refusals():
+        old = [s.name for s in client.list_schedules(parent=parent) if s.display_name == display_name]
+        name = str(client.create_schedule(parent=parent, schedule=made, timeout=WAIT_S).name)
+        for stale in old:  # after the new one stands, so that there is never none
+            client.delete_schedule(name=stale, timeout=WAIT_S)
+    return name
+
+
+def _job(config: Config, image: str, pipeline: str, root: str, cache: bool) -> Any:
+    from google.cloud.aiplatform_v1.types import PipelineJob
+    from google.protobuf import json_format, struct_pb2
+
+    if not config.data.startswith("gs://"):
+        raise UserError(
+            f"data is {config.data!r}", remedy="a run in the cloud reads gs://; set data, or --data gs://..."
+        )
+    placed = {"project": _project(config), "location": vertex.location(config.vertex), "bucket": _bucket(config)}
+    # a container knows nothing of this shell's environment: what came from it is baked in
+    config = config.model_copy(update={"vertex": config.vertex.model_copy(update=placed)})
+    spec = compiled(config, image, pipeline)
+    if not cache:
+        _forget_caching(spec)
+    struct = struct_pb2.Struct()
+    json_format.ParseDict(spec, struct)
+    return PipelineJob(
+        display_name=config.name,
+        pipeline_spec=struct,
+        runtime_config=PipelineJob.RuntimeConfig(gcs_output_directory=root or _default_root(config)),
+        service_account=config.vertex.service_account,
+        labels={"gemtune": config.name, **config.vertex.labels},
+    )
+
+
+def _forget_caching(node: Any) -> None:
+    if isinstance(node, dict):
+        if "cachingOptions" in node:
+            node["cachingOptions"] = {}
+        for value in node.values():
+            _forget_caching(value)
+
+
+def _default_root(config: Config) -> str:
+    return f"gs://{_bucket(config)}/pipelines"
+
+
+def _bucket(config: Config) -> str:
+    return config.vertex.bucket or f"{_project(config)}-gemtune"
+
+
+def _project(config: Config) -> str:
+    project = config.vertex.project or os.environ.get("GOOGLE_CLOUD_PROJECT", "")
+    if not project:
+        raise UserError("no project", remedy="set vertex.project or the variable GOOGLE_CLOUD_PROJECT")
+    return project
+
+
+def _connect(config: Config) -> tuple[str, Any]:
+    """The parent resource, and a maker of clients that go where the SDKs' own variables say."""
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.aiplatform import gapic
+
+    location = vertex.location(config.vertex)
+    url = os.environ.get("GOOGLE_VERTEX_BASE_URL", "")
+    options: dict[str, Any] = {"client_options": ClientOptions(api_endpoint=f"{location}-aiplatform.googleapis.com")}
+    if url:
+        options = {"client_options": ClientOptions(api_endpoint=url), "transport": "rest"}
+        if ".googleapis.com" not in url:
+            options["credentials"] = AnonymousCredentials()
+    return f"projects/{_project(config)}/locations/{location}", lambda name: getattr(gapic, name)(**options)
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turns what the service refuses, or that it cannot be reached, into a `UserError`."""
+    from google.api_core.exceptions import GoogleAPICallError
+    from google.auth.exceptions import GoogleAuthError
+    from requests.exceptions import ConnectionError as Unreachable
+
+    try:
+        yield
+    except GoogleAPICallError as error:
+        raise UserError(f"Vertex AI refused: {error.message}", remedy="nothing was started") from None
+    except GoogleAuthError as error:
+        raise UserError(f"no credentials: {error}", remedy="gcloud auth application-default login") from None
+    except Unreachable as error:
+        raise UserError(f"Vertex AI cannot be reached: {error}", remedy="check the network and the region") from None

@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The supervised tuning pipeline: wiring only.
+
+preprocess -> split -> evaluate prompts -> plan -> (tune, evaluate checkpoints) per trial -> pick -> evaluate on test ->
+gate -> deploy or keep -> report. Every branch ends in a report. The branches of the first condition do not meet again:
+kfp's local runner (2.17) cannot give one artifact from either of two branches (`dsl.OneOf`), only a parameter. Steps
+that change the world or read a moving one are never cached; `tune` resumes by fingerprint instead.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from kfp import dsl
+
+from components.deploy import deploy as deploy_op
+from components.deploy import keep as keep_op
+from components.evaluate import evaluate as evaluate_op
+from components.gate import gate as gate_op
+from components.pick import pick as pick_op
+from components.pick import pick_without_tuning as pick_without_tuning_op
+from components.plan import plan as plan_op
+from components.preprocess import preprocess as preprocess_op
+from components.report import report as report_op
+from components.split import split as split_op
+from components.tune import tune as tune_op
+from gemtune.config import Config
+
+
+def supervised_tuning(config: Config) -> Callable[..., None]:
+    """Give the pipeline with a configuration as its parameters' defaults, so that an upload and a click is a run."""
+    default = config.parameters()
+
+    @dsl.pipeline(
+        name="supervised-tuning",
+        description="Takes labelled rows to a signed deploy / don't-deploy decision about a tuned Gemini model: "
+        "validated, deduplicated, leak-free splits; prompted baselines; a spend plan; tuning jobs; the best "
+        "checkpoint; a statistical gate on sealed test rows; deployment with a way back; a report either way.",
+    )
+    def supervised_tuning(
+        data: str = default["data"],
+        name: str = default["name"],
+        baselines: list = default["baselines"],
+        task: dict = default["task"],
+        preprocess: dict = default["preprocess"],
+        split: dict = default["split"],
+        evaluate: dict = default["evaluate"],
+        plan: dict = default["plan"],
+        tune: dict = default["tune"],
+        pick: dict = default["pick"],
+        gate: dict = default["gate"],
+        deploy: dict = default["deploy"],
+        vertex: dict = default["vertex"],
+    ) -> None:
+        """Wire the steps.
+
+        Args:
+            data: Labelled rows: gs:// URI of a JSONL or CSV file (locally also a path).
+            name: Names the model in service, the tuning jobs and the records; runs of one name compete with each other.
+            baselines: Prompted opponents, one list of one contestant each: model and prompt (shots, selection, ...).
+            task: What is asked of the model: kind, instruction, labels, how input and answer are called.
+            preprocess: Columns, limits, cleaning, duplicates, conflicting labels.
+            split: Shares of validation and test rows, and the seed that divides them.
+            evaluate: Base model, decoding, concurrency, retries, intervals.
+            plan: Trials (epochs, learning rate multiplier, adapter size), hard spend limit, when a prompt is enough.
+            tune: Display name, polling, deadline of tuning jobs.
+            pick: How the candidate is chosen on validation data.
+            gate: What the candidate must show on test data before it may serve.
+            deploy: Alias of the model in service, what happens to losing checkpoints.
+            vertex: Project, region, bucket, service account, encryption key; empty fields come from the environment.
+        """
+        # the key of a cache holds the file's name, not what is in it
+        preprocessed = preprocess_op(data=data, task=task, config=preprocess).set_caching_options(False)
+        divided = split_op(examples=preprocessed.outputs["examples"], config=split)
+        train = divided.outputs["train"]
+        validation = divided.outputs["validation"]
+        test = divided.outputs["test"]
+
+        with dsl.ParallelFor(baselines, name="prompt-variants") as baseline:
+            prompted = evaluate_op(
+                examples=validation,
+                train=train,
+                contestants=baseline,
+                task=task,
+                config=evaluate,
+                vertex=vertex,
+            ).set_display_name("evaluate a prompt on validation")
+        planned = plan_op(
+            reports=dsl.Collected(prompted.outputs["report"]),
+            train=train,
+            validation=validation,
+            test=test,
+            task=task,
+            evaluate=evaluate,
+            config=plan,
+            vertex=vertex,
+            name=name,
+        ).set_caching_options(False)
+
+        def finals(picked: dsl.PipelineTask) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
+            """Evaluate the finalists on test data and decide."""
+            tested = evaluate_op(
+                examples=test,
+                train=train,
+                contestants=picked.outputs["Output"],
+                task=task,
+                config=evaluate,
+                vertex=vertex,
+            ).set_display_name("evaluate the finalists on test")
+            tested.set_caching_options(False)  # the model in service is asked again, each time
+            decided = gate_op(
+                predictions=tested.outputs["predictions"],
+                contestants=picked.outputs["Output"],
+                task=task,
+                config=gate,
+                plan=planned.outputs["plan"],
+            )
+            return tested, decided
+
+        def serve(step: Callable[..., Any], picked: dsl.PipelineTask, decided: dsl.PipelineTask) -> dsl.PipelineTask:
+            """Deploy, or keep."""
+            task = step(
+                decision=decided.outputs["decision"],
+                picked=picked.outputs["picked"],
+                config=deploy,
+                vertex=vertex,
+                name=name,
+            )
+            return task.set_caching_options(False)
+
+        def tell(picked: dsl.PipelineTask, tested: dsl.PipelineTask, decided: dsl.PipelineTask, outcome: Any) -> None:
+            """Write the report."""
+            report_op(
+                preprocessed=preprocessed.outputs["report"],
+                split=divided.outputs["report"],
+                plan=planned.outputs["plan"],
+                picked=picked.outputs["picked"],
+                tested=tested.outputs["report"],
+                predictions=tested.outputs["predictions"],
+                train=train,
+                test=test,
+                decision=decided.outputs["decision"],
+                outcome=outcome,
+                name=name,
+            )
+
+        with dsl.If(planned.outputs["worthwhile"] == True, name="tuning-is-worth-trying"):  # noqa: E712
+            with dsl.ParallelFor(planned.outputs["trials"], name="trials") as trial:
+                tuned = tune_op(
+                    train=train,
+                    validation=validation,
+                    trial=trial,
+                    task=task,
+                    evaluate=evaluate,
+                    config=tune,
+                    vertex=vertex,
+                    name=name,
+                ).set_caching_options(False)
+                scored = evaluate_op(
+                    examples=validation,
+                    train=train,
+                    contestants=tuned.outputs["Output"],
+                    task=task,
+                    config=evaluate,
+                    vertex=vertex,
+                ).set_display_name("evaluate checkpoints on validation")
+            chosen = pick_op(
+                jobs=dsl.Collected(tuned.outputs["job"]),
+                reports=dsl.Collected(scored.outputs["report"]),
+                best_prompt=planned.outputs["best_prompt"],
+                task=task,
+                config=pick,
+                deploy=deploy,
+                vertex=vertex,
+                name=name,
+            ).set_caching_options(False)
+            tested, decided = finals(chosen)
+            with dsl.If(decided.outputs["Output"] == True, name="the-gate-passes"):  # noqa: E712
+                deployed = serve(deploy_op, chosen, decided)
+            with dsl.Else(name="the-gate-refuses"):
+                kept = serve(keep_op, chosen, decided)
+            tell(chosen, tested, decided, dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]))
+        with dsl.Else(name="a-prompt-is-enough"):
+            unchosen = pick_without_tuning_op(
+                best_prompt=planned.outputs["best_prompt"],
+                task=task,
+                config=pick,
+                deploy=deploy,
+                vertex=vertex,
+                name=name,
+            ).set_caching_options(False)
+            tested, decided = finals(unchosen)
+            tell(unchosen, tested, decided, serve(keep_op, unchosen, decided).outputs["Output"])
+
+    return supervised_tuning

@@ -1,0 +1,37 @@
+"""Options and guards of the whole suite: tests stay on loopback; goldens are rewritten on request."""
+
+import socket
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--live", action="store_true", help="also run the tests that need the real cloud")
+    parser.addoption("--golden", action="store_true", help="rewrite the expected files")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--live"):
+        for item in items:
+            if "live" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs --live and credentials"))
+
+
+@pytest.fixture(autouse=True)
+def _loopback_only(request, monkeypatch):
+    """A test that reaches out of this machine is a bug; it fails at once instead of hanging."""
+    if "live" in request.keywords:
+        return
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address!r}; only loopback is allowed")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def golden(request):
+    return request.config.getoption("--golden")

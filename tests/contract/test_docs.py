@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""docs/emulator.md says what the routes and the fault plan say; `pytest --golden` rewrites its tables."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from emulator.__main__ import engine_factory
+from emulator.faults import FaultPlan
+from emulator.server import MISSING, Emulator, Settings, routes_table
+from emulator.wire import find_route
+
+DOCS = Path(__file__).parents[2] / "docs" / "emulator.md"
+
+
+def faults_table() -> str:
+    lines = ["| setting | default |", "| --- | --- |"]
+    for name, info in FaultPlan.model_fields.items():
+        default = '{"polls": 0, "seconds": 0}' if name == "pace" else info.default
+        lines.append(f"| `{name}` | `{default}` |")
+    meaning = " ".join((FaultPlan.__doc__ or "").split("\n\n", 1)[1].split())
+    return "\n".join(lines) + f"\n\n{meaning}\n"
+
+
+def test_tables_are_those_of_the_code(tmp_path: Path, golden: bool) -> None:
+    emulator = Emulator(Settings(tmp_path, engine_factory("scripted", 1)))
+    text = DOCS.read_text()
+    wanted = text
+    for name, table in (("routes", routes_table(emulator.routes)), ("faults", faults_table())):
+        pattern = rf"(?s)(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
+        wanted = re.sub(pattern, lambda match, table=table: match[1] + table + match[2], wanted)
+    if golden:
+        DOCS.write_text(wanted)
+    assert wanted == (DOCS.read_text()), "run pytest --golden tests/contract/test_docs.py"
+    emulator.close()
+
+
+def test_missing_is_missing(tmp_path: Path) -> None:
+    emulator = Emulator(Settings(tmp_path, engine_factory("scripted", 1)))
+    for name in MISSING:
+        method, _, path = name.partition(" ")
+        separator = "" if path.startswith(":") else "/"
+        full = "/v1/projects/p/locations/l" + separator + re.sub(r"\{\w+\}", "1", path)
+        assert find_route(emulator.routes, method, full) is None, name
+    emulator.close()

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""generateContent, streams and token counts through google-genai; errors as it reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from emulated import PARENT, Server, genai_client
+from google.genai import errors, types
+
+MODEL = "gemini-2.5-flash"
+
+
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An emulator that knows 200 answers and is right nine times in ten."""
+    directory = tmp_path_factory.mktemp("truth")
+    answers = {f"question {n}.": f"label{n % 7}" for n in range(200)}
+    labels = [f"label{n}" for n in range(7)]
+    (directory / "script.json").write_text(json.dumps({"answers": answers, "labels": labels, "base_accuracy": 0.9}))
+    running = Server(directory / "state", "--engine", f"scripted:{directory / 'script.json'}")
+    yield running
+    running.kill()
+
+
+def test_answers_are_not_mixed_among_concurrent_callers(truth: Server) -> None:
+    client = genai_client(truth.url)
+
+    def ask(n: int) -> str:
+        config = {"temperature": 0.0, "seed": 1}
+        return str(client.models.generate_content(model=MODEL, contents=f"question {n}.", config=config).text)
+
+    with ThreadPoolExecutor(32) as pool:
+        concurrent = list(pool.map(ask, range(120)))
+    alone = [ask(n) for n in range(120)]
+    assert concurrent == alone
+    right = sum(text == f"label{n % 7}" for n, text in enumerate(alone))
+    assert 96 < right < 119
+
+
+def test_response_fields(truth: Server) -> None:
+    client = genai_client(truth.url)
+    answer = client.models.generate_content(
+        model=MODEL,
+        contents="question 3.",
+        config=types.GenerateContentConfig(
+            system_instruction="Answer.",
+            temperature=0.5,
+            top_p=0.9,
+            top_k=10,
+            seed=7,
+            candidate_count=2,
+            max_output_tokens=20,
+            response_logprobs=True,
+            logprobs=3,
+            stop_sequences=["#"],
+            thinking_config=types.ThinkingConfig(thinking_budget=0),
+            labels={"k": "v"},
+        ),
+    )
+    assert len(answer.candidates) == 2
+    assert answer.candidates[0].finish_reason == "STOP"
+    chosen = answer.candidates[0].logprobs_result.chosen_candidates
+    assert "".join(token.token for token in chosen) == answer.candidates[0].content.parts[0].text
+    assert answer.usage_metadata.prompt_token_count == 6  # Answer . question _ 3 .
+    assert answer.model_version == MODEL
+    assert answer.response_id
+    assert answer.create_time
+
+
+def test_enum_and_json_answers(truth: Server) -> None:
+    client = genai_client(truth.url)
+    enum = {"type": "STRING", "enum": ["label1", "label2"]}
+    config = types.GenerateContentConfig(response_mime_type="text/x.enum", response_schema=enum)
+    assert client.models.generate_content(model=MODEL, contents="question 1.", config=config).text in enum["enum"]
+    config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=enum)
+    assert client.models.generate_content(model=MODEL, contents="question 1.", config=config).parsed in enum["enum"]
+    schema = {"type": "OBJECT", "properties": {"label": enum, "note": {"type": "STRING"}}, "required": ["label"]}
+    config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=schema)
+    parsed = client.models.generate_content(model=MODEL, contents="question 1.", config=config).parsed
+    assert parsed["label"] in enum["enum"]
+    assert set(parsed) == {"label", "note"}
+
+
+def test_stream_adds_up(truth: Server) -> None:
+    client = genai_client(truth.url)
+    prompt = "please repeat all of these many words"
+    chunks = list(client.models.generate_content_stream(model=MODEL, contents=prompt, config={"temperature": 0}))
+    whole = client.models.generate_content(model=MODEL, contents=prompt, config={"temperature": 0})
+    assert "".join(chunk.text for chunk in chunks) == whole.text
+    assert chunks[-1].usage_metadata.total_token_count == whole.usage_metadata.total_token_count
+    assert chunks[-1].candidates[0].finish_reason == "STOP"
+    path = f"{truth.url}/v1/{PARENT}/publishers/google/models/{MODEL}:streamGenerateContent"
+    listed = httpx.post(path, json={"contents": [{"parts": {"text": "one two three"}, "role": "USER"}]}).json()
+    assert isinstance(listed, list)
+    assert listed[-1]["usageMetadata"]["totalTokenCount"]
+
+
+def test_max_tokens(server: Server) -> None:
+    client = genai_client(server.url)
+    words = "a b c d"
+    cut = client.models.generate_content(model=MODEL, contents=words, config={"max_output_tokens": 3, "temperature": 0})
+    assert cut.candidates[0].finish_reason == "MAX_TOKENS"
+    assert cut.usage_metadata.candidates_token_count == 3
+
+
+def test_tokens(truth: Server) -> None:
+    client = genai_client(truth.url)
+    counted = client.models.count_tokens(model=MODEL, contents="one two", config={"system_instruction": "three"})
+    assert counted.total_tokens == 4
+    (info,) = client.models.compute_tokens(model=MODEL, contents="one two").tokens_info
+    assert b"".join(info.tokens) == b"one two"
+    assert len(info.token_ids) == 3
+
+
+def test_publisher_models(truth: Server) -> None:
+    client = genai_client(truth.url)
+    assert client.models.get(model=MODEL).name == f"publishers/google/models/{MODEL}"
+    with pytest.raises(errors.ClientError) as caught:
+        client.models.get(model="gemini-0.1-none")
+    assert caught.value.code == 404
+
+
+def test_express_mode(truth: Server) -> None:
+    path = f"{truth.url}/v1beta1/publishers/google/models/{MODEL}:generateContent"
+    body = {"contents": [{"parts": [{"text": "question 3."}]}]}
+    answer = httpx.post(path, headers={"x-goog-api-key": "k"}, json=body)
+    assert answer.json()["candidates"][0]["content"]["parts"][0]["text"].startswith("label")
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "word"),
+    [
+        ({}, 400, "contents"),
+        ({"contents": []}, 400, "contents"),
+        ({"contents": [{"role": "user", "parts": []}]}, 400, "parts"),
+        ({"contents": [{"role": "model", "parts": [{"text": "x"}]}]}, 400, "user role"),
+        ({"contents": [{"role": "robot", "parts": [{"text": "x"}]}]}, 400, "role"),
+        ({"contents": "x"}, 400, "contents"),
+        ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png"}}]}]}, 400, "text alone"),
+        ({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"temperature": 3}}, 400, "temperature"),
+        ({"contents": [{"parts": [{"text": "x"}]}], "generation_config": {"max_output_tokens": 0}}, 400, "max_output"),
+        ({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"logprobs": 3}}, 400, "logprobs"),
+        ({"contents": [{"parts": [{"text": "x"}]}], "tools": [{"googleSearch": {}}]}, 501, "tools"),
+        ({"contents": [{"parts": [{"text": "x"}]}], "nonsense": 1}, 400, "nonsense"),
+    ],
+)
+def test_refusals(truth: Server, body: Any, code: int, word: str) -> None:
+    path = f"{truth.url}/v1/{PARENT}/publishers/google/models/{MODEL}:generateContent"
+    answer = httpx.post(path, json=body)
+    assert answer.status_code == code
+    assert word in answer.json()["error"]["message"]
+
+
+def test_wire_refusals(truth: Server) -> None:
+    path = f"{truth.url}/v1/{PARENT}/publishers/google/models/{MODEL}:generateContent"
+    json_type = {"content-type": "application/json"}
+    assert httpx.post(path, content=b"{", headers=json_type).json()["error"]["status"] == "INVALID_ARGUMENT"
+    assert httpx.post(path, content=b"[]", headers=json_type).status_code == 400
+    missing = httpx.post(f"{truth.url}/v1/{PARENT}/customJobs", json={})
+    assert missing.status_code == 501
+    assert "customJobs" in missing.json()["error"]["message"]
+    assert missing.json()["error"]["status"] == "UNIMPLEMENTED"
+    client = genai_client(truth.url)
+    with pytest.raises(errors.ClientError) as caught:
+        client.models.generate_content(model="gemini-0.1-none", contents="x")
+    assert (caught.value.code, caught.value.status) == (404, "NOT_FOUND")
+
+
+def test_catalogue_can_be_replaced(start: Callable[..., Server], tmp_path: Path) -> None:
+    catalogue = json.loads((Path(__file__).parents[2] / "emulator/catalogue.json").read_text())
+    catalogue["models"] = [{"name": "gemini-9-nova", "supervised": [1]}]
+    path = tmp_path / "catalogue.json"
+    path.write_text(json.dumps(catalogue))
+    client = genai_client(start("--catalogue", str(path)).url)
+    assert [m.name for m in client.models.list()] == ["publishers/google/models/gemini-9-nova"]
+    assert client.models.generate_content(model="gemini-9-nova", contents="x").text
+
+
+def test_retired_models_are_refused_on_request(start: Callable[..., Server], tmp_path: Path) -> None:
+    catalogue = json.loads((Path(__file__).parents[2] / "emulator/catalogue.json").read_text())
+    catalogue["enforce_retirement"] = True
+    catalogue["models"][0]["retirement_date"] = "2020-01-01"
+    path = tmp_path / "catalogue.json"
+    path.write_text(json.dumps(catalogue))
+    client = genai_client(start("--catalogue", str(path)).url)
+    with pytest.raises(errors.ClientError, match="was not found"):
+        client.models.generate_content(model=catalogue["models"][0]["name"], contents="x")
+    assert client.models.generate_content(model="gemini-3.5-flash", contents="x").text

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pipeline jobs, schedules that fire, and kfp's template registry, through the SDKs over REST."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from emulated import LOCATION, NUMBER, PARENT, PROJECT, Server, gapic
+from google.api_core import exceptions
+
+SPEC = """
+pipelineInfo: {name: demo-pipe}
+root:
+  dag:
+    tasks:
+      say: {cachingOptions: {}, componentRef: {name: comp-say}, taskInfo: {name: say}}
+  inputDefinitions:
+    parameters:
+      x: {parameterType: NUMBER_INTEGER}
+      when: {parameterType: STRING, defaultValue: never}
+components:
+  comp-say: {executorLabel: exec-say}
+deploymentSpec:
+  executors:
+    exec-say: {container: {image: python, command: [echo], args: [hi]}}
+schemaVersion: 2.1.0
+sdkVersion: kfp-2.17.0
+"""
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("spec") / "pipe.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+@pytest.fixture
+def aip(server: Server) -> Iterator[Any]:
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    credentials = AnonymousCredentials()
+    options = {"credentials": credentials, "api_endpoint": server.url, "api_transport": "rest"}
+    aiplatform.init(project=PROJECT, location=LOCATION, staging_bucket="gs://tuning-data", **options)
+    yield aiplatform
+    aiplatform.initializer.global_config._api_endpoint = None
+
+
+def make(aip: Any, template: Path, **values: Any) -> Any:
+    return aip.PipelineJob(
+        display_name="demo",
+        template_path=str(template),
+        pipeline_root="gs://tuning-data/root",
+        parameter_values={"x": 5, **values},
+        labels={"a": "b"},
+    )
+
+
+def submit(server: Server, job: Any) -> Any:
+    from google.cloud.aiplatform_v1 import PipelineServiceClient
+
+    client = gapic(PipelineServiceClient, server.url)
+    parent = f"projects/{PROJECT}/locations/{LOCATION}"
+    return client.create_pipeline_job(parent=parent, pipeline_job=job._gca_resource, pipeline_job_id=job.job_id)
+
+
+def report(server: Server, name: str, **body: Any) -> httpx.Response:
+    return httpx.post(f"{server.url}/emulator/{name}:report", json=body)
+
+
+def test_job_is_recorded_and_reported(server: Server, aip: Any, template: Path) -> None:
+    made = submit(server, make(aip, template))
+    job = aip.PipelineJob.get(made.name)
+    assert job.state.name == "PIPELINE_STATE_PENDING"
+    assert job.resource_name.startswith(f"{PARENT}/pipelineJobs/demo-pipe-")
+    assert report(server, made.name, state="PIPELINE_STATE_RUNNING").status_code == 200
+    details = {"taskDetails": [{"taskId": "1", "taskName": "say", "state": "SUCCEEDED"}]}
+    report(server, made.name, state="PIPELINE_STATE_SUCCEEDED", jobDetail=details)
+    job.wait()
+    assert job.state.name == "PIPELINE_STATE_SUCCEEDED"
+    assert [task.task_name for task in job.task_details] == ["say"]
+    assert report(server, made.name, state="PIPELINE_STATE_RUNNING").status_code == 400
+    assert made.name in [found.resource_name for found in aip.PipelineJob.list(filter='display_name="demo"')]
+    job.delete()
+    with pytest.raises(exceptions.NotFound):
+        aip.PipelineJob.get(made.name)
+
+
+def test_cancel_and_batches(server: Server, aip: Any, template: Path) -> None:
+    from google.cloud.aiplatform_v1 import PipelineServiceClient
+
+    client = gapic(PipelineServiceClient, server.url)
+    names = [submit(server, make(aip, template, when=str(n))).name for n in range(1)]
+    aip.PipelineJob.get(names[0]).cancel()
+    assert aip.PipelineJob.get(names[0]).state.name == "PIPELINE_STATE_CANCELLED"
+    parent = f"projects/{PROJECT}/locations/{LOCATION}"
+    assert client.batch_delete_pipeline_jobs(parent=parent, names=names).result().pipeline_jobs[0].name == names[0]
+    body = {"pipelineSpec": make(aip, template).to_dict()["pipelineSpec"]}
+    refused = httpx.post(f"{server.url}/v1/{PARENT}/pipelineJobs?pipelineJobId=x1", json=body)
+    assert "'x' is required" in refused.json()["error"]["message"]
+    body["runtimeConfig"] = {"parameterValues": {"x": 1, "y": 2}}
+    refused = httpx.post(f"{server.url}/v1/{PARENT}/pipelineJobs?pipelineJobId=x1", json=body)
+    assert "'y'" in refused.json()["error"]["message"]
+
+
+def test_schedules_fire_when_the_clock_says(server: Server, aip: Any, template: Path) -> None:
+    placeholder = "{{$.pipeline_job_schedule_time_utc_placeholder}}"
+    job = make(aip, template, when=placeholder)
+    schedule = job.create_schedule(
+        cron="TZ=UTC 0 3 * * *", display_name="nightly", max_run_count=3, max_concurrent_run_count=1
+    )
+    assert schedule.state.name == "ACTIVE"
+    assert "T03:00:00" in schedule._gca_resource.next_run_time.isoformat()
+    httpx.post(f"{server.url}/emulator/clock", json={"seconds": 86400})
+    (run,) = schedule.list_jobs()
+    when = run.gca_resource.runtime_config.parameter_values["when"]
+    assert "T03:00:00" in when
+    httpx.post(f"{server.url}/emulator/clock", json={"seconds": 86400})
+    assert len(schedule.list_jobs()) == 1  # the first has not ended, one at a time
+    report(server, run.resource_name, state="PIPELINE_STATE_SUCCEEDED")
+    schedule.pause()
+    httpx.post(f"{server.url}/emulator/clock", json={"seconds": 86400})
+    assert len(schedule.list_jobs()) == 1
+    schedule.resume()
+    schedule.update(cron="TZ=UTC 0 4 * * *", max_concurrent_run_count=10)
+    httpx.post(f"{server.url}/emulator/clock", json={"seconds": 2 * 86400})
+    assert len(schedule.list_jobs()) == 3
+    found = aip.PipelineJobSchedule.get(schedule.resource_name)
+    assert found.state.name == "COMPLETED"
+    assert schedule.resource_name in [s.resource_name for s in aip.PipelineJobSchedule.list()]
+    found.delete()
+    with pytest.raises(exceptions.NotFound):
+        aip.PipelineJobSchedule.get(schedule.resource_name)
+
+
+def test_bad_schedules_are_refused(server: Server, aip: Any, template: Path) -> None:
+    for cron in ("0 3 * *", "61 * * * *", "TZ=Nowhere/Town 0 3 * * *", "x * * * *"):
+        with pytest.raises(exceptions.BadRequest, match="cron"):
+            make(aip, template).create_schedule(cron=cron, display_name="bad")
+
+
+def test_template_registry(server: Server, template: Path, tmp_path: Path) -> None:
+    from kfp.registry import ApiAuth, RegistryClient
+
+    client = RegistryClient(host=f"{server.url}/kfp/{PROJECT}/pipelines", auth=ApiAuth("t"))
+    package, version = client.upload_pipeline(str(template), tags=["v1", "latest"])
+    assert package == "demo-pipe"
+    assert version.startswith("sha256:")
+    saved = client.download_pipeline(package, tag="latest", file_name=str(tmp_path / "a.yaml"))
+    assert Path(saved).read_text() == SPEC
+    client.download_pipeline(package, version=version, file_name=str(tmp_path / "b.yaml"))
+    assert (tmp_path / "b.yaml").read_bytes() == template.read_bytes()
+    template2 = tmp_path / "other.yaml"
+    template2.write_text(SPEC + "# changed\n")
+    _, newer = client.upload_pipeline(str(template2), tags="latest")
+    assert {tag["name"].rsplit("/", 1)[1]: tag["version"].rsplit("/", 1)[1] for tag in client.list_tags(package)} == {
+        "v1": version,
+        "latest": newer,
+    }
+    client.update_tag(package, version, "latest")
+    assert client.get_tag(package, "latest")["version"].endswith(version)
+    client.create_tag(package, newer, "next")
+    assert [p["name"] for p in client.list_packages()] == [
+        f"projects/{NUMBER}/locations/us-central1/repositories/pipelines/packages/demo-pipe"
+    ]
+    assert len(client.list_versions(package)) == 2
+    assert client.get_version(package, version)["name"].endswith(version)
+    client.delete_tag(package, "next")
+    assert client.delete_version(package, newer)
+    assert client.delete_package(package)
+    assert client.list_packages() in ([], {})

@@ -1,0 +1,89 @@
+"""The pieces of the local run that need no emulator: what is timed, what is shown, what is said on bad input."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gemtune.errors import UserError
+from pipelines.__main__ import app, latest
+from pipelines.observed import _about, _step_name
+from pipelines.outcome import snippets
+from pipelines.rehearsal import Board, Step, environment, orchestration
+
+
+def test_time_inside_steps_counts_parallel_steps_once():
+    steps = [Step("a", 1, "", 1, 3), Step("b", 2, "", 2, 4), Step("c", 3, "", 6, 9)]
+    assert orchestration(steps, 0, 10) == {"wall_s": 10, "steps_s": 6.0, "share": 0.4}
+
+
+def test_a_step_is_named_with_its_loop_iteration_and_what_it_is_about():
+    inputs = {"outputs": {"outputFile": "/r/for-loop-2-iteration-3/evaluate-2/o.json"}}
+    assert _step_name(inputs) == "evaluate[3]"
+
+    def about(**values):
+        return _about({"inputs": {"parameterValues": values}})
+
+    assert about(trial={"name": "long"}) == "long"
+    assert about(contestants=[{"name": "zero_shot"}]) == "zero_shot"
+    assert about(contestants=[{"name": f"long@{n}"} for n in (1, 2, 3)]) == "long@1 to long@3"
+    assert about(contestants=[{"name": n} for n in ("zero_shot", "long@2", "champion")]) == "the finalists"
+    assert about(data="rows.jsonl") == ""
+
+
+def test_the_environment_points_the_sdks_here_and_hides_credentials(monkeypatch):
+    monkeypatch.setenv("GOOGLE_API_KEY", "secret")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")
+    found = environment("http://127.0.0.1:1")
+    assert found["GOOGLE_VERTEX_BASE_URL"] == found["STORAGE_EMULATOR_HOST"] == "http://127.0.0.1:1"
+    assert not {"GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"} & set(found)
+
+
+def test_each_finished_step_is_one_line():
+    out = io.StringIO()
+    board = Board(Console(file=out, width=100))
+    with board:
+        board.show({"event": "start", "step": "split", "number": 1, "log": "x", "time": 1.0})
+        board.show({"event": "line", "step": "split", "number": 1, "text": "done: 5 rows", "time": 1.5})
+        board.show({"event": "finish", "step": "split", "number": 1, "code": 0, "last": "", "time": 2.0})
+        board.show({"event": "end", "code": 0, "error": "", "time": 2.0})
+    (line,) = out.getvalue().strip().splitlines()
+    assert line.split() == ["✓", "split", "1.0", "s", "5", "rows"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--data", "nope.jsonl"], "nope.jsonl: no such file"),
+        (["--set", "split.sed=3"], "unknown setting 'split.sed'"),
+        (["--set", "evaluate.base_model=gemini-0-none"], "gemini-0-none"),
+        (["--set", "gate.metric=luck"], "unknown metric gate.metric='luck'"),
+    ],
+)
+def test_a_run_that_cannot_be_says_why_and_leaves_nothing(arguments, said, tmp_path):
+    data = Path(__file__).parents[2] / "examples" / "support_en" / "rows.jsonl"
+    config = tmp_path / "c.yaml"
+    config.write_text(f"data: {data}\n")
+    done = CliRunner().invoke(app, ["run", str(config), "--runs", str(tmp_path / "runs"), *arguments])
+    assert done.exit_code == 1
+    assert said in done.output.replace("\n", "")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_serving_needs_a_finished_run(tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
+        latest(tmp_path)
+
+
+def test_the_snippets_are_shell_and_python():
+    text = snippets(
+        "projects/p/locations/l/endpoints/1",
+        {"contents": [{"role": "user", "parts": [{"text": "it's"}]}]},
+        "http://h:1",
+    )
+    curl, python = text.split("\n\n", 1)
+    assert "projects/p/locations/l/endpoints/1:generateContent" in curl
+    assert "it'\\''s" in curl
+    compile(python, "snippet", "exec")

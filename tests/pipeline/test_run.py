@@ -1,0 +1,173 @@
+"""Whole local runs: the compiled YAML on kfp's local runner, genuine SDK clients, the emulator with a known truth.
+
+Both branches of both conditions are run: tuning worth trying or not, the gate passing or not.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+LABELS = {"billing": "invoice", "delivery": "parcel", "login": "password"}
+pytestmark = pytest.mark.pipeline
+
+
+def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0):
+    """Rows whose answers the scripted model knows, and how often it is right before and after tuning."""
+    draw = random.Random(5)
+    words = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "haven", "jolly", "karma", "linen", "maple"]
+    rows = []
+    for number in range(330):
+        label = sorted(LABELS)[number % 3]
+        text = (
+            " ".join(draw.sample(words, 6))
+            + f" {LABELS[label]} {draw.randrange(10**6)} "
+            + " ".join(draw.sample(words, 6))
+        )
+        rows.append({"text": text, "label": label, "channel": draw.choice(["web", "phone"])})
+    rows.append({"text": "no label here"})
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    script = {
+        "answers": {row["text"]: row["label"] for row in rows if "label" in row},
+        "labels": sorted(LABELS),
+        "base_accuracy": base_accuracy,
+        "tuned_accuracy": tuned_accuracy,
+        "step_seconds": step_seconds,
+    }
+    (folder / "script.json").write_text(json.dumps(script))
+    (folder / "config.yaml").write_text(
+        "name: known\ndata: rows.jsonl\n"
+        "preprocess: {slice_columns: [channel]}\n"
+        "plan:\n  trials:\n  - {name: short, epoch_count: 2, adapter_size: 4}\n"
+        "  - {name: long, epoch_count: 3, adapter_size: 8}\n"
+        "tune: {poll_s: 0.2}\n"
+    )
+
+
+def command(folder, *arguments):
+    engine = f"scripted:{folder / 'script.json'}"
+    return [sys.executable, "-m", "pipelines", "run", "config.yaml", "--engine", engine, *arguments]
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+def run(folder, *arguments):
+    return subprocess.run(
+        command(folder, *arguments), cwd=folder, env=environment(), capture_output=True, text=True, timeout=250
+    )
+
+
+def summary_of(done, folder):
+    assert done.returncode == 0, done.stdout + done.stderr
+    newest = max((folder / "runs").glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
+    assert (newest.parent / "report.html").stat().st_size > 5000
+    return json.loads(newest.read_text())
+
+
+def steps_of(summary):
+    return [step["step"] for step in summary["steps"]]
+
+
+@pytest.mark.xdist_group("run-deploy")
+def test_a_better_model_is_deployed_and_must_be_beaten_next_time(tmp_path):
+    write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97)
+    done = run(tmp_path)
+    first = summary_of(done, tmp_path)
+    assert first["verdict"] == "deploy"
+    assert first["passed"] is True
+    assert {"tune[0]", "tune[1]", "pick", "deploy", "report"} <= set(steps_of(first))
+    assert "keep" not in steps_of(first)
+    assert "pick-without-tuning" not in steps_of(first)
+    assert first["outcome"]["endpoint"].startswith("projects/")
+    assert {row["role"] for row in first["contestants"]} == {"baseline", "candidate"}
+    assert set(first["slices"]["channel"]) == {"web", "phone"}
+    assert first["data"]["dropped"] == {"missing_target": 1}
+    assert "DEPLOY" in done.stdout
+    assert first["outcome"]["endpoint"] in done.stdout.replace("\n", "")
+
+    unchanged = summary_of(run(tmp_path), tmp_path)
+    assert unchanged["verdict"] == "keep_champion"
+    assert any("nothing is new" in reason for reason in unchanged["reasons"])
+    assert {row["role"] for row in unchanged["contestants"]} == {"baseline", "champion"}
+
+    other = "plan.trials=[{epoch_count: 2, adapter_size: 2}]"
+    again = summary_of(run(tmp_path, "--set", other), tmp_path)
+    assert {row["role"] for row in again["contestants"]} == {"baseline", "candidate", "champion"}
+    assert again["verdict"] == "keep_champion"  # an equal model does not replace the one in service
+    assert again["outcome"]["endpoint"] == first["outcome"]["endpoint"]
+
+
+@pytest.mark.xdist_group("run-keep")
+def test_a_model_that_is_no_better_is_not_deployed(tmp_path):
+    write_inputs(tmp_path, base_accuracy=0.75, tuned_accuracy=0.75)
+    summary = summary_of(run(tmp_path), tmp_path)
+    assert summary["verdict"] == "keep_prompt"
+    assert {"tune[0]", "keep"} <= set(steps_of(summary))
+    assert "deploy" not in steps_of(summary)
+
+
+@pytest.mark.xdist_group("run-keep")
+def test_a_prompt_that_leaves_nothing_to_gain_is_kept_without_tuning(tmp_path):
+    write_inputs(tmp_path, base_accuracy=1.0, tuned_accuracy=1.0)
+    summary = summary_of(run(tmp_path, "--set", "plan.good_enough=0.9"), tmp_path)
+    assert summary["verdict"] == "keep_prompt"
+    assert {"pick-without-tuning", "keep", "report"} <= set(steps_of(summary))
+    assert not {"tune[0]", "pick", "deploy"} & set(steps_of(summary))
+
+
+@pytest.mark.xdist_group("run-deploy")
+def test_ctrl_c_cancels_the_job_and_leaves_nothing_running(tmp_path):
+    write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9, step_seconds=1.0)
+    process = subprocess.Popen(
+        command(tmp_path), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        logs = "".join(path.read_text() for path in tmp_path.glob("runs/*/logs/*tune*.log"))
+        if "progress: tuning" in logs:
+            break
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    logs = "".join(path.read_text() for path in tmp_path.glob("runs/*/logs/*tune*.log"))
+    assert "cancelling projects/" in logs
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert str(tmp_path) not in running
+    assert not list(tmp_path.glob("runs/*/summary.json"))
+
+
+@pytest.mark.xdist_group("run-keep")
+def test_a_step_that_fails_says_why_and_no_job_is_submitted(tmp_path):
+    write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9)
+    (tmp_path / "one.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "x"}\n')
+    done = run(tmp_path, "--data", "one.jsonl")
+    assert done.returncode == 1
+    assert "one.jsonl" in done.stderr
+    assert "only one label" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(tmp_path.glob("runs/*/summary.json"))
+
+
+@pytest.mark.xdist_group("run-keep")
+def test_a_port_in_use_is_said(tmp_path):
+    import socket
+
+    write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = run(tmp_path, "--port", str(port))
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port}" in done.stderr
+    assert "choose another --port" in done.stderr.replace("\n", " ")

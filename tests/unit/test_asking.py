@@ -1,0 +1,233 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The loop: complete, in order, once each; the pace: at the quota and not above it (in virtual time)."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemtune.asking import Effort, Given, Pace, Question, ask_all
+from gemtune.errors import UserError
+
+
+class Busy(Exception):
+    def __init__(self, code: int = 503) -> None:
+        super().__init__(f"busy {code}")
+        self.code = code
+
+
+class No(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"no {code}")
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Said:
+    text: str | None
+    finish_reason: str = "STOP"
+    block_reason: str = ""
+    input_tokens: int = 3
+    output_tokens: int = 1
+
+
+def effort(**changes) -> Effort:
+    return Effort(
+        **{"concurrency": 16, "attempts": 5, "retryable": (Busy,), "refused": (No,), "first_wait_s": 0.001, **changes}
+    )
+
+
+def asked(count: int) -> list[Question]:
+    return [Question(str(i), "m", None, [{"role": "user", "parts": [{"text": str(i)}]}]) for i in range(count)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 10_000), st.integers(1, 20))
+def test_every_question_ends_once_in_order_whatever_fails(count, seed, concurrency):
+    rng, answered, in_flight, most = random.Random(seed), [], 0, 0
+
+    async def ask(question):
+        nonlocal in_flight, most
+        in_flight += 1
+        most = max(most, in_flight)
+        try:
+            await asyncio.sleep(rng.random() * 0.002)
+            if rng.random() < 0.3:
+                raise Busy
+            answered.append(question.key)
+            return Said(question.key)
+        finally:
+            in_flight -= 1
+
+    settled = []
+    pace = effort(concurrency=concurrency, attempts=30)
+    given_answers = asyncio.run(ask_all(asked(count), ask, pace, settled=lambda: settled.append(1)))
+    assert [one.text for one in given_answers] == [str(i) for i in range(count)]
+    assert sorted(answered) == sorted({str(i) for i in range(count)})
+    assert len(settled) == count
+    assert most <= concurrency
+
+
+def test_a_row_that_never_succeeds_is_an_error_and_the_others_stand():
+    async def ask(question):
+        if question.key == "1":
+            raise Busy
+        if question.key == "2":
+            raise No(400)
+        return Said("yes")
+
+    first, second, third = asyncio.run(ask_all(asked(3), ask, effort()))
+    assert first == Given("yes", "STOP", "", 3, 1, first.latency_s, 1)
+    assert (second.error, second.attempts) == ("busy 503 (after 5 tries)", 5)
+    assert (third.error, third.attempts) == ("no 400", 1)
+
+
+def test_an_unknown_model_stops_the_run_with_one_clear_message():
+    async def ask(question):
+        raise No(404)
+
+    with pytest.raises(UserError, match="'m' cannot be asked: no 404"):
+        asyncio.run(ask_all(asked(50), ask, effort()))
+
+
+def test_a_service_that_never_answers_is_given_up_early():
+    tries = 0
+
+    async def ask(question):
+        nonlocal tries
+        tries += 1
+        raise Busy
+
+    with pytest.raises(UserError, match="20 rows and no answer, each tried 5 times: busy 503"):
+        asyncio.run(ask_all(asked(2000), ask, effort()))
+    assert tries < 1000
+
+
+def test_a_programming_error_is_not_swallowed():
+    async def ask(question):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(ask_all(asked(3), ask, effort()))
+
+
+class Books:
+    def __init__(self) -> None:
+        self.known: dict[str, Given] = {}
+
+    def get(self, question):
+        return self.known.get(question.key)
+
+    def put(self, question, given):
+        self.known[question.key] = given
+
+
+def test_what_is_remembered_is_not_asked_again_and_failures_are_not_remembered():
+    calls = []
+
+    async def ask(question):
+        calls.append(question.key)
+        if question.key == "4" and calls.count("4") <= 2:
+            raise Busy
+        return Said(question.key)
+
+    books = Books()
+    first = asyncio.run(ask_all(asked(5), ask, effort(attempts=2), memory=books))
+    assert first[4].error
+    again = asyncio.run(ask_all(asked(8), ask, effort(attempts=2), memory=books))
+    assert [one.text for one in again] == list("01234567")
+    assert {key: calls.count(key) for key in "01234567"} == dict.fromkeys("012356 7".replace(" ", ""), 1) | {"4": 3}
+
+
+# -- the pace, in virtual time ---------------------------------------------------------------------------------------
+
+
+def simulate(
+    quota: float, latency_s: float, seconds: float, most: int, burst: float, refusal_s: float = 0.01
+) -> tuple[float, float]:
+    """Drive a `Pace` against a token bucket; returns quota used after warm-up, and the share of 429s."""
+    rng = random.Random(3)
+    pace, now, tokens, filled = Pace(most), 0.0, burst, 0.0
+    ends: list[tuple[float, int, bool]] = []
+    good = bad = started = 0
+    while now < seconds:
+        while ends and ends[0][0] <= now:
+            at, _, ok = heapq.heappop(ends)
+            if ok:
+                pace.answered(at, latency_s)
+                good += at > seconds / 3
+            else:
+                pace.too_fast(at)
+                bad += at > seconds / 3
+        wait = pace.wait_s(now, len(ends))
+        if wait == 0.0:
+            started += 1
+            pace.started(now)
+            tokens, filled = min(burst, tokens + (now - filled) * quota), now
+            ok = tokens >= 1
+            tokens -= ok
+            heapq.heappush(ends, (now + (latency_s * rng.uniform(0.8, 1.2) if ok else refusal_s), started, ok))
+            now += 1e-5
+            continue
+        steps = [ends[0][0] if ends else now + 0.01, now + wait if wait else now + 10]
+        now = max(now + 1e-6, min(steps))
+    return good / (quota * seconds * 2 / 3), bad / max(1, good + bad)
+
+
+@pytest.mark.parametrize("quota", [20, 100, 300])
+@pytest.mark.parametrize("latency_s", [0.05, 0.2, 0.6])
+@pytest.mark.parametrize("burst", [5, 100])
+@pytest.mark.parametrize("late", [False, True])
+def test_the_pace_uses_the_quota_and_seldom_exceeds_it(quota, latency_s, burst, late):
+    used, refused = simulate(quota, latency_s, 60, 256, burst, refusal_s=latency_s if late else 0.01)
+    assert used >= 0.9
+    assert refused <= (0.02 if quota >= 100 else 0.03)
+
+
+@pytest.mark.parametrize("share", [0.07, 0.2])
+def test_429s_that_come_at_any_rate_do_not_stop_the_loop(share):
+    rng, pace, now = random.Random(1), Pace(64), 0.0
+    ends: list[tuple[float, int, bool]] = []
+    good = 0
+    while good < 2000:
+        while ends and ends[0][0] <= now:
+            at, _, ok = heapq.heappop(ends)
+            good += ok
+            pace.answered(at, 0.2) if ok else pace.too_fast(at)
+        wait = pace.wait_s(now, len(ends))
+        if wait == 0.0:
+            pace.started(now)
+            heapq.heappush(ends, (now + 0.2, good, rng.random() > share))
+            now += 1e-5
+        else:
+            now = min(ends[0][0] if ends else now + 1, now + wait if wait else now + 1)
+    ideal = 2000 / (64 / 0.2)
+    assert now <= 1.5 * ideal
+
+
+def test_without_a_quota_the_pace_reaches_the_cap():
+    pace = Pace(64)
+    for i in range(100):
+        pace.answered(i * 0.01, 0.2)
+    assert pace.limit == 64
+    assert pace.wait_s(2.0, 63) == 0.0
+    assert pace.wait_s(2.0, 64) is None
+
+
+def test_slow_answers_and_failures_shrink_the_limit():
+    pace = Pace(64)
+    for i in range(100):
+        pace.answered(i * 0.01, 0.2)
+    for i in range(300):
+        pace.answered(2 + i, 9.0)
+    assert pace.limit < 50
+    before = pace.limit
+    pace.failed(1000.0)
+    assert pace.limit < before

@@ -1,0 +1,87 @@
+"""Settings: one way in, one way out, and a clear word for each mistake."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemtune.config import Config, Contestant, Split, fingerprint
+from gemtune.errors import UserError
+
+
+def refused(text, tmp_path=None, overrides=()):
+    path = None
+    if text is not None:
+        path = tmp_path / "c.yaml"
+        path.write_text(text)
+    with pytest.raises(UserError) as error:
+        Config.load(path, list(overrides))
+    return str(error.value)
+
+
+def test_defaults_need_no_file():
+    assert Config.load().split.seed == 7
+
+
+def test_an_unknown_setting_names_those_that_exist(tmp_path):
+    said = refused("split:\n  sed: 3\n", tmp_path)
+    assert "c.yaml" in said
+    assert "'split.sed'" in said
+    assert "min_rows, " in said
+
+
+def test_a_wrong_value_is_shown_with_its_name(tmp_path):
+    assert "split.test" in refused("split: {test: 2}\n", tmp_path)
+    assert "got 2" in refused("split: {test: 2}\n", tmp_path)
+
+
+def test_shares_that_leave_nothing_to_train_on_are_refused(tmp_path):
+    assert "rows for training" in refused("split: {test: 0.6, validation: 0.4}\n", tmp_path)
+
+
+def test_broken_yaml_names_the_line(tmp_path):
+    assert "c.yaml:2" in refused("name: a\n  x: [\n", tmp_path)
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"nope\.yaml: cannot read"):
+        Config.load(tmp_path / "nope.yaml")
+
+
+def test_a_list_instead_of_sections_is_refused(tmp_path):
+    assert "mapping" in refused("- a\n", tmp_path)
+
+
+@pytest.mark.parametrize("override", ["split", "=3", "name.x=3"])
+def test_an_override_that_cannot_be_read_is_refused(override):
+    assert override in refused(None, overrides=["name=a", override])
+
+
+def test_overrides_win_and_are_typed(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("split: {seed: 1}\n")
+    config = Config.load(path, ["split.seed=2", "preprocess.labels=[a, b]", "name=x-1"])
+    assert (config.split.seed, config.preprocess.labels, config.name) == (2, ["a", "b"], "x-1")
+
+
+def test_a_section_that_travelled_as_floats_is_the_same():
+    sent = Config().parameters()["split"]
+    assert Split.of({k: float(v) if isinstance(v, int) else v for k, v in sent.items()}) == Config().split
+
+
+def test_each_baseline_becomes_a_list_of_one_contestant():
+    config = Config.load(None, ["evaluate.base_model=gemini-x"])
+    (first,), *_ = config.parameters()["baselines"]
+    assert Contestant.of(first).model == "gemini-x"
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=5))
+def test_a_fingerprint_is_blind_to_key_order(values):
+    assert fingerprint(values) == fingerprint(dict(reversed(values.items())))
+
+
+def test_a_fingerprint_changes_with_a_value():
+    assert fingerprint(Config().split) != fingerprint(Config.load(None, ["split.seed=8"]).split)
+
+
+def test_two_baselines_of_one_name_are_refused():
+    assert "names of their own" in refused(None, overrides=["evaluate.baselines=[{name: a}, {name: a}]"])

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is written in a shape and read again is the same example."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemtune.accept import Tally, read
+from gemtune.clean import UNTOUCHED
+from gemtune.config import Preprocess, Task
+from gemtune.convert import write
+from gemtune.data import Example, example_id
+from gemtune.errors import UserError
+
+PLAIN = Preprocess.of(dict(UNTOUCHED))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+FILLED = TEXT.filter(bool)
+ANSWER = FILLED.map(str.strip).filter(bool)
+FILE = st.builds(lambda uri: {"fileData": {"mimeType": "image/png", "fileUri": f"gs://b/{uri}"}}, st.integers(0, 9))
+PART = FILLED.map(lambda text: {"text": text})
+
+
+def turn(role: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"role": role, "parts": parts}
+
+
+@st.composite
+def examples(draw: st.DrawFn, files: bool, turns: bool) -> Example:
+    system = draw(st.none() | FILLED) if turns else None
+    target = draw(ANSWER)
+    last = draw(st.lists(FILE | PART, min_size=1, max_size=3) if files else PART.map(lambda part: [part]))
+    before = []
+    for _ in range(draw(st.integers(0, 2)) if turns else 0):
+        before += [turn("user", [draw(PART)]), turn("model", [draw(PART)])]
+    contents = (*before, turn("user", last))
+    text = "\n".join(part["text"] for part in last if "text" in part)
+    kept = None if len(contents) == 1 and len(last) == 1 and "text" in last[0] else contents
+    return Example(example_id(text, target, system, kept), text, target, 1, system, kept)
+
+
+def returned(folder: Path, rows: list[Example], shape: str, name: str) -> list[Example]:
+    write(folder / name, rows, shape)
+    made = list(read(folder / name, Task(kind="generation"), PLAIN, Tally()))
+    assert all(isinstance(row, Example) for row in made), made
+    return [row for row in made if isinstance(row, Example)]
+
+
+def contents_of(rows: list[Example]) -> list[tuple[Any, ...]]:
+    return [(row.id, row.text, row.target, row.system, row.contents) for row in rows]
+
+
+@given(rows=st.lists(examples(files=True, turns=True), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_gemini_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[Example]) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    assert contents_of(returned(folder, rows, "gemini", "rows.jsonl")) == contents_of(rows)
+
+
+@pytest.mark.parametrize("shape", ["messages", "chat"])
+@given(rows=st.lists(examples(files=False, turns=True), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_plain_turns_come_back(tmp_path_factory: pytest.TempPathFactory, shape: str, rows: list[Example]) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    assert contents_of(returned(folder, rows, shape, "rows.jsonl")) == contents_of(rows)
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv"])
+@given(rows=st.lists(examples(files=False, turns=False), min_size=1, max_size=4))
+@settings(max_examples=60, deadline=None)
+def test_columns_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    assert contents_of(returned(folder, rows, "columns", name)) == contents_of(rows)
+
+
+def test_a_shape_refuses_what_it_would_lose(tmp_path: Path) -> None:
+    contents = (turn("user", [{"fileData": {"fileUri": "gs://b/x"}}]),)
+    row = Example("1", "", "a", 4, None, contents)
+    for shape in ("chat", "columns"):
+        with pytest.raises(UserError, match="row:4"):
+            write(tmp_path / "rows.jsonl", [row], shape)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Planted curves get the diagnosis they were planted with."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gemtune.curve import diagnose
+
+Series = dict[str, list[tuple[int, float]]]
+PER_KIND, WANTED = 500, 0.95
+
+
+def planted(kind: str, rng: np.random.Generator) -> Series:
+    """A noisy job of 30 to 300 steps, validated 4 to 10 times."""
+    steps, checks = int(rng.integers(30, 300)), int(rng.integers(4, 11))
+    t = np.arange(1, steps + 1) / steps
+    start = rng.uniform(11.5, 20) if kind == "data_problem" else rng.uniform(1, 5)
+    floor = rng.uniform(0.02, 0.4) * start
+    speed = rng.uniform(0.5, 1.8) if kind == "undertrained" else rng.uniform(5, 9)
+    train = floor + (start - floor) * np.exp(-speed * t)
+    validation = train + 0.05 * start
+    if kind == "overfitting":
+        validation = validation + rng.uniform(0.3, 1.0) * start * np.maximum(0, t - rng.uniform(0.2, 0.5))
+    if kind == "diverged":
+        train = train + rng.uniform(2, 5) * start * np.maximum(0, t - rng.uniform(0.3, 0.6))
+        validation = train * 1.1
+    noise = rng.uniform(0, 0.03 if kind == "data_problem" else 0.05) * start
+    train = train + rng.normal(0, noise, steps)
+    validation = validation + rng.normal(0, noise / 4, steps)
+    at = np.round(np.arange(1, checks + 1) / checks * steps).astype(int)
+    return {
+        "/train_total_loss": [(i + 1, float(v)) for i, v in enumerate(train)],
+        "/eval_total_loss": [(int(i), float(validation[i - 1])) for i in at],
+    }
+
+
+@pytest.mark.parametrize("kind", ["fine", "undertrained", "overfitting", "data_problem", "diverged"])
+def test_noisy_planted_curves_are_told_apart(kind: str) -> None:
+    rng = np.random.default_rng(20261120)
+    found = [diagnose(planted(kind, rng)).kind for _ in range(PER_KIND)]
+    assert found.count(kind) >= WANTED * PER_KIND, {k: found.count(k) for k in set(found)}
+
+
+def line(*values: float) -> list[tuple[int, float]]:
+    return list(enumerate(values, 1))
+
+
+def test_overfitting_names_the_epoch_to_stop_at() -> None:
+    falling = [3 * 0.6**n for n in range(10)]
+    found = diagnose({"/train_total_loss": line(*falling), "/eval_total_loss": line(2, 1.2, 1.0, 1.3, 1.6, 1.9)})
+    assert found.kind == "overfitting"
+    assert found.epoch_factor == pytest.approx(0.5)
+    assert "lowest (1) 50% of the way and rose to 1.9" in found.evidence
+
+
+def test_loss_that_is_no_number_diverged() -> None:
+    assert diagnose({"/train_total_loss": line(2, 1, math.nan, math.nan)}).kind == "diverged"
+    assert diagnose({"/train_total_loss": line(math.nan)}).kind == "diverged"
+
+
+def test_loss_that_does_not_move_wants_a_larger_rate() -> None:
+    found = diagnose({"/train_total_loss": line(*[2.0] * 20), "/eval_total_loss": line(2.0, 2.0, 2.0)})
+    assert (found.kind, found.rate_factor) == ("undertrained", 5.0)
+
+
+def test_preference_curves_are_judged_by_their_own_names() -> None:
+    train = [0.693 * math.exp(-n / 4) for n in range(40)]
+    found = diagnose(
+        {"/preference_optimization_train_loss": line(*train), "/eval_total_loss": line(0.6, 0.5, 0.9, 1.4)}
+    )
+    assert found.kind == "overfitting"
+
+
+def test_job_without_numbers_is_unknown() -> None:
+    assert diagnose({}).kind == "unknown"
+    assert diagnose({"/train_total_loss": [], "/eval_total_loss": line(1.0)}).kind == "unknown"
+
+
+def test_settled_training_without_validation_is_not_called_fine() -> None:
+    found = diagnose({"/train_total_loss": line(*[0.1 + 2 * math.exp(-n / 5) for n in range(50)])})
+    assert (found.kind, found.action) == ("unknown", "give a validation set")
+
+
+points = st.lists(
+    st.tuples(st.integers(0, 1000), st.floats(allow_nan=True, allow_infinity=True, width=32)), max_size=40
+)
+
+
+@given(points, points)
+@example([(0, 0.0)], [(0, 0.0), (0, 0.0), (0, 1.0), (1, 0.0)])  # ends where it began, after a peak
+def test_no_curve_breaks_the_judgement(train: list[tuple[int, float]], validation: list[tuple[int, float]]) -> None:
+    found = diagnose({"/train_total_loss": train, "/eval_total_loss": validation})
+    assert found.evidence
+    assert found.action
+    assert 0 < found.epoch_factor <= 2
+
+
+@given(st.floats(0.1, 9.0), st.permutations(range(30)))
+def test_order_of_points_does_not_matter(start: float, order: list[int]) -> None:
+    values = [(n, start * math.exp(-n / 6)) for n in range(30)]
+    shuffled = [values[n] for n in order]
+    assert diagnose({"/train_total_loss": values}) == diagnose({"/train_total_loss": shuffled})

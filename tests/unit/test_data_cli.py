@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The data commands on the shipped sample, the audit sheet's way back, and likely label errors that were planted."""
+
+import csv
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+from typer.testing import CliRunner
+
+from gemtune import data_cli, preprocess
+from gemtune.audit import read_sheet, write_sheet
+from gemtune.data import read_examples
+from gemtune.label_errors import suspects
+
+SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support_en"
+APP = typer.Typer()
+APP.add_typer(data_cli.data_app, name="data")
+APP.command("dedup")(data_cli.dedup_command)
+
+
+def called(*words: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(APP, [str(word) for word in words], catch_exceptions=False)
+    return result.exit_code, result.stdout
+
+
+def test_check_lists_every_broken_row(tmp_path: Path) -> None:
+    code, told = called("data", "check", SAMPLE / "rows.jsonl")
+    assert code == 1
+    for fault in json.loads((SAMPLE / "planted.json").read_text())["broken"]:
+        assert f"rows.jsonl:{fault['line']}: {fault['reason']}: " in told
+    sound = tmp_path / "rows.csv"
+    sound.write_text("text,label\nfirst text,a\nsecond text,b\n")
+    assert called("data", "check", sound) == (0, "2 of 2 rows usable\n")
+
+
+def test_convert_and_dedup_write_what_they_say(tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    code, told = called("data", "convert", SAMPLE / "rows.jsonl", "--out", out, "--to", "gemini")
+    rows = [json.loads(line) for line in out.open()]
+    assert code == 0
+    assert told.startswith(f"{len(rows)} rows written")
+    assert all(row["contents"][-1]["role"] == "model" for row in rows)
+    truth = json.loads((SAMPLE / "planted.json").read_text())
+    _, told = called("dedup", SAMPLE / "rows.jsonl", "--out", tmp_path / "kept", "--dropped", tmp_path / "gone")
+    gone = [json.loads(line)["reason"] for line in (tmp_path / "gone").open()]
+    assert gone.count("near_duplicate") == len(truth["near_duplicates"])
+    assert gone.count("exact_duplicate") == len(truth["exact_duplicates"])
+    assert len(gone) + len(list(read_examples(tmp_path / "kept"))) == truth["lines"]
+
+
+def test_describe_tells_balance_lengths_and_scripts(tmp_path: Path) -> None:
+    _, told = called("data", "describe", SAMPLE.parent / "support_ja" / "rows.jsonl", "--audit", tmp_path / "sheet.csv")
+    found = json.loads(told)
+    assert set(found["scripts"]) == {"japanese"}
+    assert len(found["labels"]) == 6
+    assert sum(bin["rows"] for bin in found["text_characters"]["histogram"]) == found["would_keep"]
+    assert (tmp_path / "sheet.csv").read_text().startswith("id,line,label,likely,margin,text\n")
+
+
+def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path) -> None:
+    files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
+    preprocess.run(str(SAMPLE / "rows.jsonl"), {}, {"find_label_errors": False}, *files)
+    examples = list(read_examples(files[0]))
+    draw = random.Random(1)
+    wrong = set(draw.sample(range(len(examples)), 30))
+    names = sorted({example.target for example in examples})
+    rows = [
+        {"text": e.text, "label": draw.choice([n for n in names if n != e.target]) if i in wrong else e.target}
+        for i, e in enumerate(examples)
+    ]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    preprocess.run(str(data), {}, {"fuzzy_threshold": 0}, *files)
+    found = suspects(list(read_examples(files[0])))
+    hits = [row.line - 1 in wrong for row in found]
+    assert sum(hits) >= 18
+    assert sum(hits[:20]) >= 15
+    sheet = tmp_path / "sheet.csv"
+    write_sheet(sheet, [replace(row, label=examples[row.line - 1].target) for row in found])
+    preprocess.run(str(data), {}, {"fuzzy_threshold": 0, "corrections": str(sheet)}, *files)
+    assert json.loads(Path(files[2]).read_text())["corrected"] == sum(hits)
+    fixed = {example.line: example.target for example in read_examples(files[0])}
+    assert all(fixed[row.line] == examples[row.line - 1].target for row in found)
+
+
+def test_an_emptied_label_drops_the_row(tmp_path: Path) -> None:
+    data, sheet = tmp_path / "rows.csv", tmp_path / "sheet.csv"
+    data.write_text("text,label\nfirst one,a\nsecond two,b\nthird three,a\n")
+    files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
+    preprocess.run(str(data), {}, {}, *files)
+    ids = [example.id for example in read_examples(files[0])]
+    with sheet.open("w", newline="") as out:
+        csv.writer(out).writerows([["id", "label"], [ids[2], ""], [ids[1], "b"]])
+    assert read_sheet(sheet) == {ids[2]: "", ids[1]: "b"}
+    preprocess.run(str(data), {}, {"corrections": str(sheet)}, *files)
+    assert [example.id for example in read_examples(files[0])] == ids[:2]
+    assert json.loads(Path(files[1]).read_text())["reason"] == "audited"
+
+
+def test_a_test_file_wins(tmp_path: Path) -> None:
+    data, held = tmp_path / "rows.csv", tmp_path / "test.csv"
+    data.write_text("text,label\nwhere is my parcel from monday,a\nsomething else,b\n")
+    held.write_text("text,label\nWhere is my parcel from Monday?,a\n")
+    files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
+    preprocess.run(str(data), {}, {"test_data": str(held)}, *files)
+    assert [(e.text, e.split) for e in read_examples(files[0])] == [
+        ("Where is my parcel from Monday?", "test"), ("something else", "train")
+    ]  # fmt: skip

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deduplication: the laws, planted truth against brute force, and two engines that agree."""
+
+import random
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemtune.dedup import jaccard, keep, leaders, normal, shape, shingles, sketched
+
+ALPHABET = "abc  D1é.，カ価👍👎\U0001d54f"
+ROUGH = st.lists(st.text(alphabet=ALPHABET, max_size=14), max_size=20)
+LINE = "the parcel of my kettle never came although you said it would arrive on monday morning"
+WORDS = LINE.split(" ")
+
+
+def corpus(seed: int, count: int, words: list[str]) -> list[str]:
+    """Texts and edited copies of them, at all similarities."""
+    draw = random.Random(seed)
+    texts = [" ".join(draw.choices(words, k=draw.randrange(3, 60)))]
+    while len(texts) < count:
+        parts = draw.choice(texts).split() if draw.random() < 0.6 else draw.choices(words, k=draw.randrange(3, 60))
+        for _ in range(draw.randrange(6)):
+            parts[draw.randrange(len(parts))] = draw.choice(words)
+        texts.append(" ".join(parts))
+    return texts
+
+
+@pytest.mark.parametrize("words", [WORDS, [*WORDS, "naïve", "届かない荷物", "Größe"]])
+def test_nothing_is_dropped_wrongly_and_nearly_nothing_missed(words: list[str]) -> None:
+    draw = random.Random(5)
+    texts = corpus(1, 400, [*words, *("".join(draw.choices("abcdefghij", k=6)) for _ in range(300))])
+    kept = keep(texts)
+    sets = [shingles(text) for text in texts]
+    for i in np.flatnonzero(~kept):
+        assert any(kept[j] and jaccard(sets[i], sets[j]) >= 0.8 for j in range(i))
+    pairs = [(i, j) for i, j in combinations(range(len(texts)), 2) if jaccard(sets[i], sets[j]) >= 0.8]
+    assert len(pairs) > 50
+    assert sum(kept[i] and kept[j] for i, j in pairs) <= len(pairs) * 0.002
+
+
+@given(ROUGH, st.sampled_from([0.3, 0.8, 1.0]))
+@settings(max_examples=150, deadline=None)
+def test_compiled_and_numpy_engines_agree(texts: list[str], threshold: float) -> None:
+    fast, slow = (
+        (sketched(texts, threshold, compiled=compiled) for compiled in (True, False)) if texts else (None, None)
+    )
+    if fast is not None and slow is not None:
+        assert [fast.text(i) for i in range(len(texts))] == [slow.text(i) for i in range(len(texts))]
+        assert [fast.text(i) for i in range(len(texts))] == [normal(text) for text in texts]
+        assert (fast.low == slow.low).all()
+        assert (fast.keys == slow.keys).all()
+    assert leaders(texts, threshold, compiled=True).tolist() == leaders(texts, threshold, compiled=False).tolist()
+
+
+def test_engines_agree_on_longer_texts() -> None:
+    texts = corpus(2, 300, [*WORDS, "naïve", "届かない荷物"])
+    assert leaders(texts, compiled=True).tolist() == leaders(texts, compiled=False).tolist()
+
+
+@given(ROUGH)
+@settings(max_examples=100, deadline=None)
+def test_keeping_is_idempotent(texts: list[str]) -> None:
+    kept = [text for text, stays in zip(texts, keep(texts), strict=True) if stays]
+    assert keep(kept).all()
+
+
+def test_threads_do_not_change_the_answer() -> None:
+    texts = corpus(3, 6000, WORDS)
+    assert (keep(texts, threads=1) == keep(texts, threads=3)).all()
+
+
+def test_only_the_same_class_stands_for_a_text() -> None:
+    texts = ["please cancel my order", "Please cancel my order!", "please cancel my order."]
+    assert leaders(texts, classes=["a", "b", "a"]).tolist() == [0, 1, 0]
+
+
+def test_emoji_alone_are_told_apart_and_punctuation_is_not() -> None:
+    assert keep(["👍", "👎", "👍", "!!", "?", ""]).tolist() == [True, True, False, True, False, False]
+
+
+@pytest.mark.parametrize("threshold", [0, -1, 1.1])
+def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match="threshold"):
+        keep(["a"], threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
+def test_bands_miss_few_pairs_at_the_threshold(threshold: float) -> None:
+    bands, rows = shape(threshold)
+    assert (1 - threshold**rows) ** bands < 0.001

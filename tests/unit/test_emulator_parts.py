@@ -1,0 +1,338 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of the emulator that need no server: filters, cron, ROUGE, field cases, storage lists, state, batching."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator import catalogue as emulator_catalogue
+from emulator.cron import parse_cron
+from emulator.engine import Candidate, GenerateRequest, Generation, Turn
+from emulator.evaluation import rouge
+from emulator.filters import matching
+from emulator.inference import Batcher
+from emulator.scripted import Script, ScriptedEngine
+from emulator.server import Emulator, Settings
+from emulator.state import State, StateInUse
+from emulator.storage import Storage
+from emulator.wire import ApiError, camel, camelize, project_number, snake, split_multipart
+
+ITEMS = [
+    (1, {"name": "projects/1/x/a", "labels": {"run": "x", "tune-type": "sft"}, "state": "OK", "count": 3}),
+    (2, {"name": "projects/1/x/b", "labels": {}, "state": "BAD", "parents": ["projects/123456789012/p"]}),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('labels.run="x"', [1]),
+        ("labels.tune-type:*", [1]),
+        ("labels.run:*", [1]),
+        ('state="OK" OR state="BAD"', [1, 2]),
+        ('state="OK" AND state="BAD"', []),
+        ('state="OK" OR state="BAD" AND count>2', [1]),  # OR binds tighter
+        ("NOT state=OK", [2]),
+        ("(state=OK)", [1]),
+        ("state!=OK", [2]),
+        ("count>=3", [1]),
+        ("count<3", []),
+        ('parents:"projects/demo-project/p"', [2]),
+        ("name=projects/1/x/a", [1]),
+        ('name="projects/1/*"', [1, 2]),
+        ("name:x/b", [2]),
+        ("", [1, 2]),
+    ],
+)
+def test_filters(text: str, found: list[int]) -> None:
+    assert [number for number, _ in matching([text], ITEMS)] == found
+
+
+@pytest.mark.parametrize("text", ["(", "a=", "=b", "a", "a=b)", "a ? b", 'a="b', "NOT", "in_context(x)", "f('x')"])
+def test_bad_filters_are_errors(text: str) -> None:
+    with pytest.raises(ApiError, match="Invalid filter"):
+        matching([text], ITEMS)
+
+
+def brute_next(text: str, moment: datetime) -> datetime | None:
+    """The next firing by looking at every minute."""
+    cron = parse_cron(text)
+    step = moment.replace(second=0, microsecond=0)
+    for _ in range(60 * 24 * 40):
+        step += timedelta(minutes=1)
+        local = step.astimezone(cron.zone)
+        if local.minute in cron.minutes and local.hour in cron.hours and cron._fires_on(local.date()):
+            return step
+    return None
+
+
+FIELD = st.sampled_from(["*", "0", "5", "*/15", "1-3", "0,30"])
+
+
+@settings(deadline=None)
+@given(
+    st.tuples(FIELD, st.sampled_from(["*", "0", "3", "*/6", "2-4"]), st.sampled_from(["*", "1", "15"])),
+    st.sampled_from(["*", "1", "mon", "sat-sat", "0,6"]),
+    st.datetimes(datetime(2026, 1, 1), datetime(2026, 11, 1)),
+)
+def test_cron_agrees_with_looking_at_every_minute(fields: tuple[str, str, str], weekday: str, moment: datetime) -> None:
+    text = " ".join((*fields, "*", weekday))
+    start = moment.replace(tzinfo=UTC)
+    assert parse_cron(text).after(start) == brute_next(text, start)
+
+
+def test_cron_and_time_zones() -> None:
+    spring = datetime(2026, 3, 8, 0, 0, tzinfo=ZoneInfo("America/New_York"))
+    skipped = parse_cron("TZ=America/New_York 30 2 * * *").after(spring)
+    assert skipped == datetime(2026, 3, 9, 2, 30, tzinfo=ZoneInfo("America/New_York"))
+    autumn = datetime(2026, 11, 1, 0, 0, tzinfo=ZoneInfo("America/New_York"))
+    twice = parse_cron("TZ=America/New_York 30 1 * * *")
+    first = twice.after(autumn)
+    assert first is not None
+    assert twice.after(first) == first + timedelta(hours=25)
+    assert parse_cron("0 0 29 2 *").after(datetime(2026, 1, 1, tzinfo=UTC)) == datetime(2028, 2, 29, tzinfo=UTC)
+    assert parse_cron("0 0 31 2 *").after(datetime(2026, 1, 1, tzinfo=UTC)) is None
+
+
+WORDS = st.lists(st.sampled_from("abcd"), max_size=8)
+
+
+@settings(deadline=None)
+@given(WORDS, WORDS)
+def test_rouge_laws(one: list[str], other: list[str]) -> None:
+    left, right = " ".join(one), " ".join(other)
+    for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
+        score = rouge(kind, left, right)
+        assert 0 <= score <= 1
+        assert rouge(kind, left, right) == pytest.approx(rouge(kind, right, left))
+    overlap = (Counter(one) & Counter(other)).total()
+    assert rouge("rouge1", left, right) == pytest.approx(2 * overlap / (len(one) + len(other)) if overlap else 0)
+    blocks = difflib.SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    common = sum(block.size for block in blocks)  # a common subsequence, never longer than the longest
+    assert rouge("rougeL", left, right) >= (2 * common / (len(one) + len(other)) if common else 0) - 1e-12
+
+
+def test_rouge_reads_japanese() -> None:
+    assert rouge("rouge1", "天気が良い", "天気が悪い") == pytest.approx(0.8)
+
+
+@settings(deadline=None)
+@given(st.from_regex(r"[a-z]+(_[a-z]+){0,3}", fullmatch=True))
+def test_cases_turn_back(word: str) -> None:
+    assert snake(camel(word)) == word
+
+
+def test_free_maps_keep_their_names() -> None:
+    body = {
+        "training_dataset": {"labels": {"my_label": "x"}},
+        "response_schema": {"properties": {"my_field": {"any_of": []}}},
+        "pipeline_spec": {"my_key": {"other_key": 1}},
+    }
+    assert camelize(body) == {
+        "trainingDataset": {"labels": {"my_label": "x"}},
+        "responseSchema": {"properties": {"my_field": {"anyOf": []}}},
+        "pipelineSpec": {"my_key": {"other_key": 1}},
+    }
+
+
+def test_projects() -> None:
+    assert project_number("demo-project") == "123456789012"
+    assert project_number("77") == "77"
+    other = project_number("another")
+    assert other.isdigit()
+    assert project_number(other) == other
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
+def test_multipart_is_exact(bodies: list[bytes]) -> None:
+    text = b"".join(b"--edge\r\nContent-Type: a/b\r\n\r\n" + body + b"\r\n" for body in bodies) + b"--edge--\r\n"
+    parts = split_multipart('multipart/related; boundary="edge"', text)
+    assert [body for _, body in parts] == bodies
+    assert parts[0][0] == {"content-type": "a/b"}
+
+
+NAMES = st.lists(st.text("ab/é", min_size=1, max_size=5), max_size=12, unique=True)
+
+
+@settings(deadline=None)
+@given(NAMES, st.sampled_from(["", "a", "a/"]), st.sampled_from(["", "/"]), st.integers(1, 4))
+def test_pages_of_a_list_add_up(names: list[str], prefix: str, delimiter: str, size: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as directory:
+        storage = Storage(Path(directory))
+        storage.create_bucket("bucket", "1", {})
+        for name in names:
+            storage.write("bucket", name, b"")
+        found: list[str] = []
+        folded: list[str] = []
+        token: str | None = ""
+        while token is not None:
+            page = storage.list("bucket", prefix, delimiter, size, token)
+            assert len(page.objects) + len(page.prefixes) <= size
+            found += [item["name"] for item in page.objects]
+            folded += page.prefixes
+            token = page.next_token
+        storage.close()
+    under = sorted(name for name in names if name.startswith(prefix))
+    cut = [(name, name.find(delimiter, len(prefix)) if delimiter else -1) for name in under]
+    assert found == [name for name, at in cut if at < 0]
+    assert folded == sorted({name[: at + 1] for name, at in cut if at >= 0})
+
+
+def test_one_owner_of_a_state_directory(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    with pytest.raises(StateInUse, match="another emulator"):
+        State(tmp_path)
+    state.close()
+    State(tmp_path).close()
+
+
+def test_transactions_are_whole(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    state.put("things", "a/things/1", {"n": 1})
+
+    def fail(body: dict[str, Any]) -> None:
+        body["n"] = 2
+        raise LookupError("halfway")
+
+    def two_changes() -> None:
+        with state.transaction():
+            state.put("things", "a/things/2", {"n": 1})
+            state.change("a/things/1", fail)
+
+    with pytest.raises(LookupError, match="halfway"):
+        two_changes()
+    assert [item for _, item in state.all("things")] == [{"n": 1}]
+    threads = [
+        threading.Thread(
+            target=lambda: [state.change("a/things/1", lambda b: b.update(n=b["n"] + 1)) for _ in range(50)]
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert state.get("a/things/1") == {"n": 201}
+    assert len({state.new_id("things") for _ in range(1000)}) == 1000
+    state.close()
+
+
+class Counting:
+    """An engine that records how it was called; a prompt `bad` fails the whole call."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
+        self.sizes.append(len(requests))
+        time.sleep(0.01)
+        if any(request.turns[0].text == "bad" for request in requests):
+            raise ValueError("bad prompt")
+        return [Generation((Candidate(r.turns[0].text, "STOP", 1, 0.0),), 1) for r in requests]
+
+
+def test_batcher_gathers_and_keeps_answers_apart() -> None:
+    engine = Counting()
+    batcher = Batcher(lambda: engine, most=8)  # type: ignore[arg-type, return-value]
+    texts = [f"t{n}" if n != 11 else "bad" for n in range(40)]
+    futures = [batcher.submit(GenerateRequest((Turn("user", text),))) for text in texts]
+    for text, future in zip(texts, futures, strict=True):
+        if text == "bad":
+            with pytest.raises(ValueError, match="bad prompt"):
+                future.result(5)
+        else:
+            assert future.result(5).candidates[0].text == text
+    assert max(engine.sizes) == 8
+
+
+def test_scripted_accuracy_is_what_was_set() -> None:
+    answers = {f"q{n}#": f"l{n % 5}" for n in range(2000)}
+    engine = ScriptedEngine(Script(answers=answers, labels=tuple(f"l{n}" for n in range(5)), base_accuracy=0.7))
+    requests = [GenerateRequest((Turn("user", f"please: {key}"),), temperature=0.0) for key in answers]
+    texts = [generation.candidates[0].text for generation in engine.generate(requests)]
+    right = sum(text == truth for text, truth in zip(texts, answers.values(), strict=True))
+    assert abs(right / 2000 - 0.7) < 0.04
+    assert texts == [g.candidates[0].text for g in engine.generate(requests)]
+
+
+class Diverging(ScriptedEngine):
+    """An engine whose loss runs away."""
+
+    def _values(self, row: Any, done: float, tokens: float, validate: bool) -> dict[str, float]:
+        return {"/train_total_loss": float("nan") if done > 0.7 else float("inf") if done > 0.4 else 3.0}
+
+
+def test_a_diverged_job_stays_readable(tmp_path: Path) -> None:
+    import asyncio
+
+    emulator = Emulator(Settings(tmp_path, lambda entry: Diverging()))
+    row = {"contents": [{"role": role, "parts": [{"text": "x"}]} for role in ("user", "model")]}
+    emulator.storage.create_bucket("data", "1", {})
+    emulator.storage.write("data", "train.jsonl", "\n".join([json.dumps(row)] * 160).encode())
+    emulator.trainer.start()
+
+    def ask(method: str, path: str, body: Any = None) -> Any:
+        content = json.dumps(body).encode() if body else b""
+        response = asyncio.run(emulator.answer(method, path, "", {}, content, "http://x"))
+        assert response.status_code == 200, response.body
+        return response.body
+
+    spec = {"trainingDatasetUri": "gs://data/train.jsonl", "hyperParameters": {"epochCount": 1}}
+    body = {"baseModel": "gemini-2.5-flash", "supervisedTuningSpec": spec}
+    parent = "/v1/projects/demo-project/locations/us-central1"
+    job = json.loads(ask("POST", f"{parent}/tuningJobs", body))
+    deadline = time.monotonic() + 20
+    while job["state"] != "JOB_STATE_SUCCEEDED":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+        job = json.loads(ask("GET", f"/v1/{job['name']}"))
+    (series,) = (item for _, item in emulator.state.all("timeSeries"))
+    data = json.loads(ask("GET", f"/v1/{series['name']}:read"))
+    assert [value["scalar"]["value"] for value in data["timeSeriesData"]["values"]] == [3.0] * 4
+    assert b"/train_total_loss" in ask("GET", "/")
+    emulator.close()
+
+
+def test_catalogue_finds_weights_beside_it(tmp_path: Path) -> None:
+    catalogue = json.loads(Path(emulator_catalogue.__file__).with_name("catalogue.json").read_text())
+    catalogue["models"] = [{"name": "mine", "supervised": [1], "weights": "base"}]
+    path = tmp_path / "catalogue.json"
+    path.write_text(json.dumps(catalogue))
+    with pytest.raises(ValueError, match="is no directory"):
+        emulator_catalogue.load_catalogue(path)
+    (tmp_path / "base").mkdir()
+    assert emulator_catalogue.load_catalogue(path).models[0].weights == tmp_path / "base"
+
+
+def test_catalogue_takes_a_repository_of_the_hub(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.json"
+    catalogue = json.loads(Path(emulator_catalogue.__file__).with_name("catalogue.json").read_text())
+
+    def weights(given: str) -> object:
+        catalogue["models"] = [{"name": "mine", "weights": given}]
+        path.write_text(json.dumps(catalogue))
+        return emulator_catalogue.load_catalogue(path).models[0].weights
+
+    assert weights("owner/small-chat.v1") == "owner/small-chat.v1"
+    for wrong in ("../owner/name", "/no/where", "./owner", "a/b/c"):
+        with pytest.raises(ValueError, match="is no directory"):
+            weights(wrong)
+    (tmp_path / "owner" / "small-chat.v1").mkdir(parents=True)
+    assert weights("owner/small-chat.v1") == tmp_path / "owner" / "small-chat.v1"

@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The decision: each verdict, each rule, and honesty under equality."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gemtune.config import Contestant, Gate, Task
+from gemtune.gate import decide
+from gemtune.metrics import Row
+from gemtune.predictions import Scored
+
+TASK = Task(labels=["a", "b"])
+FAST = Gate(resamples=2000)
+
+
+def scored(role, right, name=None, outcomes=None, latency=0.1, tokens=10):
+    """A contestant that is right on the rows marked 1; every other row is of class b."""
+    rows = []
+    for i, hit in enumerate(right):
+        reference = "ab"[i % 2]
+        value = reference if hit else "ba"[i % 2]
+        rows.append(Row(reference, value, value, reference))
+    count = len(rows)
+    return Scored(
+        Contestant(name=name or role, model="m", role=role),
+        rows, outcomes or ["ok"] * count, [latency] * count, [tokens] * count, [2] * count, confidence=[0.9] * count,
+    )  # fmt: skip
+
+
+def share(hits, rows=200):
+    return [1] * hits + [0] * (rows - hits)
+
+
+def test_a_clear_winner_is_deployed():
+    made = decide(TASK, FAST, [scored("baseline", share(120)), scored("candidate", share(160))])
+    assert made.verdict == "deploy"
+    assert made.passed
+    assert made.comparisons[0].paired.delta == pytest.approx(0.2)
+    assert "better than the best prompt (baseline): accuracy 0.800 against 0.600" in made.reasons[0]
+
+
+def test_an_equal_candidate_is_not():
+    made = decide(TASK, FAST, [scored("baseline", share(120)), scored("candidate", share(120))])
+    assert made.verdict == "keep_prompt"
+    assert not made.passed
+    assert "not shown" in made.reasons[0]
+
+
+def test_the_champion_stays_unless_beaten():
+    prompt, champion = scored("baseline", share(100)), scored("champion", share(160))
+    assert decide(TASK, FAST, [prompt, scored("candidate", share(161)), champion]).verdict == "keep_champion"
+    assert decide(TASK, FAST, [prompt, scored("candidate", share(185)), champion]).verdict == "deploy"
+    assert decide(TASK, FAST, [prompt, champion]).verdict == "keep_champion"
+
+
+def test_a_champion_that_loses_to_the_prompt_is_said_so():
+    made = decide(
+        TASK, FAST, [scored("baseline", share(160)), scored("candidate", share(150)), scored("champion", share(90))]
+    )
+    assert made.verdict == "keep_prompt"
+    assert "go back to the prompt" in made.reasons[-1]
+
+
+def test_without_a_candidate_the_prompt_stays():
+    assert decide(TASK, FAST, [scored("baseline", share(100))]).verdict == "keep_prompt"
+
+
+def test_too_few_rows_decide_nothing():
+    made = decide(TASK, FAST, [scored("baseline", [0] * 40), scored("candidate", [1] * 40)])
+    assert made.verdict == "not_enough_data"
+    assert "40 test rows, at least 50" in made.reasons[0]
+
+
+def test_a_leader_that_is_not_clear_is_told_how_many_rows_it_takes():
+    rng = np.random.default_rng(1)
+    before = rng.random(100) < 0.6
+    after = np.where(rng.random(100) < 0.2, rng.random(100) < 0.75, before)
+    made = decide(TASK, FAST, [scored("baseline", before.astype(int)), scored("candidate", after.astype(int))])
+    assert made.comparisons[0].paired.delta > 0
+    assert any("takes about" in reason for reason in made.reasons)
+
+
+@pytest.mark.parametrize(
+    ("setting", "candidate", "rule"),
+    [
+        ({"min_lift": 0.3}, {}, "lift_over_prompt"),
+        ({}, {"outcomes": ["invalid"] * 20 + ["ok"] * 180}, "invalid_rate"),
+        ({"max_latency_s": 0.05}, {}, "latency_s"),
+        ({"max_input_tokens": 5}, {}, "input_tokens"),
+        ({"max_output_tokens": 1}, {}, "output_tokens"),
+        ({"min_class_recall": 0.9}, {}, "class_recall"),
+        ({"max_cost_per_1000": 0.005}, {}, "cost"),
+        ({"max_ece": 0.05}, {}, "calibration"),
+    ],
+)
+def test_each_rule_can_stop_a_winner(setting, candidate, rule):
+    both = [scored("baseline", share(120)), scored("candidate", share(160), **candidate)]
+    prices = {"input": 0.3, "output": 2.5}  # 10 and 2 tokens an answer: 0.008 US$ for 1,000
+    made = decide(TASK, Gate(resamples=2000, **setting), both, prices=prices)
+    assert made.verdict == "keep_prompt"
+    assert [r.name for r in made.rules if not r.passed] == [rule]
+    assert len(made.reasons) == 2
+
+
+def test_ceilings_that_hold_are_among_the_reasons():
+    config = Gate(resamples=2000, max_cost_per_1000=0.01, max_ece=0.2, max_latency_s=1)
+    both = [scored("baseline", share(120)), scored("candidate", share(160))]
+    made = decide(TASK, config, both, prices={"input": 0.3, "output": 2.5})
+    assert made.verdict == "deploy"
+    assert {rule.name: round(rule.measured, 4) for rule in made.rules if rule.name in ("cost", "calibration")} == {
+        "cost": 0.008, "calibration": 0.1,
+    }  # fmt: skip
+
+
+def test_a_class_that_is_given_up_for_the_others_stops_a_winner():
+    prompt = [1 if i % 2 else int(i < 60) for i in range(200)]
+    lopsided = [1 if i % 2 == 0 else int(i < 160) for i in range(200)]
+    both = [scored("baseline", prompt), scored("candidate", lopsided)]
+    assert decide(TASK, FAST, both).verdict == "deploy"
+    made = decide(TASK, Gate(resamples=2000, max_class_drop=0.1), both)
+    assert [r.name for r in made.rules if not r.passed] == ["class_drop"]
+
+
+def test_few_disagreements_do_not_fool_the_bootstrap():
+    before = [1] * 196 + [0] * 4
+    made = decide(TASK, FAST, [scored("baseline", before), scored("candidate", [1] * 200)])
+    assert made.comparisons[0].paired.low > 0
+    assert made.comparisons[0].paired.p_value == 0.125
+    assert made.verdict == "keep_prompt"
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+def test_equal_models_pass_no_more_often_than_stated(metric):
+    rng = np.random.default_rng(5)
+    passed = 0
+    for _ in range(300):
+        rows = int(rng.integers(50, 200))
+        pair = [rng.random(rows) < 0.7 for _ in range(2)]
+        both = [scored(role, hits.astype(int)) for role, hits in zip(("baseline", "candidate"), pair, strict=True)]
+        passed += decide(TASK, Gate(resamples=1000, metric=metric), both).passed
+    assert passed / 300 <= 0.05  # stated: 0.025
+
+
+def in_slices(one, values):
+    return replace(one, slices=[{"source": value} for value in values])
+
+
+def test_a_slice_that_gets_worse_is_told_or_stops():
+    # Better by far on the web, worse by mail.
+    where = ["mail"] * 40 + ["web"] * 160
+    prompt = in_slices(scored("baseline", [1] * 40 + [0] * 160), where)
+    tuned = in_slices(scored("candidate", [0] * 40 + [1] * 160), where)
+    made = decide(TASK, FAST, [prompt, tuned])
+    assert made.verdict == "deploy"
+    assert made.notes == [n for n in made.notes if "source is 'mail': -1.000 on 40 rows" in n] != []
+    stopped = decide(TASK, Gate(resamples=2000, worse_slices="stop"), [prompt, tuned])
+    assert [r.name for r in stopped.rules if not r.passed] == ["worse_slices"]
+
+
+def test_chance_in_many_slices_is_not_taken_for_harm():
+    rng, told = np.random.default_rng(6), 0
+    for _ in range(40):
+        values = [str(v) for v in rng.integers(0, 20, 400)]
+        pair = [
+            in_slices(scored(role, (rng.random(400) < 0.7).astype(int)), values) for role in ("baseline", "candidate")
+        ]
+        told += bool(decide(TASK, Gate(resamples=1000), pair).notes)
+    assert told <= 5  # the family's error is 5 %, two-sided: 2 of 40 expected at most
+
+
+def test_rows_of_a_group_count_as_one_observation():
+    copies = [1] * 50 + [0] * 50
+    both = [scored("baseline", [0] * 100), scored("candidate", copies)]
+    assert decide(TASK, FAST, both).passed
+    assert not decide(TASK, FAST, both, ["same"] * 50 + ["other"] * 50).passed
+
+
+def test_a_model_worse_than_a_constant_is_not_deployed():
+    rows = [Row("b", "a", "a", "b")] * 30 + [Row("a", "a", "a", "a")] * 30 + [Row("a", "b", "b", "a")] * 60
+    few = replace(scored("candidate", [1] * 120), rows=rows)
+    none = replace(scored("baseline", [0] * 120), rows=[Row(r.reference, None, None, r.reference) for r in rows])
+    made = decide(TASK, FAST, [none, few])
+    assert not made.passed
+    (rule,) = [rule for rule in made.rules if rule.name == "beats_constant"]
+    assert not rule.passed
+    assert rule.wanted == pytest.approx(0.75)

@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is really sent for a tuning job, and every trap of the SDK's `tunings.tune` refused or avoided."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from test_vertex import Server
+
+from gemtune import vertex, vertex_jobs
+from gemtune.config import Vertex
+from gemtune.errors import UserError
+from gemtune.vertex_jobs import Order
+
+NAME = "projects/1/locations/us-central1/tuningJobs/7"
+TUNED = "projects/1/locations/us-central1/models/777@2"
+SUPERVISED = Order("gemini-3.5-flash", "supervised", "gs://b/train.jsonl")
+PREFERENCE = Order("gemini-2.5-flash", "preference", "gs://b/pairs.jsonl", beta=0.1)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    running = Server()
+    running.reply = (200, {"name": NAME, "state": "JOB_STATE_PENDING", "createTime": "2026-11-20T10:00:00Z"})
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", running.url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo")
+    monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
+    yield running
+    running.close()
+
+
+def sent(server: Server, order: Order) -> dict[str, Any]:
+    vertex_jobs.create(vertex.connect(Vertex.of({})), order)
+    body: dict[str, Any] = server.asked[-1][2]
+    return body
+
+
+def test_everything_asked_for_is_sent(server: Server) -> None:
+    full = replace(
+        SUPERVISED,
+        validation_uri="gs://b/val.jsonl",
+        epoch_count=3,
+        learning_rate_multiplier=0.5,
+        adapter_size=8,
+        last_checkpoint_only=True,
+        display_name="mine",
+        description="d",
+        labels={"a": "b"},
+        service_account="sa@p.iam.gserviceaccount.com",
+        encryption_key="projects/p/locations/l/keyRings/r/cryptoKeys/k",
+    )
+    body = sent(server, full)
+    assert body["supervisedTuningSpec"] == {
+        "trainingDatasetUri": "gs://b/train.jsonl",
+        "validationDatasetUri": "gs://b/val.jsonl",
+        "hyperParameters": {"epochCount": 3, "learningRateMultiplier": 0.5, "adapterSize": "ADAPTER_SIZE_EIGHT"},
+        "exportLastCheckpointOnly": True,
+    }
+    assert body["baseModel"] == "gemini-3.5-flash"
+    assert body["tunedModelDisplayName"] == "mine"
+    assert body["labels"] == {"a": "b"}
+    assert body["serviceAccount"] == "sa@p.iam.gserviceaccount.com"
+    assert body["encryptionSpec"] == {"kms_key_name": full.encryption_key}
+
+
+def test_choices_left_to_the_service_are_not_sent(server: Server) -> None:
+    assert sent(server, SUPERVISED) == {
+        "baseModel": "gemini-3.5-flash",
+        "supervisedTuningSpec": {"trainingDatasetUri": "gs://b/train.jsonl"},
+    }
+
+
+def test_preference_job_has_its_own_spec_alone(server: Server) -> None:
+    body = sent(server, replace(PREFERENCE, epoch_count=1, adapter_size=1))
+    hyper = {"epochCount": 1, "adapterSize": "ADAPTER_SIZE_ONE", "beta": 0.1}
+    assert body["preferenceOptimizationSpec"] == {"trainingDatasetUri": "gs://b/pairs.jsonl", "hyperParameters": hyper}
+    assert "supervisedTuningSpec" not in body
+
+
+@pytest.mark.parametrize("order", [SUPERVISED, PREFERENCE])
+def test_continued_job_keeps_its_checkpoint(server: Server, order: Order) -> None:
+    body = sent(server, replace(order, base=TUNED, checkpoint_id="3"))
+    assert body["preTunedModel"] == {"tuned_model_name": TUNED, "checkpoint_id": "3"}
+    assert "baseModel" not in body
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8, 16])
+def test_adapter_sizes_are_sent_as_words(server: Server, size: int) -> None:
+    word = sent(server, replace(SUPERVISED, adapter_size=size))["supervisedTuningSpec"]["hyperParameters"][
+        "adapterSize"
+    ]
+    assert word == f"ADAPTER_SIZE_{vertex_jobs.ADAPTER_WORDS[size]}"
+
+
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        (replace(SUPERVISED, beta=0.1), "beta belongs to preference tuning"),
+        (replace(PREFERENCE, beta=None), "beta belongs to preference tuning"),
+        (replace(PREFERENCE, beta=0.0), "learns nothing"),
+        (replace(PREFERENCE, beta=-0.1), "learns nothing"),
+        (replace(SUPERVISED, adapter_size=32), "adapter size 32"),
+        (replace(SUPERVISED, training_uri=""), "the training data '' is not a JSONL object"),
+        (replace(SUPERVISED, training_uri="gs://b/train.csv"), "not a JSONL object"),
+        (replace(SUPERVISED, training_uri="projects/1/locations/l/datasets/5"), "not a JSONL object"),
+        (replace(SUPERVISED, validation_uri="val.jsonl"), "the validation data 'val.jsonl'"),
+        (replace(SUPERVISED, checkpoint_id="1"), "continue from a tuned model"),
+        (replace(SUPERVISED, display_name="x" * 129), "at most 128"),
+        (replace(SUPERVISED, method="distillation"), "unknown tuning method 'distillation'"),
+        (replace(SUPERVISED, method="reinforcement"), "unknown tuning method 'reinforcement'"),
+    ],
+)
+def test_wrong_orders_are_refused_before_a_request(server: Server, order: Order, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        sent(server, order)
+    assert server.asked == []
+
+
+def test_no_warning_reaches_the_user(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sent(server, replace(SUPERVISED, validation_uri="gs://b/val.jsonl"))
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_jobs_are_asked_for_by_their_full_name(server: Server) -> None:
+    client = vertex.connect(Vertex.of({}))
+    vertex_jobs.get(client, NAME)
+    vertex_jobs.cancel(client, NAME)
+    assert [path for _, path, _ in server.asked] == [f"/v1beta1/{NAME}", f"/v1beta1/{NAME}:cancel"]
+
+
+def test_label_is_checked_here_whether_or_not_the_service_filters(server: Server) -> None:
+    jobs = [{"name": f"{NAME}{n}", "labels": {"gemtune-job": value}} for n, value in enumerate("aba")]
+    server.reply = (200, {"tuningJobs": jobs})
+    found = vertex_jobs.find(vertex.connect(Vertex.of({})), "gemtune-job", "a")
+    assert {job.name[-1] for job in found} == {"0", "2"}
+    assert "filter=labels.gemtune-job%3D%22a%22" in server.asked[0][1]
+
+
+def test_job_is_read_whatever_is_missing(server: Server) -> None:
+    server.reply = (200, {"name": NAME})
+    job = vertex_jobs.get(vertex.connect(Vertex.of({})), NAME)
+    assert (job.state, job.detail, job.ended, job.succeeded, job.checkpoints) == ("", "", False, False, ())
+
+
+@pytest.mark.parametrize(
+    ("state", "ended", "succeeded"),
+    [
+        ("QUEUED", False, False),
+        ("PENDING", False, False),
+        ("CANCELLING", False, False),
+        ("SUCCEEDED", True, True),
+        ("PARTIALLY_SUCCEEDED", True, True),
+        ("FAILED", True, False),
+        ("CANCELLED", True, False),
+        ("EXPIRED", True, False),
+        ("A_NEW_ONE", False, False),
+    ],
+)
+def test_states_mean_what_they_say(server: Server, state: str, ended: bool, succeeded: bool) -> None:
+    tuned = {"model": TUNED, "checkpoints": [{"checkpointId": "1", "epoch": "1", "step": "10", "endpoint": "e"}]}
+    server.reply = (200, {"name": NAME, "state": f"JOB_STATE_{state}", "tunedModel": tuned})
+    job = vertex_jobs.get(vertex.connect(Vertex.of({})), NAME)
+    assert (job.ended, job.succeeded) == (ended, succeeded)
+    assert job.checkpoints == (vertex_jobs.Checkpoint("1", 1, 10, "e"),)
+
+
+def test_labels_fit_the_service() -> None:
+    assert vertex_jobs.label("My Run: ÄÖ/1") == "my-run-----1"
+    assert len(vertex_jobs.label("x" * 100)) == 63

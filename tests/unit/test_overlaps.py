@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Overlaps between splits: exactly the pairs that brute force finds, by both engines."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemtune.dedup import jaccard, shingles
+from gemtune.overlaps import overlaps
+
+LINE = "a parcel of my kettle never came although you said it would arrive naïve 届かない荷物"
+WORDS = LINE.split(" ")
+TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join), max_size=15)
+
+
+def brute(texts: list[str], guarded: list[str], threshold: float) -> list[list[int]]:
+    mine, theirs = [shingles(text) for text in texts], [shingles(text) for text in guarded]
+    return [[i, j] for i, a in enumerate(mine) for j, b in enumerate(theirs) if jaccard(a, b) >= threshold]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@given(TEXTS, TEXTS, st.sampled_from([0.2, 0.5, 0.8, 1.0]))
+@settings(max_examples=80, deadline=None)
+def test_exactly_the_pairs_of_brute_force(
+    compiled: bool, texts: list[str], guarded: list[str], threshold: float
+) -> None:
+    assert overlaps(texts, guarded, threshold, compiled=compiled).tolist() == brute(texts, guarded, threshold)
+
+
+def test_many_edited_copies_are_all_found() -> None:
+    draw = random.Random(4)
+    vocabulary = ["".join(draw.choices("abcdefghij", k=5)) for _ in range(400)]
+    guarded = [" ".join(draw.choices(vocabulary, k=40)) for _ in range(60)]
+    texts = []
+    for _ in range(400):
+        parts = draw.choice(guarded).split(" ")
+        for _ in range(draw.randrange(8)):
+            parts[draw.randrange(len(parts))] = draw.choice(vocabulary)
+        texts.append(" ".join(parts))
+    found = overlaps(texts, guarded, 0.8).tolist()
+    assert found == brute(texts, guarded, 0.8)
+    assert len(found) > 100

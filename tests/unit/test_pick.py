@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one-standard-error rule."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemtune.config import Contestant
+from gemtune.pick import Standing, choose, learned_nothing
+
+
+def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4) -> Standing:
+    contestant = Contestant(name=name, model=f"projects/p/locations/us/endpoints/{name}", epoch=epoch)
+    return Standing(contestant, value, value - half, value + half, size)
+
+
+def test_earliest_within_one_standard_error_wins() -> None:
+    chosen, reason = choose([standing("a", 1, 0.70), standing("b", 2, 0.885), standing("c", 4, 0.90)])
+    assert chosen is not None
+    assert chosen.contestant.name == "b"  # 0.90 less one standard error (0.02) is 0.88
+    assert "within one standard error (0.020) of c" in reason
+
+
+def test_best_wins_when_none_trained_less_comes_near() -> None:
+    chosen, reason = choose([standing("a", 1, 0.70), standing("b", 2, 0.87), standing("c", 4, 0.90)])
+    assert chosen is not None
+    assert chosen.contestant.name == "c"
+    assert "none trained less" in reason
+
+
+def test_smaller_adapter_wins_among_equal_epochs() -> None:
+    chosen, _ = choose([standing("a", 2, 0.90, size=16), standing("b", 2, 0.89, size=1)])
+    assert chosen is not None
+    assert chosen.contestant.name == "b"
+
+
+def test_rule_can_be_switched_off() -> None:
+    chosen, _ = choose([standing("b", 2, 0.885), standing("c", 4, 0.90)], one_standard_error=False)
+    assert chosen is not None
+    assert chosen.contestant.name == "c"
+
+
+def test_nothing_to_choose_from() -> None:
+    assert choose([])[0] is None
+
+
+def guessing(value: float, guess: float) -> str:
+    contestant = Contestant(name="t@1", model="m", trial="t")
+    return learned_nothing([Standing(contestant, value, value - 0.02, value + 0.02, 4, guess)])
+
+
+def test_answers_no_better_than_guesses_are_a_data_problem() -> None:
+    told = "the best checkpoint scores 0.150 (perhaps only 0.130), always giving the commonest label 0.140"
+    assert guessing(0.15, 0.14) == told
+    assert guessing(0.17, 0.14) == guessing(0.0, 0.0) == learned_nothing([]) == ""
+
+
+scores = st.lists(
+    st.tuples(st.integers(1, 20), st.floats(0, 1), st.floats(0, 0.2), st.sampled_from([1, 2, 4, 8, 16])), min_size=1
+)
+
+
+@given(scores)
+def test_choice_is_near_the_best_and_nothing_near_was_trained_less(found: list[tuple[int, float, float, int]]) -> None:
+    standings = [standing(f"c{n}", e, v, h, size) for n, (e, v, h, size) in enumerate(found)]
+    chosen, _ = choose(standings)
+    best = max(s.value for s in standings)
+    widest = max(s.standard_error for s in standings if s.value == best)
+    assert chosen is not None
+    assert chosen.value >= best - widest
+    assert not [s for s in standings if s.value > chosen.value and s.contestant.epoch < chosen.contestant.epoch]

@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every row ends in examples or in dropped, once; bad input is one clear message; order does not decide."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemtune.config import Preprocess, Split, Task
+from gemtune.data import Example, example_id, read_examples
+from gemtune.duplicates import settle, thin_out
+from gemtune.errors import UserError
+from gemtune.preprocess import draw, run
+from gemtune.split import place
+
+GOOD = ['{"text": "where is my parcel", "label": "order"}', '{"text": "give me my money back", "label": "refund"}']
+
+
+def outcome(
+    folder: Path, content: bytes, name: str = "rows.jsonl", **config: Any
+) -> tuple[list[Example], list[dict[str, Any]]]:
+    (folder / name).write_bytes(content)
+    files = [str(folder / part) for part in ("examples", "dropped", "report")]
+    run(str(folder / name), {}, config, *files)
+    return list(read_examples(files[0])), [json.loads(line) for line in Path(files[1]).open()]
+
+
+def test_bad_rows_are_kept_with_line_and_reason(tmp_path: Path) -> None:
+    bad = {
+        '{"text": "no label"}': "missing_target",
+        '{"label": "order"}': "missing_text",
+        '{"text": " ", "label": "order"}': "empty_text",
+        '{"text": "x", "label": ""}': "empty_target",
+        '{"text": 7, "label": "order"}': "wrong_type",
+        '{"text": "x", "label": 1.5}': "wrong_type",
+        "[1, 2]": "wrong_type",
+        '{"text": "x", "label"': "invalid_json",
+        '{"text": "x", "text": "y", "label": "a"}': "invalid_json",
+        '{"text": "\\ud800", "label": "a"}': "invalid_json",
+        '{"text": NaN, "label": "a"}': "invalid_json",
+        "[" * 5000: "invalid_json",
+    }
+    examples, dropped = outcome(tmp_path, "\n".join([GOOD[0], *bad, GOOD[1]]).encode())
+    assert [example.line for example in examples] == [1, len(bad) + 2]
+    assert [(row["line"], row["reason"]) for row in dropped] == list(enumerate(bad.values(), 2))
+    assert all(row["detail"] for row in dropped)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"\n \n", "no rows"),
+        (b'{"text": "a"}\n', "no usable row among 1: 1 missing_target"),
+        (GOOD[0].encode(), "only one label"),
+        (GOOD[0].encode() + b'\n{"text": "caf\xe9", "label": "x"}', r"rows.jsonl:2: byte 14 \(0xe9\) is not UTF-8"),
+        ("\ufefftext".encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_an_unusable_file_is_one_clear_message(tmp_path: Path, content: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        outcome(tmp_path, content)
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.jsonl: there is no such file"):
+        run(str(tmp_path / "nowhere.jsonl"), {}, {}, *[str(tmp_path / part) for part in "abc"])
+
+
+def test_removing_too_much_stops_and_says_which_text(tmp_path: Path) -> None:
+    rows = [*GOOD, *['{"text": "Where is  my parcel", "label": "order"}'] * 10]
+    with pytest.raises(UserError, match=r"max_removed_share.*the same text as line"):
+        outcome(tmp_path, "\n".join(rows).encode())
+
+
+def example(text: str, label: str, line: int = 0) -> Example:
+    return Example(id=example_id(text, label), text=text, target=label, line=line)
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept"),
+    [("drop", []), ("majority", [("same text", "a")]), ("keep", [("same text", "a"), ("SAME  text", "b")])],
+)
+def test_conflicts_are_settled_by_the_setting(setting: str, kept: list[tuple[str, str]]) -> None:
+    rows = [example("same text", "a", 1), example("Same text", "a", 2), example("SAME  text", "b", 3)]
+    left, gone = settle(rows, Task(), Preprocess.of({"conflicts": setting}))
+    assert sorted(e.target for e in left) == sorted(label for _, label in kept)
+    assert len(left) + len(gone) == 3
+
+
+WORDS = ["Red", "red", "green", "blue", "tall", "small", "river", "STONE", "bread"]
+TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5)
+
+
+@given(st.lists(st.tuples(TEXTS.map(" ".join), st.sampled_from("ab")), max_size=25), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_what_is_kept_does_not_depend_on_row_order(pairs: list[tuple[str, str]], random: Any) -> None:
+    rows = [example(text, label, line) for line, (text, label) in enumerate(pairs)]
+    shuffled = random.sample(rows, len(rows))
+    kept = [
+        {e.id for e in thin_out(settle(some, Task(), Preprocess())[0], Task(), Preprocess())[0]}
+        for some in (rows, shuffled)
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_drawing_is_stable_and_capped() -> None:
+    rows = [example(f"row {i}", "ab"[i % 2], i) for i in range(100)]
+    few, _ = draw(rows, Preprocess(max_per_label=10))
+    fewer, gone = draw(rows, Preprocess(max_per_label=10, max_rows=12))
+    assert len(few) == 20
+    assert len(fewer) == 12
+    assert len(gone) == 88
+    assert {e.id for e in fewer} <= {e.id for e in few}
+
+
+def test_drawn_rows_keep_the_shares_of_the_split() -> None:
+    rows = [example(f"text number {n}", "a", n) for n in range(2000)]
+    kept, _ = draw(rows, Preprocess(max_rows=600, seed=7))
+    places = [place(row.id, Split(seed=7)) for row in kept]
+    assert abs(places.count("test") / 600 - Split().test) < 0.06
+    assert abs(places.count("validation") / 600 - Split().validation) < 0.05
+
+
+def test_columns_that_decide_must_exist_and_those_that_only_report_need_not(tmp_path: Path, caplog: Any) -> None:
+    content = "\n".join(GOOD).encode()
+    for setting in ({"group_column": "customer"}, {"split_column": "part"}):
+        with pytest.raises(UserError, match="no row has the column"):
+            outcome(tmp_path, content, **setting)
+    kept, _ = outcome(tmp_path, content, slice_columns=["channel"])
+    assert len(kept) == 2
+    assert "nothing is reported by it" in caplog.text
+
+
+def test_a_column_called_split_is_respected_where_rows_have_it(tmp_path: Path) -> None:
+    given = GOOD[0].replace("}", ', "split": "test"}')
+    kept, _ = outcome(tmp_path, f"{given}\n{GOOD[1]}".encode())
+    assert [example.split for example in kept] == ["test", None]

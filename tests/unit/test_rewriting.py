@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The prompt search: bounded, counted, and kept out of the test."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from gemtune import evaluate
+from gemtune.asking import Given
+from gemtune.config import Contestant, Prompt, Task
+from gemtune.data import Example, write_examples
+from gemtune.rewriting import instructions, proposal, variants
+
+REPLY = """Here you are:
+1. Decide what the customer wants.
+2) **When in doubt, choose "other".**
+3: Decide what the customer wants.
+4. no
+Something else entirely
+5. Read twice, then name the intent."""
+WHO = Contestant(name="zero_shot", model="m", prompt=Prompt(name="zero_shot", rewrites=2))
+TRAIN = [Example(f"t{i}", f"training {i}", "ab"[i % 2]) for i in range(40)]
+
+
+def test_numbered_lines_are_instructions():
+    found = instructions(REPLY, 10)
+    assert found[0] == "Decide what the customer wants."
+    assert found[1].startswith("When in doubt")
+    assert found[2] == "Read twice, then name the intent."
+    assert len(instructions(REPLY, 2)) == 2
+    assert instructions(None, 3) == instructions("no idea", 3) == []
+
+
+def test_a_search_adds_contestants_and_does_not_repeat():
+    found = variants(WHO, Given(REPLY))
+    assert [one.name for one in found] == ["zero_shot", "zero_shot_r1", "zero_shot_r2"]
+    assert all(one.prompt.rewrites == 0 for one in found)
+    assert found[1].prompt == Prompt(name="zero_shot_r1", instruction="Decide what the customer wants.")
+    assert [one.name for one in variants(WHO, Given(error="x"))] == ["zero_shot"]
+
+
+def test_the_proposal_sees_training_rows_as_data():
+    question = proposal(Task(labels=["a", "b"]), WHO, TRAIN, "base")
+    shown = json.loads(question.contents[0]["parts"][0]["text"])
+    assert len(shown["rows"]) == 12
+    assert all(row["text"].startswith("training") for row in shown["rows"])
+    assert "2 other instructions" in question.system
+
+
+@dataclass(frozen=True)
+class Said:
+    text: str
+    finish_reason: str = "STOP"
+    block_reason: str = ""
+    input_tokens: int = 5
+    output_tokens: int = 1
+
+
+def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):
+    rows = [Example(str(i), f"text {i}", "ab"[i % 2]) for i in range(20)]
+
+    async def ask(question):
+        if question.key.endswith("rewrites"):
+            return Said(REPLY, input_tokens=100)
+        return Said("ab"[int(question.key) % 2] if "customer" in question.system else "a")
+
+    effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
+    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort))
+    write_examples(tmp_path / "rows", rows)
+    write_examples(tmp_path / "train", TRAIN)
+    paths = [str(tmp_path / name) for name in ("rows", "train", "predictions", "report")]
+    summary = evaluate.run(*paths[:2], [WHO.model_dump()], {}, {"resamples": 200}, {}, *paths[2:])
+    assert summary["metrics"]["zero_shot_r1 accuracy"] == 1.0
+    assert summary["metrics"]["zero_shot accuracy"] == pytest.approx(0.5)
+    report = json.loads((tmp_path / "report").read_text())
+    assert report["search_tokens"] == {"input": 100, "output": 1}
+    assert [one["contestant"]["prompt"]["rewrites"] for one in report["contestants"]] == [0, 0, 0]

@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Shots, slices and the classical opponent."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gemtune import classical
+from gemtune.config import Prompt, Task
+from gemtune.data import Example
+from gemtune.shots import choose
+from gemtune.slices import script, sliced
+
+TRAIN = [
+    *(Example(f"o{i}", f"cancel my order number {i}", "cancel") for i in range(12)),
+    *(Example(f"r{i}", f"please refund payment {i}", "refund") for i in range(6)),
+    *(Example(f"j{i}", f"注文{i}を返品したい", "return") for i in range(3)),
+]
+QUERIES = [Example("q1", "refund the payment of May", "refund"), Example("q2", "昨日の注文を返品します", "return")]
+
+
+@given(st.integers(1, 30), st.integers(0, 5), st.sampled_from(["random", "balanced", "similar"]))
+def test_shots_are_training_rows_never_the_query_and_never_twice(count, seed, selection):
+    prompt = Prompt(shots=count, seed=seed, selection=selection)
+    queries = [*QUERIES, TRAIN[0]]
+    chosen = choose(prompt, TRAIN, queries)
+    for query, shots in zip(queries, chosen, strict=True):
+        assert len(shots) == min(count, len(TRAIN) - (query in TRAIN))
+        assert len({s.id for s in shots}) == len(shots)
+        assert all(s in TRAIN and s.text != query.text for s in shots)
+    assert chosen == choose(prompt, TRAIN, queries)
+
+
+def test_balanced_shots_deal_from_each_class_in_turn():
+    shots = choose(Prompt(shots=6), TRAIN, QUERIES)[0]
+    assert Counter(s.target for s in shots) == {"cancel": 2, "refund": 2, "return": 2}
+
+
+def test_the_choice_depends_on_rows_not_on_their_order():
+    prompt = Prompt(shots=5, selection="random")
+    assert choose(prompt, TRAIN, QUERIES) == choose(prompt, TRAIN[::-1], QUERIES)
+    assert choose(prompt, TRAIN, QUERIES) != choose(Prompt(shots=5, selection="random", seed=8), TRAIN, QUERIES)
+
+
+def test_similar_shots_are_like_the_query_the_nearest_last():
+    chosen = choose(Prompt(shots=3, selection="similar"), TRAIN, QUERIES)
+    assert [[s.target for s in shots] for shots in chosen] == [["refund"] * 3, ["return"] * 3]
+    near = Example("q3", "cancel my order number 11 now", "cancel")
+    assert choose(Prompt(shots=2, selection="similar"), TRAIN, [near])[0][-1].id == "o11"
+
+
+def test_no_shots_without_being_asked_or_without_rows():
+    assert choose(Prompt(), TRAIN, QUERIES) == [[], []]
+    assert choose(Prompt(shots=3), [], QUERIES) == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("hello", "latin"), ("東京へ行く", "japanese"), ("カタカナ", "japanese"), ("北京是首都", "chinese"),
+        ("서울특별시 API", "hangul"), ("Привет", "cyrillic"), ("123!", "none"), ("ＡＢＣ", "latin"),
+    ],
+)  # fmt: skip
+def test_scripts_are_told_apart(text, name):
+    assert script(text) == name
+
+
+def test_slices_are_added_where_they_tell_rows_apart_and_the_datas_own_win():
+    rows = sliced([Example(str(i), "x" * (i + 1), "a", slices={"length": "mine"} if i == 0 else {}) for i in range(9)])
+    assert rows[0].slices == {"length": "mine"}
+    assert Counter(r.slices["length"] for r in rows[1:]) == {
+        "up to 4 characters": 3, "up to 7 characters": 3, "over 7 characters": 2,
+    }  # fmt: skip
+    assert all("script" not in row.slices for row in rows)
+
+
+def test_the_classical_opponent_learns_and_knows_when_it_does_not_apply():
+    task = Task(labels=["cancel", "refund", "return"])
+    assert [a.text for a in classical.answers(TRAIN, QUERIES)] == ["refund", "return"]
+    assert classical.applies(task, TRAIN)
+    assert not classical.applies(task, TRAIN[:12])
+    assert not classical.applies(Task(kind="extraction"), TRAIN)
+    assert not classical.applies(Task(labels=["a"], label_separator=";"), TRAIN)

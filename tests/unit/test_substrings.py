@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Repeated spans: exactly the windows that occur twice."""
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemtune.substrings import Span, repeated_spans
+
+TEXTS = st.lists(st.text(alphabet="abÿ\uffff👍", max_size=25), max_size=8)
+
+
+def windows_of(texts: list[str], length: int) -> set[tuple[int, int]]:
+    counts = Counter(text[i : i + length] for text in texts for i in range(len(text) - length + 1))
+    return {
+        (k, i)
+        for k, text in enumerate(texts)
+        for i in range(len(text) - length + 1)
+        if counts[text[i : i + length]] > 1
+    }
+
+
+def covered(spans: list[Span], length: int) -> set[tuple[int, int]]:
+    return {(span.text, i) for span in spans for i in range(span.begin, span.end - length + 1)}
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@given(texts=TEXTS | st.lists(st.text(alphabet="ab", max_size=25), max_size=8), length=st.integers(2, 9))
+@settings(max_examples=150, deadline=None)
+def test_exactly_the_windows_that_occur_twice(compiled: bool, texts: list[str], length: int) -> None:
+    assert covered(repeated_spans(texts, length, compiled=compiled), length) == windows_of(texts, length)
+
+
+@given(texts=TEXTS, length=st.integers(2, 9))
+@settings(max_examples=100, deadline=None)
+def test_compiled_and_plain_engines_agree(texts: list[str], length: int) -> None:
+    assert repeated_spans(texts, length, compiled=True) == repeated_spans(texts, length, compiled=False)
+
+
+def test_planted_passages_are_found() -> None:
+    draw = random.Random(9)
+    passage = "".join(draw.choices("abcdefgh ", k=300))
+    texts = ["".join(draw.choices("abcdefgh ", k=2000)) for _ in range(30)]
+    texts[3] = texts[3][:700] + passage + texts[3][700:]
+    texts[11] = passage + texts[11]
+    assert repeated_spans(texts, 100) == [Span(3, 700, 1000, False), Span(11, 0, 300, True)]
+
+
+def test_a_window_never_reaches_over_two_texts() -> None:
+    assert repeated_spans(["abcd", "ef", "abcd", "ef"], 5) == []
+
+
+def test_a_length_below_two_is_refused() -> None:
+    with pytest.raises(ValueError, match="length"):
+        repeated_spans(["a"], 1)

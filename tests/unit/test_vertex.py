@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The door to the service: the genuine SDK clients against a small server that answers what a test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from gemtune import vertex
+from gemtune.config import Evaluate, Vertex
+from gemtune.errors import UserError
+
+
+class Server:
+    """Answers every request with `reply` and keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.reply: tuple[int, Any] = (200, {})
+        self.asked: list[tuple[str, str, Any]] = []
+        kept = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                kept.asked.append((self.command, self.path, json.loads(body) if body else None))
+                status, reply = kept.reply
+                content = json.dumps(reply).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            do_GET = do_PATCH = do_POST  # noqa: N815
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    server = Server()
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", server.url)
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo")
+    for variable in vertex.LOCATION_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    yield server
+    server.close()
+
+
+ENDPOINT = "projects/123/locations/us/endpoints/888"
+CONTENTS = [{"role": "user", "parts": [{"text": "hi"}]}]
+ANSWER = {
+    "candidates": [{"content": {"role": "model", "parts": [{"text": "refund"}]}, "finishReason": "STOP"}],
+    "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": 3},
+}
+
+
+def ask(model: str = "gemini-2.5-flash", **changed: Any) -> vertex.Answer:
+    client = vertex.connect(Vertex.of({}))
+    return asyncio.run(vertex.generate(client, model, "Be brief.", CONTENTS, vertex.GenerationSettings(**changed)))
+
+
+def test_answer_carries_text_reason_and_tokens(server: Server) -> None:
+    server.reply = (200, ANSWER)
+    assert ask() == vertex.Answer("refund", "STOP", "", 5, 3)
+    method, path, body = server.asked[0]
+    parent = "/v1beta1/projects/demo/locations/us-central1"
+    assert (method, path) == ("POST", f"{parent}/publishers/google/models/gemini-2.5-flash:generateContent")
+    assert body["generationConfig"]["maxOutputTokens"] == 64
+    assert body["systemInstruction"]["parts"] == [{"text": "Be brief."}]
+
+
+def test_endpoint_is_asked_by_its_full_name(server: Server) -> None:
+    server.reply = (200, ANSWER)
+    ask(ENDPOINT)
+    assert server.asked[0][1] == f"/v1beta1/{ENDPOINT}:generateContent"
+
+
+@pytest.mark.parametrize(
+    ("model", "place"),
+    [(ENDPOINT, "us"), ("gemini-3.5-flash", "us"), ("gemini-2.5-flash", "us-central1"), ("unknown", "us-central1")],
+)
+def test_model_is_asked_where_it_serves(server: Server, model: str, place: str) -> None:
+    assert vertex.serving_location(vertex.connect(Vertex.of({})), model) == place
+
+
+def test_blocked_prompt_is_an_answer_without_text(server: Server) -> None:
+    server.reply = (200, {"candidates": [], "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
+    assert ask() == vertex.Answer(None, "", "PROHIBITED_CONTENT", 0, 0)
+
+
+def test_cut_answer_without_parts_has_no_text(server: Server) -> None:
+    server.reply = (200, {"candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS"}]})
+    assert ask().text is None
+    assert ask().finish_reason == "MAX_TOKENS"
+
+
+@pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
+def test_busy_service_is_retryable(server: Server, code: int) -> None:
+    server.reply = (code, {"error": {"code": code, "message": "later", "status": "X"}})
+    with pytest.raises(vertex.Retryable, match="later") as caught:
+        ask()
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize("code", [400, 403, 404])
+def test_refusal_says_why(server: Server, code: int) -> None:
+    server.reply = (code, {"error": {"code": code, "message": "no such endpoint", "status": "X"}})
+    with pytest.raises(vertex.Refused, match="no such endpoint") as caught:
+        ask()
+    assert caught.value.code == code
+    assert len(server.asked) == 1
+
+
+def test_server_out_of_reach_is_retryable(server: Server) -> None:
+    server.close()
+    with pytest.raises(vertex.Retryable):
+        ask()
+
+
+def test_thinking_is_spelled_as_the_model_wants_it(server: Server) -> None:
+    server.reply = (200, ANSWER)
+    new = vertex.GenerationSettings.of(Evaluate.of({"base_model": "gemini-3.5-flash", "thinking_budget": 0}))
+    old = vertex.GenerationSettings.of(Evaluate.of({"base_model": "gemini-2.5-flash", "thinking_budget": 0}))
+    free = vertex.GenerationSettings.of(Evaluate.of({"base_model": "gemini-3.5-flash", "thinking_budget": -1}))
+    client = vertex.connect(Vertex.of({}))
+    for settings in (new, old, free):
+        asyncio.run(vertex.generate(client, ENDPOINT, None, CONTENTS, settings))
+    sent = [body["generationConfig"].get("thinkingConfig") for _, _, body in server.asked]
+    assert sent == [{"thinking_level": "MINIMAL"}, {"thinking_budget": 0}, None]
+
+
+def test_settings_win_over_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_CLOUD_REGION", "europe-west4")
+    assert vertex.connect(Vertex.of({})).parent == "projects/demo/locations/europe-west4"
+    mine = vertex.connect(Vertex.of({"project": "mine", "location": "us-east5", "bucket": "gs://b/"}))
+    assert (mine.parent, mine.bucket) == ("projects/mine/locations/us-east5", "b")
+
+
+def test_unknown_project_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
+    with pytest.raises(UserError, match=r"set vertex\.project or GOOGLE_CLOUD_PROJECT"):
+        vertex.connect(Vertex.of({}))
+
+
+def test_count_tokens_asks_the_service(server: Server) -> None:
+    server.reply = (200, {"totalTokens": 7})
+    assert vertex.count_tokens(vertex.connect(Vertex.of({})), "gemini-2.5-flash", "s", CONTENTS) == 7
+    assert server.asked[0][1].endswith(":countTokens")
+
+
+@pytest.mark.parametrize(
+    ("location", "host"),
+    [
+        ("us-central1", "us-central1-aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("global", "aiplatform.googleapis.com"),
+    ],
+)
+def test_hosts(location: str, host: str) -> None:
+    assert vertex.service_host(location) == host
+
+
+def test_import_loads_no_sdk() -> None:
+    code = "import sys, gemtune.vertex; print([m for m in sys.modules if m.startswith('google')])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "google.genai" not in loaded
+    assert "google.cloud." not in loaded

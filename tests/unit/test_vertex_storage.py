@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files are stored once and come whole; records change only for whoever saw them last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from rehearsed import Emulator
+
+from gemtune import records, vertex, vertex_storage
+from gemtune.config import Vertex
+from gemtune.errors import UserError
+from gemtune.vertex import Client
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    running = Emulator(tmp_path_factory.mktemp("emulator"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
+    return emulator.point(monkeypatch)
+
+
+def test_equal_content_is_stored_once_and_comes_back_whole(client: Client, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 5000
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_bytes(content)
+    one, two = (vertex_storage.upload(client, tmp_path / name) for name in ("a.jsonl", "b.jsonl"))
+    assert one == two
+    assert one.startswith(f"gs://{client.bucket}/data/")
+    vertex.download(one, tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == content
+    blob = client.storage().bucket(client.bucket).get_blob(one.removeprefix(f"gs://{client.bucket}/"))
+    vertex_storage.upload(vertex.connect(Vertex.of({})), tmp_path / "a.jsonl")
+    blob.reload()
+    assert blob.metageneration == 1
+
+
+@pytest.mark.parametrize("uri", ["gs://demo-project-gemtune/none", "gs://no-such-bucket/x", "gs://b", "s3://b/x"])
+def test_what_cannot_be_fetched_is_named_and_leaves_nothing(client: Client, tmp_path: Path, uri: str) -> None:
+    vertex_storage.bucket(client)
+    with pytest.raises(UserError, match=uri.replace("/", ".")):
+        vertex_storage.download(client, uri, tmp_path / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_record_changes_only_for_who_saw_it_last(client: Client) -> None:
+    assert vertex_storage.read_record(client, "r.json") == (None, 0)
+    assert vertex_storage.write_record(client, "r.json", {"n": 1}, 0)
+    assert not vertex_storage.write_record(client, "r.json", {"n": 2}, 0)
+    record, generation = vertex_storage.read_record(client, "r.json")
+    assert record == {"n": 1}
+    assert vertex_storage.write_record(client, "r.json", {"n": 3}, generation)
+    assert not vertex_storage.write_record(client, "r.json", {"n": 4}, generation)
+
+
+def test_no_change_is_lost_among_many(emulator: Emulator, client: Client) -> None:
+    def add(number: int) -> None:
+        mine = vertex.connect(Vertex.of({}))
+        records.change(mine, "many.json", lambda now: {"seen": sorted([*now.get("seen", []), number])})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(8)))
+    assert records.read(client, "many.json") == {"seen": list(range(8))}
