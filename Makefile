@@ -8,10 +8,11 @@ EXTRAS ?= emulator,dev
 CONFIG ?= configs/quickstart.yaml
 IMAGE ?=
 ARGS ?=
+ROUNDS ?= 5
 BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 
-.PHONY: help install fmt check test e2e run serve compile golden emulator submit schedule bench image clean
+.PHONY: help install fmt check test fuzz e2e run serve compile golden emulator submit schedule bench image clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +36,9 @@ check: $(READY) ## ruff, mypy, import contracts
 test: $(READY) ## checks, unit and contract tests, one whole local run
 	$(MAKE) check
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+fuzz: $(READY) ## the property tests with new random examples, ROUNDS times over
+	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest -n 2 tests/unit -m hypothesis --hypothesis-profile=fuzz -q $(ARGS); done
 
 e2e: $(READY) ## whole local runs only
 	$(BIN)/python -m pytest tests/pipeline $(ARGS)

@@ -23,7 +23,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gemtune import dedup, overlaps, substrings
+from gemtune import dedup
+from gemtune.dedup import overlaps, substrings
 
 THRESHOLD = 0.8
 BANDS = ((0.8, 0.85), (0.85, 0.9), (0.9, 0.95), (0.95, 1.01))

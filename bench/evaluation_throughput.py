@@ -30,8 +30,8 @@ from time import monotonic
 from typing import Any
 
 from gemtune import evaluate, vertex
-from gemtune.asking import Question, ask_all
 from gemtune.config import Evaluate, Vertex
+from gemtune.prompting.asking import Question, ask_all
 
 LATENCY_S = 0.2
 FAULTY = {"slow_rate": 1.0, "slow_seconds": LATENCY_S, "error_rate": 0.14, "drop_rate": 0.06, "paths": "generate"}

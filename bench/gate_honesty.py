@@ -20,9 +20,9 @@ import numpy as np
 
 from gemtune.config import Contestant, Gate, Task
 from gemtune.gate import decide
-from gemtune.intervals import interval, mean, paired, smallest_detectable_lift, wilson
-from gemtune.metrics import Row
-from gemtune.predictions import Scored
+from gemtune.scoring.intervals import interval, mean, paired, smallest_detectable_lift, wilson
+from gemtune.scoring.metrics import Row
+from gemtune.scoring.predictions import Scored
 
 SIZES = (50, 100, 200, 500, 1000)
 DISAGREEMENTS = (0.05, 0.1, 0.2, 0.35)

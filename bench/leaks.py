@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gemtune import dedup
-from gemtune.clean import bare
 from gemtune.data import Dropped
-from gemtune.intake import read_rows
-from gemtune.leakage import copies, near
+from gemtune.dedup.leakage import copies, near
+from gemtune.rows.clean import bare
+from gemtune.rows.intake import read_rows
 
 ORDER = ("train", "dev", "valid", "val", "test")
 THRESHOLD = 0.8

@@ -28,7 +28,7 @@ from emulator.engine import GenerateRequest, TrainingRow, TuningSpec, Turn  # no
 from emulator.student import Student  # noqa: E402
 from gemtune.config import Prompt  # noqa: E402
 from gemtune.data import Example  # noqa: E402
-from gemtune.shots import choose  # noqa: E402
+from gemtune.prompting.shots import choose  # noqa: E402
 
 INSTRUCTION = "Classify the support ticket into exactly one intent."
 Row = tuple[str, str]

@@ -36,11 +36,12 @@ sys.path.insert(0, str(ROOT))
 
 from emulator.engine import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
 from emulator.student import Student  # noqa: E402
-from gemtune import classical, metrics, prompts, shots  # noqa: E402
-from gemtune.answers import canonical  # noqa: E402
 from gemtune.config import Prompt, Task  # noqa: E402
 from gemtune.data import Example  # noqa: E402
-from gemtune.intervals import Measure, interval  # noqa: E402
+from gemtune.prompting import classical, prompts, shots  # noqa: E402
+from gemtune.prompting.answers import canonical  # noqa: E402
+from gemtune.scoring import metrics  # noqa: E402
+from gemtune.scoring.intervals import Measure, interval  # noqa: E402
 
 LABELS = ("Classify the customer's question into exactly one intent.", "Question", "Intent")
 OPINION = ("Say whether the review is positive or negative.", "Review", "Sentiment")

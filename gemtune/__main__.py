@@ -13,8 +13,8 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from gemtune.config import Config
-from gemtune.data_cli import data_app, dedup_command
 from gemtune.errors import UserError
+from gemtune.rows.commands import data_app, dedup_command
 
 ConfigFile = Annotated[
     Path, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -26,8 +26,8 @@ Overrides = Annotated[
 
 def check(config: Config) -> None:
     """Refuse, before anything starts, what the service would refuse for its base model; raises `UserError`."""
-    from gemtune.catalogue import Catalogue
-    from gemtune.metrics import metric_names
+    from gemtune.scoring.metrics import metric_names
+    from gemtune.tuning.catalogue import Catalogue
     from gemtune.vertex import location
 
     known = metric_names(config.task)

@@ -18,13 +18,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gemtune import pick, records, vertex_jobs, vertex_models
+from gemtune import pick
 from gemtune.config import Contestant, Deploy, Vertex
 from gemtune.data import write_json
 from gemtune.errors import UserError
-from gemtune.records import Record, champion_key
-from gemtune.vertex import Client, Refused, connect, patiently
-from gemtune.vertex_jobs import NAME
+from gemtune.tuning import records
+from gemtune.tuning.records import Record, champion_key
+from gemtune.vertex import Client, Refused, connect, jobs, models, patiently
+from gemtune.vertex.jobs import NAME
 
 log = logging.getLogger("gemtune")
 
@@ -42,7 +43,7 @@ def run(
     _serve(client, candidate, settings.alias)
     records.change(client, champion_key(name), lambda record: _promoted(record, candidate, settings.alias, verdict))
     if before and before.tuned_model != candidate.tuned_model:
-        patiently(vertex_models.remove_alias, client, before.tuned_model, settings.alias)
+        patiently(models.remove_alias, client, before.tuned_model, settings.alias)
     removed = [] if settings.keep_losers else _clear(client, told["losers"])
     _remember(client, name, told, verdict)
     outcome = _outcome("deployed", candidate, before, removed)
@@ -80,7 +81,7 @@ def rollback(name: str, vertex: dict[str, Any]) -> Contestant:
     _serve(client, back, alias)
     records.change(client, champion_key(name), lambda now: _returned(now, back))
     if left.tuned_model != back.tuned_model:
-        patiently(vertex_models.remove_alias, client, left.tuned_model, alias)
+        patiently(models.remove_alias, client, left.tuned_model, alias)
     log.info("done: %s", f"{back.name} serves again as {alias} at {back.model}, instead of {left.name}")
     return back
 
@@ -91,7 +92,7 @@ def sweep(name: str, vertex: dict[str, Any]) -> list[str]:
     Never one that serves or served, nor one of a job that still goes on. Call it when no run of this name is going.
     """
     client = connect(Vertex.of(vertex))
-    ended = [job for job in patiently(vertex_jobs.find, client, NAME, vertex_jobs.label(name)) if job.ended]
+    ended = [job for job in patiently(jobs.find, client, NAME, jobs.label(name)) if job.ended]
     left = [{"model": point.endpoint} for job in ended for point in job.checkpoints if point.endpoint]
     removed = _clear(client, left)
     log.info("done: %s", f"{len(removed)} of {len(left)} checkpoints of {len(ended)} jobs undeployed")
@@ -108,10 +109,10 @@ def read_champion(name: str, vertex: dict[str, Any]) -> Contestant | None:
 
 def _serve(client: Client, contestant: Contestant, alias: str) -> None:
     """Make sure the checkpoint answers at its endpoint, and that the registry says so."""
-    patiently(vertex_models.deploy, client, contestant.model, contestant.tuned_model, contestant.checkpoint_id)
-    patiently(vertex_models.set_alias, client, contestant.tuned_model, alias)
+    patiently(models.deploy, client, contestant.model, contestant.tuned_model, contestant.checkpoint_id)
+    patiently(models.set_alias, client, contestant.tuned_model, alias)
     if contestant.checkpoint_id:
-        patiently(vertex_models.set_default_checkpoint, client, contestant.tuned_model, contestant.checkpoint_id)
+        patiently(models.set_default_checkpoint, client, contestant.tuned_model, contestant.checkpoint_id)
 
 
 def _clear(client: Client, contestants: Iterable[dict[str, Any]]) -> list[str]:
@@ -125,7 +126,7 @@ def _clear(client: Client, contestants: Iterable[dict[str, Any]]) -> list[str]:
         if lost["model"] in kept or not lost["model"].startswith("projects/"):
             continue
         try:
-            if patiently(vertex_models.undeploy, client, lost["model"]):
+            if patiently(models.undeploy, client, lost["model"]):
                 removed.append(lost["model"])
         except Refused as error:
             log.warning("%s stays deployed: %s", lost["model"], error)

@@ -20,17 +20,18 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from gemtune import classical, judging, rewriting, shots
-from gemtune.asking import Ask, Effort, Given, Memory, Question, ask_all
-from gemtune.classical import CLASSICAL
-from gemtune.confidence import judge_votes, rated, rating_question
 from gemtune.config import Contestant, Evaluate, Task, Vertex
 from gemtune.data import Example, read_examples, whole_file, write_json, write_rows
 from gemtune.errors import UserError
-from gemtune.metrics import primary_metric
-from gemtune.prompts import render, resolve
-from gemtune.scorecard import Judged, judge, prediction, report_on
-from gemtune.slices import sliced
+from gemtune.prompting import classical, rewriting, shots
+from gemtune.prompting.asking import Ask, Effort, Given, Memory, Question, ask_all
+from gemtune.prompting.classical import CLASSICAL
+from gemtune.prompting.prompts import render, resolve
+from gemtune.scoring import judging
+from gemtune.scoring.confidence import judge_votes, rated, rating_question
+from gemtune.scoring.metrics import primary_metric
+from gemtune.scoring.scorecard import Judged, judge, prediction, report_on
+from gemtune.scoring.slices import sliced
 
 __all__ = ["primary_metric", "questions", "run"]
 
@@ -272,7 +273,7 @@ def _memory(config: Evaluate) -> contextlib.AbstractContextManager[Memory | None
     """The store of answers, when one is configured."""
     if not config.cache:
         return contextlib.nullcontext()
-    from gemtune.memory import AnswerStore
+    from gemtune.prompting.memory import AnswerStore
 
     # What changes an answer; seeds of resampling, effort and intervals do not.
     names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}

@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from gemtune import calibration, intervals, metrics
-from gemtune.classical import CLASSICAL
 from gemtune.config import Contestant, Gate, Task
 from gemtune.data import write_json
 from gemtune.errors import UserError
-from gemtune.intervals import Paired
-from gemtune.predictions import Scored, groups_of, read_predictions, scored_of
+from gemtune.prompting.classical import CLASSICAL
+from gemtune.scoring import calibration, intervals, metrics
+from gemtune.scoring.intervals import Paired
+from gemtune.scoring.predictions import Scored, groups_of, read_predictions, scored_of
 
 log = logging.getLogger("gemtune")
 

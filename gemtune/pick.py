@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemtune import records
 from gemtune.config import Contestant, Deploy, Pick, Task, Vertex
 from gemtune.data import write_json
-from gemtune.metrics import primary_metric
+from gemtune.scoring.metrics import primary_metric
+from gemtune.tuning import records
 from gemtune.vertex import Client, connect
 
 log = logging.getLogger("gemtune")

@@ -16,14 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gemtune import pick, prompts, records, spend
-from gemtune.catalogue import Price
+from gemtune import pick
 from gemtune.config import Contestant, Evaluate, Plan, Task, Trial, Vertex, fingerprint
 from gemtune.data import Example, read_examples, write_json
 from gemtune.errors import UserError
-from gemtune.intervals import smallest_detectable_lift
-from gemtune.metrics import primary_metric
-from gemtune.spend import Amount, Line, Rows
+from gemtune.prompting import prompts
+from gemtune.scoring.intervals import smallest_detectable_lift
+from gemtune.scoring.metrics import primary_metric
+from gemtune.tuning import records, spend
+from gemtune.tuning.catalogue import Price
+from gemtune.tuning.spend import Amount, Line, Rows
 from gemtune.vertex import Client, connect, count_tokens, patiently
 
 log = logging.getLogger("gemtune")

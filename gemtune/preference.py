@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemtune import prompts
 from gemtune.config import Evaluate, Task, Trial, Tune, Vertex
 from gemtune.data import Example, example_id
 from gemtune.errors import UserError
+from gemtune.prompting import prompts
 from gemtune.tune import Step
 from gemtune.vertex import connect
 

@@ -16,15 +16,24 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from gemtune.accept import LABELLED, Tally, read
-from gemtune.audit import read_sheet
-from gemtune.clean import exported
 from gemtune.config import Preprocess, Task
 from gemtune.data import Dropped, Example, plain, write_examples, write_json, write_rows
-from gemtune.duplicates import Outcome, guard, left, near_conflicts, same_meaning, settle, thin_out, without_repetition
+from gemtune.dedup.duplicates import (
+    Outcome,
+    guard,
+    left,
+    near_conflicts,
+    same_meaning,
+    settle,
+    thin_out,
+    without_repetition,
+)
 from gemtune.errors import UserError
-from gemtune.label_errors import Suspect, suspects
-from gemtune.portrait import portrait
+from gemtune.rows.accept import LABELLED, Tally, read
+from gemtune.rows.audit import read_sheet
+from gemtune.rows.clean import exported
+from gemtune.rows.label_errors import Suspect, suspects
+from gemtune.rows.portrait import portrait
 
 log = logging.getLogger("gemtune")
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemtune import prompts, shots
 from gemtune.config import Contestant, Task
 from gemtune.data import Example, read_examples, whole_file, write_json
+from gemtune.prompting import prompts, shots
 
 log = logging.getLogger("gemtune")
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from gemtune.config import Split
 from gemtune.data import Example, read_examples, write_examples, write_json
+from gemtune.dedup.leakage import certificate, overlapping
 from gemtune.errors import UserError
-from gemtune.leakage import certificate, overlapping
 
 log = logging.getLogger("gemtune")
 

@@ -18,14 +18,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from gemtune import curve, prompts, race, submit, vertex_jobs, vertex_models
 from gemtune.config import Contestant, Evaluate, Task, Trial, Tune, Vertex
-from gemtune.curve import Diagnosis
 from gemtune.data import read_examples, write_json
-from gemtune.events import write_events
-from gemtune.submit import JobFailed, Row
-from gemtune.vertex import Client, connect, patiently
-from gemtune.vertex_jobs import FINGERPRINT, Checkpoint, Job, Order
+from gemtune.prompting import prompts
+from gemtune.tuning import curve, race, submit
+from gemtune.tuning.curve import Diagnosis
+from gemtune.tuning.events import write_events
+from gemtune.tuning.submit import JobFailed, Row
+from gemtune.vertex import Client, connect, jobs, models, patiently
+from gemtune.vertex.jobs import FINGERPRINT, Checkpoint, Job, Order
 
 log = logging.getLogger("gemtune")
 
@@ -124,7 +125,7 @@ class Step:
             found = Diagnosis("out_of_race", str(error), "none")
             self._write(record, None, diagnosis=asdict(found))
             return [], found, None, {}
-        series = vertex_jobs.curve(client, job)
+        series = jobs.curve(client, job)
         found = curve.diagnose(series)
         write_events(f"{self._path}.{len(self.jobs)}.tfevents", series, job.created.timestamp())
         contestants = [_contestant(trial, self._task, job, point) for point in _serving(client, job)]
@@ -145,7 +146,7 @@ class Step:
                 seen_epochs = job.completed_epochs
                 beaten = self._race(job, trial)
             time.sleep(self._settings.poll_s)
-            seen = patiently(vertex_jobs.get, self._client, job.name)
+            seen = patiently(jobs.get, self._client, job.name)
             if (seen.state, seen.detail) != (job.state, job.detail):
                 self._write(record, seen)
             job = seen
@@ -166,7 +167,7 @@ class Step:
         """Tell the others how low the validation loss came; cancel a job that cannot catch up. Says why, or ""."""
         if not (self._settings.race and trial.plan):
             return ""
-        losses = [value for _, value in vertex_jobs.curve(self._client, job).get(curve.VALIDATION, [])]
+        losses = [value for _, value in jobs.curve(self._client, job).get(curve.VALIDATION, [])]
         if not losses:
             return ""
         rival = race.tell(self._client, trial.plan, job.labels[FINGERPRINT], losses)
@@ -174,7 +175,7 @@ class Step:
         if job.ended or len(losses) < self._settings.race_after or not race.hopeless(losses, remaining, rival):
             return ""
         log.info("cancelling %s", job.name)
-        patiently(vertex_jobs.cancel, self._client, job.name)
+        patiently(jobs.cancel, self._client, job.name)
         best = race.reachable(losses, remaining)
         return f"after {job.completed_epochs} epochs {best:.3g} is within reach, another trial has {rival:.3g}"
 
@@ -256,10 +257,10 @@ def _nothing_left_running(client: Client, order: Order) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit, JobFailed):
-        for job in patiently(vertex_jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT]):
+        for job in patiently(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT]):
             if not job.ended:
                 log.info("cancelling %s", job.name)
-                patiently(vertex_jobs.cancel, client, job.name)
+                patiently(jobs.cancel, client, job.name)
         raise
 
 
@@ -287,9 +288,9 @@ def _serving(client: Client, job: Job) -> list[Checkpoint]:
     """The checkpoints that can be asked; those undeployed since they were made are deployed again."""
     points = list(job.checkpoints) or [Checkpoint("", job.completed_epochs, job.completed_steps, job.endpoint)]
     for point in points:
-        if point.endpoint and point.checkpoint_id and not patiently(vertex_models.deployed, client, point.endpoint):
+        if point.endpoint and point.checkpoint_id and not patiently(models.deployed, client, point.endpoint):
             log.info("deploying checkpoint %s again", point.checkpoint_id)
-            patiently(vertex_models.deploy, client, point.endpoint, job.model, point.checkpoint_id)
+            patiently(models.deploy, client, point.endpoint, job.model, point.checkpoint_id)
     serving = [point for point in points if point.endpoint]
     if not serving:
         raise JobFailed(f"{job.name} succeeded but no checkpoint has an endpoint")

@@ -3,6 +3,12 @@
 import socket
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# One commit, one result: the suite draws the same examples every time. `make fuzz` draws new ones, many more.
+settings.register_profile("suite", derandomize=True, deadline=None, database=None)
+settings.register_profile("fuzz", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser):

@@ -18,7 +18,7 @@ import pytest
 from gemtune.config import Config, Vertex
 from gemtune.data import Example, example_id, write_examples
 from gemtune.vertex import Client, connect
-from gemtune.vertex_jobs import FINGERPRINT, Job, find
+from gemtune.vertex.jobs import FINGERPRINT, Job, find
 
 PROJECT = "demo-project"
 PHRASES = {

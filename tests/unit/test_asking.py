@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune.asking import Effort, Given, Pace, Question, ask_all
 from gemtune.errors import UserError
+from gemtune.prompting.asking import Effort, Given, Pace, Question, ask_all
 
 
 class Busy(Exception):

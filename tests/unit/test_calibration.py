@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from gemtune.calibration import abstain_threshold, brier, coverage_curve, ece, fit, reliability, summary
+from gemtune.scoring.calibration import abstain_threshold, brier, coverage_curve, ece, fit, reliability, summary
 
 pairs = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
 

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune import evaluate
-from gemtune.asking import Given
-from gemtune.confidence import SCALE, judge_votes, rated, rating_question, vote
 from gemtune.config import Contestant, Task
 from gemtune.data import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.scorecard import judge
+from gemtune.prompting.asking import Given
+from gemtune.scoring.confidence import SCALE, judge_votes, rated, rating_question, vote
+from gemtune.scoring.scorecard import judge
 
 TASK = Task(labels=["a", "b", "c"])
 WHO = Contestant(name="x", model="m")

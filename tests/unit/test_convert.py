@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune.accept import Tally, read
-from gemtune.clean import UNTOUCHED
 from gemtune.config import Preprocess, Task
-from gemtune.convert import write
 from gemtune.data import Example, example_id
 from gemtune.errors import UserError
+from gemtune.rows.accept import Tally, read
+from gemtune.rows.clean import UNTOUCHED
+from gemtune.rows.convert import write
 
 PLAIN = Preprocess.of(dict(UNTOUCHED))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -11,15 +11,16 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from gemtune import data_cli, preprocess
-from gemtune.audit import read_sheet, write_sheet
+from gemtune import preprocess
 from gemtune.data import read_examples
-from gemtune.label_errors import suspects
+from gemtune.rows import commands
+from gemtune.rows.audit import read_sheet, write_sheet
+from gemtune.rows.label_errors import suspects
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support_en"
 APP = typer.Typer()
-APP.add_typer(data_cli.data_app, name="data")
-APP.command("dedup")(data_cli.dedup_command)
+APP.add_typer(commands.data_app, name="data")
+APP.command("dedup")(commands.dedup_command)
 
 
 def called(*words: str | Path) -> tuple[int, str]:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from rehearsed import Emulator, sections, splits
 
-from gemtune import deploy, pick, plan, records, tune, vertex_models
+from gemtune import deploy, pick, plan, tune
 from gemtune.config import Contestant
 from gemtune.errors import UserError
-from gemtune.vertex import Client
+from gemtune.tuning import records
+from gemtune.vertex import Client, models
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ class Run:
 
 
 def serving(client: Client, contestants: list[dict[str, Any]]) -> list[bool]:
-    return [bool(vertex_models.deployed(client, c["model"])) for c in contestants]
+    return [bool(models.deployed(client, c["model"])) for c in contestants]
 
 
 def test_deployment_sets_alias_default_and_record_and_clears_the_losers(client: Client, tmp_path: Path) -> None:
@@ -80,8 +81,8 @@ def test_deployment_sets_alias_default_and_record_and_clears_the_losers(client: 
     assert outcome["endpoint"] == winner["model"]
     assert sorted(outcome["undeployed"]) == sorted([run.contestants[0]["model"], run.contestants[2]["model"]])
     assert serving(client, run.contestants) == [False, True, False]
-    assert "champion" in vertex_models.aliases(client, winner["tuned_model"])
-    assert vertex_models.default_checkpoint(client, winner["tuned_model"]) == "2"
+    assert "champion" in models.aliases(client, winner["tuned_model"])
+    assert models.default_checkpoint(client, winner["tuned_model"]) == "2"
     champion = pick.read_champion(client, "first")
     assert champion is not None
     assert (champion.model, champion.role, champion.name) == (winner["model"], "champion", "champion")
@@ -104,13 +105,13 @@ def test_second_champion_and_the_way_back(client: Client, tmp_path: Path) -> Non
     assert outcome["champion_before"] == one.contestants[1]["model"]
     assert serving(client, [one.contestants[1], two.contestants[0]]) == [True, True]
     first, second = one.contestants[1]["tuned_model"], two.contestants[0]["tuned_model"]
-    assert "champion" not in vertex_models.aliases(client, first)
-    assert "champion" in vertex_models.aliases(client, second)
+    assert "champion" not in models.aliases(client, first)
+    assert "champion" in models.aliases(client, second)
 
     back = deploy.rollback("back", sections()["vertex"])
     assert back.model == one.contestants[1]["model"]
-    assert "champion" in vertex_models.aliases(client, first)
-    assert "champion" not in vertex_models.aliases(client, second)
+    assert "champion" in models.aliases(client, first)
+    assert "champion" not in models.aliases(client, second)
     record = records.read(client, records.champion_key("back"))
     assert record["history"] == []
     assert record["left"][0]["contestant"]["model"] == two.contestants[0]["model"]
@@ -123,7 +124,7 @@ def test_way_back_deploys_what_was_taken_down(client: Client, tmp_path: Path) ->
     one.deploy()
     two = Run(tmp_path / "two", "down", 6, [0.9])
     two.deploy()
-    vertex_models.undeploy(client, one.contestants[0]["model"])
+    models.undeploy(client, one.contestants[0]["model"])
     deploy.rollback("down", sections()["vertex"])
     assert serving(client, one.contestants) == [True]
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune.compared import without_frame
 from gemtune.config import Preprocess, Task
 from gemtune.data import Example, example_id
-from gemtune.duplicates import guard, near_conflicts, same_meaning, settle, thin_out, without_repetition
-from gemtune.embedding import embed, leaders
+from gemtune.dedup.compared import without_frame
+from gemtune.dedup.duplicates import guard, near_conflicts, same_meaning, settle, thin_out, without_repetition
+from gemtune.dedup.embedding import embed, leaders
 from gemtune.errors import UserError
 
 FRAME = "Read the ticket below and answer with exactly one of the known labels.\n\nTicket: "

@@ -14,7 +14,7 @@ from gemtune.config import Contestant, Evaluate, Prompt, Task
 from gemtune.data import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.gate import run as gate_run
-from gemtune.predictions import read_predictions
+from gemtune.scoring.predictions import read_predictions
 
 TRAIN = [Example(f"t{i}", f"training text {i}", "ab"[i % 2]) for i in range(10)]
 ROWS = [

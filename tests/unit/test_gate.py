@@ -11,8 +11,8 @@ import pytest
 
 from gemtune.config import Contestant, Gate, Task
 from gemtune.gate import decide
-from gemtune.metrics import Row
-from gemtune.predictions import Scored
+from gemtune.scoring.metrics import Row
+from gemtune.scoring.predictions import Scored
 
 TASK = Task(labels=["a", "b"])
 FAST = Gate(resamples=2000)

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import PHRASES, examples
 
-from gemtune import hard
 from gemtune.config import Hard
 from gemtune.data import Example, example_id, read_examples, write_examples
 from gemtune.errors import UserError
+from gemtune.tuning import hard
 
 ROWS = examples(60, 1)
 

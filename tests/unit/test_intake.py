@@ -12,8 +12,8 @@ import pytest
 from gemtune.config import Preprocess
 from gemtune.data import Dropped, Example
 from gemtune.errors import UserError
-from gemtune.intake import read_rows
-from gemtune.shapes import example_of
+from gemtune.rows.intake import read_rows
+from gemtune.rows.shapes import example_of
 
 TURN = {"role": "user", "parts": [{"text": "where is it"}]}
 ANSWER = {"role": "model", "parts": [{"text": "order"}]}

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gemtune import intervals
-from gemtune.intervals import (
+from gemtune.scoring import intervals
+from gemtune.scoring.intervals import (
     Measure,
     holm,
     interval,

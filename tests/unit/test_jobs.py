@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from test_vertex import Server
 
-from gemtune import vertex, vertex_jobs
+from gemtune import vertex
 from gemtune.config import Vertex
 from gemtune.errors import UserError
-from gemtune.vertex_jobs import Order
+from gemtune.vertex import jobs
+from gemtune.vertex.jobs import Order
 
 NAME = "projects/1/locations/us-central1/tuningJobs/7"
 TUNED = "projects/1/locations/us-central1/models/777@2"
@@ -36,7 +37,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def sent(server: Server, order: Order) -> dict[str, Any]:
-    vertex_jobs.create(vertex.connect(Vertex.of({})), order)
+    jobs.create(vertex.connect(Vertex.of({})), order)
     body: dict[str, Any] = server.asked[-1][2]
     return body
 
@@ -95,7 +96,7 @@ def test_adapter_sizes_are_sent_as_words(server: Server, size: int) -> None:
     word = sent(server, replace(SUPERVISED, adapter_size=size))["supervisedTuningSpec"]["hyperParameters"][
         "adapterSize"
     ]
-    assert word == f"ADAPTER_SIZE_{vertex_jobs.ADAPTER_WORDS[size]}"
+    assert word == f"ADAPTER_SIZE_{jobs.ADAPTER_WORDS[size]}"
 
 
 @pytest.mark.parametrize(
@@ -132,22 +133,22 @@ def test_no_warning_reaches_the_user(server: Server, caplog: pytest.LogCaptureFi
 
 def test_jobs_are_asked_for_by_their_full_name(server: Server) -> None:
     client = vertex.connect(Vertex.of({}))
-    vertex_jobs.get(client, NAME)
-    vertex_jobs.cancel(client, NAME)
+    jobs.get(client, NAME)
+    jobs.cancel(client, NAME)
     assert [path for _, path, _ in server.asked] == [f"/v1beta1/{NAME}", f"/v1beta1/{NAME}:cancel"]
 
 
 def test_label_is_checked_here_whether_or_not_the_service_filters(server: Server) -> None:
-    jobs = [{"name": f"{NAME}{n}", "labels": {"gemtune-job": value}} for n, value in enumerate("aba")]
-    server.reply = (200, {"tuningJobs": jobs})
-    found = vertex_jobs.find(vertex.connect(Vertex.of({})), "gemtune-job", "a")
+    listed = [{"name": f"{NAME}{n}", "labels": {"gemtune-job": value}} for n, value in enumerate("aba")]
+    server.reply = (200, {"tuningJobs": listed})
+    found = jobs.find(vertex.connect(Vertex.of({})), "gemtune-job", "a")
     assert {job.name[-1] for job in found} == {"0", "2"}
     assert "filter=labels.gemtune-job%3D%22a%22" in server.asked[0][1]
 
 
 def test_job_is_read_whatever_is_missing(server: Server) -> None:
     server.reply = (200, {"name": NAME})
-    job = vertex_jobs.get(vertex.connect(Vertex.of({})), NAME)
+    job = jobs.get(vertex.connect(Vertex.of({})), NAME)
     assert (job.state, job.detail, job.ended, job.succeeded, job.checkpoints) == ("", "", False, False, ())
 
 
@@ -168,11 +169,11 @@ def test_job_is_read_whatever_is_missing(server: Server) -> None:
 def test_states_mean_what_they_say(server: Server, state: str, ended: bool, succeeded: bool) -> None:
     tuned = {"model": TUNED, "checkpoints": [{"checkpointId": "1", "epoch": "1", "step": "10", "endpoint": "e"}]}
     server.reply = (200, {"name": NAME, "state": f"JOB_STATE_{state}", "tunedModel": tuned})
-    job = vertex_jobs.get(vertex.connect(Vertex.of({})), NAME)
+    job = jobs.get(vertex.connect(Vertex.of({})), NAME)
     assert (job.ended, job.succeeded) == (ended, succeeded)
-    assert job.checkpoints == (vertex_jobs.Checkpoint("1", 1, 10, "e"),)
+    assert job.checkpoints == (jobs.Checkpoint("1", 1, 10, "e"),)
 
 
 def test_labels_fit_the_service() -> None:
-    assert vertex_jobs.label("My Run: ÄÖ/1") == "my-run-----1"
-    assert len(vertex_jobs.label("x" * 100)) == 63
+    assert jobs.label("My Run: ÄÖ/1") == "my-run-----1"
+    assert len(jobs.label("x" * 100)) == 63

@@ -16,12 +16,12 @@ from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from gemtune import evaluate
-from gemtune.agreement import Choice, agreement, kappa, length_bias, position_bias, spearman
-from gemtune.asking import Given
 from gemtune.config import Contestant, Evaluate, Judge, Task
 from gemtune.data import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.judging import (
+from gemtune.prompting.asking import Given
+from gemtune.scoring.agreement import Choice, agreement, kappa, length_bias, position_bias, spearman
+from gemtune.scoring.judging import (
     duel_questions,
     duel_summary,
     rating_questions,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from rehearsed import Emulator, jobs_of, sections, splits
 
-from gemtune import vertex_storage
+from gemtune.vertex import storage
 
 RUN = """
 import json, sys
@@ -67,5 +67,5 @@ def test_ten_kills_make_no_fourth_job(emulator: Emulator, tmp_path: Path, monkey
     assert sorted(job.state for job in jobs_of(client, "kills")) == ["SUCCEEDED"] * 3
     chosen = json.loads((tmp_path / "picked.json").read_text())["candidate"]
     assert (chosen["trial"], chosen["checkpoint_id"]) == ("trial-3", "1")
-    stored = [blob.name for blob in vertex_storage.bucket(client).list_blobs(prefix="tuning/")]
+    stored = [blob.name for blob in storage.bucket(client).list_blobs(prefix="tuning/")]
     assert len(stored) == len(set(stored)) == 2

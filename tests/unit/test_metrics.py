@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from gemtune.answers import canonical_object
 from gemtune.config import Task
-from gemtune.metrics import (
+from gemtune.prompting.answers import canonical_object
+from gemtune.scoring.metrics import (
     Row,
     confusion,
     field_counts,

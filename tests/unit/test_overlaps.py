@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune.dedup import jaccard, shingles
-from gemtune.overlaps import overlaps
+from gemtune.dedup.overlaps import overlaps
 
 LINE = "a parcel of my kettle never came although you said it would arrive naïve 届かない荷物"
 WORDS = LINE.split(" ")

@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rehearsed import Emulator, examples, sections, splits
 
-from gemtune import plan, records, spend, tune
-from gemtune.catalogue import Catalogue, Price
+from gemtune import plan, tune
 from gemtune.config import Contestant, Plan, Trial
 from gemtune.data import Example
 from gemtune.errors import UserError
 from gemtune.plan import Prompted
-from gemtune.spend import Amount, Rows
+from gemtune.tuning import records, spend
+from gemtune.tuning.catalogue import Catalogue, Price
+from gemtune.tuning.spend import Amount, Rows
 from gemtune.vertex import Client
 
 SHIPPED = Catalogue.load()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Split, Task
 from gemtune.data import Example, example_id, read_examples
-from gemtune.duplicates import settle, thin_out
+from gemtune.dedup.duplicates import settle, thin_out
 from gemtune.errors import UserError
 from gemtune.preprocess import draw, run
 from gemtune.split import place

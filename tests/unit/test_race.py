@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import Emulator, jobs_of, sections, splits
 
-from gemtune import pick, race, tune
+from gemtune import pick, tune
 from gemtune.config import Trial
-from gemtune.curve import Diagnosis
+from gemtune.tuning import race
+from gemtune.tuning.curve import Diagnosis
 
 losses = st.lists(st.floats(0.01, 10), min_size=1, max_size=10)
 

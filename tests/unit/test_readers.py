@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune import intake
-from gemtune.accept import Tally, read
 from gemtune.config import Preprocess, Task
 from gemtune.data import Dropped, Example
 from gemtune.errors import UserError
+from gemtune.rows import intake
+from gemtune.rows.accept import Tally, read
 
 GOOD = json.dumps({"text": "where is my parcel", "label": "order"})
 NAMES = """text label contents parts role messages content systemInstruction textContent fileData

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import pytest
 
 from gemtune import evaluate
-from gemtune.asking import Given
 from gemtune.config import Contestant, Prompt, Task
 from gemtune.data import Example, write_examples
-from gemtune.rewriting import instructions, proposal, variants
+from gemtune.prompting.asking import Given
+from gemtune.prompting.rewriting import instructions, proposal, variants
 
 REPLY = """Here you are:
 1. Decide what the customer wants.

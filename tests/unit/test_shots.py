@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune import classical
 from gemtune.config import Prompt, Task
 from gemtune.data import Example
-from gemtune.shots import choose
-from gemtune.slices import script, sliced
+from gemtune.prompting import classical
+from gemtune.prompting.shots import choose
+from gemtune.scoring.slices import script, sliced
 
 TRAIN = [
     *(Example(f"o{i}", f"cancel my order number {i}", "cancel") for i in range(12)),

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gemtune.config import Split
 from gemtune.data import Example, example_id, write_examples
 from gemtune.dedup import jaccard, shingles
+from gemtune.dedup.leakage import certificate
 from gemtune.errors import UserError
-from gemtune.leakage import certificate
 from gemtune.split import NAMES, absent, divide, run
 
 NOUNS = ["red", "green", "blue", "tall", "small", "river", "stone", "bread", "paper", "glass"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune.substrings import Span, repeated_spans
+from gemtune.dedup.substrings import Span, repeated_spans
 
 TEXTS = st.lists(st.text(alphabet="abÿ\uffff👍", max_size=25), max_size=8)
 

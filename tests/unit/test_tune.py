@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 from rehearsed import Emulator, jobs_of, sections, splits
 
-from gemtune import submit, tune, vertex_storage
-from gemtune.catalogue import Catalogue
+from gemtune import tune
 from gemtune.errors import UserError
-from gemtune.vertex import Client
-from gemtune.vertex_jobs import FINGERPRINT
+from gemtune.tuning import submit
+from gemtune.tuning.catalogue import Catalogue
+from gemtune.vertex import Client, storage
+from gemtune.vertex.jobs import FINGERPRINT
 
 LIMITS = Catalogue.load().limits["supervised"]
 
@@ -169,7 +170,7 @@ def test_killed_step_leaves_a_job_that_the_next_adopts(emulator: Emulator, clien
 def test_claim_of_a_run_that_died_before_creating_is_taken_over(client: Client, tmp_path: Path) -> None:
     tuned(tmp_path / "a", "dead", seed=11)
     print_ = jobs_of(client, "dead")[0].labels[FINGERPRINT]
-    vertex_storage.write_record(client, f"jobs/{'f' * 16}-1.json", {"claimed": "yesterday"}, 0)
+    storage.write_record(client, f"jobs/{'f' * 16}-1.json", {"claimed": "yesterday"}, 0)
     assert submit._claimed_job(client, f"jobs/{'f' * 16}-1.json", 0.2) is None
     found = submit._claimed_job(client, f"jobs/{print_}-1.json", 5)
     assert found is not None

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from rehearsed import Emulator
 
-from gemtune import records, vertex, vertex_storage
+from gemtune import vertex
 from gemtune.config import Vertex
 from gemtune.errors import UserError
-from gemtune.vertex import Client
+from gemtune.tuning import records
+from gemtune.vertex import Client, storage
 
 
 @pytest.fixture(scope="module")
@@ -33,33 +34,33 @@ def test_equal_content_is_stored_once_and_comes_back_whole(client: Client, tmp_p
     content = bytes(range(256)) * 5000
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_bytes(content)
-    one, two = (vertex_storage.upload(client, tmp_path / name) for name in ("a.jsonl", "b.jsonl"))
+    one, two = (storage.upload(client, tmp_path / name) for name in ("a.jsonl", "b.jsonl"))
     assert one == two
     assert one.startswith(f"gs://{client.bucket}/data/")
     vertex.download(one, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == content
     blob = client.storage().bucket(client.bucket).get_blob(one.removeprefix(f"gs://{client.bucket}/"))
-    vertex_storage.upload(vertex.connect(Vertex.of({})), tmp_path / "a.jsonl")
+    storage.upload(vertex.connect(Vertex.of({})), tmp_path / "a.jsonl")
     blob.reload()
     assert blob.metageneration == 1
 
 
 @pytest.mark.parametrize("uri", ["gs://demo-project-gemtune/none", "gs://no-such-bucket/x", "gs://b", "s3://b/x"])
 def test_what_cannot_be_fetched_is_named_and_leaves_nothing(client: Client, tmp_path: Path, uri: str) -> None:
-    vertex_storage.bucket(client)
+    storage.bucket(client)
     with pytest.raises(UserError, match=uri.replace("/", ".")):
-        vertex_storage.download(client, uri, tmp_path / "x")
+        storage.download(client, uri, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_record_changes_only_for_who_saw_it_last(client: Client) -> None:
-    assert vertex_storage.read_record(client, "r.json") == (None, 0)
-    assert vertex_storage.write_record(client, "r.json", {"n": 1}, 0)
-    assert not vertex_storage.write_record(client, "r.json", {"n": 2}, 0)
-    record, generation = vertex_storage.read_record(client, "r.json")
+    assert storage.read_record(client, "r.json") == (None, 0)
+    assert storage.write_record(client, "r.json", {"n": 1}, 0)
+    assert not storage.write_record(client, "r.json", {"n": 2}, 0)
+    record, generation = storage.read_record(client, "r.json")
     assert record == {"n": 1}
-    assert vertex_storage.write_record(client, "r.json", {"n": 3}, generation)
-    assert not vertex_storage.write_record(client, "r.json", {"n": 4}, generation)
+    assert storage.write_record(client, "r.json", {"n": 3}, generation)
+    assert not storage.write_record(client, "r.json", {"n": 4}, generation)
 
 
 def test_no_change_is_lost_among_many(emulator: Emulator, client: Client) -> None:

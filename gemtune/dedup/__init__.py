@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Near-duplicates: which texts to keep when every dropped one must have a kept neighbour.
+
+Texts are compared as sets of character 5-grams (Broder 1997), so that languages without spaces work. Candidates come
+from one-permutation MinHash (Li et al. 2012, empty slots filled by random probing as in Shrivastava 2017) and banded
+hash tables (Leskovec et al., ch. 3); every candidate is verified by its exact Jaccard similarity. Leader policy:
+texts are visited in order, and one is dropped only if a *kept* one is within the threshold; nothing is dropped
+through a chain. Promise: no text is dropped wrongly; a pair at the threshold is missed with probability below 0.001
+(see `shape`), nearer ones far more rarely. With numba the loops are compiled; without it numpy gives the same answer,
+more slowly.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import unicodedata
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WIDTH, SLOTS = 5, 128
+CHAIN = 256
+_CHUNK = 2000
+_MISSED = 0.0005
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sketches:
+    """Normalised texts in one buffer and, for each, its sketch's low bytes (SLOTS) and band keys."""
+
+    buffer: NDArray[np.uint8]
+    at: Ints
+    lengths: NDArray[np.int32]
+    wide: NDArray[np.bool_]
+    low: NDArray[np.uint8]
+    keys: NDArray[np.uint32]
+
+    def text(self, i: int) -> str:
+        """The i-th text as it is compared."""
+        begin, size = int(self.at[i]), int(self.lengths[i])
+        if self.wide[i]:
+            return self.buffer[begin : begin + 4 * size].tobytes().decode("utf-32-le", "surrogatepass")
+        return self.buffer[begin : begin + size].tobytes().decode("ascii")
+
+
+def keep(texts: Sequence[str], threshold: float = 0.8, *, threads: int | None = None) -> NDArray[np.bool_]:
+    """True for each text to keep: a text is dropped only if an earlier kept one has Jaccard similarity >= threshold."""
+    return np.equal(leaders(texts, threshold, threads=threads), np.arange(len(texts)))
+
+
+def leaders(
+    texts: Sequence[str],
+    threshold: float = 0.8,
+    classes: Sequence[Hashable] | None = None,
+    *,
+    threads: int | None = None,
+    compiled: bool | None = None,
+) -> Ints:
+    """For each text the index of the kept text that stands for it: its own when it is kept.
+
+    With `classes` only a text of the same class can stand for another. `compiled` chooses numba (True) or numpy
+    (False); None takes numba where it is installed. Raises `ValueError` for a threshold outside (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
+    numbers: dict[Hashable, int] = {}
+    named = np.fromiter((numbers.setdefault(c, len(numbers)) for c in classes or ()), np.int32)
+    classed = named if classes is not None else np.zeros(len(texts), np.int32)
+    if not len(texts):
+        return np.arange(0)
+    fast = find_spec("numba") is not None if compiled is None else compiled
+    made = sketched(texts, threshold, threads=threads, compiled=fast)
+    if not fast:
+        from gemtune.dedup import without_compiler
+
+        return without_compiler.lead(made, classed, threshold, CHAIN)
+    return _compiled_leaders(made, threshold, classed)
+
+
+def shape(threshold: float) -> tuple[int, int]:
+    """(bands, rows) for a threshold: selective bands, and so many that a pair at it is missed with probability 0.0005.
+
+    Bands may share slots, which makes the true probability a little higher.
+    """
+    rows = max(rows for rows in range(1, 17) if rows == 1 or (1 - threshold**rows) ** (SLOTS // rows) < 10 * _MISSED)
+    if threshold == 1:
+        return 1, rows
+    return min(2 * SLOTS // rows, math.ceil(math.log(_MISSED) / math.log(1 - threshold**rows))), rows
+
+
+def _compiled_leaders(made: Sketches, threshold: float, classes: NDArray[np.int32]) -> Ints:
+    from gemtune.dedup import kernels as kernels
+
+    count, bands = made.keys.shape
+    found = np.arange(count)
+    heads = np.zeros((bands, 1 << max(4, int(1.3 * count).bit_length())), np.uint64)
+    nexts = np.empty((count, bands), np.int32)
+    wide_buffer = made.buffer.view(np.uint32)
+    kernels.lead(made.keys, made.low, made.buffer, wide_buffer, made.at, made.lengths, made.wide, classes,
+                 threshold, CHAIN, heads, nexts, found)  # fmt: skip
+    return found
+
+
+def sketched(
+    texts: Sequence[str], threshold: float | None, *, threads: int | None = None, compiled: bool = True
+) -> Sketches:
+    """Normalise and sketch all texts, in chunks over several threads; with no threshold, only normalise them."""
+    if compiled:
+        from gemtune.dedup.kernels import sketch_texts
+    else:
+        from gemtune.dedup.without_compiler import sketch_texts
+    count = len(texts)
+    bands, rows = shape(threshold) if threshold is not None else (0, 0)
+    wide = np.fromiter((not text.isascii() for text in texts), np.bool_, count)
+    room = np.fromiter(map(len, texts), np.int64, count)
+    room = np.where(wide, room * 4, (room + 3) & ~3)
+    at = np.concatenate(([0], np.cumsum(room)))
+    made = Sketches(
+        buffer=np.empty(int(at[-1]) + 8 & ~3, np.uint8),
+        at=at[:-1],
+        lengths=np.empty(count, np.int32),
+        wide=wide,
+        low=np.empty((count, SLOTS), np.uint8),
+        keys=np.empty((count, bands), np.uint32),
+    )
+    order = probes()
+
+    def one(job: tuple[Ints, bool]) -> None:
+        which, is_wide = job
+        codes, begins = encoded([texts[i] for i in which.tolist()], is_wide)
+        sketch_texts(codes, begins, which, letters(is_wide), is_wide, made.buffer, made.buffer.view(np.uint32),
+                             made.at, made.lengths, order, rows, made.low, made.keys)  # fmt: skip
+
+    workers = threads or min(8, os.cpu_count() or 1)
+    if workers == 1 or count <= _CHUNK:
+        for job in _chunks(wide):
+            one(job)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(one, _chunks(wide)))
+    return made
+
+
+def _chunks(wide: NDArray[np.bool_]) -> Iterator[tuple[Ints, bool]]:
+    for kind in (False, True):
+        which = np.flatnonzero(wide == kind)
+        for begin in range(0, which.size, _CHUNK):
+            yield which[begin : begin + _CHUNK], kind
+
+
+def encoded(texts: Sequence[str], wide: bool) -> tuple[NDArray[Any], Ints]:
+    """Code points of all texts one after another (one byte each, or four), and where each begins."""
+    begins = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
+    joined = "".join(texts)
+    if wide:
+        return np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32), begins
+    return np.frombuffer(joined.encode("ascii"), np.uint8), begins
+
+
+@cache
+def letters(wide: bool) -> NDArray[Any]:
+    """Table from code point to its compared form: lower case letter, digit, or 32 for all else."""
+    if not wide:
+        return np.array([_compared(n) for n in range(128)], np.uint8)
+    return np.fromiter(map(_compared, range(0x110000)), np.uint32, 0x110000)
+
+
+def _compared(code: int) -> int:
+    letter = chr(code)
+    vowel_sign = code > 0x370 and unicodedata.category(letter) in ("Mn", "Mc") and not 0xFE00 <= code < 0xFE10
+    if letter.isalnum() or (vowel_sign and code < 0xE0000):
+        lower = letter.lower()
+        return ord(lower) if len(lower) == 1 else code
+    return 32
+
+
+@cache
+def probes() -> NDArray[np.uint8]:
+    """For every slot the order in which others are asked when it is empty: fixed random permutations."""
+    random = np.random.default_rng(128)
+    rows = [np.array([s for s in random.permutation(SLOTS) if s != slot], np.uint8) for slot in range(SLOTS)]
+    return np.stack(rows)
+
+
+def normal(text: str) -> str:
+    """The text as it is compared: letters and digits in lower case, every other run one space."""
+    table = letters(not text.isascii())
+    codes = [int(table[ord(letter)]) for letter in text]
+    plain = " ".join("".join(map(chr, codes)).split(" ")).strip()
+    return " ".join(plain.split()) or "".join(
+        c for c in text if 0x2190 <= ord(c) < 0x3000 or 0x1F000 <= ord(c) < 0xE0000
+    )
+
+
+def _symbol(letter: str) -> bool:
+    return 0x2190 <= ord(letter) < 0x3000 or 0x1F000 <= ord(letter) < 0xE0000
+
+
+def shingles(text: str) -> frozenset[str]:
+    """The set of character 5-grams of the compared text; a shorter text is its own only member."""
+    text = normal(text)
+    return frozenset(text[i : i + WIDTH] for i in range(max(1, len(text) - WIDTH + 1)))
+
+
+def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
+    """Size of the intersection over size of the union."""
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared)

@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The loops of deduplication in numpy and plain Python, for machines without a compiler.
+
+Promise: the same sketches and the same leaders as `kernels`, bit for bit (tested against each other).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from gemtune.dedup import Sketches
+
+SLOTS, WIDTH = 128, 5
+MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
+TOP = np.uint64(1 << 63)
+_EMPTY = np.uint32(0xFFFFFFFF)
+_SPACE = 32
+Words = NDArray[np.uint64]
+
+
+def sketch_texts(
+    codes: Any, begins: Any, which: Any, table: Any, wide: bool, buf: Any, wide_buf: Any,
+    at: Any, lengths: Any, probes: Any, rows: int, low: Any, keys: Any,
+) -> None:  # fmt: skip
+    """Normalise and sketch the texts `which`, which lie one after another in codes; `rows` slots make a band."""
+    letters, owners = normalised(codes, np.diff(begins), table)
+    sizes = np.bincount(owners, minlength=which.size)
+    starts = np.cumsum(sizes) - sizes
+    local = np.arange(letters.size) - starts[owners]
+    target, first = (wide_buf, at[which] >> 2) if wide else (buf, at[which])
+    target[first[owners] + local] = letters
+    lengths[which] = sizes
+    if not rows:
+        return
+    words, homes = windows(letters.astype(np.uint64), owners, local, sizes, starts)
+    values = np.full((which.size, SLOTS), _EMPTY, np.uint32)
+    mixed = mix(words)
+    slots = (mixed >> np.uint64(57)).astype(np.int64)
+    np.minimum.at(values.reshape(-1), homes * SLOTS + slots, (mixed >> np.uint64(25)).astype(np.uint32))
+    values = filled(values, probes)
+    low[which] = (values & np.uint32(255)).astype(np.uint8)
+    for band in range(keys.shape[1]):
+        word = np.full(which.size, band + 1, np.uint64)
+        for row in range(rows):
+            word = (word ^ values[:, (band * rows + row) % SLOTS].astype(np.uint64)) * MIX_A
+            word ^= word >> np.uint64(32)
+        keys[which, band] = (word >> np.uint64(24)).astype(np.uint32)
+
+
+def normalised(codes: Any, sizes: Any, table: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Compared forms one after another, and the text each character belongs to."""
+    owners = np.repeat(np.arange(sizes.size), sizes)
+    letters = table[codes]
+    space = letters == _SPACE
+    after_space = np.concatenate(([True], space[:-1])) | np.concatenate(([True], owners[1:] != owners[:-1]))
+    stay = ~(space & after_space[: space.size])
+    letters, kept = letters[stay], owners[stay]
+    last = np.concatenate((kept[1:] != kept[:-1], [True]))[: kept.size]
+    stay = ~(last & (letters == _SPACE))
+    letters, kept = letters[stay], kept[stay]
+    bare = np.bincount(kept, minlength=sizes.size) == 0
+    symbol = ((codes >= 0x2190) & (codes < 0x3000)) | ((codes >= 0x1F000) & (codes < 0xE0000))
+    extra = np.flatnonzero(symbol & bare[owners])
+    letters, kept = np.concatenate((letters, codes[extra])), np.concatenate((kept, owners[extra]))
+    order = np.argsort(kept, kind="stable")
+    return letters[order], kept[order]
+
+
+def mix(words: Words) -> Words:
+    """64 well-mixed bits of 64-bit numbers."""
+    words = words * MIX_A
+    words ^= words >> np.uint64(32)
+    return words * MIX_B
+
+
+def windows(codes: Words, owners: Any, local: Any, sizes: Any, starts: Any) -> tuple[Words, NDArray[np.int64]]:
+    """All shingles and the text each belongs to."""
+    begin = np.flatnonzero(local <= sizes[owners] - WIDTH)
+    high = np.zeros(begin.size, np.uint64)
+    packed, hashed = high.copy(), high.copy()
+    for j in range(WIDTH):
+        code = codes[begin + j]
+        high |= code
+        hashed = (hashed + code) * MIX_A
+        hashed ^= hashed >> np.uint64(32)
+        packed |= code << np.uint64(8 * j)
+    long_words = np.where(high < 256, packed, hashed | TOP)
+    short = np.flatnonzero(sizes < WIDTH)
+    short_words = [_short(codes[starts[i] : starts[i] + sizes[i]].tolist()) for i in short.tolist()]
+    words = np.concatenate((long_words, np.array(short_words, np.uint64)))
+    return words, np.concatenate((owners[begin], short))
+
+
+def _short(codes: list[int]) -> int:
+    size, bits = len(codes), (1 << 64) - 1
+    packed = hashed = size
+    for code in codes:
+        packed = packed << 8 | code
+        hashed = (hashed + code) * int(MIX_A) & bits
+        hashed ^= hashed >> 32
+    return packed << 8 | size << 48 if max(codes, default=0) < 256 else hashed | int(TOP)
+
+
+def filled(values: NDArray[np.uint32], probes: Any) -> NDArray[np.uint32]:
+    """Empty slots take the value of the first full slot in their probing order."""
+    result = values.copy()
+    for step in range(SLOTS - 1):
+        empty = result == _EMPTY
+        if not empty.any():
+            break
+        result = np.where(empty, values[:, probes[:, step]], result)
+    return result
+
+
+def lead(made: Sketches, classes: Any, threshold: float, chain: int) -> NDArray[np.int64]:
+    """Leader of every text, in order: the first kept candidate of its class found within the threshold, else itself."""
+    count, bands = made.keys.shape
+    heads: list[dict[int, list[int]]] = [defaultdict(list) for _ in range(bands)]
+    sets: dict[int, frozenset[str]] = {}
+    leaders = np.arange(count)
+    for i, keys in enumerate(made.keys.tolist()):
+        seen: set[int] = set()
+        for band in range(bands):
+            for j in heads[band].get(keys[band], ())[: -chain - 1 : -1]:
+                if j not in seen and classes[i] == classes[j]:
+                    seen.add(j)
+                    if _near(made, i, j, threshold, sets):
+                        leaders[i] = j
+                        break
+            if leaders[i] != i:
+                break
+        else:
+            for band in range(bands):
+                heads[band][keys[band]].append(i)
+    return leaders
+
+
+def _near(made: Sketches, i: int, j: int, threshold: float, sets: dict[int, frozenset[str]]) -> bool:
+    shorter = min(made.lengths[i], made.lengths[j])
+    margin = 1.0 if shorter < 50 else 0.3 if shorter < 100 else 0.22 if shorter < 200 else 0.17
+    if np.count_nonzero(made.low[i] == made.low[j]) < (threshold - margin) * SLOTS:
+        return False
+    for k in (i, j):
+        if k not in sets:
+            text = made.text(k)
+            sets[k] = frozenset(text[p : p + WIDTH] for p in range(max(1, len(text) - WIDTH + 1)))
+    shared = len(sets[i] & sets[j])
+    return shared / (len(sets[i]) + len(sets[j]) - shared) >= threshold

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The data side from a shell: `gemtune data check|convert|describe` and `gemtune dedup`.
+
+Promise: exit code 0 when all is well, 1 when `check` found something; each problem is one line naming file, line and
+reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gemtune import preprocess
+from gemtune.config import Config
+from gemtune.data import plain, write_rows
+from gemtune.dedup.duplicates import settle, thin_out
+from gemtune.rows.accept import LABELLED, Tally
+from gemtune.rows.audit import read_sheet, write_sheet
+from gemtune.rows.clean import UNTOUCHED
+from gemtune.rows.convert import SHAPES, write
+from gemtune.rows.limits import problems
+from gemtune.rows.portrait import portrait
+
+app = typer.Typer(no_args_is_help=True, help="Look at labelled rows before money is spent on them.")
+data_app = app
+
+_SHOWN = 20
+File = Annotated[Path, typer.Argument(help="Rows: .jsonl, .csv, .tsv, .parquet, also .gz.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a setting; repeatable.")
+]
+Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
+
+
+@app.command()
+def check(file: File, config: Configuration = None, settings: Settings = None) -> None:
+    """Say what is wrong with the rows and whether the tuning service will take them."""
+    chosen = Config.load(config, settings or [])
+    examples, dropped = preprocess.gather(str(file), chosen.task, chosen.preprocess, _tally(chosen))
+    for row in dropped[:_SHOWN]:
+        typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}")
+    if len(dropped) > _SHOWN:
+        typer.echo(f"... and {len(dropped) - _SHOWN} more")
+    kept, repeated = settle(examples, chosen.task, chosen.preprocess)
+    broken = problems(kept)
+    for problem in broken:
+        typer.echo(f"{file}: {problem}")
+    told = Counter(row.reason for row in [*dropped, *repeated])
+    typer.echo(f"{len(kept)} of {len(examples) + len(dropped)} rows usable" + _listed(told))
+    if dropped or broken:
+        raise typer.Exit(1)
+
+
+@app.command()
+def convert(
+    file: File,
+    out: Annotated[Path, typer.Option(help="File to write: .jsonl, or .csv/.tsv for columns.")],
+    to: Annotated[str, typer.Option(help=f"Shape: {', '.join(SHAPES)}.")] = "gemini",
+    config: Configuration = None,
+    settings: Settings = None,
+) -> None:
+    """Write the rows in another shape, text as it came; rows that cannot be read are listed and left out."""
+    chosen = Config.load(config, settings or [])
+    plain = chosen.preprocess.model_copy(update=UNTOUCHED)
+    examples, dropped = preprocess.gather(str(file), chosen.task, plain, _tally(chosen))
+    for row in dropped:
+        typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}", err=True)
+    typer.echo(f"{write(out, examples, to)} rows written to {out}, {len(dropped)} left out")
+
+
+@app.command()
+def describe(
+    file: File,
+    audit: Annotated[Path | None, typer.Option(help="Write likely label errors as a sheet to edit.")] = None,
+    config: Configuration = None,
+    settings: Settings = None,
+) -> None:
+    """Show as JSON what the data looks like: balance, lengths, scripts, duplicates, conflicts, likely label errors."""
+    chosen = Config.load(config, settings or [])
+    task, rules, tally = chosen.task, chosen.preprocess, _tally(chosen)
+    examples, dropped = preprocess.gather(str(file), task, rules, tally)
+    kept, settled = settle(examples, task, rules)
+    thinned, near = thin_out(kept, task, rules)
+    wrong = preprocess.doubtful(thinned, task, rules)
+    reasons = Counter(row.reason for row in [*dropped, *settled, *near])
+    told: dict[str, Any] = {
+        "rows": len(examples) + len(dropped),
+        "would_keep": len(thinned),
+        "would_drop": dict(reasons.most_common()),
+        **tally.told(),
+        **portrait(thinned, task.kind in LABELLED),
+        "likely_label_errors": {"rows": len(wrong), "worst": [asdict(row) for row in wrong[:_SHOWN]]},
+    }
+    typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
+    if audit is not None:
+        write_sheet(audit, wrong)
+        typer.echo(f"{len(wrong)} rows to look at: {audit}; give it back as preprocess.corrections", err=True)
+
+
+def dedup_command(
+    file: File,
+    out: Annotated[Path, typer.Option(help="Kept rows, as examples.")],
+    dropped: Annotated[Path | None, typer.Option(help="Dropped rows, with reason and the row that stays.")] = None,
+    threshold: Annotated[float, typer.Option(min=0.05, max=1, help="Jaccard of character 5-grams.")] = 0.8,
+    config: Configuration = None,
+    settings: Settings = None,
+) -> None:
+    """Drop exact and near duplicates from a file of rows."""
+    chosen = Config.load(config, [*(settings or []), f"preprocess.fuzzy_threshold={threshold}"])
+    task, rules = chosen.task, chosen.preprocess
+    examples, unread = preprocess.gather(str(file), task, rules, _tally(chosen))
+    kept, settled = settle(examples, task, rules)
+    kept, near = thin_out(kept, task, rules)
+    gone = sorted([*unread, *settled, *near], key=lambda row: row.line)
+    write_rows(out, map(plain, kept))
+    if dropped is not None:
+        write_rows(dropped, map(plain, gone))
+    typer.echo(f"{len(kept)} of {len(kept) + len(gone)} rows kept" + _listed(Counter(row.reason for row in gone)))
+
+
+def _tally(chosen: Config) -> Tally:
+    sheet = chosen.preprocess.corrections
+    return Tally(read_sheet(sheet) if sheet else {})
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return "".join(f"; {count} {reason}" for reason, count in reasons.most_common())

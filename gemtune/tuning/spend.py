@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bill before it is spent: tokens of the rows, lines of cost, what fits under a hard limit.
+
+Tuning is billed per token of the training rows and epoch, asking per token in and out; a tuned Gemini model costs
+nothing while idle. Tokens are counted by the service on a sample and scaled by length beyond it (a ratio estimator,
+Cochran 1977), with an upper bound of three standard errors. Whatever is decided is decided by the upper bound. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gemtune.config import Trial
+from gemtune.tuning.catalogue import Price
+
+MILLION = 1_000_000
+CERTAIN = 3.0
+MARGIN = 0.05  # of an estimated (not of a counted) number: guards a sample too small to know its own error
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """An expected number and a bound that it will not exceed."""
+
+    expected: float
+    most: float
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(self.expected + other.expected, self.most + other.most)
+
+    def times(self, factor: float) -> Amount:
+        """Both numbers multiplied."""
+        return Amount(self.expected * factor, self.most * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the bill: tokens and US dollars."""
+
+    what: str
+    tokens: Amount
+    cost: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a run asks and trains on: rows of each split, tokens of all training rows, tokens of one tuned prompt."""
+
+    validation: int
+    test: int
+    training_tokens: Amount
+    prompt_tokens: Amount
+    answer_tokens: Amount
+
+
+def estimate(lengths: Sequence[int], counted: dict[int, int]) -> Amount:
+    """Tokens of all rows, from their lengths (characters) and the counted tokens of some (index to tokens)."""
+    rest = sum(length for index, length in enumerate(lengths) if index not in counted)
+    known = float(sum(counted.values()))
+    if not rest:
+        return Amount(known, known)
+    chars = sum(lengths[index] for index in counted)
+    ratio = known / chars
+    residuals = [tokens - ratio * lengths[index] for index, tokens in counted.items()]
+    size = len(counted)
+    spread = math.sqrt(sum(r * r for r in residuals) / max(1, size - 1))
+    left = len(lengths) - size
+    error = spread * left * math.sqrt(1 / size + 1 / left)
+    guessed = ratio * rest
+    return Amount(known + guessed, known + guessed * (1 + MARGIN) + CERTAIN * error)
+
+
+def tuning_line(trial: Trial, rows: Rows, price: Price) -> Line:
+    """Training tokens times epochs."""
+    tokens = rows.training_tokens.times(trial.epoch_count)
+    return Line(f"tuning {trial.name}", tokens, tokens.times(price.train / MILLION))
+
+
+def checkpoints_line(trial: Trial, rows: Rows, price: Price) -> Line:
+    """Every checkpoint asked every validation row."""
+    return asking_line(
+        f"checkpoints of {trial.name} on validation",
+        rows.validation * checkpoint_count(trial.epoch_count),
+        rows.prompt_tokens,
+        rows.answer_tokens,
+        price,
+    )
+
+
+def asking_line(what: str, requests: float, prompt: Amount, answer: Amount, price: Price) -> Line:
+    """Requests of so many tokens in and out each."""
+    asked, answered = prompt.times(requests), answer.times(requests)
+    cost = asked.times(price.input / MILLION) + answered.times(price.output / MILLION)
+    return Line(what, asked + answered, cost)
+
+
+def checkpoint_count(epochs: int) -> int:
+    """Checkpoints the service keeps: one an epoch, ten at most."""
+    return min(epochs, 10)
+
+
+def covers(longer: int, shorter: int) -> bool:
+    """Whether a job of `longer` epochs leaves a checkpoint at the end of epoch `shorter`."""
+    if longer <= 10:
+        return shorter <= longer
+    return shorter <= longer and any(round(longer * k / 10) == shorter for k in range(1, 11))
+
+
+def shared(trials: Sequence[Trial]) -> list[Trial]:
+    """Trials that differ in epochs alone become the longest of them, where its checkpoints stand for the others."""
+    kept: list[Trial] = []
+    for trial in sorted(trials, key=lambda t: -t.epoch_count):
+        alike = {"epoch_count": trial.epoch_count, "name": trial.name}
+        if not any(k.model_copy(update=alike) == trial and covers(k.epoch_count, trial.epoch_count) for k in kept):
+            kept.append(trial)
+    order = {id(t): n for n, t in enumerate(trials)}
+    return sorted(kept, key=lambda t: order[id(t)])
+
+
+def total(lines: Sequence[Line]) -> Amount:
+    """The sum of the bill in US dollars."""
+    return sum((line.cost for line in lines), Amount(0, 0))
+
+
+def affordable(trials: Sequence[Trial], lines: dict[str, list[Line]], fixed: Amount, limit: float) -> list[Trial]:
+    """The trials, in their order, that fit under the limit beside what is spent anyway; a dear one is passed over."""
+    room = limit - fixed.most
+    chosen = []
+    for trial in trials:
+        cost = total(lines[trial.name]).most
+        if cost <= room:
+            room -= cost
+            chosen.append(trial)
+    return chosen

@@ -1,0 +1,336 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The door to Vertex AI: who we are, where the service is, asking a model, counting tokens.
+
+Source: google-genai (generateContent, countTokens). Where the service is comes from the settings and from the
+environment variables the SDKs themselves honour (GOOGLE_CLOUD_PROJECT, GOOGLE_CLOUD_LOCATION, GOOGLE_VERTEX_BASE_URL,
+STORAGE_EMULATOR_HOST), so the same code talks to the cloud and to a server on a laptop. Importing this module loads no
+SDK; each is loaded on first use. Every failure leaves as one of three: `UserError` (settings), `Retryable` (try
+again later), `Refused` (the service said no and will say it again).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import urlsplit
+
+from gemtune.config import Evaluate, Vertex
+from gemtune.errors import UserError
+from gemtune.tuning.catalogue import Catalogue
+
+LOCATION_VARIABLES = ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION")
+RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class Retryable(Exception):
+    """The service is busy or out of reach (408, 429, 5xx, connection); the same request may succeed later."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Refused(Exception):
+    """The service refused the request (other 4xx); repeating it changes nothing. `code` is the HTTP status."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationSettings:
+    """How a model is asked; the same object for prompted and tuned models, so that none is favoured.
+
+    `thinking_budget` counts tokens (0 off, -1 the model decides); it is spelled the way `base_model` understands it.
+    `timeout_s` bounds one request. `candidates` above 1 asks for several sampled answers.
+    """
+
+    temperature: float = 0.0
+    max_output_tokens: int = 64
+    thinking_budget: int = -1
+    base_model: str = ""
+    seed: int | None = None
+    timeout_s: float = 120
+    candidates: int = 1
+
+    @classmethod
+    def of(cls, evaluate: Evaluate) -> GenerationSettings:
+        """The settings of an evaluation."""
+        return cls(
+            temperature=evaluate.temperature,
+            max_output_tokens=evaluate.max_output_tokens,
+            thinking_budget=evaluate.thinking_budget,
+            base_model=evaluate.base_model,
+            seed=evaluate.seed,
+            timeout_s=evaluate.timeout_s,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer. `text` is None when the prompt was blocked or the model said nothing; then the reasons tell why.
+
+    `others` holds the texts of further candidates when more than one was asked for.
+    """
+
+    text: str | None
+    finish_reason: str
+    block_reason: str
+    input_tokens: int
+    output_tokens: int
+    others: tuple[str | None, ...] = ()
+
+
+class Client:
+    """Project, place and credentials, with the SDK clients made when first needed, one per location.
+
+    `project`, `location`, `bucket` are resolved; `settings` is the section they came from, `catalogue` what it offers.
+    """
+
+    def __init__(self, settings: Vertex, project: str, location: str, base_url: str) -> None:
+        self.settings = settings
+        self.project = project
+        self.location = location
+        self.bucket = settings.bucket.removeprefix("gs://").strip("/") or f"{project}-gemtune"
+        self.bucket_exists = False  # known to exist; see `storage`
+        self.catalogue = Catalogue.load(settings.catalogue)
+        self._base_url = base_url
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._async: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+
+    @property
+    def parent(self) -> str:
+        """projects/P/locations/L."""
+        return f"projects/{self.project}/locations/{self.location}"
+
+    def genai(self, location: str = "") -> Any:
+        """A google-genai client bound to a location (endpoints are reached only in theirs)."""
+        return self._kept("genai", location, self._new_genai)
+
+    def generated(self, service: type[Any], location: str = "") -> Any:
+        """A generated (GAPIC) client over REST, the same transport on a laptop and in the cloud."""
+        return self._kept(service.__name__, location, lambda place: self._new_generated(service, place))
+
+    def storage(self) -> Any:
+        """A Cloud Storage client; it honours STORAGE_EMULATOR_HOST by itself."""
+        return self._kept("storage", "", lambda _: self._new_storage())
+
+    def in_loop(self, location: str) -> Any:
+        """The asynchronous google-genai client of the running event loop (its connections belong to that loop)."""
+        clients = self._async.setdefault(asyncio.get_running_loop(), {})
+        if location not in clients:
+            clients[location] = self._new_genai(location).aio
+        return clients[location]
+
+    def _kept(self, kind: str, location: str, make: Callable[[str], Any]) -> Any:
+        key = (kind, location or self.location)
+        if key not in self._clients:
+            self._clients[key] = with_identity(lambda: make(key[1]))
+        return self._clients[key]
+
+    def _new_genai(self, location: str) -> Any:
+        from google import genai
+
+        return genai.Client(
+            enterprise=True,
+            project=self.project,
+            location=location,
+            credentials=self._token(),
+            http_options=genai.types.HttpOptions(base_url=self._base_url or None),
+        )
+
+    def _new_generated(self, service: type[Any], location: str) -> Any:
+        from google.api_core.client_options import ClientOptions
+
+        options = ClientOptions(api_endpoint=self._base_url or service_host(location))
+        return service(credentials=self._token(), transport="rest", client_options=options)
+
+    def _new_storage(self) -> Any:
+        from google.cloud import storage
+
+        return storage.Client(project=self.project)
+
+    def _token(self) -> Any:
+        """Credentials for a server that is not Google's: any token will do. None: the user's own, found by the SDK."""
+        host = urlsplit(self._base_url).hostname or ""
+        if not self._base_url or host.endswith(".googleapis.com"):
+            return None
+        from google.oauth2.credentials import Credentials
+
+        return Credentials("local")  # type: ignore[no-untyped-call,unused-ignore]
+
+
+def location(settings: Vertex) -> str:
+    """The region of the settings, else of the environment, else us-central1."""
+    places = (os.environ.get(variable) for variable in LOCATION_VARIABLES)
+    return settings.location or next(filter(None, places), "us-central1")
+
+
+def connect(settings: Vertex) -> Client:
+    """A client for the settings, completed from the environment. No request is made.
+
+    Raises `UserError` when the project is unknown.
+    """
+    project = settings.project or os.environ.get("GOOGLE_CLOUD_PROJECT", "")
+    if not project:
+        raise UserError("the Google Cloud project is unknown", remedy="set vertex.project or GOOGLE_CLOUD_PROJECT")
+    return Client(settings, project, location(settings), os.environ.get("GOOGLE_VERTEX_BASE_URL", "").rstrip("/"))
+
+
+async def generate(
+    client: Client, model: str, system: str | None, contents: list[dict[str, Any]], settings: GenerationSettings
+) -> Answer:
+    """Ask a model once. `model` is a base model id or the full name of an endpoint; `contents` Gemini's own form.
+
+    Raises `Retryable` or `Refused`; the caller decides about trying again.
+    """
+    from google.genai import types
+
+    budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
+    thinking = types.ThinkingConfig(
+        thinking_budget=budget, thinking_level=types.ThinkingLevel(level) if level else None
+    )
+    config = types.GenerateContentConfig(
+        system_instruction=system,
+        temperature=settings.temperature,
+        max_output_tokens=settings.max_output_tokens,
+        candidate_count=settings.candidates if settings.candidates > 1 else None,
+        seed=settings.seed,
+        thinking_config=thinking if level or budget is not None else None,
+        http_options=types.HttpOptions(timeout=int(settings.timeout_s * 1000)),
+    )
+    asked = with_identity(lambda: client.in_loop(serving_location(client, model)))
+    call = asked.models.generate_content(model=model, contents=contents, config=config)
+    return _answer(await _classified_async(call))
+
+
+def serving_location(client: Client, model: str) -> str:
+    """Where a model answers: a full resource name says it; a base model is asked where its tuned kin will serve."""
+    parts = model.split("/")
+    if parts[0] == "projects" and len(parts) > 3:
+        return parts[3]
+    return client.catalogue.serving_location(model, client.location)
+
+
+def count_tokens(client: Client, model: str, system: str | None, contents: list[dict[str, Any]]) -> int:
+    """Tokens of one prompt, counted by the service (free of charge)."""
+    from google.genai import types
+
+    config = types.CountTokensConfig(system_instruction=system) if system else None
+    asked = client.genai(serving_location(client, model))
+    answer = classified(lambda: asked.models.count_tokens(model=model, contents=contents, config=config))
+    return int(answer.total_tokens or 0)
+
+
+def download(uri: str, path: str | Path) -> None:
+    """Fetch a gs:// object into a local file, whole or not at all. Raises `UserError` when it does not exist."""
+    from gemtune.vertex import storage
+
+    # reading an object needs no project, so none has to be known
+    storage.download(connect(Vertex(project=os.environ.get("GOOGLE_CLOUD_PROJECT") or "none")), uri, path)
+
+
+def service_host(location: str) -> str:
+    """Google's host for a location: regional, `us`/`eu` multi-region, or global."""
+    if location == "global":
+        return "aiplatform.googleapis.com"
+    if location in ("us", "eu"):
+        return f"aiplatform.{location}.rep.googleapis.com"
+    return f"{location}-aiplatform.googleapis.com"
+
+
+def classified(call: Callable[[], T]) -> T:
+    """Run one SDK call; its failure leaves as `Retryable`, `Refused` or `UserError`, whichever SDK it came from."""
+    try:
+        return with_identity(call)
+    except Exception as error:
+        raise _classify(error) from error
+
+
+def patiently(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a call that may be repeated: up to ten tries with growing waits (at most 30 s) while it is `Retryable`."""
+    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+    wait = wait_exponential_jitter(initial=0.2, max=30, jitter=0.2)
+    tries = Retrying(retry=retry_if_exception_type(Retryable), stop=stop_after_attempt(10), wait=wait, reraise=True)
+    return tries(call, *args, **kwargs)
+
+
+async def _classified_async(call: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await call
+    except Exception as error:
+        raise _classify(error) from error
+
+
+def _classify(error: Exception) -> Exception:
+    """Google's several error families, told apart by the numbers they carry; anything else is returned as it is."""
+    import google.api_core.exceptions as core
+    import httpx
+    import requests  # type: ignore[import-untyped,unused-ignore]
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+    from google.genai.errors import APIError
+
+    if isinstance(error, UserError | Retryable | Refused):
+        return error
+    if isinstance(error, DefaultCredentialsError | RefreshError):
+        return _no_identity(error)
+    unreachable = httpx.TransportError | requests.ConnectionError | requests.Timeout | TransportError | core.RetryError
+    if isinstance(error, unreachable):
+        return Retryable(f"{type(error).__name__}: {error}")
+    if isinstance(error, APIError | core.GoogleAPICallError):
+        code, message = int(error.code or 0), str(error.message or error)
+        return Retryable(f"{code}: {message}", code) if code in RETRIED_CODES else Refused(code, message)
+    return error
+
+
+def with_identity(call: Callable[[], T]) -> T:
+    """Run a call; missing credentials become a `UserError` that says how to sign in."""
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        return call()
+    except DefaultCredentialsError as error:
+        raise _no_identity(error) from None
+
+
+def _no_identity(error: Exception) -> UserError:
+    return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
+
+
+def _answer(response: Any) -> Answer:
+    """Read a response without assuming that there is a candidate, a content or a part in it."""
+    candidates = response.candidates or []
+    usage = response.usage_metadata
+    texts = [_text(candidate) for candidate in candidates]
+    feedback = response.prompt_feedback
+    return Answer(
+        text=texts[0] if texts else None,
+        finish_reason=_word(candidates[0].finish_reason) if candidates else "",
+        block_reason=_word(feedback.block_reason) if feedback else "",
+        input_tokens=int((usage and usage.prompt_token_count) or 0),
+        output_tokens=int((usage and (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)) or 0),
+        others=tuple(texts[1:]),
+    )
+
+
+def _text(candidate: Any) -> str | None:
+    parts = (candidate.content.parts or []) if candidate.content else []
+    texts = [part.text for part in parts if part.text is not None and not part.thought]
+    return "".join(texts) if texts else None
+
+
+def _word(value: Any) -> str:
+    """An enum's word; the SDK hands on words it does not know as they came."""
+    return str(getattr(value, "value", value) or "")
