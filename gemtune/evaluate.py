@@ -79,6 +79,7 @@ Put = Callable[..., Awaitable[list[Given]]]  # questions in, answers out, in ord
 
 async def answers_of(
     task: Task,
+    wide: Task,
     config: Evaluate,
     contestant: Contestant,
     examples: Sequence[Example],
@@ -86,7 +87,7 @@ async def answers_of(
     put: Put,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Judged]:
-    """One contestant's judged answers, in the order of the rows."""
+    """One contestant's judged answers, in the order of the rows; `wide` knows the labels of the rows themselves too."""
     voting = config.confidence == "votes"
     samples = config.samples if voting else 1
     asked = questions(task, contestant, examples, train)
@@ -95,7 +96,8 @@ async def answers_of(
     answers = await put(asked, settled=progress)
     _check_errors(contestant, config, answers)
     rows = [answers[i : i + samples] for i in range(0, len(answers), samples)]
-    judged = [_judge(task, contestant, e, given) for e, given in zip(examples, rows, strict=True)]
+    read = judge_votes if voting else _judge_one
+    judged = [read(task, contestant, e, given, wide) for e, given in zip(examples, rows, strict=True)]
     if config.confidence == "verbal":
         ratings = await put([rating_question(task, config.base_model, one) for one in judged])
         judged = [rated(one, rating) for one, rating in zip(judged, ratings, strict=True)]
@@ -120,6 +122,7 @@ async def _searched(
 
 async def _evaluate(
     task: Task,
+    wide: Task,
     config: Evaluate,
     contestants: Sequence[Contestant],
     examples: Sequence[Example],
@@ -130,7 +133,7 @@ async def _evaluate(
     contestants, cost = await _searched(task, config, contestants, train, put)
     samples = config.samples if config.confidence == "votes" else 1
     progress = Progress(len(contestants) * len(examples) * samples)
-    found = {one.name: await answers_of(task, config, one, examples, train, put, progress) for one in contestants}
+    found = {one.name: await answers_of(task, wide, config, one, examples, train, put, progress) for one in contestants}
     beside: dict[str, Any] = {"search_tokens": cost} if any(cost.values()) else {}
     if config.judge.model:
         texts = {name: [one.given.text or "" for one in judged] for name, judged in found.items()}
@@ -146,10 +149,8 @@ def _pairs(contestants: Sequence[Contestant]) -> list[tuple[str, str]]:
     return [(one.name, contestants[0].name) for one in contestants[1:]]
 
 
-def _judge(task: Task, contestant: Contestant, example: Example, given: Sequence[Given]) -> Judged:
-    return (
-        judge(task, contestant, example, given[0]) if len(given) == 1 else judge_votes(task, contestant, example, given)
-    )
+def _judge_one(task: Task, contestant: Contestant, example: Example, given: Sequence[Given], wide: Task) -> Judged:
+    return judge(task, contestant, example, given[0], wide)
 
 
 def _check_errors(contestant: Contestant, config: Evaluate, answers: Sequence[Given]) -> None:
@@ -184,7 +185,9 @@ def run(
     names = Counter(one.name for one in who)
     if len(names) < len(who):
         raise UserError(f"contestants need unique names, got {sorted(names.elements())}")
-    resolved = resolve(Task.of(task), [*shown, *rows])
+    # A label that only scored rows bear must not reach a prompt: what is asked comes from training rows or settings.
+    resolved = resolve(Task.of(task), shown)
+    wide = resolve(Task.of(task), [*shown, *rows])
     if not who:  # a trial that lost its race leaves nobody to ask
         write_rows(predictions, [])
         write_json(report, {"rows": len(rows), "task": resolved.model_dump(), "contestants": []})
@@ -197,9 +200,9 @@ def run(
     ask, effort = _vertex_ask(settings, Vertex.of(vertex))
     with _memory(settings) as memory:
         put = partial(ask_all, ask=ask, effort=effort, memory=memory)
-        who, judged, further = asyncio.run(_evaluate(resolved, settings, who, rows, shown, put))
+        who, judged, further = asyncio.run(_evaluate(resolved, wide, settings, who, rows, shown, put))
     reports = [report_on(resolved, settings, one, judged[one.name]) for one in who]
-    beside = _classical(resolved, settings, rows, shown) if CLASSICAL.name not in names else []
+    beside = _classical(resolved, wide, settings, rows, shown) if CLASSICAL.name not in names else []
     with whole_file(predictions) as out:
         for one in who:
             out.writelines(_line(one, answer) for answer in judged[one.name])
@@ -225,12 +228,14 @@ def _hint(report: dict[str, Any], rows: int) -> None:
         log.info("%d of %d answers of %s were no valid answer: %s", unusable, rows, name, said)
 
 
-def _classical(task: Task, config: Evaluate, examples: Sequence[Example], train: Sequence[Example]) -> list[Judged]:
+def _classical(
+    task: Task, wide: Task, config: Evaluate, examples: Sequence[Example], train: Sequence[Example]
+) -> list[Judged]:
     """The classical opponent's answers, read and scored like any other's; none when it does not apply."""
     if not config.classical or not classical.applies(task, train):
         return []
     given = classical.answers(train, examples)
-    return [judge(task, CLASSICAL, example, answer) for example, answer in zip(examples, given, strict=True)]
+    return [judge(task, CLASSICAL, example, answer, wide) for example, answer in zip(examples, given, strict=True)]
 
 
 def _flat(reports: Sequence[dict[str, Any]]) -> dict[str, float]:

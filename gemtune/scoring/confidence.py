@@ -48,9 +48,11 @@ def vote(values: Sequence[str | None]) -> Vote:
     return Vote(best, usable.count(best) / len(values))
 
 
-def judge_votes(task: Task, contestant: Contestant, example: Example, samples: Sequence[Given]) -> Judged:
+def judge_votes(
+    task: Task, contestant: Contestant, example: Example, samples: Sequence[Given], wide: Task | None = None
+) -> Judged:
     """One judged row from several samples: the majority's answer, what all of them cost, the vote share."""
-    each = [judge(task, contestant, example, given) for given in samples]
+    each = [judge(task, contestant, example, given, wide) for given in samples]
     won = vote([one.row.parsed for one in each])
     speaker = next((one for one in each if one.row.parsed == won.value), each[0])
     total = replace(

@@ -44,8 +44,9 @@ def read_predictions(path: str, task: Task) -> tuple[Task, dict[str, list[dict[s
     for row in map(json.loads, lines):
         answers.setdefault(row["contestant"], []).append(row)
     if task.kind in metrics.LABELLED and not task.labels:
-        written = {row["reference"] for rows in answers.values() for row in rows}
-        labels = {label for reference in written for label in split_labels(task, reference)}
+        # answered labels too, as the evaluation counts them: one that no reference bears is a false alarm of its own
+        written = {row[key] for rows in answers.values() for row in rows for key in ("reference", "parsed")}
+        labels = {label for value in written if value is not None for label in split_labels(task, value)}
         task = task.model_copy(update={"labels": sorted(labels)})
     return task, answers
 

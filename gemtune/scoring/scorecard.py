@@ -40,9 +40,13 @@ class Judged:
         return self.row.scores or {}
 
 
-def judge(task: Task, contestant: Contestant, example: Example, given: Given) -> Judged:
-    """Read one answer: what it says, what became of it, what it scores."""
-    reference = canonical(task, example.target)
+def judge(task: Task, contestant: Contestant, example: Example, given: Given, wide: Task | None = None) -> Judged:
+    """Read one answer: what it says, what became of it, what it scores.
+
+    Answers are read by `task`, the reference by `wide`, which may know labels that nobody was told of: such a row can
+    only be missed, and its label stands in the tables.
+    """
+    reference = canonical(wide or task, example.target)
     if reference is None:
         raise UserError(
             f"row {example.id} (line {example.line}) has the target {example.target!r}, not a valid {task.kind} answer",

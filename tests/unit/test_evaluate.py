@@ -129,6 +129,27 @@ def test_a_reference_outside_the_labels_is_named(scripted, files):
         evaluate.run(*paths[:2], [{"name": "g", "model": "good"}], {"labels": ["a", "b"]}, {}, {}, *paths[2:])
 
 
+def test_labels_that_only_scored_rows_bear_are_never_shown_and_always_missed(monkeypatch, files):
+    asked = []
+
+    async def ask(question):
+        asked.append(question)
+        return Said("c" if "unseen" in question.contents[0]["parts"][0]["text"] else "a")
+
+    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort()))
+    write_examples(files / "rows", [*ROWS[:20], Example("new", "unseen text 0", "c")])
+    _, rows, report = evaluated(files, [Contestant(name="zero", model="m", prompt=Prompt(name="zero"))])
+    assert {one.system.split("Labels: ")[1].split("\n")[0] for one in asked} == {"a, b"}
+    (new,) = [row for row in rows if (row["contestant"], row["id"]) == ("zero", "new")]
+    assert (new["outcome"], new["parsed"], new["reference"], new["scores"]["accuracy"]) == ("invalid", None, "c", 0)
+    assert report["task"]["labels"] == ["a", "b"]
+    table = {row["label"]: (row["recall"], row["support"]) for row in report["contestants"][0]["per_class"]}
+    assert table == {"a": (1.0, 10), "b": (0.0, 10), "c": (0.0, 1)}
+    assert report["contestants"][0]["metrics"]["accuracy"]["value"] == pytest.approx(10 / 21)
+    task, _ = read_predictions(str(files / "predictions"), Task())
+    assert task.labels == ["a", "b", "c"]
+
+
 def test_progress_is_told_at_most_every_two_seconds(caplog):
     now = [0.0]
     progress = evaluate.Progress(100, lambda: now[0])
