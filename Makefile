@@ -28,14 +28,15 @@ fmt: $(READY) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(READY) ## ruff, mypy, import contracts
+check: $(READY) ## ruff, mypy, import contracts, the rules of the house
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_house.py
 
 test: $(READY) ## checks, unit and contract tests, one whole local run
 	$(MAKE) check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --deselect tests/test_house.py $(ARGS)
 
 fuzz: $(READY) ## the property tests with new random examples, ROUNDS times over
 	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest -n 2 tests/unit -m hypothesis --hypothesis-profile=fuzz -q $(ARGS); done
