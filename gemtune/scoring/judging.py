@@ -20,13 +20,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gemtune.config import Evaluate, Judge, Task
 from gemtune.data import Example, whole_file
 from gemtune.errors import UserError
 from gemtune.prompting.answers import is_refusal
 from gemtune.prompting.asking import Given, Question
 from gemtune.scoring.agreement import Choice, length_bias, position_bias
-from gemtune.scoring.intervals import interval, mean
+from gemtune.scoring.intervals import Interval, Paired, interval, mean, paired
 
 SHEET = ("id", "text", "reference", "answer", "rating")
 
@@ -43,11 +45,33 @@ class Rating:
 
 @dataclass(frozen=True)
 class Duel:
-    """One pair after all its samples: who won ("candidate", "baseline", "tie"), and whether the order decided it."""
+    """One pair after all its samples: who won ("candidate", "baseline", "tie"), and whether the order decided it.
+
+    `choices` are the single judgements behind it; none when the pair was not decided by a judge.
+    """
 
     winner: str
-    flipped: bool
-    choices: list[Choice]
+    flipped: bool = False
+    choices: Sequence[Choice] = ()
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """How often the candidate wins, ties counting half: `value` between `low` and `high`, and what it is made of.
+
+    `lift` compares the candidate's worth with the opponent's pair by pair (1 to 0 for a win, a half each for a tie):
+    its `delta` is 2 x win rate - 1, its p-value the chance of so much under equality.
+    """
+
+    value: float
+    low: float
+    high: float
+    pairs: int
+    wins: int
+    losses: int
+    ties: int
+    flips: int
+    lift: Paired
 
 
 def rating_questions(config: Judge, task: Task, example: Example, answer: str) -> list[Question]:
@@ -164,18 +188,43 @@ def rating_summary(
     }
 
 
+_WORTH = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
+
+
+def win_rate(
+    duels: Sequence[Duel],
+    *,
+    groups: Sequence[str | None] | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 7,
+) -> WinRate:
+    """The candidate's win rate over these pairs, ties and flips counted; pairs of one group count as one observation.
+
+    Wilson's interval when no pair is tied and none is grouped, else the bootstrap; (0, 1) when there are no pairs.
+    """
+    won = [duel.winner for duel in duels]
+    worth = np.array([_WORTH[winner] for winner in won])
+    how: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "groups": groups}
+    rate = interval(mean(worth), **how) if won else Interval(0.0, 0.0, 1.0)
+    lift = paired(mean(worth), mean(1 - worth), **how) if won else Paired(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0)
+    wins, losses, ties = (won.count(side) for side in ("candidate", "baseline", "tie"))
+    flips = sum(duel.flipped for duel in duels)
+    return WinRate(rate.value, rate.low, rate.high, len(won), wins, losses, ties, flips, lift)
+
+
 def duel_summary(duels: Sequence[Duel], *, level: float, resamples: int, seed: int) -> dict[str, Any]:
     """Win rate of the candidate (ties count half) with interval; ties, flips, position and length bias."""
-    worth = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
     choices = [choice for duel in duels for choice in duel.choices]
-    rate = interval(mean([worth[duel.winner] for duel in duels]), level=level, resamples=resamples, seed=seed)
+    rate = win_rate(duels, level=level, resamples=resamples, seed=seed)
     return {
-        "pairs": len(duels),
-        "win_rate": asdict(rate),
-        "wins": sum(duel.winner == "candidate" for duel in duels),
-        "losses": sum(duel.winner == "baseline" for duel in duels),
-        "ties": sum(duel.winner == "tie" for duel in duels),
-        "flips": sum(duel.flipped for duel in duels),
+        "pairs": rate.pairs,
+        "win_rate": {"value": rate.value, "low": rate.low, "high": rate.high},
+        "p_value": rate.lift.p_value,
+        "wins": rate.wins,
+        "losses": rate.losses,
+        "ties": rate.ties,
+        "flips": rate.flips,
         "chose_first": asdict(position_bias(choices, level)),
         "chose_longer": asdict(length_bias(choices, level)),
         "unreadable": sum(choice.chosen is None for choice in choices),

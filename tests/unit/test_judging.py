@@ -22,6 +22,7 @@ from gemtune.errors import UserError
 from gemtune.prompting.asking import Given
 from gemtune.scoring.agreement import Choice, agreement, kappa, length_bias, position_bias, spearman
 from gemtune.scoring.judging import (
+    Duel,
     duel_questions,
     duel_summary,
     rating_questions,
@@ -29,6 +30,7 @@ from gemtune.scoring.judging import (
     read_duel,
     read_rating,
     read_sheet,
+    win_rate,
     write_sheet,
 )  # fmt: skip
 
@@ -150,6 +152,39 @@ def test_both_orders_must_agree():
     told = duel_summary([fond, duel(["first", "second"])], level=0.95, resamples=200, seed=1)
     assert (told["wins"], told["ties"], told["flips"], told["win_rate"]["value"]) == (1, 1, 1, 0.75)
     assert told["chose_first"]["value"] == 0.75
+
+
+outcomes = st.lists(st.sampled_from(["candidate", "baseline", "tie"]), min_size=1, max_size=40)
+
+
+@given(outcomes)
+def test_a_win_rate_counts_ties_half_and_turns_around_with_the_sides(winners):
+    other = {"candidate": "baseline", "baseline": "candidate", "tie": "tie"}
+    rate = win_rate([Duel(one) for one in winners], resamples=300)
+    turned = win_rate([Duel(other[one]) for one in winners], resamples=300)
+    wins, ties = winners.count("candidate"), winners.count("tie")
+    assert rate.value == pytest.approx((wins + ties / 2) / len(winners))
+    assert (rate.pairs, rate.wins, rate.ties, rate.losses) == (len(winners), wins, ties, len(winners) - wins - ties)
+    assert rate.value + turned.value == pytest.approx(1)
+    assert rate.low <= rate.value <= rate.high
+    assert rate.lift.delta == pytest.approx(2 * rate.value - 1)
+    if not ties:  # Wilson is symmetric; what no pair contradicts is still not certain
+        assert rate.low + turned.high == pytest.approx(1)
+        assert rate.high - rate.low > 0
+
+
+def test_equal_models_seldom_show_a_win_rate_and_groups_widen_it():
+    rng = np.random.default_rng(3)
+    shown = 0
+    for _ in range(200):
+        duels = [Duel(str(one)) for one in rng.choice(["candidate", "baseline", "tie"], 100, p=[0.4, 0.4, 0.2])]
+        shown += win_rate(duels, resamples=500).low > 0.5
+    assert shown <= 12  # stated: 2.5 %
+    duels = [Duel(one) for one in ["candidate"] * 60 + ["baseline"] * 40]
+    alone, grouped = win_rate(duels), win_rate(duels, groups=[str(i // 20) for i in range(100)])
+    assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
+    nothing = win_rate([])
+    assert (nothing.pairs, nothing.low, nothing.high) == (0, 0.0, 1.0)
 
 
 def test_sheets_go_out_and_come_back(tmp_path):
