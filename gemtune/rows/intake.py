@@ -12,8 +12,12 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import math
+import re
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import date, time
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -21,8 +25,11 @@ from gemtune.data import Dropped
 from gemtune.errors import UserError
 
 MAX_LINE_BYTES = 64 * 2**20
+MAX_DEPTH = 100  # far beyond any real row, and far below what Python can write again
 _SHOWN = 200
+_SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 Row = tuple[int, dict[str, Any]]
 
 
@@ -43,13 +50,15 @@ def read_rows(path: str | Path) -> Iterator[Row | Dropped]:
 
 
 def parse_json(text: str) -> Any:
-    """A JSON value, strictly: no duplicate keys, no NaN, no lone surrogates; raises `ValueError` saying what is
-    wrong.
+    """A JSON value, strictly: no duplicate keys, no NaN, no lone surrogates, at most MAX_DEPTH levels; raises
+    `ValueError` saying what is wrong.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and isinstance(value, dict | list) and _deeper(value, MAX_DEPTH):
+        raise ValueError(_TOO_DEEP)
     if "\\ud" in text or "\\uD" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -61,10 +70,30 @@ def parse_json(text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r} stands twice")
+        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice!r:.80} stands twice")
     return row
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"the number {digits:.80} is too large")
+    return number
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects stand in each other more than so many levels deep."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [inner for outer in layer for inner in _inside(outer) if isinstance(inner, dict | list)]
+        if not layer:
+            return False
+    return True
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def _no_constant(name: str) -> None:
@@ -126,12 +155,15 @@ def _automl_row(number: int, cells: list[str]) -> Row | Dropped:
     """A row of AutoML Text's import file, which has no header: ML_USE, text, one label or more (or sentiment,
     maximum).
     """
+    if len(cells) < 3:
+        return Dropped(number, "wrong_cells", "an AutoML row is ML_USE, text and a label at least", cells)
     use, text, *labels = cells
     if text.startswith("gs://"):
         return Dropped(number, "missing_text", f"the text is in another file, {text!r:.120}, which is not read", cells)
     row: dict[str, Any] = {"ml_use": use, "textContent": text}
-    if len(labels) == 2 and all(label.strip().isdigit() for label in labels) and int(labels[0]) <= int(labels[1]):
-        row["sentimentAnnotation"] = {"sentiment": int(labels[0]), "sentimentMax": int(labels[1])}
+    scale = [int(label) for label in labels if _SCORE.fullmatch(label)]
+    if len(labels) == len(scale) == 2 and scale[0] <= scale[1]:
+        row["sentimentAnnotation"] = {"sentiment": scale[0], "sentimentMax": scale[1]}
     elif len(labels) == 1:
         row["classificationAnnotation"] = {"displayName": labels[0]}
     else:
@@ -159,9 +191,39 @@ def _parquet_rows(path: Path) -> Iterator[Row | Dropped]:
             for batch in file.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
                     number += 1
-                    yield number, row
+                    yield _json_like(number, row)
     except (ArrowException, OSError, ValueError) as error:
         raise UserError(f"not readable as Parquet: {_short(str(error))}", file=path, line=number + 1) from None
+
+
+def _json_like(number: int, row: dict[str, Any]) -> Row | Dropped:
+    """A row of typed columns as JSON would hold it: times in ISO 8601, decimals as text, absent fields left out."""
+    try:
+        return number, {name: _plain(value, MAX_DEPTH) for name, value in row.items()}
+    except ValueError as error:
+        told = {name: f"{value!r:.80}" for name, value in row.items()}
+        return Dropped(number, "wrong_type", _short(str(error)), told)
+
+
+def _plain(value: Any, levels: int) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # a data frame writes NaN where nothing stands
+    if levels == 0:
+        raise ValueError(_TOO_DEEP)
+    if isinstance(value, dict):  # a typed column gives every row every field of any row
+        return {str(key): _plain(inner, levels - 1) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(inner, levels - 1) for inner in value]
+    if isinstance(value, date | time):  # a datetime is a date
+        return value.isoformat()
+    if isinstance(value, bytes):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            return list(value)  # no text; harmless in a column that nobody reads
+    return str(value)
 
 
 def _text_lines(path: Path) -> Iterator[str]:
