@@ -172,7 +172,7 @@ class Contestant(Section):
         description="Base model id, or full resource name of an endpoint (projects/P/locations/L/endpoints/E)."
     )
     prompt: Prompt = Field(default_factory=Prompt)
-    role: Literal["baseline", "candidate", "champion"] = "baseline"
+    role: Literal["baseline", "candidate", "champion", "supervised"] = "baseline"
     tuned_model: str = Field("", description="projects/P/locations/L/models/M@V of a tuned model.")
     checkpoint_id: str = ""
     trial: str = ""
@@ -360,6 +360,11 @@ class Gate(Section):
     min_lift_over_champion: float = Field(
         0.0, ge=-1, description="The same over the model in service, re-scored on the same rows."
     )
+    min_lift_over_supervised: float = Field(
+        -0.1,
+        ge=-1,
+        description="Preference tuning: the same over the supervised model it began with; below 0: may be that worse.",
+    )
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Level of the paired bootstrap interval.")
     resamples: int = Field(10_000, ge=1000, description="Paired bootstrap resamples.")
     seed: int = Field(7, description="Seed of resampling.")
@@ -388,6 +393,43 @@ class Gate(Section):
     max_input_tokens: float = Field(0.0, ge=0, description="Ceiling of mean input tokens a request; 0: off.")
 
 
+class Preference(Section):
+    """Pairs of a better and a worse answer: where they come from, how answers are ranked, how tuning begins."""
+
+    prompt_column: str = Field("prompt", description="Column that holds the prompt, in rows of plain columns.")
+    chosen_column: str = Field("chosen", description="Column that holds the better answer.")
+    rejected_column: str = Field("rejected", description="Column that holds the worse answer.")
+    pairs_from: Literal["rows", "answers"] = Field(
+        "rows",
+        description="rows: the data holds pairs; answers: it holds labelled rows, and the base model's own sampled "
+        "answers are ranked and paired (paid).",
+    )
+    samples: int = Field(4, ge=1, description="Answers sampled a row when pairs are made; each is paid.")
+    sample_temperature: float = Field(0.9, gt=0, le=2, description="Temperature of those samples.")
+    chosen_from: Literal["answers", "reference"] = Field(
+        "answers",
+        description="Better answer of a made pair: the best of the sampled ones, or the row's reference (samples=1 then "
+        "makes pairs of a model's errors).",
+    )
+    min_gap: float = Field(
+        10.0, ge=0, le=100, description="Pairs are made of answers whose grades (0 to 100) differ by this at least."
+    )
+    ranked_by: Literal["reference", "judge"] = Field(
+        "reference",
+        description="Who says which answer is better, in made pairs and win rates. reference: closeness to preferred "
+        "answers (chrF; labels and objects: equality); judge: evaluate.judge, asked in both orders (paid).",
+    )
+    tie_margin: float = Field(
+        2.0, ge=0, le=100, description="Grades (0 to 100) that differ by this or less are a tie, when ranked_by=reference."
+    )
+    supervised_epochs: int = Field(
+        2, ge=0, description="Epochs of supervised tuning on the better answers, which comes first (advised); 0: none."
+    )
+    supervised_learning_rate_multiplier: float = Field(
+        1.0, gt=0, description="Multiplies the service's recommended rate in that first job."
+    )
+
+
 class Deploy(Section):
     """How a candidate goes into service, and back."""
 
@@ -403,6 +445,9 @@ class Config(Section):
     name: str = Field(
         "gemtune", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Names the champion, the jobs, the run."
     )
+    pipeline: Literal["supervised_tuning", "preference_tuning"] = Field(
+        "supervised_tuning", description="Which pipeline this configuration is for; run, submit, schedule follow it."
+    )
     data: str = Field("", description="Labelled rows: local path or gs:// URI.")
     task: Task = Field(default_factory=Task)
     preprocess: Preprocess = Field(default_factory=Preprocess)
@@ -411,6 +456,7 @@ class Config(Section):
     plan: Plan = Field(default_factory=Plan)
     tune: Tune = Field(default_factory=Tune)
     pick: Pick = Field(default_factory=Pick)
+    preference: Preference = Field(default_factory=Preference)
     gate: Gate = Field(default_factory=Gate)
     deploy: Deploy = Field(default_factory=Deploy)
     vertex: Vertex = Field(default_factory=Vertex)

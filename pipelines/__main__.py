@@ -35,7 +35,7 @@ app = typer.Typer(
 
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
 Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
-Pipeline = Annotated[str, typer.Option(help="Which pipeline.")]
+Pipeline = Annotated[str, typer.Option(help="Which pipeline; default: the configuration's.")]
 Root = Annotated[str, typer.Option(help="gs:// folder for the run's files; default gs://BUCKET/pipelines.")]
 Cache = Annotated[bool, typer.Option(help="Reuse results of unchanged steps.")]
 
@@ -117,7 +117,7 @@ def submit(
     image: Image,
     data: Data = None,
     overrides: Overrides = None,
-    pipeline: Pipeline = "supervised_tuning",
+    pipeline: Pipeline = "",
     root: Root = "",
     cache: Cache = True,
 ) -> None:
@@ -126,7 +126,7 @@ def submit(
 
     settings = load(config, data, overrides)
     check(settings)
-    typer.echo(cloud.submit(settings, image, pipeline, root, cache))
+    typer.echo(cloud.submit(settings, image, pipeline or settings.pipeline, root, cache))
 
 
 @app.command()
@@ -136,7 +136,7 @@ def schedule(
     cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
     data: Data = None,
     overrides: Overrides = None,
-    pipeline: Pipeline = "supervised_tuning",
+    pipeline: Pipeline = "",
     root: Root = "",
     cache: Cache = True,
 ) -> None:
@@ -145,7 +145,7 @@ def schedule(
 
     settings = load(config, data, overrides)
     check(settings)
-    typer.echo(cloud.schedule(settings, image, pipeline, root, cache, cron))
+    typer.echo(cloud.schedule(settings, image, pipeline or settings.pipeline, root, cache, cron))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

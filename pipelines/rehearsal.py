@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
@@ -88,9 +89,11 @@ def environment(url: str) -> dict[str, str]:
 
 def run_pipeline(config: Config, folder: Path, url: str, console: Console) -> list[Step]:
     """Compile, run, show. Gives the steps with their times; raises `UserError` with the failing step's own message."""
-    pipeline = compile_pipeline(config, folder / "pipeline.yaml")
+    pipeline = compile_pipeline(config, folder / "pipeline.yaml", pipeline=config.pipeline)
+    form = yaml.safe_load(pipeline.read_text())["root"]["inputDefinitions"]["parameters"]
+    given = {name: value for name, value in config.parameters().items() if name in form}
     arguments = folder / "arguments.json"
-    arguments.write_text(json.dumps(config.parameters(), ensure_ascii=False, indent=1))
+    arguments.write_text(json.dumps(given, ensure_ascii=False, indent=1))
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.observed", str(pipeline), str(arguments), str(folder)],
         stdout=subprocess.PIPE,
