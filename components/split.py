@@ -11,6 +11,8 @@ from components.base import component
 def split(
     examples: Input[Dataset],
     config: dict,
+    vertex: dict,
+    name: str,
     train: Output[Dataset],
     validation: Output[Dataset],
     test: Output[Dataset],
@@ -22,8 +24,10 @@ def split(
     Args:
         examples: What preprocess kept.
         config: Section `split`.
+        vertex: Section `vertex`.
+        name: The run's name; rows stay where its runs placed them before.
     """
     from gemtune import split
 
-    summary = split.run(examples.path, config, train.path, validation.path, test.path, report.path)
+    summary = split.run(examples.path, config, train.path, validation.path, test.path, report.path, vertex, name)
     metrics.metadata.update(summary)

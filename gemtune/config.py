@@ -127,9 +127,14 @@ class Preprocess(Section):
 class Split(Section):
     """How examples are divided; no group, and no cluster of near-duplicates, ever crosses."""
 
+    method: Literal["stratified", "stable"] = Field(
+        "stratified",
+        description="stratified: exact shares of every label, places remembered under the run's name so that no row "
+        "moves as data grows; stable: by a hash of each row alone, nothing remembered, shares met on average.",
+    )
     validation: float = Field(0.15, gt=0, lt=1, description="Share of rows that choose prompt and checkpoint.")
     test: float = Field(0.25, gt=0, lt=1, description="Share of rows only the final decision reads.")
-    seed: int = Field(7, description="Changes which rows fall where; rows stay put as data grows.")
+    seed: int = Field(7, description="Changes which rows fall where; another seed forgets the places remembered.")
     min_rows: int = Field(20, ge=1, description="Fewest rows a split may have.")
     time_column: str = Field(
         "",

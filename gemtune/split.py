@@ -1,79 +1,73 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train, validation and test by a hash of each row's own content (or its group's name), then proof that nothing leaks.
+"""Train, validation and test: exact shares of every label, places that are remembered, and proof that nothing leaks.
 
-A row's place depends on seed and row alone, so it stays put as data grows: a model tuned last month never saw this
-month's test rows. Where near-duplicates fall into different splits, the test row stays, then the validation row, and
-the others are left out; a split the source asked for is respected. Promise: no group, and no near-duplicate pair,
-ever crosses, and `certificate` counts that on the finished splits.
+Rows are divided by `rows.placing`; where they stand is recorded in the bucket under the run's name, beside the
+champion, so that a row stays put as data grows: a model tuned last month never saw this month's test rows. Two other
+ways divide by a row's hash alone, or by time. Where near-duplicates still fall into different splits, the test row
+stays, then the validation row, and the others are left out; a split the source asked for is respected. Promise: no
+group, and no near-duplicate pair, ever crosses, and `certificate` counts that on the finished splits.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gemtune.config import Split
+from gemtune.config import Split, Vertex
 from gemtune.data import Example, read_examples, write_examples, write_json
 from gemtune.dedup.leakage import certificate, overlapping
 from gemtune.errors import UserError
+from gemtune.rows.placing import NAMES, Places, homes, key_of, place
 
 log = logging.getLogger("gemtune")
 
-NAMES = ("train", "validation", "test")
 Splits = dict[str, list[Example]]
 Left = list[tuple[Example, str]]
 
 
-def place(key: str, config: Split) -> str:
-    """The split that a key (a group's name or a row's id) belongs to."""
-    draw = int.from_bytes(hashlib.sha256(f"{config.seed} {key}".encode()).digest()[:8], "big") / 2**64
-    if draw < config.test:
-        return "test"
-    return "validation" if draw < config.test + config.validation else "train"
-
-
-def divide(examples: Sequence[Example], config: Split) -> tuple[Splits, Left]:
-    """Every example in one split, or left out with the reason."""
+def divide(examples: Sequence[Example], config: Split, known: Places | None = None) -> tuple[Splits, Left]:
+    """Every example in one split, or left out with the reason; `known` is where rows stood before."""
     splits: Splits = {name: [] for name in NAMES}
     left: Left = []
-    homes = _homes(examples, config)
+    known = known if known is not None and remembers(config) else Places()
+    found = homes(examples, config, known) if remembers(config) else _homes(examples, config)
     for example in examples:
-        home = homes[_key(example)]
-        if (
-            example.split is not None
-            and example.split != home
-            and not (home == "validation" and example.split == "train")
-        ):
+        home = found[key_of(example)]
+        stood = known.rows.get(example.id)
+        if example.split not in (None, home) and not (home == "validation" and example.split == "train"):
             left.append((example, f"its group {example.group!r} stands in {home}"))
+        elif example.split is None and stood not in (None, home):
+            left.append((example, f"it stood in {stood} before, and its group {example.group!r} stands in {home}"))
         else:
             splits[home].append(example)
     return _apart(splits, left, config)
 
 
-def _key(example: Example) -> str:
-    return example.id if example.group is None else f"group {example.group}"
+def remembers(config: Split) -> bool:
+    """Whether rows are divided by shares, so that their places must be remembered."""
+    return config.method == "stratified" and not config.time_column
 
 
 def _homes(examples: Sequence[Example], config: Split) -> dict[str, str]:
-    """Split of every key: what the source asked for (test before validation before train), else its hash."""
+    """Split of every key: what the source asked for (test before validation before train), else its time or hash."""
     asked: dict[str, set[str | None]] = defaultdict(set)
     for example in examples:
-        asked[_key(example)].add(example.split)
+        asked[key_of(example)].add(example.split)
     drawn = _by_time(examples, config) if config.time_column else {key: place(key, config) for key in asked}
-    homes = {}
+    found = {}
     for key, names in asked.items():
         given = next((name for name in ("test", "validation", "train") if name in names), None)
-        homes[key] = given or drawn[key]
-    if "validation" not in homes.values() and any(asked_for != {None} for asked_for in asked.values()):
+        found[key] = given or drawn[key]
+    if "validation" not in found.values() and any(asked_for != {None} for asked_for in asked.values()):
         share = config.validation / (1 - config.test)
         carved = config.model_copy(update={"validation": share / 2, "test": share / 2})
-        homes = {k: "validation" if v == "train" and place(k, carved) != "train" else v for k, v in homes.items()}
-    return homes
+        found = {k: "validation" if v == "train" and place(k, carved) != "train" else v for k, v in found.items()}
+    return found
 
 
 def _by_time(examples: Sequence[Example], config: Split) -> dict[str, str]:
@@ -83,7 +77,7 @@ def _by_time(examples: Sequence[Example], config: Split) -> dict[str, str]:
     newest: dict[str, float] = {}
     for example in examples:
         moment = _moment(example, config.time_column)
-        newest[_key(example)] = max(moment, newest.get(_key(example), moment))
+        newest[key_of(example)] = max(moment, newest.get(key_of(example), moment))
     ordered = sorted(newest.values())
     first_test = ordered[min(len(ordered) - 1, round(len(ordered) * (1 - config.test)))]
     first_validation = ordered[round(len(ordered) * (1 - config.test - config.validation))]
@@ -134,19 +128,35 @@ def _enough(splits: Splits, config: Split) -> None:
             )
 
 
-def run(examples: str, config: dict[str, Any], train: str, validation: str, test: str, report: str) -> dict[str, Any]:
+def run(
+    examples: str,
+    config: dict[str, Any],
+    train: str,
+    validation: str,
+    test: str,
+    report: str,
+    vertex: dict[str, Any] | None = None,
+    name: str = "",
+) -> dict[str, Any]:
     """Split the file `examples` into three; `report` holds counts, label balance, what was left out and the
     certificate.
+
+    With a run's `name` and section `vertex`, places are read from its record in the bucket and kept there.
     """
     settings = Split.of(config)
-    splits, left = divide(list(read_examples(examples)), settings)
+    rows = list(read_examples(examples))
+    if vertex is not None and name and remembers(settings):
+        splits, left, known = _remembered(rows, settings, Vertex.of(vertex), name)
+    else:
+        (splits, left), known = divide(rows, settings), Places()
     _enough(splits, settings)
+    stayed = sum(example.id in known.rows for name in NAMES for example in splits[name])
     proof = certificate(splits, settings.near_threshold)
     for name, path in zip(NAMES, (train, validation, test), strict=True):
-        write_examples(path, splits[name])
+        write_examples(path, (replace(example, split=name) for example in splits[name]))
     counts = {name: len(splits[name]) for name in NAMES}
     write_json(report, {"rows": counts, "left_out": _told(left), "labels": _balance(splits), "slices": _slices(splits),
-                        "certificate": proof, "settings": settings.model_dump()})  # fmt: skip
+                        "stayed": stayed, "certificate": proof, "settings": settings.model_dump()})  # fmt: skip
     for name, labels in absent(splits).items():
         said = ", ".join(labels[:10]) + (" ..." if len(labels) > 10 else "")
         log.warning("%d labels have no %s row, so nothing is measured about them: %s", len(labels), name, said)
@@ -154,6 +164,27 @@ def run(examples: str, config: dict[str, Any], train: str, validation: str, test
     sizes = " / ".join(f"{counts[name]} {name}" for name in NAMES)
     log.info("done: %s", f"{sizes}, {len(left)} left out, {overlaps} rows overlap across splits")
     return {**counts, "left_out": len(left), "overlapping": overlaps}
+
+
+def _remembered(rows: list[Example], config: Split, vertex: Vertex, name: str) -> tuple[Splits, Left, Places]:
+    """Divide by the places in the run's record, and add the new ones to it; also gives the places known before.
+
+    Two runs at once cannot place a row differently: whoever is second divides again by what the first wrote.
+    """
+    from gemtune.tuning import records
+    from gemtune.vertex import connect
+
+    outcome: list[tuple[Splits, Left, Places]] = []
+
+    def divided(record: records.Record) -> records.Record:
+        known = Places.of(record, config)
+        splits, left = divide(rows, config, known)
+        _enough(splits, config)
+        outcome.append((splits, left, known))
+        return known.with_rows(splits).record(config)
+
+    records.change(connect(vertex), f"splits/{name}.json", divided)
+    return outcome[-1]
 
 
 def absent(splits: Splits) -> dict[str, list[str]]:

@@ -71,7 +71,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
         """
         # the key of a cache holds the file's name, not what is in it
         preprocessed = preprocess_op(data=data, task=task, config=preprocess).set_caching_options(False)
-        divided = split_op(examples=preprocessed.outputs["examples"], config=split)
+        divided = split_op(examples=preprocessed.outputs["examples"], config=split, vertex=vertex, name=name)
         train = divided.outputs["train"]
         validation = divided.outputs["validation"]
         test = divided.outputs["test"]

@@ -3,19 +3,23 @@
 """Splits partition, stay put as data grows, and nothing crosses."""
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rehearsed import Emulator
 
 from gemtune.config import Split
-from gemtune.data import Example, example_id, write_examples
+from gemtune.data import Example, example_id, read_examples, write_examples
 from gemtune.dedup import jaccard, shingles
 from gemtune.dedup.leakage import certificate
 from gemtune.errors import UserError
-from gemtune.split import NAMES, absent, divide, run
+from gemtune.rows.placing import NAMES, Part, Places, divided
+from gemtune.split import absent, divide, run
 
 NOUNS = ["red", "green", "blue", "tall", "small", "river", "stone", "bread", "paper", "glass"]
 WORDS = st.lists(st.sampled_from(NOUNS), min_size=1, max_size=6)
@@ -53,15 +57,125 @@ def test_no_group_and_no_near_pair_crosses(examples: list[Example]) -> None:
                     assert all(jaccard(shingles(a.text), shingles(b.text)) < 0.8 for b in splits[other])
 
 
+def stands(splits: dict[str, list[Example]]) -> dict[str, str]:
+    return {example.id: name for name in NAMES for example in splits[name]}
+
+
+@given(corpora(), corpora(), st.integers(0, 5))
+@settings(max_examples=80, deadline=None)
+def test_adding_rows_moves_none(few: list[Example], more: list[Example], seed: int) -> None:
+    config = Split(seed=seed)
+    few = [replace(example, split=None) for example in few]
+    before, _ = divide(few, config)
+    record = json.loads(json.dumps(Places().with_rows(before).record(config)))
+    known = {example.id for example in few}
+    added = [replace(e, split=None, group=None) for e in more if e.id not in known]
+    after, _ = divide([*few, *added], config, Places.of(record, config))
+    assert all(stands(after).get(key, home) == home for key, home in stands(before).items())
+
+
 @given(st.lists(WORDS.map(" ".join), unique=True, min_size=2, max_size=30), st.integers(0, 29), st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_adding_rows_moves_none(texts: list[str], cut: int, seed: int) -> None:
-    examples = [made(text) for text in texts]
-    config = Split(seed=seed)
-    homes = [
-        {e.id: name for name in NAMES for e in divide(some, config)[0][name]} for some in (examples[:cut], examples)
+def test_a_hash_alone_moves_none_either(texts: list[str], cut: int, seed: int) -> None:
+    examples, config = [made(text) for text in texts], Split(seed=seed, method="stable")
+    before, after = (stands(divide(some, config)[0]) for some in (examples[:cut], examples))
+    assert all(after.get(key, home) == home for key, home in before.items())
+
+
+LABELS = st.dictionaries(
+    st.text(alphabet="abcdef", min_size=1, max_size=3), st.integers(5, 60), min_size=1, max_size=12
+)
+SHARES = st.tuples(st.floats(0.05, 0.3), st.floats(0.05, 0.3))
+
+
+def singles(labels: dict[str, int], made_before: int = 0) -> list[Part]:
+    return [
+        Part(f"{label} {i}", Counter([label]))
+        for label, n in labels.items()
+        for i in range(made_before, made_before + n)
     ]
-    assert all(homes[1].get(key, home) == home for key, home in homes[0].items())
+
+
+@given(LABELS, SHARES, st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_every_label_has_its_shares_within_a_row(
+    labels: dict[str, int], shares: tuple[float, float], seed: int
+) -> None:
+    wanted = dict(zip(("test", "validation"), shares, strict=True))
+    homes = divided(singles(labels), wanted, seed)
+    for label, count in labels.items():
+        got = Counter(homes[f"{label} {i}"] for i in range(count))
+        assert all(abs(got[home] - count * share) <= 1 + 1e-9 for home, share in wanted.items())
+    total = sum(labels.values())
+    assert all(abs(Counter(homes.values())[h] - total * share) <= 1 + 1e-9 for h, share in wanted.items())
+
+
+@given(LABELS, st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 60), max_size=6), SHARES)
+@settings(max_examples=100, deadline=None)
+def test_shares_hold_as_labels_grow_and_no_row_moves(
+    labels: dict[str, int], more: dict[str, int], shares: tuple[float, float]
+) -> None:
+    wanted = dict(zip(("test", "validation"), shares, strict=True))
+    first = divided(singles(labels), wanted, 7)
+    known = [Part(key, Counter([key.split()[0]]), home) for key, home in first.items()]
+    grown = [Part(f"new {label} {i}", Counter([label])) for label, n in more.items() for i in range(n)]
+    homes = first | divided([*known, *grown], wanted, 7)
+    for label in {*labels, *more}:
+        got = Counter(home for key, home in homes.items() if key.split()[-2] == label)
+        assert all(abs(got[home] - got.total() * share) <= 2.01 for home, share in wanted.items())
+
+
+def test_few_rows_move_where_nothing_is_remembered() -> None:
+    examples = [made(f"{i * 7919} tells of {i * 104729}", "abcd"[i % 4]) for i in range(2000)]
+    before, after = (stands(divide(some, Split(near_threshold=0))[0]) for some in (examples[:1500], examples))
+    assert sum(after[key] != home for key, home in before.items()) < 150
+
+
+def test_groups_go_where_they_are_missed_most() -> None:
+    examples = [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2], group=f"g{i // 10}") for i in range(400)]
+    splits, _ = divide(examples, Split(near_threshold=0))
+    assert {name: len(rows) for name, rows in splits.items()} == {"train": 240, "validation": 60, "test": 100}
+    assert all(Counter(e.target for e in rows)["a"] == len(rows) / 2 for rows in splits.values())
+
+
+def test_near_duplicates_stand_together_and_none_is_left_out() -> None:
+    said = "the parcel with my {} kettle never came to {} though you said it would"
+    examples = [made(said.format(i * 7919, i * 104729) + end, end) for i in range(60) for end in ("a", "b")]
+    examples = [replace(e, text=f"{i // 2 * 7919} {e.text} {i // 2 * 104729}") for i, e in enumerate(examples)]
+    splits, left = divide(examples, Split(near_threshold=0.9))
+    assert not left
+    assert certificate(splits, 0.9)["clean"] is True
+
+
+def test_another_seed_forgets_places() -> None:
+    record = Places({"x": "test"}, {"g": "train"}).record(Split(seed=7))
+    assert Places.of(record, Split(seed=7)) == Places({"x": "test"}, {"g": "train"})
+    assert Places.of(record, Split(seed=8)) == Places() == Places.of({}, Split())
+
+
+def test_a_row_whose_group_moved_by_request_is_left_out() -> None:
+    rows = [made("one of them", group="g"), made("another of those", group="g", split="test")]
+    splits, left = divide(rows, Split(), Places({rows[0].id: "train"}, {}))
+    assert [e.text for e in splits["test"]] == ["another of those"]
+    assert [reason for _, reason in left] == ["it stood in train before, and its group 'g' stands in test"]
+
+
+def test_a_run_remembers_where_rows_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    examples = [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2]) for i in range(300)]
+    server = Emulator(tmp_path / "state")
+    try:
+        server.point(monkeypatch)
+        homes = []
+        for count in (200, 300):
+            outputs = [str(tmp_path / f"{name}{count}") for name in (*NAMES, "report")]
+            write_examples(tmp_path / "examples", examples[-count:])
+            run(str(tmp_path / "examples"), {}, *outputs, {}, "support")
+            homes.append({e.id: n for n, p in zip(NAMES, outputs, strict=False) for e in read_examples(p)})
+        assert json.loads(Path(outputs[-1]).read_text())["stayed"] == len(homes[0]) == 200
+    finally:
+        server.kill()
+    assert {key: homes[1][key] for key in homes[0]} == homes[0]
+    assert Counter(homes[1].values()) == {"train": 180, "validation": 45, "test": 75}
 
 
 def test_a_given_split_is_respected_and_validation_carved_from_train() -> None:
