@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -107,7 +107,7 @@ class Client:
         self.catalogue = Catalogue.load(settings.catalogue)
         self._base_url = base_url
         self._clients: dict[tuple[str, str], Any] = {}
-        self._async: weakref.WeakKeyDictionary[Any, dict[str, Any]] = weakref.WeakKeyDictionary()
+        self._async: weakref.WeakKeyDictionary[Any, _LoopClients] = weakref.WeakKeyDictionary()
 
     @property
     def parent(self) -> str:
@@ -126,11 +126,17 @@ class Client:
         """A Cloud Storage client; it honours STORAGE_EMULATOR_HOST by itself."""
         return self._kept("storage", "", lambda _: self._new_storage())
 
-    def in_loop(self, location: str) -> Any:
-        """The asynchronous google-genai client of the running event loop (its connections belong to that loop)."""
-        clients = self._async.setdefault(asyncio.get_running_loop(), {})
+    async def in_loop(self, location: str) -> Any:
+        """The asynchronous google-genai client of the running event loop; closed when `asyncio.run` ends that loop."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._async:
+            clients: dict[str, Any] = {}
+            lifetime = _close_with_loop(clients)
+            await anext(lifetime)
+            self._async[loop] = (clients, lifetime)
+        clients, _ = self._async[loop]
         if location not in clients:
-            clients[location] = self._new_genai(location).aio
+            clients[location] = with_identity(lambda: self._new_genai(location)).aio
         return clients[location]
 
     def _kept(self, kind: str, location: str, make: Callable[[str], Any]) -> Any:
@@ -147,7 +153,10 @@ class Client:
             project=self.project,
             location=location,
             credentials=self._token(),
-            http_options=genai.types.HttpOptions(base_url=self._base_url or None),
+            # One attempt: who calls decides about trying again, and does not sleep inside the SDK.
+            http_options=genai.types.HttpOptions(
+                base_url=self._base_url or None, retry_options=genai.types.HttpRetryOptions(attempts=1)
+            ),
         )
 
     def _new_generated(self, service: type[Any], location: str) -> Any:
@@ -169,6 +178,23 @@ class Client:
         from google.oauth2.credentials import Credentials
 
         return Credentials("local")  # type: ignore[no-untyped-call,unused-ignore]
+
+
+_LoopClients = tuple[dict[str, Any], AsyncGenerator[None, None]]
+
+
+async def _close_with_loop(clients: dict[str, Any]) -> AsyncGenerator[None, None]:
+    """Waits for the end of its event loop, which ends all asynchronous generators, and then closes the clients.
+
+    Connections belong to their loop. Left open they are found later by the garbage collector, which cannot close them
+    in another loop and complains ("Event loop is closed").
+    """
+    try:
+        yield
+    finally:
+        for asked in clients.values():
+            await asked.aclose()
+        clients.clear()
 
 
 def location(settings: Vertex) -> str:
@@ -210,7 +236,7 @@ async def generate(
         thinking_config=thinking if level or budget is not None else None,
         http_options=types.HttpOptions(timeout=int(settings.timeout_s * 1000)),
     )
-    asked = with_identity(lambda: client.in_loop(serving_location(client, model)))
+    asked = await client.in_loop(serving_location(client, model))
     call = asked.models.generate_content(model=model, contents=contents, config=config)
     return _answer(await _classified_async(call))
 
@@ -237,8 +263,12 @@ def download(uri: str, path: str | Path) -> None:
     """Fetch a gs:// object into a local file, whole or not at all. Raises `UserError` when it does not exist."""
     from gemtune.vertex import storage
 
-    # reading an object needs no project, so none has to be known
-    storage.download(connect(Vertex(project=os.environ.get("GOOGLE_CLOUD_PROJECT") or "none")), uri, path)
+    storage.download(reader(), uri, path)
+
+
+def reader() -> Client:
+    """A client for objects and tables named in full: reading them needs no project, so none has to be known."""
+    return connect(Vertex(project=os.environ.get("GOOGLE_CLOUD_PROJECT") or "none"))
 
 
 def service_host(location: str) -> str:
@@ -276,6 +306,7 @@ async def _classified_async(call: Coroutine[Any, Any, T]) -> T:
 
 def _classify(error: Exception) -> Exception:
     """Google's several error families, told apart by the numbers they carry; anything else is returned as it is."""
+    import aiohttp
     import google.api_core.exceptions as core
     import httpx
     import requests  # type: ignore[import-untyped,unused-ignore]
@@ -286,7 +317,15 @@ def _classify(error: Exception) -> Exception:
         return error
     if isinstance(error, DefaultCredentialsError | RefreshError):
         return _no_identity(error)
-    unreachable = httpx.TransportError | requests.ConnectionError | requests.Timeout | TransportError | core.RetryError
+    unreachable = (
+        aiohttp.ClientError  # connections, payloads cut off; and with it the SDK's asynchronous transport
+        | TimeoutError
+        | httpx.TransportError
+        | requests.ConnectionError
+        | requests.Timeout
+        | TransportError
+        | core.RetryError
+    )
     if isinstance(error, unreachable):
         return Retryable(f"{type(error).__name__}: {error}")
     if isinstance(error, APIError | core.GoogleAPICallError):
