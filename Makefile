@@ -11,6 +11,7 @@ ARGS ?=
 ROUNDS ?= 5
 BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
+BENCHED := .venv/.ready-bench
 
 .PHONY: help install fmt check test fuzz e2e run serve compile golden emulator submit schedule bench image clean
 
@@ -65,7 +66,11 @@ submit: $(READY) ## start a run on Vertex AI (CONFIG=configs/production.yaml IMA
 schedule: $(READY) ## run on Vertex AI by cron (CONFIG=... IMAGE=... ARGS="--cron '0 3 * * 1'")
 	$(BIN)/gemtune schedule $(CONFIG) --image $(IMAGE) $(ARGS)
 
-bench: $(READY) ## measure speed and honesty; see bench/
+$(BENCHED): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'
+	@touch $@
+
+bench: $(BENCHED) ## measure speed and honesty; see bench/
 	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
 
 image: ## build and push the component image (IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:TAG)

@@ -46,6 +46,7 @@ class BaseModelEntry(_Strict):
     default_adapter_size: int = 4
     tuning_locations: tuple[str, ...] = ("*",)
     serving_locations: dict[str, str] = {}
+    evaluation_locations: tuple[str, ...] = ()
     cmek: bool = True
     tuned_batch: bool = True
     retirement_date: date | None = None

@@ -3,7 +3,8 @@
 """`:evaluateInstances`: exact match, BLEU and ROUGE are computed; pointwise and pairwise metrics ask a judge.
 
 BLEU is sacrebleu's sentence BLEU on a scale from 0 to 1. ROUGE is the F1 of Lin (2004) over words, where Chinese and
-Japanese characters count as words of their own. The default judge is lexical: it compares a response with the reference
+Japanese characters count as words of their own; the stemmer is NLTK's Porter, for words of more than three letters, as
+in Google's rouge-score. The default judge is lexical: it compares a response with the reference
 (or, without one, with the prompt) by ROUGE-L and says so in its explanation. The engine as a judge is asked to choose
 among the ratings.
 """
@@ -15,31 +16,55 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from emulator.engine import GenerateRequest, Turn
 from emulator.inference import Inference
 from emulator.wire import ApiError, Call, Fields, Json, Route, bad_field
 
+_SENTENCE_END = r"\n|(?<=[.!?])\s+|(?<=[。！？])"
 _SCORES = ("1", "2", "3", "4", "5")
 
 
-def rouge(kind: str, prediction: str, reference: str) -> float:
-    """ROUGE F1 in [0, 1]; `kind` is rouge1 to rouge9, rougeL or rougeLsum. `ValueError` for another kind."""
-    if kind == "rougeLsum":
-        return _rouge_sum(prediction, reference)
-    ours, theirs = _words(prediction), _words(reference)
-    if kind == "rougeL":
+def rouge(kind: str, prediction: str, reference: str, stem: bool = False, split: bool = False) -> float:
+    """ROUGE F1 in [0, 1]; `kind` is rouge1 to rouge9, rougeL or rougeLsum in any case. `ValueError` for another kind.
+
+    `stem` compares words by their Porter stems; `split` cuts summaries at sentence ends for rougeLsum, which compares
+    lines otherwise.
+    """
+    if kind.lower() == "rougelsum":
+        cut = _SENTENCE_END if split else "\n"
+        return _rouge_sum(*(_lines(text, cut, stem) for text in (prediction, reference)))
+    ours, theirs = _words(prediction, stem), _words(reference, stem)
+    if kind.lower() == "rougel":
         return _f1(_longest(ours, theirs), len(ours), len(theirs))
-    match = re.fullmatch(r"rouge([1-9])", kind)
+    match = re.fullmatch(r"rouge([1-9])", kind.lower())
     if match is None:
         raise ValueError(f"rougeType is rouge1 to rouge9, rougeL or rougeLsum, not {kind[:40]!r}")
     one, other = _grams(ours, int(match[1])), _grams(theirs, int(match[1]))
     return _f1((one & other).total(), one.total(), other.total())
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+", text.lower())
+def _words(text: str, stem: bool = False) -> list[str]:
+    words = re.findall(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+", text.lower())
+    return [_stem(word) if len(word) > 3 else word for word in words] if stem else words
+
+
+@lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
+
+
+@lru_cache(maxsize=65536)
+def _stem(word: str) -> str:
+    return str(_stemmer().stem(word))
+
+
+def _lines(text: str, cut: str, stem: bool) -> list[list[str]]:
+    return [_words(line, stem) for line in re.split(cut, text) if line.strip()]
 
 
 def _grams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
@@ -65,10 +90,8 @@ def _longest(one: Sequence[str], other: Sequence[str]) -> int:
     return _table(one, other)[-1][-1]
 
 
-def _rouge_sum(prediction: str, reference: str) -> float:
-    """ROUGE-L over sentences (lines): the union of the reference sentences' matches."""
-    ours = [_words(line) for line in prediction.split("\n") if line.strip()]
-    theirs = [_words(line) for line in reference.split("\n") if line.strip()]
+def _rouge_sum(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> float:
+    """ROUGE-L over sentences: the union of the reference sentences' matches."""
     left = Counter(word for line in ours for word in line)
     hits = 0
     for line in theirs:
@@ -113,7 +136,7 @@ class Evaluation:
 
     def routes(self) -> list[Route]:
         """Both spellings of the method."""
-        note = "exact match, BLEU, ROUGE (no stemmer), pointwise, pairwise, LLM metrics by a local judge"
+        note = "exact match, BLEU, ROUGE, pointwise, pairwise, LLM metrics by a local judge"
         base = "/{version}/projects/{project}/locations/{location}"
         return [
             Route("POST", base + ":evaluateInstances", self.evaluate, "partial", note),
@@ -139,9 +162,19 @@ class Evaluation:
 
     async def _metric(self, metric: Fields, instance: Fields) -> Json:
         values = {key: _content_text(instance.value.get(key)) for key in ("prompt", "response", "reference")}
-        computed = _computed_metric(metric, values)
+        return await self.score(metric, values)
+
+    async def score(self, metric: Fields, values: dict[str, str]) -> Json:
+        """What a `Metric` says of one answer (`prompt`, `response`, `reference`): a score; a choice between two answers
+        for a pairwise metric, when `baseline_model_response` is there.
+        """
+        computed = computed_metric(metric, values)
         if computed is not None:
             return {"score": computed}
+        if "pairwiseMetricSpec" in metric and "baseline_model_response" in values:
+            template = metric.object("pairwiseMetricSpec").text("metricPromptTemplate", "")
+            choice, why = await self._pair(template, values)
+            return {"pairwiseChoice": choice, "explanation": why}
         if "llmBasedMetricSpec" in metric:
             template = metric.object("llmBasedMetricSpec").text("metricPromptTemplate", "")
         elif "predefinedMetricSpec" in metric:
@@ -228,14 +261,13 @@ def _scorer(name: str, spec: Fields) -> Callable[[str, str], float]:
     if name == "bleu":
         effective = spec.boolean("useEffectiveOrder")
         return lambda prediction, reference: bleu(prediction, reference, effective)
-    if spec.boolean("useStemmer"):
-        raise ApiError(501, "rougeSpec.useStemmer is not implemented by the emulator.")
+    stem, split = spec.boolean("useStemmer"), spec.boolean("splitSummaries")
     kind = spec.text("rougeType", "rouge1")
     try:
         rouge(kind, "", "")
     except ValueError as error:
         raise bad_field((spec.name("rougeType"), str(error))) from error
-    return lambda prediction, reference: rouge(kind, prediction, reference)
+    return lambda prediction, reference: rouge(kind, prediction, reference, stem, split)
 
 
 def _computed(fields: Fields) -> Json:
@@ -251,7 +283,8 @@ def _computed(fields: Fields) -> Json:
     raise bad_field(("metric_inputs", "exactly one metric input is required."))
 
 
-def _computed_metric(metric: Fields, values: dict[str, str]) -> float | None:
+def computed_metric(metric: Fields, values: dict[str, str]) -> float | None:
+    """The score of a metric that needs no judge; None for the others. 400 for a spec that is wrong."""
     for name in ("exactMatch", "bleu", "rouge"):
         if f"{name}Spec" in metric:
             return _scorer(name, metric.object(f"{name}Spec"))(values["response"], values["reference"])

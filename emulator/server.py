@@ -111,6 +111,7 @@ class Emulator:
         self.endpoints = Endpoints(self.state, self.models, operations, deployments)
         self.metadata = Metadata(self.state, operations)
         self.inference = Inference(settings.catalogue, self.engines, self.models, self.endpoints, self.faults)
+        evaluation = Evaluation(self.inference, settings.judge)
         parts = Parts(
             self.state,
             self.storage,
@@ -119,6 +120,8 @@ class Emulator:
             self.models,
             self.endpoints,
             self.metadata,
+            self.inference,
+            evaluation,
             self.faults,
             self.looks,
         )
@@ -134,7 +137,7 @@ class Emulator:
             self.batches,
             self.models,
             self.endpoints,
-            Evaluation(self.inference, settings.judge),
+            evaluation,
             pipeline_jobs,
             self.schedules,
             self.metadata,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry, Catalogue
+from emulator.checkpoint_evaluation import CheckpointEvaluation
 from emulator.datasets import (
     Dataset,
     DatasetError,
@@ -32,8 +33,9 @@ from emulator.datasets import (
 )
 from emulator.endpoints import Endpoints
 from emulator.engine import Cancelled, Checkpoint, FailedPrecondition, StepMetrics, TuningSpec
+from emulator.evaluation import Evaluation
 from emulator.faults import Faults, Looks
-from emulator.inference import Engines
+from emulator.inference import Engines, Inference
 from emulator.metadata import Metadata
 from emulator.models import Models
 from emulator.state import State
@@ -62,6 +64,8 @@ class Parts:
     models: Models
     endpoints: Endpoints
     metadata: Metadata
+    inference: Inference
+    evaluation: Evaluation
     faults: Faults
     looks: Looks
 
@@ -177,7 +181,7 @@ class Trainer:
             self._parts.metadata.clear_curves(job["experiment"])
 
         def edit(body: Json) -> None:
-            for key in ("startTime", "tuningDataStats", "tuningJobMetadata"):
+            for key in ("startTime", "tuningDataStats", "tuningJobMetadata", "evaluateDatasetRuns"):
                 body.pop(key, None)
             waiting = "TUNING_JOB_STATE_WAITING_FOR_QUOTA"
             body.update(state="JOB_STATE_PENDING", tuningJobState=waiting, updateTime=now())
@@ -221,6 +225,7 @@ class _Run:
             raise JobFailure(3, f"Base model {base} is not in the catalogue.")
         self.entry: BaseModelEntry = entry
         self.model = ""
+        self.evaluation: CheckpointEvaluation | None = None
 
     def run(self) -> None:
         parts = self.parts
@@ -246,6 +251,11 @@ class _Run:
         self.job["experiment"] = experiment
         self._advance(tuningJobState="TUNING_JOB_STATE_TUNING", tuningDataStats=stats, experiment=experiment)
         rows = validation.rows if validation else ()
+        if rows and "evaluationConfig" in self.spec:
+            uri = self.spec["validationDatasetUri"]
+            services = (parts.evaluation, parts.inference, parts.storage)
+            config = self.spec["evaluationConfig"]
+            self.evaluation = CheckpointEvaluation(services, config, uri, rows, self.entry.name, self.seed)
         out = _adapters(parts.state, self.name)
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -357,6 +367,18 @@ class _Run:
                 tuned["checkpoints"].append({**shown, "endpoint": endpoint})
 
             parts.state.change(self.name, edit)
+        if self.evaluation is not None:
+            self._evaluate(self.evaluation, saved.checkpoint_id, endpoint)
+
+    def _evaluate(self, evaluation: CheckpointEvaluation, checkpoint_id: str, endpoint: str) -> None:
+        """Note on the job what the checkpoint's answers are worth; one that can't be evaluated is noted with why."""
+        folder = f"tuning-job-{self.name.rsplit('/', 1)[1]}/checkpoint-{checkpoint_id}"
+        run: Json = {"checkpointId": checkpoint_id}
+        try:
+            run["evaluateDatasetResponse"] = evaluation.run(endpoint, folder, self.stop)
+        except ApiError as error:
+            run["error"] = {"code": {404: 5, 501: 12}.get(error.code, 3), "message": error.message}
+        self.parts.state.change(self.name, lambda job: job.setdefault("evaluateDatasetRuns", []).append(run))
 
     def _display_name(self) -> str:
         job_id = self.name.rsplit("/", 1)[1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry
+from emulator.checkpoint_evaluation import checked_config
 from emulator.datasets import count_lines
 from emulator.filters import matching
 from emulator.storage import split_uri
@@ -67,7 +68,7 @@ class TuningJobs:
 
     def routes(self) -> list[Route]:
         """Create, read, list, cancel."""
-        methods = "supervised and preference tuning of text; no evaluationConfig"
+        methods = "supervised and preference tuning of text"
         return [
             Route("POST", "tuningJobs", self.create, "partial", methods),
             Route("GET", "tuningJobs", self.list),
@@ -158,7 +159,8 @@ class TuningJobs:
         job["labels"] = labels_of(fields)
         if "encryptionSpec" in fields:
             job["encryptionSpec"] = {"kmsKeyName": fields.object("encryptionSpec").text("kmsKeyName")}
-        spec, size = self._spec(fields.object(present[0]), entry, method, job.get("_parent_adapter_size"))
+        inherited = job.get("_parent_adapter_size")
+        spec, size = self._spec(fields.object(present[0]), entry, method, inherited, call.params["location"])
         job[present[0]] = spec
         job["_adapter_size"] = size
         return job
@@ -199,11 +201,11 @@ class TuningJobs:
         if "encryptionSpec" in fields and not entry.cmek:
             raise bad_field(("tuning_job.encryption_spec", f"CMEK is not supported for tuning {entry.name}."))
 
-    def _spec(self, spec: Fields, entry: BaseModelEntry, method: str, inherited: int | None) -> tuple[Json, int]:
-        if "evaluationConfig" in spec:
-            raise ApiError(501, "supervisedTuningSpec.evaluationConfig is not implemented by the emulator.")
+    def _spec(
+        self, spec: Fields, entry: BaseModelEntry, method: str, inherited: int | None, location: str
+    ) -> tuple[Json, int]:
         known = "trainingDatasetUri validationDatasetUri hyperParameters exportLastCheckpointOnly tuningMode"
-        spec.only(*known.split())
+        spec.only(*known.split(), "evaluationConfig")
         train = self._dataset(spec, "trainingDatasetUri")
         checked: Json = {"trainingDatasetUri": spec.text("trainingDatasetUri")}
         limits = self._parts.catalogue.limits[method]
@@ -220,7 +222,20 @@ class TuningJobs:
         checked["hyperParameters"] = hyper
         if spec.boolean("exportLastCheckpointOnly"):
             checked["exportLastCheckpointOnly"] = True
+        if "evaluationConfig" in spec:
+            checked["evaluationConfig"] = self._evaluation(spec, entry, location)
         return checked, size
+
+    def _evaluation(self, spec: Fields, entry: BaseModelEntry, location: str) -> Json:
+        places = entry.evaluation_locations
+        if "*" not in places and location not in places:
+            where = f"in {', '.join(places)} alone" if places else "not"
+            message = f"evaluation within tuning is offered for {entry.name} {where}."
+            raise bad_field((spec.name("evaluationConfig"), message))
+        if not spec.value.get("validationDatasetUri"):
+            where = spec.name("evaluationConfig")
+            raise bad_field((where, "needs a validation dataset: its rows are what checkpoints are asked."))
+        return checked_config(spec.object("evaluationConfig"), entry, self._parts.storage)
 
     def _dataset(self, spec: Fields, key: str) -> bytes:
         uri = spec.text(key)

@@ -41,6 +41,21 @@ def test_computed_metrics(evaluate: Any, slash: str) -> None:
         assert [value["score"] for value in values] == [1.0, 0.0]
 
 
+def test_rouge_by_stems_and_sentences(evaluate: Any) -> None:
+    def score(prediction: str, reference: str, **spec: Any) -> float:
+        instances = [{"prediction": prediction, "reference": reference}]
+        answer = evaluate({"rougeInput": {"metricSpec": spec, "instances": instances}}).json()
+        return float(answer["rougeResults"]["rougeMetricValues"][0]["score"])
+
+    inflected = ("He was testing dogs", "he was tested: dog")
+    assert score(*inflected, rougeType="rouge1") == 0.5
+    assert score(*inflected, rougeType="rouge1", useStemmer=True) == 1.0  # dogs -> dog, testing -> test
+    assert score("the was", "the wa", rougeType="rougeL", useStemmer=True) == 0.5  # short words stay as they are
+    swapped = ("One came. Two went.", "Two went. One came.")
+    assert score(*swapped, rougeType="rougeLsum", splitSummaries=True) == 1.0
+    assert score(*swapped, rougeType="rougelsum") == 0.5  # google-genai sends the type in lower case
+
+
 def test_judged_metrics(evaluate: Any) -> None:
     instance = {"prompt": "p", "response": "the cat", "baseline_model_response": "a dog", "reference": "the cat sat"}
     given = {"metricSpec": {"metricPromptTemplate": "{prompt}"}, "instance": {"jsonInstance": json.dumps(instance)}}
