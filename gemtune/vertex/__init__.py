@@ -16,6 +16,7 @@ import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -126,18 +127,22 @@ class Client:
         """A Cloud Storage client; it honours STORAGE_EMULATOR_HOST by itself."""
         return self._kept("storage", "", lambda _: self._new_storage())
 
-    async def in_loop(self, location: str) -> Any:
-        """The asynchronous google-genai client of the running event loop; closed when `asyncio.run` ends that loop."""
+    async def in_loop(self, location: str, timeout_s: float) -> Any:
+        """The asynchronous google-genai client of the running event loop; closed when `asyncio.run` ends that loop.
+
+        `timeout_s` bounds each of its requests.
+        """
         loop = asyncio.get_running_loop()
         if loop not in self._async:
-            clients: dict[str, Any] = {}
+            clients: dict[tuple[str, float], Any] = {}
             lifetime = _close_with_loop(clients)
             await anext(lifetime)
             self._async[loop] = (clients, lifetime)
         clients, _ = self._async[loop]
-        if location not in clients:
-            clients[location] = with_identity(lambda: self._new_genai(location)).aio
-        return clients[location]
+        key = (location, timeout_s)
+        if key not in clients:
+            clients[key] = with_identity(lambda: self._new_genai(location, timeout_s)).aio
+        return clients[key]
 
     def _kept(self, kind: str, location: str, make: Callable[[str], Any]) -> Any:
         key = (kind, location or self.location)
@@ -145,7 +150,7 @@ class Client:
             self._clients[key] = with_identity(lambda: make(key[1]))
         return self._clients[key]
 
-    def _new_genai(self, location: str) -> Any:
+    def _new_genai(self, location: str, timeout_s: float | None = None) -> Any:
         from google import genai
 
         return genai.Client(
@@ -155,7 +160,9 @@ class Client:
             credentials=self._token(),
             # One attempt: who calls decides about trying again, and does not sleep inside the SDK.
             http_options=genai.types.HttpOptions(
-                base_url=self._base_url or None, retry_options=genai.types.HttpRetryOptions(attempts=1)
+                base_url=self._base_url or None,
+                timeout=int(timeout_s * 1000) if timeout_s else None,
+                retry_options=genai.types.HttpRetryOptions(attempts=1),
             ),
         )
 
@@ -180,10 +187,10 @@ class Client:
         return Credentials("local")  # type: ignore[no-untyped-call,unused-ignore]
 
 
-_LoopClients = tuple[dict[str, Any], AsyncGenerator[None, None]]
+_LoopClients = tuple[dict[tuple[str, float], Any], AsyncGenerator[None, None]]
 
 
-async def _close_with_loop(clients: dict[str, Any]) -> AsyncGenerator[None, None]:
+async def _close_with_loop(clients: dict[tuple[str, float], Any]) -> AsyncGenerator[None, None]:
     """Waits for the end of its event loop, which ends all asynchronous generators, and then closes the clients.
 
     Connections belong to their loop. Left open they are found later by the garbage collector, which cannot close them
@@ -221,24 +228,29 @@ async def generate(
 
     Raises `Retryable` or `Refused`; the caller decides about trying again.
     """
+    budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
+    asked = await client.in_loop(serving_location(client, model), settings.timeout_s)
+    config = _generation_config(system, settings, budget, level)
+    call = asked.models.generate_content(model=model, contents=contents, config=config)
+    return _answer(await _classified_async(call))
+
+
+@lru_cache(maxsize=256)
+def _generation_config(system: str | None, settings: GenerationSettings, budget: int | None, level: str) -> Any:
+    """The SDK's form of the settings. Rows share it: building and checking it anew costs more than a row's own text."""
     from google.genai import types
 
-    budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
     thinking = types.ThinkingConfig(
         thinking_budget=budget, thinking_level=types.ThinkingLevel(level) if level else None
     )
-    config = types.GenerateContentConfig(
+    return types.GenerateContentConfig(
         system_instruction=system,
         temperature=settings.temperature,
         max_output_tokens=settings.max_output_tokens,
         candidate_count=settings.candidates if settings.candidates > 1 else None,
         seed=settings.seed,
         thinking_config=thinking if level or budget is not None else None,
-        http_options=types.HttpOptions(timeout=int(settings.timeout_s * 1000)),
     )
-    asked = await client.in_loop(serving_location(client, model))
-    call = asked.models.generate_content(model=model, contents=contents, config=config)
-    return _answer(await _classified_async(call))
 
 
 def serving_location(client: Client, model: str) -> str:

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -159,6 +161,62 @@ def test_unknown_project_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
     with pytest.raises(UserError, match=r"set vertex\.project or GOOGLE_CLOUD_PROJECT"):
         vertex.connect(Vertex.of({}))
+
+
+ASK_TWICE = """
+import asyncio, gc
+from gemtune import vertex
+from gemtune.config import Vertex
+
+async def ask():
+    client = vertex.connect(Vertex.of({}))
+    turn = [{"role": "user", "parts": [{"text": "hi"}]}]
+    asks = [vertex.generate(client, "gemini-2.5-flash", None, turn, vertex.GenerationSettings()) for _ in range(30)]
+    print({answer.text for answer in await asyncio.gather(*asks)})
+
+for _ in range(2):
+    asyncio.run(ask())
+    gc.collect()
+"""
+
+
+def test_nothing_is_left_open_when_an_event_loop_ends(server: Server) -> None:
+    server.reply = (200, ANSWER)
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", ASK_TWICE]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ran.stdout == "{'refund'}\n" * 2
+    assert "unclosed" not in ran.stderr.lower()
+    assert "Event loop is closed" not in ran.stderr
+
+
+def test_an_answer_cut_off_by_a_lost_connection_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo")
+
+    def half_an_answer() -> None:
+        for said in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"):
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            connection.sendall(said)
+            connection.close()
+
+    threading.Thread(target=half_an_answer, daemon=True).start()
+    started = monotonic()
+    for _ in range(2):
+        with pytest.raises(vertex.Retryable):
+            ask()
+    assert monotonic() - started < 5  # the SDK itself would sleep up to ten seconds before a try of its own
+    listener.close()
+
+
+def test_a_slow_answer_is_given_up_and_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))  # accepts connections, says nothing
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo")
+    with pytest.raises(vertex.Retryable, match="Timeout"):
+        ask(timeout_s=0.2)
+    listener.close()
 
 
 def test_count_tokens_asks_the_service(server: Server) -> None:
