@@ -143,11 +143,19 @@ class Split(Section):
     near_threshold: float = Field(
         0.8, ge=0, le=1, description="Jaccard of character 5-grams from which two rows may not part; 0: not checked."
     )
+    passage_chars: int = Field(
+        100, ge=0, description="The certificate counts rows that share this many characters in a row; 0: it does not."
+    )
+    semantic_threshold: float = Field(
+        0.95, ge=0, le=1, description="The certificate counts rows of this cosine of embeddings; 0: it does not."
+    )
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
         if self.validation + self.test >= 1:
             raise ValueError("split.validation + split.test must leave rows for training (sum below 1)")
+        if self.passage_chars == 1:
+            raise ValueError("split.passage_chars must be 2 or more, or 0 to count no passages")
         return self
 
 

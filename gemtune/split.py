@@ -18,9 +18,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gemtune.config import Split, Vertex
+from gemtune.config import Split, Vertex, fingerprint
 from gemtune.data import Example, read_examples, write_examples, write_json
-from gemtune.dedup.leakage import certificate, overlapping
+from gemtune.dedup.leakage import Looked, certificate, overlapping
 from gemtune.errors import UserError
 from gemtune.rows.placing import NAMES, Places, homes, key_of, place
 
@@ -137,9 +137,10 @@ def run(
     report: str,
     vertex: dict[str, Any] | None = None,
     name: str = "",
+    proven: str = "",
 ) -> dict[str, Any]:
     """Split the file `examples` into three; `report` holds counts, label balance, what was left out and the
-    certificate.
+    certificate, which is also written to `proven`, to travel with the model.
 
     With a run's `name` and section `vertex`, places are read from its record in the bucket and kept there.
     """
@@ -151,15 +152,18 @@ def run(
         (splits, left), known = divide(rows, settings), Places()
     _enough(splits, settings)
     stayed = sum(example.id in known.rows for name in NAMES for example in splits[name])
-    proof = certificate(splits, settings.near_threshold)
+    looked = Looked(settings.near_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed)
+    proof = certificate(splits, looked)
     for name, path in zip(NAMES, (train, validation, test), strict=True):
         write_examples(path, (replace(example, split=name) for example in splits[name]))
     counts = {name: len(splits[name]) for name in NAMES}
     write_json(report, {"rows": counts, "left_out": _told(left), "labels": _balance(splits), "slices": _slices(splits),
                         "stayed": stayed, "certificate": proof, "settings": settings.model_dump()})  # fmt: skip
-    for name, labels in absent(splits).items():
+    if proven:
+        write_json(proven, {**proof, "rows": counts, "splits": fingerprint(*(_ids(splits[name]) for name in NAMES))})
+    for split, labels in absent(splits).items():
         said = ", ".join(labels[:10]) + (" ..." if len(labels) > 10 else "")
-        log.warning("%d labels have no %s row, so nothing is measured about them: %s", len(labels), name, said)
+        log.warning("%d labels have no %s row, so nothing is measured about them: %s", len(labels), split, said)
     overlaps = sum(pair["rows"] for pair in proof["overlaps"])
     sizes = " / ".join(f"{counts[name]} {name}" for name in NAMES)
     log.info("done: %s", f"{sizes}, {len(left)} left out, {overlaps} rows overlap across splits")
@@ -194,6 +198,10 @@ def absent(splits: Splits) -> dict[str, list[str]]:
         return {}
     missing = {name: sorted(known - {e.target for e in splits[name]}) for name in ("validation", "test")}
     return {name: labels for name, labels in missing.items() if labels}
+
+
+def _ids(examples: Sequence[Example]) -> list[str]:
+    return sorted(example.id for example in examples)
 
 
 def _told(left: Left) -> list[Mapping[str, Any]]:

@@ -10,13 +10,14 @@ texts, dimensions and seed give the same vectors. Meaning is seen as far as text
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 _FEATURES = 30_000
 _BLOCK = 512
+Embedder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def embed(texts: Sequence[str], dimensions: int = 256, seed: int = 7) -> NDArray[np.float32]:
@@ -68,3 +69,19 @@ def leaders(vectors: NDArray[np.float32], threshold: float, classes: Sequence[Ha
                     result[i] = against[int(candidates.argmax())]
             kept += [i for k, i in enumerate(block) if stays[len(kept) + k]]
     return result
+
+
+def neighbours(vectors: NDArray[np.float32], others: NDArray[np.float32], threshold: float) -> dict[int, int]:
+    """For each unit vector that has one among the others with cosine >= threshold: its index and the nearest's.
+
+    Exact: every vector is compared with every other one, in blocks.
+    """
+    found: dict[int, int] = {}
+    if not len(others):
+        return found
+    for begin in range(0, len(vectors), _BLOCK):
+        cosines = vectors[begin : begin + _BLOCK] @ others.T
+        nearest = cosines.argmax(axis=1)
+        for i in np.flatnonzero(cosines[np.arange(len(nearest)), nearest] >= threshold - 1e-6).tolist():
+            found[begin + i] = int(nearest[i])
+    return found

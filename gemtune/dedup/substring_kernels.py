@@ -99,8 +99,9 @@ def equal(codes: Any, a: int, b: int, length: int) -> bool:
 
 
 @compiled
-def repeats(codes: Any, spans: Any, count: int, length: int, table: Any, marks: Any) -> None:
-    """Mark every window start whose window occurs twice: 1 where it occurs first, 2 where it is a repetition.
+def repeats(codes: Any, spans: Any, count: int, length: int, boundary: int, table: Any, marks: Any) -> None:
+    """Mark every window start whose window occurs twice: 1 where it occurs first, 2 where it is a repetition, 3 where
+    it stands behind the boundary and occurs first before it.
 
     Between texts stands a character that no text holds. A window that follows a repetition and ends in the same
     character as its original repeats too; all others are looked up by a rolling hash and compared character by
@@ -119,10 +120,11 @@ def repeats(codes: Any, spans: Any, count: int, length: int, table: Any, marks: 
             rolling = rolling * MIX_A + np.uint64(codes[at + length - 1])
             if at > spans[k, 0]:
                 rolling -= power * np.uint64(codes[at - 1])
-            if original >= 0:
+            # behind the boundary the very first occurrence is wanted, which only the table knows
+            if original >= 0 and (at < boundary or original + 1 < boundary):
                 original += 1
                 if codes[original + length - 1] == codes[at + length - 1]:
-                    marks[at] = 2
+                    marks[at] = 3 if original < boundary <= at else 2
                     marks[original] = max(marks[original], 1)
                     continue
             original = -1
@@ -136,7 +138,7 @@ def repeats(codes: Any, spans: Any, count: int, length: int, table: Any, marks: 
                 if slot == table.size:
                     slot = 0
             if original >= 0:
-                marks[at] = 2
+                marks[at] = 3 if original < boundary <= at else 2
                 marks[original] = max(marks[original], 1)
             else:
                 table[slot] = at + 1

@@ -34,12 +34,35 @@ def repeated_spans(texts: Sequence[str], length: int = 100, *, compiled: bool | 
     Stretches that repeat something earlier and stretches that are repeated later are told apart.
     Raises `ValueError` for a length below 2.
     """
+    marks, begins, ends = _marks(texts, length, len(texts), compiled)
+    return _spans(marks, begins, ends, length)
+
+
+def shared_passages(
+    texts: Sequence[str], others: Sequence[str], length: int = 100, *, compiled: bool | None = None
+) -> list[int]:
+    """Indices of texts that hold `length` characters in a row which stand in one of the others too, in order.
+
+    Raises `ValueError` for a length below 2.
+    """
+    if not len(texts) or not len(others):
+        return []
+    marks, begins, _ = _marks([*others, *texts], length, len(others), compiled)
+    found = np.flatnonzero(marks == 3)
+    return sorted(set((np.searchsorted(begins, found, side="right") - 1 - len(others)).tolist()))
+
+
+def _marks(
+    texts: Sequence[str], length: int, before: int, compiled: bool | None
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """What `kernels.repeats` says of every window start, the boundary behind the first `before` texts."""
     if length < 2:
         raise ValueError(f"length must be at least 2, got {length}")
     fast = find_spec("numba") is not None if compiled is None else compiled
     codes, begins, ends = _joined(texts)
-    marks = _compiled_marks(codes, begins, ends, length) if fast else _plain_marks(texts, begins, length, codes.size)
-    return _spans(marks, begins, ends, length)
+    boundary = int(begins[before]) if before < len(texts) else codes.size
+    mark = _compiled_marks if fast else _plain_marks
+    return mark(texts, codes, begins, ends, length, boundary), begins, ends
 
 
 def _joined(texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
@@ -56,7 +79,9 @@ def _joined(texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64], NDAr
     return codes, begins, begins + sizes
 
 
-def _compiled_marks(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.uint8]:
+def _compiled_marks(
+    texts: Sequence[str], codes: Any, begins: Any, ends: Any, length: int, boundary: int
+) -> NDArray[np.uint8]:
     from gemtune.dedup import substring_kernels as kernels
 
     grams = max(1, length // 2)
@@ -76,19 +101,21 @@ def _compiled_marks(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[
     kind = np.uint32 if codes.size < 2**32 - 1 else np.uint64
     table: NDArray[Any] = np.zeros(5 * windows // 3 + 16, kind)
     marks = np.zeros(codes.size, np.uint8)
-    kernels.repeats(codes, spans, count, length, table, marks)
+    kernels.repeats(codes, spans, count, length, boundary, table, marks)
     return marks
 
 
-def _plain_marks(texts: Sequence[str], begins: Any, length: int, size: int) -> NDArray[np.uint8]:
+def _plain_marks(
+    texts: Sequence[str], codes: Any, begins: Any, ends: Any, length: int, boundary: int
+) -> NDArray[np.uint8]:
     first: dict[str, int] = {}
-    marks = np.zeros(size, np.uint8)
+    marks = np.zeros(codes.size, np.uint8)
     for text, begin in zip(texts, begins.tolist(), strict=True):
         for i in range(len(text) - length + 1):
             window = text[i : i + length]
             original = first.setdefault(window, begin + i)
             if original != begin + i:
-                marks[begin + i] = 2
+                marks[begin + i] = 3 if original < boundary <= begin + i else 2
                 marks[original] = max(marks[original], 1)
     return marks
 

@@ -35,6 +35,7 @@ def evaluated(*entries):
 def paths(tmp_path):
     """Files of a small run as its steps write them."""
     overlap = {"of": "test", "in": "train", "rows": 0, "exact": 0, "near": 0, "group": 0, "samples": []}
+    overlap |= {"passage": 3, "meaning": 4}
     line = {"what": "zero_shot on validation (spent)", "tokens": 10.0, "cost": 0.5, "at_most": 0.5}
     trial = {
         "name": "t",
@@ -49,7 +50,13 @@ def paths(tmp_path):
         "split": {
             "rows": {"train": 2, "validation": 1, "test": 1},
             "labels": {"a": {"train": 1, "validation": 1, "test": 0}},
-            "certificate": {"threshold": 0.8, "overlaps": [overlap], "clean": True},
+            "certificate": {
+                "threshold": 0.8,
+                "passage": 100,
+                "meaning": 0.95,
+                "overlaps": [overlap],
+                "clean": True,
+            },
         },
         "plan": {
             "baselines": [evaluated(entry("zero_shot", "baseline"))],

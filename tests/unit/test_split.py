@@ -16,7 +16,7 @@ from rehearsed import Emulator
 from gemtune.config import Split
 from gemtune.data import Example, example_id, read_examples, write_examples
 from gemtune.dedup import jaccard, shingles
-from gemtune.dedup.leakage import certificate
+from gemtune.dedup.leakage import Looked, certificate
 from gemtune.errors import UserError
 from gemtune.rows.placing import NAMES, Part, Places, divided
 from gemtune.split import absent, divide, run
@@ -144,7 +144,7 @@ def test_near_duplicates_stand_together_and_none_is_left_out() -> None:
     examples = [replace(e, text=f"{i // 2 * 7919} {e.text} {i // 2 * 104729}") for i, e in enumerate(examples)]
     splits, left = divide(examples, Split(near_threshold=0.9))
     assert not left
-    assert certificate(splits, 0.9)["clean"] is True
+    assert certificate(splits, Looked(0.9))["clean"] is True
 
 
 def test_another_seed_forgets_places() -> None:
@@ -201,7 +201,7 @@ def test_a_copy_that_differs_in_spaces_alone_does_not_cross() -> None:
     examples = [made("top up", split="test"), made("topup", split="train"), made("withdraw", split="train")]
     splits, left = divide(examples, Split())
     assert [example.text for example, _ in left] == ["topup"]
-    assert certificate(splits, 0.8)["clean"] is True
+    assert certificate(splits, Looked(0.8))["clean"] is True
 
 
 def test_too_few_rows_is_an_error_that_names_the_split(tmp_path: Path) -> None:

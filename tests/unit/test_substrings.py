@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune.dedup.substrings import Span, repeated_spans
+from gemtune.dedup.substrings import Span, repeated_spans, shared_passages
 
 TEXTS = st.lists(st.text(alphabet="abÿ\uffff👍", max_size=25), max_size=8)
 
@@ -39,6 +39,22 @@ def test_exactly_the_windows_that_occur_twice(compiled: bool, texts: list[str], 
 @settings(max_examples=100, deadline=None)
 def test_compiled_and_plain_engines_agree(texts: list[str], length: int) -> None:
     assert repeated_spans(texts, length, compiled=True) == repeated_spans(texts, length, compiled=False)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@given(
+    texts=TEXTS | st.lists(st.text(alphabet="ab", max_size=25), max_size=8),
+    cut=st.integers(0, 8),
+    length=st.integers(2, 9),
+)
+@settings(max_examples=150, deadline=None)
+def test_exactly_the_texts_that_share_a_passage(compiled: bool, texts: list[str], cut: int, length: int) -> None:
+    mine, others = texts[:cut], texts[cut:]
+    known = {text[i : i + length] for text in others for i in range(len(text) - length + 1)}
+    shared = [
+        k for k, text in enumerate(mine) if any(text[i : i + length] in known for i in range(len(text) - length + 1))
+    ]
+    assert shared_passages(mine, others, length, compiled=compiled) == shared
 
 
 def test_planted_passages_are_found() -> None:

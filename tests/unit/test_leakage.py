@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The leakage certificate: every kind of planted overlap is counted, and only where it was planted."""
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gemtune.data import Example, example_id
+from gemtune.dedup.embedding import neighbours
+from gemtune.dedup.leakage import Looked, certificate, near
+
+VOCABULARY = ["".join(random.Random(n).choices("abcdefghijklmnop", k=6)) for n in range(4000)]
+
+
+def said(seed: int, words: int = 25) -> str:
+    return " ".join(random.Random(seed).choices(VOCABULARY, k=words))
+
+
+def made(text: str, **more: Any) -> Example:
+    return Example(id=example_id(text, "a"), text=text, target="a", **more)
+
+
+def splits(**planted: list[Example]) -> dict[str, list[Example]]:
+    """Random texts that have nothing in common, and what is planted among them."""
+    start = {"train": 0, "validation": 1000, "test": 2000}
+    return {name: [*(made(said(n + k)) for k in range(40)), *planted.get(name, [])] for name, n in start.items()}
+
+
+def counts(splits_: dict[str, list[Example]], looked: Looked | None = None) -> dict[tuple[str, str], dict[str, int]]:
+    kinds = ("exact", "group", "near", "passage", "meaning")
+    told = certificate(splits_, looked)
+    return {(pair["of"], pair["in"]): {k: pair[k] for k in kinds if pair[k]} for pair in told["overlaps"]}
+
+
+def test_nothing_planted_is_clean() -> None:
+    assert certificate(splits())["clean"] is True
+    assert counts(splits()) == {("test", "validation"): {}, ("test", "train"): {}, ("validation", "train"): {}}
+
+
+def test_every_kind_is_counted_where_it_was_planted() -> None:
+    copied, edited, long = said(5000), said(5001), said(5002, 60)
+    exact = splits(train=[made(copied)], test=[made(copied.upper() + "!")])
+    assert counts(exact)["test", "train"] == {"exact": 1, "near": 1, "meaning": 1}
+    fuzzy = splits(train=[made(edited)], validation=[made("another " + edited)])
+    assert counts(fuzzy)["validation", "train"]["near"] == 1
+    assert "exact" not in counts(fuzzy)["validation", "train"]
+    passage = splits(validation=[made(said(5003) + " " + long[:120])], test=[made(long[:120] + " " + said(5004))])
+    assert counts(passage)["test", "validation"] == {"passage": 1}
+    shuffled = edited.split()
+    random.Random(1).shuffle(shuffled)
+    meaning = splits(train=[made(edited)], test=[made(" ".join(shuffled))])
+    assert counts(meaning)["test", "train"] == {"meaning": 1}
+    grouped = splits(train=[made(said(5005), group="g")], test=[made(said(5006), group="g")])
+    assert counts(grouped)["test", "train"] == {"group": 1}
+    for some in (exact, fuzzy, grouped):
+        assert certificate(some)["clean"] is False
+    assert certificate(passage)["clean"] is True
+
+
+def test_what_is_turned_off_is_not_looked_for() -> None:
+    text = said(5000, 60)
+    some = splits(train=[made(text)], test=[made(text)])
+    told = certificate(some, Looked(near=0, passage=0, meaning=0))
+    (pair,) = [pair for pair in told["overlaps"] if (pair["of"], pair["in"]) == ("test", "train")]
+    assert [pair[kind] for kind in ("exact", "near", "passage", "meaning")] == [1, 0, 0, 0]
+    assert told["embedded"] == {}
+
+
+def test_large_splits_are_sampled_and_the_certificate_says_so() -> None:
+    told = certificate(splits(), Looked(most=10))
+    assert told["embedded"] == {"train": 10, "validation": 10, "test": 10}
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_near_is_the_same_whichever_side_is_indexed(swap: bool) -> None:
+    few, many = [said(1), said(2), said(3)], [said(n) + " more" for n in (9, 3, 8, 1, 3, 7)]
+    found = near(many, few, 0.7) if swap else near(few, many, 0.7)
+    assert found == ({1: 2, 3: 0, 4: 2} if swap else {0: 3, 2: 1})
+
+
+def test_neighbours_are_those_of_brute_force() -> None:
+    draw = np.random.default_rng(4)
+    vectors = draw.normal(size=(1300, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    mine, others = vectors[:900], vectors[900:]
+    cosines = mine @ others.T
+    expected = {i: int(row.argmax()) for i, row in enumerate(cosines) if row.max() >= 0.9}
+    assert neighbours(mine, others, 0.9) == expected
+    assert len(expected) > 10
+    assert neighbours(mine, others[:0], 0.9) == {}
