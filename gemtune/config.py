@@ -87,6 +87,10 @@ class Preprocess(Section):
     max_per_label: int = Field(0, ge=0, description="Use at most this many rows of a label, drawn by seed; 0: all.")
     seed: int = Field(7, description="Seed of the draws above.")
     max_chars: int = Field(100_000, gt=0, description="Longer texts are rejected with a reason (characters).")
+    text_buckets: list[str] = Field(
+        default_factory=list,
+        description="Buckets that rows may refer to (AutoML's textGcsUri); the data's own bucket always is one.",
+    )
     normalize_unicode: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode form texts are brought to.")
     collapse_whitespace: bool = Field(True, description="Runs of white space become one space; ends are stripped.")
     remove_control: bool = Field(True, description="Control characters go, except tab and line breaks.")
@@ -122,6 +126,12 @@ class Preprocess(Section):
     max_removed_share: float = Field(
         0.5, gt=0, le=1, description="Deduplication that would remove more than this share stops the run."
     )
+
+    @model_validator(mode="after")
+    def _passages_have_length(self) -> Self:
+        if self.repeated_chars == 1:
+            raise ValueError("preprocess.repeated_chars must be 2 or more, or 0 to look for no passages")
+        return self
 
 
 class Split(Section):

@@ -7,12 +7,14 @@ Promise: a file is written whole or not at all, and reading what was written giv
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TextIO
@@ -107,13 +109,17 @@ def read_examples(path: str | Path) -> Iterator[Example]:
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[TextIO]:
-    """A text file that appears under its name only when everything was written."""
+def whole_file(path: str | Path, packed: bool = False) -> Iterator[TextIO]:
+    """A text file, gzipped where `packed`, that appears under its name only when everything was written."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as out:
+        with (
+            open(handle, "wb") as bare,
+            gzip.GzipFile("", "wb", fileobj=bare, mtime=0) if packed else nullcontext(bare) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8", newline="\n") as out,
+        ):
             yield out
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)

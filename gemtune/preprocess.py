@@ -11,9 +11,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from gemtune.config import Preprocess, Task
@@ -45,21 +44,30 @@ RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess], Outcome]] = {
 }
 
 
-def gather(data: str, task: Task, config: Preprocess, tally: Tally) -> Outcome:
-    """All rows of the source, and of the given test file: examples, and those that cannot be one.
+def stream(data: str, task: Task, config: Preprocess, tally: Tally) -> Iterator[Example | Dropped]:
+    """All rows of the source, and of the given test file, one after the other: an example, or the row dropped.
 
     With a test file its rows are the test split, and no row of the source joins them.
     """
-    examples: list[Example] = []
-    dropped: list[Dropped] = []
     for source in filter(None, (data, config.test_data)):
         given = source == config.test_data
-        for item in read(_local(source), task, config, tally):
+        for item in read(source, task, config, tally):
             if isinstance(item, Dropped):
-                dropped.append(replace(item, detail=f"in test_data: {item.detail}") if given else item)
+                yield replace(item, detail=f"in test_data: {item.detail}") if given else item
             else:
                 home = "test" if given else item.split or ("train" if config.test_data else None)
-                examples.append(replace(item, split=home))
+                yield item if home == item.split else replace(item, split=home)
+
+
+def gather(data: str, task: Task, config: Preprocess, tally: Tally) -> Outcome:
+    """What `stream` gives, in memory: examples, and rows that cannot be one."""
+    examples: list[Example] = []
+    dropped: list[Dropped] = []
+    for item in stream(data, task, config, tally):
+        if isinstance(item, Dropped):
+            dropped.append(item)
+        else:
+            examples.append(item)
     return examples, dropped
 
 
@@ -156,20 +164,3 @@ def _nothing_left(data: str, lost: Iterable[Dropped]) -> UserError:
         line=first.line,
         remedy="check preprocess.text_column and preprocess.target_column",
     )
-
-
-def _local(data: str) -> Path:
-    if not data:
-        raise UserError("no data given", remedy="set `data` to a file of labelled rows")
-    if not data.startswith("gs://"):
-        return Path(data)
-    mounted = Path("/gcs") / data.removeprefix("gs://")
-    if mounted.exists():
-        return mounted
-    import tempfile
-
-    from gemtune import vertex
-
-    target = Path(tempfile.mkdtemp(prefix="gemtune-")) / data.rsplit("/", 1)[-1]
-    vertex.download(data, str(target))
-    return target

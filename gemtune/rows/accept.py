@@ -17,9 +17,8 @@ from typing import Any
 from gemtune.config import Preprocess, Task
 from gemtune.data import Dropped, Example, example_id
 from gemtune.errors import UserError
-from gemtune.rows import pii
+from gemtune.rows import pii, sources
 from gemtune.rows.clean import changes
-from gemtune.rows.intake import read_rows
 from gemtune.rows.shapes import example_of
 
 log = logging.getLogger("gemtune")
@@ -51,9 +50,9 @@ class Tally:
         }
 
 
-def read(path: Path, task: Task, config: Preprocess, tally: Tally) -> Iterator[Example | Dropped]:
-    """All rows of a file as examples or dropped rows; raises `UserError` when no row has a column that decides."""
-    for item in read_rows(path):
+def read(source: str | Path, task: Task, config: Preprocess, tally: Tally) -> Iterator[Example | Dropped]:
+    """All rows of a source as examples or dropped rows; raises `UserError` when no row has a column that decides."""
+    for item in sources.rows(str(source), config):
         if isinstance(item, Dropped):
             yield item
         else:
@@ -64,7 +63,7 @@ def read(path: Path, task: Task, config: Preprocess, tally: Tally) -> Iterator[E
     known = ", ".join(sorted(tally.columns)[:20])
     for name in missing:
         if name not in config.slice_columns:
-            raise UserError(f"no row has the column {name!r}", file=path, remedy=f"the rows have {known}")
+            raise UserError(f"no row has the column {name!r}", file=source, remedy=f"the rows have {known}")
         log.warning("no row has the column %r, so nothing is reported by it; the rows have %s", name, known)
 
 

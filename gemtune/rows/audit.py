@@ -15,6 +15,7 @@ from pathlib import Path
 from gemtune.data import whole_file
 from gemtune.errors import UserError
 from gemtune.rows.label_errors import Suspect
+from gemtune.rows.sources import local
 
 HEADER = ("id", "line", "label", "likely", "margin", "text")
 
@@ -30,7 +31,7 @@ def write_sheet(path: str | Path, rows: Sequence[Suspect]) -> None:
 def read_sheet(path: str | Path) -> dict[str, str]:
     """Id to label as the person left it ("" drops the row); raises `UserError` for a file that is no sheet."""
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with local(str(path)) as found, open(found, encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             if not {"id", "label"} <= set(rows.fieldnames or ()):
                 raise UserError("an audit sheet has the columns id and label", file=path, line=1)

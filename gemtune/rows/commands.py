@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ import typer
 
 from gemtune import preprocess
 from gemtune.config import Config
-from gemtune.data import plain, write_rows
+from gemtune.data import Example, plain, write_rows
 from gemtune.dedup.duplicates import settle, thin_out
 from gemtune.rows.accept import LABELLED, Tally
 from gemtune.rows.audit import read_sheet, write_sheet
@@ -26,12 +27,18 @@ from gemtune.rows.clean import UNTOUCHED
 from gemtune.rows.convert import SHAPES, write
 from gemtune.rows.limits import problems
 from gemtune.rows.portrait import portrait
+from gemtune.rows.sources import written
 
 app = typer.Typer(no_args_is_help=True, help="Look at labelled rows before money is spent on them.")
 data_app = app
 
 _SHOWN = 20
-File = Annotated[Path, typer.Argument(help="Rows: .jsonl, .csv, .tsv, .parquet, also .gz.")]
+File = Annotated[
+    str,
+    typer.Argument(
+        help="Rows: .jsonl, .csv, .tsv, .parquet, also .gz; here or gs://...; or bq://PROJECT.DATASET.TABLE."
+    ),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a setting; repeatable.")
 ]
@@ -42,7 +49,7 @@ Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file 
 def check(file: File, config: Configuration = None, settings: Settings = None) -> None:
     """Say what is wrong with the rows and whether the tuning service will take them."""
     chosen = Config.load(config, settings or [])
-    examples, dropped = preprocess.gather(str(file), chosen.task, chosen.preprocess, _tally(chosen))
+    examples, dropped = preprocess.gather(file, chosen.task, chosen.preprocess, _tally(chosen))
     for row in dropped[:_SHOWN]:
         typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}")
     if len(dropped) > _SHOWN:
@@ -60,7 +67,7 @@ def check(file: File, config: Configuration = None, settings: Settings = None) -
 @app.command()
 def convert(
     file: File,
-    out: Annotated[Path, typer.Option(help="File to write: .jsonl, or .csv/.tsv for columns.")],
+    out: Annotated[str, typer.Option(help="File to write, here or gs://: .jsonl; .csv, .tsv for columns; also .gz.")],
     to: Annotated[str, typer.Option(help=f"Shape: {', '.join(SHAPES)}.")] = "gemini",
     config: Configuration = None,
     settings: Settings = None,
@@ -68,23 +75,32 @@ def convert(
     """Write the rows in another shape, text as it came; rows that cannot be read are listed and left out."""
     chosen = Config.load(config, settings or [])
     plain = chosen.preprocess.model_copy(update=UNTOUCHED)
-    examples, dropped = preprocess.gather(str(file), chosen.task, plain, _tally(chosen))
-    for row in dropped:
-        typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}", err=True)
-    typer.echo(f"{write(out, examples, to)} rows written to {out}, {len(dropped)} left out")
+    left_out = Counter[str]()
+
+    def usable() -> Iterator[Example]:
+        for row in preprocess.stream(file, chosen.task, plain, _tally(chosen)):
+            if isinstance(row, Example):
+                yield row
+            else:
+                left_out[row.reason] += 1
+                typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}", err=True)
+
+    with written(out) as path:
+        count = write(path, usable(), to)
+    typer.echo(f"{count} rows written to {out}, {left_out.total()} left out")
 
 
 @app.command()
 def describe(
     file: File,
-    audit: Annotated[Path | None, typer.Option(help="Write likely label errors as a sheet to edit.")] = None,
+    audit: Annotated[str | None, typer.Option(help="Write likely label errors as a sheet to edit.")] = None,
     config: Configuration = None,
     settings: Settings = None,
 ) -> None:
     """Show as JSON what the data looks like: balance, lengths, scripts, duplicates, conflicts, likely label errors."""
     chosen = Config.load(config, settings or [])
     task, rules, tally = chosen.task, chosen.preprocess, _tally(chosen)
-    examples, dropped = preprocess.gather(str(file), task, rules, tally)
+    examples, dropped = preprocess.gather(file, task, rules, tally)
     kept, settled = settle(examples, task, rules)
     thinned, near = thin_out(kept, task, rules)
     wrong = preprocess.doubtful(thinned, task, rules)
@@ -99,14 +115,15 @@ def describe(
     }
     typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
     if audit is not None:
-        write_sheet(audit, wrong)
+        with written(audit) as path:
+            write_sheet(path, wrong)
         typer.echo(f"{len(wrong)} rows to look at: {audit}; give it back as preprocess.corrections", err=True)
 
 
 def dedup_command(
     file: File,
-    out: Annotated[Path, typer.Option(help="Kept rows, as examples.")],
-    dropped: Annotated[Path | None, typer.Option(help="Dropped rows, with reason and the row that stays.")] = None,
+    out: Annotated[str, typer.Option(help="Kept rows, as examples; here or gs://...")],
+    dropped: Annotated[str | None, typer.Option(help="Dropped rows, with reason and the row that stays.")] = None,
     threshold: Annotated[float, typer.Option(min=0.05, max=1, help="Jaccard of character 5-grams.")] = 0.8,
     config: Configuration = None,
     settings: Settings = None,
@@ -114,13 +131,15 @@ def dedup_command(
     """Drop exact and near duplicates from a file of rows."""
     chosen = Config.load(config, [*(settings or []), f"preprocess.fuzzy_threshold={threshold}"])
     task, rules = chosen.task, chosen.preprocess
-    examples, unread = preprocess.gather(str(file), task, rules, _tally(chosen))
+    examples, unread = preprocess.gather(file, task, rules, _tally(chosen))
     kept, settled = settle(examples, task, rules)
     kept, near = thin_out(kept, task, rules)
     gone = sorted([*unread, *settled, *near], key=lambda row: row.line)
-    write_rows(out, map(plain, kept))
+    with written(out) as path:
+        write_rows(path, map(plain, kept))
     if dropped is not None:
-        write_rows(dropped, map(plain, gone))
+        with written(dropped) as path:
+            write_rows(path, map(plain, gone))
     typer.echo(f"{len(kept)} of {len(kept) + len(gone)} rows kept" + _listed(Counter(row.reason for row in gone)))
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from gemtune.data import Example, whole_file
 from gemtune.errors import UserError
@@ -62,33 +63,43 @@ SHAPES: dict[str, Callable[[Example], dict[str, Any]]] = {
 }
 
 
-def write(path: str | Path, examples: Sequence[Example], shape: str) -> int:
-    """Write examples in a shape (a key of SHAPES) as JSONL, or columns as CSV or TSV by the file's name; their
-    number.
+def write(path: str | Path, examples: Iterable[Example], shape: str) -> int:
+    """Write examples, one at a time, in a shape (a key of SHAPES) as JSONL, or columns as CSV or TSV by the file's
+    name; a name that ends in .gz is packed. Returns their number.
     """
     if shape not in SHAPES:
         raise UserError(f"unknown shape {shape!r}", remedy=f"known are {', '.join(SHAPES)}")
-    rows = [SHAPES[shape](example) for example in examples]
-    suffix = Path(path).suffix.lower()
-    if suffix in (".csv", ".tsv"):
+    name = Path(path).name.lower()
+    suffix = Path(name.removesuffix(".gz")).suffix
+    rows = (SHAPES[shape](example) for example in examples)
+    with whole_file(path, packed=name.endswith(".gz")) as out:
+        if suffix not in (".csv", ".tsv"):
+            return _write_lines(out, rows)
         if shape != "columns":
             raise UserError(f"{suffix} holds columns only, not {shape}", file=path, remedy="name the file .jsonl")
-        _write_cells(path, rows, "," if suffix == ".csv" else "\t")
-    else:
-        with whole_file(path) as out:
-            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return len(rows)
+        return _write_cells(out, rows, "," if suffix == ".csv" else "\t")
 
 
-def _write_cells(path: str | Path, rows: Iterable[dict[str, Any]], delimiter: str) -> None:
-    rows = list(rows)
-    header = list(dict.fromkeys(name for row in rows for name in row))
-    with whole_file(path) as out:
+def _write_lines(out: TextIO, rows: Iterable[dict[str, Any]]) -> int:
+    count = 0
+    for row in rows:
+        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        count += 1
+    return count
+
+
+def _write_cells(out: TextIO, rows: Iterable[dict[str, Any]], delimiter: str) -> int:
+    """The header needs the columns of all rows, so these wait in a file of their own."""
+    header: dict[str, None] = {}
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as waiting:
+        count = _write_lines(waiting, (row for row in rows if header.update(dict.fromkeys(row)) is None))
+        waiting.seek(0)
         writer = csv.DictWriter(
-            out, header, delimiter=delimiter, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL
+            out, list(header), delimiter=delimiter, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL
         )
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(json.loads, waiting))
+    return count
 
 
 def _turns(example: Example) -> list[dict[str, Any]]:

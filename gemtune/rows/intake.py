@@ -3,6 +3,7 @@
 """Files in, raw rows out: JSONL, CSV, TSV, each also gzipped, read as a stream.
 
 Promise: every row comes out once, either as a value with the line where it began or as a `Dropped` with a reason.
+Where a row's text is another file's content, the row comes out with that file's address (`sources` fetches it).
 What makes the rest of a file unreadable (not UTF-8, a broken archive, an unclosed quote) is a `UserError` naming the
 line.
 """
@@ -17,6 +18,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -33,19 +35,38 @@ _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 Row = tuple[int, dict[str, Any]]
 
 
-def read_rows(path: str | Path) -> Iterator[Row | Dropped]:
-    """Rows of a file, by its name: .jsonl, .ndjson, .json (a row a line), .csv, .tsv, .parquet; .gz is unpacked."""
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A line of AutoML Text's import file that stands for a whole file of rows, all of one ML_USE."""
+
+    line: int
+    use: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    name: str
+
+
+def read_rows(path: str | Path, name: str = "") -> Iterator[Row | Dropped | Elsewhere]:
+    """Rows of a file, by its name: .jsonl, .ndjson, .json (a row a line), .csv, .tsv, .parquet; .gz is unpacked.
+
+    `name` is what messages call it, where that is not the path.
+    """
     path = Path(path)
+    file = _File(path, name or str(path))
     suffixes = [s.lower() for s in path.suffixes]
     kind = (suffixes[-2] if len(suffixes) > 1 else "") if suffixes and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
     if kind in (".csv", ".tsv"):
-        return _csv_rows(path, "," if kind == ".csv" else "\t")
+        return _csv_rows(file, "," if kind == ".csv" else "\t")
     if kind == ".parquet":
-        return _parquet_rows(path)
+        return _parquet_rows(file)
     if kind in (".jsonl", ".ndjson", ".json", ".txt", ""):
-        return _json_rows(path)
+        return _json_rows(file)
     raise UserError(
-        f"cannot tell the format of {kind!r}", file=path, remedy="name it .jsonl, .csv, .tsv or .parquet (+ .gz)"
+        f"cannot tell the format of {kind!r}", file=file.name, remedy="name it .jsonl, .csv, .tsv or .parquet (+ .gz)"
     )
 
 
@@ -100,8 +121,8 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _json_rows(path: Path) -> Iterator[Row | Dropped]:
-    for number, line in _lines(path):
+def _json_rows(file: _File) -> Iterator[Row | Dropped]:
+    for number, line in _lines(file):
         if line is None:
             yield Dropped(number, "too_long", f"the line is longer than {MAX_LINE_BYTES} bytes", None)
         elif line.strip():
@@ -118,8 +139,8 @@ def _json_row(number: int, line: str) -> Row | Dropped:
     return number, value
 
 
-def _csv_rows(path: Path, delimiter: str) -> Iterator[Row | Dropped]:
-    reader = csv.reader(_text_lines(path), delimiter=delimiter, strict=True)
+def _csv_rows(file: _File, delimiter: str) -> Iterator[Row | Dropped | Elsewhere]:
+    reader = csv.reader(_text_lines(file), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     begin = 1
     csv.field_size_limit(MAX_LINE_BYTES)
@@ -133,17 +154,17 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Row | Dropped]:
                 "look for a quote that is never closed" if "quote" in str(error) or "end of data" in str(error) else ""
             )
             raise UserError(
-                f"not {delimiter!r}-separated from here on: {error}", file=path, line=begin, remedy=remedy
+                f"not {delimiter!r}-separated from here on: {error}", file=file.name, line=begin, remedy=remedy
             ) from None
         number, begin = begin, reader.line_num + 1
         if not cells:
             continue
-        if header is None and cells[0].strip().lower() in _ML_USE and len(cells) > 2:
+        if header is None and cells[0].strip().lower() in _ML_USE and (len(cells) > 2 or _addressed(cells)):
             header = []
         if header == []:
             yield _automl_row(number, cells)
         elif header is None:
-            header = _header(path, number, cells)
+            header = _header(file, number, cells)
         elif len(cells) != len(header):
             detail = f"{len(cells)} cells where the header has {len(header)}"
             yield Dropped(number, "wrong_cells", detail, cells)
@@ -151,16 +172,17 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Row | Dropped]:
             yield number, dict(zip(header, cells, strict=True))
 
 
-def _automl_row(number: int, cells: list[str]) -> Row | Dropped:
-    """A row of AutoML Text's import file, which has no header: ML_USE, text, one label or more (or sentiment,
-    maximum).
+def _automl_row(number: int, cells: list[str]) -> Row | Dropped | Elsewhere:
+    """A row of AutoML Text's import file, which has no header: ML_USE, text or its address, one label or more (or
+    sentiment, maximum); or ML_USE and the address of a JSONL file of such rows.
     """
-    if len(cells) < 3:
+    use, text, *labels = [*cells, ""] if len(cells) == 1 else cells
+    address = text.strip() if text.strip().startswith("gs://") else ""
+    if not labels and address.lower().endswith((".jsonl", ".jsonl.gz")):
+        return Elsewhere(number, use, address)
+    if not labels:
         return Dropped(number, "wrong_cells", "an AutoML row is ML_USE, text and a label at least", cells)
-    use, text, *labels = cells
-    if text.startswith("gs://"):
-        return Dropped(number, "missing_text", f"the text is in another file, {text!r:.120}, which is not read", cells)
-    row: dict[str, Any] = {"ml_use": use, "textContent": text}
+    row: dict[str, Any] = {"ml_use": use, **({"textGcsUri": address} if address else {"textContent": text})}
     scale = [int(label) for label in labels if _SCORE.fullmatch(label)]
     if len(labels) == len(scale) == 2 and scale[0] <= scale[1]:
         row["sentimentAnnotation"] = {"sentiment": scale[0], "sentimentMax": scale[1]}
@@ -171,33 +193,39 @@ def _automl_row(number: int, cells: list[str]) -> Row | Dropped:
     return number, row
 
 
-def _header(path: Path, number: int, cells: list[str]) -> list[str]:
+def _addressed(cells: list[str]) -> bool:
+    return len(cells) == 2 and cells[1].strip().startswith("gs://")
+
+
+def _header(file: _File, number: int, cells: list[str]) -> list[str]:
     names = [cell.strip() for cell in cells]
     if len(set(names)) != len(names):
-        raise UserError(f"two columns have the same name: {names}", file=path, line=number, remedy="rename one")
+        raise UserError(f"two columns have the same name: {names}", file=file.name, line=number, remedy="rename one")
     return names
 
 
-def _parquet_rows(path: Path) -> Iterator[Row | Dropped]:
+def _parquet_rows(file: _File) -> Iterator[Row | Dropped]:
     try:
         import pyarrow.parquet as pq
     except ImportError:
-        raise UserError("reading Parquet needs pyarrow", file=path, remedy="pip install pyarrow") from None
+        raise UserError("reading Parquet needs pyarrow", file=file.name, remedy="pip install pyarrow") from None
     from pyarrow import ArrowException
 
     number = 0
     try:
-        with pq.ParquetFile(_existing(path)) as file:
-            for batch in file.iter_batches(batch_size=4096):
+        with pq.ParquetFile(_existing(file)) as table:
+            for batch in table.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
                     number += 1
-                    yield _json_like(number, row)
+                    yield json_like(number, row)
     except (ArrowException, OSError, ValueError) as error:
-        raise UserError(f"not readable as Parquet: {_short(str(error))}", file=path, line=number + 1) from None
+        raise UserError(f"not readable as Parquet: {_short(str(error))}", file=file.name, line=number + 1) from None
 
 
-def _json_like(number: int, row: dict[str, Any]) -> Row | Dropped:
-    """A row of typed columns as JSON would hold it: times in ISO 8601, decimals as text, absent fields left out."""
+def json_like(number: int, row: dict[str, Any]) -> Row | Dropped:
+    """A row of typed columns (Parquet, BigQuery) as JSON would hold it: times in ISO 8601, decimals as text, fields
+    without a value left out.
+    """
     try:
         return number, {name: _plain(value, MAX_DEPTH) for name, value in row.items()}
     except ValueError as error:
@@ -226,18 +254,18 @@ def _plain(value: Any, levels: int) -> Any:
     return str(value)
 
 
-def _text_lines(path: Path) -> Iterator[str]:
-    for number, line in _lines(path):
+def _text_lines(file: _File) -> Iterator[str]:
+    for number, line in _lines(file):
         if line is None:
-            raise UserError(f"the line is longer than {MAX_LINE_BYTES} bytes", file=path, line=number)
+            raise UserError(f"the line is longer than {MAX_LINE_BYTES} bytes", file=file.name, line=number)
         yield line
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str | None]]:
+def _lines(file: _File) -> Iterator[tuple[int, str | None]]:
     """(number, line) of a UTF-8 text file, a leading byte order mark removed; None for a line that is too long."""
-    with _open(_existing(path)) as file:
+    with _open(file) as content:
         number, empty = 0, True
-        for number, raw in enumerate(_raw_lines(path, file), 1):
+        for number, raw in enumerate(_raw_lines(file, content), 1):
             empty = False
             if raw is None:
                 yield number, None
@@ -252,42 +280,42 @@ def _lines(path: Path) -> Iterator[tuple[int, str | None]]:
                     "looks like UTF-16" if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "save it as UTF-8"
                 )
                 message = f"byte {error.start + 1} (0x{value:02x}) is not UTF-8"
-                raise UserError(message, file=path, line=number, remedy=hint) from None
+                raise UserError(message, file=file.name, line=number, remedy=hint) from None
         if empty:
-            raise UserError("the file is empty", file=path, remedy="give labelled rows, one a line")
+            raise UserError("the file is empty", file=file.name, remedy="give labelled rows, one a line")
 
 
-def _raw_lines(path: Path, file: BinaryIO) -> Iterator[bytes | None]:
+def _raw_lines(file: _File, content: BinaryIO) -> Iterator[bytes | None]:
     number = 0
     try:
-        while raw := file.readline(MAX_LINE_BYTES + 1):
+        while raw := content.readline(MAX_LINE_BYTES + 1):
             number += 1
             if len(raw) <= MAX_LINE_BYTES:
                 yield raw
                 continue
             while raw and not raw.endswith(b"\n"):
-                raw = file.readline(MAX_LINE_BYTES)
+                raw = content.readline(MAX_LINE_BYTES)
             yield None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         remedy = "the archive is cut off or damaged: make it again"
         raise UserError(
-            f"cannot unpack after line {number}: {error}", file=path, line=number + 1, remedy=remedy
+            f"cannot unpack after line {number}: {error}", file=file.name, line=number + 1, remedy=remedy
         ) from None
 
 
-def _existing(path: Path) -> Path:
-    if path.is_file():
-        return path
-    what = "is a directory, not a file" if path.is_dir() else "there is no such file"
-    raise UserError(what, file=path, remedy="check the setting `data`")
+def _existing(file: _File) -> Path:
+    if file.path.is_file():
+        return file.path
+    what = "is a directory, not a file" if file.path.is_dir() else "there is no such file"
+    raise UserError(what, file=file.name, remedy="check the setting `data`")
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(file: _File) -> BinaryIO:
     try:
-        file = path.open("rb")
+        content = _existing(file).open("rb")
     except OSError as error:
-        raise UserError(f"cannot be opened: {error.strerror}", file=path) from None
-    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if path.suffix.lower() == ".gz" else file
+        raise UserError(f"cannot be opened: {error.strerror}", file=file.name) from None
+    return cast(BinaryIO, gzip.GzipFile(fileobj=content)) if file.path.suffix.lower() == ".gz" else content
 
 
 def _json_type(value: Any) -> str:

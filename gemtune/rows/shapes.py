@@ -36,7 +36,9 @@ class _Unfit(Exception):
 def example_of(line: int, row: dict[str, Any], config: Preprocess) -> Example | Dropped:
     """The example a raw row holds, its text as it came; or the row dropped with the reason it cannot be one."""
     try:
-        if isinstance(row.get("textContent"), str) or "textGcsUri" in row:
+        if isinstance(row.get("text_snippet"), dict):
+            row = _newer(row)
+        if any(isinstance(row.get(key), str) for key in ("textContent", "textGcsUri")):
             return _automl(line, row, config)
         if isinstance(row.get("contents"), list):
             system, turns = _system(row), [_turn(turn, "parts") for turn in row["contents"]]
@@ -98,7 +100,9 @@ def _example(
 
 
 def _split(row: dict[str, Any], config: Preprocess) -> str | None:
-    column = config.split_column if config.split_column in row else "ml_use" if "textContent" in row else ""
+    column = (
+        config.split_column if config.split_column in row else "ml_use" if row.get("textContent") is not None else ""
+    )
     value = row.get(column)
     if value is None and isinstance(labels := row.get("dataItemResourceLabels"), dict):
         value = labels.get("aiplatform.googleapis.com/ml_use")
@@ -114,7 +118,7 @@ def _automl(line: int, row: dict[str, Any], config: Preprocess) -> Example:
     """AutoML Text: one label, several labels (a JSON list), a sentiment, or segments (a JSON object of lists)."""
     text = row.get("textContent")
     if not isinstance(text, str):
-        raise _Unfit("missing_text", f"the text is in another file, {row.get('textGcsUri')!r:.120}, which is not read")
+        raise _Unfit("missing_text", "no 'textContent'")
     if isinstance(one := row.get("classificationAnnotation"), dict):
         target = _target(_cell(one, "displayName", "target"), "displayName")
     elif isinstance(several := row.get("classificationAnnotations"), list):
@@ -129,17 +133,35 @@ def _automl(line: int, row: dict[str, Any], config: Preprocess) -> Example:
     return _example(line, row, text, target, None, None, config)
 
 
+def _newer(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of AutoML Natural Language's entity extraction in the words of its successor."""
+    notes = row.get("annotations")
+    segments = [
+        {
+            "displayName": note.get("display_name"),
+            "startOffset": span.get("start_offset"),
+            "endOffset": span.get("end_offset"),
+        }
+        for note in map(_object, notes if isinstance(notes, list) else [])
+        for span in [_object(_object(note.get("text_extraction")).get("text_segment"))]
+    ]
+    return {**row, "textContent": row["text_snippet"].get("content"), "textSegmentAnnotations": segments}
+
+
 def _segments(text: str, segments: list[Any]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for segment in map(_object, segments):
+    for segment in sorted(map(_object, segments), key=_begin):
         name, begin, end = (segment.get(key) for key in ("displayName", "startOffset", "endOffset"))
         begin = 0 if begin is None else begin
-        if not (
-            isinstance(name, str) and isinstance(begin, int) and isinstance(end, int) and 0 <= begin < end <= len(text)
-        ):
+        if not (isinstance(name, str) and type(begin) is type(end) is int and 0 <= begin < end <= len(text)):
             raise _Unfit("wrong_type", f"a segment is {segment!r:.120}, outside the text of {len(text)} characters")
         found.setdefault(name, []).append(text[begin:end])
     return found
+
+
+def _begin(segment: dict[str, Any]) -> int:
+    begin = segment.get("startOffset")
+    return begin if isinstance(begin, int) else 0
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.errors import UserError
-from gemtune.vertex import Client, Refused, classified
+from gemtune.vertex import Client, Refused, classified, patiently
 
 
 def upload(client: Client, path: str | Path, folder: str = "data") -> str:
@@ -51,6 +51,35 @@ def download(client: Client, uri: str, path: str | Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def head(client: Client, uri: str, size: int) -> bytes:
+    """The first `size` bytes of an object, or all of a smaller one. Raises `Refused` when it cannot be read."""
+    name, _, key = uri.removeprefix("gs://").partition("/")
+    if not name or not key:
+        raise Refused(400, "not gs://BUCKET/OBJECT")
+    blob = client.storage().bucket(name).blob(key)
+    try:
+        found: bytes = patiently(classified, lambda: blob.download_as_bytes(end=size - 1))
+    except Refused as error:
+        if error.code == 416:  # an empty object has no first byte
+            return b""
+        raise
+    return found
+
+
+def put(client: Client, path: str | Path, uri: str) -> None:
+    """Store a file as an object, replacing it. Raises `UserError` when it may not be written."""
+    name, _, key = uri.removeprefix("gs://").partition("/")
+    if not name or not key:
+        raise UserError(f"{uri!r} is not a Cloud Storage object", remedy="write gs://BUCKET/OBJECT")
+    blob = client.storage().bucket(name).blob(key)
+    try:
+        classified(lambda: blob.upload_from_filename(str(path)))
+    except Refused as error:
+        raise UserError(
+            f"cannot write {uri}: {error.message}", remedy="check the bucket's name and the right to write to it"
+        ) from None
+
+
 def read_record(client: Client, key: str) -> tuple[dict[str, Any] | None, int]:
     """A JSON object of the bucket and its generation; (None, 0) when there is none."""
     blob = bucket(client).blob(key)
@@ -82,6 +111,13 @@ def list_records(client: Client, folder: str) -> list[str]:
     """The keys of all records in a folder of the bucket."""
     found = bucket(client)
     return classified(lambda: [str(blob.name) for blob in found.list_blobs(prefix=f"{folder}/")])
+
+
+def list_objects(client: Client, uri: str) -> list[str]:
+    """The gs:// URIs of all objects in a folder, which is itself a gs:// URI."""
+    name, _, folder = uri.removeprefix("gs://").partition("/")
+    found = client.storage().bucket(name)
+    return classified(lambda: [f"gs://{name}/{one.name}" for one in found.list_blobs(prefix=folder.rstrip("/") + "/")])
 
 
 def bucket(client: Client) -> Any:
