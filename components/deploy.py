@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Into service, with a way back; or not, and what stays."""
 
-from kfp.dsl import Artifact, Input, Output
+from kfp.dsl import Artifact, Dataset, Input, Output
 
 from components.base import component
 
@@ -14,6 +14,7 @@ def deploy(
     config: dict,
     vertex: dict,
     name: str,
+    test: Input[Dataset],
     endpoint: Output[Artifact],
 ) -> dict:
     """Put the candidate into service: alias, default checkpoint, recorded endpoint; with a way back.
@@ -24,10 +25,11 @@ def deploy(
         config: Section `deploy` of the configuration.
         vertex: Section `vertex`.
         name: The run's name.
+        test: The rows that decided, kept for asking later models what they forgot.
     """
     from gemtune import deploy
 
-    return deploy.run(decision.path, picked.path, config, vertex, name, endpoint.path)
+    return deploy.run(decision.path, picked.path, config, vertex, name, endpoint.path, test.path)
 
 
 @component

@@ -20,8 +20,12 @@ def plan(
     config: dict,
     vertex: dict,
     name: str,
+    hard: dict,
+    larger: dict,
     plan: Output[Artifact],
-) -> NamedTuple("Planned", [("worthwhile", bool), ("trials", list), ("best_prompt", dict)]):
+) -> NamedTuple(
+    "Planned", [("worthwhile", bool), ("trials", list), ("best_prompt", dict), ("probe", list), ("larger_trials", list)]
+):
     """Pick the best prompt on validation data, forecast the bill, list the trials, or say that a prompt is enough.
 
     Args:
@@ -34,6 +38,8 @@ def plan(
         config: Section `plan`.
         vertex: Section `vertex`.
         name: The run's name.
+        hard: Section `hard` (weighted rows bill more tokens).
+        larger: Section `larger` (what larger models may add).
     """
     from gemtune import plan as step
 
@@ -48,5 +54,7 @@ def plan(
         vertex,
         name,
         plan.path,
+        hard,
+        larger,
     )
-    return planned["worthwhile"], planned["trials"], planned["best_prompt"]
+    return planned["worthwhile"], planned["trials"], planned["best_prompt"], planned["probe"], planned["larger"]

@@ -10,6 +10,7 @@ from components.base import component
 @component
 def tune(
     train: Input[Dataset],
+    weighted: Input[Dataset],
     validation: Input[Dataset],
     trial: dict,
     task: dict,
@@ -24,6 +25,7 @@ def tune(
 
     Args:
         train: Rows to tune on.
+        weighted: The same with hard rows weighted, for trials that ask for them.
         validation: Rows the service computes validation loss on.
         trial: Hyperparameters of this job.
         task: Section `task` of the configuration.
@@ -34,6 +36,6 @@ def tune(
     """
     from gemtune import tune
 
-    tuned = tune.run(train.path, validation.path, trial, task, evaluate, config, vertex, name, job.path)
+    tuned = tune.run(train.path, validation.path, trial, task, evaluate, config, vertex, name, job.path, weighted.path)
     metrics.metadata.update(tuned["metrics"])
     return tuned["contestants"]

@@ -24,16 +24,19 @@ from gemtune.data import write_json
 from gemtune.errors import UserError
 from gemtune.tuning import records
 from gemtune.tuning.records import Record, champion_key
-from gemtune.vertex import Client, Refused, connect, jobs, models, patiently
+from gemtune.vertex import Client, Refused, connect, jobs, models, patiently, storage
 from gemtune.vertex.jobs import NAME
 
 log = logging.getLogger("gemtune")
 
 
 def run(
-    decision: str, picked: str, config: dict[str, Any], vertex: dict[str, Any], name: str, endpoint: str
+    decision: str, picked: str, config: dict[str, Any], vertex: dict[str, Any], name: str, endpoint: str, test: str = ""
 ) -> dict[str, Any]:
-    """Put the candidate into service; writes who serves to `endpoint` and returns the same."""
+    """Put the candidate into service; writes who serves to `endpoint` and returns the same.
+
+    The `test` rows that decided are kept beside the record, so that a later model can be asked what it forgot.
+    """
     settings, client = Deploy.of(config), connect(Vertex.of(vertex))
     told, verdict = _read(picked), _read(decision)
     if not told["candidate"]:
@@ -41,7 +44,10 @@ def run(
     candidate = Contestant.of(told["candidate"])
     before = pick.read_champion(client, name)
     _serve(client, candidate, settings.alias)
-    records.change(client, champion_key(name), lambda record: _promoted(record, candidate, settings.alias, verdict))
+    tested = _kept_rows(client, test) if test else {}
+    records.change(
+        client, champion_key(name), lambda record: _promoted(record, candidate, settings.alias, verdict, tested)
+    )
     if before and before.tuned_model != candidate.tuned_model:
         patiently(models.remove_alias, client, before.tuned_model, settings.alias)
     removed = [] if settings.keep_losers else _clear(client, told["losers"])
@@ -86,14 +92,18 @@ def rollback(name: str, vertex: dict[str, Any]) -> Contestant:
     return back
 
 
-def sweep(name: str, vertex: dict[str, Any]) -> list[str]:
+def sweep(name: str, vertex: dict[str, Any], act: bool = True) -> list[str]:
     """Undeploy every checkpoint that runs of this name left behind (crashed before they chose); returns the endpoints.
 
     Never one that serves or served, nor one of a job that still goes on. Call it when no run of this name is going.
+    Without `act` nothing is touched: the endpoints are those that would be undeployed.
     """
     client = connect(Vertex.of(vertex))
     ended = [job for job in patiently(jobs.find, client, NAME, jobs.label(name)) if job.ended]
     left = [{"model": point.endpoint} for job in ended for point in job.checkpoints if point.endpoint]
+    if not act:
+        spare = [one["model"] for one in _idle(client, left)]
+        return [model for model in spare if patiently(models.deployed, client, model)]
     removed = _clear(client, left)
     log.info("done: %s", f"{len(removed)} of {len(left)} checkpoints of {len(ended)} jobs undeployed")
     return removed
@@ -120,17 +130,20 @@ def _clear(client: Client, contestants: Iterable[dict[str, Any]]) -> list[str]:
 
     Under any name: equal jobs are shared, so what loses here may serve elsewhere.
     """
-    kept = {entry["contestant"]["model"] for record in records.champions(client) for entry in _entries(record)}
     removed = []
-    for lost in contestants:
-        if lost["model"] in kept or not lost["model"].startswith("projects/"):
-            continue
+    for lost in _idle(client, contestants):
         try:
             if patiently(models.undeploy, client, lost["model"]):
                 removed.append(lost["model"])
         except Refused as error:
             log.warning("%s stays deployed: %s", lost["model"], error)
     return removed
+
+
+def _idle(client: Client, contestants: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those that no name's record knows as serving or having served."""
+    kept = {entry["contestant"]["model"] for record in records.champions(client) for entry in _entries(record)}
+    return [one for one in contestants if one["model"] not in kept and one["model"].startswith("projects/")]
 
 
 # The record.
@@ -141,7 +154,14 @@ def _entries(record: Record) -> list[Record]:
     return [*record.get("history", []), *([current] if current else [])]
 
 
-def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[str, Any]) -> Record:
+def _kept_rows(client: Client, test: str) -> Record:
+    """Where the test rows are kept, once whatever their name, and how many they are."""
+    with open(test, encoding="utf-8") as rows:
+        count = sum(1 for _ in rows)
+    return {"uri": patiently(storage.upload, client, test, "tests"), "rows": count}
+
+
+def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[str, Any], tested: Record) -> Record:
     """The record with a new champion; the same record when it serves already."""
     current = record.get("current")
     if current and current["contestant"]["model"] == candidate.model:
@@ -150,6 +170,7 @@ def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[s
         "contestant": candidate.model_dump(mode="json"),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "reasons": verdict.get("reasons", []),
+        **({"test": tested} if tested else {}),
     }
     history = [*record.get("history", []), *([current] if current else [])]
     return {**record, "schema_version": 1, "alias": alias, "current": entry, "history": history}

@@ -11,19 +11,22 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from gemtune.config import Contestant, Deploy, Pick, Task, Vertex
-from gemtune.data import write_json
+from gemtune.data import Example, read_examples, write_examples, write_json
 from gemtune.scoring.metrics import primary_metric
 from gemtune.tuning import records
-from gemtune.vertex import Client, connect
+from gemtune.vertex import Client, connect, patiently, storage
 
 log = logging.getLogger("gemtune")
 
+PLAIN = "-as-they-come"  # ends the name of the trial whose rows are not weighted, beside one whose rows are
 Z95 = 1.959964  # half-width of a 95 % interval in standard errors
 
 
@@ -38,6 +41,8 @@ class Standing:
     adapter_size: int = 0
     guess: float = 0.0
     """Share of the commonest label: what always answering it would score."""
+    like_hard: float | None = None
+    """Score on validation rows like the hard ones, where step hard marked them."""
 
     @property
     def standard_error(self) -> float:
@@ -55,20 +60,55 @@ def run(
     vertex: dict[str, Any],
     name: str,
     picked: str,
-) -> list[dict[str, Any]]:
-    """Choose the candidate; writes everything it rests on to `picked` and returns who is evaluated on test data."""
+    train: str = "",
+    old_test: str = "",
+) -> dict[str, list[dict[str, Any]]]:
+    """Choose the candidate; writes everything it rests on to `picked` and returns who is evaluated on which rows.
+
+    `finalists` meet on test data. `remembering` are asked the rows written to `old_test`: candidate and champion those
+    that the champion was tested on and that are not in `train` now, when the candidate was tuned on from a tuned model
+    (what has it forgotten?); else nobody, and the file is empty.
+    """
     settings, client = Pick.of(config), connect(Vertex.of(vertex))
     metric = settings.metric or primary_metric(Task.of(task))
-    tuned = [job for path in jobs for job in _jobs(path)]
-    standings = _standings(reports, metric, {job["trial"]["name"]: job["trial"]["adapter_size"] for job in tuned})
+    tuned = [job for path in jobs for job in read_jobs(path)]
+    everyone = read_standings(reports, metric, tuned)
+    standings = [one for one in everyone if one.contestant.role == "candidate"]
     chosen, reason = choose(standings, settings.one_standard_error)
-    prompt = Contestant.of(best_prompt).model_copy(update={"role": "baseline"})
+    prompt, notes = _opponent(best_prompt, [one for one in everyone if one.contestant.role == "baseline"])
     champion = read_champion(client, name)
-    finalists = [prompt, *_unless_same(chosen, champion), *([champion] if champion else [])]
-    _write(picked, metric, reason, prompt, chosen, champion, standings, tuned, Deploy.of(deploy).alias)
+    candidate = _unless_same(chosen, champion)
+    finalists = [prompt, *candidate, *([champion] if champion else [])]
+    found = _ablation(standings)
+    if old_test:
+        old = _old_rows(client, name, train) if champion and candidate and _continued(candidate[0], tuned) else []
+        write_examples(old_test, old)
+        remembering = finalists[1:] if old else []
+    else:
+        remembering = []
+    notes += [*([found["sentence"]] if found else []), *_larger_notes(jobs)]
+    choice = Choice(metric, reason, prompt, chosen, champion, found, notes, Deploy.of(deploy).alias)
+    _write(picked, choice, standings, tuned)
+    for note in notes:
+        log.info("%s", note)
     headline = f"{chosen.contestant.name} at {chosen.value:.3f}: {reason}" if chosen else reason
     log.info("done: %s", headline)
-    return [finalist.model_dump(mode="json") for finalist in finalists]
+    told = {"finalists": finalists, "remembering": remembering}
+    return {what: [one.model_dump(mode="json") for one in who] for what, who in told.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, against whom, and why."""
+
+    metric: str
+    reason: str
+    prompt: Contestant
+    chosen: Standing | None
+    champion: Contestant | None
+    ablation: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    alias: str = ""
 
 
 def choose(standings: Sequence[Standing], one_standard_error: bool = True) -> tuple[Standing | None, str]:
@@ -94,6 +134,77 @@ def read_champion(client: Client, name: str) -> Contestant | None:
     return Contestant.of(current["contestant"]).model_copy(update={"name": "champion", "role": "champion"})
 
 
+def _opponent(best_prompt: dict[str, Any], others: Sequence[Standing]) -> tuple[Contestant, list[str]]:
+    """The prompt to beat: the plan's, unless a larger model prompted the same way was shown to score higher."""
+    prompt = Contestant.of(best_prompt).model_copy(update={"role": "baseline"})
+    ahead = max(others, key=lambda one: one.value, default=None)
+    if ahead is None:
+        return prompt, []
+    return ahead.contestant, [f"the prompt to beat is asked of {ahead.contestant.model}: {ahead.value:.3f}"]
+
+
+def _larger_notes(jobs: Sequence[str]) -> list[str]:
+    """Why larger models were tried, or were not."""
+    told = [json.loads(Path(path).read_text("utf-8")) for path in jobs]
+    return [str(note) for one in told for note in one.get("notes", [])]
+
+
+# What was tested before.
+
+
+def old_rows(client: Client, name: str) -> int:
+    """How many test rows the champion of a name was decided on; 0 when there is none, or nobody kept them."""
+    current = records.read(client, records.champion_key(name)).get("current") or {}
+    return int(current.get("test", {}).get("rows", 0))
+
+
+def _old_rows(client: Client, name: str, train: str) -> list[Example]:
+    """The champion's test rows, less those that are trained on now."""
+    current = records.read(client, records.champion_key(name)).get("current") or {}
+    if not current.get("test"):
+        log.warning("the champion's test rows were not kept: what a new one forgets is not measured")
+        return []
+    trained = {row.id for row in read_examples(train)} if train else set()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "test.jsonl"
+        patiently(storage.download, client, current["test"]["uri"], path)
+        # they no longer are the sealed rows of this run, or were read by its gate anyway
+        return [replace(row, split=None) for row in read_examples(path) if row.id not in trained]
+
+
+def _continued(candidate: Contestant, tuned: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the candidate was tuned on from a tuned model."""
+    bases = {job["trial"]["name"]: str(job["trial"]["base"]) for job in tuned}
+    return bases.get(candidate.trial, "").startswith("projects/")
+
+
+# What the weight of hard rows was worth.
+
+
+def _ablation(standings: Sequence[Standing]) -> dict[str, Any]:
+    """The trial on weighted rows beside the same trial on the rows as they come; {} when there is no such pair."""
+    twin = next((s.contestant.trial for s in standings if s.contestant.trial.endswith(PLAIN)), "")
+    arms = {
+        "with": [s for s in standings if s.contestant.trial == twin.removesuffix(PLAIN)],
+        "without": [s for s in standings if s.contestant.trial == twin],
+    }
+    if not (twin and all(arms.values())):
+        return {}
+    best = {arm: max(found, key=lambda s: s.value) for arm, found in arms.items()}
+    gain = best["with"].value - best["without"].value
+    half = Z95 * math.hypot(best["with"].standard_error, best["without"].standard_error)
+    said = "better" if gain > half else "worse" if gain < -half else "no different for all the rows can tell"
+    sentence = (
+        f"hard rows weighted: {best['with'].value:.3f} on validation, as they come: {best['without'].value:.3f} "
+        f"({gain:+.3f}, between {gain - half:+.3f} and {gain + half:+.3f}): {said}"
+    )
+    alike = {arm: found.like_hard for arm, found in best.items()}
+    if None not in alike.values():
+        sentence += f"; on rows like the hard ones {alike['with']:.3f} and {alike['without']:.3f}"
+    scores = {arm: {"name": s.contestant.name, "value": s.value, "like_hard": s.like_hard} for arm, s in best.items()}
+    return {**scores, "gain": gain, "low": gain - half, "high": gain + half, "sentence": sentence}
+
+
 def _unless_same(chosen: Standing | None, champion: Contestant | None) -> list[Contestant]:
     """The candidate, unless it is the very checkpoint that serves already (a job was reused)."""
     if chosen is None or (champion and champion.model == chosen.contestant.model):
@@ -101,13 +212,16 @@ def _unless_same(chosen: Standing | None, champion: Contestant | None) -> list[C
     return [chosen.contestant.model_copy(update={"role": "candidate"})]
 
 
-def _jobs(path: str) -> list[dict[str, Any]]:
-    """A trial's job and those that followed it up."""
-    first = json.loads(Path(path).read_text("utf-8"))
-    return [first, *first.get("follow_ups", [])]
+def read_jobs(path: str) -> list[dict[str, Any]]:
+    """A trial's job and those that followed it up; several trials' where a step ran several."""
+    told = json.loads(Path(path).read_text("utf-8"))
+    firsts = told.get("jobs", [told])
+    return [job for first in firsts for job in (first, *first.get("follow_ups", []))]
 
 
-def _standings(reports: Sequence[str], metric: str, adapter_sizes: dict[str, int]) -> list[Standing]:
+def read_standings(reports: Sequence[str], metric: str, jobs: Sequence[Mapping[str, Any]]) -> list[Standing]:
+    """How every contestant of the reports did; their jobs' records tell the adapter sizes."""
+    adapter_sizes = {job["trial"]["name"]: job["trial"]["adapter_size"] for job in jobs}
     found = []
     for path in reports:
         for entry in json.loads(Path(path).read_text("utf-8"))["contestants"]:
@@ -115,39 +229,39 @@ def _standings(reports: Sequence[str], metric: str, adapter_sizes: dict[str, int
             size = adapter_sizes.get(contestant.trial, 0)
             supports = [one.get("support", 0) for one in entry.get("per_class", [])]
             guess = max(supports, default=0) / max(1, sum(supports)) if metric == "accuracy" else 0.0
-            found.append(Standing(contestant, score["value"], score["low"], score["high"], size, guess))
+            alike = entry.get("slices", {}).get("like_hard", {}).get("yes")
+            on_alike = alike["metrics"][metric]["value"] if alike else None
+            found.append(Standing(contestant, score["value"], score["low"], score["high"], size, guess, on_alike))
     return found
 
 
-def _write(
-    path: str,
-    metric: str,
-    reason: str,
-    prompt: Contestant,
-    chosen: Standing | None,
-    champion: Contestant | None,
-    standings: Sequence[Standing],
-    jobs: Sequence[dict[str, Any]],
-    alias: str,
-) -> None:
-    candidate = chosen.contestant.model_dump(mode="json") if chosen else None
+def _write(path: str, choice: Choice, standings: Sequence[Standing], jobs: Sequence[dict[str, Any]]) -> None:
+    chosen, champion = choice.chosen, choice.champion
     losers = [s.contestant.model_dump(mode="json") for s in standings if chosen is None or s is not chosen]
     write_json(
         path,
         {
-            "metric": metric,
-            "reason": reason,
-            "best_prompt": prompt.model_dump(mode="json"),
-            "candidate": candidate,
+            "metric": choice.metric,
+            "reason": choice.reason,
+            "notes": choice.notes,
+            "ablation": choice.ablation,
+            "best_prompt": choice.prompt.model_dump(mode="json"),
+            "candidate": chosen.contestant.model_dump(mode="json") if chosen else None,
             "champion": champion.model_dump(mode="json") if champion else None,
             "losers": losers,
             "checkpoints": [_told(s, s is chosen) for s in standings],
             "trials": [_trial(job, standings) for job in jobs],
-            "ledger": [_spent(job) for job in jobs],
+            "ledger": _ledger(jobs),
             "plan": next((job["trial"]["plan"] for job in jobs), ""),
-            "alias": alias,
+            "alias": choice.alias,
         },
     )
+
+
+def _ledger(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A line per job; trials that turned out equal share one job, which is paid once."""
+    once = {job["job"]["name"] or f"none-{number}": job for number, job in enumerate(jobs)}
+    return [_spent(job) for job in once.values()]
 
 
 def _told(standing: Standing, chosen: bool) -> dict[str, Any]:

@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gemtune import pick
-from gemtune.config import Contestant, Evaluate, Plan, Task, Trial, Vertex, fingerprint
+from gemtune import hard, pick
+from gemtune.config import Contestant, Evaluate, Hard, Larger, Plan, Section, Task, Trial, Vertex, fingerprint
 from gemtune.data import Example, read_examples, write_json
 from gemtune.errors import UserError
 from gemtune.prompting import prompts
 from gemtune.scoring.intervals import smallest_detectable_lift
 from gemtune.scoring.metrics import primary_metric
 from gemtune.tuning import records, spend
-from gemtune.tuning.catalogue import Price
-from gemtune.tuning.spend import Amount, Line, Rows
-from gemtune.vertex import Client, connect, count_tokens, patiently
+from gemtune.tuning.bill import Asked, Bill, draw_up, follow_up_tokens
+from gemtune.tuning.counting import Count, by_service, count_prompt, count_rows, guess
+from gemtune.tuning.spend import Amount, Rows
+from gemtune.vertex import Client, connect
 
 log = logging.getLogger("gemtune")
 
@@ -46,6 +46,46 @@ class Prompted:
     input_tokens: int
     output_tokens: int
 
+    @property
+    def asked(self) -> Asked:
+        """Its tokens, a request each."""
+        asked, answered = (Amount(n / self.rows, n / self.rows) for n in (self.input_tokens, self.output_tokens))
+        return Asked(self.contestant, asked, answered, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a plan is asked to decide on: the settings, the task with its labels, the rows."""
+
+    task: Task
+    asking: Evaluate
+    settings: Plan
+    weight: Hard
+    larger: Larger
+    name: str
+    splits: Sequence[Sequence[Example]]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of training, validation and test."""
+        return [len(split) for split in self.splits]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Everything a plan says."""
+
+    bill: Bill
+    reasons: list[str]
+    fingerprint: str
+    trials: list[dict[str, Any]]
+    probe: list[dict[str, Any]]
+
+    @property
+    def larger(self) -> list[dict[str, Any]]:
+        """One trial per larger model."""
+        return [trial.model_dump(mode="json") for trial in self.bill.larger] if not self.reasons else []
+
 
 def run(
     reports: list[str],
@@ -58,41 +98,126 @@ def run(
     vertex: dict[str, Any],
     name: str,
     plan: str,
+    hard: dict[str, Any] | None = None,
+    larger: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write the plan to `plan`; return `worthwhile`, `trials` and `best_prompt`.
+    """Write the plan to `plan`; return what the steps after it are to do.
 
-    Raises `UserError` for a model, region or adapter size that cannot be tuned, before anything is spent on it.
+    That is `worthwhile`, `trials` and `best_prompt`, `probe` (who is asked about the training rows: the best prompt or
+    nobody), and `larger` (a trial per larger model that may come after). Raises `UserError` for a model, region or
+    adapter size that cannot be tuned, before anything is spent on it.
     """
-    settings, asking, client = Plan.of(config), Evaluate.of(evaluate), connect(Vertex.of(vertex))
-    splits = [list(read_examples(path)) for path in (train, validation, test)]
-    resolved = prompts.resolve(Task.of(task), splits[0])
-    metric = primary_metric(resolved)
+    wanted = _wanted(task, evaluate, config, hard or {}, larger or {}, name, [train, validation, test])
+    client = connect(Vertex.of(vertex))
+    metric = primary_metric(wanted.task)
     told = [json.loads(Path(path).read_text("utf-8")) for path in reports]
     baselines = [result for report in told for result in _prompted(report, metric)]
     best = best_prompt(baselines)
-    rows = _rows(client, asking, settings, resolved, splits)
-    trials = _trials(client, asking.base_model, settings, splits[0], rows)
-    if settings.continue_champion:
-        trials = continued(trials, pick.read_champion(client, name))
-    print_ = plan_fingerprint(splits, asking.base_model, trials)
-    trials = [trial.model_copy(update={"plan": print_}) for trial in trials]
-    reasons = reasons_against(settings, best, [len(split) for split in splits])
-    if settings.skip_unchanged and records.last_plan(client, name) == print_:
-        reasons.append("nothing is new: the same rows, model and trials were decided on last time")
     searched = [report["search_tokens"] for report in told if "search_tokens" in report]
-    bill = _bill(client, asking, settings, trials, rows, baselines, best, searched)
+    count = by_service(client, wanted.asking.base_model)
+    asked = [result.asked for result in baselines]
+    decided = _decide(client, wanted, count, asked, best.asked, best, searched)
+    document = _document(decided, wanted, metric, best)
+    write_json(plan, {**document, "baselines": told})
+    _say(decided, best)
+    return {
+        "worthwhile": not decided.reasons,
+        "trials": decided.trials,
+        "best_prompt": best.contestant.model_dump(mode="json"),
+        "probe": decided.probe,
+        "larger": decided.larger,
+    }
+
+
+def forecast(
+    splits: list[str], sections: Mapping[str, dict[str, Any]], baselines: list[Contestant], name: str, offline: bool
+) -> dict[str, Any]:
+    """The plan before any prompt was asked: what asking, tuning and testing would cost, what speaks against.
+
+    `sections` are those of `Config.parameters`. Nothing is spent; tokens are counted by the service, or guessed when
+    `offline`. Whether a prompt is good enough, only asking can show.
+    """
+    s = sections
+    wanted = _wanted(s["task"], s["evaluate"], s["plan"], s["hard"], s["larger"], name, splits)
+    client = connect(Vertex.of({**s["vertex"], **({"project": "offline"} if offline else {})}))
+    count: Count = guess if offline else by_service(client, wanted.asking.base_model)
+    answer = Amount(wanted.asking.max_output_tokens / 2, wanted.asking.max_output_tokens)
+    asked = [
+        Asked(
+            one, count_prompt(count, wanted.settings, wanted.task, one, wanted.splits), answer, wanted.sizes[1], False
+        )
+        for one in baselines
+    ]
+    dearest = max(asked, key=lambda one: one.input.most)
+    decided = _decide(None if offline else client, wanted, count, asked, dearest, None, [], client)
+    return _document(decided, wanted, primary_metric(wanted.task), None)
+
+
+def _wanted(
+    task: dict[str, Any],
+    evaluate: dict[str, Any],
+    config: dict[str, Any],
+    weight: dict[str, Any],
+    larger: dict[str, Any],
+    name: str,
+    paths: Sequence[str],
+) -> Wanted:
+    splits = [list(read_examples(path)) for path in paths]
+    resolved = prompts.resolve(Task.of(task), splits[0])
+    sections = Evaluate.of(evaluate), Plan.of(config), Hard.of(weight), Larger.of(larger)
+    return Wanted(resolved, *sections, name, splits)
+
+
+def _decide(
+    service: Client | None,
+    wanted: Wanted,
+    count: Count,
+    asked: Sequence[Asked],
+    opponent: Asked,
+    best: Prompted | None,
+    searched: Sequence[Mapping[str, int]],
+    client: Client | None = None,
+) -> Decided:
+    """The bill and the reasons; without a `service` no record is read, with no `best` no score speaks."""
+    client = service or client
+    assert client is not None
+    settings, asking, splits = wanted.settings, wanted.asking, wanted.splits
+    failing = 1 - best.value if best else 0.5
+    rows = count_rows(count, asking, settings, wanted.weight, wanted.task, splits, failing)
+    trials = _trials(client, wanted, rows)
+    larger = _larger(client, wanted, trials, rows)
+    if settings.continue_champion and service:
+        trials = continued(trials, pick.read_champion(service, wanted.name))
+    mark = wanted.weight if wanted.weight.share else None
+    print_ = plan_fingerprint(splits, asking.base_model, trials, [mark] if mark else [])
+    trials = [trial.model_copy(update={"plan": print_}) for trial in trials]
+    probe = _probe(service, wanted, opponent.contestant)
+    goes_on = any(trial.base.startswith("projects/") for trial in trials)
+    remembered = pick.old_rows(service, wanted.name) if service and goes_on else 0
+    bill = draw_up(
+        client.catalogue, asking, settings, trials, larger, rows, asked, opponent, searched,
+        len(splits[0]) if probe else 0, remembered,
+    )  # fmt: skip
+    reasons = reasons_against(settings, best, wanted.sizes)
+    if settings.skip_unchanged and service and records.last_plan(service, wanted.name) == print_:
+        reasons.append("nothing is new: the same rows, model and trials were decided on last time")
     if not reasons and not bill.trials:
-        least = min(spend.total(lines).most for lines in bill.per_trial.values()) + spend.total(bill.fixed).most
+        least = min(spend.total(bill.per_trial[t.name]).most for t in trials) + spend.total(bill.fixed).most
         reasons.append(
             f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {settings.max_cost:.2f}"
         )
-    worthwhile = not reasons
-    tokens = _follow_up_tokens(settings, bill, rows, client.catalogue.price("", asking.base_model))
-    chosen = [t.model_copy(update={"follow_up_tokens": tokens}).model_dump(mode="json") for t in bill.trials]
-    chosen = chosen if worthwhile else []
-    _write(plan, metric, best, reasons, bill, settings, len(splits[2]), print_, chosen, reports)
-    _say(worthwhile, reasons, bill, best)
-    return {"worthwhile": worthwhile, "trials": chosen, "best_prompt": best.contestant.model_dump(mode="json")}
+    tokens = follow_up_tokens(client.catalogue, asking, settings, bill, rows)
+    chosen = [t.model_copy(update={"follow_up_tokens": tokens[t.name]}).model_dump(mode="json") for t in bill.trials]
+    return Decided(bill, reasons, print_, [] if reasons else chosen, [] if reasons else probe)
+
+
+def _probe(service: Client | None, wanted: Wanted, prompt: Contestant) -> list[dict[str, Any]]:
+    """The best prompt, when it is to be asked about the training rows; nobody when that is known or not wanted."""
+    if not wanted.weight.share:
+        return []
+    if service and records.read(service, hard.key(wanted.splits[0], prompt, wanted.weight)):
+        return []
+    return [prompt.model_dump(mode="json")]
 
 
 # The prompt to beat.
@@ -123,17 +248,17 @@ def _prompted(report: dict[str, Any], metric: str) -> list[Prompted]:
 # Whether.
 
 
-def reasons_against(settings: Plan, best: Prompted, rows: Sequence[int]) -> list[str]:
+def reasons_against(settings: Plan, best: Prompted | None, rows: Sequence[int]) -> list[str]:
     """Why tuning is not worth trying; empty when it is. `rows` are those of training, validation and test."""
     reasons = []
     if rows[0] < settings.min_train_rows:
         reasons.append(f"{rows[0]} training rows, fewer than {settings.min_train_rows}: too few to tune on")
-    if best.low >= settings.good_enough:
+    if best and best.low >= settings.good_enough:
         name = best.contestant.name
         reasons.append(
             f"the prompt {name} is good enough: its score is at least {best.low:.3f} of {settings.good_enough}"
         )
-    lift = detectable_lift(best.value, rows[2])
+    lift = detectable_lift(best.value if best else 0.5, rows[2])
     if 0 < settings.wanted_lift < lift:
         reasons.append(
             f"{rows[2]} test rows notice a lift of {lift:.3f} at best, not the wanted {settings.wanted_lift:.3f}: "
@@ -147,18 +272,24 @@ def detectable_lift(score: float, test_rows: int) -> float:
     return smallest_detectable_lift(max(1, test_rows), min(1.0, max(0.05, 1 - score)))
 
 
-def plan_fingerprint(splits: Sequence[Sequence[Example]], base_model: str, trials: Sequence[Trial]) -> str:
-    """Names training and validation rows, model and trials; equal when there is nothing new to learn."""
+def plan_fingerprint(
+    splits: Sequence[Sequence[Example]], base_model: str, trials: Sequence[Trial], others: Sequence[Section] = ()
+) -> str:
+    """Names training and validation rows, model, trials and further settings; equal when there is nothing new."""
     ids = [sorted(example.id for example in split) for split in splits[:2]]
-    hyper = [trial.model_dump(mode="json", exclude=TOLD) for trial in trials]
-    return fingerprint(*ids, base_model, hyper)
+    hyper = [
+        trial.model_dump(mode="json", exclude=TOLD | ({"weighted"} if not trial.weighted else set()))
+        for trial in trials
+    ]
+    return fingerprint(*ids, base_model, hyper, *others)
 
 
 # Which trials.
 
 
-def _trials(client: Client, base_model: str, settings: Plan, train: Sequence[Example], rows: Rows) -> list[Trial]:
+def _trials(client: Client, wanted: Wanted, rows: Rows) -> list[Trial]:
     """The trials of the settings or of a preset, each checked against the catalogue and named."""
+    settings, train, base_model = wanted.settings, wanted.splits[0], wanted.asking.base_model
     trials = list(settings.trials)
     if settings.preset == "grid":
         trials = list(client.catalogue.grid)
@@ -168,21 +299,46 @@ def _trials(client: Client, base_model: str, settings: Plan, train: Sequence[Exa
     if settings.share_epochs:
         trials = spend.shared(trials)
     for trial in trials:
-        base = trial.base or base_model
-        if not base.startswith("projects/"):
-            key = client.settings.encryption_key
-            sizes = (trial.adapter_size,)
-            client.catalogue.require(base, "supervised", client.location, adapter_sizes=sizes, encryption_key=key)
+        _require(client, trial.base or base_model, trial)
     names = [trial.name or f"trial-{number}" for number, trial in enumerate(trials, 1)]
     if len(set(names)) < len(names):
         raise UserError(f"trials need names of their own, got {', '.join(names)}", remedy="set plan.trials")
-    return [_named(trial, name, rows) for name, trial in zip(names, trials, strict=True)]
+    named = [trial.model_copy(update={"name": name}) for name, trial in zip(names, trials, strict=True)]
+    return [_allowed(trial, rows) for trial in _both_arms(named, wanted.weight)]
 
 
-def _named(trial: Trial, name: str, rows: Rows) -> Trial:
-    """A trial with its name, what it is expected to bill, and what it may at most."""
-    tokens = rows.training_tokens.times(trial.epoch_count)
-    told = {"name": name, "forecast_tokens": round(tokens.expected), "max_billable_tokens": int(tokens.most) + 1}
+def _require(client: Client, base: str, trial: Trial) -> None:
+    if not base.startswith("projects/"):
+        key = client.settings.encryption_key
+        sizes = (trial.adapter_size,)
+        client.catalogue.require(base, "supervised", client.location, adapter_sizes=sizes, encryption_key=key)
+
+
+def _both_arms(trials: Sequence[Trial], weight: Hard) -> list[Trial]:
+    """The trials on weighted rows, and for the ablation the first one on the rows as they come too."""
+    if not weight.share:
+        return list(trials)
+    first = trials[0]
+    plain = [first.model_copy(update={"name": f"{first.name}{pick.PLAIN}"})] if weight.ablation else []
+    return [*(trial.model_copy(update={"weighted": True}) for trial in trials), *plain]
+
+
+def _larger(client: Client, wanted: Wanted, trials: Sequence[Trial], rows: Rows) -> list[Trial]:
+    """For each larger model a trial that no trial so far outlasts; its hyperparameters are those that win."""
+    found = []
+    for model in wanted.larger.models:
+        most = {"epoch_count": max(t.epoch_count for t in trials), "weighted": any(t.weighted for t in trials)}
+        trial = trials[0].model_copy(update={"name": model, "base": model, "checkpoint_id": "", **most})
+        for size in {one.adapter_size for one in trials}:
+            _require(client, model, trial.model_copy(update={"adapter_size": size}))
+        found.append(_allowed(trial, rows))
+    return found
+
+
+def _allowed(trial: Trial, rows: Rows) -> Trial:
+    """A trial with what it is expected to bill, and what it may at most."""
+    tokens = rows.tokens_of(trial)
+    told = {"forecast_tokens": round(tokens.expected), "max_billable_tokens": int(tokens.most) + 1}
     return trial.model_copy(update=told)
 
 
@@ -206,167 +362,50 @@ def modality(examples: Sequence[Example]) -> str:
     return "audio" if "audio" in kinds else "image" if kinds else "text"
 
 
-# At what price.
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """The forecast: what is spent anyway, what each trial would add, and the trials that fit under the limit."""
-
-    spent: list[Line]
-    fixed: list[Line]
-    per_trial: dict[str, list[Line]]
-    trials: list[Trial]
-    left_out: list[str]
-    prices: dict[str, Any]
-    warnings: list[str]
-
-    @property
-    def lines(self) -> list[Line]:
-        """Every line of what is planned."""
-        return [*self.spent, *(line for trial in self.trials for line in self.per_trial[trial.name]), *self.fixed]
-
-
-def _rows(client: Client, asking: Evaluate, settings: Plan, task: Task, splits: Sequence[Sequence[Example]]) -> Rows:
-    """Tokens of the training rows and of a tuned prompt: counted on a sample, estimated beyond."""
-    prompt, train = prompts.tuned_prompt(task), splits[0]
-    rendered = [prompts.training_row(task, prompt, example) for example in train]
-    lengths = [len(json.dumps(row["contents"], ensure_ascii=False)) for row in rendered]
-    by_id = sorted(range(len(train)), key=lambda index: train[index].id)
-    sample = by_id[: settings.token_sample]
-    with ThreadPoolExecutor(8) as pool:
-        counted = list(pool.map(lambda index: _count(client, asking.base_model, rendered[index]), sample))
-    whole = dict(zip(sample, (prompt + answer for prompt, answer in counted), strict=True))
-    largest = max((prompt for prompt, _ in counted), default=0)
-    mean = sum(prompt for prompt, _ in counted) / max(1, len(counted))
-    longest = max(lengths, default=1) / max(1, sum(lengths) / max(1, len(lengths)))
-    return Rows(
-        validation=len(splits[1]),
-        test=len(splits[2]),
-        training_tokens=spend.estimate(lengths, whole),
-        prompt_tokens=Amount(mean, max(largest, mean * longest) if len(sample) < len(train) else largest),
-        answer_tokens=Amount(
-            sum(answer for _, answer in counted) / max(1, len(counted)), max(asking.max_output_tokens, 1)
-        ),
-    )
-
-
-def _count(client: Client, model: str, row: dict[str, Any]) -> tuple[int, int]:
-    """(tokens before the answer, tokens of the answer) of a training row, as the service counts them."""
-    system = "".join(part["text"] for part in row.get("systemInstruction", {}).get("parts", [])) or None
-    asked = patiently(count_tokens, client, model, system, row["contents"][:-1])
-    return asked, patiently(count_tokens, client, model, None, row["contents"][-1:])
-
-
-def _bill(
-    client: Client,
-    asking: Evaluate,
-    settings: Plan,
-    trials: Sequence[Trial],
-    rows: Rows,
-    baselines: Sequence[Prompted],
-    best: Prompted,
-    searched: Sequence[dict[str, int]],
-) -> Bill:
-    price = client.catalogue.price("", asking.base_model)
-    spent = [
-        _asked_line(result.contestant.name, result.input_tokens, result.output_tokens, price) for result in baselines
-    ]
-    spent += [_asked_line("prompt search", tokens["input"], tokens["output"], price) for tokens in searched]
-    per_row = Amount(best.input_tokens / best.rows, best.input_tokens / best.rows * 1.5)
-    fixed = [
-        spend.asking_line("best prompt on test", rows.test, per_row, rows.answer_tokens, price),
-        spend.asking_line(
-            "candidate and champion on test", 2 * rows.test, rows.prompt_tokens, rows.answer_tokens, price
-        ),
-        Line("idle endpoints", Amount(0, 0), Amount(0, 0)),
-    ]
-    per_trial = {
-        trial.name: [spend.tuning_line(trial, rows, own), spend.checkpoints_line(trial, rows, own)]
-        for trial in trials
-        for own in [client.catalogue.price(trial.base, asking.base_model)]
-    }
-    anyway = spend.total([*spent, *fixed])
-    chosen = spend.affordable(trials, per_trial, anyway, settings.max_cost)
-    names = {trial.name for trial in chosen}
-    dear = {trial.name: spend.total(per_trial[trial.name]).most for trial in trials if trial.name not in names}
-    left_out = [f"{name} may cost {most:.2f} USD: over max_cost beside the others" for name, most in dear.items()]
-    warnings = client.catalogue.warnings(asking.base_model)
-    return Bill(spent, fixed, per_trial, chosen, left_out, price.model_dump(mode="json"), warnings)
-
-
-def _follow_up_tokens(settings: Plan, bill: Bill, rows: Rows, price: Price) -> int:
-    """Training tokens that each trial's follow-ups may bill: an equal part of the room under the limit.
-
-    A follow-up's checkpoints are scored too, at most ten a round; that is set aside first.
-    """
-    if not (settings.follow_ups and bill.trials):
-        return 0
-    scoring = spend.checkpoints_line(Trial(epoch_count=10), rows, price).cost.most * settings.follow_ups
-    room = (settings.max_cost - spend.total(bill.lines).most) / len(bill.trials) - scoring
-    tokens = room / price.train * spend.MILLION if price.train else 0.0
-    return int(min(max(tokens, 0.0), 1e15))
-
-
-def _asked_line(what: str, input_tokens: int, output_tokens: int, price: Price) -> Line:
-    """What was asked already: counted, not estimated."""
-    asked, answered = (Amount(float(n), float(n)) for n in (input_tokens, output_tokens))
-    return spend.asking_line(f"{what} on validation (spent)", 1, asked, answered, price)
-
-
 # What is told.
 
 
-def _write(
-    path: str,
-    metric: str,
-    best: Prompted,
-    reasons: list[str],
-    bill: Bill,
-    settings: Plan,
-    test_rows: int,
-    print_: str,
-    trials: list[dict[str, Any]],
-    reports: list[str],
-) -> None:
-    forecast, limit = spend.total(bill.lines), settings.max_cost
-    sentence = f"forecast {forecast.expected:.2f} USD, at most {forecast.most:.2f} of {limit:.2f} allowed"
-    write_json(
-        path,
-        {
-            "worthwhile": not reasons,
-            "verdict": "tune" if not reasons else "keep_prompt",
-            "reasons": reasons,
-            "metric": metric,
-            "baselines": [json.loads(Path(report).read_text("utf-8")) for report in reports],
-            "best_prompt": {**asdict(best), "contestant": best.contestant.model_dump(mode="json")},
-            "detectable_lift": detectable_lift(best.value, test_rows),
-            "test_rows": test_rows,
-            "trials": trials,
-            "left_out": bill.left_out,
-            "prices": bill.prices,
-            "warnings": bill.warnings,
-            "costs": [
-                {"what": x.what, "tokens": x.tokens.expected, "cost": x.cost.expected, "at_most": x.cost.most}
-                for x in bill.lines
-            ],
-            "cost": forecast.expected,
-            "cost_at_most": forecast.most,
-            "max_cost": settings.max_cost,
-            "sentence": sentence,
-            "fingerprint": print_,
-        },
-    )
+def _document(decided: Decided, wanted: Wanted, metric: str, best: Prompted | None) -> dict[str, Any]:
+    """The plan as its artifact; without a best prompt it says so."""
+    bill, settings = decided.bill, wanted.settings
+    money = spend.total(bill.lines)
+    sentence = f"forecast {money.expected:.2f} USD, at most {money.most:.2f} of {settings.max_cost:.2f} allowed"
+    told = {**asdict(best), "contestant": best.contestant.model_dump(mode="json")} if best else None
+    return {
+        "worthwhile": not decided.reasons,
+        "verdict": "tune" if not decided.reasons else "keep_prompt",
+        "reasons": decided.reasons,
+        "metric": metric,
+        "best_prompt": told,
+        "detectable_lift": detectable_lift(best.value if best else 0.5, wanted.sizes[2]),
+        "test_rows": wanted.sizes[2],
+        "rows": wanted.sizes,
+        "trials": decided.trials,
+        "larger": decided.larger,
+        "left_out": bill.left_out,
+        "prices": bill.prices,
+        "warnings": bill.warnings,
+        "costs": [
+            {"what": x.what, "tokens": x.tokens.expected, "cost": x.cost.expected, "at_most": x.cost.most}
+            for x in bill.lines
+        ],
+        "cost": money.expected,
+        "cost_at_most": money.most,
+        "max_cost": settings.max_cost,
+        "sentence": sentence,
+        "fingerprint": decided.fingerprint,
+    }
 
 
-def _say(worthwhile: bool, reasons: list[str], bill: Bill, best: Prompted) -> None:
+def _say(decided: Decided, best: Prompted) -> None:
+    bill = decided.bill
     for warning in [*bill.warnings, *bill.left_out]:
         log.warning("%s", warning)
     for line in bill.lines:
         log.info("bill: %-45s %12.0f tokens %10.4f USD", line.what, line.tokens.expected, line.cost.expected)
-    if worthwhile:
+    if not decided.reasons:
         money = spend.total(bill.lines)
         said = f"{len(bill.trials)} trials, {money.expected:.2f} USD (at most {money.most:.2f})"
         log.info("done: %s", f"{said}, to beat {best.contestant.name} at {best.value:.3f}")
     else:
-        log.info("done: %s", f"keep {best.contestant.name} at {best.value:.3f}: {reasons[0]}")
+        log.info("done: %s", f"keep {best.contestant.name} at {best.value:.3f}: {decided.reasons[0]}")

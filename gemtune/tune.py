@@ -53,13 +53,15 @@ def run(
     vertex: dict[str, Any],
     name: str,
     job: str,
+    weighted: str = "",
 ) -> dict[str, Any]:
     """Tune one trial; writes its jobs' record to `job` and returns `contestants` (one per checkpoint) and `metrics`.
 
-    A trial that lost the race has no contestants. Raises `UserError` for rows or settings the service would reject,
-    `JobFailed` when the job itself fails.
+    A trial that asks for it is tuned on the rows of `weighted`. One that lost the race has no contestants. Raises
+    `UserError` for rows or settings the service would reject, `JobFailed` when the job itself fails.
     """
-    asked, examples = Trial.of(trial), list(read_examples(train))
+    asked = Trial.of(trial)
+    examples = list(read_examples(weighted if asked.weighted and weighted else train))
     resolved = prompts.resolve(Task.of(task), examples)
     prompt = prompts.tuned_prompt(resolved)
     rows = [[prompts.training_row(resolved, prompt, e) for e in part] for part in (examples, read_examples(validation))]
@@ -186,7 +188,7 @@ class Step:
             {
                 "order": asdict(order),
                 "trial": trial.model_dump(mode="json"),
-                "base_model": self._base_model,
+                "base_model": trial.base or self._base_model,
                 "price": self._client.catalogue.price(trial.base, self._base_model).model_dump(mode="json"),
                 "job": {"name": "", "billable_tokens": 0, "truncated": 0, "dropped": [], "completed_epochs": 0},
                 "states": [],

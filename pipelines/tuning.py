@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The supervised tuning pipeline: wiring only.
 
-preprocess -> split -> evaluate prompts -> plan -> (tune, evaluate checkpoints) per trial -> pick -> evaluate on test ->
-gate -> deploy or keep -> report. Every branch ends in a report. The branches of the first condition do not meet again:
-kfp's local runner (2.17) cannot give one artifact from either of two branches (`dsl.OneOf`), only a parameter. Steps
-that change the world or read a moving one are never cached; `tune` resumes by fingerprint instead.
+preprocess -> split -> evaluate prompts -> plan -> evaluate the best prompt on training rows -> hard -> (tune, evaluate
+checkpoints) per trial -> larger -> pick -> evaluate on test -> gate -> deploy or keep -> report. An evaluation that is
+not wanted has nobody to ask (a branch could not meet the other again). Every branch ends in a report. The branches of
+the first condition do not meet again: kfp's local runner (2.17) cannot give one artifact from either of two branches
+(`dsl.OneOf`), only a parameter. Steps that change the world or read a moving one are never cached; `tune` resumes by
+fingerprint instead.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from components.deploy import deploy as deploy_op
 from components.deploy import keep as keep_op
 from components.evaluate import evaluate as evaluate_op
 from components.gate import gate as gate_op
+from components.hard import hard as hard_op
+from components.larger import larger as larger_op
 from components.pick import pick as pick_op
 from components.pick import pick_without_tuning as pick_without_tuning_op
 from components.plan import plan as plan_op
@@ -46,7 +50,9 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
         split: dict = default["split"],
         evaluate: dict = default["evaluate"],
         plan: dict = default["plan"],
+        hard: dict = default["hard"],
         tune: dict = default["tune"],
+        larger: dict = default["larger"],
         pick: dict = default["pick"],
         gate: dict = default["gate"],
         deploy: dict = default["deploy"],
@@ -63,7 +69,9 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             split: Shares of validation and test rows, and the seed that divides them.
             evaluate: Base model, decoding, concurrency, retries, intervals.
             plan: Trials (epochs, learning rate multiplier, adapter size), hard spend limit, when a prompt is enough.
+            hard: Weight of training rows that the best prompt gets wrong; share 0 leaves them as they come.
             tune: Display name, polling, deadline of tuning jobs.
+            larger: Larger base models, tried only if tuning the small one gains and misses the target.
             pick: How the candidate is chosen on validation data.
             gate: What the candidate must show on test data before it may serve.
             deploy: Alias of the model in service, what happens to losing checkpoints.
@@ -95,6 +103,8 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             config=plan,
             vertex=vertex,
             name=name,
+            hard=hard,
+            larger=larger,
         ).set_caching_options(False)
 
         def finals(picked: dsl.PipelineTask) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
@@ -102,22 +112,26 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             tested = evaluate_op(
                 examples=test,
                 train=train,
-                contestants=picked.outputs["Output"],
+                contestants=picked.outputs["finalists"],
                 task=task,
                 config=evaluate,
                 vertex=vertex,
+                sealed=name,
             ).set_display_name("evaluate the finalists on test")
             tested.set_caching_options(False)  # the model in service is asked again, each time
             decided = gate_op(
                 predictions=tested.outputs["predictions"],
-                contestants=picked.outputs["Output"],
+                contestants=picked.outputs["finalists"],
                 task=task,
                 config=gate,
                 plan=planned.outputs["plan"],
+                tested=tested.outputs["report"],
             )
             return tested, decided
 
-        def serve(step: Callable[..., Any], picked: dsl.PipelineTask, decided: dsl.PipelineTask) -> dsl.PipelineTask:
+        def serve(
+            step: Callable[..., Any], picked: dsl.PipelineTask, decided: dsl.PipelineTask, **further: Any
+        ) -> dsl.PipelineTask:
             """Deploy, or keep."""
             task = step(
                 decision=decided.outputs["decision"],
@@ -125,6 +139,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                 config=deploy,
                 vertex=vertex,
                 name=name,
+                **further,
             )
             return task.set_caching_options(False)
 
@@ -145,9 +160,26 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             )
 
         with dsl.If(planned.outputs["worthwhile"] == True, name="tuning-is-worth-trying"):  # noqa: E712
+            probed = evaluate_op(
+                examples=train,
+                train=train,
+                contestants=planned.outputs["probe"],
+                task=task,
+                config=evaluate,
+                vertex=vertex,
+            ).set_display_name("evaluate the best prompt on training rows")
+            weighed = hard_op(
+                train=train,
+                validation=validation,
+                predictions=probed.outputs["predictions"],
+                best_prompt=planned.outputs["best_prompt"],
+                config=hard,
+                vertex=vertex,
+            ).set_caching_options(False)
             with dsl.ParallelFor(planned.outputs["trials"], name="trials") as trial:
                 tuned = tune_op(
                     train=train,
+                    weighted=weighed.outputs["weighted"],
                     validation=validation,
                     trial=trial,
                     task=task,
@@ -157,16 +189,35 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                     name=name,
                 ).set_caching_options(False)
                 scored = evaluate_op(
-                    examples=validation,
+                    examples=weighed.outputs["marked"],
                     train=train,
                     contestants=tuned.outputs["Output"],
                     task=task,
                     config=evaluate,
                     vertex=vertex,
                 ).set_display_name("evaluate checkpoints on validation")
+            climbed = larger_op(
+                jobs=dsl.Collected(tuned.outputs["job"]),
+                reports=dsl.Collected(scored.outputs["report"]),
+                trials=planned.outputs["larger_trials"],
+                train=train,
+                weighted=weighed.outputs["weighted"],
+                validation=weighed.outputs["marked"],
+                plan=planned.outputs["plan"],
+                task=task,
+                evaluate=evaluate,
+                tune=tune,
+                config=larger,
+                pick=pick,
+                vertex=vertex,
+                name=name,
+            ).set_caching_options(False)
             chosen = pick_op(
                 jobs=dsl.Collected(tuned.outputs["job"]),
                 reports=dsl.Collected(scored.outputs["report"]),
+                larger_jobs=climbed.outputs["job"],
+                larger_report=climbed.outputs["report"],
+                train=train,
                 best_prompt=planned.outputs["best_prompt"],
                 task=task,
                 config=pick,
@@ -176,12 +227,13 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             ).set_caching_options(False)
             tested, decided = finals(chosen)
             with dsl.If(decided.outputs["Output"] == True, name="the-gate-passes"):  # noqa: E712
-                deployed = serve(deploy_op, chosen, decided)
+                deployed = serve(deploy_op, chosen, decided, test=test)
             with dsl.Else(name="the-gate-refuses"):
                 kept = serve(keep_op, chosen, decided)
             tell(chosen, tested, decided, dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]))
         with dsl.Else(name="a-prompt-is-enough"):
             unchosen = pick_without_tuning_op(
+                train=train,
                 best_prompt=planned.outputs["best_prompt"],
                 task=task,
                 config=pick,

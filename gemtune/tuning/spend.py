@@ -47,13 +47,31 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a run asks and trains on: rows of each split, tokens of all training rows, tokens of one tuned prompt."""
+    """What a run asks and trains on: rows of each split, tokens of all training rows, tokens of one tuned prompt.
+
+    `weighted_tokens` are those of the training rows with hard ones weighted, where that is wanted.
+    """
 
     validation: int
     test: int
     training_tokens: Amount
     prompt_tokens: Amount
     answer_tokens: Amount
+    train: int = 0
+    weighted_tokens: Amount | None = None
+
+    def tokens_of(self, trial: Trial) -> Amount:
+        """Training tokens that the trial bills."""
+        once = self.weighted_tokens if trial.weighted and self.weighted_tokens else self.training_tokens
+        return once.times(trial.epoch_count)
+
+
+def weighted(lengths: Sequence[int], tokens: Amount, factor: float, added: int, most_copies: int) -> Amount:
+    """Tokens after hard rows were repeated: `factor` times as many rows expected, at most `added` more, the longest."""
+    most_extra = max(1, most_copies - 1)
+    longest = sorted(lengths, reverse=True)[: math.ceil(added / most_extra)]
+    extra = most_extra * sum(longest) * tokens.most / max(1, sum(lengths))
+    return Amount(tokens.expected * factor, tokens.most + extra)
 
 
 def estimate(lengths: Sequence[int], counted: dict[int, int]) -> Amount:
@@ -75,7 +93,7 @@ def estimate(lengths: Sequence[int], counted: dict[int, int]) -> Amount:
 
 def tuning_line(trial: Trial, rows: Rows, price: Price) -> Line:
     """Training tokens times epochs."""
-    tokens = rows.training_tokens.times(trial.epoch_count)
+    tokens = rows.tokens_of(trial)
     return Line(f"tuning {trial.name}", tokens, tokens.times(price.train / MILLION))
 
 

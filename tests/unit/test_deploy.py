@@ -58,7 +58,7 @@ class Run:
         self.picked = str(folder / "picked.json")
         self.finalists = pick.run(
             [job], [scored], PROMPT, c["task"], c["pick"], c["deploy"], c["vertex"], name, self.picked
-        )
+        )["finalists"]
 
     def deploy(self, step: Any = deploy.run, verdict: str = "deploy", *overrides: str) -> dict[str, Any]:
         decision = self.folder / "decision.json"

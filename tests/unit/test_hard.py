@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rehearsed import PHRASES, examples
+from rehearsed import PHRASES, Emulator, examples, sections
 
-from gemtune.config import Hard
+from gemtune import hard
+from gemtune.config import Contestant, Hard
 from gemtune.data import Example, example_id, read_examples, write_examples
 from gemtune.errors import UserError
-from gemtune.tuning import hard
+from gemtune.vertex import Client
 
+PROMPT = Contestant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
 ROWS = examples(60, 1)
 
 
@@ -47,37 +50,88 @@ def answers(path: Path, rows: list[Example], wrong: set[str]) -> str:
     return str(path)
 
 
-def ran(folder: Path, rows: list[Example], wrong: set[str], **settings: Any) -> tuple[list[Example], dict[str, Any]]:
-    train, out = str(folder / "train.jsonl"), str(folder / "weighted.jsonl")
-    write_examples(train, rows)
-    predictions = answers(folder / "predictions.jsonl", rows, wrong)
-    report = hard.run(train, predictions, settings, out, str(folder / "report.json"))
-    return list(read_examples(out)), report
+class Ran:
+    """The step, run on rows of which some were answered wrongly; validation rows are others of the same kind."""
+
+    def __init__(self, folder: Path, rows: list[Example], wrong: set[str] | None, **settings: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        names = ("train", "validation", "predictions", "weighted", "marked", "report")
+        train, held_out, said, out, marked, told = (str(folder / f"{name}.jsonl") for name in names)
+        write_examples(train, rows)
+        write_examples(held_out, examples(40, 9))
+        Path(said).write_text("")
+        if wrong is not None:
+            answers(Path(said), rows, wrong)
+        c = sections()
+        self.counts = hard.run(train, held_out, said, PROMPT, settings, c["vertex"], out, marked, told)
+        self.rows, self.marked = list(read_examples(out)), list(read_examples(marked))
+        self.report = json.loads(Path(told).read_text())
 
 
-def test_planted_label_errors_get_no_weight(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    running = Emulator(tmp_path_factory.mktemp("emulator"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
+    return emulator.point(monkeypatch)
+
+
+def test_planted_label_errors_get_no_weight(client: Client, tmp_path: Path) -> None:
     planted = []
     for row in ROWS[:3]:
         lie = next(label for label in PHRASES if label != row.target)
         planted.append(Example(id=example_id(row.text, lie), text=row.text, target=lie))
     rows = [*planted, *ROWS[3:], *examples(90, 2)]
     really = {row.id for row in ROWS[10:20]}
-    result, report = ran(tmp_path, rows, really | {row.id for row in planted}, share=0.3)
-    copies = Counter(row.id for row in result)
-    assert {row.id for row in planted} <= set(report["suspect"])
+    ran = Ran(tmp_path, rows, really | {row.id for row in planted}, share=0.3)
+    copies = Counter(row.id for row in ran.rows)
+    assert {row.id for row in planted} <= set(ran.report["suspect"])
     assert [copies[row.id] for row in planted] == [1, 1, 1]
-    assert min(copies[identity] for identity in really - set(report["suspect"])) == 3
+    assert min(copies[identity] for identity in really - set(ran.report["suspect"])) == 3
 
 
-def test_share_zero_is_the_other_arm_of_an_ablation(tmp_path: Path) -> None:
-    result, report = ran(tmp_path, ROWS, {ROWS[0].id})
-    assert result == ROWS
-    assert (report["hard"], report["weighted_rows"]) == (1, 60)
+def test_share_zero_asks_nobody_and_changes_nothing(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, ROWS, None)
+    assert (ran.rows, ran.marked, ran.counts) == (ROWS, examples(40, 9), {})
 
 
-def test_answers_to_other_rows_are_refused(tmp_path: Path) -> None:
-    write_examples(tmp_path / "train.jsonl", ROWS[:30])
-    predictions = answers(tmp_path / "p.jsonl", ROWS, {ROWS[40].id})
-    paths = [str(tmp_path / name) for name in ("out.jsonl", "report.json")]
-    with pytest.raises(UserError, match="not training rows"):
-        hard.run(str(tmp_path / "train.jsonl"), predictions, {"share": 0.5}, *paths)
+def test_which_rows_are_hard_is_settled_once(client: Client, tmp_path: Path) -> None:
+    first = Ran(tmp_path / "a", ROWS, {ROWS[0].id, ROWS[1].id}, share=0.2)
+    unasked = Ran(tmp_path / "b", ROWS, None, share=0.2)
+    otherwise = Ran(tmp_path / "c", ROWS, {ROWS[5].id}, share=0.2)
+    assert first.rows == unasked.rows == otherwise.rows
+    assert first.counts == {**otherwise.counts}
+    with pytest.raises(UserError, match="nobody was asked"):
+        Ran(tmp_path / "d", ROWS, None, share=0.25)
+
+
+def test_validation_rows_like_the_hard_ones_are_marked_and_never_the_same(client: Client, tmp_path: Path) -> None:
+    rows = examples(90, 5)
+    wrong = {row.id for row in rows if row.target == "refund"}
+    ran = Ran(tmp_path, rows, wrong, share=0.5, skip_suspects=False)
+    alike = [row for row in ran.marked if row.slices["like_hard"] == "yes"]
+    assert len(alike) == ran.counts["like_hard"]
+    assert sum(row.target == "refund" for row in alike) > 0.8 * len(alike) > 0
+    assert [row.id for row in ran.marked] == [row.id for row in examples(40, 9)]
+    assert not {row.id for row in alike} & {row.id for row in ran.rows}
+
+
+def test_answers_to_other_rows_are_refused(client: Client, tmp_path: Path) -> None:
+    train, said = str(tmp_path / "train.jsonl"), tmp_path / "said.jsonl"
+    write_examples(train, ROWS[:30])
+    answers(said, ROWS, {ROWS[40].id})
+    outs = [str(tmp_path / name) for name in ("out", "marked", "report")]
+    with pytest.raises(UserError, match="answers to other rows"):
+        hard.run(train, train, str(said), PROMPT, {"share": 0.5}, sections()["vertex"], *outs)
+
+
+@given(st.integers(0, 200), st.floats(0, 0.95), st.integers(1, 5))
+def test_no_share_of_hard_rows_adds_more_than_the_bound(rows: int, share: float, most: int) -> None:
+    settings = Hard(share=share, most_copies=most)
+    bound = hard.most_added(rows, settings)
+    assert 0 <= bound <= (most - 1) * rows
+    assert all(hard.copies(rows - n, n, settings) - n <= bound for n in range(rows + 1))

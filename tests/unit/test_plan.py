@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from rehearsed import Emulator, examples, sections, splits
 
 from gemtune import plan, tune
-from gemtune.config import Contestant, Plan, Trial
+from gemtune.config import Contestant, Evaluate, Plan, Trial
 from gemtune.data import Example
 from gemtune.errors import UserError
 from gemtune.plan import Prompted
-from gemtune.tuning import records, spend
+from gemtune.tuning import bill, records, spend
 from gemtune.tuning.catalogue import Catalogue, Price
 from gemtune.tuning.spend import Amount, Rows
 from gemtune.vertex import Client
@@ -129,10 +129,14 @@ def test_follow_ups_stay_under_the_limit_too(
     rows = Rows(100, 200, Amount(tokens, tokens * 1.1), Amount(50, 80), Amount(4, 64))
     lines = {t.name: [spend.tuning_line(t, rows, price), spend.checkpoints_line(t, rows, price)] for t in named}
     chosen = spend.affordable(named, lines, Amount(0, 0), limit)
-    bill = plan.Bill([], [], lines, chosen, [], {}, [])
-    left = plan._follow_up_tokens(Plan(follow_ups=rounds, max_cost=limit), bill, rows, price)
+    drawn = bill.Bill([], [], lines, chosen, [], {}, [])
+    models = {"gemini-x": SHIPPED.models["gemini-3.5-flash"].model_copy(update={"price": price})}
+    known = SHIPPED.model_copy(update={"models": models})
+    asking, wanted = Evaluate(base_model="gemini-x"), Plan(follow_ups=rounds, max_cost=limit)
+    tokens = bill.follow_up_tokens(known, asking, wanted, drawn, rows)
+    left = max(tokens.values(), default=0)
     scoring = spend.checkpoints_line(Trial(epoch_count=10), rows, price).cost.most * rounds
-    spent = spend.total(bill.lines).most + len(chosen) * (left * price.train / 1e6 + (scoring if left else 0))
+    spent = spend.total(drawn.lines).most + len(chosen) * (left * price.train / 1e6 + (scoring if left else 0))
     assert not chosen or spent <= limit * (1 + 1e-9) + 1e-9
 
 

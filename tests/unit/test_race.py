@@ -126,7 +126,7 @@ def test_run_goes_on_when_a_trial_left_nothing(
     Path(paths[1]).write_text(json.dumps({"rows": 40, "contestants": result["contestants"]}))
     prompt = c["baselines"][0][0]
     job = str(tmp_path / "job.json")
-    who = pick.run([job], [paths[1]], prompt, c["task"], c["pick"], c["deploy"], c["vertex"], "gone", paths[2])
+    who = pick.run([job], [paths[1]], prompt, c["task"], c["pick"], c["deploy"], c["vertex"], "gone", paths[2])["finalists"]
     assert [one["role"] for one in who] == ["baseline"]
     spent = json.loads(Path(paths[2]).read_text())["ledger"][0]
     told = json.loads(Path(job).read_text())["job"]

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens of what will be sent: counted by the service (free of charge) on a sample, scaled by length beyond it.
+
+Without the service (a dry run that shall touch no network) a token is taken to be four characters, or one Chinese,
+Japanese or Korean character, which errs on the dear side for most texts; such counts carry a wide bound.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from gemtune import hard
+from gemtune.config import Contestant, Evaluate, Hard, Plan, Task
+from gemtune.data import Example
+from gemtune.evaluate import questions
+from gemtune.prompting import prompts
+from gemtune.tuning import spend
+from gemtune.tuning.spend import Amount, Rows
+from gemtune.vertex import Client, count_tokens, patiently
+
+Count = Callable[[str | None, list[dict[str, Any]]], int]
+GUESS_MARGIN = 1.5  # upper bound of a guessed count; a tokenizer rarely spends more on prose
+WIDE = 0x2E80  # first of the scripts written without spaces, whose characters are about a token each
+
+
+def by_service(client: Client, model: str) -> Count:
+    """A counter that asks the service, trying again while it is busy."""
+    return lambda system, contents: patiently(count_tokens, client, model, system, contents)
+
+
+def guess(system: str | None, contents: list[dict[str, Any]]) -> int:
+    """A counter that asks nobody."""
+    text = (system or "") + "".join(part.get("text", "") for turn in contents for part in turn["parts"])
+    wide = sum(ord(character) >= WIDE for character in text)
+    return wide + (len(text) - wide + 3) // 4
+
+
+def count_rows(
+    count: Count,
+    asking: Evaluate,
+    settings: Plan,
+    weight: Hard,
+    task: Task,
+    splits: Sequence[Sequence[Example]],
+    failing: float,
+) -> Rows:
+    """Tokens of the training rows and of a tuned prompt. `failing` is the share of rows the best prompt gets wrong."""
+    prompt, train = prompts.tuned_prompt(task), splits[0]
+    rendered = [prompts.training_row(task, prompt, example) for example in train]
+    lengths = [len(json.dumps(row["contents"], ensure_ascii=False)) for row in rendered]
+    by_id = sorted(range(len(train)), key=lambda index: train[index].id)
+    sample = by_id[: settings.token_sample]
+    with ThreadPoolExecutor(8) as pool:
+        counted = list(pool.map(lambda index: _count(count, rendered[index]), sample))
+    whole = dict(zip(sample, (prompt + answer for prompt, answer in counted), strict=True))
+    largest = max((prompt for prompt, _ in counted), default=0)
+    mean = sum(prompt for prompt, _ in counted) / max(1, len(counted))
+    longest = max(lengths, default=1) / max(1, sum(lengths) / max(1, len(lengths)))
+    tokens = _bounded(count, spend.estimate(lengths, whole))
+    likely = round(failing * len(train))
+    factor = (len(train) - likely + hard.copies(len(train) - likely, likely, weight)) / max(1, len(train))
+    added = hard.most_added(len(train), weight)
+    return Rows(
+        validation=len(splits[1]),
+        test=len(splits[2]),
+        training_tokens=tokens,
+        prompt_tokens=Amount(mean, max(largest, mean * longest) if len(sample) < len(train) else largest),
+        answer_tokens=Amount(
+            sum(answer for _, answer in counted) / max(1, len(counted)), max(asking.max_output_tokens, 1)
+        ),
+        train=len(train),
+        weighted_tokens=spend.weighted(lengths, tokens, factor, added, weight.most_copies) if weight.share else None,
+    )
+
+
+def count_prompt(
+    count: Count, settings: Plan, task: Task, contestant: Contestant, splits: Sequence[Sequence[Example]]
+) -> Amount:
+    """Tokens of one request of a prompt that was not asked yet, from a sample of the validation rows."""
+    sample = sorted(splits[1], key=lambda example: example.id)[: settings.token_sample]
+    asked = questions(task, contestant, sample, splits[0])
+    with ThreadPoolExecutor(8) as pool:
+        counted = list(pool.map(lambda question: count(question.system, question.contents), asked))
+    mean = sum(counted) / max(1, len(counted))
+    return _bounded(count, Amount(mean, max(max(counted, default=0), mean * 1.5)))
+
+
+def _bounded(count: Count, amount: Amount) -> Amount:
+    return Amount(amount.expected, amount.most * GUESS_MARGIN) if count is guess else amount
+
+
+def _count(count: Count, row: dict[str, Any]) -> tuple[int, int]:
+    """(tokens before the answer, tokens of the answer) of a training row."""
+    system = "".join(part["text"] for part in row.get("systemInstruction", {}).get("parts", [])) or None
+    return count(system, row["contents"][:-1]), count(None, row["contents"][-1:])
