@@ -19,6 +19,7 @@ def evaluate(
     report: Output[Artifact],
     metrics: Output[Metrics],
     confusion: Output[ClassificationMetrics],
+    sealed: str = "",
 ):
     """Ask every contestant about every example and score the answers.
 
@@ -29,9 +30,12 @@ def evaluate(
         task: Section `task` of the configuration.
         config: Section `evaluate`.
         vertex: Section `vertex`.
+        sealed: Name of the run whose gate reads these test rows; empty for other rows.
     """
     from gemtune import evaluate
 
-    summary = evaluate.run(examples.path, train.path, contestants, task, config, vertex, predictions.path, report.path)
+    summary = evaluate.run(
+        examples.path, train.path, contestants, task, config, vertex, predictions.path, report.path, sealed
+    )
     metrics.metadata.update(summary["metrics"])
     confusion.metadata.update(summary["confusion"])

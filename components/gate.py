@@ -14,6 +14,7 @@ def gate(
     task: dict,
     config: dict,
     plan: Input[Artifact],
+    tested: Input[Artifact],
     decision: Output[Artifact],
 ) -> bool:
     """Decide from paired test predictions whether the candidate may serve.
@@ -24,7 +25,8 @@ def gate(
         task: Section `task` of the configuration.
         config: Section `gate`.
         plan: The plan, for the reason when there is no candidate.
+        tested: Scores on the test split: how often its rows were read, what the autorater says.
     """
     from gemtune import gate
 
-    return gate.run(predictions.path, contestants, task, config, plan.path, decision.path)
+    return gate.run(predictions.path, contestants, task, config, plan.path, tested.path, decision.path)

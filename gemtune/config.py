@@ -392,6 +392,12 @@ class Gate(Section):
     resamples: int = Field(10_000, ge=1000, description="Paired bootstrap resamples.")
     seed: int = Field(7, description="Seed of resampling.")
     min_test_rows: int = Field(50, ge=1, description="Fewer test rows: not enough data to decide.")
+    planned_readings: int = Field(
+        1, ge=1, description="Candidates one set of test rows is kept for; the gate's error is divided among them."
+    )
+    worn_test: Literal["tell", "stop"] = Field(
+        "tell", description="More candidates than planned were tried on these test rows: tell, or decide nothing."
+    )
     max_invalid_rate: float = Field(0.05, ge=0, le=1, description="Share of unusable answers a candidate may give.")
     min_class_recall: float = Field(
         0.0, ge=0, le=1, description="Recall every class with 10 or more test rows must reach."

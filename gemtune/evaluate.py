@@ -171,15 +171,24 @@ def run(
     vertex: dict[str, Any],
     predictions: str,
     report: str,
+    sealed: str = "",
 ) -> dict[str, Any]:
     """Evaluate contestants on the rows of `examples`; writes `predictions` (JSONL) and `report` (JSON).
 
+    Test rows are sealed: `sealed` names the run whose gate reads them, and the reading is written down in the bucket;
+    without it they are refused with a `UserError`.
     Returns `metrics` (flat) and `confusion` (of the best contestant), each in the form its pipeline artifact shows.
     """
     settings, who = Evaluate.of(config), [Contestant.of(contestant) for contestant in contestants]
     rows, shown = list(read_examples(examples)), list(read_examples(train))
     if not rows:
         raise UserError("no rows to evaluate", file=examples)
+    if not sealed and any(row.split == "test" for row in rows):
+        raise UserError(
+            "these are sealed test rows: prompts and checkpoints are chosen on validation rows",
+            file=examples,
+            remedy="evaluate the validation split; only the evaluation before the gate reads the test split",
+        )
     if settings.length_and_script:
         rows = sliced(rows)
     names = Counter(one.name for one in who)
@@ -197,6 +206,7 @@ def run(
         raise UserError(
             f"no confidence for {resolved.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
         )
+    seal = _unsealed(Vertex.of(vertex), sealed, rows, who) if sealed else {}
     ask, effort = _vertex_ask(settings, Vertex.of(vertex))
     with _memory(settings) as memory:
         put = partial(ask_all, ask=ask, effort=effort, memory=memory)
@@ -210,11 +220,19 @@ def run(
     document = {"rows": len(rows), "task": resolved.model_dump(), "contestants": reports}
     if beside:
         document["classical"] = report_on(resolved, settings, CLASSICAL, beside)
-    write_json(report, {**document, **further})
+    write_json(report, {**document, **further, **seal})
     for told in reports:
         _hint(told, len(rows))
     log.info("done: %s", _headline(resolved, reports))
     return {"metrics": _flat(reports), "confusion": _console_confusion(resolved, reports)}
+
+
+def _unsealed(settings: Vertex, name: str, rows: Sequence[Example], who: Sequence[Contestant]) -> dict[str, Any]:
+    """What the report says of the reading of sealed rows, after it was written down."""
+    from gemtune import vertex
+    from gemtune.tuning import readings
+
+    return {"sealed": readings.note(vertex.connect(settings), name, [row.id for row in rows], who)}
 
 
 def _hint(report: dict[str, Any], rows: int) -> None:

@@ -5,8 +5,9 @@
 All contestants answered the same sealed test rows; they are compared row by row. The candidate must beat the best
 prompt, and the model in service re-scored today, by more than the interval: the lower bound of the paired bootstrap
 lies above the wanted lift, and an exact test agrees (few disagreeing rows make the bootstrap too bold). Then come the
-floors and ceilings. The promise: an equal candidate passes no more often than (1 - confidence_level) / 2. `decide` is
-pure.
+floors and ceilings. The promise: an equal candidate passes no more often than (1 - confidence_level) / 2. Each further
+candidate on the same rows has its own chance to pass by luck: that error is divided among the candidates the test
+set is planned for (Bonferroni), and more than planned are told of, or refused. `decide` is pure.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Decision:
     rows: int
     slices: list[SliceComparison] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    confidence_level: float = 0.95
 
     @property
     def passed(self) -> bool:
@@ -94,12 +96,28 @@ def decide(
     scored: Sequence[Scored],
     groups: Sequence[str | None] | None = None,
     prices: Mapping[str, float] | None = None,
+    candidates: int = 1,
 ) -> Decision:
     """Judge the candidate (the one with that role, if any) against the best prompt and the champion.
 
     `groups` names rows that belong together (None: alone); they count as one observation. `prices` are US dollars a
-    million `input` and `output` tokens.
+    million `input` and `output` tokens. `candidates` have been tried on these rows, this one included.
     """
+    asked = config.confidence_level
+    config = config.model_copy(update={"confidence_level": 1 - (1 - asked) / config.planned_readings})
+    made = _decided(task, config, scored, groups, prices or {}, candidates)
+    worn = _worn(config, candidates, asked) if made.rules else ""
+    return replace(made, notes=[*made.notes, *filter(None, [worn])], confidence_level=config.confidence_level)
+
+
+def _decided(
+    task: Task,
+    config: Gate,
+    scored: Sequence[Scored],
+    groups: Sequence[str | None] | None,
+    prices: Mapping[str, float],
+    candidates: int,
+) -> Decision:
     metric = config.metric or metrics.primary_metric(task)
     rows = len(scored[0].rows) if scored else 0
     by_role = {one.contestant.role: one for one in scored}
@@ -107,11 +125,13 @@ def decide(
     compare = _Comparer(task, config, metric, groups)
     if rows < config.min_test_rows:
         return _too_few(config, metric, rows)
+    if candidate is not None and candidates > config.planned_readings and config.worn_test == "stop":
+        return _worn_out(config, metric, rows, candidates)
     if candidate is None:
         return _no_candidate(compare, prompt, champion, rows)
     comparisons = [compare(candidate, other) for other in (prompt, champion) if other is not None]
     slices = _slices(compare, candidate, prompt) if prompt is not None else []
-    rules = [_lift_rule(config, c) for c in comparisons] + _floor_rules(task, config, candidate, prompt, prices or {})
+    rules = [_lift_rule(config, c) for c in comparisons] + _floor_rules(task, config, candidate, prompt, prices)
     rules += [_slice_rule(config, slices)] if config.worse_slices == "stop" and slices else []
     notes = [_worse(one) for one in slices if one.delta < 0 and one.p_value <= 1 - config.confidence_level]
     if all(rule.passed for rule in rules):
@@ -283,6 +303,27 @@ def _too_few(config: Gate, metric: str, rows: int) -> Decision:
     return Decision("not_enough_data", [said], [rule], [], metric, rows)
 
 
+def _worn_out(config: Gate, metric: str, rows: int, candidates: int) -> Decision:
+    said = (
+        f"{candidates} candidates have been tried on these test rows, they were planned for {config.planned_readings}: "
+        "take fresh test rows (another split.seed, or newer data)"
+    )
+    rule = Rule("test_readings", False, candidates, config.planned_readings, said)
+    return Decision("not_enough_data", [said], [rule], [], metric, rows)
+
+
+def _worn(config: Gate, candidates: int, asked: float) -> str:
+    """What repeated looks at one test set do to the promise."""
+    if candidates <= config.planned_readings:
+        return ""
+    chance = (1 - asked) / 2 * candidates / config.planned_readings
+    return (
+        f"{candidates} candidates have been tried on these test rows (planned: {config.planned_readings}), which makes "
+        f"the intervals optimistic: one that is no better passes by luck in up to {min(1, chance):.1%} of such series; "
+        "take fresh test rows, or set gate.planned_readings"
+    )
+
+
 def _power_note(comparison: Comparison, rows: int, config: Gate) -> str:
     """What it would take to know: said when the candidate leads, but not clearly."""
     found = comparison.paired
@@ -313,11 +354,13 @@ def run(
     task: dict[str, Any],
     config: dict[str, Any],
     plan: str,
+    tested: str,
     decision: str,
 ) -> bool:
     """Decide from test predictions; writes `decision` (JSON) and returns whether the candidate may serve.
 
-    `plan` (JSON, may be missing) holds the prices that a cost ceiling needs.
+    `plan` (JSON, may be missing) holds the prices that a cost ceiling needs, `tested` (JSON, may be missing) the report
+    of the evaluation: how often its rows were read.
     """
     gate = Gate.of(config)
     resolved, answers = read_predictions(predictions, Task.of(task))
@@ -330,14 +373,15 @@ def run(
     who = [Contestant.of(contestant) for contestant in contestants]
     groups = groups_of(answers)
     scored = [scored_of(predictions, one, answers) for one in who]
-    prices = _prices(gate, plan)
+    prices, report = _prices(gate, plan), _json(tested)
+    sealed = report.get("sealed", {})
     if gate.max_ece and not all(one.confidence for one in scored):
         raise UserError("gate.max_ece needs confidences", file=predictions, remedy="set evaluate.confidence=votes")
-    made = decide(resolved, gate, scored, groups, prices)
+    made = decide(resolved, gate, scored, groups, prices, sealed.get("candidates", 1))
     if CLASSICAL.name in answers and CLASSICAL.name not in {one.name for one in who}:
         opponent = scored_of(predictions, CLASSICAL, answers)
         made = replace(made, notes=[*made.notes, *_classical_note(resolved, gate, scored, opponent, groups)])
-    write_json(decision, _document(made, gate, who))
+    write_json(decision, {**_document(made, gate, who), "sealed": sealed})
     for reason in [*made.reasons, *made.notes]:
         log.info("%s", reason)
     log.info("done: %s", made.verdict.replace("_", " "))
@@ -373,6 +417,7 @@ def _document(made: Decision, config: Gate, who: list[Contestant]) -> dict[str, 
         "rules": [asdict(rule) for rule in made.rules],
         "slices": [asdict(one) for one in made.slices],
         "notes": made.notes,
+        "confidence_level": made.confidence_level,
         "contestants": [one.model_dump() for one in who],
         "settings": config.model_dump(),
     }
@@ -380,8 +425,13 @@ def _document(made: Decision, config: Gate, who: list[Contestant]) -> dict[str, 
 
 def _prices(config: Gate, plan: str) -> dict[str, float]:
     """List prices from the plan; raises `UserError` when a cost ceiling needs them and they are not there."""
-    path = Path(plan)
-    found = json.loads(path.read_text(encoding="utf-8")).get("prices") if path.is_file() else None
+    found = _json(plan).get("prices")
     if config.max_cost_per_1000 and not found:
         raise UserError("gate.max_cost_per_1000 needs the plan's prices", file=plan, remedy="run plan first")
     return found or {}
+
+
+def _json(path: str) -> dict[str, Any]:
+    """What a step wrote; {} when there is no such file."""
+    found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8")) if Path(path).is_file() else {}
+    return found

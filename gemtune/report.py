@@ -215,6 +215,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
         "metric": metric,
         "confidence_level": decision["settings"]["confidence_level"],
         "test_rows": tested["rows"],
+        "sealed": decision["sealed"],
         "detectable_lift": plan["detectable_lift"],
         "contestants": finalists,
         "classical": [_line(tested["classical"], metric, tested["rows"], {})] if "classical" in tested else [],

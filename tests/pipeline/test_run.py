@@ -87,6 +87,7 @@ def test_a_better_model_is_deployed_and_must_be_beaten_next_time(tmp_path):
     assert "keep" not in steps_of(first)
     assert "pick-without-tuning" not in steps_of(first)
     assert first["outcome"]["endpoint"].startswith("projects/")
+    assert (first["sealed"]["candidates"], first["sealed"]["readings"]) == (1, 1)
     assert {row["role"] for row in first["contestants"]} == {"baseline", "candidate"}
     assert set(first["slices"]["channel"]) == {"web", "phone"}
     assert first["data"]["dropped"] == {"missing_target": 1}
@@ -101,6 +102,8 @@ def test_a_better_model_is_deployed_and_must_be_beaten_next_time(tmp_path):
     other = "plan.trials=[{epoch_count: 2, adapter_size: 2}]"
     again = summary_of(run(tmp_path, "--set", other), tmp_path)
     assert {row["role"] for row in again["contestants"]} == {"baseline", "candidate", "champion"}
+    assert (again["sealed"]["candidates"], again["sealed"]["readings"]) == (2, 3)
+    assert any("2 candidates have been tried on these test rows" in note for note in again["notes"])
     assert again["verdict"] == "keep_champion"  # an equal model does not replace the one in service
     assert again["outcome"]["endpoint"] == first["outcome"]["endpoint"]
 

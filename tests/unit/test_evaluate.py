@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -169,20 +169,53 @@ def test_evaluation_feeds_the_gate(scripted, files):
     evaluated(files, who, resamples=500)
     dumped = [one.model_dump() for one in who]
     decision = files / "decision"
-    assert gate_run(str(files / "predictions"), dumped, {}, {"resamples": 1000}, str(files / "plan"), str(decision))
+    assert gate_run(
+        str(files / "predictions"),
+        dumped,
+        {},
+        {"resamples": 1000},
+        str(files / "plan"),
+        str(files / "report"),
+        str(decision),
+    )
     made = json.loads(decision.read_text())
     assert made["verdict"] == "deploy"
     assert made["comparisons"][0]["versus"] == "zero"
     assert made["comparisons"][0]["delta"] == 0.5
-    assert not gate_run(str(files / "predictions"), dumped[:1], {}, {}, str(files / "plan"), str(decision))
+    assert not gate_run(
+        str(files / "predictions"), dumped[:1], {}, {}, str(files / "plan"), str(files / "report"), str(decision)
+    )
     with pytest.raises(UserError, match=r"gate\.metric is 'judge'; classification can be decided by accuracy"):
-        gate_run(str(files / "predictions"), dumped, {}, {"metric": "judge"}, str(files / "plan"), str(decision))
+        gate_run(
+            str(files / "predictions"),
+            dumped,
+            {},
+            {"metric": "judge"},
+            str(files / "plan"),
+            str(files / "report"),
+            str(decision),
+        )
     for setting, remedy in (({"max_ece": 0.1}, "evaluate.confidence"), ({"max_cost_per_1000": 1}, "run plan first")):
         with pytest.raises(UserError, match=remedy):
-            gate_run(str(files / "predictions"), dumped, {}, setting, str(files / "plan"), str(decision))
+            gate_run(
+                str(files / "predictions"),
+                dumped,
+                {},
+                setting,
+                str(files / "plan"),
+                str(files / "report"),
+                str(decision),
+            )
     task, answers = read_predictions(str(files / "predictions"), Task())
     assert task.labels == ["a", "b"]
     assert set(answers) == {"zero", "tuned", "classical"}
+
+
+def test_sealed_rows_are_read_for_the_gate_alone(scripted, files):
+    write_examples(files / "rows", [replace(row, split="test") for row in ROWS])
+    with pytest.raises(UserError, match="sealed test rows"):
+        evaluated(files, [Contestant(name="zero", model="poor")])
+    assert not (files / "predictions").exists()
 
 
 def test_settings_survive_floats():

@@ -146,6 +146,37 @@ def test_equal_models_pass_no_more_often_than_stated(metric):
     assert passed / 300 <= 0.05  # stated: 0.025
 
 
+def tried(candidates, **settings):
+    both = [scored("baseline", share(120)), scored("candidate", share(160))]
+    return decide(TASK, Gate(resamples=2000, **settings), both, candidates=candidates)
+
+
+def test_a_test_set_that_decided_about_many_candidates_is_told_or_stops():
+    assert tried(1).notes == []
+    (note,) = tried(3).notes
+    assert "3 candidates have been tried" in note
+    assert "up to 7.5%" in note
+    assert tried(3).passed
+    assert tried(3, planned_readings=3).notes == []
+    stopped = tried(3, worn_test="stop")
+    assert stopped.verdict == "not_enough_data"
+    assert [rule.name for rule in stopped.rules] == ["test_readings"]
+    assert "fresh test rows" in stopped.reasons[0]
+
+
+def test_the_error_is_divided_among_the_candidates_a_test_set_is_kept_for():
+    made = tried(1, planned_readings=5)
+    assert made.confidence_level == pytest.approx(0.99)
+    assert made.comparisons[0].paired.low < tried(1).comparisons[0].paired.low
+    rng, passed = np.random.default_rng(8), 0
+    for _ in range(60):  # series of five equal candidates on one test set: one look each, the best of them counts
+        baseline = scored("baseline", (rng.random(120) < 0.7).astype(int))
+        looks = [scored("candidate", (rng.random(120) < 0.7).astype(int)) for _ in range(5)]
+        config = Gate(resamples=1000, planned_readings=5)
+        passed += any(decide(TASK, config, [baseline, one], candidates=i).passed for i, one in enumerate(looks, 1))
+    assert passed <= 4  # stated: 2.5 % of series
+
+
 def in_slices(one, values):
     return replace(one, slices=[{"source": value} for value in values])
 

@@ -83,6 +83,7 @@ def paths(tmp_path):
             "notes": ["a linear model does as well"],
             "metric": "accuracy",
             "settings": {"confidence_level": 0.95},
+            "sealed": {"test": "f00", "candidates": 2, "readings": 3},
             "comparisons": [
                 {"versus": "zero_shot", "metric": "accuracy", "delta": 0.1, "low": 0.05, "high": 0.2, "p_value": 0.01}
             ],
@@ -122,13 +123,15 @@ def test_the_page_is_one_file_that_asks_nobody(paths):
 
 
 def test_the_summary_has_the_steps_numbers(paths):
-    _, _, summary = run(paths)
+    page, _, summary = run(paths)
     assert [row["name"] for row in summary["contestants"]] == ["zero_shot", "t@2"]
     row = summary["contestants"][1]
     assert row["invalid_rate"] == pytest.approx(0.25)
     assert row["tokens_per_row"] == pytest.approx(375_000)
     assert row["cost"] == pytest.approx(2.0)  # a million tokens at 1, half a million at 2
     assert summary["cost"]["spent"] == pytest.approx(0.5 + 1.0 + 2 * 2.0)
+    assert summary["sealed"]["candidates"] == 2
+    assert "so far: 2 candidates; read 3 times." in page
     assert summary["slices"]["channel"]["web"]["scores"]["t@2"] == SCORE
 
 

@@ -222,6 +222,8 @@ def test_run_writes_three_files_and_a_certificate(tmp_path: Path) -> None:
     assert report["rows"] == {name: counts[name] for name in NAMES}
     assert report["certificate"]["clean"] is True
     assert sum(report["rows"].values()) + counts["left_out"] == 200
+    for name, output in zip(NAMES, outputs, strict=False):  # test rows are known for what they are: sealed
+        assert {example.split for example in read_examples(output)} == {name}
 
 
 @pytest.mark.parametrize("numbers", [True, False])
