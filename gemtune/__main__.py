@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from gemtune.config import Config
 from gemtune.errors import UserError
+from gemtune.judge import judge_app
 from gemtune.rows.commands import data_app, dedup_command
 
 ConfigFile = Annotated[
@@ -63,6 +64,7 @@ app = typer.Typer(
     cls=Messages, no_args_is_help=True, pretty_exceptions_enable=False, help="Single steps, without an orchestrator."
 )
 app.add_typer(data_app, name="data")
+app.add_typer(judge_app, name="judge")
 app.command(name="dedup")(dedup_command)
 
 

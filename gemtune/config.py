@@ -204,7 +204,7 @@ class Contestant(Section):
 
 
 class Judge(Section):
-    """An autorater: it informs about texts that no metric can judge; it never decides by itself."""
+    """An autorater: it informs about texts that no metric can judge; a gate rule may use one that people agree with."""
 
     model: str = Field("", description="Model that judges; empty: no judging.")
     rubric: str = Field(
@@ -217,6 +217,21 @@ class Judge(Section):
     temperature: float = Field(0.7, gt=0, le=2, description="Temperature when several samples are asked for.")
     max_output_tokens: int = Field(256, gt=0, description="Longest judgement (tokens).")
     samples: int = Field(1, ge=1, description="Ratings a row (pairs: for each of both orders); each is paid.")
+    sheet: str = Field(
+        "", description="People's ratings (CSV, local or gs://) that the judge is checked by; empty: it only informs."
+    )
+    agreement: Literal["quadratic_kappa", "kappa", "spearman"] = Field(
+        "quadratic_kappa", description="How its agreement with the sheet is measured."
+    )
+    min_agreement: float = Field(
+        0.6,
+        gt=0,
+        le=1,
+        description="Agreement that the interval's lower bound must reach before a gate rule may use it.",
+    )
+    good_from: float = Field(
+        0.0, description="A person's rating from which an answer is good; 0: above the middle of the scale."
+    )
 
     @model_validator(mode="after")
     def _scale_rises(self) -> Self:
@@ -418,6 +433,18 @@ class Gate(Section):
     max_ece: float = Field(
         0.0, ge=0, le=1, description="Ceiling of the calibration error, when evaluate.confidence is on; 0: off."
     )
+    min_judge_good: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of answers that a judge proven by evaluate.judge.sheet must call good, lower bound; 0: off.",
+    )
+    min_judge_win_rate: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Win rate over the best prompt, by such a judge, that the lower bound must exceed; 0: off.",
+    )
     max_output_tokens: float = Field(0.0, ge=0, description="Ceiling of mean output tokens an answer; 0: off.")
     max_input_tokens: float = Field(0.0, ge=0, description="Ceiling of mean input tokens a request; 0: off.")
 
@@ -489,6 +516,16 @@ class Config(Section):
     gate: Gate = Field(default_factory=Gate)
     deploy: Deploy = Field(default_factory=Deploy)
     vertex: Vertex = Field(default_factory=Vertex)
+
+    @model_validator(mode="after")
+    def _judges_that_gate_are_checked(self) -> Self:
+        judge = self.evaluate.judge
+        if (self.gate.min_judge_good or self.gate.min_judge_win_rate) and not (judge.model and judge.sheet):
+            raise ValueError(
+                "gate.min_judge_good and gate.min_judge_win_rate need evaluate.judge.model, and evaluate.judge.sheet "
+                "to check it by"
+            )
+        return self
 
     @classmethod
     def load(cls, path: str | Path | None = None, overrides: tuple[str, ...] | list[str] = ()) -> Config:

@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
@@ -128,6 +130,7 @@ async def _evaluate(
     examples: Sequence[Example],
     train: Sequence[Example],
     put: Put,
+    rated: Sequence[judging.Rated] = (),
 ) -> tuple[list[Contestant], dict[str, list[Judged]], dict[str, Any]]:
     """The contestants as asked, their judged answers by name, and what else the report shall say."""
     contestants, cost = await _searched(task, config, contestants, train, put)
@@ -137,7 +140,7 @@ async def _evaluate(
     beside: dict[str, Any] = {"search_tokens": cost} if any(cost.values()) else {}
     if config.judge.model:
         texts = {name: [one.given.text or "" for one in judged] for name, judged in found.items()}
-        beside["autorater"] = await judging.judged(config, task, examples, texts, _pairs(contestants), put)
+        beside["autorater"] = await judging.judged(config, task, examples, texts, _pairs(contestants), put, rated)
     return list(contestants), found, beside
 
 
@@ -207,10 +210,11 @@ def run(
             f"no confidence for {resolved.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
         )
     seal = _unsealed(Vertex.of(vertex), sealed, rows, who) if sealed else {}
+    rated = _rated(settings) if sealed else []
     ask, effort = _vertex_ask(settings, Vertex.of(vertex))
     with _memory(settings) as memory:
         put = partial(ask_all, ask=ask, effort=effort, memory=memory)
-        who, judged, further = asyncio.run(_evaluate(resolved, wide, settings, who, rows, shown, put))
+        who, judged, further = asyncio.run(_evaluate(resolved, wide, settings, who, rows, shown, put, rated))
     reports = [report_on(resolved, settings, one, judged[one.name]) for one in who]
     beside = _classical(resolved, wide, settings, rows, shown) if CLASSICAL.name not in names else []
     with whole_file(predictions) as out:
@@ -233,6 +237,32 @@ def _unsealed(settings: Vertex, name: str, rows: Sequence[Example], who: Sequenc
     from gemtune.tuning import readings
 
     return {"sealed": readings.note(vertex.connect(settings), name, [row.id for row in rows], who)}
+
+
+def check_judge(task: Task, config: Evaluate, settings: Vertex) -> dict[str, Any]:
+    """Lets the configured judge rate the sheet that people filled in; see `judging.admission`."""
+    if not (config.judge.model and config.judge.sheet):
+        raise UserError("there is no judge to check", remedy="set evaluate.judge.model and evaluate.judge.sheet")
+    rated = _rated(config)
+    ask, effort = _vertex_ask(config, settings)
+    with _memory(config) as memory:
+        put = partial(ask_all, ask=ask, effort=effort, memory=memory)
+        return asyncio.run(judging.admission(config, task, rated, put))
+
+
+def _rated(config: Evaluate) -> list[judging.Rated]:
+    """What people rated, when the configuration names a judge and a sheet."""
+    judge = config.judge
+    if not (judge.model and judge.sheet):
+        return []
+    if not judge.sheet.startswith("gs://"):
+        return judging.read_rated(judge.sheet, judge.scale)
+    from gemtune import vertex
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "sheet.csv"
+        vertex.download(judge.sheet, path)
+        return judging.read_rated(path, judge.scale)
 
 
 def _hint(report: dict[str, Any], rows: int) -> None:

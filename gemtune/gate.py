@@ -97,15 +97,17 @@ def decide(
     groups: Sequence[str | None] | None = None,
     prices: Mapping[str, float] | None = None,
     candidates: int = 1,
+    autorater: Mapping[str, Any] | None = None,
 ) -> Decision:
     """Judge the candidate (the one with that role, if any) against the best prompt and the champion.
 
     `groups` names rows that belong together (None: alone); they count as one observation. `prices` are US dollars a
     million `input` and `output` tokens. `candidates` have been tried on these rows, this one included.
+    `autorater` is what the evaluation's judge says; its rules apply only when people were shown to agree with it.
     """
     asked = config.confidence_level
     config = config.model_copy(update={"confidence_level": 1 - (1 - asked) / config.planned_readings})
-    made = _decided(task, config, scored, groups, prices or {}, candidates)
+    made = _decided(task, config, scored, groups, prices or {}, candidates, autorater or {})
     worn = _worn(config, candidates, asked) if made.rules else ""
     return replace(made, notes=[*made.notes, *filter(None, [worn])], confidence_level=config.confidence_level)
 
@@ -117,6 +119,7 @@ def _decided(
     groups: Sequence[str | None] | None,
     prices: Mapping[str, float],
     candidates: int,
+    autorater: Mapping[str, Any],
 ) -> Decision:
     metric = config.metric or metrics.primary_metric(task)
     rows = len(scored[0].rows) if scored else 0
@@ -132,6 +135,7 @@ def _decided(
     comparisons = [compare(candidate, other) for other in (prompt, champion) if other is not None]
     slices = _slices(compare, candidate, prompt) if prompt is not None else []
     rules = [_lift_rule(config, c) for c in comparisons] + _floor_rules(task, config, candidate, prompt, prices)
+    rules += _judge_rules(config, autorater, candidate, prompt, groups)
     rules += [_slice_rule(config, slices)] if config.worse_slices == "stop" and slices else []
     notes = [_worse(one) for one in slices if one.delta < 0 and one.p_value <= 1 - config.confidence_level]
     if all(rule.passed for rule in rules):
@@ -277,6 +281,65 @@ def _class_rules(task: Task, config: Gate, candidate: Scored, prompt: Scored | N
     return rules
 
 
+def _judge_rules(
+    config: Gate,
+    told: Mapping[str, Any],
+    candidate: Scored,
+    prompt: Scored | None,
+    groups: Sequence[str | None] | None,
+) -> list[Rule]:
+    """What a judge says of the candidate, when a rule asks for it and people were shown to agree with the judge.
+
+    A judge that is not proven never speaks here; since what was asked for then cannot be shown, the gate stays shut.
+    """
+    if not (config.min_judge_good or config.min_judge_win_rate):
+        return []
+    checked = told.get("admission")
+    if not checked:
+        return [
+            Rule("judge_validity", False, 0.0, 1.0, "no judge was checked against people, though a rule asks for one")
+        ]
+    rules = [
+        Rule("judge_validity", checked["admitted"], checked["shown"]["low"], checked["required"], checked["sentence"])
+    ]
+    if not checked["admitted"]:
+        return rules
+    if config.min_judge_good:
+        rules.append(_judged_good(config, told, candidate.contestant.name, groups))
+    if config.min_judge_win_rate and prompt is not None:
+        pair = (candidate.contestant.name, prompt.contestant.name)
+        duel = next(one for one in told["duels"] if (one["candidate"], one["baseline"]) == pair)
+        rate, wanted = duel["win_rate"], config.min_judge_win_rate
+        said = (
+            f"by the judge the candidate wins {rate['value']:.3f} against the best prompt (between {rate['low']:.3f} "
+            f"and {rate['high']:.3f}; {duel['ties']} ties of {duel['pairs']} pairs, {duel['flips']} by order), "
+            f"wanted: more than {wanted:g}"
+        )
+        rules.append(Rule("judge_win_rate", rate["low"] > wanted, rate["low"], wanted, said))
+    return rules
+
+
+def _judged_good(config: Gate, told: Mapping[str, Any], name: str, groups: Sequence[str | None] | None) -> Rule:
+    cut, wanted = told["admission"]["threshold"], config.min_judge_good
+    if not cut:
+        return Rule(
+            "judge_good", False, 0.0, wanted, "people call all rated answers good, or none: no threshold to fit"
+        )
+    good = [float(score is not None and score >= cut["score"]) for score in told["ratings"][name]["scores"]]
+    found = intervals.interval(
+        intervals.mean(good),
+        level=config.confidence_level,
+        resamples=config.resamples,
+        seed=config.seed,
+        groups=groups,
+    )
+    said = (
+        f"the judge calls {found.value:.3f} of the candidate's answers good (between {found.low:.3f} and "
+        f"{found.high:.3f}; good is a score from {cut['score']:g} up), wanted: at least {wanted:g}"
+    )
+    return Rule("judge_good", found.low >= wanted, found.low, wanted, said)
+
+
 def _fallback(compare: _Comparer, prompt: Scored | None, champion: Scored | None) -> tuple[Verdict, str]:
     """What stays: the champion, unless there is none or the best prompt is shown to beat it."""
     if champion is None:
@@ -368,7 +431,7 @@ def run(
     if gate.metric and gate.metric not in known:
         raise UserError(
             f"gate.metric is {gate.metric!r}; {resolved.kind} can be decided by {', '.join(known)}",
-            remedy="an autorater informs, it never decides",
+            remedy="a judge enters by gate.min_judge_good and gate.min_judge_win_rate",
         )
     who = [Contestant.of(contestant) for contestant in contestants]
     groups = groups_of(answers)
@@ -377,7 +440,8 @@ def run(
     sealed = report.get("sealed", {})
     if gate.max_ece and not all(one.confidence for one in scored):
         raise UserError("gate.max_ece needs confidences", file=predictions, remedy="set evaluate.confidence=votes")
-    made = decide(resolved, gate, scored, groups, prices, sealed.get("candidates", 1))
+    told = report.get("autorater", {})
+    made = decide(resolved, gate, scored, groups, prices, sealed.get("candidates", 1), told)
     if CLASSICAL.name in answers and CLASSICAL.name not in {one.name for one in who}:
         opponent = scored_of(predictions, CLASSICAL, answers)
         made = replace(made, notes=[*made.notes, *_classical_note(resolved, gate, scored, opponent, groups)])

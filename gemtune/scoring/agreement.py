@@ -100,6 +100,70 @@ def agreement(
     }
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Judge scores from `score` up mean "good"; `kappa` is the agreement with people on items it was not fitted on.
+
+    `precision` is the share of held-out items called good that people call good, `recall` the share of people's good
+    items that are called so.
+    """
+
+    score: float
+    kappa: Interval
+    precision: float
+    recall: float
+
+
+def fit_cut(
+    judge: Sequence[float],
+    good: Sequence[bool],
+    *,
+    folds: int = 10,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 7,
+) -> Cut | None:
+    """The judge score that best tells the items people call good (by Cohen's kappa), proven by cross-validation.
+
+    None when people call all items good, or none, or there are fewer items than folds.
+    """
+    scores, wanted = np.asarray(judge, dtype=np.float64), np.asarray(good, dtype=bool)
+    if len(scores) < folds or wanted.all() or not wanted.any():
+        return None
+    part = np.random.default_rng(seed).permutation(len(scores)) % folds
+    called = np.zeros(len(scores), dtype=bool)
+    for fold in range(folds):
+        held = part == fold
+        called[held] = scores[held] >= _best_cut(scores[~held], wanted[~held])
+    found = interval(
+        kappa(called.astype(int).tolist(), wanted.astype(int).tolist(), 2, quadratic=False),
+        level=level,
+        resamples=resamples,
+        seed=seed,
+    )
+    both = float((called & wanted).sum())
+    return Cut(_best_cut(scores, wanted), found, both / max(1, called.sum()), both / wanted.sum())
+
+
+def _best_cut(scores: Floats, good: Any) -> float:
+    """The score with the highest kappa; of equals the strictest."""
+    cuts = np.unique(scores)[::-1]
+    tables = np.array([[(c & good).sum(), (c & ~good).sum(), (~c & good).sum()] for c in (scores >= t for t in cuts)])
+    hit, false, missed = tables.T.astype(np.float64)
+    rest = len(scores) - hit - false - missed
+    cost = (hit + false) * (false + rest) + (hit + missed) * (missed + rest)
+    value = np.divide(2 * (hit * rest - false * missed), cost, out=np.zeros(len(cuts)), where=cost > 0)
+    return float(cuts[int(np.argmax(value))])
+
+
+def length_lean(
+    judge: Sequence[float], human: Sequence[float], lengths: Sequence[int], *, level: float, resamples: int, seed: int
+) -> Interval:
+    """Rank correlation of (judge - people) with the answer's length: above 0, the judge likes length more than they."""
+    apart = [j - h for j, h in zip(judge, human, strict=True)]
+    return spearman(apart, lengths, level=level, resamples=resamples, seed=seed)
+
+
 def _level(rating: float, lowest: int, highest: int) -> int:
     return int(min(max(np.floor(rating + 0.5), lowest), highest)) - lowest
 

@@ -177,6 +177,51 @@ def test_the_error_is_divided_among_the_candidates_a_test_set_is_kept_for():
     assert passed <= 4  # stated: 2.5 % of series
 
 
+def judged(admitted=True, scores=None, low=0.7, cut=4.0):
+    """What an evaluation says of a judge."""
+    return {
+        "admission": {
+            "admitted": admitted,
+            "shown": {"value": 0.8, "low": 0.7 if admitted else 0.2, "high": 0.9},
+            "required": 0.6,
+            "sentence": "people agree" if admitted else "people do not agree: it informs",
+            "threshold": {"score": cut} if cut else {},
+        },
+        "ratings": {"candidate": {"scores": scores or [5.0] * 190 + [None] * 10}},
+        "duels": [
+            {
+                "candidate": "candidate", "baseline": "baseline", "pairs": 200, "ties": 20, "flips": 5,
+                "win_rate": {"value": 0.8, "low": low, "high": 0.9},
+            }
+        ],
+    }  # fmt: skip
+
+
+JUDGED = {"min_judge_good": 0.8, "min_judge_win_rate": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "autorater", "failed", "named"),
+    [
+        (JUDGED, judged(), [], ["judge_validity", "judge_good", "judge_win_rate"]),
+        (JUDGED, judged(scores=[5.0] * 150 + [3.0] * 50), ["judge_good"], None),
+        (JUDGED, judged(low=0.45), ["judge_win_rate"], None),
+        (JUDGED, judged(cut=None), ["judge_good"], None),
+        (JUDGED, judged(admitted=False), ["judge_validity"], ["judge_validity"]),
+        (JUDGED, {}, ["judge_validity"], ["judge_validity"]),
+        ({}, judged(low=0.1, scores=[1.0] * 200), [], []),
+        ({}, judged(admitted=False), [], []),
+    ],
+)
+def test_a_judge_gates_only_when_a_rule_asks_and_people_agree_with_it(settings, autorater, failed, named):
+    both = [scored("baseline", share(120)), scored("candidate", share(160))]
+    made = decide(TASK, Gate(resamples=2000, **settings), both, autorater=autorater)
+    assert [rule.name for rule in made.rules if not rule.passed] == failed
+    assert made.passed is not bool(failed)
+    if named is not None:  # a judge that is not proven says nothing but that
+        assert [rule.name for rule in made.rules if rule.name.startswith("judge")] == named
+
+
 def in_slices(one, values):
     return replace(one, slices=[{"source": value} for value in values])
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 from dataclasses import dataclass, replace
@@ -20,14 +21,17 @@ from gemtune.config import Contestant, Evaluate, Judge, Task
 from gemtune.data import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.prompting.asking import Given
-from gemtune.scoring.agreement import Choice, agreement, kappa, length_bias, position_bias, spearman
+from gemtune.scoring.agreement import Choice, agreement, fit_cut, kappa, length_bias, position_bias, spearman
 from gemtune.scoring.judging import (
     Duel,
+    Rated,
+    admission,
     duel_questions,
     duel_summary,
     rating_questions,
     rating_summary,
     read_duel,
+    read_rated,
     read_rating,
     read_sheet,
     win_rate,
@@ -236,6 +240,97 @@ def test_the_autorater_stands_beside_the_metrics_in_the_report(monkeypatch, tmp_
     assert told["duels"][0]["candidate"] == "tuned"
     assert told["duels"][0]["wins"] == 30
     assert told["duels"][0]["chose_longer"]["value"] == 1.0
+
+
+def test_a_sheet_comes_back_with_what_was_rated(tmp_path):
+    rows = [{"id": "1", "reference": "r", "answer": "=cmd()"}, {"id": "2", "reference": "s", "answer": "'quoted'"}]
+    write_sheet(tmp_path / "sheet.csv", rows, {"1": "text", "2": "本文"})
+    with open(tmp_path / "sheet.csv", encoding="utf-8-sig", newline="") as sheet:
+        lines = list(csv.reader(sheet))
+    filled = [lines[0], [*lines[1][:4], "5"], [*lines[2][:4], "2"], [*lines[1][:4], "4"], [*lines[2][:4], ""]]
+    with open(tmp_path / "sheet.csv", "w", encoding="utf-8", newline="") as sheet:
+        csv.writer(sheet).writerows(filled)
+    one, two = read_rated(tmp_path / "sheet.csv", (1, 5))
+    assert (one.example.text, one.example.target, one.answer, one.rating) == ("text", "r", "=cmd()", 4.5)
+    assert (two.example.text, two.answer, two.rating) == ("本文", "'quoted'", 2.0)
+    with pytest.raises(UserError, match="cannot read the sheet"):
+        read_rated(tmp_path / "none.csv", (1, 5))
+    (tmp_path / "bare.csv").write_text("id,rating\n1,4\n")
+    with pytest.raises(UserError, match="lacks the columns"):
+        read_rated(tmp_path / "bare.csv", (1, 5))
+    (tmp_path / "empty.csv").write_text("id,text,reference,answer,rating\n1,a,b,c,\n")
+    with pytest.raises(UserError, match="no row of the sheet is rated"):
+        read_rated(tmp_path / "empty.csv", (1, 5))
+
+
+def admitted(judge_says, rows=150, **settings):
+    """The admission of a judge that gives `judge_says(rating, answer, rng)` where people give a rating of 1 to 5."""
+    rng = np.random.default_rng(11)
+    people = rng.integers(1, 6, rows)
+    answers = [f"answer {i} " + "word " * int(rng.integers(1, 60)) for i in range(rows)]
+    rated = [
+        Rated(Example(str(i), "t", "r"), a, float(p)) for i, (a, p) in enumerate(zip(answers, people, strict=True))
+    ]
+    told = {one.answer: judge_says(one.rating, one.answer, rng) for one in rated}
+
+    async def ask(questions):
+        shown = [json.loads(q.contents[0]["parts"][0]["text"])["answer"] for q in questions]
+        return [Given(None if told[a] is None else json.dumps({"score": told[a]})) for a in shown]
+
+    judge = JUDGE.model_copy(update={"samples": 1, "sheet": "s.csv", **settings})
+    return asyncio.run(admission(Evaluate(judge=judge, resamples=400), TASK, rated, ask))
+
+
+def near(rating, answer, rng):
+    return int(np.clip(rating + rng.integers(-1, 2), 1, 5))
+
+
+def test_a_judge_that_agrees_with_people_is_admitted_and_its_threshold_fits():
+    found = admitted(near)
+    assert found["admitted"]
+    assert found["shown"]["low"] >= 0.6
+    assert "a rule may use it" in found["sentence"]
+    assert 3 <= found["threshold"]["score"] <= 5
+    assert found["threshold"]["kappa"]["low"] > 0.4
+    assert not admitted(near, min_agreement=0.95)["admitted"]  # proven, not hoped: the lower bound counts
+    assert admitted(near, agreement="spearman")["measure"] == "spearman"
+
+
+def test_a_judge_that_guesses_or_likes_length_is_not_admitted():
+    guess = admitted(lambda rating, answer, rng: int(rng.integers(1, 6)))
+    assert not guess["admitted"]
+    assert abs(guess["shown"]["value"]) < 0.2
+    assert guess["threshold"]["kappa"]["low"] < 0.1  # a cut fitted on noise shows nothing on rows held out
+    wordy = admitted(lambda rating, answer, rng: min(5, 1 + len(answer.split()) // 12))
+    assert not wordy["admitted"]
+    assert wordy["length_lean"]["low"] > 0.4
+    mute = admitted(lambda rating, answer, rng: None)
+    assert not mute["admitted"]
+    assert mute["agreement"]["unrated"]["value"] == 1
+
+
+def test_the_fitted_threshold_is_where_people_draw_the_line():
+    rng = np.random.default_rng(4)
+    truth = rng.uniform(0, 1, 400)
+    cut = fit_cut(np.round(truth, 2), truth >= 0.63)
+    assert cut.score == pytest.approx(0.63, abs=0.02)
+    assert cut.kappa.low > 0.9
+    assert fit_cut([1.0] * 40, [True] * 40) is None
+    assert fit_cut([1.0, 2.0], [True, False]) is None
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=12, max_size=40))
+def test_no_other_threshold_agrees_more(found):
+    scores, good = [float(s) for s, _ in found], [g for _, g in found]
+    cut = fit_cut(scores, good, resamples=200)
+    if cut is None:
+        assert len(set(good)) == 1
+        return
+    values = [
+        kappa([int(s >= t) for s in scores], [int(g) for g in good], 2, quadratic=False).value() for t in set(scores)
+    ]
+    best = kappa([int(s >= cut.score) for s in scores], [int(g) for g in good], 2, quadratic=False).value()
+    assert best == pytest.approx(max(values), abs=1e-9)
 
 
 def test_samples_of_one_question_are_drawn_apart():
