@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from emulator.engine import Candidate, GenerateRequest, Generation, TokenLogprob
+from emulator.student_steps import steps_for
 from emulator.student_text import ChatEncoder
 
 BATCH_ROWS = 64
@@ -95,6 +96,7 @@ class Decoder:
         self.model = model
         self.encoder = encoder
         self._draw_seed = draw_seed
+        self._steps = steps_for(model)
         self.limit = int(getattr(model.config, "max_position_embeddings", 1 << 20))
 
     def answer(self, requests: Sequence[GenerateRequest], prompts: Sequence[list[int]]) -> list[Generation]:
@@ -137,12 +139,14 @@ class Decoder:
         length = max(len(prompts[n]) for n in numbers)
         ids = torch.tensor([[0] * (length - len(prompts[n])) + prompts[n] for n in numbers])
         mask = torch.tensor([[0] * (length - len(prompts[n])) + [1] * len(prompts[n]) for n in numbers])
-        out = self._forward(ids, mask, (mask.cumsum(-1) - 1).clamp(min=0), None)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        out = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
         place = {n: i for i, n in enumerate(numbers)}
+        steps = self._steps(out.past_key_values, mask)
         spread = torch.tensor([place[row.prompt] for row in rows])
-        logits, cache, mask = out.logits[:, -1][spread], out.past_key_values, mask[spread]
-        if len(rows) > len(numbers):
-            cache.reorder_cache(spread)
+        logits = out.logits[:, -1][spread]
+        if spread.tolist() != list(range(len(numbers))):
+            steps.keep(spread)
         active = rows
         while True:
             self._take(active, logits)
@@ -150,23 +154,9 @@ class Decoder:
             if not alive:
                 return
             if len(alive) < len(active):
-                index = torch.tensor(alive)
-                cache.reorder_cache(index)
-                active, mask = [active[i] for i in alive], mask[index]
-            mask = torch.cat([mask, torch.ones(len(active), 1, dtype=mask.dtype)], 1)
-            last = torch.tensor([[row.ids[-1]] for row in active])
-            out = self._forward(last, mask, mask.sum(-1, keepdim=True) - 1, cache)
-            logits, cache = out.logits[:, -1], out.past_key_values
-
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> Any:
-        return self.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+                steps.keep(torch.tensor(alive))
+                active = [active[i] for i in alive]
+            logits = steps.next([row.ids[-1] for row in active])
 
     def _take(self, rows: list[Row], logits: torch.Tensor) -> None:
         """Choose each row's next token and see whether the row has ended."""

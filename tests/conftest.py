@@ -1,9 +1,13 @@
 """Options and guards of the whole suite: tests stay on loopback; goldens are rewritten on request."""
 
+import os
 import socket
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Before torch is loaded: threads that spin while they wait make small models many times slower on a busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # One commit, one result: the suite draws the same examples every time. `make fuzz` draws new ones, many more.
 settings.register_profile("suite", derandomize=True, deadline=None, database=None)
