@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gemtune.errors import UserError
 
@@ -49,6 +50,12 @@ class Vertex(Section):
         default_factory=dict,
         description="Overrides of the model catalogue (models, limits, prices), merged key by key.",
     )
+
+    @field_validator("catalogue", mode="after")
+    @classmethod
+    def _travels(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """A pipeline's parameter carries neither dates nor nulls; an empty text stands for none."""
+        return {name: _plain(item) for name, item in value.items()}
 
 
 class Task(Section):
@@ -271,9 +278,19 @@ class Evaluate(Section):
         "",
         description="Directory of answers already paid for, keyed by content: a killed run resumes. Empty: none.",
     )
-    confidence: Literal["none", "votes", "verbal"] = Field(
+    batch_above: int = Field(
+        0,
+        ge=0,
+        description="A base model asked more rows than this is asked by a batch job: half the price, hours; 0: never.",
+    )
+    batch_poll_s: float = Field(15, gt=0, description="Seconds between looks at a batch job.")
+    batch_deadline_h: float = Field(
+        24, gt=0, description="A batch job is waited for this long; it goes on and is found again (hours)."
+    )
+    confidence: Literal["none", "votes", "verbal", "logprobs"] = Field(
         "none",
-        description="How sure each answer is: none; votes of samples (self-consistency); a rater's words (verbal).",
+        description="How sure each answer is: none; votes of samples (self-consistency); a rater's words (verbal); "
+        "the answer's probability where the model tells it (logprobs).",
     )
     samples: int = Field(5, ge=2, description="Answers sampled a row when confidence is votes; each is paid.")
     sample_temperature: float = Field(0.7, gt=0, le=2, description="Temperature of those samples.")
@@ -316,6 +333,7 @@ class Trial(Section):
     forecast_tokens: int = Field(0, ge=0, description="Tokens the job is expected to bill; set by the plan.")
     plan: str = Field("", description="Fingerprint of the plan that wanted this trial; set by the plan.")
     follow_up_tokens: int = Field(0, ge=0, description="Tokens that follow-up jobs may bill; set by the plan.")
+    weighted: bool = Field(False, description="Tune on the rows that step hard weighted; set by the plan.")
 
 
 class Plan(Section):
@@ -360,7 +378,7 @@ class Tune(Section):
     deadline_h: float = Field(24, gt=0, description="A job that takes longer is cancelled (hours).")
     last_checkpoint_only: bool = Field(False, description="Export just the final checkpoint.")
     race: bool = Field(False, description="Cancel a trial whose validation loss cannot catch up with another trial's.")
-    race_after: int = Field(2, ge=2, description="Validation points that a trial has before it can lose the race.")
+    race_after: int = Field(1, ge=1, description="Validation points that a trial has before it can lose the race.")
     attempts: int = Field(2, ge=1, description="Jobs submitted at most when the service fails; bad data is final.")
     claim_wait_s: float = Field(
         30, ge=0, description="A job that somebody claimed but nobody finds yet is waited for this long (seconds)."
@@ -370,13 +388,33 @@ class Tune(Section):
 class Hard(Section):
     """How much weight training rows get that the prompted model answers wrongly."""
 
-    share: float = Field(0.0, ge=0, lt=1, description="Share of trained rows that are hard; 0: as they come.")
+    share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of trained rows that are hard (the best prompt fails them); 0: as they come.",
+    )
+    ablation: bool = Field(
+        True, description="Also run the first trial on the rows as they come, to see what the weight is worth."
+    )
     most_copies: int = Field(3, ge=1, description="A hard row appears at most so often.")
     skip_suspects: bool = Field(True, description="Rows whose label is likely wrong get no extra weight.")
     suspect_margin: float = Field(
         0.2, ge=0, le=1, description="How much more another label must be believed to make a row suspect."
     )
     seed: int = Field(7, description="Seed of the order and of the label check.")
+
+
+class Larger(Section):
+    """Larger base models, tried only when tuning the small one gains but is not good enough."""
+
+    models: list[str] = Field(
+        default_factory=list, description="Base models to go on with, in this order, each with the best trial so far."
+    )
+    target: float = Field(0.95, gt=0, le=1, description="Validation score from which no larger model is tried.")
+    min_gain: float = Field(
+        0.01, ge=0, lt=1, description="Gain of tuning over the best prompt below which a larger model is not tried."
+    )
 
 
 class Pick(Section):
@@ -464,8 +502,8 @@ class Preference(Section):
     sample_temperature: float = Field(0.9, gt=0, le=2, description="Temperature of those samples.")
     chosen_from: Literal["answers", "reference"] = Field(
         "answers",
-        description="Better answer of a made pair: the best of the sampled ones, or the row's reference (samples=1 then "
-        "makes pairs of a model's errors).",
+        description="Better answer of a made pair: the best of the sampled ones, or the row's reference (with "
+        "samples=1 that makes pairs of a model's errors).",
     )
     min_gap: float = Field(
         10.0, ge=0, le=100, description="Pairs are made of answers whose grades (0 to 100) differ by this at least."
@@ -473,10 +511,14 @@ class Preference(Section):
     ranked_by: Literal["reference", "judge"] = Field(
         "reference",
         description="Who says which answer is better, in made pairs and win rates. reference: closeness to preferred "
-        "answers (chrF; labels and objects: equality); judge: evaluate.judge, asked in both orders (paid).",
+        "answers (chrF; labels and objects: equality); judge: preference.judge, asked in both orders (paid).",
     )
+    judge: Judge = Field(default_factory=Judge, description="The judge that ranks answers, when ranked_by=judge.")
     tie_margin: float = Field(
-        2.0, ge=0, le=100, description="Grades (0 to 100) that differ by this or less are a tie, when ranked_by=reference."
+        2.0,
+        ge=0,
+        le=100,
+        description="Grades (0 to 100) that differ by this or less are a tie, when ranked_by=reference.",
     )
     supervised_epochs: int = Field(
         2, ge=0, description="Epochs of supervised tuning on the better answers, which comes first (advised); 0: none."
@@ -510,7 +552,9 @@ class Config(Section):
     split: Split = Field(default_factory=Split)
     evaluate: Evaluate = Field(default_factory=Evaluate)
     plan: Plan = Field(default_factory=Plan)
+    hard: Hard = Field(default_factory=Hard)
     tune: Tune = Field(default_factory=Tune)
+    larger: Larger = Field(default_factory=Larger)
     pick: Pick = Field(default_factory=Pick)
     preference: Preference = Field(default_factory=Preference)
     gate: Gate = Field(default_factory=Gate)
@@ -551,6 +595,14 @@ class Config(Section):
             for p in self.evaluate.baselines
         ]
         return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return "" if value is None else value.isoformat() if isinstance(value, date) else value
 
 
 def fingerprint(*parts: Any) -> str:

@@ -20,20 +20,24 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gemtune.config import Contestant, Evaluate, Task, Vertex
 from gemtune.data import Example, read_examples, whole_file, write_json, write_rows
 from gemtune.errors import UserError
 from gemtune.prompting import classical, rewriting, shots
 from gemtune.prompting.asking import Ask, Effort, Given, Memory, Question, ask_all
+from gemtune.prompting.batching import Batches, ask_by_batch, waited
 from gemtune.prompting.classical import CLASSICAL
 from gemtune.prompting.prompts import render, resolve
 from gemtune.scoring import judging
-from gemtune.scoring.confidence import judge_votes, rated, rating_question
+from gemtune.scoring.confidence import by_logprob, judge_votes, rated, rating_question
 from gemtune.scoring.metrics import primary_metric
 from gemtune.scoring.scorecard import Judged, judge, prediction, report_on
 from gemtune.scoring.slices import sliced
+
+if TYPE_CHECKING:
+    from gemtune.vertex import GenerationSettings
 
 __all__ = ["primary_metric", "questions", "run"]
 
@@ -103,6 +107,10 @@ async def answers_of(
     if config.confidence == "verbal":
         ratings = await put([rating_question(task, config.base_model, one) for one in judged])
         judged = [rated(one, rating) for one, rating in zip(judged, ratings, strict=True)]
+    if config.confidence == "logprobs":
+        judged = by_logprob(judged)
+        if not any(one.confidence is not None for one in judged):
+            log.info("%s tells no log-probabilities: no confidence for %s", contestant.model, contestant.name)
     return judged
 
 
@@ -184,7 +192,7 @@ def run(
     """
     settings, who = Evaluate.of(config), [Contestant.of(contestant) for contestant in contestants]
     rows, shown = list(read_examples(examples)), list(read_examples(train))
-    if not rows:
+    if not rows and who:
         raise UserError("no rows to evaluate", file=examples)
     if not sealed and any(row.split == "test" for row in rows):
         raise UserError(
@@ -211,9 +219,11 @@ def run(
         )
     seal = _unsealed(Vertex.of(vertex), sealed, rows, who) if sealed else {}
     rated = _rated(settings) if sealed else []
-    ask, effort = _vertex_ask(settings, Vertex.of(vertex))
+    ask, effort = vertex_ask(settings, Vertex.of(vertex))
     with _memory(settings) as memory:
-        put = partial(ask_all, ask=ask, effort=effort, memory=memory)
+        put: Put = partial(ask_all, ask=ask, effort=effort, memory=memory)
+        if settings.batch_above:
+            put = partial(ask_by_batch, online=put, batches=_batches(settings, Vertex.of(vertex)), memory=memory)
         who, judged, further = asyncio.run(_evaluate(resolved, wide, settings, who, rows, shown, put, rated))
     reports = [report_on(resolved, settings, one, judged[one.name]) for one in who]
     beside = _classical(resolved, wide, settings, rows, shown) if CLASSICAL.name not in names else []
@@ -244,7 +254,7 @@ def check_judge(task: Task, config: Evaluate, settings: Vertex) -> dict[str, Any
     if not (config.judge.model and config.judge.sheet):
         raise UserError("there is no judge to check", remedy="set evaluate.judge.model and evaluate.judge.sheet")
     rated = _rated(config)
-    ask, effort = _vertex_ask(config, settings)
+    ask, effort = vertex_ask(config, settings)
     with _memory(config) as memory:
         put = partial(ask_all, ask=ask, effort=effort, memory=memory)
         return asyncio.run(judging.admission(config, task, rated, put))
@@ -330,26 +340,64 @@ def _memory(config: Evaluate) -> contextlib.AbstractContextManager[Memory | None
 
     # What changes an answer; seeds of resampling, effort and intervals do not.
     names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}
-    return AnswerStore(config.cache, config.model_dump(include=names))
+    more = {"logprobs": True} if config.confidence == "logprobs" else {}
+    return AnswerStore(config.cache, {**config.model_dump(include=names), **more})
 
 
-def _vertex_ask(config: Evaluate, settings: Vertex) -> tuple[Ask, Effort]:
+def vertex_ask(config: Evaluate, settings: Vertex) -> tuple[Ask, Effort]:
     """Questions put to Vertex AI."""
     from gemtune import vertex
 
     client = vertex.connect(settings)
-    generation = vertex.GenerationSettings.of(config)
 
     async def ask(question: Question) -> vertex.Answer:
-        settings = replace(
-            generation,
-            seed=config.seed + question.sample,
-            temperature=generation.temperature if question.temperature is None else question.temperature,
-            max_output_tokens=question.max_output_tokens or generation.max_output_tokens,
-        )
+        settings = _settings_of(config, question)
         return await vertex.generate(client, question.model, question.system, question.contents, settings)
 
     return ask, Effort(config.concurrency, config.attempts, (vertex.Retryable,), (vertex.Refused,), config.seed)
+
+
+def _settings_of(config: Evaluate, question: Question) -> GenerationSettings:
+    """How one question is asked: as configured, unless it says otherwise."""
+    from gemtune import vertex
+
+    generation = vertex.GenerationSettings.of(config)
+    return replace(
+        generation,
+        seed=config.seed + question.sample,
+        temperature=generation.temperature if question.temperature is None else question.temperature,
+        max_output_tokens=question.max_output_tokens or generation.max_output_tokens,
+    )
+
+
+def _batches(config: Evaluate, settings: Vertex) -> Batches:
+    """The same questions put to Vertex AI by batch jobs."""
+    from gemtune import vertex
+    from gemtune.vertex import batches
+
+    client = vertex.connect(settings)
+
+    def body(question: Question) -> dict[str, Any]:
+        asked = _settings_of(config, question)
+        return batches.request_of(client, question.model, question.system, question.contents, asked)
+
+    async def answered(model: str, bodies: Sequence[dict[str, Any]]) -> list[batches.Line]:
+        found: list[batches.Line] = []
+        for start in range(0, len(bodies), batches.MOST_REQUESTS):
+            part = bodies[start : start + batches.MOST_REQUESTS]
+            submit = partial(batches.submitted, client, model, part)
+            job = await asyncio.to_thread(vertex.patiently, submit)
+            log.info("progress: batch job %s (%d rows)", job.name, len(part))
+            job = await waited(
+                job,
+                lambda job: vertex.patiently(batches.look, client, job),
+                config.batch_poll_s,
+                3600 * config.batch_deadline_h,
+            )
+            found += await asyncio.to_thread(vertex.patiently, batches.lines, client, job)
+        return found
+
+    return Batches(config.batch_above, body, answered)
 
 
 def _line(contestant: Contestant, one: Judged) -> str:

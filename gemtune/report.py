@@ -65,11 +65,18 @@ def _line(entry: Report, metric: str, rows: int, prices: Mapping[str, float]) ->
         "outcomes": entry["outcomes"],
         "tokens_per_row": (tokens["input"] + tokens["output"]) / max(rows, 1),
         "latency_s": entry["latency_s"]["median"],
-        "cost": (tokens["input"] * prices.get("input", 0) + tokens["output"] * prices.get("output", 0)) / 1e6,
+        "cost": sum(tokens[kind] * prices.get(kind, 0) for kind in ("input", "output")) / 1e6 - _saved(tokens, prices),
+        "saved_by_batch": _saved(tokens, prices),
         "per_class": entry.get("per_class", []),
         "confusion": entry.get("confusion"),
         "slices": entry.get("slices", {}),
     }
+
+
+def _saved(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:
+    """US dollars less than the list price, because batch jobs cost a share of it."""
+    full = sum(tokens.get(f"batch_{kind}", 0) * prices.get(kind, 0.0) for kind in ("input", "output"))
+    return (1 - prices.get("batch", 1.0)) * full / 1e6
 
 
 def slice_tables(finalists: Sequence[Report], metric: str) -> dict[str, dict[str, Any]]:
@@ -184,9 +191,17 @@ def example_request(task: Task, contestant: Contestant, train: Sequence[Example]
     return {**system, "contents": rendered.contents, "generationConfig": {"temperature": 0}}
 
 
-def ledger(plan: Report, picked: Report, finalists: Sequence[Report]) -> list[dict[str, Any]]:
+def ledger(
+    plan: Report, picked: Report, finalists: Sequence[Report], baselines: Sequence[Report] = ()
+) -> list[dict[str, Any]]:
     """What was spent: prompts and tuning as the service counted them, the finalists' test answers; US dollars."""
-    prompted = [line for line in plan["costs"] if line["what"].endswith("(spent)")]
+    # the plan counts the full price
+    saved = {f"{row['name']} on validation (spent)": row["saved_by_batch"] for row in baselines}
+    prompted = [
+        {**line, "cost": line["cost"] - saved.get(line["what"], 0.0)}
+        for line in plan["costs"]
+        if line["what"].endswith("(spent)")
+    ]
     tuned = [{"what": line["what"], "tokens": line["tokens"], "cost": line["cost"]} for line in picked["ledger"]]
     scored = [line for line in plan["costs"] if line["what"].startswith("checkpoints")] if tuned else []
     tested = [
@@ -202,7 +217,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
     metric = decision["metric"]
     finalists = scoreboard(tested, metric, plan["prices"])
     baselines = [line for report in plan["baselines"] for line in scoreboard(report, metric, plan["prices"])]
-    spent = ledger(plan, picked, finalists)
+    spent = ledger(plan, picked, finalists, baselines)
     serving = Contestant.of(outcome["contestant"])
     request = example_request(Task.of(tested["task"]), serving, files.train, files.test)
     return {

@@ -67,7 +67,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Given:
-    """How a question ended: an answer, or the error that stood at the end of all tries."""
+    """How a question ended: an answer, or the error that stood at the end of all tries.
+
+    `logprob` is the logarithm of the answer's probability, where the model tells it; `batch`: answered by a batch job,
+    so that it has its price and no time of its own.
+    """
 
     text: str | None = None
     finish_reason: str = ""
@@ -78,6 +82,8 @@ class Given:
     attempts: int = 1
     error: str = ""
     cached: bool = False
+    logprob: float | None = None
+    batch: bool = False
 
 
 Ask = Callable[[Question], Awaitable[Answer]]
@@ -301,7 +307,7 @@ class _Loop:
         else:
             latency_s = monotonic() - start
             self.pace.answered(monotonic(), latency_s)
-            given = _given(answer, latency_s, attempt)
+            given = given_of(answer, latency_s, attempt)
             if self.memory:
                 self.memory.put(question, given)
             self._settle(index, given)
@@ -343,7 +349,8 @@ def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _given(answer: Answer, latency_s: float, attempts: int) -> Given:
+def given_of(answer: Answer, latency_s: float, attempts: int) -> Given:
+    """An answer with how long it took (seconds) and which try it was."""
     return Given(
         text=answer.text,
         finish_reason=answer.finish_reason,
@@ -352,4 +359,6 @@ def _given(answer: Answer, latency_s: float, attempts: int) -> Given:
         output_tokens=answer.output_tokens,
         latency_s=latency_s,
         attempts=attempts,
+        logprob=getattr(answer, "logprob", None),
+        batch=getattr(answer, "batch", False),
     )

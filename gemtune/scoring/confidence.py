@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Confidence where the model gives none: ask several times and count, or ask a rater for words.
+"""Confidence: ask several times and count, ask a rater for words, or take the model's own probability of its answer.
 
 Self-consistency (Wang et al. 2022, arXiv 2203.11171): sample several answers, take the majority, and let its share of
 the votes be the confidence. Verbal confidence (Lin et al. 2022, arXiv 2205.14334; Xiong et al. 2023, arXiv 2306.13063):
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import exp
 
 from gemtune.config import Contestant, Prompt, Task
 from gemtune.data import Example
@@ -64,6 +65,23 @@ def judge_votes(
         cached=all(given.cached for given in samples),
     )
     return replace(speaker, given=total, confidence=won.share)
+
+
+def by_logprob(judged: Sequence[Judged]) -> list[Judged]:
+    """The rows with the probability that the model gave its own answer; a row without a usable answer counts as 0.
+
+    A model that tells no log-probability for any row has no confidence at all. The probabilities of sampled text are
+    overconfident too (Kadavath et al. 2022, arXiv 2207.05221): calibrate them.
+    """
+    if not any(one.given.logprob is not None for one in judged):
+        return list(judged)
+    return [replace(one, confidence=_probability(one)) for one in judged]
+
+
+def _probability(one: Judged) -> float:
+    if one.row.parsed is None or one.given.logprob is None:
+        return 0.0
+    return min(1.0, exp(one.given.logprob))
 
 
 def rating_question(task: Task, model: str, one: Judged) -> Question:

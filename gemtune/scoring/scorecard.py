@@ -84,8 +84,10 @@ def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequ
         "tokens": {
             "input": sum(one.given.input_tokens for one in judged),
             "output": sum(one.given.output_tokens for one in judged),
+            "batch_input": sum(one.given.input_tokens for one in judged if one.given.batch),
+            "batch_output": sum(one.given.output_tokens for one in judged if one.given.batch),
         },
-        "latency_s": _latency([one.given.latency_s for one in judged if not one.given.error and not one.given.cached]),
+        "latency_s": _latency([one.given.latency_s for one in judged if _timed(one.given)]),
         "attempts": sum(one.given.attempts for one in judged),
         "cached": sum(one.given.cached for one in judged),
         "problems": Counter(one.problem for one in judged if one.problem).most_common(5),
@@ -141,6 +143,11 @@ def _slices(task: Task, config: Evaluate, judged: Sequence[Judged]) -> dict[str,
             found = _interval(task, config, primary, [one.row for one in part], groups)
             table[column][value] = {"rows": len(part), "metrics": {primary: found}}
     return table
+
+
+def _timed(given: Given) -> bool:
+    """Whether the answer's time is that of an online call made now."""
+    return not (given.error or given.cached or given.batch)
 
 
 def _latency(seconds: list[float]) -> dict[str, float]:

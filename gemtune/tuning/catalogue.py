@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from gemtune.config import Section, Trial, explain
 from gemtune.errors import UserError
@@ -32,6 +32,7 @@ class Price(Section):
     train: float = Field(ge=0)
     input: float = Field(ge=0)
     output: float = Field(ge=0)
+    batch: float = Field(1.0, ge=0, le=1, description="Share of input and output price that a batch job costs.")
     train_basis: str = "set by the user"
 
 
@@ -63,6 +64,12 @@ class Model(Section):
     batch: bool
     retires: date | None = None
     price: Price
+
+    @field_validator("retires", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        """An override that travelled through a pipeline's parameter has an empty text for none."""
+        return None if value == "" else value
 
     def retired(self, today: date) -> bool:
         """Whether the published last day has passed."""

@@ -15,7 +15,7 @@ import asyncio
 import os
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -54,7 +54,8 @@ class GenerationSettings:
     """How a model is asked; the same object for prompted and tuned models, so that none is favoured.
 
     `thinking_budget` counts tokens (0 off, -1 the model decides); it is spelled the way `base_model` understands it.
-    `timeout_s` bounds one request. `candidates` above 1 asks for several sampled answers.
+    `timeout_s` bounds one request. `candidates` above 1 asks for several sampled answers. `logprobs` asks for the
+    answer's log-probability; a model that refuses that is asked without.
     """
 
     temperature: float = 0.0
@@ -64,6 +65,7 @@ class GenerationSettings:
     seed: int | None = None
     timeout_s: float = 120
     candidates: int = 1
+    logprobs: bool = False
 
     @classmethod
     def of(cls, evaluate: Evaluate) -> GenerationSettings:
@@ -75,6 +77,7 @@ class GenerationSettings:
             base_model=evaluate.base_model,
             seed=evaluate.seed,
             timeout_s=evaluate.timeout_s,
+            logprobs=evaluate.confidence == "logprobs",
         )
 
 
@@ -82,7 +85,8 @@ class GenerationSettings:
 class Answer:
     """One answer. `text` is None when the prompt was blocked or the model said nothing; then the reasons tell why.
 
-    `others` holds the texts of further candidates when more than one was asked for.
+    `others` holds the texts of further candidates when more than one was asked for. `logprob` is the natural logarithm
+    of the answer's probability, None when the model does not tell; `batch`: it came from a batch job.
     """
 
     text: str | None
@@ -91,6 +95,8 @@ class Answer:
     input_tokens: int
     output_tokens: int
     others: tuple[str | None, ...] = ()
+    logprob: float | None = None
+    batch: bool = False
 
 
 class Client:
@@ -105,6 +111,7 @@ class Client:
         self.location = location
         self.bucket = settings.bucket.removeprefix("gs://").strip("/") or f"{project}-gemtune"
         self.bucket_exists = False  # known to exist; see `storage`
+        self.without_logprobs: set[str] = set()  # models that were found to refuse them
         self.catalogue = Catalogue.load(settings.catalogue)
         self._base_url = base_url
         self._clients: dict[tuple[str, str], Any] = {}
@@ -230,9 +237,17 @@ async def generate(
     """
     budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
     asked = await client.in_loop(serving_location(client, model), settings.timeout_s)
+    if model in client.without_logprobs:
+        settings = replace(settings, logprobs=False)
     config = _generation_config(system, settings, budget, level)
     call = asked.models.generate_content(model=model, contents=contents, config=config)
-    return _answer(await _classified_async(call))
+    try:
+        return answer_of(await _classified_async(call))
+    except Refused as refusal:
+        if not settings.logprobs or "logprob" not in refusal.message.lower():
+            raise
+        client.without_logprobs.add(model)
+        return await generate(client, model, system, contents, settings)
 
 
 @lru_cache(maxsize=256)
@@ -250,6 +265,7 @@ def _generation_config(system: str | None, settings: GenerationSettings, budget:
         candidate_count=settings.candidates if settings.candidates > 1 else None,
         seed=settings.seed,
         thinking_config=thinking if level or budget is not None else None,
+        response_logprobs=settings.logprobs or None,
     )
 
 
@@ -360,7 +376,7 @@ def _no_identity(error: Exception) -> UserError:
     return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
 
 
-def _answer(response: Any) -> Answer:
+def answer_of(response: Any) -> Answer:
     """Read a response without assuming that there is a candidate, a content or a part in it."""
     candidates = response.candidates or []
     usage = response.usage_metadata
@@ -373,7 +389,19 @@ def _answer(response: Any) -> Answer:
         input_tokens=int((usage and usage.prompt_token_count) or 0),
         output_tokens=int((usage and (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)) or 0),
         others=tuple(texts[1:]),
+        logprob=_logprob(candidates[0]) if candidates else None,
     )
+
+
+def _logprob(candidate: Any) -> float | None:
+    """The sum over the answer's tokens where they are told one by one, else their mean times their number."""
+    chosen = candidate.logprobs_result.chosen_candidates if candidate.logprobs_result else None
+    each = [token.log_probability for token in chosen or () if token.log_probability is not None]
+    if each:
+        return float(sum(each))
+    if candidate.avg_logprobs is None or not candidate.token_count:
+        return None
+    return float(candidate.avg_logprobs * candidate.token_count)
 
 
 def _text(candidate: Any) -> str | None:

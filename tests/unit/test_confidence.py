@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
+from math import exp
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from gemtune.config import Contestant, Task
 from gemtune.data import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.prompting.asking import Given
-from gemtune.scoring.confidence import SCALE, judge_votes, rated, rating_question, vote
+from gemtune.scoring.confidence import SCALE, by_logprob, judge_votes, rated, rating_question, vote
 from gemtune.scoring.scorecard import judge
 
 TASK = Task(labels=["a", "b", "c"])
@@ -57,6 +58,15 @@ def test_what_is_rated_is_quoted_as_data():
     assert attack.text not in question.system
 
 
+def test_the_probability_of_an_answer_is_its_confidence_where_the_model_tells_it():
+    told = [(Given("a", logprob=-0.5), exp(-0.5)), (Given("nothing", logprob=-0.1), 0.0), (Given("b"), 0.0)]
+    told.append((Given("a", logprob=1e-9), 1.0))
+    judged = by_logprob([judge(TASK, WHO, ROW, given) for given, _ in told])
+    assert [one.confidence for one in judged] == pytest.approx([confidence for _, confidence in told])
+    silent = by_logprob([judge(TASK, WHO, ROW, Given("a")), judge(TASK, WHO, ROW, Given("b"))])
+    assert [one.confidence for one in silent] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("said", "confidence"), [("Very likely.", 0.9), ("unlikely", 0.25), ("LIKELY", 0.75), ("hm", 0.0)]
 )
@@ -76,9 +86,10 @@ class Said:
     block_reason: str = ""
     input_tokens: int = 5
     output_tokens: int = 1
+    logprob: float | None = None
 
 
-@pytest.mark.parametrize("confidence", ["votes", "verbal"])
+@pytest.mark.parametrize("confidence", ["votes", "verbal", "logprobs"])
 def test_confidence_reaches_predictions_and_report(monkeypatch, tmp_path, confidence):
     """A model that is unsure on half of the rows: the votes know it, and a rater that sees it says so."""
     rows = [Example(str(i), f"text {i}", "ab"[i % 2]) for i in range(200)]
@@ -90,10 +101,11 @@ def test_confidence_reaches_predictions_and_report(monkeypatch, tmp_path, confid
         number = int(question.key)
         right, wrong = "ab"[number % 2], "ba"[number % 2]
         chance = hashlib.sha256(f"{number}/{question.sample}".encode()).digest()[0] / 256
-        return Said(right if number < 100 or chance < 0.5 else wrong)
+        said = right if number < 100 or chance < 0.5 else wrong
+        return Said(said, logprob=-0.01 if number < 100 else -0.2)  # overconfident where it guesses
 
     effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
-    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort))
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
     write_examples(tmp_path / "rows", rows)
     paths = [str(tmp_path / name) for name in ("rows", "rows", "predictions", "report")]
     config = {"confidence": confidence, "samples": 7, "wanted_precision": 0.9, "resamples": 300, "classical": False}

@@ -67,7 +67,7 @@ def scripted(monkeypatch):
             raise Busy
         return Said(right(question) if question.model in ("good", "odd") else "a")
 
-    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort()))
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort()))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_every_row_of_every_contestant_has_a_prediction_and_trouble_is_a_miss(sc
     assert found["metrics"]["accuracy"]["value"] == pytest.approx(54 / 60)
     assert found["outcomes"] == {"ok": 54, "invalid": 1, "refusal": 1, "blocked": 2, "truncated": 1, "error": 1}
     assert found["confusion"]["matrix"] == [[28, 0, 2], [0, 26, 4]]
-    assert found["tokens"] == {"input": 59 * 7, "output": 59 * 2}
+    assert found["tokens"] == {"input": 59 * 7, "output": 59 * 2, "batch_input": 0, "batch_output": 0}
     assert found["slices"]["source"]["mail"]["rows"] == 20
     assert report["task"]["labels"] == ["a", "b"]
     assert summary["metrics"]["poor accuracy"] == 0.5
@@ -136,7 +136,7 @@ def test_labels_that_only_scored_rows_bear_are_never_shown_and_always_missed(mon
         asked.append(question)
         return Said("c" if "unseen" in question.contents[0]["parts"][0]["text"] else "a")
 
-    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort()))
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort()))
     write_examples(files / "rows", [*ROWS[:20], Example("new", "unseen text 0", "c")])
     _, rows, report = evaluated(files, [Contestant(name="zero", model="m", prompt=Prompt(name="zero"))])
     assert {one.system.split("Labels: ")[1].split("\n")[0] for one in asked} == {"a, b"}
@@ -228,7 +228,7 @@ def test_too_many_failed_rows_decide_nothing(monkeypatch, files):
             raise Busy
         return Said("a")
 
-    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort()))
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort()))
     with pytest.raises(UserError, match="6 of 60 rows got no answer from 'flaky'"):
         evaluated(files, [Contestant(name="flaky", model="m")])
     summary, *_ = evaluated(files, [Contestant(name="flaky", model="m")], max_error_share=0.1)
@@ -243,7 +243,7 @@ def test_reasoning_has_room_and_cut_answers_are_told(monkeypatch, files, caplog)
     async def ask(question):
         return Said("Let me think about this", "MAX_TOKENS")
 
-    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort()))
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort()))
     with caplog.at_level("INFO", "gemtune"):
         evaluated(files, [who])
     assert "60 of 60 answers of cot were cut off: raise max_output_tokens" in caplog.text

@@ -20,13 +20,15 @@ import pytest
 from gemtune import vertex
 from gemtune.config import Evaluate, Vertex
 from gemtune.errors import UserError
+from gemtune.prompting import batching
+from gemtune.vertex import batches
 
 
 class Server:
     """Answers every request with `reply` and keeps what was asked."""
 
     def __init__(self) -> None:
-        self.reply: tuple[int, Any] = (200, {})
+        self.reply: Any = (200, {})  # status and body, or a function of the request that tells them
         self.asked: list[tuple[str, str, Any]] = []
         kept = self
 
@@ -34,7 +36,7 @@ class Server:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 kept.asked.append((self.command, self.path, json.loads(body) if body else None))
-                status, reply = kept.reply
+                status, reply = kept.reply(json.loads(body)) if callable(kept.reply) else kept.reply
                 content = json.dumps(reply).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
@@ -102,6 +104,44 @@ def test_endpoint_is_asked_by_its_full_name(server: Server) -> None:
 )
 def test_model_is_asked_where_it_serves(server: Server, model: str, place: str) -> None:
     assert vertex.serving_location(vertex.connect(Vertex.of({})), model) == place
+
+
+@pytest.mark.parametrize("logprobs", [False, True])
+@pytest.mark.parametrize("base", ["gemini-2.5-flash", "gemini-3.5-flash"])
+def test_a_batch_line_asks_what_an_online_call_asks(server: Server, base: str, logprobs: bool) -> None:
+    server.reply = (200, ANSWER)
+    client = vertex.connect(Vertex.of({}))
+    settings = vertex.GenerationSettings(thinking_budget=0, base_model=base, seed=3, logprobs=logprobs)
+    asyncio.run(vertex.generate(client, base, "Be brief.", CONTENTS, settings))
+    wrote = batches.request_of(client, base, "Be brief.", CONTENTS, settings)
+    assert batching._plain(wrote) == batching._plain(server.asked[0][2])
+
+
+def test_log_probabilities_are_the_answers_and_a_model_that_refuses_them_is_asked_without(server: Server) -> None:
+    client = vertex.connect(Vertex.of({}))
+    settings = vertex.GenerationSettings(logprobs=True)
+
+    def answered() -> vertex.Answer:
+        return asyncio.run(vertex.generate(client, "gemini-2.5-flash", None, CONTENTS, settings))
+
+    tokens = [{"token": "re", "logProbability": -0.25}, {"token": "fund", "logProbability": -0.5}]
+    told = {**ANSWER["candidates"][0], "avgLogprobs": -9, "logprobsResult": {"chosenCandidates": tokens}}
+    server.reply = (200, {"candidates": [told]})
+    assert answered().logprob == -0.75
+    assert server.asked[-1][2]["generationConfig"]["responseLogprobs"] is True
+    mean = {**ANSWER["candidates"][0], "avgLogprobs": -0.5, "tokenCount": 3}
+    server.reply = (200, {"candidates": [mean]})
+    assert answered().logprob == -1.5
+    server.reply = (200, ANSWER)
+    assert answered().logprob is None
+
+    refusal = {"code": 400, "message": "Logprobs is not supported for the current model.", "status": "INVALID_ARGUMENT"}
+    server.reply = lambda body: (
+        (400, {"error": refusal}) if body["generationConfig"].get("responseLogprobs") else (200, ANSWER)
+    )
+    server.asked.clear()
+    assert answered().text == answered().text == "refund"
+    assert len(server.asked) == 3  # refused once, then remembered
 
 
 def test_blocked_prompt_is_an_answer_without_text(server: Server) -> None:

@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Batch prediction: one answer a question whatever the job's file holds; jobs found again on a real emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rehearsed import Emulator, examples
+
+from gemtune import evaluate, vertex
+from gemtune.data import write_examples
+from gemtune.errors import UserError
+from gemtune.prompting.asking import Given, Question
+from gemtune.prompting.batching import Batches, ask_by_batch, waited
+from gemtune.report import scoreboard
+from gemtune.vertex import batches as jobs
+
+MODEL = "gemini-2.5-flash"
+
+
+@dataclass(frozen=True)
+class Line:
+    request: dict[str, Any]
+    answer: vertex.Answer | None = None
+    trouble: str = ""
+    code: int = 0
+
+
+def question(text: str, sample: int = 0, model: str = MODEL) -> Question:
+    return Question(text, model, "Classify.", [{"role": "user", "parts": [{"text": text}]}], sample=sample)
+
+
+def body(one: Question) -> dict[str, Any]:
+    return {
+        "contents": one.contents,
+        "generationConfig": {"seed": 7 + one.sample, "temperature": 0.0},
+        "systemInstruction": {"role": "user", "parts": [{"text": one.system}]},
+    }
+
+
+def answer(text: str) -> vertex.Answer:
+    return vertex.Answer(text, "STOP", "", 3, 1, batch=True)
+
+
+@dataclass
+class Kept:
+    answers: dict[str, Given] = field(default_factory=dict)
+
+    def get(self, one: Question) -> Given | None:
+        return self.answers.get(one.key)
+
+    def put(self, one: Question, found: Given) -> None:
+        self.answers[one.key] = found
+
+
+def asked(questions: list[Question], lines_of: Any, above: int = 2, memory: Kept | None = None) -> tuple[Any, Any, int]:
+    online: list[Question] = []
+    told = Counter()
+
+    async def put(some: list[Question], settled: Any = None) -> list[Given]:
+        online.extend(some)
+        for _ in some:
+            settled()
+        return [Given(f"online {one.key}") for one in some]
+
+    async def answered(model: str, bodies: list[dict[str, Any]]) -> list[Line]:
+        return lines_of(bodies)
+
+    def settled() -> None:
+        told["settled"] += 1
+
+    found = asyncio.run(ask_by_batch(questions, put, Batches(above, body, answered), memory, settled))
+    return found, online, told["settled"]
+
+
+SPELLINGS = {
+    "as sent": lambda request: request,
+    "snake case": lambda request: {
+        "contents": [{"role": "USER", "parts": dict(request["contents"][0]["parts"][0])}],
+        "generation_config": {"seed": float(request["generationConfig"]["seed"]), "candidate_count": 1},
+        "system_instruction": {"parts": [{"text": "Classify."}], "role": "system"},
+        "labels": {},
+    },
+}
+
+
+@given(st.data())
+def test_each_question_has_one_answer_whatever_the_file_holds(data: st.DataObject) -> None:
+    texts = data.draw(st.lists(st.sampled_from("abcdef"), min_size=3, max_size=12), label="texts, with repetitions")
+    questions = [question(text) for text in texts]
+    fates = data.draw(st.lists(st.sampled_from(["ok", "missing", "busy", "refused", "doubled"]), min_size=12))
+    spell = SPELLINGS[data.draw(st.sampled_from(sorted(SPELLINGS)))]
+
+    def lines_of(bodies: list[dict[str, Any]]) -> list[Line]:
+        found = [Line({"contents": [{"parts": [{"text": "a stranger"}]}]}, answer("stranger")), Line({})]
+        for request, fate in zip(bodies, fates, strict=False):
+            text = request["contents"][0]["parts"][0]["text"]
+            if fate in ("ok", "doubled"):
+                found += [Line(spell(request), answer(text.upper()))] * (1 + (fate == "doubled"))
+            elif fate == "busy":
+                found.append(Line(spell(request), None, '{"error": {"code": 429}}', 429))
+            elif fate == "refused":
+                found.append(Line(spell(request), None, "Bad Request: no", 400))
+        return data.draw(st.permutations(found))
+
+    found, online, settled = asked(questions, lines_of)
+    assert len(found) == settled == len(questions)
+    for one, said in zip(questions, found, strict=True):
+        assert said.text in (one.key.upper(), f"online {one.key}") or said.error == "Bad Request: no"
+        assert said.batch == (said.text == one.key.upper())
+    assert sum(one.batch or bool(one.error) for one in found) + len(online) == len(questions)
+    wanted = sum(fate in ("missing", "busy") for fate in fates[: len(questions)])
+    if "doubled" not in fates:
+        assert len(online) == wanted
+
+
+def test_samples_of_one_row_are_told_apart_and_few_rows_go_online() -> None:
+    samples = [question("same", sample) for sample in range(4)]
+
+    def lines_of(bodies: list[dict[str, Any]]) -> list[Line]:
+        return [Line(one, answer(f"seed {one['generationConfig']['seed']}")) for one in reversed(bodies)]
+
+    found, online, _ = asked(samples, lines_of)
+    assert [one.text for one in found] == ["seed 7", "seed 8", "seed 9", "seed 10"]
+    assert not online
+    found, online, _ = asked(samples, lines_of, above=4)
+    assert len(online) == 4
+    tuned = [question("same", n, "projects/p/locations/l/endpoints/1") for n in range(4)]
+    assert len(asked(tuned, lines_of)[1]) == 4
+
+
+def test_what_is_known_is_not_paid_again() -> None:
+    memory = Kept({"b": Given("known", cached=True)})
+    seen: list[int] = []
+
+    def lines_of(bodies: list[dict[str, Any]]) -> list[Line]:
+        seen.append(len(bodies))
+        return [Line(one, answer("new")) for one in bodies]
+
+    _, online, _ = asked([question(text) for text in "abcd"], lines_of, memory=memory)
+    assert [one.key for one in online] == ["b"]  # which the online loop takes from its memory
+    assert seen == [3]
+    assert {key: one.text for key, one in memory.answers.items()} == {"a": "new", "b": "known", "c": "new", "d": "new"}
+
+
+def test_a_job_that_fails_or_takes_too_long_is_told() -> None:
+    failed = jobs.Batch("projects/p/locations/l/batchPredictionJobs/1", "FAILED", error="no capacity")
+    with pytest.raises(UserError, match="no capacity"):
+        asyncio.run(waited(failed, lambda job: job, 0.01, 1))
+    running = jobs.Batch("projects/p/locations/l/batchPredictionJobs/1", "RUNNING")
+    with pytest.raises(UserError, match="is RUNNING after"):
+        asyncio.run(waited(running, lambda job: job, 0.01, 0.05))
+
+
+# -- on an emulator, through the genuine SDK ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def emulator(tmp_path: Path) -> Iterator[Emulator]:
+    running = Emulator(tmp_path / "state", "--speed", "seconds:0.7")
+    yield running
+    running.kill()
+
+
+def run(folder: str, config: dict[str, Any]) -> None:
+    files = [f"{folder}/{name}" for name in ("rows", "train", "out", "report")]
+    who = [{"name": "zero", "model": MODEL}]
+    evaluate.run(*files[:2], who, {"labels": ["refund", "delivery", "login"]}, config, {}, *files[2:])
+
+
+def predictions(folder: Path) -> dict[str, Any]:
+    rows = [json.loads(line) for line in (folder / "out").read_text().splitlines()]
+    assert len(rows) == 90
+    return {row["id"]: (row["answer"], row["outcome"], row["input_tokens"]) for row in rows}
+
+
+def test_a_batch_says_what_online_calls_say_and_is_found_again_after_kill_9(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = emulator.point(monkeypatch)
+    write_examples(tmp_path / "rows", examples(90, 3))
+    write_examples(tmp_path / "train", examples(20, 4))
+    common = {"base_model": MODEL, "classical": False, "resamples": 200}
+    batch = {**common, "batch_above": 50, "batch_poll_s": 0.1}
+
+    run(str(tmp_path), common)
+    online = predictions(tmp_path)
+    code = f"import test_batching; test_batching.run({str(tmp_path)!r}, {batch!r})"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
+    deadline = time.monotonic() + 60
+    while not listed(client):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert listed(client)[0].state != "JOB_STATE_SUCCEEDED"
+    run(str(tmp_path), batch)
+    assert predictions(tmp_path) == online
+    assert len(listed(client)) == 1
+    report = json.loads((tmp_path / "report").read_text())
+    tokens = report["contestants"][0]["tokens"]
+    assert tokens["batch_input"] == tokens["input"] > 0
+    price = {"input": 1.0, "output": 1.0}
+    (full,), (half,) = scoreboard(report, "accuracy", price), scoreboard(report, "accuracy", {**price, "batch": 0.5})
+    assert half["cost"] == pytest.approx(full["cost"] / 2)
+    run(str(tmp_path), batch)  # the job's answers are still there: nothing is asked again
+    assert len(listed(client)) == 1
+
+
+def listed(client: vertex.Client) -> list[Any]:
+    return list(client.genai().batches.list())
