@@ -207,7 +207,9 @@ def _decide(
             f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {settings.max_cost:.2f}"
         )
     tokens = follow_up_tokens(client.catalogue, asking, settings, bill, rows)
-    chosen = [t.model_copy(update={"follow_up_tokens": tokens[t.name]}).model_dump(mode="json") for t in bill.trials]
+    # the longest first: it takes longest, and in a race it shows the others early what there is to reach
+    ordered = sorted(bill.trials, key=lambda trial: -trial.forecast_tokens)
+    chosen = [t.model_copy(update={"follow_up_tokens": tokens[t.name]}).model_dump(mode="json") for t in ordered]
     return Decided(bill, reasons, print_, [] if reasons else chosen, [] if reasons else probe)
 
 

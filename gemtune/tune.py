@@ -154,7 +154,6 @@ class Step:
             job = seen
         self._write(record, job)
         if beaten and not job.succeeded:
-            race.lose(self._client, trial.plan, job.labels[FINGERPRINT], beaten)
             raise OutOfRace(beaten)
         if not job.succeeded:
             raise submit.failure(job)
@@ -172,14 +171,13 @@ class Step:
         losses = [value for _, value in jobs.curve(self._client, job).get(curve.VALIDATION, [])]
         if not losses:
             return ""
-        rival = race.tell(self._client, trial.plan, job.labels[FINGERPRINT], losses)
-        remaining = max(0, trial.epoch_count - len(losses))
-        if job.ended or len(losses) < self._settings.race_after or not race.hopeless(losses, remaining, rival):
-            return ""
-        log.info("cancelling %s", job.name)
-        patiently(jobs.cancel, self._client, job.name)
-        best = race.reachable(losses, remaining)
-        return f"after {job.completed_epochs} epochs {best:.3g} is within reach, another trial has {rival:.3g}"
+        remaining = 0 if job.ended else max(0, trial.epoch_count - len(losses))
+        runner, after = job.labels[FINGERPRINT], self._settings.race_after
+        why = race.tell(self._client, trial.plan, runner, losses, remaining, after)
+        if why:
+            log.info("cancelling %s: %s", job.name, why)
+            patiently(jobs.cancel, self._client, job.name)
+        return why
 
     # The record: written when the job is known, at every change of state, and at the end.
 

@@ -200,7 +200,7 @@ def planned(
 def test_plan_lists_the_trials_and_the_bill(client: Client, tmp_path: Path) -> None:
     result, told = planned(tmp_path, "lists", "plan.preset=grid")
     assert result["worthwhile"] is told["worthwhile"] is True
-    assert [t["name"] for t in result["trials"]] == ["trial-1", "trial-2", "trial-3", "trial-4"]
+    assert [t["name"] for t in result["trials"]] == ["trial-3", "trial-4", "trial-2", "trial-1"]  # longest first
     assert told["cost"] == pytest.approx(sum(line["cost"] for line in told["costs"]))
     assert told["cost"] <= told["cost_at_most"] <= told["max_cost"]
     assert told["best_prompt"]["contestant"]["name"] == result["best_prompt"]["name"] == "zero_shot"

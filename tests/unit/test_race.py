@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rehearsed import Emulator, jobs_of, sections, splits
 
@@ -18,6 +18,7 @@ from gemtune import pick, tune
 from gemtune.config import Trial
 from gemtune.tuning import race
 from gemtune.tuning.curve import Diagnosis
+from gemtune.vertex import Client
 
 losses = st.lists(st.floats(0.01, 10), min_size=1, max_size=10)
 
@@ -51,6 +52,18 @@ def test_only_the_far_behind_give_up(mine: list[float], remaining: int, rival: f
     assert race.hopeless(mine, remaining, rival) is hopeless
 
 
+def test_behind_at_the_same_epoch_is_out_of_the_race() -> None:
+    assert race.beaten([1.0], 9, {"a": [0.7, 0.1]}).startswith("after 1 epochs its validation loss is 1, another")
+    assert race.beaten([1.0], 9, {"a": [0.8, 0.7]}) == ""  # less than 30 % behind after one epoch
+    assert race.beaten([1.0, 0.9], 8, {"a": [0.95, 0.75]})  # more than 15 % behind after two
+    assert race.beaten([1.0, 0.5], 8, {}) == ""
+
+
+@given(losses, losses)
+def test_only_one_of_two_is_behind(a: list[float], b: list[float]) -> None:
+    assert not (race.behind(a, b) and race.behind(b, a))
+
+
 UNDERTRAINED = Diagnosis("undertrained", "e", "a", epoch_factor=2.0)
 DIVERGED = Diagnosis("diverged", "e", "a", rate_factor=0.25)
 
@@ -82,6 +95,26 @@ def test_follow_ups_never_bill_more_than_is_left(epochs: int, tokens: int, left:
 # With the emulator.
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(runs=st.lists(st.lists(st.floats(0.01, 10), min_size=1, max_size=5), min_size=2, max_size=4), order=st.randoms())
+def test_one_trial_always_stays_in_the_race(client: Client, runs: list[list[float]], order: Any) -> None:
+    plan, progress = f"p{order.randrange(10**9)}", dict.fromkeys(range(len(runs)), 0)
+    out: set[int] = set()
+    while going := [n for n, done in progress.items() if done < len(runs[n]) and n not in out]:
+        runner = order.choice(going)
+        progress[runner] += 1
+        remaining = len(runs[runner]) - progress[runner]
+        if race.tell(client, plan, f"r{runner}", runs[runner][: progress[runner]], remaining, 1):
+            out.add(runner)
+    assert len(out) < len(runs)
+    assert all(bool(race.gave_up(client, plan, f"r{n}")) == (n in out) for n in range(len(runs)))
+
+
+@pytest.fixture
+def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
+    return emulator.point(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     folder = tmp_path_factory.mktemp("emulator")
@@ -103,13 +136,13 @@ def test_trial_far_behind_is_cancelled_and_not_begun_again(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
-    race.tell(client, "plan-a", "rival", [0.5, 0.1])
+    race.tell(client, "plan-a", "rival", [0.5, 0.1], 0, 1)
     trial = {"epoch_count": 10, "plan": "plan-a"}
     result = tuned(tmp_path, "race", **trial)
     record = json.loads((tmp_path / "job.json").read_text())
     assert result["contestants"] == []
     assert record["diagnosis"]["kind"] == "out_of_race"
-    assert "another trial has 0.1" in record["diagnosis"]["evidence"]
+    assert "another trial's was 0." in record["diagnosis"]["evidence"]
     assert [job.state for job in jobs_of(client, "race")] in (["CANCELLED"], ["CANCELLING"])
     assert tuned(tmp_path, "race", **trial)["contestants"] == []
     assert len(jobs_of(client, "race")) == 1
@@ -119,14 +152,16 @@ def test_run_goes_on_when_a_trial_left_nothing(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
-    race.tell(client, "plan-b", "rival", [0.5, 0.1])
+    race.tell(client, "plan-b", "rival", [0.5, 0.1], 0, 1)
     result = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")
     c = sections()
     paths = [str(tmp_path / name) for name in ("predictions.jsonl", "scored.json", "picked.json")]
     Path(paths[1]).write_text(json.dumps({"rows": 40, "contestants": result["contestants"]}))
     prompt = c["baselines"][0][0]
     job = str(tmp_path / "job.json")
-    who = pick.run([job], [paths[1]], prompt, c["task"], c["pick"], c["deploy"], c["vertex"], "gone", paths[2])["finalists"]
+    who = pick.run([job], [paths[1]], prompt, c["task"], c["pick"], c["deploy"], c["vertex"], "gone", paths[2])[
+        "finalists"
+    ]
     assert [one["role"] for one in who] == ["baseline"]
     spent = json.loads(Path(paths[2]).read_text())["ledger"][0]
     told = json.loads(Path(job).read_text())["job"]
