@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,23 +26,31 @@ Overrides = Annotated[
 ]
 
 
+METHODS: dict[str, tuple[Literal["supervised", "preference"], ...]] = {
+    "supervised_tuning": ("supervised",),
+    "preference_tuning": ("supervised", "preference"),
+}
+
+
 def check(config: Config) -> None:
     """Refuse, before anything starts, what the service would refuse for its base model; raises `UserError`."""
     from gemtune.scoring.metrics import metric_names
     from gemtune.tuning.catalogue import Catalogue
     from gemtune.vertex import location
 
-    known = metric_names(config.task)
+    preference = config.pipeline == "preference_tuning"
+    known = ["win_rate"] if preference else metric_names(config.task)
     for section, metric in (("pick", config.pick.metric), ("gate", config.gate.metric)):
         if metric and metric not in known:
             raise UserError(f"unknown metric {section}.metric={metric!r}", remedy=f"one of {', '.join(known)}")
-    Catalogue.load(config.vertex.catalogue).require(
-        config.evaluate.base_model,
-        "supervised",
-        location(config.vertex),
-        adapter_sizes=tuple(trial.adapter_size for trial in config.plan.trials),
-        encryption_key=config.vertex.encryption_key,
-    )
+    for method in METHODS[config.pipeline]:
+        Catalogue.load(config.vertex.catalogue).require(
+            config.evaluate.base_model,
+            method,
+            location(config.vertex),
+            adapter_sizes=tuple(trial.adapter_size for trial in config.plan.trials),
+            encryption_key=config.vertex.encryption_key,
+        )
 
 
 class Messages(TyperGroup):
@@ -81,6 +90,99 @@ def doctor(config: ConfigFile, overrides: Overrides = None) -> None:
     typer.echo(f"{model} can be tuned in {client.location}; catalogue checked on {client.catalogue.checked}")
     for warning in client.catalogue.warnings(model):
         typer.echo(f"warning: {warning}")
+
+
+@app.command()
+def plan(
+    config: ConfigFile,
+    data: Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")] = None,
+    overrides: Overrides = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Guess tokens from lengths; ask no service at all.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+) -> None:
+    """Say what a run would cost and what speaks against it, before anything is paid: nothing is submitted.
+
+    Tokens are counted by the service, which is free of charge. Exit code 1: there is a reason not to tune.
+    """
+    import tempfile
+
+    from gemtune import plan as step
+    from gemtune import preprocess, split
+    from gemtune.config import Contestant
+
+    given = [*(overrides or []), *([f"data={json.dumps(data)}"] if data else [])]
+    settings = Config.load(config, given)
+    if not settings.data:
+        raise UserError("no data", file=config, remedy="set data, or --data FILE")
+    if settings.pipeline != "supervised_tuning":
+        raise UserError(f"no dry run of {settings.pipeline}", file=config, remedy="its own plan step refuses in time")
+    check(settings)
+    sections = settings.parameters()
+    with tempfile.TemporaryDirectory() as folder:
+        rows, dropped, told, cut = (
+            f"{folder}/{name}" for name in ("rows.jsonl", "dropped.jsonl", "data.json", "cut.json")
+        )
+        splits = [f"{folder}/{name}.jsonl" for name in ("train", "validation", "test")]
+        preprocess.run(settings.data, sections["task"], sections["preprocess"], rows, dropped, told)
+        split.run(rows, sections["split"], splits[0], splits[1], splits[2], cut)
+        baselines = [Contestant.of(one) for group in sections["baselines"] for one in group]
+        found = step.forecast(splits, sections, baselines, settings.name, offline)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+    else:
+        _show(found, settings.data)
+    if found["reasons"]:
+        raise typer.Exit(1)
+
+
+def _show(found: dict[str, Any], data: str) -> None:
+    """The plan as a table, then the verdict with its reasons."""
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=140)
+    table = Table(
+        title=f"{data}: {' / '.join(map(str, found['rows']))} rows to train, choose, test", title_justify="left"
+    )
+    table.add_column("what")
+    for heading in ("tokens", "US$", "at most, US$"):
+        table.add_column(heading, justify="right")
+    for line in found["costs"]:
+        table.add_row(line["what"], f"{line['tokens']:,.0f}", f"{line['cost']:.4f}", f"{line['at_most']:.4f}")
+    table.add_section()
+    table.add_row("in all", "", f"{found['cost']:.4f}", f"{found['cost_at_most']:.4f}")
+    console.print(table)
+    console.print(f"{len(found['trials'])} trials; {found['sentence']}", soft_wrap=True)
+    lift = f"{found['test_rows']} test rows notice a lift of {found['detectable_lift']:.3f} four times in five"
+    console.print(f"{lift}, were prompts right half the time", soft_wrap=True)
+    for note in [*found["left_out"], *found["warnings"]]:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
+    for reason in found["reasons"]:
+        console.print(f"against tuning: {reason}", soft_wrap=True, markup=False)
+    if not found["reasons"]:
+        console.print("nothing speaks against tuning so far; whether a prompt is good enough shows when it is asked")
+
+
+@app.command()
+def sweep(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Undeploy them; without it they are only listed.")] = False,
+) -> None:
+    """Undeploy checkpoints that crashed runs of this configuration left behind; never one that serves or served.
+
+    Call it when no run of this name is going.
+    """
+    from gemtune import deploy
+
+    settings = Config.load(config, overrides or [])
+    found = deploy.sweep(settings.name, settings.vertex.model_dump(), act=yes)
+    for endpoint in found:
+        typer.echo(endpoint)
+    said = "undeployed" if yes else "would be undeployed: --yes does it"
+    typer.echo(f"{settings.name}: {len(found)} endpoints {said if found else 'are left over'}")
 
 
 @app.command()

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gemtune plan` and `gemtune sweep`: known before it is paid, listed before it is removed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rehearsed import Emulator, examples, jobs_of, sections, splits
+from typer.testing import CliRunner, Result
+
+from gemtune import tune
+from gemtune.__main__ import app
+from gemtune.vertex import Client, models
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    running = Emulator(tmp_path_factory.mktemp("emulator"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
+    return emulator.point(monkeypatch)
+
+
+def planned(folder: Path, *arguments: str) -> Result:
+    rows, config = folder / "rows.jsonl", folder / "c.yaml"
+    rows.write_text("".join(json.dumps({"text": e.text, "label": e.target}) + "\n" for e in examples(300, 4)))
+    config.write_text(f"name: dry\ndata: {rows}\npreprocess: {{fuzzy_threshold: 0}}\nsplit: {{near_threshold: 0}}\n")
+    return CliRunner().invoke(app, ["plan", str(config), *arguments])
+
+
+def document(result: Result) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(result.stdout[result.stdout.index("{") :])
+    return found
+
+
+def test_the_bill_is_shown_and_nothing_is_submitted(client: Client, tmp_path: Path) -> None:
+    result = planned(tmp_path)
+    assert result.exit_code == 0, result.output
+    for words in ("few_shot on validation", "tuning trial-1", "in all", "nothing speaks against tuning so far"):
+        assert words in result.output
+    assert "(spent)" not in result.output
+    assert jobs_of(client, "dry") == []
+    told = document(planned(tmp_path, "--json"))
+    assert told["cost"] == pytest.approx(sum(line["cost"] for line in told["costs"]))
+    assert [trial["name"] for trial in told["trials"]] == ["trial-1"]
+
+
+def test_reasons_against_make_the_exit_code(client: Client, tmp_path: Path) -> None:
+    result = planned(tmp_path, "--set", "plan.max_cost=0.01", "--set", "plan.min_train_rows=1000")
+    assert result.exit_code == 1
+    assert "fewer than 1000" in result.output
+
+
+def test_offline_guesses_on_the_dear_side_and_needs_no_project(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = document(planned(tmp_path, "--json"))
+    for name in ("GOOGLE_VERTEX_BASE_URL", "STORAGE_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name)
+    guessed = document(planned(tmp_path, "--json", "--offline"))
+    assert guessed["cost_at_most"] > guessed["cost"]
+    assert [line["what"] for line in guessed["costs"]] == [line["what"] for line in counted["costs"]]
+
+
+def test_leftovers_are_listed_first_and_removed_when_asked(client: Client, tmp_path: Path) -> None:
+    train, validation, _ = splits(tmp_path)
+    c, trial = sections(), {"name": "t", "epoch_count": 2}
+    made = tune.run(
+        train, validation, trial, c["task"], c["evaluate"], c["tune"], c["vertex"], "left", str(tmp_path / "job.json")
+    )
+    endpoints = [one["model"] for one in made["contestants"]]
+    (tmp_path / "c.yaml").write_text("name: left\n")
+
+    def swept(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["sweep", str(tmp_path / "c.yaml"), *arguments])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    listed = swept()
+    assert all(endpoint in listed for endpoint in endpoints)
+    assert "would be undeployed" in listed
+    assert all(models.deployed(client, endpoint) for endpoint in endpoints)
+    assert "left: 2 endpoints undeployed" in swept("--yes")
+    assert not any(models.deployed(client, endpoint) for endpoint in endpoints)
+    assert "0 endpoints are left over" in swept()
