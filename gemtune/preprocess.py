@@ -9,6 +9,7 @@ decided by content, never by the order of rows.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +29,7 @@ from gemtune.dedup.duplicates import (
     without_repetition,
 )
 from gemtune.errors import UserError
+from gemtune.rows import sources
 from gemtune.rows.accept import LABELLED, Tally, read
 from gemtune.rows.audit import read_sheet
 from gemtune.rows.clean import exported
@@ -37,6 +39,7 @@ from gemtune.rows.portrait import portrait
 log = logging.getLogger("gemtune")
 
 MOST_AUDITED = 20_000
+GLANCED = 1000
 RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess], Outcome]] = {
     "exact deduplication": settle,
     "near-deduplication": thin_out,
@@ -69,6 +72,20 @@ def gather(data: str, task: Task, config: Preprocess, tally: Tally) -> Outcome:
         else:
             examples.append(item)
     return examples, dropped
+
+
+def glance(data: str, task: Task, config: Preprocess, labelled: bool = True) -> None:
+    """Look at the beginning of a source before anything is started for it.
+
+    Raises `UserError` when it cannot be read, or, for `labelled` rows, when none of the first is usable.
+    """
+    tally, lost = Tally(), list[Dropped]()
+    rows = read(data, task, config, tally) if labelled else sources.rows(data, config)
+    for item in itertools.islice(rows, GLANCED):
+        if not isinstance(item, Dropped):
+            return
+        lost.append(item)
+    raise _nothing_left(data, lost)
 
 
 def draw(examples: Sequence[Example], config: Preprocess) -> Outcome:

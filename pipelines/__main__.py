@@ -54,12 +54,15 @@ def run(
     engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
 ) -> None:
     """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report."""
+    from gemtune import preprocess
     from pipelines import outcome, rehearsal
 
     settings = load(config, data, overrides)
     check(settings)
-    if not settings.data.startswith("gs://") and not Path(settings.data).is_file():
-        raise UserError("no such file", file=settings.data, remedy="name the labelled rows with --data")
+    rehearsal.check_engine(engine)
+    if not settings.data.startswith("gs://"):  # a local run's buckets are the emulator's, which is not up yet
+        labelled = settings.pipeline == "supervised_tuning" or settings.preference.pairs_from == "answers"
+        preprocess.glance(settings.data, settings.task, settings.preprocess, labelled)
     console = _console()
     folder = runs / f"{settings.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     state = runs / "emulator"

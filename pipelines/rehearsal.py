@@ -74,6 +74,22 @@ def emulator(state: Path, log: Path, port: int = 0, engine: str = "student") -> 
             follower.join(5)
 
 
+def check_engine(engine: str) -> None:
+    """Refuse, before anything starts, an engine that there is not, or a script that is no JSON object."""
+    kind, colon, script = engine.partition(":")
+    if kind not in ("student", "scripted") or (colon and kind == "student"):
+        raise UserError(f"unknown engine {engine!r}", remedy="write student, scripted or scripted:FILE.json")
+    if not colon:
+        return
+    try:
+        found = json.loads(Path(script).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
+        raise UserError(f"the engine's script cannot be read: {said}", file=script) from None
+    if not isinstance(found, dict):
+        raise UserError("the engine's script is no JSON object", file=script)
+
+
 def environment(url: str) -> dict[str, str]:
     """What points the Google SDKs at the emulator: the variables they honour themselves, and no credentials."""
     names = ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_REGION")

@@ -56,13 +56,25 @@ def test_each_finished_step_is_one_line():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--data", "nope.jsonl"], "nope.jsonl: no such file"),
+        (["--data", "nope.jsonl"], "nope.jsonl: there is no such file"),
+        (["--data", "folder.jsonl"], "folder.jsonl: is a directory"),
+        (["--data", "empty.jsonl"], "empty.jsonl: the file is empty"),
+        (["--data", "latin.csv"], "latin.csv:2: byte 4 (0xe9) is not UTF-8"),
+        (["--data", "other.jsonl"], "other.jsonl:1: no usable row among 1: 1 missing_text"),
+        (["--engine", "scripted:nope.json"], "nope.json: the engine's script cannot be read"),
+        (["--engine", "scripted:latin.csv"], "latin.csv: the engine's script cannot be read: not JSON"),
+        (["--engine", "clever"], "unknown engine 'clever'"),
         (["--set", "split.sed=3"], "unknown setting 'split.sed'"),
         (["--set", "evaluate.base_model=gemini-0-none"], "gemini-0-none"),
         (["--set", "gate.metric=luck"], "unknown metric gate.metric='luck'"),
     ],
 )
-def test_a_run_that_cannot_be_says_why_and_leaves_nothing(arguments, said, tmp_path):
+def test_a_run_that_cannot_be_says_why_and_leaves_nothing(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.jsonl").mkdir()
+    Path("empty.jsonl").touch()
+    Path("latin.csv").write_bytes(b"text,label\ncaf\xe9,a\n")
+    Path("other.jsonl").write_text('{"body": "x"}\n')
     data = Path(__file__).parents[2] / "examples" / "support_en" / "rows.jsonl"
     config = tmp_path / "c.yaml"
     config.write_text(f"data: {data}\n")
