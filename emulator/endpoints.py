@@ -77,10 +77,20 @@ class Endpoints:
         deployed = next(item for item in endpoint["deployedModels"] if item["id"] == chosen)
         return deployed["model"], deployed.get("checkpointId", "")
 
+    def deployed_id(self, name: str, model: str, checkpoint_id: str) -> str:
+        """The id under which an endpoint serves this checkpoint; empty when it does no longer."""
+        found = (item for item in self._find(name)["deployedModels"] if item["model"] == model)
+        return next((str(item["id"]) for item in found if item.get("checkpointId", "") == checkpoint_id), "")
+
     def serving(self, model: str, checkpoint_id: str) -> str:
         """An endpoint that now serves this checkpoint, the oldest; empty when none does."""
         found = (endpoint for endpoint, item in self._deployments.of(model) if item["checkpointId"] == checkpoint_id)
         return next(found, "")
+
+    def take_over(self, name: str, model: str, checkpoint_id: str, display_name: str) -> None:
+        """Serve a checkpoint from an endpoint that is there, with all its traffic; what was deployed stays, idle."""
+        with self._state.transaction():
+            self._add(name, model, checkpoint_id, display_name, {"0": 100})
 
     def remove(self, name: str) -> None:
         """Forget an endpoint of an unfinished job."""

@@ -29,7 +29,7 @@ from emulator.endpoints import Endpoints
 from emulator.engine import Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.faults import Faults
 from emulator.models import Models
-from emulator.wire import ApiError, Call, Fields, Json, Route, bad_field, canonical, failed_precondition, now
+from emulator.wire import ApiError, Call, Fields, Json, Route, bad_field, camelize, canonical, failed_precondition, now
 
 
 class Engines(Protocol):
@@ -114,6 +114,7 @@ class Inference:
                 Route("POST", owner + ":countTokens", self.count),
                 Route("POST", owner + ":computeTokens", self.compute),
             ]
+        found.append(Route("POST", "endpoints/{endpoint}:predict", self.predict, "partial", "text in, text out"))
         express = "/{version}/publishers/google/models/{model}"
         return [
             *found,
@@ -216,6 +217,30 @@ class Inference:
 
         return StreamingResponse(events(), media_type="text/event-stream")
 
+    async def predict(self, call: Call) -> Json:
+        """A PredictResponse: for each instance (`{"content": text}`, or the body of generateContent) its answer's text.
+
+        `parameters` are generation settings for all of them.
+        """
+        fields = call.fields("predict_request")
+        instances, parameters = fields.objects("instances"), camelize(fields.object("parameters").value)
+        if not instances:
+            raise bad_field((fields.name("instances"), "is required."))
+        name = f"{call.parent}/endpoints/{call.params['endpoint']}"
+        version, checkpoint = await asyncio.to_thread(self._endpoints.target, name)
+        base, adapter, _ = self._models.checkpoint(version, checkpoint)
+        self.check_quota()
+        target = (self._entry(base), adapter, name)
+        answers = await asyncio.gather(*(self.answer(target, _prompted(item, parameters)) for item in instances))
+        model, found = self._models.resolve(version)
+        return {
+            "predictions": [{"content": _answer_text(answer)} for answer in answers],
+            "deployedModelId": self._endpoints.deployed_id(name, version, checkpoint),
+            "model": model["name"],
+            "modelDisplayName": found.get("displayName", ""),
+            "modelVersionId": found["versionId"],
+        }
+
     # --- tokens
 
     def count(self, call: Call) -> Json:
@@ -255,6 +280,20 @@ class Inference:
     def list_models(self, call: Call) -> Json:
         """All base models of the catalogue."""
         return {"publisherModels": [_publisher_model(entry) for entry in self._catalogue.models]}
+
+
+def _prompted(instance: Fields, parameters: Json) -> Json:
+    value: Json = camelize(instance.value)
+    if "contents" not in value:
+        key = "prompt" if "prompt" in instance else "content"
+        value = {"contents": [{"role": "user", "parts": [{"text": instance.text(key)}]}]}
+    config = Fields(value, instance.path).object("generationConfig").value
+    return {**value, "generationConfig": {**parameters, **config}}
+
+
+def _answer_text(answer: Json) -> str:
+    candidates = answer.get("candidates")
+    return str(candidates[0]["content"]["parts"][0]["text"]) if candidates else ""
 
 
 def _publisher_model(entry: BaseModelEntry) -> Json:

@@ -50,11 +50,9 @@ _THREADS = 64
 
 # What Google offers here and the emulator does not, by name, for the 501 and the documentation.
 MISSING = {
-    "POST tuningJobs:rebaseTunedModel": "moving an adapter to a newer base model",
     "POST :validateReinforcementTuningReward": "reinforcement tuning",
     "POST models:upload": "only tuning makes models",
     "POST models/{model}:export": "adapters lie in the state directory in PEFT's format",
-    "POST endpoints/{endpoint}:predict": "not for Gemini; use generateContent",
     "POST endpoints/{endpoint}:rawPredict": "the SDK sends it to the real host in any case",
     "POST endpoints/{endpoint}:mutateDeployedModel": "shared resources have no machines",
     "POST cachedContents": "context caching",
@@ -132,7 +130,7 @@ class Emulator:
         pipeline_jobs = PipelineJobs(self.state, operations)
         self.schedules = Schedules(self.state, operations, pipeline_jobs)
         services = (
-            TuningJobs(parts, self.trainer),
+            TuningJobs(parts, self.trainer, operations),
             self.inference,
             self.batches,
             self.models,

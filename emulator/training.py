@@ -266,6 +266,9 @@ class _Run:
         self._check()
         if not result.checkpoints:
             raise JobFailure(13, "The engine saved no checkpoint.")
+        if "_same_endpoint" in self.job:
+            last = result.checkpoints[-1].checkpoint_id
+            parts.endpoints.take_over(self.job["_same_endpoint"], self.model, last, self._display_name())
         self._advance(state="JOB_STATE_SUCCEEDED", endTime=now())
 
     def _check(self) -> None:

@@ -7,12 +7,14 @@ Limits, ranges and error forms are the documented ones; what runs the jobs is `t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry
 from emulator.checkpoint_evaluation import checked_config
 from emulator.datasets import count_lines
 from emulator.filters import matching
+from emulator.models import Operations
 from emulator.storage import split_uri
 from emulator.training import Parts, Trainer
 from emulator.wire import (
@@ -22,6 +24,7 @@ from emulator.wire import (
     Json,
     Route,
     bad_field,
+    canonical,
     failed_precondition,
     labels_of,
     not_found,
@@ -62,9 +65,11 @@ ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 class TuningJobs:
     """The tuningJobs collection."""
 
-    def __init__(self, parts: Parts, trainer: Trainer) -> None:
+    def __init__(self, parts: Parts, trainer: Trainer, operations: Operations) -> None:
         self._parts = parts
         self._trainer = trainer
+        self._operations = operations
+        operations.follow(self._render)
 
     def routes(self) -> list[Route]:
         """Create, read, list, cancel."""
@@ -74,11 +79,14 @@ class TuningJobs:
             Route("GET", "tuningJobs", self.list),
             Route("GET", "tuningJobs/{job}", self.get),
             Route("POST", "tuningJobs/{job}:cancel", self.cancel),
+            Route("POST", "tuningJobs:rebaseTunedModel", self.rebase, "partial", "no artifactDestination"),
         ]
 
     def create(self, call: Call) -> Json:
         """A job in state PENDING, or a 400 with all that is wrong with it."""
-        job = self._checked(call)
+        return self._render(self._start(call, self._checked(call)))
+
+    def _start(self, call: Call, job: Json) -> Json:
         with self._parts.state.transaction():
             self._check_quota()
             name = f"{call.parent}/tuningJobs/{self._parts.state.new_id('tuningJobs')}"
@@ -88,7 +96,58 @@ class TuningJobs:
             job["tuningJobState"] = f"TUNING_JOB_STATE_WAITING_FOR_{waits_for}"
             self._parts.state.put("tuningJobs", name, job)
         self._trainer.enqueue(name)
-        return self._render(job)
+        return job
+
+    def rebase(self, call: Call) -> Json:
+        """An operation that ends with a new job: the data and settings of an old one on another base model.
+
+        `tuningJob` says what differs, its `baseModel` at least. With `deployToSameEndpoint` the endpoint of the old
+        model's default checkpoint serves the new model's when the job is done.
+        """
+        fields = call.fields("rebase_tuned_model_request")
+        fields.only("parent", "tunedModelRef", "tuningJob", "artifactDestination", "deployToSameEndpoint")
+        if "artifactDestination" in fields:
+            raise ApiError(501, "artifactDestination is not implemented by the emulator.")
+        old = self._tuned_by(fields.object("tunedModelRef"))
+        key = next(key for key in _METHODS if key in old)
+        given = fields.object("tuningJob")
+        kept = {name: old[name] for name in ("tunedModelDisplayName", "description", "labels") if old.get(name)}
+        changes = given.object(key)
+        spec = {**old[key], **changes.value}
+        spec["hyperParameters"] = {**old[key]["hyperParameters"], **changes.object("hyperParameters").value}
+        body = {**kept, **given.value, "baseModel": given.text("baseModel"), key: spec}
+        job = self._checked(replace(call, body=body))
+        before = old.get("baseModel") or old["preTunedModel"]["baseModel"]
+        if self._parts.catalogue.find(before) == self._parts.catalogue.find(body["baseModel"]):
+            raise bad_field((given.name("baseModel"), f"the model stands on {before} already."))
+        if fields.boolean("deployToSameEndpoint"):
+            job["_same_endpoint"] = self._endpoint_of(old, body["baseModel"], call.params["location"])
+        started = self._start(call, job)
+        return self._operations.of_job(call, started["name"], "RebaseTunedModelOperationMetadata")
+
+    def _tuned_by(self, ref: Fields) -> Json:
+        """The finished job that a TunedModelRef names."""
+        if "pipelineJob" in ref:
+            raise ApiError(501, "tunedModelRef.pipelineJob is not implemented by the emulator.")
+        if ("tuningJob" in ref) == ("tunedModel" in ref):
+            raise bad_field((ref.path, "exactly one of tuned_model and tuning_job must be set."))
+        name = canonical(ref.text("tuningJob", ""))
+        if "tunedModel" in ref:
+            model, version = self._parts.models.resolve(ref.text("tunedModel"))
+            job_id = version.get("labels", {}).get("google-vertex-llm-tuning-job-id", "")
+            name = f"{model['name'].split('/models/')[0]}/tuningJobs/{job_id}"
+        job = self._find(name)
+        if job["state"] != "JOB_STATE_SUCCEEDED":
+            raise failed_precondition(f"The tuning job {name} is in state {job['state']}.")
+        return job
+
+    def _endpoint_of(self, old: Json, base: str, location: str) -> str:
+        entry = self._parts.catalogue.serving(base)
+        endpoint = str(self._render(old)["tunedModel"]["endpoint"])
+        place = entry.serving_locations.get(location, location)
+        if not endpoint or endpoint.split("/")[3] != place:
+            raise failed_precondition(f"The model has no endpoint in {place}, where a tuned {entry.name} is served.")
+        return endpoint
 
     def _check_quota(self) -> None:
         quota = self._parts.faults.plan.tuning_quota

@@ -120,6 +120,33 @@ def test_tokens(truth: Server) -> None:
     assert len(info.token_ids) == 3
 
 
+def test_predict_on_an_endpoint(server: Server) -> None:
+    from emulated import LOCATION, PROJECT, supervised_lines, upload, wait
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import aiplatform
+
+    client = genai_client(server.url)
+    dataset = types.TuningDataset(gcs_uri=upload(server.url, "train.jsonl", supervised_lines()))
+    config = types.CreateTuningJobConfig(epoch_count=1, tuned_model_display_name="predicts")
+    job = wait(client, client.tunings.tune(base_model="gemini-2.5-flash", training_dataset=dataset, config=config))
+    options: dict[str, Any] = {"credentials": AnonymousCredentials(), "api_endpoint": server.url}
+    aiplatform.init(project=PROJECT, location=LOCATION, api_transport="rest", **options)
+    endpoint = aiplatform.Endpoint(job.tuned_model.endpoint)
+    whole = {"contents": [{"role": "user", "parts": [{"text": "money back please"}]}]}
+    answer = endpoint.predict([{"content": "where is my parcel"}, whole], parameters={"temperature": 0})
+    aiplatform.initializer.global_config._api_endpoint = None
+    asked = ("where is my parcel", "money back please")
+    greedy: Any = {"temperature": 0}
+    same = [
+        client.models.generate_content(model=job.tuned_model.endpoint, contents=c, config=greedy).text for c in asked
+    ]
+    assert [prediction["content"] for prediction in answer.predictions] == same
+    assert job.tuned_model.model == f"{answer.model_resource_name}@{answer.model_version_id}"
+    assert answer.deployed_model_id == endpoint.list_models()[0].id
+    refused = httpx.post(f"{server.url}/v1/{job.tuned_model.endpoint}:predict", json={"instances": [{"x": 1}]})
+    assert refused.status_code == 400
+
+
 def test_publisher_models(truth: Server) -> None:
     client = genai_client(truth.url)
     assert client.models.get(model=MODEL).name == f"publishers/google/models/{MODEL}"

@@ -129,6 +129,18 @@ WORDS = [
     "kmsKeyName",
     "exportLastCheckpointOnly",
     "version",
+    "evaluationConfig",
+    "aggregationMetrics",
+    "exactMatchSpec",
+    "rougeSpec",
+    "pairwiseMetricSpec",
+    "inferenceGenerationConfig",
+    "tunedModelRef",
+    "tunedModel",
+    "tuningJob",
+    "deployToSameEndpoint",
+    "content",
+    "prompt",
 ]
 TEXTS = st.one_of(
     st.text(max_size=8),
