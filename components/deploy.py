@@ -15,6 +15,7 @@ def deploy(
     vertex: dict,
     name: str,
     test: Input[Dataset],
+    preprocess: dict,
     endpoint: Output[Artifact],
 ) -> dict:
     """Put the candidate into service: alias, default checkpoint, recorded endpoint; with a way back.
@@ -26,10 +27,11 @@ def deploy(
         vertex: Section `vertex`.
         name: The run's name.
         test: The rows that decided, kept for asking later models what they forgot.
+        preprocess: Section `preprocess`; its cleaning rules are recorded with the model, for serving to apply.
     """
     from gemtune import deploy
 
-    return deploy.run(decision.path, picked.path, config, vertex, name, endpoint.path, test.path)
+    return deploy.run(decision.path, picked.path, config, vertex, name, endpoint.path, test.path, preprocess)
 
 
 @component
@@ -39,6 +41,7 @@ def keep(
     config: dict,
     vertex: dict,
     name: str,
+    preprocess: dict,
     endpoint: Output[Artifact],
 ) -> dict:
     """Change nothing in service; say what serves and remove what the trials left behind.
@@ -49,7 +52,8 @@ def keep(
         config: Section `deploy` of the configuration.
         vertex: Section `vertex`.
         name: The run's name.
+        preprocess: Section `preprocess`; its cleaning rules go with the prompt that stays.
     """
     from gemtune import deploy
 
-    return deploy.keep(decision.path, picked.path, config, vertex, name, endpoint.path)
+    return deploy.keep(decision.path, picked.path, config, vertex, name, endpoint.path, preprocess)

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from gemtune import pick
-from gemtune.config import Contestant, Deploy, Vertex
+from gemtune.config import Contestant, Deploy, Preprocess, Vertex
 from gemtune.data import write_json
 from gemtune.errors import UserError
+from gemtune.rows.clean import exported
 from gemtune.tuning import records
 from gemtune.tuning.records import Record, champion_key
 from gemtune.vertex import Client, Refused, connect, jobs, models, patiently, storage
@@ -31,11 +32,19 @@ log = logging.getLogger("gemtune")
 
 
 def run(
-    decision: str, picked: str, config: dict[str, Any], vertex: dict[str, Any], name: str, endpoint: str, test: str = ""
+    decision: str,
+    picked: str,
+    config: dict[str, Any],
+    vertex: dict[str, Any],
+    name: str,
+    endpoint: str,
+    test: str = "",
+    preprocess: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put the candidate into service; writes who serves to `endpoint` and returns the same.
 
-    The `test` rows that decided are kept beside the record, so that a later model can be asked what it forgot.
+    The `test` rows that decided are kept beside the record, so that a later model can be asked what it forgot. So are
+    the cleaning rules of the section `preprocess`, so that callers can clean texts as training did (`rows.clean`).
     """
     settings, client = Deploy.of(config), connect(Vertex.of(vertex))
     told, verdict = _read(picked), _read(decision)
@@ -44,24 +53,33 @@ def run(
     candidate = Contestant.of(told["candidate"])
     before = pick.read_champion(client, name)
     _serve(client, candidate, settings.alias)
-    tested = _kept_rows(client, test) if test else {}
+    beside = {"test": _kept_rows(client, test)} if test else {}
+    beside["cleaning"] = cleaning = dict(exported(Preprocess.of(preprocess or {})))
     records.change(
-        client, champion_key(name), lambda record: _promoted(record, candidate, settings.alias, verdict, tested)
+        client, champion_key(name), lambda record: _promoted(record, candidate, settings.alias, verdict, beside)
     )
     if before and before.tuned_model != candidate.tuned_model:
         patiently(models.remove_alias, client, before.tuned_model, settings.alias)
     removed = [] if settings.keep_losers else _clear(client, told["losers"])
     _remember(client, name, told, verdict)
-    outcome = _outcome("deployed", candidate, before, removed)
+    outcome = {**_outcome("deployed", candidate, before, removed), "cleaning": cleaning}
     write_json(endpoint, outcome)
     log.info("done: %s", f"{candidate.name} serves as {settings.alias} at {candidate.model}")
     return outcome
 
 
 def keep(
-    decision: str, picked: str, config: dict[str, Any], vertex: dict[str, Any], name: str, endpoint: str
+    decision: str,
+    picked: str,
+    config: dict[str, Any],
+    vertex: dict[str, Any],
+    name: str,
+    endpoint: str,
+    preprocess: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Change nothing in service; clear away what the trials left, and say what serves."""
+    """Change nothing in service; clear away what the trials left, and say what serves and how texts are cleaned for
+    it.
+    """
     settings, client = Deploy.of(config), connect(Vertex.of(vertex))
     told, verdict = _read(picked), _read(decision)
     serving = pick.read_champion(client, name)
@@ -70,7 +88,9 @@ def keep(
     lost = [*told["losers"], *([told["candidate"]] if told["candidate"] else [])]
     removed = [] if settings.keep_losers else _clear(client, lost)
     _remember(client, name, told, verdict)
-    outcome = _outcome("kept", used, serving, removed)
+    own = dict(exported(Preprocess.of(preprocess or {})))
+    cleaning = _cleaning_of_champion(client, name, own) if used is serving else own
+    outcome = {**_outcome("kept", used, serving, removed), "cleaning": cleaning}
     write_json(endpoint, outcome)
     log.info("done: %s", f"nothing changed: {used.name} ({used.model})")
     return outcome
@@ -161,8 +181,14 @@ def _kept_rows(client: Client, test: str) -> Record:
     return {"uri": patiently(storage.upload, client, test, "tests"), "rows": count}
 
 
-def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[str, Any], tested: Record) -> Record:
-    """The record with a new champion; the same record when it serves already."""
+def _cleaning_of_champion(client: Client, name: str, unknown: Record) -> Record:
+    """The rules the champion was trained with; `unknown` for one that was recorded without."""
+    current = records.read(client, champion_key(name)).get("current") or {}
+    return dict(current.get("cleaning", unknown))
+
+
+def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[str, Any], beside: Record) -> Record:
+    """The record with a new champion and what is kept with it; the same record when it serves already."""
     current = record.get("current")
     if current and current["contestant"]["model"] == candidate.model:
         return record
@@ -170,7 +196,7 @@ def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[s
         "contestant": candidate.model_dump(mode="json"),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "reasons": verdict.get("reasons", []),
-        **({"test": tested} if tested else {}),
+        **beside,
     }
     history = [*record.get("history", []), *([current] if current else [])]
     return {**record, "schema_version": 1, "alias": alias, "current": entry, "history": history}

@@ -139,6 +139,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                 config=deploy,
                 vertex=vertex,
                 name=name,
+                preprocess=preprocess,
                 **further,
             )
             return task.set_caching_options(False)

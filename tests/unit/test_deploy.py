@@ -15,6 +15,7 @@ from rehearsed import Emulator, sections, splits
 from gemtune import deploy, pick, plan, tune
 from gemtune.config import Contestant
 from gemtune.errors import UserError
+from gemtune.rows.clean import cleaner
 from gemtune.tuning import records
 from gemtune.vertex import Client, models
 
@@ -64,7 +65,9 @@ class Run:
         decision = self.folder / "decision.json"
         decision.write_text(json.dumps({"verdict": verdict, "reasons": ["because"]}))
         out, c = str(self.folder / "endpoint.json"), sections(*overrides)
-        result: dict[str, Any] = step(str(decision), self.picked, c["deploy"], c["vertex"], self.name, out)
+        result: dict[str, Any] = step(
+            str(decision), self.picked, c["deploy"], c["vertex"], self.name, out, preprocess=c["preprocess"]
+        )
         assert json.loads(Path(out).read_text())["model"] == result["model"]
         return result
 
@@ -149,6 +152,26 @@ def test_keeping_never_touches_the_champion(client: Client, tmp_path: Path) -> N
     outcome = two.deploy(deploy.keep, "keep_champion")
     assert outcome["model"] == one.contestants[0]["model"]
     assert serving(client, [*one.contestants, *two.contestants]) == [True, False]
+
+
+def test_the_cleaning_of_training_goes_with_the_model_and_comes_back_with_it(client: Client, tmp_path: Path) -> None:
+    raw = "  <b>HELLO</b>\u200b there "
+
+    def as_served(rules: dict[str, Any]) -> str:
+        return cleaner(rules)(raw)
+
+    one = Run(tmp_path / "one", "clean", 17, [0.8])
+    outcome = one.deploy(deploy.run, "deploy", "preprocess.strip_html=true", "preprocess.lowercase=true")
+    record = records.read(client, records.champion_key("clean"))
+    assert as_served(outcome["cleaning"]) == as_served(record["current"]["cleaning"]) == "hello there"
+    kept = Run(tmp_path / "two", "clean", 18, [0.5]).deploy(deploy.keep, "keep_champion")
+    assert as_served(kept["cleaning"]) == "hello there"  # the champion's rules, not this run's
+    prompted = Run(tmp_path / "three", "clean", 19, [0.5]).deploy(deploy.keep, "keep_prompt")
+    assert as_served(prompted["cleaning"]) == "<b>HELLO</b> there"
+    Run(tmp_path / "four", "clean", 20, [0.9]).deploy()
+    assert as_served(records.read(client, records.champion_key("clean"))["current"]["cleaning"]) != "hello there"
+    deploy.rollback("clean", sections()["vertex"])
+    assert as_served(records.read(client, records.champion_key("clean"))["current"]["cleaning"]) == "hello there"
 
 
 def test_sweep_clears_crashed_runs_but_never_a_champion(client: Client, tmp_path: Path) -> None:
