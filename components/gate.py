@@ -15,6 +15,7 @@ def gate(
     config: dict,
     plan: Input[Artifact],
     tested: Input[Artifact],
+    remembered: Input[Dataset],
     decision: Output[Artifact],
 ) -> bool:
     """Decide from paired test predictions whether the candidate may serve.
@@ -26,7 +27,8 @@ def gate(
         config: Section `gate`.
         plan: The plan, for the reason when there is no candidate.
         tested: Scores on the test split: how often its rows were read, what the autorater says.
+        remembered: Answers to the rows that the model in service was tested on; empty when nothing is tuned on.
     """
     from gemtune import gate
 
-    return gate.run(predictions.path, contestants, task, config, plan.path, tested.path, decision.path)
+    return gate.run(predictions.path, contestants, task, config, plan.path, tested.path, decision.path, remembered.path)

@@ -295,6 +295,10 @@ class Evaluate(Section):
     samples: int = Field(5, ge=2, description="Answers sampled a row when confidence is votes; each is paid.")
     sample_temperature: float = Field(0.7, gt=0, le=2, description="Temperature of those samples.")
     judge: Judge = Field(default_factory=Judge, description="An autorater beside the metrics.")
+    service: list[Literal["exact_match", "bleu", "rouge_1", "rouge_2", "rouge_l", "rouge_l_sum", "rubric"]] = Field(
+        default_factory=list,
+        description="Metrics of the Gen AI evaluation service, shown beside ours (paid); rubric: judge.rubric, 1 to 5.",
+    )
     wanted_precision: float = Field(
         0.95, gt=0.5, lt=1, description="Accuracy that answers above the abstain threshold shall have."
     )
@@ -440,6 +444,9 @@ class Gate(Section):
         -0.1,
         ge=-1,
         description="Preference tuning: the same over the supervised model it began with; below 0: may be that worse.",
+    )
+    max_forgetting: float = Field(
+        1.0, ge=0, le=1, description="Score that a model tuned on may lose on the champion's old test rows; 1: only told."
     )
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Level of the paired bootstrap interval.")
     resamples: int = Field(10_000, ge=1000, description="Paired bootstrap resamples.")

@@ -15,16 +15,16 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from gemtune.config import Contestant, Gate, Task
 from gemtune.data import write_json
 from gemtune.errors import UserError
 from gemtune.prompting.classical import CLASSICAL
-from gemtune.scoring import calibration, intervals, metrics
+from gemtune.scoring import calibration, forgetting, intervals, metrics
 from gemtune.scoring.intervals import Paired
 from gemtune.scoring.predictions import Scored, groups_of, read_predictions, scored_of
 
@@ -97,17 +97,22 @@ def decide(
     groups: Sequence[str | None] | None = None,
     prices: Mapping[str, float] | None = None,
     candidates: int = 1,
+    comparing: Callable[[Gate], Compare] | None = None,
     autorater: Mapping[str, Any] | None = None,
 ) -> Decision:
-    """Judge the candidate (the one with that role, if any) against the best prompt and the champion.
+    """Judge the candidate (the one with that role, if any) against the best prompt, the champion and, after preference
+    tuning, the supervised model it began with.
 
     `groups` names rows that belong together (None: alone); they count as one observation. `prices` are US dollars a
     million `input` and `output` tokens. `candidates` have been tried on these rows, this one included.
     `autorater` is what the evaluation's judge says; its rules apply only when people were shown to agree with it.
+    `comparing` gives another way to compare two contestants than by the metric, at the gate's settings.
     """
     asked = config.confidence_level
     config = config.model_copy(update={"confidence_level": 1 - (1 - asked) / config.planned_readings})
-    made = _decided(task, config, scored, groups, prices or {}, candidates, autorater or {})
+    compare = comparing(config) if comparing else _Comparer(task, config, _metric(task, config), groups)
+    judged = _judge_rules(config, autorater or {}, scored, groups)
+    made = _decided(task, config, scored, compare, prices or {}, candidates, judged)
     worn = _worn(config, candidates, asked) if made.rules else ""
     return replace(made, notes=[*made.notes, *filter(None, [worn])], confidence_level=config.confidence_level)
 
@@ -116,36 +121,51 @@ def _decided(
     task: Task,
     config: Gate,
     scored: Sequence[Scored],
-    groups: Sequence[str | None] | None,
+    compare: Compare,
     prices: Mapping[str, float],
     candidates: int,
-    autorater: Mapping[str, Any],
+    judged: Sequence[Rule],
 ) -> Decision:
-    metric = config.metric or metrics.primary_metric(task)
+    metric = compare.metric
     rows = len(scored[0].rows) if scored else 0
     by_role = {one.contestant.role: one for one in scored}
     prompt, champion, candidate = by_role.get("baseline"), by_role.get("champion"), by_role.get("candidate")
-    compare = _Comparer(task, config, metric, groups)
     if rows < config.min_test_rows:
         return _too_few(config, metric, rows)
     if candidate is not None and candidates > config.planned_readings and config.worn_test == "stop":
         return _worn_out(config, metric, rows, candidates)
     if candidate is None:
-        return _no_candidate(compare, prompt, champion, rows)
-    comparisons = [compare(candidate, other) for other in (prompt, champion) if other is not None]
+        return _no_candidate(config, compare, prompt, champion, rows)
+    others = (prompt, by_role.get("supervised"), champion)
+    comparisons = [compare(candidate, other) for other in others if other is not None]
     slices = _slices(compare, candidate, prompt) if prompt is not None else []
     rules = [_lift_rule(config, c) for c in comparisons] + _floor_rules(task, config, candidate, prompt, prices)
-    rules += _judge_rules(config, autorater, candidate, prompt, groups)
+    rules += judged
     rules += [_slice_rule(config, slices)] if config.worse_slices == "stop" and slices else []
     notes = [_worse(one) for one in slices if one.delta < 0 and one.p_value <= 1 - config.confidence_level]
     if all(rule.passed for rule in rules):
         reasons = [rule.sentence for rule in rules]
         return Decision("deploy", reasons, rules, comparisons, metric, rows, slices, notes)
-    verdict, why = _fallback(compare, prompt, champion)
+    verdict, why = _fallback(config, compare, prompt, champion)
     failed = [rule.sentence for rule in rules if not rule.passed]
     power = [_power_note(c, rows, config) for c, rule in zip(comparisons, rules, strict=False) if not rule.passed]
     reasons = [*failed, *filter(None, power), why]
     return Decision(verdict, reasons, rules, comparisons, metric, rows, slices, notes)
+
+
+def _metric(task: Task, config: Gate) -> str:
+    return config.metric or metrics.primary_metric(task)
+
+
+class Compare(Protocol):
+    """A way to compare two contestants on the same rows, or on those of `part`; `metric` is what it is called."""
+
+    @property
+    def metric(self) -> str:
+        """The name of what is compared."""
+
+    def __call__(self, candidate: Scored, opponent: Scored, part: Sequence[int] | None = None) -> Comparison:
+        """The comparison, candidate minus opponent."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +192,7 @@ class _Comparer:
         return Comparison(who.name, who.role, self.metric, left.value(), right.value(), paired)
 
 
-def _slices(compare: _Comparer, candidate: Scored, prompt: Scored) -> list[SliceComparison]:
+def _slices(compare: Compare, candidate: Scored, prompt: Scored) -> list[SliceComparison]:
     """Every slice of enough rows, compared; p-values adjusted together."""
     parts: dict[tuple[str, str], list[int]] = {}
     for i, row in enumerate(candidate.slices):
@@ -202,21 +222,26 @@ def _worse(one: SliceComparison) -> str:
 
 
 def _lift_rule(config: Gate, comparison: Comparison) -> Rule:
-    champion = comparison.role == "champion"
-    wanted = config.min_lift_over_champion if champion else config.min_lift
+    over, wanted, who = _OPPONENTS[comparison.role](config)
     found = comparison.paired
     # The exact test asks whether the two are equal, so it speaks only where equality must be refuted.
     surprising = wanted < 0 or found.p_value <= 1 - config.confidence_level
     passed = found.low > wanted and surprising
-    opponent = f"the model in service ({comparison.versus})" if champion else f"the best prompt ({comparison.versus})"
     claim = "is as good as" if wanted < 0 else "is better than"
     sentence = (
-        f"{'it is shown' if passed else 'it is not shown'} that the candidate {claim} {opponent}: "
+        f"{'it is shown' if passed else 'it is not shown'} that the candidate {claim} {who} ({comparison.versus}): "
         f"{comparison.metric} {comparison.candidate:.3f} against {comparison.opponent:.3f}, "
         f"difference {found.delta:+.3f} (between {found.low:+.3f} and {found.high:+.3f}; p = {found.p_value:.2g}), "
         f"wanted: more than {wanted:+g}"
     )
-    return Rule(f"lift_over_{'champion' if champion else 'prompt'}", passed, found.low, wanted, sentence)
+    return Rule(f"lift_over_{over}", passed, found.low, wanted, sentence)
+
+
+_OPPONENTS: dict[str, Callable[[Gate], tuple[str, float, str]]] = {
+    "baseline": lambda gate: ("prompt", gate.min_lift, "the best prompt"),
+    "champion": lambda gate: ("champion", gate.min_lift_over_champion, "the model in service"),
+    "supervised": lambda gate: ("supervised", gate.min_lift_over_supervised, "the supervised model it began with"),
+}
 
 
 def _floor_rules(
@@ -284,15 +309,16 @@ def _class_rules(task: Task, config: Gate, candidate: Scored, prompt: Scored | N
 def _judge_rules(
     config: Gate,
     told: Mapping[str, Any],
-    candidate: Scored,
-    prompt: Scored | None,
+    scored: Sequence[Scored],
     groups: Sequence[str | None] | None,
 ) -> list[Rule]:
     """What a judge says of the candidate, when a rule asks for it and people were shown to agree with the judge.
 
     A judge that is not proven never speaks here; since what was asked for then cannot be shown, the gate stays shut.
     """
-    if not (config.min_judge_good or config.min_judge_win_rate):
+    by_role = {one.contestant.role: one for one in scored}
+    candidate, prompt = by_role.get("candidate"), by_role.get("baseline")
+    if candidate is None or not (config.min_judge_good or config.min_judge_win_rate):
         return []
     checked = told.get("admission")
     if not checked:
@@ -340,13 +366,13 @@ def _judged_good(config: Gate, told: Mapping[str, Any], name: str, groups: Seque
     return Rule("judge_good", found.low >= wanted, found.low, wanted, said)
 
 
-def _fallback(compare: _Comparer, prompt: Scored | None, champion: Scored | None) -> tuple[Verdict, str]:
+def _fallback(config: Gate, compare: Compare, prompt: Scored | None, champion: Scored | None) -> tuple[Verdict, str]:
     """What stays: the champion, unless there is none or the best prompt is shown to beat it."""
     if champion is None:
         return "keep_prompt", "so the best prompt stays"
     if prompt is not None:
         against = compare(prompt, champion)
-        if against.paired.low > 0 and against.paired.p_value <= 1 - compare.config.confidence_level:
+        if against.paired.low > 0 and against.paired.p_value <= 1 - config.confidence_level:
             return "keep_prompt", (
                 f"the best prompt beats the model in service too ({against.candidate:.3f} against "
                 f"{against.opponent:.3f} on {against.metric}): go back to the prompt"
@@ -354,8 +380,10 @@ def _fallback(compare: _Comparer, prompt: Scored | None, champion: Scored | None
     return "keep_champion", f"so the model in service ({champion.contestant.name}) stays"
 
 
-def _no_candidate(compare: _Comparer, prompt: Scored | None, champion: Scored | None, rows: int) -> Decision:
-    verdict, why = _fallback(compare, prompt, champion)
+def _no_candidate(
+    config: Gate, compare: Compare, prompt: Scored | None, champion: Scored | None, rows: int
+) -> Decision:
+    verdict, why = _fallback(config, compare, prompt, champion)
     comparisons = [compare(prompt, champion)] if prompt is not None and champion is not None else []
     return Decision(verdict, ["there is no tuned candidate", why], [], comparisons, compare.metric, rows)
 
@@ -419,11 +447,12 @@ def run(
     plan: str,
     tested: str,
     decision: str,
+    remembered: str = "",
 ) -> bool:
     """Decide from test predictions; writes `decision` (JSON) and returns whether the candidate may serve.
 
     `plan` (JSON, may be missing) holds the prices that a cost ceiling needs, `tested` (JSON, may be missing) the report
-    of the evaluation: how often its rows were read.
+    of the evaluation: how often its rows were read. `remembered` are answers to the champion's old test rows.
     """
     gate = Gate.of(config)
     resolved, answers = read_predictions(predictions, Task.of(task))
@@ -441,15 +470,30 @@ def run(
     if gate.max_ece and not all(one.confidence for one in scored):
         raise UserError("gate.max_ece needs confidences", file=predictions, remedy="set evaluate.confidence=votes")
     told = report.get("autorater", {})
-    made = decide(resolved, gate, scored, groups, prices, sealed.get("candidates", 1), told)
+    made = decide(resolved, gate, scored, groups, prices, sealed.get("candidates", 1), autorater=told)
     if CLASSICAL.name in answers and CLASSICAL.name not in {one.name for one in who}:
         opponent = scored_of(predictions, CLASSICAL, answers)
         made = replace(made, notes=[*made.notes, *_classical_note(resolved, gate, scored, opponent, groups)])
+    forgot = forgetting.measured(remembered, who, resolved, gate)
+    made = _with_forgetting(made, gate, forgot) if forgot else made
     write_json(decision, {**_document(made, gate, who), "sealed": sealed})
     for reason in [*made.reasons, *made.notes]:
         log.info("%s", reason)
     log.info("done: %s", made.verdict.replace("_", " "))
     return made.passed
+
+
+def _with_forgetting(made: Decision, config: Gate, found: forgetting.Forgetting) -> Decision:
+    """The decision with what the candidate forgot: a note, or a rule where `max_forgetting` is set."""
+    if config.max_forgetting >= 1:
+        return replace(made, notes=[*made.notes, found.sentence])
+    passed = found.passes(config.max_forgetting)
+    rule = Rule("forgetting", passed, found.low, -config.max_forgetting, found.sentence)
+    rules = [*made.rules, rule]
+    if passed or made.verdict != "deploy":
+        return replace(made, rules=rules, reasons=[*made.reasons, found.sentence])
+    why = f"a loss of more than {config.max_forgetting:g} is not ruled out, so the model in service stays"
+    return replace(made, verdict="keep_champion", rules=rules, reasons=[f"{found.sentence}; {why}"])
 
 
 def _classical_note(
@@ -459,7 +503,7 @@ def _classical_note(
     if not scored or len(opponent.rows) < config.min_test_rows:
         return []
     ahead = next((one for one in scored if one.contestant.role == "candidate"), scored[0])
-    found = _Comparer(task, config, config.metric or metrics.primary_metric(task), groups)(ahead, opponent)
+    found = _Comparer(task, config, _metric(task, config), groups)(ahead, opponent)
     sure = found.paired.p_value <= 1 - config.confidence_level
     better, worse = sure and found.paired.low > 0, sure and found.paired.high < 0
     told = "shown to be better" if better else "shown to be WORSE" if worse else "not shown to be better"
@@ -467,6 +511,11 @@ def _classical_note(
         f"TF-IDF with logistic regression reaches {found.metric} {found.opponent:.3f} on the same rows without a model "
         f"call; {ahead.contestant.name} ({found.candidate:.3f}) is {told}"
     ]
+
+
+def write(path: str, made: Decision, config: Gate, who: list[Contestant], sealed: Mapping[str, Any]) -> None:
+    """Write a decision with the settings it was made by and what is known of the readings of its rows."""
+    write_json(path, {**_document(made, config, who), "sealed": dict(sealed)})
 
 
 def _document(made: Decision, config: Gate, who: list[Contestant]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ HEADLINES = {
     "not_enough_data": "Not enough data to decide",
 }
 SHOWN_MISSES = 30
+ASKED = ("checkpoints of", "best prompt on training rows")  # lines of the plan that a run with tuning has paid
 Report = Mapping[str, Any]
 
 
@@ -70,6 +71,7 @@ def _line(entry: Report, metric: str, rows: int, prices: Mapping[str, float]) ->
         "per_class": entry.get("per_class", []),
         "confusion": entry.get("confusion"),
         "slices": entry.get("slices", {}),
+        "service": entry.get("service", {}),
     }
 
 
@@ -203,7 +205,7 @@ def ledger(
         if line["what"].endswith("(spent)")
     ]
     tuned = [{"what": line["what"], "tokens": line["tokens"], "cost": line["cost"]} for line in picked["ledger"]]
-    scored = [line for line in plan["costs"] if line["what"].startswith("checkpoints")] if tuned else []
+    scored = [line for line in plan["costs"] if line["what"].startswith(ASKED)] if tuned else []
     tested = [
         {"what": f"{row['name']} on test", "tokens": row["tokens_per_row"] * row["rows"], "cost": row["cost"]}
         for row in finalists
@@ -240,7 +242,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
         "slices": slice_tables(finalists, metric),
         "trials": picked["trials"],
         "checkpoints": picked["checkpoints"],
-        "pick": picked["reason"],
+        "pick": "; ".join([picked["reason"], *picked.get("notes", [])]),
         "plan": {key: value for key, value in plan.items() if key != "baselines"},
         "spent": spent,
         "cost": {

@@ -119,6 +119,15 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                 sealed=name,
             ).set_display_name("evaluate the finalists on test")
             tested.set_caching_options(False)  # the model in service is asked again, each time
+            remembered = evaluate_op(
+                examples=picked.outputs["old_test"],
+                train=train,
+                contestants=picked.outputs["remembering"],
+                task=task,
+                config=evaluate,
+                vertex=vertex,
+            ).set_display_name("evaluate candidate and champion on its old test")
+            remembered.set_caching_options(False)
             decided = gate_op(
                 predictions=tested.outputs["predictions"],
                 contestants=picked.outputs["finalists"],
@@ -126,6 +135,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                 config=gate,
                 plan=planned.outputs["plan"],
                 tested=tested.outputs["report"],
+                remembered=remembered.outputs["predictions"],
             )
             return tested, decided
 
