@@ -31,6 +31,7 @@ WIDTH, SLOTS = 5, 128
 CHAIN = 256
 _CHUNK = 2000
 _MISSED = 0.0005
+_LETTERS_END = 0x40000  # no letter and no digit has a higher code (tested); looking them all up would take longer
 Ints = NDArray[np.int64]
 
 
@@ -172,7 +173,9 @@ def letters(wide: bool) -> NDArray[Any]:
     """Table from code point to its compared form: lower case letter, digit, or 32 for all else."""
     if not wide:
         return np.array([_compared(n) for n in range(128)], np.uint8)
-    return np.fromiter(map(_compared, range(0x110000)), np.uint32, 0x110000)
+    table = np.full(0x110000, 32, np.uint32)
+    table[:_LETTERS_END] = np.fromiter(map(_compared, range(_LETTERS_END)), np.uint32, _LETTERS_END)
+    return table
 
 
 def _compared(code: int) -> int:
@@ -200,10 +203,6 @@ def normal(text: str) -> str:
     return " ".join(plain.split()) or "".join(
         c for c in text if 0x2190 <= ord(c) < 0x3000 or 0x1F000 <= ord(c) < 0xE0000
     )
-
-
-def _symbol(letter: str) -> bool:
-    return 0x2190 <= ord(letter) < 0x3000 or 0x1F000 <= ord(letter) < 0xE0000
 
 
 def shingles(text: str) -> frozenset[str]:

@@ -53,30 +53,40 @@ def index(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, entries: A
 
 
 @compiled
-def mark(entries: Any, chosen: Any, bloom: Any, bloom_bits: int) -> None:
-    """Set the filter's bit of every chosen entry."""
-    for slot in range(entries.size):
-        if chosen[slot]:
-            bit = place(entries[slot], bloom_bits)
-            bloom[bit >> 6] |= _ONE << np.uint64(bit & 63)
+def number(entries: Any, chosen: Any, small: Any, numbers: Any, bits: int, bloom: Any, bloom_bits: int) -> int:
+    """Give the chosen entries numbers in their order, in a small table and a filter of their own; how many there are.
+
+    A number of 0 in the table means free, so numbers in it begin with 1.
+    """
+    count = 0
+    mask = (1 << bits) - 1
+    for at in range(entries.size):
+        if not chosen[at]:
+            continue
+        bit = place(entries[at], bloom_bits)
+        bloom[bit >> 6] |= _ONE << np.uint64(bit & 63)
+        slot = place(entries[at], bits)
+        while numbers[slot] != 0:
+            slot = (slot + 1) & mask
+        count += 1
+        small[slot] = entries[at]
+        numbers[slot] = count
+    return count
 
 
 @compiled
-def count_known(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, entries: Any, filled: Any, bits: int,
-                bloom: Any, bloom_bits: int, counts: Any) -> None:  # fmt: skip
-    """How often the texts hold each entry of the table."""
+def count_known(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, stride: int, entries: Any, filled: Any,
+                bits: int, counts: Any) -> None:  # fmt: skip
+    """How often every stride-th text holds each entry of the table."""
     longest = 1
     for i in range(at.size):
         longest = max(longest, lengths[i])
     words = np.empty(longest + WIDTH, np.uint64)
     mask = (1 << bits) - 1
-    for i in range(at.size):
+    for i in range(0, at.size, stride):
         count = windows(buf, wide_buf, at[i], lengths[i], wides[i], words)
         for k in range(count):
             word = words[k]
-            bit = place(word, bloom_bits)
-            if (bloom[bit >> 6] >> np.uint64(bit & 63)) & _ONE == 0:
-                continue
             slot = place(word, bits)
             while filled[slot] and entries[slot] != word:
                 slot = (slot + 1) & mask
@@ -109,7 +119,7 @@ def choose(slots: Any, ends: Any, counts: Any, threshold: float, wanted: int, si
 
 
 @compiled
-def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, entries: Any, filled: Any, bits: int,
+def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, small: Any, numbers: Any, bits: int,
           bloom: Any, bloom_bits: int, starts: Any, owners: Any, needed: Any, totals: Any,
           g_buf: Any, g_wide_buf: Any, g_at: Any, g_lengths: Any, g_wides: Any, threshold: float,
           pairs: Any) -> int:  # fmt: skip
@@ -135,11 +145,12 @@ def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, entries: A
             if (bloom[bit >> 6] >> np.uint64(bit & 63)) & _ONE == 0:
                 continue
             slot = place(word, bits)
-            while filled[slot] and entries[slot] != word:
+            while numbers[slot] != 0 and small[slot] != word:
                 slot = (slot + 1) & mask
-            if not filled[slot]:
+            entry = numbers[slot]
+            if entry == 0:
                 continue
-            for post in range(starts[slot], starts[slot + 1]):
+            for post in range(starts[entry - 1], starts[entry]):
                 j = owners[post]
                 if hits[j] == 0:
                     touched[reached] = j

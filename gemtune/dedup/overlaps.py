@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gemtune.dedup import Sketches, jaccard, shingles, sketched
 
 _HITS = 12
+_SAMPLE = 5000
 
 
 def overlaps(
@@ -53,21 +54,23 @@ def _compiled(texts: Sequence[str], guarded: Sequence[str], threshold: float, th
     entries, filled = np.zeros(1 << bits, np.uint64), np.zeros(1 << bits, np.bool_)
     slots, ends = np.empty(room, np.int64), np.zeros(len(guarded) + 1, np.int64)
     kernels.index(*_of(held), entries, filled, bits, slots, ends)
-    bloom_bits = max(12, (4 * room).bit_length())
-    counts = np.zeros(1 << bits, np.int64)
-    bloom = np.zeros(1 << (bloom_bits - 6), np.uint64)
-    kernels.mark(entries, filled, bloom, bloom_bits)
-    kernels.count_known(*_of(others), entries, filled, bits, bloom, bloom_bits, counts)
+    counts = np.zeros(1 << bits, np.int32)
+    # any order of shingles gives the same answer, a good one sooner; so a sample of the texts says what is rare
+    kernels.count_known(*_of(others), 1 + len(texts) // _SAMPLE, entries, filled, bits, counts)
     needed, sizes = np.empty(len(guarded), np.int64), np.empty(len(guarded), np.int64)
-    chosen, posts = np.zeros(1 << bits, np.bool_), np.zeros(1 << bits, np.int64)
+    chosen, posts = np.zeros(1 << bits, np.bool_), np.zeros(1 << bits, np.int32)
     kernels.choose(slots, ends, counts, threshold, _HITS, sizes, needed, chosen, posts)
-    starts = np.concatenate(([0], np.cumsum(posts)))
-    owners = _owners(slots, ends, sizes, starts)
-    bloom[:] = 0
-    kernels.mark(entries, chosen, bloom, bloom_bits)
+    starts = np.concatenate(([0], np.cumsum(posts[chosen])))
+    owners = _owners(slots, ends, sizes)
+    small_bits = max(8, (2 * starts.size).bit_length())
+    small, numbers = np.empty(1 << small_bits, np.uint64), np.zeros(1 << small_bits, np.int32)
+    bloom_bits = small_bits + 2
+    bloom = np.zeros(1 << (bloom_bits - 6), np.uint64)
+    kernels.number(entries, chosen, small, numbers, small_bits, bloom, bloom_bits)
+    del entries, filled, counts, chosen, posts
     pairs = np.empty((len(guarded) + 1024, 2), np.int64)
     while True:
-        found = kernels.probe(*_of(others), entries, filled, bits, bloom, bloom_bits, starts, owners, needed,
+        found = kernels.probe(*_of(others), small, numbers, small_bits, bloom, bloom_bits, starts, owners, needed,
                               np.diff(ends), *_of(held), threshold, pairs)  # fmt: skip
         if found <= len(pairs):
             return pairs[:found]
@@ -78,7 +81,7 @@ def _of(made: Sketches) -> tuple[Any, Any, Any, Any, Any]:
     return made.buffer, made.buffer.view(np.uint32), made.at, made.lengths, made.wide
 
 
-def _owners(slots: Any, ends: Any, sizes: Any, starts: Any) -> NDArray[np.int32]:
+def _owners(slots: Any, ends: Any, sizes: Any) -> NDArray[np.int32]:
     """The guarded texts that have an entry in their prefix, entry by entry."""
     texts = np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
     first = np.repeat(ends[:-1] - (np.cumsum(sizes) - sizes), sizes)

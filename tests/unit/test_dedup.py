@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune.dedup import jaccard, keep, leaders, normal, shape, shingles, sketched
+from gemtune.dedup import jaccard, keep, leaders, letters, normal, shape, shingles, sketched
 
 ALPHABET = "abc  D1é.，カ価👍👎\U0001d54f"
 ROUGH = st.lists(st.text(alphabet=ALPHABET, max_size=14), max_size=20)
@@ -81,6 +81,12 @@ def test_only_the_same_class_stands_for_a_text() -> None:
 
 def test_emoji_alone_are_told_apart_and_punctuation_is_not() -> None:
     assert keep(["👍", "👎", "👍", "!!", "?", ""]).tolist() == [True, True, False, True, False, False]
+
+
+def test_the_table_of_letters_leaves_none_out() -> None:
+    table = letters(wide=True)
+    assert all(table[code] == 32 for code in range(0x40000, 0x110000))
+    assert not any(chr(code).isalnum() for code in range(0x40000, 0x110000))
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.1])
