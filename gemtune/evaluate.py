@@ -30,7 +30,7 @@ from gemtune.prompting.asking import Ask, Effort, Given, Memory, Question, ask_a
 from gemtune.prompting.batching import Batches, ask_by_batch, waited
 from gemtune.prompting.classical import CLASSICAL
 from gemtune.prompting.prompts import render, resolve
-from gemtune.scoring import judging
+from gemtune.scoring import judging, service
 from gemtune.scoring.confidence import by_logprob, judge_votes, rated, rating_question
 from gemtune.scoring.metrics import primary_metric
 from gemtune.scoring.scorecard import Judged, judge, prediction, report_on
@@ -226,6 +226,9 @@ def run(
             put = partial(ask_by_batch, online=put, batches=_batches(settings, Vertex.of(vertex)), memory=memory)
         who, judged, further = asyncio.run(_evaluate(resolved, wide, settings, who, rows, shown, put, rated))
     reports = [report_on(resolved, settings, one, judged[one.name]) for one in who]
+    if settings.service:
+        for told in reports:
+            told["service"] = _service(settings, Vertex.of(vertex), judged[told["contestant"]["name"]], told["metrics"])
     beside = _classical(resolved, wide, settings, rows, shown) if CLASSICAL.name not in names else []
     with whole_file(predictions) as out:
         for one in who:
@@ -273,6 +276,23 @@ def _rated(config: Evaluate) -> list[judging.Rated]:
         path = Path(folder) / "sheet.csv"
         vertex.download(judge.sheet, path)
         return judging.read_rated(path, judge.scale)
+
+
+def _service(config: Evaluate, settings: Vertex, judged: Sequence[Judged], ours: dict[str, Any]) -> dict[str, Any]:
+    """What the evaluation service says of a contestant's answers; `error` when it says nothing, which stops nobody."""
+    from gemtune import vertex
+    from gemtune.vertex import evaluation
+
+    client = vertex.connect(settings)
+
+    def score(metric: str, rows: Sequence[service.Text]) -> list[float]:
+        return evaluation.scores(client, metric, rows, config.judge.rubric)
+
+    try:
+        return service.beside(config, judged, ours, score)
+    except (vertex.Retryable, vertex.Refused) as failure:
+        log.warning("the evaluation service gave no scores: %s", failure)
+        return {"error": str(failure)}
 
 
 def _hint(report: dict[str, Any], rows: int) -> None:

@@ -158,3 +158,17 @@ def test_the_verdict_is_markdown(paths):
 def test_details_are_shown_of_the_one_in_question(verdict, roles, name):
     rows = [{"name": role, "role": role} for role in roles]
     assert report._in_focus({"verdict": verdict, "contestants": rows}) == name
+
+
+def test_the_evaluation_service_stands_beside_our_numbers(paths):
+    assert "The evaluation service" not in run(paths)[0]
+    tested = json.loads((paths / "tested").read_text())
+    found = {"value": 0.625, "low": 0.5, "high": 0.7, "scored": 4, "ours": 0.75}
+    tested["contestants"][0]["service"] = {"exact_match": found, "rubric": {**found, "ours": None}}
+    tested["contestants"][1]["service"] = {"error": "403: <b>no</b>"}
+    (paths / "tested").write_text(json.dumps(tested))
+    page, _, summary = run(paths)
+    assert page.count("<td>0.625</td><td>0.500 to 0.700</td><td>0.750</td>") == 1
+    assert page.count("<td>0.625</td><td>0.500 to 0.700</td><td></td>") == 1
+    assert "gave no scores: 403: &lt;b&gt;no" in page
+    assert summary["contestants"][0]["service"]["exact_match"]["ours"] == 0.75
