@@ -68,7 +68,7 @@ def questions(count: int) -> list[Question]:
 
 def ours(count: int, concurrency: int = 64) -> tuple[float, list[float], int, int, bool]:
     """Our loop: seconds, times of answers, 429s, tries, and whether every row came back once."""
-    ask, effort = evaluate._vertex_ask(Evaluate(concurrency=concurrency), Vertex())
+    ask, effort = evaluate.vertex_ask(Evaluate(concurrency=concurrency), Vertex())
     refused, tries, at = 0, 0, []
     start = monotonic()
 

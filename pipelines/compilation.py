@@ -17,9 +17,10 @@ from gemtune.errors import UserError
 
 def pipelines() -> dict[str, Callable[[Config], Callable[..., None]]]:
     """Every pipeline by name."""
+    from pipelines.preference import preference_tuning
     from pipelines.tuning import supervised_tuning
 
-    return {"supervised_tuning": supervised_tuning}
+    return {"preference_tuning": preference_tuning, "supervised_tuning": supervised_tuning}
 
 
 def compile_pipeline(config: Config, path: str | Path, image: str = "", pipeline: str = "supervised_tuning") -> Path:

@@ -227,7 +227,7 @@ def test_the_autorater_stands_beside_the_metrics_in_the_report(monkeypatch, tmp_
         return Said("summary of the text" if question.model == "wordy" else "summary")
 
     effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
-    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort))
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
     write_examples(tmp_path / "rows", rows)
     paths = [str(tmp_path / name) for name in ("rows", "rows", "predictions", "report")]
     who = [Contestant(name="base", model="brief"), Contestant(name="tuned", model="wordy", role="candidate")]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs in, a preference job out; genuine clients against the emulator."""
+"""Preference steps once pairs are there: plan, two jobs, choice, decision; genuine clients against the emulator."""
 
 from __future__ import annotations
 
@@ -11,85 +11,184 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rehearsed import Emulator, examples, jobs_of, sections
+from rehearsed import Emulator, jobs_of, sections
 
 from gemtune import preference
-from gemtune.config import Task
+from gemtune.config import Contestant, Gate, Plan, Preference, Trial
+from gemtune.data import read_examples
 from gemtune.errors import UserError
-from gemtune.preference import Pair
+from gemtune.gate import Decision
+from gemtune.rows.pairs import Pair, read_written
+from gemtune.scoring.judging import Duel
+from gemtune.scoring.predictions import Scored
+from gemtune.tuning import pair_plan
+from gemtune.tuning.catalogue import Price
+from gemtune.tuning.spend import Amount
 
 # The real service's preference models have retired; a rehearsal may say otherwise.
 STILL_THERE = (
     "evaluate.base_model=gemini-2.5-flash",
     "vertex.catalogue={models: {gemini-2.5-flash: {retires: null}}}",
+    "task.kind=generation",
+    "task.labels=[]",
 )
 
 
-def pairs_file(path: Path, count: int = 20) -> str:
-    rows = [{"prompt": f"say {n}", "chosen": f"kind {n}", "rejected": f"rude {n}"} for n in range(count)]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return str(path)
+# -- the plan --------------------------------------------------------------------------------------------------------
 
 
-words = st.text(min_size=1).filter(str.strip)
+def settings(**values: Any) -> tuple[Plan, Preference]:
+    own = {name: values.pop(name) for name in list(values) if name in Preference.model_fields}
+    return Plan.of(values), Preference.of(own)
 
 
-@given(words, words, words, st.none() | words)
-def test_rows_read_back_as_the_pairs_they_were(
-    tmp_path_factory: Any, ask: str, good: str, bad: str, system: str
-) -> None:
-    if good == bad:
-        return
-    path = tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
-    pair = Pair(({"role": "user", "parts": [{"text": ask}]},), good, bad, system, 1)
-    path.write_text(json.dumps(preference.preference_row(pair)) + "\n")
-    assert preference.read_pairs(path) == [pair]
-    plain = {"prompt": ask, "chosen": good, "rejected": bad, **({"system": system} if system else {})}
-    path.write_text(json.dumps(plain) + "\n")
-    assert preference.read_pairs(path) == [pair]
-
-
-def test_better_answer_alone_is_a_supervised_row() -> None:
-    pair = Pair(({"role": "user", "parts": [{"text": "q"}]},), "good", "bad", "be kind")
-    assert preference.chosen_row(pair) == {
-        "systemInstruction": {"parts": [{"text": "be kind"}]},
-        "contents": [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "good"}]}],
-    }
+def test_two_kinds_of_jobs_are_planned_and_the_first_is_optional() -> None:
+    first, trials = pair_plan.jobs(*settings(trials=[{"epoch_count": 3, "adapter_size": 8}], supervised_epochs=5))
+    assert first is not None
+    assert (first.method, first.epoch_count, first.adapter_size) == ("supervised", 5, 8)
+    assert [(trial.method, trial.name) for trial in trials] == [("preference", "trial-1")]
+    assert pair_plan.jobs(*settings(supervised_epochs=0))[0] is None
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("values", "said"),
     [
-        ({"prompt": "q", "chosen": "a"}, "not a pair: KeyError 'rejected'"),
-        ({"prompt": "q", "chosen": "a", "rejected": "a"}, "two different answers"),
-        ({"prompt": "q", "chosen": " ", "rejected": "a"}, "two different answers"),
-        ({"contents": [], "completions": [{"score": 1, "completion": {"parts": [{"text": "a"}]}}]}, "of score 1 and 0"),
-        ([1], "not a pair"),
-        ({"prompt": "p", "chosen": "b", "rejected": "a"}, "prefers what line 1 rejects"),
+        ({"preset": "grid"}, "is for supervised tuning"),
+        ({"follow_ups": 1}, "is for supervised tuning"),
+        ({"trials": [{"adapter_size": 4}, {"adapter_size": 8}]}, "adapter sizes 4, 8 cannot continue"),
+        ({"trials": [{"name": "a"}, {"name": "a", "beta": 0.3}]}, "names of their own"),
     ],
 )
-def test_what_is_no_pair_is_named_by_line(tmp_path: Path, row: Any, said: str) -> None:
-    path = tmp_path / "pairs.jsonl"
-    path.write_text(json.dumps({"prompt": "p", "chosen": "a", "rejected": "b"}) + "\n" + json.dumps(row) + "\n")
-    with pytest.raises(UserError, match=f"pairs.jsonl:2: .*{said}"):
-        preference.read_pairs(path)
+def test_settings_that_make_no_sense_for_pairs_are_refused(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        pair_plan.jobs(*settings(**values))
 
 
-def test_errors_of_a_model_become_pairs(tmp_path: Path) -> None:
-    rows, task = examples(3, 1), Task.of({"labels": ["refund", "delivery", "login"]})
-    wrong = next(label for label in task.labels if label != rows[0].target)
+def test_beta_outside_the_advice_is_said_and_zero_refused(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(UserError, match="beta"):
+        settings(trials=[{"beta": 0}])
+    with caplog.at_level(logging.WARNING, "gemtune"):
+        pair_plan.jobs(*settings(trials=[{"beta": 0.9}, {"beta": 0.5}, {"beta": 0.005}]))
+    assert "beta 0.9 lies outside the recommended 0.01 to 0.5" in caplog.text
+    assert "beta 0.005" in caplog.text
+    assert "beta 0.5 " not in caplog.text
 
-    def answered(n: int, parsed: str | None, outcome: str = "ok") -> dict[str, Any]:
-        return {"id": rows[n].id, "reference": rows[n].target, "parsed": parsed, "outcome": outcome}
 
-    told = [answered(0, wrong), answered(0, wrong), answered(1, rows[1].target), answered(2, None, "invalid")]
-    path = tmp_path / "predictions.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in told))
-    found = list(preference.pairs_from_errors(task, rows, path))
-    assert [(pair.chosen, pair.rejected) for pair in found] == [(rows[0].target, wrong)]
-    assert rows[0].text in found[0].contents[-1]["parts"][0]["text"]
+def test_a_pair_bills_its_prompt_twice() -> None:
+    def count(system: str | None, contents: list[dict[str, Any]]) -> int:
+        return len((system or "").split()) + sum(len(p["text"].split()) for turn in contents for p in turn["parts"])
+
+    def turn(role: str, text: str) -> dict[str, Any]:
+        return {"role": role, "parts": [{"text": text}]}
+
+    asked = {"systemInstruction": {"parts": [{"text": "be kind"}]}, "contents": [turn("user", "one two three")]}
+    pair = {**asked, "completions": [{"score": s, "completion": turn("model", t)} for s, t in ((1, "a b"), (0, "c"))]}
+    single = {**asked, "contents": [*asked["contents"], turn("model", "a b")]}
+    assert pair_plan.tokens_of(count, [pair], 8)[0] == Amount(2 * 5 + 3, 2 * 5 + 3)
+    assert pair_plan.tokens_of(count, [single], 8)[0] == Amount(5 + 2, 5 + 2)
+
+
+def sizes(**values: Any) -> pair_plan.Sizes:
+    once = Amount(1_000_000, 1_100_000)
+    given = {"pairs": 500, "validation": 50, "test": 80, **values}
+    return pair_plan.Sizes(
+        supervised_tokens=once,
+        preference_tokens=once,
+        prompt_tokens=Amount(20, 30),
+        answer_tokens=Amount(10, 20),
+        **given,
+    )
+
+
+def test_the_limit_is_held_by_the_upper_bound_with_the_supervised_job_in_it() -> None:
+    price = Price(train=1.0, input=0.0, output=0.0)
+    for limit, fits in ((4.3, 0), (4.5, 1), (6.7, 1), (8.9, 2)):
+        limits, own = settings(
+            trials=[{"epoch_count": 4, "name": "long"}, {"epoch_count": 2, "name": "short", "beta": 0.2}],
+            supervised_epochs=2, max_cost=limit,
+        )  # fmt: skip
+        first, trials = pair_plan.jobs(limits, own)
+        bill = pair_plan.bill(limits, own, evaluate(), first, trials, sizes(), [], price, None)
+        assert len(bill.trials) == fits
+        assert sum(line.cost.most for line in bill.lines) <= limit or not fits
+        assert bool(pair_plan.reasons_against(limits, sizes(), bill)) == (not fits)
+        assert bill.least == pytest.approx(2.2 + 2.2)
+
+
+def evaluate() -> Any:
+    from gemtune.config import Evaluate
+
+    return Evaluate()
+
+
+def test_a_judge_is_in_the_bill() -> None:
+    limits, own = settings(ranked_by="judge", judge={"model": "m"}, supervised_epochs=0)
+    price = Price(train=0.0, input=1.0, output=1.0)
+    first, trials = pair_plan.jobs(limits, own)
+    told = pair_plan.bill(limits, own, evaluate(), first, trials, sizes(), [], price, price)
+    assert {"judging the finalists", "judging checkpoints of trial-1"} <= {line.what for line in told.lines}
+
+
+def test_too_few_pairs_and_too_few_test_prompts_speak_against_it() -> None:
+    limits, own = settings(min_train_rows=600, wanted_lift=0.1)
+    first, trials = pair_plan.jobs(limits, own)
+    bill = pair_plan.bill(limits, own, evaluate(), first, trials, sizes(), [], Price(train=0, input=0, output=0), None)
+    few, weak = pair_plan.reasons_against(limits, sizes(), bill)
+    assert "500 training pairs, fewer than 600" in few
+    assert "80 test prompts notice a lift of 0.313 at best" in weak
+
+
+# -- the start -------------------------------------------------------------------------------------------------------
+
+
+def test_preferences_start_where_validation_loss_is_lowest() -> None:
+    points = [{"step": step, "name": str(step)} for step in (10, 20, 30)]
+    assert preference.start_of(points, [(10, 0.5), (20, 0.3), (30, 0.4)])["name"] == "20"
+    assert preference.start_of(points, [])["name"] == "30"
+
+
+# -- the decision ----------------------------------------------------------------------------------------------------
+
+
+def contestant(name: str, role: str) -> Contestant:
+    return Contestant.of({"name": name, "model": name, "role": role})
+
+
+def scored(name: str, role: str, rows: int) -> Scored:
+    return Scored(contestant(name, role), [None] * rows, ["ok"] * rows, [], [], [])  # type: ignore[list-item]
+
+
+def test_duels_stand_for_a_metric_at_the_gate_on_all_rows_and_on_a_part() -> None:
+    won = [Duel(one) for one in ["candidate"] * 30 + ["tie"] * 10 + ["baseline"] * 20]
+    compare = preference.ByDuels(Gate(), {("c", "b"): won}, [None] * 60)
+    found = compare(scored("c", "candidate", 60), scored("b", "baseline", 60))
+    assert (found.metric, found.versus, found.role) == ("win_rate", "b", "baseline")
+    assert found.candidate == pytest.approx(35 / 60)
+    assert found.paired.delta == pytest.approx(10 / 60)
+    assert (found.paired.wins, found.paired.losses) == (30, 20)
+    part = compare(scored("c", "candidate", 60), scored("b", "baseline", 60), range(40, 60))
+    assert part.candidate == 0
+
+
+def test_everyone_meets_the_candidate_and_the_best_prompt() -> None:
+    who = [contestant(*one) for one in (("p", "baseline"), ("s", "supervised"), ("c", "candidate"), ("m", "champion"))]
+    met = preference._meetings(who)
+    assert met == [("c", "p"), ("c", "s"), ("c", "m"), ("s", "p"), ("m", "p"), ("p", "m")]
+    assert preference._meetings(who[:1]) == []
+    assert preference._meetings([who[0], who[3]]) == [("m", "p"), ("p", "m")]
+
+
+def test_a_reader_learns_that_preferences_added_nothing_and_who_ranked() -> None:
+    won = [Duel(one) for one in ["candidate"] * 10 + ["baseline"] * 10]
+    compare = preference.ByDuels(Gate(), {("c", "s"): won}, [None] * 20)
+    made = compare(scored("c", "candidate", 20), scored("s", "supervised", 20))
+    decision = Decision("deploy", [], [], [made], "win_rate", 20)
+    notes = preference._notes(decision, Preference())
+    assert any("not shown to add to the supervised model s (win rate 0.500)" in note for note in notes)
+    assert any("no judge was asked" in note for note in notes)
+
+
+# -- against the emulator --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -99,52 +198,134 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     running.kill()
 
 
+def gathered(folder: Path, c: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Files of pairs, and of the first two thirds of the prompts for training, the rest for validation."""
+    from gemtune.data import write_examples
+
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    names = ("examples", "pairs", "dropped", "report", "train", "validation")
+    files = {name: str(folder / name) for name in names}
+    preference.gather(
+        str(folder / "rows.jsonl"), c["task"], c["preprocess"], c["preference"], c["evaluate"], c["plan"], c["vertex"],
+        *(files[name] for name in names[:4]),
+    )  # fmt: skip
+    found = list(read_examples(files["examples"]))
+    write_examples(files["train"], found[: 2 * len(found) // 3])
+    write_examples(files["validation"], found[2 * len(found) // 3 :])
+    return files
+
+
+def some_pairs(count: int = 45) -> list[dict[str, Any]]:
+    words = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "haven", "jolly", "karma", "linen", "maple"]
+    return [
+        {
+            "prompt": f"{words[n % 12]} {n} {words[n * 7 % 11]} {words[n * 5 % 12]}?",
+            "chosen": f"kindly {words[n % 12]} {n}",
+            "rejected": f"rude {n}",
+        }
+        for n in range(count)
+    ]
+
+
 def tuned(folder: Path, name: str, *overrides: str, first: bool = True, **trial: Any) -> dict[str, Any]:
-    train, validation = pairs_file(folder / "train.jsonl", 40), pairs_file(folder / "validation.jsonl", 8)
-    c, out = sections(*overrides), str(folder / "job.json")
-    wanted = {"name": "dpo", "epoch_count": 2, **trial}
-    return preference.run(train, validation, wanted, c["task"], c["evaluate"], c["tune"], c["vertex"], name, out, first)
+    c = sections(*STILL_THERE, *overrides)
+    files = gathered(folder, c, some_pairs())
+    common = files["train"], files["validation"], files["pairs"]
+    further = c["task"], c["evaluate"], c["tune"], c["vertex"], name
+    wanted = Trial(name="dpo", epoch_count=2, method="preference").model_copy(update=trial).model_dump(mode="json")
+    begun = Trial(name="supervised", epoch_count=2).model_dump(mode="json") if first else {}
+    preference.supervise(*common, begun, *further, str(folder / "sft"))
+    preference.prefer(*common, wanted, str(folder / "sft"), *further, str(folder / "job"))
+    return {what: json.loads((folder / what).read_text()) for what in ("sft", "job")}
 
 
 def test_recipe_is_two_jobs_the_second_from_the_first(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
-    result = tuned(tmp_path, "recipe", *STILL_THERE)
-    supervised = json.loads((tmp_path / "job.json.sft").read_text())
-    record = json.loads((tmp_path / "job.json").read_text())
+    told = tuned(tmp_path, "recipe")
+    supervised, record = told["sft"], told["job"]
     assert len(jobs_of(client, "recipe")) == 2
     assert record["order"]["method"] == "preference"
-    assert record["order"]["base"] == supervised["job"]["model"]
-    assert record["order"]["checkpoint_id"] == supervised["job"]["checkpoints"][-1]["checkpoint_id"]
+    assert record["order"]["base"] == supervised["start"]["tuned_model"]
+    assert record["order"]["checkpoint_id"] == supervised["start"]["checkpoint_id"]
     assert {"/preference_optimization_train_loss", "/eval_total_loss"} == set(record["curve"])
-    assert [c["name"] for c in result["contestants"]] == ["dpo@1", "dpo@2"]
+    assert [c["name"] for c in record["contestants"]] == ["dpo@1", "dpo@2"]
     # a continued job adds a version to the model it came from
     assert record["job"]["model"].rpartition("@")[0] == supervised["job"]["model"].rpartition("@")[0]
+    line = preference.line_up([str(tmp_path / "job")], supervised["start"], {"name": "zero_shot"})
+    assert [one["name"] for one in line] == ["zero_shot", supervised["start"]["name"], "dpo@1", "dpo@2"]
+    forecast(client, tmp_path, told)
+
+
+def forecast(client: Any, folder: Path, told: dict[str, Any]) -> None:
+    """The plan's count of all rows is what the service bills for both kinds of jobs."""
+    c = sections(*STILL_THERE)
+    from gemtune.config import Evaluate, Task
+
+    splits = [list(read_examples(folder / name)) for name in ("train", "validation")] * 2
+    found = pair_plan.sizes(
+        client, Task.of(c["task"]), Evaluate.of(c["evaluate"]), Plan(token_sample=1000), Preference(), splits,
+        read_written(folder / "pairs"),
+    )  # fmt: skip
+    assert found.supervised_tokens.expected == told["sft"]["job"]["billable_tokens"]
+    assert found.preference_tokens.expected == told["job"]["job"]["billable_tokens"]
 
 
 def test_pairs_alone_are_one_job(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = emulator.point(monkeypatch)
-    tuned(tmp_path, "alone", *STILL_THERE, first=False)
-    tuned(tmp_path, "alone", *STILL_THERE, first=False)
+    told = tuned(tmp_path, "alone", first=False)
+    tuned(tmp_path, "alone", first=False)
+    assert told["sft"]["start"] == {}
     assert len(jobs_of(client, "alone")) == 1
 
 
-def test_beta_outside_the_advice_is_said_and_zero_refused(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    emulator.point(monkeypatch)
-    with pytest.raises(UserError, match="beta"):
-        tuned(tmp_path, "beta", *STILL_THERE, first=False, beta=0)
-    with caplog.at_level(logging.WARNING, "gemtune"):
-        tuned(tmp_path, "beta", *STILL_THERE, first=False, beta=0.9)
-    assert "beta 0.9 lies outside the recommended 0.01 to 0.5" in caplog.text
-
-
 def test_model_that_cannot_learn_preferences_is_refused_with_what_can(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
+    _, trials = pair_plan.jobs(*settings())
     with pytest.raises(UserError, match=r"cannot be tuned by the method 'preference'.*override vertex\.catalogue"):
-        tuned(tmp_path, "none", first=False)
-    assert not jobs_of(client, "none")
+        pair_plan.require(client, "gemini-3.1-flash-lite", None, trials)
+
+
+def labelled_rows(count: int = 24) -> list[dict[str, Any]]:
+    from rehearsed import examples
+
+    return [{"text": one.text, "label": one.target} for one in examples(count, 4)]
+
+
+def test_pairs_are_made_of_the_models_own_answers(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model asked about labels it does not know answers by words of the prompt: wrong, so the reference is chosen."""
+    emulator.point(monkeypatch)
+    c = sections(*STILL_THERE[:2], "preference.pairs_from=answers", "preference.chosen_from=reference")
+    files = gathered(tmp_path, c, labelled_rows())
+    report = json.loads((tmp_path / "report").read_text())
+    pairs = read_written(files["pairs"])
+    assert len(pairs) == report["examples"] > 15
+    by_id = {example.id: example.target for example in read_examples(files["examples"])}
+    assert all(pair.chosen == by_id[pair.prompt] != pair.rejected for pair in pairs)
+    assert report["spent_tokens"]["sampled"]["input"] > 0
+    dropped = [json.loads(line) for line in (tmp_path / "dropped").read_text().splitlines()]
+    assert len(pairs) + len(dropped) == 24
+
+
+def test_sampling_that_may_cost_too_much_asks_nobody(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emulator.point(monkeypatch)
+    c = sections(*STILL_THERE[:2], "preference.pairs_from=answers", "plan.max_cost=0.000001")
+    with pytest.raises(UserError, match=r"sampling 96 answers may cost .* more than plan\.max_cost"):
+        gathered(tmp_path, c, labelled_rows())
+
+
+def test_a_pair_that_was_written_reads_back(tmp_path: Path) -> None:
+    from gemtune.rows.pairs import write
+
+    write(tmp_path / "pairs", [Pair("p", "a", "b", 3)])
+    assert read_written(tmp_path / "pairs") == [Pair("p", "a", "b", 3)]
+    (tmp_path / "pairs").write_text('{"prompt": "p"}\n')
+    with pytest.raises(UserError, match="pairs:1: not a pair"):
+        read_written(tmp_path / "pairs")

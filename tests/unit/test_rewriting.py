@@ -8,12 +8,15 @@ import json
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gemtune import evaluate
 from gemtune.config import Contestant, Prompt, Task
 from gemtune.data import Example, write_examples
+from gemtune.errors import UserError
 from gemtune.prompting.asking import Given
-from gemtune.prompting.rewriting import instructions, proposal, variants
+from gemtune.prompting.rewriting import grid, instructions, proposal, variants
 
 REPLY = """Here you are:
 1. Decide what the customer wants.
@@ -23,6 +26,7 @@ REPLY = """Here you are:
 Something else entirely
 5. Read twice, then name the intent."""
 WHO = Contestant(name="zero_shot", model="m", prompt=Prompt(name="zero_shot", rewrites=2))
+KINDS = ["balanced", "random", "similar"]
 TRAIN = [Example(f"t{i}", f"training {i}", "ab"[i % 2]) for i in range(40)]
 
 
@@ -51,6 +55,32 @@ def test_the_proposal_sees_training_rows_as_data():
     assert "2 other instructions" in question.system
 
 
+def test_a_grid_tries_each_number_of_shots_with_each_choice_once():
+    prompt = Prompt(name="few", shots=4, try_shots=[0, 8, 4], try_selections=["similar", "balanced"], rewrites=2)
+    found = grid(Contestant(name="few", model="m", prompt=prompt))
+    assert [(one.name, one.prompt.shots, one.prompt.selection) for one in found] == [
+        ("few_k4_similar", 4, "similar"),
+        ("few_k0", 0, "balanced"),
+        ("few_k8_balanced", 8, "balanced"),
+        ("few_k8_similar", 8, "similar"),
+    ]
+    assert all(one.prompt.name == one.name for one in found)
+    assert not any(one.prompt.rewrites or one.prompt.try_shots or one.prompt.try_selections for one in found)
+    assert grid(WHO) == []
+
+
+@given(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=8), st.lists(st.sampled_from(KINDS), max_size=3))
+def test_a_grid_is_bounded_and_names_each_variant_apart(shots, counts, kinds):
+    prompt = Prompt(name="p", shots=shots, try_shots=counts, try_selections=kinds)
+    found = grid(Contestant(name="p", model="m", prompt=prompt))
+    names = [one.name for one in found]
+    assert len(set(names)) == len(names) < 3 * 9
+    tried = {(one.prompt.shots, one.prompt.selection) for one in found}
+    assert tried | {(shots, "balanced")} >= {(k, s) for k in counts if k for s in (*kinds, "balanced")}
+    with pytest.raises(UserError, match="try_shots"):
+        Prompt.of({"try_shots": [-1]})
+
+
 @dataclass(frozen=True)
 class Said:
     text: str
@@ -69,7 +99,7 @@ def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):
         return Said("ab"[int(question.key) % 2] if "customer" in question.system else "a")
 
     effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
-    monkeypatch.setattr(evaluate, "_vertex_ask", lambda config, vertex: (ask, effort))
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
     write_examples(tmp_path / "rows", rows)
     write_examples(tmp_path / "train", TRAIN)
     paths = [str(tmp_path / name) for name in ("rows", "train", "predictions", "report")]
@@ -79,3 +109,24 @@ def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):
     report = json.loads((tmp_path / "report").read_text())
     assert report["search_tokens"] == {"input": 100, "output": 1}
     assert [one["contestant"]["prompt"]["rewrites"] for one in report["contestants"]] == [0, 0, 0]
+
+
+def test_more_shots_win_the_search_and_every_variant_is_paid_in_the_report(monkeypatch, tmp_path):
+    async def ask(question):
+        shown = question.contents[0]["parts"][0]["text"].count("training")
+        return Said("ab"[int(question.key) % 2] if shown == 6 else "a", input_tokens=10 + shown)
+
+    effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
+    write_examples(tmp_path / "rows", [Example(str(i), f"text {i}", "ab"[i % 2]) for i in range(20)])
+    write_examples(tmp_path / "train", TRAIN)
+    paths = [str(tmp_path / name) for name in ("rows", "train", "predictions", "report")]
+    who = Contestant(name="few", model="m", prompt=Prompt(name="few", shots=2, try_shots=[6]))
+    summary = evaluate.run(*paths[:2], [who.model_dump()], {}, {"resamples": 200}, {}, *paths[2:])
+    assert summary["metrics"]["few_k6_balanced accuracy"] == 1.0
+    entries = json.loads((tmp_path / "report").read_text())["contestants"]
+    assert [(one["contestant"]["name"], one["tokens"]["input"]) for one in entries] == [
+        ("few", 20 * 12),
+        ("few_k6_balanced", 20 * 16),
+    ]
+    assert [one["contestant"]["prompt"]["try_shots"] for one in entries] == [[], []]
