@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, field_validator, model_validator
 
 from gemtune.errors import UserError
 
@@ -191,6 +191,12 @@ class Prompt(Section):
     )
     rewrites: int = Field(
         0, ge=0, le=20, description="Other wordings of the instruction the base model proposes, each tried too (paid)."
+    )
+    try_shots: list[NonNegativeInt] = Field(
+        default_factory=list, max_length=8, description="Other numbers of shots, each tried too (paid)."
+    )
+    try_selections: list[Literal["balanced", "random", "similar"]] = Field(
+        default_factory=list, max_length=3, description="Other choices of shots, each tried with each number (paid)."
     )
 
 

@@ -121,11 +121,10 @@ async def _searched(
     found: list[Contestant] = []
     cost = {"input": 0, "output": 0}
     for contestant in contestants:
-        if not contestant.prompt.rewrites:
-            found.append(contestant)
-            continue
-        (given,) = await put([rewriting.proposal(task, contestant, train, config.base_model)])
-        found += rewriting.variants(contestant, given)
+        given = Given()
+        if contestant.prompt.rewrites:
+            (given,) = await put([rewriting.proposal(task, contestant, train, config.base_model)])
+        found += [*rewriting.variants(contestant, given), *rewriting.grid(contestant)]
         cost = {"input": cost["input"] + given.input_tokens, "output": cost["output"] + given.output_tokens}
     return found, cost
 

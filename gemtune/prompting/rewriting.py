@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bounded prompt search, so that the prompt gets a fair chance against tuning.
 
-The base model proposes other wordings of the instruction, seeing the task and a few labelled training rows (as in APE,
-Zhou et al. 2022, arXiv 2211.01910); each is one more contestant on validation rows, where the best prompt is chosen.
-The bound is `Prompt.rewrites`; what the search costs stands in the report. Test rows are never seen.
+Varied are the number and choice of shots, and the wording: the base model proposes other instructions, seeing the task
+and a few labelled training rows (as in APE, Zhou et al. 2022, arXiv 2211.01910). Each variant is one more contestant on
+validation rows, where the best prompt is chosen. Wordings and shots are not tried all with all: that is the bound. What
+the proposals cost stands in the report, the answers of each variant in its own line. Test rows are never seen.
 """
 
 from __future__ import annotations
@@ -48,9 +49,32 @@ def instructions(answer: str | None, limit: int) -> list[str]:
     return list(dict.fromkeys(line for line in plain if 8 <= len(line) <= LONGEST))[:limit]
 
 
+def grid(contestant: Contestant) -> list[Contestant]:
+    """One more contestant for each other number of shots and choice of them, none of which is searched again."""
+    own = _settled(contestant.prompt)
+    counts = [own.shots, *contestant.prompt.try_shots]
+    selections = [own.selection, *contestant.prompt.try_selections]
+    found: dict[tuple[int, str], Contestant] = {}
+    for count in counts:
+        # without shots there is nothing to choose
+        for selection in selections if count else [own.selection]:
+            if (count, selection) != (own.shots, own.selection):
+                suffix = f"k{count}_{selection}" if count else "k0"
+                told = {"name": f"{own.name}_{suffix}", "shots": count, "selection": selection}
+                prompt = own.model_copy(update=told)
+                found[count, selection] = contestant.model_copy(
+                    update={"name": f"{contestant.name}_{suffix}", "prompt": prompt}
+                )
+    return list(found.values())
+
+
+def _settled(prompt: Prompt) -> Prompt:
+    return prompt.model_copy(update={"rewrites": 0, "try_shots": [], "try_selections": []})
+
+
 def variants(contestant: Contestant, given: Given) -> list[Contestant]:
     """The contestant itself and one more for each proposed instruction, none of which is searched again."""
-    settled = contestant.prompt.model_copy(update={"rewrites": 0})
+    settled = _settled(contestant.prompt)
     own = settled.instruction
     found = [text for text in instructions(given.text, contestant.prompt.rewrites) if text != own]
     others = [
