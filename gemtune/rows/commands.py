@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,15 +19,18 @@ import typer
 
 from gemtune import preprocess
 from gemtune.config import Config
-from gemtune.data import Example, plain, write_rows
+from gemtune.data import Dropped, Example, plain, write_rows
 from gemtune.dedup.duplicates import settle, thin_out
+from gemtune.errors import UserError
+from gemtune.prompting.prompts import training_row, tuned_prompt
 from gemtune.rows.accept import LABELLED, Tally
 from gemtune.rows.audit import read_sheet, write_sheet
 from gemtune.rows.clean import UNTOUCHED
 from gemtune.rows.convert import SHAPES, write
-from gemtune.rows.limits import problems
+from gemtune.rows.limits import model_problems, passed
 from gemtune.rows.portrait import portrait
 from gemtune.rows.sources import written
+from gemtune.tuning.catalogue import Catalogue
 
 app = typer.Typer(no_args_is_help=True, help="Look at labelled rows before money is spent on them.")
 data_app = app
@@ -46,22 +49,70 @@ Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file 
 
 
 @app.command()
-def check(file: File, config: Configuration = None, settings: Settings = None) -> None:
-    """Say what is wrong with the rows and whether the tuning service will take them."""
-    chosen = Config.load(config, settings or [])
-    examples, dropped = preprocess.gather(file, chosen.task, chosen.preprocess, _tally(chosen))
-    for row in dropped[:_SHOWN]:
-        typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}")
-    if len(dropped) > _SHOWN:
-        typer.echo(f"... and {len(dropped) - _SHOWN} more")
-    kept, repeated = settle(examples, chosen.task, chosen.preprocess)
-    broken = problems(kept)
+def check(
+    file: File,
+    method: Annotated[
+        str, typer.Option(help="supervised (labelled rows) or preference (pairs of a better and a worse answer).")
+    ] = "supervised",
+    model: Annotated[str, typer.Option(help="Base model; default: evaluate.base_model of the settings.")] = "",
+    config: Configuration = None,
+    settings: Settings = None,
+) -> None:
+    """Say what is wrong with the rows and whether the tuning service will take them, for a model and a method."""
+    wanted = [*(settings or []), *([f"evaluate.base_model={model}"] if model else [])]
+    chosen = Config.load(config, wanted)
+    limits = Catalogue.load(chosen.vertex.catalogue).limits
+    if method not in limits:
+        raise UserError(f"unknown method {method!r}", remedy=f"one of {', '.join(limits)}")
+    told = Counter[str]()
+    rows = _pairs_as_sent if method == "preference" else _rows_as_sent
+    passing = passed(rows(file, chosen, told), limits[method], method)
+    if told.total() > _SHOWN:
+        typer.echo(f"... and {told.total() - _SHOWN} more")
+    free = method == "preference" or chosen.task.kind in ("summarization", "generation")
+    conflicts = "keep" if method == "preference" else "" if free else chosen.preprocess.conflicts
+    broken = [*model_problems(chosen, method), *passing.problems(conflicts)]
     for problem in broken:
         typer.echo(f"{file}: {problem}")
-    told = Counter(row.reason for row in [*dropped, *repeated])
-    typer.echo(f"{len(kept)} of {len(examples) + len(dropped)} rows usable" + _listed(told))
-    if dropped or broken:
+    if note := passing.validation(conflicts, chosen.split.validation, chosen.split.test):
+        typer.echo(f"note: {note}")
+    reasons, usable = passing.settled(conflicts)
+    typer.echo(f"{usable} of {len(passing) + told.total()} rows usable" + _listed(told + reasons))
+    if told or broken:
         raise typer.Exit(1)
+
+
+Sent = Iterator[tuple[Example, dict[str, Any], str]]
+
+
+def _rows_as_sent(file: str, chosen: Config, told: Counter[str]) -> Sent:
+    """Every usable row with the form it is tuned in; the others are shown and counted."""
+    prompt = tuned_prompt(chosen.task)
+    for row in preprocess.stream(file, chosen.task, chosen.preprocess, _tally(chosen)):
+        if isinstance(row, Example):
+            yield row, training_row(chosen.task, prompt, row), row.target
+        else:
+            _show(file, row, told)
+
+
+def _pairs_as_sent(file: str, chosen: Config, told: Counter[str]) -> Sent:
+    from gemtune.rows import pairs as paired
+
+    found = paired.read(file, chosen.task, chosen.preprocess, chosen.preference, _tally(chosen))
+    settled = paired.settled(found, chosen.preprocess)
+    for gone in sorted(settled.dropped, key=lambda row: row.line):
+        _show(file, gone, told)
+    by_id = {example.id: example for example in settled.prompts}
+    for pair in settled.pairs:
+        prompt = replace(by_id[pair.prompt], line=pair.line)
+        (row,) = paired.preference_rows(chosen.task, [prompt], [pair])
+        yield prompt, row, f"{pair.chosen}\0{pair.rejected}"
+
+
+def _show(file: str, row: Dropped, told: Counter[str]) -> None:
+    if told.total() < _SHOWN:
+        typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}")
+    told[row.reason] += 1
 
 
 @app.command()

@@ -42,6 +42,7 @@ class Limits(Section):
     tokens_per_example: int
     file_bytes: int
     examples: int
+    examples_with_files: int = 300_000
     validation_examples: int
     validation_free: int
     validation_share: float
