@@ -5,24 +5,33 @@
     python -m bench.leaks DIR
 
 DIR holds data sets as KIND/NAME/SPLIT.jsonl or .jsonl.gz with a key `text`. Prints a Markdown table: exact copies
-(case, spaces and punctuation put aside) and near-duplicates (Jaccard of character 5-grams at least 0.8), both counted
-by the functions the leakage certificate uses.
+(case, spaces and punctuation put aside), near-duplicates (Jaccard of character 5-grams at least 0.8) and rows that
+share a passage of 100 characters, all counted by the functions the leakage certificate uses.
+
+Published counts drop every sign but the underscore, so that rows of signs alone ("...", "?!") are all equal to each
+other and "a_b" is not "ab". The certificate keeps the former apart and takes the latter for the same, so both counts
+are printed. Where DIR/sanity.json holds published counts, they are compared, and a difference ends with exit code 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from gemtune import dedup
 from gemtune.data import Dropped
 from gemtune.dedup.leakage import copies, near
+from gemtune.dedup.substrings import shared_passages
 from gemtune.rows.clean import bare
 from gemtune.rows.intake import read_rows
 
 ORDER = ("train", "dev", "valid", "val", "test")
 THRESHOLD = 0.8
+PASSAGE = 100
+_SIGNS = re.compile(r"\W+")
 
 
 def splits(folder: Path) -> dict[str, list[str]]:
@@ -43,19 +52,45 @@ def pairs(names: list[str]) -> Iterator[tuple[str, str]]:
             yield later, earlier
 
 
-def main() -> None:
-    """Print the two tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    root = parser.parse_args().folder
-    sets = {f"{path.parent.name}/{path.name}": splits(path) for path in sorted(root.glob("*/*")) if path.is_dir()}
-    print("| data set | rows of | in | rows | exact | near, J >= 0.8 |\n| --- | --- | --- | ---: | ---: | ---: |")
+def by_published_rule(texts: list[str], others: list[str]) -> int:
+    """Texts that stand among others when case and all but letters, digits and underscores are put aside."""
+    known = {_SIGNS.sub("", text.lower()) for text in others}
+    return sum(_SIGNS.sub("", text.lower()) in known for text in texts)
+
+
+def published(root: Path) -> dict[tuple[str, str, str], int]:
+    """(data set, later split, earlier split) -> rows that the data's own sanity file counts as overlapping."""
+    path = root / "sanity.json"
+    found = {}
+    for name, told in (json.loads(path.read_text("utf-8")) if path.exists() else {}).items():
+        for pair, counted in told.get("overlap", {}).items():
+            if isinstance(counted, list):
+                later, earlier = pair.replace("derived_", "").split(" rows also in ")
+                found[name, later, earlier] = int(counted[0])
+    return found
+
+
+def between(sets: dict[str, dict[str, list[str]]], expected: dict[tuple[str, str, str], int]) -> list[str]:
+    """Print the table of overlaps between splits; returns the sentences about counts that differ from the published."""
+    print("| data set | rows of | in | rows | exact | exact, published rule | near, J >= 0.8 | a passage |")
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    differing = []
     for name, found in sets.items():
         for later, earlier in pairs(list(found)):
-            texts = found[later]
-            exact, close = len(copies(texts, found[earlier])), len(near(texts, found[earlier], THRESHOLD))
-            print(f"| {name} | {later} | {earlier} | {len(texts)} | {exact} ({exact / len(texts):.1%}) "
-                  f"| {close} ({close / len(texts):.1%}) |")  # fmt: skip
+            texts, others = found[later], found[earlier]
+            exact, ruled = len(copies(texts, others)), by_published_rule(texts, others)
+            close, passages = len(near(texts, others, THRESHOLD)), len(shared_passages(texts, others, PASSAGE))
+            if exact or ruled or close or passages:
+                told = " | ".join(f"{n} ({n / len(texts):.1%})" for n in (exact, ruled, close, passages))
+                print(f"| {name} | {later} | {earlier} | {len(texts)} | {told} |")
+            wanted = expected.get((name, later, earlier), ruled)
+            if ruled != wanted:
+                differing.append(f"{name}, {later} in {earlier}: {ruled}, published {wanted}")
+    return differing
+
+
+def inside(sets: dict[str, dict[str, list[str]]]) -> None:
+    """Print the table of copies inside splits."""
     print("\n| data set | split | rows | exact copies of an earlier row | dropped as near-duplicates, J >= 0.8 |")
     print("| --- | --- | ---: | ---: | ---: |")
     for name, found in sets.items():
@@ -63,8 +98,24 @@ def main() -> None:
             distinct = list({bare(text): text for text in reversed(texts)}.values())
             dropped = len(distinct) - int(dedup.keep(distinct, THRESHOLD).sum())
             repeated = len(texts) - len(distinct)
-            print(f"| {name} | {split} | {len(texts)} | {repeated} ({repeated / len(texts):.1%}) "
-                  f"| {dropped} ({dropped / len(texts):.1%}) |")  # fmt: skip
+            if repeated or dropped:
+                print(f"| {name} | {split} | {len(texts)} | {repeated} ({repeated / len(texts):.1%}) "
+                      f"| {dropped} ({dropped / len(texts):.1%}) |")  # fmt: skip
+
+
+def main() -> None:
+    """Print the two tables, and whether the published counts agree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    root = parser.parse_args().folder
+    sets = {f"{path.parent.name}/{path.name}": splits(path) for path in sorted(root.glob("*/*")) if path.is_dir()}
+    known = published(root)
+    expected = {key: count for key, count in known.items() if set(key[1:]) <= set(sets.get(key[0], {}))}
+    differing = between(sets, expected)
+    print(f"\n{len(expected) - len(differing)} of {len(expected)} published counts agree", *differing, sep="\n")
+    inside(sets)
+    if differing:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
