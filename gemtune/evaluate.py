@@ -199,7 +199,7 @@ def run(
             file=examples,
             remedy="evaluate the validation split; only the evaluation before the gate reads the test split",
         )
-    if settings.length_and_script:
+    if settings.length_and_script and rows:
         rows = sliced(rows)
     names = Counter(one.name for one in who)
     if len(names) < len(who):

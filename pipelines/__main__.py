@@ -52,6 +52,7 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier local runs' models and champion.")] = False,
     port: Annotated[int, typer.Option(help="The emulator's port; 0: any free one.")] = 0,
     engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
+    jobs: Annotated[int, typer.Option(min=1, help="Tuning jobs the emulator trains at once; others wait.")] = 1,
 ) -> None:
     """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report."""
     from gemtune import preprocess
@@ -69,7 +70,7 @@ def run(
     if fresh:
         shutil.rmtree(state, ignore_errors=True)
     start = time.time()
-    with rehearsal.emulator(state, folder / "logs" / "emulator.log", port, engine) as url:
+    with rehearsal.emulator(state, folder / "logs" / "emulator.log", port, engine, jobs) as url:
         console.print(f"gemtune run [bold]{folder.name}[/]: {settings.data} (emulator at {url})")
         steps = rehearsal.run_pipeline(settings, folder, url, console)
         summary = outcome.finish(folder, steps, start)

@@ -38,10 +38,13 @@ START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 20.0
 
 
 @contextlib.contextmanager
-def emulator(state: Path, log: Path, port: int = 0, engine: str = "student") -> Iterator[str]:
-    """Run the emulator over a state directory; gives its URL. Raises `UserError` when it cannot start."""
+def emulator(state: Path, log: Path, port: int = 0, engine: str = "student", jobs: int = 1) -> Iterator[str]:
+    """Run the emulator over a state directory, training so many jobs at once; gives its URL.
+
+    Raises `UserError` when it cannot start.
+    """
     command = [sys.executable, "-m", "emulator", "--port", str(port), "--state-dir", str(state)]
-    command += ["--engine", engine]
+    command += ["--engine", engine, "--concurrency", str(jobs)]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as out:
         process = subprocess.Popen(
