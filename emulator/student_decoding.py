@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batched decoding with a cache: one forward pass per token for all requests of a batch, whatever each asked for.
 
-Prompts are padded on the left; candidates of one prompt share its prefill; rows that have ended leave the batch. Each
+Candidates of one prompt share its reading; rows that have ended leave the batch. Each
 row draws from a generator of its own, seeded by request and candidate, so an answer does not depend on its neighbours
 (up to rounding). Allowed answers are a token trie that masks the logits.
 """
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from emulator.engine import Candidate, GenerateRequest, Generation, TokenLogprob
-from emulator.student_steps import steps_for
+from emulator.student_steps import reader_of
 from emulator.student_text import ChatEncoder
 
 BATCH_ROWS = 64
@@ -96,7 +96,7 @@ class Decoder:
         self.model = model
         self.encoder = encoder
         self._draw_seed = draw_seed
-        self._steps = steps_for(model)
+        self._read = reader_of(model)
         self.limit = int(getattr(model.config, "max_position_embeddings", 1 << 20))
 
     def answer(self, requests: Sequence[GenerateRequest], prompts: Sequence[list[int]]) -> list[Generation]:
@@ -136,17 +136,12 @@ class Decoder:
 
     def _run(self, rows: list[Row], numbers: list[int], prompts: Sequence[list[int]]) -> None:
         """Prefill the prompts, spread them over the candidates, then go token by token."""
-        length = max(len(prompts[n]) for n in numbers)
-        ids = torch.tensor([[0] * (length - len(prompts[n])) + prompts[n] for n in numbers])
-        mask = torch.tensor([[0] * (length - len(prompts[n])) + [1] * len(prompts[n]) for n in numbers])
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        out = self.model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
+        steps, logits = self._read([prompts[n] for n in numbers])
         place = {n: i for i, n in enumerate(numbers)}
-        steps = self._steps(out.past_key_values, mask)
-        spread = torch.tensor([place[row.prompt] for row in rows])
-        logits = out.logits[:, -1][spread]
-        if spread.tolist() != list(range(len(numbers))):
-            steps.keep(spread)
+        spread = [place[row.prompt] for row in rows]
+        if spread != list(range(len(numbers))):
+            steps.keep(torch.tensor(spread))
+            logits = logits[spread]
         active = rows
         while True:
             self._take(active, logits)

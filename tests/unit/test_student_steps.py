@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from emulator.student_steps import FrameworkSteps, LeanSteps, LeanWeights, steps_for
+from emulator.student_steps import FrameworkSteps, LeanSteps, LeanWeights, _Packed, reader_of
 
 
 def small_model(keys: int, reach: int, layers: list[str]) -> Any:
@@ -24,28 +26,35 @@ def small_model(keys: int, reach: int, layers: list[str]) -> Any:
     return Lfm2ForCausalLM(config).eval()
 
 
-def read(model: Any, lengths: list[int], kind: Any) -> tuple[Any, torch.Tensor]:
-    """Steps over left-padded prompts, and the logits after the prompts."""
-    width = max(lengths)
-    ids = torch.randint(3, 97, (len(lengths), width), generator=torch.Generator().manual_seed(1))
-    mask = torch.tensor([[0] * (width - n) + [1] * n for n in lengths])
-    places = (mask.cumsum(-1) - 1).clamp(min=0)
-    out = model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=True)
-    return kind(out.past_key_values, mask), out.logits[:, -1]
+def prompts(lengths: list[int], shared: int) -> list[list[int]]:
+    draw = torch.Generator().manual_seed(1)
+    common = torch.randint(3, 97, (shared,), generator=draw).tolist()
+    return [common + torch.randint(3, 97, (n,), generator=draw).tolist() for n in lengths]
 
 
-@pytest.mark.parametrize(("keys", "reach", "count"), [(4, 4, 68), (2, 3, 9), (1, 2, 9)])
-def test_lean_steps_are_the_frameworks(keys: int, reach: int, count: int) -> None:
+@pytest.mark.parametrize(
+    ("keys", "reach", "shared", "lengths", "count"),
+    [
+        (4, 4, 0, [9, 2, 5, 1], 68),  # 68 steps are past the room that the buffers begin with
+        (2, 3, 1, [1, 2, 7, 1], 9),
+        (1, 2, 11, [3, 3, 1, 6], 9),
+        (4, 4, 2, [1, 4, 2, 9], 9),
+        (4, 4, 5, [4], 5),
+    ],
+)
+def test_lean_steps_are_the_frameworks(keys: int, reach: int, shared: int, lengths: list[int], count: int) -> None:
     model = small_model(keys, reach, ["conv", "full_attention", "conv"])
-    weights = LeanWeights(model)
+    asked = prompts(lengths, shared)
     with torch.inference_mode():
-        plain, logits = read(model, [9, 2, 5, 1], lambda *given: FrameworkSteps(model, *given))
-        lean, _ = read(model, [9, 2, 5, 1], lambda *given: LeanSteps(weights, *given))
-        for step in range(count):  # 68 is past the room the buffers begin with
+        plain, logits = FrameworkSteps.read(model, asked)
+        lean, found = LeanSteps.read(LeanWeights(model), asked)
+        assert torch.allclose(found, logits, atol=2e-4, rtol=1e-4)
+        for step in range(count):
             if step == 3:  # candidates of one prompt
+                chosen = torch.tensor([len(asked) - 1, *range(len(asked)), 0, 0, 0])
                 for steps in (plain, lean):
-                    steps.keep(torch.tensor([3, 0, 1, 2, 2]))
-                logits = logits[[3, 0, 1, 2, 2]]
+                    steps.keep(chosen)
+                logits = logits[chosen]
             if step == 6:  # one row has ended
                 for steps in (plain, lean):
                     steps.keep(torch.tensor([0, 1, 3, 4]))
@@ -55,20 +64,30 @@ def test_lean_steps_are_the_frameworks(keys: int, reach: int, count: int) -> Non
             assert torch.allclose(lean.next(tokens), logits, atol=2e-4, rtol=1e-4), step
 
 
+@settings(max_examples=25)
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=5), st.integers(0, 4))
+def test_prompts_are_packed_and_found_again(rests: list[list[int]], reach: int) -> None:
+    whole = [[5, 6, 5, *rest] for rest in rests]
+    packed = _Packed(whole, reach + 1)
+    ids = torch.tensor([*packed.ids, -1])
+    columns = packed.whole[:, reach + 1 :]
+    for n, prompt in enumerate(whole):
+        assert ids[columns[n]].tolist()[: len(prompt)] == prompt
+        before = ids[packed.last[n]].tolist()
+        assert before == ([-1] * (reach + 1) + prompt)[-reach - 1 :]
+    assert len(packed.ids) <= sum(map(len, whole))
+    assert len(packed.ids) == len(packed.positions) == len(packed.before[reach])
+    assert packed.shared == 0 or len(whole) > 1
+
+
 def test_other_models_take_their_own_step() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
     )
-    model = LlamaForCausalLM(config).eval()
     with torch.inference_mode():
-        steps, _ = read(model, [2, 3], steps_for(model))
-    assert isinstance(steps, FrameworkSteps)
-    with torch.inference_mode():
-        lean, _ = read(
-            small_model(2, 3, ["conv", "full_attention"]),
-            [2, 3],
-            steps_for(small_model(2, 3, ["conv", "full_attention"])),
-        )
-    assert isinstance(lean, LeanSteps)
+        steps, _ = reader_of(LlamaForCausalLM(config).eval())([[3, 4], [5]])
+        assert isinstance(steps, FrameworkSteps)
+        steps, _ = reader_of(small_model(2, 3, ["conv", "full_attention"]))([[3, 4], [5]])
+        assert isinstance(steps, LeanSteps)
