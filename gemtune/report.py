@@ -29,7 +29,11 @@ HEADLINES = {
     "not_enough_data": "Not enough data to decide",
 }
 SHOWN_MISSES = 30
-ASKED = ("checkpoints of", "best prompt on training rows")  # lines of the plan that a run with tuning has paid
+ASKED = (
+    "checkpoints of",
+    "best prompt on training rows",
+    "best prompt on validation, again",
+)  # lines of the plan that a run with tuning has paid
 Report = Mapping[str, Any]
 
 
@@ -219,7 +223,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
     metric = decision["metric"]
     finalists = scoreboard(tested, metric, plan["prices"])
     baselines = [line for report in plan["baselines"] for line in scoreboard(report, metric, plan["prices"])]
-    spent = ledger(plan, picked, finalists, baselines)
+    spent = [*ledger(plan, picked, finalists, baselines), *tested.get("spent", [])]
     serving = Contestant.of(outcome["contestant"])
     request = example_request(Task.of(tested["task"]), serving, files.train, files.test)
     return {
@@ -239,6 +243,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
         "baselines": baselines,
         "comparisons": decision["comparisons"],
         "rules": decision["rules"],
+        "duels": tested.get("duels", []),
         "slices": slice_tables(finalists, metric),
         "trials": picked["trials"],
         "checkpoints": picked["checkpoints"],

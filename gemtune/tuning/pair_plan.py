@@ -167,7 +167,10 @@ def bill(
         first = _bounded(first, sizes.supervised_tokens)
         fixed.insert(0, _tuning(first, sizes.supervised_tokens, price))
         fixed.insert(
-            1, spend.asking_line("supervised on validation", sizes.validation, sizes.prompt_tokens, answer, price)
+            1,
+            spend.asking_line(
+                "checkpoints of supervised on validation", sizes.validation, sizes.prompt_tokens, answer, price
+            ),
         )
     bounded = [_bounded(trial, sizes.preference_tokens) for trial in trials]
     if judge is not None:

@@ -1,0 +1,110 @@
+"""The preference pipeline on the local runner: the compiled YAML, genuine SDK clients, an emulator with a known truth.
+
+Both branches of both conditions are run: tuning worth trying or not, the gate passing or not.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WORDS = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "haven", "jolly", "karma", "linen", "maple"]
+pytestmark = pytest.mark.pipeline
+
+
+def write_inputs(folder, tuned_accuracy):
+    """Pairs whose better answer the scripted model knows, and gives as often before and after tuning as is said."""
+    draw = random.Random(5)
+    rows, answers = [], {}
+    for number in range(170):
+        prompt = " ".join(draw.sample(WORDS, 5)) + f" {number} " + " ".join(draw.sample(WORDS, 5))
+        answers[prompt] = f"certainly, number {number} {draw.choice(WORDS)} {draw.choice(WORDS)} is on its way"
+        rows.append(
+            {"prompt": prompt, "chosen": answers[prompt], "rejected": f"no {draw.choice(WORDS)}", "channel": "web"}
+        )
+    rows.append({"prompt": "nothing else"})
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    script = {"answers": answers, "base_accuracy": 0.2, "tuned_accuracy": tuned_accuracy}
+    (folder / "script.json").write_text(json.dumps(script))
+    (folder / "config.yaml").write_text(
+        "name: known\npipeline: preference_tuning\ndata: pairs.jsonl\n"
+        "task: {kind: generation, instruction: Answer.}\n"
+        "preprocess: {slice_columns: [channel]}\n"
+        "split: {test: 0.35}\n"
+        "evaluate:\n  base_model: gemini-2.5-flash\n  length_and_script: false\n  resamples: 500\n"
+        "  baselines: [{name: zero_shot}]\n"
+        "plan:\n  min_train_rows: 50\n  trials: [{name: soft, epoch_count: 2, beta: 0.3}]\n"
+        "tune: {poll_s: 0.2}\n"
+        "vertex: {catalogue: {models: {gemini-2.5-flash: {retires: null}}}}\n"
+    )
+
+
+def run(folder, *arguments):
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines",
+        "run",
+        "config.yaml",
+        "--engine",
+        f"scripted:{folder / 'script.json'}",
+    ]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    newest = max((folder / "runs").glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
+    assert (newest.parent / "report.html").stat().st_size > 5000
+    return done, json.loads(newest.read_text())
+
+
+def steps_of(summary):
+    return [step["step"] for step in summary["steps"]]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("run-preference")
+def test_a_preferred_model_is_deployed_and_nothing_is_tuned_twice(tmp_path):
+    write_inputs(tmp_path, tuned_accuracy=1.0)
+    done, first = run(tmp_path)
+    assert first["verdict"] == "deploy"
+    assert first["metric"] == "win_rate"
+    assert {"gather", "supervise", "prefer[0]", "choose", "decide", "deploy"} <= set(steps_of(first))
+    assert [(row["role"], row["value"] > 0.7) for row in first["contestants"]] == [
+        ("baseline", False),
+        ("supervised", True),
+        ("candidate", True),
+    ]
+    assert {trial["name"] for trial in first["trials"]} == {"supervised", "soft"}
+    assert first["data"]["dropped"] == {"not_a_pair": 1}
+    assert first["outcome"]["endpoint"].startswith("projects/")
+    assert {duel["opponent"] for duel in first["duels"]} == {"zero_shot", first["contestants"][1]["name"]}
+    assert all(duel["wins"] + duel["ties"] + duel["losses"] == first["test_rows"] for duel in first["duels"])
+    assert any("not shown to add to the supervised model" in note for note in first["notes"])
+    assert abs(first["cost"]["spent"] - first["cost"]["forecast"]) < 0.1 * first["cost"]["forecast"]
+    assert "DEPLOY" in done.stdout
+
+    _, unchanged = run(tmp_path)
+    assert unchanged["verdict"] == "keep_champion"
+    assert any("nothing is new" in reason for reason in unchanged["reasons"])
+    assert "choose-without-tuning" in steps_of(unchanged)
+    assert not {"supervise", "prefer[0]", "deploy"} & set(steps_of(unchanged))
+
+
+@pytest.mark.xdist_group("run-preference")
+def test_a_model_that_wins_no_more_is_not_deployed(tmp_path):
+    write_inputs(tmp_path, tuned_accuracy=0.2)
+    _, summary = run(tmp_path)
+    assert summary["verdict"] == "keep_prompt"
+    assert {"prefer[0]", "keep"} <= set(steps_of(summary))
+    assert "deploy" not in steps_of(summary)
