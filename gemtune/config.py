@@ -108,6 +108,24 @@ class Preprocess(Section):
         "report",
         description="Rows with e-mail, phone, card, IBAN, keys: count them, mask what was found, or drop the row.",
     )
+    pii_by: Literal["rules", "dlp"] = Field(
+        "rules", description="Who looks: our own rules (free, local), or Sensitive Data Protection (paid, extra dlp)."
+    )
+    pii_types: list[str] = Field(
+        default_factory=lambda: [
+            "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD_NUMBER", "IBAN_CODE", "PERSON_NAME", "STREET_ADDRESS",
+            "GCP_API_KEY", "AUTH_TOKEN", "PASSWORD",
+        ],
+        description="What Sensitive Data Protection looks for (its infoTypes).",
+    )  # fmt: skip
+    pii_likelihood: Literal["VERY_UNLIKELY", "UNLIKELY", "POSSIBLE", "LIKELY", "VERY_LIKELY"] = Field(
+        "POSSIBLE", description="Least likelihood at which Sensitive Data Protection tells a finding."
+    )
+    pii_parent: str = Field(
+        "",
+        pattern=r"^(projects/[^/]+/locations/[^/]+)?$",
+        description="projects/P/locations/L to ask it in; empty: GOOGLE_CLOUD_PROJECT, global.",
+    )
     find_label_errors: bool = Field(True, description="List likely label errors (up to 20,000 labelled rows).")
     corrections: str = Field("", description="Audit sheet (CSV with id and label) whose labels replace the rows' own.")
     test_data: str = Field("", description="A second file whose rows are the test split; its copies leave training.")

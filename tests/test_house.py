@@ -120,7 +120,7 @@ def test_the_lock_pins_every_dependency_that_is_declared():
 
 def test_the_image_installs_what_the_lock_says_and_only_gemtune():
     lines = (ROOT / "components" / "Dockerfile").read_text()
-    assert "pip install --no-cache-dir --constraint requirements.lock ." in lines
+    assert "pip install --no-cache-dir --constraint requirements.lock '.[dlp]'" in lines
     assert re.findall(r"^COPY (.+) (\S+)$", lines, re.M) == [
         ("pyproject.toml requirements.lock README.md LICENSE", "./"),
         ("gemtune", "gemtune"),

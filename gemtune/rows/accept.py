@@ -11,19 +11,23 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import Dropped, Example, example_id
 from gemtune.errors import UserError
-from gemtune.rows import pii, sources
-from gemtune.rows.clean import changes
+from gemtune.rows import inspection, sources
+from gemtune.rows.clean import changes, clean
+from gemtune.rows.inspection import Inspector
+from gemtune.rows.intake import Row
 from gemtune.rows.shapes import example_of
 
 log = logging.getLogger("gemtune")
 
 LABELLED = ("classification", "sentiment")
+BATCH = 256  # rows read ahead, so that texts can be asked about together
 _SAMPLES = 3
 
 
@@ -40,6 +44,13 @@ class Tally:
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     personal: Counter[str] = field(default_factory=Counter)
     personal_rows: list[int] = field(default_factory=list)
+    _inspector: Inspector | None = None
+
+    def inspector(self, config: Preprocess) -> Inspector:
+        """Who looks for personal data, made once."""
+        if self._inspector is None:
+            self._inspector = inspection.inspector(config)
+        return self._inspector
 
     def told(self) -> dict[str, Any]:
         """The tally as part of a report."""
@@ -52,13 +63,17 @@ class Tally:
 
 def read(source: str | Path, task: Task, config: Preprocess, tally: Tally) -> Iterator[Example | Dropped]:
     """All rows of a source as examples or dropped rows; raises `UserError` when no row has a column that decides."""
-    for item in sources.rows(str(source), config):
-        if isinstance(item, Dropped):
-            yield item
-        else:
-            line, row = item
-            tally.columns.update(map(str, row))
-            yield accept(line, row, task, config, tally)
+    rows = sources.rows(str(source), config)
+    while batch := list(islice(rows, BATCH)):
+        if config.pii != "off" and config.pii_by != "rules":
+            tally.inspector(config).learn(_texts_of(batch, config))
+        for item in batch:
+            if isinstance(item, Dropped):
+                yield item
+            else:
+                line, row = item
+                tally.columns.update(map(str, row))
+                yield accept(line, row, task, config, tally)
     missing = [name for name in _asked_for(config) if tally.columns and not tally.columns[name]]
     known = ", ".join(sorted(tally.columns)[:20])
     for name in missing:
@@ -86,14 +101,14 @@ def accept(line: int, row: dict[str, Any], task: Task, config: Preprocess, tally
             tally.samples[name].append({"line": line, "before": before[:200], "after": text[:200]})
     if text != made.text:
         made = replace(made, text=text)
-    if config.pii != "off" and (kinds := list(_kinds(made))):
+    if config.pii != "off" and (kinds := list(_kinds(made, tally.inspector(config)))):
         found = Counter(kinds)
         tally.personal.update(found)
         tally.personal_rows.append(line)
         if config.pii == "drop":
             return Dropped(line, "personal_data", ", ".join(f"{n} {kind}" for kind, n in sorted(found.items())), row)
         if config.pii == "mask":
-            made = _masked(made)
+            made = _masked(made, tally.inspector(config))
     made = _named(made)
     if (corrected := tally.corrections.get(made.id)) is not None and corrected != made.target:
         if not corrected:
@@ -128,21 +143,29 @@ def _texts(made: Example) -> Iterable[str]:
         yield from (part["text"] for part in turn["parts"] if "text" in part)
 
 
-def _kinds(made: Example) -> Iterator[str]:
+def _texts_of(batch: Iterable[Row | Dropped], config: Preprocess) -> Iterator[str]:
+    """The texts that will be looked at for personal data when these rows are accepted."""
+    for item in batch:
+        made = item if isinstance(item, Dropped) else example_of(*item, config)
+        if isinstance(made, Example):
+            yield from _texts(replace(made, text=clean(made.text, config)))
+
+
+def _kinds(made: Example, inspector: Inspector) -> Iterator[str]:
     for text in _texts(made):
-        yield from (finding.kind for finding in pii.findings(text))
+        yield from (finding.kind for finding in inspector.findings(text))
 
 
-def _masked(made: Example) -> Example:
+def _masked(made: Example, inspector: Inspector) -> Example:
     return replace(
         made,
-        text=pii.masked(made.text),
-        target=pii.masked(made.target),
-        system=made.system and pii.masked(made.system),
-        contents=made.contents and tuple(_masked_turn(turn) for turn in made.contents),
+        text=inspector.masked(made.text),
+        target=inspector.masked(made.target),
+        system=made.system and inspector.masked(made.system),
+        contents=made.contents and tuple(_masked_turn(turn, inspector) for turn in made.contents),
     )
 
 
-def _masked_turn(turn: dict[str, Any]) -> dict[str, Any]:
-    parts = [{**part, "text": pii.masked(part["text"])} if "text" in part else part for part in turn["parts"]]
+def _masked_turn(turn: dict[str, Any], inspector: Inspector) -> dict[str, Any]:
+    parts = [{**part, "text": inspector.masked(part["text"])} if "text" in part else part for part in turn["parts"]]
     return {**turn, "parts": parts}

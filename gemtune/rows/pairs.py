@@ -23,7 +23,7 @@ from gemtune.data import Dropped, Example, example_id, write_rows
 from gemtune.dedup.compared import compared
 from gemtune.errors import UserError
 from gemtune.prompting import prompts
-from gemtune.rows import pii, sources
+from gemtune.rows import sources
 from gemtune.rows.accept import Tally, accept
 from gemtune.rows.clean import same_text
 
@@ -90,11 +90,11 @@ def _pair(
     if isinstance(made, Dropped):
         return replace(made, row=row)
     rejected = rejected.strip()
-    if rules.pii != "off" and (kinds := Counter(one.kind for one in pii.findings(rejected))):
+    if rules.pii != "off" and (kinds := Counter(one.kind for one in tally.inspector(rules).findings(rejected))):
         tally.personal.update(kinds)
         if rules.pii == "drop":
             return _left(line, "personal_data", f"in the worse answer: {', '.join(sorted(kinds))}", row)
-        rejected = pii.masked(rejected) if rules.pii == "mask" else rejected
+        rejected = tally.inspector(rules).masked(rejected) if rules.pii == "mask" else rejected
     if not rejected:
         return _left(line, "empty_answer", "the worse answer is empty", row)
     if same_text(made.target) == same_text(rejected):

@@ -9,7 +9,7 @@ leaves nothing that `findings` would find, and puts a word in capitals where som
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 _EMAIL = r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+"
@@ -92,11 +92,16 @@ def findings(text: str) -> list[Finding]:
 def masked(text: str) -> str:
     """The text with everything found replaced by [EMAIL], [SECRET], [IBAN], [CARD] or [PHONE]."""
     while found := findings(text):
-        text = "".join(_pieces(text, found))
+        text = replaced(text, found)
     return text
 
 
-def _pieces(text: str, found: list[Finding]) -> Iterator[str]:
+def replaced(text: str, found: Sequence[Finding]) -> str:
+    """The text with the characters of each finding (in order, not overlapping) replaced by its kind in brackets."""
+    return "".join(_pieces(text, found))
+
+
+def _pieces(text: str, found: Sequence[Finding]) -> Iterator[str]:
     at = 0
     for finding in found:
         yield text[at : finding.begin]
