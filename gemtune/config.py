@@ -141,6 +141,11 @@ class Preprocess(Section):
     semantic_threshold: float = Field(
         0, ge=0, le=1, description="Cosine of embeddings from which a row of the same label is dropped; 0: off."
     )
+    embedder: str = Field(
+        "builtin",
+        description="Who embeds: builtin (no download); st:NAME, a sentence-transformers directory or hub name (extra "
+        "embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
+    )
     repeated_chars: int = Field(
         100, ge=0, description="Passages of this many characters that stand in several rows are looked for; 0: off."
     )
@@ -184,6 +189,7 @@ class Split(Section):
     semantic_threshold: float = Field(
         0.95, ge=0, le=1, description="The certificate counts rows of this cosine of embeddings; 0: it does not."
     )
+    embedder: str = Field("builtin", description="Who embeds for that: as preprocess.embedder.")
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
@@ -295,6 +301,9 @@ class Evaluate(Section):
     )
     attempts: int = Field(8, gt=0, description="Tries per request; 408, 429 and 5xx are retried with growing waits.")
     timeout_s: float = Field(120, gt=0, description="Longest wait for one answer, all tries together not counted (s).")
+    deadline_h: float = Field(
+        0, ge=0, description="Rows of one contestant not answered after this long are errors (hours); 0: no deadline."
+    )
     max_error_share: float = Field(
         0.05, ge=0, le=1, description="More rows than this without an answer for technical reasons stop the run."
     )
@@ -363,6 +372,13 @@ class Trial(Section):
     follow_up_tokens: int = Field(0, ge=0, description="Tokens that follow-up jobs may bill; set by the plan.")
     weighted: bool = Field(False, description="Tune on the rows that step hard weighted; set by the plan.")
 
+    @field_validator("method", mode="before")
+    @classmethod
+    def _names_what_is_not_offered(cls, method: Any) -> Any:
+        if method in ("distillation", "reinforcement"):
+            raise ValueError(f"{method} tuning is not offered yet: supervised or preference")
+        return method
+
 
 class Plan(Section):
     """Whether tuning is worth trying, at what price, and which trials are run."""
@@ -401,6 +417,7 @@ class Plan(Section):
 class Tune(Section):
     """How a tuning job is submitted and watched."""
 
+    description: str = Field("", description="Description of the tuning jobs; empty: the run's and the trial's name.")
     display_name: str = Field("", max_length=128, description="Name of the tuned model; empty: the run's name.")
     poll_s: float = Field(10, gt=0, description="Seconds between looks at the job.")
     deadline_h: float = Field(24, gt=0, description="A job that takes longer is cancelled (hours).")
@@ -470,7 +487,10 @@ class Gate(Section):
         description="Preference tuning: the same over the supervised model it began with; below 0: may be that worse.",
     )
     max_forgetting: float = Field(
-        1.0, ge=0, le=1, description="Score that a model tuned on may lose on the champion's old test rows; 1: only told."
+        1.0,
+        ge=0,
+        le=1,
+        description="Score that a model tuned on may lose on the champion's old test rows; 1: only told.",
     )
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Level of the paired bootstrap interval.")
     resamples: int = Field(10_000, ge=1000, description="Paired bootstrap resamples.")

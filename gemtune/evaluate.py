@@ -373,7 +373,9 @@ def vertex_ask(config: Evaluate, settings: Vertex) -> tuple[Ask, Effort]:
         settings = _settings_of(config, question)
         return await vertex.generate(client, question.model, question.system, question.contents, settings)
 
-    return ask, Effort(config.concurrency, config.attempts, (vertex.Retryable,), (vertex.Refused,), config.seed)
+    errors = ((vertex.Retryable,), (vertex.Refused,))
+    effort = Effort(config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h)
+    return ask, effort
 
 
 def _settings_of(config: Evaluate, question: Question) -> GenerationSettings:

@@ -101,7 +101,10 @@ class Memory(Protocol):
 
 @dataclass(frozen=True)
 class Effort:
-    """How hard to try: `retryable` errors are tried again (their `code` 429 means too fast), `refused` never."""
+    """How hard to try: `retryable` errors are tried again (their `code` 429 means too fast), `refused` never.
+
+    What is not answered after `deadline_s` seconds is an error; 0: there is no deadline.
+    """
 
     concurrency: int
     attempts: int
@@ -110,6 +113,7 @@ class Effort:
     seed: int = 7
     first_wait_s: float = 0.25
     longest_wait_s: float = 30.0
+    deadline_s: float = 0.0
 
 
 HOPELESS = 20  # rows that fail first, without one answer between them, before the loop gives up
@@ -256,8 +260,11 @@ class _Loop:
             else:
                 self._settle(index, known)
         try:
-            while len(self.given) < len(self.questions) and not self.broken:
-                await self._step()
+            async with asyncio.timeout(self.effort.deadline_s or None):
+                while len(self.given) < len(self.questions) and not self.broken:
+                    await self._step()
+        except TimeoutError:
+            self._close()
         finally:
             for task in self.tasks:
                 task.cancel()
@@ -265,6 +272,12 @@ class _Loop:
         if self.broken:
             raise self.broken[0]
         return [self.given[i] for i in range(len(self.questions))]
+
+    def _close(self) -> None:
+        """The time is over: every row without an answer is an error."""
+        for index in range(len(self.questions)):
+            if index not in self.given:
+                self._settle(index, Given(error=f"no answer within {self.effort.deadline_s:g} s"))
 
     async def _step(self) -> None:
         """Start one try, or sleep until something may have changed."""
@@ -285,7 +298,8 @@ class _Loop:
         waits = [w for w in (wait, rests) if w is not None]
         self.changed.clear()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.changed.wait(), min(waits) if waits else None)
+            async with asyncio.timeout(min(waits) if waits else None):
+                await self.changed.wait()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A try is over; what it raised concerns the whole run."""

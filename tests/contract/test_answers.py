@@ -76,6 +76,16 @@ def test_a_rerun_pays_for_nothing_it_has(asked, tmp_path):
     assert again["metrics"] == first["metrics"]
 
 
+def test_log_probabilities_are_confidences_where_they_are_told(asked):
+    rows, report = asked({}, confidence="logprobs")
+    assert all(0 < row["confidence"] <= 1 for row in rows if row["outcome"] == "ok")
+    assert report["calibration"]["ece"]["value"] > 0
+    plain, none = asked({})
+    assert [row["answer"] for row in plain] == [row["answer"] for row in rows]
+    assert {row["confidence"] for row in plain} == {None}
+    assert "calibration" not in none
+
+
 def test_an_unknown_model_is_named_at_once(asked, tmp_path):
     with pytest.raises(UserError, match=r"'gemini-0\.0-none' cannot be asked"):
         asked({}, who=[{"name": "x", "model": "gemini-0.0-none"}])

@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import random
 from dataclasses import dataclass
+from time import monotonic
 
 import pytest
 from hypothesis import given, settings
@@ -87,6 +88,20 @@ def test_a_row_that_never_succeeds_is_an_error_and_the_others_stand():
     assert first == Given("yes", "STOP", "", 3, 1, first.latency_s, 1)
     assert (second.error, second.attempts) == ("busy 503 (after 5 tries)", 5)
     assert (third.error, third.attempts) == ("no 400", 1)
+
+
+def test_what_is_not_answered_by_the_deadline_is_an_error():
+    async def ask(question):
+        await asyncio.sleep(0.001 if int(question.key) % 2 else 60)
+        return Said(question.key)
+
+    settled, start = [], monotonic()
+    pace = effort(concurrency=50, deadline_s=0.3)
+    found = asyncio.run(ask_all(asked(20), ask, pace, settled=lambda: settled.append(1)))
+    assert monotonic() - start < 10
+    assert [one.text for one in found] == [str(i) if i % 2 else None for i in range(20)]
+    assert {one.error for one in found[::2]} == {"no answer within 0.3 s"}
+    assert len(settled) == 20
 
 
 def test_an_unknown_model_stops_the_run_with_one_clear_message():
