@@ -495,6 +495,8 @@ def decide(
         sealed.get("candidates", 1),
         lambda gate: ByDuels(gate, duels, answers.groups),
     )
+    if settings.ranked_by == "judge":
+        made = only_proven(made, _judge_validity(resolved, settings, asking, Vertex.of(vertex)), who)
     made = replace(made, notes=[*made.notes, *_notes(made, settings)])
     gates.write(decision, made, rules, who, sealed)
     results = {pair: _rate(found, answers.groups, asking) for pair, found in duels.items()}
@@ -506,6 +508,25 @@ def decide(
         log.info("%s", reason)
     log.info("done: %s", made.verdict.replace("_", " "))
     return made.passed
+
+
+def _judge_validity(task: Task, config: Preference, asking: Evaluate, vertex: Vertex) -> gates.Rule:
+    """Whether people were shown to agree with the judge: it rates what they rated on its sheet."""
+    if not config.judge.sheet:
+        said = "no judge was checked against people (preference.judge.sheet), so its win rates inform and do not decide"
+        return gates.Rule("judge_validity", False, 0.0, config.judge.min_agreement, said)
+    found = evaluation.check_judge(task, asking.model_copy(update={"judge": config.judge}), vertex)
+    shown = found["shown"]["low"]
+    return gates.Rule("judge_validity", found["admitted"], shown, found["required"], found["sentence"])
+
+
+def only_proven(made: gates.Decision, proof: gates.Rule, who: Sequence[Contestant]) -> gates.Decision:
+    """The decision with the judge's proof among its rules; without proof nothing is deployed on the judge's word."""
+    made = replace(made, rules=[*made.rules, proof])
+    if made.verdict != "deploy" or proof.passed:
+        return replace(made, reasons=[*made.reasons, proof.sentence])
+    stays: gates.Verdict = "keep_champion" if any(one.role == "champion" for one in who) else "keep_prompt"
+    return replace(made, verdict=stays, reasons=[proof.sentence, *made.reasons])
 
 
 def _meetings(who: Sequence[Contestant]) -> list[tuple[str, str]]:

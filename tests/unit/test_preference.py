@@ -17,7 +17,7 @@ from gemtune import preference
 from gemtune.config import Contestant, Gate, Plan, Preference, Trial
 from gemtune.data import read_examples
 from gemtune.errors import UserError
-from gemtune.gate import Decision
+from gemtune.gate import Decision, Rule
 from gemtune.rows.pairs import Pair, read_written
 from gemtune.scoring.judging import Duel
 from gemtune.scoring.predictions import Scored
@@ -186,6 +186,17 @@ def test_a_reader_learns_that_preferences_added_nothing_and_who_ranked() -> None
     notes = preference._notes(decision, Preference())
     assert any("not shown to add to the supervised model s (win rate 0.500)" in note for note in notes)
     assert any("no judge was asked" in note for note in notes)
+
+
+@pytest.mark.parametrize(("champion", "stays"), [(False, "keep_prompt"), (True, "keep_champion")])
+def test_nothing_is_deployed_on_the_word_of_a_judge_nobody_checked(champion: bool, stays: str) -> None:
+    who = [contestant("p", "baseline"), contestant("c", "candidate"), *([contestant("m", "champion")] * champion)]
+    made = Decision("deploy", ["it wins"], [], [], "win_rate", 60)
+    unproven, proven = (Rule("judge_validity", held, 0.5, 0.6, "agreement ...") for held in (False, True))
+    assert preference.only_proven(made, proven, who).verdict == "deploy"
+    kept = preference.only_proven(made, unproven, who)
+    assert (kept.verdict, kept.reasons[0]) == (stays, "agreement ...")
+    assert kept.rules == [unproven]
 
 
 # -- against the emulator --------------------------------------------------------------------------------------------
