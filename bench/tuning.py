@@ -4,7 +4,8 @@
 
 Each file is preprocessed and split; the emulator tunes on it. The first table compares the plan's tokens with those the
 job's own statistics bill. With --grid (slow: the student truly trains) the published grid is run twice, each trial by
-itself and then shared and raced; the second table has billed tokens and the chosen checkpoint's validation score.
+itself and then shared and raced; the second table has billed tokens and the chosen checkpoint's validation score, a
+line per file and seed (of the split and of all training), then the mean over all. --rows and --seeds bound the time.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ SAMPLE = "examples/support_en/rows.jsonl:text:label"
 
 
 @contextmanager
-def emulator(folder: Path, engine: str) -> Iterator[None]:
+def emulator(folder: Path, engine: str, *arguments: str) -> Iterator[None]:
     """A fresh emulator, found through the environment."""
     command = [sys.executable, "-m", "emulator", "--engine", engine, "--port", "0", "--state-dir", str(folder)]
+    command += arguments
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     found = re.search(r"http://\S+", process.stdout.readline())
@@ -99,10 +101,11 @@ def forecast(source: str, folder: Path) -> tuple[int, int, float, int]:
     return job["examples"], counted, expected, job["billable_tokens"] * trial["epoch_count"]
 
 
-def grid(source: str, folder: Path, shared: bool) -> tuple[int, float, int]:
+def grid(source: str, folder: Path, shared: bool, settings: list[str]) -> tuple[int, float, int]:
     """(billed tokens, validation score of the choice, jobs) of the published grid."""
     on = str(shared).lower()
-    run = Run(folder, source, "plan.preset=grid", f"plan.share_epochs={on}", f"tune.race={on}", "plan.max_cost=100000")
+    ways = (f"plan.share_epochs={on}", f"tune.race={on}")
+    run = Run(folder, source, "plan.preset=grid", "plan.good_enough=1.0", "plan.max_cost=100000", *ways, *settings)
     jobs, reports = [], []
     for trial in run.planned()["trials"]:
         contestants, record = run.tuned(trial)
@@ -116,12 +119,39 @@ def grid(source: str, folder: Path, shared: bool) -> tuple[int, float, int]:
     return sum(line["tokens"] for line in told["ledger"]), best, len(jobs)
 
 
+def grids(sources: list[str], folder: Path, rows: int, seeds: int) -> None:
+    """Print the second table."""
+    print(
+        "\n| file | seed | full grid: tokens | score | shared and raced: tokens | score | tokens spent | score lost |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    found = []
+    for number, source in enumerate(sources):
+        for seed in range(1, seeds + 1):
+            settings = [f"split.seed={seed}", f"preprocess.seed={seed}", f"preprocess.max_rows={rows}"]
+            settings += ["split.validation=0.25", "split.test=0.15", "split.min_rows=10", "evaluate.classical=false"]
+            ends = []
+            for way in (False, True):
+                place = folder / f"{number}-{seed}-{way}"
+                with emulator(place / "state", "student", "--seed", str(seed)):
+                    ends.append(grid(source, place, way, settings))
+            (full, best, _), (billed, score, _) = ends
+            found.append((billed / full, best - score))
+            name = Path(source.split(":")[0])
+            told = f"{full} | {best:.3f} | {billed} | {score:.3f} | {billed / full:.0%} | {best - score:+.3f} |"
+            print(f"| {name.parent.name}/{name.name} | {seed} | {told}", flush=True)
+    share, lost = (sum(values) / len(found) for values in zip(*found, strict=True))
+    print(f"| mean of {len(found)} | | | | | | {share:.0%} | {lost:+.3f} |")
+
+
 def main() -> None:
     """Print the tables."""
     logging.disable(logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", default=[SAMPLE])
-    parser.add_argument("--grid", action="store_true")
+    parser.add_argument("--grid", action="store_true", help="also the published grid, both ways (slow)")
+    parser.add_argument("--rows", type=int, default=300, help="rows of a file that --grid uses, drawn by seed")
+    parser.add_argument("--seeds", type=int, default=5, help="repetitions of --grid")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print("| file | training rows | counted | forecast tokens | billed tokens | error |")
@@ -133,15 +163,8 @@ def main() -> None:
                 print(
                     f"| {source.split(':')[0]} | {rows} | {counted} | {expected:.0f} | {billed} | {error} |", flush=True
                 )
-        if not arguments.grid:
-            return
-        print("\n| file | way | jobs | billed tokens | validation score |\n| --- | --- | --- | --- | --- |")
-        for number, source in enumerate(arguments.files):
-            for way in (False, True):
-                with emulator(Path(folder) / f"student-{number}-{way}", "student"):
-                    billed, score, jobs = grid(source, Path(folder) / f"grid-{number}-{way}", way)
-                name = "shared and raced" if way else "each by itself"
-                print(f"| {source.split(':')[0]} | {name} | {jobs} | {billed} | {score:.3f} |", flush=True)
+        if arguments.grid:
+            grids(arguments.files, Path(folder), arguments.rows, arguments.seeds)
 
 
 if __name__ == "__main__":

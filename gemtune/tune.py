@@ -128,7 +128,7 @@ class Step:
             self._write(record, None, diagnosis=asdict(found))
             return [], found, None, {}
         series = jobs.curve(client, job)
-        found = curve.diagnose(series)
+        found = curve.diagnose(series, job.truncated, job.examples)
         write_events(f"{self._path}.{len(self.jobs)}.tfevents", series, job.created.timestamp())
         contestants = [_contestant(trial, self._task, job, point) for point in _serving(client, job)]
         self._write(record, job, curve=series, diagnosis=asdict(found), contestants=contestants)

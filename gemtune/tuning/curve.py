@@ -21,6 +21,7 @@ Kind = Literal["undertrained", "overfitting", "data_problem", "diverged", "fine"
 TRAIN = ("/train_total_loss", "/preference_optimization_train_loss")
 VALIDATION = "/eval_total_loss"
 PROBLEM_LOSS = 10.0  # published: a first training loss above this is a data problem
+TRUNCATED = 0.01  # share of the training rows; more is a data problem whatever the curve
 STILL_FALLING = 0.06  # share of the whole fall made in the last quarter; an exponential 95 % done has 0.056
 RISE = 0.05  # share of the whole fall that validation must climb back
 UNMOVED = 0.03  # share of the first loss; less is no learning at all
@@ -56,8 +57,17 @@ class _Trend:
     points: int
 
 
-def diagnose(series: Mapping[str, Points]) -> Diagnosis:
-    """Judge a job's series (the service's metric names to (step, value) points)."""
+def diagnose(series: Mapping[str, Points], truncated: int = 0, examples: int = 0) -> Diagnosis:
+    """Judge a job's series (the service's metric names to (step, value) points).
+
+    `truncated` of its `examples` training rows were cut off by the service, which no curve need show.
+    """
+    if truncated > TRUNCATED * examples:
+        return Diagnosis(
+            "data_problem",
+            f"the service truncated {truncated} of {examples} training rows",
+            "shorten the rows (preprocess.max_chars): what is cut off is the end, where the answer stands",
+        )
     train = next((_trend(series[name]) for name in TRAIN if series.get(name)), None)
     if train is None:
         return Diagnosis("unknown", "no training loss was recorded", "look at the job in the console")

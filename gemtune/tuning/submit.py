@@ -63,7 +63,7 @@ def order(client: Client, trial: Trial, settings: Tune, base_model: str, name: s
         last_checkpoint_only=settings.last_checkpoint_only,
         checkpoint_id=trial.checkpoint_id,
         display_name=settings.display_name or name,
-        description=f"gemtune {name} {trial.name}".strip(),
+        description=settings.description or f"gemtune {name} {trial.name}".strip(),
         labels={**client.settings.labels, NAME: jobs.label(name)},
         service_account=client.settings.service_account,
         encryption_key=client.settings.encryption_key,

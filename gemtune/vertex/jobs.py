@@ -168,7 +168,9 @@ def find(client: Client, key: str, value: str) -> list[Job]:
 
 
 def get(client: Client, name: str) -> Job:
-    """The job by its full resource name."""
+    """The job by its full resource name; the SDK would ask for a bare id under a wrong path."""
+    if not name.startswith("projects/"):
+        raise UserError(f"{name!r} is no full resource name", remedy="projects/P/locations/L/tuningJobs/ID")
     return _job(classified(lambda: client.genai(_place(name)).tunings.get(name=name)))
 
 

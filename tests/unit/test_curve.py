@@ -60,6 +60,13 @@ def test_overfitting_names_the_epoch_to_stop_at() -> None:
     assert "lowest (1) 50% of the way and rose to 1.9" in found.evidence
 
 
+def test_truncated_rows_are_a_data_problem_whatever_the_curve() -> None:
+    series = planted("fine", np.random.default_rng(1))
+    assert diagnose(series, truncated=1, examples=200).kind == "fine"
+    found = diagnose(series, truncated=20, examples=200)
+    assert (found.kind, found.evidence) == ("data_problem", "the service truncated 20 of 200 training rows")
+
+
 def test_loss_that_is_no_number_diverged() -> None:
     assert diagnose({"/train_total_loss": line(2, 1, math.nan, math.nan)}).kind == "diverged"
     assert diagnose({"/train_total_loss": line(math.nan)}).kind == "diverged"

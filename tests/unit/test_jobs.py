@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator
@@ -121,6 +122,34 @@ def test_wrong_orders_are_refused_before_a_request(server: Server, order: Order,
     with pytest.raises(UserError, match=words):
         sent(server, order)
     assert server.asked == []
+
+
+def test_what_is_for_open_models_or_elsewhere_cannot_be_asked_for(server: Server) -> None:
+    fields = {field.name for field in dataclasses.fields(Order)}
+    foreign = {"examples", "evaluation_config", "batch_size", "learning_rate", "custom_base_model", "output_uri"}
+    assert not fields & (foreign | {"tuning_mode", "vertex_dataset_resource", "reward_config", "base_teacher_model"})
+    full = replace(
+        PREFERENCE, epoch_count=1, learning_rate_multiplier=1.0, adapter_size=4, validation_uri="gs://b/v.jsonl"
+    )
+    spec = sent(server, full)["preferenceOptimizationSpec"]
+    assert set(spec) == {"trainingDatasetUri", "validationDatasetUri", "hyperParameters"}
+    assert set(spec["hyperParameters"]) == {"epochCount", "learningRateMultiplier", "adapterSize", "beta"}
+
+
+def test_bare_id_is_refused_before_a_request(server: Server) -> None:
+    with pytest.raises(UserError, match="no full resource name"):
+        jobs.get(vertex.connect(Vertex.of({})), "7")
+    assert server.asked == []
+
+
+def test_every_page_is_read_with_the_same_filter(server: Server) -> None:
+    pages = iter([{"tuningJobs": [{"name": f"{NAME}0", "labels": {"k": "v"}}], "nextPageToken": "t2"}])
+    last = {"tuningJobs": [{"name": f"{NAME}1", "labels": {"k": "v"}}]}
+    server.reply = lambda _: (200, next(pages, last))
+    found = jobs.find(vertex.connect(Vertex.of({})), "k", "v")
+    assert {job.name[-1] for job in found} == {"0", "1"}
+    assert all("filter=labels.k%3D%22v%22" in path for _, path, _ in server.asked)
+    assert "pageToken=t2" in server.asked[1][1]
 
 
 def test_no_warning_reaches_the_user(server: Server, caplog: pytest.LogCaptureFixture) -> None:

@@ -92,3 +92,23 @@ def test_leftovers_are_listed_first_and_removed_when_asked(client: Client, tmp_p
     assert "left: 2 endpoints undeployed" in swept("--yes")
     assert not any(models.deployed(client, endpoint) for endpoint in endpoints)
     assert "0 endpoints are left over" in swept()
+
+
+def doctored(folder: Path, *arguments: str) -> Result:
+    (folder / "c.yaml").write_text("name: dry\n")
+    return CliRunner().invoke(app, ["doctor", str(folder / "c.yaml"), *arguments])
+
+
+def test_doctor_warns_of_an_old_catalogue_and_of_assumed_prices(client: Client, tmp_path: Path) -> None:
+    fresh = doctored(tmp_path)
+    assert fresh.exit_code == 0, fresh.output
+    assert "is assumed" in fresh.output
+    old = doctored(tmp_path, "--set", "vertex.catalogue={checked: 2020-01-01}")
+    assert "warning: the model catalogue was checked on 2020-01-01" in old.output
+
+
+@pytest.mark.parametrize("method", ["distillation", "reinforcement"])
+def test_methods_that_are_not_offered_are_refused_by_name(client: Client, tmp_path: Path, method: str) -> None:
+    result = planned(tmp_path, "--set", f"plan.trials=[{{method: {method}}}]")
+    assert result.exit_code == 1
+    assert f"{method} tuning is not offered yet" in result.output

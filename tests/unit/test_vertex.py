@@ -36,7 +36,7 @@ class Server:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 kept.asked.append((self.command, self.path, json.loads(body) if body else None))
-                status, reply = kept.reply(json.loads(body)) if callable(kept.reply) else kept.reply
+                status, reply = kept.reply(json.loads(body or "null")) if callable(kept.reply) else kept.reply
                 content = json.dumps(reply).encode()
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
