@@ -43,6 +43,9 @@ def test_page_shows_jobs_curves_models_endpoints(server: Server) -> None:
     assert len(shown.xpath("//tr[@class='endpoint']")) == len(job.tuned_model.checkpoints) == 2
 
 
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+
 class Browser:
     """A headless Chromium spoken to through its debugging port."""
 
@@ -85,9 +88,9 @@ class Browser:
 
 
 def test_page_lives_in_a_browser(start: Callable[..., Server], tmp_path: Path) -> None:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        pytest.skip("no headless browser on this machine")
+        pytest.skip(f"no headless browser on this machine: none of {', '.join(BROWSERS)}")
     server = start()
     browser = Browser(path, tmp_path / "profile", server.url)
     try:
