@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator.batches import BatchJobs
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
+from emulator.embeddings import Embeddings
 from emulator.endpoints import Endpoints
 from emulator.engine import Engine
 from emulator.evaluation import Evaluation
@@ -132,6 +133,7 @@ class Emulator:
         services = (
             TuningJobs(parts, self.trainer, operations),
             self.inference,
+            Embeddings(),
             self.batches,
             self.models,
             self.endpoints,

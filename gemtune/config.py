@@ -146,6 +146,11 @@ class Preprocess(Section):
         description="Who embeds: builtin (no download); st:NAME, a sentence-transformers directory or hub name (extra "
         "embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
     )
+    embedder: str = Field(
+        "builtin",
+        description="Who embeds: builtin (no download); st:NAME, a sentence-transformers directory or hub name (extra "
+        "embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
+    )
     repeated_chars: int = Field(
         100, ge=0, description="Passages of this many characters that stand in several rows are looked for; 0: off."
     )
@@ -189,6 +194,7 @@ class Split(Section):
     semantic_threshold: float = Field(
         0.95, ge=0, le=1, description="The certificate counts rows of this cosine of embeddings; 0: it does not."
     )
+    embedder: str = Field("builtin", description="Who embeds for that: as preprocess.embedder.")
     embedder: str = Field("builtin", description="Who embeds for that: as preprocess.embedder.")
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
@@ -33,6 +34,7 @@ from gemtune.rows import sources
 from gemtune.rows.accept import LABELLED, Tally, read
 from gemtune.rows.audit import read_sheet
 from gemtune.rows.clean import exported
+from gemtune.rows.embedders import embedder
 from gemtune.rows.label_errors import Suspect, suspects
 from gemtune.rows.portrait import portrait
 
@@ -40,10 +42,13 @@ log = logging.getLogger("gemtune")
 
 MOST_AUDITED = 20_000
 GLANCED = 1000
+QUIET_S, SAID_EVERY_S, MANY_ROWS = 5.0, 2.0, 50_000  # who works shorter, or on less, need not say how far it is
 RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess], Outcome]] = {
     "exact deduplication": settle,
     "near-deduplication": thin_out,
-    "semantic deduplication": same_meaning,
+    "semantic deduplication": lambda rows, task, config: same_meaning(
+        rows, task, config, embedder(config.embedder, seed=config.seed)
+    ),
 }
 
 
@@ -54,12 +59,22 @@ def stream(data: str, task: Task, config: Preprocess, tally: Tally) -> Iterator[
     """
     for source in filter(None, (data, config.test_data)):
         given = source == config.test_data
-        for item in read(source, task, config, tally):
+        for item in _watched(read(source, task, config, tally), source):
             if isinstance(item, Dropped):
                 yield replace(item, detail=f"in test_data: {item.detail}") if given else item
             else:
                 home = "test" if given else item.split or ("train" if config.test_data else None)
                 yield item if home == item.split else replace(item, split=home)
+
+
+def _watched(items: Iterator[Example | Dropped], source: str) -> Iterator[Example | Dropped]:
+    """The same items; long reading says now and then how far it is."""
+    start = said = time.monotonic()
+    for count, item in enumerate(items, 1):
+        if count % 1000 == 0 and (now := time.monotonic()) - start > QUIET_S and now - said > SAID_EVERY_S:
+            said = now
+            log.info("progress: %d rows of %s read, %.0f/s", count, source, count / (now - start))
+        yield item
 
 
 def gather(data: str, task: Task, config: Preprocess, tally: Tally) -> Outcome:
@@ -121,9 +136,13 @@ def run(
         raise _nothing_left(data, lost)
     for what, rule in RULES.items():
         before = len(rows)
+        if before >= MANY_ROWS:
+            log.info("progress: %s of %d rows", what, before)
         rows, gone = rule(rows, asked, settings)
         guard(before, len(rows), what, settings, gone)
         lost += gone
+    if len(rows) >= MANY_ROWS:
+        log.info("progress: repeated passages in %d rows", len(rows))
     rows, gone, repetition = without_repetition(rows, settings)
     lost += gone
     rows, gone = draw(rows, settings)

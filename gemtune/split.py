@@ -22,6 +22,7 @@ from gemtune.config import Split, Vertex, fingerprint
 from gemtune.data import Example, read_examples, write_examples, write_json
 from gemtune.dedup.leakage import Looked, certificate, overlapping
 from gemtune.errors import UserError
+from gemtune.rows.embedders import embedder
 from gemtune.rows.placing import NAMES, Places, homes, key_of, place
 
 log = logging.getLogger("gemtune")
@@ -153,7 +154,7 @@ def run(
     _enough(splits, settings)
     stayed = sum(example.id in known.rows for name in NAMES for example in splits[name])
     looked = Looked(settings.near_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed)
-    proof = certificate(splits, looked)
+    proof = certificate(splits, looked, embedder(settings.embedder, Vertex.of(vertex or {}), settings.seed))
     for name, path in zip(NAMES, (train, validation, test), strict=True):
         write_examples(path, (replace(example, split=name) for example in splits[name]))
     counts = {name: len(splits[name]) for name in NAMES}

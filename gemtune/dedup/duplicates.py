@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from gemtune import dedup
 from gemtune.config import Preprocess, Task
 from gemtune.data import Dropped, Example, example_id, plain
 from gemtune.dedup.compared import compared
+from gemtune.dedup.embedding import Embedder, embed, leaders
 from gemtune.dedup.substrings import Span, repeated_spans
 from gemtune.errors import UserError
 from gemtune.rows.accept import LABELLED
@@ -91,15 +93,16 @@ def near_conflicts(examples: Sequence[Example], task: Task, config: Preprocess) 
     ]
 
 
-def same_meaning(examples: Sequence[Example], task: Task, config: Preprocess) -> Outcome:
+def same_meaning(
+    examples: Sequence[Example], task: Task, config: Preprocess, embedder: Embedder | None = None
+) -> Outcome:
     """Rows dropped whose embedding is within `semantic_threshold` (cosine) of a row that stays, of the same label."""
     if not config.semantic_threshold or not examples:
         return list(examples), []
-    from gemtune.dedup.embedding import embed, leaders
-
     ordered = sorted(examples, key=_order)
     classes = [example.target if task.kind in LABELLED else "" for example in ordered]
-    leading = leaders(embed(compared(ordered), seed=config.seed), config.semantic_threshold, classes)
+    embedder = embedder or partial(embed, seed=config.seed)
+    leading = leaders(embedder(compared(ordered)), config.semantic_threshold, classes)
     return _followers_dropped(ordered, leading.tolist(), "semantic_duplicate", "means much the same as")
 
 

@@ -29,35 +29,59 @@ def splits(**planted: list[Example]) -> dict[str, list[Example]]:
     return {name: [*(made(said(n + k)) for k in range(40)), *planted.get(name, [])] for name, n in start.items()}
 
 
-def counts(splits_: dict[str, list[Example]], looked: Looked | None = None) -> dict[tuple[str, str], dict[str, int]]:
+def counts(told: dict[str, Any]) -> dict[tuple[str, str], dict[str, int]]:
     kinds = ("exact", "group", "near", "passage", "meaning")
-    told = certificate(splits_, looked)
     return {(pair["of"], pair["in"]): {k: pair[k] for k in kinds if pair[k]} for pair in told["overlaps"]}
 
 
 def test_nothing_planted_is_clean() -> None:
-    assert certificate(splits())["clean"] is True
-    assert counts(splits()) == {("test", "validation"): {}, ("test", "train"): {}, ("validation", "train"): {}}
+    told = certificate(splits())
+    assert told["clean"] is True
+    assert counts(told) == {("test", "validation"): {}, ("test", "train"): {}, ("validation", "train"): {}}
 
 
-def test_every_kind_is_counted_where_it_was_planted() -> None:
-    copied, edited, long = said(5000), said(5001), said(5002, 60)
-    exact = splits(train=[made(copied)], test=[made(copied.upper() + "!")])
-    assert counts(exact)["test", "train"] == {"exact": 1, "near": 1, "meaning": 1}
-    fuzzy = splits(train=[made(edited)], validation=[made("another " + edited)])
-    assert counts(fuzzy)["validation", "train"]["near"] == 1
-    assert "exact" not in counts(fuzzy)["validation", "train"]
-    passage = splits(validation=[made(said(5003) + " " + long[:120])], test=[made(long[:120] + " " + said(5004))])
-    assert counts(passage)["test", "validation"] == {"passage": 1}
-    shuffled = edited.split()
-    random.Random(1).shuffle(shuffled)
-    meaning = splits(train=[made(edited)], test=[made(" ".join(shuffled))])
-    assert counts(meaning)["test", "train"] == {"meaning": 1}
-    grouped = splits(train=[made(said(5005), group="g")], test=[made(said(5006), group="g")])
-    assert counts(grouped)["test", "train"] == {"group": 1}
-    for some in (exact, fuzzy, grouped):
-        assert certificate(some)["clean"] is False
-    assert certificate(passage)["clean"] is True
+def shuffled(text: str) -> str:
+    words = text.split()
+    random.Random(1).shuffle(words)
+    return " ".join(words)
+
+
+@pytest.mark.parametrize(
+    ("planted", "pair", "found"),
+    [
+        (
+            {"train": said(5000), "test": said(5000).upper() + "!"},
+            ("test", "train"),
+            {"exact": 1, "near": 1, "meaning": 1},
+        ),
+        (
+            {"train": said(5001), "validation": "another " + said(5001)},
+            ("validation", "train"),
+            {"near": 1, "passage": 1, "meaning": 1},
+        ),
+        (
+            {"validation": f"{said(5003)} {said(5002)[:120]}", "test": f"{said(5002)[:120]} {said(5004)}"},
+            ("test", "validation"),
+            {"passage": 1},
+        ),
+        ({"train": said(5001), "test": shuffled(said(5001))}, ("test", "train"), {"meaning": 1}),
+    ],
+    ids=["exact", "near", "passage", "meaning"],
+)
+def test_each_kind_is_counted_where_it_was_planted(
+    planted: dict[str, str], pair: tuple[str, str], found: dict[str, int]
+) -> None:
+    told = certificate(splits(**{name: [made(text)] for name, text in planted.items()}))
+    none: dict[tuple[str, str], dict[str, int]] = {key: {} for key in counts(told)}
+    assert counts(told) == {**none, pair: found}
+    assert told["clean"] is not ("near" in found)
+
+
+def test_groups_that_cross_are_counted() -> None:
+    some = splits(train=[made(said(5005), group="g")], test=[made(said(5006), group="g")])
+    told = certificate(some, Looked(meaning=0))
+    assert counts(told)["test", "train"] == {"group": 1}
+    assert told["clean"] is False
 
 
 def test_what_is_turned_off_is_not_looked_for() -> None:

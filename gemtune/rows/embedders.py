@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who turns texts into vectors: the embedded one, a sentence-transformers model, or a model of the service.
+
+Written as one setting: `builtin`; `vertex:MODEL`; `st:NAME`, a directory or a hub name that sentence-transformers
+loads (extra `embeddings`). Each is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemtune.config import Vertex
+from gemtune.dedup.embedding import Embedder, embed
+from gemtune.errors import UserError
+
+DIMENSIONS = 256
+_CONCURRENCY = 16
+
+
+def embedder(name: str, vertex: Vertex | None = None, seed: int = 7) -> Embedder:
+    """The embedder of that name. Raises `UserError` when there is none, or when its extra is not installed."""
+    kind, _, model = name.partition(":")
+    if name == "builtin":
+        return partial(embed, seed=seed)
+    if kind == "st" and model:
+        if find_spec("sentence_transformers") is None:
+            raise UserError(f"{name} needs sentence-transformers", remedy="pip install 'gemtune[embeddings]'")
+        return partial(_by_sentence_transformer, model)
+    if kind == "vertex" and model:
+        return partial(_by_service, model, vertex or Vertex())
+    raise UserError(f"unknown embedder {name!r}", remedy="write builtin, st:NAME or vertex:MODEL")
+
+
+def _by_sentence_transformer(model: str, texts: Sequence[str]) -> NDArray[np.float32]:
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        loaded = SentenceTransformer(model, device="cpu")
+    except (OSError, ValueError) as error:
+        told = str(error).splitlines()[0]
+        raise UserError(f"cannot load st:{model}: {told}", remedy="give a directory, or a name the hub knows") from None
+    vectors = loaded.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
+    return np.asarray(vectors, np.float32).reshape(len(texts), -1)
+
+
+def _by_service(model: str, vertex: Vertex, texts: Sequence[str]) -> NDArray[np.float32]:
+    from gemtune.vertex import Refused, connect, embedding
+
+    try:
+        return embedding.embed(connect(vertex), model, texts, DIMENSIONS, _CONCURRENCY)
+    except Refused as error:
+        raise UserError(f"vertex:{model} cannot be asked: {error.message}", remedy="check the model's name") from None
