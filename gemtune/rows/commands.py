@@ -9,6 +9,7 @@ reason.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -46,6 +47,22 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a setting; repeatable.")
 ]
 Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
+
+
+class _Progress(logging.Handler):
+    """Shows how far long work is, on stderr, so that what a command prints can be piped."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        if said.startswith("progress: "):
+            typer.echo(said.removeprefix("progress: "), err=True)
+
+
+def _shown_progress() -> None:
+    log = logging.getLogger("gemtune")
+    if not any(isinstance(handler, _Progress) for handler in log.handlers):
+        log.addHandler(_Progress())
+        log.setLevel(logging.INFO)
 
 
 @app.command()
@@ -195,6 +212,7 @@ def dedup_command(
 
 
 def _tally(chosen: Config) -> Tally:
+    _shown_progress()
     sheet = chosen.preprocess.corrections
     return Tally(read_sheet(sheet) if sheet else {})
 

@@ -11,6 +11,7 @@ columns. Promise: a row becomes an example or a `Dropped` with a reason; parts t
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 from gemtune.config import Preprocess
@@ -24,6 +25,8 @@ _NAMES_OF_SPLITS = {
     None: ("", "unassigned"),
 }
 _SPLITS = {name: split for split, names in _NAMES_OF_SPLITS.items() for name in names}
+_LONGEST_SHARED = 2000  # characters
+_NO_SLICES: dict[str, str] = {}
 Parts = list[dict[str, Any]]
 
 
@@ -84,19 +87,24 @@ def _example(
     contents: tuple[dict[str, Any], ...] | None,
     config: Preprocess,
 ) -> Example:
-    slices = {name: str(row[name]) for name in config.slice_columns if row.get(name) not in (None, "")}
+    slices = {name: _shared(str(row[name])) for name in config.slice_columns if row.get(name) not in (None, "")}
     group = row.get(config.group_column) if config.group_column else None
     return Example(
         id=example_id(text, target, system, contents),
         text=text,
-        target=target.strip(),
+        target=_shared(target.strip()),
         line=line,
-        system=system,
+        system=system and _shared(system),
         contents=contents,
         split=_split(row, config),
-        group=None if group in (None, "") else str(group),
-        slices=slices,
+        group=None if group in (None, "") else _shared(str(group)),
+        slices=slices or _NO_SLICES,
     )
+
+
+def _shared(value: str) -> str:
+    """The value, one copy of it for all rows: labels, groups and instructions repeat."""
+    return sys.intern(value) if len(value) <= _LONGEST_SHARED else value
 
 
 def _split(row: dict[str, Any], config: Preprocess) -> str | None:

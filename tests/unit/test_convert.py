@@ -68,7 +68,7 @@ def test_plain_turns_come_back(tmp_path_factory: pytest.TempPathFactory, shape: 
     assert contents_of(returned(folder, rows, shape, "rows.jsonl")) == contents_of(rows)
 
 
-@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv"])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv.gz"])
 @given(rows=st.lists(examples(files=False, turns=False), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)
 def test_columns_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:

@@ -3,11 +3,13 @@
 """The data commands on the shipped sample, the audit sheet's way back, and likely label errors that were planted."""
 
 import csv
+import itertools
 import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -111,3 +113,13 @@ def test_a_test_file_wins(tmp_path: Path) -> None:
     assert [(e.text, e.split) for e in read_examples(files[0])] == [
         ("Where is my parcel from Monday?", "test"), ("something else", "train")
     ]  # fmt: skip
+
+
+def test_long_reading_says_how_far_it_is_on_stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"row {i}", "label": "ab"[i % 2]}) + "\n" for i in range(3000)))
+    clock = itertools.count(step=3.0)
+    monkeypatch.setattr("gemtune.preprocess.time.monotonic", lambda: next(clock))
+    result = CliRunner().invoke(APP, ["data", "check", str(path)], catch_exceptions=False)
+    assert result.stdout == "3000 of 3000 rows usable\n"
+    assert result.stderr.splitlines() == [f"2000 rows of {path} read, 333/s", f"3000 rows of {path} read, 333/s"]

@@ -23,6 +23,7 @@ from gemtune.data import Dropped, Example, read_examples
 from gemtune.errors import UserError
 from gemtune.rows import intake
 from gemtune.rows.accept import Tally, read
+from gemtune.rows.clean import UNTOUCHED
 
 GOOD = json.dumps({"text": "where is my parcel", "label": "order"})
 NAMES = """text label split group contents parts role messages content type systemInstruction system_instruction
@@ -279,3 +280,36 @@ def test_automl_import_csv_without_a_header(tmp_path: Path) -> None:
         ("Hi, there", "a", "train"), ("good", "2", "test"), ("both", '["x", "y"]', None)
     ]  # fmt: skip
     assert [item.reason for item in found if isinstance(item, Dropped)] == ["missing_text", "wrong_cells"]
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(
+    lambda text: text.strip() and not text.strip().startswith("gs://")
+)
+LABEL = TEXT.filter(lambda label: not label.strip().isdigit() and len(label.strip()) > 0)
+USES = {"TRAINING": "train", "train": "train", "VALIDATION": "validation", "test": "test", "UNASSIGNED": None}
+
+
+@given(rows=st.lists(st.tuples(st.sampled_from(list(USES)), TEXT, st.lists(LABEL, min_size=1, max_size=3)), min_size=1))
+@settings(max_examples=60, deadline=None)
+def test_automl_rows_lose_neither_text_nor_label_nor_split(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, list[str]]]
+) -> None:
+    folder = tmp_path_factory.mktemp("rows")
+    with (folder / "a.csv").open("w", encoding="utf-8", newline="") as out:
+        csv.writer(out).writerows([use, text, *labels] for use, text, labels in rows)
+    lines = []
+    for use, text, labels in rows:
+        names = [{"displayName": label} for label in labels]
+        said = {"classificationAnnotations": names} if len(names) > 1 else {"classificationAnnotation": names[0]}
+        use_label = {"dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": use.lower()}}
+        lines.append(json.dumps({"textContent": text, **said, **use_label}))
+    (folder / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    untouched = Preprocess.of(dict(UNTOUCHED))
+    for name in ("a.csv", "a.jsonl"):
+        made = list(read(folder / name, Task(kind="extraction"), untouched, Tally()))
+        assert [(item.text, item.split) for item in made if isinstance(item, Example)] == [
+            (text, USES[use]) for use, text, _ in rows
+        ]  # fmt: skip
+        for item, (_, _, labels) in zip(made, rows, strict=True):
+            assert isinstance(item, Example)
+            assert item.target == (json.dumps(sorted(labels), ensure_ascii=False) if labels[1:] else labels[0].strip())
