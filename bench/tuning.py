@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import os
+import random
 import re
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from typing import Any
 
 from gemtune import evaluate, pick, plan, preprocess, split, tune
 from gemtune.config import Config
+from gemtune.data import read_examples
 
 SAMPLE = "examples/support_en/rows.jsonl:text:label"
 
@@ -144,14 +146,75 @@ def grids(sources: list[str], folder: Path, rows: int, seeds: int) -> None:
     print(f"| mean of {len(found)} | | | | | | {share:.0%} | {lost:+.3f} |")
 
 
+def _shuffled(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    labels = [row["label"] for row in rows]
+    random.Random(1).shuffle(labels)
+    return [{**row, "label": label} for row, label in zip(rows, labels, strict=True)]
+
+
+def _endless(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Every tenth text longer than the service reads (whose limit is set to 1,000 tokens for this table)."""
+    return [
+        {**row, "text": " ".join(f"{row['text']} {n}" for n in range(60))} if number % 10 == 0 else row
+        for number, row in enumerate(rows)
+    ]
+
+
+CURVES: list[tuple[str, str, Any, str]] = [
+    ("too few epochs", "undertrained", list, "{epoch_count: 1, learning_rate_multiplier: 0.3}"),
+    ("far too many epochs", "overfitting", list, "{epoch_count: 24, learning_rate_multiplier: 8, adapter_size: 16}"),
+    ("shuffled labels", "data_problem", _shuffled, "{epoch_count: 4}"),
+    ("truncated inputs", "data_problem", _endless, "{epoch_count: 1}"),
+]
+
+
+def curves(folder: Path, rows: int, seeds: int) -> None:
+    """Print the third table: what is said of jobs that were spoilt on purpose; the student truly trains."""
+    whole = Run(folder / "sample", SAMPLE)
+    sample = [{"text": e.text, "label": e.target} for e in read_examples(whole.at("examples.jsonl"))]
+    print("\n| spoilt by | seed | diagnosis | evidence |\n| --- | --- | --- | --- |")
+    for name, wanted, spoil, trial in CURVES:
+        for seed in range(1, seeds + 1):
+            place = folder / f"{name.replace(' ', '-')}-{seed}"
+            place.mkdir()
+            drawn = random.Random(seed).sample(sample, min(rows, len(sample)))
+            (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in spoil(drawn)), "utf-8")
+            settings = [f"plan.trials=[{trial}]", "plan.good_enough=1.0", "plan.min_train_rows=1", "split.min_rows=10"]
+            settings += [
+                "evaluate.max_error_share=1",
+                "split.near_threshold=0",
+                "preprocess.fuzzy_threshold=0",
+                "preprocess.repeated_chars=0",
+            ]
+            limited = json.loads(Path("emulator/catalogue.json").read_text("utf-8"))
+            limited["limits"]["supervised"]["tokens_per_example"] = 1000
+            (place / "catalogue.json").write_text(json.dumps(limited), "utf-8")
+            options = ("--seed", str(seed), "--catalogue", str(place / "catalogue.json"))
+            with emulator(place / "state", "student", *options):
+                found = diagnosed(Run(place, f"{place / 'rows.jsonl'}", *settings))
+            mark = "" if found["kind"] == wanted else f" (wanted {wanted})"
+            print(f"| {name} | {seed} | {found['kind'].replace('_', ' ')}{mark} | {found['evidence']} |", flush=True)
+
+
+def diagnosed(run: Run) -> dict[str, str]:
+    """What a run says of its one trial, its checkpoints' scores considered."""
+    (trial,) = run.planned()["trials"]
+    contestants, record = run.tuned(trial)
+    reports, c, picked = [run.scored(contestants, "scored")], run.c, run.at("picked.json")
+    pick.run([record], reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked)
+    found: dict[str, str] = json.loads(Path(picked).read_text())["trials"][0]["diagnosis"]
+    return found
+
+
 def main() -> None:
     """Print the tables."""
     logging.disable(logging.WARNING)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", default=[SAMPLE])
     parser.add_argument("--grid", action="store_true", help="also the published grid, both ways (slow)")
-    parser.add_argument("--rows", type=int, default=300, help="rows of a file that --grid uses, drawn by seed")
-    parser.add_argument("--seeds", type=int, default=5, help="repetitions of --grid")
+    parser.add_argument("--curves", action="store_true", help="also jobs spoilt on purpose, and what is said of them")
+    parser.add_argument("--rows", type=int, default=300, help="rows of a file that are used, drawn by seed")
+    parser.add_argument("--seeds", type=int, default=5, help="repetitions")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print("| file | training rows | counted | forecast tokens | billed tokens | error |")
@@ -165,6 +228,8 @@ def main() -> None:
                 )
         if arguments.grid:
             grids(arguments.files, Path(folder), arguments.rows, arguments.seeds)
+        if arguments.curves:
+            curves(Path(folder), arguments.rows, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -20,23 +20,25 @@ from typing import Any
 from gemtune import evaluate as scoring
 from gemtune import pick as choice
 from gemtune import tune as tuning
-from gemtune.config import Contestant, Larger, Pick, Task, Trial
+from gemtune.config import Contestant, Larger, Pick, Task, Trial, Vertex
 from gemtune.data import write_json
 from gemtune.pick import Standing
 from gemtune.scoring.metrics import primary_metric
+from gemtune.tuning.catalogue import Catalogue, Price
 
 log = logging.getLogger("gemtune")
 
 
 @dataclass
 class Climb:
-    """What was reached so far, and what it left: job records, report entries, why it went on or stopped."""
+    """What was reached so far, and what it left: job records, report entries, what asking cost, why it went on."""
 
     prompted: float
     best: Standing | None
     jobs: list[dict[str, Any]] = field(default_factory=list)
     entries: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
 
 
 def run(
@@ -71,12 +73,14 @@ def run(
         if why := declined(climb.prompted, climb.best, settings):
             climb.notes.append(f"{trial.base} was not tried: {why}")
             break
+        price = Catalogue.load(Vertex.of(vertex).catalogue).price(trial.base, "")
         asked = {**evaluate, "base_model": trial.base}
         prompt = Contestant.of(best_prompt["contestant"])
         prompt = prompt.model_copy(update={"name": f"{prompt.name}-of-{trial.name}", "model": trial.base})
         scored = _scored(
             [prompt.model_dump(mode="json")], f"{job}.{trial.name}.prompted", validation, train, task, asked, vertex
         )
+        climb.asked.append(_paid(f"{trial.base} prompted on validation", scored, price))
         value = float(scored[0]["metrics"][metric]["value"])
         climb.notes.append(f"{trial.base} prompted alike scores {value:.3f} on validation")
         if value > climb.prompted:
@@ -93,10 +97,11 @@ def run(
         climb.jobs.append(json.loads(Path(path).read_text("utf-8")))
         found = _scored(made["contestants"], f"{path}.scored", validation, train, task, asked, vertex)
         climb.entries += found
+        climb.asked.append(_paid(f"checkpoints of {trial.name} on validation", found, price))
         tuned = choice.read_standings([f"{path}.scored.json"], metric, climb.jobs)
         climb.best, _ = choice.choose([s for s in [climb.best, *tuned] if s])
         climb.notes.append(f"{trial.base} was tuned: {max((s.value for s in tuned), default=0):.3f} at best")
-    write_json(job, {"jobs": climb.jobs, "notes": climb.notes})
+    write_json(job, {"jobs": climb.jobs, "notes": climb.notes, "asked": climb.asked})
     rows = json.loads(Path(reports[0]).read_text("utf-8")).get("rows", 0) if reports else 0
     write_json(report, {"rows": rows, "task": task, "contestants": climb.entries})
     log.info("done: %s", climb.notes[-1] if climb.notes else "no larger model is configured")
@@ -123,6 +128,13 @@ def like_the_best(trial: Trial, best: Standing | None, records: Sequence[dict[st
     copied = ("learning_rate_multiplier", "adapter_size", "weighted")
     epochs = min(int(won["epoch_count"]), trial.epoch_count)
     return Trial.of({**trial.model_dump(mode="json"), **{name: won[name] for name in copied}, "epoch_count": epochs})
+
+
+def _paid(what: str, entries: Sequence[dict[str, Any]], price: Price) -> dict[str, Any]:
+    """A line of the ledger: what asking took, as the service counted it."""
+    asked, answered = (sum(entry["tokens"][kind] for entry in entries) for kind in ("input", "output"))
+    cost = (asked * price.input + answered * price.output) / 1_000_000
+    return {"what": what, "tokens": asked + answered, "cost": cost}
 
 
 def _scored(

@@ -86,9 +86,9 @@ def run(
         remembering = finalists[1:] if old else []
     else:
         remembering = []
-    notes += [*([found["sentence"]] if found else []), *_larger_notes(jobs)]
+    notes += [*([found["sentence"]] if found else []), *_told_of(jobs, "notes")]
     choice = Choice(metric, reason, prompt, chosen, champion, found, notes, Deploy.of(deploy).alias)
-    _write(picked, choice, standings, tuned)
+    _write(picked, choice, standings, tuned, _told_of(jobs, "asked"))
     for note in notes:
         log.info("%s", note)
     headline = f"{chosen.contestant.name} at {chosen.value:.3f}: {reason}" if chosen else reason
@@ -143,10 +143,10 @@ def _opponent(best_prompt: dict[str, Any], others: Sequence[Standing]) -> tuple[
     return ahead.contestant, [f"the prompt to beat is asked of {ahead.contestant.model}: {ahead.value:.3f}"]
 
 
-def _larger_notes(jobs: Sequence[str]) -> list[str]:
-    """Why larger models were tried, or were not."""
+def _told_of(jobs: Sequence[str], what: str) -> list[Any]:
+    """What the step `larger` says of itself: why it went on or stopped (`notes`), what its questions cost (`asked`)."""
     told = [json.loads(Path(path).read_text("utf-8")) for path in jobs]
-    return [str(note) for one in told for note in one.get("notes", [])]
+    return [one for record in told for one in record.get(what, [])]
 
 
 # What was tested before.
@@ -235,7 +235,13 @@ def read_standings(reports: Sequence[str], metric: str, jobs: Sequence[Mapping[s
     return found
 
 
-def _write(path: str, choice: Choice, standings: Sequence[Standing], jobs: Sequence[dict[str, Any]]) -> None:
+def _write(
+    path: str,
+    choice: Choice,
+    standings: Sequence[Standing],
+    jobs: Sequence[dict[str, Any]],
+    asked: Sequence[dict[str, Any]],
+) -> None:
     chosen, champion = choice.chosen, choice.champion
     losers = [s.contestant.model_dump(mode="json") for s in standings if chosen is None or s is not chosen]
     write_json(
@@ -251,7 +257,7 @@ def _write(path: str, choice: Choice, standings: Sequence[Standing], jobs: Seque
             "losers": losers,
             "checkpoints": [_told(s, s is chosen) for s in standings],
             "trials": [_trial(job, standings) for job in jobs],
-            "ledger": _ledger(jobs),
+            "ledger": [*_ledger(jobs), *asked],
             "plan": next((job["trial"]["plan"] for job in jobs), ""),
             "alias": choice.alias,
         },

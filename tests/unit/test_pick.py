@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import Contestant
-from gemtune.pick import Standing, choose, learned_nothing
+from gemtune.pick import PLAIN, Standing, _ablation, choose, learned_nothing
 
 
 def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4) -> Standing:
@@ -71,3 +72,23 @@ def test_choice_is_near_the_best_and_nothing_near_was_trained_less(found: list[t
     assert chosen is not None
     assert chosen.value >= best - widest
     assert not [s for s in standings if s.value > chosen.value and s.contestant.epoch < chosen.contestant.epoch]
+
+
+def arm(trial: str, value: float, alike: float | None = None) -> Standing:
+    contestant = Contestant(name=f"{trial}@1", model="m", trial=trial, role="candidate")
+    return Standing(contestant, value, value - 0.04, value + 0.04, like_hard=alike)
+
+
+@pytest.mark.parametrize(
+    ("plain", "words"),
+    [(0.80, "no different for all the rows can tell"), (0.60, "+0.220, between"), (0.95, ": worse")],
+)
+def test_the_weight_of_hard_rows_is_told_with_its_interval(plain: float, words: str) -> None:
+    found = _ablation([arm("t", 0.7), arm("t", 0.82, 0.7), arm(f"t{PLAIN}", plain, 0.5), arm("other", 0.99)])
+    assert words in found["sentence"]
+    assert "on rows like the hard ones 0.700 and 0.500" in found["sentence"]
+    assert found["low"] < found["gain"] < found["high"]
+
+
+def test_no_second_arm_no_ablation() -> None:
+    assert _ablation([arm("t", 0.8)]) == _ablation([]) == _ablation([arm(f"t{PLAIN}", 0.8)]) == {}
