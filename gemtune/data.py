@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from gemtune.errors import UserError
 
 SCHEMA_VERSION = 1
+_CONTENT = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # made once: it is asked about every row
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Dropped:
 def example_id(text: str, target: str, system: str | None = None, contents: Iterable[Any] | None = None) -> str:
     """16 hex digits naming a row by its content alone."""
     content = [system, list(contents) if contents else None, text, target]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+    return hashlib.sha256(_CONTENT.encode(content).encode()).hexdigest()[:16]
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:

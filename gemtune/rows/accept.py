@@ -94,7 +94,7 @@ def accept(line: int, row: dict[str, Any], task: Task, config: Preprocess, tally
     made = example_of(line, row, config)
     if isinstance(made, Dropped):
         return made
-    text = made.text
+    as_read, text = made, made.text
     for name, before, text in changes(made.text, config):
         tally.cleaned[name] += 1
         if len(tally.samples[name]) < _SAMPLES:
@@ -109,7 +109,8 @@ def accept(line: int, row: dict[str, Any], task: Task, config: Preprocess, tally
             return Dropped(line, "personal_data", ", ".join(f"{n} {kind}" for kind, n in sorted(found.items())), row)
         if config.pii == "mask":
             made = _masked(made, tally.inspector(config))
-    made = _named(made)
+    if made is not as_read:
+        made = _named(made)
     if (corrected := tally.corrections.get(made.id)) is not None and corrected != made.target:
         if not corrected:
             return Dropped(line, "audited", "the audit sheet drops this row", row)
