@@ -244,6 +244,9 @@ class Contestant(Section):
     trial: str = ""
     epoch: int = 0
     step: int = 0
+    calibration: dict[str, Any] = Field(
+        default_factory=dict, description="What its confidences mean: fitted on validation rows, set by evaluate."
+    )
 
 
 class Judge(Section):
@@ -337,6 +340,9 @@ class Evaluate(Section):
     service: list[Literal["exact_match", "bleu", "rouge_1", "rouge_2", "rouge_l", "rouge_l_sum", "rubric"]] = Field(
         default_factory=list,
         description="Metrics of the Gen AI evaluation service, shown beside ours (paid); rubric: judge.rubric, 1 to 5.",
+    )
+    calibration: Literal["isotonic", "temperature"] = Field(
+        "isotonic", description="Map from stated to true confidence, fitted on validation rows."
     )
     wanted_precision: float = Field(
         0.95, gt=0.5, lt=1, description="Accuracy that answers above the abstain threshold shall have."

@@ -265,9 +265,13 @@ def _floor_rules(
         each = spent / 1e6 / len(candidate.rows)
         rules.append(_ceiling("cost", 1000 * each, config.max_cost_per_1000, "US$ for 1,000 answers at list prices"))
     if config.max_ece:
-        right = [float(row.parsed == row.reference) for row in candidate.rows]
-        error = calibration.ece(candidate.confidence, right).value()
-        rules.append(_ceiling("calibration", error, config.max_ece, "calibration error (ECE)"))
+        known = [
+            (sure, row) for sure, row in zip(candidate.confidence, candidate.rows, strict=True) if sure is not None
+        ]
+        right = [float(row.parsed == row.reference) for _, row in known]
+        sure = calibration.calibrated(candidate.contestant.calibration, [sure for sure, _ in known])
+        error = calibration.ece(sure, right).value()
+        rules.append(_ceiling("calibration", error, config.max_ece, "calibration error (ECE, by the validation map)"))
     if task.kind in metrics.LABELLED:
         rules += _class_rules(task, config, candidate, prompt)
     return rules
@@ -467,7 +471,8 @@ def run(
     scored = [scored_of(predictions, one, answers) for one in who]
     prices, report = _prices(gate, plan), _json(tested)
     sealed = report.get("sealed", {})
-    if gate.max_ece and not all(one.confidence for one in scored):
+    asked = [one for one in scored if one.contestant.role == "candidate"]
+    if gate.max_ece and any(all(sure is None for sure in one.confidence) for one in asked):
         raise UserError("gate.max_ece needs confidences", file=predictions, remedy="set evaluate.confidence=votes")
     told = report.get("autorater", {})
     made = decide(resolved, gate, scored, groups, prices, sealed.get("candidates", 1), autorater=told)

@@ -76,6 +76,7 @@ def _line(entry: Report, metric: str, rows: int, prices: Mapping[str, float]) ->
         "confusion": entry.get("confusion"),
         "slices": entry.get("slices", {}),
         "service": entry.get("service", {}),
+        "calibration": entry.get("calibration"),
     }
 
 
@@ -168,6 +169,33 @@ def plot_confusion(confusion: Report | None) -> str:
     return svg(figure)
 
 
+def plot_reliability(told: Report | None) -> str:
+    """How sure against how right: a reliability diagram, as stated and after the validation map, and beside it the
+    share of right answers among the surest rows.
+    """
+    from matplotlib.figure import Figure
+
+    if not told:
+        return ""
+    figure = Figure(figsize=(9, 3.4))
+    axes = figure.add_subplot(1, 2, 1)
+    axes.plot([0, 1], [0, 1], ":", color="grey")
+    series = [("as stated", told["reliability"], "C0")]
+    series += [("after the map of validation", told["held"]["reliability"], "C1")] if "held" in told else []
+    for label, bins, colour in series:
+        sure, right = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
+        below = [max(0.0, one["accuracy"] - one["accuracy_low"]) for one in bins]
+        above = [max(0.0, one["accuracy_high"] - one["accuracy"]) for one in bins]
+        axes.errorbar(sure, right, yerr=[below, above], fmt="o-", label=label, markersize=4, linewidth=1, color=colour)
+    axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8)
+    axes = figure.add_subplot(1, 2, 2)
+    axes.plot([one["coverage"] for one in told["coverage"]], [one["accuracy"] for one in told["coverage"]], ".-")
+    axes.set(xlabel="share of rows answered, the surest first", ylabel="share right", xlim=(0, 1.02), ylim=(0, 1.02))
+    figure.tight_layout()
+    return svg(figure)
+
+
 def plot_balance(labels: Mapping[str, Mapping[str, int]]) -> str:
     """Rows of each label in each split."""
     from matplotlib.figure import Figure
@@ -241,6 +269,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
         "contestants": finalists,
         "classical": [_line(tested["classical"], metric, tested["rows"], {})] if "classical" in tested else [],
         "baselines": baselines,
+        "autorater": tested.get("autorater"),
         "comparisons": decision["comparisons"],
         "rules": decision["rules"],
         "duels": tested.get("duels", []),
@@ -286,6 +315,7 @@ def page(summary: Report, name: str, wrong: tuple[list[dict[str, Any]], int], te
         misses=[{**row, "text": texts.get(row["id"], "")} for row in wrong[0]],
         miss_count=wrong[1],
         confusion=Markup(plot_confusion(shown["confusion"])),
+        reliability=Markup(plot_reliability(shown["calibration"])),
         balance=Markup(plot_balance(summary["splits"]["labels"])),
         request=json.dumps(summary["outcome"]["example_request"], ensure_ascii=False, indent=1),
     )

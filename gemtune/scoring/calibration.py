@@ -11,13 +11,13 @@ failure ends the walk (fixed-sequence testing; Angelopoulos et al. 2021, arXiv 2
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from gemtune.scoring.intervals import Floats, Interval, Measure, interval, mean, wilson
+from gemtune.scoring.intervals import Floats, Measure, interval, mean, wilson
 
 BINS = 10
 
@@ -170,19 +170,62 @@ def abstain_threshold(
 
 
 def summary(
-    confidence: Sequence[float], right: Sequence[float], *, wanted: float, level: float, resamples: int, seed: int
+    confidence: Sequence[float], right: Sequence[float], *, level: float, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Everything a report says about one contestant's confidence, plain enough for JSON and for serving."""
-
-    def told(found: Interval) -> dict[str, float]:
-        return {"value": found.value, "low": found.low, "high": found.high}
-
-    chosen = abstain_threshold(confidence, right, wanted, level)
+    """What confidences are worth on these rows: errors with intervals, reliability bins, accuracy against coverage."""
     return {
-        "ece": told(interval(ece(confidence, right), level=level, resamples=resamples, seed=seed)),
-        "brier": told(interval(brier(confidence, right), level=level, resamples=resamples, seed=seed)),
+        "ece": asdict(interval(ece(confidence, right), level=level, resamples=resamples, seed=seed)),
+        "brier": asdict(interval(brier(confidence, right), level=level, resamples=resamples, seed=seed)),
         "reliability": [asdict(one) for one in reliability(confidence, right, level=level)],
         "coverage": coverage_curve(confidence, right),
-        "map": asdict(fit(confidence, right)),
-        "abstain": asdict(chosen) if chosen else None,
     }
+
+
+def exported(
+    confidence: Sequence[float],
+    right: Sequence[float],
+    *,
+    method: Literal["isotonic", "temperature"],
+    wanted: float,
+    certainty: float,
+) -> dict[str, Any]:
+    """What serving needs, fitted on these rows (validation): the map to true confidence, and where to abstain below.
+
+    Plain numbers; `abstain` is left out when no threshold can be shown to reach the wanted precision.
+    """
+    chosen = abstain_threshold(confidence, right, wanted, certainty)
+    fitted = asdict(_thinned(fit(confidence, right, method)))
+    return {"map": fitted, "rows": len(confidence), **({"abstain": asdict(chosen)} if chosen else {})}
+
+
+def calibrated(made: Mapping[str, Any], confidence: Sequence[float]) -> list[float]:
+    """Stated confidences made true by what `exported` gave; as they are without it."""
+    return [float(x) for x in Map(**made["map"])(confidence)] if made else list(confidence)
+
+
+def held(
+    made: Mapping[str, Any],
+    confidence: Sequence[float],
+    right: Sequence[float],
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Whether what was fitted on validation rows holds here: the same numbers after the map, and the threshold's."""
+    told = summary(calibrated(made, confidence), right, level=level, resamples=resamples, seed=seed)
+    del told["coverage"]
+    if "abstain" not in made:
+        return told
+    above = [hit for sure, hit in zip(confidence, right, strict=True) if sure >= made["abstain"]["confidence"]]
+    found = wilson(sum(above), len(above), level)
+    threshold = {**made["abstain"], "coverage": len(above) / max(1, len(right)), "accuracy": found.value}
+    return {**told, "abstain": {**threshold, "accuracy_low": found.low, "accuracy_high": found.high}}
+
+
+def _thinned(made: Map, most: int = 100) -> Map:
+    """The map on at most so many points: an isotonic one of many different confidences has a point for each."""
+    if len(made.stated) <= most:
+        return made
+    points = np.quantile(np.asarray(made.stated), np.linspace(0, 1, most))
+    return Map(made.method, points.tolist(), made(points).tolist())

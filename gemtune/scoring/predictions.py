@@ -31,7 +31,7 @@ class Scored:
     input_tokens: list[int]
     output_tokens: list[int]
     slices: list[dict[str, str]] = field(default_factory=list)
-    confidence: list[float] = field(default_factory=list)
+    confidence: list[float | None] = field(default_factory=list)
 
 
 def read_predictions(path: str, task: Task) -> tuple[Task, dict[str, list[dict[str, Any]]]]:
@@ -69,7 +69,7 @@ def scored_of(path: str, contestant: Contestant, answers: Mapping[str, list[dict
         [r["input_tokens"] for r in rows],
         [r["output_tokens"] for r in rows],
         [r.get("slices") or {} for r in rows],
-        [r["confidence"] for r in rows if r.get("confidence") is not None],
+        [r.get("confidence") for r in rows],
     )
 
 

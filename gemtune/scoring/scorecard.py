@@ -98,22 +98,29 @@ def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequ
             report["confusion"] = metrics.confusion(task, rows)
     sure = [one for one in judged if one.confidence is not None]
     if sure:
-        report["calibration"] = _calibration(task, config, sure)
+        report |= _calibration(config, contestant, sure)
     if task.kind == "extraction":
         report["per_class"] = metrics.per_field(rows)
     return report
 
 
-def _calibration(task: Task, config: Evaluate, judged: Sequence[Judged]) -> dict[str, Any]:
-    """What the confidences are worth. Fit and choose on validation rows; on test rows this is the proof."""
-    return calibration.summary(
-        [one.confidence or 0.0 for one in judged],
-        [float(one.row.parsed == one.row.reference) for one in judged],
-        wanted=config.wanted_precision,
-        level=config.confidence_level,
-        resamples=config.resamples,
-        seed=config.seed,
+def _calibration(config: Evaluate, contestant: Contestant, judged: Sequence[Judged]) -> dict[str, Any]:
+    """What the confidences are worth, and the contestant with what is fitted on them.
+
+    Nothing is ever fitted on test rows: they show whether what was fitted on validation rows holds.
+    """
+    confidence = [one.confidence or 0.0 for one in judged]
+    right = [float(one.row.parsed == one.row.reference) for one in judged]
+    how: dict[str, Any] = {"level": config.confidence_level, "resamples": config.resamples, "seed": config.seed}
+    told = calibration.summary(confidence, right, **how)
+    if any(one.example.split == "test" for one in judged):
+        made = contestant.calibration
+        return {"calibration": {**told, **({"held": calibration.held(made, confidence, right, **how)} if made else {})}}
+    made = calibration.exported(
+        confidence, right, method=config.calibration, wanted=config.wanted_precision, certainty=config.confidence_level
     )
+    fitted = contestant.model_copy(update={"calibration": made})
+    return {"contestant": fitted.model_dump(), "calibration": {**told, **made}}
 
 
 def _interval(

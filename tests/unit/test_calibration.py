@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,7 +13,18 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from gemtune.scoring.calibration import abstain_threshold, brier, coverage_curve, ece, fit, reliability, summary
+from gemtune.scoring.calibration import (
+    abstain_threshold,
+    brier,
+    calibrated,
+    coverage_curve,
+    ece,
+    exported,
+    fit,
+    held,
+    reliability,
+    summary,
+)
 
 pairs = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
 
@@ -101,7 +114,28 @@ def test_no_threshold_when_no_rows_are_good_enough():
 
 def test_the_summary_is_plain():
     _, stated, right = planted(1000, 4, 1.5)
-    told = summary(list(stated), list(right), wanted=0.8, level=0.95, resamples=300, seed=1)
+    told = summary(list(stated), list(right), level=0.95, resamples=300, seed=1)
     assert told["ece"]["low"] <= told["ece"]["value"] + 0.02
-    assert told["abstain"]["accuracy"] >= 0.8
-    assert len(told["map"]["stated"]) == len(told["map"]["true"])
+    assert json.loads(json.dumps(told)) == told
+
+
+@pytest.mark.parametrize("method", ["isotonic", "temperature"])
+def test_what_is_fitted_on_validation_rows_is_exported_and_holds_on_test_rows(method):
+    _, stated, right = planted(1500, 5, 2.5)
+    made = exported(list(stated), list(right), method=method, wanted=0.8, certainty=0.95)
+    assert json.loads(json.dumps(made)) == made
+    assert len(made["map"]["stated"]) <= 201
+    _, fresh, fresh_right = planted(1500, 6, 2.5)
+    raw = summary(list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
+    told = held(made, list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
+    assert told["ece"]["high"] < raw["ece"]["low"]
+    assert told["abstain"]["wanted"] == 0.8
+    assert told["abstain"]["accuracy_low"] <= told["abstain"]["accuracy"]
+    assert told["abstain"]["accuracy"] > 0.78
+    assert calibrated({}, [0.25]) == [0.25]
+
+
+def test_no_threshold_is_exported_when_none_can_be_shown():
+    made = exported([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", wanted=0.9, certainty=0.95)
+    assert "abstain" not in made
+    assert "abstain" not in held(made, [0.9] * 4, [1, 0, 1, 0], level=0.95, resamples=200, seed=1)
