@@ -89,10 +89,11 @@ def _example(
 ) -> Example:
     slices = {name: _shared(str(row[name])) for name in config.slice_columns if row.get(name) not in (None, "")}
     group = row.get(config.group_column) if config.group_column else None
+    target = _shared(target.strip())
     return Example(
         id=example_id(text, target, system, contents),
         text=text,
-        target=_shared(target.strip()),
+        target=target,
         line=line,
         system=system and _shared(system),
         contents=contents,

@@ -78,7 +78,7 @@ def test_all_shapes_give_the_same_example(row: dict[str, Any]) -> None:
     made = example_of(3, row, Preprocess())
     assert isinstance(made, Example)
     assert (made.text, made.target, made.line, made.contents) == ("where is it", "order", 3, None)
-    plain = example_of(9, {"text": "where is it", "label": "order"}, Preprocess())
+    plain = example_of(9, {"text": "where is it", "label": " order "}, Preprocess())
     assert isinstance(plain, Example)
     assert made.id == plain.id
 
