@@ -15,6 +15,7 @@ def deploy(
     vertex: dict,
     name: str,
     test: Input[Dataset],
+    certificate: Input[Artifact],
     preprocess: dict,
     endpoint: Output[Artifact],
 ) -> dict:
@@ -27,11 +28,14 @@ def deploy(
         vertex: Section `vertex`.
         name: The run's name.
         test: The rows that decided, kept for asking later models what they forgot.
+        certificate: What the splits have in common; kept with the model.
         preprocess: Section `preprocess`; its cleaning rules are recorded with the model, for serving to apply.
     """
     from gemtune import deploy
 
-    return deploy.run(decision.path, picked.path, config, vertex, name, endpoint.path, test.path, preprocess)
+    return deploy.run(
+        decision.path, picked.path, config, vertex, name, endpoint.path, test.path, preprocess, certificate.path
+    )
 
 
 @component

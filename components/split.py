@@ -17,6 +17,7 @@ def split(
     validation: Output[Dataset],
     test: Output[Dataset],
     report: Output[Artifact],
+    certificate: Output[Artifact],
     metrics: Output[Metrics],
 ):
     """Divide examples by seed, stratified by label, whole groups and duplicate clusters together.
@@ -29,5 +30,7 @@ def split(
     """
     from gemtune import split
 
-    summary = split.run(examples.path, config, train.path, validation.path, test.path, report.path, vertex, name)
+    summary = split.run(
+        examples.path, config, train.path, validation.path, test.path, report.path, vertex, name, certificate.path
+    )
     metrics.metadata.update(summary)

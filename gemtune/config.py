@@ -146,11 +146,6 @@ class Preprocess(Section):
         description="Who embeds: builtin (no download); st:NAME, a sentence-transformers directory or hub name (extra "
         "embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
     )
-    embedder: str = Field(
-        "builtin",
-        description="Who embeds: builtin (no download); st:NAME, a sentence-transformers directory or hub name (extra "
-        "embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
-    )
     repeated_chars: int = Field(
         100, ge=0, description="Passages of this many characters that stand in several rows are looked for; 0: off."
     )
@@ -195,7 +190,6 @@ class Split(Section):
         0.95, ge=0, le=1, description="The certificate counts rows of this cosine of embeddings; 0: it does not."
     )
     embedder: str = Field("builtin", description="Who embeds for that: as preprocess.embedder.")
-    embedder: str = Field("builtin", description="Who embeds for that: as preprocess.embedder.")
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
@@ -204,6 +198,26 @@ class Split(Section):
         if self.passage_chars == 1:
             raise ValueError("split.passage_chars must be 2 or more, or 0 to count no passages")
         return self
+
+
+class Augment(Section):
+    """More training rows for rare labels, made from those they have; validation and test rows are never touched."""
+
+    below: int = Field(0, ge=0, description="Labels with fewer training rows are brought up to this many; 0: off.")
+    methods: list[Literal["paraphrase", "perturb"]] = Field(
+        ["paraphrase"],
+        min_length=1,
+        description="paraphrase: the base model says rows in other words (paid); perturb: slips of words and letters.",
+    )
+    per_row: int = Field(3, ge=1, le=20, description="Rows made from one row at most.")
+    recheck: Literal["classical", "model", "none"] = Field(
+        "classical",
+        description="Who must give a new row its label too: TF-IDF with logistic regression on the training rows, the "
+        "base model (paid), or nobody.",
+    )
+    temperature: float = Field(0.9, gt=0, le=2, description="Temperature of paraphrases.")
+    max_cost: float = Field(5.0, ge=0, description="Paraphrases stop before they could cost more (US dollars).")
+    seed: int = Field(7, description="Seed of which rows are multiplied, and of perturbations.")
 
 
 class Prompt(Section):
@@ -613,6 +627,7 @@ class Config(Section):
     task: Task = Field(default_factory=Task)
     preprocess: Preprocess = Field(default_factory=Preprocess)
     split: Split = Field(default_factory=Split)
+    augment: Augment = Field(default_factory=Augment)
     evaluate: Evaluate = Field(default_factory=Evaluate)
     plan: Plan = Field(default_factory=Plan)
     hard: Hard = Field(default_factory=Hard)

@@ -40,11 +40,13 @@ def run(
     endpoint: str,
     test: str = "",
     preprocess: dict[str, Any] | None = None,
+    certificate: str = "",
 ) -> dict[str, Any]:
     """Put the candidate into service; writes who serves to `endpoint` and returns the same.
 
     The `test` rows that decided are kept beside the record, so that a later model can be asked what it forgot. So are
-    the cleaning rules of the section `preprocess`, so that callers can clean texts as training did (`rows.clean`).
+    the leakage certificate of the splits it was made and judged by, and the cleaning rules of the section `preprocess`,
+    so that callers can clean texts as training did (`rows.clean`).
     """
     settings, client = Deploy.of(config), connect(Vertex.of(vertex))
     told, verdict = _read(picked), _read(decision)
@@ -54,6 +56,8 @@ def run(
     before = pick.read_champion(client, name)
     _serve(client, candidate, settings.alias)
     beside = {"test": _kept_rows(client, test)} if test else {}
+    if certificate:
+        beside["certificate"] = _read(certificate)
     beside["cleaning"] = cleaning = dict(exported(Preprocess.of(preprocess or {})))
     records.change(
         client, champion_key(name), lambda record: _promoted(record, candidate, settings.alias, verdict, beside)

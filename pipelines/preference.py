@@ -228,7 +228,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
             ).set_caching_options(False)
             tested, decided = finals(chosen)
             with dsl.If(decided.outputs["Output"] == True, name="the-gate-passes"):  # noqa: E712
-                deployed = serve(deploy_op, chosen, decided, test=test)
+                deployed = serve(deploy_op, chosen, decided, test=test, certificate=divided.outputs["certificate"])
             with dsl.Else(name="the-gate-refuses"):
                 kept = serve(keep_op, chosen, decided)
             tell(chosen, tested, decided, dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]))

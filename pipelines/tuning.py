@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The supervised tuning pipeline: wiring only.
 
-preprocess -> split -> evaluate prompts -> plan -> evaluate the best prompt on training rows -> hard -> (tune, evaluate
-checkpoints) per trial -> larger -> pick -> evaluate on test -> gate -> deploy or keep -> report. An evaluation that is
-not wanted has nobody to ask (a branch could not meet the other again). Every branch ends in a report. The branches of
-the first condition do not meet again: kfp's local runner (2.17) cannot give one artifact from either of two branches
-(`dsl.OneOf`), only a parameter. Steps that change the world or read a moving one are never cached; `tune` resumes by
-fingerprint instead.
+preprocess -> split -> augment -> evaluate prompts -> plan -> evaluate the best prompt on training rows -> hard ->
+(tune, evaluate checkpoints) per trial -> larger -> pick -> evaluate on test -> gate -> deploy or keep -> report. An
+evaluation that is not wanted has nobody to ask (a branch could not meet the other again). Every branch ends in a
+report. The branches of the first condition do not meet again: kfp's local runner (2.17) cannot give one artifact from
+either of two branches (`dsl.OneOf`), only a parameter. Steps that change the world or read a moving one are never
+cached; `tune` resumes by fingerprint instead.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from typing import Any
 
 from kfp import dsl
 
+from components.augment import augment as augment_op
 from components.deploy import deploy as deploy_op
 from components.deploy import keep as keep_op
 from components.evaluate import evaluate as evaluate_op
@@ -48,6 +49,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
         task: dict = default["task"],
         preprocess: dict = default["preprocess"],
         split: dict = default["split"],
+        augment: dict = default["augment"],
         evaluate: dict = default["evaluate"],
         plan: dict = default["plan"],
         hard: dict = default["hard"],
@@ -67,6 +69,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             task: What is asked of the model: kind, instruction, labels, how input and answer are called.
             preprocess: Columns, limits, cleaning, duplicates, conflicting labels.
             split: Shares of validation and test rows, and the seed that divides them.
+            augment: Training rows made for rare labels; off by default.
             evaluate: Base model, decoding, concurrency, retries, intervals.
             plan: Trials (epochs, learning rate multiplier, adapter size), hard spend limit, when a prompt is enough.
             hard: Weight of training rows that the best prompt gets wrong; share 0 leaves them as they come.
@@ -80,9 +83,19 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
         # the key of a cache holds the file's name, not what is in it
         preprocessed = preprocess_op(data=data, task=task, config=preprocess).set_caching_options(False)
         divided = split_op(examples=preprocessed.outputs["examples"], config=split, vertex=vertex, name=name)
-        train = divided.outputs["train"]
         validation = divided.outputs["validation"]
         test = divided.outputs["test"]
+        multiplied = augment_op(
+            train=divided.outputs["train"],
+            validation=validation,
+            test=test,
+            task=task,
+            split=split,
+            evaluate=evaluate,
+            config=augment,
+            vertex=vertex,
+        )
+        train = multiplied.outputs["augmented"]
 
         with dsl.ParallelFor(baselines, name="prompt-variants") as baseline:
             prompted = evaluate_op(
@@ -238,7 +251,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             ).set_caching_options(False)
             tested, decided = finals(chosen)
             with dsl.If(decided.outputs["Output"] == True, name="the-gate-passes"):  # noqa: E712
-                deployed = serve(deploy_op, chosen, decided, test=test)
+                deployed = serve(deploy_op, chosen, decided, test=test, certificate=divided.outputs["certificate"])
             with dsl.Else(name="the-gate-refuses"):
                 kept = serve(keep_op, chosen, decided)
             tell(chosen, tested, decided, dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]))

@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Augmentation: only rare labels of the training split grow, by rows that are checked, new, and near to no split."""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rehearsed import Emulator
+
+from gemtune.augment import Made, admitted, affordable, paraphrases, perturbed, request, run, wanted
+from gemtune.config import Augment, Split
+from gemtune.data import Example, example_id, read_examples, write_examples
+from gemtune.dedup import jaccard, shingles
+from gemtune.tuning.catalogue import Catalogue, Price
+
+WORDS = {
+    "refund": ["money", "back", "refund", "cash", "return", "repay", "credit", "charge"],
+    "delivery": ["parcel", "package", "late", "courier", "shipping", "arrive", "address", "door"],
+}
+FILLERS = ["please", "the", "today", "my", "order", "again", "really", "want", "where", "soon", "tell", "you", "about"]
+    "please",
+    "the",
+    "today",
+    "my",
+    "order",
+    "again",
+    "really",
+    "want",
+    "where",
+    "again",
+    "soon",
+    "tell",
+    "you",
+    "about",
+    "this",
+    "what",
+    "now",
+]
+
+
+def made(label: str, seed: int, **more: Any) -> Example:
+    draw = random.Random(f"{label} {seed}")
+    words = draw.choices(FILLERS, k=6) + draw.choices(WORDS[label], k=4)
+    draw.shuffle(words)
+    text = " ".join(words)
+    return Example(id=example_id(text, label), text=text, target=label, **more)
+
+
+TRAIN = [*(made("refund", n) for n in range(60)), *(made("delivery", n) for n in range(12))]
+HELD_OUT = {
+    name: [made(label, n) for label in WORDS for n in range(at, at + 10)]
+    for name, at in (("validation", 100), ("test", 200))
+}
+SPLITS = {"train": TRAIN, **HELD_OUT}
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 30), st.integers(1, 4))
+@settings(max_examples=80, deadline=None)
+def test_rare_labels_are_brought_up_as_far_as_allowed(labels: list[str], below: int, per_row: int) -> None:
+    rows = [Example(str(n), f"text {n}", label) for n, label in enumerate(labels)]
+    more = Counter[str]()
+    asked = wanted(rows, Augment(below=below, per_row=per_row))
+    for row in rows:
+        more[row.target] += asked.get(row.id, 0)
+        assert asked.get(row.id, 0) <= per_row
+    for label, count in Counter(labels).items():
+        assert more[label] == max(0, min(below - count, per_row * count))
+
+
+@given(st.text(alphabet="ab cd", min_size=1, max_size=60), st.integers(1, 5))
+@settings(max_examples=80, deadline=None)
+def test_perturbations_differ_from_the_text_and_from_each_other(text: str, count: int) -> None:
+    if text.split():
+        found = perturbed(text, count, 7, "key")
+        assert found == perturbed(text, count, 7, "key")
+        assert len(set(found)) == len(found) <= count
+        assert text not in found
+
+
+def test_numbered_lines_are_read_and_the_text_itself_is_not_taken() -> None:
+    said = 'Sure:\n1. "give my money back"\n2) where it is\n- 3: where it is\n4. the text\nThat is all.'
+    assert paraphrases(said, "the text", 5) == ["give my money back", "where it is"]
+    assert paraphrases(None, "x", 3) == []
+
+
+def test_requests_end_before_the_limit() -> None:
+    price = Price(train=0, input=1.0, output=10.0)
+    put = [request(row, 3, "m", Augment(below=20)) for row in TRAIN]
+    few = affordable(put, price, Augment(below=20, max_cost=0.02))
+    assert 0 < len(few) < len(put)
+    assert affordable(put, price, Augment(below=20, max_cost=0)) == []
+
+
+def test_what_is_near_any_split_is_not_admitted() -> None:
+    source = TRAIN[60]
+    texts = [
+        HELD_OUT["test"][3].text + " x",
+        HELD_OUT["validation"][1].text.upper(),
+        TRAIN[0].text,
+        "quite another thing to say",
+    ]
+    new, near = admitted([Made(source.id, text, "perturb") for text in [*texts, texts[-1] + "!"]], SPLITS, 0.8)
+    assert [row.text for row in new] == ["quite another thing to say"]
+    assert len(near) == 4
+    assert (new[0].target, new[0].split, new[0].slices) == ("delivery", "train", {"made_by": "perturb"})
+
+
+def run_it(folder: Path, **config: Any) -> tuple[list[Example], dict[str, Any], dict[str, float]]:
+    folder.mkdir(exist_ok=True)
+    for name, rows in SPLITS.items():
+        write_examples(folder / name, rows)
+    outputs = [str(folder / name) for name in ("augmented", "report")]
+    asking = {"base_model": "gemini-2.5-flash", "attempts": 2}
+    counts = run(*(str(folder / name) for name in SPLITS), {}, Split().model_dump(), asking, config, {}, *outputs)
+    return list(read_examples(outputs[0])), json.loads(Path(outputs[1]).read_text()), counts
+
+
+def test_off_by_default(tmp_path: Path) -> None:
+    rows, report, counts = run_it(tmp_path)
+    assert rows == TRAIN
+    assert counts == {"made": 0.0}
+    assert report["made"] == 0
+
+
+def test_both_ways_make_checked_rows_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reply = "1. where {} is my courier, late parcel number {}\n2. i want money back cash refund {}"
+    asked = {row.text: reply.format(row.text.split()[0], n, n) for n, row in enumerate(TRAIN[60:])}
+    (tmp_path / "script.json").write_text(json.dumps({"answers": asked, "base_accuracy": 1.0}))
+    server = Emulator(tmp_path / "state", "--engine", f"scripted:{tmp_path / 'script.json'}")
+    try:
+        server.point(monkeypatch)
+        setting = {"below": 40, "methods": ["paraphrase", "perturb"], "per_row": 3}
+        rows, report, counts = run_it(tmp_path / "one", **setting)
+        again, _, unpaid = run_it(tmp_path / "two", **setting)
+    finally:
+        server.kill()
+    new = rows[len(TRAIN) :]
+    assert rows[: len(TRAIN)] == TRAIN
+    assert {row.target for row in new} == {"delivery"}
+    assert {row.slices["made_by"] for row in new} == {"paraphrase", "perturb"}
+    assert not any("refund" in row.text for row in new)
+    assert counts["relabelled"] >= 12
+    assert counts["made"] == len(new) == report["rows"] - len(TRAIN)
+    price = Catalogue.load({}).price("", "gemini-2.5-flash")
+    assert counts["cost"] == pytest.approx((counts["input"] * price.input + counts["output"] * price.output) / 1e6)
+    assert counts["requests"] == 12
+    assert report["certificate"]["clean"] is True
+    guarded = [shingles(row.text) for name in HELD_OUT for row in HELD_OUT[name]]
+    assert all(jaccard(shingles(row.text), held) < 0.8 for row in new for held in guarded)
+    assert again == rows
+    assert (unpaid["requests"], unpaid["cost"]) == (0, 0)
