@@ -24,24 +24,6 @@ WORDS = {
     "delivery": ["parcel", "package", "late", "courier", "shipping", "arrive", "address", "door"],
 }
 FILLERS = ["please", "the", "today", "my", "order", "again", "really", "want", "where", "soon", "tell", "you", "about"]
-    "please",
-    "the",
-    "today",
-    "my",
-    "order",
-    "again",
-    "really",
-    "want",
-    "where",
-    "again",
-    "soon",
-    "tell",
-    "you",
-    "about",
-    "this",
-    "what",
-    "now",
-]
 
 
 def made(label: str, seed: int, **more: Any) -> Example:
