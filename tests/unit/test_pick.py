@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import Contestant
-from gemtune.pick import PLAIN, Standing, _ablation, choose, learned_nothing
+from gemtune.pick import PLAIN, Standing, _ablation, _trial, choose, learned_nothing
 
 
 def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4) -> Standing:
@@ -92,3 +92,14 @@ def test_the_weight_of_hard_rows_is_told_with_its_interval(plain: float, words: 
 
 def test_no_second_arm_no_ablation() -> None:
     assert _ablation([arm("t", 0.8)]) == _ablation([]) == _ablation([arm(f"t{PLAIN}", 0.8)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"), [("fine", "data_problem"), ("overfitting", "data_problem"), ("undertrained", "undertrained")]
+)
+def test_only_a_settled_curve_becomes_a_data_problem(kind: str, told: str) -> None:
+    trial = {"name": "t", "epoch_count": 1, "learning_rate_multiplier": 1, "adapter_size": 4}
+    job = {"name": "j", "truncated": 0, "dropped": []}
+    record = {"trial": trial, "job": job, "base_model": "b", "states": [], "curve": {}, "diagnosis": {"kind": kind}}
+    guess = Standing(Contestant(name="t@1", model="m", trial="t"), 0.15, 0.13, 0.17, 4, 0.14)
+    assert _trial(record, [guess])["diagnosis"]["kind"] == told
