@@ -8,7 +8,7 @@ DIR holds public sets as JSON lines, gzipped or not (see SETS); without it the b
 drawn by a seed from the sets' own splits, texts cut to 300 characters (the emulator's student reads little at a time).
 Each set goes through `evaluate` (zero-shot, few-shot, TF-IDF) and `tune` against an emulator whose student truly
 learns. Beside them stands an answer that needs no model: always the commonest one; for summaries the text's first 100
-characters.
+characters. The classical opponent of extraction is a list of the training rows' names.
 
 Exits 1 when a set is degenerate: nobody who reads the text scores above 0.
 """
@@ -118,6 +118,25 @@ def without_a_model(task: Task, train: list[Example], test: list[Example]) -> di
     return {"value": found.value, "low": found.low, "high": found.high}
 
 
+def known_names(task: Task, train: list[Example], test: list[Example]) -> dict[str, float]:
+    """The field F1 of a list: values of the training rows that stand in the text, in the field they had most often."""
+    seen: dict[str, Counter[str]] = {}
+    for row in train:
+        for field, values in json.loads(row.target).items():
+            for value in values if isinstance(values, list) else [values]:
+                seen.setdefault(value, Counter())[field] += 1
+    rows = []
+    for row in test:
+        found: dict[str, list[str]] = {}
+        for value, fields in seen.items():
+            if value in row.text:
+                found.setdefault(fields.most_common(1)[0][0], []).append(value)
+        said = json.dumps(found, ensure_ascii=False)
+        rows.append(Row(canonical(task, row.target) or "", canonical(task, said), said, row.target))
+    told = interval(measure(task, METRIC[task.kind], rows))
+    return {"value": told.value, "low": told.low, "high": told.high}
+
+
 def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dict[str, dict[str, float]]]:
     """The metric of a set, and each contestant's score with its interval."""
     task, train, test = drawn(name, given)
@@ -136,7 +155,8 @@ def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dic
         ],
     ).parameters()
     told = task.model_dump(exclude_none=True)
-    shots = [{"name": "zero_shot"}, {"name": "few_shot", "shots": 3, "selection": "similar"}]
+    few = 1 if task.kind == "summarization" else 3  # one article with its summary fills the student
+    shots = [{"name": "zero_shot"}, {"name": "few_shot", "shots": few, "selection": "similar"}]
     who = [Contestant.of({"name": p["name"], "model": "gemini-3.1-flash-lite", "prompt": p}) for p in shots]
     trial = {"name": "t", "epoch_count": given.epochs, "adapter_size": 8}
     made = tune.run(
@@ -152,6 +172,8 @@ def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dic
     metric = METRIC[task.kind]
     assert metric in metric_names(task)
     found = {entry["contestant"]["name"]: entry["metrics"][metric] for entry in entries}
+    if task.kind == "extraction":
+        found["classical"] = known_names(task, train, test)
     return metric, {"no model": without_a_model(task, train, test), **found}
 
 

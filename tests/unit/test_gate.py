@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from gemtune.config import Contestant, Gate, Task
 from gemtune.gate import decide
@@ -220,6 +222,13 @@ def test_a_judge_gates_only_when_a_rule_asks_and_people_agree_with_it(settings, 
     assert made.passed is not bool(failed)
     if named is not None:  # a judge that is not proven says nothing but that
         assert [rule.name for rule in made.rules if rule.name.startswith("judge")] == named
+
+
+def test_the_rule_file_of_the_docs_is_one():
+    page = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
+    told = yaml.safe_load(page.split("```yaml")[1].split("```")[0])["gate"]
+    assert Gate.of(told).planned_readings == told["planned_readings"]
+    assert Gate.of(told) != Gate()
 
 
 def in_slices(one, values):
