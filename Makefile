@@ -13,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test fuzz e2e run serve compile golden emulator submit schedule bench image clean
+.PHONY: help install fmt check test fuzz beam e2e run serve compile golden emulator submit schedule bench image clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ check: $(READY) ## ruff, mypy, import contracts, the rules of the house
 test: $(READY) ## checks, unit and contract tests, one whole local run
 	$(MAKE) check
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --deselect tests/test_house.py $(ARGS)
+
+beam: ## the deduplication of Apache Beam against the one-machine engine, in an environment of its own (.venv-beam)
+	test -x .venv-beam/bin/pytest || { $(PYTHON) -m venv .venv-beam && .venv-beam/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements-beam.lock --editable '.[beam]' pytest pytest-timeout hypothesis; }
+	.venv-beam/bin/python -m pytest tests/unit/test_beam.py -p no:cacheprovider -rs
 
 fuzz: $(READY) ## the property tests with new random examples, ROUNDS times over
 	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest -n 2 tests/unit -m hypothesis --hypothesis-profile=fuzz -q $(ARGS); done
