@@ -94,7 +94,7 @@ class Catalogue(Section):
         try:
             return cls.model_validate(_merged(_shipped(), overrides or {}))
         except ValidationError as error:
-            raise UserError(explain(error), file="vertex.catalogue") from None
+            raise UserError(explain(error, cls), file="vertex.catalogue") from None
 
     def tunable(self, method: Method = "supervised", today: date | None = None) -> list[str]:
         """Models that can be tuned by a method today, cheapest tuning first."""

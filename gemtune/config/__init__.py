@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting of every step: its default, its unit, its reason.
+
+One frozen pydantic model per step; unknown keys are refused. `Config.load` is the one way in (YAML file plus
+`section.field=value` overrides), `Config.parameters` the one way out (the compiled pipeline's parameters). A step gets
+its own sections as plain dicts and validates them again, because a pipeline backend turns integers into floats. The
+sections stand by subject: `data`, `evaluation`, `tuning`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from gemtune.config.data import Augment, Preprocess, Split, Task
+from gemtune.config.evaluation import Contestant, Evaluate, Gate, Judge, Prompt
+from gemtune.config.section import Section, explain, fingerprint
+from gemtune.config.tuning import Deploy, Hard, Larger, Pick, Plan, Preference, Trial, Tune, Vertex
+from gemtune.errors import UserError
+
+__all__ = [
+    "Augment",
+    "Config",
+    "Contestant",
+    "Deploy",
+    "Evaluate",
+    "Gate",
+    "Hard",
+    "Judge",
+    "Larger",
+    "Pick",
+    "Plan",
+    "Preference",
+    "Preprocess",
+    "Prompt",
+    "Section",
+    "Split",
+    "Task",
+    "Trial",
+    "Tune",
+    "Vertex",
+    "explain",
+    "fingerprint",
+]
+
+
+class Config(Section):
+    """One run: what to decide (identity) and where it runs (`vertex`)."""
+
+    name: str = Field(
+        "gemtune", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Names the champion, the jobs, the run."
+    )
+    pipeline: Literal["supervised_tuning", "preference_tuning"] = Field(
+        "supervised_tuning", description="Which pipeline this configuration is for; run, submit, schedule follow it."
+    )
+    data: str = Field("", description="Labelled rows: local path or gs:// URI.")
+    task: Task = Field(default_factory=Task)
+    preprocess: Preprocess = Field(default_factory=Preprocess)
+    split: Split = Field(default_factory=Split)
+    augment: Augment = Field(default_factory=Augment)
+    evaluate: Evaluate = Field(default_factory=Evaluate)
+    plan: Plan = Field(default_factory=Plan)
+    hard: Hard = Field(default_factory=Hard)
+    tune: Tune = Field(default_factory=Tune)
+    larger: Larger = Field(default_factory=Larger)
+    pick: Pick = Field(default_factory=Pick)
+    preference: Preference = Field(default_factory=Preference)
+    gate: Gate = Field(default_factory=Gate)
+    deploy: Deploy = Field(default_factory=Deploy)
+    vertex: Vertex = Field(default_factory=Vertex)
+
+    @model_validator(mode="after")
+    def _judges_that_gate_are_checked(self) -> Self:
+        judge = self.evaluate.judge
+        if (self.gate.min_judge_good or self.gate.min_judge_win_rate) and not (judge.model and judge.sheet):
+            raise ValueError(
+                "gate.min_judge_good and gate.min_judge_win_rate need evaluate.judge.model, and evaluate.judge.sheet "
+                "to check it by"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path | None = None, overrides: tuple[str, ...] | list[str] = ()) -> Config:
+        """Read a YAML file (only what differs from the defaults) and apply `section.field=value` overrides.
+
+        Raises `UserError` naming the file, the setting, its value and the settings that exist.
+        """
+        values: dict[str, Any] = {}
+        if path is not None:
+            values = _read_yaml(Path(path))
+        for override in overrides:
+            _apply(values, override)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(explain(error, cls), file=path) from None
+
+    def parameters(self) -> dict[str, Any]:
+        """The compiled pipeline's parameters: one plain dict per section, no nulls (a Struct refuses them)."""
+        values = self.model_dump(exclude_none=True, exclude={"evaluate": {"baselines"}})
+        values["baselines"] = [
+            [Contestant(name=p.name, model=self.evaluate.base_model, prompt=p).model_dump(exclude_none=True)]
+            for p in self.evaluate.baselines
+        ]
+        return values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot read the configuration: {error.strerror}", file=path, remedy="see configs/") from None
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise UserError(str(problem), file=path, line=mark.line + 1 if mark else None, remedy="fix the YAML") from None
+    if not isinstance(values, dict | None):
+        raise UserError("the configuration must be a mapping of sections", file=path)
+    return values or {}
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name.strip():
+        raise UserError(f"cannot read --set {override!r}", remedy="write section.field=value")
+    *parents, last = name.strip().split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {override!r}: {parent!r} is not a section")
+    try:
+        values[last] = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None

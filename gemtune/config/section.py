@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every section of the settings is: frozen, complete, with errors that name the setting."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gemtune.errors import UserError
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Self:
+        """Validate a section that travelled through a pipeline parameter; raises `UserError` naming the setting."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise UserError(explain(error, cls)) from None
+
+
+def fingerprint(*parts: Any) -> str:
+    """16 hex digits that name a value: equal for equal content, whatever the key order; sections may be passed."""
+    plain = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def explain(error: ValidationError, within: type[BaseModel]) -> str:
+    """One line per wrong setting: dotted name, what was given, what is allowed."""
+    lines = []
+    for item in error.errors():
+        name = ".".join(str(part) for part in item["loc"]) or "settings"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"unknown setting {name!r}{_did_you_mean(item['loc'], within)}")
+        else:
+            lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r}")
+    return "; ".join(lines)
+
+
+def _did_you_mean(loc: tuple[int | str, ...], within: type[BaseModel]) -> str:
+    fields: Any = within
+    for part in loc[:-1]:
+        info = getattr(fields, "model_fields", {}).get(part)
+        fields = info.annotation if info is not None else None
+    known = sorted(getattr(fields, "model_fields", {}))
+    return f": known here are {', '.join(known)}" if known else ""
+
+
+def plain(value: Any) -> Any:
+    """The value as a pipeline parameter may carry it: no nulls, dates as text."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    return "" if value is None else value.isoformat() if isinstance(value, date) else value
