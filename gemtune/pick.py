@@ -287,9 +287,9 @@ def learned_nothing(standings: Sequence[Standing]) -> str:
 def _trial(job: dict[str, Any], standings: Sequence[Standing]) -> dict[str, Any]:
     """What a report tells of a job; answers no better than guesses make a curve that settled a data problem.
 
-    One that has not settled (undertrained, diverged, out of the race) says itself why nothing is learned yet.
+    One that has not settled (undertrained, diverged, too short to tell) says itself why nothing is learned yet.
     """
-    settled = job["diagnosis"]["kind"] in ("fine", "overfitting", "unknown")
+    settled = job["diagnosis"]["kind"] in ("fine", "overfitting")
     if settled and (evidence := learned_nothing([s for s in standings if s.contestant.trial == job["trial"]["name"]])):
         action = "check the labels: they do not follow from the texts (shuffled?), or train far longer"
         log.warning("%s: %s; %s", job["trial"]["name"], evidence, action)

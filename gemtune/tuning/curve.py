@@ -23,8 +23,10 @@ VALIDATION = "/eval_total_loss"
 PROBLEM_LOSS = 10.0  # published: a first training loss above this is a data problem
 TRUNCATED = 0.01  # share of the training rows; more is a data problem whatever the curve
 STILL_FALLING = 0.06  # share of the whole fall made in the last quarter; an exponential 95 % done has 0.056
+CLIMB = 0.10  # share of its lowest that validation climbs, when training has left it far behind and points are many
 RISE = 0.05  # share of the whole fall that validation must climb back
 UNMOVED = 0.03  # share of the first loss; less is no learning at all
+LIKELY = 2.0  # the same where little speaks against it
 CERTAIN = 3.0  # a change counts when it exceeds this many standard errors of the curve's jitter
 
 
@@ -55,6 +57,7 @@ class _Trend:
     error: float
     finite: bool
     points: int
+    slope_error: float = 0.0  # of the last half: its slope in standard errors; negative falls
 
 
 def diagnose(series: Mapping[str, Points], truncated: int = 0, examples: int = 0) -> Diagnosis:
@@ -108,7 +111,8 @@ def _diverged(train: _Trend) -> Diagnosis | None:
 def _overfitting(train: _Trend, validation: _Trend) -> Diagnosis | None:
     climbed = validation.end - validation.lowest
     fall = max(train.start, validation.start) - validation.lowest
-    if not (climbed > RISE * fall and _sure(climbed, validation) and train.end < train.start):
+    by_heart = train.end < 0.5 * validation.end and validation.points >= 6 and climbed > CLIMB * validation.lowest
+    if not ((climbed > RISE * fall or by_heart) and _sure(climbed, validation) and train.end < train.start):
         return None
     return Diagnosis(
         "overfitting",
@@ -120,7 +124,7 @@ def _overfitting(train: _Trend, validation: _Trend) -> Diagnosis | None:
 
 
 def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
-    judged = validation if validation and validation.points > 1 else train
+    judged = validation if validation and validation.points > 2 else train  # two points have no last quarter
     fall = max(train.start, judged.start) - judged.end
     if train.start - train.end < UNMOVED * abs(train.start):
         return Diagnosis(
@@ -132,7 +136,9 @@ def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
     recent, share = judged.before - judged.end, STILL_FALLING * fall
     trained = train.before - train.end
     together = trained > STILL_FALLING * (train.start - train.end) and _sure(trained, train)
-    if fall <= 0 or not (recent > share and (together or _sure(recent, judged))):
+    short = validation is not None and judged is train  # a job of an epoch or two, unlikely to have settled
+    surely = together or _sure(recent, judged) or (short and train.slope_error < -LIKELY)
+    if fall <= 0 or not (recent > share and surely):
         return None
     which = "validation" if judged is validation else "training"
     return Diagnosis(
@@ -147,6 +153,9 @@ def _settled(train: _Trend, validation: _Trend | None) -> Diagnosis:
     if validation is None:
         told = f"training loss settled at {train.end:.3g}; there is no validation loss to judge by"
         return Diagnosis("unknown", told, "give a validation set")
+    if validation.points < 3:
+        told = f"validation loss was measured {validation.points} times, too few to see whether it settled"
+        return Diagnosis("unknown", told, "more epochs, if the scores are short")
     lowest = f"{validation.end:.3g}, its lowest {validation.lowest:.3g}"
     return Diagnosis("fine", f"training loss settled at {train.end:.3g}, validation loss at {lowest}", "none")
 
@@ -177,7 +186,20 @@ def _trend(points: Points) -> _Trend:
         error=jitter / math.sqrt(width),
         finite=len(finite) == len(values),
         points=size,
+        slope_error=_slope(finite[size // 2 :]),
     )
+
+
+def _slope(values: Sequence[float]) -> float:
+    """The least-squares slope over its standard error; 0 when there are too few values to tell."""
+    size = len(values)
+    if size < 6:
+        return 0.0
+    middle, mean = (size - 1) / 2, fmean(values)
+    spread = sum((i - middle) ** 2 for i in range(size))
+    slope = sum((i - middle) * (value - mean) for i, value in enumerate(values)) / spread
+    left = sum((value - mean - slope * (i - middle)) ** 2 for i, value in enumerate(values))
+    return slope / math.sqrt(left / (size - 2) / spread) if left > 0 else math.copysign(math.inf, slope) * bool(slope)
 
 
 def _jitter(values: Sequence[float]) -> float:

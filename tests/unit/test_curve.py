@@ -67,6 +67,19 @@ def test_truncated_rows_are_a_data_problem_whatever_the_curve() -> None:
     assert (found.kind, found.evidence) == ("data_problem", "the service truncated 20 of 200 training rows")
 
 
+def test_a_job_of_one_epoch_that_still_falls_is_undertrained() -> None:
+    noise = np.random.default_rng(3).normal(0, 0.3, 24)  # as the student's, tuned for one epoch
+    train = [(n, 5.9 - 0.1 * n + float(noise[n])) for n in range(24)]
+    assert diagnose({"/train_total_loss": train, "/eval_total_loss": [(23, 3.7)]}).kind == "undertrained"
+
+
+def test_rows_learned_by_heart_are_overfitting_though_the_climb_is_small_beside_the_fall() -> None:
+    train = [(n, 6.4 * math.exp(-n / 4)) for n in range(60)]
+    climb = [0.507, 0.418, 0.488, 0.482, 0.478, 0.476, 0.481, 0.481, 0.48, 0.476]  # the student's, 50 epochs on 72 rows
+    found = diagnose({"/train_total_loss": train, "/eval_total_loss": [(6 * n, v) for n, v in enumerate(climb)]})
+    assert (found.kind, found.epoch_factor) == ("overfitting", pytest.approx(0.2))
+
+
 def test_loss_that_is_no_number_diverged() -> None:
     assert diagnose({"/train_total_loss": line(2, 1, math.nan, math.nan)}).kind == "diverged"
     assert diagnose({"/train_total_loss": line(math.nan)}).kind == "diverged"
