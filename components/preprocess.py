@@ -2,9 +2,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """Raw rows become examples; what leaves is kept with its reason."""
 
+from typing import NamedTuple
+
 from kfp.dsl import Artifact, Dataset, Metrics, Output
 
 from components.base import component
+
+
+@component
+def measure(data: str, config: dict, vertex: dict) -> NamedTuple(
+    "Measured", [("large", bool), ("kept", str), ("location", str), ("template", str), ("parameters", dict)]
+):
+    """Say whether the data is more than one machine should hold, and what Dataflow is told about it then.
+
+    Args:
+        data: Local path or gs:// URI of the labelled rows.
+        config: Section `preprocess`.
+        vertex: Section `vertex`.
+    """
+    from gemtune import preprocess
+
+    volume = preprocess.measure(data, config, vertex)
+    return volume.large, volume.kept, volume.location, volume.template, volume.parameters
+
+
+@component
+def settle(data: str) -> str:
+    """Hand on what is read from here on: the data itself, or what Dataflow kept of it.
+
+    Args:
+        data: Local path or gs:// URI.
+    """
+    from gemtune import preprocess
+
+    return preprocess.settled(data)
 
 
 @component

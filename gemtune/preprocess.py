@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from gemtune.config import Preprocess, Task
+from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import Dropped, Example, plain, write_examples, write_json, write_rows
 from gemtune.dedup.duplicates import (
     Outcome,
@@ -37,6 +37,7 @@ from gemtune.rows.clean import exported
 from gemtune.rows.embedders import embedder
 from gemtune.rows.label_errors import Suspect, suspects
 from gemtune.rows.portrait import portrait
+from gemtune.rows.volume import Volume, measured
 
 log = logging.getLogger("gemtune")
 
@@ -119,6 +120,19 @@ def draw(examples: Sequence[Example], config: Preprocess) -> Outcome:
             per_label[example.target] += 1
             kept.append(example)
     return sorted(kept, key=lambda example: example.line), dropped
+
+
+def measure(data: str, config: dict[str, Any], vertex: dict[str, Any]) -> Volume:
+    """Whether the source goes through Dataflow first, and what the job is told."""
+    found = measured(data, Preprocess.of(config), Vertex.of(vertex))
+    log.info("done: %s", "more than one machine should hold: Dataflow first" if found.large else "one machine will do")
+    return found
+
+
+def settled(data: str) -> str:
+    """The source that is read from here on, after a branch that may have replaced it."""
+    log.info("done: %s", data)
+    return data
 
 
 def run(

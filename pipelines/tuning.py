@@ -13,6 +13,8 @@ cached; `tune` resumes by fingerprint instead.
 from collections.abc import Callable
 from typing import Any
 
+from google_cloud_pipeline_components.v1.dataflow import DataflowFlexTemplateJobOp
+from google_cloud_pipeline_components.v1.wait_gcp_resources import WaitGcpResourcesOp
 from kfp import dsl
 
 from components.augment import augment as augment_op
@@ -25,7 +27,9 @@ from components.larger import larger as larger_op
 from components.pick import pick as pick_op
 from components.pick import pick_without_tuning as pick_without_tuning_op
 from components.plan import plan as plan_op
+from components.preprocess import measure as measure_op
 from components.preprocess import preprocess as preprocess_op
+from components.preprocess import settle as settle_op
 from components.report import report as report_op
 from components.split import split as split_op
 from components.tune import tune as tune_op
@@ -81,7 +85,20 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             vertex: Project, region, bucket, service account, encryption key; empty fields come from the environment.
         """
         # the key of a cache holds the file's name, not what is in it
-        preprocessed = preprocess_op(data=data, task=task, config=preprocess).set_caching_options(False)
+        measured = measure_op(data=data, config=preprocess, vertex=vertex).set_caching_options(False)
+        with dsl.If(measured.outputs["large"] == True, name="more-than-one-machine"):  # noqa: E712
+            thinned = DataflowFlexTemplateJobOp(
+                location=measured.outputs["location"],
+                container_spec_gcs_path=measured.outputs["template"],
+                job_name="gemtune-thin-out",
+                parameters=measured.outputs["parameters"],
+            )
+            waited = WaitGcpResourcesOp(gcp_resources=thinned.outputs["gcp_resources"])
+            kept_rows = settle_op(data=measured.outputs["kept"]).after(waited)
+        with dsl.Else(name="one-machine-will-do"):
+            all_rows = settle_op(data=data)
+        rows = dsl.OneOf(kept_rows.outputs["Output"], all_rows.outputs["Output"])
+        preprocessed = preprocess_op(data=rows, task=task, config=preprocess).set_caching_options(False)
         divided = split_op(examples=preprocessed.outputs["examples"], config=split, vertex=vertex, name=name)
         validation = divided.outputs["validation"]
         test = divided.outputs["test"]

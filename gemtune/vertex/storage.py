@@ -66,6 +66,19 @@ def head(client: Client, uri: str, size: int) -> bytes:
     return found
 
 
+def size(client: Client, uri: str) -> tuple[int, int]:
+    """Bytes and generation of an object. Raises `UserError` when it cannot be read."""
+    name, _, key = uri.removeprefix("gs://").partition("/")
+    blob = client.storage().bucket(name).blob(key)
+    try:
+        classified(blob.reload)
+    except Refused as error:
+        raise UserError(
+            f"cannot read {uri}: {error.message}", remedy="check the name and the right to read it"
+        ) from None
+    return int(blob.size or 0), int(blob.generation or 0)
+
+
 def put(client: Client, path: str | Path, uri: str) -> None:
     """Store a file as an object, replacing it. Raises `UserError` when it may not be written."""
     name, _, key = uri.removeprefix("gs://").partition("/")
