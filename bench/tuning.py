@@ -161,8 +161,8 @@ def _endless(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 CURVES: list[tuple[str, str, Any, str]] = [
-    ("too few epochs", "undertrained", list, "{epoch_count: 1, learning_rate_multiplier: 0.3}"),
-    ("far too many epochs", "overfitting", list, "{epoch_count: 40, learning_rate_multiplier: 4, adapter_size: 16}"),
+    ("too few epochs", "undertrained", list, "{epoch_count: 2}"),
+    ("far too many epochs", "overfitting", list, "{epoch_count: 50, learning_rate_multiplier: 2, adapter_size: 8}"),
     ("shuffled labels", "data_problem", _shuffled, "{epoch_count: 12}"),
     ("truncated inputs", "data_problem", _endless, "{epoch_count: 1}"),
 ]

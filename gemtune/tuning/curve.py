@@ -112,7 +112,8 @@ def _overfitting(train: _Trend, validation: _Trend) -> Diagnosis | None:
     climbed = validation.end - validation.lowest
     fall = max(train.start, validation.start) - validation.lowest
     by_heart = train.end < 0.5 * validation.end and validation.points >= 6 and climbed > CLIMB * validation.lowest
-    if not ((climbed > RISE * fall or by_heart) and _sure(climbed, validation) and train.end < train.start):
+    shown = _sure(climbed, validation) or (by_heart and _sure(climbed, validation, LIKELY))
+    if not ((climbed > RISE * fall or by_heart) and shown and train.end < train.start):
         return None
     return Diagnosis(
         "overfitting",
@@ -160,9 +161,9 @@ def _settled(train: _Trend, validation: _Trend | None) -> Diagnosis:
     return Diagnosis("fine", f"training loss settled at {train.end:.3g}, validation loss at {lowest}", "none")
 
 
-def _sure(change: float, trend: _Trend) -> bool:
+def _sure(change: float, trend: _Trend, certain: float = CERTAIN) -> bool:
     """Whether a difference of two levels exceeds the jitter."""
-    return change > CERTAIN * math.sqrt(2) * trend.error
+    return change > certain * math.sqrt(2) * trend.error
 
 
 def _trend(points: Points) -> _Trend:
