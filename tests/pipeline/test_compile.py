@@ -76,3 +76,18 @@ def test_the_compile_command_writes_every_pipeline(tmp_path):
     done = CliRunner().invoke(app, ["compile", str(ROOT / "configs" / "quickstart.yaml"), "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert {path.stem for path in tmp_path.iterdir()} == set(pipelines())
+
+
+def test_dataflow_stands_in_a_branch_that_only_large_data_takes():
+    components = compiled(Config())["components"]
+    ways = [
+        (task["triggerPolicy"]["condition"], sorted(components[task["componentRef"]["name"]]["dag"]["tasks"]))
+        for component in components.values()
+        for task in component.get("dag", {}).get("tasks", {}).values()
+        if "measure-large" in task.get("triggerPolicy", {}).get("condition", "")
+    ]
+    large = "inputs.parameter_values['pipelinechannel--measure-large'] == true"
+    assert sorted(ways) == [
+        (f"!({large})", ["settle-2"]),
+        (large, ["dataflow-flex-template", "settle", "wait-gcp-resources"]),
+    ]
