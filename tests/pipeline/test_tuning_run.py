@@ -40,10 +40,12 @@ def test_hard_rows_a_race_and_a_larger_model_in_one_run(tmp_path):
     assert summary["cost"]["spent"] <= planned["cost_at_most"] <= planned["max_cost"]
     assert {"best prompt on training rows", f"tuning {LARGE}, if needed"} <= {line["what"] for line in planned["costs"]}
 
-    again = summary_of(run(tmp_path, "--set", "plan.continue_champion=true"), tmp_path)
+    # without the larger model, whose job would be found again and be the champion itself
+    more = ("--set", "plan.continue_champion=true", "--set", "larger.models=[]")
+    again = summary_of(run(tmp_path, *more), tmp_path)
     assert "has forgotten" in " ".join(again["notes"]) or "not shown to have forgotten" in " ".join(again["notes"])
     (candidate,) = (row for row in again["contestants"] if row["role"] == "candidate")
-    assert candidate["name"].split("@")[0] in {"short", "short-as-they-come", LARGE}
+    assert candidate["name"].split("@")[0] in {"short", "short-as-they-come"}
 
 
 @pytest.mark.xdist_group("run-tuning")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def test_follow_ups_never_bill_more_than_is_left(epochs: int, tokens: int, left:
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(runs=st.lists(st.lists(st.floats(0.01, 10), min_size=1, max_size=5), min_size=2, max_size=4), order=st.randoms())
 def test_one_trial_always_stays_in_the_race(client: Client, runs: list[list[float]], order: Any) -> None:
-    plan, progress = f"p{order.randrange(10**9)}", dict.fromkeys(range(len(runs)), 0)
+    plan, progress = f"p{uuid.uuid4().hex}", dict.fromkeys(range(len(runs)), 0)  # records outlive an example
     out: set[int] = set()
     while going := [n for n, done in progress.items() if done < len(runs[n]) and n not in out]:
         runner = order.choice(going)
