@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast the student is: its tuning loop beside TRL's SFTTrainer, its batched answers beside one by one.
 
-    python bench/engine.py [--threads 2] [--rows 500] [--epochs 4] [--rank 8] [--rounds 3]
+    python bench/engine.py [--threads 1] [--rows 500] [--epochs 4] [--rank 8] [--rounds 3]
 
 Both loops train the same base on the same rows (the English sample) in the same process: same rank, batch, epochs,
 rate, loss on the answer only, without evaluation. Ratios are given of seconds and of processor seconds; on a machine
@@ -18,6 +18,7 @@ import importlib.util
 import io
 import json
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -76,11 +77,13 @@ def student_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -
 
 def trl_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -> Spent:
     """What TRL's trainer took on the same job."""
+    import torch
     from datasets import Dataset, disable_progress_bars  # type: ignore[import-not-found, unused-ignore]
     from peft import LoraConfig
     from trl import SFTConfig, SFTTrainer  # type: ignore[import-not-found, unused-ignore]
 
     disable_progress_bars()
+    torch.set_num_threads(os.cpu_count() or 1)  # what its users get
     tokenizer = student.encoder.tokenizer
     settings = student.settings
     warmup = round(settings.warmup_share * student.step_count(len(rows), spec))
@@ -137,7 +140,7 @@ def one_by_one_spent(student: Student, prompts: list[str], length: int) -> tuple
 def main() -> None:
     """Print the two ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("threads", 2), ("rows", 500), ("epochs", 4), ("rank", 8), ("answers", 200), ("rounds", 3)):
+    for name, default in (("threads", 0), ("rows", 500), ("epochs", 4), ("rank", 8), ("answers", 200), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--weights", type=Path, help="another base's directory (default: the embedded one)")
     given = parser.parse_args()

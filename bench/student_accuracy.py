@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the student scores on the English sample: prompted, with examples, tuned. Prints a Markdown table.
 
-    python bench/student_accuracy.py [--epochs 2 4 6] [--seeds 1 2 3] [--rank 8] [--threads 2]
+    python bench/student_accuracy.py [--epochs 2 4 6] [--seeds 1 2 3] [--rank 8] [--threads 1]
 
 500 training rows of common phrasings; the test is all rows of rare phrasings, which share none with training, and twice
 as many rows of common ones. Accuracy is exact match of the greedy answer. Of several seeds the
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, nargs="*", default=[2, 4, 6])
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3])
     parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--weights", type=Path, help="another base's directory (default: the embedded one)")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")

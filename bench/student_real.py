@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the student scores on real data nobody wrote for it: prompted, tuned, beside classical models. Prints a table.
 
-    python bench/student_real.py --data DIR [--epochs 6] [--seeds 1] [--rank 8] [--threads 2]
+    python bench/student_real.py --data DIR [--epochs 6] [--seeds 1] [--rank 8] [--threads 1]
 
 DIR holds public sets as JSON lines (gzipped or not): `classification/banking77/{train,test}`, of which the ten most
 frequent labels are taken; `sentiment/sentence_polarity/derived_{train,test}`;
@@ -266,7 +266,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
-    for name, default in (("epochs", 6), ("rank", 8), ("threads", 2), ("train", 500), ("test", 300)):
+    for name, default in (("epochs", 6), ("rank", 8), ("threads", 0), ("train", 500), ("test", 300)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--weights", type=Path, help="another base's directory (default: the embedded one)")

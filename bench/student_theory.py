@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the student behave as theory says? An experiment on the English sample, printed as a Markdown table.
 
-    python bench/student_theory.py [--rows 300] [--threads 2]
+    python bench/student_theory.py [--rows 300] [--threads 1]
 
 Loss falls; a larger rank and more epochs fit better; a far too large multiplier diverges and far too many epochs on few
 rows overfit; shuffled labels give no gain on rows not seen; DPO raises the margin between chosen and rejected answers
@@ -169,7 +169,7 @@ def main() -> int:
     """Print the table; 1 when a claim does not hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=300)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--weights", type=Path, help="another base's directory (default: the embedded one)")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")

@@ -31,7 +31,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
     parser.add_argument("--state-dir", type=Path, default=Path("state"), help="where everything is kept")
     parser.add_argument("--engine", default="student", help="student, scripted, or scripted:FILE.json")
-    parser.add_argument("--threads", type=int, default=0, help="threads of the student (default: the cores)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        help="threads of the student (0: as many as pay)",
+    )
     parser.add_argument("--speed", default="", help="immediate, polls:N or seconds:T for each job state")
     parser.add_argument("--faults", type=Path, help="a fault plan (JSON)")
     parser.add_argument("--catalogue", type=Path, help="another catalogue of base models (JSON)")
@@ -61,7 +66,7 @@ def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engi
     def student(entry: BaseModelEntry) -> Engine:
         from emulator.student import Student  # loads a deep-learning framework: only when it is needed
 
-        made: Engine = Student(entry.weights, threads or os.cpu_count() or 1)
+        made: Engine = Student(entry.weights, threads)
         return made
 
     return student

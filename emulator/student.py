@@ -45,19 +45,26 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 SERVING_PARAMETERS = 400_000_000  # parameters of all merged copies kept, at most; never fewer than one copy
 SERVING_COPIES = 12
+SMALL_BYTES = 100_000_000  # weights below this are worked through faster by one thread than by several that wait
+
+
+def _threads_that_pay(base_dir: Path) -> int:
+    """One for a small model, whose matrices are not worth sharing; else one a core."""
+    small = sum(path.stat().st_size for path in base_dir.glob("*.safetensors")) < SMALL_BYTES
+    return 1 if small else os.cpu_count() or 1
 
 
 class Student:
     """A base model with its tuned adapters; an `emulator.engine.Engine`.
 
     `weights` is a directory, or the name of a hub repository as a string; None is the embedded base. `threads` are the
-    CPU threads of one job and of one batch of answers. `seed` feeds requests that bring no seed.
+    CPU threads of one job and of one batch of answers; 0: as many as pay. `seed` feeds requests that bring no seed.
     """
 
-    def __init__(self, weights: Path | str | None = None, threads: int = 2, seed: int = 0) -> None:
+    def __init__(self, weights: Path | str | None = None, threads: int = 0, seed: int = 0) -> None:
         self.base_dir = located(weights)
         self._stamp, self.fingerprint = stamp(self.base_dir), fingerprint(self.base_dir)
-        self.threads = threads
+        self.threads = threads or _threads_that_pay(self.base_dir)
         self.encoder = ChatEncoder(self.base_dir)
         self.settings = self._read_settings()
         self._serving = threading.Lock()
