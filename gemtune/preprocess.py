@@ -166,7 +166,7 @@ def run(
     labels = Counter(example.target for example in rows)
     if asked.kind in LABELLED and len(labels) < 2:
         first = min(lost, key=lambda d: d.line, default=None)
-        also = f"; {len(lost)} rows left, the first at line {first.line}: {first.detail}" if first else ""
+        also = f"; {len(lost)} rows were dropped, the first at line {first.line}: {first.detail}" if first else ""
         raise UserError(
             f"only one label is left: {next(iter(labels))!r}{also}", file=data, remedy="give rows of two labels or more"
         )

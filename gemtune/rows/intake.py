@@ -53,9 +53,12 @@ class _File:
 def read_rows(path: str | Path, name: str = "") -> Iterator[Row | Dropped | Elsewhere]:
     """Rows of a file, by its name: .jsonl, .ndjson, .json (a row a line), .csv, .tsv, .parquet; .gz is unpacked.
 
-    `name` is what messages call it, where that is not the path.
+    A file that stands there only packed, as NAME.gz, is read so. `name` is what messages call it, where that is not
+    the path.
     """
     path = Path(path)
+    packed = path.with_name(f"{path.name}.gz")
+    path = packed if not path.exists() and packed.is_file() else path
     file = _File(path, name or str(path))
     suffixes = [s.lower() for s in path.suffixes]
     kind = (suffixes[-2] if len(suffixes) > 1 else "") if suffixes and suffixes[-1] == ".gz" else (suffixes or [""])[-1]

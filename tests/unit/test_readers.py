@@ -230,6 +230,12 @@ def test_a_cut_archive_is_an_error_never_a_shorter_file(tmp_path_factory: pytest
     assert isinstance(outcome(path), UserError)
 
 
+def test_a_file_that_is_there_only_packed_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(GOOD.encode()))
+    (made,) = outcome(tmp_path / "a.jsonl")  # type: ignore[misc]
+    assert made.text == "where is my parcel"
+
+
 def test_a_huge_line_is_one_dropped_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "MAX_LINE_BYTES", 1000)
     path = tmp_path / "a.jsonl"
