@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many clients at once with injected faults: no answer lost or mixed, no memory or file handle leaked.
 
-`LOAD_REQUESTS=500 pytest tests/contract/test_load.py` is the long run: some 60 seconds on two quiet cores.
+`LOAD_REQUESTS=1000 pytest tests/contract/test_load.py` is the long run: 75 seconds on two cores.
 """
 
 from __future__ import annotations
