@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which rows of published test splits stand in their training splits, and how many copies training sets hold.
 
-    python -m bench.leaks DIR
+    python -m bench.leaks --data DIR
 
 DIR holds data sets as KIND/NAME/SPLIT.jsonl or .jsonl.gz with a key `text`. Prints a Markdown table: exact copies
 (case, spaces and punctuation put aside), near-duplicates (Jaccard of character 5-grams at least 0.8) and rows that
@@ -106,8 +106,11 @@ def inside(sets: dict[str, dict[str, list[str]]]) -> None:
 def main() -> None:
     """Print the two tables, and whether the published counts agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    root = parser.parse_args().folder
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    root = parser.parse_args().data
+    if not root.is_dir():
+        print(f"skipped: {root} is not there; name the folder of the sets with --data")
+        return
     sets = {f"{path.parent.name}/{path.name}": splits(path) for path in sorted(root.glob("*/*")) if path.is_dir()}
     known = published(root)
     expected = {key: count for key, count in known.items() if set(key[1:]) <= set(sets.get(key[0], {}))}

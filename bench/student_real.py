@@ -271,6 +271,9 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--weights", type=Path, help="another base's directory (default: the embedded one)")
     given = parser.parse_args()
+    if not given.data.is_dir():
+        print(f"skipped: {given.data} is not there; name the folder of the sets with --data")
+        return
     warnings.filterwarnings("ignore")
     student = Student(given.weights, threads=given.threads)
     begun = time.process_time()
