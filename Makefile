@@ -75,7 +75,7 @@ $(BENCHED): $(READY)
 	@touch $@
 
 bench: $(BENCHED) ## measure speed and honesty; see bench/
-	@for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS); done
+	@kept=0; for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || kept=1; done; exit $$kept
 
 image: ## build and push the component image (IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:TAG)
 	@test -n "$(IMAGE)" || { echo "name it: make image IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:$$(git rev-parse --short HEAD)"; exit 2; }

@@ -40,10 +40,13 @@ def compiled(config: Config, image: str = "", pipeline: str = "supervised_tuning
     """The compiled pipeline as a dict."""
     from kfp import compiler
 
+    from components.base import IMAGE
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
         compiler.Compiler().compile(pipelines()[pipeline](config), str(file))
         spec: dict[str, Any] = yaml.safe_load(file.read_text())
     for executor in spec["deploymentSpec"]["executors"].values():
-        executor["container"]["image"] = image or executor["container"]["image"]
+        if image and executor["container"]["image"] == IMAGE:  # Google's own operators bring theirs
+            executor["container"]["image"] = image
     return spec

@@ -8,12 +8,10 @@ stay with it. What was learned about the runner in `pipelines/tuning.py` shapes 
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from kfp import dsl
 
-from components.deploy import deploy as deploy_op
-from components.deploy import keep as keep_op
 from components.evaluate import evaluate as evaluate_op
 from components.preference import choose as choose_op
 from components.preference import choose_without_tuning as choose_without_tuning_op
@@ -23,9 +21,9 @@ from components.preference import line_up as line_up_op
 from components.preference import plan_pairs as plan_op
 from components.preference import prefer as prefer_op
 from components.preference import supervise as supervise_op
-from components.report import report as report_op
 from components.split import split as split_op
 from gemtune.config import Config
+from pipelines.ending import Ending
 
 
 def preference_tuning(config: Config) -> Callable[..., None]:
@@ -84,20 +82,19 @@ def preference_tuning(config: Config) -> Callable[..., None]:
             vertex=vertex,
         ).set_caching_options(False)
         pairs = gathered.outputs["pairs"]
-        divided = split_op(examples=gathered.outputs["examples"], config=split, vertex=vertex, name=name)
+        divided = split_op(
+            examples=gathered.outputs["examples"], config=split, vertex=vertex, name=name
+        ).set_caching_options(False)  # places are remembered
         train = divided.outputs["train"]
         validation = divided.outputs["validation"]
         test = divided.outputs["test"]
 
+        asked = partial(evaluate_op, train=train, task=task, config=evaluate, vertex=vertex)
+
         with dsl.ParallelFor(baselines, name="prompt-variants") as baseline:
-            prompted = evaluate_op(
-                examples=validation,
-                train=train,
-                contestants=baseline,
-                task=task,
-                config=evaluate,
-                vertex=vertex,
-            ).set_display_name("evaluate a prompt on validation")
+            prompted = asked(examples=validation, contestants=baseline).set_display_name(
+                "evaluate a prompt on validation"
+            )
         planned = plan_op(
             reports=dsl.Collected(prompted.outputs["report"]),
             predictions=dsl.Collected(prompted.outputs["predictions"]),
@@ -116,15 +113,9 @@ def preference_tuning(config: Config) -> Callable[..., None]:
 
         def finals(chosen: dsl.PipelineTask) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
             """Evaluate the finalists on test prompts and decide."""
-            tested = evaluate_op(
-                examples=test,
-                train=train,
-                contestants=chosen.outputs["Output"],
-                task=task,
-                config=evaluate,
-                vertex=vertex,
-                sealed=name,
-            ).set_display_name("evaluate the finalists on test")
+            tested = asked(examples=test, contestants=chosen.outputs["Output"], sealed=name).set_display_name(
+                "evaluate the finalists on test"
+            )
             tested.set_caching_options(False)  # the model in service is asked again, each time
             decided = decide_op(
                 tested=tested.outputs["report"],
@@ -141,36 +132,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
             )
             return tested, decided
 
-        def serve(
-            step: Callable[..., Any], chosen: dsl.PipelineTask, decided: dsl.PipelineTask, **further: Any
-        ) -> dsl.PipelineTask:
-            """Deploy, or keep."""
-            task = step(
-                decision=decided.outputs["decision"],
-                picked=chosen.outputs["picked"],
-                config=deploy,
-                vertex=vertex,
-                name=name,
-                preprocess=preprocess,
-                **further,
-            )
-            return task.set_caching_options(False)
-
-        def tell(chosen: dsl.PipelineTask, tested: dsl.PipelineTask, decided: dsl.PipelineTask, outcome: Any) -> None:
-            """Write the report."""
-            report_op(
-                preprocessed=gathered.outputs["report"],
-                split=divided.outputs["report"],
-                plan=planned.outputs["planned"],
-                picked=chosen.outputs["picked"],
-                tested=decided.outputs["report"],
-                predictions=tested.outputs["predictions"],
-                train=train,
-                test=test,
-                decision=decided.outputs["decision"],
-                outcome=outcome,
-                name=name,
-            )
+        ending = Ending(gathered, divided, planned.outputs["planned"], train, name, preprocess, deploy, vertex)
 
         with dsl.If(planned.outputs["worthwhile"] == True, name="tuning-is-worth-trying"):  # noqa: E712
             begun = supervise_op(
@@ -203,14 +165,9 @@ def preference_tuning(config: Config) -> Callable[..., None]:
                 start=begun.outputs["Output"],
                 best_prompt=planned.outputs["best_prompt"],
             )
-            scored = evaluate_op(
-                examples=validation,
-                train=train,
-                contestants=entered.output,
-                task=task,
-                config=evaluate,
-                vertex=vertex,
-            ).set_display_name("evaluate everyone on validation")
+            scored = asked(examples=validation, contestants=entered.output).set_display_name(
+                "evaluate everyone on validation"
+            )
             chosen = choose_op(
                 supervised=begun.outputs["job"],
                 jobs=dsl.Collected(tuned.outputs["job"]),
@@ -227,11 +184,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
                 name=name,
             ).set_caching_options(False)
             tested, decided = finals(chosen)
-            with dsl.If(decided.outputs["Output"] == True, name="the-gate-passes"):  # noqa: E712
-                deployed = serve(deploy_op, chosen, decided, test=test, certificate=divided.outputs["certificate"])
-            with dsl.Else(name="the-gate-refuses"):
-                kept = serve(keep_op, chosen, decided)
-            tell(chosen, tested, decided, dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]))
+            ending.deploy_or_keep(chosen, tested, decided, told=decided)
         with dsl.Else(name="tuning-is-not-worth-trying"):
             unchosen = choose_without_tuning_op(
                 best_prompt=planned.outputs["best_prompt"],
@@ -240,6 +193,6 @@ def preference_tuning(config: Config) -> Callable[..., None]:
                 name=name,
             ).set_caching_options(False)
             tested, decided = finals(unchosen)
-            tell(unchosen, tested, decided, serve(keep_op, unchosen, decided).outputs["Output"])
+            ending.keep(unchosen, tested, decided, told=decided)
 
     return preference_tuning

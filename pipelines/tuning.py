@@ -11,15 +11,13 @@ cached; `tune` resumes by fingerprint instead.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from google_cloud_pipeline_components.v1.dataflow import DataflowFlexTemplateJobOp
 from google_cloud_pipeline_components.v1.wait_gcp_resources import WaitGcpResourcesOp
 from kfp import dsl
 
 from components.augment import augment as augment_op
-from components.deploy import deploy as deploy_op
-from components.deploy import keep as keep_op
 from components.evaluate import evaluate as evaluate_op
 from components.gate import gate as gate_op
 from components.hard import hard as hard_op
@@ -30,10 +28,10 @@ from components.plan import plan as plan_op
 from components.preprocess import measure as measure_op
 from components.preprocess import preprocess as preprocess_op
 from components.preprocess import settle as settle_op
-from components.report import report as report_op
 from components.split import split as split_op
 from components.tune import tune as tune_op
 from gemtune.config import Config
+from pipelines.ending import Ending
 
 
 def supervised_tuning(config: Config) -> Callable[..., None]:
@@ -99,7 +97,9 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             all_rows = settle_op(data=data)
         rows = dsl.OneOf(kept_rows.outputs["Output"], all_rows.outputs["Output"])
         preprocessed = preprocess_op(data=rows, task=task, config=preprocess).set_caching_options(False)
-        divided = split_op(examples=preprocessed.outputs["examples"], config=split, vertex=vertex, name=name)
+        divided = split_op(
+            examples=preprocessed.outputs["examples"], config=split, vertex=vertex, name=name
+        ).set_caching_options(False)  # places are remembered
         validation = divided.outputs["validation"]
         test = divided.outputs["test"]
         multiplied = augment_op(
@@ -111,18 +111,15 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             evaluate=evaluate,
             config=augment,
             vertex=vertex,
-        )
+        ).set_caching_options(False)
         train = multiplied.outputs["augmented"]
 
+        asked = partial(evaluate_op, train=train, task=task, config=evaluate, vertex=vertex)
+
         with dsl.ParallelFor(baselines, name="prompt-variants") as baseline:
-            prompted = evaluate_op(
-                examples=validation,
-                train=train,
-                contestants=baseline,
-                task=task,
-                config=evaluate,
-                vertex=vertex,
-            ).set_display_name("evaluate a prompt on validation")
+            prompted = asked(examples=validation, contestants=baseline).set_display_name(
+                "evaluate a prompt on validation"
+            )
         planned = plan_op(
             reports=dsl.Collected(prompted.outputs["report"]),
             train=train,
@@ -139,23 +136,12 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
 
         def finals(picked: dsl.PipelineTask) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
             """Evaluate the finalists on test data and decide."""
-            tested = evaluate_op(
-                examples=test,
-                train=train,
-                contestants=picked.outputs["finalists"],
-                task=task,
-                config=evaluate,
-                vertex=vertex,
-                sealed=name,
-            ).set_display_name("evaluate the finalists on test")
+            tested = asked(examples=test, contestants=picked.outputs["finalists"], sealed=name).set_display_name(
+                "evaluate the finalists on test"
+            )
             tested.set_caching_options(False)  # the model in service is asked again, each time
-            remembered = evaluate_op(
-                examples=picked.outputs["old_test"],
-                train=train,
-                contestants=picked.outputs["remembering"],
-                task=task,
-                config=evaluate,
-                vertex=vertex,
+            remembered = asked(
+                examples=picked.outputs["old_test"], contestants=picked.outputs["remembering"]
             ).set_display_name("evaluate candidate and champion on its old test")
             remembered.set_caching_options(False)
             decided = gate_op(
@@ -169,46 +155,12 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             )
             return tested, decided
 
-        def serve(
-            step: Callable[..., Any], picked: dsl.PipelineTask, decided: dsl.PipelineTask, **further: Any
-        ) -> dsl.PipelineTask:
-            """Deploy, or keep."""
-            task = step(
-                decision=decided.outputs["decision"],
-                picked=picked.outputs["picked"],
-                config=deploy,
-                vertex=vertex,
-                name=name,
-                preprocess=preprocess,
-                **further,
-            )
-            return task.set_caching_options(False)
-
-        def tell(picked: dsl.PipelineTask, tested: dsl.PipelineTask, decided: dsl.PipelineTask, outcome: Any) -> None:
-            """Write the report."""
-            report_op(
-                preprocessed=preprocessed.outputs["report"],
-                split=divided.outputs["report"],
-                plan=planned.outputs["plan"],
-                picked=picked.outputs["picked"],
-                tested=tested.outputs["report"],
-                predictions=tested.outputs["predictions"],
-                train=train,
-                test=test,
-                decision=decided.outputs["decision"],
-                outcome=outcome,
-                name=name,
-            )
+        ending = Ending(preprocessed, divided, planned.outputs["plan"], train, name, preprocess, deploy, vertex)
 
         with dsl.If(planned.outputs["worthwhile"] == True, name="tuning-is-worth-trying"):  # noqa: E712
-            probed = evaluate_op(
-                examples=train,
-                train=train,
-                contestants=planned.outputs["probe"],
-                task=task,
-                config=evaluate,
-                vertex=vertex,
-            ).set_display_name("evaluate the best prompt on training rows")
+            probed = asked(examples=train, contestants=planned.outputs["probe"]).set_display_name(
+                "evaluate the best prompt on training rows"
+            )
             weighed = hard_op(
                 train=train,
                 validation=validation,
@@ -229,13 +181,8 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                     vertex=vertex,
                     name=name,
                 ).set_caching_options(False)
-                scored = evaluate_op(
-                    examples=weighed.outputs["marked"],
-                    train=train,
-                    contestants=tuned.outputs["Output"],
-                    task=task,
-                    config=evaluate,
-                    vertex=vertex,
+                scored = asked(
+                    examples=weighed.outputs["marked"], contestants=tuned.outputs["Output"]
                 ).set_display_name("evaluate checkpoints on validation")
             climbed = larger_op(
                 jobs=dsl.Collected(tuned.outputs["job"]),
@@ -267,11 +214,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                 name=name,
             ).set_caching_options(False)
             tested, decided = finals(chosen)
-            with dsl.If(decided.outputs["Output"] == True, name="the-gate-passes"):  # noqa: E712
-                deployed = serve(deploy_op, chosen, decided, test=test, certificate=divided.outputs["certificate"])
-            with dsl.Else(name="the-gate-refuses"):
-                kept = serve(keep_op, chosen, decided)
-            tell(chosen, tested, decided, dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]))
+            ending.deploy_or_keep(chosen, tested, decided, told=tested)
         with dsl.Else(name="a-prompt-is-enough"):
             unchosen = pick_without_tuning_op(
                 train=train,
@@ -283,6 +226,6 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                 name=name,
             ).set_caching_options(False)
             tested, decided = finals(unchosen)
-            tell(unchosen, tested, decided, serve(keep_op, unchosen, decided).outputs["Output"])
+            ending.keep(unchosen, tested, decided, told=tested)
 
     return supervised_tuning

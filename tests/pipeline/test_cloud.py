@@ -50,8 +50,8 @@ def test_a_submitted_run_arrives_whole(url, invoke):
     placed = form["vertex"]["defaultValue"]  # a container does not know this shell's environment
     assert (placed["project"], placed["location"]) == ("demo-project", "us-central1")
     assert placed["bucket"] == "demo-project-gemtune"
-    images = {e["container"]["image"] for e in job["pipelineSpec"]["deploymentSpec"]["executors"].values()}
-    assert images == {IMAGE}
+    images = {name: e["container"]["image"] for name, e in job["pipelineSpec"]["deploymentSpec"]["executors"].items()}
+    assert {images[f"exec-{step}"] for step in ("preprocess", "tune", "gate", "deploy")} == {IMAGE}
 
 
 def test_caching_can_be_left_out(url, invoke):

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the data commands hold in memory: the peak of each, on a file made here, beside the file's size.
+
+    python bench/memory.py [--rows 60000]
+
+Each command is a process of its own. `start` is what a process takes that reads twenty rows; it is not taken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from bench.dedup import corpus  # noqa: E402
+
+PREPROCESS = """
+import sys
+from gemtune import preprocess
+from gemtune.config import Config
+c = Config.load(None, sys.argv[2:]).parameters()
+out = sys.argv[1] + "."
+preprocess.run(sys.argv[1], c["task"], c["preprocess"], out + "examples", out + "dropped", out + "report")
+"""
+
+
+def peak(arguments: list[str]) -> tuple[float, float]:
+    """Largest resident size (MB) of a command, and its seconds; raises when it fails."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(arguments[:6])} ended with status {os.waitstatus_to_exitcode(status)}")
+    return used.ru_maxrss / 1000, time.perf_counter() - begun
+
+
+def write(path: Path, rows: int) -> None:
+    """Labelled rows of ten to two hundred words, a quarter of them edited copies."""
+    texts, _ = corpus(rows)
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"text": text, "label": f"l{n % 9}"}) + "\n" for n, text in enumerate(texts))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=60_000)
+    rows = parser.parse_args().rows
+    python = sys.executable
+    guarded = ["preprocess.max_removed_share=1", "preprocess.conflicts=keep"]
+    commands = {
+        "data convert": lambda f: [python, "-m", "gemtune", "data", "convert", f, "--out", f + ".out.jsonl"],
+        "data check": lambda f: [python, "-m", "gemtune", "data", "check", f],
+        "preprocess": lambda f: [python, "-c", PREPROCESS, f, *guarded],
+        "preprocess, no search for passages": lambda f: [
+            python, "-c", PREPROCESS, f, *guarded, "preprocess.repeated_chars=0"
+        ],
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        few, many = Path(folder, "few.jsonl"), Path(folder, "many.jsonl")
+        write(few, 20)
+        write(many, rows)
+        size = many.stat().st_size / 1e6
+        print(f"{rows} rows, {size:.0f} MB\n")
+        print("| command | start, MB | peak, MB | above start, times the file | seconds |")
+        print("| --- | --- | --- | --- | --- |")
+        for name, command in commands.items():
+            (start, _), (high, seconds) = peak(command(str(few))), peak(command(str(many)))
+            print(f"| {name} | {start:.0f} | {high:.0f} | {(high - start) / size:.1f} | {seconds:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
