@@ -17,6 +17,7 @@ def augment(
     evaluate: dict,
     config: dict,
     vertex: dict,
+    plan: dict,
     augmented: Output[Dataset],
     report: Output[Artifact],
     metrics: Output[Metrics],
@@ -32,10 +33,21 @@ def augment(
         evaluate: Section `evaluate` (the model that paraphrases).
         config: Section `augment`.
         vertex: Section `vertex`.
+        plan: Section `plan` (what the run may cost).
     """
     from gemtune import augment
 
     summary = augment.run(
-        train.path, validation.path, test.path, task, split, evaluate, config, vertex, augmented.path, report.path
+        train.path,
+        validation.path,
+        test.path,
+        task,
+        split,
+        evaluate,
+        config,
+        vertex,
+        augmented.path,
+        report.path,
+        plan,
     )
     metrics.metadata.update(summary)

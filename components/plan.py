@@ -22,6 +22,7 @@ def plan(
     name: str,
     hard: dict,
     larger: dict,
+    augmented: Input[Artifact],
     plan: Output[Artifact],
 ) -> NamedTuple(
     "Planned", [("worthwhile", bool), ("trials", list), ("best_prompt", dict), ("probe", list), ("larger_trials", list)]
@@ -40,6 +41,7 @@ def plan(
         name: The run's name.
         hard: Section `hard` (weighted rows bill more tokens).
         larger: Section `larger` (what larger models may add).
+        augmented: The augmentation's report (what it has spent).
     """
     from gemtune import plan as step
 
@@ -56,5 +58,6 @@ def plan(
         plan.path,
         hard,
         larger,
+        augmented.path,
     )
     return planned["worthwhile"], planned["trials"], planned["best_prompt"], planned["probe"], planned["larger"]

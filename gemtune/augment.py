@@ -5,7 +5,9 @@
 Only training rows are multiplied, after the split, so that no row of validation or test is made from one the model
 learns. A new row stays only if a check gives it the label of its source, and if it is no near-duplicate of any row of
 any split, nor of another new row. What was made is remembered in the bucket by what it was made from: a repeated run
-pays nothing and tunes on the same rows. With `below` 0 (the default) training rows go through as they are.
+pays nothing and tunes on the same rows. Before anything is asked, every request (paraphrases and label checks) is held
+under `max_cost` and the plan's by its upper bound: a text has no more tokens than bytes. What was spent goes into the
+plan's bill. With `below` 0 (the default) training rows go through as they are.
 """
 
 from __future__ import annotations
@@ -19,25 +21,27 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from gemtune import dedup, evaluate
-from gemtune.config import Augment, Evaluate, Prompt, Split, Task, Vertex, fingerprint
+from gemtune.config import Augment, Evaluate, Plan, Prompt, Split, Task, Vertex, fingerprint
 from gemtune.data import Example, example_id, read_examples, write_examples, write_json
 from gemtune.dedup.leakage import Looked, certificate, overlapping
 from gemtune.prompting import classical
-from gemtune.prompting.asking import Given, Question, ask_all
+from gemtune.prompting.asking import Ask, Effort, Given, Question, ask_all
 from gemtune.prompting.prompts import parse, render, resolve
 from gemtune.rows.accept import LABELLED
+from gemtune.rows.portrait import tokens
 from gemtune.tuning import records
 from gemtune.tuning.catalogue import Catalogue, Price
+from gemtune.tuning.spend import Amount, Line, asking_line, total
 from gemtune.vertex import connect
 
 log = logging.getLogger("gemtune")
 
 _NUMBERED = re.compile(r"^\s*(?:[-*]\s*)?\d+\s*[.):]\s*(.+?)\s*$", re.MULTILINE)
-_CHARS_A_TOKEN = 3  # fewer than in most texts, so that the forecast is not too low
-_FRAME = 120  # tokens of what is said around the text in a request for paraphrases
+_LIKELY_LABEL = 8  # tokens of an answer to a label check
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Made:
 
 @dataclass(slots=True)
 class Bill:
-    """Tokens that were spent, and what they cost at list prices (US dollars)."""
+    """Tokens that were spent on one purpose, and what they cost at list prices (US dollars)."""
 
     requests: int = 0
     input: int = 0
@@ -64,6 +68,59 @@ class Bill:
         self.input += sum(given.input_tokens for given in answers)
         self.output += sum(given.output_tokens for given in answers)
         self.cost = (self.input * price.input + self.output * price.output) / 1e6
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How new rows are asked for and checked, at what price, and what that may cost at most (US dollars)."""
+
+    task: Task
+    asking: Evaluate
+    settings: Augment
+    price: Price
+    limit: float
+
+    @classmethod
+    def of(cls, task: Task, asking: Evaluate, settings: Augment, plan: Plan, catalogue: Catalogue) -> Terms:
+        """The terms of these settings; `task` with its labels. Raises `UserError` for a model without a price."""
+        price = catalogue.price("", asking.base_model)
+        return cls(task, asking, settings, price, min(settings.max_cost, plan.max_cost))
+
+    @property
+    def pays_checks(self) -> bool:
+        """Whether the base model is asked for the labels of new rows."""
+        return self.settings.recheck == "model"
+
+    def line(self, example: Example, count: int) -> Line:
+        """Forecast of `count` new rows made from one row: paraphrases and their label checks."""
+        parts = [self._paraphrasing(example, count)] if "paraphrase" in self.settings.methods else []
+        parts += [self._checking(example, count)] if self.pays_checks else []
+        return Line("augmentation", sum((part.tokens for part in parts), Amount(0, 0)), total(parts))
+
+    def _paraphrasing(self, example: Example, count: int) -> Line:
+        put = request(example, count, self.asking.base_model, self.settings)
+        asked = _size(f"{put.system}{put.contents[0]['parts'][0]['text']}")
+        answered = Amount(count * (tokens(example.text) + 4.0), put.max_output_tokens or 0)
+        return asking_line("", 1, asked, answered, self.price)
+
+    def _checking(self, example: Example, count: int) -> Line:
+        """Paraphrases have no more tokens than the answer they stand in, perturbed ones few bytes more than the row."""
+        own, methods = _size(example.text), self.settings.methods
+        paraphrased = _longest(example, count) / count if "paraphrase" in methods else 0
+        touched = own.most + len(example.text.split()) if "perturb" in methods else 0
+        asked = self._question + Amount(own.expected, paraphrased + touched)
+        return asking_line("", count, asked, Amount(_LIKELY_LABEL, self.asking.max_output_tokens), self.price)
+
+    @cached_property
+    def _question(self) -> Amount:
+        """Tokens of a label check around the text."""
+        empty = render(self.task, Prompt(), Example("", "", ""))
+        return _size(f"{empty.system or ''}{json.dumps(empty.contents, ensure_ascii=False)}")
+
+
+def _size(text: str) -> Amount:
+    """A text's likely tokens, and its bytes: a tokenizer that falls back to bytes never makes more of it."""
+    return Amount(tokens(text), len(text.encode()))
 
 
 def wanted(train: Sequence[Example], settings: Augment) -> dict[str, int]:
@@ -131,8 +188,13 @@ def request(example: Example, count: int, model: str, settings: Augment) -> Ques
     )
     shown = json.dumps({"text": example.text, "label": example.target}, ensure_ascii=False)
     turn = {"role": "user", "parts": [{"text": shown}]}
-    longest = min(8192, 64 + count * (32 + len(example.text) // 2))
+    longest = _longest(example, count)
     return Question(example.id, model, system, [turn], temperature=settings.temperature, max_output_tokens=longest)
+
+
+def _longest(example: Example, count: int) -> int:
+    """Most tokens of a reply with `count` paraphrases."""
+    return min(8192, 64 + count * (32 + len(example.text) // 2))
 
 
 def paraphrases(answer: str | None, text: str, count: int) -> list[str]:
@@ -141,16 +203,31 @@ def paraphrases(answer: str | None, text: str, count: int) -> list[str]:
     return list(dict.fromkeys(line for line in lines if line and line != text))[:count]
 
 
-def affordable(questions: Sequence[Question], price: Price, settings: Augment) -> list[Question]:
-    """The first questions that cost `max_cost` together at most, should every answer be as long as it may."""
-    spent, found = 0.0, []
-    for question in questions:
-        said = len(question.contents[0]["parts"][0]["text"]) / _CHARS_A_TOKEN + _FRAME
-        spent += (said * price.input + (question.max_output_tokens or 0) * price.output) / 1e6
-        if spent > settings.max_cost:
+def affordable(train: Sequence[Example], terms: Terms) -> dict[str, int]:
+    """`wanted`, of the first rows that cost no more than the limit together, should every answer be as long as it may.
+
+    Where only paraphrases are paid for, the rows beyond the limit may still be perturbed.
+    """
+    asked, spent, found = wanted(train, terms.settings), 0.0, {}
+    for example in train:
+        if example.id not in asked:
+            continue
+        spent += terms.line(example, asked[example.id]).cost.most
+        if spent > terms.limit:
             break
-        found.append(question)
+        found[example.id] = asked[example.id]
     return found
+
+
+def forecast(train: Sequence[Example], terms: Terms) -> tuple[Line, list[Example]]:
+    """What the step will cost, and the training rows as they will be at most: a stand-in for each new row is a copy."""
+    asked = wanted(train, terms.settings)
+    paid = affordable(train, terms)
+    lines = [terms.line(example, paid[example.id]) for example in train if example.id in paid]
+    line = Line("augmentation", sum((one.tokens for one in lines), Amount(0, 0)), total(lines))
+    made = asked if "perturb" in terms.settings.methods and not terms.pays_checks else paid
+    new = [replace(e, id=f"{e.id} {n}") for e in train for n in range(made.get(e.id, 0))]
+    return line, [*train, *new]
 
 
 def admitted(
@@ -187,9 +264,12 @@ def run(
     vertex: dict[str, Any],
     augmented: str,
     report: str,
+    plan: dict[str, Any] | None = None,
 ) -> dict[str, float]:
-    """Write the training rows with the new ones to `augmented`; `report` holds counts, samples, costs and the
+    """Write the training rows with the new ones to `augmented`; `report` holds counts, samples, what was spent and the
     certificate of the splits as they are now. Returns the counts.
+
+    What is asked costs `augment.max_cost` at most, and never more than the section `plan` allows the whole run.
     """
     settings, asked = Augment.of(config), Task.of(task)
     splits = {
@@ -197,61 +277,70 @@ def run(
     }
     if not settings.below or asked.kind not in LABELLED:
         write_examples(augmented, splits["train"])
-        write_json(report, {"settings": settings.model_dump(), "rows": len(splits["train"]), "made": 0})
+        told = {"settings": settings.model_dump(), "rows": len(splits["train"]), "made": 0, "spent": []}
+        write_json(report, told)
         log.info("done: %s", "training rows as they are")
         return {"made": 0.0}
     near_threshold = Split.of(split).near_threshold
-    held = _remembered(splits["train"], asked, Evaluate.of(asking), settings, Vertex.of(vertex))
+    place, resolved = Vertex.of(vertex), resolve(asked, splits["train"])
+    catalogue = Catalogue.load(place.catalogue)
+    terms = Terms.of(resolved, Evaluate.of(asking), settings, Plan.of(plan or {}), catalogue)
+    held = _remembered(splits["train"], terms, place)
     made = [Made(**one) for one in held["rows"]]
     new, near = admitted(made, splits, near_threshold or 1.0)
     splits["train"] += new
     write_examples(augmented, splits["train"])
+    bills = held["bills"]
     counts = {
         "made": float(len(new)),
         "near": float(len(near)),
         "relabelled": float(held["relabelled"]),
-        **held["bill"],
+        **{key: sum(bill[key] for bill in bills.values()) for key in asdict(Bill())},
     }
+    spent = [
+        {"what": f"{what} (spent)", "tokens": bill["input"] + bill["output"], "cost": bill["cost"]}
+        for what, bill in bills.items()
+        if bill["requests"]
+    ]
     looked = Looked(near_threshold, 0, 0)
     samples = [{"text": one.text, "label": one.target, "made_by": one.slices["made_by"]} for one in new[:20]]
-    write_json(report, {**counts, "rows": len(splits["train"]), "samples": samples,
-                        "labels": Counter(e.target for e in new), "certificate": certificate(splits, looked),
-                        "settings": settings.model_dump()})  # fmt: skip
-    told = f"{len(new)} rows made, {held['relabelled']} refused by the label check, {len(near)} too near"
-    log.info("done: %s", f"{told}, {held['bill']['cost']:.4f} US$")
+    write_json(report, {**counts, "rows": len(splits["train"]), "spent": spent, "limit": terms.limit,
+                        "samples": samples, "labels": Counter(e.target for e in new),
+                        "certificate": certificate(splits, looked), "settings": settings.model_dump()})  # fmt: skip
+    outcome = f"{len(new)} rows made, {held['relabelled']} refused by the label check, {len(near)} too near"
+    log.info("done: %s", f"{outcome}, {counts['cost']:.4f} of at most {terms.limit:.2f} US$")
     return counts
 
 
-def _remembered(train: list[Example], task: Task, asking: Evaluate, settings: Augment, place: Vertex) -> dict[str, Any]:
+def _remembered(train: list[Example], terms: Terms, place: Vertex) -> dict[str, Any]:
     """New texts that passed the label check: those of an earlier run, else made now and then remembered."""
     client = connect(place)
     ids = sorted(example.id for example in train)
-    key = f"augmented/{fingerprint(ids, task, asking.base_model, settings)}.json"
+    key = f"augmented/{fingerprint(ids, terms.task, terms.asking.base_model, terms.settings, terms.limit)}.json"
     held = records.read(client, key)
     if held:
-        return {**held, "bill": asdict(Bill())}
-    made, bill, relabelled = asyncio.run(_make(train, resolve(task, train), asking, settings, place))
-    new = {"schema_version": 1, "rows": [asdict(one) for one in made], "relabelled": relabelled, "bill": asdict(bill)}
+        return {**held, "bills": {what: asdict(Bill()) for what in held["bills"]}}
+    made, bills, relabelled = asyncio.run(_make(train, terms, place))
+    told = {what: asdict(bill) for what, bill in bills.items()}
+    new = {"schema_version": 1, "rows": [asdict(one) for one in made], "relabelled": relabelled, "bills": told}
     return records.change(client, key, lambda now: now or new)
 
 
-async def _make(
-    train: list[Example], task: Task, asking: Evaluate, settings: Augment, place: Vertex
-) -> tuple[list[Made], Bill, int]:
-    """New texts whose label was confirmed, what they cost, and how many were refused."""
-    ask, effort = evaluate.vertex_ask(asking, place)
-    price = Catalogue.load(place.catalogue).price("", asking.base_model)
-    bill, made = Bill(), []
-    missing = wanted(train, settings)
+async def _make(train: list[Example], terms: Terms, place: Vertex) -> tuple[list[Made], dict[str, Bill], int]:
+    """New texts whose label was confirmed, what they cost by purpose, and how many were refused."""
+    settings = terms.settings
+    asked = evaluate.vertex_ask(terms.asking, place)
+    bills, made = {"paraphrases": Bill(), "label checks of new rows": Bill()}, []
+    missing, paid = wanted(train, settings), affordable(train, terms)
+    if len(paid) < len(missing):
+        log.warning("%d of %d rows are paid for within %.2f US$", len(paid), len(missing), terms.limit)
+    missing = paid if terms.pays_checks else missing
     if "paraphrase" in settings.methods:
-        rows = [example for example in train if example.id in missing]
-        put = [request(example, missing[example.id], asking.base_model, settings) for example in rows]
-        put = affordable(put, price, settings)
-        if len(put) < len(rows):
-            log.warning("%d of %d rows are paraphrased within augment.max_cost", len(put), len(rows))
-        answers = await ask_all(put, ask, effort)
-        bill.add(answers, price)
-        for example, given in zip(rows, answers, strict=False):
+        rows = [example for example in train if example.id in paid]
+        put = [request(example, paid[example.id], terms.asking.base_model, settings) for example in rows]
+        answers = await ask_all(put, *asked)
+        bills["paraphrases"].add(answers, terms.price)
+        for example, given in zip(rows, answers, strict=True):
             texts = paraphrases(given.text, example.text, missing[example.id])
             made += [Made(example.id, text, "paraphrase") for text in texts]
             missing[example.id] -= len(texts)
@@ -260,25 +349,24 @@ async def _make(
             texts = perturbed(example.text, missing.get(example.id, 0), settings.seed, example.id)
             made += [Made(example.id, text, "perturb") for text in texts]
     labels = {example.id: example.target for example in train}
-    said = await _labels(made, train, task, asking, settings, ask, effort, price, bill)
+    said = await _labels(made, train, terms, asked, bills["label checks of new rows"])
     right = [one for one, label in zip(made, said, strict=True) if label == labels[one.source]]
-    return right, bill, len(made) - len(right)
+    return right, bills, len(made) - len(right)
 
 
 async def _labels(
-    made: Sequence[Made], train: list[Example], task: Task, asking: Evaluate, settings: Augment, ask: Any, effort: Any,
-    price: Price, bill: Bill,
-) -> list[str | None]:  # fmt: skip
+    made: Sequence[Made], train: list[Example], terms: Terms, asked: tuple[Ask, Effort], bill: Bill
+) -> list[str | None]:
     """The label that the check gives every new text."""
     labels = {example.id: example.target for example in train}
     rows = [Example(str(n), one.text, labels[one.source]) for n, one in enumerate(made)]
-    if settings.recheck == "none" or not rows:
+    if terms.settings.recheck == "none" or not rows:
         return [row.target for row in rows]
-    if settings.recheck == "classical":
+    if terms.settings.recheck == "classical":
         return [given.text for given in classical.answers(train, rows)]
-    prompt = Prompt()
-    rendered = [render(task, prompt, row) for row in rows]
-    put = [Question(f"check {n}", asking.base_model, one.system, one.contents) for n, one in enumerate(rendered)]
-    answers = await ask_all(put, ask, effort)
-    bill.add(answers, price)
-    return [parse(task, prompt, given.text).value for given in answers]
+    prompt, model = Prompt(), terms.asking.base_model
+    rendered = [render(terms.task, prompt, row) for row in rows]
+    put = [Question(f"check {n}", model, one.system, one.contents) for n, one in enumerate(rendered)]
+    answers = await ask_all(put, *asked)
+    bill.add(answers, terms.price)
+    return [parse(terms.task, prompt, given.text).value for given in answers]

@@ -11,21 +11,22 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gemtune import hard, pick
-from gemtune.config import Contestant, Evaluate, Hard, Larger, Plan, Section, Task, Trial, Vertex, fingerprint
+from gemtune import augment, hard, pick
+from gemtune.config import Augment, Contestant, Evaluate, Hard, Larger, Plan, Section, Task, Trial, Vertex, fingerprint
 from gemtune.data import Example, read_examples, write_json
 from gemtune.errors import UserError
 from gemtune.prompting import prompts
+from gemtune.rows.accept import LABELLED
 from gemtune.scoring.intervals import smallest_detectable_lift
 from gemtune.scoring.metrics import primary_metric
 from gemtune.tuning import records, spend
-from gemtune.tuning.bill import Asked, Bill, draw_up, follow_up_tokens
+from gemtune.tuning.bill import Asked, Bill, draw_up, follow_up_tokens, paid_line, searched_line
 from gemtune.tuning.counting import Count, by_service, count_prompt, count_rows, guess
-from gemtune.tuning.spend import Amount, Rows
+from gemtune.tuning.spend import Amount, Line, Rows
 from gemtune.vertex import Client, connect
 
 log = logging.getLogger("gemtune")
@@ -100,8 +101,11 @@ def run(
     plan: str,
     hard: dict[str, Any] | None = None,
     larger: dict[str, Any] | None = None,
+    augmented: str = "",
 ) -> dict[str, Any]:
     """Write the plan to `plan`; return what the steps after it are to do.
+
+    `augmented` is the augmentation's report: what it has spent stands on the bill.
 
     That is `worthwhile`, `trials` and `best_prompt`, `probe` (who is asked about the training rows: the best prompt or
     nobody), and `larger` (a trial per larger model that may come after). Raises `UserError` for a model, region or
@@ -113,10 +117,12 @@ def run(
     told = [json.loads(Path(path).read_text("utf-8")) for path in reports]
     baselines = [result for report in told for result in _prompted(report, metric)]
     best = best_prompt(baselines)
-    searched = [report["search_tokens"] for report in told if "search_tokens" in report]
+    price = client.catalogue.price("", wanted.asking.base_model)
+    paid = [searched_line(report["search_tokens"], price) for report in told if "search_tokens" in report]
+    paid += [paid_line(**line) for line in json.loads(Path(augmented).read_text("utf-8"))["spent"]] if augmented else []
     count = by_service(client, wanted.asking.base_model)
     asked = [result.asked for result in baselines]
-    decided = _decide(client, wanted, count, asked, best.asked, best, searched)
+    decided = _decide(client, wanted, count, asked, best.asked, best, paid)
     document = _document(decided, wanted, metric, best)
     write_json(plan, {**document, "baselines": told})
     _say(decided, best)
@@ -140,6 +146,11 @@ def forecast(
     s = sections
     wanted = _wanted(s["task"], s["evaluate"], s["plan"], s["hard"], s["larger"], name, splits)
     client = connect(Vertex.of({**s["vertex"], **({"project": "offline"} if offline else {})}))
+    more, paid = Augment.of(s["augment"]), list[Line]()
+    if more.below and wanted.task.kind in LABELLED:
+        terms = augment.Terms.of(wanted.task, wanted.asking, more, wanted.settings, client.catalogue)
+        line, train = augment.forecast(wanted.splits[0], terms)
+        wanted, paid = replace(wanted, splits=[train, *wanted.splits[1:]]), [line]
     count: Count = guess if offline else by_service(client, wanted.asking.base_model)
     answer = Amount(wanted.asking.max_output_tokens / 2, wanted.asking.max_output_tokens)
     asked = [
@@ -149,7 +160,7 @@ def forecast(
         for one in baselines
     ]
     dearest = max(asked, key=lambda one: one.input.most)
-    decided = _decide(None if offline else client, wanted, count, asked, dearest, None, [], client)
+    decided = _decide(None if offline else client, wanted, count, asked, dearest, None, paid, client)
     return _document(decided, wanted, primary_metric(wanted.task), None)
 
 
@@ -175,7 +186,7 @@ def _decide(
     asked: Sequence[Asked],
     opponent: Asked,
     best: Prompted | None,
-    searched: Sequence[Mapping[str, int]],
+    paid: Sequence[Line],
     client: Client | None = None,
 ) -> Decided:
     """The bill and the reasons; without a `service` no record is read, with no `best` no score speaks."""
@@ -195,7 +206,7 @@ def _decide(
     goes_on = any(trial.base.startswith("projects/") for trial in trials)
     remembered = pick.old_rows(service, wanted.name) if service and goes_on else 0
     bill = draw_up(
-        client.catalogue, asking, settings, trials, larger, rows, asked, opponent, searched,
+        client.catalogue, asking, settings, trials, larger, rows, asked, opponent, paid,
         len(splits[0]) if probe else 0, remembered,
     )  # fmt: skip
     reasons = reasons_against(settings, best, wanted.sizes)

@@ -111,6 +111,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             evaluate=evaluate,
             config=augment,
             vertex=vertex,
+            plan=plan,
         ).set_caching_options(False)
         train = multiplied.outputs["augmented"]
 
@@ -132,6 +133,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             name=name,
             hard=hard,
             larger=larger,
+            augmented=multiplied.outputs["report"],
         ).set_caching_options(False)
 
         def finals(picked: dsl.PipelineTask) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:

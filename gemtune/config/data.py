@@ -175,5 +175,5 @@ class Augment(Section):
         "base model (paid), or nobody.",
     )
     temperature: float = Field(0.9, gt=0, le=2, description="Temperature of paraphrases.")
-    max_cost: float = Field(5.0, ge=0, description="Paraphrases stop before they could cost more (US dollars).")
+    max_cost: float = Field(5.0, ge=0, description="Paraphrases and paid checks together cost no more (US dollars).")
     seed: int = Field(7, description="Seed of which rows are multiplied, and of perturbations.")

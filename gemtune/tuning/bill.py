@@ -65,18 +65,18 @@ def draw_up(
     rows: Rows,
     baselines: Sequence[Asked],
     best: Asked,
-    searched: Sequence[Mapping[str, int]],
+    paid: Sequence[Line],
     probed: int,
     remembered: int,
 ) -> Bill:
     """The bill with the trials, and then the larger models, that fit under the limit, in their order.
 
-    `searched` are tokens of prompt searches, `probed` the training rows that the best prompt is asked about, and
-    `remembered` the champion's old test rows that candidate and champion are asked about.
+    `paid` is what was or will be spent before (prompt searches, augmentation), `probed` the training rows that the
+    best prompt is asked about, and `remembered` the champion's old test rows that candidate and champion are asked
+    about.
     """
     price = catalogue.price("", asking.base_model)
-    spent = [one.line(price) for one in baselines]
-    spent += [_searched_line(tokens, price) for tokens in searched]
+    spent = [*(one.line(price) for one in baselines), *paid]
     fixed = _fixed(catalogue, asking, [*trials, *larger], rows, best, price, probed, remembered)
     per_trial = {
         trial.name: [spend.tuning_line(trial, rows, own), spend.checkpoints_line(trial, rows, own)]
@@ -164,6 +164,12 @@ def follow_up_tokens(catalogue: Catalogue, asking: Evaluate, settings: Plan, bil
     return found
 
 
-def _searched_line(tokens: Mapping[str, int], price: Price) -> Line:
+def searched_line(tokens: Mapping[str, int], price: Price) -> Line:
+    """What a prompt search has cost."""
     asked, answered = (Amount(float(tokens[kind]), float(tokens[kind])) for kind in ("input", "output"))
     return spend.asking_line("prompt search on validation (spent)", 1, asked, answered, price)
+
+
+def paid_line(what: str, tokens: float, cost: float) -> Line:
+    """What a step before has spent, as it counted it."""
+    return Line(what, Amount(tokens, tokens), Amount(cost, cost))

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rehearsed import Emulator
 
-from gemtune.augment import Made, admitted, affordable, paraphrases, perturbed, request, run, wanted
-from gemtune.config import Augment, Split
+from gemtune.augment import Made, Terms, admitted, affordable, forecast, paraphrases, perturbed, run, wanted
+from gemtune.config import Augment, Evaluate, Plan, Split, Task
 from gemtune.data import Example, example_id, read_examples, write_examples
 from gemtune.dedup import jaccard, shingles
-from gemtune.tuning.catalogue import Catalogue, Price
+from gemtune.tuning.catalogue import Catalogue
 
 WORDS = {
     "refund": ["money", "back", "refund", "cash", "return", "repay", "credit", "charge"],
@@ -71,12 +71,41 @@ def test_numbered_lines_are_read_and_the_text_itself_is_not_taken() -> None:
     assert paraphrases(None, "x", 3) == []
 
 
-def test_requests_end_before_the_limit() -> None:
-    price = Price(train=0, input=1.0, output=10.0)
-    put = [request(row, 3, "m", Augment(below=20)) for row in TRAIN]
-    few = affordable(put, price, Augment(below=20, max_cost=0.02))
-    assert 0 < len(few) < len(put)
-    assert affordable(put, price, Augment(below=20, max_cost=0)) == []
+def terms(plan: float = 100.0, **augment: Any) -> Terms:
+    rates = {"train": 0, "input": 1.0, "output": 10.0}
+    catalogue = Catalogue.load({"models": {"gemini-2.5-flash": {"price": rates}}})
+    asking, task = Evaluate(base_model="gemini-2.5-flash"), Task(labels=["delivery", "refund"])
+    return Terms.of(task, asking, Augment(below=20, **augment), Plan(max_cost=plan), catalogue)
+
+
+@given(
+    st.sampled_from([["paraphrase"], ["perturb"], ["paraphrase", "perturb"]]),
+    st.sampled_from(["model", "classical"]),
+    st.floats(0, 0.1),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_asked_stays_under_either_limit(methods: list[str], recheck: str, limit: float, plans: bool) -> None:
+    limits = {"plan": limit} if plans else {"max_cost": limit}
+    asked = terms(**limits, methods=methods, recheck=recheck)
+    paid, whole = affordable(TRAIN, asked), wanted(TRAIN, asked.settings)
+    rows = {row.id: row for row in TRAIN}
+    assert sum(asked.line(rows[name], count).cost.most for name, count in paid.items()) <= limit
+    assert paid.items() <= whole.items()
+    line, grown = forecast(TRAIN, asked)
+    assert line.cost.expected <= line.cost.most <= limit
+    free = methods == ["perturb"] and recheck == "classical"
+    assert (line.cost.most == 0) == (free or not paid)
+    made = paid if recheck == "model" or methods == ["paraphrase"] else whole
+    assert len(grown) - len(TRAIN) == sum(made.values())
+    assert len({row.id for row in grown}) == len(grown)
+
+
+def test_a_paid_label_check_raises_the_bound() -> None:
+    row, free, paid = TRAIN[60], terms(), terms(recheck="model")
+    assert paid.line(row, 3).cost.most > free.line(row, 3).cost.most
+    assert 0 < len(affordable(TRAIN, terms(recheck="model", max_cost=0.02))) < len(affordable(TRAIN, terms()))
+    assert affordable(TRAIN, terms(max_cost=0)) == {}
 
 
 def test_what_is_near_any_split_is_not_admitted() -> None:
@@ -93,13 +122,14 @@ def test_what_is_near_any_split_is_not_admitted() -> None:
     assert (new[0].target, new[0].split, new[0].slices) == ("delivery", "train", {"made_by": "perturb"})
 
 
-def run_it(folder: Path, **config: Any) -> tuple[list[Example], dict[str, Any], dict[str, float]]:
+def run_it(folder: Path, plan: Any = None, **config: Any) -> tuple[list[Example], dict[str, Any], dict[str, float]]:
     folder.mkdir(exist_ok=True)
     for name, rows in SPLITS.items():
         write_examples(folder / name, rows)
     outputs = [str(folder / name) for name in ("augmented", "report")]
     asking = {"base_model": "gemini-2.5-flash", "attempts": 2}
-    counts = run(*(str(folder / name) for name in SPLITS), {}, Split().model_dump(), asking, config, {}, *outputs)
+    paths = [str(folder / name) for name in SPLITS]
+    counts = run(*paths, {}, Split().model_dump(), asking, config, {}, *outputs, plan)
     return list(read_examples(outputs[0])), json.loads(Path(outputs[1]).read_text()), counts
 
 
@@ -119,7 +149,10 @@ def test_both_ways_make_checked_rows_once(tmp_path: Path, monkeypatch: pytest.Mo
         server.point(monkeypatch)
         setting = {"below": 40, "methods": ["paraphrase", "perturb"], "per_row": 3}
         rows, report, counts = run_it(tmp_path / "one", **setting)
-        again, _, unpaid = run_it(tmp_path / "two", **setting)
+        again, free, unpaid = run_it(tmp_path / "two", **setting)
+        checking = {**setting, "recheck": "model"}
+        _, checked, asked = run_it(tmp_path / "three", **checking)
+        _, poor, few = run_it(tmp_path / "four", {"max_cost": checked["limit"] / 2000}, **checking)
     finally:
         server.kill()
     new = rows[len(TRAIN) :]
@@ -136,4 +169,10 @@ def test_both_ways_make_checked_rows_once(tmp_path: Path, monkeypatch: pytest.Mo
     guarded = [shingles(row.text) for name in HELD_OUT for row in HELD_OUT[name]]
     assert all(jaccard(shingles(row.text), held) < 0.8 for row in new for held in guarded)
     assert again == rows
-    assert (unpaid["requests"], unpaid["cost"]) == (0, 0)
+    assert (unpaid["requests"], unpaid["cost"], free["spent"]) == (0, 0, [])
+    assert [line["what"] for line in report["spent"]] == ["paraphrases (spent)"]
+    assert [line["what"] for line in checked["spent"]] == ["paraphrases (spent)", "label checks of new rows (spent)"]
+    assert asked["requests"] > 12
+    assert sum(line["cost"] for line in checked["spent"]) == pytest.approx(asked["cost"])
+    assert 0 < few["requests"] < asked["requests"]
+    assert few["cost"] <= poor["limit"] == checked["limit"] / 2000

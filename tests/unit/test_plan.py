@@ -181,7 +181,7 @@ def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
 
 
 def planned(
-    folder: Path, name: str, *overrides: str, train: int = 120, searched: bool = False
+    folder: Path, name: str, *overrides: str, train: int = 120, searched: bool = False, augmented: str = ""
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     paths, c = splits(folder, train=train), sections(*overrides)
     report = folder / "report.json"
@@ -193,7 +193,8 @@ def planned(
         json.dumps({"rows": 40, "contestants": [entry], **({"search_tokens": search} if searched else {})})
     )
     out = folder / "plan.json"
-    result = plan.run([str(report)], *paths, c["task"], c["evaluate"], c["plan"], c["vertex"], name, str(out))
+    told = c["task"], c["evaluate"], c["plan"], c["vertex"]
+    result = plan.run([str(report)], *paths, *told, name, str(out), augmented=augmented)
     return result, json.loads(out.read_text())
 
 
@@ -211,6 +212,18 @@ def test_what_a_prompt_search_cost_is_on_the_bill(client: Client, tmp_path: Path
     _, plain = planned(tmp_path, "plain")
     _, told = planned(tmp_path, "searched", searched=True)
     assert told["cost"] - plain["cost"] == pytest.approx(0.25)
+
+
+def test_what_augmentation_cost_is_on_the_bill_and_under_the_limit(client: Client, tmp_path: Path) -> None:
+    _, plain = planned(tmp_path, "plain")
+    report = tmp_path / "augmentation.json"
+    report.write_text(json.dumps({"spent": [{"what": "paraphrases (spent)", "tokens": 1000, "cost": 0.4}]}))
+    _, told = planned(tmp_path, "multiplied", augmented=str(report))
+    assert told["cost"] - plain["cost"] == pytest.approx(0.4)
+    assert {"what": "paraphrases (spent)", "tokens": 1000, "cost": 0.4, "at_most": 0.4} in told["costs"]
+    poor, why = planned(tmp_path, "multiplied-poor", "plan.max_cost=0.4", augmented=str(report))
+    assert not poor["worthwhile"]
+    assert "more than max_cost 0.40" in why["reasons"][0]
 
 
 def test_dear_trials_are_left_out_and_named(client: Client, tmp_path: Path) -> None:

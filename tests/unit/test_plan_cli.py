@@ -54,6 +54,16 @@ def test_the_bill_is_shown_and_nothing_is_submitted(client: Client, tmp_path: Pa
     assert [trial["name"] for trial in told["trials"]] == ["trial-1"]
 
 
+def test_augmentation_is_forecast_and_trained_on(client: Client, tmp_path: Path) -> None:
+    plain = document(planned(tmp_path, "--json", "--offline"))
+    setting = ("--set", "augment.below=100", "--set", "augment.recheck=model")
+    told = document(planned(tmp_path, "--json", "--offline", *setting))
+    (line,) = (one for one in told["costs"] if one["what"] == "augmentation")
+    assert 0 < line["cost"] < line["at_most"] <= 5
+    assert told["rows"][0] == 300 > plain["rows"][0]
+    assert told["trials"][0]["forecast_tokens"] > plain["trials"][0]["forecast_tokens"]
+
+
 def test_reasons_against_make_the_exit_code(client: Client, tmp_path: Path) -> None:
     result = planned(tmp_path, "--set", "plan.max_cost=0.01", "--set", "plan.min_train_rows=1000")
     assert result.exit_code == 1
