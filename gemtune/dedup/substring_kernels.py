@@ -99,6 +99,19 @@ def equal(codes: Any, a: int, b: int, length: int) -> bool:
 
 
 @compiled
+def mark_of(marks: Any, at: int) -> int:
+    """The mark of a window start; four share a byte."""
+    return (marks[at >> 2] >> (2 * (at & 3))) & 3  # type: ignore[no-any-return]
+
+
+@compiled
+def put_mark(marks: Any, at: int, mark: int) -> None:
+    """Mark a window start that has no mark yet; one that has keeps it."""
+    if mark_of(marks, at) == 0:
+        marks[at >> 2] |= np.uint8(mark << (2 * (at & 3)))
+
+
+@compiled
 def repeats(codes: Any, spans: Any, count: int, length: int, boundary: int, table: Any, marks: Any) -> None:
     """Mark every window start whose window occurs twice: 1 where it occurs first, 2 where it is a repetition, 3 where
     it stands behind the boundary and occurs first before it.
@@ -124,8 +137,8 @@ def repeats(codes: Any, spans: Any, count: int, length: int, boundary: int, tabl
             if original >= 0 and (at < boundary or original + 1 < boundary):
                 original += 1
                 if codes[original + length - 1] == codes[at + length - 1]:
-                    marks[at] = 3 if original < boundary <= at else 2
-                    marks[original] = max(marks[original], 1)
+                    put_mark(marks, at, 3 if original < boundary <= at else 2)
+                    put_mark(marks, original, 1)
                     continue
             original = -1
             slot: Any = np.int64(((mix(rolling) >> _U32) * size) >> _U32)
@@ -138,7 +151,25 @@ def repeats(codes: Any, spans: Any, count: int, length: int, boundary: int, tabl
                 if slot == table.size:
                     slot = 0
             if original >= 0:
-                marks[at] = 3 if original < boundary <= at else 2
-                marks[original] = max(marks[original], 1)
+                put_mark(marks, at, 3 if original < boundary <= at else 2)
+                put_mark(marks, original, 1)
             else:
                 table[slot] = at + 1
+
+
+@compiled
+def runs(marks: Any, spans: Any, count: int, found: Any) -> int:
+    """Runs of window starts with the same mark as (first, last, mark), as many as fit; returns their number."""
+    written = 0
+    for k in range(count):
+        begin, before = spans[k, 0], 0
+        for at in range(spans[k, 0], spans[k, 1] + 2):
+            mark = mark_of(marks, at) if at <= spans[k, 1] else 0
+            if mark == before:
+                continue
+            if before:
+                if written < found.shape[0]:
+                    found[written, 0], found[written, 1], found[written, 2] = begin, at - 1, before
+                written += 1
+            begin, before = at, mark
+    return written

@@ -9,13 +9,15 @@ these are grouped by hash and compared character by character. Promise: all repe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,11 @@ def repeated_spans(texts: Sequence[str], length: int = 100, *, compiled: bool | 
     Stretches that repeat something earlier and stretches that are repeated later are told apart.
     Raises `ValueError` for a length below 2.
     """
-    marks, begins, ends = _marks(texts, length, len(texts), compiled)
-    return _spans(marks, begins, ends, length)
+    found, begins = _runs(texts, length, len(texts), compiled)
+    owners = np.searchsorted(begins, found[:, 0], side="right") - 1
+    first = found[:, 0] - begins[owners]
+    last = found[:, 1] - begins[owners] + length
+    return list(map(Span, owners.tolist(), first.tolist(), last.tolist(), (found[:, 2] == 2).tolist()))
 
 
 def shared_passages(
@@ -47,41 +52,80 @@ def shared_passages(
     """
     if not len(texts) or not len(others):
         return []
-    marks, begins, _ = _marks([*others, *texts], length, len(others), compiled)
-    found = np.flatnonzero(marks == 3)
-    return sorted(set((np.searchsorted(begins, found, side="right") - 1 - len(others)).tolist()))
+    found, begins = _runs([*others, *texts], length, len(others), compiled)
+    shared = found[found[:, 2] == 3, 0]
+    return np.unique(np.searchsorted(begins, shared, side="right") - 1 - len(others)).tolist()  # type: ignore[no-any-return]
 
 
-def _marks(
+def _runs(
     texts: Sequence[str], length: int, before: int, compiled: bool | None
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    """What `kernels.repeats` says of every window start, the boundary behind the first `before` texts."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Runs of window starts with the same mark of `kernels.repeats` (first, last, mark), and where each text begins;
+    the boundary stands behind the first `before` texts.
+    """
     if length < 2:
         raise ValueError(f"length must be at least 2, got {length}")
     fast = find_spec("numba") is not None if compiled is None else compiled
-    codes, begins, ends = _joined(texts)
-    boundary = int(begins[before]) if before < len(texts) else codes.size
-    mark = _compiled_marks if fast else _plain_marks
-    return mark(texts, codes, begins, ends, length, boundary), begins, ends
-
-
-def _joined(texts: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]:
-    """All characters in the narrowest type that leaves room for a separator no text holds, and where each text lies."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     begins = np.cumsum(sizes + 1) - sizes - 1
-    highest = max((max(text) for text in texts if text and not text.isascii()), default="\x7f")
-    kind: Any = np.uint8 if highest < "\xff" else np.uint16 if highest < "\uffff" else np.uint32
-    separator = 0x110000 if kind is np.uint32 else np.iinfo(kind).max
-    encoding = {np.uint8: "latin-1", np.uint16: "utf-16-le", np.uint32: "utf-32-le"}[kind]
-    codes = np.full(int(sizes.sum()) + len(texts), separator, kind)
-    for text, begin in zip(texts, begins.tolist(), strict=True):
-        codes[begin : begin + len(text)] = np.frombuffer(text.encode(encoding, "surrogatepass"), kind)
-    return codes, begins, begins + sizes
+    boundary = int(begins[before]) if before < len(texts) else int((sizes + 1).sum())
+    if not fast:
+        return _plain_runs(texts, begins, length, boundary), begins
+    return _compiled_runs(_joined(texts, begins, sizes), begins, begins + sizes, length, boundary), begins
 
 
-def _compiled_marks(
-    texts: Sequence[str], codes: Any, begins: Any, ends: Any, length: int, boundary: int
-) -> NDArray[np.uint8]:
+def _joined(texts: Sequence[str], begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
+    """All characters, a separator that no text holds behind each text, in the narrowest type that has room.
+
+    Characters are numbered, so that few different ones need few bits wherever in Unicode they stand.
+    """
+    used = np.zeros(0x110000, np.bool_)
+    used[:128] = True  # ASCII keeps its numbers
+    for chunk, _ in _chunks(texts):
+        if not chunk.isascii():
+            used[_code_points(chunk)] = True
+    different = int(used.sum())
+    kind: Any = np.uint8 if different < 1 << 8 else np.uint16 if different < 1 << 16 else np.uint32
+    numbers = (np.cumsum(used) - 1).astype(kind)
+    codes = np.empty(int((sizes + 1).sum()), kind)
+    at = 0
+    for chunk, size in _chunks(texts):
+        codes[at : at + size] = (
+            np.frombuffer(chunk.encode(), np.uint8) if chunk.isascii() else numbers[_code_points(chunk)]
+        )
+        at += size
+    codes[begins + sizes] = np.iinfo(kind).max
+    return codes
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Texts joined, a character behind each, some at a time; and how many characters these are."""
+    for first in range(0, len(texts), _TOGETHER):
+        chunk = "\n".join([*texts[first : first + _TOGETHER], ""])
+        yield chunk, len(chunk)
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+
+
+def _compiled_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: int) -> NDArray[np.int64]:
+    from gemtune.dedup import substring_kernels as kernels
+
+    spans = _candidates(codes, begins, ends, length)
+    windows = int((spans[:, 1] - spans[:, 0] + 1).sum())
+    kind = np.uint32 if codes.size < 2**32 - 1 else np.uint64
+    table: NDArray[Any] = np.zeros(4 * windows // 3 + 16, kind)
+    marks = np.zeros(codes.size // 4 + 1, np.uint8)
+    kernels.repeats(codes, spans, len(spans), length, boundary, table, marks)
+    del table
+    found = np.empty((kernels.runs(marks, spans, len(spans), np.empty((0, 3), np.int64)), 3), np.int64)
+    kernels.runs(marks, spans, len(spans), found)
+    return found
+
+
+def _candidates(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.int64]:
+    """Stretches of window starts (first, last) outside which no window occurs twice."""
     from gemtune.dedup import substring_kernels as kernels
 
     grams = max(1, length // 2)
@@ -93,39 +137,20 @@ def _compiled_marks(
             break
         room = found
     counts = np.zeros(1 << max(8, (4 * found).bit_length()), np.uint8)
-    room_of_spans = np.empty((found + 1, 2), np.int64)
-    count = kernels.stretches(places, prints, found, begins, ends, length, grams, counts, room_of_spans)
-    spans = room_of_spans[:count].copy()
-    del places, prints, counts, room_of_spans
-    windows = int((spans[:, 1] - spans[:, 0] + 1).sum())
-    kind = np.uint32 if codes.size < 2**32 - 1 else np.uint64
-    table: NDArray[Any] = np.zeros(5 * windows // 3 + 16, kind)
-    marks = np.zeros(codes.size, np.uint8)
-    kernels.repeats(codes, spans, count, length, boundary, table, marks)
-    return marks
+    spans = np.empty((found + 1, 2), np.int64)
+    return spans[: kernels.stretches(places, prints, found, begins, ends, length, grams, counts, spans)].copy()
 
 
-def _plain_marks(
-    texts: Sequence[str], codes: Any, begins: Any, ends: Any, length: int, boundary: int
-) -> NDArray[np.uint8]:
+def _plain_runs(texts: Sequence[str], begins: Any, length: int, boundary: int) -> NDArray[np.int64]:
     first: dict[str, int] = {}
-    marks = np.zeros(codes.size, np.uint8)
+    marks = np.zeros(sum(map(len, texts)) + len(texts) + 2, np.uint8)  # shifted by one, for an edge at either end
     for text, begin in zip(texts, begins.tolist(), strict=True):
         for i in range(len(text) - length + 1):
             window = text[i : i + length]
             original = first.setdefault(window, begin + i)
             if original != begin + i:
-                marks[begin + i] = 3 if original < boundary <= begin + i else 2
-                marks[original] = max(marks[original], 1)
-    return marks
-
-
-def _spans(marks: NDArray[np.uint8], begins: Any, ends: Any, length: int) -> list[Span]:
-    edges = np.flatnonzero(np.diff(marks, prepend=0, append=0))
-    found = []
-    for at, after in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        if marks[at]:
-            text = int(np.searchsorted(ends, at))
-            begin = int(begins[text])
-            found.append(Span(text, at - begin, after - 1 + length - begin, bool(marks[at] == 2)))
-    return found
+                marks[begin + i + 1] = 3 if original < boundary <= begin + i else 2
+                marks[original + 1] = max(marks[original + 1], 1)
+    edges = np.flatnonzero(marks[1:] != marks[:-1])
+    runs = np.stack((edges[:-1], edges[1:] - 1, marks[edges[:-1] + 1]), axis=1).astype(np.int64)
+    return runs[runs[:, 2] > 0]
