@@ -50,7 +50,7 @@ def tuned(folder: Path, name: str, *overrides: str, seed: int = 1, **trial: Any)
 
 
 def stored(client: Client) -> list[str]:
-    return [blob.name for blob in client.storage().list_blobs(client.bucket, prefix="tuning/")]
+    return [blob.name for blob in storage.bucket(client).list_blobs(prefix="tuning/")]
 
 
 def test_job_leaves_a_contestant_per_checkpoint_and_a_record(client: Client, tmp_path: Path) -> None:
