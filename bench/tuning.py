@@ -5,7 +5,8 @@
 Each file is preprocessed and split; the emulator tunes on it. The first table compares the plan's tokens with those the
 job's own statistics bill. With --grid (slow: the student truly trains) the published grid is run twice, each trial by
 itself and then shared and raced; the second table has billed tokens and the chosen checkpoint's validation score, a
-line per file and seed (of the split and of all training), then the mean over all. --rows and --seeds bound the time.
+line per file and seed (of the split and of all training), then the mean over all. --rows and --seeds bound the time;
+with --folder what was measured there before is not measured again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -103,9 +105,9 @@ def forecast(source: str, folder: Path) -> tuple[int, int, float, int]:
     return job["examples"], counted, expected, job["billable_tokens"] * trial["epoch_count"]
 
 
-def grid(source: str, folder: Path, shared: bool, settings: list[str]) -> tuple[int, float, int]:
-    """(billed tokens, validation score of the choice, jobs) of the published grid."""
-    on = str(shared).lower()
+def grid(source: str, folder: Path, raced: bool, settings: list[str]) -> tuple[int, float]:
+    """(billed tokens, validation score of the choice) of the published grid; jobs that the folder knows are reused."""
+    on = str(raced).lower()
     ways = (f"plan.share_epochs={on}", f"tune.race={on}")
     run = Run(folder, source, "plan.preset=grid", "plan.good_enough=1.0", "plan.max_cost=100000", *ways, *settings)
     jobs, reports = [], []
@@ -118,32 +120,38 @@ def grid(source: str, folder: Path, shared: bool, settings: list[str]) -> tuple[
     pick.run(jobs, reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked)
     told = json.loads(Path(picked).read_text())
     best = next(point["value"] for point in told["checkpoints"] if point["chosen"])
-    return sum(line["tokens"] for line in told["ledger"]), best, len(jobs)
+    return sum(line["tokens"] for line in told["ledger"]), best
+
+
+def measured(source: str, folder: Path, raced: bool, rows: int, seed: int) -> tuple[int, float]:
+    """One grid of one file and seed; what an earlier call left in the folder is taken as it is."""
+    place = folder / ("raced" if raced else "full") / f"{Path(source.split(':')[0]).parent.name}-{seed}"
+    if not (place / "done").exists():
+        settings = [f"split.seed={seed}", f"preprocess.seed={seed}", f"preprocess.max_rows={rows}"]
+        settings += ["split.validation=0.25", "split.test=0.15", "split.min_rows=10", "evaluate.classical=false"]
+        with emulator(place / "state", "student", "--seed", str(seed)):
+            found = grid(source, place, raced, settings)
+        (place / "done").write_text(json.dumps(found))
+        shutil.rmtree(place / "state")
+    billed, best = json.loads((place / "done").read_text())[:2]
+    return int(billed), float(best)
 
 
 def grids(sources: list[str], folder: Path, rows: int, seeds: int) -> None:
     """Print the second table."""
-    print(
-        "\n| file | seed | full grid: tokens | score | shared and raced: tokens | score | tokens spent | score lost |"
-    )
+    print("\n| set | seed | full grid: tokens | score | shared and raced: tokens | score | tokens spent | score lost |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     found = []
-    for number, source in enumerate(sources):
-        for seed in range(1, seeds + 1):
-            settings = [f"split.seed={seed}", f"preprocess.seed={seed}", f"preprocess.max_rows={rows}"]
-            settings += ["split.validation=0.25", "split.test=0.15", "split.min_rows=10", "evaluate.classical=false"]
-            ends = []
-            for way in (False, True):
-                place = folder / f"{number}-{seed}-{way}"
-                with emulator(place / "state", "student", "--seed", str(seed)):
-                    ends.append(grid(source, place, way, settings))
-            (full, best, _), (billed, score, _) = ends
+    for seed in range(1, seeds + 1):
+        for source in sources:
+            full, best = measured(source, folder, False, rows, seed)
+            billed, score = measured(source, folder, True, rows, seed)
             found.append((billed / full, best - score))
-            name = Path(source.split(":")[0])
+            name = Path(source.split(":")[0]).parent.name
             told = f"{full} | {best:.3f} | {billed} | {score:.3f} | {billed / full:.0%} | {best - score:+.3f} |"
-            print(f"| {name.parent.name}/{name.name} | {seed} | {told}", flush=True)
+            print(f"| {name} | {seed} | {told}", flush=True)
     share, lost = (sum(values) / len(found) for values in zip(*found, strict=True))
-    print(f"| mean of {len(found)} | | | | | | {share:.0%} | {lost:+.3f} |")
+    print(f"| mean of {len(found)} | | | | | | {share:.1%} | {lost:+.4f} |")
 
 
 def _shuffled(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -215,6 +223,7 @@ def main() -> None:
     parser.add_argument("--curves", action="store_true", help="also jobs spoilt on purpose, and what is said of them")
     parser.add_argument("--rows", type=int, default=300, help="rows of a file that are used, drawn by seed")
     parser.add_argument("--seeds", type=int, default=5, help="repetitions")
+    parser.add_argument("--folder", type=Path, help="keeps each grid's results, and takes those that are there")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print("| file | training rows | counted | forecast tokens | billed tokens | error |")
@@ -227,7 +236,7 @@ def main() -> None:
                     f"| {source.split(':')[0]} | {rows} | {counted} | {expected:.0f} | {billed} | {error} |", flush=True
                 )
         if arguments.grid:
-            grids(arguments.files, Path(folder), arguments.rows, arguments.seeds)
+            grids(arguments.files, arguments.folder or Path(folder), arguments.rows, arguments.seeds)
         if arguments.curves:
             curves(Path(folder), arguments.rows, arguments.seeds)
 

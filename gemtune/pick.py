@@ -21,6 +21,7 @@ from typing import Any
 from gemtune.config import Contestant, Deploy, Pick, Task, Vertex
 from gemtune.data import Example, read_examples, write_examples, write_json
 from gemtune.scoring.metrics import primary_metric
+from gemtune.tune import billed_tokens
 from gemtune.tuning import records
 from gemtune.vertex import Client, connect, patiently, storage
 
@@ -309,10 +310,8 @@ def _trial(job: dict[str, Any], standings: Sequence[Standing]) -> dict[str, Any]
 
 def _spent(job: dict[str, Any]) -> dict[str, Any]:
     """What a job billed, beside what the plan expected and allowed (0 where no plan did)."""
-    out = job["diagnosis"]["kind"] == "out_of_race"
-    epochs = job["job"]["completed_epochs"] if out else job["trial"]["epoch_count"]
-    tokens = job["job"]["billable_tokens"] * epochs
-    trial, cost = job["trial"], tokens * job["price"]["train"] / 1_000_000
+    tokens, trial = billed_tokens(job), job["trial"]
+    cost = tokens * job["price"]["train"] / 1_000_000
     return {
         "what": f"tuning {trial['name']}",
         "tokens": tokens,

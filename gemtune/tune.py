@@ -9,6 +9,7 @@ running; a job that takes too long, would bill too much or cannot win any more i
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import threading
 import time
@@ -107,7 +108,7 @@ class Step:
     def headline(self, contestants: Sequence[Any]) -> str:
         """The line that sums up the step."""
         told = self.jobs[-1]["diagnosis"]["kind"]
-        tokens = sum(record["job"]["billable_tokens"] * record["trial"]["epoch_count"] for record in self.jobs)
+        tokens = sum(map(billed_tokens, self.jobs))
         return f"{len(contestants)} checkpoints, {told}, {tokens} tokens billed"
 
     def _once(self, trial: Trial) -> tuple[list[dict[str, Any]], Diagnosis, Job | None, dict[str, float]]:
@@ -117,12 +118,14 @@ class Step:
         order = submit.with_rows(client, order, self._train, self._validation)
         record = self._record(order, trial)
         try:
-            if why := race.gave_up(client, trial.plan, order.labels[FINGERPRINT]) if trial.plan else "":
+            runner = self._runner(trial, order.labels[FINGERPRINT])
+            if why := runner.out():
+                known = patiently(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT])
+                self._write(record, known[0] if known else None)
                 raise OutOfRace(why)
             with _interruptible(), _nothing_left_running(client, order):
-                job = self._watch(
-                    submit.obtain(client, order, settings, lambda j: self._write(record, j)), trial, record
-                )
+                found_job = submit.obtain(client, order, settings, lambda j: self._write(record, j))
+                job = self._watch(found_job, trial, record, runner)
         except OutOfRace as error:
             found = Diagnosis("out_of_race", str(error), "none")
             self._write(record, None, diagnosis=asdict(found))
@@ -135,18 +138,18 @@ class Step:
         log.info("diagnosis: %s, because %s; next: %s", found.kind, found.evidence, found.action)
         return contestants, found, job, _metrics(job, series)
 
-    def _watch(self, job: Job, trial: Trial, record: dict[str, Any]) -> Job:
+    def _watch(self, job: Job, trial: Trial, record: dict[str, Any], runner: _Runner) -> Job:
         """Look at the job until it ends; raises `JobFailed` if it fails, is late or too dear, `OutOfRace` if beaten."""
-        say, late, seen_epochs, beaten = _Progress(trial.epoch_count), self._settings.deadline_h * 3600, 0, ""
+        say, late, beaten = _Progress(trial.epoch_count), self._settings.deadline_h * 3600, ""
         while not job.ended:
             say(job)
             if (datetime.now(UTC) - job.created).total_seconds() > late:
                 raise JobFailed(f"{job.name} took longer than {self._settings.deadline_h} h and was cancelled")
             if 0 < trial.max_billable_tokens < job.billable_tokens * trial.epoch_count:
                 raise JobFailed(f"{job.name} would bill more than {trial.max_billable_tokens} tokens and was cancelled")
-            if job.completed_epochs > seen_epochs and not beaten:
-                seen_epochs = job.completed_epochs
-                beaten = self._race(job, trial)
+            if not beaten and (beaten := runner.tell(job)):
+                log.info("cancelling %s: %s", job.name, beaten)
+                patiently(jobs.cancel, self._client, job.name)
             time.sleep(self._settings.poll_s)
             seen = patiently(jobs.get, self._client, job.name)
             if (seen.state, seen.detail) != (job.state, job.detail):
@@ -157,27 +160,17 @@ class Step:
             raise OutOfRace(beaten)
         if not job.succeeded:
             raise submit.failure(job)
-        self._race(job, trial)
+        runner.tell(job)
         if job.truncated or job.dropped:
             log.warning(
                 "the service truncated %d rows, dropped %d: %s", job.truncated, len(job.dropped), job.dropped[:3]
             )
         return job
 
-    def _race(self, job: Job, trial: Trial) -> str:
-        """Tell the others how low the validation loss came; cancel a job that cannot catch up. Says why, or ""."""
-        if not (self._settings.race and trial.plan):
-            return ""
-        losses = [value for _, value in jobs.curve(self._client, job).get(curve.VALIDATION, [])]
-        if not losses:
-            return ""
-        remaining = 0 if job.ended else max(0, trial.epoch_count - len(losses))
-        runner, after = job.labels[FINGERPRINT], self._settings.race_after
-        why = race.tell(self._client, trial.plan, runner, losses, remaining, after)
-        if why:
-            log.info("cancelling %s: %s", job.name, why)
-            patiently(jobs.cancel, self._client, job.name)
-        return why
+    def _runner(self, trial: Trial, fingerprint: str) -> _Runner:
+        """The job in its race. A follow-up runs in none: it is there to go further than the others did."""
+        name = race.name_of(trial) if self._settings.race and not self.jobs[1:] else ""
+        return _Runner(self._client, name, fingerprint, trial.epoch_count, self._settings.race_after)
 
     # The record: written when the job is known, at every change of state, and at the end.
 
@@ -231,6 +224,30 @@ def follow_up(trial: Trial, found: Diagnosis, billable_tokens: int, tokens_left:
     )
 
 
+class _Runner:
+    """A job that runs in a race; without a race's name it runs in none and is never out."""
+
+    def __init__(self, client: Client, race_name: str, fingerprint: str, epochs: int, first: float) -> None:
+        self._client, self._race, self._name = client, race_name, fingerprint
+        self._epochs, self._first = epochs, first
+        self._told: dict[str, float] = {}
+
+    def out(self) -> str:
+        """Why the job is out of the race; "" when it is not."""
+        return race.gave_up(self._client, self._race, self._name) if self._race else ""
+
+    def tell(self, job: Job) -> str:
+        """Tell the others what is new, if anything is, and whether it `ended`; why the job is out, or ""."""
+        if not (self._race and job.steps):
+            return ""
+        per_epoch = job.steps / self._epochs
+        if not job.ended and not race.due(self._told, self._first, job.completed_steps / per_epoch):
+            return self.out()
+        series = patiently(jobs.curve, self._client, job)
+        self._told = race.measure(series, per_epoch, self._first)
+        return race.tell(self._client, self._race, self._name, self._told, job.ended)
+
+
 class _Progress:
     """Says what the job does: each change at once, the same again at most every two seconds."""
 
@@ -282,6 +299,14 @@ def _interruptible() -> Iterator[None]:
 
 
 # What it left.
+
+
+def billed_tokens(job: dict[str, Any]) -> int:
+    """Tokens that a job of a trial's record bills; one that was cancelled those of every epoch that it began."""
+    told, epochs = job["job"], int(job["trial"]["epoch_count"])
+    if job["diagnosis"]["kind"] == "out_of_race":  # what the service bills then is nowhere said: no less is assumed
+        epochs = math.ceil(told["completed_steps"] * epochs / told["steps"]) if told.get("steps") else 0
+    return int(told["billable_tokens"]) * epochs
 
 
 def _serving(client: Client, job: Job) -> list[Checkpoint]:

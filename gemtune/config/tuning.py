@@ -126,8 +126,12 @@ class Tune(Section):
     poll_s: float = Field(10, gt=0, description="Seconds between looks at the job.")
     deadline_h: float = Field(24, gt=0, description="A job that takes longer is cancelled (hours).")
     last_checkpoint_only: bool = Field(False, description="Export just the final checkpoint.")
-    race: bool = Field(False, description="Cancel a trial whose validation loss cannot catch up with another trial's.")
-    race_after: int = Field(1, ge=1, description="Validation points that a trial has before it can lose the race.")
+    race: bool = Field(False, description="Cancel a trial that learns more slowly than another: one goes on.")
+    race_after: float = Field(
+        0.75,
+        gt=0,
+        description="Epochs after which trials are compared first; again after twice and four times as many.",
+    )
     attempts: int = Field(2, ge=1, description="Jobs submitted at most when the service fails; bad data is final.")
     claim_wait_s: float = Field(
         30, ge=0, description="A job that somebody claimed but nobody finds yet is waited for this long (seconds)."

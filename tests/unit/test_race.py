@@ -21,48 +21,70 @@ from gemtune.tuning import race
 from gemtune.tuning.curve import Diagnosis
 from gemtune.vertex import Client
 
-losses = st.lists(st.floats(0.01, 10), min_size=1, max_size=10)
+RUNGS = (0.75, 1.5, 3.0, 6.0)
+FALL = {
+    "/train_total_loss": [(step, 5 - step / 10) for step in range(1, 41)],
+    "/eval_total_loss": [(12, 3.0), (24, 2.0)],
+}
+
+runs = st.lists(st.lists(st.floats(0.01, 10), min_size=1, max_size=4), min_size=2, max_size=4)
 
 
-@given(losses, st.integers(0, 20))
-def test_reach_is_never_above_what_was_reached(mine: list[float], remaining: int) -> None:
-    assert race.reachable(mine, remaining) <= min(mine)
-    assert race.reachable(mine, remaining) >= race.reachable(mine, remaining + 1)
+def rungs(losses: list[float]) -> dict[str, float]:
+    return {str(rung): loss for rung, loss in zip(RUNGS, losses, strict=False)}
 
 
-@given(losses, losses, st.integers(0, 20), st.integers(0, 20))
-def test_two_trials_never_give_up_for_each_other(a: list[float], b: list[float], left_a: int, left_b: int) -> None:
-    assert not (race.hopeless(a, left_a, min(b)) and race.hopeless(b, left_b, min(a)))
+def test_losses_are_those_of_rows_not_trained_on() -> None:
+    measured = race.measure(FALL, 10, 0.75)
+    assert measured["0.75"] == pytest.approx(5 - (4 + 5 + 6 + 7) / 40)  # epochs 0.375 to 0.75 of the training rows
+    assert measured["1.5"] == pytest.approx(2.75)  # of the validation rows, between epochs 1.2 and 2.4
+    assert set(measured) == {"0.75", "1.5"}  # epoch 3 has passed, but its validation is not there
+    assert race.measure(FALL, 10, 8) == race.measure({}, 10, 0.75) == {}
+    assert race.measure({"/train_total_loss": [(10, float("nan"))]}, 10, 1) == {"1": race.HOPELESS}
 
 
-@given(losses, st.integers(0, 20))
-def test_the_best_is_never_hopeless(mine: list[float], remaining: int) -> None:
-    assert not race.hopeless(mine, remaining, min(mine))
+def test_preference_trials_race_by_their_own_loss() -> None:
+    assert race.measure({"/preference_optimization_train_loss": [(3, 0.7), (4, 0.5)]}, 4, 1) == {"1": 0.6}
 
 
-@pytest.mark.parametrize(
-    ("mine", "remaining", "rival", "hopeless"),
-    [
-        ([2.0, 1.9], 2, 0.3, True),  # 1.9 less 0.08 and 0.064
-        ([2.0, 1.0], 8, 0.3, False),  # halving: anything may come
-        ([1.0, 1.2, 1.4], 8, 0.5, True),  # rising
-        ([1.0, 0.99], 8, 0.95, False),  # behind, but not far
-    ],
-)
-def test_only_the_far_behind_give_up(mine: list[float], remaining: int, rival: float, hopeless: bool) -> None:
-    assert race.hopeless(mine, remaining, rival) is hopeless
+def test_is_looked_at_when_the_next_rung_has_passed() -> None:
+    assert [race.due({}, 0.75, epochs) for epochs in (0.7, 0.75)] == [False, True]
+    assert [race.due({"0.75": 1.0}, 0.75, epochs) for epochs in (1.4, 1.5)] == [False, True]
+    assert not race.due({"6.0": 1.0}, 0.75, 11)  # rungs that were never measured are not waited for
 
 
-def test_behind_at_the_same_epoch_is_out_of_the_race() -> None:
-    assert race.beaten([1.0], 9, {"a": [0.7, 0.1]}).startswith("after 1 epochs its validation loss is 1, another")
-    assert race.beaten([1.0], 9, {"a": [0.8, 0.7]}) == ""  # less than 30 % behind after one epoch
-    assert race.beaten([1.0, 0.9], 8, {"a": [0.95, 0.75]})  # more than 15 % behind after two
-    assert race.beaten([1.0, 0.5], 8, {}) == ""
+@given(runs, st.sets(st.integers(0, 3)))
+def test_the_best_and_the_ended_stay(runs: list[list[float]], ended: set[int]) -> None:
+    now = {str(n): {"losses": rungs(losses), "ended": n in ended} for n, losses in enumerate(runs)}
+    out = race.losers(now)
+    assert len(out) < len(now)
+    assert not out.keys() & {str(n) for n in ended}
+    alone = {str(n): {"losses": rungs(losses[:1])} for n, losses in enumerate(runs)}
+    lowest = min(losses[0] for losses in runs)
+    assert {n for n in alone if n not in race.losers(alone)} == {
+        str(n) for n, one in enumerate(runs) if one[0] == lowest
+    }
 
 
-@given(losses, losses)
-def test_only_one_of_two_is_behind(a: list[float], b: list[float]) -> None:
-    assert not (race.behind(a, b) and race.behind(b, a))
+def test_trials_are_compared_at_the_latest_rung_they_share() -> None:
+    now = {"a": {"losses": rungs([2.0, 1.0, 0.9])}, "b": {"losses": rungs([1.0, 1.2])}}
+    assert race.losers(now) == {"b": "after 1.5 epochs its loss is 1.2, another trial's was 1"}
+    assert race.losers({**now, "a": {**now["a"], "out": "before"}}) == {}
+    assert race.losers({"a": {"losses": {}}, "b": {"losses": rungs([1.0])}}) == {}
+
+
+def test_only_trials_whose_losses_mean_the_same_race_each_other() -> None:
+    trial = Trial(name="a", plan="p")
+    same = [trial.model_copy(update=one) for one in ({"epoch_count": 12}, {"adapter_size": 1}, {"name": "b"})]
+    assert {race.name_of(one) for one in same} == {race.name_of(trial)}
+    other: list[dict[str, Any]] = [
+        {"plan": "q"},
+        {"base": "gemini-3.5-flash"},
+        {"method": "preference"},
+        {"weighted": True},
+    ]
+    assert len({race.name_of(trial.model_copy(update=one)) for one in [{}, *other]}) == 5
+    assert race.name_of(Trial()) == ""
 
 
 UNDERTRAINED = Diagnosis("undertrained", "e", "a", epoch_factor=2.0)
@@ -97,18 +119,28 @@ def test_follow_ups_never_bill_more_than_is_left(epochs: int, tokens: int, left:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(runs=st.lists(st.lists(st.floats(0.01, 10), min_size=1, max_size=5), min_size=2, max_size=4), order=st.randoms())
+@given(runs=runs, order=st.randoms())
 def test_one_trial_always_stays_in_the_race(client: Client, runs: list[list[float]], order: Any) -> None:
     plan, progress = f"p{uuid.uuid4().hex}", dict.fromkeys(range(len(runs)), 0)  # records outlive an example
     out: set[int] = set()
     while going := [n for n, done in progress.items() if done < len(runs[n]) and n not in out]:
         runner = order.choice(going)
         progress[runner] += 1
-        remaining = len(runs[runner]) - progress[runner]
-        if race.tell(client, plan, f"r{runner}", runs[runner][: progress[runner]], remaining, 1):
-            out.add(runner)
+        race.tell(
+            client, plan, f"r{runner}", rungs(runs[runner][: progress[runner]]), progress[runner] == len(runs[runner])
+        )
+        left = {n for n in range(len(runs)) if race.gave_up(client, plan, f"r{n}")}
+        assert out <= left  # for good
+        out = left
     assert len(out) < len(runs)
-    assert all(bool(race.gave_up(client, plan, f"r{n}")) == (n in out) for n in range(len(runs)))
+
+
+def test_a_later_trial_that_learns_better_ends_an_earlier_one(client: Client) -> None:
+    assert race.tell(client, "late", "first", rungs([1.0, 0.8]), ended=False) == ""
+    assert race.tell(client, "late", "second", rungs([0.7]), ended=False) == ""
+    assert race.gave_up(client, "late", "first").startswith("after 0.75 epochs its loss is 1,")
+    assert race.tell(client, "late", "first", rungs([1.0, 0.8]), ended=True) == ""  # it ended before it was cancelled
+    assert race.gave_up(client, "late", "first") == ""
 
 
 @pytest.fixture
@@ -137,8 +169,8 @@ def test_trial_far_behind_is_cancelled_and_not_begun_again(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
-    race.tell(client, "plan-a", "rival", [0.5, 0.1], 0, 1)
     trial = {"epoch_count": 10, "plan": "plan-a"}
+    race.tell(client, race.name_of(Trial(**trial)), "rival", rungs([0.5, 0.1]), ended=True)
     result = tuned(tmp_path, "race", **trial)
     record = json.loads((tmp_path / "job.json").read_text())
     assert result["contestants"] == []
@@ -153,8 +185,10 @@ def test_run_goes_on_when_a_trial_left_nothing(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
-    race.tell(client, "plan-b", "rival", [0.5, 0.1], 0, 1)
+    race.tell(client, race.name_of(Trial(plan="plan-b")), "rival", rungs([0.5, 0.1]), ended=True)
     result = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")
+    again = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")  # finds what was spent before
+    assert again["contestants"] == result["contestants"]
     c = sections()
     paths = [str(tmp_path / name) for name in ("predictions.jsonl", "scored.json", "picked.json")]
     Path(paths[1]).write_text(json.dumps({"rows": 40, "contestants": result["contestants"]}))
@@ -166,7 +200,7 @@ def test_run_goes_on_when_a_trial_left_nothing(
     assert [one["role"] for one in who] == ["baseline"]
     spent = json.loads(Path(paths[2]).read_text())["ledger"][0]
     told = json.loads(Path(job).read_text())["job"]
-    assert spent["tokens"] == told["completed_epochs"] * told["billable_tokens"] < 9 * told["billable_tokens"]
+    assert spent["tokens"] == (told["completed_epochs"] + 1) * told["billable_tokens"] < 5 * told["billable_tokens"]
 
 
 def test_hardly_moving_trial_is_followed_up_within_its_tokens(
