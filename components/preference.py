@@ -39,16 +39,16 @@ def gather(
 
     summary = preference.gather(
         data,
-        task,
-        preprocess,
-        config,
-        evaluate,
-        plan,
-        vertex,
         examples.path,
         pairs.path,
         dropped.path,
         report.path,
+        task=task,
+        preprocess=preprocess,
+        preference=config,
+        evaluate=evaluate,
+        plan=plan,
+        vertex=vertex,
     )
     metrics.metadata.update(summary)
 
@@ -93,17 +93,15 @@ def plan_pairs(
         [report.path for report in reports],
         [prediction.path for prediction in predictions],
         gathered.path,
-        train.path,
-        validation.path,
-        test.path,
+        [train.path, validation.path, test.path],
         pairs.path,
-        task,
-        evaluate,
-        config,
-        plan,
-        vertex,
         name,
         planned.path,
+        task=task,
+        evaluate=evaluate,
+        preference=config,
+        plan=plan,
+        vertex=vertex,
     )
     return told["worthwhile"], told["supervised"], told["trials"], told["best_prompt"]
 
@@ -138,7 +136,16 @@ def supervise(
     from gemtune import preference
 
     tuned = preference.supervise(
-        train.path, validation.path, pairs.path, trial, task, evaluate, config, vertex, name, job.path
+        train.path,
+        validation.path,
+        pairs.path,
+        trial,
+        name,
+        job.path,
+        task=task,
+        evaluate=evaluate,
+        tune=config,
+        vertex=vertex,
     )
     metrics.metadata.update(tuned["metrics"])
     return tuned["start"]
@@ -181,12 +188,12 @@ def prefer(
         pairs.path,
         trial,
         supervised.path,
-        task,
-        evaluate,
-        config,
-        vertex,
         name,
         job.path,
+        task=task,
+        evaluate=evaluate,
+        tune=config,
+        vertex=vertex,
     )
     metrics.metadata.update(told)
 
@@ -248,14 +255,14 @@ def choose(
         examples.path,
         pairs.path,
         contestants,
-        task,
-        evaluate,
-        config,
-        pick,
-        deploy,
-        vertex,
         name,
         picked.path,
+        task=task,
+        evaluate=evaluate,
+        preference=config,
+        pick=pick,
+        deploy=deploy,
+        vertex=vertex,
     )
 
 
@@ -271,7 +278,7 @@ def choose_without_tuning(best_prompt: dict, deploy: dict, vertex: dict, name: s
     """
     from gemtune import preference
 
-    return preference.choose_without_tuning(best_prompt, deploy, vertex, name, picked.path)
+    return preference.choose_without_tuning(best_prompt, name, picked.path, deploy=deploy, vertex=vertex)
 
 
 @component
@@ -314,11 +321,11 @@ def decide(
         pairs.path,
         contestants,
         plan.path,
-        task,
-        evaluate,
-        config,
-        gate,
-        vertex,
         decision.path,
         report.path,
+        task=task,
+        evaluate=evaluate,
+        preference=config,
+        gate=gate,
+        vertex=vertex,
     )

@@ -108,33 +108,40 @@ def plan(
     """
     import tempfile
 
-    from gemtune import plan as step
-    from gemtune import preprocess, split
-    from gemtune.config import Contestant
-
     given = [*(overrides or []), *([f"data={json.dumps(data)}"] if data else [])]
     settings = Config.load(config, given)
     if not settings.data:
         raise UserError("no data", file=config, remedy="set data, or --data FILE")
-    if settings.pipeline != "supervised_tuning":
-        raise UserError(f"no dry run of {settings.pipeline}", file=config, remedy="its own plan step refuses in time")
     check(settings)
-    sections = settings.parameters()
     with tempfile.TemporaryDirectory() as folder:
-        rows, dropped, told, cut = (
-            f"{folder}/{name}" for name in ("rows.jsonl", "dropped.jsonl", "data.json", "cut.json")
-        )
-        splits = [f"{folder}/{name}.jsonl" for name in ("train", "validation", "test")]
-        preprocess.run(settings.data, sections["task"], sections["preprocess"], rows, dropped, told)
-        split.run(rows, sections["split"], splits[0], splits[1], splits[2], cut)
-        baselines = [Contestant.of(one) for group in sections["baselines"] for one in group]
-        found = step.forecast(splits, sections, baselines, settings.name, offline)
+        found = _foreseen(settings, offline, folder)
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
     else:
         _show(found, settings.data)
     if found["reasons"]:
         raise typer.Exit(1)
+
+
+def _foreseen(settings: Config, offline: bool, folder: str) -> dict[str, Any]:
+    """The plan of the configuration's pipeline. Rows stand where the record of this name says, which is not changed."""
+    from gemtune.config import Contestant
+
+    sections = settings.parameters()
+    baselines = [Contestant.of(one) for group in sections["baselines"] for one in group]
+    if settings.pipeline == "preference_tuning":
+        from gemtune import preference
+
+        return preference.forecast(settings.data, sections, baselines, settings.name, offline, folder)
+    from gemtune import plan as step
+    from gemtune import preprocess, split
+
+    rows, dropped, told, cut = (f"{folder}/{name}" for name in ("rows.jsonl", "dropped.jsonl", "data.json", "cut.json"))
+    splits = [f"{folder}/{name}.jsonl" for name in ("train", "validation", "test")]
+    preprocess.run(settings.data, sections["task"], sections["preprocess"], rows, dropped, told)
+    vertex = None if offline else sections["vertex"]
+    split.run(rows, sections["split"], splits[0], splits[1], splits[2], cut, vertex, settings.name, keep=False)
+    return step.forecast(splits, sections, baselines, settings.name, offline)
 
 
 def _show(found: dict[str, Any], data: str) -> None:
@@ -155,8 +162,12 @@ def _show(found: dict[str, Any], data: str) -> None:
     table.add_row("in all", "", f"{found['cost']:.4f}", f"{found['cost_at_most']:.4f}")
     console.print(table)
     console.print(f"{len(found['trials'])} trials; {found['sentence']}", soft_wrap=True)
-    lift = f"{found['test_rows']} test rows notice a lift of {found['detectable_lift']:.3f} four times in five"
-    console.print(f"{lift}, were prompts right half the time", soft_wrap=True)
+    if found["metric"] == "win_rate":
+        unit, supposed = "prompts", "were no answers to tie"
+    else:
+        unit, supposed = "rows", "were prompts right half the time"
+    lift = f"{found['test_rows']} test {unit} notice a lift of {found['detectable_lift']:.3f} four times in five"
+    console.print(f"{lift}, {supposed}", soft_wrap=True)
     for note in [*found["left_out"], *found["warnings"]]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     for reason in found["reasons"]:

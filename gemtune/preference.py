@@ -6,6 +6,8 @@ Source: Vertex AI preference tuning (two completions, scores 1 and 0; the KL wei
 advised recipe is two jobs: supervised tuning on the better answers, then preference tuning from its checkpoint. What
 counts is how often the answers win, on prompts none of the jobs saw, against the best prompt, against the supervised
 model and against the model in service; the gate that decides is that of supervised tuning.
+
+Each step takes its files, then the sections of the configuration that it reads, by their names.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from gemtune import evaluate as evaluation
 from gemtune import gate as gates
 from gemtune import pick as picking
 from gemtune import preprocess as preprocessing
+from gemtune import split as splitting
 from gemtune.config import (
     Contestant,
     Deploy,
@@ -40,65 +44,108 @@ from gemtune.config import (
 from gemtune.data import Dropped, Example, plain, read_examples, write_examples, write_json, write_rows
 from gemtune.dedup.duplicates import guard
 from gemtune.errors import UserError
-from gemtune.gate import Comparison
 from gemtune.prompting import prompts
 from gemtune.prompting.asking import Given, Question, ask_all
 from gemtune.rows import pairs as paired
 from gemtune.rows import portrait
 from gemtune.rows.accept import Tally
-from gemtune.rows.pairs import Pair
-from gemtune.scoring.judging import Duel, WinRate, win_rate
-from gemtune.scoring.predictions import Scored
-from gemtune.scoring.referee import Answers, Put, Referee
+from gemtune.rows.pairs import Pair, Pairs
+from gemtune.scoring.judging import Duel
+from gemtune.scoring.referee import Answers, Referee
 from gemtune.tune import Step
-from gemtune.tuning import own_pairs, pair_choice, pair_plan, records
+from gemtune.tuning import own_pairs, pair_choice, pair_decision, pair_plan, records, spend
+from gemtune.tuning.bill import Asked, paid_line
+from gemtune.tuning.catalogue import Price
+from gemtune.tuning.counting import Count, by_service, count_prompt, guess
 from gemtune.tuning.curve import VALIDATION
-from gemtune.tuning.pair_plan import METRIC
+from gemtune.tuning.pair_decision import ByDuels, rate
+from gemtune.tuning.pair_plan import METRIC, Terms
+from gemtune.tuning.spend import Amount, Line
 from gemtune.vertex import Client, connect
 
 log = logging.getLogger("gemtune")
 
-SAMPLED_FOR_COST = 32  # rows whose tokens are counted before answers are sampled
+Sections = dict[str, Any]
+
+
+class Setting:
+    """The sections of the configuration that a step was given, each read when it is asked for, and what they open."""
+
+    def __init__(self, sections: Mapping[str, Sections], offline: bool = False) -> None:
+        self._sections, self.offline = sections, offline
+        self.task, self.asking = Task.of(sections["task"]), Evaluate.of(sections["evaluate"])
+
+    @cached_property
+    def rules(self) -> Preference:
+        """Section `preference`."""
+        return Preference.of(self._sections["preference"])
+
+    @cached_property
+    def vertex(self) -> Vertex:
+        """Section `vertex`; offline with a project that is never asked."""
+        return Vertex.of({**self._sections["vertex"], **({"project": "offline"} if self.offline else {})})
+
+    @cached_property
+    def client(self) -> Client:
+        """The service."""
+        return connect(self.vertex)
+
+    @property
+    def judge(self) -> Price | None:
+        """The price of the judge that ranks answers; None when references rank them."""
+        return self.client.catalogue.price("", self.rules.judge.model) if self.rules.ranked_by == "judge" else None
+
+    @property
+    def count(self) -> Count:
+        """Counts tokens, or guesses them offline."""
+        return guess if self.offline else by_service(self.client, self.asking.base_model)
+
+    def on(self, examples: Iterable[Example]) -> Task:
+        """The task with what only the rows tell (labels)."""
+        return prompts.resolve(self.task, list(examples))
+
+    def terms(self, name: str = "") -> Terms:
+        """What a plan is bound by; `name` is that of the model in service."""
+        champion = picking.read_champion(self.client, name) if name and not self.offline else None
+        return Terms(self.asking, Plan.of(self._sections["plan"]), self.rules, self.client.catalogue, champion)
+
+    def referee(self, task: Task) -> Referee:
+        """Who says which answer is better."""
+        return Referee(task, self.rules, self.asking, self.put)
+
+    def put(self, questions: Sequence[Question]) -> list[Given]:
+        """Answers of Vertex AI in order, or a `UserError` when too many get none for technical reasons."""
+        if not questions:
+            return []
+        ask, effort = evaluation.vertex_ask(self.asking, self.vertex)
+        given = asyncio.run(ask_all(questions, ask, effort))
+        failed = [one for one in given if one.error]
+        if len(failed) > self.asking.max_error_share * len(given):
+            raise UserError(
+                f"{len(failed)} of {len(given)} requests to {questions[0].model} failed: {failed[0].error}",
+                remedy="nothing was decided; try again later",
+            )
+        return given
 
 
 # -- pairs -----------------------------------------------------------------------------------------------------------
 
 
 def gather(
-    data: str,
-    task: dict[str, Any],
-    preprocess: dict[str, Any],
-    config: dict[str, Any],
-    evaluate: dict[str, Any],
-    plan: dict[str, Any],
-    vertex: dict[str, Any],
-    examples: str,
-    pairs: str,
-    dropped: str,
-    report: str,
+    data: str, examples: str, pairs: str, dropped: str, report: str, ask: bool = True, **sections: Sections
 ) -> dict[str, Any]:
     """Sound pairs out of the file `data`, read or made from the base model's own answers; returns the counts.
 
-    Writes `examples` (a prompt each), `pairs`, `dropped` (with reasons) and `report`. Raises `UserError` when nothing
-    is left, or when sampling answers may cost more than `plan.max_cost`.
+    Writes `examples` (a prompt each), `pairs`, `dropped` (with reasons) and `report`. Reads the sections task,
+    preprocess, preference, evaluate, plan, vertex. Without `ask` the references stand in for sampled answers. Raises
+    `UserError` when nothing is left, or when sampling answers may cost more than `plan.max_cost`.
     """
-    asked, rules, settings = Task.of(task), Preprocess.of(preprocess), Preference.of(config)
-    tally = Tally({})
+    setting, rules, tally = Setting(sections), Preprocess.of(sections["preprocess"]), Tally({})
     spent: dict[str, dict[str, int]] = {}
-    if settings.pairs_from == "rows":
-        if rules.test_data or rules.corrections:
-            raise UserError("preprocess.test_data and corrections are for labelled rows", remedy="leave them out")
-        found = paired.read(data, asked, rules, settings, tally)
-        before = len(found.pairs)
-        found = paired.settled(found, rules)
-        guard(before, len(found.pairs), "comparing pairs", rules, found.dropped)
+    if setting.rules.pairs_from == "rows":
+        found = _read(data, setting, rules, tally)
     else:
-        asking, client = Evaluate.of(evaluate), connect(Vertex.of(vertex))
-        referee = Referee(asked, settings, asking, _put(asking, client.settings))
-        rows, lost = _labelled(data, asked, rules, tally)
-        made, sampled = own_pairs.make(rows, asked, settings, asking, Plan.of(plan), client, referee)
-        found = replace(made, dropped=[*lost, *made.dropped], rows=len(rows) + len(lost))
-        spent = {"sampled": sampled, "judged": referee.tokens}
+        found, spent = _made(data, setting, rules, tally, ask)
     kept, not_drawn = preprocessing.draw(found.prompts, rules)
     drawn = {example.id for example in kept}
     left = sorted([*found.dropped, *not_drawn], key=lambda row: row.line)
@@ -122,35 +169,35 @@ def gather(
     return {**summary, "prompts": len(kept)}
 
 
-def _labelled(data: str, task: Task, rules: Preprocess, tally: Tally) -> tuple[list[Example], list[Dropped]]:
-    """Labelled rows without duplicates, as supervised tuning would take them, and those that left."""
-    rows, dropped = preprocessing.gather(data, task, rules, tally)
+def _read(data: str, setting: Setting, rules: Preprocess, tally: Tally) -> Pairs:
+    """The pairs that the data holds."""
+    if rules.corrections:
+        raise UserError("preprocess.corrections is for labelled rows", remedy="leave it out")
+    found = paired.read(data, setting.task, rules, setting.rules, tally)
+    before = len(found.pairs)
+    found = paired.settled(found, rules)
+    guard(before, len(found.pairs), "comparing pairs", rules, found.dropped)
+    return found
+
+
+def _made(
+    data: str, setting: Setting, rules: Preprocess, tally: Tally, ask: bool
+) -> tuple[Pairs, dict[str, dict[str, int]]]:
+    """Pairs of answers to labelled rows, which are what supervised tuning would take; and the tokens spent."""
+    rows, dropped = preprocessing.gather(data, setting.task, rules, tally)
     for what, rule in preprocessing.RULES.items():
         before = len(rows)
-        rows, gone = rule(rows, task, rules)
+        rows, gone = rule(rows, setting.task, rules)
         guard(before, len(rows), what, rules, gone)
         dropped += gone
     rows, gone = preprocessing.draw(rows, rules)
-    return rows, [*dropped, *gone]
-
-
-def _put(asking: Evaluate, vertex: Vertex) -> Put:
-    """Asks questions of Vertex AI; answers in order, or a `UserError` when too many get none for technical reasons."""
-
-    def put(questions: Sequence[Question]) -> list[Given]:
-        if not questions:
-            return []
-        ask, effort = evaluation.vertex_ask(asking, vertex)
-        given = asyncio.run(ask_all(questions, ask, effort))
-        failed = [one for one in given if one.error]
-        if len(failed) > asking.max_error_share * len(given):
-            raise UserError(
-                f"{len(failed)} of {len(given)} requests to {questions[0].model} failed: {failed[0].error}",
-                remedy="nothing was decided; try again later",
-            )
-        return given
-
-    return put
+    dropped += gone
+    if not ask:
+        return replace(own_pairs.stand_ins(rows), dropped=dropped, rows=len(rows) + len(dropped)), {}
+    referee = setting.referee(setting.task)
+    made, sampled = own_pairs.make(rows, setting.task, setting.terms(), setting.count, referee)
+    found = replace(made, dropped=[*dropped, *made.dropped], rows=len(rows) + len(dropped))
+    return found, {"sampled": sampled, "judged": referee.tokens}
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
@@ -160,57 +207,63 @@ def plan(
     reports: list[str],
     predictions: list[str],
     gathered: str,
-    train: str,
-    validation: str,
-    test: str,
+    splits: list[str],
     pairs: str,
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    config: dict[str, Any],
-    settings: dict[str, Any],
-    vertex: dict[str, Any],
     name: str,
     planned: str,
+    **sections: Sections,
 ) -> dict[str, Any]:
     """Write the plan to `planned`; return `worthwhile`, `supervised` ({}: none), `trials` and `best_prompt`.
 
-    `config` is section `preference`, `settings` section `plan`. Raises `UserError` for a model or a setting that cannot
-    be used for preference tuning, before anything is spent on it.
+    `splits` are the prompts of training, validation and test. Reads the sections task, evaluate, preference, plan,
+    vertex. Raises `UserError` for a model or a setting that cannot be used for preference tuning, before anything is
+    spent on it.
     """
-    limits, preference, asking = Plan.of(settings), Preference.of(config), Evaluate.of(evaluate)
-    client, asked = connect(Vertex.of(vertex)), Task.of(task)
-    splits = [list(read_examples(path)) for path in (train, validation, test)]
-    resolved = prompts.resolve(asked, splits[0])
-    all_pairs = paired.read_written(pairs)
-    referee = Referee(resolved, preference, asking, _put(asking, Vertex.of(vertex)))
-    told, best = _best_prompt(reports, predictions, validation, pairs, resolved, referee)
-    first, trials = pair_plan.jobs(limits, preference)
-    pair_plan.require(client, asking.base_model, first, trials)
-    if limits.continue_champion and (champion := picking.read_champion(client, name)):
-        first, trials = pair_plan.continued(first, trials, champion)
-    sizes = pair_plan.sizes(client, resolved, asking, limits, preference, splits, all_pairs)
-    price, judge = client.catalogue.price("", asking.base_model), None
-    if preference.ranked_by == "judge":
-        judge = client.catalogue.price("", preference.judge.model)
-    spent = pair_plan.spent(told, json.loads(Path(gathered).read_text("utf-8")), referee, client, price)
-    drawn_up = pair_plan.bill(limits, preference, asking, first, trials, sizes, spent, price, judge)
-    print_ = pair_plan.name_of(splits, all_pairs, asking.base_model, drawn_up.supervised, drawn_up.trials)
-    reasons = pair_plan.reasons_against(limits, sizes, drawn_up)
-    if limits.skip_unchanged and records.last_plan(client, name) == print_:
-        reasons.append("nothing is new: the same pairs, model and trials were decided on last time")
-    wanted = [] if reasons else [trial.model_copy(update={"plan": print_}) for trial in drawn_up.trials]
-    begun = drawn_up.supervised.model_copy(update={"plan": print_}) if wanted and drawn_up.supervised else None
-    document = pair_plan.document(limits, drawn_up, reasons, sizes, price, client, asking)
-    decided = {
-        "baselines": told,
-        "best_prompt": {"contestant": best.model_dump(mode="json")},
-        "supervised": begun.model_dump(mode="json") if begun else {},
-        "trials": [trial.model_dump(mode="json") for trial in wanted],
-        "fingerprint": print_,
-    }
-    write_json(planned, {**document, **decided})
-    pair_plan.say(document, drawn_up, reasons, best)
-    return {**decided, "worthwhile": not reasons, "best_prompt": best.model_dump(mode="json")}
+    setting, rows = Setting(sections), ([list(read_examples(path)) for path in splits], paired.read_written(pairs))
+    task, terms = setting.on(rows[0][0]), setting.terms(name)
+    referee = setting.referee(task)
+    told, best = _best_prompt(reports, predictions, splits[1], pairs, task, referee)
+    spent = pair_plan.paid(told, json.loads(Path(gathered).read_text("utf-8")), terms)
+    for line in pair_plan.judged(referee.tokens, terms.judge, "judging prompts (spent)"):
+        spent.append(paid_line(**line))
+    sizes = pair_plan.sizes(setting.count, task, *rows, terms)
+    decided = pair_plan.decide(setting.client, terms, sizes, rows, spent, records.last_plan(setting.client, name))
+    best_prompt = best.model_dump(mode="json")
+    write_json(planned, {**decided.document(), "baselines": told, "best_prompt": {"contestant": best_prompt}})
+    _say(decided, best)
+    further = {"supervised": decided.supervised, "trials": decided.trials, "best_prompt": best_prompt}
+    return {"worthwhile": not decided.reasons, **further}
+
+
+def forecast(
+    data: str, sections: Mapping[str, Sections], baselines: Sequence[Contestant], name: str, offline: bool, folder: str
+) -> dict[str, Any]:
+    """The plan's document before anything was asked: what a run would cost, what speaks against it.
+
+    Nothing is spent and no record is changed; `folder` takes the intermediate files. Worse answers that are still to
+    be sampled are counted as the references, and bounded by the longest answer.
+    """
+    setting = Setting(sections, offline)
+    examples, pairs, dropped, told, cut = (f"{folder}/{what}" for what in ("rows", "pairs", "dropped", "told", "cut"))
+    splits = [f"{folder}/{what}" for what in ("train", "validation", "test")]
+    wanted = ("task", "preprocess", "preference", "evaluate", "plan", "vertex")
+    gather(data, examples, pairs, dropped, told, ask=False, **{what: sections[what] for what in wanted})
+    vertex = None if offline else sections["vertex"]
+    splitting.run(examples, sections["split"], splits[0], splits[1], splits[2], cut, vertex, name, keep=False)
+    rows = [list(read_examples(path)) for path in splits], paired.read_written(pairs)
+    task, terms = setting.on(rows[0][0]), setting.terms(name)
+    sizes, spent = pair_plan.sizes(setting.count, task, *rows, terms), list[Line]()
+    if setting.rules.pairs_from == "answers":
+        spent += own_pairs.foreseen(list(read_examples(examples)), task, terms, setting.count)
+        sizes = pair_plan.without_knowing_answers(sizes, terms)
+    answer = Amount(setting.asking.max_output_tokens / 2, setting.asking.max_output_tokens)
+    for one in baselines:
+        prompt = count_prompt(setting.count, terms.limits, task, one, rows[0])
+        spent.append(Asked(one, prompt, answer, sizes.validation, spent=False).line(terms.price))
+    duels = (len(baselines) - 1) * sizes.validation
+    spent += filter(None, [pair_plan.judging_line(terms, "judging prompts", duels, sizes) if duels else None])
+    last = "" if offline else records.last_plan(setting.client, name)
+    return pair_plan.decide(setting.client, terms, sizes, rows, spent, last).document()
 
 
 def _best_prompt(
@@ -233,47 +286,44 @@ def _best_prompt(
         texts = answers.texts(name)
         against = against or texts
         duels = referee.duels(answers.rows, answers.references, texts, against)
-        found = _rate(duels, answers.groups, referee.asking)
-        entry["metrics"][METRIC] = _bounds(found)
+        found = rate(duels, answers.groups, referee.asking)
+        entry["metrics"][METRIC] = pair_decision.bounds(found)
         rates[name] = found.value
     best = max(rates, key=lambda name: (rates[name], -sum(files[name][1]["tokens"].values())))
     return told, Contestant.of(files[best][1]["contestant"])
 
 
-def _rate(duels: Sequence[Duel], groups: Sequence[str | None], asking: Evaluate) -> WinRate:
-    return win_rate(
-        duels, groups=groups, level=asking.confidence_level, resamples=asking.resamples, seed=asking.seed
-    )  # fmt: skip
+def _say(decided: pair_plan.Decided, best: Contestant) -> None:
+    """The bill, line by line, and the step's last line."""
+    bill, document = decided.drawn.bill, decided.document()
+    for warning in [*bill.warnings, *bill.left_out]:
+        log.warning("%s", warning)
+    for line in bill.lines:
+        log.info("bill: %-45s %12.0f tokens %10.4f USD", line.what, line.tokens.expected, line.cost.expected)
+    if decided.reasons:
+        log.info("done: %s", f"keep {best.name}: {decided.reasons[0]}")
+        return
+    jobs = f"{len(bill.trials)} trials" + (" after a supervised job" if decided.supervised else "")
+    money = f"{document['cost']:.2f} USD (at most {document['cost_at_most']:.2f})"
+    log.info("done: %s", f"{jobs}, {money}, to beat {best.name}")
 
 
 # -- tuning ----------------------------------------------------------------------------------------------------------
 
 
 def supervise(
-    train: str,
-    validation: str,
-    pairs: str,
-    trial: dict[str, Any],
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    config: dict[str, Any],
-    vertex: dict[str, Any],
-    name: str,
-    job: str,
+    train: str, validation: str, pairs: str, trial: dict[str, Any], name: str, job: str, **sections: Sections
 ) -> dict[str, Any]:
     """Tune on the better answers; writes the job's record and returns `start` (a contestant) and `metrics`.
 
     `start` is the checkpoint of the lowest validation loss, from which the preference jobs go on. An empty `trial`
-    means that none is wanted: then `start` is empty too.
+    means that none is wanted: then `start` is empty too. Reads the sections task, evaluate, tune, vertex.
     """
     if not trial:
         write_json(job, {"jobs": [], "start": {}})
         log.info("done: %s", "no supervised job is wanted; preferences start from the base model")
         return {"start": {}, "metrics": {}}
-    own = paired.read_written(pairs)
-    tuned = _step(train, validation, own, paired.chosen_rows, task, evaluate, config, vertex, name, job).run(
-        Trial.of(trial)
-    )
+    tuned = _step(train, validation, pairs, paired.chosen_rows, name, job, sections).run(Trial.of(trial))
     record = json.loads(Path(job).read_text("utf-8"))
     best = start_of(tuned["contestants"], record["curve"].get(VALIDATION, []))
     start = {**best, "role": "supervised"}
@@ -298,44 +348,39 @@ def prefer(
     pairs: str,
     trial: dict[str, Any],
     supervised: str,
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    config: dict[str, Any],
-    vertex: dict[str, Any],
     name: str,
     job: str,
+    **sections: Sections,
 ) -> dict[str, float]:
     """Tune one trial on pairs, from where the job recorded in `supervised` ended, if any; writes the job's record.
 
-    Returns the job's metrics. Raises `UserError` for pairs or settings that the service would reject.
+    Returns the job's metrics. Reads the sections task, evaluate, tune, vertex. Raises `UserError` for pairs or settings
+    that the service would reject.
     """
     asked = Trial.of(trial)
     if start := json.loads(Path(supervised).read_text("utf-8"))["start"]:
-        begun = Contestant.of(start)
-        asked = asked.model_copy(update={"base": begun.tuned_model, "checkpoint_id": begun.checkpoint_id})
-    own = paired.read_written(pairs)
-    step = _step(train, validation, own, paired.preference_rows, task, evaluate, config, vertex, name, job)
-    metrics: dict[str, float] = step.run(asked)["metrics"]
+        asked = asked.model_copy(update={"base": ""})  # the supervised job stands on what the trial would have
+        (asked,) = spend.continued([asked], Contestant.of(start))
+    tuned = _step(train, validation, pairs, paired.preference_rows, name, job, sections).run(asked)
+    metrics: dict[str, float] = tuned["metrics"]
     return metrics
 
 
 def _step(
     train: str,
     validation: str,
-    pairs: Sequence[Pair],
+    pairs: str,
     rows_of: Callable[[Task, Sequence[Example], Iterable[Pair]], list[dict[str, Any]]],
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    config: dict[str, Any],
-    vertex: dict[str, Any],
     name: str,
     job: str,
+    sections: Mapping[str, Sections],
 ) -> Step:
+    setting, own = Setting(sections), paired.read_written(pairs)
     splits = [list(read_examples(path)) for path in (train, validation)]
-    resolved = prompts.resolve(Task.of(task), splits[0])
-    rows = [rows_of(resolved, split, pairs) for split in splits]
-    base_model = Evaluate.of(evaluate).base_model
-    return Step(connect(Vertex.of(vertex)), Tune.of(config), base_model, name, resolved, rows[0], rows[1], job)
+    task = setting.on(splits[0])
+    rows = [rows_of(task, split, own) for split in splits]
+    tune, base_model = Tune.of(sections["tune"]), setting.asking.base_model
+    return Step(setting.client, tune, base_model, name, task, rows[0], rows[1], job)
 
 
 def line_up(jobs: list[str], start: dict[str, Any], best_prompt: dict[str, Any]) -> list[dict[str, Any]]:
@@ -356,65 +401,69 @@ def choose(
     examples: str,
     pairs: str,
     contestants: list[dict[str, Any]],
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    config: dict[str, Any],
-    pick: dict[str, Any],
-    deploy: dict[str, Any],
-    vertex: dict[str, Any],
     name: str,
     picked: str,
+    **sections: Sections,
 ) -> list[dict[str, Any]]:
     """Choose the candidate by its win rate on validation prompts; writes `picked`, returns who meets on test data.
 
-    The win rate is the mean of those against the best prompt and against the supervised model.
+    The win rate is the mean of those against the best prompt and against the supervised model. Reads the sections
+    task, evaluate, preference, pick, deploy, vertex.
     """
-    settings, asking = Preference.of(config), Evaluate.of(evaluate)
-    client, who = connect(Vertex.of(vertex)), [Contestant.of(one) for one in contestants]
-    resolved = prompts.resolve(Task.of(task), list(read_examples(examples)))
-    referee = Referee(resolved, settings, asking, _put(asking, Vertex.of(vertex)))
-    answers = Answers.read(predictions, examples, pairs, resolved, who)
+    setting, who = Setting(sections), [Contestant.of(one) for one in contestants]
+    task = setting.on(read_examples(examples))
+    referee, answers = setting.referee(task), Answers.read(predictions, examples, pairs, task, who)
     opponents = [one for one in who if one.role != "candidate"]
-    records = [json.loads(Path(path).read_text("utf-8")) for path in (supervised, *jobs)]
-    tuned = [record for record in records if record.get("trial")]
+    told = [json.loads(Path(path).read_text("utf-8")) for path in (supervised, *jobs)]
+    tuned = [record for record in told if record.get("trial")]
     sizes = {record["trial"]["name"]: record["trial"]["adapter_size"] for record in tuned}
     standings = [
         _standing(one, opponents, answers, referee, sizes.get(one.trial, 0)) for one in who if one.role == "candidate"
     ]
-    chosen, reason = picking.choose(standings, Pick.of(pick).one_standard_error)
-    finalists = _finalists(client, name, opponents, chosen)
-    losers = [one for record in tuned for one in record.get("contestants", [])]
-    losers = [one for one in losers if chosen is None or one["model"] != chosen.contestant.model]
-    judged = pair_plan.judging(referee, client, "judging checkpoints")
-    write_json(
-        picked, pair_choice.told(finalists, standings, chosen, reason, tuned, losers, judged, Deploy.of(deploy).alias)
+    chosen, reason = picking.choose(standings, Pick.of(sections["pick"]).one_standard_error)
+    choice = pair_choice.Choice(
+        _finalists(setting.client, name, opponents, chosen),
+        reason,
+        Deploy.of(sections["deploy"]).alias,
+        chosen,
+        standings,
+        tuned,
+        pair_plan.judged(referee.tokens, setting.judge, "judging checkpoints"),
     )
-    log.info("done: %s", f"{chosen.contestant.name} wins {chosen.value:.3f}: {reason}" if chosen else reason)
-    return [one.model_dump(mode="json") for one in finalists]
+    return _chosen(choice, picked)
 
 
 def choose_without_tuning(
-    best_prompt: dict[str, Any], deploy: dict[str, Any], vertex: dict[str, Any], name: str, picked: str
+    best_prompt: dict[str, Any], name: str, picked: str, **sections: Sections
 ) -> list[dict[str, Any]]:
-    """Line up the best prompt and the model in service when no tuning was worth trying."""
-    client = connect(Vertex.of(vertex))
+    """Line up the best prompt and the model in service when no tuning was worth trying.
+
+    Reads the sections deploy, vertex.
+    """
+    client = connect(Vertex.of(sections["vertex"]))
     finalists = _finalists(client, name, [Contestant.of(best_prompt)], None)
-    reason = "no checkpoint to choose from"
-    write_json(picked, pair_choice.told(finalists, [], None, reason, [], [], [], Deploy.of(deploy).alias))
-    log.info("done: %s", reason)
-    return [one.model_dump(mode="json") for one in finalists]
+    alias = Deploy.of(sections["deploy"]).alias
+    return _chosen(pair_choice.Choice(finalists, "no checkpoint to choose from", alias), picked)
+
+
+def _chosen(choice: pair_choice.Choice, picked: str) -> list[dict[str, Any]]:
+    write_json(picked, choice.told())
+    chosen, reason = choice.chosen, choice.reason
+    log.info("done: %s", f"{chosen.contestant.name} wins {chosen.value:.3f}: {reason}" if chosen else reason)
+    return [one.model_dump(mode="json") for one in choice.finalists]
 
 
 def _standing(
     one: Contestant, opponents: Sequence[Contestant], answers: Answers, referee: Referee, adapter_size: int
 ) -> picking.Standing:
     """A checkpoint's win rate over all opponents, a prompt's duels counting as one observation."""
-    duels, groups = [], []
+    duels: list[Duel] = []
+    groups: list[str | None] = []
     for opponent in opponents:
         duels += answers.duels(referee, one.name, opponent.name)
         groups += [group or row.id for row, group in zip(answers.rows, answers.groups, strict=True)]
-    rate = _rate(duels, groups if len(opponents) > 1 else answers.groups, referee.asking)
-    return picking.Standing(one, rate.value, rate.low, rate.high, adapter_size)
+    won = rate(duels, groups if len(opponents) > 1 else answers.groups, referee.asking)
+    return picking.Standing(one, won.value, won.low, won.high, adapter_size)
 
 
 def _finalists(
@@ -432,29 +481,6 @@ def _finalists(
 # -- the decision ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ByDuels:
-    """Compares two contestants by who wins how many prompts; a gate asks it in place of a metric."""
-
-    gate: Gate
-    duels: Mapping[tuple[str, str], Sequence[Duel]]
-    groups: Sequence[str | None]
-    metric: str = METRIC
-
-    def __call__(self, candidate: Scored, opponent: Scored, part: Sequence[int] | None = None) -> Comparison:
-        """The share of prompts won (ties half) by the one and by the other, on all prompts or on those of `part`."""
-        who, duels = opponent.contestant, self.duels[candidate.contestant.name, opponent.contestant.name]
-        part = range(len(duels)) if part is None else part
-        rate = win_rate(
-            [duels[i] for i in part],
-            groups=[self.groups[i] for i in part],
-            level=self.gate.confidence_level,
-            resamples=self.gate.resamples,
-            seed=self.gate.seed,
-        )
-        return Comparison(who.name, who.role, self.metric, rate.value, 1 - rate.value, rate.lift)
-
-
 def decide(
     tested: str,
     predictions: str,
@@ -462,32 +488,26 @@ def decide(
     pairs: str,
     contestants: list[dict[str, Any]],
     plan: str,
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    config: dict[str, Any],
-    gate: dict[str, Any],
-    vertex: dict[str, Any],
     decision: str,
     report: str,
+    **sections: Sections,
 ) -> bool:
     """Decide from test answers; writes `decision` and `report` (the evaluation's, with win rates), returns the verdict.
 
     The candidate must win against the best prompt and the model in service by more than the interval, and must not be
     shown to be worse than the supervised model by more than `gate.min_lift_over_supervised`; then come the gate's other
-    rules.
+    rules. Reads the sections task, evaluate, preference, gate, vertex.
     """
-    rules, settings, asking = Gate.of(gate), Preference.of(config), Evaluate.of(evaluate)
+    setting, rules, who = Setting(sections), Gate.of(sections["gate"]), [Contestant.of(one) for one in contestants]
     if rules.metric not in ("", METRIC):
         raise UserError(f"gate.metric is {rules.metric!r}", remedy=f"preference tuning is decided by {METRIC}")
-    told, who = json.loads(Path(tested).read_text("utf-8")), [Contestant.of(one) for one in contestants]
-    resolved, client = Task.of(told["task"]), connect(Vertex.of(vertex))
-    referee = Referee(resolved, settings, asking, _put(asking, Vertex.of(vertex)))
-    answers = Answers.read(predictions, examples, pairs, resolved, who)
-    duels = {pair: answers.duels(referee, *pair) for pair in _meetings(who)}
+    told = json.loads(Path(tested).read_text("utf-8"))
+    task, sealed = Task.of(told["task"]), told.get("sealed", {})
+    referee, answers = setting.referee(task), Answers.read(predictions, examples, pairs, task, who)
+    duels = {pair: answers.duels(referee, *pair) for pair in pair_decision.meetings(who)}
     prices = json.loads(Path(plan).read_text("utf-8"))["prices"]
-    sealed = told.get("sealed", {})
     made = gates.decide(
-        resolved,
+        task,
         rules,
         [answers.scored[one.name] for one in who],
         answers.groups,
@@ -495,94 +515,25 @@ def decide(
         sealed.get("candidates", 1),
         lambda gate: ByDuels(gate, duels, answers.groups),
     )
-    if settings.ranked_by == "judge":
-        made = only_proven(made, _judge_validity(resolved, settings, asking, Vertex.of(vertex)), who)
-    made = replace(made, notes=[*made.notes, *_notes(made, settings)])
+    if setting.rules.ranked_by == "judge":
+        made = pair_decision.only_proven(made, _judge_validity(task, setting), who)
+    made = replace(made, notes=[*made.notes, *pair_decision.notes(made, setting.rules)])
     gates.write(decision, made, rules, who, sealed)
-    results = {pair: _rate(found, answers.groups, asking) for pair, found in duels.items()}
-    _add_win_rates(told, who, duels, answers, asking)
-    table = [_result(pair, rate) for pair, rate in results.items()]
-    judged = pair_plan.judging(referee, client, "judging the finalists")
-    write_json(report, {**told, "duels": table, "ranked_by": settings.ranked_by, "spent": judged})
+    judged = pair_plan.judged(referee.tokens, setting.judge, "judging the finalists")
+    found = pair_decision.with_win_rates(told, who, duels, answers, setting.asking)
+    write_json(report, {**found, "ranked_by": setting.rules.ranked_by, "spent": judged})
     for reason in [*made.reasons, *made.notes]:
         log.info("%s", reason)
     log.info("done: %s", made.verdict.replace("_", " "))
     return made.passed
 
 
-def _judge_validity(task: Task, config: Preference, asking: Evaluate, vertex: Vertex) -> gates.Rule:
+def _judge_validity(task: Task, setting: Setting) -> gates.Rule:
     """Whether people were shown to agree with the judge: it rates what they rated on its sheet."""
-    if not config.judge.sheet:
+    judge = setting.rules.judge
+    if not judge.sheet:
         said = "no judge was checked against people (preference.judge.sheet), so its win rates inform and do not decide"
-        return gates.Rule("judge_validity", False, 0.0, config.judge.min_agreement, said)
-    found = evaluation.check_judge(task, asking.model_copy(update={"judge": config.judge}), vertex)
+        return gates.Rule("judge_validity", False, 0.0, judge.min_agreement, said)
+    found = evaluation.check_judge(task, setting.asking.model_copy(update={"judge": judge}), setting.vertex)
     shown = found["shown"]["low"]
     return gates.Rule("judge_validity", found["admitted"], shown, found["required"], found["sentence"])
-
-
-def only_proven(made: gates.Decision, proof: gates.Rule, who: Sequence[Contestant]) -> gates.Decision:
-    """The decision with the judge's proof among its rules; without proof nothing is deployed on the judge's word."""
-    made = replace(made, rules=[*made.rules, proof])
-    if made.verdict != "deploy" or proof.passed:
-        return replace(made, reasons=[*made.reasons, proof.sentence])
-    stays: gates.Verdict = "keep_champion" if any(one.role == "champion" for one in who) else "keep_prompt"
-    return replace(made, verdict=stays, reasons=[proof.sentence, *made.reasons])
-
-
-def _meetings(who: Sequence[Contestant]) -> list[tuple[str, str]]:
-    """Who meets whom: the candidate all others, everyone the best prompt, the best prompt the champion."""
-    by_role = {one.role: one.name for one in who}
-    prompt, ahead = by_role["baseline"], by_role.get("candidate")
-    met = [(ahead, one.name) for one in who if one.name != ahead] if ahead else []
-    met += [(one.name, prompt) for one in who if one.name not in (prompt, ahead)]
-    return [*met, *([(prompt, by_role["champion"])] if "champion" in by_role else [])]
-
-
-def _notes(made: gates.Decision, config: Preference) -> list[str]:
-    """What a reader must know about how the win rates came about."""
-    level = 1 - made.confidence_level
-    notes = []
-    for one in made.comparisons:
-        if one.role == "supervised" and not (one.paired.low > 0 and one.paired.p_value <= level):
-            notes.append(
-                f"preference tuning is not shown to add to the supervised model {one.versus} "
-                f"(win rate {one.candidate:.3f}): the simpler recipe may do"
-            )
-    if made.comparisons and config.ranked_by == "reference":
-        notes.append(
-            "answers are ranked by their nearness to preferred answers (no judge was asked): what those do not show "
-            "does not count"
-        )
-    return notes
-
-
-def _add_win_rates(
-    told: dict[str, Any],
-    who: Sequence[Contestant],
-    duels: Mapping[tuple[str, str], Sequence[Duel]],
-    answers: Answers,
-    asking: Evaluate,
-) -> None:
-    """Each contestant's win rate against the best prompt, among the metrics of its report and of its slices."""
-    prompt = next(one.name for one in who if one.role == "baseline")
-    for entry in told["contestants"]:
-        name = entry["contestant"]["name"]
-        own = duels.get((name, prompt)) or [Duel("tie")] * len(answers.rows)
-        entry["metrics"] = {METRIC: _bounds(_rate(own, answers.groups, asking)), **entry["metrics"]}
-        slices = answers.scored[name].slices
-        for column, values in entry["slices"].items():
-            for value, cell in values.items():
-                part = [i for i, row in enumerate(slices) if row.get(column) == value]
-                rate = _rate([own[i] for i in part], [answers.groups[i] for i in part], asking)
-                cell["metrics"][METRIC] = _bounds(rate)
-
-
-def _bounds(rate: WinRate) -> dict[str, float]:
-    return {"value": rate.value, "low": rate.low, "high": rate.high}
-
-
-def _result(pair: tuple[str, str], rate: WinRate) -> dict[str, Any]:
-    """A line of the table of duels."""
-    told = asdict(rate)
-    lift = told.pop("lift")
-    return {"candidate": pair[0], "opponent": pair[1], **told, "p_value": lift["p_value"]}

@@ -139,16 +139,17 @@ def run(
     vertex: dict[str, Any] | None = None,
     name: str = "",
     proven: str = "",
+    keep: bool = True,
 ) -> dict[str, Any]:
     """Split the file `examples` into three; `report` holds counts, label balance, what was left out and the
     certificate, which is also written to `proven`, to travel with the model.
 
-    With a run's `name` and section `vertex`, places are read from its record in the bucket and kept there.
+    With a run's `name` and section `vertex`, places are read from its record in the bucket and (`keep`) kept there.
     """
     settings = Split.of(config)
     rows = list(read_examples(examples))
     if vertex is not None and name and remembers(settings):
-        splits, left, known = _remembered(rows, settings, Vertex.of(vertex), name)
+        splits, left, known = _remembered(rows, settings, Vertex.of(vertex), name, keep)
     else:
         (splits, left), known = divide(rows, settings), Places()
     _enough(splits, settings)
@@ -171,8 +172,10 @@ def run(
     return {**counts, "left_out": len(left), "overlapping": overlaps}
 
 
-def _remembered(rows: list[Example], config: Split, vertex: Vertex, name: str) -> tuple[Splits, Left, Places]:
-    """Divide by the places in the run's record, and add the new ones to it; also gives the places known before.
+def _remembered(
+    rows: list[Example], config: Split, vertex: Vertex, name: str, keep: bool
+) -> tuple[Splits, Left, Places]:
+    """Divide by the places in the run's record, and add the new ones to it (`keep`); also the places known before.
 
     Two runs at once cannot place a row differently: whoever is second divides again by what the first wrote.
     """
@@ -188,7 +191,11 @@ def _remembered(rows: list[Example], config: Split, vertex: Vertex, name: str) -
         outcome.append((splits, left, known))
         return known.with_rows(splits).record(config)
 
-    records.change(connect(vertex), f"splits/{name}.json", divided)
+    client, key = connect(vertex), f"splits/{name}.json"
+    if keep:
+        records.change(client, key, divided)
+    else:
+        divided(records.read(client, key))
     return outcome[-1]
 
 

@@ -45,6 +45,7 @@ class Contestant(Section):
     prompt: Prompt = Field(default_factory=Prompt)
     role: Literal["baseline", "candidate", "champion", "supervised"] = "baseline"
     tuned_model: str = Field("", description="projects/P/locations/L/models/M@V of a tuned model.")
+    base_model: str = Field("", description="What the tuned model was made of; empty: evaluate.base_model.")
     checkpoint_id: str = ""
     trial: str = ""
     epoch: int = 0

@@ -47,6 +47,7 @@ class Trial(Section):
         0.1, gt=0, description="Preference tuning alone: pull back to the base; 0.01 to 0.5, smaller moves further."
     )
     base: str = Field("", description="Model to tune; empty: evaluate.base_model. A tuned model is continued from.")
+    base_model: str = Field("", description="Base model of a tuned `base`, which sets its price; set by the plan.")
     checkpoint_id: str = Field("", description="Checkpoint of `base` to continue from; empty: its default one.")
     max_billable_tokens: int = Field(
         0, ge=0, description="A job that would bill more tokens than this is cancelled; 0: no such limit."

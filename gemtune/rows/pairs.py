@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from gemtune.prompting import prompts
 from gemtune.rows import sources
 from gemtune.rows.accept import Tally, accept
 from gemtune.rows.clean import same_text
+from gemtune.rows.intake import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +55,35 @@ class Pairs:
 def read(source: str, task: Task, rules: Preprocess, config: Preference, tally: Tally) -> Pairs:
     """The pairs of a source: plain columns, Gemini's `contents` and `completions`, or lists of chat turns.
 
-    Cleaning, limits and personal data follow the rules of `preprocess`; nothing is compared yet (see `settled`).
+    Cleaning, limits and personal data follow the rules of `preprocess`; nothing is compared yet (see `settled`). With a
+    test file its prompts are the test split, and none of the source joins them.
     """
     found: dict[str, Example] = {}
     pairs: list[Pair] = []
     dropped: list[Dropped] = []
     count = 0
-    for item in sources.rows(source, rules):
+    for given, item in _items(source, rules):
         count += 1
-        made = item if isinstance(item, Dropped) else _pair(*item, task, rules, config, tally)
+        made = item if isinstance(item, Dropped) else _pair(item[0], item[1], task, rules, config, tally)
         if isinstance(made, Dropped):
-            dropped.append(made)
+            dropped.append(replace(made, detail=f"in test_data: {made.detail}") if given else made)
             continue
         example, rejected = made
-        prompt = _prompt_of(example)
+        home = "test" if given else example.split or ("train" if rules.test_data else None)
+        prompt = replace(_prompt_of(example), split=home)
         known = found.setdefault(prompt.id, prompt)
         if known.split != prompt.split:
             dropped.append(_left(example.line, "split_conflict", f"line {known.line} puts this prompt elsewhere", item))
             continue
         pairs.append(Pair(prompt.id, example.target, rejected, example.line))
     return Pairs(list(found.values()), pairs, dropped, count)
+
+
+def _items(source: str, rules: Preprocess) -> Iterator[tuple[bool, Row | Dropped]]:
+    """Whether a row is of the test file, and the row; that file comes first, so that its prompts are known."""
+    for given, path in ((True, rules.test_data), (False, source)):
+        if path:
+            yield from ((given, item) for item in sources.rows(path, rules))
 
 
 def _pair(
@@ -203,7 +213,8 @@ def _without_near(
     """A pair leaves when prompt, better and worse answer are each near those of a pair that stays."""
     if not threshold or not pairs:
         return list(pairs), []
-    ordered = sorted(pairs, key=lambda pair: (pair.prompt, pair.chosen, pair.rejected))
+    # of near pairs the one that decides stays
+    ordered = sorted(pairs, key=lambda p: (by_id[p.prompt].split != "test", p.prompt, p.chosen, p.rejected))
     ids = sorted(by_id)
     near = dedup.leaders(compared([by_id[i] for i in ids]), threshold).tolist()
     prompt = {one: near[n] for n, one in enumerate(ids)}

@@ -147,6 +147,10 @@ class Catalogue(Section):
             raise UserError(f"no price of {name!r} is known", remedy="add the model to vertex.catalogue")
         return self.models[name].price
 
+    def price_of(self, trial: Trial, base_model: str) -> Price:
+        """The price of a trial, and of what it makes; one that goes on from a tuned model has that one's base price."""
+        return self.price(trial.base_model or trial.base, base_model)
+
     def start(self, name: str, modality: str, rows: int, mean_tokens: float) -> Trial:
         """The published starting point for a model's family, the data's modality and its size."""
         size = "short" if rows < 1000 and mean_tokens < 500 else "long"

@@ -60,7 +60,7 @@ def count_rows(
     largest = max((prompt for prompt, _ in counted), default=0)
     mean = sum(prompt for prompt, _ in counted) / max(1, len(counted))
     longest = max(lengths, default=1) / max(1, sum(lengths) / max(1, len(lengths)))
-    tokens = _bounded(count, spend.estimate(lengths, whole))
+    tokens = bounded(count, spend.estimate(lengths, whole))
     likely = round(failing * len(train))
     factor = (len(train) - likely + hard.copies(len(train) - likely, likely, weight)) / max(1, len(train))
     added = hard.most_added(len(train), weight)
@@ -86,10 +86,11 @@ def count_prompt(
     with ThreadPoolExecutor(8) as pool:
         counted = list(pool.map(lambda question: count(question.system, question.contents), asked))
     mean = sum(counted) / max(1, len(counted))
-    return _bounded(count, Amount(mean, max(max(counted, default=0), mean * 1.5)))
+    return bounded(count, Amount(mean, max(max(counted, default=0), mean * 1.5)))
 
 
-def _bounded(count: Count, amount: Amount) -> Amount:
+def bounded(count: Count, amount: Amount) -> Amount:
+    """The amount, with a wider bound when it was guessed."""
     return Amount(amount.expected, amount.most * GUESS_MARGIN) if count is guess else amount
 
 

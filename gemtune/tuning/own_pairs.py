@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gemtune.config import Contestant, Evaluate, Plan, Preference, Task
+from gemtune.config import Contestant, Evaluate, Preference, Task
 from gemtune.data import Dropped, Example
 from gemtune.errors import UserError
 from gemtune.evaluate import questions
@@ -21,27 +21,27 @@ from gemtune.rows.pairs import Pair, Pairs
 from gemtune.scoring.preferred import made_pair
 from gemtune.scoring.referee import Referee
 from gemtune.tuning import spend
-from gemtune.tuning.pair_plan import RUBRIC_TOKENS
-from gemtune.vertex import Client, count_tokens, patiently
+from gemtune.tuning.counting import Count
+from gemtune.tuning.pair_plan import RUBRIC_TOKENS, Terms
+from gemtune.tuning.spend import Amount, Line
 
 SAMPLED_FOR_COST = 32  # requests whose tokens are counted before any is sent
 
 
 def make(
-    rows: Sequence[Example], task: Task, config: Preference, asking: Evaluate, plan: Plan, client: Client,
-    referee: Referee,
-) -> tuple[Pairs, dict[str, int]]:  # fmt: skip
+    rows: Sequence[Example], task: Task, terms: Terms, count: Count, referee: Referee
+) -> tuple[Pairs, dict[str, int]]:
     """A pair for each row whose answers differ enough in grade, the other rows dropped; and the tokens spent.
 
     Raises `UserError` before asking when that may cost more than the limit.
     """
-    base = Contestant(name="base", model=asking.base_model, prompt=prompts.tuned_prompt(task))
-    asked = [
-        replace(question, sample=number, temperature=config.sample_temperature)
-        for question in questions(task, base, rows, [])
-        for number in range(config.samples)
-    ]
-    refuse_dear(client, asking, config, plan, asked)
+    config, asked = terms.rules, _requests(rows, task, terms.rules, terms.asking)
+    cost, limit = spend.total(foreseen(rows, task, terms, count)).most, terms.limits.max_cost
+    if cost > limit:
+        raise UserError(
+            f"sampling {len(asked)} answers may cost {cost:.2f} USD, more than plan.max_cost {limit:.2f}",
+            remedy="lower preference.samples or preprocess.max_rows, or raise the limit",
+        )
     given = referee.put(asked)
     texts = [[one.text or "" for one in given[i : i + config.samples]] for i in range(0, len(given), config.samples)]
     pairs: list[Pair] = []
@@ -61,22 +61,34 @@ def make(
     return Pairs(kept, pairs, dropped, len(rows)), sampled
 
 
-def refuse_dear(client: Client, asking: Evaluate, config: Preference, plan: Plan, asked: Sequence[Question]) -> None:
-    """Raise `UserError` when these questions, and judging their answers, may cost more than the plan's limit."""
+def stand_ins(rows: Sequence[Example]) -> Pairs:
+    """A pair for every row, its reference on both sides: what can be counted before any answer is sampled."""
+    return Pairs(list(rows), [Pair(row.id, row.target, row.target, row.line) for row in rows], [], len(rows))
+
+
+def foreseen(rows: Sequence[Example], task: Task, terms: Terms, count: Count) -> list[Line]:
+    """What sampling the answers, and judging them, is expected to cost, and may cost at most."""
+    config, asking = terms.rules, terms.asking
+    asked = _requests(rows, task, config, asking)
     if not asked:
-        return
-    price = client.catalogue.price("", asking.base_model)
+        return []
     sample = asked[:: max(1, len(asked) // SAMPLED_FOR_COST)]
-    counts = [patiently(count_tokens, client, asking.base_model, one.system, one.contents) for one in sample]
-    most = max(1.5 * sum(counts) / len(counts), max(counts)) * len(asked)
-    cost = (most * price.input + len(asked) * asking.max_output_tokens * price.output) / spend.MILLION
-    if config.ranked_by == "judge":
-        judge = client.catalogue.price("", config.judge.model)
-        each = 2 * RUBRIC_TOKENS + max(counts) + 2 * asking.max_output_tokens
-        once = each * judge.input + config.judge.max_output_tokens * judge.output
-        cost += len(asked) * config.judge.samples * once / spend.MILLION
-    if cost > plan.max_cost:
-        raise UserError(
-            f"sampling {len(asked)} answers may cost {cost:.2f} USD, more than plan.max_cost {plan.max_cost:.2f}",
-            remedy="lower preference.samples or preprocess.max_rows, or raise the limit",
-        )
+    counts = [count(one.system, one.contents) for one in sample]
+    mean, longest = sum(counts) / len(counts), max(counts)
+    put, got = Amount(mean, max(1.5 * mean, longest)), Amount(asking.max_output_tokens / 2, asking.max_output_tokens)
+    lines = [spend.asking_line("answers sampled for pairs", len(asked), put, got, terms.price)]
+    if terms.judge:
+        shown = Amount(RUBRIC_TOKENS + mean, 2 * RUBRIC_TOKENS + longest) + got.times(2)
+        said = Amount(config.judge.max_output_tokens / 4, config.judge.max_output_tokens)
+        rated = len(asked) * config.judge.samples
+        lines.append(spend.asking_line("judging answers for pairs", rated, shown, said, terms.judge))
+    return lines
+
+
+def _requests(rows: Sequence[Example], task: Task, config: Preference, asking: Evaluate) -> list[Question]:
+    base = Contestant(name="base", model=asking.base_model, prompt=prompts.tuned_prompt(task))
+    return [
+        replace(question, sample=number, temperature=config.sample_temperature)
+        for question in questions(task, base, rows, [])
+        for number in range(config.samples)
+    ]

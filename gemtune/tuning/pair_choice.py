@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from gemtune.config import Contestant
@@ -13,42 +14,47 @@ from gemtune.tuning import spend
 from gemtune.tuning.pair_plan import METRIC
 
 
-def told(
-    finalists: Sequence[Contestant],
-    standings: Sequence[Standing],
-    chosen: Standing | None,
-    reason: str,
-    tuned: Sequence[dict[str, Any]],
-    losers: Sequence[dict[str, Any]],
-    judged: Sequence[dict[str, Any]],
-    alias: str,
-) -> dict[str, Any]:
-    """What the steps after the choice read, in the words of the supervised pipeline."""
-    by_role = {one.role: one.model_dump(mode="json") for one in finalists}
-    return {
-        "metric": METRIC,
-        "reason": reason,
-        "notes": [],
-        "ablation": {},
-        "best_prompt": by_role["baseline"],
-        "candidate": by_role.get("candidate"),
-        "champion": by_role.get("champion"),
-        "losers": list(losers),
-        "checkpoints": [
-            {
-                "contestant": one.contestant.model_dump(mode="json"),
-                "value": one.value,
-                "low": one.low,
-                "high": one.high,
-                "chosen": one is chosen,
-            }
-            for one in standings
-        ],
-        "trials": [_trial(record) for record in tuned],
-        "ledger": [*map(_billed, tuned), *judged],
-        "plan": next((record["trial"]["plan"] for record in tuned), ""),
-        "alias": alias,
-    }
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who meets on test data and why, how every checkpoint did, what the jobs left and what judging them took."""
+
+    finalists: Sequence[Contestant]
+    reason: str
+    alias: str
+    chosen: Standing | None = None
+    standings: Sequence[Standing] = ()
+    tuned: Sequence[dict[str, Any]] = ()
+    judged: Sequence[dict[str, Any]] = ()
+
+    def told(self) -> dict[str, Any]:
+        """What the steps after the choice read, in the words of the supervised pipeline."""
+        by_role = {one.role: one.model_dump(mode="json") for one in self.finalists}
+        made = [one for record in self.tuned for one in record.get("contestants", [])]
+        kept = self.chosen.contestant.model if self.chosen else ""
+        return {
+            "metric": METRIC,
+            "reason": self.reason,
+            "notes": [],
+            "ablation": {},
+            "best_prompt": by_role["baseline"],
+            "candidate": by_role.get("candidate"),
+            "champion": by_role.get("champion"),
+            "losers": [one for one in made if one["model"] != kept],
+            "checkpoints": [
+                {
+                    "contestant": one.contestant.model_dump(mode="json"),
+                    "value": one.value,
+                    "low": one.low,
+                    "high": one.high,
+                    "chosen": one is self.chosen,
+                }
+                for one in self.standings
+            ],
+            "trials": [_trial(record) for record in self.tuned],
+            "ledger": [*map(_billed, self.tuned), *self.judged],
+            "plan": next((record["trial"]["plan"] for record in self.tuned), ""),
+            "alias": self.alias,
+        }
 
 
 def _trial(record: Mapping[str, Any]) -> dict[str, Any]:

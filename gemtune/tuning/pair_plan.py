@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gemtune.config import Contestant, Evaluate, Plan, Preference, Task, Trial, fingerprint
@@ -22,11 +22,12 @@ from gemtune.errors import UserError
 from gemtune.rows import pairs as paired
 from gemtune.rows.pairs import Pair
 from gemtune.scoring.intervals import smallest_detectable_lift
-from gemtune.scoring.referee import Referee
 from gemtune.tuning import spend
-from gemtune.tuning.catalogue import Price
+from gemtune.tuning.bill import Bill
+from gemtune.tuning.catalogue import Catalogue, Price
+from gemtune.tuning.counting import Count, bounded
 from gemtune.tuning.spend import Amount, Line
-from gemtune.vertex import Client, count_tokens, patiently
+from gemtune.vertex import Client
 
 log = logging.getLogger("gemtune")
 
@@ -34,10 +35,31 @@ METRIC = "win_rate"
 BETA_LOW, BETA_HIGH = 0.01, 0.5  # recommended, both included
 RUBRIC_TOKENS = 200  # what a judge is told beside the texts it compares
 Row = dict[str, Any]
-Count = Callable[[str | None, list[dict[str, Any]]], int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a plan is bound by: the settings, the prices, and the model in service (None: none)."""
+
+    asking: Evaluate
+    limits: Plan
+    rules: Preference
+    catalogue: Catalogue
+    champion: Contestant | None = None
+
+    @property
+    def price(self) -> Price:
+        """Of the base model."""
+        return self.catalogue.price("", self.asking.base_model)
+
+    @property
+    def judge(self) -> Price | None:
+        """Of the judge that ranks answers; None when references rank them."""
+        judged = self.rules.ranked_by == "judge"
+        return self.catalogue.price("", self.rules.judge.model) if judged else None
+
+
+@dataclass(frozen=True, slots=True)
 class Sizes:
     """What is trained on and asked: prompts of the held-out splits, tokens of the rows and of one request."""
 
@@ -50,43 +72,72 @@ class Sizes:
     answer_tokens: Amount
 
 
-def jobs(settings: Plan, config: Preference) -> tuple[Trial | None, list[Trial]]:
+def jobs(terms: Terms) -> tuple[Trial | None, list[Trial]]:
     """The supervised job that comes first (None when not wanted) and the preference trials, named.
 
-    Raises `UserError` for settings that belong to supervised tuning alone; warns of a `beta` outside the advice.
+    By setting they start from the champion. Raises `UserError` for settings that belong to supervised tuning alone;
+    warns of a `beta` outside the advice.
     """
-    if settings.preset != "trials":
-        raise UserError(f"plan.preset={settings.preset} is for supervised tuning", remedy="list plan.trials")
-    if settings.follow_ups:
+    limits, rules = terms.limits, terms.rules
+    if limits.preset != "trials":
+        raise UserError(f"plan.preset={limits.preset} is for supervised tuning", remedy="list plan.trials")
+    if limits.follow_ups:
         raise UserError("plan.follow_ups is for supervised tuning", remedy="list further plan.trials")
-    trials = [trial.model_copy(update={"method": "preference"}) for trial in settings.trials]
-    trials = spend.shared(trials) if settings.share_epochs else trials
-    names = [trial.name or f"trial-{number}" for number, trial in enumerate(trials, 1)]
-    if len(set(names)) < len(names):
-        raise UserError(f"trials need names of their own, got {', '.join(names)}", remedy="set plan.trials")
-    trials = [trial.model_copy(update={"name": name}) for name, trial in zip(names, trials, strict=True)]
+    trials = [trial.model_copy(update={"method": "preference"}) for trial in limits.trials]
+    trials = spend.named(trials, limits.share_epochs)
     for trial in trials:
         if not BETA_LOW <= trial.beta <= BETA_HIGH:
             log.warning(
                 "%s: beta %g lies outside the recommended %g to %g", trial.name, trial.beta, BETA_LOW, BETA_HIGH
             )
-    if not config.supervised_epochs:
-        return None, trials
+    first = _supervised(rules, trials)
+    if limits.continue_champion:
+        trials = spend.continued(trials, terms.champion)
+        first = spend.continued([first], terms.champion)[0] if first else None
+    return first, trials
+
+
+def _supervised(rules: Preference, trials: Sequence[Trial]) -> Trial | None:
+    if not rules.supervised_epochs:
+        return None
     if len(sizes := sorted({trial.adapter_size for trial in trials})) > 1:
         raise UserError(
             f"trials of adapter sizes {', '.join(map(str, sizes))} cannot continue one supervised job",
             remedy="use one adapter_size, or preference.supervised_epochs=0",
         )
-    first = Trial(
+    return Trial(
         name="supervised",
-        epoch_count=config.supervised_epochs,
-        learning_rate_multiplier=config.supervised_learning_rate_multiplier,
+        epoch_count=rules.supervised_epochs,
+        learning_rate_multiplier=rules.supervised_learning_rate_multiplier,
         adapter_size=trials[0].adapter_size,
     )
-    return first, trials
+
+
+def require(client: Client, base_model: str, trials: Sequence[Trial]) -> None:
+    """Raise `UserError` unless the base model can be tuned as each of these jobs is, here and with its adapter."""
+    for trial in trials:
+        base = trial.base or base_model
+        if not base.startswith("projects/"):
+            client.catalogue.require(
+                base,
+                trial.method,
+                client.location,
+                adapter_sizes=(trial.adapter_size,),
+                encryption_key=client.settings.encryption_key,
+            )
 
 
 # -- tokens ----------------------------------------------------------------------------------------------------------
+
+
+def sizes(count: Count, task: Task, splits: Sequence[Sequence[Example]], pairs: Sequence[Pair], terms: Terms) -> Sizes:
+    """What is trained on and asked, its tokens counted on a sample."""
+    sample = terms.limits.token_sample
+    preferred = paired.preference_rows(task, splits[0], pairs)
+    tokens, prompt, answer = tokens_of(count, preferred, sample)
+    chosen = paired.chosen_rows(task, splits[0], pairs) if terms.rules.supervised_epochs else []
+    supervised = tokens_of(count, chosen, sample)[0] if chosen else Amount(0, 0)
+    return Sizes(len(preferred), len(splits[1]), len(splits[2]), supervised, tokens, prompt, answer)
 
 
 def tokens_of(count: Count, rows: Sequence[Row], sample: int) -> tuple[Amount, Amount, Amount]:
@@ -103,7 +154,7 @@ def tokens_of(count: Count, rows: Sequence[Row], sample: int) -> tuple[Amount, A
     billed = {i: prompt * len(answers) + sum(answers) for i, (prompt, answers) in zip(chosen, parts, strict=True)}
     asked = [prompt for prompt, _ in parts]
     answered = [tokens for _, answers in parts for tokens in answers]
-    return spend.estimate(lengths, billed), _spread(asked), _spread(answered)
+    return bounded(count, spend.estimate(lengths, billed)), _spread(asked), _spread(answered)
 
 
 def _parts(count: Count, row: Row) -> tuple[int, list[int]]:
@@ -122,76 +173,51 @@ def _spread(counts: Sequence[int]) -> Amount:
 # -- the bill --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Bill:
-    """What is spent anyway, what each trial adds, and the trials that fit under the limit beside it."""
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The bill, its trials those that fit under the limit, and the supervised job that comes before them."""
 
-    spent: list[Line]
-    fixed: list[Line]
-    per_trial: dict[str, list[Line]]
+    bill: Bill
     supervised: Trial | None
-    trials: list[Trial]
-    left_out: list[str]
-
-    @property
-    def lines(self) -> list[Line]:
-        """Every line of what is planned."""
-        return [*self.spent, *(line for trial in self.trials for line in self.per_trial[trial.name]), *self.fixed]
-
-    @property
-    def least(self) -> float:
-        """Upper bound of the whole bill with the cheapest trial alone (US dollars)."""
-        cheapest = min(spend.total(lines).most for lines in self.per_trial.values())
-        return cheapest + spend.total([*self.spent, *self.fixed]).most
 
 
-def bill(
-    settings: Plan,
-    config: Preference,
-    asking: Evaluate,
-    first: Trial | None,
-    trials: Sequence[Trial],
-    sizes: Sizes,
-    spent: Sequence[Line],
-    price: Price,
-    judge: Price | None,
-) -> Bill:
-    """The forecast. `spent` is what has been asked already; `judge` prices a judge's tokens, if one ranks answers."""
-    answer = Amount(sizes.answer_tokens.expected, asking.max_output_tokens)
-    fixed = [
-        spend.asking_line("best prompt on validation, again", sizes.validation, sizes.prompt_tokens, answer, price),
-        spend.asking_line("the finalists on test", 4 * sizes.test, sizes.prompt_tokens, answer, price),
-        Line("idle endpoints", Amount(0, 0), Amount(0, 0)),
-    ]
+def draw_up(terms: Terms, first: Trial | None, trials: Sequence[Trial], sizes: Sizes, spent: Sequence[Line]) -> Drawn:
+    """The forecast. `spent` is what has been, or will be, asked before any job."""
+    bounded_first = _bounded(first, sizes.supervised_tokens) if first else None
+    allowed = [_bounded(trial, sizes.preference_tokens) for trial in trials]
+    fixed = _fixed(terms, bounded_first, sizes)
+    per_trial = {trial.name: _lines(terms, trial, sizes) for trial in allowed}
+    limit = terms.limits.max_cost
+    chosen = spend.affordable(allowed, per_trial, spend.total([*spent, *fixed]), limit)
+    left_out = spend.left_out([trial.name for trial in allowed if trial not in chosen], per_trial)
+    warnings = terms.catalogue.warnings(terms.asking.base_model)
+    prices = terms.price.model_dump(mode="json")
+    return Drawn(Bill(list(spent), fixed, per_trial, chosen, left_out, prices, warnings), bounded_first)
+
+
+def _fixed(terms: Terms, first: Trial | None, sizes: Sizes) -> list[Line]:
+    """What every path pays."""
+    asked = [_asking(terms, "best prompt on validation, again", sizes.validation, sizes)]
     if first is not None:
-        first = _bounded(first, sizes.supervised_tokens)
-        fixed.insert(0, _tuning(first, sizes.supervised_tokens, price))
-        fixed.insert(
-            1,
-            spend.asking_line(
-                "checkpoints of supervised on validation", sizes.validation, sizes.prompt_tokens, answer, price
-            ),
-        )
-    bounded = [_bounded(trial, sizes.preference_tokens) for trial in trials]
-    if judge is not None:
-        fixed.append(_judging("judging the finalists", 4 * sizes.test, config, asking, sizes, judge))
-    per_trial = {}
-    for trial in bounded:
-        requests = sizes.validation * spend.checkpoint_count(trial.epoch_count)
-        lines = [_tuning(trial, sizes.preference_tokens, price)]
-        lines.append(
-            spend.asking_line(
-                f"checkpoints of {trial.name} on validation", requests, sizes.prompt_tokens, answer, price
-            )
-        )
-        if judge is not None:
-            lines.append(_judging(f"judging checkpoints of {trial.name}", 2 * requests, config, asking, sizes, judge))
-        per_trial[trial.name] = lines
-    chosen = spend.affordable(bounded, per_trial, spend.total([*spent, *fixed]), settings.max_cost)
-    names = {trial.name for trial in chosen}
-    dear = {trial.name: spend.total(per_trial[trial.name]).most for trial in bounded if trial.name not in names}
-    left_out = [f"{name} may cost {most:.2f} USD: over max_cost beside the others" for name, most in dear.items()]
-    return Bill(list(spent), fixed, per_trial, first, chosen, left_out)
+        checkpoints = _asking(terms, "checkpoints of supervised on validation", sizes.validation, sizes, first)
+        asked = [_tuning(terms, first, sizes.supervised_tokens), checkpoints, *asked]
+    met = _asking(terms, "the finalists on test", 3 * sizes.test, sizes)
+    champion = Trial(base="projects/", base_model=terms.champion.base_model) if terms.champion else None
+    served = _asking(terms, "", sizes.test, sizes, champion)
+    asked.append(Line(met.what, met.tokens + served.tokens, met.cost + served.cost))
+    judged = [judging_line(terms, "judging the finalists", 4 * sizes.test, sizes)]
+    return [*asked, Line("idle endpoints", Amount(0, 0), Amount(0, 0)), *filter(None, judged)]
+
+
+def _lines(terms: Terms, trial: Trial, sizes: Sizes) -> list[Line]:
+    """What one trial adds."""
+    requests = sizes.validation * spend.checkpoint_count(trial.epoch_count)
+    lines = [
+        _tuning(terms, trial, sizes.preference_tokens),
+        _asking(terms, f"checkpoints of {trial.name} on validation", requests, sizes, trial),
+        judging_line(terms, f"judging checkpoints of {trial.name}", 2 * requests, sizes),
+    ]
+    return [line for line in lines if line]
 
 
 def _bounded(trial: Trial, once: Amount) -> Trial:
@@ -200,34 +226,45 @@ def _bounded(trial: Trial, once: Amount) -> Trial:
     return trial.model_copy(update=told)
 
 
-def _tuning(trial: Trial, once: Amount, price: Price) -> Line:
-    tokens = once.times(trial.epoch_count)
+def _tuning(terms: Terms, trial: Trial, once: Amount) -> Line:
+    tokens, price = once.times(trial.epoch_count), terms.catalogue.price_of(trial, terms.asking.base_model)
     return Line(f"tuning {trial.name}", tokens, tokens.times(price.train / spend.MILLION))
 
 
-def _judging(what: str, duels: int, config: Preference, asking: Evaluate, sizes: Sizes, price: Price) -> Line:
-    """Both orders, so many samples each; a request shows prompt, reference and two answers."""
-    rubric = Amount(RUBRIC_TOKENS, 2 * RUBRIC_TOKENS)
-    answers = Amount(3 * sizes.answer_tokens.expected, 3 * max(sizes.answer_tokens.most, asking.max_output_tokens))
-    said = Amount(config.judge.max_output_tokens / 4, config.judge.max_output_tokens)
-    return spend.asking_line(
-        what, 2 * config.judge.samples * duels, sizes.prompt_tokens + answers + rubric, said, price
-    )
+def _asking(terms: Terms, what: str, requests: int, sizes: Sizes, of: Trial | None = None) -> Line:
+    """Requests to the base model, or to what a trial makes."""
+    answer = Amount(sizes.answer_tokens.expected, terms.asking.max_output_tokens)
+    price = terms.catalogue.price_of(of, terms.asking.base_model) if of else terms.price
+    return spend.asking_line(what, requests, sizes.prompt_tokens, answer, price)
 
 
-def reasons_against(settings: Plan, sizes: Sizes, drawn_up: Bill) -> list[str]:
+def judging_line(terms: Terms, what: str, duels: int, sizes: Sizes) -> Line | None:
+    """Both orders, so many samples each; a request shows prompt, reference and two answers. None without a judge."""
+    if terms.judge is None:
+        return None
+    judge, rubric = terms.rules.judge, Amount(RUBRIC_TOKENS, 2 * RUBRIC_TOKENS)
+    longest = max(sizes.answer_tokens.most, terms.asking.max_output_tokens)
+    shown = sizes.prompt_tokens + Amount(3 * sizes.answer_tokens.expected, 3 * longest) + rubric
+    said = Amount(judge.max_output_tokens / 4, judge.max_output_tokens)
+    return spend.asking_line(what, 2 * judge.samples * duels, shown, said, terms.judge)
+
+
+# -- the decision ----------------------------------------------------------------------------------------------------
+
+
+def reasons_against(limits: Plan, sizes: Sizes, bill: Bill) -> list[str]:
     """Why preference tuning is not worth trying; empty when it is."""
     reasons = []
-    if sizes.pairs < settings.min_train_rows:
-        reasons.append(f"{sizes.pairs} training pairs, fewer than {settings.min_train_rows}: too few to tune on")
+    if sizes.pairs < limits.min_train_rows:
+        reasons.append(f"{sizes.pairs} training pairs, fewer than {limits.min_train_rows}: too few to tune on")
     lift = detectable_lift(sizes.test)
-    if 0 < settings.wanted_lift < lift:
+    if 0 < limits.wanted_lift < lift:
         reasons.append(
-            f"{sizes.test} test prompts notice a lift of {lift:.3f} at best, not the wanted {settings.wanted_lift:.3f}"
+            f"{sizes.test} test prompts notice a lift of {lift:.3f} at best, not the wanted {limits.wanted_lift:.3f}"
         )
-    if not drawn_up.trials:
-        least = f"the cheapest trial may cost {drawn_up.least:.2f} USD in all"
-        reasons.append(f"{least}, more than max_cost {settings.max_cost:.2f}")
+    if not bill.trials:
+        least = spend.least(bill.per_trial, [*bill.spent, *bill.fixed])
+        reasons.append(f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {limits.max_cost:.2f}")
     return reasons
 
 
@@ -236,146 +273,111 @@ def detectable_lift(test_prompts: int) -> float:
     return smallest_detectable_lift(max(1, test_prompts), 1.0)
 
 
-# -- what is asked of the service, and what is told ------------------------------------------------------------------
-
-
-def require(client: Client, base_model: str, first: Trial | None, trials: Sequence[Trial]) -> None:
-    """Raise `UserError` unless the base model can be tuned by both methods, here and with these adapters."""
-    for method, wanted in (("supervised", [first] if first else []), ("preference", list(trials))):
-        for trial in wanted:
-            base, key = trial.base or base_model, client.settings.encryption_key
-            if not base.startswith("projects/"):
-                client.catalogue.require(
-                    base,
-                    "preference" if method == "preference" else "supervised",
-                    client.location,
-                    adapter_sizes=(trial.adapter_size,),
-                    encryption_key=key,
-                )
-
-
-def continued(first: Trial | None, trials: Sequence[Trial], champion: Contestant) -> tuple[Trial | None, list[Trial]]:
-    """The jobs started from the champion's checkpoint, unless they name a start of their own."""
-    start = {"base": champion.tuned_model, "checkpoint_id": champion.checkpoint_id}
-    moved = [trial if trial.base else trial.model_copy(update=start) for trial in trials]
-    return (first.model_copy(update=start) if first else None), moved
-
-
-def sizes(
-    client: Client,
-    task: Task,
-    asking: Evaluate,
-    limits: Plan,
-    config: Preference,
-    splits: Sequence[Sequence[Example]],
-    pairs: Sequence[Pair],
-) -> Sizes:
-    """What is trained on and asked, its tokens counted by the service on a sample."""
-
-    def count(system: str | None, contents: list[dict[str, Any]]) -> int:
-        return patiently(count_tokens, client, asking.base_model, system, contents)
-
-    preferred = paired.preference_rows(task, splits[0], pairs)
-    tokens, prompt, answer = tokens_of(count, preferred, limits.token_sample)
-    chosen = paired.chosen_rows(task, splits[0], pairs) if config.supervised_epochs else []
-    supervised = tokens_of(count, chosen, limits.token_sample)[0] if chosen else Amount(0, 0)
-    return Sizes(len(preferred), len(splits[1]), len(splits[2]), supervised, tokens, prompt, answer)
-
-
-def spent(
-    told: Sequence[Mapping[str, Any]], gathered: Mapping[str, Any], referee: Referee, client: Client, price: Price
-) -> list[Line]:
-    """What has been asked so far: samples for pairs, prompts on validation, a judge between several prompts."""
-    entries = [entry for report in told for entry in report["contestants"]]
-    asked = {f"{entry['contestant']['name']} on validation": entry["tokens"] for entry in entries}
-    lines = []
-    before = gathered.get("spent_tokens", {})
-    if any(before.get("judged", {}).values()):
-        judge = client.catalogue.price("", referee.config.judge.model)
-        put, got = (
-            Amount(float(before["judged"][side]), float(before["judged"][side])) for side in ("input", "output")
-        )
-        lines.append(spend.asking_line("judging answers for pairs (spent)", 1, put, got, judge))
-    if any(before.get("sampled", {}).values()):
-        asked = {"answers sampled for pairs": before["sampled"], **asked}
-    for what, tokens in asked.items():
-        put, got = (Amount(float(tokens[side]), float(tokens[side])) for side in ("input", "output"))
-        lines.append(spend.asking_line(f"{what} (spent)", 1, put, got, price))
-    if judged := judging(referee, client, "judging prompts (spent)"):
-        amounts = (Amount(judged[0][what], judged[0][what]) for what in ("tokens", "cost"))
-        lines.append(Line(judged[0]["what"], *amounts))
-    return lines
-
-
-def judging(referee: Referee, client: Client, what: str) -> list[dict[str, Any]]:
-    """The judge's tokens and what they cost (US dollars), as a line of the ledger; none when no judge was asked."""
-    tokens = referee.tokens
-    if not any(tokens.values()):
-        return []
-    price = client.catalogue.price("", referee.config.judge.model)
-    cost = (tokens["input"] * price.input + tokens["output"] * price.output) / spend.MILLION
-    return [{"what": what, "tokens": sum(tokens.values()), "cost": cost}]
-
-
 def name_of(
-    splits: Sequence[Sequence[Example]],
-    pairs: Sequence[Pair],
-    base_model: str,
-    first: Trial | None,
-    trials: Sequence[Trial],
+    splits: Sequence[Sequence[Example]], pairs: Sequence[Pair], base_model: str, trials: Sequence[Trial]
 ) -> str:
     """Names training and validation pairs, model and jobs; equal when there is nothing new to learn."""
     own = paired.by_prompt(pairs)
     rows = [sorted([p.prompt, p.chosen, p.rejected] for e in split for p in own[e.id]) for split in splits[:2]]
-    told = {"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens"}
-    jobs = [trial.model_dump(mode="json", exclude=told) for trial in (*filter(None, [first]), *trials)]
-    return fingerprint(*rows, base_model, jobs)
+    told = {"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "base_model"}
+    return fingerprint(*rows, base_model, [trial.model_dump(mode="json", exclude=told) for trial in trials])
 
 
-def document(
-    limits: Plan,
-    drawn_up: Bill,
-    reasons: list[str],
-    sizes: Sizes,
-    price: Price,
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """Everything a plan says: the bill, the jobs, what speaks against them, and the plan's own name."""
+
+    drawn: Drawn
+    sizes: Sizes
+    reasons: list[str]
+    fingerprint: str
+    limits: Plan
+
+    @property
+    def supervised(self) -> dict[str, Any]:
+        """The job that comes first; {} for none."""
+        return self._marked(self.drawn.supervised) if self.drawn.supervised and not self.reasons else {}
+
+    @property
+    def trials(self) -> list[dict[str, Any]]:
+        """The preference jobs; none when there is a reason against."""
+        return [self._marked(trial) for trial in self.drawn.bill.trials] if not self.reasons else []
+
+    def _marked(self, trial: Trial) -> dict[str, Any]:
+        return trial.model_copy(update={"plan": self.fingerprint}).model_dump(mode="json")
+
+    def document(self) -> dict[str, Any]:
+        """The plan as its report tells it, in the words of the supervised one."""
+        bill = self.drawn.bill
+        return {
+            "worthwhile": not self.reasons,
+            "verdict": "keep_prompt" if self.reasons else "tune",
+            "reasons": self.reasons,
+            "metric": METRIC,
+            "detectable_lift": detectable_lift(self.sizes.test),
+            "test_rows": self.sizes.test,
+            "rows": [self.sizes.pairs, self.sizes.validation, self.sizes.test],
+            "supervised": self.supervised,
+            "trials": self.trials,
+            "left_out": bill.left_out,
+            "prices": bill.prices,
+            "warnings": bill.warnings,
+            **spend.told(bill.lines, self.limits.max_cost),
+            "fingerprint": self.fingerprint,
+        }
+
+
+def decide(
     client: Client,
-    asking: Evaluate,
-) -> dict[str, Any]:
-    """The plan as its report tells it, in the words of the supervised one."""
-    forecast = spend.total(drawn_up.lines)
-    costs = [
-        {"what": line.what, "tokens": line.tokens.expected, "cost": line.cost.expected, "at_most": line.cost.most}
-        for line in drawn_up.lines
-    ]
-    return {
-        "worthwhile": not reasons,
-        "verdict": "keep_prompt" if reasons else "tune",
-        "reasons": reasons,
-        "metric": METRIC,
-        "detectable_lift": detectable_lift(sizes.test),
-        "test_rows": sizes.test,
-        "left_out": drawn_up.left_out,
-        "prices": price.model_dump(mode="json"),
-        "warnings": client.catalogue.warnings(asking.base_model),
-        "costs": costs,
-        "cost": forecast.expected,
-        "cost_at_most": forecast.most,
-        "max_cost": limits.max_cost,
-        "sentence": (
-            f"forecast {forecast.expected:.2f} USD, at most {forecast.most:.2f} of {limits.max_cost:.2f} allowed"
-        ),
-    }
+    terms: Terms,
+    sizes: Sizes,
+    rows: tuple[Sequence[Sequence[Example]], Sequence[Pair]],
+    spent: Sequence[Line],
+    last: str = "",
+) -> Decided:
+    """Jobs, bill and reasons; `rows` are splits and pairs, `last` names the plan that was decided on last time.
+
+    Raises `UserError` for a model or a setting that cannot be used for preference tuning.
+    """
+    first, trials = jobs(terms)
+    base_model = terms.asking.base_model
+    require(client, base_model, [*filter(None, [first]), *trials])
+    drawn = draw_up(terms, first, trials, sizes, spent)
+    name = name_of(*rows, base_model, [*filter(None, [drawn.supervised]), *drawn.bill.trials])
+    reasons = reasons_against(terms.limits, sizes, drawn.bill)
+    if terms.limits.skip_unchanged and name == last:
+        reasons.append("nothing is new: the same pairs, model and trials were decided on last time")
+    return Decided(drawn, sizes, reasons, name, terms.limits)
 
 
-def say(document: Mapping[str, Any], drawn_up: Bill, reasons: Sequence[str], best: Contestant) -> None:
-    """The bill, line by line, and the step's last line."""
-    for warning in [*document["warnings"], *drawn_up.left_out]:
-        log.warning("%s", warning)
-    for line in drawn_up.lines:
-        log.info("bill: %-45s %12.0f tokens %10.4f USD", line.what, line.tokens.expected, line.cost.expected)
-    if reasons:
-        log.info("done: %s", f"keep {best.name}: {reasons[0]}")
-        return
-    jobs = f"{len(drawn_up.trials)} trials" + (" after a supervised job" if drawn_up.supervised else "")
-    money = f"{document['cost']:.2f} USD (at most {document['cost_at_most']:.2f})"
-    log.info("done: %s", f"{jobs}, {money}, to beat {best.name}")
+def without_knowing_answers(sizes: Sizes, terms: Terms) -> Sizes:
+    """The sizes when the worse answers (here stood in for by the references) are not written yet: any may be long."""
+    longest = Amount(0, sizes.pairs * terms.asking.max_output_tokens)
+    sizes = replace(sizes, preference_tokens=sizes.preference_tokens + longest)
+    if terms.rules.chosen_from == "reference":
+        return sizes
+    supervised = sizes.supervised_tokens + longest if sizes.supervised_tokens.most else sizes.supervised_tokens
+    return replace(sizes, supervised_tokens=supervised, preference_tokens=sizes.preference_tokens + longest)
+
+
+def paid(told: Sequence[Mapping[str, Any]], gathered: Mapping[str, Any], terms: Terms) -> list[Line]:
+    """What has been asked so far: samples for pairs and their judge, prompts on validation."""
+    before = gathered.get("spent_tokens", {})
+    entries = [entry for report in told for entry in report["contestants"]]
+    asked = [("judging answers for pairs", before.get("judged", {}), terms.judge or terms.price)]
+    asked.append(("answers sampled for pairs", before.get("sampled", {}), terms.price))
+    asked = [one for one in asked if any(one[1].values())]
+    asked += [(f"{entry['contestant']['name']} on validation", entry["tokens"], terms.price) for entry in entries]
+    lines = []
+    for what, tokens, price in asked:
+        put, got = (Amount(float(tokens[side]), float(tokens[side])) for side in ("input", "output"))
+        lines.append(spend.asking_line(f"{what} (spent)", 1, put, got, price))
+    return lines
+
+
+def judged(tokens: Mapping[str, int], judge: Price | None, what: str) -> list[dict[str, Any]]:
+    """The judge's tokens and what they cost (US dollars), as a line of the ledger; none when no judge was asked."""
+    if judge is None or not any(tokens.values()):
+        return []
+    cost = (tokens["input"] * judge.input + tokens["output"] * judge.output) / spend.MILLION
+    return [{"what": what, "tokens": sum(tokens.values()), "cost": cost}]

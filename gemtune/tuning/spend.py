@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from gemtune.config import Trial
+from gemtune.config import Contestant, Trial
+from gemtune.errors import UserError
 from gemtune.tuning.catalogue import Price
 
 MILLION = 1_000_000
@@ -138,6 +140,27 @@ def shared(trials: Sequence[Trial]) -> list[Trial]:
     return sorted(kept, key=lambda t: order[id(t)])
 
 
+def named(trials: Sequence[Trial], share_epochs: bool) -> list[Trial]:
+    """The trials to run, each with a name of its own; raises `UserError` for a name given twice."""
+    wanted = shared(trials) if share_epochs else list(trials)
+    names = [trial.name or f"trial-{number}" for number, trial in enumerate(wanted, 1)]
+    if len(set(names)) < len(names):
+        raise UserError(f"trials need names of their own, got {', '.join(names)}", remedy="set plan.trials")
+    return [trial.model_copy(update={"name": name}) for name, trial in zip(names, wanted, strict=True)]
+
+
+def continued(trials: Sequence[Trial], champion: Contestant | None) -> list[Trial]:
+    """The trials, started from the champion's checkpoint unless they name a start of their own."""
+    if champion is None:
+        return list(trials)
+    start = {
+        "base": champion.tuned_model,
+        "checkpoint_id": champion.checkpoint_id,
+        "base_model": champion.base_model,
+    }
+    return [trial if trial.base else trial.model_copy(update=start) for trial in trials]
+
+
 def total(lines: Sequence[Line]) -> Amount:
     """The sum of the bill in US dollars."""
     return sum((line.cost for line in lines), Amount(0, 0))
@@ -153,3 +176,29 @@ def affordable(trials: Sequence[Trial], lines: dict[str, list[Line]], fixed: Amo
             room -= cost
             chosen.append(trial)
     return chosen
+
+
+def left_out(names: Sequence[str], lines: dict[str, list[Line]]) -> list[str]:
+    """What to say of the trials that do not fit."""
+    dear = {name: total(lines[name]).most for name in names}
+    return [f"{name} may cost {most:.2f} USD: over max_cost beside the others" for name, most in dear.items()]
+
+
+def least(lines: dict[str, list[Line]], anyway: Sequence[Line]) -> float:
+    """Upper bound (US dollars) of the whole bill with the cheapest trial alone."""
+    return min(total(own).most for own in lines.values()) + total(anyway).most
+
+
+def told(lines: Sequence[Line], limit: float) -> dict[str, Any]:
+    """The bill as a plan's artifact has it: its lines, their sum and the limit (US dollars)."""
+    money = total(lines)
+    return {
+        "costs": [
+            {"what": x.what, "tokens": x.tokens.expected, "cost": x.cost.expected, "at_most": x.cost.most}
+            for x in lines
+        ],
+        "cost": money.expected,
+        "cost_at_most": money.most,
+        "max_cost": limit,
+        "sentence": f"forecast {money.expected:.2f} USD, at most {money.most:.2f} of {limit:.2f} allowed",
+    }

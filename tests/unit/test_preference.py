@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,20 @@ import pytest
 from rehearsed import Emulator, jobs_of, sections
 
 from gemtune import preference
-from gemtune.config import Contestant, Gate, Plan, Preference, Trial
+from gemtune.config import Contestant, Evaluate, Gate, Plan, Preference, Trial
 from gemtune.data import read_examples
 from gemtune.errors import UserError
 from gemtune.gate import Decision, Rule
 from gemtune.rows.pairs import Pair, read_written
 from gemtune.scoring.judging import Duel
 from gemtune.scoring.predictions import Scored
-from gemtune.tuning import pair_plan
-from gemtune.tuning.catalogue import Price
+from gemtune.tuning import pair_decision, pair_plan
+from gemtune.tuning.catalogue import Catalogue, Price
+from gemtune.tuning.counting import by_service
+from gemtune.tuning.pair_plan import Terms
 from gemtune.tuning.spend import Amount
 
+SHIPPED = Catalogue.load()
 # The real service's preference models have retired; a rehearsal may say otherwise.
 STILL_THERE = (
     "evaluate.base_model=gemini-2.5-flash",
@@ -37,17 +41,21 @@ STILL_THERE = (
 # -- the plan --------------------------------------------------------------------------------------------------------
 
 
-def settings(**values: Any) -> tuple[Plan, Preference]:
+def terms(price: Price | None = None, **values: Any) -> Terms:
+    """Settings of sections `plan` and `preference`, and a model called m that costs `price`."""
     own = {name: values.pop(name) for name in list(values) if name in Preference.model_fields}
-    return Plan.of(values), Preference.of(own)
+    some = SHIPPED.models["gemini-2.5-flash"]
+    models = {"m": some.model_copy(update={"price": price or some.price})}
+    catalogue = SHIPPED.model_copy(update={"models": models})
+    return Terms(Evaluate(base_model="m"), Plan.of(values), Preference.of(own), catalogue)
 
 
 def test_two_kinds_of_jobs_are_planned_and_the_first_is_optional() -> None:
-    first, trials = pair_plan.jobs(*settings(trials=[{"epoch_count": 3, "adapter_size": 8}], supervised_epochs=5))
+    first, trials = pair_plan.jobs(terms(trials=[{"epoch_count": 3, "adapter_size": 8}], supervised_epochs=5))
     assert first is not None
     assert (first.method, first.epoch_count, first.adapter_size) == ("supervised", 5, 8)
     assert [(trial.method, trial.name) for trial in trials] == [("preference", "trial-1")]
-    assert pair_plan.jobs(*settings(supervised_epochs=0))[0] is None
+    assert pair_plan.jobs(terms(supervised_epochs=0))[0] is None
 
 
 @pytest.mark.parametrize(
@@ -61,14 +69,14 @@ def test_two_kinds_of_jobs_are_planned_and_the_first_is_optional() -> None:
 )
 def test_settings_that_make_no_sense_for_pairs_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        pair_plan.jobs(*settings(**values))
+        pair_plan.jobs(terms(**values))
 
 
 def test_beta_outside_the_advice_is_said_and_zero_refused(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UserError, match="beta"):
-        settings(trials=[{"beta": 0}])
+        terms(trials=[{"beta": 0}])
     with caplog.at_level(logging.WARNING, "gemtune"):
-        pair_plan.jobs(*settings(trials=[{"beta": 0.9}, {"beta": 0.5}, {"beta": 0.005}]))
+        pair_plan.jobs(terms(trials=[{"beta": 0.9}, {"beta": 0.5}, {"beta": 0.005}]))
     assert "beta 0.9 lies outside the recommended 0.01 to 0.5" in caplog.text
     assert "beta 0.005" in caplog.text
     assert "beta 0.5 " not in caplog.text
@@ -103,37 +111,43 @@ def sizes(**values: Any) -> pair_plan.Sizes:
 def test_the_limit_is_held_by_the_upper_bound_with_the_supervised_job_in_it() -> None:
     price = Price(train=1.0, input=0.0, output=0.0)
     for limit, fits in ((4.3, 0), (4.5, 1), (6.7, 1), (8.9, 2)):
-        limits, own = settings(
-            trials=[{"epoch_count": 4, "name": "long"}, {"epoch_count": 2, "name": "short", "beta": 0.2}],
+        bound = terms(
+            price, trials=[{"epoch_count": 4, "name": "long"}, {"epoch_count": 2, "name": "short", "beta": 0.2}],
             supervised_epochs=2, max_cost=limit,
         )  # fmt: skip
-        first, trials = pair_plan.jobs(limits, own)
-        bill = pair_plan.bill(limits, own, evaluate(), first, trials, sizes(), [], price, None)
+        bill = drawn(bound).bill
         assert len(bill.trials) == fits
         assert sum(line.cost.most for line in bill.lines) <= limit or not fits
-        assert bool(pair_plan.reasons_against(limits, sizes(), bill)) == (not fits)
-        assert bill.least == pytest.approx(2.2 + 2.2)
+        reasons = pair_plan.reasons_against(bound.limits, sizes(), bill)
+        assert [reason[:32] for reason in reasons] == ["the cheapest trial may cost 4.40"] * (not fits)
 
 
-def evaluate() -> Any:
-    from gemtune.config import Evaluate
-
-    return Evaluate()
+def drawn(bound: Terms) -> pair_plan.Drawn:
+    return pair_plan.draw_up(bound, *pair_plan.jobs(bound), sizes(), [])
 
 
 def test_a_judge_is_in_the_bill() -> None:
-    limits, own = settings(ranked_by="judge", judge={"model": "m"}, supervised_epochs=0)
     price = Price(train=0.0, input=1.0, output=1.0)
-    first, trials = pair_plan.jobs(limits, own)
-    told = pair_plan.bill(limits, own, evaluate(), first, trials, sizes(), [], price, price)
+    told = drawn(terms(price, ranked_by="judge", judge={"model": "m"}, supervised_epochs=0)).bill
     assert {"judging the finalists", "judging checkpoints of trial-1"} <= {line.what for line in told.lines}
 
 
+def test_a_champion_of_another_base_costs_what_its_base_costs() -> None:
+    bound = terms(Price(train=1.0, input=1.0, output=1.0), continue_champion=True)
+    large = Price(train=5.0, input=9.0, output=9.0)
+    models = {**bound.catalogue.models, "large": bound.catalogue.models["m"].model_copy(update={"price": large})}
+    tuned = {"tuned_model": "projects/p/locations/l/models/1@1", "base_model": "large"}
+    champion = contestant("champion", "champion").model_copy(update=tuned)
+    both = replace(bound, catalogue=bound.catalogue.model_copy(update={"models": models}), champion=champion)
+    small, dear = ({line.what: line.cost.expected for line in drawn(one).bill.lines} for one in (bound, both))
+    assert dear["tuning trial-1"] == pytest.approx(5 * small["tuning trial-1"])
+    assert dear["the finalists on test"] == pytest.approx(3 * small["the finalists on test"])  # 3 of 1, 1 of 9
+    assert dear["best prompt on validation, again"] == small["best prompt on validation, again"]
+
+
 def test_too_few_pairs_and_too_few_test_prompts_speak_against_it() -> None:
-    limits, own = settings(min_train_rows=600, wanted_lift=0.1)
-    first, trials = pair_plan.jobs(limits, own)
-    bill = pair_plan.bill(limits, own, evaluate(), first, trials, sizes(), [], Price(train=0, input=0, output=0), None)
-    few, weak = pair_plan.reasons_against(limits, sizes(), bill)
+    bound = terms(Price(train=0, input=0, output=0), min_train_rows=600, wanted_lift=0.1)
+    few, weak = pair_plan.reasons_against(bound.limits, sizes(), drawn(bound).bill)
     assert "500 training pairs, fewer than 600" in few
     assert "80 test prompts notice a lift of 0.313 at best" in weak
 
@@ -160,7 +174,7 @@ def scored(name: str, role: str, rows: int) -> Scored:
 
 def test_duels_stand_for_a_metric_at_the_gate_on_all_rows_and_on_a_part() -> None:
     won = [Duel(one) for one in ["candidate"] * 30 + ["tie"] * 10 + ["baseline"] * 20]
-    compare = preference.ByDuels(Gate(), {("c", "b"): won}, [None] * 60)
+    compare = pair_decision.ByDuels(Gate(), {("c", "b"): won}, [None] * 60)
     found = compare(scored("c", "candidate", 60), scored("b", "baseline", 60))
     assert (found.metric, found.versus, found.role) == ("win_rate", "b", "baseline")
     assert found.candidate == pytest.approx(35 / 60)
@@ -172,18 +186,18 @@ def test_duels_stand_for_a_metric_at_the_gate_on_all_rows_and_on_a_part() -> Non
 
 def test_everyone_meets_the_candidate_and_the_best_prompt() -> None:
     who = [contestant(*one) for one in (("p", "baseline"), ("s", "supervised"), ("c", "candidate"), ("m", "champion"))]
-    met = preference._meetings(who)
+    met = pair_decision.meetings(who)
     assert met == [("c", "p"), ("c", "s"), ("c", "m"), ("s", "p"), ("m", "p"), ("p", "m")]
-    assert preference._meetings(who[:1]) == []
-    assert preference._meetings([who[0], who[3]]) == [("m", "p"), ("p", "m")]
+    assert pair_decision.meetings(who[:1]) == []
+    assert pair_decision.meetings([who[0], who[3]]) == [("m", "p"), ("p", "m")]
 
 
 def test_a_reader_learns_that_preferences_added_nothing_and_who_ranked() -> None:
     won = [Duel(one) for one in ["candidate"] * 10 + ["baseline"] * 10]
-    compare = preference.ByDuels(Gate(), {("c", "s"): won}, [None] * 20)
+    compare = pair_decision.ByDuels(Gate(), {("c", "s"): won}, [None] * 20)
     made = compare(scored("c", "candidate", 20), scored("s", "supervised", 20))
     decision = Decision("deploy", [], [], [made], "win_rate", 20)
-    notes = preference._notes(decision, Preference())
+    notes = pair_decision.notes(decision, Preference())
     assert any("not shown to add to the supervised model s (win rate 0.500)" in note for note in notes)
     assert any("no judge was asked" in note for note in notes)
 
@@ -193,8 +207,8 @@ def test_nothing_is_deployed_on_the_word_of_a_judge_nobody_checked(champion: boo
     who = [contestant("p", "baseline"), contestant("c", "candidate"), *([contestant("m", "champion")] * champion)]
     made = Decision("deploy", ["it wins"], [], [], "win_rate", 60)
     unproven, proven = (Rule("judge_validity", held, 0.5, 0.6, "agreement ...") for held in (False, True))
-    assert preference.only_proven(made, proven, who).verdict == "deploy"
-    kept = preference.only_proven(made, unproven, who)
+    assert pair_decision.only_proven(made, proven, who).verdict == "deploy"
+    kept = pair_decision.only_proven(made, unproven, who)
     assert (kept.verdict, kept.reasons[0]) == (stays, "agreement ...")
     assert kept.rules == [unproven]
 
@@ -217,8 +231,8 @@ def gathered(folder: Path, c: dict[str, Any], rows: list[dict[str, Any]]) -> dic
     names = ("examples", "pairs", "dropped", "report", "train", "validation")
     files = {name: str(folder / name) for name in names}
     preference.gather(
-        str(folder / "rows.jsonl"), c["task"], c["preprocess"], c["preference"], c["evaluate"], c["plan"], c["vertex"],
-        *(files[name] for name in names[:4]),
+        str(folder / "rows.jsonl"), *(files[name] for name in names[:4]),
+        **{name: c[name] for name in ("task", "preprocess", "preference", "evaluate", "plan", "vertex")},
     )  # fmt: skip
     found = list(read_examples(files["examples"]))
     write_examples(files["train"], found[: 2 * len(found) // 3])
@@ -242,11 +256,11 @@ def tuned(folder: Path, name: str, *overrides: str, first: bool = True, **trial:
     c = sections(*STILL_THERE, *overrides)
     files = gathered(folder, c, some_pairs())
     common = files["train"], files["validation"], files["pairs"]
-    further = c["task"], c["evaluate"], c["tune"], c["vertex"], name
+    further = {section: c[section] for section in ("task", "evaluate", "tune", "vertex")}
     wanted = Trial(name="dpo", epoch_count=2, method="preference").model_copy(update=trial).model_dump(mode="json")
     begun = Trial(name="supervised", epoch_count=2).model_dump(mode="json") if first else {}
-    preference.supervise(*common, begun, *further, str(folder / "sft"))
-    preference.prefer(*common, wanted, str(folder / "sft"), *further, str(folder / "job"))
+    preference.supervise(*common, begun, name, str(folder / "sft"), **further)
+    preference.prefer(*common, wanted, str(folder / "sft"), name, str(folder / "job"), **further)
     return {what: json.loads((folder / what).read_text()) for what in ("sft", "job")}
 
 
@@ -272,13 +286,11 @@ def test_recipe_is_two_jobs_the_second_from_the_first(
 def forecast(client: Any, folder: Path, told: dict[str, Any]) -> None:
     """The plan's count of all rows is what the service bills for both kinds of jobs."""
     c = sections(*STILL_THERE)
-    from gemtune.config import Evaluate, Task
+    from gemtune.config import Task
 
     splits = [list(read_examples(folder / name)) for name in ("train", "validation")] * 2
-    found = pair_plan.sizes(
-        client, Task.of(c["task"]), Evaluate.of(c["evaluate"]), Plan(token_sample=1000), Preference(), splits,
-        read_written(folder / "pairs"),
-    )  # fmt: skip
+    bound, count = terms(token_sample=1000), by_service(client, c["evaluate"]["base_model"])
+    found = pair_plan.sizes(count, Task.of(c["task"]), splits, read_written(folder / "pairs"), bound)
     assert found.supervised_tokens.expected == told["sft"]["job"]["billable_tokens"]
     assert found.preference_tokens.expected == told["job"]["job"]["billable_tokens"]
 
@@ -295,9 +307,9 @@ def test_model_that_cannot_learn_preferences_is_refused_with_what_can(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
-    _, trials = pair_plan.jobs(*settings())
+    _, trials = pair_plan.jobs(terms())
     with pytest.raises(UserError, match=r"cannot be tuned by the method 'preference'.*override vertex\.catalogue"):
-        pair_plan.require(client, "gemini-3.1-flash-lite", None, trials)
+        pair_plan.require(client, "gemini-3.1-flash-lite", trials)
 
 
 def labelled_rows(count: int = 24) -> list[dict[str, Any]]:

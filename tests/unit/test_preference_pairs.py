@@ -253,7 +253,15 @@ def test_the_sample_is_what_its_generator_writes() -> None:
 def test_everything_planted_in_the_sample_is_found_and_nothing_else(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "pairs", "dropped", "report")]
     preference.gather(
-        str(preferences.FOLDER / "pairs.jsonl"), TASK.model_dump(), {"slice_columns": ["topic"]}, {}, {}, {}, {}, *files
+        str(preferences.FOLDER / "pairs.jsonl"),
+        files[0],
+        files[1],
+        files[2],
+        files[3],
+        task=TASK.model_dump(),
+        preprocess={"slice_columns": ["topic"]},
+        preference={},
+        evaluate={},
     )
     truth = json.loads((preferences.FOLDER / "planted.json").read_text())
     dropped = {row["line"]: row["reason"] for row in map(json.loads, (tmp_path / "dropped").open())}
