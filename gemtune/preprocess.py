@@ -14,6 +14,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,11 +22,13 @@ from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import Dropped, Example, plain, write_examples, write_json, write_rows
 from gemtune.dedup.duplicates import (
     Outcome,
+    Repetition,
     guard,
     left,
     near_conflicts,
     same_meaning,
     settle,
+    stop_beyond,
     thin_out,
     without_repetition,
 )
@@ -37,18 +40,18 @@ from gemtune.rows.clean import exported
 from gemtune.rows.embedders import embedder
 from gemtune.rows.label_errors import Suspect, suspects
 from gemtune.rows.portrait import portrait
-from gemtune.rows.volume import Volume, measured
+from gemtune.rows.volume import Volume, checked, dropped_before, measured
 
 log = logging.getLogger("gemtune")
 
 MOST_AUDITED = 20_000
 GLANCED = 1000
 QUIET_S, SAID_EVERY_S, MANY_ROWS = 5.0, 2.0, 50_000  # who works shorter, or on less, need not say how far it is
-RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess], Outcome]] = {
-    "exact deduplication": settle,
-    "near-deduplication": thin_out,
-    "semantic deduplication": lambda rows, task, config: same_meaning(
-        rows, task, config, embedder(config.embedder, seed=config.seed)
+RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex], Outcome]] = {
+    "exact deduplication": lambda rows, task, config, _: settle(rows, task, config),
+    "near-deduplication": lambda rows, task, config, _: thin_out(rows, task, config),
+    "semantic deduplication": lambda rows, task, config, place: same_meaning(
+        rows, task, config, embedder(config.embedder, place, config.seed)
     ),
 }
 
@@ -122,62 +125,52 @@ def draw(examples: Sequence[Example], config: Preprocess) -> Outcome:
     return sorted(kept, key=lambda example: example.line), dropped
 
 
-def measure(data: str, config: dict[str, Any], vertex: dict[str, Any]) -> Volume:
+def measure(data: str, task: dict[str, Any], config: dict[str, Any], vertex: dict[str, Any]) -> Volume:
     """Whether the source goes through Dataflow first, and what the job is told."""
-    found = measured(data, Preprocess.of(config), Vertex.of(vertex))
+    found = measured(data, Task.of(task), Preprocess.of(config), Vertex.of(vertex))
     log.info("done: %s", "more than one machine should hold: Dataflow first" if found.large else "one machine will do")
     return found
 
 
-def settled(data: str) -> str:
-    """The source that is read from here on, after a branch that may have replaced it."""
+def settled(data: str, dropped: str) -> tuple[str, str]:
+    """The source that is read from here on, after a branch that may have replaced it, and what left before ("" for
+    nothing).
+    """
     log.info("done: %s", data)
-    return data
+    return data, dropped
 
 
 def run(
-    data: str, task: dict[str, Any], config: dict[str, Any], examples: str, dropped: str, report: str
+    data: str,
+    task: dict[str, Any],
+    config: dict[str, Any],
+    examples: str,
+    dropped: str,
+    report: str,
+    vertex: dict[str, Any] | None = None,
+    thinned: str = "",
 ) -> dict[str, Any]:
     """Preprocess the file `data`; writes `examples`, `dropped` and `report`, returns the counts.
 
-    Raises `UserError` when nothing usable is left, or one class only.
+    `thinned` are the rows that Dataflow dropped before, if it did: they are counted and listed with the others. Raises
+    `UserError` when nothing usable is left, or one class only.
     """
-    asked, settings = Task.of(task), Preprocess.of(config)
+    asked, settings, place = Task.of(task), Preprocess.of(config), Vertex.of(vertex or {})
+    settings = inspected_in(settings, place)
     tally = Tally(read_sheet(settings.corrections) if settings.corrections else {})
-    rows, lost = gather(data, asked, settings, tally)
-    read_count, seen = len(rows) + len(lost), len(rows)
-    if not rows:
-        raise _nothing_left(data, lost)
-    for what, rule in RULES.items():
-        before = len(rows)
-        if before >= MANY_ROWS:
-            log.info("progress: %s of %d rows", what, before)
-        rows, gone = rule(rows, asked, settings)
-        guard(before, len(rows), what, settings, gone)
-        lost += gone
-    if len(rows) >= MANY_ROWS:
-        log.info("progress: repeated passages in %d rows", len(rows))
-    rows, gone, repetition = without_repetition(rows, settings)
-    lost += gone
-    rows, gone = draw(rows, settings)
-    lost += gone
-    if not rows:
-        raise _nothing_left(data, lost)
-    labels = Counter(example.target for example in rows)
-    if asked.kind in LABELLED and len(labels) < 2:
-        first = min(lost, key=lambda d: d.line, default=None)
-        also = f"; {len(lost)} rows were dropped, the first at line {first.line}: {first.detail}" if first else ""
-        raise UserError(
-            f"only one label is left: {next(iter(labels))!r}{also}", file=data, remedy="give rows of two labels or more"
-        )
-    lost.sort(key=lambda d: d.line)
-    summary = {
-        "rows": read_count,
-        "examples": len(rows),
-        "dropped": dict(Counter(d.reason for d in lost).most_common()),
-    }
-    write_examples(examples, rows)
-    write_rows(dropped, map(plain, lost))
+    with sources.local(thinned) if thinned else nullcontext() as gone_before:
+        rows, lost = gather(data, asked, settings, tally)
+        before = checked(gone_before, len(rows) + len(lost), settings) if gone_before else Counter[str]()
+        read_count, seen = len(rows) + len(lost) + before.total(), len(rows) + before.total()
+        rows, lost, repetition = _compared(rows, lost, data, asked, settings, place)
+        summary = {
+            "rows": read_count,
+            "examples": len(rows),
+            "dropped": dict((before + Counter(d.reason for d in lost)).most_common()),
+        }
+        write_examples(examples, rows)
+        earlier = dropped_before(gone_before) if gone_before else ()
+        write_rows(dropped, map(plain, itertools.chain(lost, earlier)))
     wrong = doubtful(rows, asked, settings)
     unclear = near_conflicts(rows, asked, settings)
     told = {
@@ -188,11 +181,53 @@ def run(
         "near_conflicts": {"rows": len(unclear), "lines": [[a.line, b.line] for a, b in unclear[:20]]},
         "likely_label_errors": {"rows": len(wrong), "worst": [asdict(row) for row in wrong[:20]]},
         "cleaning": exported(settings),
+        "dropped_on_dataflow": {"rows": before.total(), "file": thinned},
     }
     write_json(report, {**summary, **told, "settings": settings.model_dump(), "data": data})
     reasons = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items())  # type: ignore[attr-defined]
     log.info("done: %s", f"{len(rows)} of {read_count} rows kept" + (f"; dropped: {reasons}" if reasons else ""))
     return summary
+
+
+def _compared(
+    rows: list[Example], lost: list[Dropped], data: str, task: Task, config: Preprocess, place: Vertex
+) -> tuple[list[Example], list[Dropped], Repetition]:
+    """The rows that stay after every rule, those that left in their order, and what passages repeat."""
+    if not rows:
+        raise _nothing_left(data, lost)
+    for what, rule in RULES.items():
+        before = len(rows)
+        if before >= MANY_ROWS:
+            log.info("progress: %s of %d rows", what, before)
+        rows, gone = rule(rows, task, config, place)
+        guard(before, len(rows), what, config, gone)
+        lost = lost + gone
+    before = len(rows)
+    if before >= MANY_ROWS:
+        log.info("progress: repeated passages in %d rows", before)
+    rows, gone, repetition = without_repetition(rows, config)
+    if gone:
+        told = f"repeat {repetition.commonest!r:.80}"
+        stop_beyond(before, len(rows), "dropping repeated passages", config, repetition.most_rows, told)
+    drawn, undrawn = draw(rows, config)
+    lost = sorted([*lost, *gone, *undrawn], key=lambda d: d.line)
+    if not drawn:
+        raise _nothing_left(data, lost)
+    labels = {example.target for example in drawn}
+    if task.kind in LABELLED and len(labels) < 2:
+        first = lost[0] if lost else None
+        also = f"; {len(lost)} rows were dropped, the first at line {first.line}: {first.detail}" if first else ""
+        raise UserError(
+            f"only one label is left: {next(iter(labels))!r}{also}", file=data, remedy="give rows of two labels or more"
+        )
+    return drawn, lost, repetition
+
+
+def inspected_in(config: Preprocess, place: Vertex) -> Preprocess:
+    """The settings with the project that Sensitive Data Protection is asked in, where only `vertex.project` says it."""
+    if config.pii_by != "dlp" or config.pii_parent or not place.project:
+        return config
+    return config.model_copy(update={"pii_parent": f"projects/{place.project}/locations/global"})
 
 
 def doubtful(examples: Sequence[Example], task: Task, config: Preprocess) -> list[Suspect]:

@@ -83,7 +83,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             vertex: Project, region, bucket, service account, encryption key; empty fields come from the environment.
         """
         # the key of a cache holds the file's name, not what is in it
-        measured = measure_op(data=data, config=preprocess, vertex=vertex).set_caching_options(False)
+        measured = measure_op(data=data, task=task, config=preprocess, vertex=vertex).set_caching_options(False)
         with dsl.If(measured.outputs["large"] == True, name="more-than-one-machine"):  # noqa: E712
             thinned = DataflowFlexTemplateJobOp(
                 location=measured.outputs["location"],
@@ -92,11 +92,16 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                 parameters=measured.outputs["parameters"],
             )
             waited = WaitGcpResourcesOp(gcp_resources=thinned.outputs["gcp_resources"])
-            kept_rows = settle_op(data=measured.outputs["kept"]).after(waited)
+            kept_rows = settle_op(data=measured.outputs["kept"], dropped=measured.outputs["dropped"]).after(waited)
         with dsl.Else(name="one-machine-will-do"):
-            all_rows = settle_op(data=data)
-        rows = dsl.OneOf(kept_rows.outputs["Output"], all_rows.outputs["Output"])
-        preprocessed = preprocess_op(data=rows, task=task, config=preprocess).set_caching_options(False)
+            all_rows = settle_op(data=data, dropped="")
+        preprocessed = preprocess_op(
+            data=dsl.OneOf(kept_rows.outputs["rows"], all_rows.outputs["rows"]),
+            task=task,
+            config=preprocess,
+            vertex=vertex,
+            thinned=dsl.OneOf(kept_rows.outputs["thinned"], all_rows.outputs["thinned"]),
+        ).set_caching_options(False)
         divided = split_op(
             examples=preprocessed.outputs["examples"], config=split, vertex=vertex, name=name
         ).set_caching_options(False)  # places are remembered

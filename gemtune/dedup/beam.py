@@ -1,16 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Near-deduplication of more rows than one machine holds, as an Apache Beam pipeline (extra `beam`).
+"""Deduplication of more rows than one machine holds, as an Apache Beam pipeline (extra `beam`).
 
     python -m gemtune.dedup.beam --input gs://B/rows.jsonl --kept gs://B/kept.jsonl --dropped gs://B/dropped.jsonl
 
-The rule is `dedup.leaders`' own: the same sketches and bands make candidates, each is verified by its exact Jaccard
-similarity, and a row leaves only if a row that stays is within the threshold. Equal texts of one label are folded
-first; then only sketches are shuffled by band, texts follow for pairs that pass the sketch filter, and the pairs found
-are led by one worker, which holds pairs, not texts. Rows are ranked by content (a hash of text and label), since a
-distributed input has no order. Promise: the kept rows are those that `keep_ranked` keeps on one machine, as long as no
-band holds more than `MOST_IN_BAND` different texts; further ones are compared with those next to them, and counted.
-Rows without the text column are kept: what is wrong with them is for `preprocess` to say.
+Rows are read, cleaned and compared as `preprocess` does it, by its own functions and settings. Rows of the same text
+meet in one group and are settled there (exact duplicates, conflicting labels). Then the near rule: the same sketches
+and bands as `dedup.leaders` make candidates, each is verified by its exact Jaccard similarity, and a row leaves only if
+a row that stays is within the threshold. Only sketches are shuffled by band, texts follow for pairs that pass the
+sketch filter, and the pairs found are led by one worker, which holds pairs, not texts. Promise: the kept rows are those
+that `duplicates.settle` and `duplicates.thin_out` keep on one machine, as long as no band holds more than
+`MOST_IN_BAND` different texts (further ones are compared with those next to them) and a sample of `SAMPLE` rows shows
+the instruction that all rows share, if any. Rows that cannot be used are kept: what is wrong with them is for
+`preprocess` to say.
 """
 
 from __future__ import annotations
@@ -18,57 +20,101 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from gemtune import dedup
+from gemtune.config import Preprocess, Task
+from gemtune.data import Dropped, Example
+from gemtune.dedup.compared import frame, inside, whole
+from gemtune.dedup.duplicates import order, settled
+from gemtune.rows.accept import LABELLED, Tally, accept
+from gemtune.rows.audit import read_sheet
+from gemtune.rows.clean import same_text
+from gemtune.rows.intake import parse_json
 
 MOST_IN_BAND = 2000
-Row = tuple[str, str, str]  # rank, label, text
+SAMPLE = 500
+Row = tuple[str, str, str]  # rank, class, compared text
+Line = tuple[bool, str]  # whether it is of the given test file, and the row as it came
+Frame = tuple[bool, str, str]  # whether system instructions differ; the beginning and the end that nearly all rows have
 
 
-def ranked(text: str, label: str) -> str:
-    """What decides which of two near rows stays: the smaller one, by a hash of the content."""
-    return hashlib.sha256(json.dumps([text, label], ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+@dataclass(frozen=True)
+class Rules:
+    """What of the configuration decides which rows stay; `corrections` are an audit sheet's labels."""
+
+    task: Task
+    config: Preprocess
+    corrections: Mapping[str, str]
 
 
-def read_row(line: str, text_column: str, label_column: str) -> Row | None:
-    """Rank, label and text of a line; None when it has no text."""
+@cache
+def rules(settings: str) -> Rules:
+    """The rules in JSON of the sections `task` and `preprocess`; read once a process, so that workers share them."""
+    sections = json.loads(settings)
+    config = Preprocess.of(sections.get("preprocess", {}))
+    if config.pii == "report":  # counted where the rows that stay are read
+        config = config.model_copy(update={"pii": "off"})
+    return Rules(
+        Task.of(sections.get("task", {})), config, read_sheet(config.corrections) if config.corrections else {}
+    )
+
+
+def read_row(line: Line, settings: str) -> Example | None:
+    """The example in a line, its split as `preprocess` would have it; None when it holds none."""
+    given, said = line
+    known = rules(settings)
     try:
-        row = json.loads(line)
-        text = row[text_column]
-    except (ValueError, KeyError, TypeError):
+        value = parse_json(said)
+    except ValueError:
         return None
-    if not isinstance(text, str):
+    made = accept(0, value, known.task, known.config, Tally(known.corrections)) if isinstance(value, dict) else None
+    if made is None or isinstance(made, Dropped):
         return None
-    label = json.dumps(row.get(label_column), sort_keys=True, ensure_ascii=False)
-    return ranked(text, label), label, text
+    home = "test" if given else made.split or ("train" if known.config.test_data else None)
+    return made if home == made.split else replace(made, split=home)
 
 
-def keep_ranked(
-    lines: Sequence[str], threshold: float, text_column: str = "text", label_column: str = "label"
-) -> list[str]:
-    """The lines that stay, by the one-machine engine; the order of lines changes nothing but theirs."""
-    rows: dict[str, Row] = {}
-    kept = set()
-    for line in lines:
-        row = read_row(line, text_column, label_column)
-        if row is not None:
-            rows.setdefault(row[0], row)
-    ordered = [rows[rank] for rank in sorted(rows)]
-    leaders = dedup.leaders([row[2] for row in ordered], threshold, [row[1] for row in ordered])
-    kept = {row[0] for i, row in enumerate(ordered) if leaders[i] == i}
-    found = []
-    for line in lines:
-        row = read_row(line, text_column, label_column)
-        if row is None:
-            found.append(line)
-        elif row[0] in kept:
-            kept.discard(row[0])
-            found.append(line)
-    return found
+def rank(example: Example) -> str:
+    """What decides which of two near rows stays: the smaller one; `duplicates.order` as a word."""
+    first, shouting, name, _ = order(example)
+    return f"{first}{shouting:d}{name}"
+
+
+def text_of(example: Example, shared: Frame) -> str:
+    """What of a row is compared; see `compared`."""
+    return inside(whole(example, shared[0]), *shared[1:])
+
+
+def group_key(example: Example, shared: Frame) -> str:
+    """Equal for rows that count as the same text."""
+    return hashlib.blake2b(same_text(text_of(example, shared)).encode(), digest_size=16).hexdigest()
+
+
+def settle_group(
+    members: Iterable[Line], settings: str, shared: Frame
+) -> Iterator[tuple[Row, Line] | tuple[None, dict[str, Any]]]:
+    """Of rows of the same text those that stay, with their line, and what is told of the others."""
+    known, held = rules(settings), sorted(members)
+    examples = [replace(made, line=n) for n, line in enumerate(held) if (made := read_row(line, settings))]
+    stay, leave = settled(examples, known.task, known.config) if len(examples) > 1 else (examples, [])
+    for example in stay:
+        label = example.target if known.task.kind in LABELLED else ""
+        yield (rank(example), label, text_of(example, shared)), held[example.line]
+    for gone in leave:
+        if not held[gone.line][0]:
+            same = f"the same text as the row {gone.kept_id}: {gone.row['text']!r:.80}"
+            yield None, _told(gone.reason, same if gone.kept_id else gone.detail, gone.kept_id, held[gone.line])
+
+
+def _told(reason: str, detail: str, kept_id: str | None, line: Line) -> dict[str, Any]:
+    """A dropped row, as `preprocess` reads it."""
+    return {"reason": reason, "detail": detail, "kept_id": kept_id, "row": json.loads(line[1])}
 
 
 def sketches(rows: Sequence[Row], threshold: float) -> Iterator[tuple[str, tuple[str, int, bytes, bytes]]]:
@@ -117,46 +163,75 @@ def near(pair_texts: tuple[str, str], threshold: float) -> bool:
     return dedup.jaccard(*map(dedup.shingles, pair_texts)) >= threshold
 
 
-def thin_out(lines: Any, threshold: float, text_column: str = "text", label_column: str = "label") -> tuple[Any, Any]:
-    """From a collection of lines those that stay, and those that leave with the rank of what stands for them."""
+def thin_out(lines: Any, settings: str) -> tuple[Any, Any]:
+    """From a collection of `Line`s the lines of the source that stay, and what is told of those that leave, as JSON."""
     import apache_beam as beam
 
-    def keyed(line: str) -> tuple[str, str]:
-        row = read_row(line, text_column, label_column)
-        return (row[0] if row else "", line)
+    def read(line: Line) -> Iterator[Any]:
+        made = read_row(line, settings)
+        if made is not None:
+            yield made, line
+        elif not line[0]:
+            yield beam.pvalue.TaggedOutput("unread", line[1])
 
-    def first_row(item: tuple[str, Iterable[str]]) -> Iterator[Row]:
-        row = read_row(next(iter(item[1])), text_column, label_column)
-        if item[0] and row:
-            yield row
+    def digested(item: tuple[Example, Line]) -> tuple[str, str, str]:
+        return item[0].id, whole(item[0], True), whole(item[0], False)
+
+    def shared_by(sample: list[tuple[str, str, str]], systems: int) -> Frame:
+        return (systems > 1, *frame([texts[1 if systems > 1 else 2] for texts in sample]))
+
+    def settle(item: tuple[str, Iterable[Line]], shared: Frame) -> Iterator[Any]:
+        for row, told in settle_group(item[1], settings, shared):
+            yield (row, told) if row else beam.pvalue.TaggedOutput("dropped", json.dumps(told, ensure_ascii=False))
 
     def with_text(item: tuple[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
-        rank, found = item
+        name, found = item
         for text in found["text"]:
             for other in found["pairs"]:
-                yield other, (rank, text)
+                yield other, (name, text)
 
     def verified(item: tuple[str, Any]) -> Iterator[tuple[str, str]]:
-        rank, found = item
+        name, found = item
         for text in found["text"]:
             for other, other_text in found["pairs"]:
                 if near((text, other_text), threshold):
-                    yield other, rank
+                    yield other, name
 
     def decided(item: tuple[str, Any]) -> Iterator[Any]:
-        rank, found = item
-        leaders = list(found["led"])
-        for n, line in enumerate(found["lines"]):
-            if rank and (leaders or n):
-                told = {"reason": "near_duplicate" if leaders else "exact_duplicate", "kept": (leaders or [rank])[0]}
-                yield beam.pvalue.TaggedOutput(
-                    "dropped", json.dumps({**told, "row": json.loads(line)}, ensure_ascii=False)
-                )
-            else:
+        leaders = list(item[1]["led"])
+        for (given, line), text in item[1]["rows"]:
+            if given:
+                continue
+            if not leaders:
                 yield line
+                continue
+            kept_id = leaders[0][2:]
+            told = f"a near-duplicate of the row {kept_id}: {text!r:.80}"
+            gone = _told("near_duplicate", told, kept_id, (given, line))
+            yield beam.pvalue.TaggedOutput("dropped", json.dumps(gone, ensure_ascii=False))
 
-    by_rank = lines | "rank" >> beam.Map(keyed)
-    rows = by_rank | "fold equal texts" >> beam.GroupByKey() | "one of each" >> beam.FlatMap(first_row)
+    threshold = rules(settings).config.fuzzy_threshold
+    taken = lines | "read rows" >> beam.FlatMap(read).with_outputs("unread", main="rows")
+    systems = (
+        taken.rows
+        | "system instructions" >> beam.Map(lambda item: item[0].system or "")
+        | beam.Distinct()
+        | "how many" >> beam.combiners.Count.Globally()
+    )
+    shared = (
+        taken.rows
+        | "texts" >> beam.Map(digested)
+        | "a sample" >> beam.combiners.Top.Smallest(SAMPLE)
+        | "what all share" >> beam.Map(shared_by, beam.pvalue.AsSingleton(systems))
+    )
+    same = (
+        taken.rows
+        | "by text"
+        >> beam.Map(lambda item, known: (group_key(item[0], known), item[1]), beam.pvalue.AsSingleton(shared))
+        | "same text" >> beam.GroupByKey()
+        | "settle" >> beam.FlatMap(settle, beam.pvalue.AsSingleton(shared)).with_outputs("dropped", main="rows")
+    )
+    rows = same.rows | "compared" >> beam.Map(lambda item: item[0])
     texts = rows | "text of a rank" >> beam.Map(lambda row: (row[0], row[2]))
     pairs = (
         rows
@@ -181,12 +256,15 @@ def thin_out(lines: Any, threshold: float, text_column: str = "text", label_colu
         | "all pairs" >> beam.GroupByKey()
         | "lead" >> beam.FlatMap(lambda item: lead(item[1]))
     )
+    lines_of = same.rows | "line of a rank" >> beam.Map(lambda item: (item[0][0], (item[1], item[0][2][:80])))
     split = (
-        {"lines": by_rank, "led": led}
+        {"rows": lines_of, "led": led}
         | "what became of rows" >> beam.CoGroupByKey()
         | "decide" >> beam.FlatMap(decided).with_outputs("dropped", main="kept")
     )
-    return split.kept, split.dropped
+    kept = (split.kept, taken.unread) | "all kept" >> beam.Flatten()
+    dropped = (split.dropped, same.dropped) | "all dropped" >> beam.Flatten()
+    return kept, dropped
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -198,13 +276,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--input", required=True, help="JSONL file or pattern, gs:// too")
     parser.add_argument("--kept", required=True, help="file for the rows that stay, as they came")
     parser.add_argument("--dropped", required=True, help="file for the others, with the reason")
-    parser.add_argument("--threshold", type=float, default=0.8, help="Jaccard of character 5-grams")
-    parser.add_argument("--text_column", default="text")
-    parser.add_argument("--label_column", default="label")
+    parser.add_argument("--settings", default="{}", help='JSON, such as {"preprocess": {"text_column": "body"}}')
     asked, further = parser.parse_known_args(arguments)
+    sources = [(False, asked.input), (True, rules(asked.settings).config.test_data)]
     with beam.Pipeline(options=PipelineOptions(further, save_main_session=False)) as pipeline:
-        lines = pipeline | "read" >> beam.io.ReadFromText(asked.input)
-        kept, dropped = thin_out(lines, asked.threshold, asked.text_column, asked.label_column)
+        read = [
+            pipeline
+            | f"open {source}" >> beam.io.ReadFromText(source)
+            | f"lines of {source}" >> beam.Map(lambda line, given: (given, line.lstrip("\ufeff")), given)
+            for given, source in sources
+            if source
+        ]
+        kept, dropped = thin_out(read | beam.Flatten(), asked.settings)
         # one shard: the next step reads one file
         kept | "write kept" >> beam.io.WriteToText(asked.kept, num_shards=1, shard_name_template="")
         dropped | "write dropped" >> beam.io.WriteToText(asked.dropped, num_shards=1, shard_name_template="")

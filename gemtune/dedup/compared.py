@@ -19,24 +19,26 @@ FEWEST, FRAME = 20, 20
 def compared(examples: Sequence[Example]) -> list[str]:
     """One text per example: its turns, its system instruction where examples differ in that, less what they share."""
     differ = len({example.system for example in examples}) > 1
-    return without_frame([_compared(example, differ) for example in examples])
+    return without_frame([whole(example, differ) for example in examples])
 
 
 def without_frame(texts: list[str]) -> list[str]:
-    """Texts without the beginning and the end that nearly all of them have: an instruction around the user's words.
+    """Texts without the beginning and the end that nearly all of them have (see `frame`)."""
+    begin, end = frame(texts)
+    return [inside(text, begin, end) for text in texts] if begin or end else texts
 
-    Only whole words, at least FRAME characters long, found in four fifths of at least FEWEST texts, are taken off.
+
+def frame(texts: Sequence[str]) -> tuple[str, str]:
+    """The beginning and the end that nearly all texts have, an instruction around the user's words; "" for none.
+
+    Only whole words, at least FRAME characters long, found in four fifths of at least FEWEST texts, count.
     """
     if len(texts) < FEWEST:
-        return texts
-    begin = _frame(texts)
-    end = _frame([text[::-1] for text in texts])[::-1]
-    if not begin and not end:
-        return texts
-    return [_bare_of(text, begin, end) for text in texts]
+        return "", ""
+    return _frame(texts), _frame([text[::-1] for text in texts])[::-1]
 
 
-def _frame(texts: list[str]) -> str:
+def _frame(texts: Sequence[str]) -> str:
     """The longest beginning shared by four fifths of the texts, up to the last white space in it."""
     ordered = sorted(texts)
     size = len(ordered) * 4 // 5
@@ -53,13 +55,15 @@ def _common(a: str, b: str) -> str:
     return min(a, b, key=len)
 
 
-def _bare_of(text: str, begin: str, end: str) -> str:
+def inside(text: str, begin: str, end: str) -> str:
+    """The text without that beginning and end, as long as something is left."""
     inner = text.removeprefix(begin)
     shorter = inner.removesuffix(end)
     return shorter if shorter.strip() else inner if inner.strip() else text
 
 
-def _compared(example: Example, with_system: bool) -> str:
+def whole(example: Example, with_system: bool) -> str:
+    """All turns of an example as one text, its system instruction first where wanted."""
     pieces = [example.system] if with_system and example.system else []
     if example.contents is None:
         return "\n".join([*pieces, example.text])

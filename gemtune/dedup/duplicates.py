@@ -38,14 +38,15 @@ def settle(examples: Sequence[Example], task: Task, config: Preprocess) -> Outco
     kept: list[Example] = []
     dropped: list[Dropped] = []
     for group in groups.values():
-        stay, leave = _settled(group, task, config) if len(group) > 1 else (group, [])
+        stay, leave = settled(group, task, config) if len(group) > 1 else (group, [])
         kept += stay
         dropped += leave
     kept.sort(key=lambda example: example.line)
     return kept, dropped
 
 
-def _settled(group: list[Example], task: Task, config: Preprocess) -> Outcome:
+def settled(group: list[Example], task: Task, config: Preprocess) -> Outcome:
+    """What stays of rows that count as the same text, and what leaves."""
     votes = Counter(example.target for example in group)
     dropped: list[Dropped] = []
     if len(votes) > 1 and task.kind not in ("summarization", "generation") and config.conflicts != "keep":
@@ -60,13 +61,13 @@ def _settled(group: list[Example], task: Task, config: Preprocess) -> Outcome:
         by_target["" if task.kind in ("summarization", "generation") else example.target].append(example)
     kept = []
     for same in by_target.values():
-        first, *others = sorted(same, key=_order)
+        first, *others = sorted(same, key=order)
         kept.append(first)
         dropped += [left(e, "exact_duplicate", f"the same text as line {first.line}", kept_id=first.id) for e in others]
     return kept, dropped
 
 
-def _order(example: Example) -> tuple[Any, ...]:
+def order(example: Example) -> tuple[Any, ...]:
     """Best first, by content: a given test row, then what is written with care, then by id."""
     shouting = example.text.isupper() and len(example.text) > 3
     return _RANK.get(example.split or "", 2), shouting, example.id, example.line
@@ -76,7 +77,7 @@ def thin_out(examples: Sequence[Example], task: Task, config: Preprocess) -> Out
     """Near-duplicates dropped (see `dedup`); with labels, only a row of the same label can stand for another."""
     if not config.fuzzy_threshold or not examples:
         return list(examples), []
-    ordered = sorted(examples, key=_order)
+    ordered = sorted(examples, key=order)
     classes = [example.target for example in ordered] if task.kind in LABELLED else None
     leaders = dedup.leaders(compared(ordered), config.fuzzy_threshold, classes)
     return _followers_dropped(ordered, leaders.tolist(), "near_duplicate", "a near-duplicate of")
@@ -86,7 +87,7 @@ def near_conflicts(examples: Sequence[Example], task: Task, config: Preprocess) 
     """Pairs that are near but labelled differently: kept, since such rows may teach the difference, and reported."""
     if not config.fuzzy_threshold or task.kind not in LABELLED:
         return []
-    ordered = sorted(examples, key=_order)
+    ordered = sorted(examples, key=order)
     leaders = dedup.leaders(compared(ordered), config.fuzzy_threshold).tolist()
     return [
         (ordered[i], ordered[j]) for i, j in enumerate(leaders) if i != j and ordered[i].target != ordered[j].target
@@ -99,7 +100,7 @@ def same_meaning(
     """Rows dropped whose embedding is within `semantic_threshold` (cosine) of a row that stays, of the same label."""
     if not config.semantic_threshold or not examples:
         return list(examples), []
-    ordered = sorted(examples, key=_order)
+    ordered = sorted(examples, key=order)
     classes = [example.target if task.kind in LABELLED else "" for example in ordered]
     embedder = embedder or partial(embed, seed=config.seed)
     leading = leaders(embedder(compared(ordered)), config.semantic_threshold, classes)
@@ -120,12 +121,17 @@ def _followers_dropped(ordered: list[Example], leaders: list[int], reason: str, 
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """What repeated passages there are: rows that hold one, characters that repeat an earlier passage, the longest."""
+    """What repeated passages there are: rows that hold one, characters that repeat an earlier passage, the longest.
 
-    rows: int
-    characters: int
-    share: float
-    longest: str
+    `commonest` is how the passage begins that most rows repeat, `most_rows` how many do.
+    """
+
+    rows: int = 0
+    characters: int = 0
+    share: float = 0.0
+    longest: str = ""
+    commonest: str = ""
+    most_rows: int = 0
 
 
 def without_repetition(
@@ -136,8 +142,8 @@ def without_repetition(
     Rows are visited best first, so that a passage stays in the row that is kept. Only plain rows are cut or dropped.
     """
     if not config.repeated_chars or not examples:
-        return list(examples), [], Repetition(0, 0, 0.0, "")
-    ordered = sorted(examples, key=_order)
+        return list(examples), [], Repetition()
+    ordered = sorted(examples, key=order)
     spans: dict[int, list[Span]] = defaultdict(list)
     for span in repeated_spans([example.text for example in ordered], config.repeated_chars):
         if span.repetition:
@@ -161,7 +167,10 @@ def without_repetition(
     passages = [ordered[i].text[span.begin : span.end] for i in spans for span in spans[i]]
     characters = sum(map(len, passages))
     share = round(characters / max(1, sum(len(example.text) for example in ordered)), 4)
-    return kept, dropped, Repetition(len(spans), characters, share, max(passages, key=len, default="")[:200])
+    heads = Counter(ordered[i].text[own[0].begin :][: config.repeated_chars] for i, own in spans.items())
+    (commonest, most), *_ = heads.most_common(1) or [("", 0)]
+    longest = max(passages, key=len, default="")[:200]
+    return kept, dropped, Repetition(len(spans), characters, share, longest, commonest[:200], most)
 
 
 def _cut(text: str, spans: list[Span]) -> str:
@@ -180,9 +189,18 @@ def left(example: Example, reason: str, detail: str, kept_id: str | None = None,
 
 def guard(before: int, after: int, what: str, config: Preprocess, dropped: Sequence[Dropped]) -> None:
     """Stop the run when a rule removed too much, or one text took too many others with it, and say which text."""
-    share = 1 - after / before if before else 0.0
     (worst, size), *_ = Counter(row.kept_id for row in dropped if row.kept_id).most_common(1) or [("", 0)]
-    told = next((f"; {size} rows: {row.detail}" for row in dropped if worst and row.kept_id == worst), "")
+    detail = next((row.detail for row in dropped if worst and row.kept_id == worst), "")
+    stop_beyond(before, after, what, config, size, detail)
+
+
+def stop_beyond(before: int, after: int, what: str, config: Preprocess, size: int, detail: str) -> None:
+    """Raise `UserError` when a rule leaves too few rows, or a text `size` rows were dropped for is one too many.
+
+    `detail` tells of one of those rows.
+    """
+    share = 1 - after / before if before else 0.0
+    told = f"; {size} rows: {detail}" if detail else ""
     remedy = "look at these rows; raise the setting if it is right"
     if share > config.max_removed_share:
         limit = f"preprocess.max_removed_share={config.max_removed_share}"

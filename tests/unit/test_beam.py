@@ -4,36 +4,72 @@
 
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gemtune import preprocess
+from gemtune.config import Preprocess, Task
 from gemtune.dedup import beam as distributed
+from gemtune.dedup.duplicates import settle, thin_out
+from gemtune.rows.accept import Tally
 
 WORDS = ["".join(random.Random(n).choices("abcdefghij", k=5)) for n in range(150)] + ["naïve", "届かない荷物", "Größe"]
 
 
+ALONE = (False, "", "")  # no system instructions, no frame
+PLAIN: dict[str, Any] = {"preprocess": {}}
+SETTINGS = [
+    PLAIN,
+    {"preprocess": {"fuzzy_threshold": 0.5, "conflicts": "majority"}},
+    {"preprocess": {"fuzzy_threshold": 0.95, "conflicts": "keep", "lowercase": True}},
+    {"preprocess": {"pii": "mask"}, "task": {"kind": "generation"}},
+]
+
+
 def corpus(count: int, seed: int = 1) -> list[str]:
-    """Lines of texts and edited copies of them under two labels, equal ones, and lines that are no row."""
+    """Lines of texts and edited copies of them under two labels, equal ones, conflicting ones, and no rows at all."""
     draw = random.Random(seed)
     texts = [" ".join(draw.choices(WORDS, k=20))]
     while len(texts) < count:
         parts = draw.choice(texts).split() if draw.random() < 0.7 else draw.choices(WORDS, k=draw.randrange(2, 40))
         for _ in range(draw.randrange(4)):
-            parts[draw.randrange(len(parts))] = draw.choice(WORDS)
-        texts.append(" ".join(parts))
-    lines = [json.dumps({"text": text, "label": draw.choice("ab"), "n": n}) for n, text in enumerate(texts)]
-    return [*lines, lines[3], "not json", '{"text": 3}', "[]"]
+            parts[draw.randrange(len(parts))] = draw.choice([*WORDS, "a.b@example.com", "c.d@example.com"])
+        text = " ".join(parts)
+        texts.append(text.upper() if draw.random() < 0.1 else text.replace(" ", "  ") if draw.random() < 0.1 else text)
+    lines = [json.dumps({"text": text, "label": draw.choice("aab"), "n": n}) for n, text in enumerate(texts)]
+    same = [
+        json.dumps({"text": text.title(), "label": label}) for text in texts[:40] for label in draw.choices("ab", k=3)
+    ]
+    chat = [
+        json.dumps({"messages": [{"role": "user", "content": t}, {"role": "model", "content": "a"}]})
+        for t in texts[:20]
+    ]
+    return [*lines, *same, *chat, lines[3], lines[3], "not json", '{"text": 3}', "[]", '{"text": "", "label": "a"}']
 
 
-def on_one_machine(lines: list[str], threshold: float) -> set[str]:
-    return set(distributed.keep_ranked(lines, threshold))
+def on_one_machine(folder: Path, lines: list[str], settings: dict[str, Any]) -> set[str]:
+    """Ids of the rows that the steps of `preprocess` keep."""
+    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    task, config = Task.of(settings.get("task", {})), Preprocess.of(settings["preprocess"])
+    rows, _ = preprocess.gather(str(folder / "rows.jsonl"), task, config, Tally())
+    rows, _ = settle(rows, task, config)
+    rows, _ = thin_out(rows, task, config)
+    return {row.id for row in rows}
 
 
-def by_parts(lines: list[str], threshold: float) -> set[str]:
+def by_parts(lines: list[str], settings: dict[str, Any]) -> set[str]:
     """The pipeline's functions, called in its order on plain lists."""
-    rows = {row[0]: row for line in lines if (row := distributed.read_row(line, "text", "label"))}
+    told, threshold = json.dumps(settings), Preprocess.of(settings["preprocess"]).fuzzy_threshold
+    groups = defaultdict(list)
+    for line in lines:
+        if (made := distributed.read_row((False, line), told)) is not None:
+            groups[distributed.group_key(made, ALONE)].append((False, line))
+    rows = {}
+    for members in groups.values():
+        rows |= {row[0]: row for row, _ in distributed.settle_group(members, told, ALONE) if row}
     bands = defaultdict(list)
     for band, held in distributed.sketches(list(rows.values()), threshold):
         bands[band].append(held)
@@ -42,26 +78,26 @@ def by_parts(lines: list[str], threshold: float) -> set[str]:
     edges = [(a, b) for a, b in pairs if distributed.near((rows[a][2], rows[b][2]), threshold)]
     gone = dict(distributed.lead(edges))
     assert not set(gone.values()) & set(gone)
-    return {rank for rank in rows if rank not in gone}
+    return {rank[2:] for rank in rows if rank not in gone}
 
 
-@pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95])
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_the_parts_keep_what_one_machine_keeps(seed: int, threshold: float) -> None:
-    lines = corpus(400, seed)
-    kept = {row[0] for line in on_one_machine(lines, threshold) if (row := distributed.read_row(line, "text", "label"))}
-    assert by_parts(lines, threshold) == kept
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_the_parts_keep_what_one_machine_keeps(tmp_path: Path, settings: dict[str, Any]) -> None:
+    lines = corpus(400)
+    kept = on_one_machine(tmp_path, lines, settings)
+    assert by_parts(lines, settings) == kept
+    assert by_parts(random.Random(5).sample(lines, len(lines)), settings) == kept
     assert len(kept) < 390
 
 
-def test_the_order_of_lines_changes_nothing() -> None:
-    lines = corpus(300)
-    shuffled = random.Random(5).sample(lines, len(lines))
-    ranks = [
-        {distributed.read_row(line, "text", "label") for line in on_one_machine(some, 0.8)}
-        for some in (lines, shuffled)
-    ]
-    assert ranks[0] == ranks[1]
+def test_of_equal_rows_all_but_one_are_told() -> None:
+    line = (False, json.dumps({"text": "the very same", "label": "a"}))
+    (kept, dropped) = distributed.settle_group([line, line], "{}", ALONE)
+    assert kept[0]
+    assert kept[1] == line
+    assert dropped[0] is None
+    assert dropped[1]["reason"] == "exact_duplicate"
+    assert dropped[1]["kept_id"] == kept[0][0][2:]
 
 
 def test_a_crowded_band_is_compared_with_its_neighbours() -> None:
@@ -74,17 +110,48 @@ def test_a_crowded_band_is_compared_with_its_neighbours() -> None:
     assert all(int(b) - int(a) <= 2 for a, b in pairs) or len(bands[crowded]) < 30
 
 
-def test_beam_keeps_what_one_machine_keeps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_beam_keeps_what_one_machine_keeps(tmp_path: Path, settings: dict[str, Any]) -> None:
     pytest.importorskip("apache_beam", reason="extra `beam` is not installed (see requirements-beam.lock)")
-    lines = corpus(500)
-    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
-    names = {name: str(tmp_path / name) for name in ("kept", "dropped")}
-    distributed.main(["--input", str(tmp_path / "rows.jsonl"), *(f"--{k}={v}" for k, v in names.items())])
-    kept = (tmp_path / "kept").read_text().splitlines()
-    dropped = [json.loads(line) for line in (tmp_path / "dropped").read_text().splitlines()]
+    kept, dropped = on_beam(tmp_path, corpus(500), settings)
+    wanted = on_one_machine(tmp_path, corpus(500), settings)
+    assert {example_id(line, settings) for line in kept} - {None} == wanted
+    assert len(kept) + len(dropped) == len(corpus(500))
+    assert all(row["kept_id"] in wanted for row in dropped if row["reason"] == "near_duplicate")
+    reasons = Counter(row["reason"] for row in dropped)
+    conflicts = settings["preprocess"].get("conflicts") != "keep" and "task" not in settings
+    assert set(reasons) == {"near_duplicate", "exact_duplicate", *(["label_conflict"] if conflicts else [])}
+    # what is kept and read again loses nothing more
+    again = on_one_machine(tmp_path, kept, settings)
+    assert again == wanted
+
+
+def test_a_shared_instruction_and_a_test_file_are_seen_on_beam_too(tmp_path: Path) -> None:
+    pytest.importorskip("apache_beam", reason="extra `beam` is not installed (see requirements-beam.lock)")
+    framed = [
+        json.dumps({**row, "text": f"Read the message below and say what it is about: {row['text']}"})
+        for row in map(json.loads, corpus(300)[:300])
+    ]
+    given, lines = framed[:60], framed[30:]
+    (tmp_path / "test.jsonl").write_text("\n".join(given) + "\n")
+    settings = {"preprocess": {"test_data": str(tmp_path / "test.jsonl")}}
+    kept, dropped = on_beam(tmp_path, lines, settings)
     assert len(kept) + len(dropped) == len(lines)
-    known = {distributed.read_row(line, "text", "label") for line in kept}
-    assert known == {distributed.read_row(line, "text", "label") for line in on_one_machine(lines, 0.8)}
-    ranks = {row[0] for row in known if row}
-    assert all(row["kept"] in ranks for row in dropped)
-    assert {row["reason"] for row in dropped} == {"near_duplicate", "exact_duplicate"}
+    wanted = on_one_machine(tmp_path, lines, settings)
+    given_ids = {example_id(line, PLAIN) for line in given}
+    assert {example_id(line, settings) for line in kept} == wanted - given_ids
+
+
+def on_beam(folder: Path, lines: list[str], settings: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Lines that the pipeline keeps on Beam's local runner, and what it tells of the others."""
+    (folder / "source.jsonl").write_text("\n".join(lines) + "\n")
+    names = {name: str(folder / name) for name in ("kept", "dropped")}
+    files = [f"--{name}={path}" for name, path in names.items()]
+    distributed.main(["--input", str(folder / "source.jsonl"), "--settings", json.dumps(settings), *files])
+    kept, dropped = ((folder / name).read_text().splitlines() for name in names)
+    return kept, [json.loads(line) for line in dropped]
+
+
+def example_id(line: str, settings: dict[str, Any]) -> str | None:
+    made = distributed.read_row((False, line), json.dumps(settings))
+    return made.id if made else None
