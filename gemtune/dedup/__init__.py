@@ -104,11 +104,10 @@ def _compiled_leaders(made: Sketches, threshold: float, classes: NDArray[np.int3
 
     count, bands = made.keys.shape
     found = np.arange(count)
-    heads = np.zeros((bands, 1 << max(4, int(1.3 * count).bit_length())), np.uint64)
-    nexts = np.empty((count, bands), np.int32)
+    heads = np.zeros((bands, 4 * count // 3 + 16), np.uint64)
     wide_buffer = made.buffer.view(np.uint32)
     kernels.lead(made.keys, made.low, made.buffer, wide_buffer, made.at, made.lengths, made.wide, classes,
-                 threshold, CHAIN, heads, nexts, found)  # fmt: skip
+                 threshold, CHAIN, heads, found)  # fmt: skip
     return found
 
 

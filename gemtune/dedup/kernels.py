@@ -248,11 +248,12 @@ def identical(buf: Any, at: Any, lengths: Any, wides: Any, i: int, j: int) -> bo
 @compiled
 def lead(
     keys: Any, low: Any, buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, classes: Any,
-    threshold: float, chain: int, heads: Any, nexts: Any, leaders: Any,
+    threshold: float, chain: int, heads: Any, leaders: Any,
 ) -> int:  # fmt: skip
     """Leader of every text, in order: the first kept candidate of its class found within the threshold, else itself.
 
-    Returns the number of exact comparisons.
+    A kept text's keys give way to its links: in `keys` then stands, plus one, the text kept before it under the same
+    key. Returns the number of exact comparisons.
     """
     count, bands = keys.shape
     longest = 1
@@ -263,7 +264,7 @@ def lead(
     words, others = np.empty(longest + WIDTH, np.uint64), np.empty(longest + WIDTH, np.uint64)
     seen = np.full(count, -1, np.int32)
     slots, first = np.empty(bands, np.int64), np.empty(bands, np.uint64)
-    last_head = np.int64(heads.shape[1] - 1)
+    room = np.uint64(heads.shape[1])
     checks = 0
     stamp = tick = 0
     members = 0
@@ -271,13 +272,16 @@ def lead(
         leader = i
         bits = 0
         for band in range(bands):
-            first[band] = heads[band, np.int64(keys[i, band]) & last_head]
+            slots[band] = np.int64((np.uint64(keys[i, band]) * room) >> _U32)
+            first[band] = heads[band, slots[band]]
         for band in range(bands):
             key = keys[i, band]
-            slot: Any = np.int64(key) & last_head
+            slot: Any = slots[band]
             entry = first[band]
             while entry != 0 and np.uint32(entry >> _U32) != key:
-                slot = (slot + 1) & last_head
+                slot += 1
+                if slot == heads.shape[1]:
+                    slot = 0
                 entry = heads[band, slot]
             slots[band] = slot
             j: Any = np.int64(entry & _LOW32) - 1
@@ -302,16 +306,16 @@ def lead(
                         if near >= threshold:
                             leader = j
                             break
-                j = nexts[j, band]
+                j = np.int64(keys[j, band]) - 1
                 steps += 1
             if leader != i:
                 break
         leaders[i] = leader
         if leader == i:
             for band in range(bands):
-                entry = heads[band, slots[band]]
-                nexts[i, band] = np.int64(entry & _LOW32) - 1
-                heads[band, slots[band]] = (np.uint64(keys[i, band]) << _U32) | np.uint64(i + 1)
+                key = keys[i, band]
+                keys[i, band] = np.uint32(heads[band, slots[band]] & _LOW32)
+                heads[band, slots[band]] = (np.uint64(key) << _U32) | np.uint64(i + 1)
     return checks
 
 
