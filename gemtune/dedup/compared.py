@@ -9,7 +9,7 @@ not, or all rows would look alike.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gemtune.data import Example
 
@@ -35,13 +35,27 @@ def frame(texts: Sequence[str]) -> tuple[str, str]:
     """
     if len(texts) < FEWEST:
         return "", ""
-    return _frame(texts), _frame([text[::-1] for text in texts])[::-1]
+    size = len(texts) * 4 // 5
+    first, last = _most(text[:FRAME] for text in texts), _most(text[-FRAME:] for text in texts)
+    begin = _frame((text for text in texts if text[:FRAME] == first), size)
+    return begin, _frame((text[::-1] for text in texts if text[-FRAME:] == last), size)[::-1]
 
 
-def _frame(texts: Sequence[str]) -> str:
-    """The longest beginning shared by four fifths of the texts, up to the last white space in it."""
+def _most(pieces: Iterable[str]) -> str:
+    """The piece that more than half are equal to, where there is one (Boyer and Moore's majority vote)."""
+    leading, lead = "", 0
+    for piece in pieces:
+        if not lead:
+            leading = piece
+        lead += 1 if piece == leading else -1
+    return leading
+
+
+def _frame(texts: Iterable[str], size: int) -> str:
+    """The longest beginning shared by `size` texts, up to the last white space in it."""
     ordered = sorted(texts)
-    size = len(ordered) * 4 // 5
+    if len(ordered) < size:
+        return ""
     spans = range(len(ordered) - size + 1)
     shared = max((_common(ordered[i], ordered[i + size - 1]) for i in spans), key=len)
     words = shared[: max((i + 1 for i, letter in enumerate(shared) if letter.isspace()), default=0)]

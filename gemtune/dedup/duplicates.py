@@ -10,6 +10,7 @@ rows share.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,9 +33,9 @@ _RANK = {"test": 0, "validation": 1}
 
 def settle(examples: Sequence[Example], task: Task, config: Preprocess) -> Outcome:
     """One example per text: conflicting references settled by the setting, exact duplicates dropped."""
-    groups: dict[str, list[Example]] = defaultdict(list)
+    groups: dict[bytes, list[Example]] = defaultdict(list)
     for text, example in zip(compared(examples), examples, strict=True):
-        groups[same_text(text)].append(example)
+        groups[_name(same_text(text))].append(example)
     kept: list[Example] = []
     dropped: list[Dropped] = []
     for group in groups.values():
@@ -43,6 +44,11 @@ def settle(examples: Sequence[Example], task: Task, config: Preprocess) -> Outco
         dropped += leave
     kept.sort(key=lambda example: example.line)
     return kept, dropped
+
+
+def _name(text: str) -> bytes:
+    """A name of the text, shorter than most."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).digest()
 
 
 def settled(group: list[Example], task: Task, config: Preprocess) -> Outcome:

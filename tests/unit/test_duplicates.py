@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import Example, example_id
-from gemtune.dedup.compared import without_frame
+from gemtune.dedup.compared import frame, without_frame
 from gemtune.dedup.duplicates import guard, near_conflicts, same_meaning, settle, thin_out, without_repetition
 from gemtune.dedup.embedding import embed, leaders
 from gemtune.errors import UserError
@@ -35,6 +35,22 @@ def test_a_shared_instruction_does_not_make_rows_alike() -> None:
     framed = [example(FRAME + text + END, line=i) for i, text in enumerate(plain)]
     assert without_frame([row.text for row in framed[:34]] + plain[34:]) == plain
     assert len(thin_out(framed, Task(), Preprocess())[0]) == 40
+
+
+OPENINGS = st.sampled_from(["", "an instruction of words ", "an instruction of words, and more ", "an instruction "])
+FRAMED = st.tuples(OPENINGS, st.text("ab ", max_size=4)).map("".join)
+MOSTLY = st.just("an instruction of words ") | FRAMED
+
+
+@given(st.lists(FRAMED, min_size=20, max_size=22) | st.lists(MOSTLY, min_size=20, max_size=22))
+@settings(max_examples=60, deadline=None)
+def test_the_frame_is_the_longest_that_four_fifths_share(texts: list[str]) -> None:
+    size = len(texts) * 4 // 5
+    starts = {text[:n] for text in texts for n in range(len(text) + 1)}
+    shared = max((start for start in starts if sum(text.startswith(start) for text in texts) >= size), key=len)
+    words = shared[: max((i + 1 for i, letter in enumerate(shared) if letter == " "), default=0)]
+    assert frame(texts)[0] == (words if len(words) >= 20 else "")
+    assert frame([text[::-1] for text in texts])[1] == (words[::-1] if len(words) >= 20 else "")
 
 
 @given(st.lists(st.text(alphabet="ab c", max_size=60), min_size=20, max_size=30))
