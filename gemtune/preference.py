@@ -187,7 +187,7 @@ def _made(
     rows, dropped = preprocessing.gather(data, setting.task, rules, tally)
     for what, rule in preprocessing.RULES.items():
         before = len(rows)
-        rows, gone = rule(rows, setting.task, rules)
+        rows, gone = rule(rows, setting.task, rules, setting.vertex)
         guard(before, len(rows), what, rules, gone)
         dropped += gone
     rows, gone = preprocessing.draw(rows, rules)
