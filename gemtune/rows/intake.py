@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import json
 import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
@@ -30,6 +31,7 @@ MAX_LINE_BYTES = 64 * 2**20
 MAX_DEPTH = 100  # far beyond any real row, and far below what Python can write again
 _SHOWN = 200
 _SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
+_ADDRESS = "gs://"
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 Row = tuple[int, dict[str, Any]]
@@ -50,11 +52,11 @@ class _File:
     name: str
 
 
-def read_rows(path: str | Path, name: str = "") -> Iterator[Row | Dropped | Elsewhere]:
+def read_rows(path: str | Path, name: str = "", columns: Collection[str] = ()) -> Iterator[Row | Dropped | Elsewhere]:
     """Rows of a file, by its name: .jsonl, .ndjson, .json (a row a line), .csv, .tsv, .parquet; .gz is unpacked.
 
     A file that stands there only packed, as NAME.gz, is read so. `name` is what messages call it, where that is not
-    the path.
+    the path. A CSV whose first row names one of `columns` has a header, whatever else it looks like.
     """
     path = Path(path)
     packed = path.with_name(f"{path.name}.gz")
@@ -63,7 +65,7 @@ def read_rows(path: str | Path, name: str = "") -> Iterator[Row | Dropped | Else
     suffixes = [s.lower() for s in path.suffixes]
     kind = (suffixes[-2] if len(suffixes) > 1 else "") if suffixes and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
     if kind in (".csv", ".tsv"):
-        return _csv_rows(file, "," if kind == ".csv" else "\t")
+        return _csv_rows(file, "," if kind == ".csv" else "\t", columns)
     if kind == ".parquet":
         return _parquet_rows(file)
     if kind in (".jsonl", ".ndjson", ".json", ".txt", ""):
@@ -142,9 +144,24 @@ def _json_row(number: int, line: str) -> Row | Dropped:
     return number, value
 
 
-def _csv_rows(file: _File, delimiter: str) -> Iterator[Row | Dropped | Elsewhere]:
+def _csv_rows(file: _File, delimiter: str, columns: Collection[str]) -> Iterator[Row | Dropped | Elsewhere]:
+    rows = _cells(file, delimiter)
+    begin = list(itertools.islice(rows, 2))
+    if begin and _of_automl(begin[0][1], begin[1][1] if len(begin) > 1 else [], columns):
+        for number, cells in itertools.chain(begin, rows):
+            yield _automl_row(number, cells)
+    elif begin:
+        header = _header(file, *begin[0])
+        for number, cells in itertools.chain(begin[1:], rows):
+            if len(cells) != len(header):
+                yield Dropped(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
+            else:
+                yield number, dict(zip(header, cells, strict=True))
+
+
+def _cells(file: _File, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """(line where it begins, cells) of every row that is not blank."""
     reader = csv.reader(_text_lines(file), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
     begin = 1
     csv.field_size_limit(MAX_LINE_BYTES)
     while True:
@@ -160,27 +177,34 @@ def _csv_rows(file: _File, delimiter: str) -> Iterator[Row | Dropped | Elsewhere
                 f"not {delimiter!r}-separated from here on: {error}", file=file.name, line=begin, remedy=remedy
             ) from None
         number, begin = begin, reader.line_num + 1
-        if not cells:
-            continue
-        if header is None and cells[0].strip().lower() in _ML_USE and (len(cells) > 2 or _addressed(cells)):
-            header = []
-        if header == []:
-            yield _automl_row(number, cells)
-        elif header is None:
-            header = _header(file, number, cells)
-        elif len(cells) != len(header):
-            detail = f"{len(cells)} cells where the header has {len(header)}"
-            yield Dropped(number, "wrong_cells", detail, cells)
-        else:
-            yield number, dict(zip(header, cells, strict=True))
+        if cells:
+            yield number, cells
+
+
+def _of_automl(first: list[str], second: list[str], columns: Collection[str]) -> bool:
+    """Whether a CSV is AutoML Text's, which has no header, by its first two rows.
+
+    Its first row begins with an ML_USE, an address, or nothing. A header may begin with nothing too (a data frame's
+    index has no name), but then it names a wanted column, or the row below begins with something that is no ML_USE.
+    """
+    begins = first[0].strip().lower()
+    if any(cell.strip() in columns for cell in first):
+        return False
+    if begins.startswith(_ADDRESS):
+        return len(first) > 1
+    if begins:
+        return begins in _ML_USE and (len(first) > 2 or _addressed(first))
+    below = second[0].strip().lower() if second else ""
+    return _addressed(first) or (len(first) > 2 and bool(second) and below in (*_ML_USE, ""))
 
 
 def _automl_row(number: int, cells: list[str]) -> Row | Dropped | Elsewhere:
-    """A row of AutoML Text's import file, which has no header: ML_USE, text or its address, one label or more (or
-    sentiment, maximum); or ML_USE and the address of a JSONL file of such rows.
+    """A row of AutoML Text's import file: ML_USE (or nothing), text or its address, one label or more (or sentiment,
+    maximum); or ML_USE and the address of a JSONL file of such rows. Before an address ML_USE may be missing.
     """
+    cells = ["", *cells] if cells[0].strip().startswith(_ADDRESS) else cells
     use, text, *labels = [*cells, ""] if len(cells) == 1 else cells
-    address = text.strip() if text.strip().startswith("gs://") else ""
+    address = text.strip() if text.strip().startswith(_ADDRESS) else ""
     if not labels and address.lower().endswith((".jsonl", ".jsonl.gz")):
         return Elsewhere(number, use, address)
     if not labels:
@@ -197,7 +221,7 @@ def _automl_row(number: int, cells: list[str]) -> Row | Dropped | Elsewhere:
 
 
 def _addressed(cells: list[str]) -> bool:
-    return len(cells) == 2 and cells[1].strip().startswith("gs://")
+    return len(cells) > 1 and cells[1].strip().startswith(_ADDRESS)
 
 
 def _header(file: _File, number: int, cells: list[str]) -> list[str]:

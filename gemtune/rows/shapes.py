@@ -109,10 +109,8 @@ def _shared(value: str) -> str:
 
 
 def _split(row: dict[str, Any], config: Preprocess) -> str | None:
-    column = (
-        config.split_column if config.split_column in row else "ml_use" if row.get("textContent") is not None else ""
-    )
-    value = row.get(column)
+    column = config.split_column if config.split_column in row else "ml_use" if "textContent" in row else ""
+    value = row.get(column) if column else None  # a data frame's index is a column whose name is ""
     if value is None and isinstance(labels := row.get("dataItemResourceLabels"), dict):
         value = labels.get("aiplatform.googleapis.com/ml_use")
     if value is None:

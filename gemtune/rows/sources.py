@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,13 +38,14 @@ def rows(source: str, config: Preprocess) -> Iterator[Row | Dropped]:
     allowed = {bucket.removeprefix(GS).strip("/") for bucket in config.text_buckets}
     if source.startswith(GS):
         allowed.add(_bucket(source))
-    found = _table(source, config) if source.startswith(BQ) else _file(source, frozenset(allowed))
+    columns = {config.text_column, config.target_column}
+    found = _table(source, config) if source.startswith(BQ) else _file(source, frozenset(allowed), columns)
     return _with_texts(found, frozenset(allowed), config.max_chars)
 
 
-def _file(source: str, allowed: frozenset[str]) -> Iterator[Row | Dropped]:
+def _file(source: str, allowed: frozenset[str], columns: Collection[str]) -> Iterator[Row | Dropped]:
     with local(source) as path:
-        for item in read_rows(path, source):
+        for item in read_rows(path, source, columns):
             if isinstance(item, Elsewhere):
                 yield from _imported(item, allowed)
             else:

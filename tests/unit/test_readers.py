@@ -288,14 +288,52 @@ def test_automl_import_csv_without_a_header(tmp_path: Path) -> None:
     assert [item.reason for item in found if isinstance(item, Dropped)] == ["missing_text", "wrong_cells"]
 
 
+@pytest.mark.parametrize(
+    ("content", "made"),
+    [
+        (",hello,a\n,you,b\nTEST,there,a\n", [("hello", "a", None), ("you", "b", None), ("there", "a", "test")]),
+        (",hello,a\nTRAINING,you,b\n", [("hello", "a", None), ("you", "b", "train")]),
+        (",good,2,4\n,bad,0,4\n", [("good", "2", None), ("bad", "0", None)]),
+        (",text,label\n0,hello,a\n1,you,b\n", [("hello", "a", None), ("you", "b", None)]),  # an index without a name
+        (",text,label\n,hello,a\n,you,b\n", [("hello", "a", None), ("you", "b", None)]),
+        ("train,text,label\n1,hello,a\n", [("hello", "a", None)]),  # a column of that name
+        (",text,label\n", []),
+    ],
+)
+def test_automl_csv_without_ml_use_is_told_from_a_header(
+    tmp_path: Path, content: str, made: list[tuple[str, str, str | None]]
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(content)
+    found = outcome(path)
+    assert isinstance(found, list)
+    assert [(m.text, m.target, m.split) for m in found if isinstance(m, Example)] == made
+    assert len(found) == len(made)
+
+
+def test_automl_csv_of_addresses_needs_no_ml_use(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for content in ("gs://b/1.txt,a\nTEST,gs://b/2.txt,b\n", ",gs://b/1.txt,a\ntest,gs://b/2.txt,b\n"):
+        path.write_text(content)
+        rows = [item[1] for item in intake.read_rows(path) if isinstance(item, tuple)]
+        assert [(row["ml_use"].lower(), row["textGcsUri"]) for row in rows] == [
+            ("", "gs://b/1.txt"),
+            ("test", "gs://b/2.txt"),
+        ]
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(
     lambda text: text.strip() and not text.strip().startswith("gs://")
 )
 LABEL = TEXT.filter(lambda label: not label.strip().isdigit() and len(label.strip()) > 0)
-USES = {"TRAINING": "train", "train": "train", "VALIDATION": "validation", "test": "test", "UNASSIGNED": None}
+USES = {"TRAINING": "train", "train": "train", "VALIDATION": "validation", "test": "test", "UNASSIGNED": None, "": None}
 
 
-@given(rows=st.lists(st.tuples(st.sampled_from(list(USES)), TEXT, st.lists(LABEL, min_size=1, max_size=3)), min_size=1))
+IMPORTED = st.tuples(st.sampled_from(list(USES)), TEXT, st.lists(LABEL, min_size=1, max_size=3))
+
+
+# one row that begins with nothing may be a header
+@given(rows=st.lists(IMPORTED, min_size=1).filter(lambda rows: len(rows) > 1 or rows[0][0] != ""))
 @settings(max_examples=60, deadline=None)
 def test_automl_rows_lose_neither_text_nor_label_nor_split(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, list[str]]]
