@@ -160,6 +160,11 @@ def run(
     tally = Tally(read_sheet(settings.corrections) if settings.corrections else {})
     with sources.local(thinned) if thinned else nullcontext() as gone_before:
         rows, lost = gather(data, asked, settings, tally)
+        missing = len(tally.corrections) - len(tally.looked_at)
+        if missing and not thinned:
+            log.warning(
+                "%d rows of the audit sheet are no rows of the data: it was made of other data or settings", missing
+            )
         before = checked(gone_before, len(rows) + len(lost), settings) if gone_before else Counter[str]()
         read_count, seen = len(rows) + len(lost) + before.total(), len(rows) + before.total()
         rows, lost, repetition = _compared(rows, lost, data, asked, settings, place)

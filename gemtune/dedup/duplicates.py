@@ -69,7 +69,8 @@ def settled(group: list[Example], task: Task, config: Preprocess) -> Outcome:
     for same in by_target.values():
         first, *others = sorted(same, key=order)
         kept.append(first)
-        dropped += [left(e, "exact_duplicate", f"the same text as line {first.line}", kept_id=first.id) for e in others]
+        told = f"the same text as line {first.line}: {first.text!r:.80}"
+        dropped += [left(e, "exact_duplicate", told, kept_id=first.id) for e in others]
     return kept, dropped
 
 

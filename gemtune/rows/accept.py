@@ -34,10 +34,11 @@ _SAMPLES = 3
 @dataclass
 class Tally:
     """Counts of what was met and changed while rows were read; `corrections` are labels by row id from an audit
-    sheet.
+    sheet, `looked_at` the ids of it that were met.
     """
 
     corrections: Mapping[str, str] = field(default_factory=dict)
+    looked_at: set[str] = field(default_factory=set)
     corrected: int = 0
     columns: Counter[str] = field(default_factory=Counter)
     cleaned: Counter[str] = field(default_factory=Counter)
@@ -57,6 +58,7 @@ class Tally:
         return {
             "cleaned": {name: {"rows": n, "samples": self.samples[name]} for name, n in self.cleaned.items()},
             "corrected": self.corrected,
+            "corrections_without_row": len(self.corrections) - len(self.looked_at),
             "personal_data": {"findings": dict(self.personal), "lines": self.personal_rows[:20]},
         }
 
@@ -111,11 +113,13 @@ def accept(line: int, row: dict[str, Any], task: Task, config: Preprocess, tally
             made = _masked(made, tally.inspector(config))
     if made is not as_read:
         made = _named(made)
-    if (corrected := tally.corrections.get(made.id)) is not None and corrected != made.target:
+    if (corrected := tally.corrections.get(made.id)) is not None:
+        tally.looked_at.add(made.id)
         if not corrected:
             return Dropped(line, "audited", "the audit sheet drops this row", row)
-        tally.corrected += 1
-        made = _named(replace(made, target=corrected))
+        if corrected != made.target:
+            tally.corrected += 1
+            made = _named(replace(made, target=corrected))
     unfit = _unfit(made, task, config)
     return Dropped(line, *unfit, row) if unfit else made
 

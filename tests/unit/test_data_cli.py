@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 import typer
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gemtune import preprocess
 from gemtune.data import read_examples
+from gemtune.errors import UserError
 from gemtune.rows import commands
 from gemtune.rows.audit import read_sheet, write_sheet
-from gemtune.rows.label_errors import suspects
+from gemtune.rows.label_errors import Suspect, suspects
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support_en"
 APP = typer.Typer()
@@ -61,7 +64,7 @@ def test_describe_tells_balance_lengths_and_scripts(tmp_path: Path) -> None:
     assert set(found["scripts"]) == {"japanese"}
     assert len(found["labels"]) == 6
     assert sum(bin["rows"] for bin in found["text_characters"]["histogram"]) == found["would_keep"]
-    assert (tmp_path / "sheet.csv").read_text().startswith("id,line,label,likely,margin,text\n")
+    assert (tmp_path / "sheet.csv").read_text("utf-8-sig").startswith("id,line,label,likely,margin,text\n")
 
 
 def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path) -> None:
@@ -123,3 +126,46 @@ def test_long_reading_says_how_far_it_is_on_stderr(tmp_path: Path, monkeypatch: 
     result = CliRunner().invoke(APP, ["data", "check", str(path)], catch_exceptions=False)
     assert result.stdout == "3000 of 3000 rows usable\n"
     assert result.stderr.splitlines() == [f"2000 rows of {path} read, 333/s", f"3000 rows of {path} read, 333/s"]
+
+
+CELL = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=6)
+RISKY = st.builds("".join, st.tuples(st.sampled_from(["", "'", "''", "=", "+", "-", "@", "'=", "\t="]), CELL))
+
+
+@given(st.lists(st.tuples(RISKY, RISKY), max_size=5), st.sampled_from(",;\t"))
+def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], separator: str
+) -> None:
+    path = tmp_path_factory.mktemp("sheet") / "sheet.csv"
+    rows = [Suspect(f"{n:016x}", n, text, label.strip(), label, 0.5) for n, (label, text) in enumerate(cells)]
+    write_sheet(path, rows)
+    written = list(csv.reader(path.read_text("utf-8-sig").splitlines(keepends=True)))
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for row in written for cell in row)
+    assert all(row[0].startswith("#") for row in written[1:])  # 12e4567890123456 would be a number
+    with path.open("w", encoding="utf-8-sig", newline="") as out:
+        csv.writer(out, delimiter=separator).writerows([*written, [""] * 6])
+    assert read_sheet(path) == {row.id: row.label for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("id,label\n#1,caf\xe9\n".encode("latin-1"), "not UTF-8.*save it as CSV UTF-8"),
+        (b"id,label\n#1\n", "sheet.csv:2: the row ends before its label"),
+        (b"name,label\n", "has the columns id and label"),
+        (b"", "has the columns id and label"),
+    ],
+)
+def test_a_broken_sheet_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "sheet.csv").write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        read_sheet(tmp_path / "sheet.csv")
+
+
+def test_a_sheet_of_other_data_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
+    (tmp_path / "sheet.csv").write_text("id,label\n#0123456789abcdef,a\n")
+    (tmp_path / "rows.csv").write_text("text,label\nfirst,a\nsecond,b\n")
+    preprocess.run(str(tmp_path / "rows.csv"), {}, {"corrections": str(tmp_path / "sheet.csv")}, *files)
+    assert "1 rows of the audit sheet are no rows of the data" in caplog.text
+    assert json.loads(Path(files[2]).read_text())["corrections_without_row"] == 1

@@ -2,13 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Semantic duplicates: exact and by cells, and the three embedders behind one setting."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rehearsed import Emulator
 
+from gemtune import preprocess
 from gemtune.config import Vertex
 from gemtune.dedup.embedding import leaders
 from gemtune.errors import UserError
@@ -75,6 +78,16 @@ def test_the_builtin_embedder() -> None:
     near_each_other(embedder("builtin")(TEXTS))
 
 
+def preprocessed(folder: Path, vertex: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows that the step drops when the service embeds."""
+    rows = [*((text, "a") for text in TEXTS[:2]), *((text, "b") for text in TEXTS[2:4])]
+    (folder / "rows.jsonl").write_text("".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in rows))
+    files = [str(folder / name) for name in ("examples", "dropped", "report")]
+    config = {"semantic_threshold": 0.6, "embedder": "vertex:text-embedding-005", "find_label_errors": False}
+    preprocess.run(str(folder / "rows.jsonl"), {}, config, *files, vertex=vertex)
+    return [json.loads(line) for line in Path(files[1]).read_text().splitlines()]
+
+
 def test_the_service_embeds_through_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Emulator(tmp_path)
     try:
@@ -87,6 +100,12 @@ def test_the_service_embeds_through_the_client(tmp_path: Path, monkeypatch: pyte
         assert many.shape == (600, 256)
         with pytest.raises(UserError, match="cannot be asked"):
             embedder("vertex:no-such-model", Vertex())(TEXTS)
+        project = server.environment["GOOGLE_CLOUD_PROJECT"]
+        monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
+        dropped = preprocessed(tmp_path, {"project": project, "location": "us-central1"})
+        assert [row["reason"] for row in dropped] == ["semantic_duplicate"]
+        with pytest.raises(UserError, match="the Google Cloud project is unknown"):
+            preprocessed(tmp_path, {})
     finally:
         server.kill()
 

@@ -3,6 +3,7 @@
 """Every row ends in examples or in dropped, once; bad input is one clear message; order does not decide."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,39 @@ def test_a_column_called_split_is_respected_where_rows_have_it(tmp_path: Path) -
     given = GOOD[0].replace("}", ', "split": "test"}')
     kept, _ = outcome(tmp_path, f"{given}\n{GOOD[1]}".encode())
     assert [example.split for example in kept] == ["test", None]
+
+
+BASE = "the parcel number seven went missing somewhere between the depot and the door of my old house"
+
+
+def sentences(count: int, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    words = ["".join(draw.choices("abcdefghijklmnop", k=6)) for _ in range(300)]
+    return [" ".join(draw.choices(words, k=5)) for _ in range(count)]
+
+
+ALIKE = {
+    "exact deduplication": [BASE + " " * n for n in range(40)],
+    "near-deduplication": [f"{BASE} {n}" for n in range(40)],
+    "semantic deduplication": [" ".join(random.Random(n).sample(BASE.split(), len(BASE.split()))) for n in range(40)],
+    "dropping repeated passages": [f"{' '.join(sentences(1, n))} {BASE}" for n in range(40)],
+}
+
+
+@pytest.mark.parametrize("what", ALIKE)
+def test_every_kind_stops_the_run_when_it_removes_too_much_and_says_what(tmp_path: Path, what: str) -> None:
+    texts = [*ALIKE[what], *sentences(20, 99)]
+    rows = [{"text": text, "label": "ab"[n >= 40 and n % 2]} for n, text in enumerate(texts)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
+    rules = {"repeated_chars": 60, "repeated": "drop", "find_label_errors": False}
+    rules |= {"semantic_threshold": 0.9} if "semantic" in what else {}
+    rules |= {} if "near" in what else {"fuzzy_threshold": 0}
+    for limits, said in (
+        ({}, f"{what} would remove .* more than preprocess.max_removed_share=0.5; .*"),
+        ({"max_removed_share": 1, "max_cluster": 10}, f"{what} found a cluster of .* preprocess.max_cluster=10; .*"),
+    ):
+        with pytest.raises(UserError, match=said) as error:
+            run(str(tmp_path / "rows.jsonl"), {}, {**rules, **limits}, *files)
+        assert any(word in str(error.value) for word in ("depot", "parcel"))
+    run(str(tmp_path / "rows.jsonl"), {}, {**rules, "max_removed_share": 1, "max_cluster": 0}, *files)
