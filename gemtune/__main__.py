@@ -138,7 +138,7 @@ def _foreseen(settings: Config, offline: bool, folder: str) -> dict[str, Any]:
 
     rows, dropped, told, cut = (f"{folder}/{name}" for name in ("rows.jsonl", "dropped.jsonl", "data.json", "cut.json"))
     splits = [f"{folder}/{name}.jsonl" for name in ("train", "validation", "test")]
-    preprocess.run(settings.data, sections["task"], sections["preprocess"], rows, dropped, told)
+    preprocess.run(settings.data, sections["task"], sections["preprocess"], rows, dropped, told, sections["vertex"])
     vertex = None if offline else sections["vertex"]
     split.run(rows, sections["split"], splits[0], splits[1], splits[2], cut, vertex, settings.name, keep=False)
     return step.forecast(splits, sections, baselines, settings.name, offline)

@@ -50,6 +50,7 @@ from gemtune.rows import pairs as paired
 from gemtune.rows import portrait
 from gemtune.rows.accept import Tally
 from gemtune.rows.pairs import Pair, Pairs
+from gemtune.rows.volume import require_one_machine
 from gemtune.scoring.judging import Duel
 from gemtune.scoring.referee import Answers, Referee
 from gemtune.tune import Step
@@ -138,9 +139,11 @@ def gather(
 
     Writes `examples` (a prompt each), `pairs`, `dropped` (with reasons) and `report`. Reads the sections task,
     preprocess, preference, evaluate, plan, vertex. Without `ask` the references stand in for sampled answers. Raises
-    `UserError` when nothing is left, or when sampling answers may cost more than `plan.max_cost`.
+    `UserError` when nothing is left, when sampling answers may cost more than `plan.max_cost`, or when the data is more
+    than one machine should hold.
     """
     setting, rules, tally = Setting(sections), Preprocess.of(sections["preprocess"]), Tally({})
+    require_one_machine(data, setting.task, rules, setting.vertex)
     spent: dict[str, dict[str, int]] = {}
     if setting.rules.pairs_from == "rows":
         found = _read(data, setting, rules, tally)
