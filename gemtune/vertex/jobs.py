@@ -168,19 +168,25 @@ def find(client: Client, key: str, value: str) -> list[Job]:
 
 
 def get(client: Client, name: str) -> Job:
-    """The job by its full resource name; the SDK would ask for a bare id under a wrong path."""
-    if not name.startswith("projects/"):
-        raise UserError(f"{name!r} is no full resource name", remedy="projects/P/locations/L/tuningJobs/ID")
+    """The job by its full resource name."""
+    _require_full(name)
     return _job(classified(lambda: client.genai(_place(name)).tunings.get(name=name)))
 
 
 def cancel(client: Client, name: str) -> None:
-    """Ask for a job to stop; a job that has ended already stays as it is."""
+    """Ask for a job to stop, by its full resource name; a job that has ended already stays as it is."""
+    _require_full(name)
     try:
         classified(lambda: client.genai(_place(name)).tunings.cancel(name=name))
     except Refused as error:
         if not get(client, name).ended:
             raise error
+
+
+def _require_full(name: str) -> None:
+    """The SDK would ask for a bare id under a wrong path."""
+    if not name.startswith("projects/"):
+        raise UserError(f"{name!r} is no full resource name", remedy="projects/P/locations/L/tuningJobs/ID")
 
 
 def curve(client: Client, job: Job) -> dict[str, list[tuple[int, float]]]:

@@ -1,13 +1,28 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is really sent for a tuning job, and every trap of the SDK's `tunings.tune` refused or avoided."""
+"""What is really sent for a tuning job, and every trap of the SDK's `tunings.tune` refused or avoided.
+
+- a plain dict as config loses the checkpoint to continue from: test_continued_job_keeps_its_checkpoint
+- `beta` without the method makes two specs in one body: test_wrong_orders_are_refused_before_a_request and
+  test_preference_job_has_its_own_spec_alone; the service's refusal: test_refusals_name_the_field (contract)
+- an adapter size as a number: test_adapter_sizes_are_sent_as_words
+- the training data as a text, not a `TuningDataset`: test_choices_left_to_the_service_are_not_sent
+- validation data of the wrong type warn: test_no_warning_reaches_the_user
+- a Vertex data set's name is sent as the URI: test_wrong_orders_are_refused_before_a_request
+- inline examples, `evaluation_config`, fields of open models:
+  test_what_is_for_open_models_or_elsewhere_cannot_be_asked_for
+- there is no field for a service account: test_everything_asked_for_is_sent
+- a bare id is asked for, or cancelled, under a wrong path: test_bare_id_is_refused_before_a_request
+- every call warns that it is experimental: test_no_warning_reaches_the_user
+- further pages need the filter again: test_every_page_is_read_with_the_same_filter
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -136,9 +151,11 @@ def test_what_is_for_open_models_or_elsewhere_cannot_be_asked_for(server: Server
     assert set(spec["hyperParameters"]) == {"epochCount", "learningRateMultiplier", "adapterSize", "beta"}
 
 
-def test_bare_id_is_refused_before_a_request(server: Server) -> None:
+@pytest.mark.parametrize("call", [jobs.get, jobs.cancel])
+@pytest.mark.parametrize("name", ["7", "tuningJobs/7"])
+def test_bare_id_is_refused_before_a_request(server: Server, call: Callable[..., Any], name: str) -> None:
     with pytest.raises(UserError, match="no full resource name"):
-        jobs.get(vertex.connect(Vertex.of({})), "7")
+        call(vertex.connect(Vertex.of({})), name)
     assert server.asked == []
 
 
