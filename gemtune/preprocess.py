@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import Dropped, Example, plain, write_examples, write_json, write_rows
@@ -43,6 +43,7 @@ from gemtune.rows.portrait import portrait
 from gemtune.rows.volume import Volume, checked, dropped_before, measured
 
 log = logging.getLogger("gemtune")
+T = TypeVar("T")
 
 MOST_AUDITED = 20_000
 GLANCED = 1000
@@ -63,7 +64,7 @@ def stream(data: str, task: Task, config: Preprocess, tally: Tally) -> Iterator[
     """
     for source in filter(None, (data, config.test_data)):
         given = source == config.test_data
-        for item in _watched(read(source, task, config, tally), source):
+        for item in watched(read(source, task, config, tally), source):
             if isinstance(item, Dropped):
                 yield replace(item, detail=f"in test_data: {item.detail}") if given else item
             else:
@@ -71,7 +72,7 @@ def stream(data: str, task: Task, config: Preprocess, tally: Tally) -> Iterator[
                 yield item if home == item.split else replace(item, split=home)
 
 
-def _watched(items: Iterator[Example | Dropped], source: str) -> Iterator[Example | Dropped]:
+def watched(items: Iterator[T], source: str) -> Iterator[T]:
     """The same items; long reading says now and then how far it is."""
     start = said = time.monotonic()
     for count, item in enumerate(items, 1):

@@ -24,14 +24,16 @@ from gemtune.data import Dropped, Example, plain, write_rows
 from gemtune.dedup.duplicates import settle, thin_out
 from gemtune.errors import UserError
 from gemtune.prompting.prompts import training_row, tuned_prompt
+from gemtune.rows import pairs
 from gemtune.rows.accept import LABELLED, Tally
 from gemtune.rows.audit import read_sheet, write_sheet
 from gemtune.rows.clean import UNTOUCHED
-from gemtune.rows.convert import SHAPES, write
+from gemtune.rows.convert import SHAPES, write, write_pairs
 from gemtune.rows.limits import model_problems, passed
 from gemtune.rows.portrait import portrait
 from gemtune.rows.sources import written
-from gemtune.tuning.catalogue import Catalogue
+from gemtune.tuning.catalogue import Catalogue, Limits
+from gemtune.tuning.catalogue import Method as Tuned
 
 app = typer.Typer(no_args_is_help=True, help="Look at labelled rows before money is spent on them.")
 data_app = app
@@ -47,6 +49,11 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a setting; repeatable.")
 ]
 Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
+
+
+Method = Annotated[
+    str, typer.Option(help="supervised (labelled rows) or preference (pairs of a better and a worse answer).")
+]
 
 
 class _Progress(logging.Handler):
@@ -68,9 +75,7 @@ def _shown_progress() -> None:
 @app.command()
 def check(
     file: File,
-    method: Annotated[
-        str, typer.Option(help="supervised (labelled rows) or preference (pairs of a better and a worse answer).")
-    ] = "supervised",
+    method: Method = "supervised",
     model: Annotated[str, typer.Option(help="Base model; default: evaluate.base_model of the settings.")] = "",
     config: Configuration = None,
     settings: Settings = None,
@@ -78,17 +83,14 @@ def check(
     """Say what is wrong with the rows and whether the tuning service will take them, for a model and a method."""
     wanted = [*(settings or []), *([f"evaluate.base_model={model}"] if model else [])]
     chosen = Config.load(config, wanted)
-    limits = Catalogue.load(chosen.vertex.catalogue).limits
-    if method not in limits:
-        raise UserError(f"unknown method {method!r}", remedy=f"one of {', '.join(limits)}")
+    limits, tuned = _limits(chosen, method)
     told = Counter[str]()
     rows = _pairs_as_sent if method == "preference" else _rows_as_sent
-    passing = passed(rows(file, chosen, told), limits[method], method)
-    if told.total() > _SHOWN:
-        typer.echo(f"... and {told.total() - _SHOWN} more")
+    passing = passed(rows(file, chosen, told), limits, tuned)
+    _show_rest(told)
     free = method == "preference" or chosen.task.kind in ("summarization", "generation")
     conflicts = "keep" if method == "preference" else "" if free else chosen.preprocess.conflicts
-    broken = [*model_problems(chosen, method), *passing.problems(conflicts)]
+    broken = [*model_problems(chosen, tuned), *passing.problems(conflicts)]
     for problem in broken:
         typer.echo(f"{file}: {problem}")
     if note := passing.validation(conflicts, chosen.split.validation, chosen.split.test):
@@ -113,23 +115,34 @@ def _rows_as_sent(file: str, chosen: Config, told: Counter[str]) -> Sent:
 
 
 def _pairs_as_sent(file: str, chosen: Config, told: Counter[str]) -> Sent:
-    from gemtune.rows import pairs as paired
-
-    found = paired.read(file, chosen.task, chosen.preprocess, chosen.preference, _tally(chosen))
-    settled = paired.settled(found, chosen.preprocess)
+    found = pairs.read(file, chosen.task, chosen.preprocess, chosen.preference, _tally(chosen))
+    settled = pairs.settled(found, chosen.preprocess)
     for gone in sorted(settled.dropped, key=lambda row: row.line):
         _show(file, gone, told)
     by_id = {example.id: example for example in settled.prompts}
     for pair in settled.pairs:
         prompt = replace(by_id[pair.prompt], line=pair.line)
-        (row,) = paired.preference_rows(chosen.task, [prompt], [pair])
+        (row,) = pairs.preference_rows(chosen.task, [prompt], [pair])
         yield prompt, row, f"{pair.chosen}\0{pair.rejected}"
 
 
-def _show(file: str, row: Dropped, told: Counter[str]) -> None:
+def _limits(chosen: Config, method: str) -> tuple[Limits, Tuned]:
+    """A method's limits, and its word; raises `UserError` for one that is none."""
+    limits = Catalogue.load(chosen.vertex.catalogue).limits
+    if method not in limits:
+        raise UserError(f"unknown method {method!r}", remedy=f"one of {', '.join(limits)}")
+    return limits[method], method
+
+
+def _show(file: str, row: Dropped, told: Counter[str], err: bool = False) -> None:
     if told.total() < _SHOWN:
-        typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}")
+        typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}", err=err)
     told[row.reason] += 1
+
+
+def _show_rest(told: Counter[str], err: bool = False) -> None:
+    if told.total() > _SHOWN:
+        typer.echo(f"... and {told.total() - _SHOWN} more", err=err)
 
 
 @app.command()
@@ -137,25 +150,38 @@ def convert(
     file: File,
     out: Annotated[str, typer.Option(help="File to write, here or gs://: .jsonl; .csv, .tsv for columns; also .gz.")],
     to: Annotated[str, typer.Option(help=f"Shape: {', '.join(SHAPES)}.")] = "gemini",
+    method: Method = "supervised",
     config: Configuration = None,
     settings: Settings = None,
 ) -> None:
-    """Write the rows in another shape, text as it came; rows that cannot be read are listed and left out."""
-    chosen = Config.load(config, settings or [])
-    plain = chosen.preprocess.model_copy(update=UNTOUCHED)
-    left_out = Counter[str]()
+    """Write the rows in another shape, text as it came; rows that cannot be read are listed and left out.
 
-    def usable() -> Iterator[Example]:
-        for row in preprocess.stream(file, chosen.task, plain, _tally(chosen)):
-            if isinstance(row, Example):
-                yield row
+    With --method preference the rows are pairs of answers: gemini writes contents and completions; messages and chat
+    write prompt, chosen and rejected as lists of turns, columns as plain texts.
+    """
+    chosen = Config.load(config, settings or [])
+    _limits(chosen, method)
+    plain = chosen.preprocess.model_copy(update=UNTOUCHED)
+    tally, left_out, unheld = _tally(chosen), Counter[str](), Counter[str]()
+    paired = method == "preference"
+
+    def usable() -> Iterator[Any]:
+        rows = pairs.stream(file, chosen.task, plain, chosen.preference, tally) if paired else None
+        read = preprocess.watched(rows, file) if rows else preprocess.stream(file, chosen.task, plain, tally)
+        for row in read:
+            if isinstance(row, Dropped):
+                _show(file, row, left_out, err=True)
             else:
-                left_out[row.reason] += 1
-                typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}", err=True)
+                example = row[0] if isinstance(row, tuple) else row
+                unheld.update(["split"] * (example.split is not None) + ["group"] * (example.group is not None))
+                yield row
 
     with written(out) as path:
-        count = write(path, usable(), to)
-    typer.echo(f"{count} rows written to {out}, {left_out.total()} left out")
+        count = write_pairs(path, usable(), to) if paired else write(path, usable(), to)
+    _show_rest(left_out, err=True)
+    typer.echo(f"{count} rows written to {out}, {left_out.total()} left out" + _listed(left_out))
+    for what, rows in unheld.items() if to != "columns" else ():
+        typer.echo(f"note: the {what} of {rows} rows is not written, {to} rows hold none; columns do", err=True)
 
 
 @app.command()

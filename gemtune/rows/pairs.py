@@ -62,21 +62,37 @@ def read(source: str, task: Task, rules: Preprocess, config: Preference, tally: 
     pairs: list[Pair] = []
     dropped: list[Dropped] = []
     count = 0
-    for given, item in _items(source, rules):
+    for made in stream(source, task, rules, config, tally):
         count += 1
-        made = item if isinstance(item, Dropped) else _pair(item[0], item[1], task, rules, config, tally)
         if isinstance(made, Dropped):
-            dropped.append(replace(made, detail=f"in test_data: {made.detail}") if given else made)
+            dropped.append(made)
             continue
         example, rejected = made
-        home = "test" if given else example.split or ("train" if rules.test_data else None)
-        prompt = replace(_prompt_of(example), split=home)
+        prompt = _prompt_of(example)
         known = found.setdefault(prompt.id, prompt)
         if known.split != prompt.split:
-            dropped.append(_left(example.line, "split_conflict", f"line {known.line} puts this prompt elsewhere", item))
+            told = f"line {known.line} puts this prompt elsewhere"
+            row = {"prompt": example.text, "chosen": example.target, "rejected": rejected, "split": example.split}
+            dropped.append(_left(example.line, "split_conflict", told, row))
             continue
         pairs.append(Pair(prompt.id, example.target, rejected, example.line))
     return Pairs(list(found.values()), pairs, dropped, count)
+
+
+def stream(
+    source: str, task: Task, rules: Preprocess, config: Preference, tally: Tally
+) -> Iterator[tuple[Example, str] | Dropped]:
+    """Every row of a source, the test file's before: the prompt with its better answer, and the worse; or the row
+    dropped.
+    """
+    for given, item in _items(source, rules):
+        made = item if isinstance(item, Dropped) else _pair(item[0], item[1], task, rules, config, tally)
+        if isinstance(made, Dropped):
+            yield replace(made, detail=f"in test_data: {made.detail}") if given else made
+        else:
+            example, rejected = made
+            home = "test" if given else example.split or ("train" if rules.test_data else None)
+            yield replace(example, split=home), rejected
 
 
 def _items(source: str, rules: Preprocess) -> Iterator[tuple[bool, Row | Dropped]]:

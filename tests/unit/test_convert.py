@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written in a shape and read again is the same example."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune.config import Preprocess, Task
+from gemtune.config import Preference, Preprocess, Task
 from gemtune.data import Example, example_id
 from gemtune.errors import UserError
+from gemtune.rows import pairs
 from gemtune.rows.accept import Tally, read
-from gemtune.rows.clean import UNTOUCHED
-from gemtune.rows.convert import write
+from gemtune.rows.clean import UNTOUCHED, same_text
+from gemtune.rows.convert import PAIRS, write, write_pairs
 
 PLAIN = Preprocess.of(dict(UNTOUCHED))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -74,6 +76,35 @@ def test_plain_turns_come_back(tmp_path_factory: pytest.TempPathFactory, shape: 
 def test_columns_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, "columns", name)) == contents_of(rows)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [(shape, "pairs.jsonl") for shape in PAIRS] + [("columns", "pairs.csv"), ("columns", "pairs.tsv.gz")],
+)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_pairs_come_back_from_every_shape(
+    tmp_path_factory: pytest.TempPathFactory, shape: str, name: str, data: st.DataObject
+) -> None:
+    kind = examples(files=shape == "gemini", turns=shape != "columns")
+    rows = data.draw(st.lists(st.tuples(kind, ANSWER), min_size=1, max_size=4))
+    rows = [(row, worse) for row, worse in rows if same_text(row.target) != same_text(worse)]
+    if shape == "columns" and data.draw(st.booleans()):
+        rows = [(replace(row, system="be kind", split="test", group="g"), worse) for row, worse in rows]
+    path = tmp_path_factory.mktemp("pairs") / name
+    assert write_pairs(path, rows, shape) == len(rows)
+    if not rows:
+        return
+    grouped = PLAIN.model_copy(update={"group_column": "group" if rows[0][0].group else ""})
+    made = list(pairs.stream(str(path), Task(kind="generation"), grouped, Preference(), Tally()))
+    found = [item for item in made if isinstance(item, tuple)]
+    assert len(found) == len(made)
+    assert [worse for _, worse in found] == [worse for _, worse in rows]
+    held = ("text", "target", "system", "contents", "split", "group")
+    assert [[getattr(row, key) for key in held] for row, _ in found] == [
+        [getattr(row, key) for key in held] for row, _ in rows
+    ]
 
 
 def test_a_shape_refuses_what_it_would_lose(tmp_path: Path) -> None:

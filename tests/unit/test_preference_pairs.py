@@ -262,6 +262,7 @@ def test_everything_planted_in_the_sample_is_found_and_nothing_else(tmp_path: Pa
         preprocess={"slice_columns": ["topic"]},
         preference={},
         evaluate={},
+        vertex={},
     )
     truth = json.loads((preferences.FOLDER / "planted.json").read_text())
     dropped = {row["line"]: row["reason"] for row in map(json.loads, (tmp_path / "dropped").open())}
