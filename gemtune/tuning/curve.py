@@ -24,6 +24,9 @@ PROBLEM_LOSS = 10.0  # published: a first training loss above this is a data pro
 TRUNCATED = 0.01  # share of the training rows; more is a data problem whatever the curve
 STILL_FALLING = 0.06  # share of the whole fall made in the last quarter; an exponential 95 % done has 0.056
 CLIMB = 0.10  # share of its lowest that validation climbs, when training has left it far behind and points are many
+FAR, BY_HEART = 0.5, 0.1  # training loss as a share of validation loss: far behind; the rows known by heart
+SINCE = 3.0  # times lower than where validation was lowest: training went on for the training rows alone
+APART = 1.1  # validation loss over training loss; up to here the two have not come apart
 RISE = 0.05  # share of the whole fall that validation must climb back
 UNMOVED = 0.03  # share of the first loss; less is no learning at all
 LIKELY = 2.0  # the same where little speaks against it
@@ -52,12 +55,18 @@ class _Trend:
     start: float
     lowest: float
     lowest_at: float  # share of the way, 0 to 1
+    middle: float  # level half of the way
     before: float  # level at three quarters of the way
     end: float
     error: float
     finite: bool
     points: int
     slope_error: float = 0.0  # of the last half: its slope in standard errors; negative falls
+    levels: tuple[float, ...] = ()
+
+    def at(self, share: float) -> float:
+        """The level at a share of the way."""
+        return self.levels[max(0, round(share * len(self.levels)) - 1)]
 
 
 def diagnose(series: Mapping[str, Points], truncated: int = 0, examples: int = 0) -> Diagnosis:
@@ -111,9 +120,9 @@ def _diverged(train: _Trend) -> Diagnosis | None:
 def _overfitting(train: _Trend, validation: _Trend) -> Diagnosis | None:
     climbed = validation.end - validation.lowest
     fall = max(train.start, validation.start) - validation.lowest
-    by_heart = train.end < 0.5 * validation.end and validation.points >= 6 and climbed > CLIMB * validation.lowest
-    shown = _sure(climbed, validation) or (by_heart and _sure(climbed, validation, LIKELY))
-    if not ((climbed > RISE * fall or by_heart) and shown and train.end < train.start):
+    left_behind = train.end < FAR * validation.end and validation.points >= 6 and climbed > CLIMB * validation.lowest
+    risen = climbed > RISE * fall and _sure(climbed, validation) and train.end < train.start
+    if not (risen or (left_behind and (_sure(climbed, validation, LIKELY) or _by_heart(train, validation)))):
         return None
     return Diagnosis(
         "overfitting",
@@ -122,6 +131,15 @@ def _overfitting(train: _Trend, validation: _Trend) -> Diagnosis | None:
         "fewer epochs (an earlier checkpoint), or more and more diverse rows, or a smaller adapter",
         epoch_factor=max(validation.lowest_at, 0.05),
     )
+
+
+def _by_heart(train: _Trend, validation: _Trend) -> bool:
+    """Whether the training rows are known by heart, and training went on for them alone since validation was best.
+
+    That settles what a validation curve alone cannot show when few rows make it jump.
+    """
+    known = train.end + CERTAIN * train.error < BY_HEART * validation.end
+    return known and train.at(validation.lowest_at) > SINCE * train.end
 
 
 def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
@@ -138,8 +156,17 @@ def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
     trained = train.before - train.end
     together = trained > STILL_FALLING * (train.start - train.end) and _sure(trained, train)
     short = validation is not None and judged is train  # a job of an epoch or two, unlikely to have settled
-    surely = together or _sure(recent, judged) or (short and train.slope_error < -LIKELY)
-    if fall <= 0 or not (recent > share and surely):
+    falling = short and train.slope_error < -LIKELY
+    if validation and falling and recent <= share and validation.end < APART * train.end:
+        # a learning rate that decays to nothing flattens the end of any job
+        return Diagnosis(
+            "undertrained",
+            f"training loss fell from {train.middle:.3g} to {train.end:.3g} in the second half, and validation loss "
+            f"({validation.end:.3g}) has not come apart from it",
+            "more epochs",
+            epoch_factor=2.0,
+        )
+    if fall <= 0 or not (recent > share and (together or _sure(recent, judged) or falling)):
         return None
     which = "validation" if judged is validation else "training"
     return Diagnosis(
@@ -170,7 +197,7 @@ def _trend(points: Points) -> _Trend:
     values = [value for _, value in sorted(points)]
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
-        return _Trend(math.nan, 0, 0, 0, 0, 0, 0, False, 0)
+        return _Trend(math.nan, 0, 0, 0, 0, 0, 0, 0, False, 0)
     size = len(finite)
     width = max(1, size // 8)
     jitter = _jitter(finite)
@@ -182,12 +209,14 @@ def _trend(points: Points) -> _Trend:
         start=fmean(finite[: max(1, size // 50)]),
         lowest=levels[lowest],
         lowest_at=(lowest + 1) / size,
+        middle=levels[(size - 1) // 2],
         before=levels[quarter],
         end=fmean(finite[-width:]),
         error=jitter / math.sqrt(width),
         finite=len(finite) == len(values),
         points=size,
         slope_error=_slope(finite[size // 2 :]),
+        levels=tuple(levels),
     )
 
 

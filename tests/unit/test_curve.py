@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,6 +81,23 @@ def test_rows_learned_by_heart_are_overfitting_though_the_climb_is_small_beside_
     climb = [0.507, 0.418, 0.488, 0.482, 0.478, 0.476, 0.481, 0.481, 0.48, 0.476]  # the student's, 50 epochs on 72 rows
     found = diagnose({"/train_total_loss": train, "/eval_total_loss": [(6 * n, v) for n, v in enumerate(climb)]})
     assert (found.kind, found.epoch_factor) == ("overfitting", pytest.approx(0.2))
+
+
+STUDENT = [json.loads(line) for line in Path(__file__).with_name("student_curves.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("job", STUDENT, ids=lambda job: f"{job['told']}-{job['training_rows']}x{job['epochs']}")
+def test_real_curves_are_told_right(job: dict[str, Any]) -> None:
+    """Jobs of the student as `bench/tuning.py --curves` runs them: validated on 24 rows or so, which makes jumps."""
+    found = diagnose(job["series"])
+    assert found.kind == job["told"], found.evidence
+
+
+def test_validation_that_jumps_alone_is_not_overfitting() -> None:
+    """The same jumps, with training loss not far below: the rows are not known by heart, so nothing is shown."""
+    jumps = [0.349, 0.241, 0.142, 0.221, 0.368, 0.159, 0.259, 0.245, 0.238, 0.238]
+    train = [(n, 0.1 + 6 * math.exp(-n / 3)) for n in range(60)]
+    assert diagnose({"/train_total_loss": train, "/eval_total_loss": line(*jumps)}).kind == "fine"
 
 
 def test_loss_that_is_no_number_diverged() -> None:
