@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Split, Task
 from gemtune.data import Example, example_id, read_examples
-from gemtune.dedup.duplicates import settle, thin_out
+from gemtune.dedup import jaccard, shingles
+from gemtune.dedup.duplicates import Outcome, settle, thin_out
 from gemtune.errors import UserError
 from gemtune.preprocess import draw, run
 from gemtune.split import place
@@ -95,19 +96,41 @@ def test_conflicts_are_settled_by_the_setting(setting: str, kept: list[tuple[str
 
 
 WORDS = ["Red", "red", "green", "blue", "tall", "small", "river", "STONE", "bread"]
-TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5)
+LINE = "the parcel of my kettle never came although you said that it would arrive on monday morning at nine"
+LONG = LINE.split(" ")
+TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=5).map(" ".join)
+# one or two words of a long line replaced: some are near each other, some are linked only through a third
+EDITED = st.lists(st.tuples(st.integers(0, len(LONG) - 1), st.sampled_from(WORDS)), max_size=2).map(
+    lambda edits: " ".join(dict(edits).get(i, word) for i, word in enumerate(LONG))
+)
+LABELLED_TEXTS = st.lists(st.tuples(TEXTS | EDITED, st.sampled_from("ab")), max_size=25)
 
 
-@given(st.lists(st.tuples(TEXTS.map(" ".join), st.sampled_from("ab")), max_size=25), st.randoms(use_true_random=False))
+def thinned(rows: list[Example]) -> Outcome:
+    return thin_out(settle(rows, Task(), Preprocess())[0], Task(), Preprocess())
+
+
+@given(LABELLED_TEXTS, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_what_is_kept_does_not_depend_on_row_order(pairs: list[tuple[str, str]], random: Any) -> None:
+def test_kept_rows_and_clusters_do_not_depend_on_row_order(pairs: list[tuple[str, str]], random: Any) -> None:
     rows = [example(text, label, line) for line, (text, label) in enumerate(pairs)]
-    shuffled = random.sample(rows, len(rows))
-    kept = [
-        {e.id for e in thin_out(settle(some, Task(), Preprocess())[0], Task(), Preprocess())[0]}
-        for some in (rows, shuffled)
-    ]
-    assert kept[0] == kept[1]
+    (kept, gone), (kept_too, gone_too) = thinned(rows), thinned(random.sample(rows, len(rows)))
+    assert {e.id for e in kept} == {e.id for e in kept_too}
+    assert {(d.row["id"], d.kept_id, d.cluster) for d in gone} == {
+        (d.row["id"], d.kept_id, d.cluster) for d in gone_too
+    }
+
+
+@given(LABELLED_TEXTS)
+@settings(max_examples=60, deadline=None)
+def test_a_dropped_row_has_a_near_kept_one_of_its_label_and_twice_is_once(pairs: list[tuple[str, str]]) -> None:
+    kept, gone = thinned([example(text, label, line) for line, (text, label) in enumerate(pairs)])
+    staying = {e.id: e for e in kept}
+    for row in gone:
+        near = staying[str(row.kept_id)]
+        assert near.target == row.row["target"]
+        assert jaccard(shingles(near.text), shingles(row.row["text"])) >= Preprocess().fuzzy_threshold
+    assert thinned(kept) == (kept, [])
 
 
 def test_drawing_is_stable_and_capped() -> None:
