@@ -169,7 +169,7 @@ class Step:
 
     def _runner(self, trial: Trial, fingerprint: str) -> _Runner:
         """The job in its race. A follow-up runs in none: it is there to go further than the others did."""
-        name = race.name_of(trial) if self._settings.race and not self.jobs[1:] else ""
+        name = "" if self.jobs[1:] else race.name_of(trial, self._settings.race)
         return _Runner(self._client, name, fingerprint, trial.epoch_count, self._settings.race_after)
 
     # The record: written when the job is known, at every change of state, and at the end.

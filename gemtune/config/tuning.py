@@ -56,6 +56,7 @@ class Trial(Section):
     plan: str = Field("", description="Fingerprint of the plan that wanted this trial; set by the plan.")
     follow_up_tokens: int = Field(0, ge=0, description="Tokens that follow-up jobs may bill; set by the plan.")
     weighted: bool = Field(False, description="Tune on the rows that step hard weighted; set by the plan.")
+    grid: bool = Field(False, description="One of the published grid, which race; set by the catalogue.")
 
     @field_validator("method", mode="before")
     @classmethod
@@ -127,7 +128,9 @@ class Tune(Section):
     poll_s: float = Field(10, gt=0, description="Seconds between looks at the job.")
     deadline_h: float = Field(24, gt=0, description="A job that takes longer is cancelled (hours).")
     last_checkpoint_only: bool = Field(False, description="Export just the final checkpoint.")
-    race: bool = Field(False, description="Cancel a trial that learns more slowly than another: one goes on.")
+    race: Literal["grid", "always", "never"] = Field(
+        "grid", description="Which trials race: one goes on, those that learn more slowly are cancelled."
+    )
     race_after: float = Field(
         0.75,
         gt=0,

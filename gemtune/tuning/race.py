@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from gemtune.config import Trial, fingerprint
 from gemtune.tuning import records
@@ -31,10 +31,12 @@ HOPELESS = 1e9  # stands for a loss that is no number
 Record = dict[str, Any]
 
 
-def name_of(trial: Trial) -> str:
-    """The race that a trial runs in: with trials of its plan whose losses mean the same; "" without a plan."""
+def name_of(trial: Trial, who: Literal["grid", "always", "never"]) -> str:
+    """The race that a trial runs in: with trials of its plan whose losses mean the same; "": in none."""
+    if not trial.plan or who == "never" or (who == "grid" and not trial.grid):
+        return ""
     alike = (trial.base, trial.method, trial.beta if trial.method == "preference" else 0, trial.weighted)
-    return fingerprint(trial.plan, *alike) if trial.plan else ""
+    return fingerprint(trial.plan, *alike)
 
 
 def due(measured: Mapping[str, float], first: float, epochs: float) -> bool:

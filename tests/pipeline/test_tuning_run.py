@@ -58,7 +58,7 @@ def test_a_beaten_trial_leaves_the_race_and_the_run_goes_on(tmp_path):
         "name: known\ndata: rows.jsonl\n"
         "plan:\n  trials:\n  - {name: short, epoch_count: 2, adapter_size: 4}\n"
         "  - {name: long, epoch_count: 60, adapter_size: 8}\n"
-        "tune: {poll_s: 0.1, race: true}\nevaluate: {baselines: [{name: zero_shot}]}\n"
+        "tune: {poll_s: 0.1, race: always}\nevaluate: {baselines: [{name: zero_shot}]}\n"
     )
     summary = summary_of(run(tmp_path, "--jobs", "2"), tmp_path)
     trials = {trial["name"]: trial for trial in summary["trials"]}

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from rehearsed import Emulator, jobs_of, sections, splits
 
 from gemtune import pick, tune
-from gemtune.config import Trial
+from gemtune.config import Trial, Tune
 from gemtune.tuning import race
+from gemtune.tuning.catalogue import Catalogue
 from gemtune.tuning.curve import Diagnosis
 from gemtune.vertex import Client
 
@@ -76,15 +78,23 @@ def test_trials_are_compared_at_the_latest_rung_they_share() -> None:
 def test_only_trials_whose_losses_mean_the_same_race_each_other() -> None:
     trial = Trial(name="a", plan="p")
     same = [trial.model_copy(update=one) for one in ({"epoch_count": 12}, {"adapter_size": 1}, {"name": "b"})]
-    assert {race.name_of(one) for one in same} == {race.name_of(trial)}
+    assert {race.name_of(one, "always") for one in same} == {race.name_of(trial, "always")}
     other: list[dict[str, Any]] = [
         {"plan": "q"},
         {"base": "gemini-3.5-flash"},
         {"method": "preference"},
         {"weighted": True},
     ]
-    assert len({race.name_of(trial.model_copy(update=one)) for one in [{}, *other]}) == 5
-    assert race.name_of(Trial()) == ""
+    assert len({race.name_of(trial.model_copy(update=one), "always") for one in [{}, *other]}) == 5
+    assert race.name_of(Trial(), "always") == ""  # of no plan
+
+
+def test_the_published_grid_races_unless_told_otherwise() -> None:
+    listed, published = Trial(plan="p"), [one.model_copy(update={"plan": "p"}) for one in Catalogue.load().grid]
+    assert [bool(race.name_of(listed, who)) for who in ("grid", "always", "never")] == [False, True, False]
+    for trial in published:
+        assert [bool(race.name_of(trial, who)) for who in ("grid", "always", "never")] == [True, True, False]
+    assert Tune().race == "grid"
 
 
 UNDERTRAINED = Diagnosis("undertrained", "e", "a", epoch_factor=2.0)
@@ -159,7 +169,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 def tuned(folder: Path, name: str, **hyper: Any) -> dict[str, Any]:
     train, validation, _ = splits(folder)
-    c, out = sections("tune.race=true"), str(folder / "job.json")
+    c, out = sections("tune.race=always"), str(folder / "job.json")
     return tune.run(
         train, validation, {"name": "slow", **hyper}, c["task"], c["evaluate"], c["tune"], c["vertex"], name, out
     )
@@ -170,7 +180,7 @@ def test_trial_far_behind_is_cancelled_and_not_begun_again(
 ) -> None:
     client = emulator.point(monkeypatch)
     trial = {"epoch_count": 10, "plan": "plan-a"}
-    race.tell(client, race.name_of(Trial(**trial)), "rival", rungs([0.5, 0.1]), ended=True)
+    race.tell(client, race.name_of(Trial(**trial), "always"), "rival", rungs([0.5, 0.1]), ended=True)
     result = tuned(tmp_path, "race", **trial)
     record = json.loads((tmp_path / "job.json").read_text())
     assert result["contestants"] == []
@@ -185,7 +195,7 @@ def test_run_goes_on_when_a_trial_left_nothing(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
-    race.tell(client, race.name_of(Trial(plan="plan-b")), "rival", rungs([0.5, 0.1]), ended=True)
+    race.tell(client, race.name_of(Trial(plan="plan-b"), "always"), "rival", rungs([0.5, 0.1]), ended=True)
     result = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")
     again = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")  # finds what was spent before
     assert again["contestants"] == result["contestants"]
@@ -200,7 +210,9 @@ def test_run_goes_on_when_a_trial_left_nothing(
     assert [one["role"] for one in who] == ["baseline"]
     spent = json.loads(Path(paths[2]).read_text())["ledger"][0]
     told = json.loads(Path(job).read_text())["job"]
-    assert spent["tokens"] == (told["completed_epochs"] + 1) * told["billable_tokens"] < 5 * told["billable_tokens"]
+    begun = spent["tokens"] / told["billable_tokens"]
+    assert begun == math.ceil(told["completed_steps"] / (told["steps"] / 9))
+    assert begun - 1 <= told["completed_epochs"] <= begun < 9
 
 
 def test_hardly_moving_trial_is_followed_up_within_its_tokens(
