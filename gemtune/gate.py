@@ -469,7 +469,7 @@ def run(
     who = [Contestant.of(contestant) for contestant in contestants]
     groups = groups_of(answers)
     scored = [scored_of(predictions, one, answers) for one in who]
-    prices, report = _prices(gate, plan), _json(tested)
+    prices, report = _prices(gate, plan, who), _json(tested)
     sealed = report.get("sealed", {})
     asked = [one for one in scored if one.contestant.role == "candidate"]
     if gate.max_ece and any(all(sure is None for sure in one.confidence) for one in asked):
@@ -541,12 +541,16 @@ def _document(made: Decision, config: Gate, who: list[Contestant]) -> dict[str, 
     }
 
 
-def _prices(config: Gate, plan: str) -> dict[str, float]:
-    """List prices from the plan; raises `UserError` when a cost ceiling needs them and they are not there."""
-    found = _json(plan).get("prices")
+def _prices(config: Gate, plan: str, who: Sequence[Contestant]) -> dict[str, float]:
+    """List prices of the candidate's base model from the plan; raises `UserError` when a cost ceiling needs them and
+    they are not there.
+    """
+    told = _json(plan)
+    base = next((one.base_model for one in who if one.role == "candidate"), "")
+    found: dict[str, float] = told.get("model_prices", {}).get(base) or told.get("prices", {})
     if config.max_cost_per_1000 and not found:
         raise UserError("gate.max_cost_per_1000 needs the plan's prices", file=plan, remedy="run plan first")
-    return found or {}
+    return found
 
 
 def _json(path: str) -> dict[str, Any]:

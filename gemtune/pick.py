@@ -22,7 +22,7 @@ from gemtune.config import Contestant, Deploy, Pick, Task, Vertex
 from gemtune.data import Example, read_examples, write_examples, write_json
 from gemtune.scoring.metrics import primary_metric
 from gemtune.tune import billed_tokens
-from gemtune.tuning import records
+from gemtune.tuning import records, spend
 from gemtune.vertex import Client, connect, patiently, storage
 
 log = logging.getLogger("gemtune")
@@ -89,7 +89,8 @@ def run(
         remembering = []
     notes += [*([found["sentence"]] if found else []), *_told_of(jobs, "notes")]
     choice = Choice(metric, reason, prompt, chosen, champion, found, notes, Deploy.of(deploy).alias)
-    _write(picked, choice, standings, tuned, _told_of(jobs, "asked"))
+    counted = _told_of(jobs, "asked")
+    _write(picked, choice, standings, tuned, [*_scored(reports, tuned, counted), *counted])
     for note in notes:
         log.info("%s", note)
     headline = f"{chosen.contestant.name} at {chosen.value:.3f}: {reason}" if chosen else reason
@@ -269,6 +270,23 @@ def _ledger(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A line per job; trials that turned out equal share one job, which is paid once."""
     once = {job["job"]["name"] or f"none-{number}": job for number, job in enumerate(jobs)}
     return [_spent(job) for job in once.values()]
+
+
+def _scored(
+    reports: Sequence[str], jobs: Sequence[Mapping[str, Any]], counted: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """A line per trial for asking its checkpoints, as the service counted it; those counted already are left out."""
+    prices = {job["trial"]["name"]: job["price"] for job in jobs}
+    lines: dict[str, dict[str, Any]] = {}
+    for path in reports:
+        for entry in json.loads(Path(path).read_text("utf-8"))["contestants"]:
+            if (trial := entry["contestant"]["trial"]) not in prices:
+                continue
+            line = lines.setdefault(trial, {"what": f"checkpoints of {trial} on validation", "tokens": 0, "cost": 0.0})
+            line["tokens"] += entry["tokens"]["input"] + entry["tokens"]["output"]
+            line["cost"] += spend.charged(entry["tokens"], prices[trial])
+    known = {line["what"] for line in counted}
+    return [line for line in lines.values() if line["what"] not in known]
 
 
 def _told(standing: Standing, chosen: bool) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from gemtune.rows.accept import LABELLED
 from gemtune.scoring.intervals import smallest_detectable_lift
 from gemtune.scoring.metrics import primary_metric
 from gemtune.tuning import records, spend
-from gemtune.tuning.bill import Asked, Bill, draw_up, follow_up_tokens, paid_line, searched_line
+from gemtune.tuning.bill import Asked, Beside, Bill, draw_up, follow_up_tokens, paid_line, searched_line
 from gemtune.tuning.counting import Count, by_service, count_prompt, count_rows, guess
 from gemtune.tuning.spend import Amount, Line, Rows
 from gemtune.vertex import Client, connect
@@ -32,7 +32,8 @@ from gemtune.vertex import Client, connect
 log = logging.getLogger("gemtune")
 
 
-TOLD = {"name", "plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens"}  # of a trial, by the plan
+# of a trial, told by the plan
+TOLD = {"name", "plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "base_model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,23 +198,22 @@ def _decide(
     rows = count_rows(count, asking, settings, wanted.weight, wanted.task, splits, failing)
     trials = _trials(client, wanted, rows)
     larger = _larger(client, wanted, trials, rows)
-    if settings.continue_champion and service:
-        trials = continued(trials, pick.read_champion(service, wanted.name))
+    champion = pick.read_champion(service, wanted.name) if service else None
+    if settings.continue_champion:
+        trials = spend.continued(trials, champion)
     mark = wanted.weight if wanted.weight.share else None
     print_ = plan_fingerprint(splits, asking.base_model, trials, [mark] if mark else [])
     trials = [trial.model_copy(update={"plan": print_}) for trial in trials]
     probe = _probe(service, wanted, opponent.contestant)
     goes_on = any(trial.base.startswith("projects/") for trial in trials)
     remembered = pick.old_rows(service, wanted.name) if service and goes_on else 0
-    bill = draw_up(
-        client.catalogue, asking, settings, trials, larger, rows, asked, opponent, paid,
-        len(splits[0]) if probe else 0, remembered,
-    )  # fmt: skip
+    beside = Beside(asked, opponent, paid, len(splits[0]) if probe else 0, remembered, champion)
+    bill = draw_up(client.catalogue, asking, settings, trials, larger, rows, beside)
     reasons = reasons_against(settings, best, wanted.sizes)
     if settings.skip_unchanged and service and records.last_plan(service, wanted.name) == print_:
         reasons.append("nothing is new: the same rows, model and trials were decided on last time")
     if not reasons and not bill.trials:
-        least = min(spend.total(bill.per_trial[t.name]).most for t in trials) + spend.total(bill.fixed).most
+        least = spend.least({t.name: bill.per_trial[t.name] for t in trials}, [*bill.spent, *bill.fixed])
         reasons.append(
             f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {settings.max_cost:.2f}"
         )
@@ -309,14 +309,9 @@ def _trials(client: Client, wanted: Wanted, rows: Rows) -> list[Trial]:
     elif settings.preset == "recommended":
         mean = rows.prompt_tokens.expected + rows.answer_tokens.expected
         trials = [client.catalogue.start(base_model, modality(train), len(train), mean)]
-    if settings.share_epochs:
-        trials = spend.shared(trials)
-    for trial in trials:
+    named = spend.named(trials, settings.share_epochs)
+    for trial in named:
         _require(client, trial.base or base_model, trial)
-    names = [trial.name or f"trial-{number}" for number, trial in enumerate(trials, 1)]
-    if len(set(names)) < len(names):
-        raise UserError(f"trials need names of their own, got {', '.join(names)}", remedy="set plan.trials")
-    named = [trial.model_copy(update={"name": name}) for name, trial in zip(names, trials, strict=True)]
     return [_allowed(trial, rows) for trial in _both_arms(named, wanted.weight)]
 
 
@@ -355,14 +350,6 @@ def _allowed(trial: Trial, rows: Rows) -> Trial:
     return trial.model_copy(update=told)
 
 
-def continued(trials: Sequence[Trial], champion: Contestant | None) -> list[Trial]:
-    """The trials, started from the champion's checkpoint unless they name a start of their own."""
-    if champion is None:
-        return list(trials)
-    start = {"base": champion.tuned_model, "checkpoint_id": champion.checkpoint_id}
-    return [trial if trial.base else trial.model_copy(update=start) for trial in trials]
-
-
 def modality(examples: Sequence[Example]) -> str:
     """The heaviest modality that a row carries: audio, image (video and documents too), else text."""
     kinds = {
@@ -381,8 +368,6 @@ def modality(examples: Sequence[Example]) -> str:
 def _document(decided: Decided, wanted: Wanted, metric: str, best: Prompted | None) -> dict[str, Any]:
     """The plan as its artifact; without a best prompt it says so."""
     bill, settings = decided.bill, wanted.settings
-    money = spend.total(bill.lines)
-    sentence = f"forecast {money.expected:.2f} USD, at most {money.most:.2f} of {settings.max_cost:.2f} allowed"
     told = {**asdict(best), "contestant": best.contestant.model_dump(mode="json")} if best else None
     return {
         "worthwhile": not decided.reasons,
@@ -397,15 +382,9 @@ def _document(decided: Decided, wanted: Wanted, metric: str, best: Prompted | No
         "larger": decided.larger,
         "left_out": bill.left_out,
         "prices": bill.prices,
+        "model_prices": bill.model_prices,
         "warnings": bill.warnings,
-        "costs": [
-            {"what": x.what, "tokens": x.tokens.expected, "cost": x.cost.expected, "at_most": x.cost.most}
-            for x in bill.lines
-        ],
-        "cost": money.expected,
-        "cost_at_most": money.most,
-        "max_cost": settings.max_cost,
-        "sentence": sentence,
+        **spend.told(bill.lines, settings.max_cost),
         "fingerprint": decided.fingerprint,
     }
 

@@ -19,6 +19,7 @@ from typing import Any
 from gemtune.config import Contestant, Task
 from gemtune.data import Example, read_examples, whole_file, write_json
 from gemtune.prompting import prompts, shots
+from gemtune.tuning import spend
 
 log = logging.getLogger("gemtune")
 
@@ -51,9 +52,16 @@ class Files:
     test: list[Example]
 
 
-def scoreboard(report: Report, metric: str, prices: Mapping[str, float]) -> list[dict[str, Any]]:
+def scoreboard(report: Report, metric: str, plan: Report) -> list[dict[str, Any]]:
     """A line per contestant of an evaluation: score with interval, rates, tokens, time, cost (US dollars)."""
-    return [_line(entry, metric, report["rows"], prices) for entry in report["contestants"]]
+    return [_line(entry, metric, report["rows"], _prices(plan, entry["contestant"])) for entry in report["contestants"]]
+
+
+def _prices(plan: Report, contestant: Report) -> dict[str, float]:
+    """The plan's list prices of the model that a contestant is, or was made of."""
+    base = contestant.get("base_model") or contestant["model"]
+    found: dict[str, float] = plan.get("model_prices", {}).get(base, plan["prices"])
+    return found
 
 
 def _line(entry: Report, metric: str, rows: int, prices: Mapping[str, float]) -> dict[str, Any]:
@@ -70,20 +78,14 @@ def _line(entry: Report, metric: str, rows: int, prices: Mapping[str, float]) ->
         "outcomes": entry["outcomes"],
         "tokens_per_row": (tokens["input"] + tokens["output"]) / max(rows, 1),
         "latency_s": entry["latency_s"]["median"],
-        "cost": sum(tokens[kind] * prices.get(kind, 0) for kind in ("input", "output")) / 1e6 - _saved(tokens, prices),
-        "saved_by_batch": _saved(tokens, prices),
+        "cost": spend.charged(tokens, prices),
+        "saved_by_batch": spend.saved_by_batch(tokens, prices),
         "per_class": entry.get("per_class", []),
         "confusion": entry.get("confusion"),
         "slices": entry.get("slices", {}),
         "service": entry.get("service", {}),
         "calibration": entry.get("calibration"),
     }
-
-
-def _saved(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:
-    """US dollars less than the list price, because batch jobs cost a share of it."""
-    full = sum(tokens.get(f"batch_{kind}", 0) * prices.get(kind, 0.0) for kind in ("input", "output"))
-    return (1 - prices.get("batch", 1.0)) * full / 1e6
 
 
 def slice_tables(finalists: Sequence[Report], metric: str) -> dict[str, dict[str, Any]]:
@@ -237,7 +239,10 @@ def ledger(
         if line["what"].endswith("(spent)")
     ]
     tuned = [{"what": line["what"], "tokens": line["tokens"], "cost": line["cost"]} for line in picked["ledger"]]
-    scored = [line for line in plan["costs"] if line["what"].startswith(ASKED)] if tuned else []
+    known = {line["what"] for line in tuned}
+    counted = any(what.startswith(ASKED[0]) for what in known)
+    still = ASKED[1:] if counted else ASKED  # where nobody counted what scoring took, the plan's forecast stands
+    scored = [line for line in plan["costs"] if line["what"].startswith(still)] if tuned else []
     tested = [
         {"what": f"{row['name']} on test", "tokens": row["tokens_per_row"] * row["rows"], "cost": row["cost"]}
         for row in finalists
@@ -249,8 +254,8 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
     """Everything of a run for machines, from the steps' own files."""
     decision, plan, picked, tested = files.decision, files.plan, files.picked, files.tested
     metric = decision["metric"]
-    finalists = scoreboard(tested, metric, plan["prices"])
-    baselines = [line for report in plan["baselines"] for line in scoreboard(report, metric, plan["prices"])]
+    finalists = scoreboard(tested, metric, plan)
+    baselines = [line for report in plan["baselines"] for line in scoreboard(report, metric, plan)]
     spent = [*ledger(plan, picked, finalists, baselines), *tested.get("spent", [])]
     serving = Contestant.of(outcome["contestant"])
     request = example_request(Task.of(tested["task"]), serving, files.train, files.test)

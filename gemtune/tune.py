@@ -24,6 +24,7 @@ from gemtune.data import read_examples, write_json
 from gemtune.prompting import prompts
 from gemtune.tuning import curve, race, submit
 from gemtune.tuning.curve import Diagnosis
+from gemtune.tuning.catalogue import base_of
 from gemtune.tuning.events import write_events
 from gemtune.tuning.submit import JobFailed, Row
 from gemtune.vertex import Client, connect, jobs, models, patiently
@@ -133,7 +134,8 @@ class Step:
         series = jobs.curve(client, job)
         found = curve.diagnose(series, job.truncated, job.examples)
         write_events(f"{self._path}.{len(self.jobs)}.tfevents", series, job.created.timestamp())
-        contestants = [_contestant(trial, self._task, job, point) for point in _serving(client, job)]
+        made_of = base_of(trial, self._base_model)
+        contestants = [_contestant(trial, made_of, self._task, job, point) for point in _serving(client, job)]
         self._write(record, job, curve=series, diagnosis=asdict(found), contestants=contestants)
         log.info("diagnosis: %s, because %s; next: %s", found.kind, found.evidence, found.action)
         return contestants, found, job, _metrics(job, series)
@@ -180,7 +182,7 @@ class Step:
                 "order": asdict(order),
                 "trial": trial.model_dump(mode="json"),
                 "base_model": trial.base or self._base_model,
-                "price": self._client.catalogue.price(trial.base, self._base_model).model_dump(mode="json"),
+                "price": self._client.catalogue.price_of(trial, self._base_model).model_dump(mode="json"),
                 "job": {"name": "", "billable_tokens": 0, "truncated": 0, "dropped": [], "completed_epochs": 0},
                 "states": [],
                 "curve": {},
@@ -322,13 +324,14 @@ def _serving(client: Client, job: Job) -> list[Checkpoint]:
     return serving
 
 
-def _contestant(trial: Trial, task: Task, job: Job, point: Checkpoint) -> dict[str, Any]:
+def _contestant(trial: Trial, base_model: str, task: Task, job: Job, point: Checkpoint) -> dict[str, Any]:
     return Contestant(
         name=f"{trial.name or 'trial'}@{point.checkpoint_id or 'last'}",
         model=point.endpoint,
         prompt=prompts.tuned_prompt(task),
         role="candidate",
         tuned_model=job.model,
+        base_model=base_model,
         checkpoint_id=point.checkpoint_id,
         trial=trial.name or "trial",
         epoch=point.epoch,

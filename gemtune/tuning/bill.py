@@ -8,8 +8,8 @@ out so (a larger model) is expected to cost nothing and bounded by all it may co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gemtune.config import Contestant, Evaluate, Plan, Trial
@@ -37,8 +37,34 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What is asked beside the trials' checkpoints, and what was paid before.
+
+    `best` is the prompt to beat, `paid` what was or will be spent before (prompt searches, augmentation), `probed` the
+    training rows that the best prompt is asked about, `remembered` the champion's old test rows that it and the
+    candidate are asked about.
+    """
+
+    baselines: Sequence[Asked]
+    best: Asked
+    paid: Sequence[Line] = ()
+    probed: int = 0
+    remembered: int = 0
+    champion: Contestant | None = None
+
+    @property
+    def most_asked(self) -> Amount:
+        """Tokens of one request of the best prompt on rows it was not asked about yet."""
+        expected = self.best.input.expected
+        return Amount(expected, max(self.best.input.most, expected * 1.5))
+
+
+@dataclass(frozen=True, slots=True)
 class Bill:
-    """The forecast: what is spent anyway, what each trial would add, and the trials that fit under the limit."""
+    """The forecast: what is spent anyway, what each trial would add, and the trials that fit under the limit.
+
+    `prices` are those of the base model, `model_prices` those of every base model that may be asked.
+    """
 
     spent: list[Line]
     fixed: list[Line]
@@ -48,6 +74,7 @@ class Bill:
     prices: dict[str, Any]
     warnings: list[str]
     larger: tuple[Trial, ...] = ()
+    model_prices: dict[str, Any] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[Line]:
@@ -63,85 +90,75 @@ def draw_up(
     trials: Sequence[Trial],
     larger: Sequence[Trial],
     rows: Rows,
-    baselines: Sequence[Asked],
-    best: Asked,
-    paid: Sequence[Line],
-    probed: int,
-    remembered: int,
+    beside: Beside,
 ) -> Bill:
-    """The bill with the trials, and then the larger models, that fit under the limit, in their order.
-
-    `paid` is what was or will be spent before (prompt searches, augmentation), `probed` the training rows that the
-    best prompt is asked about, and `remembered` the champion's old test rows that candidate and champion are asked
-    about.
-    """
-    price = catalogue.price("", asking.base_model)
-    spent = [*(one.line(price) for one in baselines), *paid]
-    fixed = _fixed(catalogue, asking, [*trials, *larger], rows, best, price, probed, remembered)
-    per_trial = {
-        trial.name: [spend.tuning_line(trial, rows, own), spend.checkpoints_line(trial, rows, own)]
-        for trial in trials
-        for own in [catalogue.price(trial.base, asking.base_model)]
-    }
-    per_trial |= {trial.name: _if_needed(trial, rows, best, catalogue.price(trial.base, "")) for trial in larger}
+    """The bill with the trials, and then the larger models, that fit under the limit, in their order."""
+    base, everyone = asking.base_model, [*trials, *larger]
+    price, prices = catalogue.price("", base), {trial.name: catalogue.price_of(trial, base) for trial in everyone}
+    champion = catalogue.price(beside.champion.base_model if beside.champion else "", base)
+    spent = [*(one.line(price) for one in beside.baselines), *beside.paid]
+    fixed = _fixed(price, prices[trials[0].name], champion, list(prices.values()), rows, beside)
+    per_trial = {trial.name: _lines(trial, rows, prices[trial.name]) for trial in trials}
+    per_trial |= {trial.name: _if_needed(trial, rows, beside, prices[trial.name]) for trial in larger}
     anyway = spend.total([*spent, *fixed])
     chosen = spend.affordable(trials, per_trial, anyway, settings.max_cost)
-    beside = anyway + sum((spend.total(per_trial[trial.name]) for trial in chosen), Amount(0, 0))
-    kept = spend.affordable(larger, per_trial, beside, settings.max_cost) if chosen else []
-    names = {trial.name for trial in [*chosen, *kept]}
-    dear = {t.name: spend.total(per_trial[t.name]).most for t in [*trials, *larger] if t.name not in names}
-    left_out = [f"{name} may cost {most:.2f} USD: over max_cost beside the others" for name, most in dear.items()]
-    warnings = catalogue.warnings(asking.base_model)
-    return Bill(spent, fixed, per_trial, chosen, left_out, price.model_dump(mode="json"), warnings, tuple(kept))
+    with_them = anyway + sum((spend.total(per_trial[trial.name]) for trial in chosen), Amount(0, 0))
+    kept = spend.affordable(larger, per_trial, with_them, settings.max_cost) if chosen else []
+    left_out = spend.left_out([t.name for t in everyone if t not in (*chosen, *kept)], per_trial)
+    known = {model: catalogue.price(model, base) for model in _bases(trials, larger, base, beside.champion)}
+    return Bill(
+        spent, fixed, per_trial, chosen, left_out, price.model_dump(mode="json"), catalogue.warnings(base), tuple(kept),
+        {model: one.model_dump(mode="json") for model, one in known.items()},
+    )  # fmt: skip
+
+
+def _bases(
+    trials: Sequence[Trial], larger: Sequence[Trial], base_model: str, champion: Contestant | None
+) -> Iterable[str]:
+    """Base models of all that may be asked."""
+    named = [trial.base_model or trial.base for trial in (*trials, *larger)]
+    named += [base_model, champion.base_model if champion else ""]
+    return dict.fromkeys(name for name in named if name and not name.startswith("projects/"))
 
 
 def _fixed(
-    catalogue: Catalogue,
-    asking: Evaluate,
-    trials: Sequence[Trial],
-    rows: Rows,
-    best: Asked,
-    price: Price,
-    probed: int,
-    remembered: int,
+    price: Price, candidate: Price, champion: Price, all_prices: Sequence[Price], rows: Rows, beside: Beside
 ) -> list[Line]:
-    """What every path pays; the candidate may come from the dearest model of all."""
-    prices = [price, *(catalogue.price(trial.base, asking.base_model) for trial in trials)]
-    dearest = max(prices, key=lambda one: (one.input, one.output))
-    asked = Amount(best.input.expected, max(best.input.most, best.input.expected * 1.5))
+    """What every path pays; the candidate, and the prompt to beat, may be of the dearest model of all."""
+    dearest = max([price, candidate, champion, *all_prices], key=lambda one: (one.input, one.output))
 
-    def tuned(what: str, requests: int) -> Line:
-        line, bound = (
-            spend.asking_line(what, requests, rows.prompt_tokens, rows.answer_tokens, p) for p in (price, dearest)
-        )
+    def asked(what: str, requests: int, prompt: Amount, likely: Price, most: Price) -> Line:
+        line, bound = (spend.asking_line(what, requests, prompt, rows.answer_tokens, p) for p in (likely, most))
         return replace(line, cost=Amount(line.cost.expected, max(line.cost.most, bound.cost.most)))
 
+    def tuned(what: str, requests: int) -> Line:
+        ours = asked(what, requests, rows.prompt_tokens, candidate, dearest)
+        theirs = asked(what, requests, rows.prompt_tokens, champion, champion)
+        return Line(what, ours.tokens + theirs.tokens, ours.cost + theirs.cost)
+
     lines = [
-        replace(
-            spend.asking_line("best prompt on test", rows.test, asked, rows.answer_tokens, price),
-            cost=Amount(
-                spend.asking_line("", rows.test, asked, rows.answer_tokens, price).cost.expected,
-                spend.asking_line("", rows.test, asked, rows.answer_tokens, dearest).cost.most,
-            ),
-        ),
-        tuned("candidate and champion on test", 2 * rows.test),
+        asked("best prompt on test", rows.test, beside.most_asked, price, dearest),
+        tuned("candidate and champion on test", rows.test),
         Line("idle endpoints", Amount(0, 0), Amount(0, 0)),
     ]
-    if probed:
-        lines.append(spend.asking_line("best prompt on training rows", probed, asked, rows.answer_tokens, price))
-    if remembered:
-        lines.append(tuned("candidate and champion on the champion's old test rows", 2 * remembered))
+    if beside.probed:
+        lines.append(asked("best prompt on training rows", beside.probed, beside.most_asked, price, price))
+    if beside.remembered:
+        lines.append(tuned("candidate and champion on the champion's old test rows", beside.remembered))
     return lines
 
 
-def _if_needed(trial: Trial, rows: Rows, best: Asked, price: Price) -> list[Line]:
+def _lines(trial: Trial, rows: Rows, price: Price) -> list[Line]:
+    """What one trial adds."""
+    return [spend.tuning_line(trial, rows, price), spend.checkpoints_line(trial, rows, price)]
+
+
+def _if_needed(trial: Trial, rows: Rows, beside: Beside, price: Price) -> list[Line]:
     """A larger model's lines: the best prompt asked, the job, its checkpoints; nothing is expected of them."""
-    asked = Amount(best.input.expected, max(best.input.most, best.input.expected * 1.5))
-    prompted = f"{best.contestant.name} of {trial.name} on validation"
+    prompted = f"{beside.best.contestant.name} of {trial.name} on validation"
     lines = [
-        spend.asking_line(prompted, rows.validation, asked, rows.answer_tokens, price),
-        spend.tuning_line(trial, rows, price),
-        spend.checkpoints_line(trial, rows, price),
+        spend.asking_line(prompted, rows.validation, beside.most_asked, rows.answer_tokens, price),
+        *_lines(trial, rows, price),
     ]
     none = 0.0
     return [Line(f"{one.what}, if needed", Amount(none, one.tokens.most), Amount(none, one.cost.most)) for one in lines]
@@ -157,7 +174,7 @@ def follow_up_tokens(catalogue: Catalogue, asking: Evaluate, settings: Plan, bil
     part = (settings.max_cost - spend.total(bill.lines).most) / len(bill.trials)
     found = {}
     for trial in bill.trials:
-        price = catalogue.price(trial.base, asking.base_model)
+        price = catalogue.price_of(trial, asking.base_model)
         scoring = spend.checkpoints_line(Trial(epoch_count=10), rows, price).cost.most * settings.follow_ups
         tokens = (part - scoring) / price.train * spend.MILLION if price.train else 0.0
         found[trial.name] = int(min(max(tokens, 0.0), 1e15))

@@ -148,8 +148,8 @@ class Catalogue(Section):
         return self.models[name].price
 
     def price_of(self, trial: Trial, base_model: str) -> Price:
-        """The price of a trial, and of what it makes; one that goes on from a tuned model has that one's base price."""
-        return self.price(trial.base_model or trial.base, base_model)
+        """The price of a trial, and of what it makes."""
+        return self.price(base_of(trial, base_model), base_model)
 
     def start(self, name: str, modality: str, rows: int, mean_tokens: float) -> Trial:
         """The published starting point for a model's family, the data's modality and its size."""
@@ -183,6 +183,12 @@ class Catalogue(Section):
         if model and model.price.train_basis.startswith("assumed"):
             found.append(f"no tuning price of {name} was found: {model.price.train} USD per million tokens is assumed")
         return found
+
+
+def base_of(trial: Trial, base_model: str) -> str:
+    """The base model under a trial, also where it goes on from a tuned one; the configured one where none is known."""
+    start = "" if trial.base.startswith("projects/") else trial.base
+    return trial.base_model or start or base_model
 
 
 @cache

@@ -10,7 +10,7 @@ Cochran 1977), with an upper bound of three standard errors. Whatever is decided
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,6 +176,18 @@ def affordable(trials: Sequence[Trial], lines: dict[str, list[Line]], fixed: Amo
             room -= cost
             chosen.append(trial)
     return chosen
+
+
+def charged(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:
+    """What asking cost (US dollars) by the tokens that the service counted; batch jobs cost a share of the price."""
+    full = sum(tokens[kind] * prices.get(kind, 0.0) for kind in ("input", "output"))
+    return full / MILLION - saved_by_batch(tokens, prices)
+
+
+def saved_by_batch(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:
+    """US dollars less than the list price, because batch jobs cost a share of it."""
+    full = sum(tokens.get(f"batch_{kind}", 0) * prices.get(kind, 0.0) for kind in ("input", "output"))
+    return (1 - prices.get("batch", 1.0)) * full / MILLION
 
 
 def left_out(names: Sequence[str], lines: dict[str, list[Line]]) -> list[str]:

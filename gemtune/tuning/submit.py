@@ -22,7 +22,7 @@ from typing import Any
 
 from gemtune.config import Trial, Tune, fingerprint
 from gemtune.errors import UserError
-from gemtune.tuning.catalogue import Limits
+from gemtune.tuning.catalogue import Limits, base_of
 from gemtune.vertex import Client, Retryable, jobs, patiently, storage
 from gemtune.vertex.jobs import FINGERPRINT, NAME, Job, Order
 
@@ -46,7 +46,7 @@ def order(client: Client, trial: Trial, settings: Tune, base_model: str, name: s
     """The job without its data, checked against the catalogue; raises `UserError` for what cannot be tuned so."""
     base = trial.base or base_model
     client.catalogue.require(
-        base_model if base.startswith("projects/") else base,
+        base_of(trial, base_model),
         trial.method,
         client.location,
         adapter_sizes=(trial.adapter_size,),

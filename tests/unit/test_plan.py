@@ -266,6 +266,28 @@ def test_trials_start_from_the_champion_by_setting(client: Client, tmp_path: Pat
     assert told["prices"] == SHIPPED.models["gemini-3.1-flash-lite"].price.model_dump()
 
 
+def test_a_champion_of_a_larger_model_costs_what_that_one_costs(client: Client, tmp_path: Path) -> None:
+    _, plain = planned(tmp_path, "grown", "plan.continue_champion=true")
+    serving = Contestant(
+        name="t@3", model="projects/1/locations/us/endpoints/9", tuned_model="projects/1/locations/us/models/7@2",
+        base_model="gemini-3.5-flash",
+    )  # fmt: skip
+    entry = {"contestant": serving.model_dump(mode="json")}
+    records.change(client, records.champion_key("grown"), lambda _: {"current": entry})
+    _, beside = planned(tmp_path, "grown")
+    result, onwards = planned(tmp_path, "grown", "plan.continue_champion=true")
+
+    def cost(told: dict[str, Any], what: str) -> float:
+        return next(float(line["cost"]) for line in told["costs"] if line["what"].startswith(what))
+
+    small, large = (SHIPPED.models[name].price for name in ("gemini-3.1-flash-lite", "gemini-3.5-flash"))
+    assert cost(beside, "tuning") == cost(plain, "tuning")
+    assert cost(plain, "candidate and") < cost(beside, "candidate and") < cost(onwards, "candidate and")
+    assert cost(onwards, "tuning") / cost(plain, "tuning") == pytest.approx(large.train / small.train)
+    assert onwards["model_prices"]["gemini-3.5-flash"] == large.model_dump()
+    assert result["trials"][0]["base_model"] == "gemini-3.5-flash"
+
+
 def test_trials_of_one_name_are_refused(client: Client, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names of their own, got a, a"):
         planned(tmp_path, "names", "plan.trials=[{name: a}, {name: a, adapter_size: 1}]")

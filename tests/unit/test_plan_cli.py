@@ -13,8 +13,9 @@ import pytest
 from rehearsed import Emulator, examples, jobs_of, sections, splits
 from typer.testing import CliRunner, Result
 
-from gemtune import tune
+from gemtune import preprocess, split, tune
 from gemtune.__main__ import app
+from gemtune.tuning import records
 from gemtune.vertex import Client, models
 
 
@@ -79,6 +80,59 @@ def test_offline_guesses_on_the_dear_side_and_needs_no_project(
     guessed = document(planned(tmp_path, "--json", "--offline"))
     assert guessed["cost_at_most"] > guessed["cost"]
     assert [line["what"] for line in guessed["costs"]] == [line["what"] for line in counted["costs"]]
+
+
+def test_rows_are_planned_where_they_stood_before_and_the_record_stays(client: Client, tmp_path: Path) -> None:
+    fresh = document(planned(tmp_path, "--json", "--set", "name=placed"))
+    assert records.read(client, "splits/placed.json") == {}
+    c, files = sections("split.near_threshold=0", "split.test=0.5"), [str(tmp_path / f"{n}.jsonl") for n in range(5)]
+    preprocess.run(str(tmp_path / "rows.jsonl"), c["task"], {"fuzzy_threshold": 0}, files[0], files[1], files[2])
+    cut = [str(tmp_path / f"cut{n}") for n in range(4)]
+    split.run(files[0], c["split"], cut[0], cut[1], cut[2], cut[3], c["vertex"], "placed")
+    kept = records.read(client, "splits/placed.json")
+    again = document(planned(tmp_path, "--json", "--set", "name=placed"))
+    assert again["rows"] == [len(kept["rows"][name]) for name in ("train", "validation", "test")] != fresh["rows"]
+    assert records.read(client, "splits/placed.json") == kept
+
+
+def preferring(folder: Path, rows: list[dict[str, Any]], *arguments: str) -> Result:
+    """`gemtune plan` of a preference configuration on these rows."""
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "c.yaml").write_text(
+        f"name: dry\npipeline: preference_tuning\ndata: {folder / 'rows.jsonl'}\n"
+        "task: {kind: generation, instruction: Answer.}\n"
+        "preprocess: {fuzzy_threshold: 0}\nsplit: {near_threshold: 0}\nplan: {min_train_rows: 50}\n"
+        "evaluate: {base_model: gemini-2.5-flash, baselines: [{name: zero_shot}, {name: few, shots: 2}]}\n"
+        "vertex: {catalogue: {models: {gemini-2.5-flash: {retires: null}}}}\n"
+    )
+    return CliRunner().invoke(app, ["plan", str(folder / "c.yaml"), *arguments])
+
+
+PAIRS = [{"prompt": f"{e.text} {n}?", "chosen": e.target, "rejected": "no"} for n, e in enumerate(examples(200, 4))]
+
+
+def test_preference_tuning_is_planned_dry_too(client: Client, tmp_path: Path) -> None:
+    shown = preferring(tmp_path, PAIRS)
+    assert shown.exit_code == 0, shown.output
+    for words in ("tuning supervised", "tuning trial-1", "few on validation", "test prompts notice a lift"):
+        assert words in shown.output
+    told = document(preferring(tmp_path, PAIRS, "--json"))
+    assert told["cost"] == pytest.approx(sum(line["cost"] for line in told["costs"]))
+    assert told["cost"] <= told["cost_at_most"] <= told["max_cost"]
+    assert (told["supervised"]["name"], [trial["name"] for trial in told["trials"]]) == ("supervised", ["trial-1"])
+    guessed = document(preferring(tmp_path, PAIRS, "--json", "--offline"))
+    assert [line["what"] for line in guessed["costs"]] == [line["what"] for line in told["costs"]]
+    assert jobs_of(client, "dry") == []
+
+
+def test_answers_that_are_yet_to_be_sampled_are_in_the_bill_and_not_asked_for(client: Client, tmp_path: Path) -> None:
+    rows = [{"text": pair["prompt"], "label": pair["chosen"]} for pair in PAIRS]
+    judged = "preference={pairs_from: answers, ranked_by: judge, judge: {model: gemini-2.5-flash}}"
+    told = document(preferring(tmp_path, rows, "--json", "--set", judged))
+    costs = {line["what"]: line for line in told["costs"]}
+    for what in ("answers sampled for pairs", "judging answers for pairs", "judging prompts", "judging the finalists"):
+        assert 0 < costs[what]["cost"] < costs[what]["at_most"]
+    assert costs["tuning trial-1"]["at_most"] > 2 * costs["tuning trial-1"]["cost"]  # any answer may be long
 
 
 def test_leftovers_are_listed_first_and_removed_when_asked(client: Client, tmp_path: Path) -> None:
