@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.judge import judge_app
-from gemtune.rows.commands import data_app, dedup_command
+from gemtune.rows.commands import DEDUP_EXAMPLES, data_app, dedup_command
 
 ConfigFile = Annotated[
     Path, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -74,7 +74,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
-app.command(name="dedup")(dedup_command)
+app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
 
 
 @app.command()

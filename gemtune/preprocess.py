@@ -13,7 +13,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
@@ -82,6 +82,16 @@ def watched(items: Iterator[T], source: str) -> Iterator[T]:
         yield item
 
 
+def some(rows: Iterator[T], none: Callable[[], UserError]) -> Iterator[T]:
+    """The same rows; raises `none()` at their end when there was not one."""
+    for row in rows:
+        yield row
+        break
+    else:
+        raise none()
+    yield from rows
+
+
 def gather(data: str, task: Task, config: Preprocess, tally: Tally) -> Outcome:
     """What `stream` gives, in memory: examples, and rows that cannot be one."""
     examples: list[Example] = []
@@ -105,7 +115,7 @@ def glance(data: str, task: Task, config: Preprocess, labelled: bool = True) -> 
         if not isinstance(item, Dropped):
             return
         lost.append(item)
-    raise _nothing_left(data, lost)
+    raise nothing_left(data, lost)
 
 
 def draw(examples: Sequence[Example], config: Preprocess) -> Outcome:
@@ -200,17 +210,15 @@ def _compared(
 ) -> tuple[list[Example], list[Dropped], Repetition]:
     """The rows that stay after every rule, those that left in their order, and what passages repeat."""
     if not rows:
-        raise _nothing_left(data, lost)
+        raise nothing_left(data, lost)
     for what, rule in RULES.items():
         before = len(rows)
-        if before >= MANY_ROWS:
-            log.info("progress: %s of %d rows", what, before)
+        tell_long(what, before)
         rows, gone = rule(rows, task, config, place)
         guard(before, len(rows), what, config, gone)
         lost = lost + gone
     before = len(rows)
-    if before >= MANY_ROWS:
-        log.info("progress: repeated passages in %d rows", before)
+    tell_long("repeated passages", before)
     rows, gone, repetition = without_repetition(rows, config)
     if gone:
         told = f"repeat {repetition.commonest!r:.80}"
@@ -218,7 +226,7 @@ def _compared(
     drawn, undrawn = draw(rows, config)
     lost = sorted([*lost, *gone, *undrawn], key=lambda d: d.line)
     if not drawn:
-        raise _nothing_left(data, lost)
+        raise nothing_left(data, lost)
     labels = {example.target for example in drawn}
     if task.kind in LABELLED and len(labels) < 2:
         first = lost[0] if lost else None
@@ -236,22 +244,47 @@ def inspected_in(config: Preprocess, place: Vertex) -> Preprocess:
     return config.model_copy(update={"pii_parent": f"projects/{place.project}/locations/global"})
 
 
+def tell_long(what: str, rows: int) -> None:
+    """Say what is done now, where it is done to many rows."""
+    if rows >= MANY_ROWS:
+        log.info("progress: %s", what)
+
+
 def doubtful(examples: Sequence[Example], task: Task, config: Preprocess) -> list[Suspect]:
     """Likely label errors, where the task has labels and the rows are not too many."""
     if not config.find_label_errors or task.kind not in LABELLED or len(examples) > MOST_AUDITED:
         return []
+    tell_long("likely label errors", 10 * len(examples))  # ten times the work of other rules
     return suspects(examples, config.seed)
 
 
-def _nothing_left(data: str, lost: Iterable[Dropped]) -> UserError:
-    lost = list(lost)
-    if not lost:
+def nothing_left(data: str, lost: Sequence[Dropped]) -> UserError:
+    """What is said of a source without a usable row."""
+    return no_usable_row(data, Counter(row.reason for row in lost), lost[0] if lost else None)
+
+
+def no_usable_row(data: str, reasons: Counter[str], first: Dropped | None) -> UserError:
+    """The same from the counts and the first row: why, and what to do about it as far as that row shows."""
+    if first is None:
         return UserError("the file holds no rows", file=data, remedy="give labelled rows, one a line")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(d.reason for d in lost).most_common())
-    first = lost[0]
+    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return UserError(
-        f"no usable row among {len(lost)}: {reasons}; the first: {first.detail}",
+        f"no usable row among {reasons.total()}: {told}; the first: {first.detail}",
         file=data,
         line=first.line,
-        remedy="check preprocess.text_column and preprocess.target_column",
+        remedy=remedy_for(first),
     )
+
+
+def remedy_for(first: Dropped) -> str:
+    """What most likely ails a source whose rows are all like this one."""
+    row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
+    if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):
+        return "a row a line is wanted, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
+    if "completions" in columns or {"chosen", "rejected"} <= columns:
+        return "these look like pairs of answers: --method preference, or pipeline: preference_tuning"
+    if len(columns) == 1 and (mark := next((mark for mark in ";\t|" if mark in next(iter(columns))), "")):
+        return f"the cells look separated by {mark!r}: save them with commas, or with tabs as .tsv"
+    if first.reason in ("missing_text", "missing_target"):
+        return "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
+    return "check preprocess.text_column and preprocess.target_column"

@@ -19,9 +19,9 @@ from typing import Annotated, Any
 import typer
 
 from gemtune import preprocess
-from gemtune.config import Config
+from gemtune.config import Config, Preprocess, Task
 from gemtune.data import Dropped, Example, plain, write_rows
-from gemtune.dedup.duplicates import settle, thin_out
+from gemtune.dedup.duplicates import Outcome, settle, thin_out
 from gemtune.errors import UserError
 from gemtune.prompting.prompts import training_row, tuned_prompt
 from gemtune.rows import pairs
@@ -36,9 +36,16 @@ from gemtune.tuning.catalogue import Catalogue, Limits
 from gemtune.tuning.catalogue import Method as Tuned
 
 app = typer.Typer(no_args_is_help=True, help="Look at labelled rows before money is spent on them.")
+
+
+def _examples(*lines: str) -> str:
+    """Examples below a command's help, a line each."""
+    return "Examples:\n\n" + "\n\n".join(lines)
+
+
 data_app = app
 
-_SHOWN = 20
+_SHOWN, _SHOWN_ALIKE = 20, 3
 File = Annotated[
     str,
     typer.Argument(
@@ -72,7 +79,19 @@ def _shown_progress() -> None:
         log.setLevel(logging.INFO)
 
 
-@app.command()
+DEDUP_EXAMPLES = _examples(
+    "gemtune dedup rows.jsonl --out kept.jsonl --dropped dropped.jsonl",
+    "gemtune dedup rows.csv --out kept.jsonl --threshold 0.9 --set preprocess.conflicts=majority",
+)
+
+
+@app.command(
+    epilog=_examples(
+        "gemtune data check rows.jsonl",
+        "gemtune data check rows.csv --set preprocess.text_column=body --set preprocess.target_column=topic",
+        "gemtune data check pairs.jsonl --method preference --model gemini-2.5-flash",
+    )
+)
 def check(
     file: File,
     method: Method = "supervised",
@@ -80,14 +99,17 @@ def check(
     config: Configuration = None,
     settings: Settings = None,
 ) -> None:
-    """Say what is wrong with the rows and whether the tuning service will take them, for a model and a method."""
+    """Say what is wrong with the rows and whether the tuning service will take them, for a model and a method.
+
+    Nothing is sent or written. Exit code 0: all rows can be used; 1: something is to be looked at.
+    """
     wanted = [*(settings or []), *([f"evaluate.base_model={model}"] if model else [])]
     chosen = Config.load(config, wanted)
     limits, tuned = _limits(chosen, method)
-    told = Counter[str]()
+    told = _Left(file)
     rows = _pairs_as_sent if method == "preference" else _rows_as_sent
     passing = passed(rows(file, chosen, told), limits, tuned)
-    _show_rest(told)
+    told.rest()
     free = method == "preference" or chosen.task.kind in ("summarization", "generation")
     conflicts = "keep" if method == "preference" else "" if free else chosen.preprocess.conflicts
     broken = [*model_problems(chosen, tuned), *passing.problems(conflicts)]
@@ -96,7 +118,9 @@ def check(
     if note := passing.validation(conflicts, chosen.split.validation, chosen.split.test):
         typer.echo(f"note: {note}")
     reasons, usable = passing.settled(conflicts)
-    typer.echo(f"{usable} of {len(passing) + told.total()} rows usable" + _listed(told + reasons))
+    if told.first and not len(passing):
+        typer.echo(f"note: {preprocess.remedy_for(told.first)}")
+    typer.echo(f"{usable} of {len(passing) + len(told)} rows usable" + _listed(told.reasons + reasons))
     if told or broken:
         raise typer.Exit(1)
 
@@ -104,21 +128,21 @@ def check(
 Sent = Iterator[tuple[Example, dict[str, Any], str]]
 
 
-def _rows_as_sent(file: str, chosen: Config, told: Counter[str]) -> Sent:
+def _rows_as_sent(file: str, chosen: Config, told: _Left) -> Sent:
     """Every usable row with the form it is tuned in; the others are shown and counted."""
     prompt = tuned_prompt(chosen.task)
     for row in preprocess.stream(file, chosen.task, chosen.preprocess, _tally(chosen)):
         if isinstance(row, Example):
             yield row, training_row(chosen.task, prompt, row), row.target
         else:
-            _show(file, row, told)
+            told.add(row)
 
 
-def _pairs_as_sent(file: str, chosen: Config, told: Counter[str]) -> Sent:
+def _pairs_as_sent(file: str, chosen: Config, told: _Left) -> Sent:
     found = pairs.read(file, chosen.task, chosen.preprocess, chosen.preference, _tally(chosen))
     settled = pairs.settled(found, chosen.preprocess)
     for gone in sorted(settled.dropped, key=lambda row: row.line):
-        _show(file, gone, told)
+        told.add(gone)
     by_id = {example.id: example for example in settled.prompts}
     for pair in settled.pairs:
         prompt = replace(by_id[pair.prompt], line=pair.line)
@@ -134,18 +158,45 @@ def _limits(chosen: Config, method: str) -> tuple[Limits, Tuned]:
     return limits[method], method
 
 
-def _show(file: str, row: Dropped, told: Counter[str], err: bool = False) -> None:
-    if told.total() < _SHOWN:
-        typer.echo(f"{file}:{row.line}: {row.reason}: {row.detail}", err=err)
-    told[row.reason] += 1
+class _Left:
+    """Rows that left, counted by reason; the first are shown, and of those that say the same a few."""
+
+    def __init__(self, file: str, err: bool = False) -> None:
+        self.file, self.err = file, err
+        self.reasons, self._same = Counter[str](), Counter[str]()
+        self.first: Dropped | None = None
+        self._shown = 0
+
+    def __len__(self) -> int:
+        return self.reasons.total()
+
+    def add(self, row: Dropped) -> None:
+        """Count a row, and show it if it says something new."""
+        self.first = self.first or row
+        self.reasons[row.reason] += 1
+        if self._shown < _SHOWN:
+            self._same[row.detail] += 1
+            if self._same[row.detail] <= _SHOWN_ALIKE:
+                self._shown += 1
+                typer.echo(f"{self.file}:{row.line}: {row.reason}: {row.detail}", err=self.err)
+
+    def rest(self) -> None:
+        """Say how many were not shown."""
+        if len(self) > self._shown:
+            typer.echo(f"... and {len(self) - self._shown} more", err=self.err)
+
+    def all_of_them(self) -> UserError:
+        """What is said when no row is left."""
+        return preprocess.no_usable_row(self.file, self.reasons, self.first)
 
 
-def _show_rest(told: Counter[str], err: bool = False) -> None:
-    if told.total() > _SHOWN:
-        typer.echo(f"... and {told.total() - _SHOWN} more", err=err)
-
-
-@app.command()
+@app.command(
+    epilog=_examples(
+        "gemtune data convert rows.csv --out rows.jsonl",
+        "gemtune data convert rows.jsonl --out rows.csv --to columns",
+        "gemtune data convert pairs.csv --out pairs.jsonl --method preference",
+    )
+)
 def convert(
     file: File,
     out: Annotated[str, typer.Option(help="File to write, here or gs://: .jsonl; .csv, .tsv for columns; also .gz.")],
@@ -162,7 +213,7 @@ def convert(
     chosen = Config.load(config, settings or [])
     _limits(chosen, method)
     plain = chosen.preprocess.model_copy(update=UNTOUCHED)
-    tally, left_out, unheld = _tally(chosen), Counter[str](), Counter[str]()
+    tally, left_out, unheld = _tally(chosen), _Left(file, err=True), Counter[str]()
     paired = method == "preference"
 
     def usable() -> Iterator[Any]:
@@ -170,21 +221,28 @@ def convert(
         read = preprocess.watched(rows, file) if rows else preprocess.stream(file, chosen.task, plain, tally)
         for row in read:
             if isinstance(row, Dropped):
-                _show(file, row, left_out, err=True)
+                left_out.add(row)
             else:
                 example = row[0] if isinstance(row, tuple) else row
                 unheld.update(["split"] * (example.split is not None) + ["group"] * (example.group is not None))
                 yield row
 
+    rows = preprocess.some(usable(), left_out.all_of_them)
     with written(out) as path:
-        count = write_pairs(path, usable(), to) if paired else write(path, usable(), to)
-    _show_rest(left_out, err=True)
-    typer.echo(f"{count} rows written to {out}, {left_out.total()} left out" + _listed(left_out))
-    for what, rows in unheld.items() if to != "columns" else ():
-        typer.echo(f"note: the {what} of {rows} rows is not written, {to} rows hold none; columns do", err=True)
+        count = write_pairs(path, rows, to) if paired else write(path, rows, to)
+    left_out.rest()
+    typer.echo(f"{count} rows written to {out}, {len(left_out)} left out" + _listed(left_out.reasons))
+    for what, held in unheld.items() if to != "columns" else ():
+        typer.echo(f"note: the {what} of {held} rows is not written, {to} rows hold none; columns do", err=True)
 
 
-@app.command()
+@app.command(
+    epilog=_examples(
+        "gemtune data describe rows.csv",
+        "gemtune data describe rows.csv --audit sheet.csv    (edit column label, then)",
+        "gemtune run my.yaml --set preprocess.corrections=sheet.csv",
+    )
+)
 def describe(
     file: File,
     audit: Annotated[str | None, typer.Option(help="Write likely label errors as a sheet to edit.")] = None,
@@ -194,17 +252,16 @@ def describe(
     """Show as JSON what the data looks like: balance, lengths, scripts, duplicates, conflicts, likely label errors."""
     chosen = Config.load(config, settings or [])
     task, rules, tally = chosen.task, chosen.preprocess, _tally(chosen)
-    examples, dropped = preprocess.gather(file, task, rules, tally)
-    kept, settled = settle(examples, task, rules)
-    thinned, near = thin_out(kept, task, rules)
-    wrong = preprocess.doubtful(thinned, task, rules)
+    examples, dropped = _gathered(file, task, rules, tally)
+    kept, settled, near = _thinned(examples, task, rules)
+    wrong = preprocess.doubtful(kept, task, rules)
     reasons = Counter(row.reason for row in [*dropped, *settled, *near])
     told: dict[str, Any] = {
         "rows": len(examples) + len(dropped),
-        "would_keep": len(thinned),
+        "would_keep": len(kept),
         "would_drop": dict(reasons.most_common()),
         **tally.told(),
-        **portrait(thinned, task.kind in LABELLED),
+        **portrait(kept, task.kind in LABELLED),
         "likely_label_errors": {"rows": len(wrong), "worst": [asdict(row) for row in wrong[:_SHOWN]]},
     }
     typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
@@ -212,6 +269,25 @@ def describe(
         with written(audit) as path:
             write_sheet(path, wrong)
         typer.echo(f"{len(wrong)} rows to look at: {audit}; give it back as preprocess.corrections", err=True)
+
+
+def _gathered(file: str, task: Task, rules: Preprocess, tally: Tally) -> Outcome:
+    """All rows in memory; raises `UserError` when none is usable."""
+    examples, dropped = preprocess.gather(file, task, rules, tally)
+    if not examples:
+        raise preprocess.nothing_left(file, dropped)
+    return examples, dropped
+
+
+def _thinned(
+    examples: list[Example], task: Task, rules: Preprocess
+) -> tuple[list[Example], list[Dropped], list[Dropped]]:
+    """The rows that stay; the exact duplicates and conflicts, and the near-duplicates that do not."""
+    preprocess.tell_long("exact deduplication", len(examples))
+    kept, settled = settle(examples, task, rules)
+    preprocess.tell_long("near-deduplication", len(kept))
+    kept, near = thin_out(kept, task, rules)
+    return kept, settled, near
 
 
 def dedup_command(
@@ -222,12 +298,15 @@ def dedup_command(
     config: Configuration = None,
     settings: Settings = None,
 ) -> None:
-    """Drop exact and near duplicates from a file of rows."""
+    """Drop exact and near duplicates from a file of rows, and rows whose equals are labelled otherwise.
+
+    A row is dropped only for a row that stays; which one stays is decided by content, not by order. Kept rows are
+    written as examples (text, target, line they came from), dropped ones with the reason.
+    """
     chosen = Config.load(config, [*(settings or []), f"preprocess.fuzzy_threshold={threshold}"])
     task, rules = chosen.task, chosen.preprocess
-    examples, unread = preprocess.gather(file, task, rules, _tally(chosen))
-    kept, settled = settle(examples, task, rules)
-    kept, near = thin_out(kept, task, rules)
+    examples, unread = _gathered(file, task, rules, _tally(chosen))
+    kept, settled, near = _thinned(examples, task, rules)
     gone = sorted([*unread, *settled, *near], key=lambda row: row.line)
     with written(out) as path:
         write_rows(path, map(plain, kept))

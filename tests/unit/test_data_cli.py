@@ -169,3 +169,40 @@ def test_a_sheet_of_other_data_is_told(tmp_path: Path, caplog: pytest.LogCapture
     preprocess.run(str(tmp_path / "rows.csv"), {}, {"corrections": str(tmp_path / "sheet.csv")}, *files)
     assert "1 rows of the audit sheet are no rows of the data" in caplog.text
     assert json.loads(Path(files[2]).read_text())["corrections_without_row"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "text;label\nhello;a\n", "separated by ';'"),
+        ("a.csv", "body,topic\nhello,a\n", "--set preprocess.text_column"),
+        ("a.jsonl", '[{"text": "a", "label": "b"},\n{"text": "b", "label": "a"}]\n', "jq -c"),
+        ("a.jsonl", '[{"text": "a", "label": "b"}]\n', "jq -c"),
+        ("a.jsonl", '{"prompt": "p", "chosen": "a", "rejected": "b"}\n', "--method preference"),
+    ],
+)
+def test_a_file_without_a_usable_row_is_told_what_to_do_and_nothing_is_written(
+    tmp_path: Path, name: str, content: str, said: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    assert said in called("data", "check", tmp_path / name)[1]
+    for command in ("data describe", "data convert --out o.jsonl", "dedup --out o.jsonl"):
+        words = [str(tmp_path / word) if word == "o.jsonl" else word for word in command.split()]
+        with pytest.raises(UserError, match=said):
+            called(*words, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_a_shape_does_not_hold_is_said(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label,split\nfirst,a,train\nsecond,b,test\n")
+    words = ["data", "convert", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "rows.jsonl")]
+    result = CliRunner().invoke(APP, words, catch_exceptions=False)
+    assert "the split of 2 rows is not written" in result.stderr
+
+
+def test_pairs_are_converted_and_checked(tmp_path: Path) -> None:
+    pair = ["--method", "preference"]
+    (tmp_path / "a.csv").write_text("prompt,chosen,rejected\nwho?,me,you\nwhy?,so,no\n,a,b\n")
+    code, told = called("data", "convert", tmp_path / "a.csv", "--out", tmp_path / "b.jsonl", *pair)
+    assert (code, told) == (0, f"2 rows written to {tmp_path / 'b.jsonl'}, 1 left out; 1 empty_text\n")
+    assert "2 of 2 rows usable" in called("data", "check", tmp_path / "b.jsonl", *pair)[1]
