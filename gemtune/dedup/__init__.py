@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import os
 import unicodedata
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -37,7 +37,10 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Sketches:
-    """Normalised texts in one buffer and, for each, its sketch's low bytes (SLOTS) and band keys."""
+    """Normalised texts in one buffer and, for each, its sketch's low bytes (SLOTS) and band keys.
+
+    A text takes one byte a character, or four where it is `wide`: where one of its characters needs more than a byte.
+    """
 
     buffer: NDArray[np.uint8]
     at: Ints
@@ -51,7 +54,7 @@ class Sketches:
         begin, size = int(self.at[i]), int(self.lengths[i])
         if self.wide[i]:
             return self.buffer[begin : begin + 4 * size].tobytes().decode("utf-32-le", "surrogatepass")
-        return self.buffer[begin : begin + size].tobytes().decode("ascii")
+        return self.buffer[begin : begin + size].tobytes().decode("latin-1")
 
 
 def keep(texts: Sequence[str], threshold: float = 0.8, *, threads: int | None = None) -> NDArray[np.bool_]:
@@ -116,14 +119,26 @@ def sketched(
 ) -> Sketches:
     """Normalise and sketch all texts, in chunks over several threads; with no threshold, only normalise them."""
     if compiled:
-        from gemtune.dedup.kernels import sketch_texts
+        from gemtune.dedup.kernels import find_wide, sketch_texts
     else:
-        from gemtune.dedup.without_compiler import sketch_texts
+        from gemtune.dedup.without_compiler import find_wide, sketch_texts
     count = len(texts)
     bands, rows = shape(threshold) if threshold is not None else (0, 0)
-    wide = np.fromiter((not text.isascii() for text in texts), np.bool_, count)
-    room = np.fromiter(map(len, texts), np.int64, count)
-    room = np.where(wide, room * 4, (room + 3) & ~3)
+    plain = np.fromiter((text.isascii() for text in texts), np.bool_, count)
+    wide = np.zeros(count, np.bool_)
+
+    def code_points(which: Ints) -> tuple[NDArray[Any], Ints, NDArray[Any]]:
+        beyond_ascii = not plain[which[0]]
+        return *encoded([texts[i] for i in which.tolist()], beyond_ascii), letters(beyond_ascii)
+
+    def look(which: Ints) -> None:
+        codes, begins, table = code_points(which)
+        find_wide(codes, begins, which, table, wide)
+
+    workers = threads or min(8, os.cpu_count() or 1)
+    _each(look, _chunks(~plain), workers)
+    sizes = np.fromiter(map(len, texts), np.int64, count)
+    room = np.where(wide, sizes * 4, (sizes + 3) & ~3)
     at = np.concatenate(([0], np.cumsum(room)))
     made = Sketches(
         buffer=np.empty(int(at[-1]) + 8 & ~3, np.uint8),
@@ -135,27 +150,28 @@ def sketched(
     )
     order = probes()
 
-    def one(job: tuple[Ints, bool]) -> None:
-        which, is_wide = job
-        codes, begins = encoded([texts[i] for i in which.tolist()], is_wide)
-        sketch_texts(codes, begins, which, letters(is_wide), is_wide, made.buffer, made.buffer.view(np.uint32),
+    def sketch(which: Ints) -> None:
+        codes, begins, table = code_points(which)
+        sketch_texts(codes, begins, which, table, bool(wide[which[0]]), made.buffer, made.buffer.view(np.uint32),
                              made.at, made.lengths, order, rows, made.low, made.keys)  # fmt: skip
 
-    workers = threads or min(8, os.cpu_count() or 1)
-    if workers == 1 or count <= _CHUNK:
-        for job in _chunks(wide):
-            one(job)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(one, _chunks(wide)))
+    _each(sketch, [*_chunks(plain), *_chunks(~plain & ~wide), *_chunks(wide)], workers)
     return made
 
 
-def _chunks(wide: NDArray[np.bool_]) -> Iterator[tuple[Ints, bool]]:
-    for kind in (False, True):
-        which = np.flatnonzero(wide == kind)
-        for begin in range(0, which.size, _CHUNK):
-            yield which[begin : begin + _CHUNK], kind
+def _chunks(chosen: NDArray[np.bool_]) -> list[Ints]:
+    """Indices of the chosen texts, some at a time."""
+    which = np.flatnonzero(chosen)
+    return [which[begin : begin + _CHUNK] for begin in range(0, which.size, _CHUNK)]
+
+
+def _each(work: Callable[[Ints], None], chunks: list[Ints], workers: int) -> None:
+    if workers == 1 or len(chunks) < 2:
+        for chunk in chunks:
+            work(chunk)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            list(pool.map(work, chunks))
 
 
 def encoded(texts: Sequence[str], wide: bool) -> tuple[NDArray[Any], Ints]:

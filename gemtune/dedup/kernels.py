@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inner loops of deduplication, compiled by numba and cached on disk.
 
-Texts lie in one byte buffer: one byte a character where a text is ASCII, four where not. A shingle of five bytes *is*
-its 40-bit number, so that Jaccard similarities of ASCII texts are exact; wider ones are 63-bit hashes.
+Texts lie in one byte buffer: one byte a character where all fit into one (Latin-1), else four. A shingle of five bytes
+*is* its 40-bit number, so that Jaccard similarities of such texts are exact; wider ones are 63-bit hashes.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def narrow_windows(buf: Any, at: int, n: int, out: Any) -> int:
 
 @compiled
 def wide_windows(buf: Any, at: int, n: int, out: Any) -> int:
-    """The same for four-byte characters; a shingle of ASCII characters alone is the number it has in ASCII texts."""
+    """The same for four-byte characters; a shingle that fits into bytes is the number it has in such texts."""
     k = min(n, WIDTH)
     for i in range(max(1, n - WIDTH + 1)):
         high = _U0
@@ -139,6 +139,20 @@ def sketch(words: Any, count: int, probes: Any, rows: int, values: Any, low: Any
             word = (word ^ np.uint64(values[SLOTS + (band * rows + row) % SLOTS])) * MIX_A
             word ^= word >> _U32
         keys[band] = np.uint32(word >> np.uint64(24))
+
+
+@compiled
+def find_wide(codes: Any, begins: Any, which: Any, table: Any, wide: Any) -> None:
+    """Whether the compared form of each text `which` holds a character that needs more than a byte."""
+    for i in range(which.size):
+        highest: Any = _SPACE
+        for p in range(begins[i], begins[i + 1]):
+            highest = max(highest, np.int64(table[codes[p]]))
+        if highest == _SPACE:  # no letter, so that symbols count
+            for p in range(begins[i], begins[i + 1]):
+                if is_symbol(codes[p]):
+                    highest = max(highest, np.int64(codes[p]))
+        wide[which[i]] = highest > 255
 
 
 @compiled

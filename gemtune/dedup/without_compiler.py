@@ -24,6 +24,13 @@ _SPACE = 32
 Words = NDArray[np.uint64]
 
 
+def find_wide(codes: Any, begins: Any, which: Any, table: Any, wide: Any) -> None:
+    """Whether the compared form of each text `which` holds a character that needs more than a byte."""
+    for i, row in enumerate(which.tolist()):
+        letters, _ = normalised(codes[begins[i] : begins[i + 1]], np.diff(begins[i : i + 2]), table)
+        wide[row] = letters.max(initial=_SPACE) > 255
+
+
 def sketch_texts(
     codes: Any, begins: Any, which: Any, table: Any, wide: bool, buf: Any, wide_buf: Any,
     at: Any, lengths: Any, probes: Any, rows: int, low: Any, keys: Any,

@@ -52,6 +52,7 @@ def test_compiled_and_numpy_engines_agree(texts: list[str], threshold: float) ->
     if fast is not None and slow is not None:
         assert [fast.text(i) for i in range(len(texts))] == [slow.text(i) for i in range(len(texts))]
         assert [fast.text(i) for i in range(len(texts))] == [normal(text) for text in texts]
+        assert fast.wide.tolist() == slow.wide.tolist() == [max(normal(text), default=" ") > "\xff" for text in texts]
         assert (fast.low == slow.low).all()
         assert (fast.keys == slow.keys).all()
     assert leaders(texts, threshold, compiled=True).tolist() == leaders(texts, threshold, compiled=False).tolist()
