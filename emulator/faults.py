@@ -19,6 +19,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 Rate = Field(default=0.0, ge=0.0, le=1.0)
+Code = Literal[429, 500, 503, 504]
 
 
 class Pace(BaseModel):
@@ -32,20 +33,20 @@ class Pace(BaseModel):
 class FaultPlan(BaseModel):
     """What to break. Rates are shares of requests in [0, 1]; `paths` limits request faults to matching paths.
 
-    `error_rate` answers `error_code`; `drop_rate` cuts the connection in the middle of an answer; `slow_rate` waits
-    `slow_seconds`. `quota_per_minute` fills a bucket of `quota_burst` tokens for generate calls, 429 when it is empty.
-    `tuning_quota` answers 429 to a new tuning job when that many have not ended. `blocked_rate` and `truncated_rate`
-    give prompts without candidates and answers cut by MAX_TOKENS. `job_failure` breaks tuning jobs (those whose display
-    name matches `job_names`) at a stage. `drop_rows` is the share of training rows the service drops; `lenient_rows`
-    drops malformed rows instead of failing the job. Bearer tokens listed in `expired_tokens` are refused. `pace` is how
-    long PENDING and RUNNING last at least.
+    `error_rate` answers `error_code` (of several, one by chance); `drop_rate` cuts the connection in the middle of an
+    answer; `slow_rate` waits `slow_seconds`. `quota_per_minute` fills a bucket of `quota_burst` tokens for generate
+    calls, 429 when it is empty. `tuning_quota` answers 429 to a new tuning job when that many have not ended.
+    `blocked_rate` and `truncated_rate` give prompts without candidates and answers cut by MAX_TOKENS. `job_failure`
+    breaks tuning jobs (those whose display name matches `job_names`) at a stage. `drop_rows` is the share of training
+    rows the service drops; `lenient_rows` drops malformed rows instead of failing the job. Bearer tokens listed in
+    `expired_tokens` are refused. `pace` is how long PENDING and RUNNING last at least.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     seed: int = 0
     paths: str = "."
     error_rate: float = Rate
-    error_code: Literal[429, 500, 503, 504] = 503
+    error_code: Code | tuple[Code, ...] = 503
     drop_rate: float = Rate
     slow_rate: float = Rate
     slow_seconds: float = Field(default=1.0, ge=0.0, le=600.0)
@@ -116,6 +117,13 @@ class Faults:
             count = self._seen[digest] = self._seen.get(digest, -1) + 1
         draw = hashlib.sha256(digest + b"%d" % count).digest()
         return int.from_bytes(draw[:8], "big") / 2**64 < rate
+
+    def error_code(self, key: bytes) -> int:
+        """The code of an error that strikes this request."""
+        codes = self.plan.error_code
+        if isinstance(codes, int):
+            return codes
+        return codes[hashlib.sha256(b"code/" + key).digest()[0] % len(codes)]
 
     def concerns(self, path: str) -> bool:
         """Whether request faults apply to a path."""

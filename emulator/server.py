@@ -310,8 +310,9 @@ class _Faulty:
         if faults.happens("drop", plan.drop_rate, key):
             await _cut(send)
         elif faults.happens("error", plan.error_rate, key):
-            error = ApiError(plan.error_code, "The service is currently unavailable, on request of the fault plan.")
-            await JSONResponse(error.body(), status_code=plan.error_code)(scope, receive, send)
+            code = faults.error_code(key)
+            error = ApiError(code, "The service is currently unavailable, on request of the fault plan.")
+            await JSONResponse(error.body(), status_code=code)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

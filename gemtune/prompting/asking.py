@@ -2,11 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generation loop: every question answered or accounted for, exactly once, as fast as the quota bears.
 
-Concurrency grows with each answer until the cap, a 429 or a lasting rise of latency; after a 429 requests are paced
-just below the rate that last got through, and the pace creeps up again (slow increase, quick decrease, as in TCP;
-Jacobson 1988), so the loop sits at the quota instead of knocking on it. What may be retried is, with exponential
-waits under full jitter (AWS, 2015). `Pace` is pure: it is told the time, so tests run it in virtual time. Nothing here
-knows what is asked: `ask` is any coroutine function.
+`pace.Pace` says when the next request may start. What may be retried is, with growing waits under full jitter (AWS,
+2015). Nothing here knows what is asked: `ask` is any coroutine function. The clock is the event loop's, so tests run
+thousands of rows in virtual time.
 """
 
 from __future__ import annotations
@@ -17,12 +15,11 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from math import exp
-from time import monotonic
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gemtune.errors import UserError
+from gemtune.prompting.pace import Pace
 
 
 class Answer(Protocol):
@@ -117,102 +114,6 @@ class Effort:
 
 
 HOPELESS = 20  # rows that fail first, without one answer between them, before the loop gives up
-ENOUGH = 30  # ended requests from which a share of refusals is more than chance
-
-
-@dataclass
-class Pace:
-    """When the next request may start: a limit on requests in flight, and, once a quota showed, a rate below it.
-
-    A quota shows when 25 % are refused. The rate then doubles every second until it shows again; from then on it
-    creeps up ever faster since the last 429 and falls to 95 % of the best that was let through lately when one comes:
-    about one 429 every five seconds. 429s that come at any rate (by chance, from elsewhere) do not drive it to nothing:
-    below 85 % of what lately passed it falls no further, unless more than 40 % are refused.
-    """
-
-    most: int
-    limit: float = 8.0
-    rate: float | None = None
-    _next_start: float = 0.0
-    _cut_until: float = 0.0
-    _eased_until: float = 0.0
-    _grown_at: float = 0.0
-    _settled: bool = False
-    _held_back: bool = False
-    _fastest: float = float("inf")
-    _usual: float = 0.0
-    _ended: deque[tuple[float, bool]] = field(
-        default_factory=deque
-    )  # answers (True) and 429s: of a second, ENOUGH at least
-    _best: deque[tuple[float, float]] = field(default_factory=deque)  # rates let through, at 429s of ten seconds
-
-    def __post_init__(self) -> None:
-        self.limit = min(self.limit, float(self.most))
-
-    def wait_s(self, now: float, in_flight: int) -> float | None:
-        """Seconds until a request may start (0: now), None when one must end first."""
-        if in_flight >= int(self.limit):
-            return None
-        wait = 0.0 if self.rate is None else max(0.0, self._next_start - now)
-        self._held_back |= wait > 0
-        return wait
-
-    def started(self, now: float) -> None:
-        """A request left."""
-        if self.rate is not None:
-            # Up to 50 ms of lost time is made up for, no more: a burst is what quotas punish.
-            self._next_start = max(self._next_start, now - 0.05) + 1 / self.rate
-
-    def answered(self, now: float, latency_s: float) -> None:
-        """An answer came: grow, unless answers have become slow."""
-        self._end(now, True)
-        self._usual = latency_s if not self._usual else 0.9 * self._usual + 0.1 * latency_s
-        self._fastest = min(self._fastest, latency_s)
-        slow = self._usual > 8 * self._fastest and self._usual > 2.0
-        self.limit = max(min(4.0, self.most), self.limit - 0.1) if slow else min(float(self.most), self.limit + 1)
-        if self.rate is not None and self._held_back and now > self._cut_until:
-            calm = now - self._cut_until
-            speed = min(0.7, 0.005 * 2 ** (calm / 2)) if self._settled else 0.7
-            self.rate *= exp(speed * min(1.0, now - max(self._grown_at, self._cut_until)))
-            self._grown_at, self._held_back = now, False
-
-    def too_fast(self, now: float) -> None:
-        """A 429 came: pace below what is let through; further ones of the same burst change nothing."""
-        self._end(now, False)
-        if now < self._cut_until:
-            return
-        ended, through, refused = self._let_through(now)
-        if not self._settled and (ended < ENOUGH or refused < 0.25):
-            return  # too few to tell a quota from chance
-        if refused > 0.4 and ended >= ENOUGH:
-            self._best.clear()
-        self._best.append((now, through))
-        while self._best[0][0] < now - 10:
-            self._best.popleft()
-        best = max(rate for _, rate in self._best)
-        if self._settled and self.rate is not None and self.rate < 0.85 * best:
-            return  # slower than what passed lately: our speed is not the reason
-        self._settled = self.rate is not None
-        self.rate = max(1.0, 0.95 * min(self.rate or best, best))
-        self._cut_until = now + max(0.5, 1.5 * min(self._usual, 2.0))
-        self._next_start = now + 1 / self.rate
-
-    def failed(self, now: float) -> None:
-        """A server error, timeout or lost connection: ease off a little."""
-        if now >= self._eased_until:
-            self.limit = max(min(4.0, self.most), self.limit * 0.9)
-            self._eased_until = now + max(0.1, self._usual)
-
-    def _end(self, now: float, passed: bool) -> None:
-        self._ended.append((now, passed))
-        while len(self._ended) > ENOUGH and self._ended[0][0] < now - 1:
-            self._ended.popleft()
-
-    def _let_through(self, now: float) -> tuple[int, float, float]:
-        """Of the requests that ended lately: how many, those let through a second, the share refused."""
-        passed = sum(ok for _, ok in self._ended)
-        count = len(self._ended)
-        return count, passed / max(0.5, now - self._ended[0][0]), 1 - passed / count
 
 
 async def ask_all(
@@ -273,6 +174,10 @@ class _Loop:
             raise self.broken[0]
         return [self.given[i] for i in range(len(self.questions))]
 
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
     def _close(self) -> None:
         """The time is over: every row without an answer is an error."""
         for index in range(len(self.questions)):
@@ -281,7 +186,7 @@ class _Loop:
 
     async def _step(self) -> None:
         """Start one try, or sleep until something may have changed."""
-        now = monotonic()
+        now = self._now()
         while self.resting and self.resting[0][0] <= now:
             _, index, attempt = heapq.heappop(self.resting)
             self.ready.appendleft((index, attempt))
@@ -311,17 +216,17 @@ class _Loop:
             self.broken.append(error)
 
     async def _try(self, index: int, attempt: int) -> None:
-        question, start = self.questions[index], monotonic()
+        question, start = self.questions[index], self._now()
         try:
             answer = await self.ask(question)
         except self.effort.refused as refusal:
             self._settle(index, self._refused(question, refusal, attempt))
         except self.effort.retryable as failure:
-            self._failed(index, attempt, failure)
+            self._failed(index, attempt, failure, start)
         else:
-            latency_s = monotonic() - start
-            self.pace.answered(monotonic(), latency_s)
-            given = given_of(answer, latency_s, attempt)
+            now = self._now()
+            self.pace.answered(now, start)
+            given = given_of(answer, now - start, attempt)
             if self.memory:
                 self.memory.put(question, given)
             self._settle(index, given)
@@ -330,17 +235,17 @@ class _Loop:
         self.given[index] = given
         self.settled()
 
-    def _failed(self, index: int, attempt: int, failure: Exception) -> None:
-        now = monotonic()
+    def _failed(self, index: int, attempt: int, failure: Exception, start: float) -> None:
+        now = self._now()
         if getattr(failure, "code", None) == 429:
-            self.pace.too_fast(now)
+            self.pace.too_fast(now, start)
         else:
-            self.pace.failed(now)
+            self.pace.failed(now, start)
         if attempt >= self.effort.attempts:
             self._settle(index, Given(error=f"{_said(failure)} (after {attempt} tries)", attempts=attempt))
             self._give_up_early(failure)
             return
-        most = min(self.effort.longest_wait_s, self.effort.first_wait_s * 2 ** (attempt - 1))
+        most = self.pace.rest_s(attempt, self.effort.first_wait_s, self.effort.longest_wait_s)
         heapq.heappush(self.resting, (now + self.random.uniform(0, most), index, attempt + 1))
 
     def _give_up_early(self, failure: Exception) -> None:
