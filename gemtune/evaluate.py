@@ -398,6 +398,10 @@ def _batches(config: Evaluate, settings: Vertex) -> Batches:
 
     client = vertex.connect(settings)
 
+    async def target(question: Question) -> str:
+        found = partial(batches.target, client, question.model, question.version, config.base_model)
+        return await asyncio.to_thread(vertex.patiently, found)
+
     def body(question: Question) -> dict[str, Any]:
         asked = _settings_of(config, question)
         return batches.request_of(client, question.model, question.system, question.contents, asked)
@@ -418,7 +422,7 @@ def _batches(config: Evaluate, settings: Vertex) -> Batches:
             found += await asyncio.to_thread(vertex.patiently, batches.lines, client, job)
         return found
 
-    return Batches(config.batch_above, body, answered)
+    return Batches(config.batch_above, target, body, answered)
 
 
 def _line(contestant: Contestant, one: Judged) -> str:

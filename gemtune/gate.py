@@ -252,8 +252,7 @@ def _floor_rules(
     if task.kind in metrics.LABELLED and not task.label_separator:
         rules.append(_constant_rule(candidate))
     if config.max_latency_s:
-        slow = _quantile(candidate.latency_s, 0.95)
-        rules.append(_ceiling("latency_s", slow, config.max_latency_s, "95th percentile of answer time in seconds"))
+        rules.append(_latency_rule(config, candidate))
     for name, counts, limit in (
         ("input_tokens", candidate.input_tokens, config.max_input_tokens),
         ("output_tokens", candidate.output_tokens, config.max_output_tokens),
@@ -286,6 +285,18 @@ def _constant_rule(candidate: Scored) -> Rule:
     how = "no less often" if passed else "less often"
     said = f"right {how} ({measured:.3f}) than always answering {label!r} would be ({constant:.3f})"
     return Rule("beats_constant", passed, measured, constant, said)
+
+
+def _latency_rule(config: Gate, candidate: Scored) -> Rule:
+    """Answers of batch jobs, and those that never came, have no time; a ceiling needs those of most rows."""
+    timed = [seconds for seconds in candidate.latency_s if seconds is not None]
+    if 2 * len(timed) < len(candidate.latency_s):
+        said = (
+            f"answer time was measured on {len(timed)} of {len(candidate.latency_s)} rows: set evaluate.batch_above=0"
+        )
+        return Rule("latency_s", False, 0.0, config.max_latency_s, said)
+    slow = _quantile(timed, 0.95)
+    return _ceiling("latency_s", slow, config.max_latency_s, "95th percentile of answer time in seconds")
 
 
 def _ceiling(name: str, measured: float, limit: float, what: str) -> Rule:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batch prediction instead of online calls, for a base model asked many rows: half the price, no quota, no hurry.
+"""Batch prediction instead of online calls, for a model asked many rows: half the price, no quota, no hurry.
 
 Promise: one answer per question in the order asked, whatever the job's file holds. An answer line is matched by the
 request it repeats, not by its place; a line that failed for good is an error of its row; a row whose line is missing or
-failed for a passing reason is asked online. Tuned models are asked online: a job cannot name a checkpoint, and the time
-of an answer is measured there.
+failed for a passing reason is asked online. A tuned model is asked by a job where the service has such jobs for it, and
+where the checkpoint asked is the one its version stands for: a job cannot name another.
 """
 
 from __future__ import annotations
@@ -52,9 +52,13 @@ Online = Callable[..., Awaitable[list[Given]]]
 
 @dataclass(frozen=True)
 class Batches:
-    """How a batch is asked: the body of a question, and a job's answer lines (submitted or found again, waited for)."""
+    """How a batch is asked: the body of a question, and a job's answer lines (submitted or found again, waited for).
+
+    `target` names what a job asks for a question's model and version; empty when none can stand for it.
+    """
 
     above: int
+    target: Callable[[Question], Awaitable[str]]
     body: Callable[[Question], dict[str, Any]]
     answered: Callable[[str, Sequence[dict[str, Any]]], Awaitable[Iterable[Line]]]
 
@@ -66,15 +70,15 @@ async def ask_by_batch(
     memory: Memory | None = None,
     settled: Callable[[], None] = lambda: None,
 ) -> list[Given]:
-    """One `Given` per question, in order. What is known, tuned, or too few for a job goes to `online`."""
+    """One `Given` per question, in order. What is known, too few, or beyond a job goes to `online`."""
     given: dict[int, Given] = {}
-    waiting: dict[str, list[int]] = defaultdict(list)
+    waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, question in enumerate(questions):
-        if not question.model.startswith("projects/") and not (memory and memory.get(question)):
-            waiting[question.model].append(index)
-    for model, indices in waiting.items():
-        if len(indices) > batches.above:
-            given.update(await _from_job(model, indices, questions, batches))
+        if not (memory and memory.get(question)):
+            waiting[question.model, question.version].append(index)
+    for indices in waiting.values():
+        if len(indices) > batches.above and (target := await batches.target(questions[indices[0]])):
+            given.update(await _from_job(target, indices, questions, batches))
     for index, found in given.items():
         if memory and not found.error:
             memory.put(questions[index], found)

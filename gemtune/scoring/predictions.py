@@ -27,7 +27,7 @@ class Scored:
     contestant: Contestant
     rows: list[Row]
     outcomes: list[str]
-    latency_s: list[float]
+    latency_s: list[float | None]
     input_tokens: list[int]
     output_tokens: list[int]
     slices: list[dict[str, str]] = field(default_factory=list)

@@ -178,7 +178,7 @@ def prediction(contestant: Contestant, one: Judged) -> dict[str, Any]:
         "problem": one.problem,
         "scores": one.scores,
         "confidence": one.confidence,
-        "latency_s": round(one.given.latency_s, 4),
+        "latency_s": None if one.given.error or one.given.batch else round(one.given.latency_s, 4),
         "input_tokens": one.given.input_tokens,
         "output_tokens": one.given.output_tokens,
         "group": one.example.group,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.config import fingerprint
-from gemtune.vertex import Answer, Client, GenerationSettings, answer_of, classified, serving_location, storage
+from gemtune.vertex import Answer, Client, GenerationSettings, answer_of, classified, models, serving_location, storage
 
 GONE = frozenset({"FAILED", "CANCELLED", "CANCELLING", "EXPIRED"})
 ENDED = GONE | {"SUCCEEDED", "PARTIALLY_SUCCEEDED"}
@@ -51,6 +51,22 @@ class Line:
     answer: Answer | None
     trouble: str = ""
     code: int = 0
+
+
+def target(client: Client, model: str, version: str, base_model: str) -> str:
+    """The name by which a job asks `model`; empty when it must be asked online.
+
+    A base model is asked by its own name. An endpoint of a tuned one (`version`: projects/P/locations/L/models/M@V, #
+    and a checkpoint) by that of its version, where tuned models of that base have batch jobs and the checkpoint is the
+    version's default.
+    """
+    if not model.startswith("projects/"):
+        return model
+    tuned, _, checkpoint = version.partition("#")
+    known = client.catalogue.models.get(base_model)
+    if not tuned or known is None or not known.batch:
+        return ""
+    return tuned if checkpoint in ("", models.default_checkpoint(client, tuned)) else ""
 
 
 def request_of(

@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from gemtune.prompting.asking import Given, Question
 from gemtune.prompting.batching import Batches, ask_by_batch, waited
 from gemtune.report import scoreboard
 from gemtune.vertex import batches as jobs
+from gemtune.vertex import jobs as tuning
+from gemtune.vertex import models, storage
 
 MODEL = "gemini-2.5-flash"
 
@@ -77,13 +79,16 @@ def asked(questions: list[Question], lines_of: Any, above: int = 2, memory: Kept
             settled()
         return [Given(f"online {one.key}") for one in some]
 
+    async def target(one: Question) -> str:
+        return "" if one.version == "unable" else one.model
+
     async def answered(model: str, bodies: list[dict[str, Any]]) -> list[Line]:
         return lines_of(bodies)
 
     def settled() -> None:
         told["settled"] += 1
 
-    found = asyncio.run(ask_by_batch(questions, put, Batches(above, body, answered), memory, settled))
+    found = asyncio.run(ask_by_batch(questions, put, Batches(above, target, body, answered), memory, settled))
     return found, online, told["settled"]
 
 
@@ -139,8 +144,9 @@ def test_samples_of_one_row_are_told_apart_and_few_rows_go_online() -> None:
     assert not online
     found, online, _ = asked(samples, lines_of, above=4)
     assert len(online) == 4
-    tuned = [question("same", n, "projects/p/locations/l/endpoints/1") for n in range(4)]
-    assert len(asked(tuned, lines_of)[1]) == 4
+    unable = [replace(one, version="unable") for one in samples]
+    assert len(asked(unable, lines_of)[1]) == 4
+    assert len(asked([*samples, *unable], lines_of)[1]) == 4
 
 
 def test_what_is_known_is_not_paid_again() -> None:
@@ -219,6 +225,48 @@ def test_a_batch_says_what_online_calls_say_and_is_found_again_after_kill_9(
     assert half["cost"] == pytest.approx(full["cost"] / 2)
     run(str(tmp_path), batch)  # the job's answers are still there: nothing is asked again
     assert len(listed(client)) == 1
+
+
+def test_a_tuned_model_is_asked_by_a_job_where_its_version_stands_for_the_checkpoint(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = emulator.point(monkeypatch)
+    write_examples(tmp_path / "rows", examples(60, 3))
+    write_examples(tmp_path / "train", examples(20, 4))
+    lines = [{"contents": [turn("user", one.text), turn("model", one.target)]} for one in examples(20, 4)]
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tuned = {}
+    for base in (MODEL, "gemini-3.5-flash"):
+        uri = storage.upload(client, tmp_path / "lines.jsonl", "data")
+        job = tuning.create(client, tuning.Order(base, "supervised", uri, epoch_count=2, display_name=base))
+        while not job.ended:
+            time.sleep(0.1)
+            job = tuning.get(client, job.name)
+        tuned[base] = job
+    points = tuned[MODEL].checkpoints
+    default = models.default_checkpoint(client, tuned[MODEL].model)
+    assert {one.checkpoint_id for one in points} > {default}
+
+    def run_on(base: str, point: tuning.Checkpoint) -> dict[str, int]:
+        who = [{"name": "c", "model": point.endpoint, "tuned_model": tuned[base].model}]
+        who[0]["checkpoint_id"] = point.checkpoint_id
+        files = [str(tmp_path / name) for name in ("rows", "train", "out", "report")]
+        config = {"base_model": base, "classical": False, "resamples": 200, "batch_above": 50, "batch_poll_s": 0.1}
+        evaluate.run(*files[:2], who, {"labels": ["refund", "delivery", "login"]}, config, {}, *files[2:])
+        return json.loads((tmp_path / "report").read_text())["contestants"][0]["tokens"]
+
+    for point in points:
+        tokens = run_on(MODEL, point)
+        assert tokens["batch_input"] == (tokens["input"] if point.checkpoint_id == default else 0)
+        times = [json.loads(line)["latency_s"] for line in (tmp_path / "out").read_text().splitlines()]
+        assert all((one is None) == (point.checkpoint_id == default) for one in times)
+    assert [job.model for job in listed(client)] == [tuned[MODEL].model]
+    last = tuned["gemini-3.5-flash"].checkpoints[-1]
+    assert run_on("gemini-3.5-flash", last)["batch_input"] == 0  # no batch jobs for what is tuned from it
+
+
+def turn(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "parts": [{"text": text}]}
 
 
 def listed(client: vertex.Client) -> list[Any]:

@@ -109,6 +109,15 @@ def test_each_rule_can_stop_a_winner(setting, candidate, rule):
     assert len(made.reasons) == 2
 
 
+def test_a_ceiling_of_time_needs_times():
+    half_timed = replace(scored("candidate", share(160)), latency_s=[None] * 150 + [0.1] * 50)
+    both = [scored("baseline", share(120)), half_timed]
+    made = decide(TASK, Gate(resamples=2000, max_latency_s=1), both)
+    assert [rule.sentence for rule in made.rules if not rule.passed] == [
+        "answer time was measured on 50 of 200 rows: set evaluate.batch_above=0"
+    ]
+
+
 def test_ceilings_that_hold_are_among_the_reasons():
     config = Gate(resamples=2000, max_cost_per_1000=0.01, max_ece=0.2, max_latency_s=1)
     both = [scored("baseline", share(120)), scored("candidate", share(160))]
