@@ -39,6 +39,7 @@ from gemtune.rows.audit import read_sheet
 from gemtune.rows.clean import exported
 from gemtune.rows.embedders import embedder
 from gemtune.rows.label_errors import Suspect, suspects
+from gemtune.rows.label_errors import told as label_errors_told
 from gemtune.rows.portrait import portrait
 from gemtune.rows.volume import Volume, checked, dropped_before, measured
 
@@ -195,7 +196,7 @@ def run(
         **portrait(rows, asked.kind in LABELLED),
         "repeated_passages": asdict(repetition),
         "near_conflicts": {"rows": len(unclear), "lines": [[a.line, b.line] for a, b in unclear[:20]]},
-        "likely_label_errors": {"rows": len(wrong), "worst": [asdict(row) for row in wrong[:20]]},
+        "likely_label_errors": label_errors_told(wrong),
         "cleaning": exported(settings),
         "dropped_on_dataflow": {"rows": before.total(), "file": thinned},
     }

@@ -12,7 +12,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +29,7 @@ from gemtune.rows.accept import LABELLED, Tally
 from gemtune.rows.audit import read_sheet, write_sheet
 from gemtune.rows.clean import UNTOUCHED
 from gemtune.rows.convert import SHAPES, write, write_pairs
+from gemtune.rows.label_errors import told as label_errors_told
 from gemtune.rows.limits import model_problems, passed
 from gemtune.rows.portrait import portrait
 from gemtune.rows.sources import written
@@ -262,7 +263,7 @@ def describe(
         "would_drop": dict(reasons.most_common()),
         **tally.told(),
         **portrait(kept, task.kind in LABELLED),
-        "likely_label_errors": {"rows": len(wrong), "worst": [asdict(row) for row in wrong[:_SHOWN]]},
+        "likely_label_errors": label_errors_told(wrong),
     }
     typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
     if audit is not None:

@@ -83,8 +83,9 @@ def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path)
     preprocess.run(str(data), {}, {"fuzzy_threshold": 0}, *files)
     found = suspects(list(read_examples(files[0])))
     hits = [row.line - 1 in wrong for row in found]
-    assert sum(hits) >= 18
-    assert sum(hits[:20]) >= 15
+    assert sum(hits) >= 29
+    assert sum(hits[:20]) >= 19
+    assert 12 <= sum(row.confident for row in found) <= 30
     sheet = tmp_path / "sheet.csv"
     write_sheet(sheet, [replace(row, label=examples[row.line - 1].target) for row in found])
     preprocess.run(str(data), {}, {"fuzzy_threshold": 0, "corrections": str(sheet)}, *files)

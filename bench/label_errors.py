@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""How many of planted label errors are found, and how many rows must be looked at for it.
+
+    python -m bench.label_errors --data DIR
+
+DIR holds data sets as KIND/NAME/SPLIT.jsonl or .jsonl.gz with keys `text` and `label`. In each set a share of the rows
+gets another label, drawn evenly; `suspects` ranks the rows it doubts. Precision at k is the share of planted errors
+among the k worst, with k = 50 and k = as many as were planted; *found* is the share of them anywhere in the list. Rows
+that are wrong in the source too count as false alarms, so precision is a lower bound. The same probabilities are given
+to cleanlab (`make bench` installs it), whose rules ours must not fall behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from gemtune.data import Dropped, Example, example_id
+from gemtune.dedup.compared import compared
+from gemtune.rows.intake import read_rows
+from gemtune.rows.label_errors import FOLDS, believed, doubted
+
+SETS = ("classification/banking77/test", "classification/csabstruct/dev", "sentiment/sentence_polarity/derived_test")
+SHARES = (0.03, 0.1)
+SEED = 7
+
+
+def rows_of(path: Path) -> list[Example]:
+    """Rows of labels that are frequent enough to be judged, each text once."""
+    found = {}
+    for item in read_rows(path):
+        if not isinstance(item, Dropped):
+            row = item[1]
+            found[row["text"]] = Example(example_id(row["text"], row["label"]), row["text"], row["label"])
+    counts: dict[str, int] = {}
+    for row in found.values():
+        counts[row.target] = counts.get(row.target, 0) + 1
+    return [row for row in found.values() if counts[row.target] >= 2 * FOLDS]
+
+
+def planted(given: np.ndarray, share: float, labels: int) -> np.ndarray:
+    """The labels with a share of them changed to another one, drawn evenly."""
+    draw, noisy = random.Random(SEED), given.copy()
+    for i in draw.sample(range(len(given)), round(share * len(given))):
+        noisy[i] = (given[i] + draw.randrange(1, labels)) % labels
+    return noisy
+
+
+def rankings(probabilities: np.ndarray, noisy: np.ndarray) -> dict[str, list[int]]:
+    """Row numbers that each rule lists, the most doubtful first."""
+    own = doubted(probabilities, noisy)
+    found = {"gemtune": own.order, "gemtune, as many as are likely wrong": own.order[: own.count]}
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError:
+        print("cleanlab is not installed: it is left out (make bench installs it)", file=sys.stderr)
+        return found
+    for rule, ranked in (("low_self_confidence", "self_confidence"), ("confident_learning", "normalized_margin")):
+        issues = find_label_issues(noisy, probabilities, filter_by=rule, return_indices_ranked_by=ranked, n_jobs=1)
+        found[f"cleanlab, {rule.replace('_', ' ')} by {ranked.replace('_', ' ')}"] = issues.tolist()
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    folder = parser.parse_args().data
+    if folder is None:
+        print("give --data DIR with public data sets; nothing is measured without")
+        return
+    print("| data set | rows | planted | rule | listed | precision at 50 | at as many as planted | found |")
+    print("| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |")
+    for name in SETS:
+        path = next(folder.glob(f"{name}.jsonl*"))
+        rows = rows_of(path)
+        names = sorted({row.target for row in rows})
+        given = np.array([names.index(row.target) for row in rows])
+        texts = compared(rows)
+        for share in SHARES:
+            noisy = planted(given, share, len(names))
+            wrong = set(np.flatnonzero(noisy != given).tolist())
+            start = time.process_time()
+            probabilities = believed(texts, noisy, SEED)
+            print(f"{name}: {time.process_time() - start:.1f} CPU seconds", file=sys.stderr)
+            for rule, order in rankings(probabilities, noisy).items():
+                hits = [i in wrong for i in order]
+                at = [sum(hits[:k]) / k for k in (50, len(wrong))]
+                print(
+                    f"| {name.rsplit('/', 1)[0]} | {len(rows)} | {len(wrong)} | {rule} | {len(order)} "
+                    f"| {at[0]:.2f} | {at[1]:.2f} | {sum(hits) / len(wrong):.2f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
