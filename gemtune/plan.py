@@ -24,16 +24,12 @@ from gemtune.rows.accept import LABELLED
 from gemtune.scoring.intervals import smallest_detectable_lift
 from gemtune.scoring.metrics import primary_metric
 from gemtune.tuning import records, spend
-from gemtune.tuning.bill import Asked, Beside, Bill, draw_up, follow_up_tokens, paid_line, searched_line
+from gemtune.tuning.bill import Asked, Beside, Bill, draw_up, paid_line, searched_line, with_follow_ups
 from gemtune.tuning.counting import Count, by_service, count_prompt, count_rows, guess
 from gemtune.tuning.spend import Amount, Line, Rows
 from gemtune.vertex import Client, connect
 
 log = logging.getLogger("gemtune")
-
-
-# of a trial, told by the plan
-TOLD = {"name", "plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "base_model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,10 +213,12 @@ def _decide(
         reasons.append(
             f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {settings.max_cost:.2f}"
         )
-    tokens = follow_up_tokens(client.catalogue, asking, settings, bill, rows)
+    bill = with_follow_ups(client.catalogue, asking, settings, bill, rows)
     # the longest first: it takes longest, and in a race it shows the others early what there is to reach
     ordered = sorted(bill.trials, key=lambda trial: -trial.forecast_tokens)
-    chosen = [t.model_copy(update={"follow_up_tokens": tokens[t.name]}).model_dump(mode="json") for t in ordered]
+    rounds, tokens = settings.follow_ups, bill.follow_up_tokens
+    further = {name: {"follow_up_tokens": left, "follow_ups": rounds} for name, left in tokens.items() if left}
+    chosen = [trial.model_copy(update=further.get(trial.name, {})).model_dump(mode="json") for trial in ordered]
     return Decided(bill, reasons, print_, [] if reasons else chosen, [] if reasons else probe)
 
 
@@ -291,7 +289,7 @@ def plan_fingerprint(
     """Names training and validation rows, model, trials and further settings; equal when there is nothing new."""
     ids = [sorted(example.id for example in split) for split in splits[:2]]
     hyper = [
-        trial.model_dump(mode="json", exclude=TOLD | ({"weighted"} if not trial.weighted else set()))
+        trial.model_dump(mode="json", exclude={*spend.TOLD, "name"} | ({"weighted"} if not trial.weighted else set()))
         for trial in trials
     ]
     return fingerprint(*ids, base_model, hyper, *others)

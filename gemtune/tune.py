@@ -23,8 +23,8 @@ from gemtune.config import Contestant, Evaluate, Task, Trial, Tune, Vertex
 from gemtune.data import read_examples, write_json
 from gemtune.prompting import prompts
 from gemtune.tuning import curve, race, submit
-from gemtune.tuning.curve import Diagnosis
 from gemtune.tuning.catalogue import base_of
+from gemtune.tuning.curve import Diagnosis
 from gemtune.tuning.events import write_events
 from gemtune.tuning.submit import JobFailed, Row
 from gemtune.vertex import Client, connect, jobs, models, patiently
@@ -203,12 +203,12 @@ class Step:
 
 
 def follow_up(trial: Trial, found: Diagnosis, billable_tokens: int, tokens_left: int) -> Trial | None:
-    """The next job that a diagnosis asks for, when it fits into the tokens left; None when there is none.
+    """The next job that a diagnosis asks for, when a round and enough tokens are left; None when there is none.
 
     Overfitting needs no job: the earlier checkpoint exists. More epochs start anew, since a continued job would decay
     its learning rate twice.
     """
-    if found.kind not in ("undertrained", "diverged"):
+    if not trial.follow_ups or found.kind not in ("undertrained", "diverged"):
         return None
     epochs = max(1, round(trial.epoch_count * found.epoch_factor))
     cost = epochs * billable_tokens
@@ -222,6 +222,7 @@ def follow_up(trial: Trial, found: Diagnosis, billable_tokens: int, tokens_left:
             "forecast_tokens": cost,
             "max_billable_tokens": tokens_left,
             "follow_up_tokens": tokens_left - cost,
+            "follow_ups": trial.follow_ups - 1,
         }
     )
 

@@ -55,6 +55,7 @@ class Trial(Section):
     forecast_tokens: int = Field(0, ge=0, description="Tokens the job is expected to bill; set by the plan.")
     plan: str = Field("", description="Fingerprint of the plan that wanted this trial; set by the plan.")
     follow_up_tokens: int = Field(0, ge=0, description="Tokens that follow-up jobs may bill; set by the plan.")
+    follow_ups: int = Field(0, ge=0, description="Follow-up jobs, one after the other; set by the plan.")
     weighted: bool = Field(False, description="Tune on the rows that step hard weighted; set by the plan.")
     grid: bool = Field(False, description="One of the published grid, which race; set by the catalogue.")
 

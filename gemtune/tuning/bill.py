@@ -75,6 +75,7 @@ class Bill:
     warnings: list[str]
     larger: tuple[Trial, ...] = ()
     model_prices: dict[str, Any] = field(default_factory=dict)
+    follow_up_tokens: dict[str, int] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[Line]:
@@ -164,21 +165,28 @@ def _if_needed(trial: Trial, rows: Rows, beside: Beside, price: Price) -> list[L
     return [Line(f"{one.what}, if needed", Amount(none, one.tokens.most), Amount(none, one.cost.most)) for one in lines]
 
 
-def follow_up_tokens(catalogue: Catalogue, asking: Evaluate, settings: Plan, bill: Bill, rows: Rows) -> dict[str, int]:
-    """Training tokens that each trial's follow-ups may bill: an equal part of the room under the limit, by name.
+def with_follow_ups(catalogue: Catalogue, asking: Evaluate, settings: Plan, bill: Bill, rows: Rows) -> Bill:
+    """The bill with a line for each trial's follow-ups, and the training tokens that they may bill.
 
-    A follow-up's checkpoints are scored too, at most ten a round; that is set aside first.
+    A round at most doubles the epochs. Trials have equal parts of the room under the limit; the follow-ups' checkpoints
+    are scored too, which is set aside first.
     """
     if not (settings.follow_ups and bill.trials):
-        return {trial.name: 0 for trial in bill.trials}
+        return bill
     part = (settings.max_cost - spend.total(bill.lines).most) / len(bill.trials)
-    found = {}
+    per_trial, tokens = dict(bill.per_trial), {}
     for trial in bill.trials:
         price = catalogue.price_of(trial, asking.base_model)
-        scoring = spend.checkpoints_line(Trial(epoch_count=10), rows, price).cost.most * settings.follow_ups
-        tokens = (part - scoring) / price.train * spend.MILLION if price.train else 0.0
-        found[trial.name] = int(min(max(tokens, 0.0), 1e15))
-    return found
+        longer = [trial.epoch_count * 2**n for n in range(1, settings.follow_ups + 1)]
+        asked = [spend.checkpoints_line(trial.model_copy(update={"epoch_count": n}), rows, price) for n in longer]
+        scoring, once = spend.total(asked).most, price.train / spend.MILLION
+        wanted, room = rows.tokens_of(trial).most / trial.epoch_count * sum(longer), part - scoring
+        tokens[trial.name] = int(min(wanted, room / once if once else wanted)) if room > 0 else 0
+        if left := tokens[trial.name]:
+            most = Amount(0.0, left + sum(line.tokens.most for line in asked))
+            line = Line(f"follow-ups of {trial.name}, if needed", most, Amount(0.0, left * once + scoring))
+            per_trial[trial.name] = [*per_trial[trial.name], line]
+    return replace(bill, per_trial=per_trial, follow_up_tokens=tokens)
 
 
 def searched_line(tokens: Mapping[str, int], price: Price) -> Line:

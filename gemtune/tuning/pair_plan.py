@@ -279,8 +279,7 @@ def name_of(
     """Names training and validation pairs, model and jobs; equal when there is nothing new to learn."""
     own = paired.by_prompt(pairs)
     rows = [sorted([p.prompt, p.chosen, p.rejected] for e in split for p in own[e.id]) for split in splits[:2]]
-    told = {"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "base_model"}
-    return fingerprint(*rows, base_model, [trial.model_dump(mode="json", exclude=told) for trial in trials])
+    return fingerprint(*rows, base_model, [trial.model_dump(mode="json", exclude=set(spend.TOLD)) for trial in trials])
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from gemtune.tuning.catalogue import Price
 
 MILLION = 1_000_000
 CERTAIN = 3.0
+# what the plan says of a trial; it does not change what the job makes
+TOLD = frozenset({"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "follow_ups", "base_model"})
 MARGIN = 0.05  # of an estimated (not of a counted) number: guards a sample too small to know its own error
 
 

@@ -133,11 +133,17 @@ def test_follow_ups_stay_under_the_limit_too(
     models = {"gemini-x": SHIPPED.models["gemini-3.5-flash"].model_copy(update={"price": price})}
     known = SHIPPED.model_copy(update={"models": models})
     asking, wanted = Evaluate(base_model="gemini-x"), Plan(follow_ups=rounds, max_cost=limit)
-    tokens = bill.follow_up_tokens(known, asking, wanted, drawn, rows)
-    left = max(tokens.values(), default=0)
-    scoring = spend.checkpoints_line(Trial(epoch_count=10), rows, price).cost.most * rounds
-    spent = spend.total(drawn.lines).most + len(chosen) * (left * price.train / 1e6 + (scoring if left else 0))
-    assert not chosen or spent <= limit * (1 + 1e-9) + 1e-9
+    before = spend.total(drawn.lines).most
+    drawn = bill.with_follow_ups(known, asking, wanted, drawn, rows)
+    assert not chosen or spend.total(drawn.lines).most <= limit * (1 + 1e-9) + 1e-9
+    for trial in chosen:
+        left = drawn.follow_up_tokens[trial.name]
+        assert left <= rows.tokens_of(trial).most * sum(2**n for n in range(1, rounds + 1))
+        before += left * price.train / 1e6
+        if left:  # as many checkpoints as the follow-ups can leave
+            longer = [trial.model_copy(update={"epoch_count": trial.epoch_count * 2**n}) for n in range(1, rounds + 1)]
+            before += spend.total([spend.checkpoints_line(one, rows, price) for one in longer]).most
+    assert before == pytest.approx(spend.total(drawn.lines).most)
 
 
 def test_modality_is_the_heaviest_part_of_any_row() -> None:

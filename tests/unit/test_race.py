@@ -102,10 +102,12 @@ DIVERGED = Diagnosis("diverged", "e", "a", rate_factor=0.25)
 
 
 def test_follow_ups_do_what_the_diagnosis_says() -> None:
-    trial = Trial(name="t", epoch_count=4, learning_rate_multiplier=4)
+    trial = Trial(name="t", epoch_count=4, learning_rate_multiplier=4, follow_ups=2)
     longer = tune.follow_up(trial, UNDERTRAINED, 100, 1000)
     assert longer is not None
     assert (longer.name, longer.epoch_count, longer.follow_up_tokens) == ("t+", 8, 200)
+    last = longer.model_copy(update={"follow_ups": 0})
+    assert tune.follow_up(last, UNDERTRAINED, 1, 10**9) is None
     slower = tune.follow_up(trial, DIVERGED, 100, 1000)
     assert slower is not None
     assert (slower.epoch_count, slower.learning_rate_multiplier, slower.follow_up_tokens) == (4, 1.0, 600)
@@ -113,12 +115,12 @@ def test_follow_ups_do_what_the_diagnosis_says() -> None:
 
 @pytest.mark.parametrize("kind", ["fine", "overfitting", "data_problem", "unknown", "out_of_race"])
 def test_other_diagnoses_want_no_job(kind: Any) -> None:
-    assert tune.follow_up(Trial(), Diagnosis(kind, "e", "a", epoch_factor=0.5), 1, 10**9) is None
+    assert tune.follow_up(Trial(follow_ups=3), Diagnosis(kind, "e", "a", epoch_factor=0.5), 1, 10**9) is None
 
 
 @given(st.integers(1, 30), st.integers(1, 10**6), st.integers(0, 10**7))
 def test_follow_ups_never_bill_more_than_is_left(epochs: int, tokens: int, left: int) -> None:
-    billed, trial, room = 0, Trial(name="t", epoch_count=epochs), left
+    billed, trial, room = 0, Trial(name="t", epoch_count=epochs, follow_ups=3), left
     while (after := tune.follow_up(trial, UNDERTRAINED, tokens, room)) is not None:
         billed += after.epoch_count * tokens
         trial, room = after, after.follow_up_tokens
@@ -221,7 +223,7 @@ def test_hardly_moving_trial_is_followed_up_within_its_tokens(
     client = emulator.point(monkeypatch)
     plain = tuned(tmp_path / "a", "plain", epoch_count=2)
     tokens = int(plain["metrics"]["billable_tokens"])
-    result = tuned(tmp_path / "b", "follow", epoch_count=2, adapter_size=1, follow_up_tokens=3 * tokens)
+    result = tuned(tmp_path / "b", "follow", epoch_count=2, adapter_size=1, follow_ups=1, follow_up_tokens=9 * tokens)
     assert [c["name"] for c in result["contestants"]] == ["slow@1", "slow@2", "slow+@1", "slow+@2"]
     record = json.loads((tmp_path / "b" / "job.json").read_text())
     assert [one["trial"]["learning_rate_multiplier"] for one in [record, *record["follow_ups"]]] == [1.0, 5.0]
