@@ -32,7 +32,8 @@ sys.path.insert(0, str(ROOT))
 from gemtune.config import Evaluate, Judge, Task  # noqa: E402
 from gemtune.data import Example  # noqa: E402
 from gemtune.prompting.asking import Given, Question  # noqa: E402
-from gemtune.scoring.judging import Rated, admission, duel_questions, duel_summary, read_duel  # noqa: E402
+from gemtune.scoring.judging import admission, duel_questions, duel_summary, read_duel  # noqa: E402
+from gemtune.scoring.sheets import Rated  # noqa: E402
 
 SETS = ("realsumm", "usr_topical_chat", "qags_consistency")
 TASK = Task(kind="generation", instruction="Answer.")

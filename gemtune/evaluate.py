@@ -30,7 +30,7 @@ from gemtune.prompting.asking import Ask, Effort, Given, Memory, Question, ask_a
 from gemtune.prompting.batching import Batches, ask_by_batch, waited
 from gemtune.prompting.classical import CLASSICAL
 from gemtune.prompting.prompts import render, resolve
-from gemtune.scoring import judging, service
+from gemtune.scoring import judging, service, sheets
 from gemtune.scoring.confidence import by_logprob, judge_votes, rated, rating_question
 from gemtune.scoring.metrics import primary_metric
 from gemtune.scoring.scorecard import Judged, judge, prediction, report_on
@@ -137,7 +137,7 @@ async def _evaluate(
     examples: Sequence[Example],
     train: Sequence[Example],
     put: Put,
-    rated: Sequence[judging.Rated] = (),
+    rated: Sequence[sheets.Rated] = (),
 ) -> tuple[list[Contestant], dict[str, list[Judged]], dict[str, Any]]:
     """The contestants as asked, their judged answers by name, and what else the report shall say."""
     contestants, cost = await _searched(task, config, contestants, train, put)
@@ -251,30 +251,34 @@ def _unsealed(settings: Vertex, name: str, rows: Sequence[Example], who: Sequenc
     return {"sealed": readings.note(vertex.connect(settings), name, [row.id for row in rows], who)}
 
 
-def check_judge(task: Task, config: Evaluate, settings: Vertex) -> dict[str, Any]:
-    """Lets the configured judge rate the sheet that people filled in; see `judging.admission`."""
-    if not (config.judge.model and config.judge.sheet):
+def check_judge(task: Task, config: Evaluate, settings: Vertex, pairs: str | Path = "") -> dict[str, Any]:
+    """Lets the configured judge rate the sheet that people filled in; see `judging.admission`.
+
+    With `pairs`, a sheet of pairs that people compared, it compares those instead; see `judging.pair_admission`.
+    """
+    if not (config.judge.model and (config.judge.sheet or pairs)):
         raise UserError("there is no judge to check", remedy="set evaluate.judge.model and evaluate.judge.sheet")
-    rated = _rated(config)
     ask, effort = vertex_ask(config, settings)
     with _memory(config) as memory:
         put = partial(ask_all, ask=ask, effort=effort, memory=memory)
-        return asyncio.run(judging.admission(config, task, rated, put))
+        if pairs:
+            return asyncio.run(judging.pair_admission(config, task, sheets.read_pairs(pairs), put))
+        return asyncio.run(judging.admission(config, task, _rated(config), put))
 
 
-def _rated(config: Evaluate) -> list[judging.Rated]:
+def _rated(config: Evaluate) -> list[sheets.Rated]:
     """What people rated, when the configuration names a judge and a sheet."""
     judge = config.judge
     if not (judge.model and judge.sheet):
         return []
     if not judge.sheet.startswith("gs://"):
-        return judging.read_rated(judge.sheet, judge.scale)
+        return sheets.read_rated(judge.sheet, judge.scale)
     from gemtune import vertex
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.csv"
         vertex.download(judge.sheet, path)
-        return judging.read_rated(path, judge.scale)
+        return sheets.read_rated(path, judge.scale)
 
 
 def _service(config: Evaluate, settings: Vertex, judged: Sequence[Judged], ours: dict[str, Any]) -> dict[str, Any]:

@@ -15,18 +15,38 @@ from gemtune import evaluate
 from gemtune.config import Config
 from gemtune.data import read_examples, write_json
 from gemtune.errors import UserError
-from gemtune.scoring import judging
+from gemtune.scoring import sheets
 
 judge_app = typer.Typer(no_args_is_help=True, help="The autorater: a sheet for people to rate, and how it agrees.")
 
 
 def drawn(predictions: str | Path, rows: int, seed: int) -> list[dict[str, Any]]:
     """Prediction rows for people to rate, drawn by seed; rows without an answer are not worth a person's time."""
-    with open(predictions, encoding="utf-8") as lines:
-        answered = [row for row in map(json.loads, lines) if row["answer"]]
+    answered = [row for row in _rows(predictions) if row["answer"]]
     if not answered:
         raise UserError("no row has an answer", file=predictions)
     return random.Random(seed).sample(answered, min(rows, len(answered)))
+
+
+def drawn_pairs(
+    predictions: str | Path, one: str, two: str, rows: int, seed: int
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Answers of two contestants to the same rows, drawn by seed; equal answers are not worth a person's time."""
+    answers: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in _rows(predictions):
+        answers.setdefault(row["contestant"], {})[row["id"]] = row
+    if missing := [name for name in (one, two) if name not in answers]:
+        raise UserError(f"no contestant is called {missing[0]!r}", file=predictions, remedy=f"one of {sorted(answers)}")
+    both = [(row, answers[two][key]) for key, row in answers[one].items() if key in answers[two]]
+    apart = [(a, b) for a, b in both if a["answer"] and b["answer"] and a["answer"].strip() != b["answer"].strip()]
+    if not apart:
+        raise UserError(f"{one!r} and {two!r} answered every row alike", file=predictions)
+    return random.Random(seed).sample(apart, min(rows, len(apart)))
+
+
+def _rows(predictions: str | Path) -> list[dict[str, Any]]:
+    with open(predictions, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 @judge_app.command()
@@ -40,8 +60,25 @@ def sheet(
     """Write a sheet with an empty column `rating`, for people to fill in; who answered is not shown."""
     texts = {example.id: example.text for example in read_examples(examples)}
     chosen = drawn(predictions, rows, seed)
-    judging.write_sheet(out, chosen, texts)
+    sheets.write_sheet(out, chosen, texts)
     typer.echo(f"{len(chosen)} answers to rate in {out}; name it in evaluate.judge.sheet")
+
+
+@judge_app.command()
+def pairs(
+    predictions: Annotated[Path, typer.Argument(help="Predictions of an evaluation (JSONL).")],
+    examples: Annotated[Path, typer.Argument(help="The rows that were asked about (JSONL, as step split wrote them).")],
+    contestants: Annotated[tuple[str, str], typer.Option(help="The two whose answers are compared.")],
+    out: Annotated[Path, typer.Option(help="Where the sheet goes (CSV).")],
+    rows: Annotated[int, typer.Option(min=1, help="Pairs to compare.")] = 100,
+    both_orders: Annotated[bool, typer.Option("--both-orders", help="Show each pair twice, turned around.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the draw and of the order within a pair.")] = 7,
+) -> None:
+    """Write a sheet of pairs with an empty column `better` (first, second, tie); who answered is not shown."""
+    texts = {example.id: example.text for example in read_examples(examples)}
+    chosen = drawn_pairs(predictions, *contestants, rows, seed)
+    sheets.write_pairs(out, chosen, texts, seed=seed, both_orders=both_orders)
+    typer.echo(f"{len(chosen)} pairs to compare in {out}; then: gemtune judge check CONFIG --pairs {out}")
 
 
 @judge_app.command()
@@ -50,11 +87,14 @@ def check(
         Path, typer.Argument(help="Configuration with evaluate.judge.model and .sheet.", metavar="CONFIG")
     ],
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="A sheet of pairs that people compared, in place of .sheet.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write everything to this file (JSON).")] = None,
 ) -> None:
     """Let the judge rate what people rated, and say whether a gate rule may use it; exit code 1 when not."""
     settings = Config.load(config, overrides or [])
-    found = evaluate.check_judge(settings.task, settings.evaluate, settings.vertex)
+    found = evaluate.check_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
     if out is not None:
         write_json(out, found)
     for line in lines_of(found):
@@ -65,14 +105,23 @@ def check(
 
 def lines_of(found: dict[str, Any]) -> list[str]:
     """What a person wants to read about a checked judge."""
-    measures = ("exact", "kappa", "quadratic_kappa", "spearman", "leniency", "unrated")
-    told = {**found["agreement"], "length_lean": found["length_lean"]}
+    measures = ["exact", "kappa", "quadratic_kappa", "spearman", "leniency", "unrated", "length_lean"]
+    told = {**found["agreement"], "length_lean": found.get("length_lean")}
+    for side in ("judge", "people"):
+        if isinstance(biases := found.get(side), dict):
+            told |= {f"{side} {name}": biases[name] for name in ("chose_first", "chose_longer")}
+            measures += [f"{side} chose_first", f"{side} chose_longer"]
     table = [
-        f"{name:16} {told[name]['value']:6.2f}  ({told[name]['low']:.2f} to {told[name]['high']:.2f})"
-        for name in (*measures, "length_lean")
-        if name in told
+        f"{name:19} {told[name]['value']:6.2f}  ({told[name]['low']:.2f} to {told[name]['high']:.2f})"
+        for name in measures
+        if told.get(name)
     ]
-    cut = found["threshold"]
+    table += [
+        f"{side}: {found[side]['ties']} ties, {found[side]['flips']} turned with the order"
+        for side in ("judge", "people")
+        if isinstance(found.get(side), dict)
+    ]
+    cut = found.get("threshold")
     if cut:
         kappa = cut["kappa"]
         table.append(

@@ -12,27 +12,24 @@ the lower bound of the agreement must reach what the configuration asks for. Sou
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from gemtune.config import Evaluate, Judge, Task
-from gemtune.data import Example, whole_file
-from gemtune.errors import UserError
+from gemtune.data import Example
 from gemtune.prompting.answers import is_refusal
 from gemtune.prompting.asking import Given, Question
 from gemtune.scoring.agreement import Choice, agreement, fit_cut, length_bias, length_lean, position_bias
 from gemtune.scoring.intervals import Interval, Paired, interval, mean, paired, wilson
+from gemtune.scoring.sheets import Rated, RatedPair
 
 Ask = Callable[[Sequence[Question]], Awaitable[list[Given]]]
-SHEET = ("id", "text", "reference", "answer", "rating")
 
 
 @dataclass(frozen=True)
@@ -43,15 +40,6 @@ class Rating:
     samples: list[float]
     refused: int
     unreadable: int
-
-
-@dataclass(frozen=True)
-class Rated:
-    """An answer that people rated, the mean of their ratings, and the row it answers."""
-
-    example: Example
-    answer: str
-    rating: float
 
 
 @dataclass(frozen=True)
@@ -289,28 +277,64 @@ async def admission(config: Evaluate, task: Task, rated: Sequence[Rated], ask: A
     scores = [judge.scale[0] if one.score is None else one.score for one in found]
     people = [one.rating for one in rated]
     told = agreement(scores, people, judge.scale, **how)
+    said = _verdict(judge, told, f"{len(rated)} answers rated by people")
     good = judge.good_from or sum(judge.scale) / 2 + 1e-9
     cut = fit_cut(scores, [rating >= good for rating in people], **how)
     lean = length_lean(scores, people, [len(one.answer) for one in rated], **how)
+    return {
+        **said,
+        "agreement": {**told, "unrated": asdict(wilson(sum(one.score is None for one in found), len(found)))},
+        "length_lean": asdict(lean),
+        "threshold": asdict(cut) if cut else {},
+        "scores": scores,
+        "people": people,
+    }
+
+
+def _verdict(judge: Judge, told: Mapping[str, Any], on: str) -> dict[str, Any]:
+    """Whether the agreement, by its lower bound, is what the configuration asks for, with a sentence for people."""
     shown = told.get(judge.agreement, {"value": 0.0, "low": -1.0, "high": 1.0})
     admitted = shown["low"] >= judge.min_agreement
-    name = judge.agreement.replace("_", " ")
     return {
         "admitted": admitted,
         "measure": judge.agreement,
         "shown": shown,
         "required": judge.min_agreement,
         "sentence": (
-            f"on {len(rated)} answers rated by people the judge {judge.model} reaches {name} {shown['value']:.2f} "
+            f"on {on} the judge {judge.model} reaches {judge.agreement.replace('_', ' ')} {shown['value']:.2f} "
             f"(between {shown['low']:.2f} and {shown['high']:.2f}), "
             f"{'at least' if admitted else 'not shown to be at least'} {judge.min_agreement:g}: "
             f"{'a rule may use it' if admitted else 'it informs, it does not gate'}"
         ),
-        "agreement": {**told, "unrated": asdict(wilson(sum(one.score is None for one in found), len(found)))},
-        "length_lean": asdict(lean),
-        "threshold": asdict(cut) if cut else {},
-        "scores": scores,
-        "people": people,
+    }
+
+
+WON = {"candidate": 2, "tie": 1, "baseline": 0}  # levels of a comparison, for the candidate
+
+
+async def pair_admission(config: Evaluate, task: Task, pairs: Sequence[RatedPair], ask: Ask) -> dict[str, Any]:
+    """Lets the judge compare what people compared: agreement with intervals on win, tie, loss; biases of both sides."""
+    judge, how = config.judge, _how(config)
+    asked = [duel_questions(judge, task, one.example, one.first, one.second) for one in pairs]
+    given = await ask([question for row in asked for question in row])
+    parts = _parts(given, 2 * judge.samples)
+    duels = [read_duel(part, one.first, one.second) for part, one in zip(parts, pairs, strict=True)]
+    people = [{"first": 2, "tie": 1, "second": 0}[one.better] for one in pairs]
+    told = agreement([WON[duel.winner] for duel in duels], people, (0, 2), **how)
+    told.pop("leniency", None)  # whose side it leans to, where the sides are chance
+    choices = [choice for one in pairs for choice in one.choices]
+    names = [str(i) for i, one in enumerate(pairs) for _ in one.choices]
+    summary = duel_summary(duels, **how)
+    return {
+        **_verdict(judge, told, f"{len(pairs)} pairs compared by people"),
+        "agreement": told,
+        "judge": {name: summary[name] for name in ("ties", "flips", "chose_first", "chose_longer", "unreadable")},
+        "people": {
+            "ties": sum(one.better == "tie" for one in pairs),
+            "flips": sum(one.flipped for one in pairs),
+            "chose_first": asdict(position_bias(choices, config.confidence_level, names)),
+            "chose_longer": asdict(length_bias(choices, config.confidence_level, names)),
+        },
     }
 
 
@@ -320,85 +344,3 @@ def _how(config: Evaluate) -> dict[str, Any]:
 
 def _parts(given: Sequence[Given], size: int) -> list[Sequence[Given]]:
     return [given[i : i + size] for i in range(0, len(given), size)]
-
-
-# -- the sheet people fill in ----------------------------------------------------------------------------------------
-
-
-def write_sheet(path: str | Path, rows: Iterable[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
-    """A CSV sheet of prediction rows with an empty `rating` column; opens in any spreadsheet (UTF-8 with a mark)."""
-    with whole_file(path) as out:
-        out.write("\ufeff")
-        sheet = csv.writer(out)
-        sheet.writerow(SHEET)
-        for row in rows:
-            cells = [row["id"], texts.get(row["id"], ""), row["reference"], row["answer"] or "", ""]
-            sheet.writerow([_harmless(cell) for cell in cells])
-
-
-def _harmless(cell: str) -> str:
-    """Spreadsheets run cells that begin like a formula; a quote in front keeps them text."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
-
-
-def read_sheet(path: str | Path, scale: Sequence[int]) -> dict[str, float]:
-    """Ratings by example id from a filled sheet; empty ratings are skipped, several of one id are averaged."""
-    found: dict[str, list[float]] = {}
-    with _opened(path) as sheet:
-        reader = csv.DictReader(sheet)
-        missing = {"id", "rating"} - set(reader.fieldnames or ())
-        if missing:
-            raise UserError(f"the sheet lacks the columns {sorted(missing)}", file=path, line=1)
-        for row in reader:
-            if (row["rating"] or "").strip():
-                found.setdefault(row["id"], []).append(_rating(path, reader.line_num, row["rating"], scale))
-    return {key: sum(values) / len(values) for key, values in found.items()}
-
-
-def _opened(path: str | Path) -> TextIO:
-    try:
-        return open(path, encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise UserError(
-            f"cannot read the sheet: {error.strerror}", file=path, remedy="see gemtune judge sheet"
-        ) from None
-
-
-def read_rated(path: str | Path, scale: Sequence[int]) -> list[Rated]:
-    """The rated rows of a filled sheet with their texts and answers; several ratings of one answer are averaged.
-
-    Raises `UserError` naming the line of a wrong rating, or the columns that are missing.
-    """
-    found: dict[tuple[str, str], tuple[Example, list[float]]] = {}
-    with _opened(path) as sheet:
-        reader = csv.DictReader(sheet)
-        missing = set(SHEET) - set(reader.fieldnames or ())
-        if missing:
-            raise UserError(f"the sheet lacks the columns {sorted(missing)}", file=path, line=1)
-        for row in reader:
-            if not (row["rating"] or "").strip():
-                continue
-            texts = {name: _as_written(row[name] or "") for name in SHEET[:-1]}
-            example = Example(texts["id"], texts["text"], texts["reference"], reader.line_num)
-            kept = found.setdefault((texts["id"], texts["answer"]), (example, []))
-            kept[1].append(_rating(path, reader.line_num, row["rating"], scale))
-    if not found:
-        raise UserError("no row of the sheet is rated", file=path, remedy="fill in the column rating")
-    return [Rated(example, key[1], sum(values) / len(values)) for key, (example, values) in found.items()]
-
-
-def _as_written(cell: str) -> str:
-    """A cell without the quote that kept it from being run as a formula."""
-    return cell[1:] if cell[:1] == "'" and _harmless(cell[1:]) == cell else cell
-
-
-def _rating(path: str | Path, line: int, text: str, scale: Sequence[int]) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not scale[0] <= value <= scale[1]:
-        raise UserError(
-            f"{text!r} is no rating from {scale[0]} to {scale[1]}", file=path, line=line, remedy="correct it"
-        )
-    return value

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 from dataclasses import dataclass, replace
 
@@ -19,24 +18,20 @@ from sklearn.metrics import cohen_kappa_score
 from gemtune import evaluate
 from gemtune.config import Contestant, Evaluate, Judge, Task
 from gemtune.data import Example, write_examples
-from gemtune.errors import UserError
 from gemtune.prompting.asking import Given
 from gemtune.scoring.agreement import Choice, agreement, fit_cut, kappa, length_bias, position_bias, spearman
 from gemtune.scoring.judging import (
     Duel,
-    Rated,
     admission,
     duel_questions,
     duel_summary,
     rating_questions,
     rating_summary,
     read_duel,
-    read_rated,
     read_rating,
-    read_sheet,
     win_rate,
-    write_sheet,
 )  # fmt: skip
+from gemtune.scoring.sheets import Rated
 
 TASK = Task(kind="summarization", instruction="Summarize the text.")
 JUDGE = Judge(model="judge", samples=2)
@@ -194,24 +189,6 @@ def test_equal_models_seldom_show_a_win_rate_and_groups_widen_it():
     assert (nothing.pairs, nothing.low, nothing.high) == (0, 0.0, 1.0)
 
 
-def test_sheets_go_out_and_come_back(tmp_path):
-    rows = [{"id": "1", "reference": "r", "answer": "=cmd()"}, {"id": "2", "reference": "参照", "answer": None}]
-    write_sheet(tmp_path / "sheet.csv", rows, {"1": "text, with comma\nand line", "2": "本文"})
-    with open(tmp_path / "sheet.csv", encoding="utf-8-sig", newline="") as sheet:
-        found = list(csv.DictReader(sheet))
-    assert found[0]["answer"] == "'=cmd()"
-    assert found[0]["text"] == "text, with comma\nand line"
-    assert read_sheet(tmp_path / "sheet.csv", (1, 5)) == {}
-    (tmp_path / "filled.csv").write_text("id,rating\n1,4\n1,5\n2,\n3,2\n")
-    assert read_sheet(tmp_path / "filled.csv", (1, 5)) == {"1": 4.5, "3": 2.0}
-    (tmp_path / "bad.csv").write_text("id,rating\n1,4\n2,six\n")
-    with pytest.raises(UserError, match=r"bad\.csv:3: 'six' is no rating from 1 to 5"):
-        read_sheet(tmp_path / "bad.csv", (1, 5))
-    (tmp_path / "none.csv").write_text("id\n1\n")
-    with pytest.raises(UserError, match="lacks the columns"):
-        read_sheet(tmp_path / "none.csv", (1, 5))
-
-
 @dataclass(frozen=True)
 class Said:
     text: str
@@ -243,27 +220,6 @@ def test_the_autorater_stands_beside_the_metrics_in_the_report(monkeypatch, tmp_
     assert told["duels"][0]["candidate"] == "tuned"
     assert told["duels"][0]["wins"] == 30
     assert told["duels"][0]["chose_longer"]["value"] == 1.0
-
-
-def test_a_sheet_comes_back_with_what_was_rated(tmp_path):
-    rows = [{"id": "1", "reference": "r", "answer": "=cmd()"}, {"id": "2", "reference": "s", "answer": "'quoted'"}]
-    write_sheet(tmp_path / "sheet.csv", rows, {"1": "text", "2": "本文"})
-    with open(tmp_path / "sheet.csv", encoding="utf-8-sig", newline="") as sheet:
-        lines = list(csv.reader(sheet))
-    filled = [lines[0], [*lines[1][:4], "5"], [*lines[2][:4], "2"], [*lines[1][:4], "4"], [*lines[2][:4], ""]]
-    with open(tmp_path / "sheet.csv", "w", encoding="utf-8", newline="") as sheet:
-        csv.writer(sheet).writerows(filled)
-    one, two = read_rated(tmp_path / "sheet.csv", (1, 5))
-    assert (one.example.text, one.example.target, one.answer, one.rating) == ("text", "r", "=cmd()", 4.5)
-    assert (two.example.text, two.answer, two.rating) == ("本文", "'quoted'", 2.0)
-    with pytest.raises(UserError, match="cannot read the sheet"):
-        read_rated(tmp_path / "none.csv", (1, 5))
-    (tmp_path / "bare.csv").write_text("id,rating\n1,4\n")
-    with pytest.raises(UserError, match="lacks the columns"):
-        read_rated(tmp_path / "bare.csv", (1, 5))
-    (tmp_path / "empty.csv").write_text("id,text,reference,answer,rating\n1,a,b,c,\n")
-    with pytest.raises(UserError, match="no row of the sheet is rated"):
-        read_rated(tmp_path / "empty.csv", (1, 5))
 
 
 def admitted(judge_says, rows=150, **settings):
