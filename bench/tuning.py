@@ -107,7 +107,7 @@ def forecast(source: str, folder: Path) -> tuple[int, int, float, int]:
 
 def grid(source: str, folder: Path, raced: bool, settings: list[str]) -> tuple[int, float]:
     """(billed tokens, validation score of the choice) of the published grid; jobs that the folder knows are reused."""
-    ways = (f"plan.share_epochs={str(raced).lower()}", f"tune.race={'grid' if raced else 'never'}")
+    ways = (f"plan.share_epochs={str(raced).lower()}", f"tune.race={'some' if raced else 'never'}")
     run = Run(folder, source, "plan.preset=grid", "plan.good_enough=1.0", "plan.max_cost=100000", *ways, *settings)
     jobs, reports = [], []
     for trial in run.planned()["trials"]:

@@ -57,7 +57,7 @@ class Trial(Section):
     follow_up_tokens: int = Field(0, ge=0, description="Tokens that follow-up jobs may bill; set by the plan.")
     follow_ups: int = Field(0, ge=0, description="Follow-up jobs, one after the other; set by the plan.")
     weighted: bool = Field(False, description="Tune on the rows that step hard weighted; set by the plan.")
-    grid: bool = Field(False, description="One of the published grid, which race; set by the catalogue.")
+    races: bool = Field(False, description="May be cancelled when another learns faster; the published grid's say so.")
 
     @field_validator("method", mode="before")
     @classmethod
@@ -129,8 +129,8 @@ class Tune(Section):
     poll_s: float = Field(10, gt=0, description="Seconds between looks at the job.")
     deadline_h: float = Field(24, gt=0, description="A job that takes longer is cancelled (hours).")
     last_checkpoint_only: bool = Field(False, description="Export just the final checkpoint.")
-    race: Literal["grid", "always", "never"] = Field(
-        "grid", description="Which trials race: one goes on, those that learn more slowly are cancelled."
+    race: Literal["some", "always", "never"] = Field(
+        "some", description="Which trials race (one goes on, slower learners are cancelled); some: those that say so."
     )
     race_after: float = Field(
         0.75,

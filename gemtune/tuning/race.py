@@ -31,9 +31,9 @@ HOPELESS = 1e9  # stands for a loss that is no number
 Record = dict[str, Any]
 
 
-def name_of(trial: Trial, who: Literal["grid", "always", "never"]) -> str:
+def name_of(trial: Trial, who: Literal["some", "always", "never"]) -> str:
     """The race that a trial runs in: with trials of its plan whose losses mean the same; "": in none."""
-    if not trial.plan or who == "never" or (who == "grid" and not trial.grid):
+    if not trial.plan or who == "never" or (who == "some" and not trial.races):
         return ""
     alike = (trial.base, trial.method, trial.beta if trial.method == "preference" else 0, trial.weighted)
     return fingerprint(trial.plan, *alike)
