@@ -27,6 +27,7 @@ from gemtune.rows.placing import NAMES, Places, homes, key_of, place
 
 log = logging.getLogger("gemtune")
 
+MOST_TIMES = 20  # with more of them a time is no slice to report by
 Splits = dict[str, list[Example]]
 Left = list[tuple[Example, str]]
 
@@ -119,6 +120,28 @@ def _apart(splits: Splits, left: Left, config: Split) -> tuple[Splits, Left]:
     return splits, left
 
 
+def _times(splits: Splits, column: str) -> dict[str, list[str]]:
+    """The oldest and the newest time of every split; {} where rows were not divided by time."""
+    if not column:
+        return {}
+    found = {}
+    for name in NAMES:
+        ordered = sorted(splits[name], key=lambda example: _moment(example, column))
+        found[name] = [ordered[0].slices[column], ordered[-1].slices[column]]
+    return found
+
+
+def _without_times(splits: Splits, column: str) -> Splits:
+    """The splits, their rows without the time when it is one of many: nothing is reported by each moment."""
+    if not column or len({example.slices[column] for name in NAMES for example in splits[name]}) <= MOST_TIMES:
+        return splits
+
+    def timeless(example: Example) -> Example:
+        return replace(example, slices={name: value for name, value in example.slices.items() if name != column})
+
+    return {name: [timeless(example) for example in rows] for name, rows in splits.items()}
+
+
 def _enough(splits: Splits, config: Split) -> None:
     for name in NAMES:
         if len(splits[name]) < config.min_rows:
@@ -156,11 +179,14 @@ def run(
     stayed = sum(example.id in known.rows for name in NAMES for example in splits[name])
     looked = Looked(settings.near_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed)
     proof = certificate(splits, looked, embedder(settings.embedder, Vertex.of(vertex or {}), settings.seed))
+    times = _times(splits, settings.time_column)
+    splits = _without_times(splits, settings.time_column)
     for name, path in zip(NAMES, (train, validation, test), strict=True):
         write_examples(path, (replace(example, split=name) for example in splits[name]))
     counts = {name: len(splits[name]) for name in NAMES}
     write_json(report, {"rows": counts, "left_out": _told(left), "labels": _balance(splits), "slices": _slices(splits),
-                        "stayed": stayed, "certificate": proof, "settings": settings.model_dump()})  # fmt: skip
+                        "times": times, "stayed": stayed, "certificate": proof,
+                        "settings": settings.model_dump()})  # fmt: skip
     if proven:
         write_json(proven, {**proof, "rows": counts, "splits": fingerprint(*(_ids(splits[name]) for name in NAMES))})
     for split, labels in absent(splits).items():

@@ -137,7 +137,8 @@ class Split(Section):
     min_rows: int = Field(20, ge=1, description="Fewest rows a split may have.")
     time_column: str = Field(
         "",
-        description="Slice column with times (ISO 8601 or numbers): the newest rows are test, those before validation.",
+        description="One of preprocess.slice_columns, with times (ISO 8601 or numbers): the newest rows are test, "
+        "those before validation.",
     )
     near_threshold: float = Field(
         0.8, ge=0, le=1, description="Jaccard of character 5-grams from which two rows may not part; 0: not checked."

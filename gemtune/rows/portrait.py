@@ -16,7 +16,7 @@ from typing import Any
 
 from gemtune.data import Example
 
-RARE_ROWS = 10
+RARE_ROWS, MOST_VALUES = 10, 200
 _EAST_ASIAN = ("HIRAGANA", "KATAKANA", "CJK", "HANGUL")
 _LANGUAGES = {"HIRAGANA": "japanese", "KATAKANA": "japanese", "HANGUL": "korean", "CJK": "chinese"}
 
@@ -34,10 +34,17 @@ def portrait(examples: Sequence[Example], labelled: bool) -> dict[str, Any]:
         "text_tokens_estimated": spread([tokens(example.text) for example in examples]),
         "target_characters": spread([len(example.target) for example in examples]),
         "scripts": dict(scripts.most_common()),
-        "slices": {name: dict(sorted(counts.items())) for name, counts in sorted(slices.items())},
+        "slices": {name: _commonest(counts) for name, counts in sorted(slices.items())},
         "multi_turn": sum(example.contents is not None for example in examples),
         "with_system": sum(example.system is not None for example in examples),
     }
+
+
+def _commonest(counts: Counter[str]) -> dict[str, int]:
+    """Rows per value of a slice; of many values the commonest, and how many rows the others have."""
+    shown = dict(sorted(counts.most_common(MOST_VALUES)))
+    others = counts.total() - sum(shown.values())
+    return {**shown, **({"(other values)": others} if others else {})}
 
 
 def balance(counts: Counter[str]) -> dict[str, Any]:

@@ -236,6 +236,21 @@ def test_by_time_the_newest_rows_are_test(numbers: bool) -> None:
     assert max(place["train"]) < min(place["validation"]) <= max(place["validation"]) < min(place["test"])
 
 
+@pytest.mark.parametrize(("moments", "reported"), [(200, False), (10, True)])
+def test_the_report_tells_the_times_and_no_row_is_reported_by_a_moment_of_its_own(
+    tmp_path: Path, moments: int, reported: bool
+) -> None:
+    rows = [made(f"{i * 7919} tells", "ab"[i % 2], slices={"at": str(i % moments), "kind": "x"}) for i in range(200)]
+    write_examples(tmp_path / "examples", rows)
+    outputs = [str(tmp_path / name) for name in (*NAMES, "report")]
+    run(str(tmp_path / "examples"), {"time_column": "at"}, *outputs)
+    report = json.loads((tmp_path / "report").read_text())
+    assert report["times"]["train"][0] == "0"
+    assert report["times"]["test"][1] == str(moments - 1)
+    assert set(report["slices"]) == {"kind", *(["at"] if reported else [])}
+    assert all(("at" in example.slices) == reported for example in read_examples(outputs[0]))
+
+
 def test_a_time_that_is_none_is_named() -> None:
     with pytest.raises(UserError, match="'at' is 'soon', not a time"):
         divide([made("a", slices={"at": "soon"})], Split(time_column="at"))
