@@ -157,8 +157,9 @@ def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
     together = trained > STILL_FALLING * (train.start - train.end) and _sure(trained, train)
     short = validation is not None and judged is train  # a job of an epoch or two, unlikely to have settled
     falling = short and train.slope_error < -LIKELY
-    if validation and falling and recent <= share and validation.end < APART * train.end:
-        # a learning rate that decays to nothing flattens the end of any job
+    dropped = validation is not None and validation.points == 2 and validation.start - validation.end > share
+    if validation and short and (falling or dropped) and validation.end < APART * train.end:
+        # a learning rate that decays to nothing flattens the end of any job, so the last quarter alone does not tell
         return Diagnosis(
             "undertrained",
             f"training loss fell from {train.middle:.3g} to {train.end:.3g} in the second half, and validation loss "
