@@ -133,9 +133,7 @@ class Tune(Section):
         "some", description="Which trials race (one goes on, slower learners are cancelled); some: those that say so."
     )
     race_after: float = Field(
-        0.75,
-        gt=0,
-        description="Epochs after which trials are compared first; again after twice and four times as many.",
+        0.4, gt=0, description="Epochs after which trials are compared first; again after twice and four times as many."
     )
     attempts: int = Field(2, ge=1, description="Jobs submitted at most when the service fails; bad data is final.")
     claim_wait_s: float = Field(

@@ -23,7 +23,7 @@ from gemtune.tuning.catalogue import Catalogue
 from gemtune.tuning.curve import Diagnosis
 from gemtune.vertex import Client
 
-RUNGS = (0.75, 1.5, 3.0, 6.0)
+RUNGS = (0.4, 0.8, 1.6, 3.2)
 FALL = {
     "/train_total_loss": [(step, 5 - step / 10) for step in range(1, 41)],
     "/eval_total_loss": [(12, 3.0), (24, 2.0)],
@@ -70,7 +70,7 @@ def test_the_best_and_the_ended_stay(runs: list[list[float]], ended: set[int]) -
 
 def test_trials_are_compared_at_the_latest_rung_they_share() -> None:
     now = {"a": {"losses": rungs([2.0, 1.0, 0.9])}, "b": {"losses": rungs([1.0, 1.2])}}
-    assert race.losers(now) == {"b": "after 1.5 epochs its loss is 1.2, another trial's was 1"}
+    assert race.losers(now) == {"b": "after 0.8 epochs its loss is 1.2, another trial's was 1"}
     assert race.losers({**now, "a": {**now["a"], "out": "before"}}) == {}
     assert race.losers({"a": {"losses": {}}, "b": {"losses": rungs([1.0])}}) == {}
 
@@ -94,6 +94,7 @@ def test_the_published_grid_but_for_its_defaults_races_unless_told_otherwise() -
     racing = {who: [one.epoch_count for one in trials if race.name_of(one, who)] for who in ("some", "always", "never")}
     assert racing == {"some": [6, 12, 12], "always": [4, 2, 6, 12, 12], "never": []}
     assert Tune().race == "some"
+    assert Tune().race_after == RUNGS[0]
 
 
 UNDERTRAINED = Diagnosis("undertrained", "e", "a", epoch_factor=2.0)
@@ -149,7 +150,7 @@ def test_one_trial_always_stays_in_the_race(client: Client, runs: list[list[floa
 def test_a_later_trial_that_learns_better_ends_an_earlier_one(client: Client) -> None:
     assert race.tell(client, "late", "first", rungs([1.0, 0.8]), ended=False) == ""
     assert race.tell(client, "late", "second", rungs([0.7]), ended=False) == ""
-    assert race.gave_up(client, "late", "first").startswith("after 0.75 epochs its loss is 1,")
+    assert race.gave_up(client, "late", "first").startswith("after 0.4 epochs its loss is 1,")
     assert race.tell(client, "late", "first", rungs([1.0, 0.8]), ended=True) == ""  # it ended before it was cancelled
     assert race.gave_up(client, "late", "first") == ""
 
