@@ -233,7 +233,7 @@ def run(
         for one in who:
             out.writelines(_line(one, answer) for answer in judged[one.name])
         out.writelines(_line(CLASSICAL, answer) for answer in beside)
-    document = {"rows": len(rows), "task": resolved.model_dump(), "contestants": reports}
+    document = {"rows": len(rows), "task": resolved.model_dump(), "asking": _asking(settings), "contestants": reports}
     if beside:
         document["classical"] = report_on(resolved, settings, CLASSICAL, beside)
     write_json(report, {**document, **further, **seal})
@@ -380,6 +380,12 @@ def vertex_ask(config: Evaluate, settings: Vertex) -> tuple[Ask, Effort]:
     errors = ((vertex.Retryable,), (vertex.Refused,))
     effort = Effort(config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h)
     return ask, effort
+
+
+def _asking(config: Evaluate) -> dict[str, Any]:
+    """The settings by which one asks and is sure, for serving to do the same."""
+    names = ("base_model", "temperature", "max_output_tokens", "thinking_budget", "seed", "timeout_s", "attempts")
+    return config.model_dump(include={*names, "concurrency", "confidence", "samples", "sample_temperature"})
 
 
 def _settings_of(config: Evaluate, question: Question) -> GenerationSettings:

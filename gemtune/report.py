@@ -227,6 +227,24 @@ def example_request(task: Task, contestant: Contestant, train: Sequence[Example]
     return {**system, "contents": rendered.contents, "generationConfig": {"temperature": 0}}
 
 
+def recipe(
+    task: Task,
+    contestant: Contestant,
+    asking: Mapping[str, Any],
+    cleaning: Mapping[str, Any],
+    train: Sequence[Example],
+) -> dict[str, Any]:
+    """What `answering.Answerer` needs; training rows go with it only where the prompt shows some of them."""
+    shown = [{"id": row.id, "text": row.text, "target": row.target} for row in train] if contestant.prompt.shots else []
+    return {
+        "task": task.model_dump(exclude_none=True),
+        "contestant": contestant.model_dump(),
+        "asking": dict(asking),
+        "cleaning": dict(cleaning),
+        "train": shown,
+    }
+
+
 def ledger(
     plan: Report, picked: Report, finalists: Sequence[Report], baselines: Sequence[Report] = ()
 ) -> list[dict[str, Any]]:
@@ -258,7 +276,9 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
     baselines = [line for report in plan["baselines"] for line in scoreboard(report, metric, plan)]
     spent = [*ledger(plan, picked, finalists, baselines), *tested.get("spent", [])]
     serving = Contestant.of(outcome["contestant"])
-    request = example_request(Task.of(tested["task"]), serving, files.train, files.test)
+    task = Task.of(tested["task"])
+    request = example_request(task, serving, files.train, files.test)
+    way = recipe(task, serving, tested["asking"], outcome["cleaning"], files.train)
     return {
         "name": name,
         "verdict": decision["verdict"],
@@ -291,7 +311,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
         },
         "data": {key: files.preprocessed[key] for key in ("rows", "examples", "dropped", "labels")},
         "splits": files.split,
-        "outcome": {**outcome, "example_request": request},
+        "outcome": {**outcome, "example_request": request, "recipe": way},
     }
 
 

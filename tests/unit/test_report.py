@@ -28,7 +28,8 @@ def entry(name, role, shots=0):
 
 
 def evaluated(*entries):
-    return {"rows": 4, "task": TASK.model_dump(), "contestants": list(entries)}
+    asking = {"base_model": "m", "confidence": "votes", "samples": 3}
+    return {"rows": 4, "task": TASK.model_dump(), "asking": asking, "contestants": list(entries)}
 
 
 @pytest.fixture
@@ -102,6 +103,7 @@ def paths(tmp_path):
 
 def run(paths):
     outcome = {"contestant": entry("t@2", "candidate", shots=1)["contestant"], "model": "m", "endpoint": ""}
+    outcome["cleaning"] = {"lowercase": True}
     names = ("preprocessed", "split", "plan", "picked", "tested", "predictions", "train", "test", "decision")
     report.run(*[str(paths / n) for n in names], outcome, "n", *[str(paths / n) for n in ("html", "md", "json")])
     return (paths / "html").read_text(), (paths / "md").read_text(), json.loads((paths / "json").read_text())

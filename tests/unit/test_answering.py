@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Serving asks as the evaluation asked: same answers, same confidence, and a threshold that is kept. On an emulator."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from rehearsed import Emulator, examples
+
+from gemtune import evaluate
+from gemtune.answering import Answerer
+from gemtune.config import Contestant, Task
+from gemtune.data import write_examples
+from gemtune.errors import UserError
+from gemtune.report import recipe
+
+MODEL = "gemini-2.5-flash"
+CLEANING = {"lowercase": True, "collapse_whitespace": True}
+MAP = {"method": "isotonic", "stated": [0.0, 1.0], "true": [0.0, 0.9]}
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory):
+    running = Emulator(tmp_path_factory.mktemp("emulator") / "state")
+    yield running
+    running.kill()
+
+
+@pytest.mark.parametrize("confidence", ["votes", "verbal", "logprobs", "none"])
+@pytest.mark.parametrize("shots", [0, 3])
+def test_answers_are_those_of_the_evaluation(emulator, tmp_path, monkeypatch, confidence, shots):
+    emulator.point(monkeypatch)
+    rows, train = examples(40, 3), examples(20, 4)
+    clean = [replace(row, text=row.text.lower()) for row in rows]
+    write_examples(tmp_path / "rows", clean)
+    write_examples(tmp_path / "train", train)
+    task = Task(labels=["refund", "delivery", "login"])
+    who = Contestant.of({"name": "c", "model": MODEL, "prompt": {"name": "p", "shots": shots, "selection": "similar"}})
+    config = {"base_model": MODEL, "classical": False, "resamples": 200, "confidence": confidence, "samples": 3}
+    files = [str(tmp_path / name) for name in ("rows", "train", "out", "report")]
+    evaluate.run(*files[:2], [who.model_dump()], task.model_dump(), config, {}, *files[2:])
+    report = json.loads((tmp_path / "report").read_text())
+    wanted = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
+    told = sorted(row["confidence"] for row in wanted if row["confidence"] is not None)
+    threshold = {"confidence": told[len(told) // 2]} if told else {"confidence": 0.5}
+    served = who.model_copy(update={"calibration": {"map": MAP, "abstain": threshold}})
+    made = recipe(Task.of(report["task"]), served, report["asking"], CLEANING, train)
+    (tmp_path / "summary.json").write_text(json.dumps({"outcome": {"recipe": made}}))
+
+    found = Answerer.of_run(tmp_path / "summary.json")([f"  {row.text.upper()} " for row in rows])
+    assert [one.text for one in found] == [row.text for row in clean]
+    assert [one.value for one in found] == [row["parsed"] for row in wanted]
+    for one, row in zip(found, wanted, strict=True):
+        if confidence == "none":
+            assert one.confidence is None
+        else:
+            assert one.confidence == pytest.approx(0.9 * row["confidence"])
+        below = confidence != "none" and row["confidence"] < threshold["confidence"]
+        assert one.abstained == (below or row["parsed"] is None)
+    assert bool(made["train"]) == bool(shots)
+
+
+def test_without_a_threshold_only_unusable_answers_are_left_to_people(emulator, monkeypatch):
+    emulator.point(monkeypatch)
+    extraction = Task(
+        kind="extraction", output_schema={"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}
+    )
+    who = Contestant.of({"name": "c", "model": MODEL})
+    found = Answerer(recipe(extraction, who, {"base_model": MODEL}, {}, []))(["where is my parcel", "x"])
+    assert [one.abstained for one in found] == [one.value is None for one in found]
+    assert {one.outcome for one in found} <= {"ok", "invalid", "truncated", "refusal"}
+
+
+def test_a_file_that_is_no_summary_is_named(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match=r"summary\.json: this tells no way to ask"):
+        Answerer.of_run(tmp_path / "summary.json")
+    with pytest.raises(UserError, match="tells no way to ask"):
+        Answerer.of_run(tmp_path / "none.json")
