@@ -105,6 +105,17 @@ def test_personal_data_is_masked_in_all_three_texts(tmp_path: Path) -> None:
     assert read(tmp_path, plain(rejected=mail), pii="drop").dropped[0].reason == "personal_data"
 
 
+def test_a_test_file_is_the_test_split_and_keeps_its_prompts(tmp_path: Path) -> None:
+    (tmp_path / "test.jsonl").write_text(json.dumps(plain("asked?", "kind", "rude")) + "\n{}\n")
+    rows = [plain("asked?", "other", "worse"), plain("new?", "a", "b")]
+    found = read(tmp_path, *rows, test_data=str(tmp_path / "test.jsonl"))
+    assert {prompt.text: prompt.split for prompt in found.prompts} == {"asked?": "test", "new?": "train"}
+    assert [(row.reason, row.detail.startswith("in test_data: ")) for row in found.dropped] == [
+        ("not_a_pair", True),
+        ("split_conflict", False),
+    ]
+
+
 words = st.text(alphabet="ab cdé", min_size=1, max_size=8).filter(str.strip)
 some = st.lists(st.tuples(st.sampled_from("pq"), words, words), max_size=12)
 
