@@ -91,6 +91,7 @@ def serve(
     console = _console()
     with rehearsal.emulator(folder.parent / "emulator", folder / "logs" / "serve.log", port) as url:
         outcome.show_endpoint(console, summary, url)
+        console.print(outcome.answerer(folder, url), soft_wrap=True, markup=False)
         console.print("Serving; Ctrl-C ends it.")
         with contextlib.suppress(KeyboardInterrupt):
             while True:

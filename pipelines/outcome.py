@@ -82,6 +82,16 @@ def call(summary: dict[str, Any], url: str) -> str:
     return snippets(summary["outcome"]["model"], summary["outcome"]["example_request"], url)
 
 
+def answerer(folder: Path, url: str) -> str:
+    """How to ask as the evaluation asked: cleaned text, calibrated confidence, abstaining below the threshold."""
+    return f"""GOOGLE_VERTEX_BASE_URL={url} GOOGLE_CLOUD_PROJECT={PROJECT} python - <<'END'
+from gemtune.answering import Answerer
+for one in Answerer.of_run("{folder / "summary.json"}")(["a text"]):
+    print("for a person" if one.abstained else one.value, one.confidence)
+END
+"""
+
+
 def snippets(model: str, request: dict[str, Any], url: str) -> str:
     """The same call twice: curl, and Python with google-genai."""
     path = (
