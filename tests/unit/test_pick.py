@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import Contestant
-from gemtune.pick import PLAIN, Standing, _ablation, _trial, choose, learned_nothing
+from gemtune.pick import PLAIN, Standing, _ablation, _scored, _trial, choose, learned_nothing
 
 
 def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4) -> Standing:
@@ -103,3 +106,17 @@ def test_only_a_settled_curve_becomes_a_data_problem(kind: str, told: str) -> No
     record = {"trial": trial, "job": job, "base_model": "b", "states": [], "curve": {}, "diagnosis": {"kind": kind}}
     guess = Standing(Contestant(name="t@1", model="m", trial="t"), 0.15, 0.13, 0.17, 4, 0.14)
     assert _trial(record, [guess])["diagnosis"]["kind"] == told
+
+
+def test_asking_checkpoints_is_charged_once_by_what_was_counted(tmp_path: Path) -> None:
+    def entry(trial: str, asked: int) -> dict[str, object]:
+        tokens = {"input": asked, "output": 10, "batch_input": asked, "batch_output": 10}
+        return {"contestant": {"trial": trial}, "tokens": tokens}
+
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"contestants": [entry("a", 100), entry("a", 200), entry("b", 5), entry("", 7)]}))
+    price = {"train": 9.0, "input": 1.0, "output": 2.0, "batch": 0.5}
+    jobs = [{"trial": {"name": name}, "price": price} for name in ("a", "b")]
+    (line,) = _scored([str(report)], jobs, [{"what": "checkpoints of b on validation", "tokens": 1, "cost": 1.0}])
+    assert (line["what"], line["tokens"]) == ("checkpoints of a on validation", 320)
+    assert line["cost"] == pytest.approx((300 + 2 * 20) / 2 / 1e6)
