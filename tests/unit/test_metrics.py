@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import warnings
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,15 @@ def test_rouge_agrees_with_its_definition(reference, answer):
         hits = sum(min(left.count(gram), right.count(gram)) for gram in set(left))
         expected = 2 * hits / (len(left) + len(right)) if hits else 0
         assert rouge(reference, answer)[name] == pytest.approx(expected)
+
+
+def test_rouge_is_that_of_the_usual_package_on_english():
+    """Values of rouge-score 0.1.2, written by bench/rouge.py --write."""
+    kept = json.loads(Path(__file__).with_name("rouge_score.json").read_text(encoding="utf-8"))
+    assert len({row["rouge_l"] for row in kept}) > 20
+    for row in kept:
+        found = rouge(row["reference"], row["answer"])
+        assert found == pytest.approx({name: row[name] for name in found}, abs=1e-9)
 
 
 @pytest.mark.parametrize(
