@@ -4,7 +4,8 @@
 
     python bench/memory.py [--rows 60000]
 
-Each command is a process of its own. `start` is what a process takes that reads twenty rows; it is not taken off.
+Each command is a process of its own. `start` is what one takes that reads twenty rows; with `preprocess` most of it is
+the compiler. The last column but one is what the file's rows add to that.
 """
 
 from __future__ import annotations
@@ -30,6 +31,15 @@ from gemtune.config import Config
 c = Config.load(None, sys.argv[2:]).parameters()
 out = sys.argv[1] + "."
 preprocess.run(sys.argv[1], c["task"], c["preprocess"], out + "examples", out + "dropped", out + "report")
+"""
+
+ALONE = """
+import json, sys
+from gemtune import dedup
+from gemtune.dedup import substrings
+with open(sys.argv[1], encoding="utf-8") as file:
+    texts = [json.loads(line)["text"] for line in file]
+dedup.keep(texts) if sys.argv[2] == "keep" else substrings.repeated_spans(texts)
 """
 
 
@@ -64,6 +74,8 @@ def main() -> None:
         "preprocess, no search for passages": lambda f: [
             python, "-c", PREPROCESS, f, *guarded, "preprocess.repeated_chars=0"
         ],
+        "texts and near-duplicates alone": lambda f: [python, "-c", ALONE, f, "keep"],
+        "texts and passages alone": lambda f: [python, "-c", ALONE, f, "spans"],
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         few, many = Path(folder, "few.jsonl"), Path(folder, "many.jsonl")
