@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What racing would have saved on recorded grids: `python bench/racing.py FOLDER [--first 0.4] [--slots 1] [--everyone]`.
+"""What racing would have saved on recorded grids: `python bench/racing.py FOLDER [--everyone]`.
 
 FOLDER is what `bench/tuning.py --grid --folder FOLDER` keeps: each trial of the published grid run to its end. The rule
 of `gemtune.tuning.race` is asked again at every rung of every trial, with so many jobs side by side at an equal pace,
