@@ -35,9 +35,12 @@ def test_hard_rows_a_race_and_a_larger_model_in_one_run(tmp_path):
     assert told["hard_rows"] > 10
     assert told["share"] == pytest.approx(0.6, abs=0.02)
     assert "hard rows weighted: " in summary["pick"]
+    assert "hard rows weighted: " in max((tmp_path / "runs").glob("known-*/report.html")).read_text()
     assert f"{LARGE} was tuned" in summary["pick"]
     planned = summary["plan"]
     assert summary["cost"]["spent"] <= planned["cost_at_most"] <= planned["max_cost"]
+    lines = [line["what"] for line in summary["spent"]]
+    assert [lines.count(f"checkpoints of {name} on validation") for name in sorted(names)] == [1, 1, 1]
     assert {"best prompt on training rows", f"tuning {LARGE}, if needed"} <= {line["what"] for line in planned["costs"]}
 
     # without the larger model, whose job would be found again and be the champion itself
