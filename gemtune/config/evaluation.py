@@ -16,6 +16,9 @@ class Prompt(Section):
 
     name: str = Field("zero_shot", pattern=r"^[a-z][a-z0-9_]*$", description="How reports call it.")
     instruction: str = Field("", description="Replaces task.instruction; empty: the task's own.")
+    level: Literal["system", "instance"] = Field(
+        "system", description="Where the instruction stands: system instruction, or before each row in the user turn."
+    )
     shots: int = Field(0, ge=0, description="Labelled training examples shown in the prompt.")
     selection: Literal["balanced", "random", "similar"] = Field("balanced", description="How the shots are chosen.")
     seed: int = Field(7, description="Seed of the choice and order of shots.")

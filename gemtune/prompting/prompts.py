@@ -3,8 +3,9 @@
 """How a model is asked: one place for baselines, tuning rows and serving requests, so that none drifts from another.
 
 The system instruction carries the task (what to do, the allowed labels, the wanted form); the user turn carries the
-row, after the shots if there are any, and ends with the cue the answer follows (`Intent:`). A tuned model is asked with
-the very text its training rows bore. Pure: no files, no network.
+row, after the shots if there are any, and ends with the cue the answer follows (`Intent:`). A prompt of the level
+`instance` has all of it in the user turn. A tuned model is asked with the very text its training rows bore. Pure: no
+files, no network.
 """
 
 from __future__ import annotations
@@ -59,7 +60,10 @@ def render(task: Task, prompt: Prompt, example: Example, shots: Sequence[Example
     """The request for one row. Shots stand before the row in the same user turn, each with its reference answer."""
     blocks = [f"{_asked(task, shot)}\n{task.target_name}: {shot.target}" for shot in shots]
     blocks.append(_asked(task, example) if prompt.chain_of_thought else f"{_asked(task, example)}\n{task.target_name}:")
-    return Rendered(_system(task, prompt, example), _contents(example, "\n\n".join(blocks)))
+    told = _instruction(task, prompt, example)
+    if prompt.level == "instance":
+        return Rendered(None, _contents(example, "\n\n".join([told, *blocks] if told else blocks)))
+    return Rendered(told, _contents(example, "\n\n".join(blocks)))
 
 
 def training_row(task: Task, prompt: Prompt, example: Example) -> dict[str, Any]:
@@ -74,7 +78,7 @@ def _asked(task: Task, example: Example) -> str:
     return f"{task.text_name}: {example.text}"
 
 
-def _system(task: Task, prompt: Prompt, example: Example) -> str | None:
+def _instruction(task: Task, prompt: Prompt, example: Example) -> str | None:
     """Instruction (the prompt's, else the row's own, else the task's), allowed values, wanted form."""
     parts = [prompt.instruction or example.system or task.instruction]
     if prompt.list_labels:

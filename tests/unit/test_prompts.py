@@ -42,6 +42,14 @@ def test_a_request_has_the_task_in_the_system_turn_and_the_row_in_the_user_turn(
     assert text == "Ticket: Stop my order\nIntent: cancel_order\n\nTicket: I want my money back\nIntent:"
 
 
+def test_an_instruction_of_the_level_instance_stands_before_the_row_in_its_turn():
+    system = render(TASK, ZERO, ROW, [SHOT])
+    turn = render(TASK, ZERO.model_copy(update={"level": "instance"}), ROW, [SHOT])
+    assert turn.system is None
+    assert turn.contents[0]["parts"][0]["text"] == f"{system.system}\n\n{system.contents[0]['parts'][0]['text']}"
+    assert [one["role"] for one in turn.contents] == ["user"]
+
+
 def test_a_tuned_model_is_asked_with_the_text_of_its_training_rows():
     prompt = tuned_prompt(TASK)
     row, asked = training_row(TASK, prompt, ROW), render(TASK, prompt, ROW)
