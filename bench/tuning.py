@@ -106,7 +106,7 @@ def forecast(source: str, folder: Path) -> tuple[int, int, float, int]:
 
 
 def grid(source: str, folder: Path, raced: bool, settings: list[str]) -> tuple[int, float]:
-    """(billed tokens, validation score of the choice) of the published grid; jobs that the folder knows are reused."""
+    """(tokens billed for tuning, validation score of the choice) of the published grid; jobs that the folder knows are reused."""
     ways = (f"plan.share_epochs={str(raced).lower()}", f"tune.race={'some' if raced else 'never'}")
     run = Run(folder, source, "plan.preset=grid", "plan.good_enough=1.0", "plan.max_cost=100000", *ways, *settings)
     jobs, reports = [], []
@@ -119,7 +119,7 @@ def grid(source: str, folder: Path, raced: bool, settings: list[str]) -> tuple[i
     pick.run(jobs, reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked)
     told = json.loads(Path(picked).read_text())
     best = next(point["value"] for point in told["checkpoints"] if point["chosen"])
-    return sum(line["tokens"] for line in told["ledger"]), best
+    return sum(line["tokens"] for line in told["ledger"] if line["what"].startswith("tuning ")), best
 
 
 def measured(source: str, folder: Path, raced: bool, rows: int, seed: int) -> tuple[int, float]:
