@@ -106,7 +106,7 @@ def forecast(source: str, folder: Path) -> tuple[int, int, float, int]:
 
 
 def grid(source: str, folder: Path, raced: bool, settings: list[str]) -> tuple[int, float]:
-    """(tokens billed for tuning, validation score of the choice) of the published grid; jobs that the folder knows are reused."""
+    """(tokens billed for tuning, validation score of the choice) of the published grid; known jobs are reused."""
     ways = (f"plan.share_epochs={str(raced).lower()}", f"tune.race={'some' if raced else 'never'}")
     run = Run(folder, source, "plan.preset=grid", "plan.good_enough=1.0", "plan.max_cost=100000", *ways, *settings)
     jobs, reports = [], []
