@@ -173,7 +173,7 @@ def told(folder, splits, validated, finalists) -> str:
     for name, value in others.items():
         write_json(folder / name, value)
     names = ("preprocessed", "split", "plan", "picked", "test.report", "test.predictions", "train", "test", "decision")
-    outcome = {"contestant": finalists[1].model_dump(), "model": "m", "endpoint": ""}
+    outcome = {"contestant": finalists[1].model_dump(), "model": "m", "endpoint": "", "cleaning": {}}
     outputs = [str(folder / name) for name in ("page", "verdict", "summary")]
     report.run(*[str(folder / name) for name in names], outcome, "run", *outputs)
     return (folder / "page").read_text()
