@@ -74,8 +74,8 @@ $(BENCHED): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'
 	@touch $@
 
-bench: $(BENCHED) ## measure speed and honesty; see bench/
-	@kept=0; for file in bench/[a-z]*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || kept=1; done; exit $$kept
+bench: $(BENCHED) ## measure speed and honesty, hours in all (ONLY=tuning ARGS="--seeds 5 FILE ...": one file of bench/)
+	@kept=0; for file in bench/$(or $(ONLY),[a-z]*).py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || kept=1; done; exit $$kept
 
 image: ## build and push the component image (IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:TAG)
 	@test -n "$(IMAGE)" || { echo "name it: make image IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:$$(git rev-parse --short HEAD)"; exit 2; }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What racing would have saved on recorded grids: `python bench/racing.py FOLDER [--everyone]`.
 
-FOLDER is what `bench/tuning.py --grid --folder FOLDER` keeps: each trial of the published grid run to its end. The rule
-of `gemtune.tuning.race` is asked again at every rung of every trial, with so many jobs side by side at an equal pace,
+FOLDER is what `bench/tuning.py --only grid --folder FOLDER` keeps: each trial of the published grid run to its end. The
+rule of `gemtune.tuning.race` is asked again at every rung of every trial, with so many jobs side by side at an equal pace,
 and a cancelled job stops a tenth of an epoch later, billed for every epoch that it began. Its checkpoints are lost, the
 choice among the others is made by `gemtune.pick`. Seconds where a grid takes an hour; training is the same until a job
 is cancelled, so a real race comes to the same.
@@ -101,13 +101,13 @@ def grid(folder: Path, first: float, slots: int, everyone: bool) -> tuple[float,
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", help="grids recorded by bench/tuning.py --grid --folder")
+    parser.add_argument("folder", type=Path, nargs="?", help="grids recorded by bench/tuning.py --only grid --folder")
     parser.add_argument("--first", type=float, default=Tune().race_after, help="tune.race_after")
     parser.add_argument("--slots", type=int, default=1, help="jobs side by side")
     parser.add_argument("--everyone", action="store_true", help="the defaults race too (tune.race: always)")
     arguments = parser.parse_args()
     if arguments.folder is None:
-        print("needs recorded grids: python bench/tuning.py --grid --folder FOLDER FILE ...")
+        print("needs recorded grids: python bench/tuning.py --only grid --folder FOLDER FILE ...")
         return
     print("| set and seed | full grid: score | raced: score | tokens spent | score lost |")
     print("| --- | --- | --- | --- | --- |")

@@ -88,7 +88,7 @@ STUDENT = [json.loads(line) for line in Path(__file__).with_name("student_curves
 
 @pytest.mark.parametrize("job", STUDENT, ids=lambda job: f"{job['told']}-{job['training_rows']}x{job['epochs']}")
 def test_real_curves_are_told_right(job: dict[str, Any]) -> None:
-    """Jobs of the student as `bench/tuning.py --curves` runs them: validated on 24 rows or so, which makes jumps."""
+    """Jobs of the student as `bench/tuning.py --only curves` runs them: validated on 24 rows or so, which jump."""
     found = diagnose(job["series"])
     assert found.kind == job["told"], found.evidence
 
