@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What racing would have saved on recorded grids: `python bench/racing.py FOLDER [--everyone]`.
 
-FOLDER is what `bench/tuning.py --only grid --folder FOLDER` keeps: each trial of the published grid run to its end. The
-rule of `gemtune.tuning.race` is asked again at every rung of every trial, with so many jobs side by side at an equal
-pace, and a cancelled job stops a tenth of an epoch later, billed for every epoch that it began. Its checkpoints are lost, the
-choice among the others is made by `gemtune.pick`. Seconds where a grid takes an hour; training is the same until a job
-is cancelled, so a real race comes to the same.
+FOLDER is what `bench/tuning.py --only grid --folder FOLDER` keeps: each trial of the published grid run to its end.
+The rule of `gemtune.tuning.race` is asked again at every rung of every trial, with so many jobs side by side at an
+equal pace, and a cancelled job stops a tenth of an epoch later, billed for every epoch that it began. Its checkpoints
+are lost, the choice among the others is made by `gemtune.pick`. Seconds where a grid takes an hour; training is the
+same until a job is cancelled, so a real race comes to the same.
 """
 
 from __future__ import annotations
