@@ -122,8 +122,10 @@ def choose(slots: Any, ends: Any, counts: Any, threshold: float, wanted: int, si
 def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, small: Any, numbers: Any, bits: int,
           bloom: Any, bloom_bits: int, starts: Any, owners: Any, needed: Any, totals: Any,
           g_buf: Any, g_wide_buf: Any, g_at: Any, g_lengths: Any, g_wides: Any, threshold: float,
-          pairs: Any) -> int:  # fmt: skip
-    """All (text, guarded text) within the threshold into `pairs`, as many as fit; returns how many there are."""
+          begin: int, pairs: Any) -> tuple[int, int]:  # fmt: skip
+    """All (text, guarded text) within the threshold into `pairs`, from text `begin` on; how many, and the text to go on
+    with, where there is no room left for all guarded texts.
+    """
     longest = 1
     for i in range(at.size):
         longest = max(longest, lengths[i])
@@ -136,7 +138,9 @@ def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, small: Any
     hits, touched = np.zeros(g_at.size, np.int32), np.empty(g_at.size, np.int32)
     mask = (1 << bits) - 1
     found = tick = 0
-    for i in range(at.size):
+    for i in range(begin, at.size):
+        if found + g_at.size > pairs.shape[0]:
+            return found, i
         count = windows(buf, wide_buf, at[i], lengths[i], wides[i], words)
         reached = 0
         for k in range(count):
@@ -175,8 +179,7 @@ def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, small: Any
             m = windows(g_buf, g_wide_buf, g_at[j], g_lengths[j], g_wides[j], others)
             tick += 1
             if similarity(others, m, own, stamps, stamp, tick, own_bits, members, threshold) >= threshold:
-                if found < pairs.shape[0]:
-                    pairs[found, 0] = i
-                    pairs[found, 1] = j
+                pairs[found, 0] = i
+                pairs[found, 1] = j
                 found += 1
-    return found
+    return found, at.size

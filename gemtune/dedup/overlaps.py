@@ -23,6 +23,7 @@ from gemtune.dedup import Sketches, jaccard, shingles, sketched
 
 _HITS = 12
 _SAMPLE = 5000
+_ROOM = 65_536  # pairs that are looked for at a time
 
 
 def overlaps(
@@ -68,13 +69,13 @@ def _compiled(texts: Sequence[str], guarded: Sequence[str], threshold: float, th
     bloom = np.zeros(1 << (bloom_bits - 6), np.uint64)
     kernels.number(entries, chosen, small, numbers, small_bits, bloom, bloom_bits)
     del entries, filled, counts, chosen, posts
-    pairs = np.empty((len(guarded) + 1024, 2), np.int64)
-    while True:
-        found = kernels.probe(*_of(others), small, numbers, small_bits, bloom, bloom_bits, starts, owners, needed,
-                              np.diff(ends), *_of(held), threshold, pairs)  # fmt: skip
-        if found <= len(pairs):
-            return pairs[:found]
-        pairs = np.empty((found, 2), np.int64)
+    room, done = np.empty((len(guarded) + _ROOM, 2), np.int64), 0
+    pairs = []
+    while done < len(texts):
+        found, done = kernels.probe(*_of(others), small, numbers, small_bits, bloom, bloom_bits, starts, owners, needed,
+                                    np.diff(ends), *_of(held), threshold, done, room)  # fmt: skip
+        pairs.append(room[:found].copy())
+    return np.concatenate(pairs)
 
 
 def _of(made: Sketches) -> tuple[Any, Any, Any, Any, Any]:

@@ -43,3 +43,11 @@ def test_many_edited_copies_are_all_found() -> None:
     found = overlaps(texts, guarded, 0.8).tolist()
     assert found == brute(texts, guarded, 0.8)
     assert len(found) > 100
+
+
+def test_more_pairs_than_are_looked_for_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemtune.dedup.overlaps._ROOM", 3)
+    texts = [f"{LINE} {n % 7}" for n in range(40)]
+    found = overlaps(texts, texts[:9], 0.8).tolist()
+    assert found == brute(texts, texts[:9], 0.8)
+    assert len(found) == 40 * 9
