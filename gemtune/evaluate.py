@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from gemtune.config import Contestant, Evaluate, Task, Vertex
+from gemtune.config import Contestant, Evaluate, Prompt, Task, Vertex
 from gemtune.data import Example, read_examples, whole_file, write_json, write_rows
 from gemtune.errors import UserError
 from gemtune.prompting import classical, rewriting, shots
@@ -33,7 +33,7 @@ from gemtune.prompting.prompts import render, resolve
 from gemtune.scoring import judging, service, sheets
 from gemtune.scoring.confidence import by_logprob, judge_votes, rated, rating_question
 from gemtune.scoring.metrics import primary_metric
-from gemtune.scoring.scorecard import Judged, judge, prediction, report_on
+from gemtune.scoring.scorecard import Judged, judge, prediction, report_on, together
 from gemtune.scoring.slices import sliced
 
 if TYPE_CHECKING:
@@ -51,12 +51,17 @@ def questions(
     shown = shots.choose(contestant.prompt, train, examples)
     rendered = (render(task, contestant.prompt, e, s) for e, s in zip(examples, shown, strict=True))
     version = f"{contestant.tuned_model}#{contestant.checkpoint_id}".strip("#")
-    # Reasoning that is cut off before its answer would lose the opponent by a setting, not by its worth.
-    longest = contestant.prompt.max_output_tokens or (1024 if contestant.prompt.chain_of_thought else None)
+    longest = longest_answer(contestant.prompt)
     return [
         Question(example.id, contestant.model, one.system, one.contents, version, max_output_tokens=longest)
         for example, one in zip(examples, rendered, strict=True)
     ]
+
+
+def longest_answer(prompt: Prompt) -> int | None:
+    """Tokens that an answer to this prompt may have; None: as configured."""
+    # Reasoning that is cut off before its answer would lose the opponent by a setting, not by its worth.
+    return prompt.max_output_tokens or (1024 if prompt.chain_of_thought else None)
 
 
 # -- asking ----------------------------------------------------------------------------------------------------------
@@ -95,7 +100,7 @@ async def answers_of(
 ) -> list[Judged]:
     """One contestant's judged answers, in the order of the rows; `wide` knows the labels of the rows themselves too."""
     voting = config.confidence == "votes"
-    samples = config.samples if voting else 1
+    samples = config.samples_asked
     asked = questions(task, contestant, examples, train)
     if voting:
         asked = [replace(q, sample=i, temperature=config.sample_temperature) for q in asked for i in range(samples)]
@@ -105,7 +110,8 @@ async def answers_of(
     read = judge_votes if voting else _judge_one
     judged = [read(task, contestant, e, given, wide) for e, given in zip(examples, rows, strict=True)]
     if config.confidence == "verbal":
-        ratings = await put([rating_question(task, config.base_model, one) for one in judged])
+        asked = [rating_question(task, config.base_model, one.example, one.row.parsed) for one in judged]
+        ratings = await put(asked)
         judged = [rated(one, rating) for one, rating in zip(judged, ratings, strict=True)]
     if config.confidence == "logprobs":
         judged = by_logprob(judged)
@@ -141,7 +147,7 @@ async def _evaluate(
 ) -> tuple[list[Contestant], dict[str, list[Judged]], dict[str, Any]]:
     """The contestants as asked, their judged answers by name, and what else the report shall say."""
     contestants, cost = await _searched(task, config, contestants, train, put)
-    samples = config.samples if config.confidence == "votes" else 1
+    samples = config.samples_asked
     progress = Progress(len(contestants) * len(examples) * samples)
     found = {one.name: await answers_of(task, wide, config, one, examples, train, put, progress) for one in contestants}
     beside: dict[str, Any] = {"search_tokens": cost} if any(cost.values()) else {}
@@ -217,7 +223,7 @@ def run(
             f"no confidence for {resolved.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
         )
     seal = _unsealed(Vertex.of(vertex), sealed, rows, who) if sealed else {}
-    rated = _rated(settings) if sealed else []
+    rated = rated_by_people(settings) if sealed else []
     ask, effort = vertex_ask(settings, Vertex.of(vertex))
     with _memory(settings) as memory:
         put: Put = partial(ask_all, ask=ask, effort=effort, memory=memory)
@@ -225,6 +231,11 @@ def run(
             put = partial(ask_by_batch, online=put, batches=_batches(settings, Vertex.of(vertex)), memory=memory)
         who, judged, further = asyncio.run(_evaluate(resolved, wide, settings, who, rows, shown, put, rated))
     reports = [report_on(resolved, settings, one, judged[one.name]) for one in who]
+    for told in reports if settings.judge.model else []:
+        took = judging.opinions(further["autorater"], told["contestant"]["name"])
+        told["opinions"] = together(told.get("opinions", {}), took)
+    if settings.judge.model:
+        further["opinions"] = judging.opinions(further["autorater"], "")
     if settings.service:
         for told in reports:
             told["service"] = _service(settings, Vertex.of(vertex), judged[told["contestant"]["name"]], told["metrics"])
@@ -263,10 +274,10 @@ def check_judge(task: Task, config: Evaluate, settings: Vertex, pairs: str | Pat
         put = partial(ask_all, ask=ask, effort=effort, memory=memory)
         if pairs:
             return asyncio.run(judging.pair_admission(config, task, sheets.read_pairs(pairs), put))
-        return asyncio.run(judging.admission(config, task, _rated(config), put))
+        return asyncio.run(judging.admission(config, task, rated_by_people(config), put))
 
 
-def _rated(config: Evaluate) -> list[sheets.Rated]:
+def rated_by_people(config: Evaluate) -> list[sheets.Rated]:
     """What people rated, when the configuration names a judge and a sheet."""
     judge = config.judge
     if not (judge.model and judge.sheet):

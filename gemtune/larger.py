@@ -24,7 +24,8 @@ from gemtune.config import Contestant, Larger, Pick, Task, Trial, Vertex
 from gemtune.data import write_json
 from gemtune.pick import Standing
 from gemtune.scoring.metrics import primary_metric
-from gemtune.tuning.catalogue import Catalogue, Price
+from gemtune.tuning import spend
+from gemtune.tuning.catalogue import Catalogue
 
 log = logging.getLogger("gemtune")
 
@@ -73,14 +74,14 @@ def run(
         if why := declined(climb.prompted, climb.best, settings):
             climb.notes.append(f"{trial.base} was not tried: {why}")
             break
-        price = Catalogue.load(Vertex.of(vertex).catalogue).price(trial.base, "")
+        catalogue = Catalogue.load(Vertex.of(vertex).catalogue)
         asked = {**evaluate, "base_model": trial.base}
         prompt = Contestant.of(best_prompt["contestant"])
         prompt = prompt.model_copy(update={"name": f"{prompt.name}-of-{trial.name}", "model": trial.base})
         scored = _scored(
             [prompt.model_dump(mode="json")], f"{job}.{trial.name}.prompted", validation, train, task, asked, vertex
         )
-        climb.asked.append(_paid(f"{trial.base} prompted on validation", scored, price))
+        climb.asked += _paid(f"{trial.base} prompted on validation", scored, trial.base, catalogue)
         value = float(scored[0]["metrics"][metric]["value"])
         climb.notes.append(f"{trial.base} prompted alike scores {value:.3f} on validation")
         if value > climb.prompted:
@@ -97,7 +98,7 @@ def run(
         climb.jobs.append(json.loads(Path(path).read_text("utf-8")))
         found = _scored(made["contestants"], f"{path}.scored", validation, train, task, asked, vertex)
         climb.entries += found
-        climb.asked.append(_paid(f"checkpoints of {trial.name} on validation", found, price))
+        climb.asked += _paid(f"checkpoints of {trial.name} on validation", found, trial.base, catalogue)
         tuned = choice.read_standings([f"{path}.scored.json"], metric, climb.jobs)
         climb.best, _ = choice.choose([s for s in [climb.best, *tuned] if s])
         climb.notes.append(f"{trial.base} was tuned: {max((s.value for s in tuned), default=0):.3f} at best")
@@ -130,11 +131,17 @@ def like_the_best(trial: Trial, best: Standing | None, records: Sequence[dict[st
     return Trial.of({**trial.model_dump(mode="json"), **{name: won[name] for name in copied}, "epoch_count": epochs})
 
 
-def _paid(what: str, entries: Sequence[dict[str, Any]], price: Price) -> dict[str, Any]:
-    """A line of the ledger: what asking took, as the service counted it."""
-    asked, answered = (sum(entry["tokens"][kind] for entry in entries) for kind in ("input", "output"))
-    cost = (asked * price.input + answered * price.output) / 1_000_000
-    return {"what": what, "tokens": asked + answered, "cost": cost}
+def _paid(what: str, entries: Sequence[dict[str, Any]], model: str, catalogue: Catalogue) -> list[dict[str, Any]]:
+    """The ledger's lines: what asking `model` took, and opinions on its answers, as the service counted it."""
+    cost = sum(spend.charged(entry["tokens"], catalogue.full_price(model)) for entry in entries)
+    tokens = sum(entry["tokens"][kind] for entry in entries for kind in ("input", "output"))
+    further = (spend.opinions_charged(what, entry, catalogue.full_price, catalogue.service) for entry in entries)
+    opinions = [line for lines in further for line in lines]
+    lines = [{"what": what, "tokens": tokens, "cost": cost}]
+    if opinions:
+        sums = {kind: sum(line[kind] for line in opinions) for kind in ("tokens", "cost")}
+        lines.append({"what": opinions[0]["what"], **sums})
+    return lines
 
 
 def _scored(

@@ -23,6 +23,7 @@ from gemtune.data import Example, read_examples, write_examples, write_json
 from gemtune.scoring.metrics import primary_metric
 from gemtune.tune import billed_tokens
 from gemtune.tuning import records, spend
+from gemtune.tuning.catalogue import Catalogue
 from gemtune.vertex import Client, connect, patiently, storage
 
 log = logging.getLogger("gemtune")
@@ -90,7 +91,7 @@ def run(
     notes += [*([found["sentence"]] if found else []), *_told_of(jobs, "notes")]
     choice = Choice(metric, reason, prompt, chosen, champion, found, notes, Deploy.of(deploy).alias)
     counted = _told_of(jobs, "asked")
-    _write(picked, choice, standings, tuned, [*_scored(reports, tuned, counted), *counted])
+    _write(picked, choice, standings, tuned, [*_scored(reports, tuned, counted, client.catalogue), *counted])
     for note in notes:
         log.info("%s", note)
     headline = f"{chosen.contestant.name} at {chosen.value:.3f}: {reason}" if chosen else reason
@@ -273,18 +274,29 @@ def _ledger(jobs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _scored(
-    reports: Sequence[str], jobs: Sequence[Mapping[str, Any]], counted: Sequence[Mapping[str, Any]]
+    reports: Sequence[str],
+    jobs: Sequence[Mapping[str, Any]],
+    counted: Sequence[Mapping[str, Any]],
+    catalogue: Catalogue,
 ) -> list[dict[str, Any]]:
-    """A line per trial for asking its checkpoints, as the service counted it; those counted already are left out."""
+    """Lines per trial for asking its checkpoints, and for opinions on their answers, as the service counted it; those
+    counted already are left out.
+    """
     prices = {job["trial"]["name"]: job["price"] for job in jobs}
     lines: dict[str, dict[str, Any]] = {}
     for path in reports:
         for entry in json.loads(Path(path).read_text("utf-8"))["contestants"]:
             if (trial := entry["contestant"]["trial"]) not in prices:
                 continue
-            line = lines.setdefault(trial, {"what": f"checkpoints of {trial} on validation", "tokens": 0, "cost": 0.0})
-            line["tokens"] += entry["tokens"]["input"] + entry["tokens"]["output"]
-            line["cost"] += spend.charged(entry["tokens"], prices[trial])
+            what, tokens = f"checkpoints of {trial} on validation", entry["tokens"]
+            took = tokens["input"] + tokens["output"]
+            for one in (
+                {"what": what, "tokens": took, "cost": spend.charged(tokens, prices[trial])},
+                *spend.opinions_charged(what, entry, catalogue.full_price, catalogue.service),
+            ):
+                line = lines.setdefault(one["what"], {"what": one["what"], "tokens": 0, "cost": 0.0})
+                line["tokens"] += one["tokens"]
+                line["cost"] += one["cost"]
     known = {line["what"] for line in counted}
     return [line for line in lines.values() if line["what"] not in known]
 

@@ -34,6 +34,7 @@ ASKED = (
     "checkpoints of",
     "best prompt on training rows",
     "best prompt on validation, again",
+    "candidate and champion on the champion's old test rows",
 )  # lines of the plan that a run with tuning has paid
 Report = Mapping[str, Any]
 
@@ -260,6 +261,7 @@ def ledger(
     known = {line["what"] for line in tuned}
     counted = any(what.startswith(ASKED[0]) for what in known)
     still = ASKED[1:] if counted else ASKED  # where nobody counted what scoring took, the plan's forecast stands
+    still = (*still, *(f"{spend.OPINIONS}{what}" for what in still))
     scored = [line for line in plan["costs"] if line["what"].startswith(still)] if tuned else []
     tested = [
         {"what": f"{row['name']} on test", "tokens": row["tokens_per_row"] * row["rows"], "cost": row["cost"]}
@@ -268,13 +270,25 @@ def ledger(
     return [*prompted, *tuned, *scored, *tested]
 
 
+def opinions(plan: Report, tested: Report) -> list[dict[str, Any]]:
+    """What was asked about the finalists' answers, and the judge about people's sheet; US dollars."""
+    told = [(f"{entry['contestant']['name']} on test", entry) for entry in tested["contestants"]]
+    return [
+        line
+        for what, entry in [*told, (spend.SHEET, {"opinions": tested.get("opinions", {})})]
+        for line in spend.opinions_charged(
+            what, entry, lambda model: plan["model_prices"][model], plan.get("service_prices", {})
+        )
+    ]
+
+
 def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
     """Everything of a run for machines, from the steps' own files."""
     decision, plan, picked, tested = files.decision, files.plan, files.picked, files.tested
     metric = decision["metric"]
     finalists = scoreboard(tested, metric, plan)
     baselines = [line for report in plan["baselines"] for line in scoreboard(report, metric, plan)]
-    spent = [*ledger(plan, picked, finalists, baselines), *tested.get("spent", [])]
+    spent = [*ledger(plan, picked, finalists, baselines), *opinions(plan, tested), *tested.get("spent", [])]
     serving = Contestant.of(outcome["contestant"])
     task = Task.of(tested["task"])
     request = example_request(task, serving, files.train, files.test)

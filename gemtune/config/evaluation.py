@@ -164,6 +164,11 @@ class Evaluate(Section):
     resamples: int = Field(2000, ge=200, description="Bootstrap resamples.")
     seed: int = Field(7, description="Seed of resampling and of requests.")
 
+    @property
+    def samples_asked(self) -> int:
+        """How many times each row is asked."""
+        return self.samples if self.confidence == "votes" else 1
+
     @model_validator(mode="after")
     def _names_baselines_apart(self) -> Self:
         names = [prompt.name for prompt in self.baselines]

@@ -27,6 +27,7 @@ from gemtune.prompting.answers import is_refusal
 from gemtune.prompting.asking import Given, Question
 from gemtune.scoring.agreement import Choice, agreement, fit_cut, length_bias, length_lean, position_bias
 from gemtune.scoring.intervals import Interval, Paired, interval, mean, paired, wilson
+from gemtune.scoring.scorecard import taken, together
 from gemtune.scoring.sheets import Rated, RatedPair
 
 Ask = Callable[[Sequence[Question]], Awaitable[list[Given]]]
@@ -251,7 +252,8 @@ async def judged(
         asked = [rating_questions(judge, task, e, text) for e, text in zip(examples, texts, strict=True)]
         given = await ask([question for row in asked for question in row])
         found = [read_rating(judge, part) for part in _parts(given, judge.samples)]
-        ratings[name] = {**rating_summary(judge, found, **how), "scores": [one.score for one in found]}
+        scores = [one.score for one in found]
+        ratings[name] = {**rating_summary(judge, found, **how), "scores": scores, "tokens": _took(given)}
     duels = []
     for candidate, baseline in pairs:
         both = list(zip(answers[candidate], answers[baseline], strict=True))
@@ -260,7 +262,8 @@ async def judged(
         found_duels = [
             read_duel(part, *texts) for part, texts in zip(_parts(given, 2 * judge.samples), both, strict=True)
         ]
-        duels.append({"candidate": candidate, "baseline": baseline, **duel_summary(found_duels, **how)})
+        names = {"candidate": candidate, "baseline": baseline}
+        duels.append({**names, **duel_summary(found_duels, **how), "tokens": _took(given)})
     checked = {"admission": await admission(config, task, rated, ask)} if rated else {}
     return {"judge": judge.model_dump(), "ratings": ratings, "duels": duels, **checked}
 
@@ -288,6 +291,7 @@ async def admission(config: Evaluate, task: Task, rated: Sequence[Rated], ask: A
         "threshold": asdict(cut) if cut else {},
         "scores": scores,
         "people": people,
+        "tokens": _took(given),
     }
 
 
@@ -336,6 +340,17 @@ async def pair_admission(config: Evaluate, task: Task, pairs: Sequence[RatedPair
             "chose_longer": asdict(length_bias(choices, config.confidence_level, names)),
         },
     }
+
+
+def opinions(told: Mapping[str, Any], name: str) -> dict[str, dict[str, int]]:
+    """What the judge took, by its name: for a contestant's ratings and the duels it led; for `""` on people's sheet."""
+    parts = [told["ratings"][name]["tokens"]] if name else [told["admission"]["tokens"]] if "admission" in told else []
+    parts += [duel["tokens"] for duel in told["duels"] if name and duel["candidate"] == name]
+    return together(*({told["judge"]["model"]: part} for part in parts))
+
+
+def _took(given: Sequence[Given]) -> dict[str, int]:
+    return {**taken(given), "requests": len(given)}
 
 
 def _how(config: Evaluate) -> dict[str, Any]:

@@ -8,7 +8,7 @@ A row without a usable answer is a miss of its own kind (invalid, refusal, block
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ class Judged:
     given: Given
     problem: str | None = None
     confidence: float | None = None
+    rating: Given | None = None
+    """What a rater said of it, where one was asked."""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -72,6 +74,27 @@ def _outcome(given: Given, value: str | None) -> str:
     return "refusal" if is_refusal(given.text) else "invalid"
 
 
+def taken(answers: Sequence[Given]) -> dict[str, int]:
+    """Tokens that answers took, in all and by batch jobs."""
+    batch = [one for one in answers if one.batch]
+    return {
+        "input": sum(one.input_tokens for one in answers),
+        "output": sum(one.output_tokens for one in answers),
+        "batch_input": sum(one.input_tokens for one in batch),
+        "batch_output": sum(one.output_tokens for one in batch),
+    }
+
+
+def together(*told: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Counts by model, summed."""
+    models = dict.fromkeys(model for one in told for model in one)
+    found = {}
+    for model in models:
+        parts = [one[model] for one in told if model in one]
+        found[model] = {kind: sum(part[kind] for part in parts) for kind in parts[0]}
+    return found
+
+
 def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequence[Judged]) -> dict[str, Any]:
     """Everything one contestant's answers come to."""
     rows = [one.row for one in judged]
@@ -81,12 +104,7 @@ def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequ
         "metrics": {name: _interval(task, config, name, rows, groups) for name in metrics.metric_names(task)},
         "outcomes": dict(Counter(one.outcome for one in judged)),
         "slices": _slices(task, config, judged),
-        "tokens": {
-            "input": sum(one.given.input_tokens for one in judged),
-            "output": sum(one.given.output_tokens for one in judged),
-            "batch_input": sum(one.given.input_tokens for one in judged if one.given.batch),
-            "batch_output": sum(one.given.output_tokens for one in judged if one.given.batch),
-        },
+        "tokens": taken([one.given for one in judged]),
         "latency_s": _latency([one.given.latency_s for one in judged if _timed(one.given)]),
         "attempts": sum(one.given.attempts for one in judged),
         "cached": sum(one.given.cached for one in judged),
@@ -96,6 +114,8 @@ def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequ
         report["per_class"] = metrics.per_class(task, rows)
         if not task.label_separator:
             report["confusion"] = metrics.confusion(task, rows)
+    if ratings := [one.rating for one in judged if one.rating]:
+        report["opinions"] = {config.base_model: {**taken(ratings), "requests": len(ratings)}}
     sure = [one for one in judged if one.confidence is not None]
     if sure:
         report |= _calibration(config, contestant, sure)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gemtune.config import Contestant, Evaluate, Plan, Trial
+from gemtune.evaluate import longest_answer
 from gemtune.tuning import spend
 from gemtune.tuning.catalogue import Catalogue, Price
 from gemtune.tuning.spend import Amount, Line, Rows
@@ -20,7 +21,7 @@ from gemtune.tuning.spend import Amount, Line, Rows
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompted baseline's tokens: those of one request, and whether its validation rows were asked already."""
+    """A prompted baseline's tokens: those of one row, and whether its validation rows were asked already."""
 
     contestant: Contestant
     input: Amount
@@ -54,16 +55,22 @@ class Beside:
 
     @property
     def most_asked(self) -> Amount:
-        """Tokens of one request of the best prompt on rows it was not asked about yet."""
+        """Tokens that the best prompt takes for a row it was not asked about yet."""
         expected = self.best.input.expected
         return Amount(expected, max(self.best.input.most, expected * 1.5))
+
+    def answered(self, asking: Evaluate, samples: int) -> Amount:
+        """Tokens of its answers to such a row."""
+        longest = longest_answer(self.best.contestant.prompt) or asking.max_output_tokens
+        return Amount(self.best.output.expected, samples * longest)
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
     """The forecast: what is spent anyway, what each trial would add, and the trials that fit under the limit.
 
-    `prices` are those of the base model, `model_prices` those of every base model that may be asked.
+    `prices` are those of the base model, `model_prices` those of every base model that may be asked, and of the judge,
+    `service_prices` what the evaluation service takes for 1,000 answers by metric.
     """
 
     spent: list[Line]
@@ -75,6 +82,7 @@ class Bill:
     warnings: list[str]
     larger: tuple[Trial, ...] = ()
     model_prices: dict[str, Any] = field(default_factory=dict)
+    service_prices: dict[str, float] = field(default_factory=dict)
     follow_up_tokens: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -98,18 +106,29 @@ def draw_up(
     price, prices = catalogue.price("", base), {trial.name: catalogue.price_of(trial, base) for trial in everyone}
     champion = catalogue.price(beside.champion.base_model if beside.champion else "", base)
     spent = [*(one.line(price) for one in beside.baselines), *beside.paid]
-    fixed = _fixed(price, prices[trials[0].name], champion, list(prices.values()), rows, beside)
-    per_trial = {trial.name: _lines(trial, rows, prices[trial.name]) for trial in trials}
-    per_trial |= {trial.name: _if_needed(trial, rows, beside, prices[trial.name]) for trial in larger}
+    for one in beside.baselines:
+        if not one.spent:  # those on answers given already were counted
+            spent += rows.opinions.lines(one.line(price).what, one.rows, 0, price)
+    answered = beside.answered(asking, rows.samples)
+    dearest = _dearest([price, champion, *prices.values()])
+    fixed = [
+        *_prompted(price, dearest, rows, beside, answered),
+        *_finalists((prices[trials[0].name], champion, dearest, price), rows, beside),
+        *rows.opinions.check(),
+        Line("idle endpoints", Amount(0, 0), Amount(0, 0)),
+    ]
+    per_trial = {trial.name: _lines(trial, rows, prices[trial.name], price) for trial in trials}
+    per_trial |= {trial.name: _if_needed(trial, rows, beside, prices[trial.name], answered) for trial in larger}
     anyway = spend.total([*spent, *fixed])
     chosen = spend.affordable(trials, per_trial, anyway, settings.max_cost)
     with_them = anyway + sum((spend.total(per_trial[trial.name]) for trial in chosen), Amount(0, 0))
     kept = spend.affordable(larger, per_trial, with_them, settings.max_cost) if chosen else []
     left_out = spend.left_out([t.name for t in everyone if t not in (*chosen, *kept)], per_trial)
-    known = {model: catalogue.price(model, base) for model in _bases(trials, larger, base, beside.champion)}
+    asked = [*_bases(trials, larger, base, beside.champion), *filter(None, [asking.judge.model])]
+    known = {model: catalogue.price(model, base).model_dump(mode="json") for model in asked}
     return Bill(
         spent, fixed, per_trial, chosen, left_out, price.model_dump(mode="json"), catalogue.warnings(base), tuple(kept),
-        {model: one.model_dump(mode="json") for model, one in known.items()},
+        known, {metric: catalogue.scoring_price(metric) for metric in asking.service},
     )  # fmt: skip
 
 
@@ -122,47 +141,75 @@ def _bases(
     return dict.fromkeys(name for name in named if name and not name.startswith("projects/"))
 
 
-def _fixed(
-    price: Price, candidate: Price, champion: Price, all_prices: Sequence[Price], rows: Rows, beside: Beside
-) -> list[Line]:
-    """What every path pays; the candidate, and the prompt to beat, may be of the dearest model of all."""
-    dearest = max([price, candidate, champion, *all_prices], key=lambda one: (one.input, one.output))
+def _dearest(prices: Sequence[Price]) -> Price:
+    return max(prices, key=lambda one: (one.input, one.output))
 
-    def asked(what: str, requests: int, prompt: Amount, likely: Price, most: Price) -> Line:
-        line, bound = (spend.asking_line(what, requests, prompt, rows.answer_tokens, p) for p in (likely, most))
-        return replace(line, cost=Amount(line.cost.expected, max(line.cost.most, bound.cost.most)))
 
-    def tuned(what: str, requests: int) -> Line:
-        ours = asked(what, requests, rows.prompt_tokens, candidate, dearest)
-        theirs = asked(what, requests, rows.prompt_tokens, champion, champion)
-        return Line(what, ours.tokens + theirs.tokens, ours.cost + theirs.cost)
-
-    lines = [
-        asked("best prompt on test", rows.test, beside.most_asked, price, dearest),
-        tuned("candidate and champion on test", rows.test),
-        Line("idle endpoints", Amount(0, 0), Amount(0, 0)),
-    ]
+def _prompted(price: Price, dearest: Price, rows: Rows, beside: Beside, answered: Amount) -> list[Line]:
+    """The best prompt on test data, where it may be asked of the dearest model of all, and on training rows."""
+    lines = [_up_to("best prompt on test", rows.test, beside.most_asked, answered, price, dearest)]
     if beside.probed:
-        lines.append(asked("best prompt on training rows", beside.probed, beside.most_asked, price, price))
-    if beside.remembered:
-        lines.append(tuned("candidate and champion on the champion's old test rows", beside.remembered))
+        probed = spend.asking_line("best prompt on training rows", beside.probed, beside.most_asked, answered, price)
+        lines += [probed, *rows.opinions.lines(probed.what, beside.probed, 0, price)]
     return lines
 
 
-def _lines(trial: Trial, rows: Rows, price: Price) -> list[Line]:
+def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Beside) -> list[Line]:
+    """Candidate and champion on test data and on the champion's old rows, and the opinions on all that meet there.
+
+    `prices` are those of the likely candidate, of the champion, of the dearest model of all, and of the base model. No
+    champion is expected where there is none now, but there may be one by then.
+    """
+    candidate, champion, dearest, base = prices
+
+    def tuned(what: str, count: int) -> Line:
+        requests, put, got = count * rows.samples, rows.prompt_tokens, rows.answer_tokens
+        ours = _up_to(what, requests, put, got, candidate, dearest)
+        theirs = spend.asking_line(what, requests, put, got, champion)
+        theirs = theirs if beside.champion else _unlikely(theirs)
+        return Line(what, ours.tokens + theirs.tokens, ours.cost + theirs.cost)
+
+    lines, met, there = [tuned("candidate and champion on test", rows.test)], "the finalists on test", 2
+    if beside.champion:
+        there = 3
+    likely, most = (rows.opinions.lines(met, n * rows.test, (n - 1) * rows.test, base) for n in (there, 3))
+    lines += [_between(one, other) for one, other in zip(likely, most, strict=True)]
+    if beside.remembered:
+        old = tuned("candidate and champion on the champion's old test rows", beside.remembered)
+        lines += [old, *rows.opinions.lines(old.what, 2 * beside.remembered, beside.remembered, base)]
+    return lines
+
+
+def _up_to(what: str, requests: int, put: Amount, got: Amount, likely: Price, most: Price) -> Line:
+    """Requests at the likely price, bounded by the other."""
+    return _between(*(spend.asking_line(what, requests, put, got, price) for price in (likely, most)))
+
+
+def _between(likely: Line, most: Line) -> Line:
+    """What the one expects, bounded by both."""
+    tokens = Amount(likely.tokens.expected, max(likely.tokens.most, most.tokens.most))
+    return Line(likely.what, tokens, Amount(likely.cost.expected, max(likely.cost.most, most.cost.most)))
+
+
+def _unlikely(line: Line) -> Line:
+    """The line, expected to cost nothing."""
+    return Line(line.what, Amount(0.0, line.tokens.most), Amount(0.0, line.cost.most))
+
+
+def _lines(trial: Trial, rows: Rows, price: Price, rater: Price) -> list[Line]:
     """What one trial adds."""
-    return [spend.tuning_line(trial, rows, price), spend.checkpoints_line(trial, rows, price)]
+    return [spend.tuning_line(trial, rows, price), *spend.checkpoints_lines(trial, rows, price, rater)]
 
 
-def _if_needed(trial: Trial, rows: Rows, beside: Beside, price: Price) -> list[Line]:
+def _if_needed(trial: Trial, rows: Rows, beside: Beside, price: Price, answered: Amount) -> list[Line]:
     """A larger model's lines: the best prompt asked, the job, its checkpoints; nothing is expected of them."""
     prompted = f"{beside.best.contestant.name} of {trial.name} on validation"
     lines = [
-        spend.asking_line(prompted, rows.validation, beside.most_asked, rows.answer_tokens, price),
-        *_lines(trial, rows, price),
+        spend.asking_line(prompted, rows.validation, beside.most_asked, answered, price),
+        *rows.opinions.lines(prompted, rows.validation, 0, price),
+        *_lines(trial, rows, price, price),
     ]
-    none = 0.0
-    return [Line(f"{one.what}, if needed", Amount(none, one.tokens.most), Amount(none, one.cost.most)) for one in lines]
+    return [_unlikely(replace(line, what=f"{line.what}, if needed")) for line in lines]
 
 
 def with_follow_ups(catalogue: Catalogue, asking: Evaluate, settings: Plan, bill: Bill, rows: Rows) -> Bill:
@@ -173,12 +220,16 @@ def with_follow_ups(catalogue: Catalogue, asking: Evaluate, settings: Plan, bill
     """
     if not (settings.follow_ups and bill.trials):
         return bill
+    rater = catalogue.price("", asking.base_model)
     part = (settings.max_cost - spend.total(bill.lines).most) / len(bill.trials)
     per_trial, tokens = dict(bill.per_trial), {}
     for trial in bill.trials:
         price = catalogue.price_of(trial, asking.base_model)
         longer = [trial.epoch_count * 2**n for n in range(1, settings.follow_ups + 1)]
-        asked = [spend.checkpoints_line(trial.model_copy(update={"epoch_count": n}), rows, price) for n in longer]
+        follow_ups = [trial.model_copy(update={"epoch_count": n}) for n in longer]
+        asked = [line for one in follow_ups for line in spend.checkpoints_lines(one, rows, price, rater)]
+        # each round's first is compared with the trial's own
+        asked += rows.opinions.lines("", 0, rows.validation * len(longer), rater)
         scoring, once = spend.total(asked).most, price.train / spend.MILLION
         wanted, room = rows.tokens_of(trial).most / trial.epoch_count * sum(longer), part - scoring
         tokens[trial.name] = int(min(wanted, room / once if once else wanted)) if room > 0 else 0

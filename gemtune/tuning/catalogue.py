@@ -85,6 +85,9 @@ class Catalogue(Section):
     sources: list[str]
     limits: dict[Method, Limits]
     models: dict[str, Model]
+    service: dict[str, float] = Field(
+        default_factory=dict, description="US dollars that the evaluation service takes for 1,000 answers, by metric."
+    )
     grid: list[Trial]
     recommended: dict[str, dict[str, dict[str, Trial]]]
 
@@ -146,6 +149,19 @@ class Catalogue(Section):
         if name not in self.models:
             raise UserError(f"no price of {name!r} is known", remedy="add the model to vertex.catalogue")
         return self.models[name].price
+
+    def full_price(self, model: str) -> dict[str, Any]:
+        """The price of asking a base model, as a mapping; raises `UserError` for one that is not in the catalogue."""
+        return self.price("", model).model_dump(mode="json")
+
+    def scoring_price(self, metric: str) -> float:
+        """US dollars for 1,000 answers scored by the evaluation service; raises `UserError` where none is known."""
+        if metric not in self.service:
+            raise UserError(
+                f"evaluate.service: no price of {metric!r} is known, so that it would not stand on the bill",
+                remedy=f"set vertex.catalogue={{service: {{{metric}: US dollars for 1,000 answers}}}}, or leave it out",
+            )
+        return self.service[metric]
 
     def price_of(self, trial: Trial, base_model: str) -> Price:
         """The price of a trial, and of what it makes."""

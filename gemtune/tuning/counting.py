@@ -9,21 +9,28 @@ Japanese or Korean character, which errs on the dear side for most texts; such c
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from gemtune import hard
 from gemtune.config import Contestant, Evaluate, Hard, Plan, Task
 from gemtune.data import Example
-from gemtune.evaluate import questions
+from gemtune.evaluate import longest_answer, questions
 from gemtune.prompting import prompts
+from gemtune.prompting.asking import Question
+from gemtune.scoring.confidence import rating_question
+from gemtune.scoring.judging import duel_questions, rating_questions
+from gemtune.scoring.sheets import Rated
 from gemtune.tuning import spend
-from gemtune.tuning.spend import Amount, Rows
+from gemtune.tuning.catalogue import Catalogue
+from gemtune.tuning.spend import Amount, Opinions, Request, Rows
 from gemtune.vertex import Client, count_tokens, patiently
 
 Count = Callable[[str | None, list[dict[str, Any]]], int]
 GUESS_MARGIN = 1.5  # upper bound of a guessed count; a tokenizer rarely spends more on prose
+WORDS = 3.0  # tokens of a confidence in words
 WIDE = 0x2E80  # first of the scripts written without spaces, whose characters are about a token each
 
 
@@ -87,6 +94,60 @@ def count_prompt(
         counted = list(pool.map(lambda question: count(question.system, question.contents), asked))
     mean = sum(counted) / max(1, len(counted))
     return bounded(count, Amount(mean, max(max(counted, default=0), mean * 1.5)))
+
+
+def count_opinions(
+    count: Count,
+    asking: Evaluate,
+    catalogue: Catalogue,
+    task: Task,
+    rows: Sequence[Example],
+    sample: int,
+    people: Sequence[Rated],
+    replies: Mapping[str, float],
+) -> Opinions:
+    """What these settings ask about each answer, and about what `people` rated; references stand in for the answers.
+
+    `replies` are mean tokens of a reply by model, where some were counted. Raises `UserError` for a judge, or a metric
+    of the evaluation service, whose price is not known.
+    """
+    judge, base = asking.judge, asking.base_model
+    longest = max([asking.max_output_tokens, *(longest_answer(one) or 0 for one in asking.baselines)])
+
+    def request(asked: Sequence[Question], answers: int, model: str, said: Amount) -> Request:
+        most = 2.0 * longest * answers  # quoted in JSON, an answer may have more tokens than it had
+        return Request(_shown(count, asked, sample, most), Amount(replies.get(model, said.expected), said.most))
+
+    found = Opinions(scored=sum(catalogue.scoring_price(metric) for metric in asking.service) / 1000)
+    if asking.confidence == "verbal":
+        words = [rating_question(task, base, one, one.target) for one in rows]
+        found = replace(found, words=request(words, 1, base, Amount(WORDS, asking.max_output_tokens)))
+    if not judge.model:
+        return found
+    said = Amount(judge.max_output_tokens / 4, judge.max_output_tokens)
+    rating = [rating_questions(judge, task, one, one.target)[0] for one in rows]
+    duel = [duel_questions(judge, task, one, one.target, one.target)[0] for one in rows]
+    sheet = [rating_questions(judge, task, one.example, one.answer)[0] for one in people]
+    return replace(
+        found,
+        rating=request(rating, 1, judge.model, said),
+        duel=request(duel, 2, judge.model, said),
+        judge=catalogue.price("", judge.model),
+        samples=judge.samples,
+        sheet=request(sheet, 0, judge.model, said) if sheet else None,
+        sheet_rows=len(sheet),
+    )
+
+
+def _shown(count: Count, asked: Sequence[Question], sample: int, more: float) -> Amount:
+    """Tokens of one of these requests: the mean of a sample, and as many as the longest may have and `more`."""
+    sizes = [len(f"{one.system}{one.contents[0]['parts'][0]['text']}") for one in asked]
+    ordered = sorted(range(len(asked)), key=lambda index: asked[index].key)[:sample]
+    with ThreadPoolExecutor(8) as pool:
+        counted = list(pool.map(lambda index: count(asked[index].system, asked[index].contents), ordered))
+    densest = max((tokens / sizes[index] for index, tokens in zip(ordered, counted, strict=True)), default=0.0)
+    most = densest * max(sizes, default=0) * (1 + spend.MARGIN) + more
+    return bounded(count, Amount(sum(counted) / max(1, len(counted)), most))
 
 
 def bounded(count: Count, amount: Amount) -> Amount:

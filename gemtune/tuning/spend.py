@@ -10,7 +10,7 @@ Cochran 1977), with an upper bound of three standard errors. Whatever is decided
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ MILLION = 1_000_000
 CERTAIN = 3.0
 # what the plan says of a trial; it does not change what the job makes
 TOLD = frozenset({"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "follow_ups", "base_model"})
+OPINIONS = "opinions on "  # begins the lines of what is asked about answers
+SHEET = "the sheet that people rated"
 MARGIN = 0.05  # of an estimated (not of a counted) number: guards a sample too small to know its own error
 
 
@@ -50,10 +52,57 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """Tokens of one request, and of its reply."""
+
+    put: Amount
+    got: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """What is asked about each answer: a rater's words, a judge's ratings and comparisons, the service's scores.
+
+    `judge` is the judge's price, `samples` its ratings of an answer, `sheet` its ratings of what people rated; `scored`
+    are US dollars that the evaluation service takes for an answer.
+    """
+
+    words: Request | None = None
+    rating: Request | None = None
+    duel: Request | None = None
+    judge: Price | None = None
+    samples: int = 1
+    sheet: Request | None = None
+    sheet_rows: int = 0
+    scored: float = 0.0
+
+    def lines(self, of: str, answers: float, pairs: float, rater: Price) -> list[Line]:
+        """What so many answers and compared pairs of them cost: one line, or none when nothing is asked.
+
+        `rater` is the price of the model that puts its confidence into words.
+        """
+        parts = [asking_line("", answers, self.words.put, self.words.got, rater)] if self.words else []
+        if self.rating and self.duel and self.judge:
+            parts.append(asking_line("", answers * self.samples, self.rating.put, self.rating.got, self.judge))
+            parts.append(asking_line("", 2 * pairs * self.samples, self.duel.put, self.duel.got, self.judge))
+        if self.scored:
+            parts.append(Line("", Amount(0, 0), Amount(answers * self.scored, answers * self.scored)))
+        return [_merged(f"{OPINIONS}{of}", parts)] if parts else []
+
+    def check(self) -> list[Line]:
+        """What asking the judge about people's sheet costs; none when there is no sheet."""
+        if not (self.sheet and self.judge):
+            return []
+        what = f"{OPINIONS}{SHEET}"
+        return [asking_line(what, self.sheet_rows * self.samples, self.sheet.put, self.sheet.got, self.judge)]
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """What a run asks and trains on: rows of each split, tokens of all training rows, tokens of one tuned prompt.
 
-    `weighted_tokens` are those of the training rows with hard ones weighted, where that is wanted.
+    `weighted_tokens` are those of the training rows with hard ones weighted, where that is wanted. Each row is asked
+    `samples` times, and `opinions` on each answer.
     """
 
     validation: int
@@ -63,6 +112,8 @@ class Rows:
     answer_tokens: Amount
     train: int = 0
     weighted_tokens: Amount | None = None
+    samples: int = 1
+    opinions: Opinions = Opinions()
 
     def tokens_of(self, trial: Trial) -> Amount:
         """Training tokens that the trial bills."""
@@ -105,11 +156,21 @@ def checkpoints_line(trial: Trial, rows: Rows, price: Price) -> Line:
     """Every checkpoint asked every validation row."""
     return asking_line(
         f"checkpoints of {trial.name} on validation",
-        rows.validation * checkpoint_count(trial.epoch_count),
+        rows.validation * checkpoint_count(trial.epoch_count) * rows.samples,
         rows.prompt_tokens,
         rows.answer_tokens,
         price,
     )
+
+
+def checkpoints_lines(trial: Trial, rows: Rows, price: Price, rater: Price) -> list[Line]:
+    """The same, and the opinions on the answers; each checkpoint but one is compared with another."""
+    line, count = checkpoints_line(trial, rows, price), checkpoint_count(trial.epoch_count)
+    return [line, *rows.opinions.lines(line.what, rows.validation * count, rows.validation * (count - 1), rater)]
+
+
+def _merged(what: str, parts: Sequence[Line]) -> Line:
+    return Line(what, sum((part.tokens for part in parts), Amount(0, 0)), total(parts))
 
 
 def asking_line(what: str, requests: float, prompt: Amount, answer: Amount, price: Price) -> Line:
@@ -184,6 +245,23 @@ def charged(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:
     """What asking cost (US dollars) by the tokens that the service counted; batch jobs cost a share of the price."""
     full = sum(tokens[kind] * prices.get(kind, 0.0) for kind in ("input", "output"))
     return full / MILLION - saved_by_batch(tokens, prices)
+
+
+def opinions_charged(
+    of: str, told: Mapping[str, Any], price: Callable[[str], Mapping[str, float]], scored: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """The ledger's line of the opinions on a contestant's answers, as its report counts them; none when there are none.
+
+    `price` gives that of a model, `scored` what the evaluation service takes for 1,000 answers by metric (US dollars).
+    """
+    asked: Mapping[str, Mapping[str, int]] = told.get("opinions", {})
+    rows = {metric: one["scored"] for metric, one in told.get("service", {}).items() if metric in scored}
+    if not asked and not rows:
+        return []
+    tokens = sum(one["input"] + one["output"] for one in asked.values())
+    cost = sum(charged(one, price(model)) for model, one in asked.items())
+    cost += sum(count * scored[metric] / 1000 for metric, count in rows.items())
+    return [{"what": f"{OPINIONS}{of}", "tokens": tokens, "cost": cost}]
 
 
 def saved_by_batch(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:

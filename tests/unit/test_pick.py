@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gemtune.config import Contestant
 from gemtune.pick import PLAIN, Standing, _ablation, _scored, _trial, choose, learned_nothing
+from gemtune.tuning.catalogue import Catalogue
 
 
 def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4) -> Standing:
@@ -109,14 +110,19 @@ def test_only_a_settled_curve_becomes_a_data_problem(kind: str, told: str) -> No
 
 
 def test_asking_checkpoints_is_charged_once_by_what_was_counted(tmp_path: Path) -> None:
+    judged = {"gemini-2.5-flash": {"input": 100, "output": 10}}
+
     def entry(trial: str, asked: int) -> dict[str, object]:
         tokens = {"input": asked, "output": 10, "batch_input": asked, "batch_output": 10}
-        return {"contestant": {"trial": trial}, "tokens": tokens}
+        return {"contestant": {"trial": trial}, "tokens": tokens, "opinions": judged if trial == "a" else {}}
 
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"contestants": [entry("a", 100), entry("a", 200), entry("b", 5), entry("", 7)]}))
     price = {"train": 9.0, "input": 1.0, "output": 2.0, "batch": 0.5}
     jobs = [{"trial": {"name": name}, "price": price} for name in ("a", "b")]
-    (line,) = _scored([str(report)], jobs, [{"what": "checkpoints of b on validation", "tokens": 1, "cost": 1.0}])
+    known = [{"what": "checkpoints of b on validation", "tokens": 1, "cost": 1.0}]
+    line, opinions = _scored([str(report)], jobs, known, Catalogue.load())
     assert (line["what"], line["tokens"]) == ("checkpoints of a on validation", 320)
     assert line["cost"] == pytest.approx((300 + 2 * 20) / 2 / 1e6)
+    assert (opinions["what"], opinions["tokens"]) == ("opinions on checkpoints of a on validation", 220)
+    assert opinions["cost"] == pytest.approx((200 * 0.3 + 20 * 2.5) / 1e6)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rehearsed import Emulator, examples, sections, splits
 
-from gemtune import plan, tune
+from gemtune import evaluate, pick, plan, report, tune, vertex
 from gemtune.config import Contestant, Evaluate, Plan, Trial
 from gemtune.data import Example
 from gemtune.errors import UserError
@@ -313,33 +314,160 @@ def test_model_that_cannot_be_tuned_is_refused(client: Client, tmp_path: Path) -
         planned(tmp_path, "wrong", over, "plan.trials=[{adapter_size: 16}]")
 
 
+# All that evaluation asks.
+
+JUDGE = "gemini-2.5-flash"
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
+    """Tokens of every answer that comes from the service, by model and side."""
+    found: Counter[tuple[str, str]] = Counter()
+    real = vertex.generate
+
+    async def generate(client: Client, model: str, *rest: Any) -> vertex.Answer:
+        answer = await real(client, model, *rest)
+        known = model if model in SHIPPED.models else "gemini-3.1-flash-lite"
+        found[known, "input"] += answer.input_tokens
+        found[known, "output"] += answer.output_tokens
+        return answer
+
+    monkeypatch.setattr(vertex, "generate", generate)
+    return found
+
+
+def cost_of(taken: Counter[tuple[str, str]]) -> float:
+    return sum(n * getattr(SHIPPED.price("", model), side) for (model, side), n in taken.items()) / 1e6
+
+
+def whole_run(folder: Path, *overrides: str, train: int = 100) -> tuple[dict[str, Any], dict[str, Any], float]:
+    """Baselines, plan, trials, checkpoints, choice, test: the plan, the ledger's sources, US dollars of the jobs."""
+    paths, c = splits(folder, train=train, validation=10, test=12), sections(*overrides)
+    name = folder.name.lower().replace("_", "-")
+    common = c["task"], c["evaluate"], c["vertex"]
+    prompts = [str(folder / "prompts"), str(folder / "prompts.json")]
+    (baseline,) = c["baselines"]
+    evaluate.run(paths[1], paths[0], baseline, *common, *prompts)
+    planned_ = str(folder / "plan.json")
+    told = c["task"], c["evaluate"], c["plan"], c["vertex"]
+    result = plan.run([prompts[1]], *paths, *told, name, planned_, c["hard"], c["larger"])
+    jobs, reports, billed = [], [], 0.0
+    for number, trial in enumerate(result["trials"]):
+        jobs.append(str(folder / f"job-{number}.json"))
+        tuned = tune.run(*paths[:2], trial, c["task"], c["evaluate"], c["tune"], c["vertex"], name, jobs[-1])
+        job = json.loads(Path(jobs[-1]).read_text())
+        billed += tune.billed_tokens(job) * job["price"]["train"] / 1e6
+        reports.append(str(folder / f"scored-{number}.json"))
+        evaluate.run(paths[1], paths[0], tuned["contestants"], *common, str(folder / "scored"), reports[-1])
+    picked, tested = str(folder / "picked.json"), str(folder / "tested.json")
+    settings_ = c["task"], c["pick"], c["deploy"], c["vertex"]
+    met = pick.run(jobs, reports, result["best_prompt"], *settings_, name, picked)["finalists"]
+    evaluate.run(paths[2], paths[0], met, *common, str(folder / "tested"), tested, sealed=name)
+    files = {what: json.loads(Path(path).read_text()) for what, path in (("picked", picked), ("tested", tested))}
+    return json.loads(Path(planned_).read_text()), files, billed
+
+
+def ledger_of(told: dict[str, Any], files: dict[str, Any]) -> float:
+    """What the report says was spent (US dollars)."""
+    finalists = report.scoreboard(files["tested"], "accuracy", told)
+    lines = [*report.ledger(told, files["picked"], finalists), *report.opinions(told, files["tested"])]
+    return sum(line["cost"] for line in lines)
+
+
+@pytest.mark.parametrize(("confidence", "judged", "people"), [("votes", 1, False), ("verbal", 2, True)])
+def test_whatever_evaluation_asks_stands_on_the_bill_and_in_the_ledger(
+    client: Client, taken: Counter[tuple[str, str]], tmp_path: Path, confidence: str, judged: int, people: bool
+) -> None:
+    sheet = tmp_path / "sheet.csv"
+    lines = [f'{n},where is parcel {n},delivery,"{answer}",{1 + n % 5}' for n, answer in enumerate(["a", "b c"] * 4)]
+    sheet.write_text("\n".join(["id,text,reference,answer,rating", *lines]))
+    judge = f"{{model: {JUDGE}, samples: {judged}, sheet: '{sheet if people else ''}'}}" if judged else "{}"
+    told, files, billed = whole_run(
+        tmp_path, f"evaluate.confidence={confidence}", "evaluate.samples=3", f"evaluate.judge={judge}",
+        "evaluate.baselines=[{name: zero_shot}]", "plan.trials=[{epoch_count: 2}]",
+    )  # fmt: skip
+    spent = billed + cost_of(taken)
+    assert ledger_of(told, files) == pytest.approx(spent)
+    tuning = sum(line["cost"] for line in told["costs"] if line["what"].startswith("tuning"))
+    assert spent == pytest.approx(told["cost"], rel=0.1)
+    assert cost_of(taken) == pytest.approx(told["cost"] - tuning, rel=0.15)  # replies in duels are guessed by ratings
+    assert spent <= told["cost_at_most"]
+    opinions = [line["what"] for line in told["costs"] if line["what"].startswith(spend.OPINIONS)]
+    assert bool(opinions) == (judged > 0 or confidence == "verbal")
+    assert (f"{spend.OPINIONS}{spend.SHEET}" in opinions) == people
+    assert ((JUDGE, "input") in taken) == (judged > 0)
+
+
+def test_a_judge_or_a_metric_without_a_price_is_refused(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no price of 'gemini-x' is known"):
+        planned(tmp_path, "unpriced", "evaluate.judge={model: gemini-x}")
+    with pytest.raises(UserError, match="no price of 'rubric' is known"):
+        planned(tmp_path, "unpriced", "evaluate.service=[rubric]")
+    _, told = planned(tmp_path, "priced", "evaluate.service=[rubric]", "vertex.catalogue={service: {rubric: 5}}")
+    trials = sum(min(10, trial["epoch_count"]) for trial in told["trials"])
+    asked = sum(line["cost"] for line in told["costs"] if line["what"].startswith(spend.OPINIONS))
+    assert asked == pytest.approx(0.005 * (40 * trials + 2 * 60))
+    assert told["service_prices"] == {"rubric": 5}
+
+
+@given(
+    st.sampled_from(["none", "votes", "verbal"]), st.integers(0, 3), st.integers(1, 12), PRICES, PRICES,
+    st.floats(0, 0.01), st.booleans(),
+)  # fmt: skip
+def test_lines_of_a_bill_are_what_the_loop_would_ask(
+    confidence: str, judged: int, epochs: int, base: Price, judge: Price, scored: float, champion: bool
+) -> None:
+    one = spend.Request(Amount(10, 20), Amount(2, 8))
+    asked = spend.Opinions(
+        one if confidence == "verbal" else None, one if judged else None, one if judged else None,
+        judge if judged else None, judged, scored=scored,
+    )  # fmt: skip
+    samples = 3 if confidence == "votes" else 1
+    rows = Rows(7, 5, Amount(100, 100), Amount(50, 80), Amount(4, 64), samples=samples, opinions=asked)
+    trial, count = Trial(name="t", epoch_count=epochs), min(10, epochs)
+    cost = 7 * count * samples * (50 * base.input + 4 * base.output) / 1e6 + 7 * count * scored
+    cost += 7 * count * (10 * base.input + 2 * base.output) / 1e6 * (confidence == "verbal")
+    each = (10 * judge.input + 2 * judge.output) / 1e6
+    cost += each * 7 * judged * (count + 2 * (count - 1))
+    found = spend.total(spend.checkpoints_lines(trial, rows, base, base))
+    assert found.expected == pytest.approx(cost)
+    assert found.expected <= found.most
+
+
 @settings(
     max_examples=3, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 @given(
-    st.lists(st.tuples(st.integers(1, 5), st.sampled_from([1, 4, 16])), min_size=1, max_size=3, unique=True),
-    st.floats(0.02, 0.8),
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from([1, 4, 16])), min_size=1, max_size=2, unique=True),
+    st.floats(0.2, 1.5),
     st.integers(4, 200),
-    st.integers(100, 160),
+    st.integers(100, 140),
+    st.sampled_from(["none", "votes", "verbal"]),
+    st.integers(0, 2),
 )
-def test_no_configuration_bills_more_than_its_limit(
+def test_no_configuration_spends_more_than_its_limit(
     client: Client,
+    taken: Counter[tuple[str, str]],
     tmp_path_factory: pytest.TempPathFactory,
     hyper: list[tuple[int, int]],
     limit: float,
     sample: int,
     train: int,
+    confidence: str,
+    judged: int,
 ) -> None:
-    folder = tmp_path_factory.mktemp("limit")
     trials = ", ".join(f"{{epoch_count: {e}, adapter_size: {a}}}" for e, a in hyper)
-    settings_ = (f"plan.trials=[{trials}]", f"plan.max_cost={limit}", f"plan.token_sample={sample}")
-    result, told = planned(folder, folder.name.lower(), *settings_, train=train)
-    billed, c = 0.0, sections()
-    for trial in result["trials"]:
-        files, out = [str(folder / f"{split}.jsonl") for split in ("train", "validation")], str(folder / "job.json")
-        tune.run(*files, trial, c["task"], c["evaluate"], c["tune"], c["vertex"], folder.name.lower(), out)
-        job = json.loads((folder / "job.json").read_text())["job"]
-        billed += job["billable_tokens"] * trial["epoch_count"] * told["prices"]["train"] / 1e6
-    assert billed <= limit
+    judge = f"{{model: {JUDGE}, samples: {judged}}}" if judged else "{}"
+    settings_ = (
+        f"plan.trials=[{trials}]", f"plan.max_cost={limit}", f"plan.token_sample={sample}", "evaluate.samples=2",
+        f"evaluate.confidence={confidence}", f"evaluate.judge={judge}", "evaluate.baselines=[{name: zero_shot}]",
+    )  # fmt: skip
+    taken.clear()
+    told, files, billed = whole_run(tmp_path_factory.mktemp("limit"), *settings_, train=train)
+    spent = billed + cost_of(taken)
+    assert spent <= told["cost_at_most"]
+    assert spent <= limit
+    assert not told["worthwhile"] or told["cost_at_most"] <= limit
+    assert ledger_of(told, files) == pytest.approx(spent)
     forecast = sum(line["cost"] for line in told["costs"] if line["what"].startswith("tuning"))
-    assert billed == pytest.approx(forecast, rel=0.1)
+    assert not told["worthwhile"] or billed == pytest.approx(forecast, rel=0.1)
