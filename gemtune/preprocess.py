@@ -18,6 +18,8 @@ from contextlib import nullcontext
 from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import Dropped, Example, plain, write_examples, write_json, write_rows
 from gemtune.dedup.duplicates import (
@@ -46,7 +48,7 @@ from gemtune.rows.volume import Volume, checked, dropped_before, measured
 log = logging.getLogger("gemtune")
 T = TypeVar("T")
 
-MOST_AUDITED = 20_000
+MOST_AUDITED, MOST_AUDITED_CHARS = 20_000, 8_000_000  # the search for label errors takes 40 bytes a character
 GLANCED = 1000
 QUIET_S, SAID_EVERY_S, MANY_ROWS = 5.0, 2.0, 50_000  # who works shorter, or on less, need not say how far it is
 RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex], Outcome]] = {
@@ -252,11 +254,21 @@ def tell_long(what: str, rows: int) -> None:
 
 
 def doubtful(examples: Sequence[Example], task: Task, config: Preprocess) -> list[Suspect]:
-    """Likely label errors, where the task has labels and the rows are not too many."""
-    if not config.find_label_errors or task.kind not in LABELLED or len(examples) > MOST_AUDITED:
+    """Likely label errors, where the task has labels; of so many rows, drawn by the seed, as memory allows."""
+    if not config.find_label_errors or task.kind not in LABELLED:
         return []
-    tell_long("likely label errors", 10 * len(examples))  # ten times the work of other rules
-    return suspects(examples, config.seed)
+    some = _drawn(examples, config.seed)
+    if len(some) < len(examples):
+        log.warning("likely label errors are looked for among %d of %d rows, drawn evenly", len(some), len(examples))
+    tell_long("likely label errors", 10 * len(some))  # ten times the work of other rules
+    return suspects(some, config.seed)
+
+
+def _drawn(examples: Sequence[Example], seed: int) -> list[Example]:
+    """As many rows, in their order, as the search for label errors may hold."""
+    order = np.random.default_rng(seed).permutation(len(examples))[:MOST_AUDITED]
+    held = np.cumsum([len(examples[i].text) for i in order])
+    return [examples[i] for i in np.sort(order[: np.searchsorted(held, MOST_AUDITED_CHARS, side="right")])]
 
 
 def nothing_left(data: str, lost: Sequence[Dropped]) -> UserError:

@@ -4,6 +4,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemtune import preprocess
 from gemtune.config import Preprocess, Split, Task
 from gemtune.data import Example, example_id, read_examples
 from gemtune.dedup import jaccard, shingles
@@ -201,3 +203,18 @@ def test_every_kind_stops_the_run_when_it_removes_too_much_and_says_what(tmp_pat
             run(str(tmp_path / "rows.jsonl"), {}, {**rules, **limits}, *files)
         assert any(word in str(error.value) for word in ("depot", "parcel"))
     run(str(tmp_path / "rows.jsonl"), {}, {**rules, "max_removed_share": 1, "max_cluster": 0}, *files)
+
+
+@pytest.mark.parametrize(("rows", "characters", "looked_at"), [(120, 10_000, 120), (300, 1000, 71), (300, 9000, 300)])
+def test_label_errors_of_a_large_set_are_looked_for_in_a_draw(
+    monkeypatch: pytest.MonkeyPatch, rows: int, characters: int, looked_at: int
+) -> None:
+    monkeypatch.setattr(preprocess, "MOST_AUDITED", rows)
+    monkeypatch.setattr(preprocess, "MOST_AUDITED_CHARS", characters)
+    given = [Example(f"{n:03}", f"{'money' if n % 2 else 'boxes'} number {n % 9}", "ab"[n % 2]) for n in range(300)]
+    given[10] = replace(given[10], target="b")
+    some = preprocess._drawn(given, 7)
+    assert some == sorted(some, key=lambda row: row.id)
+    assert len(some) == looked_at
+    found = preprocess.doubtful(given, Task(), Preprocess())
+    assert [row.id for row in found if row.confident] == ["010"] * (given[10] in some)
