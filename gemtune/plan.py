@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from gemtune import augment, hard, pick
-from gemtune import evaluate as scoring
 from gemtune.config import Augment, Contestant, Evaluate, Hard, Larger, Plan, Section, Task, Trial, Vertex, fingerprint
 from gemtune.data import Example, read_examples, write_json
 from gemtune.errors import UserError
@@ -24,10 +23,18 @@ from gemtune.prompting import prompts
 from gemtune.rows.accept import LABELLED
 from gemtune.scoring.intervals import smallest_detectable_lift
 from gemtune.scoring.metrics import primary_metric
-from gemtune.scoring.scorecard import together
 from gemtune.tuning import records, spend
-from gemtune.tuning.bill import Asked, Beside, Bill, draw_up, paid_line, searched_line, with_follow_ups
-from gemtune.tuning.catalogue import Catalogue
+from gemtune.tuning.bill import (
+    Asked,
+    Beside,
+    Bill,
+    draw_up,
+    opinions_paid,
+    paid_line,
+    replies_of,
+    searched_line,
+    with_follow_ups,
+)
 from gemtune.tuning.counting import Count, by_service, count_opinions, count_prompt, count_rows, guess
 from gemtune.tuning.spend import Amount, Line, Rows
 from gemtune.vertex import Client, connect
@@ -119,11 +126,11 @@ def run(
     best = best_prompt(baselines)
     price = client.catalogue.price("", wanted.asking.base_model)
     paid = [searched_line(report["search_tokens"], price) for report in told if "search_tokens" in report]
-    paid += [paid_line(**line) for report in told for line in _opinions(report, client.catalogue)]
+    paid += [paid_line(**line) for line in opinions_paid(told, client.catalogue)]
     paid += [paid_line(**line) for line in json.loads(Path(augmented).read_text("utf-8"))["spent"]] if augmented else []
     count = by_service(client, wanted.asking.base_model)
     asked = [result.asked for result in baselines]
-    decided = _decide(client, wanted, count, asked, best.asked, best, paid, replies=_replies(told))
+    decided = _decide(client, wanted, count, asked, best.asked, best, paid, replies=replies_of(told))
     document = _document(decided, wanted, metric, best)
     write_json(plan, {**document, "baselines": told})
     _say(decided, best)
@@ -153,35 +160,11 @@ def forecast(
         line, train = augment.forecast(wanted.splits[0], terms)
         wanted, paid = replace(wanted, splits=[train, *wanted.splits[1:]]), [line]
     count: Count = guess if offline else by_service(client, wanted.asking.base_model)
-    asked = [_unasked(one, wanted, count) for one in baselines]
+    counted = [(one, count_prompt(count, wanted.settings, wanted.task, one, wanted.splits)) for one in baselines]
+    asked = [Asked.unasked(wanted.asking, one, prompt, wanted.sizes[1]) for one, prompt in counted]
     dearest = max(asked, key=lambda one: one.input.most)
     decided = _decide(None if offline else client, wanted, count, asked, dearest, None, paid, client)
     return _document(decided, wanted, primary_metric(wanted.task), None)
-
-
-def _unasked(contestant: Contestant, wanted: Wanted, count: Count) -> Asked:
-    """A baseline's tokens a row, as far as they can be told before it was asked."""
-    longest = scoring.longest_answer(contestant.prompt) or wanted.asking.max_output_tokens
-    put = count_prompt(count, wanted.settings, wanted.task, contestant, wanted.splits)
-    put, got = (one.times(wanted.asking.samples_asked) for one in (put, Amount(longest / 2, longest)))
-    return Asked(contestant, put, got, wanted.sizes[1], spent=False)
-
-
-def _opinions(report: dict[str, Any], catalogue: Catalogue) -> list[dict[str, Any]]:
-    """What was asked about the answers of a report's contestants, as lines that were paid."""
-    return [
-        line
-        for entry in report["contestants"]
-        for line in spend.opinions_charged(
-            f"{entry['contestant']['name']} on validation (spent)", entry, catalogue.full_price, catalogue.service
-        )
-    ]
-
-
-def _replies(told: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Mean tokens of a rater's and of a judge's reply, by model, as those on the baselines' answers show."""
-    found = together(*(entry.get("opinions", {}) for report in told for entry in report["contestants"]))
-    return {model: one["output"] / one["requests"] for model, one in found.items() if one["requests"]}
 
 
 def _wanted(
@@ -219,10 +202,8 @@ def _decide(
     settings, asking, splits = wanted.settings, wanted.asking, wanted.splits
     failing = 1 - best.value if best else 0.5
     rows = count_rows(count, asking, settings, wanted.weight, wanted.task, splits, failing)
-    unread = not service and asking.judge.sheet.startswith("gs://")
-    people = [] if unread else scoring.rated_by_people(asking)
     everything, sample = [row for split in splits for row in split], settings.token_sample
-    opinions = count_opinions(count, asking, client.catalogue, wanted.task, everything, sample, people, replies or {})
+    opinions = count_opinions(count, asking, client.catalogue, wanted.task, everything, sample, replies or {})
     rows = replace(rows, samples=asking.samples_asked, opinions=opinions)
     trials = _trials(client, wanted, rows)
     larger = _larger(client, wanted, trials, rows)
@@ -237,8 +218,7 @@ def _decide(
     remembered = pick.old_rows(service, wanted.name) if service and goes_on else 0
     beside = Beside(asked, opponent, paid, len(splits[0]) if probe else 0, remembered, champion)
     bill = draw_up(client.catalogue, asking, settings, trials, larger, rows, beside)
-    if unread:
-        bill.warnings.append(f"{asking.judge.sheet} was not read: what judging its answers costs is not on this bill")
+    bill.warnings.extend(opinions.unread(asking.judge.sheet))
     reasons = reasons_against(settings, best, wanted.sizes)
     if settings.skip_unchanged and service and records.last_plan(service, wanted.name) == print_:
         reasons.append("nothing is new: the same rows, model and trials were decided on last time")

@@ -61,7 +61,7 @@ from gemtune.tuning.counting import Count, by_service, count_prompt, guess
 from gemtune.tuning.curve import VALIDATION
 from gemtune.tuning.pair_decision import ByDuels, rate
 from gemtune.tuning.pair_plan import METRIC, Terms
-from gemtune.tuning.spend import Amount, Line
+from gemtune.tuning.spend import Line, Request
 from gemtune.vertex import Client, connect
 
 log = logging.getLogger("gemtune")
@@ -229,7 +229,8 @@ def plan(
     spent = pair_plan.paid(told, json.loads(Path(gathered).read_text("utf-8")), terms)
     for line in pair_plan.judged(referee.tokens, terms.judge, "judging prompts (spent)"):
         spent.append(paid_line(**line))
-    sizes = pair_plan.sizes(setting.count, task, *rows, terms)
+    sizes = pair_plan.sizes(setting.count, task, *rows, terms, told)
+    sizes = pair_plan.best_of(sizes, best, told, setting.asking)
     decided = pair_plan.decide(setting.client, terms, sizes, rows, spent, records.last_plan(setting.client, name))
     best_prompt = best.model_dump(mode="json")
     write_json(planned, {**decided.document(), "baselines": told, "best_prompt": {"contestant": best_prompt}})
@@ -259,10 +260,16 @@ def forecast(
     if setting.rules.pairs_from == "answers":
         spent += own_pairs.foreseen(list(read_examples(examples)), task, terms, setting.count)
         sizes = pair_plan.without_knowing_answers(sizes, terms)
-    answer = Amount(setting.asking.max_output_tokens / 2, setting.asking.max_output_tokens)
-    for one in baselines:
-        prompt = count_prompt(setting.count, terms.limits, task, one, rows[0])
-        spent.append(Asked(one, prompt, answer, sizes.validation, spent=False).line(terms.price))
+    asked = [
+        Asked.unasked(
+            setting.asking, one, count_prompt(setting.count, terms.limits, task, one, rows[0]), sizes.validation
+        )
+        for one in baselines
+    ]
+    for line in (one.line(terms.price) for one in asked):
+        spent += [line, *sizes.opinions.lines(line.what, sizes.validation, 0, terms.price)]
+    dearest = max(asked, key=lambda one: one.input.most)
+    sizes = replace(sizes, best=Request(dearest.input, dearest.output))
     duels = (len(baselines) - 1) * sizes.validation
     spent += filter(None, [pair_plan.judging_line(terms, "judging prompts", duels, sizes) if duels else None])
     last = "" if offline else records.last_plan(setting.client, name)

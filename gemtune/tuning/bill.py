@@ -14,6 +14,7 @@ from typing import Any
 
 from gemtune.config import Contestant, Evaluate, Plan, Trial
 from gemtune.evaluate import longest_answer
+from gemtune.scoring.scorecard import together
 from gemtune.tuning import spend
 from gemtune.tuning.catalogue import Catalogue, Price
 from gemtune.tuning.spend import Amount, Line, Rows
@@ -28,6 +29,13 @@ class Asked:
     output: Amount
     rows: int
     spent: bool = True
+
+    @classmethod
+    def unasked(cls, asking: Evaluate, contestant: Contestant, prompt: Amount, rows: int) -> Asked:
+        """What can be told of it before it is asked, from the tokens of one request."""
+        longest = longest_answer(contestant.prompt) or asking.max_output_tokens
+        put, got = (one.times(asking.samples_asked) for one in (prompt, Amount(longest / 2, longest)))
+        return cls(contestant, put, got, rows, spent=False)
 
     def line(self, price: Price) -> Line:
         """What asking it about the validation rows costs, or has cost."""
@@ -173,7 +181,7 @@ def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Be
     if beside.champion:
         there = 3
     likely, most = (rows.opinions.lines(met, n * rows.test, (n - 1) * rows.test, base) for n in (there, 3))
-    lines += [_between(one, other) for one, other in zip(likely, most, strict=True)]
+    lines += [spend.between(one, other) for one, other in zip(likely, most, strict=True)]
     if beside.remembered:
         old = tuned("candidate and champion on the champion's old test rows", beside.remembered)
         lines += [old, *rows.opinions.lines(old.what, 2 * beside.remembered, beside.remembered, base)]
@@ -182,13 +190,7 @@ def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Be
 
 def _up_to(what: str, requests: int, put: Amount, got: Amount, likely: Price, most: Price) -> Line:
     """Requests at the likely price, bounded by the other."""
-    return _between(*(spend.asking_line(what, requests, put, got, price) for price in (likely, most)))
-
-
-def _between(likely: Line, most: Line) -> Line:
-    """What the one expects, bounded by both."""
-    tokens = Amount(likely.tokens.expected, max(likely.tokens.most, most.tokens.most))
-    return Line(likely.what, tokens, Amount(likely.cost.expected, max(likely.cost.most, most.cost.most)))
+    return spend.between(*(spend.asking_line(what, requests, put, got, price) for price in (likely, most)))
 
 
 def _unlikely(line: Line) -> Line:
@@ -249,3 +251,21 @@ def searched_line(tokens: Mapping[str, int], price: Price) -> Line:
 def paid_line(what: str, tokens: float, cost: float) -> Line:
     """What a step before has spent, as it counted it."""
     return Line(what, Amount(tokens, tokens), Amount(cost, cost))
+
+
+def opinions_paid(told: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> list[dict[str, Any]]:
+    """What was asked about the baselines' answers on validation data, from their reports, as lines that were paid."""
+    return [
+        line
+        for report in told
+        for entry in report["contestants"]
+        for line in spend.opinions_charged(
+            f"{entry['contestant']['name']} on validation (spent)", entry, catalogue.full_price, catalogue.service
+        )
+    ]
+
+
+def replies_of(told: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Mean tokens of a rater's and of a judge's reply, by model, as those on the baselines' answers show."""
+    found = together(*(entry.get("opinions", {}) for report in told for entry in report["contestants"]))
+    return {model: one["output"] / one["requests"] for model, one in found.items() if one["requests"]}

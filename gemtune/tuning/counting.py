@@ -17,12 +17,11 @@ from typing import Any
 from gemtune import hard
 from gemtune.config import Contestant, Evaluate, Hard, Plan, Task
 from gemtune.data import Example
-from gemtune.evaluate import longest_answer, questions
+from gemtune.evaluate import longest_answer, questions, rated_by_people
 from gemtune.prompting import prompts
 from gemtune.prompting.asking import Question
 from gemtune.scoring.confidence import rating_question
 from gemtune.scoring.judging import duel_questions, rating_questions
-from gemtune.scoring.sheets import Rated
 from gemtune.tuning import spend
 from gemtune.tuning.catalogue import Catalogue
 from gemtune.tuning.spend import Amount, Opinions, Request, Rows
@@ -103,13 +102,12 @@ def count_opinions(
     task: Task,
     rows: Sequence[Example],
     sample: int,
-    people: Sequence[Rated],
     replies: Mapping[str, float],
 ) -> Opinions:
-    """What these settings ask about each answer, and about what `people` rated; references stand in for the answers.
+    """What these settings ask about each answer, and about what people rated; references stand in for the answers.
 
-    `replies` are mean tokens of a reply by model, where some were counted. Raises `UserError` for a judge, or a metric
-    of the evaluation service, whose price is not known.
+    A sheet in a bucket is not read where nobody is asked (`guess`). `replies` are mean tokens of a reply by model where
+    some were counted. Raises `UserError` for a judge, or a metric of the evaluation service, whose price is not known.
     """
     judge, base = asking.judge, asking.base_model
     longest = max([asking.max_output_tokens, *(longest_answer(one) or 0 for one in asking.baselines)])
@@ -127,6 +125,7 @@ def count_opinions(
     said = Amount(judge.max_output_tokens / 4, judge.max_output_tokens)
     rating = [rating_questions(judge, task, one, one.target)[0] for one in rows]
     duel = [duel_questions(judge, task, one, one.target, one.target)[0] for one in rows]
+    people = [] if count is guess and judge.sheet.startswith("gs://") else rated_by_people(asking)
     sheet = [rating_questions(judge, task, one.example, one.answer)[0] for one in people]
     return replace(
         found,

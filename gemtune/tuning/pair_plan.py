@@ -13,20 +13,21 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gemtune.config import Contestant, Evaluate, Plan, Preference, Task, Trial, fingerprint
 from gemtune.data import Example
 from gemtune.errors import UserError
+from gemtune.evaluate import longest_answer
 from gemtune.rows import pairs as paired
 from gemtune.rows.pairs import Pair
 from gemtune.scoring.intervals import smallest_detectable_lift
 from gemtune.tuning import spend
-from gemtune.tuning.bill import Bill
+from gemtune.tuning.bill import Bill, opinions_paid, paid_line, replies_of
 from gemtune.tuning.catalogue import Catalogue, Price
-from gemtune.tuning.counting import Count, bounded
-from gemtune.tuning.spend import Amount, Line
+from gemtune.tuning.counting import Count, bounded, count_opinions
+from gemtune.tuning.spend import Amount, Line, Opinions, Request
 from gemtune.vertex import Client
 
 log = logging.getLogger("gemtune")
@@ -70,6 +71,9 @@ class Sizes:
     preference_tokens: Amount
     prompt_tokens: Amount
     answer_tokens: Amount
+    opinions: Opinions = field(default_factory=Opinions)
+    best: Request | None = None
+    """Tokens a row of the best prompt, where they are known; else it is taken to be asked as the tuned models are."""
 
 
 def jobs(terms: Terms) -> tuple[Trial | None, list[Trial]]:
@@ -130,14 +134,34 @@ def require(client: Client, base_model: str, trials: Sequence[Trial]) -> None:
 # -- tokens ----------------------------------------------------------------------------------------------------------
 
 
-def sizes(count: Count, task: Task, splits: Sequence[Sequence[Example]], pairs: Sequence[Pair], terms: Terms) -> Sizes:
-    """What is trained on and asked, its tokens counted on a sample."""
+def sizes(
+    count: Count,
+    task: Task,
+    splits: Sequence[Sequence[Example]],
+    pairs: Sequence[Pair],
+    terms: Terms,
+    told: Sequence[Mapping[str, Any]] = (),
+) -> Sizes:
+    """What is trained on and asked, its tokens counted on a sample; `told` are the reports on prompts asked already."""
     sample = terms.limits.token_sample
     preferred = paired.preference_rows(task, splits[0], pairs)
     tokens, prompt, answer = tokens_of(count, preferred, sample)
     chosen = paired.chosen_rows(task, splits[0], pairs) if terms.rules.supervised_epochs else []
     supervised = tokens_of(count, chosen, sample)[0] if chosen else Amount(0, 0)
-    return Sizes(len(preferred), len(splits[1]), len(splits[2]), supervised, tokens, prompt, answer)
+    everything = [row for split in splits for row in split]
+    opinions = count_opinions(count, terms.asking, terms.catalogue, task, everything, sample, replies_of(told))
+    return Sizes(len(preferred), len(splits[1]), len(splits[2]), supervised, tokens, prompt, answer, opinions)
+
+
+def best_of(sizes: Sizes, best: Contestant, told: Sequence[Mapping[str, Any]], asking: Evaluate) -> Sizes:
+    """The sizes with what a row put to the best prompt took, as its report says, and may take at most."""
+    longest = asking.samples_asked * (longest_answer(best.prompt) or asking.max_output_tokens)
+    for report in told:
+        for entry in report["contestants"]:
+            if entry["contestant"]["name"] == best.name:
+                put, got = (entry["tokens"][side] / max(1, report["rows"]) for side in ("input", "output"))
+                return replace(sizes, best=Request(Amount(put, 1.5 * put), Amount(got, longest)))
+    return sizes
 
 
 def tokens_of(count: Count, rows: Sequence[Row], sample: int) -> tuple[Amount, Amount, Amount]:
@@ -191,20 +215,36 @@ def draw_up(terms: Terms, first: Trial | None, trials: Sequence[Trial], sizes: S
     chosen = spend.affordable(allowed, per_trial, spend.total([*spent, *fixed]), limit)
     left_out = spend.left_out([trial.name for trial in allowed if trial not in chosen], per_trial)
     warnings = terms.catalogue.warnings(terms.asking.base_model)
+    warnings += sizes.opinions.unread(terms.asking.judge.sheet)
     prices = terms.price.model_dump(mode="json")
-    return Drawn(Bill(list(spent), fixed, per_trial, chosen, left_out, prices, warnings), bounded_first)
+    asked = filter(None, [terms.asking.base_model, terms.asking.judge.model])
+    known = {model: terms.catalogue.full_price(model) for model in asked}
+    scored: dict[str, float] = {metric: terms.catalogue.scoring_price(metric) for metric in terms.asking.service}
+    bill = Bill(list(spent), fixed, per_trial, chosen, left_out, prices, warnings, (), known, scored)
+    return Drawn(bill, bounded_first)
 
 
 def _fixed(terms: Terms, first: Trial | None, sizes: Sizes) -> list[Line]:
     """What every path pays."""
-    asked = [_asking(terms, "best prompt on validation, again", sizes.validation, sizes)]
+    opinions, held = sizes.opinions, sizes.validation
+    again = _prompted(terms, "best prompt on validation, again", held, sizes)
+    asked = [again, *opinions.lines(again.what, held, 0, terms.price)]
     if first is not None:
-        checkpoints = _asking(terms, "checkpoints of supervised on validation", sizes.validation, sizes, first)
-        asked = [_tuning(terms, first, sizes.supervised_tokens), checkpoints, *asked]
-    met = _asking(terms, "the finalists on test", 3 * sizes.test, sizes)
+        checkpoints = _asking(terms, "checkpoints of supervised on validation", held, sizes, first)
+        asked += [_tuning(terms, first, sizes.supervised_tokens), checkpoints]
+        asked += opinions.lines(checkpoints.what, held, held, terms.price)
     champion = Trial(base="projects/", base_model=terms.champion.base_model) if terms.champion else None
-    served = _asking(terms, "", sizes.test, sizes, champion)
-    asked.append(Line(met.what, met.tokens + served.tokens, met.cost + served.cost))
+    what = "the finalists on test"
+    met = [
+        _prompted(terms, what, sizes.test, sizes),
+        _asking(terms, what, 2 * sizes.test, sizes),
+        _asking(terms, what, sizes.test, sizes, champion),
+    ]
+    asked.append(Line(what, sum((one.tokens for one in met), Amount(0, 0)), spend.total(met)))
+    there = 2 + (first is not None) + (champion is not None)
+    likely, most = (opinions.lines(what, n * sizes.test, (n - 1) * sizes.test, terms.price) for n in (there, 4))
+    asked += [spend.between(one, other) for one, other in zip(likely, most, strict=True)]
+    asked += opinions.check()
     judged = [judging_line(terms, "judging the finalists", 4 * sizes.test, sizes)]
     return [*asked, Line("idle endpoints", Amount(0, 0), Amount(0, 0)), *filter(None, judged)]
 
@@ -212,9 +252,11 @@ def _fixed(terms: Terms, first: Trial | None, sizes: Sizes) -> list[Line]:
 def _lines(terms: Terms, trial: Trial, sizes: Sizes) -> list[Line]:
     """What one trial adds."""
     requests = sizes.validation * spend.checkpoint_count(trial.epoch_count)
+    asked = _asking(terms, f"checkpoints of {trial.name} on validation", requests, sizes, trial)
     lines = [
         _tuning(terms, trial, sizes.preference_tokens),
-        _asking(terms, f"checkpoints of {trial.name} on validation", requests, sizes, trial),
+        asked,
+        *sizes.opinions.lines(asked.what, requests, requests, terms.price),
         judging_line(terms, f"judging checkpoints of {trial.name}", 2 * requests, sizes),
     ]
     return [line for line in lines if line]
@@ -232,10 +274,17 @@ def _tuning(terms: Terms, trial: Trial, once: Amount) -> Line:
 
 
 def _asking(terms: Terms, what: str, requests: int, sizes: Sizes, of: Trial | None = None) -> Line:
-    """Requests to the base model, or to what a trial makes."""
+    """Rows put to the base model, or to what a trial makes."""
     answer = Amount(sizes.answer_tokens.expected, terms.asking.max_output_tokens)
     price = terms.catalogue.price_of(of, terms.asking.base_model) if of else terms.price
-    return spend.asking_line(what, requests, sizes.prompt_tokens, answer, price)
+    return spend.asking_line(what, requests * terms.asking.samples_asked, sizes.prompt_tokens, answer, price)
+
+
+def _prompted(terms: Terms, what: str, rows: int, sizes: Sizes) -> Line:
+    """Rows put to the best prompt."""
+    if sizes.best is None:
+        return _asking(terms, what, rows, sizes)
+    return spend.asking_line(what, rows, sizes.best.put, sizes.best.got, terms.price)
 
 
 def judging_line(terms: Terms, what: str, duels: int, sizes: Sizes) -> Line | None:
@@ -320,6 +369,8 @@ class Decided:
             "trials": self.trials,
             "left_out": bill.left_out,
             "prices": bill.prices,
+            "model_prices": bill.model_prices,
+            "service_prices": bill.service_prices,
             "warnings": bill.warnings,
             **spend.told(bill.lines, self.limits.max_cost),
             "fingerprint": self.fingerprint,
@@ -371,7 +422,7 @@ def paid(told: Sequence[Mapping[str, Any]], gathered: Mapping[str, Any], terms: 
     for what, tokens, price in asked:
         put, got = (Amount(float(tokens[side]), float(tokens[side])) for side in ("input", "output"))
         lines.append(spend.asking_line(f"{what} (spent)", 1, put, got, price))
-    return lines
+    return [*lines, *(paid_line(**line) for line in opinions_paid(told, terms.catalogue))]
 
 
 def judged(tokens: Mapping[str, int], judge: Price | None, what: str) -> list[dict[str, Any]]:

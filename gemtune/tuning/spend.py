@@ -96,6 +96,11 @@ class Opinions:
         what = f"{OPINIONS}{SHEET}"
         return [asking_line(what, self.sheet_rows * self.samples, self.sheet.put, self.sheet.got, self.judge)]
 
+    def unread(self, sheet: str) -> list[str]:
+        """A warning where a sheet is named that nobody read."""
+        missing = sheet and self.judge and not self.sheet_rows
+        return [f"{sheet} was not read: what judging its answers costs is not on this bill"] if missing else []
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -178,6 +183,12 @@ def asking_line(what: str, requests: float, prompt: Amount, answer: Amount, pric
     asked, answered = prompt.times(requests), answer.times(requests)
     cost = asked.times(price.input / MILLION) + answered.times(price.output / MILLION)
     return Line(what, asked + answered, cost)
+
+
+def between(likely: Line, most: Line) -> Line:
+    """What the one expects, bounded by both."""
+    tokens = Amount(likely.tokens.expected, max(likely.tokens.most, most.tokens.most))
+    return Line(likely.what, tokens, Amount(likely.cost.expected, max(likely.cost.most, most.cost.most)))
 
 
 def checkpoint_count(epochs: int) -> int:

@@ -22,7 +22,7 @@ from gemtune.gate import Decision, Rule
 from gemtune.rows.pairs import Pair, read_written
 from gemtune.scoring.judging import Duel
 from gemtune.scoring.predictions import Scored
-from gemtune.tuning import pair_decision, pair_plan
+from gemtune.tuning import pair_decision, pair_plan, spend
 from gemtune.tuning.catalogue import Catalogue, Price
 from gemtune.tuning.counting import by_service
 from gemtune.tuning.pair_plan import Terms
@@ -130,6 +130,27 @@ def test_a_judge_is_in_the_bill() -> None:
     price = Price(train=0.0, input=1.0, output=1.0)
     told = drawn(terms(price, ranked_by="judge", judge={"model": "m"}, supervised_epochs=0)).bill
     assert {"judging the finalists", "judging checkpoints of trial-1"} <= {line.what for line in told.lines}
+
+
+def test_what_evaluation_asks_about_answers_is_in_the_bill() -> None:
+    bound = terms(Price(train=0.0, input=1.0, output=1.0), supervised_epochs=2, trials=[{"epoch_count": 2}])
+    one = spend.Request(Amount(100, 200), Amount(10, 20))
+    plain = {line.what: line for line in drawn(bound).bill.lines}
+    judge = Price(train=0.0, input=5.0, output=5.0)
+    asked = spend.Opinions(None, one, one, judge, 2, one, 8)
+    votes = replace(bound, asking=bound.asking.model_copy(update={"confidence": "votes", "samples": 3}))
+    known = replace(sizes(), opinions=asked, best=one)
+    told = pair_plan.draw_up(votes, *pair_plan.jobs(votes), known, []).bill
+    lines = {line.what: line for line in told.lines}
+    checkpoints = "checkpoints of trial-1 on validation"
+    assert lines[checkpoints].cost.expected == pytest.approx(3 * plain[checkpoints].cost.expected)
+    assert lines["best prompt on validation, again"].tokens.expected == 50 * 110
+    # 50 prompts, two checkpoints, each rated twice and compared in two orders twice
+    judged = lines[f"{spend.OPINIONS}{checkpoints}"]
+    assert judged.cost.expected == pytest.approx(50 * 2 * (2 + 4) * 110 * 5 / 1e6)
+    met = lines[f"{spend.OPINIONS}the finalists on test"].tokens
+    assert (met.expected, met.most) == (80 * (3 * 2 + 2 * 4) * 110, 80 * (4 * 2 + 3 * 4) * 220)
+    assert lines[f"{spend.OPINIONS}{spend.SHEET}"].tokens.expected == 8 * 2 * 110
 
 
 def test_a_champion_of_another_base_costs_what_its_base_costs() -> None:
