@@ -22,7 +22,7 @@ from gemtune.scoring.preferred import made_pair
 from gemtune.scoring.referee import Referee
 from gemtune.tuning import spend
 from gemtune.tuning.counting import Count
-from gemtune.tuning.pair_plan import RUBRIC_TOKENS, Terms
+from gemtune.tuning.pair_plan import Terms, told_judge
 from gemtune.tuning.spend import Amount, Line
 
 SAMPLED_FOR_COST = 32  # requests whose tokens are counted before any is sent
@@ -78,7 +78,7 @@ def foreseen(rows: Sequence[Example], task: Task, terms: Terms, count: Count) ->
     put, got = Amount(mean, max(1.5 * mean, longest)), Amount(asking.max_output_tokens / 2, asking.max_output_tokens)
     lines = [spend.asking_line("answers sampled for pairs", len(asked), put, got, terms.price)]
     if terms.judge:
-        shown = Amount(RUBRIC_TOKENS + mean, 2 * RUBRIC_TOKENS + longest) + got.times(2)
+        shown = told_judge(config.judge) + Amount(mean, longest) + got.times(2)
         said = Amount(config.judge.max_output_tokens / 4, config.judge.max_output_tokens)
         rated = len(asked) * config.judge.samples
         lines.append(spend.asking_line("judging answers for pairs", rated, shown, said, terms.judge))

@@ -16,17 +16,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gemtune.config import Contestant, Evaluate, Plan, Preference, Task, Trial, fingerprint
+from gemtune.config import Contestant, Evaluate, Judge, Plan, Preference, Task, Trial, fingerprint
 from gemtune.data import Example
 from gemtune.errors import UserError
 from gemtune.evaluate import longest_answer
 from gemtune.rows import pairs as paired
 from gemtune.rows.pairs import Pair
 from gemtune.scoring.intervals import smallest_detectable_lift
+from gemtune.scoring.judging import duel_questions
 from gemtune.tuning import spend
 from gemtune.tuning.bill import Bill, opinions_paid, paid_line, replies_of
 from gemtune.tuning.catalogue import Catalogue, Price
-from gemtune.tuning.counting import Count, bounded, count_opinions
+from gemtune.tuning.counting import Count, bounded, count_opinions, guess
 from gemtune.tuning.spend import Amount, Line, Opinions, Request
 from gemtune.vertex import Client
 
@@ -34,7 +35,6 @@ log = logging.getLogger("gemtune")
 
 METRIC = "win_rate"
 BETA_LOW, BETA_HIGH = 0.01, 0.5  # recommended, both included
-RUBRIC_TOKENS = 200  # what a judge is told beside the texts it compares
 Row = dict[str, Any]
 
 
@@ -287,13 +287,20 @@ def _prompted(terms: Terms, what: str, rows: int, sizes: Sizes) -> Line:
     return spend.asking_line(what, rows, sizes.best.put, sizes.best.got, terms.price)
 
 
+def told_judge(judge: Judge) -> Amount:
+    """Tokens that a judge is told beside the texts it compares: guessed, and no more than there are bytes."""
+    asked = duel_questions(judge, Task(), Example("", "", ""), "", "")[0]
+    text = f"{asked.system}{asked.contents[0]['parts'][0]['text']}"
+    return Amount(guess(asked.system, asked.contents), len(text.encode()))
+
+
 def judging_line(terms: Terms, what: str, duels: int, sizes: Sizes) -> Line | None:
     """Both orders, so many samples each; a request shows prompt, reference and two answers. None without a judge."""
     if terms.judge is None:
         return None
-    judge, rubric = terms.rules.judge, Amount(RUBRIC_TOKENS, 2 * RUBRIC_TOKENS)
+    judge = terms.rules.judge
     longest = max(sizes.answer_tokens.most, terms.asking.max_output_tokens)
-    shown = sizes.prompt_tokens + Amount(3 * sizes.answer_tokens.expected, 3 * longest) + rubric
+    shown = sizes.prompt_tokens + Amount(3 * sizes.answer_tokens.expected, 3 * longest) + told_judge(judge)
     said = Amount(judge.max_output_tokens / 4, judge.max_output_tokens)
     return spend.asking_line(what, 2 * judge.samples * duels, shown, said, terms.judge)
 

@@ -129,7 +129,15 @@ def drawn(bound: Terms) -> pair_plan.Drawn:
 def test_a_judge_is_in_the_bill() -> None:
     price = Price(train=0.0, input=1.0, output=1.0)
     told = drawn(terms(price, ranked_by="judge", judge={"model": "m"}, supervised_epochs=0)).bill
-    assert {"judging the finalists", "judging checkpoints of trial-1"} <= {line.what for line in told.lines}
+    short = {line.what: line.cost for line in told.lines}
+    assert {"judging the finalists", "judging checkpoints of trial-1"} <= set(short)
+    rubric = "Better is what a customer would thank us for. " * 100
+    told = drawn(terms(price, ranked_by="judge", judge={"model": "m", "rubric": rubric}, supervised_epochs=0)).bill
+    long = {line.what: line.cost for line in told.lines}
+    for what, rows in (("judging the finalists", 4 * 80), ("judging checkpoints of trial-1", 2 * 50)):
+        more = 2 * rows * len(rubric) / 1e6  # dollars, were every character a token
+        assert long[what].expected - short[what].expected > 0.2 * more
+        assert long[what].most - short[what].most > 0.9 * more
 
 
 def test_what_evaluation_asks_about_answers_is_in_the_bill() -> None:
