@@ -69,12 +69,12 @@ def _compiled(texts: Sequence[str], guarded: Sequence[str], threshold: float, th
     bloom = np.zeros(1 << (bloom_bits - 6), np.uint64)
     kernels.number(entries, chosen, small, numbers, small_bits, bloom, bloom_bits)
     del entries, filled, counts, chosen, posts
-    room, done = np.empty((len(guarded) + _ROOM, 2), np.int64), 0
+    buffer, done = np.empty((len(guarded) + _ROOM, 2), np.int64), 0
     pairs = []
     while done < len(texts):
         found, done = kernels.probe(*_of(others), small, numbers, small_bits, bloom, bloom_bits, starts, owners, needed,
-                                    np.diff(ends), *_of(held), threshold, done, room)  # fmt: skip
-        pairs.append(room[:found].copy())
+                                    np.diff(ends), *_of(held), threshold, done, buffer)  # fmt: skip
+        pairs.append(buffer[:found].copy())
     return np.concatenate(pairs)
 
 
