@@ -79,7 +79,9 @@ class Preprocess(Section):
         pattern=r"^(projects/[^/]+/locations/[^/]+)?$",
         description="projects/P/locations/L to ask it in; empty: GOOGLE_CLOUD_PROJECT, global.",
     )
-    find_label_errors: bool = Field(True, description="List likely label errors, of 20,000 rows and 8 million characters at most, drawn evenly.")
+    find_label_errors: bool = Field(
+        True, description="List likely label errors, of 20,000 rows and 8 million characters at most, drawn evenly."
+    )
     corrections: str = Field("", description="Audit sheet (CSV with id and label) whose labels replace the rows' own.")
     test_data: str = Field("", description="A second file whose rows are the test split; its copies leave training.")
     conflicts: Literal["drop", "majority", "keep"] = Field(
