@@ -132,8 +132,9 @@ def test_a_prompt_that_leaves_nothing_to_gain_is_kept_without_tuning(tmp_path):
 def test_ctrl_c_cancels_the_job_and_leaves_nothing_running(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9, step_seconds=1.0)
     process = subprocess.Popen(
-        command(tmp_path), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        command(tmp_path), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job would ignore it
+    )  # fmt: skip
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         logs = "".join(path.read_text() for path in tmp_path.glob("runs/*/logs/*tune*.log"))

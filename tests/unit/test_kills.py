@@ -26,7 +26,8 @@ for trial in trials:
     out = f"{folder}/{trial['name']}.json"
     made = tune.run(train, validation, trial, c["task"], c["evaluate"], c["tune"], c["vertex"], name, out)
     score = {"value": 0.5 + 0.1 * trial["epoch_count"], "low": 0.5, "high": 0.9}
-    rows = [{"contestant": x, "metrics": {"accuracy": score}} for x in made["contestants"]]
+    tokens = {"input": 400, "output": 40}
+    rows = [{"contestant": x, "metrics": {"accuracy": score}, "tokens": tokens} for x in made["contestants"]]
     with open(f"{folder}/{trial['name']}-scored.json", "w") as file:
         json.dump({"rows": 40, "contestants": rows}, file)
     jobs.append(out)

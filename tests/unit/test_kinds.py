@@ -166,6 +166,7 @@ def told(folder, splits, validated, finalists) -> str:
         "plan": {
             "baselines": [{**validated, "contestants": validated["contestants"][:1]}],
             "worthwhile": True, "reasons": [], "prices": {"input": 1.0, "output": 2.0}, "costs": [line],
+            "model_prices": {"judge": {"input": 1.0, "output": 2.0}},
             "cost": 0.0, "sentence": "free", "warnings": [], "detectable_lift": 0.1,
         },
         "picked": {"trials": [], "checkpoints": [], "reason": "the only one", "ledger": []},
