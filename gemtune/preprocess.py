@@ -48,7 +48,7 @@ from gemtune.rows.volume import Volume, checked, dropped_before, measured
 log = logging.getLogger("gemtune")
 T = TypeVar("T")
 
-MOST_AUDITED, MOST_AUDITED_CHARS = 20_000, 8_000_000  # the search for label errors takes 40 bytes a character
+MOST_AUDITED, MOST_AUDITED_CHARS = 20_000, 4_000_000  # the search for label errors takes 40 bytes a character
 GLANCED = 1000
 QUIET_S, SAID_EVERY_S, MANY_ROWS = 5.0, 2.0, 50_000  # who works shorter, or on less, need not say how far it is
 RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex], Outcome]] = {

@@ -80,7 +80,7 @@ class Preprocess(Section):
         description="projects/P/locations/L to ask it in; empty: GOOGLE_CLOUD_PROJECT, global.",
     )
     find_label_errors: bool = Field(
-        True, description="List likely label errors, of 20,000 rows and 8 million characters at most, drawn evenly."
+        True, description="List likely label errors, of 20,000 rows and 4 million characters at most, drawn evenly."
     )
     corrections: str = Field("", description="Audit sheet (CSV with id and label) whose labels replace the rows' own.")
     test_data: str = Field("", description="A second file whose rows are the test split; its copies leave training.")
