@@ -71,8 +71,8 @@ def main() -> None:
         "data convert": lambda f: [python, "-m", "gemtune", "data", "convert", f, "--out", f + ".out.jsonl"],
         "data check": lambda f: [python, "-m", "gemtune", "data", "check", f],
         "preprocess": lambda f: [python, "-c", PREPROCESS, f, *guarded],
-        "preprocess, no search for passages": lambda f: [
-            python, "-c", PREPROCESS, f, *guarded, "preprocess.repeated_chars=0"
+        "preprocess, no search for label errors": lambda f: [
+            python, "-c", PREPROCESS, f, *guarded, "preprocess.find_label_errors=false"
         ],
         "texts and near-duplicates alone": lambda f: [python, "-c", ALONE, f, "keep"],
         "texts and passages alone": lambda f: [python, "-c", ALONE, f, "spans"],
