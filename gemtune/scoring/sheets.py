@@ -2,20 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sheets (CSV) that people fill in: a rating of each answer, or which of two answers is better. Out and in.
 
-Who answered is not shown. Sheets open in any spreadsheet: UTF-8 with a mark, and no cell is run as a formula.
+Who answered is not shown.
 """
 
 from __future__ import annotations
 
-import csv
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from gemtune.data import Example, whole_file
+from gemtune import spreadsheet
+from gemtune.data import Example
 from gemtune.errors import UserError
 from gemtune.scoring.agreement import Choice
 
@@ -50,9 +50,8 @@ class RatedPair:
 
 def write_sheet(path: str | Path, rows: Iterable[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
     """A sheet of prediction rows with an empty column `rating`."""
-    _write(
-        path, RATINGS, ([row["id"], texts.get(row["id"], ""), row["reference"], row["answer"] or ""] for row in rows)
-    )
+    told = ([row["id"], texts.get(row["id"], ""), row["reference"], row["answer"] or "", ""] for row in rows)
+    spreadsheet.write(path, RATINGS, told)
 
 
 def write_pairs(
@@ -71,14 +70,11 @@ def write_pairs(
     rng = random.Random(seed)
     shown = [pair if rng.random() < 0.5 else pair[::-1] for pair in pairs]
     turned = [pair[::-1] for pair in shown] if both_orders else []
-    _write(
-        path,
-        PAIRS,
-        (
-            [one["id"], texts.get(one["id"], ""), one["reference"], one["answer"] or "", two["answer"] or ""]
-            for one, two in (*shown, *turned)
-        ),
+    told = (
+        [one["id"], texts.get(one["id"], ""), one["reference"], one["answer"] or "", two["answer"] or "", ""]
+        for one, two in (*shown, *turned)
     )
+    spreadsheet.write(path, PAIRS, told)
 
 
 def read_rated(path: str | Path, scale: Sequence[int]) -> list[Rated]:
@@ -127,51 +123,15 @@ def _most(votes: Sequence[str]) -> str:
     return counts[0][0] if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]) else "tie"
 
 
-def _write(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with whole_file(path) as out:
-        out.write("\ufeff")
-        sheet = csv.writer(out)
-        sheet.writerow(columns)
-        for cells in rows:
-            sheet.writerow([*map(_harmless, cells), ""])
-
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def _harmless(cell: str) -> str:
-    """Spreadsheets run cells that begin like a formula; a quote in front keeps them text."""
-    return f"'{cell}" if cell.lstrip("'").startswith(FORMULA) else cell
-
-
-def _as_written(cell: str) -> str:
-    """A cell without the quote that kept it from being run as a formula."""
-    return cell.removeprefix("'") if cell.lstrip("'").startswith(FORMULA) else cell
-
-
 def _filled(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Lines whose last column is filled in, cells as they were before they were made harmless."""
-    with _opened(path) as sheet:
-        reader = csv.DictReader(sheet)
-        missing = set(columns) - set(reader.fieldnames or ())
-        if missing:
-            raise UserError(f"the sheet lacks the columns {sorted(missing)}", file=path, line=1)
-        found = 0
-        for row in reader:
-            if (row[columns[-1]] or "").strip():
-                found += 1
-                yield reader.line_num, {name: _as_written(row[name] or "") for name in columns}
+    """Lines whose last column is filled in."""
+    found = 0
+    for line, row in spreadsheet.read(path, columns):
+        if (row[columns[-1]] or "").strip():
+            found += 1
+            yield line, {name: cell or "" for name, cell in row.items()}
     if not found:
         raise UserError("no row of the sheet is rated", file=path, remedy=f"fill in the column {columns[-1]}")
-
-
-def _opened(path: str | Path) -> TextIO:
-    try:
-        return open(path, encoding="utf-8-sig", newline="")
-    except OSError as error:
-        raise UserError(
-            f"cannot read the sheet: {error.strerror}", file=path, remedy="see gemtune judge --help"
-        ) from None
 
 
 def _rating(path: str | Path, line: int, text: str, scale: Sequence[int]) -> float:

@@ -153,8 +153,8 @@ def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
     [
         ("id,label\n#1,caf\xe9\n".encode("latin-1"), "not UTF-8.*save it as CSV UTF-8"),
         (b"id,label\n#1\n", "sheet.csv:2: the row ends before its label"),
-        (b"name,label\n", "has the columns id and label"),
-        (b"", "has the columns id and label"),
+        (b"name,label\n", "the sheet lacks the columns"),
+        (b"", "the sheet lacks the columns"),
     ],
 )
 def test_a_broken_sheet_is_named(tmp_path: Path, content: bytes, said: str) -> None:

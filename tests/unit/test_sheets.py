@@ -109,6 +109,16 @@ def test_a_wrong_word_is_named_with_its_line(tmp_path):
         read_pairs(tmp_path / "ratings.csv")
 
 
+def test_a_sheet_saved_by_a_spreadsheet_program_is_read_and_one_that_is_not_utf_8_named(tmp_path):
+    saved = tmp_path / "saved.csv"
+    saved.write_text("\ufeffid;text;reference;answer;rating\r\n1;a, b;r;x;4\r\n", encoding="utf-8")
+    (row,) = read_rated(saved, [1, 5])
+    assert (row.example.text, row.rating) == ("a, b", 4)
+    saved.write_bytes(b"id,text,reference,answer,rating\n1,caf\xe9,r,x,4\n")
+    with pytest.raises(UserError, match=r"saved\.csv.*not UTF-8 \(byte 38\).*save it as CSV UTF-8"):
+        read_rated(saved, [1, 5])
+
+
 # -- gemtune judge, with a judge that answers by script ----------------------------------------------------------------
 
 
