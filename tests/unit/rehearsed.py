@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What tests of the tuning steps share: an emulator process, small splits, sections as plain dicts."""
+"""What tests of the steps share: an emulator process, a scripted answer, small splits, sections as plain dicts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ PHRASES = {
     "login": ["cannot sign in", "password lost", "account locked"],
 }
 FILLERS = ["the", "and", "a", "very", "really", "today", "please", "yesterday", "again", "now", "soon", "order"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer of a model that a test scripts."""
+
+    text: str
+    finish_reason: str = "STOP"
+    block_reason: str = ""
+    input_tokens: int = 5
+    output_tokens: int = 1
+    logprob: float | None = None
 
 
 class Emulator:

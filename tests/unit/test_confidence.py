@@ -7,12 +7,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
 from math import exp
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rehearsed import Said
 
 from gemtune import evaluate
 from gemtune.config import Contestant, Task
@@ -76,16 +76,6 @@ def test_words_become_numbers(said, confidence):
 
 def test_the_scale_is_ordered():
     assert list(SCALE.values()) == sorted(SCALE.values(), reverse=True)
-
-
-@dataclass(frozen=True)
-class Said:
-    text: str
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 5
-    output_tokens: int = 1
-    logprob: float | None = None
 
 
 @pytest.mark.parametrize("confidence", ["votes", "verbal", "logprobs"])

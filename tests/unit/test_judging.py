@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rehearsed import Said
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
@@ -187,15 +188,6 @@ def test_equal_models_seldom_show_a_win_rate_and_groups_widen_it():
     assert grouped.high - grouped.low > 1.5 * (alone.high - alone.low)
     nothing = win_rate([])
     assert (nothing.pairs, nothing.low, nothing.high) == (0, 0.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Said:
-    text: str
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 5
-    output_tokens: int = 1
 
 
 def test_the_autorater_stands_beside_the_metrics_in_the_report(monkeypatch, tmp_path):

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rehearsed import Said
 
 from gemtune import evaluate
 from gemtune.config import Contestant, Prompt, Task
@@ -79,15 +79,6 @@ def test_a_grid_is_bounded_and_names_each_variant_apart(shots, counts, kinds):
     assert tried | {(shots, "balanced")} >= {(k, s) for k in counts if k for s in (*kinds, "balanced")}
     with pytest.raises(UserError, match="try_shots"):
         Prompt.of({"try_shots": [-1]})
-
-
-@dataclass(frozen=True)
-class Said:
-    text: str
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 5
-    output_tokens: int = 1
 
 
 def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):

@@ -7,11 +7,11 @@ from __future__ import annotations
 import csv
 import json
 import random
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rehearsed import Said
 from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
@@ -120,15 +120,6 @@ def test_a_sheet_saved_by_a_spreadsheet_program_is_read_and_one_that_is_not_utf_
 
 
 # -- gemtune judge, with a judge that answers by script ----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Said:
-    text: str
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 5
-    output_tokens: int = 1
 
 
 @pytest.fixture
