@@ -1,12 +1,58 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The best prompt, whether tuning is worth trying, at what price, and which trials."""
+"""Whether the prompts may be asked; then the best one, whether tuning is worth trying, at what price, which trials."""
 
 from typing import List, NamedTuple
 
 from kfp.dsl import Artifact, Dataset, Input, Output
 
 from components.base import component
+
+
+@component
+def budget(
+    train: Input[Dataset],
+    validation: Input[Dataset],
+    test: Input[Dataset],
+    spent: Input[Artifact],
+    baselines: list,
+    task: dict,
+    evaluate: dict,
+    plan: dict,
+    preference: dict,
+    vertex: dict,
+    name: str,
+    budget: Output[Artifact],
+) -> list:
+    """Hand the baselines on to be asked, or stop the run because asking them may cost more than it is allowed.
+
+    Args:
+        train: Where few-shot examples come from.
+        validation: Rows that choose.
+        test: Rows that decide; only counted here.
+        spent: The report of a step before (what it has spent).
+        baselines: Prompted opponents, lists of contestants.
+        task: Section `task` of the configuration.
+        evaluate: Section `evaluate`.
+        plan: Section `plan` (what the run may cost).
+        preference: Section `preference` (a judge that ranks answers); empty in supervised tuning.
+        vertex: Section `vertex`.
+        name: The run's name.
+    """
+    from gemtune import budget as step
+
+    return step.run(
+        [train.path, validation.path, test.path],
+        baselines,
+        spent.path,
+        name,
+        budget.path,
+        task=task,
+        evaluate=evaluate,
+        plan=plan,
+        preference=preference,
+        vertex=vertex,
+    )
 
 
 @component

@@ -128,7 +128,7 @@ def _foreseen(settings: Config, offline: bool, folder: str) -> dict[str, Any]:
     from gemtune.config import Contestant
 
     sections = settings.parameters()
-    baselines = [Contestant.of(one) for group in sections["baselines"] for one in group]
+    baselines = [[Contestant.of(one) for one in group] for group in sections["baselines"]]
     if settings.pipeline == "preference_tuning":
         from gemtune import preference
 

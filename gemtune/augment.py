@@ -35,7 +35,7 @@ from gemtune.rows.accept import LABELLED
 from gemtune.rows.portrait import tokens
 from gemtune.tuning import records
 from gemtune.tuning.catalogue import Catalogue, Price
-from gemtune.tuning.spend import Amount, Line, asking_line, total
+from gemtune.tuning.spend import NOTHING, Amount, Line, asking_line, total
 from gemtune.vertex import connect
 
 log = logging.getLogger("gemtune")
@@ -95,7 +95,7 @@ class Terms:
         """Forecast of `count` new rows made from one row: paraphrases and their label checks."""
         parts = [self._paraphrasing(example, count)] if "paraphrase" in self.settings.methods else []
         parts += [self._checking(example, count)] if self.pays_checks else []
-        return Line("augmentation", sum((part.tokens for part in parts), Amount(0, 0)), total(parts))
+        return Line("augmentation", sum((part.tokens for part in parts), NOTHING), total(parts))
 
     def _paraphrasing(self, example: Example, count: int) -> Line:
         put = request(example, count, self.asking.base_model, self.settings)
@@ -224,7 +224,7 @@ def forecast(train: Sequence[Example], terms: Terms) -> tuple[Line, list[Example
     asked = wanted(train, terms.settings)
     paid = affordable(train, terms)
     lines = [terms.line(example, paid[example.id]) for example in train if example.id in paid]
-    line = Line("augmentation", sum((one.tokens for one in lines), Amount(0, 0)), total(lines))
+    line = Line("augmentation", sum((one.tokens for one in lines), NOTHING), total(lines))
     made = asked if "perturb" in terms.settings.methods and not terms.pays_checks else paid
     new = [replace(e, id=f"{e.id} {n}") for e in train for n in range(made.get(e.id, 0))]
     return line, [*train, *new]

@@ -36,7 +36,8 @@ from gemtune.tuning.bill import (
     with_follow_ups,
 )
 from gemtune.tuning.counting import Count, by_service, count_opinions, count_prompt, count_rows, guess
-from gemtune.tuning.spend import Amount, Line, Rows
+from gemtune.tuning.prompted import Baselines, Prompting
+from gemtune.tuning.spend import NOTHING, Amount, Line, Rows
 from gemtune.vertex import Client, connect
 
 log = logging.getLogger("gemtune")
@@ -144,7 +145,7 @@ def run(
 
 
 def forecast(
-    splits: list[str], sections: Mapping[str, dict[str, Any]], baselines: list[Contestant], name: str, offline: bool
+    splits: list[str], sections: Mapping[str, dict[str, Any]], baselines: Baselines, name: str, offline: bool
 ) -> dict[str, Any]:
     """The plan before any prompt was asked: what asking, tuning and testing would cost, what speaks against.
 
@@ -160,8 +161,9 @@ def forecast(
         line, train = augment.forecast(wanted.splits[0], terms)
         wanted, paid = replace(wanted, splits=[train, *wanted.splits[1:]]), [line]
     count: Count = guess if offline else by_service(client, wanted.asking.base_model)
-    counted = [(one, count_prompt(count, wanted.settings, wanted.task, one, wanted.splits)) for one in baselines]
-    asked = [Asked.unasked(wanted.asking, one, prompt, wanted.sizes[1]) for one, prompt in counted]
+    prompting = Prompting(count, wanted.asking, wanted.settings, client.catalogue, wanted.task, wanted.splits)
+    asked, searches = prompting.foresee(baselines)
+    paid += searches
     dearest = max(asked, key=lambda one: one.input.most)
     decided = _decide(None if offline else client, wanted, count, asked, dearest, None, paid, client)
     return _document(decided, wanted, primary_metric(wanted.task), None)
@@ -214,9 +216,15 @@ def _decide(
     print_ = plan_fingerprint(splits, asking.base_model, trials, [mark] if mark else [])
     trials = [trial.model_copy(update={"plan": print_}) for trial in trials]
     probe = _probe(service, wanted, opponent.contestant)
+
+    def size(rows: Sequence[Example]) -> Amount:
+        one = count_prompt(count, settings, wanted.task, opponent.contestant, rows, splits[0])
+        return one.times(asking.samples_asked)
+
     goes_on = any(trial.base.startswith("projects/") for trial in trials)
     remembered = pick.old_rows(service, wanted.name) if service and goes_on else 0
-    beside = Beside(asked, opponent, paid, len(splits[0]) if probe else 0, remembered, champion)
+    probed = (len(splits[0]), size(splits[0])) if probe else (0, NOTHING)
+    beside = Beside(asked, opponent, size(splits[2]), paid, *probed, remembered, champion)
     bill = draw_up(client.catalogue, asking, settings, trials, larger, rows, beside)
     bill.warnings.extend(opinions.unread(asking.judge.sheet))
     reasons = reasons_against(settings, best, wanted.sizes)

@@ -55,12 +55,13 @@ from gemtune.scoring.judging import Duel
 from gemtune.scoring.referee import Answers, Referee
 from gemtune.tune import Step
 from gemtune.tuning import own_pairs, pair_choice, pair_decision, pair_plan, records, spend
-from gemtune.tuning.bill import Asked, paid_line
+from gemtune.tuning.bill import paid_line
 from gemtune.tuning.catalogue import Price
-from gemtune.tuning.counting import Count, by_service, count_prompt, guess
+from gemtune.tuning.counting import Count, by_service, guess
 from gemtune.tuning.curve import VALIDATION
 from gemtune.tuning.pair_decision import ByDuels, rate
 from gemtune.tuning.pair_plan import METRIC, Terms
+from gemtune.tuning.prompted import Baselines, Prompting
 from gemtune.tuning.spend import Line, Request
 from gemtune.vertex import Client, connect
 
@@ -144,7 +145,7 @@ def gather(
     """
     setting, rules, tally = Setting(sections), Preprocess.of(sections["preprocess"]), Tally({})
     require_one_machine(data, setting.task, rules, setting.vertex)
-    spent: dict[str, dict[str, int]] = {}
+    spent: list[dict[str, Any]] = []
     if setting.rules.pairs_from == "rows":
         found = _read(data, setting, rules, tally)
     else:
@@ -165,7 +166,7 @@ def gather(
     reasons = dict(Counter(d.reason for d in left).most_common())
     summary = {"rows": found.rows, "examples": len(sound), "dropped": reasons}
     told_more = {"labels": {}, **portrait.portrait(kept, False), **tally.told(), "preferences": paired.portrait(sound)}
-    asked_before = {"spent_tokens": spent, "settings": rules.model_dump(), "data": data}
+    asked_before = {"spent": spent, "settings": rules.model_dump(), "data": data}
     write_json(report, {**summary, **told_more, **asked_before})
     gone = "; dropped: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items()) if reasons else ""
     log.info("done: %s", f"{len(sound)} pairs of {len(kept)} prompts, from {found.rows} rows{gone}")
@@ -185,8 +186,8 @@ def _read(data: str, setting: Setting, rules: Preprocess, tally: Tally) -> Pairs
 
 def _made(
     data: str, setting: Setting, rules: Preprocess, tally: Tally, ask: bool
-) -> tuple[Pairs, dict[str, dict[str, int]]]:
-    """Pairs of answers to labelled rows, which are what supervised tuning would take; and the tokens spent."""
+) -> tuple[Pairs, list[dict[str, Any]]]:
+    """Pairs of answers to labelled rows, which are what supervised tuning would take; and what they cost, by lines."""
     rows, dropped = preprocessing.gather(data, setting.task, rules, tally)
     for what, rule in preprocessing.RULES.items():
         before = len(rows)
@@ -196,11 +197,12 @@ def _made(
     rows, gone = preprocessing.draw(rows, rules)
     dropped += gone
     if not ask:
-        return replace(own_pairs.stand_ins(rows), dropped=dropped, rows=len(rows) + len(dropped)), {}
-    referee = setting.referee(setting.task)
-    made, sampled = own_pairs.make(rows, setting.task, setting.terms(), setting.count, referee)
+        return replace(own_pairs.stand_ins(rows), dropped=dropped, rows=len(rows) + len(dropped)), []
+    referee, terms = setting.referee(setting.task), setting.terms()
+    made, sampled = own_pairs.make(rows, setting.task, terms, setting.count, referee)
     found = replace(made, dropped=[*dropped, *made.dropped], rows=len(rows) + len(dropped))
-    return found, {"sampled": sampled, "judged": referee.tokens}
+    spent = pair_plan.ledger_line(sampled, terms.price, "answers sampled for pairs (spent)")
+    return found, [*spent, *pair_plan.judged(referee.tokens, terms.judge, "judging answers for pairs (spent)")]
 
 
 # -- the plan --------------------------------------------------------------------------------------------------------
@@ -230,7 +232,8 @@ def plan(
     for line in pair_plan.judged(referee.tokens, terms.judge, "judging prompts (spent)"):
         spent.append(paid_line(**line))
     sizes = pair_plan.sizes(setting.count, task, *rows, terms, told)
-    sizes = pair_plan.best_of(sizes, best, told, setting.asking)
+    prompting = Prompting(setting.count, setting.asking, terms.limits, terms.catalogue, task, rows[0])
+    sizes = pair_plan.best_of(sizes, best, told, prompting)
     decided = pair_plan.decide(setting.client, terms, sizes, rows, spent, records.last_plan(setting.client, name))
     best_prompt = best.model_dump(mode="json")
     write_json(planned, {**decided.document(), "baselines": told, "best_prompt": {"contestant": best_prompt}})
@@ -240,7 +243,7 @@ def plan(
 
 
 def forecast(
-    data: str, sections: Mapping[str, Sections], baselines: Sequence[Contestant], name: str, offline: bool, folder: str
+    data: str, sections: Mapping[str, Sections], baselines: Baselines, name: str, offline: bool, folder: str
 ) -> dict[str, Any]:
     """The plan's document before anything was asked: what a run would cost, what speaks against it.
 
@@ -260,17 +263,12 @@ def forecast(
     if setting.rules.pairs_from == "answers":
         spent += own_pairs.foreseen(list(read_examples(examples)), task, terms, setting.count)
         sizes = pair_plan.without_knowing_answers(sizes, terms)
-    asked = [
-        Asked.unasked(
-            setting.asking, one, count_prompt(setting.count, terms.limits, task, one, rows[0]), sizes.validation
-        )
-        for one in baselines
-    ]
-    for line in (one.line(terms.price) for one in asked):
-        spent += [line, *sizes.opinions.lines(line.what, sizes.validation, 0, terms.price)]
+    prompting = Prompting(setting.count, setting.asking, terms.limits, terms.catalogue, task, rows[0])
+    asked, searches = prompting.foresee(baselines)
+    spent += [*(line for one in asked for line in one.lines(sizes.opinions, terms.price)), *searches]
     dearest = max(asked, key=lambda one: one.input.most)
-    sizes = replace(sizes, best=Request(dearest.input, dearest.output))
-    duels = (len(baselines) - 1) * sizes.validation
+    sizes = pair_plan.with_best(sizes, dearest.contestant, Request(dearest.input, dearest.output), prompting)
+    duels = (len(asked) - 1) * sizes.validation
     spent += filter(None, [pair_plan.judging_line(terms, "judging prompts", duels, sizes) if duels else None])
     last = "" if offline else records.last_plan(setting.client, name)
     return pair_plan.decide(setting.client, terms, sizes, rows, spent, last).document()
@@ -525,25 +523,29 @@ def decide(
         sealed.get("candidates", 1),
         lambda gate: ByDuels(gate, duels, answers.groups),
     )
+    checked: list[dict[str, Any]] = []
     if setting.rules.ranked_by == "judge":
-        made = pair_decision.only_proven(made, _judge_validity(task, setting), who)
+        validity, tokens = _judge_validity(task, setting)
+        made = pair_decision.only_proven(made, validity, who)
+        checked = pair_plan.judged(tokens, setting.judge, f"{spend.OPINIONS}{spend.SHEET}")
     made = replace(made, notes=[*made.notes, *pair_decision.notes(made, setting.rules)])
     gates.write(decision, made, rules, who, sealed)
     judged = pair_plan.judged(referee.tokens, setting.judge, "judging the finalists")
     found = pair_decision.with_win_rates(told, who, duels, answers, setting.asking)
-    write_json(report, {**found, "ranked_by": setting.rules.ranked_by, "spent": judged})
+    write_json(report, {**found, "ranked_by": setting.rules.ranked_by, "spent": [*judged, *checked]})
     for reason in [*made.reasons, *made.notes]:
         log.info("%s", reason)
     log.info("done: %s", made.verdict.replace("_", " "))
     return made.passed
 
 
-def _judge_validity(task: Task, setting: Setting) -> gates.Rule:
-    """Whether people were shown to agree with the judge: it rates what they rated on its sheet."""
+def _judge_validity(task: Task, setting: Setting) -> tuple[gates.Rule, dict[str, int]]:
+    """Whether people were shown to agree with the judge: it rates what they rated on its sheet. And its tokens."""
     judge = setting.rules.judge
     if not judge.sheet:
         said = "no judge was checked against people (preference.judge.sheet), so its win rates inform and do not decide"
-        return gates.Rule("judge_validity", False, 0.0, judge.min_agreement, said)
+        return gates.Rule("judge_validity", False, 0.0, judge.min_agreement, said), {}
     found = evaluation.check_judge(task, setting.asking.model_copy(update={"judge": judge}), setting.vertex)
     shown = found["shown"]["low"]
-    return gates.Rule("judge_validity", found["admitted"], shown, found["required"], found["sentence"])
+    rule = gates.Rule("judge_validity", found["admitted"], shown, found["required"], found["sentence"])
+    return rule, found["tokens"]

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The preference tuning pipeline: wiring only.
 
-gather pairs -> split -> evaluate prompts -> plan -> supervise -> prefer per trial -> evaluate everyone on validation ->
-choose -> evaluate the finalists on test -> decide -> deploy or keep -> report. Splits divide prompts; a prompt's pairs
-stay with it. What was learned about the runner in `pipelines/tuning.py` shapes this file too.
+gather pairs -> split -> budget -> evaluate prompts -> plan -> supervise -> prefer per trial -> evaluate everyone on
+validation -> choose -> evaluate the finalists on test -> decide -> deploy or keep -> report. Splits divide prompts; a
+prompt's pairs stay with it. What was learned about the runner in `pipelines/tuning.py` shapes this file too.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from functools import partial
 from kfp import dsl
 
 from components.evaluate import evaluate as evaluate_op
+from components.plan import budget as budget_op
 from components.preference import choose as choose_op
 from components.preference import choose_without_tuning as choose_without_tuning_op
 from components.preference import decide as decide_op
@@ -91,7 +92,20 @@ def preference_tuning(config: Config) -> Callable[..., None]:
 
         asked = partial(evaluate_op, train=train, task=task, config=evaluate, vertex=vertex)
 
-        with dsl.ParallelFor(baselines, name="prompt-variants") as baseline:
+        affordable = budget_op(
+            train=train,
+            validation=validation,
+            test=test,
+            spent=gathered.outputs["report"],
+            baselines=baselines,
+            task=task,
+            evaluate=evaluate,
+            plan=plan,
+            preference=preference,
+            vertex=vertex,
+            name=name,
+        ).set_caching_options(False)
+        with dsl.ParallelFor(affordable.outputs["Output"], name="prompt-variants") as baseline:
             prompted = asked(examples=validation, contestants=baseline).set_display_name(
                 "evaluate a prompt on validation"
             )

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The supervised tuning pipeline: wiring only.
 
-preprocess -> split -> augment -> evaluate prompts -> plan -> evaluate the best prompt on training rows -> hard ->
-(tune, evaluate checkpoints) per trial -> larger -> pick -> evaluate on test -> gate -> deploy or keep -> report. An
-evaluation that is not wanted has nobody to ask (a branch could not meet the other again). Every branch ends in a
-report. The branches of the first condition do not meet again: kfp's local runner (2.17) cannot give one artifact from
-either of two branches (`dsl.OneOf`), only a parameter. Steps that change the world or read a moving one are never
+preprocess -> split -> augment -> budget -> evaluate prompts -> plan -> evaluate the best prompt on training rows ->
+hard -> (tune, evaluate checkpoints) per trial -> larger -> pick -> evaluate on test -> gate -> deploy or keep ->
+report. An evaluation that is not wanted has nobody to ask (a branch could not meet the other again). Every branch ends
+in a report. The branches of the first condition do not meet again: kfp's local runner (2.17) cannot give one artifact
+from either of two branches (`dsl.OneOf`), only a parameter. Steps that change the world or read a moving one are never
 cached; `tune` resumes by fingerprint instead.
 """
 
@@ -24,6 +24,7 @@ from components.hard import hard as hard_op
 from components.larger import larger as larger_op
 from components.pick import pick as pick_op
 from components.pick import pick_without_tuning as pick_without_tuning_op
+from components.plan import budget as budget_op
 from components.plan import plan as plan_op
 from components.preprocess import measure as measure_op
 from components.preprocess import preprocess as preprocess_op
@@ -122,7 +123,20 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
 
         asked = partial(evaluate_op, train=train, task=task, config=evaluate, vertex=vertex)
 
-        with dsl.ParallelFor(baselines, name="prompt-variants") as baseline:
+        affordable = budget_op(
+            train=train,
+            validation=validation,
+            test=test,
+            spent=multiplied.outputs["report"],
+            baselines=baselines,
+            task=task,
+            evaluate=evaluate,
+            plan=plan,
+            preference={},
+            vertex=vertex,
+            name=name,
+        ).set_caching_options(False)
+        with dsl.ParallelFor(affordable.outputs["Output"], name="prompt-variants") as baseline:
             prompted = asked(examples=validation, contestants=baseline).set_display_name(
                 "evaluate a prompt on validation"
             )

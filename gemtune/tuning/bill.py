@@ -17,18 +17,26 @@ from gemtune.evaluate import longest_answer
 from gemtune.scoring.scorecard import together
 from gemtune.tuning import spend
 from gemtune.tuning.catalogue import Catalogue, Price
-from gemtune.tuning.spend import Amount, Line, Rows
+from gemtune.tuning.spend import NOTHING, Amount, Line, Opinions, Rows
+
+OTHER_ROWS = 1.5  # how much longer rows may be that were not counted
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A prompted baseline's tokens: those of one row, and whether its validation rows were asked already."""
+    """A prompted baseline's tokens: those of one row, and whether its validation rows were asked already.
+
+    `compared` are rows whose answers a judge compares with another's, `wording` the tokens of an instruction that is
+    not written yet (they are in `input` too).
+    """
 
     contestant: Contestant
     input: Amount
     output: Amount
     rows: int
     spent: bool = True
+    compared: int = 0
+    wording: Amount = NOTHING
 
     @classmethod
     def unasked(cls, asking: Evaluate, contestant: Contestant, prompt: Amount, rows: int) -> Asked:
@@ -44,28 +52,35 @@ class Asked:
             f"{self.contestant.name} on validation{word}", self.rows, self.input, self.output, price
         )
 
+    def lines(self, opinions: Opinions, price: Price) -> list[Line]:
+        """The same, and the opinions on its answers; those on answers given already were counted."""
+        line = self.line(price)
+        return [line, *([] if self.spent else opinions.lines(line.what, self.rows, self.compared, price))]
+
 
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What is asked beside the trials' checkpoints, and what was paid before.
 
-    `best` is the prompt to beat, `paid` what was or will be spent before (prompt searches, augmentation), `probed` the
-    training rows that the best prompt is asked about, `remembered` the champion's old test rows that it and the
-    candidate are asked about.
+    `best` is the prompt to beat, `tested` its tokens for a test row, `paid` what was or will be spent before (prompt
+    searches, augmentation), `probed` the training rows that the best prompt is asked about (`probe` its tokens for
+    one), `remembered` the champion's old test rows that it and the candidate are asked about.
     """
 
     baselines: Sequence[Asked]
     best: Asked
+    tested: Amount
     paid: Sequence[Line] = ()
     probed: int = 0
+    probe: Amount = NOTHING
     remembered: int = 0
     champion: Contestant | None = None
 
     @property
     def most_asked(self) -> Amount:
-        """Tokens that the best prompt takes for a row it was not asked about yet."""
+        """Tokens that the best prompt takes for a validation row when another model is asked."""
         expected = self.best.input.expected
-        return Amount(expected, max(self.best.input.most, expected * 1.5))
+        return Amount(expected, max(self.best.input.most, OTHER_ROWS * expected))
 
     def answered(self, asking: Evaluate, samples: int) -> Amount:
         """Tokens of its answers to such a row."""
@@ -113,23 +128,20 @@ def draw_up(
     base, everyone = asking.base_model, [*trials, *larger]
     price, prices = catalogue.price("", base), {trial.name: catalogue.price_of(trial, base) for trial in everyone}
     champion = catalogue.price(beside.champion.base_model if beside.champion else "", base)
-    spent = [*(one.line(price) for one in beside.baselines), *beside.paid]
-    for one in beside.baselines:
-        if not one.spent:  # those on answers given already were counted
-            spent += rows.opinions.lines(one.line(price).what, one.rows, 0, price)
+    spent = [*(line for one in beside.baselines for line in one.lines(rows.opinions, price)), *beside.paid]
     answered = beside.answered(asking, rows.samples)
     dearest = _dearest([price, champion, *prices.values()])
     fixed = [
         *_prompted(price, dearest, rows, beside, answered),
         *_finalists((prices[trials[0].name], champion, dearest, price), rows, beside),
         *rows.opinions.check(),
-        Line("idle endpoints", Amount(0, 0), Amount(0, 0)),
+        Line("idle endpoints", NOTHING, NOTHING),
     ]
     per_trial = {trial.name: _lines(trial, rows, prices[trial.name], price) for trial in trials}
     per_trial |= {trial.name: _if_needed(trial, rows, beside, prices[trial.name], answered) for trial in larger}
     anyway = spend.total([*spent, *fixed])
     chosen = spend.affordable(trials, per_trial, anyway, settings.max_cost)
-    with_them = anyway + sum((spend.total(per_trial[trial.name]) for trial in chosen), Amount(0, 0))
+    with_them = anyway + sum((spend.total(per_trial[trial.name]) for trial in chosen), NOTHING)
     kept = spend.affordable(larger, per_trial, with_them, settings.max_cost) if chosen else []
     left_out = spend.left_out([t.name for t in everyone if t not in (*chosen, *kept)], per_trial)
     asked = [*_bases(trials, larger, base, beside.champion), *filter(None, [asking.judge.model])]
@@ -155,9 +167,9 @@ def _dearest(prices: Sequence[Price]) -> Price:
 
 def _prompted(price: Price, dearest: Price, rows: Rows, beside: Beside, answered: Amount) -> list[Line]:
     """The best prompt on test data, where it may be asked of the dearest model of all, and on training rows."""
-    lines = [_up_to("best prompt on test", rows.test, beside.most_asked, answered, price, dearest)]
+    lines = [_up_to("best prompt on test", rows.test, beside.tested, answered, price, dearest)]
     if beside.probed:
-        probed = spend.asking_line("best prompt on training rows", beside.probed, beside.most_asked, answered, price)
+        probed = spend.asking_line("best prompt on training rows", beside.probed, beside.probe, answered, price)
         lines += [probed, *rows.opinions.lines(probed.what, beside.probed, 0, price)]
     return lines
 
@@ -170,11 +182,11 @@ def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Be
     """
     candidate, champion, dearest, base = prices
 
-    def tuned(what: str, count: int) -> Line:
-        requests, put, got = count * rows.samples, rows.prompt_tokens, rows.answer_tokens
+    def tuned(what: str, count: int, put: Amount = rows.prompt_tokens) -> Line:
+        requests, got = count * rows.samples, rows.answer_tokens
         ours = _up_to(what, requests, put, got, candidate, dearest)
         theirs = spend.asking_line(what, requests, put, got, champion)
-        theirs = theirs if beside.champion else _unlikely(theirs)
+        theirs = theirs if beside.champion else spend.unlikely(theirs)
         return Line(what, ours.tokens + theirs.tokens, ours.cost + theirs.cost)
 
     lines, met, there = [tuned("candidate and champion on test", rows.test)], "the finalists on test", 2
@@ -183,7 +195,8 @@ def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Be
     likely, most = (rows.opinions.lines(met, n * rows.test, (n - 1) * rows.test, base) for n in (there, 3))
     lines += [spend.between(one, other) for one, other in zip(likely, most, strict=True)]
     if beside.remembered:
-        old = tuned("candidate and champion on the champion's old test rows", beside.remembered)
+        longer = Amount(rows.prompt_tokens.expected, OTHER_ROWS * rows.prompt_tokens.most)
+        old = tuned("candidate and champion on the champion's old test rows", beside.remembered, longer)
         lines += [old, *rows.opinions.lines(old.what, 2 * beside.remembered, beside.remembered, base)]
     return lines
 
@@ -191,11 +204,6 @@ def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Be
 def _up_to(what: str, requests: int, put: Amount, got: Amount, likely: Price, most: Price) -> Line:
     """Requests at the likely price, bounded by the other."""
     return spend.between(*(spend.asking_line(what, requests, put, got, price) for price in (likely, most)))
-
-
-def _unlikely(line: Line) -> Line:
-    """The line, expected to cost nothing."""
-    return Line(line.what, Amount(0.0, line.tokens.most), Amount(0.0, line.cost.most))
 
 
 def _lines(trial: Trial, rows: Rows, price: Price, rater: Price) -> list[Line]:
@@ -211,7 +219,7 @@ def _if_needed(trial: Trial, rows: Rows, beside: Beside, price: Price, answered:
         *rows.opinions.lines(prompted, rows.validation, 0, price),
         *_lines(trial, rows, price, price),
     ]
-    return [_unlikely(replace(line, what=f"{line.what}, if needed")) for line in lines]
+    return [spend.unlikely(replace(line, what=f"{line.what}, if needed")) for line in lines]
 
 
 def with_follow_ups(catalogue: Catalogue, asking: Evaluate, settings: Plan, bill: Bill, rows: Rows) -> Bill:

@@ -24,7 +24,7 @@ from gemtune.scoring.confidence import rating_question
 from gemtune.scoring.judging import duel_questions, rating_questions
 from gemtune.tuning import spend
 from gemtune.tuning.catalogue import Catalogue
-from gemtune.tuning.spend import Amount, Opinions, Request, Rows
+from gemtune.tuning.spend import NOTHING, Amount, Opinions, Request, Rows
 from gemtune.vertex import Client, count_tokens, patiently
 
 Count = Callable[[str | None, list[dict[str, Any]]], int]
@@ -63,9 +63,6 @@ def count_rows(
     with ThreadPoolExecutor(8) as pool:
         counted = list(pool.map(lambda index: _count(count, rendered[index]), sample))
     whole = dict(zip(sample, (prompt + answer for prompt, answer in counted), strict=True))
-    largest = max((prompt for prompt, _ in counted), default=0)
-    mean = sum(prompt for prompt, _ in counted) / max(1, len(counted))
-    longest = max(lengths, default=1) / max(1, sum(lengths) / max(1, len(lengths)))
     tokens = bounded(count, spend.estimate(lengths, whole))
     likely = round(failing * len(train))
     factor = (len(train) - likely + hard.copies(len(train) - likely, likely, weight)) / max(1, len(train))
@@ -74,7 +71,7 @@ def count_rows(
         validation=len(splits[1]),
         test=len(splits[2]),
         training_tokens=tokens,
-        prompt_tokens=Amount(mean, max(largest, mean * longest) if len(sample) < len(train) else largest),
+        prompt_tokens=count_tuned(count, asking, settings, task, splits[1:]),
         answer_tokens=Amount(
             sum(answer for _, answer in counted) / max(1, len(counted)), max(asking.max_output_tokens, 1)
         ),
@@ -83,16 +80,35 @@ def count_rows(
     )
 
 
-def count_prompt(
-    count: Count, settings: Plan, task: Task, contestant: Contestant, splits: Sequence[Sequence[Example]]
+def count_tuned(
+    count: Count, asking: Evaluate, settings: Plan, task: Task, held_out: Sequence[Sequence[Example]]
 ) -> Amount:
-    """Tokens of one request of a prompt that was not asked yet, from a sample of the validation rows."""
-    sample = sorted(splits[1], key=lambda example: example.id)[: settings.token_sample]
-    asked = questions(task, contestant, sample, splits[0])
+    """Tokens of a tuned model's request, on average: of the rows that are held out, since it is asked about those."""
+    one = Contestant(name="tuned", model=asking.base_model, prompt=prompts.tuned_prompt(task))
+    sizes = [count_prompt(count, settings, task, one, rows, []) for rows in held_out]
+    rows = [len(split) for split in held_out]
+    expected = sum(size.expected * n for size, n in zip(sizes, rows, strict=True)) / max(1, sum(rows))
+    return Amount(expected, max((size.most for size in sizes), default=0.0))
+
+
+def count_prompt(
+    count: Count,
+    settings: Plan,
+    task: Task,
+    contestant: Contestant,
+    rows: Sequence[Example],
+    train: Sequence[Example],
+) -> Amount:
+    """Tokens of a request of a prompt about one of these rows, on average: some counted, the others by their length."""
+    if not rows:
+        return NOTHING
+    asked = questions(task, contestant, rows, train)
+    lengths = [len(f"{one.system}{json.dumps(one.contents, ensure_ascii=False)}") for one in asked]
+    sample = sorted(range(len(asked)), key=lambda index: rows[index].id)[: settings.token_sample]
     with ThreadPoolExecutor(8) as pool:
-        counted = list(pool.map(lambda question: count(question.system, question.contents), asked))
-    mean = sum(counted) / max(1, len(counted))
-    return bounded(count, Amount(mean, max(max(counted, default=0), mean * 1.5)))
+        counted = list(pool.map(lambda index: count(asked[index].system, asked[index].contents), sample))
+    tokens = spend.estimate(lengths, dict(zip(sample, counted, strict=True)))
+    return bounded(count, tokens.times(1 / len(rows)))
 
 
 def count_opinions(

@@ -27,8 +27,9 @@ from gemtune.scoring.judging import duel_questions
 from gemtune.tuning import spend
 from gemtune.tuning.bill import Bill, opinions_paid, paid_line, replies_of
 from gemtune.tuning.catalogue import Catalogue, Price
-from gemtune.tuning.counting import Count, bounded, count_opinions, guess
-from gemtune.tuning.spend import Amount, Line, Opinions, Request
+from gemtune.tuning.counting import Count, bounded, count_opinions, count_tuned, guess
+from gemtune.tuning.prompted import Prompting
+from gemtune.tuning.spend import NOTHING, Amount, Line, Opinions, Request
 from gemtune.vertex import Client
 
 log = logging.getLogger("gemtune")
@@ -72,8 +73,11 @@ class Sizes:
     prompt_tokens: Amount
     answer_tokens: Amount
     opinions: Opinions = field(default_factory=Opinions)
+    ranking: Opinions = field(default_factory=Opinions)
+    """What the judge that ranks answers is asked; nothing when references rank them."""
     best: Request | None = None
-    """Tokens a row of the best prompt, where they are known; else it is taken to be asked as the tuned models are."""
+    """Tokens a validation row of the best prompt, where they are known; else it is asked as the tuned models are."""
+    best_on_test: Request | None = None
 
 
 def jobs(terms: Terms) -> tuple[Trial | None, list[Trial]]:
@@ -145,27 +149,44 @@ def sizes(
     """What is trained on and asked, its tokens counted on a sample; `told` are the reports on prompts asked already."""
     sample = terms.limits.token_sample
     preferred = paired.preference_rows(task, splits[0], pairs)
-    tokens, prompt, answer = tokens_of(count, preferred, sample)
+    tokens, answer = tokens_of(count, preferred, sample)
+    prompt = count_tuned(count, terms.asking, terms.limits, task, splits[1:])
     chosen = paired.chosen_rows(task, splits[0], pairs) if terms.rules.supervised_epochs else []
-    supervised = tokens_of(count, chosen, sample)[0] if chosen else Amount(0, 0)
+    supervised = tokens_of(count, chosen, sample)[0] if chosen else NOTHING
     everything = [row for split in splits for row in split]
     opinions = count_opinions(count, terms.asking, terms.catalogue, task, everything, sample, replies_of(told))
-    return Sizes(len(preferred), len(splits[1]), len(splits[2]), supervised, tokens, prompt, answer, opinions)
+    ranking = ranked(count, task, everything, terms)
+    return Sizes(len(preferred), len(splits[1]), len(splits[2]), supervised, tokens, prompt, answer, opinions, ranking)
 
 
-def best_of(sizes: Sizes, best: Contestant, told: Sequence[Mapping[str, Any]], asking: Evaluate) -> Sizes:
+def ranked(count: Count, task: Task, rows: Sequence[Example], terms: Terms) -> Opinions:
+    """What the judge that ranks answers is asked about such rows, and about what people rated."""
+    if terms.judge is None:
+        return Opinions()
+    alone = terms.asking.model_copy(update={"judge": terms.rules.judge, "confidence": "none", "service": []})
+    return count_opinions(count, alone, terms.catalogue, task, rows, terms.limits.token_sample, {})
+
+
+def best_of(sizes: Sizes, best: Contestant, told: Sequence[Mapping[str, Any]], prompting: Prompting) -> Sizes:
     """The sizes with what a row put to the best prompt took, as its report says, and may take at most."""
+    asking = prompting.asking
     longest = asking.samples_asked * (longest_answer(best.prompt) or asking.max_output_tokens)
     for report in told:
         for entry in report["contestants"]:
             if entry["contestant"]["name"] == best.name:
                 put, got = (entry["tokens"][side] / max(1, report["rows"]) for side in ("input", "output"))
-                return replace(sizes, best=Request(Amount(put, 1.5 * put), Amount(got, longest)))
+                return with_best(sizes, best, Request(Amount(put, put), Amount(got, longest)), prompting)
     return sizes
 
 
-def tokens_of(count: Count, rows: Sequence[Row], sample: int) -> tuple[Amount, Amount, Amount]:
-    """Billed tokens of tuning rows of either kind, and those of one prompt and of one answer.
+def with_best(sizes: Sizes, best: Contestant, row: Request, prompting: Prompting) -> Sizes:
+    """The sizes with the best prompt's tokens: `row` those of a validation row; its test rows are counted."""
+    on_test = prompting.size(best, prompting.splits[2]).times(prompting.asking.samples_asked)
+    return replace(sizes, best=row, best_on_test=Request(on_test, row.got))
+
+
+def tokens_of(count: Count, rows: Sequence[Row], sample: int) -> tuple[Amount, Amount]:
+    """Billed tokens of tuning rows of either kind, and those of one answer.
 
     `count` counts a sample of the rows; the others are scaled by their length.
     """
@@ -176,9 +197,9 @@ def tokens_of(count: Count, rows: Sequence[Row], sample: int) -> tuple[Amount, A
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(lambda i: _parts(count, rows[i]), chosen))
     billed = {i: prompt * len(answers) + sum(answers) for i, (prompt, answers) in zip(chosen, parts, strict=True)}
-    asked = [prompt for prompt, _ in parts]
     answered = [tokens for _, answers in parts for tokens in answers]
-    return bounded(count, spend.estimate(lengths, billed)), _spread(asked), _spread(answered)
+    mean = sum(answered) / max(1, len(answered))
+    return bounded(count, spend.estimate(lengths, billed)), Amount(mean, max([1.5 * mean, *answered]))
 
 
 def _parts(count: Count, row: Row) -> tuple[int, list[int]]:
@@ -187,11 +208,6 @@ def _parts(count: Count, row: Row) -> tuple[int, list[int]]:
     if "completions" in row:
         return count(system, row["contents"]), [count(None, [one["completion"]]) for one in row["completions"]]
     return count(system, row["contents"][:-1]), [count(None, row["contents"][-1:])]
-
-
-def _spread(counts: Sequence[int]) -> Amount:
-    mean = sum(counts) / max(1, len(counts))
-    return Amount(mean, max([1.5 * mean, *counts]))
 
 
 # -- the bill --------------------------------------------------------------------------------------------------------
@@ -216,6 +232,7 @@ def draw_up(terms: Terms, first: Trial | None, trials: Sequence[Trial], sizes: S
     left_out = spend.left_out([trial.name for trial in allowed if trial not in chosen], per_trial)
     warnings = terms.catalogue.warnings(terms.asking.base_model)
     warnings += sizes.opinions.unread(terms.asking.judge.sheet)
+    warnings += sizes.ranking.unread(terms.rules.judge.sheet)
     prices = terms.price.model_dump(mode="json")
     asked = filter(None, [terms.asking.base_model, terms.asking.judge.model])
     known = {model: terms.catalogue.full_price(model) for model in asked}
@@ -227,7 +244,7 @@ def draw_up(terms: Terms, first: Trial | None, trials: Sequence[Trial], sizes: S
 def _fixed(terms: Terms, first: Trial | None, sizes: Sizes) -> list[Line]:
     """What every path pays."""
     opinions, held = sizes.opinions, sizes.validation
-    again = _prompted(terms, "best prompt on validation, again", held, sizes)
+    again = _prompted(terms, "best prompt on validation, again", held, sizes, sizes.best)
     asked = [again, *opinions.lines(again.what, held, 0, terms.price)]
     if first is not None:
         checkpoints = _asking(terms, "checkpoints of supervised on validation", held, sizes, first)
@@ -236,17 +253,17 @@ def _fixed(terms: Terms, first: Trial | None, sizes: Sizes) -> list[Line]:
     champion = Trial(base="projects/", base_model=terms.champion.base_model) if terms.champion else None
     what = "the finalists on test"
     met = [
-        _prompted(terms, what, sizes.test, sizes),
+        _prompted(terms, what, sizes.test, sizes, sizes.best_on_test),
         _asking(terms, what, 2 * sizes.test, sizes),
         _asking(terms, what, sizes.test, sizes, champion),
     ]
-    asked.append(Line(what, sum((one.tokens for one in met), Amount(0, 0)), spend.total(met)))
+    asked.append(Line(what, sum((one.tokens for one in met), NOTHING), spend.total(met)))
     there = 2 + (first is not None) + (champion is not None)
     likely, most = (opinions.lines(what, n * sizes.test, (n - 1) * sizes.test, terms.price) for n in (there, 4))
     asked += [spend.between(one, other) for one, other in zip(likely, most, strict=True)]
     asked += opinions.check()
     judged = [judging_line(terms, "judging the finalists", 4 * sizes.test, sizes)]
-    return [*asked, Line("idle endpoints", Amount(0, 0), Amount(0, 0)), *filter(None, judged)]
+    return [*asked, Line("idle endpoints", NOTHING, NOTHING), *filter(None, judged), *sizes.ranking.check()]
 
 
 def _lines(terms: Terms, trial: Trial, sizes: Sizes) -> list[Line]:
@@ -280,11 +297,11 @@ def _asking(terms: Terms, what: str, requests: int, sizes: Sizes, of: Trial | No
     return spend.asking_line(what, requests * terms.asking.samples_asked, sizes.prompt_tokens, answer, price)
 
 
-def _prompted(terms: Terms, what: str, rows: int, sizes: Sizes) -> Line:
+def _prompted(terms: Terms, what: str, rows: int, sizes: Sizes, row: Request | None) -> Line:
     """Rows put to the best prompt."""
-    if sizes.best is None:
+    if row is None:
         return _asking(terms, what, rows, sizes)
-    return spend.asking_line(what, rows, sizes.best.put, sizes.best.got, terms.price)
+    return spend.asking_line(what, rows, row.put, row.got, terms.price)
 
 
 def told_judge(judge: Judge) -> Amount:
@@ -296,13 +313,10 @@ def told_judge(judge: Judge) -> Amount:
 
 def judging_line(terms: Terms, what: str, duels: int, sizes: Sizes) -> Line | None:
     """Both orders, so many samples each; a request shows prompt, reference and two answers. None without a judge."""
-    if terms.judge is None:
+    judge, asked = terms.judge, sizes.ranking.duel
+    if judge is None or asked is None:
         return None
-    judge = terms.rules.judge
-    longest = max(sizes.answer_tokens.most, terms.asking.max_output_tokens)
-    shown = sizes.prompt_tokens + Amount(3 * sizes.answer_tokens.expected, 3 * longest) + told_judge(judge)
-    said = Amount(judge.max_output_tokens / 4, judge.max_output_tokens)
-    return spend.asking_line(what, 2 * judge.samples * duels, shown, said, terms.judge)
+    return spend.asking_line(what, 2 * terms.rules.judge.samples * duels, asked.put, asked.got, judge)
 
 
 # -- the decision ----------------------------------------------------------------------------------------------------
@@ -419,22 +433,21 @@ def without_knowing_answers(sizes: Sizes, terms: Terms) -> Sizes:
 
 def paid(told: Sequence[Mapping[str, Any]], gathered: Mapping[str, Any], terms: Terms) -> list[Line]:
     """What has been asked so far: samples for pairs and their judge, prompts on validation."""
-    before = gathered.get("spent_tokens", {})
-    entries = [entry for report in told for entry in report["contestants"]]
-    asked = [("judging answers for pairs", before.get("judged", {}), terms.judge or terms.price)]
-    asked.append(("answers sampled for pairs", before.get("sampled", {}), terms.price))
-    asked = [one for one in asked if any(one[1].values())]
-    asked += [(f"{entry['contestant']['name']} on validation", entry["tokens"], terms.price) for entry in entries]
-    lines = []
-    for what, tokens, price in asked:
-        put, got = (Amount(float(tokens[side]), float(tokens[side])) for side in ("input", "output"))
-        lines.append(spend.asking_line(f"{what} (spent)", 1, put, got, price))
-    return [*lines, *(paid_line(**line) for line in opinions_paid(told, terms.catalogue))]
+    lines = list(gathered["spent"])
+    for report in told:
+        for entry in report["contestants"]:
+            lines += ledger_line(entry["tokens"], terms.price, f"{entry['contestant']['name']} on validation (spent)")
+        lines += ledger_line(report.get("search_tokens", {}), terms.price, "prompt search on validation (spent)")
+    return [paid_line(**line) for line in [*lines, *opinions_paid(told, terms.catalogue)]]
 
 
 def judged(tokens: Mapping[str, int], judge: Price | None, what: str) -> list[dict[str, Any]]:
-    """The judge's tokens and what they cost (US dollars), as a line of the ledger; none when no judge was asked."""
-    if judge is None or not any(tokens.values()):
-        return []
-    cost = (tokens["input"] * judge.input + tokens["output"] * judge.output) / spend.MILLION
-    return [{"what": what, "tokens": sum(tokens.values()), "cost": cost}]
+    """What a judge took, as a line of the ledger; none when no judge was asked."""
+    return ledger_line(tokens, judge, what) if judge else []
+
+
+def ledger_line(tokens: Mapping[str, int], price: Price, what: str) -> list[dict[str, Any]]:
+    """What so many tokens (`input`, `output`) cost (US dollars); none when there are none."""
+    put, got = (tokens.get(side, 0) for side in ("input", "output"))
+    cost = (put * price.input + got * price.output) / spend.MILLION
+    return [{"what": what, "tokens": put + got, "cost": cost}] if put or got else []

@@ -42,6 +42,9 @@ class Amount:
         return Amount(self.expected * factor, self.most * factor)
 
 
+NOTHING = Amount(0.0, 0.0)
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One line of the bill: tokens and US dollars."""
@@ -86,7 +89,7 @@ class Opinions:
             parts.append(asking_line("", answers * self.samples, self.rating.put, self.rating.got, self.judge))
             parts.append(asking_line("", 2 * pairs * self.samples, self.duel.put, self.duel.got, self.judge))
         if self.scored:
-            parts.append(Line("", Amount(0, 0), Amount(answers * self.scored, answers * self.scored)))
+            parts.append(Line("", NOTHING, Amount(answers * self.scored, answers * self.scored)))
         return [_merged(f"{OPINIONS}{of}", parts)] if parts else []
 
     def check(self) -> list[Line]:
@@ -175,7 +178,7 @@ def checkpoints_lines(trial: Trial, rows: Rows, price: Price, rater: Price) -> l
 
 
 def _merged(what: str, parts: Sequence[Line]) -> Line:
-    return Line(what, sum((part.tokens for part in parts), Amount(0, 0)), total(parts))
+    return Line(what, sum((part.tokens for part in parts), NOTHING), total(parts))
 
 
 def asking_line(what: str, requests: float, prompt: Amount, answer: Amount, price: Price) -> Line:
@@ -189,6 +192,11 @@ def between(likely: Line, most: Line) -> Line:
     """What the one expects, bounded by both."""
     tokens = Amount(likely.tokens.expected, max(likely.tokens.most, most.tokens.most))
     return Line(likely.what, tokens, Amount(likely.cost.expected, max(likely.cost.most, most.cost.most)))
+
+
+def unlikely(line: Line) -> Line:
+    """The line, expected to cost nothing."""
+    return Line(line.what, Amount(0.0, line.tokens.most), Amount(0.0, line.cost.most))
 
 
 def checkpoint_count(epochs: int) -> int:
@@ -237,7 +245,7 @@ def continued(trials: Sequence[Trial], champion: Contestant | None) -> list[Tria
 
 def total(lines: Sequence[Line]) -> Amount:
     """The sum of the bill in US dollars."""
-    return sum((line.cost for line in lines), Amount(0, 0))
+    return sum((line.cost for line in lines), NOTHING)
 
 
 def affordable(trials: Sequence[Trial], lines: dict[str, list[Line]], fixed: Amount, limit: float) -> list[Trial]:

@@ -10,18 +10,22 @@ import re
 import subprocess
 import sys
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gemtune import vertex
 from gemtune.config import Config, Vertex
 from gemtune.data import Example, example_id, write_examples
+from gemtune.tuning.catalogue import Catalogue
 from gemtune.vertex import Client, connect
 from gemtune.vertex.jobs import FINGERPRINT, Job, find
 
 PROJECT = "demo-project"
+SHIPPED = Catalogue.load()
 PHRASES = {
     "refund": ["money back", "refund please", "return my cash"],
     "delivery": ["where is my parcel", "late package", "shipping status"],
@@ -119,6 +123,30 @@ def sections(*overrides: str) -> dict[str, Any]:
     return Config.load(
         None, ["tune.poll_s=0.05", "plan.token_sample=8", "task.labels=[refund,delivery,login]", *overrides]
     ).parameters()
+
+
+Taken = Counter[tuple[str, str]]
+
+
+def meter(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    """Tokens of every answer that comes from the service from now on, by model and side."""
+    found: Taken = Counter()
+    real = vertex.generate
+
+    async def generate(client: Client, model: str, *rest: Any) -> vertex.Answer:
+        answer = await real(client, model, *rest)
+        known = model if model in SHIPPED.models else "gemini-3.1-flash-lite"
+        found[known, "input"] += answer.input_tokens
+        found[known, "output"] += answer.output_tokens
+        return answer
+
+    monkeypatch.setattr(vertex, "generate", generate)
+    return found
+
+
+def cost_of(taken: Taken) -> float:
+    """US dollars at the shipped prices."""
+    return sum(n * getattr(SHIPPED.price("", model), side) for (model, side), n in taken.items()) / 1e6
 
 
 def jobs_of(client: Client, name: str) -> list[Job]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from rehearsed import Emulator, examples, sections, splits
+from rehearsed import Emulator, Taken, cost_of, examples, meter, sections, splits
 
-from gemtune import evaluate, pick, plan, report, tune, vertex
+from gemtune import evaluate, pick, plan, report, tune
 from gemtune.config import Contestant, Evaluate, Plan, Trial
 from gemtune.data import Example
 from gemtune.errors import UserError
@@ -320,24 +319,8 @@ JUDGE = "gemini-2.5-flash"
 
 
 @pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, str]]:
-    """Tokens of every answer that comes from the service, by model and side."""
-    found: Counter[tuple[str, str]] = Counter()
-    real = vertex.generate
-
-    async def generate(client: Client, model: str, *rest: Any) -> vertex.Answer:
-        answer = await real(client, model, *rest)
-        known = model if model in SHIPPED.models else "gemini-3.1-flash-lite"
-        found[known, "input"] += answer.input_tokens
-        found[known, "output"] += answer.output_tokens
-        return answer
-
-    monkeypatch.setattr(vertex, "generate", generate)
-    return found
-
-
-def cost_of(taken: Counter[tuple[str, str]]) -> float:
-    return sum(n * getattr(SHIPPED.price("", model), side) for (model, side), n in taken.items()) / 1e6
+def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    return meter(monkeypatch)
 
 
 def whole_run(folder: Path, *overrides: str, train: int = 100) -> tuple[dict[str, Any], dict[str, Any], float]:
@@ -376,7 +359,7 @@ def ledger_of(told: dict[str, Any], files: dict[str, Any]) -> float:
 
 @pytest.mark.parametrize(("confidence", "judged", "people"), [("votes", 1, False), ("verbal", 2, True)])
 def test_whatever_evaluation_asks_stands_on_the_bill_and_in_the_ledger(
-    client: Client, taken: Counter[tuple[str, str]], tmp_path: Path, confidence: str, judged: int, people: bool
+    client: Client, taken: Taken, tmp_path: Path, confidence: str, judged: int, people: bool
 ) -> None:
     sheet = tmp_path / "sheet.csv"
     lines = [f'{n},where is parcel {n},delivery,"{answer}",{1 + n % 5}' for n, answer in enumerate(["a", "b c"] * 4)]
@@ -447,7 +430,7 @@ def test_lines_of_a_bill_are_what_the_loop_would_ask(
 )
 def test_no_configuration_spends_more_than_its_limit(
     client: Client,
-    taken: Counter[tuple[str, str]],
+    taken: Taken,
     tmp_path_factory: pytest.TempPathFactory,
     hyper: list[tuple[int, int]],
     limit: float,

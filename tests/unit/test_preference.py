@@ -15,8 +15,8 @@ import pytest
 from rehearsed import Emulator, jobs_of, sections
 
 from gemtune import preference
-from gemtune.config import Contestant, Evaluate, Gate, Plan, Preference, Trial
-from gemtune.data import read_examples
+from gemtune.config import Contestant, Evaluate, Gate, Plan, Preference, Task, Trial
+from gemtune.data import Example, read_examples, write_examples
 from gemtune.errors import UserError
 from gemtune.gate import Decision, Rule
 from gemtune.rows.pairs import Pair, read_written
@@ -122,22 +122,34 @@ def test_the_limit_is_held_by_the_upper_bound_with_the_supervised_job_in_it() ->
         assert [reason[:32] for reason in reasons] == ["the cheapest trial may cost 4.40"] * (not fits)
 
 
-def drawn(bound: Terms) -> pair_plan.Drawn:
-    return pair_plan.draw_up(bound, *pair_plan.jobs(bound), sizes(), [])
+def drawn(bound: Terms, of: pair_plan.Sizes | None = None) -> pair_plan.Drawn:
+    return pair_plan.draw_up(bound, *pair_plan.jobs(bound), of or sizes(), [])
 
 
-def test_a_judge_is_in_the_bill() -> None:
+def test_a_judge_and_the_sheet_it_is_checked_by_are_in_the_bill(tmp_path: Path) -> None:
     price = Price(train=0.0, input=1.0, output=1.0)
-    told = drawn(terms(price, ranked_by="judge", judge={"model": "m"}, supervised_epochs=0)).bill
-    short = {line.what: line.cost for line in told.lines}
-    assert {"judging the finalists", "judging checkpoints of trial-1"} <= set(short)
-    rubric = "Better is what a customer would thank us for. " * 100
-    told = drawn(terms(price, ranked_by="judge", judge={"model": "m", "rubric": rubric}, supervised_epochs=0)).bill
-    long = {line.what: line.cost for line in told.lines}
-    for what, rows in (("judging the finalists", 4 * 80), ("judging checkpoints of trial-1", 2 * 50)):
-        more = 2 * rows * len(rubric) / 1e6  # dollars, were every character a token
-        assert long[what].expected - short[what].expected > 0.2 * more
-        assert long[what].most - short[what].most > 0.9 * more
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text("id,text,reference,answer,rating\n" + "".join(f"{n},where,there,here,{1 + n}\n" for n in range(4)))
+
+    def told(rubric: str) -> dict[str, Amount]:
+        judge = {"model": "m", "rubric": rubric, "sheet": str(sheet)}
+        bound = terms(price, ranked_by="judge", judge=judge, supervised_epochs=0)
+        rows = [Example(str(n), "where is my parcel " * (n + 1), "on its way") for n in range(5)]
+        known = replace(sizes(), ranking=pair_plan.ranked(characters, Task(), rows, bound))
+        return {line.what: line.cost for line in drawn(bound, known).bill.lines}
+
+    short, long, more = told("good"), told("good" * 100), 4 * 99 / 1e6
+    on_sheet = f"{spend.OPINIONS}{spend.SHEET}"
+    for what, requests in (
+        ("judging the finalists", 2 * 4 * 80), ("judging checkpoints of trial-1", 2 * 2 * 4 * 50), (on_sheet, 4),
+    ):  # fmt: skip
+        assert long[what].expected - short[what].expected == pytest.approx(requests * more)
+        assert long[what].most - short[what].most >= requests * more
+
+
+def characters(system: str | None, contents: list[dict[str, Any]]) -> int:
+    """Counts every character as a token."""
+    return len(system or "") + sum(len(part["text"]) for turn in contents for part in turn["parts"])
 
 
 def test_what_evaluation_asks_about_answers_is_in_the_bill() -> None:
@@ -254,7 +266,6 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 def gathered(folder: Path, c: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, str]:
     """Files of pairs, and of the first two thirds of the prompts for training, the rest for validation."""
-    from gemtune.data import write_examples
 
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     names = ("examples", "pairs", "dropped", "report", "train", "validation")
@@ -359,7 +370,7 @@ def test_pairs_are_made_of_the_models_own_answers(
     assert len(pairs) == report["examples"] > 15
     by_id = {example.id: example.target for example in read_examples(files["examples"])}
     assert all(pair.chosen == by_id[pair.prompt] != pair.rejected for pair in pairs)
-    assert report["spent_tokens"]["sampled"]["input"] > 0
+    assert report["spent"][0]["tokens"] > 0
     dropped = [json.loads(line) for line in (tmp_path / "dropped").read_text().splitlines()]
     assert len(pairs) + len(dropped) == 24
 

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What asking the prompts may cost, before any is asked: on validation rows, and on the test rows that decide.
+
+It is what every run pays, even one that ends with "keep the prompt"; so it has to fit under the limit by itself. A
+wording that a prompt search finds is not known yet: it is bounded by the longest that is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from gemtune.config import Contestant, Evaluate, Plan, Task
+from gemtune.data import Example
+from gemtune.prompting import prompts, rewriting
+from gemtune.prompting.asking import Given
+from gemtune.tuning import spend
+from gemtune.tuning.bill import Asked
+from gemtune.tuning.catalogue import Catalogue
+from gemtune.tuning.counting import Count, count_prompt
+from gemtune.tuning.spend import NOTHING, Amount, Line, Opinions
+
+A_WORDING = 64.0  # tokens of a proposed instruction, likely
+Baselines = Sequence[Sequence[Contestant]]  # those of one list are asked by one step
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """Who asks, how tokens are counted and priced, and the rows of training, validation and test."""
+
+    count: Count
+    asking: Evaluate
+    settings: Plan
+    catalogue: Catalogue
+    task: Task
+    splits: Sequence[Sequence[Example]]
+
+    def size(self, contestant: Contestant, rows: Sequence[Example]) -> Amount:
+        """Tokens of one request about one of these rows."""
+        return count_prompt(self.count, self.settings, self.task, contestant, rows, self.splits[0])
+
+    def foresee(self, baselines: Baselines) -> tuple[list[Asked], list[Line]]:
+        """The contestants that asking these on validation rows makes, and what their prompt searches cost."""
+        asked, lines = list[Asked](), list[Line]()
+        for group in baselines:
+            everyone = [one for contestant in group for one in self._variants(contestant)]
+            # a judge compares each with the first
+            asked += [replace(one, compared=one.rows if n else 0) for n, one in enumerate(everyone)]
+            lines += [self._search(contestant) for contestant in group if contestant.prompt.rewrites]
+        return asked, lines
+
+    def _variants(self, contestant: Contestant) -> list[Asked]:
+        (own,) = rewriting.variants(contestant, Given())
+        known = [self._unasked(one) for one in (own, *rewriting.grid(contestant))]
+        wording = Amount(0, self.asking.samples_asked * rewriting.LONGEST)
+        return [*known, *(self._reworded(known[0], n, wording) for n in range(1, contestant.prompt.rewrites + 1))]
+
+    def _reworded(self, one: Asked, number: int, wording: Amount) -> Asked:
+        named = one.contestant.model_copy(update={"name": f"{one.contestant.name}_r{number}"})
+        return replace(one, contestant=named, input=one.input + wording, wording=wording)
+
+    def _unasked(self, contestant: Contestant) -> Asked:
+        rows = self.splits[1]
+        return Asked.unasked(self.asking, contestant, self.size(contestant, rows), len(rows))
+
+    def _search(self, contestant: Contestant) -> Line:
+        base = self.asking.base_model
+        put = rewriting.proposal(self.task, contestant, self.splits[0], base)
+        tokens, longest = self.count(put.system, put.contents), put.max_output_tokens or self.asking.max_output_tokens
+        got = Amount(min(longest, contestant.prompt.rewrites * A_WORDING), longest)
+        what = f"prompt search for {contestant.name} on validation"
+        return spend.asking_line(what, 1, Amount(tokens, 1.5 * tokens), got, self.catalogue.price("", base))
+
+    def finals(self, asked: Sequence[Asked], champion: Contestant | None, opinions: Opinions) -> list[Line]:
+        """The dearest of these prompts on test rows beside the model in service, and the opinions on both.
+
+        No such model is expected where there is none now, but there may be one by then.
+        """
+        rows, price = self.splits[2], self.catalogue.price("", self.asking.base_model)
+        best = [self._on_test("best prompt on test", one.contestant, one.wording) for one in asked]
+        dearest = max(best, key=lambda line: line.cost.most)
+        stand_in = Contestant(name="champion", model="", prompt=prompts.tuned_prompt(self.task))
+        served = self._on_test("the model in service on test", champion or stand_in)
+        served = served if champion else spend.unlikely(served)
+        there = opinions.lines("both on test", 2 * len(rows), len(rows), price)
+        return [dearest, served, *(there if champion else map(spend.unlikely, there)), *opinions.check()]
+
+    def _on_test(self, what: str, contestant: Contestant, wording: Amount = NOTHING) -> Line:
+        rows, price = self.splits[2], self.catalogue.price(contestant.base_model, self.asking.base_model)
+        asked = Asked.unasked(self.asking, contestant, self.size(contestant, rows), len(rows))
+        return spend.asking_line(what, len(rows), asked.input + wording, asked.output, price)

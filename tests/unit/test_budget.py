@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Asking the prompts, and testing the best one, never costs more than was bounded before anybody was asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from rehearsed import Emulator, Taken, cost_of, meter, sections, splits
+
+from gemtune import budget, evaluate
+from gemtune.config import Contestant, Evaluate, Plan, Task
+from gemtune.data import Example
+from gemtune.errors import UserError
+from gemtune.prompting import rewriting
+from gemtune.tuning import records
+from gemtune.tuning.counting import count_prompt, count_tuned
+from gemtune.vertex import Client
+
+JUDGE = "gemini-2.5-flash"
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    running = Emulator(tmp_path_factory.mktemp("emulator"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
+    return emulator.point(monkeypatch)
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
+    return meter(monkeypatch)
+
+
+def bounded(folder: Path, name: str, *overrides: str, **spent: Any) -> dict[str, Any]:
+    """What every path pays, as written."""
+    paths, c = splits(folder, train=60, validation=12, test=15), sections(*overrides)
+    before = folder / "before.json"
+    before.write_text(json.dumps({"spent": [], **spent}))
+    out, told = folder / "budget.json", {"preference": {}, **c}
+    wanted = {what: told[what] for what in ("task", "evaluate", "plan", "preference", "vertex")}
+    try:
+        passed = budget.run(paths, c["baselines"], str(before), name, str(out), **wanted)
+        assert passed == c["baselines"]
+    finally:
+        found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def asked(folder: Path, name: str, *overrides: str) -> None:
+    """Ask all prompts, then the dearest of them on test rows."""
+    paths, c = splits(folder, train=60, validation=12, test=15), sections(*overrides)
+    common = c["task"], c["evaluate"], c["vertex"], str(folder / "answers")
+    dearest: dict[str, Any] = {"tokens": {"input": -1}}
+    for baseline in c["baselines"]:
+        evaluate.run(paths[1], paths[0], baseline, *common, str(folder / "report.json"))
+        told = json.loads((folder / "report.json").read_text())
+        dearest = max([dearest, *told["contestants"]], key=lambda one: one["tokens"]["input"])
+    evaluate.run(paths[2], paths[0], [dearest["contestant"]], *common, str(folder / "tested.json"), sealed=name)
+
+
+def test_a_limit_below_what_the_prompts_cost_stops_the_run_before_anybody_is_asked(
+    client: Client, taken: Taken, tmp_path: Path
+) -> None:
+    enough = bounded(tmp_path / "a", "enough")
+    assert 0 < enough["cost"] < enough["cost_at_most"] < enough["max_cost"]
+    limit = f"plan.max_cost={enough['cost_at_most'] * 0.99}"
+    with pytest.raises(UserError, match=r"asking 2 prompts about 12 validation rows, .* more than plan\.max_cost"):
+        bounded(tmp_path / "b", "short", limit)
+    assert bounded(tmp_path / "c", "just", f"plan.max_cost={enough['cost_at_most'] * 1.01}")
+    paid = {"what": "paraphrases (spent)", "tokens": 5, "cost": enough["max_cost"]}
+    with pytest.raises(UserError, match="the dearest part: paraphrases"):
+        bounded(tmp_path / "d", "paid", spent=[paid])
+    assert not taken
+
+
+def test_the_model_in_service_is_tested_too_at_the_price_of_its_base(client: Client, tmp_path: Path) -> None:
+    def line(name: str) -> dict[str, Any]:
+        told = bounded(tmp_path / name, name)
+        return next(one for one in told["costs"] if one["what"] == "the model in service on test")
+
+    serving = Contestant(name="t@3", model="projects/1/locations/us/endpoints/9", base_model="gemini-3.5-flash")
+    records.change(
+        client, records.champion_key("serves"), lambda _: {"current": {"contestant": serving.model_dump(mode="json")}}
+    )
+    nobody, large = line("nobody"), line("serves")
+    assert nobody["cost"] == 0 < nobody["at_most"]
+    assert large["at_most"] > large["cost"] > nobody["at_most"]
+
+
+def test_variants_of_a_prompt_search_are_bounded_before_they_are_known(client: Client, tmp_path: Path) -> None:
+    searched = "evaluate.baselines=[{name: few, shots: 2, try_shots: [0, 4], rewrites: 2}]"
+    told = bounded(tmp_path, "searched", searched)
+    costs = {one["what"]: one for one in told["costs"]}
+    names = [what.removesuffix(" on validation") for what in costs if what.endswith("on validation")]
+    assert names == ["prompt search for few", "few", "few_k0", "few_k4_balanced", "few_r1", "few_r2"]
+    plain, worded = costs["few on validation"], costs["few_r1 on validation"]
+    assert worded["cost"] == plain["cost"]
+    assert worded["at_most"] - plain["at_most"] == pytest.approx(12 * rewriting.LONGEST * 0.25 / 1e6)
+
+
+PROMPTS = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from(["random", "similar"]), st.booleans(), st.integers(0, 2)),
+    min_size=1,
+    max_size=2,
+)
+
+
+@settings(
+    max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+@given(PROMPTS, st.sampled_from(["none", "votes", "verbal"]), st.integers(0, 2), st.integers(2, 40))
+def test_no_way_of_asking_costs_more_than_its_bound(
+    client: Client,
+    taken: Taken,
+    tmp_path_factory: pytest.TempPathFactory,
+    prompts: list[tuple[int, str, bool, int]],
+    confidence: str,
+    judged: int,
+    sample: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("asking")
+    name = folder.name.lower()
+    baselines = ", ".join(
+        f"{{name: p{n}, shots: {shots}, selection: {how}, chain_of_thought: {str(thinks).lower()}, rewrites: {more}, "
+        f"try_shots: {[shots + 1] if more else []}}}"
+        for n, (shots, how, thinks, more) in enumerate(prompts)
+    )
+    judge = f"{{model: {JUDGE}, samples: {judged}}}" if judged else "{}"
+    overrides = (
+        f"evaluate.baselines=[{baselines}]", f"evaluate.confidence={confidence}", "evaluate.samples=2",
+        f"evaluate.judge={judge}", f"plan.token_sample={sample}", "evaluate.resamples=200", "evaluate.classical=false",
+    )  # fmt: skip
+    told = bounded(folder, name, *overrides)
+    taken.clear()
+    asked(folder, name, *overrides)
+    assert 0 < cost_of(taken) <= told["cost_at_most"]
+
+
+@pytest.mark.parametrize("sample", [4, 100])
+def test_long_held_out_rows_are_bounded_by_their_own_length(sample: int) -> None:
+    """A split by time may put the long rows into the test set; the training rows say nothing about them."""
+
+    def characters(system: str | None, contents: list[dict[str, Any]]) -> int:
+        return len(system or "") + sum(len(part["text"]) for turn in contents for part in turn["parts"])
+
+    short, long = ([Example(f"{n}", "word " * (size + n), "yes") for n in range(20)] for size in (1, 400))
+    task, settings_ = Task.of({"labels": ["no", "yes"]}), Plan(token_sample=sample)
+    found = count_tuned(characters, Evaluate(), settings_, task, [short, long])
+    exact = count_prompt(characters, Plan(token_sample=20), task, Contestant(name="p", model="m"), long, short)
+    assert found.expected <= found.most
+    assert found.most > 5 * 400
+    assert exact.expected == exact.most > found.expected
