@@ -35,9 +35,9 @@ from gemtune.tuning.bill import (
     searched_line,
     with_follow_ups,
 )
-from gemtune.tuning.counting import Count, by_service, count_opinions, count_prompt, count_rows, guess
+from gemtune.tuning.counting import Count, by_service, count_opinions, count_rows, guess
 from gemtune.tuning.prompted import Baselines, Prompting
-from gemtune.tuning.spend import NOTHING, Amount, Line, Rows
+from gemtune.tuning.spend import Amount, Line, Rows
 from gemtune.vertex import Client, connect
 
 log = logging.getLogger("gemtune")
@@ -78,6 +78,10 @@ class Wanted:
     def sizes(self) -> list[int]:
         """Rows of training, validation and test."""
         return [len(split) for split in self.splits]
+
+    def prompting(self, count: Count, client: Client) -> Prompting:
+        """What bounds the asking of prompts."""
+        return Prompting(count, self.asking, self.settings, client.catalogue, self.task, self.splits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +165,7 @@ def forecast(
         line, train = augment.forecast(wanted.splits[0], terms)
         wanted, paid = replace(wanted, splits=[train, *wanted.splits[1:]]), [line]
     count: Count = guess if offline else by_service(client, wanted.asking.base_model)
-    prompting = Prompting(count, wanted.asking, wanted.settings, client.catalogue, wanted.task, wanted.splits)
-    asked, searches = prompting.foresee(baselines)
+    asked, searches = wanted.prompting(count, client).foresee(baselines)
     paid += searches
     dearest = max(asked, key=lambda one: one.input.most)
     decided = _decide(None if offline else client, wanted, count, asked, dearest, None, paid, client)
@@ -216,15 +219,15 @@ def _decide(
     print_ = plan_fingerprint(splits, asking.base_model, trials, [mark] if mark else [])
     trials = [trial.model_copy(update={"plan": print_}) for trial in trials]
     probe = _probe(service, wanted, opponent.contestant)
-
-    def size(rows: Sequence[Example]) -> Amount:
-        one = count_prompt(count, settings, wanted.task, opponent.contestant, rows, splits[0])
-        return one.times(asking.samples_asked)
-
+    prompting = wanted.prompting(count, client)
+    tested, asked_for_probe = (
+        prompting.size(opponent.contestant, rows).times(asking.samples_asked)
+        for rows in (splits[2], splits[0] if probe else [])
+    )
     goes_on = any(trial.base.startswith("projects/") for trial in trials)
     remembered = pick.old_rows(service, wanted.name) if service and goes_on else 0
-    probed = (len(splits[0]), size(splits[0])) if probe else (0, NOTHING)
-    beside = Beside(asked, opponent, size(splits[2]), paid, *probed, remembered, champion)
+    probed = len(splits[0]) if probe else 0
+    beside = Beside(asked, opponent, tested, paid, probed, asked_for_probe, remembered, champion)
     bill = draw_up(client.catalogue, asking, settings, trials, larger, rows, beside)
     bill.warnings.extend(opinions.unread(asking.judge.sheet))
     reasons = reasons_against(settings, best, wanted.sizes)
@@ -236,6 +239,8 @@ def _decide(
             f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {settings.max_cost:.2f}"
         )
     bill = with_follow_ups(client.catalogue, asking, settings, bill, rows)
+    if best and reasons:
+        bill = replace(bill, kept=[*bill.spent, *prompting.finals([opponent], champion, opinions)])
     # the longest first: it takes longest, and in a race it shows the others early what there is to reach
     ordered = sorted(bill.trials, key=lambda trial: -trial.forecast_tokens)
     rounds, tokens = settings.follow_ups, bill.follow_up_tokens

@@ -18,7 +18,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +234,8 @@ def plan(
     sizes = pair_plan.sizes(setting.count, task, *rows, terms, told)
     prompting = Prompting(setting.count, setting.asking, terms.limits, terms.catalogue, task, rows[0])
     sizes = pair_plan.best_of(sizes, best, told, prompting)
-    decided = pair_plan.decide(setting.client, terms, sizes, rows, spent, records.last_plan(setting.client, name))
+    last, kept = records.last_plan(setting.client, name), partial(pair_plan.keeping, best, sizes, terms, prompting)
+    decided = pair_plan.decide(setting.client, terms, sizes, rows, spent, last, kept)
     best_prompt = best.model_dump(mode="json")
     write_json(planned, {**decided.document(), "baselines": told, "best_prompt": {"contestant": best_prompt}})
     _say(decided, best)

@@ -92,8 +92,9 @@ class Beside:
 class Bill:
     """The forecast: what is spent anyway, what each trial would add, and the trials that fit under the limit.
 
-    `prices` are those of the base model, `model_prices` those of every base model that may be asked, and of the judge,
-    `service_prices` what the evaluation service takes for 1,000 answers by metric.
+    `kept` is what is paid when the prompt is kept; empty while nothing speaks against tuning. `prices` are those of the
+    base model, `model_prices` those of every base model that may be asked, and of the judge, `service_prices` what the
+    evaluation service takes for 1,000 answers by metric.
     """
 
     spent: list[Line]
@@ -107,10 +108,13 @@ class Bill:
     model_prices: dict[str, Any] = field(default_factory=dict)
     service_prices: dict[str, float] = field(default_factory=dict)
     follow_up_tokens: dict[str, int] = field(default_factory=dict)
+    kept: list[Line] = field(default_factory=list)
 
     @property
     def lines(self) -> list[Line]:
         """Every line of what is planned."""
+        if self.kept:
+            return self.kept
         planned = [*self.trials, *self.larger]
         return [*self.spent, *(line for trial in planned for line in self.per_trial[trial.name]), *self.fixed]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,7 +25,7 @@ from gemtune.rows.pairs import Pair
 from gemtune.scoring.intervals import smallest_detectable_lift
 from gemtune.scoring.judging import duel_questions
 from gemtune.tuning import spend
-from gemtune.tuning.bill import Bill, opinions_paid, paid_line, replies_of
+from gemtune.tuning.bill import Asked, Bill, opinions_paid, paid_line, replies_of
 from gemtune.tuning.catalogue import Catalogue, Price
 from gemtune.tuning.counting import Count, bounded, count_opinions, count_tuned, guess
 from gemtune.tuning.prompted import Prompting
@@ -405,8 +405,11 @@ def decide(
     rows: tuple[Sequence[Sequence[Example]], Sequence[Pair]],
     spent: Sequence[Line],
     last: str = "",
+    kept: Callable[[], list[Line]] | None = None,
 ) -> Decided:
     """Jobs, bill and reasons; `rows` are splits and pairs, `last` names the plan that was decided on last time.
+
+    `kept` gives what is still paid when there are reasons.
 
     Raises `UserError` for a model or a setting that cannot be used for preference tuning.
     """
@@ -418,7 +421,19 @@ def decide(
     reasons = reasons_against(terms.limits, sizes, drawn.bill)
     if terms.limits.skip_unchanged and name == last:
         reasons.append("nothing is new: the same pairs, model and trials were decided on last time")
+    if reasons and kept:
+        drawn = replace(drawn, bill=replace(drawn.bill, kept=[*spent, *kept()]))
     return Decided(drawn, sizes, reasons, name, terms.limits)
+
+
+def keeping(best: Contestant, sizes: Sizes, terms: Terms, prompting: Prompting) -> list[Line]:
+    """What is paid after the plan when nothing is tuned: the best prompt and the model in service meet on test data."""
+    row = sizes.best or Request(sizes.prompt_tokens, sizes.answer_tokens)
+    asked = Asked(best, row.put, row.got, sizes.validation)
+    judged = judging_line(terms, "judging the finalists", sizes.test, sizes)
+    judged = judged if terms.champion or not judged else spend.unlikely(judged)
+    lines = prompting.finals([asked], terms.champion, sizes.opinions)
+    return [*lines, *filter(None, [judged]), *sizes.ranking.check()]
 
 
 def without_knowing_answers(sizes: Sizes, terms: Terms) -> Sizes:

@@ -78,15 +78,26 @@ class Prompting:
         No such model is expected where there is none now, but there may be one by then.
         """
         rows, price = self.splits[2], self.catalogue.price("", self.asking.base_model)
-        best = [self._on_test("best prompt on test", one.contestant, one.wording) for one in asked]
-        dearest = max(best, key=lambda line: line.cost.most)
+        dearest = max(map(self._best_on_test, asked), key=lambda line: line.cost.most)
         stand_in = Contestant(name="champion", model="", prompt=prompts.tuned_prompt(self.task))
         served = self._on_test("the model in service on test", champion or stand_in)
         served = served if champion else spend.unlikely(served)
-        there = opinions.lines("both on test", 2 * len(rows), len(rows), price)
-        return [dearest, served, *(there if champion else map(spend.unlikely, there)), *opinions.check()]
+        likely, most = (opinions.lines("the finalists on test", n * len(rows), (n - 1) * len(rows), price)
+                        for n in (2 if champion else 1, 2))  # fmt: skip
+        met = [spend.between(one, other) for one, other in zip(likely, most, strict=True)]
+        return [dearest, served, *met, *opinions.check()]
 
-    def _on_test(self, what: str, contestant: Contestant, wording: Amount = NOTHING) -> Line:
+    def _best_on_test(self, one: Asked) -> Line:
+        line = self._on_test("best prompt on test", one.contestant, one.wording)
+        if not one.spent:
+            return line
+        # how long its answers are is known by now
+        known = self._on_test(line.what, one.contestant, answer=one.output)
+        return spend.between(known, line)
+
+    def _on_test(
+        self, what: str, contestant: Contestant, wording: Amount = NOTHING, answer: Amount | None = None
+    ) -> Line:
         rows, price = self.splits[2], self.catalogue.price(contestant.base_model, self.asking.base_model)
         asked = Asked.unasked(self.asking, contestant, self.size(contestant, rows), len(rows))
-        return spend.asking_line(what, len(rows), asked.input + wording, asked.output, price)
+        return spend.asking_line(what, len(rows), asked.input + wording, answer or asked.output, price)
