@@ -20,6 +20,7 @@ def evaluate(
     metrics: Output[Metrics],
     confusion: Output[ClassificationMetrics],
     sealed: str = "",
+    opinions: bool = True,
 ):
     """Ask every contestant about every example and score the answers.
 
@@ -31,11 +32,11 @@ def evaluate(
         config: Section `evaluate`.
         vertex: Section `vertex`.
         sealed: Name of the run whose gate reads these test rows; empty for other rows.
+        opinions: Also ask judges, raters and the evaluation service about the answers, where they are configured.
     """
     from gemtune import evaluate
 
-    summary = evaluate.run(
-        examples.path, train.path, contestants, task, config, vertex, predictions.path, report.path, sealed
-    )
+    files = predictions.path, report.path
+    summary = evaluate.run(examples.path, train.path, contestants, task, config, vertex, *files, sealed, opinions)
     metrics.metadata.update(summary["metrics"])
     confusion.metadata.update(summary["confusion"])

@@ -188,14 +188,18 @@ def run(
     predictions: str,
     report: str,
     sealed: str = "",
+    opinions: bool = True,
 ) -> dict[str, Any]:
     """Evaluate contestants on the rows of `examples`; writes `predictions` (JSONL) and `report` (JSON).
+
+    Without `opinions` only answers are asked for: no judge, no confidence in words, no evaluation service.
 
     Test rows are sealed: `sealed` names the run whose gate reads them, and the reading is written down in the bucket;
     without it they are refused with a `UserError`.
     Returns `metrics` (flat) and `confusion` (of the best contestant), each in the form its pipeline artifact shows.
     """
     settings, who = Evaluate.of(config), [Contestant.of(contestant) for contestant in contestants]
+    settings = settings if opinions else settings.without_opinions()
     rows, shown = list(read_examples(examples)), list(read_examples(train))
     if not rows and who:
         raise UserError("no rows to evaluate", file=examples)

@@ -162,7 +162,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             )
             tested.set_caching_options(False)  # the model in service is asked again, each time
             remembered = asked(
-                examples=picked.outputs["old_test"], contestants=picked.outputs["remembering"]
+                examples=picked.outputs["old_test"], contestants=picked.outputs["remembering"], opinions=False
             ).set_display_name("evaluate candidate and champion on its old test")
             remembered.set_caching_options(False)
             decided = gate_op(
@@ -179,7 +179,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
         ending = Ending(preprocessed, divided, planned.outputs["plan"], train, name, preprocess, deploy, vertex)
 
         with dsl.If(planned.outputs["worthwhile"] == True, name="tuning-is-worth-trying"):  # noqa: E712
-            probed = asked(examples=train, contestants=planned.outputs["probe"]).set_display_name(
+            probed = asked(examples=train, contestants=planned.outputs["probe"], opinions=False).set_display_name(
                 "evaluate the best prompt on training rows"
             )
             weighed = hard_op(

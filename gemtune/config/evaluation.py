@@ -169,6 +169,11 @@ class Evaluate(Section):
         """How many times each row is asked."""
         return self.samples if self.confidence == "votes" else 1
 
+    def without_opinions(self) -> Self:
+        """The same, but nobody is asked about the answers."""
+        confidence = "none" if self.confidence == "verbal" else self.confidence
+        return self.model_copy(update={"confidence": confidence, "judge": Judge(), "service": []})
+
     @model_validator(mode="after")
     def _names_baselines_apart(self) -> Self:
         names = [prompt.name for prompt in self.baselines]

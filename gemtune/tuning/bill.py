@@ -173,8 +173,8 @@ def _prompted(price: Price, dearest: Price, rows: Rows, beside: Beside, answered
     """The best prompt on test data, where it may be asked of the dearest model of all, and on training rows."""
     lines = [_up_to("best prompt on test", rows.test, beside.tested, answered, price, dearest)]
     if beside.probed:
-        probed = spend.asking_line("best prompt on training rows", beside.probed, beside.probe, answered, price)
-        lines += [probed, *rows.opinions.lines(probed.what, beside.probed, 0, price)]
+        what = "best prompt on training rows"
+        lines.append(spend.asking_line(what, beside.probed, beside.probe, answered, price))
     return lines
 
 
@@ -200,8 +200,7 @@ def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Be
     lines += [spend.between(one, other) for one, other in zip(likely, most, strict=True)]
     if beside.remembered:
         longer = Amount(rows.prompt_tokens.expected, OTHER_ROWS * rows.prompt_tokens.most)
-        old = tuned("candidate and champion on the champion's old test rows", beside.remembered, longer)
-        lines += [old, *rows.opinions.lines(old.what, 2 * beside.remembered, beside.remembered, base)]
+        lines.append(tuned("candidate and champion on the champion's old test rows", beside.remembered, longer))
     return lines
 
 

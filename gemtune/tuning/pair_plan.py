@@ -163,7 +163,7 @@ def ranked(count: Count, task: Task, rows: Sequence[Example], terms: Terms) -> O
     """What the judge that ranks answers is asked about such rows, and about what people rated."""
     if terms.judge is None:
         return Opinions()
-    alone = terms.asking.model_copy(update={"judge": terms.rules.judge, "confidence": "none", "service": []})
+    alone = terms.asking.without_opinions().model_copy(update={"judge": terms.rules.judge})
     return count_opinions(count, alone, terms.catalogue, task, rows, terms.limits.token_sample, {})
 
 

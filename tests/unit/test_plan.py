@@ -395,6 +395,22 @@ def test_a_judge_or_a_metric_without_a_price_is_refused(client: Client, tmp_path
     assert told["service_prices"] == {"rubric": 5}
 
 
+def test_where_only_answers_count_nobody_is_asked_about_them(client: Client, taken: Taken, tmp_path: Path) -> None:
+    """The best prompt on training rows, candidate and champion on old test rows: right or wrong is all that is read."""
+    paths = splits(tmp_path, train=20, validation=10, test=10)
+    c = sections("evaluate.confidence=verbal", f"evaluate.judge={{model: {JUDGE}}}", "evaluate.service=[exact_match]")
+    common, files = (c["task"], c["evaluate"], c["vertex"]), (str(tmp_path / "said"), str(tmp_path / "told"))
+    evaluate.run(paths[0], paths[0], c["baselines"][0], *common, *files, opinions=False)
+    alone, told = taken["gemini-3.1-flash-lite", "input"], json.loads((tmp_path / "told").read_text())
+    assert told["contestants"][0]["tokens"]["input"] == alone
+    assert not {"autorater", "opinions"} & set(told)
+    assert not {"service", "opinions"} & set(told["contestants"][0])
+    assert {model for model, _ in taken} == {"gemini-3.1-flash-lite"}
+    evaluate.run(paths[0], paths[0], c["baselines"][0], *common, *files)
+    assert taken["gemini-3.1-flash-lite", "input"] > 2 * alone
+    assert taken[JUDGE, "input"]
+
+
 @given(
     st.sampled_from(["none", "votes", "verbal"]), st.integers(0, 3), st.integers(1, 12), PRICES, PRICES,
     st.floats(0, 0.01), st.booleans(),
