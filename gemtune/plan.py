@@ -54,12 +54,14 @@ class Prompted:
     rows: int
     input_tokens: int
     output_tokens: int
+    batched: float = 0.0
+    """Share of its tokens that batch jobs took."""
 
     @property
     def asked(self) -> Asked:
         """Its tokens, a row each."""
         asked, answered = (Amount(n / self.rows, n / self.rows) for n in (self.input_tokens, self.output_tokens))
-        return Asked(self.contestant, asked, answered, self.rows)
+        return Asked(self.contestant, asked, answered, self.rows, batched=self.batched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +280,7 @@ def _prompted(report: dict[str, Any], metric: str) -> list[Prompted]:
             rows=report["rows"],
             input_tokens=entry["tokens"]["input"],
             output_tokens=entry["tokens"]["output"],
+            batched=entry["tokens"].get("batch_input", 0) / max(1, entry["tokens"]["input"]),
         )
         for entry in report["contestants"]
     ]

@@ -80,7 +80,6 @@ def _line(entry: Report, metric: str, rows: int, prices: Mapping[str, float]) ->
         "tokens_per_row": (tokens["input"] + tokens["output"]) / max(rows, 1),
         "latency_s": entry["latency_s"]["median"],
         "cost": spend.charged(tokens, prices),
-        "saved_by_batch": spend.saved_by_batch(tokens, prices),
         "per_class": entry.get("per_class", []),
         "confusion": entry.get("confusion"),
         "slices": entry.get("slices", {}),
@@ -246,17 +245,9 @@ def recipe(
     }
 
 
-def ledger(
-    plan: Report, picked: Report, finalists: Sequence[Report], baselines: Sequence[Report] = ()
-) -> list[dict[str, Any]]:
+def ledger(plan: Report, picked: Report, finalists: Sequence[Report]) -> list[dict[str, Any]]:
     """What was spent: prompts and tuning as the service counted them, the finalists' test answers; US dollars."""
-    # the plan counts the full price
-    saved = {f"{row['name']} on validation (spent)": row["saved_by_batch"] for row in baselines}
-    prompted = [
-        {**line, "cost": line["cost"] - saved.get(line["what"], 0.0)}
-        for line in plan["costs"]
-        if line["what"].endswith("(spent)")
-    ]
+    prompted = [line for line in plan["costs"] if line["what"].endswith("(spent)")]
     tuned = [{"what": line["what"], "tokens": line["tokens"], "cost": line["cost"]} for line in picked["ledger"]]
     known = {line["what"] for line in tuned}
     counted = any(what.startswith(ASKED[0]) for what in known)
@@ -288,7 +279,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
     metric = decision["metric"]
     finalists = scoreboard(tested, metric, plan)
     baselines = [line for report in plan["baselines"] for line in scoreboard(report, metric, plan)]
-    spent = [*ledger(plan, picked, finalists, baselines), *opinions(plan, tested), *tested.get("spent", [])]
+    spent = [*ledger(plan, picked, finalists), *opinions(plan, tested), *tested.get("spent", [])]
     serving = Contestant.of(outcome["contestant"])
     task = Task.of(tested["task"])
     request = example_request(task, serving, files.train, files.test)

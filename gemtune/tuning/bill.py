@@ -27,7 +27,7 @@ class Asked:
     """A prompted baseline's tokens: those of one row, and whether its validation rows were asked already.
 
     `compared` are rows whose answers a judge compares with another's, `wording` the tokens of an instruction that is
-    not written yet (they are in `input` too).
+    not written yet (they are in `input` too), `batched` the share of its tokens that batch jobs take.
     """
 
     contestant: Contestant
@@ -37,20 +37,22 @@ class Asked:
     spent: bool = True
     compared: int = 0
     wording: Amount = NOTHING
+    batched: float = 0.0
 
     @classmethod
     def unasked(cls, asking: Evaluate, contestant: Contestant, prompt: Amount, rows: int) -> Asked:
         """What can be told of it before it is asked, from the tokens of one request."""
         longest = longest_answer(contestant.prompt) or asking.max_output_tokens
         put, got = (one.times(asking.samples_asked) for one in (prompt, Amount(longest / 2, longest)))
-        return cls(contestant, put, got, rows, spent=False)
+        batched = spend.by_batch(asking, rows * asking.samples_asked)
+        return cls(contestant, put, got, rows, spent=False, batched=float(batched))
 
     def line(self, price: Price) -> Line:
         """What asking it about the validation rows costs, or has cost."""
-        word = " (spent)" if self.spent else ""
-        return spend.asking_line(
-            f"{self.contestant.name} on validation{word}", self.rows, self.input, self.output, price
-        )
+        what = f"{self.contestant.name} on validation{' (spent)' if self.spent else ''}"
+        line = spend.asking_line(what, self.rows, self.input, self.output, price)
+        paid = 1 - self.batched * (1 - price.batch)
+        return Line(what, line.tokens, Amount(line.cost.expected * paid, line.cost.most * (paid if self.spent else 1)))
 
     def lines(self, opinions: Opinions, price: Price) -> list[Line]:
         """The same, and the opinions on its answers; those on answers given already were counted."""
@@ -136,7 +138,7 @@ def draw_up(
     answered = beside.answered(asking, rows.samples)
     dearest = _dearest([price, champion, *prices.values()])
     fixed = [
-        *_prompted(price, dearest, rows, beside, answered),
+        *_prompted(asking, (price, dearest), rows, beside, answered),
         *_finalists((prices[trials[0].name], champion, dearest, price), rows, beside),
         *rows.opinions.check(),
         Line("idle endpoints", NOTHING, NOTHING),
@@ -169,13 +171,17 @@ def _dearest(prices: Sequence[Price]) -> Price:
     return max(prices, key=lambda one: (one.input, one.output))
 
 
-def _prompted(price: Price, dearest: Price, rows: Rows, beside: Beside, answered: Amount) -> list[Line]:
-    """The best prompt on test data, where it may be asked of the dearest model of all, and on training rows."""
-    lines = [_up_to("best prompt on test", rows.test, beside.tested, answered, price, dearest)]
-    if beside.probed:
-        what = "best prompt on training rows"
-        lines.append(spend.asking_line(what, beside.probed, beside.probe, answered, price))
-    return lines
+def _prompted(asking: Evaluate, prices: tuple[Price, Price], rows: Rows, beside: Beside, answer: Amount) -> list[Line]:
+    """The best prompt on test data and on training rows; on test it may be asked of the dearest model of all.
+
+    `prices` are those of the base model and of the dearest.
+    """
+    asked = [("best prompt on test", rows.test, beside.tested, prices[1])]
+    asked += [("best prompt on training rows", beside.probed, beside.probe, prices[0])] if beside.probed else []
+    return [
+        spend.expected_by_batch(_up_to(what, count, put, answer, prices[0], most), asking, count, prices[0])
+        for what, count, put, most in asked
+    ]
 
 
 def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Beside) -> list[Line]:

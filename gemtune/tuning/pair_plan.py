@@ -463,6 +463,6 @@ def judged(tokens: Mapping[str, int], judge: Price | None, what: str) -> list[di
 
 def ledger_line(tokens: Mapping[str, int], price: Price, what: str) -> list[dict[str, Any]]:
     """What so many tokens (`input`, `output`) cost (US dollars); none when there are none."""
-    put, got = (tokens.get(side, 0) for side in ("input", "output"))
-    cost = (put * price.input + got * price.output) / spend.MILLION
-    return [{"what": what, "tokens": put + got, "cost": cost}] if put or got else []
+    both = {side: tokens.get(side, 0) for side in ("input", "output")}
+    cost = spend.charged({**tokens, **both}, price.model_dump(mode="json"))
+    return [{"what": what, "tokens": sum(both.values()), "cost": cost}] if any(both.values()) else []

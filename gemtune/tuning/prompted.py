@@ -100,4 +100,6 @@ class Prompting:
     ) -> Line:
         rows, price = self.splits[2], self.catalogue.price(contestant.base_model, self.asking.base_model)
         asked = Asked.unasked(self.asking, contestant, self.size(contestant, rows), len(rows))
-        return spend.asking_line(what, len(rows), asked.input + wording, answer or asked.output, price)
+        line = spend.asking_line(what, len(rows), asked.input + wording, answer or asked.output, price)
+        base = not contestant.tuned_model
+        return spend.expected_by_batch(line, self.asking, len(rows), price) if base else line

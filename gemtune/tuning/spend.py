@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemtune.config import Contestant, Trial
+from gemtune.config import Contestant, Evaluate, Trial
 from gemtune.errors import UserError
 from gemtune.tuning.catalogue import Price
 
@@ -188,6 +188,17 @@ def asking_line(what: str, requests: float, prompt: Amount, answer: Amount, pric
     return Line(what, asked + answered, cost)
 
 
+def by_batch(asking: Evaluate, requests: int) -> bool:
+    """Whether so many requests to a base model go to batch jobs."""
+    return 0 < asking.batch_above < requests
+
+
+def expected_by_batch(line: Line, asking: Evaluate, requests: int, price: Price) -> Line:
+    """The line at what batch jobs take, where they are asked; it stays bounded by the full price."""
+    paid = price.batch if by_batch(asking, requests) else 1.0
+    return Line(line.what, line.tokens, Amount(line.cost.expected * paid, line.cost.most))
+
+
 def between(likely: Line, most: Line) -> Line:
     """What the one expects, bounded by both."""
     tokens = Amount(likely.tokens.expected, max(likely.tokens.most, most.tokens.most))
@@ -262,8 +273,11 @@ def affordable(trials: Sequence[Trial], lines: dict[str, list[Line]], fixed: Amo
 
 def charged(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:
     """What asking cost (US dollars) by the tokens that the service counted; batch jobs cost a share of the price."""
-    full = sum(tokens[kind] * prices.get(kind, 0.0) for kind in ("input", "output"))
-    return full / MILLION - saved_by_batch(tokens, prices)
+    saved = 1 - prices.get("batch", 1.0)
+    full = (
+        (tokens[side] - saved * tokens.get(f"batch_{side}", 0)) * prices.get(side, 0.0) for side in ("input", "output")
+    )
+    return sum(full) / MILLION
 
 
 def opinions_charged(
@@ -281,12 +295,6 @@ def opinions_charged(
     cost = sum(charged(one, price(model)) for model, one in asked.items())
     cost += sum(count * scored[metric] / 1000 for metric, count in rows.items())
     return [{"what": f"{OPINIONS}{of}", "tokens": tokens, "cost": cost}]
-
-
-def saved_by_batch(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:
-    """US dollars less than the list price, because batch jobs cost a share of it."""
-    full = sum(tokens.get(f"batch_{kind}", 0) * prices.get(kind, 0.0) for kind in ("input", "output"))
-    return (1 - prices.get("batch", 1.0)) * full / MILLION
 
 
 def left_out(names: Sequence[str], lines: dict[str, list[Line]]) -> list[str]:

@@ -395,6 +395,17 @@ def test_a_judge_or_a_metric_without_a_price_is_refused(client: Client, tmp_path
     assert told["service_prices"] == {"rubric": 5}
 
 
+def test_what_batch_jobs_save_is_forecast(client: Client, tmp_path: Path) -> None:
+    overrides = "evaluate.baselines=[{name: zero_shot}]", "plan.trials=[{epoch_count: 1}]"
+    full, _, _ = whole_run(tmp_path / "full", *overrides)
+    told, files, _ = whole_run(tmp_path / "half", *overrides, "evaluate.batch_above=5", "evaluate.batch_poll_s=0.05")
+    for line, plain in zip(told["costs"], full["costs"], strict=True):
+        prompted = line["what"] in ("zero_shot on validation (spent)", "best prompt on test")
+        assert line["cost"] == pytest.approx(plain["cost"] * (0.5 if prompted else 1))
+    assert told["cost_at_most"] <= full["cost_at_most"]
+    assert ledger_of(told, files) == pytest.approx(told["cost"], rel=0.1)
+
+
 def test_where_only_answers_count_nobody_is_asked_about_them(client: Client, taken: Taken, tmp_path: Path) -> None:
     """The best prompt on training rows, candidate and champion on old test rows: right or wrong is all that is read."""
     paths = splits(tmp_path, train=20, validation=10, test=10)
