@@ -314,7 +314,7 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
             "forecast": plan["cost"],
             "sentence": f"cost: {sum(line['cost'] for line in spent):.2f} US$ at list prices; {plan['sentence']}",
         },
-        "data": {key: files.preprocessed[key] for key in ("rows", "examples", "dropped", "labels")},
+        "data": {key: files.preprocessed.get(key, {}) for key in ("rows", "examples", "dropped", "labels")},
         "splits": files.split,
         "outcome": {**outcome, "example_request": request, "recipe": way},
     }
@@ -346,7 +346,8 @@ def page(summary: Report, name: str, wrong: tuple[list[dict[str, Any]], int], te
         miss_count=wrong[1],
         confusion=Markup(plot_confusion(shown["confusion"])),
         reliability=Markup(plot_reliability(shown["calibration"])),
-        balance=Markup(plot_balance(summary["splits"]["labels"])),
+        # where answers are texts or objects, the split has counted those
+        balance=Markup(plot_balance(summary["splits"]["labels"] if summary["data"]["labels"] else {})),
         request=json.dumps(summary["outcome"]["example_request"], ensure_ascii=False, indent=1),
     )
 

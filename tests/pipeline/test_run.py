@@ -18,8 +18,8 @@ LABELS = {"billing": "invoice", "delivery": "parcel", "login": "password"}
 pytestmark = pytest.mark.pipeline
 
 
-def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0):
-    """Rows whose answers the scripted model knows, and how often it is right before and after tuning."""
+def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0, answer=str):
+    """Rows whose answers (made of labels) the scripted model knows; how often it is right before and after tuning."""
     draw = random.Random(5)
     words = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "haven", "jolly", "karma", "linen", "maple"]
     rows = []
@@ -30,12 +30,12 @@ def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0):
             + f" {LABELS[label]} {draw.randrange(10**6)} "
             + " ".join(draw.sample(words, 6))
         )
-        rows.append({"text": text, "label": label, "channel": draw.choice(["web", "phone"])})
+        rows.append({"text": text, "label": answer(label), "channel": draw.choice(["web", "phone"])})
     rows.append({"text": "no label here"})
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     script = {
         "answers": {row["text"]: row["label"] for row in rows if "label" in row},
-        "labels": sorted(LABELS),
+        "labels": sorted(map(answer, LABELS)),
         "base_accuracy": base_accuracy,
         "tuned_accuracy": tuned_accuracy,
         "step_seconds": step_seconds,
@@ -121,9 +121,11 @@ def test_a_model_that_is_no_better_is_not_deployed(tmp_path):
 
 @pytest.mark.xdist_group("run-keep")
 def test_a_prompt_that_leaves_nothing_to_gain_is_kept_without_tuning(tmp_path):
-    write_inputs(tmp_path, base_accuracy=1.0, tuned_accuracy=1.0)
-    summary = summary_of(run(tmp_path, "--set", "plan.good_enough=0.9"), tmp_path)
+    write_inputs(tmp_path, 1.0, 1.0, answer=lambda label: json.dumps({"topic": label, "words": [LABELS[label]]}))
+    overrides = ("plan.good_enough=0.9", "task.kind=extraction", "evaluate.max_output_tokens=100")
+    summary = summary_of(run(tmp_path, *(part for one in overrides for part in ("--set", one))), tmp_path)
     assert summary["verdict"] == "keep_prompt"
+    assert summary["contestants"][0]["metrics"]["field_f1"]["value"] == 1.0
     assert {"pick-without-tuning", "keep", "report"} <= set(steps_of(summary))
     assert not {"tune[0]", "pick", "deploy"} & set(steps_of(summary))
 

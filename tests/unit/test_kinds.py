@@ -14,10 +14,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from gemtune import evaluate, gate, report
+from gemtune import evaluate, gate, preprocess, report, split
 from gemtune.config import Contestant, Task
 from gemtune.data import Example, write_examples, write_json
-from gemtune.dedup.leakage import certificate
 from gemtune.prompting.prompts import resolve, training_row, tuned_prompt
 from gemtune.scoring.metrics import metric_names
 from gemtune.tuning import readings
@@ -151,18 +150,25 @@ def test_a_task_is_declared_once_and_carried_through(kind, monkeypatch, tmp_path
         assert held["abstain"]["accuracy_high"] >= 0.6
         assert "map" not in tested["contestants"][1]["calibration"]  # nothing is fitted on test rows
 
-    page = told(tmp_path, splits, validated, finalists)
+    page = told(tmp_path, splits, declared, validated, finalists)
     assert "t@1" in page
+    assert ("<h3>Labels</h3>" in page) is labelled
     assert ("How sure, how right: t@1" in page) is not texts
     assert ("What the judge says" in page) is texts
 
 
-def told(folder, splits, validated, finalists) -> str:
-    """The report's page of these files; the steps that were not run here are as small as they can be."""
+def told(folder, splits, declared, validated, finalists) -> str:
+    """The report's page of these files; the plan and the choice, which were not made here, are as small as they can be.
+
+    The reports of preprocessing and splitting are the steps' own, on the same rows.
+    """
+    raw = [{"text": e.text, "label": e.target} for part in splits.values() for e in part]
+    (folder / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
+    files = [str(folder / name) for name in ("rows", "dropped", "preprocessed")]
+    preprocess.run(str(folder / "raw.jsonl"), declared, {"fuzzy_threshold": 1}, *files)
+    split.run(files[0], {"near_threshold": 1}, *[str(folder / f"cut.{name}") for name in splits], str(folder / "split"))
     line = {"what": "zero_shot on validation (spent)", "tokens": 1.0, "cost": 0.0, "at_most": 0.0}
     others = {
-        "preprocessed": {"rows": 270, "examples": 270, "dropped": {}, "labels": {}},
-        "split": {"rows": {"train": 30}, "labels": {}, "certificate": certificate(splits)},
         "plan": {
             "baselines": [{**validated, "contestants": validated["contestants"][:1]}],
             "worthwhile": True, "reasons": [], "prices": {"input": 1.0, "output": 2.0}, "costs": [line],
