@@ -3,8 +3,9 @@
 """Who meets on test data: the best prompt, the best checkpoint of all trials, the model in service.
 
 The choice is made on validation data by the task's own metric, with the one-standard-error rule (Breiman et al. 1984):
-among the checkpoints whose score lies within one standard error of the best, the one that was trained least. It is as
-good as the best for all the data can tell, and less likely to have learned the training rows by heart.
+among the checkpoints whose score lies within one standard error of the best, the one whose model is the cheapest to
+ask, and of those the one that was trained least. It is as good as the best for all the data can tell, costs no more,
+and is less likely to have learned the training rows by heart.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Standing:
     """Share of the commonest label: what always answering it would score."""
     like_hard: float | None = None
     """Score on validation rows like the hard ones, where step hard marked them."""
+    price: float = 0.0
+    """US dollars for a million tokens in and a million out of the model that it was made of."""
 
     @property
     def standard_error(self) -> float:
@@ -118,15 +121,16 @@ def choose(standings: Sequence[Standing], one_standard_error: bool = True) -> tu
     """The candidate and why; None when there is no checkpoint."""
     if not standings:
         return None, "no checkpoint to choose from"
-    best = max(standings, key=lambda s: (s.value, -s.contestant.epoch, -s.adapter_size))
+    best = max(standings, key=lambda s: (s.value, -s.price, -s.contestant.epoch, -s.adapter_size))
     if not one_standard_error:
         return best, "the best score"
     floor = best.value - best.standard_error
     near = [s for s in standings if s.value >= floor]
-    least = min(near, key=lambda s: (s.contestant.epoch, s.adapter_size, -s.value, s.contestant.name))
+    least = min(near, key=lambda s: (s.price, s.contestant.epoch, s.adapter_size, -s.value, s.contestant.name))
     if least is best:
         return best, "the best score, and none trained less comes within one standard error"
-    return least, f"within one standard error ({best.standard_error:.3f}) of {best.contestant.name} and trained less"
+    less = "its model costs less" if least.price < best.price else "trained less"
+    return least, f"within one standard error ({best.standard_error:.3f}) of {best.contestant.name} and {less}"
 
 
 def read_champion(client: Client, name: str) -> Contestant | None:
@@ -223,8 +227,9 @@ def read_jobs(path: str) -> list[dict[str, Any]]:
 
 
 def read_standings(reports: Sequence[str], metric: str, jobs: Sequence[Mapping[str, Any]]) -> list[Standing]:
-    """How every contestant of the reports did; their jobs' records tell the adapter sizes."""
+    """How every contestant of the reports did; their jobs' records tell the adapter sizes and prices."""
     adapter_sizes = {job["trial"]["name"]: job["trial"]["adapter_size"] for job in jobs}
+    prices = {job["trial"]["name"]: job["price"]["input"] + job["price"]["output"] for job in jobs}
     found = []
     for path in reports:
         for entry in json.loads(Path(path).read_text("utf-8"))["contestants"]:
@@ -234,7 +239,8 @@ def read_standings(reports: Sequence[str], metric: str, jobs: Sequence[Mapping[s
             guess = max(supports, default=0) / max(1, sum(supports)) if metric == "accuracy" else 0.0
             alike = entry.get("slices", {}).get("like_hard", {}).get("yes")
             on_alike = alike["metrics"][metric]["value"] if alike else None
-            found.append(Standing(contestant, score["value"], score["low"], score["high"], size, guess, on_alike))
+            bounds, price = (score["value"], score["low"], score["high"]), prices.get(contestant.trial, 0.0)
+            found.append(Standing(contestant, *bounds, size, guess, on_alike, price))
     return found
 
 

@@ -158,7 +158,7 @@ class Pick(Section):
 
     metric: str = Field("", description="Metric that chooses; empty: the task kind's first metric.")
     one_standard_error: bool = Field(
-        True, description="Take the earliest checkpoint within one standard error of the best."
+        True, description="Of the checkpoints within one standard error of the best take the cheapest model's earliest."
     )
 
 

@@ -76,7 +76,7 @@ def climbed(folder: Path, name: str, tuned: float, *overrides: str, trials: int 
     score = {"accuracy": {"value": tuned, "low": tuned - 0.05, "high": tuned + 0.05}}
     prompt = {"contestant": c["baselines"][0][0], "value": 0.0}
     given = {
-        "job": {"trial": small},
+        "job": {"trial": small, "price": {"input": 0.1, "output": 0.4}},
         "report": {"rows": 20, "contestants": [{"contestant": who, "metrics": score}]},
         "plan": {"best_prompt": prompt},
     }

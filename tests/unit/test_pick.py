@@ -16,9 +16,9 @@ from gemtune.pick import PLAIN, Standing, _ablation, _scored, _trial, choose, le
 from gemtune.tuning.catalogue import Catalogue
 
 
-def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4) -> Standing:
+def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4, price: float = 1.75) -> Standing:
     contestant = Contestant(name=name, model=f"projects/p/locations/us/endpoints/{name}", epoch=epoch)
-    return Standing(contestant, value, value - half, value + half, size)
+    return Standing(contestant, value, value - half, value + half, size, price=price)
 
 
 def test_earliest_within_one_standard_error_wins() -> None:
@@ -39,6 +39,14 @@ def test_smaller_adapter_wins_among_equal_epochs() -> None:
     chosen, _ = choose([standing("a", 2, 0.90, size=16), standing("b", 2, 0.89, size=1)])
     assert chosen is not None
     assert chosen.contestant.name == "b"
+
+
+@pytest.mark.parametrize(("large", "taken"), [(0.90, "small"), (0.915, "small"), (0.95, "a-large")])
+def test_a_larger_model_must_be_better_by_more_than_a_standard_error(large: float, taken: str) -> None:
+    chosen, reason = choose([standing("small", 4, 0.90), standing("a-large", 1, large, size=1, price=10.5)])
+    assert chosen is not None
+    assert chosen.contestant.name == taken
+    assert ("its model costs less" in reason) is (0.90 < large < 0.95)
 
 
 def test_rule_can_be_switched_off() -> None:
