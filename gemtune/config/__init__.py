@@ -73,6 +73,14 @@ class Config(Section):
     deploy: Deploy = Field(default_factory=Deploy)
     vertex: Vertex = Field(default_factory=Vertex)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _pairs_are_of_texts(cls, values: Any) -> Any:
+        task = values.get("task", {}) if isinstance(values, dict) else None
+        if isinstance(task, dict) and values.get("pipeline") == "preference_tuning":
+            return {**values, "task": {"kind": "generation", **task}}
+        return values
+
     @model_validator(mode="after")
     def _judges_that_gate_are_checked(self) -> Self:
         judge = self.evaluate.judge

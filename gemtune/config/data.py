@@ -10,6 +10,16 @@ from pydantic import Field, model_validator
 
 from gemtune.config.section import Section
 
+# what a task says of itself where the settings do not: instruction, and what the answer is called
+SAID = {
+    "classification": ("Classify the text into exactly one of the labels.", "Label"),
+    "several labels": ("Give the text all the labels that apply.", "Labels"),
+    "sentiment": ("Say which sentiment the text expresses.", "Sentiment"),
+    "extraction": ("Extract the fields from the text as one JSON object.", "JSON"),
+    "summarization": ("Summarize the text.", "Summary"),
+    "generation": ("Respond to the text.", "Response"),
+}
+
 
 class Task(Section):
     """What is asked of the model; prompts, training rows, parsing, metrics and serving all follow from it."""
@@ -18,18 +28,32 @@ class Task(Section):
         "classification", description="The kind of task."
     )
     instruction: str = Field(
-        "Classify the text into exactly one of the labels.", description="What the model is told to do."
+        SAID["classification"][0], description="What the model is told to do; each kind has a default."
     )
     labels: list[str] = Field(default_factory=list, description="Allowed labels; empty: those found in the data.")
     label_descriptions: dict[str, str] = Field(default_factory=dict, description="One line per label, put in prompts.")
     text_name: str = Field("Text", description="What the input is called in prompts (Ticket, Review, ...).")
-    target_name: str = Field("Label", description="What the answer is called in prompts (Intent, Sentiment, ...).")
+    target_name: str = Field(
+        SAID["classification"][1],
+        description="What the answer is called in prompts (Intent, Sentiment, ...); each kind has a default.",
+    )
     label_separator: str = Field(
         "", description="Between a row's labels when it has several (such as '; '); empty: exactly one label a row."
     )
     output_schema: dict[str, Any] = Field(
         default_factory=dict, description="JSON schema of the answer, for extraction (type object)."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _speaks_of_its_kind(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        kind = values.get("kind", "classification")
+        if kind == "classification" and values.get("label_separator"):
+            kind = "several labels"
+        instruction, target_name = SAID.get(kind, ("", ""))
+        return {"instruction": instruction, "target_name": target_name, **values}
 
 
 class Preprocess(Section):

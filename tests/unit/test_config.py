@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune.config import Config, Contestant, Split, fingerprint
+from gemtune.config import Config, Contestant, Split, Task, fingerprint
 from gemtune.errors import UserError
 
 
@@ -85,3 +85,21 @@ def test_a_fingerprint_changes_with_a_value():
 
 def test_two_baselines_of_one_name_are_refused():
     assert "names of their own" in refused(None, overrides=["evaluate.baselines=[{name: a}, {name: a}]"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([], ("Classify the text into exactly one of the labels.", "Label")),
+        (["task.label_separator='; '"], ("Give the text all the labels that apply.", "Labels")),
+        (["task.kind=extraction"], ("Extract the fields from the text as one JSON object.", "JSON")),
+        (["task.kind=summarization", "task.instruction=Be brief."], ("Be brief.", "Summary")),
+        (["task.kind=generation", "task.instruction="], ("", "Response")),
+        (["pipeline=preference_tuning"], ("Respond to the text.", "Response")),
+        (["pipeline=preference_tuning", "task.kind=extraction"], (None, "JSON")),
+    ],
+)
+def test_a_task_speaks_of_its_kind_unless_it_is_told_otherwise(overrides, said):
+    task = Config.load(None, overrides).task
+    assert (said[0] or task.instruction, said[1]) == (task.instruction, task.target_name)
+    assert Task.of(task.model_dump()) == task
