@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from rehearsed import Emulator, examples
+from rehearsed import examples
 
 from gemtune import evaluate
 from gemtune.answering import Answerer
@@ -20,13 +20,6 @@ from gemtune.report import recipe
 MODEL = "gemini-2.5-flash"
 CLEANING = {"lowercase": True, "collapse_whitespace": True}
 MAP = {"method": "isotonic", "stated": [0.0, 1.0], "true": [0.0, 0.9]}
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    running = Emulator(tmp_path_factory.mktemp("emulator") / "state")
-    yield running
-    running.kill()
 
 
 @pytest.mark.parametrize("confidence", ["votes", "verbal", "logprobs", "none"])

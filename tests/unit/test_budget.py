@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from rehearsed import Emulator, Taken, cost_of, meter, sections, splits
+from rehearsed import Taken, cost_of, sections, splits
 
 from gemtune import budget, evaluate
 from gemtune.config import Contestant, Evaluate, Plan, Task
@@ -24,23 +23,6 @@ from gemtune.tuning.counting import count_prompt, count_tuned
 from gemtune.vertex import Client
 
 JUDGE = "gemini-2.5-flash"
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    return emulator.point(monkeypatch)
-
-
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
-    return meter(monkeypatch)
 
 
 def bounded(folder: Path, name: str, *overrides: str, **spent: Any) -> dict[str, Any]:

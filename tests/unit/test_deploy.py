@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsed import Emulator, sections, splits
+from rehearsed import sections, splits
 
 from gemtune import deploy, pick, plan, tune
 from gemtune.config import Contestant
@@ -18,19 +17,6 @@ from gemtune.errors import UserError
 from gemtune.rows.clean import cleaner
 from gemtune.tuning import records
 from gemtune.vertex import Client, models
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    return emulator.point(monkeypatch)
-
 
 PROMPT = Contestant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
 

@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rehearsed import PHRASES, Emulator, examples, sections
+from rehearsed import PHRASES, examples, sections
 
 from gemtune import hard
 from gemtune.config import Contestant, Hard
@@ -66,18 +65,6 @@ class Ran:
         self.counts = hard.run(train, held_out, said, PROMPT, settings, c["vertex"], out, marked, told)
         self.rows, self.marked = list(read_examples(out)), list(read_examples(marked))
         self.report = json.loads(Path(told).read_text())
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    return emulator.point(monkeypatch)
 
 
 def test_planted_label_errors_get_no_weight(client: Client, tmp_path: Path) -> None:

@@ -62,11 +62,6 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     running.kill()
 
 
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    return emulator.point(monkeypatch)
-
-
 def climbed(folder: Path, name: str, tuned: float, *overrides: str, trials: int = 1) -> dict[str, Any]:
     """The step after one small trial that scored so; its job's record and report."""
     train, validation, _ = splits(folder, train=60, validation=20)

@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from rehearsed import Emulator, Taken, cost_of, examples, meter, sections, splits
+from rehearsed import Taken, cost_of, examples, sections, splits
 
 from gemtune import evaluate, pick, plan, report, tune
 from gemtune.config import Contestant, Evaluate, Plan, Trial
@@ -174,18 +173,6 @@ def test_recommended_starts_by_family_and_size(model: str, rows: int, tokens: fl
 # With the emulator.
 
 
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    return emulator.point(monkeypatch)
-
-
 def planned(
     folder: Path, name: str, *overrides: str, train: int = 120, searched: bool = False, augmented: str = ""
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -318,11 +305,6 @@ def test_model_that_cannot_be_tuned_is_refused(client: Client, tmp_path: Path) -
 # All that evaluation asks.
 
 JUDGE = "gemini-2.5-flash"
-
-
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
-    return meter(monkeypatch)
 
 
 def whole_run(folder: Path, *overrides: str, train: int = 100) -> tuple[dict[str, Any], dict[str, Any], float]:

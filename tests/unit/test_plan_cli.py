@@ -5,30 +5,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsed import Emulator, examples, jobs_of, sections, splits
+from rehearsed import examples, jobs_of, sections, splits
 from typer.testing import CliRunner, Result
 
 from gemtune import preprocess, split, tune
 from gemtune.__main__ import app
 from gemtune.tuning import records
 from gemtune.vertex import Client, models
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    return emulator.point(monkeypatch)
 
 
 def planned(folder: Path, *arguments: str) -> Result:

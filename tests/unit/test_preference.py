@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -255,13 +254,6 @@ def test_nothing_is_deployed_on_the_word_of_a_judge_nobody_checked(champion: boo
 
 
 # -- against the emulator --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
 
 
 def gathered(folder: Path, c: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, str]:

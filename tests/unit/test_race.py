@@ -155,11 +155,6 @@ def test_a_later_trial_that_learns_better_ends_an_earlier_one(client: Client) ->
     assert race.gave_up(client, "late", "first") == ""
 
 
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    return emulator.point(monkeypatch)
-
-
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     folder = tmp_path_factory.mktemp("emulator")

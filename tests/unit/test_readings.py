@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from rehearsed import Emulator
 
 from gemtune import vertex
@@ -21,18 +19,6 @@ PROMPT = Contestant(name="zero_shot", model="m")
 
 def candidate(number: int, name: str = "t@1") -> Contestant:
     return Contestant(name=name, model=f"projects/p/locations/l/endpoints/{number}", role="candidate")
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    return emulator.point(monkeypatch)
 
 
 def test_candidates_count_once_and_readings_each_time() -> None:

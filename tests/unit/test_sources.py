@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,6 @@ SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support_en" / "rows
 APP = typer.Typer()
 APP.add_typer(commands.data_app, name="data")
 APP.command("dedup")(commands.dedup_command)
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
 
 
 @pytest.fixture

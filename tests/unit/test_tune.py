@@ -27,13 +27,6 @@ from gemtune.vertex.jobs import FINGERPRINT
 LIMITS = Catalogue.load().limits["supervised"]
 
 
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
-
-
 @pytest.fixture
 def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     emulator.faults()
