@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gemtune.config import Prompt
 from gemtune.data import Example
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Choose = Callable[[Sequence[Example]], list[list[Example]]]
 
@@ -45,7 +49,6 @@ def _balanced(train: Sequence[Example], seed: int) -> list[Example]:
 
 def _similar(count: int, train: Sequence[Example], queries: Sequence[Example]) -> list[list[Example]]:
     """The nearest rows of each query, the nearest last, next to the question."""
-    import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
@@ -55,7 +58,20 @@ def _similar(count: int, train: Sequence[Example], queries: Sequence[Example]) -
         block = queries[start : start + 256]
         likeness = (vectorizer.transform([q.text for q in block]) @ rows.T).toarray()
         for query, scores in zip(block, likeness, strict=True):
-            ranked = (train[i] for i in np.argsort(-scores, kind="stable"))
-            others = [e for _, e in zip(range(count + 50), ranked, strict=False) if e.text != query.text]
-            chosen.append(others[:count][::-1])
+            # fifty more, for rows that say what the query says
+            others = (e for i in _highest(scores, count + 50) if (e := train[i]).text != query.text)
+            chosen.append([e for e, _ in zip(others, range(count), strict=False)][::-1])
     return chosen
+
+
+def _highest(scores: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """Indices of the highest scores, the highest first; of equals the first. Sorts no more than it gives."""
+    import numpy as np
+
+    if count < len(scores):
+        least = np.partition(scores, len(scores) - count)[len(scores) - count]
+        near = np.flatnonzero(scores >= least)
+    else:
+        near = np.arange(len(scores))
+    found: np.ndarray[Any, Any] = near[np.argsort(-scores[near], kind="stable")][:count]
+    return found

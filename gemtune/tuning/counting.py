@@ -9,6 +9,8 @@ Japanese or Korean character, which errs on the dear side for most texts; such c
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,6 +32,7 @@ from gemtune.vertex import Client, count_tokens, patiently
 Count = Callable[[str | None, list[dict[str, Any]]], int]
 GUESS_MARGIN = 1.5  # upper bound of a guessed count; a tokenizer rarely spends more on prose
 WORDS = 3.0  # tokens of a confidence in words
+MOST_RENDERED = 1_000  # rows that a prompt is written out for, to tell its length
 WIDE = 0x2E80  # first of the scripts written without spaces, whose characters are about a token each
 
 
@@ -99,16 +102,29 @@ def count_prompt(
     rows: Sequence[Example],
     train: Sequence[Example],
 ) -> Amount:
-    """Tokens of a request of a prompt about one of these rows, on average: some counted, the others by their length."""
+    """Tokens of a request of a prompt about one of these rows, on average: some counted, the others by their length.
+
+    Of more rows than `MOST_RENDERED` only so many are written out, in the order of their ids, which are hashes; what
+    stands around the text of the others is taken to be as long on average, and how sure that is is in the bound.
+    """
     if not rows:
         return NOTHING
-    asked = questions(task, contestant, rows, train)
-    lengths = [len(f"{one.system}{json.dumps(one.contents, ensure_ascii=False)}") for one in asked]
-    sample = sorted(range(len(asked)), key=lambda index: rows[index].id)[: settings.token_sample]
+    ordered = sorted(rows, key=lambda row: row.id)
+    asked = questions(task, contestant, ordered[:MOST_RENDERED], train)
+    written = [len(f"{one.system}{json.dumps(one.contents, ensure_ascii=False)}") for one in asked]
+    around = [length - _own(row) for length, row in zip(written, ordered, strict=False)]
+    usual, unseen = statistics.fmean(around), ordered[MOST_RENDERED:]
+    lengths = [*written, *(max(1, _own(row) + round(usual)) for row in unseen)]
     with ThreadPoolExecutor(8) as pool:
-        counted = list(pool.map(lambda index: count(asked[index].system, asked[index].contents), sample))
-    tokens = spend.estimate(lengths, dict(zip(sample, counted, strict=True)))
-    return bounded(count, tokens.times(1 / len(rows)))
+        counted = pool.map(lambda one: count(one.system, one.contents), asked[: settings.token_sample])
+        tokens = spend.estimate(lengths, dict(enumerate(counted)))
+    error = spend.CERTAIN * statistics.pstdev(around) / math.sqrt(len(around)) * len(unseen) / sum(lengths)
+    return bounded(count, Amount(tokens.expected / len(rows), tokens.most * (1 + error) / len(rows)))
+
+
+def _own(row: Example) -> int:
+    """Characters that a row itself brings into its request."""
+    return len(json.dumps(row.contents, ensure_ascii=False)) if row.contents else len(row.text)
 
 
 def count_opinions(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 from rehearsed import Taken, cost_of, sections, splits
 
 from gemtune import budget, evaluate
-from gemtune.config import Contestant, Evaluate, Plan, Task
-from gemtune.data import Example
+from gemtune.config import Contestant, Evaluate, Plan, Prompt, Task
+from gemtune.data import Example, example_id
 from gemtune.errors import UserError
 from gemtune.prompting import rewriting
-from gemtune.tuning import records
+from gemtune.tuning import counting, records
 from gemtune.tuning.counting import count_prompt, count_tuned
 from gemtune.vertex import Client
 
@@ -130,13 +131,14 @@ def test_no_way_of_asking_costs_more_than_its_bound(
     assert 0 < cost_of(taken) <= told["cost_at_most"]
 
 
+def characters(system: str | None, contents: list[dict[str, Any]]) -> int:
+    """Counts every character as a token."""
+    return len(system or "") + sum(len(part["text"]) for turn in contents for part in turn["parts"])
+
+
 @pytest.mark.parametrize("sample", [4, 100])
 def test_long_held_out_rows_are_bounded_by_their_own_length(sample: int) -> None:
     """A split by time may put the long rows into the test set; the training rows say nothing about them."""
-
-    def characters(system: str | None, contents: list[dict[str, Any]]) -> int:
-        return len(system or "") + sum(len(part["text"]) for turn in contents for part in turn["parts"])
-
     short, long = ([Example(f"{n}", "word " * (size + n), "yes") for n in range(20)] for size in (1, 400))
     task, settings_ = Task.of({"labels": ["no", "yes"]}), Plan(token_sample=sample)
     found = count_tuned(characters, Evaluate(), settings_, task, [short, long])
@@ -144,3 +146,20 @@ def test_long_held_out_rows_are_bounded_by_their_own_length(sample: int) -> None
     assert found.expected <= found.most
     assert found.most > 5 * 400
     assert exact.expected == exact.most > found.expected
+
+
+@pytest.mark.parametrize(("prompt", "near"), [(Prompt(), 0.01), (Prompt(shots=3, selection="similar"), 0.25)])
+def test_of_many_rows_some_are_written_out_and_the_bound_holds_for_all(
+    monkeypatch: pytest.MonkeyPatch, prompt: Prompt, near: float
+) -> None:
+    task, who = Task.of({"labels": ["no", "yes"]}), Contestant(name="p", model="m", prompt=prompt)
+    for seed in range(20):
+        draw = random.Random(seed)
+        texts = [f"{n} {'word ' * int(draw.lognormvariate(2, 1))}" for n in range(400)]
+        rows = [Example(example_id(text, "yes"), text, draw.choice(["no", "yes"])) for text in texts]
+        found = {}
+        for most in (40, 300):
+            monkeypatch.setattr(counting, "MOST_RENDERED", most)
+            found[most] = count_prompt(characters, Plan(token_sample=300), task, who, rows[:300], rows[300:])
+        assert found[300].expected == found[300].most <= found[40].most
+        assert found[40].expected == pytest.approx(found[300].expected, rel=near)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from gemtune.config import Prompt, Task
 from gemtune.data import Example
 from gemtune.prompting import classical
-from gemtune.prompting.shots import choose
+from gemtune.prompting.shots import _highest, choose
 from gemtune.scoring.slices import script, sliced
 
 TRAIN = [
@@ -52,6 +53,12 @@ def test_similar_shots_are_like_the_query_the_nearest_last():
     assert [[s.target for s in shots] for shots in chosen] == [["refund"] * 3, ["return"] * 3]
     near = Example("q3", "cancel my order number 11 now", "cancel")
     assert choose(Prompt(shots=2, selection="similar"), TRAIN, [near])[0][-1].id == "o11"
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), min_size=1, max_size=40), st.integers(1, 50))
+def test_the_highest_scores_are_those_of_a_stable_sort(scores, count):
+    whole = np.argsort(-np.array(scores), kind="stable")[:count]
+    assert _highest(np.array(scores), count).tolist() == whole.tolist()
 
 
 def test_no_shots_without_being_asked_or_without_rows():
