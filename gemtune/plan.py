@@ -222,14 +222,13 @@ def _decide(
     trials = [trial.model_copy(update={"plan": print_}) for trial in trials]
     probe = _probe(service, wanted, opponent.contestant)
     prompting = wanted.prompting(count, client)
-    tested, asked_for_probe = (
-        prompting.size(opponent.contestant, rows).times(asking.samples_asked)
-        for rows in (splits[2], splits[0] if probe else [])
-    )
+    tested = prompting.sizes(opponent.contestant)[1].times(asking.samples_asked)
     goes_on = any(trial.base.startswith("projects/") for trial in trials)
     remembered = pick.old_rows(service, wanted.name) if service and goes_on else 0
-    probed = len(splits[0]) if probe else 0
-    beside = Beside(asked, opponent, tested, paid, probed, asked_for_probe, remembered, champion)
+    beside = Beside(asked, opponent, tested, paid, remembered=remembered, champion=champion)
+    if probe:
+        one = prompting.size_on_train(opponent.contestant).times(asking.samples_asked)
+        beside = replace(beside, probed=len(splits[0]), probe=one)
     bill = draw_up(client.catalogue, asking, settings, trials, larger, rows, beside)
     bill.warnings.extend(opinions.unread(asking.judge.sheet))
     reasons = reasons_against(settings, best, wanted.sizes)

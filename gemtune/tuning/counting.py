@@ -88,8 +88,7 @@ def count_tuned(
 ) -> Amount:
     """Tokens of a tuned model's request, on average: of the rows that are held out, since it is asked about those."""
     one = Contestant(name="tuned", model=asking.base_model, prompt=prompts.tuned_prompt(task))
-    sizes = [count_prompt(count, settings, task, one, rows, []) for rows in held_out]
-    rows = [len(split) for split in held_out]
+    sizes, rows = count_prompt(count, settings, task, one, held_out, []), [len(split) for split in held_out]
     expected = sum(size.expected * n for size, n in zip(sizes, rows, strict=True)) / max(1, sum(rows))
     return Amount(expected, max((size.most for size in sizes), default=0.0))
 
@@ -99,27 +98,34 @@ def count_prompt(
     settings: Plan,
     task: Task,
     contestant: Contestant,
-    rows: Sequence[Example],
+    groups: Sequence[Sequence[Example]],
     train: Sequence[Example],
-) -> Amount:
-    """Tokens of a request of a prompt about one of these rows, on average: some counted, the others by their length.
+) -> list[Amount]:
+    """Tokens of a request of a prompt about a row of each group, on average: some counted, the others by their length.
 
-    Of more rows than `MOST_RENDERED` only so many are written out, in the order of their ids, which are hashes; what
-    stands around the text of the others is taken to be as long on average, and how sure that is is in the bound.
+    Of more rows than `MOST_RENDERED` in all only so many are written out, in the order of their ids, which are hashes;
+    what stands around the text of the others is taken to be as long on average, and how sure that is is in the bound.
     """
-    if not rows:
-        return NOTHING
-    ordered = sorted(rows, key=lambda row: row.id)
-    asked = questions(task, contestant, ordered[:MOST_RENDERED], train)
+    everyone = sorted(
+        ((row.id, number, row) for number, rows in enumerate(groups) for row in rows), key=lambda one: one[:2]
+    )
+    if not everyone:
+        return [NOTHING for _ in groups]
+    asked = questions(task, contestant, [row for _, _, row in everyone[:MOST_RENDERED]], train)
     written = [len(f"{one.system}{json.dumps(one.contents, ensure_ascii=False)}") for one in asked]
-    around = [length - _own(row) for length, row in zip(written, ordered, strict=False)]
-    usual, unseen = statistics.fmean(around), ordered[MOST_RENDERED:]
-    lengths = [*written, *(max(1, _own(row) + round(usual)) for row in unseen)]
+    around = [length - _own(row) for length, (_, _, row) in zip(written, everyone, strict=False)]
+    usual = round(statistics.fmean(around))
+    lengths = [*written, *(max(1, _own(row) + usual) for _, _, row in everyone[MOST_RENDERED:])]
     with ThreadPoolExecutor(8) as pool:
-        counted = pool.map(lambda one: count(one.system, one.contents), asked[: settings.token_sample])
-        tokens = spend.estimate(lengths, dict(enumerate(counted)))
-    error = spend.CERTAIN * statistics.pstdev(around) / math.sqrt(len(around)) * len(unseen) / sum(lengths)
-    return bounded(count, Amount(tokens.expected / len(rows), tokens.most * (1 + error) / len(rows)))
+        counted = dict(enumerate(pool.map(lambda one: count(one.system, one.contents), asked[: settings.token_sample])))
+    off, found = spend.CERTAIN * statistics.pstdev(around) / math.sqrt(len(around)), []
+    for number in range(len(groups)):
+        own = [index for index, (_, group, _) in enumerate(everyone) if group == number]
+        tokens, unseen = spend.estimate(lengths, counted, own), sum(index >= len(asked) for index in own)
+        error = off * unseen / max(1, sum(lengths[index] for index in own))
+        mean = Amount(tokens.expected / max(1, len(own)), tokens.most * (1 + error) / max(1, len(own)))
+        found.append(bounded(count, mean))
+    return found
 
 
 def _own(row: Example) -> int:

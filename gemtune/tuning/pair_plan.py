@@ -181,7 +181,7 @@ def best_of(sizes: Sizes, best: Contestant, told: Sequence[Mapping[str, Any]], p
 
 def with_best(sizes: Sizes, best: Contestant, row: Request, prompting: Prompting) -> Sizes:
     """The sizes with the best prompt's tokens: `row` those of a validation row; its test rows are counted."""
-    on_test = prompting.size(best, prompting.splits[2]).times(prompting.asking.samples_asked)
+    on_test = prompting.sizes(best)[1].times(prompting.asking.samples_asked)
     return replace(sizes, best=row, best_on_test=Request(on_test, row.got))
 
 

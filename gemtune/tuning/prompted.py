@@ -9,7 +9,7 @@ wording that a prompt search finds is not known yet: it is bounded by the longes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gemtune.config import Contestant, Evaluate, Plan, Task
 from gemtune.data import Example
@@ -35,10 +35,21 @@ class Prompting:
     catalogue: Catalogue
     task: Task
     splits: Sequence[Sequence[Example]]
+    _counted: dict[str, list[Amount]] = field(default_factory=dict)
 
-    def size(self, contestant: Contestant, rows: Sequence[Example]) -> Amount:
-        """Tokens of one request about one of these rows."""
-        return count_prompt(self.count, self.settings, self.task, contestant, rows, self.splits[0])
+    def sizes(self, contestant: Contestant) -> list[Amount]:
+        """Tokens of one request about a validation row, and about a test row; each prompt is counted once."""
+        key = contestant.prompt.model_dump_json()
+        if key not in self._counted:
+            self._counted[key] = self._count(contestant, self.splits[1:])
+        return self._counted[key]
+
+    def size_on_train(self, contestant: Contestant) -> Amount:
+        """Tokens of one request about a training row."""
+        return self._count(contestant, self.splits[:1])[0]
+
+    def _count(self, contestant: Contestant, groups: Sequence[Sequence[Example]]) -> list[Amount]:
+        return count_prompt(self.count, self.settings, self.task, contestant, groups, self.splits[0])
 
     def foresee(self, baselines: Baselines) -> tuple[list[Asked], list[Line]]:
         """The contestants that asking these on validation rows makes, and what their prompt searches cost."""
@@ -61,8 +72,7 @@ class Prompting:
         return replace(one, contestant=named, input=one.input + wording, wording=wording)
 
     def _unasked(self, contestant: Contestant) -> Asked:
-        rows = self.splits[1]
-        return Asked.unasked(self.asking, contestant, self.size(contestant, rows), len(rows))
+        return Asked.unasked(self.asking, contestant, self.sizes(contestant)[0], len(self.splits[1]))
 
     def _search(self, contestant: Contestant) -> Line:
         base = self.asking.base_model
@@ -99,7 +109,7 @@ class Prompting:
         self, what: str, contestant: Contestant, wording: Amount = NOTHING, answer: Amount | None = None
     ) -> Line:
         rows, price = self.splits[2], self.catalogue.price(contestant.base_model, self.asking.base_model)
-        asked = Asked.unasked(self.asking, contestant, self.size(contestant, rows), len(rows))
+        asked = Asked.unasked(self.asking, contestant, self.sizes(contestant)[1], len(rows))
         line = spend.asking_line(what, len(rows), asked.input + wording, answer or asked.output, price)
         base = not contestant.tuned_model
         return spend.expected_by_batch(line, self.asking, len(rows), price) if base else line

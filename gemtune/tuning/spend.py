@@ -137,20 +137,23 @@ def weighted(lengths: Sequence[int], tokens: Amount, factor: float, added: int, 
     return Amount(tokens.expected * factor, tokens.most + extra)
 
 
-def estimate(lengths: Sequence[int], counted: dict[int, int]) -> Amount:
-    """Tokens of all rows, from their lengths (characters) and the counted tokens of some (index to tokens)."""
-    rest = sum(length for index, length in enumerate(lengths) if index not in counted)
-    known = float(sum(counted.values()))
-    if not rest:
+def estimate(lengths: Sequence[int], counted: Mapping[int, int], wanted: Sequence[int] | None = None) -> Amount:
+    """Tokens of the rows, from their lengths (characters) and the counted tokens of some (index to tokens).
+
+    `wanted` are the indices of the rows meant; all of them without it.
+    """
+    wanted = range(len(lengths)) if wanted is None else wanted
+    known = float(sum(counted.get(index, 0) for index in wanted))
+    left = [lengths[index] for index in wanted if index not in counted]
+    if not left:
         return Amount(known, known)
     chars = sum(lengths[index] for index in counted)
-    ratio = known / chars
+    ratio = sum(counted.values()) / chars
     residuals = [tokens - ratio * lengths[index] for index, tokens in counted.items()]
     size = len(counted)
     spread = math.sqrt(sum(r * r for r in residuals) / max(1, size - 1))
-    left = len(lengths) - size
-    error = spread * left * math.sqrt(1 / size + 1 / left)
-    guessed = ratio * rest
+    error = spread * len(left) * math.sqrt(1 / size + 1 / len(left))
+    guessed = ratio * sum(left)
     return Amount(known + guessed, known + guessed * (1 + MARGIN) + CERTAIN * error)
 
 

@@ -142,7 +142,10 @@ def test_long_held_out_rows_are_bounded_by_their_own_length(sample: int) -> None
     short, long = ([Example(f"{n}", "word " * (size + n), "yes") for n in range(20)] for size in (1, 400))
     task, settings_ = Task.of({"labels": ["no", "yes"]}), Plan(token_sample=sample)
     found = count_tuned(characters, Evaluate(), settings_, task, [short, long])
-    exact = count_prompt(characters, Plan(token_sample=20), task, Contestant(name="p", model="m"), long, short)
+    who = Contestant(name="p", model="m")
+    (exact,) = count_prompt(characters, Plan(token_sample=20), task, who, [long], short)
+    near = count_prompt(characters, settings_, task, who, [short, long], short)
+    assert near[0].most < near[1].expected <= near[1].most
     assert found.expected <= found.most
     assert found.most > 5 * 400
     assert exact.expected == exact.most > found.expected
@@ -160,6 +163,6 @@ def test_of_many_rows_some_are_written_out_and_the_bound_holds_for_all(
         found = {}
         for most in (40, 300):
             monkeypatch.setattr(counting, "MOST_RENDERED", most)
-            found[most] = count_prompt(characters, Plan(token_sample=300), task, who, rows[:300], rows[300:])
+            (found[most],) = count_prompt(characters, Plan(token_sample=300), task, who, [rows[:300]], rows[300:])
         assert found[300].expected == found[300].most <= found[40].most
         assert found[40].expected == pytest.approx(found[300].expected, rel=near)
