@@ -48,6 +48,9 @@ __all__ = [
 ]
 
 
+LONG_ANSWER = 256  # tokens of an object or a text, at most, unless told otherwise
+
+
 class Config(Section):
     """One run: what to decide (identity) and where it runs (`vertex`)."""
 
@@ -75,10 +78,17 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _pairs_are_of_texts(cls, values: Any) -> Any:
-        task = values.get("task", {}) if isinstance(values, dict) else None
+    def _defaults_follow_the_task(cls, values: Any) -> Any:
+        """Pairs are of texts, unless told otherwise; and an object or a text is longer than a label."""
+        if not isinstance(values, dict):
+            return values
+        task, evaluate = (values.get(name, {}) for name in ("task", "evaluate"))
         if isinstance(task, dict) and values.get("pipeline") == "preference_tuning":
-            return {**values, "task": {"kind": "generation", **task}}
+            task = {"kind": "generation", **task}
+            values = {**values, "task": task}
+        long = isinstance(task, dict) and task.get("kind") in ("extraction", "summarization", "generation")
+        if long and isinstance(evaluate, dict):
+            values = {**values, "evaluate": {"max_output_tokens": LONG_ANSWER, **evaluate}}
         return values
 
     @model_validator(mode="after")

@@ -108,7 +108,9 @@ class Evaluate(Section):
         description="Prompted opponents, each evaluated on validation data.",
     )
     temperature: float = Field(0.0, ge=0, le=2, description="0: the most likely answer.")
-    max_output_tokens: int = Field(64, gt=0, description="Longest answer (tokens).")
+    max_output_tokens: int = Field(
+        64, gt=0, description="Longest answer (tokens); 256 by default where it is no label."
+    )
     thinking_budget: int = Field(
         0, ge=-1, description="Thinking tokens, the same for prompted and tuned models; -1: the model decides."
     )

@@ -103,3 +103,18 @@ def test_a_task_speaks_of_its_kind_unless_it_is_told_otherwise(overrides, said):
     task = Config.load(None, overrides).task
     assert (said[0] or task.instruction, said[1]) == (task.instruction, task.target_name)
     assert Task.of(task.model_dump()) == task
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tokens"),
+    [([], 64), (["task.kind=sentiment"], 64), (["task.kind=extraction"], 256), (["pipeline=preference_tuning"], 256),
+     (["task.kind=summarization", "evaluate.max_output_tokens=90"], 90)],
+)  # fmt: skip
+def test_an_object_or_a_text_may_be_longer_than_a_label(overrides, tokens):
+    assert Config.load(None, overrides).evaluate.max_output_tokens == tokens
+
+
+@pytest.mark.parametrize("section", ["task", "evaluate"])
+def test_a_section_that_is_no_mapping_is_an_error_of_its_name(section):
+    with pytest.raises(UserError, match=section):
+        Config.load(None, [f"{section}=7"])
