@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from gemtune.config import Contestant, Evaluate, Plan, Task
 from gemtune.data import Example
+from gemtune.errors import UserError
 from gemtune.prompting import prompts, rewriting
 from gemtune.prompting.asking import Given
 from gemtune.tuning import spend
@@ -52,8 +53,17 @@ class Prompting:
         return count_prompt(self.count, self.settings, self.task, contestant, groups, self.splits[0])
 
     def foresee(self, baselines: Baselines) -> tuple[list[Asked], list[Line]]:
-        """The contestants that asking these on validation rows makes, and what their prompt searches cost."""
-        asked, lines = list[Asked](), list[Line]()
+        """The contestants that asking these on validation rows makes, and what their prompt searches cost.
+
+        Raises `UserError` for one that asks another model: at the base model's price it would escape the limit.
+        """
+        asked, lines, base = list[Asked](), list[Line](), self.asking.base_model
+        other = next((one for group in baselines for one in group if one.model != base), None)
+        if other:
+            raise UserError(
+                f"the baseline {other.name!r} asks {other.model!r}, but evaluate.base_model is {base!r}",
+                remedy="ask one base model a run; larger.models tries others",
+            )
         for group in baselines:
             everyone = [one for contestant in group for one in self._variants(contestant)]
             # a judge compares each with the first

@@ -68,6 +68,19 @@ def test_a_limit_below_what_the_prompts_cost_stops_the_run_before_anybody_is_ask
     assert not taken
 
 
+def test_a_baseline_of_another_model_is_refused_because_it_has_another_price(
+    client: Client, taken: Taken, tmp_path: Path
+) -> None:
+    """The compiled pipeline's parameter `baselines` lets anybody write any model into it."""
+    paths, c = splits(tmp_path, train=60, validation=12, test=15), sections()
+    (tmp_path / "before.json").write_text('{"spent": []}')
+    dear = [[{"name": "dear", "model": "gemini-3.5-flash"}]]
+    wanted = {what: c[what] for what in ("task", "evaluate", "plan", "vertex")}
+    with pytest.raises(UserError, match=r"'dear' asks 'gemini-3.5-flash', but evaluate\.base_model is .*larger"):
+        budget.run(paths, dear, str(tmp_path / "before.json"), "dear", str(tmp_path / "out"), **wanted)
+    assert not taken
+
+
 def test_the_model_in_service_is_tested_too_at_the_price_of_its_base(client: Client, tmp_path: Path) -> None:
     def line(name: str) -> dict[str, Any]:
         told = bounded(tmp_path / name, name)

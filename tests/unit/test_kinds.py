@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 
 import pytest
+from rehearsed import Said
 
 from gemtune import evaluate, gate, preprocess, report, split
 from gemtune.config import Contestant, Task
@@ -53,16 +53,6 @@ KINDS = {
     "summarization": ({"kind": "summarization", "instruction": "Summarize.", "target_name": "Summary"}, sentence),
     "generation": ({"kind": "generation", "instruction": "Reply.", "target_name": "Reply"}, sentence),
 }
-
-
-@dataclass(frozen=True)
-class Said:
-    text: str
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 9
-    output_tokens: int = 3
-    logprob: float | None = None
 
 
 def rows(target, split: str, start: int, count: int) -> list[Example]:
