@@ -3,8 +3,8 @@
 """Before any prompt is asked: whether asking them all, and testing the best, stays under `plan.max_cost`.
 
 The plan holds the trials under the limit, but it comes after the prompts were asked, and the best of them is tested on
-every path. So what every path pays is bounded first; a run that could not even end with "keep the prompt" under its limit is
-refused while it has cost nothing.
+every path. So what every path pays is bounded first; a run that could not even end with "keep the prompt" under its
+limit is refused while it has cost nothing.
 """
 
 from __future__ import annotations
