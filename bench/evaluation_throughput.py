@@ -32,9 +32,10 @@ from dataclasses import replace
 from time import monotonic, process_time
 from typing import Any
 
-from gemtune import evaluate, vertex
+from gemtune import vertex
 from gemtune.config import Evaluate, Vertex
-from gemtune.prompting.asking import Question, ask_all
+from gemtune.inference.generate import Question, ask_all
+from gemtune.inference.vertex_generation import vertex_ask
 
 LATENCY_S = 0.2
 FAULTS = {"error_rate": 0.14, "error_code": [429, 503], "drop_rate": 0.06}
@@ -71,7 +72,7 @@ def questions(count: int) -> list[Question]:
 
 def ours(count: int, concurrency: int = 64) -> tuple[float, list[float], int, int, bool]:
     """Our loop: seconds, times of answers, 429s, tries, and whether every row came back once."""
-    ask, effort = evaluate.vertex_ask(Evaluate(concurrency=concurrency), Vertex())
+    ask, effort = vertex_ask(Evaluate(concurrency=concurrency), Vertex())
     refused, tries, at = 0, 0, []
     start = monotonic()
 

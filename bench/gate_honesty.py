@@ -21,10 +21,10 @@ from time import perf_counter
 import numpy as np
 
 from gemtune.config import Contestant, Gate, Task
-from gemtune.gate import decide
-from gemtune.scoring.intervals import interval, mean, paired, smallest_detectable_lift, wilson
-from gemtune.scoring.metrics import Row
-from gemtune.scoring.predictions import Scored
+from gemtune.evaluation.intervals import interval, mean, paired, smallest_detectable_lift, wilson
+from gemtune.evaluation.metrics import Row
+from gemtune.evaluation.predictions import Scored
+from gemtune.steps.gate import decide
 
 SIZES = (50, 100, 200, 500, 1000)
 DISAGREEMENTS = (0.05, 0.1, 0.2, 0.35)

@@ -5,8 +5,9 @@
     python bench/judging.py [--data DIR] [--runs 60] [--rows 200]
 
 DIR holds ratings as JSON lines (`prompt`, `response`, `rating`, `scale`; gzipped or not); without it the bench says so
-and ends well. A scripted judge answers the very questions `gemtune.scoring.judging` writes, from the human rating and a
-planted fault: chance (a share of random scores), leniency (a level too kind), love of length, love of the first place.
+and ends well. A scripted judge answers the requests that `gemtune.evaluation.judge` writes, from the human rating
+and a planted fault: chance (a share of random scores), leniency (a level too kind), love of length, love of the first
+place.
 What is planted is computed on the whole set, every row re-scored 40 times, by other libraries (scikit-learn, scipy);
 what is found is gemtune's value and interval on samples of `rows`. Prints a table, and exits 1 when an interval holds
 the planted value in fewer than 85 % of the runs, or a judge of chance is admitted, or a faithful one is not.
@@ -30,10 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from gemtune.config import Evaluate, Judge, Task  # noqa: E402
-from gemtune.data import Example  # noqa: E402
-from gemtune.prompting.asking import Given, Question  # noqa: E402
-from gemtune.scoring.judging import admission, duel_questions, duel_summary, read_duel  # noqa: E402
-from gemtune.scoring.sheets import Rated  # noqa: E402
+from gemtune.data.example import Example  # noqa: E402
+from gemtune.evaluation.human_ratings import Rated  # noqa: E402
+from gemtune.evaluation.judge import admission, duel_questions, duel_summary, read_duel  # noqa: E402
+from gemtune.inference.generate import Given, Question  # noqa: E402
 
 SETS = ("realsumm", "usr_topical_chat", "qags_consistency")
 TASK = Task(kind="generation", instruction="Answer.")

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gemtune.data import Dropped, Example, example_id
-from gemtune.dedup.compared import compared
-from gemtune.rows.intake import read_rows
-from gemtune.rows.label_errors import FOLDS, believed, doubted
+from gemtune.data.compared_text import compared
+from gemtune.data.example import Dropped, Example, example_id
+from gemtune.data.label_issues import FOLDS, believed, doubted
+from gemtune.data.readers import read_rows
 
 SETS = ("classification/banking77/test", "classification/csabstruct/dev", "sentiment/sentence_polarity/derived_test")
 SHARES = (0.03, 0.1)

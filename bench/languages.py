@@ -31,13 +31,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.tuning import emulator  # noqa: E402
-from gemtune import evaluate, tune  # noqa: E402
 from gemtune.config import Config, Contestant, Task  # noqa: E402
-from gemtune.data import Example, example_id, write_examples  # noqa: E402
-from gemtune.prompting.answers import canonical  # noqa: E402
-from gemtune.prompting.prompts import resolve, tuned_prompt  # noqa: E402
-from gemtune.scoring.intervals import interval  # noqa: E402
-from gemtune.scoring.metrics import Row, measure, metric_names  # noqa: E402
+from gemtune.data.example import Example, example_id, write_examples  # noqa: E402
+from gemtune.evaluation.intervals import interval  # noqa: E402
+from gemtune.evaluation.metrics import Row, measure, metric_names  # noqa: E402
+from gemtune.inference.parsing import canonical  # noqa: E402
+from gemtune.inference.prompts import resolve, tuned_prompt  # noqa: E402
+from gemtune.steps import evaluate, tune  # noqa: E402
 
 LONGEST = 300
 SETS = {  # folder, training file, test file (or the same), kind, instruction, names of text and answer

@@ -22,11 +22,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gemtune import dedup
-from gemtune.data import Dropped
-from gemtune.dedup.leakage import copies, near
+from gemtune.data.cleaning import bare
+from gemtune.data.example import Dropped
+from gemtune.data.leakage import copies, near
+from gemtune.data.readers import read_rows
 from gemtune.dedup.substrings import shared_passages
-from gemtune.rows.clean import bare
-from gemtune.rows.intake import read_rows
 
 ORDER = ("train", "dev", "valid", "val", "test")
 THRESHOLD = 0.8

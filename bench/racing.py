@@ -3,10 +3,10 @@
 """What racing would have saved on recorded grids: `python bench/racing.py FOLDER [--everyone]`.
 
 FOLDER is what `bench/tuning.py --only grid --folder FOLDER` keeps: each trial of the published grid run to its end.
-The rule of `gemtune.tuning.race` is asked again at every rung of every trial, with so many jobs side by side at an
-equal pace, and a cancelled job stops a tenth of an epoch later, billed for every epoch that it began. Its checkpoints
-are lost, the choice among the others is made by `gemtune.pick`. Seconds where a grid takes an hour; training is the
-same until a job is cancelled, so a real race comes to the same.
+The rule of `gemtune.tuning.early_stopping` is applied at every rung of every trial, with so many jobs side by side at
+an equal pace, and a cancelled job stops a tenth of an epoch later, billed for every epoch that it began. Its
+checkpoints are lost, the choice among the others is made by `gemtune.steps.select_model`. Seconds where a grid takes an
+hour; training is the same until a job is cancelled, so a real race comes to the same.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemtune import pick
+from gemtune.catalogue import Catalogue
 from gemtune.config import Trial, Tune
-from gemtune.tuning import curve, race, spend
-from gemtune.tuning.catalogue import Catalogue
+from gemtune.cost import spend
+from gemtune.steps import select_model
+from gemtune.tuning import early_stopping, loss_diagnostics
 
 LATE = 0.1  # epochs from the decision to the end of a job
 
@@ -38,12 +39,12 @@ class Recorded:
         """What it had to tell its race after so many epochs."""
         until = epoch * self.steps + 1e-6
         seen = {name: [point for point in points if point[0] <= until] for name, points in self.series.items()}
-        return race.measure(seen, self.steps, first)
+        return early_stopping.measure(seen, self.steps, first)
 
     def looks(self, first: float) -> list[float]:
         """Epochs at which it has something new to tell: rungs, validations and its end."""
         rungs = {math.ceil(first * 2**n * self.steps - 1e-9) / self.steps for n in range(12)}
-        validations = {step / self.steps for step, _ in self.series[curve.VALIDATION]}
+        validations = {step / self.steps for step, _ in self.series[loss_diagnostics.VALIDATION]}
         last = self.trial.epoch_count
         return sorted({min(epoch, last) for epoch in rungs | validations | {last}})
 
@@ -66,7 +67,7 @@ def replayed(trials: list[Recorded], first: float, slots: int, everyone: bool) -
         whole = epoch >= trials[number].trial.epoch_count
         if everyone or trials[number].trial.races:
             told[str(number)] = {"losses": trials[number].told(epoch, first), **({"ended": True} if whole else {})}
-            for name, why in race.losers(told).items():
+            for name, why in early_stopping.losers(told).items():
                 told[name]["out"] = why
                 ended[int(name)] = now - began[int(name)] + LATE
         if whole:
@@ -89,9 +90,9 @@ def grid(folder: Path, first: float, slots: int, everyone: bool) -> tuple[float,
     epochs = replayed(order, first, slots, everyone)
     left = {one.trial.name for one, trained in zip(order, epochs, strict=True) if trained == one.trial.epoch_count}
     reports = [str(path) for path in sorted(folder.glob("trial-[0-9]-scored.json"))]
-    standings = pick.read_standings(reports, "accuracy", records)
-    raced, _ = pick.choose([one for one in standings if one.contestant.trial in left])
-    best, _ = pick.choose(standings)
+    standings = select_model.read_standings(reports, "accuracy", records)
+    raced, _ = select_model.choose([one for one in standings if one.contestant.trial in left])
+    best, _ = select_model.choose(standings)
     assert raced
     assert best
     begun = sum(math.ceil(trained) for trained in epochs)

@@ -18,7 +18,7 @@ import re
 import sys
 from pathlib import Path
 
-from gemtune.scoring.metrics import rouge
+from gemtune.evaluation.metrics import rouge
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / "tests" / "unit" / "rouge_score.json"

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.data import Dropped
+from gemtune.data.example import Dropped
+from gemtune.data.readers import read_rows
 from gemtune.dedup.embedding import embed, leaders
-from gemtune.rows.intake import read_rows
 
 SETS = ("classification/banking77/train", "sentiment/ja_economy_watchers/derived_train")
 THRESHOLDS = (0.9, 0.95)

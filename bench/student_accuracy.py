@@ -27,8 +27,8 @@ sys.path.insert(0, str(ROOT))
 from emulator.engine import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
 from emulator.student import Student  # noqa: E402
 from gemtune.config import Prompt  # noqa: E402
-from gemtune.data import Example  # noqa: E402
-from gemtune.prompting.shots import choose  # noqa: E402
+from gemtune.data.example import Example  # noqa: E402
+from gemtune.inference.few_shot import choose  # noqa: E402
 
 INSTRUCTION = "Classify the support ticket into exactly one intent."
 Row = tuple[str, str]

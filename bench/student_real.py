@@ -37,11 +37,11 @@ sys.path.insert(0, str(ROOT))
 from emulator.engine import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
 from emulator.student import Student  # noqa: E402
 from gemtune.config import Prompt, Task  # noqa: E402
-from gemtune.data import Example  # noqa: E402
-from gemtune.prompting import classical, prompts, shots  # noqa: E402
-from gemtune.prompting.answers import canonical  # noqa: E402
-from gemtune.scoring import metrics  # noqa: E402
-from gemtune.scoring.intervals import Measure, interval  # noqa: E402
+from gemtune.data.example import Example  # noqa: E402
+from gemtune.evaluation import metrics  # noqa: E402
+from gemtune.evaluation.intervals import Measure, interval  # noqa: E402
+from gemtune.inference import few_shot, prompts, tfidf_baseline  # noqa: E402
+from gemtune.inference.parsing import canonical  # noqa: E402
 
 LABELS = ("Classify the customer's question into exactly one intent.", "Question", "Intent")
 OPINION = ("Say whether the review is positive or negative.", "Review", "Sentiment")
@@ -130,7 +130,7 @@ def request(work: Set, prompt: Prompt, example: Example, chosen: Sequence[Exampl
 
 def ask(student: Student, work: Set, prompt: Prompt, **how: Any) -> list[str | None]:
     """Greedy answers to the test rows."""
-    chosen = shots.choose(prompt, work.train, work.test)
+    chosen = few_shot.choose(prompt, work.train, work.test)
     requests = [request(work, prompt, e, s, how) for e, s in zip(work.test, chosen, strict=True)]
     return [generation.candidates[0].text for generation in student.generate(requests)]
 
@@ -160,16 +160,16 @@ def most_frequent(work: Set) -> list[str | None]:
 
 def nearest(work: Set) -> list[str | None]:
     """The answer of the training row most alike: what a prompt with examples gives away."""
-    chosen = shots.choose(Prompt.of({"name": "alike", "shots": 1, "selection": "similar"}), work.train, work.test)
+    chosen = few_shot.choose(Prompt.of({"name": "alike", "shots": 1, "selection": "similar"}), work.train, work.test)
     return [shown[0].target for shown in chosen]
 
 
 def regression(work: Set) -> list[str | None]:
     """TF-IDF with logistic regression; for extraction that for the intent, and a logistic regression per word."""
     if work.task.kind != "extraction":
-        return [given.text for given in classical.answers(work.train, work.test)]
+        return [given.text for given in tfidf_baseline.answers(work.train, work.test)]
     intents = [Example(e.id, e.text, json.loads(e.target)["intent"]) for e in work.train]
-    found = [given.text for given in classical.answers(intents, work.test)]
+    found = [given.text for given in tfidf_baseline.answers(intents, work.test)]
     return [
         json.dumps({"intent": intent, **slots}, ensure_ascii=False)
         for intent, slots in zip(found, word_slots(work.train, work.test), strict=True)

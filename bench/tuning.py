@@ -28,9 +28,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gemtune import evaluate, pick, plan, preprocess, split, tune
 from gemtune.config import Config
-from gemtune.data import read_examples
+from gemtune.data.example import read_examples
+from gemtune.steps import evaluate, plan_tuning, preprocess, select_model, split, tune
 
 SAMPLE = "examples/support_en/rows.jsonl:text:label"
 
@@ -85,7 +85,7 @@ class Run:
         """Zero-shot baseline and plan."""
         baseline, c = self.scored(self.c["baselines"][0], "baseline"), self.c
         task, asking, vertex = c["task"], c["evaluate"], c["vertex"]
-        return plan.run([baseline], *self.splits, task, asking, c["plan"], vertex, "bench", self.at("plan.json"))
+        return plan_tuning.run([baseline], *self.splits, task, asking, c["plan"], vertex, "bench", self.at("plan.json"))
 
     def tuned(self, trial: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
         """One trial's contestants and the path of its record."""
@@ -118,7 +118,9 @@ def grid(source: str, folder: Path, raced: bool, settings: list[str]) -> tuple[i
         if contestants:
             reports.append(run.scored(contestants, f"{trial['name']}-scored"))
     c, picked = run.c, run.at("picked.json")
-    pick.run(jobs, reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked)
+    select_model.run(
+        jobs, reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked
+    )
     told = json.loads(Path(picked).read_text())
     best = next(point["value"] for point in told["checkpoints"] if point["chosen"])
     return sum(line["tokens"] for line in told["ledger"] if line["what"].startswith("tuning ")), best
@@ -210,7 +212,9 @@ def diagnosed(run: Run) -> dict[str, str]:
     (trial,) = run.planned()["trials"]
     contestants, record = run.tuned(trial)
     reports, c, picked = [run.scored(contestants, "scored")], run.c, run.at("picked.json")
-    pick.run([record], reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked)
+    select_model.run(
+        [record], reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked
+    )
     found: dict[str, str] = json.loads(Path(picked).read_text())["trials"][0]["diagnosis"]
     return found
 

@@ -35,7 +35,7 @@ def augment(
         vertex: Section `vertex`.
         plan: Section `plan` (what the run may cost).
     """
-    from gemtune import augment
+    from gemtune.steps import augment
 
     summary = augment.run(
         train.path,

@@ -31,7 +31,7 @@ def deploy(
         certificate: What the splits have in common; kept with the model.
         preprocess: Section `preprocess`; its cleaning rules are recorded with the model, for serving to apply.
     """
-    from gemtune import deploy
+    from gemtune.steps import deploy
 
     return deploy.run(
         decision.path, picked.path, config, vertex, name, endpoint.path, test.path, preprocess, certificate.path
@@ -58,6 +58,6 @@ def keep(
         name: The run's name.
         preprocess: Section `preprocess`; its cleaning rules go with the prompt that stays.
     """
-    from gemtune import deploy
+    from gemtune.steps import deploy
 
     return deploy.keep(decision.path, picked.path, config, vertex, name, endpoint.path, preprocess)

@@ -34,7 +34,7 @@ def evaluate(
         sealed: Name of the run whose gate reads these test rows; empty for other rows.
         opinions: Also ask judges, raters and the evaluation service about the answers, where they are configured.
     """
-    from gemtune import evaluate
+    from gemtune.steps import evaluate
 
     files = predictions.path, report.path
     summary = evaluate.run(examples.path, train.path, contestants, task, config, vertex, *files, sealed, opinions)

@@ -29,6 +29,6 @@ def gate(
         tested: Scores on the test split: how often its rows were read, what the autorater says.
         remembered: Answers to the rows that the model in service was tested on; empty when nothing is tuned on.
     """
-    from gemtune import gate
+    from gemtune.steps import gate
 
     return gate.run(predictions.path, contestants, task, config, plan.path, tested.path, decision.path, remembered.path)

@@ -30,9 +30,9 @@ def hard(
         config: Section `hard` of the configuration.
         vertex: Section `vertex`.
     """
-    from gemtune import hard
+    from gemtune.steps import hard_examples
 
-    counts = hard.run(
+    counts = hard_examples.run(
         train.path,
         validation.path,
         predictions.path,

@@ -47,9 +47,9 @@ def larger(
         vertex: Section `vertex`.
         name: The run's name.
     """
-    from gemtune import larger
+    from gemtune.steps import escalation
 
-    tuned = larger.run(
+    tuned = escalation.run(
         [one.path for one in jobs],
         [one.path for one in reports],
         trials,

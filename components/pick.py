@@ -40,9 +40,9 @@ def pick(
         larger_report: Their report on validation data.
         train: Rows tuned on (what the model in service was tested on is asked again, without these).
     """
-    from gemtune import pick
+    from gemtune.steps import select_model
 
-    chosen = pick.run(
+    chosen = select_model.run(
         [*[job.path for job in jobs], larger_jobs.path],
         [*[report.path for report in reports], larger_report.path],
         best_prompt,
@@ -81,7 +81,9 @@ def pick_without_tuning(
         name: The run's name.
         train: Rows that would have been tuned on.
     """
-    from gemtune import pick
+    from gemtune.steps import select_model
 
-    chosen = pick.run([], [], best_prompt, task, config, deploy, vertex, name, picked.path, train.path, old_test.path)
+    chosen = select_model.run(
+        [], [], best_prompt, task, config, deploy, vertex, name, picked.path, train.path, old_test.path
+    )
     return chosen["finalists"], chosen["remembering"]

@@ -39,7 +39,7 @@ def budget(
         vertex: Section `vertex`.
         name: The run's name.
     """
-    from gemtune import budget as step
+    from gemtune.steps import check_budget as step
 
     return step.run(
         [train.path, validation.path, test.path],
@@ -89,7 +89,7 @@ def plan(
         larger: Section `larger` (what larger models may add).
         augmented: The augmentation's report (what it has spent).
     """
-    from gemtune import plan as step
+    from gemtune.steps import plan_tuning as step
 
     planned = step.run(
         [report.path for report in reports],

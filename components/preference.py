@@ -35,7 +35,7 @@ def gather(
         plan: Section `plan` (the spend limit).
         vertex: Section `vertex`.
     """
-    from gemtune import preference
+    from gemtune.steps import preference
 
     summary = preference.gather(
         data,
@@ -87,7 +87,7 @@ def plan_pairs(
         vertex: Section `vertex`.
         name: The run's name.
     """
-    from gemtune import preference
+    from gemtune.steps import preference
 
     told = preference.plan(
         [report.path for report in reports],
@@ -133,7 +133,7 @@ def supervise(
         vertex: Section `vertex`.
         name: The run's name.
     """
-    from gemtune import preference
+    from gemtune.steps import preference
 
     tuned = preference.supervise(
         train.path,
@@ -180,7 +180,7 @@ def prefer(
         vertex: Section `vertex`.
         name: The run's name.
     """
-    from gemtune import preference
+    from gemtune.steps import preference
 
     told = preference.prefer(
         train.path,
@@ -207,7 +207,7 @@ def line_up(jobs: Input[List[Artifact]], start: dict, best_prompt: dict) -> list
         start: The supervised checkpoint, if there is one.
         best_prompt: The prompted opponent.
     """
-    from gemtune import preference
+    from gemtune.steps import preference
 
     return preference.line_up([job.path for job in jobs], start, best_prompt)
 
@@ -246,7 +246,7 @@ def choose(
         vertex: Section `vertex`.
         name: The run's name.
     """
-    from gemtune import preference
+    from gemtune.steps import preference
 
     return preference.choose(
         supervised.path,
@@ -276,7 +276,7 @@ def choose_without_tuning(best_prompt: dict, deploy: dict, vertex: dict, name: s
         vertex: Section `vertex`.
         name: The run's name.
     """
-    from gemtune import preference
+    from gemtune.steps import preference
 
     return preference.choose_without_tuning(best_prompt, name, picked.path, deploy=deploy, vertex=vertex)
 
@@ -312,7 +312,7 @@ def decide(
         gate: Section `gate`.
         vertex: Section `vertex`.
     """
-    from gemtune import preference
+    from gemtune.steps import preference
 
     return preference.decide(
         tested.path,

@@ -22,7 +22,7 @@ def measure(data: str, task: dict, config: dict, vertex: dict) -> NamedTuple(
         config: Section `preprocess`.
         vertex: Section `vertex`.
     """
-    from gemtune import preprocess
+    from gemtune.steps import preprocess
 
     volume = preprocess.measure(data, task, config, vertex)
     return volume.large, volume.kept, volume.dropped, volume.location, volume.template, volume.parameters
@@ -36,7 +36,7 @@ def settle(data: str, dropped: str) -> NamedTuple("Settled", [("rows", str), ("t
         data: Local path or gs:// URI.
         dropped: What Dataflow dropped; empty when it was not asked.
     """
-    from gemtune import preprocess
+    from gemtune.steps import preprocess
 
     return preprocess.settled(data, dropped)
 
@@ -62,7 +62,7 @@ def preprocess(
         vertex: Section `vertex`.
         thinned: What Dataflow dropped before; empty when it was not asked.
     """
-    from gemtune import preprocess
+    from gemtune.steps import preprocess
 
     summary = preprocess.run(data, task, config, examples.path, dropped.path, report.path, vertex, thinned)
     metrics.metadata.update(summary)

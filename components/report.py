@@ -39,7 +39,7 @@ def report(
         outcome: What is in service now.
         name: The run's name.
     """
-    from gemtune import report as step
+    from gemtune.steps import report as step
 
     step.run(
         preprocessed.path,

@@ -28,7 +28,7 @@ def split(
         vertex: Section `vertex`.
         name: The run's name; rows stay where its runs placed them before.
     """
-    from gemtune import split
+    from gemtune.steps import split
 
     summary = split.run(
         examples.path, config, train.path, validation.path, test.path, report.path, vertex, name, certificate.path

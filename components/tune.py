@@ -34,7 +34,7 @@ def tune(
         vertex: Section `vertex`.
         name: The run's name.
     """
-    from gemtune import tune
+    from gemtune.steps import tune
 
     tuned = tune.run(train.path, validation.path, trial, task, evaluate, config, vertex, name, job.path, weighted.path)
     metrics.metadata.update(tuned["metrics"])

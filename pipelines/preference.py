@@ -24,7 +24,7 @@ from components.preference import prefer as prefer_op
 from components.preference import supervise as supervise_op
 from components.split import split as split_op
 from gemtune.config import Config
-from pipelines.ending import Ending
+from pipelines.final_steps import Ending
 
 
 def preference_tuning(config: Config) -> Callable[..., None]:

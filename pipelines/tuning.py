@@ -32,7 +32,7 @@ from components.preprocess import settle as settle_op
 from components.split import split as split_op
 from components.tune import tune as tune_op
 from gemtune.config import Config
-from pipelines.ending import Ending
+from pipelines.final_steps import Ending
 
 
 def supervised_tuning(config: Config) -> Callable[..., None]:

@@ -33,7 +33,7 @@ def test_a_component_is_one_import_and_one_call(function):
     docstring, imported, *rest = function.body
     assert isinstance(docstring.value, ast.Constant)
     assert isinstance(imported, ast.ImportFrom)
-    assert imported.module == "gemtune"
+    assert imported.module == "gemtune.steps"
     module = imported.names[0].asname or imported.names[0].name
     calls = [
         node for statement in rest for node in ast.walk(statement)
@@ -57,7 +57,6 @@ def test_components_do_not_postpone_annotations():
 def test_each_component_is_named_like_its_module_and_its_section():
     sections = set(Config.model_fields)
     for path in COMPONENTS:
-        assert (ROOT / "gemtune" / path.name).exists()
         assert path.stem in sections | {"report"}
 
 

@@ -132,7 +132,7 @@ class Preprocess(Section):
         "report", description="Repeated passages: tell them, cut them from all rows but the first, or drop those rows."
     )
     dataflow_template: str = Field(
-        "", description="gs:// URI of a Dataflow Flex Template of gemtune.dedup.beam; empty: no Dataflow."
+        "", description="gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; empty: no Dataflow."
     )
     dataflow_above_gib: float = Field(
         2.0, ge=0, description="JSONL data in a bucket larger than this (GiB) is thinned out by Dataflow first."

@@ -103,7 +103,7 @@ def shape(threshold: float) -> tuple[int, int]:
 
 
 def _compiled_leaders(made: Sketches, threshold: float, classes: NDArray[np.int32]) -> Ints:
-    from gemtune.dedup import kernels as kernels
+    from gemtune.dedup._numba import minhash as kernels
 
     count, bands = made.keys.shape
     found = np.arange(count)
@@ -119,7 +119,7 @@ def sketched(
 ) -> Sketches:
     """Normalise and sketch all texts, in chunks over several threads; with no threshold, only normalise them."""
     if compiled:
-        from gemtune.dedup.kernels import find_wide, sketch_texts
+        from gemtune.dedup._numba.minhash import find_wide, sketch_texts
     else:
         from gemtune.dedup.without_compiler import find_wide, sketch_texts
     count = len(texts)

@@ -47,7 +47,7 @@ def overlaps(
 
 
 def _compiled(texts: Sequence[str], guarded: Sequence[str], threshold: float, threads: int | None) -> NDArray[np.int64]:
-    from gemtune.dedup import overlap_kernels as kernels
+    from gemtune.dedup._numba import overlaps as kernels
 
     held, others = sketched(guarded, None, threads=threads), sketched(texts, None, threads=threads)
     room = int(np.maximum(held.lengths, 1).sum())

@@ -110,7 +110,7 @@ def _code_points(text: str) -> NDArray[np.uint32]:
 
 
 def _compiled_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: int) -> NDArray[np.int64]:
-    from gemtune.dedup import substring_kernels as kernels
+    from gemtune.dedup._numba import substrings as kernels
 
     spans = _candidates(codes, begins, ends, length)
     windows = int((spans[:, 1] - spans[:, 0] + 1).sum())
@@ -126,7 +126,7 @@ def _compiled_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: in
 
 def _candidates(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.int64]:
     """Stretches of window starts (first, last) outside which no window occurs twice."""
-    from gemtune.dedup import substring_kernels as kernels
+    from gemtune.dedup._numba import substrings as kernels
 
     grams = max(1, length // 2)
     room = int(2.4 * codes.size / (length - grams + 2)) + 2 * len(ends) + 16

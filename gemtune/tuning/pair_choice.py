@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gemtune.config import Contestant
-from gemtune.pick import Standing
-from gemtune.tuning import spend
+from gemtune.cost import spend
+from gemtune.steps.select_model import Standing
 from gemtune.tuning.pair_plan import METRIC
 
 

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from gemtune.config import Contestant, Evaluate, Gate, Preference
-from gemtune.gate import Comparison, Decision, Rule, Verdict
-from gemtune.scoring.judging import Duel, WinRate, win_rate
-from gemtune.scoring.predictions import Scored
-from gemtune.scoring.referee import Answers
+from gemtune.evaluation.judge import Duel, WinRate, win_rate
+from gemtune.evaluation.predictions import Scored
+from gemtune.evaluation.ranker import Answers
+from gemtune.steps.gate import Comparison, Decision, Rule, Verdict
 from gemtune.tuning.pair_plan import METRIC
 
 Duels = Mapping[tuple[str, str], Sequence[Duel]]

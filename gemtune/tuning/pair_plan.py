@@ -16,20 +16,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Contestant, Evaluate, Judge, Plan, Preference, Task, Trial, fingerprint
-from gemtune.data import Example
+from gemtune.cost import spend
+from gemtune.cost.bill import Asked, Bill, opinions_paid, paid_line, replies_of
+from gemtune.cost.counting import Count, bounded, count_opinions, count_tuned, guess
+from gemtune.cost.prompted import Prompting
+from gemtune.cost.spend import NOTHING, Amount, Line, Opinions, Request
+from gemtune.data import pairs as paired
+from gemtune.data.example import Example
+from gemtune.data.pairs import Pair
 from gemtune.errors import UserError
-from gemtune.evaluate import longest_answer
-from gemtune.rows import pairs as paired
-from gemtune.rows.pairs import Pair
-from gemtune.scoring.intervals import smallest_detectable_lift
-from gemtune.scoring.judging import duel_questions
-from gemtune.tuning import spend
-from gemtune.tuning.bill import Asked, Bill, opinions_paid, paid_line, replies_of
-from gemtune.tuning.catalogue import Catalogue, Price
-from gemtune.tuning.counting import Count, bounded, count_opinions, count_tuned, guess
-from gemtune.tuning.prompted import Prompting
-from gemtune.tuning.spend import NOTHING, Amount, Line, Opinions, Request
+from gemtune.evaluation.intervals import smallest_detectable_lift
+from gemtune.evaluation.judge import duel_questions
+from gemtune.inference.requests import longest_answer
+from gemtune.inference.tuning_rows import chosen_rows, preference_rows
 from gemtune.vertex import Client
 
 log = logging.getLogger("gemtune")
@@ -148,10 +149,10 @@ def sizes(
 ) -> Sizes:
     """What is trained on and asked, its tokens counted on a sample; `told` are the reports on prompts asked already."""
     sample = terms.limits.token_sample
-    preferred = paired.preference_rows(task, splits[0], pairs)
+    preferred = preference_rows(task, splits[0], pairs)
     tokens, answer = tokens_of(count, preferred, sample)
     prompt = count_tuned(count, terms.asking, terms.limits, task, splits[1:])
-    chosen = paired.chosen_rows(task, splits[0], pairs) if terms.rules.supervised_epochs else []
+    chosen = chosen_rows(task, splits[0], pairs) if terms.rules.supervised_epochs else []
     supervised = tokens_of(count, chosen, sample)[0] if chosen else NOTHING
     everything = [row for split in splits for row in split]
     opinions = count_opinions(count, terms.asking, terms.catalogue, task, everything, sample, replies_of(told))

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
+from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, Vertex
 from gemtune.errors import UserError
-from gemtune.tuning.catalogue import Catalogue
 
 LOCATION_VARIABLES = ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION")
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})

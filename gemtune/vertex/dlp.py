@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gemtune.errors import UserError
-from gemtune.rows.pii import Finding, replaced
+from gemtune.pii import Finding, replaced
 from gemtune.vertex import Refused, Retryable, classified, patiently, with_identity
 
 REQUEST_BYTES, REQUEST_ROWS = 400_000, 1_000  # the service takes 0.5 MB and 50,000 values a request

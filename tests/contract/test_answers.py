@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from emulated import LOCATION, PROJECT, Server
 
-from gemtune import evaluate
-from gemtune.data import Example, write_examples
+from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
+from gemtune.steps import evaluate
 
 LABELS = ["refund", "cancel", "login"]
 ROWS = [Example(f"row{i}", f"message number {i:04d}.", LABELS[i % 3]) for i in range(240)]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pipelines.__main__ import app
-from pipelines.rehearsal import emulator
+from gemtune.cli.main import app
+from pipelines.local_run import emulator
 
 IMAGE = "us-central1-docker.pkg.dev/demo-project/gemtune/gemtune-python:abc"
 PARENT = "/v1/projects/demo-project/locations/us-central1"

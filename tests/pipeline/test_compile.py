@@ -7,8 +7,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from gemtune.cli.main import app
 from gemtune.config import Config
-from pipelines.__main__ import app
 from pipelines.compilation import compile_pipeline, compiled, pipelines
 
 ROOT = Path(__file__).parents[2]

@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from gemtune.cli.main import app, latest
 from gemtune.errors import UserError
-from pipelines.__main__ import app, latest
-from pipelines.observed import _about, _step_name
-from pipelines.outcome import snippets
-from pipelines.rehearsal import Board, Step, environment, orchestration
+from pipelines.console_summary import snippets
+from pipelines.kfp_local_events import _about, _step_name
+from pipelines.local_run import Board, Step, environment, orchestration
 
 
 def test_time_inside_steps_counts_parallel_steps_once():

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from gemtune import vertex
+from gemtune.catalogue import Catalogue
 from gemtune.config import Config, Vertex
-from gemtune.data import Example, example_id, write_examples
-from gemtune.tuning.catalogue import Catalogue
+from gemtune.data.example import Example, example_id, write_examples
 from gemtune.vertex import Client, connect
 from gemtune.vertex.jobs import FINGERPRINT, Job, find
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 import pytest
 from rehearsed import examples
 
-from gemtune import evaluate
-from gemtune.answering import Answerer
 from gemtune.config import Contestant, Task
-from gemtune.data import write_examples
+from gemtune.data.example import write_examples
 from gemtune.errors import UserError
-from gemtune.report import recipe
+from gemtune.predictor import Answerer
+from gemtune.steps import evaluate
+from gemtune.steps.report import recipe
 
 MODEL = "gemini-2.5-flash"
 CLEANING = {"lowercase": True, "collapse_whitespace": True}

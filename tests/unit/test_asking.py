@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune.errors import UserError
-from gemtune.prompting.asking import Effort, Given, Question, ask_all
+from gemtune.inference.generate import Effort, Given, Question, ask_all
 
 
 class Busy(Exception):

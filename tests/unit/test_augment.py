@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rehearsed import Emulator
 
-from gemtune.augment import Made, Terms, admitted, affordable, forecast, paraphrases, perturbed, run, wanted
+from gemtune.catalogue import Catalogue
 from gemtune.config import Augment, Evaluate, Plan, Split, Task
-from gemtune.data import Example, example_id, read_examples, write_examples
+from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.dedup import jaccard, shingles
-from gemtune.tuning.catalogue import Catalogue
+from gemtune.steps.augment import Made, Terms, admitted, affordable, forecast, paraphrases, perturbed, run, wanted
 
 WORDS = {
     "refund": ["money", "back", "refund", "cash", "return", "repay", "credit", "charge"],

@@ -21,12 +21,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import Emulator, examples
 
-from gemtune import evaluate, vertex
-from gemtune.data import write_examples
+from gemtune import vertex
+from gemtune.data.example import write_examples
 from gemtune.errors import UserError
-from gemtune.prompting.asking import Given, Question
-from gemtune.prompting.batching import Batches, ask_by_batch, waited
-from gemtune.report import scoreboard
+from gemtune.inference.batch import Batches, ask_by_batch, waited
+from gemtune.inference.generate import Given, Question
+from gemtune.steps import evaluate
+from gemtune.steps.report import scoreboard
 from gemtune.vertex import batches as jobs
 from gemtune.vertex import jobs as tuning
 from gemtune.vertex import models, storage

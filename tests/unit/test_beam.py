@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gemtune import preprocess
 from gemtune.config import Preprocess, Task
-from gemtune.dedup import beam as distributed
-from gemtune.dedup.duplicates import settle, thin_out
-from gemtune.rows.accept import Tally
+from gemtune.data import dataflow_dedup as distributed
+from gemtune.data.duplicates import settle, thin_out
+from gemtune.data.row_validation import Tally
+from gemtune.steps import preprocess
 
 WORDS = ["".join(random.Random(n).choices("abcdefghij", k=5)) for n in range(150)] + ["naïve", "届かない荷物", "Größe"]
 

@@ -14,12 +14,12 @@ import typer
 from tables import Tables
 from typer.testing import CliRunner
 
-from gemtune import preprocess
+from gemtune.cli import data
 from gemtune.config import Preprocess, Task
-from gemtune.data import Example, read_examples
+from gemtune.data.example import Example, read_examples
+from gemtune.data.row_validation import Tally, read
 from gemtune.errors import UserError
-from gemtune.rows import commands
-from gemtune.rows.accept import Tally, read
+from gemtune.steps import preprocess
 from gemtune.vertex import bigquery
 
 TEXTS = [f"question number {i} about {word}" for i in range(12) for word in ("parcels", "money")]
@@ -90,7 +90,7 @@ def test_the_step_and_the_commands_take_a_table(tables: Tables, tmp_path: Path) 
     assert preprocess.run("bq://shop.mail.rows", {}, {**CHOSEN, **quick}, *files)["rows"] == len(TEXTS)
     assert len(list(read_examples(files[0]))) == len(TEXTS)
     app = typer.Typer()
-    app.add_typer(commands.data_app, name="data")
+    app.add_typer(data.data_app, name="data")
     choice = ["--set", "preprocess.text_column=body", "--set", "preprocess.target_column=topic"]
     out = tmp_path / "rows.jsonl"
     for words in (["check"], ["describe"], ["convert", "--out", str(out)]):

@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rehearsed import Taken, cost_of, sections, splits
 
-from gemtune import budget, evaluate
 from gemtune.config import Contestant, Evaluate, Plan, Prompt, Task
-from gemtune.data import Example, example_id
+from gemtune.cost import counting
+from gemtune.cost.counting import count_prompt, count_tuned
+from gemtune.data.example import Example, example_id
 from gemtune.errors import UserError
-from gemtune.prompting import rewriting
-from gemtune.tuning import counting, records
-from gemtune.tuning.counting import count_prompt, count_tuned
+from gemtune.inference import prompt_search
+from gemtune.state import store
+from gemtune.steps import check_budget, evaluate
 from gemtune.vertex import Client
 
 JUDGE = "gemini-2.5-flash"
@@ -34,7 +35,7 @@ def bounded(folder: Path, name: str, *overrides: str, **spent: Any) -> dict[str,
     out, told = folder / "budget.json", {"preference": {}, **c}
     wanted = {what: told[what] for what in ("task", "evaluate", "plan", "preference", "vertex")}
     try:
-        passed = budget.run(paths, c["baselines"], str(before), name, str(out), **wanted)
+        passed = check_budget.run(paths, c["baselines"], str(before), name, str(out), **wanted)
         assert passed == c["baselines"]
     finally:
         found: dict[str, Any] = json.loads(out.read_text())
@@ -77,7 +78,7 @@ def test_a_baseline_of_another_model_is_refused_because_it_has_another_price(
     dear = [[{"name": "dear", "model": "gemini-3.5-flash"}]]
     wanted = {what: c[what] for what in ("task", "evaluate", "plan", "vertex")}
     with pytest.raises(UserError, match=r"'dear' asks 'gemini-3.5-flash', but evaluate\.base_model is .*larger"):
-        budget.run(paths, dear, str(tmp_path / "before.json"), "dear", str(tmp_path / "out"), **wanted)
+        check_budget.run(paths, dear, str(tmp_path / "before.json"), "dear", str(tmp_path / "out"), **wanted)
     assert not taken
 
 
@@ -87,8 +88,8 @@ def test_the_model_in_service_is_tested_too_at_the_price_of_its_base(client: Cli
         return next(one for one in told["costs"] if one["what"] == "the model in service on test")
 
     serving = Contestant(name="t@3", model="projects/1/locations/us/endpoints/9", base_model="gemini-3.5-flash")
-    records.change(
-        client, records.champion_key("serves"), lambda _: {"current": {"contestant": serving.model_dump(mode="json")}}
+    store.change(
+        client, store.champion_key("serves"), lambda _: {"current": {"contestant": serving.model_dump(mode="json")}}
     )
     nobody, large = line("nobody"), line("serves")
     assert nobody["cost"] == 0 < nobody["at_most"]
@@ -103,7 +104,7 @@ def test_variants_of_a_prompt_search_are_bounded_before_they_are_known(client: C
     assert names == ["prompt search for few", "few", "few_k0", "few_k4_balanced", "few_r1", "few_r2"]
     plain, worded = costs["few on validation"], costs["few_r1 on validation"]
     assert worded["cost"] == plain["cost"]
-    assert worded["at_most"] - plain["at_most"] == pytest.approx(12 * rewriting.LONGEST * 0.25 / 1e6)
+    assert worded["at_most"] - plain["at_most"] == pytest.approx(12 * prompt_search.LONGEST * 0.25 / 1e6)
 
 
 PROMPTS = st.lists(

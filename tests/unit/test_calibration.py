@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from gemtune.scoring.calibration import (
+from gemtune.evaluation.calibration import (
     abstain_threshold,
     brier,
     calibrated,

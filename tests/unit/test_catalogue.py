@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from gemtune.catalogue import Catalogue
 from gemtune.config import Config
 from gemtune.errors import UserError
-from gemtune.tuning.catalogue import Catalogue
 
 TODAY = date(2026, 11, 20)
 SHIPPED = Catalogue.load()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemtune import pii
 from gemtune.config import Preprocess
-from gemtune.rows import pii
-from gemtune.rows.clean import changes, clean, cleaner, exported
+from gemtune.data.cleaning import changes, clean, cleaner, exported
 
 CONFIGS = st.builds(
     Preprocess,

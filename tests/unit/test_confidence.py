@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import Said
 
-from gemtune import evaluate
 from gemtune.config import Contestant, Task
-from gemtune.data import Example, write_examples
+from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.prompting.asking import Given
-from gemtune.scoring.confidence import SCALE, by_logprob, judge_votes, rated, rating_question, vote
-from gemtune.scoring.scorecard import judge
+from gemtune.evaluation.confidence import SCALE, by_logprob, rated, rating_question, score_votes, vote
+from gemtune.evaluation.scorers import score_sample
+from gemtune.inference.generate import Effort, Given
+from gemtune.steps import evaluate
 
 TASK = Task(labels=["a", "b", "c"])
 WHO = Contestant(name="x", model="m")
@@ -41,11 +41,11 @@ def test_the_majority_wins_and_ties_go_to_the_first_sampled(values):
 
 def test_a_row_of_samples_costs_what_all_cost_and_says_what_most_say():
     samples = [Given(text, "STOP", "", 10, 2, wait) for text, wait in (("b", 0.3), ("A.", 0.1), ("a", 0.2), ("?", 0.1))]
-    one = judge_votes(TASK, WHO, ROW, samples)
+    one = score_votes(TASK, WHO, ROW, samples)
     assert (one.row.parsed, one.outcome, one.confidence) == ("a", "ok", 0.5)
     assert one.scores["accuracy"] == 1
     assert (one.given.input_tokens, one.given.output_tokens, one.given.latency_s) == (40, 8, 0.3)
-    none = judge_votes(TASK, WHO, ROW, [Given("?"), Given("!")])
+    none = score_votes(TASK, WHO, ROW, [Given("?"), Given("!")])
     assert (none.row.parsed, none.outcome, none.confidence) == (None, "invalid", 0.0)
 
 
@@ -60,9 +60,9 @@ def test_what_is_rated_is_quoted_as_data():
 def test_the_probability_of_an_answer_is_its_confidence_where_the_model_tells_it():
     told = [(Given("a", logprob=-0.5), exp(-0.5)), (Given("nothing", logprob=-0.1), 0.0), (Given("b"), 0.0)]
     told.append((Given("a", logprob=1e-9), 1.0))
-    judged = by_logprob([judge(TASK, WHO, ROW, given) for given, _ in told])
+    judged = by_logprob([score_sample(TASK, WHO, ROW, given) for given, _ in told])
     assert [one.confidence for one in judged] == pytest.approx([confidence for _, confidence in told])
-    silent = by_logprob([judge(TASK, WHO, ROW, Given("a")), judge(TASK, WHO, ROW, Given("b"))])
+    silent = by_logprob([score_sample(TASK, WHO, ROW, Given("a")), score_sample(TASK, WHO, ROW, Given("b"))])
     assert [one.confidence for one in silent] == [None, None]
 
 
@@ -70,8 +70,8 @@ def test_the_probability_of_an_answer_is_its_confidence_where_the_model_tells_it
     ("said", "confidence"), [("Very likely.", 0.9), ("unlikely", 0.25), ("LIKELY", 0.75), ("hm", 0.0)]
 )
 def test_words_become_numbers(said, confidence):
-    assert rated(judge(TASK, WHO, ROW, Given("a")), Given(said)).confidence == confidence
-    assert rated(judge(TASK, WHO, ROW, Given("nothing")), Given(said)).confidence == 0.0
+    assert rated(score_sample(TASK, WHO, ROW, Given("a")), Given(said)).confidence == confidence
+    assert rated(score_sample(TASK, WHO, ROW, Given("nothing")), Given(said)).confidence == 0.0
 
 
 def test_the_scale_is_ordered():
@@ -93,7 +93,7 @@ def test_confidence_reaches_predictions_and_report(monkeypatch, tmp_path, confid
         said = right if number < 100 or chance < 0.5 else wrong
         return Said(said, logprob=-0.01 if number < 100 else -0.2)  # overconfident where it guesses
 
-    effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
+    effort = Effort(8, 2, (OSError,), (ValueError,))
     monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
     write_examples(tmp_path / "rows", rows)
     paths = [str(tmp_path / name) for name in ("rows", "rows", "predictions", "report")]

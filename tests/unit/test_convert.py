@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune.config import Preference, Preprocess, Task
-from gemtune.data import Example, example_id
+from gemtune.data import pairs
+from gemtune.data.cleaning import UNTOUCHED, same_text
+from gemtune.data.example import Example, example_id
+from gemtune.data.row_validation import Tally, read
+from gemtune.data.writers import PAIRS, write, write_pairs
 from gemtune.errors import UserError
-from gemtune.rows import pairs
-from gemtune.rows.accept import Tally, read
-from gemtune.rows.clean import UNTOUCHED, same_text
-from gemtune.rows.convert import PAIRS, write, write_pairs
 
 PLAIN = Preprocess.of(dict(UNTOUCHED))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gemtune.tuning.curve import diagnose
+from gemtune.tuning.loss_diagnostics import diagnose
 
 Series = dict[str, list[tuple[int, float]]]
 PER_KIND, WANTED = 500, 0.95

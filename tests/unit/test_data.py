@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune.data import Example, example_id, read_examples, write_examples
+from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.errors import UserError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -15,17 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gemtune import preprocess
-from gemtune.data import read_examples
+from gemtune.cli import data
+from gemtune.data.audit import read_sheet, write_sheet
+from gemtune.data.example import read_examples
+from gemtune.data.label_issues import Suspect, suspects
 from gemtune.errors import UserError
-from gemtune.rows import commands
-from gemtune.rows.audit import read_sheet, write_sheet
-from gemtune.rows.label_errors import Suspect, suspects
+from gemtune.steps import preprocess
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support_en"
 APP = typer.Typer()
-APP.add_typer(commands.data_app, name="data")
-APP.command("dedup")(commands.dedup_command)
+APP.add_typer(data.data_app, name="data")
+APP.command("dedup")(data.dedup_command)
 
 
 def called(*words: str | Path) -> tuple[int, str]:
@@ -123,7 +123,7 @@ def test_long_reading_says_how_far_it_is_on_stderr(tmp_path: Path, monkeypatch: 
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": f"row {i}", "label": "ab"[i % 2]}) + "\n" for i in range(3000)))
     clock = itertools.count(step=3.0)
-    monkeypatch.setattr("gemtune.preprocess.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("gemtune.steps.preprocess.time.monotonic", lambda: next(clock))
     result = CliRunner().invoke(APP, ["data", "check", str(path)], catch_exceptions=False)
     assert result.stdout == "3000 of 3000 rows usable\n"
     assert result.stderr.splitlines() == [f"2000 rows of {path} read, 333/s", f"3000 rows of {path} read, 333/s"]

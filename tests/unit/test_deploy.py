@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from rehearsed import sections, splits
 
-from gemtune import deploy, pick, plan, tune
 from gemtune.config import Contestant
+from gemtune.data.cleaning import cleaner
 from gemtune.errors import UserError
-from gemtune.rows.clean import cleaner
-from gemtune.tuning import records
+from gemtune.state import store
+from gemtune.steps import deploy, select_model, tune
 from gemtune.vertex import Client, models
 
 PROMPT = Contestant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
@@ -47,7 +47,7 @@ class Run:
         self.contestants = tuned["contestants"]
         scored = report(folder, self.contestants, scores)
         self.picked = str(folder / "picked.json")
-        self.finalists = pick.run(
+        self.finalists = select_model.run(
             [job], [scored], PROMPT, c["task"], c["pick"], c["deploy"], c["vertex"], name, self.picked
         )["finalists"]
 
@@ -76,7 +76,7 @@ def test_deployment_sets_alias_default_and_record_and_clears_the_losers(client: 
     assert serving(client, run.contestants) == [False, True, False]
     assert "champion" in models.aliases(client, winner["tuned_model"])
     assert models.default_checkpoint(client, winner["tuned_model"]) == "2"
-    champion = pick.read_champion(client, "first")
+    champion = select_model.read_champion(client, "first")
     assert champion is not None
     assert (champion.model, champion.role, champion.name) == (winner["model"], "champion", "champion")
 
@@ -84,9 +84,9 @@ def test_deployment_sets_alias_default_and_record_and_clears_the_losers(client: 
 def test_repeated_deployment_changes_nothing(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "again", 2, [0.5, 0.9])
     run.deploy()
-    before = records.read(client, records.champion_key("again"))
+    before = store.read(client, store.champion_key("again"))
     run.deploy()
-    assert records.read(client, records.champion_key("again")) == before
+    assert store.read(client, store.champion_key("again")) == before
 
 
 def test_second_champion_and_the_way_back(client: Client, tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_second_champion_and_the_way_back(client: Client, tmp_path: Path) -> Non
     assert back.model == one.contestants[1]["model"]
     assert "champion" in models.aliases(client, first)
     assert "champion" not in models.aliases(client, second)
-    record = records.read(client, records.champion_key("back"))
+    record = store.read(client, store.champion_key("back"))
     assert record["history"] == []
     assert record["left"][0]["contestant"]["model"] == two.contestants[0]["model"]
     with pytest.raises(UserError, match="no champion to go back to"):
@@ -132,7 +132,7 @@ def test_keeping_clears_what_the_trials_left(client: Client, tmp_path: Path) -> 
     outcome = run.deploy(deploy.keep, "keep_prompt")
     assert (outcome["action"], outcome["model"], outcome["endpoint"]) == ("kept", PROMPT["model"], "")
     assert serving(client, run.contestants) == [False, False]
-    assert pick.read_champion(client, "kept") is None
+    assert select_model.read_champion(client, "kept") is None
 
 
 def test_keeping_never_touches_the_champion(client: Client, tmp_path: Path) -> None:
@@ -152,16 +152,16 @@ def test_the_cleaning_of_training_goes_with_the_model_and_comes_back_with_it(cli
 
     one = Run(tmp_path / "one", "clean", 17, [0.8])
     outcome = one.deploy(deploy.run, "deploy", "preprocess.strip_html=true", "preprocess.lowercase=true")
-    record = records.read(client, records.champion_key("clean"))
+    record = store.read(client, store.champion_key("clean"))
     assert as_served(outcome["cleaning"]) == as_served(record["current"]["cleaning"]) == "hello there"
     kept = Run(tmp_path / "two", "clean", 18, [0.5]).deploy(deploy.keep, "keep_champion")
     assert as_served(kept["cleaning"]) == "hello there"  # the champion's rules, not this run's
     prompted = Run(tmp_path / "three", "clean", 19, [0.5]).deploy(deploy.keep, "keep_prompt")
     assert as_served(prompted["cleaning"]) == "<b>HELLO</b> there"
     Run(tmp_path / "four", "clean", 20, [0.9]).deploy()
-    assert as_served(records.read(client, records.champion_key("clean"))["current"]["cleaning"]) != "hello there"
+    assert as_served(store.read(client, store.champion_key("clean"))["current"]["cleaning"]) != "hello there"
     deploy.rollback("clean", sections()["vertex"])
-    assert as_served(records.read(client, records.champion_key("clean"))["current"]["cleaning"]) == "hello there"
+    assert as_served(store.read(client, store.champion_key("clean"))["current"]["cleaning"]) == "hello there"
 
 
 def test_sweep_clears_crashed_runs_but_never_a_champion(client: Client, tmp_path: Path) -> None:
@@ -196,21 +196,21 @@ def test_undeployed_checkpoints_of_a_reused_job_answer_again(client: Client, tmp
 
 def test_decision_is_remembered_for_the_next_plan(client: Client, tmp_path: Path) -> None:
     Run(tmp_path, "remember", 13, [0.5, 0.9]).deploy()
-    assert records.last_plan(client, "remember") == "plan-13"
-    assert plan.records.last_plan(client, "nobody") == ""
+    assert store.last_plan(client, "remember") == "plan-13"
+    assert store.last_plan(client, "nobody") == ""
 
 
 def test_two_runs_that_end_together_both_enter_the_history(client: Client) -> None:
-    key = records.champion_key("race")
+    key = store.champion_key("race")
     other = {"seen": False}
 
     def edit(record: dict[str, Any]) -> dict[str, Any]:
         if not other["seen"]:  # somebody else writes between our reading and our writing
             other["seen"] = True
-            records.change(client, key, lambda now: {**now, "by": [*now.get("by", []), "other"]})
+            store.change(client, key, lambda now: {**now, "by": [*now.get("by", []), "other"]})
         return {**record, "by": [*record.get("by", []), "us"]}
 
-    assert records.change(client, key, edit)["by"] == ["other", "us"]
+    assert store.change(client, key, edit)["by"] == ["other", "us"]
 
 
 def test_what_one_name_clears_never_serves_another(client: Client, tmp_path: Path) -> None:

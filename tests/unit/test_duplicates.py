@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
-from gemtune.data import Example, example_id
-from gemtune.dedup.compared import frame, without_frame
-from gemtune.dedup.duplicates import guard, near_conflicts, same_meaning, settle, thin_out, without_repetition
+from gemtune.data.compared_text import frame, without_frame
+from gemtune.data.duplicates import guard, near_conflicts, same_meaning, settle, thin_out, without_repetition
+from gemtune.data.example import Example, example_id
 from gemtune.dedup.embedding import embed, leaders
 from gemtune.errors import UserError
 

@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from rehearsed import Emulator
 
-from gemtune import preprocess
 from gemtune.config import Vertex
+from gemtune.data.embedders import embedder
 from gemtune.dedup.embedding import leaders
 from gemtune.errors import UserError
-from gemtune.rows.embedders import embedder
+from gemtune.steps import preprocess
 from gemtune.vertex.embedding import batches
 
 TEXTS = ["where is my parcel", "my parcel, where is it?", "I want my money back", "a refund of my money please", ""]

@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from gemtune import evaluate
 from gemtune.config import Contestant, Evaluate, Prompt, Task
-from gemtune.data import Example, write_examples
+from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.gate import run as gate_run
-from gemtune.scoring.predictions import read_predictions
+from gemtune.evaluation.evaluate import Progress
+from gemtune.evaluation.predictions import read_predictions
+from gemtune.inference.generate import Effort
+from gemtune.inference.requests import questions
+from gemtune.steps import evaluate
+from gemtune.steps.gate import run as gate_run
 
 TRAIN = [Example(f"t{i}", f"training text {i}", "ab"[i % 2]) for i in range(10)]
 ROWS = [
@@ -41,7 +44,7 @@ class Said:
 
 
 def effort():
-    return evaluate.Effort(8, 3, (Busy,), (No,), first_wait_s=0.001)
+    return Effort(8, 3, (Busy,), (No,), first_wait_s=0.001)
 
 
 def right(question):
@@ -109,7 +112,7 @@ def test_every_row_of_every_contestant_has_a_prediction_and_trouble_is_a_miss(sc
 
 def test_shots_come_from_training_rows_and_are_answered(scripted, files):
     prompt = Prompt(name="few", shots=4)
-    asked = evaluate.questions(Task(labels=["a", "b"]), Contestant(name="x", model="m", prompt=prompt), ROWS, TRAIN)
+    asked = questions(Task(labels=["a", "b"]), Contestant(name="x", model="m", prompt=prompt), ROWS, TRAIN)
     text = asked[0].contents[0]["parts"][0]["text"]
     assert text.count("training text") == 4
     assert text.count("Label: a") == text.count("Label: b") == 2
@@ -152,7 +155,7 @@ def test_labels_that_only_scored_rows_bear_are_never_shown_and_always_missed(mon
 
 def test_progress_is_told_at_most_every_two_seconds(caplog):
     now = [0.0]
-    progress = evaluate.Progress(100, lambda: now[0])
+    progress = Progress(100, lambda: now[0])
     with caplog.at_level("INFO", "gemtune"):
         for _ in range(100):
             now[0] += 0.1
@@ -237,7 +240,7 @@ def test_too_many_failed_rows_decide_nothing(monkeypatch, files):
 
 def test_reasoning_has_room_and_cut_answers_are_told(monkeypatch, files, caplog):
     who = Contestant(name="cot", model="m", prompt=Prompt(name="cot", chain_of_thought=True))
-    asked = evaluate.questions(Task(labels=["a", "b"]), who, ROWS, TRAIN)
+    asked = questions(Task(labels=["a", "b"]), who, ROWS, TRAIN)
     assert {q.max_output_tokens for q in asked} == {1024}
 
     async def ask(question):

@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune.tuning.events import write_events
+from gemtune.tuning.tensorboard import write_events
 
 
 def event_class() -> Any:

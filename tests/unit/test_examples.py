@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from examples import generate
-from gemtune import preprocess, split
-from gemtune.data import Example, read_examples
+from gemtune.data.example import Example, read_examples
+from gemtune.steps import preprocess, split
 
 COLUMNS: dict[str, Any] = {"split_column": "split", "group_column": "template", "slice_columns": ["phrasing"]}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gemtune.config import Contestant, Gate, Task
-from gemtune.gate import Decision, _with_forgetting
-from gemtune.scoring import forgetting
+from gemtune.evaluation import forgetting
+from gemtune.steps.gate import Decision, _with_forgetting
 
 TASK = Task(labels=["a", "b"])
 WHO = [

@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from gemtune.config import Contestant, Gate, Task
-from gemtune.gate import decide
-from gemtune.scoring.metrics import Row
-from gemtune.scoring.predictions import Scored
+from gemtune.evaluation.metrics import Row
+from gemtune.evaluation.predictions import Scored
+from gemtune.steps.gate import decide
 
 TASK = Task(labels=["a", "b"])
 FAST = Gate(resamples=2000)

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import PHRASES, examples, sections
 
-from gemtune import hard
 from gemtune.config import Contestant, Hard
-from gemtune.data import Example, example_id, read_examples, write_examples
+from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.errors import UserError
+from gemtune.steps import hard_examples
+from gemtune.tuning.hard_examples import copies, most_added, weighted
 from gemtune.vertex import Client
 
 PROMPT = Contestant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
@@ -26,7 +27,7 @@ ROWS = examples(60, 1)
 
 @given(st.sets(st.sampled_from([row.id for row in ROWS])), st.floats(0, 0.95), st.integers(1, 5), st.integers(0, 9))
 def test_every_row_stays_and_hard_rows_fill_their_share(ids: set[str], share: float, most: int, seed: int) -> None:
-    result = hard.weighted(ROWS, ids, Hard(share=share, most_copies=most, seed=seed))
+    result = weighted(ROWS, ids, Hard(share=share, most_copies=most, seed=seed))
     copies = Counter(row.id for row in result)
     assert set(copies) == {row.id for row in ROWS}
     assert all(copies[row.id] == 1 for row in ROWS if row.id not in ids)
@@ -37,7 +38,7 @@ def test_every_row_stays_and_hard_rows_fill_their_share(ids: set[str], share: fl
     assert reached <= max(share, len(ids) / len(ROWS)) + 1 / len(result)
     if ids and len(ids) < len(ROWS) and max(counts) < most:
         assert reached >= share - 1 / len(result)
-    assert result == hard.weighted(ROWS, ids, Hard(share=share, most_copies=most, seed=seed))
+    assert result == weighted(ROWS, ids, Hard(share=share, most_copies=most, seed=seed))
 
 
 def answers(path: Path, rows: list[Example], wrong: set[str]) -> str:
@@ -62,7 +63,7 @@ class Ran:
         if wrong is not None:
             answers(Path(said), rows, wrong)
         c = sections()
-        self.counts = hard.run(train, held_out, said, PROMPT, settings, c["vertex"], out, marked, told)
+        self.counts = hard_examples.run(train, held_out, said, PROMPT, settings, c["vertex"], out, marked, told)
         self.rows, self.marked = list(read_examples(out)), list(read_examples(marked))
         self.report = json.loads(Path(told).read_text())
 
@@ -113,12 +114,12 @@ def test_answers_to_other_rows_are_refused(client: Client, tmp_path: Path) -> No
     answers(said, ROWS, {ROWS[40].id})
     outs = [str(tmp_path / name) for name in ("out", "marked", "report")]
     with pytest.raises(UserError, match="answers to other rows"):
-        hard.run(train, train, str(said), PROMPT, {"share": 0.5}, sections()["vertex"], *outs)
+        hard_examples.run(train, train, str(said), PROMPT, {"share": 0.5}, sections()["vertex"], *outs)
 
 
 @given(st.integers(0, 200), st.floats(0, 0.95), st.integers(1, 5))
 def test_no_share_of_hard_rows_adds_more_than_the_bound(rows: int, share: float, most: int) -> None:
     settings = Hard(share=share, most_copies=most)
-    bound = hard.most_added(rows, settings)
+    bound = most_added(rows, settings)
     assert 0 <= bound <= (most - 1) * rows
-    assert all(hard.copies(rows - n, n, settings) - n <= bound for n in range(rows + 1))
+    assert all(copies(rows - n, n, settings) - n <= bound for n in range(rows + 1))

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from gemtune import preprocess
 from gemtune.config import Preprocess, Task
-from gemtune.data import Example, read_examples
+from gemtune.data.example import Example, read_examples
+from gemtune.data.row_validation import Tally, read
 from gemtune.errors import UserError
-from gemtune.rows.accept import Tally, read
-from gemtune.rows.pii import Finding
+from gemtune.pii import Finding
+from gemtune.steps import preprocess
 from gemtune.vertex import dlp
 
 KINDS = {"EMAIL_ADDRESS": r"[a-z]+@[a-z.]+", "PERSON_NAME": r"\b(?:Ana|Bo)\b", "PHONE_NUMBER": r"\+[0-9]{6,}"}

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from gemtune.config import Preprocess
-from gemtune.data import Dropped, Example
+from gemtune.data.example import Dropped, Example
+from gemtune.data.formats import example_of
+from gemtune.data.readers import read_rows
 from gemtune.errors import UserError
-from gemtune.rows.intake import read_rows
-from gemtune.rows.shapes import example_of
 
 TURN = {"role": "user", "parts": [{"text": "where is it"}]}
 ANSWER = {"role": "model", "parts": [{"text": "order"}]}

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from gemtune.scoring import intervals
-from gemtune.scoring.intervals import (
+from gemtune.evaluation import intervals
+from gemtune.evaluation.intervals import (
     Measure,
     holm,
     interval,

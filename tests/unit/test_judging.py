@@ -16,12 +16,11 @@ from rehearsed import Said
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from gemtune import evaluate
 from gemtune.config import Contestant, Evaluate, Judge, Task
-from gemtune.data import Example, write_examples
-from gemtune.prompting.asking import Given
-from gemtune.scoring.agreement import Choice, agreement, fit_cut, kappa, length_bias, position_bias, spearman
-from gemtune.scoring.judging import (
+from gemtune.data.example import Example, write_examples
+from gemtune.evaluation.agreement import Choice, agreement, fit_cut, kappa, length_bias, position_bias, spearman
+from gemtune.evaluation.human_ratings import Rated
+from gemtune.evaluation.judge import (
     Duel,
     admission,
     duel_questions,
@@ -31,8 +30,9 @@ from gemtune.scoring.judging import (
     read_duel,
     read_rating,
     win_rate,
-)  # fmt: skip
-from gemtune.scoring.sheets import Rated
+)
+from gemtune.inference.generate import Effort, Given
+from gemtune.steps import evaluate
 
 TASK = Task(kind="summarization", instruction="Summarize the text.")
 JUDGE = Judge(model="judge", samples=2)
@@ -198,7 +198,7 @@ def test_the_autorater_stands_beside_the_metrics_in_the_report(monkeypatch, tmp_
             return Said(honest(question))
         return Said("summary of the text" if question.model == "wordy" else "summary")
 
-    effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
+    effort = Effort(8, 2, (OSError,), (ValueError,))
     monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
     write_examples(tmp_path / "rows", rows)
     paths = [str(tmp_path / name) for name in ("rows", "rows", "predictions", "report")]

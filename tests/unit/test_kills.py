@@ -19,7 +19,7 @@ from gemtune.vertex import storage
 
 RUN = """
 import json, sys
-from gemtune import pick, tune
+from gemtune.steps import select_model as pick, tune
 train, validation, trials, c, name, folder = json.load(open(sys.argv[1]))
 jobs, scored = [], []
 for trial in trials:

@@ -14,12 +14,14 @@ import json
 import pytest
 from rehearsed import Said
 
-from gemtune import evaluate, gate, preprocess, report, split
 from gemtune.config import Contestant, Task
-from gemtune.data import Example, write_examples, write_json
-from gemtune.prompting.prompts import resolve, training_row, tuned_prompt
-from gemtune.scoring.metrics import metric_names
-from gemtune.tuning import readings
+from gemtune.data.example import Example, write_examples, write_json
+from gemtune.evaluation.metrics import metric_names
+from gemtune.inference.generate import Effort
+from gemtune.inference.prompts import resolve, training_row, tuned_prompt
+from gemtune.inference.requests import questions
+from gemtune.state import test_set_usage
+from gemtune.steps import evaluate, gate, preprocess, report, split
 
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "haven"]
 
@@ -91,11 +93,9 @@ def test_a_task_is_declared_once_and_carried_through(kind, monkeypatch, tmp_path
         wrong = target(number + 1) if labelled or kind == "extraction" else "no idea about that"
         return Said(target(number) if knows(question.model, number, question.sample) else wrong)
 
-    monkeypatch.setattr(
-        evaluate, "vertex_ask", lambda config, vertex: (ask, evaluate.Effort(8, 2, (OSError,), (ValueError,)))
-    )
-    monkeypatch.setattr(evaluate, "_unsealed", lambda *known: {"sealed": readings.told(
-        readings.noted({}, known[1], len(known[2]), known[3], "today"))})  # fmt: skip
+    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, Effort(8, 2, (OSError,), (ValueError,))))
+    monkeypatch.setattr(evaluate, "_unsealed", lambda *known: {"sealed": test_set_usage.told(
+        test_set_usage.noted({}, known[1], len(known[2]), known[3], "today"))})  # fmt: skip
     prompt = tuned_prompt(task)
     who = [Contestant(name="zero_shot", model="base"), Contestant(name="t@1", model="tuned", prompt=prompt)]
     texts = kind in ("summarization", "generation")
@@ -110,7 +110,7 @@ def test_a_task_is_declared_once_and_carried_through(kind, monkeypatch, tmp_path
 
     # the training row says what the tuned model is asked: same system, same turn
     row = training_row(task, prompt, splits["train"][0])
-    (asked,) = evaluate.questions(task, who[1], splits["train"][:1], [])
+    (asked,) = questions(task, who[1], splits["train"][:1], [])
     assert row["contents"][:-1] == asked.contents
     assert row["contents"][-1]["parts"][0]["text"] == target(0)
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from rehearsed import Emulator, jobs_of, sections, splits
 
-from gemtune import larger, pick
 from gemtune.config import Contestant, Larger, Trial
-from gemtune.pick import Standing
+from gemtune.steps import escalation, select_model
+from gemtune.steps.select_model import Standing
 from gemtune.vertex import Client
 
 LARGE = "gemini-3.5-flash"
@@ -36,7 +36,7 @@ def standing(value: float, name: str = "t@1") -> Standing:
     ],
 )
 def test_when_a_larger_model_is_worth_it(prompted: float, best: Standing | None, words: str) -> None:
-    why = larger.declined(prompted, best, Larger())
+    why = escalation.declined(prompted, best, Larger())
     assert words in why
     assert bool(why) == bool(words)
 
@@ -44,10 +44,10 @@ def test_when_a_larger_model_is_worth_it(prompted: float, best: Standing | None,
 def test_the_best_hyperparameters_are_taken_within_what_was_allowed() -> None:
     won = Trial(name="t", epoch_count=12, adapter_size=1, learning_rate_multiplier=4, weighted=True)
     allowed = Trial(name=LARGE, base=LARGE, epoch_count=8, max_billable_tokens=77)
-    made = larger.like_the_best(allowed, standing(0.8), [{"trial": won.model_dump(mode="json")}])
+    made = escalation.like_the_best(allowed, standing(0.8), [{"trial": won.model_dump(mode="json")}])
     assert (made.epoch_count, made.adapter_size, made.learning_rate_multiplier, made.weighted) == (8, 1, 4, True)
     assert (made.base, made.name, made.max_billable_tokens) == (LARGE, LARGE, 77)
-    assert larger.like_the_best(allowed, standing(0.8, "other@1"), []) == allowed
+    assert escalation.like_the_best(allowed, standing(0.8, "other@1"), []) == allowed
 
 
 # With the emulator, whose larger model answers exactly as well as the small one.
@@ -79,7 +79,7 @@ def climbed(folder: Path, name: str, tuned: float, *overrides: str, trials: int 
         (folder / what).write_text(json.dumps(content))
     job, report, plan = (str(folder / what) for what in given)
     wanted = Trial(name=LARGE, base=LARGE, epoch_count=3).model_dump(mode="json")
-    larger.run(
+    escalation.run(
         [job], [report], [wanted] * trials, train, train, validation, plan, c["task"], c["evaluate"], c["tune"],
         c["larger"], c["pick"], c["vertex"], name, str(folder / "jobs.json"), str(folder / "scored.json"),
     )  # fmt: skip
@@ -94,9 +94,9 @@ def test_a_gain_that_misses_the_target_climbs(client: Client, tmp_path: Path) ->
     assert (record["base_model"], record["trial"]["adapter_size"], record["trial"]["epoch_count"]) == (LARGE, 1, 2)
     roles = [entry["contestant"]["role"] for entry in found["report"]["contestants"]]
     assert roles == ["baseline", "candidate", "candidate"]
-    standings = pick.read_standings([str(tmp_path / "scored.json")], "accuracy", found["jobs"])
+    standings = select_model.read_standings([str(tmp_path / "scored.json")], "accuracy", found["jobs"])
     assert {s.contestant.trial for s in standings if s.contestant.role == "candidate"} == {LARGE}
-    prompt, notes = pick._opponent(sections()["baselines"][0][0], standings[:1])
+    prompt, notes = select_model._opponent(sections()["baselines"][0][0], standings[:1])
     assert prompt.model == LARGE
     assert "the prompt to beat is asked of" in notes[0]
 

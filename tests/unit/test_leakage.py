@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gemtune.data import Example, example_id
+from gemtune.data.example import Example, example_id
+from gemtune.data.leakage import Looked, certificate, near
 from gemtune.dedup.embedding import neighbours
-from gemtune.dedup.leakage import Looked, certificate, near
 
 VOCABULARY = ["".join(random.Random(n).choices("abcdefghijklmnop", k=6)) for n in range(4000)]
 

@@ -15,16 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from gemtune.catalogue import Catalogue
+from gemtune.cli import data
 from gemtune.config import Preprocess, Task
-from gemtune.data import Example, example_id
-from gemtune.dedup.duplicates import settle
-from gemtune.prompting.prompts import training_row, tuned_prompt
-from gemtune.rows import commands
-from gemtune.rows.limits import passed
-from gemtune.tuning.catalogue import Catalogue
+from gemtune.data.duplicates import settle
+from gemtune.data.example import Example, example_id
+from gemtune.data.service_limits import passed
+from gemtune.inference.prompts import training_row, tuned_prompt
 
 APP = typer.Typer()
-APP.add_typer(commands.data_app, name="data")
+APP.add_typer(data.data_app, name="data")
 LIMITS = Catalogue.load().limits["supervised"]
 
 

@@ -15,8 +15,8 @@ from dataclasses import replace
 import pytest
 
 from gemtune.errors import UserError
-from gemtune.prompting.asking import Given, Question
-from gemtune.prompting.memory import AnswerStore
+from gemtune.inference.generate import Given, Question
+from gemtune.inference.response_cache import AnswerStore
 
 QUESTION = Question("row", "model", "system", [{"role": "user", "parts": [{"text": "hi"}]}])
 SETTINGS = {"temperature": 0.0}
@@ -51,8 +51,8 @@ def test_a_directory_that_cannot_hold_it_is_the_users_to_mend(tmp_path):
 SCRIPT = """
 import asyncio, sys
 from dataclasses import dataclass
-from gemtune.prompting.asking import Effort, Question, ask_all
-from gemtune.prompting.memory import AnswerStore
+from gemtune.inference.generate import Effort, Question, ask_all
+from gemtune.inference.response_cache import AnswerStore
 
 @dataclass
 class Said:

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from gemtune.config import Task
-from gemtune.prompting.answers import canonical_object
-from gemtune.scoring.metrics import (
+from gemtune.evaluation.metrics import (
     Row,
     confusion,
     field_counts,
@@ -30,6 +29,7 @@ from gemtune.scoring.metrics import (
     row_scores,
     tokens,
 )
+from gemtune.inference.parsing import canonical_object
 
 LABELS = ["a", "b", "c", "d"]
 TASK = Task(labels=LABELS)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gemtune.prompting.asking import Effort, Question, ask_all
-from gemtune.prompting.pace import Estimate, Pace, Sample, estimate
+from gemtune.inference.generate import Effort, Question, ask_all
+from gemtune.inference.rate_control import Estimate, Pace, Sample, estimate
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gemtune.catalogue import Catalogue
 from gemtune.config import Contestant
-from gemtune.pick import PLAIN, Standing, _ablation, _scored, _trial, choose, learned_nothing
-from gemtune.tuning.catalogue import Catalogue
+from gemtune.steps.select_model import PLAIN, Standing, _ablation, _scored, _trial, choose, learned_nothing
 
 
 def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4, price: float = 1.75) -> Standing:

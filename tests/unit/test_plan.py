@@ -13,14 +13,15 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rehearsed import Taken, cost_of, examples, sections, splits
 
-from gemtune import evaluate, pick, plan, report, tune
+from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Contestant, Evaluate, Plan, Trial
-from gemtune.data import Example
+from gemtune.cost import bill, spend
+from gemtune.cost.spend import Amount, Rows
+from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.plan import Prompted
-from gemtune.tuning import bill, records, spend
-from gemtune.tuning.catalogue import Catalogue, Price
-from gemtune.tuning.spend import Amount, Rows
+from gemtune.state import store
+from gemtune.steps import evaluate, plan_tuning, report, select_model, tune
+from gemtune.steps.plan_tuning import Prompted
 from gemtune.vertex import Client
 
 SHIPPED = Catalogue.load()
@@ -32,10 +33,12 @@ def prompted(name: str = "zero_shot", value: float = 0.7, low: float = 0.6, toke
 
 
 def test_best_prompt_is_the_highest_and_of_equals_the_cheaper() -> None:
-    assert plan.best_prompt([prompted("a", 0.7), prompted("b", 0.8)]).contestant.name == "b"
-    assert plan.best_prompt([prompted("dear", tokens=900), prompted("cheap", tokens=90)]).contestant.name == "cheap"
+    assert plan_tuning.best_prompt([prompted("a", 0.7), prompted("b", 0.8)]).contestant.name == "b"
+    assert (
+        plan_tuning.best_prompt([prompted("dear", tokens=900), prompted("cheap", tokens=90)]).contestant.name == "cheap"
+    )
     with pytest.raises(UserError, match="no prompted baseline"):
-        plan.best_prompt([])
+        plan_tuning.best_prompt([])
 
 
 @pytest.mark.parametrize(
@@ -47,14 +50,14 @@ def test_best_prompt_is_the_highest_and_of_equals_the_cheaper() -> None:
     ],
 )
 def test_reasons_against_tuning(change: dict[str, Any], best: Prompted, rows: tuple[int, ...], words: str) -> None:
-    assert any(words in reason for reason in plan.reasons_against(Plan.of(change), best, rows))
-    assert plan.reasons_against(Plan.of({}), prompted(), (500, 40, 60)) == []
+    assert any(words in reason for reason in plan_tuning.reasons_against(Plan.of(change), best, rows))
+    assert plan_tuning.reasons_against(Plan.of({}), prompted(), (500, 40, 60)) == []
 
 
 def test_more_test_rows_notice_smaller_lifts() -> None:
-    lifts = [plan.detectable_lift(0.8, n) for n in (50, 100, 500, 2000)]
+    lifts = [plan_tuning.detectable_lift(0.8, n) for n in (50, 100, 500, 2000)]
     assert lifts == sorted(lifts, reverse=True)
-    assert plan.detectable_lift(0.8, 1000) == pytest.approx(0.04, abs=0.002)  # 20 % of the rows may change
+    assert plan_tuning.detectable_lift(0.8, 1000) == pytest.approx(0.04, abs=0.002)  # 20 % of the rows may change
 
 
 # Trials that share a job.
@@ -150,9 +153,9 @@ def test_modality_is_the_heaviest_part_of_any_row() -> None:
         part = {"fileData": {"mimeType": mime, "fileUri": "gs://b/o"}}
         return Example(id="1", text="x", target="y", contents=({"role": "user", "parts": [part]},))
 
-    assert plan.modality(examples(2, 1)) == "text"
-    assert plan.modality([row("image/png"), *examples(2, 1)]) == "image"
-    assert plan.modality([row("audio/wav"), row("image/png")]) == "audio"
+    assert plan_tuning.modality(examples(2, 1)) == "text"
+    assert plan_tuning.modality([row("image/png"), *examples(2, 1)]) == "image"
+    assert plan_tuning.modality([row("audio/wav"), row("image/png")]) == "audio"
 
 
 @pytest.mark.parametrize(
@@ -187,7 +190,7 @@ def planned(
     )
     out = folder / "plan.json"
     told = c["task"], c["evaluate"], c["plan"], c["vertex"]
-    result = plan.run([str(report)], *paths, *told, name, str(out), augmented=augmented)
+    result = plan_tuning.run([str(report)], *paths, *told, name, str(out), augmented=augmented)
     return result, json.loads(out.read_text())
 
 
@@ -236,7 +239,7 @@ def test_no_money_no_tuning(client: Client, tmp_path: Path) -> None:
 
 def test_nothing_new_nothing_tuned(client: Client, tmp_path: Path) -> None:
     result, told = planned(tmp_path, "stale")
-    records.change(client, "decisions/stale.json", lambda _: {"plan": told["fingerprint"]})
+    store.change(client, "decisions/stale.json", lambda _: {"plan": told["fingerprint"]})
     again, why = planned(tmp_path, "stale")
     assert (result["worthwhile"], again["worthwhile"]) == (True, False)
     assert "nothing is new" in why["reasons"][0]
@@ -249,7 +252,7 @@ def test_trials_start_from_the_champion_by_setting(client: Client, tmp_path: Pat
     model = "projects/1/locations/us-central1/models/7@2"
     serving = Contestant(name="t@3", model="projects/1/locations/us/endpoints/9", tuned_model=model, checkpoint_id="3")
     entry = {"contestant": serving.model_dump(mode="json")}
-    records.change(client, records.champion_key("goes-on"), lambda _: {"current": entry})
+    store.change(client, store.champion_key("goes-on"), lambda _: {"current": entry})
     fresh, _ = planned(tmp_path, "goes-on")
     again, told = planned(tmp_path, "goes-on", "plan.continue_champion=true")
     first, _ = planned(tmp_path, "new", "plan.continue_champion=true")
@@ -268,7 +271,7 @@ def test_a_champion_of_a_larger_model_costs_what_that_one_costs(client: Client, 
         base_model="gemini-3.5-flash",
     )  # fmt: skip
     entry = {"contestant": serving.model_dump(mode="json")}
-    records.change(client, records.champion_key("grown"), lambda _: {"current": entry})
+    store.change(client, store.champion_key("grown"), lambda _: {"current": entry})
     _, beside = planned(tmp_path, "grown")
     result, onwards = planned(tmp_path, "grown", "plan.continue_champion=true")
 
@@ -317,7 +320,7 @@ def whole_run(folder: Path, *overrides: str, train: int = 100) -> tuple[dict[str
     evaluate.run(paths[1], paths[0], baseline, *common, *prompts)
     planned_ = str(folder / "plan.json")
     told = c["task"], c["evaluate"], c["plan"], c["vertex"]
-    result = plan.run([prompts[1]], *paths, *told, name, planned_, c["hard"], c["larger"])
+    result = plan_tuning.run([prompts[1]], *paths, *told, name, planned_, c["hard"], c["larger"])
     jobs, reports, billed = [], [], 0.0
     for number, trial in enumerate(result["trials"]):
         jobs.append(str(folder / f"job-{number}.json"))
@@ -328,7 +331,7 @@ def whole_run(folder: Path, *overrides: str, train: int = 100) -> tuple[dict[str
         evaluate.run(paths[1], paths[0], tuned["contestants"], *common, str(folder / "scored"), reports[-1])
     picked, tested = str(folder / "picked.json"), str(folder / "tested.json")
     settings_ = c["task"], c["pick"], c["deploy"], c["vertex"]
-    met = pick.run(jobs, reports, result["best_prompt"], *settings_, name, picked)["finalists"]
+    met = select_model.run(jobs, reports, result["best_prompt"], *settings_, name, picked)["finalists"]
     evaluate.run(paths[2], paths[0], met, *common, str(folder / "tested"), tested, sealed=name)
     files = {what: json.loads(Path(path).read_text()) for what, path in (("picked", picked), ("tested", tested))}
     return json.loads(Path(planned_).read_text()), files, billed

@@ -12,9 +12,9 @@ import pytest
 from rehearsed import examples, jobs_of, sections, splits
 from typer.testing import CliRunner, Result
 
-from gemtune import preprocess, split, tune
-from gemtune.__main__ import app
-from gemtune.tuning import records
+from gemtune.cli.steps import app
+from gemtune.state import store
+from gemtune.steps import preprocess, split, tune
 from gemtune.vertex import Client, models
 
 
@@ -71,15 +71,15 @@ def test_offline_guesses_on_the_dear_side_and_needs_no_project(
 
 def test_rows_are_planned_where_they_stood_before_and_the_record_stays(client: Client, tmp_path: Path) -> None:
     fresh = document(planned(tmp_path, "--json", "--set", "name=placed"))
-    assert records.read(client, "splits/placed.json") == {}
+    assert store.read(client, "splits/placed.json") == {}
     c, files = sections("split.near_threshold=0", "split.test=0.5"), [str(tmp_path / f"{n}.jsonl") for n in range(5)]
     preprocess.run(str(tmp_path / "rows.jsonl"), c["task"], {"fuzzy_threshold": 0}, files[0], files[1], files[2])
     cut = [str(tmp_path / f"cut{n}") for n in range(4)]
     split.run(files[0], c["split"], cut[0], cut[1], cut[2], cut[3], c["vertex"], "placed")
-    kept = records.read(client, "splits/placed.json")
+    kept = store.read(client, "splits/placed.json")
     again = document(planned(tmp_path, "--json", "--set", "name=placed"))
     assert again["rows"] == [len(kept["rows"][name]) for name in ("train", "validation", "test")] != fresh["rows"]
-    assert records.read(client, "splits/placed.json") == kept
+    assert store.read(client, "splits/placed.json") == kept
 
 
 def preferring(folder: Path, rows: list[dict[str, Any]], *arguments: str) -> Result:

@@ -13,19 +13,20 @@ from typing import Any
 import pytest
 from rehearsed import Emulator, jobs_of, sections
 
-from gemtune import preference
+from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Contestant, Evaluate, Gate, Plan, Preference, Task, Trial
-from gemtune.data import Example, read_examples, write_examples
+from gemtune.cost import spend
+from gemtune.cost.counting import by_service
+from gemtune.cost.spend import Amount
+from gemtune.data.example import Example, read_examples, write_examples
+from gemtune.data.pairs import Pair, read_written
 from gemtune.errors import UserError
-from gemtune.gate import Decision, Rule
-from gemtune.rows.pairs import Pair, read_written
-from gemtune.scoring.judging import Duel
-from gemtune.scoring.predictions import Scored
-from gemtune.tuning import pair_decision, pair_plan, spend
-from gemtune.tuning.catalogue import Catalogue, Price
-from gemtune.tuning.counting import by_service
+from gemtune.evaluation.judge import Duel
+from gemtune.evaluation.predictions import Scored
+from gemtune.steps import preference
+from gemtune.steps.gate import Decision, Rule
+from gemtune.tuning import pair_decision, pair_plan
 from gemtune.tuning.pair_plan import Terms
-from gemtune.tuning.spend import Amount
 
 SHIPPED = Catalogue.load()
 # The real service's preference models have retired; a rehearsal may say otherwise.
@@ -377,7 +378,7 @@ def test_sampling_that_may_cost_too_much_asks_nobody(
 
 
 def test_a_pair_that_was_written_reads_back(tmp_path: Path) -> None:
-    from gemtune.rows.pairs import write
+    from gemtune.data.pairs import write
 
     write(tmp_path / "pairs", [Pair("p", "a", "b", 3)])
     assert read_written(tmp_path / "pairs") == [Pair("p", "a", "b", 3)]

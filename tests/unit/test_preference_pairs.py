@@ -15,16 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples import preferences
-from gemtune import preference
 from gemtune.config import Evaluate, Preference, Preprocess, Task
-from gemtune.data import Dropped, Example
-from gemtune.prompting.asking import Given, Question
-from gemtune.rows import pairs
-from gemtune.rows.accept import Tally
-from gemtune.rows.clean import same_text
-from gemtune.rows.pairs import Pair, Pairs
-from gemtune.scoring.preferred import duel, extremes, grader, made_pair
-from gemtune.scoring.referee import Referee
+from gemtune.data import pairs
+from gemtune.data.cleaning import same_text
+from gemtune.data.example import Dropped, Example
+from gemtune.data.pairs import Pair, Pairs
+from gemtune.data.row_validation import Tally
+from gemtune.evaluation.ranker import Referee
+from gemtune.evaluation.reference_ranking import duel, extremes, grader, made_pair
+from gemtune.inference.generate import Given, Question
+from gemtune.inference.tuning_rows import chosen_rows, preference_rows
+from gemtune.steps import preference
 
 TASK = Task(kind="generation", instruction="Answer.", text_name="Request", target_name="Answer")
 
@@ -180,8 +181,8 @@ def test_tuning_rows_ask_as_the_model_will_be_asked() -> None:
         "contents": [{"role": "user", "parts": [{"text": "Request: help me\nAnswer:"}]}],
     }
     answer = {"role": "model", "parts": [{"text": "kind"}]}
-    assert pairs.chosen_rows(TASK, [example], own) == [{**asked, "contents": [*asked["contents"], answer]}]
-    rows = pairs.preference_rows(TASK, [example], own)
+    assert chosen_rows(TASK, [example], own) == [{**asked, "contents": [*asked["contents"], answer]}]
+    rows = preference_rows(TASK, [example], own)
     assert [{name: row[name] for name in asked} for row in rows] == [asked, asked]
     assert rows[0]["completions"][0] == {"score": 1, "completion": answer}
     assert [c["score"] for c in rows[1]["completions"]] == [1, 0]

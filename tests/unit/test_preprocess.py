@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune import preprocess
 from gemtune.config import Preprocess, Split, Task
-from gemtune.data import Example, example_id, read_examples
+from gemtune.data.duplicates import Outcome, settle, thin_out
+from gemtune.data.example import Example, example_id, read_examples
 from gemtune.dedup import jaccard, shingles
-from gemtune.dedup.duplicates import Outcome, settle, thin_out
 from gemtune.errors import UserError
-from gemtune.preprocess import draw, run
-from gemtune.split import place
+from gemtune.steps import preprocess
+from gemtune.steps.preprocess import draw, run
+from gemtune.steps.split import place
 
 GOOD = ['{"text": "where is my parcel", "label": "order"}', '{"text": "give me my money back", "label": "refund"}']
 

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import Prompt, Task
-from gemtune.data import Example
+from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.prompting.answers import canonical, schema_problem
-from gemtune.prompting.prompts import parse, render, resolve, training_row, tuned_prompt
+from gemtune.inference.parsing import canonical, schema_problem
+from gemtune.inference.prompts import parse, render, resolve, training_row, tuned_prompt
 
 LABELS = ["cancel_order", "refund", "other", "not refund", "C", "C++", "返品"]
 TASK = Task(labels=LABELS, text_name="Ticket", target_name="Intent")

@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rehearsed import Emulator, jobs_of, sections, splits
 
-from gemtune import pick, tune
+from gemtune.catalogue import Catalogue
 from gemtune.config import Trial, Tune
-from gemtune.tuning import race
-from gemtune.tuning.catalogue import Catalogue
-from gemtune.tuning.curve import Diagnosis
+from gemtune.steps import select_model, tune
+from gemtune.tuning import early_stopping
+from gemtune.tuning.loss_diagnostics import Diagnosis
 from gemtune.vertex import Client
 
 RUNGS = (0.4, 0.8, 1.6, 3.2)
@@ -37,61 +37,64 @@ def rungs(losses: list[float]) -> dict[str, float]:
 
 
 def test_losses_are_those_of_rows_not_trained_on() -> None:
-    measured = race.measure(FALL, 10, 0.75)
+    measured = early_stopping.measure(FALL, 10, 0.75)
     assert measured["0.75"] == pytest.approx(5 - (4 + 5 + 6 + 7) / 40)  # epochs 0.375 to 0.75 of the training rows
     assert measured["1.5"] == pytest.approx(2.75)  # of the validation rows, between epochs 1.2 and 2.4
     assert set(measured) == {"0.75", "1.5"}  # epoch 3 has passed, but its validation is not there
-    assert race.measure(FALL, 10, 8) == race.measure({}, 10, 0.75) == {}
-    assert race.measure({"/train_total_loss": [(10, float("nan"))]}, 10, 1) == {"1": race.HOPELESS}
+    assert early_stopping.measure(FALL, 10, 8) == early_stopping.measure({}, 10, 0.75) == {}
+    assert early_stopping.measure({"/train_total_loss": [(10, float("nan"))]}, 10, 1) == {"1": early_stopping.HOPELESS}
 
 
 def test_preference_trials_race_by_their_own_loss() -> None:
-    assert race.measure({"/preference_optimization_train_loss": [(3, 0.7), (4, 0.5)]}, 4, 1) == {"1": 0.6}
+    assert early_stopping.measure({"/preference_optimization_train_loss": [(3, 0.7), (4, 0.5)]}, 4, 1) == {"1": 0.6}
 
 
 def test_is_looked_at_when_the_next_rung_has_passed() -> None:
-    assert [race.due({}, 0.75, epochs) for epochs in (0.7, 0.75)] == [False, True]
-    assert [race.due({"0.75": 1.0}, 0.75, epochs) for epochs in (1.4, 1.5)] == [False, True]
-    assert not race.due({"6.0": 1.0}, 0.75, 11)  # rungs that were never measured are not waited for
+    assert [early_stopping.due({}, 0.75, epochs) for epochs in (0.7, 0.75)] == [False, True]
+    assert [early_stopping.due({"0.75": 1.0}, 0.75, epochs) for epochs in (1.4, 1.5)] == [False, True]
+    assert not early_stopping.due({"6.0": 1.0}, 0.75, 11)  # rungs that were never measured are not waited for
 
 
 @given(runs, st.sets(st.integers(0, 3)))
 def test_the_best_and_the_ended_stay(runs: list[list[float]], ended: set[int]) -> None:
     now = {str(n): {"losses": rungs(losses), "ended": n in ended} for n, losses in enumerate(runs)}
-    out = race.losers(now)
+    out = early_stopping.losers(now)
     assert len(out) < len(now)
     assert not out.keys() & {str(n) for n in ended}
     alone = {str(n): {"losses": rungs(losses[:1])} for n, losses in enumerate(runs)}
     lowest = min(losses[0] for losses in runs)
-    assert {n for n in alone if n not in race.losers(alone)} == {
+    assert {n for n in alone if n not in early_stopping.losers(alone)} == {
         str(n) for n, one in enumerate(runs) if one[0] == lowest
     }
 
 
 def test_trials_are_compared_at_the_latest_rung_they_share() -> None:
     now = {"a": {"losses": rungs([2.0, 1.0, 0.9])}, "b": {"losses": rungs([1.0, 1.2])}}
-    assert race.losers(now) == {"b": "after 0.8 epochs its loss is 1.2, another trial's was 1"}
-    assert race.losers({**now, "a": {**now["a"], "out": "before"}}) == {}
-    assert race.losers({"a": {"losses": {}}, "b": {"losses": rungs([1.0])}}) == {}
+    assert early_stopping.losers(now) == {"b": "after 0.8 epochs its loss is 1.2, another trial's was 1"}
+    assert early_stopping.losers({**now, "a": {**now["a"], "out": "before"}}) == {}
+    assert early_stopping.losers({"a": {"losses": {}}, "b": {"losses": rungs([1.0])}}) == {}
 
 
 def test_only_trials_whose_losses_mean_the_same_race_each_other() -> None:
     trial = Trial(name="a", plan="p")
     same = [trial.model_copy(update=one) for one in ({"epoch_count": 12}, {"adapter_size": 1}, {"name": "b"})]
-    assert {race.name_of(one, "always") for one in same} == {race.name_of(trial, "always")}
+    assert {early_stopping.name_of(one, "always") for one in same} == {early_stopping.name_of(trial, "always")}
     other: list[dict[str, Any]] = [
         {"plan": "q"},
         {"base": "gemini-3.5-flash"},
         {"method": "preference"},
         {"weighted": True},
     ]
-    assert len({race.name_of(trial.model_copy(update=one), "always") for one in [{}, *other]}) == 5
-    assert race.name_of(Trial(), "always") == ""  # of no plan
+    assert len({early_stopping.name_of(trial.model_copy(update=one), "always") for one in [{}, *other]}) == 5
+    assert early_stopping.name_of(Trial(), "always") == ""  # of no plan
 
 
 def test_the_published_grid_but_for_its_defaults_races_unless_told_otherwise() -> None:
     trials = [Trial(), *(one.model_copy(update={"plan": "p"}) for one in Catalogue.load().grid)]
-    racing = {who: [one.epoch_count for one in trials if race.name_of(one, who)] for who in ("some", "always", "never")}
+    racing = {
+        who: [one.epoch_count for one in trials if early_stopping.name_of(one, who)]
+        for who in ("some", "always", "never")
+    }
     assert racing == {"some": [6, 12, 12], "always": [4, 2, 6, 12, 12], "never": []}
     assert Tune().race == "some"
     assert Tune().race_after == RUNGS[0]
@@ -138,21 +141,23 @@ def test_one_trial_always_stays_in_the_race(client: Client, runs: list[list[floa
     while going := [n for n, done in progress.items() if done < len(runs[n]) and n not in out]:
         runner = order.choice(going)
         progress[runner] += 1
-        race.tell(
+        early_stopping.tell(
             client, plan, f"r{runner}", rungs(runs[runner][: progress[runner]]), progress[runner] == len(runs[runner])
         )
-        left = {n for n in range(len(runs)) if race.gave_up(client, plan, f"r{n}")}
+        left = {n for n in range(len(runs)) if early_stopping.gave_up(client, plan, f"r{n}")}
         assert out <= left  # for good
         out = left
     assert len(out) < len(runs)
 
 
 def test_a_later_trial_that_learns_better_ends_an_earlier_one(client: Client) -> None:
-    assert race.tell(client, "late", "first", rungs([1.0, 0.8]), ended=False) == ""
-    assert race.tell(client, "late", "second", rungs([0.7]), ended=False) == ""
-    assert race.gave_up(client, "late", "first").startswith("after 0.4 epochs its loss is 1,")
-    assert race.tell(client, "late", "first", rungs([1.0, 0.8]), ended=True) == ""  # it ended before it was cancelled
-    assert race.gave_up(client, "late", "first") == ""
+    assert early_stopping.tell(client, "late", "first", rungs([1.0, 0.8]), ended=False) == ""
+    assert early_stopping.tell(client, "late", "second", rungs([0.7]), ended=False) == ""
+    assert early_stopping.gave_up(client, "late", "first").startswith("after 0.4 epochs its loss is 1,")
+    assert (
+        early_stopping.tell(client, "late", "first", rungs([1.0, 0.8]), ended=True) == ""
+    )  # it ended before it was cancelled
+    assert early_stopping.gave_up(client, "late", "first") == ""
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +182,9 @@ def test_trial_far_behind_is_cancelled_and_not_begun_again(
 ) -> None:
     client = emulator.point(monkeypatch)
     trial = {"epoch_count": 10, "plan": "plan-a"}
-    race.tell(client, race.name_of(Trial(**trial), "always"), "rival", rungs([0.5, 0.1]), ended=True)
+    early_stopping.tell(
+        client, early_stopping.name_of(Trial(**trial), "always"), "rival", rungs([0.5, 0.1]), ended=True
+    )
     result = tuned(tmp_path, "race", **trial)
     record = json.loads((tmp_path / "job.json").read_text())
     assert result["contestants"] == []
@@ -192,7 +199,9 @@ def test_run_goes_on_when_a_trial_left_nothing(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
-    race.tell(client, race.name_of(Trial(plan="plan-b"), "always"), "rival", rungs([0.5, 0.1]), ended=True)
+    early_stopping.tell(
+        client, early_stopping.name_of(Trial(plan="plan-b"), "always"), "rival", rungs([0.5, 0.1]), ended=True
+    )
     result = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")
     again = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")  # finds what was spent before
     assert again["contestants"] == result["contestants"]
@@ -201,7 +210,7 @@ def test_run_goes_on_when_a_trial_left_nothing(
     Path(paths[1]).write_text(json.dumps({"rows": 40, "contestants": result["contestants"]}))
     prompt = c["baselines"][0][0]
     job = str(tmp_path / "job.json")
-    who = pick.run([job], [paths[1]], prompt, c["task"], c["pick"], c["deploy"], c["vertex"], "gone", paths[2])[
+    who = select_model.run([job], [paths[1]], prompt, c["task"], c["pick"], c["deploy"], c["vertex"], "gone", paths[2])[
         "finalists"
     ]
     assert [one["role"] for one in who] == ["baseline"]

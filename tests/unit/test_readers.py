@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gemtune import preprocess
 from gemtune.config import Preprocess, Task
-from gemtune.data import Dropped, Example, read_examples
+from gemtune.data import readers
+from gemtune.data.cleaning import UNTOUCHED
+from gemtune.data.example import Dropped, Example, read_examples
+from gemtune.data.row_validation import Tally, read
 from gemtune.errors import UserError
-from gemtune.rows import intake
-from gemtune.rows.accept import Tally, read
-from gemtune.rows.clean import UNTOUCHED
+from gemtune.steps import preprocess
 
 GOOD = json.dumps({"text": "where is my parcel", "label": "order"})
 NAMES = """text label split group contents parts role messages content type systemInstruction system_instruction
@@ -190,7 +190,7 @@ def test_typed_columns_lose_nothing_that_a_row_had(tmp_path: Path) -> None:
     ]
     table = {"contents": [turns], "when": [datetime(2026, 1, 2, tzinfo=UTC)], "picture": [b"\xff"], "score": [math.nan]}
     pq.write_table(pa.table(table), path)
-    (row,) = intake.read_rows(path)
+    (row,) = readers.read_rows(path)
     assert row == (1, {
         "contents": [
             {"role": "user", "parts": [{"fileData": {"fileUri": "gs://b/i.png"}}, {"text": "this?"}]},
@@ -237,7 +237,7 @@ def test_a_file_that_is_there_only_packed_is_read(tmp_path: Path) -> None:
 
 
 def test_a_huge_line_is_one_dropped_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(readers, "MAX_LINE_BYTES", 1000)
     path = tmp_path / "a.jsonl"
     path.write_text(f'{GOOD}\n{{"text": "{"x" * 5000}"}}\n{GOOD}\n')
     found = outcome(path)
@@ -315,7 +315,7 @@ def test_automl_csv_of_addresses_needs_no_ml_use(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for content in ("gs://b/1.txt,a\nTEST,gs://b/2.txt,b\n", ",gs://b/1.txt,a\ntest,gs://b/2.txt,b\n"):
         path.write_text(content)
-        rows = [item[1] for item in intake.read_rows(path) if isinstance(item, tuple)]
+        rows = [item[1] for item in readers.read_rows(path) if isinstance(item, tuple)]
         assert [(row["ml_use"].lower(), row["textGcsUri"]) for row in rows] == [
             ("", "gs://b/1.txt"),
             ("test", "gs://b/2.txt"),

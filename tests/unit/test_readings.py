@@ -10,8 +10,8 @@ from rehearsed import Emulator
 
 from gemtune import vertex
 from gemtune.config import Contestant, Prompt, Vertex
-from gemtune.tuning import records
-from gemtune.tuning.readings import note, noted, told
+from gemtune.state import store
+from gemtune.state.test_set_usage import note, noted, told
 from gemtune.vertex import Client
 
 PROMPT = Contestant(name="zero_shot", model="m")
@@ -41,7 +41,7 @@ def test_a_test_set_is_known_by_its_rows_whatever_their_order(client: Client) ->
     other = note(client, "a", ["x", "y"], [candidate(1)])
     assert one["test"] == two["test"] != other["test"]
     assert (one["candidates"], two["candidates"], other["candidates"]) == (1, 2, 1)
-    kept = records.read(client, f"readings/{one['test']}.json")
+    kept = store.read(client, f"readings/{one['test']}.json")
     assert kept["rows"] == 3
     assert {entry["name"] for entry in kept["readings"].values()} == {"a", "b"}
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from gemtune import report
 from gemtune.config import Contestant, Prompt, Task
-from gemtune.data import Example, write_examples
+from gemtune.data.example import Example, write_examples
+from gemtune.steps import report
 
 TASK = Task(labels=["a", "b"], instruction="Choose.")
 SCORE = {"value": 0.75, "low": 0.5, "high": 0.9}

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import Said
 
-from gemtune import evaluate
 from gemtune.config import Contestant, Prompt, Task
-from gemtune.data import Example, write_examples
+from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.prompting.asking import Given
-from gemtune.prompting.rewriting import grid, instructions, proposal, variants
+from gemtune.inference.generate import Effort, Given
+from gemtune.inference.prompt_search import grid, instructions, proposal, variants
+from gemtune.steps import evaluate
 
 REPLY = """Here you are:
 1. Decide what the customer wants.
@@ -89,7 +89,7 @@ def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):
             return Said(REPLY, input_tokens=100)
         return Said("ab"[int(question.key) % 2] if "customer" in question.system else "a")
 
-    effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
+    effort = Effort(8, 2, (OSError,), (ValueError,))
     monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
     write_examples(tmp_path / "rows", rows)
     write_examples(tmp_path / "train", TRAIN)
@@ -107,7 +107,7 @@ def test_more_shots_win_the_search_and_every_variant_is_paid_in_the_report(monke
         shown = question.contents[0]["parts"][0]["text"].count("training")
         return Said("ab"[int(question.key) % 2] if shown == 6 else "a", input_tokens=10 + shown)
 
-    effort = evaluate.Effort(8, 2, (OSError,), (ValueError,))
+    effort = Effort(8, 2, (OSError,), (ValueError,))
     monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
     write_examples(tmp_path / "rows", [Example(str(i), f"text {i}", "ab"[i % 2]) for i in range(20)])
     write_examples(tmp_path / "train", TRAIN)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from rehearsed import PHRASES, Emulator, examples
 
-from gemtune import evaluate, vertex
-from gemtune.data import write_examples
-from gemtune.prompting.asking import Given
-from gemtune.scoring import service
-from gemtune.scoring.scorecard import judge
+from gemtune import vertex
+from gemtune.data.example import write_examples
+from gemtune.evaluation import vertex_metrics
+from gemtune.evaluation.scorers import score_sample
+from gemtune.inference.generate import Given
+from gemtune.steps import evaluate
 from gemtune.vertex import evaluation
 
 METRICS = ["exact_match", "bleu", "rouge_1", "rouge_2", "rouge_l", "rouge_l_sum", "rubric"]
@@ -67,7 +68,7 @@ def test_a_row_without_an_answer_is_not_sent_and_scores_lowest() -> None:
     task, who = evaluate.Task(labels=["refund", "delivery", "login"]), evaluate.Contestant(name="x", model="m")
     rows = examples(4, 1)
     given = [Given(rows[0].target), Given(None), Given("  "), Given(error="busy")]
-    judged = [judge(task, who, row, one) for row, one in zip(rows, given, strict=True)]
+    judged = [score_sample(task, who, row, one) for row, one in zip(rows, given, strict=True)]
     sent: list[Any] = []
 
     def score(metric: str, texts: Any) -> list[float]:
@@ -75,7 +76,7 @@ def test_a_row_without_an_answer_is_not_sent_and_scores_lowest() -> None:
         return [5.0 if metric == "rubric" else 1.0 for _ in texts]
 
     config = evaluate.Evaluate.of({"service": ["exact_match", "rubric"], "resamples": 200})
-    told = service.beside(config, judged, {"exact_match": {"value": 0.25}}, score)
+    told = vertex_metrics.beside(config, judged, {"exact_match": {"value": 0.25}}, score)
     assert sent == [[(rows[0].text, rows[0].target, rows[0].target)]] * 2
     assert (told["exact_match"]["value"], told["exact_match"]["ours"]) == (0.25, 0.25)
     assert told["rubric"]["value"] == (5 + 1 + 1 + 1) / 4

@@ -15,12 +15,12 @@ from rehearsed import Said
 from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 
-from gemtune import evaluate
-from gemtune.data import Example, write_examples
+from gemtune.cli.judge import judge_app
+from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.judge import judge_app
-from gemtune.prompting.asking import Effort
-from gemtune.scoring.sheets import BETTER, read_pairs, read_rated, write_pairs, write_sheet
+from gemtune.evaluation import judge_validation
+from gemtune.evaluation.human_ratings import BETTER, read_pairs, read_rated, write_pairs, write_sheet
+from gemtune.inference.generate import Effort
 
 
 def test_a_sheet_comes_back_with_what_was_rated(tmp_path):
@@ -149,7 +149,7 @@ def judged_by(monkeypatch):
         async def ask(question):
             return Said(json.dumps(says(json.loads(question.contents[0]["parts"][0]["text"]))))
 
-        monkeypatch.setattr(evaluate, "vertex_ask", lambda config, settings: (ask, Effort(8, 1, (), ())))
+        monkeypatch.setattr(judge_validation, "vertex_ask", lambda config, settings: (ask, Effort(8, 1, (), ())))
 
     return set_judge
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.config import Prompt, Task
-from gemtune.data import Example
-from gemtune.prompting import classical
-from gemtune.prompting.shots import _highest, choose
-from gemtune.scoring.slices import script, sliced
+from gemtune.data.example import Example
+from gemtune.evaluation.slices import script, sliced
+from gemtune.inference import tfidf_baseline
+from gemtune.inference.few_shot import _highest, choose
 
 TRAIN = [
     *(Example(f"o{i}", f"cancel my order number {i}", "cancel") for i in range(12)),
@@ -88,8 +88,8 @@ def test_slices_are_added_where_they_tell_rows_apart_and_the_datas_own_win():
 
 def test_the_classical_opponent_learns_and_knows_when_it_does_not_apply():
     task = Task(labels=["cancel", "refund", "return"])
-    assert [a.text for a in classical.answers(TRAIN, QUERIES)] == ["refund", "return"]
-    assert classical.applies(task, TRAIN)
-    assert not classical.applies(task, TRAIN[:12])
-    assert not classical.applies(Task(kind="extraction"), TRAIN)
-    assert not classical.applies(Task(labels=["a"], label_separator=";"), TRAIN)
+    assert [a.text for a in tfidf_baseline.answers(TRAIN, QUERIES)] == ["refund", "return"]
+    assert tfidf_baseline.applies(task, TRAIN)
+    assert not tfidf_baseline.applies(task, TRAIN[:12])
+    assert not tfidf_baseline.applies(Task(kind="extraction"), TRAIN)
+    assert not tfidf_baseline.applies(Task(labels=["a"], label_separator=";"), TRAIN)

@@ -14,19 +14,20 @@ import typer
 from rehearsed import Emulator
 from typer.testing import CliRunner
 
-from gemtune import preprocess
+from gemtune.cli import data
 from gemtune.config import Preprocess, Task, Vertex
-from gemtune.data import Dropped, Example, read_examples
+from gemtune.data import sources
+from gemtune.data.audit import read_sheet
+from gemtune.data.example import Dropped, Example, read_examples
+from gemtune.data.row_validation import Tally, read
 from gemtune.errors import UserError
-from gemtune.rows import commands, sources
-from gemtune.rows.accept import Tally, read
-from gemtune.rows.audit import read_sheet
+from gemtune.steps import preprocess
 from gemtune.vertex import Client, connect
 
 SAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support_en" / "rows.jsonl"
 APP = typer.Typer()
-APP.add_typer(commands.data_app, name="data")
-APP.command("dedup")(commands.dedup_command)
+APP.add_typer(data.data_app, name="data")
+APP.command("dedup")(data.dedup_command)
 
 
 @pytest.fixture

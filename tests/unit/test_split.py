@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from rehearsed import Emulator
 
 from gemtune.config import Split
-from gemtune.data import Example, example_id, read_examples, write_examples
+from gemtune.data.example import Example, example_id, read_examples, write_examples
+from gemtune.data.leakage import Looked, certificate
+from gemtune.data.split_assignment import NAMES, Part, Places, divided
 from gemtune.dedup import jaccard, shingles
-from gemtune.dedup.leakage import Looked, certificate
 from gemtune.errors import UserError
-from gemtune.rows.placing import NAMES, Part, Places, divided
-from gemtune.split import absent, divide, run
+from gemtune.steps.split import absent, divide, run
 
 NOUNS = ["red", "green", "blue", "tall", "small", "river", "stone", "bread", "paper", "glass"]
 WORDS = st.lists(st.sampled_from(NOUNS), min_size=1, max_size=6)

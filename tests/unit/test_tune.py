@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from rehearsed import Emulator, jobs_of, sections, splits
 
-from gemtune import tune
+from gemtune.catalogue import Catalogue
 from gemtune.errors import UserError
-from gemtune.tuning import submit
-from gemtune.tuning.catalogue import Catalogue
+from gemtune.steps import tune
+from gemtune.tuning import submission
 from gemtune.vertex import Client, storage
 from gemtune.vertex.jobs import FINGERPRINT
 
@@ -119,7 +119,7 @@ def test_job_that_would_bill_too_much_is_cancelled(emulator: Emulator, client: C
 
 PROCESS = """
 import json, logging, sys
-from gemtune import tune
+from gemtune.steps import tune
 logging.basicConfig(level=logging.INFO, stream=sys.stdout)
 train, validation, trial, c, name, out = json.load(open(sys.argv[1]))
 tune.run(train, validation, trial, c["task"], c["evaluate"], c["tune"], c["vertex"], name, out)
@@ -164,8 +164,8 @@ def test_claim_of_a_run_that_died_before_creating_is_taken_over(client: Client, 
     tuned(tmp_path / "a", "dead", seed=11)
     print_ = jobs_of(client, "dead")[0].labels[FINGERPRINT]
     storage.write_record(client, f"jobs/{'f' * 16}-1.json", {"claimed": "yesterday"}, 0)
-    assert submit._claimed_job(client, f"jobs/{'f' * 16}-1.json", 0.2) is None
-    found = submit._claimed_job(client, f"jobs/{print_}-1.json", 5)
+    assert submission._claimed_job(client, f"jobs/{'f' * 16}-1.json", 0.2) is None
+    found = submission._claimed_job(client, f"jobs/{print_}-1.json", 5)
     assert found is not None
     assert found.labels[FINGERPRINT] == print_
 
@@ -207,13 +207,13 @@ def row(text: str = "hi", answer: str = "yes", role: str = "model") -> dict[str,
 )
 def test_bad_rows_are_named(rows: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        submit.check_rows("training", rows, LIMITS)
+        submission.check_rows("training", rows, LIMITS)
 
 
 def test_too_many_or_too_large_rows_are_refused() -> None:
     few = LIMITS.model_copy(update={"examples": 1})
     small = LIMITS.model_copy(update={"file_bytes": 100})
     with pytest.raises(UserError, match="at most 1"):
-        submit.check_rows("training", [row(), row()], few)
+        submission.check_rows("training", [row(), row()], few)
     with pytest.raises(UserError, match="at most 100"):
-        submit.check_rows("training", [row(), row()], small)
+        submission.check_rows("training", [row(), row()], small)

@@ -20,7 +20,7 @@ import pytest
 from gemtune import vertex
 from gemtune.config import Evaluate, Vertex
 from gemtune.errors import UserError
-from gemtune.prompting import batching
+from gemtune.inference import batch
 from gemtune.vertex import batches
 
 
@@ -114,7 +114,7 @@ def test_a_batch_line_asks_what_an_online_call_asks(server: Server, base: str, l
     settings = vertex.GenerationSettings(thinking_budget=0, base_model=base, seed=3, logprobs=logprobs)
     asyncio.run(vertex.generate(client, base, "Be brief.", CONTENTS, settings))
     wrote = batches.request_of(client, base, "Be brief.", CONTENTS, settings)
-    assert batching._plain(wrote) == batching._plain(server.asked[0][2])
+    assert batch._plain(wrote) == batch._plain(server.asked[0][2])
 
 
 def test_log_probabilities_are_the_answers_and_a_model_that_refuses_them_is_asked_without(server: Server) -> None:

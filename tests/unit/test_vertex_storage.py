@@ -13,7 +13,7 @@ from rehearsed import Emulator
 from gemtune import vertex
 from gemtune.config import Vertex
 from gemtune.errors import UserError
-from gemtune.tuning import records
+from gemtune.state import store
 from gemtune.vertex import Client, storage
 
 
@@ -53,8 +53,8 @@ def test_record_changes_only_for_who_saw_it_last(client: Client) -> None:
 def test_no_change_is_lost_among_many(emulator: Emulator, client: Client) -> None:
     def add(number: int) -> None:
         mine = vertex.connect(Vertex.of({}))
-        records.change(mine, "many.json", lambda now: {"seen": sorted([*now.get("seen", []), number])})
+        store.change(mine, "many.json", lambda now: {"seen": sorted([*now.get("seen", []), number])})
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(8)))
-    assert records.read(client, "many.json") == {"seen": list(range(8))}
+    assert store.read(client, "many.json") == {"seen": list(range(8))}

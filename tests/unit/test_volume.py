@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rehearsed import Emulator
 
-from gemtune import preprocess
 from gemtune.config import Preprocess, Task, Vertex
+from gemtune.data.dataflow_job import measured, require_one_machine
 from gemtune.errors import UserError
-from gemtune.rows.volume import measured, require_one_machine
+from gemtune.steps import preprocess
 from gemtune.vertex import storage
 
 TEMPLATE = {"dataflow_template": "gs://b/template.json", "dataflow_above_gib": 100 / 2**30}

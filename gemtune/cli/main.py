@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The console command `gemtune`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gemtune.cli.steps import ConfigFile, Messages, Overrides, check
+from gemtune.cli.steps import app as steps
+from gemtune.config import Config
+from gemtune.errors import UserError
+
+RUNS = Path("runs")
+
+app = typer.Typer(
+    cls=Messages,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="From labelled rows to a signed deploy / don't-deploy decision about a tuned Gemini model.\n\n"
+    "Start with [bold]gemtune run configs/quickstart.yaml[/]: a whole run on this machine, no cloud account needed.",
+)
+
+Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
+Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
+Pipeline = Annotated[str, typer.Option(help="Which pipeline; default: the configuration's.")]
+Root = Annotated[str, typer.Option(help="gs:// folder for the run's files; default gs://BUCKET/pipelines.")]
+Cache = Annotated[bool, typer.Option(help="Reuse results of unchanged steps.")]
+
+
+app.add_typer(steps)
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    data: Data = None,
+    overrides: Overrides = None,
+    runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier local runs' models and champion.")] = False,
+    port: Annotated[int, typer.Option(help="The emulator's port; 0: any free one.")] = 0,
+    engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
+    jobs: Annotated[int, typer.Option(min=1, help="Tuning jobs the emulator trains at once; others wait.")] = 1,
+) -> None:
+    """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report."""
+    from gemtune.steps import preprocess
+    from pipelines import console_summary, local_run
+
+    settings = load(config, data, overrides)
+    check(settings)
+    local_run.check_engine(engine)
+    if not settings.data.startswith("gs://"):  # a local run's buckets are the emulator's, which is not up yet
+        labelled = settings.pipeline == "supervised_tuning" or settings.preference.pairs_from == "answers"
+        preprocess.glance(settings.data, settings.task, settings.preprocess, labelled)
+    console = _console()
+    folder = runs / f"{settings.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    state = runs / "emulator"
+    if fresh:
+        shutil.rmtree(state, ignore_errors=True)
+    start = time.time()
+    with local_run.emulator(state, folder / "logs" / "emulator.log", port, engine, jobs) as url:
+        console.print(f"gemtune run [bold]{folder.name}[/]: {settings.data} (emulator at {url})")
+        steps = local_run.run_pipeline(settings, folder, url, console)
+        summary = console_summary.finish(folder, steps, start)
+    console_summary.show(console, folder, summary)
+
+
+@app.command()
+def serve(
+    folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = RUNS,
+    port: Annotated[int, typer.Option(help="Port to serve at.")] = 8080,
+) -> None:
+    """Bring the endpoint that a local run put into service up again, until Ctrl-C."""
+    from pipelines import console_summary, local_run
+
+    folder = folder or latest(runs)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    console = _console()
+    with local_run.emulator(folder.parent / "emulator", folder / "logs" / "serve.log", port) as url:
+        console_summary.show_endpoint(console, summary, url)
+        console.print(console_summary.answerer(folder, url), soft_wrap=True, markup=False)
+        console.print("Serving; Ctrl-C ends it.")
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(3600)
+
+
+@app.command(name="compile")
+def compile_command(
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration to bake in as defaults.", metavar="CONFIG")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the YAML files.")] = Path("build"),
+    data: Data = None,
+    overrides: Overrides = None,
+    image: Image = "",
+) -> None:
+    """Compile every pipeline to YAML, for the Cloud console, Vertex AI or Kubeflow; needs no torch, no credentials."""
+    from pipelines.compilation import compile_pipeline, pipelines
+
+    settings = load(config, data, overrides, needs_data=False)
+    for name in pipelines():
+        typer.echo(compile_pipeline(settings, out / f"{name}.yaml", image, name))
+
+
+@app.command()
+def submit(
+    config: ConfigFile,
+    image: Image,
+    data: Data = None,
+    overrides: Overrides = None,
+    pipeline: Pipeline = "",
+    root: Root = "",
+    cache: Cache = True,
+) -> None:
+    """Start a run on Vertex AI Pipelines."""
+    from pipelines import cloud
+
+    settings = load(config, data, overrides)
+    check(settings)
+    typer.echo(cloud.submit(settings, image, pipeline or settings.pipeline, root, cache))
+
+
+@app.command()
+def schedule(
+    config: ConfigFile,
+    image: Image,
+    cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
+    data: Data = None,
+    overrides: Overrides = None,
+    pipeline: Pipeline = "",
+    root: Root = "",
+    cache: Cache = True,
+) -> None:
+    """Run on Vertex AI Pipelines by cron; replaces this configuration's earlier schedule."""
+    from pipelines import cloud
+
+    settings = load(config, data, overrides)
+    check(settings)
+    typer.echo(cloud.schedule(settings, image, pipeline or settings.pipeline, root, cache, cron))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def emulator(context: typer.Context) -> None:
+    """Run the Vertex emulator alone (gemtune emulator --help lists its options)."""
+    os.execv(sys.executable, [sys.executable, "-m", "emulator", *context.args])
+
+
+def load(config: Path | None, data: str | None, overrides: list[str] | None, needs_data: bool = True) -> Config:
+    """The configuration with what the command line overrides; `--data` goes before the file's `data`."""
+    settings = Config.load(config, [*(overrides or []), *([f"data={json.dumps(data)}"] if data else [])])
+    if needs_data and not settings.data:
+        raise UserError("no data", file=config, remedy="set data, or --data FILE")
+    return settings
+
+
+def latest(runs: Path) -> Path:
+    """The newest finished run's folder."""
+    finished = sorted(runs.glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
+    if not finished:
+        raise UserError("no finished run", file=runs, remedy="start with: gemtune run configs/quickstart.yaml")
+    return finished[-1].parent
+
+
+def _console() -> Console:
+    """A console that does not fold lines at 80 columns where there is no terminal to measure."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=140)
+
+
+if __name__ == "__main__":
+    app(prog_name="gemtune")

@@ -1,0 +1,319 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores: what an answer earns on its row, and what all rows come to.
+
+A row without a usable answer (invalid, refused, blocked, cut off, failed) is a miss, never left out. Every metric is an
+`intervals.Measure`, so that each has an interval and can be compared row by row. Field-standard libraries compute the
+n-gram metrics (sacrebleu: BLEU, chrF); ROUGE is ours because the usual package drops every character that is not
+a-z0-9 and so scores 0 in Japanese, Chinese and Korean.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gemtune.config import Task
+from gemtune.evaluation.intervals import Floats, Measure, mean
+
+LABELLED = ("classification", "sentiment")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer beside its reference, both in canonical form, with the raw spellings and, once known, the scores."""
+
+    reference: str
+    parsed: str | None
+    answer: str | None = None
+    target: str = ""
+    scores: dict[str, float] | None = None
+
+
+def primary_metric(task: Task) -> str:
+    """The metric decisions are made by unless configured otherwise."""
+    return "accuracy" if task.kind in LABELLED else "exact_match" if task.kind == "extraction" else "rouge_l"
+
+
+def metric_names(task: Task) -> list[str]:
+    """Every metric of the task kind, the primary one first."""
+    if task.kind in LABELLED:
+        return ["accuracy", "macro_f1", "micro_f1", "exact_match"]
+    if task.kind == "extraction":
+        return ["exact_match", "field_f1", "field_precision", "field_recall", "valid_rate"]
+    return ["rouge_l", "rouge_1", "rouge_2", "bleu", "chrf", "exact_match"]
+
+
+def row_scores(task: Task, row: Row) -> dict[str, float]:
+    """What one answer earns: right or wrong for labels and objects, ROUGE F for texts."""
+    raw = float(row.answer is not None and row.answer.strip() == row.target.strip())
+    if task.kind in LABELLED:
+        return {"accuracy": float(row.parsed == row.reference), "exact_match": raw}
+    if task.kind == "extraction":
+        hit, given, wanted = field_counts(row.reference, row.parsed)
+        return {
+            "exact_match": float(row.parsed == row.reference),
+            "field_f1": 2 * hit / (given + wanted) if given + wanted else 1.0,
+            "valid_rate": float(row.parsed is not None),
+        }
+    scores = rouge(row.reference, row.parsed or "")
+    return {**scores, "exact_match": float(_squeezed(row.reference) == _squeezed(row.parsed or ""))}
+
+
+def measure(task: Task, metric: str, rows: Sequence[Row]) -> Measure:
+    """The metric over rows as a measure; raises `KeyError` for a metric the task kind does not have."""
+    if metric not in metric_names(task):
+        raise KeyError(f"{task.kind} has no metric {metric!r}; it has {', '.join(metric_names(task))}")
+    if task.kind in LABELLED and metric in ("macro_f1", "micro_f1"):
+        return f1(label_sets(task, rows), macro=metric == "macro_f1")
+    if task.kind == "extraction" and metric.startswith("field_"):
+        return _field_measure(metric, rows)
+    if metric == "bleu":
+        return _bleu([row.reference for row in rows], [row.parsed or "" for row in rows])
+    if metric == "chrf":
+        return _chrf([row.reference for row in rows], [row.parsed or "" for row in rows])
+    return mean([(row.scores or row_scores(task, row))[metric] for row in rows])
+
+
+# -- labels ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelSets:
+    """References and predictions as 0/1 matrices (rows, labels); an invalid answer predicts no label."""
+
+    labels: list[str]
+    reference: Floats
+    predicted: Floats
+
+
+def label_sets(task: Task, rows: Sequence[Row]) -> LabelSets:
+    """Label matrices of rows; the labels are the task's, and any further ones the references hold."""
+    found = {label for row in rows for label in _labels_of(task, row.reference)}
+    labels = [*task.labels, *sorted(found - set(task.labels))]
+    index = {label: i for i, label in enumerate(labels)}
+    reference, predicted = np.zeros((len(rows), len(labels))), np.zeros((len(rows), len(labels)))
+    for i, row in enumerate(rows):
+        reference[i, [index[label] for label in _labels_of(task, row.reference)]] = 1
+        known = [index[label] for label in _labels_of(task, row.parsed) if label in index]
+        predicted[i, known] = 1
+    return LabelSets(labels, reference, predicted)
+
+
+def _labels_of(task: Task, value: str | None) -> list[str]:
+    if value is None:
+        return []
+    return value.split(task.label_separator) if task.label_separator else [value]
+
+
+def f1(sets: LabelSets, *, macro: bool) -> Measure:
+    """Macro F1 (mean over labels that occur in reference or prediction) or micro F1, as scikit-learn defines them."""
+    hits = sets.reference * sets.predicted
+    if not macro:
+        columns = [hits.sum(axis=1), sets.reference.sum(axis=1), sets.predicted.sum(axis=1)]
+        return Measure(np.column_stack(columns), _f1)
+    return Measure(np.hstack([hits, sets.reference, sets.predicted]), _macro_f1)
+
+
+def _f1(totals: Floats) -> Floats:
+    hits, wanted, given = totals[..., 0], totals[..., 1], totals[..., 2]
+    score: Floats = np.divide(2 * hits, wanted + given, out=np.zeros(hits.shape), where=wanted + given > 0)
+    return score
+
+
+def _macro_f1(totals: Floats) -> Floats:
+    hits, wanted, given = np.split(totals, 3, axis=-1)
+    seen = wanted + given > 0
+    scores = np.divide(2 * hits, wanted + given, out=np.zeros(hits.shape), where=seen)
+    count = seen.sum(axis=-1)
+    average: Floats = np.divide(scores.sum(axis=-1), count, out=np.zeros(count.shape), where=count > 0)
+    return average
+
+
+def per_class(task: Task, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and support of each label that occurs in reference or prediction or belongs to the task."""
+    sets = label_sets(task, rows)
+    hits, wanted = (sets.reference * sets.predicted).sum(axis=0), sets.reference.sum(axis=0)
+    given = sets.predicted.sum(axis=0)
+    table = []
+    for i, label in enumerate(sets.labels):
+        precision, recall = _share(hits[i], given[i]), _share(hits[i], wanted[i])
+        score = _share(2 * hits[i], wanted[i] + given[i])
+        table.append({"label": label, "precision": precision, "recall": recall, "f1": score, "support": int(wanted[i])})
+    return table
+
+
+def _share(part: float, whole: float) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def confusion(task: Task, rows: Sequence[Row]) -> dict[str, Any]:
+    """Counts of (reference row, predicted column); the last column, "(none)", holds rows without a usable answer."""
+    labels = label_sets(task, rows).labels
+    index = {label: i for i, label in enumerate(labels)}
+    matrix = np.zeros((len(labels), len(labels) + 1), dtype=int)
+    for row in rows:
+        matrix[index[row.reference], index.get(row.parsed or "", len(labels))] += 1
+    return {"labels": labels, "columns": [*labels, "(none)"], "matrix": matrix.tolist()}
+
+
+# -- objects ---------------------------------------------------------------------------------------------------------
+
+
+def field_counts(reference: str, parsed: str | None) -> tuple[int, int, int]:
+    """Field values that agree, that were given, that were wanted; a list counts one per item."""
+    wanted, given = _field_values(reference), _field_values(parsed)
+    return sum((wanted & given).values()), sum(given.values()), sum(wanted.values())
+
+
+def _field_values(value: str | None) -> Counter[tuple[str, str]]:
+    fields = json.loads(value) if value else {}
+    found: Counter[tuple[str, str]] = Counter()
+    for name, item in fields.items():
+        for part in item if isinstance(item, list) else [item]:
+            found[name, json.dumps(part, ensure_ascii=False, sort_keys=True).casefold()] += 1
+    return found
+
+
+def _field_measure(metric: str, rows: Sequence[Row]) -> Measure:
+    counts = np.array([field_counts(row.reference, row.parsed) for row in rows], dtype=float).reshape(-1, 3)
+    hit, given, wanted = counts.T
+    if metric == "field_f1":
+        return Measure(np.column_stack([hit, wanted, given]), _f1)
+    whole = given if metric == "field_precision" else wanted
+    return Measure(np.column_stack([hit, whole]), mean([]).formula)
+
+
+def per_field(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and support of every field that a reference or an answer holds."""
+    hit: Counter[str] = Counter()
+    given: Counter[str] = Counter()
+    wanted: Counter[str] = Counter()
+    for row in rows:
+        want, gave = _field_values(row.reference), _field_values(row.parsed)
+        for counter, values in ((hit, want & gave), (given, gave), (wanted, want)):
+            for (name, _), count in values.items():
+                counter[name] += count
+    return [
+        {
+            "label": name,
+            "precision": _share(hit[name], given[name]),
+            "recall": _share(hit[name], wanted[name]),
+            "f1": _share(2 * hit[name], given[name] + wanted[name]),
+            "support": wanted[name],
+        }
+        for name in sorted(wanted | given)
+    ]
+
+
+# -- texts -----------------------------------------------------------------------------------------------------------
+
+_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+
+
+def tokens(text: str) -> list[str]:
+    """Words in lower case; scripts written without spaces (Han, kana, Thai, ...) and Hangul fall into characters."""
+    found: list[str] = []
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
+        found += _pieces(word)
+    return found
+
+
+def _pieces(word: str) -> list[str]:
+    pieces: list[str] = []
+    joined = False
+    for char in word:
+        single = _is_unspaced(char)
+        if single or not joined:
+            pieces.append(char)
+        else:
+            pieces[-1] += char
+        joined = not single
+    return pieces
+
+
+def _is_unspaced(char: str) -> bool:
+    point = ord(char)
+    return (
+        0x2E80 <= point <= 0x9FFF  # radicals, kana, bopomofo, Han
+        or 0xAC00 <= point <= 0xD7AF  # Hangul syllables: particles stick to words, so words seldom match
+        or 0x0E00 <= point <= 0x0EFF  # Thai, Lao
+        or 0x1000 <= point <= 0x109F  # Myanmar
+        or 0x1780 <= point <= 0x17FF  # Khmer
+        or 0xF900 <= point <= 0xFAFF
+        or 0x20000 <= point <= 0x3FFFF
+    )
+
+
+def rouge(reference: str, answer: str) -> dict[str, float]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L F scores of one answer (Lin 2004), on `tokens`, without stemming."""
+    wanted, given = tokens(reference), tokens(answer)
+    return {
+        "rouge_1": _overlap(_grams(wanted, 1), _grams(given, 1)),
+        "rouge_2": _overlap(_grams(wanted, 2), _grams(given, 2)),
+        "rouge_l": _f(_longest_common(wanted, given), len(wanted), len(given)),
+    }
+
+
+def _grams(words: list[str], size: int) -> Counter[tuple[str, ...]]:
+    return Counter(zip(*(words[i:] for i in range(size)), strict=False))
+
+
+def _overlap(wanted: Counter[tuple[str, ...]], given: Counter[tuple[str, ...]]) -> float:
+    return _f(sum((wanted & given).values()), sum(wanted.values()), sum(given.values()))
+
+
+def _f(hits: int, wanted: int, given: int) -> float:
+    return 2 * hits / (wanted + given) if hits else 0.0
+
+
+def _longest_common(left: list[str], right: list[str]) -> int:
+    """Length of the longest common subsequence, by bits (Hyyrö 2004): one big-integer step per token."""
+    where: dict[str, int] = {}
+    for i, word in enumerate(left):
+        where[word] = where.get(word, 0) | 1 << i
+    everything = (1 << len(left)) - 1
+    row = everything
+    for word in right:
+        match = row & where.get(word, 0)
+        row = ((row + match) | (row - match)) & everything
+    return len(left) - row.bit_count()
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip()
+
+
+def _bleu(references: list[str], answers: list[str]) -> Measure:
+    """Corpus BLEU (0-100), sacrebleu's defaults; characters are its tokens where most letters need no spaces."""
+    from sacrebleu.metrics import BLEU
+
+    letters = [char for text in references for char in text if char.isalpha()]
+    unspaced = sum(map(_is_unspaced, letters)) > len(letters) / 2
+    return _from_statistics(BLEU(tokenize="char" if unspaced else "13a", force=True), answers, references)
+
+
+def _chrf(references: list[str], answers: list[str]) -> Measure:
+    """Corpus chrF (0-100), sacrebleu's defaults."""
+    from sacrebleu.metrics import CHRF
+
+    return _from_statistics(CHRF(), answers, references)
+
+
+def _from_statistics(scorer: Any, answers: list[str], references: list[str]) -> Measure:
+    """A measure whose rows are the sentence statistics sacrebleu itself sums up."""
+    rows = scorer._extract_corpus_statistics(answers, [references])
+    sums = np.array(rows, dtype=np.float64).reshape(len(answers), -1)
+    formula: Callable[[Floats], Floats] = np.vectorize(
+        lambda totals: scorer._compute_score_from_stats([int(x) for x in totals]).score,
+        signature="(k)->()",
+        otypes=[float],
+    )
+    return Measure(sums, formula)

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees at the end of a local run: the table, the verdict and why, and how to call what serves."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipelines.local_run import LOCATION, PROJECT, Step, collect, orchestration
+
+SERVED_AT = "http://127.0.0.1:8080"  # where `gemtune serve` serves, unless told otherwise
+VERDICTS = {
+    "deploy": "[bold green]DEPLOY[/] the tuned model",
+    "keep_prompt": "[bold yellow]KEEP THE PROMPT[/]",
+    "keep_champion": "[bold yellow]KEEP THE CHAMPION[/]",
+    "not_enough_data": "[bold yellow]NOT ENOUGH DATA[/] to decide",
+}
+
+
+def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
+    """Write `summary.json` and `report.html` at the top of the run's folder, with how long everything took."""
+    summary = collect(folder)
+    summary["run"] = folder.name
+    summary["time"] = orchestration(steps, start, time.time())
+    summary["steps"] = [
+        {
+            "step": step.name,
+            "about": step.about,
+            "seconds": round(step.finish - step.start, 2),
+            "headline": step.headline,
+        }
+        for step in steps
+    ]
+    (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1), encoding="utf-8")
+    return summary
+
+
+def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
+    """Print the table, the verdict with its reasons, the endpoint and where to read on."""
+    table = Table(title=f"{summary['test_rows']} sealed test rows", title_justify="left")
+    metric, level = summary["metric"], f"{summary['confidence_level']:.0%} interval"
+    for heading in ("", metric, level, "unusable", "tokens a row", "cost, US$"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    for row in [*summary["contestants"], *summary["classical"]]:
+        table.add_row(
+            row["name"],
+            f"{row['value']:.3f}",
+            f"{row['low']:.3f} to {row['high']:.3f}",
+            f"{row['invalid_rate']:.1%}",
+            f"{row['tokens_per_row']:.0f}",
+            f"{row['cost']:.4f}",
+        )
+    console.print()
+    console.print(table)
+    console.print(f"\n{VERDICTS[summary['verdict']]}")
+    for reason in summary["reasons"]:
+        console.print(f"  - {reason}", soft_wrap=True, markup=False)
+    for note in [summary["cost"]["sentence"], *summary["notes"]]:
+        console.print(f"  - {note}", soft_wrap=True, markup=False)
+    console.print(f"\nIn service: {summary['outcome']['model']}", soft_wrap=True)
+    console.print(f"bring it up again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
+    console.print(call(summary, SERVED_AT), soft_wrap=True, markup=False)
+    took = summary["time"]
+    console.print(f"report   {folder / 'report.html'}\nsummary  {folder / 'summary.json'}", soft_wrap=True)
+    console.print(f"took     {took['wall_s']:.0f} s, of which {took['share']:.0%} outside the steps")
+
+
+def show_endpoint(console: Console, summary: dict[str, Any], url: str) -> None:
+    """Print how to call what a run put into service, with curl and with google-genai."""
+    console.print(f"{summary['outcome']['model']} at {url}\n", soft_wrap=True)
+    console.print(call(summary, url), soft_wrap=True, markup=False)
+
+
+def call(summary: dict[str, Any], url: str) -> str:
+    """How to call what a run put into service, at a URL."""
+    return snippets(summary["outcome"]["model"], summary["outcome"]["example_request"], url)
+
+
+def answerer(folder: Path, url: str) -> str:
+    """How to ask as the evaluation asked: cleaned text, calibrated confidence, abstaining below the threshold."""
+    return f"""GOOGLE_VERTEX_BASE_URL={url} GOOGLE_CLOUD_PROJECT={PROJECT} python - <<'END'
+from gemtune.predictor import Answerer
+for one in Answerer.of_run("{folder / "summary.json"}")(["a text"]):
+    print("for a person" if one.abstained else one.value, one.confidence)
+END
+"""
+
+
+def snippets(model: str, request: dict[str, Any], url: str) -> str:
+    """The same call twice: curl, and Python with google-genai."""
+    path = (
+        model
+        if model.startswith("projects/")
+        else f"projects/{PROJECT}/locations/{LOCATION}/publishers/google/models/{model}"
+    )
+    body = json.dumps(request, ensure_ascii=False).replace("'", "'\\''")
+    contents = json.dumps(request["contents"], ensure_ascii=False)
+    config = {
+        "temperature": 0,
+        **({"system_instruction": request["systemInstruction"]} if "systemInstruction" in request else {}),
+    }
+    return f"""curl -s {url}/v1/{path}:generateContent \\
+  -H 'Authorization: Bearer local' -H 'Content-Type: application/json' \\
+  -d '{body}'
+
+from google import genai
+from google.oauth2.credentials import Credentials
+client = genai.Client(vertexai=True, project="{PROJECT}", location="{LOCATION}", credentials=Credentials("local"),
+                      http_options={{"base_url": "{url}"}})
+print(client.models.generate_content(
+    model="{model}",
+    contents={contents},
+    config={config},
+).text)
+"""

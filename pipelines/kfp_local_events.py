@@ -1,0 +1,118 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""A compiled pipeline on kfp's local runner, in a process of its own that tells what happens as JSON lines.
+
+`python -m pipelines.kfp_local_events PIPELINE.yaml ARGUMENTS.json FOLDER` runs the YAML with kfp's `SubprocessRunner`
+and writes one event a line to standard output: `start`, `line` (what a step says through the `gemtune` logger) and
+`finish` of each step, then `end`. Everything else a step prints goes to `FOLDER/logs/<n>-<step>.log`. kfp 2.17 offers
+no hook for this, so the one function that starts a step's process is replaced; `tests/pipeline` would notice a kfp
+that renamed it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+LINE = re.compile(r"^\[KFP Executor [^\]]*\]: ((?:done|progress|note): .*)$")
+
+
+class Observer:
+    """Runs steps as kfp's own function does, and tells about them."""
+
+    def __init__(self, events: TextIO, folder: Path) -> None:
+        self._events, self._folder = events, folder
+        self._numbers, self._lock = itertools.count(1), threading.Lock()
+
+    def tell(self, **event: Any) -> None:
+        """Write one event; whole lines, whatever the thread."""
+        with self._lock:
+            self._events.write(json.dumps({"time": time.time(), **event}) + "\n")
+            self._events.flush()
+
+    def run(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
+        """Run a step's process (the signature is kfp's `run_local_subprocess`)."""
+        number, inputs = next(self._numbers), _executor_input(full_command)
+        step = _step_name(inputs)
+        log = self._folder / "logs" / f"{number:02d}-{step}.log"
+        self.tell(event="start", number=number, step=step, about=_about(inputs), log=str(log))
+        process = subprocess.Popen(
+            full_command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**os.environ, **(env_vars or {})},
+        )
+        assert process.stdout is not None
+        last = ""
+        with log.open("w", encoding="utf-8") as out:
+            for line in process.stdout:
+                out.write(line)
+                out.flush()
+                last = line.strip() or last
+                if said := LINE.match(line.rstrip("\n")):
+                    self.tell(event="line", number=number, step=step, text=said[1])
+        code = process.wait()
+        self.tell(event="finish", number=number, step=step, code=code, last="" if code == 0 else last)
+        return code
+
+
+def _executor_input(full_command: list[str]) -> dict[str, Any]:
+    inputs: dict[str, Any] = json.loads(full_command[full_command.index("--executor_input") + 1])
+    return inputs
+
+
+def _about(inputs: dict[str, Any]) -> str:
+    """Which trial or which contestants a step is about, for people."""
+    values = inputs.get("inputs", {}).get("parameterValues", {})
+    names = [one["name"] for one in values.get("contestants", [])]
+    if len(names) > 2:
+        return f"{names[0]} to {names[-1]}" if names[0].split("@")[0] == names[-1].split("@")[0] else "the finalists"
+    return str(values["trial"]["name"]) if "trial" in values else ", ".join(names)
+
+
+def _step_name(inputs: dict[str, Any]) -> str:
+    """The step's name with its loop iteration, read from where it writes: .../for-loop-2-iteration-0/evaluate/..."""
+    *_, parent, step, _ = Path(inputs["outputs"]["outputFile"]).parts
+    iteration = re.search(r"iteration-(\d+)$", parent)
+    return re.sub(r"-\d+$", "", step) + (f"[{iteration[1]}]" if iteration else "")
+
+
+def main(pipeline: str, arguments: str, folder: str) -> int:
+    """Run a pipeline; 0 when every step succeeded."""
+    # kfp prints to standard output; events have a channel of their own
+    # asked to end, the steps are asked too; what they still say (a job being cancelled) is read to its end
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    root = Path(folder)
+    (root / "logs").mkdir(parents=True, exist_ok=True)
+    sys.stdout = sys.stderr = (root / "logs" / "kfp.log").open("w", encoding="utf-8", buffering=1)
+
+    from kfp import components, local
+    from kfp.local import subprocess_task_handler
+
+    observer = Observer(events, root)
+    subprocess_task_handler.run_local_subprocess = observer.run
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root / "steps"), raise_on_error=True)
+    run = components.load_component_from_file(pipeline)
+    try:
+        run(**json.loads(Path(arguments).read_text()))
+    except RuntimeError as error:  # what kfp raises when a step fails
+        observer.tell(event="end", code=1, error=str(error))
+        return 1
+    observer.tell(event="end", code=0, error="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
