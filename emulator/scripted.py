@@ -5,7 +5,8 @@
 The answer to a prompt is looked up in the table (exact, else the longest key that the prompt contains), else in the
 rows the adapter was tuned on (the row that shares most words, the longer the more exact: a nearest neighbour), else
 made up from the words of the prompt. It is then spoilt with probability 1 - accuracy. All chance comes from a hash of
-the seed, the adapter and the prompt, so an answer never depends on order or company.
+the seed, the adapter's content (hyperparameters, checkpoint, rows) and the prompt, so an answer never depends on the
+order of requests, on other requests in the batch, or on the directory the adapter is stored in.
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def load_script(path: Path) -> Script:
 class _Adapter:
     accuracy: float
     rows: tuple[tuple[frozenset[str], str, str], ...]
+    digest: str = ""
 
 
 class ScriptedEngine:
@@ -167,7 +169,10 @@ class ScriptedEngine:
             for row in train
         ]
         accuracy = script.base_accuracy + (script.tuned_accuracy - script.base_accuracy) * step / total
-        (path / "adapter.json").write_text(json.dumps({"accuracy": accuracy, "rows": rows}), "utf-8")
+        tuned = [spec.epoch_count, spec.learning_rate_multiplier, spec.adapter_size, spec.beta, name]
+        digest = hashlib.sha256(json.dumps([tuned, rows]).encode()).hexdigest()
+        content = json.dumps({"accuracy": accuracy, "rows": rows, "digest": digest})
+        (path / "adapter.json").write_text(content, "utf-8")
         return Checkpoint(name, step, max(1, round(spec.epoch_count * step / total)), path)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
@@ -180,7 +185,7 @@ class ScriptedEngine:
         candidates = []
         for index in range(request.candidate_count):
             draw = index if request.temperature > 0 else 0
-            key = f"{self.script.seed}/{request.adapter}/{prompt}/{draw}/{request.seed if request.temperature else 0}"
+            key = f"{self.script.seed}/{adapter.digest}/{prompt}/{draw}/{request.seed if request.temperature else 0}"
             text = _shaped(self._text(request, prompt, adapter, key), request.response_json_schema, key)
             candidates.append(self._candidate(request, text, adapter.accuracy))
         tokens = sum(self.count_tokens([request.system or "", *(turn.text for turn in request.turns)]))
@@ -272,4 +277,4 @@ def _pick(choices: list[str], key: str) -> str:
 def _load_adapter(path: Path) -> _Adapter:
     data = json.loads((path / "adapter.json").read_text("utf-8"))
     rows = tuple((frozenset(re.findall(r"\w+", prompt.lower())), prompt, answer) for prompt, answer in data["rows"])
-    return _Adapter(data["accuracy"], rows)
+    return _Adapter(data["accuracy"], rows, data["digest"])

@@ -89,7 +89,9 @@ def _instruction(task: Task, prompt: Prompt, example: Example) -> str | None:
 
 def _allowed(task: Task) -> str:
     if task.kind == "extraction":
-        return f"JSON schema: {json.dumps(task.output_schema, ensure_ascii=False)}" if task.output_schema else ""
+        # sorted: a pipeline parameter does not keep the order of keys, and each step would send another prompt
+        schema = json.dumps(task.output_schema, ensure_ascii=False, sort_keys=True)
+        return f"JSON schema: {schema}" if task.output_schema else ""
     if not task.labels:
         return ""
     if task.label_descriptions or any("," in label for label in task.labels):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from emulator import catalogue as emulator_catalogue
 from emulator.cron import parse_cron
-from emulator.engine import Candidate, GenerateRequest, Generation, Turn
+from emulator.engine import Candidate, GenerateRequest, Generation, TrainingRow, TuningSpec, Turn
 from emulator.evaluation import rouge
 from emulator.filters import matching
 from emulator.inference import Batcher
@@ -270,6 +270,21 @@ def test_scripted_accuracy_is_what_was_set() -> None:
     right = sum(text == truth for text, truth in zip(texts, answers.values(), strict=True))
     assert abs(right / 2000 - 0.7) < 0.04
     assert texts == [g.candidates[0].text for g in engine.generate(requests)]
+
+
+def test_scripted_answers_depend_on_the_adapter_not_on_its_folder(tmp_path: Path) -> None:
+    engine = ScriptedEngine(Script(labels=("a", "b", "c"), tuned_accuracy=0.6))
+    rows = [TrainingRow((Turn("user", f"q{n}"), Turn("model", "abc"[n % 3]))) for n in range(60)]
+
+    def answers(folder: str, epochs: int) -> list[str]:
+        spec = TuningSpec(epoch_count=epochs, learning_rate_multiplier=1.0, adapter_size=4, seed=0)
+        job = engine.tune(rows, [], spec, tmp_path / folder, lambda _: None, lambda _: None, lambda: False)
+        adapter = job.checkpoints[-1].path
+        requests = [GenerateRequest(row.turns[:1], adapter=adapter, temperature=0.0) for row in rows]
+        return [generation.candidates[0].text for generation in engine.generate(requests)]
+
+    assert answers("one", 2) == answers("other", 2)
+    assert answers("one", 2) != answers("third", 3)
 
 
 class Diverging(ScriptedEngine):

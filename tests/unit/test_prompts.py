@@ -33,6 +33,13 @@ EXTRACTION = Task(
 )
 
 
+def test_render_writes_a_schema_whatever_the_order_of_its_keys():
+    schema = EXTRACTION.output_schema
+    reordered = EXTRACTION.model_copy(update={"output_schema": dict(reversed(schema.items()))})
+    assert list(reordered.output_schema) != list(schema)
+    assert render(reordered, ZERO, ROW) == render(EXTRACTION, ZERO, ROW)
+
+
 def test_a_request_has_the_task_in_the_system_turn_and_the_row_in_the_user_turn():
     rendered = render(TASK, ZERO, ROW, [SHOT])
     assert rendered.system is not None
