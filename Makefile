@@ -59,7 +59,7 @@ compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/produ
 	$(BIN)/gemtune compile $(CONFIG) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
 
 golden: $(READY) ## rewrite the expected files of the tests; review reads the diff
-	$(BIN)/python -m pytest tests/pipeline/test_compile.py --golden
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline/test_compile.py tests/pipeline/test_golden_runs.py --golden
 
 emulator: $(READY) ## run the Vertex emulator alone (ARGS=--help)
 	$(BIN)/gemtune emulator $(ARGS)
