@@ -32,7 +32,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "pipeline"))
 
-from golden_runs import ENGINE, WORDS, read_facts, start, without_ids, write_golden  # noqa: E402
+from golden_runs import COMMAND, ENGINE, WORDS, read_facts, start, without_ids, write_golden  # noqa: E402
 
 EXPECTED = Path(__file__).with_suffix(".json")
 KEYWORDS = {"billing": "invoice", "delivery": "parcel", "login": "password"}
@@ -274,7 +274,7 @@ def run_commands(folder: Path, commands: Sequence[Sequence[str]]) -> list[str]:
         printed = []
         for command in commands:
             done = subprocess.run(
-                [sys.executable, "-m", "pipelines", *command],
+                [*COMMAND, *command],
                 cwd=folder,
                 env=environment,
                 capture_output=True,

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "runs"
 RECORDER = Path(__file__).parent / "recorder"
 ENGINE = "scripted"
+COMMAND = [sys.executable, "-m", "gemtune"]
 FACTS = yaml.safe_load((GOLDEN / "facts.yaml").read_text(encoding="utf-8"))
 PLACEHOLDERS = [
     (re.compile(r"tuning-experiment-\d+-ID"), "tuning-experiment-ID"),
@@ -119,7 +120,7 @@ def _notice(draw, number):
 def start(arguments, folder, timeout_s=280):
     """Run `gemtune run ARGUMENTS` in `folder`; the finished run's folder. Requests go to `folder`/requests.jsonl."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipelines", "run", *arguments],
+        [*COMMAND, "run", *arguments],
         cwd=folder,
         env={
             **os.environ,
