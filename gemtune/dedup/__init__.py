@@ -7,8 +7,7 @@ from one-permutation MinHash (Li et al. 2012, empty slots filled by random probi
 hash tables (Leskovec et al., ch. 3); every candidate is verified by its exact Jaccard similarity. Leader policy:
 texts are visited in order, and one is dropped only if a *kept* one is within the threshold; nothing is dropped
 through a chain. Promise: no text is dropped wrongly; a pair at the threshold is missed with probability below 0.001
-(see `shape`), nearer ones far more rarely. With numba the loops are compiled; without it numpy gives the same answer,
-more slowly.
+(see `shape`), nearer ones far more rarely. The loops are compiled by numba (`_numba`).
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from itertools import accumulate
 from typing import Any
 
@@ -68,12 +66,11 @@ def leaders(
     classes: Sequence[Hashable] | None = None,
     *,
     threads: int | None = None,
-    compiled: bool | None = None,
 ) -> Ints:
     """For each text the index of the kept text that stands for it: its own when it is kept.
 
-    With `classes` only a text of the same class can stand for another. `compiled` chooses numba (True) or numpy
-    (False); None takes numba where it is installed. Raises `ValueError` for a threshold outside (0, 1].
+    With `classes` only a text of the same class can stand for another. Raises `ValueError` for a threshold outside
+    (0, 1].
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
@@ -82,13 +79,7 @@ def leaders(
     classed = named if classes is not None else np.zeros(len(texts), np.int32)
     if not len(texts):
         return np.arange(0)
-    fast = find_spec("numba") is not None if compiled is None else compiled
-    made = sketched(texts, threshold, threads=threads, compiled=fast)
-    if not fast:
-        from gemtune.dedup import without_compiler
-
-        return without_compiler.lead(made, classed, threshold, CHAIN)
-    return _compiled_leaders(made, threshold, classed)
+    return _leaders(sketched(texts, threshold, threads=threads), threshold, classed)
 
 
 def shape(threshold: float) -> tuple[int, int]:
@@ -102,7 +93,7 @@ def shape(threshold: float) -> tuple[int, int]:
     return min(2 * SLOTS // rows, math.ceil(math.log(_MISSED) / math.log(1 - threshold**rows))), rows
 
 
-def _compiled_leaders(made: Sketches, threshold: float, classes: NDArray[np.int32]) -> Ints:
+def _leaders(made: Sketches, threshold: float, classes: NDArray[np.int32]) -> Ints:
     from gemtune.dedup._numba import minhash as kernels
 
     count, bands = made.keys.shape
@@ -114,14 +105,10 @@ def _compiled_leaders(made: Sketches, threshold: float, classes: NDArray[np.int3
     return found
 
 
-def sketched(
-    texts: Sequence[str], threshold: float | None, *, threads: int | None = None, compiled: bool = True
-) -> Sketches:
+def sketched(texts: Sequence[str], threshold: float | None, *, threads: int | None = None) -> Sketches:
     """Normalise and sketch all texts, in chunks over several threads; with no threshold, only normalise them."""
-    if compiled:
-        from gemtune.dedup._numba.minhash import find_wide, sketch_texts
-    else:
-        from gemtune.dedup.without_compiler import find_wide, sketch_texts
+    from gemtune.dedup._numba.minhash import find_wide, sketch_texts
+
     count = len(texts)
     bands, rows = shape(threshold) if threshold is not None else (0, 0)
     plain = np.fromiter((text.isascii() for text in texts), np.bool_, count)

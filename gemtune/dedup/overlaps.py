@@ -4,22 +4,18 @@
 
 Prefix filter (Chaudhuri et al. 2006; Bayardo et al. 2007; with several required hits as in Xiao et al. 2008): a text
 within the threshold of a guarded one shares most of its shingles, so it must hold several of the guarded text's
-rarest ones; only such pairs are compared, exactly. Memory grows with the guarded texts, not with the others. Without
-numba the same answer comes from plain Python, more slowly.
+rarest ones; only such pairs are compared, exactly. Memory grows with the guarded texts, not with the others.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.dedup import Sketches, jaccard, shingles, sketched
+from gemtune.dedup import Sketches, sketched
 
 _HITS = 12
 _SAMPLE = 5000
@@ -32,7 +28,6 @@ def overlaps(
     threshold: float = 0.8,
     *,
     threads: int | None = None,
-    compiled: bool | None = None,
 ) -> NDArray[np.int64]:
     """All pairs (index of a text, index of a guarded text) with Jaccard similarity >= threshold, in order; shape (n,
     2).
@@ -41,12 +36,11 @@ def overlaps(
         raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
     if not len(texts) or not len(guarded):
         return np.empty((0, 2), np.int64)
-    fast = find_spec("numba") is not None if compiled is None else compiled
-    pairs = _compiled(texts, guarded, threshold, threads) if fast else _plain(texts, guarded, threshold)
+    pairs = _pairs(texts, guarded, threshold, threads)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def _compiled(texts: Sequence[str], guarded: Sequence[str], threshold: float, threads: int | None) -> NDArray[np.int64]:
+def _pairs(texts: Sequence[str], guarded: Sequence[str], threshold: float, threads: int | None) -> NDArray[np.int64]:
     from gemtune.dedup._numba import overlaps as kernels
 
     held, others = sketched(guarded, None, threads=threads), sketched(texts, None, threads=threads)
@@ -88,19 +82,3 @@ def _owners(slots: Any, ends: Any, sizes: Any) -> NDArray[np.int32]:
     first = np.repeat(ends[:-1] - (np.cumsum(sizes) - sizes), sizes)
     entries = slots[first + np.arange(texts.size)]
     return texts[np.argsort(entries, kind="stable")]
-
-
-def _plain(texts: Sequence[str], guarded: Sequence[str], threshold: float) -> NDArray[np.int64]:
-    theirs = [shingles(text) for text in guarded]
-    frequency = Counter(shingle for members in theirs for shingle in members)
-    holding: dict[str, list[int]] = defaultdict(list)
-    for j, members in enumerate(theirs):
-        rarest = sorted(members, key=lambda shingle: (frequency[shingle], shingle))
-        for shingle in rarest[: len(members) - math.ceil(threshold * len(members) - 1e-9) + 1]:
-            holding[shingle].append(j)
-    found: list[tuple[int, int]] = []
-    for i, text in enumerate(texts):
-        mine = shingles(text)
-        near = {j for shingle in mine for j in holding.get(shingle, ())}
-        found += [(i, j) for j in near if jaccard(mine, theirs[j]) >= threshold]
-    return np.array(found, np.int64).reshape(-1, 2)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -30,48 +29,41 @@ class Span:
     repetition: bool
 
 
-def repeated_spans(texts: Sequence[str], length: int = 100, *, compiled: bool | None = None) -> list[Span]:
+def repeated_spans(texts: Sequence[str], length: int = 100) -> list[Span]:
     """Maximal spans covered by windows of `length` characters that occur more than once, in order.
 
     Stretches that repeat something earlier and stretches that are repeated later are told apart.
     Raises `ValueError` for a length below 2.
     """
-    found, begins = _runs(texts, length, len(texts), compiled)
+    found, begins = _runs(texts, length, len(texts))
     owners = np.searchsorted(begins, found[:, 0], side="right") - 1
     first = found[:, 0] - begins[owners]
     last = found[:, 1] - begins[owners] + length
     return list(map(Span, owners.tolist(), first.tolist(), last.tolist(), (found[:, 2] == 2).tolist()))
 
 
-def shared_passages(
-    texts: Sequence[str], others: Sequence[str], length: int = 100, *, compiled: bool | None = None
-) -> list[int]:
+def shared_passages(texts: Sequence[str], others: Sequence[str], length: int = 100) -> list[int]:
     """Indices of texts that hold `length` characters in a row which stand in one of the others too, in order.
 
     Raises `ValueError` for a length below 2.
     """
     if not len(texts) or not len(others):
         return []
-    found, begins = _runs([*others, *texts], length, len(others), compiled)
+    found, begins = _runs([*others, *texts], length, len(others))
     shared = found[found[:, 2] == 3, 0]
     return np.unique(np.searchsorted(begins, shared, side="right") - 1 - len(others)).tolist()  # type: ignore[no-any-return]
 
 
-def _runs(
-    texts: Sequence[str], length: int, before: int, compiled: bool | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _runs(texts: Sequence[str], length: int, before: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Runs of window starts with the same mark of `kernels.repeats` (first, last, mark), and where each text begins;
     the boundary stands behind the first `before` texts.
     """
     if length < 2:
         raise ValueError(f"length must be at least 2, got {length}")
-    fast = find_spec("numba") is not None if compiled is None else compiled
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     begins = np.cumsum(sizes + 1) - sizes - 1
     boundary = int(begins[before]) if before < len(texts) else int((sizes + 1).sum())
-    if not fast:
-        return _plain_runs(texts, begins, length, boundary), begins
-    return _compiled_runs(_joined(texts, begins, sizes), begins, begins + sizes, length, boundary), begins
+    return _window_runs(_joined(texts, begins, sizes), begins, begins + sizes, length, boundary), begins
 
 
 def _joined(texts: Sequence[str], begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
@@ -109,7 +101,7 @@ def _code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def _compiled_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: int) -> NDArray[np.int64]:
+def _window_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: int) -> NDArray[np.int64]:
     from gemtune.dedup._numba import substrings as kernels
 
     spans = _candidates(codes, begins, ends, length)
@@ -139,18 +131,3 @@ def _candidates(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.i
     counts = np.zeros(1 << max(8, (4 * found).bit_length()), np.uint8)
     spans = np.empty((found + 1, 2), np.int64)
     return spans[: kernels.stretches(places, prints, found, begins, ends, length, grams, counts, spans)].copy()
-
-
-def _plain_runs(texts: Sequence[str], begins: Any, length: int, boundary: int) -> NDArray[np.int64]:
-    first: dict[str, int] = {}
-    marks = np.zeros(sum(map(len, texts)) + len(texts) + 2, np.uint8)  # shifted by one, for an edge at either end
-    for text, begin in zip(texts, begins.tolist(), strict=True):
-        for i in range(len(text) - length + 1):
-            window = text[i : i + length]
-            original = first.setdefault(window, begin + i)
-            if original != begin + i:
-                marks[begin + i + 1] = 3 if original < boundary <= begin + i else 2
-                marks[original + 1] = max(marks[original + 1], 1)
-    edges = np.flatnonzero(marks[1:] != marks[:-1])
-    runs = np.stack((edges[:-1], edges[1:] - 1, marks[edges[:-1] + 1]), axis=1).astype(np.int64)
-    return runs[runs[:, 2] > 0]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Deduplication: the laws, planted truth against brute force, and two engines that agree."""
+"""Deduplication: the laws, planted truth against brute force, and kernels that agree with their oracle."""
 
 import random
 from itertools import combinations
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import kernels as oracle
 
 from gemtune.dedup import jaccard, keep, leaders, letters, normal, shape, shingles, sketched
 
@@ -45,22 +46,20 @@ def test_nothing_is_dropped_wrongly_and_nearly_nothing_missed(words: list[str]) 
 
 @given(ROUGH, st.sampled_from([0.3, 0.8, 1.0]))
 @settings(max_examples=150, deadline=None)
-def test_compiled_and_numpy_engines_agree(texts: list[str], threshold: float) -> None:
-    fast, slow = (
-        (sketched(texts, threshold, compiled=compiled) for compiled in (True, False)) if texts else (None, None)
-    )
-    if fast is not None and slow is not None:
+def test_kernels_agree_with_the_numpy_oracle(texts: list[str], threshold: float) -> None:
+    if texts:
+        fast, slow = sketched(texts, threshold), oracle.sketched(texts, threshold)
         assert [fast.text(i) for i in range(len(texts))] == [slow.text(i) for i in range(len(texts))]
         assert [fast.text(i) for i in range(len(texts))] == [normal(text) for text in texts]
         assert fast.wide.tolist() == slow.wide.tolist() == [max(normal(text), default=" ") > "\xff" for text in texts]
         assert (fast.low == slow.low).all()
         assert (fast.keys == slow.keys).all()
-    assert leaders(texts, threshold, compiled=True).tolist() == leaders(texts, threshold, compiled=False).tolist()
+    assert leaders(texts, threshold).tolist() == oracle.leaders(texts, threshold).tolist()
 
 
-def test_engines_agree_on_longer_texts() -> None:
+def test_kernels_agree_with_the_numpy_oracle_on_longer_texts() -> None:
     texts = corpus(2, 300, [*WORDS, "naïve", "届かない荷物"])
-    assert leaders(texts, compiled=True).tolist() == leaders(texts, compiled=False).tolist()
+    assert leaders(texts).tolist() == oracle.leaders(texts).tolist()
 
 
 @given(ROUGH)

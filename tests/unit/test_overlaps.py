@@ -1,12 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Overlaps between splits: exactly the pairs that brute force finds, by both engines."""
+"""Overlaps between splits: exactly the pairs that brute force finds, and the oracle."""
 
 import random
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from oracles import kernels as oracle
 
 from gemtune.dedup import jaccard, shingles
 from gemtune.dedup.overlaps import overlaps
@@ -21,13 +25,13 @@ def brute(texts: list[str], guarded: list[str], threshold: float) -> list[list[i
     return [[i, j] for i, a in enumerate(mine) for j, b in enumerate(theirs) if jaccard(a, b) >= threshold]
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("search", [overlaps, oracle.overlaps])
 @given(TEXTS, TEXTS, st.sampled_from([0.2, 0.5, 0.8, 1.0]))
 @settings(max_examples=80, deadline=None)
 def test_exactly_the_pairs_of_brute_force(
-    compiled: bool, texts: list[str], guarded: list[str], threshold: float
+    search: Callable[..., NDArray[np.int64]], texts: list[str], guarded: list[str], threshold: float
 ) -> None:
-    assert overlaps(texts, guarded, threshold, compiled=compiled).tolist() == brute(texts, guarded, threshold)
+    assert search(texts, guarded, threshold).tolist() == brute(texts, guarded, threshold)
 
 
 def test_many_edited_copies_are_all_found() -> None:

@@ -1,27 +1,88 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The loops of deduplication in numpy and plain Python, for machines without a compiler.
+"""The kernels of deduplication in numpy and plain Python: the oracle that the compiled ones are compared with.
 
-Promise: the same sketches and the same leaders as `kernels`, bit for bit (tested against each other).
+Guarantees: the same sketches, leaders, overlaps and repeated spans as `gemtune.dedup`, bit for bit; far slower.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from gemtune.dedup import Sketches
+import gemtune.dedup
+import gemtune.dedup.substrings
+from gemtune.dedup import CHAIN, SLOTS, WIDTH, Sketches, jaccard, shingles
 
-SLOTS, WIDTH = 128, 5
 MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 TOP = np.uint64(1 << 63)
 _EMPTY = np.uint32(0xFFFFFFFF)
 _SPACE = 32
 Words = NDArray[np.uint64]
+
+
+def sketched(texts: Sequence[str], threshold: float | None) -> Sketches:
+    """`gemtune.dedup.sketched` with the kernels of this file."""
+    kernels = mock.patch.multiple("gemtune.dedup._numba.minhash", find_wide=find_wide, sketch_texts=sketch_texts)
+    with kernels:
+        return gemtune.dedup.sketched(texts, threshold, threads=1)
+
+
+def leaders(
+    texts: Sequence[str], threshold: float = 0.8, classes: Sequence[Hashable] | None = None
+) -> NDArray[np.int64]:
+    """`gemtune.dedup.leaders` with the kernels of this file."""
+    return lead(sketched(texts, threshold), classes or [0] * len(texts), threshold, CHAIN)
+
+
+def overlaps(texts: Sequence[str], guarded: Sequence[str], threshold: float = 0.8) -> NDArray[np.int64]:
+    """`gemtune.dedup.overlaps.overlaps` by a prefix filter over sets of shingles."""
+    theirs = [shingles(text) for text in guarded]
+    frequency = Counter(shingle for members in theirs for shingle in members)
+    holding: dict[str, list[int]] = defaultdict(list)
+    for j, members in enumerate(theirs):
+        rarest = sorted(members, key=lambda shingle: (frequency[shingle], shingle))
+        for shingle in rarest[: len(members) - math.ceil(threshold * len(members) - 1e-9) + 1]:
+            holding[shingle].append(j)
+    pairs: list[tuple[int, int]] = []
+    for i, text in enumerate(texts):
+        mine = shingles(text)
+        near = {j for shingle in mine for j in holding.get(shingle, ())}
+        pairs += [(i, j) for j in sorted(near) if jaccard(mine, theirs[j]) >= threshold]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def repeated_spans(texts: Sequence[str], length: int = 100) -> list[gemtune.dedup.substrings.Span]:
+    """`gemtune.dedup.substrings.repeated_spans` with the kernels of this file."""
+    with mock.patch("gemtune.dedup.substrings._window_runs", window_runs):
+        return gemtune.dedup.substrings.repeated_spans(texts, length)
+
+
+def shared_passages(texts: Sequence[str], others: Sequence[str], length: int = 100) -> list[int]:
+    """`gemtune.dedup.substrings.shared_passages` with the kernels of this file."""
+    with mock.patch("gemtune.dedup.substrings._window_runs", window_runs):
+        return gemtune.dedup.substrings.shared_passages(texts, others, length)
+
+
+def window_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: int) -> NDArray[np.int64]:
+    """Runs of window starts with the same mark, by a dictionary of every window (see `substrings._runs`)."""
+    first: dict[bytes, int] = {}
+    marks = np.zeros(codes.size + 2, np.uint8)  # shifted by one, for an edge at either end
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        for start in range(begin, end - length + 1):
+            original = first.setdefault(codes[start : start + length].tobytes(), start)
+            if original != start:
+                marks[start + 1] = 3 if original < boundary <= start else 2
+                marks[original + 1] = max(marks[original + 1], 1)
+    edges = np.flatnonzero(marks[1:] != marks[:-1])
+    runs = np.stack((edges[:-1], edges[1:] - 1, marks[edges[:-1] + 1]), axis=1).astype(np.int64)
+    return runs[runs[:, 2] > 0]
 
 
 def find_wide(codes: Any, begins: Any, which: Any, table: Any, wide: Any) -> None:
