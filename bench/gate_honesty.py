@@ -121,7 +121,7 @@ def coverage(runs: int) -> dict[str, float]:
     for seed in range(runs):
         rng = np.random.default_rng([seed, 5])
         rows, share = int(rng.choice(SIZES[1:])), float(rng.uniform(0.55, 0.95))
-        found = wilson(float(rng.binomial(rows, share)), rows)
+        found = wilson(int(rng.binomial(rows, share)), rows)
         held["Wilson, proportion"] += found.low <= share <= found.high
         found = interval(mean(rng.beta(4, 2, rows)), resamples=1000, seed=seed)
         held["bootstrap, mean score"] += found.low <= 2 / 3 <= found.high

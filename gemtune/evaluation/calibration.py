@@ -90,7 +90,7 @@ def reliability(
         inside = index == i
         rows = int(inside.sum())
         if rows:
-            found = wilson(float(hits[inside].sum()), rows, level)
+            found = wilson(int(hits[inside].sum()), rows, level)
             sure = float(stated[inside].mean())
             table.append(Bin(i / bins, (i + 1) / bins, rows, sure, found.value, found.low, found.high))
     return table
@@ -218,7 +218,7 @@ def held(
     if "abstain" not in made:
         return told
     above = [hit for sure, hit in zip(confidence, right, strict=True) if sure >= made["abstain"]["confidence"]]
-    found = wilson(sum(above), len(above), level)
+    found = wilson(int(sum(above)), len(above), level)
     threshold = {**made["abstain"], "coverage": len(above) / max(1, len(right)), "accuracy": found.value}
     return {**told, "abstain": {**threshold, "accuracy_low": found.low, "accuracy_high": found.high}}
 

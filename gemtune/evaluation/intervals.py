@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+MCNEMAR, PERMUTATION = "exact McNemar", "paired permutation"
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Interval:
 class Paired:
     """Candidate minus baseline on the same rows: the difference, its interval, and how surprising it is under equality.
 
-    `p_value` is two-sided: exact McNemar for right/wrong rows, else a paired permutation test. `disagreement` is the
-    share of rows on which the two score differently.
+    `p_value` is two-sided and comes from the test named `test`: exact McNemar for right/wrong rows, else a paired
+    permutation test. `disagreement` is the share of rows on which the two score differently.
     """
 
     delta: float
@@ -58,6 +59,7 @@ class Paired:
     wins: int
     losses: int
     disagreement: float
+    test: str
 
 
 def mean(scores: Sequence[float] | Floats) -> Measure:
@@ -70,15 +72,14 @@ def _ratio(totals: Floats) -> Floats:
     return np.divide(totals[..., 0], totals[..., 1], out=np.zeros(totals.shape[:-1]), where=totals[..., 1] > 0)
 
 
-def wilson(successes: float, rows: int, level: float = 0.95) -> Interval:
+def wilson(successes: int, rows: int, level: float = 0.95) -> Interval:
     """Wilson score interval of a proportion; (0, 1) when there are no rows."""
+    from scipy.stats import binomtest
+
     if rows == 0:
         return Interval(0.0, 0.0, 1.0)
-    z, share = _z(level), successes / rows
-    scale = 1 + z * z / rows
-    middle = (share + z * z / (2 * rows)) / scale
-    half = z * sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)) / scale
-    return Interval(share, min(max(0.0, middle - half), share), max(min(1.0, middle + half), share))
+    share, bounds = successes / rows, binomtest(successes, rows).proportion_ci(level, method="wilson")
+    return Interval(share, min(float(bounds.low), share), max(float(bounds.high), share))
 
 
 def bootstrap(
@@ -109,7 +110,7 @@ def interval(
     """The interval that suits: Wilson for a share of independent rows, else the bootstrap."""
     if not _is_share(measure) or len(_grouped(measure.sums, groups)) < len(measure.sums):
         return bootstrap(measure, level=level, resamples=resamples, seed=seed, groups=groups)
-    return wilson(float(measure.sums[:, 0].sum()), len(measure.sums), level)
+    return wilson(int(measure.sums[:, 0].sum()), len(measure.sums), level)
 
 
 def _is_share(measure: Measure) -> bool:
@@ -140,18 +141,19 @@ def paired(
     low, high = np.quantile(draws, _tails(level))
     delta = candidate.value() - baseline.value()
     wins, losses, different = _sides(candidate, baseline)
-    plain = len(both) == len(candidate.sums) and _is_share(candidate) and _is_share(baseline)
-    p_value = mcnemar(wins, losses) if plain else _permuted(candidate, vectors, counts, delta, resamples, seed)
-    return Paired(delta, float(low), float(high), p_value, wins, losses, different / max(1, len(candidate.sums)))
+    disagreement = different / max(1, len(candidate.sums))
+    if len(both) == len(candidate.sums) and _is_share(candidate) and _is_share(baseline):
+        p_value, test = mcnemar(wins, losses), MCNEMAR
+    else:
+        p_value, test = _permuted(candidate, vectors, counts, delta, resamples, seed), PERMUTATION
+    return Paired(delta, float(low), float(high), p_value, wins, losses, disagreement, test)
 
 
 def mcnemar(wins: int, losses: int) -> float:
     """Exact two-sided McNemar p-value: could a fair coin have split the rows the two disagree on like this."""
-    from scipy.stats import binom
+    from scipy.stats import binomtest
 
-    if wins + losses == 0:
-        return 1.0
-    return min(1.0, 2.0 * float(binom.cdf(min(wins, losses), wins + losses, 0.5)))
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def smallest_detectable_lift(rows: int, disagreement: float, *, power: float = 0.8, level: float = 0.95) -> float:

@@ -16,7 +16,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from gemtune.config import Evaluate, Judge, Task
 from gemtune.data.example import Example
 from gemtune.evaluation.agreement import Choice, agreement, fit_cut, length_bias, length_lean, position_bias
 from gemtune.evaluation.human_ratings import Rated, RatedPair
-from gemtune.evaluation.intervals import Interval, Paired, interval, mean, paired, wilson
+from gemtune.evaluation.intervals import MCNEMAR, Interval, Paired, interval, mean, paired, wilson
 from gemtune.evaluation.scorers import taken, together
 from gemtune.inference.generate import Given, Question
 from gemtune.inference.parsing import is_refusal
@@ -188,6 +188,7 @@ def rating_summary(
     }
 
 
+SIGN_TEST = "exact sign test"
 _WORTH = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
 
 
@@ -207,7 +208,9 @@ def win_rate(
     worth = np.array([_WORTH[winner] for winner in won])
     how: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "groups": groups}
     rate = interval(mean(worth), **how) if won else Interval(0.0, 0.0, 1.0)
-    lift = paired(mean(worth), mean(1 - worth), **how) if won else Paired(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0)
+    lift = paired(mean(worth), mean(1 - worth), **how) if won else Paired(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0, SIGN_TEST)
+    if lift.test == MCNEMAR:  # of a win rate this is the sign test: every pair has a winner and a loser
+        lift = replace(lift, test=SIGN_TEST)
     wins, losses, ties = (won.count(side) for side in ("candidate", "baseline", "tie"))
     flips = sum(duel.flipped for duel in duels)
     return WinRate(rate.value, rate.low, rate.high, len(won), wins, losses, ties, flips, lift)
@@ -222,6 +225,7 @@ def duel_summary(duels: Sequence[Duel], *, level: float, resamples: int, seed: i
         "pairs": rate.pairs,
         "win_rate": {"value": rate.value, "low": rate.low, "high": rate.high},
         "p_value": rate.lift.p_value,
+        "test": rate.lift.test,
         "wins": rate.wins,
         "losses": rate.losses,
         "ties": rate.ties,

@@ -112,4 +112,4 @@ def _line(pair: tuple[str, str], found: WinRate) -> dict[str, Any]:
     """A line of the table of duels."""
     told = asdict(found)
     lift = told.pop("lift")
-    return {"candidate": pair[0], "opponent": pair[1], **told, "p_value": lift["p_value"]}
+    return {"candidate": pair[0], "opponent": pair[1], **told, "p_value": lift["p_value"], "test": lift["test"]}

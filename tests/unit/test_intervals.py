@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,8 @@ from scipy import stats
 
 from gemtune.evaluation import intervals
 from gemtune.evaluation.intervals import (
+    MCNEMAR,
+    PERMUTATION,
     Measure,
     holm,
     interval,
@@ -25,11 +29,15 @@ from gemtune.evaluation.intervals import (
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
-def test_wilson_agrees_with_scipy(successes, rows, level):
+def test_wilson_is_the_published_formula(successes, rows, level):
+    """Wilson 1927, written out."""
     successes = min(successes, rows)
-    ours = wilson(successes, rows, level)
-    theirs = stats.binomtest(successes, rows).proportion_ci(level, method="wilson")
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    z, share = stats.norm.ppf((1 + level) / 2), successes / rows
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)) / (1 + z * z / rows)
+    interval = wilson(successes, rows, level)
+    assert (interval.low, interval.high) == pytest.approx((max(0.0, middle - half), min(1.0, middle + half)), abs=1e-9)
+    assert 0 <= interval.low <= interval.value == share <= interval.high <= 1
 
 
 def test_wilson_without_rows_knows_nothing():
@@ -37,9 +45,10 @@ def test_wilson_without_rows_knows_nothing():
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_agrees_with_the_binomial_test(wins, losses):
-    expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
-    assert mcnemar(wins, losses) == pytest.approx(expected, abs=1e-9)
+def test_mcnemar_is_twice_the_smaller_binomial_tail(wins, losses):
+    """McNemar 1947 in its exact form: the sum of the tail's binomial probabilities, in whole numbers."""
+    tail = sum(comb(wins + losses, k) for k in range(min(wins, losses) + 1))
+    assert mcnemar(wins, losses) == pytest.approx(min(1.0, 2 * tail / 2 ** (wins + losses)), abs=1e-9)
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))
@@ -105,6 +114,18 @@ def test_right_and_wrong_rows_get_the_exact_test(pairs):
     assert found.disagreement == pytest.approx((wins + losses) / len(pairs))
     assert found.low <= found.delta + 1e-9
     assert found.high >= found.delta - 1e-9
+
+
+@pytest.mark.parametrize(
+    ("scores", "groups", "test"),
+    [
+        ([1.0, 0.0, 1.0, 1.0], None, MCNEMAR),
+        ([1.0, 0.0, 1.0, 1.0], ["g", "g", None, None], PERMUTATION),
+        ([1.0, 0.5, 1.0, 1.0], None, PERMUTATION),
+    ],
+)
+def test_paired_names_the_test_behind_the_p_value(scores, groups, test):
+    assert paired(mean(scores), mean([0.0, 1.0, 0.0, 1.0]), resamples=1000, groups=groups).test == test
 
 
 def test_the_permutation_test_agrees_with_scipy():

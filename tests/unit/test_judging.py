@@ -176,6 +176,17 @@ def test_a_win_rate_counts_ties_half_and_turns_around_with_the_sides(winners):
         assert rate.high - rate.low > 0
 
 
+@pytest.mark.parametrize(
+    ("winners", "test"),
+    [
+        (["candidate", "candidate", "baseline"], "exact sign test"),
+        (["candidate", "tie", "baseline"], "paired permutation"),
+    ],
+)
+def test_win_rate_names_the_test_behind_the_p_value(winners, test):
+    assert win_rate([Duel(winner) for winner in winners], resamples=300).lift.test == test
+
+
 def test_equal_models_seldom_show_a_win_rate_and_groups_widen_it():
     rng = np.random.default_rng(3)
     shown = 0

@@ -86,7 +86,14 @@ def paths(tmp_path):
             "settings": {"confidence_level": 0.95},
             "sealed": {"test": "f00", "candidates": 2, "readings": 3},
             "comparisons": [
-                {"versus": "zero_shot", "metric": "accuracy", "delta": 0.1, "low": 0.05, "high": 0.2, "p_value": 0.01}
+                {
+                    **{"versus": "zero_shot", "metric": "accuracy", "delta": 0.1, "low": 0.05, "high": 0.2},
+                    **{"p_value": 0.01, "test": "exact McNemar"},
+                },
+                {
+                    **{"versus": "champion", "metric": "macro_f1", "delta": 0.1, "low": 0.05, "high": 0.2},
+                    **{"p_value": 0.02, "test": "paired permutation"},
+                },
             ],
             "rules": [{"name": "invalid_rate", "passed": True, "sentence": "few"}],
         },
@@ -135,6 +142,13 @@ def test_the_summary_has_the_steps_numbers(paths):
     assert summary["sealed"]["candidates"] == 2
     assert "so far: 2 candidates; read 3 times." in page
     assert summary["slices"]["channel"]["web"]["scores"]["t@2"] == SCORE
+
+
+def test_report_names_the_test_of_each_comparison(paths):
+    page, _, _ = run(paths)
+    assert page.count("McNemar") == 1
+    assert '<td>0.01</td><td class="text">exact McNemar</td>' in page
+    assert '<td>0.02</td><td class="text">paired permutation</td>' in page
 
 
 def test_the_example_request_is_what_the_evaluation_asks(paths):
