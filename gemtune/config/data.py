@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from gemtune.config.output_schema import schema_problem, without_null_defaults
 from gemtune.config.section import Section
 
 # what a task says of itself where the settings do not: instruction, and what the answer is called
@@ -41,7 +42,8 @@ class Task(Section):
         "", description="Between a row's labels when it has several (such as '; '); empty: exactly one label a row."
     )
     output_schema: dict[str, Any] = Field(
-        default_factory=dict, description="JSON schema of the answer, for extraction (type object)."
+        default_factory=dict,
+        description="JSON Schema (draft 2020-12) that answers must fit, for extraction; a $ref stays within it.",
     )
 
     @model_validator(mode="before")
@@ -54,6 +56,14 @@ class Task(Section):
             kind = "several labels"
         instruction, target_name = SAID.get(kind, ("", ""))
         return {"instruction": instruction, "target_name": target_name, **values}
+
+    @field_validator("output_schema")
+    @classmethod
+    def _schema_is_valid(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        schema = without_null_defaults(schema)
+        if schema and (problem := schema_problem(schema)):
+            raise ValueError(problem)
+        return schema
 
 
 class Preprocess(Section):

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gemtune.errors import UserError
 
+LONGEST_VALUE = 200  # characters of a refused value that an error shows
+
 
 class Section(BaseModel):
     """Base of all sections: frozen, no unknown keys."""
@@ -42,7 +44,9 @@ def explain(error: ValidationError, within: type[BaseModel]) -> str:
         if item["type"] == "extra_forbidden":
             lines.append(f"unknown setting {name!r}{_did_you_mean(item['loc'], within)}")
         else:
-            lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r}")
+            value = repr(item["input"])
+            shown = value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}…"
+            lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}, got {shown}")
     return "; ".join(lines)
 
 

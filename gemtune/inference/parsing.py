@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from gemtune.config import Prompt, Task
+from gemtune.config.output_schema import answer_problem
 
 REFUSALS = re.compile(
     r"^\W*(i\W?m sorry|i am sorry|sorry,|i can\W?not|i can\W?t|i(\W?m| am) (not able|unable)|as an ai\b"
@@ -179,7 +180,7 @@ def _parse_object(task: Task, answer: str) -> Parsed:
         return Parsed(None, "refusal" if is_refusal(answer) else f"not JSON: {_shown(answer)}")
     if not isinstance(value, dict):
         return Parsed(None, f"not a JSON object: {_shown(answer)}")
-    problem = schema_problem(task.output_schema, value)
+    problem = answer_problem(task.output_schema, value) if task.output_schema else None
     return Parsed(None, f"does not fit the schema: {problem}") if problem else Parsed(canonical_object(value))
 
 
@@ -201,52 +202,6 @@ def _plain(value: Any) -> Any:
         plain = {key: _plain(item) for key, item in value.items()}
         return {key: item for key, item in plain.items() if item not in (None, "", [], {})}
     return value
-
-
-def schema_problem(schema: dict[str, Any], value: Any, where: str = "") -> str | None:
-    """The first way `value` breaks `schema`, or None; knows type, enum, required, (additional) properties and items."""
-    kind = str(schema.get("type", "")).lower()
-    if kind and not _is_a(kind, value):
-        return None if value is None and schema.get("nullable") else f"{where or 'the answer'} is not of type {kind}"
-    if "enum" in schema and value not in schema["enum"]:
-        return f"{where or 'the answer'} is {value!r}, not one of {schema['enum']}"
-    if isinstance(value, dict):
-        return _object_problem(schema, value, where)
-    if isinstance(value, list) and isinstance(schema.get("items"), dict):
-        problems = (schema_problem(schema["items"], item, f"{where}[{i}]") for i, item in enumerate(value))
-        return next((problem for problem in problems if problem), None)
-    return None
-
-
-def _object_problem(schema: dict[str, Any], value: dict[str, Any], where: str) -> str | None:
-    properties: dict[str, Any] = schema.get("properties") or {}
-    for name in schema.get("required") or []:
-        if name not in value:
-            return f"{_dotted(where, name)} is missing"
-    for name, item in value.items():
-        if name in properties:
-            problem = schema_problem(properties[name], item, _dotted(where, name))
-            if problem:
-                return problem
-        elif schema.get("additionalProperties") is False:
-            return f"{_dotted(where, name)} is not allowed"
-    return None
-
-
-def _dotted(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
-
-
-def _is_a(kind: str, value: Any) -> bool:
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float),
-        "null": type(None),
-    }  # fmt: skip
-    if kind not in kinds:
-        return True
-    if isinstance(value, bool) and kind in ("integer", "number"):
-        return False
-    return isinstance(value, kinds[kind]) or (kind == "integer" and isinstance(value, float) and value.is_integer())
 
 
 def _json_value(text: str) -> Any:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gemtune.config import Prompt, Task
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.inference.parsing import canonical, schema_problem
+from gemtune.inference.parsing import canonical
 from gemtune.inference.prompts import parse, render, resolve, training_row, tuned_prompt
 
 LABELS = ["cancel_order", "refund", "other", "not refund", "C", "C++", "返品"]
@@ -158,7 +158,7 @@ def test_objects_are_compared_by_content():
     assert parse(EXTRACTION, ZERO, 'Sure: {"city": " Bern ", "people": ["b", "a"]}').value == (
         parse(EXTRACTION, ZERO, '```json\n{"people":["a","b"],"city":"Bern","note":""}\n```').value
     )
-    assert "missing" in str(parse(EXTRACTION, ZERO, '{"people": []}').problem)
+    assert "'city' is a required property" in str(parse(EXTRACTION, ZERO, '{"people": []}').problem)
     assert "people[0]" in str(parse(EXTRACTION, ZERO, '{"city": "x", "people": [1]}').problem)
     assert "not JSON" in str(parse(EXTRACTION, ZERO, "Bern").problem)
     assert "not a JSON object" in str(parse(EXTRACTION, ZERO, "[1]").problem)
@@ -178,11 +178,3 @@ def test_canonical_objects_are_stable(value):
     assert once is not None
     assert parse(task, ZERO, once).value == once
     assert parse(task, ZERO, json.dumps(dict(reversed(value.items())), ensure_ascii=True)).value == once
-
-
-def test_schema_problems_name_the_place():
-    schema = {"type": "OBJECT", "properties": {"n": {"type": "INTEGER", "enum": [1, 2]}}, "additionalProperties": False}
-    assert schema_problem(schema, {"n": 1}) is None
-    assert schema_problem(schema, {"n": 3}) == "n is 3, not one of [1, 2]"
-    assert schema_problem(schema, {"m": 3}) == "m is not allowed"
-    assert schema_problem(schema, {"n": True}) == "n is not of type integer"
