@@ -133,7 +133,7 @@ class Step:
             return [], found, None, {}
         series = jobs.curve(client, job)
         found = loss_diagnostics.diagnose(series, job.truncated, job.examples)
-        write_events(f"{self._path}.{len(self.jobs)}.tfevents", series, job.created.timestamp())
+        write_events(f"{self._path}.tensorboard/{len(self.jobs)}", series, job.created.timestamp())
         made_of = base_of(trial, self._base_model)
         contestants = [_contestant(trial, made_of, self._task, job, point) for point in _serving(client, job)]
         self._write(record, job, curve=series, diagnosis=asdict(found), contestants=contestants)

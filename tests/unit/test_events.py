@@ -1,78 +1,55 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Event files are read back by a decoder that protobuf builds from the messages' public definition."""
+"""Event files are read back by TensorBoard's own readers."""
 
 from __future__ import annotations
 
-import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
 from gemtune.tuning.tensorboard import write_events
 
-
-def event_class() -> Any:
-    """`Event` as TensorBoard defines it, cut down to the fields that scalars use."""
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="event.proto", package="t", syntax="proto3")
-    fields: dict[str, list[tuple[str, int, int, int, str]]] = {
-        "Value": [("tag", 1, kinds.TYPE_STRING, 1, ""), ("simple_value", 2, kinds.TYPE_FLOAT, 1, "")],
-        "Summary": [("value", 1, kinds.TYPE_MESSAGE, 3, ".t.Value")],
-        "Event": [
-            ("wall_time", 1, kinds.TYPE_DOUBLE, 1, ""),
-            ("step", 2, kinds.TYPE_INT64, 1, ""),
-            ("file_version", 3, kinds.TYPE_STRING, 1, ""),
-            ("summary", 5, kinds.TYPE_MESSAGE, 1, ".t.Summary"),
-        ],
-    }
-    for name, wanted in fields.items():
-        message = file.message_type.add(name=name)
-        for field, number, kind, label, type_name in wanted:
-            message.field.add(name=field, number=number, type=kind, label=label, type_name=type_name or None)
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("t.Event"))
-
-
-EVENT = event_class()
-
-
-def masked(data: bytes) -> int:
-    crc = google_crc32c.value(data)
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-def read(path: Path) -> list[Any]:
-    content, at, found = path.read_bytes(), 0, []
-    while at < len(content):
-        (size,) = struct.unpack_from("<Q", content, at)
-        data = content[at + 12 : at + 12 + size]
-        assert struct.unpack_from("<I", content, at + 8)[0] == masked(content[at : at + 8])
-        assert struct.unpack_from("<I", content, at + 12 + size)[0] == masked(data)
-        found.append(EVENT.FromString(data))
-        at += 16 + size
-    return found
-
-
 values = st.lists(st.tuples(st.integers(0, 2**40), st.floats(width=32, allow_nan=False)), max_size=20)
+names = st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1)
 
 
-@given(st.dictionaries(st.text(st.characters(exclude_characters="/", codec="utf-8"), min_size=1), values, max_size=4))
-def test_every_point_is_read_back(tmp_path_factory: Any, series: dict[str, list[tuple[int, float]]]) -> None:
-    path = tmp_path_factory.mktemp("events") / "job.tfevents"
-    write_events(path, {f"/{name}": points for name, points in series.items()}, 1.5)
-    first, *events = read(path)
+@given(st.dictionaries(names, values, max_size=4))
+def test_write_events_gives_every_point_back(tmp_path_factory: Any, series: dict[str, list[tuple[int, float]]]) -> None:
+    folder = tmp_path_factory.mktemp("events")
+    path = write_events(folder, {f"/{name}": points for name, points in series.items()}, 1.5)
+    first, *events = LegacyEventFileLoader(str(path)).Load()
     assert first.file_version == "brain.Event:2"
-    told = [(e.summary.value[0].tag, e.step, e.summary.value[0].simple_value, e.wall_time) for e in events]
-    assert sorted(told) == sorted((name, step, value, 1.5) for name, points in series.items() for step, value in points)
+    assert [len(event.summary.value) for event in events] == [1] * len(events)
+    read = [(e.summary.value[0].tag, e.step, e.summary.value[0].simple_value, e.wall_time) for e in events]
+    assert sorted(read) == sorted((name, step, value, 1.5) for name, points in series.items() for step, value in points)
 
 
-def test_equal_curves_are_equal_bytes(tmp_path: Path) -> None:
-    for name in ("a.tfevents", "b.tfevents"):
-        write_events(tmp_path / name, {"/train_total_loss": [(1, 0.5), (2, 0.25)]}, 7.0)
-    assert (tmp_path / "a.tfevents").read_bytes() == (tmp_path / "b.tfevents").read_bytes()
+def test_tensorboard_shows_the_curves_of_a_folder(tmp_path: Path) -> None:
+    write_events(tmp_path, {"/train_total_loss": [(1, 0.5), (2, 0.25)], "/eval_total_loss": [(2, 0.75)]}, 1234.0)
+    shown = EventAccumulator(str(tmp_path))
+    shown.Reload()
+    assert sorted(shown.Tags()["scalars"]) == ["eval_total_loss", "train_total_loss"]
+    points = [(point.wall_time, point.step, point.value) for point in shown.Scalars("train_total_loss")]
+    assert points == [(1234.0, 1, 0.5), (1234.0, 2, 0.25)]
+
+
+def test_write_events_writes_equal_bytes_for_equal_curves(tmp_path: Path) -> None:
+    curves = {"/train_total_loss": [(1, 0.5), (2, 0.25)]}
+    paths = [write_events(tmp_path / name, curves, 7.0) for name in ("a", "b", "a")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert [path.name for path in (tmp_path / "a").iterdir()] == [paths[0].name]
+
+
+def test_write_events_loads_no_training_framework(tmp_path: Path) -> None:
+    code = (
+        "import sys; from gemtune.tuning.tensorboard import write_events; write_events(sys.argv[1], {'a': [(1, 1.0)]}, "
+        "1.0); assert not {'torch', 'tensorflow'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)

@@ -60,7 +60,8 @@ def test_job_leaves_a_contestant_per_checkpoint_and_a_record(client: Client, tmp
     assert len(record["curve"]["/train_total_loss"]) == record["job"]["steps"]
     assert len(record["curve"]["/eval_total_loss"]) == 3
     assert record["diagnosis"]["kind"] in ("fine", "undertrained")
-    assert (tmp_path / "job.json.1.tfevents").stat().st_size > 100
+    (events,) = (tmp_path / "job.json.tensorboard" / "1").iterdir()
+    assert events.stat().st_size > 100
     assert result["metrics"]["billable_tokens"] == record["job"]["billable_tokens"] > 0
 
 
