@@ -40,7 +40,7 @@ def submit(config: Config, image: str, pipeline: str, root: str, cache: bool) ->
 def schedule(config: Config, image: str, pipeline: str, root: str, cache: bool, cron: str) -> str:
     """Run by cron (`0 3 * * 1`, UTC unless it begins with TZ=Area/City); replaces the schedule of the same name.
 
-    Gives the schedule's full resource name. A run that is still going when the next is due is not doubled.
+    Gives the schedule's full resource name. While a run is unfinished, none is started beside it.
     """
     from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
 
@@ -52,7 +52,8 @@ def schedule(config: Config, image: str, pipeline: str, root: str, cache: bool, 
     made = Schedule(
         display_name=display_name,
         cron=cron,
-        max_concurrent_run_count=1,
+        max_concurrent_run_count=1,  # limits runs being started
+        max_concurrent_active_run_count=1,  # limits unfinished runs
         create_pipeline_job_request=CreatePipelineJobRequest(
             parent=parent, pipeline_job=_job(config, image, pipeline, root, cache)
         ),

@@ -149,6 +149,13 @@ def test_the_makefile_documents_each_verb():
         assert re.search(rf"^{verb}:.*## ", text, re.M), verb
 
 
+def test_configurations_name_only_paths_that_exist():
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        comments = "\n".join(re.findall(r"#.*", path.read_text()))
+        named = re.findall(r"\b(?:gemtune|docs|configs|examples|pipelines|components)/[\w./-]*\w", comments)
+        assert [name for name in named if not (ROOT / name).exists()] == [], path.name
+
+
 def test_configurations_hold_only_what_differs():
     for path in (ROOT / "configs").rglob("*.yaml"):
         told = yaml.safe_load(path.read_text())

@@ -57,6 +57,9 @@ class Trial(Section):
     follow_up_tokens: int = Field(0, ge=0, description="Tokens that follow-up jobs may bill; set by the plan.")
     follow_ups: int = Field(0, ge=0, description="Follow-up jobs, one after the other; set by the plan.")
     weighted: bool = Field(False, description="Tune on the rows that step hard weighted; set by the plan.")
+    ablation_of: str = Field(
+        "", description="Trial that this one repeats on unweighted rows, to measure the weights; set by the plan."
+    )
     races: bool = Field(False, description="May be cancelled when another learns faster; the published grid's say so.")
 
     @field_validator("method", mode="before")

@@ -21,7 +21,9 @@ from gemtune.errors import UserError
 MILLION = 1_000_000
 CERTAIN = 3.0
 # what the plan says of a trial; it does not change what the job makes
-TOLD = frozenset({"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "follow_ups", "base_model"})
+TOLD = frozenset(
+    {"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "follow_ups", "base_model", "ablation_of"}
+)
 OPINIONS = "opinions on "  # begins the lines of what is asked about answers
 SHEET = "the sheet that people rated"
 MARGIN = 0.05  # of an estimated (not of a counted) number: guards a sample too small to know its own error

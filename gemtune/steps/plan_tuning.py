@@ -12,6 +12,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -352,12 +353,19 @@ def _require(client: Client, base: str, trial: Trial) -> None:
 
 
 def _both_arms(trials: Sequence[Trial], weight: Hard) -> list[Trial]:
-    """The trials on weighted rows, and for the ablation the first one on the rows as they come too."""
+    """The trials on weighted rows, and for the ablation the first one on unweighted rows too."""
     if not weight.share:
         return list(trials)
-    first = trials[0]
-    plain = [first.model_copy(update={"name": f"{first.name}{select_model.PLAIN}"})] if weight.ablation else []
-    return [*(trial.model_copy(update={"weighted": True}) for trial in trials), *plain]
+    weighted = [trial.model_copy(update={"weighted": True}) for trial in trials]
+    return [*weighted, _unweighted_twin(trials)] if weight.ablation else weighted
+
+
+def _unweighted_twin(trials: Sequence[Trial]) -> Trial:
+    """The first trial again, on unweighted rows, under a name that no trial has."""
+    first, taken = trials[0], {trial.name for trial in trials}
+    names = (f"{first.name}-unweighted{suffix}" for suffix in chain([""], (f"-{n}" for n in count(2))))
+    name = next(name for name in names if name not in taken)
+    return first.model_copy(update={"name": name, "ablation_of": first.name})
 
 
 def _larger(client: Client, wanted: Wanted, trials: Sequence[Trial], rows: Rows) -> list[Trial]:

@@ -30,7 +30,6 @@ from gemtune.vertex import Client, connect, patiently, storage
 
 log = logging.getLogger("gemtune")
 
-PLAIN = "-as-they-come"  # ends the name of the trial whose rows are not weighted, beside one whose rows are
 Z95 = 1.959964  # half-width of a 95 % interval in standard errors
 
 
@@ -85,7 +84,7 @@ def run(
     champion = read_champion(client, name)
     candidate = _unless_same(chosen, champion)
     finalists = [prompt, *candidate, *([champion] if champion else [])]
-    found = _ablation(standings)
+    found = _ablation(standings, tuned)
     if old_test:
         old = _old_rows(client, name, train) if champion and candidate and _continued(candidate[0], tuned) else []
         write_examples(old_test, old)
@@ -189,14 +188,16 @@ def _continued(candidate: Contestant, tuned: Sequence[Mapping[str, Any]]) -> boo
 # What the weight of hard rows was worth.
 
 
-def _ablation(standings: Sequence[Standing]) -> dict[str, Any]:
-    """The trial on weighted rows beside the same trial on the rows as they come; {} when there is no such pair."""
-    twin = next((s.contestant.trial for s in standings if s.contestant.trial.endswith(PLAIN)), "")
-    arms = {
-        "with": [s for s in standings if s.contestant.trial == twin.removesuffix(PLAIN)],
-        "without": [s for s in standings if s.contestant.trial == twin],
-    }
-    if not (twin and all(arms.values())):
+def _ablation(standings: Sequence[Standing], tuned: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The trial on weighted rows beside its twin on unweighted rows; {} when the plan has no such pair, or one has no
+    checkpoint.
+    """
+    twin = next((job["trial"] for job in tuned if job["trial"].get("ablation_of")), None)
+    if twin is None:
+        return {}
+    names = {"with": twin["ablation_of"], "without": twin["name"]}
+    arms = {arm: [s for s in standings if s.contestant.trial == name] for arm, name in names.items()}
+    if not all(arms.values()):
         return {}
     best = {arm: max(found, key=lambda s: s.value) for arm, found in arms.items()}
     gain = best["with"].value - best["without"].value

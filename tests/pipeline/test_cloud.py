@@ -78,6 +78,12 @@ def test_a_schedule_replaces_the_one_before(url, invoke):
     assert schedule["createPipelineJobRequest"]["pipelineJob"]["displayName"] == "shop"
 
 
+def test_schedule_limits_unfinished_runs_and_starting_ones(url, invoke):
+    assert invoke("schedule").exit_code == 0
+    (schedule,) = get(url, f"{PARENT}/schedules")["schedules"]
+    assert int(schedule["maxConcurrentRunCount"]) == int(schedule["maxConcurrentActiveRunCount"]) == 1
+
+
 @pytest.mark.parametrize(
     ("verb", "options", "said"),
     [

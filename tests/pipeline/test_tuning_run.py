@@ -30,7 +30,7 @@ def test_hard_rows_a_race_and_a_larger_model_in_one_run(tmp_path):
     )
     summary = summary_of(run(tmp_path), tmp_path)
     names = {trial["name"] for trial in summary["trials"]}
-    assert names == {"short", "short-as-they-come", LARGE}
+    assert names == {"short", "short-unweighted", LARGE}
     (told,) = (json.loads(path.read_text()) for path in files_of(tmp_path, "report") if "/hard/" in str(path))
     assert told["hard_rows"] > 10
     assert told["share"] == pytest.approx(0.6, abs=0.02)
@@ -48,7 +48,7 @@ def test_hard_rows_a_race_and_a_larger_model_in_one_run(tmp_path):
     again = summary_of(run(tmp_path, *more), tmp_path)
     assert "has forgotten" in " ".join(again["notes"]) or "not shown to have forgotten" in " ".join(again["notes"])
     (candidate,) = (row for row in again["contestants"] if row["role"] == "candidate")
-    assert candidate["name"].split("@")[0] in {"short", "short-as-they-come"}
+    assert candidate["name"].split("@")[0] in {"short", "short-unweighted"}
 
 
 @pytest.mark.xdist_group("run-tuning")

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.catalogue import Catalogue
-from gemtune.config import Contestant
-from gemtune.steps.select_model import PLAIN, Standing, _ablation, _scored, _trial, choose, learned_nothing
+from gemtune.config import Contestant, Hard, Trial
+from gemtune.steps.plan_tuning import _both_arms
+from gemtune.steps.select_model import Standing, _ablation, _scored, _trial, choose, learned_nothing
 
 
 def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4, price: float = 1.75) -> Standing:
@@ -86,6 +87,9 @@ def test_choice_is_near_the_best_and_nothing_near_was_trained_less(found: list[t
     assert not [s for s in standings if s.value > chosen.value and s.contestant.epoch < chosen.contestant.epoch]
 
 
+TWINS = [{"trial": {"name": "t"}}, {"trial": {"name": "t-unweighted", "ablation_of": "t"}}]
+
+
 def arm(trial: str, value: float, alike: float | None = None) -> Standing:
     contestant = Contestant(name=f"{trial}@1", model="m", trial=trial, role="candidate")
     return Standing(contestant, value, value - 0.04, value + 0.04, like_hard=alike)
@@ -96,14 +100,33 @@ def arm(trial: str, value: float, alike: float | None = None) -> Standing:
     [(0.80, "no different for all the rows can tell"), (0.60, "+0.220, between"), (0.95, ": worse")],
 )
 def test_the_weight_of_hard_rows_is_told_with_its_interval(plain: float, words: str) -> None:
-    found = _ablation([arm("t", 0.7), arm("t", 0.82, 0.7), arm(f"t{PLAIN}", plain, 0.5), arm("other", 0.99)])
+    arms = [arm("t", 0.7), arm("t", 0.82, 0.7), arm("t-unweighted", plain, 0.5), arm("other", 0.99)]
+    found = _ablation(arms, TWINS)
     assert words in found["sentence"]
     assert "on rows like the hard ones 0.700 and 0.500" in found["sentence"]
     assert found["low"] < found["gain"] < found["high"]
 
 
 def test_no_second_arm_no_ablation() -> None:
-    assert _ablation([arm("t", 0.8)]) == _ablation([]) == _ablation([arm(f"t{PLAIN}", 0.8)]) == {}
+    for arms in ([arm("t", 0.8)], [], [arm("t-unweighted", 0.8)]):
+        assert _ablation(arms, TWINS) == {}
+
+
+def test_plan_adds_the_unweighted_twin_of_the_first_trial_under_a_free_name() -> None:
+    trials = [Trial(name="t"), Trial(name="t-unweighted")]
+    arms = _both_arms(trials, Hard(share=0.5))
+    assert [(one.name, one.weighted, one.ablation_of) for one in arms] == [
+        ("t", True, ""),
+        ("t-unweighted", True, ""),
+        ("t-unweighted-2", False, "t"),
+    ]
+    assert _both_arms(trials, Hard()) == trials
+    assert not any(one.ablation_of for one in _both_arms(trials, Hard(share=0.5, ablation=False)))
+
+
+def test_trials_whose_names_look_like_twins_are_no_ablation() -> None:
+    jobs = [{"trial": Trial(name=name).model_dump()} for name in ("t", "t-unweighted")]
+    assert _ablation([arm("t", 0.9), arm("t-unweighted", 0.8)], jobs) == {}
 
 
 @pytest.mark.parametrize(
