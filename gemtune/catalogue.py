@@ -158,8 +158,9 @@ class Catalogue(Section):
         """US dollars for 1,000 answers scored by the evaluation service; raises `UserError` where none is known."""
         if metric not in self.service:
             raise UserError(
-                f"evaluate.service: no price of {metric!r} is known, so that it would not stand on the bill",
-                remedy=f"set vertex.catalogue={{service: {{{metric}: US dollars for 1,000 answers}}}}, or leave it out",
+                f"no price of the evaluation service's metric {metric!r} is known",
+                remedy=f"set vertex.catalogue={{service: {{{metric}: US dollars for 1,000 answers}}}}, or remove it "
+                "from evaluate.service",
             )
         return self.service[metric]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,31 +26,13 @@ Overrides = Annotated[
 ]
 
 
-METHODS: dict[str, tuple[Literal["supervised", "preference"], ...]] = {
-    "supervised_tuning": ("supervised",),
-    "preference_tuning": ("supervised", "preference"),
-}
-
-
 def check(config: Config) -> None:
-    """Refuse, before anything starts, what the service would refuse for its base model; raises `UserError`."""
-    from gemtune.catalogue import Catalogue
-    from gemtune.evaluation.metrics import metric_names
+    """Raise `UserError` with everything in the configuration that would stop a run after money was spent."""
+    from gemtune.cost.preflight import problems
     from gemtune.vertex import location
 
-    preference = config.pipeline == "preference_tuning"
-    known = ["win_rate"] if preference else metric_names(config.task)
-    for section, metric in (("pick", config.pick.metric), ("gate", config.gate.metric)):
-        if metric and metric not in known:
-            raise UserError(f"unknown metric {section}.metric={metric!r}", remedy=f"one of {', '.join(known)}")
-    for method in METHODS[config.pipeline]:
-        Catalogue.load(config.vertex.catalogue).require(
-            config.evaluate.base_model,
-            method,
-            location(config.vertex),
-            adapter_sizes=tuple(trial.adapter_size for trial in config.plan.trials),
-            encryption_key=config.vertex.encryption_key,
-        )
+    if found := problems(config, location(config.vertex)):
+        raise UserError("\n".join(map(str, found)))
 
 
 class Messages(TyperGroup):
