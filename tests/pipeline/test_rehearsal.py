@@ -66,7 +66,7 @@ def test_each_finished_step_is_one_line():
         (["--engine", "clever"], "unknown engine 'clever'"),
         (["--set", "split.sed=3"], "unknown setting 'split.sed'"),
         (["--set", "evaluate.base_model=gemini-0-none"], "gemini-0-none"),
-        (["--set", "gate.metric=luck"], "unknown metric gate.metric='luck'"),
+        (["--set", "gate.metric=luck"], "gate.metric='luck': unknown metric 'luck'"),
     ],
 )
 def test_a_run_that_cannot_be_says_why_and_leaves_nothing(arguments, said, tmp_path, monkeypatch):

@@ -45,10 +45,8 @@ def test_sacrebleu_sums_sentence_statistics_to_the_corpus_score() -> None:
     advice = (
         f"sacrebleu {version('sacrebleu')}: gemtune/evaluation/metrics.py resamples rows by sacrebleu's statistics; "
     )
-    answers, references = (
-        ["the cat sat on the mat", "a dog ran far away"],
-        ["the cat sat on a mat", "the dog ran far off"],
-    )
+    answers = ["the cat sat on the mat", "a dog ran far away"]
+    references = ["the cat sat on a mat", "the dog ran far off"]
     for scorer in (BLEU(force=True), CHRF()):
         for name in ("_extract_corpus_statistics", "_compute_score_from_stats"):
             assert hasattr(scorer, name), f"{advice}{type(scorer).__name__}.{name} is gone: find its successor"
@@ -63,8 +61,6 @@ def test_sacrebleu_sums_sentence_statistics_to_the_corpus_score() -> None:
 
 def test_torch_says_whether_the_processor_has_bfloat16() -> None:
     torch = pytest.importorskip("torch")
-    advice = (
-        f"torch {version('torch')}: emulator/student_training.py chooses its number type by it; look for a successor"
-    )
+    advice = f"torch {version('torch')}: the emulator's student chooses its number type by it; find its successor"
     assert hasattr(torch.cpu, "_is_avx512_bf16_supported"), advice
     assert isinstance(torch.cpu._is_avx512_bf16_supported(), bool), advice
