@@ -48,7 +48,7 @@ def run(folder, *arguments):
     command = [
         sys.executable,
         "-m",
-        "pipelines",
+        "gemtune",
         "run",
         "config.yaml",
         "--engine",

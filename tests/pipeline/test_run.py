@@ -52,7 +52,7 @@ def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0, answer
 
 def command(folder, *arguments):
     engine = f"scripted:{folder / 'script.json'}"
-    return [sys.executable, "-m", "pipelines", "run", "config.yaml", "--engine", engine, *arguments]
+    return [sys.executable, "-m", "gemtune", "run", "config.yaml", "--engine", engine, *arguments]
 
 
 def environment():
