@@ -51,10 +51,14 @@ def schema_problem(schema: dict[str, Any]) -> str | None:
     return None
 
 
-def without_null_defaults(schema: dict[str, Any]) -> dict[str, Any]:
+def without_null_defaults(schema: Any) -> Any:
     """The schema without `default: null`, which checks nothing and which a pipeline parameter cannot carry."""
+    if isinstance(schema, list):
+        return [without_null_defaults(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
     kept = {name: part for name, part in schema.items() if (name, part) != ("default", None)}
-    return {name: without_null_defaults(part) if isinstance(part, dict) else part for name, part in kept.items()}
+    return {name: without_null_defaults(part) for name, part in kept.items()}
 
 
 def answer_problem(schema: dict[str, Any], answer: Any) -> str | None:
