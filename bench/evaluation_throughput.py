@@ -81,7 +81,7 @@ def ours(count: int, concurrency: int = 64) -> tuple[float, list[float], int, in
         tries += 1
         try:
             answer = await ask(question)
-        except vertex.Retryable as failure:
+        except vertex.TransientError as failure:
             refused += failure.code == 429 and monotonic() - start > 5
             raise
         at.append(monotonic() - start)
@@ -150,13 +150,13 @@ def main() -> int:
     parser.add_argument("--alone", action="store_true", help="leave out the simpler means")
     arguments = parser.parse_args()
     rows, quota = arguments.rows, arguments.quota
-    bare = {"slow_rate": 1.0, "slow_seconds": LATENCY_S, "paths": "generate"}
+    alphanumeric_key = {"slow_rate": 1.0, "slow_seconds": LATENCY_S, "paths": "generate"}
     with emulator() as url:
         os.environ.update(
             GOOGLE_VERTEX_BASE_URL=url, GOOGLE_CLOUD_PROJECT="demo-project", GOOGLE_CLOUD_LOCATION="us-central1"
         )
         ours(16)  # loads the SDK
-        set_faults(url, {**bare, "quota_per_minute": 60 * quota, "quota_burst": 20})
+        set_faults(url, {**alphanumeric_key, "quota_per_minute": 60 * quota, "quota_burst": 20})
         seconds, at, refused, tries, whole = ours(rows)
         late = [moment for moment in at if 5 <= moment <= max(at) - 1]
         used = len(late) / (max(late) - 5) / quota
@@ -167,12 +167,12 @@ def main() -> int:
         print(f"  {share:.2%} refused after warm-up, {tries} tries for {rows} rows, complete: {whole}")
         if not arguments.alone:
             compare(url, rows / seconds)
-        set_faults(url, {**bare, **FAULTS, "quota_per_minute": 60 * quota, "quota_burst": 20})
+        set_faults(url, {**alphanumeric_key, **FAULTS, "quota_per_minute": 60 * quota, "quota_burst": 20})
         limited, _, _, tries, all_back = ours(rows)
         least = rows / quota
         print(f"20 % faults (429, 503, dropped) under the quota: {rows} rows in {limited:.1f} s, {tries} tries,")
         print(f"  complete: {all_back}; {limited / least:.2f} x the ideal {least:.1f} s of the quota")
-        set_faults(url, {**bare, **FAULTS})
+        set_faults(url, {**alphanumeric_key, **FAULTS})
         faulty, _, _, tries, complete = ours(rows)
         ideal = rows * LATENCY_S / 64
         print(f"20 % faults, no quota: {rows} rows in {faulty:.1f} s, {tries} tries, complete: {complete},")
@@ -183,7 +183,7 @@ def main() -> int:
         each = 1000 * (process_time() - before) / rows
         print(f"no fault, no wait (what client and server bear here): {rows / seconds:.0f} rows/s,")
         print(f"  {each:.1f} ms of processor time a request on our side")
-        set_faults(url, bare)
+        set_faults(url, alphanumeric_key)
         clean, *_ = ours(rows)
         print(f"no fault, 200 ms: {rows} rows in {clean:.1f} s; with faults {faulty / clean:.2f} x that")
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")

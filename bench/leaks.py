@@ -22,9 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gemtune import dedup
-from gemtune.data.cleaning import bare
-from gemtune.data.example import Dropped
-from gemtune.data.leakage import copies, near
+from gemtune.data.cleaning import alphanumeric_key
+from gemtune.data.example import RejectedRow
+from gemtune.data.leakage import exact_matches, near_matches
 from gemtune.data.readers import read_rows
 from gemtune.dedup.substrings import shared_passages
 
@@ -38,7 +38,7 @@ def splits(folder: Path) -> dict[str, list[str]]:
     """Texts of every split of a data set, in the order train, validation, test."""
     found = {}
     for path in sorted(folder.glob("*.jsonl*")):
-        rows = [item[1] for item in read_rows(path) if not isinstance(item, Dropped)]
+        rows = [item[1] for item in read_rows(path) if not isinstance(item, RejectedRow)]
         texts = [row["text"] for row in rows if isinstance(row.get("text"), str)]
         if texts:
             found[path.name.split(".")[0].removeprefix("derived_")] = texts
@@ -78,8 +78,8 @@ def between(sets: dict[str, dict[str, list[str]]], expected: dict[tuple[str, str
     for name, found in sets.items():
         for later, earlier in pairs(list(found)):
             texts, others = found[later], found[earlier]
-            exact, ruled = len(copies(texts, others)), by_published_rule(texts, others)
-            close, passages = len(near(texts, others, THRESHOLD)), len(shared_passages(texts, others, PASSAGE))
+            exact, ruled = len(exact_matches(texts, others)), by_published_rule(texts, others)
+            close, passages = len(near_matches(texts, others, THRESHOLD)), len(shared_passages(texts, others, PASSAGE))
             if exact or ruled or close or passages:
                 told = " | ".join(f"{n} ({n / len(texts):.1%})" for n in (exact, ruled, close, passages))
                 print(f"| {name} | {later} | {earlier} | {len(texts)} | {told} |")
@@ -95,7 +95,7 @@ def inside(sets: dict[str, dict[str, list[str]]]) -> None:
     print("| --- | --- | ---: | ---: | ---: |")
     for name, found in sets.items():
         for split, texts in found.items():
-            distinct = list({bare(text): text for text in reversed(texts)}.values())
+            distinct = list({alphanumeric_key(text): text for text in reversed(texts)}.values())
             dropped = len(distinct) - int(dedup.keep(distinct, THRESHOLD).sum())
             repeated = len(texts) - len(distinct)
             if repeated or dropped:

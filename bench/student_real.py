@@ -193,13 +193,13 @@ def tagged(example: Example) -> tuple[list[str], list[str]]:
     """(words, the field each word belongs to or `-`): a value's words, where they first stand free in the text."""
     words = example.text.split()
     tags = ["-"] * len(words)
-    bare = [word.strip(".,!?").casefold() for word in words]
+    alphanumeric_key = [word.strip(".,!?").casefold() for word in words]
     for name, value in json.loads(example.target).items():
         for text in value if isinstance(value, list) else [value]:
             part = [word.strip(".,!?").casefold() for word in text.split()]
             for start in range(len(words) - len(part) + 1):
                 span = slice(start, start + len(part))
-                if name != "intent" and bare[span] == part and set(tags[span]) == {"-"}:
+                if name != "intent" and alphanumeric_key[span] == part and set(tags[span]) == {"-"}:
                     tags[span] = [name] * len(part)
                     break
     return words, tags

@@ -193,8 +193,8 @@ def curves(folder: Path, rows: int, seeds: int) -> None:
             settings = [f"plan.trials=[{trial}]", "plan.good_enough=1.0", "plan.min_train_rows=1", "split.min_rows=10"]
             settings += [
                 "evaluate.max_error_share=1",
-                "split.near_threshold=0",
-                "preprocess.fuzzy_threshold=0",
+                "split.jaccard_threshold=0",
+                "preprocess.jaccard_threshold=0",
                 "preprocess.repeated_chars=0",
             ]
             limited = json.loads(Path("emulator/catalogue.json").read_text("utf-8"))

@@ -15,7 +15,7 @@ def deploy(
     vertex: dict,
     name: str,
     test: Input[Dataset],
-    certificate: Input[Artifact],
+    leakage_report: Input[Artifact],
     preprocess: dict,
     endpoint: Output[Artifact],
 ) -> dict:
@@ -34,7 +34,7 @@ def deploy(
     from gemtune.steps import deploy
 
     return deploy.run(
-        decision.path, picked.path, config, vertex, name, endpoint.path, test.path, preprocess, certificate.path
+        decision.path, picked.path, config, vertex, name, endpoint.path, test.path, preprocess, leakage_report.path
     )
 
 

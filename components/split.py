@@ -17,7 +17,7 @@ def split(
     validation: Output[Dataset],
     test: Output[Dataset],
     report: Output[Artifact],
-    certificate: Output[Artifact],
+    leakage_report: Output[Artifact],
     metrics: Output[Metrics],
 ):
     """Divide examples by seed, stratified by label, whole groups and duplicate clusters together.
@@ -31,6 +31,6 @@ def split(
     from gemtune.steps import split
 
     summary = split.run(
-        examples.path, config, train.path, validation.path, test.path, report.path, vertex, name, certificate.path
+        examples.path, config, train.path, validation.path, test.path, report.path, vertex, name, leakage_report.path
     )
     metrics.metadata.update(summary)

@@ -21,7 +21,7 @@ from gemtune.config import Section, Trial, explain
 from gemtune.errors import UserError
 
 FILE = Path(__file__).with_name("catalogue.yaml")
-Method = Literal["supervised", "preference"]
+TuningMethod = Literal["supervised", "preference"]
 OLD = timedelta(days=120)
 SOON = timedelta(days=90)
 
@@ -56,7 +56,7 @@ class Model(Section):
     """One base model: what can be done with it, where, until when, at what price."""
 
     family: Literal["pro", "flash"]
-    methods: list[Method]
+    methods: list[TuningMethod]
     adapter_sizes: list[int]
     tuning_locations: list[str]
     serving_locations: dict[str, str] = Field(default_factory=dict)
@@ -83,7 +83,7 @@ class Catalogue(Section):
     schema_version: Literal[1]
     checked: date
     sources: list[str]
-    limits: dict[Method, Limits]
+    limits: dict[TuningMethod, Limits]
     models: dict[str, Model]
     service: dict[str, float] = Field(
         default_factory=dict, description="US dollars that the evaluation service takes for 1,000 answers, by metric."
@@ -99,7 +99,7 @@ class Catalogue(Section):
         except ValidationError as error:
             raise UserError(explain(error, cls), file="vertex.catalogue") from None
 
-    def tunable(self, method: Method = "supervised", today: date | None = None) -> list[str]:
+    def tunable(self, method: TuningMethod = "supervised", today: date | None = None) -> list[str]:
         """Models that can be tuned by a method today, cheapest tuning first."""
         day = today or date.today()
         able = [name for name, m in self.models.items() if method in m.methods and not m.retired(day)]
@@ -108,7 +108,7 @@ class Catalogue(Section):
     def require(
         self,
         name: str,
-        method: Method,
+        method: TuningMethod,
         location: str,
         *,
         adapter_sizes: tuple[int, ...] = (),
@@ -150,11 +150,11 @@ class Catalogue(Section):
             raise UserError(f"no price of {name!r} is known", remedy="add the model to vertex.catalogue")
         return self.models[name].price
 
-    def full_price(self, model: str) -> dict[str, Any]:
+    def price_document(self, model: str) -> dict[str, Any]:
         """The price of asking a base model, as a mapping; raises `UserError` for one that is not in the catalogue."""
         return self.price("", model).model_dump(mode="json")
 
-    def scoring_price(self, metric: str) -> float:
+    def vertex_metric_price(self, metric: str) -> float:
         """US dollars for 1,000 answers scored by the evaluation service; raises `UserError` where none is known."""
         if metric not in self.service:
             raise UserError(
@@ -163,11 +163,11 @@ class Catalogue(Section):
             )
         return self.service[metric]
 
-    def price_of(self, trial: Trial, base_model: str) -> Price:
+    def trial_price(self, trial: Trial, base_model: str) -> Price:
         """The price of a trial, and of what it makes."""
-        return self.price(base_of(trial, base_model), base_model)
+        return self.price(trial_base_model(trial, base_model), base_model)
 
-    def start(self, name: str, modality: str, rows: int, mean_tokens: float) -> Trial:
+    def starting_trial(self, name: str, modality: str, rows: int, mean_tokens: float) -> Trial:
         """The published starting point for a model's family, the data's modality and its size."""
         size = "short" if rows < 1000 and mean_tokens < 500 else "long"
         model = self.models.get(name)
@@ -201,7 +201,7 @@ class Catalogue(Section):
         return found
 
 
-def base_of(trial: Trial, base_model: str) -> str:
+def trial_base_model(trial: Trial, base_model: str) -> str:
     """The base model under a trial, also where it goes on from a tuned one; the configured one where none is known."""
     start = "" if trial.base.startswith("projects/") else trial.base
     return trial.base_model or start or base_model

@@ -89,14 +89,14 @@ def findings(text: str) -> list[Finding]:
     return sorted(taken, key=lambda finding: finding.begin)
 
 
-def masked(text: str) -> str:
+def mask(text: str) -> str:
     """The text with everything found replaced by [EMAIL], [SECRET], [IBAN], [CARD] or [PHONE]."""
     while found := findings(text):
-        text = replaced(text, found)
+        text = replace_findings(text, found)
     return text
 
 
-def replaced(text: str, found: Sequence[Finding]) -> str:
+def replace_findings(text: str, found: Sequence[Finding]) -> str:
     """The text with the characters of each finding (in order, not overlapping) replaced by its kind in brackets."""
     return "".join(_pieces(text, found))
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gemtune.config import Contestant, Evaluate, Task, Vertex
-from gemtune.data.cleaning import cleaner
+from gemtune.data.cleaning import load_cleaner
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation.calibration import calibrated
@@ -59,7 +59,7 @@ class Answerer:
         # One row without an answer is that row's own matter here.
         self.config = Evaluate.of({**recipe["asking"], "max_error_share": 1.0})
         self.train = [Example(**row) for row in recipe["train"]]
-        self.clean = cleaner(recipe["cleaning"])
+        self.clean = load_cleaner(recipe["cleaning"])
 
     @classmethod
     def of_run(cls, summary: str | Path) -> Self:

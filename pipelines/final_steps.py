@@ -33,7 +33,10 @@ class Ending:
     def deploy_or_keep(self, chosen: Any, tested: Any, decided: Any, told: Any) -> None:
         """Deploy if the gate passes, else keep; then report. `told` is the task whose `report` tells of the test."""
         with dsl.If(decided.outputs["Output"] == True, name="the-gate-passes"):  # noqa: E712
-            of_candidate = {"test": self.divided.outputs["test"], "certificate": self.divided.outputs["certificate"]}
+            of_candidate = {
+                "test": self.divided.outputs["test"],
+                "leakage_report": self.divided.outputs["leakage_report"],
+            }
             deployed = self._serve(deploy_op, chosen, decided, **of_candidate)
         with dsl.Else(name="the-gate-refuses"):
             kept = self._serve(keep_op, chosen, decided)

@@ -19,17 +19,17 @@ from typing import Annotated, Any
 import typer
 
 from gemtune.catalogue import Catalogue, Limits
-from gemtune.catalogue import Method as Tuned
+from gemtune.catalogue import TuningMethod as Tuned
 from gemtune.config import Config, Preprocess, Task
 from gemtune.data import pairs
-from gemtune.data.audit import read_sheet, write_sheet
-from gemtune.data.cleaning import UNTOUCHED
-from gemtune.data.duplicates import Outcome, settle, thin_out
-from gemtune.data.example import Dropped, Example, plain, write_rows
+from gemtune.data.audit import read_review_file, write_review_file
+from gemtune.data.cleaning import NO_CLEANING
+from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_exact_duplicates
+from gemtune.data.example import Example, RejectedRow, plain, write_rows
 from gemtune.data.label_issues import told as label_errors_told
-from gemtune.data.profile import portrait
-from gemtune.data.row_validation import LABELLED, Tally
-from gemtune.data.service_limits import model_problems, passed
+from gemtune.data.profile import profile_rows
+from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
+from gemtune.data.service_limits import check_limits, model_problems
 from gemtune.data.sources import written
 from gemtune.data.writers import SHAPES, write, write_pairs
 from gemtune.errors import UserError
@@ -60,7 +60,7 @@ Settings = Annotated[
 Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 
 
-Method = Annotated[
+TuningMethod = Annotated[
     str, typer.Option(help="supervised (labelled rows) or preference (pairs of a better and a worse answer).")
 ]
 
@@ -96,7 +96,7 @@ DEDUP_EXAMPLES = _examples(
 )
 def check(
     file: File,
-    method: Method = "supervised",
+    method: TuningMethod = "supervised",
     model: Annotated[str, typer.Option(help="Base model; default: evaluate.base_model of the settings.")] = "",
     config: Configuration = None,
     settings: Settings = None,
@@ -110,7 +110,7 @@ def check(
     limits, tuned = _limits(chosen, method)
     told = _Left(file)
     rows = _pairs_as_sent if method == "preference" else _rows_as_sent
-    passing = passed(rows(file, chosen, told), limits, tuned)
+    passing = check_limits(rows(file, chosen, told), limits, tuned)
     told.rest()
     free = method == "preference" or chosen.task.kind in ("summarization", "generation")
     conflicts = "keep" if method == "preference" else "" if free else chosen.preprocess.conflicts
@@ -121,7 +121,7 @@ def check(
         typer.echo(f"note: {note}")
     reasons, usable = passing.settled(conflicts)
     if told.first and not len(passing):
-        typer.echo(f"note: {preprocess.remedy_for(told.first)}")
+        typer.echo(f"note: {preprocess.suggest_remedy(told.first)}")
     typer.echo(f"{usable} of {len(passing) + len(told)} rows usable" + _listed(told.reasons + reasons))
     if told or broken:
         raise typer.Exit(1)
@@ -142,7 +142,7 @@ def _rows_as_sent(file: str, chosen: Config, told: _Left) -> Sent:
 
 def _pairs_as_sent(file: str, chosen: Config, told: _Left) -> Sent:
     found = pairs.read(file, chosen.task, chosen.preprocess, chosen.preference, _tally(chosen))
-    settled = pairs.settled(found, chosen.preprocess)
+    settled = pairs.deduplicate(found, chosen.preprocess)
     for gone in sorted(settled.dropped, key=lambda row: row.line):
         told.add(gone)
     by_id = {example.id: example for example in settled.prompts}
@@ -166,13 +166,13 @@ class _Left:
     def __init__(self, file: str, err: bool = False) -> None:
         self.file, self.err = file, err
         self.reasons, self._same = Counter[str](), Counter[str]()
-        self.first: Dropped | None = None
+        self.first: RejectedRow | None = None
         self._shown = 0
 
     def __len__(self) -> int:
         return self.reasons.total()
 
-    def add(self, row: Dropped) -> None:
+    def add(self, row: RejectedRow) -> None:
         """Count a row, and show it if it says something new."""
         self.first = self.first or row
         self.reasons[row.reason] += 1
@@ -189,7 +189,7 @@ class _Left:
 
     def all_of_them(self) -> UserError:
         """What is said when no row is left."""
-        return preprocess.no_usable_row(self.file, self.reasons, self.first)
+        return preprocess.no_usable_rows_among(self.file, self.reasons, self.first)
 
 
 @app.command(
@@ -203,7 +203,7 @@ def convert(
     file: File,
     out: Annotated[str, typer.Option(help="File to write, here or gs://: .jsonl; .csv, .tsv for columns; also .gz.")],
     to: Annotated[str, typer.Option(help=f"Shape: {', '.join(SHAPES)}.")] = "gemini",
-    method: Method = "supervised",
+    method: TuningMethod = "supervised",
     config: Configuration = None,
     settings: Settings = None,
 ) -> None:
@@ -214,22 +214,22 @@ def convert(
     """
     chosen = Config.load(config, settings or [])
     _limits(chosen, method)
-    plain = chosen.preprocess.model_copy(update=UNTOUCHED)
-    tally, left_out, unheld = _tally(chosen), _Left(file, err=True), Counter[str]()
+    plain = chosen.preprocess.model_copy(update=NO_CLEANING)
+    stats, left_out, unheld = _tally(chosen), _Left(file, err=True), Counter[str]()
     paired = method == "preference"
 
     def usable() -> Iterator[Any]:
-        rows = pairs.stream(file, chosen.task, plain, chosen.preference, tally) if paired else None
-        read = preprocess.watched(rows, file) if rows else preprocess.stream(file, chosen.task, plain, tally)
+        rows = pairs.stream(file, chosen.task, plain, chosen.preference, stats) if paired else None
+        read = preprocess.with_progress(rows, file) if rows else preprocess.stream(file, chosen.task, plain, stats)
         for row in read:
-            if isinstance(row, Dropped):
+            if isinstance(row, RejectedRow):
                 left_out.add(row)
             else:
                 example = row[0] if isinstance(row, tuple) else row
                 unheld.update(["split"] * (example.split is not None) + ["group"] * (example.group is not None))
                 yield row
 
-    rows = preprocess.some(usable(), left_out.all_of_them)
+    rows = preprocess.require_rows(usable(), left_out.all_of_them)
     with written(out) as path:
         count = write_pairs(path, rows, to) if paired else write(path, rows, to)
     left_out.rest()
@@ -253,42 +253,42 @@ def describe(
 ) -> None:
     """Show as JSON what the data looks like: balance, lengths, scripts, duplicates, conflicts, likely label errors."""
     chosen = Config.load(config, settings or [])
-    task, rules, tally = chosen.task, chosen.preprocess, _tally(chosen)
-    examples, dropped = _gathered(file, task, rules, tally)
+    task, rules, stats = chosen.task, chosen.preprocess, _tally(chosen)
+    examples, dropped = _gathered(file, task, rules, stats)
     kept, settled, near = _thinned(examples, task, rules)
-    wrong = preprocess.doubtful(kept, task, rules)
+    wrong = preprocess.find_label_issues(kept, task, rules)
     reasons = Counter(row.reason for row in [*dropped, *settled, *near])
     told: dict[str, Any] = {
         "rows": len(examples) + len(dropped),
         "would_keep": len(kept),
         "would_drop": dict(reasons.most_common()),
-        **tally.told(),
-        **portrait(kept, task.kind in LABELLED),
-        "likely_label_errors": label_errors_told(wrong),
+        **stats.told(),
+        **profile_rows(kept, task.kind in LABELLED_KINDS),
+        "label_issues": label_errors_told(wrong),
     }
     typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
     if audit is not None:
         with written(audit) as path:
-            write_sheet(path, wrong)
+            write_review_file(path, wrong)
         typer.echo(f"{len(wrong)} rows to look at: {audit}; give it back as preprocess.corrections", err=True)
 
 
-def _gathered(file: str, task: Task, rules: Preprocess, tally: Tally) -> Outcome:
+def _gathered(file: str, task: Task, rules: Preprocess, stats: ReadStats) -> FilterResult:
     """All rows in memory; raises `UserError` when none is usable."""
-    examples, dropped = preprocess.gather(file, task, rules, tally)
+    examples, dropped = preprocess.read_all(file, task, rules, stats)
     if not examples:
-        raise preprocess.nothing_left(file, dropped)
+        raise preprocess.no_usable_rows(file, dropped)
     return examples, dropped
 
 
 def _thinned(
     examples: list[Example], task: Task, rules: Preprocess
-) -> tuple[list[Example], list[Dropped], list[Dropped]]:
+) -> tuple[list[Example], list[RejectedRow], list[RejectedRow]]:
     """The rows that stay; the exact duplicates and conflicts, and the near-duplicates that do not."""
-    preprocess.tell_long("exact deduplication", len(examples))
-    kept, settled = settle(examples, task, rules)
-    preprocess.tell_long("near-deduplication", len(kept))
-    kept, near = thin_out(kept, task, rules)
+    preprocess.log_if_long("exact deduplication", len(examples))
+    kept, settled = resolve_exact_duplicates(examples, task, rules)
+    preprocess.log_if_long("near-deduplication", len(kept))
+    kept, near = drop_near_duplicates(kept, task, rules)
     return kept, settled, near
 
 
@@ -305,7 +305,7 @@ def dedup_command(
     A row is dropped only for a row that stays; which one stays is decided by content, not by order. Kept rows are
     written as examples (text, target, line they came from), dropped ones with the reason.
     """
-    chosen = Config.load(config, [*(settings or []), f"preprocess.fuzzy_threshold={threshold}"])
+    chosen = Config.load(config, [*(settings or []), f"preprocess.jaccard_threshold={threshold}"])
     task, rules = chosen.task, chosen.preprocess
     examples, unread = _gathered(file, task, rules, _tally(chosen))
     kept, settled, near = _thinned(examples, task, rules)
@@ -318,10 +318,10 @@ def dedup_command(
     typer.echo(f"{len(kept)} of {len(kept) + len(gone)} rows kept" + _listed(Counter(row.reason for row in gone)))
 
 
-def _tally(chosen: Config) -> Tally:
+def _tally(chosen: Config) -> ReadStats:
     _shown_progress()
     sheet = chosen.preprocess.corrections
-    return Tally(read_sheet(sheet) if sheet else {})
+    return ReadStats(read_review_file(sheet) if sheet else {})
 
 
 def _listed(reasons: Counter[str]) -> str:

@@ -63,7 +63,7 @@ def run(
     local_run.check_engine(engine)
     if not settings.data.startswith("gs://"):  # a local run's buckets are the emulator's, which is not up yet
         labelled = settings.pipeline == "supervised_tuning" or settings.preference.pairs_from == "answers"
-        preprocess.glance(settings.data, settings.task, settings.preprocess, labelled)
+        preprocess.peek(settings.data, settings.task, settings.preprocess, labelled)
     console = _console()
     folder = runs / f"{settings.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     state = runs / "emulator"

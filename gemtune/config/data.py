@@ -85,7 +85,7 @@ class Preprocess(Section):
         "report",
         description="Rows with e-mail, phone, card, IBAN, keys: count them, mask what was found, or drop the row.",
     )
-    pii_by: Literal["rules", "dlp"] = Field(
+    pii_detector: Literal["rules", "dlp"] = Field(
         "rules", description="Who looks: our own rules (free, local), or Sensitive Data Protection (paid, extra dlp)."
     )
     pii_types: list[str] = Field(
@@ -103,7 +103,7 @@ class Preprocess(Section):
         pattern=r"^(projects/[^/]+/locations/[^/]+)?$",
         description="projects/P/locations/L to ask it in; empty: GOOGLE_CLOUD_PROJECT, global.",
     )
-    find_label_errors: bool = Field(
+    find_label_issues: bool = Field(
         True, description="List likely label errors, of 20,000 rows and 4 million characters at most, drawn evenly."
     )
     corrections: str = Field("", description="Audit sheet (CSV with id and label) whose labels replace the rows' own.")
@@ -111,7 +111,7 @@ class Preprocess(Section):
     conflicts: Literal["drop", "majority", "keep"] = Field(
         "drop", description="Same text, different labels: drop all, keep the majority label, or keep all."
     )
-    fuzzy_threshold: float = Field(
+    jaccard_threshold: float = Field(
         0.8,
         ge=0,
         le=1,
@@ -166,7 +166,7 @@ class Split(Section):
         description="One of preprocess.slice_columns, with times (ISO 8601 or numbers): the newest rows are test, "
         "those before validation.",
     )
-    near_threshold: float = Field(
+    jaccard_threshold: float = Field(
         0.8, ge=0, le=1, description="Jaccard of character 5-grams from which two rows may not part; 0: not checked."
     )
     passage_chars: int = Field(

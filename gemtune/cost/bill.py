@@ -132,7 +132,7 @@ def draw_up(
 ) -> Bill:
     """The bill with the trials, and then the larger models, that fit under the limit, in their order."""
     base, everyone = asking.base_model, [*trials, *larger]
-    price, prices = catalogue.price("", base), {trial.name: catalogue.price_of(trial, base) for trial in everyone}
+    price, prices = catalogue.price("", base), {trial.name: catalogue.trial_price(trial, base) for trial in everyone}
     champion = catalogue.price(beside.champion.base_model if beside.champion else "", base)
     spent = [*(line for one in beside.baselines for line in one.lines(rows.opinions, price)), *beside.paid]
     answered = beside.answered(asking, rows.samples)
@@ -154,7 +154,7 @@ def draw_up(
     known = {model: catalogue.price(model, base).model_dump(mode="json") for model in asked}
     return Bill(
         spent, fixed, per_trial, chosen, left_out, price.model_dump(mode="json"), catalogue.warnings(base), tuple(kept),
-        known, {metric: catalogue.scoring_price(metric) for metric in asking.service},
+        known, {metric: catalogue.vertex_metric_price(metric) for metric in asking.service},
     )  # fmt: skip
 
 
@@ -243,7 +243,7 @@ def with_follow_ups(catalogue: Catalogue, asking: Evaluate, settings: Plan, bill
     part = (settings.max_cost - spend.total(bill.lines).most) / len(bill.trials)
     per_trial, tokens = dict(bill.per_trial), {}
     for trial in bill.trials:
-        price = catalogue.price_of(trial, asking.base_model)
+        price = catalogue.trial_price(trial, asking.base_model)
         longer = [trial.epoch_count * 2**n for n in range(1, settings.follow_ups + 1)]
         follow_ups = [trial.model_copy(update={"epoch_count": n}) for n in longer]
         asked = [line for one in follow_ups for line in spend.checkpoints_lines(one, rows, price, rater)]
@@ -277,7 +277,7 @@ def opinions_paid(told: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> li
         for report in told
         for entry in report["contestants"]
         for line in spend.opinions_charged(
-            f"{entry['contestant']['name']} on validation (spent)", entry, catalogue.full_price, catalogue.service
+            f"{entry['contestant']['name']} on validation (spent)", entry, catalogue.price_document, catalogue.service
         )
     ]
 

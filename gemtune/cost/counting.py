@@ -28,7 +28,7 @@ from gemtune.inference import prompts
 from gemtune.inference.generate import Question
 from gemtune.inference.requests import longest_answer, questions
 from gemtune.tuning.hard_examples import copies, most_added
-from gemtune.vertex import Client, count_tokens, patiently
+from gemtune.vertex import Client, count_tokens, with_retries
 
 Count = Callable[[str | None, list[dict[str, Any]]], int]
 GUESS_MARGIN = 1.5  # upper bound of a guessed count; a tokenizer rarely spends more on prose
@@ -39,7 +39,7 @@ WIDE = 0x2E80  # first of the scripts written without spaces, whose characters a
 
 def by_service(client: Client, model: str) -> Count:
     """A counter that asks the service, trying again while it is busy."""
-    return lambda system, contents: patiently(count_tokens, client, model, system, contents)
+    return lambda system, contents: with_retries(count_tokens, client, model, system, contents)
 
 
 def guess(system: str | None, contents: list[dict[str, Any]]) -> int:
@@ -155,7 +155,7 @@ def count_opinions(
         most = 2.0 * longest * answers  # quoted in JSON, an answer may have more tokens than it had
         return Request(_shown(count, asked, sample, most), Amount(replies.get(model, said.expected), said.most))
 
-    found = Opinions(scored=sum(catalogue.scoring_price(metric) for metric in asking.service) / 1000)
+    found = Opinions(scored=sum(catalogue.vertex_metric_price(metric) for metric in asking.service) / 1000)
     if asking.confidence == "verbal":
         words = [rating_question(task, base, one, one.target) for one in rows]
         found = replace(found, words=request(words, 1, base, Amount(WORDS, asking.max_output_tokens)))

@@ -13,20 +13,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gemtune.data import csv_safe
-from gemtune.data.label_issues import Suspect
+from gemtune.data.label_issues import LabelIssue
 from gemtune.data.sources import local
 from gemtune.errors import UserError
 
 HEADER = ("id", "line", "label", "likely", "margin", "text")
 
 
-def write_sheet(path: str | Path, rows: Sequence[Suspect]) -> None:
+def write_review_file(path: str | Path, rows: Sequence[LabelIssue]) -> None:
     """Write suspects as a sheet."""
     told = ((f"#{row.id}", row.line, row.label, row.likely, row.margin, row.text) for row in rows)
     csv_safe.write(path, HEADER, told)
 
 
-def read_sheet(path: str | Path) -> dict[str, str]:
+def read_review_file(path: str | Path) -> dict[str, str]:
     """Id to label as the person left it ("" drops the row); raises `UserError` for a file that is no sheet."""
     try:
         with local(str(path)) as found:

@@ -26,7 +26,7 @@ Rule = tuple[str, Callable[[str], str]]
 FIELDS = ("strip_html", "remove_control", "remove_invisible", "normalize_unicode", "lowercase", "collapse_whitespace")
 
 
-UNTOUCHED: Mapping[str, Any] = {**dict.fromkeys(FIELDS, False), "normalize_unicode": "none", "pii": "off"}
+NO_CLEANING: Mapping[str, Any] = {**dict.fromkeys(FIELDS, False), "normalize_unicode": "none", "pii": "off"}
 
 
 def clean(text: str, config: Preprocess) -> str:
@@ -36,7 +36,7 @@ def clean(text: str, config: Preprocess) -> str:
     return text
 
 
-def changes(text: str, config: Preprocess) -> Iterator[tuple[str, str, str]]:
+def rule_changes(text: str, config: Preprocess) -> Iterator[tuple[str, str, str]]:
     """(rule, before, after) for every rule that changes the text, in order."""
     for name, rule in rules(config):
         after = rule(text)
@@ -68,22 +68,22 @@ def _without_markup(text: str) -> str:
         text = plain
 
 
-def exported(config: Preprocess) -> Mapping[str, Any]:
+def export_rules(config: Preprocess) -> Mapping[str, Any]:
     """The rules as data, to travel with the model."""
     return {name: getattr(config, name) for name in FIELDS}
 
 
-def cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
+def load_cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
     """The cleaning function that `exported` described; raises `UserError` for an unknown rule."""
     config = Preprocess.of(dict(rules_as_data))
     return lambda text: clean(text, config)
 
 
-def bare(text: str) -> str:
+def alphanumeric_key(text: str) -> str:
     """Letters and digits alone, case put aside; for a text without any, `same_text`."""
-    return _NO_LETTER.sub("", unicodedata.normalize("NFKC", text).lower()) or same_text(text)
+    return _NO_LETTER.sub("", unicodedata.normalize("NFKC", text).lower()) or text_key(text)
 
 
-def same_text(text: str) -> str:
+def text_key(text: str) -> str:
     """What two texts that count as the same have in common: compatibility form, case and white space are put aside."""
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()

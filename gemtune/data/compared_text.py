@@ -16,19 +16,19 @@ from gemtune.data.example import Example
 FEWEST, FRAME = 20, 20
 
 
-def compared(examples: Sequence[Example]) -> list[str]:
+def comparison_texts(examples: Sequence[Example]) -> list[str]:
     """One text per example: its turns, its system instruction where examples differ in that, less what they share."""
     differ = len({example.system for example in examples}) > 1
-    return without_frame([whole(example, differ) for example in examples])
+    return remove_shared_frame([full_text(example, differ) for example in examples])
 
 
-def without_frame(texts: list[str]) -> list[str]:
+def remove_shared_frame(texts: list[str]) -> list[str]:
     """Texts without the beginning and the end that nearly all of them have (see `frame`)."""
-    begin, end = frame(texts)
-    return [inside(text, begin, end) for text in texts] if begin or end else texts
+    begin, end = shared_frame(texts)
+    return [remove_frame(text, begin, end) for text in texts] if begin or end else texts
 
 
-def frame(texts: Sequence[str]) -> tuple[str, str]:
+def shared_frame(texts: Sequence[str]) -> tuple[str, str]:
     """The beginning and the end that nearly all texts have, an instruction around the user's words; "" for none.
 
     Only whole words, at least FRAME characters long, found in four fifths of at least FEWEST texts, count.
@@ -69,14 +69,14 @@ def _common(a: str, b: str) -> str:
     return min(a, b, key=len)
 
 
-def inside(text: str, begin: str, end: str) -> str:
+def remove_frame(text: str, begin: str, end: str) -> str:
     """The text without that beginning and end, as long as something is left."""
     inner = text.removeprefix(begin)
     shorter = inner.removesuffix(end)
     return shorter if shorter.strip() else inner if inner.strip() else text
 
 
-def whole(example: Example, with_system: bool) -> str:
+def full_text(example: Example, with_system: bool) -> str:
     """All turns of an example as one text, its system instruction first where wanted."""
     pieces = [example.system] if with_system and example.system else []
     if example.contents is None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from gemtune.data.example import whole_file
+from gemtune.artifacts.base import open_atomic
 from gemtune.errors import UserError
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a program would compute, and what is written for such a cell
@@ -22,7 +22,7 @@ _SAVED_AS = ",;\t"  # separators that spreadsheet programs save with
 
 def write(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[str | float]]) -> None:
     """Write a sheet; texts that a program would compute stand behind an apostrophe."""
-    with whole_file(path) as out:
+    with open_atomic(path) as out:
         out.write("\ufeff")
         sheet = csv.writer(out, lineterminator="\n")
         sheet.writerow(columns)

@@ -29,13 +29,13 @@ import numpy as np
 
 from gemtune import dedup
 from gemtune.config import Preprocess, Task
-from gemtune.data.audit import read_sheet
-from gemtune.data.cleaning import same_text
-from gemtune.data.compared_text import frame, inside, whole
-from gemtune.data.duplicates import order, settled
-from gemtune.data.example import Dropped, Example
+from gemtune.data.audit import read_review_file
+from gemtune.data.cleaning import text_key
+from gemtune.data.compared_text import full_text, remove_frame, shared_frame
+from gemtune.data.duplicates import keep_priority, resolve_group
+from gemtune.data.example import Example, RejectedRow
 from gemtune.data.readers import parse_json
-from gemtune.data.row_validation import LABELLED, Tally, accept
+from gemtune.data.row_validation import LABELLED_KINDS, ReadStats, validate_row
 
 MOST_IN_BAND = 2000
 SAMPLE = 500
@@ -61,7 +61,7 @@ def rules(settings: str) -> Rules:
     if config.pii == "report":  # counted where the rows that stay are read
         config = config.model_copy(update={"pii": "off"})
     return Rules(
-        Task.of(sections.get("task", {})), config, read_sheet(config.corrections) if config.corrections else {}
+        Task.of(sections.get("task", {})), config, read_review_file(config.corrections) if config.corrections else {}
     )
 
 
@@ -73,8 +73,12 @@ def read_row(line: Line, settings: str) -> Example | None:
         value = parse_json(said)
     except ValueError:
         return None
-    made = accept(0, value, known.task, known.config, Tally(known.corrections)) if isinstance(value, dict) else None
-    if made is None or isinstance(made, Dropped):
+    made = (
+        validate_row(0, value, known.task, known.config, ReadStats(known.corrections))
+        if isinstance(value, dict)
+        else None
+    )
+    if made is None or isinstance(made, RejectedRow):
         return None
     home = "test" if given else made.split or ("train" if known.config.test_data else None)
     return made if home == made.split else replace(made, split=home)
@@ -82,29 +86,29 @@ def read_row(line: Line, settings: str) -> Example | None:
 
 def rank(example: Example) -> str:
     """What decides which of two near rows stays: the smaller one; `duplicates.order` as a word."""
-    first, shouting, name, _ = order(example)
+    first, shouting, name, _ = keep_priority(example)
     return f"{first}{shouting:d}{name}"
 
 
 def text_of(example: Example, shared: Frame) -> str:
     """What of a row is compared; see `compared`."""
-    return inside(whole(example, shared[0]), *shared[1:])
+    return remove_frame(full_text(example, shared[0]), *shared[1:])
 
 
 def group_key(example: Example, shared: Frame) -> str:
     """Equal for rows that count as the same text."""
-    return hashlib.blake2b(same_text(text_of(example, shared)).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text_key(text_of(example, shared)).encode(), digest_size=16).hexdigest()
 
 
-def settle_group(
+def resolve_text_group(
     members: Iterable[Line], settings: str, shared: Frame
 ) -> Iterator[tuple[Row, Line] | tuple[None, dict[str, Any]]]:
     """Of rows of the same text those that stay, with their line, and what is told of the others."""
     known, held = rules(settings), sorted(members)
     examples = [replace(made, line=n) for n, line in enumerate(held) if (made := read_row(line, settings))]
-    stay, leave = settled(examples, known.task, known.config) if len(examples) > 1 else (examples, [])
+    stay, leave = resolve_group(examples, known.task, known.config) if len(examples) > 1 else (examples, [])
     for example in stay:
-        label = example.target if known.task.kind in LABELLED else ""
+        label = example.target if known.task.kind in LABELLED_KINDS else ""
         yield (rank(example), label, text_of(example, shared)), held[example.line]
     for gone in leave:
         if not held[gone.line][0]:
@@ -163,7 +167,7 @@ def near(pair_texts: tuple[str, str], threshold: float) -> bool:
     return dedup.jaccard(*map(dedup.shingles, pair_texts)) >= threshold
 
 
-def thin_out(lines: Any, settings: str) -> tuple[Any, Any]:
+def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
     """From a collection of `Line`s the lines of the source that stay, and what is told of those that leave, as JSON."""
     import apache_beam as beam
 
@@ -175,13 +179,13 @@ def thin_out(lines: Any, settings: str) -> tuple[Any, Any]:
             yield beam.pvalue.TaggedOutput("unread", line[1])
 
     def digested(item: tuple[Example, Line]) -> tuple[str, str, str]:
-        return item[0].id, whole(item[0], True), whole(item[0], False)
+        return item[0].id, full_text(item[0], True), full_text(item[0], False)
 
     def shared_by(sample: list[tuple[str, str, str]], systems: int) -> Frame:
-        return (systems > 1, *frame([texts[1 if systems > 1 else 2] for texts in sample]))
+        return (systems > 1, *shared_frame([texts[1 if systems > 1 else 2] for texts in sample]))
 
     def settle(item: tuple[str, Iterable[Line]], shared: Frame) -> Iterator[Any]:
-        for row, told in settle_group(item[1], settings, shared):
+        for row, told in resolve_text_group(item[1], settings, shared):
             yield (row, told) if row else beam.pvalue.TaggedOutput("dropped", json.dumps(told, ensure_ascii=False))
 
     def with_text(item: tuple[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -210,7 +214,7 @@ def thin_out(lines: Any, settings: str) -> tuple[Any, Any]:
             gone = _told("near_duplicate", told, kept_id, (given, line))
             yield beam.pvalue.TaggedOutput("dropped", json.dumps(gone, ensure_ascii=False))
 
-    threshold = rules(settings).config.fuzzy_threshold
+    threshold = rules(settings).config.jaccard_threshold
     taken = lines | "read rows" >> beam.FlatMap(read).with_outputs("unread", main="rows")
     systems = (
         taken.rows
@@ -287,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for given, source in sources
             if source
         ]
-        kept, dropped = thin_out(read | beam.Flatten(), asked.settings)
+        kept, dropped = deduplicate(read | beam.Flatten(), asked.settings)
         # one shard: the next step reads one file
         kept | "write kept" >> beam.io.WriteToText(asked.kept, num_shards=1, shard_name_template="")
         dropped | "write dropped" >> beam.io.WriteToText(asked.dropped, num_shards=1, shard_name_template="")

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.config import Preprocess, Task, Vertex, fingerprint
-from gemtune.data.duplicates import stop_beyond
-from gemtune.data.example import Dropped
+from gemtune.data.duplicates import enforce_removal_limits
+from gemtune.data.example import RejectedRow
 from gemtune.errors import UserError
-from gemtune.vertex import connect, location, patiently, storage
+from gemtune.vertex import connect, location, storage, with_retries
 
 GIB = 1 << 30
 SAME_TEXT = ("exact_duplicate", "label_conflict")
@@ -46,14 +46,14 @@ def measured(data: str, task: Task, config: Preprocess, vertex: Vertex) -> Volum
     Raises `UserError` for settings that a Dataflow job cannot follow.
     """
     jsonl = data.startswith("gs://") and data.rsplit(".", 1)[-1] in ("jsonl", "ndjson", "json")
-    if not config.dataflow_template or not config.fuzzy_threshold or not jsonl:
+    if not config.dataflow_template or not config.jaccard_threshold or not jsonl:
         return Volume(False, data, "", location(vertex), "", {})
     client = connect(vertex)
-    size, generation = patiently(storage.size, client, data)
+    size, generation = with_retries(storage.size, client, data)
     if size <= config.dataflow_above_gib * GIB:
         return Volume(False, data, "", client.location, "", {})
     _possible(config)
-    given = [patiently(storage.size, client, uri) for uri in (config.test_data, config.corrections) if uri]
+    given = [with_retries(storage.size, client, uri) for uri in (config.test_data, config.corrections) if uri]
     sections = {"task": task, "preprocess": config}
     settings = {name: section.model_dump(mode="json", exclude_defaults=True) for name, section in sections.items()}
     folder = f"gs://{client.bucket}/thinned/{fingerprint(data, generation, given, settings)}"
@@ -67,9 +67,11 @@ def _possible(config: Preprocess) -> None:
         uri = getattr(config, name)
         if uri and not uri.startswith("gs://"):
             raise UserError(f"preprocess.{name} is {uri!r}, which Dataflow cannot read", remedy="put it in a bucket")
-    if config.pii_by == "dlp" and config.pii in ("mask", "drop"):
+    if config.pii_detector == "dlp" and config.pii in ("mask", "drop"):
         remedy = "mask beforehand, or set preprocess.dataflow_above_gib higher"
-        raise UserError("a Dataflow job does not ask Sensitive Data Protection (preprocess.pii_by)", remedy=remedy)
+        raise UserError(
+            "a Dataflow job does not ask Sensitive Data Protection (preprocess.pii_detector)", remedy=remedy
+        )
 
 
 def require_one_machine(data: str, task: Task, config: Preprocess, vertex: Vertex) -> None:
@@ -83,12 +85,12 @@ def require_one_machine(data: str, task: Task, config: Preprocess, vertex: Verte
         )
 
 
-def dropped_before(path: str | Path) -> Iterator[Dropped]:
+def dropped_before(path: str | Path) -> Iterator[RejectedRow]:
     """The rows that a Dataflow job dropped, from its file, one at a time."""
     with open(path, encoding="utf-8") as rows:
         for said in rows:
             row: dict[str, Any] = json.loads(said)
-            yield Dropped(0, row["reason"], row["detail"], row["row"], kept_id=row["kept_id"])
+            yield RejectedRow(0, row["reason"], row["detail"], row["row"], kept_id=row["kept_id"])
 
 
 def checked(path: str | Path, kept: int, config: Preprocess) -> Counter[str]:
@@ -110,5 +112,7 @@ def checked(path: str | Path, kept: int, config: Preprocess) -> Counter[str]:
         ("near-deduplication on Dataflow", False, kept + near, kept),
     ):
         largest = max((key for key in sizes if key[0] == same), key=lambda key: sizes[key], default=None)
-        stop_beyond(was, is_, what, config, sizes[largest] if largest else 0, said[largest] if largest else "")
+        enforce_removal_limits(
+            was, is_, what, config, sizes[largest] if largest else 0, said[largest] if largest else ""
+        )
     return reasons

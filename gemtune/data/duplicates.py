@@ -19,27 +19,27 @@ from typing import Any
 
 from gemtune import dedup
 from gemtune.config import Preprocess, Task
-from gemtune.data.cleaning import same_text
-from gemtune.data.compared_text import compared
-from gemtune.data.example import Dropped, Example, example_id, plain
-from gemtune.data.row_validation import LABELLED
+from gemtune.data.cleaning import text_key
+from gemtune.data.compared_text import comparison_texts
+from gemtune.data.example import Example, RejectedRow, example_id, plain
+from gemtune.data.row_validation import LABELLED_KINDS
 from gemtune.dedup.embedding import Embedder, embed, leaders
 from gemtune.dedup.substrings import Span, repeated_spans
 from gemtune.errors import UserError
 
-Outcome = tuple[list[Example], list[Dropped]]
+FilterResult = tuple[list[Example], list[RejectedRow]]
 _RANK = {"test": 0, "validation": 1}
 
 
-def settle(examples: Sequence[Example], task: Task, config: Preprocess) -> Outcome:
+def resolve_exact_duplicates(examples: Sequence[Example], task: Task, config: Preprocess) -> FilterResult:
     """One example per text: conflicting references settled by the setting, exact duplicates dropped."""
     groups: dict[bytes, list[Example]] = defaultdict(list)
-    for text, example in zip(compared(examples), examples, strict=True):
-        groups[_name(same_text(text))].append(example)
+    for text, example in zip(comparison_texts(examples), examples, strict=True):
+        groups[_name(text_key(text))].append(example)
     kept: list[Example] = []
-    dropped: list[Dropped] = []
+    dropped: list[RejectedRow] = []
     for group in groups.values():
-        stay, leave = settled(group, task, config) if len(group) > 1 else (group, [])
+        stay, leave = resolve_group(group, task, config) if len(group) > 1 else (group, [])
         kept += stay
         dropped += leave
     kept.sort(key=lambda example: example.line)
@@ -51,83 +51,83 @@ def _name(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).digest()
 
 
-def settled(group: list[Example], task: Task, config: Preprocess) -> Outcome:
+def resolve_group(group: list[Example], task: Task, config: Preprocess) -> FilterResult:
     """What stays of rows that count as the same text, and what leaves."""
     votes = Counter(example.target for example in group)
-    dropped: list[Dropped] = []
+    dropped: list[RejectedRow] = []
     if len(votes) > 1 and task.kind not in ("summarization", "generation") and config.conflicts != "keep":
         ranked = votes.most_common()
         winner = ranked[0][0] if config.conflicts == "majority" and ranked[0][1] > ranked[1][1] else None
         told = ", ".join(f"{target!r:.60} x{count}" for target, count in sorted(votes.items()))
         losers = [example for example in group if example.target != winner]
-        dropped = [left(e, "label_conflict", f"the same text is labelled {told}") for e in losers]
+        dropped = [reject(e, "label_conflict", f"the same text is labelled {told}") for e in losers]
         group = [example for example in group if example.target == winner]
     by_target: dict[str, list[Example]] = defaultdict(list)
     for example in group:
         by_target["" if task.kind in ("summarization", "generation") else example.target].append(example)
     kept = []
     for same in by_target.values():
-        first, *others = sorted(same, key=order)
+        first, *others = sorted(same, key=keep_priority)
         kept.append(first)
         told = f"the same text as line {first.line}: {first.text!r:.80}"
-        dropped += [left(e, "exact_duplicate", told, kept_id=first.id) for e in others]
+        dropped += [reject(e, "exact_duplicate", told, kept_id=first.id) for e in others]
     return kept, dropped
 
 
-def order(example: Example) -> tuple[Any, ...]:
+def keep_priority(example: Example) -> tuple[Any, ...]:
     """Best first, by content: a given test row, then what is written with care, then by id."""
     shouting = example.text.isupper() and len(example.text) > 3
     return _RANK.get(example.split or "", 2), shouting, example.id, example.line
 
 
-def thin_out(examples: Sequence[Example], task: Task, config: Preprocess) -> Outcome:
+def drop_near_duplicates(examples: Sequence[Example], task: Task, config: Preprocess) -> FilterResult:
     """Near-duplicates dropped (see `dedup`); with labels, only a row of the same label can stand for another."""
-    if not config.fuzzy_threshold or not examples:
+    if not config.jaccard_threshold or not examples:
         return list(examples), []
-    ordered = sorted(examples, key=order)
-    classes = [example.target for example in ordered] if task.kind in LABELLED else None
-    leaders = dedup.leaders(compared(ordered), config.fuzzy_threshold, classes)
+    ordered = sorted(examples, key=keep_priority)
+    classes = [example.target for example in ordered] if task.kind in LABELLED_KINDS else None
+    leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold, classes)
     return _followers_dropped(ordered, leaders.tolist(), "near_duplicate", "a near-duplicate of")
 
 
 def near_conflicts(examples: Sequence[Example], task: Task, config: Preprocess) -> list[tuple[Example, Example]]:
     """Pairs that are near but labelled differently: kept, since such rows may teach the difference, and reported."""
-    if not config.fuzzy_threshold or task.kind not in LABELLED:
+    if not config.jaccard_threshold or task.kind not in LABELLED_KINDS:
         return []
-    ordered = sorted(examples, key=order)
-    leaders = dedup.leaders(compared(ordered), config.fuzzy_threshold).tolist()
+    ordered = sorted(examples, key=keep_priority)
+    leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold).tolist()
     return [
         (ordered[i], ordered[j]) for i, j in enumerate(leaders) if i != j and ordered[i].target != ordered[j].target
     ]
 
 
-def same_meaning(
+def drop_semantic_duplicates(
     examples: Sequence[Example], task: Task, config: Preprocess, embedder: Embedder | None = None
-) -> Outcome:
+) -> FilterResult:
     """Rows dropped whose embedding is within `semantic_threshold` (cosine) of a row that stays, of the same label."""
     if not config.semantic_threshold or not examples:
         return list(examples), []
-    ordered = sorted(examples, key=order)
-    classes = [example.target if task.kind in LABELLED else "" for example in ordered]
+    ordered = sorted(examples, key=keep_priority)
+    classes = [example.target if task.kind in LABELLED_KINDS else "" for example in ordered]
     embedder = embedder or partial(embed, seed=config.seed)
-    leading = leaders(embedder(compared(ordered)), config.semantic_threshold, classes)
+    leading = leaders(embedder(comparison_texts(ordered)), config.semantic_threshold, classes)
     return _followers_dropped(ordered, leading.tolist(), "semantic_duplicate", "means much the same as")
 
 
-def _followers_dropped(ordered: list[Example], leaders: list[int], reason: str, words: str) -> Outcome:
+def _followers_dropped(ordered: list[Example], leaders: list[int], reason: str, words: str) -> FilterResult:
     kept, dropped = [], []
     for i, (example, j) in enumerate(zip(ordered, leaders, strict=True)):
         if i == j:
             kept.append(example)
         else:
             detail = f"{words} line {ordered[j].line}: {ordered[j].text!r:.80}"
-            dropped.append(left(example, reason, detail, kept_id=ordered[j].id, cluster=j))
+            dropped.append(reject(example, reason, detail, kept_id=ordered[j].id, cluster=j))
     kept.sort(key=lambda example: example.line)
     return kept, dropped
 
 
 @dataclass(frozen=True, slots=True)
-class Repetition:
+class RepeatedPassages:
     """What repeated passages there are: rows that hold one, characters that repeat an earlier passage, the longest.
 
     `commonest` is how the passage begins that most rows repeat, `most_rows` how many do.
@@ -141,16 +141,16 @@ class Repetition:
     most_rows: int = 0
 
 
-def without_repetition(
+def remove_repeated_passages(
     examples: Sequence[Example], config: Preprocess
-) -> tuple[list[Example], list[Dropped], Repetition]:
+) -> tuple[list[Example], list[RejectedRow], RepeatedPassages]:
     """Passages of `repeated_chars` characters or more that stand in an earlier row: told, cut, or their rows dropped.
 
     Rows are visited best first, so that a passage stays in the row that is kept. Only plain rows are cut or dropped.
     """
     if not config.repeated_chars or not examples:
-        return list(examples), [], Repetition()
-    ordered = sorted(examples, key=order)
+        return list(examples), [], RepeatedPassages()
+    ordered = sorted(examples, key=keep_priority)
     spans: dict[int, list[Span]] = defaultdict(list)
     for span in repeated_spans([example.text for example in ordered], config.repeated_chars):
         if span.repetition:
@@ -162,10 +162,10 @@ def without_repetition(
             first = spans[i][0]
             passage = example.text[first.begin : first.end]
             dropped.append(
-                left(example, "repeated_passage", f"{len(passage)} characters stand elsewhere: {passage!r:.80}")
+                reject(example, "repeated_passage", f"{len(passage)} characters stand elsewhere: {passage!r:.80}")
             )
         elif touched and config.repeated == "trim" and not (rest := _cut(example.text, spans[i])):
-            dropped.append(left(example, "repeated_passage", "nothing is left after cutting repeated passages"))
+            dropped.append(reject(example, "repeated_passage", "nothing is left after cutting repeated passages"))
         elif touched and config.repeated == "trim":
             kept.append(replace(example, id=example_id(rest, example.target, example.system), text=rest))
         else:
@@ -177,7 +177,7 @@ def without_repetition(
     heads = Counter(ordered[i].text[own[0].begin :][: config.repeated_chars] for i, own in spans.items())
     (commonest, most), *_ = heads.most_common(1) or [("", 0)]
     longest = max(passages, key=len, default="")[:200]
-    return kept, dropped, Repetition(len(spans), characters, share, longest, commonest[:200], most)
+    return kept, dropped, RepeatedPassages(len(spans), characters, share, longest, commonest[:200], most)
 
 
 def _cut(text: str, spans: list[Span]) -> str:
@@ -188,20 +188,24 @@ def _cut(text: str, spans: list[Span]) -> str:
     return " ".join(piece.strip() for piece in [*pieces, text[at:]] if piece.strip())
 
 
-def left(example: Example, reason: str, detail: str, kept_id: str | None = None, cluster: int | None = None) -> Dropped:
+def reject(
+    example: Example, reason: str, detail: str, kept_id: str | None = None, cluster: int | None = None
+) -> RejectedRow:
     """The example as a dropped row."""
     row = {k: v for k, v in plain(example).items() if v not in (None, {}, ())}
-    return Dropped(example.line, reason, detail, row, cluster, kept_id)
+    return RejectedRow(example.line, reason, detail, row, cluster, kept_id)
 
 
-def guard(before: int, after: int, what: str, config: Preprocess, dropped: Sequence[Dropped]) -> None:
+def check_removal_limits(
+    before: int, after: int, what: str, config: Preprocess, dropped: Sequence[RejectedRow]
+) -> None:
     """Stop the run when a rule removed too much, or one text took too many others with it, and say which text."""
     (worst, size), *_ = Counter(row.kept_id for row in dropped if row.kept_id).most_common(1) or [("", 0)]
     detail = next((row.detail for row in dropped if worst and row.kept_id == worst), "")
-    stop_beyond(before, after, what, config, size, detail)
+    enforce_removal_limits(before, after, what, config, size, detail)
 
 
-def stop_beyond(before: int, after: int, what: str, config: Preprocess, size: int, detail: str) -> None:
+def enforce_removal_limits(before: int, after: int, what: str, config: Preprocess, size: int, detail: str) -> None:
     """Raise `UserError` when a rule leaves too few rows, or a text `size` rows were dropped for is one too many.
 
     `detail` tells of one of those rows.

@@ -23,7 +23,7 @@ DIMENSIONS = 256
 _CONCURRENCY = 16
 
 
-def embedder(name: str, vertex: Vertex | None = None, seed: int = 7) -> Embedder:
+def load_embedder(name: str, vertex: Vertex | None = None, seed: int = 7) -> Embedder:
     """The embedder of that name. Raises `UserError` when there is none, or when its extra is not installed."""
     kind, _, model = name.partition(":")
     if name == "builtin":
@@ -50,9 +50,9 @@ def _by_sentence_transformer(model: str, texts: Sequence[str]) -> NDArray[np.flo
 
 
 def _by_service(model: str, vertex: Vertex, texts: Sequence[str]) -> NDArray[np.float32]:
-    from gemtune.vertex import Refused, connect, embedding
+    from gemtune.vertex import PermanentError, connect, embedding
 
     try:
         return embedding.embed(connect(vertex), model, texts, DIMENSIONS, _CONCURRENCY)
-    except Refused as error:
+    except PermanentError as error:
         raise UserError(f"vertex:{model} cannot be asked: {error.message}", remedy="check the model's name") from None

@@ -7,18 +7,14 @@ Promise: a file is written whole or not at all, and reading what was written giv
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -49,7 +45,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class RejectedRow:
     """A row that left, and why: `reason` is a fixed word, `detail` a sentence, `row` the row as it came, or as the
     example it had become.
 
@@ -75,14 +71,14 @@ def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
     write_rows(path, map(plain, examples))
 
 
-def plain(record: Example | Dropped) -> dict[str, Any]:
+def plain(record: Example | RejectedRow) -> dict[str, Any]:
     """The record's fields by name, values as they are."""
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as JSONL with their schema version; empty fields are left out."""
-    with whole_file(path) as out:
+    with open_atomic(path) as out:
         for row in rows:
             kept = {k: v for k, v in row.items() if v is not None and v != {} and v != ()}
             out.write(json.dumps({"schema_version": SCHEMA_VERSION, **kept}, ensure_ascii=False) + "\n")
@@ -90,7 +86,7 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
     """Write a report: indented JSON with its schema version."""
-    with whole_file(path) as out:
+    with open_atomic(path) as out:
         json.dump({"schema_version": SCHEMA_VERSION, **value}, out, ensure_ascii=False, indent=1)
         out.write("\n")
 
@@ -107,23 +103,3 @@ def read_examples(path: str | Path) -> Iterator[Example]:
                 yield Example(**row)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"not an example: {error}", file=path, line=number, remedy="rerun preprocess") from None
-
-
-@contextmanager
-def whole_file(path: str | Path, packed: bool = False) -> Iterator[TextIO]:
-    """A text file, gzipped where `packed`, that appears under its name only when everything was written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with (
-            open(handle, "wb") as bare,
-            gzip.GzipFile("", "wb", fileobj=bare, mtime=0) if packed else nullcontext(bare) as binary,
-            io.TextIOWrapper(binary, encoding="utf-8", newline="\n") as out,
-        ):
-            yield out
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 from gemtune.config import Preprocess
-from gemtune.data.example import Dropped, Example, example_id
+from gemtune.data.example import Example, RejectedRow, example_id
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
 _NAMES_OF_SPLITS = {
@@ -36,7 +36,7 @@ class _Unfit(Exception):
         self.reason, self.detail = reason, detail
 
 
-def example_of(line: int, row: dict[str, Any], config: Preprocess) -> Example | Dropped:
+def parse_example(line: int, row: dict[str, Any], config: Preprocess) -> Example | RejectedRow:
     """The example a raw row holds, its text as it came; or the row dropped with the reason it cannot be one."""
     try:
         if isinstance(row.get("text_snippet"), dict):
@@ -53,7 +53,7 @@ def example_of(line: int, row: dict[str, Any], config: Preprocess) -> Example | 
             return _conversation(line, row, "\n".join(systems) or None, rest, config)
         return _columns(line, row, config)
     except _Unfit as unfit:
-        return Dropped(line, unfit.reason, unfit.detail, row)
+        return RejectedRow(line, unfit.reason, unfit.detail, row)
 
 
 def _columns(line: int, row: dict[str, Any], config: Preprocess) -> Example:

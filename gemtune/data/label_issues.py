@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gemtune.data.compared_text import compared
+from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example
 
 FOLDS = 5
@@ -27,7 +27,7 @@ _DIMENSIONS, _LOOSENESS = 256, 3.0  # chosen with bench/label_errors.py
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class LabelIssue:
     """A row whose label may be wrong; `margin` is how much more the label `likely` is believed (0..1).
 
     `confident`: it is among as many as are likely wrong.
@@ -42,7 +42,7 @@ class Suspect:
     confident: bool = True
 
 
-def suspects(examples: Sequence[Example], seed: int = 7) -> list[Suspect]:
+def rank_label_issues(examples: Sequence[Example], seed: int = 7) -> list[LabelIssue]:
     """Suspects, worst first. Labels with fewer rows than folds are left alone; without two labels the list is empty."""
     counts = Counter(example.target for example in examples)
     usable = [example for example in examples if counts[example.target] >= FOLDS]
@@ -50,9 +50,9 @@ def suspects(examples: Sequence[Example], seed: int = 7) -> list[Suspect]:
     if len(names) < 2:
         return []
     given = np.array([names.index(example.target) for example in usable])
-    found = doubted(believed(compared(usable), given, seed), given)
+    found = label_quality(cross_validated_probabilities(comparison_texts(usable), given, seed), given)
     return [
-        Suspect(
+        LabelIssue(
             usable[i].id, usable[i].line, usable[i].text, names[given[i]], names[found.likely[i]],
             round(float(found.margins[i]), 4), place < found.count,
         )
@@ -60,14 +60,14 @@ def suspects(examples: Sequence[Example], seed: int = 7) -> list[Suspect]:
     ]  # fmt: skip
 
 
-def told(found: Sequence[Suspect]) -> dict[str, Any]:
+def told(found: Sequence[LabelIssue]) -> dict[str, Any]:
     """Suspects as part of a report: how many are likely wrong, how many are worth a look, the worst."""
     worst = [asdict(row) for row in found[:_SHOWN]]
-    return {"rows": sum(row.confident for row in found), "worth_a_look": len(found), "worst": worst}
+    return {"rows": sum(row.confident for row in found), "flagged": len(found), "worst": worst}
 
 
 @dataclass(frozen=True)
-class Doubted:
+class LabelQuality:
     """Rows to which another label is given, worst first, and how many of them are likely wrong.
 
     Of every row: the other label it likely has, and by how much more that is believed than its own.
@@ -79,7 +79,7 @@ class Doubted:
     margins: np.ndarray
 
 
-def doubted(probabilities: np.ndarray, given: np.ndarray) -> Doubted:
+def label_quality(probabilities: np.ndarray, given: np.ndarray) -> LabelQuality:
     """Whose label is doubted, from probabilities (a column per label) and the column of each row's own label."""
     rows = np.arange(len(given))
     own = probabilities[rows, given]
@@ -89,10 +89,10 @@ def doubted(probabilities: np.ndarray, given: np.ndarray) -> Doubted:
     usual = np.array([own[given == label].mean() for label in range(probabilities.shape[1])])
     count = int((np.where(others >= usual, others, -1.0).max(axis=1) > own).sum())
     order = [int(i) for i in np.argsort(own, kind="stable") if margins[i] > 0]
-    return Doubted(order, count, others.argmax(axis=1), margins)
+    return LabelQuality(order, count, others.argmax(axis=1), margins)
 
 
-def believed(texts: Sequence[str], given: np.ndarray, seed: int) -> np.ndarray:
+def cross_validated_probabilities(texts: Sequence[str], given: np.ndarray, seed: int) -> np.ndarray:
     """Probability of every label for every row, by a model that was fitted without that row."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict

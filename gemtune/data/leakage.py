@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.data.cleaning import bare
-from gemtune.data.compared_text import compared
+from gemtune.data.cleaning import alphanumeric_key
+from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example
 from gemtune.dedup.embedding import Embedder, embed, neighbours
 from gemtune.dedup.overlaps import overlaps
@@ -30,20 +30,20 @@ _HELD_OUT_FIRST = ("test", "validation", "train")
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class LeakageConfig:
     """What the certificate looks for: Jaccard similarity, passage length (characters), cosine; 0 leaves one out.
 
     `most` rows of a split are embedded at most, drawn by `seed`.
     """
 
-    near: float = 0.8
-    passage: int = 100
-    meaning: float = 0.95
-    most: int = 20_000
+    jaccard: float = 0.8
+    passage_chars: int = 100
+    cosine: float = 0.95
+    max_embedded: int = 20_000
     seed: int = 7
 
 
-def near(texts: Sequence[str], guarded: Sequence[str], threshold: float) -> dict[int, int]:
+def near_matches(texts: Sequence[str], guarded: Sequence[str], threshold: float) -> dict[int, int]:
     """For each text within the threshold of a guarded one: its index and that of the first such guarded text."""
     # the smaller side is indexed, the larger streams by
     if sum(map(len, guarded)) <= sum(map(len, texts)):
@@ -56,61 +56,63 @@ def near(texts: Sequence[str], guarded: Sequence[str], threshold: float) -> dict
     return found
 
 
-def copies(texts: Sequence[str], others: Sequence[str]) -> list[int]:
+def exact_matches(texts: Sequence[str], others: Sequence[str]) -> list[int]:
     """Indices of texts that stand among the others too, case, spaces and punctuation put aside."""
-    known = {bare(text) for text in others}
-    return [i for i, text in enumerate(texts) if bare(text) in known]
+    known = {alphanumeric_key(text) for text in others}
+    return [i for i, text in enumerate(texts) if alphanumeric_key(text) in known]
 
 
-def overlapping(examples: Sequence[Example], guarded: Sequence[Example], threshold: float) -> dict[int, int]:
+def find_overlaps(examples: Sequence[Example], guarded: Sequence[Example], threshold: float) -> dict[int, int]:
     """Indices of examples that copy a guarded one or come too near to it, each with that one's index."""
-    texts = compared([*examples, *guarded])
+    texts = comparison_texts([*examples, *guarded])
     mine, theirs = texts[: len(examples)], texts[len(examples) :]
-    found = near(mine, theirs, threshold)
-    first = {bare(text): j for j, text in reversed(list(enumerate(theirs)))}
-    for i in copies(mine, theirs):
-        found.setdefault(i, first[bare(mine[i])])
+    found = near_matches(mine, theirs, threshold)
+    first = {alphanumeric_key(text): j for j, text in reversed(list(enumerate(theirs)))}
+    for i in exact_matches(mine, theirs):
+        found.setdefault(i, first[alphanumeric_key(mine[i])])
     return found
 
 
-def certificate(
-    splits: dict[str, list[Example]], looked: Looked | None = None, embedder: Embedder = embed
+def leakage_report(
+    splits: dict[str, list[Example]], looked: LeakageConfig | None = None, embedder: Embedder = embed
 ) -> dict[str, Any]:
     """Counts of overlaps between every two splits: rows by exact text, group, near-duplicate, passage and meaning.
 
     `rows` counts what a split promises to have none of (exact, group, near) and `clean` says that there is none;
     passages and meanings are shared by honest rows too (a signature, a stock phrase), so these are told, not judged.
     """
-    looked = looked or Looked()
-    sampled = {name: _sample(rows, looked) for name, rows in splits.items()} if looked.meaning else {}
+    looked = looked or LeakageConfig()
+    sampled = {name: _sample(rows, looked) for name, rows in splits.items()} if looked.cosine else {}
     vectors = _vectors({name: [splits[name][i] for i in some] for name, some in sampled.items()}, embedder)
     overlapping_pairs = []
     for name, other in combinations(_HELD_OUT_FIRST, 2):
         pair = _between(name, splits[name], other, splits[other], looked)
-        if looked.meaning:
-            alike = neighbours(vectors[name], vectors[other], looked.meaning)
+        if looked.cosine:
+            alike = neighbours(vectors[name], vectors[other], looked.cosine)
             found = {sampled[name][i]: sampled[other][j] for i, j in alike.items()}
             pair["meaning"] = len(found)
             pair["samples"] += _shown("meaning", splits[name], splits[other], found)
         overlapping_pairs.append(pair)
     return {
-        "threshold": looked.near,
-        "passage": looked.passage,
-        "meaning": looked.meaning,
+        "threshold": looked.jaccard,
+        "passage": looked.passage_chars,
+        "meaning": looked.cosine,
         "embedded": {name: len(some) for name, some in sampled.items()},
         "overlaps": overlapping_pairs,
         "clean": not any(pair["rows"] for pair in overlapping_pairs),
     }
 
 
-def _between(name: str, rows: list[Example], other: str, others: list[Example], looked: Looked) -> dict[str, Any]:
-    texts = compared([*rows, *others])
+def _between(
+    name: str, rows: list[Example], other: str, others: list[Example], looked: LeakageConfig
+) -> dict[str, Any]:
+    texts = comparison_texts([*rows, *others])
     mine, theirs = texts[: len(rows)], texts[len(rows) :]
     groups = {example.group for example in others} - {None}
-    exact = copies(mine, theirs)
+    exact = exact_matches(mine, theirs)
     grouped = [i for i, example in enumerate(rows) if example.group in groups]
-    fuzzy = near(mine, theirs, looked.near) if looked.near else {}
-    passages = shared_passages(mine, theirs, looked.passage) if looked.passage else []
+    fuzzy = near_matches(mine, theirs, looked.jaccard) if looked.jaccard else {}
+    passages = shared_passages(mine, theirs, looked.passage_chars) if looked.passage_chars else []
     return {
         "of": name,
         "in": other,
@@ -129,18 +131,18 @@ def _shown(kind: str, rows: list[Example], others: list[Example], pairs: dict[in
     return [{"kind": kind, "line": rows[i].line, "other_line": others[j].line} for i, j in some]
 
 
-def _sample(rows: Sequence[Example], looked: Looked) -> list[int]:
+def _sample(rows: Sequence[Example], looked: LeakageConfig) -> list[int]:
     """Indices of the rows that are embedded: all, or as many as allowed by a hash of seed and id."""
-    if len(rows) <= looked.most:
+    if len(rows) <= looked.max_embedded:
         return list(range(len(rows)))
     drawn = sorted(
         range(len(rows)), key=lambda i: hashlib.sha256(f"meaning {looked.seed} {rows[i].id}".encode()).digest()
     )
-    return sorted(drawn[: looked.most])
+    return sorted(drawn[: looked.max_embedded])
 
 
 def _vectors(splits: dict[str, list[Example]], embedder: Embedder) -> dict[str, NDArray[np.float32]]:
     """Vectors of every split, embedded together, since an embedder may learn from what it is given."""
-    vectors = embedder(compared([example for rows in splits.values() for example in rows]))
+    vectors = embedder(comparison_texts([example for rows in splits.values() for example in rows]))
     ends = np.cumsum([len(rows) for rows in splits.values()])
     return dict(zip(splits, np.split(vectors, ends[:-1]), strict=True)) if splits else {}

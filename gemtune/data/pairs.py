@@ -20,11 +20,11 @@ from typing import Any
 from gemtune import dedup
 from gemtune.config import Preference, Preprocess, Task
 from gemtune.data import sources
-from gemtune.data.cleaning import same_text
-from gemtune.data.compared_text import compared
-from gemtune.data.example import Dropped, Example, example_id, write_rows
+from gemtune.data.cleaning import text_key
+from gemtune.data.compared_text import comparison_texts
+from gemtune.data.example import Example, RejectedRow, example_id, write_rows
 from gemtune.data.readers import Row
-from gemtune.data.row_validation import Tally, accept
+from gemtune.data.row_validation import ReadStats, validate_row
 from gemtune.errors import UserError
 
 
@@ -44,14 +44,14 @@ class Pairs:
 
     prompts: list[Example]
     pairs: list[Pair]
-    dropped: list[Dropped]
+    dropped: list[RejectedRow]
     rows: int
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read(source: str, task: Task, rules: Preprocess, config: Preference, tally: Tally) -> Pairs:
+def read(source: str, task: Task, rules: Preprocess, config: Preference, stats: ReadStats) -> Pairs:
     """The pairs of a source: plain columns, Gemini's `contents` and `completions`, or lists of chat turns.
 
     Cleaning, limits and personal data follow the rules of `preprocess`; nothing is compared yet (see `settled`). With a
@@ -59,11 +59,11 @@ def read(source: str, task: Task, rules: Preprocess, config: Preference, tally: 
     """
     found: dict[str, Example] = {}
     pairs: list[Pair] = []
-    dropped: list[Dropped] = []
+    dropped: list[RejectedRow] = []
     count = 0
-    for made in stream(source, task, rules, config, tally):
+    for made in stream(source, task, rules, config, stats):
         count += 1
-        if isinstance(made, Dropped):
+        if isinstance(made, RejectedRow):
             dropped.append(made)
             continue
         example, rejected = made
@@ -79,14 +79,14 @@ def read(source: str, task: Task, rules: Preprocess, config: Preference, tally: 
 
 
 def stream(
-    source: str, task: Task, rules: Preprocess, config: Preference, tally: Tally
-) -> Iterator[tuple[Example, str] | Dropped]:
+    source: str, task: Task, rules: Preprocess, config: Preference, stats: ReadStats
+) -> Iterator[tuple[Example, str] | RejectedRow]:
     """Every row of a source, the test file's before: the prompt with its better answer, and the worse; or the row
     dropped.
     """
     for given, item in _items(source, rules):
-        made = item if isinstance(item, Dropped) else _pair(item[0], item[1], task, rules, config, tally)
-        if isinstance(made, Dropped):
+        made = item if isinstance(item, RejectedRow) else _pair(item[0], item[1], task, rules, config, stats)
+        if isinstance(made, RejectedRow):
             yield replace(made, detail=f"in test_data: {made.detail}") if given else made
         else:
             example, rejected = made
@@ -94,7 +94,7 @@ def stream(
             yield replace(example, split=home), rejected
 
 
-def _items(source: str, rules: Preprocess) -> Iterator[tuple[bool, Row | Dropped]]:
+def _items(source: str, rules: Preprocess) -> Iterator[tuple[bool, Row | RejectedRow]]:
     """Whether a row is of the test file, and the row; that file comes first, so that its prompts are known."""
     for given, path in ((True, rules.test_data), (False, source)):
         if path:
@@ -102,8 +102,8 @@ def _items(source: str, rules: Preprocess) -> Iterator[tuple[bool, Row | Dropped
 
 
 def _pair(
-    line: int, row: dict[str, Any], task: Task, rules: Preprocess, config: Preference, tally: Tally
-) -> tuple[Example, str] | Dropped:
+    line: int, row: dict[str, Any], task: Task, rules: Preprocess, config: Preference, stats: ReadStats
+) -> tuple[Example, str] | RejectedRow:
     """The prompt with the better answer, cleaned, and the worse answer; or the row dropped."""
     try:
         supervised, rejected = _sides(row, rules, config)
@@ -111,18 +111,18 @@ def _pair(
         told = f"no field {error}" if isinstance(error, KeyError) else str(error)
         wanted = f"{config.prompt_column}, {config.chosen_column}, {config.rejected_column}"
         return _left(line, "not_a_pair", f"{told}; wanted: {wanted}, or contents and two completions", row)
-    made = accept(line, supervised, task, rules, tally)
-    if isinstance(made, Dropped):
+    made = validate_row(line, supervised, task, rules, stats)
+    if isinstance(made, RejectedRow):
         return replace(made, row=row)
     rejected = rejected.strip()
-    if rules.pii != "off" and (kinds := Counter(one.kind for one in tally.inspector(rules).findings(rejected))):
-        tally.personal.update(kinds)
+    if rules.pii != "off" and (kinds := Counter(one.kind for one in stats.pii_detector(rules).findings(rejected))):
+        stats.personal.update(kinds)
         if rules.pii == "drop":
             return _left(line, "personal_data", f"in the worse answer: {', '.join(sorted(kinds))}", row)
-        rejected = tally.inspector(rules).masked(rejected) if rules.pii == "mask" else rejected
+        rejected = stats.pii_detector(rules).mask(rejected) if rules.pii == "mask" else rejected
     if not rejected:
         return _left(line, "empty_answer", "the worse answer is empty", row)
-    if same_text(made.target) == same_text(rejected):
+    if text_key(made.target) == text_key(rejected):
         return _left(line, "equal_answers", "the two answers are the same", row)
     return made, rejected
 
@@ -172,14 +172,14 @@ def _prompt_of(example: Example) -> Example:
     return replace(example, id=example_id(example.text, "", example.system, example.contents), target="")
 
 
-def _left(line: int, reason: str, detail: str, row: Any) -> Dropped:
-    return Dropped(line, reason, detail, row[1] if isinstance(row, tuple) else row)
+def _left(line: int, reason: str, detail: str, row: Any) -> RejectedRow:
+    return RejectedRow(line, reason, detail, row[1] if isinstance(row, tuple) else row)
 
 
 # -- comparing -------------------------------------------------------------------------------------------------------
 
 
-def settled(found: Pairs, rules: Preprocess) -> Pairs:
+def deduplicate(found: Pairs, rules: Preprocess) -> Pairs:
     """The pairs without repetitions (exact and near) and contradictions, the prompts without those left bare.
 
     Contradictions are settled as `preprocess.conflicts` says: both sides go, the majority stays, or all stay.
@@ -187,16 +187,16 @@ def settled(found: Pairs, rules: Preprocess) -> Pairs:
     pairs, contrary = _without_contradictions(found.pairs, rules)
     pairs, same = _without_copies(pairs)
     by_id = {prompt.id: prompt for prompt in found.prompts}
-    pairs, near = _without_near(by_id, pairs, rules.fuzzy_threshold)
+    pairs, near = _without_near(by_id, pairs, rules.jaccard_threshold)
     kept = _with_targets(by_id, pairs)
     return Pairs(kept, pairs, [*found.dropped, *contrary, *same, *near], found.rows)
 
 
 def _key(pair: Pair) -> tuple[str, str, str]:
-    return pair.prompt, same_text(pair.chosen), same_text(pair.rejected)
+    return pair.prompt, text_key(pair.chosen), text_key(pair.rejected)
 
 
-def _without_contradictions(pairs: Sequence[Pair], rules: Preprocess) -> tuple[list[Pair], list[Dropped]]:
+def _without_contradictions(pairs: Sequence[Pair], rules: Preprocess) -> tuple[list[Pair], list[RejectedRow]]:
     if rules.conflicts == "keep":
         return list(pairs), []
     votes = Counter(map(_key, pairs))
@@ -212,7 +212,7 @@ def _without_contradictions(pairs: Sequence[Pair], rules: Preprocess) -> tuple[l
     return kept, dropped
 
 
-def _without_copies(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Dropped]]:
+def _without_copies(pairs: Sequence[Pair]) -> tuple[list[Pair], list[RejectedRow]]:
     first: dict[tuple[str, str, str], Pair] = {}
     dropped = []
     for pair in sorted(pairs, key=lambda pair: (pair.chosen, pair.rejected, pair.line)):
@@ -224,14 +224,14 @@ def _without_copies(pairs: Sequence[Pair]) -> tuple[list[Pair], list[Dropped]]:
 
 def _without_near(
     by_id: Mapping[str, Example], pairs: Sequence[Pair], threshold: float
-) -> tuple[list[Pair], list[Dropped]]:
+) -> tuple[list[Pair], list[RejectedRow]]:
     """A pair leaves when prompt, better and worse answer are each near those of a pair that stays."""
     if not threshold or not pairs:
         return list(pairs), []
     # of near pairs the one that decides stays
     ordered = sorted(pairs, key=lambda p: (by_id[p.prompt].split != "test", p.prompt, p.chosen, p.rejected))
     ids = sorted(by_id)
-    near = dedup.leaders(compared([by_id[i] for i in ids]), threshold).tolist()
+    near = dedup.leaders(comparison_texts([by_id[i] for i in ids]), threshold).tolist()
     prompt = {one: near[n] for n, one in enumerate(ids)}
     answers = [*(pair.chosen for pair in ordered), *(pair.rejected for pair in ordered)]
     alike = dedup.leaders(answers, threshold, [str(prompt[pair.prompt]) for pair in (*ordered, *ordered)]).tolist()
@@ -264,8 +264,8 @@ def references(pairs: Sequence[Pair]) -> list[str]:
     Where preferences run in a circle there is none such; then all preferred answers.
     """
     preferred = Counter(pair.chosen for pair in pairs)
-    worse = {same_text(pair.rejected) for pair in pairs}
-    best = [text for text in preferred if same_text(text) not in worse]
+    worse = {text_key(pair.rejected) for pair in pairs}
+    best = [text for text in preferred if text_key(text) not in worse]
     return sorted(best or preferred, key=lambda text: (-preferred[text], text))
 
 
@@ -283,7 +283,7 @@ def by_prompt(pairs: Iterable[Pair]) -> dict[str, list[Pair]]:
     return found
 
 
-def portrait(pairs: Sequence[Pair]) -> dict[str, Any]:
+def profile_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
     """What the pairs look like: how many a prompt has, and how often the better answer is simply the longer one."""
     sizes = [len(own) for own in by_prompt(pairs).values()]
     longer = sum(len(pair.chosen) > len(pair.rejected) for pair in pairs)
@@ -307,7 +307,7 @@ def write(path: str | Path, pairs: Iterable[Pair]) -> None:
     write_rows(path, map(asdict, pairs))
 
 
-def read_written(path: str | Path) -> list[Pair]:
+def read_pairs(path: str | Path) -> list[Pair]:
     """What `write` wrote; raises `UserError` naming the line that is something else."""
     pairs = []
     with open(path, encoding="utf-8") as rows:

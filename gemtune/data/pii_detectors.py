@@ -15,38 +15,38 @@ from gemtune.config import Preprocess
 from gemtune.pii import Finding
 
 
-class Inspector(Protocol):
+class PiiDetector(Protocol):
     """Finds personal data in texts; `learn` may be told of texts before they are asked about, to ask about many."""
 
-    def learn(self, texts: Iterable[str]) -> None:
+    def prefetch(self, texts: Iterable[str]) -> None:
         """Texts that will be asked about next."""
 
     def findings(self, text: str) -> list[Finding]:
         """What was found, in order, not overlapping."""
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """The text with every finding replaced by a word in brackets."""
 
 
 class Rules:
     """Our own rules (`pii`); nothing leaves the machine."""
 
-    def learn(self, texts: Iterable[str]) -> None:
+    def prefetch(self, texts: Iterable[str]) -> None:
         """Nothing to prepare."""
 
     def findings(self, text: str) -> list[Finding]:
         """See `pii.findings`."""
         return pii.findings(text)
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """See `pii.masked`."""
-        return pii.masked(text)
+        return pii.mask(text)
 
 
-def inspector(config: Preprocess) -> Inspector:
-    """Who looks, by the setting `pii_by`."""
-    if config.pii_by == "rules":
+def pii_detector(config: Preprocess) -> PiiDetector:
+    """Who looks, by the setting `pii_detector`."""
+    if config.pii_detector == "rules":
         return Rules()
     from gemtune.vertex import dlp
 
-    return dlp.Inspector(config.pii_parent, config.pii_types, config.pii_likelihood)
+    return dlp.DlpDetector(config.pii_parent, config.pii_types, config.pii_likelihood)

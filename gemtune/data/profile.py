@@ -21,7 +21,7 @@ _EAST_ASIAN = ("HIRAGANA", "KATAKANA", "CJK", "HANGUL")
 _LANGUAGES = {"HIRAGANA": "japanese", "KATAKANA": "japanese", "HANGUL": "korean", "CJK": "chinese"}
 
 
-def portrait(examples: Sequence[Example], labelled: bool) -> dict[str, Any]:
+def profile_rows(examples: Sequence[Example], labelled: bool) -> dict[str, Any]:
     """Class balance (for labels), lengths in characters and estimated tokens, scripts, slices."""
     slices: dict[str, Counter[str]] = defaultdict(Counter)
     for example in examples:
@@ -29,10 +29,10 @@ def portrait(examples: Sequence[Example], labelled: bool) -> dict[str, Any]:
             slices[name][value] += 1
     scripts = Counter(script(example.text) for example in examples)
     return {
-        **(balance(Counter(example.target for example in examples)) if labelled else {}),
-        "text_characters": spread([len(example.text) for example in examples]),
-        "text_tokens_estimated": spread([tokens(example.text) for example in examples]),
-        "target_characters": spread([len(example.target) for example in examples]),
+        **(label_balance(Counter(example.target for example in examples)) if labelled else {}),
+        "text_characters": length_stats([len(example.text) for example in examples]),
+        "text_tokens_estimated": length_stats([estimate_tokens(example.text) for example in examples]),
+        "target_characters": length_stats([len(example.target) for example in examples]),
         "scripts": dict(scripts.most_common()),
         "slices": {name: _commonest(counts) for name, counts in sorted(slices.items())},
         "multi_turn": sum(example.contents is not None for example in examples),
@@ -47,7 +47,7 @@ def _commonest(counts: Counter[str]) -> dict[str, int]:
     return {**shown, **({"(other values)": others} if others else {})}
 
 
-def balance(counts: Counter[str]) -> dict[str, Any]:
+def label_balance(counts: Counter[str]) -> dict[str, Any]:
     """Rows per label, the rare labels, and how many times larger the largest is than the smallest."""
     return {
         "labels": dict(sorted(counts.items())),
@@ -56,7 +56,7 @@ def balance(counts: Counter[str]) -> dict[str, Any]:
     }
 
 
-def spread(values: Iterable[int]) -> dict[str, Any]:
+def length_stats(values: Iterable[int]) -> dict[str, Any]:
     """Least, median, 95th percentile, largest, mean, and counts in bins that double."""
     ordered = sorted(values)
     if not ordered:
@@ -68,7 +68,7 @@ def spread(values: Iterable[int]) -> dict[str, Any]:
     return {"least": ordered[0], **at, "largest": ordered[-1], "mean": mean, "histogram": histogram}
 
 
-def tokens(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """Estimated tokens."""
     if text.isascii():
         return (len(text) + 3) // 4

@@ -24,7 +24,7 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gemtune.data.example import Dropped
+from gemtune.data.example import RejectedRow
 from gemtune.errors import UserError
 
 MAX_LINE_BYTES = 64 * 2**20
@@ -38,7 +38,7 @@ Row = tuple[int, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class FileReference:
     """A line of AutoML Text's import file that stands for a whole file of rows, all of one ML_USE."""
 
     line: int
@@ -52,7 +52,9 @@ class _File:
     name: str
 
 
-def read_rows(path: str | Path, name: str = "", columns: Collection[str] = ()) -> Iterator[Row | Dropped | Elsewhere]:
+def read_rows(
+    path: str | Path, name: str = "", columns: Collection[str] = ()
+) -> Iterator[Row | RejectedRow | FileReference]:
     """Rows of a file, by its name: .jsonl, .ndjson, .json (a row a line), .csv, .tsv, .parquet; .gz is unpacked.
 
     A file that stands there only packed, as NAME.gz, is read so. `name` is what messages call it, where that is not
@@ -126,25 +128,25 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _json_rows(file: _File) -> Iterator[Row | Dropped]:
+def _json_rows(file: _File) -> Iterator[Row | RejectedRow]:
     for number, line in _lines(file):
         if line is None:
-            yield Dropped(number, "too_long", f"the line is longer than {MAX_LINE_BYTES} bytes", None)
+            yield RejectedRow(number, "too_long", f"the line is longer than {MAX_LINE_BYTES} bytes", None)
         elif line.strip():
             yield _json_row(number, line)
 
 
-def _json_row(number: int, line: str) -> Row | Dropped:
+def _json_row(number: int, line: str) -> Row | RejectedRow:
     try:
         value = parse_json(line)
     except ValueError as error:
-        return Dropped(number, "invalid_json", _short(str(error)), line.rstrip("\r\n"))
+        return RejectedRow(number, "invalid_json", _short(str(error)), line.rstrip("\r\n"))
     if not isinstance(value, dict):
-        return Dropped(number, "wrong_type", f"the row is {_json_type(value)}, not an object", value)
+        return RejectedRow(number, "wrong_type", f"the row is {_json_type(value)}, not an object", value)
     return number, value
 
 
-def _csv_rows(file: _File, delimiter: str, columns: Collection[str]) -> Iterator[Row | Dropped | Elsewhere]:
+def _csv_rows(file: _File, delimiter: str, columns: Collection[str]) -> Iterator[Row | RejectedRow | FileReference]:
     rows = _cells(file, delimiter)
     begin = list(itertools.islice(rows, 2))
     if begin and _of_automl(begin[0][1], begin[1][1] if len(begin) > 1 else [], columns):
@@ -154,7 +156,9 @@ def _csv_rows(file: _File, delimiter: str, columns: Collection[str]) -> Iterator
         header = _header(file, *begin[0])
         for number, cells in itertools.chain(begin[1:], rows):
             if len(cells) != len(header):
-                yield Dropped(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
+                yield RejectedRow(
+                    number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells
+                )
             else:
                 yield number, dict(zip(header, cells, strict=True))
 
@@ -198,7 +202,7 @@ def _of_automl(first: list[str], second: list[str], columns: Collection[str]) ->
     return _addressed(first) or (len(first) > 2 and bool(second) and below in (*_ML_USE, ""))
 
 
-def _automl_row(number: int, cells: list[str]) -> Row | Dropped | Elsewhere:
+def _automl_row(number: int, cells: list[str]) -> Row | RejectedRow | FileReference:
     """A row of AutoML Text's import file: ML_USE (or nothing), text or its address, one label or more (or sentiment,
     maximum); or ML_USE and the address of a JSONL file of such rows. Before an address ML_USE may be missing.
     """
@@ -206,9 +210,9 @@ def _automl_row(number: int, cells: list[str]) -> Row | Dropped | Elsewhere:
     use, text, *labels = [*cells, ""] if len(cells) == 1 else cells
     address = text.strip() if text.strip().startswith(_ADDRESS) else ""
     if not labels and address.lower().endswith((".jsonl", ".jsonl.gz")):
-        return Elsewhere(number, use, address)
+        return FileReference(number, use, address)
     if not labels:
-        return Dropped(number, "wrong_cells", "an AutoML row is ML_USE, text and a label at least", cells)
+        return RejectedRow(number, "wrong_cells", "an AutoML row is ML_USE, text and a label at least", cells)
     row: dict[str, Any] = {"ml_use": use, **({"textGcsUri": address} if address else {"textContent": text})}
     scale = [int(label) for label in labels if _SCORE.fullmatch(label)]
     if len(labels) == len(scale) == 2 and scale[0] <= scale[1]:
@@ -231,7 +235,7 @@ def _header(file: _File, number: int, cells: list[str]) -> list[str]:
     return names
 
 
-def _parquet_rows(file: _File) -> Iterator[Row | Dropped]:
+def _parquet_rows(file: _File) -> Iterator[Row | RejectedRow]:
     try:
         import pyarrow.parquet as pq
     except ImportError:
@@ -244,12 +248,12 @@ def _parquet_rows(file: _File) -> Iterator[Row | Dropped]:
             for batch in table.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
                     number += 1
-                    yield json_like(number, row)
+                    yield json_row(number, row)
     except (ArrowException, OSError, ValueError) as error:
         raise UserError(f"not readable as Parquet: {_short(str(error))}", file=file.name, line=number + 1) from None
 
 
-def json_like(number: int, row: dict[str, Any]) -> Row | Dropped:
+def json_row(number: int, row: dict[str, Any]) -> Row | RejectedRow:
     """A row of typed columns (Parquet, BigQuery) as JSON would hold it: times in ISO 8601, decimals as text, fields
     without a value left out.
     """
@@ -257,7 +261,7 @@ def json_like(number: int, row: dict[str, Any]) -> Row | Dropped:
         return number, {name: _plain(value, MAX_DEPTH) for name, value in row.items()}
     except ValueError as error:
         told = {name: f"{value!r:.80}" for name, value in row.items()}
-        return Dropped(number, "wrong_type", _short(str(error)), told)
+        return RejectedRow(number, "wrong_type", _short(str(error)), told)
 
 
 def _plain(value: Any, levels: int) -> Any:

@@ -17,22 +17,22 @@ from typing import Any
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import pii_detectors, sources
-from gemtune.data.cleaning import changes, clean
-from gemtune.data.example import Dropped, Example, example_id
-from gemtune.data.formats import example_of
-from gemtune.data.pii_detectors import Inspector
+from gemtune.data.cleaning import clean, rule_changes
+from gemtune.data.example import Example, RejectedRow, example_id
+from gemtune.data.formats import parse_example
+from gemtune.data.pii_detectors import PiiDetector
 from gemtune.data.readers import Row
 from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
 
-LABELLED = ("classification", "sentiment")
+LABELLED_KINDS = ("classification", "sentiment")
 BATCH = 256  # rows read ahead, so that texts can be asked about together
 _SAMPLES = 3
 
 
 @dataclass
-class Tally:
+class ReadStats:
     """Counts of what was met and changed while rows were read; `corrections` are labels by row id from an audit
     sheet, `looked_at` the ids of it that were met.
     """
@@ -45,12 +45,12 @@ class Tally:
     samples: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     personal: Counter[str] = field(default_factory=Counter)
     personal_rows: list[int] = field(default_factory=list)
-    _inspector: Inspector | None = None
+    _inspector: PiiDetector | None = None
 
-    def inspector(self, config: Preprocess) -> Inspector:
+    def pii_detector(self, config: Preprocess) -> PiiDetector:
         """Who looks for personal data, made once."""
         if self._inspector is None:
-            self._inspector = pii_detectors.inspector(config)
+            self._inspector = pii_detectors.pii_detector(config)
         return self._inspector
 
     def told(self) -> dict[str, Any]:
@@ -63,21 +63,21 @@ class Tally:
         }
 
 
-def read(source: str | Path, task: Task, config: Preprocess, tally: Tally) -> Iterator[Example | Dropped]:
+def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -> Iterator[Example | RejectedRow]:
     """All rows of a source as examples or dropped rows; raises `UserError` when no row has a column that decides."""
     rows = sources.rows(str(source), config)
     while batch := list(islice(rows, BATCH)):
-        if config.pii != "off" and config.pii_by != "rules":
-            tally.inspector(config).learn(_texts_of(batch, config))
+        if config.pii != "off" and config.pii_detector != "rules":
+            stats.pii_detector(config).prefetch(_texts_of(batch, config))
         for item in batch:
-            if isinstance(item, Dropped):
+            if isinstance(item, RejectedRow):
                 yield item
             else:
                 line, row = item
-                tally.columns.update(map(str, row))
-                yield accept(line, row, task, config, tally)
-    missing = [name for name in _asked_for(config) if tally.columns and not tally.columns[name]]
-    known = ", ".join(sorted(tally.columns)[:20])
+                stats.columns.update(map(str, row))
+                yield validate_row(line, row, task, config, stats)
+    missing = [name for name in _asked_for(config) if stats.columns and not stats.columns[name]]
+    known = ", ".join(sorted(stats.columns)[:20])
     for name in missing:
         if name not in config.slice_columns:
             raise UserError(f"no row has the column {name!r}", file=source, remedy=f"the rows have {known}")
@@ -91,37 +91,41 @@ def _asked_for(config: Preprocess) -> list[str]:
     return [name for name in [*asked, *config.slice_columns] if name]
 
 
-def accept(line: int, row: dict[str, Any], task: Task, config: Preprocess, tally: Tally) -> Example | Dropped:
+def validate_row(
+    line: int, row: dict[str, Any], task: Task, config: Preprocess, stats: ReadStats
+) -> Example | RejectedRow:
     """The example in a raw row, cleaned; or the row dropped."""
-    made = example_of(line, row, config)
-    if isinstance(made, Dropped):
+    made = parse_example(line, row, config)
+    if isinstance(made, RejectedRow):
         return made
     as_read, text = made, made.text
-    for name, before, text in changes(made.text, config):
-        tally.cleaned[name] += 1
-        if len(tally.samples[name]) < _SAMPLES:
-            tally.samples[name].append({"line": line, "before": before[:200], "after": text[:200]})
+    for name, before, text in rule_changes(made.text, config):
+        stats.cleaned[name] += 1
+        if len(stats.samples[name]) < _SAMPLES:
+            stats.samples[name].append({"line": line, "before": before[:200], "after": text[:200]})
     if text != made.text:
         made = replace(made, text=text)
-    if config.pii != "off" and (kinds := list(_kinds(made, tally.inspector(config)))):
+    if config.pii != "off" and (kinds := list(_kinds(made, stats.pii_detector(config)))):
         found = Counter(kinds)
-        tally.personal.update(found)
-        tally.personal_rows.append(line)
+        stats.personal.update(found)
+        stats.personal_rows.append(line)
         if config.pii == "drop":
-            return Dropped(line, "personal_data", ", ".join(f"{n} {kind}" for kind, n in sorted(found.items())), row)
+            return RejectedRow(
+                line, "personal_data", ", ".join(f"{n} {kind}" for kind, n in sorted(found.items())), row
+            )
         if config.pii == "mask":
-            made = _masked(made, tally.inspector(config))
+            made = _masked(made, stats.pii_detector(config))
     if made is not as_read:
         made = _named(made)
-    if (corrected := tally.corrections.get(made.id)) is not None:
-        tally.looked_at.add(made.id)
+    if (corrected := stats.corrections.get(made.id)) is not None:
+        stats.looked_at.add(made.id)
         if not corrected:
-            return Dropped(line, "audited", "the audit sheet drops this row", row)
+            return RejectedRow(line, "audited", "the audit sheet drops this row", row)
         if corrected != made.target:
-            tally.corrected += 1
+            stats.corrected += 1
             made = _named(replace(made, target=corrected))
     unfit = _unfit(made, task, config)
-    return Dropped(line, *unfit, row) if unfit else made
+    return RejectedRow(line, *unfit, row) if unfit else made
 
 
 def _named(made: Example) -> Example:
@@ -137,7 +141,7 @@ def _unfit(made: Example, task: Task, config: Preprocess) -> tuple[str, str] | N
         return "too_long", f"{len(made.text)} characters, at most {config.max_chars} are allowed"
     if config.labels and made.target not in config.labels:
         return "not_selected", f"the label {made.target!r:.80} is not in preprocess.labels"
-    if task.labels and task.kind in LABELLED and made.target not in task.labels:
+    if task.labels and task.kind in LABELLED_KINDS and made.target not in task.labels:
         return "unknown_label", f"the label {made.target!r:.80} is not in task.labels"
     return None
 
@@ -148,29 +152,29 @@ def _texts(made: Example) -> Iterable[str]:
         yield from (part["text"] for part in turn["parts"] if "text" in part)
 
 
-def _texts_of(batch: Iterable[Row | Dropped], config: Preprocess) -> Iterator[str]:
+def _texts_of(batch: Iterable[Row | RejectedRow], config: Preprocess) -> Iterator[str]:
     """The texts that will be looked at for personal data when these rows are accepted."""
     for item in batch:
-        made = item if isinstance(item, Dropped) else example_of(*item, config)
+        made = item if isinstance(item, RejectedRow) else parse_example(*item, config)
         if isinstance(made, Example):
             yield from _texts(replace(made, text=clean(made.text, config)))
 
 
-def _kinds(made: Example, inspector: Inspector) -> Iterator[str]:
+def _kinds(made: Example, pii_detector: PiiDetector) -> Iterator[str]:
     for text in _texts(made):
-        yield from (finding.kind for finding in inspector.findings(text))
+        yield from (finding.kind for finding in pii_detector.findings(text))
 
 
-def _masked(made: Example, inspector: Inspector) -> Example:
+def _masked(made: Example, pii_detector: PiiDetector) -> Example:
     return replace(
         made,
-        text=inspector.masked(made.text),
-        target=inspector.masked(made.target),
-        system=made.system and inspector.masked(made.system),
-        contents=made.contents and tuple(_masked_turn(turn, inspector) for turn in made.contents),
+        text=pii_detector.mask(made.text),
+        target=pii_detector.mask(made.target),
+        system=made.system and pii_detector.mask(made.system),
+        contents=made.contents and tuple(_masked_turn(turn, pii_detector) for turn in made.contents),
     )
 
 
-def _masked_turn(turn: dict[str, Any], inspector: Inspector) -> dict[str, Any]:
-    parts = [{**part, "text": inspector.masked(part["text"])} if "text" in part else part for part in turn["parts"]]
+def _masked_turn(turn: dict[str, Any], pii_detector: PiiDetector) -> dict[str, Any]:
+    parts = [{**part, "text": pii_detector.mask(part["text"])} if "text" in part else part for part in turn["parts"]]
     return {**turn, "parts": parts}

@@ -17,22 +17,22 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from gemtune.catalogue import Catalogue, Limits, Method
+from gemtune.catalogue import Catalogue, Limits, TuningMethod
 from gemtune.config import Config
-from gemtune.data.cleaning import same_text
-from gemtune.data.compared_text import compared
+from gemtune.data.cleaning import text_key
+from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example
-from gemtune.data.profile import tokens
+from gemtune.data.profile import estimate_tokens
 from gemtune.errors import UserError
 
 _SHOWN = 20
 _SPLITS = ("train", "validation", "test", None)
 
 
-class Passing:
+class LimitChecker:
     """Rows on their way to a tuning method: what breaks its limits, which rows say the same, how much is left."""
 
-    def __init__(self, limits: Limits, method: Method) -> None:
+    def __init__(self, limits: Limits, method: TuningMethod) -> None:
         self.limits, self.method = limits, method
         self._keys, self._answers, self._sizes, self._splits = array("Q"), array("Q"), array("Q"), array("b")
         self._found: list[str] = []
@@ -45,11 +45,11 @@ class Passing:
     def add(self, example: Example, row: dict[str, Any], answer: str) -> None:
         """Count a row: the example it came from, the form it is sent in, and what it answers."""
         said = json.dumps(row, ensure_ascii=False)
-        self._keys.append(_digest(same_text(compared([example])[0])))
+        self._keys.append(_digest(text_key(comparison_texts([example])[0])))
         self._answers.append(_digest(answer))
         self._sizes.append(len(said.encode()) + 1)
         self._splits.append(_SPLITS.index(example.split))
-        estimate = tokens(said)
+        estimate = estimate_tokens(said)
         if estimate > 0.9 * self.limits.tokens_per_example:
             self._tell(
                 f"line {example.line}: about {estimate} tokens, at most {self.limits.tokens_per_example} are taken"
@@ -135,7 +135,7 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
-def model_problems(config: Config, method: Method) -> list[str]:
+def model_problems(config: Config, method: TuningMethod) -> list[str]:
     """Why the configured model cannot be tuned so (unknown, retired, other method or adapter size); empty: it can."""
     from gemtune.vertex import location
 
@@ -149,9 +149,11 @@ def model_problems(config: Config, method: Method) -> list[str]:
     return []
 
 
-def passed(rows: Iterable[tuple[Example, dict[str, Any], str]], limits: Limits, method: Method) -> Passing:
+def check_limits(
+    rows: Iterable[tuple[Example, dict[str, Any], str]], limits: Limits, method: TuningMethod
+) -> LimitChecker:
     """Rows counted: (example, the row as sent, its answer)."""
-    passing = Passing(limits, method)
+    passing = LimitChecker(limits, method)
     for example, row, answer in rows:
         passing.add(example, row, answer)
     return passing

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from gemtune.config import Preprocess
-from gemtune.data.example import Dropped
-from gemtune.data.readers import Elsewhere, Row, json_like, read_rows
+from gemtune.data.example import RejectedRow
+from gemtune.data.readers import FileReference, Row, json_row, read_rows
 from gemtune.errors import UserError
 
 GS, BQ = "gs://", "bq://"
@@ -28,7 +28,7 @@ _FETCHERS, _AHEAD = 16, 64
 _SHAPES = ("contents", "messages", "textContent", "textGcsUri")
 
 
-def rows(source: str, config: Preprocess) -> Iterator[Row | Dropped]:
+def rows(source: str, config: Preprocess) -> Iterator[Row | RejectedRow]:
     """Raw rows of a local file, a gs:// object or a bq:// table, with the texts they refer to.
 
     Raises `UserError` for a source that cannot be read; a row whose text cannot be had is a `Dropped`.
@@ -43,24 +43,24 @@ def rows(source: str, config: Preprocess) -> Iterator[Row | Dropped]:
     return _with_texts(found, frozenset(allowed), config.max_chars)
 
 
-def _file(source: str, allowed: frozenset[str], columns: Collection[str]) -> Iterator[Row | Dropped]:
+def _file(source: str, allowed: frozenset[str], columns: Collection[str]) -> Iterator[Row | RejectedRow]:
     with local(source) as path:
         for item in read_rows(path, source, columns):
-            if isinstance(item, Elsewhere):
+            if isinstance(item, FileReference):
                 yield from _imported(item, allowed)
             else:
                 yield item
 
 
-def _imported(item: Elsewhere, allowed: frozenset[str]) -> Iterator[Row | Dropped]:
+def _imported(item: FileReference, allowed: frozenset[str]) -> Iterator[Row | RejectedRow]:
     if refused := _not_allowed(item.uri, allowed):
-        yield Dropped(item.line, "missing_text", refused, {"ml_use": item.use, "uri": item.uri})
+        yield RejectedRow(item.line, "missing_text", refused, {"ml_use": item.use, "uri": item.uri})
         return
     with local(item.uri) as path:
         for row in read_rows(path, item.uri):
             if isinstance(row, tuple):
                 yield row[0], {"ml_use": item.use, **row[1]}
-            elif isinstance(row, Dropped):
+            elif isinstance(row, RejectedRow):
                 yield row
 
 
@@ -96,7 +96,7 @@ def written(target: str | Path) -> Iterator[Path]:
         storage.put(reader(), path, str(target))
 
 
-def _table(source: str, config: Preprocess) -> Iterator[Row | Dropped]:
+def _table(source: str, config: Preprocess) -> Iterator[Row | RejectedRow]:
     from gemtune.vertex import bigquery
 
     table = bigquery.open_table(source.removeprefix(BQ))
@@ -107,19 +107,19 @@ def _table(source: str, config: Preprocess) -> Iterator[Row | Dropped]:
         known = ", ".join(table.columns)
         raise UserError(f"no column {missing[0]!r}; the table has {known}", file=source, remedy=remedy)
     for number, row in enumerate(table.rows, 1):
-        yield json_like(number, row)
+        yield json_row(number, row)
 
 
-def _with_texts(items: Iterator[Row | Dropped], allowed: frozenset[str], most: int) -> Iterator[Row | Dropped]:
+def _with_texts(items: Iterator[Row | RejectedRow], allowed: frozenset[str], most: int) -> Iterator[Row | RejectedRow]:
     """The rows in order, those that only hold an address with the text fetched, several at a time."""
-    waiting: deque[Row | Dropped | Future[Row | Dropped]] = deque()
+    waiting: deque[Row | RejectedRow | Future[Row | RejectedRow]] = deque()
     client: Any = None
     with ThreadPoolExecutor(_FETCHERS) as pool:
         for item in items:
             if not _refers(item):
                 waiting.append(item)
             elif refused := _not_allowed(item[1]["textGcsUri"], allowed):
-                waiting.append(Dropped(item[0], "missing_text", refused, item[1]))
+                waiting.append(RejectedRow(item[0], "missing_text", refused, item[1]))
             else:
                 client = client or _reader()
                 waiting.append(pool.submit(_with_text, *item, most, client))
@@ -128,11 +128,11 @@ def _with_texts(items: Iterator[Row | Dropped], allowed: frozenset[str], most: i
         yield from map(_done, waiting)
 
 
-def _done(item: Row | Dropped | Future[Row | Dropped]) -> Row | Dropped:
+def _done(item: Row | RejectedRow | Future[Row | RejectedRow]) -> Row | RejectedRow:
     return item.result() if isinstance(item, Future) else item
 
 
-def _refers(item: Row | Dropped) -> TypeGuard[Row]:
+def _refers(item: Row | RejectedRow) -> TypeGuard[Row]:
     return isinstance(item, tuple) and item[1].get("textContent") is None and isinstance(item[1].get("textGcsUri"), str)
 
 
@@ -144,21 +144,23 @@ def _reader() -> Any:
     return client
 
 
-def _with_text(line: int, row: dict[str, Any], most: int, client: Any) -> Row | Dropped:
-    from gemtune.vertex import Refused, storage
+def _with_text(line: int, row: dict[str, Any], most: int, client: Any) -> Row | RejectedRow:
+    from gemtune.vertex import PermanentError, storage
 
     uri = row["textGcsUri"]
     try:
         content = storage.head(client, uri, 4 * most + 4)  # a character is 4 bytes at most; a byte order mark
         text = content.decode("utf-8-sig")
-    except Refused as error:
-        return Dropped(line, "missing_text", f"the text's file {uri!r:.200} cannot be read: {error.message:.200}", row)
+    except PermanentError as error:
+        return RejectedRow(
+            line, "missing_text", f"the text's file {uri!r:.200} cannot be read: {error.message:.200}", row
+        )
     except UnicodeDecodeError as error:
         if len(content) < 4 * most:
-            return Dropped(line, "wrong_type", f"{uri!r:.200} is not UTF-8 text (byte {error.start + 1})", row)
+            return RejectedRow(line, "wrong_type", f"{uri!r:.200} is not UTF-8 text (byte {error.start + 1})", row)
         text = content.decode("utf-8-sig", errors="ignore")  # cut in the middle of a character
     if len(text) > most:
-        return Dropped(line, "too_long", f"{uri!r:.200} has more than {most} characters", row)
+        return RejectedRow(line, "too_long", f"{uri!r:.200} has more than {most} characters", row)
     return line, {**row, "textContent": text}
 
 

@@ -21,23 +21,23 @@ from typing import Any
 
 from gemtune import dedup
 from gemtune.config import Split
-from gemtune.data.compared_text import compared
+from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example
 
-NAMES = ("train", "validation", "test")
+SPLITS = ("train", "validation", "test")
 _STRONGEST = ("test", "validation", "train")
 _FEWEST_TIED, _MOST_TIED = 20, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class SplitAssignments:
     """Where rows (by id) and groups (by name) stood when they were divided before."""
 
     rows: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], config: Split) -> Places:
+    def of(cls, record: Mapping[str, Any], config: Split) -> SplitAssignments:
         """What a record remembers; nothing when another seed drew it."""
         if record.get("seed") != config.seed:
             return cls()
@@ -47,23 +47,23 @@ class Places:
         """The form that `of` reads."""
         told: dict[str, Any] = {"schema_version": 1, "seed": config.seed}
         for kind, places in (("rows", self.rows), ("groups", self.groups)):
-            homes: dict[str, list[str]] = {name: [] for name in NAMES}
+            assign_splits: dict[str, list[str]] = {name: [] for name in SPLITS}
             for key, home in places.items():
-                homes[home].append(key)
-            told[kind] = {name: sorted(keys) for name, keys in homes.items()}
+                assign_splits[home].append(key)
+            told[kind] = {name: sorted(keys) for name, keys in assign_splits.items()}
         return told
 
-    def with_rows(self, splits: Mapping[str, Sequence[Example]]) -> Places:
+    def with_rows(self, splits: Mapping[str, Sequence[Example]]) -> SplitAssignments:
         """These places and those of rows that were divided now; a row that is gone keeps its place for its return."""
         rows, groups = dict(self.rows), dict(self.groups)
         for home, examples in splits.items():
             rows.update((example.id, home) for example in examples)
             groups.update((example.group, home) for example in examples if example.group is not None)
-        return Places(rows, groups)
+        return SplitAssignments(rows, groups)
 
 
 @dataclass(slots=True)
-class Part:
+class SplitUnit:
     """Rows that stay together: the labels they have, and the split they are bound to, if any."""
 
     key: str
@@ -71,7 +71,7 @@ class Part:
     home: str | None = None
 
 
-def place(key: str, config: Split) -> str:
+def split_by_hash(key: str, config: Split) -> str:
     """The split that a key (a group's name or a row's id) belongs to by its hash alone."""
     draw = _draw(key, config.seed)
     if draw < config.test:
@@ -79,12 +79,12 @@ def place(key: str, config: Split) -> str:
     return "validation" if draw < config.test + config.validation else "train"
 
 
-def key_of(example: Example) -> str:
+def group_key(example: Example) -> str:
     """What an example is placed by: its group, or itself."""
     return example.id if example.group is None else f"group {example.group}"
 
 
-def homes(examples: Sequence[Example], config: Split, known: Places) -> dict[str, str]:
+def assign_splits(examples: Sequence[Example], config: Split, known: SplitAssignments) -> dict[str, str]:
     """The split of every key: what the source asked for (test before validation before train), else where it stood
     before, else what its label's shares lack.
 
@@ -93,7 +93,7 @@ def homes(examples: Sequence[Example], config: Split, known: Places) -> dict[str
     asked: dict[str, set[str]] = defaultdict(set)
     stood: dict[str, set[str]] = defaultdict(set)
     for example in examples:
-        key = key_of(example)
+        key = group_key(example)
         asked[key].update(filter(None, [example.split]))
         stood[key].update(filter(None, [known.rows.get(example.id), known.groups.get(example.group or "")]))
     carving = any(asked.values()) and not any("validation" in names for names in asked.values())
@@ -124,7 +124,7 @@ def _clusters(examples: Sequence[Example], config: Split) -> dict[str, list[str]
 
     A chain of likenesses that would tie too much of the data together is not followed.
     """
-    root: dict[str, str] = {key_of(example): key_of(example) for example in examples}
+    root: dict[str, str] = {group_key(example): group_key(example) for example in examples}
 
     def top(key: str) -> str:
         while root[key] != key:
@@ -132,16 +132,16 @@ def _clusters(examples: Sequence[Example], config: Split) -> dict[str, list[str]
             key = root[key]
         return key
 
-    if config.near_threshold and examples:
+    if config.jaccard_threshold and examples:
         ordered = sorted(examples, key=lambda example: example.id)
-        leaders = dedup.leaders(compared(ordered), config.near_threshold).tolist()
+        leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold).tolist()
         for example, j in zip(ordered, leaders, strict=True):
-            first, second = sorted((top(key_of(example)), top(key_of(ordered[j]))))
+            first, second = sorted((top(group_key(example)), top(group_key(ordered[j]))))
             root[second] = first
     found: dict[str, list[str]] = defaultdict(list)
     for key in root:
         found[top(key)].append(key)
-    sizes = Counter(top(key_of(example)) for example in examples)
+    sizes = Counter(top(group_key(example)) for example in examples)
     tied = max(_FEWEST_TIED, len(examples) * _MOST_TIED)
     return {
         first: some
@@ -157,19 +157,19 @@ def _drawn(
     """Split of every key of the pool that is not bound to one."""
     leader = {key: first for first, members in clusters.items() for key in members}
     # bound keys count for the shares, each with its own home; free keys of one cluster are placed together
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitUnit] = {}
     for example in examples:
-        key = key_of(example)
+        key = group_key(example)
         if key in pool:
             home = pool[key]
             name = key if home else f"near {leader[key]}"
-            part = parts.setdefault(name, Part(key if home else leader[key], home=home))
+            part = parts.setdefault(name, SplitUnit(key if home else leader[key], home=home))
             part.labels[example.target] += 1
-    placed = divided(list(parts.values()), shares, seed)
+    placed = fill_shares(list(parts.values()), shares, seed)
     return {key: placed[leader[key]] for key, home in pool.items() if home is None}
 
 
-def divided(parts: Sequence[Part], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+def fill_shares(parts: Sequence[SplitUnit], shares: Mapping[str, float], seed: int) -> dict[str, str]:
     """The split of every part that is not bound, such that each label's shares are met as nearly as whole parts allow.
 
     `shares` are those of test and validation; single rows meet them within one row for every label.
@@ -217,12 +217,12 @@ def _quotas(labels: Counter[str], shares: Mapping[str, float], seed: int) -> lis
     return found
 
 
-def _take(lacking: Mapping[str, dict[str, int]], part: Part, home: str) -> None:
+def _take(lacking: Mapping[str, dict[str, int]], part: SplitUnit, home: str) -> None:
     for label, count in part.labels.items():
         lacking[label][home] -= count
 
 
-def _relief(lacking: Mapping[str, dict[str, int]], part: Part, home: str) -> int:
+def _relief(lacking: Mapping[str, dict[str, int]], part: SplitUnit, home: str) -> int:
     """By how much the sum of squared deviations from the quotas falls when the part goes there."""
     return sum(count * (2 * lacking[label][home] - count) for label, count in part.labels.items())
 

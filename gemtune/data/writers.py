@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
-from gemtune.data.example import Example, whole_file
+from gemtune.artifacts.base import open_atomic
+from gemtune.data.example import Example
 from gemtune.errors import UserError
 
 
@@ -146,7 +147,7 @@ def _write(path: str | Path, rows: Iterable[dict[str, Any]], shape: str) -> int:
     if suffix not in (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ""):
         known = ".jsonl, .csv or .tsv, also .gz"
         raise UserError(f"cannot tell the format of {name!r}", file=path, remedy=f"name it {known}")
-    with whole_file(path, packed=name.endswith(".gz")) as out:
+    with open_atomic(path, compress=name.endswith(".gz")) as out:
         return (
             _write_lines(out, rows)
             if suffix not in (".csv", ".tsv")

@@ -181,7 +181,7 @@ def summary(
     }
 
 
-def exported(
+def export_rules(
     confidence: Sequence[float],
     right: Sequence[float],
     *,

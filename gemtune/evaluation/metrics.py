@@ -23,7 +23,7 @@ import numpy as np
 from gemtune.config import Task
 from gemtune.evaluation.intervals import Floats, Measure, mean
 
-LABELLED = ("classification", "sentiment")
+LABELLED_KINDS = ("classification", "sentiment")
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Row:
 
 def primary_metric(task: Task) -> str:
     """The metric decisions are made by unless configured otherwise."""
-    return "accuracy" if task.kind in LABELLED else "exact_match" if task.kind == "extraction" else "rouge_l"
+    return "accuracy" if task.kind in LABELLED_KINDS else "exact_match" if task.kind == "extraction" else "rouge_l"
 
 
 def metric_names(task: Task) -> list[str]:
     """Every metric of the task kind, the primary one first."""
-    if task.kind in LABELLED:
+    if task.kind in LABELLED_KINDS:
         return ["accuracy", "macro_f1", "micro_f1", "exact_match"]
     if task.kind == "extraction":
         return ["exact_match", "field_f1", "field_precision", "field_recall", "valid_rate"]
@@ -54,7 +54,7 @@ def metric_names(task: Task) -> list[str]:
 def row_scores(task: Task, row: Row) -> dict[str, float]:
     """What one answer earns: right or wrong for labels and objects, ROUGE F for texts."""
     raw = float(row.answer is not None and row.answer.strip() == row.target.strip())
-    if task.kind in LABELLED:
+    if task.kind in LABELLED_KINDS:
         return {"accuracy": float(row.parsed == row.reference), "exact_match": raw}
     if task.kind == "extraction":
         hit, given, wanted = field_counts(row.reference, row.parsed)
@@ -71,7 +71,7 @@ def measure(task: Task, metric: str, rows: Sequence[Row]) -> Measure:
     """The metric over rows as a measure; raises `KeyError` for a metric the task kind does not have."""
     if metric not in metric_names(task):
         raise KeyError(f"{task.kind} has no metric {metric!r}; it has {', '.join(metric_names(task))}")
-    if task.kind in LABELLED and metric in ("macro_f1", "micro_f1"):
+    if task.kind in LABELLED_KINDS and metric in ("macro_f1", "micro_f1"):
         return f1(label_sets(task, rows), macro=metric == "macro_f1")
     if task.kind == "extraction" and metric.startswith("field_"):
         return _field_measure(metric, rows)

@@ -43,7 +43,7 @@ def read_predictions(path: str, task: Task) -> tuple[Task, dict[str, list[dict[s
         raise UserError(f"cannot read the predictions: {error.strerror}", file=path) from None
     for row in map(json.loads, lines):
         answers.setdefault(row["contestant"], []).append(row)
-    if task.kind in metrics.LABELLED and not task.labels:
+    if task.kind in metrics.LABELLED_KINDS and not task.labels:
         # answered labels too, as the evaluation counts them: one that no reference bears is a false alarm of its own
         written = {row[key] for rows in answers.values() for row in rows for key in ("reference", "parsed")}
         labels = {label for value in written if value is not None for label in split_labels(task, value)}

@@ -90,7 +90,7 @@ class Answers:
     def read(cls, predictions: str, examples: str, pairs: str, task: Task, who: Sequence[Contestant]) -> Answers:
         """The answers in a predictions file; raises `UserError` when one of the contestants is missing in it."""
         _, told = read_predictions(predictions, task)
-        own = paired.by_prompt(paired.read_written(pairs))
+        own = paired.by_prompt(paired.read_pairs(pairs))
         by_id = {example.id: example for example in read_examples(examples)}
         ids = [row["id"] for row in next(iter(told.values()), [])]
         rows = [by_id[i] for i in ids]

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from gemtune.config import Preference, Task
-from gemtune.data.example import Dropped, Example, plain
+from gemtune.data.example import Example, RejectedRow, plain
 from gemtune.data.pairs import Pair
 from gemtune.evaluation.judge import Duel
 from gemtune.inference.parsing import canonical
@@ -63,7 +63,7 @@ def extremes(grades: Sequence[float | None], min_gap: float) -> tuple[int, int] 
 
 def made_pair(
     example: Example, answers: Sequence[str], grades: Sequence[float | None], config: Preference
-) -> Pair | Dropped:
+) -> Pair | RejectedRow:
     """The best answer over the worst, or the reference over the worst; dropped when they are too near in grade."""
     if config.chosen_from == "reference":
         answers, grades = [example.target, *answers], [100.0, *grades]
@@ -74,5 +74,5 @@ def made_pair(
         found = extremes(grades, config.min_gap)
     if found is None or not answers[found[1]].strip() or not answers[found[0]].strip():
         told = ", ".join("none" if grade is None else f"{grade:.0f}" for grade in grades)
-        return Dropped(example.line, "no_gap", f"the answers' grades are too near: {told}", plain(example))
+        return RejectedRow(example.line, "no_gap", f"the answers' grades are too near: {told}", plain(example))
     return Pair(example.id, answers[found[0]].strip(), answers[found[1]].strip(), example.line)

@@ -112,7 +112,7 @@ def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequ
         "cached": sum(one.given.cached for one in judged),
         "problems": Counter(one.problem for one in judged if one.problem).most_common(5),
     }
-    if task.kind in metrics.LABELLED:
+    if task.kind in metrics.LABELLED_KINDS:
         report["per_class"] = metrics.per_class(task, rows)
         if not task.label_separator:
             report["confusion"] = metrics.confusion(task, rows)
@@ -138,7 +138,7 @@ def _calibration(config: Evaluate, contestant: Contestant, judged: Sequence[Samp
     if any(one.example.split == "test" for one in judged):
         made = contestant.calibration
         return {"calibration": {**told, **({"held": calibration.held(made, confidence, right, **how)} if made else {})}}
-    made = calibration.exported(
+    made = calibration.export_rules(
         confidence, right, method=config.calibration, wanted=config.wanted_precision, certainty=config.confidence_level
     )
     fitted = contestant.model_copy(update={"calibration": made})

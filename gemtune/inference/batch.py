@@ -28,7 +28,7 @@ PASSING = frozenset({0, 408, 429, 500, 502, 503, 504})
 
 
 class Line(Protocol):
-    """An answer line; the shape of `vertex.batches.Line`."""
+    """An answer line; the shape of `vertex.batches.BatchResult`."""
 
     @property
     def request(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _plain(value: Any) -> Any:
 
 
 class Job(Protocol):
-    """A batch job; the shape of `vertex.batches.Batch`."""
+    """A batch job; the shape of `vertex.batches.BatchJob`."""
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ from gemtune.inference.rate_control import Pace
 
 
 class Answer(Protocol):
-    """What `ask` comes back with; the shape of `vertex.Answer`."""
+    """What `ask` comes back with; the shape of `vertex.GenerateResponse`."""
 
     @property
     def text(self) -> str | None:

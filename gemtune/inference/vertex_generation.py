@@ -28,11 +28,11 @@ def vertex_ask(config: Evaluate, settings: Vertex) -> tuple[Ask, Effort]:
 
     client = vertex.connect(settings)
 
-    async def ask(question: Question) -> vertex.Answer:
+    async def ask(question: Question) -> vertex.GenerateResponse:
         settings = _settings_of(config, question)
         return await vertex.generate(client, question.model, question.system, question.contents, settings)
 
-    errors = ((vertex.Retryable,), (vertex.Refused,))
+    errors = ((vertex.TransientError,), (vertex.PermanentError,))
     effort = Effort(config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h)
     return ask, effort
 
@@ -64,27 +64,27 @@ def vertex_batches(config: Evaluate, settings: Vertex) -> Batches:
     client = vertex.connect(settings)
 
     async def target(question: Question) -> str:
-        found = partial(batches.target, client, question.model, question.version, config.base_model)
-        return await asyncio.to_thread(vertex.patiently, found)
+        found = partial(batches.batch_model, client, question.model, question.version, config.base_model)
+        return await asyncio.to_thread(vertex.with_retries, found)
 
     def body(question: Question) -> dict[str, Any]:
         asked = _settings_of(config, question)
-        return batches.request_of(client, question.model, question.system, question.contents, asked)
+        return batches.build_request(client, question.model, question.system, question.contents, asked)
 
-    async def answered(model: str, bodies: Sequence[dict[str, Any]]) -> list[batches.Line]:
-        found: list[batches.Line] = []
-        for start in range(0, len(bodies), batches.MOST_REQUESTS):
-            part = bodies[start : start + batches.MOST_REQUESTS]
-            submit = partial(batches.submitted, client, model, part)
-            job = await asyncio.to_thread(vertex.patiently, submit)
+    async def answered(model: str, bodies: Sequence[dict[str, Any]]) -> list[batches.BatchResult]:
+        found: list[batches.BatchResult] = []
+        for start in range(0, len(bodies), batches.MAX_REQUESTS):
+            part = bodies[start : start + batches.MAX_REQUESTS]
+            submit = partial(batches.get_or_create, client, model, part)
+            job = await asyncio.to_thread(vertex.with_retries, submit)
             log.info("progress: batch job %s (%d rows)", job.name, len(part))
             job = await waited(
                 job,
-                lambda job: vertex.patiently(batches.look, client, job),
+                lambda job: vertex.with_retries(batches.refresh, client, job),
                 config.batch_poll_s,
                 3600 * config.batch_deadline_h,
             )
-            found += await asyncio.to_thread(vertex.patiently, batches.lines, client, job)
+            found += await asyncio.to_thread(vertex.with_retries, batches.read_results, client, job)
         return found
 
     return Batches(config.batch_above, target, body, answered)

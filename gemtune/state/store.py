@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gemtune.errors import UserError
-from gemtune.vertex import Client, patiently
+from gemtune.vertex import Client, with_retries
 from gemtune.vertex.storage import list_records, read_record, write_record
 
 Record = dict[str, Any]
@@ -25,20 +25,20 @@ def champion_key(name: str) -> str:
 
 def read(client: Client, key: str) -> Record:
     """The record; {} when there is none."""
-    return patiently(read_record, client, key)[0] or {}
+    return with_retries(read_record, client, key)[0] or {}
 
 
 def champions(client: Client) -> list[Record]:
     """The champion records of every name in the bucket."""
-    return [read(client, key) for key in patiently(list_records, client, champion_key("x").rpartition("/")[0])]
+    return [read(client, key) for key in with_retries(list_records, client, champion_key("x").rpartition("/")[0])]
 
 
 def change(client: Client, key: str, edit: Callable[[Record], Record]) -> Record:
     """Replace a record by `edit` of it; if somebody changed it meanwhile, read and edit again. Returns the new one."""
     for _ in range(20):
-        held, generation = patiently(read_record, client, key)
+        held, generation = with_retries(read_record, client, key)
         wanted = edit(held or {})
-        if wanted == held or patiently(write_record, client, key, wanted, generation):
+        if wanted == held or with_retries(write_record, client, key, wanted, generation):
             return wanted
     raise UserError(f"{key} is changed by others all the time", remedy="let one run of this name end first")
 

@@ -29,9 +29,9 @@ from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Augment, Evaluate, Plan, Prompt, Split, Task, Vertex, fingerprint
 from gemtune.cost.spend import NOTHING, Amount, Line, asking_line, total
 from gemtune.data.example import Example, example_id, read_examples, write_examples, write_json
-from gemtune.data.leakage import Looked, certificate, overlapping
-from gemtune.data.profile import tokens
-from gemtune.data.row_validation import LABELLED
+from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
+from gemtune.data.profile import estimate_tokens
+from gemtune.data.row_validation import LABELLED_KINDS
 from gemtune.inference import tfidf_baseline
 from gemtune.inference.generate import Ask, Effort, Given, Question, ask_all
 from gemtune.inference.prompts import parse, render, resolve
@@ -101,7 +101,7 @@ class Terms:
     def _paraphrasing(self, example: Example, count: int) -> Line:
         put = request(example, count, self.asking.base_model, self.settings)
         asked = _size(f"{put.system}{put.contents[0]['parts'][0]['text']}")
-        answered = Amount(count * (tokens(example.text) + 4.0), put.max_output_tokens or 0)
+        answered = Amount(count * (estimate_tokens(example.text) + 4.0), put.max_output_tokens or 0)
         return asking_line("", 1, asked, answered, self.price)
 
     def _checking(self, example: Example, count: int) -> Line:
@@ -121,7 +121,7 @@ class Terms:
 
 def _size(text: str) -> Amount:
     """A text's likely tokens, and its bytes: a tokenizer that falls back to bytes never makes more of it."""
-    return Amount(tokens(text), len(text.encode()))
+    return Amount(estimate_tokens(text), len(text.encode()))
 
 
 def wanted(train: Sequence[Example], settings: Augment) -> dict[str, int]:
@@ -238,7 +238,7 @@ def admitted(
     sources = {example.id: example for example in splits["train"]}
     rows = [_row(one, sources[one.source]) for one in made]
     guarded = [example for name in ("test", "validation", "train") for example in splits[name]]
-    near = set(overlapping(rows, guarded, threshold))
+    near = set(find_overlaps(rows, guarded, threshold))
     left = [i for i in range(len(rows)) if i not in near]
     kept = dedup.keep([rows[i].text for i in left], threshold).tolist()
     stay = {i for i, keeps in zip(left, kept, strict=True) if keeps}
@@ -276,19 +276,19 @@ def run(
     splits = {
         name: list(read_examples(path)) for name, path in (("train", train), ("validation", validation), ("test", test))
     }
-    if not settings.below or asked.kind not in LABELLED:
+    if not settings.below or asked.kind not in LABELLED_KINDS:
         write_examples(augmented, splits["train"])
         told = {"settings": settings.model_dump(), "rows": len(splits["train"]), "made": 0, "spent": []}
         write_json(report, told)
         log.info("done: %s", "training rows as they are")
         return {"made": 0.0}
-    near_threshold = Split.of(split).near_threshold
+    jaccard_threshold = Split.of(split).jaccard_threshold
     place, resolved = Vertex.of(vertex), resolve(asked, splits["train"])
     catalogue = Catalogue.load(place.catalogue)
     terms = Terms.of(resolved, Evaluate.of(asking), settings, Plan.of(plan or {}), catalogue)
     held = _remembered(splits["train"], terms, place)
     made = [Made(**one) for one in held["rows"]]
-    new, near = admitted(made, splits, near_threshold or 1.0)
+    new, near = admitted(made, splits, jaccard_threshold or 1.0)
     splits["train"] += new
     write_examples(augmented, splits["train"])
     bills = held["bills"]
@@ -303,11 +303,11 @@ def run(
         for what, bill in bills.items()
         if bill["requests"]
     ]
-    looked = Looked(near_threshold, 0, 0)
+    looked = LeakageConfig(jaccard_threshold, 0, 0)
     samples = [{"text": one.text, "label": one.target, "made_by": one.slices["made_by"]} for one in new[:20]]
     write_json(report, {**counts, "rows": len(splits["train"]), "spent": spent, "limit": terms.limit,
                         "samples": samples, "labels": Counter(e.target for e in new),
-                        "certificate": certificate(splits, looked), "settings": settings.model_dump()})  # fmt: skip
+                        "leakage_report": leakage_report(splits, looked), "settings": settings.model_dump()})  # fmt: skip
     outcome = f"{len(new)} rows made, {held['relabelled']} refused by the label check, {len(near)} too near"
     log.info("done: %s", f"{outcome}, {counts['cost']:.4f} of at most {terms.limit:.2f} US$")
     return counts

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.config import Contestant, Deploy, Preprocess, Vertex
-from gemtune.data.cleaning import exported
+from gemtune.data.cleaning import export_rules
 from gemtune.data.example import write_json
 from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.state.store import Record, champion_key
 from gemtune.steps import select_model
-from gemtune.vertex import Client, Refused, connect, jobs, models, patiently, storage
+from gemtune.vertex import Client, PermanentError, connect, jobs, models, storage, with_retries
 from gemtune.vertex.jobs import NAME
 
 log = logging.getLogger("gemtune")
@@ -40,7 +40,7 @@ def run(
     endpoint: str,
     test: str = "",
     preprocess: dict[str, Any] | None = None,
-    certificate: str = "",
+    leakage_report: str = "",
 ) -> dict[str, Any]:
     """Put the candidate into service; writes who serves to `endpoint` and returns the same.
 
@@ -56,14 +56,14 @@ def run(
     before = select_model.read_champion(client, name)
     _serve(client, candidate, settings.alias)
     beside = {"test": _kept_rows(client, test)} if test else {}
-    if certificate:
-        beside["certificate"] = _read(certificate)
-    beside["cleaning"] = cleaning = dict(exported(Preprocess.of(preprocess or {})))
+    if leakage_report:
+        beside["leakage_report"] = _read(leakage_report)
+    beside["cleaning"] = cleaning = dict(export_rules(Preprocess.of(preprocess or {})))
     store.change(
         client, champion_key(name), lambda record: _promoted(record, candidate, settings.alias, verdict, beside)
     )
     if before and before.tuned_model != candidate.tuned_model:
-        patiently(models.remove_alias, client, before.tuned_model, settings.alias)
+        with_retries(models.remove_alias, client, before.tuned_model, settings.alias)
     removed = [] if settings.keep_losers else _clear(client, told["losers"])
     _remember(client, name, told, verdict)
     outcome = {**_outcome("deployed", candidate, before, removed), "cleaning": cleaning}
@@ -92,7 +92,7 @@ def keep(
     lost = [*told["losers"], *([told["candidate"]] if told["candidate"] else [])]
     removed = [] if settings.keep_losers else _clear(client, lost)
     _remember(client, name, told, verdict)
-    own = dict(exported(Preprocess.of(preprocess or {})))
+    own = dict(export_rules(Preprocess.of(preprocess or {})))
     cleaning = _cleaning_of_champion(client, name, own) if used is serving else own
     outcome = {**_outcome("kept", used, serving, removed), "cleaning": cleaning}
     write_json(endpoint, outcome)
@@ -111,7 +111,7 @@ def rollback(name: str, vertex: dict[str, Any]) -> Contestant:
     _serve(client, back, alias)
     store.change(client, champion_key(name), lambda now: _returned(now, back))
     if left.tuned_model != back.tuned_model:
-        patiently(models.remove_alias, client, left.tuned_model, alias)
+        with_retries(models.remove_alias, client, left.tuned_model, alias)
     log.info("done: %s", f"{back.name} serves again as {alias} at {back.model}, instead of {left.name}")
     return back
 
@@ -123,11 +123,11 @@ def sweep(name: str, vertex: dict[str, Any], act: bool = True) -> list[str]:
     Without `act` nothing is touched: the endpoints are those that would be undeployed.
     """
     client = connect(Vertex.of(vertex))
-    ended = [job for job in patiently(jobs.find, client, NAME, jobs.label(name)) if job.ended]
+    ended = [job for job in with_retries(jobs.find, client, NAME, jobs.label(name)) if job.ended]
     left = [{"model": point.endpoint} for job in ended for point in job.checkpoints if point.endpoint]
     if not act:
         spare = [one["model"] for one in _idle(client, left)]
-        return [model for model in spare if patiently(models.deployed, client, model)]
+        return [model for model in spare if with_retries(models.deployed, client, model)]
     removed = _clear(client, left)
     log.info("done: %s", f"{len(removed)} of {len(left)} checkpoints of {len(ended)} jobs undeployed")
     return removed
@@ -143,10 +143,10 @@ def read_champion(name: str, vertex: dict[str, Any]) -> Contestant | None:
 
 def _serve(client: Client, contestant: Contestant, alias: str) -> None:
     """Make sure the checkpoint answers at its endpoint, and that the registry says so."""
-    patiently(models.deploy, client, contestant.model, contestant.tuned_model, contestant.checkpoint_id)
-    patiently(models.set_alias, client, contestant.tuned_model, alias)
+    with_retries(models.deploy, client, contestant.model, contestant.tuned_model, contestant.checkpoint_id)
+    with_retries(models.set_alias, client, contestant.tuned_model, alias)
     if contestant.checkpoint_id:
-        patiently(models.set_default_checkpoint, client, contestant.tuned_model, contestant.checkpoint_id)
+        with_retries(models.set_default_checkpoint, client, contestant.tuned_model, contestant.checkpoint_id)
 
 
 def _clear(client: Client, contestants: Iterable[dict[str, Any]]) -> list[str]:
@@ -157,9 +157,9 @@ def _clear(client: Client, contestants: Iterable[dict[str, Any]]) -> list[str]:
     removed = []
     for lost in _idle(client, contestants):
         try:
-            if patiently(models.undeploy, client, lost["model"]):
+            if with_retries(models.undeploy, client, lost["model"]):
                 removed.append(lost["model"])
-        except Refused as error:
+        except PermanentError as error:
             log.warning("%s stays deployed: %s", lost["model"], error)
     return removed
 
@@ -182,7 +182,7 @@ def _kept_rows(client: Client, test: str) -> Record:
     """Where the test rows are kept, once whatever their name, and how many they are."""
     with open(test, encoding="utf-8") as rows:
         count = sum(1 for _ in rows)
-    return {"uri": patiently(storage.upload, client, test, "tests"), "rows": count}
+    return {"uri": with_retries(storage.upload, client, test, "tests"), "rows": count}
 
 
 def _cleaning_of_champion(client: Client, name: str, unknown: Record) -> Record:

@@ -133,9 +133,9 @@ def like_the_best(trial: Trial, best: Standing | None, records: Sequence[dict[st
 
 def _paid(what: str, entries: Sequence[dict[str, Any]], model: str, catalogue: Catalogue) -> list[dict[str, Any]]:
     """The ledger's lines: what asking `model` took, and opinions on its answers, as the service counted it."""
-    cost = sum(spend.charged(entry["tokens"], catalogue.full_price(model)) for entry in entries)
+    cost = sum(spend.charged(entry["tokens"], catalogue.price_document(model)) for entry in entries)
     tokens = sum(entry["tokens"][kind] for entry in entries for kind in ("input", "output"))
-    further = (spend.opinions_charged(what, entry, catalogue.full_price, catalogue.service) for entry in entries)
+    further = (spend.opinions_charged(what, entry, catalogue.price_document, catalogue.service) for entry in entries)
     opinions = [line for lines in further for line in lines]
     lines = [{"what": what, "tokens": tokens, "cost": cost}]
     if opinions:

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.config import Contestant, Evaluate, Task, Vertex
-from gemtune.data.example import Example, read_examples, whole_file, write_json, write_rows
+from gemtune.data.example import Example, read_examples, write_json, write_rows
 from gemtune.errors import UserError
 from gemtune.evaluation import judge, vertex_metrics
 from gemtune.evaluation.evaluate import Put, evaluate_all
@@ -102,7 +103,7 @@ def run(
         for told in reports:
             told["service"] = _service(settings, Vertex.of(vertex), judged[told["contestant"]["name"]], told["metrics"])
     beside = _classical(resolved, wide, settings, rows, shown) if CLASSICAL.name not in names else []
-    with whole_file(predictions) as out:
+    with open_atomic(predictions) as out:
         for one in who:
             out.writelines(_line(one, answer) for answer in judged[one.name])
         out.writelines(_line(CLASSICAL, answer) for answer in beside)
@@ -141,7 +142,7 @@ def _service(config: Evaluate, settings: Vertex, judged: Sequence[SampleScore], 
 
     try:
         return vertex_metrics.beside(config, judged, ours, score)
-    except (vertex.Retryable, vertex.Refused) as failure:
+    except (vertex.TransientError, vertex.PermanentError) as failure:
         log.warning("the evaluation service gave no scores: %s", failure)
         return {"error": str(failure)}
 

@@ -249,7 +249,7 @@ def _floor_rules(
 ) -> list[Rule]:
     unusable = sum(outcome != "ok" for outcome in candidate.outcomes) / len(candidate.outcomes)
     rules = [_ceiling("invalid_rate", unusable, config.max_invalid_rate, "share of unusable answers")]
-    if task.kind in metrics.LABELLED and not task.label_separator:
+    if task.kind in metrics.LABELLED_KINDS and not task.label_separator:
         rules.append(_constant_rule(candidate))
     if config.max_latency_s:
         rules.append(_latency_rule(config, candidate))
@@ -271,7 +271,7 @@ def _floor_rules(
         sure = calibration.calibrated(candidate.contestant.calibration, [sure for sure, _ in known])
         error = calibration.ece(sure, right).value()
         rules.append(_ceiling("calibration", error, config.max_ece, "calibration error (ECE, by the validation map)"))
-    if task.kind in metrics.LABELLED:
+    if task.kind in metrics.LABELLED_KINDS:
         rules += _class_rules(task, config, candidate, prompt)
     return rules
 

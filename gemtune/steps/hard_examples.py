@@ -83,9 +83,11 @@ def _suspects(rows: Sequence[Example], settings: Hard) -> set[str]:
     """Ids of rows whose label is likely wrong."""
     if not settings.skip_suspects:
         return set()
-    from gemtune.data.label_issues import suspects
+    from gemtune.data.label_issues import rank_label_issues
 
-    return {suspect.id for suspect in suspects(rows, settings.seed) if suspect.margin >= settings.suspect_margin}
+    return {
+        suspect.id for suspect in rank_label_issues(rows, settings.seed) if suspect.margin >= settings.suspect_margin
+    }
 
 
 def _counts(

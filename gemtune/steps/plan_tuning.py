@@ -32,7 +32,7 @@ from gemtune.cost.counting import Count, by_service, count_opinions, count_rows,
 from gemtune.cost.prompted import Baselines, Prompting
 from gemtune.cost.spend import Amount, Line, Rows
 from gemtune.data.example import Example, read_examples, write_json
-from gemtune.data.row_validation import LABELLED
+from gemtune.data.row_validation import LABELLED_KINDS
 from gemtune.errors import UserError
 from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.metrics import primary_metric
@@ -164,7 +164,7 @@ def forecast(
     wanted = _wanted(s["task"], s["evaluate"], s["plan"], s["hard"], s["larger"], name, splits)
     client = connect(Vertex.of({**s["vertex"], **({"project": "offline"} if offline else {})}))
     more, paid = Augment.of(s["augment"]), list[Line]()
-    if more.below and wanted.task.kind in LABELLED:
+    if more.below and wanted.task.kind in LABELLED_KINDS:
         terms = augment.Terms.of(wanted.task, wanted.asking, more, wanted.settings, client.catalogue)
         line, train = augment.forecast(wanted.splits[0], terms)
         wanted, paid = replace(wanted, splits=[train, *wanted.splits[1:]]), [line]
@@ -337,7 +337,7 @@ def _trials(client: Client, wanted: Wanted, rows: Rows) -> list[Trial]:
         trials = list(client.catalogue.grid)
     elif settings.preset == "recommended":
         mean = rows.prompt_tokens.expected + rows.answer_tokens.expected
-        trials = [client.catalogue.start(base_model, modality(train), len(train), mean)]
+        trials = [client.catalogue.starting_trial(base_model, modality(train), len(train), mean)]
     named = spend.named(trials, settings.share_epochs)
     for trial in named:
         _require(client, trial.base or base_model, trial)

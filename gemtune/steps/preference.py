@@ -45,10 +45,10 @@ from gemtune.cost.spend import Line, Request
 from gemtune.data import pairs as paired
 from gemtune.data import profile
 from gemtune.data.dataflow_job import require_one_machine
-from gemtune.data.duplicates import guard
-from gemtune.data.example import Dropped, Example, plain, read_examples, write_examples, write_json, write_rows
+from gemtune.data.duplicates import check_removal_limits
+from gemtune.data.example import Example, RejectedRow, plain, read_examples, write_examples, write_json, write_rows
 from gemtune.data.pairs import Pair, Pairs
-from gemtune.data.row_validation import Tally
+from gemtune.data.row_validation import ReadStats
 from gemtune.errors import UserError
 from gemtune.evaluation.judge import Duel
 from gemtune.evaluation.judge_validation import check_judge
@@ -147,20 +147,20 @@ def gather(
     `UserError` when nothing is left, when sampling answers may cost more than `plan.max_cost`, or when the data is more
     than one machine should hold.
     """
-    setting, rules, tally = Setting(sections), Preprocess.of(sections["preprocess"]), Tally({})
+    setting, rules, stats = Setting(sections), Preprocess.of(sections["preprocess"]), ReadStats({})
     require_one_machine(data, setting.task, rules, setting.vertex)
     spent: list[dict[str, Any]] = []
     if setting.rules.pairs_from == "rows":
-        found = _read(data, setting, rules, tally)
+        found = _read(data, setting, rules, stats)
     else:
-        found, spent = _made(data, setting, rules, tally, ask)
-    kept, not_drawn = preprocessing.draw(found.prompts, rules)
+        found, spent = _made(data, setting, rules, stats, ask)
+    kept, not_sampled = preprocessing.sample_rows(found.prompts, rules)
     drawn = {example.id for example in kept}
-    left = sorted([*found.dropped, *not_drawn], key=lambda row: row.line)
+    left = sorted([*found.dropped, *not_sampled], key=lambda row: row.line)
     sound = [pair for pair in found.pairs if pair.prompt in drawn]
     if not sound:
         told = ", ".join(f"{count} {reason}" for reason, count in Counter(d.reason for d in left).most_common())
-        first = left[0] if left else Dropped(0, "empty", "the file holds no rows", {})
+        first = left[0] if left else RejectedRow(0, "empty", "the file holds no rows", {})
         raise UserError(
             f"no pair is left; {told}: {first.detail}", file=data, line=first.line or None, remedy="see docs/tuning.md"
         )
@@ -169,7 +169,12 @@ def gather(
     write_rows(dropped, map(plain, left))
     reasons = dict(Counter(d.reason for d in left).most_common())
     summary = {"rows": found.rows, "examples": len(sound), "dropped": reasons}
-    told_more = {"labels": {}, **profile.portrait(kept, False), **tally.told(), "preferences": paired.portrait(sound)}
+    told_more = {
+        "labels": {},
+        **profile.profile_rows(kept, False),
+        **stats.told(),
+        "preferences": paired.profile_pairs(sound),
+    }
     asked_before = {"spent": spent, "settings": rules.model_dump(), "data": data}
     write_json(report, {**summary, **told_more, **asked_before})
     gone = "; dropped: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items()) if reasons else ""
@@ -177,28 +182,28 @@ def gather(
     return {**summary, "prompts": len(kept)}
 
 
-def _read(data: str, setting: Setting, rules: Preprocess, tally: Tally) -> Pairs:
+def _read(data: str, setting: Setting, rules: Preprocess, stats: ReadStats) -> Pairs:
     """The pairs that the data holds."""
     if rules.corrections:
         raise UserError("preprocess.corrections is for labelled rows", remedy="leave it out")
-    found = paired.read(data, setting.task, rules, setting.rules, tally)
+    found = paired.read(data, setting.task, rules, setting.rules, stats)
     before = len(found.pairs)
-    found = paired.settled(found, rules)
-    guard(before, len(found.pairs), "comparing pairs", rules, found.dropped)
+    found = paired.deduplicate(found, rules)
+    check_removal_limits(before, len(found.pairs), "comparing pairs", rules, found.dropped)
     return found
 
 
 def _made(
-    data: str, setting: Setting, rules: Preprocess, tally: Tally, ask: bool
+    data: str, setting: Setting, rules: Preprocess, stats: ReadStats, ask: bool
 ) -> tuple[Pairs, list[dict[str, Any]]]:
     """Pairs of answers to labelled rows, which are what supervised tuning would take; and what they cost, by lines."""
-    rows, dropped = preprocessing.gather(data, setting.task, rules, tally)
+    rows, dropped = preprocessing.read_all(data, setting.task, rules, stats)
     for what, rule in preprocessing.RULES.items():
         before = len(rows)
         rows, gone = rule(rows, setting.task, rules, setting.vertex)
-        guard(before, len(rows), what, rules, gone)
+        check_removal_limits(before, len(rows), what, rules, gone)
         dropped += gone
-    rows, gone = preprocessing.draw(rows, rules)
+    rows, gone = preprocessing.sample_rows(rows, rules)
     dropped += gone
     if not ask:
         return replace(sample_pairs.stand_ins(rows), dropped=dropped, rows=len(rows) + len(dropped)), []
@@ -228,7 +233,7 @@ def plan(
     vertex. Raises `UserError` for a model or a setting that cannot be used for preference tuning, before anything is
     spent on it.
     """
-    setting, rows = Setting(sections), ([list(read_examples(path)) for path in splits], paired.read_written(pairs))
+    setting, rows = Setting(sections), ([list(read_examples(path)) for path in splits], paired.read_pairs(pairs))
     task, terms = setting.on(rows[0][0]), setting.terms(name)
     referee = setting.referee(task)
     told, best = _best_prompt(reports, predictions, splits[1], pairs, task, referee)
@@ -262,7 +267,7 @@ def forecast(
     gather(data, examples, pairs, dropped, told, ask=False, **{what: sections[what] for what in wanted})
     vertex = None if offline else sections["vertex"]
     splitting.run(examples, sections["split"], splits[0], splits[1], splits[2], cut, vertex, name, keep=False)
-    rows = [list(read_examples(path)) for path in splits], paired.read_written(pairs)
+    rows = [list(read_examples(path)) for path in splits], paired.read_pairs(pairs)
     task, terms = setting.on(rows[0][0]), setting.terms(name)
     sizes, spent = pair_plan.sizes(setting.count, task, *rows, terms), list[Line]()
     if setting.rules.pairs_from == "answers":
@@ -388,7 +393,7 @@ def _step(
     job: str,
     sections: Mapping[str, Sections],
 ) -> Step:
-    setting, own = Setting(sections), paired.read_written(pairs)
+    setting, own = Setting(sections), paired.read_pairs(pairs)
     splits = [list(read_examples(path)) for path in (train, validation)]
     task = setting.on(splits[0])
     rows = [rows_of(task, split, own) for split in splits]

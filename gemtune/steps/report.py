@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.config import Contestant, Task
 from gemtune.cost import spend
-from gemtune.data.example import Example, read_examples, whole_file, write_json
+from gemtune.data.example import Example, read_examples, write_json
 from gemtune.inference import few_shot, prompts
 
 log = logging.getLogger("gemtune")
@@ -393,9 +394,9 @@ def run(
     told = summarise(files, outcome, name)
     shown = _in_focus(told)
     texts = {example.id: example.text for example in files.test}
-    with whole_file(html) as out:
+    with open_atomic(html) as out:
         out.write(page(told, shown, misses(predictions, shown), texts))
-    with whole_file(verdict) as out:
+    with open_atomic(verdict) as out:
         out.write(markdown(told))
     write_json(summary, told)
     log.info("done: %s", told["headline"])

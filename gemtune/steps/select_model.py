@@ -26,7 +26,7 @@ from gemtune.data.example import Example, read_examples, write_examples, write_j
 from gemtune.evaluation.metrics import primary_metric
 from gemtune.state import store
 from gemtune.steps.tune import billed_tokens
-from gemtune.vertex import Client, connect, patiently, storage
+from gemtune.vertex import Client, connect, storage, with_retries
 
 log = logging.getLogger("gemtune")
 
@@ -175,7 +175,7 @@ def _old_rows(client: Client, name: str, train: str) -> list[Example]:
     trained = {row.id for row in read_examples(train)} if train else set()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "test.jsonl"
-        patiently(storage.download, client, current["test"]["uri"], path)
+        with_retries(storage.download, client, current["test"]["uri"], path)
         # they no longer are the sealed rows of this run, or were read by its gate anyway
         return [replace(row, split=None) for row in read_examples(path) if row.id not in trained]
 
@@ -299,7 +299,7 @@ def _scored(
             took = tokens["input"] + tokens["output"]
             for one in (
                 {"what": what, "tokens": took, "cost": spend.charged(tokens, prices[trial])},
-                *spend.opinions_charged(what, entry, catalogue.full_price, catalogue.service),
+                *spend.opinions_charged(what, entry, catalogue.price_document, catalogue.service),
             ):
                 line = lines.setdefault(one["what"], {"what": one["what"], "tokens": 0, "cost": 0.0})
                 line["tokens"] += one["tokens"]

@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gemtune.config import Split, Vertex, fingerprint
-from gemtune.data.embedders import embedder
+from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, read_examples, write_examples, write_json
-from gemtune.data.leakage import Looked, certificate, overlapping
-from gemtune.data.split_assignment import NAMES, Places, homes, key_of, place
+from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
+from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_splits, group_key, split_by_hash
 from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
@@ -32,14 +32,16 @@ Splits = dict[str, list[Example]]
 Left = list[tuple[Example, str]]
 
 
-def divide(examples: Sequence[Example], config: Split, known: Places | None = None) -> tuple[Splits, Left]:
+def split_examples(
+    examples: Sequence[Example], config: Split, known: SplitAssignments | None = None
+) -> tuple[Splits, Left]:
     """Every example in one split, or left out with the reason; `known` is where rows stood before."""
-    splits: Splits = {name: [] for name in NAMES}
+    splits: Splits = {name: [] for name in SPLITS}
     left: Left = []
-    known = known if known is not None and remembers(config) else Places()
-    found = homes(examples, config, known) if remembers(config) else _homes(examples, config)
+    known = known if known is not None and remembers(config) else SplitAssignments()
+    found = assign_splits(examples, config, known) if remembers(config) else _homes(examples, config)
     for example in examples:
-        home = found[key_of(example)]
+        home = found[group_key(example)]
         stood = known.rows.get(example.id)
         if example.split not in (None, home) and not (home == "validation" and example.split == "train"):
             left.append((example, f"its group {example.group!r} stands in {home}"))
@@ -59,8 +61,8 @@ def _homes(examples: Sequence[Example], config: Split) -> dict[str, str]:
     """Split of every key: what the source asked for (test before validation before train), else its time or hash."""
     asked: dict[str, set[str | None]] = defaultdict(set)
     for example in examples:
-        asked[key_of(example)].add(example.split)
-    drawn = _by_time(examples, config) if config.time_column else {key: place(key, config) for key in asked}
+        asked[group_key(example)].add(example.split)
+    drawn = _by_time(examples, config) if config.time_column else {key: split_by_hash(key, config) for key in asked}
     found = {}
     for key, names in asked.items():
         given = next((name for name in ("test", "validation", "train") if name in names), None)
@@ -68,7 +70,9 @@ def _homes(examples: Sequence[Example], config: Split) -> dict[str, str]:
     if "validation" not in found.values() and any(asked_for != {None} for asked_for in asked.values()):
         share = config.validation / (1 - config.test)
         carved = config.model_copy(update={"validation": share / 2, "test": share / 2})
-        found = {k: "validation" if v == "train" and place(k, carved) != "train" else v for k, v in found.items()}
+        found = {
+            k: "validation" if v == "train" and split_by_hash(k, carved) != "train" else v for k, v in found.items()
+        }
     return found
 
 
@@ -79,7 +83,7 @@ def _by_time(examples: Sequence[Example], config: Split) -> dict[str, str]:
     newest: dict[str, float] = {}
     for example in examples:
         moment = _moment(example, config.time_column)
-        newest[key_of(example)] = max(moment, newest.get(key_of(example), moment))
+        newest[group_key(example)] = max(moment, newest.get(group_key(example), moment))
     ordered = sorted(newest.values())
     first_test = ordered[min(len(ordered) - 1, round(len(ordered) * (1 - config.test)))]
     first_validation = ordered[round(len(ordered) * (1 - config.test - config.validation))]
@@ -107,11 +111,11 @@ def _moment(example: Example, column: str) -> float:
 
 def _apart(splits: Splits, left: Left, config: Split) -> tuple[Splits, Left]:
     """Leave out of validation what is too near to test, and of train what is too near to either."""
-    if not config.near_threshold:
+    if not config.jaccard_threshold:
         return splits, left
     guarded = list(splits["test"])
     for name in ("validation", "train"):
-        near = overlapping(splits[name], guarded, config.near_threshold)
+        near = find_overlaps(splits[name], guarded, config.jaccard_threshold)
         left += [
             (splits[name][i], f"near-duplicate of line {guarded[j].line} in a held-out split") for i, j in near.items()
         ]
@@ -125,7 +129,7 @@ def _times(splits: Splits, column: str) -> dict[str, list[str]]:
     if not column:
         return {}
     found = {}
-    for name in NAMES:
+    for name in SPLITS:
         ordered = sorted(splits[name], key=lambda example: _moment(example, column))
         found[name] = [ordered[0].slices[column], ordered[-1].slices[column]]
     return found
@@ -133,7 +137,7 @@ def _times(splits: Splits, column: str) -> dict[str, list[str]]:
 
 def _without_times(splits: Splits, column: str) -> Splits:
     """The splits, their rows without the time when it is one of many: nothing is reported by each moment."""
-    if not column or len({example.slices[column] for name in NAMES for example in splits[name]}) <= MOST_TIMES:
+    if not column or len({example.slices[column] for name in SPLITS for example in splits[name]}) <= MOST_TIMES:
         return splits
 
     def timeless(example: Example) -> Example:
@@ -143,9 +147,9 @@ def _without_times(splits: Splits, column: str) -> Splits:
 
 
 def _enough(splits: Splits, config: Split) -> None:
-    for name in NAMES:
+    for name in SPLITS:
         if len(splits[name]) < config.min_rows:
-            sizes = ", ".join(f"{n} {len(splits[n])}" for n in NAMES)
+            sizes = ", ".join(f"{n} {len(splits[n])}" for n in SPLITS)
             raise UserError(
                 f"{name} has {len(splits[name])} rows, split.min_rows asks for {config.min_rows} ({sizes})",
                 remedy="give more rows, other shares or a smaller split.min_rows",
@@ -174,33 +178,35 @@ def run(
     if vertex is not None and name and remembers(settings):
         splits, left, known = _remembered(rows, settings, Vertex.of(vertex), name, keep)
     else:
-        (splits, left), known = divide(rows, settings), Places()
+        (splits, left), known = split_examples(rows, settings), SplitAssignments()
     _enough(splits, settings)
-    stayed = sum(example.id in known.rows for name in NAMES for example in splits[name])
-    looked = Looked(settings.near_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed)
-    proof = certificate(splits, looked, embedder(settings.embedder, Vertex.of(vertex or {}), settings.seed))
+    stayed = sum(example.id in known.rows for name in SPLITS for example in splits[name])
+    looked = LeakageConfig(
+        settings.jaccard_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed
+    )
+    proof = leakage_report(splits, looked, load_embedder(settings.embedder, Vertex.of(vertex or {}), settings.seed))
     times = _times(splits, settings.time_column)
     splits = _without_times(splits, settings.time_column)
-    for name, path in zip(NAMES, (train, validation, test), strict=True):
+    for name, path in zip(SPLITS, (train, validation, test), strict=True):
         write_examples(path, (replace(example, split=name) for example in splits[name]))
-    counts = {name: len(splits[name]) for name in NAMES}
-    write_json(report, {"rows": counts, "left_out": _told(left), "labels": _balance(splits), "slices": _slices(splits),
-                        "times": times, "stayed": stayed, "certificate": proof,
+    counts = {name: len(splits[name]) for name in SPLITS}
+    write_json(report, {"rows": counts, "excluded": _told(left), "labels": _balance(splits), "slices": _slices(splits),
+                        "times": times, "assignments_kept": stayed, "leakage_report": proof,
                         "settings": settings.model_dump()})  # fmt: skip
     if proven:
-        write_json(proven, {**proof, "rows": counts, "splits": fingerprint(*(_ids(splits[name]) for name in NAMES))})
-    for split, labels in absent(splits).items():
+        write_json(proven, {**proof, "rows": counts, "splits": fingerprint(*(_ids(splits[name]) for name in SPLITS))})
+    for split, labels in labels_without_rows(splits).items():
         said = ", ".join(labels[:10]) + (" ..." if len(labels) > 10 else "")
         log.warning("%d labels have no %s row, so nothing is measured about them: %s", len(labels), split, said)
     overlaps = sum(pair["rows"] for pair in proof["overlaps"])
-    sizes = " / ".join(f"{counts[name]} {name}" for name in NAMES)
+    sizes = " / ".join(f"{counts[name]} {name}" for name in SPLITS)
     log.info("done: %s", f"{sizes}, {len(left)} left out, {overlaps} rows overlap across splits")
-    return {**counts, "left_out": len(left), "overlapping": overlaps}
+    return {**counts, "excluded": len(left), "overlapping": overlaps}
 
 
 def _remembered(
     rows: list[Example], config: Split, vertex: Vertex, name: str, keep: bool
-) -> tuple[Splits, Left, Places]:
+) -> tuple[Splits, Left, SplitAssignments]:
     """Divide by the places in the run's record, and add the new ones to it (`keep`); also the places known before.
 
     Two runs at once cannot place a row differently: whoever is second divides again by what the first wrote.
@@ -208,11 +214,11 @@ def _remembered(
     from gemtune.state import store
     from gemtune.vertex import connect
 
-    outcome: list[tuple[Splits, Left, Places]] = []
+    outcome: list[tuple[Splits, Left, SplitAssignments]] = []
 
     def divided(record: store.Record) -> store.Record:
-        known = Places.of(record, config)
-        splits, left = divide(rows, config, known)
+        known = SplitAssignments.of(record, config)
+        splits, left = split_examples(rows, config, known)
         _enough(splits, config)
         outcome.append((splits, left, known))
         return known.with_rows(splits).record(config)
@@ -225,7 +231,7 @@ def _remembered(
     return outcome[-1]
 
 
-def absent(splits: Splits) -> dict[str, list[str]]:
+def labels_without_rows(splits: Splits) -> dict[str, list[str]]:
     """Labels that training has and validation or test has not; {} where targets are free text (mostly different)."""
     known = {example.target for example in splits["train"]}
     if 5 * len(known) > len(splits["train"]):
@@ -243,16 +249,16 @@ def _told(left: Left) -> list[Mapping[str, Any]]:
 
 
 def _balance(splits: Splits) -> dict[str, dict[str, int]]:
-    counts = {name: Counter(example.target for example in splits[name]) for name in NAMES}
+    counts = {name: Counter(example.target for example in splits[name]) for name in SPLITS}
     labels = sorted(set().union(*counts.values()))
     if len(labels) > 1000:
         return {}
-    return {label: {name: counts[name][label] for name in NAMES} for label in labels}
+    return {label: {name: counts[name][label] for name in SPLITS} for label in labels}
 
 
 def _slices(splits: Splits) -> dict[str, dict[str, dict[str, int]]]:
-    found: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(NAMES, 0)))
-    for name in NAMES:
+    found: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(SPLITS, 0)))
+    for name in SPLITS:
         for example in splits[name]:
             for column, value in example.slices.items():
                 found[column][value][name] += 1

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from gemtune.catalogue import base_of
+from gemtune.catalogue import trial_base_model
 from gemtune.config import Contestant, Evaluate, Task, Trial, Tune, Vertex
 from gemtune.data.example import read_examples, write_json
 from gemtune.inference import prompts
@@ -27,8 +27,8 @@ from gemtune.tuning import early_stopping, loss_diagnostics, submission
 from gemtune.tuning.loss_diagnostics import Diagnosis
 from gemtune.tuning.submission import JobFailed, Row
 from gemtune.tuning.tensorboard import write_events
-from gemtune.vertex import Client, connect, jobs, models, patiently
-from gemtune.vertex.jobs import FINGERPRINT, Checkpoint, Job, Order
+from gemtune.vertex import Client, connect, jobs, models, with_retries
+from gemtune.vertex.jobs import FINGERPRINT, Checkpoint, TuningJob, TuningJobSpec
 
 log = logging.getLogger("gemtune")
 
@@ -112,7 +112,7 @@ class Step:
         tokens = sum(map(billed_tokens, self.jobs))
         return f"{len(contestants)} checkpoints, {told}, {tokens} tokens billed"
 
-    def _once(self, trial: Trial) -> tuple[list[dict[str, Any]], Diagnosis, Job | None, dict[str, float]]:
+    def _once(self, trial: Trial) -> tuple[list[dict[str, Any]], Diagnosis, TuningJob | None, dict[str, float]]:
         """One job from order to diagnosis. A job out of the race leaves nothing but its record."""
         client, settings = self._client, self._settings
         order = submission.order(client, trial, settings, self._base_model, self._name)
@@ -121,7 +121,7 @@ class Step:
         try:
             runner = self._runner(trial, order.labels[FINGERPRINT])
             if why := runner.out():
-                known = patiently(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT])
+                known = with_retries(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT])
                 self._write(record, known[0] if known else None)
                 raise OutOfRace(why)
             with _interruptible(), _nothing_left_running(client, order):
@@ -131,16 +131,16 @@ class Step:
             found = Diagnosis("out_of_race", str(error), "none")
             self._write(record, None, diagnosis=asdict(found))
             return [], found, None, {}
-        series = jobs.curve(client, job)
+        series = jobs.loss_series(client, job)
         found = loss_diagnostics.diagnose(series, job.truncated, job.examples)
         write_events(f"{self._path}.{len(self.jobs)}.tfevents", series, job.created.timestamp())
-        made_of = base_of(trial, self._base_model)
+        made_of = trial_base_model(trial, self._base_model)
         contestants = [_contestant(trial, made_of, self._task, job, point) for point in _serving(client, job)]
         self._write(record, job, curve=series, diagnosis=asdict(found), contestants=contestants)
         log.info("diagnosis: %s, because %s; next: %s", found.kind, found.evidence, found.action)
         return contestants, found, job, _metrics(job, series)
 
-    def _watch(self, job: Job, trial: Trial, record: dict[str, Any], runner: _Runner) -> Job:
+    def _watch(self, job: TuningJob, trial: Trial, record: dict[str, Any], runner: _Runner) -> TuningJob:
         """Look at the job until it ends; raises `JobFailed` if it fails, is late or too dear, `OutOfRace` if beaten."""
         say, late, beaten = _Progress(trial.epoch_count), self._settings.deadline_h * 3600, ""
         while not job.ended:
@@ -151,9 +151,9 @@ class Step:
                 raise JobFailed(f"{job.name} would bill more than {trial.max_billable_tokens} tokens and was cancelled")
             if not beaten and (beaten := runner.tell(job)):
                 log.info("cancelling %s: %s", job.name, beaten)
-                patiently(jobs.cancel, self._client, job.name)
+                with_retries(jobs.cancel, self._client, job.name)
             time.sleep(self._settings.poll_s)
-            seen = patiently(jobs.get, self._client, job.name)
+            seen = with_retries(jobs.get, self._client, job.name)
             if (seen.state, seen.detail) != (job.state, job.detail):
                 self._write(record, seen)
             job = seen
@@ -176,13 +176,13 @@ class Step:
 
     # The record: written when the job is known, at every change of state, and at the end.
 
-    def _record(self, order: Order, trial: Trial) -> dict[str, Any]:
+    def _record(self, order: TuningJobSpec, trial: Trial) -> dict[str, Any]:
         self.jobs.append(
             {
                 "order": asdict(order),
                 "trial": trial.model_dump(mode="json"),
                 "base_model": trial.base or self._base_model,
-                "price": self._client.catalogue.price_of(trial, self._base_model).model_dump(mode="json"),
+                "price": self._client.catalogue.trial_price(trial, self._base_model).model_dump(mode="json"),
                 "job": {"name": "", "billable_tokens": 0, "truncated": 0, "dropped": [], "completed_epochs": 0},
                 "states": [],
                 "curve": {},
@@ -190,7 +190,7 @@ class Step:
         )
         return self.jobs[-1]
 
-    def _write(self, record: dict[str, Any], job: Job | None, **more: Any) -> None:
+    def _write(self, record: dict[str, Any], job: TuningJob | None, **more: Any) -> None:
         """Put a job as it is now, with the states seen so far, into the file of all."""
         if job:
             state = {"state": job.state, "detail": job.detail}
@@ -239,14 +239,14 @@ class _Runner:
         """Why the job is out of the race; "" when it is not."""
         return early_stopping.gave_up(self._client, self._race, self._name) if self._race else ""
 
-    def tell(self, job: Job) -> str:
+    def tell(self, job: TuningJob) -> str:
         """Tell the others what is new, if anything is, and whether it `ended`; why the job is out, or ""."""
         if not (self._race and job.steps):
             return ""
         per_epoch = job.steps / self._epochs
         if not job.ended and not early_stopping.due(self._told, self._first, job.completed_steps / per_epoch):
             return self.out()
-        series = patiently(jobs.curve, self._client, job)
+        series = with_retries(jobs.loss_series, self._client, job)
         self._told = early_stopping.measure(series, per_epoch, self._first)
         return early_stopping.tell(self._client, self._race, self._name, self._told, job.ended)
 
@@ -259,7 +259,7 @@ class _Progress:
         self._began = time.monotonic()
         self._said = ("", -10.0)
 
-    def __call__(self, job: Job) -> None:
+    def __call__(self, job: TuningJob) -> None:
         text = WORDS.get(job.detail, (job.detail or job.state).lower().replace("_", " "))
         if job.completed_steps:
             total = f"/{job.steps}" if job.steps else ""
@@ -272,15 +272,15 @@ class _Progress:
 
 
 @contextmanager
-def _nothing_left_running(client: Client, order: Order) -> Iterator[None]:
+def _nothing_left_running(client: Client, order: TuningJobSpec) -> Iterator[None]:
     """Cancel the job when the step is stopped or gives it up; after trouble on the line the next run adopts it."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, JobFailed):
-        for job in patiently(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT]):
+        for job in with_retries(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT]):
             if not job.ended:
                 log.info("cancelling %s", job.name)
-                patiently(jobs.cancel, client, job.name)
+                with_retries(jobs.cancel, client, job.name)
         raise
 
 
@@ -312,20 +312,20 @@ def billed_tokens(job: dict[str, Any]) -> int:
     return int(told["billable_tokens"]) * epochs
 
 
-def _serving(client: Client, job: Job) -> list[Checkpoint]:
+def _serving(client: Client, job: TuningJob) -> list[Checkpoint]:
     """The checkpoints that can be asked; those undeployed since they were made are deployed again."""
     points = list(job.checkpoints) or [Checkpoint("", job.completed_epochs, job.completed_steps, job.endpoint)]
     for point in points:
-        if point.endpoint and point.checkpoint_id and not patiently(models.deployed, client, point.endpoint):
+        if point.endpoint and point.checkpoint_id and not with_retries(models.deployed, client, point.endpoint):
             log.info("deploying checkpoint %s again", point.checkpoint_id)
-            patiently(models.deploy, client, point.endpoint, job.model, point.checkpoint_id)
+            with_retries(models.deploy, client, point.endpoint, job.model, point.checkpoint_id)
     serving = [point for point in points if point.endpoint]
     if not serving:
         raise JobFailed(f"{job.name} succeeded but no checkpoint has an endpoint")
     return serving
 
 
-def _contestant(trial: Trial, base_model: str, task: Task, job: Job, point: Checkpoint) -> dict[str, Any]:
+def _contestant(trial: Trial, base_model: str, task: Task, job: TuningJob, point: Checkpoint) -> dict[str, Any]:
     return Contestant(
         name=f"{trial.name or 'trial'}@{point.checkpoint_id or 'last'}",
         model=point.endpoint,
@@ -340,7 +340,7 @@ def _contestant(trial: Trial, base_model: str, task: Task, job: Job, point: Chec
     ).model_dump(mode="json")
 
 
-def _metrics(job: Job, series: dict[str, list[tuple[int, float]]]) -> dict[str, float]:
+def _metrics(job: TuningJob, series: dict[str, list[tuple[int, float]]]) -> dict[str, float]:
     """The last value of every series and the job's counts, for the console."""
     last = {name.strip("/"): values[-1][1] for name, values in series.items() if values}
     return {**last, "billable_tokens": float(job.billable_tokens), "checkpoints": float(len(job.checkpoints))}

@@ -236,8 +236,8 @@ def draw_up(terms: Terms, first: Trial | None, trials: Sequence[Trial], sizes: S
     warnings += sizes.ranking.unread(terms.rules.judge.sheet)
     prices = terms.price.model_dump(mode="json")
     asked = filter(None, [terms.asking.base_model, terms.asking.judge.model])
-    known = {model: terms.catalogue.full_price(model) for model in asked}
-    scored: dict[str, float] = {metric: terms.catalogue.scoring_price(metric) for metric in terms.asking.service}
+    known = {model: terms.catalogue.price_document(model) for model in asked}
+    scored: dict[str, float] = {metric: terms.catalogue.vertex_metric_price(metric) for metric in terms.asking.service}
     bill = Bill(list(spent), fixed, per_trial, chosen, left_out, prices, warnings, (), known, scored)
     return Drawn(bill, bounded_first)
 
@@ -287,14 +287,14 @@ def _bounded(trial: Trial, once: Amount) -> Trial:
 
 
 def _tuning(terms: Terms, trial: Trial, once: Amount) -> Line:
-    tokens, price = once.times(trial.epoch_count), terms.catalogue.price_of(trial, terms.asking.base_model)
+    tokens, price = once.times(trial.epoch_count), terms.catalogue.trial_price(trial, terms.asking.base_model)
     return Line(f"tuning {trial.name}", tokens, tokens.times(price.train / spend.MILLION))
 
 
 def _asking(terms: Terms, what: str, requests: int, sizes: Sizes, of: Trial | None = None) -> Line:
     """Rows put to the base model, or to what a trial makes."""
     answer = Amount(sizes.answer_tokens.expected, terms.asking.max_output_tokens)
-    price = terms.catalogue.price_of(of, terms.asking.base_model) if of else terms.price
+    price = terms.catalogue.trial_price(of, terms.asking.base_model) if of else terms.price
     return spend.asking_line(what, requests * terms.asking.samples_asked, sizes.prompt_tokens, answer, price)
 
 

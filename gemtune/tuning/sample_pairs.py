@@ -15,7 +15,7 @@ from gemtune.config import Contestant, Evaluate, Preference, Task
 from gemtune.cost import spend
 from gemtune.cost.counting import Count
 from gemtune.cost.spend import Amount, Line
-from gemtune.data.example import Dropped, Example
+from gemtune.data.example import Example, RejectedRow
 from gemtune.data.pairs import Pair, Pairs
 from gemtune.errors import UserError
 from gemtune.evaluation.ranker import Referee
@@ -46,10 +46,10 @@ def make(
     texts = [[one.text or "" for one in given[i : i + config.samples]] for i in range(0, len(given), config.samples)]
     pairs: list[Pair] = []
     kept: list[Example] = []
-    dropped: list[Dropped] = []
+    dropped: list[RejectedRow] = []
     for example, answers, grades in zip(rows, texts, referee.grades(rows, texts), strict=True):
         pair = made_pair(example, answers, grades, config)
-        if isinstance(pair, Dropped):
+        if isinstance(pair, RejectedRow):
             dropped.append(pair)
         else:
             pairs.append(pair)

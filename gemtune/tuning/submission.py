@@ -20,11 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gemtune.catalogue import Limits, base_of
+from gemtune.catalogue import Limits, trial_base_model
 from gemtune.config import Trial, Tune, fingerprint
 from gemtune.errors import UserError
-from gemtune.vertex import Client, Retryable, jobs, patiently, storage
-from gemtune.vertex.jobs import FINGERPRINT, NAME, Job, Order
+from gemtune.vertex import Client, TransientError, jobs, storage, with_retries
+from gemtune.vertex.jobs import FINGERPRINT, NAME, TuningJob, TuningJobSpec
 
 log = logging.getLogger("gemtune")
 
@@ -42,17 +42,17 @@ class JobFailed(Exception):
 # What to ask for.
 
 
-def order(client: Client, trial: Trial, settings: Tune, base_model: str, name: str) -> Order:
+def order(client: Client, trial: Trial, settings: Tune, base_model: str, name: str) -> TuningJobSpec:
     """The job without its data, checked against the catalogue; raises `UserError` for what cannot be tuned so."""
     base = trial.base or base_model
     client.catalogue.require(
-        base_of(trial, base_model),
+        trial_base_model(trial, base_model),
         trial.method,
         client.location,
         adapter_sizes=(trial.adapter_size,),
         encryption_key=client.settings.encryption_key,
     )
-    return Order(
+    return TuningJobSpec(
         base=base,
         method=trial.method,
         training_uri="",
@@ -70,7 +70,7 @@ def order(client: Client, trial: Trial, settings: Tune, base_model: str, name: s
     )
 
 
-def with_rows(client: Client, order: Order, train: Sequence[Row], validation: Sequence[Row]) -> Order:
+def with_rows(client: Client, order: TuningJobSpec, train: Sequence[Row], validation: Sequence[Row]) -> TuningJobSpec:
     """The job with its rows (in the service's form) checked and uploaded, and its fingerprint as a label."""
     limits = client.catalogue.limits[order.method]  # type: ignore[index]
     allowed = limits.validation_rows(len(train))
@@ -79,14 +79,14 @@ def with_rows(client: Client, order: Order, train: Sequence[Row], validation: Se
         validation = sorted(validation, key=fingerprint)[:allowed]
     check_rows("training", train, limits)
     check_rows("validation", validation, limits)
-    jobs.check(replace(order, training_uri="gs://checked/before.jsonl"))
+    jobs.validate(replace(order, training_uri="gs://checked/before.jsonl"))
     order = replace(order, training_uri=_upload(client, train))
     if validation:
         order = replace(order, validation_uri=_upload(client, validation))
     return replace(order, labels={**order.labels, FINGERPRINT: job_fingerprint(order)})
 
 
-def job_fingerprint(order: Order) -> str:
+def job_fingerprint(order: TuningJobSpec) -> str:
     """16 hex digits for all that decides what a job makes; names, labels and identities do not."""
     made = {**asdict(order), "display_name": "", "description": "", "labels": {}, "service_account": ""}
     return fingerprint(made)
@@ -135,20 +135,20 @@ def _upload(client: Client, rows: Sequence[Row]) -> str:
         path = Path(folder) / "rows.jsonl"
         with open(path, "w", encoding="utf-8", newline="\n") as out:
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        return patiently(storage.upload, client, path, "tuning")
+        return with_retries(storage.upload, client, path, "tuning")
 
 
 # Getting the one job there is.
 
 
-def obtain(client: Client, order: Order, settings: Tune, known: Callable[[Job], None]) -> Job:
+def obtain(client: Client, order: TuningJobSpec, settings: Tune, known: Callable[[TuningJob], None]) -> TuningJob:
     """The job of this fingerprint: found, or made. Failed jobs count against `settings.attempts`.
 
     `known` is told the job before anything else happens to it. Raises `JobFailed` or `UserError` when trying again
     makes no sense.
     """
     print_ = order.labels[FINGERPRINT]
-    known_jobs = patiently(jobs.find, client, FINGERPRINT, print_)
+    known_jobs = with_retries(jobs.find, client, FINGERPRINT, print_)
     claim = f"jobs/{print_}-{len(known_jobs) + 1}.json"
     found = _usable(known_jobs, settings.attempts) or _claimed_job(client, claim, settings.claim_wait_s)
     if found:
@@ -162,7 +162,7 @@ def obtain(client: Client, order: Order, settings: Tune, known: Callable[[Job], 
     return made
 
 
-def _usable(jobs: Sequence[Job], attempts: int) -> Job | None:
+def _usable(jobs: Sequence[TuningJob], attempts: int) -> TuningJob | None:
     """A job that succeeded, else one still going; raises when trying again makes no sense."""
     for job in sorted(jobs, key=lambda job: job.succeeded, reverse=True):
         if job.succeeded or not job.ended:
@@ -173,19 +173,19 @@ def _usable(jobs: Sequence[Job], attempts: int) -> Job | None:
     return None
 
 
-def _claimed_job(client: Client, claim: str, wait_s: float) -> Job | None:
+def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
     """Claim the right to create; if somebody has it, the job they made, awaited for `wait_s`. None: it is ours."""
     mine = {"claimed": datetime.now(UTC).isoformat(timespec="seconds")}
     deadline = time.monotonic() + wait_s
     while True:
-        held, generation = patiently(storage.read_record, client, claim)
+        held, generation = with_retries(storage.read_record, client, claim)
         free = held is None or (not held.get("job") and time.monotonic() >= deadline)
-        if free and patiently(storage.write_record, client, claim, mine, generation):
+        if free and with_retries(storage.write_record, client, claim, mine, generation):
             return None
         if held and held.get("job"):
-            return patiently(jobs.get, client, str(held["job"]))
+            return with_retries(jobs.get, client, str(held["job"]))
         print_ = claim.removeprefix("jobs/").rpartition("-")[0]
-        for job in patiently(jobs.find, client, FINGERPRINT, print_):
+        for job in with_retries(jobs.find, client, FINGERPRINT, print_):
             if job.succeeded or not job.ended:
                 return job
         time.sleep(min(2.0, max(0.05, wait_s / 10)))
@@ -197,24 +197,24 @@ def _note(client: Client, claim: str, name: str) -> None:
     storage.write_record(client, claim, {**(held or {}), "job": name}, generation)
 
 
-def _create(client: Client, order: Order, settings: Tune) -> Job:
+def _create(client: Client, order: TuningJobSpec, settings: Tune) -> TuningJob:
     """Submit. A full queue is waited for; after an unclear failure the job is first looked for by its label."""
     pause, deadline = settings.poll_s, time.monotonic() + settings.deadline_h * 3600
     while True:
         try:
             return jobs.create(client, order)
-        except Retryable as error:
+        except TransientError as error:
             if time.monotonic() + pause > deadline:
                 raise
             log.info("waiting for a place in the queue: %s", error)
             time.sleep(pause)
             pause = min(pause * 2, QUEUE_S)
-            for job in patiently(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT]):
+            for job in with_retries(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT]):
                 if job.succeeded or not job.ended:
                     return job
 
 
-def failure(job: Job) -> Exception:
+def failure(job: TuningJob) -> Exception:
     """What to raise for a job that left no model."""
     if job.error_code == BAD_DATA:
         return UserError(f"the service rejected the tuning data: {job.error}", remedy=f"see {job.name}")

@@ -32,7 +32,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class Retryable(Exception):
+class TransientError(Exception):
     """The service is busy or out of reach (408, 429, 5xx, connection); the same request may succeed later."""
 
     def __init__(self, message: str, code: int = 0) -> None:
@@ -40,7 +40,7 @@ class Retryable(Exception):
         self.code = code
 
 
-class Refused(Exception):
+class PermanentError(Exception):
     """The service refused the request (other 4xx); repeating it changes nothing. `code` is the HTTP status."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -82,7 +82,7 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class GenerateResponse:
     """One answer. `text` is None when the prompt was blocked or the model said nothing; then the reasons tell why.
 
     `others` holds the texts of further candidates when more than one was asked for. `logprob` is the natural logarithm
@@ -134,7 +134,7 @@ class Client:
         """A Cloud Storage client; it honours STORAGE_EMULATOR_HOST by itself."""
         return self._kept("storage", "", lambda _: self._new_storage())
 
-    async def in_loop(self, location: str, timeout_s: float) -> Any:
+    async def async_genai(self, location: str, timeout_s: float) -> Any:
         """The asynchronous google-genai client of the running event loop; closed when `asyncio.run` ends that loop.
 
         `timeout_s` bounds each of its requests.
@@ -148,13 +148,13 @@ class Client:
         clients, _ = self._async[loop]
         key = (location, timeout_s)
         if key not in clients:
-            clients[key] = with_identity(lambda: self._new_genai(location, timeout_s)).aio
+            clients[key] = require_credentials(lambda: self._new_genai(location, timeout_s)).aio
         return clients[key]
 
     def _kept(self, kind: str, location: str, make: Callable[[str], Any]) -> Any:
         key = (kind, location or self.location)
         if key not in self._clients:
-            self._clients[key] = with_identity(lambda: make(key[1]))
+            self._clients[key] = require_credentials(lambda: make(key[1]))
         return self._clients[key]
 
     def _new_genai(self, location: str, timeout_s: float | None = None) -> Any:
@@ -230,20 +230,20 @@ def connect(settings: Vertex) -> Client:
 
 async def generate(
     client: Client, model: str, system: str | None, contents: list[dict[str, Any]], settings: GenerationSettings
-) -> Answer:
+) -> GenerateResponse:
     """Ask a model once. `model` is a base model id or the full name of an endpoint; `contents` Gemini's own form.
 
     Raises `Retryable` or `Refused`; the caller decides about trying again.
     """
     budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
-    asked = await client.in_loop(serving_location(client, model), settings.timeout_s)
+    asked = await client.async_genai(serving_location(client, model), settings.timeout_s)
     if model in client.without_logprobs:
         settings = replace(settings, logprobs=False)
     config = _generation_config(system, settings, budget, level)
     call = asked.models.generate_content(model=model, contents=contents, config=config)
     try:
-        return answer_of(await _classified_async(call))
-    except Refused as refusal:
+        return parse_response(await _classified_async(call))
+    except PermanentError as refusal:
         if not settings.logprobs or "logprob" not in refusal.message.lower():
             raise
         client.without_logprobs.add(model)
@@ -283,7 +283,7 @@ def count_tokens(client: Client, model: str, system: str | None, contents: list[
 
     config = types.CountTokensConfig(system_instruction=system) if system else None
     asked = client.genai(serving_location(client, model))
-    answer = classified(lambda: asked.models.count_tokens(model=model, contents=contents, config=config))
+    answer = translate_errors(lambda: asked.models.count_tokens(model=model, contents=contents, config=config))
     return int(answer.total_tokens or 0)
 
 
@@ -308,20 +308,22 @@ def service_host(location: str) -> str:
     return f"{location}-aiplatform.googleapis.com"
 
 
-def classified(call: Callable[[], T]) -> T:
+def translate_errors(call: Callable[[], T]) -> T:
     """Run one SDK call; its failure leaves as `Retryable`, `Refused` or `UserError`, whichever SDK it came from."""
     try:
-        return with_identity(call)
+        return require_credentials(call)
     except Exception as error:
         raise _classify(error) from error
 
 
-def patiently(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def with_retries(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a call that may be repeated: up to ten tries with growing waits (at most 30 s) while it is `Retryable`."""
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
     wait = wait_exponential_jitter(initial=0.2, max=30, jitter=0.2)
-    tries = Retrying(retry=retry_if_exception_type(Retryable), stop=stop_after_attempt(10), wait=wait, reraise=True)
+    tries = Retrying(
+        retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(10), wait=wait, reraise=True
+    )
     return tries(call, *args, **kwargs)
 
 
@@ -341,7 +343,7 @@ def _classify(error: Exception) -> Exception:
     from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
     from google.genai.errors import APIError
 
-    if isinstance(error, UserError | Retryable | Refused):
+    if isinstance(error, UserError | TransientError | PermanentError):
         return error
     if isinstance(error, DefaultCredentialsError | RefreshError):
         return _no_identity(error)
@@ -355,14 +357,14 @@ def _classify(error: Exception) -> Exception:
         | core.RetryError
     )
     if isinstance(error, unreachable):
-        return Retryable(f"{type(error).__name__}: {error}")
+        return TransientError(f"{type(error).__name__}: {error}")
     if isinstance(error, APIError | core.GoogleAPICallError):
         code, message = int(error.code or 0), str(error.message or error)
-        return Retryable(f"{code}: {message}", code) if code in RETRIED_CODES else Refused(code, message)
+        return TransientError(f"{code}: {message}", code) if code in RETRIED_CODES else PermanentError(code, message)
     return error
 
 
-def with_identity(call: Callable[[], T]) -> T:
+def require_credentials(call: Callable[[], T]) -> T:
     """Run a call; missing credentials become a `UserError` that says how to sign in."""
     from google.auth.exceptions import DefaultCredentialsError
 
@@ -376,13 +378,13 @@ def _no_identity(error: Exception) -> UserError:
     return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
 
 
-def answer_of(response: Any) -> Answer:
+def parse_response(response: Any) -> GenerateResponse:
     """Read a response without assuming that there is a candidate, a content or a part in it."""
     candidates = response.candidates or []
     usage = response.usage_metadata
     texts = [_text(candidate) for candidate in candidates]
     feedback = response.prompt_feedback
-    return Answer(
+    return GenerateResponse(
         text=texts[0] if texts else None,
         finish_reason=_word(candidates[0].finish_reason) if candidates else "",
         block_reason=_word(feedback.block_reason) if feedback else "",

@@ -16,15 +16,24 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.config import fingerprint
-from gemtune.vertex import Answer, Client, GenerationSettings, answer_of, classified, models, serving_location, storage
+from gemtune.vertex import (
+    Client,
+    GenerateResponse,
+    GenerationSettings,
+    models,
+    parse_response,
+    serving_location,
+    storage,
+    translate_errors,
+)
 
 GONE = frozenset({"FAILED", "CANCELLED", "CANCELLING", "EXPIRED"})
 ENDED = GONE | {"SUCCEEDED", "PARTIALLY_SUCCEEDED"}
-MOST_REQUESTS = 200_000  # of one job, as published
+MAX_REQUESTS = 200_000  # of one job, as published
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchJob:
     """A batch job as the service tells it; `state` is its word without the prefix."""
 
     name: str
@@ -44,16 +53,16 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BatchResult:
     """One line of the answers: the request it repeats, and the answer or the trouble (`code` is its HTTP status)."""
 
     request: dict[str, Any]
-    answer: Answer | None
+    answer: GenerateResponse | None
     trouble: str = ""
     code: int = 0
 
 
-def target(client: Client, model: str, version: str, base_model: str) -> str:
+def batch_model(client: Client, model: str, version: str, base_model: str) -> str:
     """The name by which a job asks `model`; empty when it must be asked online.
 
     A base model is asked by its own name. An endpoint of a tuned one (`version`: projects/P/locations/L/models/M@V, #
@@ -69,7 +78,7 @@ def target(client: Client, model: str, version: str, base_model: str) -> str:
     return tuned if checkpoint in ("", models.default_checkpoint(client, tuned)) else ""
 
 
-def request_of(
+def build_request(
     client: Client, model: str, system: str | None, contents: list[dict[str, Any]], settings: GenerationSettings
 ) -> dict[str, Any]:
     """The request body that `vertex.generate` would send."""
@@ -91,7 +100,7 @@ def request_of(
     return body
 
 
-def submitted(client: Client, model: str, requests: Sequence[dict[str, Any]]) -> Batch:
+def get_or_create(client: Client, model: str, requests: Sequence[dict[str, Any]]) -> BatchJob:
     """The job that asks `model` these requests: the one that exists, else a new one.
 
     A job that failed or was cancelled is not taken for it. Raises `Retryable` or `Refused`.
@@ -103,15 +112,15 @@ def submitted(client: Client, model: str, requests: Sequence[dict[str, Any]]) ->
     return found[0] if found else _created(client, model, place, title, lines)
 
 
-def look(client: Client, batch: Batch) -> Batch:
+def refresh(client: Client, batch: BatchJob) -> BatchJob:
     """The job as it is now."""
     place = batch.name.split("/")[3]
-    return _batch(classified(lambda: client.genai(place).batches.get(name=batch.name)))
+    return _batch(translate_errors(lambda: client.genai(place).batches.get(name=batch.name)))
 
 
-def lines(client: Client, batch: Batch) -> list[Line]:
+def read_results(client: Client, batch: BatchJob) -> list[BatchResult]:
     """The answers of a job that succeeded, in no particular order."""
-    found: list[Line] = []
+    found: list[BatchResult] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.jsonl"
         for uri in storage.list_objects(client, batch.folder):
@@ -122,38 +131,38 @@ def lines(client: Client, batch: Batch) -> list[Line]:
     return found
 
 
-def _named(client: Client, place: str, title: str) -> list[Batch]:
+def _named(client: Client, place: str, title: str) -> list[BatchJob]:
     jobs = client.genai(place).batches
-    found = classified(lambda: list(jobs.list(config={"filter": f'display_name="{title}"', "page_size": 100})))
+    found = translate_errors(lambda: list(jobs.list(config={"filter": f'display_name="{title}"', "page_size": 100})))
     return [_batch(job) for job in found if job.display_name == title]
 
 
-def _created(client: Client, model: str, place: str, title: str, lines: Sequence[str]) -> Batch:
+def _created(client: Client, model: str, place: str, title: str, lines: Sequence[str]) -> BatchJob:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.jsonl"
         path.write_text("".join(lines), encoding="utf-8")
         source = storage.upload(client, path, "batches")
     config = {"display_name": title, "dest": f"gs://{client.bucket}/batches/{title}"}
     jobs = client.genai(place).batches
-    return _batch(classified(lambda: jobs.create(model=model, src=source, config=config)))
+    return _batch(translate_errors(lambda: jobs.create(model=model, src=source, config=config)))
 
 
-def _batch(job: Any) -> Batch:
+def _batch(job: Any) -> BatchJob:
     state = str(getattr(job.state, "value", job.state) or "").removeprefix("JOB_STATE_")
     folder = job.output_info.gcs_output_directory if job.output_info else ""
-    return Batch(str(job.name), state, str(folder or ""), str(job.error.message or "") if job.error else "")
+    return BatchJob(str(job.name), state, str(folder or ""), str(job.error.message or "") if job.error else "")
 
 
-def _line(row: dict[str, Any]) -> Line:
+def _line(row: dict[str, Any]) -> BatchResult:
     """An answer line. A failed one has a status (its words, then the service's error as JSON) and no response."""
     from google.genai import types
 
     request = row.get("request") or {}
     if not row.get("status") and row.get("response"):
-        answer = answer_of(types.GenerateContentResponse.model_validate(row["response"]))
-        return Line(request, replace(answer, batch=True))
+        answer = parse_response(types.GenerateContentResponse.model_validate(row["response"]))
+        return BatchResult(request, replace(answer, batch=True))
     said = str(row.get("status") or "the line has no response")
-    return Line(request, None, said[:500], _code(said))
+    return BatchResult(request, None, said[:500], _code(said))
 
 
 def _code(status: str) -> int:

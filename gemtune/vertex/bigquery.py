@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gemtune.errors import UserError
-from gemtune.vertex import Refused, Retryable, classified, with_identity
+from gemtune.vertex import PermanentError, TransientError, require_credentials, translate_errors
 
 PAGE_ROWS = 5_000
 PATIENCE_S = 60.0
@@ -66,15 +66,15 @@ def _client(project: str) -> Any:
 
     elsewhere = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
     identity = AnonymousCredentials() if elsewhere else None  # type: ignore[no-untyped-call,unused-ignore]
-    return with_identity(lambda: bigquery.Client(project=project, credentials=identity))
+    return require_credentials(lambda: bigquery.Client(project=project, credentials=identity))
 
 
 def _told(name: str, call: Any) -> Any:
     try:
-        return classified(call)
-    except Refused as error:
+        return translate_errors(call)
+    except PermanentError as error:
         why = {404: "there is no such table", 403: "you may not read it"}.get(error.code, "it cannot be read")
         remedy = "check project, dataset and table; reading needs the role BigQuery Data Viewer"
         raise UserError(f"bq://{name}: {why}: {error.message}", remedy=remedy) from None
-    except Retryable as error:
+    except TransientError as error:
         raise UserError(f"bq://{name}: BigQuery does not answer: {error}", remedy="try again later") from None

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gemtune.errors import UserError
-from gemtune.pii import Finding, replaced
-from gemtune.vertex import Refused, Retryable, classified, patiently, with_identity
+from gemtune.pii import Finding, replace_findings
+from gemtune.vertex import PermanentError, TransientError, require_credentials, translate_errors, with_retries
 
 REQUEST_BYTES, REQUEST_ROWS = 400_000, 1_000  # the service takes 0.5 MB and 50,000 values a request
 PIECE, OVERLAP = 80_000, 200  # characters; a finding is never longer than the overlap
@@ -30,7 +30,7 @@ class _Piece:
     content: str
 
 
-class Inspector:
+class DlpDetector:
     """Finds and masks as `rows.pii` does, by asking the service; texts of one batch are asked about together."""
 
     def __init__(self, parent: str, types: Sequence[str], likelihood: str) -> None:
@@ -38,7 +38,7 @@ class Inspector:
         self._known: dict[str, list[Finding]] = {}
         self._client: Any = None
 
-    def learn(self, texts: Iterable[str]) -> None:
+    def prefetch(self, texts: Iterable[str]) -> None:
         """Ask about texts, many in a request, and remember the answers until the next call."""
         self._known = self._about(texts)
 
@@ -57,9 +57,9 @@ class Inspector:
                 found[piece.text].append(shifted)
         return {text: _apart(findings) for text, findings in zip(wanted, found, strict=True)}
 
-    def masked(self, text: str) -> str:
+    def mask(self, text: str) -> str:
         """The text with every finding replaced by its kind in brackets: [EMAIL_ADDRESS], [PERSON_NAME], ..."""
-        return replaced(text, self.findings(text))
+        return replace_findings(text, self.findings(text))
 
     def _inspected(self, batch: list[_Piece]) -> list[tuple[_Piece, Finding]]:
         result = self._ask([piece.content for piece in batch])
@@ -72,7 +72,7 @@ class Inspector:
 
     def _ask(self, texts: list[str]) -> Any:
         if self._client is None:
-            self._client = with_identity(_new_client)
+            self._client = require_credentials(_new_client)
         from google.cloud import dlp_v2
 
         request = {
@@ -90,11 +90,13 @@ class Inspector:
         }
         asked = dlp_v2.InspectContentRequest(request)
         try:
-            return patiently(classified, lambda: self._client.inspect_content(request=asked, timeout=60).result)
-        except Refused as error:
+            return with_retries(
+                translate_errors, lambda: self._client.inspect_content(request=asked, timeout=60).result
+            )
+        except PermanentError as error:
             remedy = "enable the API dlp.googleapis.com, give the role DLP User, check preprocess.pii_types"
             raise UserError(f"Sensitive Data Protection refused: {error.message}", remedy=remedy) from None
-        except Retryable as error:
+        except TransientError as error:
             raise UserError(f"Sensitive Data Protection does not answer: {error}", remedy="try again later") from None
 
 
@@ -110,7 +112,9 @@ def _new_client() -> Any:
     try:
         from google.cloud import dlp_v2
     except ImportError:
-        raise UserError("preprocess.pii_by=dlp needs google-cloud-dlp", remedy="pip install 'gemtune[dlp]'") from None
+        raise UserError(
+            "preprocess.pii_detector=dlp needs google-cloud-dlp", remedy="pip install 'gemtune[dlp]'"
+        ) from None
     from google.api_core.client_options import ClientOptions
     from google.oauth2.credentials import Credentials
 

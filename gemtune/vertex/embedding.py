@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.vertex import Client, classified, patiently
+from gemtune.vertex import Client, translate_errors, with_retries
 
 _MOST_TEXTS, _MOST_CHARS = 250, 40_000  # a token has two characters or more, in nearly any text
 _LONGEST = 8000  # characters of one text; beyond its limit the service would cut it itself
@@ -30,7 +30,7 @@ def embed(client: Client, model: str, texts: Sequence[str], dimensions: int, con
     def one(batch: list[str]) -> list[list[float]]:
         contents = [types.Content(role="user", parts=[types.Part(text=text)]) for text in batch]
         call = asked.models.embed_content
-        answer = patiently(classified, lambda: call(model=model, contents=contents, config=config))
+        answer = with_retries(translate_errors, lambda: call(model=model, contents=contents, config=config))
         return [list(found.values or []) for found in answer.embeddings or []]
 
     with ThreadPoolExecutor(concurrency) as pool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from gemtune.vertex import Client, classified, patiently
+from gemtune.vertex import Client, translate_errors, with_retries
 
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL", "rouge_l_sum": "rougeLsum"}
 ROWS_A_REQUEST, REQUESTS_AT_ONCE = 50, 8
@@ -54,7 +54,9 @@ def _evaluated(client: Client, body: dict[str, Any]) -> list[float]:
     from google.cloud.aiplatform_v1 import EvaluationServiceClient
 
     asked = client.generated(EvaluationServiceClient)
-    answer = patiently(lambda: classified(lambda: asked.evaluate_instances({"location": client.parent, **body})))
+    answer = with_retries(
+        lambda: translate_errors(lambda: asked.evaluate_instances({"location": client.parent, **body}))
+    )
     if "pointwise_metric_result" in answer:
         return [float(answer.pointwise_metric_result.score)]
     if "exact_match_results" in answer:

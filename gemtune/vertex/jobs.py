@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gemtune.errors import UserError
-from gemtune.vertex import Client, Refused, classified
+from gemtune.vertex import Client, PermanentError, translate_errors
 
 ADAPTER_WORDS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
 METHODS = {"supervised": "SUPERVISED_FINE_TUNING", "preference": "PREFERENCE_TUNING"}
@@ -28,7 +28,7 @@ LABEL = re.compile(r"[^a-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class TuningJobSpec:
     """What a tuning job is asked to do. None leaves a choice to the service.
 
     `base` is a base model id, or a tuned model (projects/P/locations/L/models/M@V) to continue from, then at
@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TuningJob:
     """A tuning job as the service tells it. `state` and `detail` are its words without their prefixes.
 
     `billable_tokens` counts the data set once; `error` is "" unless the job failed, `error_code` a google.rpc code.
@@ -99,21 +99,21 @@ class Job:
         return self.state == "SUCCEEDED" or (self.state == "PARTIALLY_SUCCEEDED" and bool(self.checkpoints))
 
 
-def create(client: Client, order: Order) -> Job:
+def create(client: Client, order: TuningJobSpec) -> TuningJob:
     """Submit a job. Raises `UserError` for what can't be right, `Retryable` or `Refused` as the service answers."""
     from google.genai import types
 
-    check(order)
+    validate(order)
     config = types.CreateTuningJobConfig(**_configuration(order))
     dataset = types.TuningDataset(gcs_uri=order.training_uri)
     jobs = client.genai().tunings
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the SDK calls its own method experimental each time
-        made = classified(lambda: jobs.tune(base_model=order.base, training_dataset=dataset, config=config))
+        made = translate_errors(lambda: jobs.tune(base_model=order.base, training_dataset=dataset, config=config))
     return _job(made)
 
 
-def check(order: Order) -> None:
+def validate(order: TuningJobSpec) -> None:
     """Refuse an order that the SDK would mangle or the service would reject; raises `UserError` naming the field."""
     if order.method not in METHODS:
         raise UserError(f"unknown tuning method {order.method!r}", remedy=f"one of {', '.join(METHODS)}")
@@ -134,7 +134,7 @@ def check(order: Order) -> None:
         raise UserError(f"display name of {len(order.display_name)} characters", remedy="at most 128")
 
 
-def _configuration(order: Order) -> dict[str, Any]:
+def _configuration(order: TuningJobSpec) -> dict[str, Any]:
     """The SDK's own names; what is None is left out of the request."""
     from google.genai import types
 
@@ -159,26 +159,26 @@ def _configuration(order: Order) -> dict[str, Any]:
     }
 
 
-def find(client: Client, key: str, value: str) -> list[Job]:
+def find(client: Client, key: str, value: str) -> list[TuningJob]:
     """All jobs that carry a label, newest first; the answer is checked here, whether or not the service filtered."""
     asked = client.genai().tunings
-    listed = classified(lambda: list(asked.list(config={"filter": f'labels.{key}="{value}"', "page_size": 100})))
+    listed = translate_errors(lambda: list(asked.list(config={"filter": f'labels.{key}="{value}"', "page_size": 100})))
     jobs = [_job(raw) for raw in listed if (raw.labels or {}).get(key) == value]
     return sorted(jobs, key=lambda job: job.created, reverse=True)
 
 
-def get(client: Client, name: str) -> Job:
+def get(client: Client, name: str) -> TuningJob:
     """The job by its full resource name."""
     _require_full(name)
-    return _job(classified(lambda: client.genai(_place(name)).tunings.get(name=name)))
+    return _job(translate_errors(lambda: client.genai(_place(name)).tunings.get(name=name)))
 
 
 def cancel(client: Client, name: str) -> None:
     """Ask for a job to stop, by its full resource name; a job that has ended already stays as it is."""
     _require_full(name)
     try:
-        classified(lambda: client.genai(_place(name)).tunings.cancel(name=name))
-    except Refused as error:
+        translate_errors(lambda: client.genai(_place(name)).tunings.cancel(name=name))
+    except PermanentError as error:
         if not get(client, name).ended:
             raise error
 
@@ -189,7 +189,7 @@ def _require_full(name: str) -> None:
         raise UserError(f"{name!r} is no full resource name", remedy="projects/P/locations/L/tuningJobs/ID")
 
 
-def curve(client: Client, job: Job) -> dict[str, list[tuple[int, float]]]:
+def loss_series(client: Client, job: TuningJob) -> dict[str, list[tuple[int, float]]]:
     """Every metric's (step, value) points so far, by the service's names; empty while there are none."""
     if not job.experiment:
         return {}
@@ -198,10 +198,12 @@ def curve(client: Client, job: Job) -> dict[str, list[tuple[int, float]]]:
 
     place = _place(job.experiment)
     try:
-        context = classified(lambda: client.generated(MetadataServiceClient, place).get_context(name=job.experiment))
+        context = translate_errors(
+            lambda: client.generated(MetadataServiceClient, place).get_context(name=job.experiment)
+        )
         board = dict(context.metadata).get("backing_tensorboard_resource", "")
         return _series(client.generated(TensorboardServiceClient, place), board, context.name.rsplit("/", 1)[1])
-    except Refused as error:
+    except PermanentError as error:
         if error.code == 404:  # not written yet
             return {}
         raise
@@ -211,7 +213,7 @@ def _series(boards: Any, board: str, experiment: str) -> dict[str, list[tuple[in
     if not board:
         return {}
     points: dict[str, list[tuple[int, float]]] = {}
-    for run in classified(lambda: list(boards.list_tensorboard_runs(parent=f"{board}/experiments/{experiment}"))):
+    for run in translate_errors(lambda: list(boards.list_tensorboard_runs(parent=f"{board}/experiments/{experiment}"))):
         names = _series_names(boards, run.name)
         for group in _groups(list(names), 50):
             for data in _read(boards, board, group):
@@ -221,13 +223,13 @@ def _series(boards: Any, board: str, experiment: str) -> dict[str, list[tuple[in
 
 
 def _series_names(boards: Any, run: str) -> dict[str, str]:
-    listed = classified(lambda: list(boards.list_tensorboard_time_series(parent=run)))
+    listed = translate_errors(lambda: list(boards.list_tensorboard_time_series(parent=run)))
     return {f"{run}/timeSeries/{series.name.rsplit('/', 1)[1]}": series.display_name for series in listed}
 
 
 def _read(boards: Any, board: str, names: list[str]) -> Any:
     request = {"tensorboard": board, "time_series": names}
-    return classified(lambda: boards.batch_read_tensorboard_time_series_data(request=request)).time_series_data
+    return translate_errors(lambda: boards.batch_read_tensorboard_time_series_data(request=request)).time_series_data
 
 
 def _groups(names: list[str], size: int) -> Iterator[list[str]]:
@@ -246,10 +248,10 @@ def _place(name: str) -> str:
     return parts[3] if len(parts) > 3 and parts[2] == "locations" else ""
 
 
-def _job(raw: Any) -> Job:
+def _job(raw: Any) -> TuningJob:
     """The SDK's job as ours. All counts may be missing while the service has not made them."""
     tuned, meta, stats = raw.tuned_model, raw.tuning_job_metadata, _stats(raw.tuning_data_stats)
-    return Job(
+    return TuningJob(
         name=raw.name,
         state=_state(raw.state, "JOB_STATE_"),
         detail=_state(raw.tuning_job_state, "TUNING_JOB_STATE_"),

@@ -11,25 +11,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from gemtune.vertex import Client, Refused, classified
+from gemtune.vertex import Client, PermanentError, translate_errors
 
 LONG = 1800.0  # seconds that a deployment may take
 
 
 def aliases(client: Client, model: str) -> list[str]:
     """The aliases of a model version (projects/P/locations/L/models/M@V)."""
-    return list(classified(lambda: _models(client, model).get_model(name=model)).version_aliases)
+    return list(translate_errors(lambda: _models(client, model).get_model(name=model)).version_aliases)
 
 
 def set_alias(client: Client, model: str, alias: str) -> None:
     """Give a version an alias; another version of the same model loses it."""
-    classified(lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[alias]))
+    translate_errors(lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[alias]))
 
 
 def remove_alias(client: Client, model: str, alias: str) -> None:
     """Take an alias from a version that has it."""
     if exists(client, model) and alias in aliases(client, model):
-        classified(lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[f"-{alias}"]))
+        translate_errors(
+            lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[f"-{alias}"])
+        )
 
 
 def set_default_checkpoint(client: Client, model: str, checkpoint_id: str) -> None:
@@ -37,19 +39,21 @@ def set_default_checkpoint(client: Client, model: str, checkpoint_id: str) -> No
     from google.genai import types
 
     config = types.UpdateModelConfig(default_checkpoint_id=checkpoint_id)
-    classified(lambda: client.genai(_place(model)).models.update(model=model, config=config))
+    translate_errors(lambda: client.genai(_place(model)).models.update(model=model, config=config))
 
 
 def default_checkpoint(client: Client, model: str) -> str:
     """The checkpoint that the model version stands for."""
-    return str(classified(lambda: client.genai(_place(model)).models.get(model=model)).default_checkpoint_id or "")
+    return str(
+        translate_errors(lambda: client.genai(_place(model)).models.get(model=model)).default_checkpoint_id or ""
+    )
 
 
 def exists(client: Client, model: str) -> bool:
     """Whether the model version is still in the registry."""
     try:
-        classified(lambda: _models(client, model).get_model(name=model))
-    except Refused as error:
+        translate_errors(lambda: _models(client, model).get_model(name=model))
+    except PermanentError as error:
         if error.code == 404:
             return False
         raise
@@ -59,8 +63,8 @@ def exists(client: Client, model: str) -> bool:
 def deployed(client: Client, endpoint: str) -> list[tuple[str, str]]:
     """(deployed model id, checkpoint id) of all that an endpoint serves; empty when there is no such endpoint."""
     try:
-        found = classified(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint))
-    except Refused as error:
+        found = translate_errors(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint))
+    except PermanentError as error:
         if error.code == 404:
             return []
         raise
@@ -89,8 +93,8 @@ def undeploy(client: Client, endpoint: str) -> bool:
 
 def _wait(start: Any) -> None:
     """Start a long-running operation and wait for its end; its failure leaves like any other."""
-    operation = classified(start)
-    classified(lambda: operation.result(timeout=LONG))
+    operation = translate_errors(start)
+    translate_errors(lambda: operation.result(timeout=LONG))
 
 
 def _models(client: Client, name: str) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.errors import UserError
-from gemtune.vertex import Client, Refused, classified, patiently
+from gemtune.vertex import Client, PermanentError, translate_errors, with_retries
 
 
 def upload(client: Client, path: str | Path, folder: str = "data") -> str:
@@ -24,10 +24,10 @@ def upload(client: Client, path: str | Path, folder: str = "data") -> str:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     name = f"{folder}/{digest}{path.suffix}"
     blob = bucket(client).blob(name)
-    if not classified(blob.exists):
+    if not translate_errors(blob.exists):
         try:
-            classified(lambda: blob.upload_from_filename(str(path), if_generation_match=0))
-        except Refused as error:
+            translate_errors(lambda: blob.upload_from_filename(str(path), if_generation_match=0))
+        except PermanentError as error:
             if error.code != 412:  # 412: somebody stored it in between, with this very content
                 raise
     return f"gs://{client.bucket}/{name}"
@@ -41,9 +41,9 @@ def download(client: Client, uri: str, path: str | Path) -> None:
     blob = client.storage().bucket(name).blob(key)
     part = Path(f"{path}.part")
     try:
-        classified(lambda: blob.download_to_filename(str(part)))
+        translate_errors(lambda: blob.download_to_filename(str(part)))
         os.replace(part, path)
-    except Refused as error:
+    except PermanentError as error:
         raise UserError(
             f"cannot read {uri}: {error.message}", remedy="check the name and the right to read it"
         ) from None
@@ -55,11 +55,11 @@ def head(client: Client, uri: str, size: int) -> bytes:
     """The first `size` bytes of an object, or all of a smaller one. Raises `Refused` when it cannot be read."""
     name, _, key = uri.removeprefix("gs://").partition("/")
     if not name or not key:
-        raise Refused(400, "not gs://BUCKET/OBJECT")
+        raise PermanentError(400, "not gs://BUCKET/OBJECT")
     blob = client.storage().bucket(name).blob(key)
     try:
-        found: bytes = patiently(classified, lambda: blob.download_as_bytes(end=size - 1))
-    except Refused as error:
+        found: bytes = with_retries(translate_errors, lambda: blob.download_as_bytes(end=size - 1))
+    except PermanentError as error:
         if error.code == 416:  # an empty object has no first byte
             return b""
         raise
@@ -71,8 +71,8 @@ def size(client: Client, uri: str) -> tuple[int, int]:
     name, _, key = uri.removeprefix("gs://").partition("/")
     blob = client.storage().bucket(name).blob(key)
     try:
-        classified(blob.reload)
-    except Refused as error:
+        translate_errors(blob.reload)
+    except PermanentError as error:
         raise UserError(
             f"cannot read {uri}: {error.message}", remedy="check the name and the right to read it"
         ) from None
@@ -86,8 +86,8 @@ def put(client: Client, path: str | Path, uri: str) -> None:
         raise UserError(f"{uri!r} is not a Cloud Storage object", remedy="write gs://BUCKET/OBJECT")
     blob = client.storage().bucket(name).blob(key)
     try:
-        classified(lambda: blob.upload_from_filename(str(path)))
-    except Refused as error:
+        translate_errors(lambda: blob.upload_from_filename(str(path)))
+    except PermanentError as error:
         raise UserError(
             f"cannot write {uri}: {error.message}", remedy="check the bucket's name and the right to write to it"
         ) from None
@@ -97,8 +97,8 @@ def read_record(client: Client, key: str) -> tuple[dict[str, Any] | None, int]:
     """A JSON object of the bucket and its generation; (None, 0) when there is none."""
     blob = bucket(client).blob(key)
     try:
-        content = classified(blob.download_as_bytes)
-    except Refused as error:
+        content = translate_errors(blob.download_as_bytes)
+    except PermanentError as error:
         if error.code == 404:
             return None, 0
         raise
@@ -110,10 +110,10 @@ def write_record(client: Client, key: str, record: dict[str, Any], generation: i
     blob = bucket(client).blob(key)
     content = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     try:
-        classified(
+        translate_errors(
             lambda: blob.upload_from_string(content, content_type="application/json", if_generation_match=generation)
         )
-    except Refused as error:
+    except PermanentError as error:
         if error.code == 412:
             return False
         raise
@@ -123,25 +123,27 @@ def write_record(client: Client, key: str, record: dict[str, Any], generation: i
 def list_records(client: Client, folder: str) -> list[str]:
     """The keys of all records in a folder of the bucket."""
     found = bucket(client)
-    return classified(lambda: [str(blob.name) for blob in found.list_blobs(prefix=f"{folder}/")])
+    return translate_errors(lambda: [str(blob.name) for blob in found.list_blobs(prefix=f"{folder}/")])
 
 
 def list_objects(client: Client, uri: str) -> list[str]:
     """The gs:// URIs of all objects in a folder, which is itself a gs:// URI."""
     name, _, folder = uri.removeprefix("gs://").partition("/")
     found = client.storage().bucket(name)
-    return classified(lambda: [f"gs://{name}/{one.name}" for one in found.list_blobs(prefix=folder.rstrip("/") + "/")])
+    return translate_errors(
+        lambda: [f"gs://{name}/{one.name}" for one in found.list_blobs(prefix=folder.rstrip("/") + "/")]
+    )
 
 
 def bucket(client: Client) -> Any:
     """The run's bucket, made in the tuning location when it does not exist (looked at once per client)."""
     found = client.storage().bucket(client.bucket)
-    if client.bucket_exists or classified(found.exists):
+    if client.bucket_exists or translate_errors(found.exists):
         client.bucket_exists = True
         return found
     try:
-        classified(lambda: client.storage().create_bucket(client.bucket, location=client.location))
-    except Refused as error:
+        translate_errors(lambda: client.storage().create_bucket(client.bucket, location=client.location))
+    except PermanentError as error:
         if error.code != 409:  # 409: made by somebody in between; if it is not ours, the next call says so
             raise
     client.bucket_exists = True

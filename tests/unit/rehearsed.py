@@ -22,7 +22,7 @@ from gemtune.catalogue import Catalogue
 from gemtune.config import Config, Vertex
 from gemtune.data.example import Example, example_id, write_examples
 from gemtune.vertex import Client, connect
-from gemtune.vertex.jobs import FINGERPRINT, Job, find
+from gemtune.vertex.jobs import FINGERPRINT, TuningJob, find
 
 PROJECT = "demo-project"
 SHIPPED = Catalogue.load()
@@ -133,7 +133,7 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Taken:
     found: Taken = Counter()
     real = vertex.generate
 
-    async def generate(client: Client, model: str, *rest: Any) -> vertex.Answer:
+    async def generate(client: Client, model: str, *rest: Any) -> vertex.GenerateResponse:
         answer = await real(client, model, *rest)
         known = model if model in SHIPPED.models else "gemini-3.1-flash-lite"
         found[known, "input"] += answer.input_tokens
@@ -149,7 +149,7 @@ def cost_of(taken: Taken) -> float:
     return sum(n * getattr(SHIPPED.price("", model), side) for (model, side), n in taken.items()) / 1e6
 
 
-def jobs_of(client: Client, name: str) -> list[Job]:
+def jobs_of(client: Client, name: str) -> list[TuningJob]:
     """All jobs of a run's name."""
     return find(client, "gemtune-name", name)
 

@@ -165,7 +165,7 @@ def test_both_ways_make_checked_rows_once(tmp_path: Path, monkeypatch: pytest.Mo
     price = Catalogue.load({}).price("", "gemini-2.5-flash")
     assert counts["cost"] == pytest.approx((counts["input"] * price.input + counts["output"] * price.output) / 1e6)
     assert counts["requests"] == 12
-    assert report["certificate"]["clean"] is True
+    assert report["leakage_report"]["clean"] is True
     guarded = [shingles(row.text) for name in HELD_OUT for row in HELD_OUT[name]]
     assert all(jaccard(shingles(row.text), held) < 0.8 for row in new for held in guarded)
     assert again == rows

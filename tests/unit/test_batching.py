@@ -38,7 +38,7 @@ MODEL = "gemini-2.5-flash"
 @dataclass(frozen=True)
 class Line:
     request: dict[str, Any]
-    answer: vertex.Answer | None = None
+    answer: vertex.GenerateResponse | None = None
     trouble: str = ""
     code: int = 0
 
@@ -55,8 +55,8 @@ def body(one: Question) -> dict[str, Any]:
     }
 
 
-def answer(text: str) -> vertex.Answer:
-    return vertex.Answer(text, "STOP", "", 3, 1, batch=True)
+def answer(text: str) -> vertex.GenerateResponse:
+    return vertex.GenerateResponse(text, "STOP", "", 3, 1, batch=True)
 
 
 @dataclass
@@ -165,10 +165,10 @@ def test_what_is_known_is_not_paid_again() -> None:
 
 
 def test_a_job_that_fails_or_takes_too_long_is_told() -> None:
-    failed = jobs.Batch("projects/p/locations/l/batchPredictionJobs/1", "FAILED", error="no capacity")
+    failed = jobs.BatchJob("projects/p/locations/l/batchPredictionJobs/1", "FAILED", error="no capacity")
     with pytest.raises(UserError, match="no capacity"):
         asyncio.run(waited(failed, lambda job: job, 0.01, 1))
-    running = jobs.Batch("projects/p/locations/l/batchPredictionJobs/1", "RUNNING")
+    running = jobs.BatchJob("projects/p/locations/l/batchPredictionJobs/1", "RUNNING")
     with pytest.raises(UserError, match="is RUNNING after"):
         asyncio.run(waited(running, lambda job: job, 0.01, 0.05))
 
@@ -239,7 +239,7 @@ def test_a_tuned_model_is_asked_by_a_job_where_its_version_stands_for_the_checkp
     tuned = {}
     for base in (MODEL, "gemini-3.5-flash"):
         uri = storage.upload(client, tmp_path / "lines.jsonl", "data")
-        job = tuning.create(client, tuning.Order(base, "supervised", uri, epoch_count=2, display_name=base))
+        job = tuning.create(client, tuning.TuningJobSpec(base, "supervised", uri, epoch_count=2, display_name=base))
         while not job.ended:
             time.sleep(0.1)
             job = tuning.get(client, job.name)

@@ -12,8 +12,8 @@ import pytest
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import dataflow_dedup as distributed
-from gemtune.data.duplicates import settle, thin_out
-from gemtune.data.row_validation import Tally
+from gemtune.data.duplicates import drop_near_duplicates, resolve_exact_duplicates
+from gemtune.data.row_validation import ReadStats
 from gemtune.steps import preprocess
 
 WORDS = ["".join(random.Random(n).choices("abcdefghij", k=5)) for n in range(150)] + ["naïve", "届かない荷物", "Größe"]
@@ -23,8 +23,8 @@ ALONE = (False, "", "")  # no system instructions, no frame
 PLAIN: dict[str, Any] = {"preprocess": {}}
 SETTINGS = [
     PLAIN,
-    {"preprocess": {"fuzzy_threshold": 0.5, "conflicts": "majority"}},
-    {"preprocess": {"fuzzy_threshold": 0.95, "conflicts": "keep", "lowercase": True}},
+    {"preprocess": {"jaccard_threshold": 0.5, "conflicts": "majority"}},
+    {"preprocess": {"jaccard_threshold": 0.95, "conflicts": "keep", "lowercase": True}},
     {"preprocess": {"pii": "mask"}, "task": {"kind": "generation"}},
 ]
 
@@ -54,22 +54,22 @@ def on_one_machine(folder: Path, lines: list[str], settings: dict[str, Any]) -> 
     """Ids of the rows that the steps of `preprocess` keep."""
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     task, config = Task.of(settings.get("task", {})), Preprocess.of(settings["preprocess"])
-    rows, _ = preprocess.gather(str(folder / "rows.jsonl"), task, config, Tally())
-    rows, _ = settle(rows, task, config)
-    rows, _ = thin_out(rows, task, config)
+    rows, _ = preprocess.read_all(str(folder / "rows.jsonl"), task, config, ReadStats())
+    rows, _ = resolve_exact_duplicates(rows, task, config)
+    rows, _ = drop_near_duplicates(rows, task, config)
     return {row.id for row in rows}
 
 
 def by_parts(lines: list[str], settings: dict[str, Any]) -> set[str]:
     """The pipeline's functions, called in its order on plain lists."""
-    told, threshold = json.dumps(settings), Preprocess.of(settings["preprocess"]).fuzzy_threshold
+    told, threshold = json.dumps(settings), Preprocess.of(settings["preprocess"]).jaccard_threshold
     groups = defaultdict(list)
     for line in lines:
         if (made := distributed.read_row((False, line), told)) is not None:
             groups[distributed.group_key(made, ALONE)].append((False, line))
     rows = {}
     for members in groups.values():
-        rows |= {row[0]: row for row, _ in distributed.settle_group(members, told, ALONE) if row}
+        rows |= {row[0]: row for row, _ in distributed.resolve_text_group(members, told, ALONE) if row}
     bands = defaultdict(list)
     for band, held in distributed.sketches(list(rows.values()), threshold):
         bands[band].append(held)
@@ -92,7 +92,7 @@ def test_the_parts_keep_what_one_machine_keeps(tmp_path: Path, settings: dict[st
 
 def test_of_equal_rows_all_but_one_are_told() -> None:
     line = (False, json.dumps({"text": "the very same", "label": "a"}))
-    (kept, dropped) = distributed.settle_group([line, line], "{}", ALONE)
+    (kept, dropped) = distributed.resolve_text_group([line, line], "{}", ALONE)
     assert kept[0]
     assert kept[1] == line
     assert dropped[0] is None

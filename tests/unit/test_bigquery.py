@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from gemtune.cli import data
 from gemtune.config import Preprocess, Task
 from gemtune.data.example import Example, read_examples
-from gemtune.data.row_validation import Tally, read
+from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
 from gemtune.vertex import bigquery
@@ -60,7 +60,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
 
 
 def rows(source: str, config: dict[str, Any] | None = None) -> list[Any]:
-    return list(read(source, Task(), Preprocess.of(config or {}), Tally()))
+    return list(read(source, Task(), Preprocess.of(config or {}), ReadStats()))
 
 
 def test_every_page_of_a_table_is_read_and_nothing_is_queried(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_rows_of_a_table_become_examples(tables: Tables) -> None:
 
 def test_the_step_and_the_commands_take_a_table(tables: Tables, tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    quick = {"fuzzy_threshold": 0, "find_label_errors": False}
+    quick = {"jaccard_threshold": 0, "find_label_issues": False}
     assert preprocess.run("bq://shop.mail.rows", {}, {**CHOSEN, **quick}, *files)["rows"] == len(TEXTS)
     assert len(list(read_examples(files[0]))) == len(TEXTS)
     app = typer.Typer()

@@ -19,7 +19,7 @@ from gemtune.evaluation.calibration import (
     calibrated,
     coverage_curve,
     ece,
-    exported,
+    export_rules,
     fit,
     held,
     reliability,
@@ -122,7 +122,7 @@ def test_the_summary_is_plain():
 @pytest.mark.parametrize("method", ["isotonic", "temperature"])
 def test_what_is_fitted_on_validation_rows_is_exported_and_holds_on_test_rows(method):
     _, stated, right = planted(1500, 5, 2.5)
-    made = exported(list(stated), list(right), method=method, wanted=0.8, certainty=0.95)
+    made = export_rules(list(stated), list(right), method=method, wanted=0.8, certainty=0.95)
     assert json.loads(json.dumps(made)) == made
     assert len(made["map"]["stated"]) <= 201
     _, fresh, fresh_right = planted(1500, 6, 2.5)
@@ -136,6 +136,6 @@ def test_what_is_fitted_on_validation_rows_is_exported_and_holds_on_test_rows(me
 
 
 def test_no_threshold_is_exported_when_none_can_be_shown():
-    made = exported([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", wanted=0.9, certainty=0.95)
+    made = export_rules([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", wanted=0.9, certainty=0.95)
     assert "abstain" not in made
     assert "abstain" not in held(made, [0.9] * 4, [1, 0, 1, 0], level=0.95, resamples=200, seed=1)

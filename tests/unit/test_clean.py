@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gemtune import pii
 from gemtune.config import Preprocess
-from gemtune.data.cleaning import changes, clean, cleaner, exported
+from gemtune.data.cleaning import clean, export_rules, load_cleaner, rule_changes
 
 CONFIGS = st.builds(
     Preprocess,
@@ -32,7 +32,7 @@ def test_cleaning_twice_is_cleaning_once(text: str, config: Preprocess) -> None:
 
 @given(TEXTS, CONFIGS)
 def test_serving_repeats_what_training_saw(text: str, config: Preprocess) -> None:
-    assert cleaner(exported(config))(text) == clean(text, config)
+    assert load_cleaner(export_rules(config))(text) == clean(text, config)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_rules(text: str, setting: dict[str, object], expected: str) -> None:
 
 
 def test_changes_name_the_rule_with_before_and_after() -> None:
-    assert list(changes("a\x00  b", Preprocess())) == [
+    assert list(rule_changes("a\x00  b", Preprocess())) == [
         ("remove_control", "a\x00  b", "a  b"),
         ("collapse_whitespace", "a  b", "a b"),
     ]
@@ -80,4 +80,4 @@ def test_personal_data_is_found_by_form_and_check_digit(text: str, kinds: list[s
 @given(st.text(alphabet="0123456789 +-.()@ab:=\n") | st.from_regex(r"(a@b\.c|\+1 555 123 4567|4111111111111111){0,4}"))
 @settings(max_examples=200, deadline=None)
 def test_masked_text_holds_nothing_more(text: str) -> None:
-    assert pii.findings(pii.masked(text)) == []
+    assert pii.findings(pii.mask(text)) == []

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preference, Preprocess, Task
 from gemtune.data import pairs
-from gemtune.data.cleaning import UNTOUCHED, same_text
+from gemtune.data.cleaning import NO_CLEANING, text_key
 from gemtune.data.example import Example, example_id
-from gemtune.data.row_validation import Tally, read
+from gemtune.data.row_validation import ReadStats, read
 from gemtune.data.writers import PAIRS, write, write_pairs
 from gemtune.errors import UserError
 
-PLAIN = Preprocess.of(dict(UNTOUCHED))
+PLAIN = Preprocess.of(dict(NO_CLEANING))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 FILLED = TEXT.filter(bool)
 ANSWER = FILLED.map(str.strip).filter(bool)
@@ -46,7 +46,7 @@ def examples(draw: st.DrawFn, files: bool, turns: bool) -> Example:
 
 def returned(folder: Path, rows: list[Example], shape: str, name: str) -> list[Example]:
     write(folder / name, rows, shape)
-    made = list(read(folder / name, Task(kind="generation"), PLAIN, Tally()))
+    made = list(read(folder / name, Task(kind="generation"), PLAIN, ReadStats()))
     assert all(isinstance(row, Example) for row in made), made
     return [row for row in made if isinstance(row, Example)]
 
@@ -89,7 +89,7 @@ def test_pairs_come_back_from_every_shape(
 ) -> None:
     kind = examples(files=shape == "gemini", turns=shape != "columns")
     rows = data.draw(st.lists(st.tuples(kind, ANSWER), min_size=1, max_size=4))
-    rows = [(row, worse) for row, worse in rows if same_text(row.target) != same_text(worse)]
+    rows = [(row, worse) for row, worse in rows if text_key(row.target) != text_key(worse)]
     if shape == "columns" and data.draw(st.booleans()):
         rows = [(replace(row, system="be kind", split="test", group="g"), worse) for row, worse in rows]
     path = tmp_path_factory.mktemp("pairs") / name
@@ -97,7 +97,7 @@ def test_pairs_come_back_from_every_shape(
     if not rows:
         return
     grouped = PLAIN.model_copy(update={"group_column": "group" if rows[0][0].group else ""})
-    made = list(pairs.stream(str(path), Task(kind="generation"), grouped, Preference(), Tally()))
+    made = list(pairs.stream(str(path), Task(kind="generation"), grouped, Preference(), ReadStats()))
     found = [item for item in made if isinstance(item, tuple)]
     assert len(found) == len(made)
     assert [worse for _, worse in found] == [worse for _, worse in rows]

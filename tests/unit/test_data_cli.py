@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gemtune.cli import data
-from gemtune.data.audit import read_sheet, write_sheet
+from gemtune.data.audit import read_review_file, write_review_file
 from gemtune.data.example import read_examples
-from gemtune.data.label_issues import Suspect, suspects
+from gemtune.data.label_issues import LabelIssue, rank_label_issues
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
 
@@ -69,7 +69,7 @@ def test_describe_tells_balance_lengths_and_scripts(tmp_path: Path) -> None:
 
 def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    preprocess.run(str(SAMPLE / "rows.jsonl"), {}, {"find_label_errors": False}, *files)
+    preprocess.run(str(SAMPLE / "rows.jsonl"), {}, {"find_label_issues": False}, *files)
     examples = list(read_examples(files[0]))
     draw = random.Random(1)
     wrong = set(draw.sample(range(len(examples)), 30))
@@ -80,15 +80,15 @@ def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path)
     ]
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    preprocess.run(str(data), {}, {"fuzzy_threshold": 0}, *files)
-    found = suspects(list(read_examples(files[0])))
+    preprocess.run(str(data), {}, {"jaccard_threshold": 0}, *files)
+    found = rank_label_issues(list(read_examples(files[0])))
     hits = [row.line - 1 in wrong for row in found]
     assert sum(hits) >= 29
     assert sum(hits[:20]) >= 19
     assert 12 <= sum(row.confident for row in found) <= 30
     sheet = tmp_path / "sheet.csv"
-    write_sheet(sheet, [replace(row, label=examples[row.line - 1].target) for row in found])
-    preprocess.run(str(data), {}, {"fuzzy_threshold": 0, "corrections": str(sheet)}, *files)
+    write_review_file(sheet, [replace(row, label=examples[row.line - 1].target) for row in found])
+    preprocess.run(str(data), {}, {"jaccard_threshold": 0, "corrections": str(sheet)}, *files)
     assert json.loads(Path(files[2]).read_text())["corrected"] == sum(hits)
     fixed = {example.line: example.target for example in read_examples(files[0])}
     assert all(fixed[row.line] == examples[row.line - 1].target for row in found)
@@ -102,7 +102,7 @@ def test_an_emptied_label_drops_the_row(tmp_path: Path) -> None:
     ids = [example.id for example in read_examples(files[0])]
     with sheet.open("w", newline="") as out:
         csv.writer(out).writerows([["id", "label"], [ids[2], ""], [ids[1], "b"]])
-    assert read_sheet(sheet) == {ids[2]: "", ids[1]: "b"}
+    assert read_review_file(sheet) == {ids[2]: "", ids[1]: "b"}
     preprocess.run(str(data), {}, {"corrections": str(sheet)}, *files)
     assert [example.id for example in read_examples(files[0])] == ids[:2]
     assert json.loads(Path(files[1]).read_text())["reason"] == "audited"
@@ -138,14 +138,14 @@ def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], separator: str
 ) -> None:
     path = tmp_path_factory.mktemp("sheet") / "sheet.csv"
-    rows = [Suspect(f"{n:016x}", n, text, label.strip(), label, 0.5) for n, (label, text) in enumerate(cells)]
-    write_sheet(path, rows)
+    rows = [LabelIssue(f"{n:016x}", n, text, label.strip(), label, 0.5) for n, (label, text) in enumerate(cells)]
+    write_review_file(path, rows)
     written = list(csv.reader(path.read_text("utf-8-sig").splitlines(keepends=True)))
     assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for row in written for cell in row)
     assert all(row[0].startswith("#") for row in written[1:])  # 12e4567890123456 would be a number
     with path.open("w", encoding="utf-8-sig", newline="") as out:
         csv.writer(out, delimiter=separator).writerows([*written, [""] * 6])
-    assert read_sheet(path) == {row.id: row.label for row in rows}
+    assert read_review_file(path) == {row.id: row.label for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
 def test_a_broken_sheet_is_named(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "sheet.csv").write_bytes(content)
     with pytest.raises(UserError, match=said):
-        read_sheet(tmp_path / "sheet.csv")
+        read_review_file(tmp_path / "sheet.csv")
 
 
 def test_a_sheet_of_other_data_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ import pytest
 from rehearsed import sections, splits
 
 from gemtune.config import Contestant
-from gemtune.data.cleaning import cleaner
+from gemtune.data.cleaning import load_cleaner
 from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.steps import deploy, select_model, tune
@@ -148,7 +148,7 @@ def test_the_cleaning_of_training_goes_with_the_model_and_comes_back_with_it(cli
     raw = "  <b>HELLO</b>\u200b there "
 
     def as_served(rules: dict[str, Any]) -> str:
-        return cleaner(rules)(raw)
+        return load_cleaner(rules)(raw)
 
     one = Run(tmp_path / "one", "clean", 17, [0.8])
     outcome = one.deploy(deploy.run, "deploy", "preprocess.strip_html=true", "preprocess.lowercase=true")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rehearsed import Emulator
 
 from gemtune.config import Vertex
-from gemtune.data.embedders import embedder
+from gemtune.data.embedders import load_embedder
 from gemtune.dedup.embedding import leaders
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
@@ -75,7 +75,7 @@ def near_each_other(vectors: NDArray[np.float32]) -> None:
 
 
 def test_the_builtin_embedder() -> None:
-    near_each_other(embedder("builtin")(TEXTS))
+    near_each_other(load_embedder("builtin")(TEXTS))
 
 
 def preprocessed(folder: Path, vertex: dict[str, Any]) -> list[dict[str, Any]]:
@@ -83,7 +83,7 @@ def preprocessed(folder: Path, vertex: dict[str, Any]) -> list[dict[str, Any]]:
     rows = [*((text, "a") for text in TEXTS[:2]), *((text, "b") for text in TEXTS[2:4])]
     (folder / "rows.jsonl").write_text("".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in rows))
     files = [str(folder / name) for name in ("examples", "dropped", "report")]
-    config = {"semantic_threshold": 0.6, "embedder": "vertex:text-embedding-005", "find_label_errors": False}
+    config = {"semantic_threshold": 0.6, "embedder": "vertex:text-embedding-005", "find_label_issues": False}
     preprocess.run(str(folder / "rows.jsonl"), {}, config, *files, vertex=vertex)
     return [json.loads(line) for line in Path(files[1]).read_text().splitlines()]
 
@@ -93,13 +93,13 @@ def test_the_service_embeds_through_the_client(tmp_path: Path, monkeypatch: pyte
     try:
         server.point(monkeypatch)
         for model in ("text-embedding-005", "gemini-embedding-001", "gemini-embedding-2"):
-            vectors = embedder(f"vertex:{model}", Vertex())(TEXTS)
+            vectors = load_embedder(f"vertex:{model}", Vertex())(TEXTS)
             assert vectors.shape == (5, 256)
             near_each_other(vectors)
-        many = embedder("vertex:text-embedding-005", Vertex())([f"text {n}" for n in range(600)])
+        many = load_embedder("vertex:text-embedding-005", Vertex())([f"text {n}" for n in range(600)])
         assert many.shape == (600, 256)
         with pytest.raises(UserError, match="cannot be asked"):
-            embedder("vertex:no-such-model", Vertex())(TEXTS)
+            load_embedder("vertex:no-such-model", Vertex())(TEXTS)
         project = server.environment["GOOGLE_CLOUD_PROJECT"]
         monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
         dropped = preprocessed(tmp_path, {"project": project, "location": "us-central1"})
@@ -125,7 +125,7 @@ def test_a_local_sentence_transformer(tmp_path: Path) -> None:
     torch.manual_seed(1)
     transformers.BertModel(config).save_pretrained(tmp_path / "model")
     transformers.BertTokenizer(str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "model")
-    vectors = embedder(f"st:{tmp_path / 'model'}")(TEXTS)
+    vectors = load_embedder(f"st:{tmp_path / 'model'}")(TEXTS)
     assert vectors.shape == (5, 32)
     near_each_other(vectors)
 
@@ -133,13 +133,13 @@ def test_a_local_sentence_transformer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "st:", "vertex:", "word2vec"])
 def test_an_unknown_embedder_is_named(name: str) -> None:
     with pytest.raises(UserError, match="unknown embedder"):
-        embedder(name)
+        load_embedder(name)
 
 
 def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers", reason="extra `embeddings` is not installed")
     with pytest.raises(UserError, match="cannot load st:"):
-        embedder(f"st:{tmp_path / 'none'}")(["a"])
+        load_embedder(f"st:{tmp_path / 'none'}")(["a"])
 
 
 def test_requests_hold_what_they_may() -> None:

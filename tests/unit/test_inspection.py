@@ -16,7 +16,7 @@ import pytest
 
 from gemtune.config import Preprocess, Task
 from gemtune.data.example import Example, read_examples
-from gemtune.data.row_validation import Tally, read
+from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 from gemtune.pii import Finding
 from gemtune.steps import preprocess
@@ -94,19 +94,19 @@ ROWS = [
 ]  # fmt: skip
 
 
-def rows(folder: Path, lines: list[dict[str, Any]], **config: Any) -> tuple[list[Any], Tally]:
-    path, tally = folder / "rows.jsonl", Tally()
+def rows(folder: Path, lines: list[dict[str, Any]], **config: Any) -> tuple[list[Any], ReadStats]:
+    path, stats = folder / "rows.jsonl", ReadStats()
     path.write_text("".join(json.dumps(row) + "\n" for row in lines))
-    rules = Preprocess.of({"pii_by": "dlp", "pii_parent": PARENT, **config})
-    return list(read(path, Task(), rules, tally)), tally
+    rules = Preprocess.of({"pii_detector": "dlp", "pii_parent": PARENT, **config})
+    return list(read(path, Task(), rules, stats)), stats
 
 
 def test_what_the_service_finds_is_masked_in_every_turn(service: Inspection, tmp_path: Path) -> None:
-    found, tally = rows(tmp_path, ROWS, pii="mask")
+    found, stats = rows(tmp_path, ROWS, pii="mask")
     assert found[0].text == "écrit: [EMAIL_ADDRESS], [PERSON_NAME]"
     assert found[2].contents[0]["parts"] == [{"text": "[PERSON_NAME] here"}]
     assert found[2].contents[2]["parts"] == [{"text": "call [PHONE_NUMBER]"}]
-    assert tally.personal == {"EMAIL_ADDRESS": 1, "PERSON_NAME": 2, "PHONE_NUMBER": 1}
+    assert stats.personal == {"EMAIL_ADDRESS": 1, "PERSON_NAME": 2, "PHONE_NUMBER": 1}
     (path, body), = service.requests  # one request for all  # fmt: skip
     assert path == f"/v2/{PARENT}/content:inspect"
     assert {"name": "PERSON_NAME"} in body["inspectConfig"]["infoTypes"]
@@ -115,9 +115,9 @@ def test_what_the_service_finds_is_masked_in_every_turn(service: Inspection, tmp
 
 
 def test_report_and_drop(service: Inspection, tmp_path: Path) -> None:
-    found, tally = rows(tmp_path, ROWS, pii="report")
+    found, stats = rows(tmp_path, ROWS, pii="report")
     assert [row.text for row in found][:2] == ["écrit: ana@x.org, Ana", "nothing here"]
-    assert tally.personal_rows == [1, 3]
+    assert stats.personal_rows == [1, 3]
     found, _ = rows(tmp_path, ROWS, pii="drop")
     assert [getattr(row, "detail", "") for row in found] == [
         "1 EMAIL_ADDRESS, 1 PERSON_NAME", "", "1 PERSON_NAME, 1 PHONE_NUMBER"
@@ -130,7 +130,7 @@ def test_the_whole_step_with_the_service(service: Inspection, tmp_path: Path) ->
     path = tmp_path / "rows.csv"
     path.write_text("text,label\nmail ana@x.org now,a\nquite other words,b\n")
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    preprocess.run(str(path), {}, {"pii": "mask", "pii_by": "dlp", "pii_parent": PARENT}, *files)
+    preprocess.run(str(path), {}, {"pii": "mask", "pii_detector": "dlp", "pii_parent": PARENT}, *files)
     assert [example.text for example in read_examples(files[0])] == ["mail [EMAIL_ADDRESS] now", "quite other words"]
     assert json.loads(Path(files[2]).read_text())["personal_data"]["findings"] == {"EMAIL_ADDRESS": 1}
 
@@ -179,7 +179,7 @@ def test_what_is_wrong_is_said(
 
 
 def test_our_own_rules_ask_nobody(service: Inspection, tmp_path: Path) -> None:
-    found, _ = rows(tmp_path, ROWS, pii="mask", pii_by="rules")
+    found, _ = rows(tmp_path, ROWS, pii="mask", pii_detector="rules")
     assert isinstance(found[0], Example)
     assert found[0].text == "écrit: [EMAIL], Ana"
     assert service.requests == []

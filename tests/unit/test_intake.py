@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from gemtune.config import Preprocess
-from gemtune.data.example import Dropped, Example
-from gemtune.data.formats import example_of
+from gemtune.data.example import Example, RejectedRow
+from gemtune.data.formats import parse_example
 from gemtune.data.readers import read_rows
 from gemtune.errors import UserError
 
@@ -44,7 +44,12 @@ def test_text_formats(tmp_path: Path, name: str, content: str, packed: bool) -> 
 def test_csv_cells_over_lines_keep_the_line_they_began_on(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"one\ntwo",a\nb,c\nshort\nd,e\n')
-    assert [(r.line, r.reason) if isinstance(r, Dropped) else r[0] for r in rows(path)] == [2, 4, (5, "wrong_cells"), 6]
+    assert [(r.line, r.reason) if isinstance(r, RejectedRow) else r[0] for r in rows(path)] == [
+        2,
+        4,
+        (5, "wrong_cells"),
+        6,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -75,10 +80,10 @@ def test_an_unreadable_file_says_where(tmp_path: Path, name: str, content: bytes
     ],
 )
 def test_all_shapes_give_the_same_example(row: dict[str, Any]) -> None:
-    made = example_of(3, row, Preprocess())
+    made = parse_example(3, row, Preprocess())
     assert isinstance(made, Example)
     assert (made.text, made.target, made.line, made.contents) == ("where is it", "order", 3, None)
-    plain = example_of(9, {"text": "where is it", "label": " order "}, Preprocess())
+    plain = parse_example(9, {"text": "where is it", "label": " order "}, Preprocess())
     assert isinstance(plain, Example)
     assert made.id == plain.id
 
@@ -90,7 +95,7 @@ def test_turns_files_and_system_survive() -> None:
         {"role": "model", "parts": [{"text": "which?"}]},
         {"role": "user", "parts": [image, {"text": "this"}]},
     ]
-    made = example_of(1, {"systemInstruction": SYSTEM, "contents": [*turns, ANSWER]}, Preprocess())
+    made = parse_example(1, {"systemInstruction": SYSTEM, "contents": [*turns, ANSWER]}, Preprocess())
     assert isinstance(made, Example)
     assert made.contents == tuple(turns)
     assert (made.system, made.text, made.target) == ("be brief", "this", "order")
@@ -110,6 +115,6 @@ def test_turns_files_and_system_survive() -> None:
     ],
 )
 def test_wrong_turns_are_dropped_with_a_reason(row: dict[str, Any]) -> None:
-    made = example_of(1, row, Preprocess())
-    assert isinstance(made, Dropped)
+    made = parse_example(1, row, Preprocess())
+    assert isinstance(made, RejectedRow)
     assert made.reason in ("wrong_turns", "wrong_type")

@@ -33,12 +33,12 @@ from gemtune import vertex
 from gemtune.config import Vertex
 from gemtune.errors import UserError
 from gemtune.vertex import jobs
-from gemtune.vertex.jobs import Order
+from gemtune.vertex.jobs import TuningJobSpec
 
 NAME = "projects/1/locations/us-central1/tuningJobs/7"
 TUNED = "projects/1/locations/us-central1/models/777@2"
-SUPERVISED = Order("gemini-3.5-flash", "supervised", "gs://b/train.jsonl")
-PREFERENCE = Order("gemini-2.5-flash", "preference", "gs://b/pairs.jsonl", beta=0.1)
+SUPERVISED = TuningJobSpec("gemini-3.5-flash", "supervised", "gs://b/train.jsonl")
+PREFERENCE = TuningJobSpec("gemini-2.5-flash", "preference", "gs://b/pairs.jsonl", beta=0.1)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     running.close()
 
 
-def sent(server: Server, order: Order) -> dict[str, Any]:
+def sent(server: Server, order: TuningJobSpec) -> dict[str, Any]:
     jobs.create(vertex.connect(Vertex.of({})), order)
     body: dict[str, Any] = server.asked[-1][2]
     return body
@@ -101,7 +101,7 @@ def test_preference_job_has_its_own_spec_alone(server: Server) -> None:
 
 
 @pytest.mark.parametrize("order", [SUPERVISED, PREFERENCE])
-def test_continued_job_keeps_its_checkpoint(server: Server, order: Order) -> None:
+def test_continued_job_keeps_its_checkpoint(server: Server, order: TuningJobSpec) -> None:
     body = sent(server, replace(order, base=TUNED, checkpoint_id="3"))
     assert body["preTunedModel"] == {"tuned_model_name": TUNED, "checkpoint_id": "3"}
     assert "baseModel" not in body
@@ -133,14 +133,14 @@ def test_adapter_sizes_are_sent_as_words(server: Server, size: int) -> None:
         (replace(SUPERVISED, method="reinforcement"), "unknown tuning method 'reinforcement'"),
     ],
 )
-def test_wrong_orders_are_refused_before_a_request(server: Server, order: Order, words: str) -> None:
+def test_wrong_orders_are_refused_before_a_request(server: Server, order: TuningJobSpec, words: str) -> None:
     with pytest.raises(UserError, match=words):
         sent(server, order)
     assert server.asked == []
 
 
 def test_what_is_for_open_models_or_elsewhere_cannot_be_asked_for(server: Server) -> None:
-    fields = {field.name for field in dataclasses.fields(Order)}
+    fields = {field.name for field in dataclasses.fields(TuningJobSpec)}
     foreign = {"examples", "evaluation_config", "batch_size", "learning_rate", "custom_base_model", "output_uri"}
     assert not fields & (foreign | {"tuning_mode", "vertex_dataset_resource", "reward_config", "base_teacher_model"})
     full = replace(

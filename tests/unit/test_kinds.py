@@ -155,8 +155,10 @@ def told(folder, splits, declared, validated, finalists) -> str:
     raw = [{"text": e.text, "label": e.target} for part in splits.values() for e in part]
     (folder / "raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in raw))
     files = [str(folder / name) for name in ("rows", "dropped", "preprocessed")]
-    preprocess.run(str(folder / "raw.jsonl"), declared, {"fuzzy_threshold": 1}, *files)
-    split.run(files[0], {"near_threshold": 1}, *[str(folder / f"cut.{name}") for name in splits], str(folder / "split"))
+    preprocess.run(str(folder / "raw.jsonl"), declared, {"jaccard_threshold": 1}, *files)
+    split.run(
+        files[0], {"jaccard_threshold": 1}, *[str(folder / f"cut.{name}") for name in splits], str(folder / "split")
+    )
     line = {"what": "zero_shot on validation (spent)", "tokens": 1.0, "cost": 0.0, "at_most": 0.0}
     others = {
         "plan": {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gemtune.data.example import Example, example_id
-from gemtune.data.leakage import Looked, certificate, near
+from gemtune.data.leakage import LeakageConfig, leakage_report, near_matches
 from gemtune.dedup.embedding import neighbours
 
 VOCABULARY = ["".join(random.Random(n).choices("abcdefghijklmnop", k=6)) for n in range(4000)]
@@ -35,7 +35,7 @@ def counts(told: dict[str, Any]) -> dict[tuple[str, str], dict[str, int]]:
 
 
 def test_nothing_planted_is_clean() -> None:
-    told = certificate(splits())
+    told = leakage_report(splits())
     assert told["clean"] is True
     assert counts(told) == {("test", "validation"): {}, ("test", "train"): {}, ("validation", "train"): {}}
 
@@ -71,7 +71,7 @@ def shuffled(text: str) -> str:
 def test_each_kind_is_counted_where_it_was_planted(
     planted: dict[str, str], pair: tuple[str, str], found: dict[str, int]
 ) -> None:
-    told = certificate(splits(**{name: [made(text)] for name, text in planted.items()}))
+    told = leakage_report(splits(**{name: [made(text)] for name, text in planted.items()}))
     none: dict[tuple[str, str], dict[str, int]] = {key: {} for key in counts(told)}
     assert counts(told) == {**none, pair: found}
     assert told["clean"] is not ("near" in found)
@@ -79,7 +79,7 @@ def test_each_kind_is_counted_where_it_was_planted(
 
 def test_groups_that_cross_are_counted() -> None:
     some = splits(train=[made(said(5005), group="g")], test=[made(said(5006), group="g")])
-    told = certificate(some, Looked(meaning=0))
+    told = leakage_report(some, LeakageConfig(cosine=0))
     assert counts(told)["test", "train"] == {"group": 1}
     assert told["clean"] is False
 
@@ -87,21 +87,21 @@ def test_groups_that_cross_are_counted() -> None:
 def test_what_is_turned_off_is_not_looked_for() -> None:
     text = said(5000, 60)
     some = splits(train=[made(text)], test=[made(text)])
-    told = certificate(some, Looked(near=0, passage=0, meaning=0))
+    told = leakage_report(some, LeakageConfig(jaccard=0, passage_chars=0, cosine=0))
     (pair,) = [pair for pair in told["overlaps"] if (pair["of"], pair["in"]) == ("test", "train")]
     assert [pair[kind] for kind in ("exact", "near", "passage", "meaning")] == [1, 0, 0, 0]
     assert told["embedded"] == {}
 
 
 def test_large_splits_are_sampled_and_the_certificate_says_so() -> None:
-    told = certificate(splits(), Looked(most=10))
+    told = leakage_report(splits(), LeakageConfig(max_embedded=10))
     assert told["embedded"] == {"train": 10, "validation": 10, "test": 10}
 
 
 @pytest.mark.parametrize("swap", [False, True])
 def test_near_is_the_same_whichever_side_is_indexed(swap: bool) -> None:
     few, many = [said(1), said(2), said(3)], [said(n) + " more" for n in (9, 3, 8, 1, 3, 7)]
-    found = near(many, few, 0.7) if swap else near(few, many, 0.7)
+    found = near_matches(many, few, 0.7) if swap else near_matches(few, many, 0.7)
     assert found == ({1: 2, 3: 0, 4: 2} if swap else {0: 3, 2: 1})
 
 

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from gemtune.catalogue import Catalogue
 from gemtune.cli import data
 from gemtune.config import Preprocess, Task
-from gemtune.data.duplicates import settle
+from gemtune.data.duplicates import resolve_exact_duplicates
 from gemtune.data.example import Example, example_id
-from gemtune.data.service_limits import passed
+from gemtune.data.service_limits import check_limits
 from gemtune.inference.prompts import training_row, tuned_prompt
 
 APP = typer.Typer()
@@ -108,7 +108,7 @@ def test_turn_order_and_files(tmp_path: Path) -> None:
 def test_pairs_are_checked_as_pairs(tmp_path: Path) -> None:
     pairs = [{"prompt": f"say {i} in {'abc'[i % 3]}", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in range(20)]
     path = file_of(tmp_path, [*pairs, {"prompt": "same", "chosen": "x", "rejected": "x"}, pairs[0], {"text": "alone"}])
-    code, told = checked(path, "--method", "preference", "--set", "preprocess.fuzzy_threshold=0")
+    code, told = checked(path, "--method", "preference", "--set", "preprocess.jaccard_threshold=0")
     assert code == 1
     assert "rows.jsonl:21: equal_answers: " in told
     assert "rows.jsonl:22: exact_duplicate: " in told
@@ -130,8 +130,8 @@ def test_counting_in_passing_agrees_with_the_step(
 ) -> None:
     task, config = Task(kind=kind, labels=["a", "b", "c"]), Preprocess(conflicts=conflicts)
     examples = [Example(example_id(text, answer), text, answer, line) for line, (text, answer) in enumerate(rows, 1)]
-    kept, dropped = settle(examples, task, config)
+    kept, dropped = resolve_exact_duplicates(examples, task, config)
     prompt = tuned_prompt(task)
-    passing = passed(((e, training_row(task, prompt, e), e.target) for e in examples), LIMITS, "supervised")
+    passing = check_limits(((e, training_row(task, prompt, e), e.target) for e in examples), LIMITS, "supervised")
     reasons, stay = passing.settled(conflicts if kind == "classification" else "")
     assert (stay, reasons) == (len(kept), Counter(row.reason for row in dropped))

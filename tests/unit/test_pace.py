@@ -38,7 +38,7 @@ class Failed(Exception):
         self.code = code
 
 
-class Refused(Exception):
+class PermanentError(Exception):
     code = 400
 
 
@@ -76,7 +76,7 @@ class Service:
         """Seconds that the loop takes for so many rows, and how many had no answer in the end."""
         self.rng, self._tokens = random.Random(self.seed), self.burst
         asked = [Question(str(i), "m", None, []) for i in range(rows)]
-        effort = Effort(concurrency, 8, (Failed,), (Refused,), self.seed)
+        effort = Effort(concurrency, 8, (Failed,), (PermanentError,), self.seed)
 
         async def timed():
             given = await ask_all(asked, self.ask, effort)

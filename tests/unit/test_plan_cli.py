@@ -21,7 +21,9 @@ from gemtune.vertex import Client, models
 def planned(folder: Path, *arguments: str) -> Result:
     rows, config = folder / "rows.jsonl", folder / "c.yaml"
     rows.write_text("".join(json.dumps({"text": e.text, "label": e.target}) + "\n" for e in examples(300, 4)))
-    config.write_text(f"name: dry\ndata: {rows}\npreprocess: {{fuzzy_threshold: 0}}\nsplit: {{near_threshold: 0}}\n")
+    config.write_text(
+        f"name: dry\ndata: {rows}\npreprocess: {{jaccard_threshold: 0}}\nsplit: {{jaccard_threshold: 0}}\n"
+    )
     return CliRunner().invoke(app, ["plan", str(config), *arguments])
 
 
@@ -72,8 +74,8 @@ def test_offline_guesses_on_the_dear_side_and_needs_no_project(
 def test_rows_are_planned_where_they_stood_before_and_the_record_stays(client: Client, tmp_path: Path) -> None:
     fresh = document(planned(tmp_path, "--json", "--set", "name=placed"))
     assert store.read(client, "splits/placed.json") == {}
-    c, files = sections("split.near_threshold=0", "split.test=0.5"), [str(tmp_path / f"{n}.jsonl") for n in range(5)]
-    preprocess.run(str(tmp_path / "rows.jsonl"), c["task"], {"fuzzy_threshold": 0}, files[0], files[1], files[2])
+    c, files = sections("split.jaccard_threshold=0", "split.test=0.5"), [str(tmp_path / f"{n}.jsonl") for n in range(5)]
+    preprocess.run(str(tmp_path / "rows.jsonl"), c["task"], {"jaccard_threshold": 0}, files[0], files[1], files[2])
     cut = [str(tmp_path / f"cut{n}") for n in range(4)]
     split.run(files[0], c["split"], cut[0], cut[1], cut[2], cut[3], c["vertex"], "placed")
     kept = store.read(client, "splits/placed.json")
@@ -88,7 +90,7 @@ def preferring(folder: Path, rows: list[dict[str, Any]], *arguments: str) -> Res
     (folder / "c.yaml").write_text(
         f"name: dry\npipeline: preference_tuning\ndata: {folder / 'rows.jsonl'}\n"
         "task: {kind: generation, instruction: Answer.}\n"
-        "preprocess: {fuzzy_threshold: 0}\nsplit: {near_threshold: 0}\nplan: {min_train_rows: 50}\n"
+        "preprocess: {jaccard_threshold: 0}\nsplit: {jaccard_threshold: 0}\nplan: {min_train_rows: 50}\n"
         "evaluate: {base_model: gemini-2.5-flash, baselines: [{name: zero_shot}, {name: few, shots: 2}]}\n"
         "vertex: {catalogue: {models: {gemini-2.5-flash: {retires: null}}}}\n"
     )

@@ -19,7 +19,7 @@ from gemtune.cost import spend
 from gemtune.cost.counting import by_service
 from gemtune.cost.spend import Amount
 from gemtune.data.example import Example, read_examples, write_examples
-from gemtune.data.pairs import Pair, read_written
+from gemtune.data.pairs import Pair, read_pairs
 from gemtune.errors import UserError
 from gemtune.evaluation.judge import Duel
 from gemtune.evaluation.predictions import Scored
@@ -323,7 +323,7 @@ def forecast(client: Any, folder: Path, told: dict[str, Any]) -> None:
 
     splits = [list(read_examples(folder / name)) for name in ("train", "validation")] * 2
     bound, count = terms(token_sample=1000), by_service(client, c["evaluate"]["base_model"])
-    found = pair_plan.sizes(count, Task.of(c["task"]), splits, read_written(folder / "pairs"), bound)
+    found = pair_plan.sizes(count, Task.of(c["task"]), splits, read_pairs(folder / "pairs"), bound)
     assert found.supervised_tokens.expected == told["sft"]["job"]["billable_tokens"]
     assert found.preference_tokens.expected == told["job"]["job"]["billable_tokens"]
 
@@ -359,7 +359,7 @@ def test_pairs_are_made_of_the_models_own_answers(
     c = sections(*STILL_THERE[:2], "preference.pairs_from=answers", "preference.chosen_from=reference")
     files = gathered(tmp_path, c, labelled_rows())
     report = json.loads((tmp_path / "report").read_text())
-    pairs = read_written(files["pairs"])
+    pairs = read_pairs(files["pairs"])
     assert len(pairs) == report["examples"] > 15
     by_id = {example.id: example.target for example in read_examples(files["examples"])}
     assert all(pair.chosen == by_id[pair.prompt] != pair.rejected for pair in pairs)
@@ -381,7 +381,7 @@ def test_a_pair_that_was_written_reads_back(tmp_path: Path) -> None:
     from gemtune.data.pairs import write
 
     write(tmp_path / "pairs", [Pair("p", "a", "b", 3)])
-    assert read_written(tmp_path / "pairs") == [Pair("p", "a", "b", 3)]
+    assert read_pairs(tmp_path / "pairs") == [Pair("p", "a", "b", 3)]
     (tmp_path / "pairs").write_text('{"prompt": "p"}\n')
     with pytest.raises(UserError, match="pairs:1: not a pair"):
-        read_written(tmp_path / "pairs")
+        read_pairs(tmp_path / "pairs")

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from examples import preferences
 from gemtune.config import Evaluate, Preference, Preprocess, Task
 from gemtune.data import pairs
-from gemtune.data.cleaning import same_text
-from gemtune.data.example import Dropped, Example
+from gemtune.data.cleaning import text_key
+from gemtune.data.example import Example, RejectedRow
 from gemtune.data.pairs import Pair, Pairs
-from gemtune.data.row_validation import Tally
+from gemtune.data.row_validation import ReadStats
 from gemtune.evaluation.ranker import Referee
 from gemtune.evaluation.reference_ranking import duel, extremes, grader, made_pair
 from gemtune.inference.generate import Given, Question
@@ -33,7 +33,7 @@ TASK = Task(kind="generation", instruction="Answer.", text_name="Request", targe
 def read(folder: Path, *rows: Any, **rules: Any) -> Pairs:
     path = folder / "pairs.jsonl"
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    return pairs.read(str(path), TASK, Preprocess.of(rules), Preference(), Tally({}))
+    return pairs.read(str(path), TASK, Preprocess.of(rules), Preference(), ReadStats({}))
 
 
 def plain(prompt: str = "p", chosen: str = "good", rejected: str = "bad", **more: Any) -> dict[str, Any]:
@@ -125,26 +125,26 @@ some = st.lists(st.tuples(st.sampled_from("pq"), words, words), max_size=12)
 def test_every_pair_is_kept_once_or_dropped_and_none_contradicts(
     rows: list[tuple[str, str, str]], conflicts: str
 ) -> None:
-    made = [Pair(p, a, b, n) for n, (p, a, b) in enumerate(rows, 1) if same_text(a) != same_text(b)]
+    made = [Pair(p, a, b, n) for n, (p, a, b) in enumerate(rows, 1) if text_key(a) != text_key(b)]
     prompts = [Example(p, p, "") for p in "pq"]
-    rules = Preprocess(conflicts=conflicts, fuzzy_threshold=0)
-    found = pairs.settled(Pairs(prompts, made, [], len(made)), rules)
+    rules = Preprocess(conflicts=conflicts, jaccard_threshold=0)
+    found = pairs.deduplicate(Pairs(prompts, made, [], len(made)), rules)
     assert sorted([p.line for p in found.pairs] + [d.line for d in found.dropped]) == [p.line for p in made]
-    keys = [(p.prompt, same_text(p.chosen), same_text(p.rejected)) for p in found.pairs]
+    keys = [(p.prompt, text_key(p.chosen), text_key(p.rejected)) for p in found.pairs]
     assert len(set(keys)) == len(keys)
     if conflicts != "keep":
         assert not {(p, b, a) for p, a, b in keys} & set(keys)
-    again = pairs.settled(Pairs(found.prompts, found.pairs, [], len(found.pairs)), rules)
+    again = pairs.deduplicate(Pairs(found.prompts, found.pairs, [], len(found.pairs)), rules)
     assert again.pairs == found.pairs
     assert {p.id for p in found.prompts} == {p.prompt for p in found.pairs}
 
 
 def test_a_majority_settles_a_contradiction() -> None:
     rows = [Pair("p", "a", "b", 1), Pair("p", "a", "b", 2), Pair("p", "b", "a", 3)]
-    found = pairs.settled(Pairs([Example("p", "p", "")], rows, [], 3), Preprocess(conflicts="majority"))
+    found = pairs.deduplicate(Pairs([Example("p", "p", "")], rows, [], 3), Preprocess(conflicts="majority"))
     assert [(p.line) for p in found.pairs] == [1]
     assert {d.line: d.reason for d in found.dropped} == {2: "exact_duplicate", 3: "contradiction"}
-    assert not pairs.settled(Pairs([Example("p", "p", "")], rows, [], 3), Preprocess()).pairs
+    assert not pairs.deduplicate(Pairs([Example("p", "p", "")], rows, [], 3), Preprocess()).pairs
 
 
 def test_near_pairs_leave_only_when_prompt_and_both_answers_are_near(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_near_pairs_leave_only_when_prompt_and_both_answers_are_near(tmp_path: P
         plain(long, kind, "something else altogether, which nobody would like to read"),
         plain(long, curt, "a third answer that has nothing to do with the others at all"),
     ]
-    found = pairs.settled(read(tmp_path, *rows), Preprocess())
+    found = pairs.deduplicate(read(tmp_path, *rows), Preprocess())
     assert len(found.pairs) == 3
     assert [d.reason for d in found.dropped] == ["near_duplicate"]
 
@@ -226,7 +226,7 @@ def test_pairs_are_made_of_best_and_worst_or_of_the_reference_and_an_error() -> 
     errors = Preference(chosen_from="reference")
     assert made_pair(row, answers, grades, errors) == Pair("r", "reference", "a", 4)
     right = made_pair(row, ["reference"], [100.0], errors)
-    assert isinstance(right, Dropped)
+    assert isinstance(right, RejectedRow)
     assert right.reason == "no_gap"
 
 
@@ -278,7 +278,7 @@ def test_everything_planted_in_the_sample_is_found_and_nothing_else(tmp_path: Pa
     )
     truth = json.loads((preferences.FOLDER / "planted.json").read_text())
     dropped = {row["line"]: row["reason"] for row in map(json.loads, (tmp_path / "dropped").open())}
-    kept = [pair.line for pair in pairs.read_written(files[1])]
+    kept = [pair.line for pair in pairs.read_pairs(files[1])]
     assert sorted([*kept, *dropped]) == list(range(1, truth["lines"] + 1))
     for kind in ("exact_duplicates", "near_duplicates"):
         for copy in truth[kind]:

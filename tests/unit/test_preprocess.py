@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Split, Task
-from gemtune.data.duplicates import Outcome, settle, thin_out
+from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_exact_duplicates
 from gemtune.data.example import Example, example_id, read_examples
 from gemtune.dedup import jaccard, shingles
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
-from gemtune.steps.preprocess import draw, run
-from gemtune.steps.split import place
+from gemtune.steps.preprocess import run, sample_rows
+from gemtune.steps.split import split_by_hash
 
 GOOD = ['{"text": "where is my parcel", "label": "order"}', '{"text": "give me my money back", "label": "refund"}']
 
@@ -92,7 +92,7 @@ def example(text: str, label: str, line: int = 0) -> Example:
 )
 def test_conflicts_are_settled_by_the_setting(setting: str, kept: list[tuple[str, str]]) -> None:
     rows = [example("same text", "a", 1), example("Same text", "a", 2), example("SAME  text", "b", 3)]
-    left, gone = settle(rows, Task(), Preprocess.of({"conflicts": setting}))
+    left, gone = resolve_exact_duplicates(rows, Task(), Preprocess.of({"conflicts": setting}))
     assert sorted(e.target for e in left) == sorted(label for _, label in kept)
     assert len(left) + len(gone) == 3
 
@@ -108,8 +108,8 @@ EDITED = st.lists(st.tuples(st.integers(0, len(LONG) - 1), st.sampled_from(WORDS
 LABELLED_TEXTS = st.lists(st.tuples(TEXTS | EDITED, st.sampled_from("ab")), max_size=25)
 
 
-def thinned(rows: list[Example]) -> Outcome:
-    return thin_out(settle(rows, Task(), Preprocess())[0], Task(), Preprocess())
+def thinned(rows: list[Example]) -> FilterResult:
+    return drop_near_duplicates(resolve_exact_duplicates(rows, Task(), Preprocess())[0], Task(), Preprocess())
 
 
 @given(LABELLED_TEXTS, st.randoms(use_true_random=False))
@@ -131,14 +131,14 @@ def test_a_dropped_row_has_a_near_kept_one_of_its_label_and_twice_is_once(pairs:
     for row in gone:
         near = staying[str(row.kept_id)]
         assert near.target == row.row["target"]
-        assert jaccard(shingles(near.text), shingles(row.row["text"])) >= Preprocess().fuzzy_threshold
+        assert jaccard(shingles(near.text), shingles(row.row["text"])) >= Preprocess().jaccard_threshold
     assert thinned(kept) == (kept, [])
 
 
 def test_drawing_is_stable_and_capped() -> None:
     rows = [example(f"row {i}", "ab"[i % 2], i) for i in range(100)]
-    few, _ = draw(rows, Preprocess(max_per_label=10))
-    fewer, gone = draw(rows, Preprocess(max_per_label=10, max_rows=12))
+    few, _ = sample_rows(rows, Preprocess(max_per_label=10))
+    fewer, gone = sample_rows(rows, Preprocess(max_per_label=10, max_rows=12))
     assert len(few) == 20
     assert len(fewer) == 12
     assert len(gone) == 88
@@ -147,8 +147,8 @@ def test_drawing_is_stable_and_capped() -> None:
 
 def test_drawn_rows_keep_the_shares_of_the_split() -> None:
     rows = [example(f"text number {n}", "a", n) for n in range(2000)]
-    kept, _ = draw(rows, Preprocess(max_rows=600, seed=7))
-    places = [place(row.id, Split(seed=7)) for row in kept]
+    kept, _ = sample_rows(rows, Preprocess(max_rows=600, seed=7))
+    places = [split_by_hash(row.id, Split(seed=7)) for row in kept]
     assert abs(places.count("test") / 600 - Split().test) < 0.06
     assert abs(places.count("validation") / 600 - Split().validation) < 0.05
 
@@ -192,9 +192,9 @@ def test_every_kind_stops_the_run_when_it_removes_too_much_and_says_what(tmp_pat
     rows = [{"text": text, "label": "ab"[n >= 40 and n % 2]} for n, text in enumerate(texts)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    rules = {"repeated_chars": 60, "repeated": "drop", "find_label_errors": False}
+    rules = {"repeated_chars": 60, "repeated": "drop", "find_label_issues": False}
     rules |= {"semantic_threshold": 0.9} if "semantic" in what else {}
-    rules |= {} if "near" in what else {"fuzzy_threshold": 0}
+    rules |= {} if "near" in what else {"jaccard_threshold": 0}
     for limits, said in (
         ({}, f"{what} would remove .* more than preprocess.max_removed_share=0.5; .*"),
         ({"max_removed_share": 1, "max_cluster": 10}, f"{what} found a cluster of .* preprocess.max_cluster=10; .*"),
@@ -216,5 +216,5 @@ def test_label_errors_of_a_large_set_are_looked_for_in_a_draw(
     some = preprocess._drawn(given, 7)
     assert some == sorted(some, key=lambda row: row.id)
     assert len(some) == looked_at
-    found = preprocess.doubtful(given, Task(), Preprocess())
+    found = preprocess.find_label_issues(given, Task(), Preprocess())
     assert [row.id for row in found if row.confident] == ["010"] * (given[10] in some)

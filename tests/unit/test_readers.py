@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import readers
-from gemtune.data.cleaning import UNTOUCHED
-from gemtune.data.example import Dropped, Example, read_examples
-from gemtune.data.row_validation import Tally, read
+from gemtune.data.cleaning import NO_CLEANING
+from gemtune.data.example import Example, RejectedRow, read_examples
+from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
 
@@ -91,9 +91,9 @@ SETTINGS = st.sampled_from(
 )
 
 
-def outcome(path: Path) -> list[Example | Dropped] | UserError:
+def outcome(path: Path) -> list[Example | RejectedRow] | UserError:
     try:
-        return list(read(path, Task(), Preprocess(split_column="", max_chars=4000), Tally()))
+        return list(read(path, Task(), Preprocess(split_column="", max_chars=4000), ReadStats()))
     except UserError as error:
         return error
 
@@ -109,16 +109,18 @@ def test_no_json_row_takes_a_good_one_with_it(
     found = outcome(path)
     assert isinstance(found, list), found
     assert sorted(item.line for item in found) == [k for k, row in enumerate(rows, 1) if row.strip()]
-    assert all(item.reason and item.detail for item in found if isinstance(item, Dropped))
+    assert all(item.reason and item.detail for item in found if isinstance(item, RejectedRow))
     assert any(isinstance(item, Example) and item.text == "where is my parcel" for item in found)
     for item in found:
-        json.dumps(item.row if isinstance(item, Dropped) else item.text, ensure_ascii=False).encode("utf-8", "strict")
+        json.dumps(item.row if isinstance(item, RejectedRow) else item.text, ensure_ascii=False).encode(
+            "utf-8", "strict"
+        )
 
 
 def swallowed(path: Path, config: dict[str, Any]) -> dict[str, Any] | UserError:
     """The whole step on a file; whatever it wrote reads back, and every row is in one of the two files."""
     files = [str(path.with_name(part)) for part in ("examples", "dropped", "report")]
-    quick = {"max_removed_share": 1, "max_cluster": 0, "find_label_errors": False, "fuzzy_threshold": 0}
+    quick = {"max_removed_share": 1, "max_cluster": 0, "find_label_issues": False, "jaccard_threshold": 0}
     try:
         told = preprocess.run(str(path), {}, {**quick, **config}, *files)
     except UserError as error:
@@ -206,7 +208,7 @@ def test_deep_nesting_is_a_row_or_a_reason(tmp_path: Path, levels: int, reason: 
     path.write_text(f'{GOOD}\n{{"text": "a", "label": {{"x": {"[" * levels}{"]" * levels}}}}}\n{GOOD}')
     found = outcome(path)
     assert isinstance(found, list)
-    assert [item.reason if isinstance(item, Dropped) else "" for item in found] == ["", reason, ""]
+    assert [item.reason if isinstance(item, RejectedRow) else "" for item in found] == ["", reason, ""]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.tsv", "a.parquet"])
@@ -242,7 +244,7 @@ def test_a_huge_line_is_one_dropped_row(tmp_path: Path, monkeypatch: pytest.Monk
     path.write_text(f'{GOOD}\n{{"text": "{"x" * 5000}"}}\n{GOOD}\n')
     found = outcome(path)
     assert isinstance(found, list)
-    assert [item.reason if isinstance(item, Dropped) else item.line for item in found] == [1, "too_long", 3]
+    assert [item.reason if isinstance(item, RejectedRow) else item.line for item in found] == [1, "too_long", 3]
 
 
 AUTOML = [
@@ -285,7 +287,7 @@ def test_automl_import_csv_without_a_header(tmp_path: Path) -> None:
     assert [(m.text, m.target, m.split) for m in made] == [
         ("Hi, there", "a", "train"), ("good", "2", "test"), ("both", '["x", "y"]', None)
     ]  # fmt: skip
-    assert [item.reason for item in found if isinstance(item, Dropped)] == ["missing_text", "wrong_cells"]
+    assert [item.reason for item in found if isinstance(item, RejectedRow)] == ["missing_text", "wrong_cells"]
 
 
 @pytest.mark.parametrize(
@@ -348,9 +350,9 @@ def test_automl_rows_lose_neither_text_nor_label_nor_split(
         use_label = {"dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": use.lower()}}
         lines.append(json.dumps({"textContent": text, **said, **use_label}))
     (folder / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    untouched = Preprocess.of(dict(UNTOUCHED))
+    untouched = Preprocess.of(dict(NO_CLEANING))
     for name in ("a.csv", "a.jsonl"):
-        made = list(read(folder / name, Task(kind="extraction"), untouched, Tally()))
+        made = list(read(folder / name, Task(kind="extraction"), untouched, ReadStats()))
         assert [(item.text, item.split) for item in made if isinstance(item, Example)] == [
             (text, USES[use]) for use, text, _ in rows
         ]  # fmt: skip

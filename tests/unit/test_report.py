@@ -51,7 +51,7 @@ def paths(tmp_path):
         "split": {
             "rows": {"train": 2, "validation": 1, "test": 1},
             "labels": {"a": {"train": 1, "validation": 1, "test": 0}},
-            "certificate": {
+            "leakage_report": {
                 "threshold": 0.8,
                 "passage": 100,
                 "meaning": 0.95,

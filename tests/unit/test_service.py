@@ -88,7 +88,7 @@ def test_a_service_that_refuses_costs_nothing_but_its_numbers(
     emulator.point(monkeypatch)
 
     def refused(*_: Any) -> list[float]:
-        raise vertex.Refused(403, "not in this region")
+        raise vertex.PermanentError(403, "not in this region")
 
     monkeypatch.setattr(evaluation, "scores", refused)
     write_examples(tmp_path / "rows", examples(40, 3))

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from gemtune.cli import data
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import sources
-from gemtune.data.audit import read_sheet
-from gemtune.data.example import Dropped, Example, read_examples
-from gemtune.data.row_validation import Tally, read
+from gemtune.data.audit import read_review_file
+from gemtune.data.example import Example, RejectedRow, read_examples
+from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
 from gemtune.vertex import Client, connect
@@ -45,8 +45,8 @@ def stored(client: Client, objects: dict[str, bytes], bucket: str = "mail") -> N
         held.blob(name).upload_from_string(content)
 
 
-def rows(source: str, **config: Any) -> list[Example | Dropped]:
-    return list(read(source, Task(kind="generation"), Preprocess.of(config), Tally()))
+def rows(source: str, **config: Any) -> list[Example | RejectedRow]:
+    return list(read(source, Task(kind="generation"), Preprocess.of(config), ReadStats()))
 
 
 def called(*words: str | Path) -> str:
@@ -64,7 +64,7 @@ def test_every_verb_says_the_same_of_a_bucket_as_of_a_disk(client: Client, tmp_p
     stored(client, {f"in/{name}": content})
     here, there = str(tmp_path / "in"), "gs://mail/in"
     for words in (["data", "check"], ["data", "describe"]):
-        quick = ["--set", "preprocess.find_label_errors=false"]
+        quick = ["--set", "preprocess.find_label_issues=false"]
         assert called(*words, f"{there}/{name}", *quick).replace(there, here) == called(
             *words, f"{here}/{name}", *quick
         )
@@ -86,7 +86,7 @@ def test_the_step_reads_rows_test_rows_and_the_audit_sheet_from_a_bucket(client:
     found = {example.text: example for example in read_examples(files[0])}
     assert found["quite another thing"].split == "test"
     stored(client, {"sheet.csv": f"id,label\n{found['something else'].id},a\n".encode()})
-    assert list(read_sheet("gs://mail/sheet.csv").values()) == ["a"]
+    assert list(read_review_file("gs://mail/sheet.csv").values()) == ["a"]
     preprocess.run("gs://mail/rows.csv", {}, {"corrections": "gs://mail/sheet.csv"}, *files)
     assert {e.text: e.target for e in read_examples(files[0])}["something else"] == "a"
 
@@ -121,7 +121,7 @@ def test_texts_in_other_files_are_fetched_within_bounds(client: Client) -> None:
     assert told == ["where is it? é", "too_long", "é" * 15, "wrong_type", "empty_text", "missing_text", "missing_text",
                     "missing_text", "missing_text", "missing_text", "here"]  # fmt: skip
     refused = next(item for item in found if item.line == 7)
-    assert isinstance(refused, Dropped)
+    assert isinstance(refused, RejectedRow)
     assert "preprocess.text_buckets" in refused.detail
     allowed = rows("gs://mail/rows.jsonl", max_chars=500, text_buckets=["gs://other/"])[6]
     assert isinstance(allowed, Example)
@@ -132,7 +132,7 @@ def test_rows_on_a_disk_reach_no_bucket_that_was_not_named(client: Client, tmp_p
     stored(client, {"t/a.txt": b"where is it?"})
     path = tmp_path / "rows.csv"
     path.write_text("TRAINING,gs://mail/t/a.txt,a\nTEST,plain words,b\n")
-    assert [type(item) for item in rows(str(path))] == [Dropped, Example]
+    assert [type(item) for item in rows(str(path))] == [RejectedRow, Example]
     (made, _) = rows(str(path), text_buckets=["mail"])
     assert isinstance(made, Example)
     assert (made.text, made.target, made.split) == ("where is it?", "a", "train")
@@ -165,7 +165,7 @@ def test_an_import_file_may_list_files_of_rows(client: Client) -> None:
     assert [(e.target, e.split) for e in found if isinstance(e, Example)] == [
         ('{"who": ["Ana", "Bo"]}', "train"), ('{"to": ["Rome"]}', "test")
     ]  # fmt: skip
-    assert [d.reason for d in found if isinstance(d, Dropped)] == ["wrong_type", "missing_text"]
+    assert [d.reason for d in found if isinstance(d, RejectedRow)] == ["wrong_type", "missing_text"]
 
 
 def test_a_mounted_bucket_is_read_without_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,14 +77,14 @@ ANSWER = {
 }
 
 
-def ask(model: str = "gemini-2.5-flash", **changed: Any) -> vertex.Answer:
+def ask(model: str = "gemini-2.5-flash", **changed: Any) -> vertex.GenerateResponse:
     client = vertex.connect(Vertex.of({}))
     return asyncio.run(vertex.generate(client, model, "Be brief.", CONTENTS, vertex.GenerationSettings(**changed)))
 
 
 def test_answer_carries_text_reason_and_tokens(server: Server) -> None:
     server.reply = (200, ANSWER)
-    assert ask() == vertex.Answer("refund", "STOP", "", 5, 3)
+    assert ask() == vertex.GenerateResponse("refund", "STOP", "", 5, 3)
     method, path, body = server.asked[0]
     parent = "/v1beta1/projects/demo/locations/us-central1"
     assert (method, path) == ("POST", f"{parent}/publishers/google/models/gemini-2.5-flash:generateContent")
@@ -113,7 +113,7 @@ def test_a_batch_line_asks_what_an_online_call_asks(server: Server, base: str, l
     client = vertex.connect(Vertex.of({}))
     settings = vertex.GenerationSettings(thinking_budget=0, base_model=base, seed=3, logprobs=logprobs)
     asyncio.run(vertex.generate(client, base, "Be brief.", CONTENTS, settings))
-    wrote = batches.request_of(client, base, "Be brief.", CONTENTS, settings)
+    wrote = batches.build_request(client, base, "Be brief.", CONTENTS, settings)
     assert batch._plain(wrote) == batch._plain(server.asked[0][2])
 
 
@@ -121,7 +121,7 @@ def test_log_probabilities_are_the_answers_and_a_model_that_refuses_them_is_aske
     client = vertex.connect(Vertex.of({}))
     settings = vertex.GenerationSettings(logprobs=True)
 
-    def answered() -> vertex.Answer:
+    def answered() -> vertex.GenerateResponse:
         return asyncio.run(vertex.generate(client, "gemini-2.5-flash", None, CONTENTS, settings))
 
     tokens = [{"token": "re", "logProbability": -0.25}, {"token": "fund", "logProbability": -0.5}]
@@ -146,7 +146,7 @@ def test_log_probabilities_are_the_answers_and_a_model_that_refuses_them_is_aske
 
 def test_blocked_prompt_is_an_answer_without_text(server: Server) -> None:
     server.reply = (200, {"candidates": [], "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
-    assert ask() == vertex.Answer(None, "", "PROHIBITED_CONTENT", 0, 0)
+    assert ask() == vertex.GenerateResponse(None, "", "PROHIBITED_CONTENT", 0, 0)
 
 
 def test_cut_answer_without_parts_has_no_text(server: Server) -> None:
@@ -158,7 +158,7 @@ def test_cut_answer_without_parts_has_no_text(server: Server) -> None:
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
 def test_busy_service_is_retryable(server: Server, code: int) -> None:
     server.reply = (code, {"error": {"code": code, "message": "later", "status": "X"}})
-    with pytest.raises(vertex.Retryable, match="later") as caught:
+    with pytest.raises(vertex.TransientError, match="later") as caught:
         ask()
     assert caught.value.code == code
 
@@ -166,7 +166,7 @@ def test_busy_service_is_retryable(server: Server, code: int) -> None:
 @pytest.mark.parametrize("code", [400, 403, 404])
 def test_refusal_says_why(server: Server, code: int) -> None:
     server.reply = (code, {"error": {"code": code, "message": "no such endpoint", "status": "X"}})
-    with pytest.raises(vertex.Refused, match="no such endpoint") as caught:
+    with pytest.raises(vertex.PermanentError, match="no such endpoint") as caught:
         ask()
     assert caught.value.code == code
     assert len(server.asked) == 1
@@ -174,7 +174,7 @@ def test_refusal_says_why(server: Server, code: int) -> None:
 
 def test_server_out_of_reach_is_retryable(server: Server) -> None:
     server.close()
-    with pytest.raises(vertex.Retryable):
+    with pytest.raises(vertex.TransientError):
         ask()
 
 
@@ -244,7 +244,7 @@ def test_an_answer_cut_off_by_a_lost_connection_is_retryable(monkeypatch: pytest
     threading.Thread(target=half_an_answer, daemon=True).start()
     started = monotonic()
     for _ in range(2):
-        with pytest.raises(vertex.Retryable):
+        with pytest.raises(vertex.TransientError):
             ask()
     assert monotonic() - started < 5  # the SDK itself would sleep up to ten seconds before a try of its own
     listener.close()
@@ -254,7 +254,7 @@ def test_a_slow_answer_is_given_up_and_retryable(monkeypatch: pytest.MonkeyPatch
     listener = socket.create_server(("127.0.0.1", 0))  # accepts connections, says nothing
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo")
-    with pytest.raises(vertex.Retryable, match="Timeout"):
+    with pytest.raises(vertex.TransientError, match="Timeout"):
         ask(timeout_s=0.2)
     listener.close()
 

@@ -25,7 +25,7 @@ TEMPLATE = {"dataflow_template": "gs://b/template.json", "dataflow_above_gib": 1
         ("gs://b/rows.csv", TEMPLATE),
         ("bq://p.d.t", TEMPLATE),
         ("gs://b/rows.jsonl", {}),
-        ("gs://b/rows.jsonl", {**TEMPLATE, "fuzzy_threshold": 0}),
+        ("gs://b/rows.jsonl", {**TEMPLATE, "jaccard_threshold": 0}),
     ],
 )
 def test_most_sources_are_not_even_looked_at(data: str, setting: dict[str, object]) -> None:
@@ -51,7 +51,7 @@ def test_a_large_object_goes_through_dataflow(tmp_path: Path, monkeypatch: pytes
         assert found.parameters["dropped"] == found.dropped
         told = json.loads(found.parameters["settings"])
         assert (told["task"], told["preprocess"]["text_column"]) == ({}, "body")
-        other = measured(data, Task(), config.model_copy(update={"fuzzy_threshold": 0.9}), Vertex())
+        other = measured(data, Task(), config.model_copy(update={"jaccard_threshold": 0.9}), Vertex())
         assert other.kept != found.kept
         assert measured(data, Task(), config, Vertex()) == found
         assert not measured(f"gs://{client.bucket}/few.jsonl", Task(), config, Vertex()).large
@@ -59,7 +59,7 @@ def test_a_large_object_goes_through_dataflow(tmp_path: Path, monkeypatch: pytes
             require_one_machine(data, Task(), config, Vertex())
         for setting, said in (
             ({"test_data": "test.jsonl"}, "Dataflow cannot read"),
-            ({"pii_by": "dlp", "pii": "mask"}, "does not ask Sensitive Data Protection"),
+            ({"pii_detector": "dlp", "pii": "mask"}, "does not ask Sensitive Data Protection"),
         ):
             with pytest.raises(UserError, match=said):
                 measured(data, Task(), Preprocess.of({**TEMPLATE, **setting}), Vertex())
@@ -78,7 +78,7 @@ def preprocessed(folder: Path, before: list[dict[str, Any]], **config: Any) -> t
     for name, lines in (("kept", [*rows, rows[0]]), ("gone", before)):
         (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
     files = [str(folder / name) for name in ("examples", "dropped", "report")]
-    quick = {"fuzzy_threshold": 0, "find_label_errors": False, **config}
+    quick = {"jaccard_threshold": 0, "find_label_issues": False, **config}
     summary = preprocess.run(str(folder / "kept"), {}, quick, *files, thinned=str(folder / "gone"))
     dropped = [json.loads(line) for line in Path(files[1]).read_text().splitlines()]
     return summary, dropped, json.loads(Path(files[2]).read_text())
@@ -91,7 +91,7 @@ def test_what_dataflow_dropped_is_counted_and_listed(tmp_path: Path) -> None:
     assert summary["dropped"] == {"exact_duplicate": 2, "near_duplicate": 1, "label_conflict": 1}
     assert [row["row"]["text"] for row in dropped[1:]] == ["x", "y", "z"]
     assert report["dropped_on_dataflow"] == {"rows": 3, "file": str(tmp_path / "gone")}
-    assert report["readable"] == 14
+    assert report["valid_rows"] == 14
 
 
 @pytest.mark.parametrize(
