@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Raw rows become examples; what leaves is kept with its reason."""
+"""Raw rows to examples; dropped rows are listed with their reason."""
 
 from typing import NamedTuple
 
@@ -10,35 +10,21 @@ from components.base import component
 
 
 @component
-def measure(data: str, task: dict, config: dict, vertex: dict) -> NamedTuple(
-    "Measured",
-    [("large", bool), ("kept", str), ("dropped", str), ("location", str), ("template", str), ("parameters", dict)],
+def prepare_dataflow_job(data: str, task: dict, config: dict, vertex: dict) -> NamedTuple(
+    "DataflowJob", [("location", str), ("template", str), ("parameters", dict), ("kept", str), ("dropped", str)]
 ):
-    """Say whether the data is more than one machine should hold, and what Dataflow is told about it then.
+    """Parameters of the Dataflow job that deduplicates the data before it is preprocessed.
 
     Args:
-        data: Local path or gs:// URI of the labelled rows.
+        data: gs:// URI of JSONL rows.
         task: Section `task` of the configuration.
         config: Section `preprocess`.
         vertex: Section `vertex`.
     """
     from gemtune.steps import preprocess
 
-    volume = preprocess.measure(data, task, config, vertex)
-    return volume.large, volume.kept, volume.dropped, volume.location, volume.template, volume.parameters
-
-
-@component
-def settle(data: str, dropped: str) -> NamedTuple("Settled", [("rows", str), ("thinned", str)]):
-    """Hand on what is read from here on: the data itself, or what Dataflow kept of it.
-
-    Args:
-        data: Local path or gs:// URI.
-        dropped: What Dataflow dropped; empty when it was not asked.
-    """
-    from gemtune.steps import preprocess
-
-    return preprocess.settled(data, dropped)
+    job = preprocess.prepare_dataflow_job(data, task, config, vertex)
+    return job.location, job.template, job.parameters, job.kept, job.dropped
 
 
 @component
@@ -47,22 +33,22 @@ def preprocess(
     task: dict,
     config: dict,
     vertex: dict,
-    thinned: str,
+    dataflow_dropped: str,
     examples: Output[Dataset],
     dropped: Output[Dataset],
     report: Output[Artifact],
     metrics: Output[Metrics],
 ):
-    """Read labelled rows in any accepted shape, validate, normalise and deduplicate them.
+    """Read labelled rows in any accepted format; validate, clean and deduplicate them.
 
     Args:
         data: Local path or gs:// URI of the labelled rows.
         task: Section `task` of the configuration.
         config: Section `preprocess`.
         vertex: Section `vertex`.
-        thinned: What Dataflow dropped before; empty when it was not asked.
+        dataflow_dropped: gs:// URI of the rows that a Dataflow job dropped; empty when none ran.
     """
     from gemtune.steps import preprocess
 
-    summary = preprocess.run(data, task, config, examples.path, dropped.path, report.path, vertex, thinned)
+    summary = preprocess.run(data, task, config, examples.path, dropped.path, report.path, vertex, dataflow_dropped)
     metrics.metadata.update(summary)

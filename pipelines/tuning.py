@@ -26,9 +26,8 @@ from components.pick import pick as pick_op
 from components.pick import pick_without_tuning as pick_without_tuning_op
 from components.plan import budget as budget_op
 from components.plan import plan as plan_op
-from components.preprocess import measure as measure_op
+from components.preprocess import prepare_dataflow_job as prepare_dataflow_job_op
 from components.preprocess import preprocess as preprocess_op
-from components.preprocess import settle as settle_op
 from components.split import split as split_op
 from components.tune import tune as tune_op
 from gemtune.config import Config
@@ -83,26 +82,24 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             deploy: Alias of the model in service, what happens to losing checkpoints.
             vertex: Project, region, bucket, service account, encryption key; empty fields come from the environment.
         """
-        # the key of a cache holds the file's name, not what is in it
-        measured = measure_op(data=data, task=task, config=preprocess, vertex=vertex).set_caching_options(False)
-        with dsl.If(measured.outputs["large"] == True, name="more-than-one-machine"):  # noqa: E712
-            thinned = DataflowFlexTemplateJobOp(
-                location=measured.outputs["location"],
-                container_spec_gcs_path=measured.outputs["template"],
-                job_name="gemtune-thin-out",
-                parameters=measured.outputs["parameters"],
+        # a cached result depends on the file's name, not on its content: reading steps are never cached
+        rows, dataflow_dropped, job = data, "", None
+        if default["preprocess"]["runner"] == "dataflow":
+            prepared = prepare_dataflow_job_op(data=data, task=task, config=preprocess, vertex=vertex)
+            prepared.set_caching_options(False)
+            launched = DataflowFlexTemplateJobOp(
+                location=prepared.outputs["location"],
+                container_spec_gcs_path=prepared.outputs["template"],
+                job_name="gemtune-deduplicate",
+                parameters=prepared.outputs["parameters"],
             )
-            waited = WaitGcpResourcesOp(gcp_resources=thinned.outputs["gcp_resources"])
-            kept_rows = settle_op(data=measured.outputs["kept"], dropped=measured.outputs["dropped"]).after(waited)
-        with dsl.Else(name="one-machine-will-do"):
-            all_rows = settle_op(data=data, dropped="")
+            job = WaitGcpResourcesOp(gcp_resources=launched.outputs["gcp_resources"])
+            rows, dataflow_dropped = prepared.outputs["kept"], prepared.outputs["dropped"]
         preprocessed = preprocess_op(
-            data=dsl.OneOf(kept_rows.outputs["rows"], all_rows.outputs["rows"]),
-            task=task,
-            config=preprocess,
-            vertex=vertex,
-            thinned=dsl.OneOf(kept_rows.outputs["thinned"], all_rows.outputs["thinned"]),
+            data=rows, task=task, config=preprocess, vertex=vertex, dataflow_dropped=dataflow_dropped
         ).set_caching_options(False)
+        if job:
+            preprocessed.after(job)
         divided = split_op(
             examples=preprocessed.outputs["examples"], config=split, vertex=vertex, name=name
         ).set_caching_options(False)  # places are remembered

@@ -131,11 +131,14 @@ class Preprocess(Section):
     repeated: Literal["report", "trim", "drop"] = Field(
         "report", description="Repeated passages: tell them, cut them from all rows but the first, or drop those rows."
     )
-    dataflow_template: str = Field(
-        "", description="gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; empty: no Dataflow."
+    runner: Literal["local", "dataflow"] = Field(
+        "local",
+        description="Where duplicates are dropped: in the preprocess step, or by a Dataflow job before it, for JSONL "
+        "in a bucket that exceeds one machine's memory.",
     )
-    dataflow_above_gib: float = Field(
-        2.0, ge=0, description="JSONL data in a bucket larger than this (GiB) is thinned out by Dataflow first."
+    dataflow_template: str = Field(
+        "",
+        description="gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; runner dataflow needs it.",
     )
     max_cluster: int = Field(1000, ge=0, description="A text with this many duplicates stops the run; 0: never.")
     max_removed_share: float = Field(
@@ -143,9 +146,11 @@ class Preprocess(Section):
     )
 
     @model_validator(mode="after")
-    def _passages_have_length(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.repeated_chars == 1:
-            raise ValueError("preprocess.repeated_chars must be 2 or more, or 0 to look for no passages")
+            raise ValueError("preprocess.repeated_chars must be 2 or more, or 0 to search no passages")
+        if self.runner == "dataflow" and not self.dataflow_template:
+            raise ValueError("preprocess.runner=dataflow needs preprocess.dataflow_template, a gs:// URI")
         return self
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one record every step works on, what becomes of a row that leaves, and their file forms.
+"""Examples and rejected rows, the records of all steps, and their JSONL files.
 
-Promise: a file is written whole or not at all, and reading what was written gives back equal records.
+Guarantees: a file is written completely or not at all, and what was written is read back as equal records.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from gemtune.artifacts.base import open_atomic
 from gemtune.errors import UserError
 
 SCHEMA_VERSION = 1
-_CONTENT = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # made once: it is asked about every row
+_CONTENT = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # created once: it encodes every row
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One labelled row.
 
-    `id` is stable: a hash of the row's content, the same wherever the row stands. `text` is what the user says last
-    (the part compared in deduplication), `target` the reference answer. `contents` is set only when the row is more
-    than one plain user text: then it holds *all* turns before the answer in Gemini's form, the last user turn
-    included. `system` is the row's own system instruction. `split` is the split the source asked for; `group` rows
-    never part; `slices` are named properties to report by. `line` is where the row began in its source (1 is the
-    first line).
+    `id` is a hash of the row's content, independent of its position. `text` is the last user turn (compared in
+    deduplication), `target` the reference answer. `contents` is set only for rows that are more than one user text: all
+    turns before the answer in Gemini's form, the last user turn included. `system` is the row's own system instruction.
+    `split` is the split that the source names; rows of one `group` are never split apart; `slices` are named properties
+    to report metrics by. `line` is where the row begins in its source (1-based).
     """
 
     id: str
@@ -46,10 +45,9 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that left, and why: `reason` is a fixed word, `detail` a sentence, `row` the row as it came, or as the
-    example it had become.
+    """A row that is not used: `reason` is a code, `detail` a sentence, `row` the raw row, or its example's fields.
 
-    `kept_id` is the example that stays in its place, `cluster` the near-duplicate cluster it belongs to.
+    `kept_id` is the example kept instead, `cluster` the near-duplicate cluster.
     """
 
     line: int
@@ -61,34 +59,34 @@ class RejectedRow:
 
 
 def example_id(text: str, target: str, system: str | None = None, contents: Iterable[Any] | None = None) -> str:
-    """16 hex digits naming a row by its content alone."""
+    """16 hex digits that identify a row by its content alone."""
     content = [system, list(contents) if contents else None, text, target]
     return hashlib.sha256(_CONTENT.encode(content).encode()).hexdigest()[:16]
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
-    """Write examples as JSONL, one row a line, keys in a fixed order."""
-    write_rows(path, map(plain, examples))
+    """Write examples as JSONL, keys in a fixed order."""
+    write_rows(path, map(to_row, examples))
 
 
-def plain(record: Example | RejectedRow) -> dict[str, Any]:
-    """The record's fields by name, values as they are."""
+def to_row(record: Example | RejectedRow) -> dict[str, Any]:
+    """The record's fields by name."""
     return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as JSONL with their schema version; empty fields are left out."""
-    with open_atomic(path) as out:
+    with open_atomic(path) as file:
         for row in rows:
-            kept = {k: v for k, v in row.items() if v is not None and v != {} and v != ()}
-            out.write(json.dumps({"schema_version": SCHEMA_VERSION, **kept}, ensure_ascii=False) + "\n")
+            filled = {k: v for k, v in row.items() if v is not None and v != {} and v != ()}
+            file.write(json.dumps({"schema_version": SCHEMA_VERSION, **filled}, ensure_ascii=False) + "\n")
 
 
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
     """Write a report: indented JSON with its schema version."""
-    with open_atomic(path) as out:
-        json.dump({"schema_version": SCHEMA_VERSION, **value}, out, ensure_ascii=False, indent=1)
-        out.write("\n")
+    with open_atomic(path) as file:
+        json.dump({"schema_version": SCHEMA_VERSION, **value}, file, ensure_ascii=False, indent=1)
+        file.write("\n")
 
 
 def read_examples(path: str | Path) -> Iterator[Example]:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from gemtune.config import Preference, Task
-from gemtune.data.example import Example, RejectedRow, plain
+from gemtune.data.example import Example, RejectedRow, to_row
 from gemtune.data.pairs import Pair
 from gemtune.evaluation.judge import Duel
 from gemtune.inference.parsing import canonical
@@ -74,5 +74,5 @@ def made_pair(
         found = extremes(grades, config.min_gap)
     if found is None or not answers[found[1]].strip() or not answers[found[0]].strip():
         told = ", ".join("none" if grade is None else f"{grade:.0f}" for grade in grades)
-        return RejectedRow(example.line, "no_gap", f"the answers' grades are too near: {told}", plain(example))
+        return RejectedRow(example.line, "no_gap", f"the answers' grades are too near: {told}", to_row(example))
     return Pair(example.id, answers[found[0]].strip(), answers[found[1]].strip(), example.line)

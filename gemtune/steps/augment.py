@@ -307,7 +307,8 @@ def run(
     samples = [{"text": one.text, "label": one.target, "made_by": one.slices["made_by"]} for one in new[:20]]
     write_json(report, {**counts, "rows": len(splits["train"]), "spent": spent, "limit": terms.limit,
                         "samples": samples, "labels": Counter(e.target for e in new),
-                        "leakage_report": leakage_report(splits, looked), "settings": settings.model_dump()})  # fmt: skip
+                        "leakage_report": leakage_report(splits, looked).model_dump(),
+                        "settings": settings.model_dump()})  # fmt: skip
     outcome = f"{len(new)} rows made, {held['relabelled']} refused by the label check, {len(near)} too near"
     log.info("done: %s", f"{outcome}, {counts['cost']:.4f} of at most {terms.limit:.2f} US$")
     return counts

@@ -44,9 +44,9 @@ from gemtune.cost.prompted import Baselines, Prompting
 from gemtune.cost.spend import Line, Request
 from gemtune.data import pairs as paired
 from gemtune.data import profile
-from gemtune.data.dataflow_job import require_one_machine
+from gemtune.data.dataflow_job import require_local_runner
 from gemtune.data.duplicates import check_removal_limits
-from gemtune.data.example import Example, RejectedRow, plain, read_examples, write_examples, write_json, write_rows
+from gemtune.data.example import Example, RejectedRow, read_examples, to_row, write_examples, write_json, write_rows
 from gemtune.data.pairs import Pair, Pairs
 from gemtune.data.row_validation import ReadStats
 from gemtune.errors import UserError
@@ -148,7 +148,7 @@ def gather(
     than one machine should hold.
     """
     setting, rules, stats = Setting(sections), Preprocess.of(sections["preprocess"]), ReadStats({})
-    require_one_machine(data, setting.task, rules, setting.vertex)
+    require_local_runner(rules)
     spent: list[dict[str, Any]] = []
     if setting.rules.pairs_from == "rows":
         found = _read(data, setting, rules, stats)
@@ -166,14 +166,14 @@ def gather(
         )
     write_examples(examples, kept)
     paired.write(pairs, sound)
-    write_rows(dropped, map(plain, left))
+    write_rows(dropped, map(to_row, left))
     reasons = dict(Counter(d.reason for d in left).most_common())
     summary = {"rows": found.rows, "examples": len(sound), "dropped": reasons}
     told_more = {
         "labels": {},
-        **profile.profile_rows(kept, False),
-        **stats.told(),
-        "preferences": paired.profile_pairs(sound),
+        **profile.profile_rows(kept, False).model_dump(),
+        **stats.to_report().model_dump(),
+        "preferences": paired.profile_pairs(sound).model_dump(),
     }
     asked_before = {"spent": spent, "settings": rules.model_dump(), "data": data}
     write_json(report, {**summary, **told_more, **asked_before})

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Raw rows to sound examples: read, clean, settle conflicts, drop duplicates, draw; nothing leaves without a reason.
+"""Raw rows to examples: read, clean, resolve conflicts, drop duplicates, sample; every dropped row has a reason.
 
-Promise: every row of the source is in `examples` or in `dropped`, once. Which row of a set of duplicates stays is
+Guarantees: every row of the source is in `examples` or in `dropped`, once. Which row of a set of duplicates is kept is
 decided by content, never by the order of rows.
 """
 
@@ -15,19 +15,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
+from gemtune.artifacts.data import DataflowCount, DataReport, LabelIssue, NearConflicts, RepeatedPassages
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import sources
 from gemtune.data.audit import read_review_file
 from gemtune.data.cleaning import export_rules
-from gemtune.data.dataflow_job import Volume, checked, dropped_before, measured
+from gemtune.data.dataflow_job import DataflowJob, count_dropped, dataflow_parameters, read_dropped
 from gemtune.data.duplicates import (
     FilterResult,
-    RepeatedPassages,
     check_removal_limits,
     drop_near_duplicates,
     drop_semantic_duplicates,
@@ -38,9 +38,8 @@ from gemtune.data.duplicates import (
     resolve_exact_duplicates,
 )
 from gemtune.data.embedders import load_embedder
-from gemtune.data.example import Example, RejectedRow, plain, write_examples, write_json, write_rows
-from gemtune.data.label_issues import LabelIssue, rank_label_issues
-from gemtune.data.label_issues import told as label_errors_told
+from gemtune.data.example import Example, RejectedRow, to_row, write_examples, write_rows
+from gemtune.data.label_issues import rank_label_issues, summarize
 from gemtune.data.profile import profile_rows
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats, read
 from gemtune.errors import UserError
@@ -48,82 +47,87 @@ from gemtune.errors import UserError
 log = logging.getLogger("gemtune")
 T = TypeVar("T")
 
-MOST_AUDITED, MOST_AUDITED_CHARS = 20_000, 4_000_000  # the search for label errors takes 40 bytes a character
-GLANCED = 1000
-QUIET_S, SAID_EVERY_S, MANY_ROWS = 5.0, 2.0, 50_000  # who works shorter, or on less, need not say how far it is
+MAX_AUDITED, MAX_AUDITED_CHARS = 20_000, 4_000_000  # the search for label issues takes 40 bytes a character
+PEEK_ROWS = 1000
+# shorter or smaller work logs no progress
+FIRST_PROGRESS_S, PROGRESS_EVERY_S, MANY_ROWS = 5.0, 2.0, 50_000
 RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex], FilterResult]] = {
     "exact deduplication": lambda rows, task, config, _: resolve_exact_duplicates(rows, task, config),
     "near-deduplication": lambda rows, task, config, _: drop_near_duplicates(rows, task, config),
-    "semantic deduplication": lambda rows, task, config, place: drop_semantic_duplicates(
-        rows, task, config, load_embedder(config.embedder, place, config.seed)
+    "semantic deduplication": lambda rows, task, config, vertex: drop_semantic_duplicates(
+        rows, task, config, load_embedder(config.embedder, vertex, config.seed)
     ),
 }
 
 
 def stream(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Iterator[Example | RejectedRow]:
-    """All rows of the source, and of the given test file, one after the other: an example, or the row dropped.
+    """All rows of the source, then of the test file: an example, or the rejected row.
 
-    With a test file its rows are the test split, and no row of the source joins them.
+    With a test file, its rows are the test split, and no row of the source is assigned to it.
     """
     for source in filter(None, (data, config.test_data)):
-        given = source == config.test_data
+        is_test = source == config.test_data
         for item in with_progress(read(source, task, config, stats), source):
             if isinstance(item, RejectedRow):
-                yield replace(item, detail=f"in test_data: {item.detail}") if given else item
+                yield replace(item, detail=f"in test_data: {item.detail}") if is_test else item
             else:
-                home = "test" if given else item.split or ("train" if config.test_data else None)
-                yield item if home == item.split else replace(item, split=home)
+                split = "test" if is_test else item.split or ("train" if config.test_data else None)
+                yield item if split == item.split else replace(item, split=split)
 
 
 def with_progress(items: Iterator[T], source: str) -> Iterator[T]:
-    """The same items; long reading says now and then how far it is."""
-    start = said = time.monotonic()
+    """The same items; logs the progress of a long read."""
+    start = logged = time.monotonic()
     for count, item in enumerate(items, 1):
-        if count % 1000 == 0 and (now := time.monotonic()) - start > QUIET_S and now - said > SAID_EVERY_S:
-            said = now
+        if (
+            count % 1000 == 0
+            and (now := time.monotonic()) - start > FIRST_PROGRESS_S
+            and now - logged > PROGRESS_EVERY_S
+        ):
+            logged = now
             log.info("progress: %d rows of %s read, %.0f/s", count, source, count / (now - start))
         yield item
 
 
-def require_rows(rows: Iterator[T], none: Callable[[], UserError]) -> Iterator[T]:
-    """The same rows; raises `none()` at their end when there was not one."""
+def require_rows(rows: Iterator[T], error: Callable[[], UserError]) -> Iterator[T]:
+    """The same rows; raises `error()` after an empty iterator."""
+    empty = True
     for row in rows:
+        empty = False
         yield row
-        break
-    else:
-        raise none()
-    yield from rows
+    if empty:
+        raise error()
 
 
 def read_all(data: str, task: Task, config: Preprocess, stats: ReadStats) -> FilterResult:
-    """What `stream` gives, in memory: examples, and rows that cannot be one."""
+    """The rows of `stream` in memory: examples and rejected rows."""
     examples: list[Example] = []
-    dropped: list[RejectedRow] = []
+    rejected: list[RejectedRow] = []
     for item in stream(data, task, config, stats):
         if isinstance(item, RejectedRow):
-            dropped.append(item)
+            rejected.append(item)
         else:
             examples.append(item)
-    return examples, dropped
+    return examples, rejected
 
 
 def peek(data: str, task: Task, config: Preprocess, labelled: bool = True) -> None:
-    """Look at the beginning of a source before anything is started for it.
+    """Check the first rows of a source before anything is started for it.
 
     Raises `UserError` when it cannot be read, or, for `labelled` rows, when none of the first is usable.
     """
-    stats, lost = ReadStats(), list[RejectedRow]()
-    rows = read(data, task, config, stats) if labelled else sources.rows(data, config)
-    for item in itertools.islice(rows, GLANCED):
+    rejected: list[RejectedRow] = []
+    rows = read(data, task, config, ReadStats()) if labelled else sources.rows(data, config)
+    for item in itertools.islice(rows, PEEK_ROWS):
         if not isinstance(item, RejectedRow):
             return
-        lost.append(item)
-    raise no_usable_rows(data, lost)
+        rejected.append(item)
+    raise no_usable_rows(data, rejected)
 
 
 def sample_rows(examples: Sequence[Example], config: Preprocess) -> FilterResult:
-    """At most so many rows of a label and in all, drawn by a hash of seed and id: the draw is stable as data grows."""
-    # a hash of its own: with the split's, the rows drawn first would be the rows of the test split
+    """At most `max_per_label` rows of a label and `max_rows` in all, by a hash of seed and id: stable as data grows."""
+    # not the hash of the split: with that, the rows sampled first would be the rows of the test split
     ranked = sorted(examples, key=lambda example: hashlib.sha256(f"draw {config.seed} {example.id}".encode()).digest())
     per_label: Counter[str] = Counter()
     kept: list[Example] = []
@@ -139,19 +143,13 @@ def sample_rows(examples: Sequence[Example], config: Preprocess) -> FilterResult
     return sorted(kept, key=lambda example: example.line), dropped
 
 
-def measure(data: str, task: dict[str, Any], config: dict[str, Any], vertex: dict[str, Any]) -> Volume:
-    """Whether the source goes through Dataflow first, and what the job is told."""
-    found = measured(data, Task.of(task), Preprocess.of(config), Vertex.of(vertex))
-    log.info("done: %s", "more than one machine should hold: Dataflow first" if found.large else "one machine will do")
-    return found
-
-
-def settled(data: str, dropped: str) -> tuple[str, str]:
-    """The source that is read from here on, after a branch that may have replaced it, and what left before ("" for
-    nothing).
-    """
-    log.info("done: %s", data)
-    return data, dropped
+def prepare_dataflow_job(
+    data: str, task: dict[str, Any], config: dict[str, Any], vertex: dict[str, Any]
+) -> DataflowJob:
+    """Place, template and parameters of the Dataflow job that deduplicates the source."""
+    job = dataflow_parameters(data, Task.of(task), Preprocess.of(config), Vertex.of(vertex))
+    log.info("done: %s", f"Dataflow deduplicates {data} into {job.kept}")
+    return job
 
 
 def run(
@@ -162,127 +160,131 @@ def run(
     dropped: str,
     report: str,
     vertex: dict[str, Any] | None = None,
-    thinned: str = "",
+    dataflow_dropped: str = "",
 ) -> dict[str, Any]:
-    """Preprocess the file `data`; writes `examples`, `dropped` and `report`, returns the counts.
+    """Preprocess the file `data`; writes `examples`, `dropped` and `report` (a `DataReport`), returns the counts.
 
-    `thinned` are the rows that Dataflow dropped before, if it did: they are counted and listed with the others. Raises
-    `UserError` when nothing usable is left, or one class only.
+    `dataflow_dropped` lists the rows that a Dataflow job dropped from the source of `data` before ("": no job ran);
+    they are counted and listed with the others. Raises `UserError` when no usable row is left, or a single label only.
     """
-    asked, settings, place = Task.of(task), Preprocess.of(config), Vertex.of(vertex or {})
-    settings = inspected_in(settings, place)
+    task_section, settings, vertex_section = Task.of(task), Preprocess.of(config), Vertex.of(vertex or {})
+    settings = with_pii_parent(settings, vertex_section)
     stats = ReadStats(read_review_file(settings.corrections) if settings.corrections else {})
-    with sources.local(thinned) if thinned else nullcontext() as gone_before:
-        rows, lost = read_all(data, asked, settings, stats)
-        missing = len(stats.corrections) - len(stats.looked_at)
-        if missing and not thinned:
-            log.warning(
-                "%d rows of the audit sheet are no rows of the data: it was made of other data or settings", missing
-            )
-        before = checked(gone_before, len(rows) + len(lost), settings) if gone_before else Counter[str]()
-        read_count, seen = len(rows) + len(lost) + before.total(), len(rows) + before.total()
-        rows, lost, repetition = _compared(rows, lost, data, asked, settings, place)
-        summary = {
-            "rows": read_count,
-            "examples": len(rows),
-            "dropped": dict((before + Counter(d.reason for d in lost)).most_common()),
-        }
+    with sources.local_path(dataflow_dropped) if dataflow_dropped else nullcontext() as dropped_file:
+        rows, rejected = read_all(data, task_section, settings, stats)
+        unmatched = len(stats.corrections) - len(stats.matched_corrections)
+        if unmatched and not dataflow_dropped:
+            log.warning("%d rows of the review file are not in the data; was it made from other data or settings?",
+                        unmatched)  # fmt: skip
+        reasons = count_dropped(dropped_file, len(rows) + len(rejected), settings) if dropped_file else Counter[str]()
+        by_dataflow = reasons.total()
+        read_rows, valid_rows = len(rows) + len(rejected) + by_dataflow, len(rows) + by_dataflow
+        rows, rejected, passages = _deduplicate(rows, rejected, data, task_section, settings, vertex_section)
+        reasons += Counter(row.reason for row in rejected)
+        summary = {"rows": read_rows, "examples": len(rows), "dropped": dict(reasons.most_common())}
         write_examples(examples, rows)
-        earlier = dropped_before(gone_before) if gone_before else ()
-        write_rows(dropped, map(plain, itertools.chain(lost, earlier)))
-    wrong = find_label_issues(rows, asked, settings)
-    unclear = near_conflicts(rows, asked, settings)
-    told = {
-        "valid_rows": seen,
-        **stats.told(),
-        **profile_rows(rows, asked.kind in LABELLED_KINDS),
-        "repeated_passages": asdict(repetition),
-        "near_conflicts": {"rows": len(unclear), "lines": [[a.line, b.line] for a, b in unclear[:20]]},
-        "label_issues": label_errors_told(wrong),
-        "cleaning": export_rules(settings),
-        "dropped_on_dataflow": {"rows": before.total(), "file": thinned},
-    }
-    write_json(report, {**summary, **told, "settings": settings.model_dump(), "data": data})
-    reasons = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items())  # type: ignore[attr-defined]
-    log.info("done: %s", f"{len(rows)} of {read_count} rows kept" + (f"; dropped: {reasons}" if reasons else ""))
+        earlier = read_dropped(dropped_file) if dropped_file else ()
+        write_rows(dropped, map(to_row, itertools.chain(rejected, earlier)))
+    label_issues = find_label_issues(rows, task_section, settings)
+    conflicts = near_conflicts(rows, task_section, settings)
+    lines = tuple((first.line, second.line) for first, second in conflicts[:20])
+    DataReport(
+        data=data,
+        settings=settings.model_dump(),
+        **summary,
+        **dict(stats.to_report()),
+        **dict(profile_rows(rows, task_section.kind in LABELLED_KINDS)),
+        valid_rows=valid_rows,
+        repeated_passages=passages,
+        near_conflicts=NearConflicts(rows=len(conflicts), lines=lines),
+        label_issues=summarize(label_issues),
+        cleaning=dict(export_rules(settings)),
+        dataflow=DataflowCount(rows=by_dataflow, file=dataflow_dropped),
+    ).write(report)
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    log.info("done: %s", f"{len(rows)} of {read_rows} rows kept" + (f"; dropped: {counts}" if counts else ""))
     return summary
 
 
-def _compared(
-    rows: list[Example], lost: list[RejectedRow], data: str, task: Task, config: Preprocess, place: Vertex
+def _deduplicate(
+    rows: list[Example], rejected: list[RejectedRow], data: str, task: Task, config: Preprocess, vertex: Vertex
 ) -> tuple[list[Example], list[RejectedRow], RepeatedPassages]:
-    """The rows that stay after every rule, those that left in their order, and what passages repeat."""
+    """The rows kept by every rule, all rejected rows by line, and the repeated passages."""
     if not rows:
-        raise no_usable_rows(data, lost)
-    for what, rule in RULES.items():
+        raise no_usable_rows(data, rejected)
+    for name, rule in RULES.items():
         before = len(rows)
-        log_if_long(what, before)
-        rows, gone = rule(rows, task, config, place)
-        check_removal_limits(before, len(rows), what, config, gone)
-        lost = lost + gone
+        log_if_long(name, before)
+        rows, dropped = rule(rows, task, config, vertex)
+        check_removal_limits(before, len(rows), name, config, dropped)
+        rejected = rejected + dropped
     before = len(rows)
     log_if_long("repeated passages", before)
-    rows, gone, repetition = remove_repeated_passages(rows, config)
-    if gone:
-        told = f"repeat {repetition.commonest!r:.80}"
-        enforce_removal_limits(before, len(rows), "dropping repeated passages", config, repetition.most_rows, told)
-    drawn, undrawn = sample_rows(rows, config)
-    lost = sorted([*lost, *gone, *undrawn], key=lambda d: d.line)
-    if not drawn:
-        raise no_usable_rows(data, lost)
-    labels = {example.target for example in drawn}
+    rows, dropped, passages = remove_repeated_passages(rows, config)
+    if dropped:
+        detail = f"repeat {passages.commonest!r:.80}"
+        enforce_removal_limits(before, len(rows), "dropping repeated passages", config, passages.commonest_rows, detail)
+    sampled, unsampled = sample_rows(rows, config)
+    rejected = sorted([*rejected, *dropped, *unsampled], key=lambda row: row.line)
+    if not sampled:
+        raise no_usable_rows(data, rejected)
+    labels = {example.target for example in sampled}
     if task.kind in LABELLED_KINDS and len(labels) < 2:
-        first = lost[0] if lost else None
-        also = f"; {len(lost)} rows were dropped, the first at line {first.line}: {first.detail}" if first else ""
-        raise UserError(
-            f"only one label is left: {next(iter(labels))!r}{also}", file=data, remedy="give rows of two labels or more"
+        first = rejected[0] if rejected else None
+        dropped_note = (
+            f"; {len(rejected)} rows were dropped, the first at line {first.line}: {first.detail}" if first else ""
         )
-    return drawn, lost, repetition
+        raise UserError(
+            f"only one label is left: {next(iter(labels))!r}{dropped_note}",
+            file=data,
+            remedy="provide rows of two labels or more",
+        )
+    return sampled, rejected, passages
 
 
-def inspected_in(config: Preprocess, place: Vertex) -> Preprocess:
-    """The settings with the project that Sensitive Data Protection is asked in, where only `vertex.project` says it."""
-    if config.pii_detector != "dlp" or config.pii_parent or not place.project:
+def with_pii_parent(config: Preprocess, vertex: Vertex) -> Preprocess:
+    """The settings with `pii_parent` filled in from `vertex.project`, where Sensitive Data Protection is used."""
+    if config.pii_detector != "dlp" or config.pii_parent or not vertex.project:
         return config
-    return config.model_copy(update={"pii_parent": f"projects/{place.project}/locations/global"})
+    return config.model_copy(update={"pii_parent": f"projects/{vertex.project}/locations/global"})
 
 
-def log_if_long(what: str, rows: int) -> None:
-    """Say what is done now, where it is done to many rows."""
+def log_if_long(rule: str, rows: int) -> None:
+    """Log the rule that runs next, when it has many rows to process."""
     if rows >= MANY_ROWS:
-        log.info("progress: %s", what)
+        log.info("progress: %s", rule)
 
 
 def find_label_issues(examples: Sequence[Example], task: Task, config: Preprocess) -> list[LabelIssue]:
-    """Likely label errors, where the task has labels; of so many rows, drawn by the seed, as memory allows."""
+    """Likely label issues of a task with labels, most suspicious first, searched in a sample that fits into memory."""
     if not config.find_label_issues or task.kind not in LABELLED_KINDS:
         return []
-    some = _drawn(examples, config.seed)
-    if len(some) < len(examples):
-        log.warning("likely label errors are looked for among %d of %d rows, drawn evenly", len(some), len(examples))
-    log_if_long("likely label errors", 10 * len(some))  # ten times the work of other rules
-    return rank_label_issues(some, config.seed)
+    sample = _sample_for_audit(examples, config.seed)
+    if len(sample) < len(examples):
+        log.warning("label issues are searched in a random sample of %d of %d rows", len(sample), len(examples))
+    log_if_long("label issues", 10 * len(sample))  # ten times the work of other rules
+    return rank_label_issues(sample, config.seed)
 
 
-def _drawn(examples: Sequence[Example], seed: int) -> list[Example]:
-    """As many rows, in their order, as the search for label errors may hold."""
-    order = np.random.default_rng(seed).permutation(len(examples))[:MOST_AUDITED]
-    held = np.cumsum([len(examples[i].text) for i in order])
-    return [examples[i] for i in np.sort(order[: np.searchsorted(held, MOST_AUDITED_CHARS, side="right")])]
+def _sample_for_audit(examples: Sequence[Example], seed: int) -> list[Example]:
+    """As many rows, in their order, as the search for label issues may hold."""
+    order = np.random.default_rng(seed).permutation(len(examples))[:MAX_AUDITED]
+    total_chars = np.cumsum([len(examples[i].text) for i in order])
+    return [examples[i] for i in np.sort(order[: np.searchsorted(total_chars, MAX_AUDITED_CHARS, side="right")])]
 
 
-def no_usable_rows(data: str, lost: Sequence[RejectedRow]) -> UserError:
-    """What is said of a source without a usable row."""
-    return no_usable_rows_among(data, Counter(row.reason for row in lost), lost[0] if lost else None)
+def no_usable_rows(data: str, rejected: Sequence[RejectedRow]) -> UserError:
+    """The error for a source without a usable row."""
+    return no_usable_rows_among(data, Counter(row.reason for row in rejected), rejected[0] if rejected else None)
 
 
 def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | None) -> UserError:
-    """The same from the counts and the first row: why, and what to do about it as far as that row shows."""
+    """The same error from counts and the first rejected row, whose likely cause is the remedy."""
     if first is None:
-        return UserError("the file holds no rows", file=data, remedy="give labelled rows, one a line")
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+        return UserError("the file has no rows", file=data, remedy="provide labelled rows, one per line")
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
     return UserError(
-        f"no usable row among {reasons.total()}: {told}; the first: {first.detail}",
+        f"no usable row among {reasons.total()}: {counts}; the first: {first.detail}",
         file=data,
         line=first.line,
         remedy=suggest_remedy(first),
@@ -290,12 +292,12 @@ def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | 
 
 
 def suggest_remedy(first: RejectedRow) -> str:
-    """What most likely ails a source whose rows are all like this one."""
+    """The likely fix for a source whose rows are all like this one."""
     row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
     if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):
-        return "a row a line is wanted, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
+        return "write one row per line, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
     if "completions" in columns or {"chosen", "rejected"} <= columns:
-        return "these look like pairs of answers: --method preference, or pipeline: preference_tuning"
+        return "these look like preference pairs: --method preference, or pipeline: preference_tuning"
     if len(columns) == 1 and (mark := next((mark for mark in ";\t|" if mark in next(iter(columns))), "")):
         return f"the cells look separated by {mark!r}: save them with commas, or with tabs as .tsv"
     if first.reason in ("missing_text", "missing_target"):

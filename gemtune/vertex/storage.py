@@ -66,8 +66,8 @@ def head(client: Client, uri: str, size: int) -> bytes:
     return found
 
 
-def size(client: Client, uri: str) -> tuple[int, int]:
-    """Bytes and generation of an object. Raises `UserError` when it cannot be read."""
+def stat(client: Client, uri: str) -> tuple[int, int]:
+    """Size (bytes) and generation of an object. Raises `UserError` when it cannot be read."""
     name, _, key = uri.removeprefix("gs://").partition("/")
     blob = client.storage().bucket(name).blob(key)
     try:

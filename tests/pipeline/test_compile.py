@@ -68,7 +68,7 @@ def test_what_changes_the_world_or_reads_a_moving_one_is_never_cached():
     cached = {
         t: bool(task.get("cachingOptions", {}).get("enableCache")) for d in dags for t, task in d["tasks"].items()
     }
-    reading = ("measure", "preprocess", "split", "augment", "plan", "hard", "larger", "pick", "pick-without-tuning")
+    reading = ("preprocess", "split", "augment", "plan", "hard", "larger", "pick", "pick-without-tuning")
     for step in (*reading, "tune", "deploy", "keep"):
         assert cached[step] is False, step
     for step in ("evaluate", "gate"):
@@ -81,16 +81,11 @@ def test_the_compile_command_writes_every_pipeline(tmp_path):
     assert {path.stem for path in tmp_path.iterdir()} == set(pipelines())
 
 
-def test_dataflow_stands_in_a_branch_that_only_large_data_takes():
-    components = compiled(Config())["components"]
-    ways = [
-        (task["triggerPolicy"]["condition"], sorted(components[task["componentRef"]["name"]]["dag"]["tasks"]))
-        for component in components.values()
-        for task in component.get("dag", {}).get("tasks", {}).values()
-        if "measure-large" in task.get("triggerPolicy", {}).get("condition", "")
-    ]
-    large = "inputs.parameter_values['pipelinechannel--measure-large'] == true"
-    assert sorted(ways) == [
-        (f"!({large})", ["settle-2"]),
-        (large, ["dataflow-flex-template", "settle", "wait-gcp-resources"]),
-    ]
+def test_compile_wires_dataflow_only_for_its_runner():
+    def tasks(config):
+        return set(compiled(config)["root"]["dag"]["tasks"])
+
+    dataflow = {"prepare-dataflow-job", "dataflow-flex-template", "wait-gcp-resources"}
+    chosen = Config.load(None, ["preprocess.runner=dataflow", "preprocess.dataflow_template=gs://b/template.json"])
+    assert not dataflow & tasks(Config())
+    assert dataflow <= tasks(chosen)

@@ -7,7 +7,12 @@ from typing import ClassVar
 import pytest
 
 from gemtune.artifacts.base import Artifact, Part, open_atomic
+from gemtune.artifacts.data import DataReport, LeakageReport, ResolvedTask, SplitReport
+from gemtune.config import Task
+from gemtune.data.example import Example, example_id
 from gemtune.errors import UserError
+from gemtune.steps import preprocess, split
+from gemtune.steps.split import resolve_task
 
 
 class Line(Part):
@@ -72,3 +77,41 @@ def test_open_atomic_leaves_the_old_file_after_a_failure(tmp_path: Path) -> None
         interrupted()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def resolved(**labels: list[str]) -> ResolvedTask:
+    splits = {
+        name: [Example(example_id(f"{name}{i}", label), f"{name}{i}", label) for i, label in enumerate(names)]
+        for name, names in labels.items()
+    }
+    return resolve_task(Task(), splits)
+
+
+def test_resolve_task_lists_labels_of_training_rows_and_of_each_split() -> None:
+    task = resolved(train=["b", "a"], validation=["a", "c"], test=["b"])
+    assert task.task.labels == ["a", "b"]
+    assert task.extra_labels == {"validation": ("c",)}
+    assert task.with_labels_of("validation").labels == ["a", "b", "c"]
+    assert task.with_labels_of("test") == task.task
+
+
+def test_resolve_task_keeps_declared_labels() -> None:
+    declared = Task(labels=["a", "b"])
+    rows = {name: [Example("1", "x", "c")] for name in ("train", "validation", "test")}
+    assert resolve_task(declared, rows) == ResolvedTask(task=declared)
+
+
+def test_steps_write_artifacts_that_read_back(tmp_path: Path) -> None:
+    lines = [{"text": f"row {n} about {n * 7919}", "label": "ab"[n % 2]} for n in range(80)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
+    summary = preprocess.run(str(tmp_path / "rows.jsonl"), {}, {"jaccard_threshold": 0}, *files)
+    report = DataReport.read(files[2])
+    assert (report.rows, report.examples, dict(report.dropped)) == (80, summary["examples"], summary["dropped"])
+    assert report.labels == {"a": 40, "b": 40}
+    splits = [str(tmp_path / name) for name in ("train", "validation", "test", "split", "leakage", "task")]
+    counts = split.run(files[0], {"min_rows": 5}, *splits[:4], leakage=splits[4], task={}, resolved_task=splits[5])
+    divided, leakage = SplitReport.read(splits[3]), LeakageReport.read(splits[4])
+    assert divided.rows == leakage.rows == {name: counts[name] for name in ("train", "validation", "test")}
+    assert divided.leakage_report == leakage
+    assert ResolvedTask.read(splits[5]).task.labels == ["a", "b"]

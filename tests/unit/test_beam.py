@@ -66,7 +66,7 @@ def by_parts(lines: list[str], settings: dict[str, Any]) -> set[str]:
     groups = defaultdict(list)
     for line in lines:
         if (made := distributed.read_row((False, line), told)) is not None:
-            groups[distributed.group_key(made, ALONE)].append((False, line))
+            groups[distributed.text_digest(made, ALONE)].append((False, line))
     rows = {}
     for members in groups.values():
         rows |= {row[0]: row for row, _ in distributed.resolve_text_group(members, told, ALONE) if row}
@@ -75,8 +75,8 @@ def by_parts(lines: list[str], settings: dict[str, Any]) -> set[str]:
         bands[band].append(held)
     pairs = [pair for band, members in bands.items() for pair in distributed.candidates(band, members, threshold)]
     assert len(set(pairs)) == len(pairs)
-    edges = [(a, b) for a, b in pairs if distributed.near((rows[a][2], rows[b][2]), threshold)]
-    gone = dict(distributed.lead(edges))
+    edges = [(a, b) for a, b in pairs if distributed.is_near((rows[a][2], rows[b][2]), threshold)]
+    gone = dict(distributed.assign_leaders(edges))
     assert not set(gone.values()) & set(gone)
     return {rank[2:] for rank in rows if rank not in gone}
 
@@ -106,7 +106,7 @@ def test_a_crowded_band_is_compared_with_its_neighbours() -> None:
     for band, held in distributed.sketches(rows, 0.5):
         bands[band].append(held)
     crowded = max(bands, key=lambda band: len(bands[band]))
-    pairs = list(distributed.candidates(crowded, bands[crowded], 0.5, most=2))
+    pairs = list(distributed.candidates(crowded, bands[crowded], 0.5, max_rows=2))
     assert all(int(b) - int(a) <= 2 for a, b in pairs) or len(bands[crowded]) < 30
 
 

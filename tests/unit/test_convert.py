@@ -15,7 +15,7 @@ from gemtune.data import pairs
 from gemtune.data.cleaning import NO_CLEANING, text_key
 from gemtune.data.example import Example, example_id
 from gemtune.data.row_validation import ReadStats, read
-from gemtune.data.writers import PAIRS, write, write_pairs
+from gemtune.data.writers import PAIR_FORMATS, write, write_pairs
 from gemtune.errors import UserError
 
 PLAIN = Preprocess.of(dict(NO_CLEANING))
@@ -80,7 +80,7 @@ def test_columns_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, 
 
 @pytest.mark.parametrize(
     ("shape", "name"),
-    [(shape, "pairs.jsonl") for shape in PAIRS] + [("columns", "pairs.csv"), ("columns", "pairs.tsv.gz")],
+    [(shape, "pairs.jsonl") for shape in PAIR_FORMATS] + [("columns", "pairs.csv"), ("columns", "pairs.tsv.gz")],
 )
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)

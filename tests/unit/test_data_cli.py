@@ -153,8 +153,8 @@ def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
     [
         ("id,label\n#1,caf\xe9\n".encode("latin-1"), "not UTF-8.*save it as CSV UTF-8"),
         (b"id,label\n#1\n", "sheet.csv:2: the row ends before its label"),
-        (b"name,label\n", "the sheet lacks the columns"),
-        (b"", "the sheet lacks the columns"),
+        (b"name,label\n", "the file lacks the columns"),
+        (b"", "the file lacks the columns"),
     ],
 )
 def test_a_broken_sheet_is_named(tmp_path: Path, content: bytes, said: str) -> None:
@@ -168,7 +168,7 @@ def test_a_sheet_of_other_data_is_told(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / "sheet.csv").write_text("id,label\n#0123456789abcdef,a\n")
     (tmp_path / "rows.csv").write_text("text,label\nfirst,a\nsecond,b\n")
     preprocess.run(str(tmp_path / "rows.csv"), {}, {"corrections": str(tmp_path / "sheet.csv")}, *files)
-    assert "1 rows of the audit sheet are no rows of the data" in caplog.text
+    assert "1 rows of the review file are not in the data" in caplog.text
     assert json.loads(Path(files[2]).read_text())["corrections_without_row"] == 1
 
 

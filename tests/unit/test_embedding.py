@@ -98,7 +98,7 @@ def test_the_service_embeds_through_the_client(tmp_path: Path, monkeypatch: pyte
             near_each_other(vectors)
         many = load_embedder("vertex:text-embedding-005", Vertex())([f"text {n}" for n in range(600)])
         assert many.shape == (600, 256)
-        with pytest.raises(UserError, match="cannot be asked"):
+        with pytest.raises(UserError, match="refused the request"):
             load_embedder("vertex:no-such-model", Vertex())(TEXTS)
         project = server.environment["GOOGLE_CLOUD_PROJECT"]
         monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")

@@ -106,7 +106,7 @@ def test_what_the_service_finds_is_masked_in_every_turn(service: Inspection, tmp
     assert found[0].text == "écrit: [EMAIL_ADDRESS], [PERSON_NAME]"
     assert found[2].contents[0]["parts"] == [{"text": "[PERSON_NAME] here"}]
     assert found[2].contents[2]["parts"] == [{"text": "call [PHONE_NUMBER]"}]
-    assert stats.personal == {"EMAIL_ADDRESS": 1, "PERSON_NAME": 2, "PHONE_NUMBER": 1}
+    assert stats.pii_findings == {"EMAIL_ADDRESS": 1, "PERSON_NAME": 2, "PHONE_NUMBER": 1}
     (path, body), = service.requests  # one request for all  # fmt: skip
     assert path == f"/v2/{PARENT}/content:inspect"
     assert {"name": "PERSON_NAME"} in body["inspectConfig"]["infoTypes"]
@@ -117,7 +117,7 @@ def test_what_the_service_finds_is_masked_in_every_turn(service: Inspection, tmp
 def test_report_and_drop(service: Inspection, tmp_path: Path) -> None:
     found, stats = rows(tmp_path, ROWS, pii="report")
     assert [row.text for row in found][:2] == ["écrit: ana@x.org, Ana", "nothing here"]
-    assert stats.personal_rows == [1, 3]
+    assert stats.pii_lines == [1, 3]
     found, _ = rows(tmp_path, ROWS, pii="drop")
     assert [getattr(row, "detail", "") for row in found] == [
         "1 EMAIL_ADDRESS, 1 PERSON_NAME", "", "1 PERSON_NAME, 1 PHONE_NUMBER"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gemtune.artifacts.data import LeakageReport
 from gemtune.data.example import Example, example_id
 from gemtune.data.leakage import LeakageConfig, leakage_report, near_matches
 from gemtune.dedup.embedding import neighbours
@@ -29,14 +30,17 @@ def splits(**planted: list[Example]) -> dict[str, list[Example]]:
     return {name: [*(made(said(n + k)) for k in range(40)), *planted.get(name, [])] for name, n in start.items()}
 
 
-def counts(told: dict[str, Any]) -> dict[tuple[str, str], dict[str, int]]:
-    kinds = ("exact", "group", "near", "passage", "meaning")
-    return {(pair["of"], pair["in"]): {k: pair[k] for k in kinds if pair[k]} for pair in told["overlaps"]}
+def counts(told: LeakageReport) -> dict[tuple[str, str], dict[str, int]]:
+    kinds = ("exact", "group", "near", "passage", "semantic")
+    return {
+        (pair.split, pair.other_split): {kind: getattr(pair, kind) for kind in kinds if getattr(pair, kind)}
+        for pair in told.overlaps
+    }
 
 
 def test_nothing_planted_is_clean() -> None:
     told = leakage_report(splits())
-    assert told["clean"] is True
+    assert told.clean is True
     assert counts(told) == {("test", "validation"): {}, ("test", "train"): {}, ("validation", "train"): {}}
 
 
@@ -52,21 +56,21 @@ def shuffled(text: str) -> str:
         (
             {"train": said(5000), "test": said(5000).upper() + "!"},
             ("test", "train"),
-            {"exact": 1, "near": 1, "meaning": 1},
+            {"exact": 1, "near": 1, "semantic": 1},
         ),
         (
             {"train": said(5001), "validation": "another " + said(5001)},
             ("validation", "train"),
-            {"near": 1, "passage": 1, "meaning": 1},
+            {"near": 1, "passage": 1, "semantic": 1},
         ),
         (
             {"validation": f"{said(5003)} {said(5002)[:120]}", "test": f"{said(5002)[:120]} {said(5004)}"},
             ("test", "validation"),
             {"passage": 1},
         ),
-        ({"train": said(5001), "test": shuffled(said(5001))}, ("test", "train"), {"meaning": 1}),
+        ({"train": said(5001), "test": shuffled(said(5001))}, ("test", "train"), {"semantic": 1}),
     ],
-    ids=["exact", "near", "passage", "meaning"],
+    ids=["exact", "near", "passage", "semantic"],
 )
 def test_each_kind_is_counted_where_it_was_planted(
     planted: dict[str, str], pair: tuple[str, str], found: dict[str, int]
@@ -74,28 +78,28 @@ def test_each_kind_is_counted_where_it_was_planted(
     told = leakage_report(splits(**{name: [made(text)] for name, text in planted.items()}))
     none: dict[tuple[str, str], dict[str, int]] = {key: {} for key in counts(told)}
     assert counts(told) == {**none, pair: found}
-    assert told["clean"] is not ("near" in found)
+    assert told.clean is not ("near" in found)
 
 
 def test_groups_that_cross_are_counted() -> None:
     some = splits(train=[made(said(5005), group="g")], test=[made(said(5006), group="g")])
     told = leakage_report(some, LeakageConfig(cosine=0))
     assert counts(told)["test", "train"] == {"group": 1}
-    assert told["clean"] is False
+    assert told.clean is False
 
 
 def test_what_is_turned_off_is_not_looked_for() -> None:
     text = said(5000, 60)
     some = splits(train=[made(text)], test=[made(text)])
     told = leakage_report(some, LeakageConfig(jaccard=0, passage_chars=0, cosine=0))
-    (pair,) = [pair for pair in told["overlaps"] if (pair["of"], pair["in"]) == ("test", "train")]
-    assert [pair[kind] for kind in ("exact", "near", "passage", "meaning")] == [1, 0, 0, 0]
-    assert told["embedded"] == {}
+    (pair,) = [pair for pair in told.overlaps if (pair.split, pair.other_split) == ("test", "train")]
+    assert [getattr(pair, kind) for kind in ("exact", "near", "passage", "semantic")] == [1, 0, 0, 0]
+    assert told.embedded == {}
 
 
 def test_large_splits_are_sampled_and_the_certificate_says_so() -> None:
     told = leakage_report(splits(), LeakageConfig(max_embedded=10))
-    assert told["embedded"] == {"train": 10, "validation": 10, "test": 10}
+    assert told.embedded == {"train": 10, "validation": 10, "test": 10}
 
 
 @pytest.mark.parametrize("swap", [False, True])

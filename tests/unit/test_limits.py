@@ -51,8 +51,8 @@ def test_every_limit_is_told_with_its_number(tmp_path: Path) -> None:
     path = file_of(tmp_path, [*PLAIN, {"text": "word " * 400, "label": "a"}])
     assert checked(path) == (0, "41 of 41 rows usable\n")
     for limits, said in (
-        ({"examples": 30}, "41 rows, at most 30 are taken"),
-        ({"file_bytes": 5000}, "bytes, at most 5000 are taken"),
+        ({"examples": 30}, "41 rows, the limit is 30"),
+        ({"file_bytes": 5000}, "bytes, the limit is 5000"),
         ({"tokens_per_example": 200}, "line 41: about "),
     ):
         code, told = checked(path, limits=limits)
@@ -60,12 +60,12 @@ def test_every_limit_is_told_with_its_number(tmp_path: Path) -> None:
         assert said in told
     code, told = checked(path, limits={"validation_free": 2, "validation_share": 0.1})
     assert code == 0
-    assert "note: of about 6 validation rows the tuning service takes 2; all are scored afterwards" in told
+    assert "note: the tuning service accepts 2 of about 6 validation rows; all are scored afterwards" in told
 
 
 def test_a_given_validation_split_is_counted(tmp_path: Path) -> None:
     path = file_of(tmp_path, [{**row, "split": "validation" if i < 10 else "train"} for i, row in enumerate(PLAIN)])
-    assert "of about 10 validation rows the tuning service takes 6" in checked(
+    assert "accepts 6 of about 10 validation rows" in checked(
         path, limits={"validation_free": 6, "validation_share": 0.1}
     )[1]  # fmt: skip
 
@@ -95,12 +95,12 @@ def test_turn_order_and_files(tmp_path: Path) -> None:
     rows = [*(turns(*order) for order in orders), seen]
     code, told = checked(file_of(tmp_path, rows), "--set", "task.kind=generation")
     assert code == 1
-    assert "line 2: the turns go model user model; wanted are user and model in turn" in told
-    assert "line 3: the turns go user user model" in told
+    assert "line 2: the roles are model user model; user and model must alternate" in told
+    assert "line 3: the roles are user user model" in told
     assert "line 1:" not in told
     assert "line 4:" not in told
     few = {"examples_with_files": 2}
-    assert "4 rows, at most 2 are taken when rows have images" in checked(
+    assert "4 rows, the limit is 2 when rows have images" in checked(
         tmp_path / "rows.jsonl", "--set", "task.kind=generation", limits=few
     )[1]  # fmt: skip
 
@@ -133,5 +133,5 @@ def test_counting_in_passing_agrees_with_the_step(
     kept, dropped = resolve_exact_duplicates(examples, task, config)
     prompt = tuned_prompt(task)
     passing = check_limits(((e, training_row(task, prompt, e), e.target) for e in examples), LIMITS, "supervised")
-    reasons, stay = passing.settled(conflicts if kind == "classification" else "")
+    reasons, stay = passing.count_duplicates(conflicts if kind == "classification" else "")
     assert (stay, reasons) == (len(kept), Counter(row.reason for row in dropped))

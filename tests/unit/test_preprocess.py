@@ -160,7 +160,7 @@ def test_columns_that_decide_must_exist_and_those_that_only_report_need_not(tmp_
             outcome(tmp_path, content, **setting)
     kept, _ = outcome(tmp_path, content, slice_columns=["channel"])
     assert len(kept) == 2
-    assert "nothing is reported by it" in caplog.text
+    assert "no slice is reported for it" in caplog.text
 
 
 def test_a_column_called_split_is_respected_where_rows_have_it(tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ def test_every_kind_stops_the_run_when_it_removes_too_much_and_says_what(tmp_pat
 def test_label_errors_of_a_large_set_are_looked_for_in_a_draw(
     monkeypatch: pytest.MonkeyPatch, rows: int, characters: int, looked_at: int
 ) -> None:
-    monkeypatch.setattr(preprocess, "MOST_AUDITED", rows)
-    monkeypatch.setattr(preprocess, "MOST_AUDITED_CHARS", characters)
+    monkeypatch.setattr(preprocess, "MAX_AUDITED", rows)
+    monkeypatch.setattr(preprocess, "MAX_AUDITED_CHARS", characters)
     given = [Example(f"{n:03}", f"{'money' if n % 2 else 'boxes'} number {n % 9}", "ab"[n % 2]) for n in range(300)]
     given[10] = replace(given[10], target="b")
-    some = preprocess._drawn(given, 7)
+    some = preprocess._sample_for_audit(given, 7)
     assert some == sorted(some, key=lambda row: row.id)
     assert len(some) == looked_at
     found = preprocess.find_label_issues(given, Task(), Preprocess())

@@ -35,8 +35,8 @@ def evaluated(*entries):
 @pytest.fixture
 def paths(tmp_path):
     """Files of a small run as its steps write them."""
-    overlap = {"of": "test", "in": "train", "rows": 0, "exact": 0, "near": 0, "group": 0, "samples": []}
-    overlap |= {"passage": 3, "meaning": 4}
+    overlap = {"split": "test", "other_split": "train", "rows": 0, "exact": 0, "near": 0, "group": 0, "samples": []}
+    overlap |= {"passage": 3, "semantic": 4}
     line = {"what": "zero_shot on validation (spent)", "tokens": 10.0, "cost": 0.5, "at_most": 0.5}
     trial = {
         "name": "t",
@@ -52,9 +52,9 @@ def paths(tmp_path):
             "rows": {"train": 2, "validation": 1, "test": 1},
             "labels": {"a": {"train": 1, "validation": 1, "test": 0}},
             "leakage_report": {
-                "threshold": 0.8,
-                "passage": 100,
-                "meaning": 0.95,
+                "jaccard_threshold": 0.8,
+                "passage_chars": 100,
+                "cosine_threshold": 0.95,
                 "overlaps": [overlap],
                 "clean": True,
             },

@@ -146,7 +146,7 @@ def test_near_duplicates_stand_together_and_none_is_left_out() -> None:
     examples = [replace(e, text=f"{i // 2 * 7919} {e.text} {i // 2 * 104729}") for i, e in enumerate(examples)]
     splits, left = split_examples(examples, Split(jaccard_threshold=0.9))
     assert not left
-    assert leakage_report(splits, LeakageConfig(0.9))["clean"] is True
+    assert leakage_report(splits, LeakageConfig(0.9)).clean is True
 
 
 def test_another_seed_forgets_places() -> None:
@@ -159,7 +159,7 @@ def test_a_row_whose_group_moved_by_request_is_left_out() -> None:
     rows = [made("one of them", group="g"), made("another of those", group="g", split="test")]
     splits, left = split_examples(rows, Split(), SplitAssignments({rows[0].id: "train"}, {}))
     assert [e.text for e in splits["test"]] == ["another of those"]
-    assert [reason for _, reason in left] == ["it stood in train before, and its group 'g' stands in test"]
+    assert [reason for _, reason in left] == ["was in train in an earlier run, but its group 'g' is now in test"]
 
 
 def test_a_run_remembers_where_rows_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,14 +203,14 @@ def test_a_copy_that_differs_in_spaces_alone_does_not_cross() -> None:
     examples = [made("top up", split="test"), made("topup", split="train"), made("withdraw", split="train")]
     splits, left = split_examples(examples, Split())
     assert [example.text for example, _ in left] == ["topup"]
-    assert leakage_report(splits, LeakageConfig(0.8))["clean"] is True
+    assert leakage_report(splits, LeakageConfig(0.8)).clean is True
 
 
 def test_too_few_rows_is_an_error_that_names_the_split(tmp_path: Path) -> None:
     path = tmp_path / "examples"
     write_examples(path, [made(f"row {i}") for i in range(10)])
     outputs = [str(tmp_path / name) for name in (*SPLITS, "report")]
-    with pytest.raises(UserError, match=r"split\.min_rows asks for 20"):
+    with pytest.raises(UserError, match=r"split\.min_rows requires 20"):
         run(str(path), {}, *outputs)
     assert not any(Path(name).exists() for name in outputs)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Only large JSONL objects go to Dataflow, and only when a template is named; what it drops is counted."""
+"""The Dataflow job: which sources and settings it accepts, its parameters, and the rows it dropped."""
 
 import json
 from pathlib import Path
@@ -8,65 +8,112 @@ from typing import Any
 
 import pytest
 from rehearsed import Emulator
+from typer.testing import CliRunner
 
+from gemtune.cli.main import app
 from gemtune.config import Preprocess, Task, Vertex
-from gemtune.data.dataflow_job import measured, require_one_machine
+from gemtune.data import dataflow_dedup
+from gemtune.data.dataflow_job import dataflow_parameters, require_local_runner
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
 from gemtune.vertex import storage
 
-TEMPLATE = {"dataflow_template": "gs://b/template.json", "dataflow_above_gib": 100 / 2**30}
+DATAFLOW: dict[str, Any] = {"runner": "dataflow", "dataflow_template": "gs://b/template.json"}
+
+
+def test_runner_dataflow_requires_a_template() -> None:
+    with pytest.raises(UserError, match=r"needs preprocess\.dataflow_template"):
+        Preprocess.of({"runner": "dataflow"})
 
 
 @pytest.mark.parametrize(
-    ("data", "setting"),
+    ("data", "setting", "problem"),
     [
-        ("rows.jsonl", TEMPLATE),
-        ("gs://b/rows.csv", TEMPLATE),
-        ("bq://p.d.t", TEMPLATE),
-        ("gs://b/rows.jsonl", {}),
-        ("gs://b/rows.jsonl", {**TEMPLATE, "jaccard_threshold": 0}),
+        ("rows.jsonl", {}, "reads JSONL objects only"),
+        ("gs://b/rows.csv", {}, "reads JSONL objects only"),
+        ("bq://p.d.t", {}, "reads JSONL objects only"),
+        ("gs://b/rows.jsonl", {"jaccard_threshold": 0}, "nothing to search"),
+        ("gs://b/rows.jsonl", {"test_data": "test.jsonl"}, "Dataflow cannot read"),
+        ("gs://b/rows.jsonl", {"corrections": "review.csv"}, "Dataflow cannot read"),
+        ("gs://b/rows.jsonl", {"pii_detector": "dlp", "pii": "mask"}, "does not support preprocess.pii_detector"),
     ],
 )
-def test_most_sources_are_not_even_looked_at(data: str, setting: dict[str, object]) -> None:
-    found = measured(data, Task(), Preprocess.of(dict(setting)), Vertex())
-    assert (found.large, found.kept, found.dropped, found.parameters) == (False, data, "", {})
+def test_dataflow_parameters_refuse_what_a_job_cannot_read(data: str, setting: dict[str, Any], problem: str) -> None:
+    with pytest.raises(UserError, match=problem):
+        dataflow_parameters(data, Task(), Preprocess.of({**DATAFLOW, **setting}), Vertex())
 
 
-def test_a_large_object_goes_through_dataflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_require_local_runner_refuses_dataflow() -> None:
+    require_local_runner(Preprocess())
+    with pytest.raises(UserError, match="does not support preference pairs"):
+        require_local_runner(Preprocess.of(DATAFLOW))
+
+
+def test_dataflow_parameters_name_the_output_by_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Emulator(tmp_path / "state")
     try:
         client = server.point(monkeypatch)
         (tmp_path / "rows").write_text("x" * 101)
-        (tmp_path / "few").write_text("x" * 100)
         storage.bucket(client)
         data = f"gs://{client.bucket}/rows.jsonl"
         storage.put(client, tmp_path / "rows", data)
-        storage.put(client, tmp_path / "few", f"gs://{client.bucket}/few.jsonl")
-        config = Preprocess.of({**TEMPLATE, "text_column": "body"})
-        found = measured(data, Task(), config, Vertex())
-        assert (found.large, found.template) == (True, "gs://b/template.json")
-        assert found.parameters["input"] == data
-        assert found.parameters["kept"] == found.kept != data
-        assert found.parameters["dropped"] == found.dropped
-        told = json.loads(found.parameters["settings"])
-        assert (told["task"], told["preprocess"]["text_column"]) == ({}, "body")
-        other = measured(data, Task(), config.model_copy(update={"jaccard_threshold": 0.9}), Vertex())
-        assert other.kept != found.kept
-        assert measured(data, Task(), config, Vertex()) == found
-        assert not measured(f"gs://{client.bucket}/few.jsonl", Task(), config, Vertex()).large
-        with pytest.raises(UserError, match="compares labelled rows, not pairs"):
-            require_one_machine(data, Task(), config, Vertex())
-        for setting, said in (
-            ({"test_data": "test.jsonl"}, "Dataflow cannot read"),
-            ({"pii_detector": "dlp", "pii": "mask"}, "does not ask Sensitive Data Protection"),
-        ):
-            with pytest.raises(UserError, match=said):
-                measured(data, Task(), Preprocess.of({**TEMPLATE, **setting}), Vertex())
+        config = Preprocess.of({**DATAFLOW, "text_column": "body"})
+        job = dataflow_parameters(data, Task(), config, Vertex())
+        assert (job.location, job.template) == (client.location, "gs://b/template.json")
+        assert job.parameters["input"] == data
+        assert job.parameters["kept"] == job.kept != data
+        assert job.parameters["dropped"] == job.dropped
+        sections = json.loads(job.parameters["settings"])
+        assert (sections["task"], sections["preprocess"]["text_column"]) == ({}, "body")
+        other = dataflow_parameters(data, Task(), config.model_copy(update={"jaccard_threshold": 0.9}), Vertex())
+        assert other.kept != job.kept
+        assert dataflow_parameters(data, Task(), config, Vertex()) == job
+        (tmp_path / "rows").write_text("y" * 101)
+        storage.put(client, tmp_path / "rows", data)
+        assert dataflow_parameters(data, Task(), config, Vertex()).kept != job.kept
         with pytest.raises(UserError, match="cannot read"):
-            measured(f"gs://{client.bucket}/none.jsonl", Task(), config, Vertex())
+            dataflow_parameters(f"gs://{client.bucket}/none.jsonl", Task(), config, Vertex())
     finally:
         server.kill()
+
+
+GS = ["gs://b/rows.jsonl", "--out", "gs://b/kept.jsonl", "--dropped", "gs://b/dropped.jsonl", "--runner", "dataflow"]
+
+
+def test_dedup_on_dataflow_runs_the_beam_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setattr(dataflow_dedup, "run", lambda *arguments: calls.append(arguments))
+    arguments = [*GS, "--beam-option", "project=p", "--beam-option", "region=r", "--threshold", "0.9"]
+    done = CliRunner().invoke(app, ["dedup", *arguments])
+    assert done.exit_code == 0, done.output
+    ((source, kept, dropped, settings, options),) = calls
+    assert (source, kept, dropped) == ("gs://b/rows.jsonl", "gs://b/kept.jsonl", "gs://b/dropped.jsonl")
+    assert json.loads(settings) == {"task": {}, "preprocess": {"jaccard_threshold": 0.9}}
+    assert options == ["--runner=DataflowRunner", "--project=p", "--region=r"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["rows.jsonl", *GS[1:]], "reads JSONL objects only"),
+        ([*GS[:2], "kept.jsonl", *GS[3:]], "--out is 'kept.jsonl', which Dataflow cannot write"),
+        ([*GS[:3], *GS[5:]], "--dropped is '', which Dataflow cannot write"),
+        ([*GS, "--beam-option", "project"], "--beam-option 'project' has no value"),
+        ([*GS[:-1], "flink"], "unknown runner 'flink'"),
+        ([*GS[:-1], "local", "--beam-option", "a=b"], "--beam-option is for --runner dataflow"),
+    ],
+)
+def test_dedup_on_dataflow_refuses_wrong_options(arguments: list[str], problem: str) -> None:
+    done = CliRunner().invoke(app, ["dedup", *arguments])
+    assert done.exit_code == 1
+    assert problem in " ".join(done.stderr.split())
+
+
+def test_dedup_on_dataflow_names_the_extra_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dataflow_dedup, "find_spec", lambda _: None)
+    done = CliRunner().invoke(app, ["dedup", *GS])
+    assert done.exit_code == 1
+    assert "Dataflow needs Apache Beam (pip install 'gemtune[beam]'" in " ".join(done.stderr.split())
 
 
 def told(reason: str, text: str, kept_id: str | None) -> dict[str, Any]:
@@ -79,7 +126,7 @@ def preprocessed(folder: Path, before: list[dict[str, Any]], **config: Any) -> t
         (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
     files = [str(folder / name) for name in ("examples", "dropped", "report")]
     quick = {"jaccard_threshold": 0, "find_label_issues": False, **config}
-    summary = preprocess.run(str(folder / "kept"), {}, quick, *files, thinned=str(folder / "gone"))
+    summary = preprocess.run(str(folder / "kept"), {}, quick, *files, dataflow_dropped=str(folder / "gone"))
     dropped = [json.loads(line) for line in Path(files[1]).read_text().splitlines()]
     return summary, dropped, json.loads(Path(files[2]).read_text())
 
@@ -90,7 +137,7 @@ def test_what_dataflow_dropped_is_counted_and_listed(tmp_path: Path) -> None:
     assert (summary["rows"], summary["examples"]) == (14, 10)
     assert summary["dropped"] == {"exact_duplicate": 2, "near_duplicate": 1, "label_conflict": 1}
     assert [row["row"]["text"] for row in dropped[1:]] == ["x", "y", "z"]
-    assert report["dropped_on_dataflow"] == {"rows": 3, "file": str(tmp_path / "gone")}
+    assert report["dataflow"] == {"rows": 3, "file": str(tmp_path / "gone")}
     assert report["valid_rows"] == 14
 
 
