@@ -39,7 +39,7 @@ class Line(Protocol):
         """The answer; None for a line that failed."""
 
     @property
-    def trouble(self) -> str:
+    def error_message(self) -> str:
         """Why it failed, in the service's words."""
 
     @property
@@ -114,7 +114,7 @@ def _given(line: Line) -> Given | None:
     if line.answer is not None:
         return given_of(line.answer, latency_s=0.0, attempts=1)
     # a model without log-probabilities is found out, and asked without them, online
-    return None if line.code in PASSING or "logprob" in line.trouble.lower() else Given(error=line.trouble)
+    return None if line.code in PASSING or "logprob" in line.error_message.lower() else Given(error=line.error_message)
 
 
 def identity(body: dict[str, Any]) -> str:
@@ -156,7 +156,7 @@ class Job(Protocol):
         """Whether nothing more will happen to it."""
 
     @property
-    def gone(self) -> bool:
+    def failed(self) -> bool:
         """Whether it ended without answers."""
 
     @property
@@ -181,7 +181,7 @@ async def waited(job: J, look: Callable[[J], J], poll_s: float, deadline_s: floa
         if monotonic() - said >= 30:
             said = monotonic()
             log.info("progress: batch job %s, %d s", job.state, said - start)
-    if job.gone:
+    if job.failed:
         raise UserError(
             f"batch job {job.name} ended as {job.state}: {job.error or 'no reason given'}",
             remedy="run again, or ask online: evaluate.batch_above=0",

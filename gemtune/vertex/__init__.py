@@ -231,9 +231,9 @@ def connect(settings: Vertex) -> Client:
 async def generate(
     client: Client, model: str, system: str | None, contents: list[dict[str, Any]], settings: GenerationSettings
 ) -> GenerateResponse:
-    """Ask a model once. `model` is a base model id or the full name of an endpoint; `contents` Gemini's own form.
+    """Send one request. `model` is a base model id or an endpoint's full name; `contents` is in Gemini's form.
 
-    Raises `Retryable` or `Refused`; the caller decides about trying again.
+    Raises `Retryable` or `Refused`; retries are the caller's.
     """
     budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
     genai_client = await client.async_genai(serving_location(client, model), settings.timeout_s)
@@ -309,7 +309,7 @@ def service_host(location: str) -> str:
 
 
 def translate_errors(call: Callable[[], T]) -> T:
-    """Run one SDK call; its failure leaves as `Retryable`, `Refused` or `UserError`, whichever SDK it came from."""
+    """Run an SDK call; failures of any SDK are raised as `TransientError`, `PermanentError` or `UserError`."""
     try:
         return require_credentials(call)
     except Exception as error:
@@ -317,7 +317,7 @@ def translate_errors(call: Callable[[], T]) -> T:
 
 
 def with_retries(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a call that may be repeated: up to ten tries with growing waits (at most 30 s) while it is `Retryable`."""
+    """Run an idempotent call: up to ten attempts with exponential backoff (at most 30 s) on `TransientError`."""
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
     wait = wait_exponential_jitter(initial=0.2, max=30, jitter=0.2)

@@ -56,7 +56,7 @@ def test_each_finished_step_is_one_line():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--data", "nope.jsonl"], "nope.jsonl: there is no such file"),
+        (["--data", "nope.jsonl"], "nope.jsonl: no such file"),
         (["--data", "folder.jsonl"], "folder.jsonl: is a directory"),
         (["--data", "empty.jsonl"], "empty.jsonl: the file is empty"),
         (["--data", "latin.csv"], "latin.csv:2: byte 4 (0xe9) is not UTF-8"),

@@ -39,7 +39,7 @@ MODEL = "gemini-2.5-flash"
 class Line:
     request: dict[str, Any]
     answer: vertex.GenerateResponse | None = None
-    trouble: str = ""
+    error_message: str = ""
     code: int = 0
 
 

@@ -159,14 +159,14 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(service: Inspection, tmp_
 
 def test_places_where_two_kinds_overlap_are_covered_once() -> None:
     found = [Finding("B", 4, 9), Finding("A", 0, 5), Finding("C", 9, 10), Finding("A", 0, 3)]
-    assert dlp._apart(found) == [Finding("A", 0, 9), Finding("C", 9, 10)]
+    assert dlp._merged(found) == [Finding("A", 0, 9), Finding("C", 9, 10)]
 
 
 @pytest.mark.parametrize(
     ("code", "config", "message"),
     [
         (403, {}, "Sensitive Data Protection refused: .*API has not been used.*enable the API"),
-        (200, {"pii_parent": ""}, "no project to ask Sensitive Data Protection in"),
+        (200, {"pii_parent": ""}, "no project for Sensitive Data Protection"),
         (200, {"pii_parent": "demo"}, "pii_parent"),
     ],
 )

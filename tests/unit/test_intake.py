@@ -57,8 +57,8 @@ def test_csv_cells_over_lines_keep_the_line_they_began_on(tmp_path: Path) -> Non
     [
         ("a.csv", b'text,label\na,b\n"c,d\n', r"a\.csv:3: .*quote"),
         ("a.csv", b"text,text\na,b\n", "same name"),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:-20], "cut off or damaged"),
-        ("a.jsonl.gz", b"plain text", "cut off or damaged"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:-20], "truncated or damaged"),
+        ("a.jsonl.gz", b"plain text", "truncated or damaged"),
         ("a.parquet", b"plain text", "not readable as Parquet"),
         ("a.xlsx", b"x", "cannot tell the format"),
     ],

@@ -118,10 +118,10 @@ def test_adapter_sizes_are_sent_as_words(server: Server, size: int) -> None:
 @pytest.mark.parametrize(
     ("order", "words"),
     [
-        (replace(SUPERVISED, beta=0.1), "beta belongs to preference tuning"),
-        (replace(PREFERENCE, beta=None), "beta belongs to preference tuning"),
-        (replace(PREFERENCE, beta=0.0), "learns nothing"),
-        (replace(PREFERENCE, beta=-0.1), "learns nothing"),
+        (replace(SUPERVISED, beta=0.1), "beta is for preference tuning only"),
+        (replace(PREFERENCE, beta=None), "beta is for preference tuning only"),
+        (replace(PREFERENCE, beta=0.0), "is not positive"),
+        (replace(PREFERENCE, beta=-0.1), "is not positive"),
         (replace(SUPERVISED, adapter_size=32), "adapter size 32"),
         (replace(SUPERVISED, training_uri=""), "the training data '' is not a JSONL object"),
         (replace(SUPERVISED, training_uri="gs://b/train.csv"), "not a JSONL object"),
@@ -154,7 +154,7 @@ def test_what_is_for_open_models_or_elsewhere_cannot_be_asked_for(server: Server
 @pytest.mark.parametrize("call", [jobs.get, jobs.cancel])
 @pytest.mark.parametrize("name", ["7", "tuningJobs/7"])
 def test_bare_id_is_refused_before_a_request(server: Server, call: Callable[..., Any], name: str) -> None:
-    with pytest.raises(UserError, match="no full resource name"):
+    with pytest.raises(UserError, match="not a full resource name"):
         call(vertex.connect(Vertex.of({})), name)
     assert server.asked == []
 

@@ -369,9 +369,9 @@ def test_whatever_evaluation_asks_stands_on_the_bill_and_in_the_ledger(
 
 
 def test_a_judge_or_a_metric_without_a_price_is_refused(client: Client, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no price of 'gemini-x' is known"):
+    with pytest.raises(UserError, match="no price of 'gemini-x' in the catalogue"):
         planned(tmp_path, "unpriced", "evaluate.judge={model: gemini-x}")
-    with pytest.raises(UserError, match="no price of 'rubric' is known"):
+    with pytest.raises(UserError, match="no price of 'rubric' in the catalogue"):
         planned(tmp_path, "unpriced", "evaluate.service=[rubric]")
     _, told = planned(tmp_path, "priced", "evaluate.service=[rubric]", "vertex.catalogue={service: {rubric: 5}}")
     trials = sum(min(10, trial["epoch_count"]) for trial in told["trials"])

@@ -157,7 +157,7 @@ def test_doctor_warns_of_an_old_catalogue_and_of_assumed_prices(client: Client, 
     assert fresh.exit_code == 0, fresh.output
     assert "is assumed" in fresh.output
     old = doctored(tmp_path, "--set", "vertex.catalogue={checked: 2020-01-01}")
-    assert "warning: the model catalogue was checked on 2020-01-01" in old.output
+    assert "warning: the model catalogue was last checked on 2020-01-01" in old.output
 
 
 @pytest.mark.parametrize("method", ["distillation", "reinforcement"])

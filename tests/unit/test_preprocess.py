@@ -72,7 +72,7 @@ def test_an_unusable_file_is_one_clear_message(tmp_path: Path, content: bytes, m
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.jsonl: there is no such file"):
+    with pytest.raises(UserError, match=r"nowhere\.jsonl: no such file"):
         run(str(tmp_path / "nowhere.jsonl"), {}, {}, *[str(tmp_path / part) for part in "abc"])
 
 
