@@ -80,7 +80,8 @@ from gemtune import dedup
 from gemtune.dedup import overlaps, substrings
 texts = ["plain words, and again plain words. " * 9] * 2 + ["größere Wörter 日本語 " * 9] * 2
 numbered = ["".join(map(chr, range(0x4E00, 0x5000)))] * 2
-dedup.keep(texts), dedup.keep(texts[:2]), overlaps.overlaps(texts, texts), overlaps.overlaps(texts[:2], texts[:2])
+dedup.keep_mask(texts), dedup.keep_mask(texts[:2]), overlaps.overlaps(texts, texts)
+overlaps.overlaps(texts[:2], texts[:2])
 substrings.repeated_spans(texts), substrings.repeated_spans(numbered), substrings.shared_passages(texts, texts)
 print(time.process_time() - begun)
 """
@@ -231,7 +232,7 @@ def report(title: str, spent: dict[str, tuple[float, float]], rows: int) -> None
 
 def fuzzy(title: str, texts: list[str]) -> bool:
     """Keep lists, ours and rensa's: speed and quality; whether ours drops no row too many."""
-    runs: dict[str, Callable[[], Any]] = {"gemtune": lambda: dedup.keep(texts, THRESHOLD, threads=1)}
+    runs: dict[str, Callable[[], Any]] = {"gemtune": lambda: dedup.keep_mask(texts, THRESHOLD, threads=1)}
     if find_spec("rensa"):
         runs["rensa Deduplicator 20x6"] = lambda: _rensa_keep(texts)
     spent, kept = measured(runs)
@@ -357,10 +358,10 @@ def growth(file: Path) -> None:
 
     sizes, micros = (10_000, 30_000, 100_000, 300_000, 1_000_000), []
     texts = corpus(max(sizes))
-    dedup.keep(texts[:100], THRESHOLD)
+    dedup.keep_mask(texts[:100], THRESHOLD)
     for rows in sizes:
         some = texts[:rows]
-        ((cpu, wall),) = measured({"gemtune": lambda some=some: dedup.keep(some, THRESHOLD)}, 2)[0].values()  # type: ignore[misc]
+        ((cpu, wall),) = measured({"gemtune": lambda some=some: dedup.keep_mask(some, THRESHOLD)}, 2)[0].values()  # type: ignore[misc]
         micros.append(cpu / rows * 1e6)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
         print(f"{rows:9d} rows: {wall:6.2f} s wall, {micros[-1]:.2f} us/row CPU, peak memory so far {peak:.0f} MB")
@@ -383,7 +384,7 @@ def main() -> None:
         return
     first_call()
     made = corpus(asked.rows)
-    for warm in (dedup.keep, substrings.repeated_spans, _suffix_marks):
+    for warm in (dedup.keep_mask, substrings.repeated_spans, _suffix_marks):
         warm(made[:50])
     overlaps.overlaps(made[:50], made[:9])
     words = "texts of made-up words"

@@ -96,7 +96,7 @@ def inside(sets: dict[str, dict[str, list[str]]]) -> None:
     for name, found in sets.items():
         for split, texts in found.items():
             distinct = list({alphanumeric_key(text): text for text in reversed(texts)}.values())
-            dropped = len(distinct) - int(dedup.keep(distinct, THRESHOLD).sum())
+            dropped = len(distinct) - int(dedup.keep_mask(distinct, THRESHOLD).sum())
             repeated = len(texts) - len(distinct)
             if repeated or dropped:
                 print(f"| {name} | {split} | {len(texts)} | {repeated} ({repeated / len(texts):.1%}) "

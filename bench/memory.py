@@ -39,7 +39,7 @@ from gemtune import dedup
 from gemtune.dedup import substrings
 with open(sys.argv[1], encoding="utf-8") as file:
     texts = [json.loads(line)["text"] for line in file]
-dedup.keep(texts) if sys.argv[2] == "keep" else substrings.repeated_spans(texts)
+dedup.keep_mask(texts) if sys.argv[2] == "keep" else substrings.repeated_spans(texts)
 """
 
 

@@ -123,7 +123,7 @@ def _dropped_row(reason: str, detail: str, kept_id: str | None, line: Line) -> d
 
 def sketches(rows: Sequence[Row], threshold: float) -> Iterator[tuple[str, tuple[str, int, bytes, bytes]]]:
     """(band, (rank, length, low bytes, band keys)) for every band of every row."""
-    sketched = dedup.sketched([text for _, _, text in rows], threshold, threads=1)
+    sketched = dedup.build_sketches([text for _, _, text in rows], threshold, threads=1)
     for i, (rank, label, _) in enumerate(rows):
         sketch = (rank, int(sketched.lengths[i]), sketched.low[i].tobytes(), sketched.keys[i].tobytes())
         for band, key in enumerate(sketched.keys[i].tolist()):

@@ -3,8 +3,8 @@
 """ExactSubstr: spans of at least N characters that occur more than once, in one text or in several.
 
 The result is that of a suffix array (Lee et al. 2022), reached without one: two equal windows of N characters have
-the same winnowed N/2-grams (Schleimer et al. 2003), so only windows around a fingerprint seen twice are looked at;
-these are grouped by hash and compared character by character. Promise: all repeated windows, and no other.
+the same winnowed N/2-grams (Schleimer et al. 2003), so only windows around a repeated fingerprint are candidates;
+these are grouped by hash and compared character by character. Guarantees: exactly the repeated windows are found.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_TOGETHER = 64
+_TEXTS_PER_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters begin..end of a text: `repetition` says that the same stood earlier, else the same comes later."""
+    """Characters begin..end of a text: `repetition` when an earlier span is equal, else a later one is."""
 
     text: int
     begin: int
@@ -32,26 +32,26 @@ class Span:
 def repeated_spans(texts: Sequence[str], length: int = 100) -> list[Span]:
     """Maximal spans covered by windows of `length` characters that occur more than once, in order.
 
-    Stretches that repeat something earlier and stretches that are repeated later are told apart.
+    Repetitions of earlier spans and spans that are repeated later are separate spans.
     Raises `ValueError` for a length below 2.
     """
-    found, begins = _runs(texts, length, len(texts))
-    owners = np.searchsorted(begins, found[:, 0], side="right") - 1
-    first = found[:, 0] - begins[owners]
-    last = found[:, 1] - begins[owners] + length
-    return list(map(Span, owners.tolist(), first.tolist(), last.tolist(), (found[:, 2] == 2).tolist()))
+    runs, begins = _runs(texts, length, len(texts))
+    owners = np.searchsorted(begins, runs[:, 0], side="right") - 1
+    first = runs[:, 0] - begins[owners]
+    last = runs[:, 1] - begins[owners] + length
+    return list(map(Span, owners.tolist(), first.tolist(), last.tolist(), (runs[:, 2] == 2).tolist()))
 
 
-def shared_passages(texts: Sequence[str], others: Sequence[str], length: int = 100) -> list[int]:
-    """Indices of texts that hold `length` characters in a row which stand in one of the others too, in order.
+def shared_passages(texts: Sequence[str], references: Sequence[str], length: int = 100) -> list[int]:
+    """Indices of texts that share `length` consecutive characters with a reference, in order.
 
     Raises `ValueError` for a length below 2.
     """
-    if not len(texts) or not len(others):
+    if not len(texts) or not len(references):
         return []
-    found, begins = _runs([*others, *texts], length, len(others))
-    shared = found[found[:, 2] == 3, 0]
-    return np.unique(np.searchsorted(begins, shared, side="right") - 1 - len(others)).tolist()  # type: ignore[no-any-return]
+    runs, begins = _runs([*references, *texts], length, len(references))
+    shared = runs[runs[:, 2] == 3, 0]
+    return np.unique(np.searchsorted(begins, shared, side="right") - 1 - len(references)).tolist()  # type: ignore[no-any-return]
 
 
 def _runs(texts: Sequence[str], length: int, before: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -63,11 +63,11 @@ def _runs(texts: Sequence[str], length: int, before: int) -> tuple[NDArray[np.in
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     begins = np.cumsum(sizes + 1) - sizes - 1
     boundary = int(begins[before]) if before < len(texts) else int((sizes + 1).sum())
-    return _window_runs(_joined(texts, begins, sizes), begins, begins + sizes, length, boundary), begins
+    return _window_runs(_encoded_texts(texts, begins, sizes), begins, begins + sizes, length, boundary), begins
 
 
-def _joined(texts: Sequence[str], begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
-    """All characters, a separator that no text holds behind each text, in the narrowest type that has room.
+def _encoded_texts(texts: Sequence[str], begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
+    """All characters, each text followed by a unique separator, in the narrowest integer type.
 
     Characters are numbered, so that few different ones need few bits wherever in Unicode they stand.
     """
@@ -92,8 +92,8 @@ def _joined(texts: Sequence[str], begins: NDArray[np.int64], sizes: NDArray[np.i
 
 def _chunks(texts: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Texts joined, a character behind each, some at a time; and how many characters these are."""
-    for first in range(0, len(texts), _TOGETHER):
-        chunk = "\n".join([*texts[first : first + _TOGETHER], ""])
+    for first in range(0, len(texts), _TEXTS_PER_CHUNK):
+        chunk = "\n".join([*texts[first : first + _TEXTS_PER_CHUNK], ""])
         yield chunk, len(chunk)
 
 
@@ -111,9 +111,9 @@ def _window_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: int)
     marks = np.zeros(codes.size // 4 + 1, np.uint8)
     kernels.repeats(codes, spans, len(spans), length, boundary, table, marks)
     del table
-    found = np.empty((kernels.runs(marks, spans, len(spans), np.empty((0, 3), np.int64)), 3), np.int64)
-    kernels.runs(marks, spans, len(spans), found)
-    return found
+    runs = np.empty((kernels.runs(marks, spans, len(spans), np.empty((0, 3), np.int64)), 3), np.int64)
+    kernels.runs(marks, spans, len(spans), runs)
+    return runs
 
 
 def _candidates(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.int64]:
@@ -121,13 +121,13 @@ def _candidates(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.i
     from gemtune.dedup._numba import substrings as kernels
 
     grams = max(1, length // 2)
-    room = int(2.4 * codes.size / (length - grams + 2)) + 2 * len(ends) + 16
+    capacity = int(2.4 * codes.size / (length - grams + 2)) + 2 * len(ends) + 16
     while True:
-        places, prints = np.empty(room, np.int64), np.empty(room, np.uint32)
-        found = kernels.winnow(codes, begins, ends, length, grams, places, prints)
-        if found <= room:
+        positions, fingerprints = np.empty(capacity, np.int64), np.empty(capacity, np.uint32)
+        count = kernels.winnow(codes, begins, ends, length, grams, positions, fingerprints)
+        if count <= capacity:
             break
-        room = found
-    counts = np.zeros(1 << max(8, (4 * found).bit_length()), np.uint8)
-    spans = np.empty((found + 1, 2), np.int64)
-    return spans[: kernels.stretches(places, prints, found, begins, ends, length, grams, counts, spans)].copy()
+        capacity = count
+    counts = np.zeros(1 << max(8, (4 * count).bit_length()), np.uint8)
+    spans = np.empty((count + 1, 2), np.int64)
+    return spans[: kernels.stretches(positions, fingerprints, count, begins, ends, length, grams, counts, spans)].copy()

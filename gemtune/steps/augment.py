@@ -240,7 +240,7 @@ def admitted(
     guarded = [example for name in ("test", "validation", "train") for example in splits[name]]
     near = set(find_overlaps(rows, guarded, threshold))
     left = [i for i in range(len(rows)) if i not in near]
-    kept = dedup.keep([rows[i].text for i in left], threshold).tolist()
+    kept = dedup.keep_mask([rows[i].text for i in left], threshold).tolist()
     stay = {i for i, keeps in zip(left, kept, strict=True) if keeps}
     return [row for i, row in enumerate(rows) if i in stay], [one for i, one in enumerate(made) if i not in stay]
 

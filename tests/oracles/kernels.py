@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import gemtune.dedup
 import gemtune.dedup.substrings
-from gemtune.dedup import CHAIN, SLOTS, WIDTH, Sketches, jaccard, shingles
+from gemtune.dedup import CHAIN, SHINGLE_CHARS, SLOTS, Sketches, jaccard, shingles
 
 MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 TOP = np.uint64(1 << 63)
@@ -27,18 +27,18 @@ _SPACE = 32
 Words = NDArray[np.uint64]
 
 
-def sketched(texts: Sequence[str], threshold: float | None) -> Sketches:
-    """`gemtune.dedup.sketched` with the kernels of this file."""
+def build_sketches(texts: Sequence[str], threshold: float | None) -> Sketches:
+    """`gemtune.dedup.build_sketches` with the kernels of this file."""
     kernels = mock.patch.multiple("gemtune.dedup._numba.minhash", find_wide=find_wide, sketch_texts=sketch_texts)
     with kernels:
-        return gemtune.dedup.sketched(texts, threshold, threads=1)
+        return gemtune.dedup.build_sketches(texts, threshold, threads=1)
 
 
 def leaders(
     texts: Sequence[str], threshold: float = 0.8, classes: Sequence[Hashable] | None = None
 ) -> NDArray[np.int64]:
     """`gemtune.dedup.leaders` with the kernels of this file."""
-    return lead(sketched(texts, threshold), classes or [0] * len(texts), threshold, CHAIN)
+    return lead(build_sketches(texts, threshold), classes or [0] * len(texts), threshold, CHAIN)
 
 
 def overlaps(texts: Sequence[str], guarded: Sequence[str], threshold: float = 0.8) -> NDArray[np.int64]:
@@ -149,17 +149,17 @@ def mix(words: Words) -> Words:
 
 def windows(codes: Words, owners: Any, local: Any, sizes: Any, starts: Any) -> tuple[Words, NDArray[np.int64]]:
     """All shingles and the text each belongs to."""
-    begin = np.flatnonzero(local <= sizes[owners] - WIDTH)
+    begin = np.flatnonzero(local <= sizes[owners] - SHINGLE_CHARS)
     high = np.zeros(begin.size, np.uint64)
     packed, hashed = high.copy(), high.copy()
-    for j in range(WIDTH):
+    for j in range(SHINGLE_CHARS):
         code = codes[begin + j]
         high |= code
         hashed = (hashed + code) * MIX_A
         hashed ^= hashed >> np.uint64(32)
         packed |= code << np.uint64(8 * j)
     long_words = np.where(high < 256, packed, hashed | TOP)
-    short = np.flatnonzero(sizes < WIDTH)
+    short = np.flatnonzero(sizes < SHINGLE_CHARS)
     short_words = [_short(codes[starts[i] : starts[i] + sizes[i]].tolist()) for i in short.tolist()]
     words = np.concatenate((long_words, np.array(short_words, np.uint64)))
     return words, np.concatenate((owners[begin], short))
@@ -217,6 +217,6 @@ def _near(made: Sketches, i: int, j: int, threshold: float, sets: dict[int, froz
     for k in (i, j):
         if k not in sets:
             text = made.text(k)
-            sets[k] = frozenset(text[p : p + WIDTH] for p in range(max(1, len(text) - WIDTH + 1)))
+            sets[k] = frozenset(text[p : p + SHINGLE_CHARS] for p in range(max(1, len(text) - SHINGLE_CHARS + 1)))
     shared = len(sets[i] & sets[j])
     return shared / (len(sets[i]) + len(sets[j]) - shared) >= threshold

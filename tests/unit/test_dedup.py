@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import kernels as oracle
 
-from gemtune.dedup import jaccard, keep, leaders, letters, normal, shape, shingles, sketched
+from gemtune.dedup import band_shape, build_sketches, jaccard, keep_mask, leaders, letter_table, normalize, shingles
 
 ALPHABET = "abc  D1é.，カ価👍👎\U0001d54f"
 ROUGH = st.lists(st.text(alphabet=ALPHABET, max_size=14), max_size=20)
@@ -35,7 +35,7 @@ def corpus(seed: int, count: int, words: list[str]) -> list[str]:
 def test_nothing_is_dropped_wrongly_and_nearly_nothing_missed(words: list[str]) -> None:
     draw = random.Random(5)
     texts = corpus(1, 400, [*words, *("".join(draw.choices("abcdefghij", k=6)) for _ in range(300))])
-    kept = keep(texts)
+    kept = keep_mask(texts)
     sets = [shingles(text) for text in texts]
     for i in np.flatnonzero(~kept):
         assert any(kept[j] and jaccard(sets[i], sets[j]) >= 0.8 for j in range(i))
@@ -48,10 +48,12 @@ def test_nothing_is_dropped_wrongly_and_nearly_nothing_missed(words: list[str]) 
 @settings(max_examples=150, deadline=None)
 def test_kernels_agree_with_the_numpy_oracle(texts: list[str], threshold: float) -> None:
     if texts:
-        fast, slow = sketched(texts, threshold), oracle.sketched(texts, threshold)
+        fast, slow = build_sketches(texts, threshold), oracle.build_sketches(texts, threshold)
         assert [fast.text(i) for i in range(len(texts))] == [slow.text(i) for i in range(len(texts))]
-        assert [fast.text(i) for i in range(len(texts))] == [normal(text) for text in texts]
-        assert fast.wide.tolist() == slow.wide.tolist() == [max(normal(text), default=" ") > "\xff" for text in texts]
+        assert [fast.text(i) for i in range(len(texts))] == [normalize(text) for text in texts]
+        assert (
+            fast.wide.tolist() == slow.wide.tolist() == [max(normalize(text), default=" ") > "\xff" for text in texts]
+        )
         assert (fast.low == slow.low).all()
         assert (fast.keys == slow.keys).all()
     assert leaders(texts, threshold).tolist() == oracle.leaders(texts, threshold).tolist()
@@ -65,13 +67,13 @@ def test_kernels_agree_with_the_numpy_oracle_on_longer_texts() -> None:
 @given(ROUGH)
 @settings(max_examples=100, deadline=None)
 def test_keeping_is_idempotent(texts: list[str]) -> None:
-    kept = [text for text, stays in zip(texts, keep(texts), strict=True) if stays]
-    assert keep(kept).all()
+    kept = [text for text, stays in zip(texts, keep_mask(texts), strict=True) if stays]
+    assert keep_mask(kept).all()
 
 
 def test_threads_do_not_change_the_answer() -> None:
     texts = corpus(3, 6000, WORDS)
-    assert (keep(texts, threads=1) == keep(texts, threads=3)).all()
+    assert (keep_mask(texts, threads=1) == keep_mask(texts, threads=3)).all()
 
 
 def test_only_the_same_class_stands_for_a_text() -> None:
@@ -80,11 +82,11 @@ def test_only_the_same_class_stands_for_a_text() -> None:
 
 
 def test_emoji_alone_are_told_apart_and_punctuation_is_not() -> None:
-    assert keep(["👍", "👎", "👍", "!!", "?", ""]).tolist() == [True, True, False, True, False, False]
+    assert keep_mask(["👍", "👎", "👍", "!!", "?", ""]).tolist() == [True, True, False, True, False, False]
 
 
 def test_the_table_of_letters_leaves_none_out() -> None:
-    table = letters(wide=True)
+    table = letter_table(wide=True)
     assert all(table[code] == 32 for code in range(0x40000, 0x110000))
     assert not any(chr(code).isalnum() for code in range(0x40000, 0x110000))
 
@@ -92,10 +94,10 @@ def test_the_table_of_letters_leaves_none_out() -> None:
 @pytest.mark.parametrize("threshold", [0, -1, 1.1])
 def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
     with pytest.raises(ValueError, match="threshold"):
-        keep(["a"], threshold)
+        keep_mask(["a"], threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
 def test_bands_miss_few_pairs_at_the_threshold(threshold: float) -> None:
-    bands, rows = shape(threshold)
+    bands, rows = band_shape(threshold)
     assert (1 - threshold**rows) ** bands < 0.001
