@@ -80,20 +80,20 @@ def leakage_report(
     config = config or LeakageConfig()
     sampled = {name: _sample(rows, config) for name, rows in splits.items()} if config.cosine else {}
     vectors = _vectors({name: [splits[name][i] for i in indices] for name, indices in sampled.items()}, embedder)
-    found = []
+    pair_overlaps = []
     for name, other in combinations(_HELD_OUT_FIRST, 2):
         semantic: dict[int, int] = {}
         if config.cosine:
             similar = neighbours(vectors[name], vectors[other], config.cosine)
             semantic = {sampled[name][i]: sampled[other][j] for i, j in similar.items()}
-        found.append(_overlap(name, splits[name], other, splits[other], semantic, config))
+        pair_overlaps.append(_overlap(name, splits[name], other, splits[other], semantic, config))
     return LeakageReport(
         jaccard_threshold=config.jaccard,
         passage_chars=config.passage_chars,
         cosine_threshold=config.cosine,
         embedded={name: len(indices) for name, indices in sampled.items()},
-        overlaps=tuple(found),
-        clean=not any(overlap.rows for overlap in found),
+        overlaps=tuple(pair_overlaps),
+        clean=not any(overlap.rows for overlap in pair_overlaps),
         rows={name: len(rows) for name, rows in splits.items()},
         splits=fingerprint(*(sorted(row.id for row in rows) for rows in splits.values())),
     )

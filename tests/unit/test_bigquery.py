@@ -104,7 +104,7 @@ def test_the_step_and_the_commands_take_a_table(tables: Tables, tmp_path: Path) 
     [
         ("bq://shop.mail.gone", r"bq://shop\.mail\.gone: no such table.*Not found"),
         ("bq://shop.secret.rows", r"permission denied.*Permission bigquery\.tables\.get denied.*Data Viewer"),
-        ("bq://shop.mail.view", "of the type VIEW"),
+        ("bq://shop.mail.view", "is a VIEW"),
         ("bq://rows", "not a BigQuery table"),
         ("bq://mail.rows", "not a BigQuery table"),  # no project in the name, none in the environment
         ("bq://", "not a BigQuery table"),

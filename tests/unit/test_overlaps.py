@@ -50,7 +50,7 @@ def test_many_edited_copies_are_all_found() -> None:
 
 
 def test_more_pairs_than_are_looked_for_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gemtune.dedup.overlaps._ROOM", 3)
+    monkeypatch.setattr("gemtune.dedup.overlaps._PAIRS_PER_CALL", 3)
     texts = [f"{LINE} {n % 7}" for n in range(40)]
     found = overlaps(texts, texts[:9], 0.8).tolist()
     assert found == brute(texts, texts[:9], 0.8)
