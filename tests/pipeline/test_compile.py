@@ -55,7 +55,8 @@ def test_defaults_are_baked_in_from_the_configuration():
 
 
 def test_the_image_is_the_one_that_was_named():
-    spec = compiled(Config(), image="example-docker.pkg.dev/p/r/gemtune-python:abc")
+    settings = ["preprocess.runner=dataflow", "preprocess.dataflow_template=gs://b/template.json"]
+    spec = compiled(Config.load(None, settings), image="example-docker.pkg.dev/p/r/gemtune-python:abc")
     images = {name: e["container"]["image"] for name, e in spec["deploymentSpec"]["executors"].items()}
     theirs = {name for name, image in images.items() if image != "example-docker.pkg.dev/p/r/gemtune-python:abc"}
     assert theirs == {"exec-dataflow-flex-template", "exec-wait-gcp-resources"}  # Google's operators bring their own
