@@ -169,7 +169,7 @@ def test_modality_is_the_heaviest_part_of_any_row() -> None:
     ],
 )
 def test_recommended_starts_by_family_and_size(model: str, rows: int, tokens: float, wanted: tuple[int, ...]) -> None:
-    start = SHIPPED.start(model, "text", rows, tokens)
+    start = SHIPPED.starting_trial(model, "text", rows, tokens)
     assert (start.epoch_count, start.learning_rate_multiplier, start.adapter_size) == wanted
 
 
