@@ -20,7 +20,7 @@ from time import perf_counter
 
 import numpy as np
 
-from gemtune.config import Contestant, Gate, Task
+from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation.intervals import interval, mean, paired, smallest_detectable_lift, wilson
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import Scored
@@ -31,13 +31,13 @@ DISAGREEMENTS = (0.05, 0.1, 0.2, 0.35)
 MULTIPLES = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
 
 
-def contestant(role: str, labels: np.ndarray, right: np.ndarray, names: list[str], rng: np.random.Generator) -> Scored:
+def variant(role: str, labels: np.ndarray, right: np.ndarray, names: list[str], rng: np.random.Generator) -> Scored:
     """A scripted model: right where told, else another label by chance."""
     wrong = (labels + rng.integers(1, len(names), len(labels))) % len(names)
     said = np.where(right, labels, wrong)
     rows = [Row(names[a], names[b], names[b], names[a]) for a, b in zip(labels, said, strict=True)]
     count = len(rows)
-    who = Contestant(name=role, model="scripted", role=role)
+    who = ModelVariant(name=role, model="scripted", role=role)
     return Scored(who, rows, ["ok"] * count, [0.1] * count, [1] * count, [1] * count)
 
 
@@ -78,8 +78,8 @@ def one_run(rows: int, disagreement: float, lift: float, metric: str, seed: int)
     labels = rng.choice(len(names), rows, p=shares)
     baseline, candidate = outcomes(rows, disagreement, lift, both, rng)
     pair = [
-        contestant("baseline", labels, baseline, names, rng),
-        contestant("candidate", labels, candidate, names, rng),
+        variant("baseline", labels, baseline, names, rng),
+        variant("candidate", labels, candidate, names, rng),
     ]
     config = Gate(resamples=1000, metric=metric, seed=seed)
     made = decide(Task(labels=names), config, pair)

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.tuning import emulator  # noqa: E402
-from gemtune.config import Config, Contestant, Task  # noqa: E402
+from gemtune.config import Config, ModelVariant, Task  # noqa: E402
 from gemtune.data.example import Example, example_id, write_examples  # noqa: E402
 from gemtune.evaluation.intervals import interval  # noqa: E402
 from gemtune.evaluation.metrics import Row, measure, metric_names  # noqa: E402
@@ -139,7 +139,7 @@ def known_names(task: Task, train: list[Example], test: list[Example]) -> dict[s
 
 
 def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dict[str, dict[str, float]]]:
-    """The metric of a set, and each contestant's score with its interval."""
+    """The metric of a set, and each variant's score with its interval."""
     task, train, test = drawn(name, given)
     splits = [str(folder / part) for part in ("train", "validation", "test")]
     held = max(10, len(train) // 10)
@@ -158,21 +158,21 @@ def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dic
     told = task.model_dump(exclude_none=True)
     few = 1 if task.kind == "summarization" else 3  # one article with its summary fills the student
     shots = [{"name": "zero_shot"}, {"name": "few_shot", "shots": few, "selection": "similar"}]
-    who = [Contestant.of({"name": p["name"], "model": "gemini-3.1-flash-lite", "prompt": p}) for p in shots]
+    who = [ModelVariant.of({"name": p["name"], "model": "gemini-3.1-flash-lite", "prompt": p}) for p in shots]
     trial = {"name": "t", "epoch_count": given.epochs, "adapter_size": 8}
     made = tune.run(
         *splits[:2], trial, told, config["evaluate"], config["tune"], config["vertex"], "bench", str(folder / "job")
     )
-    tuned = {**made["contestants"][-1], "name": "tuned", "role": "candidate"}
+    tuned = {**made["variants"][-1], "name": "tuned", "role": "candidate"}
     tuned["prompt"] = tuned_prompt(task).model_dump()
     asked = [*[one.model_dump() for one in who], tuned]
     files = [str(folder / "predictions"), str(folder / "report")]
     evaluate.run(splits[2], splits[0], asked, told, config["evaluate"], config["vertex"], *files)
     report = json.loads(Path(files[1]).read_text(encoding="utf-8"))
-    entries = [*report["contestants"], *([report["classical"]] if "classical" in report else [])]
+    entries = [*report["variants"], *([report["classical"]] if "classical" in report else [])]
     metric = METRIC[task.kind]
     assert metric in metric_names(task)
-    found = {entry["contestant"]["name"]: entry["metrics"][metric] for entry in entries}
+    found = {entry["variant"]["name"]: entry["metrics"][metric] for entry in entries}
     if task.kind == "extraction":
         found["classical"] = known_names(task, train, test)
     return metric, {"no model": without_a_model(task, train, test), **found}

@@ -91,7 +91,7 @@ def grid(folder: Path, first: float, slots: int, everyone: bool) -> tuple[float,
     left = {one.trial.name for one, trained in zip(order, epochs, strict=True) if trained == one.trial.epoch_count}
     reports = [str(path) for path in sorted(folder.glob("trial-[0-9]-scored.json"))]
     standings = select_model.read_standings(reports, "accuracy", records)
-    raced, _ = select_model.choose([one for one in standings if one.contestant.trial in left])
+    raced, _ = select_model.choose([one for one in standings if one.variant.trial in left])
     best, _ = select_model.choose(standings)
     assert raced
     assert best

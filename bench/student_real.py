@@ -130,7 +130,7 @@ def request(work: Set, prompt: Prompt, example: Example, chosen: Sequence[Exampl
 
 def ask(student: Student, work: Set, prompt: Prompt, **how: Any) -> list[str | None]:
     """Greedy answers to the test rows."""
-    chosen = few_shot.choose(prompt, work.train, work.test)
+    chosen = few_shot.select_shots(prompt, work.train, work.test)
     requests = [request(work, prompt, e, s, how) for e, s in zip(work.test, chosen, strict=True)]
     return [generation.candidates[0].text for generation in student.generate(requests)]
 
@@ -160,16 +160,18 @@ def most_frequent(work: Set) -> list[str | None]:
 
 def nearest(work: Set) -> list[str | None]:
     """The answer of the training row most alike: what a prompt with examples gives away."""
-    chosen = few_shot.choose(Prompt.of({"name": "alike", "shots": 1, "selection": "similar"}), work.train, work.test)
+    chosen = few_shot.select_shots(
+        Prompt.of({"name": "alike", "shots": 1, "selection": "similar"}), work.train, work.test
+    )
     return [shown[0].target for shown in chosen]
 
 
 def regression(work: Set) -> list[str | None]:
     """TF-IDF with logistic regression; for extraction that for the intent, and a logistic regression per word."""
     if work.task.kind != "extraction":
-        return [given.text for given in tfidf_baseline.answers(work.train, work.test)]
+        return [given.text for given in tfidf_baseline.predict(work.train, work.test)]
     intents = [Example(e.id, e.text, json.loads(e.target)["intent"]) for e in work.train]
-    found = [given.text for given in tfidf_baseline.answers(intents, work.test)]
+    found = [given.text for given in tfidf_baseline.predict(intents, work.test)]
     return [
         json.dumps({"intent": intent, **slots}, ensure_ascii=False)
         for intent, slots in zip(found, word_slots(work.train, work.test), strict=True)
@@ -241,7 +243,7 @@ def over_seeds(measures: Sequence[Measure]) -> str:
     return shown(summed) + (f"; {single[0]:.2f}, {single[-1]:.2f}" if len(single) > 1 else "")
 
 
-def contestants(student: Student, work: Set, given: argparse.Namespace) -> Iterator[tuple[str, str]]:
+def variants(student: Student, work: Set, given: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """(name, cell) of everything that answers the set."""
     zero = Prompt.of({})
     yield "always the most frequent", shown(work.measure(most_frequent(work), zero))
@@ -280,14 +282,12 @@ def main() -> None:
     table: dict[str, dict[str, str]] = {}
     for name in given.sets:
         work = drawn(name, given.data, given.train, given.test)
-        for contestant, cell in contestants(student, work, given):
-            table.setdefault(contestant, {})[name] = cell
-            print(
-                f"{name}, {len(work.train)} + {len(work.test)} rows: {contestant} {cell}", file=sys.stderr, flush=True
-            )
+        for variant, cell in variants(student, work, given):
+            table.setdefault(variant, {})[name] = cell
+            print(f"{name}, {len(work.train)} + {len(work.test)} rows: {variant} {cell}", file=sys.stderr, flush=True)
     print(f"| model | {' | '.join(given.sets)} |\n| --- |{' --- |' * len(given.sets)}")
-    for contestant, cells in table.items():
-        print(f"| {contestant} | {' | '.join(cells.get(name, '–') for name in given.sets)} |")
+    for variant, cells in table.items():
+        print(f"| {variant} | {' | '.join(cells.get(name, '–') for name in given.sets)} |")
     print(
         f"\n{given.epochs} epochs, rank {given.rank}; {time.process_time() - begun:.0f} CPU seconds.", file=sys.stderr
     )

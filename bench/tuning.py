@@ -72,13 +72,11 @@ class Run:
         """A path in the folder."""
         return str(self.folder / name)
 
-    def scored(self, contestants: list[dict[str, Any]], name: str) -> str:
-        """Contestants asked the validation rows; the report's path."""
+    def scored(self, variants: list[dict[str, Any]], name: str) -> str:
+        """ModelVariants asked the validation rows; the report's path."""
         train, validation, _ = self.splits
         out, c = self.at(f"{name}.json"), self.c
-        evaluate.run(
-            validation, train, contestants, c["task"], c["evaluate"], c["vertex"], self.at(f"{name}.jsonl"), out
-        )
+        evaluate.run(validation, train, variants, c["task"], c["evaluate"], c["vertex"], self.at(f"{name}.jsonl"), out)
         return out
 
     def planned(self) -> dict[str, Any]:
@@ -88,11 +86,11 @@ class Run:
         return plan_tuning.run([baseline], *self.splits, task, asking, c["plan"], vertex, "bench", self.at("plan.json"))
 
     def tuned(self, trial: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-        """One trial's contestants and the path of its record."""
+        """One trial's variants and the path of its record."""
         out, c = self.at(f"{trial['name']}.json"), self.c
         files, vertex = self.splits[:2], c["vertex"]
         made = tune.run(*files, trial, c["task"], c["evaluate"], c["tune"], vertex, "bench", out)
-        return made["contestants"], out
+        return made["variants"], out
 
 
 def forecast(source: str, folder: Path) -> tuple[int, int, float, int]:
@@ -113,10 +111,10 @@ def grid(source: str, folder: Path, raced: bool, settings: list[str]) -> tuple[i
     run = Run(folder, source, "plan.preset=grid", "plan.good_enough=1.0", "plan.max_cost=100000", *ways, *settings)
     jobs, reports = [], []
     for trial in run.planned()["trials"]:
-        contestants, record = run.tuned(trial)
+        variants, record = run.tuned(trial)
         jobs.append(record)
-        if contestants:
-            reports.append(run.scored(contestants, f"{trial['name']}-scored"))
+        if variants:
+            reports.append(run.scored(variants, f"{trial['name']}-scored"))
     c, picked = run.c, run.at("picked.json")
     select_model.run(
         jobs, reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked
@@ -210,8 +208,8 @@ def curves(folder: Path, rows: int, seeds: int) -> None:
 def diagnosed(run: Run) -> dict[str, str]:
     """What a run says of its one trial, its checkpoints' scores considered."""
     (trial,) = run.planned()["trials"]
-    contestants, record = run.tuned(trial)
-    reports, c, picked = [run.scored(contestants, "scored")], run.c, run.at("picked.json")
+    variants, record = run.tuned(trial)
+    reports, c, picked = [run.scored(variants, "scored")], run.c, run.at("picked.json")
     select_model.run(
         [record], reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked
     )

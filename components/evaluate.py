@@ -11,7 +11,7 @@ from components.base import component
 def evaluate(
     examples: Input[Dataset],
     train: Input[Dataset],
-    contestants: list,
+    variants: list,
     task: dict,
     config: dict,
     vertex: dict,
@@ -19,15 +19,15 @@ def evaluate(
     report: Output[Artifact],
     metrics: Output[Metrics],
     confusion: Output[ClassificationMetrics],
-    sealed: str = "",
-    opinions: bool = True,
+    gate_run: str = "",
+    judging: bool = True,
 ):
-    """Ask every contestant about every example and score the answers.
+    """Ask every variant about every example and score the answers.
 
     Args:
         examples: The split to answer.
         train: Where few-shot examples come from.
-        contestants: Models with the prompts they are asked by.
+        variants: Models with the prompts they are asked by.
         task: Section `task` of the configuration.
         config: Section `evaluate`.
         vertex: Section `vertex`.
@@ -37,6 +37,6 @@ def evaluate(
     from gemtune.steps import evaluate
 
     files = predictions.path, report.path
-    summary = evaluate.run(examples.path, train.path, contestants, task, config, vertex, *files, sealed, opinions)
+    summary = evaluate.run(examples.path, train.path, variants, task, config, vertex, *files, gate_run, judging)
     metrics.metadata.update(summary["metrics"])
     confusion.metadata.update(summary["confusion"])

@@ -10,7 +10,7 @@ from components.base import component
 @component
 def gate(
     predictions: Input[Dataset],
-    contestants: list,
+    variants: list,
     task: dict,
     config: dict,
     plan: Input[Artifact],
@@ -21,8 +21,8 @@ def gate(
     """Decide from paired test predictions whether the candidate may serve.
 
     Args:
-        predictions: Every contestant's answers on the test split.
-        contestants: Who they are: best prompt, candidate, champion.
+        predictions: Every variant's answers on the test split.
+        variants: Who they are: best prompt, candidate, champion.
         task: Section `task` of the configuration.
         config: Section `gate`.
         plan: The plan, for the reason when there is no candidate.
@@ -31,4 +31,4 @@ def gate(
     """
     from gemtune.steps import gate
 
-    return gate.run(predictions.path, contestants, task, config, plan.path, tested.path, decision.path, remembered.path)
+    return gate.run(predictions.path, variants, task, config, plan.path, tested.path, decision.path, remembered.path)

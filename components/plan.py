@@ -31,7 +31,7 @@ def budget(
         validation: Rows that choose.
         test: Rows that decide; only counted here.
         spent: The report of a step before (what it has spent).
-        baselines: Prompted opponents, lists of contestants.
+        baselines: Prompted opponents, lists of variants.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.
         plan: Section `plan` (what the run may cost).

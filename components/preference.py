@@ -219,7 +219,7 @@ def choose(
     predictions: Input[Dataset],
     examples: Input[Dataset],
     pairs: Input[Dataset],
-    contestants: list,
+    variants: list,
     task: dict,
     evaluate: dict,
     config: dict,
@@ -237,7 +237,7 @@ def choose(
         predictions: Everyone's answers on validation prompts.
         examples: The validation prompts.
         pairs: Their better and worse answers.
-        contestants: Who answered.
+        variants: Who answered.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate` (the judge).
         config: Section `preference`.
@@ -254,7 +254,7 @@ def choose(
         predictions.path,
         examples.path,
         pairs.path,
-        contestants,
+        variants,
         name,
         picked.path,
         task=task,
@@ -287,7 +287,7 @@ def decide(
     predictions: Input[Dataset],
     examples: Input[Dataset],
     pairs: Input[Dataset],
-    contestants: list,
+    variants: list,
     plan: Input[Artifact],
     task: dict,
     evaluate: dict,
@@ -297,14 +297,14 @@ def decide(
     decision: Output[Artifact],
     report: Output[Artifact],
 ) -> bool:
-    """Decide from win rates on sealed test prompts whether the candidate may serve.
+    """Decide from win rates on held-out test prompts whether the candidate may serve.
 
     Args:
         tested: The evaluation's report on the test prompts.
-        predictions: Every contestant's answers.
+        predictions: Every variant's answers.
         examples: The test prompts.
         pairs: Their better and worse answers.
-        contestants: Best prompt, supervised model, candidate, champion.
+        variants: Best prompt, supervised model, candidate, champion.
         plan: The plan, for its prices.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate` (the judge).
@@ -319,7 +319,7 @@ def decide(
         predictions.path,
         examples.path,
         pairs.path,
-        contestants,
+        variants,
         plan.path,
         decision.path,
         report.path,

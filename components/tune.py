@@ -21,7 +21,7 @@ def tune(
     job: Output[Artifact],
     metrics: Output[Metrics],
 ) -> list:
-    """Tune the base model with one trial's hyperparameters; gives one contestant per checkpoint.
+    """Tune the base model with one trial's hyperparameters; gives one variant per checkpoint.
 
     Args:
         train: Rows to tune on.
@@ -38,4 +38,4 @@ def tune(
 
     tuned = tune.run(train.path, validation.path, trial, task, evaluate, config, vertex, name, job.path, weighted.path)
     metrics.metadata.update(tuned["metrics"])
-    return tuned["contestants"]
+    return tuned["variants"]

@@ -22,19 +22,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from gemtune.config import Contestant, Evaluate, Task, Vertex
+from gemtune.config import Evaluate, ModelVariant, Task, Vertex
 from gemtune.data.cleaning import cleaner
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.evaluation.calibration import calibrated
-from gemtune.evaluation.evaluate import answers_of
+from gemtune.evaluation.calibration import apply_calibration
+from gemtune.evaluation.evaluate import score_variant
 from gemtune.evaluation.scorers import SampleScore
-from gemtune.inference.generate import ask_all
-from gemtune.inference.vertex_generation import vertex_ask
+from gemtune.inference.generate import generate_all
+from gemtune.inference.vertex_generation import vertex_generate
 
 
 @dataclass(frozen=True)
-class Answered:
+class Prediction:
     """One text's answer: `text` as it was asked (cleaned), `value` read from the answer, None when it was unusable.
 
     `confidence` is the chance that it is right (by the map, where one was fitted), None when the run had none.
@@ -49,15 +49,15 @@ class Answered:
     outcome: str
 
 
-class Answerer:
-    """Answers texts by the contestant that a run put into service."""
+class Predictor:
+    """Answers texts by the variant that a run put into service."""
 
     def __init__(self, recipe: Mapping[str, Any]) -> None:
         """Takes what `report.recipe` made."""
         self.task = Task.of(recipe["task"])
-        self.contestant = Contestant.of(recipe["contestant"])
+        self.variant = ModelVariant.of(recipe["variant"])
         # One row without an answer is that row's own matter here.
-        self.config = Evaluate.of({**recipe["asking"], "max_error_share": 1.0})
+        self.config = Evaluate.of({**recipe["generation"], "max_error_share": 1.0})
         self.train = [Example(**row) for row in recipe["train"]]
         self.clean = cleaner(recipe["cleaning"])
 
@@ -70,7 +70,7 @@ class Answerer:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"this tells no way to ask: {error}", file=summary, remedy="name a run's summary") from None
 
-    def __call__(self, texts: Sequence[str], vertex: Mapping[str, Any] | None = None) -> list[Answered]:
+    def __call__(self, texts: Sequence[str], vertex: Mapping[str, Any] | None = None) -> list[Prediction]:
         """An `Answered` per text, in order. `vertex` holds settings that the environment does not.
 
         Raises `UserError` when nobody can be asked at all.
@@ -78,17 +78,17 @@ class Answerer:
         # Nothing is scored: any reference will do that can be read.
         reference, lenient = (self.task.labels or ["{}"])[0], self.task.model_copy(update={"output_schema": {}})
         rows = [Example(str(i), self.clean(text), reference) for i, text in enumerate(texts)]
-        ask, effort = vertex_ask(self.config, Vertex.of({"project": self._project(), **(vertex or {})}))
-        put = partial(ask_all, ask=ask, effort=effort)
-        answers = answers_of(self.task, lenient, self.config, self.contestant, rows, self.train, put)
+        generate, retry_policy = vertex_generate(self.config, Vertex.of({"project": self._project(), **(vertex or {})}))
+        send = partial(generate_all, generate=generate, retry_policy=retry_policy)
+        answers = score_variant(self.task, lenient, self.config, self.variant, rows, self.train, send)
         return [self._answered(one) for one in asyncio.run(answers)]
 
     def _project(self) -> str:
-        parts = self.contestant.model.split("/")
+        parts = self.variant.model.split("/")
         return parts[1] if parts[0] == "projects" else ""
 
-    def _answered(self, one: SampleScore) -> Answered:
-        made, stated = self.contestant.calibration, one.confidence
+    def _answered(self, one: SampleScore) -> Prediction:
+        made, stated = self.variant.calibration, one.confidence
         unsure = stated is not None and "abstain" in made and stated < made["abstain"]["confidence"]
-        sure = None if stated is None else calibrated(made, [stated])[0]
-        return Answered(one.example.text, one.row.parsed, sure, unsure or one.row.parsed is None, one.outcome)
+        sure = None if stated is None else apply_calibration(made, [stated])[0]
+        return Prediction(one.example.text, one.row.parsed, sure, unsure or one.row.parsed is None, one.outcome)

@@ -43,11 +43,11 @@ def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
 
 def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
     """Print the table, the verdict with its reasons, the endpoint and where to read on."""
-    table = Table(title=f"{summary['test_rows']} sealed test rows", title_justify="left")
+    table = Table(title=f"{summary['test_rows']} held-out test rows", title_justify="left")
     metric, level = summary["metric"], f"{summary['confidence_level']:.0%} interval"
     for heading in ("", metric, level, "unusable", "tokens a row", "cost, US$"):
         table.add_column(heading, justify="left" if heading == "" else "right")
-    for row in [*summary["contestants"], *summary["classical"]]:
+    for row in [*summary["variants"], *summary["classical"]]:
         table.add_row(
             row["name"],
             f"{row['value']:.3f}",

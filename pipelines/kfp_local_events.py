@@ -73,9 +73,9 @@ def _executor_input(full_command: list[str]) -> dict[str, Any]:
 
 
 def _about(inputs: dict[str, Any]) -> str:
-    """Which trial or which contestants a step is about, for people."""
+    """Which trial or which variants a step is about, for people."""
     values = inputs.get("inputs", {}).get("parameterValues", {})
-    names = [one["name"] for one in values.get("contestants", [])]
+    names = [one["name"] for one in values.get("variants", [])]
     if len(names) > 2:
         return f"{names[0]} to {names[-1]}" if names[0].split("@")[0] == names[-1].split("@")[0] else "the finalists"
     return str(values["trial"]["name"]) if "trial" in values else ", ".join(names)

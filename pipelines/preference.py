@@ -35,7 +35,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
         name="preference-tuning",
         description="Takes pairs of a better and a worse answer to a signed deploy / don't-deploy decision: validated, "
         "leak-free prompts; a spend plan; supervised tuning on the better answers, preference tuning from its "
-        "checkpoint; win rates against the best prompt, the supervised model and the model in service on sealed "
+        "checkpoint; win rates against the best prompt, the supervised model and the model in service on held-out "
         "prompts; the same gate; deployment with a way back; a report either way.",
     )
     def preference_tuning(
@@ -59,7 +59,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
         Args:
             data: Pairs, or labelled rows to make pairs of: gs:// URI of a JSONL or CSV file (locally also a path).
             name: Names the model in service, the tuning jobs and the records; runs of one name compete with each other.
-            baselines: Prompted opponents, one list of one contestant each: model and prompt (shots, selection, ...).
+            baselines: Prompted opponents, one list of one variant each: model and prompt (shots, selection, ...).
             task: What is asked of the model: kind, instruction, how input and answer are called.
             preprocess: Cleaning, limits, duplicates, what becomes of contradicting pairs.
             split: Shares of validation and test prompts, and the seed that divides them.
@@ -106,9 +106,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
             name=name,
         ).set_caching_options(False)
         with dsl.ParallelFor(affordable.outputs["Output"], name="prompt-variants") as baseline:
-            prompted = asked(examples=validation, contestants=baseline).set_display_name(
-                "evaluate a prompt on validation"
-            )
+            prompted = asked(examples=validation, variants=baseline).set_display_name("evaluate a prompt on validation")
         planned = plan_op(
             reports=dsl.Collected(prompted.outputs["report"]),
             predictions=dsl.Collected(prompted.outputs["predictions"]),
@@ -127,7 +125,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
 
         def finals(chosen: dsl.PipelineTask) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
             """Evaluate the finalists on test prompts and decide."""
-            tested = asked(examples=test, contestants=chosen.outputs["Output"], sealed=name).set_display_name(
+            tested = asked(examples=test, variants=chosen.outputs["Output"], gate_run=name).set_display_name(
                 "evaluate the finalists on test"
             )
             tested.set_caching_options(False)  # the model in service is asked again, each time
@@ -136,7 +134,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
                 predictions=tested.outputs["predictions"],
                 examples=test,
                 pairs=pairs,
-                contestants=chosen.outputs["Output"],
+                variants=chosen.outputs["Output"],
                 plan=planned.outputs["planned"],
                 task=task,
                 evaluate=evaluate,
@@ -179,7 +177,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
                 start=begun.outputs["Output"],
                 best_prompt=planned.outputs["best_prompt"],
             )
-            scored = asked(examples=validation, contestants=entered.output).set_display_name(
+            scored = asked(examples=validation, variants=entered.output).set_display_name(
                 "evaluate everyone on validation"
             )
             chosen = choose_op(
@@ -188,7 +186,7 @@ def preference_tuning(config: Config) -> Callable[..., None]:
                 predictions=scored.outputs["predictions"],
                 examples=validation,
                 pairs=pairs,
-                contestants=entered.output,
+                variants=entered.output,
                 task=task,
                 evaluate=evaluate,
                 config=preference,

@@ -43,7 +43,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
         name="supervised-tuning",
         description="Takes labelled rows to a signed deploy / don't-deploy decision about a tuned Gemini model: "
         "validated, deduplicated, leak-free splits; prompted baselines; a spend plan; tuning jobs; the best "
-        "checkpoint; a statistical gate on sealed test rows; deployment with a way back; a report either way.",
+        "checkpoint; a statistical gate on held-out test rows; deployment with a way back; a report either way.",
     )
     def supervised_tuning(
         data: str = default["data"],
@@ -68,7 +68,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
         Args:
             data: Labelled rows: gs:// URI of a JSONL or CSV file (locally also a path).
             name: Names the model in service, the tuning jobs and the records; runs of one name compete with each other.
-            baselines: Prompted opponents, one list of one contestant each: model and prompt (shots, selection, ...).
+            baselines: Prompted opponents, one list of one variant each: model and prompt (shots, selection, ...).
             task: What is asked of the model: kind, instruction, labels, how input and answer are called.
             preprocess: Columns, limits, cleaning, duplicates, conflicting labels.
             split: Shares of validation and test rows, and the seed that divides them.
@@ -137,9 +137,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
             name=name,
         ).set_caching_options(False)
         with dsl.ParallelFor(affordable.outputs["Output"], name="prompt-variants") as baseline:
-            prompted = asked(examples=validation, contestants=baseline).set_display_name(
-                "evaluate a prompt on validation"
-            )
+            prompted = asked(examples=validation, variants=baseline).set_display_name("evaluate a prompt on validation")
         planned = plan_op(
             reports=dsl.Collected(prompted.outputs["report"]),
             train=train,
@@ -157,17 +155,17 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
 
         def finals(picked: dsl.PipelineTask) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
             """Evaluate the finalists on test data and decide."""
-            tested = asked(examples=test, contestants=picked.outputs["finalists"], sealed=name).set_display_name(
+            tested = asked(examples=test, variants=picked.outputs["finalists"], gate_run=name).set_display_name(
                 "evaluate the finalists on test"
             )
             tested.set_caching_options(False)  # the model in service is asked again, each time
             remembered = asked(
-                examples=picked.outputs["old_test"], contestants=picked.outputs["remembering"], opinions=False
+                examples=picked.outputs["old_test"], variants=picked.outputs["remembering"], judging=False
             ).set_display_name("evaluate candidate and champion on its old test")
             remembered.set_caching_options(False)
             decided = gate_op(
                 predictions=tested.outputs["predictions"],
-                contestants=picked.outputs["finalists"],
+                variants=picked.outputs["finalists"],
                 task=task,
                 config=gate,
                 plan=planned.outputs["plan"],
@@ -179,7 +177,7 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
         ending = Ending(preprocessed, divided, planned.outputs["plan"], train, name, preprocess, deploy, vertex)
 
         with dsl.If(planned.outputs["worthwhile"] == True, name="tuning-is-worth-trying"):  # noqa: E712
-            probed = asked(examples=train, contestants=planned.outputs["probe"], opinions=False).set_display_name(
+            probed = asked(examples=train, variants=planned.outputs["probe"], judging=False).set_display_name(
                 "evaluate the best prompt on training rows"
             )
             weighed = hard_op(
@@ -202,9 +200,9 @@ def supervised_tuning(config: Config) -> Callable[..., None]:
                     vertex=vertex,
                     name=name,
                 ).set_caching_options(False)
-                scored = asked(
-                    examples=weighed.outputs["marked"], contestants=tuned.outputs["Output"]
-                ).set_display_name("evaluate checkpoints on validation")
+                scored = asked(examples=weighed.outputs["marked"], variants=tuned.outputs["Output"]).set_display_name(
+                    "evaluate checkpoints on validation"
+                )
             climbed = larger_op(
                 jobs=dsl.Collected(tuned.outputs["job"]),
                 reports=dsl.Collected(scored.outputs["report"]),

@@ -15,12 +15,12 @@ from gemtune.config import Config
 from gemtune.data.example import read_examples, write_json
 from gemtune.errors import UserError
 from gemtune.evaluation import human_ratings
-from gemtune.evaluation.judge_validation import check_judge
+from gemtune.evaluation.judge_validation import validate_judge
 
 judge_app = typer.Typer(no_args_is_help=True, help="The autorater: a sheet for people to rate, and how it agrees.")
 
 
-def drawn(predictions: str | Path, rows: int, seed: int) -> list[dict[str, Any]]:
+def sample_rows(predictions: str | Path, rows: int, seed: int) -> list[dict[str, Any]]:
     """Prediction rows for people to rate, drawn by seed; rows without an answer are not worth a person's time."""
     answered = [row for row in _rows(predictions) if row["answer"]]
     if not answered:
@@ -28,15 +28,15 @@ def drawn(predictions: str | Path, rows: int, seed: int) -> list[dict[str, Any]]
     return random.Random(seed).sample(answered, min(rows, len(answered)))
 
 
-def drawn_pairs(
+def sample_pairs(
     predictions: str | Path, one: str, two: str, rows: int, seed: int
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Answers of two contestants to the same rows, drawn by seed; equal answers are not worth a person's time."""
+    """Answers of two variants to the same rows, drawn by seed; equal answers are not worth a person's time."""
     answers: dict[str, dict[str, dict[str, Any]]] = {}
     for row in _rows(predictions):
-        answers.setdefault(row["contestant"], {})[row["id"]] = row
+        answers.setdefault(row["variant"], {})[row["id"]] = row
     if missing := [name for name in (one, two) if name not in answers]:
-        raise UserError(f"no contestant is called {missing[0]!r}", file=predictions, remedy=f"one of {sorted(answers)}")
+        raise UserError(f"no variant is called {missing[0]!r}", file=predictions, remedy=f"one of {sorted(answers)}")
     both = [(row, answers[two][key]) for key, row in answers[one].items() if key in answers[two]]
     apart = [(a, b) for a, b in both if a["answer"] and b["answer"] and a["answer"].strip() != b["answer"].strip()]
     if not apart:
@@ -59,8 +59,8 @@ def sheet(
 ) -> None:
     """Write a sheet with an empty column `rating`, for people to fill in; who answered is not shown."""
     texts = {example.id: example.text for example in read_examples(examples)}
-    chosen = drawn(predictions, rows, seed)
-    human_ratings.write_sheet(out, chosen, texts)
+    chosen = sample_rows(predictions, rows, seed)
+    human_ratings.write_ratings_file(out, chosen, texts)
     typer.echo(f"{len(chosen)} answers to rate in {out}; name it in evaluate.judge.sheet")
 
 
@@ -68,7 +68,7 @@ def sheet(
 def pairs(
     predictions: Annotated[Path, typer.Argument(help="Predictions of an evaluation (JSONL).")],
     examples: Annotated[Path, typer.Argument(help="The rows that were asked about (JSONL, as step split wrote them).")],
-    contestants: Annotated[tuple[str, str], typer.Option(help="The two whose answers are compared.")],
+    variants: Annotated[tuple[str, str], typer.Option(help="The two whose answers are compared.")],
     out: Annotated[Path, typer.Option(help="Where the sheet goes (CSV).")],
     rows: Annotated[int, typer.Option(min=1, help="Pairs to compare.")] = 100,
     both_orders: Annotated[bool, typer.Option("--both-orders", help="Show each pair twice, turned around.")] = False,
@@ -76,8 +76,8 @@ def pairs(
 ) -> None:
     """Write a sheet of pairs with an empty column `better` (first, second, tie); who answered is not shown."""
     texts = {example.id: example.text for example in read_examples(examples)}
-    chosen = drawn_pairs(predictions, *contestants, rows, seed)
-    human_ratings.write_pairs(out, chosen, texts, seed=seed, both_orders=both_orders)
+    chosen = sample_pairs(predictions, *variants, rows, seed)
+    human_ratings.write_pair_ratings_file(out, chosen, texts, seed=seed, both_orders=both_orders)
     typer.echo(f"{len(chosen)} pairs to compare in {out}; then: gemtune judge check CONFIG --pairs {out}")
 
 
@@ -94,19 +94,19 @@ def check(
 ) -> None:
     """Let the judge rate what people rated, and say whether a gate rule may use it; exit code 1 when not."""
     settings = Config.load(config, overrides or [])
-    found = check_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
+    found = validate_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
     if out is not None:
         write_json(out, found)
-    for line in lines_of(found):
+    for line in report_lines(found):
         typer.echo(line)
-    if not found["admitted"]:
+    if not found["validated"]:
         raise typer.Exit(1)
 
 
-def lines_of(found: dict[str, Any]) -> list[str]:
+def report_lines(found: dict[str, Any]) -> list[str]:
     """What a person wants to read about a checked judge."""
-    measures = ["exact", "kappa", "quadratic_kappa", "spearman", "leniency", "unrated", "length_lean"]
-    told = {**found["agreement"], "length_lean": found.get("length_lean")}
+    measures = ["exact", "kappa", "quadratic_kappa", "spearman", "leniency", "unrated", "length_correlation"]
+    told = {**found["agreement"], "length_correlation": found.get("length_correlation")}
     for side in ("judge", "people"):
         if isinstance(biases := found.get(side), dict):
             told |= {f"{side} {name}": biases[name] for name in ("chose_first", "chose_longer")}

@@ -125,10 +125,10 @@ def plan(
 
 def _foreseen(settings: Config, offline: bool, folder: str) -> dict[str, Any]:
     """The plan of the configuration's pipeline. Rows stand where the record of this name says, which is not changed."""
-    from gemtune.config import Contestant
+    from gemtune.config import ModelVariant
 
     sections = settings.parameters()
-    baselines = [[Contestant.of(one) for one in group] for group in sections["baselines"]]
+    baselines = [[ModelVariant.of(one) for one in group] for group in sections["baselines"]]
     if settings.pipeline == "preference_tuning":
         from gemtune.steps import preference
 

@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from gemtune.config.data import Augment, Preprocess, Split, Task
-from gemtune.config.evaluation import Contestant, Evaluate, Gate, Judge, Prompt
+from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt
 from gemtune.config.section import Section, explain, fingerprint
 from gemtune.config.tuning import Deploy, Hard, Larger, Pick, Plan, Preference, Trial, Tune, Vertex
 from gemtune.errors import UserError
@@ -25,13 +25,13 @@ from gemtune.errors import UserError
 __all__ = [
     "Augment",
     "Config",
-    "Contestant",
     "Deploy",
     "Evaluate",
     "Gate",
     "Hard",
     "Judge",
     "Larger",
+    "ModelVariant",
     "Pick",
     "Plan",
     "Preference",
@@ -121,7 +121,7 @@ class Config(Section):
         """The compiled pipeline's parameters: one plain dict per section, no nulls (a Struct refuses them)."""
         values = self.model_dump(exclude_none=True, exclude={"evaluate": {"baselines"}})
         values["baselines"] = [
-            [Contestant(name=p.name, model=self.evaluate.base_model, prompt=p).model_dump(exclude_none=True)]
+            [ModelVariant(name=p.name, model=self.evaluate.base_model, prompt=p).model_dump(exclude_none=True)]
             for p in self.evaluate.baselines
         ]
         return values

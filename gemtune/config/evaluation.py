@@ -38,7 +38,7 @@ class Prompt(Section):
     )
 
 
-class Contestant(Section):
+class ModelVariant(Section):
     """A model with the prompt it is asked by: what an evaluation compares."""
 
     name: str = Field(description="Unique within a run: zero_shot, trial-1@2, champion, ...")
@@ -122,7 +122,7 @@ class Evaluate(Section):
     attempts: int = Field(8, gt=0, description="Tries per request; 408, 429 and 5xx are retried with growing waits.")
     timeout_s: float = Field(120, gt=0, description="Longest wait for one answer, all tries together not counted (s).")
     deadline_h: float = Field(
-        0, ge=0, description="Rows of one contestant not answered after this long are errors (hours); 0: no deadline."
+        0, ge=0, description="Rows of one variant not answered after this long are errors (hours); 0: no deadline."
     )
     max_error_share: float = Field(
         0.05, ge=0, le=1, description="More rows than this without an answer for technical reasons stop the run."
@@ -167,11 +167,11 @@ class Evaluate(Section):
     seed: int = Field(7, description="Seed of resampling and of requests.")
 
     @property
-    def samples_asked(self) -> int:
+    def samples_per_row(self) -> int:
         """How many times each row is asked."""
         return self.samples if self.confidence == "votes" else 1
 
-    def without_opinions(self) -> Self:
+    def without_judging(self) -> Self:
         """The same, but nobody is asked about the answers."""
         confidence = "none" if self.confidence == "verbal" else self.confidence
         return self.model_copy(update={"confidence": confidence, "judge": Judge(), "service": []})

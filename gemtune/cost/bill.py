@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gemtune.catalogue import Catalogue, Price
-from gemtune.config import Contestant, Evaluate, Plan, Trial
+from gemtune.config import Evaluate, ModelVariant, Plan, Trial
 from gemtune.cost import spend
 from gemtune.cost.spend import NOTHING, Amount, Line, Opinions, Rows
-from gemtune.evaluation.scorers import together
-from gemtune.inference.requests import longest_answer
+from gemtune.evaluation.scorers import sum_by_model
+from gemtune.inference.requests import answer_token_limit
 
 OTHER_ROWS = 1.5  # how much longer rows may be that were not counted
 
@@ -30,7 +30,7 @@ class Asked:
     not written yet (they are in `input` too), `batched` the share of its tokens that batch jobs take.
     """
 
-    contestant: Contestant
+    variant: ModelVariant
     input: Amount
     output: Amount
     rows: int
@@ -40,24 +40,24 @@ class Asked:
     batched: float = 0.0
 
     @classmethod
-    def unasked(cls, asking: Evaluate, contestant: Contestant, prompt: Amount, rows: int) -> Asked:
+    def unasked(cls, asking: Evaluate, variant: ModelVariant, prompt: Amount, rows: int) -> Asked:
         """What can be told of it before it is asked, from the tokens of one request."""
-        longest = longest_answer(contestant.prompt) or asking.max_output_tokens
-        put, got = (one.times(asking.samples_asked) for one in (prompt, Amount(longest / 2, longest)))
-        batched = spend.by_batch(asking, rows * asking.samples_asked)
-        return cls(contestant, put, got, rows, spent=False, batched=float(batched))
+        longest = answer_token_limit(variant.prompt) or asking.max_output_tokens
+        put, got = (one.times(asking.samples_per_row) for one in (prompt, Amount(longest / 2, longest)))
+        batched = spend.by_batch(asking, rows * asking.samples_per_row)
+        return cls(variant, put, got, rows, spent=False, batched=float(batched))
 
     def line(self, price: Price) -> Line:
         """What asking it about the validation rows costs, or has cost."""
-        what = f"{self.contestant.name} on validation{' (spent)' if self.spent else ''}"
+        what = f"{self.variant.name} on validation{' (spent)' if self.spent else ''}"
         line = spend.asking_line(what, self.rows, self.input, self.output, price)
         paid = 1 - self.batched * (1 - price.batch)
         return Line(what, line.tokens, Amount(line.cost.expected * paid, line.cost.most * (paid if self.spent else 1)))
 
-    def lines(self, opinions: Opinions, price: Price) -> list[Line]:
+    def lines(self, judging: Opinions, price: Price) -> list[Line]:
         """The same, and the opinions on its answers; those on answers given already were counted."""
         line = self.line(price)
-        return [line, *([] if self.spent else opinions.lines(line.what, self.rows, self.compared, price))]
+        return [line, *([] if self.spent else judging.lines(line.what, self.rows, self.compared, price))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Beside:
     probed: int = 0
     probe: Amount = NOTHING
     remembered: int = 0
-    champion: Contestant | None = None
+    champion: ModelVariant | None = None
 
     @property
     def most_asked(self) -> Amount:
@@ -86,7 +86,7 @@ class Beside:
 
     def answered(self, asking: Evaluate, samples: int) -> Amount:
         """Tokens of its answers to such a row."""
-        longest = longest_answer(self.best.contestant.prompt) or asking.max_output_tokens
+        longest = answer_token_limit(self.best.variant.prompt) or asking.max_output_tokens
         return Amount(self.best.output.expected, samples * longest)
 
 
@@ -134,13 +134,13 @@ def draw_up(
     base, everyone = asking.base_model, [*trials, *larger]
     price, prices = catalogue.price("", base), {trial.name: catalogue.price_of(trial, base) for trial in everyone}
     champion = catalogue.price(beside.champion.base_model if beside.champion else "", base)
-    spent = [*(line for one in beside.baselines for line in one.lines(rows.opinions, price)), *beside.paid]
+    spent = [*(line for one in beside.baselines for line in one.lines(rows.judging, price)), *beside.paid]
     answered = beside.answered(asking, rows.samples)
     dearest = _dearest([price, champion, *prices.values()])
     fixed = [
         *_prompted(asking, (price, dearest), rows, beside, answered),
         *_finalists((prices[trials[0].name], champion, dearest, price), rows, beside),
-        *rows.opinions.check(),
+        *rows.judging.check(),
         Line("idle endpoints", NOTHING, NOTHING),
     ]
     per_trial = {trial.name: _lines(trial, rows, prices[trial.name], price) for trial in trials}
@@ -159,7 +159,7 @@ def draw_up(
 
 
 def _bases(
-    trials: Sequence[Trial], larger: Sequence[Trial], base_model: str, champion: Contestant | None
+    trials: Sequence[Trial], larger: Sequence[Trial], base_model: str, champion: ModelVariant | None
 ) -> Iterable[str]:
     """Base models of all that may be asked."""
     named = [trial.base_model or trial.base for trial in (*trials, *larger)]
@@ -202,7 +202,7 @@ def _finalists(prices: tuple[Price, Price, Price, Price], rows: Rows, beside: Be
     lines, met, there = [tuned("candidate and champion on test", rows.test)], "the finalists on test", 2
     if beside.champion:
         there = 3
-    likely, most = (rows.opinions.lines(met, n * rows.test, (n - 1) * rows.test, base) for n in (there, 3))
+    likely, most = (rows.judging.lines(met, n * rows.test, (n - 1) * rows.test, base) for n in (there, 3))
     lines += [spend.between(one, other) for one, other in zip(likely, most, strict=True)]
     if beside.remembered:
         longer = Amount(rows.prompt_tokens.expected, OTHER_ROWS * rows.prompt_tokens.most)
@@ -222,10 +222,10 @@ def _lines(trial: Trial, rows: Rows, price: Price, rater: Price) -> list[Line]:
 
 def _if_needed(trial: Trial, rows: Rows, beside: Beside, price: Price, answered: Amount) -> list[Line]:
     """A larger model's lines: the best prompt asked, the job, its checkpoints; nothing is expected of them."""
-    prompted = f"{beside.best.contestant.name} of {trial.name} on validation"
+    prompted = f"{beside.best.variant.name} of {trial.name} on validation"
     lines = [
         spend.asking_line(prompted, rows.validation, beside.most_asked, answered, price),
-        *rows.opinions.lines(prompted, rows.validation, 0, price),
+        *rows.judging.lines(prompted, rows.validation, 0, price),
         *_lines(trial, rows, price, price),
     ]
     return [spend.unlikely(replace(line, what=f"{line.what}, if needed")) for line in lines]
@@ -248,7 +248,7 @@ def with_follow_ups(catalogue: Catalogue, asking: Evaluate, settings: Plan, bill
         follow_ups = [trial.model_copy(update={"epoch_count": n}) for n in longer]
         asked = [line for one in follow_ups for line in spend.checkpoints_lines(one, rows, price, rater)]
         # each round's first is compared with the trial's own
-        asked += rows.opinions.lines("", 0, rows.validation * len(longer), rater)
+        asked += rows.judging.lines("", 0, rows.validation * len(longer), rater)
         scoring, once = spend.total(asked).most, price.train / spend.MILLION
         wanted, room = rows.tokens_of(trial).most / trial.epoch_count * sum(longer), part - scoring
         tokens[trial.name] = int(min(wanted, room / once if once else wanted)) if room > 0 else 0
@@ -275,14 +275,14 @@ def opinions_paid(told: Sequence[Mapping[str, Any]], catalogue: Catalogue) -> li
     return [
         line
         for report in told
-        for entry in report["contestants"]
+        for entry in report["variants"]
         for line in spend.opinions_charged(
-            f"{entry['contestant']['name']} on validation (spent)", entry, catalogue.full_price, catalogue.service
+            f"{entry['variant']['name']} on validation (spent)", entry, catalogue.full_price, catalogue.service
         )
     ]
 
 
 def replies_of(told: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Mean tokens of a rater's and of a judge's reply, by model, as those on the baselines' answers show."""
-    found = together(*(entry.get("opinions", {}) for report in told for entry in report["contestants"]))
+    found = sum_by_model(*(entry.get("judging", {}) for report in told for entry in report["variants"]))
     return {model: one["output"] / one["requests"] for model, one in found.items() if one["requests"]}

@@ -17,16 +17,16 @@ from dataclasses import replace
 from typing import Any
 
 from gemtune.catalogue import Catalogue
-from gemtune.config import Contestant, Evaluate, Hard, Plan, Task
+from gemtune.config import Evaluate, Hard, ModelVariant, Plan, Task
 from gemtune.cost import spend
 from gemtune.cost.spend import NOTHING, Amount, Opinions, Request, Rows
 from gemtune.data.example import Example
-from gemtune.evaluation.confidence import rating_question
-from gemtune.evaluation.judge import duel_questions, rating_questions
-from gemtune.evaluation.judge_validation import rated_by_people
+from gemtune.evaluation.confidence import verbal_confidence_request
+from gemtune.evaluation.judge import pairwise_requests, rating_requests
+from gemtune.evaluation.judge_validation import load_human_ratings
 from gemtune.inference import prompts
-from gemtune.inference.generate import Question
-from gemtune.inference.requests import longest_answer, questions
+from gemtune.inference.generate import GenerateRequest
+from gemtune.inference.requests import answer_token_limit, build_requests
 from gemtune.tuning.hard_examples import copies, most_added
 from gemtune.vertex import Client, count_tokens, patiently
 
@@ -45,8 +45,8 @@ def by_service(client: Client, model: str) -> Count:
 def guess(system: str | None, contents: list[dict[str, Any]]) -> int:
     """A counter that asks nobody."""
     text = (system or "") + "".join(part.get("text", "") for turn in contents for part in turn["parts"])
-    wide = sum(ord(character) >= WIDE for character in text)
-    return wide + (len(text) - wide + 3) // 4
+    task_with_all_labels = sum(ord(character) >= WIDE for character in text)
+    return task_with_all_labels + (len(text) - task_with_all_labels + 3) // 4
 
 
 def count_rows(
@@ -88,7 +88,7 @@ def count_tuned(
     count: Count, asking: Evaluate, settings: Plan, task: Task, held_out: Sequence[Sequence[Example]]
 ) -> Amount:
     """Tokens of a tuned model's request, on average: of the rows that are held out, since it is asked about those."""
-    one = Contestant(name="tuned", model=asking.base_model, prompt=prompts.tuned_prompt(task))
+    one = ModelVariant(name="tuned", model=asking.base_model, prompt=prompts.tuned_prompt(task))
     sizes, rows = count_prompt(count, settings, task, one, held_out, []), [len(split) for split in held_out]
     expected = sum(size.expected * n for size, n in zip(sizes, rows, strict=True)) / max(1, sum(rows))
     return Amount(expected, max((size.most for size in sizes), default=0.0))
@@ -98,7 +98,7 @@ def count_prompt(
     count: Count,
     settings: Plan,
     task: Task,
-    contestant: Contestant,
+    variant: ModelVariant,
     groups: Sequence[Sequence[Example]],
     train: Sequence[Example],
 ) -> list[Amount]:
@@ -112,7 +112,7 @@ def count_prompt(
     )
     if not everyone:
         return [NOTHING for _ in groups]
-    asked = questions(task, contestant, [row for _, _, row in everyone[:MOST_RENDERED]], train)
+    asked = build_requests(task, variant, [row for _, _, row in everyone[:MOST_RENDERED]], train)
     written = [len(f"{one.system}{json.dumps(one.contents, ensure_ascii=False)}") for one in asked]
     around = [length - _own(row) for length, (_, _, row) in zip(written, everyone, strict=False)]
     usual = round(statistics.fmean(around))
@@ -149,27 +149,27 @@ def count_opinions(
     some were counted. Raises `UserError` for a judge, or a metric of the evaluation service, whose price is not known.
     """
     judge, base = asking.judge, asking.base_model
-    longest = max([asking.max_output_tokens, *(longest_answer(one) or 0 for one in asking.baselines)])
+    longest = max([asking.max_output_tokens, *(answer_token_limit(one) or 0 for one in asking.baselines)])
 
-    def request(asked: Sequence[Question], answers: int, model: str, said: Amount) -> Request:
+    def request(asked: Sequence[GenerateRequest], answers: int, model: str, said: Amount) -> Request:
         most = 2.0 * longest * answers  # quoted in JSON, an answer may have more tokens than it had
         return Request(_shown(count, asked, sample, most), Amount(replies.get(model, said.expected), said.most))
 
     found = Opinions(scored=sum(catalogue.scoring_price(metric) for metric in asking.service) / 1000)
     if asking.confidence == "verbal":
-        words = [rating_question(task, base, one, one.target) for one in rows]
+        words = [verbal_confidence_request(task, base, one, one.target) for one in rows]
         found = replace(found, words=request(words, 1, base, Amount(WORDS, asking.max_output_tokens)))
     if not judge.model:
         return found
     said = Amount(judge.max_output_tokens / 4, judge.max_output_tokens)
-    rating = [rating_questions(judge, task, one, one.target)[0] for one in rows]
-    duel = [duel_questions(judge, task, one, one.target, one.target)[0] for one in rows]
-    people = [] if count is guess and judge.sheet.startswith("gs://") else rated_by_people(asking)
-    sheet = [rating_questions(judge, task, one.example, one.answer)[0] for one in people]
+    rating = [rating_requests(judge, task, one, one.target)[0] for one in rows]
+    comparison = [pairwise_requests(judge, task, one, one.target, one.target)[0] for one in rows]
+    people = [] if count is guess and judge.sheet.startswith("gs://") else load_human_ratings(asking)
+    sheet = [rating_requests(judge, task, one.example, one.answer)[0] for one in people]
     return replace(
         found,
         rating=request(rating, 1, judge.model, said),
-        duel=request(duel, 2, judge.model, said),
+        comparison=request(comparison, 2, judge.model, said),
         judge=catalogue.price("", judge.model),
         samples=judge.samples,
         sheet=request(sheet, 0, judge.model, said) if sheet else None,
@@ -177,7 +177,7 @@ def count_opinions(
     )
 
 
-def _shown(count: Count, asked: Sequence[Question], sample: int, more: float) -> Amount:
+def _shown(count: Count, asked: Sequence[GenerateRequest], sample: int, more: float) -> Amount:
     """Tokens of one of these requests: the mean of a sample, and as many as the longest may have and `more`."""
     sizes = [len(f"{one.system}{one.contents[0]['parts'][0]['text']}") for one in asked]
     ordered = sorted(range(len(asked)), key=lambda index: asked[index].key)[:sample]

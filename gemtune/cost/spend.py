@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gemtune.catalogue import Price
-from gemtune.config import Contestant, Evaluate, Trial
+from gemtune.config import Evaluate, ModelVariant, Trial
 from gemtune.errors import UserError
 
 MILLION = 1_000_000
@@ -72,7 +72,7 @@ class Opinions:
 
     words: Request | None = None
     rating: Request | None = None
-    duel: Request | None = None
+    comparison: Request | None = None
     judge: Price | None = None
     samples: int = 1
     sheet: Request | None = None
@@ -85,9 +85,11 @@ class Opinions:
         `rater` is the price of the model that puts its confidence into words.
         """
         parts = [asking_line("", answers, self.words.put, self.words.got, rater)] if self.words else []
-        if self.rating and self.duel and self.judge:
+        if self.rating and self.comparison and self.judge:
             parts.append(asking_line("", answers * self.samples, self.rating.put, self.rating.got, self.judge))
-            parts.append(asking_line("", 2 * pairs * self.samples, self.duel.put, self.duel.got, self.judge))
+            parts.append(
+                asking_line("", 2 * pairs * self.samples, self.comparison.put, self.comparison.got, self.judge)
+            )
         if self.scored:
             parts.append(Line("", NOTHING, Amount(answers * self.scored, answers * self.scored)))
         return [_merged(f"{OPINIONS}{of}", parts)] if parts else []
@@ -121,7 +123,7 @@ class Rows:
     train: int = 0
     weighted_tokens: Amount | None = None
     samples: int = 1
-    opinions: Opinions = Opinions()
+    judging: Opinions = Opinions()
 
     def tokens_of(self, trial: Trial) -> Amount:
         """Training tokens that the trial bills."""
@@ -177,7 +179,7 @@ def checkpoints_line(trial: Trial, rows: Rows, price: Price) -> Line:
 def checkpoints_lines(trial: Trial, rows: Rows, price: Price, rater: Price) -> list[Line]:
     """The same, and the opinions on the answers; each checkpoint but one is compared with another."""
     line, count = checkpoints_line(trial, rows, price), checkpoint_count(trial.epoch_count)
-    return [line, *rows.opinions.lines(line.what, rows.validation * count, rows.validation * (count - 1), rater)]
+    return [line, *rows.judging.lines(line.what, rows.validation * count, rows.validation * (count - 1), rater)]
 
 
 def _merged(what: str, parts: Sequence[Line]) -> Line:
@@ -245,7 +247,7 @@ def named(trials: Sequence[Trial], share_epochs: bool) -> list[Trial]:
     return [trial.model_copy(update={"name": name}) for name, trial in zip(names, wanted, strict=True)]
 
 
-def continued(trials: Sequence[Trial], champion: Contestant | None) -> list[Trial]:
+def continued(trials: Sequence[Trial], champion: ModelVariant | None) -> list[Trial]:
     """The trials, started from the champion's checkpoint unless they name a start of their own."""
     if champion is None:
         return list(trials)
@@ -286,11 +288,11 @@ def charged(tokens: Mapping[str, int], prices: Mapping[str, float]) -> float:
 def opinions_charged(
     of: str, told: Mapping[str, Any], price: Callable[[str], Mapping[str, float]], scored: Mapping[str, float]
 ) -> list[dict[str, Any]]:
-    """The ledger's line of the opinions on a contestant's answers, as its report counts them; none when there are none.
+    """The ledger's line of the opinions on a variant's answers, as its report counts them; none when there are none.
 
     `price` gives that of a model, `scored` what the evaluation service takes for 1,000 answers by metric (US dollars).
     """
-    asked: Mapping[str, Mapping[str, int]] = told.get("opinions", {})
+    asked: Mapping[str, Mapping[str, int]] = told.get("judging", {})
     rows = {metric: one["scored"] for metric, one in told.get("service", {}).items() if metric in scored}
     if not asked and not rows:
         return []

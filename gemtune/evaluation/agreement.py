@@ -19,7 +19,7 @@ from gemtune.evaluation.intervals import Floats, Interval, Measure, interval, me
 
 
 @dataclass(frozen=True)
-class Choice:
+class PairwiseChoice:
     """One pairwise judgement: what was chosen ("first", "second", "tie"; None: nothing readable), and both lengths."""
 
     chosen: str | None
@@ -101,7 +101,7 @@ def agreement(
 
 
 @dataclass(frozen=True)
-class Cut:
+class ScoreThreshold:
     """Judge scores from `score` up mean "good"; `kappa` is the agreement with people on items it was not fitted on.
 
     `precision` is the share of held-out items called good that people call good, `recall` the share of people's good
@@ -114,7 +114,7 @@ class Cut:
     recall: float
 
 
-def fit_cut(
+def fit_score_threshold(
     judge: Sequence[float],
     good: Sequence[bool],
     *,
@@ -122,7 +122,7 @@ def fit_cut(
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 7,
-) -> Cut | None:
+) -> ScoreThreshold | None:
     """The judge score that best tells the items people call good (by Cohen's kappa), proven by cross-validation.
 
     None when people call all items good, or none, or there are fewer items than folds.
@@ -142,7 +142,7 @@ def fit_cut(
         seed=seed,
     )
     both = float((called & wanted).sum())
-    return Cut(_best_cut(scores, wanted), found, both / max(1, called.sum()), both / wanted.sum())
+    return ScoreThreshold(_best_cut(scores, wanted), found, both / max(1, called.sum()), both / wanted.sum())
 
 
 def _best_cut(scores: Floats, good: Any) -> float:
@@ -156,7 +156,7 @@ def _best_cut(scores: Floats, good: Any) -> float:
     return float(cuts[int(np.argmax(value))])
 
 
-def length_lean(
+def length_correlation(
     judge: Sequence[float], human: Sequence[float], lengths: Sequence[int], *, level: float, resamples: int, seed: int
 ) -> Interval:
     """Rank correlation of (judge - people) with the answer's length: above 0, the judge likes length more than they."""
@@ -168,7 +168,9 @@ def _level(rating: float, lowest: int, highest: int) -> int:
     return int(min(max(np.floor(rating + 0.5), lowest), highest)) - lowest
 
 
-def position_bias(choices: Sequence[Choice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
+def position_bias(
+    choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None
+) -> Interval:
     """Share of decided judgements that chose the first answer. With both orders asked, an unbiased judge says 0.5.
 
     `pairs` names the pair each judgement belongs to: judgements of one pair are not independent.
@@ -177,7 +179,7 @@ def position_bias(choices: Sequence[Choice], level: float = 0.95, pairs: Sequenc
     return _share_of([one.chosen == "first" for one in choices], decided, level, pairs)
 
 
-def length_bias(choices: Sequence[Choice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
+def length_bias(choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
     """Share of decided judgements of unequal answers that chose the longer one; compare with the human share.
 
     `pairs` names the pair each judgement belongs to: judgements of one pair are not independent.

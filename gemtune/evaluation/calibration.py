@@ -23,7 +23,7 @@ BINS = 10
 
 
 @dataclass(frozen=True)
-class Bin:
+class ReliabilityBin:
     """Rows whose confidence lies in (low, high]: how sure they were, how often right, with a Wilson interval."""
 
     low: float
@@ -36,7 +36,7 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Map:
+class ConfidenceMap:
     """Stated to true confidence: points with straight lines between them; plain numbers, for serving to hold."""
 
     method: Literal["isotonic", "temperature", "identity"]
@@ -49,13 +49,13 @@ class Map:
 
 
 @dataclass(frozen=True)
-class Threshold:
+class AbstainThreshold:
     """Answer alone from this confidence up: the share of rows answered and their accuracy, on the rows it came from."""
 
     confidence: float
     coverage: float
     accuracy: float
-    wanted: float
+    target_accuracy: float
     certainty: float
 
 
@@ -81,7 +81,7 @@ def brier(confidence: Sequence[float] | Floats, right: Sequence[float] | Floats)
 
 def reliability(
     confidence: Sequence[float], right: Sequence[float], bins: int = BINS, level: float = 0.95
-) -> list[Bin]:
+) -> list[ReliabilityBin]:
     """The reliability diagram's bins that hold rows."""
     stated, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     index = _bin_of(stated, bins)
@@ -92,7 +92,7 @@ def reliability(
         if rows:
             found = wilson(float(hits[inside].sum()), rows, level)
             sure = float(stated[inside].mean())
-            table.append(Bin(i / bins, (i + 1) / bins, rows, sure, found.value, found.low, found.high))
+            table.append(ReliabilityBin(i / bins, (i + 1) / bins, rows, sure, found.value, found.low, found.high))
     return table
 
 
@@ -102,20 +102,20 @@ def _bin_of(confidence: Floats, bins: int) -> Any:
 
 def fit(
     confidence: Sequence[float], right: Sequence[float], method: Literal["isotonic", "temperature"] = "isotonic"
-) -> Map:
+) -> ConfidenceMap:
     """The map that makes confidence true on these rows (use validation rows); identity when all are right or wrong."""
     stated, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if len(set(hits.tolist())) < 2:
-        return Map("identity", [0.0, 1.0], [0.0, 1.0])
+        return ConfidenceMap("identity", [0.0, 1.0], [0.0, 1.0])
     if method == "temperature":
         return _fit_temperature(stated, hits)
     from sklearn.isotonic import IsotonicRegression
 
     model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(stated, hits)
-    return Map("isotonic", model.X_thresholds_.tolist(), model.y_thresholds_.tolist())
+    return ConfidenceMap("isotonic", model.X_thresholds_.tolist(), model.y_thresholds_.tolist())
 
 
-def _fit_temperature(stated: Floats, hits: Floats) -> Map:
+def _fit_temperature(stated: Floats, hits: Floats) -> ConfidenceMap:
     from scipy.optimize import minimize_scalar
 
     logits = _logit(stated)
@@ -126,7 +126,7 @@ def _fit_temperature(stated: Floats, hits: Floats) -> Map:
 
     best = minimize_scalar(loss, bounds=(-4, 4), method="bounded").x
     points = np.linspace(0, 1, 201)
-    return Map("temperature", points.tolist(), (1 / (1 + np.exp(-_logit(points) / np.exp(best)))).tolist())
+    return ConfidenceMap("temperature", points.tolist(), (1 / (1 + np.exp(-_logit(points) / np.exp(best)))).tolist())
 
 
 def _logit(share: Floats) -> Floats:
@@ -146,8 +146,8 @@ def coverage_curve(confidence: Sequence[float], right: Sequence[float]) -> list[
 
 
 def abstain_threshold(
-    confidence: Sequence[float], right: Sequence[float], wanted: float, certainty: float = 0.95
-) -> Threshold | None:
+    confidence: Sequence[float], right: Sequence[float], target_accuracy: float, certainty: float = 0.95
+) -> AbstainThreshold | None:
     """The lowest confidence from which answers are right at least so often, at the stated certainty; None if none is.
 
     Thresholds are those that keep 5 %, 10 %, ... of the rows. From the first that could pass at all, each is tested
@@ -158,18 +158,18 @@ def abstain_threshold(
     stated, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if not len(hits):
         return None
-    found: Threshold | None = None
+    found: AbstainThreshold | None = None
     for value in dict.fromkeys(np.quantile(stated, 1 - np.arange(1, 21) / 20, method="lower").tolist()):
         kept = hits[stated >= value]
-        if wanted ** len(kept) > 1 - certainty:
+        if target_accuracy ** len(kept) > 1 - certainty:
             continue  # even with every row right this could not be shown
-        if binom.sf(kept.sum() - 1, len(kept), wanted) > 1 - certainty:
+        if binom.sf(kept.sum() - 1, len(kept), target_accuracy) > 1 - certainty:
             break
-        found = Threshold(value, len(kept) / len(hits), float(kept.mean()), wanted, certainty)
+        found = AbstainThreshold(value, len(kept) / len(hits), float(kept.mean()), target_accuracy, certainty)
     return found
 
 
-def summary(
+def summarize(
     confidence: Sequence[float], right: Sequence[float], *, level: float, resamples: int, seed: int
 ) -> dict[str, Any]:
     """What confidences are worth on these rows: errors with intervals, reliability bins, accuracy against coverage."""
@@ -181,29 +181,29 @@ def summary(
     }
 
 
-def exported(
+def fit_calibration(
     confidence: Sequence[float],
     right: Sequence[float],
     *,
     method: Literal["isotonic", "temperature"],
-    wanted: float,
+    target_accuracy: float,
     certainty: float,
 ) -> dict[str, Any]:
     """What serving needs, fitted on these rows (validation): the map to true confidence, and where to abstain below.
 
     Plain numbers; `abstain` is left out when no threshold can be shown to reach the wanted precision.
     """
-    chosen = abstain_threshold(confidence, right, wanted, certainty)
+    chosen = abstain_threshold(confidence, right, target_accuracy, certainty)
     fitted = asdict(_thinned(fit(confidence, right, method)))
     return {"map": fitted, "rows": len(confidence), **({"abstain": asdict(chosen)} if chosen else {})}
 
 
-def calibrated(made: Mapping[str, Any], confidence: Sequence[float]) -> list[float]:
+def apply_calibration(made: Mapping[str, Any], confidence: Sequence[float]) -> list[float]:
     """Stated confidences made true by what `exported` gave; as they are without it."""
-    return [float(x) for x in Map(**made["map"])(confidence)] if made else list(confidence)
+    return [float(x) for x in ConfidenceMap(**made["map"])(confidence)] if made else list(confidence)
 
 
-def held(
+def validate_map(
     made: Mapping[str, Any],
     confidence: Sequence[float],
     right: Sequence[float],
@@ -213,7 +213,7 @@ def held(
     seed: int,
 ) -> dict[str, Any]:
     """Whether what was fitted on validation rows holds here: the same numbers after the map, and the threshold's."""
-    told = summary(calibrated(made, confidence), right, level=level, resamples=resamples, seed=seed)
+    told = summarize(apply_calibration(made, confidence), right, level=level, resamples=resamples, seed=seed)
     del told["coverage"]
     if "abstain" not in made:
         return told
@@ -223,9 +223,9 @@ def held(
     return {**told, "abstain": {**threshold, "accuracy_low": found.low, "accuracy_high": found.high}}
 
 
-def _thinned(made: Map, most: int = 100) -> Map:
+def _thinned(made: ConfidenceMap, most: int = 100) -> ConfidenceMap:
     """The map on at most so many points: an isotonic one of many different confidences has a point for each."""
     if len(made.stated) <= most:
         return made
     points = np.quantile(np.asarray(made.stated), np.linspace(0, 1, most))
-    return Map(made.method, points.tolist(), made(points).tolist())
+    return ConfidenceMap(made.method, points.tolist(), made(points).tolist())

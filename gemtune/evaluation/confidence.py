@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import exp
 
-from gemtune.config import Contestant, Prompt, Task
+from gemtune.config import ModelVariant, Prompt, Task
 from gemtune.data.example import Example
 from gemtune.evaluation.scorers import SampleScore, score_sample
-from gemtune.inference.generate import Given, Question
+from gemtune.inference.generate import GenerateRequest, ModelOutput
 from gemtune.inference.parsing import parse
 
 SCALE = {
@@ -50,10 +50,14 @@ def vote(values: Sequence[str | None]) -> Vote:
 
 
 def score_votes(
-    task: Task, contestant: Contestant, example: Example, samples: Sequence[Given], wide: Task | None = None
+    task: Task,
+    variant: ModelVariant,
+    example: Example,
+    samples: Sequence[ModelOutput],
+    task_with_all_labels: Task | None = None,
 ) -> SampleScore:
     """One judged row from several samples: the majority's answer, what all of them cost, the vote share."""
-    each = [score_sample(task, contestant, example, given, wide) for given in samples]
+    each = [score_sample(task, variant, example, given, task_with_all_labels) for given in samples]
     won = vote([one.row.parsed for one in each])
     speaker = next((one for one in each if one.row.parsed == won.value), each[0])
     total = replace(
@@ -67,7 +71,7 @@ def score_votes(
     return replace(speaker, given=total, confidence=won.share)
 
 
-def by_logprob(judged: Sequence[SampleScore]) -> list[SampleScore]:
+def with_logprob_confidence(judged: Sequence[SampleScore]) -> list[SampleScore]:
     """The rows with the probability that the model gave its own answer; a row without a usable answer counts as 0.
 
     A model that tells no log-probability for any row has no confidence at all. The probabilities of sampled text are
@@ -84,7 +88,7 @@ def _probability(one: SampleScore) -> float:
     return min(1.0, exp(one.given.logprob))
 
 
-def rating_question(task: Task, model: str, example: Example, answer: str | None) -> Question:
+def verbal_confidence_request(task: Task, model: str, example: Example, answer: str | None) -> GenerateRequest:
     """Asks `model` how likely a row's answer is to be right; task, text and answer are quoted as JSON data."""
     words = ", ".join(SCALE)
     system = (
@@ -95,10 +99,10 @@ def rating_question(task: Task, model: str, example: Example, answer: str | None
     if task.labels:
         quoted["labels"] = ", ".join(task.labels)
     turn = {"role": "user", "parts": [{"text": json.dumps(quoted, ensure_ascii=False)}]}
-    return Question(f"{example.id} rating", model, system, [turn])
+    return GenerateRequest(f"{example.id} rating", model, system, [turn])
 
 
-def rated(one: SampleScore, given: Given) -> SampleScore:
+def with_verbal_confidence(one: SampleScore, given: ModelOutput) -> SampleScore:
     """The row with the rater's confidence; a rating that cannot be read, or a row without an answer, counts as 0."""
     words = Task.of({"kind": "classification", "labels": list(SCALE), "target_name": "Likelihood"})
     said = parse(words, Prompt.of({}), given.text).value

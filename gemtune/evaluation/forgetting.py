@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gemtune.config import Contestant, Gate, Task
+from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import intervals, metrics
 from gemtune.evaluation.predictions import groups_of, read_predictions, scored_of
 
@@ -47,9 +47,9 @@ class Forgetting:
         return self.low >= -allowed
 
 
-def measured(predictions: str, contestants: Sequence[Contestant], task: Task, config: Gate) -> Forgetting | None:
+def measured(predictions: str, variants: Sequence[ModelVariant], task: Task, config: Gate) -> Forgetting | None:
     """The comparison on the old rows; None when nobody was asked about them, or they are too few."""
-    by_role = {one.role: one for one in contestants}
+    by_role = {one.role: one for one in variants}
     if not predictions or not Path(predictions).read_text(encoding="utf-8").strip():
         return None
     resolved, answers = read_predictions(predictions, task)

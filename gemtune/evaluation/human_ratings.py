@@ -17,7 +17,7 @@ from typing import Any
 from gemtune.data import csv_safe
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.evaluation.agreement import Choice
+from gemtune.evaluation.agreement import PairwiseChoice
 
 RATINGS = ("id", "text", "reference", "answer", "rating")
 PAIRS = ("id", "text", "reference", "first", "second", "better")
@@ -25,7 +25,7 @@ BETTER = ("first", "second", "tie")
 
 
 @dataclass(frozen=True)
-class Rated:
+class HumanRating:
     """An answer that people rated, the mean of their ratings, and the row it answers."""
 
     example: Example
@@ -34,7 +34,7 @@ class Rated:
 
 
 @dataclass(frozen=True)
-class RatedPair:
+class HumanPairRating:
     """Two answers that people compared, and which most of them call `better` (first, second, tie; equal votes: tie).
 
     `flipped`: it was shown in both orders, and the order decided. `choices` are the single votes as they were shown.
@@ -45,16 +45,16 @@ class RatedPair:
     second: str
     better: str
     flipped: bool
-    choices: Sequence[Choice]
+    choices: Sequence[PairwiseChoice]
 
 
-def write_sheet(path: str | Path, rows: Iterable[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
+def write_ratings_file(path: str | Path, rows: Iterable[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
     """A sheet of prediction rows with an empty column `rating`."""
     told = ([row["id"], texts.get(row["id"], ""), row["reference"], row["answer"] or "", ""] for row in rows)
     csv_safe.write(path, RATINGS, told)
 
 
-def write_pairs(
+def write_pair_ratings_file(
     path: str | Path,
     pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]],
     texts: Mapping[str, str],
@@ -77,7 +77,7 @@ def write_pairs(
     csv_safe.write(path, PAIRS, told)
 
 
-def read_rated(path: str | Path, scale: Sequence[int]) -> list[Rated]:
+def read_ratings(path: str | Path, scale: Sequence[int]) -> list[HumanRating]:
     """The rated rows of a filled sheet with their texts and answers; several ratings of one answer are averaged.
 
     Raises `UserError` naming the line of a wrong rating, or the columns that are missing.
@@ -86,10 +86,10 @@ def read_rated(path: str | Path, scale: Sequence[int]) -> list[Rated]:
     for line, row in _filled(path, RATINGS):
         example = Example(row["id"], row["text"], row["reference"], line)
         found.setdefault((row["id"], row["answer"]), (example, []))[1].append(_rating(path, line, row["rating"], scale))
-    return [Rated(example, key[1], sum(values) / len(values)) for key, (example, values) in found.items()]
+    return [HumanRating(example, key[1], sum(values) / len(values)) for key, (example, values) in found.items()]
 
 
-def read_pairs(path: str | Path) -> list[RatedPair]:
+def read_pair_ratings(path: str | Path) -> list[HumanPairRating]:
     """The compared pairs of a filled sheet; several votes on one pair, in either order, are counted together.
 
     Raises `UserError` naming the line of a wrong word, or the columns that are missing.
@@ -105,14 +105,14 @@ def read_pairs(path: str | Path) -> list[RatedPair]:
     return [_pair(votes) for votes in found.values()]
 
 
-def _pair(votes: Sequence[tuple[int, Mapping[str, str]]]) -> RatedPair:
+def _pair(votes: Sequence[tuple[int, Mapping[str, str]]]) -> HumanPairRating:
     line, shown = votes[0]
     straight = [row["better"] for _, row in votes if row["first"] == shown["first"]]
     around = [_TURNED[row["better"]] for _, row in votes if row["first"] != shown["first"]]
-    choices = [Choice(row["better"], len(row["first"]), len(row["second"])) for _, row in votes]
+    choices = [PairwiseChoice(row["better"], len(row["first"]), len(row["second"])) for _, row in votes]
     flipped = {_most(straight), _most(around)} == {"first", "second"}
     example = Example(shown["id"], shown["text"], shown["reference"], line)
-    return RatedPair(example, shown["first"], shown["second"], _most([*straight, *around]), flipped, choices)
+    return HumanPairRating(example, shown["first"], shown["second"], _most([*straight, *around]), flipped, choices)
 
 
 _TURNED = {"first": "second", "second": "first", "tie": "tie"}

@@ -44,7 +44,7 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedDifference:
     """Candidate minus baseline on the same rows: the difference, its interval, and how surprising it is under equality.
 
     `p_value` is two-sided: exact McNemar for right/wrong rows, else a paired permutation test. `disagreement` is the
@@ -126,7 +126,7 @@ def paired(
     resamples: int = 10_000,
     seed: int = 7,
     groups: Sequence[str | None] | None = None,
-) -> Paired:
+) -> PairedDifference:
     """The difference of two measures whose row i is the same example, with interval and p-value."""
     if candidate.sums.shape != baseline.sums.shape:
         raise ValueError(f"paired measures need equal rows, got {candidate.sums.shape} and {baseline.sums.shape}")
@@ -142,7 +142,9 @@ def paired(
     wins, losses, different = _sides(candidate, baseline)
     plain = len(both) == len(candidate.sums) and _is_share(candidate) and _is_share(baseline)
     p_value = mcnemar(wins, losses) if plain else _permuted(candidate, vectors, counts, delta, resamples, seed)
-    return Paired(delta, float(low), float(high), p_value, wins, losses, different / max(1, len(candidate.sums)))
+    return PairedDifference(
+        delta, float(low), float(high), p_value, wins, losses, different / max(1, len(candidate.sums))
+    )
 
 
 def mcnemar(wins: int, losses: int) -> float:

@@ -23,14 +23,21 @@ import numpy as np
 
 from gemtune.config import Evaluate, Judge, Task
 from gemtune.data.example import Example
-from gemtune.evaluation.agreement import Choice, agreement, fit_cut, length_bias, length_lean, position_bias
-from gemtune.evaluation.human_ratings import Rated, RatedPair
-from gemtune.evaluation.intervals import Interval, Paired, interval, mean, paired, wilson
-from gemtune.evaluation.scorers import taken, together
-from gemtune.inference.generate import Given, Question
+from gemtune.evaluation.agreement import (
+    PairwiseChoice,
+    agreement,
+    fit_score_threshold,
+    length_bias,
+    length_correlation,
+    position_bias,
+)
+from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating
+from gemtune.evaluation.intervals import Interval, PairedDifference, interval, mean, paired, wilson
+from gemtune.evaluation.scorers import sum_by_model, token_counts
+from gemtune.inference.generate import GenerateRequest, ModelOutput
 from gemtune.inference.parsing import is_refusal
 
-Ask = Callable[[Sequence[Question]], Awaitable[list[Given]]]
+Ask = Callable[[Sequence[GenerateRequest]], Awaitable[list[ModelOutput]]]
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Rating:
 
 
 @dataclass(frozen=True)
-class Duel:
+class PairwiseResult:
     """One pair after all its samples: who won ("candidate", "baseline", "tie"), and whether the order decided it.
 
     `choices` are the single judgements behind it; none when the pair was not decided by a judge.
@@ -52,7 +59,7 @@ class Duel:
 
     winner: str
     flipped: bool = False
-    choices: Sequence[Choice] = ()
+    choices: Sequence[PairwiseChoice] = ()
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,10 @@ class WinRate:
     losses: int
     ties: int
     flips: int
-    lift: Paired
+    lift: PairedDifference
 
 
-def rating_questions(config: Judge, task: Task, example: Example, answer: str) -> list[Question]:
+def rating_requests(config: Judge, task: Task, example: Example, answer: str) -> list[GenerateRequest]:
     """The questions that rate one answer, a sample each."""
     low, high = config.scale
     system = (
@@ -86,7 +93,9 @@ def rating_questions(config: Judge, task: Task, example: Example, answer: str) -
     return [_question(config, example, system, content, i) for i in range(config.samples)]
 
 
-def duel_questions(config: Judge, task: Task, example: Example, candidate: str, baseline: str) -> list[Question]:
+def pairwise_requests(
+    config: Judge, task: Task, example: Example, candidate: str, baseline: str
+) -> list[GenerateRequest]:
     """The questions that compare two answers: even samples show the candidate first, odd ones the baseline."""
     system = (
         f"You are a careful judge. {_RULE} Say which of its two answers is better by this rubric:\n{config.rubric}\n"
@@ -97,8 +106,10 @@ def duel_questions(config: Judge, task: Task, example: Example, candidate: str, 
     return [_question(config, example, system, contents[i % 2], i) for i in range(2 * config.samples)]
 
 
-def _question(config: Judge, example: Example, system: str, contents: list[dict[str, Any]], sample: int) -> Question:
-    return Question(
+def _question(
+    config: Judge, example: Example, system: str, contents: list[dict[str, Any]], sample: int
+) -> GenerateRequest:
+    return GenerateRequest(
         example.id,
         config.model,
         system,
@@ -119,7 +130,7 @@ def _quoted(task: Task, example: Example, answers: Mapping[str, str]) -> list[di
     return [{"role": "user", "parts": [{"text": json.dumps(shown, ensure_ascii=False)}]}]
 
 
-def read_rating(config: Judge, samples: Sequence[Given]) -> Rating:
+def parse_rating(config: Judge, samples: Sequence[ModelOutput]) -> Rating:
     """The judge's answers as one rating; numbers off the scale are unreadable, not clipped."""
     low, high = config.scale
     scores, refused, unreadable = [], 0, 0
@@ -134,17 +145,17 @@ def read_rating(config: Judge, samples: Sequence[Given]) -> Rating:
     return Rating(sum(scores) / len(scores) if scores else None, scores, refused, unreadable)
 
 
-def read_duel(samples: Sequence[Given], candidate: str, baseline: str) -> Duel:
+def parse_pairwise(samples: Sequence[ModelOutput], candidate: str, baseline: str) -> PairwiseResult:
     """The judge's answers about one pair. Each order gives its majority; the pair is won when both orders agree."""
     choices, votes = [], []
     for i, given in enumerate(samples):
         lengths = (len(candidate), len(baseline)) if i % 2 == 0 else (len(baseline), len(candidate))
         said = _field(given.text, "better")
         chosen = said if said in ("first", "second", "tie") else None
-        choices.append(Choice(chosen, *lengths))
+        choices.append(PairwiseChoice(chosen, *lengths))
         votes.append(_who(chosen, candidate_first=i % 2 == 0))
     one, two = _majority(votes[0::2]), _majority(votes[1::2])
-    return Duel(one if one == two else "tie", {one, two} == {"candidate", "baseline"}, choices)
+    return PairwiseResult(one if one == two else "tie", {one, two} == {"candidate", "baseline"}, choices)
 
 
 def _who(chosen: str | None, *, candidate_first: bool) -> str:
@@ -175,7 +186,7 @@ def _field(text: str | None, name: str) -> Any:
     return found
 
 
-def rating_summary(
+def summarize_ratings(
     config: Judge, ratings: Sequence[Rating], *, level: float, resamples: int, seed: int
 ) -> dict[str, Any]:
     """Mean rating with interval, and how often the judge gave none; an answer it could not rate scores the lowest."""
@@ -192,7 +203,7 @@ _WORTH = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
 
 
 def win_rate(
-    duels: Sequence[Duel],
+    pair_results: Sequence[PairwiseResult],
     *,
     groups: Sequence[str | None] | None = None,
     level: float = 0.95,
@@ -203,21 +214,23 @@ def win_rate(
 
     Wilson's interval when no pair is tied and none is grouped, else the bootstrap; (0, 1) when there are no pairs.
     """
-    won = [duel.winner for duel in duels]
+    won = [pair_result.winner for pair_result in pair_results]
     worth = np.array([_WORTH[winner] for winner in won])
     how: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "groups": groups}
     rate = interval(mean(worth), **how) if won else Interval(0.0, 0.0, 1.0)
-    lift = paired(mean(worth), mean(1 - worth), **how) if won else Paired(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0)
+    lift = paired(mean(worth), mean(1 - worth), **how) if won else PairedDifference(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0)
     wins, losses, ties = (won.count(side) for side in ("candidate", "baseline", "tie"))
-    flips = sum(duel.flipped for duel in duels)
+    flips = sum(pair_result.flipped for pair_result in pair_results)
     return WinRate(rate.value, rate.low, rate.high, len(won), wins, losses, ties, flips, lift)
 
 
-def duel_summary(duels: Sequence[Duel], *, level: float, resamples: int, seed: int) -> dict[str, Any]:
+def summarize_pairwise(
+    pair_results: Sequence[PairwiseResult], *, level: float, resamples: int, seed: int
+) -> dict[str, Any]:
     """Win rate of the candidate (ties count half) with interval; ties, flips, position and length bias."""
-    choices = [choice for duel in duels for choice in duel.choices]
-    pairs = [str(i) for i, duel in enumerate(duels) for _ in duel.choices]
-    rate = win_rate(duels, level=level, resamples=resamples, seed=seed)
+    choices = [choice for pair_result in pair_results for choice in pair_result.choices]
+    pairs = [str(i) for i, pair_result in enumerate(pair_results) for _ in pair_result.choices]
+    rate = win_rate(pair_results, level=level, resamples=resamples, seed=seed)
     return {
         "pairs": rate.pairs,
         "win_rate": {"value": rate.value, "low": rate.low, "high": rate.high},
@@ -239,55 +252,57 @@ async def judged(
     answers: Mapping[str, Sequence[str]],
     pairs: Sequence[tuple[str, str]],
     ask: Ask,
-    rated: Sequence[Rated] = (),
+    human_ratings: Sequence[HumanRating] = (),
 ) -> dict[str, Any]:
-    """Ratings of every contestant's answers, and duels of the named (candidate, baseline) pairs.
+    """Ratings of every variant's answers, and duels of the named (candidate, baseline) pairs.
 
-    `answers` holds texts by contestant, in the order of `examples`; `ask` answers questions in order. When people have
+    `answers` holds texts by variant, in the order of `examples`; `ask` answers questions in order. When people have
     `rated` answers, `admission` says whether the judge agrees with them.
     """
     judge, how = config.judge, _how(config)
     ratings: dict[str, Any] = {}
     for name, texts in answers.items():
-        asked = [rating_questions(judge, task, e, text) for e, text in zip(examples, texts, strict=True)]
-        given = await ask([question for row in asked for question in row])
-        found = [read_rating(judge, part) for part in _parts(given, judge.samples)]
+        asked = [rating_requests(judge, task, e, text) for e, text in zip(examples, texts, strict=True)]
+        given = await ask([request for row in asked for request in row])
+        found = [parse_rating(judge, part) for part in _parts(given, judge.samples)]
         scores = [one.score for one in found]
-        ratings[name] = {**rating_summary(judge, found, **how), "scores": scores, "tokens": _took(given)}
-    duels = []
+        ratings[name] = {**summarize_ratings(judge, found, **how), "scores": scores, "tokens": _took(given)}
+    pair_results = []
     for candidate, baseline in pairs:
         both = list(zip(answers[candidate], answers[baseline], strict=True))
-        asked = [duel_questions(judge, task, e, *texts) for e, texts in zip(examples, both, strict=True)]
-        given = await ask([question for row in asked for question in row])
+        asked = [pairwise_requests(judge, task, e, *texts) for e, texts in zip(examples, both, strict=True)]
+        given = await ask([request for row in asked for request in row])
         found_duels = [
-            read_duel(part, *texts) for part, texts in zip(_parts(given, 2 * judge.samples), both, strict=True)
+            parse_pairwise(part, *texts) for part, texts in zip(_parts(given, 2 * judge.samples), both, strict=True)
         ]
         names = {"candidate": candidate, "baseline": baseline}
-        duels.append({**names, **duel_summary(found_duels, **how), "tokens": _took(given)})
-    checked = {"admission": await admission(config, task, rated, ask)} if rated else {}
-    return {"judge": judge.model_dump(), "ratings": ratings, "duels": duels, **checked}
+        pair_results.append({**names, **summarize_pairwise(found_duels, **how), "tokens": _took(given)})
+    checked = {"validation": await validate_on_ratings(config, task, human_ratings, ask)} if human_ratings else {}
+    return {"config": judge.model_dump(), "ratings": ratings, "pairwise": pair_results, **checked}
 
 
-async def admission(config: Evaluate, task: Task, rated: Sequence[Rated], ask: Ask) -> dict[str, Any]:
+async def validate_on_ratings(
+    config: Evaluate, task: Task, human_ratings: Sequence[HumanRating], ask: Ask
+) -> dict[str, Any]:
     """Lets the judge rate what people rated: its agreement with intervals, biases, a fitted threshold, and `admitted`.
 
     An answer the judge could not rate counts as rated lowest, as it does in every score.
     """
     judge, how = config.judge, _how(config)
-    asked = [rating_questions(judge, task, one.example, one.answer) for one in rated]
-    given = await ask([question for row in asked for question in row])
-    found = [read_rating(judge, part) for part in _parts(given, judge.samples)]
+    asked = [rating_requests(judge, task, one.example, one.answer) for one in human_ratings]
+    given = await ask([request for row in asked for request in row])
+    found = [parse_rating(judge, part) for part in _parts(given, judge.samples)]
     scores = [judge.scale[0] if one.score is None else one.score for one in found]
-    people = [one.rating for one in rated]
+    people = [one.rating for one in human_ratings]
     told = agreement(scores, people, judge.scale, **how)
-    said = _verdict(judge, told, f"{len(rated)} answers rated by people")
+    said = _verdict(judge, told, f"{len(human_ratings)} answers rated by people")
     good = judge.good_from or sum(judge.scale) / 2 + 1e-9
-    cut = fit_cut(scores, [rating >= good for rating in people], **how)
-    lean = length_lean(scores, people, [len(one.answer) for one in rated], **how)
+    cut = fit_score_threshold(scores, [rating >= good for rating in people], **how)
+    lean = length_correlation(scores, people, [len(one.answer) for one in human_ratings], **how)
     return {
         **said,
         "agreement": {**told, "unrated": asdict(wilson(sum(one.score is None for one in found), len(found)))},
-        "length_lean": asdict(lean),
+        "length_correlation": asdict(lean),
         "threshold": asdict(cut) if cut else {},
         "scores": scores,
         "people": people,
@@ -298,17 +313,17 @@ async def admission(config: Evaluate, task: Task, rated: Sequence[Rated], ask: A
 def _verdict(judge: Judge, told: Mapping[str, Any], on: str) -> dict[str, Any]:
     """Whether the agreement, by its lower bound, is what the configuration asks for, with a sentence for people."""
     shown = told.get(judge.agreement, {"value": 0.0, "low": -1.0, "high": 1.0})
-    admitted = shown["low"] >= judge.min_agreement
+    validated = shown["low"] >= judge.min_agreement
     return {
-        "admitted": admitted,
+        "validated": validated,
         "measure": judge.agreement,
         "shown": shown,
         "required": judge.min_agreement,
         "sentence": (
             f"on {on} the judge {judge.model} reaches {judge.agreement.replace('_', ' ')} {shown['value']:.2f} "
             f"(between {shown['low']:.2f} and {shown['high']:.2f}), "
-            f"{'at least' if admitted else 'not shown to be at least'} {judge.min_agreement:g}: "
-            f"{'a rule may use it' if admitted else 'it informs, it does not gate'}"
+            f"{'at least' if validated else 'not shown to be at least'} {judge.min_agreement:g}: "
+            f"{'a rule may use it' if validated else 'it informs, it does not gate'}"
         ),
     }
 
@@ -316,19 +331,19 @@ def _verdict(judge: Judge, told: Mapping[str, Any], on: str) -> dict[str, Any]:
 WON = {"candidate": 2, "tie": 1, "baseline": 0}  # levels of a comparison, for the candidate
 
 
-async def pair_admission(config: Evaluate, task: Task, pairs: Sequence[RatedPair], ask: Ask) -> dict[str, Any]:
+async def validate_on_pairs(config: Evaluate, task: Task, pairs: Sequence[HumanPairRating], ask: Ask) -> dict[str, Any]:
     """Lets the judge compare what people compared: agreement with intervals on win, tie, loss; biases of both sides."""
     judge, how = config.judge, _how(config)
-    asked = [duel_questions(judge, task, one.example, one.first, one.second) for one in pairs]
-    given = await ask([question for row in asked for question in row])
+    asked = [pairwise_requests(judge, task, one.example, one.first, one.second) for one in pairs]
+    given = await ask([request for row in asked for request in row])
     parts = _parts(given, 2 * judge.samples)
-    duels = [read_duel(part, one.first, one.second) for part, one in zip(parts, pairs, strict=True)]
+    pair_results = [parse_pairwise(part, one.first, one.second) for part, one in zip(parts, pairs, strict=True)]
     people = [{"first": 2, "tie": 1, "second": 0}[one.better] for one in pairs]
-    told = agreement([WON[duel.winner] for duel in duels], people, (0, 2), **how)
+    told = agreement([WON[pair_result.winner] for pair_result in pair_results], people, (0, 2), **how)
     told.pop("leniency", None)  # whose side it leans to, where the sides are chance
     choices = [choice for one in pairs for choice in one.choices]
     names = [str(i) for i, one in enumerate(pairs) for _ in one.choices]
-    summary = duel_summary(duels, **how)
+    summary = summarize_pairwise(pair_results, **how)
     return {
         **_verdict(judge, told, f"{len(pairs)} pairs compared by people"),
         "agreement": told,
@@ -342,20 +357,22 @@ async def pair_admission(config: Evaluate, task: Task, pairs: Sequence[RatedPair
     }
 
 
-def opinions(told: Mapping[str, Any], name: str) -> dict[str, dict[str, int]]:
-    """What the judge took, by its name: for a contestant's ratings and the duels it led; for `""` on people's sheet."""
-    parts = [told["ratings"][name]["tokens"]] if name else [told["admission"]["tokens"]] if "admission" in told else []
-    parts += [duel["tokens"] for duel in told["duels"] if name and duel["candidate"] == name]
-    return together(*({told["judge"]["model"]: part} for part in parts))
+def judging(told: Mapping[str, Any], name: str) -> dict[str, dict[str, int]]:
+    """What the judge took, by its name: for a variant's ratings and the duels it led; for `""` on people's sheet."""
+    parts = (
+        [told["ratings"][name]["tokens"]] if name else [told["validation"]["tokens"]] if "validation" in told else []
+    )
+    parts += [pair_result["tokens"] for pair_result in told["pairwise"] if name and pair_result["candidate"] == name]
+    return sum_by_model(*({told["config"]["model"]: part} for part in parts))
 
 
-def _took(given: Sequence[Given]) -> dict[str, int]:
-    return {**taken(given), "requests": len(given)}
+def _took(given: Sequence[ModelOutput]) -> dict[str, int]:
+    return {**token_counts(given), "requests": len(given)}
 
 
 def _how(config: Evaluate) -> dict[str, Any]:
     return {"level": config.confidence_level, "resamples": config.resamples, "seed": config.seed}
 
 
-def _parts(given: Sequence[Given], size: int) -> list[Sequence[Given]]:
+def _parts(given: Sequence[ModelOutput], size: int) -> list[Sequence[ModelOutput]]:
     return [given[i : i + size] for i in range(0, len(given), size)]

@@ -13,35 +13,35 @@ from typing import Any
 from gemtune.config import Evaluate, Task, Vertex
 from gemtune.errors import UserError
 from gemtune.evaluation import human_ratings, judge
-from gemtune.inference.generate import ask_all
-from gemtune.inference.vertex_generation import response_cache, vertex_ask
+from gemtune.inference.generate import generate_all
+from gemtune.inference.vertex_generation import response_cache, vertex_generate
 
 
-def check_judge(task: Task, config: Evaluate, settings: Vertex, pairs: str | Path = "") -> dict[str, Any]:
+def validate_judge(task: Task, config: Evaluate, settings: Vertex, pairs: str | Path = "") -> dict[str, Any]:
     """Lets the configured judge rate the sheet that people filled in; see `judging.admission`.
 
     With `pairs`, a sheet of pairs that people compared, it compares those instead; see `judging.pair_admission`.
     """
     if not (config.judge.model and (config.judge.sheet or pairs)):
         raise UserError("there is no judge to check", remedy="set evaluate.judge.model and evaluate.judge.sheet")
-    ask, effort = vertex_ask(config, settings)
-    with response_cache(config) as memory:
-        put = partial(ask_all, ask=ask, effort=effort, memory=memory)
+    generate, retry_policy = vertex_generate(config, settings)
+    with response_cache(config) as cache:
+        send = partial(generate_all, generate=generate, retry_policy=retry_policy, cache=cache)
         if pairs:
-            return asyncio.run(judge.pair_admission(config, task, human_ratings.read_pairs(pairs), put))
-        return asyncio.run(judge.admission(config, task, rated_by_people(config), put))
+            return asyncio.run(judge.validate_on_pairs(config, task, human_ratings.read_pair_ratings(pairs), send))
+        return asyncio.run(judge.validate_on_ratings(config, task, load_human_ratings(config), send))
 
 
-def rated_by_people(config: Evaluate) -> list[human_ratings.Rated]:
+def load_human_ratings(config: Evaluate) -> list[human_ratings.HumanRating]:
     """What people rated, when the configuration names a judge and a sheet."""
     judge = config.judge
     if not (judge.model and judge.sheet):
         return []
     if not judge.sheet.startswith("gs://"):
-        return human_ratings.read_rated(judge.sheet, judge.scale)
+        return human_ratings.read_ratings(judge.sheet, judge.scale)
     from gemtune import vertex
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "sheet.csv"
         vertex.download(judge.sheet, path)
-        return human_ratings.read_rated(path, judge.scale)
+        return human_ratings.read_ratings(path, judge.scale)

@@ -16,7 +16,7 @@ from typing import Any
 from gemtune.config import Preference, Task
 from gemtune.data.example import Dropped, Example, plain
 from gemtune.data.pairs import Pair
-from gemtune.evaluation.judge import Duel
+from gemtune.evaluation.judge import PairwiseResult
 from gemtune.inference.parsing import canonical
 
 UNUSABLE = -1.0  # below any grade: an answer that cannot be used loses against any that can
@@ -40,12 +40,12 @@ def _chrf() -> Any:
     return CHRF()
 
 
-def duel(candidate: str | None, opponent: str | None, grade: Grade, margin: float) -> Duel:
+def pair_result(candidate: str | None, opponent: str | None, grade: Grade, margin: float) -> PairwiseResult:
     """Who is nearer to the references by more than `margin`; None is an answer that cannot be used."""
     one, two = (UNUSABLE if text is None else grade(text) for text in (candidate, opponent))
     if (candidate is None) != (opponent is None):
-        return Duel("candidate" if one > two else "baseline")
-    return Duel("tie" if abs(one - two) <= margin else "candidate" if one > two else "baseline")
+        return PairwiseResult("candidate" if one > two else "baseline")
+    return PairwiseResult("tie" if abs(one - two) <= margin else "candidate" if one > two else "baseline")
 
 
 def extremes(grades: Sequence[float | None], min_gap: float) -> tuple[int, int] | None:

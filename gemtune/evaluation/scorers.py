@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""From answers to numbers: what each answer says and scores, and what one contestant's answers come to.
+"""From answers to numbers: what each answer says and scores, and what one variant's answers come to.
 
 A row without a usable answer is a miss of its own kind (invalid, refusal, blocked, truncated, error), never left out.
 """
@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemtune.config import Contestant, Evaluate, Task
+from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.data.example import SCHEMA_VERSION, Example
 from gemtune.errors import UserError
 from gemtune.evaluation import calibration, intervals, metrics
 from gemtune.evaluation.metrics import Row, primary_metric
-from gemtune.inference.generate import Given
+from gemtune.inference.generate import ModelOutput
 from gemtune.inference.parsing import canonical, is_refusal, parse
 
 BLOCKED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR")
@@ -30,10 +30,10 @@ class SampleScore:
     example: Example
     row: Row
     outcome: str
-    given: Given
+    given: ModelOutput
     problem: str | None = None
     confidence: float | None = None
-    rating: Given | None = None
+    rating: ModelOutput | None = None
     """What a rater said of it, where one was asked."""
 
     @property
@@ -43,20 +43,20 @@ class SampleScore:
 
 
 def score_sample(
-    task: Task, contestant: Contestant, example: Example, given: Given, wide: Task | None = None
+    task: Task, variant: ModelVariant, example: Example, given: ModelOutput, task_with_all_labels: Task | None = None
 ) -> SampleScore:
     """Read one answer: what it says, what became of it, what it scores.
 
     Answers are read by `task`, the reference by `wide`, which may know labels that nobody was told of: such a row can
     only be missed, and its label stands in the tables.
     """
-    reference = canonical(wide or task, example.target)
+    reference = canonical(task_with_all_labels or task, example.target)
     if reference is None:
         raise UserError(
             f"row {example.id} (line {example.line}) has the target {example.target!r}, not a valid {task.kind} answer",
             remedy="add it to task.labels, or correct the row",
         )
-    parsed = parse(task, contestant.prompt, given.text)
+    parsed = parse(task, variant.prompt, given.text)
     outcome = _outcome(given, parsed.value)
     value = parsed.value if outcome == "ok" else None
     row = Row(reference, value, given.text, example.target)
@@ -64,7 +64,7 @@ def score_sample(
     return SampleScore(example, scored, outcome, given, given.error or parsed.problem)
 
 
-def _outcome(given: Given, value: str | None) -> str:
+def _outcome(given: ModelOutput, value: str | None) -> str:
     if given.error:
         return "error"
     if given.block_reason or given.finish_reason in BLOCKED:
@@ -76,7 +76,7 @@ def _outcome(given: Given, value: str | None) -> str:
     return "refusal" if is_refusal(given.text) else "invalid"
 
 
-def taken(answers: Sequence[Given]) -> dict[str, int]:
+def token_counts(answers: Sequence[ModelOutput]) -> dict[str, int]:
     """Tokens that answers took, in all and by batch jobs."""
     batch = [one for one in answers if one.batch]
     return {
@@ -87,7 +87,7 @@ def taken(answers: Sequence[Given]) -> dict[str, int]:
     }
 
 
-def together(*told: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+def sum_by_model(*told: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
     """Counts by model, summed."""
     models = dict.fromkeys(model for one in told for model in one)
     found = {}
@@ -97,16 +97,18 @@ def together(*told: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]
     return found
 
 
-def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequence[SampleScore]) -> dict[str, Any]:
-    """Everything one contestant's answers come to."""
+def variant_report(
+    task: Task, config: Evaluate, variant: ModelVariant, judged: Sequence[SampleScore]
+) -> dict[str, Any]:
+    """Everything one variant's answers come to."""
     rows = [one.row for one in judged]
     groups = [one.example.group for one in judged]
     report: dict[str, Any] = {
-        "contestant": contestant.model_dump(),
+        "variant": variant.model_dump(),
         "metrics": {name: _interval(task, config, name, rows, groups) for name in metrics.metric_names(task)},
         "outcomes": dict(Counter(one.outcome for one in judged)),
         "slices": _slices(task, config, judged),
-        "tokens": taken([one.given for one in judged]),
+        "tokens": token_counts([one.given for one in judged]),
         "latency_s": _latency([one.given.latency_s for one in judged if _timed(one.given)]),
         "attempts": sum(one.given.attempts for one in judged),
         "cached": sum(one.given.cached for one in judged),
@@ -117,32 +119,41 @@ def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequ
         if not task.label_separator:
             report["confusion"] = metrics.confusion(task, rows)
     if ratings := [one.rating for one in judged if one.rating]:
-        report["opinions"] = {config.base_model: {**taken(ratings), "requests": len(ratings)}}
+        report["judging"] = {config.base_model: {**token_counts(ratings), "requests": len(ratings)}}
     sure = [one for one in judged if one.confidence is not None]
     if sure:
-        report |= _calibration(config, contestant, sure)
+        report |= _calibration(config, variant, sure)
     if task.kind == "extraction":
         report["per_class"] = metrics.per_field(rows)
     return report
 
 
-def _calibration(config: Evaluate, contestant: Contestant, judged: Sequence[SampleScore]) -> dict[str, Any]:
-    """What the confidences are worth, and the contestant with what is fitted on them.
+def _calibration(config: Evaluate, variant: ModelVariant, judged: Sequence[SampleScore]) -> dict[str, Any]:
+    """What the confidences are worth, and the variant with what is fitted on them.
 
     Nothing is ever fitted on test rows: they show whether what was fitted on validation rows holds.
     """
     confidence = [one.confidence or 0.0 for one in judged]
     right = [float(one.row.parsed == one.row.reference) for one in judged]
     how: dict[str, Any] = {"level": config.confidence_level, "resamples": config.resamples, "seed": config.seed}
-    told = calibration.summary(confidence, right, **how)
+    told = calibration.summarize(confidence, right, **how)
     if any(one.example.split == "test" for one in judged):
-        made = contestant.calibration
-        return {"calibration": {**told, **({"held": calibration.held(made, confidence, right, **how)} if made else {})}}
-    made = calibration.exported(
-        confidence, right, method=config.calibration, wanted=config.wanted_precision, certainty=config.confidence_level
+        made = variant.calibration
+        return {
+            "calibration": {
+                **told,
+                **({"validation_of_map": calibration.validate_map(made, confidence, right, **how)} if made else {}),
+            }
+        }
+    made = calibration.fit_calibration(
+        confidence,
+        right,
+        method=config.calibration,
+        target_accuracy=config.wanted_precision,
+        certainty=config.confidence_level,
     )
-    fitted = contestant.model_copy(update={"calibration": made})
-    return {"contestant": fitted.model_dump(), "calibration": {**told, **made}}
+    fitted = variant.model_copy(update={"calibration": made})
+    return {"variant": fitted.model_dump(), "calibration": {**told, **made}}
 
 
 def _interval(
@@ -174,7 +185,7 @@ def _slices(task: Task, config: Evaluate, judged: Sequence[SampleScore]) -> dict
     return table
 
 
-def _timed(given: Given) -> bool:
+def _timed(given: ModelOutput) -> bool:
     """Whether the answer's time is that of an online call made now."""
     return not (given.error or given.cached or given.batch)
 
@@ -186,11 +197,11 @@ def _latency(seconds: list[float]) -> dict[str, float]:
     return {"median": ordered[len(ordered) // 2], "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]}
 
 
-def prediction(contestant: Contestant, one: SampleScore) -> dict[str, Any]:
+def prediction_row(variant: ModelVariant, one: SampleScore) -> dict[str, Any]:
     """The row of the predictions file."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "contestant": contestant.name,
+        "variant": variant.name,
         "id": one.example.id,
         "target": one.row.target,
         "reference": one.row.reference,

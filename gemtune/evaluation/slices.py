@@ -12,7 +12,7 @@ from dataclasses import replace
 from gemtune.data.example import Example
 
 
-def sliced(examples: Sequence[Example]) -> list[Example]:
+def with_auto_slices(examples: Sequence[Example]) -> list[Example]:
     """The examples with two more slices, where they tell rows apart: `length` (thirds of these rows) and `script`."""
     lengths = sorted(len(example.text) for example in examples)
     low, high = lengths[len(lengths) // 3], lengths[2 * len(lengths) // 3]

@@ -20,14 +20,14 @@ from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from gemtune.errors import UserError
-from gemtune.inference.generate import Answer, Given, Memory, Question, given_of
+from gemtune.inference.generate import Answer, GenerateRequest, ModelOutput, ResponseCache, to_model_output
 
 log = logging.getLogger("gemtune")
 
 PASSING = frozenset({0, 408, 429, 500, 502, 503, 504})
 
 
-class Line(Protocol):
+class BatchLine(Protocol):
     """An answer line; the shape of `vertex.batches.Line`."""
 
     @property
@@ -39,7 +39,7 @@ class Line(Protocol):
         """The answer; None for a line that failed."""
 
     @property
-    def trouble(self) -> str:
+    def error(self) -> str:
         """Why it failed, in the service's words."""
 
     @property
@@ -47,57 +47,57 @@ class Line(Protocol):
         """The HTTP status of the failure; 0 when none is told."""
 
 
-Online = Callable[..., Awaitable[list[Given]]]
+Online = Callable[..., Awaitable[list[ModelOutput]]]
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchJobs:
     """How a batch is asked: the body of a question, and a job's answer lines (submitted or found again, waited for).
 
     `target` names what a job asks for a question's model and version; empty when none can stand for it.
     """
 
     above: int
-    target: Callable[[Question], Awaitable[str]]
-    body: Callable[[Question], dict[str, Any]]
-    answered: Callable[[str, Sequence[dict[str, Any]]], Awaitable[Iterable[Line]]]
+    target: Callable[[GenerateRequest], Awaitable[str]]
+    body: Callable[[GenerateRequest], dict[str, Any]]
+    run_job: Callable[[str, Sequence[dict[str, Any]]], Awaitable[Iterable[BatchLine]]]
 
 
-async def ask_by_batch(
-    questions: Sequence[Question],
+async def generate_by_batch(
+    requests: Sequence[GenerateRequest],
     online: Online,
-    batches: Batches,
-    memory: Memory | None = None,
-    settled: Callable[[], None] = lambda: None,
-) -> list[Given]:
+    batches: BatchJobs,
+    cache: ResponseCache | None = None,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[ModelOutput]:
     """One `Given` per question, in order. What is known, too few, or beyond a job goes to `online`."""
-    given: dict[int, Given] = {}
+    given: dict[int, ModelOutput] = {}
     waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, question in enumerate(questions):
-        if not (memory and memory.get(question)):
-            waiting[question.model, question.version].append(index)
+    for index, request in enumerate(requests):
+        if not (cache and cache.get(request)):
+            waiting[request.model, request.version].append(index)
     for indices in waiting.values():
-        if len(indices) > batches.above and (target := await batches.target(questions[indices[0]])):
-            given.update(await _from_job(target, indices, questions, batches))
+        if len(indices) > batches.above and (target := await batches.target(requests[indices[0]])):
+            given.update(await _from_job(target, indices, requests, batches))
     for index, found in given.items():
-        if memory and not found.error:
-            memory.put(questions[index], found)
-        settled()
-    rest = [index for index in range(len(questions)) if index not in given]
-    answers = await online([questions[index] for index in rest], settled=settled)
+        if cache and not found.error:
+            cache.put(requests[index], found)
+        on_done()
+    rest = [index for index in range(len(requests)) if index not in given]
+    answers = await online([requests[index] for index in rest], on_done=on_done)
     given.update(zip(rest, answers, strict=True))
-    return [given[index] for index in range(len(questions))]
+    return [given[index] for index in range(len(requests))]
 
 
 async def _from_job(
-    model: str, indices: Sequence[int], questions: Sequence[Question], batches: Batches
-) -> dict[int, Given]:
-    bodies = {index: batches.body(questions[index]) for index in indices}
-    lines = await batches.answered(model, list(bodies.values()))
+    model: str, indices: Sequence[int], requests: Sequence[GenerateRequest], batches: BatchJobs
+) -> dict[int, ModelOutput]:
+    bodies = {index: batches.body(requests[index]) for index in indices}
+    lines = await batches.run_job(model, list(bodies.values()))
     wanted: dict[str, list[int]] = defaultdict(list)
     for index, body in bodies.items():
         wanted[identity(body)].append(index)
-    given: dict[int, Given] = {}
+    given: dict[int, ModelOutput] = {}
     for line in lines:
         rows = wanted.get(identity(line.request))
         found = _given(line)
@@ -109,12 +109,12 @@ async def _from_job(
     return given
 
 
-def _given(line: Line) -> Given | None:
+def _given(line: BatchLine) -> ModelOutput | None:
     """What a line says of its row; None when asking again may help."""
     if line.answer is not None:
-        return given_of(line.answer, latency_s=0.0, attempts=1)
+        return to_model_output(line.answer, latency_s=0.0, attempts=1)
     # a model without log-probabilities is found out, and asked without them, online
-    return None if line.code in PASSING or "logprob" in line.trouble.lower() else Given(error=line.trouble)
+    return None if line.code in PASSING or "logprob" in line.error.lower() else ModelOutput(error=line.error)
 
 
 def identity(body: dict[str, Any]) -> str:
@@ -140,7 +140,7 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class Job(Protocol):
+class BatchJob(Protocol):
     """A batch job; the shape of `vertex.batches.Batch`."""
 
     @property
@@ -164,10 +164,10 @@ class Job(Protocol):
         """Why, in the service's words."""
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=BatchJob)
 
 
-async def waited(job: J, look: Callable[[J], J], poll_s: float, deadline_s: float) -> J:
+async def wait_for_job(job: J, look: Callable[[J], J], poll_s: float, deadline_s: float) -> J:
     """The job when it has ended with answers. Raises `UserError` when it failed, or is not done by the deadline."""
     start = said = monotonic()
     while not job.ended:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Choose = Callable[[Sequence[Example]], list[list[Example]]]
 
 
-def choose(prompt: Prompt, train: Sequence[Example], queries: Sequence[Example]) -> list[list[Example]]:
+def select_shots(prompt: Prompt, train: Sequence[Example], queries: Sequence[Example]) -> list[list[Example]]:
     """The shots of each query, in the order they are shown; empty lists for a zero-shot prompt or without rows."""
     if not prompt.shots or not train:
         return [[] for _ in queries]

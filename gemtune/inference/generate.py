@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gemtune.errors import UserError
-from gemtune.inference.rate_control import Pace
+from gemtune.inference.rate_control import RateController
 
 
 class Answer(Protocol):
@@ -47,7 +47,7 @@ class Answer(Protocol):
 
 
 @dataclass(frozen=True)
-class Question:
+class GenerateRequest:
     """One request: the model and what it is asked. `key` names its row; `version` tells apart what one model name
     has stood for over time; `sample` numbers repeated questions; what is None is as configured.
     """
@@ -63,7 +63,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Given:
+class ModelOutput:
     """How a question ended: an answer, or the error that stood at the end of all tries.
 
     `logprob` is the logarithm of the answer's probability, where the model tells it; `batch`: answered by a batch job,
@@ -83,21 +83,21 @@ class Given:
     batch: bool = False
 
 
-Ask = Callable[[Question], Awaitable[Answer]]
+Generate = Callable[[GenerateRequest], Awaitable[Answer]]
 
 
-class Memory(Protocol):
+class ResponseCache(Protocol):
     """Where answers already paid for are kept."""
 
-    def get(self, question: Question) -> Given | None:
+    def get(self, request: GenerateRequest) -> ModelOutput | None:
         """The answer to this very question, if it is known."""
 
-    def put(self, question: Question, given: Given) -> None:
+    def put(self, request: GenerateRequest, given: ModelOutput) -> None:
         """Keep an answer; on return it survives the process."""
 
 
 @dataclass(frozen=True)
-class Effort:
+class RetryPolicy:
     """How hard to try: `retryable` errors are tried again (their `code` 429 means too fast), `refused` never.
 
     What is not answered after `deadline_s` seconds is an error; 0: there is no deadline.
@@ -105,30 +105,30 @@ class Effort:
 
     concurrency: int
     attempts: int
-    retryable: tuple[type[Exception], ...]
-    refused: tuple[type[Exception], ...]
+    transient: tuple[type[Exception], ...]
+    permanent: tuple[type[Exception], ...]
     seed: int = 7
-    first_wait_s: float = 0.25
-    longest_wait_s: float = 30.0
+    initial_backoff_s: float = 0.25
+    max_backoff_s: float = 30.0
     deadline_s: float = 0.0
 
 
-HOPELESS = 20  # rows that fail first, without one answer between them, before the loop gives up
+MAX_INITIAL_FAILURES = 20  # rows that fail first, without one answer between them, before the loop gives up
 
 
-async def ask_all(
-    questions: Sequence[Question],
-    ask: Ask,
-    effort: Effort,
+async def generate_all(
+    requests: Sequence[GenerateRequest],
+    generate: Generate,
+    retry_policy: RetryPolicy,
     *,
-    memory: Memory | None = None,
-    settled: Callable[[], None] = lambda: None,
-) -> list[Given]:
+    cache: ResponseCache | None = None,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[ModelOutput]:
     """One `Given` per question, in order; `settled` is called for each. A question whose tries all failed has an error.
 
     What concerns every row (no such model, no right to ask it) is raised as `UserError`.
     """
-    return await _Loop(questions, ask, effort, memory, settled).run()
+    return await _Loop(requests, generate, retry_policy, cache, on_done).run()
 
 
 class _Loop:
@@ -136,16 +136,22 @@ class _Loop:
 
     def __init__(
         self,
-        questions: Sequence[Question],
-        ask: Ask,
-        effort: Effort,
-        memory: Memory | None,
-        settled: Callable[[], None],
+        requests: Sequence[GenerateRequest],
+        generate: Generate,
+        retry_policy: RetryPolicy,
+        cache: ResponseCache | None,
+        on_done: Callable[[], None],
     ) -> None:
-        self.questions, self.ask, self.effort, self.memory, self.settled = questions, ask, effort, memory, settled
-        self.pace = Pace(effort.concurrency)
-        self.random = random.Random(effort.seed)
-        self.given: dict[int, Given] = {}
+        self.requests, self.generate, self.retry_policy, self.cache, self.on_done = (
+            requests,
+            generate,
+            retry_policy,
+            cache,
+            on_done,
+        )
+        self.pace = RateController(retry_policy.concurrency)
+        self.random = random.Random(retry_policy.seed)
+        self.given: dict[int, ModelOutput] = {}
         self.ready: deque[tuple[int, int]] = deque()  # (question, attempt)
         self.resting: list[tuple[float, int, int]] = []  # heap of (time, question, attempt)
         self.in_flight = 0
@@ -153,16 +159,16 @@ class _Loop:
         self.broken: list[BaseException] = []
         self.changed = asyncio.Event()
 
-    async def run(self) -> list[Given]:
-        for index, question in enumerate(self.questions):
-            known = self.memory.get(question) if self.memory else None
+    async def run(self) -> list[ModelOutput]:
+        for index, request in enumerate(self.requests):
+            known = self.cache.get(request) if self.cache else None
             if known is None:
                 self.ready.append((index, 1))
             else:
                 self._settle(index, known)
         try:
-            async with asyncio.timeout(self.effort.deadline_s or None):
-                while len(self.given) < len(self.questions) and not self.broken:
+            async with asyncio.timeout(self.retry_policy.deadline_s or None):
+                while len(self.given) < len(self.requests) and not self.broken:
                     await self._step()
         except TimeoutError:
             self._close()
@@ -172,7 +178,7 @@ class _Loop:
             await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.broken:
             raise self.broken[0]
-        return [self.given[i] for i in range(len(self.questions))]
+        return [self.given[i] for i in range(len(self.requests))]
 
     @staticmethod
     def _now() -> float:
@@ -180,9 +186,9 @@ class _Loop:
 
     def _close(self) -> None:
         """The time is over: every row without an answer is an error."""
-        for index in range(len(self.questions)):
+        for index in range(len(self.requests)):
             if index not in self.given:
-                self._settle(index, Given(error=f"no answer within {self.effort.deadline_s:g} s"))
+                self._settle(index, ModelOutput(error=f"no answer within {self.retry_policy.deadline_s:g} s"))
 
     async def _step(self) -> None:
         """Start one try, or sleep until something may have changed."""
@@ -216,61 +222,62 @@ class _Loop:
             self.broken.append(error)
 
     async def _try(self, index: int, attempt: int) -> None:
-        question, start = self.questions[index], self._now()
+        request, start = self.requests[index], self._now()
         try:
-            answer = await self.ask(question)
-        except self.effort.refused as refusal:
-            self._settle(index, self._refused(question, refusal, attempt))
-        except self.effort.retryable as failure:
+            answer = await self.generate(request)
+        except self.retry_policy.permanent as refusal:
+            self._settle(index, self._refused(request, refusal, attempt))
+        except self.retry_policy.transient as failure:
             self._failed(index, attempt, failure, start)
         else:
             now = self._now()
             self.pace.answered(now, start)
-            given = given_of(answer, now - start, attempt)
-            if self.memory:
-                self.memory.put(question, given)
+            given = to_model_output(answer, now - start, attempt)
+            if self.cache:
+                self.cache.put(request, given)
             self._settle(index, given)
 
-    def _settle(self, index: int, given: Given) -> None:
+    def _settle(self, index: int, given: ModelOutput) -> None:
         self.given[index] = given
-        self.settled()
+        self.on_done()
 
     def _failed(self, index: int, attempt: int, failure: Exception, start: float) -> None:
         now = self._now()
         if getattr(failure, "code", None) == 429:
-            self.pace.too_fast(now, start)
+            self.pace.on_rate_limited(now, start)
         else:
             self.pace.failed(now, start)
-        if attempt >= self.effort.attempts:
-            self._settle(index, Given(error=f"{_said(failure)} (after {attempt} tries)", attempts=attempt))
+        if attempt >= self.retry_policy.attempts:
+            self._settle(index, ModelOutput(error=f"{_said(failure)} (after {attempt} tries)", attempts=attempt))
             self._give_up_early(failure)
             return
-        most = self.pace.rest_s(attempt, self.effort.first_wait_s, self.effort.longest_wait_s)
+        most = self.pace.backoff_s(attempt, self.retry_policy.initial_backoff_s, self.retry_policy.max_backoff_s)
         heapq.heappush(self.resting, (now + self.random.uniform(0, most), index, attempt + 1))
 
     def _give_up_early(self, failure: Exception) -> None:
         """Stop when every row so far failed all its tries: nobody is there."""
-        if len(self.given) >= HOPELESS and all(given.error for given in self.given.values()):
+        if len(self.given) >= MAX_INITIAL_FAILURES and all(given.error for given in self.given.values()):
             raise UserError(
-                f"{len(self.given)} rows and no answer, each tried {self.effort.attempts} times: {_said(failure)}",
+                f"{len(self.given)} rows and no answer, each tried {self.retry_policy.attempts} times: "
+                f"{_said(failure)}",
                 remedy="check the network, the region and the quota, then run again",
             ) from failure
 
-    def _refused(self, question: Question, refusal: Exception, attempt: int) -> Given:
+    def _refused(self, request: GenerateRequest, refusal: Exception, attempt: int) -> ModelOutput:
         if getattr(refusal, "code", None) in (401, 403, 404):
             raise UserError(
-                f"{question.model!r} cannot be asked: {refusal}", remedy="check evaluate.base_model, region and rights"
+                f"{request.model!r} cannot be asked: {refusal}", remedy="check evaluate.base_model, region and rights"
             ) from refusal
-        return Given(error=_said(refusal), attempts=attempt)
+        return ModelOutput(error=_said(refusal), attempts=attempt)
 
 
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def given_of(answer: Answer, latency_s: float, attempts: int) -> Given:
+def to_model_output(answer: Answer, latency_s: float, attempts: int) -> ModelOutput:
     """An answer with how long it took (seconds) and which try it was."""
-    return Given(
+    return ModelOutput(
         text=answer.text,
         finish_reason=answer.finish_reason,
         block_reason=answer.block_reason,

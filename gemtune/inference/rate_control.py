@@ -28,7 +28,7 @@ def shown(count: int) -> float:
 
 
 @dataclass
-class Sample:
+class RateSample:
     """The first `size` requests started at a new rate; nine tenths of them must have ended to say something.
 
     They are chosen as they start: refusals are quicker than answers, so those that end first are no fair sample.
@@ -67,7 +67,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class QuotaEstimate:
     """What the samples say: requests a second that a quota lets through, and the share refused at any rate.
 
     `cautious`: the quota is at least so much, at four to one; `higher`: the chance that no sample reached it.
@@ -82,13 +82,13 @@ class Estimate:
         """The share of requests refused at a rate."""
         return self.background + (1 - self.background) * max(0.0, 1 - self.quota / rate)
 
-    def fits(self, sample: Sample) -> bool:
+    def fits(self, sample: RateSample) -> bool:
         """Whether chance alone explains the sample."""
         share = self.refused(sample.rate)
         return abs(sample.refused - sample.ended * share) <= 3 * sqrt(sample.ended * share * (1 - share)) + 3
 
 
-def estimate(samples: list[Sample]) -> Estimate:
+def estimate_quota(samples: list[RateSample]) -> QuotaEstimate:
     """Posterior means of quota and background; the last sample counts most. Half of the prior is on no background."""
     import numpy as np
 
@@ -105,7 +105,7 @@ def estimate(samples: list[Sample]) -> Estimate:
     chance = np.exp(told - told.max())
     chance /= chance.sum()
     of_quota = chance.sum(axis=0)
-    return Estimate(
+    return QuotaEstimate(
         float((of_quota * quotas).sum()),
         float((chance.sum(axis=1) * BACKGROUNDS).sum()),
         float(quotas[np.searchsorted(of_quota.cumsum(), 0.2)]),
@@ -114,7 +114,7 @@ def estimate(samples: list[Sample]) -> Estimate:
 
 
 @dataclass
-class Pace:
+class RateController:
     """A limit on requests in flight, and, once a quota showed, a rate near it.
 
     When a quarter is refused, requests are paced at what was let through; the rate doubles every second until a sample
@@ -125,9 +125,9 @@ class Pace:
     most: int
     limit: float = 8.0
     rate: float | None = None
-    known: Estimate | None = None
-    _samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=16))
-    _sample: Sample | None = None
+    known: QuotaEstimate | None = None
+    _samples: deque[RateSample] = field(default_factory=lambda: deque(maxlen=16))
+    _sample: RateSample | None = None
     _steps: int = 0
     _climbs: int = 0
     _next_start: float = 0.0
@@ -171,7 +171,7 @@ class Pace:
             self._grown_at, self._held_back = now, False
         self._note(now, started, refused=False)
 
-    def too_fast(self, now: float, started: float) -> None:
+    def on_rate_limited(self, now: float, started: float) -> None:
         """A 429 came."""
         self._failing.append(True)
         self._note(now, started, refused=True)
@@ -184,7 +184,7 @@ class Pace:
             self.limit = max(min(4.0, self.most), self.limit * 0.9)
             self._eased_until = now + max(0.1, self._usual)
 
-    def rest_s(self, attempt: int, first_s: float, longest_s: float) -> float:
+    def backoff_s(self, attempt: int, first_s: float, longest_s: float) -> float:
         """The longest wait before a failed request is tried again (the caller draws from 0 to this).
 
         It doubles with each try. While most requests are answered it is shorter, the first four times no longer than an
@@ -213,7 +213,7 @@ class Pace:
         count = len(self._ended)
         return count >= ENOUGH and sum(one for _, one in self._ended) >= shown(count) * count
 
-    def _learn(self, now: float, sample: Sample) -> None:
+    def _learn(self, now: float, sample: RateSample) -> None:
         """A sample is whole: where is the quota, and how fast shall the next one be?"""
         if self.known is not None and not self.known.fits(sample):
             while len(self._samples) > 3:
@@ -222,7 +222,7 @@ class Pace:
         if self.known is None and sample.share < shown(sample.ended):
             self._sample = self._new_sample()
             return
-        known = self.known = estimate(list(self._samples))
+        known = self.known = estimate_quota(list(self._samples))
         if known.higher > 0.5:
             self._climbs += 1
             steepest = 2.0 if known.background >= 0.02 else 1.04
@@ -241,5 +241,5 @@ class Pace:
         self._next_start = now + 1 / self.rate
         self._grown_at = now
 
-    def _new_sample(self) -> Sample:
-        return Sample(int(min(40.0, max(12.0, 1.5 * (self.rate or 0)))))
+    def _new_sample(self) -> RateSample:
+        return RateSample(int(min(40.0, max(12.0, 1.5 * (self.rate or 0)))))

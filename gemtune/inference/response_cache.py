@@ -20,10 +20,10 @@ from typing import Any, Self
 
 from gemtune.config import fingerprint
 from gemtune.errors import UserError
-from gemtune.inference.generate import Given, Question
+from gemtune.inference.generate import GenerateRequest, ModelOutput
 
 
-class AnswerStore:
+class SqliteResponseCache:
     """The answers in one directory under one set of generation settings; use it as a context manager."""
 
     def __init__(self, directory: str | Path, settings: Mapping[str, Any]) -> None:
@@ -43,19 +43,19 @@ class AnswerStore:
                 remedy="point evaluate.cache at a local directory, or empty it",
             ) from None
 
-    def get(self, question: Question) -> Given | None:
+    def get(self, request: GenerateRequest) -> ModelOutput | None:
         """The answer to this very question, marked as cached; None when it is not known."""
-        row = self._rows.execute("SELECT given FROM answers WHERE key = ?", (self._key(question),)).fetchone()
-        return replace(Given(**json.loads(row[0])), cached=True) if row else None
+        row = self._rows.execute("SELECT given FROM answers WHERE key = ?", (self._key(request),)).fetchone()
+        return replace(ModelOutput(**json.loads(row[0])), cached=True) if row else None
 
-    def put(self, question: Question, given: Given) -> None:
+    def put(self, request: GenerateRequest, given: ModelOutput) -> None:
         """Keep an answer; on return it survives the process."""
         text = json.dumps(asdict(given), ensure_ascii=False)
-        self._rows.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (self._key(question), text))
+        self._rows.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (self._key(request), text))
 
-    def _key(self, question: Question) -> str:
-        asked: list[Any] = [question.model, question.version, question.system, question.contents]
-        asked += [question.sample, question.temperature, question.max_output_tokens]
+    def _key(self, request: GenerateRequest) -> str:
+        asked: list[Any] = [request.model, request.version, request.system, request.contents]
+        asked += [request.sample, request.temperature, request.max_output_tokens]
         return fingerprint(asked, self._settings)
 
     def __enter__(self) -> Self:

@@ -12,20 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from gemtune.config import Contestant, Task
+from gemtune.config import ModelVariant, Task
 from gemtune.data.example import Example
-from gemtune.inference.generate import Given
+from gemtune.inference.generate import ModelOutput
 
-CLASSICAL = Contestant.of({"name": "classical", "model": "local:tfidf_logreg", "role": "baseline"})
+TFIDF_BASELINE = ModelVariant.of({"name": "classical", "model": "local:tfidf_logreg", "role": "baseline"})
 
 
-def applies(task: Task, train: Sequence[Example]) -> bool:
+def is_applicable(task: Task, train: Sequence[Example]) -> bool:
     """Whether the task has one label a row and the training rows hold two labels or more."""
     labelled = task.kind in ("classification", "sentiment") and not task.label_separator
     return labelled and len({example.target for example in train}) >= 2
 
 
-def answers(train: Sequence[Example], examples: Sequence[Example]) -> list[Given]:
+def predict(train: Sequence[Example], examples: Sequence[Example]) -> list[ModelOutput]:
     """The classical model's answer to each example, learned from `train`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -42,4 +42,4 @@ def answers(train: Sequence[Example], examples: Sequence[Example]) -> list[Given
         start = perf_counter()
         said = model.predict([e.text for e in examples])
     each = (perf_counter() - start) / max(1, len(examples))
-    return [Given(str(label), "STOP", latency_s=each) for label in said]
+    return [ModelOutput(str(label), "STOP", latency_s=each) for label in said]

@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gemtune.config import Evaluate, Vertex
-from gemtune.inference.batch import Batches, waited
-from gemtune.inference.generate import Ask, Effort, Memory, Question
+from gemtune.inference.batch import BatchJobs, wait_for_job
+from gemtune.inference.generate import Generate, GenerateRequest, ResponseCache, RetryPolicy
 
 if TYPE_CHECKING:
     from gemtune.vertex import GenerationSettings
@@ -22,19 +22,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("gemtune")
 
 
-def vertex_ask(config: Evaluate, settings: Vertex) -> tuple[Ask, Effort]:
+def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, RetryPolicy]:
     """Questions put to Vertex AI."""
     from gemtune import vertex
 
     client = vertex.connect(settings)
 
-    async def ask(question: Question) -> vertex.Answer:
-        settings = _settings_of(config, question)
-        return await vertex.generate(client, question.model, question.system, question.contents, settings)
+    async def generate(request: GenerateRequest) -> vertex.Answer:
+        settings = _settings_of(config, request)
+        return await vertex.generate(client, request.model, request.system, request.contents, settings)
 
     errors = ((vertex.Retryable,), (vertex.Refused,))
-    effort = Effort(config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h)
-    return ask, effort
+    retry_policy = RetryPolicy(
+        config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h
+    )
+    return generate, retry_policy
 
 
 def generation_settings(config: Evaluate) -> dict[str, Any]:
@@ -43,42 +45,42 @@ def generation_settings(config: Evaluate) -> dict[str, Any]:
     return config.model_dump(include={*names, "concurrency", "confidence", "samples", "sample_temperature"})
 
 
-def _settings_of(config: Evaluate, question: Question) -> GenerationSettings:
+def _settings_of(config: Evaluate, request: GenerateRequest) -> GenerationSettings:
     """How one question is asked: as configured, unless it says otherwise."""
     from gemtune import vertex
 
     generation = vertex.GenerationSettings.of(config)
     return replace(
         generation,
-        seed=config.seed + question.sample,
-        temperature=generation.temperature if question.temperature is None else question.temperature,
-        max_output_tokens=question.max_output_tokens or generation.max_output_tokens,
+        seed=config.seed + request.sample,
+        temperature=generation.temperature if request.temperature is None else request.temperature,
+        max_output_tokens=request.max_output_tokens or generation.max_output_tokens,
     )
 
 
-def vertex_batches(config: Evaluate, settings: Vertex) -> Batches:
+def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
     """The same questions put to Vertex AI by batch jobs."""
     from gemtune import vertex
     from gemtune.vertex import batches
 
     client = vertex.connect(settings)
 
-    async def target(question: Question) -> str:
-        found = partial(batches.target, client, question.model, question.version, config.base_model)
+    async def target(request: GenerateRequest) -> str:
+        found = partial(batches.target, client, request.model, request.version, config.base_model)
         return await asyncio.to_thread(vertex.patiently, found)
 
-    def body(question: Question) -> dict[str, Any]:
-        asked = _settings_of(config, question)
-        return batches.request_of(client, question.model, question.system, question.contents, asked)
+    def body(request: GenerateRequest) -> dict[str, Any]:
+        asked = _settings_of(config, request)
+        return batches.request_of(client, request.model, request.system, request.contents, asked)
 
-    async def answered(model: str, bodies: Sequence[dict[str, Any]]) -> list[batches.Line]:
+    async def run_job(model: str, bodies: Sequence[dict[str, Any]]) -> list[batches.Line]:
         found: list[batches.Line] = []
         for start in range(0, len(bodies), batches.MOST_REQUESTS):
             part = bodies[start : start + batches.MOST_REQUESTS]
             submit = partial(batches.submitted, client, model, part)
             job = await asyncio.to_thread(vertex.patiently, submit)
             log.info("progress: batch job %s (%d rows)", job.name, len(part))
-            job = await waited(
+            job = await wait_for_job(
                 job,
                 lambda job: vertex.patiently(batches.look, client, job),
                 config.batch_poll_s,
@@ -87,16 +89,16 @@ def vertex_batches(config: Evaluate, settings: Vertex) -> Batches:
             found += await asyncio.to_thread(vertex.patiently, batches.lines, client, job)
         return found
 
-    return Batches(config.batch_above, target, body, answered)
+    return BatchJobs(config.batch_above, target, body, run_job)
 
 
-def response_cache(config: Evaluate) -> contextlib.AbstractContextManager[Memory | None]:
+def response_cache(config: Evaluate) -> contextlib.AbstractContextManager[ResponseCache | None]:
     """The store of answers, when one is configured."""
     if not config.cache:
         return contextlib.nullcontext()
-    from gemtune.inference.response_cache import AnswerStore
+    from gemtune.inference.response_cache import SqliteResponseCache
 
     # What changes an answer; seeds of resampling, effort and intervals do not.
     names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}
     more = {"logprobs": True} if config.confidence == "logprobs" else {}
-    return AnswerStore(config.cache, {**config.model_dump(include=names), **more})
+    return SqliteResponseCache(config.cache, {**config.model_dump(include=names), **more})

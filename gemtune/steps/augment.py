@@ -33,9 +33,9 @@ from gemtune.data.leakage import Looked, certificate, overlapping
 from gemtune.data.profile import tokens
 from gemtune.data.row_validation import LABELLED
 from gemtune.inference import tfidf_baseline
-from gemtune.inference.generate import Ask, Effort, Given, Question, ask_all
+from gemtune.inference.generate import Generate, GenerateRequest, ModelOutput, RetryPolicy, generate_all
 from gemtune.inference.prompts import parse, render, resolve
-from gemtune.inference.vertex_generation import vertex_ask
+from gemtune.inference.vertex_generation import vertex_generate
 from gemtune.state import store
 from gemtune.vertex import connect
 
@@ -63,7 +63,7 @@ class Bill:
     output: int = 0
     cost: float = 0.0
 
-    def add(self, answers: Sequence[Given], price: Price) -> None:
+    def add(self, answers: Sequence[ModelOutput], price: Price) -> None:
         """Count the tokens of answers."""
         self.requests += len(answers)
         self.input += sum(given.input_tokens for given in answers)
@@ -180,7 +180,7 @@ def _misspelt(word: str, draw: random.Random) -> str:
     return word[:at] + word[at + 1] + word[at] + word[at + 2 :]
 
 
-def request(example: Example, count: int, model: str, settings: Augment) -> Question:
+def request(example: Example, count: int, model: str, settings: Augment) -> GenerateRequest:
     """Asks for `count` paraphrases of a row; the row is quoted as JSON data."""
     system = (
         f"Say the text in the JSON object below in {count} other ways, each on a line of its own that begins with a "
@@ -190,7 +190,9 @@ def request(example: Example, count: int, model: str, settings: Augment) -> Ques
     shown = json.dumps({"text": example.text, "label": example.target}, ensure_ascii=False)
     turn = {"role": "user", "parts": [{"text": shown}]}
     longest = _longest(example, count)
-    return Question(example.id, model, system, [turn], temperature=settings.temperature, max_output_tokens=longest)
+    return GenerateRequest(
+        example.id, model, system, [turn], temperature=settings.temperature, max_output_tokens=longest
+    )
 
 
 def _longest(example: Example, count: int) -> int:
@@ -330,7 +332,7 @@ def _remembered(train: list[Example], terms: Terms, place: Vertex) -> dict[str, 
 async def _make(train: list[Example], terms: Terms, place: Vertex) -> tuple[list[Made], dict[str, Bill], int]:
     """New texts whose label was confirmed, what they cost by purpose, and how many were refused."""
     settings = terms.settings
-    asked = vertex_ask(terms.asking, place)
+    asked = vertex_generate(terms.asking, place)
     bills, made = {"paraphrases": Bill(), "label checks of new rows": Bill()}, []
     missing, paid = wanted(train, settings), affordable(train, terms)
     if len(paid) < len(missing):
@@ -339,7 +341,7 @@ async def _make(train: list[Example], terms: Terms, place: Vertex) -> tuple[list
     if "paraphrase" in settings.methods:
         rows = [example for example in train if example.id in paid]
         put = [request(example, paid[example.id], terms.asking.base_model, settings) for example in rows]
-        answers = await ask_all(put, *asked)
+        answers = await generate_all(put, *asked)
         bills["paraphrases"].add(answers, terms.price)
         for example, given in zip(rows, answers, strict=True):
             texts = paraphrases(given.text, example.text, missing[example.id])
@@ -356,7 +358,7 @@ async def _make(train: list[Example], terms: Terms, place: Vertex) -> tuple[list
 
 
 async def _labels(
-    made: Sequence[Made], train: list[Example], terms: Terms, asked: tuple[Ask, Effort], bill: Bill
+    made: Sequence[Made], train: list[Example], terms: Terms, asked: tuple[Generate, RetryPolicy], bill: Bill
 ) -> list[str | None]:
     """The label that the check gives every new text."""
     labels = {example.id: example.target for example in train}
@@ -364,10 +366,10 @@ async def _labels(
     if terms.settings.recheck == "none" or not rows:
         return [row.target for row in rows]
     if terms.settings.recheck == "classical":
-        return [given.text for given in tfidf_baseline.answers(train, rows)]
+        return [given.text for given in tfidf_baseline.predict(train, rows)]
     prompt, model = Prompt(), terms.asking.base_model
     rendered = [render(terms.task, prompt, row) for row in rows]
-    put = [Question(f"check {n}", model, one.system, one.contents) for n, one in enumerate(rendered)]
-    answers = await ask_all(put, *asked)
+    put = [GenerateRequest(f"check {n}", model, one.system, one.contents) for n, one in enumerate(rendered)]
+    answers = await generate_all(put, *asked)
     bill.add(answers, terms.price)
     return [parse(terms.task, prompt, given.text).value for given in answers]

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gemtune.config import Contestant, Evaluate, Plan, Preference, Task, Vertex
+from gemtune.config import Evaluate, ModelVariant, Plan, Preference, Task, Vertex
 from gemtune.cost import spend
 from gemtune.cost.bill import paid_line
 from gemtune.cost.counting import by_service, count_opinions
@@ -50,12 +50,12 @@ def run(
     asking, settings = Evaluate.of(sections["evaluate"]), Plan.of(sections["plan"])
     client = connect(Vertex.of(sections["vertex"]))
     count, held_out = by_service(client, asking.base_model), [*rows[1], *rows[2]]
-    opinions = count_opinions(count, asking, client.catalogue, task, held_out, settings.token_sample, {})
+    judging = count_opinions(count, asking, client.catalogue, task, held_out, settings.token_sample, {})
     prompting = Prompting(count, asking, settings, client.catalogue, task, rows)
-    asked, lines = prompting.foresee([[Contestant.of(one) for one in group] for group in baselines])
+    asked, lines = prompting.foresee([[ModelVariant.of(one) for one in group] for group in baselines])
     price = client.catalogue.price("", asking.base_model)
-    lines += [line for one in asked for line in one.lines(opinions, price)]
-    lines += prompting.finals(asked, select_model.read_champion(client, name), opinions)
+    lines += [line for one in asked for line in one.lines(judging, price)]
+    lines += prompting.finals(asked, select_model.read_champion(client, name), judging)
     terms = Terms(asking, settings, Preference.of(sections.get("preference", {})), client.catalogue)
     ranking = ranked(count, task, held_out, terms)
     lines += ranking.lines("the prompts by the ranking judge", 0, (len(asked) - 1) * len(rows[1]), price)

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gemtune.config import Contestant, Deploy, Preprocess, Vertex
+from gemtune.config import Deploy, ModelVariant, Preprocess, Vertex
 from gemtune.data.cleaning import exported
 from gemtune.data.example import write_json
 from gemtune.errors import UserError
@@ -52,7 +52,7 @@ def run(
     told, verdict = _read(picked), _read(decision)
     if not told["candidate"]:
         raise UserError("there is no candidate to deploy", file=picked)
-    candidate = Contestant.of(told["candidate"])
+    candidate = ModelVariant.of(told["candidate"])
     before = select_model.read_champion(client, name)
     _serve(client, candidate, settings.alias)
     beside = {"test": _kept_rows(client, test)} if test else {}
@@ -87,7 +87,7 @@ def keep(
     settings, client = Deploy.of(config), connect(Vertex.of(vertex))
     told, verdict = _read(picked), _read(decision)
     serving = select_model.read_champion(client, name)
-    prompted = Contestant.of(told["best_prompt"])
+    prompted = ModelVariant.of(told["best_prompt"])
     used = serving if serving and verdict.get("verdict") != "keep_prompt" else prompted
     lost = [*told["losers"], *([told["candidate"]] if told["candidate"] else [])]
     removed = [] if settings.keep_losers else _clear(client, lost)
@@ -100,14 +100,14 @@ def keep(
     return outcome
 
 
-def rollback(name: str, vertex: dict[str, Any]) -> Contestant:
+def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
     """Give service back to the champion before; returns it. Raises `UserError` when there is none."""
     client = connect(Vertex.of(vertex))
     record = store.read(client, champion_key(name))
     if not record.get("history"):
         raise UserError(f"{name} has no champion to go back to", remedy="only a second deployment makes a way back")
-    alias, left = record["alias"], Contestant.of(record["current"]["contestant"])
-    back = Contestant.of(record["history"][-1]["contestant"])
+    alias, left = record["alias"], ModelVariant.of(record["current"]["variant"])
+    back = ModelVariant.of(record["history"][-1]["variant"])
     _serve(client, back, alias)
     store.change(client, champion_key(name), lambda now: _returned(now, back))
     if left.tuned_model != back.tuned_model:
@@ -133,7 +133,7 @@ def sweep(name: str, vertex: dict[str, Any], act: bool = True) -> list[str]:
     return removed
 
 
-def read_champion(name: str, vertex: dict[str, Any]) -> Contestant | None:
+def read_champion(name: str, vertex: dict[str, Any]) -> ModelVariant | None:
     """The model in service under a name; None when none is."""
     return select_model.read_champion(connect(Vertex.of(vertex)), name)
 
@@ -141,21 +141,21 @@ def read_champion(name: str, vertex: dict[str, Any]) -> Contestant | None:
 # In the registry.
 
 
-def _serve(client: Client, contestant: Contestant, alias: str) -> None:
+def _serve(client: Client, variant: ModelVariant, alias: str) -> None:
     """Make sure the checkpoint answers at its endpoint, and that the registry says so."""
-    patiently(models.deploy, client, contestant.model, contestant.tuned_model, contestant.checkpoint_id)
-    patiently(models.set_alias, client, contestant.tuned_model, alias)
-    if contestant.checkpoint_id:
-        patiently(models.set_default_checkpoint, client, contestant.tuned_model, contestant.checkpoint_id)
+    patiently(models.deploy, client, variant.model, variant.tuned_model, variant.checkpoint_id)
+    patiently(models.set_alias, client, variant.tuned_model, alias)
+    if variant.checkpoint_id:
+        patiently(models.set_default_checkpoint, client, variant.tuned_model, variant.checkpoint_id)
 
 
-def _clear(client: Client, contestants: Iterable[dict[str, Any]]) -> list[str]:
+def _clear(client: Client, variants: Iterable[dict[str, Any]]) -> list[str]:
     """Undeploy checkpoints that lost; never one that serves, or that served before and is the way back.
 
     Under any name: equal jobs are shared, so what loses here may serve elsewhere.
     """
     removed = []
-    for lost in _idle(client, contestants):
+    for lost in _idle(client, variants):
         try:
             if patiently(models.undeploy, client, lost["model"]):
                 removed.append(lost["model"])
@@ -164,10 +164,10 @@ def _clear(client: Client, contestants: Iterable[dict[str, Any]]) -> list[str]:
     return removed
 
 
-def _idle(client: Client, contestants: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def _idle(client: Client, variants: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those that no name's record knows as serving or having served."""
-    kept = {entry["contestant"]["model"] for record in store.champions(client) for entry in _entries(record)}
-    return [one for one in contestants if one["model"] not in kept and one["model"].startswith("projects/")]
+    kept = {entry["variant"]["model"] for record in store.champions(client) for entry in _entries(record)}
+    return [one for one in variants if one["model"] not in kept and one["model"].startswith("projects/")]
 
 
 # The record.
@@ -191,13 +191,13 @@ def _cleaning_of_champion(client: Client, name: str, unknown: Record) -> Record:
     return dict(current.get("cleaning", unknown))
 
 
-def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[str, Any], beside: Record) -> Record:
+def _promoted(record: Record, candidate: ModelVariant, alias: str, verdict: dict[str, Any], beside: Record) -> Record:
     """The record with a new champion and what is kept with it; the same record when it serves already."""
     current = record.get("current")
-    if current and current["contestant"]["model"] == candidate.model:
+    if current and current["variant"]["model"] == candidate.model:
         return record
     entry = {
-        "contestant": candidate.model_dump(mode="json"),
+        "variant": candidate.model_dump(mode="json"),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "reasons": verdict.get("reasons", []),
         **beside,
@@ -206,9 +206,9 @@ def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[s
     return {**record, "schema_version": 1, "alias": alias, "current": entry, "history": history}
 
 
-def _returned(record: Record, back: Contestant) -> Record:
+def _returned(record: Record, back: ModelVariant) -> Record:
     """The record with the last champion gone to `left`, and the one before it in service."""
-    if record["current"]["contestant"]["model"] == back.model:
+    if record["current"]["variant"]["model"] == back.model:
         return record
     *older, entry = record["history"]
     gone = {**record["current"], "until": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -222,10 +222,10 @@ def _remember(client: Client, name: str, told: dict[str, Any], verdict: dict[str
         store.change(client, f"decisions/{name}.json", lambda _: decided)
 
 
-def _outcome(action: str, used: Contestant, before: Contestant | None, removed: list[str]) -> dict[str, Any]:
+def _outcome(action: str, used: ModelVariant, before: ModelVariant | None, removed: list[str]) -> dict[str, Any]:
     return {
         "action": action,
-        "contestant": used.model_dump(mode="json"),
+        "variant": used.model_dump(mode="json"),
         "model": used.model,
         "endpoint": used.model if used.model.startswith("projects/") else "",
         "tuned_model": used.tuned_model,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.catalogue import Catalogue
-from gemtune.config import Contestant, Larger, Pick, Task, Trial, Vertex
+from gemtune.config import Larger, ModelVariant, Pick, Task, Trial, Vertex
 from gemtune.cost import spend
 from gemtune.data.example import write_json
 from gemtune.evaluation.metrics import primary_metric
@@ -68,7 +68,7 @@ def run(
     records = [record for path in jobs for record in choice.read_jobs(path)]
     standings = choice.read_standings(reports, metric, records)
     best_prompt = json.loads(Path(plan).read_text("utf-8"))["best_prompt"]
-    best, _ = choice.choose([s for s in standings if s.contestant.role == "candidate"])
+    best, _ = choice.choose([s for s in standings if s.variant.role == "candidate"])
     climb = Climb(float(best_prompt["value"]), best)
     for trial in map(Trial.of, trials):
         if why := declined(climb.prompted, climb.best, settings):
@@ -76,7 +76,7 @@ def run(
             break
         catalogue = Catalogue.load(Vertex.of(vertex).catalogue)
         asked = {**evaluate, "base_model": trial.base}
-        prompt = Contestant.of(best_prompt["contestant"])
+        prompt = ModelVariant.of(best_prompt["variant"])
         prompt = prompt.model_copy(update={"name": f"{prompt.name}-of-{trial.name}", "model": trial.base})
         scored = _scored(
             [prompt.model_dump(mode="json")], f"{job}.{trial.name}.prompted", validation, train, task, asked, vertex
@@ -86,7 +86,7 @@ def run(
         climb.notes.append(f"{trial.base} prompted alike scores {value:.3f} on validation")
         if value > climb.prompted:
             climb.prompted = value
-            climb.entries = [e for e in climb.entries if e["contestant"]["role"] != "baseline"] + scored
+            climb.entries = [e for e in climb.entries if e["variant"]["role"] != "baseline"] + scored
         if value >= settings.target:
             climb.notes.append(f"{trial.base} was not tuned: its prompt reaches the target of {settings.target:g}")
             break
@@ -96,7 +96,7 @@ def run(
             train, validation, wanted.model_dump(mode="json"), task, asked, tune, vertex, name, path, weighted
         )
         climb.jobs.append(json.loads(Path(path).read_text("utf-8")))
-        found = _scored(made["contestants"], f"{path}.scored", validation, train, task, asked, vertex)
+        found = _scored(made["variants"], f"{path}.scored", validation, train, task, asked, vertex)
         climb.entries += found
         climb.asked += _paid(f"checkpoints of {trial.name} on validation", found, trial.base, catalogue)
         tuned = choice.read_standings([f"{path}.scored.json"], metric, climb.jobs)
@@ -104,7 +104,7 @@ def run(
         climb.notes.append(f"{trial.base} was tuned: {max((s.value for s in tuned), default=0):.3f} at best")
     write_json(job, {"jobs": climb.jobs, "notes": climb.notes, "asked": climb.asked})
     rows = json.loads(Path(reports[0]).read_text("utf-8")).get("rows", 0) if reports else 0
-    write_json(report, {"rows": rows, "task": task, "contestants": climb.entries})
+    write_json(report, {"rows": rows, "task": task, "variants": climb.entries})
     log.info("done: %s", climb.notes[-1] if climb.notes else "no larger model is configured")
     return {"tried": float(len(climb.jobs))}
 
@@ -114,7 +114,7 @@ def declined(prompted: float, best: Standing | None, settings: Larger) -> str:
     if best is None:
         return "no smaller one was tuned to an end"
     if best.value >= settings.target:
-        return f"{best.contestant.name} reaches {best.value:.3f}, the target is {settings.target:g}"
+        return f"{best.variant.name} reaches {best.value:.3f}, the target is {settings.target:g}"
     if best.value - prompted < settings.min_gain:
         gain = f"tuning gained {best.value - prompted:+.3f} over the prompt, less than {settings.min_gain:g}"
         return f"{gain}: more or better rows first"
@@ -123,7 +123,7 @@ def declined(prompted: float, best: Standing | None, settings: Larger) -> str:
 
 def like_the_best(trial: Trial, best: Standing | None, records: Sequence[dict[str, Any]]) -> Trial:
     """The larger model's trial with the hyperparameters of the best so far, within what the plan allowed it."""
-    won = next((r["trial"] for r in records if best and r["trial"]["name"] == best.contestant.trial), None)
+    won = next((r["trial"] for r in records if best and r["trial"]["name"] == best.variant.trial), None)
     if won is None:
         return trial
     copied = ("learning_rate_multiplier", "adapter_size", "weighted")
@@ -136,16 +136,16 @@ def _paid(what: str, entries: Sequence[dict[str, Any]], model: str, catalogue: C
     cost = sum(spend.charged(entry["tokens"], catalogue.full_price(model)) for entry in entries)
     tokens = sum(entry["tokens"][kind] for entry in entries for kind in ("input", "output"))
     further = (spend.opinions_charged(what, entry, catalogue.full_price, catalogue.service) for entry in entries)
-    opinions = [line for lines in further for line in lines]
+    judging = [line for lines in further for line in lines]
     lines = [{"what": what, "tokens": tokens, "cost": cost}]
-    if opinions:
-        sums = {kind: sum(line[kind] for line in opinions) for kind in ("tokens", "cost")}
-        lines.append({"what": opinions[0]["what"], **sums})
+    if judging:
+        sums = {kind: sum(line[kind] for line in judging) for kind in ("tokens", "cost")}
+        lines.append({"what": judging[0]["what"], **sums})
     return lines
 
 
 def _scored(
-    contestants: list[dict[str, Any]],
+    variants: list[dict[str, Any]],
     path: str,
     validation: str,
     train: str,
@@ -153,7 +153,7 @@ def _scored(
     evaluate: dict[str, Any],
     vertex: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """The report's entry of each contestant on validation data."""
-    scoring.run(validation, train, contestants, task, evaluate, vertex, f"{path}.jsonl", f"{path}.json")
-    found: list[dict[str, Any]] = json.loads(Path(f"{path}.json").read_text("utf-8"))["contestants"]
+    """The report's entry of each variant on validation data."""
+    scoring.run(validation, train, variants, task, evaluate, vertex, f"{path}.jsonl", f"{path}.json")
+    found: list[dict[str, Any]] = json.loads(Path(f"{path}.json").read_text("utf-8"))["variants"]
     return found

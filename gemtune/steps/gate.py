@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decision: may the candidate serve?
 
-All contestants answered the same sealed test rows; they are compared row by row. The candidate must beat the best
+All variants answered the same held-out test rows; they are compared row by row. The candidate must beat the best
 prompt, and the model in service re-scored today, by more than the interval: the lower bound of the paired bootstrap
 lies above the wanted lift, and an exact test agrees (few disagreeing rows make the bootstrap too bold). Then come the
 floors and ceilings. The promise: an equal candidate passes no more often than (1 - confidence_level) / 2. Each further
@@ -20,13 +20,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from gemtune.config import Contestant, Gate, Task
+from gemtune.config import Gate, ModelVariant, Task
 from gemtune.data.example import write_json
 from gemtune.errors import UserError
 from gemtune.evaluation import calibration, forgetting, intervals, metrics
-from gemtune.evaluation.intervals import Paired
+from gemtune.evaluation.intervals import PairedDifference
 from gemtune.evaluation.predictions import Scored, groups_of, read_predictions, scored_of
-from gemtune.inference.tfidf_baseline import CLASSICAL
+from gemtune.inference.tfidf_baseline import TFIDF_BASELINE
 
 log = logging.getLogger("gemtune")
 
@@ -54,7 +54,7 @@ class Comparison:
     metric: str
     candidate: float
     opponent: float
-    paired: Paired
+    paired: PairedDifference
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def decide(
     prices: Mapping[str, float] | None = None,
     candidates: int = 1,
     comparing: Callable[[Gate], Compare] | None = None,
-    autorater: Mapping[str, Any] | None = None,
+    judge: Mapping[str, Any] | None = None,
 ) -> Decision:
     """Judge the candidate (the one with that role, if any) against the best prompt, the champion and, after preference
     tuning, the supervised model it began with.
@@ -106,12 +106,12 @@ def decide(
     `groups` names rows that belong together (None: alone); they count as one observation. `prices` are US dollars a
     million `input` and `output` tokens. `candidates` have been tried on these rows, this one included.
     `autorater` is what the evaluation's judge says; its rules apply only when people were shown to agree with it.
-    `comparing` gives another way to compare two contestants than by the metric, at the gate's settings.
+    `comparing` gives another way to compare two variants than by the metric, at the gate's settings.
     """
     asked = config.confidence_level
     config = config.model_copy(update={"confidence_level": 1 - (1 - asked) / config.planned_readings})
     compare = comparing(config) if comparing else _Comparer(task, config, _metric(task, config), groups)
-    judged = _judge_rules(config, autorater or {}, scored, groups)
+    judged = _judge_rules(config, judge or {}, scored, groups)
     made = _decided(task, config, scored, compare, prices or {}, candidates, judged)
     worn = _worn(config, candidates, asked) if made.rules else ""
     return replace(made, notes=[*made.notes, *filter(None, [worn])], confidence_level=config.confidence_level)
@@ -128,7 +128,7 @@ def _decided(
 ) -> Decision:
     metric = compare.metric
     rows = len(scored[0].rows) if scored else 0
-    by_role = {one.contestant.role: one for one in scored}
+    by_role = {one.variant.role: one for one in scored}
     prompt, champion, candidate = by_role.get("baseline"), by_role.get("champion"), by_role.get("candidate")
     if rows < config.min_test_rows:
         return _too_few(config, metric, rows)
@@ -158,7 +158,7 @@ def _metric(task: Task, config: Gate) -> str:
 
 
 class Compare(Protocol):
-    """A way to compare two contestants on the same rows, or on those of `part`; `metric` is what it is called."""
+    """A way to compare two variants on the same rows, or on those of `part`; `metric` is what it is called."""
 
     @property
     def metric(self) -> str:
@@ -188,7 +188,7 @@ class _Comparer:
             seed=self.config.seed,
             groups=[self.groups[i] for i in part] if self.groups else None,
         )
-        who = opponent.contestant
+        who = opponent.variant
         return Comparison(who.name, who.role, self.metric, left.value(), right.value(), paired)
 
 
@@ -268,7 +268,7 @@ def _floor_rules(
             (sure, row) for sure, row in zip(candidate.confidence, candidate.rows, strict=True) if sure is not None
         ]
         right = [float(row.parsed == row.reference) for _, row in known]
-        sure = calibration.calibrated(candidate.contestant.calibration, [sure for sure, _ in known])
+        sure = calibration.apply_calibration(candidate.variant.calibration, [sure for sure, _ in known])
         error = calibration.ece(sure, right).value()
         rules.append(_ceiling("calibration", error, config.max_ece, "calibration error (ECE, by the validation map)"))
     if task.kind in metrics.LABELLED:
@@ -331,37 +331,37 @@ def _judge_rules(
 
     A judge that is not proven never speaks here; since what was asked for then cannot be shown, the gate stays shut.
     """
-    by_role = {one.contestant.role: one for one in scored}
+    by_role = {one.variant.role: one for one in scored}
     candidate, prompt = by_role.get("candidate"), by_role.get("baseline")
     if candidate is None or not (config.min_judge_good or config.min_judge_win_rate):
         return []
-    checked = told.get("admission")
+    checked = told.get("validation")
     if not checked:
         return [
             Rule("judge_validity", False, 0.0, 1.0, "no judge was checked against people, though a rule asks for one")
         ]
     rules = [
-        Rule("judge_validity", checked["admitted"], checked["shown"]["low"], checked["required"], checked["sentence"])
+        Rule("judge_validity", checked["validated"], checked["shown"]["low"], checked["required"], checked["sentence"])
     ]
-    if not checked["admitted"]:
+    if not checked["validated"]:
         return rules
     if config.min_judge_good:
-        rules.append(_judged_good(config, told, candidate.contestant.name, groups))
+        rules.append(_judged_good(config, told, candidate.variant.name, groups))
     if config.min_judge_win_rate and prompt is not None:
-        pair = (candidate.contestant.name, prompt.contestant.name)
-        duel = next(one for one in told["duels"] if (one["candidate"], one["baseline"]) == pair)
-        rate, wanted = duel["win_rate"], config.min_judge_win_rate
+        pair = (candidate.variant.name, prompt.variant.name)
+        pair_result = next(one for one in told["pairwise"] if (one["candidate"], one["baseline"]) == pair)
+        rate, wanted = pair_result["win_rate"], config.min_judge_win_rate
         said = (
             f"by the judge the candidate wins {rate['value']:.3f} against the best prompt (between {rate['low']:.3f} "
-            f"and {rate['high']:.3f}; {duel['ties']} ties of {duel['pairs']} pairs, {duel['flips']} by order), "
-            f"wanted: more than {wanted:g}"
+            f"and {rate['high']:.3f}; {pair_result['ties']} ties of {pair_result['pairs']} pairs, "
+            f"{pair_result['flips']} by order), wanted: more than {wanted:g}"
         )
         rules.append(Rule("judge_win_rate", rate["low"] > wanted, rate["low"], wanted, said))
     return rules
 
 
 def _judged_good(config: Gate, told: Mapping[str, Any], name: str, groups: Sequence[str | None] | None) -> Rule:
-    cut, wanted = told["admission"]["threshold"], config.min_judge_good
+    cut, wanted = told["validation"]["threshold"], config.min_judge_good
     if not cut:
         return Rule(
             "judge_good", False, 0.0, wanted, "people call all rated answers good, or none: no threshold to fit"
@@ -392,7 +392,7 @@ def _fallback(config: Gate, compare: Compare, prompt: Scored | None, champion: S
                 f"the best prompt beats the model in service too ({against.candidate:.3f} against "
                 f"{against.opponent:.3f} on {against.metric}): go back to the prompt"
             )
-    return "keep_champion", f"so the model in service ({champion.contestant.name}) stays"
+    return "keep_champion", f"so the model in service ({champion.variant.name}) stays"
 
 
 def _no_candidate(
@@ -456,7 +456,7 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 def run(
     predictions: str,
-    contestants: list[dict[str, Any]],
+    variants: list[dict[str, Any]],
     task: dict[str, Any],
     config: dict[str, Any],
     plan: str,
@@ -477,22 +477,22 @@ def run(
             f"gate.metric is {gate.metric!r}; {resolved.kind} can be decided by {', '.join(known)}",
             remedy="a judge enters by gate.min_judge_good and gate.min_judge_win_rate",
         )
-    who = [Contestant.of(contestant) for contestant in contestants]
+    who = [ModelVariant.of(variant) for variant in variants]
     groups = groups_of(answers)
     scored = [scored_of(predictions, one, answers) for one in who]
     prices, report = _prices(gate, plan, who), _json(tested)
-    sealed = report.get("sealed", {})
-    asked = [one for one in scored if one.contestant.role == "candidate"]
+    usage = report.get("test_set_usage", {})
+    asked = [one for one in scored if one.variant.role == "candidate"]
     if gate.max_ece and any(all(sure is None for sure in one.confidence) for one in asked):
         raise UserError("gate.max_ece needs confidences", file=predictions, remedy="set evaluate.confidence=votes")
-    told = report.get("autorater", {})
-    made = decide(resolved, gate, scored, groups, prices, sealed.get("candidates", 1), autorater=told)
-    if CLASSICAL.name in answers and CLASSICAL.name not in {one.name for one in who}:
-        opponent = scored_of(predictions, CLASSICAL, answers)
+    told = report.get("judge", {})
+    made = decide(resolved, gate, scored, groups, prices, usage.get("candidates", 1), judge=told)
+    if TFIDF_BASELINE.name in answers and TFIDF_BASELINE.name not in {one.name for one in who}:
+        opponent = scored_of(predictions, TFIDF_BASELINE, answers)
         made = replace(made, notes=[*made.notes, *_classical_note(resolved, gate, scored, opponent, groups)])
     forgot = forgetting.measured(remembered, who, resolved, gate)
     made = _with_forgetting(made, gate, forgot) if forgot else made
-    write_json(decision, {**_document(made, gate, who), "sealed": sealed})
+    write_json(decision, {**_document(made, gate, who), "test_set_usage": usage})
     for reason in [*made.reasons, *made.notes]:
         log.info("%s", reason)
     log.info("done: %s", made.verdict.replace("_", " "))
@@ -518,23 +518,23 @@ def _classical_note(
     """What the free classical model does on the same rows, beside the candidate (else the best prompt)."""
     if not scored or len(opponent.rows) < config.min_test_rows:
         return []
-    ahead = next((one for one in scored if one.contestant.role == "candidate"), scored[0])
+    ahead = next((one for one in scored if one.variant.role == "candidate"), scored[0])
     found = _Comparer(task, config, _metric(task, config), groups)(ahead, opponent)
     sure = found.paired.p_value <= 1 - config.confidence_level
     better, worse = sure and found.paired.low > 0, sure and found.paired.high < 0
     told = "shown to be better" if better else "shown to be WORSE" if worse else "not shown to be better"
     return [
         f"TF-IDF with logistic regression reaches {found.metric} {found.opponent:.3f} on the same rows without a model "
-        f"call; {ahead.contestant.name} ({found.candidate:.3f}) is {told}"
+        f"call; {ahead.variant.name} ({found.candidate:.3f}) is {told}"
     ]
 
 
-def write(path: str, made: Decision, config: Gate, who: list[Contestant], sealed: Mapping[str, Any]) -> None:
+def write(path: str, made: Decision, config: Gate, who: list[ModelVariant], usage: Mapping[str, Any]) -> None:
     """Write a decision with the settings it was made by and what is known of the readings of its rows."""
-    write_json(path, {**_document(made, config, who), "sealed": dict(sealed)})
+    write_json(path, {**_document(made, config, who), "test_set_usage": dict(usage)})
 
 
-def _document(made: Decision, config: Gate, who: list[Contestant]) -> dict[str, Any]:
+def _document(made: Decision, config: Gate, who: list[ModelVariant]) -> dict[str, Any]:
     comparisons = [asdict(c) for c in made.comparisons]
     return {
         "verdict": made.verdict,
@@ -547,12 +547,12 @@ def _document(made: Decision, config: Gate, who: list[Contestant]) -> dict[str, 
         "slices": [asdict(one) for one in made.slices],
         "notes": made.notes,
         "confidence_level": made.confidence_level,
-        "contestants": [one.model_dump() for one in who],
+        "variants": [one.model_dump() for one in who],
         "settings": config.model_dump(),
     }
 
 
-def _prices(config: Gate, plan: str, who: Sequence[Contestant]) -> dict[str, float]:
+def _prices(config: Gate, plan: str, who: Sequence[ModelVariant]) -> dict[str, float]:
     """List prices of the candidate's base model from the plan; raises `UserError` when a cost ceiling needs them and
     they are not there.
     """

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gemtune.config import Contestant, Hard, Vertex
+from gemtune.config import Hard, ModelVariant, Vertex
 from gemtune.data.example import Example, read_examples, write_examples, write_json
 from gemtune.errors import UserError
 from gemtune.state import store
@@ -46,7 +46,7 @@ def run(
         write_json(report, {"settings": settings.model_dump()})
         log.info("done: %s", "rows as they come")
         return {}
-    told = _settled(train, rows, predictions, Contestant.of(best_prompt), settings, vertex)
+    told = _settled(train, rows, predictions, ModelVariant.of(best_prompt), settings, vertex)
     hard = set(told["hard"])
     result, alike = weighted(rows, hard, settings), siblings(rows, held_out, hard)
     marks = {True: {"like_hard": "yes"}, False: {"like_hard": "no"}}
@@ -62,7 +62,7 @@ def run(
 
 
 def _settled(
-    train: str, rows: Sequence[Example], predictions: str, prompt: Contestant, settings: Hard, vertex: dict[str, Any]
+    train: str, rows: Sequence[Example], predictions: str, prompt: ModelVariant, settings: Hard, vertex: dict[str, Any]
 ) -> dict[str, list[str]]:
     """`hard` and `suspect` ids: those of an earlier run, else of these predictions, then remembered."""
     client, where = connect(Vertex.of(vertex)), key(rows, prompt, settings)

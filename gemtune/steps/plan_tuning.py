@@ -15,7 +15,19 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gemtune.config import Augment, Contestant, Evaluate, Hard, Larger, Plan, Section, Task, Trial, Vertex, fingerprint
+from gemtune.config import (
+    Augment,
+    Evaluate,
+    Hard,
+    Larger,
+    ModelVariant,
+    Plan,
+    Section,
+    Task,
+    Trial,
+    Vertex,
+    fingerprint,
+)
 from gemtune.cost import spend
 from gemtune.cost.bill import (
     Asked,
@@ -49,7 +61,7 @@ log = logging.getLogger("gemtune")
 class Prompted:
     """A baseline's result on validation data."""
 
-    contestant: Contestant
+    variant: ModelVariant
     value: float
     low: float
     high: float
@@ -63,7 +75,7 @@ class Prompted:
     def asked(self) -> Asked:
         """Its tokens, a row each."""
         asked, answered = (Amount(n / self.rows, n / self.rows) for n in (self.input_tokens, self.output_tokens))
-        return Asked(self.contestant, asked, answered, self.rows, batched=self.batched)
+        return Asked(self.variant, asked, answered, self.rows, batched=self.batched)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +158,7 @@ def run(
     return {
         "worthwhile": not decided.reasons,
         "trials": decided.trials,
-        "best_prompt": best.contestant.model_dump(mode="json"),
+        "best_prompt": best.variant.model_dump(mode="json"),
         "probe": decided.probe,
         "larger": decided.larger,
     }
@@ -212,8 +224,8 @@ def _decide(
     failing = 1 - best.value if best else 0.5
     rows = count_rows(count, asking, settings, wanted.weight, wanted.task, splits, failing)
     everything, sample = [row for split in splits for row in split], settings.token_sample
-    opinions = count_opinions(count, asking, client.catalogue, wanted.task, everything, sample, replies or {})
-    rows = replace(rows, samples=asking.samples_asked, opinions=opinions)
+    judging = count_opinions(count, asking, client.catalogue, wanted.task, everything, sample, replies or {})
+    rows = replace(rows, samples=asking.samples_per_row, judging=judging)
     trials = _trials(client, wanted, rows)
     larger = _larger(client, wanted, trials, rows)
     champion = select_model.read_champion(service, wanted.name) if service else None
@@ -222,17 +234,17 @@ def _decide(
     mark = wanted.weight if wanted.weight.share else None
     print_ = plan_fingerprint(splits, asking.base_model, trials, [mark] if mark else [])
     trials = [trial.model_copy(update={"plan": print_}) for trial in trials]
-    probe = _probe(service, wanted, opponent.contestant)
+    probe = _probe(service, wanted, opponent.variant)
     prompting = wanted.prompting(count, client)
-    tested = prompting.sizes(opponent.contestant)[1].times(asking.samples_asked)
+    tested = prompting.sizes(opponent.variant)[1].times(asking.samples_per_row)
     goes_on = any(trial.base.startswith("projects/") for trial in trials)
     remembered = select_model.old_rows(service, wanted.name) if service and goes_on else 0
     beside = Beside(asked, opponent, tested, paid, remembered=remembered, champion=champion)
     if probe:
-        one = prompting.size_on_train(opponent.contestant).times(asking.samples_asked)
+        one = prompting.size_on_train(opponent.variant).times(asking.samples_per_row)
         beside = replace(beside, probed=len(splits[0]), probe=one)
     bill = draw_up(client.catalogue, asking, settings, trials, larger, rows, beside)
-    bill.warnings.extend(opinions.unread(asking.judge.sheet))
+    bill.warnings.extend(judging.unread(asking.judge.sheet))
     reasons = reasons_against(settings, best, wanted.sizes)
     if settings.skip_unchanged and service and store.last_plan(service, wanted.name) == print_:
         reasons.append("nothing is new: the same rows, model and trials were decided on last time")
@@ -243,7 +255,7 @@ def _decide(
         )
     bill = with_follow_ups(client.catalogue, asking, settings, bill, rows)
     if best and reasons:
-        bill = replace(bill, kept=[*bill.spent, *prompting.finals([opponent], champion, opinions)])
+        bill = replace(bill, kept=[*bill.spent, *prompting.finals([opponent], champion, judging)])
     # the longest first: it takes longest, and in a race it shows the others early what there is to reach
     ordered = sorted(bill.trials, key=lambda trial: -trial.forecast_tokens)
     rounds, tokens = settings.follow_ups, bill.follow_up_tokens
@@ -252,7 +264,7 @@ def _decide(
     return Decided(bill, reasons, print_, [] if reasons else chosen, [] if reasons else probe)
 
 
-def _probe(service: Client | None, wanted: Wanted, prompt: Contestant) -> list[dict[str, Any]]:
+def _probe(service: Client | None, wanted: Wanted, prompt: ModelVariant) -> list[dict[str, Any]]:
     """The best prompt, when it is to be asked about the training rows; nobody when that is known or not wanted."""
     if not wanted.weight.share:
         return []
@@ -274,7 +286,7 @@ def best_prompt(baselines: Sequence[Prompted]) -> Prompted:
 def _prompted(report: dict[str, Any], metric: str) -> list[Prompted]:
     return [
         Prompted(
-            contestant=Contestant.of(entry["contestant"]),
+            variant=ModelVariant.of(entry["variant"]),
             value=entry["metrics"][metric]["value"],
             low=entry["metrics"][metric]["low"],
             high=entry["metrics"][metric]["high"],
@@ -283,7 +295,7 @@ def _prompted(report: dict[str, Any], metric: str) -> list[Prompted]:
             output_tokens=entry["tokens"]["output"],
             batched=entry["tokens"].get("batch_input", 0) / max(1, entry["tokens"]["input"]),
         )
-        for entry in report["contestants"]
+        for entry in report["variants"]
     ]
 
 
@@ -296,7 +308,7 @@ def reasons_against(settings: Plan, best: Prompted | None, rows: Sequence[int]) 
     if rows[0] < settings.min_train_rows:
         reasons.append(f"{rows[0]} training rows, fewer than {settings.min_train_rows}: too few to tune on")
     if best and best.low >= settings.good_enough:
-        name = best.contestant.name
+        name = best.variant.name
         reasons.append(
             f"the prompt {name} is good enough: its score is at least {best.low:.3f} of {settings.good_enough}"
         )
@@ -397,7 +409,7 @@ def modality(examples: Sequence[Example]) -> str:
 def _document(decided: Decided, wanted: Wanted, metric: str, best: Prompted | None) -> dict[str, Any]:
     """The plan as its artifact; without a best prompt it says so."""
     bill, settings = decided.bill, wanted.settings
-    told = {**asdict(best), "contestant": best.contestant.model_dump(mode="json")} if best else None
+    told = {**asdict(best), "variant": best.variant.model_dump(mode="json")} if best else None
     return {
         "worthwhile": not decided.reasons,
         "verdict": "tune" if not decided.reasons else "keep_prompt",
@@ -428,6 +440,6 @@ def _say(decided: Decided, best: Prompted) -> None:
     if not decided.reasons:
         money = spend.total(bill.lines)
         said = f"{len(bill.trials)} trials, {money.expected:.2f} USD (at most {money.most:.2f})"
-        log.info("done: %s", f"{said}, to beat {best.contestant.name} at {best.value:.3f}")
+        log.info("done: %s", f"{said}, to beat {best.variant.name} at {best.value:.3f}")
     else:
-        log.info("done: %s", f"keep {best.contestant.name} at {best.value:.3f}: {decided.reasons[0]}")
+        log.info("done: %s", f"keep {best.variant.name} at {best.value:.3f}: {decided.reasons[0]}")

@@ -24,10 +24,10 @@ from typing import Any
 
 from gemtune.catalogue import Price
 from gemtune.config import (
-    Contestant,
     Deploy,
     Evaluate,
     Gate,
+    ModelVariant,
     Pick,
     Plan,
     Preference,
@@ -50,13 +50,13 @@ from gemtune.data.example import Dropped, Example, plain, read_examples, write_e
 from gemtune.data.pairs import Pair, Pairs
 from gemtune.data.row_validation import Tally
 from gemtune.errors import UserError
-from gemtune.evaluation.judge import Duel
-from gemtune.evaluation.judge_validation import check_judge
+from gemtune.evaluation.judge import PairwiseResult
+from gemtune.evaluation.judge_validation import validate_judge
 from gemtune.evaluation.ranker import Answers, Referee
 from gemtune.inference import prompts
-from gemtune.inference.generate import Given, Question, ask_all
+from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all
 from gemtune.inference.tuning_rows import chosen_rows, preference_rows
-from gemtune.inference.vertex_generation import vertex_ask
+from gemtune.inference.vertex_generation import vertex_generate
 from gemtune.state import store
 from gemtune.steps import gate as gates
 from gemtune.steps import preprocess as preprocessing
@@ -119,16 +119,16 @@ class Setting:
         """Who says which answer is better."""
         return Referee(task, self.rules, self.asking, self.put)
 
-    def put(self, questions: Sequence[Question]) -> list[Given]:
+    def put(self, requests: Sequence[GenerateRequest]) -> list[ModelOutput]:
         """Answers of Vertex AI in order, or a `UserError` when too many get none for technical reasons."""
-        if not questions:
+        if not requests:
             return []
-        ask, effort = vertex_ask(self.asking, self.vertex)
-        given = asyncio.run(ask_all(questions, ask, effort))
+        generate, retry_policy = vertex_generate(self.asking, self.vertex)
+        given = asyncio.run(generate_all(requests, generate, retry_policy))
         failed = [one for one in given if one.error]
         if len(failed) > self.asking.max_error_share * len(given):
             raise UserError(
-                f"{len(failed)} of {len(given)} requests to {questions[0].model} failed: {failed[0].error}",
+                f"{len(failed)} of {len(given)} requests to {requests[0].model} failed: {failed[0].error}",
                 remedy="nothing was decided; try again later",
             )
         return given
@@ -138,7 +138,7 @@ class Setting:
 
 
 def gather(
-    data: str, examples: str, pairs: str, dropped: str, report: str, ask: bool = True, **sections: Sections
+    data: str, examples: str, pairs: str, dropped: str, report: str, generate: bool = True, **sections: Sections
 ) -> dict[str, Any]:
     """Sound pairs out of the file `data`, read or made from the base model's own answers; returns the counts.
 
@@ -153,7 +153,7 @@ def gather(
     if setting.rules.pairs_from == "rows":
         found = _read(data, setting, rules, tally)
     else:
-        found, spent = _made(data, setting, rules, tally, ask)
+        found, spent = _made(data, setting, rules, tally, generate)
     kept, not_drawn = preprocessing.draw(found.prompts, rules)
     drawn = {example.id for example in kept}
     left = sorted([*found.dropped, *not_drawn], key=lambda row: row.line)
@@ -189,7 +189,7 @@ def _read(data: str, setting: Setting, rules: Preprocess, tally: Tally) -> Pairs
 
 
 def _made(
-    data: str, setting: Setting, rules: Preprocess, tally: Tally, ask: bool
+    data: str, setting: Setting, rules: Preprocess, tally: Tally, generate: bool
 ) -> tuple[Pairs, list[dict[str, Any]]]:
     """Pairs of answers to labelled rows, which are what supervised tuning would take; and what they cost, by lines."""
     rows, dropped = preprocessing.gather(data, setting.task, rules, tally)
@@ -200,7 +200,7 @@ def _made(
         dropped += gone
     rows, gone = preprocessing.draw(rows, rules)
     dropped += gone
-    if not ask:
+    if not generate:
         return replace(sample_pairs.stand_ins(rows), dropped=dropped, rows=len(rows) + len(dropped)), []
     referee, terms = setting.referee(setting.task), setting.terms()
     made, sampled = sample_pairs.make(rows, setting.task, terms, setting.count, referee)
@@ -241,7 +241,7 @@ def plan(
     last, kept = store.last_plan(setting.client, name), partial(pair_plan.keeping, best, sizes, terms, prompting)
     decided = pair_plan.decide(setting.client, terms, sizes, rows, spent, last, kept)
     best_prompt = best.model_dump(mode="json")
-    write_json(planned, {**decided.document(), "baselines": told, "best_prompt": {"contestant": best_prompt}})
+    write_json(planned, {**decided.document(), "baselines": told, "best_prompt": {"variant": best_prompt}})
     _say(decided, best)
     further = {"supervised": decided.supervised, "trials": decided.trials, "best_prompt": best_prompt}
     return {"worthwhile": not decided.reasons, **further}
@@ -259,7 +259,7 @@ def forecast(
     examples, pairs, dropped, told, cut = (f"{folder}/{what}" for what in ("rows", "pairs", "dropped", "told", "cut"))
     splits = [f"{folder}/{what}" for what in ("train", "validation", "test")]
     wanted = ("task", "preprocess", "preference", "evaluate", "plan", "vertex")
-    gather(data, examples, pairs, dropped, told, ask=False, **{what: sections[what] for what in wanted})
+    gather(data, examples, pairs, dropped, told, generate=False, **{what: sections[what] for what in wanted})
     vertex = None if offline else sections["vertex"]
     splitting.run(examples, sections["split"], splits[0], splits[1], splits[2], cut, vertex, name, keep=False)
     rows = [list(read_examples(path)) for path in splits], paired.read_written(pairs)
@@ -270,43 +270,45 @@ def forecast(
         sizes = pair_plan.without_knowing_answers(sizes, terms)
     prompting = Prompting(setting.count, setting.asking, terms.limits, terms.catalogue, task, rows[0])
     asked, searches = prompting.foresee(baselines)
-    spent += [*(line for one in asked for line in one.lines(sizes.opinions, terms.price)), *searches]
+    spent += [*(line for one in asked for line in one.lines(sizes.judging, terms.price)), *searches]
     dearest = max(asked, key=lambda one: one.input.most)
-    sizes = pair_plan.with_best(sizes, dearest.contestant, Request(dearest.input, dearest.output), prompting)
-    duels = (len(asked) - 1) * sizes.validation
-    spent += filter(None, [pair_plan.judging_line(terms, "judging prompts", duels, sizes) if duels else None])
+    sizes = pair_plan.with_best(sizes, dearest.variant, Request(dearest.input, dearest.output), prompting)
+    pair_results = (len(asked) - 1) * sizes.validation
+    spent += filter(
+        None, [pair_plan.judging_line(terms, "judging prompts", pair_results, sizes) if pair_results else None]
+    )
     last = "" if offline else store.last_plan(setting.client, name)
     return pair_plan.decide(setting.client, terms, sizes, rows, spent, last).document()
 
 
 def _best_prompt(
     reports: Sequence[str], predictions: Sequence[str], validation: str, pairs: str, task: Task, referee: Referee
-) -> tuple[list[dict[str, Any]], Contestant]:
+) -> tuple[list[dict[str, Any]], ModelVariant]:
     """The reports with each prompt's win rate against the first one, and the prompt that wins oftenest."""
     told = [json.loads(Path(path).read_text("utf-8")) for path in reports]
     files = {
-        entry["contestant"]["name"]: (path, entry)
+        entry["variant"]["name"]: (path, entry)
         for report, path in zip(told, predictions, strict=True)
-        for entry in report["contestants"]
+        for entry in report["variants"]
     }
     if not files:
         raise UserError("no prompted baseline was evaluated", remedy="list one in evaluate.baselines")
     rates: dict[str, float] = {}
     against: list[str | None] = []
     for name, (path, entry) in files.items():
-        who = Contestant.of(entry["contestant"])
+        who = ModelVariant.of(entry["variant"])
         answers = Answers.read(path, validation, pairs, task, [who])
         texts = answers.texts(name)
         against = against or texts
-        duels = referee.duels(answers.rows, answers.references, texts, against)
-        found = rate(duels, answers.groups, referee.asking)
+        pair_results = referee.pair_results(answers.rows, answers.references, texts, against)
+        found = rate(pair_results, answers.groups, referee.asking)
         entry["metrics"][METRIC] = pair_decision.bounds(found)
         rates[name] = found.value
     best = max(rates, key=lambda name: (rates[name], -sum(files[name][1]["tokens"].values())))
-    return told, Contestant.of(files[best][1]["contestant"])
+    return told, ModelVariant.of(files[best][1]["variant"])
 
 
-def _say(decided: pair_plan.Decided, best: Contestant) -> None:
+def _say(decided: pair_plan.Decided, best: ModelVariant) -> None:
     """The bill, line by line, and the step's last line."""
     bill, document = decided.drawn.bill, decided.document()
     for warning in [*bill.warnings, *bill.left_out]:
@@ -327,7 +329,7 @@ def _say(decided: pair_plan.Decided, best: Contestant) -> None:
 def supervise(
     train: str, validation: str, pairs: str, trial: dict[str, Any], name: str, job: str, **sections: Sections
 ) -> dict[str, Any]:
-    """Tune on the better answers; writes the job's record and returns `start` (a contestant) and `metrics`.
+    """Tune on the better answers; writes the job's record and returns `start` (a variant) and `metrics`.
 
     `start` is the checkpoint of the lowest validation loss, from which the preference jobs go on. An empty `trial`
     means that none is wanted: then `start` is empty too. Reads the sections task, evaluate, tune, vertex.
@@ -338,13 +340,13 @@ def supervise(
         return {"start": {}, "metrics": {}}
     tuned = _step(train, validation, pairs, chosen_rows, name, job, sections).run(Trial.of(trial))
     record = json.loads(Path(job).read_text("utf-8"))
-    best = start_of(tuned["contestants"], record["curve"].get(VALIDATION, []))
+    best = start_of(tuned["variants"], record["curve"].get(VALIDATION, []))
     start = {**best, "role": "supervised"}
     write_json(job, {**record, "start": start})
     return {"start": start, "metrics": tuned["metrics"]}
 
 
-def start_of(contestants: Sequence[dict[str, Any]], losses: Sequence[Sequence[float]]) -> dict[str, Any]:
+def start_of(variants: Sequence[dict[str, Any]], losses: Sequence[Sequence[float]]) -> dict[str, Any]:
     """The checkpoint whose validation loss (points of step and value) is lowest; the last one when none is known."""
     known = {int(step): value for step, value in losses}
 
@@ -352,7 +354,7 @@ def start_of(contestants: Sequence[dict[str, Any]], losses: Sequence[Sequence[fl
         near = min(known, key=lambda step: abs(step - one["step"]), default=None)
         return known[near] if near is not None else -float(one["step"])
 
-    return min(contestants, key=loss)
+    return min(variants, key=loss)
 
 
 def prefer(
@@ -373,7 +375,7 @@ def prefer(
     asked = Trial.of(trial)
     if start := json.loads(Path(supervised).read_text("utf-8"))["start"]:
         asked = asked.model_copy(update={"base": ""})  # the supervised job stands on what the trial would have
-        (asked,) = spend.continued([asked], Contestant.of(start))
+        (asked,) = spend.continued([asked], ModelVariant.of(start))
     tuned = _step(train, validation, pairs, preference_rows, name, job, sections).run(asked)
     metrics: dict[str, float] = tuned["metrics"]
     return metrics
@@ -399,7 +401,7 @@ def _step(
 def line_up(jobs: list[str], start: dict[str, Any], best_prompt: dict[str, Any]) -> list[dict[str, Any]]:
     """Who is asked the validation prompts: the best prompt, the supervised model, every checkpoint of every trial."""
     records = [json.loads(Path(path).read_text("utf-8")) for path in jobs]
-    checkpoints = [one for record in records for one in record.get("contestants", [])]
+    checkpoints = [one for record in records for one in record.get("variants", [])]
     log.info("done: %s", f"{len(checkpoints)} checkpoints of {len(records)} trials")
     return [best_prompt, *([start] if start else []), *checkpoints]
 
@@ -413,7 +415,7 @@ def choose(
     predictions: str,
     examples: str,
     pairs: str,
-    contestants: list[dict[str, Any]],
+    variants: list[dict[str, Any]],
     name: str,
     picked: str,
     **sections: Sections,
@@ -423,7 +425,7 @@ def choose(
     The win rate is the mean of those against the best prompt and against the supervised model. Reads the sections
     task, evaluate, preference, pick, deploy, vertex.
     """
-    setting, who = Setting(sections), [Contestant.of(one) for one in contestants]
+    setting, who = Setting(sections), [ModelVariant.of(one) for one in variants]
     task = setting.on(read_examples(examples))
     referee, answers = setting.referee(task), Answers.read(predictions, examples, pairs, task, who)
     opponents = [one for one in who if one.role != "candidate"]
@@ -454,7 +456,7 @@ def choose_without_tuning(
     Reads the sections deploy, vertex.
     """
     client = connect(Vertex.of(sections["vertex"]))
-    finalists = _finalists(client, name, [Contestant.of(best_prompt)], None)
+    finalists = _finalists(client, name, [ModelVariant.of(best_prompt)], None)
     alias = Deploy.of(sections["deploy"]).alias
     return _chosen(pair_choice.Choice(finalists, "no checkpoint to choose from", alias), picked)
 
@@ -462,33 +464,33 @@ def choose_without_tuning(
 def _chosen(choice: pair_choice.Choice, picked: str) -> list[dict[str, Any]]:
     write_json(picked, choice.told())
     chosen, reason = choice.chosen, choice.reason
-    log.info("done: %s", f"{chosen.contestant.name} wins {chosen.value:.3f}: {reason}" if chosen else reason)
+    log.info("done: %s", f"{chosen.variant.name} wins {chosen.value:.3f}: {reason}" if chosen else reason)
     return [one.model_dump(mode="json") for one in choice.finalists]
 
 
 def _standing(
-    one: Contestant, opponents: Sequence[Contestant], answers: Answers, referee: Referee, adapter_size: int
+    one: ModelVariant, opponents: Sequence[ModelVariant], answers: Answers, referee: Referee, adapter_size: int
 ) -> picking.Standing:
     """A checkpoint's win rate over all opponents, a prompt's duels counting as one observation."""
-    duels: list[Duel] = []
+    pair_results: list[PairwiseResult] = []
     groups: list[str | None] = []
     for opponent in opponents:
-        duels += answers.duels(referee, one.name, opponent.name)
+        pair_results += answers.pair_results(referee, one.name, opponent.name)
         groups += [group or row.id for row, group in zip(answers.rows, answers.groups, strict=True)]
-    won = rate(duels, groups if len(opponents) > 1 else answers.groups, referee.asking)
+    won = rate(pair_results, groups if len(opponents) > 1 else answers.groups, referee.asking)
     return picking.Standing(one, won.value, won.low, won.high, adapter_size)
 
 
 def _finalists(
-    client: Client, name: str, opponents: Sequence[Contestant], chosen: picking.Standing | None
-) -> list[Contestant]:
+    client: Client, name: str, opponents: Sequence[ModelVariant], chosen: picking.Standing | None
+) -> list[ModelVariant]:
     """The best prompt, the supervised model, the candidate (unless it serves already), the champion."""
     champion = picking.read_champion(client, name)
     prompt = next(one for one in opponents if one.role == "baseline")
-    if chosen is None or (champion and champion.model == chosen.contestant.model):
+    if chosen is None or (champion and champion.model == chosen.variant.model):
         return [prompt, *([champion] if champion else [])]
     begun = [one for one in opponents if one.role == "supervised"]
-    return [prompt, *begun, chosen.contestant, *([champion] if champion else [])]
+    return [prompt, *begun, chosen.variant, *([champion] if champion else [])]
 
 
 # -- the decision ----------------------------------------------------------------------------------------------------
@@ -499,7 +501,7 @@ def decide(
     predictions: str,
     examples: str,
     pairs: str,
-    contestants: list[dict[str, Any]],
+    variants: list[dict[str, Any]],
     plan: str,
     decision: str,
     report: str,
@@ -511,13 +513,13 @@ def decide(
     shown to be worse than the supervised model by more than `gate.min_lift_over_supervised`; then come the gate's other
     rules. Reads the sections task, evaluate, preference, gate, vertex.
     """
-    setting, rules, who = Setting(sections), Gate.of(sections["gate"]), [Contestant.of(one) for one in contestants]
+    setting, rules, who = Setting(sections), Gate.of(sections["gate"]), [ModelVariant.of(one) for one in variants]
     if rules.metric not in ("", METRIC):
         raise UserError(f"gate.metric is {rules.metric!r}", remedy=f"preference tuning is decided by {METRIC}")
     told = json.loads(Path(tested).read_text("utf-8"))
-    task, sealed = Task.of(told["task"]), told.get("sealed", {})
+    task, usage = Task.of(told["task"]), told.get("test_set_usage", {})
     referee, answers = setting.referee(task), Answers.read(predictions, examples, pairs, task, who)
-    duels = {pair: answers.duels(referee, *pair) for pair in pair_decision.meetings(who)}
+    pair_results = {pair: answers.pair_results(referee, *pair) for pair in pair_decision.meetings(who)}
     prices = json.loads(Path(plan).read_text("utf-8"))["prices"]
     made = gates.decide(
         task,
@@ -525,8 +527,8 @@ def decide(
         [answers.scored[one.name] for one in who],
         answers.groups,
         prices,
-        sealed.get("candidates", 1),
-        lambda gate: ByDuels(gate, duels, answers.groups),
+        usage.get("candidates", 1),
+        lambda gate: ByDuels(gate, pair_results, answers.groups),
     )
     checked: list[dict[str, Any]] = []
     if setting.rules.ranked_by == "judge":
@@ -534,9 +536,9 @@ def decide(
         made = pair_decision.only_proven(made, validity, who)
         checked = pair_plan.judged(tokens, setting.judge, f"{spend.OPINIONS}{spend.SHEET}")
     made = replace(made, notes=[*made.notes, *pair_decision.notes(made, setting.rules)])
-    gates.write(decision, made, rules, who, sealed)
+    gates.write(decision, made, rules, who, usage)
     judged = pair_plan.judged(referee.tokens, setting.judge, "judging the finalists")
-    found = pair_decision.with_win_rates(told, who, duels, answers, setting.asking)
+    found = pair_decision.with_win_rates(told, who, pair_results, answers, setting.asking)
     write_json(report, {**found, "ranked_by": setting.rules.ranked_by, "spent": [*judged, *checked]})
     for reason in [*made.reasons, *made.notes]:
         log.info("%s", reason)
@@ -550,7 +552,7 @@ def _judge_validity(task: Task, setting: Setting) -> tuple[gates.Rule, dict[str,
     if not judge.sheet:
         said = "no judge was checked against people (preference.judge.sheet), so its win rates inform and do not decide"
         return gates.Rule("judge_validity", False, 0.0, judge.min_agreement, said), {}
-    found = check_judge(task, setting.asking.model_copy(update={"judge": judge}), setting.vertex)
+    found = validate_judge(task, setting.asking.model_copy(update={"judge": judge}), setting.vertex)
     shown = found["shown"]["low"]
-    rule = gates.Rule("judge_validity", found["admitted"], shown, found["required"], found["sentence"])
+    rule = gates.Rule("judge_validity", found["validated"], shown, found["required"], found["sentence"])
     return rule, found["tokens"]

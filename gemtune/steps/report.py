@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gemtune.config import Contestant, Task
+from gemtune.config import ModelVariant, Task
 from gemtune.cost import spend
 from gemtune.data.example import Example, read_examples, whole_file, write_json
 from gemtune.inference import few_shot, prompts
@@ -54,13 +54,13 @@ class Files:
 
 
 def scoreboard(report: Report, metric: str, plan: Report) -> list[dict[str, Any]]:
-    """A line per contestant of an evaluation: score with interval, rates, tokens, time, cost (US dollars)."""
-    return [_line(entry, metric, report["rows"], _prices(plan, entry["contestant"])) for entry in report["contestants"]]
+    """A line per variant of an evaluation: score with interval, rates, tokens, time, cost (US dollars)."""
+    return [_line(entry, metric, report["rows"], _prices(plan, entry["variant"])) for entry in report["variants"]]
 
 
-def _prices(plan: Report, contestant: Report) -> dict[str, float]:
-    """The plan's list prices of the model that a contestant is, or was made of."""
-    base = contestant.get("base_model") or contestant["model"]
+def _prices(plan: Report, variant: Report) -> dict[str, float]:
+    """The plan's list prices of the model that a variant is, or was made of."""
+    base = variant.get("base_model") or variant["model"]
     found: dict[str, float] = plan.get("model_prices", {}).get(base, plan["prices"])
     return found
 
@@ -69,9 +69,9 @@ def _line(entry: Report, metric: str, rows: int, prices: Mapping[str, float]) ->
     tokens = entry["tokens"]
     score = entry["metrics"][metric]
     return {
-        "name": entry["contestant"]["name"],
-        "role": entry["contestant"]["role"],
-        "model": entry["contestant"]["model"],
+        "name": entry["variant"]["name"],
+        "role": entry["variant"]["role"],
+        "model": entry["variant"]["model"],
         "rows": rows,
         **{bound: score[bound] for bound in ("value", "low", "high")},
         "metrics": entry["metrics"],
@@ -100,12 +100,12 @@ def slice_tables(finalists: Sequence[Report], metric: str) -> dict[str, dict[str
 
 
 def misses(predictions: str | Path, name: str) -> tuple[list[dict[str, Any]], int]:
-    """The first wrong answers of a contestant, and how many there are."""
+    """The first wrong answers of a variant, and how many there are."""
     with open(predictions, encoding="utf-8") as rows:
         wrong = [
             row
             for row in map(json.loads, rows)
-            if row["contestant"] == name and not row["scores"].get("exact_match", row["outcome"] == "ok")
+            if row["variant"] == name and not row["scores"].get("exact_match", row["outcome"] == "ok")
         ]
     return wrong[:SHOWN_MISSES], len(wrong)
 
@@ -183,7 +183,11 @@ def plot_reliability(told: Report | None) -> str:
     axes = figure.add_subplot(1, 2, 1)
     axes.plot([0, 1], [0, 1], ":", color="grey")
     series = [("as stated", told["reliability"], "C0")]
-    series += [("after the map of validation", told["held"]["reliability"], "C1")] if "held" in told else []
+    series += (
+        [("after the map of validation", told["validation_of_map"]["reliability"], "C1")]
+        if "validation_of_map" in told
+        else []
+    )
     for label, bins, colour in series:
         sure, right = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
         below = [max(0.0, one["accuracy"] - one["accuracy_low"]) for one in bins]
@@ -218,28 +222,28 @@ def plot_balance(labels: Mapping[str, Mapping[str, int]]) -> str:
     return svg(figure)
 
 
-def example_request(task: Task, contestant: Contestant, train: Sequence[Example], test: Sequence[Example]) -> Report:
+def example_request(task: Task, variant: ModelVariant, train: Sequence[Example], test: Sequence[Example]) -> Report:
     """The body that asks what serves about one row, as the evaluation asked it."""
     row = test[0]
-    (shown,) = few_shot.choose(contestant.prompt, train, [row])
-    rendered = prompts.render(task, contestant.prompt, row, shown)
+    (shown,) = few_shot.select_shots(variant.prompt, train, [row])
+    rendered = prompts.render(task, variant.prompt, row, shown)
     system = {"systemInstruction": {"parts": [{"text": rendered.system}]}} if rendered.system else {}
     return {**system, "contents": rendered.contents, "generationConfig": {"temperature": 0}}
 
 
 def recipe(
     task: Task,
-    contestant: Contestant,
+    variant: ModelVariant,
     asking: Mapping[str, Any],
     cleaning: Mapping[str, Any],
     train: Sequence[Example],
 ) -> dict[str, Any]:
     """What `answering.Answerer` needs; training rows go with it only where the prompt shows some of them."""
-    shown = [{"id": row.id, "text": row.text, "target": row.target} for row in train] if contestant.prompt.shots else []
+    shown = [{"id": row.id, "text": row.text, "target": row.target} for row in train] if variant.prompt.shots else []
     return {
         "task": task.model_dump(exclude_none=True),
-        "contestant": contestant.model_dump(),
-        "asking": dict(asking),
+        "variant": variant.model_dump(),
+        "generation": dict(asking),
         "cleaning": dict(cleaning),
         "train": shown,
     }
@@ -261,12 +265,12 @@ def ledger(plan: Report, picked: Report, finalists: Sequence[Report]) -> list[di
     return [*prompted, *tuned, *scored, *tested]
 
 
-def opinions(plan: Report, tested: Report) -> list[dict[str, Any]]:
+def judging(plan: Report, tested: Report) -> list[dict[str, Any]]:
     """What was asked about the finalists' answers, and the judge about people's sheet; US dollars."""
-    told = [(f"{entry['contestant']['name']} on test", entry) for entry in tested["contestants"]]
+    told = [(f"{entry['variant']['name']} on test", entry) for entry in tested["variants"]]
     return [
         line
-        for what, entry in [*told, (spend.SHEET, {"opinions": tested.get("opinions", {})})]
+        for what, entry in [*told, (spend.SHEET, {"judging": tested.get("judging", {})})]
         for line in spend.opinions_charged(
             what, entry, lambda model: plan["model_prices"][model], plan.get("service_prices", {})
         )
@@ -279,11 +283,11 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
     metric = decision["metric"]
     finalists = scoreboard(tested, metric, plan)
     baselines = [line for report in plan["baselines"] for line in scoreboard(report, metric, plan)]
-    spent = [*ledger(plan, picked, finalists), *opinions(plan, tested), *tested.get("spent", [])]
-    serving = Contestant.of(outcome["contestant"])
+    spent = [*ledger(plan, picked, finalists), *judging(plan, tested), *tested.get("spent", [])]
+    serving = ModelVariant.of(outcome["variant"])
     task = Task.of(tested["task"])
     request = example_request(task, serving, files.train, files.test)
-    way = recipe(task, serving, tested["asking"], outcome["cleaning"], files.train)
+    way = recipe(task, serving, tested["generation"], outcome["cleaning"], files.train)
     return {
         "name": name,
         "verdict": decision["verdict"],
@@ -294,15 +298,15 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
         "metric": metric,
         "confidence_level": decision["settings"]["confidence_level"],
         "test_rows": tested["rows"],
-        "sealed": decision["sealed"],
+        "test_set_usage": decision["test_set_usage"],
         "detectable_lift": plan["detectable_lift"],
-        "contestants": finalists,
+        "variants": finalists,
         "classical": [_line(tested["classical"], metric, tested["rows"], {})] if "classical" in tested else [],
         "baselines": baselines,
-        "autorater": tested.get("autorater"),
+        "judge": tested.get("judge"),
         "comparisons": decision["comparisons"],
         "rules": decision["rules"],
-        "duels": tested.get("duels", []),
+        "pairwise": tested.get("pairwise", []),
         "slices": slice_tables(finalists, metric),
         "trials": picked["trials"],
         "checkpoints": picked["checkpoints"],
@@ -321,11 +325,11 @@ def summarise(files: Files, outcome: Report, name: str) -> dict[str, Any]:
 
 
 def page(summary: Report, name: str, wrong: tuple[list[dict[str, Any]], int], texts: Mapping[str, str]) -> str:
-    """The HTML page; details are shown of the contestant called `name`."""
+    """The HTML page; details are shown of the variant called `name`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    finalists = summary["contestants"]
+    finalists = summary["variants"]
     shown = next(row for row in finalists if row["name"] == name)
     trials = [
         {
@@ -356,10 +360,10 @@ def markdown(summary: Report) -> str:
     """The verdict in a few lines, for the console's artifact view."""
     rows = [
         f"| {row['name']} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} | {row['cost']:.4f} |"
-        for row in summary["contestants"]
+        for row in summary["variants"]
     ]
     reasons = [f"- {reason}" for reason in summary["reasons"]]
-    head = f"| contestant | {summary['metric']} | {summary['confidence_level']:.0%} interval | cost, US$ |"
+    head = f"| variant | {summary['metric']} | {summary['confidence_level']:.0%} interval | cost, US$ |"
     return "\n".join([f"# {summary['headline']}", "", *reasons, "", head, "| --- | --- | --- | --- |", *rows, ""])
 
 
@@ -404,7 +408,7 @@ def run(
 def _in_focus(told: Report) -> str:
     """Whose classes, confusions and errors the page shows: the candidate if there is one, else who stays."""
     roles = ["candidate", "champion" if told["verdict"] == "keep_champion" else "baseline", "baseline"]
-    return next(str(row["name"]) for role in roles for row in told["contestants"] if row["role"] == role)
+    return next(str(row["name"]) for role in roles for row in told["variants"] if row["role"] == role)
 
 
 def _read(path: str) -> Report:

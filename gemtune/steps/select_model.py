@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.catalogue import Catalogue
-from gemtune.config import Contestant, Deploy, Pick, Task, Vertex
+from gemtune.config import Deploy, ModelVariant, Pick, Task, Vertex
 from gemtune.cost import spend
 from gemtune.data.example import Example, read_examples, write_examples, write_json
 from gemtune.evaluation.metrics import primary_metric
@@ -38,7 +38,7 @@ Z95 = 1.959964  # half-width of a 95 % interval in standard errors
 class Standing:
     """A checkpoint's validation score with its interval, and what it took to train (epochs, adapter size)."""
 
-    contestant: Contestant
+    variant: ModelVariant
     value: float
     low: float
     high: float
@@ -79,9 +79,9 @@ def run(
     metric = settings.metric or primary_metric(Task.of(task))
     tuned = [job for path in jobs for job in read_jobs(path)]
     everyone = read_standings(reports, metric, tuned)
-    standings = [one for one in everyone if one.contestant.role == "candidate"]
+    standings = [one for one in everyone if one.variant.role == "candidate"]
     chosen, reason = choose(standings, settings.one_standard_error)
-    prompt, notes = _opponent(best_prompt, [one for one in everyone if one.contestant.role == "baseline"])
+    prompt, notes = _opponent(best_prompt, [one for one in everyone if one.variant.role == "baseline"])
     champion = read_champion(client, name)
     candidate = _unless_same(chosen, champion)
     finalists = [prompt, *candidate, *([champion] if champion else [])]
@@ -98,7 +98,7 @@ def run(
     _write(picked, choice, standings, tuned, [*_scored(reports, tuned, counted, client.catalogue), *counted])
     for note in notes:
         log.info("%s", note)
-    headline = f"{chosen.contestant.name} at {chosen.value:.3f}: {reason}" if chosen else reason
+    headline = f"{chosen.variant.name} at {chosen.value:.3f}: {reason}" if chosen else reason
     log.info("done: %s", headline)
     told = {"finalists": finalists, "remembering": remembering}
     return {what: [one.model_dump(mode="json") for one in who] for what, who in told.items()}
@@ -110,9 +110,9 @@ class Choice:
 
     metric: str
     reason: str
-    prompt: Contestant
+    prompt: ModelVariant
     chosen: Standing | None
-    champion: Contestant | None
+    champion: ModelVariant | None
     ablation: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     alias: str = ""
@@ -122,33 +122,33 @@ def choose(standings: Sequence[Standing], one_standard_error: bool = True) -> tu
     """The candidate and why; None when there is no checkpoint."""
     if not standings:
         return None, "no checkpoint to choose from"
-    best = max(standings, key=lambda s: (s.value, -s.price, -s.contestant.epoch, -s.adapter_size))
+    best = max(standings, key=lambda s: (s.value, -s.price, -s.variant.epoch, -s.adapter_size))
     if not one_standard_error:
         return best, "the best score"
     floor = best.value - best.standard_error
     near = [s for s in standings if s.value >= floor]
-    least = min(near, key=lambda s: (s.price, s.contestant.epoch, s.adapter_size, -s.value, s.contestant.name))
+    least = min(near, key=lambda s: (s.price, s.variant.epoch, s.adapter_size, -s.value, s.variant.name))
     if least is best:
         return best, "the best score, and none trained less comes within one standard error"
     less = "its model costs less" if least.price < best.price else "trained less"
-    return least, f"within one standard error ({best.standard_error:.3f}) of {best.contestant.name} and {less}"
+    return least, f"within one standard error ({best.standard_error:.3f}) of {best.variant.name} and {less}"
 
 
-def read_champion(client: Client, name: str) -> Contestant | None:
+def read_champion(client: Client, name: str) -> ModelVariant | None:
     """The model in service under a name; None when none is."""
     current = store.read(client, store.champion_key(name)).get("current")
     if not current:
         return None
-    return Contestant.of(current["contestant"]).model_copy(update={"name": "champion", "role": "champion"})
+    return ModelVariant.of(current["variant"]).model_copy(update={"name": "champion", "role": "champion"})
 
 
-def _opponent(best_prompt: dict[str, Any], others: Sequence[Standing]) -> tuple[Contestant, list[str]]:
+def _opponent(best_prompt: dict[str, Any], others: Sequence[Standing]) -> tuple[ModelVariant, list[str]]:
     """The prompt to beat: the plan's, unless a larger model prompted the same way was shown to score higher."""
-    prompt = Contestant.of(best_prompt).model_copy(update={"role": "baseline"})
+    prompt = ModelVariant.of(best_prompt).model_copy(update={"role": "baseline"})
     ahead = max(others, key=lambda one: one.value, default=None)
     if ahead is None:
         return prompt, []
-    return ahead.contestant, [f"the prompt to beat is asked of {ahead.contestant.model}: {ahead.value:.3f}"]
+    return ahead.variant, [f"the prompt to beat is asked of {ahead.variant.model}: {ahead.value:.3f}"]
 
 
 def _told_of(jobs: Sequence[str], what: str) -> list[Any]:
@@ -180,7 +180,7 @@ def _old_rows(client: Client, name: str, train: str) -> list[Example]:
         return [replace(row, split=None) for row in read_examples(path) if row.id not in trained]
 
 
-def _continued(candidate: Contestant, tuned: Sequence[Mapping[str, Any]]) -> bool:
+def _continued(candidate: ModelVariant, tuned: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the candidate was tuned on from a tuned model."""
     bases = {job["trial"]["name"]: str(job["trial"]["base"]) for job in tuned}
     return bases.get(candidate.trial, "").startswith("projects/")
@@ -191,10 +191,10 @@ def _continued(candidate: Contestant, tuned: Sequence[Mapping[str, Any]]) -> boo
 
 def _ablation(standings: Sequence[Standing]) -> dict[str, Any]:
     """The trial on weighted rows beside the same trial on the rows as they come; {} when there is no such pair."""
-    twin = next((s.contestant.trial for s in standings if s.contestant.trial.endswith(PLAIN)), "")
+    twin = next((s.variant.trial for s in standings if s.variant.trial.endswith(PLAIN)), "")
     arms = {
-        "with": [s for s in standings if s.contestant.trial == twin.removesuffix(PLAIN)],
-        "without": [s for s in standings if s.contestant.trial == twin],
+        "with": [s for s in standings if s.variant.trial == twin.removesuffix(PLAIN)],
+        "without": [s for s in standings if s.variant.trial == twin],
     }
     if not (twin and all(arms.values())):
         return {}
@@ -209,15 +209,15 @@ def _ablation(standings: Sequence[Standing]) -> dict[str, Any]:
     alike = {arm: found.like_hard for arm, found in best.items()}
     if None not in alike.values():
         sentence += f"; on rows like the hard ones {alike['with']:.3f} and {alike['without']:.3f}"
-    scores = {arm: {"name": s.contestant.name, "value": s.value, "like_hard": s.like_hard} for arm, s in best.items()}
+    scores = {arm: {"name": s.variant.name, "value": s.value, "like_hard": s.like_hard} for arm, s in best.items()}
     return {**scores, "gain": gain, "low": gain - half, "high": gain + half, "sentence": sentence}
 
 
-def _unless_same(chosen: Standing | None, champion: Contestant | None) -> list[Contestant]:
+def _unless_same(chosen: Standing | None, champion: ModelVariant | None) -> list[ModelVariant]:
     """The candidate, unless it is the very checkpoint that serves already (a job was reused)."""
-    if chosen is None or (champion and champion.model == chosen.contestant.model):
+    if chosen is None or (champion and champion.model == chosen.variant.model):
         return []
-    return [chosen.contestant.model_copy(update={"role": "candidate"})]
+    return [chosen.variant.model_copy(update={"role": "candidate"})]
 
 
 def read_jobs(path: str) -> list[dict[str, Any]]:
@@ -228,20 +228,20 @@ def read_jobs(path: str) -> list[dict[str, Any]]:
 
 
 def read_standings(reports: Sequence[str], metric: str, jobs: Sequence[Mapping[str, Any]]) -> list[Standing]:
-    """How every contestant of the reports did; their jobs' records tell the adapter sizes and prices."""
+    """How every variant of the reports did; their jobs' records tell the adapter sizes and prices."""
     adapter_sizes = {job["trial"]["name"]: job["trial"]["adapter_size"] for job in jobs}
     prices = {job["trial"]["name"]: job["price"]["input"] + job["price"]["output"] for job in jobs}
     found = []
     for path in reports:
-        for entry in json.loads(Path(path).read_text("utf-8"))["contestants"]:
-            contestant, score = Contestant.of(entry["contestant"]), entry["metrics"][metric]
-            size = adapter_sizes.get(contestant.trial, 0)
+        for entry in json.loads(Path(path).read_text("utf-8"))["variants"]:
+            variant, score = ModelVariant.of(entry["variant"]), entry["metrics"][metric]
+            size = adapter_sizes.get(variant.trial, 0)
             supports = [one.get("support", 0) for one in entry.get("per_class", [])]
             guess = max(supports, default=0) / max(1, sum(supports)) if metric == "accuracy" else 0.0
             alike = entry.get("slices", {}).get("like_hard", {}).get("yes")
             on_alike = alike["metrics"][metric]["value"] if alike else None
-            bounds, price = (score["value"], score["low"], score["high"]), prices.get(contestant.trial, 0.0)
-            found.append(Standing(contestant, *bounds, size, guess, on_alike, price))
+            bounds, price = (score["value"], score["low"], score["high"]), prices.get(variant.trial, 0.0)
+            found.append(Standing(variant, *bounds, size, guess, on_alike, price))
     return found
 
 
@@ -253,7 +253,7 @@ def _write(
     asked: Sequence[dict[str, Any]],
 ) -> None:
     chosen, champion = choice.chosen, choice.champion
-    losers = [s.contestant.model_dump(mode="json") for s in standings if chosen is None or s is not chosen]
+    losers = [s.variant.model_dump(mode="json") for s in standings if chosen is None or s is not chosen]
     write_json(
         path,
         {
@@ -262,7 +262,7 @@ def _write(
             "notes": choice.notes,
             "ablation": choice.ablation,
             "best_prompt": choice.prompt.model_dump(mode="json"),
-            "candidate": chosen.contestant.model_dump(mode="json") if chosen else None,
+            "candidate": chosen.variant.model_dump(mode="json") if chosen else None,
             "champion": champion.model_dump(mode="json") if champion else None,
             "losers": losers,
             "checkpoints": [_told(s, s is chosen) for s in standings],
@@ -292,8 +292,8 @@ def _scored(
     prices = {job["trial"]["name"]: job["price"] for job in jobs}
     lines: dict[str, dict[str, Any]] = {}
     for path in reports:
-        for entry in json.loads(Path(path).read_text("utf-8"))["contestants"]:
-            if (trial := entry["contestant"]["trial"]) not in prices:
+        for entry in json.loads(Path(path).read_text("utf-8"))["variants"]:
+            if (trial := entry["variant"]["trial"]) not in prices:
                 continue
             what, tokens = f"checkpoints of {trial} on validation", entry["tokens"]
             took = tokens["input"] + tokens["output"]
@@ -310,7 +310,7 @@ def _scored(
 
 def _told(standing: Standing, chosen: bool) -> dict[str, Any]:
     score = {"value": standing.value, "low": standing.low, "high": standing.high}
-    return {"contestant": standing.contestant.model_dump(mode="json"), **score, "chosen": chosen}
+    return {"variant": standing.variant.model_dump(mode="json"), **score, "chosen": chosen}
 
 
 def learned_nothing(standings: Sequence[Standing]) -> str:
@@ -328,7 +328,7 @@ def _trial(job: dict[str, Any], standings: Sequence[Standing]) -> dict[str, Any]
     One that has not settled (undertrained, diverged, too short to tell) says itself why nothing is learned yet.
     """
     settled = job["diagnosis"]["kind"] in ("fine", "overfitting")
-    if settled and (evidence := learned_nothing([s for s in standings if s.contestant.trial == job["trial"]["name"]])):
+    if settled and (evidence := learned_nothing([s for s in standings if s.variant.trial == job["trial"]["name"]])):
         action = "check the labels: they do not follow from the texts (shuffled?), or train far longer"
         log.warning("%s: %s; %s", job["trial"]["name"], evidence, action)
         job = {**job, "diagnosis": {"kind": "data_problem", "evidence": evidence, "action": action}}

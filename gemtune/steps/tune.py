@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gemtune.catalogue import base_of
-from gemtune.config import Contestant, Evaluate, Task, Trial, Tune, Vertex
+from gemtune.config import Evaluate, ModelVariant, Task, Trial, Tune, Vertex
 from gemtune.data.example import read_examples, write_json
 from gemtune.inference import prompts
 from gemtune.tuning import early_stopping, loss_diagnostics, submission
@@ -57,9 +57,9 @@ def run(
     job: str,
     weighted: str = "",
 ) -> dict[str, Any]:
-    """Tune one trial; writes its jobs' record to `job` and returns `contestants` (one per checkpoint) and `metrics`.
+    """Tune one trial; writes its jobs' record to `job` and returns `variants` (one per checkpoint) and `metrics`.
 
-    A trial that asks for it is tuned on the rows of `weighted`. One that lost the race has no contestants. Raises
+    A trial that asks for it is tuned on the rows of `weighted`. One that lost the race has no variants. Raises
     `UserError` for rows or settings the service would reject, `JobFailed` when the job itself fails.
     """
     asked = Trial.of(trial)
@@ -90,27 +90,27 @@ class Step:
         self.jobs: list[dict[str, Any]] = []
 
     def run(self, trial: Trial) -> dict[str, Any]:
-        """Tune and say so; `contestants` and `metrics`."""
-        contestants, metrics = self.tune(trial)
-        log.info("done: %s", self.headline(contestants))
-        return {"contestants": contestants, "metrics": metrics}
+        """Tune and say so; `variants` and `metrics`."""
+        variants, metrics = self.tune(trial)
+        log.info("done: %s", self.headline(variants))
+        return {"variants": variants, "metrics": metrics}
 
     def tune(self, trial: Trial) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Tune, and follow up while the diagnosis says how and the plan left tokens for it."""
-        contestants, found, job, metrics = self._once(trial)
+        variants, found, job, metrics = self._once(trial)
         left = trial.follow_up_tokens
         while job and (after := follow_up(trial, found, job.billable_tokens, left)):
             log.info("following up on %s: %d epochs", trial.name, after.epoch_count)
             left, trial = after.follow_up_tokens, after
             more, found, job, _ = self._once(trial)
-            contestants += more
-        return contestants, metrics
+            variants += more
+        return variants, metrics
 
-    def headline(self, contestants: Sequence[Any]) -> str:
+    def headline(self, variants: Sequence[Any]) -> str:
         """The line that sums up the step."""
         told = self.jobs[-1]["diagnosis"]["kind"]
         tokens = sum(map(billed_tokens, self.jobs))
-        return f"{len(contestants)} checkpoints, {told}, {tokens} tokens billed"
+        return f"{len(variants)} checkpoints, {told}, {tokens} tokens billed"
 
     def _once(self, trial: Trial) -> tuple[list[dict[str, Any]], Diagnosis, Job | None, dict[str, float]]:
         """One job from order to diagnosis. A job out of the race leaves nothing but its record."""
@@ -135,10 +135,10 @@ class Step:
         found = loss_diagnostics.diagnose(series, job.truncated, job.examples)
         write_events(f"{self._path}.{len(self.jobs)}.tfevents", series, job.created.timestamp())
         made_of = base_of(trial, self._base_model)
-        contestants = [_contestant(trial, made_of, self._task, job, point) for point in _serving(client, job)]
-        self._write(record, job, curve=series, diagnosis=asdict(found), contestants=contestants)
+        variants = [_variant(trial, made_of, self._task, job, point) for point in _serving(client, job)]
+        self._write(record, job, curve=series, diagnosis=asdict(found), variants=variants)
         log.info("diagnosis: %s, because %s; next: %s", found.kind, found.evidence, found.action)
-        return contestants, found, job, _metrics(job, series)
+        return variants, found, job, _metrics(job, series)
 
     def _watch(self, job: Job, trial: Trial, record: dict[str, Any], runner: _Runner) -> Job:
         """Look at the job until it ends; raises `JobFailed` if it fails, is late or too dear, `OutOfRace` if beaten."""
@@ -325,8 +325,8 @@ def _serving(client: Client, job: Job) -> list[Checkpoint]:
     return serving
 
 
-def _contestant(trial: Trial, base_model: str, task: Task, job: Job, point: Checkpoint) -> dict[str, Any]:
-    return Contestant(
+def _variant(trial: Trial, base_model: str, task: Task, job: Job, point: Checkpoint) -> dict[str, Any]:
+    return ModelVariant(
         name=f"{trial.name or 'trial'}@{point.checkpoint_id or 'last'}",
         model=point.endpoint,
         prompt=prompts.tuned_prompt(task),

@@ -18,17 +18,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from random import Random
 
-from gemtune.config import Contestant, Hard, fingerprint
+from gemtune.config import Hard, ModelVariant, fingerprint
 from gemtune.data.example import Example
 
 
-def failed(predictions: str | Path, contestant: str = "") -> set[str]:
-    """Ids of rows that a contestant (the first one in the file by default) answered wrongly or not at all."""
+def failed(predictions: str | Path, variant: str = "") -> set[str]:
+    """Ids of rows that a variant (the first one in the file by default) answered wrongly or not at all."""
     ids: set[str] = set()
     with open(predictions, encoding="utf-8") as rows:
         for row in map(json.loads, rows):
-            contestant = contestant or row["contestant"]
-            if row["contestant"] == contestant and row["parsed"] != row["reference"]:
+            variant = variant or row["variant"]
+            if row["variant"] == variant and row["parsed"] != row["reference"]:
                 ids.add(row["id"])
     return ids
 
@@ -79,7 +79,7 @@ def siblings(train: Sequence[Example], validation: Sequence[Example], hard: set[
     return found
 
 
-def key(train: Iterable[Example], prompt: Contestant, settings: Hard) -> str:
+def key(train: Iterable[Example], prompt: ModelVariant, settings: Hard) -> str:
     """Where the bucket remembers which rows are hard."""
     ids = sorted(row.id for row in train)
     chosen = settings.model_dump(mode="json", exclude={"ablation"})

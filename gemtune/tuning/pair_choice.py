@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemtune.config import Contestant
+from gemtune.config import ModelVariant
 from gemtune.cost import spend
 from gemtune.steps.select_model import Standing
 from gemtune.tuning.pair_plan import METRIC
@@ -18,7 +18,7 @@ from gemtune.tuning.pair_plan import METRIC
 class Choice:
     """Who meets on test data and why, how every checkpoint did, what the jobs left and what judging them took."""
 
-    finalists: Sequence[Contestant]
+    finalists: Sequence[ModelVariant]
     reason: str
     alias: str
     chosen: Standing | None = None
@@ -29,8 +29,8 @@ class Choice:
     def told(self) -> dict[str, Any]:
         """What the steps after the choice read, in the words of the supervised pipeline."""
         by_role = {one.role: one.model_dump(mode="json") for one in self.finalists}
-        made = [one for record in self.tuned for one in record.get("contestants", [])]
-        kept = self.chosen.contestant.model if self.chosen else ""
+        made = [one for record in self.tuned for one in record.get("variants", [])]
+        kept = self.chosen.variant.model if self.chosen else ""
         return {
             "metric": METRIC,
             "reason": self.reason,
@@ -42,7 +42,7 @@ class Choice:
             "losers": [one for one in made if one["model"] != kept],
             "checkpoints": [
                 {
-                    "contestant": one.contestant.model_dump(mode="json"),
+                    "variant": one.variant.model_dump(mode="json"),
                     "value": one.value,
                     "low": one.low,
                     "high": one.high,

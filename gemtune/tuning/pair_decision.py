@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from gemtune.config import Contestant, Evaluate, Gate, Preference
-from gemtune.evaluation.judge import Duel, WinRate, win_rate
+from gemtune.config import Evaluate, Gate, ModelVariant, Preference
+from gemtune.evaluation.judge import PairwiseResult, WinRate, win_rate
 from gemtune.evaluation.predictions import Scored
 from gemtune.evaluation.ranker import Answers
 from gemtune.steps.gate import Comparison, Decision, Rule, Verdict
 from gemtune.tuning.pair_plan import METRIC
 
-Duels = Mapping[tuple[str, str], Sequence[Duel]]
+Duels = Mapping[tuple[str, str], Sequence[PairwiseResult]]
 
 
-def rate(duels: Sequence[Duel], groups: Sequence[str | None], by: Evaluate | Gate) -> WinRate:
+def rate(pair_results: Sequence[PairwiseResult], groups: Sequence[str | None], by: Evaluate | Gate) -> WinRate:
     """The win rate with its interval, drawn as section `by` says."""
-    return win_rate(duels, groups=groups, level=by.confidence_level, resamples=by.resamples, seed=by.seed)
+    return win_rate(pair_results, groups=groups, level=by.confidence_level, resamples=by.resamples, seed=by.seed)
 
 
 def bounds(found: WinRate) -> dict[str, float]:
@@ -30,22 +30,22 @@ def bounds(found: WinRate) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class ByDuels:
-    """Compares two contestants by who wins how many prompts; a gate asks it in place of a metric."""
+    """Compares two variants by who wins how many prompts; a gate asks it in place of a metric."""
 
     gate: Gate
-    duels: Duels
+    pair_results: Duels
     groups: Sequence[str | None]
     metric: str = field(default=METRIC)
 
     def __call__(self, candidate: Scored, opponent: Scored, part: Sequence[int] | None = None) -> Comparison:
         """The share of prompts won (ties half) by the one and by the other, on all prompts or on those of `part`."""
-        who, duels = opponent.contestant, self.duels[candidate.contestant.name, opponent.contestant.name]
-        part = range(len(duels)) if part is None else part
-        found = rate([duels[i] for i in part], [self.groups[i] for i in part], self.gate)
+        who, pair_results = opponent.variant, self.pair_results[candidate.variant.name, opponent.variant.name]
+        part = range(len(pair_results)) if part is None else part
+        found = rate([pair_results[i] for i in part], [self.groups[i] for i in part], self.gate)
         return Comparison(who.name, who.role, self.metric, found.value, 1 - found.value, found.lift)
 
 
-def meetings(who: Sequence[Contestant]) -> list[tuple[str, str]]:
+def meetings(who: Sequence[ModelVariant]) -> list[tuple[str, str]]:
     """Who meets whom: the candidate all others, everyone the best prompt, the best prompt the champion."""
     by_role = {one.role: one.name for one in who}
     prompt, ahead = by_role["baseline"], by_role.get("candidate")
@@ -54,7 +54,7 @@ def meetings(who: Sequence[Contestant]) -> list[tuple[str, str]]:
     return [*met, *([(prompt, by_role["champion"])] if "champion" in by_role else [])]
 
 
-def only_proven(made: Decision, proof: Rule, who: Sequence[Contestant]) -> Decision:
+def only_proven(made: Decision, proof: Rule, who: Sequence[ModelVariant]) -> Decision:
     """The decision with the judge's proof among its rules; without proof nothing is deployed on the judge's word."""
     made = replace(made, rules=[*made.rules, proof])
     if made.verdict != "deploy" or proof.passed:
@@ -81,29 +81,29 @@ def notes(made: Decision, config: Preference) -> list[str]:
 
 
 def with_win_rates(
-    told: Mapping[str, Any], who: Sequence[Contestant], duels: Duels, answers: Answers, asking: Evaluate
+    told: Mapping[str, Any], who: Sequence[ModelVariant], pair_results: Duels, answers: Answers, asking: Evaluate
 ) -> dict[str, Any]:
-    """The evaluation's report with each contestant's win rate against the best prompt, also by slice, and all duels."""
+    """The evaluation's report with each variant's win rate against the best prompt, also by slice, and all duels."""
     prompt = next(one.name for one in who if one.role == "baseline")
     entries = []
-    for entry in told["contestants"]:
-        name = entry["contestant"]["name"]
-        own = duels.get((name, prompt)) or [Duel("tie")] * len(answers.rows)
+    for entry in told["variants"]:
+        name = entry["variant"]["name"]
+        own = pair_results.get((name, prompt)) or [PairwiseResult("tie")] * len(answers.rows)
         won = {METRIC: bounds(rate(own, answers.groups, asking)), **entry["metrics"]}
         entries.append({**entry, "metrics": won, "slices": _by_slice(entry["slices"], own, name, answers, asking)})
-    table = [_line(pair, rate(found, answers.groups, asking)) for pair, found in duels.items()]
-    return {**told, "contestants": entries, "duels": table}
+    table = [_line(pair, rate(found, answers.groups, asking)) for pair, found in pair_results.items()]
+    return {**told, "variants": entries, "pairwise": table}
 
 
 def _by_slice(
-    cells: Mapping[str, Any], duels: Sequence[Duel], name: str, answers: Answers, asking: Evaluate
+    cells: Mapping[str, Any], pair_results: Sequence[PairwiseResult], name: str, answers: Answers, asking: Evaluate
 ) -> dict[str, dict[str, Any]]:
     slices = answers.scored[name].slices
     found: dict[str, dict[str, Any]] = {}
     for column, values in cells.items():
         for value, cell in values.items():
             part = [i for i, row in enumerate(slices) if row.get(column) == value]
-            won = rate([duels[i] for i in part], [answers.groups[i] for i in part], asking)
+            won = rate([pair_results[i] for i in part], [answers.groups[i] for i in part], asking)
             found.setdefault(column, {})[value] = {**cell, "metrics": {**cell["metrics"], METRIC: bounds(won)}}
     return found
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gemtune.catalogue import Catalogue, Price
-from gemtune.config import Contestant, Evaluate, Judge, Plan, Preference, Task, Trial, fingerprint
+from gemtune.config import Evaluate, Judge, ModelVariant, Plan, Preference, Task, Trial, fingerprint
 from gemtune.cost import spend
 from gemtune.cost.bill import Asked, Bill, opinions_paid, paid_line, replies_of
 from gemtune.cost.counting import Count, bounded, count_opinions, count_tuned, guess
@@ -28,8 +28,8 @@ from gemtune.data.example import Example
 from gemtune.data.pairs import Pair
 from gemtune.errors import UserError
 from gemtune.evaluation.intervals import smallest_detectable_lift
-from gemtune.evaluation.judge import duel_questions
-from gemtune.inference.requests import longest_answer
+from gemtune.evaluation.judge import pairwise_requests
+from gemtune.inference.requests import answer_token_limit
 from gemtune.inference.tuning_rows import chosen_rows, preference_rows
 from gemtune.vertex import Client
 
@@ -48,7 +48,7 @@ class Terms:
     limits: Plan
     rules: Preference
     catalogue: Catalogue
-    champion: Contestant | None = None
+    champion: ModelVariant | None = None
 
     @property
     def price(self) -> Price:
@@ -73,7 +73,7 @@ class Sizes:
     preference_tokens: Amount
     prompt_tokens: Amount
     answer_tokens: Amount
-    opinions: Opinions = field(default_factory=Opinions)
+    judging: Opinions = field(default_factory=Opinions)
     ranking: Opinions = field(default_factory=Opinions)
     """What the judge that ranks answers is asked; nothing when references rank them."""
     best: Request | None = None
@@ -155,34 +155,34 @@ def sizes(
     chosen = chosen_rows(task, splits[0], pairs) if terms.rules.supervised_epochs else []
     supervised = tokens_of(count, chosen, sample)[0] if chosen else NOTHING
     everything = [row for split in splits for row in split]
-    opinions = count_opinions(count, terms.asking, terms.catalogue, task, everything, sample, replies_of(told))
+    judging = count_opinions(count, terms.asking, terms.catalogue, task, everything, sample, replies_of(told))
     ranking = ranked(count, task, everything, terms)
-    return Sizes(len(preferred), len(splits[1]), len(splits[2]), supervised, tokens, prompt, answer, opinions, ranking)
+    return Sizes(len(preferred), len(splits[1]), len(splits[2]), supervised, tokens, prompt, answer, judging, ranking)
 
 
 def ranked(count: Count, task: Task, rows: Sequence[Example], terms: Terms) -> Opinions:
     """What the judge that ranks answers is asked about such rows, and about what people rated."""
     if terms.judge is None:
         return Opinions()
-    alone = terms.asking.without_opinions().model_copy(update={"judge": terms.rules.judge})
+    alone = terms.asking.without_judging().model_copy(update={"judge": terms.rules.judge})
     return count_opinions(count, alone, terms.catalogue, task, rows, terms.limits.token_sample, {})
 
 
-def best_of(sizes: Sizes, best: Contestant, told: Sequence[Mapping[str, Any]], prompting: Prompting) -> Sizes:
+def best_of(sizes: Sizes, best: ModelVariant, told: Sequence[Mapping[str, Any]], prompting: Prompting) -> Sizes:
     """The sizes with what a row put to the best prompt took, as its report says, and may take at most."""
     asking = prompting.asking
-    longest = asking.samples_asked * (longest_answer(best.prompt) or asking.max_output_tokens)
+    longest = asking.samples_per_row * (answer_token_limit(best.prompt) or asking.max_output_tokens)
     for report in told:
-        for entry in report["contestants"]:
-            if entry["contestant"]["name"] == best.name:
+        for entry in report["variants"]:
+            if entry["variant"]["name"] == best.name:
                 put, got = (entry["tokens"][side] / max(1, report["rows"]) for side in ("input", "output"))
                 return with_best(sizes, best, Request(Amount(put, put), Amount(got, longest)), prompting)
     return sizes
 
 
-def with_best(sizes: Sizes, best: Contestant, row: Request, prompting: Prompting) -> Sizes:
+def with_best(sizes: Sizes, best: ModelVariant, row: Request, prompting: Prompting) -> Sizes:
     """The sizes with the best prompt's tokens: `row` those of a validation row; its test rows are counted."""
-    on_test = prompting.sizes(best)[1].times(prompting.asking.samples_asked)
+    on_test = prompting.sizes(best)[1].times(prompting.asking.samples_per_row)
     return replace(sizes, best=row, best_on_test=Request(on_test, row.got))
 
 
@@ -232,7 +232,7 @@ def draw_up(terms: Terms, first: Trial | None, trials: Sequence[Trial], sizes: S
     chosen = spend.affordable(allowed, per_trial, spend.total([*spent, *fixed]), limit)
     left_out = spend.left_out([trial.name for trial in allowed if trial not in chosen], per_trial)
     warnings = terms.catalogue.warnings(terms.asking.base_model)
-    warnings += sizes.opinions.unread(terms.asking.judge.sheet)
+    warnings += sizes.judging.unread(terms.asking.judge.sheet)
     warnings += sizes.ranking.unread(terms.rules.judge.sheet)
     prices = terms.price.model_dump(mode="json")
     asked = filter(None, [terms.asking.base_model, terms.asking.judge.model])
@@ -244,13 +244,13 @@ def draw_up(terms: Terms, first: Trial | None, trials: Sequence[Trial], sizes: S
 
 def _fixed(terms: Terms, first: Trial | None, sizes: Sizes) -> list[Line]:
     """What every path pays."""
-    opinions, held = sizes.opinions, sizes.validation
+    judging, held = sizes.judging, sizes.validation
     again = _prompted(terms, "best prompt on validation, again", held, sizes, sizes.best)
-    asked = [again, *opinions.lines(again.what, held, 0, terms.price)]
+    asked = [again, *judging.lines(again.what, held, 0, terms.price)]
     if first is not None:
         checkpoints = _asking(terms, "checkpoints of supervised on validation", held, sizes, first)
         asked += [_tuning(terms, first, sizes.supervised_tokens), checkpoints]
-        asked += opinions.lines(checkpoints.what, held, held, terms.price)
+        asked += judging.lines(checkpoints.what, held, held, terms.price)
     champion = Trial(base="projects/", base_model=terms.champion.base_model) if terms.champion else None
     what = "the finalists on test"
     met = [
@@ -260,9 +260,9 @@ def _fixed(terms: Terms, first: Trial | None, sizes: Sizes) -> list[Line]:
     ]
     asked.append(Line(what, sum((one.tokens for one in met), NOTHING), spend.total(met)))
     there = 2 + (first is not None) + (champion is not None)
-    likely, most = (opinions.lines(what, n * sizes.test, (n - 1) * sizes.test, terms.price) for n in (there, 4))
+    likely, most = (judging.lines(what, n * sizes.test, (n - 1) * sizes.test, terms.price) for n in (there, 4))
     asked += [spend.between(one, other) for one, other in zip(likely, most, strict=True)]
-    asked += opinions.check()
+    asked += judging.check()
     judged = [judging_line(terms, "judging the finalists", 4 * sizes.test, sizes)]
     return [*asked, Line("idle endpoints", NOTHING, NOTHING), *filter(None, judged), *sizes.ranking.check()]
 
@@ -274,7 +274,7 @@ def _lines(terms: Terms, trial: Trial, sizes: Sizes) -> list[Line]:
     lines = [
         _tuning(terms, trial, sizes.preference_tokens),
         asked,
-        *sizes.opinions.lines(asked.what, requests, requests, terms.price),
+        *sizes.judging.lines(asked.what, requests, requests, terms.price),
         judging_line(terms, f"judging checkpoints of {trial.name}", 2 * requests, sizes),
     ]
     return [line for line in lines if line]
@@ -295,7 +295,7 @@ def _asking(terms: Terms, what: str, requests: int, sizes: Sizes, of: Trial | No
     """Rows put to the base model, or to what a trial makes."""
     answer = Amount(sizes.answer_tokens.expected, terms.asking.max_output_tokens)
     price = terms.catalogue.price_of(of, terms.asking.base_model) if of else terms.price
-    return spend.asking_line(what, requests * terms.asking.samples_asked, sizes.prompt_tokens, answer, price)
+    return spend.asking_line(what, requests * terms.asking.samples_per_row, sizes.prompt_tokens, answer, price)
 
 
 def _prompted(terms: Terms, what: str, rows: int, sizes: Sizes, row: Request | None) -> Line:
@@ -307,17 +307,17 @@ def _prompted(terms: Terms, what: str, rows: int, sizes: Sizes, row: Request | N
 
 def told_judge(judge: Judge) -> Amount:
     """Tokens that a judge is told beside the texts it compares: guessed, and no more than there are bytes."""
-    asked = duel_questions(judge, Task(), Example("", "", ""), "", "")[0]
+    asked = pairwise_requests(judge, Task(), Example("", "", ""), "", "")[0]
     text = f"{asked.system}{asked.contents[0]['parts'][0]['text']}"
     return Amount(guess(asked.system, asked.contents), len(text.encode()))
 
 
-def judging_line(terms: Terms, what: str, duels: int, sizes: Sizes) -> Line | None:
+def judging_line(terms: Terms, what: str, pair_results: int, sizes: Sizes) -> Line | None:
     """Both orders, so many samples each; a request shows prompt, reference and two answers. None without a judge."""
-    judge, asked = terms.judge, sizes.ranking.duel
+    judge, asked = terms.judge, sizes.ranking.comparison
     if judge is None or asked is None:
         return None
-    return spend.asking_line(what, 2 * terms.rules.judge.samples * duels, asked.put, asked.got, judge)
+    return spend.asking_line(what, 2 * terms.rules.judge.samples * pair_results, asked.put, asked.got, judge)
 
 
 # -- the decision ----------------------------------------------------------------------------------------------------
@@ -427,13 +427,13 @@ def decide(
     return Decided(drawn, sizes, reasons, name, terms.limits)
 
 
-def keeping(best: Contestant, sizes: Sizes, terms: Terms, prompting: Prompting) -> list[Line]:
+def keeping(best: ModelVariant, sizes: Sizes, terms: Terms, prompting: Prompting) -> list[Line]:
     """What is paid after the plan when nothing is tuned: the best prompt and the model in service meet on test data."""
     row = sizes.best or Request(sizes.prompt_tokens, sizes.answer_tokens)
     asked = Asked(best, row.put, row.got, sizes.validation)
     judged = judging_line(terms, "judging the finalists", sizes.test, sizes)
     judged = judged if terms.champion or not judged else spend.unlikely(judged)
-    lines = prompting.finals([asked], terms.champion, sizes.opinions)
+    lines = prompting.finals([asked], terms.champion, sizes.judging)
     return [*lines, *filter(None, [judged]), *sizes.ranking.check()]
 
 
@@ -451,8 +451,8 @@ def paid(told: Sequence[Mapping[str, Any]], gathered: Mapping[str, Any], terms: 
     """What has been asked so far: samples for pairs and their judge, prompts on validation."""
     lines = list(gathered["spent"])
     for report in told:
-        for entry in report["contestants"]:
-            lines += ledger_line(entry["tokens"], terms.price, f"{entry['contestant']['name']} on validation (spent)")
+        for entry in report["variants"]:
+            lines += ledger_line(entry["tokens"], terms.price, f"{entry['variant']['name']} on validation (spent)")
         lines += ledger_line(report.get("search_tokens", {}), terms.price, "prompt search on validation (spent)")
     return [paid_line(**line) for line in [*lines, *opinions_paid(told, terms.catalogue)]]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gemtune.config import Contestant, Evaluate, Preference, Task
+from gemtune.config import Evaluate, ModelVariant, Preference, Task
 from gemtune.cost import spend
 from gemtune.cost.counting import Count
 from gemtune.cost.spend import Amount, Line
@@ -21,8 +21,8 @@ from gemtune.errors import UserError
 from gemtune.evaluation.ranker import Referee
 from gemtune.evaluation.reference_ranking import made_pair
 from gemtune.inference import prompts
-from gemtune.inference.generate import Question
-from gemtune.inference.requests import questions
+from gemtune.inference.generate import GenerateRequest
+from gemtune.inference.requests import build_requests
 from gemtune.tuning.pair_plan import Terms, told_judge
 
 SAMPLED_FOR_COST = 32  # requests whose tokens are counted before any is sent
@@ -85,10 +85,10 @@ def foreseen(rows: Sequence[Example], task: Task, terms: Terms, count: Count) ->
     return lines
 
 
-def _requests(rows: Sequence[Example], task: Task, config: Preference, asking: Evaluate) -> list[Question]:
-    base = Contestant(name="base", model=asking.base_model, prompt=prompts.tuned_prompt(task))
+def _requests(rows: Sequence[Example], task: Task, config: Preference, asking: Evaluate) -> list[GenerateRequest]:
+    base = ModelVariant(name="base", model=asking.base_model, prompt=prompts.tuned_prompt(task))
     return [
-        replace(question, sample=number, temperature=config.sample_temperature)
-        for question in questions(task, base, rows, [])
+        replace(request, sample=number, temperature=config.sample_temperature)
+        for request in build_requests(task, base, rows, [])
         for number in range(config.samples)
     ]

@@ -49,7 +49,7 @@ class Line:
 
     request: dict[str, Any]
     answer: Answer | None
-    trouble: str = ""
+    error: str = ""
     code: int = 0
 
 

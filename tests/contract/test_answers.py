@@ -47,7 +47,7 @@ def asked(start: Callable[..., Server], truth: Path, tmp_path: Path, monkeypatch
         settings = {"classical": False, "resamples": 200, **config}
         evaluate.run(*paths[:2], who, {"labels": LABELS}, settings, {}, *paths[2:])
         rows = [json.loads(line) for line in (tmp_path / "predictions").read_text().splitlines()]
-        return rows, json.loads((tmp_path / "report").read_text())["contestants"][0]
+        return rows, json.loads((tmp_path / "report").read_text())["variants"][0]
 
     return run
 

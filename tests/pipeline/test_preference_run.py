@@ -80,7 +80,7 @@ def test_a_preferred_model_is_deployed_and_nothing_is_tuned_twice(tmp_path):
     assert first["verdict"] == "deploy"
     assert first["metric"] == "win_rate"
     assert {"gather", "supervise", "prefer[0]", "choose", "decide", "deploy"} <= set(steps_of(first))
-    assert [(row["role"], row["value"] > 0.7) for row in first["contestants"]] == [
+    assert [(row["role"], row["value"] > 0.7) for row in first["variants"]] == [
         ("baseline", False),
         ("supervised", True),
         ("candidate", True),
@@ -88,8 +88,11 @@ def test_a_preferred_model_is_deployed_and_nothing_is_tuned_twice(tmp_path):
     assert {trial["name"] for trial in first["trials"]} == {"supervised", "soft"}
     assert first["data"]["dropped"] == {"not_a_pair": 1}
     assert first["outcome"]["endpoint"].startswith("projects/")
-    assert {duel["opponent"] for duel in first["duels"]} == {"zero_shot", first["contestants"][1]["name"]}
-    assert all(duel["wins"] + duel["ties"] + duel["losses"] == first["test_rows"] for duel in first["duels"])
+    assert {pair_result["opponent"] for pair_result in first["pairwise"]} == {"zero_shot", first["variants"][1]["name"]}
+    assert all(
+        pair_result["wins"] + pair_result["ties"] + pair_result["losses"] == first["test_rows"]
+        for pair_result in first["pairwise"]
+    )
     assert any("not shown to add to the supervised model" in note for note in first["notes"])
     assert abs(first["cost"]["spent"] - first["cost"]["forecast"]) < 0.1 * first["cost"]["forecast"]
     assert "DEPLOY" in done.stdout

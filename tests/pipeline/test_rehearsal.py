@@ -27,9 +27,9 @@ def test_a_step_is_named_with_its_loop_iteration_and_what_it_is_about():
         return _about({"inputs": {"parameterValues": values}})
 
     assert about(trial={"name": "long"}) == "long"
-    assert about(contestants=[{"name": "zero_shot"}]) == "zero_shot"
-    assert about(contestants=[{"name": f"long@{n}"} for n in (1, 2, 3)]) == "long@1 to long@3"
-    assert about(contestants=[{"name": n} for n in ("zero_shot", "long@2", "champion")]) == "the finalists"
+    assert about(variants=[{"name": "zero_shot"}]) == "zero_shot"
+    assert about(variants=[{"name": f"long@{n}"} for n in (1, 2, 3)]) == "long@1 to long@3"
+    assert about(variants=[{"name": n} for n in ("zero_shot", "long@2", "champion")]) == "the finalists"
     assert about(data="rows.jsonl") == ""
 
 

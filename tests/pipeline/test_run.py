@@ -89,8 +89,8 @@ def test_a_better_model_is_deployed_and_must_be_beaten_next_time(tmp_path):
     assert not any("dataflow" in step for step in steps_of(first))
     assert "pick-without-tuning" not in steps_of(first)
     assert first["outcome"]["endpoint"].startswith("projects/")
-    assert (first["sealed"]["candidates"], first["sealed"]["readings"]) == (1, 1)
-    assert {row["role"] for row in first["contestants"]} == {"baseline", "candidate"}
+    assert (first["test_set_usage"]["candidates"], first["test_set_usage"]["readings"]) == (1, 1)
+    assert {row["role"] for row in first["variants"]} == {"baseline", "candidate"}
     assert set(first["slices"]["channel"]) == {"web", "phone"}
     assert first["data"]["dropped"] == {"missing_target": 1}
     assert "DEPLOY" in done.stdout
@@ -99,12 +99,12 @@ def test_a_better_model_is_deployed_and_must_be_beaten_next_time(tmp_path):
     unchanged = summary_of(run(tmp_path), tmp_path)
     assert unchanged["verdict"] == "keep_champion"
     assert any("nothing is new" in reason for reason in unchanged["reasons"])
-    assert {row["role"] for row in unchanged["contestants"]} == {"baseline", "champion"}
+    assert {row["role"] for row in unchanged["variants"]} == {"baseline", "champion"}
 
     other = "plan.trials=[{epoch_count: 2, adapter_size: 2}]"
     again = summary_of(run(tmp_path, "--set", other), tmp_path)
-    assert {row["role"] for row in again["contestants"]} == {"baseline", "candidate", "champion"}
-    assert (again["sealed"]["candidates"], again["sealed"]["readings"]) == (2, 3)
+    assert {row["role"] for row in again["variants"]} == {"baseline", "candidate", "champion"}
+    assert (again["test_set_usage"]["candidates"], again["test_set_usage"]["readings"]) == (2, 3)
     assert any("2 candidates have been tried on these test rows" in note for note in again["notes"])
     assert again["verdict"] == "keep_champion"  # an equal model does not replace the one in service
     assert again["outcome"]["endpoint"] == first["outcome"]["endpoint"]
@@ -125,7 +125,7 @@ def test_a_prompt_that_leaves_nothing_to_gain_is_kept_without_tuning(tmp_path):
     overrides = ("plan.good_enough=0.9", "task.kind=extraction", "evaluate.max_output_tokens=100")
     summary = summary_of(run(tmp_path, *(part for one in overrides for part in ("--set", one))), tmp_path)
     assert summary["verdict"] == "keep_prompt"
-    assert summary["contestants"][0]["metrics"]["field_f1"]["value"] == 1.0
+    assert summary["variants"][0]["metrics"]["field_f1"]["value"] == 1.0
     assert {"pick-without-tuning", "keep", "report"} <= set(steps_of(summary))
     assert not {"tune[0]", "pick", "deploy"} & set(steps_of(summary))
 

@@ -47,7 +47,7 @@ def test_hard_rows_a_race_and_a_larger_model_in_one_run(tmp_path):
     more = ("--set", "plan.continue_champion=true", "--set", "larger.models=[]")
     again = summary_of(run(tmp_path, *more), tmp_path)
     assert "has forgotten" in " ".join(again["notes"]) or "not shown to have forgotten" in " ".join(again["notes"])
-    (candidate,) = (row for row in again["contestants"] if row["role"] == "candidate")
+    (candidate,) = (row for row in again["variants"] if row["role"] == "candidate")
     assert candidate["name"].split("@")[0] in {"short", "short-as-they-come"}
 
 
@@ -67,7 +67,7 @@ def test_a_beaten_trial_leaves_the_race_and_the_run_goes_on(tmp_path):
     trials = {trial["name"]: trial for trial in summary["trials"]}
     assert trials["long"]["diagnosis"]["kind"] == "out_of_race"
     assert summary["verdict"] == "deploy"
-    assert {point["contestant"]["trial"] for point in summary["checkpoints"]} == {"short"}
+    assert {point["variant"]["trial"] for point in summary["checkpoints"]} == {"short"}
     spent = {line["what"]: line["tokens"] for line in summary["spent"]}
     planned = {line["what"]: line["tokens"] for line in summary["plan"]["costs"]}
     assert spent["tuning long"] < planned["tuning long"] / 2

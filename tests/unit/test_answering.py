@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from rehearsed import examples
 
-from gemtune.config import Contestant, Task
+from gemtune.config import ModelVariant, Task
 from gemtune.data.example import write_examples
 from gemtune.errors import UserError
-from gemtune.predictor import Answerer
+from gemtune.predictor import Predictor
 from gemtune.steps import evaluate
 from gemtune.steps.report import recipe
 
@@ -31,7 +31,9 @@ def test_answers_are_those_of_the_evaluation(emulator, tmp_path, monkeypatch, co
     write_examples(tmp_path / "rows", clean)
     write_examples(tmp_path / "train", train)
     task = Task(labels=["refund", "delivery", "login"])
-    who = Contestant.of({"name": "c", "model": MODEL, "prompt": {"name": "p", "shots": shots, "selection": "similar"}})
+    who = ModelVariant.of(
+        {"name": "c", "model": MODEL, "prompt": {"name": "p", "shots": shots, "selection": "similar"}}
+    )
     config = {"base_model": MODEL, "classical": False, "resamples": 200, "confidence": confidence, "samples": 3}
     files = [str(tmp_path / name) for name in ("rows", "train", "out", "report")]
     evaluate.run(*files[:2], [who.model_dump()], task.model_dump(), config, {}, *files[2:])
@@ -40,10 +42,10 @@ def test_answers_are_those_of_the_evaluation(emulator, tmp_path, monkeypatch, co
     told = sorted(row["confidence"] for row in wanted if row["confidence"] is not None)
     threshold = {"confidence": told[len(told) // 2]} if told else {"confidence": 0.5}
     served = who.model_copy(update={"calibration": {"map": MAP, "abstain": threshold}})
-    made = recipe(Task.of(report["task"]), served, report["asking"], CLEANING, train)
+    made = recipe(Task.of(report["task"]), served, report["generation"], CLEANING, train)
     (tmp_path / "summary.json").write_text(json.dumps({"outcome": {"recipe": made}}))
 
-    found = Answerer.of_run(tmp_path / "summary.json")([f"  {row.text.upper()} " for row in rows])
+    found = Predictor.of_run(tmp_path / "summary.json")([f"  {row.text.upper()} " for row in rows])
     assert [one.text for one in found] == [row.text for row in clean]
     assert [one.value for one in found] == [row["parsed"] for row in wanted]
     for one, row in zip(found, wanted, strict=True):
@@ -61,8 +63,8 @@ def test_without_a_threshold_only_unusable_answers_are_left_to_people(emulator, 
     extraction = Task(
         kind="extraction", output_schema={"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}
     )
-    who = Contestant.of({"name": "c", "model": MODEL})
-    found = Answerer(recipe(extraction, who, {"base_model": MODEL}, {}, []))(["where is my parcel", "x"])
+    who = ModelVariant.of({"name": "c", "model": MODEL})
+    found = Predictor(recipe(extraction, who, {"base_model": MODEL}, {}, []))(["where is my parcel", "x"])
     assert [one.abstained for one in found] == [one.value is None for one in found]
     assert {one.outcome for one in found} <= {"ok", "invalid", "truncated", "refusal"}
 
@@ -70,6 +72,6 @@ def test_without_a_threshold_only_unusable_answers_are_left_to_people(emulator, 
 def test_a_file_that_is_no_summary_is_named(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(UserError, match=r"summary\.json: this tells no way to ask"):
-        Answerer.of_run(tmp_path / "summary.json")
+        Predictor.of_run(tmp_path / "summary.json")
     with pytest.raises(UserError, match="tells no way to ask"):
-        Answerer.of_run(tmp_path / "none.json")
+        Predictor.of_run(tmp_path / "none.json")

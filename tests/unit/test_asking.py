@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune.errors import UserError
-from gemtune.inference.generate import Effort, Given, Question, ask_all
+from gemtune.inference.generate import GenerateRequest, ModelOutput, RetryPolicy, generate_all
 
 
 class Busy(Exception):
@@ -38,14 +38,21 @@ class Said:
     output_tokens: int = 1
 
 
-def effort(**changes) -> Effort:
-    return Effort(
-        **{"concurrency": 16, "attempts": 5, "retryable": (Busy,), "refused": (No,), "first_wait_s": 0.001, **changes}
+def retry_policy(**changes) -> RetryPolicy:
+    return RetryPolicy(
+        **{
+            "concurrency": 16,
+            "attempts": 5,
+            "transient": (Busy,),
+            "permanent": (No,),
+            "initial_backoff_s": 0.001,
+            **changes,
+        }
     )
 
 
-def asked(count: int) -> list[Question]:
-    return [Question(str(i), "m", None, [{"role": "user", "parts": [{"text": str(i)}]}]) for i in range(count)]
+def asked(count: int) -> list[GenerateRequest]:
+    return [GenerateRequest(str(i), "m", None, [{"role": "user", "parts": [{"text": str(i)}]}]) for i in range(count)]
 
 
 @settings(max_examples=25, deadline=None)
@@ -53,7 +60,7 @@ def asked(count: int) -> list[Question]:
 def test_every_question_ends_once_in_order_whatever_fails(count, seed, concurrency):
     rng, answered, in_flight, most = random.Random(seed), [], 0, 0
 
-    async def ask(question):
+    async def generate(request):
         nonlocal in_flight, most
         in_flight += 1
         most = max(most, in_flight)
@@ -61,100 +68,100 @@ def test_every_question_ends_once_in_order_whatever_fails(count, seed, concurren
             await asyncio.sleep(rng.random() * 0.002)
             if rng.random() < 0.3:
                 raise Busy
-            answered.append(question.key)
-            return Said(question.key)
+            answered.append(request.key)
+            return Said(request.key)
         finally:
             in_flight -= 1
 
-    settled = []
-    pace = effort(concurrency=concurrency, attempts=30)
-    given_answers = asyncio.run(ask_all(asked(count), ask, pace, settled=lambda: settled.append(1)))
+    on_done = []
+    pace = retry_policy(concurrency=concurrency, attempts=30)
+    given_answers = asyncio.run(generate_all(asked(count), generate, pace, on_done=lambda: on_done.append(1)))
     assert [one.text for one in given_answers] == [str(i) for i in range(count)]
     assert sorted(answered) == sorted({str(i) for i in range(count)})
-    assert len(settled) == count
+    assert len(on_done) == count
     assert most <= concurrency
 
 
 def test_a_row_that_never_succeeds_is_an_error_and_the_others_stand():
-    async def ask(question):
-        if question.key == "1":
+    async def generate(request):
+        if request.key == "1":
             raise Busy
-        if question.key == "2":
+        if request.key == "2":
             raise No(400)
         return Said("yes")
 
-    first, second, third = asyncio.run(ask_all(asked(3), ask, effort()))
-    assert first == Given("yes", "STOP", "", 3, 1, first.latency_s, 1)
+    first, second, third = asyncio.run(generate_all(asked(3), generate, retry_policy()))
+    assert first == ModelOutput("yes", "STOP", "", 3, 1, first.latency_s, 1)
     assert (second.error, second.attempts) == ("busy 503 (after 5 tries)", 5)
     assert (third.error, third.attempts) == ("no 400", 1)
 
 
 def test_what_is_not_answered_by_the_deadline_is_an_error():
-    async def ask(question):
-        await asyncio.sleep(0.001 if int(question.key) % 2 else 60)
-        return Said(question.key)
+    async def generate(request):
+        await asyncio.sleep(0.001 if int(request.key) % 2 else 60)
+        return Said(request.key)
 
-    settled, start = [], monotonic()
-    pace = effort(concurrency=50, deadline_s=0.3)
-    found = asyncio.run(ask_all(asked(20), ask, pace, settled=lambda: settled.append(1)))
+    on_done, start = [], monotonic()
+    pace = retry_policy(concurrency=50, deadline_s=0.3)
+    found = asyncio.run(generate_all(asked(20), generate, pace, on_done=lambda: on_done.append(1)))
     assert monotonic() - start < 10
     assert [one.text for one in found] == [str(i) if i % 2 else None for i in range(20)]
     assert {one.error for one in found[::2]} == {"no answer within 0.3 s"}
-    assert len(settled) == 20
+    assert len(on_done) == 20
 
 
 def test_an_unknown_model_stops_the_run_with_one_clear_message():
-    async def ask(question):
+    async def generate(request):
         raise No(404)
 
     with pytest.raises(UserError, match="'m' cannot be asked: no 404"):
-        asyncio.run(ask_all(asked(50), ask, effort()))
+        asyncio.run(generate_all(asked(50), generate, retry_policy()))
 
 
 def test_a_service_that_never_answers_is_given_up_early():
     tries = 0
 
-    async def ask(question):
+    async def generate(request):
         nonlocal tries
         tries += 1
         raise Busy
 
     with pytest.raises(UserError, match="20 rows and no answer, each tried 5 times: busy 503"):
-        asyncio.run(ask_all(asked(2000), ask, effort()))
+        asyncio.run(generate_all(asked(2000), generate, retry_policy()))
     assert tries < 1000
 
 
 def test_a_programming_error_is_not_swallowed():
-    async def ask(question):
+    async def generate(request):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(ask_all(asked(3), ask, effort()))
+        asyncio.run(generate_all(asked(3), generate, retry_policy()))
 
 
 class Books:
     def __init__(self) -> None:
-        self.known: dict[str, Given] = {}
+        self.known: dict[str, ModelOutput] = {}
 
-    def get(self, question):
-        return self.known.get(question.key)
+    def get(self, request):
+        return self.known.get(request.key)
 
-    def put(self, question, given):
-        self.known[question.key] = given
+    def put(self, request, given):
+        self.known[request.key] = given
 
 
 def test_what_is_remembered_is_not_asked_again_and_failures_are_not_remembered():
     calls = []
 
-    async def ask(question):
-        calls.append(question.key)
-        if question.key == "4" and calls.count("4") <= 2:
+    async def generate(request):
+        calls.append(request.key)
+        if request.key == "4" and calls.count("4") <= 2:
             raise Busy
-        return Said(question.key)
+        return Said(request.key)
 
     books = Books()
-    first = asyncio.run(ask_all(asked(5), ask, effort(attempts=2), memory=books))
+    first = asyncio.run(generate_all(asked(5), generate, retry_policy(attempts=2), cache=books))
     assert first[4].error
-    again = asyncio.run(ask_all(asked(8), ask, effort(attempts=2), memory=books))
+    again = asyncio.run(generate_all(asked(8), generate, retry_policy(attempts=2), cache=books))
     assert [one.text for one in again] == list("01234567")
     assert {key: calls.count(key) for key in "01234567"} == dict.fromkeys("012356 7".replace(" ", ""), 1) | {"4": 3}

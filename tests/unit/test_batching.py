@@ -24,8 +24,8 @@ from rehearsed import Emulator, examples
 from gemtune import vertex
 from gemtune.data.example import write_examples
 from gemtune.errors import UserError
-from gemtune.inference.batch import Batches, ask_by_batch, waited
-from gemtune.inference.generate import Given, Question
+from gemtune.inference.batch import BatchJobs, generate_by_batch, wait_for_job
+from gemtune.inference.generate import GenerateRequest, ModelOutput
 from gemtune.steps import evaluate
 from gemtune.steps.report import scoreboard
 from gemtune.vertex import batches as jobs
@@ -39,15 +39,15 @@ MODEL = "gemini-2.5-flash"
 class Line:
     request: dict[str, Any]
     answer: vertex.Answer | None = None
-    trouble: str = ""
+    error: str = ""
     code: int = 0
 
 
-def question(text: str, sample: int = 0, model: str = MODEL) -> Question:
-    return Question(text, model, "Classify.", [{"role": "user", "parts": [{"text": text}]}], sample=sample)
+def question(text: str, sample: int = 0, model: str = MODEL) -> GenerateRequest:
+    return GenerateRequest(text, model, "Classify.", [{"role": "user", "parts": [{"text": text}]}], sample=sample)
 
 
-def body(one: Question) -> dict[str, Any]:
+def body(one: GenerateRequest) -> dict[str, Any]:
     return {
         "contents": one.contents,
         "generationConfig": {"seed": 7 + one.sample, "temperature": 0.0},
@@ -61,35 +61,37 @@ def answer(text: str) -> vertex.Answer:
 
 @dataclass
 class Kept:
-    answers: dict[str, Given] = field(default_factory=dict)
+    answers: dict[str, ModelOutput] = field(default_factory=dict)
 
-    def get(self, one: Question) -> Given | None:
+    def get(self, one: GenerateRequest) -> ModelOutput | None:
         return self.answers.get(one.key)
 
-    def put(self, one: Question, found: Given) -> None:
+    def put(self, one: GenerateRequest, found: ModelOutput) -> None:
         self.answers[one.key] = found
 
 
-def asked(questions: list[Question], lines_of: Any, above: int = 2, memory: Kept | None = None) -> tuple[Any, Any, int]:
-    online: list[Question] = []
+def asked(
+    requests: list[GenerateRequest], lines_of: Any, above: int = 2, cache: Kept | None = None
+) -> tuple[Any, Any, int]:
+    online: list[GenerateRequest] = []
     told = Counter()
 
-    async def put(some: list[Question], settled: Any = None) -> list[Given]:
+    async def put(some: list[GenerateRequest], on_done: Any = None) -> list[ModelOutput]:
         online.extend(some)
         for _ in some:
-            settled()
-        return [Given(f"online {one.key}") for one in some]
+            on_done()
+        return [ModelOutput(f"online {one.key}") for one in some]
 
-    async def target(one: Question) -> str:
+    async def target(one: GenerateRequest) -> str:
         return "" if one.version == "unable" else one.model
 
-    async def answered(model: str, bodies: list[dict[str, Any]]) -> list[Line]:
+    async def run_job(model: str, bodies: list[dict[str, Any]]) -> list[Line]:
         return lines_of(bodies)
 
-    def settled() -> None:
+    def on_done() -> None:
         told["settled"] += 1
 
-    found = asyncio.run(ask_by_batch(questions, put, Batches(above, target, body, answered), memory, settled))
+    found = asyncio.run(generate_by_batch(requests, put, BatchJobs(above, target, body, run_job), cache, on_done))
     return found, online, told["settled"]
 
 
@@ -107,7 +109,7 @@ SPELLINGS = {
 @given(st.data())
 def test_each_question_has_one_answer_whatever_the_file_holds(data: st.DataObject) -> None:
     texts = data.draw(st.lists(st.sampled_from("abcdef"), min_size=3, max_size=12), label="texts, with repetitions")
-    questions = [question(text) for text in texts]
+    requests = [question(text) for text in texts]
     fates = data.draw(st.lists(st.sampled_from(["ok", "missing", "busy", "refused", "doubled"]), min_size=12))
     spell = SPELLINGS[data.draw(st.sampled_from(sorted(SPELLINGS)))]
 
@@ -123,13 +125,13 @@ def test_each_question_has_one_answer_whatever_the_file_holds(data: st.DataObjec
                 found.append(Line(spell(request), None, "Bad Request: no", 400))
         return data.draw(st.permutations(found))
 
-    found, online, settled = asked(questions, lines_of)
-    assert len(found) == settled == len(questions)
-    for one, said in zip(questions, found, strict=True):
+    found, online, on_done = asked(requests, lines_of)
+    assert len(found) == on_done == len(requests)
+    for one, said in zip(requests, found, strict=True):
         assert said.text in (one.key.upper(), f"online {one.key}") or said.error == "Bad Request: no"
         assert said.batch == (said.text == one.key.upper())
-    assert sum(one.batch or bool(one.error) for one in found) + len(online) == len(questions)
-    wanted = sum(fate in ("missing", "busy") for fate in fates[: len(questions)])
+    assert sum(one.batch or bool(one.error) for one in found) + len(online) == len(requests)
+    wanted = sum(fate in ("missing", "busy") for fate in fates[: len(requests)])
     if "doubled" not in fates:
         assert len(online) == wanted
 
@@ -151,26 +153,26 @@ def test_samples_of_one_row_are_told_apart_and_few_rows_go_online() -> None:
 
 
 def test_what_is_known_is_not_paid_again() -> None:
-    memory = Kept({"b": Given("known", cached=True)})
+    cache = Kept({"b": ModelOutput("known", cached=True)})
     seen: list[int] = []
 
     def lines_of(bodies: list[dict[str, Any]]) -> list[Line]:
         seen.append(len(bodies))
         return [Line(one, answer("new")) for one in bodies]
 
-    _, online, _ = asked([question(text) for text in "abcd"], lines_of, memory=memory)
+    _, online, _ = asked([question(text) for text in "abcd"], lines_of, cache=cache)
     assert [one.key for one in online] == ["b"]  # which the online loop takes from its memory
     assert seen == [3]
-    assert {key: one.text for key, one in memory.answers.items()} == {"a": "new", "b": "known", "c": "new", "d": "new"}
+    assert {key: one.text for key, one in cache.answers.items()} == {"a": "new", "b": "known", "c": "new", "d": "new"}
 
 
 def test_a_job_that_fails_or_takes_too_long_is_told() -> None:
     failed = jobs.Batch("projects/p/locations/l/batchPredictionJobs/1", "FAILED", error="no capacity")
     with pytest.raises(UserError, match="no capacity"):
-        asyncio.run(waited(failed, lambda job: job, 0.01, 1))
+        asyncio.run(wait_for_job(failed, lambda job: job, 0.01, 1))
     running = jobs.Batch("projects/p/locations/l/batchPredictionJobs/1", "RUNNING")
     with pytest.raises(UserError, match="is RUNNING after"):
-        asyncio.run(waited(running, lambda job: job, 0.01, 0.05))
+        asyncio.run(wait_for_job(running, lambda job: job, 0.01, 0.05))
 
 
 # -- on an emulator, through the genuine SDK ---------------------------------------------------------------------------
@@ -219,7 +221,7 @@ def test_a_batch_says_what_online_calls_say_and_is_found_again_after_kill_9(
     assert predictions(tmp_path) == online
     assert len(listed(client)) == 1
     report = json.loads((tmp_path / "report").read_text())
-    tokens = report["contestants"][0]["tokens"]
+    tokens = report["variants"][0]["tokens"]
     assert tokens["batch_input"] == tokens["input"] > 0
     price = {"input": 1.0, "output": 1.0}
     (full,), (half,) = (scoreboard(report, "accuracy", {"prices": {**price, **own}}) for own in ({}, {"batch": 0.5}))
@@ -254,7 +256,7 @@ def test_a_tuned_model_is_asked_by_a_job_where_its_version_stands_for_the_checkp
         files = [str(tmp_path / name) for name in ("rows", "train", "out", "report")]
         config = {"base_model": base, "classical": False, "resamples": 200, "batch_above": 50, "batch_poll_s": 0.1}
         evaluate.run(*files[:2], who, {"labels": ["refund", "delivery", "login"]}, config, {}, *files[2:])
-        return json.loads((tmp_path / "report").read_text())["contestants"][0]["tokens"]
+        return json.loads((tmp_path / "report").read_text())["variants"][0]["tokens"]
 
     for point in points:
         tokens = run_on(MODEL, point)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rehearsed import Taken, cost_of, sections, splits
 
-from gemtune.config import Contestant, Evaluate, Plan, Prompt, Task
+from gemtune.config import Evaluate, ModelVariant, Plan, Prompt, Task
 from gemtune.cost import counting
 from gemtune.cost.counting import count_prompt, count_tuned
 from gemtune.data.example import Example, example_id
@@ -50,8 +50,8 @@ def asked(folder: Path, name: str, *overrides: str) -> None:
     for baseline in c["baselines"]:
         evaluate.run(paths[1], paths[0], baseline, *common, str(folder / "report.json"))
         told = json.loads((folder / "report.json").read_text())
-        dearest = max([dearest, *told["contestants"]], key=lambda one: one["tokens"]["input"])
-    evaluate.run(paths[2], paths[0], [dearest["contestant"]], *common, str(folder / "tested.json"), sealed=name)
+        dearest = max([dearest, *told["variants"]], key=lambda one: one["tokens"]["input"])
+    evaluate.run(paths[2], paths[0], [dearest["variant"]], *common, str(folder / "tested.json"), gate_run=name)
 
 
 def test_a_limit_below_what_the_prompts_cost_stops_the_run_before_anybody_is_asked(
@@ -87,9 +87,9 @@ def test_the_model_in_service_is_tested_too_at_the_price_of_its_base(client: Cli
         told = bounded(tmp_path / name, name)
         return next(one for one in told["costs"] if one["what"] == "the model in service on test")
 
-    serving = Contestant(name="t@3", model="projects/1/locations/us/endpoints/9", base_model="gemini-3.5-flash")
+    serving = ModelVariant(name="t@3", model="projects/1/locations/us/endpoints/9", base_model="gemini-3.5-flash")
     store.change(
-        client, store.champion_key("serves"), lambda _: {"current": {"contestant": serving.model_dump(mode="json")}}
+        client, store.champion_key("serves"), lambda _: {"current": {"variant": serving.model_dump(mode="json")}}
     )
     nobody, large = line("nobody"), line("serves")
     assert nobody["cost"] == 0 < nobody["at_most"]
@@ -127,7 +127,7 @@ def test_no_way_of_asking_costs_more_than_its_bound(
     judged: int,
     sample: int,
 ) -> None:
-    folder = tmp_path_factory.mktemp("asking")
+    folder = tmp_path_factory.mktemp("generation")
     name = folder.name.lower()
     baselines = ", ".join(
         f"{{name: p{n}, shots: {shots}, selection: {how}, chain_of_thought: {str(thinks).lower()}, rewrites: {more}, "
@@ -156,7 +156,7 @@ def test_long_held_out_rows_are_bounded_by_their_own_length(sample: int) -> None
     short, long = ([Example(f"{n}", "word " * (size + n), "yes") for n in range(20)] for size in (1, 400))
     task, settings_ = Task.of({"labels": ["no", "yes"]}), Plan(token_sample=sample)
     found = count_tuned(characters, Evaluate(), settings_, task, [short, long])
-    who = Contestant(name="p", model="m")
+    who = ModelVariant(name="p", model="m")
     (exact,) = count_prompt(characters, Plan(token_sample=20), task, who, [long], short)
     near = count_prompt(characters, settings_, task, who, [short, long], short)
     assert near[0].most < near[1].expected <= near[1].most
@@ -169,7 +169,7 @@ def test_long_held_out_rows_are_bounded_by_their_own_length(sample: int) -> None
 def test_of_many_rows_some_are_written_out_and_the_bound_holds_for_all(
     monkeypatch: pytest.MonkeyPatch, prompt: Prompt, near: float
 ) -> None:
-    task, who = Task.of({"labels": ["no", "yes"]}), Contestant(name="p", model="m", prompt=prompt)
+    task, who = Task.of({"labels": ["no", "yes"]}), ModelVariant(name="p", model="m", prompt=prompt)
     for seed in range(20):
         draw = random.Random(seed)
         texts = [f"{n} {'word ' * int(draw.lognormvariate(2, 1))}" for n in range(400)]

@@ -15,15 +15,15 @@ from sklearn.metrics import brier_score_loss
 
 from gemtune.evaluation.calibration import (
     abstain_threshold,
+    apply_calibration,
     brier,
-    calibrated,
     coverage_curve,
     ece,
-    exported,
     fit,
-    held,
+    fit_calibration,
     reliability,
-    summary,
+    summarize,
+    validate_map,
 )
 
 pairs = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
@@ -96,7 +96,7 @@ def test_the_threshold_keeps_its_promise():
     broken = found = 0
     for seed in range(300):
         true, stated, right = planted(1000, seed, 2.0)
-        chosen = abstain_threshold(stated, right, wanted=0.85, certainty=0.95)
+        chosen = abstain_threshold(stated, right, target_accuracy=0.85, certainty=0.95)
         if chosen is not None:
             found += 1
             broken += true[stated >= chosen.confidence].mean() < 0.85
@@ -105,16 +105,16 @@ def test_the_threshold_keeps_its_promise():
 
 
 def test_no_threshold_when_no_rows_are_good_enough():
-    assert abstain_threshold([0.9] * 50, [1, 0] * 25, wanted=0.9) is None
-    assert abstain_threshold([0.9] * 5, [1] * 5, wanted=0.9) is None  # five right rows prove nothing
-    everything = abstain_threshold([0.5] * 100, [1] * 100, wanted=0.9)
+    assert abstain_threshold([0.9] * 50, [1, 0] * 25, target_accuracy=0.9) is None
+    assert abstain_threshold([0.9] * 5, [1] * 5, target_accuracy=0.9) is None  # five right rows prove nothing
+    everything = abstain_threshold([0.5] * 100, [1] * 100, target_accuracy=0.9)
     assert everything is not None
     assert (everything.coverage, everything.accuracy) == (1.0, 1.0)
 
 
 def test_the_summary_is_plain():
     _, stated, right = planted(1000, 4, 1.5)
-    told = summary(list(stated), list(right), level=0.95, resamples=300, seed=1)
+    told = summarize(list(stated), list(right), level=0.95, resamples=300, seed=1)
     assert told["ece"]["low"] <= told["ece"]["value"] + 0.02
     assert json.loads(json.dumps(told)) == told
 
@@ -122,20 +122,20 @@ def test_the_summary_is_plain():
 @pytest.mark.parametrize("method", ["isotonic", "temperature"])
 def test_what_is_fitted_on_validation_rows_is_exported_and_holds_on_test_rows(method):
     _, stated, right = planted(1500, 5, 2.5)
-    made = exported(list(stated), list(right), method=method, wanted=0.8, certainty=0.95)
+    made = fit_calibration(list(stated), list(right), method=method, target_accuracy=0.8, certainty=0.95)
     assert json.loads(json.dumps(made)) == made
     assert len(made["map"]["stated"]) <= 201
     _, fresh, fresh_right = planted(1500, 6, 2.5)
-    raw = summary(list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
-    told = held(made, list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
+    raw = summarize(list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
+    told = validate_map(made, list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
     assert told["ece"]["high"] < raw["ece"]["low"]
-    assert told["abstain"]["wanted"] == 0.8
+    assert told["abstain"]["target_accuracy"] == 0.8
     assert told["abstain"]["accuracy_low"] <= told["abstain"]["accuracy"]
     assert told["abstain"]["accuracy"] > 0.78
-    assert calibrated({}, [0.25]) == [0.25]
+    assert apply_calibration({}, [0.25]) == [0.25]
 
 
 def test_no_threshold_is_exported_when_none_can_be_shown():
-    made = exported([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", wanted=0.9, certainty=0.95)
+    made = fit_calibration([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", target_accuracy=0.9, certainty=0.95)
     assert "abstain" not in made
-    assert "abstain" not in held(made, [0.9] * 4, [1, 0, 1, 0], level=0.95, resamples=200, seed=1)
+    assert "abstain" not in validate_map(made, [0.9] * 4, [1, 0, 1, 0], level=0.95, resamples=200, seed=1)

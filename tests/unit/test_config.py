@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune.config import Config, Contestant, Split, Task, fingerprint
+from gemtune.config import Config, ModelVariant, Split, Task, fingerprint
 from gemtune.errors import UserError
 
 
@@ -68,10 +68,10 @@ def test_a_section_that_travelled_as_floats_is_the_same():
     assert Split.of({k: float(v) if isinstance(v, int) else v for k, v in sent.items()}) == Config().split
 
 
-def test_each_baseline_becomes_a_list_of_one_contestant():
+def test_each_baseline_becomes_a_list_of_one_variant():
     config = Config.load(None, ["evaluate.base_model=gemini-x"])
     (first,), *_ = config.parameters()["baselines"]
-    assert Contestant.of(first).model == "gemini-x"
+    assert ModelVariant.of(first).model == "gemini-x"
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=5))

@@ -11,27 +11,27 @@ from typing import Any
 import pytest
 from rehearsed import sections, splits
 
-from gemtune.config import Contestant
+from gemtune.config import ModelVariant
 from gemtune.data.cleaning import cleaner
 from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.steps import deploy, select_model, tune
 from gemtune.vertex import Client, models
 
-PROMPT = Contestant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
+PROMPT = ModelVariant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
 
 
-def report(folder: Path, contestants: list[dict[str, Any]], scores: list[float]) -> str:
+def report(folder: Path, variants: list[dict[str, Any]], scores: list[float]) -> str:
     entries = [
         {
-            "contestant": c,
+            "variant": c,
             "metrics": {"accuracy": {"value": s, "low": s - 0.01, "high": s + 0.01}},
             "tokens": {"input": 400, "output": 40},
         }
-        for c, s in zip(contestants, scores, strict=True)
+        for c, s in zip(variants, scores, strict=True)
     ]
     path = folder / "scored.json"
-    path.write_text(json.dumps({"schema_version": 1, "rows": 40, "contestants": entries}))
+    path.write_text(json.dumps({"schema_version": 1, "rows": 40, "variants": entries}))
     return str(path)
 
 
@@ -44,8 +44,8 @@ class Run:
         wanted = {"name": "trial-1", "epoch_count": len(scores), "plan": f"plan-{seed}"}
         c, job = self.c, str(folder / "job.json")
         tuned = tune.run(train, validation, wanted, c["task"], c["evaluate"], c["tune"], c["vertex"], name, job)
-        self.contestants = tuned["contestants"]
-        scored = report(folder, self.contestants, scores)
+        self.variants = tuned["variants"]
+        scored = report(folder, self.variants, scores)
         self.picked = str(folder / "picked.json")
         self.finalists = select_model.run(
             [job], [scored], PROMPT, c["task"], c["pick"], c["deploy"], c["vertex"], name, self.picked
@@ -62,18 +62,18 @@ class Run:
         return result
 
 
-def serving(client: Client, contestants: list[dict[str, Any]]) -> list[bool]:
-    return [bool(models.deployed(client, c["model"])) for c in contestants]
+def serving(client: Client, variants: list[dict[str, Any]]) -> list[bool]:
+    return [bool(models.deployed(client, c["model"])) for c in variants]
 
 
 def test_deployment_sets_alias_default_and_record_and_clears_the_losers(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "first", 1, [0.5, 0.9, 0.85])
     outcome = run.deploy()
-    winner = run.contestants[1]
+    winner = run.variants[1]
     assert outcome["action"] == "deployed"
     assert outcome["endpoint"] == winner["model"]
-    assert sorted(outcome["undeployed"]) == sorted([run.contestants[0]["model"], run.contestants[2]["model"]])
-    assert serving(client, run.contestants) == [False, True, False]
+    assert sorted(outcome["undeployed"]) == sorted([run.variants[0]["model"], run.variants[2]["model"]])
+    assert serving(client, run.variants) == [False, True, False]
     assert "champion" in models.aliases(client, winner["tuned_model"])
     assert models.default_checkpoint(client, winner["tuned_model"]) == "2"
     champion = select_model.read_champion(client, "first")
@@ -95,19 +95,19 @@ def test_second_champion_and_the_way_back(client: Client, tmp_path: Path) -> Non
     two = Run(tmp_path / "two", "back", 4, [0.95, 0.2])
     assert [c["role"] for c in two.finalists] == ["baseline", "candidate", "champion"]
     outcome = two.deploy()
-    assert outcome["champion_before"] == one.contestants[1]["model"]
-    assert serving(client, [one.contestants[1], two.contestants[0]]) == [True, True]
-    first, second = one.contestants[1]["tuned_model"], two.contestants[0]["tuned_model"]
+    assert outcome["champion_before"] == one.variants[1]["model"]
+    assert serving(client, [one.variants[1], two.variants[0]]) == [True, True]
+    first, second = one.variants[1]["tuned_model"], two.variants[0]["tuned_model"]
     assert "champion" not in models.aliases(client, first)
     assert "champion" in models.aliases(client, second)
 
     back = deploy.rollback("back", sections()["vertex"])
-    assert back.model == one.contestants[1]["model"]
+    assert back.model == one.variants[1]["model"]
     assert "champion" in models.aliases(client, first)
     assert "champion" not in models.aliases(client, second)
     record = store.read(client, store.champion_key("back"))
     assert record["history"] == []
-    assert record["left"][0]["contestant"]["model"] == two.contestants[0]["model"]
+    assert record["left"][0]["variant"]["model"] == two.variants[0]["model"]
     with pytest.raises(UserError, match="no champion to go back to"):
         deploy.rollback("back", sections()["vertex"])
 
@@ -117,9 +117,9 @@ def test_way_back_deploys_what_was_taken_down(client: Client, tmp_path: Path) ->
     one.deploy()
     two = Run(tmp_path / "two", "down", 6, [0.9])
     two.deploy()
-    models.undeploy(client, one.contestants[0]["model"])
+    models.undeploy(client, one.variants[0]["model"])
     deploy.rollback("down", sections()["vertex"])
-    assert serving(client, one.contestants) == [True]
+    assert serving(client, one.variants) == [True]
 
 
 def test_rollback_without_a_champion_says_so(client: Client) -> None:
@@ -131,7 +131,7 @@ def test_keeping_clears_what_the_trials_left(client: Client, tmp_path: Path) -> 
     run = Run(tmp_path, "kept", 7, [0.5, 0.6])
     outcome = run.deploy(deploy.keep, "keep_prompt")
     assert (outcome["action"], outcome["model"], outcome["endpoint"]) == ("kept", PROMPT["model"], "")
-    assert serving(client, run.contestants) == [False, False]
+    assert serving(client, run.variants) == [False, False]
     assert select_model.read_champion(client, "kept") is None
 
 
@@ -140,8 +140,8 @@ def test_keeping_never_touches_the_champion(client: Client, tmp_path: Path) -> N
     one.deploy()
     two = Run(tmp_path / "two", "holds", 9, [0.5])
     outcome = two.deploy(deploy.keep, "keep_champion")
-    assert outcome["model"] == one.contestants[0]["model"]
-    assert serving(client, [*one.contestants, *two.contestants]) == [True, False]
+    assert outcome["model"] == one.variants[0]["model"]
+    assert serving(client, [*one.variants, *two.variants]) == [True, False]
 
 
 def test_the_cleaning_of_training_goes_with_the_model_and_comes_back_with_it(client: Client, tmp_path: Path) -> None:
@@ -169,15 +169,15 @@ def test_sweep_clears_crashed_runs_but_never_a_champion(client: Client, tmp_path
     one.deploy(deploy.run, "deploy", "deploy.keep_losers=true")
     crashed = Run(tmp_path / "two", "swept", 15, [0.5, 0.9])
     removed = deploy.sweep("swept", sections()["vertex"])
-    assert sorted(removed) == sorted(c["model"] for c in [one.contestants[0], *crashed.contestants])
-    assert serving(client, [*one.contestants, *crashed.contestants]) == [False, True, False, False]
+    assert sorted(removed) == sorted(c["model"] for c in [one.variants[0], *crashed.variants])
+    assert serving(client, [*one.variants, *crashed.variants]) == [False, True, False, False]
     assert deploy.sweep("swept", sections()["vertex"]) == []
 
 
 def test_losers_stay_by_setting(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "stay", 10, [0.5, 0.9])
     assert run.deploy(deploy.run, "deploy", "deploy.keep_losers=true")["undeployed"] == []
-    assert serving(client, run.contestants) == [True, True]
+    assert serving(client, run.variants) == [True, True]
 
 
 def test_checkpoint_in_service_is_no_candidate_against_itself(client: Client, tmp_path: Path) -> None:
@@ -189,9 +189,9 @@ def test_checkpoint_in_service_is_no_candidate_against_itself(client: Client, tm
 def test_undeployed_checkpoints_of_a_reused_job_answer_again(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path / "one", "redone", 12, [0.5, 0.9])
     run.deploy()
-    assert serving(client, run.contestants) == [False, True]
+    assert serving(client, run.variants) == [False, True]
     Run(tmp_path / "two", "redone", 12, [0.5, 0.9])
-    assert serving(client, run.contestants) == [True, True]
+    assert serving(client, run.variants) == [True, True]
 
 
 def test_decision_is_remembered_for_the_next_plan(client: Client, tmp_path: Path) -> None:
@@ -217,6 +217,6 @@ def test_what_one_name_clears_never_serves_another(client: Client, tmp_path: Pat
     one = Run(tmp_path / "one", "shop", 21, [0.5, 0.9])
     one.deploy()
     other = Run(tmp_path / "other", "bank", 21, [0.5, 0.9])  # the same rows: the same job and checkpoints
-    assert [c["model"] for c in other.contestants] == [c["model"] for c in one.contestants]
+    assert [c["model"] for c in other.variants] == [c["model"] for c in one.variants]
     other.deploy(deploy.keep, "keep_prompt")
-    assert serving(client, one.contestants)[1] is True
+    assert serving(client, one.variants)[1] is True

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from gemtune.config import Contestant, Evaluate, Prompt, Task
+from gemtune.config import Evaluate, ModelVariant, Prompt, Task
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.evaluate import Progress
 from gemtune.evaluation.predictions import read_predictions
-from gemtune.inference.generate import Effort
-from gemtune.inference.requests import questions
+from gemtune.inference.generate import RetryPolicy
+from gemtune.inference.requests import build_requests
 from gemtune.steps import evaluate
 from gemtune.steps.gate import run as gate_run
 
@@ -43,12 +43,12 @@ class Said:
     output_tokens: int = 2
 
 
-def effort():
-    return Effort(8, 3, (Busy,), (No,), first_wait_s=0.001)
+def retry_policy():
+    return RetryPolicy(8, 3, (Busy,), (No,), initial_backoff_s=0.001)
 
 
-def right(question):
-    number = int(question.contents[-1]["parts"][-1]["text"].rsplit("text ", 1)[1].split("\n")[0])
+def right(request):
+    number = int(request.contents[-1]["parts"][-1]["text"].rsplit("text ", 1)[1].split("\n")[0])
     return "ab"[number % 2]
 
 
@@ -60,17 +60,17 @@ def scripted(monkeypatch):
         "r4": Said("a b c d", "MAX_TOKENS"), "r5": No(), "r6": Said("A", "MAX_TOKENS"), "r7": Said("b", "SAFETY"),
     }  # fmt: skip
 
-    async def ask(question):
-        if question.model == "odd" and question.key in troubles:
-            answer = troubles[question.key]
+    async def generate(request):
+        if request.model == "odd" and request.key in troubles:
+            answer = troubles[request.key]
             if isinstance(answer, Exception):
                 raise answer
             return answer
-        if question.model == "down":
+        if request.model == "down":
             raise Busy
-        return Said(right(question) if question.model in ("good", "odd") else "a")
+        return Said(right(request) if request.model in ("good", "odd") else "a")
 
-    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort()))
+    monkeypatch.setattr(evaluate, "vertex_generate", lambda config, vertex: (generate, retry_policy()))
 
 
 @pytest.fixture
@@ -80,25 +80,25 @@ def files(tmp_path):
     return tmp_path
 
 
-def evaluated(files, contestants, **config):
+def evaluated(files, variants, **config):
     paths = [str(files / name) for name in ("rows", "train", "predictions", "report")]
-    who = [one.model_dump() for one in contestants]
+    who = [one.model_dump() for one in variants]
     summary = evaluate.run(*paths[:2], who, {}, config, {}, *paths[2:])
     rows = [json.loads(line) for line in (files / "predictions").read_text().splitlines()]
     return summary, rows, json.loads((files / "report").read_text())
 
 
-def test_every_row_of_every_contestant_has_a_prediction_and_trouble_is_a_miss(scripted, files):
-    who = [Contestant(name="odd", model="odd"), Contestant(name="poor", model="poor")]
+def test_every_row_of_every_variant_has_a_prediction_and_trouble_is_a_miss(scripted, files):
+    who = [ModelVariant(name="odd", model="odd"), ModelVariant(name="poor", model="poor")]
     summary, rows, report = evaluated(files, who)
-    assert [(r["contestant"], r["id"]) for r in rows] == [(n, e.id) for n in ("odd", "poor", "classical") for e in ROWS]
-    odd = {r["id"]: r for r in rows if r["contestant"] == "odd"}
+    assert [(r["variant"], r["id"]) for r in rows] == [(n, e.id) for n in ("odd", "poor", "classical") for e in ROWS]
+    odd = {r["id"]: r for r in rows if r["variant"] == "odd"}
     outcomes = [odd[f"r{i}"]["outcome"] for i in range(1, 8)]
     assert outcomes == ["invalid", "refusal", "blocked", "truncated", "error", "ok", "blocked"]
     assert [odd[f"r{i}"]["scores"]["accuracy"] for i in range(1, 8)] == [0, 0, 0, 0, 0, 1, 0]
     assert odd["r3"]["answer"] is None
     assert odd["r3"]["parsed"] is None
-    found = report["contestants"][0]
+    found = report["variants"][0]
     assert found["metrics"]["accuracy"]["value"] == pytest.approx(54 / 60)
     assert found["outcomes"] == {"ok": 54, "invalid": 1, "refusal": 1, "blocked": 2, "truncated": 1, "error": 1}
     assert found["confusion"]["matrix"] == [[28, 0, 2], [0, 26, 4]]
@@ -106,13 +106,13 @@ def test_every_row_of_every_contestant_has_a_prediction_and_trouble_is_a_miss(sc
     assert found["slices"]["source"]["mail"]["rows"] == 20
     assert report["task"]["labels"] == ["a", "b"]
     assert summary["metrics"]["poor accuracy"] == 0.5
-    assert report["classical"]["contestant"]["model"] == "local:tfidf_logreg"
+    assert report["classical"]["variant"]["model"] == "local:tfidf_logreg"
     assert len(summary["confusion"]["confusionMatrix"]["rows"]) == 3
 
 
 def test_shots_come_from_training_rows_and_are_answered(scripted, files):
     prompt = Prompt(name="few", shots=4)
-    asked = questions(Task(labels=["a", "b"]), Contestant(name="x", model="m", prompt=prompt), ROWS, TRAIN)
+    asked = build_requests(Task(labels=["a", "b"]), ModelVariant(name="x", model="m", prompt=prompt), ROWS, TRAIN)
     text = asked[0].contents[0]["parts"][0]["text"]
     assert text.count("training text") == 4
     assert text.count("Label: a") == text.count("Label: b") == 2
@@ -121,7 +121,7 @@ def test_shots_come_from_training_rows_and_are_answered(scripted, files):
 
 def test_a_dead_line_decides_nothing(scripted, files):
     with pytest.raises(UserError, match="20 rows and no answer"):
-        evaluated(files, [Contestant(name="down", model="down")])
+        evaluated(files, [ModelVariant(name="down", model="down")])
     assert not (files / "predictions").exists()
 
 
@@ -135,20 +135,20 @@ def test_a_reference_outside_the_labels_is_named(scripted, files):
 def test_labels_that_only_scored_rows_bear_are_never_shown_and_always_missed(monkeypatch, files):
     asked = []
 
-    async def ask(question):
-        asked.append(question)
-        return Said("c" if "unseen" in question.contents[0]["parts"][0]["text"] else "a")
+    async def generate(request):
+        asked.append(request)
+        return Said("c" if "unseen" in request.contents[0]["parts"][0]["text"] else "a")
 
-    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort()))
+    monkeypatch.setattr(evaluate, "vertex_generate", lambda config, vertex: (generate, retry_policy()))
     write_examples(files / "rows", [*ROWS[:20], Example("new", "unseen text 0", "c")])
-    _, rows, report = evaluated(files, [Contestant(name="zero", model="m", prompt=Prompt(name="zero"))])
+    _, rows, report = evaluated(files, [ModelVariant(name="zero", model="m", prompt=Prompt(name="zero"))])
     assert {one.system.split("Labels: ")[1].split("\n")[0] for one in asked} == {"a, b"}
-    (new,) = [row for row in rows if (row["contestant"], row["id"]) == ("zero", "new")]
+    (new,) = [row for row in rows if (row["variant"], row["id"]) == ("zero", "new")]
     assert (new["outcome"], new["parsed"], new["reference"], new["scores"]["accuracy"]) == ("invalid", None, "c", 0)
     assert report["task"]["labels"] == ["a", "b"]
-    table = {row["label"]: (row["recall"], row["support"]) for row in report["contestants"][0]["per_class"]}
+    table = {row["label"]: (row["recall"], row["support"]) for row in report["variants"][0]["per_class"]}
     assert table == {"a": (1.0, 10), "b": (0.0, 10), "c": (0.0, 1)}
-    assert report["contestants"][0]["metrics"]["accuracy"]["value"] == pytest.approx(10 / 21)
+    assert report["variants"][0]["metrics"]["accuracy"]["value"] == pytest.approx(10 / 21)
     task, _ = read_predictions(str(files / "predictions"), Task())
     assert task.labels == ["a", "b", "c"]
 
@@ -166,8 +166,8 @@ def test_progress_is_told_at_most_every_two_seconds(caplog):
 
 def test_evaluation_feeds_the_gate(scripted, files):
     who = [
-        Contestant(name="zero", model="poor"),
-        Contestant(name="tuned", model="good", role="candidate"),
+        ModelVariant(name="zero", model="poor"),
+        ModelVariant(name="tuned", model="good", role="candidate"),
     ]
     evaluated(files, who, resamples=500)
     dumped = [one.model_dump() for one in who]
@@ -216,8 +216,8 @@ def test_evaluation_feeds_the_gate(scripted, files):
 
 def test_sealed_rows_are_read_for_the_gate_alone(scripted, files):
     write_examples(files / "rows", [replace(row, split="test") for row in ROWS])
-    with pytest.raises(UserError, match="sealed test rows"):
-        evaluated(files, [Contestant(name="zero", model="poor")])
+    with pytest.raises(UserError, match="held-out test rows"):
+        evaluated(files, [ModelVariant(name="zero", model="poor")])
     assert not (files / "predictions").exists()
 
 
@@ -226,27 +226,27 @@ def test_settings_survive_floats():
 
 
 def test_too_many_failed_rows_decide_nothing(monkeypatch, files):
-    async def ask(question):
-        if int(question.key[1:]) % 10 == 1:
+    async def generate(request):
+        if int(request.key[1:]) % 10 == 1:
             raise Busy
         return Said("a")
 
-    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort()))
+    monkeypatch.setattr(evaluate, "vertex_generate", lambda config, vertex: (generate, retry_policy()))
     with pytest.raises(UserError, match="6 of 60 rows got no answer from 'flaky'"):
-        evaluated(files, [Contestant(name="flaky", model="m")])
-    summary, *_ = evaluated(files, [Contestant(name="flaky", model="m")], max_error_share=0.1)
+        evaluated(files, [ModelVariant(name="flaky", model="m")])
+    summary, *_ = evaluated(files, [ModelVariant(name="flaky", model="m")], max_error_share=0.1)
     assert summary["metrics"]["flaky accuracy"] == pytest.approx(30 / 60)
 
 
 def test_reasoning_has_room_and_cut_answers_are_told(monkeypatch, files, caplog):
-    who = Contestant(name="cot", model="m", prompt=Prompt(name="cot", chain_of_thought=True))
-    asked = questions(Task(labels=["a", "b"]), who, ROWS, TRAIN)
+    who = ModelVariant(name="cot", model="m", prompt=Prompt(name="cot", chain_of_thought=True))
+    asked = build_requests(Task(labels=["a", "b"]), who, ROWS, TRAIN)
     assert {q.max_output_tokens for q in asked} == {1024}
 
-    async def ask(question):
+    async def generate(request):
         return Said("Let me think about this", "MAX_TOKENS")
 
-    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort()))
+    monkeypatch.setattr(evaluate, "vertex_generate", lambda config, vertex: (generate, retry_policy()))
     with caplog.at_level("INFO", "gemtune"):
         evaluated(files, [who])
     assert "60 of 60 answers of cot were cut off: raise max_output_tokens" in caplog.text

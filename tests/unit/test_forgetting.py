@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from gemtune.config import Contestant, Gate, Task
+from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import forgetting
 from gemtune.steps.gate import Decision, _with_forgetting
 
 TASK = Task(labels=["a", "b"])
 WHO = [
-    Contestant(name="t@1", model="m1", role="candidate"),
-    Contestant(name="champion", model="m2", role="champion"),
+    ModelVariant(name="t@1", model="m1", role="candidate"),
+    ModelVariant(name="champion", model="m2", role="champion"),
 ]
 
 
@@ -26,7 +26,7 @@ def answers(path: Path, rows: int, candidate: int, champion: int) -> str:
     def line(name: str, number: int, right: int) -> str:
         parsed = "a" if number < right else "b"
         scores = {"exact_match": float(parsed == "a"), "accuracy": float(parsed == "a")}
-        told = {"contestant": name, "id": str(number), "reference": "a", "target": "a", "parsed": parsed}
+        told = {"variant": name, "id": str(number), "reference": "a", "target": "a", "parsed": parsed}
         rest = {"answer": parsed, "outcome": "ok", "latency_s": 0.1, "input_tokens": 1, "output_tokens": 1}
         return json.dumps({**told, **rest, "scores": scores}) + "\n"
 

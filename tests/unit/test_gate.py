@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gemtune.config import Contestant, Gate, Task
+from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import Scored
 from gemtune.steps.gate import decide
@@ -21,7 +21,7 @@ FAST = Gate(resamples=2000)
 
 
 def scored(role, right, name=None, outcomes=None, latency=0.1, tokens=10):
-    """A contestant that is right on the rows marked 1; every other row is of class b."""
+    """A variant that is right on the rows marked 1; every other row is of class b."""
     rows = []
     for i, hit in enumerate(right):
         reference = "ab"[i % 2]
@@ -29,7 +29,7 @@ def scored(role, right, name=None, outcomes=None, latency=0.1, tokens=10):
         rows.append(Row(reference, value, value, reference))
     count = len(rows)
     return Scored(
-        Contestant(name=name or role, model="m", role=role),
+        ModelVariant(name=name or role, model="m", role=role),
         rows, outcomes or ["ok"] * count, [latency] * count, [tokens] * count, [2] * count, confidence=[0.9] * count,
     )  # fmt: skip
 
@@ -191,15 +191,15 @@ def test_the_error_is_divided_among_the_candidates_a_test_set_is_kept_for():
 def judged(admitted=True, scores=None, low=0.7, cut=4.0):
     """What an evaluation says of a judge."""
     return {
-        "admission": {
-            "admitted": admitted,
+        "validation": {
+            "validated": admitted,
             "shown": {"value": 0.8, "low": 0.7 if admitted else 0.2, "high": 0.9},
             "required": 0.6,
             "sentence": "people agree" if admitted else "people do not agree: it informs",
             "threshold": {"score": cut} if cut else {},
         },
         "ratings": {"candidate": {"scores": scores or [5.0] * 190 + [None] * 10}},
-        "duels": [
+        "pairwise": [
             {
                 "candidate": "candidate", "baseline": "baseline", "pairs": 200, "ties": 20, "flips": 5,
                 "win_rate": {"value": 0.8, "low": low, "high": 0.9},
@@ -212,7 +212,7 @@ JUDGED = {"min_judge_good": 0.8, "min_judge_win_rate": 0.5}
 
 
 @pytest.mark.parametrize(
-    ("settings", "autorater", "failed", "named"),
+    ("settings", "judge", "failed", "named"),
     [
         (JUDGED, judged(), [], ["judge_validity", "judge_good", "judge_win_rate"]),
         (JUDGED, judged(scores=[5.0] * 150 + [3.0] * 50), ["judge_good"], None),
@@ -224,9 +224,9 @@ JUDGED = {"min_judge_good": 0.8, "min_judge_win_rate": 0.5}
         ({}, judged(admitted=False), [], []),
     ],
 )
-def test_a_judge_gates_only_when_a_rule_asks_and_people_agree_with_it(settings, autorater, failed, named):
+def test_a_judge_gates_only_when_a_rule_asks_and_people_agree_with_it(settings, judge, failed, named):
     both = [scored("baseline", share(120)), scored("candidate", share(160))]
-    made = decide(TASK, Gate(resamples=2000, **settings), both, autorater=autorater)
+    made = decide(TASK, Gate(resamples=2000, **settings), both, judge=judge)
     assert [rule.name for rule in made.rules if not rule.passed] == failed
     assert made.passed is not bool(failed)
     if named is not None:  # a judge that is not proven says nothing but that

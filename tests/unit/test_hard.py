@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import PHRASES, examples, sections
 
-from gemtune.config import Contestant, Hard
+from gemtune.config import Hard, ModelVariant
 from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.errors import UserError
 from gemtune.steps import hard_examples
 from gemtune.tuning.hard_examples import copies, most_added, weighted
 from gemtune.vertex import Client
 
-PROMPT = Contestant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
+PROMPT = ModelVariant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
 ROWS = examples(60, 1)
 
 
@@ -44,7 +44,7 @@ def test_every_row_stays_and_hard_rows_fill_their_share(ids: set[str], share: fl
 def answers(path: Path, rows: list[Example], wrong: set[str]) -> str:
     def told(row: Example) -> dict[str, Any]:
         parsed = None if row.id in wrong else row.target
-        return {"contestant": "zero_shot", "id": row.id, "reference": row.target, "parsed": parsed}
+        return {"variant": "zero_shot", "id": row.id, "reference": row.target, "parsed": parsed}
 
     path.write_text("".join(json.dumps(told(row)) + "\n" for row in rows))
     return str(path)

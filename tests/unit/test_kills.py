@@ -27,9 +27,9 @@ for trial in trials:
     made = tune.run(train, validation, trial, c["task"], c["evaluate"], c["tune"], c["vertex"], name, out)
     score = {"value": 0.5 + 0.1 * trial["epoch_count"], "low": 0.5, "high": 0.9}
     tokens = {"input": 400, "output": 40}
-    rows = [{"contestant": x, "metrics": {"accuracy": score}, "tokens": tokens} for x in made["contestants"]]
+    rows = [{"variant": x, "metrics": {"accuracy": score}, "tokens": tokens} for x in made["variants"]]
     with open(f"{folder}/{trial['name']}-scored.json", "w") as file:
-        json.dump({"rows": 40, "contestants": rows}, file)
+        json.dump({"rows": 40, "variants": rows}, file)
     jobs.append(out)
     scored.append(f"{folder}/{trial['name']}-scored.json")
 prompt = {"name": "zero_shot", "model": c["evaluate"]["base_model"]}

@@ -14,12 +14,12 @@ import json
 import pytest
 from rehearsed import Said
 
-from gemtune.config import Contestant, Task
+from gemtune.config import ModelVariant, Task
 from gemtune.data.example import Example, write_examples, write_json
 from gemtune.evaluation.metrics import metric_names
-from gemtune.inference.generate import Effort
+from gemtune.inference.generate import RetryPolicy
 from gemtune.inference.prompts import resolve, training_row, tuned_prompt
-from gemtune.inference.requests import questions
+from gemtune.inference.requests import build_requests
 from gemtune.state import test_set_usage
 from gemtune.steps import evaluate, gate, preprocess, report, split
 
@@ -81,48 +81,50 @@ def test_a_task_is_declared_once_and_carried_through(kind, monkeypatch, tmp_path
         write_examples(tmp_path / name, part)
     task = resolve(Task.of(declared), splits["train"])
 
-    async def ask(question):
-        content = question.contents[-1]["parts"][0]["text"]
-        if question.model == "judge":
+    async def generate(request):
+        content = request.contents[-1]["parts"][0]["text"]
+        if request.model == "judge":
             quoted = json.loads(content)
             if "answer" in quoted:
                 return Said(json.dumps({"score": 5 if quoted["answer"] == quoted["reference"] else 2}))
             first, second = (quoted[side] == quoted["reference"] for side in ("first", "second"))
             return Said(json.dumps({"better": "tie" if first == second else "first" if first else "second"}))
-        number = int(question.key.removeprefix("validation").removeprefix("test"))
+        number = int(request.key.removeprefix("validation").removeprefix("test"))
         wrong = target(number + 1) if labelled or kind == "extraction" else "no idea about that"
-        return Said(target(number) if knows(question.model, number, question.sample) else wrong)
+        return Said(target(number) if knows(request.model, number, request.sample) else wrong)
 
-    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, Effort(8, 2, (OSError,), (ValueError,))))
-    monkeypatch.setattr(evaluate, "_unsealed", lambda *known: {"sealed": test_set_usage.told(
+    monkeypatch.setattr(
+        evaluate, "vertex_generate", lambda config, vertex: (generate, RetryPolicy(8, 2, (OSError,), (ValueError,)))
+    )
+    monkeypatch.setattr(evaluate, "_unsealed", lambda *known: {"test_set_usage": test_set_usage.told(
         test_set_usage.noted({}, known[1], len(known[2]), known[3], "today"))})  # fmt: skip
     prompt = tuned_prompt(task)
-    who = [Contestant(name="zero_shot", model="base"), Contestant(name="t@1", model="tuned", prompt=prompt)]
+    who = [ModelVariant(name="zero_shot", model="base"), ModelVariant(name="t@1", model="tuned", prompt=prompt)]
     texts = kind in ("summarization", "generation")
     config = {"resamples": 300, "confidence": "none" if texts else "votes", "samples": 5, "wanted_precision": 0.6}
     config |= {"judge": {"model": "judge"}} if texts else {}
 
-    def evaluated(split: str, asked: list[Contestant], sealed: str = ""):
+    def evaluated(split: str, asked: list[ModelVariant], gate_run: str = ""):
         out = [str(tmp_path / f"{split}.{name}") for name in ("predictions", "report")]
         files = [str(tmp_path / name) for name in (split, "train")]
-        evaluate.run(*files, [one.model_dump() for one in asked], declared, config, {}, *out, sealed)
+        evaluate.run(*files, [one.model_dump() for one in asked], declared, config, {}, *out, gate_run)
         return json.loads((tmp_path / f"{split}.report").read_text())
 
     # the training row says what the tuned model is asked: same system, same turn
     row = training_row(task, prompt, splits["train"][0])
-    (asked,) = questions(task, who[1], splits["train"][:1], [])
+    (asked,) = build_requests(task, who[1], splits["train"][:1], [])
     assert row["contents"][:-1] == asked.contents
     assert row["contents"][-1]["parts"][0]["text"] == target(0)
 
     validated = evaluated("validation", who)
-    finalists = [Contestant.of(entry["contestant"]) for entry in validated["contestants"]]
+    finalists = [ModelVariant.of(entry["variant"]) for entry in validated["variants"]]
     finalists[1] = finalists[1].model_copy(update={"role": "candidate"})
     assert bool(finalists[1].calibration) is not texts
     tested = evaluated("test", finalists, "run")
-    assert [entry["contestant"]["name"] for entry in tested["contestants"]] == ["zero_shot", "t@1"]
-    assert set(tested["contestants"][0]["metrics"]) == set(metric_names(task))
-    assert ("confusion" in tested["contestants"][1]) is (labelled and not task.label_separator)
-    assert bool(tested["contestants"][1].get("per_class")) is not texts
+    assert [entry["variant"]["name"] for entry in tested["variants"]] == ["zero_shot", "t@1"]
+    assert set(tested["variants"][0]["metrics"]) == set(metric_names(task))
+    assert ("confusion" in tested["variants"][1]) is (labelled and not task.label_separator)
+    assert bool(tested["variants"][1].get("per_class")) is not texts
 
     files = [str(tmp_path / f"test.{name}") for name in ("predictions", "report")]
     dumped = [one.model_dump() for one in finalists]
@@ -133,12 +135,12 @@ def test_a_task_is_declared_once_and_carried_through(kind, monkeypatch, tmp_path
     decision = json.loads((tmp_path / "decision").read_text())
     assert passed, decision["reasons"]
     assert decision["metric"] == metric_names(task)[0]
-    assert decision["sealed"] == {"candidates": 1, "readings": 1}
+    assert decision["test_set_usage"] == {"candidates": 1, "readings": 1}
     if not texts:
         assert "calibration" in [rule["name"] for rule in decision["rules"]]
-        held = tested["contestants"][1]["calibration"]["held"]
+        held = tested["variants"][1]["calibration"]["validation_of_map"]
         assert held["abstain"]["accuracy_high"] >= 0.6
-        assert "map" not in tested["contestants"][1]["calibration"]  # nothing is fitted on test rows
+        assert "map" not in tested["variants"][1]["calibration"]  # nothing is fitted on test rows
 
     page = told(tmp_path, splits, declared, validated, finalists)
     assert "t@1" in page
@@ -160,7 +162,7 @@ def told(folder, splits, declared, validated, finalists) -> str:
     line = {"what": "zero_shot on validation (spent)", "tokens": 1.0, "cost": 0.0, "at_most": 0.0}
     others = {
         "plan": {
-            "baselines": [{**validated, "contestants": validated["contestants"][:1]}],
+            "baselines": [{**validated, "variants": validated["variants"][:1]}],
             "worthwhile": True, "reasons": [], "prices": {"input": 1.0, "output": 2.0}, "costs": [line],
             "model_prices": {"judge": {"input": 1.0, "output": 2.0}},
             "cost": 0.0, "sentence": "free", "warnings": [], "detectable_lift": 0.1,
@@ -170,7 +172,7 @@ def told(folder, splits, declared, validated, finalists) -> str:
     for name, value in others.items():
         write_json(folder / name, value)
     names = ("preprocessed", "split", "plan", "picked", "test.report", "test.predictions", "train", "test", "decision")
-    outcome = {"contestant": finalists[1].model_dump(), "model": "m", "endpoint": "", "cleaning": {}}
+    outcome = {"variant": finalists[1].model_dump(), "model": "m", "endpoint": "", "cleaning": {}}
     outputs = [str(folder / name) for name in ("page", "verdict", "summary")]
     report.run(*[str(folder / name) for name in names], outcome, "run", *outputs)
     return (folder / "page").read_text()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rehearsed import Emulator, jobs_of, sections, splits
 
-from gemtune.config import Contestant, Larger, Trial
+from gemtune.config import Larger, ModelVariant, Trial
 from gemtune.steps import escalation, select_model
 from gemtune.steps.select_model import Standing
 from gemtune.vertex import Client
@@ -22,7 +22,9 @@ LARGE = "gemini-3.5-flash"
 
 def standing(value: float, name: str = "t@1") -> Standing:
     trial = name.split("@")[0]
-    return Standing(Contestant(name=name, model="m", role="candidate", trial=trial), value, value - 0.04, value + 0.04)
+    return Standing(
+        ModelVariant(name=name, model="m", role="candidate", trial=trial), value, value - 0.04, value + 0.04
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,12 @@ def climbed(folder: Path, name: str, tuned: float, *overrides: str, trials: int 
     train, validation, _ = splits(folder, train=60, validation=20)
     c = sections("larger.models=[x]", *overrides)
     small = {"name": "t", "epoch_count": 2, "adapter_size": 1, "learning_rate_multiplier": 1, "weighted": False}
-    who = Contestant(name="t@2", model="m", role="candidate", trial="t", epoch=2).model_dump(mode="json")
+    who = ModelVariant(name="t@2", model="m", role="candidate", trial="t", epoch=2).model_dump(mode="json")
     score = {"accuracy": {"value": tuned, "low": tuned - 0.05, "high": tuned + 0.05}}
-    prompt = {"contestant": c["baselines"][0][0], "value": 0.0}
+    prompt = {"variant": c["baselines"][0][0], "value": 0.0}
     given = {
         "job": {"trial": small, "price": {"input": 0.1, "output": 0.4}},
-        "report": {"rows": 20, "contestants": [{"contestant": who, "metrics": score}]},
+        "report": {"rows": 20, "variants": [{"variant": who, "metrics": score}]},
         "plan": {"best_prompt": prompt},
     }
     for what, content in given.items():
@@ -92,10 +94,10 @@ def test_a_gain_that_misses_the_target_climbs(client: Client, tmp_path: Path) ->
     assert [job.state for job in jobs_of(client, "climbs")] == ["SUCCEEDED"]
     (record,) = found["jobs"]
     assert (record["base_model"], record["trial"]["adapter_size"], record["trial"]["epoch_count"]) == (LARGE, 1, 2)
-    roles = [entry["contestant"]["role"] for entry in found["report"]["contestants"]]
+    roles = [entry["variant"]["role"] for entry in found["report"]["variants"]]
     assert roles == ["baseline", "candidate", "candidate"]
     standings = select_model.read_standings([str(tmp_path / "scored.json")], "accuracy", found["jobs"])
-    assert {s.contestant.trial for s in standings if s.contestant.role == "candidate"} == {LARGE}
+    assert {s.variant.trial for s in standings if s.variant.role == "candidate"} == {LARGE}
     prompt, notes = select_model._opponent(sections()["baselines"][0][0], standings[:1])
     assert prompt.model == LARGE
     assert "the prompt to beat is asked of" in notes[0]
@@ -103,7 +105,7 @@ def test_a_gain_that_misses_the_target_climbs(client: Client, tmp_path: Path) ->
 
 def test_no_gain_no_climb(client: Client, tmp_path: Path) -> None:
     found = climbed(tmp_path, "stays", 0.005)
-    assert jobs_of(client, "stays") == found["jobs"] == found["report"]["contestants"] == []
+    assert jobs_of(client, "stays") == found["jobs"] == found["report"]["variants"] == []
     assert "was not tried: tuning gained +0.005" in found["notes"][0]
 
 

@@ -15,44 +15,44 @@ from dataclasses import replace
 import pytest
 
 from gemtune.errors import UserError
-from gemtune.inference.generate import Given, Question
-from gemtune.inference.response_cache import AnswerStore
+from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.response_cache import SqliteResponseCache
 
-QUESTION = Question("row", "model", "system", [{"role": "user", "parts": [{"text": "hi"}]}])
+QUESTION = GenerateRequest("row", "model", "system", [{"role": "user", "parts": [{"text": "hi"}]}])
 SETTINGS = {"temperature": 0.0}
 
 
 def test_an_answer_comes_back_marked_and_only_for_the_same_request(tmp_path):
-    with AnswerStore(tmp_path, SETTINGS) as store:
+    with SqliteResponseCache(tmp_path, SETTINGS) as store:
         assert store.get(QUESTION) is None
-        store.put(QUESTION, Given("refund", "STOP", "", 3, 1, 0.5, 2))
-    with AnswerStore(tmp_path, SETTINGS) as store:
-        assert store.get(QUESTION) == Given("refund", "STOP", "", 3, 1, 0.5, 2, cached=True)
+        store.put(QUESTION, ModelOutput("refund", "STOP", "", 3, 1, 0.5, 2))
+    with SqliteResponseCache(tmp_path, SETTINGS) as store:
+        assert store.get(QUESTION) == ModelOutput("refund", "STOP", "", 3, 1, 0.5, 2, cached=True)
         assert store.get(replace(QUESTION, key="another row")) is not None
         for change in ({"model": "m2"}, {"system": None}, {"contents": []}, {"version": "2"}, {"sample": 1}):
             assert store.get(replace(QUESTION, **change)) is None
-    with AnswerStore(tmp_path, {"temperature": 0.5}) as store:
+    with SqliteResponseCache(tmp_path, {"temperature": 0.5}) as store:
         assert store.get(QUESTION) is None
 
 
 def test_two_processes_may_share_it(tmp_path):
-    with AnswerStore(tmp_path, SETTINGS) as one, AnswerStore(tmp_path, SETTINGS) as two:
-        one.put(QUESTION, Given("a"))
-        two.put(QUESTION, Given("a"))
-        assert two.get(QUESTION) == Given("a", cached=True)
+    with SqliteResponseCache(tmp_path, SETTINGS) as one, SqliteResponseCache(tmp_path, SETTINGS) as two:
+        one.put(QUESTION, ModelOutput("a"))
+        two.put(QUESTION, ModelOutput("a"))
+        assert two.get(QUESTION) == ModelOutput("a", cached=True)
 
 
 def test_a_directory_that_cannot_hold_it_is_the_users_to_mend(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"evaluate\.cache"):
-        AnswerStore(tmp_path / "file", SETTINGS)
+        SqliteResponseCache(tmp_path / "file", SETTINGS)
 
 
 SCRIPT = """
 import asyncio, sys
 from dataclasses import dataclass
-from gemtune.inference.generate import Effort, Question, ask_all
-from gemtune.inference.response_cache import AnswerStore
+from gemtune.inference.generate import RetryPolicy, GenerateRequest, generate_all
+from gemtune.inference.response_cache import SqliteResponseCache
 
 @dataclass
 class Said:
@@ -69,9 +69,9 @@ async def ask(question):
     log.write(question.key + "\\n")
     return Said(question.key)
 
-questions = [Question(str(i), "m", None, [{"role": "user", "parts": [{"text": str(i)}]}]) for i in range(2000)]
-with AnswerStore(sys.argv[1], {}) as store:
-    given = asyncio.run(ask_all(questions, ask, Effort(4, 3, (OSError,), (ValueError,)), memory=store))
+questions = [GenerateRequest(str(i), "m", None, [{"role": "user", "parts": [{"text": str(i)}]}]) for i in range(2000)]
+with SqliteResponseCache(sys.argv[1], {}) as store:
+    given = asyncio.run(generate_all(questions, ask, RetryPolicy(4, 3, (OSError,), (ValueError,)), cache=store))
 print([g.text for g in given] == [str(i) for i in range(2000)])
 """
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gemtune.inference.generate import Effort, Question, ask_all
-from gemtune.inference.rate_control import Estimate, Pace, Sample, estimate
+from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
+from gemtune.inference.rate_control import QuotaEstimate, RateController, RateSample, estimate_quota
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -75,17 +75,17 @@ class Service:
     def run(self, rows: int, concurrency: int = 64) -> tuple[float, int]:
         """Seconds that the loop takes for so many rows, and how many had no answer in the end."""
         self.rng, self._tokens = random.Random(self.seed), self.burst
-        asked = [Question(str(i), "m", None, []) for i in range(rows)]
-        effort = Effort(concurrency, 8, (Failed,), (Refused,), self.seed)
+        asked = [GenerateRequest(str(i), "m", None, []) for i in range(rows)]
+        retry_policy = RetryPolicy(concurrency, 8, (Failed,), (Refused,), self.seed)
 
         async def timed():
-            given = await ask_all(asked, self.ask, effort)
+            given = await generate_all(asked, self.generate, retry_policy)
             return asyncio.get_running_loop().time(), sum(bool(one.error) for one in given)
 
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             return runner.run(timed())
 
-    async def ask(self, _question):
+    async def generate(self, _question):
         clock = asyncio.get_running_loop()
         self.tries += 1
         latency_s = self.latency_s * self.rng.uniform(0.8, 1.2)
@@ -149,8 +149,8 @@ def test_429s_of_chance_and_of_a_quota_together_are_told_apart():
         assert seconds <= 1.5 * 2000 / 0.8 / 100
 
 
-def drawn(rate: float, told: Estimate, rng: random.Random, size: int = 40) -> Sample:
-    sample = Sample(size)
+def drawn(rate: float, told: QuotaEstimate, rng: random.Random, size: int = 40) -> RateSample:
+    sample = RateSample(size)
     for i in range(size):
         sample.start(i / rate)
     for i in range(size):
@@ -160,8 +160,8 @@ def drawn(rate: float, told: Estimate, rng: random.Random, size: int = 40) -> Sa
 
 @pytest.mark.parametrize("background", [0.0, 0.08, 0.3])
 def test_quota_and_background_are_recovered(background):
-    truth, rng = Estimate(100, background, 0, 0), random.Random(5)
-    found = estimate([drawn(rate, truth, rng) for rate in (100, 80, 130, 96, 150, 100, 80, 110, 120, 90)])
+    truth, rng = QuotaEstimate(100, background, 0, 0), random.Random(5)
+    found = estimate_quota([drawn(rate, truth, rng) for rate in (100, 80, 130, 96, 150, 100, 80, 110, 120, 90)])
     assert found.quota == pytest.approx(100, rel=0.12)
     assert found.background == pytest.approx(background, abs=0.06)
     assert found.cautious <= found.quota
@@ -169,14 +169,14 @@ def test_quota_and_background_are_recovered(background):
 
 
 def test_a_quota_that_was_never_reached_is_higher():
-    truth, rng = Estimate(1000, 0.2, 0, 0), random.Random(5)
-    found = estimate([drawn(rate, truth, rng) for rate in (20, 40, 80, 160, 320, 300, 320)])
+    truth, rng = QuotaEstimate(1000, 0.2, 0, 0), random.Random(5)
+    found = estimate_quota([drawn(rate, truth, rng) for rate in (20, 40, 80, 160, 320, 300, 320)])
     assert found.higher > 0.5
     assert found.background == pytest.approx(0.2, abs=0.07)
 
 
 def test_a_sample_is_of_those_that_started_not_of_those_that_ended_first():
-    sample = Sample(20)
+    sample = RateSample(20)
     for i in range(30):
         sample.start(float(i))
     assert [sample.end(float(i), refused=True) for i in range(20, 30)] == [False] * 10
@@ -186,7 +186,7 @@ def test_a_sample_is_of_those_that_started_not_of_those_that_ended_first():
 
 
 def test_without_a_quota_the_pace_reaches_the_cap():
-    pace = Pace(64)
+    pace = RateController(64)
     for i in range(100):
         pace.answered(i * 0.01, i * 0.01 - 0.2)
     assert pace.limit == 64
@@ -195,7 +195,7 @@ def test_without_a_quota_the_pace_reaches_the_cap():
 
 
 def test_slow_answers_and_failures_shrink_the_limit():
-    pace = Pace(64)
+    pace = RateController(64)
     for i in range(100):
         pace.answered(i * 0.01, i * 0.01 - 0.2)
     for i in range(300):
@@ -207,11 +207,11 @@ def test_slow_answers_and_failures_shrink_the_limit():
 
 
 def test_waits_are_short_while_the_service_is_well_and_double_while_it_is_not():
-    pace = Pace(64)
+    pace = RateController(64)
     for i in range(40):
         pace.answered(i * 0.01, i * 0.01 - 0.2)
-    assert [pace.rest_s(n, 0.25, 30.0) for n in (1, 4)] == pytest.approx([0.2, 0.2])
-    assert [pace.rest_s(n, 0.25, 30.0) for n in (5, 9)] == [1.0, 7.5]
+    assert [pace.backoff_s(n, 0.25, 30.0) for n in (1, 4)] == pytest.approx([0.2, 0.2])
+    assert [pace.backoff_s(n, 0.25, 30.0) for n in (5, 9)] == [1.0, 7.5]
     for i in range(20):
         pace.failed(1.0 + i * 0.01, 0.9)
-    assert [pace.rest_s(n, 0.25, 30.0) for n in (1, 3, 5)] == [0.25, 1.0, 4.0]
+    assert [pace.backoff_s(n, 0.25, 30.0) for n in (1, 3, 5)] == [0.25, 1.0, 4.0]

@@ -12,47 +12,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.catalogue import Catalogue
-from gemtune.config import Contestant
+from gemtune.config import ModelVariant
 from gemtune.steps.select_model import PLAIN, Standing, _ablation, _scored, _trial, choose, learned_nothing
 
 
 def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4, price: float = 1.75) -> Standing:
-    contestant = Contestant(name=name, model=f"projects/p/locations/us/endpoints/{name}", epoch=epoch)
-    return Standing(contestant, value, value - half, value + half, size, price=price)
+    variant = ModelVariant(name=name, model=f"projects/p/locations/us/endpoints/{name}", epoch=epoch)
+    return Standing(variant, value, value - half, value + half, size, price=price)
 
 
 def test_earliest_within_one_standard_error_wins() -> None:
     chosen, reason = choose([standing("a", 1, 0.70), standing("b", 2, 0.885), standing("c", 4, 0.90)])
     assert chosen is not None
-    assert chosen.contestant.name == "b"  # 0.90 less one standard error (0.02) is 0.88
+    assert chosen.variant.name == "b"  # 0.90 less one standard error (0.02) is 0.88
     assert "within one standard error (0.020) of c" in reason
 
 
 def test_best_wins_when_none_trained_less_comes_near() -> None:
     chosen, reason = choose([standing("a", 1, 0.70), standing("b", 2, 0.87), standing("c", 4, 0.90)])
     assert chosen is not None
-    assert chosen.contestant.name == "c"
+    assert chosen.variant.name == "c"
     assert "none trained less" in reason
 
 
 def test_smaller_adapter_wins_among_equal_epochs() -> None:
     chosen, _ = choose([standing("a", 2, 0.90, size=16), standing("b", 2, 0.89, size=1)])
     assert chosen is not None
-    assert chosen.contestant.name == "b"
+    assert chosen.variant.name == "b"
 
 
 @pytest.mark.parametrize(("large", "taken"), [(0.90, "small"), (0.915, "small"), (0.95, "a-large")])
 def test_a_larger_model_must_be_better_by_more_than_a_standard_error(large: float, taken: str) -> None:
     chosen, reason = choose([standing("small", 4, 0.90), standing("a-large", 1, large, size=1, price=10.5)])
     assert chosen is not None
-    assert chosen.contestant.name == taken
+    assert chosen.variant.name == taken
     assert ("its model costs less" in reason) is (0.90 < large < 0.95)
 
 
 def test_rule_can_be_switched_off() -> None:
     chosen, _ = choose([standing("b", 2, 0.885), standing("c", 4, 0.90)], one_standard_error=False)
     assert chosen is not None
-    assert chosen.contestant.name == "c"
+    assert chosen.variant.name == "c"
 
 
 def test_nothing_to_choose_from() -> None:
@@ -60,8 +60,8 @@ def test_nothing_to_choose_from() -> None:
 
 
 def guessing(value: float, guess: float) -> str:
-    contestant = Contestant(name="t@1", model="m", trial="t")
-    return learned_nothing([Standing(contestant, value, value - 0.02, value + 0.02, 4, guess)])
+    variant = ModelVariant(name="t@1", model="m", trial="t")
+    return learned_nothing([Standing(variant, value, value - 0.02, value + 0.02, 4, guess)])
 
 
 def test_answers_no_better_than_guesses_are_a_data_problem() -> None:
@@ -83,12 +83,12 @@ def test_choice_is_near_the_best_and_nothing_near_was_trained_less(found: list[t
     widest = max(s.standard_error for s in standings if s.value == best)
     assert chosen is not None
     assert chosen.value >= best - widest
-    assert not [s for s in standings if s.value > chosen.value and s.contestant.epoch < chosen.contestant.epoch]
+    assert not [s for s in standings if s.value > chosen.value and s.variant.epoch < chosen.variant.epoch]
 
 
 def arm(trial: str, value: float, alike: float | None = None) -> Standing:
-    contestant = Contestant(name=f"{trial}@1", model="m", trial=trial, role="candidate")
-    return Standing(contestant, value, value - 0.04, value + 0.04, like_hard=alike)
+    variant = ModelVariant(name=f"{trial}@1", model="m", trial=trial, role="candidate")
+    return Standing(variant, value, value - 0.04, value + 0.04, like_hard=alike)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_only_a_settled_curve_becomes_a_data_problem(kind: str, told: str) -> No
     trial = {"name": "t", "epoch_count": 1, "learning_rate_multiplier": 1, "adapter_size": 4}
     job = {"name": "j", "truncated": 0, "dropped": []}
     record = {"trial": trial, "job": job, "base_model": "b", "states": [], "curve": {}, "diagnosis": {"kind": kind}}
-    guess = Standing(Contestant(name="t@1", model="m", trial="t"), 0.15, 0.13, 0.17, 4, 0.14)
+    guess = Standing(ModelVariant(name="t@1", model="m", trial="t"), 0.15, 0.13, 0.17, 4, 0.14)
     assert _trial(record, [guess])["diagnosis"]["kind"] == told
 
 
@@ -122,15 +122,15 @@ def test_asking_checkpoints_is_charged_once_by_what_was_counted(tmp_path: Path) 
 
     def entry(trial: str, asked: int) -> dict[str, object]:
         tokens = {"input": asked, "output": 10, "batch_input": asked, "batch_output": 10}
-        return {"contestant": {"trial": trial}, "tokens": tokens, "opinions": judged if trial == "a" else {}}
+        return {"variant": {"trial": trial}, "tokens": tokens, "judging": judged if trial == "a" else {}}
 
     report = tmp_path / "report.json"
-    report.write_text(json.dumps({"contestants": [entry("a", 100), entry("a", 200), entry("b", 5), entry("", 7)]}))
+    report.write_text(json.dumps({"variants": [entry("a", 100), entry("a", 200), entry("b", 5), entry("", 7)]}))
     price = {"train": 9.0, "input": 1.0, "output": 2.0, "batch": 0.5}
     jobs = [{"trial": {"name": name}, "price": price} for name in ("a", "b")]
     known = [{"what": "checkpoints of b on validation", "tokens": 1, "cost": 1.0}]
-    line, opinions = _scored([str(report)], jobs, known, Catalogue.load())
+    line, judging = _scored([str(report)], jobs, known, Catalogue.load())
     assert (line["what"], line["tokens"]) == ("checkpoints of a on validation", 320)
     assert line["cost"] == pytest.approx((300 + 2 * 20) / 2 / 1e6)
-    assert (opinions["what"], opinions["tokens"]) == ("opinions on checkpoints of a on validation", 220)
-    assert opinions["cost"] == pytest.approx((200 * 0.3 + 20 * 2.5) / 1e6)
+    assert (judging["what"], judging["tokens"]) == ("opinions on checkpoints of a on validation", 220)
+    assert judging["cost"] == pytest.approx((200 * 0.3 + 20 * 2.5) / 1e6)

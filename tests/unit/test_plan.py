@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rehearsed import Taken, cost_of, examples, sections, splits
 
 from gemtune.catalogue import Catalogue, Price
-from gemtune.config import Contestant, Evaluate, Plan, Trial
+from gemtune.config import Evaluate, ModelVariant, Plan, Trial
 from gemtune.cost import bill, spend
 from gemtune.cost.spend import Amount, Rows
 from gemtune.data.example import Example
@@ -28,15 +28,13 @@ SHIPPED = Catalogue.load()
 
 
 def prompted(name: str = "zero_shot", value: float = 0.7, low: float = 0.6, tokens: int = 100) -> Prompted:
-    contestant = Contestant(name=name, model="gemini-3.1-flash-lite")
-    return Prompted(contestant, value, low, value + 0.05, 40, tokens, 10)
+    variant = ModelVariant(name=name, model="gemini-3.1-flash-lite")
+    return Prompted(variant, value, low, value + 0.05, 40, tokens, 10)
 
 
 def test_best_prompt_is_the_highest_and_of_equals_the_cheaper() -> None:
-    assert plan_tuning.best_prompt([prompted("a", 0.7), prompted("b", 0.8)]).contestant.name == "b"
-    assert (
-        plan_tuning.best_prompt([prompted("dear", tokens=900), prompted("cheap", tokens=90)]).contestant.name == "cheap"
-    )
+    assert plan_tuning.best_prompt([prompted("a", 0.7), prompted("b", 0.8)]).variant.name == "b"
+    assert plan_tuning.best_prompt([prompted("dear", tokens=900), prompted("cheap", tokens=90)]).variant.name == "cheap"
     with pytest.raises(UserError, match="no prompted baseline"):
         plan_tuning.best_prompt([])
 
@@ -181,13 +179,11 @@ def planned(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     paths, c = splits(folder, train=train), sections(*overrides)
     report = folder / "report.json"
-    best = Contestant(name="zero_shot", model=c["evaluate"]["base_model"]).model_dump(mode="json")
+    best = ModelVariant(name="zero_shot", model=c["evaluate"]["base_model"]).model_dump(mode="json")
     score = {"value": 0.6, "low": 0.5, "high": 0.7}
-    entry = {"contestant": best, "metrics": {"accuracy": score}, "tokens": {"input": 3000, "output": 80}}
+    entry = {"variant": best, "metrics": {"accuracy": score}, "tokens": {"input": 3000, "output": 80}}
     search = {"input": 1_000_000, "output": 0}
-    report.write_text(
-        json.dumps({"rows": 40, "contestants": [entry], **({"search_tokens": search} if searched else {})})
-    )
+    report.write_text(json.dumps({"rows": 40, "variants": [entry], **({"search_tokens": search} if searched else {})}))
     out = folder / "plan.json"
     told = c["task"], c["evaluate"], c["plan"], c["vertex"]
     result = plan_tuning.run([str(report)], *paths, *told, name, str(out), augmented=augmented)
@@ -200,7 +196,7 @@ def test_plan_lists_the_trials_and_the_bill(client: Client, tmp_path: Path) -> N
     assert [t["name"] for t in result["trials"]] == ["trial-3", "trial-4", "trial-2", "trial-1"]  # longest first
     assert told["cost"] == pytest.approx(sum(line["cost"] for line in told["costs"]))
     assert told["cost"] <= told["cost_at_most"] <= told["max_cost"]
-    assert told["best_prompt"]["contestant"]["name"] == result["best_prompt"]["name"] == "zero_shot"
+    assert told["best_prompt"]["variant"]["name"] == result["best_prompt"]["name"] == "zero_shot"
     assert "is assumed" in told["warnings"][0]
 
 
@@ -250,8 +246,10 @@ def test_nothing_new_nothing_tuned(client: Client, tmp_path: Path) -> None:
 
 def test_trials_start_from_the_champion_by_setting(client: Client, tmp_path: Path) -> None:
     model = "projects/1/locations/us-central1/models/7@2"
-    serving = Contestant(name="t@3", model="projects/1/locations/us/endpoints/9", tuned_model=model, checkpoint_id="3")
-    entry = {"contestant": serving.model_dump(mode="json")}
+    serving = ModelVariant(
+        name="t@3", model="projects/1/locations/us/endpoints/9", tuned_model=model, checkpoint_id="3"
+    )
+    entry = {"variant": serving.model_dump(mode="json")}
     store.change(client, store.champion_key("goes-on"), lambda _: {"current": entry})
     fresh, _ = planned(tmp_path, "goes-on")
     again, told = planned(tmp_path, "goes-on", "plan.continue_champion=true")
@@ -266,11 +264,11 @@ def test_trials_start_from_the_champion_by_setting(client: Client, tmp_path: Pat
 
 def test_a_champion_of_a_larger_model_costs_what_that_one_costs(client: Client, tmp_path: Path) -> None:
     _, plain = planned(tmp_path, "grown", "plan.continue_champion=true")
-    serving = Contestant(
+    serving = ModelVariant(
         name="t@3", model="projects/1/locations/us/endpoints/9", tuned_model="projects/1/locations/us/models/7@2",
         base_model="gemini-3.5-flash",
     )  # fmt: skip
-    entry = {"contestant": serving.model_dump(mode="json")}
+    entry = {"variant": serving.model_dump(mode="json")}
     store.change(client, store.champion_key("grown"), lambda _: {"current": entry})
     _, beside = planned(tmp_path, "grown")
     result, onwards = planned(tmp_path, "grown", "plan.continue_champion=true")
@@ -328,11 +326,11 @@ def whole_run(folder: Path, *overrides: str, train: int = 100) -> tuple[dict[str
         job = json.loads(Path(jobs[-1]).read_text())
         billed += tune.billed_tokens(job) * job["price"]["train"] / 1e6
         reports.append(str(folder / f"scored-{number}.json"))
-        evaluate.run(paths[1], paths[0], tuned["contestants"], *common, str(folder / "scored"), reports[-1])
+        evaluate.run(paths[1], paths[0], tuned["variants"], *common, str(folder / "scored"), reports[-1])
     picked, tested = str(folder / "picked.json"), str(folder / "tested.json")
     settings_ = c["task"], c["pick"], c["deploy"], c["vertex"]
     met = select_model.run(jobs, reports, result["best_prompt"], *settings_, name, picked)["finalists"]
-    evaluate.run(paths[2], paths[0], met, *common, str(folder / "tested"), tested, sealed=name)
+    evaluate.run(paths[2], paths[0], met, *common, str(folder / "tested"), tested, gate_run=name)
     files = {what: json.loads(Path(path).read_text()) for what, path in (("picked", picked), ("tested", tested))}
     return json.loads(Path(planned_).read_text()), files, billed
 
@@ -340,7 +338,7 @@ def whole_run(folder: Path, *overrides: str, train: int = 100) -> tuple[dict[str
 def ledger_of(told: dict[str, Any], files: dict[str, Any]) -> float:
     """What the report says was spent (US dollars)."""
     finalists = report.scoreboard(files["tested"], "accuracy", told)
-    lines = [*report.ledger(told, files["picked"], finalists), *report.opinions(told, files["tested"])]
+    lines = [*report.ledger(told, files["picked"], finalists), *report.judging(told, files["tested"])]
     return sum(line["cost"] for line in lines)
 
 
@@ -362,9 +360,9 @@ def test_whatever_evaluation_asks_stands_on_the_bill_and_in_the_ledger(
     assert spent == pytest.approx(told["cost"], rel=0.1)
     assert cost_of(taken) == pytest.approx(told["cost"] - tuning, rel=0.15)  # replies in duels are guessed by ratings
     assert spent <= told["cost_at_most"]
-    opinions = [line["what"] for line in told["costs"] if line["what"].startswith(spend.OPINIONS)]
-    assert bool(opinions) == (judged > 0 or confidence == "verbal")
-    assert (f"{spend.OPINIONS}{spend.SHEET}" in opinions) == people
+    judging = [line["what"] for line in told["costs"] if line["what"].startswith(spend.OPINIONS)]
+    assert bool(judging) == (judged > 0 or confidence == "verbal")
+    assert (f"{spend.OPINIONS}{spend.SHEET}" in judging) == people
     assert ((JUDGE, "input") in taken) == (judged > 0)
 
 
@@ -396,11 +394,11 @@ def test_where_only_answers_count_nobody_is_asked_about_them(client: Client, tak
     paths = splits(tmp_path, train=20, validation=10, test=10)
     c = sections("evaluate.confidence=verbal", f"evaluate.judge={{model: {JUDGE}}}", "evaluate.service=[exact_match]")
     common, files = (c["task"], c["evaluate"], c["vertex"]), (str(tmp_path / "said"), str(tmp_path / "told"))
-    evaluate.run(paths[0], paths[0], c["baselines"][0], *common, *files, opinions=False)
+    evaluate.run(paths[0], paths[0], c["baselines"][0], *common, *files, judging=False)
     alone, told = taken["gemini-3.1-flash-lite", "input"], json.loads((tmp_path / "told").read_text())
-    assert told["contestants"][0]["tokens"]["input"] == alone
-    assert not {"autorater", "opinions"} & set(told)
-    assert not {"service", "opinions"} & set(told["contestants"][0])
+    assert told["variants"][0]["tokens"]["input"] == alone
+    assert not {"judge", "judging"} & set(told)
+    assert not {"service", "judging"} & set(told["variants"][0])
     assert {model for model, _ in taken} == {"gemini-3.1-flash-lite"}
     evaluate.run(paths[0], paths[0], c["baselines"][0], *common, *files)
     assert taken["gemini-3.1-flash-lite", "input"] > 2 * alone
@@ -420,7 +418,7 @@ def test_lines_of_a_bill_are_what_the_loop_would_ask(
         judge if judged else None, judged, scored=scored,
     )  # fmt: skip
     samples = 3 if confidence == "votes" else 1
-    rows = Rows(7, 5, Amount(100, 100), Amount(50, 80), Amount(4, 64), samples=samples, opinions=asked)
+    rows = Rows(7, 5, Amount(100, 100), Amount(50, 80), Amount(4, 64), samples=samples, judging=asked)
     trial, count = Trial(name="t", epoch_count=epochs), min(10, epochs)
     cost = 7 * count * samples * (50 * base.input + 4 * base.output) / 1e6 + 7 * count * scored
     cost += 7 * count * (10 * base.input + 2 * base.output) / 1e6 * (confidence == "verbal")

@@ -128,7 +128,7 @@ def test_leftovers_are_listed_first_and_removed_when_asked(client: Client, tmp_p
     made = tune.run(
         train, validation, trial, c["task"], c["evaluate"], c["tune"], c["vertex"], "left", str(tmp_path / "job.json")
     )
-    endpoints = [one["model"] for one in made["contestants"]]
+    endpoints = [one["model"] for one in made["variants"]]
     (tmp_path / "c.yaml").write_text("name: left\n")
 
     def swept(*arguments: str) -> str:

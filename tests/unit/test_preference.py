@@ -14,14 +14,14 @@ import pytest
 from rehearsed import Emulator, jobs_of, sections
 
 from gemtune.catalogue import Catalogue, Price
-from gemtune.config import Contestant, Evaluate, Gate, Plan, Preference, Task, Trial
+from gemtune.config import Evaluate, Gate, ModelVariant, Plan, Preference, Task, Trial
 from gemtune.cost import spend
 from gemtune.cost.counting import by_service
 from gemtune.cost.spend import Amount
 from gemtune.data.example import Example, read_examples, write_examples
 from gemtune.data.pairs import Pair, read_written
 from gemtune.errors import UserError
-from gemtune.evaluation.judge import Duel
+from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.predictions import Scored
 from gemtune.steps import preference
 from gemtune.steps.gate import Decision, Rule
@@ -159,7 +159,7 @@ def test_what_evaluation_asks_about_answers_is_in_the_bill() -> None:
     judge = Price(train=0.0, input=5.0, output=5.0)
     asked = spend.Opinions(None, one, one, judge, 2, one, 8)
     votes = replace(bound, asking=bound.asking.model_copy(update={"confidence": "votes", "samples": 3}))
-    known = replace(sizes(), opinions=asked, best=one)
+    known = replace(sizes(), judging=asked, best=one)
     told = pair_plan.draw_up(votes, *pair_plan.jobs(votes), known, []).bill
     lines = {line.what: line for line in told.lines}
     checkpoints = "checkpoints of trial-1 on validation"
@@ -178,7 +178,7 @@ def test_a_champion_of_another_base_costs_what_its_base_costs() -> None:
     large = Price(train=5.0, input=9.0, output=9.0)
     models = {**bound.catalogue.models, "large": bound.catalogue.models["m"].model_copy(update={"price": large})}
     tuned = {"tuned_model": "projects/p/locations/l/models/1@1", "base_model": "large"}
-    champion = contestant("champion", "champion").model_copy(update=tuned)
+    champion = variant("champion", "champion").model_copy(update=tuned)
     both = replace(bound, catalogue=bound.catalogue.model_copy(update={"models": models}), champion=champion)
     small, dear = ({line.what: line.cost.expected for line in drawn(one).bill.lines} for one in (bound, both))
     assert dear["tuning trial-1"] == pytest.approx(5 * small["tuning trial-1"])
@@ -205,16 +205,16 @@ def test_preferences_start_where_validation_loss_is_lowest() -> None:
 # -- the decision ----------------------------------------------------------------------------------------------------
 
 
-def contestant(name: str, role: str) -> Contestant:
-    return Contestant.of({"name": name, "model": name, "role": role})
+def variant(name: str, role: str) -> ModelVariant:
+    return ModelVariant.of({"name": name, "model": name, "role": role})
 
 
 def scored(name: str, role: str, rows: int) -> Scored:
-    return Scored(contestant(name, role), [None] * rows, ["ok"] * rows, [], [], [])  # type: ignore[list-item]
+    return Scored(variant(name, role), [None] * rows, ["ok"] * rows, [], [], [])  # type: ignore[list-item]
 
 
 def test_duels_stand_for_a_metric_at_the_gate_on_all_rows_and_on_a_part() -> None:
-    won = [Duel(one) for one in ["candidate"] * 30 + ["tie"] * 10 + ["baseline"] * 20]
+    won = [PairwiseResult(one) for one in ["candidate"] * 30 + ["tie"] * 10 + ["baseline"] * 20]
     compare = pair_decision.ByDuels(Gate(), {("c", "b"): won}, [None] * 60)
     found = compare(scored("c", "candidate", 60), scored("b", "baseline", 60))
     assert (found.metric, found.versus, found.role) == ("win_rate", "b", "baseline")
@@ -226,7 +226,7 @@ def test_duels_stand_for_a_metric_at_the_gate_on_all_rows_and_on_a_part() -> Non
 
 
 def test_everyone_meets_the_candidate_and_the_best_prompt() -> None:
-    who = [contestant(*one) for one in (("p", "baseline"), ("s", "supervised"), ("c", "candidate"), ("m", "champion"))]
+    who = [variant(*one) for one in (("p", "baseline"), ("s", "supervised"), ("c", "candidate"), ("m", "champion"))]
     met = pair_decision.meetings(who)
     assert met == [("c", "p"), ("c", "s"), ("c", "m"), ("s", "p"), ("m", "p"), ("p", "m")]
     assert pair_decision.meetings(who[:1]) == []
@@ -234,7 +234,7 @@ def test_everyone_meets_the_candidate_and_the_best_prompt() -> None:
 
 
 def test_a_reader_learns_that_preferences_added_nothing_and_who_ranked() -> None:
-    won = [Duel(one) for one in ["candidate"] * 10 + ["baseline"] * 10]
+    won = [PairwiseResult(one) for one in ["candidate"] * 10 + ["baseline"] * 10]
     compare = pair_decision.ByDuels(Gate(), {("c", "s"): won}, [None] * 20)
     made = compare(scored("c", "candidate", 20), scored("s", "supervised", 20))
     decision = Decision("deploy", [], [], [made], "win_rate", 20)
@@ -245,7 +245,7 @@ def test_a_reader_learns_that_preferences_added_nothing_and_who_ranked() -> None
 
 @pytest.mark.parametrize(("champion", "stays"), [(False, "keep_prompt"), (True, "keep_champion")])
 def test_nothing_is_deployed_on_the_word_of_a_judge_nobody_checked(champion: bool, stays: str) -> None:
-    who = [contestant("p", "baseline"), contestant("c", "candidate"), *([contestant("m", "champion")] * champion)]
+    who = [variant("p", "baseline"), variant("c", "candidate"), *([variant("m", "champion")] * champion)]
     made = Decision("deploy", ["it wins"], [], [], "win_rate", 60)
     unproven, proven = (Rule("judge_validity", held, 0.5, 0.6, "agreement ...") for held in (False, True))
     assert pair_decision.only_proven(made, proven, who).verdict == "deploy"
@@ -308,7 +308,7 @@ def test_recipe_is_two_jobs_the_second_from_the_first(
     assert record["order"]["base"] == supervised["start"]["tuned_model"]
     assert record["order"]["checkpoint_id"] == supervised["start"]["checkpoint_id"]
     assert {"/preference_optimization_train_loss", "/eval_total_loss"} == set(record["curve"])
-    assert [c["name"] for c in record["contestants"]] == ["dpo@1", "dpo@2"]
+    assert [c["name"] for c in record["variants"]] == ["dpo@1", "dpo@2"]
     # a continued job adds a version to the model it came from
     assert record["job"]["model"].rpartition("@")[0] == supervised["job"]["model"].rpartition("@")[0]
     line = preference.line_up([str(tmp_path / "job")], supervised["start"], {"name": "zero_shot"})

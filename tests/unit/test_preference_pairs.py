@@ -22,8 +22,8 @@ from gemtune.data.example import Dropped, Example
 from gemtune.data.pairs import Pair, Pairs
 from gemtune.data.row_validation import Tally
 from gemtune.evaluation.ranker import Referee
-from gemtune.evaluation.reference_ranking import duel, extremes, grader, made_pair
-from gemtune.inference.generate import Given, Question
+from gemtune.evaluation.reference_ranking import extremes, grader, made_pair, pair_result
+from gemtune.inference.generate import GenerateRequest, ModelOutput
 from gemtune.inference.tuning_rows import chosen_rows, preference_rows
 from gemtune.steps import preference
 
@@ -194,12 +194,12 @@ def test_tuning_rows_ask_as_the_model_will_be_asked() -> None:
 def test_nearer_to_a_preferred_answer_wins_and_near_grades_tie() -> None:
     grade = grader(TASK, ["we are sorry for the delay", "another good answer"])
     assert grade("we are sorry for the delay") == grade("another good answer") == 100
-    assert duel("we are sorry for the delay", "just wait", grade, 2).winner == "candidate"
-    assert duel("just wait", "we are sorry for the delay", grade, 2).winner == "baseline"
-    assert duel("just wait", "just wait", grade, 0).winner == "tie"
-    assert duel(None, "zzz", grade, 50).winner == "baseline"
-    assert duel("zzz", None, grade, 50).winner == "candidate"
-    assert duel(None, None, grade, 0).winner == "tie"
+    assert pair_result("we are sorry for the delay", "just wait", grade, 2).winner == "candidate"
+    assert pair_result("just wait", "we are sorry for the delay", grade, 2).winner == "baseline"
+    assert pair_result("just wait", "just wait", grade, 0).winner == "tie"
+    assert pair_result(None, "zzz", grade, 50).winner == "baseline"
+    assert pair_result("zzz", None, grade, 50).winner == "candidate"
+    assert pair_result(None, None, grade, 0).winner == "tie"
 
 
 def test_labels_are_right_or_wrong() -> None:
@@ -230,13 +230,15 @@ def test_pairs_are_made_of_best_and_worst_or_of_the_reference_and_an_error() -> 
     assert right.reason == "no_gap"
 
 
-def judge_who_likes_courtesy(questions: list[Question]) -> list[Given]:
+def judge_who_likes_courtesy(requests: list[GenerateRequest]) -> list[ModelOutput]:
     """Prefers the answer that says please; when neither or both do, the one shown first (a biased judge)."""
     given = []
-    for question in questions:
-        shown = json.loads(question.contents[0]["parts"][0]["text"])
+    for request in requests:
+        shown = json.loads(request.contents[0]["parts"][0]["text"])
         second = "please" in shown["second"] and "please" not in shown["first"]
-        given.append(Given(json.dumps({"better": "second" if second else "first"}), input_tokens=10, output_tokens=2))
+        given.append(
+            ModelOutput(json.dumps({"better": "second" if second else "first"}), input_tokens=10, output_tokens=2)
+        )
     return given
 
 
@@ -246,7 +248,7 @@ def test_a_judge_is_asked_in_both_orders_and_only_where_it_must() -> None:
     rows = [Example(str(n), "t", "r") for n in range(5)]
     one = ["wait please", "wait", "same", None, "no"]
     two = ["wait", "wait longer", "same", "x", None]
-    found = referee.duels(rows, {}, one, two)
+    found = referee.pair_results(rows, {}, one, two)
     assert [d.winner for d in found] == ["candidate", "tie", "tie", "baseline", "candidate"]
     assert [d.flipped for d in found] == [False, True, False, False, False]
     assert referee.tokens == {"input": 40, "output": 8}

@@ -187,11 +187,11 @@ def test_trial_far_behind_is_cancelled_and_not_begun_again(
     )
     result = tuned(tmp_path, "race", **trial)
     record = json.loads((tmp_path / "job.json").read_text())
-    assert result["contestants"] == []
+    assert result["variants"] == []
     assert record["diagnosis"]["kind"] == "out_of_race"
     assert "another trial's was 0." in record["diagnosis"]["evidence"]
     assert [job.state for job in jobs_of(client, "race")] in (["CANCELLED"], ["CANCELLING"])
-    assert tuned(tmp_path, "race", **trial)["contestants"] == []
+    assert tuned(tmp_path, "race", **trial)["variants"] == []
     assert len(jobs_of(client, "race")) == 1
 
 
@@ -204,10 +204,10 @@ def test_run_goes_on_when_a_trial_left_nothing(
     )
     result = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")
     again = tuned(tmp_path, "gone", epoch_count=9, plan="plan-b")  # finds what was spent before
-    assert again["contestants"] == result["contestants"]
+    assert again["variants"] == result["variants"]
     c = sections()
     paths = [str(tmp_path / name) for name in ("predictions.jsonl", "scored.json", "picked.json")]
-    Path(paths[1]).write_text(json.dumps({"rows": 40, "contestants": result["contestants"]}))
+    Path(paths[1]).write_text(json.dumps({"rows": 40, "variants": result["variants"]}))
     prompt = c["baselines"][0][0]
     job = str(tmp_path / "job.json")
     who = select_model.run([job], [paths[1]], prompt, c["task"], c["pick"], c["deploy"], c["vertex"], "gone", paths[2])[
@@ -228,7 +228,7 @@ def test_hardly_moving_trial_is_followed_up_within_its_tokens(
     plain = tuned(tmp_path / "a", "plain", epoch_count=2)
     tokens = int(plain["metrics"]["billable_tokens"])
     result = tuned(tmp_path / "b", "follow", epoch_count=2, adapter_size=1, follow_ups=1, follow_up_tokens=9 * tokens)
-    assert [c["name"] for c in result["contestants"]] == ["slow@1", "slow@2", "slow+@1", "slow+@2"]
+    assert [c["name"] for c in result["variants"]] == ["slow@1", "slow@2", "slow+@1", "slow+@2"]
     record = json.loads((tmp_path / "b" / "job.json").read_text())
     assert [one["trial"]["learning_rate_multiplier"] for one in [record, *record["follow_ups"]]] == [1.0, 5.0]
     assert len(jobs_of(client, "follow")) == 2

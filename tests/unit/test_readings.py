@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who has looked at sealed test rows is counted once per candidate, in the bucket, whoever looks at the same time."""
+"""Who has looked at held-out test rows is counted once per candidate, in the bucket, whoever looks at the same time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from rehearsed import Emulator
 
 from gemtune import vertex
-from gemtune.config import Contestant, Prompt, Vertex
+from gemtune.config import ModelVariant, Prompt, Vertex
 from gemtune.state import store
 from gemtune.state.test_set_usage import note, noted, told
 from gemtune.vertex import Client
 
-PROMPT = Contestant(name="zero_shot", model="m")
+PROMPT = ModelVariant(name="zero_shot", model="m")
 
 
-def candidate(number: int, name: str = "t@1") -> Contestant:
-    return Contestant(name=name, model=f"projects/p/locations/l/endpoints/{number}", role="candidate")
+def candidate(number: int, name: str = "t@1") -> ModelVariant:
+    return ModelVariant(name=name, model=f"projects/p/locations/l/endpoints/{number}", role="candidate")
 
 
 def test_candidates_count_once_and_readings_each_time() -> None:

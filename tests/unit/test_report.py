@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gemtune.config import Contestant, Prompt, Task
+from gemtune.config import ModelVariant, Prompt, Task
 from gemtune.data.example import Example, write_examples
 from gemtune.steps import report
 
@@ -14,9 +14,9 @@ SCORE = {"value": 0.75, "low": 0.5, "high": 0.9}
 
 
 def entry(name, role, shots=0):
-    contestant = Contestant(name=name, model="m", role=role, prompt=Prompt(name="p", shots=shots))
+    variant = ModelVariant(name=name, model="m", role=role, prompt=Prompt(name="p", shots=shots))
     return {
-        "contestant": contestant.model_dump(),
+        "variant": variant.model_dump(),
         "metrics": {"accuracy": SCORE, "macro_f1": SCORE},
         "outcomes": {"ok": 3, "blocked": 1},
         "tokens": {"input": 1_000_000, "output": 500_000},
@@ -29,7 +29,7 @@ def entry(name, role, shots=0):
 
 def evaluated(*entries):
     asking = {"base_model": "m", "confidence": "votes", "samples": 3}
-    return {"rows": 4, "task": TASK.model_dump(), "asking": asking, "contestants": list(entries)}
+    return {"rows": 4, "task": TASK.model_dump(), "generation": asking, "variants": list(entries)}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def paths(tmp_path):
         "diagnosis": {"kind": "fine", "evidence": "<b>loss</b> settled", "action": "none"},
         "curve": {"/train_total_loss": [[1, 2.0], [2, 1.0]], "/eval_total_loss": [[2, 1.1]]},
     }
-    standing = {"contestant": entry("t@2", "candidate")["contestant"], **SCORE, "chosen": True}
+    standing = {"variant": entry("t@2", "candidate")["variant"], **SCORE, "chosen": True}
     files = {
         "preprocessed": {"rows": 6, "examples": 4, "dropped": {"empty_text": 2}, "labels": {"a": 2, "b": 2}},
         "split": {
@@ -84,7 +84,7 @@ def paths(tmp_path):
             "notes": ["a linear model does as well"],
             "metric": "accuracy",
             "settings": {"confidence_level": 0.95},
-            "sealed": {"test": "f00", "candidates": 2, "readings": 3},
+            "test_set_usage": {"test": "f00", "candidates": 2, "readings": 3},
             "comparisons": [
                 {"versus": "zero_shot", "metric": "accuracy", "delta": 0.1, "low": 0.05, "high": 0.2, "p_value": 0.01}
             ],
@@ -96,13 +96,13 @@ def paths(tmp_path):
     example = Example("1", "<script>alert(1)</script>", "a", 1)
     write_examples(tmp_path / "train", [Example("2", "shown", "b", 2)])
     write_examples(tmp_path / "test", [example])
-    wrong = {"contestant": "t@2", "id": "1", "reference": "a", "answer": "<img src=x onerror=1>", "outcome": "invalid"}
+    wrong = {"variant": "t@2", "id": "1", "reference": "a", "answer": "<img src=x onerror=1>", "outcome": "invalid"}
     (tmp_path / "predictions").write_text(json.dumps({**wrong, "scores": {"exact_match": 0.0}}) + "\n")
     return tmp_path
 
 
 def run(paths):
-    outcome = {"contestant": entry("t@2", "candidate", shots=1)["contestant"], "model": "m", "endpoint": ""}
+    outcome = {"variant": entry("t@2", "candidate", shots=1)["variant"], "model": "m", "endpoint": ""}
     outcome["cleaning"] = {"lowercase": True}
     names = ("preprocessed", "split", "plan", "picked", "tested", "predictions", "train", "test", "decision")
     report.run(*[str(paths / n) for n in names], outcome, "n", *[str(paths / n) for n in ("html", "md", "json")])
@@ -126,13 +126,13 @@ def test_the_page_is_one_file_that_asks_nobody(paths):
 
 def test_the_summary_has_the_steps_numbers(paths):
     page, _, summary = run(paths)
-    assert [row["name"] for row in summary["contestants"]] == ["zero_shot", "t@2"]
-    row = summary["contestants"][1]
+    assert [row["name"] for row in summary["variants"]] == ["zero_shot", "t@2"]
+    row = summary["variants"][1]
     assert row["invalid_rate"] == pytest.approx(0.25)
     assert row["tokens_per_row"] == pytest.approx(375_000)
     assert row["cost"] == pytest.approx(2.0)  # a million tokens at 1, half a million at 2
     assert summary["cost"]["spent"] == pytest.approx(0.5 + 1.0 + 2 * 2.0)
-    assert summary["sealed"]["candidates"] == 2
+    assert summary["test_set_usage"]["candidates"] == 2
     assert "so far: 2 candidates; read 3 times." in page
     assert summary["slices"]["channel"]["web"]["scores"]["t@2"] == SCORE
 
@@ -159,18 +159,18 @@ def test_the_verdict_is_markdown(paths):
 ])  # fmt: skip
 def test_details_are_shown_of_the_one_in_question(verdict, roles, name):
     rows = [{"name": role, "role": role} for role in roles]
-    assert report._in_focus({"verdict": verdict, "contestants": rows}) == name
+    assert report._in_focus({"verdict": verdict, "variants": rows}) == name
 
 
 def test_the_evaluation_service_stands_beside_our_numbers(paths):
     assert "The evaluation service" not in run(paths)[0]
     tested = json.loads((paths / "tested").read_text())
     found = {"value": 0.625, "low": 0.5, "high": 0.7, "scored": 4, "ours": 0.75}
-    tested["contestants"][0]["service"] = {"exact_match": found, "rubric": {**found, "ours": None}}
-    tested["contestants"][1]["service"] = {"error": "403: <b>no</b>"}
+    tested["variants"][0]["service"] = {"exact_match": found, "rubric": {**found, "ours": None}}
+    tested["variants"][1]["service"] = {"error": "403: <b>no</b>"}
     (paths / "tested").write_text(json.dumps(tested))
     page, _, summary = run(paths)
     assert page.count("<td>0.625</td><td>0.500 to 0.700</td><td>0.750</td>") == 1
     assert page.count("<td>0.625</td><td>0.500 to 0.700</td><td></td>") == 1
     assert "gave no scores: 403: &lt;b&gt;no" in page
-    assert summary["contestants"][0]["service"]["exact_match"]["ours"] == 0.75
+    assert summary["variants"][0]["service"]["exact_match"]["ours"] == 0.75

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import Said
 
-from gemtune.config import Contestant, Prompt, Task
+from gemtune.config import ModelVariant, Prompt, Task
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.inference.generate import Effort, Given
-from gemtune.inference.prompt_search import grid, instructions, proposal, variants
+from gemtune.inference.generate import ModelOutput, RetryPolicy
+from gemtune.inference.prompt_search import grid, parse_instructions, rewrite_request, rewritten
 from gemtune.steps import evaluate
 
 REPLY = """Here you are:
@@ -25,39 +25,39 @@ REPLY = """Here you are:
 4. no
 Something else entirely
 5. Read twice, then name the intent."""
-WHO = Contestant(name="zero_shot", model="m", prompt=Prompt(name="zero_shot", rewrites=2))
+WHO = ModelVariant(name="zero_shot", model="m", prompt=Prompt(name="zero_shot", rewrites=2))
 KINDS = ["balanced", "random", "similar"]
 TRAIN = [Example(f"t{i}", f"training {i}", "ab"[i % 2]) for i in range(40)]
 
 
 def test_numbered_lines_are_instructions():
-    found = instructions(REPLY, 10)
+    found = parse_instructions(REPLY, 10)
     assert found[0] == "Decide what the customer wants."
     assert found[1].startswith("When in doubt")
     assert found[2] == "Read twice, then name the intent."
-    assert len(instructions(REPLY, 2)) == 2
-    assert instructions(None, 3) == instructions("no idea", 3) == []
+    assert len(parse_instructions(REPLY, 2)) == 2
+    assert parse_instructions(None, 3) == parse_instructions("no idea", 3) == []
 
 
-def test_a_search_adds_contestants_and_does_not_repeat():
-    found = variants(WHO, Given(REPLY))
+def test_a_search_adds_variants_and_does_not_repeat():
+    found = rewritten(WHO, ModelOutput(REPLY))
     assert [one.name for one in found] == ["zero_shot", "zero_shot_r1", "zero_shot_r2"]
     assert all(one.prompt.rewrites == 0 for one in found)
     assert found[1].prompt == Prompt(name="zero_shot_r1", instruction="Decide what the customer wants.")
-    assert [one.name for one in variants(WHO, Given(error="x"))] == ["zero_shot"]
+    assert [one.name for one in rewritten(WHO, ModelOutput(error="x"))] == ["zero_shot"]
 
 
 def test_the_proposal_sees_training_rows_as_data():
-    question = proposal(Task(labels=["a", "b"]), WHO, TRAIN, "base")
-    shown = json.loads(question.contents[0]["parts"][0]["text"])
+    request = rewrite_request(Task(labels=["a", "b"]), WHO, TRAIN, "base")
+    shown = json.loads(request.contents[0]["parts"][0]["text"])
     assert len(shown["rows"]) == 12
     assert all(row["text"].startswith("training") for row in shown["rows"])
-    assert "2 other instructions" in question.system
+    assert "2 other instructions" in request.system
 
 
 def test_a_grid_tries_each_number_of_shots_with_each_choice_once():
     prompt = Prompt(name="few", shots=4, try_shots=[0, 8, 4], try_selections=["similar", "balanced"], rewrites=2)
-    found = grid(Contestant(name="few", model="m", prompt=prompt))
+    found = grid(ModelVariant(name="few", model="m", prompt=prompt))
     assert [(one.name, one.prompt.shots, one.prompt.selection) for one in found] == [
         ("few_k4_similar", 4, "similar"),
         ("few_k0", 0, "balanced"),
@@ -72,7 +72,7 @@ def test_a_grid_tries_each_number_of_shots_with_each_choice_once():
 @given(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=8), st.lists(st.sampled_from(KINDS), max_size=3))
 def test_a_grid_is_bounded_and_names_each_variant_apart(shots, counts, kinds):
     prompt = Prompt(name="p", shots=shots, try_shots=counts, try_selections=kinds)
-    found = grid(Contestant(name="p", model="m", prompt=prompt))
+    found = grid(ModelVariant(name="p", model="m", prompt=prompt))
     names = [one.name for one in found]
     assert len(set(names)) == len(names) < 3 * 9
     tried = {(one.prompt.shots, one.prompt.selection) for one in found}
@@ -84,13 +84,13 @@ def test_a_grid_is_bounded_and_names_each_variant_apart(shots, counts, kinds):
 def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):
     rows = [Example(str(i), f"text {i}", "ab"[i % 2]) for i in range(20)]
 
-    async def ask(question):
-        if question.key.endswith("rewrites"):
+    async def generate(request):
+        if request.key.endswith("rewrites"):
             return Said(REPLY, input_tokens=100)
-        return Said("ab"[int(question.key) % 2] if "customer" in question.system else "a")
+        return Said("ab"[int(request.key) % 2] if "customer" in request.system else "a")
 
-    effort = Effort(8, 2, (OSError,), (ValueError,))
-    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
+    retry_policy = RetryPolicy(8, 2, (OSError,), (ValueError,))
+    monkeypatch.setattr(evaluate, "vertex_generate", lambda config, vertex: (generate, retry_policy))
     write_examples(tmp_path / "rows", rows)
     write_examples(tmp_path / "train", TRAIN)
     paths = [str(tmp_path / name) for name in ("rows", "train", "predictions", "report")]
@@ -99,25 +99,25 @@ def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):
     assert summary["metrics"]["zero_shot accuracy"] == pytest.approx(0.5)
     report = json.loads((tmp_path / "report").read_text())
     assert report["search_tokens"] == {"input": 100, "output": 1}
-    assert [one["contestant"]["prompt"]["rewrites"] for one in report["contestants"]] == [0, 0, 0]
+    assert [one["variant"]["prompt"]["rewrites"] for one in report["variants"]] == [0, 0, 0]
 
 
 def test_more_shots_win_the_search_and_every_variant_is_paid_in_the_report(monkeypatch, tmp_path):
-    async def ask(question):
-        shown = question.contents[0]["parts"][0]["text"].count("training")
-        return Said("ab"[int(question.key) % 2] if shown == 6 else "a", input_tokens=10 + shown)
+    async def generate(request):
+        shown = request.contents[0]["parts"][0]["text"].count("training")
+        return Said("ab"[int(request.key) % 2] if shown == 6 else "a", input_tokens=10 + shown)
 
-    effort = Effort(8, 2, (OSError,), (ValueError,))
-    monkeypatch.setattr(evaluate, "vertex_ask", lambda config, vertex: (ask, effort))
+    retry_policy = RetryPolicy(8, 2, (OSError,), (ValueError,))
+    monkeypatch.setattr(evaluate, "vertex_generate", lambda config, vertex: (generate, retry_policy))
     write_examples(tmp_path / "rows", [Example(str(i), f"text {i}", "ab"[i % 2]) for i in range(20)])
     write_examples(tmp_path / "train", TRAIN)
     paths = [str(tmp_path / name) for name in ("rows", "train", "predictions", "report")]
-    who = Contestant(name="few", model="m", prompt=Prompt(name="few", shots=2, try_shots=[6]))
+    who = ModelVariant(name="few", model="m", prompt=Prompt(name="few", shots=2, try_shots=[6]))
     summary = evaluate.run(*paths[:2], [who.model_dump()], {}, {"resamples": 200}, {}, *paths[2:])
     assert summary["metrics"]["few_k6_balanced accuracy"] == 1.0
-    entries = json.loads((tmp_path / "report").read_text())["contestants"]
-    assert [(one["contestant"]["name"], one["tokens"]["input"]) for one in entries] == [
+    entries = json.loads((tmp_path / "report").read_text())["variants"]
+    assert [(one["variant"]["name"], one["tokens"]["input"]) for one in entries] == [
         ("few", 20 * 12),
         ("few_k6_balanced", 20 * 16),
     ]
-    assert [one["contestant"]["prompt"]["try_shots"] for one in entries] == [[], []]
+    assert [one["variant"]["prompt"]["try_shots"] for one in entries] == [[], []]

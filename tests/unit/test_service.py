@@ -16,7 +16,7 @@ from gemtune import vertex
 from gemtune.data.example import write_examples
 from gemtune.evaluation import vertex_metrics
 from gemtune.evaluation.scorers import score_sample
-from gemtune.inference.generate import Given
+from gemtune.inference.generate import ModelOutput
 from gemtune.steps import evaluate
 from gemtune.vertex import evaluation
 
@@ -39,7 +39,7 @@ def evaluated(folder: Path, metrics: list[str]) -> dict[str, Any]:
     who = [{"name": "zero", "model": "gemini-2.5-flash"}]
     evaluate.run(*files[:2], who, {"labels": ["refund", "delivery", "login"]}, config, {}, *files[2:])
     report = json.loads((folder / "report").read_text())
-    return dict(report["contestants"][0])
+    return dict(report["variants"][0])
 
 
 def test_the_service_scores_the_same_answers(
@@ -65,9 +65,9 @@ def test_the_service_scores_the_same_answers(
 
 
 def test_a_row_without_an_answer_is_not_sent_and_scores_lowest() -> None:
-    task, who = evaluate.Task(labels=["refund", "delivery", "login"]), evaluate.Contestant(name="x", model="m")
+    task, who = evaluate.Task(labels=["refund", "delivery", "login"]), evaluate.ModelVariant(name="x", model="m")
     rows = examples(4, 1)
-    given = [Given(rows[0].target), Given(None), Given("  "), Given(error="busy")]
+    given = [ModelOutput(rows[0].target), ModelOutput(None), ModelOutput("  "), ModelOutput(error="busy")]
     judged = [score_sample(task, who, row, one) for row, one in zip(rows, given, strict=True)]
     sent: list[Any] = []
 

@@ -19,29 +19,35 @@ from gemtune.cli.judge import judge_app
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.evaluation import judge_validation
-from gemtune.evaluation.human_ratings import BETTER, read_pairs, read_rated, write_pairs, write_sheet
-from gemtune.inference.generate import Effort
+from gemtune.evaluation.human_ratings import (
+    BETTER,
+    read_pair_ratings,
+    read_ratings,
+    write_pair_ratings_file,
+    write_ratings_file,
+)
+from gemtune.inference.generate import RetryPolicy
 
 
 def test_a_sheet_comes_back_with_what_was_rated(tmp_path):
     rows = [{"id": "1", "reference": "r", "answer": "=cmd()"}, {"id": "2", "reference": "s", "answer": "'quoted'"}]
-    write_sheet(tmp_path / "sheet.csv", rows, {"1": "text", "2": "本文"})
+    write_ratings_file(tmp_path / "sheet.csv", rows, {"1": "text", "2": "本文"})
     with open(tmp_path / "sheet.csv", encoding="utf-8-sig", newline="") as sheet:
         lines = list(csv.reader(sheet))
     filled = [lines[0], [*lines[1][:4], "5"], [*lines[2][:4], "2"], [*lines[1][:4], "4"], [*lines[2][:4], ""]]
     with open(tmp_path / "sheet.csv", "w", encoding="utf-8", newline="") as sheet:
         csv.writer(sheet).writerows(filled)
-    one, two = read_rated(tmp_path / "sheet.csv", (1, 5))
+    one, two = read_ratings(tmp_path / "sheet.csv", (1, 5))
     assert (one.example.text, one.example.target, one.answer, one.rating) == ("text", "r", "=cmd()", 4.5)
     assert (two.example.text, two.answer, two.rating) == ("本文", "'quoted'", 2.0)
     with pytest.raises(UserError, match="cannot read the sheet"):
-        read_rated(tmp_path / "none.csv", (1, 5))
+        read_ratings(tmp_path / "none.csv", (1, 5))
     (tmp_path / "bare.csv").write_text("id,rating\n1,4\n")
     with pytest.raises(UserError, match="lacks the columns"):
-        read_rated(tmp_path / "bare.csv", (1, 5))
+        read_ratings(tmp_path / "bare.csv", (1, 5))
     (tmp_path / "empty.csv").write_text("id,text,reference,answer,rating\n1,a,b,c,\n")
     with pytest.raises(UserError, match="no row of the sheet is rated"):
-        read_rated(tmp_path / "empty.csv", (1, 5))
+        read_ratings(tmp_path / "empty.csv", (1, 5))
 
 
 cells = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\r\x00"), min_size=1, max_size=12)
@@ -51,13 +57,13 @@ cells = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=
 def test_no_cell_is_a_formula_and_every_answer_comes_back(tmp_path_factory, parts):
     path = tmp_path_factory.mktemp("sheet") / "sheet.csv"
     answers = sorted({start + text for start, text in parts})
-    write_sheet(path, [{"id": str(i), "reference": "r", "answer": one} for i, one in enumerate(answers)], {})
+    write_ratings_file(path, [{"id": str(i), "reference": "r", "answer": one} for i, one in enumerate(answers)], {})
     with open(path, encoding="utf-8-sig", newline="") as sheet:
         lines = list(csv.reader(sheet))
     assert not any(cell[:1] in ("=", "+", "-", "@", "\t") and cell for line in lines for cell in line)
     with open(path, "w", encoding="utf-8", newline="") as sheet:
         csv.writer(sheet).writerows([lines[0], *([*line[:4], "3"] for line in lines[1:])])
-    assert [one.answer for one in read_rated(path, (1, 5))] == answers
+    assert [one.answer for one in read_ratings(path, (1, 5))] == answers
 
 
 def fill(path, choose):
@@ -78,9 +84,9 @@ def pairs_of(count):
 
 def test_pairs_come_back_whatever_order_they_were_shown_in(tmp_path):
     path = tmp_path / "pairs.csv"
-    write_pairs(path, pairs_of(40), {"1": "text"}, seed=3, both_orders=True)
+    write_pair_ratings_file(path, pairs_of(40), {"1": "text"}, seed=3, both_orders=True)
     fill(path, lambda first, second: "First " if "good" in first else "second")
-    found = read_pairs(path)
+    found = read_pair_ratings(path)
     assert len(found) == 40
     assert {one.first for one in found if one.better == "first"} == {f"=good {i}" for i in range(40)} - {
         one.second for one in found
@@ -93,9 +99,9 @@ def test_pairs_come_back_whatever_order_they_were_shown_in(tmp_path):
 
 def test_people_who_choose_by_place_have_not_decided(tmp_path):
     path = tmp_path / "pairs.csv"
-    write_pairs(path, pairs_of(10), {}, seed=3, both_orders=True)
+    write_pair_ratings_file(path, pairs_of(10), {}, seed=3, both_orders=True)
     fill(path, lambda first, second: "first")
-    found = read_pairs(path)
+    found = read_pair_ratings(path)
     assert {one.better for one in found} == {"tie"}
     assert all(one.flipped for one in found)
 
@@ -103,20 +109,20 @@ def test_people_who_choose_by_place_have_not_decided(tmp_path):
 def test_a_wrong_word_is_named_with_its_line(tmp_path):
     (tmp_path / "bad.csv").write_text("id,text,reference,first,second,better\n1,t,r,a,b,first\n2,t,r,a,b,left\n")
     with pytest.raises(UserError, match=r"bad\.csv:3: 'left' is none of first, second, tie"):
-        read_pairs(tmp_path / "bad.csv")
+        read_pair_ratings(tmp_path / "bad.csv")
     (tmp_path / "ratings.csv").write_text("id,text,reference,answer,rating\n1,t,r,a,5\n")
     with pytest.raises(UserError, match=r"lacks the columns \['better', 'first', 'second'\]"):
-        read_pairs(tmp_path / "ratings.csv")
+        read_pair_ratings(tmp_path / "ratings.csv")
 
 
 def test_a_sheet_saved_by_a_spreadsheet_program_is_read_and_one_that_is_not_utf_8_named(tmp_path):
     saved = tmp_path / "saved.csv"
     saved.write_text("\ufeffid;text;reference;answer;rating\r\n1;a, b;r;x;4\r\n", encoding="utf-8")
-    (row,) = read_rated(saved, [1, 5])
+    (row,) = read_ratings(saved, [1, 5])
     assert (row.example.text, row.rating) == ("a, b", 4)
     saved.write_bytes(b"id,text,reference,answer,rating\n1,caf\xe9,r,x,4\n")
     with pytest.raises(UserError, match=r"saved\.csv.*not UTF-8 \(byte 38\).*save it as CSV UTF-8"):
-        read_rated(saved, [1, 5])
+        read_ratings(saved, [1, 5])
 
 
 # -- gemtune judge, with a judge that answers by script ----------------------------------------------------------------
@@ -124,15 +130,15 @@ def test_a_sheet_saved_by_a_spreadsheet_program_is_read_and_one_that_is_not_utf_
 
 @pytest.fixture
 def files(tmp_path):
-    """Rows, what two contestants said of them, and a configuration that names a judge."""
+    """Rows, what two variants said of them, and a configuration that names a judge."""
     rows = [Example(str(i), f"text {i}", f"reference {i}") for i in range(60)]
     write_examples(tmp_path / "rows", rows)
     said = [
-        {"contestant": name, "id": row.id, "reference": row.target, "answer": f"quality {i % most + 1} {name[0]}"}
+        {"variant": name, "id": row.id, "reference": row.target, "answer": f"quality {i % most + 1} {name[0]}"}
         for i, row in enumerate(rows)
         for name, most in (("tuned", 5), ("prompt", 3))
     ]
-    said += [{"contestant": "tuned", "id": "60", "reference": "r", "answer": None}]
+    said += [{"variant": "tuned", "id": "60", "reference": "r", "answer": None}]
     (tmp_path / "predictions").write_text("".join(json.dumps(row) + "\n" for row in said))
     (tmp_path / "config.yaml").write_text(
         "task: {kind: summarization, instruction: Summarize.}\n"
@@ -146,10 +152,12 @@ def judged_by(monkeypatch):
     """Sets who judges: a function of the quoted data, as JSON fields."""
 
     def set_judge(says):
-        async def ask(question):
-            return Said(json.dumps(says(json.loads(question.contents[0]["parts"][0]["text"]))))
+        async def generate(request):
+            return Said(json.dumps(says(json.loads(request.contents[0]["parts"][0]["text"]))))
 
-        monkeypatch.setattr(judge_validation, "vertex_ask", lambda config, settings: (ask, Effort(8, 1, (), ())))
+        monkeypatch.setattr(
+            judge_validation, "vertex_generate", lambda config, settings: (generate, RetryPolicy(8, 1, (), ()))
+        )
 
     return set_judge
 
@@ -189,7 +197,7 @@ def test_a_sheet_is_drawn_rated_and_checked(files, judged_by):
 
 def test_pairs_are_drawn_compared_and_checked(files, judged_by):
     sheet = files / "pairs.csv"
-    names = ("--contestants", "tuned", "prompt")
+    names = ("--variants", "tuned", "prompt")
     made = judge("pairs", files / "predictions", files / "rows", *names, "--out", sheet, "--both-orders")
     assert made.exit_code == 0
     assert made.stdout.startswith("60 pairs to compare")
@@ -216,16 +224,16 @@ def test_pairs_are_drawn_compared_and_checked(files, judged_by):
 
 def test_agreement_on_pairs_is_that_of_scikit_learn(files, judged_by):
     sheet = files / "pairs.csv"
-    names = ("--contestants", "tuned", "prompt")
+    names = ("--variants", "tuned", "prompt")
     judge("pairs", files / "predictions", files / "rows", *names, "--out", sheet)
     rng = random.Random(4)
     fill(sheet, lambda first, second: rng.choice(BETTER))
-    people = {one.first: one.better for one in read_pairs(sheet)}
+    people = {one.first: one.better for one in read_pair_ratings(sheet)}
     judged_by(lambda shown: {"better": "first" if quality(shown["first"]) >= quality(shown["second"]) else "second"})
     judge("check", files / "config.yaml", "--pairs", sheet, "--out", files / "found.json")
     found = json.loads((files / "found.json").read_text())["agreement"]
     worth = {"first": 2, "tie": 1, "second": 0}
-    pairs = read_pairs(sheet)
+    pairs = read_pair_ratings(sheet)
     said = [1 + (quality(p.first) > quality(p.second)) - (quality(p.first) < quality(p.second)) for p in pairs]
     assert len(people) == len({one.first for one in pairs})
     for name, weights in (("kappa", None), ("quadratic_kappa", "quadratic")):
@@ -234,9 +242,7 @@ def test_agreement_on_pairs_is_that_of_scikit_learn(files, judged_by):
         assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
 
 
-def test_a_contestant_nobody_knows_is_named(files):
-    made = judge(
-        "pairs", files / "predictions", files / "rows", "--contestants", "tuned", "x", "--out", files / "p.csv"
-    )
+def test_a_variant_nobody_knows_is_named(files):
+    made = judge("pairs", files / "predictions", files / "rows", "--variants", "tuned", "x", "--out", files / "p.csv")
     assert isinstance(made.exception, UserError)
-    assert "no contestant is called 'x'" in str(made.exception)
+    assert "no variant is called 'x'" in str(made.exception)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from gemtune.config import Prompt, Task
 from gemtune.data.example import Example
-from gemtune.evaluation.slices import script, sliced
+from gemtune.evaluation.slices import script, with_auto_slices
 from gemtune.inference import tfidf_baseline
-from gemtune.inference.few_shot import _highest, choose
+from gemtune.inference.few_shot import _highest, select_shots
 
 TRAIN = [
     *(Example(f"o{i}", f"cancel my order number {i}", "cancel") for i in range(12)),
@@ -29,30 +29,32 @@ QUERIES = [Example("q1", "refund the payment of May", "refund"), Example("q2", "
 def test_shots_are_training_rows_never_the_query_and_never_twice(count, seed, selection):
     prompt = Prompt(shots=count, seed=seed, selection=selection)
     queries = [*QUERIES, TRAIN[0]]
-    chosen = choose(prompt, TRAIN, queries)
+    chosen = select_shots(prompt, TRAIN, queries)
     for query, shots in zip(queries, chosen, strict=True):
         assert len(shots) == min(count, len(TRAIN) - (query in TRAIN))
         assert len({s.id for s in shots}) == len(shots)
         assert all(s in TRAIN and s.text != query.text for s in shots)
-    assert chosen == choose(prompt, TRAIN, queries)
+    assert chosen == select_shots(prompt, TRAIN, queries)
 
 
 def test_balanced_shots_deal_from_each_class_in_turn():
-    shots = choose(Prompt(shots=6), TRAIN, QUERIES)[0]
+    shots = select_shots(Prompt(shots=6), TRAIN, QUERIES)[0]
     assert Counter(s.target for s in shots) == {"cancel": 2, "refund": 2, "return": 2}
 
 
 def test_the_choice_depends_on_rows_not_on_their_order():
     prompt = Prompt(shots=5, selection="random")
-    assert choose(prompt, TRAIN, QUERIES) == choose(prompt, TRAIN[::-1], QUERIES)
-    assert choose(prompt, TRAIN, QUERIES) != choose(Prompt(shots=5, selection="random", seed=8), TRAIN, QUERIES)
+    assert select_shots(prompt, TRAIN, QUERIES) == select_shots(prompt, TRAIN[::-1], QUERIES)
+    assert select_shots(prompt, TRAIN, QUERIES) != select_shots(
+        Prompt(shots=5, selection="random", seed=8), TRAIN, QUERIES
+    )
 
 
 def test_similar_shots_are_like_the_query_the_nearest_last():
-    chosen = choose(Prompt(shots=3, selection="similar"), TRAIN, QUERIES)
+    chosen = select_shots(Prompt(shots=3, selection="similar"), TRAIN, QUERIES)
     assert [[s.target for s in shots] for shots in chosen] == [["refund"] * 3, ["return"] * 3]
     near = Example("q3", "cancel my order number 11 now", "cancel")
-    assert choose(Prompt(shots=2, selection="similar"), TRAIN, [near])[0][-1].id == "o11"
+    assert select_shots(Prompt(shots=2, selection="similar"), TRAIN, [near])[0][-1].id == "o11"
 
 
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), min_size=1, max_size=40), st.integers(1, 50))
@@ -62,8 +64,8 @@ def test_the_highest_scores_are_those_of_a_stable_sort(scores, count):
 
 
 def test_no_shots_without_being_asked_or_without_rows():
-    assert choose(Prompt(), TRAIN, QUERIES) == [[], []]
-    assert choose(Prompt(shots=3), [], QUERIES) == [[], []]
+    assert select_shots(Prompt(), TRAIN, QUERIES) == [[], []]
+    assert select_shots(Prompt(shots=3), [], QUERIES) == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,9 @@ def test_scripts_are_told_apart(text, name):
 
 
 def test_slices_are_added_where_they_tell_rows_apart_and_the_datas_own_win():
-    rows = sliced([Example(str(i), "x" * (i + 1), "a", slices={"length": "mine"} if i == 0 else {}) for i in range(9)])
+    rows = with_auto_slices(
+        [Example(str(i), "x" * (i + 1), "a", slices={"length": "mine"} if i == 0 else {}) for i in range(9)]
+    )
     assert rows[0].slices == {"length": "mine"}
     assert Counter(r.slices["length"] for r in rows[1:]) == {
         "up to 4 characters": 3, "up to 7 characters": 3, "over 7 characters": 2,
@@ -88,8 +92,8 @@ def test_slices_are_added_where_they_tell_rows_apart_and_the_datas_own_win():
 
 def test_the_classical_opponent_learns_and_knows_when_it_does_not_apply():
     task = Task(labels=["cancel", "refund", "return"])
-    assert [a.text for a in tfidf_baseline.answers(TRAIN, QUERIES)] == ["refund", "return"]
-    assert tfidf_baseline.applies(task, TRAIN)
-    assert not tfidf_baseline.applies(task, TRAIN[:12])
-    assert not tfidf_baseline.applies(Task(kind="extraction"), TRAIN)
-    assert not tfidf_baseline.applies(Task(labels=["a"], label_separator=";"), TRAIN)
+    assert [a.text for a in tfidf_baseline.predict(TRAIN, QUERIES)] == ["refund", "return"]
+    assert tfidf_baseline.is_applicable(task, TRAIN)
+    assert not tfidf_baseline.is_applicable(task, TRAIN[:12])
+    assert not tfidf_baseline.is_applicable(Task(kind="extraction"), TRAIN)
+    assert not tfidf_baseline.is_applicable(Task(labels=["a"], label_separator=";"), TRAIN)

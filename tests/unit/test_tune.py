@@ -46,15 +46,15 @@ def stored(client: Client) -> list[str]:
     return [blob.name for blob in storage.bucket(client).list_blobs(prefix="tuning/")]
 
 
-def test_job_leaves_a_contestant_per_checkpoint_and_a_record(client: Client, tmp_path: Path) -> None:
+def test_job_leaves_a_variant_per_checkpoint_and_a_record(client: Client, tmp_path: Path) -> None:
     result = tuned(tmp_path, "leaves")
     record = json.loads((tmp_path / "job.json").read_text())
-    assert [c["name"] for c in result["contestants"]] == ["trial-1@1", "trial-1@2", "trial-1@3"]
-    assert [c["epoch"] for c in result["contestants"]] == [1, 2, 3]
+    assert [c["name"] for c in result["variants"]] == ["trial-1@1", "trial-1@2", "trial-1@3"]
+    assert [c["epoch"] for c in result["variants"]] == [1, 2, 3]
     assert all(
-        c["model"].startswith("projects/") and "/locations/us/endpoints/" in c["model"] for c in result["contestants"]
+        c["model"].startswith("projects/") and "/locations/us/endpoints/" in c["model"] for c in result["variants"]
     )
-    assert all(c["prompt"]["name"] == "tuned" and c["role"] == "candidate" for c in result["contestants"])
+    assert all(c["prompt"]["name"] == "tuned" and c["role"] == "candidate" for c in result["variants"])
     assert record["job"]["state"] == "SUCCEEDED"
     assert record["states"][0]["state"] == "PENDING"
     assert len(record["curve"]["/train_total_loss"]) == record["job"]["steps"]
@@ -88,7 +88,7 @@ def test_answer_lost_after_creation_is_not_a_second_job(emulator: Emulator, clie
 @pytest.mark.parametrize("code", [429, 503])
 def test_full_queue_is_waited_for(emulator: Emulator, client: Client, tmp_path: Path, code: int) -> None:
     emulator.faults(paths="tuningJobs$", error_rate=0.5, error_code=code, seed=code)
-    assert tuned(tmp_path, f"queue-{code}", seed=code)["contestants"]
+    assert tuned(tmp_path, f"queue-{code}", seed=code)["variants"]
     emulator.faults()
     assert len(jobs_of(client, f"queue-{code}")) == 1
 
@@ -100,7 +100,7 @@ def test_failed_job_is_tried_again_and_then_no_more(emulator: Emulator, client: 
             tuned(tmp_path, "fails", seed=5)
     assert len(jobs_of(client, "fails")) == 2
     emulator.faults()
-    assert tuned(tmp_path, "fails", "tune.attempts=3", seed=5)["contestants"]
+    assert tuned(tmp_path, "fails", "tune.attempts=3", seed=5)["variants"]
 
 
 def test_job_that_takes_too_long_is_cancelled(emulator: Emulator, client: Client, tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_killed_step_leaves_a_job_that_the_next_adopts(emulator: Emulator, clien
     process.kill()
     process.communicate(timeout=20)
     assert json.loads((tmp_path / "job.json").read_text())["job"]["name"] == jobs_of(client, "killed")[0].name
-    assert tuned(tmp_path, "killed", seed=9)["contestants"]
+    assert tuned(tmp_path, "killed", seed=9)["variants"]
     assert [job.state for job in jobs_of(client, "killed")] == ["SUCCEEDED"]
 
 
