@@ -160,7 +160,7 @@ def pair_results(
         found.append(parse_pairwise(given, left, right))
     told = summarize_pairwise(found, level=0.95, resamples=500, seed=7)
     return {
-        "flips": (told["flips"] / told["pairs"], 0.0, 0.0),
+        "order_flips": (told["order_flips"] / told["pairs"], 0.0, 0.0),
         **{name: tuple(told[name][bound] for bound in ("value", "low", "high")) for name in BIASES},
     }
 
@@ -180,7 +180,7 @@ def expected(ratings: Ratings, fond: float) -> dict[str, float]:
     wins = (gaps > 0).sum() * (1 - fond) + apart.sum() * fond / 2 + (~apart).sum() / 2
     return {
         "win_rate": float(wins / len(gaps)),
-        "flips": float((apart.mean() * fond) + (1 - apart.mean()) * fond * fond),
+        "order_flips": float((apart.mean() * fond) + (1 - apart.mean()) * fond * fond),
         "chose_first": float(first / decided),
         "chose_longer": float(long_chosen / decided),
     }
@@ -232,17 +232,17 @@ def main() -> int:
                 cells.append(compared(truth[statistic], [(one["value"], one["low"], one["high"]) for one in told]))
             kept &= all(cell.held >= LEAST for cell in cells)
             print(f"| {name}, {judge} | {' | '.join(map(str, cells))} | {admitted:.0%} |", flush=True)
-    print(f"\n| set, blind | {' | '.join((*BIASES, 'flips'))} |\n| --- | --- | --- | --- | --- |")
+    print(f"\n| set, blind | {' | '.join((*BIASES, 'order_flips'))} |\n| --- | --- | --- | --- | --- |")
     for name, ratings in sets.items():
         for fond in (0.0, 0.3):
             wanted = expected(ratings, fond)
             rngs = [np.random.default_rng([seed, 4]) for seed in range(given.runs)]
             runs = [pair_results(ratings, pairs_of(ratings, rng, given.rows), fond, rng) for rng in rngs]
             cells = [compared(wanted[statistic], [run[statistic] for run in runs]) for statistic in BIASES]
-            flips = float(np.mean([run["flips"][0] for run in runs]))
-            kept &= all(cell.held >= LEAST for cell in cells) and abs(flips - wanted["flips"]) < 0.02
+            order_flips = float(np.mean([run["order_flips"][0] for run in runs]))
+            kept &= all(cell.held >= LEAST for cell in cells) and abs(order_flips - wanted["order_flips"]) < 0.02
             told = " | ".join(map(str, cells))
-            print(f"| {name}, {fond:.0%} | {told} | {wanted['flips']:.2f} / {flips:.2f} |", flush=True)
+            print(f"| {name}, {fond:.0%} | {told} | {wanted['order_flips']:.2f} / {order_flips:.2f} |", flush=True)
     print("cells: planted / found (mean of runs), share of runs whose 95 % interval holds the planted value")
     print(f"what was planted is {'found' if kept else 'NOT found'}")
     return 0 if kept else 1

@@ -51,11 +51,17 @@ class ModelVariant(Section):
     base_model: str = Field("", description="What the tuned model was made of; empty: evaluate.base_model.")
     checkpoint_id: str = ""
     trial: str = ""
+    searched_from: str = Field("", description="Name of the variant whose prompt search added this one; empty: none.")
     epoch: int = 0
     step: int = 0
     calibration: dict[str, Any] = Field(
         default_factory=dict, description="What its confidences mean: fitted on validation rows, set by evaluate."
     )
+
+    @property
+    def is_tuned(self) -> bool:
+        """Whether the model is the endpoint of a tuned model, not a base model."""
+        return self.model.startswith("projects/")
 
 
 class Judge(Section):

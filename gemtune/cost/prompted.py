@@ -74,7 +74,7 @@ class Prompting:
     def _variants(self, variant: ModelVariant) -> list[Asked]:
         (own,) = prompt_search.rewritten(variant, ModelOutput())
         known = [self._unasked(one) for one in (own, *prompt_search.grid(variant))]
-        wording = Amount(0, self.asking.samples_per_row * prompt_search.LONGEST)
+        wording = Amount(0, self.asking.samples_per_row * prompt_search.MAX_INSTRUCTION_CHARS)
         return [*known, *(self._reworded(known[0], n, wording) for n in range(1, variant.prompt.rewrites + 1))]
 
     def _reworded(self, one: Asked, number: int, wording: Amount) -> Asked:

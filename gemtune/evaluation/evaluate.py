@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Generate and score: every variant answers the same rows, and its answers are parsed and scored by the same code.
 
-A row without a usable answer is a miss of its own kind (invalid, refusal, blocked, truncated, error), never left out.
+A row without a usable answer counts as a miss (invalid, refusal, blocked, truncated, error) and is never excluded.
 When too many rows have no answer for technical reasons the run stops: transport errors must not count against a model.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -27,33 +27,28 @@ from gemtune.evaluation.confidence import (
 from gemtune.evaluation.human_ratings import HumanRating
 from gemtune.evaluation.scorers import SampleScore, score_sample
 from gemtune.inference import prompt_search
-from gemtune.inference.generate import ModelOutput
+from gemtune.inference.generate import GenerateAll, ModelOutput
 from gemtune.inference.requests import build_requests
 
 log = logging.getLogger("gemtune")
 
 
 class Progress:
-    """Lines on rate and time left, at most one every two seconds."""
+    """Logs rate and remaining time, at most every two seconds."""
 
     def __init__(self, total: int, clock: Callable[[], float] = monotonic) -> None:
         self.total, self.clock, self.done = total, clock, 0
-        self.start = self.said = clock()
+        self.start = self.last_log = clock()
 
     def __call__(self) -> None:
-        """One more row is settled."""
+        """Count one more row."""
         self.done += 1
         now = self.clock()
-        if now - self.said >= 2 and self.done < self.total:
-            self.said = now
+        if now - self.last_log >= 2 and self.done < self.total:
+            self.last_log = now
             rate = self.done / max(1e-9, now - self.start)
-            left = (self.total - self.done) / rate
-            log.info("progress: %d/%d rows, %.0f/s, %.0f s left", self.done, self.total, rate, left)
-
-
-GenerateAll = Callable[
-    ..., Awaitable[list[ModelOutput]]
-]  # questions in, answers out, in order; `settled` is told of each
+            seconds_left = (self.total - self.done) / rate
+            log.info("progress: %d/%d rows, %.0f/s, %.0f s left", self.done, self.total, rate, seconds_left)
 
 
 async def score_variant(
@@ -66,41 +61,44 @@ async def score_variant(
     send: GenerateAll,
     progress: Callable[[], None] = lambda: None,
 ) -> list[SampleScore]:
-    """One variant's judged answers, in the order of the rows; `wide` knows the labels of the rows themselves too."""
+    """One variant's scored answers, in the order of `examples`; references may use `task_with_all_labels`."""
     voting = config.confidence == "votes"
-    samples = config.samples_per_row
-    asked = build_requests(task, variant, examples, train)
+    count = config.samples_per_row
+    requests = build_requests(task, variant, examples, train)
     if voting:
-        asked = [replace(q, sample=i, temperature=config.sample_temperature) for q in asked for i in range(samples)]
-    answers = await send(asked, on_done=progress)
-    _check_errors(variant, config, answers)
-    rows = [answers[i : i + samples] for i in range(0, len(answers), samples)]
-    read = score_votes if voting else _judge_one
-    judged = [read(task, variant, e, given, task_with_all_labels) for e, given in zip(examples, rows, strict=True)]
+        requests = [replace(r, sample=i, temperature=config.sample_temperature) for r in requests for i in range(count)]
+    outputs = await send(requests, on_done=progress)
+    _check_errors(variant, config, outputs)
+    by_row = [outputs[i : i + count] for i in range(0, len(outputs), count)]
+    score = score_votes if voting else _score_first
+    scores = [
+        score(task, variant, e, samples, task_with_all_labels) for e, samples in zip(examples, by_row, strict=True)
+    ]
     if config.confidence == "verbal":
-        asked = [verbal_confidence_request(task, config.base_model, one.example, one.row.parsed) for one in judged]
-        ratings = await send(asked)
-        judged = [with_verbal_confidence(one, rating) for one, rating in zip(judged, ratings, strict=True)]
+        outputs = await send(
+            [verbal_confidence_request(task, config.base_model, s.example, s.row.parsed) for s in scores]
+        )
+        scores = [with_verbal_confidence(score, output) for score, output in zip(scores, outputs, strict=True)]
     if config.confidence == "logprobs":
-        judged = with_logprob_confidence(judged)
-        if not any(one.confidence is not None for one in judged):
-            log.info("%s tells no log-probabilities: no confidence for %s", variant.model, variant.name)
-    return judged
+        scores = with_logprob_confidence(scores)
+        if not any(score.confidence is not None for score in scores):
+            log.info("%s returns no log-probabilities: no confidence for %s", variant.model, variant.name)
+    return scores
 
 
-async def _searched(
+async def _with_search(
     task: Task, config: Evaluate, variants: Sequence[ModelVariant], train: Sequence[Example], send: GenerateAll
 ) -> tuple[list[ModelVariant], dict[str, int]]:
-    """The variants with those that a prompt search adds, and the tokens the search cost."""
-    found: list[ModelVariant] = []
-    cost = {"input": 0, "output": 0}
+    """The variants and those that a prompt search adds, with the tokens of the search."""
+    extended: list[ModelVariant] = []
+    tokens = {"input": 0, "output": 0}
     for variant in variants:
-        given = ModelOutput()
+        output = ModelOutput()
         if variant.prompt.rewrites:
-            (given,) = await send([prompt_search.rewrite_request(task, variant, train, config.base_model)])
-        found += [*prompt_search.rewritten(variant, given), *prompt_search.grid(variant)]
-        cost = {"input": cost["input"] + given.input_tokens, "output": cost["output"] + given.output_tokens}
-    return found, cost
+            (output,) = await send([prompt_search.rewrite_request(task, variant, train, config.base_model)])
+        extended += [*prompt_search.rewritten(variant, output), *prompt_search.grid(variant)]
+        tokens = {"input": tokens["input"] + output.input_tokens, "output": tokens["output"] + output.output_tokens}
+    return extended, tokens
 
 
 async def evaluate_all(
@@ -113,39 +111,38 @@ async def evaluate_all(
     send: GenerateAll,
     human_ratings: Sequence[HumanRating] = (),
 ) -> tuple[list[ModelVariant], dict[str, list[SampleScore]], dict[str, Any]]:
-    """The variants as asked, their judged answers by name, and what else the report shall say."""
-    variants, cost = await _searched(task, config, variants, train, send)
-    samples = config.samples_per_row
-    progress = Progress(len(variants) * len(examples) * samples)
-    found = {
-        one.name: await score_variant(task, task_with_all_labels, config, one, examples, train, send, progress)
-        for one in variants
+    """The variants including those of the prompt search, their scores by name, and further fields of the report."""
+    variants, tokens = await _with_search(task, config, variants, train, send)
+    progress = Progress(len(variants) * len(examples) * config.samples_per_row)
+    scores = {
+        variant.name: await score_variant(task, task_with_all_labels, config, variant, examples, train, send, progress)
+        for variant in variants
     }
-    beside: dict[str, Any] = {"search_tokens": cost} if any(cost.values()) else {}
+    further: dict[str, Any] = {"search_tokens": tokens} if any(tokens.values()) else {}
     if config.judge.model:
-        texts = {name: [one.given.text or "" for one in judged] for name, judged in found.items()}
-        beside["judge"] = await judge.judged(config, task, examples, texts, _pairs(variants), send, human_ratings)
-    return list(variants), found, beside
+        texts = {name: [score.output.text or "" for score in rows] for name, rows in scores.items()}
+        further["judge"] = await judge.run_judge(config, task, examples, texts, _pairs(variants), send, human_ratings)
+    return list(variants), scores, further
 
 
 def _pairs(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
-    """Who is compared with whom by the autorater: the candidate with every other, else each with the first."""
-    ahead = next((one for one in variants if one.role == "candidate"), None)
-    if ahead is not None:
-        return [(ahead.name, one.name) for one in variants if one is not ahead]
-    return [(one.name, variants[0].name) for one in variants[1:]]
+    """The pairs that the judge compares: the candidate with every other variant, else each with the first."""
+    candidate = next((variant for variant in variants if variant.role == "candidate"), None)
+    if candidate is not None:
+        return [(candidate.name, variant.name) for variant in variants if variant is not candidate]
+    return [(variant.name, variants[0].name) for variant in variants[1:]]
 
 
-def _judge_one(
-    task: Task, variant: ModelVariant, example: Example, given: Sequence[ModelOutput], task_with_all_labels: Task
+def _score_first(
+    task: Task, variant: ModelVariant, example: Example, samples: Sequence[ModelOutput], task_with_all_labels: Task
 ) -> SampleScore:
-    return score_sample(task, variant, example, given[0], task_with_all_labels)
+    return score_sample(task, variant, example, samples[0], task_with_all_labels)
 
 
-def _check_errors(variant: ModelVariant, config: Evaluate, answers: Sequence[ModelOutput]) -> None:
-    failed = [given for given in answers if given.error]
-    if len(failed) > config.max_error_share * len(answers):
+def _check_errors(variant: ModelVariant, config: Evaluate, outputs: Sequence[ModelOutput]) -> None:
+    failed = [output for output in outputs if output.error]
+    if len(failed) > config.max_error_share * len(outputs):
         raise UserError(
-            f"{len(failed)} of {len(answers)} rows got no answer from {variant.name!r}: {failed[0].error}",
+            f"{len(failed)} of {len(outputs)} requests to {variant.name!r} failed: {failed[0].error}",
             remedy="nothing was decided; try again later, or raise evaluate.attempts or evaluate.max_error_share",
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""How sure a number is: intervals, paired comparisons, and what a test set can notice at all.
+"""Confidence intervals, paired comparisons, and statistical power of a test set.
 
 A metric is a `Measure`: per row a short vector of sums (hits and rows, n-gram counts, ...), and a formula on their
 total. Accuracy, macro F1, corpus BLEU and calibration error all have this form, so one bootstrap serves them all, and
@@ -36,7 +36,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the bounds it lies between at the level asked for."""
+    """A value with its confidence bounds."""
 
     value: float
     low: float
@@ -45,10 +45,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Candidate minus baseline on the same rows: the difference, its interval, and how surprising it is under equality.
+    """Candidate minus baseline on the same rows: the difference, its interval, and its p-value.
 
     `p_value` is two-sided: exact McNemar for right/wrong rows, else a paired permutation test. `disagreement` is the
-    share of rows on which the two score differently.
+    share of rows on which the two scores differ.
     """
 
     delta: float
@@ -106,7 +106,7 @@ def interval(
     seed: int = 7,
     groups: Sequence[str | None] | None = None,
 ) -> Interval:
-    """The interval that suits: Wilson for a share of independent rows, else the bootstrap."""
+    """Wilson interval for a proportion of independent rows, else the bootstrap."""
     if not _is_share(measure) or len(_grouped(measure.sums, groups)) < len(measure.sums):
         return bootstrap(measure, level=level, resamples=resamples, seed=seed, groups=groups)
     return wilson(float(measure.sums[:, 0].sum()), len(measure.sums), level)
@@ -139,11 +139,11 @@ def paired(
     )
     low, high = np.quantile(draws, _tails(level))
     delta = candidate.value() - baseline.value()
-    wins, losses, different = _sides(candidate, baseline)
-    plain = len(both) == len(candidate.sums) and _is_share(candidate) and _is_share(baseline)
-    p_value = mcnemar(wins, losses) if plain else _permuted(candidate, vectors, counts, delta, resamples, seed)
+    wins, losses, differing = _wins_and_losses(candidate, baseline)
+    is_proportion = len(both) == len(candidate.sums) and _is_share(candidate) and _is_share(baseline)
+    p_value = mcnemar(wins, losses) if is_proportion else _permuted(candidate, vectors, counts, delta, resamples, seed)
     return PairedDifference(
-        delta, float(low), float(high), p_value, wins, losses, different / max(1, len(candidate.sums))
+        delta, float(low), float(high), p_value, wins, losses, differing / max(1, len(candidate.sums))
     )
 
 
@@ -157,7 +157,7 @@ def mcnemar(wins: int, losses: int) -> float:
 
 
 def smallest_detectable_lift(rows: int, disagreement: float, *, power: float = 0.8, level: float = 0.95) -> float:
-    """The smallest true lift that a paired test of `rows` rows notices with `power`, when answers differ on that share.
+    """The smallest true lift that a paired test of `rows` rows detects with `power`, at this share of disagreement.
 
     Normal approximation with the variance of the difference bounded by the disagreement (Miller 2024, section 5).
     """
@@ -167,14 +167,14 @@ def smallest_detectable_lift(rows: int, disagreement: float, *, power: float = 0
 
 
 def rows_needed(lift: float, disagreement: float, *, power: float = 0.8, level: float = 0.95) -> int:
-    """Test rows with which a true lift of this size is noticed with `power`."""
+    """The number of test rows that detect a true lift of this size with `power`."""
     if lift <= 0:
-        raise ValueError("a lift to be noticed must be above 0")
+        raise ValueError(f"lift must be above 0, got {lift}")
     return int(np.ceil((_z(level) + _normal_quantile(power)) ** 2 * disagreement / lift**2))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: the error of the whole family stays at the level."""
+    """Holm's adjusted p-values, in input order; they control the family-wise error."""
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
@@ -220,22 +220,22 @@ def _permuted(
     rng = np.random.default_rng([seed, 1])
     width = vectors.shape[1] // 2
     left, right = vectors[:, :width], vectors[:, width:]
-    reached, done, block = 0, 0, max(1, 4_000_000 // len(counts))
+    extreme, done, block = 0, 0, max(1, 4_000_000 // len(counts))
     while done < resamples:
         size = min(block, resamples - done)
         kept = rng.binomial(counts, 0.5, size=(size, len(counts))).astype(np.float64)
         swapped = counts - kept
         gap = measure.formula(kept @ left + swapped @ right) - measure.formula(kept @ right + swapped @ left)
-        reached += int((np.abs(gap) >= abs(delta) - 1e-12).sum())
+        extreme += int((np.abs(gap) >= abs(delta) - 1e-12).sum())
         done += size
-    return (reached + 1) / (resamples + 1)
+    return (extreme + 1) / (resamples + 1)
 
 
-def _sides(candidate: Measure, baseline: Measure) -> tuple[int, int, int]:
-    """Rows won, lost, and rows that differ at all; won and lost are judged by the measure on the row alone."""
+def _wins_and_losses(candidate: Measure, baseline: Measure) -> tuple[int, int, int]:
+    """Rows won, rows lost (by the measure on the single row), and rows that differ."""
     left, right = candidate.formula(candidate.sums), baseline.formula(baseline.sums)
-    different = int((candidate.sums != baseline.sums).any(axis=1).sum())
-    return int((left > right + 1e-12).sum()), int((right > left + 1e-12).sum()), different
+    differing = int((candidate.sums != baseline.sums).any(axis=1).sum())
+    return int((left > right + 1e-12).sum()), int((right > left + 1e-12).sum()), differing
 
 
 def _tails(level: float) -> tuple[float, float]:

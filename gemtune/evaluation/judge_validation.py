@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether people agree with the configured judge: it rates what people rated, from their CSV file."""
+"""Validate the configured judge against a ratings file: it rates the answers that people rated."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gemtune.inference.vertex_generation import response_cache, vertex_generate
 
 
 def validate_judge(task: Task, config: Evaluate, settings: Vertex, pairs: str | Path = "") -> dict[str, Any]:
-    """Lets the configured judge rate the sheet that people filled in; see `judging.admission`.
+    """The agreement of the configured judge with the human ratings; see `judge.validate_on_ratings`.
 
-    With `pairs`, a sheet of pairs that people compared, it compares those instead; see `judging.pair_admission`.
+    With `pairs`, a ratings file of compared pairs, it compares those instead; see `judge.validate_on_pairs`.
     """
     if not (config.judge.model and (config.judge.sheet or pairs)):
-        raise UserError("there is no judge to check", remedy="set evaluate.judge.model and evaluate.judge.sheet")
+        raise UserError("no judge to validate", remedy="set evaluate.judge.model and evaluate.judge.sheet")
     generate, retry_policy = vertex_generate(config, settings)
     with response_cache(config) as cache:
         send = partial(generate_all, generate=generate, retry_policy=retry_policy, cache=cache)
@@ -33,7 +33,7 @@ def validate_judge(task: Task, config: Evaluate, settings: Vertex, pairs: str | 
 
 
 def load_human_ratings(config: Evaluate) -> list[human_ratings.HumanRating]:
-    """What people rated, when the configuration names a judge and a sheet."""
+    """The human ratings, if the configuration names a judge and a ratings file; the file may be in a bucket."""
     judge = config.judge
     if not (judge.model and judge.sheet):
         return []
@@ -42,6 +42,6 @@ def load_human_ratings(config: Evaluate) -> list[human_ratings.HumanRating]:
     from gemtune import vertex
 
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "sheet.csv"
+        path = Path(folder) / "ratings.csv"
         vertex.download(judge.sheet, path)
         return human_ratings.read_ratings(path, judge.scale)

@@ -14,33 +14,33 @@ from gemtune.inference import prompts
 
 
 def preference_rows(task: Task, examples: Sequence[Example], pairs: Iterable[Pair]) -> list[dict[str, Any]]:
-    """Gemini's preference tuning rows of these prompts, asked in the very words the tuned model will be asked in."""
-    own = by_prompt(pairs)
+    """Gemini's preference tuning rows, with the same request that is sent to the tuned model later."""
+    pairs_by_id = by_prompt(pairs)
     rows = []
     for example in examples:
-        asked = _asked(task, example)
-        for pair in own.get(example.id, []):
+        request = _request(task, example)
+        for pair in pairs_by_id.get(example.id, []):
             completions = [
                 {"score": score, "completion": {"role": "model", "parts": [{"text": text}]}}
                 for score, text in ((1, pair.chosen), (0, pair.rejected))
             ]
-            rows.append({**asked, "completions": completions})
+            rows.append({**request, "completions": completions})
     return rows
 
 
 def chosen_rows(task: Task, examples: Sequence[Example], pairs: Iterable[Pair]) -> list[dict[str, Any]]:
-    """Supervised tuning rows of the better answers; an answer preferred in several pairs of a prompt stands once."""
-    own = by_prompt(pairs)
+    """Supervised tuning rows of the chosen answers; an answer chosen in several pairs of a prompt appears once."""
+    pairs_by_id = by_prompt(pairs)
     rows = []
     for example in examples:
-        asked = _asked(task, example)
-        for answer in dict.fromkeys(pair.chosen for pair in own.get(example.id, [])):
-            turns = [*asked["contents"], {"role": "model", "parts": [{"text": answer}]}]
-            rows.append({**asked, "contents": turns})
+        request = _request(task, example)
+        for answer in dict.fromkeys(pair.chosen for pair in pairs_by_id.get(example.id, [])):
+            turns = [*request["contents"], {"role": "model", "parts": [{"text": answer}]}]
+            rows.append({**request, "contents": turns})
     return rows
 
 
-def _asked(task: Task, example: Example) -> dict[str, Any]:
+def _request(task: Task, example: Example) -> dict[str, Any]:
     rendered = prompts.render(task, prompts.tuned_prompt(task), example)
     system = {"systemInstruction": {"role": "system", "parts": [{"text": rendered.system}]}} if rendered.system else {}
     return {**system, "contents": rendered.contents}

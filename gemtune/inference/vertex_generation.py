@@ -23,7 +23,7 @@ log = logging.getLogger("gemtune")
 
 
 def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, RetryPolicy]:
-    """Questions put to Vertex AI."""
+    """Online requests to Vertex AI, with the retry policy of the configuration."""
     from gemtune import vertex
 
     client = vertex.connect(settings)
@@ -40,13 +40,13 @@ def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, Retry
 
 
 def generation_settings(config: Evaluate) -> dict[str, Any]:
-    """The settings by which one asks and is sure, for serving to do the same."""
+    """The generation and confidence settings that serving must repeat."""
     names = ("base_model", "temperature", "max_output_tokens", "thinking_budget", "seed", "timeout_s", "attempts")
     return config.model_dump(include={*names, "concurrency", "confidence", "samples", "sample_temperature"})
 
 
 def _settings_of(config: Evaluate, request: GenerateRequest) -> GenerationSettings:
-    """How one question is asked: as configured, unless it says otherwise."""
+    """The settings of one request: those of the configuration, overridden by those of the request."""
     from gemtune import vertex
 
     generation = vertex.GenerationSettings.of(config)
@@ -59,46 +59,46 @@ def _settings_of(config: Evaluate, request: GenerateRequest) -> GenerationSettin
 
 
 def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
-    """The same questions put to Vertex AI by batch jobs."""
+    """The same requests as Vertex AI batch prediction jobs."""
     from gemtune import vertex
     from gemtune.vertex import batches
 
     client = vertex.connect(settings)
 
     async def target(request: GenerateRequest) -> str:
-        found = partial(batches.target, client, request.model, request.version, config.base_model)
-        return await asyncio.to_thread(vertex.patiently, found)
+        resolve = partial(batches.target, client, request.model, request.version, config.base_model)
+        return await asyncio.to_thread(vertex.patiently, resolve)
 
     def body(request: GenerateRequest) -> dict[str, Any]:
-        asked = _settings_of(config, request)
-        return batches.request_of(client, request.model, request.system, request.contents, asked)
+        settings = _settings_of(config, request)
+        return batches.request_of(client, request.model, request.system, request.contents, settings)
 
     async def run_job(model: str, bodies: Sequence[dict[str, Any]]) -> list[batches.Line]:
-        found: list[batches.Line] = []
+        lines: list[batches.Line] = []
         for start in range(0, len(bodies), batches.MOST_REQUESTS):
-            part = bodies[start : start + batches.MOST_REQUESTS]
-            submit = partial(batches.submitted, client, model, part)
+            chunk = bodies[start : start + batches.MOST_REQUESTS]
+            submit = partial(batches.submitted, client, model, chunk)
             job = await asyncio.to_thread(vertex.patiently, submit)
-            log.info("progress: batch job %s (%d rows)", job.name, len(part))
+            log.info("progress: batch job %s (%d rows)", job.name, len(chunk))
             job = await wait_for_job(
                 job,
                 lambda job: vertex.patiently(batches.look, client, job),
                 config.batch_poll_s,
                 3600 * config.batch_deadline_h,
             )
-            found += await asyncio.to_thread(vertex.patiently, batches.lines, client, job)
-        return found
+            lines += await asyncio.to_thread(vertex.patiently, batches.lines, client, job)
+        return lines
 
     return BatchJobs(config.batch_above, target, body, run_job)
 
 
 def response_cache(config: Evaluate) -> contextlib.AbstractContextManager[ResponseCache | None]:
-    """The store of answers, when one is configured."""
+    """The response cache, if one is configured."""
     if not config.cache:
         return contextlib.nullcontext()
     from gemtune.inference.response_cache import SqliteResponseCache
 
-    # What changes an answer; seeds of resampling, effort and intervals do not.
+    # Settings that change an answer; resampling, retries and intervals do not.
     names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}
     more = {"logprobs": True} if config.confidence == "logprobs" else {}
     return SqliteResponseCache(config.cache, {**config.model_dump(include=names), **more})

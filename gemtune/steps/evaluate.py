@@ -21,14 +21,14 @@ from gemtune.config import Evaluate, ModelVariant, Task, Vertex
 from gemtune.data.example import Example, read_examples, whole_file, write_json, write_rows
 from gemtune.errors import UserError
 from gemtune.evaluation import judge, vertex_metrics
-from gemtune.evaluation.evaluate import GenerateAll, evaluate_all
+from gemtune.evaluation.evaluate import evaluate_all
 from gemtune.evaluation.judge_validation import load_human_ratings
 from gemtune.evaluation.metrics import primary_metric
 from gemtune.evaluation.scorers import SampleScore, prediction_row, score_sample, sum_by_model, variant_report
 from gemtune.evaluation.slices import with_auto_slices
 from gemtune.inference import tfidf_baseline
 from gemtune.inference.batch import generate_by_batch
-from gemtune.inference.generate import generate_all
+from gemtune.inference.generate import GenerateAll, generate_all
 from gemtune.inference.prompts import resolve
 from gemtune.inference.tfidf_baseline import TFIDF_BASELINE
 from gemtune.inference.vertex_generation import generation_settings, response_cache, vertex_batch_jobs, vertex_generate
@@ -146,7 +146,7 @@ def _service(config: Evaluate, settings: Vertex, judged: Sequence[SampleScore], 
         return evaluation.scores(client, metric, rows, config.judge.rubric)
 
     try:
-        return vertex_metrics.beside(config, judged, ours, score)
+        return vertex_metrics.compare_with_vertex(config, judged, ours, score)
     except (vertex.Retryable, vertex.Refused) as failure:
         log.warning("the evaluation service gave no scores: %s", failure)
         return {"error": str(failure)}

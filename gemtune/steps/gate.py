@@ -354,7 +354,7 @@ def _judge_rules(
         said = (
             f"by the judge the candidate wins {rate['value']:.3f} against the best prompt (between {rate['low']:.3f} "
             f"and {rate['high']:.3f}; {pair_result['ties']} ties of {pair_result['pairs']} pairs, "
-            f"{pair_result['flips']} by order), wanted: more than {wanted:g}"
+            f"{pair_result['order_flips']} by order), wanted: more than {wanted:g}"
         )
         rules.append(Rule("judge_win_rate", rate["low"] > wanted, rate["low"], wanted, said))
     return rules

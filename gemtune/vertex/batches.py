@@ -38,7 +38,7 @@ class Batch:
         return self.state in ENDED
 
     @property
-    def gone(self) -> bool:
+    def failed(self) -> bool:
         """Whether it ended without answers."""
         return self.state in GONE
 
@@ -99,7 +99,7 @@ def submitted(client: Client, model: str, requests: Sequence[dict[str, Any]]) ->
     lines = [json.dumps({"request": body}, ensure_ascii=False) + "\n" for body in requests]
     place = serving_location(client, model)
     title = f"gemtune-batch-{fingerprint(model, place, lines)}"
-    found = [one for one in _named(client, place, title) if not one.gone]
+    found = [one for one in _named(client, place, title) if not one.failed]
     return found[0] if found else _created(client, model, place, title, lines)
 
 

@@ -87,7 +87,7 @@ def test_log_probabilities_are_confidences_where_they_are_told(asked):
 
 
 def test_an_unknown_model_is_named_at_once(asked, tmp_path):
-    with pytest.raises(UserError, match=r"'gemini-0\.0-none' cannot be asked"):
+    with pytest.raises(UserError, match=r"'gemini-0\.0-none' cannot be called"):
         asked({}, who=[{"name": "x", "model": "gemini-0.0-none"}])
     assert not (tmp_path / "predictions").exists()
 

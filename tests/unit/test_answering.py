@@ -71,7 +71,7 @@ def test_without_a_threshold_only_unusable_answers_are_left_to_people(emulator, 
 
 def test_a_file_that_is_no_summary_is_named(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(UserError, match=r"summary\.json: this tells no way to ask"):
+    with pytest.raises(UserError, match=r"summary\.json: not a run summary with a recipe"):
         Predictor.of_run(tmp_path / "summary.json")
-    with pytest.raises(UserError, match="tells no way to ask"):
+    with pytest.raises(UserError, match="not a run summary with a recipe"):
         Predictor.of_run(tmp_path / "none.json")

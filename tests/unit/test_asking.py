@@ -92,7 +92,7 @@ def test_a_row_that_never_succeeds_is_an_error_and_the_others_stand():
 
     first, second, third = asyncio.run(generate_all(asked(3), generate, retry_policy()))
     assert first == ModelOutput("yes", "STOP", "", 3, 1, first.latency_s, 1)
-    assert (second.error, second.attempts) == ("busy 503 (after 5 tries)", 5)
+    assert (second.error, second.attempts) == ("busy 503 (after 5 attempts)", 5)
     assert (third.error, third.attempts) == ("no 400", 1)
 
 
@@ -114,7 +114,7 @@ def test_an_unknown_model_stops_the_run_with_one_clear_message():
     async def generate(request):
         raise No(404)
 
-    with pytest.raises(UserError, match="'m' cannot be asked: no 404"):
+    with pytest.raises(UserError, match="'m' cannot be called: no 404"):
         asyncio.run(generate_all(asked(50), generate, retry_policy()))
 
 
@@ -126,7 +126,7 @@ def test_a_service_that_never_answers_is_given_up_early():
         tries += 1
         raise Busy
 
-    with pytest.raises(UserError, match="20 rows and no answer, each tried 5 times: busy 503"):
+    with pytest.raises(UserError, match="the first 20 requests all failed after 5 attempts: busy 503"):
         asyncio.run(generate_all(asked(2000), generate, retry_policy()))
     assert tries < 1000
 

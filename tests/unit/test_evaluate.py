@@ -120,7 +120,7 @@ def test_shots_come_from_training_rows_and_are_answered(scripted, files):
 
 
 def test_a_dead_line_decides_nothing(scripted, files):
-    with pytest.raises(UserError, match="20 rows and no answer"):
+    with pytest.raises(UserError, match="the first 20 requests all failed"):
         evaluated(files, [ModelVariant(name="down", model="down")])
     assert not (files / "predictions").exists()
 
@@ -232,7 +232,7 @@ def test_too_many_failed_rows_decide_nothing(monkeypatch, files):
         return Said("a")
 
     monkeypatch.setattr(evaluate, "vertex_generate", lambda config, vertex: (generate, retry_policy()))
-    with pytest.raises(UserError, match="6 of 60 rows got no answer from 'flaky'"):
+    with pytest.raises(UserError, match="6 of 60 requests to 'flaky' failed"):
         evaluated(files, [ModelVariant(name="flaky", model="m")])
     summary, *_ = evaluated(files, [ModelVariant(name="flaky", model="m")], max_error_share=0.1)
     assert summary["metrics"]["flaky accuracy"] == pytest.approx(30 / 60)

@@ -201,7 +201,7 @@ def judged(admitted=True, scores=None, low=0.7, cut=4.0):
         "ratings": {"candidate": {"scores": scores or [5.0] * 190 + [None] * 10}},
         "pairwise": [
             {
-                "candidate": "candidate", "baseline": "baseline", "pairs": 200, "ties": 20, "flips": 5,
+                "candidate": "candidate", "baseline": "baseline", "pairs": 200, "ties": 20, "order_flips": 5,
                 "win_rate": {"value": 0.8, "low": low, "high": 0.9},
             }
         ],

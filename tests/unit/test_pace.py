@@ -164,14 +164,14 @@ def test_quota_and_background_are_recovered(background):
     found = estimate_quota([drawn(rate, truth, rng) for rate in (100, 80, 130, 96, 150, 100, 80, 110, 120, 90)])
     assert found.quota == pytest.approx(100, rel=0.12)
     assert found.background == pytest.approx(background, abs=0.06)
-    assert found.cautious <= found.quota
-    assert found.higher < 0.3
+    assert found.lower_bound <= found.quota
+    assert found.unreached < 0.3
 
 
 def test_a_quota_that_was_never_reached_is_higher():
     truth, rng = QuotaEstimate(1000, 0.2, 0, 0), random.Random(5)
     found = estimate_quota([drawn(rate, truth, rng) for rate in (20, 40, 80, 160, 320, 300, 320)])
-    assert found.higher > 0.5
+    assert found.unreached > 0.5
     assert found.background == pytest.approx(0.2, abs=0.07)
 
 
@@ -188,7 +188,7 @@ def test_a_sample_is_of_those_that_started_not_of_those_that_ended_first():
 def test_without_a_quota_the_pace_reaches_the_cap():
     pace = RateController(64)
     for i in range(100):
-        pace.answered(i * 0.01, i * 0.01 - 0.2)
+        pace.on_answer(i * 0.01, i * 0.01 - 0.2)
     assert pace.limit == 64
     assert pace.wait_s(2.0, 63) == 0.0
     assert pace.wait_s(2.0, 64) is None
@@ -197,21 +197,21 @@ def test_without_a_quota_the_pace_reaches_the_cap():
 def test_slow_answers_and_failures_shrink_the_limit():
     pace = RateController(64)
     for i in range(100):
-        pace.answered(i * 0.01, i * 0.01 - 0.2)
+        pace.on_answer(i * 0.01, i * 0.01 - 0.2)
     for i in range(300):
-        pace.answered(2.0 + i, i - 7.0)
+        pace.on_answer(2.0 + i, i - 7.0)
     assert pace.limit < 50
     before = pace.limit
-    pace.failed(1000.0, 999.0)
+    pace.on_error(1000.0, 999.0)
     assert pace.limit < before
 
 
 def test_waits_are_short_while_the_service_is_well_and_double_while_it_is_not():
     pace = RateController(64)
     for i in range(40):
-        pace.answered(i * 0.01, i * 0.01 - 0.2)
+        pace.on_answer(i * 0.01, i * 0.01 - 0.2)
     assert [pace.backoff_s(n, 0.25, 30.0) for n in (1, 4)] == pytest.approx([0.2, 0.2])
     assert [pace.backoff_s(n, 0.25, 30.0) for n in (5, 9)] == [1.0, 7.5]
     for i in range(20):
-        pace.failed(1.0 + i * 0.01, 0.9)
+        pace.on_error(1.0 + i * 0.01, 0.9)
     assert [pace.backoff_s(n, 0.25, 30.0) for n in (1, 3, 5)] == [0.25, 1.0, 4.0]

@@ -76,7 +76,7 @@ def test_a_row_without_an_answer_is_not_sent_and_scores_lowest() -> None:
         return [5.0 if metric == "rubric" else 1.0 for _ in texts]
 
     config = evaluate.Evaluate.of({"service": ["exact_match", "rubric"], "resamples": 200})
-    told = vertex_metrics.beside(config, judged, {"exact_match": {"value": 0.25}}, score)
+    told = vertex_metrics.compare_with_vertex(config, judged, {"exact_match": {"value": 0.25}}, score)
     assert sent == [[(rows[0].text, rows[0].target, rows[0].target)]] * 2
     assert (told["exact_match"]["value"], told["exact_match"]["ours"]) == (0.25, 0.25)
     assert told["rubric"]["value"] == (5 + 1 + 1 + 1) / 4

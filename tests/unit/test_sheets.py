@@ -46,7 +46,7 @@ def test_a_sheet_comes_back_with_what_was_rated(tmp_path):
     with pytest.raises(UserError, match="lacks the columns"):
         read_ratings(tmp_path / "bare.csv", (1, 5))
     (tmp_path / "empty.csv").write_text("id,text,reference,answer,rating\n1,a,b,c,\n")
-    with pytest.raises(UserError, match="no row of the sheet is rated"):
+    with pytest.raises(UserError, match="no row is rated"):
         read_ratings(tmp_path / "empty.csv", (1, 5))
 
 
@@ -108,7 +108,7 @@ def test_people_who_choose_by_place_have_not_decided(tmp_path):
 
 def test_a_wrong_word_is_named_with_its_line(tmp_path):
     (tmp_path / "bad.csv").write_text("id,text,reference,first,second,better\n1,t,r,a,b,first\n2,t,r,a,b,left\n")
-    with pytest.raises(UserError, match=r"bad\.csv:3: 'left' is none of first, second, tie"):
+    with pytest.raises(UserError, match=r"bad\.csv:3: 'left' is not one of first, second, tie"):
         read_pair_ratings(tmp_path / "bad.csv")
     (tmp_path / "ratings.csv").write_text("id,text,reference,answer,rating\n1,t,r,a,5\n")
     with pytest.raises(UserError, match=r"lacks the columns \['better', 'first', 'second'\]"):
@@ -171,7 +171,7 @@ def judge(*arguments):
 
 
 def test_a_sheet_is_drawn_rated_and_checked(files, judged_by):
-    made = judge("sheet", files / "predictions", files / "rows", "--out", files / "sheet.csv", "--rows", "50")
+    made = judge("export", files / "predictions", files / "rows", "--out", files / "sheet.csv", "--rows", "50")
     assert made.exit_code == 0
     assert made.stdout.startswith("50 answers to rate")
     with open(files / "sheet.csv", encoding="utf-8-sig", newline="") as sheet:
@@ -183,14 +183,14 @@ def test_a_sheet_is_drawn_rated_and_checked(files, judged_by):
         csv.writer(sheet).writerows([lines[0], *filled])
 
     judged_by(lambda shown: {"score": quality(shown["answer"])})
-    found = judge("check", files / "config.yaml", "--out", files / "found.json")
+    found = judge("validate", files / "config.yaml", "--out", files / "found.json")
     assert found.exit_code == 0
-    assert "a rule may use it" in found.stdout
+    assert "a gate rule may use it" in found.stdout
     assert json.loads((files / "found.json").read_text())["agreement"]["quadratic_kappa"]["value"] == 1.0
 
     guess = random.Random(1)
     judged_by(lambda shown: {"score": guess.randint(1, 5)})
-    found = judge("check", files / "config.yaml")
+    found = judge("validate", files / "config.yaml")
     assert found.exit_code == 1
     assert "it informs, it does not gate" in found.stdout
 
@@ -198,7 +198,7 @@ def test_a_sheet_is_drawn_rated_and_checked(files, judged_by):
 def test_pairs_are_drawn_compared_and_checked(files, judged_by):
     sheet = files / "pairs.csv"
     names = ("--variants", "tuned", "prompt")
-    made = judge("pairs", files / "predictions", files / "rows", *names, "--out", sheet, "--both-orders")
+    made = judge("export-pairs", files / "predictions", files / "rows", *names, "--out", sheet, "--both-orders")
     assert made.exit_code == 0
     assert made.stdout.startswith("60 pairs to compare")
 
@@ -208,14 +208,14 @@ def test_pairs_are_drawn_compared_and_checked(files, judged_by):
 
     fill(sheet, better)
     judged_by(lambda shown: {"better": better(shown["first"], shown["second"])})
-    found = judge("check", files / "config.yaml", "--pairs", sheet)
+    found = judge("validate", files / "config.yaml", "--pairs", sheet)
     assert found.exit_code == 0
     assert "on 60 pairs compared by people the judge j reaches quadratic kappa 1.00" in found.stdout
     assert "judge: 12 ties, 0 turned with the order" in found.stdout
     assert "people chose_first    0.50" in found.stdout
 
     judged_by(lambda shown: {"better": "first"})
-    found = judge("check", files / "config.yaml", "--pairs", sheet, "--out", files / "found.json")
+    found = judge("validate", files / "config.yaml", "--pairs", sheet, "--out", files / "found.json")
     assert found.exit_code == 1
     assert "judge: 60 ties, 60 turned with the order" in found.stdout
     assert "judge chose_first     1.00" in found.stdout
@@ -225,12 +225,12 @@ def test_pairs_are_drawn_compared_and_checked(files, judged_by):
 def test_agreement_on_pairs_is_that_of_scikit_learn(files, judged_by):
     sheet = files / "pairs.csv"
     names = ("--variants", "tuned", "prompt")
-    judge("pairs", files / "predictions", files / "rows", *names, "--out", sheet)
+    judge("export-pairs", files / "predictions", files / "rows", *names, "--out", sheet)
     rng = random.Random(4)
     fill(sheet, lambda first, second: rng.choice(BETTER))
     people = {one.first: one.better for one in read_pair_ratings(sheet)}
     judged_by(lambda shown: {"better": "first" if quality(shown["first"]) >= quality(shown["second"]) else "second"})
-    judge("check", files / "config.yaml", "--pairs", sheet, "--out", files / "found.json")
+    judge("validate", files / "config.yaml", "--pairs", sheet, "--out", files / "found.json")
     found = json.loads((files / "found.json").read_text())["agreement"]
     worth = {"first": 2, "tie": 1, "second": 0}
     pairs = read_pair_ratings(sheet)
@@ -243,6 +243,8 @@ def test_agreement_on_pairs_is_that_of_scikit_learn(files, judged_by):
 
 
 def test_a_variant_nobody_knows_is_named(files):
-    made = judge("pairs", files / "predictions", files / "rows", "--variants", "tuned", "x", "--out", files / "p.csv")
+    made = judge(
+        "export-pairs", files / "predictions", files / "rows", "--variants", "tuned", "x", "--out", files / "p.csv"
+    )
     assert isinstance(made.exception, UserError)
     assert "no variant is called 'x'" in str(made.exception)
