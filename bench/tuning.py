@@ -73,7 +73,7 @@ class Run:
         return str(self.folder / name)
 
     def scored(self, variants: list[dict[str, Any]], name: str) -> str:
-        """ModelVariants asked the validation rows; the report's path."""
+        """Model variants evaluated on the validation rows; the report's path."""
         train, validation, _ = self.splits
         out, c = self.at(f"{name}.json"), self.c
         evaluate.run(validation, train, variants, c["task"], c["evaluate"], c["vertex"], self.at(f"{name}.jsonl"), out)

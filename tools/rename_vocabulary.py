@@ -10,7 +10,8 @@ The tables in `tools/vocabulary/*.csv` have the columns kind, scope, old, new:
 - `key`: a string literal that is exactly `old` (a key of a document, an argument of a command), in Python;
 - `text`: the characters `old` wherever they stand, in any file.
 
-`scope` is a glob of paths from the root (`**` is everything); several are separated by `|`. Rows apply in their order.
+`scope` is a glob of paths from the root (`**` is everything); several are separated by `|`. Names and keys are replaced
+before texts; of two rows for the same name in one file the last one counts.
 """
 
 from __future__ import annotations

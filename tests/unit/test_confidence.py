@@ -10,7 +10,7 @@ from collections import Counter
 from math import exp
 
 import pytest
-from hypothesis import output
+from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import Said
 
@@ -34,7 +34,7 @@ WHO = ModelVariant(name="x", model="m")
 ROW = Example("1", "some text", "a")
 
 
-@output(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=9))
+@given(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=1, max_size=9))
 def test_the_majority_wins_and_ties_go_to_the_first_sampled(values):
     found, counts = vote(values), Counter(v for v in values if v is not None)
     if not counts:
@@ -73,7 +73,7 @@ def test_the_probability_of_an_answer_is_its_confidence_where_the_model_tells_it
         (ModelOutput("b"), 0.0),
     ]
     told.append((ModelOutput("a", logprob=1e-9), 1.0))
-    judged = with_logprob_confidence([score_sample(TASK, WHO, ROW, output) for output, _ in told])
+    judged = with_logprob_confidence([score_sample(TASK, WHO, ROW, given) for given, _ in told])
     assert [one.confidence for one in judged] == pytest.approx([confidence for _, confidence in told])
     silent = with_logprob_confidence(
         [score_sample(TASK, WHO, ROW, ModelOutput("a")), score_sample(TASK, WHO, ROW, ModelOutput("b"))]

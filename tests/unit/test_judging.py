@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import output
+from hypothesis import given
 from hypothesis import strategies as st
 from rehearsed import Said
 from scipy import stats
@@ -49,7 +49,7 @@ ROW = Example("1", "a long text", "a summary")
 ratings = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=40)
 
 
-@output(ratings)
+@given(ratings)
 def test_kappa_agrees_with_scikit_learn(found):
     judge, human = [j for j, _ in found], [h for _, h in found]
     if len({*judge, *human}) < 2:
@@ -170,7 +170,7 @@ def test_both_orders_must_agree():
 outcomes = st.lists(st.sampled_from(["candidate", "baseline", "tie"]), min_size=1, max_size=40)
 
 
-@output(outcomes)
+@given(outcomes)
 def test_a_win_rate_counts_ties_half_and_turns_around_with_the_sides(winners):
     other = {"candidate": "baseline", "baseline": "candidate", "tie": "tie"}
     rate = win_rate([PairwiseResult(one) for one in winners], resamples=300)
@@ -283,7 +283,7 @@ def test_the_fitted_threshold_is_where_people_draw_the_line():
     assert fit_score_threshold([1.0, 2.0], [True, False]) is None
 
 
-@output(st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=12, max_size=40))
+@given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=12, max_size=40))
 def test_no_other_threshold_agrees_more(found):
     scores, good = [float(s) for s, _ in found], [g for _, g in found]
     cut = fit_score_threshold(scores, good, resamples=200)

@@ -211,15 +211,15 @@ def test_pairs_are_drawn_compared_and_checked(files, judged_by):
     found = judge("validate", files / "config.yaml", "--pairs", sheet)
     assert found.exit_code == 0
     assert "on 60 pairs compared by people the judge j reaches quadratic kappa 1.00" in found.stdout
-    assert "judge: 12 ties, 0 turned with the order" in found.stdout
+    assert "judge: 12 ties, 0 order flips" in found.stdout
     assert "people chose_first    0.50" in found.stdout
 
     judged_by(lambda shown: {"better": "first"})
     found = judge("validate", files / "config.yaml", "--pairs", sheet, "--out", files / "found.json")
     assert found.exit_code == 1
-    assert "judge: 60 ties, 60 turned with the order" in found.stdout
+    assert "judge: 60 ties, 60 order flips" in found.stdout
     assert "judge chose_first     1.00" in found.stdout
-    assert "people: 12 ties, 0 turned" in found.stdout
+    assert "people: 12 ties, 0 order flips" in found.stdout
 
 
 def test_agreement_on_pairs_is_that_of_scikit_learn(files, judged_by):
