@@ -18,14 +18,9 @@ from gemtune.evaluation.scorers import SampleScore
 Text = tuple[str, str, str]
 FetchScores = Callable[[str, Sequence[Text]], list[float]]  # metric, rows (text, reference, answer) -> a score per row
 
-SCALE = {"rubric": (1.0, 4.0)}  # lowest score and span; other metrics go from 0 to 1
-OWN_SCALE = {
-    "exact_match": 1.0,
-    "bleu": 100.0,
-    "rouge_1": 1.0,
-    "rouge_2": 1.0,
-    "rouge_l": 1.0,
-}  # our metrics of the same name and their maximum
+SERVICE_SCALE = {"rubric": (1.0, 4.0)}  # lowest score and span; other metrics go from 0 to 1
+# our metrics of the same name, with their maximum
+OWN_SCALE = {"exact_match": 1.0, "bleu": 100.0, "rouge_1": 1.0, "rouge_2": 1.0, "rouge_l": 1.0}
 
 
 def compare_with_vertex(
@@ -40,7 +35,7 @@ def compare_with_vertex(
     groups = [score.example.group for score in scores]
     table: dict[str, Any] = {}
     for metric in config.service:
-        lowest, span = SCALE.get(metric, (0.0, 1.0))
+        lowest, span = SERVICE_SCALE.get(metric, (0.0, 1.0))
         values = [0.0] * len(scores)
         for i, value in zip(answered, fetch_scores(metric, texts) if texts else [], strict=True):
             values[i] = (value - lowest) / span

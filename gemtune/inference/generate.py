@@ -105,7 +105,7 @@ class RetryPolicy:
     """
 
     concurrency: int
-    attempts: int
+    max_attempts: int
     transient: tuple[type[Exception], ...]
     permanent: tuple[type[Exception], ...]
     seed: int = 7
@@ -143,13 +143,8 @@ class _Loop:
         cache: ResponseCache | None,
         on_done: Callable[[], None],
     ) -> None:
-        self.requests, self.generate, self.retry_policy, self.cache, self.on_done = (
-            requests,
-            generate,
-            retry_policy,
-            cache,
-            on_done,
-        )
+        self.requests, self.generate, self.retry_policy = requests, generate, retry_policy
+        self.cache, self.on_done = cache, on_done
         self.rate_controller = RateController(retry_policy.concurrency)
         self.random = random.Random(retry_policy.seed)
         self.outputs: dict[int, ModelOutput] = {}
@@ -248,7 +243,7 @@ class _Loop:
             self.rate_controller.on_rate_limited(now, start)
         else:
             self.rate_controller.on_error(now, start)
-        if attempt >= self.retry_policy.attempts:
+        if attempt >= self.retry_policy.max_attempts:
             self._finish(index, ModelOutput(error=f"{_message(failure)} (after {attempt} attempts)", attempts=attempt))
             self._stop_if_hopeless(failure)
             return
@@ -261,7 +256,7 @@ class _Loop:
         """Stop when every request so far has failed: the service cannot be reached."""
         if len(self.outputs) >= MAX_INITIAL_FAILURES and all(output.error for output in self.outputs.values()):
             raise UserError(
-                f"the first {len(self.outputs)} requests all failed after {self.retry_policy.attempts} attempts: "
+                f"the first {len(self.outputs)} requests all failed after {self.retry_policy.max_attempts} attempts: "
                 f"{_message(failure)}",
                 remedy="check the network, the region and the quota, then run again",
             ) from failure

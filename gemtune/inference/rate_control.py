@@ -136,7 +136,9 @@ class RateController:
     _held_back: bool = False
     _min_latency: float = float("inf")
     _mean_latency: float = 0.0
-    _ended: deque[tuple[float, bool]] = field(default_factory=deque)  # of a second, ENOUGH at least; True: a 429
+    _ended: deque[tuple[float, bool]] = field(
+        default_factory=deque
+    )  # of the last second, at least MIN_REQUESTS; True: a 429
     _failures: deque[bool] = field(default_factory=lambda: deque(maxlen=MIN_REQUESTS))
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ def retry_policy(**changes) -> RetryPolicy:
     return RetryPolicy(
         **{
             "concurrency": 16,
-            "attempts": 5,
+            "max_attempts": 5,
             "transient": (Busy,),
             "permanent": (No,),
             "initial_backoff_s": 0.001,
@@ -74,7 +74,7 @@ def test_every_question_ends_once_in_order_whatever_fails(count, seed, concurren
             in_flight -= 1
 
     on_done = []
-    pace = retry_policy(concurrency=concurrency, attempts=30)
+    pace = retry_policy(concurrency=concurrency, max_attempts=30)
     given_answers = asyncio.run(generate_all(asked(count), generate, pace, on_done=lambda: on_done.append(1)))
     assert [one.text for one in given_answers] == [str(i) for i in range(count)]
     assert sorted(answered) == sorted({str(i) for i in range(count)})
@@ -160,8 +160,8 @@ def test_what_is_remembered_is_not_asked_again_and_failures_are_not_remembered()
         return Said(request.key)
 
     books = Books()
-    first = asyncio.run(generate_all(asked(5), generate, retry_policy(attempts=2), cache=books))
+    first = asyncio.run(generate_all(asked(5), generate, retry_policy(max_attempts=2), cache=books))
     assert first[4].error
-    again = asyncio.run(generate_all(asked(8), generate, retry_policy(attempts=2), cache=books))
+    again = asyncio.run(generate_all(asked(8), generate, retry_policy(max_attempts=2), cache=books))
     assert [one.text for one in again] == list("01234567")
     assert {key: calls.count(key) for key in "01234567"} == dict.fromkeys("012356 7".replace(" ", ""), 1) | {"4": 3}

@@ -104,7 +104,7 @@ def test_variants_of_a_prompt_search_are_bounded_before_they_are_known(client: C
     assert names == ["prompt search for few", "few", "few_k0", "few_k4_balanced", "few_r1", "few_r2"]
     plain, worded = costs["few on validation"], costs["few_r1 on validation"]
     assert worded["cost"] == plain["cost"]
-    assert worded["at_most"] - plain["at_most"] == pytest.approx(12 * prompt_search.LONGEST * 0.25 / 1e6)
+    assert worded["at_most"] - plain["at_most"] == pytest.approx(12 * prompt_search.MAX_INSTRUCTION_CHARS * 0.25 / 1e6)
 
 
 PROMPTS = st.lists(

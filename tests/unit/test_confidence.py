@@ -18,7 +18,7 @@ from gemtune.config import ModelVariant, Task
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.confidence import (
-    SCALE,
+    LIKELIHOODS,
     score_votes,
     verbal_confidence_request,
     vote,
@@ -96,7 +96,7 @@ def test_words_become_numbers(said, confidence):
 
 
 def test_the_scale_is_ordered():
-    assert list(SCALE.values()) == sorted(SCALE.values(), reverse=True)
+    assert list(LIKELIHOODS.values()) == sorted(LIKELIHOODS.values(), reverse=True)
 
 
 @pytest.mark.parametrize("confidence", ["votes", "verbal", "logprobs"])
