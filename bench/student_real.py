@@ -34,8 +34,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from emulator.engine import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
-from emulator.student import Student  # noqa: E402
+from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
+from emulator.engines.student.engine import Student  # noqa: E402
 from gemtune.config import Prompt, Task  # noqa: E402
 from gemtune.data.example import Example  # noqa: E402
 from gemtune.evaluation import metrics  # noqa: E402

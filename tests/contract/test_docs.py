@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from emulator.__main__ import engine_factory
-from emulator.faults import FaultPlan
-from emulator.server import MISSING, Emulator, Settings, routes_table
-from emulator.wire import find_route
+from emulator.app.cli import engine_factory
+from emulator.app.server import MISSING, Emulator, Settings, routes_table
+from emulator.core.faults import FaultPlan
+from emulator.core.google_rest import find_route
 
 DOCS = Path(__file__).parents[2] / "docs" / "emulator.md"
 

@@ -18,7 +18,7 @@ from google.genai import errors, types
 from safetensors.torch import load_file, save_file
 
 from emulator.catalogue import load_catalogue
-from emulator.student_base import EMBEDDED_BASE
+from emulator.engines.student.weights import EMBEDDED_BASE
 
 LABELS = {"refund": ["money back", "return my payment", "refund"], "shipping": ["parcel", "delivery", "courier"]}
 

@@ -191,7 +191,7 @@ def test_deploy_through_the_model_class(aip: Any, job: Any) -> None:
 def test_traffic_follows_the_split(server: Server, job: Any) -> None:
     import random
 
-    from emulator.endpoints import _ends
+    from emulator.services.endpoints import _ends
 
     rng = random.Random(0)
     shares = [("a", 70), ("b", 25), ("c", 5)]

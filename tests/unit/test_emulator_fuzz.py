@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.__main__ import engine_factory
-from emulator.server import Emulator, Settings
+from emulator.app.cli import engine_factory
+from emulator.app.server import Emulator, Settings
 
 WORDS = [
     "name",

@@ -20,16 +20,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator import catalogue as emulator_catalogue
+from emulator.app.server import Emulator, Settings
+from emulator.core.filters import matching
+from emulator.core.google_rest import ApiError, camel, camelize, project_number, snake, split_multipart
+from emulator.core.state import State, StateInUse
 from emulator.cron import parse_cron
-from emulator.engine import Candidate, GenerateRequest, Generation, Turn
-from emulator.evaluation import rouge
-from emulator.filters import matching
-from emulator.inference import Batcher
-from emulator.scripted import Script, ScriptedEngine
-from emulator.server import Emulator, Settings
-from emulator.state import State, StateInUse
-from emulator.storage import Storage
-from emulator.wire import ApiError, camel, camelize, project_number, snake, split_multipart
+from emulator.engines.base import Candidate, GenerateRequest, Generation, Turn
+from emulator.engines.rules_engine import Script, ScriptedEngine
+from emulator.services.evaluation import rouge
+from emulator.services.inference import Batcher
+from emulator.services.storage import Storage
 
 ITEMS = [
     (1, {"name": "projects/1/x/a", "labels": {"run": "x", "tune-type": "sft"}, "state": "OK", "count": 3}),

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.engine import (
+from emulator.engines.base import (
     Cancelled,
     Checkpoint,
     FailedPrecondition,
@@ -27,10 +27,10 @@ from emulator.engine import (
     TuningSpec,
     Turn,
 )
-from emulator.student import Student
-from emulator.student_base import EMBEDDED_BASE
-from emulator.student_decoding import allowed_answers, json_is_whole
-from emulator.student_training import TrainingSettings, checkpoint_steps
+from emulator.engines.student.decoding import allowed_answers, json_is_whole
+from emulator.engines.student.engine import Student
+from emulator.engines.student.training import TrainingSettings, checkpoint_steps
+from emulator.engines.student.weights import EMBEDDED_BASE
 
 WORDS = {"fruit": ("apple", "pear", "banana", "orange"), "animal": ("dog", "cat", "parrot", "salmon")}
 SPEC = TuningSpec(epoch_count=6, learning_rate_multiplier=1.0, adapter_size=8, seed=3)

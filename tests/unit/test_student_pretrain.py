@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.pretrain import words as w
-from emulator.pretrain.episodes import END, MODEL, EpisodeWriter
-from emulator.pretrain.language import Writer, gerund, participle, third_person
+from tools.pretrain_student import words as w
+from tools.pretrain_student.episodes import END, MODEL, EpisodeWriter
+from tools.pretrain_student.grammar import Writer, gerund, participle, third_person
 
 
 def writer(seed: int, easy: float = 0.2, difficulty: float = 1.0) -> EpisodeWriter:
@@ -96,7 +96,7 @@ def test_opinions_carry_their_sign() -> None:
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    from emulator.pretrain.tokenizer import train_tokenizer
+    from tools.pretrain_student.tokenizer import train_tokenizer
 
     return train_tokenizer(1, tmp_path_factory.mktemp("tokenizer"), episodes=200)
 
@@ -138,7 +138,7 @@ def test_a_word_is_one_token_wherever_it_stands(tokenizer: Any) -> None:
 
 
 def test_pretraining_learns_and_repeats_itself(tokenizer: Any, tmp_path: Path) -> None:
-    from emulator.pretrain.train import Recipe, pretrain
+    from tools.pretrain_student.train import Recipe, pretrain
 
     recipe = replace(Recipe(), tokens=28_000, width=32, feed_forward=64, layers="ca", warmup_steps=5)
     recipe = replace(recipe, early_batch_tokens=512, batch_tokens=512, late_batch_tokens=512)
@@ -153,7 +153,7 @@ def test_pretraining_learns_and_repeats_itself(tokenizer: Any, tmp_path: Path) -
 def test_tokens_never_seen_get_directions_of_their_own() -> None:
     import torch
 
-    from emulator.pretrain.train import scatter
+    from tools.pretrain_student.train import scatter
 
     draw = torch.Generator().manual_seed(1)
     known = torch.randn(200, 64, generator=draw)

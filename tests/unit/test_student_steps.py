@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.student_steps import FrameworkSteps, LeanSteps, LeanWeights, _Packed, reader_of
+from emulator.engines.student.forward import FrameworkSteps, LeanSteps, LeanWeights, _Packed, reader_of
 
 
 def small_model(keys: int, reach: int, layers: list[str]) -> Any:
