@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
+from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn  # noqa: E402
 from emulator.engines.student.engine import Student  # noqa: E402
 from gemtune.config import Prompt  # noqa: E402
 from gemtune.data.example import Example  # noqa: E402
@@ -80,7 +80,7 @@ def tuned(student: Student, spec: TuningSpec, common: list[Row], rare: list[Row]
     train, test = drawn[:500], drawn[500 : 500 + 2 * len(rare)]
     rows = [TrainingRow((*asked(text), Turn("model", label)), INSTRUCTION) for text, label in train]
     with tempfile.TemporaryDirectory() as out:
-        result = student.tune(rows, [], spec, Path(out), lambda _: None, lambda _: None, lambda: False)
+        result = student.tune(TuningTask(rows, [], spec, Path(out)))
         adapter = result.checkpoints[-1].path
         one, two = (accuracy(student, part, adapter=adapter) for part in (test, rare))
     return one, two, (one * len(test) + two * len(rare)) / (len(test) + len(rare))

@@ -34,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
+from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn  # noqa: E402
 from emulator.engines.student.engine import Student  # noqa: E402
 from gemtune.config import Prompt, Task  # noqa: E402
 from gemtune.data.example import Example  # noqa: E402
@@ -143,7 +143,7 @@ def tuned(student: Student, work: Set, spec: TuningSpec) -> Measure:
         asked = request(work, prompt, example, (), {})
         rows.append(TrainingRow((*asked.turns, Turn("model", example.target)), asked.system))
     with tempfile.TemporaryDirectory() as out:
-        result = student.tune(rows, [], spec, Path(out), lambda _: None, lambda _: None, lambda: False)
+        result = student.tune(TuningTask(rows, [], spec, Path(out)))
         return work.measure(ask(student, work, prompt, adapter=result.checkpoints[-1].path), prompt)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m emulator`: serve Vertex AI's tuning APIs on localhost and print what to export."""
+"""Serve Vertex AI's tuning APIs on localhost and print the environment variables for the SDKs."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from emulator.catalogue import BaseModelEntry, load_catalogue
 from emulator.core.faults import FaultPlan, load_plan, parse_speed
 from emulator.core.state import StateInUse
 from emulator.engines.base import Engine
-from emulator.engines.rules_engine import ScriptedEngine, load_script
+from emulator.engines.rules_engine import RulesEngine, load_rules
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="emulator", description=__doc__)
     parser.add_argument("--port", type=int, default=8085, help="0 picks a free one (default: 8085)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
-    parser.add_argument("--state-dir", type=Path, default=Path("state"), help="where everything is kept")
+    parser.add_argument("--state-dir", type=Path, default=Path("state"), help="directory of the persistent state")
     parser.add_argument("--engine", default="student", help="student, scripted, or scripted:FILE.json")
     parser.add_argument(
         "--threads",
         type=int,
         default=0,
-        help="threads of the student (0: as many as pay)",
+        help="threads of the student (0: chosen by the model's size)",
     )
     parser.add_argument("--speed", default="", help="immediate, polls:N or seconds:T for each job state")
-    parser.add_argument("--faults", type=Path, help="a fault plan (JSON)")
-    parser.add_argument("--catalogue", type=Path, help="another catalogue of base models (JSON)")
+    parser.add_argument("--faults", type=Path, help="fault plan (JSON)")
+    parser.add_argument("--catalogue", type=Path, help="catalogue of base models (JSON)")
     parser.add_argument("--concurrency", type=int, default=1, help="tuning jobs that train at once")
-    parser.add_argument("--judge", default="lexical", help="lexical, or a base model that rates for evaluateInstances")
+    parser.add_argument("--judge", default="lexical", help="judge of evaluateInstances: lexical, or a base model")
     parser.add_argument("--seed", type=int, default=0, help="seed of all training")
-    parser.add_argument("--routes", action="store_true", help="print the table of supported routes and end")
+    parser.add_argument("--routes", action="store_true", help="print the table of supported routes and exit")
     return parser.parse_args()
 
 
@@ -55,19 +55,18 @@ def _print_routes() -> None:
 
 
 def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engine]:
-    """What makes the engine of a base model; `ValueError` when the choice is not known."""
+    """A function that creates the engine of a base model; `ValueError` for an unknown choice."""
     name, _, path = choice.partition(":")
     if name == "scripted":
-        engine = ScriptedEngine(load_script(Path(path)) if path else None)
+        engine = RulesEngine(load_rules(Path(path)) if path else None)
         return lambda entry: engine
     if name != "student" or path:
         raise ValueError(f"--engine is student, scripted or scripted:FILE.json, not {choice!r}")
 
     def student(entry: BaseModelEntry) -> Engine:
-        from emulator.engines.student.engine import Student  # loads a deep-learning framework: only when it is needed
+        from emulator.engines.student.engine import Student  # loads a deep-learning framework
 
-        made: Engine = Student(entry.weights, threads)
-        return made
+        return Student(entry.weights, threads)
 
     return student
 
@@ -97,12 +96,12 @@ def _announce(url: str, state_dir: Path) -> None:
 def _load(emulator: Emulator, model: BaseModelEntry) -> None:
     try:
         emulator.engines.engine(model)
-    except (ValueError, OSError) as error:  # whoever asks this model is told again
+    except (ValueError, OSError) as error:  # requests to this model will report it too
         logging.getLogger("emulator").warning("%s is not ready: %s", model.name, error)
 
 
 class _Server(uvicorn.Server):
-    """Ends on the first signal, within two seconds, whatever the workers do."""
+    """Exits within two seconds of the first signal, whatever the workers do."""
 
     def handle_exit(self, sig: int, frame: object) -> None:
         timer = threading.Timer(1.7, os._exit, (0,))
@@ -112,7 +111,7 @@ class _Server(uvicorn.Server):
 
 
 def main() -> int:
-    """Serve until a signal; 2 when the arguments or the port are no good."""
+    """Serve until a signal; returns 2 for invalid arguments or a port in use."""
     arguments = _arguments()
     if arguments.routes:
         _print_routes()
@@ -134,7 +133,7 @@ def main() -> int:
         return 2
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     _announce(f"http://{host}:{listener.getsockname()[1]}", arguments.state_dir)
-    # the engine loads while the first requests come in
+    # the engine loads while the first requests arrive
     threading.Thread(target=_load, args=(emulator, catalogue.models[0]), daemon=True).start()
     config = uvicorn.Config(
         emulator.app, log_level="critical", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=75
@@ -144,4 +143,4 @@ def main() -> int:
     server.run(sockets=[listener])
     emulator.stop()
     sys.stdout.flush()
-    os._exit(0)  # worker threads may still be inside one training step
+    os._exit(0)  # worker threads may still be inside a training step

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The page at `/`: jobs with their curves, models, endpoints, pipelines and schedules, as they are now.
+"""The dashboard at `/`: jobs with their curves, models, endpoints, pipelines and schedules.
 
-Rendered on the server; a few lines of script exchange the body every two seconds. Without script it reloads itself.
+Rendered on the server; a few lines of script replace the content every two seconds. Without script the page reloads.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ setInterval(async () => {
 </script>
 </body></html>
 """
-_SHOWN = 50
+_LIMIT = 50
 
 
 class Dashboard:
-    """Draws the state of an emulator as HTML."""
+    """Renders the state of an emulator as HTML."""
 
     def __init__(self, state: State, models: Models, tensorboards: Tensorboards) -> None:
         self._state = state
@@ -88,20 +88,20 @@ class Dashboard:
         self._template = environment.from_string(_TEMPLATE)
 
     def routes(self) -> list[Route]:
-        """The page."""
-        return [Route("GET", "/", self.show, note="the emulator's own: jobs, curves, models, endpoints")]
+        """The dashboard."""
+        return [Route("GET", "/", self.render, note="the emulator's own: jobs, curves, models, endpoints")]
 
-    def show(self, call: Call) -> Response:
-        """HTML of everything; the newest fifty of each kind."""
-        jobs = [self._job(job) for _, job in self._state.all("tuningJobs")[:_SHOWN]]
+    def render(self, call: Call) -> Response:
+        """The HTML page; the newest fifty of each kind."""
+        jobs = [self._job(job) for _, job in self._state.all("tuningJobs")[:_LIMIT]]
         models = [
-            _model(self._models.render(model, version))
-            for _, model in self._state.all("models")[:_SHOWN]
+            _model(self._models.version_view(model, version))
+            for _, model in self._state.all("models")[:_LIMIT]
             for version in reversed(model["_versions"].values())
         ]
-        endpoints = [_endpoint(item) for _, item in self._state.all("endpoints")[:_SHOWN]]
-        found = self._state.all("schedules")[:_SHOWN] + self._state.all("pipelineJobs")[:_SHOWN]
-        runs = [_run(item) for _, item in found]
+        endpoints = [_endpoint(item) for _, item in self._state.all("endpoints")[:_LIMIT]]
+        pipelines = self._state.all("schedules")[:_LIMIT] + self._state.all("pipelineJobs")[:_LIMIT]
+        runs = [_run(item) for _, item in pipelines]
         return HTMLResponse(
             self._template.render(url=call.base_url, jobs=jobs, models=models, endpoints=endpoints, runs=runs)
         )
@@ -128,18 +128,18 @@ class Dashboard:
 
 
 def _curve(name: str, points: list[tuple[int, float | None]]) -> Json:
-    known = [(step, value) for step, value in points if value is not None and math.isfinite(value)]
-    if not known:
+    finite = [(step, value) for step, value in points if value is not None and math.isfinite(value)]
+    if not finite:
         return {"name": name, "points": "", "first": "", "last": ""}
-    low, high = min(value for _, value in known), max(value for _, value in known)
-    last = max(step for step, _ in known)
-    stride = max(1, len(known) // 150)
+    low, high = min(value for _, value in finite), max(value for _, value in finite)
+    last = max(step for step, _ in finite)
+    stride = max(1, len(finite) // 150)
 
-    def place(step: int, value: float) -> str:
+    def coordinates(step: int, value: float) -> str:
         return f"{5 + 160 * step / (last or 1):.1f},{52 - 46 * (value - low) / ((high - low) or 1):.1f}"
 
-    drawn = " ".join(place(*point) for point in [*known[::stride], known[-1]])
-    return {"name": name, "points": drawn, "first": f"{known[0][1]:.3g}", "last": f"{known[-1][1]:.3g}"}
+    line = " ".join(coordinates(*point) for point in [*finite[::stride], finite[-1]])
+    return {"name": name, "points": line, "first": f"{finite[0][1]:.3g}", "last": f"{finite[-1][1]:.3g}"}
 
 
 def _model(model: Json) -> Json:

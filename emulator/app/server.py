@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The emulator as one ASGI application: routes, errors in Google's form, faults, and the start and end of its parts."""
+"""The emulator as one ASGI application: routing, errors in Google's form, injected faults, start and stop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -24,11 +23,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.app.dashboard import Dashboard
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
-from emulator.core.faults import FaultPlan, Faults, Looks
+from emulator.core.faults import FaultPlan, Faults, StateTransitions
 from emulator.core.google_rest import ApiError, Call, Json, Route, camel, camelize, find_route, parse_json
 from emulator.core.state import State
 from emulator.engines.base import Engine
@@ -46,30 +45,30 @@ from emulator.services.storage import Storage
 from emulator.services.storage_api import StorageApi, storage_error
 from emulator.services.template_registry import TemplateRegistry
 from emulator.services.tensorboard import Tensorboards
-from emulator.services.training import Parts, Trainer
+from emulator.services.training import Services, Trainer
 from emulator.services.tuning import TuningJobs
 
 _LOG = logging.getLogger("emulator")
 _THREADS = 64
 
-# What Google offers here and the emulator does not, by name, for the 501 and the documentation.
+# Documented as not implemented; any other unknown path below /v1 is a 501 too.
 MISSING = {
     "POST :validateReinforcementTuningReward": "reinforcement tuning",
-    "POST models:upload": "only tuning makes models",
+    "POST models:upload": "only tuning creates models",
     "POST models/{model}:export": "adapters lie in the state directory in PEFT's format",
     "POST endpoints/{endpoint}:rawPredict": "the SDK sends it to the real host in any case",
     "POST endpoints/{endpoint}:mutateDeployedModel": "shared resources have no machines",
     "POST cachedContents": "context caching",
     "POST customJobs": "custom training",
-    "POST :evaluateDataset": "evaluation runs over a data set",
-    "POST evaluationRuns": "evaluation runs over a data set",
+    "POST :evaluateDataset": "evaluation runs over a dataset",
+    "POST evaluationRuns": "evaluation runs over a dataset",
     "POST :generateInstanceRubrics": "generated rubrics",
 }
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How an emulator is set up; `engine_for` gives the engine of a base model."""
+    """The configuration of an emulator; `engine_for` returns the engine of a base model."""
 
     state_dir: Path
     engine_for: Callable[[BaseModelEntry], Engine]
@@ -81,40 +80,40 @@ class Settings:
 
 
 class LazyEngines:
-    """Engines made on first use, one for each set of weights."""
+    """Engines created on first use, one for each set of weights."""
 
-    def __init__(self, make: Callable[[BaseModelEntry], Engine]) -> None:
-        self._make = make
-        self._made: dict[str, Engine] = {}
-        self._locks: dict[str, threading.Lock] = {}  # one each: fetching a large model keeps nobody else waiting
+    def __init__(self, create: Callable[[BaseModelEntry], Engine]) -> None:
+        self._create = create
+        self._engines: dict[str, Engine] = {}
+        self._locks: dict[str, threading.Lock] = {}  # one for each: fetching a large model does not block the others
 
     def engine(self, model: BaseModelEntry) -> Engine:
         """The engine of a base model."""
         key = str(model.weights or "")
         with self._locks.setdefault(key, threading.Lock()):
-            if key not in self._made:
-                self._made[key] = self._make(model)
-            return self._made[key]
+            if key not in self._engines:
+                self._engines[key] = self._create(model)
+            return self._engines[key]
 
 
 class Emulator:
-    """All parts of one emulator over one state directory. `app` serves it; `close` gives the directory up."""
+    """One emulator over one state directory. `app` is the ASGI application; `close` releases the directory."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.state = State(settings.state_dir)
         self.storage = Storage(settings.state_dir / "storage")
         self.faults = Faults(settings.plan)
-        self.looks = Looks(self.faults)
+        states = StateTransitions(self.faults)
         self.engines = LazyEngines(settings.engine_for)
         operations = Operations(self.state)
         deployments = Deployments(self.state)
         self.models = Models(self.state, operations, deployments)
-        self.endpoints = Endpoints(self.state, self.models, operations, deployments)
+        self.endpoints = Endpoints(self.state, operations, self.models, deployments)
         self.tensorboards = Tensorboards(self.state, operations)
         self.inference = Inference(settings.catalogue, self.engines, self.models, self.endpoints, self.faults)
         evaluation = Evaluation(self.inference, settings.judge)
-        parts = Parts(
+        services = Services(
             self.state,
             self.storage,
             settings.catalogue,
@@ -125,16 +124,16 @@ class Emulator:
             self.inference,
             evaluation,
             self.faults,
-            self.looks,
+            states,
         )
-        self.trainer = Trainer(parts, settings.concurrency, settings.seed)
+        self.trainer = Trainer(services, settings.concurrency, settings.seed)
         storage_api = StorageApi(self.storage)
         storage_api.dispatch = self._dispatch_part
-        self.batches = BatchJobs(self.state, self.storage, self.inference, operations, self.looks)
+        self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
         pipeline_jobs = PipelineJobs(self.state, operations)
         self.schedules = Schedules(self.state, operations, pipeline_jobs)
-        services = (
-            TuningJobs(parts, self.trainer, operations),
+        apis = (
+            TuningJobs(services, self.trainer, operations),
             self.inference,
             Embeddings(),
             self.batches,
@@ -147,13 +146,15 @@ class Emulator:
             self.tensorboards,
             operations,
             storage_api,
-            TemplateRegistry(self.state),
+            TemplateRegistry(self.state, operations),
             Dashboard(self.state, self.models, self.tensorboards),
         )
-        self.routes: list[Route] = [route for service in services for route in service.routes()]
+        self.routes: list[Route] = [route for api in apis for route in api.routes()]
         self.routes += self._control_routes()
         self.app: ASGIApp = Starlette(
-            routes=[Mount("/", app=self._serve)], middleware=[Middleware(_Faulty, self.faults)], lifespan=self._lifespan
+            routes=[Mount("/", app=self._serve)],
+            middleware=[Middleware(_FaultInjection, self.faults)],
+            lifespan=self._lifespan,
         )
 
     @asynccontextmanager
@@ -164,19 +165,19 @@ class Emulator:
         self.stop()
 
     def start(self) -> None:
-        """Begin to train, predict and fire what waits."""
+        """Start the workers for tuning, batch prediction and schedules."""
         self.trainer.start()
         self.batches.start()
         self.schedules.start()
 
     def stop(self) -> None:
-        """Ask all workers to stop soon; unfinished work is taken up at the next start."""
+        """Stop the workers soon; unfinished jobs start again at the next start."""
         self.trainer.stop()
         self.batches.stop()
         self.schedules.stop()
 
     def close(self) -> None:
-        """Stop the workers and give up the state directory."""
+        """Stop the workers and release the state directory."""
         self.stop()
         self.storage.close()
         self.state.close()
@@ -184,7 +185,7 @@ class Emulator:
     # --- control
 
     def _control_routes(self) -> list[Route]:
-        note = "the emulator's own: what goes wrong, and how long states last"
+        note = "the emulator's own: injected faults and how long states last"
         return [
             Route("GET", "/emulator/faults", self._get_faults, note=note),
             Route("PUT", "/emulator/faults", self._put_faults, note=note),
@@ -214,23 +215,23 @@ class Emulator:
         query = scope["query_string"].decode("latin-1")
         content = await request.body()
         base_url = f"{scope['scheme']}://{request.headers.get('host', 'localhost')}"
-        response = await self.answer(request.method, raw_path, query, request.headers, content, base_url)
+        response = await self.handle(request.method, raw_path, query, request.headers, content, base_url)
         await response(scope, receive, send)
 
     async def _dispatch_part(self, method: str, target: str, headers: Mapping[str, str], content: bytes) -> Response:
         path, _, query = target.partition("?")
-        return await self.answer(method, path, query, headers, content, "http://localhost")
+        return await self.handle(method, path, query, headers, content, "http://localhost")
 
-    async def answer(
+    async def handle(
         self, method: str, raw_path: str, query: str, headers: Mapping[str, str], content: bytes, base_url: str
     ) -> Response:
-        """The response to one request; every error has Google's form."""
+        """The response to one request; all errors have Google's form."""
         storage = "/storage/v1" in raw_path
         try:
-            found = find_route(self.routes, method, raw_path.replace("%3A", ":") if not storage else raw_path)
-            if found is None:
+            match = find_route(self.routes, method, raw_path if storage else raw_path.replace("%3A", ":"))
+            if match is None:
                 raise self._unknown(method, raw_path)
-            route, params = found
+            route, params = match
             call = Call(
                 method,
                 raw_path,
@@ -241,9 +242,10 @@ class Emulator:
                 {key.lower(): value for key, value in headers.items()},
                 base_url,
             )
-            answer = route.answer
             result: Any = (
-                await answer(call) if inspect.iscoroutinefunction(answer) else await _in_thread(partial(answer, call))
+                await route.handler(call)
+                if inspect.iscoroutinefunction(route.handler)
+                else await anyio.to_thread.run_sync(route.handler, call)
             )
             return result if isinstance(result, Response) else JSONResponse(result)
         except ApiError as error:
@@ -256,12 +258,14 @@ class Emulator:
     def _unknown(self, method: str, path: str) -> ApiError:
         if path.startswith(("/v1/", "/v1beta1/", "/ui/", "/storage/", "/upload/")):
             name = f"{method} {path[:300]}"
-            return ApiError(501, f"{name} is not implemented by the emulator; docs/emulator.md lists what is.")
+            return ApiError(
+                501, f"{name} is not implemented by the emulator; docs/emulator.md lists the supported routes."
+            )
         return ApiError(404, f"{method} {path[:300]} is not a path of the emulator.")
 
 
 def routes_table(routes: Sequence[Route]) -> str:
-    """What is supported, partial and missing, as a Markdown table; paths below projects/P/locations/L are shortened."""
+    """The supported, partial and missing routes as a Markdown table; paths are relative to projects/P/locations/L."""
     lines = ["| method | path | support | notes |", "| --- | --- | --- | --- |"]
     for route in routes:
         path = re.sub(r"[*!]\}", "}", route.template)
@@ -270,10 +274,6 @@ def routes_table(routes: Sequence[Route]) -> str:
         method, _, path = name.partition(" ")
         lines.append(f"| {method} | `{path}` | missing (501) | {note} |")
     return "\n".join(lines) + "\n"
-
-
-async def _in_thread(work: Callable[[], Any]) -> Any:
-    return await anyio.to_thread.run_sync(work)
 
 
 def _body(content: bytes, headers: Mapping[str, str], storage: bool) -> Json:
@@ -286,8 +286,8 @@ def _body(content: bytes, headers: Mapping[str, str], storage: bool) -> Json:
     return value if storage else camelize(value)
 
 
-class _Faulty:
-    """Breaks requests as the fault plan in force says; the control routes and the page stay whole."""
+class _FaultInjection:
+    """Injects the fault plan's request faults, except into the control routes and the dashboard."""
 
     def __init__(self, app: ASGIApp, faults: Faults) -> None:
         self._app = app
@@ -296,7 +296,7 @@ class _Faulty:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         faults, plan = self._faults, self._faults.plan
         path: str = scope.get("path", "")
-        if scope["type"] != "http" or path.startswith("/emulator") or path == "/" or not faults.concerns(path):
+        if scope["type"] != "http" or path.startswith("/emulator") or path == "/" or not faults.apply_to(path):
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
@@ -312,10 +312,10 @@ class _Faulty:
         if faults.happens("slow", plan.slow_rate, key):
             await asyncio.sleep(plan.slow_seconds)
         if faults.happens("drop", plan.drop_rate, key):
-            await _cut(send)
+            await _disconnect(send)
         elif faults.happens("error", plan.error_rate, key):
             code = faults.error_code(key)
-            error = ApiError(code, "The service is currently unavailable, on request of the fault plan.")
+            error = ApiError(code, "The service is currently unavailable, as the fault plan requests.")
             await JSONResponse(error.body(), status_code=code)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -330,14 +330,14 @@ async def _read(receive: Receive) -> tuple[bytes, Receive]:
             break
     pending = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replay() -> Any:
+    async def replay() -> Message:
         return pending.pop() if pending else await receive()
 
     return body, replay
 
 
-async def _cut(send: Send) -> None:
-    """Promise more bytes than come: the server closes the connection and the client sees it break."""
+async def _disconnect(send: Send) -> None:
+    """Announce more bytes than are sent: the server closes the connection in the middle of the response."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"1000000")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"{", "more_body": True})

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pace and faults on request: what goes wrong, how often, and how long states last.
+"""Injected faults, and how long job states last.
 
-A `FaultPlan` is read from a file or set by `PUT /emulator/faults`. Chance comes from the plan's seed, the request and
-how often that same request was seen, so a failure replays whatever the order of concurrent requests.
+A `FaultPlan` is read from a file or set by `PUT /emulator/faults`. Randomness depends on the plan's seed, the request
+and how often that same request was seen, so a failure is reproducible whatever the order of concurrent requests.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Code = Literal[429, 500, 503, 504]
 
 
 class Pace(BaseModel):
-    """How long PENDING and RUNNING last at least: a number of looks at the job, or seconds; nothing: immediate."""
+    """How long PENDING and RUNNING last at least: a number of polls of the job, or seconds; default: no time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     polls: int = Field(default=0, ge=0)
@@ -31,15 +31,15 @@ class Pace(BaseModel):
 
 
 class FaultPlan(BaseModel):
-    """What to break. Rates are shares of requests in [0, 1]; `paths` limits request faults to matching paths.
+    """The faults to inject. Rates are shares of requests in [0, 1]; `paths` limits request faults to matching paths.
 
-    `error_rate` answers `error_code` (of several, one by chance); `drop_rate` cuts the connection in the middle of an
-    answer; `slow_rate` waits `slow_seconds`. `quota_per_minute` fills a bucket of `quota_burst` tokens for generate
-    calls, 429 when it is empty. `tuning_quota` answers 429 to a new tuning job when that many have not ended.
-    `blocked_rate` and `truncated_rate` give prompts without candidates and answers cut by MAX_TOKENS. `job_failure`
-    breaks tuning jobs (those whose display name matches `job_names`) at a stage. `drop_rows` is the share of training
+    `error_rate` returns `error_code` (a random one of several); `drop_rate` closes the connection in the middle of a
+    response; `slow_rate` waits `slow_seconds`. `quota_per_minute` fills a bucket of `quota_burst` tokens for generate
+    calls, 429 when it is empty. `tuning_quota` returns 429 for a new tuning job when that many have not ended.
+    `blocked_rate` and `truncated_rate` return responses without candidates and answers cut by MAX_TOKENS. `job_failure`
+    fails tuning jobs (those whose display name matches `job_names`) at a stage. `drop_rows` is the share of training
     rows the service drops; `lenient_rows` drops malformed rows instead of failing the job. Bearer tokens listed in
-    `expired_tokens` are refused. `pace` is how long PENDING and RUNNING last at least.
+    `expired_tokens` are rejected. `pace` is how long PENDING and RUNNING last at least.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,7 +82,7 @@ def load_plan(path: Path) -> FaultPlan:
 
 
 def parse_speed(text: str) -> Pace:
-    """`immediate`, `polls:N` or `seconds:T` as a pace; `ValueError` else."""
+    """The pace for `immediate`, `polls:N` or `seconds:T`; `ValueError` otherwise."""
     if text == "immediate":
         return Pace()
     match = re.fullmatch(r"(polls):(\d{1,6})|(seconds):(\d{1,6}(?:\.\d+)?)", text)
@@ -92,14 +92,14 @@ def parse_speed(text: str) -> Pace:
 
 
 class Faults:
-    """The plan in force, with the counts and buckets that chance needs. Safe for threads."""
+    """The current plan with its counters and quota bucket. Thread-safe."""
 
     def __init__(self, plan: FaultPlan | None = None) -> None:
         self._lock = threading.Lock()
         self.set(plan or FaultPlan())
 
     def set(self, plan: FaultPlan) -> None:
-        """Put another plan in force; counts begin anew."""
+        """Replace the plan; counters start again."""
         with self._lock:
             self.plan = plan
             self._seen: dict[bytes, int] = {}
@@ -107,7 +107,7 @@ class Faults:
             self._filled = time.monotonic()
 
     def happens(self, kind: str, rate: float, key: bytes) -> bool:
-        """Whether a fault of this rate strikes this request, by seed, key and how often the key was seen."""
+        """Whether a fault of this rate happens to this request, by seed, key and how often the key was seen."""
         if rate <= 0:
             return False
         digest = hashlib.sha256(b"%d/%s/" % (self.plan.seed, kind.encode()) + key).digest()
@@ -119,13 +119,13 @@ class Faults:
         return int.from_bytes(draw[:8], "big") / 2**64 < rate
 
     def error_code(self, key: bytes) -> int:
-        """The code of an error that strikes this request."""
+        """The code of an error for this request."""
         codes = self.plan.error_code
         if isinstance(codes, int):
             return codes
         return codes[hashlib.sha256(b"code/" + key).digest()[0] % len(codes)]
 
-    def concerns(self, path: str) -> bool:
+    def apply_to(self, path: str) -> bool:
         """Whether request faults apply to a path."""
         return re.search(self.plan.paths, path) is not None
 
@@ -135,17 +135,17 @@ class Faults:
         if plan.quota_per_minute is None:
             return True
         with self._lock:
-            moment = time.monotonic()
-            gained = (moment - self._filled) * plan.quota_per_minute / 60
-            self._tokens = min(float(plan.quota_burst), self._tokens + gained)
-            self._filled = moment
+            now = time.monotonic()
+            refill = (now - self._filled) * plan.quota_per_minute / 60
+            self._tokens = min(float(plan.quota_burst), self._tokens + refill)
+            self._filled = now
             if self._tokens < 1:
                 return False
             self._tokens -= 1
             return True
 
     def job_fails(self, stage: str, display_name: str, job: str) -> bool:
-        """Whether a tuning job breaks at a stage."""
+        """Whether a tuning job fails at a stage."""
         plan = self.plan
         return (
             plan.job_failure == stage
@@ -154,23 +154,23 @@ class Faults:
         )
 
 
-class Looks:
-    """Counts looks at jobs, so that a state can last until it was seen often enough."""
+class StateTransitions:
+    """Holds jobs in a state for as long as the plan's pace requires, counting polls."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._changed = threading.Condition()
         self._counts: dict[str, int] = {}
 
-    def look(self, name: str) -> None:
-        """Somebody asked for this job."""
+    def polled(self, name: str) -> None:
+        """Count a poll of a job."""
         with self._changed:
             if name in self._counts:
                 self._counts[name] += 1
                 self._changed.notify_all()
 
     def hold(self, name: str, should_stop: Callable[[], bool]) -> None:
-        """Return when the state has lasted as the pace says, or when it must stop."""
+        """Return when the state has lasted as long as the pace requires, or when `should_stop` returns True."""
         pace = self._faults.plan.pace
         started = time.monotonic()
         with self._changed:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""List filters in Google's filter language (AIP-160, the part its list methods document).
+"""List filters in Google's filter language (AIP-160, the part documented for its list methods).
 
-`labels.run="x" AND (state=JOB_STATE_RUNNING OR NOT display_name:"old")`. OR binds tighter than AND, as AIP-160 says;
-juxtaposition is AND. A filter that cannot be read is a 400, never ignored.
+`labels.run="x" AND (state=JOB_STATE_RUNNING OR NOT display_name:"old")`. OR binds tighter than AND, as in AIP-160;
+juxtaposition is AND. An invalid filter is a 400, never ignored.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOKEN = re.compile(
 
 
 def matching(filters: Iterable[str], items: Sequence[tuple[int, Json]]) -> list[tuple[int, Json]]:
-    """The items that pass all filters; empty filters pass everything."""
+    """The items that match all filters; an empty filter matches everything."""
     tests = [_Parser(text).parse() for text in filters if text.strip()]
     return [item for item in items if all(test(item[1]) for test in tests)]
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""How Google's REST APIs speak: names, field cases, errors, pages, long-running operations, routes.
+"""The conventions of Google's REST APIs: resource names, field cases, errors, pagination, routes.
 
-A route is a method, a path template and a function of a `Call`; the table of routes is also the support table of the
-documentation. Functions here know HTTP's words but no resource.
+A route is a method, a path template and a handler that takes a `Call`; the table of routes is also the support table of
+the documentation. Nothing here depends on a particular resource.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _STATUS = {
 
 
 class ApiError(Exception):
-    """An answer in the form of google.rpc.Status."""
+    """An error response in the form of google.rpc.Status."""
 
     def __init__(self, code: int, message: str, status: str | None = None, details: Sequence[Json] = ()) -> None:
         super().__init__(message)
@@ -48,7 +48,7 @@ class ApiError(Exception):
         self.details = list(details)
 
     def body(self) -> Json:
-        """The JSON object that is sent."""
+        """The response body."""
         error: Json = {"code": self.code, "message": self.message, "status": self.status}
         if self.details:
             error["details"] = self.details
@@ -58,21 +58,20 @@ class ApiError(Exception):
 def bad_field(*violations: tuple[str, str]) -> ApiError:
     """A 400 with one field violation for each (field, description)."""
     listed = "".join(f"\t{n}.Field: {name}; Message: {text}" for n, (name, text) in enumerate(violations, 1))
-    return ApiError(
-        400,
-        f"List of found errors:{listed}\t",
-        details=[
-            {
-                "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "fieldViolations": [{"field": name, "description": text} for name, text in violations],
-            }
-        ],
-    )
+    return _bad_request(f"List of found errors:{listed}\t", violations)
 
 
-def not_found(what: str) -> ApiError:
+def _bad_request(message: str, violations: Sequence[tuple[str, str]]) -> ApiError:
+    details = {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [{"field": name, "description": text} for name, text in violations],
+    }
+    return ApiError(400, message, details=[details])
+
+
+def not_found(resource: str) -> ApiError:
     """A 404 for a resource."""
-    return ApiError(404, f"{what} is not found.")
+    return ApiError(404, f"{resource} is not found.")
 
 
 def failed_precondition(message: str) -> ApiError:
@@ -81,7 +80,7 @@ def failed_precondition(message: str) -> ApiError:
 
 
 def now() -> str:
-    """The time in RFC 3339, UTC, with microseconds."""
+    """The current time in RFC 3339, UTC, with microseconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -101,8 +100,8 @@ def canonical(name: str) -> str:
     return f"projects/{project_number(match[1])}{match[2] or ''}" if match else name
 
 
-# Maps whose keys belong to the caller: they must not be re-cased.
-_FREE = frozenset(
+# Maps whose keys belong to the caller: their case must not change.
+_FREE_MAPS = frozenset(
     [
         "labels",
         "userLabels",
@@ -131,7 +130,7 @@ def snake(word: str) -> str:
 
 
 def parse_json(content: bytes) -> Any:
-    """A JSON value as Google's parser takes it: no NaN, no lone surrogates, at most 100 levels; else a 400."""
+    """A JSON value as Google's parser accepts it: no NaN, no lone surrogates, at most 100 levels; else a 400."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not a JSON value")
@@ -154,7 +153,7 @@ def _too_deep(value: Any, left: int = 100) -> bool:
 
 
 def camelize(value: Any) -> Any:
-    """A JSON value with all field names in camel case, free maps untouched."""
+    """A JSON value with all field names in camel case; maps with the caller's own keys are unchanged."""
     if isinstance(value, list):
         return [camelize(item) for item in value]
     if not isinstance(value, dict):
@@ -162,22 +161,22 @@ def camelize(value: Any) -> Any:
     result: Json = {}
     for key, item in value.items():
         name = camel(key)
-        if name in _FREE:
+        if name in _FREE_MAPS:
             result[name] = item
         elif name == "properties" and isinstance(item, dict):
-            result[name] = {own: camelize(schema) for own, schema in item.items()}
+            result[name] = {field: camelize(schema) for field, schema in item.items()}
         else:
             result[name] = camelize(item)
     return result
 
 
 def public(resource: Mapping[str, Any]) -> Json:
-    """A resource without the emulator's own keys."""
+    """A resource without the emulator's private keys."""
     return {key: value for key, value in resource.items() if not key.startswith("_")}
 
 
 class Fields:
-    """Typed reading of a request's object: a wrong type is a 400 that names the field in snake case."""
+    """Typed access to an object of a request: a wrong type is a 400 that names the field in snake case."""
 
     def __init__(self, value: Any, path: str = "") -> None:
         if not isinstance(value, dict):
@@ -230,7 +229,7 @@ class Fields:
         return result
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """A whole number of 64 bits, also as a string."""
+        """An integer of 64 bits, also as a string."""
         result = self.number(key, default)
         if result != int(result) or abs(result) >= 2**63:
             raise bad_field((self.name(key), f"must be an integer, not {json.dumps(self.value[key])[:80]}."))
@@ -242,7 +241,7 @@ class Fields:
         return Fields({} if value is None else value, self.name(key))
 
     def objects(self, key: str) -> list[Fields]:
-        """A list of objects; one object alone is read as a list of one."""
+        """A list of objects; a single object is read as a list."""
         value = self.value.get(key)
         items = [] if value is None else value if isinstance(value, list) else [value]
         return [Fields(item, f"{self.name(key)}[{n}]") for n, item in enumerate(items)]
@@ -256,32 +255,26 @@ class Fields:
             raise bad_field((self.name(key), "must be a list of strings."))
         return value
 
-    def only(self, *known: str) -> None:
-        """Refuse fields that do not exist, as Google's JSON parser does."""
+    def only(self, *names: str) -> None:
+        """Reject other fields, as Google's JSON parser does."""
         for key in self.value:
-            if key not in known:
-                raise ApiError(
-                    400,
-                    f"Invalid JSON payload received. Unknown name \"{key}\" at '{self.path}': Cannot find field.",
-                    details=[
-                        {
-                            "@type": "type.googleapis.com/google.rpc.BadRequest",
-                            "fieldViolations": [
-                                {
-                                    "field": self.path,
-                                    "description": f'Invalid JSON payload received. Unknown name "{key}" at '
-                                    f"'{self.path}': Cannot find field.",
-                                }
-                            ],
-                        }
-                    ],
-                )
+            if key not in names:
+                message = f"Invalid JSON payload received. Unknown name \"{key}\" at '{self.path}': Cannot find field."
+                raise _bad_request(message, [(self.path, message)])
 
 
-def labels_of(fields: Fields, key: str = "labels") -> dict[str, str]:
-    """The labels of a resource, checked: at most 64 keys and values of 64 lower-case characters."""
-    labels = fields.value.get(key) or {}
-    where = fields.name(key)
+def read_display_name(fields: Fields) -> str:
+    """The required display name of a resource, 1 to 128 characters."""
+    name = fields.text("displayName")
+    if not 1 <= len(name) <= 128:
+        raise bad_field((fields.name("displayName"), "must have 1 to 128 characters."))
+    return name
+
+
+def read_labels(fields: Fields) -> dict[str, str]:
+    """The labels of a resource: at most 64, keys and values of at most 64 lower-case characters."""
+    labels = fields.value.get("labels") or {}
+    where = fields.name("labels")
     if not isinstance(labels, dict) or len(labels) > 64:
         raise bad_field((where, "must be a map of at most 64 labels."))
     for name, value in labels.items():
@@ -289,13 +282,13 @@ def labels_of(fields: Fields, key: str = "labels") -> dict[str, str]:
             raise bad_field((where, f'the value of label "{name}" must be a string.'))
         for part in (name, value):
             if len(part) > 64 or not all(ch.islower() or ch.isdigit() or ch in "_-" or ord(ch) > 127 for ch in part):
-                raise bad_field((where, f'label "{part}" may hold 64 lower-case letters, digits, "_" and "-".'))
+                raise bad_field((where, f'label "{part}" may have 64 lower-case letters, digits, "_" and "-".'))
     return labels
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, taken apart: `params` from the path (unquoted), `query`, `body` in camel case, raw `content`."""
+    """One parsed request: `params` from the path (unquoted), `query`, `body` in camel case, raw `content`."""
 
     method: str
     path: str
@@ -318,8 +311,13 @@ class Call:
         return f"projects/{project_number(project)}/locations/{self.params.get('location', 'us-central1')}"
 
     def fields(self, path: str = "") -> Fields:
-        """The body for typed reading."""
+        """The body for typed access."""
         return Fields(self.body, path)
+
+    def update_mask(self) -> set[str]:
+        """The top-level fields (camel case) a PATCH changes: those of `updateMask`, without it all fields sent."""
+        mask = {camel(part.partition(".")[0]) for part in self.first("updateMask").split(",") if part}
+        return mask or set(self.body)
 
     def first(self, key: str, default: str = "") -> str:
         """The first query parameter of this name, in either case."""
@@ -339,15 +337,15 @@ Handler = Callable[[Call], Any]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method and path of the API, what answers it, and how much of it is there.
+    """A method and path of the API, its handler, and how much of it is supported.
 
-    `template` is relative to `projects/P/locations/L/` unless it begins with `/`. `{x}` stands for one segment without
-    slash or colon, `{x!}` for one that may hold colons, `{x*}` for anything.
+    `template` is relative to `projects/P/locations/L/` unless it begins with `/`. `{x}` matches one segment without
+    colons, `{x!}` one that may contain colons, `{x*}` anything.
     """
 
     method: str
     template: str
-    answer: Handler
+    handler: Handler
     support: str = "supported"
     note: str = ""
     pattern: re.Pattern[str] = field(init=False)
@@ -384,9 +382,9 @@ def find_route(routes: Iterable[Route], method: str, raw_path: str) -> tuple[Rou
     return None
 
 
-def page(call: Call, items: Sequence[tuple[int, Json]], key: str, default: int = 100, most: int = 1000) -> Json:
-    """One page of (sequence number, resource), newest first; the token is the last sequence number, so it is stable."""
-    size = call.count("pageSize", default, most)
+def paginate(call: Call, items: Sequence[tuple[int, Json]], key: str) -> Json:
+    """One page of (sequence number, resource), newest first; its token stays valid while resources are added."""
+    size = call.count("pageSize", 100, 1000)
     token = call.first("pageToken")
     if token:
         try:
@@ -394,10 +392,13 @@ def page(call: Call, items: Sequence[tuple[int, Json]], key: str, default: int =
         except ValueError as error:
             raise ApiError(400, "The page token is invalid.") from error
         items = [item for item in items if item[0] < last]
-    answer: Json = {key: [public(resource) for _, resource in items[:size]]} if items else {}
+    response: Json = {key: [public(resource) for _, resource in items[:size]]} if items else {}
     if len(items) > size:
-        answer["nextPageToken"] = base64.urlsafe_b64encode(str(items[size - 1][0]).encode()).decode()
-    return answer
+        response["nextPageToken"] = base64.urlsafe_b64encode(str(items[size - 1][0]).encode()).decode()
+    return response
+
+
+EMPTY = {"@type": "type.googleapis.com/google.protobuf.Empty"}
 
 
 def typed(call: Call, message: str, body: Mapping[str, Any]) -> Json:
@@ -406,7 +407,7 @@ def typed(call: Call, message: str, body: Mapping[str, Any]) -> Json:
 
 
 def split_multipart(kind: str, content: bytes) -> list[tuple[Mapping[str, str], bytes]]:
-    """(headers in lower case, body) of each part, byte by byte as sent; 400 when there are no parts."""
+    """(headers in lower case, body) of each part, bytes unchanged; 400 without a boundary."""
     match = re.search(r"""boundary=(?:"([^"]+)"|'([^']+)'|([^\s;]+))""", kind)
     if match is None:
         raise ApiError(400, "A multipart body needs a boundary.", "invalid")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Everything the emulator must remember, in one SQLite file: resources by name, and points of curves.
+"""The persistent state in one SQLite file: resources by name, and points of curves.
 
-A resource is a JSON object under its full Google name; keys that begin with `_` are the emulator's own and never leave
-it. Write-ahead logging makes each transaction whole: after a kill -9 a resource is as it was before or after a change,
+A resource is a JSON object under its full Google name; keys that begin with `_` are private and never sent.
+Write-ahead logging makes each transaction atomic: after a kill -9 a resource is as it was before or after a change,
 never between. One process owns a state directory at a time.
 """
 
@@ -38,7 +38,7 @@ class StateInUse(Exception):
 
 
 class Database:
-    """One SQLite file shared by many threads: transactions are whole, serial, and nest."""
+    """One SQLite file shared by many threads; transactions are atomic, serial, and may be nested."""
 
     def __init__(self, path: Path, schema: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All statements inside happen, or none; inner transactions join the outer one."""
+        """All statements inside are committed, or none; inner transactions join the outer one."""
         with self._lock:
             outermost = self._depth == 0
             if outermost:
@@ -106,14 +106,14 @@ class State:
         self.transaction = self._database.transaction
 
     def writes(self, collection: str) -> int:
-        """How often resources of a collection were written, so that a reader knows when to look again."""
+        """How often resources of a collection were written, so that a reader can detect changes."""
         return self._writes[collection]
 
-    def _wrote(self, name: str) -> None:
+    def _count_write(self, name: str) -> None:
         self._writes[name.rsplit("/", 2)[-2]] += 1
 
     def new_id(self, kind: str) -> str:
-        """A decimal id of 19 digits, never given before in this directory."""
+        """A decimal id of 19 digits, unique in this directory."""
         with self.transaction():
             self._database.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", (kind,))
             self._database.execute("UPDATE counters SET value = value + 1 WHERE name = ?", (kind,))
@@ -129,13 +129,13 @@ class State:
             "ON CONFLICT (name) DO UPDATE SET body = excluded.body",
             (name, kind, parent, json.dumps(body, ensure_ascii=False)),
         )
-        self._wrote(name)
+        self._count_write(name)
         return body
 
     def get(self, name: str) -> Resource | None:
         """The resource of this name, or None."""
-        found = self._database.rows("SELECT body FROM resources WHERE name = ?", (name,))
-        return json.loads(found[0][0]) if found else None
+        rows = self._database.rows("SELECT body FROM resources WHERE name = ?", (name,))
+        return json.loads(rows[0][0]) if rows else None
 
     def change(self, name: str, edit: Callable[[Resource], None]) -> Resource:
         """Edit a resource in place in one transaction; `KeyError` when it does not exist."""
@@ -147,17 +147,20 @@ class State:
             self._database.execute(
                 "UPDATE resources SET body = ? WHERE name = ?", (json.dumps(body, ensure_ascii=False), name)
             )
-            self._wrote(name)
+            self._count_write(name)
             return body
 
-    def delete(self, name: str) -> bool:
-        """Forget a resource; False when there was none."""
-        found = self._database.execute("DELETE FROM resources WHERE name = ?", (name,)) > 0
-        self._wrote(name)
-        return found
+    def update(self, name: str, /, **fields: Any) -> Resource:
+        """Set fields of a resource in one transaction; `KeyError` when it does not exist."""
+        return self.change(name, lambda body: body.update(fields))
+
+    def delete(self, name: str) -> None:
+        """Remove a resource, if there is one."""
+        self._database.execute("DELETE FROM resources WHERE name = ?", (name,))
+        self._count_write(name)
 
     def all(self, kind: str, parent: str | None = None) -> list[tuple[int, Resource]]:
-        """(sequence number, resource) of a kind, newest first; of one parent when given."""
+        """(sequence number, resource) of a kind, newest first, optionally of one parent."""
         where, arguments = ("AND parent = ?", (kind, parent)) if parent is not None else ("", (kind,))
         rows = self._database.rows(
             f"SELECT seq, body FROM resources WHERE kind = ? {where} ORDER BY seq DESC", arguments
@@ -165,25 +168,25 @@ class State:
         return [(seq, json.loads(body)) for seq, body in rows]
 
     def add_points(self, points: Sequence[tuple[str, int, str, float]]) -> None:
-        """Add (series name, step, wall time, value) to curves; a repeated step is replaced."""
+        """Add (series, step, wall time, value) to curves; a repeated step is replaced."""
         self._database.execute_many("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)", points)
 
     def points(self, series: str) -> list[tuple[int, str, float | None]]:
         """(step, wall time, value) of one curve, by step; a value that is not a number reads as None."""
         return self._database.rows("SELECT step, wall, value FROM points WHERE series = ? ORDER BY step", (series,))
 
-    def last_points(self, series: str) -> tuple[int, str] | None:
+    def last_point(self, series: str) -> tuple[int, str] | None:
         """(step, wall time) of the last point of a curve."""
         rows = self._database.rows(
             "SELECT step, wall FROM points WHERE series = ? ORDER BY step DESC LIMIT 1", (series,)
         )
         return (rows[0][0], rows[0][1]) if rows else None
 
-    def delete_points(self, prefix: str) -> None:
-        """Forget the curves whose series name begins with a prefix."""
-        self._database.execute("DELETE FROM points WHERE series >= ? AND series < ?", (prefix, prefix + "\U0010ffff"))
+    def delete_points(self, series: str) -> None:
+        """Remove the points of one curve."""
+        self._database.execute("DELETE FROM points WHERE series = ?", (series,))
 
     def close(self) -> None:
-        """Close the files and give up the directory."""
+        """Close the files and release the directory."""
         self._database.close()
         self._owner.close()

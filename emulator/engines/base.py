@@ -1,16 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a model behind the emulator must be able to do, in words that know no HTTP.
+"""The interface of the models that the emulator serves and tunes, independent of HTTP.
 
-The server speaks to an `Engine`; `student.py` is the one that truly learns (a small causal language model with LoRA
-adapters), `scripted.py` the one whose truth a test can set. Metrics are computed, never constants: a tuning job that
-learns nothing must show it.
+`student` is the engine that trains (a small causal language model with LoRA adapters), `rules_engine` the one whose
+answers a test can set. Metrics are computed, never constants: a tuning job that learns nothing must show it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,7 +32,7 @@ class TrainingRow:
 
 @dataclass(frozen=True, slots=True)
 class PreferenceRow:
-    """A prompt with the answer that was preferred and the one that was not."""
+    """A prompt with its chosen and its rejected answer."""
 
     turns: tuple[Turn, ...]
     chosen: str
@@ -45,10 +44,10 @@ class PreferenceRow:
 class TuningSpec:
     """Hyperparameters of one job, under the service's names.
 
-    `adapter_size` is the LoRA rank. `initial_adapter` continues from an adapter saved earlier (continuous tuning).
-    With fewer than `checkpoint_count` epochs there is a checkpoint after each, else that many, evenly spaced; the last
-    step is always one.
-    `beta` is used by preference tuning alone; at 0 nothing is learned. An `initial_adapter` keeps its own rank.
+    `adapter_size` is the LoRA rank. `initial_adapter` continues from a saved adapter (continuous tuning), which keeps
+    its own rank. With fewer than `checkpoint_count` epochs there is a checkpoint after each, otherwise that many,
+    evenly spaced; the last step is always a checkpoint. `beta` is used by preference tuning only; at 0 nothing is
+    learned.
     """
 
     epoch_count: int
@@ -81,10 +80,34 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class GenerateRequest:
-    """One prompt and how to decode it. `adapter` None means the untuned base.
+class TuningTask:
+    """One tuning job for an engine: rows (all of one type), hyperparameters, output directory, callbacks.
 
-    `response_enum` restricts the answer to one of the given strings; `response_json_schema` asks for JSON of a shape
+    The rows' type selects supervised or preference tuning. `should_stop` is called before every optimizer step.
+    """
+
+    train: Sequence[TrainingRow] | Sequence[PreferenceRow]
+    validation: Sequence[TrainingRow] | Sequence[PreferenceRow]
+    spec: TuningSpec
+    out: Path
+    on_metrics: Callable[[StepMetrics], None] = lambda metrics: None
+    on_checkpoint: Callable[[Checkpoint], None] = lambda checkpoint: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class TuningResult:
+    """The checkpoints of a finished job, oldest first, and its number of optimizer steps."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    total_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One prompt with its decoding settings. `adapter` None means the untuned base.
+
+    `response_enum` restricts the answer to one of these strings; `response_json_schema` requests JSON of a schema
     (a plain JSON-schema object; the engine may enforce it or only stop at the closing brace).
     """
 
@@ -105,7 +128,7 @@ class GenerateRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A generated token with its log-probability and, if asked, its strongest alternatives."""
+    """A generated token with its log-probability and, if requested, the most likely alternatives."""
 
     token: str
     token_id: int
@@ -115,7 +138,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One answer: text, why it ended (`STOP` or `MAX_TOKENS`), its length in tokens, its log-probabilities."""
+    """One answer: text, finish reason (`STOP` or `MAX_TOKENS`), length in tokens, log-probabilities."""
 
     text: str
     finish_reason: str
@@ -133,31 +156,22 @@ class Generation:
 
 
 class FailedPrecondition(ValueError):
-    """What was asked needs something that is not so: weights that can't be had, an adapter of another base."""
+    """The engine cannot do this now: weights are not available, or an adapter belongs to another base."""
 
 
 class Cancelled(Exception):
-    """Raised by a tuning call when `should_stop` said so; at most one optimizer step later."""
-
-
-@dataclass(frozen=True, slots=True)
-class TuningResult:
-    """What a finished job leaves: its checkpoints (oldest first) and its number of optimizer steps."""
-
-    checkpoints: tuple[Checkpoint, ...]
-    total_steps: int
-    extra: dict[str, float] = field(default_factory=dict)
+    """Raised by `tune` at most one optimizer step after `should_stop` returned True."""
 
 
 class Engine(Protocol):
-    """A model that can be tuned and asked. All methods may be called from several threads."""
+    """A model that can be tuned and prompted. All methods may be called from several threads."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Number of tokens of each text, without chat markup."""
         ...
 
     def tokenize(self, text: str) -> list[tuple[int, str]]:
-        """Token ids with the piece of text each stands for."""
+        """Token ids with the piece of text of each."""
         ...
 
     def row_tokens(self, row: TrainingRow | PreferenceRow) -> tuple[int, int]:
@@ -168,19 +182,10 @@ class Engine(Protocol):
         """Optimizer steps a job over `rows` rows would take."""
         ...
 
-    def tune(
-        self,
-        train: Sequence[TrainingRow] | Sequence[PreferenceRow],
-        validation: Sequence[TrainingRow] | Sequence[PreferenceRow],
-        spec: TuningSpec,
-        out: Path,
-        on_metrics: Callable[[StepMetrics], None],
-        on_checkpoint: Callable[[Checkpoint], None],
-        should_stop: Callable[[], bool],
-    ) -> TuningResult:
-        """Tune a LoRA adapter; rows' type chooses supervised or preference tuning. Raises `Cancelled`, `ValueError`."""
+    def tune(self, task: TuningTask) -> TuningResult:
+        """Tune an adapter. Raises `Cancelled`, `ValueError`."""
         ...
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
-        """Answer all requests, batched by adapter; order kept. Greedy when `temperature` is 0."""
+        """The answers to all requests, in their order. Greedy when `temperature` is 0."""
         ...

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""An engine whose truth a test can set: answers from a table, right at a given rate, curves of a given shape.
+"""An engine that computes its answers from rules, for tests with known expectations.
 
-The answer to a prompt is looked up in the table (exact, else the longest key that the prompt contains), else in the
-rows the adapter was tuned on (the row that shares most words, the longer the more exact: a nearest neighbour), else
-made up from the words of the prompt. It is then spoilt with probability 1 - accuracy. All chance comes from a hash of
-the seed, the adapter and the prompt, so an answer never depends on order or company.
+The correct answer to a prompt is looked up in a table (exactly, otherwise the longest key that the prompt contains),
+otherwise in the rows the adapter was tuned on (the row with the largest word overlap); without either it is derived
+from the words of the prompt. A wrong answer replaces it with probability 1 - accuracy. All randomness is a hash of the
+seed, the adapter and the prompt, so an answer never depends on the order or the batch of the requests.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ from emulator.engines.base import (
     TrainingRow,
     TuningResult,
     TuningSpec,
+    TuningTask,
 )
 
 _TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
 
 
-class Script(BaseModel):
-    """What the engine knows. `answers` maps prompts (or parts of prompts) to truths; accuracies are probabilities.
+class Rules(BaseModel):
+    """The engine's answers and curves. `answers` maps prompts (or parts of prompts) to correct answers.
 
-    A tuned model's accuracy rises from `base_accuracy` to `tuned_accuracy` over the steps. `answer` may be a function
-    of the prompt, for tests in process.
+    A tuned model's accuracy, a probability, rises from `base_accuracy` to `tuned_accuracy` over the steps. `answer` may
+    be a function of the prompt, for tests in the same process.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -63,10 +64,10 @@ class Script(BaseModel):
     answer: Callable[[str], str] | None = None
 
 
-def load_script(path: Path) -> Script:
-    """A script from a JSON file; `ValueError` with the place of an error."""
+def load_rules(path: Path) -> Rules:
+    """Rules from a JSON file; `ValueError` with the place of an error."""
     try:
-        return Script.model_validate_json(path.read_text("utf-8"))
+        return Rules.model_validate_json(path.read_text("utf-8"))
     except (OSError, ValidationError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -74,17 +75,17 @@ def load_script(path: Path) -> Script:
 @dataclass(frozen=True, slots=True)
 class _Adapter:
     accuracy: float
-    rows: tuple[tuple[frozenset[str], str, str], ...]
+    rows: tuple[tuple[frozenset[str], str], ...]  # words of the prompt, answer
 
 
-class ScriptedEngine:
-    """An `Engine` that computes its answers from a script."""
+class RulesEngine:
+    """An `Engine` over rules."""
 
-    def __init__(self, script: Script | None = None) -> None:
-        self.script = script or Script()
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Words, marks and runs of space."""
+        """Words, punctuation marks and runs of space."""
         return [len(_TOKEN.findall(text)) for text in texts]
 
     def tokenize(self, text: str) -> list[tuple[int, str]]:
@@ -93,124 +94,115 @@ class ScriptedEngine:
 
     def row_tokens(self, row: TrainingRow | PreferenceRow) -> tuple[int, int]:
         """(input, output) tokens of a row."""
-        output = (
-            [turn.text for turn in row.turns if turn.role == "model"]
-            if isinstance(row, TrainingRow)
-            else [row.chosen, row.rejected]
-        )
         inputs = [turn.text for turn in row.turns if isinstance(row, PreferenceRow) or turn.role == "user"]
-        return sum(self.count_tokens([*inputs, row.system or ""])), sum(self.count_tokens(output))
+        outputs = [turn.text for turn in row.turns if turn.role == "model"]
+        if isinstance(row, PreferenceRow):
+            outputs = [row.chosen, row.rejected]
+        return sum(self.count_tokens([*inputs, row.system or ""])), sum(self.count_tokens(outputs))
 
     def step_count(self, rows: int, spec: TuningSpec) -> int:
         """Steps of `batch_size` rows."""
-        return math.ceil(rows / self.script.batch_size) * spec.epoch_count
+        return math.ceil(rows / self.rules.batch_size) * spec.epoch_count
 
-    def tune(
-        self,
-        train: Sequence[TrainingRow] | Sequence[PreferenceRow],
-        validation: Sequence[TrainingRow] | Sequence[PreferenceRow],
-        spec: TuningSpec,
-        out: Path,
-        on_metrics: Callable[[StepMetrics], None],
-        on_checkpoint: Callable[[Checkpoint], None],
-        should_stop: Callable[[], bool],
-    ) -> TuningResult:
-        """Walk the scripted curve; checkpoints remember the rows and the accuracy reached."""
-        total = self.step_count(len(train), spec)
+    def tune(self, task: TuningTask) -> TuningResult:
+        """Follow the loss curve of the rules; a checkpoint holds the rows and the accuracy reached."""
+        spec = task.spec
+        total = self.step_count(len(task.train), spec)
         count = max(1, min(spec.checkpoint_count, spec.epoch_count))
         saves = {round(total * (n + 1) / count): n + 1 for n in range(count)}
+        tokens_per_row = sum(self.row_tokens(row)[1] for row in task.train) / max(1, len(task.train))
         checkpoints: list[Checkpoint] = []
-        output = sum(self.row_tokens(row)[1] for row in train)
         for step in range(1, total + 1):
-            if should_stop():
+            if task.should_stop():
                 raise Cancelled
-            time.sleep(self.script.step_seconds)
-            saved = step in saves
-            values = self._values(train[0], step / total, output / max(1, len(train)), bool(validation) and saved)
-            on_metrics(StepMetrics(step, total, spec.epoch_count * step / total, values))
-            if saved:
-                checkpoint = self._save(train, spec, out, str(saves[step]), step, total)
-                checkpoints.append(checkpoint)
-                on_checkpoint(checkpoint)
+            time.sleep(self.rules.step_seconds)
+            save = step in saves
+            values = self._values(task.train[0], step / total, tokens_per_row, bool(task.validation) and save)
+            task.on_metrics(StepMetrics(step, total, spec.epoch_count * step / total, values))
+            if save:
+                checkpoints.append(self._save(task, str(saves[step]), step, total))
+                task.on_checkpoint(checkpoints[-1])
         return TuningResult(tuple(checkpoints), total)
 
-    def _values(self, row: Any, done: float, tokens: float, validate: bool) -> dict[str, float]:
-        script = self.script
-        loss = script.last_loss + (script.first_loss - script.last_loss) * math.exp(-4 * done)
-        eval_loss = loss + 0.05 + script.overfit * done**2
+    def _accuracy(self, progress: float) -> float:
+        rules = self.rules
+        return rules.base_accuracy + (rules.tuned_accuracy - rules.base_accuracy) * progress
+
+    def _values(self, row: Any, progress: float, tokens_per_row: float, validate: bool) -> dict[str, float]:
+        rules = self.rules
+        loss = rules.last_loss + (rules.first_loss - rules.last_loss) * math.exp(-4 * progress)
+        eval_loss = loss + 0.05 + rules.overfit * progress**2
         if isinstance(row, PreferenceRow):
             values = {"/preference_optimization_train_loss": loss}
             return values | ({"/eval_total_loss": eval_loss} if validate else {})
-        reach = script.base_accuracy + (script.tuned_accuracy - script.base_accuracy) * done
-        count = max(1.0, round(tokens * script.batch_size))
+        accuracy = self._accuracy(progress)
+        count = max(1.0, round(tokens_per_row * rules.batch_size))
         values = {
             "/train_total_loss": loss,
-            "/train_fraction_of_correct_next_step_preds": reach,
+            "/train_fraction_of_correct_next_step_preds": accuracy,
             "/train_num_predictions": count,
         }
         if validate:
             values |= {
                 "/eval_total_loss": eval_loss,
-                "/eval_fraction_of_correct_next_step_preds": reach - 0.02,
+                "/eval_fraction_of_correct_next_step_preds": accuracy - 0.02,
                 "/eval_num_predictions": count,
             }
         return values
 
-    def _save(self, train: Any, spec: TuningSpec, out: Path, name: str, step: int, total: int) -> Checkpoint:
-        script = self.script
-        path = out / f"checkpoint-{name}"
+    def _save(self, task: TuningTask, name: str, step: int, total: int) -> Checkpoint:
+        path = task.out / f"checkpoint-{name}"
         path.mkdir(parents=True, exist_ok=True)
         rows = [
             [row.turns[-1].text, row.chosen]
             if isinstance(row, PreferenceRow)
             else [" ".join(turn.text for turn in row.turns[:-1]), row.turns[-1].text]
-            for row in train
+            for row in task.train
         ]
-        accuracy = script.base_accuracy + (script.tuned_accuracy - script.base_accuracy) * step / total
-        (path / "adapter.json").write_text(json.dumps({"accuracy": accuracy, "rows": rows}), "utf-8")
-        return Checkpoint(name, step, max(1, round(spec.epoch_count * step / total)), path)
+        content = {"accuracy": self._accuracy(step / total), "rows": rows}
+        (path / "adapter.json").write_text(json.dumps(content), "utf-8")
+        return Checkpoint(name, step, max(1, round(task.spec.epoch_count * step / total)), path)
 
     def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
-        """Answer each request by itself."""
-        return [self._answer(request) for request in requests]
+        """The answer to each request by itself."""
+        return [self._generation(request) for request in requests]
 
-    def _answer(self, request: GenerateRequest) -> Generation:
-        prompt = "\n".join([request.system or "", *(turn.text for turn in request.turns)])
-        adapter = _load_adapter(request.adapter) if request.adapter else _Adapter(self.script.base_accuracy, ())
+    def _generation(self, request: GenerateRequest) -> Generation:
+        texts = [request.system or "", *(turn.text for turn in request.turns)]
+        prompt = "\n".join(texts)
+        adapter = _load_adapter(request.adapter) if request.adapter else _Adapter(self.rules.base_accuracy, ())
         candidates = []
         for index in range(request.candidate_count):
             draw = index if request.temperature > 0 else 0
-            key = f"{self.script.seed}/{request.adapter}/{prompt}/{draw}/{request.seed if request.temperature else 0}"
-            text = _shaped(self._text(request, prompt, adapter, key), request.response_json_schema, key)
+            key = f"{self.rules.seed}/{request.adapter}/{prompt}/{draw}/{request.seed if request.temperature else 0}"
+            text = _as_json(self._text(request, prompt, adapter, key), request.response_json_schema, key)
             candidates.append(self._candidate(request, text, adapter.accuracy))
-        tokens = sum(self.count_tokens([request.system or "", *(turn.text for turn in request.turns)]))
-        return Generation(tuple(candidates), tokens)
+        return Generation(tuple(candidates), sum(self.count_tokens(texts)))
 
     def _text(self, request: GenerateRequest, prompt: str, adapter: _Adapter, key: str) -> str:
-        truth = self._truth(prompt, request.turns[-1].text, adapter)
-        choices = list(request.response_enum or self.script.labels or sorted({a for _, _, a in adapter.rows}))
-        if truth is None:
-            truth = _pick(choices, key) if choices else " ".join(prompt.split()[-4:]) or "nothing"
-            return truth
-        if request.response_enum and truth not in request.response_enum:
+        correct = self._correct_answer(prompt, request.turns[-1].text, adapter)
+        choices = list(request.response_enum or self.rules.labels or sorted({answer for _, answer in adapter.rows}))
+        if correct is None:
+            return _pick(choices, key) if choices else " ".join(prompt.split()[-4:]) or "nothing"
+        if request.response_enum and correct not in request.response_enum:
             return _pick(list(request.response_enum), key)
-        if _chance(key) < adapter.accuracy:
-            return truth
-        others = [choice for choice in choices or list(self.script.answers.values()) if choice != truth]
-        return _pick(others, key) if others else f"not {truth}"
+        if _random(key) < adapter.accuracy:
+            return correct
+        wrong = [choice for choice in choices or list(self.rules.answers.values()) if choice != correct]
+        return _pick(wrong, key) if wrong else f"not {correct}"
 
-    def _truth(self, prompt: str, last: str, adapter: _Adapter) -> str | None:
-        if self.script.answer is not None:
-            return self.script.answer(prompt)
-        if last in self.script.answers:
-            return self.script.answers[last]
-        held = [key for key in self.script.answers if key in prompt]
-        if held:
+    def _correct_answer(self, prompt: str, last: str, adapter: _Adapter) -> str | None:
+        if self.rules.answer is not None:
+            return self.rules.answer(prompt)
+        if last in self.rules.answers:
+            return self.rules.answers[last]
+        contained = [key for key in self.rules.answers if key in prompt]
+        if contained:
             # the last mention counts: earlier ones may be examples in the prompt
-            return self.script.answers[max(held, key=lambda key: (prompt.rfind(key) + len(key), len(key)))]
+            return self.rules.answers[max(contained, key=lambda key: (prompt.rfind(key) + len(key), len(key)))]
         words = frozenset(re.findall(r"\w+", last.lower()))
-        best = max(adapter.rows, key=lambda row: _overlap(words, row[0]), default=None)
-        return best[2] if best else None
+        nearest = max(adapter.rows, key=lambda row: len(words & row[0]) / (len(words | row[0]) or 1), default=None)
+        return nearest[1] if nearest else None
 
     def _candidate(self, request: GenerateRequest, text: str, accuracy: float) -> Candidate:
         pieces = self.tokenize(text)
@@ -230,8 +222,8 @@ class ScriptedEngine:
         return Candidate(text, reason, len(pieces), logprob, tokens if request.logprobs is not None else ())
 
 
-def _shaped(text: str, schema: dict[str, Any] | None, key: str) -> str:
-    """The text as JSON of a schema's shape: enumerations keep to their choices, other strings are the text."""
+def _as_json(text: str, schema: dict[str, Any] | None, key: str) -> str:
+    """The text as JSON of a schema: an enumeration gets one of its values, other strings are the text."""
     if not schema:
         return text
     try:
@@ -245,7 +237,7 @@ def _fill(schema: Any, text: str, key: str, depth: int) -> Any:
     if not isinstance(schema, dict) or depth > 20:
         return text
     if isinstance(schema.get("enum"), list) and schema["enum"]:
-        return text if text in schema["enum"] else schema["enum"][int(_chance("fill/" + key) * len(schema["enum"]))]
+        return text if text in schema["enum"] else schema["enum"][int(_random("fill/" + key) * len(schema["enum"]))]
     kind = schema.get("type")
     if kind == "object":
         properties = schema.get("properties")
@@ -256,20 +248,16 @@ def _fill(schema: Any, text: str, key: str, depth: int) -> Any:
     return {"integer": 0, "number": 0.5, "boolean": True}.get(str(kind), text)
 
 
-def _overlap(one: frozenset[str], other: frozenset[str]) -> float:
-    return len(one & other) / (len(one | other) or 1)
-
-
-def _chance(key: str) -> float:
+def _random(key: str) -> float:
     return int.from_bytes(hashlib.sha256(key.encode("utf-8", "replace")).digest()[:8], "big") / 2**64
 
 
 def _pick(choices: list[str], key: str) -> str:
-    return choices[int(_chance("pick/" + key) * len(choices))]
+    return choices[int(_random("pick/" + key) * len(choices))]
 
 
 @lru_cache(maxsize=8)
 def _load_adapter(path: Path) -> _Adapter:
     data = json.loads((path / "adapter.json").read_text("utf-8"))
-    rows = tuple((frozenset(re.findall(r"\w+", prompt.lower())), prompt, answer) for prompt, answer in data["rows"])
+    rows = tuple((frozenset(re.findall(r"\w+", prompt.lower())), answer) for prompt, answer in data["rows"])
     return _Adapter(data["accuracy"], rows)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tuning files: JSONL to rows, with the service's checks and statistics.
+"""Tuning datasets: JSONL to rows, with the service's validation and statistics.
 
-A malformed line is told with its number and reason; a row above the token limit is dropped and counted, as the
-statistics of the service have fields for. Both field cases are read; the legacy `messages` form is refused by name.
+A malformed line is reported with its number and reason; a row above the token limit is dropped and counted in the
+statistics. Both field cases are read; the legacy `messages` form is rejected by name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Row = TypeVar("Row", TrainingRow, PreferenceRow)
 
 @dataclass(frozen=True, slots=True)
 class Dataset(Generic[Row]):
-    """The usable rows with their tokens (input, output), and the lines that were dropped, with why."""
+    """The usable rows with their tokens (input, output), and the dropped lines with the reasons."""
 
     rows: tuple[Row, ...]
     tokens: tuple[tuple[int, int], ...]
@@ -33,9 +33,9 @@ class DatasetError(Exception):
 
     def __init__(self, uri: str, problems: Sequence[tuple[int, str]]) -> None:
         self.problems = list(problems)
-        shown = "; ".join(f"line {line}: {reason}" for line, reason in self.problems[:10])
-        more = f" (and {len(self.problems) - 10} more)" if len(self.problems) > 10 else ""
-        super().__init__(f"Dataset {uri} has {len(self.problems)} invalid example(s): {shown}{more}")
+        listed = "; ".join(f"line {line}: {reason}" for line, reason in self.problems[:10])
+        rest = f" (and {len(self.problems) - 10} more)" if len(self.problems) > 10 else ""
+        super().__init__(f"Dataset {uri} has {len(self.problems)} invalid example(s): {listed}{rest}")
 
 
 def count_lines(content: bytes) -> int:
@@ -55,8 +55,9 @@ def read_rows(
         try:
             rows.append((number, parse(parse_json(line))))
         except ApiError as error:
-            found = error.details[0]["fieldViolations"][0] if error.details else {}
-            problems.append((number, f"{found.get('field', '')} {found.get('description', error.message)}".strip()))
+            violation = error.details[0]["fieldViolations"][0] if error.details else {}
+            reason = f"{violation.get('field', '')} {violation.get('description', error.message)}"
+            problems.append((number, reason.strip()))
     if problems and not lenient:
         raise DatasetError(uri, problems)
     if not rows:
@@ -70,18 +71,18 @@ def measure(
     tokens: Callable[[Row], tuple[int, int]],
     limit: int,
 ) -> Dataset[Row]:
-    """The rows within the token limit, with their lengths; the others join the dropped."""
+    """The rows within the token limit, with their lengths; the others are added to `dropped`."""
     kept: list[Row] = []
     lengths: list[tuple[int, int]] = []
-    out = list(dropped)
+    excluded = list(dropped)
     for line, row in rows:
         size = tokens(row)
         if sum(size) > limit:
-            out.append((line, f"The example has {sum(size)} tokens; at most {limit} are allowed."))
+            excluded.append((line, f"The example has {sum(size)} tokens; at most {limit} are allowed."))
         else:
             kept.append(row)
             lengths.append(size)
-    return Dataset(tuple(kept), tuple(lengths), tuple(sorted(out)))
+    return Dataset(tuple(kept), tuple(lengths), tuple(sorted(excluded)))
 
 
 def parse_training_row(value: Any) -> TrainingRow:
@@ -120,7 +121,7 @@ def _turns(fields: Fields) -> tuple[Turn, ...]:
 
 
 def read_turn(content: Fields) -> Turn:
-    """A Content as a turn; a blank role is the user's, roles are read in any case."""
+    """A Content as a turn; a missing role is the user's, the case of roles does not matter."""
     role = content.text("role", "user").lower() or "user"
     if role not in ("user", "model"):
         raise bad_field(("contents.role", f"must be user or model, not '{role[:40]}'."))
@@ -128,7 +129,7 @@ def read_turn(content: Fields) -> Turn:
 
 
 def content_text(content: Fields) -> str:
-    """The joined text of a Content's parts; other kinds of parts are refused, the local engine reads text alone."""
+    """The joined text of a Content's parts; other kinds of parts are rejected, the engine reads text only."""
     parts = content.objects("parts")
     if not parts:
         raise bad_field((content.name("parts"), "must include at least one part."))
@@ -136,13 +137,13 @@ def content_text(content: Fields) -> str:
     for part in parts:
         other = [key for key in part.value if key not in ("text", "thought", "thoughtSignature")]
         if other:
-            raise bad_field((part.path, f"holds {other[0][:40]}; the emulator's engine reads text alone."))
+            raise bad_field((part.path, f"holds {other[0][:40]}; the emulator's engine reads text only."))
         texts.append(part.text("text"))
     return "".join(texts)
 
 
 def system_text(fields: Fields) -> str | None:
-    """The system instruction, or None; a plain string is read as well."""
+    """The system instruction, or None; a plain string is accepted too."""
     value = fields.value.get("systemInstruction")
     if value is None:
         return None
@@ -177,7 +178,7 @@ def distribution(values: Sequence[int]) -> Json:
 
 
 def supervised_stats(data: Dataset[TrainingRow], steps: int) -> Json:
-    """`supervisedTuningDataStats`; billable tokens are those of the data set, for one epoch."""
+    """`supervisedTuningDataStats`; billable tokens are those of the dataset, for one epoch."""
     billable = sum(a + b for a, b in data.tokens)
     return {
         "tuningDatasetExampleCount": str(len(data.rows)),
@@ -197,7 +198,7 @@ def supervised_stats(data: Dataset[TrainingRow], steps: int) -> Json:
 
 
 def preference_stats(data: Dataset[PreferenceRow], steps: int) -> Json:
-    """`preferenceOptimizationDataStats`; billed are twice the prompt and both completions."""
+    """`preferenceOptimizationDataStats`; billable are twice the prompt and both completions."""
     billable = sum(2 * a + b for a, b in data.tokens)
     return {
         "tuningDatasetExampleCount": str(len(data.rows)),

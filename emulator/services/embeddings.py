@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Text embeddings: hashed words and character n-grams, in the forms of `predict` and `embedContent`.
 
-Computed from the text, so that like texts lie near each other and nothing else does; no meaning beyond shared words
-and stems is in them. Vectors have unit length and the dimensions that are asked for.
+Texts with shared words and stems are close to each other; the vectors capture no other meaning. They have unit length
+and the requested number of dimensions.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DIMENSIONS = {
     "text-embedding-005": 768,
     "text-multilingual-embedding-002": 768,
 }
-_MOST_TEXTS = 250
+_MAX_TEXTS = 250
 _WORD = re.compile(r"\w+")
 
 
@@ -40,25 +40,25 @@ class Embeddings:
 
     def predict(self, call: Call) -> Json:
         """A vector for each instance."""
-        model = _known(call)
+        model = _model(call)
         if model == "gemini-embedding-2":
             raise bad_field(("model", f"{model} has embedContent, not predict."))
         body = call.fields()
         instances = body.objects("instances")
-        most = 1 if model == "gemini-embedding-001" else _MOST_TEXTS
-        if not 1 <= len(instances) <= most:
-            raise bad_field(("instances", f"{len(instances)} given; {model} takes 1 to {most}."))
+        limit = 1 if model == "gemini-embedding-001" else _MAX_TEXTS
+        if not 1 <= len(instances) <= limit:
+            raise bad_field(("instances", f"{model} accepts 1 to {limit}, not {len(instances)}."))
         dimensions = _dimensions(body.object("parameters").integer("outputDimensionality", DIMENSIONS[model]), model)
         predictions = []
         for instance in instances:
             text = instance.text("content")
-            told = {"token_count": len(_WORD.findall(text)), "truncated": False}
-            predictions.append({"embeddings": {"values": vector(text, dimensions), "statistics": told}})
+            statistics = {"token_count": len(_WORD.findall(text)), "truncated": False}
+            predictions.append({"embeddings": {"values": vector(text, dimensions), "statistics": statistics}})
         return {"predictions": predictions}
 
     def embed_content(self, call: Call) -> Json:
         """The vector of one content."""
-        model = _known(call)
+        model = _model(call)
         body = call.fields()
         text = "\n".join(part.text("text") for part in body.object("content").objects("parts"))
         config = body.object("embedContentConfig")
@@ -87,15 +87,14 @@ def _features(text: str) -> Iterator[str]:
         yield from (padded[i : i + size] for size in (3, 4) for i in range(len(padded) - size + 1))
 
 
-def _known(call: Call) -> str:
+def _model(call: Call) -> str:
     model = call.params["model"]
     if model not in DIMENSIONS:
         raise not_found(f"Embedding model {model}")
     return model
 
 
-def _dimensions(wanted: int | None, model: str) -> int:
-    most = DIMENSIONS[model]
-    if wanted is None or not 1 <= wanted <= most:
-        raise bad_field(("output_dimensionality", f"{wanted} is not from 1 to {most}."))
-    return wanted
+def _dimensions(requested: int, model: str) -> int:
+    if not 1 <= requested <= DIMENSIONS[model]:
+        raise bad_field(("output_dimensionality", f"{requested} is not from 1 to {DIMENSIONS[model]}."))
+    return requested

@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""`:evaluateInstances`: exact match, BLEU and ROUGE are computed; pointwise and pairwise metrics ask a judge.
+"""`:evaluateInstances`: exact match, BLEU and ROUGE are computed; pointwise and pairwise metrics use a judge.
 
-BLEU is sacrebleu's sentence BLEU on a scale from 0 to 1. ROUGE is the F1 of Lin (2004) over words, where Chinese and
-Japanese characters count as words of their own; the stemmer is NLTK's Porter, for words of more than three letters, as
-in Google's rouge-score. The default judge is lexical: it compares a response with the reference
-(or, without one, with the prompt) by ROUGE-L and says so in its explanation. The engine as a judge is asked to choose
-among the ratings.
+BLEU is sacrebleu's sentence BLEU on a scale from 0 to 1. ROUGE is the F1 of Lin (2004) over words, where each Chinese
+and Japanese character counts as a word; the stemmer is NLTK's Porter, for words of more than three letters, as in
+Google's rouge-score. The default judge is lexical: it compares a response with the reference (or, without one, with the
+prompt) by ROUGE-L. A base model as a judge chooses among the ratings.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ def rouge(kind: str, prediction: str, reference: str, stem: bool = False, split:
     if kind.lower() == "rougelsum":
         cut = _SENTENCE_END if split else "\n"
         return _rouge_sum(*(_lines(text, cut, stem) for text in (prediction, reference)))
-    ours, theirs = _words(prediction, stem), _words(reference, stem)
+    predicted, expected = _words(prediction, stem), _words(reference, stem)
     if kind.lower() == "rougel":
-        return _f1(_longest(ours, theirs), len(ours), len(theirs))
+        return _f1(_lcs_table(predicted, expected)[-1][-1], len(predicted), len(expected))
     match = re.fullmatch(r"rouge([1-9])", kind.lower())
     if match is None:
         raise ValueError(f"rougeType is rouge1 to rouge9, rougeL or rougeLsum, not {kind[:40]!r}")
-    one, other = _grams(ours, int(match[1])), _grams(theirs, int(match[1]))
-    return _f1((one & other).total(), one.total(), other.total())
+    left, right = _ngrams(predicted, int(match[1])), _ngrams(expected, int(match[1]))
+    return _f1((left & right).total(), left.total(), right.total())
 
 
 def _words(text: str, stem: bool = False) -> list[str]:
@@ -67,57 +66,55 @@ def _lines(text: str, cut: str, stem: bool) -> list[list[str]]:
     return [_words(line, stem) for line in re.split(cut, text) if line.strip()]
 
 
-def _grams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
+def _ngrams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
     return Counter(tuple(words[n : n + size]) for n in range(len(words) - size + 1))
 
 
-def _f1(hits: int, ours: int, theirs: int) -> float:
-    return 2 * hits / (ours + theirs) if hits else 0.0
+def _f1(hits: int, predicted: int, expected: int) -> float:
+    return 2 * hits / (predicted + expected) if hits else 0.0
 
 
-def _table(one: Sequence[str], other: Sequence[str]) -> list[list[int]]:
-    table = [[0] * (len(other) + 1)]
-    for word in one:
+def _lcs_table(left: Sequence[str], right: Sequence[str]) -> list[list[int]]:
+    """Lengths of the longest common subsequences of all prefixes."""
+    table = [[0] * (len(right) + 1)]
+    for word in left:
         above = table[-1]
         row = [0]
-        for n, match in enumerate(other):
+        for n, match in enumerate(right):
             row.append(above[n] + 1 if word == match else max(above[n + 1], row[n]))
         table.append(row)
     return table
 
 
-def _longest(one: Sequence[str], other: Sequence[str]) -> int:
-    return _table(one, other)[-1][-1]
-
-
-def _rouge_sum(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> float:
+def _rouge_sum(predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[str]]) -> float:
     """ROUGE-L over sentences: the union of the reference sentences' matches."""
-    left = Counter(word for line in ours for word in line)
+    remaining = Counter(word for sentence in predicted for word in sentence)
     hits = 0
-    for line in theirs:
-        matched: set[int] = set()
-        for mine in ours:
-            matched |= _matched(line, mine)
-        for index in sorted(matched):
-            if left[line[index]] > 0:
-                left[line[index]] -= 1
+    for sentence in expected:
+        matches: set[int] = set()
+        for other in predicted:
+            matches |= _lcs_positions(sentence, other)
+        for index in sorted(matches):
+            if remaining[sentence[index]] > 0:
+                remaining[sentence[index]] -= 1
                 hits += 1
-    return _f1(hits, sum(map(len, ours)), sum(map(len, theirs)))
+    return _f1(hits, sum(map(len, predicted)), sum(map(len, expected)))
 
 
-def _matched(line: Sequence[str], mine: Sequence[str]) -> set[int]:
-    table = _table(line, mine)
-    row, column = len(line), len(mine)
-    found: set[int] = set()
+def _lcs_positions(sentence: Sequence[str], other: Sequence[str]) -> set[int]:
+    """The positions in `sentence` of a longest common subsequence."""
+    table = _lcs_table(sentence, other)
+    row, column = len(sentence), len(other)
+    positions: set[int] = set()
     while row and column:
-        if line[row - 1] == mine[column - 1]:
-            found.add(row - 1)
+        if sentence[row - 1] == other[column - 1]:
+            positions.add(row - 1)
             row, column = row - 1, column - 1
         elif table[row - 1][column] >= table[row][column - 1]:
             row -= 1
         else:
             column -= 1
-    return found
+    return positions
 
 
 def bleu(prediction: str, reference: str, effective_order: bool) -> float:
@@ -128,7 +125,7 @@ def bleu(prediction: str, reference: str, effective_order: bool) -> float:
 
 
 class Evaluation:
-    """Scores instances; `judge` is `lexical` or the name of a base model that is asked."""
+    """Scores instances; `judge` is `lexical` or the name of a base model."""
 
     def __init__(self, inference: Inference, judge: str = "lexical") -> None:
         self._inference = inference
@@ -151,13 +148,11 @@ class Evaluation:
             results = [await self._metric(metric, instance) for metric in fields.objects("metrics")]
             return {"metricResults": results}
         if "pointwiseMetricInput" in fields:
-            spec, values = _judged(fields.object("pointwiseMetricInput"))
-            score, why = await self._point(spec, values)
-            return {"pointwiseMetricResult": {"score": score, "explanation": why}}
+            template, values = _read_instance(fields.object("pointwiseMetricInput"))
+            return {"pointwiseMetricResult": await self._rate(template, values)}
         if "pairwiseMetricInput" in fields:
-            spec, values = _judged(fields.object("pairwiseMetricInput"))
-            choice, why = await self._pair(spec, values)
-            return {"pairwiseMetricResult": {"pairwiseChoice": choice, "explanation": why}}
+            template, values = _read_instance(fields.object("pairwiseMetricInput"))
+            return {"pairwiseMetricResult": await self._compare(template, values)}
         return await asyncio.to_thread(_computed, fields)
 
     async def _metric(self, metric: Fields, instance: Fields) -> Json:
@@ -165,16 +160,15 @@ class Evaluation:
         return await self.score(metric, values)
 
     async def score(self, metric: Fields, values: dict[str, str]) -> Json:
-        """What a `Metric` says of one answer (`prompt`, `response`, `reference`): a score; a choice between two answers
-        for a pairwise metric, when `baseline_model_response` is there.
+        """The result of a `Metric` for one answer (`prompt`, `response`, `reference`): a score; for a pairwise metric
+        with `baseline_model_response` a choice.
         """
         computed = computed_metric(metric, values)
         if computed is not None:
             return {"score": computed}
         if "pairwiseMetricSpec" in metric and "baseline_model_response" in values:
             template = metric.object("pairwiseMetricSpec").text("metricPromptTemplate", "")
-            choice, why = await self._pair(template, values)
-            return {"pairwiseChoice": choice, "explanation": why}
+            return await self._compare(template, values)
         if "llmBasedMetricSpec" in metric:
             template = metric.object("llmBasedMetricSpec").text("metricPromptTemplate", "")
         elif "predefinedMetricSpec" in metric:
@@ -183,43 +177,46 @@ class Evaluation:
             template = metric.object("pointwiseMetricSpec").text("metricPromptTemplate", "")
         else:
             raise ApiError(501, f"The metric {next(iter(metric.value), '')[:80]} is not implemented by the emulator.")
-        score, why = await self._point(template, values)
-        return {"score": score, "explanation": why}
+        return await self._rate(template, values)
 
-    async def _point(self, template: str, values: dict[str, str]) -> tuple[float, str]:
+    async def _rate(self, template: str, values: dict[str, str]) -> Json:
         if self._judge == "lexical":
-            likeness, against = _likeness(values.get("response") or values.get("prediction", ""), values)
-            return 1 + 4 * likeness, f"Lexical judge: ROUGE-L {likeness:.3f} with the {against}."
-        answer = await self._ask(template, values, _SCORES)
-        return float(answer), f"{self._judge} rated {answer} of 5."
+            similarity, against = _similarity(values.get("response") or values.get("prediction", ""), values)
+            why = f"Lexical judge: ROUGE-L {similarity:.3f} with the {against}."
+            return {"score": 1 + 4 * similarity, "explanation": why}
+        rating = await self._judge_choice(template, values, _SCORES)
+        return {"score": float(rating), "explanation": f"{self._judge} rated {rating} of 5."}
 
-    async def _pair(self, template: str, values: dict[str, str]) -> tuple[str, str]:
+    async def _compare(self, template: str, values: dict[str, str]) -> Json:
         candidate = values.get("response") or values.get("candidate_model_response", "")
         baseline = values.get("baseline_model_response") or values.get("baseline_response", "")
         if self._judge == "lexical":
-            one, against = _likeness(candidate, values)
-            other, _ = _likeness(baseline, values)
-            choice = "TIE" if one == other else "CANDIDATE" if one > other else "BASELINE"
-            return choice, f"Lexical judge: candidate {one:.3f}, baseline {other:.3f} against the {against}."
-        choice = await self._ask(template, values, ("CANDIDATE", "BASELINE", "TIE"))
-        return choice, f"{self._judge} chose {choice}."
+            score, against = _similarity(candidate, values)
+            base_score, _ = _similarity(baseline, values)
+            choice = "TIE" if score == base_score else "CANDIDATE" if score > base_score else "BASELINE"
+            why = f"Lexical judge: candidate {score:.3f}, baseline {base_score:.3f} against the {against}."
+        else:
+            choice = await self._judge_choice(template, values, ("CANDIDATE", "BASELINE", "TIE"))
+            why = f"{self._judge} chose {choice}."
+        return {"pairwiseChoice": choice, "explanation": why}
 
-    async def _ask(self, template: str, values: dict[str, str], choices: tuple[str, ...]) -> str:
+    async def _judge_choice(self, template: str, values: dict[str, str], choices: tuple[str, ...]) -> str:
         entry, adapter, _ = self._inference.resolve(self._judge)
         prompt = re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
         request = GenerateRequest((Turn("user", prompt),), adapter=adapter, temperature=0.0, response_enum=choices)
-        answer = await asyncio.wrap_future(self._inference.batcher(entry).submit(request))
-        return answer.candidates[0].text
+        generation = await asyncio.wrap_future(self._inference.batcher(entry).submit(request))
+        return generation.candidates[0].text
 
 
-def _likeness(text: str, values: dict[str, str]) -> tuple[float, str]:
+def _similarity(text: str, values: dict[str, str]) -> tuple[float, str]:
     against = "reference" if values.get("reference") else "prompt"
     return rouge("rougeL", text, values.get(against, "")), against
 
 
-def _judged(given: Fields) -> tuple[str, dict[str, str]]:
-    template = given.object("metricSpec").text("metricPromptTemplate")
-    instance = given.object("instance")
+def _read_instance(fields: Fields) -> tuple[str, dict[str, str]]:
+    """(prompt template, values of its variables)."""
+    template = fields.object("metricSpec").text("metricPromptTemplate")
+    instance = fields.object("instance")
     if "jsonInstance" in instance:
         try:
             values = json.loads(instance.text("jsonInstance"))
@@ -246,13 +243,12 @@ def _content_text(value: Any, depth: int = 0) -> str:
     return "" if value is None or isinstance(value, dict | list) else str(value)
 
 
-def _pairs(given: Fields) -> list[tuple[str, str]]:
-    found = []
-    for item in given.objects("instances") or given.objects("instance"):
-        found.append((item.text("prediction"), item.text("reference", "")))
-    if not found:
-        raise bad_field((given.name("instances"), "is required."))
-    return found
+def _read_pairs(fields: Fields) -> list[tuple[str, str]]:
+    """(prediction, reference) of each instance."""
+    instances = fields.objects("instances") or fields.objects("instance")
+    if not instances:
+        raise bad_field((fields.name("instances"), "is required."))
+    return [(item.text("prediction"), item.text("reference", "")) for item in instances]
 
 
 def _scorer(name: str, spec: Fields) -> Callable[[str, str], float]:
@@ -273,18 +269,18 @@ def _scorer(name: str, spec: Fields) -> Callable[[str, str], float]:
 def _computed(fields: Fields) -> Json:
     for name in ("exactMatch", "bleu", "rouge"):
         if f"{name}Input" in fields:
-            given = fields.object(f"{name}Input")
-            score = _scorer(name, given.object("metricSpec"))
-            values = [{"score": score(*pair)} for pair in _pairs(given)]
+            metric = fields.object(f"{name}Input")
+            score = _scorer(name, metric.object("metricSpec"))
+            values = [{"score": score(*pair)} for pair in _read_pairs(metric)]
             return {f"{name}Results": {f"{name}MetricValues": values}}
-    known = [key for key in fields.value if key.endswith("Input")]
-    if known:
-        raise ApiError(501, f"{known[0][:80]} is not implemented by the emulator.")
+    for key in fields.value:
+        if key.endswith("Input"):
+            raise ApiError(501, f"{key[:80]} is not implemented by the emulator.")
     raise bad_field(("metric_inputs", "exactly one metric input is required."))
 
 
 def computed_metric(metric: Fields, values: dict[str, str]) -> float | None:
-    """The score of a metric that needs no judge; None for the others. 400 for a spec that is wrong."""
+    """The score of a metric without a judge; None for other metrics. 400 for an invalid spec."""
     for name in ("exactMatch", "bleu", "rouge"):
         if f"{name}Spec" in metric:
             return _scorer(name, metric.object(f"{name}Spec"))(values["response"], values["reference"])

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""generateContent, its stream, countTokens and computeTokens, on base models and on endpoints.
+"""generateContent, streaming, countTokens and computeTokens, on base models and on endpoints.
 
-Concurrent requests are gathered for a few milliseconds and answered by one call of the engine on a worker thread; an
-answer depends on its own request alone. Text in, text out: other parts and tools are refused with a clear error.
+Concurrent requests are collected for a few milliseconds and processed by one call of the engine on a worker thread; an
+answer depends only on its own request. Text in, text out: other parts and tools are rejected with a clear error.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from emulator.services.models import Models
 
 
 class Engines(Protocol):
-    """Gives the engine that stands behind a base model."""
+    """Access to the engine of a base model."""
 
     def engine(self, model: BaseModelEntry) -> Engine:
         """The engine; loading it may take seconds."""
@@ -52,12 +52,12 @@ class Engines(Protocol):
 
 
 class Batcher:
-    """Gathers requests of many callers into one call of an engine."""
+    """Collects requests of many callers into one call of an engine."""
 
-    def __init__(self, engine: Callable[[], Engine], most: int = 16, gather_s: float = 0.004) -> None:
+    def __init__(self, engine: Callable[[], Engine], batch_size: int = 16, collect_s: float = 0.004) -> None:
         self._engine = engine
-        self._most = most
-        self._gather_s = gather_s
+        self._batch_size = batch_size
+        self._collect_s = collect_s
         self._queue: queue.Queue[tuple[GenerateRequest, Future[Generation]]] = queue.Queue()
         threading.Thread(target=self._work, name="batcher", daemon=True).start()
 
@@ -67,10 +67,10 @@ class Batcher:
         self._queue.put((request, future))
         return future
 
-    def _gather(self) -> list[tuple[GenerateRequest, Future[Generation]]]:
+    def _collect(self) -> list[tuple[GenerateRequest, Future[Generation]]]:
         items = [self._queue.get()]
-        deadline = time.monotonic() + self._gather_s
-        while len(items) < self._most:
+        deadline = time.monotonic() + self._collect_s
+        while len(items) < self._batch_size:
             try:
                 items.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
             except queue.Empty:
@@ -79,28 +79,28 @@ class Batcher:
 
     def _work(self) -> None:
         while True:
-            items = self._gather()
-            if items and not self._answer(items):
-                for item in items:  # one bad request must not spoil its neighbours
-                    self._answer([item], alone=True)
+            items = self._collect()
+            if items and not self._process(items):
+                for item in items:  # an invalid request must not fail the others of its batch
+                    self._process([item])
 
-    def _answer(self, items: Sequence[tuple[GenerateRequest, Future[Generation]]], alone: bool = False) -> bool:
+    def _process(self, items: Sequence[tuple[GenerateRequest, Future[Generation]]]) -> bool:
+        """Whether the requests are done; an error of several together is not reported to any of them."""
         try:
-            answers = self._engine().generate([request for request, _ in items])
-            if len(answers) != len(items):
-                raise RuntimeError(f"the engine gave {len(answers)} answers to {len(items)} requests")
+            generations = self._engine().generate([request for request, _ in items])
+            if len(generations) != len(items):
+                raise RuntimeError(f"the engine returned {len(generations)} answers to {len(items)} requests")
         except Exception as error:
-            if alone or len(items) == 1:
+            if len(items) == 1:
                 items[0][1].set_exception(error)
-                return True
-            return False
-        for (_, future), answer in zip(items, answers, strict=True):
-            future.set_result(answer)
+            return len(items) == 1
+        for (_, future), generation in zip(items, generations, strict=True):
+            future.set_result(generation)
         return True
 
 
 class Inference:
-    """Answers prompts for base models, endpoints, and model versions (batch jobs)."""
+    """Inference with base models, endpoints, and model versions (batch jobs)."""
 
     def __init__(
         self, catalogue: Catalogue, engines: Engines, models: Models, endpoints: Endpoints, faults: Faults
@@ -115,20 +115,20 @@ class Inference:
 
     def routes(self) -> list[Route]:
         """The generate and count methods of base models and endpoints, and the list of base models."""
-        found = []
+        routes = []
         text_only = "text parts only; no tools, cached content or safety filters"
         for owner in ("publishers/google/models/{model}", "endpoints/{endpoint}"):
-            stream_note = text_only + "; the answer is computed whole, then sent in chunks"
-            found += [
+            stream_note = text_only + "; the answer is computed first, then sent in chunks"
+            routes += [
                 Route("POST", owner + ":generateContent", self.generate, "partial", text_only),
                 Route("POST", owner + ":streamGenerateContent", self.stream, "partial", stream_note),
                 Route("POST", owner + ":countTokens", self.count),
                 Route("POST", owner + ":computeTokens", self.compute),
             ]
-        found.append(Route("POST", "endpoints/{endpoint}:predict", self.predict, "partial", "text in, text out"))
+        routes.append(Route("POST", "endpoints/{endpoint}:predict", self.predict, "partial", "text in, text out"))
         express = "/{version}/publishers/google/models/{model}"
         return [
-            *found,
+            *routes,
             Route("POST", express + ":generateContent", self.generate, "partial", "express mode; " + text_only),
             Route("POST", express + ":streamGenerateContent", self.stream, "partial", "express mode; " + text_only),
             Route("POST", express + ":countTokens", self.count, note="express mode"),
@@ -140,7 +140,7 @@ class Inference:
     # --- targets
 
     def resolve(self, name: str) -> tuple[BaseModelEntry, Any, str]:
-        """(base model, adapter directory or None, version name for answers) of any model reference."""
+        """(base model, adapter directory or None, model name for responses) of any model reference."""
         name = canonical(name)
         if "/endpoints/" in name:
             version, checkpoint = self._endpoints.target(name)
@@ -164,14 +164,14 @@ class Inference:
         return self.resolve(call.params["model"])
 
     def engine(self, entry: BaseModelEntry) -> Engine:
-        """The engine behind a base model; a FAILED_PRECONDITION when its weights cannot be had."""
+        """The engine of a base model; FAILED_PRECONDITION when its weights are not available."""
         try:
             return self._engines.engine(entry)
         except FailedPrecondition as error:
             raise failed_precondition(str(error)) from error
 
     def batcher(self, entry: BaseModelEntry) -> Batcher:
-        """The queue of a base model's engine; models that share weights share it."""
+        """The batcher of a base model's engine; models with the same weights share it."""
         key = str(entry.weights or "")
         with self._lock:
             if key not in self._batchers:
@@ -180,7 +180,7 @@ class Inference:
 
     # --- generate
 
-    async def answer(self, target: tuple[BaseModelEntry, Any, str], body: Json) -> Json:
+    async def respond(self, target: tuple[BaseModelEntry, Any, str], body: Json) -> Json:
         """A GenerateContentResponse for a request body (camel case)."""
         entry, adapter, name = target
         fields = Fields(body)
@@ -203,10 +203,10 @@ class Inference:
         """A GenerateContentResponse; 429 when a quota fault is set."""
         target = await asyncio.to_thread(self._target, call)
         self.check_quota()
-        return await self.answer(target, call.body)
+        return await self.respond(target, call.body)
 
     def check_quota(self) -> None:
-        """Raise the 429 of the service when the bucket of the fault plan is empty."""
+        """Raise the service's 429 when the quota of the fault plan is used up."""
         if not self._faults.take_quota():
             raise ApiError(
                 429,
@@ -215,9 +215,8 @@ class Inference:
             )
 
     async def stream(self, call: Call) -> Response:
-        """The answer in chunks, as server-sent events (`alt=sse`) or a JSON array; usage is in the last chunk."""
-        whole = await self.generate(call)
-        chunks = _chunks(whole)
+        """The response in chunks, as server-sent events (`alt=sse`) or a JSON array; usage is in the last chunk."""
+        chunks = _chunks(await self.generate(call))
         if call.first("alt") != "sse":
             return Response(json.dumps(chunks, ensure_ascii=False), media_type="application/json")
 
@@ -229,9 +228,9 @@ class Inference:
         return StreamingResponse(events(), media_type="text/event-stream")
 
     async def predict(self, call: Call) -> Json:
-        """A PredictResponse: for each instance (`{"content": text}`, or the body of generateContent) its answer's text.
+        """A PredictResponse: the answer's text for each instance (`{"content": text}`, or a body of generateContent).
 
-        `parameters` are generation settings for all of them.
+        `parameters` are generation settings for all instances.
         """
         fields = call.fields("predict_request")
         instances, parameters = fields.objects("instances"), camelize(fields.object("parameters").value)
@@ -242,14 +241,15 @@ class Inference:
         base, adapter, _ = self._models.checkpoint(version, checkpoint)
         self.check_quota()
         target = (self._entry(base), adapter, name)
-        answers = await asyncio.gather(*(self.answer(target, _prompted(item, parameters)) for item in instances))
-        model, found = self._models.resolve(version)
+        bodies = [_instance_body(item, parameters) for item in instances]
+        responses = await asyncio.gather(*(self.respond(target, body) for body in bodies))
+        model, resolved = self._models.resolve(version)
         return {
-            "predictions": [{"content": _answer_text(answer)} for answer in answers],
+            "predictions": [{"content": response_text(response)} for response in responses],
             "deployedModelId": self._endpoints.deployed_id(name, version, checkpoint),
             "model": model["name"],
-            "modelDisplayName": found.get("displayName", ""),
-            "modelVersionId": found["versionId"],
+            "modelDisplayName": resolved.get("displayName", ""),
+            "modelVersionId": resolved["versionId"],
         }
 
     # --- tokens
@@ -257,7 +257,7 @@ class Inference:
     def count(self, call: Call) -> Json:
         """Tokens and billable characters (without white space) of contents and system instruction."""
         entry, _, _ = self._target(call)
-        texts = _texts(call.fields())
+        texts = _prompt_texts(call.fields())
         total = sum(self.engine(entry).count_tokens(texts))
         return {
             "totalTokens": total,
@@ -293,7 +293,7 @@ class Inference:
         return {"publisherModels": [_publisher_model(entry) for entry in self._catalogue.models]}
 
 
-def _prompted(instance: Fields, parameters: Json) -> Json:
+def _instance_body(instance: Fields, parameters: Json) -> Json:
     value: Json = camelize(instance.value)
     if "contents" not in value:
         key = "prompt" if "prompt" in instance else "content"
@@ -302,8 +302,9 @@ def _prompted(instance: Fields, parameters: Json) -> Json:
     return {**value, "generationConfig": {**parameters, **config}}
 
 
-def _answer_text(answer: Json) -> str:
-    candidates = answer.get("candidates")
+def response_text(response: Json) -> str:
+    """The text of a response's first candidate; empty for a blocked prompt."""
+    candidates = response.get("candidates")
     return str(candidates[0]["content"]["parts"][0]["text"]) if candidates else ""
 
 
@@ -320,7 +321,7 @@ def _publisher_model(entry: BaseModelEntry) -> Json:
     }
 
 
-def _texts(fields: Fields) -> list[str]:
+def _prompt_texts(fields: Fields) -> list[str]:
     texts = [read_turn(content).text for content in fields.objects("contents")]
     system = system_text(fields)
     if system:
@@ -330,7 +331,7 @@ def _texts(fields: Fields) -> list[str]:
     return texts
 
 
-_KNOWN = [
+_REQUEST_FIELDS = [
     "contents",
     "systemInstruction",
     "generationConfig",
@@ -346,11 +347,11 @@ _KNOWN = [
 
 
 def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
-    """The engine's request of a GenerateContentRequest; 400 for what is out of range, 501 for what is not there."""
-    fields.only(*_KNOWN)
+    """The engine's request for a GenerateContentRequest; 400 for values out of range, 501 for unsupported features."""
+    fields.only(*_REQUEST_FIELDS)
     for key in ("tools", "cachedContent"):
         if fields.value.get(key):
-            raise ApiError(501, f"{key} is not implemented by the emulator: its engine reads and writes text alone.")
+            raise ApiError(501, f"{key} is not implemented by the emulator: its engine reads and writes text only.")
     contents = fields.objects("contents")
     if not contents:
         raise bad_field(("contents", "is required."))
@@ -398,10 +399,10 @@ def _stops(config: Fields) -> tuple[str, ...]:
 
 
 def _logprobs(config: Fields) -> int | None:
-    wanted = config.boolean("responseLogprobs")
-    if "logprobs" in config and not wanted:
+    requested = config.boolean("responseLogprobs")
+    if "logprobs" in config and not requested:
         raise bad_field((config.name("logprobs"), "needs response_logprobs to be true."))
-    return int(_within(config, "logprobs", 0, 0, 20)) if wanted else None
+    return int(_within(config, "logprobs", 0, 0, 20)) if requested else None
 
 
 def _response_shape(config: Fields) -> tuple[tuple[str, ...] | None, Json | None]:
@@ -423,7 +424,7 @@ def _response_shape(config: Fields) -> tuple[tuple[str, ...] | None, Json | None
 
 
 def _plain_schema(value: Any, depth: int = 0) -> Json:
-    """Google's Schema as plain JSON Schema: lower-case types, known keywords."""
+    """Google's Schema as plain JSON Schema: with lower-case types."""
     if not isinstance(value, dict) or depth > 20:
         raise bad_field(("generation_config.response_schema", "must be a Schema object, at most 20 levels deep."))
     result: Json = {}
@@ -454,18 +455,18 @@ def _blocked(name: str, tokens: int) -> Json:
 def render(generation: Generation, request: GenerateRequest, name: str) -> Json:
     """A GenerateContentResponse."""
     candidates = []
-    for index, answer in enumerate(generation.candidates):
-        candidate: Json = {
+    for index, candidate in enumerate(generation.candidates):
+        body: Json = {
             "index": index,
-            "content": {"role": "model", "parts": [{"text": answer.text}]},
-            "finishReason": answer.finish_reason,
-            "avgLogprobs": answer.avg_logprob,
+            "content": {"role": "model", "parts": [{"text": candidate.text}]},
+            "finishReason": candidate.finish_reason,
+            "avgLogprobs": candidate.avg_logprob,
         }
         if request.logprobs is not None:
-            candidate["logprobsResult"] = {
+            body["logprobsResult"] = {
                 "chosenCandidates": [
                     {"token": item.token, "tokenId": item.token_id, "logProbability": item.logprob}
-                    for item in answer.tokens
+                    for item in candidate.tokens
                 ],
                 "topCandidates": [
                     {
@@ -474,10 +475,10 @@ def render(generation: Generation, request: GenerateRequest, name: str) -> Json:
                             for token, number, logprob in item.top
                         ]
                     }
-                    for item in answer.tokens
+                    for item in candidate.tokens
                 ],
             }
-        candidates.append(candidate)
+        candidates.append(body)
     prompt, output = generation.prompt_token_count, sum(item.token_count for item in generation.candidates)
     return {
         "candidates": candidates,
@@ -495,20 +496,20 @@ def render(generation: Generation, request: GenerateRequest, name: str) -> Json:
     }
 
 
-def _chunks(whole: Json) -> list[Json]:
-    """The answer cut between words; the finish reason and the usage are in the last chunk."""
-    if len(whole.get("candidates", ())) != 1:
-        return [whole]
-    candidate = whole["candidates"][0]
+def _chunks(response: Json) -> list[Json]:
+    """The response cut between words; the finish reason and the usage are in the last chunk."""
+    if len(response.get("candidates", ())) != 1:
+        return [response]
+    candidate = response["candidates"][0]
     text = candidate["content"]["parts"][0]["text"]
     pieces = re.findall(r"\s*\S+(?:\s+\S+){0,3}\s*", text) or [text]
     if "".join(pieces) != text:
         pieces = [text]
-    common = {key: whole[key] for key in ("modelVersion", "createTime", "responseId")}
+    common = {key: response[key] for key in ("modelVersion", "createTime", "responseId")}
     chunks = []
     for piece in pieces[:-1]:
         content = {"role": "model", "parts": [{"text": piece}]}
         usage = {"trafficType": "ON_DEMAND"}
         chunks.append({"candidates": [{"index": 0, "content": content}], "usageMetadata": usage, **common})
     last = {**candidate, "content": {"role": "model", "parts": [{"text": pieces[-1]}]}}
-    return [*chunks, {**whole, "candidates": [last]}]
+    return [*chunks, {**response, "candidates": [last]}]

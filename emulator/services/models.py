@@ -22,44 +22,46 @@ from emulator.core.google_rest import (
     bad_field,
     canonical,
     failed_precondition,
-    labels_of,
     not_found,
     now,
-    page,
+    paginate,
     public,
+    read_labels,
     typed,
 )
 from emulator.core.state import State
-from emulator.services.operations import EMPTY, Operations
+from emulator.services.collection import Collection
+from emulator.services.operations import Operations
 
 _ALIAS = re.compile(r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]")
 
 
 class Deployments:
-    """Where model versions are deployed, read anew only when an endpoint was written."""
+    """Where model versions are deployed; the index is rebuilt only after an endpoint was written."""
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._known: tuple[int, dict[str, list[tuple[str, Json]]]] = (-1, {})
+        self._index: tuple[int, dict[str, list[tuple[str, Json]]]] = (-1, {})
 
     def of(self, version: str) -> list[tuple[str, Json]]:
         """(endpoint name, deployed model) of `.../models/ID@N`, oldest endpoint first."""
         writes = self._state.writes("endpoints")
-        if self._known[0] != writes:
+        if self._index[0] != writes:
             index: dict[str, list[tuple[str, Json]]] = {}
             for _, endpoint in reversed(self._state.all("endpoints")):
                 for item in endpoint["deployedModels"]:
                     index.setdefault(item["model"], []).append((endpoint["name"], item))
-            self._known = (writes, index)
-        return self._known[1].get(version, [])
+            self._index = (writes, index)
+        return self._index[1].get(version, [])
 
 
-class Models:
-    """The registry of one state; tuning adds versions, endpoints and callers read them."""
+class Models(Collection):
+    """The models collection; tuning adds versions, endpoints and inference read them."""
+
+    kind, title, parameter = "models", "Model", "model"
 
     def __init__(self, state: State, operations: Operations, deployments: Deployments) -> None:
-        self._state = state
-        self._operations = operations
+        super().__init__(state, operations)
         self._deployments = deployments
 
     def routes(self) -> list[Route]:
@@ -76,18 +78,17 @@ class Models:
             Route("DELETE", "models/{model}:deleteVersion", self.delete_version),
         ]
 
-    # --- what other modules use
+    # --- for other services
 
     def resolve(self, name: str) -> tuple[Json, Json]:
         """(model, version) for `.../models/ID`, `@number` or `@alias`; the default version without; 404 if missing."""
         name = canonical(name)
-        base, _, wanted = name.partition("@")
+        base, _, reference = name.partition("@")
         model = self._state.get(base)
-        if model is None or "/models/" not in base:
-            raise not_found(f'The Model "{name}"')
-        for version in model["_versions"].values():
-            if wanted == version["versionId"] or (wanted or "default") in version["versionAliases"]:
-                return model, version
+        if model is not None and "/models/" in base:
+            for version in model["_versions"].values():
+                if reference == version["versionId"] or (reference or "default") in version["versionAliases"]:
+                    return model, version
         raise not_found(f'The Model "{name}"')
 
     def add_version(self, parent: str, model_id: str | None, version: Json) -> str:
@@ -98,15 +99,13 @@ class Models:
             model = self._state.get(name) or {"name": name, "createTime": stamp, "_last": 0, "_versions": {}}
             model["_last"] += 1
             number = str(model["_last"])
-            aliases = [] if model["_versions"] else ["default"]
-            version = {
+            model["_versions"][number] = {
                 "versionId": number,
-                "versionAliases": aliases,
+                "versionAliases": [] if model["_versions"] else ["default"],
                 "versionCreateTime": stamp,
                 "versionUpdateTime": stamp,
                 **version,
             }
-            model["_versions"][number] = version
             self._state.put("models", name, model)
         return f"{name}@{number}"
 
@@ -120,29 +119,31 @@ class Models:
         self._state.change(base, edit)
 
     def drop_version(self, name: str) -> None:
-        """Forget a version of an unfinished job, and the model with its last version."""
+        """Remove a version of an unfinished job, and the model with its last version."""
         base, _, number = name.partition("@")
         with self._state.transaction():
             model = self._state.get(base)
             if model is None or number not in model["_versions"]:
                 return
-            gone = model["_versions"].pop(number)
+            dropped = model["_versions"].pop(number)
             if not model["_versions"]:
                 self._state.delete(base)
                 return
-            _keep_default(model, gone)
+            if "default" in dropped["versionAliases"]:
+                newest = max(model["_versions"], key=int)
+                model["_versions"][newest]["versionAliases"].append("default")
             self._state.put("models", base, model)
 
     def checkpoint(self, name: str, checkpoint_id: str = "") -> tuple[str, Path, str]:
         """(base model, adapter directory, checkpoint id) of a version; its default checkpoint without an id."""
         _, version = self.resolve(name)
-        wanted = checkpoint_id or version.get("defaultCheckpointId", "")
+        checkpoint_id = checkpoint_id or version.get("defaultCheckpointId", "")
         adapters = version.get("_adapters", {})
-        if wanted not in adapters:
-            raise ApiError(400, f'Checkpoint "{wanted}" does not exist in model {canonical(name)}.')
-        return version["_baseModel"], self._state.directory / adapters[wanted], wanted
+        if checkpoint_id not in adapters:
+            raise ApiError(400, f'Checkpoint "{checkpoint_id}" does not exist in model {canonical(name)}.')
+        return version["_baseModel"], self._state.directory / adapters[checkpoint_id], checkpoint_id
 
-    def render(self, model: Json, version: Json) -> Json:
+    def version_view(self, model: Json, version: Json) -> Json:
         """The Model resource of one version."""
         full = f"{model['name']}@{version['versionId']}"
         deployed = [
@@ -161,53 +162,48 @@ class Models:
 
     # --- routes
 
-    def _name(self, call: Call) -> str:
-        return f"{call.parent}/models/{call.params['model']}"
+    def view(self, resource: Json) -> Json:
+        """The default version of a model."""
+        versions = resource["_versions"].values()
+        return self.version_view(resource, next(item for item in versions if "default" in item["versionAliases"]))
 
-    def list(self, call: Call) -> Json:
-        """A page of models, each in its default version; `filter` may come twice."""
-        found = [
-            (seq, self.render(*self.resolve(model["name"]))) for seq, model in self._state.all("models", call.parent)
-        ]
-        return page(call, matching(call.query.get("filter", ()), found), "models")
+    def _requested_version(self, call: Call) -> tuple[Json, Json]:
+        return self.resolve(self.name(call))
 
     def get(self, call: Call) -> Json:
         """One version of a model."""
-        return self.render(*self.resolve(self._name(call)))
+        return self.version_view(*self._requested_version(call))
 
     def list_versions(self, call: Call) -> Json:
         """A page of versions, newest first."""
-        model, _ = self.resolve(self._name(call))
-        found = [(int(n), self.render(model, version)) for n, version in model["_versions"].items()]
-        found = matching(call.query.get("filter", ()), sorted(found, key=lambda item: -item[0]))
-        return page(call, found, "models")
+        model, _ = self._requested_version(call)
+        views = [(int(n), self.version_view(model, version)) for n, version in model["_versions"].items()]
+        newest_first = sorted(views, key=lambda item: -item[0])
+        return paginate(call, matching(call.query.get("filter", ()), newest_first), "models")
 
     def list_checkpoints(self, call: Call) -> Json:
         """A page of a version's checkpoints, oldest first."""
-        _, version = self.resolve(self._name(call))
-        found = [(-n, item) for n, item in enumerate(version.get("checkpoints", []))]
-        return page(call, found, "checkpoints")
+        _, version = self._requested_version(call)
+        checkpoints = [(-n, item) for n, item in enumerate(version.get("checkpoints", []))]
+        return paginate(call, checkpoints, "checkpoints")
 
     def patch(self, call: Call) -> Json:
-        """The model changed; without an update mask every given field counts, as google-genai sends it."""
+        """The changed model; without an update mask every field sent is changed, as google-genai expects."""
         fields = call.fields("model")
-        mask = [part for part in call.first("updateMask").split(",") if part]
-        given = {item.partition(".")[0] for item in mask} or set(call.body)
+        changed = call.update_mask()
         with self._state.transaction():
-            model, version = self.resolve(self._name(call))
-            changes: Json = {}
-            for key in ("displayName", "description", "versionDescription"):
-                if key in given or _snake_in(key, given):
-                    changes[key] = fields.text(key, "")
-            if "labels" in given:
-                changes["labels"] = labels_of(fields)
-            if "defaultCheckpointId" in given or "default_checkpoint_id" in given:
-                wanted = fields.text("defaultCheckpointId")
-                if wanted not in version.get("_adapters", {}):
-                    raise bad_field(("model.default_checkpoint_id", f'Checkpoint "{wanted}" does not exist.'))
-                changes["defaultCheckpointId"] = wanted
+            model, version = self._requested_version(call)
+            texts = ("displayName", "description", "versionDescription")
+            changes: Json = {key: fields.text(key, "") for key in texts if key in changed}
+            if "labels" in changed:
+                changes["labels"] = read_labels(fields)
+            if "defaultCheckpointId" in changed:
+                checkpoint_id = fields.text("defaultCheckpointId")
+                if checkpoint_id not in version.get("_adapters", {}):
+                    raise bad_field(("model.default_checkpoint_id", f'Checkpoint "{checkpoint_id}" does not exist.'))
+                changes["defaultCheckpointId"] = checkpoint_id
             self.change_version(f"{model['name']}@{version['versionId']}", changes)
-            return self.render(*self.resolve(self._name(call)))
+            return self.get(call)
 
     def merge_aliases(self, call: Call) -> Json:
         """The version with aliases added (`a`) and removed (`-a`); an alias moves away from other versions."""
@@ -215,27 +211,29 @@ class Models:
         if not aliases:
             raise bad_field(("version_aliases", "must hold at least one alias."))
         with self._state.transaction():
-            model, version = self.resolve(self._name(call))
+            model, version = self._requested_version(call)
             for alias in aliases:
                 _merge_alias(model, version, alias)
             version["versionUpdateTime"] = now()
             self._state.put("models", model["name"], model)
-        return self.render(model, version)
+        return self.version_view(model, version)
 
     def copy(self, call: Call) -> Json:
-        """An operation with the copied model: checkpoints and their default go along, aliases do not."""
+        """An operation with the copied model, with checkpoints and their default, without aliases."""
         fields = call.fields("copy_model_request")
         _, version = self.resolve(fields.text("sourceModel"))
         parent_model = fields.text("parentModel", "")
-        wanted = fields.text("modelId", "") or None
+        model_id = fields.text("modelId", "") or None
         if parent_model:
-            wanted = self.resolve(parent_model)[0]["name"].rsplit("/", 1)[1]
-        elif wanted and (self._state.get(f"{call.parent}/models/{wanted}") or not re.fullmatch(r"[\w-]{1,63}", wanted)):
-            raise ApiError(409, f'The model id "{wanted[:80]}" is taken or not valid.')
+            model_id = self.resolve(parent_model)[0]["name"].rsplit("/", 1)[1]
+        elif model_id and not re.fullmatch(r"[\w-]{1,63}", model_id):
+            raise bad_field(("model_id", f"'{model_id[:80]}' is not a valid id."))
+        elif model_id and self._state.get(f"{call.parent}/models/{model_id}"):
+            raise ApiError(409, f"Model {call.parent}/models/{model_id} already exists.")
         dropped = ("versionId", "versionAliases", "versionCreateTime", "versionUpdateTime")
         copied = {key: value for key, value in version.items() if key not in dropped}
         copied["modelSourceInfo"] = {"sourceType": "GENIE", "copy": True}
-        name = self.add_version(call.parent, wanted, copied)
+        name = self.add_version(call.parent, model_id, copied)
         base, _, number = name.partition("@")
         response = typed(call, "CopyModelResponse", {"model": base, "modelVersionId": number})
         return self._operations.done(call, base, "CopyModelOperationMetadata", response)
@@ -243,36 +241,36 @@ class Models:
     def delete(self, call: Call) -> Json:
         """An operation; refused while a version is deployed."""
         with self._state.transaction():
-            model, _ = self.resolve(self._name(call))
+            model, _ = self._requested_version(call)
             for version in model["_versions"].values():
-                self._refuse_deployed(model, version)
+                self._check_not_deployed(model, version)
             self._state.delete(model["name"])
         self._remove_adapters(model["_versions"].values())
-        return self._operations.done(call, model["name"], "DeleteOperationMetadata", EMPTY)
+        return self._operations.deleted(call, model["name"])
 
     def delete_version(self, call: Call) -> Json:
-        """An operation; the default version and deployed ones stay."""
-        name = self._name(call)
+        """An operation; refused for the default version and for deployed ones."""
+        name = self.name(call)
         if "@" not in name:
             raise bad_field(("name", "must name a version: models/ID@VERSION."))
         with self._state.transaction():
             model, version = self.resolve(name)
-            self._refuse_deployed(model, version)
+            self._check_not_deployed(model, version)
             if "default" in version["versionAliases"]:
                 raise failed_precondition(f"Version {name} is the default version and can't be deleted.")
             del model["_versions"][version["versionId"]]
             self._state.put("models", model["name"], model)
         self._remove_adapters([version])
-        return self._operations.done(call, model["name"], "DeleteOperationMetadata", EMPTY)
+        return self._operations.deleted(call, model["name"])
 
-    def _refuse_deployed(self, model: Json, version: Json) -> None:
-        deployed = self.render(model, version)["deployedModels"]
-        if deployed:
-            where = ", ".join(item["endpoint"] for item in deployed)
-            raise failed_precondition(f"Model {model['name']}@{version['versionId']} is deployed to {where}.")
+    def _check_not_deployed(self, model: Json, version: Json) -> None:
+        name = f"{model['name']}@{version['versionId']}"
+        endpoints = ", ".join(endpoint for endpoint, _ in self._deployments.of(name))
+        if endpoints:
+            raise failed_precondition(f"Model {name} is deployed to {endpoints}.")
 
     def _remove_adapters(self, versions: Sequence[Json]) -> None:
-        kept = {
+        in_use = {
             path
             for _, model in self._state.all("models")
             for version in model["_versions"].values()
@@ -280,12 +278,8 @@ class Models:
         }
         for version in versions:
             for path in version.get("_adapters", {}).values():
-                if path not in kept:
+                if path not in in_use:
                     shutil.rmtree(self._state.directory / path, ignore_errors=True)
-
-
-def _snake_in(key: str, given: set[str]) -> bool:
-    return re.sub(r"([A-Z])", lambda m: "_" + m[1].lower(), key) in given
 
 
 def _merge_alias(model: Json, version: Json, alias: str) -> None:
@@ -302,9 +296,3 @@ def _merge_alias(model: Json, version: Json, alias: str) -> None:
         if name in other["versionAliases"]:
             other["versionAliases"].remove(name)
     version["versionAliases"].append(name)
-
-
-def _keep_default(model: Json, gone: Json) -> None:
-    if "default" in gone["versionAliases"]:
-        newest = max(model["_versions"], key=int)
-        model["_versions"][newest]["versionAliases"].append("default")

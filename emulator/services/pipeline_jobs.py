@@ -1,49 +1,40 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pipeline jobs that are recorded.
+"""Pipeline jobs, which are recorded and not run.
 
-The emulator does not run a pipeline: a local runner takes a recorded job and reports its states through
-`POST /emulator/{job name}:report`.
+A local runner executes a recorded job and reports its states through `POST /emulator/{job name}:report`.
 """
 
 from __future__ import annotations
 
 import re
 
-from emulator.core.filters import matching
 from emulator.core.google_rest import (
-    ApiError,
     Call,
     Fields,
     Json,
     Route,
     bad_field,
-    canonical,
     failed_precondition,
-    labels_of,
-    not_found,
     now,
-    page,
     public,
+    read_labels,
     typed,
 )
-from emulator.core.state import State
-from emulator.services.operations import EMPTY, Operations
+from emulator.services.collection import Collection
 
 _ENDED = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
 _STATES = ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING", "PIPELINE_STATE_CANCELLING", *_ENDED)
 _COPIED = ["displayName", "pipelineSpec", "runtimeConfig", "serviceAccount", "network", "templateUri", "encryptionSpec"]
 
 
-class PipelineJobs:
+class PipelineJobs(Collection):
     """The pipelineJobs collection."""
 
-    def __init__(self, state: State, operations: Operations) -> None:
-        self._state = state
-        self._operations = operations
+    kind, title, parameter = "pipelineJobs", "PipelineJob", "job"
 
     def routes(self) -> list[Route]:
-        """Create, read, list, cancel, delete, and what a runner reports."""
+        """Create, read, list, cancel, delete, and a runner's reports."""
         note = "recorded; a local runner executes it and reports"
         return [
             Route("POST", "pipelineJobs", self.create, "partial", note),
@@ -57,28 +48,21 @@ class PipelineJobs:
                 "POST",
                 "/emulator/projects/{project}/locations/{location}/pipelineJobs/{job}:report",
                 self.report,
-                note="the emulator's own: a runner tells state, error and jobDetail",
+                note="the emulator's own: a runner reports state, error and jobDetail",
             ),
         ]
 
     def record(self, parent: str, job_id: str, body: Json, schedule: str = "") -> Json:
-        """Store a new job; 400 when its spec does not do, 409 when its id is taken."""
+        """A new stored job; 400 when its id or spec is invalid, 409 when its id is taken."""
         fields = Fields(body, "pipeline_job")
         if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id):
             raise bad_field(("pipeline_job_id", f"'{job_id[:130]}' must match [a-z][-a-z0-9]{{0,127}}."))
         check_spec(fields)
-        stamp = now()
-        name = f"{parent}/pipelineJobs/{job_id}"
-        job: Json = {"name": name, **{key: body[key] for key in _COPIED if key in body}}
-        job["labels"] = labels_of(fields)
-        job.update(state="PIPELINE_STATE_PENDING", createTime=stamp, updateTime=stamp, jobDetail={"taskDetails": []})
+        job: Json = {key: body[key] for key in _COPIED if key in body}
+        job |= {"labels": read_labels(fields), "state": "PIPELINE_STATE_PENDING", "jobDetail": {"taskDetails": []}}
         if schedule:
             job["scheduleName"] = schedule
-        with self._state.transaction():
-            if self._state.get(name):
-                raise ApiError(409, f"The PipelineJob {name} already exists.")
-            self._state.put("pipelineJobs", name, job)
-        return job
+        return self.insert(parent, job, job_id)
 
     def create(self, call: Call) -> Json:
         """A recorded job in state PENDING."""
@@ -86,52 +70,27 @@ class PipelineJobs:
         return public(self.record(call.parent, job_id, call.body))
 
     def active(self, schedule: str) -> int:
-        """How many jobs of a schedule have not ended."""
+        """The number of jobs of a schedule that have not ended."""
         jobs = self._state.all("pipelineJobs")
         return sum(job.get("scheduleName") == schedule and job["state"] not in _ENDED for _, job in jobs)
 
-    def _find(self, name: str) -> Json:
-        found = self._state.get(canonical(name))
-        if found is None or "/pipelineJobs/" not in name:
-            raise not_found(f"PipelineJob {name}")
-        return found
-
-    def _name(self, call: Call) -> str:
-        return f"{call.parent}/pipelineJobs/{call.params['job']}"
-
-    def list(self, call: Call) -> Json:
-        """A page of jobs, newest first."""
-        found = matching(call.query.get("filter", ()), self._state.all("pipelineJobs", call.parent))
-        return page(call, found, "pipelineJobs")
-
-    def get(self, call: Call) -> Json:
-        """One job."""
-        return public(self._find(self._name(call)))
-
     def cancel(self, call: Call) -> Json:
-        """Nothing; the job is CANCELLED and its runner will see that."""
-        self._cancel(self._name(call))
+        """Nothing; the job is CANCELLED, which its runner sees at its next report."""
+        self._cancel(self.name(call))
         return {}
 
     def _cancel(self, name: str) -> None:
         with self._state.transaction():
-            job = self._find(name)
+            job = self.find(name)
             if job["state"] in _ENDED:
                 raise failed_precondition(f"PipelineJob {name} is in state {job['state']} and can't be cancelled.")
             stamp = now()
-            change: Json = {"state": "PIPELINE_STATE_CANCELLED", "endTime": stamp, "updateTime": stamp}
-            self._state.change(job["name"], lambda body: body.update(change))
-
-    def delete(self, call: Call) -> Json:
-        """An operation."""
-        name = self._find(self._name(call))["name"]
-        self._state.delete(name)
-        return self._operations.done(call, name, "DeleteOperationMetadata", EMPTY)
+            self._state.update(job["name"], state="PIPELINE_STATE_CANCELLED", endTime=stamp, updateTime=stamp)
 
     def batch_delete(self, call: Call) -> Json:
         """An operation over several jobs; all must exist."""
         with self._state.transaction():
-            jobs = [self._find(name) for name in call.fields().texts("names")]
+            jobs = [self.find(name) for name in call.fields().texts("names")]
             for job in jobs:
                 self._state.delete(job["name"])
         body = {"pipelineJobs": [public(job) for job in jobs]}
@@ -143,52 +102,47 @@ class PipelineJobs:
         names = call.fields().texts("names")
         with self._state.transaction():
             for name in names:
-                self._cancel(canonical(name))
-        jobs = {"pipelineJobs": [public(self._find(name)) for name in names]}
+                self._cancel(name)
+        jobs = {"pipelineJobs": [public(self.find(name)) for name in names]}
         response = typed(call, "BatchCancelPipelineJobsResponse", jobs)
         return self._operations.done(call, call.parent, "BatchCancelPipelineJobsOperationMetadata", response)
 
     def report(self, call: Call) -> Json:
-        """The job with what its runner says; a job that has ended stays as it is."""
+        """The job updated by its runner's report; FAILED_PRECONDITION when the job has ended."""
         fields = call.fields("report")
         state = fields.text("state")
         if state not in _STATES:
             raise bad_field(("report.state", f"must be one of {', '.join(_STATES)}."))
         changes: Json = {"state": state, "updateTime": now()}
-        if "error" in fields:
-            changes["error"] = fields.object("error").value
-        if "jobDetail" in fields:
-            changes["jobDetail"] = fields.object("jobDetail").value
+        for key in ("error", "jobDetail"):
+            if key in fields:
+                changes[key] = fields.object(key).value
         with self._state.transaction():
-            job = self._find(self._name(call))
+            job = self.requested(call)
             if job["state"] in _ENDED:
                 raise failed_precondition(f"PipelineJob {job['name']} has ended as {job['state']}.")
             if state == "PIPELINE_STATE_RUNNING":
-                changes.setdefault("startTime", job.get("startTime") or now())
+                changes["startTime"] = job.get("startTime") or now()
             if state in _ENDED:
                 changes["endTime"] = now()
-            return public(self._state.change(job["name"], lambda body: body.update(changes)))
+            return public(self._state.update(job["name"], **changes))
 
 
 def check_spec(fields: Fields) -> None:
-    """Refuse a job without a spec, or whose parameters its spec does not know or misses."""
+    """Reject a job without a spec, with a parameter its spec does not have, or without one it requires."""
     spec = fields.object("pipelineSpec").value
     if not spec and not fields.text("templateUri", ""):
         raise bad_field(("pipeline_job.pipeline_spec", "is required."))
-    root = spec.get("root") if isinstance(spec.get("root"), dict) else {}
+    root = spec.get("root")
     inputs = root.get("inputDefinitions") if isinstance(root, dict) else None
-    known = (inputs.get("parameters") if isinstance(inputs, dict) else None) or {}
-    given = fields.object("runtimeConfig").object("parameterValues").value
-    if not spec or not isinstance(known, dict):
+    parameters = (inputs.get("parameters") if isinstance(inputs, dict) else None) or {}
+    values = fields.object("runtimeConfig").object("parameterValues").value
+    if not spec or not isinstance(parameters, dict):
         return
-    unknown = sorted(set(given) - set(known))
-    missing = [
-        name
-        for name, spec in known.items()
-        if name not in given and isinstance(spec, dict) and "defaultValue" not in spec and not spec.get("isOptional")
-    ]
     where = "pipeline_job.runtime_config.parameter_values"
-    if unknown:
-        raise bad_field((where, f"The pipeline has no parameter {unknown[0][:100]!r}."))
-    if missing:
-        raise bad_field((where, f"The parameter {missing[0][:100]!r} is required."))
+    for name in sorted(set(values) - set(parameters)):
+        raise bad_field((where, f"The pipeline has no parameter {name[:100]!r}."))
+    for name, parameter in parameters.items():
+        optional = not isinstance(parameter, dict) or "defaultValue" in parameter or parameter.get("isOptional")
+        if name not in values and not optional:
+            raise bad_field((where, f"The parameter {name[:100]!r} is required."))

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Buckets and objects on disk, with Cloud Storage's promises about generations.
+"""Buckets and objects on disk, with Cloud Storage's guarantees about generations.
 
-An object's bytes are one file that is never changed; its metadata is a row of SQLite. A write stores the bytes first
-and then moves the row in one transaction that also checks the preconditions, so create-once and compare-and-set hold
-between threads, readers see the old object or the new one, and a kill -9 leaves at worst a file that the next start
-removes. Knows no HTTP; errors are `ApiError` with the service's codes.
+An object's bytes are one immutable file; its metadata is a row of SQLite. A write stores the bytes first and then
+updates the row in one transaction that also checks the preconditions, so create-once and compare-and-set hold between
+threads, readers see the old object or the new one, and a kill -9 leaves at worst a file that the next start removes.
+Independent of HTTP; errors are `ApiError` with the service's codes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,24 +51,24 @@ WRITABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Preconditions on a live object; generation 0 stands for "there is none"."""
+    """Preconditions on a live object; generation 0 means that there is none."""
 
     generation: int | None = None
     not_generation: int | None = None
     metageneration: int | None = None
     not_metageneration: int | None = None
 
-    def check(self, found: Json | None) -> None:
-        """Raise the 412 of the service unless the object is as wanted."""
-        generation = int(found["generation"]) if found else 0
-        metageneration = int(found["metageneration"]) if found else None
-        wrong = (
+    def check(self, live: Json | None) -> None:
+        """Raise the service's 412 unless the live object meets the conditions."""
+        generation = int(live["generation"]) if live else 0
+        metageneration = int(live["metageneration"]) if live else None
+        failed = (
             (self.generation is not None and generation != self.generation)
             or (self.not_generation is not None and generation == self.not_generation)
             or (self.metageneration is not None and metageneration != self.metageneration)
             or (self.not_metageneration is not None and metageneration == self.not_metageneration)
         )
-        if wrong:
+        if failed:
             raise ApiError(412, "At least one of the pre-conditions you specified did not hold.", "conditionNotMet")
 
 
@@ -99,21 +99,18 @@ class Storage:
         self._db.close()
 
     def _remove_orphans(self) -> None:
-        kept = {row[0] for row in self._db.rows("SELECT file FROM objects")}
-        for path in self._data.iterdir():
-            if path.name not in kept:
-                path.unlink(missing_ok=True)
-        sessions = {row[0] for row in self._db.rows("SELECT id FROM uploads")}
-        for path in self._partial.iterdir():
-            if path.name not in sessions:
-                path.unlink(missing_ok=True)
+        for directory, sql in ((self._data, "SELECT file FROM objects"), (self._partial, "SELECT id FROM uploads")):
+            referenced = {row[0] for row in self._db.rows(sql)}
+            for path in directory.iterdir():
+                if path.name not in referenced:
+                    path.unlink(missing_ok=True)
 
     # --- buckets
 
     def buckets(self, project_number: str, prefix: str = "") -> list[Json]:
         """The buckets of a project, by name."""
-        found = [json.loads(row[0]) for row in self._db.rows("SELECT body FROM buckets ORDER BY name")]
-        return [b for b in found if b["projectNumber"] == project_number and b["name"].startswith(prefix)]
+        buckets = [json.loads(row[0]) for row in self._db.rows("SELECT body FROM buckets ORDER BY name")]
+        return [b for b in buckets if b["projectNumber"] == project_number and b["name"].startswith(prefix)]
 
     def create_bucket(self, name: str, project_number: str, body: Mapping[str, Any]) -> Json:
         """A new bucket; 409 when the name is taken."""
@@ -178,12 +175,12 @@ class Storage:
         return json.loads(rows[0][0]) if rows else None
 
     def get(self, bucket: str, name: str, generation: str = "", conditions: Conditions | None = None) -> Json:
-        """The live object's metadata; 404 when it, or the asked generation, is not there."""
-        found = self.find(bucket, name)
-        if found is None or (generation and found["generation"] != generation):
+        """The live object's metadata; 404 when there is none, or not in this generation."""
+        body = self.find(bucket, name)
+        if body is None or (generation and body["generation"] != generation):
             raise ApiError(404, f"No such object: {bucket}/{name}", "notFound")
-        (conditions or Conditions()).check(found)
-        return found
+        (conditions or Conditions()).check(body)
+        return body
 
     def read(
         self,
@@ -194,7 +191,7 @@ class Storage:
         generation: str = "",
         conditions: Conditions | None = None,
     ) -> tuple[Json, bytes]:
-        """Metadata and bytes [start, end) of one and the same generation; a negative start counts from the end."""
+        """Metadata and bytes [start, end) of the same generation; a negative start counts from the end."""
         while True:
             self.get(bucket, name)
             rows = self._db.rows("SELECT body, file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
@@ -210,7 +207,7 @@ class Storage:
                     file.seek(first)
                     return body, file.read(-1 if end is None else max(0, end - first))
             except FileNotFoundError:
-                continue  # replaced between the two looks: look again
+                continue  # replaced since the query
 
     def read_uri(self, uri: str) -> bytes:
         """The bytes of gs://bucket/name."""
@@ -257,7 +254,7 @@ class Storage:
         return body
 
     def patch(self, bucket: str, name: str, changes: Mapping[str, Any], conditions: Conditions, replace: bool) -> Json:
-        """Change metadata only; with `replace` whatever is not given is removed."""
+        """Change metadata only; `replace` removes the fields without a new value."""
         with self._db.transaction():
             body = self.get(bucket, name, conditions=conditions)
             for key in WRITABLE:
@@ -295,9 +292,9 @@ class Storage:
         glob: str = "",
         trailing: bool = False,
     ) -> Listing:
-        """Objects by name from `start` to before `end`; names that go on after a delimiter fold into prefixes."""
+        """Objects by name from `start` to before `end`; names that continue after a delimiter become prefixes."""
         self.bucket(bucket)
-        wanted = re.compile(_glob_pattern(glob)) if glob else None
+        pattern = re.compile(_glob_pattern(glob)) if glob else None
         objects: list[Json] = []
         prefixes: list[str] = []
         last = ""
@@ -309,7 +306,7 @@ class Storage:
             if folder and ((prefixes and prefixes[-1] == folder) or (token.endswith(delimiter) and folder == token)):
                 if not (trailing and name == folder):
                     continue
-            elif wanted and not wanted.fullmatch(name):
+            elif pattern and not pattern.fullmatch(name):
                 continue
             elif len(objects) + len(prefixes) >= size:
                 return Listing(tuple(objects), tuple(prefixes), last)
@@ -342,42 +339,47 @@ class Storage:
         source_conditions: Conditions,
         generation: str = "",
     ) -> Json:
-        """The target object with the source's bytes, and its metadata unless `changes` gives other."""
+        """The target object with the source's bytes and, without `changes`, its metadata."""
         body, content = self.read(*source, generation=generation, conditions=source_conditions)
         kept = {key: body[key] for key in WRITABLE if key in body}
         return self.write(*target, content, changes or kept, conditions)
 
     def compose(
-        self, bucket: str, name: str, parts: Sequence[tuple[str, str, Conditions]], metadata: Json, wanted: Conditions
+        self,
+        bucket: str,
+        name: str,
+        parts: Sequence[tuple[str, str, Conditions]],
+        metadata: Json,
+        conditions: Conditions,
     ) -> Json:
         """One object from the bytes of up to 32 others; `parts` are (name, generation, conditions)."""
         if not 1 <= len(parts) <= 32:
             raise ApiError(400, "The number of source components must be between 1 and 32.", "invalid")
-        pieces = []
-        for part, generation, conditions in parts:
-            pieces.append(self.read(bucket, part, generation=generation, conditions=conditions)[1])
-        return self.write(bucket, name, b"".join(pieces), metadata, wanted)
+        contents = [
+            self.read(bucket, part, generation=generation, conditions=part_conditions)[1]
+            for part, generation, part_conditions in parts
+        ]
+        return self.write(bucket, name, b"".join(contents), metadata, conditions)
 
     # --- resumable uploads
 
     def start_upload(self, bucket: str, name: str, metadata: Mapping[str, Any], conditions: Conditions) -> str:
-        """A session that outlives a restart; its id."""
+        """The id of a new session, which survives a restart."""
         _check_name(name)
         conditions.check(self.find(bucket, name))
         session = uuid.uuid4().hex
-        wanted = [conditions.generation, conditions.not_generation, conditions.metageneration]
         (self._partial / session).touch()
         self._db.execute(
             "INSERT INTO uploads VALUES (?, ?, ?, ?, ?)",
-            (session, bucket, name, json.dumps(dict(metadata)), json.dumps([*wanted, conditions.not_metageneration])),
+            (session, bucket, name, json.dumps(dict(metadata)), json.dumps(astuple(conditions))),
         )
         return session
 
     def append(self, session: str, content: bytes, offset: int | None, total: int | None) -> int | Json:
-        """Bytes stored so far, or the finished object once `total` bytes are there."""
+        """The number of bytes stored so far, or the finished object once all `total` bytes are stored."""
         rows = self._db.rows("SELECT bucket, name, metadata, conditions FROM uploads WHERE id = ?", (session,))
         if not rows:
-            raise ApiError(404, "The upload session is not known.", "notFound")
+            raise ApiError(404, "The upload session does not exist.", "notFound")
         bucket, name, metadata, conditions = rows[0]
         path = self._partial / session
         stored = path.stat().st_size
@@ -392,17 +394,17 @@ class Storage:
         if total is None or stored < total:
             return stored
         final = self._data / session
-        whole = path.read_bytes()
+        content = path.read_bytes()
         os.replace(path, final)
         with self._db.transaction():
             self._db.execute("DELETE FROM uploads WHERE id = ?", (session,))
-            wanted = Conditions(*json.loads(conditions))
-            return self._publish(bucket, name, final, whole, json.loads(metadata), wanted)
+            metadata, conditions = json.loads(metadata), Conditions(*json.loads(conditions))
+            return self._publish(bucket, name, final, content, metadata, conditions)
 
     def cancel_upload(self, session: str) -> None:
-        """Forget a session and its bytes."""
+        """Delete a session and its bytes."""
         if not self._db.execute("DELETE FROM uploads WHERE id = ?", (session,)):
-            raise ApiError(404, "The upload session is not known.", "notFound")
+            raise ApiError(404, "The upload session does not exist.", "notFound")
         (self._partial / session).unlink(missing_ok=True)
 
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cloud Storage's JSON API over `Storage`: the part that google-cloud-storage speaks.
+"""Cloud Storage's JSON API over `Storage`, as far as google-cloud-storage uses it.
 
 Uploads (media, multipart, resumable), ranges, preconditions, pages, compose, copy, rewrite and batches. Links in
-answers carry the caller's host.
+responses have the caller's host.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _UPLOAD = "/upload/storage/v1/b/{bucket!}/o"
 
 def storage_error(error: ApiError) -> JSONResponse:
     """An error in the storage API's own form: `errors` with a reason instead of a status."""
-    known = {404: "notFound", 400: "invalid", 401: "authError", 429: "rateLimitExceeded"}
-    reason = error.status if error.status[:1].islower() else known.get(error.code, "backendError")
+    reasons = {404: "notFound", 400: "invalid", 401: "authError", 429: "rateLimitExceeded"}
+    reason = error.status if error.status[:1].islower() else reasons.get(error.code, "backendError")
     listed = [{"message": error.message, "domain": "global", "reason": reason}]
     return JSONResponse(
         {"error": {"code": error.code, "message": error.message, "errors": listed}}, status_code=error.code
@@ -55,7 +55,7 @@ def _conditions(call: Call, source: str = "") -> Conditions:
 
 
 class StorageApi:
-    """The routes of the storage API; `dispatch` runs one request of a batch."""
+    """The routes of the storage API; `dispatch` handles one request of a batch."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -69,7 +69,7 @@ class StorageApi:
             Route("GET", "/storage/v1/b/{bucket!}", self.get_bucket),
             Route("PATCH", "/storage/v1/b/{bucket!}", self.patch_bucket, "partial", "labels and stored settings"),
             Route("DELETE", "/storage/v1/b/{bucket!}", self.delete_bucket),
-            Route("GET", "/storage/v1/b/{bucket!}/iam", self.policy, "partial", "everybody may do everything"),
+            Route("GET", "/storage/v1/b/{bucket!}/iam", self.policy, "partial", "everyone is admin"),
             Route("GET", "/storage/v1/b/{bucket!}/iam/testPermissions", self.permissions, "partial", "all are granted"),
             Route("GET", "/storage/v1/projects/{project!}/serviceAccount", self.service_account),
             Route("GET", "/storage/v1/b/{bucket!}/o", self.list_objects, "partial", "no object versions"),
@@ -106,12 +106,12 @@ class StorageApi:
         """A page of a project's buckets."""
         size = call.count("maxResults", 1000, 1000)
         after = _decode_token(call.first("pageToken"))
-        found = self.storage.buckets(project_number(call.first("project", "demo-project")), call.first("prefix"))
-        found = [bucket for bucket in found if bucket["name"] > after]
-        answer: Json = {"kind": "storage#buckets", "items": [self._bucket(call, b) for b in found[:size]]}
-        if len(found) > size:
-            answer["nextPageToken"] = _encode_token(found[size - 1]["name"])
-        return answer
+        stored = self.storage.buckets(project_number(call.first("project", "demo-project")), call.first("prefix"))
+        buckets = [bucket for bucket in stored if bucket["name"] > after]
+        page: Json = {"kind": "storage#buckets", "items": [self._bucket(call, b) for b in buckets[:size]]}
+        if len(buckets) > size:
+            page["nextPageToken"] = _encode_token(buckets[size - 1]["name"])
+        return page
 
     def create_bucket(self, call: Call) -> Json:
         """A new bucket."""
@@ -128,7 +128,7 @@ class StorageApi:
         return self._bucket(call, self.storage.patch_bucket(call.params["bucket"], call.body))
 
     def delete_bucket(self, call: Call) -> Response:
-        """Nothing; the bucket is gone."""
+        """Nothing; the bucket is deleted."""
         self.storage.delete_bucket(call.params["bucket"])
         return Response(status_code=204)
 
@@ -139,10 +139,10 @@ class StorageApi:
         return {"kind": "storage#policy", "version": 1, "etag": "CAE=", "bindings": bindings}
 
     def permissions(self, call: Call) -> Json:
-        """All the permissions that were asked about."""
+        """All requested permissions."""
         self.storage.bucket(call.params["bucket"])
-        asked = list(call.query.get("permissions", ()))
-        return {"kind": "storage#testIamPermissionsResponse", "permissions": asked}
+        requested = list(call.query.get("permissions", ()))
+        return {"kind": "storage#testIamPermissionsResponse", "permissions": requested}
 
     def service_account(self, call: Call) -> Json:
         """The storage service account of a project."""
@@ -163,36 +163,36 @@ class StorageApi:
             call.first("matchGlob"),
             call.first("includeTrailingDelimiter").lower() == "true",
         )
-        answer: Json = {"kind": "storage#objects"}
+        page: Json = {"kind": "storage#objects"}
         if listing.objects:
-            answer["items"] = [self._object(call, body) for body in listing.objects]
+            page["items"] = [self._object(call, body) for body in listing.objects]
         if listing.prefixes:
-            answer["prefixes"] = list(listing.prefixes)
+            page["prefixes"] = list(listing.prefixes)
         if listing.next_token is not None:
-            answer["nextPageToken"] = _encode_token(listing.next_token)
-        return answer
+            page["nextPageToken"] = _encode_token(listing.next_token)
+        return page
 
     def get_object(self, call: Call) -> Json | Response:
         """Metadata, or with alt=media the bytes (a range of them)."""
         bucket, name = call.params["bucket"], call.params["object"]
-        wanted = _conditions(call)
-        if wanted.not_generation or wanted.not_metageneration:
-            found = self.storage.get(bucket, name, call.first("generation"))
-            if wanted.not_generation == int(found["generation"]) or (
-                wanted.not_metageneration == int(found["metageneration"])
+        conditions = _conditions(call)
+        if conditions.not_generation or conditions.not_metageneration:
+            body = self.storage.get(bucket, name, call.first("generation"))
+            if conditions.not_generation == int(body["generation"]) or (
+                conditions.not_metageneration == int(body["metageneration"])
             ):
                 return Response(status_code=304)
         if call.first("alt") == "media":
-            return self._media(call, bucket, name, wanted)
-        return self._object(call, self.storage.get(bucket, name, call.first("generation"), wanted))
+            return self._media(call, bucket, name, conditions)
+        return self._object(call, self.storage.get(bucket, name, call.first("generation"), conditions))
 
-    def _media(self, call: Call, bucket: str, name: str, wanted: Conditions) -> Response:
+    def _media(self, call: Call, bucket: str, name: str, conditions: Conditions) -> Response:
         match = re.fullmatch(r"bytes=(\d{1,18})-(\d{0,18})|bytes=-(\d{1,18})", call.headers.get("range", ""))
         start, end = 0, None
         if match:
             start = int(match[1]) if match[1] else -int(match[3])
             end = int(match[2]) + 1 if match[2] else None
-        body, content = self.storage.read(bucket, name, start, end, call.first("generation"), wanted)
+        body, content = self.storage.read(bucket, name, start, end, call.first("generation"), conditions)
         size = int(body["size"])
         first = start if start >= 0 else max(0, size + start)
         if match and first >= size:
@@ -228,7 +228,7 @@ class StorageApi:
         return self._object(call, self.storage.patch(bucket, name, call.body, _conditions(call), replace=True))
 
     def delete_object(self, call: Call) -> Response:
-        """Nothing; the object is gone."""
+        """Nothing; the object is deleted."""
         generation = call.first("generation")
         self.storage.delete(call.params["bucket"], call.params["object"], generation, _conditions(call))
         return Response(status_code=204)
@@ -237,8 +237,8 @@ class StorageApi:
         """One object out of several."""
         parts = []
         for source in call.fields().objects("sourceObjects"):
-            wanted = source.object("objectPreconditions")
-            generation = wanted.integer("ifGenerationMatch") if "ifGenerationMatch" in wanted else None
+            preconditions = source.object("objectPreconditions")
+            generation = preconditions.integer("ifGenerationMatch") if "ifGenerationMatch" in preconditions else None
             parts.append((source.text("name"), str(source.value.get("generation") or ""), Conditions(generation)))
         metadata = call.fields().object("destination").value
         _check_metadata(metadata)
@@ -260,7 +260,7 @@ class StorageApi:
         return self._object(call, body)
 
     def rewrite(self, call: Call) -> Json:
-        """The copy, always done in one round."""
+        """The copy, always completed by one request."""
         body = self.copy(call)
         size = body["size"]
         return {
@@ -293,7 +293,7 @@ class StorageApi:
         return Response(status_code=200, headers={"Location": address, "X-GUploader-UploadID": session})
 
     def append(self, call: Call) -> Json | Response:
-        """308 with what is stored, or the finished object."""
+        """308 with the stored range, or the finished object."""
         session = call.first("upload_id") or call.first("uploadId")
         header = call.headers.get("content-range", "")
         match = re.fullmatch(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", header)
@@ -313,34 +313,36 @@ class StorageApi:
         return Response(status_code=308, headers={"Range": f"bytes=0-{result - 1}"} if result else {})
 
     def cancel(self, call: Call) -> Response:
-        """499, as the service answers a cancelled upload."""
+        """499, the service's response to a cancelled upload."""
         self.storage.cancel_upload(call.first("upload_id") or call.first("uploadId"))
         return Response(status_code=499)
 
     async def batch(self, call: Call) -> Response:
-        """The answers to up to 100 requests in one multipart body."""
+        """The responses to up to 100 requests in one multipart body."""
         assert self.dispatch is not None
         kind = call.headers.get("content-type", "").encode("latin-1", "replace")
         message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind + b"\r\n\r\n" + call.content)
         if not message.is_multipart():
             raise ApiError(400, "A batch needs a multipart/mixed body.", "invalid")
-        answers: list[str] = []
+        responses: list[str] = []
         for part in message.iter_parts():
             request = part.get_payload(decode=True)
             text = request if isinstance(request, bytes) else b""
             head, _, content = text.replace(b"\r\n", b"\n").partition(b"\n\n")
             line, _, rest = head.partition(b"\n")
             words = line.decode("latin-1").split(" ")
-            if len(words) < 2 or len(answers) >= 100:
-                raise ApiError(400, "A part of the batch is no HTTP request, or there are more than 100.", "invalid")
+            if len(words) < 2 or len(responses) >= 100:
+                raise ApiError(
+                    400, "The batch has a part that is not an HTTP request, or more than 100 parts.", "invalid"
+                )
             headers = dict(BytesParser(policy=HTTP).parsebytes(rest + b"\n\n").items())
             address = urlsplit(words[1])
             target = address.path + ("?" + address.query if address.query else "")
             response = await self.dispatch(words[0], target, {k.lower(): str(v) for k, v in headers.items()}, content)
-            answers.append(_batch_part(response))
+            responses.append(_batch_part(response))
         boundary = "batch_emulator"
-        joined = "".join(f"--{boundary}\r\nContent-Type: application/http\r\n\r\n{a}\r\n" for a in answers)
-        return Response(f"{joined}--{boundary}--\r\n", media_type=f'multipart/mixed; boundary="{boundary}"')
+        parts = "".join(f"--{boundary}\r\nContent-Type: application/http\r\n\r\n{text}\r\n" for text in responses)
+        return Response(f"{parts}--{boundary}--\r\n", media_type=f'multipart/mixed; boundary="{boundary}"')
 
 
 def _batch_part(response: Response) -> str:

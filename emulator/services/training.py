@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs tuning jobs: a queue, a few worker threads, and what a job leaves behind.
+"""Runs tuning jobs: a queue, a few worker threads, and the models and endpoints a job leaves.
 
 At most `concurrency` jobs train at once; the rest wait as PENDING with TUNING_JOB_STATE_WAITING_FOR_QUOTA. Every
-checkpoint is deployed to its own endpoint as it comes. A job that fails or is cancelled leaves no model behind. After a
-restart, unfinished jobs begin anew under their names: results are whole or absent, never stitched.
+checkpoint is deployed to its own endpoint as soon as it is saved. A job that fails or is cancelled leaves no model.
+After a restart, unfinished jobs start again under their names: results are complete or absent, never stitched.
 """
 
 from __future__ import annotations
@@ -20,10 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from emulator.catalogue import BaseModelEntry, Catalogue
-from emulator.core.faults import Faults, Looks
+from emulator.core.faults import Faults, StateTransitions
 from emulator.core.google_rest import ApiError, Json, now
 from emulator.core.state import State
-from emulator.engines.base import Cancelled, Checkpoint, FailedPrecondition, StepMetrics, TuningSpec
+from emulator.engines.base import (
+    Cancelled,
+    Checkpoint,
+    Engine,
+    FailedPrecondition,
+    StepMetrics,
+    TuningSpec,
+    TuningTask,
+)
 from emulator.services.checkpoint_evaluation import CheckpointEvaluation
 from emulator.services.datasets import (
     Dataset,
@@ -54,8 +62,8 @@ class JobFailure(Exception):
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What tuning works with."""
+class Services:
+    """The services that tuning uses."""
 
     state: State
     storage: Storage
@@ -67,14 +75,15 @@ class Parts:
     inference: Inference
     evaluation: Evaluation
     faults: Faults
-    looks: Looks
+    states: StateTransitions
 
 
 class Trainer:
     """Worker threads over a queue of tuning jobs; all jobs train with the same seed."""
 
-    def __init__(self, parts: Parts, concurrency: int = 1, seed: int = 0) -> None:
-        self._parts = parts
+    def __init__(self, services: Services, concurrency: int = 1, seed: int = 0) -> None:
+        self._services = services
+        self._state = services.state
         self._concurrency = concurrency
         self._seed = seed
         self._waiting: deque[str] = deque()
@@ -84,8 +93,8 @@ class Trainer:
         self._stopping = False
 
     def start(self) -> None:
-        """Find unfinished jobs of an earlier life and begin to work."""
-        for _, job in reversed(self._parts.state.all("tuningJobs")):
+        """Queue the unfinished jobs of an earlier process and start the workers."""
+        for _, job in reversed(self._state.all("tuningJobs")):
             if job["state"] in ("JOB_STATE_PENDING", "JOB_STATE_RUNNING"):
                 self._reset(job)
                 self.enqueue(job["name"])
@@ -95,7 +104,7 @@ class Trainer:
             threading.Thread(target=self._work, name=f"trainer-{number}", daemon=True).start()
 
     def stop(self) -> None:
-        """Ask the workers to stop at the next step; their jobs stay unfinished and begin anew at the next start."""
+        """Stop the workers at the next step; their jobs stay unfinished and start again at the next start."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
@@ -120,12 +129,9 @@ class Trainer:
             elif name in self._active:
                 self._cancelled.add(name)
             else:
-                waiting = self._state_of(name) == "JOB_STATE_CANCELLING"
+                waiting = (self._state.get(name) or {}).get("state") == "JOB_STATE_CANCELLING"
         if waiting:
             self._finish_cancelled(name)
-
-    def _state_of(self, name: str) -> str:
-        return str((self._parts.state.get(name) or {}).get("state", ""))
 
     def _work(self) -> None:
         while True:
@@ -147,7 +153,7 @@ class Trainer:
 
     def _run(self, name: str) -> None:
         try:
-            _Run(self._parts, name, self._seed, self._should_stop(name)).run()
+            _Job(self._services, name, self._seed, self._should_stop(name)).run()
         except Cancelled:
             if not self._stopping:
                 self._discard(name)
@@ -163,22 +169,20 @@ class Trainer:
 
     def _fail(self, name: str, code: int, message: str) -> None:
         self._discard(name)
-        stamp = now()
-        error = {"code": code, "message": message}
-        self._change(name, state="JOB_STATE_FAILED", error=error, endTime=stamp, updateTime=stamp)
+        self._finish(name, "JOB_STATE_FAILED", code, message)
 
     def _finish_cancelled(self, name: str) -> None:
-        stamp = now()
-        error = {"code": 1, "message": "CANCELED"}
-        self._change(name, state="JOB_STATE_CANCELLED", error=error, endTime=stamp, updateTime=stamp)
+        self._finish(name, "JOB_STATE_CANCELLED", 1, "CANCELED")
 
-    def _change(self, name: str, **changes: Any) -> Json:
-        return self._parts.state.change(name, lambda job: job.update(changes))
+    def _finish(self, name: str, state: str, code: int, message: str) -> None:
+        stamp = now()
+        error = {"code": code, "message": message}
+        self._state.update(name, state=state, error=error, endTime=stamp, updateTime=stamp)
 
     def _reset(self, job: Json) -> None:
         self._discard(job["name"])
         if job.get("experiment"):
-            self._parts.tensorboards.clear_curves(job["experiment"])
+            self._services.tensorboards.clear_curves(job["experiment"])
 
         def edit(body: Json) -> None:
             for key in ("startTime", "tuningDataStats", "tuningJobMetadata", "evaluateDatasetRuns"):
@@ -186,140 +190,153 @@ class Trainer:
             waiting = "TUNING_JOB_STATE_WAITING_FOR_QUOTA"
             body.update(state="JOB_STATE_PENDING", tuningJobState=waiting, updateTime=now())
 
-        self._parts.state.change(job["name"], edit)
+        self._state.change(job["name"], edit)
 
     def _discard(self, name: str) -> None:
         """Remove the model version, endpoints and adapters of a job that did not succeed."""
-        with self._parts.state.transaction():
-            job = self._parts.state.get(name) or {}
+        with self._state.transaction():
+            job = self._state.get(name) or {}
             tuned = job.get("tunedModel")
             if tuned:
                 for checkpoint in tuned["checkpoints"]:
-                    self._parts.endpoints.remove(checkpoint["endpoint"])
-                self._parts.models.drop_version(tuned["model"])
-                self._parts.state.change(name, lambda body: body.pop("tunedModel"))
-        shutil.rmtree(_adapters(self._parts.state, name), ignore_errors=True)
+                    self._services.endpoints.remove(checkpoint["endpoint"])
+                self._services.models.drop_version(tuned["model"])
+                self._state.change(name, lambda body: body.pop("tunedModel"))
+        shutil.rmtree(_adapters(self._state, name), ignore_errors=True)
 
 
 def _adapters(state: State, name: str) -> Path:
     return state.directory / "adapters" / name.rsplit("/", 1)[1]
 
 
-class _Run:
+class _Job:
     """One job from PENDING to its end."""
 
-    def __init__(self, parts: Parts, name: str, seed: int, stop: Callable[[], bool]) -> None:
-        self.parts = parts
+    def __init__(self, services: Services, name: str, seed: int, should_stop: Callable[[], bool]) -> None:
+        self.services = services
+        self.state = services.state
         self.name = name
+        self.parent, _, self.job_id = name.partition("/tuningJobs/")
         self.seed = seed
-        self.stop = stop
-        job = parts.state.get(name)
+        self.should_stop = should_stop
+        job = self.state.get(name)
         assert job is not None
         self.job: Json = job
         self.method = job["_method"]
         key = "supervisedTuningSpec" if self.method == "supervised" else "preferenceOptimizationSpec"
         self.spec: Json = job[key]
         base = job.get("baseModel") or job["preTunedModel"]["baseModel"]
-        entry = parts.catalogue.find(base)
+        entry = services.catalogue.find(base)
         if entry is None:
             raise JobFailure(3, f"Base model {base} is not in the catalogue.")
         self.entry: BaseModelEntry = entry
         self.model = ""
+        self.midway_passed = False
         self.evaluation: CheckpointEvaluation | None = None
 
+    @property
+    def display_name(self) -> str:
+        """The name of the model and its endpoints."""
+        inherited = self.job.get("_parent_display_name")
+        return str(self.job["tunedModelDisplayName"] or inherited or f"tuned-model-{self.job_id}")
+
     def run(self) -> None:
-        parts = self.parts
+        services = self.services
         self._advance(tuningJobState="TUNING_JOB_STATE_WAITING_FOR_CAPACITY")
-        parts.looks.hold(self.name, self.stop)
-        self._check()
-        stamp = now()
+        self._hold()
         state = "TUNING_JOB_STATE_PROCESSING_DATASET"
-        self._advance(state="JOB_STATE_RUNNING", tuningJobState=state, startTime=stamp)
-        self._fault("start")
-        engine = parts.engines.engine(self.entry)
+        self._advance(state="JOB_STATE_RUNNING", tuningJobState=state, startTime=now())
+        self._inject_failure("start")
+        engine = services.engines.engine(self.entry)
         train, validation = self._datasets(engine)
-        spec = self._tuning_spec()
-        steps = engine.step_count(len(train.rows), spec)
+        task = self._task(train, validation)
+        steps = engine.step_count(len(train.rows), task.spec)
         stats = (
             {"supervisedTuningDataStats": supervised_stats(train, steps)}
             if self.method == "supervised"
             else {"preferenceOptimizationDataStats": preference_stats(train, steps)}
         )
-        experiment = self.job.get("experiment") or parts.tensorboards.start_curves(
-            self.name.split("/tuningJobs/")[0], self.name.rsplit("/", 1)[1], self.job["tunedModelDisplayName"]
+        self.job["experiment"] = self.job.get("experiment") or services.tensorboards.start_curves(
+            self.parent, self.job_id, self.job["tunedModelDisplayName"]
         )
-        self.job["experiment"] = experiment
-        self._advance(tuningJobState="TUNING_JOB_STATE_TUNING", tuningDataStats=stats, experiment=experiment)
-        rows = validation.rows if validation else ()
-        if rows and "evaluationConfig" in self.spec:
-            uri = self.spec["validationDatasetUri"]
-            services = (parts.evaluation, parts.inference, parts.storage)
-            config = self.spec["evaluationConfig"]
-            self.evaluation = CheckpointEvaluation(services, config, uri, rows, self.entry.name, self.seed)
-        out = _adapters(parts.state, self.name)
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir(parents=True)
-        result = engine.tune(train.rows, rows, spec, out, self._on_metrics, self._on_checkpoint, self.stop)
+        state = "TUNING_JOB_STATE_TUNING"
+        self._advance(tuningJobState=state, tuningDataStats=stats, experiment=self.job["experiment"])
+        if task.validation and "evaluationConfig" in self.spec:
+            self.evaluation = CheckpointEvaluation(
+                (services.evaluation, services.inference, services.storage),
+                self.spec["evaluationConfig"],
+                self.spec["validationDatasetUri"],
+                task.validation,
+                self.entry.name,
+                self.seed,
+            )
+        shutil.rmtree(task.out, ignore_errors=True)
+        task.out.mkdir(parents=True)
+        result = engine.tune(task)
         self._advance(tuningJobState="TUNING_JOB_STATE_POST_PROCESSING")
-        self._fault("end")
-        parts.looks.hold(self.name, self.stop)
-        self._check()
+        self._inject_failure("end")
+        self._hold()
         if not result.checkpoints:
             raise JobFailure(13, "The engine saved no checkpoint.")
         if "_same_endpoint" in self.job:
             last = result.checkpoints[-1].checkpoint_id
-            parts.endpoints.take_over(self.job["_same_endpoint"], self.model, last, self._display_name())
+            services.endpoints.take_over(self.job["_same_endpoint"], self.model, last, self.display_name)
         self._advance(state="JOB_STATE_SUCCEEDED", endTime=now())
 
-    def _check(self) -> None:
-        if self.stop():
+    def _hold(self) -> None:
+        self.services.states.hold(self.name, self.should_stop)
+        self._check_running()
+
+    def _check_running(self) -> None:
+        if self.should_stop():
             raise Cancelled
 
-    def _advance(self, **changes: Any) -> None:
-        """Change the job unless it was told to stop meanwhile."""
+    def _advance(self, **fields: Any) -> None:
+        """Set fields of the job; raises `Cancelled` when it was cancelled meanwhile."""
 
         def edit(job: Json) -> None:
             if job["state"] in ("JOB_STATE_CANCELLING", "JOB_STATE_CANCELLED"):
                 raise Cancelled
-            job.update(changes, updateTime=now())
+            job.update(fields, updateTime=now())
 
-        self._check()
-        self.parts.state.change(self.name, edit)
+        self._check_running()
+        self.state.change(self.name, edit)
 
-    def _fault(self, stage: str) -> None:
-        if self.parts.faults.job_fails(stage, self.job["tunedModelDisplayName"], self.name):
-            raise JobFailure(13, f"Internal error at {stage} of tuning, on request of the fault plan.")
+    def _inject_failure(self, stage: str) -> None:
+        if self.services.faults.job_fails(stage, self.job["tunedModelDisplayName"], self.name):
+            raise JobFailure(13, f"Internal error at {stage} of tuning, as the fault plan requests.")
 
-    def _datasets(self, engine: Any) -> tuple[Dataset[Any], Dataset[Any] | None]:
-        train = self._read(engine, self.spec["trainingDatasetUri"], True)
+    def _datasets(self, engine: Engine) -> tuple[Dataset[Any], Dataset[Any] | None]:
+        train = self._read(engine, self.spec["trainingDatasetUri"], training=True)
         uri = self.spec.get("validationDatasetUri")
-        validation = self._read(engine, uri, False) if uri else None
+        validation = self._read(engine, uri, training=False) if uri else None
         if not train.rows:
             raise JobFailure(3, f"No example of {self.spec['trainingDatasetUri']} is usable.")
         return train, validation
 
-    def _read(self, engine: Any, uri: str, training: bool) -> Dataset[Any]:
-        plan = self.parts.faults.plan
+    def _read(self, engine: Engine, uri: str, training: bool) -> Dataset[Any]:
+        plan = self.services.faults.plan
         parse: Callable[[Any], Any] = parse_training_row if self.method == "supervised" else parse_preference_row
-        rows, problems = read_rows(uri, self.parts.storage.read_uri(uri), parse, plan.lenient_rows)
+        rows, problems = read_rows(uri, self.services.storage.read_uri(uri), parse, plan.lenient_rows)
         if training and plan.drop_rows:
             kept = []
             for line, row in rows:
-                if self.parts.faults.happens("row", plan.drop_rows, f"{uri}/{line}".encode()):
-                    problems.append((line, "Dropped by the service on request of the fault plan."))
+                if self.services.faults.happens("row", plan.drop_rows, f"{uri}/{line}".encode()):
+                    problems.append((line, "Dropped by the service, as the fault plan requests."))
                 else:
                     kept.append((line, row))
             rows = kept
-        return measure(rows, problems, engine.row_tokens, self.parts.catalogue.limits[self.method].tokens_per_example)
+        limit = self.services.catalogue.limits[self.method].tokens_per_example
+        return measure(rows, problems, engine.row_tokens, limit)
 
-    def _tuning_spec(self) -> TuningSpec:
+    def _task(self, train: Dataset[Any], validation: Dataset[Any] | None) -> TuningTask:
         hyper = self.spec["hyperParameters"]
         epochs = int(hyper["epochCount"])
         initial = None
         if "preTunedModel" in self.job:
             parent = self.job["preTunedModel"]
-            _, initial, _ = self.parts.models.checkpoint(parent["tunedModelName"], parent["checkpointId"])
-        return TuningSpec(
+            _, initial, _ = self.services.models.checkpoint(parent["tunedModelName"], parent["checkpointId"])
+        spec = TuningSpec(
             epoch_count=epochs,
             learning_rate_multiplier=hyper["learningRateMultiplier"],
             adapter_size=self.job["_adapter_size"],
@@ -328,77 +345,74 @@ class _Run:
             beta=hyper.get("beta", 0.1),
             initial_adapter=initial,
         )
+        return TuningTask(
+            train=train.rows,
+            validation=validation.rows if validation else (),
+            spec=spec,
+            out=_adapters(self.state, self.name),
+            on_metrics=self._on_metrics,
+            on_checkpoint=self._on_checkpoint,
+            should_stop=self.should_stop,
+        )
 
     def _on_metrics(self, point: StepMetrics) -> None:
-        if point.step * 2 >= point.total_steps:
-            self._fault_once("midway")
-        self.parts.tensorboards.record(self.job["experiment"], point)
+        if point.step * 2 >= point.total_steps and not self.midway_passed:
+            self.midway_passed = True
+            self._inject_failure("midway")
+        self.services.tensorboards.record(self.job["experiment"], point)
         progress = {"completedEpochCount": str(int(point.epoch + 1e-9)), "completedStepCount": str(point.step)}
-        self.parts.state.change(self.name, lambda job: job.update(tuningJobMetadata=progress))
-
-    def _fault_once(self, stage: str) -> None:
-        if not self.job.get("_midway_drawn"):
-            self.job["_midway_drawn"] = True
-            self._fault(stage)
+        self.state.update(self.name, tuningJobMetadata=progress)
 
     def _on_checkpoint(self, saved: Checkpoint) -> None:
-        """Register the checkpoint, deploy it to an endpoint of its own, and note it on the job."""
-        self._check()
-        parts = self.parts
-        path = saved.path.resolve().relative_to(parts.state.directory.resolve()).as_posix()
-        shown = {"checkpointId": saved.checkpoint_id, "epoch": str(saved.epoch), "step": str(saved.step)}
-        with parts.state.transaction():
+        """Register the checkpoint, deploy it to its own endpoint, and add it to the job."""
+        self._check_running()
+        models = self.services.models
+        path = saved.path.resolve().relative_to(self.state.directory.resolve()).as_posix()
+        checkpoint = {"checkpointId": saved.checkpoint_id, "epoch": str(saved.epoch), "step": str(saved.step)}
+        with self.state.transaction():
             if not self.model:
                 self.model = self._add_model()
-            _, version = parts.models.resolve(self.model)
-            parts.models.change_version(
+            _, version = models.resolve(self.model)
+            models.change_version(
                 self.model,
                 {
-                    "checkpoints": [*version["checkpoints"], shown],
+                    "checkpoints": [*version["checkpoints"], checkpoint],
                     "_adapters": {**version["_adapters"], saved.checkpoint_id: path},
                     "defaultCheckpointId": saved.checkpoint_id,
                 },
             )
-            display = self._display_name()
-            parent = self._serving_parent()
-            job_id = self.name.rsplit("/", 1)[1]
-            labels = {**self.job["labels"], "google-vertex-llm-tuning-job-id": job_id}
-            endpoint = parts.endpoints.create_for_checkpoint(parent, self.model, saved.checkpoint_id, display, labels)
+            labels = {**self.job["labels"], "google-vertex-llm-tuning-job-id": self.job_id}
+            endpoint = self.services.endpoints.create_for_checkpoint(
+                self._serving_parent(), self.model, saved.checkpoint_id, self.display_name, labels
+            )
 
             def edit(job: Json) -> None:
                 tuned = job.setdefault("tunedModel", {"model": self.model, "endpoint": "", "checkpoints": []})
-                tuned["checkpoints"].append({**shown, "endpoint": endpoint})
+                tuned["checkpoints"].append({**checkpoint, "endpoint": endpoint})
 
-            parts.state.change(self.name, edit)
+            self.state.change(self.name, edit)
         if self.evaluation is not None:
             self._evaluate(self.evaluation, saved.checkpoint_id, endpoint)
 
     def _evaluate(self, evaluation: CheckpointEvaluation, checkpoint_id: str, endpoint: str) -> None:
-        """Note on the job what the checkpoint's answers are worth; one that can't be evaluated is noted with why."""
-        folder = f"tuning-job-{self.name.rsplit('/', 1)[1]}/checkpoint-{checkpoint_id}"
+        """Add the evaluation of a checkpoint to the job, or the error that prevented it."""
         run: Json = {"checkpointId": checkpoint_id}
         try:
-            run["evaluateDatasetResponse"] = evaluation.run(endpoint, folder, self.stop)
+            folder = f"tuning-job-{self.job_id}/checkpoint-{checkpoint_id}"
+            run["evaluateDatasetResponse"] = evaluation.run(endpoint, folder, self.should_stop)
         except ApiError as error:
             run["error"] = {"code": {404: 5, 501: 12}.get(error.code, 3), "message": error.message}
-        self.parts.state.change(self.name, lambda job: job.setdefault("evaluateDatasetRuns", []).append(run))
-
-    def _display_name(self) -> str:
-        job_id = self.name.rsplit("/", 1)[1]
-        inherited = self.job.get("_parent_display_name")
-        return str(self.job["tunedModelDisplayName"] or inherited or f"tuned-model-{job_id}")
+        self.state.change(self.name, lambda job: job.setdefault("evaluateDatasetRuns", []).append(run))
 
     def _add_model(self) -> str:
-        parent, _, job_id = self.name.partition("/tuningJobs/")
-        kind = "sft" if self.method == "supervised" else "preference"
         labels = {
             **self.job["labels"],
             "google-vertex-llm-tuning-base-model-id": re.sub(r"[^a-z0-9_-]", "-", self.entry.name),
-            "google-vertex-llm-tuning-job-id": job_id,
-            "tune-type": kind,
+            "google-vertex-llm-tuning-job-id": self.job_id,
+            "tune-type": "sft" if self.method == "supervised" else "preference",
         }
         version: Json = {
-            "displayName": self._display_name(),
+            "displayName": self.display_name,
             "description": self.job.get("description", ""),
             "labels": labels,
             "checkpoints": [],
@@ -409,11 +423,10 @@ class _Run:
             "_adapterSize": self.job["_adapter_size"],
         }
         model_id = None
-        if "preTunedModel" in self.job and self._display_name() == self.job["_parent_display_name"]:
+        if "preTunedModel" in self.job and self.display_name == self.job["_parent_display_name"]:
             model_id = self.job["preTunedModel"]["tunedModelName"].rsplit("/", 1)[1].split("@")[0]
-        return self.parts.models.add_version(parent, model_id, version)
+        return self.services.models.add_version(self.parent, model_id, version)
 
     def _serving_parent(self) -> str:
         project, location = self.name.split("/")[1], self.name.split("/")[3]
-        place = self.entry.serving_locations.get(location, location)
-        return f"projects/{project}/locations/{place}"
+        return f"projects/{project}/locations/{self.entry.serving_locations.get(location, location)}"

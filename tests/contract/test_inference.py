@@ -171,7 +171,7 @@ def test_express_mode(truth: Server) -> None:
         ({"contents": [{"role": "model", "parts": [{"text": "x"}]}]}, 400, "user role"),
         ({"contents": [{"role": "robot", "parts": [{"text": "x"}]}]}, 400, "role"),
         ({"contents": "x"}, 400, "contents"),
-        ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png"}}]}]}, 400, "text alone"),
+        ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png"}}]}]}, 400, "text only"),
         ({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"temperature": 3}}, 400, "temperature"),
         ({"contents": [{"parts": [{"text": "x"}]}], "generation_config": {"max_output_tokens": 0}}, 400, "max_output"),
         ({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"logprobs": 3}}, 400, "logprobs"),

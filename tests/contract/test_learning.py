@@ -101,7 +101,7 @@ def test_adapters_and_weights_that_do_not_fit_are_told(
     assert (failed.state, failed.error.code) == ("JOB_STATE_FAILED", 9)
     assert "owner/not-here" in failed.error.message
     for ask in (client.models.generate_content, client.models.count_tokens):
-        with pytest.raises(errors.ClientError, match=r"FAILED_PRECONDITION.*go online once"):
+        with pytest.raises(errors.ClientError, match=r"FAILED_PRECONDITION.*check the connection"):
             ask(model="far", contents="hello")
     server.stop()
     weights = load_file(base / "model.safetensors")

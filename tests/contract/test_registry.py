@@ -15,6 +15,11 @@ from emulated import LOCATION, NUMBER, PARENT, PROJECT, Server, gapic, genai_cli
 from google.api_core import exceptions
 from google.genai import errors, types
 
+from emulator.core.state import State
+from emulator.services.endpoints import Endpoints
+from emulator.services.models import Deployments, Models
+from emulator.services.operations import Operations
+
 
 @pytest.fixture(scope="module")
 def job(server: Server) -> Any:
@@ -188,16 +193,18 @@ def test_deploy_through_the_model_class(aip: Any, job: Any) -> None:
     assert deployed.checkpoint_id == "3"
 
 
-def test_traffic_follows_the_split(server: Server, job: Any) -> None:
-    import random
-
-    from emulator.services.endpoints import _ends
-
-    rng = random.Random(0)
-    shares = [("a", 70), ("b", 25), ("c", 5)]
-    rng.shuffle(shares)
-    seen = Counter(next(key for key, end in _ends(shares) if n * 61 % 100 < end) for n in range(1000, 1100))
-    assert seen == dict(shares)
+@pytest.mark.parametrize("split", [{"a": 70, "b": 25, "c": 5}, {"c": 5, "a": 0, "b": 95}, {"b": 100}])
+def test_endpoint_target_follows_the_split(tmp_path: Path, split: dict[str, int]) -> None:
+    state = State(tmp_path)
+    operations, deployments = Operations(state), Deployments(state)
+    endpoints = Endpoints(state, operations, Models(state, operations, deployments), deployments)
+    deployed = [{"id": key, "model": f"model-{key}@1", "checkpointId": "1"} for key in "abc"]
+    name = f"{PARENT}/endpoints/1"
+    state.put("endpoints", name, {"name": name, "deployedModels": deployed, "trafficSplit": split})
+    for _ in range(3):
+        requests = Counter(endpoints.target(name) for _ in range(100))
+        assert requests == {(f"model-{key}@1", "1"): share for key, share in split.items() if share}
+    state.close()
 
 
 def test_operations_are_found_again(server: Server, aip: Any) -> None:

@@ -247,7 +247,7 @@ def ask(
     emulator: Emulator, method: str, path: str, query: str = "", content: bytes = b"", kind: str = "application/json"
 ) -> Any:
     headers = {"content-type": kind}
-    return asyncio.run(emulator.answer(method, path, query, headers, content, "http://test"))
+    return asyncio.run(emulator.handle(method, path, query, headers, content, "http://test"))
 
 
 def known_names(emulator: Emulator) -> list[str]:

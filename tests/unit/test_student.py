@@ -25,9 +25,10 @@ from emulator.engines.base import (
     TrainingRow,
     TuningResult,
     TuningSpec,
+    TuningTask,
     Turn,
 )
-from emulator.engines.student.decoding import allowed_answers, json_is_whole
+from emulator.engines.student.decoding import allowed_answers, json_is_complete
 from emulator.engines.student.engine import Student
 from emulator.engines.student.training import TrainingSettings, checkpoint_steps
 from emulator.engines.student.weights import EMBEDDED_BASE
@@ -62,7 +63,7 @@ def tune(
     validation: list[TrainingRow] | list[PreferenceRow] | None = None,
 ) -> tuple[TuningResult, list[StepMetrics]]:
     seen: list[StepMetrics] = []
-    result = student.tune(train, validation or [], spec, out, seen.append, lambda _: None, lambda: False)
+    result = student.tune(TuningTask(train, validation or [], spec, out, on_metrics=seen.append))
     return result, seen
 
 
@@ -171,7 +172,7 @@ def test_a_job_continues_from_an_adapter(
 def test_a_stop_takes_effect_within_a_step(student: Student, tmp_path: Path) -> None:
     seen: list[StepMetrics] = []
     with pytest.raises(Cancelled):
-        student.tune(rows(), [], SPEC, tmp_path, seen.append, lambda _: None, lambda: len(seen) >= 2)
+        student.tune(TuningTask(rows(), [], SPEC, tmp_path, seen.append, should_stop=lambda: len(seen) >= 2))
     assert len(seen) == 2
 
 
@@ -255,7 +256,7 @@ def test_neighbours_do_not_change_an_answer(student: Student) -> None:
 def test_greedy_decoding_agrees_with_transformers(student: Student) -> None:
     import torch
 
-    model = student._fresh_model().eval()
+    model = student.load_model().eval()
     for text in TEXTS:
         ids = student.encoder.prompt((Turn("user", text),), None)
         out = model.generate(torch.tensor([ids]), max_new_tokens=12, do_sample=False, pad_token_id=0)
@@ -311,22 +312,21 @@ def test_answers_go_on_while_a_job_trains(
 ) -> None:
     adapter = tuned[0].checkpoints[-1].path
     before = student.generate([request("Say what this is: the dog 2", adapter=adapter)])
-    marks: list[Checkpoint] = []
-    job = threading.Thread(
-        target=student.tune, args=(rows(2), [], SPEC, tmp_path, lambda _: None, marks.append, lambda: False)
-    )
+    saved: list[Checkpoint] = []
+    task = TuningTask(rows(2), [], SPEC, tmp_path, on_checkpoint=saved.append)
+    job = threading.Thread(target=student.tune, args=(task,))
     job.start()
     during = [student.generate([request("Say what this is: the dog 2", adapter=adapter)]) for _ in range(3)]
     job.join()
     assert all(answer == before for answer in during)
-    assert len(marks) == SPEC.epoch_count
+    assert len(saved) == SPEC.epoch_count
 
 
 @pytest.mark.parametrize(
     ("text", "whole"), [('{"a": 1}', True), ('{"a": {"b": 1}', False), ("[1, 2]", True), ("", False)]
 )
 def test_whole_json_is_seen(text: str, whole: bool) -> None:
-    assert json_is_whole(text) is whole
+    assert json_is_complete(text) is whole
 
 
 def test_settings_of_a_model_are_checked(tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_a_base_comes_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(FailedPrecondition, match=r"'owner/small' can't be fetched .* go online once"):
+    with pytest.raises(FailedPrecondition, match=r"'owner/small' can't be fetched .* check the connection"):
         Student("owner/small")
     kept = tmp_path / "models--owner--small"  # as the hub's client lays out what it fetched
     (kept / "refs").mkdir(parents=True)
@@ -397,3 +397,17 @@ def test_a_base_comes_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     student = Student("owner/small", threads=1)
     assert student.fingerprint == Student(threads=1).fingerprint
     assert student.generate([request("dog", max_output_tokens=2)])
+
+
+def test_bf16_is_fast_uses_a_private_function_of_torch() -> None:
+    import torch
+
+    from emulator.engines.student.training import bf16_is_fast
+
+    assert hasattr(torch.cpu, "_is_avx512_bf16_supported"), (
+        f"torch {torch.__version__} has no torch.cpu._is_avx512_bf16_supported any more: "
+        "replace it in emulator/engines/student/training.py:bf16_is_fast"
+    )
+    processor = Path("/proc/cpuinfo")
+    if processor.exists():
+        assert bf16_is_fast() == ("avx512_bf16" in processor.read_text().split())

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts read together, then one more token for each row of the batch.
+"""The forward pass of batched decoding: prefill of the prompts, then one token for each row at a time.
 
-`FrameworkSteps` asks the model as it is and works for every architecture. A model as small as the embedded base spends
-four fifths of such a step between its modules, not in them; `LeanSteps` computes the same numbers for the Lfm2
-architecture (short convolutions and attention, Liquid AI's LFM2 as in Transformers) in about a quarter of the
-operations: fused projections, one buffer for keys and values. It reads prompts without padding, and what all prompts of
-a batch begin with (an instruction, examples) once. A test holds the two side by side.
+`TransformersBatch` uses the model's own forward pass and works for every architecture. For a model as small as the
+embedded base, four fifths of that time is spent between the modules, not in them. `Lfm2Batch` computes the same numbers
+for the Lfm2 architecture (short convolutions and attention, Liquid AI's LFM2 as in Transformers) with about a quarter
+of the operations: fused projections and one buffer for keys and values. It prefills prompts without padding, and a
+prefix that all prompts of a batch share (an instruction, examples) only once. A test compares the two.
 """
 
 from __future__ import annotations
@@ -17,46 +17,46 @@ from typing import Any, Protocol
 import torch
 from torch.nn import functional
 
-LEAN_PARAMETERS = 50_000_000  # above, arithmetic outweighs the rest and a second copy of the weights costs memory
+LFM2_PARAMETERS = 50_000_000  # above, arithmetic dominates, and a second copy of the weights costs memory
 _ROOM = 64  # tokens by which the buffers of keys and values grow
 Prompts = Sequence[list[int]]
 
 
-class Steps(Protocol):
-    """The rows of a batch in the making."""
+class Batch(Protocol):
+    """The state of rows that are being decoded."""
 
-    def keep(self, index: torch.Tensor) -> None:
-        """Go on with these rows (by number, in this order, repeated ones too)."""
+    def select(self, index: torch.Tensor) -> None:
+        """Continue with these rows (by number, in this order, possibly repeated)."""
         ...
 
     def next(self, tokens: list[int]) -> torch.Tensor:
-        """The logits that follow one more token of each row: (rows, vocabulary)."""
+        """The logits after one more token of each row: (rows, vocabulary)."""
         ...
 
 
-class FrameworkSteps:
-    """The model's own forward pass over the cache of its prompts, which are padded on the left."""
+class TransformersBatch:
+    """The model's own forward pass with its cache; prompts are padded on the left."""
 
     def __init__(self, model: Any, cache: Any, mask: torch.Tensor) -> None:
         self._model, self._cache, self._mask = model, cache, mask
 
     @classmethod
-    def read(cls, model: Any, prompts: Prompts) -> tuple[FrameworkSteps, torch.Tensor]:
-        """A row for each prompt, and the logits that follow it."""
+    def prefill(cls, model: Any, prompts: Prompts) -> tuple[TransformersBatch, torch.Tensor]:
+        """A row for each prompt, and the logits after it."""
         length = max(map(len, prompts))
         ids = torch.tensor([[0] * (length - len(prompt)) + list(prompt) for prompt in prompts])
         mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        places = (mask.cumsum(-1) - 1).clamp(min=0)
-        out = model(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=True, logits_to_keep=1)
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        out = model(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1)
         return cls(model, out.past_key_values, mask), out.logits[:, -1]
 
-    def keep(self, index: torch.Tensor) -> None:
-        """See `Steps`."""
+    def select(self, index: torch.Tensor) -> None:
+        """See `Batch`."""
         self._cache.reorder_cache(index)
         self._mask = self._mask[index]
 
     def next(self, tokens: list[int]) -> torch.Tensor:
-        """See `Steps`."""
+        """See `Batch`."""
         self._mask = torch.cat([self._mask, torch.ones(len(tokens), 1, dtype=self._mask.dtype)], 1)
         out = self._model(
             input_ids=torch.tensor(tokens)[:, None],
@@ -71,24 +71,24 @@ class FrameworkSteps:
         return logits
 
 
-def reader_of(model: Any) -> Callable[[Prompts], tuple[Steps, torch.Tensor]]:
-    """What reads a batch of prompts with a model: the rows to go on with, and the logits that follow each prompt."""
+def prefill_of(model: Any) -> Callable[[Prompts], tuple[Batch, torch.Tensor]]:
+    """The fastest prefill for a model: a function of prompts that returns a batch and the logits after each prompt."""
     config = model.config
-    lean = (
+    supported = (
         config.model_type == "lfm2"
         and not config.conv_bias
         and config.rope_parameters["rope_type"] == "default"
         and model.lm_head.weight.dtype == torch.float32
-        and sum(p.numel() for p in model.parameters()) <= LEAN_PARAMETERS
+        and sum(p.numel() for p in model.parameters()) <= LFM2_PARAMETERS
     )
-    if not lean:
-        return lambda prompts: FrameworkSteps.read(model, prompts)
-    weights = LeanWeights(model)
-    return lambda prompts: LeanSteps.read(weights, prompts)
+    if not supported:
+        return lambda prompts: TransformersBatch.prefill(model, prompts)
+    weights = Lfm2Weights(model)
+    return lambda prompts: Lfm2Batch.prefill(weights, prompts)
 
 
-class _Feed:
-    """The gated feed-forward of a layer, its two input projections in one."""
+class _FeedForward:
+    """The gated feed-forward of a layer, its two input projections fused."""
 
     def __init__(self, layer: Any) -> None:
         self.norm, self.eps = layer.ffn_norm.weight, layer.ffn_norm.variance_epsilon
@@ -96,8 +96,8 @@ class _Feed:
         self.down = layer.feed_forward.w2.weight
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        both = functional.linear(functional.rms_norm(x, self.norm.shape, self.norm, self.eps), self.up)
-        gate, value = both.chunk(2, -1)
+        projected = functional.linear(functional.rms_norm(x, self.norm.shape, self.norm, self.eps), self.up)
+        gate, value = projected.chunk(2, -1)
         return x + functional.linear(functional.silu(gate) * value, self.down)
 
 
@@ -106,13 +106,13 @@ class _Convolution:
 
     def __init__(self, layer: Any) -> None:
         self.norm, self.eps = layer.operator_norm.weight, layer.operator_norm.variance_epsilon
-        self.into, self.out = layer.conv.in_proj.weight, layer.conv.out_proj.weight
-        self.kernel = layer.conv.conv.weight[:, 0].T.contiguous()  # (reach, hidden), the newest token last
-        self.feed = _Feed(layer)
+        self.in_proj, self.out_proj = layer.conv.in_proj.weight, layer.conv.out_proj.weight
+        self.kernel = layer.conv.conv.weight[:, 0].T.contiguous()  # (size, hidden), the newest token last
+        self.feed_forward = _FeedForward(layer)
 
     def gated(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(what goes into the convolution, the gate of what comes out)."""
-        before, after, value = functional.linear(x, self.into).chunk(3, -1)
+        """(input of the convolution, gate of its output)."""
+        before, after, value = functional.linear(x, self.in_proj).chunk(3, -1)
         return before * value, after
 
 
@@ -121,24 +121,27 @@ class _Attention:
 
     def __init__(self, layer: Any) -> None:
         self.norm, self.eps = layer.operator_norm.weight, layer.operator_norm.variance_epsilon
-        own = layer.self_attn
-        self.into = torch.cat([own.q_proj.weight, own.k_proj.weight, own.v_proj.weight])
-        self.out = own.out_proj.weight
-        self.size, self.scale = own.head_dim, own.scaling
-        self.queries = own.q_proj.weight.shape[0] // self.size
-        self.keys = own.k_proj.weight.shape[0] // self.size
-        norms = own.q_layernorm.weight.expand(self.queries, -1), own.k_layernorm.weight.expand(self.keys, -1)
+        attention = layer.self_attn
+        self.in_proj = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
+        self.out_proj = attention.out_proj.weight
+        self.size, self.scale = attention.head_dim, attention.scaling
+        self.queries = attention.q_proj.weight.shape[0] // self.size
+        self.keys = attention.k_proj.weight.shape[0] // self.size
+        norms = (
+            attention.q_layernorm.weight.expand(self.queries, -1),
+            attention.k_layernorm.weight.expand(self.keys, -1),
+        )
         self.head_norm = torch.cat(norms)
-        self.head_eps = own.q_layernorm.variance_epsilon
-        self.feed = _Feed(layer)
+        self.head_eps = attention.q_layernorm.variance_epsilon
+        self.feed_forward = _FeedForward(layer)
 
-    def heads(self, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-        """(queries, keys, values), each (tokens, heads, size); positions are turned in."""
-        turned = self.queries + self.keys
-        heads = functional.linear(x, self.into).view(len(x), turned + self.keys, self.size)
-        both = functional.rms_norm(heads[:, :turned], (self.size,), None, self.head_eps) * self.head_norm
-        both = both * turn[0] + both.roll(self.size // 2, -1) * turn[1]
-        return both[:, : self.queries], both[:, self.queries :], heads[:, turned:]
+    def heads(self, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """(queries, keys, values), each (tokens, heads, size), with rotary positions."""
+        rotated = self.queries + self.keys
+        heads = functional.linear(x, self.in_proj).view(len(x), rotated + self.keys, self.size)
+        both = functional.rms_norm(heads[:, :rotated], (self.size,), None, self.head_eps) * self.head_norm
+        both = both * rotation[0] + both.roll(self.size // 2, -1) * rotation[1]
+        return both[:, : self.queries], both[:, self.queries :], heads[:, rotated:]
 
     def attend(
         self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None
@@ -155,8 +158,8 @@ class _Attention:
         )
 
 
-class LeanWeights:
-    """The weights of an Lfm2 model as `LeanSteps` reads them; made once for many batches."""
+class Lfm2Weights:
+    """The weights of an Lfm2 model as `Lfm2Batch` uses them, shared by all batches."""
 
     def __init__(self, model: Any) -> None:
         inner = model.model
@@ -168,8 +171,8 @@ class LeanWeights:
         self._norm, self._eps = inner.embedding_norm.weight, inner.embedding_norm.variance_epsilon
         self._frequencies = inner.rotary_emb.inv_freq.float()
 
-    def turn(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rotation of each position: cosines, and sines with the sign that a half turn of the halves asks for."""
+    def rotation(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rotary embedding of each position: cosines, and sines with the sign for swapped halves."""
         angles = positions[:, None] * self._frequencies
         sine = angles.sin()
         return torch.cat([angles, angles], -1).cos()[:, None], torch.cat([-sine, sine], -1)[:, None]
@@ -180,157 +183,163 @@ class LeanWeights:
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """The scores of the next token."""
-        found: torch.Tensor = functional.linear(
-            functional.rms_norm(x, self._norm.shape, self._norm, self._eps), self._head
-        )
-        return found
+        normed = functional.rms_norm(x, self._norm.shape, self._norm, self._eps)
+        logits: torch.Tensor = functional.linear(normed, self._head)
+        return logits
 
 
-class _Packed:
-    """Prompts as one row of tokens: what all begin with, once, then the rest of each.
+class _PackedPrompts:
+    """Prompts as one row of tokens: the shared prefix once, then the rest of each prompt.
 
-    `before[k]` is for each token the place of the token k before it in its prompt; the place behind the last token
-    stands for what is not there and holds zeros.
+    `before[k]` has for each token the place of the token k before it in its prompt; the place after the last token
+    means that there is none and holds zeros.
     """
 
-    def __init__(self, prompts: Prompts, reach: int) -> None:
-        self.shared = _shared(prompts)
+    def __init__(self, prompts: Prompts, kernel_size: int) -> None:
+        self.shared = _shared_length(prompts)
         rests = [list(prompt[self.shared :]) for prompt in prompts]
         self.lengths = torch.tensor([len(rest) for rest in rests])
         self.longest = int(self.lengths.max())
         self.ids = [*prompts[0][: self.shared], *(token for rest in rests for token in rest)]
         count = len(self.ids)
         offset = torch.arange(self.longest)
-        self.real = offset < self.lengths[:, None]  # (prompts, longest): what is no padding
+        self.real = offset < self.lengths[:, None]  # (prompts, longest): False for padding
         starts = self.shared + self.lengths.cumsum(0) - self.lengths
-        self.places = torch.where(self.real, starts[:, None] + offset, count)  # of the rest's tokens
+        self.places = torch.where(self.real, starts[:, None] + offset, count)  # of the rests' tokens
         self.positions = torch.cat([torch.arange(self.shared), (self.shared + offset).expand_as(self.real)[self.real]])
-        # whole prompts as places, the shared part in front; and `reach` places of nothing before it
-        common = torch.arange(self.shared).expand(len(rests), -1)
-        nothing = torch.full((len(rests), reach), count)
-        self.whole = torch.cat([nothing, common, self.places], 1)
-        first = torch.cat([nothing[0], torch.arange(self.shared)])
+        # whole prompts as places: `kernel_size` empty places, the shared prefix, the rest
+        prefix = torch.arange(self.shared).expand(len(rests), -1)
+        empty = torch.full((len(rests), kernel_size), count)
+        self.prompts = torch.cat([empty, prefix, self.places], 1)
+        first = torch.cat([empty[0], torch.arange(self.shared)])
         self.before = []
-        for k in range(reach):
-            own = self.whole[:, reach + self.shared - k : reach + self.shared - k + self.longest][self.real]
-            self.before.append(torch.cat([first[reach - k : reach - k + self.shared], own]))
-        ends = reach + self.shared + self.lengths
-        self.last = self.whole[torch.arange(len(rests))[:, None], ends[:, None] - reach + torch.arange(reach)]
+        for k in range(kernel_size):
+            start = kernel_size + self.shared - k
+            rest_places = self.prompts[:, start : start + self.longest][self.real]
+            self.before.append(torch.cat([first[kernel_size - k : kernel_size - k + self.shared], rest_places]))
+        ends = kernel_size + self.shared + self.lengths
+        last_columns = ends[:, None] - kernel_size + torch.arange(kernel_size)
+        self.last = self.prompts[torch.arange(len(rests))[:, None], last_columns]
 
 
-def _shared(prompts: Prompts) -> int:
-    """How many tokens all prompts begin with, at least one token of each left over; none for a single prompt."""
+def _shared_length(prompts: Prompts) -> int:
+    """The number of tokens all prompts begin with, leaving at least one token of each; 0 for a single prompt."""
     if len(prompts) == 1:
         return 0
-    most = min(map(len, prompts)) - 1
-    low, high = min(prompts), max(prompts)  # what the first and the last in order share, all share
-    return next((n for n in range(most) if low[n] != high[n]), most)
+    limit = min(map(len, prompts)) - 1
+    low, high = min(prompts), max(prompts)  # a prefix of the first and the last in order is a prefix of all
+    return next((n for n in range(limit) if low[n] != high[n]), limit)
 
 
-class LeanSteps:
-    """Lfm2's forward pass for one token a row; keys and values grow in place."""
+class Lfm2Batch:
+    """Lfm2's forward pass for one token per row; keys and values grow in place."""
 
-    def __init__(self, weights: LeanWeights, state: list[Any], mask: torch.Tensor, positions: torch.Tensor) -> None:
+    def __init__(self, weights: Lfm2Weights, state: list[Any], mask: torch.Tensor, positions: torch.Tensor) -> None:
         self._weights, self._state, self._positions = weights, state, positions
         self._length = mask.shape[1]
         self._mask = mask[:, None, None, :]
         self._grow()
 
     @classmethod
-    def read(cls, weights: LeanWeights, prompts: Prompts) -> tuple[LeanSteps, torch.Tensor]:
-        """A row for each prompt, and the logits that follow it."""
-        reach = max([len(layer.kernel) for layer in weights.layers if isinstance(layer, _Convolution)], default=1)
-        packed = _Packed(prompts, reach)
-        turn = weights.turn(packed.positions)
+    def prefill(cls, weights: Lfm2Weights, prompts: Prompts) -> tuple[Lfm2Batch, torch.Tensor]:
+        """A row for each prompt, and the logits after it."""
+        kernel_size = max([len(layer.kernel) for layer in weights.layers if isinstance(layer, _Convolution)], default=1)
+        packed = _PackedPrompts(prompts, kernel_size)
+        rotation = weights.rotation(packed.positions)
         state: list[Any] = []
         x = weights.embedding[packed.ids]
         for layer in weights.layers:
             normed = weights.normed(x, layer)
-            mixed, kept = (_read_attention if isinstance(layer, _Attention) else _read_convolution)(
-                layer, normed, packed, turn
+            mixed, layer_state = (
+                _prefill_attention(layer, normed, packed, rotation)
+                if isinstance(layer, _Attention)
+                else _prefill_convolution(layer, normed, packed)
             )
-            state.append(kept)
-            x = layer.feed(x + functional.linear(mixed, layer.out))
+            state.append(layer_state)
+            x = layer.feed_forward(x + functional.linear(mixed, layer.out_proj))
         mask = torch.cat([torch.ones(len(prompts), packed.shared, dtype=torch.bool), packed.real], 1)
         logits = weights.logits(x[packed.last[:, -1]])
         return cls(weights, state, mask, packed.shared + packed.lengths), logits
 
     def _grow(self) -> None:
-        """Make room for more keys and values; the room is masked until it is used."""
+        """Extend the buffers of keys and values; the new places are masked until they are used."""
         self._mask = functional.pad(self._mask, (0, _ROOM))
-        for n, kept in enumerate(self._state):
-            if isinstance(kept, tuple):
-                self._state[n] = tuple(functional.pad(part, (0, 0, 0, _ROOM)) for part in kept)
+        for n, state in enumerate(self._state):
+            if isinstance(state, tuple):
+                self._state[n] = tuple(functional.pad(part, (0, 0, 0, _ROOM)) for part in state)
 
-    def keep(self, index: torch.Tensor) -> None:
-        """See `Steps`."""
+    def select(self, index: torch.Tensor) -> None:
+        """See `Batch`."""
         self._positions, self._mask = self._positions[index], self._mask[index]
-        for n, kept in enumerate(self._state):
-            self._state[n] = tuple(part[index] for part in kept) if isinstance(kept, tuple) else kept[index]
+        for n, state in enumerate(self._state):
+            self._state[n] = tuple(part[index] for part in state) if isinstance(state, tuple) else state[index]
 
     def next(self, tokens: list[int]) -> torch.Tensor:
-        """See `Steps`."""
+        """See `Batch`."""
         if self._length == self._mask.shape[-1]:
             self._grow()
         weights = self._weights
         self._mask[..., self._length] = True
         self._length += 1
-        turn = weights.turn(self._positions)
+        rotation = weights.rotation(self._positions)
         self._positions = self._positions + 1
         x = weights.embedding[tokens]
         for n, layer in enumerate(weights.layers):
             normed = weights.normed(x, layer)
             mixed = (
-                self._attend(n, layer, normed, turn) if isinstance(layer, _Attention) else self._roll(n, layer, normed)
+                self._attend(n, layer, normed, rotation)
+                if isinstance(layer, _Attention)
+                else self._convolve(n, layer, normed)
             )
-            x = layer.feed(x + functional.linear(mixed, layer.out))
+            x = layer.feed_forward(x + functional.linear(mixed, layer.out_proj))
         return weights.logits(x)
 
-    def _roll(self, n: int, layer: _Convolution, x: torch.Tensor) -> torch.Tensor:
-        entering, gate = layer.gated(x)
-        state: torch.Tensor = torch.cat([self._state[n][:, 1:], entering[:, None]], 1)
+    def _convolve(self, n: int, layer: _Convolution, x: torch.Tensor) -> torch.Tensor:
+        newest, gate = layer.gated(x)
+        state: torch.Tensor = torch.cat([self._state[n][:, 1:], newest[:, None]], 1)
         self._state[n] = state
-        rolled: torch.Tensor = gate * (state * layer.kernel).sum(1)
-        return rolled
+        result: torch.Tensor = gate * (state * layer.kernel).sum(1)
+        return result
 
     def _attend(
-        self, n: int, layer: _Attention, x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]
+        self, n: int, layer: _Attention, x: torch.Tensor, rotation: tuple[torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
-        asked, new_keys, new_values = layer.heads(x, turn)
+        queries, new_keys, new_values = layer.heads(x, rotation)
         keys, values = self._state[n]
         keys[:, :, self._length - 1], values[:, :, self._length - 1] = new_keys, new_values
-        seen = keys[:, :, : self._length], values[:, :, : self._length]
-        return layer.attend(asked[:, :, None], *seen, self._mask[..., : self._length]).reshape(len(x), -1)
+        filled = keys[:, :, : self._length], values[:, :, : self._length]
+        return layer.attend(queries[:, :, None], *filled, self._mask[..., : self._length]).reshape(len(x), -1)
 
 
-def _with_nothing(x: torch.Tensor) -> torch.Tensor:
+def _with_zero_row(x: torch.Tensor) -> torch.Tensor:
     return torch.cat([x, x.new_zeros(1, *x.shape[1:])])
 
 
-def _read_convolution(
-    layer: Any, x: torch.Tensor, packed: _Packed, turn: tuple[torch.Tensor, torch.Tensor]
-) -> tuple[torch.Tensor, Any]:
-    entering, gate = layer.gated(x)
-    entering = _with_nothing(entering)
-    reach = len(layer.kernel)
-    rolled = sum(entering[packed.before[k]] * layer.kernel[reach - 1 - k] for k in range(reach))
-    return gate * rolled, entering[packed.last[:, -reach:]]
+def _prefill_convolution(
+    layer: _Convolution, x: torch.Tensor, packed: _PackedPrompts
+) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs, gate = layer.gated(x)
+    inputs = _with_zero_row(inputs)
+    size = len(layer.kernel)
+    convolved = sum(inputs[packed.before[k]] * layer.kernel[size - 1 - k] for k in range(size))
+    return gate * convolved, inputs[packed.last[:, -size:]]
 
 
-def _read_attention(
-    layer: Any, x: torch.Tensor, packed: _Packed, turn: tuple[torch.Tensor, torch.Tensor]
-) -> tuple[torch.Tensor, Any]:
-    asked, keys, values = layer.heads(x, turn)
+def _prefill_attention(
+    layer: _Attention, x: torch.Tensor, packed: _PackedPrompts, rotation: tuple[torch.Tensor, torch.Tensor]
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    queries, keys, values = layer.heads(x, rotation)
     shared = packed.shared
-    found = []
+    parts = []
     if shared:
-        first = (part[:shared].transpose(0, 1)[None] for part in (asked, keys, values))
-        found.append(layer.attend(*first, None)[0].transpose(0, 1).reshape(shared, -1))
-    columns = packed.whole[:, -(shared + packed.longest) :]
-    kept = tuple(_with_nothing(part)[columns].transpose(1, 2) for part in (keys, values))
-    own = _with_nothing(asked)[packed.places].transpose(1, 2)
-    # padding stands at the end, where no token of a prompt looks
+        prefix = [part[:shared].transpose(0, 1)[None] for part in (queries, keys, values)]
+        mixed = layer.attend(prefix[0], prefix[1], prefix[2], None)
+        parts.append(mixed[0].transpose(0, 1).reshape(shared, -1))
+    columns = packed.prompts[:, -(shared + packed.longest) :]
+    keys, values = (_with_zero_row(part)[columns].transpose(1, 2) for part in (keys, values))
+    rest_queries = _with_zero_row(queries)[packed.places].transpose(1, 2)
+    # padding is at the end, which no token of a prompt attends to
     mask = torch.ones(packed.longest, shared + packed.longest, dtype=torch.bool).tril(shared)
-    mixed = layer.attend(own, *kept, mask).transpose(1, 2)[packed.real]
-    found.append(mixed.reshape(len(mixed), -1))
-    return torch.cat(found), kept
+    mixed = layer.attend(rest_queries, keys, values, mask).transpose(1, 2)[packed.real]
+    parts.append(mixed.reshape(len(mixed), -1))
+    return torch.cat(parts), (keys, values)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop of a tuning job: LoRA (Hu et al., 2021) by supervised loss or by DPO (Rafailov et al., 2023).
 
-A plain loop, since logits are needed at answer positions alone: a prompt of a hundred tokens with an answer of four
+An own loop, because logits are needed only at answer positions: a prompt of a hundred tokens with an answer of four
 costs a twenty-fifth of the output layer. Metrics are those of the service, computed on answer tokens at every step.
-Without dropout, the order of rows and the first adapter weights are all that is random; both come from the seed.
+Without dropout, only the order of rows and the initial adapter weights are random; both come from the seed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import random
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,18 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from emulator.engines.base import Cancelled, Checkpoint, StepMetrics, TuningResult, TuningSpec
+from emulator.engines.base import Cancelled, Checkpoint, StepMetrics, TuningResult, TuningSpec, TuningTask
 from emulator.engines.student.chat import Encoded
-from emulator.engines.student.weights import mark
+from emulator.engines.student.weights import write_fingerprint
 
 Pair = tuple[Encoded, Encoded]
-SHAPES = 16  # prompts' lengths are multiples of this
+LENGTH_MULTIPLE = 16  # of padded rows
 _SEEDING = threading.Lock()  # torch's default generator belongs to the process
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """What a model needs beside the service's hyperparameters; `student.json` in its directory may set each.
+    """A model's settings in addition to the service's hyperparameters; `student.json` in its directory may set each.
 
     `learning_rate` is the peak at multiplier 1, held for `hold_share` of the steps; `alpha_per_rank` times the rank is
     LoRA's alpha.
@@ -49,29 +49,20 @@ class TrainingSettings:
     max_tokens: int = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
-    """Whom the loop tells, and whom it asks whether to go on."""
-
-    on_metrics: Callable[[StepMetrics], None]
-    on_checkpoint: Callable[[Checkpoint], None]
-    should_stop: Callable[[], bool]
-
-
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Optimizer steps that see every row once."""
+    """Optimizer steps of one epoch."""
     return math.ceil(rows / batch_size)
 
 
 def checkpoint_steps(epochs: int, per_epoch: int, count: int) -> list[int]:
-    """Steps after which a checkpoint is taken: each epoch's last, or `count` evenly spaced in a long job."""
+    """Steps with a checkpoint: the last of each epoch, or `count` evenly spaced steps of a long job."""
     total = epochs * per_epoch
-    wanted = epochs if epochs < count else min(count, total)
-    return sorted({max(1, round(total * k / wanted)) for k in range(1, wanted + 1)})
+    count = epochs if epochs < count else min(count, total)
+    return sorted({max(1, round(total * k / count)) for k in range(1, count + 1)})
 
 
 def with_adapter(model: Any, spec: TuningSpec, settings: TrainingSettings) -> Any:
-    """The model with a trainable adapter on all linear layers: a new one, or the one to continue from."""
+    """The model with a trainable adapter on all linear layers: a new one, or the initial adapter."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
     if spec.initial_adapter is not None:
@@ -89,36 +80,34 @@ def with_adapter(model: Any, spec: TuningSpec, settings: TrainingSettings) -> An
 
 
 def save_adapter(model: Any, path: Path, base: str) -> None:
-    """Write the adapter in PEFT's format, marked with its base; the directory appears whole or not at all."""
+    """Write the adapter in PEFT's format with its base's fingerprint; the directory appears complete or not at all."""
     draft = path.with_name(f".{path.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
     model.save_pretrained(draft)
-    mark(draft, base)
+    write_fingerprint(draft, base)
     shutil.rmtree(path, ignore_errors=True)
     os.replace(draft, path)
 
 
 def _padded(rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Right-padded ids and targets (-100 where no loss falls), both (rows, length); a causal model needs no mask.
+    """Right-padded ids and targets (-100: no loss), both (rows, length); a causal model needs no mask.
 
-    The model reads all but the last column; lengths of it are rounded up, because each new one costs compiled code that
-    is kept: a job took 200 MB more without, and each further one tens.
+    The model reads all but the last column. Its length is rounded up because the framework caches compiled code for
+    each length: without rounding a job took 200 MB more memory, and each further job tens of MB.
     """
     longest = max(len(row.ids) for row in rows) - 1
-    length = math.ceil(longest / SHAPES) * SHAPES + 1
+    length = math.ceil(longest / LENGTH_MULTIPLE) * LENGTH_MULTIPLE + 1
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     targets = torch.full((len(rows), length), -100)
     for i, row in enumerate(rows):
-        own = torch.tensor(row.ids)
-        ids[i, : len(own)] = own
-        targets[i, : len(own)] = torch.where(torch.tensor(row.answer), own, -100)
+        row_ids = torch.tensor(row.ids)
+        ids[i, : len(row_ids)] = row_ids
+        targets[i, : len(row_ids)] = torch.where(torch.tensor(row.answer), row_ids, -100)
     return ids, targets
 
 
 class LoraRun:
-    """One job's model, optimizer and data; subclasses say what the loss is."""
-
-    train_loss_name = "/train_total_loss"
+    """The model and optimizer of one job; subclasses define the loss."""
 
     def __init__(self, model: Any, spec: TuningSpec, settings: TrainingSettings) -> None:
         self.model = with_adapter(model, spec, settings)
@@ -133,22 +122,22 @@ class LoraRun:
     def answer_logits(self, rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(logits, targets, row index) of all answer tokens of the rows, flat; logits in float32."""
         ids, targets = _padded(rows)
-        chosen = targets[:, 1:] != -100
-        with torch.autocast("cpu", torch.bfloat16, enabled=_bf16_pays()):
-            hidden = self.causal.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state[chosen]
+        has_loss = targets[:, 1:] != -100
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16_is_fast()):
+            hidden = self.causal.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state[has_loss]
             logits = self.causal.lm_head(hidden)
-        return logits.float(), targets[:, 1:][chosen], chosen.nonzero()[:, 0]
+        return logits.float(), targets[:, 1:][has_loss], has_loss.nonzero()[:, 0]
 
     def set_rate(self, step: int, total: int) -> None:
-        """Linear warm-up, hold, linear decay to 2 % of the peak: a job is short, and decay from the start wastes it."""
-        settings, done = self.settings, (step - 1) / total
-        warm = min(1.0, step / max(1.0, settings.warmup_share * total))
-        left = min(1.0, (1 - done) / (1 - settings.hold_share))
+        """Linear warm-up, hold, linear decay to 2 % of the peak; a short job is better with a long hold."""
+        settings, progress = self.settings, (step - 1) / total
+        warmup = min(1.0, step / max(1.0, settings.warmup_share * total))
+        decay = max(0.02, min(1.0, (1 - progress) / (1 - settings.hold_share)))
         for group in self.optimizer.param_groups:
-            group["lr"] = settings.learning_rate * self.spec.learning_rate_multiplier * warm * max(0.02, left)
+            group["lr"] = settings.learning_rate * self.spec.learning_rate_multiplier * warmup * decay
 
     def step(self, loss: torch.Tensor) -> None:
-        """One optimizer step; a loss that is not finite leaves the weights alone and is reported as it is."""
+        """One optimizer step; a loss that is not finite leaves the weights unchanged."""
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         if torch.isfinite(norm):
@@ -156,26 +145,26 @@ class LoraRun:
         self.optimizer.zero_grad(set_to_none=True)
 
     def loss(self, rows: Sequence[Any]) -> tuple[torch.Tensor, int, int]:
-        """(mean loss, right predictions, predictions) of a batch."""
+        """(mean loss, correct predictions, predictions) of a batch."""
         raise NotImplementedError
 
-    def metrics(self, loss: float, right: int, count: int, split: str) -> dict[str, float]:
-        """The service's names for one point of a curve; `split` is train or eval."""
+    def metrics(self, loss: float, correct: int, count: int, split: str) -> dict[str, float]:
+        """One point of a curve under the service's names; `split` is train or eval."""
         raise NotImplementedError
 
     def evaluate(self, rows: Sequence[Any]) -> dict[str, float]:
-        """Metrics over validation rows, weighted by predictions; nothing without rows."""
+        """Metrics over validation rows, weighted by predictions; empty without rows."""
         if not rows:
             return {}
         self.model.eval()
-        total, right, count = 0.0, 0, 0
+        total, correct, count = 0.0, 0, 0
         ordered = sorted(rows, key=_length)
         with torch.no_grad():
             for start in range(0, len(ordered), 32):
-                loss, hits, asked = self.loss(ordered[start : start + 32])
-                total, right, count = total + loss.item() * asked, right + hits, count + asked
+                loss, batch_correct, batch_count = self.loss(ordered[start : start + 32])
+                total, correct, count = total + loss.item() * batch_count, correct + batch_correct, count + batch_count
         self.model.train()
-        return self.metrics(total / count, right, count, "eval")
+        return self.metrics(total / count, correct, count, "eval")
 
 
 class SupervisedRun(LoraRun):
@@ -186,21 +175,21 @@ class SupervisedRun(LoraRun):
         logits, targets, _ = self.answer_logits(rows)
         return functional.cross_entropy(logits, targets), int((logits.argmax(-1) == targets).sum()), len(targets)
 
-    def metrics(self, loss: float, right: int, count: int, split: str) -> dict[str, float]:
-        """Loss, share of right next tokens, number of tokens."""
+    def metrics(self, loss: float, correct: int, count: int, split: str) -> dict[str, float]:
+        """Loss, share of correct next tokens, number of tokens."""
         return {
             f"/{split}_total_loss": loss,
-            f"/{split}_fraction_of_correct_next_step_preds": right / count,
+            f"/{split}_fraction_of_correct_next_step_preds": correct / count,
             f"/{split}_num_predictions": float(count),
         }
 
 
 class PreferenceRun(LoraRun):
-    """DPO: raise the chosen answer over the rejected one, measured against the model the job began with."""
+    """DPO: raise the chosen answer over the rejected one, relative to the model before the job."""
 
     def __init__(self, model: Any, spec: TuningSpec, settings: TrainingSettings) -> None:
         super().__init__(model, spec, settings)
-        self._reference: dict[Pair, float] = {}
+        self._reference_margins: dict[Pair, float] = {}
 
     def margins(self, pairs: Sequence[Pair]) -> torch.Tensor:
         """Log-probability of the chosen answer less that of the rejected one, per pair."""
@@ -210,37 +199,42 @@ class PreferenceRun(LoraRun):
         sums = torch.zeros(len(rows)).index_add(0, owner, scores)
         return sums[: len(pairs)] - sums[len(pairs) :]
 
-    def remember(self, pairs: Sequence[Pair]) -> None:
-        """Keep the reference's margins, before the first step: the adapter is still nothing, or the one to continue."""
+    def compute_reference(self, pairs: Sequence[Pair]) -> None:
+        """Store the margins of the model before the first step."""
         self.model.eval()
-        ordered = sorted(set(pairs) - self._reference.keys(), key=_length)
+        ordered = sorted(set(pairs), key=_length)
         with torch.no_grad():
             for start in range(0, len(ordered), 32):
-                part = ordered[start : start + 32]
-                self._reference.update(zip(part, self.margins(part).tolist(), strict=True))
+                batch = ordered[start : start + 32]
+                self._reference_margins.update(zip(batch, self.margins(batch).tolist(), strict=True))
         self.model.train()
 
     def loss(self, rows: Sequence[Pair]) -> tuple[torch.Tensor, int, int]:
-        """See `LoraRun`; a pair is right when its margin has grown."""
-        gain = self.margins(rows) - torch.tensor([self._reference[row] for row in rows])
+        """See `LoraRun`; a pair is correct when its margin has grown."""
+        gain = self.margins(rows) - torch.tensor([self._reference_margins[row] for row in rows])
         return -functional.logsigmoid(self.spec.beta * gain).mean(), int((gain > 0).sum()), len(rows)
 
-    def metrics(self, loss: float, right: int, count: int, split: str) -> dict[str, float]:
+    def metrics(self, loss: float, correct: int, count: int, split: str) -> dict[str, float]:
         """The DPO loss under the service's names, with the share of pairs whose margin grew."""
         name = "/preference_optimization_train_loss" if split == "train" else "/eval_total_loss"
-        return {name: loss, f"/{split}_fraction_of_preferred": right / count, f"/{split}_num_predictions": float(count)}
+        return {
+            name: loss,
+            f"/{split}_fraction_of_preferred": correct / count,
+            f"/{split}_num_predictions": float(count),
+        }
 
 
 def _length(row: Encoded | Pair) -> int:
     return len(row.ids) if isinstance(row, Encoded) else max(len(side.ids) for side in row)
 
 
-def _bf16_pays() -> bool:
+def bf16_is_fast() -> bool:
+    """Whether the processor has instructions for bfloat16; torch has no public function for it."""
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _order(rows: int, epochs: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Row numbers of each batch: every epoch sees every row once, in an order of its own."""
+def _batches(rows: int, epochs: int, batch_size: int, seed: int) -> Iterator[list[int]]:
+    """Row numbers of each batch; every epoch has its own order of all rows."""
     rng = random.Random(seed)
     for _ in range(epochs):
         order = list(range(rows))
@@ -249,35 +243,34 @@ def _order(rows: int, epochs: int, batch_size: int, seed: int) -> Iterator[list[
             yield order[start : start + batch_size]
 
 
-def run(
-    job: LoraRun, train: Sequence[Any], validation: Sequence[Any], out: Path, watch: Watch, base: str
-) -> TuningResult:
-    """Train to the end, tell of every step and checkpoint; raises `Cancelled` before the step after a stop.
+def train(run: LoraRun, train: Sequence[Any], validation: Sequence[Any], task: TuningTask, base: str) -> TuningResult:
+    """Train to the end with the task's callbacks; raises `Cancelled` before the step after a stop.
 
-    Checkpoints are marked with `base`, the fingerprint of what they stand on.
+    `train` and `validation` are the encoded rows, `base` is the fingerprint saved with checkpoints.
     """
-    spec, size = job.spec, job.settings.batch_size
-    if isinstance(job, PreferenceRun):
-        job.remember([*train, *validation])
+    spec, size = task.spec, run.settings.batch_size
+    if isinstance(run, PreferenceRun):
+        run.compute_reference([*train, *validation])
     per_epoch = steps_per_epoch(len(train), size)
     total = spec.epoch_count * per_epoch
-    stops = checkpoint_steps(spec.epoch_count, per_epoch, spec.checkpoint_count)
-    out.mkdir(parents=True, exist_ok=True)
+    saves = checkpoint_steps(spec.epoch_count, per_epoch, spec.checkpoint_count)
+    task.out.mkdir(parents=True, exist_ok=True)
     checkpoints: list[Checkpoint] = []
-    job.model.train()
-    for step, batch in enumerate(_order(len(train), spec.epoch_count, size, spec.seed), start=1):
-        if watch.should_stop():
+    run.model.train()
+    for step, batch in enumerate(_batches(len(train), spec.epoch_count, size, spec.seed), start=1):
+        if task.should_stop():
             raise Cancelled(f"stopped before step {step} of {total}")
-        job.set_rate(step, total)
-        loss, right, count = job.loss([train[i] for i in batch])
-        job.step(loss)
-        values = job.metrics(loss.item(), right, count, "train")
-        if step in stops:
-            values |= job.evaluate(validation)
-        watch.on_metrics(StepMetrics(step, total, step / per_epoch, values))
-        if step in stops:
+        run.set_rate(step, total)
+        loss, correct, count = run.loss([train[i] for i in batch])
+        run.step(loss)
+        values = run.metrics(loss.item(), correct, count, "train")
+        if step in saves:
+            values |= run.evaluate(validation)
+        task.on_metrics(StepMetrics(step, total, step / per_epoch, values))
+        if step in saves:
             name = str(len(checkpoints) + 1)
-            save_adapter(job.model, out / f"checkpoint-{name}", base)
-            checkpoints.append(Checkpoint(name, step, math.ceil(step / per_epoch), out / f"checkpoint-{name}"))
-            watch.on_checkpoint(checkpoints[-1])
+            path = task.out / f"checkpoint-{name}"
+            save_adapter(run.model, path, base)
+            checkpoints.append(Checkpoint(name, step, math.ceil(step / per_epoch), path))
+            task.on_checkpoint(checkpoints[-1])
     return TuningResult(tuple(checkpoints), total)

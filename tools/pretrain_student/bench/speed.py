@@ -24,7 +24,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, Turn
+from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn
 from emulator.engines.student.engine import Student
 from tools.pretrain_student.bench.samples import support_tickets
 
@@ -62,7 +62,7 @@ class Spent:
 def student_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -> Spent:
     """What one job took, its checkpoint included."""
     with tempfile.TemporaryDirectory() as out, Spent() as spent:
-        student.tune(rows, [], spec, Path(out), lambda _: None, lambda _: None, lambda: False)
+        student.tune(TuningTask(rows, [], spec, Path(out)))
     return spent
 
 
@@ -98,7 +98,7 @@ def trl_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -> Sp
         )  # fmt: skip
         with contextlib.redirect_stdout(io.StringIO()), Spent() as spent:  # it prints a line per step
             trainer = SFTTrainer(
-                model=student._fresh_model(), args=arguments, processing_class=tokenizer, peft_config=lora,
+                model=student.load_model(), args=arguments, processing_class=tokenizer, peft_config=lora,
                 train_dataset=Dataset.from_list(pairs),
             )  # fmt: skip
             trainer.train()
@@ -117,7 +117,7 @@ def one_by_one_spent(student: Student, prompts: list[str], length: int) -> tuple
     """What `transformers.generate` took, a call per prompt, and its answers."""
     import torch
 
-    model: Any = student._fresh_model().eval()
+    model: Any = student.load_model().eval()
     ends = sorted(student.encoder.end_ids)
     answers = []
     with Spent() as spent:

@@ -19,7 +19,7 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulator.engines.base import GenerateRequest, PreferenceRow, StepMetrics, TrainingRow, TuningSpec, Turn
+from emulator.engines.base import GenerateRequest, PreferenceRow, StepMetrics, TrainingRow, TuningSpec, TuningTask, Turn
 from emulator.engines.student.engine import Student
 from tools.pretrain_student.bench.samples import support_tickets
 
@@ -76,7 +76,7 @@ class Lab:
             for part in (pairs or self.train, self.unseen)
         )
         with tempfile.TemporaryDirectory() as out:
-            result = self.student.tune(train, unseen, spec, Path(out), curve.append, lambda _: None, lambda: False)
+            result = self.student.tune(TuningTask(train, unseen, spec, Path(out), curve.append))
             asked = [
                 GenerateRequest(
                     conversation(t), INSTRUCTION, result.checkpoints[-1].path, temperature=0, max_output_tokens=12
@@ -102,11 +102,11 @@ class Lab:
         spec = replace(SPEC, epoch_count=2, beta=beta, learning_rate_multiplier=0.2)
         coded = [self.student.encoder.pair(row, 2048) for row in rows]
         with tempfile.TemporaryDirectory() as out:
-            result = self.student.tune(rows, [], spec, Path(out), lambda _: None, lambda _: None, lambda: False)
+            result = self.student.tune(TuningTask(rows, [], spec, Path(out)))
             margins = []
             for adapter in (None, result.checkpoints[-1].path):
                 start = replace(spec, initial_adapter=adapter)
-                job = PreferenceRun(self.student._fresh_model(), start, self.student.settings)
+                job = PreferenceRun(self.student.load_model(), start, self.student.settings)
                 with torch.no_grad():
                     margins.append(float(torch.cat([job.margins(coded[i : i + 32]) for i in range(0, 160, 32)]).mean()))
         return margins[1] - margins[0]

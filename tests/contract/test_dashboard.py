@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The page at `/` shows what is there, and escapes what users write."""
+"""The dashboard at `/` shows the state, and escapes text from users."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from google.genai import types
 from lxml import html
 
 
-def test_page_shows_jobs_curves_models_endpoints(server: Server) -> None:
+def test_dashboard_shows_jobs_curves_models_endpoints(server: Server) -> None:
     empty = html.fromstring(httpx.get(server.url).text)
     assert empty.xpath("count(//p[@class='none'])") == 4
     client = genai_client(server.url)
@@ -83,11 +83,11 @@ class Browser:
         """Return once an expression is true."""
         deadline = time.monotonic() + timeout_s
         while not self.evaluate(script):
-            assert time.monotonic() < deadline, f"never true in the page: {script}"
+            assert time.monotonic() < deadline, f"never true on the dashboard: {script}"
             time.sleep(0.2)
 
 
-def test_page_lives_in_a_browser(start: Callable[..., Server], tmp_path: Path) -> None:
+def test_dashboard_updates_in_a_browser(start: Callable[..., Server], tmp_path: Path) -> None:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"no headless browser on this machine: none of {', '.join(BROWSERS)}")

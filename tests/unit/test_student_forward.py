@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The lean step computes what the framework's forward pass computes, for any Lfm2 model and any batch."""
+"""`Lfm2Batch` computes the same as the model's own forward pass, for any Lfm2 model and any batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.engines.student.forward import FrameworkSteps, LeanSteps, LeanWeights, _Packed, reader_of
+from emulator.engines.student.forward import Lfm2Batch, Lfm2Weights, TransformersBatch, _PackedPrompts, prefill_of
 
 
 def small_model(keys: int, reach: int, layers: list[str]) -> Any:
@@ -42,35 +42,37 @@ def prompts(lengths: list[int], shared: int) -> list[list[int]]:
         (4, 4, 5, [4], 5),
     ],
 )
-def test_lean_steps_are_the_frameworks(keys: int, reach: int, shared: int, lengths: list[int], count: int) -> None:
+def test_lfm2_batch_equals_transformers_batch(
+    keys: int, reach: int, shared: int, lengths: list[int], count: int
+) -> None:
     model = small_model(keys, reach, ["conv", "full_attention", "conv"])
     asked = prompts(lengths, shared)
     with torch.inference_mode():
-        plain, logits = FrameworkSteps.read(model, asked)
-        lean, found = LeanSteps.read(LeanWeights(model), asked)
-        assert torch.allclose(found, logits, atol=2e-4, rtol=1e-4)
+        reference, logits = TransformersBatch.prefill(model, asked)
+        batch, fast_logits = Lfm2Batch.prefill(Lfm2Weights(model), asked)
+        assert torch.allclose(fast_logits, logits, atol=2e-4, rtol=1e-4)
         for step in range(count):
             if step == 3:  # candidates of one prompt
                 chosen = torch.tensor([len(asked) - 1, *range(len(asked)), 0, 0, 0])
-                for steps in (plain, lean):
-                    steps.keep(chosen)
+                for steps in (reference, batch):
+                    steps.select(chosen)
                 logits = logits[chosen]
             if step == 6:  # one row has ended
-                for steps in (plain, lean):
-                    steps.keep(torch.tensor([0, 1, 3, 4]))
+                for steps in (reference, batch):
+                    steps.select(torch.tensor([0, 1, 3, 4]))
                 logits = logits[[0, 1, 3, 4]]
             tokens = logits.argmax(-1).tolist()
-            logits = plain.next(tokens)
-            assert torch.allclose(lean.next(tokens), logits, atol=2e-4, rtol=1e-4), step
+            logits = reference.next(tokens)
+            assert torch.allclose(batch.next(tokens), logits, atol=2e-4, rtol=1e-4), step
 
 
 @settings(max_examples=25)
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=5), st.integers(0, 4))
-def test_prompts_are_packed_and_found_again(rests: list[list[int]], reach: int) -> None:
+def test_packed_prompts_keep_all_tokens(rests: list[list[int]], reach: int) -> None:
     whole = [[5, 6, 5, *rest] for rest in rests]
-    packed = _Packed(whole, reach + 1)
+    packed = _PackedPrompts(whole, reach + 1)
     ids = torch.tensor([*packed.ids, -1])
-    columns = packed.whole[:, reach + 1 :]
+    columns = packed.prompts[:, reach + 1 :]
     for n, prompt in enumerate(whole):
         assert ids[columns[n]].tolist()[: len(prompt)] == prompt
         before = ids[packed.last[n]].tolist()
@@ -80,14 +82,14 @@ def test_prompts_are_packed_and_found_again(rests: list[list[int]], reach: int) 
     assert packed.shared == 0 or len(whole) > 1
 
 
-def test_other_models_take_their_own_step() -> None:
+def test_prefill_of_other_models_is_transformers() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2
     )
     with torch.inference_mode():
-        steps, _ = reader_of(LlamaForCausalLM(config).eval())([[3, 4], [5]])
-        assert isinstance(steps, FrameworkSteps)
-        steps, _ = reader_of(small_model(2, 3, ["conv", "full_attention"]))([[3, 4], [5]])
-        assert isinstance(steps, LeanSteps)
+        steps, _ = prefill_of(LlamaForCausalLM(config).eval())([[3, 4], [5]])
+        assert isinstance(steps, TransformersBatch)
+        steps, _ = prefill_of(small_model(2, 3, ["conv", "full_attention"]))([[3, 4], [5]])
+        assert isinstance(steps, Lfm2Batch)
