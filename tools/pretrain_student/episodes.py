@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes: short generated tasks whose answers can be worked out from their own text.
+"""Episodes: short generated tasks whose answers follow from their own text.
 
 An episode is a list of segments (text, weight); the loss is weighted by it. Dense streams of pairs come first and teach
 copying and induction; label matching, in-context classification, extraction and opinion follow, from bare keywords to
@@ -18,7 +18,7 @@ from tools.pretrain_student.grammar import ACTION_LIST, OBJECT_LIST, Writer, par
 Segment = tuple[str, float]
 Episode = list[Segment]
 TEXT = 0.05  # weight of ordinary text
-GUESS = 0.05  # weight of an answer that cannot be known yet
+GUESS = 0.05  # weight of an answer that does not follow from the text so far
 USER, MODEL, SYSTEM, END = "<|user|>", "<|model|>", "<|system|>", "<|end|>"
 FIELD_NAMES = (
     ("Text", "Label"),
@@ -44,7 +44,7 @@ KEYS = (  # noqa: SIM905
 
 
 class Group:
-    """One class of an episode: what its label is made of and how a text of the class is written."""
+    """One class of an episode: the words of its label and a function that writes a text of the class."""
 
     def __init__(self, parts: Sequence[str], write: Callable[[float], str]) -> None:
         self.parts = list(parts)
@@ -74,8 +74,8 @@ class EpisodeWriter:
             return " ".join(noise)
         return self.writer.message(clause(), extra=max(0.0, hard - 0.35))
 
-    def word_groups(self, count: int, known: bool) -> list[Group]:
-        """Classes marked by one or two random words, the label being one of them when `known`."""
+    def word_groups(self, count: int, descriptive: bool) -> list[Group]:
+        """Classes marked by one or two random words, the label being one of them when `descriptive`."""
         rng, writer = self.rng, self.writer
         size = rng.choice((1, 1, 2))
         marks = writer.distinct_words(count * size)
@@ -88,7 +88,7 @@ class EpisodeWriter:
                 mark = writer.inflect(mark) if rng.random() < 0.4 else mark
                 return self._dress(mark, lambda: self._carry(mark), hard)
 
-            groups.append(Group(own if known else [writer.word()], write))
+            groups.append(Group(own if descriptive else [writer.word()], write))
         return groups
 
     def _carry(self, mark: str) -> str:
@@ -165,7 +165,7 @@ class EpisodeWriter:
         return groups
 
     def topic_groups(self, count: int) -> list[Group]:
-        """Classes that are topics, each known by its vocabulary."""
+        """Classes that are topics, each with its vocabulary."""
         rng = self.rng
         groups = []
         for topic in rng.sample(list(w.TOPICS), count):
@@ -204,11 +204,11 @@ class EpisodeWriter:
             groups.append(Group([topic], write))
         return groups
 
-    def groups(self, count: int, easy: bool, known: bool) -> list[Group]:
-        """A family of classes, drawn by weight; bare words only when easy. `known`: the labels tell the class."""
+    def groups(self, count: int, easy: bool, descriptive: bool) -> list[Group]:
+        """A family of classes, drawn by weight; bare words only when easy; labels may be `descriptive`."""
         roll = self.rng.random()
         if easy or roll < 0.17:
-            return self.word_groups(count, known or self.rng.random() < 0.5)
+            return self.word_groups(count, descriptive or self.rng.random() < 0.5)
         if roll < 0.33:
             return self.concept_groups(count, "action")
         if roll < 0.48:
@@ -282,7 +282,7 @@ class EpisodeWriter:
         return head + listed + tail
 
     def ask(self, instruction: str, shots: Sequence[tuple[str, str, float]], query: str, answer: str) -> Episode:
-        """Lay a task out as a chat: examples inline or as earlier turns, the instruction inline or as system turn."""
+        """A task as a chat: examples inline or as earlier turns, the instruction inline or as system turn."""
         rng = self.rng
         first, second = rng.choice(FIELD_NAMES)
         as_system = rng.random() < 0.25 and bool(instruction)
@@ -306,7 +306,7 @@ class EpisodeWriter:
     # -- tasks -------------------------------------------------------------------------------------------------------
 
     def stream(self) -> Episode:
-        """Pairs that repeat: whoever has seen a key before knows its value."""
+        """Repeating pairs: the value of a key follows from its earlier occurrence."""
         rng = self.rng
         count = rng.randint(2, 6)
         drawn = self.writer.distinct_words(3 * count)
@@ -330,7 +330,7 @@ class EpisodeWriter:
         ]
 
     def repeat(self) -> Episode:
-        """Words or a sentence said again, word for word: the densest lesson in copying there is."""
+        """Words or a sentence to be repeated literally, to learn copying."""
         rng = self.rng
         if rng.random() < 0.7:
             text = " ".join(self.writer.distinct_words(rng.randint(3, 16)))
@@ -345,7 +345,7 @@ class EpisodeWriter:
         """Zero-shot: which of these labels fits the text."""
         rng = self.rng
         count = rng.randint(2, 4 if easy else 12)
-        groups = self.groups(count, easy, known=True)
+        groups = self.groups(count, easy, descriptive=True)
         labels = self.labels(groups)
         index = rng.randrange(len(groups))
         text = groups[index].write(0.0 if easy else self._hard())
@@ -354,10 +354,10 @@ class EpisodeWriter:
         )
 
     def few_shot(self, easy: bool = False) -> Episode:
-        """In-context: the labels' meaning is shown by examples, and may be shown by nothing else."""
+        """In-context: examples show the labels' meaning, and may be the only source of it."""
         rng = self.rng
         count = rng.randint(2, 4) if easy else rng.randint(2, 8)
-        groups = self.groups(count, easy, known=False)
+        groups = self.groups(count, easy, descriptive=False)
         labels = self.labels(groups)
         if rng.random() < (0.6 if easy else 0.4):
             labels = self._arbitrary(len(groups))
@@ -430,7 +430,7 @@ class EpisodeWriter:
         return self.ask(head, shots, text, label)
 
     def value(self, key: str) -> str:
-        """A value that suits a field."""
+        """A plausible value of a field."""
         rng, writer = self.rng, self.writer
         special = {"color": w.COLORS, "material": w.MATERIALS, "city": w.PLACES, "brand": w.BRANDS, "name": w.NAMES}
         if key in special and rng.random() < 0.7:
@@ -486,7 +486,7 @@ class EpisodeWriter:
         return text, fields
 
     def extract(self) -> Episode:
-        """Read fields out of a description, one as plain text or several as JSON."""
+        """Extract fields from a description, one as plain text or several as JSON."""
         rng = self.rng
         keys = rng.sample(KEYS, rng.randint(1, 2 + round(4 * self.difficulty)))
         single = len(keys) == 1 and rng.random() < 0.7
@@ -532,9 +532,9 @@ class EpisodeWriter:
         """Yes or no: are two texts about the same thing; is a word in the text."""
         rng, writer = self.rng, self.writer
         pool = rng.choice((ACTION_LIST, OBJECT_LIST))
-        one, two = rng.sample(pool, 2)
+        concept, another = rng.sample(pool, 2)
         same = rng.random() < 0.5
-        form, other = rng.choice(one), rng.choice(one if same else two)
+        form, other = rng.choice(concept), rng.choice(concept if same else another)
         if pool is ACTION_LIST:
             noun = rng.choice(rng.choice(OBJECT_LIST))
             texts = [writer.clause("request", form, noun), writer.clause("past", other, noun)]
@@ -550,14 +550,14 @@ class EpisodeWriter:
         )
 
     def synonym(self) -> Episode:
-        """Say it in another word; plain knowledge of the word lists."""
+        """Synonyms, from the word lists."""
         rng = self.rng
         concept = rng.choice((*w.ACTIONS, *w.OBJECTS, *w.STATES))
-        one, two = rng.sample(concept, 2)
+        word, synonym = rng.sample(concept, 2)
         if rng.random() < 0.3:
-            one = participle(one) if concept in ACTION_LIST else one
-        head = rng.choice(("Another word for {x}?", "Synonym of {x}:", "{x} means the same as")).replace("{x}", one)
-        return [(f"{USER}{head}{END}{MODEL}", TEXT), (two + END, 0.4)]
+            word = participle(word) if concept in ACTION_LIST else word
+        head = rng.choice(("Another word for {x}?", "Synonym of {x}:", "{x} means the same as")).replace("{x}", word)
+        return [(f"{USER}{head}{END}{MODEL}", TEXT), (synonym + END, 0.4)]
 
     def prose(self) -> Episode:
         """Running text without a task; some of it Japanese or a few words of other scripts."""

@@ -80,7 +80,7 @@ class Writer:
         self.rng = random.Random(seed)
 
     def invented(self) -> str:
-        """A word that exists nowhere, so that only its context can say what it stands for."""
+        """An invented word, whose meaning follows only from its context."""
         return "".join(self.rng.choice(SYLLABLES) for _ in range(self.rng.choice([2, 2, 3])))
 
     def word(self) -> str:
@@ -89,13 +89,13 @@ class Writer:
 
     def distinct_words(self, count: int) -> list[str]:
         """`count` different words in random order."""
-        found: dict[str, None] = {}
-        while len(found) < count:
-            found[self.word()] = None
-        return list(found)
+        words: dict[str, None] = {}
+        while len(words) < count:
+            words[self.word()] = None
+        return list(words)
 
     def inflect(self, word: str) -> str:
-        """The word as a text may carry it: another ending, another case."""
+        """The word as it may occur in a text: with another ending or case."""
         roll = self.rng.random()
         if roll < 0.12:
             word = third_person(word)
@@ -112,7 +112,7 @@ class Writer:
         return self.rng.choice(("my ", "the ", "my ", "the ", "this ", "our ", "your ", "their ")) + form
 
     def fill(self, template: str) -> str:
-        """Replace the slots that carry no class: names, places, times, numbers, opinions."""
+        """Fill the slots that are independent of the class: names, places, times, numbers, opinions."""
         rng = self.rng
         choices = {
             "{name}": w.NAMES,
@@ -134,9 +134,9 @@ class Writer:
         return template
 
     def clause(self, act: str, action: str, obj: str, state: str | None = None, verbal: bool = False) -> str:
-        """One clause of a speech act about an action and an object, all given as surface forms.
+        """One clause of a speech act about an action and an object, all as surface forms.
 
-        `verbal` asks for a clause in which the action is named, `state` for one in which the object is in that state.
+        `verbal` requires a clause in which the action is named, `state` one in which the object is in that state.
         """
         pool = tuple(t for t in w.TEMPLATES[act] if "{v" in t) if verbal else w.TEMPLATES[act]
         if state is not None:
@@ -152,7 +152,7 @@ class Writer:
         return self.fill(text.replace("{ved}", participle(action)).replace("{bare}", obj).replace("{n}", noun))
 
     def any_clause(self) -> str:
-        """A clause about nothing in particular."""
+        """A clause on a random subject."""
         rng = self.rng
         act = rng.choice(list(w.TEMPLATES))
         return self.clause(act, rng.choice(rng.choice(ACTION_LIST)), rng.choice(rng.choice(OBJECT_LIST)))
@@ -167,7 +167,7 @@ class Writer:
         return clause
 
     def message(self, clause: str, extra: float = 0.5) -> str:
-        """A clause as people write it: perhaps a greeting, a detail, a closing, a slip."""
+        """A clause as people write it: possibly with a greeting, a detail, a closing, a slip."""
         rng = self.rng
         if rng.random() < 0.25 * extra * 2:
             clause = f"{rng.choice(w.OPENERS)}, {clause}"
@@ -181,11 +181,11 @@ class Writer:
         return text.lower() if rng.random() < 0.08 else text
 
     def opinion(self, good: bool) -> str:
-        """A review sentence or two with a sign, sometimes by way of a negation."""
+        """One or two review sentences of one polarity, sometimes by negation."""
         rng = self.rng
         lexicon, other = (w.GOOD, w.BAD) if good else (w.BAD, w.GOOD)
         thing = rng.choice(rng.choice(OBJECT_LIST))
-        one, two = rng.sample(lexicon, 2)
+        first, second = rng.sample(lexicon, 2)
         text = rng.choice(
             (
                 "the {o} is {a}",
@@ -210,7 +210,7 @@ class Writer:
                 "i expected something {c} , but the {o} is {a}",
             )
         )
-        text = text.replace("{o}", thing).replace("{a}", one).replace("{b}", two).replace("{c}", rng.choice(other))
+        text = text.replace("{o}", thing).replace("{a}", first).replace("{b}", second).replace("{c}", rng.choice(other))
         text = text.replace("{feel}", rng.choice(w.LOVE if good else w.HATE))
         text = self.fill(text.replace("{tail}", rng.choice(w.GOOD_TAILS if good else w.BAD_TAILS)))
         if rng.random() < 0.3:
@@ -218,7 +218,7 @@ class Writer:
         return self.sentence(text)
 
     def japanese(self, topic: str | None = None, good: bool | None = None) -> str:
-        """A Japanese sentence about a topic, or with a sign."""
+        """A Japanese sentence about a topic, or an opinion."""
         rng = self.rng
         pool = w.JAPANESE[topic or rng.choice(list(w.JAPANESE))]
         patterns = [p for p in w.JA_PATTERNS if good is None or "{adj}" in p]

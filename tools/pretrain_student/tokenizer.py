@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The base's tokenizer: byte-level BPE, trained on the generated corpus; a word is one token wherever it stands.
+"""The base's tokenizer: byte-level BPE, trained on the generated corpus; a word is the same token in every position.
 
-A small model has no strength to learn that ` refund`, `refund` after an underscore and `Refund` are one word. So every
+A small model has no capacity to learn that ` refund`, `refund` after an underscore and `Refund` are one word. So every
 Latin word begins with a mark, the single space between two such words is dropped (the mark implies it), and capitals
-are a mark before the small letter. Bytes carry all other text. Decoding an encoding gives the text back, whatever it
-was, the marks' own characters included.
+are a mark before the small letter. All other text is encoded as bytes. Decoding an encoding returns the
+text, whatever it is, including the marks' own characters.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _tokenizer() -> Tokenizer:
 
 
 def corpus(seed: int, episodes: int) -> Iterator[str]:
-    """Text to train the tokenizer on: episodes, and every word list in turn so that each word is met."""
+    """Text to train the tokenizer on: episodes, and every word list, so that each word occurs."""
     source = EpisodeWriter(seed)
     source.easy, source.difficulty = 0.15, 1.0
     source.writer.invented = lambda: source.writer.rng.choice(w.NAMES)  # type: ignore[method-assign]
@@ -88,7 +88,7 @@ def corpus(seed: int, episodes: int) -> Iterator[str]:
 
 
 def train_tokenizer(seed: int, out: Path, episodes: int = 20_000) -> PreTrainedTokenizerFast:
-    """Train and save the tokenizer; answers it in the transformers form."""
+    """Train and save the tokenizer; returns it as a Transformers tokenizer."""
     tokenizer = _tokenizer()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,

@@ -27,7 +27,7 @@ Sample = tuple[list[int], list[float]]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Everything the weights depend on beside the code. Lengths and batches are in tokens."""
+    """Everything the weights depend on apart from the code. Lengths and batches are in tokens."""
 
     seed: int = 2026
     tokens: int = 14_000_000
@@ -51,7 +51,7 @@ class Recipe:
 
 
 def scatter(embeddings: torch.Tensor, seed: int) -> int:
-    """Give tokens that the corpus never held directions of their own; returns how many. Works in place.
+    """Make the embeddings of tokens that do not occur in the corpus distinct, in place; returns how many there are.
 
     Every step pushes the never-seen tokens of a tied embedding the same way, until they are parallel and no adapter on
     the layers can tell them apart: a label made of one could not be learnt. Rows (tokens x width) that have ten near
@@ -91,7 +91,7 @@ def build(recipe: Recipe, vocabulary: int) -> Lfm2ForCausalLM:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, episodes: list[list[tuple[str, float]]]) -> list[Sample]:
-    """Token ids with a weight each; the first token of an answer counts double, it is where the decision falls."""
+    """Token ids with a weight each; the first token of an answer, which decides it, counts double."""
     pieces = tokenizer([text for episode in episodes for text, _ in episode], add_special_tokens=False).input_ids
     samples, position = [], 0
     for episode in episodes:
@@ -106,7 +106,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, episodes: list[list[tuple[str, fl
 
 
 def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, progress: Progress) -> Iterator[list[Sample]]:
-    """Batches of samples of like length, drawn anew as the curriculum moves on."""
+    """Batches of samples of similar length, drawn according to the progress of the curriculum."""
     source = EpisodeWriter(recipe.seed + 1)
     while True:
         done = progress.share
@@ -129,7 +129,7 @@ def batches(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, progress: Progre
 
 @dataclass
 class Progress:
-    """How much of the token budget is spent."""
+    """The tokens and steps so far."""
 
     budget: int
     tokens: int = 0
@@ -142,9 +142,9 @@ class Progress:
 
 
 def loss_of(model: Lfm2ForCausalLM, batch: list[Sample], text_share: float) -> tuple[torch.Tensor, int, int, int]:
-    """Weighted loss; of ordinary text only a share of the positions is computed, weighted up in turn.
+    """Weighted loss; of ordinary text only a share of the positions is computed, with a higher weight.
 
-    Also answers (tokens, right, asked): tokens of the batch, answers' first tokens predicted rightly, and their number.
+    Also returns the tokens of the batch, the answers' first tokens predicted correctly, and their number.
     """
     length = max(len(ids) for ids, _ in batch)
     ids = torch.tensor([x + [0] * (length - len(x)) for x, _ in batch])
@@ -158,15 +158,15 @@ def loss_of(model: Lfm2ForCausalLM, batch: list[Sample], text_share: float) -> t
         logits = model.lm_head(hidden)
     losses = functional.cross_entropy(logits.float(), targets, reduction="none")
     first = weights >= 1.99
-    right = int((logits[first].argmax(-1) == targets[first]).sum())
-    return (losses * weights).sum() / weights.sum(), sum(len(x) for x, _ in batch), right, int(first.sum())
+    correct = int((logits[first].argmax(-1) == targets[first]).sum())
+    return (losses * weights).sum() / weights.sum(), sum(len(x) for x, _ in batch), correct, int(first.sum())
 
 
 def optimizers(model: Lfm2ForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices, AdamW for embeddings, norms and convolutions."""
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
-    known = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in known]
+    matrix_ids = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in matrix_ids]
     return [
         torch.optim.Muon(matrices, lr=recipe.matrix_rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=recipe.vector_rate, betas=(0.9, 0.95), weight_decay=0.0),
@@ -180,11 +180,11 @@ def rate(recipe: Recipe, progress: Progress) -> float:
     return warm * (1.0 if done < recipe.decay_from else max(0.02, (1 - done) / (1 - recipe.decay_from)))
 
 
-STUDENT = {"learning_rate": 0.0025, "alpha_per_rank": 2.0, "batch_size": 8}  # how LoRA learns best on this base
+STUDENT = {"learning_rate": 0.0025, "alpha_per_rank": 2.0, "batch_size": 8}  # the best settings of LoRA on this base
 
 
 def save(model: Lfm2ForCausalLM, out: Path) -> None:
-    """Write the weights as fp16 beside the tokenizer, and how the base wants to be tuned."""
+    """Write the weights as fp16 and the tuning settings into the tokenizer's directory."""
     half = {name: tensor.half() for name, tensor in model.state_dict().items() if name != "lm_head.weight"}  # tied
     model.save_pretrained(out, state_dict=half)
     config = json.loads((out / "config.json").read_text())
@@ -201,42 +201,42 @@ def pretrain(
     model = build(recipe, len(tokenizer))
     progress = Progress(recipe.tokens)
     source = batches(recipe, tokenizer, progress)
-    tools = optimizers(model, recipe)
-    rates = [group["lr"] for tool in tools for group in tool.param_groups]
+    steppers = optimizers(model, recipe)
+    rates = [group["lr"] for stepper in steppers for group in stepper.param_groups]
     model.train()
-    begun = saved = time.monotonic()
-    total, right, asked, history = 0.0, 0, 0, []
+    started = saved = time.monotonic()
+    total, correct, answers, history = 0.0, 0, 0, []
     while progress.share < 1:
         scale = rate(recipe, progress)
-        for group, peak in zip((g for tool in tools for g in tool.param_groups), rates, strict=True):
+        for group, peak in zip((g for stepper in steppers for g in stepper.param_groups), rates, strict=True):
             group["lr"] = peak * scale
         loss, tokens, hits, tries = loss_of(model, next(source), recipe.text_share)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for tool in tools:
-            tool.step()
-            tool.zero_grad(set_to_none=True)
+        for stepper in steppers:
+            stepper.step()
+            stepper.zero_grad(set_to_none=True)
         progress.tokens += tokens
         progress.steps += 1
-        total, right, asked = total + loss.item(), right + hits, asked + tries
+        total, correct, answers = total + loss.item(), correct + hits, answers + tries
         if progress.steps % 50 == 0:
             now = time.monotonic()
             history.append(
-                {"tokens": progress.tokens, "loss": total / 50, "first_token_accuracy": right / max(1, asked)}
+                {"tokens": progress.tokens, "loss": total / 50, "first_token_accuracy": correct / max(1, answers)}
             )
-            minutes, millions = (now - begun) / 60, progress.tokens / 1e6
+            minutes, millions = (now - started) / 60, progress.tokens / 1e6
             print(
-                f"{minutes:5.1f} min  {millions:6.2f} M tokens  {progress.tokens / (now - begun):6.0f}/s"
-                f"  loss {total / 50:.3f}  answers' first token {right / max(1, asked):.3f}",
+                f"{minutes:5.1f} min  {millions:6.2f} M tokens  {progress.tokens / (now - started):6.0f}/s"
+                f"  loss {total / 50:.3f}  answers' first token {correct / max(1, answers):.3f}",
                 flush=True,
             )
-            total, right, asked = 0.0, 0, 0
+            total, correct, answers = 0.0, 0, 0
             if now - saved > 60 * save_minutes:
                 saved = now
                 save(model, out)
     scatter(model.get_input_embeddings().weight.data, recipe.seed)
     save(model, out)
-    seconds = round(time.monotonic() - begun)
+    seconds = round(time.monotonic() - started)
     (out / "train.json").write_text(
         json.dumps({"recipe": asdict(recipe), "seconds": seconds, "history": history}, indent=1)
     )

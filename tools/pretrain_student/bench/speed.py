@@ -5,9 +5,9 @@
     python -m tools.pretrain_student.bench.speed [--threads 1] [--rows 500] [--epochs 4] [--rank 8] [--rounds 3]
 
 Both loops train the same base on the same rows (the English sample) in the same process: same rank, batch, epochs,
-rate, loss on the answer only, without evaluation. Ratios are given of seconds and of processor seconds; on a machine
-that is busy with other things the latter say more. TRL is in the extra `bench`, which `make bench` installs; without
-it that half is skipped and said so.
+rate, loss on the answer only, without evaluation. Ratios are of seconds and of processor seconds; the latter are more
+reliable on a busy machine. TRL is in the extra `bench`, which `make bench` installs; without
+it that half is skipped with a message.
 """
 
 from __future__ import annotations
@@ -134,29 +134,30 @@ def main() -> None:
     for name, default in (("threads", 0), ("rows", 500), ("epochs", 4), ("rank", 8), ("answers", 200), ("rounds", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--weights", type=Path, help="another base's directory (default: the embedded one)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    student = Student(given.weights, threads=given.threads)
-    rows = sample(given.rows)
-    spec = TuningSpec(given.epochs, 1.0, given.rank, seed=1)
+    student = Student(arguments.weights, threads=arguments.threads)
+    rows = sample(arguments.rows)
+    spec = TuningSpec(arguments.epochs, 1.0, arguments.rank, seed=1)
     student_spent(student, rows[:32], spec)  # what is imported and compiled on first use is not counted
     own = student_spent(student, rows, spec)
-    print(f"tuning   {len(rows)} rows x {given.epochs} epochs, rank {given.rank}: student {own}")
+    print(f"tuning   {len(rows)} rows x {arguments.epochs} epochs, rank {arguments.rank}: student {own}")
     if importlib.util.find_spec("trl") is None:
         print("         TRL is not installed (pip install -c requirements.lock '.[bench]'): no ratio")
     else:
         trl = trl_spent(student, rows, spec)
         print(f"         TRL SFTTrainer {trl}: {own.times(trl)}")
-    prompts = [row.turns[0].text for row in sample(given.answers)]
+    prompts = [row.turns[0].text for row in sample(arguments.answers)]
     student.generate([GenerateRequest((Turn("user", "warm up"),), temperature=0, max_output_tokens=4)])
     rounds = [
-        (answers_spent(student, prompts, 16, 12), one_by_one_spent(student, prompts, 12)) for _ in range(given.rounds)
+        (answers_spent(student, prompts, 16, 12), one_by_one_spent(student, prompts, 12))
+        for _ in range(arguments.rounds)
     ]
     (_, ours), (_, theirs) = rounds[0]
-    batched, single = (min((found[k][0] for found in rounds), key=lambda spent: spent.seconds) for k in (0, 1))
+    batched, single = (min((pair[k][0] for pair in rounds), key=lambda spent: spent.seconds) for k in (0, 1))
     same = sum(a == b for a, b in zip(ours, theirs, strict=True))
-    print(f"answers  {len(prompts)} short ones, best of {given.rounds}: 16 at a time {batched}")
+    print(f"answers  {len(prompts)} short ones, best of {arguments.rounds}: 16 at a time {batched}")
     print(f"         one by one {single}: {batched.times(single)}; {same} of {len(prompts)} the same text")
 
 

@@ -77,13 +77,13 @@ class Lab:
         )
         with tempfile.TemporaryDirectory() as out:
             result = self.student.tune(TuningTask(train, unseen, spec, Path(out), curve.append))
-            asked = [
+            requests = [
                 GenerateRequest(
                     conversation(t), INSTRUCTION, result.checkpoints[-1].path, temperature=0, max_output_tokens=12
                 )
                 for t, _ in self.unseen
             ]
-            answers = [g.candidates[0].text for g in self.student.generate(asked)]
+            answers = [g.candidates[0].text for g in self.student.generate(requests)]
         right = sum(a == label for a, (_, label) in zip(answers, self.unseen, strict=True))
         return Outcome(curve, right / len(answers))
 
@@ -163,13 +163,13 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=300)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--weights", type=Path, help="another base's directory (default: the embedded one)")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
-    found = claims(Lab(Student(given.weights, threads=given.threads), given.rows))
+    results = claims(Lab(Student(arguments.weights, threads=arguments.threads), arguments.rows))
     print("| claim | measured | holds |\n| --- | --- | --- |")
-    for claim, figures, holds in found:
+    for claim, figures, holds in results:
         print(f"| {claim} | {figures} | {'yes' if holds else 'NO'} |")
-    return 0 if all(holds for _, _, holds in found) else 1
+    return 0 if all(holds for _, _, holds in results) else 1
 
 
 if __name__ == "__main__":
