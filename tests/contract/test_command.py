@@ -92,8 +92,8 @@ def test_it_prints_what_to_export(tmp_path: Path) -> None:
 def test_addresses_carry_the_callers_host(start: Callable[..., Server]) -> None:
     server = start()
     port = server.url.rsplit(":", 1)[1]
-    made = httpx.post(f"http://localhost:{port}/storage/v1/b?project=p", json={"name": "hosted"}).json()
-    assert made["selfLink"].startswith(f"http://localhost:{port}/")
+    created = httpx.post(f"http://localhost:{port}/storage/v1/b?project=p", json={"name": "hosted"}).json()
+    assert created["selfLink"].startswith(f"http://localhost:{port}/")
     headers = {"host": "emulator.internal:99"}
     seen = httpx.get(f"{server.url}/storage/v1/b/hosted", headers=headers).json()
     assert seen["selfLink"].startswith("http://emulator.internal:99/")

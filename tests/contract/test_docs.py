@@ -27,13 +27,13 @@ def faults_table() -> str:
 def test_tables_are_those_of_the_code(tmp_path: Path, golden: bool) -> None:
     emulator = Emulator(Settings(tmp_path, engine_factory("scripted", 1)))
     text = DOCS.read_text()
-    wanted = text
+    expected = text
     for name, table in (("routes", routes_table(emulator.routes)), ("faults", faults_table())):
         pattern = rf"(?s)(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
-        wanted = re.sub(pattern, lambda match, table=table: match[1] + table + match[2], wanted)
+        expected = re.sub(pattern, lambda match, table=table: match[1] + table + match[2], expected)
     if golden:
-        DOCS.write_text(wanted)
-    assert wanted == (DOCS.read_text()), "run pytest --golden tests/contract/test_docs.py"
+        DOCS.write_text(expected)
+    assert expected == (DOCS.read_text()), "run pytest --golden tests/contract/test_docs.py"
     emulator.close()
 
 

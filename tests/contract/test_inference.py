@@ -135,10 +135,10 @@ def test_predict_on_an_endpoint(server: Server) -> None:
     whole = {"contents": [{"role": "user", "parts": [{"text": "money back please"}]}]}
     answer = endpoint.predict([{"content": "where is my parcel"}, whole], parameters={"temperature": 0})
     aiplatform.initializer.global_config._api_endpoint = None
-    asked = ("where is my parcel", "money back please")
+    prompts = ("where is my parcel", "money back please")
     greedy: Any = {"temperature": 0}
     same = [
-        client.models.generate_content(model=job.tuned_model.endpoint, contents=c, config=greedy).text for c in asked
+        client.models.generate_content(model=job.tuned_model.endpoint, contents=c, config=greedy).text for c in prompts
     ]
     assert [prediction["content"] for prediction in answer.predictions] == same
     assert job.tuned_model.model == f"{answer.model_resource_name}@{answer.model_version_id}"

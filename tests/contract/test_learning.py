@@ -25,13 +25,13 @@ LABELS = {"refund": ["money back", "return my payment", "refund"], "shipping": [
 
 def rows(count: int, seed: int) -> list[dict[str, object]]:
     rng = random.Random(seed)
-    made = []
+    rows = []
     for _ in range(count):
         label = rng.choice(sorted(LABELS))
         text = f"hello, my {rng.choice(LABELS[label])} number {rng.randrange(1000)} please"
         turns = [{"role": "user", "parts": [{"text": text}]}, {"role": "model", "parts": [{"text": label}]}]
-        made.append({"contents": turns})
-    return made
+        rows.append({"contents": turns})
+    return rows
 
 
 def test_a_job_teaches_and_survives_a_restart(start: Callable[..., Server]) -> None:

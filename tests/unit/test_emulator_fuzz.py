@@ -234,13 +234,13 @@ QUERIES = st.dictionaries(
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    made = Emulator(Settings(tmp_path_factory.mktemp("fuzz"), engine_factory("scripted", 1)))
-    made.storage.create_bucket("fuzz", "1", {})
+    running = Emulator(Settings(tmp_path_factory.mktemp("fuzz"), engine_factory("scripted", 1)))
+    running.storage.create_bucket("fuzz", "1", {})
     row = {"contents": [{"role": r, "parts": [{"text": "x"}]} for r in ("user", "model")]}
-    made.storage.write("fuzz", "train.jsonl", json.dumps(row).encode())
-    made.trainer.start()
-    yield made
-    made.close()
+    running.storage.write("fuzz", "train.jsonl", json.dumps(row).encode())
+    running.trainer.start()
+    yield running
+    running.close()
 
 
 def ask(
@@ -253,8 +253,8 @@ def ask(
 def known_names(emulator: Emulator) -> list[str]:
     """Sixteen ids, some of which exist by then."""
     kinds = ("models", "endpoints", "tuningJobs", "pipelineJobs", "schedules", "tensorboards", "contexts")
-    found = [item["name"].rsplit("/", 1)[1] for kind in kinds for _, item in emulator.state.all(kind)[:2]]
-    return (["fuzz", "train.jsonl", "default", "gemini-2.5-flash", *found] * 4)[:16]
+    ids = [item["name"].rsplit("/", 1)[1] for kind in kinds for _, item in emulator.state.all(kind)[:2]]
+    return (["fuzz", "train.jsonl", "default", "gemini-2.5-flash", *ids] * 4)[:16]
 
 
 @settings(

@@ -38,7 +38,7 @@ ITEMS = [
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "numbers"),
     [
         ('labels.run="x"', [1]),
         ("labels.tune-type:*", [1]),
@@ -58,8 +58,8 @@ ITEMS = [
         ("", [1, 2]),
     ],
 )
-def test_filters(text: str, found: list[int]) -> None:
-    assert [number for number, _ in matching([text], ITEMS)] == found
+def test_filters(text: str, numbers: list[int]) -> None:
+    assert [number for number, _ in matching([text], ITEMS)] == numbers
 
 
 @pytest.mark.parametrize("text", ["(", "a=", "=b", "a", "a=b)", "a ? b", 'a="b', "NOT", "in_context(x)", "f('x')"])
@@ -205,19 +205,19 @@ def test_pages_of_a_list_add_up(names: list[str], prefix: str, delimiter: str, s
         storage.create_bucket("bucket", "1", {})
         for name in names:
             storage.write("bucket", name, b"")
-        found: list[str] = []
+        listed: list[str] = []
         folded: list[str] = []
         token: str | None = ""
         while token is not None:
             page = storage.list("bucket", prefix, delimiter, size, token)
             assert len(page.objects) + len(page.prefixes) <= size
-            found += [item["name"] for item in page.objects]
+            listed += [item["name"] for item in page.objects]
             folded += page.prefixes
             token = page.next_token
         storage.close()
     under = sorted(name for name in names if name.startswith(prefix))
     cut = [(name, name.find(delimiter, len(prefix)) if delimiter else -1) for name in under]
-    assert found == [name for name, at in cut if at < 0]
+    assert listed == [name for name, at in cut if at < 0]
     assert folded == sorted({name[: at + 1] for name, at in cut if at >= 0})
 
 
@@ -351,8 +351,8 @@ def test_catalogue_takes_a_repository_of_the_hub(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.json"
     catalogue = json.loads(Path(emulator_catalogue.__file__).with_name("catalogue.json").read_text())
 
-    def weights(given: str) -> object:
-        catalogue["models"] = [{"name": "mine", "weights": given}]
+    def weights(reference: str) -> object:
+        catalogue["models"] = [{"name": "mine", "weights": reference}]
         path.write_text(json.dumps(catalogue))
         return emulator_catalogue.load_catalogue(path).models[0].weights
 

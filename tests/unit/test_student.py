@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The student: what it is tuned on it learns, what it is asked for it gives, and a seed decides the rest."""
+"""The student learns what it is tuned on, follows generation settings, and is reproducible by seed."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def test_a_row_is_trained_on_as_it_is_asked(student: Student) -> None:
 def test_tuning_learns_its_rows(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
     result, seen = tuned
     assert seen[-1].values["/eval_total_loss"] < 0.25 < seen[0].values["/train_total_loss"]
-    asked = [(word, kind) for kind, words in WORDS.items() for word in words]
+    samples = [(word, kind) for kind, words in WORDS.items() for word in words]
     requests = [
-        GenerateRequest(ask(f"the {word} 5"), adapter=result.checkpoints[-1].path, temperature=0) for word, _ in asked
+        GenerateRequest(ask(f"the {word} 5"), adapter=result.checkpoints[-1].path, temperature=0) for word, _ in samples
     ]
     answers = [generation.candidates[0].text for generation in student.generate(requests)]
-    assert sum(a == kind for a, (_, kind) in zip(answers, asked, strict=True)) >= 7
+    assert sum(a == kind for a, (_, kind) in zip(answers, samples, strict=True)) >= 7
 
 
 def test_every_step_is_told(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
@@ -278,8 +278,8 @@ def test_seeds_candidates_and_temperature(student: Student) -> None:
 
 def test_an_enumeration_is_kept_to(student: Student) -> None:
     options = ("cancel_order", "cancel_plan", "pay")
-    asked = [request(text, response_enum=options, temperature=t, seed=1) for text in TEXTS for t in (0.0, 2.0)]
-    assert {g.candidates[0].text for g in student.generate(asked)} <= set(options)
+    requests = [request(text, response_enum=options, temperature=t, seed=1) for text in TEXTS for t in (0.0, 2.0)]
+    assert {g.candidates[0].text for g in student.generate(requests)} <= set(options)
     assert allowed_answers(request("x", response_json_schema={"type": "string", "enum": ["a"]})) == ("a",)
 
 
@@ -358,19 +358,19 @@ def copied_base(directory: Path, change: bool = False) -> Path:
 
 def test_an_adapter_of_another_base_is_refused(tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
     adapter = tuned[0].checkpoints[-1].path
-    asked = request("Say what this is: the dog 5", adapter=adapter)
+    prompt = request("Say what this is: the dog 5", adapter=adapter)
     same = Student(copied_base(tmp_path / "same"), threads=1)
-    assert same.generate([asked])[0].candidates[0].text
+    assert same.generate([prompt])[0].candidates[0].text
     other = Student(copied_base(tmp_path / "other", change=True), threads=1)
     with pytest.raises(FailedPrecondition, match="--state-dir"):
-        other.generate([asked])
+        other.generate([prompt])
     with pytest.raises(FailedPrecondition, match="other base weights"):
         tune(other, tmp_path / "out", rows(1), replace(SPEC, initial_adapter=adapter))
     unmarked = tmp_path / "unmarked"
     shutil.copytree(adapter, unmarked)
     (unmarked / "student_base.json").unlink()
     with pytest.raises(FailedPrecondition, match="tune it again"):
-        same.generate([replace(asked, adapter=unmarked)])
+        same.generate([replace(prompt, adapter=unmarked)])
 
 
 def test_a_base_replaced_meanwhile_is_seen(tmp_path: Path) -> None:

@@ -46,14 +46,14 @@ def test_lfm2_batch_equals_transformers_batch(
     keys: int, reach: int, shared: int, lengths: list[int], count: int
 ) -> None:
     model = small_model(keys, reach, ["conv", "full_attention", "conv"])
-    asked = prompts(lengths, shared)
+    tokens_of_prompts = prompts(lengths, shared)
     with torch.inference_mode():
-        reference, logits = TransformersBatch.prefill(model, asked)
-        batch, fast_logits = Lfm2Batch.prefill(Lfm2Weights(model), asked)
+        reference, logits = TransformersBatch.prefill(model, tokens_of_prompts)
+        batch, fast_logits = Lfm2Batch.prefill(Lfm2Weights(model), tokens_of_prompts)
         assert torch.allclose(fast_logits, logits, atol=2e-4, rtol=1e-4)
         for step in range(count):
             if step == 3:  # candidates of one prompt
-                chosen = torch.tensor([len(asked) - 1, *range(len(asked)), 0, 0, 0])
+                chosen = torch.tensor([len(tokens_of_prompts) - 1, *range(len(tokens_of_prompts)), 0, 0, 0])
                 for steps in (reference, batch):
                     steps.select(chosen)
                 logits = logits[chosen]

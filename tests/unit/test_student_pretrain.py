@@ -156,10 +156,10 @@ def test_tokens_never_seen_get_directions_of_their_own() -> None:
     from tools.pretrain_student.train import scatter
 
     draw = torch.Generator().manual_seed(1)
-    known = torch.randn(200, 64, generator=draw)
+    distinct = torch.randn(200, 64, generator=draw)
     alike = torch.ones(40, 64) + 0.01 * torch.randn(40, 64, generator=draw)
-    rows = torch.cat([known, alike])
+    rows = torch.cat([distinct, alike])
     assert scatter(rows, 7) == 40
-    assert torch.equal(rows[:200], known)
+    assert torch.equal(rows[:200], distinct)
     units = torch.nn.functional.normalize(rows[200:], dim=1)
     assert (units @ units.T - torch.eye(40)).abs().max() < 0.95
