@@ -8,7 +8,6 @@ import asyncio
 import inspect
 import logging
 import re
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ from emulator.services.batches import BatchJobs
 from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
-from emulator.services.inference import Inference
+from emulator.services.inference import Engines, Inference
 from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
 from emulator.services.operations import Operations
@@ -79,23 +78,6 @@ class Settings:
     judge: str = "lexical"
 
 
-class LazyEngines:
-    """Engines created on first use, one for each set of weights."""
-
-    def __init__(self, create: Callable[[BaseModelEntry], Engine]) -> None:
-        self._create = create
-        self._engines: dict[str, Engine] = {}
-        self._locks: dict[str, threading.Lock] = {}  # one for each: fetching a large model does not block the others
-
-    def engine(self, model: BaseModelEntry) -> Engine:
-        """The engine of a base model."""
-        key = str(model.weights or "")
-        with self._locks.setdefault(key, threading.Lock()):
-            if key not in self._engines:
-                self._engines[key] = self._create(model)
-            return self._engines[key]
-
-
 class Emulator:
     """One emulator over one state directory. `app` is the ASGI application; `close` releases the directory."""
 
@@ -105,7 +87,7 @@ class Emulator:
         self.storage = Storage(settings.state_dir / "storage")
         self.faults = Faults(settings.plan)
         states = StateTransitions(self.faults)
-        self.engines = LazyEngines(settings.engine_for)
+        self.engines = Engines(settings.engine_for)
         operations = Operations(self.state)
         deployments = Deployments(self.state)
         self.models = Models(self.state, operations, deployments)

@@ -19,7 +19,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
@@ -43,12 +43,21 @@ from emulator.services.endpoints import Endpoints
 from emulator.services.models import Models
 
 
-class Engines(Protocol):
-    """Access to the engine of a base model."""
+class Engines:
+    """Engines created on first use, one for each set of weights."""
+
+    def __init__(self, create: Callable[[BaseModelEntry], Engine]) -> None:
+        self._create = create
+        self._engines: dict[str, Engine] = {}
+        self._locks: dict[str, threading.Lock] = {}  # one for each: fetching a large model does not block the others
 
     def engine(self, model: BaseModelEntry) -> Engine:
-        """The engine; loading it may take seconds."""
-        ...
+        """The engine of a base model; loading it may take seconds."""
+        key = str(model.weights or "")
+        with self._locks.setdefault(key, threading.Lock()):
+            if key not in self._engines:
+                self._engines[key] = self._create(model)
+            return self._engines[key]
 
 
 class Batcher:
@@ -122,8 +131,8 @@ class Inference:
             routes += [
                 Route("POST", owner + ":generateContent", self.generate, "partial", text_only),
                 Route("POST", owner + ":streamGenerateContent", self.stream, "partial", stream_note),
-                Route("POST", owner + ":countTokens", self.count),
-                Route("POST", owner + ":computeTokens", self.compute),
+                Route("POST", owner + ":countTokens", self.count_tokens),
+                Route("POST", owner + ":computeTokens", self.compute_tokens),
             ]
         routes.append(Route("POST", "endpoints/{endpoint}:predict", self.predict, "partial", "text in, text out"))
         express = "/{version}/publishers/google/models/{model}"
@@ -131,7 +140,7 @@ class Inference:
             *routes,
             Route("POST", express + ":generateContent", self.generate, "partial", "express mode; " + text_only),
             Route("POST", express + ":streamGenerateContent", self.stream, "partial", "express mode; " + text_only),
-            Route("POST", express + ":countTokens", self.count, note="express mode"),
+            Route("POST", express + ":countTokens", self.count_tokens, note="express mode"),
             Route("GET", express, self.get_model),
             Route("GET", "/{version}/publishers/google/models", self.list_models),
             Route("GET", "publishers/google/models/{model}", self.get_model),
@@ -254,7 +263,7 @@ class Inference:
 
     # --- tokens
 
-    def count(self, call: Call) -> Json:
+    def count_tokens(self, call: Call) -> Json:
         """Tokens and billable characters (without white space) of contents and system instruction."""
         entry, _, _ = self._target(call)
         texts = _prompt_texts(call.fields())
@@ -265,7 +274,7 @@ class Inference:
             "promptTokensDetails": [{"modality": "TEXT", "tokenCount": total}],
         }
 
-    def compute(self, call: Call) -> Json:
+    def compute_tokens(self, call: Call) -> Json:
         """Token ids and base64 pieces, for each content."""
         entry, _, _ = self._target(call)
         engine = self.engine(entry)
