@@ -15,7 +15,8 @@ from emulated import LOCATION, PARENT, PROJECT, Server
 @pytest.fixture
 def evaluate(server: Server) -> Any:
     def call(body: dict[str, Any], slash: str = "") -> Any:
-        return httpx.post(f"{server.url}/v1beta1/{PARENT}{slash}:evaluateInstances", json=body)
+        url = f"{server.url}/v1beta1/{PARENT}{slash}:evaluateInstances"
+        return httpx.post(url, json=body, timeout=60)  # the first call loads NLTK
 
     return call
 
