@@ -17,6 +17,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gemtune import __version__
+from gemtune.cli import bundled
 from gemtune.cli.steps import ConfigFile, Messages, Overrides, check
 from gemtune.cli.steps import app as steps
 from gemtune.config import Config
@@ -41,6 +43,22 @@ Cache = Annotated[bool, typer.Option(help="Reuse results of unchanged steps.")]
 
 
 app.add_typer(steps)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"gemtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Prepare what every command needs: the packages that an installed wheel carries."""
+    bundled.put_on_path()
 
 
 @app.command()
