@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from gemtune.cli.config import config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
 from gemtune.config import Config
@@ -74,6 +75,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(config_app, name="config")
 app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
 
 
