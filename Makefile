@@ -50,10 +50,10 @@ coverage: $(READY) ## all tests, with the lines and branches of gemtune, pipelin
 
 beam: ## the deduplication of Apache Beam against the one-machine engine, in an environment of its own (.venv-beam)
 	test -x .venv-beam/bin/pytest || { $(PYTHON) -m venv .venv-beam && .venv-beam/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements-beam.lock --editable '.[beam]' pytest pytest-timeout hypothesis; }
-	.venv-beam/bin/python -m pytest tests/unit/test_beam.py -p no:cacheprovider -rs
+	.venv-beam/bin/python -m pytest tests/integration/test_beam.py -p no:cacheprovider -rs
 
 fuzz: $(READY) ## the property tests with new random examples, ROUNDS times over
-	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest -n 2 tests/unit -m hypothesis --hypothesis-profile=fuzz -q $(ARGS); done
+	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest -n 2 tests/unit tests/integration -m hypothesis --hypothesis-profile=fuzz -q $(ARGS); done
 
 e2e: $(READY) ## whole local runs only
 	$(BIN)/python -m pytest tests/pipeline $(ARGS)

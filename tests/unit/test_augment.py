@@ -8,15 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rehearsed import Emulator
 
 from gemtune.catalogue import Catalogue
 from gemtune.config import Augment, Evaluate, Plan, Split, Task
 from gemtune.data.example import Example, example_id, read_examples, write_examples
-from gemtune.dedup import jaccard, shingles
 from gemtune.steps.augment import Made, Terms, admitted, affordable, forecast, paraphrases, perturbed, run, wanted
 
 WORDS = {
@@ -138,41 +135,3 @@ def test_off_by_default(tmp_path: Path) -> None:
     assert rows == TRAIN
     assert counts == {"made": 0.0}
     assert report["made"] == 0
-
-
-def test_both_ways_make_checked_rows_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reply = "1. where {} is my courier, late parcel number {}\n2. i want money back cash refund {}"
-    asked = {row.text: reply.format(row.text.split()[0], n, n) for n, row in enumerate(TRAIN[60:])}
-    (tmp_path / "script.json").write_text(json.dumps({"answers": asked, "base_accuracy": 1.0}))
-    server = Emulator(tmp_path / "state", "--engine", f"scripted:{tmp_path / 'script.json'}")
-    try:
-        server.point(monkeypatch)
-        setting = {"below": 40, "methods": ["paraphrase", "perturb"], "per_row": 3}
-        rows, report, counts = run_it(tmp_path / "one", **setting)
-        again, free, unpaid = run_it(tmp_path / "two", **setting)
-        checking = {**setting, "recheck": "model"}
-        _, checked, asked = run_it(tmp_path / "three", **checking)
-        _, poor, few = run_it(tmp_path / "four", {"max_cost": checked["limit"] / 2000}, **checking)
-    finally:
-        server.kill()
-    new = rows[len(TRAIN) :]
-    assert rows[: len(TRAIN)] == TRAIN
-    assert {row.target for row in new} == {"delivery"}
-    assert {row.slices["made_by"] for row in new} == {"paraphrase", "perturb"}
-    assert not any("refund" in row.text for row in new)
-    assert counts["relabelled"] >= 12
-    assert counts["made"] == len(new) == report["rows"] - len(TRAIN)
-    price = Catalogue.load({}).price("", "gemini-2.5-flash")
-    assert counts["cost"] == pytest.approx((counts["input"] * price.input + counts["output"] * price.output) / 1e6)
-    assert counts["requests"] == 12
-    assert report["certificate"]["clean"] is True
-    guarded = [shingles(row.text) for name in HELD_OUT for row in HELD_OUT[name]]
-    assert all(jaccard(shingles(row.text), held) < 0.8 for row in new for held in guarded)
-    assert again == rows
-    assert (unpaid["requests"], unpaid["cost"], free["spent"]) == (0, 0, [])
-    assert [line["what"] for line in report["spent"]] == ["paraphrases (spent)"]
-    assert [line["what"] for line in checked["spent"]] == ["paraphrases (spent)", "label checks of new rows (spent)"]
-    assert asked["requests"] > 12
-    assert sum(line["cost"] for line in checked["spent"]) == pytest.approx(asked["cost"])
-    assert 0 < few["requests"] < asked["requests"]
-    assert few["cost"] <= poor["limit"] == checked["limit"] / 2000

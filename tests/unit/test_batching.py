@@ -5,32 +5,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rehearsed import Emulator, examples
 
 from gemtune import vertex
-from gemtune.data.example import write_examples
 from gemtune.errors import UserError
 from gemtune.inference.batch import Batches, ask_by_batch, waited
 from gemtune.inference.generate import Given, Question
-from gemtune.steps import evaluate
-from gemtune.steps.report import scoreboard
 from gemtune.vertex import batches as jobs
-from gemtune.vertex import jobs as tuning
-from gemtune.vertex import models, storage
 
 MODEL = "gemini-2.5-flash"
 
@@ -171,104 +158,3 @@ def test_a_job_that_fails_or_takes_too_long_is_told() -> None:
     running = jobs.Batch("projects/p/locations/l/batchPredictionJobs/1", "RUNNING")
     with pytest.raises(UserError, match="is RUNNING after"):
         asyncio.run(waited(running, lambda job: job, 0.01, 0.05))
-
-
-# -- on an emulator, through the genuine SDK ---------------------------------------------------------------------------
-
-
-@pytest.fixture
-def emulator(tmp_path: Path) -> Iterator[Emulator]:
-    running = Emulator(tmp_path / "state", "--speed", "seconds:0.7")
-    yield running
-    running.kill()
-
-
-def run(folder: str, config: dict[str, Any]) -> None:
-    files = [f"{folder}/{name}" for name in ("rows", "train", "out", "report")]
-    who = [{"name": "zero", "model": MODEL}]
-    evaluate.run(*files[:2], who, {"labels": ["refund", "delivery", "login"]}, config, {}, *files[2:])
-
-
-def predictions(folder: Path) -> dict[str, Any]:
-    rows = [json.loads(line) for line in (folder / "out").read_text().splitlines()]
-    assert len(rows) == 90
-    return {row["id"]: (row["answer"], row["outcome"], row["input_tokens"]) for row in rows}
-
-
-def test_a_batch_says_what_online_calls_say_and_is_found_again_after_kill_9(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = emulator.point(monkeypatch)
-    write_examples(tmp_path / "rows", examples(90, 3))
-    write_examples(tmp_path / "train", examples(20, 4))
-    common = {"base_model": MODEL, "classical": False, "resamples": 200}
-    batch = {**common, "batch_above": 50, "batch_poll_s": 0.1}
-
-    run(str(tmp_path), common)
-    online = predictions(tmp_path)
-    code = f"import test_batching; test_batching.run({str(tmp_path)!r}, {batch!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
-    deadline = time.monotonic() + 60
-    while not listed(client):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert listed(client)[0].state != "JOB_STATE_SUCCEEDED"
-    run(str(tmp_path), batch)
-    assert predictions(tmp_path) == online
-    assert len(listed(client)) == 1
-    report = json.loads((tmp_path / "report").read_text())
-    tokens = report["contestants"][0]["tokens"]
-    assert tokens["batch_input"] == tokens["input"] > 0
-    price = {"input": 1.0, "output": 1.0}
-    (full,), (half,) = (scoreboard(report, "accuracy", {"prices": {**price, **own}}) for own in ({}, {"batch": 0.5}))
-    assert half["cost"] == pytest.approx(full["cost"] / 2)
-    run(str(tmp_path), batch)  # the job's answers are still there: nothing is asked again
-    assert len(listed(client)) == 1
-
-
-def test_a_tuned_model_is_asked_by_a_job_where_its_version_stands_for_the_checkpoint(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = emulator.point(monkeypatch)
-    write_examples(tmp_path / "rows", examples(60, 3))
-    write_examples(tmp_path / "train", examples(20, 4))
-    lines = [{"contents": [turn("user", one.text), turn("model", one.target)]} for one in examples(20, 4)]
-    (tmp_path / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tuned = {}
-    for base in (MODEL, "gemini-3.5-flash"):
-        uri = storage.upload(client, tmp_path / "lines.jsonl", "data")
-        job = tuning.create(client, tuning.Order(base, "supervised", uri, epoch_count=2, display_name=base))
-        while not job.ended:
-            time.sleep(0.1)
-            job = tuning.get(client, job.name)
-        tuned[base] = job
-    points = tuned[MODEL].checkpoints
-    default = models.default_checkpoint(client, tuned[MODEL].model)
-    assert {one.checkpoint_id for one in points} > {default}
-
-    def run_on(base: str, point: tuning.Checkpoint) -> dict[str, int]:
-        who = [{"name": "c", "model": point.endpoint, "tuned_model": tuned[base].model}]
-        who[0]["checkpoint_id"] = point.checkpoint_id
-        files = [str(tmp_path / name) for name in ("rows", "train", "out", "report")]
-        config = {"base_model": base, "classical": False, "resamples": 200, "batch_above": 50, "batch_poll_s": 0.1}
-        evaluate.run(*files[:2], who, {"labels": ["refund", "delivery", "login"]}, config, {}, *files[2:])
-        return json.loads((tmp_path / "report").read_text())["contestants"][0]["tokens"]
-
-    for point in points:
-        tokens = run_on(MODEL, point)
-        assert tokens["batch_input"] == (tokens["input"] if point.checkpoint_id == default else 0)
-        times = [json.loads(line)["latency_s"] for line in (tmp_path / "out").read_text().splitlines()]
-        assert all((one is None) == (point.checkpoint_id == default) for one in times)
-    assert [job.model for job in listed(client)] == [tuned[MODEL].model]
-    last = tuned["gemini-3.5-flash"].checkpoints[-1]
-    assert run_on("gemini-3.5-flash", last)["batch_input"] == 0  # no batch jobs for what is tuned from it
-
-
-def turn(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "parts": [{"text": text}]}
-
-
-def listed(client: vertex.Client) -> list[Any]:
-    return list(client.genai().batches.list())

@@ -12,7 +12,7 @@ from math import exp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rehearsed import Said
+from samples import Said
 
 from gemtune.config import Contestant, Task
 from gemtune.data.example import Example, write_examples

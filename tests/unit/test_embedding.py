@@ -2,20 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Semantic duplicates: exact and by cells, and the three embedders behind one setting."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rehearsed import Emulator
 
-from gemtune.config import Vertex
 from gemtune.data.embedders import embedder
 from gemtune.dedup.embedding import leaders
 from gemtune.errors import UserError
-from gemtune.steps import preprocess
 from gemtune.vertex.embedding import batches
 
 TEXTS = ["where is my parcel", "my parcel, where is it?", "I want my money back", "a refund of my money please", ""]
@@ -47,21 +42,6 @@ def test_exact_leaders_are_those_of_the_plain_loop() -> None:
     assert len(set(found.tolist())) < 1000
 
 
-def test_cells_drop_nothing_wrongly_and_miss_nearly_nothing() -> None:
-    vectors = clustered(3000)
-    exact = leaders(vectors, 0.95, [""] * 3000)
-    found = leaders(vectors, 0.95, [""] * 3000, exact_below=0)
-    gone = np.flatnonzero(found != np.arange(3000))
-    assert (found[found[gone]] == found[gone]).all()
-    assert (found[gone] < gone).all()
-    assert (np.einsum("ij,ij->i", vectors[gone], vectors[found[gone]]) >= 0.95 - 1e-5).all()
-    kept = vectors[np.unique(found)]
-    near = np.triu(kept @ kept.T >= 0.95, 1).sum()
-    pairs = np.triu(vectors @ vectors.T >= 0.95, 1).sum()
-    assert near <= 0.002 * pairs
-    assert abs(len(np.unique(found)) - len(np.unique(exact))) <= 0.01 * 3000
-
-
 def test_only_the_same_class_leads() -> None:
     vectors = np.ones((3, 1), np.float32)
     assert leaders(vectors, 0.9, ["a", "b", "a"]).tolist() == [0, 1, 0]
@@ -76,38 +56,6 @@ def near_each_other(vectors: NDArray[np.float32]) -> None:
 
 def test_the_builtin_embedder() -> None:
     near_each_other(embedder("builtin")(TEXTS))
-
-
-def preprocessed(folder: Path, vertex: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows that the step drops when the service embeds."""
-    rows = [*((text, "a") for text in TEXTS[:2]), *((text, "b") for text in TEXTS[2:4])]
-    (folder / "rows.jsonl").write_text("".join(json.dumps({"text": t, "label": label}) + "\n" for t, label in rows))
-    files = [str(folder / name) for name in ("examples", "dropped", "report")]
-    config = {"semantic_threshold": 0.6, "embedder": "vertex:text-embedding-005", "find_label_errors": False}
-    preprocess.run(str(folder / "rows.jsonl"), {}, config, *files, vertex=vertex)
-    return [json.loads(line) for line in Path(files[1]).read_text().splitlines()]
-
-
-def test_the_service_embeds_through_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = Emulator(tmp_path)
-    try:
-        server.point(monkeypatch)
-        for model in ("text-embedding-005", "gemini-embedding-001", "gemini-embedding-2"):
-            vectors = embedder(f"vertex:{model}", Vertex())(TEXTS)
-            assert vectors.shape == (5, 256)
-            near_each_other(vectors)
-        many = embedder("vertex:text-embedding-005", Vertex())([f"text {n}" for n in range(600)])
-        assert many.shape == (600, 256)
-        with pytest.raises(UserError, match="cannot be asked"):
-            embedder("vertex:no-such-model", Vertex())(TEXTS)
-        project = server.environment["GOOGLE_CLOUD_PROJECT"]
-        monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
-        dropped = preprocessed(tmp_path, {"project": project, "location": "us-central1"})
-        assert [row["reason"] for row in dropped] == ["semantic_duplicate"]
-        with pytest.raises(UserError, match="the Google Cloud project is unknown"):
-            preprocessed(tmp_path, {})
-    finally:
-        server.kill()
 
 
 def test_a_local_sentence_transformer(tmp_path: Path) -> None:

@@ -9,17 +9,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rehearsed import PHRASES, examples, sections
+from samples import examples, sections
 
 from gemtune.config import Contestant, Hard
-from gemtune.data.example import Example, example_id, read_examples, write_examples
-from gemtune.errors import UserError
+from gemtune.data.example import Example, read_examples, write_examples
 from gemtune.steps import hard_examples
 from gemtune.tuning.hard_examples import copies, most_added, weighted
-from gemtune.vertex import Client
 
 PROMPT = Contestant(name="zero_shot", model="gemini-3.1-flash-lite").model_dump(mode="json")
 ROWS = examples(60, 1)
@@ -68,53 +65,9 @@ class Ran:
         self.report = json.loads(Path(told).read_text())
 
 
-def test_planted_label_errors_get_no_weight(client: Client, tmp_path: Path) -> None:
-    planted = []
-    for row in ROWS[:3]:
-        lie = next(label for label in PHRASES if label != row.target)
-        planted.append(Example(id=example_id(row.text, lie), text=row.text, target=lie))
-    rows = [*planted, *ROWS[3:], *examples(90, 2)]
-    really = {row.id for row in ROWS[10:20]}
-    ran = Ran(tmp_path, rows, really | {row.id for row in planted}, share=0.3)
-    copies = Counter(row.id for row in ran.rows)
-    assert {row.id for row in planted} <= set(ran.report["suspect"])
-    assert [copies[row.id] for row in planted] == [1, 1, 1]
-    assert min(copies[identity] for identity in really - set(ran.report["suspect"])) == 3
-
-
 def test_share_zero_asks_nobody_and_changes_nothing(tmp_path: Path) -> None:
     ran = Ran(tmp_path, ROWS, None)
     assert (ran.rows, ran.marked, ran.counts) == (ROWS, examples(40, 9), {})
-
-
-def test_which_rows_are_hard_is_settled_once(client: Client, tmp_path: Path) -> None:
-    first = Ran(tmp_path / "a", ROWS, {ROWS[0].id, ROWS[1].id}, share=0.2)
-    unasked = Ran(tmp_path / "b", ROWS, None, share=0.2)
-    otherwise = Ran(tmp_path / "c", ROWS, {ROWS[5].id}, share=0.2)
-    assert first.rows == unasked.rows == otherwise.rows
-    assert first.counts == {**otherwise.counts}
-    with pytest.raises(UserError, match="nobody was asked"):
-        Ran(tmp_path / "d", ROWS, None, share=0.25)
-
-
-def test_validation_rows_like_the_hard_ones_are_marked_and_never_the_same(client: Client, tmp_path: Path) -> None:
-    rows = examples(90, 5)
-    wrong = {row.id for row in rows if row.target == "refund"}
-    ran = Ran(tmp_path, rows, wrong, share=0.5, skip_suspects=False)
-    alike = [row for row in ran.marked if row.slices["like_hard"] == "yes"]
-    assert len(alike) == ran.counts["like_hard"]
-    assert sum(row.target == "refund" for row in alike) > 0.8 * len(alike) > 0
-    assert [row.id for row in ran.marked] == [row.id for row in examples(40, 9)]
-    assert not {row.id for row in alike} & {row.id for row in ran.rows}
-
-
-def test_answers_to_other_rows_are_refused(client: Client, tmp_path: Path) -> None:
-    train, said = str(tmp_path / "train.jsonl"), tmp_path / "said.jsonl"
-    write_examples(train, ROWS[:30])
-    answers(said, ROWS, {ROWS[40].id})
-    outs = [str(tmp_path / name) for name in ("out", "marked", "report")]
-    with pytest.raises(UserError, match="answers to other rows"):
-        hard_examples.run(train, train, str(said), PROMPT, {"share": 0.5}, sections()["vertex"], *outs)
 
 
 @given(st.integers(0, 200), st.floats(0, 0.95), st.integers(1, 5))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rehearsed import Said
+from samples import Said
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 

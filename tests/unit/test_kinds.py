@@ -12,7 +12,7 @@ import hashlib
 import json
 
 import pytest
-from rehearsed import Said
+from samples import Said
 
 from gemtune.config import Contestant, Task
 from gemtune.data.example import Example, write_examples, write_json

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsed import Emulator, jobs_of, sections
+from samples import sections
 
 from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Contestant, Evaluate, Gate, Plan, Preference, Task, Trial
 from gemtune.cost import spend
-from gemtune.cost.counting import by_service
 from gemtune.cost.spend import Amount
 from gemtune.data.example import Example, read_examples, write_examples
 from gemtune.data.pairs import Pair, read_written
@@ -295,86 +294,6 @@ def tuned(folder: Path, name: str, *overrides: str, first: bool = True, **trial:
     preference.supervise(*common, begun, name, str(folder / "sft"), **further)
     preference.prefer(*common, wanted, str(folder / "sft"), name, str(folder / "job"), **further)
     return {what: json.loads((folder / what).read_text()) for what in ("sft", "job")}
-
-
-def test_recipe_is_two_jobs_the_second_from_the_first(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = emulator.point(monkeypatch)
-    told = tuned(tmp_path, "recipe")
-    supervised, record = told["sft"], told["job"]
-    assert len(jobs_of(client, "recipe")) == 2
-    assert record["order"]["method"] == "preference"
-    assert record["order"]["base"] == supervised["start"]["tuned_model"]
-    assert record["order"]["checkpoint_id"] == supervised["start"]["checkpoint_id"]
-    assert {"/preference_optimization_train_loss", "/eval_total_loss"} == set(record["curve"])
-    assert [c["name"] for c in record["contestants"]] == ["dpo@1", "dpo@2"]
-    # a continued job adds a version to the model it came from
-    assert record["job"]["model"].rpartition("@")[0] == supervised["job"]["model"].rpartition("@")[0]
-    line = preference.line_up([str(tmp_path / "job")], supervised["start"], {"name": "zero_shot"})
-    assert [one["name"] for one in line] == ["zero_shot", supervised["start"]["name"], "dpo@1", "dpo@2"]
-    forecast(client, tmp_path, told)
-
-
-def forecast(client: Any, folder: Path, told: dict[str, Any]) -> None:
-    """The plan's count of all rows is what the service bills for both kinds of jobs."""
-    c = sections(*STILL_THERE)
-    from gemtune.config import Task
-
-    splits = [list(read_examples(folder / name)) for name in ("train", "validation")] * 2
-    bound, count = terms(token_sample=1000), by_service(client, c["evaluate"]["base_model"])
-    found = pair_plan.sizes(count, Task.of(c["task"]), splits, read_written(folder / "pairs"), bound)
-    assert found.supervised_tokens.expected == told["sft"]["job"]["billable_tokens"]
-    assert found.preference_tokens.expected == told["job"]["job"]["billable_tokens"]
-
-
-def test_pairs_alone_are_one_job(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = emulator.point(monkeypatch)
-    told = tuned(tmp_path, "alone", first=False)
-    tuned(tmp_path, "alone", first=False)
-    assert told["sft"]["start"] == {}
-    assert len(jobs_of(client, "alone")) == 1
-
-
-def test_model_that_cannot_learn_preferences_is_refused_with_what_can(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = emulator.point(monkeypatch)
-    _, trials = pair_plan.jobs(terms())
-    with pytest.raises(UserError, match=r"cannot be tuned by the method 'preference'.*override vertex\.catalogue"):
-        pair_plan.require(client, "gemini-3.1-flash-lite", trials)
-
-
-def labelled_rows(count: int = 24) -> list[dict[str, Any]]:
-    from rehearsed import examples
-
-    return [{"text": one.text, "label": one.target} for one in examples(count, 4)]
-
-
-def test_pairs_are_made_of_the_models_own_answers(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A model asked about labels it does not know answers by words of the prompt: wrong, so the reference is chosen."""
-    emulator.point(monkeypatch)
-    c = sections(*STILL_THERE[:2], "preference.pairs_from=answers", "preference.chosen_from=reference")
-    files = gathered(tmp_path, c, labelled_rows())
-    report = json.loads((tmp_path / "report").read_text())
-    pairs = read_written(files["pairs"])
-    assert len(pairs) == report["examples"] > 15
-    by_id = {example.id: example.target for example in read_examples(files["examples"])}
-    assert all(pair.chosen == by_id[pair.prompt] != pair.rejected for pair in pairs)
-    assert report["spent"][0]["tokens"] > 0
-    dropped = [json.loads(line) for line in (tmp_path / "dropped").read_text().splitlines()]
-    assert len(pairs) + len(dropped) == 24
-
-
-def test_sampling_that_may_cost_too_much_asks_nobody(
-    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    emulator.point(monkeypatch)
-    c = sections(*STILL_THERE[:2], "preference.pairs_from=answers", "plan.max_cost=0.000001")
-    with pytest.raises(UserError, match=r"sampling 96 answers may cost .* more than plan\.max_cost"):
-        gathered(tmp_path, c, labelled_rows())
 
 
 def test_a_pair_that_was_written_reads_back(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rehearsed import Said
+from samples import Said
 
 from gemtune.config import Contestant, Prompt, Task
 from gemtune.data.example import Example, write_examples

@@ -11,7 +11,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rehearsed import Said
+from samples import Said
 from sklearn.metrics import cohen_kappa_score
 from typer.testing import CliRunner
 

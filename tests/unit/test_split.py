@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rehearsed import Emulator
 
 from gemtune.config import Split
 from gemtune.data.example import Example, example_id, read_examples, write_examples
@@ -158,24 +157,6 @@ def test_a_row_whose_group_moved_by_request_is_left_out() -> None:
     splits, left = divide(rows, Split(), Places({rows[0].id: "train"}, {}))
     assert [e.text for e in splits["test"]] == ["another of those"]
     assert [reason for _, reason in left] == ["it stood in train before, and its group 'g' stands in test"]
-
-
-def test_a_run_remembers_where_rows_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    examples = [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2]) for i in range(300)]
-    server = Emulator(tmp_path / "state")
-    try:
-        server.point(monkeypatch)
-        homes = []
-        for count in (200, 300):
-            outputs = [str(tmp_path / f"{name}{count}") for name in (*NAMES, "report")]
-            write_examples(tmp_path / "examples", examples[-count:])
-            run(str(tmp_path / "examples"), {}, *outputs, {}, "support")
-            homes.append({e.id: n for n, p in zip(NAMES, outputs, strict=False) for e in read_examples(p)})
-        assert json.loads(Path(outputs[-1]).read_text())["stayed"] == len(homes[0]) == 200
-    finally:
-        server.kill()
-    assert {key: homes[1][key] for key in homes[0]} == homes[0]
-    assert Counter(homes[1].values()) == {"train": 180, "validation": 45, "test": 75}
 
 
 def test_a_given_split_is_respected_and_validation_carved_from_train() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import typer
-from rehearsed import Emulator
+from emulator_process import Emulator
 from typer.testing import CliRunner
 
 from gemtune.cli import data

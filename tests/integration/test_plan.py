@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emulator_process import Taken, cost_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from rehearsed import Taken, cost_of, examples, sections, splits
+from samples import examples, sections, splits
 
 from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Contestant, Evaluate, Plan, Trial

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsed import examples, jobs_of, sections, splits
+from emulator_process import jobs_of
+from samples import examples, sections, splits
 from typer.testing import CliRunner, Result
 
 from gemtune.cli.steps import app

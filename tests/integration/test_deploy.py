@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsed import sections, splits
+from samples import sections, splits
 
 from gemtune.config import Contestant
 from gemtune.data.cleaning import cleaner

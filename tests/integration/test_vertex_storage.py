@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from rehearsed import Emulator
+from emulator_process import Emulator
 
 from gemtune import vertex
 from gemtune.config import Vertex

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from rehearsed import Emulator
+from emulator_process import Emulator
 
 from gemtune import vertex
 from gemtune.config import Contestant, Prompt, Vertex

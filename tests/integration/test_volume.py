@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsed import Emulator
+from emulator_process import Emulator
 
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data.dataflow_job import measured, require_one_machine

@@ -8,7 +8,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from rehearsed import examples
+from samples import examples
 
 from gemtune.config import Contestant, Task
 from gemtune.data.example import write_examples

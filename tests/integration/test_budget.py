@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from emulator_process import Taken, cost_of
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from rehearsed import Taken, cost_of, sections, splits
+from samples import sections, splits
 
 from gemtune.config import Contestant, Evaluate, Plan, Prompt, Task
 from gemtune.cost import counting

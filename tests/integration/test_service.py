@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsed import PHRASES, Emulator, examples
+from emulator_process import Emulator
+from samples import PHRASES, examples
 
 from gemtune import vertex
 from gemtune.data.example import write_examples

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rehearsed import Emulator, jobs_of, sections, splits
+from emulator_process import Emulator, jobs_of
+from samples import sections, splits
 
 from gemtune.vertex import storage
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rehearsed import Emulator, jobs_of, sections, splits
+from emulator_process import Emulator, jobs_of
+from samples import sections, splits
 
 from gemtune.catalogue import Catalogue
 from gemtune.errors import UserError
