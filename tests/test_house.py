@@ -161,3 +161,9 @@ def test_configurations_hold_only_what_differs():
             if isinstance(values, dict) and section != "task":
                 for key, value in values.items():
                     assert value != defaults[section].get(key), f"{path.name}: {section}.{key} repeats the default"
+
+
+def test_the_settings_reference_is_what_the_generator_prints():
+    from gemtune.cli.config import reference
+
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == reference(), "make docs"

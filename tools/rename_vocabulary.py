@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rename words of the code everywhere at once: `python tools/rename_vocabulary.py [--check]`. A second run changes nothing.
+"""Rename words of the code everywhere: `python tools/rename_vocabulary.py [--check]`. A second run changes nothing.
 
 The tables in `tools/vocabulary/*.csv` have the columns kind, scope, old, new:
 
