@@ -16,7 +16,7 @@ BENCHED := .venv/.ready-bench
 .PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden docs emulator submit schedule bench wheel image clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(READY) ## make .venv with everything (EXTRAS= for what compiling and submitting need, no torch)
 

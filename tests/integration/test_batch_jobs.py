@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -64,8 +65,9 @@ def test_a_batch_says_what_online_calls_say_and_is_found_again_after_kill_9(
 
     run(str(tmp_path), common)
     online = predictions(tmp_path)
-    code = f"import test_batching; test_batching.run({str(tmp_path)!r}, {batch!r})"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent)
+    code = f"import test_batch_jobs; test_batch_jobs.run({str(tmp_path)!r}, {batch!r})"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent, env=environment)
     deadline = time.monotonic() + 60
     while not listed(client):
         assert time.monotonic() < deadline

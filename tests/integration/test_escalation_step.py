@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Step escalation: larger base models tuned on the emulator."""
+"""Step escalation: larger base models tuned on an emulator where they answer exactly as well as the small one."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from emulator_process import jobs_of
+import pytest
+from emulator_process import Emulator, jobs_of
 from samples import sections, splits
 
 from gemtune.config import Contestant, Trial
@@ -16,6 +18,15 @@ from gemtune.steps import escalation, select_model
 from gemtune.vertex import Client
 
 LARGE = "gemini-3.5-flash"
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
+    folder = tmp_path_factory.mktemp("emulator")
+    (folder / "script.json").write_text(json.dumps({"labels": ["refund", "delivery", "login"]}))
+    running = Emulator(folder / "state", "--engine", f"scripted:{folder / 'script.json'}")
+    yield running
+    running.kill()
 
 
 def climbed(folder: Path, name: str, tuned: float, *overrides: str, trials: int = 1) -> dict[str, Any]:

@@ -135,7 +135,7 @@ def test_model_that_cannot_learn_preferences_is_refused_with_what_can(
 
 
 def labelled_rows(count: int = 24) -> list[dict[str, Any]]:
-    from rehearsed import examples
+    from samples import examples
 
     return [{"text": one.text, "label": one.target} for one in examples(count, 4)]
 
