@@ -24,7 +24,7 @@ MAP = {"method": "isotonic", "stated": [0.0, 1.0], "true": [0.0, 0.9]}
 
 @pytest.mark.parametrize("confidence", ["votes", "verbal", "logprobs", "none"])
 @pytest.mark.parametrize("shots", [0, 3])
-def test_answers_are_those_of_the_evaluation(emulator, tmp_path, monkeypatch, confidence, shots):
+def test_predictor_answers_equal_those_of_the_evaluation(emulator, tmp_path, monkeypatch, confidence, shots):
     emulator.point(monkeypatch)
     rows, train = examples(40, 3), examples(20, 4)
     clean = [replace(row, text=row.text.lower()) for row in rows]
@@ -56,7 +56,7 @@ def test_answers_are_those_of_the_evaluation(emulator, tmp_path, monkeypatch, co
     assert bool(made["train"]) == bool(shots)
 
 
-def test_without_a_threshold_only_unusable_answers_are_left_to_people(emulator, monkeypatch):
+def test_predictor_abstains_on_unusable_answers_without_a_threshold(emulator, monkeypatch):
     emulator.point(monkeypatch)
     extraction = Task(
         kind="extraction", output_schema={"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}
@@ -67,7 +67,7 @@ def test_without_a_threshold_only_unusable_answers_are_left_to_people(emulator, 
     assert {one.outcome for one in found} <= {"ok", "invalid", "truncated", "refusal"}
 
 
-def test_a_file_that_is_no_summary_is_named(tmp_path):
+def test_predictor_names_a_file_that_is_not_a_summary(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(UserError, match=r"summary\.json: this tells no way to ask"):
         Answerer.of_run(tmp_path / "summary.json")

@@ -50,7 +50,7 @@ def run_it(folder: Path, plan: Any = None, **config: Any) -> tuple[list[Example]
     return list(read_examples(outputs[0])), json.loads(Path(outputs[1]).read_text()), counts
 
 
-def test_both_ways_make_checked_rows_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_augment_writes_checked_rows_and_is_paid_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reply = "1. where {} is my courier, late parcel number {}\n2. i want money back cash refund {}"
     asked = {row.text: reply.format(row.text.split()[0], n, n) for n, row in enumerate(TRAIN[60:])}
     (tmp_path / "script.json").write_text(json.dumps({"answers": asked, "base_accuracy": 1.0}))

@@ -54,7 +54,7 @@ def predictions(folder: Path) -> dict[str, Any]:
     return {row["id"]: (row["answer"], row["outcome"], row["input_tokens"]) for row in rows}
 
 
-def test_a_batch_says_what_online_calls_say_and_is_found_again_after_kill_9(
+def test_batch_job_equals_online_and_is_resumed_after_kill_9(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
@@ -88,7 +88,7 @@ def test_a_batch_says_what_online_calls_say_and_is_found_again_after_kill_9(
     assert len(listed(client)) == 1
 
 
-def test_a_tuned_model_is_asked_by_a_job_where_its_version_stands_for_the_checkpoint(
+def test_batch_job_uses_the_version_of_a_tuned_checkpoint(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)

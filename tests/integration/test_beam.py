@@ -82,7 +82,7 @@ def by_parts(lines: list[str], settings: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_the_parts_keep_what_one_machine_keeps(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_dataflow_dedup_parts_agree_with_one_machine(tmp_path: Path, settings: dict[str, Any]) -> None:
     lines = corpus(400)
     kept = on_one_machine(tmp_path, lines, settings)
     assert by_parts(lines, settings) == kept
@@ -90,7 +90,7 @@ def test_the_parts_keep_what_one_machine_keeps(tmp_path: Path, settings: dict[st
     assert len(kept) < 390
 
 
-def test_of_equal_rows_all_but_one_are_told() -> None:
+def test_dataflow_dedup_lists_all_equal_rows_but_one() -> None:
     line = (False, json.dumps({"text": "the very same", "label": "a"}))
     (kept, dropped) = distributed.settle_group([line, line], "{}", ALONE)
     assert kept[0]
@@ -100,7 +100,7 @@ def test_of_equal_rows_all_but_one_are_told() -> None:
     assert dropped[1]["kept_id"] == kept[0][0][2:]
 
 
-def test_a_crowded_band_is_compared_with_its_neighbours() -> None:
+def test_dataflow_dedup_compares_neighbours_in_a_crowded_band() -> None:
     rows = [(f"{n:03d}", "a", f"the same text but for number {n % 7}") for n in range(30)]
     bands = defaultdict(list)
     for band, held in distributed.sketches(rows, 0.5):
@@ -111,7 +111,7 @@ def test_a_crowded_band_is_compared_with_its_neighbours() -> None:
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
-def test_beam_keeps_what_one_machine_keeps(tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_dataflow_dedup_on_beam_agrees_with_one_machine(tmp_path: Path, settings: dict[str, Any]) -> None:
     pytest.importorskip("apache_beam", reason="extra `beam` is not installed (see requirements-beam.lock)")
     kept, dropped = on_beam(tmp_path, corpus(500), settings)
     wanted = on_one_machine(tmp_path, corpus(500), settings)
@@ -126,7 +126,7 @@ def test_beam_keeps_what_one_machine_keeps(tmp_path: Path, settings: dict[str, A
     assert again == wanted
 
 
-def test_a_shared_instruction_and_a_test_file_are_seen_on_beam_too(tmp_path: Path) -> None:
+def test_dataflow_dedup_on_beam_uses_frame_and_test_file(tmp_path: Path) -> None:
     pytest.importorskip("apache_beam", reason="extra `beam` is not installed (see requirements-beam.lock)")
     framed = [
         json.dumps({**row, "text": f"Read the message below and say what it is about: {row['text']}"})

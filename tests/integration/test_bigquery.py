@@ -63,7 +63,7 @@ def rows(source: str, config: dict[str, Any] | None = None) -> list[Any]:
     return list(read(source, Task(), Preprocess.of(config or {}), Tally()))
 
 
-def test_every_page_of_a_table_is_read_and_nothing_is_queried(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bigquery_reads_every_page_without_a_query(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     table = bigquery.open_table("shop.mail.rows", page_rows=7)
     assert table.columns == ("body", "topic", "asked")
     assert len(tables.asked) == 1
@@ -76,7 +76,7 @@ def test_every_page_of_a_table_is_read_and_nothing_is_queried(tables: Tables, mo
     assert not any("queries" in path or "jobs" in path for path, _ in tables.asked)
 
 
-def test_rows_of_a_table_become_examples(tables: Tables) -> None:
+def test_bigquery_rows_become_examples(tables: Tables) -> None:
     found = rows("bq://shop.mail.rows", CHOSEN)
     assert [(row.text, row.target, row.line) for row in found][1] == (TEXTS[1], "money", 2)
     assert found[0].slices == {"asked": "2026-01-02T00:00:00+00:00"}
@@ -84,7 +84,7 @@ def test_rows_of_a_table_become_examples(tables: Tables) -> None:
     assert (made.text, made.target, made.contents) == ("where is it", "order", None)
 
 
-def test_the_step_and_the_commands_take_a_table(tables: Tables, tmp_path: Path) -> None:
+def test_bigquery_tables_work_in_step_and_commands(tables: Tables, tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
     quick = {"fuzzy_threshold": 0, "find_label_errors": False}
     assert preprocess.run("bq://shop.mail.rows", {}, {**CHOSEN, **quick}, *files)["rows"] == len(TEXTS)
@@ -111,17 +111,17 @@ def test_the_step_and_the_commands_take_a_table(tables: Tables, tmp_path: Path) 
         ("bq://shop.mail.rows", r"no column 'text'; the table has body, topic, asked.*preprocess\.text_column"),
     ],
 )
-def test_what_is_wrong_with_a_table_is_said(tables: Tables, source: str, message: str) -> None:
+def test_bigquery_names_problems_of_a_table(tables: Tables, source: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         rows(source)
 
 
-def test_the_environment_names_the_project(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bigquery_project_comes_from_the_environment(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "shop")
     assert len(rows("bq://mail.rows", CHOSEN)) == len(TEXTS)
 
 
-def test_a_stumble_is_waited_out_and_an_empty_table_has_no_rows(tables: Tables) -> None:
+def test_bigquery_retries_503_and_accepts_an_empty_table(tables: Tables) -> None:
     tables.stumbles = 1
     found = rows("bq://shop.mail.rows", CHOSEN)
     assert all(isinstance(row, Example) for row in found)

@@ -55,9 +55,7 @@ def asked(folder: Path, name: str, *overrides: str) -> None:
     evaluate.run(paths[2], paths[0], [dearest["contestant"]], *common, str(folder / "tested.json"), sealed=name)
 
 
-def test_a_limit_below_what_the_prompts_cost_stops_the_run_before_anybody_is_asked(
-    client: Client, taken: Taken, tmp_path: Path
-) -> None:
+def test_check_budget_stops_before_the_first_request(client: Client, taken: Taken, tmp_path: Path) -> None:
     enough = bounded(tmp_path / "a", "enough")
     assert 0 < enough["cost"] < enough["cost_at_most"] < enough["max_cost"]
     limit = f"plan.max_cost={enough['cost_at_most'] * 0.99}"
@@ -70,9 +68,7 @@ def test_a_limit_below_what_the_prompts_cost_stops_the_run_before_anybody_is_ask
     assert not taken
 
 
-def test_a_baseline_of_another_model_is_refused_because_it_has_another_price(
-    client: Client, taken: Taken, tmp_path: Path
-) -> None:
+def test_check_budget_refuses_a_baseline_of_another_model(client: Client, taken: Taken, tmp_path: Path) -> None:
     """The compiled pipeline's parameter `baselines` lets anybody write any model into it."""
     paths, c = splits(tmp_path, train=60, validation=12, test=15), sections()
     (tmp_path / "before.json").write_text('{"spent": []}')
@@ -83,7 +79,7 @@ def test_a_baseline_of_another_model_is_refused_because_it_has_another_price(
     assert not taken
 
 
-def test_the_model_in_service_is_tested_too_at_the_price_of_its_base(client: Client, tmp_path: Path) -> None:
+def test_check_budget_includes_the_champion_at_its_base_price(client: Client, tmp_path: Path) -> None:
     def line(name: str) -> dict[str, Any]:
         told = bounded(tmp_path / name, name)
         return next(one for one in told["costs"] if one["what"] == "the model in service on test")
@@ -97,7 +93,7 @@ def test_the_model_in_service_is_tested_too_at_the_price_of_its_base(client: Cli
     assert large["at_most"] > large["cost"] > nobody["at_most"]
 
 
-def test_variants_of_a_prompt_search_are_bounded_before_they_are_known(client: Client, tmp_path: Path) -> None:
+def test_check_budget_bounds_a_prompt_search(client: Client, tmp_path: Path) -> None:
     searched = "evaluate.baselines=[{name: few, shots: 2, try_shots: [0, 4], rewrites: 2}]"
     told = bounded(tmp_path, "searched", searched)
     costs = {one["what"]: one for one in told["costs"]}
@@ -119,7 +115,7 @@ PROMPTS = st.lists(
     max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
 )
 @given(PROMPTS, st.sampled_from(["none", "votes", "verbal"]), st.integers(0, 2), st.integers(2, 40))
-def test_no_way_of_asking_costs_more_than_its_bound(
+def test_check_budget_bound_holds_for_every_prompt(
     client: Client,
     taken: Taken,
     tmp_path_factory: pytest.TempPathFactory,
@@ -152,7 +148,7 @@ def characters(system: str | None, contents: list[dict[str, Any]]) -> int:
 
 
 @pytest.mark.parametrize("sample", [4, 100])
-def test_long_held_out_rows_are_bounded_by_their_own_length(sample: int) -> None:
+def test_count_tuned_bounds_long_held_out_rows(sample: int) -> None:
     """A split by time may put the long rows into the test set; the training rows say nothing about them."""
     short, long = ([Example(f"{n}", "word " * (size + n), "yes") for n in range(20)] for size in (1, 400))
     task, settings_ = Task.of({"labels": ["no", "yes"]}), Plan(token_sample=sample)
@@ -167,7 +163,7 @@ def test_long_held_out_rows_are_bounded_by_their_own_length(sample: int) -> None
 
 
 @pytest.mark.parametrize(("prompt", "near"), [(Prompt(), 0.05), (Prompt(shots=3, selection="similar"), 0.25)])
-def test_of_many_rows_some_are_written_out_and_the_bound_holds_for_all(
+def test_count_prompt_bound_holds_for_sampled_rows(
     monkeypatch: pytest.MonkeyPatch, prompt: Prompt, near: float
 ) -> None:
     task, who = Task.of({"labels": ["no", "yes"]}), Contestant(name="p", model="m", prompt=prompt)

@@ -66,7 +66,7 @@ def serving(client: Client, contestants: list[dict[str, Any]]) -> list[bool]:
     return [bool(models.deployed(client, c["model"])) for c in contestants]
 
 
-def test_deployment_sets_alias_default_and_record_and_clears_the_losers(client: Client, tmp_path: Path) -> None:
+def test_deploy_sets_alias_default_and_record_and_undeploys_rejected(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "first", 1, [0.5, 0.9, 0.85])
     outcome = run.deploy()
     winner = run.contestants[1]
@@ -81,7 +81,7 @@ def test_deployment_sets_alias_default_and_record_and_clears_the_losers(client: 
     assert (champion.model, champion.role, champion.name) == (winner["model"], "champion", "champion")
 
 
-def test_repeated_deployment_changes_nothing(client: Client, tmp_path: Path) -> None:
+def test_deploy_is_idempotent(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "again", 2, [0.5, 0.9])
     run.deploy()
     before = store.read(client, store.champion_key("again"))
@@ -89,7 +89,7 @@ def test_repeated_deployment_changes_nothing(client: Client, tmp_path: Path) -> 
     assert store.read(client, store.champion_key("again")) == before
 
 
-def test_second_champion_and_the_way_back(client: Client, tmp_path: Path) -> None:
+def test_rollback_restores_the_previous_champion(client: Client, tmp_path: Path) -> None:
     one = Run(tmp_path / "one", "back", 3, [0.5, 0.9])
     one.deploy()
     two = Run(tmp_path / "two", "back", 4, [0.95, 0.2])
@@ -112,7 +112,7 @@ def test_second_champion_and_the_way_back(client: Client, tmp_path: Path) -> Non
         deploy.rollback("back", sections()["vertex"])
 
 
-def test_way_back_deploys_what_was_taken_down(client: Client, tmp_path: Path) -> None:
+def test_rollback_deploys_an_undeployed_champion(client: Client, tmp_path: Path) -> None:
     one = Run(tmp_path / "one", "down", 5, [0.9])
     one.deploy()
     two = Run(tmp_path / "two", "down", 6, [0.9])
@@ -122,12 +122,12 @@ def test_way_back_deploys_what_was_taken_down(client: Client, tmp_path: Path) ->
     assert serving(client, one.contestants) == [True]
 
 
-def test_rollback_without_a_champion_says_so(client: Client) -> None:
+def test_rollback_without_a_champion_is_an_error(client: Client) -> None:
     with pytest.raises(UserError, match="no champion to go back to"):
         deploy.rollback("nobody", sections()["vertex"])
 
 
-def test_keeping_clears_what_the_trials_left(client: Client, tmp_path: Path) -> None:
+def test_keep_current_undeploys_what_trials_left(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "kept", 7, [0.5, 0.6])
     outcome = run.deploy(deploy.keep, "keep_prompt")
     assert (outcome["action"], outcome["model"], outcome["endpoint"]) == ("kept", PROMPT["model"], "")
@@ -135,7 +135,7 @@ def test_keeping_clears_what_the_trials_left(client: Client, tmp_path: Path) -> 
     assert select_model.read_champion(client, "kept") is None
 
 
-def test_keeping_never_touches_the_champion(client: Client, tmp_path: Path) -> None:
+def test_keep_current_never_touches_the_champion(client: Client, tmp_path: Path) -> None:
     one = Run(tmp_path / "one", "holds", 8, [0.9])
     one.deploy()
     two = Run(tmp_path / "two", "holds", 9, [0.5])
@@ -144,7 +144,7 @@ def test_keeping_never_touches_the_champion(client: Client, tmp_path: Path) -> N
     assert serving(client, [*one.contestants, *two.contestants]) == [True, False]
 
 
-def test_the_cleaning_of_training_goes_with_the_model_and_comes_back_with_it(client: Client, tmp_path: Path) -> None:
+def test_deploy_records_cleaning_and_rollback_restores_it(client: Client, tmp_path: Path) -> None:
     raw = "  <b>HELLO</b>\u200b there "
 
     def as_served(rules: dict[str, Any]) -> str:
@@ -164,7 +164,7 @@ def test_the_cleaning_of_training_goes_with_the_model_and_comes_back_with_it(cli
     assert as_served(store.read(client, store.champion_key("clean"))["current"]["cleaning"]) == "hello there"
 
 
-def test_sweep_clears_crashed_runs_but_never_a_champion(client: Client, tmp_path: Path) -> None:
+def test_cleanup_undeploys_crashed_runs_but_never_a_champion(client: Client, tmp_path: Path) -> None:
     one = Run(tmp_path / "one", "swept", 14, [0.5, 0.9])
     one.deploy(deploy.run, "deploy", "deploy.keep_losers=true")
     crashed = Run(tmp_path / "two", "swept", 15, [0.5, 0.9])
@@ -174,19 +174,19 @@ def test_sweep_clears_crashed_runs_but_never_a_champion(client: Client, tmp_path
     assert deploy.sweep("swept", sections()["vertex"]) == []
 
 
-def test_losers_stay_by_setting(client: Client, tmp_path: Path) -> None:
+def test_deploy_keeps_rejected_endpoints_by_setting(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "stay", 10, [0.5, 0.9])
     assert run.deploy(deploy.run, "deploy", "deploy.keep_losers=true")["undeployed"] == []
     assert serving(client, run.contestants) == [True, True]
 
 
-def test_checkpoint_in_service_is_no_candidate_against_itself(client: Client, tmp_path: Path) -> None:
+def test_select_excludes_the_deployed_checkpoint(client: Client, tmp_path: Path) -> None:
     Run(tmp_path / "one", "self", 11, [0.5, 0.9]).deploy()
     same = Run(tmp_path / "two", "self", 11, [0.5, 0.9])
     assert [c["role"] for c in same.finalists] == ["baseline", "champion"]
 
 
-def test_undeployed_checkpoints_of_a_reused_job_answer_again(client: Client, tmp_path: Path) -> None:
+def test_deploy_redeploys_checkpoints_of_a_reused_job(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path / "one", "redone", 12, [0.5, 0.9])
     run.deploy()
     assert serving(client, run.contestants) == [False, True]
@@ -194,13 +194,13 @@ def test_undeployed_checkpoints_of_a_reused_job_answer_again(client: Client, tmp
     assert serving(client, run.contestants) == [True, True]
 
 
-def test_decision_is_remembered_for_the_next_plan(client: Client, tmp_path: Path) -> None:
+def test_deploy_records_the_decision_for_the_next_plan(client: Client, tmp_path: Path) -> None:
     Run(tmp_path, "remember", 13, [0.5, 0.9]).deploy()
     assert store.last_plan(client, "remember") == "plan-13"
     assert store.last_plan(client, "nobody") == ""
 
 
-def test_two_runs_that_end_together_both_enter_the_history(client: Client) -> None:
+def test_deploy_concurrent_runs_both_enter_the_history(client: Client) -> None:
     key = store.champion_key("race")
     other = {"seen": False}
 
@@ -213,7 +213,7 @@ def test_two_runs_that_end_together_both_enter_the_history(client: Client) -> No
     assert store.change(client, key, edit)["by"] == ["other", "us"]
 
 
-def test_what_one_name_clears_never_serves_another(client: Client, tmp_path: Path) -> None:
+def test_deploy_never_undeploys_endpoints_of_another_name(client: Client, tmp_path: Path) -> None:
     one = Run(tmp_path / "one", "shop", 21, [0.5, 0.9])
     one.deploy()
     other = Run(tmp_path / "other", "bank", 21, [0.5, 0.9])  # the same rows: the same job and checkpoints

@@ -36,7 +36,7 @@ def rungs(losses: list[float]) -> dict[str, float]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(runs=runs, order=st.randoms())
-def test_one_trial_always_stays_in_the_race(client: Client, runs: list[list[float]], order: Any) -> None:
+def test_early_stopping_always_leaves_a_trial(client: Client, runs: list[list[float]], order: Any) -> None:
     plan, progress = f"p{uuid.uuid4().hex}", dict.fromkeys(range(len(runs)), 0)  # records outlive an example
     out: set[int] = set()
     while going := [n for n, done in progress.items() if done < len(runs[n]) and n not in out]:
@@ -51,7 +51,7 @@ def test_one_trial_always_stays_in_the_race(client: Client, runs: list[list[floa
     assert len(out) < len(runs)
 
 
-def test_a_later_trial_that_learns_better_ends_an_earlier_one(client: Client) -> None:
+def test_early_stopping_stops_an_earlier_trial_for_a_better_one(client: Client) -> None:
     assert early_stopping.tell(client, "late", "first", rungs([1.0, 0.8]), ended=False) == ""
     assert early_stopping.tell(client, "late", "second", rungs([0.7]), ended=False) == ""
     assert early_stopping.gave_up(client, "late", "first").startswith("after 0.4 epochs its loss is 1,")
@@ -78,7 +78,7 @@ def tuned(folder: Path, name: str, **hyper: Any) -> dict[str, Any]:
     )
 
 
-def test_trial_far_behind_is_cancelled_and_not_begun_again(
+def test_early_stopping_cancels_a_trial_far_behind_for_good(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
@@ -96,7 +96,7 @@ def test_trial_far_behind_is_cancelled_and_not_begun_again(
     assert len(jobs_of(client, "race")) == 1
 
 
-def test_run_goes_on_when_a_trial_left_nothing(
+def test_early_stopping_continues_without_results_of_a_trial(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
@@ -122,7 +122,7 @@ def test_run_goes_on_when_a_trial_left_nothing(
     assert begun - 1 <= told["completed_epochs"] <= begun < 9
 
 
-def test_hardly_moving_trial_is_followed_up_within_its_tokens(
+def test_follow_up_of_a_flat_trial_stays_within_its_tokens(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)

@@ -28,7 +28,7 @@ def clustered(count: int, seed: int = 3, dimensions: int = 16) -> NDArray[np.flo
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_cells_drop_nothing_wrongly_and_miss_nearly_nothing() -> None:
+def test_leaders_in_cells_have_full_precision_and_high_recall() -> None:
     vectors = clustered(3000)
     exact = leaders(vectors, 0.95, [""] * 3000)
     found = leaders(vectors, 0.95, [""] * 3000, exact_below=0)
@@ -60,7 +60,7 @@ def preprocessed(folder: Path, vertex: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(files[1]).read_text().splitlines()]
 
 
-def test_the_service_embeds_through_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embedder_vertex_sends_requests_through_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Emulator(tmp_path)
     try:
         server.point(monkeypatch)

@@ -261,7 +261,9 @@ def known_names(emulator: Emulator) -> list[str]:
     max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(data=st.data(), body=BODIES, query=QUERIES)
-def test_no_route_answers_500(emulator: Emulator, data: st.DataObject, body: Any, query: dict[str, str]) -> None:
+def test_emulator_no_route_answers_500(
+    emulator: Emulator, data: st.DataObject, body: Any, query: dict[str, str]
+) -> None:
     route = data.draw(st.sampled_from(emulator.routes))
     names = known_names(emulator)
     template = (
@@ -290,7 +292,7 @@ def test_no_route_answers_500(emulator: Emulator, data: st.DataObject, body: Any
         ["application/json", "multipart/related; boundary=x", "text/plain", "multipart/mixed; boundary=x"]
     ),
 )
-def test_no_bytes_break_it(emulator: Emulator, data: st.DataObject, content: bytes, kind: str) -> None:
+def test_emulator_survives_any_bytes(emulator: Emulator, data: st.DataObject, content: bytes, kind: str) -> None:
     route = data.draw(st.sampled_from(emulator.routes))
     template = (
         route.template if route.template.startswith("/") else "/{version}/projects/p/locations/l/" + route.template
@@ -311,7 +313,7 @@ def test_no_bytes_break_it(emulator: Emulator, data: st.DataObject, content: byt
     base=st.sampled_from(["gemini-2.5-flash", "gemini-2.5-pro", "x"]),
     preference=st.booleans(),
 )
-def test_tuning_specs_are_accepted_or_refused(
+def test_emulator_accepts_or_refuses_any_tuning_spec(
     emulator: Emulator, spec: Any, hyper: Any, base: str, preference: bool
 ) -> None:
     inner = {"trainingDatasetUri": "gs://fuzz/train.jsonl", "hyperParameters": hyper}
@@ -324,14 +326,14 @@ def test_tuning_specs_are_accepted_or_refused(
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(config=st.dictionaries(st.sampled_from(WORDS), VALUES, max_size=4), text=st.text(max_size=20))
-def test_generation_configs_are_accepted_or_refused(emulator: Emulator, config: Any, text: str) -> None:
+def test_emulator_accepts_or_refuses_any_generation_config(emulator: Emulator, config: Any, text: str) -> None:
     body = {"contents": [{"role": "user", "parts": [{"text": text}]}], "generationConfig": config}
     path = "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-flash:generateContent"
     response = ask(emulator, "POST", path, "", json.dumps(body).encode())
     assert response.status_code in (200, 400, 501)
 
 
-def test_json_that_google_refuses(emulator: Emulator) -> None:
+def test_emulator_refuses_json_that_google_refuses(emulator: Emulator) -> None:
     path = "/v1/projects/p/locations/l/endpoints"
     for content in (
         b'{"displayName": "\\ud800"}',

@@ -54,7 +54,7 @@ def climbed(folder: Path, name: str, tuned: float, *overrides: str, trials: int 
     return {**told, **{"report": json.loads((folder / "scored.json").read_text())}}
 
 
-def test_a_gain_that_misses_the_target_climbs(client: Client, tmp_path: Path) -> None:
+def test_escalation_continues_while_below_the_target(client: Client, tmp_path: Path) -> None:
     found = climbed(tmp_path, "climbs", 0.6, "larger.target=1.0")
     assert [job.state for job in jobs_of(client, "climbs")] == ["SUCCEEDED"]
     (record,) = found["jobs"]
@@ -68,11 +68,11 @@ def test_a_gain_that_misses_the_target_climbs(client: Client, tmp_path: Path) ->
     assert "the prompt to beat is asked of" in notes[0]
 
 
-def test_no_gain_no_climb(client: Client, tmp_path: Path) -> None:
+def test_escalation_stops_without_a_gain(client: Client, tmp_path: Path) -> None:
     found = climbed(tmp_path, "stays", 0.005)
     assert jobs_of(client, "stays") == found["jobs"] == found["report"]["contestants"] == []
     assert "was not tried: tuning gained +0.005" in found["notes"][0]
 
 
-def test_none_configured_none_told(client: Client, tmp_path: Path) -> None:
+def test_escalation_is_silent_without_models(client: Client, tmp_path: Path) -> None:
     assert climbed(tmp_path, "none", 0.6, trials=0)["notes"] == []

@@ -49,7 +49,7 @@ class Ran:
         self.report = json.loads(Path(told).read_text())
 
 
-def test_planted_label_errors_get_no_weight(client: Client, tmp_path: Path) -> None:
+def test_reweight_skips_planted_label_issues(client: Client, tmp_path: Path) -> None:
     planted = []
     for row in ROWS[:3]:
         lie = next(label for label in PHRASES if label != row.target)
@@ -63,7 +63,7 @@ def test_planted_label_errors_get_no_weight(client: Client, tmp_path: Path) -> N
     assert min(copies[identity] for identity in really - set(ran.report["suspect"])) == 3
 
 
-def test_which_rows_are_hard_is_settled_once(client: Client, tmp_path: Path) -> None:
+def test_reweight_finds_hard_rows_once(client: Client, tmp_path: Path) -> None:
     first = Ran(tmp_path / "a", ROWS, {ROWS[0].id, ROWS[1].id}, share=0.2)
     unasked = Ran(tmp_path / "b", ROWS, None, share=0.2)
     otherwise = Ran(tmp_path / "c", ROWS, {ROWS[5].id}, share=0.2)
@@ -73,7 +73,7 @@ def test_which_rows_are_hard_is_settled_once(client: Client, tmp_path: Path) -> 
         Ran(tmp_path / "d", ROWS, None, share=0.25)
 
 
-def test_validation_rows_like_the_hard_ones_are_marked_and_never_the_same(client: Client, tmp_path: Path) -> None:
+def test_reweight_marks_near_hard_validation_rows(client: Client, tmp_path: Path) -> None:
     rows = examples(90, 5)
     wrong = {row.id for row in rows if row.target == "refund"}
     ran = Ran(tmp_path, rows, wrong, share=0.5, skip_suspects=False)
@@ -84,7 +84,7 @@ def test_validation_rows_like_the_hard_ones_are_marked_and_never_the_same(client
     assert not {row.id for row in alike} & {row.id for row in ran.rows}
 
 
-def test_answers_to_other_rows_are_refused(client: Client, tmp_path: Path) -> None:
+def test_reweight_refuses_predictions_of_other_rows(client: Client, tmp_path: Path) -> None:
     train, said = str(tmp_path / "train.jsonl"), tmp_path / "said.jsonl"
     write_examples(train, ROWS[:30])
     answers(said, ROWS, {ROWS[40].id})

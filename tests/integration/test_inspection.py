@@ -101,7 +101,7 @@ def rows(folder: Path, lines: list[dict[str, Any]], **config: Any) -> tuple[list
     return list(read(path, Task(), rules, tally)), tally
 
 
-def test_what_the_service_finds_is_masked_in_every_turn(service: Inspection, tmp_path: Path) -> None:
+def test_dlp_masks_findings_in_every_turn(service: Inspection, tmp_path: Path) -> None:
     found, tally = rows(tmp_path, ROWS, pii="mask")
     assert found[0].text == "écrit: [EMAIL_ADDRESS], [PERSON_NAME]"
     assert found[2].contents[0]["parts"] == [{"text": "[PERSON_NAME] here"}]
@@ -114,7 +114,7 @@ def test_what_the_service_finds_is_masked_in_every_turn(service: Inspection, tmp
     assert "nothing here" in sent  # as cleaned
 
 
-def test_report_and_drop(service: Inspection, tmp_path: Path) -> None:
+def test_dlp_reports_or_drops_rows(service: Inspection, tmp_path: Path) -> None:
     found, tally = rows(tmp_path, ROWS, pii="report")
     assert [row.text for row in found][:2] == ["écrit: ana@x.org, Ana", "nothing here"]
     assert tally.personal_rows == [1, 3]
@@ -126,7 +126,7 @@ def test_report_and_drop(service: Inspection, tmp_path: Path) -> None:
     assert len(service.requests) == 2
 
 
-def test_the_whole_step_with_the_service(service: Inspection, tmp_path: Path) -> None:
+def test_preprocess_runs_with_dlp(service: Inspection, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("text,label\nmail ana@x.org now,a\nquite other words,b\n")
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
@@ -135,7 +135,7 @@ def test_the_whole_step_with_the_service(service: Inspection, tmp_path: Path) ->
     assert json.loads(Path(files[2]).read_text())["personal_data"]["findings"] == {"EMAIL_ADDRESS": 1}
 
 
-def test_many_rows_are_a_few_requests_and_a_long_text_is_looked_at_whole(service: Inspection, tmp_path: Path) -> None:
+def test_dlp_batches_rows_and_reads_long_texts_whole(service: Inspection, tmp_path: Path) -> None:
     lines = [{"text": f"mail {'x' * (i % 7)}ana@x.org row {i}", "label": "ab"[i % 2]} for i in range(600)]
     found, _ = rows(tmp_path, lines, pii="mask")
     assert all("[EMAIL_ADDRESS] row" in row.text for row in found)
@@ -148,7 +148,7 @@ def test_many_rows_are_a_few_requests_and_a_long_text_is_looked_at_whole(service
     )  # fmt: skip
 
 
-def test_an_answer_that_was_cut_off_is_asked_for_again(service: Inspection, tmp_path: Path) -> None:
+def test_dlp_resends_a_truncated_request(service: Inspection, tmp_path: Path) -> None:
     service.most = 3
     lines = [{"text": f"Ana and Bo {i}", "label": "a"} for i in range(9)]
     found, _ = rows(tmp_path, [*lines, {"text": "Ana Bo Ana Bo", "label": "b"}], pii="mask")
@@ -157,7 +157,7 @@ def test_an_answer_that_was_cut_off_is_asked_for_again(service: Inspection, tmp_
     ]  # fmt: skip
 
 
-def test_places_where_two_kinds_overlap_are_covered_once() -> None:
+def test_dlp_masks_overlapping_findings_once() -> None:
     found = [Finding("B", 4, 9), Finding("A", 0, 5), Finding("C", 9, 10), Finding("A", 0, 3)]
     assert dlp._apart(found) == [Finding("A", 0, 9), Finding("C", 9, 10)]
 
@@ -170,7 +170,7 @@ def test_places_where_two_kinds_overlap_are_covered_once() -> None:
         (200, {"pii_parent": "demo"}, "pii_parent"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_dlp_errors_name_the_cause(
     service: Inspection, tmp_path: Path, code: int, config: dict[str, Any], message: str
 ) -> None:
     service.code = code
@@ -178,7 +178,7 @@ def test_what_is_wrong_is_said(
         rows(tmp_path, ROWS, **config)
 
 
-def test_our_own_rules_ask_nobody(service: Inspection, tmp_path: Path) -> None:
+def test_pii_rules_send_no_request(service: Inspection, tmp_path: Path) -> None:
     found, _ = rows(tmp_path, ROWS, pii="mask", pii_by="rules")
     assert isinstance(found[0], Example)
     assert found[0].text == "écrit: [EMAIL], Ana"

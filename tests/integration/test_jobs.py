@@ -58,7 +58,7 @@ def sent(server: Server, order: Order) -> dict[str, Any]:
     return body
 
 
-def test_everything_asked_for_is_sent(server: Server) -> None:
+def test_create_job_sends_every_setting(server: Server) -> None:
     full = replace(
         SUPERVISED,
         validation_uri="gs://b/val.jsonl",
@@ -86,14 +86,14 @@ def test_everything_asked_for_is_sent(server: Server) -> None:
     assert body["encryptionSpec"] == {"kms_key_name": full.encryption_key}
 
 
-def test_choices_left_to_the_service_are_not_sent(server: Server) -> None:
+def test_create_job_omits_defaults_of_the_service(server: Server) -> None:
     assert sent(server, SUPERVISED) == {
         "baseModel": "gemini-3.5-flash",
         "supervisedTuningSpec": {"trainingDatasetUri": "gs://b/train.jsonl"},
     }
 
 
-def test_preference_job_has_its_own_spec_alone(server: Server) -> None:
+def test_create_job_preference_has_only_its_spec(server: Server) -> None:
     body = sent(server, replace(PREFERENCE, epoch_count=1, adapter_size=1))
     hyper = {"epochCount": 1, "adapterSize": "ADAPTER_SIZE_ONE", "beta": 0.1}
     assert body["preferenceOptimizationSpec"] == {"trainingDatasetUri": "gs://b/pairs.jsonl", "hyperParameters": hyper}
@@ -101,14 +101,14 @@ def test_preference_job_has_its_own_spec_alone(server: Server) -> None:
 
 
 @pytest.mark.parametrize("order", [SUPERVISED, PREFERENCE])
-def test_continued_job_keeps_its_checkpoint(server: Server, order: Order) -> None:
+def test_create_job_keeps_the_checkpoint_it_continues(server: Server, order: Order) -> None:
     body = sent(server, replace(order, base=TUNED, checkpoint_id="3"))
     assert body["preTunedModel"] == {"tuned_model_name": TUNED, "checkpoint_id": "3"}
     assert "baseModel" not in body
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8, 16])
-def test_adapter_sizes_are_sent_as_words(server: Server, size: int) -> None:
+def test_create_job_sends_adapter_sizes_as_enums(server: Server, size: int) -> None:
     word = sent(server, replace(SUPERVISED, adapter_size=size))["supervisedTuningSpec"]["hyperParameters"][
         "adapterSize"
     ]
@@ -133,13 +133,13 @@ def test_adapter_sizes_are_sent_as_words(server: Server, size: int) -> None:
         (replace(SUPERVISED, method="reinforcement"), "unknown tuning method 'reinforcement'"),
     ],
 )
-def test_wrong_orders_are_refused_before_a_request(server: Server, order: Order, words: str) -> None:
+def test_create_job_refuses_a_wrong_spec_before_a_request(server: Server, order: Order, words: str) -> None:
     with pytest.raises(UserError, match=words):
         sent(server, order)
     assert server.asked == []
 
 
-def test_what_is_for_open_models_or_elsewhere_cannot_be_asked_for(server: Server) -> None:
+def test_create_job_refuses_settings_of_other_models(server: Server) -> None:
     fields = {field.name for field in dataclasses.fields(Order)}
     foreign = {"examples", "evaluation_config", "batch_size", "learning_rate", "custom_base_model", "output_uri"}
     assert not fields & (foreign | {"tuning_mode", "vertex_dataset_resource", "reward_config", "base_teacher_model"})
@@ -153,13 +153,13 @@ def test_what_is_for_open_models_or_elsewhere_cannot_be_asked_for(server: Server
 
 @pytest.mark.parametrize("call", [jobs.get, jobs.cancel])
 @pytest.mark.parametrize("name", ["7", "tuningJobs/7"])
-def test_bare_id_is_refused_before_a_request(server: Server, call: Callable[..., Any], name: str) -> None:
+def test_create_job_refuses_a_bare_id(server: Server, call: Callable[..., Any], name: str) -> None:
     with pytest.raises(UserError, match="no full resource name"):
         call(vertex.connect(Vertex.of({})), name)
     assert server.asked == []
 
 
-def test_every_page_is_read_with_the_same_filter(server: Server) -> None:
+def test_find_jobs_reads_every_page_with_the_filter(server: Server) -> None:
     pages = iter([{"tuningJobs": [{"name": f"{NAME}0", "labels": {"k": "v"}}], "nextPageToken": "t2"}])
     last = {"tuningJobs": [{"name": f"{NAME}1", "labels": {"k": "v"}}]}
     server.reply = lambda _: (200, next(pages, last))
@@ -169,7 +169,7 @@ def test_every_page_is_read_with_the_same_filter(server: Server) -> None:
     assert "pageToken=t2" in server.asked[1][1]
 
 
-def test_no_warning_reaches_the_user(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+def test_create_job_prints_no_warnings(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -177,14 +177,14 @@ def test_no_warning_reaches_the_user(server: Server, caplog: pytest.LogCaptureFi
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_jobs_are_asked_for_by_their_full_name(server: Server) -> None:
+def test_get_job_uses_the_full_name(server: Server) -> None:
     client = vertex.connect(Vertex.of({}))
     jobs.get(client, NAME)
     jobs.cancel(client, NAME)
     assert [path for _, path, _ in server.asked] == [f"/v1beta1/{NAME}", f"/v1beta1/{NAME}:cancel"]
 
 
-def test_label_is_checked_here_whether_or_not_the_service_filters(server: Server) -> None:
+def test_find_jobs_checks_the_label_itself(server: Server) -> None:
     listed = [{"name": f"{NAME}{n}", "labels": {"gemtune-job": value}} for n, value in enumerate("aba")]
     server.reply = (200, {"tuningJobs": listed})
     found = jobs.find(vertex.connect(Vertex.of({})), "gemtune-job", "a")
@@ -192,7 +192,7 @@ def test_label_is_checked_here_whether_or_not_the_service_filters(server: Server
     assert "filter=labels.gemtune-job%3D%22a%22" in server.asked[0][1]
 
 
-def test_job_is_read_whatever_is_missing(server: Server) -> None:
+def test_get_job_accepts_missing_fields(server: Server) -> None:
     server.reply = (200, {"name": NAME})
     job = jobs.get(vertex.connect(Vertex.of({})), NAME)
     assert (job.state, job.detail, job.ended, job.succeeded, job.checkpoints) == ("", "", False, False, ())
@@ -212,7 +212,7 @@ def test_job_is_read_whatever_is_missing(server: Server) -> None:
         ("A_NEW_ONE", False, False),
     ],
 )
-def test_states_mean_what_they_say(server: Server, state: str, ended: bool, succeeded: bool) -> None:
+def test_get_job_maps_states(server: Server, state: str, ended: bool, succeeded: bool) -> None:
     tuned = {"model": TUNED, "checkpoints": [{"checkpointId": "1", "epoch": "1", "step": "10", "endpoint": "e"}]}
     server.reply = (200, {"name": NAME, "state": f"JOB_STATE_{state}", "tunedModel": tuned})
     job = jobs.get(vertex.connect(Vertex.of({})), NAME)
@@ -220,6 +220,6 @@ def test_states_mean_what_they_say(server: Server, state: str, ended: bool, succ
     assert job.checkpoints == (jobs.Checkpoint("1", 1, 10, "e"),)
 
 
-def test_labels_fit_the_service() -> None:
+def test_job_label_fits_the_service() -> None:
     assert jobs.label("My Run: ÄÖ/1") == "my-run-----1"
     assert len(jobs.label("x" * 100)) == 63

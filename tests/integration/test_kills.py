@@ -45,7 +45,7 @@ def emulator(tmp_path: Path) -> Iterator[Emulator]:
     running.kill()
 
 
-def test_ten_kills_make_no_fourth_job(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tune_ten_kills_start_no_extra_job(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = emulator.point(monkeypatch)
     train, validation, _ = splits(tmp_path, seed=1)
     trials = [{"name": f"trial-{n}", "epoch_count": n} for n in (1, 2, 3)]

@@ -33,7 +33,7 @@ def prompted(name: str = "zero_shot", value: float = 0.7, low: float = 0.6, toke
     return Prompted(contestant, value, low, value + 0.05, 40, tokens, 10)
 
 
-def test_best_prompt_is_the_highest_and_of_equals_the_cheaper() -> None:
+def test_best_prompt_is_the_highest_then_the_cheaper() -> None:
     assert plan_tuning.best_prompt([prompted("a", 0.7), prompted("b", 0.8)]).contestant.name == "b"
     assert (
         plan_tuning.best_prompt([prompted("dear", tokens=900), prompted("cheap", tokens=90)]).contestant.name == "cheap"
@@ -50,12 +50,14 @@ def test_best_prompt_is_the_highest_and_of_equals_the_cheaper() -> None:
         ({"wanted_lift": 0.02}, prompted(), (500, 40, 60), "label more test rows"),
     ],
 )
-def test_reasons_against_tuning(change: dict[str, Any], best: Prompted, rows: tuple[int, ...], words: str) -> None:
+def test_reasons_against_lists_each_reason(
+    change: dict[str, Any], best: Prompted, rows: tuple[int, ...], words: str
+) -> None:
     assert any(words in reason for reason in plan_tuning.reasons_against(Plan.of(change), best, rows))
     assert plan_tuning.reasons_against(Plan.of({}), prompted(), (500, 40, 60)) == []
 
 
-def test_more_test_rows_notice_smaller_lifts() -> None:
+def test_detectable_lift_falls_with_test_rows() -> None:
     lifts = [plan_tuning.detectable_lift(0.8, n) for n in (50, 100, 500, 2000)]
     assert lifts == sorted(lifts, reverse=True)
     assert plan_tuning.detectable_lift(0.8, 1000) == pytest.approx(0.04, abs=0.002)  # 20 % of the rows may change
@@ -64,7 +66,7 @@ def test_more_test_rows_notice_smaller_lifts() -> None:
 # Trials that share a job.
 
 
-def test_shorter_trials_are_checkpoints_of_the_longest() -> None:
+def test_merge_trials_by_the_longest_epochs() -> None:
     trials = [Trial(epoch_count=e, adapter_size=1) for e in (4, 2, 1)] + [Trial(epoch_count=6, adapter_size=4)]
     assert [(t.epoch_count, t.adapter_size) for t in spend.shared(trials)] == [(4, 1), (6, 4)]
     grid = [(t.epoch_count, t.learning_rate_multiplier, t.adapter_size) for t in spend.shared(SHIPPED.grid)]
@@ -72,7 +74,7 @@ def test_shorter_trials_are_checkpoints_of_the_longest() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_a_covered_trial_has_its_checkpoint(longer: int, shorter: int) -> None:
+def test_merged_trial_has_its_checkpoint(longer: int, shorter: int) -> None:
     count = spend.checkpoint_count(longer)
     ends = {round(longer * k / count) for k in range(1, count + 1)}
     assert spend.covers(longer, shorter) == (shorter in ends)
@@ -82,7 +84,7 @@ def test_a_covered_trial_has_its_checkpoint(longer: int, shorter: int) -> None:
 
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=60), st.integers(1, 60))
-def test_counted_rows_are_exact_and_estimates_bounded_from_above(lengths: list[int], sample: int) -> None:
+def test_estimate_is_exact_when_counted_and_bounded_above(lengths: list[int], sample: int) -> None:
     truth = [length * 2 + 3 for length in lengths]
     found = spend.estimate(lengths, {n: truth[n] for n in range(min(sample, len(lengths)))})
     assert found.expected <= found.most
@@ -111,7 +113,7 @@ TRIALS = st.lists(st.builds(Trial, epoch_count=st.integers(1, 30)), min_size=1, 
 
 
 @given(TRIALS, PRICES, st.integers(1, 10**7), st.floats(0, 500), st.floats(0, 50))
-def test_no_choice_of_trials_exceeds_the_limit(
+def test_affordable_trials_never_exceed_the_limit(
     trials: list[Trial], price: Price, tokens: int, limit: float, fixed: float
 ) -> None:
     named = [t.model_copy(update={"name": f"t{n}"}) for n, t in enumerate(trials)]
@@ -125,7 +127,7 @@ def test_no_choice_of_trials_exceeds_the_limit(
 
 
 @given(TRIALS, PRICES, st.integers(1, 10**7), st.floats(0, 500), st.integers(1, 3))
-def test_follow_ups_stay_under_the_limit_too(
+def test_affordable_follow_ups_never_exceed_the_limit(
     trials: list[Trial], price: Price, tokens: int, limit: float, rounds: int
 ) -> None:
     named = [t.model_copy(update={"name": f"t{n}"}) for n, t in enumerate(trials)]
@@ -169,7 +171,9 @@ def test_modality_is_the_heaviest_part_of_any_row() -> None:
         ("gemini-2.5-pro", 5000, 100, (10, 1, 4)),
     ],
 )
-def test_recommended_starts_by_family_and_size(model: str, rows: int, tokens: float, wanted: tuple[int, ...]) -> None:
+def test_preset_recommended_depends_on_family_and_size(
+    model: str, rows: int, tokens: float, wanted: tuple[int, ...]
+) -> None:
     start = SHIPPED.start(model, "text", rows, tokens)
     assert (start.epoch_count, start.learning_rate_multiplier, start.adapter_size) == wanted
 
@@ -195,7 +199,7 @@ def planned(
     return result, json.loads(out.read_text())
 
 
-def test_plan_lists_the_trials_and_the_bill(client: Client, tmp_path: Path) -> None:
+def test_plan_lists_trials_and_costs(client: Client, tmp_path: Path) -> None:
     result, told = planned(tmp_path, "lists", "plan.preset=grid")
     assert result["worthwhile"] is told["worthwhile"] is True
     assert [t["name"] for t in result["trials"]] == ["trial-3", "trial-4", "trial-2", "trial-1"]  # longest first
@@ -205,13 +209,13 @@ def test_plan_lists_the_trials_and_the_bill(client: Client, tmp_path: Path) -> N
     assert "is assumed" in told["warnings"][0]
 
 
-def test_what_a_prompt_search_cost_is_on_the_bill(client: Client, tmp_path: Path) -> None:
+def test_plan_costs_include_a_prompt_search(client: Client, tmp_path: Path) -> None:
     _, plain = planned(tmp_path, "plain")
     _, told = planned(tmp_path, "searched", searched=True)
     assert told["cost"] - plain["cost"] == pytest.approx(0.25)
 
 
-def test_what_augmentation_cost_is_on_the_bill_and_under_the_limit(client: Client, tmp_path: Path) -> None:
+def test_plan_costs_include_augmentation(client: Client, tmp_path: Path) -> None:
     _, plain = planned(tmp_path, "plain")
     report = tmp_path / "augmentation.json"
     report.write_text(json.dumps({"spent": [{"what": "paraphrases (spent)", "tokens": 1000, "cost": 0.4}]}))
@@ -223,14 +227,14 @@ def test_what_augmentation_cost_is_on_the_bill_and_under_the_limit(client: Clien
     assert "more than max_cost 0.40" in why["reasons"][0]
 
 
-def test_dear_trials_are_left_out_and_named(client: Client, tmp_path: Path) -> None:
+def test_plan_names_trials_over_budget(client: Client, tmp_path: Path) -> None:
     result, told = planned(tmp_path, "dear", "plan.preset=grid", "plan.max_cost=0.3")
     assert 0 < len(result["trials"]) < 4
     assert len(result["trials"]) + len(told["left_out"]) == 4
     assert told["cost_at_most"] <= 0.3
 
 
-def test_no_money_no_tuning(client: Client, tmp_path: Path) -> None:
+def test_plan_skips_tuning_without_budget(client: Client, tmp_path: Path) -> None:
     result, told = planned(tmp_path, "poor", "plan.max_cost=0.01")
     assert (result["worthwhile"], result["trials"]) == (False, [])
     assert "more than max_cost 0.01" in told["reasons"][0]
@@ -238,7 +242,7 @@ def test_no_money_no_tuning(client: Client, tmp_path: Path) -> None:
     assert paid == ["zero_shot on validation (spent)", "best prompt on test", "the model in service on test"]
 
 
-def test_nothing_new_nothing_tuned(client: Client, tmp_path: Path) -> None:
+def test_plan_skips_tuning_when_unchanged(client: Client, tmp_path: Path) -> None:
     result, told = planned(tmp_path, "stale")
     store.change(client, "decisions/stale.json", lambda _: {"plan": told["fingerprint"]})
     again, why = planned(tmp_path, "stale")
@@ -249,7 +253,7 @@ def test_nothing_new_nothing_tuned(client: Client, tmp_path: Path) -> None:
     assert planned(tmp_path / "more", "stale", train=130)[0]["worthwhile"]
 
 
-def test_trials_start_from_the_champion_by_setting(client: Client, tmp_path: Path) -> None:
+def test_plan_starts_from_the_champion_by_setting(client: Client, tmp_path: Path) -> None:
     model = "projects/1/locations/us-central1/models/7@2"
     serving = Contestant(name="t@3", model="projects/1/locations/us/endpoints/9", tuned_model=model, checkpoint_id="3")
     entry = {"contestant": serving.model_dump(mode="json")}
@@ -265,7 +269,7 @@ def test_trials_start_from_the_champion_by_setting(client: Client, tmp_path: Pat
     assert told["prices"] == SHIPPED.models["gemini-3.1-flash-lite"].price.model_dump()
 
 
-def test_a_champion_of_a_larger_model_costs_what_that_one_costs(client: Client, tmp_path: Path) -> None:
+def test_plan_prices_a_champion_by_its_base(client: Client, tmp_path: Path) -> None:
     _, plain = planned(tmp_path, "grown", "plan.continue_champion=true")
     serving = Contestant(
         name="t@3", model="projects/1/locations/us/endpoints/9", tuned_model="projects/1/locations/us/models/7@2",
@@ -287,12 +291,12 @@ def test_a_champion_of_a_larger_model_costs_what_that_one_costs(client: Client, 
     assert result["trials"][0]["base_model"] == "gemini-3.5-flash"
 
 
-def test_trials_of_one_name_are_refused(client: Client, tmp_path: Path) -> None:
+def test_plan_refuses_trials_of_the_same_name(client: Client, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="names of their own, got a, a"):
         planned(tmp_path, "names", "plan.trials=[{name: a}, {name: a, adapter_size: 1}]")
 
 
-def test_several_base_models_cost_what_each_costs(client: Client, tmp_path: Path) -> None:
+def test_plan_prices_each_base_model(client: Client, tmp_path: Path) -> None:
     trials = "plan.trials=[{epoch_count: 2}, {epoch_count: 2, base: gemini-3.5-flash}]"
     _, told = planned(tmp_path, "two", trials)
     small, large = (line for line in told["costs"] if line["what"].startswith("tuning"))
@@ -300,7 +304,7 @@ def test_several_base_models_cost_what_each_costs(client: Client, tmp_path: Path
     assert large["cost"] / small["cost"] == pytest.approx(33.75 / 5.625)
 
 
-def test_model_that_cannot_be_tuned_is_refused(client: Client, tmp_path: Path) -> None:
+def test_plan_refuses_a_model_that_cannot_be_tuned(client: Client, tmp_path: Path) -> None:
     over = "vertex.catalogue={models: {gemini-3.1-flash-lite: {adapter_sizes: [1, 4]}}}"
     with pytest.raises(UserError, match="adapter size 16 is not supported"):
         planned(tmp_path, "wrong", over, "plan.trials=[{adapter_size: 16}]")
@@ -346,7 +350,7 @@ def ledger_of(told: dict[str, Any], files: dict[str, Any]) -> float:
 
 
 @pytest.mark.parametrize(("confidence", "judged", "people"), [("votes", 1, False), ("verbal", 2, True)])
-def test_whatever_evaluation_asks_stands_on_the_bill_and_in_the_ledger(
+def test_plan_forecast_and_actual_costs_include_every_request(
     client: Client, taken: Taken, tmp_path: Path, confidence: str, judged: int, people: bool
 ) -> None:
     sheet = tmp_path / "sheet.csv"
@@ -369,7 +373,7 @@ def test_whatever_evaluation_asks_stands_on_the_bill_and_in_the_ledger(
     assert ((JUDGE, "input") in taken) == (judged > 0)
 
 
-def test_a_judge_or_a_metric_without_a_price_is_refused(client: Client, tmp_path: Path) -> None:
+def test_plan_refuses_a_judge_or_metric_without_a_price(client: Client, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no price of 'gemini-x' is known"):
         planned(tmp_path, "unpriced", "evaluate.judge={model: gemini-x}")
     with pytest.raises(UserError, match="no price of 'rubric' is known"):
@@ -381,7 +385,7 @@ def test_a_judge_or_a_metric_without_a_price_is_refused(client: Client, tmp_path
     assert told["service_prices"] == {"rubric": 5}
 
 
-def test_what_batch_jobs_save_is_forecast(client: Client, tmp_path: Path) -> None:
+def test_plan_forecasts_batch_savings(client: Client, tmp_path: Path) -> None:
     overrides = "evaluate.baselines=[{name: zero_shot}]", "plan.trials=[{epoch_count: 1}]"
     full, _, _ = whole_run(tmp_path / "full", *overrides)
     told, files, _ = whole_run(tmp_path / "half", *overrides, "evaluate.batch_above=5", "evaluate.batch_poll_s=0.05")
@@ -392,7 +396,7 @@ def test_what_batch_jobs_save_is_forecast(client: Client, tmp_path: Path) -> Non
     assert ledger_of(told, files) == pytest.approx(told["cost"], rel=0.1)
 
 
-def test_where_only_answers_count_nobody_is_asked_about_them(client: Client, taken: Taken, tmp_path: Path) -> None:
+def test_evaluate_skips_judges_where_only_scores_count(client: Client, taken: Taken, tmp_path: Path) -> None:
     """The best prompt on training rows, candidate and champion on old test rows: right or wrong is all that is read."""
     paths = splits(tmp_path, train=20, validation=10, test=10)
     c = sections("evaluate.confidence=verbal", f"evaluate.judge={{model: {JUDGE}}}", "evaluate.service=[exact_match]")
@@ -412,7 +416,7 @@ def test_where_only_answers_count_nobody_is_asked_about_them(client: Client, tak
     st.sampled_from(["none", "votes", "verbal"]), st.integers(0, 3), st.integers(1, 12), PRICES, PRICES,
     st.floats(0, 0.01), st.booleans(),
 )  # fmt: skip
-def test_lines_of_a_bill_are_what_the_loop_would_ask(
+def test_cost_items_equal_the_requests_sent(
     confidence: str, judged: int, epochs: int, base: Price, judge: Price, scored: float, champion: bool
 ) -> None:
     one = spend.Request(Amount(10, 20), Amount(2, 8))
@@ -443,7 +447,7 @@ def test_lines_of_a_bill_are_what_the_loop_would_ask(
     st.sampled_from(["none", "votes", "verbal"]),
     st.integers(0, 2),
 )
-def test_no_configuration_spends_more_than_its_limit(
+def test_plan_no_configuration_exceeds_its_limit(
     client: Client,
     taken: Taken,
     tmp_path_factory: pytest.TempPathFactory,

@@ -31,7 +31,7 @@ def document(result: Result) -> dict[str, Any]:
     return found
 
 
-def test_the_bill_is_shown_and_nothing_is_submitted(client: Client, tmp_path: Path) -> None:
+def test_plan_command_shows_costs_and_submits_nothing(client: Client, tmp_path: Path) -> None:
     result = planned(tmp_path)
     assert result.exit_code == 0, result.output
     for words in ("few_shot on validation", "tuning trial-1", "in all", "nothing speaks against tuning so far"):
@@ -43,7 +43,7 @@ def test_the_bill_is_shown_and_nothing_is_submitted(client: Client, tmp_path: Pa
     assert [trial["name"] for trial in told["trials"]] == ["trial-1"]
 
 
-def test_augmentation_is_forecast_and_trained_on(client: Client, tmp_path: Path) -> None:
+def test_plan_command_forecasts_augmentation(client: Client, tmp_path: Path) -> None:
     plain = document(planned(tmp_path, "--json", "--offline"))
     setting = ("--set", "augment.below=100", "--set", "augment.recheck=model")
     told = document(planned(tmp_path, "--json", "--offline", *setting))
@@ -53,13 +53,13 @@ def test_augmentation_is_forecast_and_trained_on(client: Client, tmp_path: Path)
     assert told["trials"][0]["forecast_tokens"] > plain["trials"][0]["forecast_tokens"]
 
 
-def test_reasons_against_make_the_exit_code(client: Client, tmp_path: Path) -> None:
+def test_plan_command_exit_code_is_1_with_reasons_against(client: Client, tmp_path: Path) -> None:
     result = planned(tmp_path, "--set", "plan.max_cost=0.01", "--set", "plan.min_train_rows=1000")
     assert result.exit_code == 1
     assert "fewer than 1000" in result.output
 
 
-def test_offline_guesses_on_the_dear_side_and_needs_no_project(
+def test_plan_command_offline_overestimates_without_a_project(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted = document(planned(tmp_path, "--json"))
@@ -70,7 +70,7 @@ def test_offline_guesses_on_the_dear_side_and_needs_no_project(
     assert [line["what"] for line in guessed["costs"]] == [line["what"] for line in counted["costs"]]
 
 
-def test_rows_are_planned_where_they_stood_before_and_the_record_stays(client: Client, tmp_path: Path) -> None:
+def test_plan_command_uses_recorded_splits_unchanged(client: Client, tmp_path: Path) -> None:
     fresh = document(planned(tmp_path, "--json", "--set", "name=placed"))
     assert store.read(client, "splits/placed.json") == {}
     c, files = sections("split.near_threshold=0", "split.test=0.5"), [str(tmp_path / f"{n}.jsonl") for n in range(5)]
@@ -99,7 +99,7 @@ def preferring(folder: Path, rows: list[dict[str, Any]], *arguments: str) -> Res
 PAIRS = [{"prompt": f"{e.text} {n}?", "chosen": e.target, "rejected": "no"} for n, e in enumerate(examples(200, 4))]
 
 
-def test_preference_tuning_is_planned_dry_too(client: Client, tmp_path: Path) -> None:
+def test_plan_command_forecasts_preference_tuning(client: Client, tmp_path: Path) -> None:
     shown = preferring(tmp_path, PAIRS)
     assert shown.exit_code == 0, shown.output
     for words in ("tuning supervised", "tuning trial-1", "few on validation", "test prompts notice a lift"):
@@ -113,7 +113,7 @@ def test_preference_tuning_is_planned_dry_too(client: Client, tmp_path: Path) ->
     assert jobs_of(client, "dry") == []
 
 
-def test_answers_that_are_yet_to_be_sampled_are_in_the_bill_and_not_asked_for(client: Client, tmp_path: Path) -> None:
+def test_plan_command_forecasts_sampling_without_requests(client: Client, tmp_path: Path) -> None:
     rows = [{"text": pair["prompt"], "label": pair["chosen"]} for pair in PAIRS]
     judged = "preference={pairs_from: answers, ranked_by: judge, judge: {model: gemini-2.5-flash}}"
     told = document(preferring(tmp_path, rows, "--json", "--set", judged))
@@ -123,7 +123,7 @@ def test_answers_that_are_yet_to_be_sampled_are_in_the_bill_and_not_asked_for(cl
     assert costs["tuning trial-1"]["at_most"] > 2 * costs["tuning trial-1"]["cost"]  # any answer may be long
 
 
-def test_leftovers_are_listed_first_and_removed_when_asked(client: Client, tmp_path: Path) -> None:
+def test_cleanup_command_lists_then_undeploys(client: Client, tmp_path: Path) -> None:
     train, validation, _ = splits(tmp_path)
     c, trial = sections(), {"name": "t", "epoch_count": 2}
     made = tune.run(
@@ -151,7 +151,7 @@ def doctored(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["doctor", str(folder / "c.yaml"), *arguments])
 
 
-def test_doctor_warns_of_an_old_catalogue_and_of_assumed_prices(client: Client, tmp_path: Path) -> None:
+def test_doctor_warns_of_an_old_catalogue_and_assumed_prices(client: Client, tmp_path: Path) -> None:
     fresh = doctored(tmp_path)
     assert fresh.exit_code == 0, fresh.output
     assert "is assumed" in fresh.output
@@ -160,7 +160,7 @@ def test_doctor_warns_of_an_old_catalogue_and_of_assumed_prices(client: Client, 
 
 
 @pytest.mark.parametrize("method", ["distillation", "reinforcement"])
-def test_methods_that_are_not_offered_are_refused_by_name(client: Client, tmp_path: Path, method: str) -> None:
+def test_plan_command_refuses_methods_not_offered(client: Client, tmp_path: Path, method: str) -> None:
     result = planned(tmp_path, "--set", f"plan.trials=[{{method: {method}}}]")
     assert result.exit_code == 1
     assert f"{method} tuning is not offered yet" in result.output

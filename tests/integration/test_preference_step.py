@@ -87,7 +87,7 @@ def tuned(folder: Path, name: str, *overrides: str, first: bool = True, **trial:
     return {what: json.loads((folder / what).read_text()) for what in ("sft", "job")}
 
 
-def test_recipe_is_two_jobs_the_second_from_the_first(
+def test_tune_preference_is_two_jobs_in_sequence(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = emulator.point(monkeypatch)
@@ -117,7 +117,9 @@ def forecast(client: Any, folder: Path, told: dict[str, Any]) -> None:
     assert found.preference_tokens.expected == told["job"]["job"]["billable_tokens"]
 
 
-def test_pairs_alone_are_one_job(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tune_preference_with_pairs_only_is_one_job(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     client = emulator.point(monkeypatch)
     told = tuned(tmp_path, "alone", first=False)
     tuned(tmp_path, "alone", first=False)
@@ -125,9 +127,7 @@ def test_pairs_alone_are_one_job(emulator: Emulator, tmp_path: Path, monkeypatch
     assert len(jobs_of(client, "alone")) == 1
 
 
-def test_model_that_cannot_learn_preferences_is_refused_with_what_can(
-    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pair_plan_refuses_a_model_and_lists_alternatives(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     client = emulator.point(monkeypatch)
     _, trials = pair_plan.jobs(terms())
     with pytest.raises(UserError, match=r"cannot be tuned by the method 'preference'.*override vertex\.catalogue"):
@@ -140,7 +140,7 @@ def labelled_rows(count: int = 24) -> list[dict[str, Any]]:
     return [{"text": one.text, "label": one.target} for one in examples(count, 4)]
 
 
-def test_pairs_are_made_of_the_models_own_answers(
+def test_sample_pairs_uses_answers_of_the_model(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model asked about labels it does not know answers by words of the prompt: wrong, so the reference is chosen."""
@@ -157,7 +157,7 @@ def test_pairs_are_made_of_the_models_own_answers(
     assert len(pairs) + len(dropped) == 24
 
 
-def test_sampling_that_may_cost_too_much_asks_nobody(
+def test_sample_pairs_over_the_limit_sends_no_request(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.point(monkeypatch)

@@ -21,7 +21,7 @@ def candidate(number: int, name: str = "t@1") -> Contestant:
     return Contestant(name=name, model=f"projects/p/locations/l/endpoints/{number}", role="candidate")
 
 
-def test_candidates_count_once_and_readings_each_time() -> None:
+def test_test_set_usage_counts_candidates_once_and_uses_each_time() -> None:
     record = noted({}, "run", 60, [PROMPT, candidate(1)], "monday")
     assert told(record) == {"candidates": 1, "readings": 1}
     record = noted(record, "run", 60, [PROMPT, candidate(1, name="renamed")], "tuesday")
@@ -35,7 +35,7 @@ def test_candidates_count_once_and_readings_each_time() -> None:
     assert (first["first"], first["last"], first["times"]) == ("monday", "tuesday", 2)
 
 
-def test_a_test_set_is_known_by_its_rows_whatever_their_order(client: Client) -> None:
+def test_test_set_usage_ignores_row_order(client: Client) -> None:
     one = note(client, "a", ["x", "y", "z"], [candidate(1)])
     two = note(client, "b", ["z", "x", "y"], [candidate(2)])
     other = note(client, "a", ["x", "y"], [candidate(1)])
@@ -46,7 +46,7 @@ def test_a_test_set_is_known_by_its_rows_whatever_their_order(client: Client) ->
     assert {entry["name"] for entry in kept["readings"].values()} == {"a", "b"}
 
 
-def test_no_reading_is_lost_when_many_read_at_once(emulator: Emulator, client: Client) -> None:
+def test_test_set_usage_keeps_concurrent_uses(emulator: Emulator, client: Client) -> None:
     def read(number: int) -> int:
         mine = vertex.connect(Vertex.of({}))
         return int(note(mine, f"run-{number}", ["many"], [candidate(number)])["candidates"])

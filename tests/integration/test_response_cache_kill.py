@@ -39,7 +39,7 @@ print([g.text for g in given] == [str(i) for i in range(2000)])
 """
 
 
-def test_a_killed_run_asks_only_for_what_is_missing(tmp_path):
+def test_response_cache_resumes_a_killed_run(tmp_path):
     calls = tmp_path / "calls"
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "store"), str(calls)]
     first = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.getcwd()})

@@ -43,7 +43,7 @@ def evaluated(folder: Path, metrics: list[str]) -> dict[str, Any]:
     return dict(report["contestants"][0])
 
 
-def test_the_service_scores_the_same_answers(
+def test_vertex_metrics_score_the_same_answers(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.point(monkeypatch)
@@ -65,7 +65,7 @@ def test_the_service_scores_the_same_answers(
     assert told["rubric"]["value"] == pytest.approx(1 + 4 * told["rouge_l"]["value"])  # as its lexical judge rates
 
 
-def test_a_row_without_an_answer_is_not_sent_and_scores_lowest() -> None:
+def test_vertex_metrics_skip_a_row_without_an_answer() -> None:
     task, who = evaluate.Task(labels=["refund", "delivery", "login"]), evaluate.Contestant(name="x", model="m")
     rows = examples(4, 1)
     given = [Given(rows[0].target), Given(None), Given("  "), Given(error="busy")]
@@ -83,7 +83,7 @@ def test_a_row_without_an_answer_is_not_sent_and_scores_lowest() -> None:
     assert told["rubric"]["value"] == (5 + 1 + 1 + 1) / 4
 
 
-def test_a_service_that_refuses_costs_nothing_but_its_numbers(
+def test_vertex_metrics_refusal_loses_only_its_numbers(
     emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator.point(monkeypatch)

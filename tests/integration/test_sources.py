@@ -55,7 +55,7 @@ def called(*words: str | Path) -> str:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_every_verb_says_the_same_of_a_bucket_as_of_a_disk(client: Client, tmp_path: Path, packed: bool) -> None:
+def test_commands_read_buckets_like_local_files(client: Client, tmp_path: Path, packed: bool) -> None:
     name = "rows.jsonl.gz" if packed else "rows.jsonl"
     content = b"".join(SAMPLE.read_bytes().splitlines(keepends=True)[:200])
     content = gzip.compress(content, mtime=0) if packed else content
@@ -76,7 +76,7 @@ def test_every_verb_says_the_same_of_a_bucket_as_of_a_disk(client: Client, tmp_p
     assert not list(tmp_path.glob("gemtune-*")), "a fetched copy was left behind"
 
 
-def test_the_step_reads_rows_test_rows_and_the_audit_sheet_from_a_bucket(client: Client, tmp_path: Path) -> None:
+def test_preprocess_reads_all_inputs_from_a_bucket(client: Client, tmp_path: Path) -> None:
     stored(client, {
         "rows.csv": b"text,label\nwhere is my parcel,a\nsomething else,b\nthird text here,b\n",
         "test.csv": b"text,label\nquite another thing,a\n",
@@ -98,13 +98,13 @@ def test_the_step_reads_rows_test_rows_and_the_audit_sheet_from_a_bucket(client:
         ("gs://mail/in/bad.csv", r"gs://mail/in/bad\.csv:2: "),
     ],
 )
-def test_messages_name_the_object_not_the_copy(client: Client, source: str, message: str) -> None:
+def test_sources_messages_name_the_object(client: Client, source: str, message: str) -> None:
     stored(client, {"in/bad.csv": b'text,label\n"never closed,a\n'})
     with pytest.raises(UserError, match=message):
         rows(source)
 
 
-def test_texts_in_other_files_are_fetched_within_bounds(client: Client) -> None:
+def test_sources_fetch_referenced_texts_within_limits(client: Client) -> None:
     stored(client, {
         "t/a.txt": "\ufeffwhere is it? é".encode(), "t/long.txt": "é".encode() * 600, "t/edge.txt": "é".encode() * 500,
         "t/binary.pdf": b"%PDF\xff\xfe", "t/empty.txt": b"",
@@ -128,7 +128,7 @@ def test_texts_in_other_files_are_fetched_within_bounds(client: Client) -> None:
     assert allowed.text == "from another bucket"
 
 
-def test_rows_on_a_disk_reach_no_bucket_that_was_not_named(client: Client, tmp_path: Path) -> None:
+def test_sources_refuse_buckets_not_named(client: Client, tmp_path: Path) -> None:
     stored(client, {"t/a.txt": b"where is it?"})
     path = tmp_path / "rows.csv"
     path.write_text("TRAINING,gs://mail/t/a.txt,a\nTEST,plain words,b\n")
@@ -138,7 +138,7 @@ def test_rows_on_a_disk_reach_no_bucket_that_was_not_named(client: Client, tmp_p
     assert (made.text, made.target, made.split) == ("where is it?", "a", "train")
 
 
-def test_many_texts_come_in_order(client: Client) -> None:
+def test_sources_fetch_many_texts_in_order(client: Client) -> None:
     stored(client, {f"m/{i}.txt": f"text number {i}".encode() for i in range(90)})
     stored(client, {"m.csv": "".join(f"TRAINING,gs://mail/m/{i}.txt,a\n" for i in range(90)).encode()})
     found = rows("gs://mail/m.csv")
@@ -146,7 +146,7 @@ def test_many_texts_come_in_order(client: Client) -> None:
     assert [item.line for item in found] == list(range(1, 91))
 
 
-def test_an_import_file_may_list_files_of_rows(client: Client) -> None:
+def test_sources_read_import_files_of_files(client: Client) -> None:
     """AutoML's entity extraction: a CSV of ML_USE and JSONL addresses, with the older keys of such rows."""
     old = {
         "text_snippet": {"content": "Ana met Bo"},
@@ -168,7 +168,7 @@ def test_an_import_file_may_list_files_of_rows(client: Client) -> None:
     assert [d.reason for d in found if isinstance(d, Dropped)] == ["wrong_type", "missing_text"]
 
 
-def test_a_mounted_bucket_is_read_without_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_read_a_mounted_bucket_without_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gcs" / "mail").mkdir(parents=True)
     (tmp_path / "gcs" / "mail" / "rows.csv").write_text("text,label\na b,c\n")
     (tmp_path / "secret.csv").write_text("text,label\nx,y\n")

@@ -19,7 +19,7 @@ def made(text: str, label: str = "a", **more: Any) -> Example:
     return Example(id=example_id(text, label), text=text, target=label, **more)
 
 
-def test_a_run_remembers_where_rows_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_split_records_assignments_between_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     examples = [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2]) for i in range(300)]
     server = Emulator(tmp_path / "state")
     try:

@@ -71,7 +71,7 @@ def tuned(student: Student, tmp_path_factory: pytest.TempPathFactory) -> tuple[T
     return tune(student, tmp_path_factory.mktemp("tuned"), rows(), validation=rows(1))
 
 
-def test_the_base_fits_the_repository() -> None:
+def test_student_base_is_small() -> None:
     assert sum(f.stat().st_size for f in EMBEDDED_BASE.iterdir()) <= 10_000_000
 
 
@@ -80,28 +80,28 @@ def test_the_base_fits_the_repository() -> None:
 
 @given(text=st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=80))
 @settings(max_examples=150, deadline=None)
-def test_tokens_lose_nothing(student: Student, text: str) -> None:
+def test_student_tokenizer_round_trips(student: Student, text: str) -> None:
     assert student.encoder.tokenizer.decode(student.encoder.ids(text)) == text
 
 
 @pytest.mark.parametrize(
     "text", ["Refund my ORDER #12", "荷物がまだ届きません", "\ue000a \ue000\ue001", "한국어 中文 😀"]
 )
-def test_any_script_comes_back(student: Student, text: str) -> None:
+def test_student_tokenizer_round_trips_any_script(student: Student, text: str) -> None:
     assert student.encoder.tokenizer.decode(student.encoder.ids(text)) == text
 
 
-def test_half_a_surrogate_pair_is_no_crash(student: Student) -> None:
+def test_student_tokenizer_accepts_half_a_surrogate_pair(student: Student) -> None:
     assert student.count_tokens(["\ud83d"])[0] >= 1
 
 
-def test_pieces_are_stretches_of_the_text(student: Student) -> None:
+def test_student_tokens_are_spans_of_the_text(student: Student) -> None:
     pieces = student.tokenize("Cancel my order")
     assert "".join(piece for _, piece in pieces).replace(" ", "").endswith("myorder")
     assert len(pieces) == student.count_tokens(["Cancel my order"])[0]
 
 
-def test_the_loss_falls_on_model_turns_only(student: Student) -> None:
+def test_student_loss_covers_model_turns_only(student: Student) -> None:
     row = TrainingRow(
         (Turn("user", "one"), Turn("model", "two"), Turn("user", "three"), Turn("model", "four")), "be brief"
     )
@@ -114,7 +114,7 @@ def test_the_loss_falls_on_model_turns_only(student: Student) -> None:
     assert student.row_tokens(row) == tuple(sum(student.count_tokens(part)) for part in texts)
 
 
-def test_a_row_is_trained_on_as_it_is_asked(student: Student) -> None:
+def test_student_training_row_equals_the_request(student: Student) -> None:
     turns = (Turn("user", "What is it?"),)
     coded = student.encoder.row(TrainingRow((*turns, Turn("model", "a dog")), "brief"), 2048)
     prompt = student.encoder.prompt(turns, "brief")
@@ -124,7 +124,7 @@ def test_a_row_is_trained_on_as_it_is_asked(student: Student) -> None:
 # -- tuning ----------------------------------------------------------------------------------------------------------
 
 
-def test_tuning_learns_its_rows(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
+def test_student_tuning_learns_its_rows(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
     result, seen = tuned
     assert seen[-1].values["/eval_total_loss"] < 0.25 < seen[0].values["/train_total_loss"]
     asked = [(word, kind) for kind, words in WORDS.items() for word in words]
@@ -135,7 +135,7 @@ def test_tuning_learns_its_rows(student: Student, tuned: tuple[TuningResult, lis
     assert sum(a == kind for a, (_, kind) in zip(answers, asked, strict=True)) >= 7
 
 
-def test_every_step_is_told(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
+def test_student_tuning_reports_every_step(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
     result, seen = tuned
     assert [point.step for point in seen] == list(range(1, student.step_count(len(rows()), SPEC) + 1))
     assert result.total_steps == len(seen)
@@ -145,7 +145,7 @@ def test_every_step_is_told(student: Student, tuned: tuple[TuningResult, list[St
     assert evaluated == [checkpoint.step for checkpoint in result.checkpoints]
 
 
-def test_a_seed_decides_a_job(student: Student, tmp_path: Path) -> None:
+def test_student_tuning_is_determined_by_its_seed(student: Student, tmp_path: Path) -> None:
     spec = replace(SPEC, epoch_count=1)
     first, second = (tune(student, tmp_path / name, rows(3), spec)[1] for name in "ab")
     other = tune(student, tmp_path / "c", rows(3), replace(spec, seed=4))[1]
@@ -153,14 +153,14 @@ def test_a_seed_decides_a_job(student: Student, tmp_path: Path) -> None:
     assert first != other
 
 
-def test_adapters_are_in_peft_format(tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
+def test_student_adapters_are_in_peft_format(tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
     path = tuned[0].checkpoints[0].path
     assert json.loads((path / "adapter_config.json").read_text())["r"] == SPEC.adapter_size
     assert (path / "adapter_model.safetensors").exists()
     assert not [p for p in path.parent.iterdir() if p.name.startswith(".")]
 
 
-def test_a_job_continues_from_an_adapter(
+def test_student_tuning_continues_from_an_adapter(
     student: Student, tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]
 ) -> None:
     spec = replace(SPEC, epoch_count=1, initial_adapter=tuned[0].checkpoints[-1].path)
@@ -168,14 +168,14 @@ def test_a_job_continues_from_an_adapter(
     assert seen[0].values["/train_total_loss"] < 0.5 * tuned[1][0].values["/train_total_loss"]
 
 
-def test_a_stop_takes_effect_within_a_step(student: Student, tmp_path: Path) -> None:
+def test_student_tuning_stops_within_a_step(student: Student, tmp_path: Path) -> None:
     seen: list[StepMetrics] = []
     with pytest.raises(Cancelled):
         student.tune(rows(), [], SPEC, tmp_path, seen.append, lambda _: None, lambda: len(seen) >= 2)
     assert len(seen) == 2
 
 
-def test_preferences_raise_the_chosen_answer(student: Student, tmp_path: Path) -> None:
+def test_student_preference_tuning_raises_the_chosen_answer(student: Student, tmp_path: Path) -> None:
     pairs = [PreferenceRow(ask(word), "yes", "no") for words in WORDS.values() for word in words] * 4
     spec = replace(SPEC, epoch_count=4, learning_rate_multiplier=0.3)
     result, seen = tune(student, tmp_path, pairs, spec, pairs[:8])
@@ -184,7 +184,7 @@ def test_preferences_raise_the_chosen_answer(student: Student, tmp_path: Path) -
     assert len(result.checkpoints) == 4
 
 
-def test_preferences_at_beta_0_teach_nothing(student: Student, tmp_path: Path) -> None:
+def test_student_preference_tuning_at_beta_0_learns_nothing(student: Student, tmp_path: Path) -> None:
     pairs = [PreferenceRow(ask(word), "yes", "no") for words in WORDS.values() for word in words]
     result, seen = tune(student, tmp_path, pairs, replace(SPEC, epoch_count=2, beta=0.0))
     assert [p.values["/preference_optimization_train_loss"] for p in seen] == pytest.approx(
@@ -195,7 +195,7 @@ def test_preferences_at_beta_0_teach_nothing(student: Student, tmp_path: Path) -
     assert after == plain
 
 
-def test_a_job_goes_on_at_its_adapters_rank(
+def test_student_tuning_keeps_the_adapter_rank(
     student: Student, tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]
 ) -> None:
     spec = replace(SPEC, epoch_count=1, adapter_size=2, initial_adapter=tuned[0].checkpoints[-1].path)
@@ -212,7 +212,7 @@ def test_a_job_goes_on_at_its_adapters_rank(
         ({"beta": -0.1}, "beta"),
     ],
 )
-def test_what_cannot_be_trained_is_refused(
+def test_student_tuning_refuses_invalid_rows(
     student: Student, tmp_path: Path, change: dict[str, object], word: str
 ) -> None:
     with pytest.raises(ValueError, match=word):
@@ -222,7 +222,7 @@ def test_what_cannot_be_trained_is_refused(
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(1, 12))
-def test_checkpoints_are_spread_and_end_at_the_last_step(epochs: int, per_epoch: int, count: int) -> None:
+def test_student_checkpoint_steps_are_spread_to_the_last(epochs: int, per_epoch: int, count: int) -> None:
     steps = checkpoint_steps(epochs, per_epoch, count)
     assert steps[-1] == epochs * per_epoch
     assert steps == sorted(set(steps))
@@ -244,7 +244,7 @@ TEXTS = [
 ]
 
 
-def test_neighbours_do_not_change_an_answer(student: Student) -> None:
+def test_student_answers_ignore_their_batch(student: Student) -> None:
     together = student.generate([request(text) for text in TEXTS])
     alone = [student.generate([request(text)])[0] for text in TEXTS]
     for one, other in zip(together, alone, strict=True):
@@ -252,7 +252,7 @@ def test_neighbours_do_not_change_an_answer(student: Student) -> None:
         assert one.candidates[0].avg_logprob == pytest.approx(other.candidates[0].avg_logprob, abs=1e-3)
 
 
-def test_greedy_decoding_agrees_with_transformers(student: Student) -> None:
+def test_student_greedy_decoding_agrees_with_transformers(student: Student) -> None:
     import torch
 
     model = student._fresh_model().eval()
@@ -263,7 +263,7 @@ def test_greedy_decoding_agrees_with_transformers(student: Student) -> None:
         assert student.generate([request(text)])[0].candidates[0].text == expected
 
 
-def test_seeds_candidates_and_temperature(student: Student) -> None:
+def test_student_sampling_follows_seed_candidates_and_temperature(student: Student) -> None:
     sampled = request("Tell me a story", temperature=1.8, candidate_count=4, seed=5)
     first, second = student.generate([sampled])[0], student.generate([request("hi"), sampled])[1]
     texts = [candidate.text for candidate in first.candidates]
@@ -275,14 +275,14 @@ def test_seeds_candidates_and_temperature(student: Student) -> None:
     assert {c.text for c in tight.candidates} == {c.text for c in narrow.candidates}
 
 
-def test_an_enumeration_is_kept_to(student: Student) -> None:
+def test_student_decoding_keeps_to_an_enumeration(student: Student) -> None:
     options = ("cancel_order", "cancel_plan", "pay")
     asked = [request(text, response_enum=options, temperature=t, seed=1) for text in TEXTS for t in (0.0, 2.0)]
     assert {g.candidates[0].text for g in student.generate(asked)} <= set(options)
     assert allowed_answers(request("x", response_json_schema={"type": "string", "enum": ["a"]})) == ("a",)
 
 
-def test_ends_and_stops(student: Student) -> None:
+def test_student_decoding_stops_at_end_and_stop_sequences(student: Student) -> None:
     cut = student.generate([request("Tell me a story", max_output_tokens=1)])[0].candidates[0]
     assert (cut.finish_reason, cut.token_count) == ("MAX_TOKENS", 1)
     whole = student.generate([request(TEXTS[0], max_output_tokens=30)])[0].candidates[0]
@@ -292,7 +292,7 @@ def test_ends_and_stops(student: Student) -> None:
     assert stopped.finish_reason == "STOP"
 
 
-def test_logprobs_belong_to_the_tokens(student: Student) -> None:
+def test_student_logprobs_belong_to_the_tokens(student: Student) -> None:
     candidate = student.generate([request(TEXTS[0], logprobs=3)])[0].candidates[0]
     assert len(candidate.tokens) == candidate.token_count
     for token in candidate.tokens:
@@ -301,12 +301,12 @@ def test_logprobs_belong_to_the_tokens(student: Student) -> None:
         assert len(token.top) == 3
 
 
-def test_a_prompt_that_is_too_long_is_refused(student: Student) -> None:
+def test_student_refuses_a_prompt_that_is_too_long(student: Student) -> None:
     with pytest.raises(ValueError, match="tokens"):
         student.generate([request("word " * 5000)])
 
 
-def test_answers_go_on_while_a_job_trains(
+def test_student_answers_while_a_job_trains(
     student: Student, tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]
 ) -> None:
     adapter = tuned[0].checkpoints[-1].path
@@ -325,11 +325,11 @@ def test_answers_go_on_while_a_job_trains(
 @pytest.mark.parametrize(
     ("text", "whole"), [('{"a": 1}', True), ('{"a": {"b": 1}', False), ("[1, 2]", True), ("", False)]
 )
-def test_whole_json_is_seen(text: str, whole: bool) -> None:
+def test_json_is_whole_detects_complete_json(text: str, whole: bool) -> None:
     assert json_is_whole(text) is whole
 
 
-def test_settings_of_a_model_are_checked(tmp_path: Path) -> None:
+def test_student_settings_are_checked(tmp_path: Path) -> None:
     for file in EMBEDDED_BASE.iterdir():
         (tmp_path / file.name).symlink_to(file)
     (tmp_path / "student.json").unlink()
@@ -356,7 +356,9 @@ def copied_base(directory: Path, change: bool = False) -> Path:
     return directory
 
 
-def test_an_adapter_of_another_base_is_refused(tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
+def test_student_refuses_an_adapter_of_another_base(
+    tmp_path: Path, tuned: tuple[TuningResult, list[StepMetrics]]
+) -> None:
     adapter = tuned[0].checkpoints[-1].path
     asked = request("Say what this is: the dog 5", adapter=adapter)
     same = Student(copied_base(tmp_path / "same"), threads=1)
@@ -373,7 +375,7 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path, tuned: tuple[Tuni
         same.generate([replace(asked, adapter=unmarked)])
 
 
-def test_a_base_replaced_meanwhile_is_seen(tmp_path: Path) -> None:
+def test_student_detects_a_replaced_base(tmp_path: Path) -> None:
     student = Student(copied_base(tmp_path / "base"), threads=1)
     os.utime(student.base_dir / "model.safetensors")  # touched, but the same
     assert student.generate([request("dog", max_output_tokens=2)])
@@ -383,7 +385,7 @@ def test_a_base_replaced_meanwhile_is_seen(tmp_path: Path) -> None:
         tune(student, tmp_path / "out", rows(1))
 
 
-def test_a_base_comes_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_student_loads_a_base_from_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

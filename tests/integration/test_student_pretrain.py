@@ -27,7 +27,7 @@ def writer(seed: int, easy: float = 0.2, difficulty: float = 1.0) -> EpisodeWrit
 
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.5, 1.0]), st.sampled_from([0.0, 0.5, 1.0]))
 @settings(max_examples=60, deadline=None)
-def test_episodes_end_with_an_answer_and_leave_no_slot_open(seed: int, easy: float, difficulty: float) -> None:
+def test_pretrain_episodes_end_with_an_answer_and_fill_all_slots(seed: int, easy: float, difficulty: float) -> None:
     source = writer(seed, easy, difficulty)
     for _ in range(10):
         episode = source.draw()
@@ -38,14 +38,14 @@ def test_episodes_end_with_an_answer_and_leave_no_slot_open(seed: int, easy: flo
             assert text.endswith(END)
 
 
-def test_a_seed_decides_the_corpus() -> None:
+def test_pretrain_corpus_is_determined_by_its_seed() -> None:
     first, second, other = writer(1), writer(1), writer(2)
     drawn = [first.draw() for _ in range(50)]
     assert drawn == [second.draw() for _ in range(50)]
     assert drawn != [other.draw() for _ in range(50)]
 
 
-def test_intents_of_support_desks_are_no_classes_of_the_corpus() -> None:
+def test_pretrain_corpus_has_no_support_intents() -> None:
     source = writer(3)
     concept = {form: c[0] for c in w.ACTIONS for form in c}
     for _ in range(300):
@@ -56,7 +56,7 @@ def test_intents_of_support_desks_are_no_classes_of_the_corpus() -> None:
 
 
 @pytest.mark.parametrize("family", ["word_groups", "concept_groups", "pair_groups", "state_groups", "topic_groups"])
-def test_texts_of_a_class_carry_what_marks_it(family: str) -> None:
+def test_pretrain_texts_carry_the_mark_of_their_class(family: str) -> None:
     source = writer(5)
     extra: tuple[Any, ...] = {"word_groups": (True,), "concept_groups": ("object",)}.get(family, ())
     for group in getattr(source, family)(4, *extra):
@@ -65,7 +65,7 @@ def test_texts_of_a_class_carry_what_marks_it(family: str) -> None:
         assert len(texts) > 3
 
 
-def test_extraction_answers_stand_in_the_text() -> None:
+def test_pretrain_extraction_answers_are_in_the_text() -> None:
     source = writer(7)
     for _ in range(100):
         text, fields = source._described(["color", "price", "city", "order_id"])
@@ -82,11 +82,11 @@ def test_extraction_answers_stand_in_the_text() -> None:
         ("stop", ("stops", "stopping", "stopped")),
     ],
 )
-def test_verbs_are_inflected(verb: str, forms: tuple[str, str, str]) -> None:
+def test_pretrain_verbs_are_inflected(verb: str, forms: tuple[str, str, str]) -> None:
     assert (third_person(verb), gerund(verb), participle(verb)) == forms
 
 
-def test_opinions_carry_their_sign() -> None:
+def test_pretrain_opinions_carry_their_sign() -> None:
     source = Writer(1)
     good = " ".join(source.opinion(True) for _ in range(300)).lower()
     bad = " ".join(source.opinion(False) for _ in range(300)).lower()
@@ -101,7 +101,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return train_tokenizer(1, tmp_path_factory.mktemp("tokenizer"), episodes=200)
 
 
-def test_the_tokenizer_loses_nothing(tokenizer: Any) -> None:
+def test_pretrain_tokenizer_round_trips(tokenizer: Any) -> None:
     rng = random.Random(1)
     atoms = [
         "a",
@@ -128,7 +128,7 @@ def test_the_tokenizer_loses_nothing(tokenizer: Any) -> None:
         assert tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids) == text
 
 
-def test_a_word_is_one_token_wherever_it_stands(tokenizer: Any) -> None:
+def test_pretrain_tokenizer_word_is_one_token_anywhere(tokenizer: Any) -> None:
     def ids(text: str) -> list[int]:
         return list(tokenizer(text, add_special_tokens=False).input_ids)
 
@@ -137,7 +137,7 @@ def test_a_word_is_one_token_wherever_it_stands(tokenizer: Any) -> None:
         assert word in ids(text)
 
 
-def test_pretraining_learns_and_repeats_itself(tokenizer: Any, tmp_path: Path) -> None:
+def test_pretrain_learns_and_is_reproducible(tokenizer: Any, tmp_path: Path) -> None:
     from emulator.pretrain.train import Recipe, pretrain
 
     recipe = replace(Recipe(), tokens=28_000, width=32, feed_forward=64, layers="ca", warmup_steps=5)
@@ -150,7 +150,7 @@ def test_pretraining_learns_and_repeats_itself(tokenizer: Any, tmp_path: Path) -
     assert {"config.json", "model.safetensors"} <= {p.name for p in (tmp_path / "a").iterdir()}
 
 
-def test_tokens_never_seen_get_directions_of_their_own() -> None:
+def test_pretrain_scatter_separates_unseen_tokens() -> None:
     import torch
 
     from emulator.pretrain.train import scatter

@@ -42,7 +42,9 @@ def prompts(lengths: list[int], shared: int) -> list[list[int]]:
         (4, 4, 5, [4], 5),
     ],
 )
-def test_lean_steps_are_the_frameworks(keys: int, reach: int, shared: int, lengths: list[int], count: int) -> None:
+def test_lean_steps_agree_with_the_framework(
+    keys: int, reach: int, shared: int, lengths: list[int], count: int
+) -> None:
     model = small_model(keys, reach, ["conv", "full_attention", "conv"])
     asked = prompts(lengths, shared)
     with torch.inference_mode():
@@ -66,7 +68,7 @@ def test_lean_steps_are_the_frameworks(keys: int, reach: int, shared: int, lengt
 
 @settings(max_examples=25)
 @given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=5), min_size=1, max_size=5), st.integers(0, 4))
-def test_prompts_are_packed_and_found_again(rests: list[list[int]], reach: int) -> None:
+def test_packed_prompts_are_unpacked(rests: list[list[int]], reach: int) -> None:
     whole = [[5, 6, 5, *rest] for rest in rests]
     packed = _Packed(whole, reach + 1)
     ids = torch.tensor([*packed.ids, -1])
@@ -80,7 +82,7 @@ def test_prompts_are_packed_and_found_again(rests: list[list[int]], reach: int) 
     assert packed.shared == 0 or len(whole) > 1
 
 
-def test_other_models_take_their_own_step() -> None:
+def test_reader_of_other_models_uses_the_framework() -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(

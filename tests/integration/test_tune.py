@@ -47,7 +47,7 @@ def stored(client: Client) -> list[str]:
     return [blob.name for blob in storage.bucket(client).list_blobs(prefix="tuning/")]
 
 
-def test_job_leaves_a_contestant_per_checkpoint_and_a_record(client: Client, tmp_path: Path) -> None:
+def test_tune_writes_a_variant_per_checkpoint_and_a_record(client: Client, tmp_path: Path) -> None:
     result = tuned(tmp_path, "leaves")
     record = json.loads((tmp_path / "job.json").read_text())
     assert [c["name"] for c in result["contestants"]] == ["trial-1@1", "trial-1@2", "trial-1@3"]
@@ -65,7 +65,7 @@ def test_job_leaves_a_contestant_per_checkpoint_and_a_record(client: Client, tmp
     assert result["metrics"]["billable_tokens"] == record["job"]["billable_tokens"] > 0
 
 
-def test_second_run_reuses_the_job_and_stores_nothing_twice(client: Client, tmp_path: Path) -> None:
+def test_tune_reuses_the_job_of_an_earlier_run(client: Client, tmp_path: Path) -> None:
     first = tuned(tmp_path / "a", "twice", seed=2)
     before = stored(client)
     assert tuned(tmp_path / "b", "twice", seed=2) == first
@@ -73,13 +73,13 @@ def test_second_run_reuses_the_job_and_stores_nothing_twice(client: Client, tmp_
     assert stored(client) == before
 
 
-def test_other_hyperparameters_are_another_job(client: Client, tmp_path: Path) -> None:
+def test_tune_other_hyperparameters_are_another_job(client: Client, tmp_path: Path) -> None:
     tuned(tmp_path, "other", seed=3)
     tuned(tmp_path, "other", seed=3, epoch_count=2)
     assert len(jobs_of(client, "other")) == 2
 
 
-def test_answer_lost_after_creation_is_not_a_second_job(emulator: Emulator, client: Client, tmp_path: Path) -> None:
+def test_tune_lost_response_starts_no_second_job(emulator: Emulator, client: Client, tmp_path: Path) -> None:
     emulator.faults(paths="tuningJobs$", drop_rate=0.4, seed=2)
     tuned(tmp_path, "lost", seed=4)
     emulator.faults()
@@ -87,14 +87,14 @@ def test_answer_lost_after_creation_is_not_a_second_job(emulator: Emulator, clie
 
 
 @pytest.mark.parametrize("code", [429, 503])
-def test_full_queue_is_waited_for(emulator: Emulator, client: Client, tmp_path: Path, code: int) -> None:
+def test_tune_waits_for_a_full_queue(emulator: Emulator, client: Client, tmp_path: Path, code: int) -> None:
     emulator.faults(paths="tuningJobs$", error_rate=0.5, error_code=code, seed=code)
     assert tuned(tmp_path, f"queue-{code}", seed=code)["contestants"]
     emulator.faults()
     assert len(jobs_of(client, f"queue-{code}")) == 1
 
 
-def test_failed_job_is_tried_again_and_then_no_more(emulator: Emulator, client: Client, tmp_path: Path) -> None:
+def test_tune_retries_a_failed_job_up_to_the_limit(emulator: Emulator, client: Client, tmp_path: Path) -> None:
     emulator.faults(job_failure="midway", job_names="^fails$")
     for _ in range(3):
         with pytest.raises(tune.JobFailed, match="Internal error at midway"):
@@ -104,14 +104,14 @@ def test_failed_job_is_tried_again_and_then_no_more(emulator: Emulator, client: 
     assert tuned(tmp_path, "fails", "tune.attempts=3", seed=5)["contestants"]
 
 
-def test_job_that_takes_too_long_is_cancelled(emulator: Emulator, client: Client, tmp_path: Path) -> None:
+def test_tune_cancels_a_job_after_its_deadline(emulator: Emulator, client: Client, tmp_path: Path) -> None:
     emulator.faults(pace={"seconds": 30})
     with pytest.raises(tune.JobFailed, match="took longer than"):
         tuned(tmp_path, "late", "tune.deadline_h=0.0001", seed=6)
     assert [job.state for job in jobs_of(client, "late")] in (["CANCELLED"], ["CANCELLING"])
 
 
-def test_job_that_would_bill_too_much_is_cancelled(emulator: Emulator, client: Client, tmp_path: Path) -> None:
+def test_tune_cancels_a_job_over_its_token_limit(emulator: Emulator, client: Client, tmp_path: Path) -> None:
     emulator.faults(pace={"polls": 50})
     with pytest.raises(tune.JobFailed, match="would bill more than 10 tokens"):
         tuned(tmp_path, "dear", seed=7, max_billable_tokens=10)
@@ -142,7 +142,7 @@ def started(folder: Path, name: str, seed: int) -> subprocess.Popen[str]:
     return process
 
 
-def test_terminated_step_cancels_its_job(emulator: Emulator, client: Client, tmp_path: Path) -> None:
+def test_tune_terminated_step_cancels_its_job(emulator: Emulator, client: Client, tmp_path: Path) -> None:
     emulator.faults(pace={"seconds": 60})
     process = started(tmp_path, "stopped", seed=8)
     process.send_signal(signal.SIGTERM)
@@ -151,7 +151,7 @@ def test_terminated_step_cancels_its_job(emulator: Emulator, client: Client, tmp
     assert [job.state for job in jobs_of(client, "stopped")] in (["CANCELLED"], ["CANCELLING"])
 
 
-def test_killed_step_leaves_a_job_that_the_next_adopts(emulator: Emulator, client: Client, tmp_path: Path) -> None:
+def test_tune_adopts_the_job_of_a_killed_step(emulator: Emulator, client: Client, tmp_path: Path) -> None:
     emulator.faults(pace={"seconds": 1.5})
     process = started(tmp_path, "killed", seed=9)
     process.kill()
@@ -161,7 +161,7 @@ def test_killed_step_leaves_a_job_that_the_next_adopts(emulator: Emulator, clien
     assert [job.state for job in jobs_of(client, "killed")] == ["SUCCEEDED"]
 
 
-def test_claim_of_a_run_that_died_before_creating_is_taken_over(client: Client, tmp_path: Path) -> None:
+def test_tune_takes_over_a_claim_without_a_job(client: Client, tmp_path: Path) -> None:
     tuned(tmp_path / "a", "dead", seed=11)
     print_ = jobs_of(client, "dead")[0].labels[FINGERPRINT]
     storage.write_record(client, f"jobs/{'f' * 16}-1.json", {"claimed": "yesterday"}, 0)
@@ -182,7 +182,7 @@ def test_claim_of_a_run_that_died_before_creating_is_taken_over(client: Client, 
         ([], {"epoch_count": 0}, "epoch_count"),
     ],
 )
-def test_what_the_service_would_reject_is_rejected_before_upload(
+def test_tune_refuses_invalid_rows_before_upload(
     client: Client, tmp_path: Path, overrides: list[str], trial: dict[str, Any], words: str
 ) -> None:
     before = stored(client)
@@ -206,12 +206,12 @@ def row(text: str = "hi", answer: str = "yes", role: str = "model") -> dict[str,
         ([row("x" * 2_100_000)], "row 1 has"),
     ],
 )
-def test_bad_rows_are_named(rows: list[dict[str, Any]], words: str) -> None:
+def test_check_rows_names_bad_rows(rows: list[dict[str, Any]], words: str) -> None:
     with pytest.raises(UserError, match=words):
         submission.check_rows("training", rows, LIMITS)
 
 
-def test_too_many_or_too_large_rows_are_refused() -> None:
+def test_check_rows_refuses_too_many_or_too_large() -> None:
     few = LIMITS.model_copy(update={"examples": 1})
     small = LIMITS.model_copy(update={"file_bytes": 100})
     with pytest.raises(UserError, match="at most 1"):

@@ -82,7 +82,7 @@ def ask(model: str = "gemini-2.5-flash", **changed: Any) -> vertex.Answer:
     return asyncio.run(vertex.generate(client, model, "Be brief.", CONTENTS, vertex.GenerationSettings(**changed)))
 
 
-def test_answer_carries_text_reason_and_tokens(server: Server) -> None:
+def test_generate_returns_text_reason_and_tokens(server: Server) -> None:
     server.reply = (200, ANSWER)
     assert ask() == vertex.Answer("refund", "STOP", "", 5, 3)
     method, path, body = server.asked[0]
@@ -92,7 +92,7 @@ def test_answer_carries_text_reason_and_tokens(server: Server) -> None:
     assert body["systemInstruction"]["parts"] == [{"text": "Be brief."}]
 
 
-def test_endpoint_is_asked_by_its_full_name(server: Server) -> None:
+def test_generate_uses_the_full_name_of_an_endpoint(server: Server) -> None:
     server.reply = (200, ANSWER)
     ask(ENDPOINT)
     assert server.asked[0][1] == f"/v1beta1/{ENDPOINT}:generateContent"
@@ -102,13 +102,13 @@ def test_endpoint_is_asked_by_its_full_name(server: Server) -> None:
     ("model", "place"),
     [(ENDPOINT, "us"), ("gemini-3.5-flash", "us"), ("gemini-2.5-flash", "us-central1"), ("unknown", "us-central1")],
 )
-def test_model_is_asked_where_it_serves(server: Server, model: str, place: str) -> None:
+def test_serving_location_is_where_the_model_serves(server: Server, model: str, place: str) -> None:
     assert vertex.serving_location(vertex.connect(Vertex.of({})), model) == place
 
 
 @pytest.mark.parametrize("logprobs", [False, True])
 @pytest.mark.parametrize("base", ["gemini-2.5-flash", "gemini-3.5-flash"])
-def test_a_batch_line_asks_what_an_online_call_asks(server: Server, base: str, logprobs: bool) -> None:
+def test_batch_request_equals_the_online_request(server: Server, base: str, logprobs: bool) -> None:
     server.reply = (200, ANSWER)
     client = vertex.connect(Vertex.of({}))
     settings = vertex.GenerationSettings(thinking_budget=0, base_model=base, seed=3, logprobs=logprobs)
@@ -117,7 +117,7 @@ def test_a_batch_line_asks_what_an_online_call_asks(server: Server, base: str, l
     assert batch._plain(wrote) == batch._plain(server.asked[0][2])
 
 
-def test_log_probabilities_are_the_answers_and_a_model_that_refuses_them_is_asked_without(server: Server) -> None:
+def test_generate_returns_logprobs_or_retries_without(server: Server) -> None:
     client = vertex.connect(Vertex.of({}))
     settings = vertex.GenerationSettings(logprobs=True)
 
@@ -144,19 +144,19 @@ def test_log_probabilities_are_the_answers_and_a_model_that_refuses_them_is_aske
     assert len(server.asked) == 3  # refused once, then remembered
 
 
-def test_blocked_prompt_is_an_answer_without_text(server: Server) -> None:
+def test_generate_blocked_prompt_has_no_text(server: Server) -> None:
     server.reply = (200, {"candidates": [], "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
     assert ask() == vertex.Answer(None, "", "PROHIBITED_CONTENT", 0, 0)
 
 
-def test_cut_answer_without_parts_has_no_text(server: Server) -> None:
+def test_generate_truncated_answer_has_no_text(server: Server) -> None:
     server.reply = (200, {"candidates": [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS"}]})
     assert ask().text is None
     assert ask().finish_reason == "MAX_TOKENS"
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
-def test_busy_service_is_retryable(server: Server, code: int) -> None:
+def test_generate_busy_service_is_transient(server: Server, code: int) -> None:
     server.reply = (code, {"error": {"code": code, "message": "later", "status": "X"}})
     with pytest.raises(vertex.Retryable, match="later") as caught:
         ask()
@@ -164,7 +164,7 @@ def test_busy_service_is_retryable(server: Server, code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [400, 403, 404])
-def test_refusal_says_why(server: Server, code: int) -> None:
+def test_generate_refusal_states_the_reason(server: Server, code: int) -> None:
     server.reply = (code, {"error": {"code": code, "message": "no such endpoint", "status": "X"}})
     with pytest.raises(vertex.Refused, match="no such endpoint") as caught:
         ask()
@@ -172,13 +172,13 @@ def test_refusal_says_why(server: Server, code: int) -> None:
     assert len(server.asked) == 1
 
 
-def test_server_out_of_reach_is_retryable(server: Server) -> None:
+def test_generate_unreachable_server_is_transient(server: Server) -> None:
     server.close()
     with pytest.raises(vertex.Retryable):
         ask()
 
 
-def test_thinking_is_spelled_as_the_model_wants_it(server: Server) -> None:
+def test_generate_thinking_depends_on_the_model(server: Server) -> None:
     server.reply = (200, ANSWER)
     new = vertex.GenerationSettings.of(Evaluate.of({"base_model": "gemini-3.5-flash", "thinking_budget": 0}))
     old = vertex.GenerationSettings.of(Evaluate.of({"base_model": "gemini-2.5-flash", "thinking_budget": 0}))
@@ -190,14 +190,14 @@ def test_thinking_is_spelled_as_the_model_wants_it(server: Server) -> None:
     assert sent == [{"thinking_level": "MINIMAL"}, {"thinking_budget": 0}, None]
 
 
-def test_settings_win_over_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connect_settings_override_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_CLOUD_REGION", "europe-west4")
     assert vertex.connect(Vertex.of({})).parent == "projects/demo/locations/europe-west4"
     mine = vertex.connect(Vertex.of({"project": "mine", "location": "us-east5", "bucket": "gs://b/"}))
     assert (mine.parent, mine.bucket) == ("projects/mine/locations/us-east5", "b")
 
 
-def test_unknown_project_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connect_names_an_unknown_project(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT", raising=False)
     with pytest.raises(UserError, match=r"set vertex\.project or GOOGLE_CLOUD_PROJECT"):
         vertex.connect(Vertex.of({}))
@@ -220,7 +220,7 @@ for _ in range(2):
 """
 
 
-def test_nothing_is_left_open_when_an_event_loop_ends(server: Server) -> None:
+def test_generate_closes_connections_with_the_event_loop(server: Server) -> None:
     server.reply = (200, ANSWER)
     command = [sys.executable, "-W", "always::ResourceWarning", "-c", ASK_TWICE]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -229,7 +229,7 @@ def test_nothing_is_left_open_when_an_event_loop_ends(server: Server) -> None:
     assert "Event loop is closed" not in ran.stderr
 
 
-def test_an_answer_cut_off_by_a_lost_connection_is_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generate_lost_connection_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo")
@@ -250,7 +250,7 @@ def test_an_answer_cut_off_by_a_lost_connection_is_retryable(monkeypatch: pytest
     listener.close()
 
 
-def test_a_slow_answer_is_given_up_and_retryable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generate_timeout_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = socket.create_server(("127.0.0.1", 0))  # accepts connections, says nothing
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo")
@@ -259,7 +259,7 @@ def test_a_slow_answer_is_given_up_and_retryable(monkeypatch: pytest.MonkeyPatch
     listener.close()
 
 
-def test_count_tokens_asks_the_service(server: Server) -> None:
+def test_count_tokens_calls_the_service(server: Server) -> None:
     server.reply = (200, {"totalTokens": 7})
     assert vertex.count_tokens(vertex.connect(Vertex.of({})), "gemini-2.5-flash", "s", CONTENTS) == 7
     assert server.asked[0][1].endswith(":countTokens")
@@ -273,11 +273,11 @@ def test_count_tokens_asks_the_service(server: Server) -> None:
         ("global", "aiplatform.googleapis.com"),
     ],
 )
-def test_hosts(location: str, host: str) -> None:
+def test_service_host_depends_on_the_location(location: str, host: str) -> None:
     assert vertex.service_host(location) == host
 
 
-def test_import_loads_no_sdk() -> None:
+def test_vertex_import_loads_no_sdk() -> None:
     code = "import sys, gemtune.vertex; print([m for m in sys.modules if m.startswith('google')])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert "google.genai" not in loaded

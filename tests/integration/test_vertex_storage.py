@@ -17,7 +17,7 @@ from gemtune.state import store
 from gemtune.vertex import Client, storage
 
 
-def test_equal_content_is_stored_once_and_comes_back_whole(client: Client, tmp_path: Path) -> None:
+def test_upload_stores_equal_content_once(client: Client, tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000
     for name in ("a.jsonl", "b.jsonl"):
         (tmp_path / name).write_bytes(content)
@@ -33,14 +33,14 @@ def test_equal_content_is_stored_once_and_comes_back_whole(client: Client, tmp_p
 
 
 @pytest.mark.parametrize("uri", ["gs://demo-project-gemtune/none", "gs://no-such-bucket/x", "gs://b", "s3://b/x"])
-def test_what_cannot_be_fetched_is_named_and_leaves_nothing(client: Client, tmp_path: Path, uri: str) -> None:
+def test_download_names_a_missing_object_and_leaves_no_file(client: Client, tmp_path: Path, uri: str) -> None:
     storage.bucket(client)
     with pytest.raises(UserError, match=uri.replace("/", ".")):
         storage.download(client, uri, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_record_changes_only_for_who_saw_it_last(client: Client) -> None:
+def test_write_record_needs_the_latest_generation(client: Client) -> None:
     assert storage.read_record(client, "r.json") == (None, 0)
     assert storage.write_record(client, "r.json", {"n": 1}, 0)
     assert not storage.write_record(client, "r.json", {"n": 2}, 0)
@@ -50,7 +50,7 @@ def test_record_changes_only_for_who_saw_it_last(client: Client) -> None:
     assert not storage.write_record(client, "r.json", {"n": 4}, generation)
 
 
-def test_no_change_is_lost_among_many(emulator: Emulator, client: Client) -> None:
+def test_store_update_keeps_concurrent_changes(emulator: Emulator, client: Client) -> None:
     def add(number: int) -> None:
         mine = vertex.connect(Vertex.of({}))
         store.change(mine, "many.json", lambda now: {"seen": sorted([*now.get("seen", []), number])})

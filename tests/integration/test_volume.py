@@ -28,12 +28,12 @@ TEMPLATE = {"dataflow_template": "gs://b/template.json", "dataflow_above_gib": 1
         ("gs://b/rows.jsonl", {**TEMPLATE, "fuzzy_threshold": 0}),
     ],
 )
-def test_most_sources_are_not_even_looked_at(data: str, setting: dict[str, object]) -> None:
+def test_measure_skips_most_sources(data: str, setting: dict[str, object]) -> None:
     found = measured(data, Task(), Preprocess.of(dict(setting)), Vertex())
     assert (found.large, found.kept, found.dropped, found.parameters) == (False, data, "", {})
 
 
-def test_a_large_object_goes_through_dataflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_sends_a_large_object_to_dataflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server = Emulator(tmp_path / "state")
     try:
         client = server.point(monkeypatch)
@@ -84,7 +84,7 @@ def preprocessed(folder: Path, before: list[dict[str, Any]], **config: Any) -> t
     return summary, dropped, json.loads(Path(files[2]).read_text())
 
 
-def test_what_dataflow_dropped_is_counted_and_listed(tmp_path: Path) -> None:
+def test_preprocess_lists_rows_dropped_by_dataflow(tmp_path: Path) -> None:
     before = [told("near_duplicate", "x", "1"), told("label_conflict", "y", None), told("exact_duplicate", "z", "2")]
     summary, dropped, report = preprocessed(tmp_path, before)
     assert (summary["rows"], summary["examples"]) == (14, 10)
@@ -101,7 +101,7 @@ def test_what_dataflow_dropped_is_counted_and_listed(tmp_path: Path) -> None:
         ("exact_duplicate", "exact deduplication on Dataflow would remove 66% .* 21 rows: of t0"),
     ],
 )
-def test_dataflow_that_removed_too_much_stops_the_run(tmp_path: Path, reason: str, said: str) -> None:
+def test_preprocess_stops_when_dataflow_removed_too_much(tmp_path: Path, reason: str, said: str) -> None:
     before = [told(reason, f"t{n}", "1") for n in range(21)]
     with pytest.raises(UserError, match=said):
         preprocessed(tmp_path, before)

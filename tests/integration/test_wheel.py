@@ -60,7 +60,7 @@ def test_wheel_metadata_has_the_version_and_keeps_torch_in_an_extra(wheel):
     assert len(required) == len(project["dependencies"])
 
 
-def test_bundled_packages_go_before_a_users_own_of_the_same_name(wheel, tmp_path):
+def test_bundled_packages_precede_a_users_own(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     for name in BUNDLED:
         (tmp_path / "work" / name).mkdir(parents=True)

@@ -50,7 +50,7 @@ def asked(count: int) -> list[Question]:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 10_000), st.integers(1, 20))
-def test_every_question_ends_once_in_order_whatever_fails(count, seed, concurrency):
+def test_generate_all_returns_one_output_per_request_in_order(count, seed, concurrency):
     rng, answered, in_flight, most = random.Random(seed), [], 0, 0
 
     async def ask(question):
@@ -75,7 +75,7 @@ def test_every_question_ends_once_in_order_whatever_fails(count, seed, concurren
     assert most <= concurrency
 
 
-def test_a_row_that_never_succeeds_is_an_error_and_the_others_stand():
+def test_generate_all_reports_an_error_for_a_row_that_always_fails():
     async def ask(question):
         if question.key == "1":
             raise Busy
@@ -89,7 +89,7 @@ def test_a_row_that_never_succeeds_is_an_error_and_the_others_stand():
     assert (third.error, third.attempts) == ("no 400", 1)
 
 
-def test_what_is_not_answered_by_the_deadline_is_an_error():
+def test_generate_all_reports_an_error_after_the_deadline():
     async def ask(question):
         await asyncio.sleep(0.001 if int(question.key) % 2 else 60)
         return Said(question.key)
@@ -103,7 +103,7 @@ def test_what_is_not_answered_by_the_deadline_is_an_error():
     assert len(settled) == 20
 
 
-def test_an_unknown_model_stops_the_run_with_one_clear_message():
+def test_generate_all_stops_on_an_unknown_model():
     async def ask(question):
         raise No(404)
 
@@ -111,7 +111,7 @@ def test_an_unknown_model_stops_the_run_with_one_clear_message():
         asyncio.run(ask_all(asked(50), ask, effort()))
 
 
-def test_a_service_that_never_answers_is_given_up_early():
+def test_generate_all_stops_early_when_every_request_fails():
     tries = 0
 
     async def ask(question):
@@ -124,7 +124,7 @@ def test_a_service_that_never_answers_is_given_up_early():
     assert tries < 1000
 
 
-def test_a_programming_error_is_not_swallowed():
+def test_generate_all_raises_programming_errors():
     async def ask(question):
         raise ZeroDivisionError
 
@@ -143,7 +143,7 @@ class Books:
         self.known[question.key] = given
 
 
-def test_what_is_remembered_is_not_asked_again_and_failures_are_not_remembered():
+def test_generate_all_reads_the_cache_and_caches_no_failures():
     calls = []
 
     async def ask(question):

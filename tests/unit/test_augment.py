@@ -41,7 +41,7 @@ SPLITS = {"train": TRAIN, **HELD_OUT}
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 30), st.integers(1, 4))
 @settings(max_examples=80, deadline=None)
-def test_rare_labels_are_brought_up_as_far_as_allowed(labels: list[str], below: int, per_row: int) -> None:
+def test_augment_raises_rare_labels_within_the_limits(labels: list[str], below: int, per_row: int) -> None:
     rows = [Example(str(n), f"text {n}", label) for n, label in enumerate(labels)]
     more = Counter[str]()
     asked = wanted(rows, Augment(below=below, per_row=per_row))
@@ -54,7 +54,7 @@ def test_rare_labels_are_brought_up_as_far_as_allowed(labels: list[str], below: 
 
 @given(st.text(alphabet="ab cd", min_size=1, max_size=60), st.integers(1, 5))
 @settings(max_examples=80, deadline=None)
-def test_perturbations_differ_from_the_text_and_from_each_other(text: str, count: int) -> None:
+def test_perturbed_texts_are_distinct(text: str, count: int) -> None:
     if text.split():
         found = perturbed(text, count, 7, "key")
         assert found == perturbed(text, count, 7, "key")
@@ -62,7 +62,7 @@ def test_perturbations_differ_from_the_text_and_from_each_other(text: str, count
         assert text not in found
 
 
-def test_numbered_lines_are_read_and_the_text_itself_is_not_taken() -> None:
+def test_paraphrases_reads_numbered_lines_without_the_original() -> None:
     said = 'Sure:\n1. "give my money back"\n2) where it is\n- 3: where it is\n4. the text\nThat is all.'
     assert paraphrases(said, "the text", 5) == ["give my money back", "where it is"]
     assert paraphrases(None, "x", 3) == []
@@ -82,7 +82,7 @@ def terms(plan: float = 100.0, **augment: Any) -> Terms:
     st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_is_asked_stays_under_either_limit(methods: list[str], recheck: str, limit: float, plans: bool) -> None:
+def test_affordable_stays_under_both_limits(methods: list[str], recheck: str, limit: float, plans: bool) -> None:
     limits = {"plan": limit} if plans else {"max_cost": limit}
     asked = terms(**limits, methods=methods, recheck=recheck)
     paid, whole = affordable(TRAIN, asked), wanted(TRAIN, asked.settings)
@@ -98,14 +98,14 @@ def test_what_is_asked_stays_under_either_limit(methods: list[str], recheck: str
     assert len({row.id for row in grown}) == len(grown)
 
 
-def test_a_paid_label_check_raises_the_bound() -> None:
+def test_affordable_includes_a_paid_label_check() -> None:
     row, free, paid = TRAIN[60], terms(), terms(recheck="model")
     assert paid.line(row, 3).cost.most > free.line(row, 3).cost.most
     assert 0 < len(affordable(TRAIN, terms(recheck="model", max_cost=0.02))) < len(affordable(TRAIN, terms()))
     assert affordable(TRAIN, terms(max_cost=0)) == {}
 
 
-def test_what_is_near_any_split_is_not_admitted() -> None:
+def test_augment_rejects_texts_near_any_split() -> None:
     source = TRAIN[60]
     texts = [
         HELD_OUT["test"][3].text + " x",
@@ -130,7 +130,7 @@ def run_it(folder: Path, plan: Any = None, **config: Any) -> tuple[list[Example]
     return list(read_examples(outputs[0])), json.loads(Path(outputs[1]).read_text()), counts
 
 
-def test_off_by_default(tmp_path: Path) -> None:
+def test_augment_is_off_by_default(tmp_path: Path) -> None:
     rows, report, counts = run_it(tmp_path)
     assert rows == TRAIN
     assert counts == {"made": 0.0}

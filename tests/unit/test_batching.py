@@ -92,7 +92,7 @@ SPELLINGS = {
 
 
 @given(st.data())
-def test_each_question_has_one_answer_whatever_the_file_holds(data: st.DataObject) -> None:
+def test_batch_returns_one_output_per_request(data: st.DataObject) -> None:
     texts = data.draw(st.lists(st.sampled_from("abcdef"), min_size=3, max_size=12), label="texts, with repetitions")
     questions = [question(text) for text in texts]
     fates = data.draw(st.lists(st.sampled_from(["ok", "missing", "busy", "refused", "doubled"]), min_size=12))
@@ -121,7 +121,7 @@ def test_each_question_has_one_answer_whatever_the_file_holds(data: st.DataObjec
         assert len(online) == wanted
 
 
-def test_samples_of_one_row_are_told_apart_and_few_rows_go_online() -> None:
+def test_batch_separates_samples_of_a_row_and_sends_few_rows_online() -> None:
     samples = [question("same", sample) for sample in range(4)]
 
     def lines_of(bodies: list[dict[str, Any]]) -> list[Line]:
@@ -137,7 +137,7 @@ def test_samples_of_one_row_are_told_apart_and_few_rows_go_online() -> None:
     assert len(asked([*samples, *unable], lines_of)[1]) == 4
 
 
-def test_what_is_known_is_not_paid_again() -> None:
+def test_batch_reads_the_cache() -> None:
     memory = Kept({"b": Given("known", cached=True)})
     seen: list[int] = []
 
@@ -151,7 +151,7 @@ def test_what_is_known_is_not_paid_again() -> None:
     assert {key: one.text for key, one in memory.answers.items()} == {"a": "new", "b": "known", "c": "new", "d": "new"}
 
 
-def test_a_job_that_fails_or_takes_too_long_is_told() -> None:
+def test_batch_reports_a_failed_or_late_job() -> None:
     failed = jobs.Batch("projects/p/locations/l/batchPredictionJobs/1", "FAILED", error="no capacity")
     with pytest.raises(UserError, match="no capacity"):
         asyncio.run(waited(failed, lambda job: job, 0.01, 1))

@@ -62,7 +62,7 @@ def test_reliability_agrees_with_scikit_learn():
 
 
 @pytest.mark.parametrize("method", ["isotonic", "temperature"])
-def test_planted_overconfidence_is_found_and_undone_on_fresh_rows(method):
+def test_fit_corrects_planted_overconfidence_on_new_rows(method):
     _, stated, right = planted(3000, 1, 2.5)
     true, fresh, fresh_right = planted(3000, 2, 2.5)
     assert ece(fresh, fresh_right).value() > 0.07
@@ -72,17 +72,17 @@ def test_planted_overconfidence_is_found_and_undone_on_fresh_rows(method):
     assert brier(mended, fresh_right).value() < brier(fresh, fresh_right).value()
 
 
-def test_a_calibrated_model_is_left_as_it_is():
+def test_fit_leaves_a_calibrated_model_unchanged():
     _, stated, right = planted(4000, 3, 1.0)
     assert ece(stated, right).value() < 0.03
     np.testing.assert_allclose(fit(stated, right, "temperature")([0.3, 0.6, 0.9]), [0.3, 0.6, 0.9], atol=0.03)
 
 
-def test_one_sided_rows_leave_the_identity():
+def test_fit_is_the_identity_for_one_sided_rows():
     assert fit([0.2, 0.9], [1, 1]).method == "identity"
 
 
-def test_coverage_falls_as_one_asks_for_more():
+def test_coverage_curve_falls_with_precision():
     curve = coverage_curve([0.9, 0.5, 0.9, 0.1], [1, 0, 1, 1])
     assert curve == [
         {"confidence": 0.9, "coverage": 0.5, "accuracy": 1.0},
@@ -91,7 +91,7 @@ def test_coverage_falls_as_one_asks_for_more():
     ]
 
 
-def test_the_threshold_keeps_its_promise():
+def test_abstain_threshold_reaches_the_target_precision():
     """On fresh rows the accuracy above the threshold falls short no more often than 1 - certainty (plus noise)."""
     broken = found = 0
     for seed in range(300):
@@ -104,7 +104,7 @@ def test_the_threshold_keeps_its_promise():
     assert broken / 300 <= 0.08
 
 
-def test_no_threshold_when_no_rows_are_good_enough():
+def test_abstain_threshold_is_none_below_the_target():
     assert abstain_threshold([0.9] * 50, [1, 0] * 25, wanted=0.9) is None
     assert abstain_threshold([0.9] * 5, [1] * 5, wanted=0.9) is None  # five right rows prove nothing
     everything = abstain_threshold([0.5] * 100, [1] * 100, wanted=0.9)
@@ -112,7 +112,7 @@ def test_no_threshold_when_no_rows_are_good_enough():
     assert (everything.coverage, everything.accuracy) == (1.0, 1.0)
 
 
-def test_the_summary_is_plain():
+def test_summary_holds_plain_values():
     _, stated, right = planted(1000, 4, 1.5)
     told = summary(list(stated), list(right), level=0.95, resamples=300, seed=1)
     assert told["ece"]["low"] <= told["ece"]["value"] + 0.02
@@ -120,7 +120,7 @@ def test_the_summary_is_plain():
 
 
 @pytest.mark.parametrize("method", ["isotonic", "temperature"])
-def test_what_is_fitted_on_validation_rows_is_exported_and_holds_on_test_rows(method):
+def test_exported_map_holds_on_test_rows(method):
     _, stated, right = planted(1500, 5, 2.5)
     made = exported(list(stated), list(right), method=method, wanted=0.8, certainty=0.95)
     assert json.loads(json.dumps(made)) == made
@@ -135,7 +135,7 @@ def test_what_is_fitted_on_validation_rows_is_exported_and_holds_on_test_rows(me
     assert calibrated({}, [0.25]) == [0.25]
 
 
-def test_no_threshold_is_exported_when_none_can_be_shown():
+def test_exported_map_has_no_unproven_threshold():
     made = exported([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", wanted=0.9, certainty=0.95)
     assert "abstain" not in made
     assert "abstain" not in held(made, [0.9] * 4, [1, 0, 1, 0], level=0.95, resamples=200, seed=1)

@@ -25,13 +25,13 @@ TEXTS = st.text() | st.text(alphabet="<b>/&lt;amp;\x00\u200b\ufeff e\u0301ﬁ　
 
 @given(TEXTS, CONFIGS)
 @settings(max_examples=300, deadline=None)
-def test_cleaning_twice_is_cleaning_once(text: str, config: Preprocess) -> None:
+def test_clean_is_idempotent(text: str, config: Preprocess) -> None:
     once = clean(text, config)
     assert clean(once, config) == once
 
 
 @given(TEXTS, CONFIGS)
-def test_serving_repeats_what_training_saw(text: str, config: Preprocess) -> None:
+def test_cleaner_repeats_the_exported_rules(text: str, config: Preprocess) -> None:
     assert cleaner(exported(config))(text) == clean(text, config)
 
 
@@ -47,11 +47,11 @@ def test_serving_repeats_what_training_saw(text: str, config: Preprocess) -> Non
         ("STRASSE", {"lowercase": True}, "strasse"),
     ],
 )
-def test_rules(text: str, setting: dict[str, object], expected: str) -> None:
+def test_clean_applies_each_rule(text: str, setting: dict[str, object], expected: str) -> None:
     assert clean(text, Preprocess.of(setting)) == expected
 
 
-def test_changes_name_the_rule_with_before_and_after() -> None:
+def test_changes_names_rule_before_and_after() -> None:
     assert list(changes("a\x00  b", Preprocess())) == [
         ("remove_control", "a\x00  b", "a  b"),
         ("collapse_whitespace", "a  b", "a b"),
@@ -73,11 +73,11 @@ def test_changes_name_the_rule_with_before_and_after() -> None:
         ("order 12345 of 2026-11-20, 24.90 euros, version 10.2.3", []),
     ],
 )
-def test_personal_data_is_found_by_form_and_check_digit(text: str, kinds: list[str]) -> None:
+def test_pii_findings_check_form_and_check_digit(text: str, kinds: list[str]) -> None:
     assert [finding.kind for finding in pii.findings(text)] == kinds
 
 
 @given(st.text(alphabet="0123456789 +-.()@ab:=\n") | st.from_regex(r"(a@b\.c|\+1 555 123 4567|4111111111111111){0,4}"))
 @settings(max_examples=200, deadline=None)
-def test_masked_text_holds_nothing_more(text: str) -> None:
+def test_pii_masked_text_has_no_findings(text: str) -> None:
     assert pii.findings(pii.masked(text)) == []

@@ -22,31 +22,31 @@ def output(*arguments):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_show_prints_a_configuration_with_the_same_values(path, tmp_path):
+def test_config_show_prints_a_configuration_with_the_same_values(path, tmp_path):
     (tmp_path / "shown.yaml").write_text(output("show", str(path), "--set", "split.seed=99"), encoding="utf-8")
     shown = Config.load(tmp_path / "shown.yaml")
     assert shown == Config.load(path, ["split.seed=99"])
     assert shown.split.seed == 99
 
 
-def test_show_without_a_file_prints_all_defaults():
+def test_config_show_without_a_file_prints_all_defaults():
     assert yaml.safe_load(output("show")) == Config().model_dump(mode="json")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_schema_accepts_the_shipped_configurations(path):
+def test_config_schema_accepts_the_shipped_configurations(path):
     schema = json.loads(output("schema"))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
 
 
 @pytest.mark.parametrize("values", [{"splitt": {}}, {"split": {"sead": 1}}, {"split": {"validation": "much"}}])
-def test_schema_refuses_unknown_settings_and_wrong_types(values):
+def test_config_schema_refuses_unknown_settings_and_wrong_types(values):
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(values, json.loads(output("schema")))
 
 
-def test_reference_lists_every_setting_once_with_its_description():
+def test_config_reference_lists_every_setting_once():
     text = reference()
     assert output("reference") == text
     for section, field in Config.model_fields.items():

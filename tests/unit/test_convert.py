@@ -57,7 +57,7 @@ def contents_of(rows: list[Example]) -> list[tuple[Any, ...]]:
 
 @given(rows=st.lists(examples(files=True, turns=True), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_gemini_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[Example]) -> None:
+def test_convert_round_trips_gemini_rows(tmp_path_factory: pytest.TempPathFactory, rows: list[Example]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, "gemini", "rows.jsonl")) == contents_of(rows)
 
@@ -65,7 +65,9 @@ def test_gemini_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: l
 @pytest.mark.parametrize("shape", ["messages", "chat"])
 @given(rows=st.lists(examples(files=False, turns=True), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_plain_turns_come_back(tmp_path_factory: pytest.TempPathFactory, shape: str, rows: list[Example]) -> None:
+def test_convert_round_trips_plain_turns(
+    tmp_path_factory: pytest.TempPathFactory, shape: str, rows: list[Example]
+) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, shape, "rows.jsonl")) == contents_of(rows)
 
@@ -73,7 +75,7 @@ def test_plain_turns_come_back(tmp_path_factory: pytest.TempPathFactory, shape: 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv.gz"])
 @given(rows=st.lists(examples(files=False, turns=False), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_columns_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:
+def test_convert_round_trips_columns(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, "columns", name)) == contents_of(rows)
 
@@ -84,7 +86,7 @@ def test_columns_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, 
 )
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_pairs_come_back_from_every_shape(
+def test_convert_round_trips_pairs_in_every_format(
     tmp_path_factory: pytest.TempPathFactory, shape: str, name: str, data: st.DataObject
 ) -> None:
     kind = examples(files=shape == "gemini", turns=shape != "columns")
@@ -107,7 +109,7 @@ def test_pairs_come_back_from_every_shape(
     ]
 
 
-def test_a_shape_refuses_what_it_would_lose(tmp_path: Path) -> None:
+def test_convert_refuses_a_format_that_loses_data(tmp_path: Path) -> None:
     contents = (turn("user", [{"fileData": {"fileUri": "gs://b/x"}}]),)
     row = Example("1", "", "a", 4, None, contents)
     for shape in ("chat", "columns"):

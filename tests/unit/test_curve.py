@@ -45,7 +45,7 @@ def planted(kind: str, rng: np.random.Generator) -> Series:
 
 
 @pytest.mark.parametrize("kind", ["fine", "undertrained", "overfitting", "data_problem", "diverged"])
-def test_noisy_planted_curves_are_told_apart(kind: str) -> None:
+def test_diagnose_separates_noisy_planted_curves(kind: str) -> None:
     rng = np.random.default_rng(20261120)
     found = [diagnose(planted(kind, rng)).kind for _ in range(PER_KIND)]
     assert found.count(kind) >= WANTED * PER_KIND, {k: found.count(k) for k in set(found)}
@@ -55,7 +55,7 @@ def line(*values: float) -> list[tuple[int, float]]:
     return list(enumerate(values, 1))
 
 
-def test_overfitting_names_the_epoch_to_stop_at() -> None:
+def test_diagnose_overfitting_names_the_epoch_to_stop_at() -> None:
     falling = [3 * 0.6**n for n in range(10)]
     found = diagnose({"/train_total_loss": line(*falling), "/eval_total_loss": line(2, 1.2, 1.0, 1.3, 1.6, 1.9)})
     assert found.kind == "overfitting"
@@ -63,20 +63,20 @@ def test_overfitting_names_the_epoch_to_stop_at() -> None:
     assert "lowest (1) 50% of the way and rose to 1.9" in found.evidence
 
 
-def test_truncated_rows_are_a_data_problem_whatever_the_curve() -> None:
+def test_diagnose_truncated_rows_as_a_data_problem() -> None:
     series = planted("fine", np.random.default_rng(1))
     assert diagnose(series, truncated=1, examples=200).kind == "fine"
     found = diagnose(series, truncated=20, examples=200)
     assert (found.kind, found.evidence) == ("data_problem", "the service truncated 20 of 200 training rows")
 
 
-def test_a_job_of_one_epoch_that_still_falls_is_undertrained() -> None:
+def test_diagnose_one_falling_epoch_as_undertrained() -> None:
     noise = np.random.default_rng(3).normal(0, 0.3, 24)  # as the student's, tuned for one epoch
     train = [(n, 5.9 - 0.1 * n + float(noise[n])) for n in range(24)]
     assert diagnose({"/train_total_loss": train, "/eval_total_loss": [(23, 3.7)]}).kind == "undertrained"
 
 
-def test_rows_learned_by_heart_are_overfitting_though_the_climb_is_small_beside_the_fall() -> None:
+def test_diagnose_memorized_rows_as_overfitting() -> None:
     train = [(n, 6.4 * math.exp(-n / 4)) for n in range(60)]
     climb = [0.507, 0.418, 0.488, 0.482, 0.478, 0.476, 0.481, 0.481, 0.48, 0.476]  # the student's, 50 epochs on 72 rows
     found = diagnose({"/train_total_loss": train, "/eval_total_loss": [(6 * n, v) for n, v in enumerate(climb)]})
@@ -87,30 +87,30 @@ STUDENT = [json.loads(line) for line in Path(__file__).with_name("student_curves
 
 
 @pytest.mark.parametrize("job", STUDENT, ids=lambda job: f"{job['told']}-{job['training_rows']}x{job['epochs']}")
-def test_real_curves_are_told_right(job: dict[str, Any]) -> None:
+def test_diagnose_real_curves_correctly(job: dict[str, Any]) -> None:
     """Jobs of the student as `bench/tuning.py --only curves` runs them: validated on 24 rows or so, which jump."""
     found = diagnose(job["series"])
     assert found.kind == job["told"], found.evidence
 
 
-def test_validation_that_jumps_alone_is_not_overfitting() -> None:
+def test_diagnose_single_validation_jump_is_not_overfitting() -> None:
     """The same jumps, with training loss not far below: the rows are not known by heart, so nothing is shown."""
     jumps = [0.349, 0.241, 0.142, 0.221, 0.368, 0.159, 0.259, 0.245, 0.238, 0.238]
     train = [(n, 0.1 + 6 * math.exp(-n / 3)) for n in range(60)]
     assert diagnose({"/train_total_loss": train, "/eval_total_loss": line(*jumps)}).kind == "fine"
 
 
-def test_loss_that_is_no_number_diverged() -> None:
+def test_diagnose_nan_loss_as_diverged() -> None:
     assert diagnose({"/train_total_loss": line(2, 1, math.nan, math.nan)}).kind == "diverged"
     assert diagnose({"/train_total_loss": line(math.nan)}).kind == "diverged"
 
 
-def test_loss_that_does_not_move_wants_a_larger_rate() -> None:
+def test_diagnose_flat_loss_suggests_a_larger_rate() -> None:
     found = diagnose({"/train_total_loss": line(*[2.0] * 20), "/eval_total_loss": line(2.0, 2.0, 2.0)})
     assert (found.kind, found.rate_factor) == ("undertrained", 5.0)
 
 
-def test_preference_curves_are_judged_by_their_own_names() -> None:
+def test_diagnose_reads_preference_metrics() -> None:
     train = [0.693 * math.exp(-n / 4) for n in range(40)]
     found = diagnose(
         {"/preference_optimization_train_loss": line(*train), "/eval_total_loss": line(0.6, 0.5, 0.9, 1.4)}
@@ -118,12 +118,12 @@ def test_preference_curves_are_judged_by_their_own_names() -> None:
     assert found.kind == "overfitting"
 
 
-def test_job_without_numbers_is_unknown() -> None:
+def test_diagnose_job_without_metrics_as_unknown() -> None:
     assert diagnose({}).kind == "unknown"
     assert diagnose({"/train_total_loss": [], "/eval_total_loss": line(1.0)}).kind == "unknown"
 
 
-def test_settled_training_without_validation_is_not_called_fine() -> None:
+def test_diagnose_without_validation_is_not_fine() -> None:
     found = diagnose({"/train_total_loss": line(*[0.1 + 2 * math.exp(-n / 5) for n in range(50)])})
     assert (found.kind, found.action) == ("unknown", "give a validation set")
 
@@ -135,7 +135,7 @@ points = st.lists(
 
 @given(points, points)
 @example([(0, 0.0)], [(0, 0.0), (0, 0.0), (0, 1.0), (1, 0.0)])  # ends where it began, after a peak
-def test_no_curve_breaks_the_judgement(train: list[tuple[int, float]], validation: list[tuple[int, float]]) -> None:
+def test_diagnose_accepts_any_curve(train: list[tuple[int, float]], validation: list[tuple[int, float]]) -> None:
     found = diagnose({"/train_total_loss": train, "/eval_total_loss": validation})
     assert found.evidence
     assert found.action
@@ -143,7 +143,7 @@ def test_no_curve_breaks_the_judgement(train: list[tuple[int, float]], validatio
 
 
 @given(st.floats(0.1, 9.0), st.permutations(range(30)))
-def test_order_of_points_does_not_matter(start: float, order: list[int]) -> None:
+def test_diagnose_ignores_the_order_of_points(start: float, order: list[int]) -> None:
     values = [(n, start * math.exp(-n / 6)) for n in range(30)]
     shuffled = [values[n] for n in order]
     assert diagnose({"/train_total_loss": values}) == diagnose({"/train_total_loss": shuffled})

@@ -28,13 +28,13 @@ EXAMPLES = st.builds(
 
 
 @given(rows=st.lists(EXAMPLES, max_size=4))
-def test_examples_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, rows: list[Example]) -> None:
+def test_write_examples_round_trips(tmp_path_factory: pytest.TempPathFactory, rows: list[Example]) -> None:
     path = tmp_path_factory.mktemp("rows") / "examples"
     write_examples(path, rows)
     assert list(read_examples(path)) == rows
 
 
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
+def test_write_examples_is_atomic(tmp_path: Path) -> None:
     path = tmp_path / "examples"
     write_examples(path, [Example("1", "a", "b")])
     before = path.read_bytes()
@@ -49,13 +49,13 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["examples"]
 
 
-def test_a_foreign_file_is_named(tmp_path: Path) -> None:
+def test_read_examples_names_a_foreign_file(tmp_path: Path) -> None:
     path = tmp_path / "examples"
     path.write_text('{"schema_version": 1, "id": "1", "text": "a", "target": "b"}\n{"text": "a"}\n')
     with pytest.raises(UserError, match="examples:2: not an example"):
         list(read_examples(path))
 
 
-def test_the_id_is_of_the_content() -> None:
+def test_example_id_depends_on_content() -> None:
     assert example_id("a", "b") == example_id("a", "b")
     assert len({example_id("a", "b"), example_id("a", "c"), example_id("b", "b"), example_id("a", "b", "s")}) == 4

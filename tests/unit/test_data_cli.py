@@ -33,7 +33,7 @@ def called(*words: str | Path) -> tuple[int, str]:
     return result.exit_code, result.stdout
 
 
-def test_check_lists_every_broken_row(tmp_path: Path) -> None:
+def test_data_check_lists_every_broken_row(tmp_path: Path) -> None:
     code, told = called("data", "check", SAMPLE / "rows.jsonl")
     assert code == 1
     for fault in json.loads((SAMPLE / "planted.json").read_text())["broken"]:
@@ -43,7 +43,7 @@ def test_check_lists_every_broken_row(tmp_path: Path) -> None:
     assert called("data", "check", sound) == (0, "2 of 2 rows usable\n")
 
 
-def test_convert_and_dedup_write_what_they_say(tmp_path: Path) -> None:
+def test_data_convert_and_dedup_write_the_reported_rows(tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     code, told = called("data", "convert", SAMPLE / "rows.jsonl", "--out", out, "--to", "gemini")
     rows = [json.loads(line) for line in out.open()]
@@ -58,7 +58,7 @@ def test_convert_and_dedup_write_what_they_say(tmp_path: Path) -> None:
     assert len(gone) + len(list(read_examples(tmp_path / "kept"))) == truth["lines"]
 
 
-def test_describe_tells_balance_lengths_and_scripts(tmp_path: Path) -> None:
+def test_data_describe_reports_balance_lengths_and_scripts(tmp_path: Path) -> None:
     _, told = called("data", "describe", SAMPLE.parent / "support_ja" / "rows.jsonl", "--audit", tmp_path / "sheet.csv")
     found = json.loads(told)
     assert set(found["scripts"]) == {"japanese"}
@@ -67,7 +67,7 @@ def test_describe_tells_balance_lengths_and_scripts(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.csv").read_text("utf-8-sig").startswith("id,line,label,likely,margin,text\n")
 
 
-def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path) -> None:
+def test_label_issues_rank_planted_errors_and_corrections_apply(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
     preprocess.run(str(SAMPLE / "rows.jsonl"), {}, {"find_label_errors": False}, *files)
     examples = list(read_examples(files[0]))
@@ -94,7 +94,7 @@ def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path)
     assert all(fixed[row.line] == examples[row.line - 1].target for row in found)
 
 
-def test_an_emptied_label_drops_the_row(tmp_path: Path) -> None:
+def test_corrections_with_an_empty_label_drop_the_row(tmp_path: Path) -> None:
     data, sheet = tmp_path / "rows.csv", tmp_path / "sheet.csv"
     data.write_text("text,label\nfirst one,a\nsecond two,b\nthird three,a\n")
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
@@ -108,7 +108,7 @@ def test_an_emptied_label_drops_the_row(tmp_path: Path) -> None:
     assert json.loads(Path(files[1]).read_text())["reason"] == "audited"
 
 
-def test_a_test_file_wins(tmp_path: Path) -> None:
+def test_test_data_replaces_the_test_split(tmp_path: Path) -> None:
     data, held = tmp_path / "rows.csv", tmp_path / "test.csv"
     data.write_text("text,label\nwhere is my parcel from monday,a\nsomething else,b\n")
     held.write_text("text,label\nWhere is my parcel from Monday?,a\n")
@@ -119,7 +119,7 @@ def test_a_test_file_wins(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_long_reading_says_how_far_it_is_on_stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_commands_report_progress_on_stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": f"row {i}", "label": "ab"[i % 2]}) + "\n" for i in range(3000)))
     clock = itertools.count(step=3.0)
@@ -134,7 +134,7 @@ RISKY = st.builds("".join, st.tuples(st.sampled_from(["", "'", "''", "=", "+", "
 
 
 @given(st.lists(st.tuples(RISKY, RISKY), max_size=5), st.sampled_from(",;\t"))
-def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
+def test_review_file_round_trips_through_a_spreadsheet(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], separator: str
 ) -> None:
     path = tmp_path_factory.mktemp("sheet") / "sheet.csv"
@@ -157,13 +157,13 @@ def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
         (b"", "the sheet lacks the columns"),
     ],
 )
-def test_a_broken_sheet_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_review_file_names_what_is_broken(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "sheet.csv").write_bytes(content)
     with pytest.raises(UserError, match=said):
         read_sheet(tmp_path / "sheet.csv")
 
 
-def test_a_sheet_of_other_data_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_review_file_of_other_data_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
     (tmp_path / "sheet.csv").write_text("id,label\n#0123456789abcdef,a\n")
     (tmp_path / "rows.csv").write_text("text,label\nfirst,a\nsecond,b\n")
@@ -182,9 +182,7 @@ def test_a_sheet_of_other_data_is_told(tmp_path: Path, caplog: pytest.LogCapture
         ("a.jsonl", '{"prompt": "p", "chosen": "a", "rejected": "b"}\n', "--method preference"),
     ],
 )
-def test_a_file_without_a_usable_row_is_told_what_to_do_and_nothing_is_written(
-    tmp_path: Path, name: str, content: str, said: str
-) -> None:
+def test_data_commands_name_a_remedy_without_usable_rows(tmp_path: Path, name: str, content: str, said: str) -> None:
     (tmp_path / name).write_text(content)
     assert said in called("data", "check", tmp_path / name)[1]
     for command in ("data describe", "data convert --out o.jsonl", "dedup --out o.jsonl"):
@@ -194,14 +192,14 @@ def test_a_file_without_a_usable_row_is_told_what_to_do_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_what_a_shape_does_not_hold_is_said(tmp_path: Path) -> None:
+def test_data_convert_reports_what_a_format_omits(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label,split\nfirst,a,train\nsecond,b,test\n")
     words = ["data", "convert", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "rows.jsonl")]
     result = CliRunner().invoke(APP, words, catch_exceptions=False)
     assert "the split of 2 rows is not written" in result.stderr
 
 
-def test_pairs_are_converted_and_checked(tmp_path: Path) -> None:
+def test_data_convert_and_check_accept_pairs(tmp_path: Path) -> None:
     pair = ["--method", "preference"]
     (tmp_path / "a.csv").write_text("prompt,chosen,rejected\nwho?,me,you\nwhy?,so,no\n,a,b\n")
     code, told = called("data", "convert", tmp_path / "a.csv", "--out", tmp_path / "b.jsonl", *pair)

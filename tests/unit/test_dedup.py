@@ -31,7 +31,7 @@ def corpus(seed: int, count: int, words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("words", [WORDS, [*WORDS, "naïve", "届かない荷物", "Größe"]])
-def test_nothing_is_dropped_wrongly_and_nearly_nothing_missed(words: list[str]) -> None:
+def test_keep_has_full_precision_and_high_recall(words: list[str]) -> None:
     draw = random.Random(5)
     texts = corpus(1, 400, [*words, *("".join(draw.choices("abcdefghij", k=6)) for _ in range(300))])
     kept = keep(texts)
@@ -45,7 +45,7 @@ def test_nothing_is_dropped_wrongly_and_nearly_nothing_missed(words: list[str]) 
 
 @given(ROUGH, st.sampled_from([0.3, 0.8, 1.0]))
 @settings(max_examples=150, deadline=None)
-def test_compiled_and_numpy_engines_agree(texts: list[str], threshold: float) -> None:
+def test_minhash_compiled_and_numpy_engines_agree(texts: list[str], threshold: float) -> None:
     fast, slow = (
         (sketched(texts, threshold, compiled=compiled) for compiled in (True, False)) if texts else (None, None)
     )
@@ -58,45 +58,45 @@ def test_compiled_and_numpy_engines_agree(texts: list[str], threshold: float) ->
     assert leaders(texts, threshold, compiled=True).tolist() == leaders(texts, threshold, compiled=False).tolist()
 
 
-def test_engines_agree_on_longer_texts() -> None:
+def test_leaders_engines_agree_on_longer_texts() -> None:
     texts = corpus(2, 300, [*WORDS, "naïve", "届かない荷物"])
     assert leaders(texts, compiled=True).tolist() == leaders(texts, compiled=False).tolist()
 
 
 @given(ROUGH)
 @settings(max_examples=100, deadline=None)
-def test_keeping_is_idempotent(texts: list[str]) -> None:
+def test_keep_is_idempotent(texts: list[str]) -> None:
     kept = [text for text, stays in zip(texts, keep(texts), strict=True) if stays]
     assert keep(kept).all()
 
 
-def test_threads_do_not_change_the_answer() -> None:
+def test_keep_ignores_the_number_of_threads() -> None:
     texts = corpus(3, 6000, WORDS)
     assert (keep(texts, threads=1) == keep(texts, threads=3)).all()
 
 
-def test_only_the_same_class_stands_for_a_text() -> None:
+def test_leaders_have_the_same_class() -> None:
     texts = ["please cancel my order", "Please cancel my order!", "please cancel my order."]
     assert leaders(texts, classes=["a", "b", "a"]).tolist() == [0, 1, 0]
 
 
-def test_emoji_alone_are_told_apart_and_punctuation_is_not() -> None:
+def test_keep_separates_emoji_but_not_punctuation() -> None:
     assert keep(["👍", "👎", "👍", "!!", "?", ""]).tolist() == [True, True, False, True, False, False]
 
 
-def test_the_table_of_letters_leaves_none_out() -> None:
+def test_letters_table_is_complete() -> None:
     table = letters(wide=True)
     assert all(table[code] == 32 for code in range(0x40000, 0x110000))
     assert not any(chr(code).isalnum() for code in range(0x40000, 0x110000))
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.1])
-def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
+def test_keep_refuses_a_threshold_out_of_range(threshold: float) -> None:
     with pytest.raises(ValueError, match="threshold"):
         keep(["a"], threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
-def test_bands_miss_few_pairs_at_the_threshold(threshold: float) -> None:
+def test_shape_misses_few_pairs_at_the_threshold(threshold: float) -> None:
     bands, rows = shape(threshold)
     assert (1 - threshold**rows) ** bands < 0.001

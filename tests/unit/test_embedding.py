@@ -35,14 +35,14 @@ def slow_leaders(vectors: NDArray[np.float32], threshold: float) -> list[int]:
     return found
 
 
-def test_exact_leaders_are_those_of_the_plain_loop() -> None:
+def test_leaders_equal_those_of_a_plain_loop() -> None:
     vectors = clustered(1500)
     found = leaders(vectors, 0.95, [""] * 1500)
     assert found.tolist() == slow_leaders(vectors, 0.95)
     assert len(set(found.tolist())) < 1000
 
 
-def test_only_the_same_class_leads() -> None:
+def test_embedding_leaders_have_the_same_class() -> None:
     vectors = np.ones((3, 1), np.float32)
     assert leaders(vectors, 0.9, ["a", "b", "a"]).tolist() == [0, 1, 0]
 
@@ -54,11 +54,11 @@ def near_each_other(vectors: NDArray[np.float32]) -> None:
     assert cosines[2, 3] > max(cosines[2, 0], cosines[2, 1])
 
 
-def test_the_builtin_embedder() -> None:
+def test_embedder_builtin_groups_similar_texts() -> None:
     near_each_other(embedder("builtin")(TEXTS))
 
 
-def test_a_local_sentence_transformer(tmp_path: Path) -> None:
+def test_embedder_loads_a_local_sentence_transformer(tmp_path: Path) -> None:
     """A model written here, with real layers and random weights: like texts lie near each other all the same."""
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("sentence_transformers", reason="extra `embeddings` is not installed")
@@ -79,18 +79,18 @@ def test_a_local_sentence_transformer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "st:", "vertex:", "word2vec"])
-def test_an_unknown_embedder_is_named(name: str) -> None:
+def test_embedder_names_an_unknown_one(name: str) -> None:
     with pytest.raises(UserError, match="unknown embedder"):
         embedder(name)
 
 
-def test_a_model_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+def test_embedder_names_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     pytest.importorskip("sentence_transformers", reason="extra `embeddings` is not installed")
     with pytest.raises(UserError, match="cannot load st:"):
         embedder(f"st:{tmp_path / 'none'}")(["a"])
 
 
-def test_requests_hold_what_they_may() -> None:
+def test_batches_stay_within_the_request_limits() -> None:
     assert list(batches(["a", "b", "", "c"], 2)) == [["a", "b"], [" ", "c"]]
     assert [len(batch) for batch in batches(["x" * 20_000] * 11, 250)] == [5, 5, 1]
     assert list(batches([], 2)) == []

@@ -58,12 +58,12 @@ ITEMS = [
         ("", [1, 2]),
     ],
 )
-def test_filters(text: str, found: list[int]) -> None:
+def test_filters_match_resources(text: str, found: list[int]) -> None:
     assert [number for number, _ in matching([text], ITEMS)] == found
 
 
 @pytest.mark.parametrize("text", ["(", "a=", "=b", "a", "a=b)", "a ? b", 'a="b', "NOT", "in_context(x)", "f('x')"])
-def test_bad_filters_are_errors(text: str) -> None:
+def test_filters_refuse_bad_syntax(text: str) -> None:
     with pytest.raises(ApiError, match="Invalid filter"):
         matching([text], ITEMS)
 
@@ -89,13 +89,13 @@ FIELD = st.sampled_from(["*", "0", "5", "*/15", "1-3", "0,30"])
     st.sampled_from(["*", "1", "mon", "sat-sat", "0,6"]),
     st.datetimes(datetime(2026, 1, 1), datetime(2026, 11, 1)),
 )
-def test_cron_agrees_with_looking_at_every_minute(fields: tuple[str, str, str], weekday: str, moment: datetime) -> None:
+def test_cron_agrees_with_brute_force(fields: tuple[str, str, str], weekday: str, moment: datetime) -> None:
     text = " ".join((*fields, "*", weekday))
     start = moment.replace(tzinfo=UTC)
     assert parse_cron(text).after(start) == brute_next(text, start)
 
 
-def test_cron_and_time_zones() -> None:
+def test_cron_respects_time_zones() -> None:
     spring = datetime(2026, 3, 8, 0, 0, tzinfo=ZoneInfo("America/New_York"))
     skipped = parse_cron("TZ=America/New_York 30 2 * * *").after(spring)
     assert skipped == datetime(2026, 3, 9, 2, 30, tzinfo=ZoneInfo("America/New_York"))
@@ -113,7 +113,7 @@ WORDS = st.lists(st.sampled_from("abcd"), max_size=8)
 
 @settings(deadline=None)
 @given(WORDS, WORDS)
-def test_rouge_laws(one: list[str], other: list[str]) -> None:
+def test_rouge_is_bounded_and_symmetric(one: list[str], other: list[str]) -> None:
     left, right = " ".join(one), " ".join(other)
     for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
         score = rouge(kind, left, right)
@@ -132,11 +132,11 @@ def test_rouge_reads_japanese() -> None:
 
 @settings(deadline=None)
 @given(st.from_regex(r"[a-z]+(_[a-z]+){0,3}", fullmatch=True))
-def test_cases_turn_back(word: str) -> None:
+def test_camel_and_snake_round_trip(word: str) -> None:
     assert snake(camel(word)) == word
 
 
-def test_free_maps_keep_their_names() -> None:
+def test_camelize_keeps_keys_of_free_maps() -> None:
     body = {
         "training_dataset": {"labels": {"my_label": "x"}},
         "response_schema": {"properties": {"my_field": {"any_of": []}}},
@@ -149,7 +149,7 @@ def test_free_maps_keep_their_names() -> None:
     }
 
 
-def test_projects() -> None:
+def test_project_number_is_stable() -> None:
     assert project_number("demo-project") == "123456789012"
     assert project_number("77") == "77"
     other = project_number("another")
@@ -159,7 +159,7 @@ def test_projects() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
-def test_multipart_is_exact(bodies: list[bytes]) -> None:
+def test_split_multipart_is_exact(bodies: list[bytes]) -> None:
     text = b"".join(b"--edge\r\nContent-Type: a/b\r\n\r\n" + body + b"\r\n" for body in bodies) + b"--edge--\r\n"
     parts = split_multipart('multipart/related; boundary="edge"', text)
     assert [body for _, body in parts] == bodies
@@ -171,7 +171,7 @@ NAMES = st.lists(st.text("ab/é", min_size=1, max_size=5), max_size=12, unique=T
 
 @settings(deadline=None)
 @given(NAMES, st.sampled_from(["", "a", "a/"]), st.sampled_from(["", "/"]), st.integers(1, 4))
-def test_pages_of_a_list_add_up(names: list[str], prefix: str, delimiter: str, size: int) -> None:
+def test_storage_pages_add_up(names: list[str], prefix: str, delimiter: str, size: int) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as directory:
@@ -195,7 +195,7 @@ def test_pages_of_a_list_add_up(names: list[str], prefix: str, delimiter: str, s
     assert folded == sorted({name[: at + 1] for name, at in cut if at >= 0})
 
 
-def test_one_owner_of_a_state_directory(tmp_path: Path) -> None:
+def test_state_directory_has_one_owner(tmp_path: Path) -> None:
     state = State(tmp_path)
     with pytest.raises(StateInUse, match="another emulator"):
         State(tmp_path)
@@ -203,7 +203,7 @@ def test_one_owner_of_a_state_directory(tmp_path: Path) -> None:
     State(tmp_path).close()
 
 
-def test_transactions_are_whole(tmp_path: Path) -> None:
+def test_state_transactions_are_atomic(tmp_path: Path) -> None:
     state = State(tmp_path)
     state.put("things", "a/things/1", {"n": 1})
 
@@ -248,7 +248,7 @@ class Counting:
         return [Generation((Candidate(r.turns[0].text, "STOP", 1, 0.0),), 1) for r in requests]
 
 
-def test_batcher_gathers_and_keeps_answers_apart() -> None:
+def test_batcher_gathers_requests_and_separates_answers() -> None:
     engine = Counting()
     batcher = Batcher(lambda: engine, most=8)  # type: ignore[arg-type, return-value]
     texts = [f"t{n}" if n != 11 else "bad" for n in range(40)]
@@ -262,7 +262,7 @@ def test_batcher_gathers_and_keeps_answers_apart() -> None:
     assert max(engine.sizes) == 8
 
 
-def test_scripted_accuracy_is_what_was_set() -> None:
+def test_scripted_engine_has_the_configured_accuracy() -> None:
     answers = {f"q{n}#": f"l{n % 5}" for n in range(2000)}
     engine = ScriptedEngine(Script(answers=answers, labels=tuple(f"l{n}" for n in range(5)), base_accuracy=0.7))
     requests = [GenerateRequest((Turn("user", f"please: {key}"),), temperature=0.0) for key in answers]
@@ -279,7 +279,7 @@ class Diverging(ScriptedEngine):
         return {"/train_total_loss": float("nan") if done > 0.7 else float("inf") if done > 0.4 else 3.0}
 
 
-def test_a_diverged_job_stays_readable(tmp_path: Path) -> None:
+def test_emulator_diverged_job_stays_readable(tmp_path: Path) -> None:
     import asyncio
 
     emulator = Emulator(Settings(tmp_path, lambda entry: Diverging()))
@@ -310,7 +310,7 @@ def test_a_diverged_job_stays_readable(tmp_path: Path) -> None:
     emulator.close()
 
 
-def test_catalogue_finds_weights_beside_it(tmp_path: Path) -> None:
+def test_emulator_catalogue_loads_weights_beside_it(tmp_path: Path) -> None:
     catalogue = json.loads(Path(emulator_catalogue.__file__).with_name("catalogue.json").read_text())
     catalogue["models"] = [{"name": "mine", "supervised": [1], "weights": "base"}]
     path = tmp_path / "catalogue.json"
@@ -321,7 +321,7 @@ def test_catalogue_finds_weights_beside_it(tmp_path: Path) -> None:
     assert emulator_catalogue.load_catalogue(path).models[0].weights == tmp_path / "base"
 
 
-def test_catalogue_takes_a_repository_of_the_hub(tmp_path: Path) -> None:
+def test_emulator_catalogue_accepts_a_hub_repository(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.json"
     catalogue = json.loads(Path(emulator_catalogue.__file__).with_name("catalogue.json").read_text())
 

@@ -88,7 +88,7 @@ def evaluated(files, contestants, **config):
     return summary, rows, json.loads((files / "report").read_text())
 
 
-def test_every_row_of_every_contestant_has_a_prediction_and_trouble_is_a_miss(scripted, files):
+def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files):
     who = [Contestant(name="odd", model="odd"), Contestant(name="poor", model="poor")]
     summary, rows, report = evaluated(files, who)
     assert [(r["contestant"], r["id"]) for r in rows] == [(n, e.id) for n in ("odd", "poor", "classical") for e in ROWS]
@@ -110,7 +110,7 @@ def test_every_row_of_every_contestant_has_a_prediction_and_trouble_is_a_miss(sc
     assert len(summary["confusion"]["confusionMatrix"]["rows"]) == 3
 
 
-def test_shots_come_from_training_rows_and_are_answered(scripted, files):
+def test_evaluate_takes_shots_from_training_rows(scripted, files):
     prompt = Prompt(name="few", shots=4)
     asked = questions(Task(labels=["a", "b"]), Contestant(name="x", model="m", prompt=prompt), ROWS, TRAIN)
     text = asked[0].contents[0]["parts"][0]["text"]
@@ -119,20 +119,20 @@ def test_shots_come_from_training_rows_and_are_answered(scripted, files):
     assert text.endswith("text 0\nLabel:")
 
 
-def test_a_dead_line_decides_nothing(scripted, files):
+def test_evaluate_stops_when_every_request_fails(scripted, files):
     with pytest.raises(UserError, match="20 rows and no answer"):
         evaluated(files, [Contestant(name="down", model="down")])
     assert not (files / "predictions").exists()
 
 
-def test_a_reference_outside_the_labels_is_named(scripted, files):
+def test_evaluate_names_a_reference_outside_the_labels(scripted, files):
     write_examples(files / "rows", [*ROWS, Example("bad", "text 3", "c", line=99)])
     paths = [str(files / name) for name in ("rows", "train", "predictions", "report")]
     with pytest.raises(UserError, match=r"line 99.*'c'"):
         evaluate.run(*paths[:2], [{"name": "g", "model": "good"}], {"labels": ["a", "b"]}, {}, {}, *paths[2:])
 
 
-def test_labels_that_only_scored_rows_bear_are_never_shown_and_always_missed(monkeypatch, files):
+def test_evaluate_never_shows_labels_of_scored_rows_only(monkeypatch, files):
     asked = []
 
     async def ask(question):
@@ -153,7 +153,7 @@ def test_labels_that_only_scored_rows_bear_are_never_shown_and_always_missed(mon
     assert task.labels == ["a", "b", "c"]
 
 
-def test_progress_is_told_at_most_every_two_seconds(caplog):
+def test_progress_is_logged_at_most_every_two_seconds(caplog):
     now = [0.0]
     progress = Progress(100, lambda: now[0])
     with caplog.at_level("INFO", "gemtune"):
@@ -164,7 +164,7 @@ def test_progress_is_told_at_most_every_two_seconds(caplog):
     assert len(caplog.records) == 4
 
 
-def test_evaluation_feeds_the_gate(scripted, files):
+def test_evaluate_predictions_are_read_by_the_gate(scripted, files):
     who = [
         Contestant(name="zero", model="poor"),
         Contestant(name="tuned", model="good", role="candidate"),
@@ -214,18 +214,18 @@ def test_evaluation_feeds_the_gate(scripted, files):
     assert set(answers) == {"zero", "tuned", "classical"}
 
 
-def test_sealed_rows_are_read_for_the_gate_alone(scripted, files):
+def test_evaluate_refuses_held_out_rows_before_the_gate(scripted, files):
     write_examples(files / "rows", [replace(row, split="test") for row in ROWS])
     with pytest.raises(UserError, match="sealed test rows"):
         evaluated(files, [Contestant(name="zero", model="poor")])
     assert not (files / "predictions").exists()
 
 
-def test_settings_survive_floats():
+def test_evaluate_section_restores_integers_from_floats():
     assert Evaluate.of({"concurrency": 16.0, "attempts": 3.0}).concurrency == 16
 
 
-def test_too_many_failed_rows_decide_nothing(monkeypatch, files):
+def test_evaluate_stops_when_too_many_rows_fail(monkeypatch, files):
     async def ask(question):
         if int(question.key[1:]) % 10 == 1:
             raise Busy
@@ -238,7 +238,7 @@ def test_too_many_failed_rows_decide_nothing(monkeypatch, files):
     assert summary["metrics"]["flaky accuracy"] == pytest.approx(30 / 60)
 
 
-def test_reasoning_has_room_and_cut_answers_are_told(monkeypatch, files, caplog):
+def test_evaluate_gives_reasoning_room_and_reports_truncation(monkeypatch, files, caplog):
     who = Contestant(name="cot", model="m", prompt=Prompt(name="cot", chain_of_thought=True))
     asked = questions(Task(labels=["a", "b"]), who, ROWS, TRAIN)
     assert {q.max_output_tokens for q in asked} == {1024}

@@ -35,7 +35,7 @@ def answers(path: Path, rows: int, candidate: int, champion: int) -> str:
     return str(path)
 
 
-def test_nobody_asked_nothing_told(tmp_path: Path) -> None:
+def test_regression_is_empty_without_variants(tmp_path: Path) -> None:
     (tmp_path / "none").write_text("")
     assert forgetting.measured("", WHO, TASK, Gate()) is None
     assert forgetting.measured(str(tmp_path / "none"), WHO, TASK, Gate()) is None
@@ -51,7 +51,9 @@ def test_nobody_asked_nothing_told(tmp_path: Path) -> None:
         (95, 0.0, "deploy", "is not shown to have forgotten"),
     ],
 )
-def test_forgetting_is_told_or_stops(tmp_path: Path, candidate: int, allowed: float, verdict: str, words: str) -> None:
+def test_gate_reports_or_stops_on_champion_regression(
+    tmp_path: Path, candidate: int, allowed: float, verdict: str, words: str
+) -> None:
     gate = Gate(max_forgetting=allowed)
     found = forgetting.measured(answers(tmp_path / "p", 100, candidate, 90), WHO, TASK, gate)
     assert found is not None

@@ -38,7 +38,7 @@ def share(hits, rows=200):
     return [1] * hits + [0] * (rows - hits)
 
 
-def test_a_clear_winner_is_deployed():
+def test_decide_deploys_a_clear_winner():
     made = decide(TASK, FAST, [scored("baseline", share(120)), scored("candidate", share(160))])
     assert made.verdict == "deploy"
     assert made.passed
@@ -46,21 +46,21 @@ def test_a_clear_winner_is_deployed():
     assert "better than the best prompt (baseline): accuracy 0.800 against 0.600" in made.reasons[0]
 
 
-def test_an_equal_candidate_is_not():
+def test_decide_refuses_an_equal_candidate():
     made = decide(TASK, FAST, [scored("baseline", share(120)), scored("candidate", share(120))])
     assert made.verdict == "keep_prompt"
     assert not made.passed
     assert "not shown" in made.reasons[0]
 
 
-def test_the_champion_stays_unless_beaten():
+def test_decide_keeps_the_champion_unless_beaten():
     prompt, champion = scored("baseline", share(100)), scored("champion", share(160))
     assert decide(TASK, FAST, [prompt, scored("candidate", share(161)), champion]).verdict == "keep_champion"
     assert decide(TASK, FAST, [prompt, scored("candidate", share(185)), champion]).verdict == "deploy"
     assert decide(TASK, FAST, [prompt, champion]).verdict == "keep_champion"
 
 
-def test_a_champion_that_loses_to_the_prompt_is_said_so():
+def test_decide_reports_a_champion_below_the_prompt():
     made = decide(
         TASK, FAST, [scored("baseline", share(160)), scored("candidate", share(150)), scored("champion", share(90))]
     )
@@ -68,17 +68,17 @@ def test_a_champion_that_loses_to_the_prompt_is_said_so():
     assert "go back to the prompt" in made.reasons[-1]
 
 
-def test_without_a_candidate_the_prompt_stays():
+def test_decide_keeps_the_prompt_without_a_candidate():
     assert decide(TASK, FAST, [scored("baseline", share(100))]).verdict == "keep_prompt"
 
 
-def test_too_few_rows_decide_nothing():
+def test_decide_needs_enough_test_rows():
     made = decide(TASK, FAST, [scored("baseline", [0] * 40), scored("candidate", [1] * 40)])
     assert made.verdict == "not_enough_data"
     assert "40 test rows, at least 50" in made.reasons[0]
 
 
-def test_a_leader_that_is_not_clear_is_told_how_many_rows_it_takes():
+def test_decide_estimates_rows_needed_for_an_unclear_lead():
     rng = np.random.default_rng(1)
     before = rng.random(100) < 0.6
     after = np.where(rng.random(100) < 0.2, rng.random(100) < 0.75, before)
@@ -100,7 +100,7 @@ def test_a_leader_that_is_not_clear_is_told_how_many_rows_it_takes():
         ({"max_ece": 0.05}, {}, "calibration"),
     ],
 )
-def test_each_rule_can_stop_a_winner(setting, candidate, rule):
+def test_decide_each_rule_can_stop_a_winner(setting, candidate, rule):
     both = [scored("baseline", share(120)), scored("candidate", share(160), **candidate)]
     prices = {"input": 0.3, "output": 2.5}  # 10 and 2 tokens an answer: 0.008 US$ for 1,000
     made = decide(TASK, Gate(resamples=2000, **setting), both, prices=prices)
@@ -109,7 +109,7 @@ def test_each_rule_can_stop_a_winner(setting, candidate, rule):
     assert len(made.reasons) == 2
 
 
-def test_a_ceiling_of_time_needs_times():
+def test_decide_latency_limit_needs_latencies():
     half_timed = replace(scored("candidate", share(160)), latency_s=[None] * 150 + [0.1] * 50)
     both = [scored("baseline", share(120)), half_timed]
     made = decide(TASK, Gate(resamples=2000, max_latency_s=1), both)
@@ -118,7 +118,7 @@ def test_a_ceiling_of_time_needs_times():
     ]
 
 
-def test_ceilings_that_hold_are_among_the_reasons():
+def test_decide_lists_limits_that_hold():
     config = Gate(resamples=2000, max_cost_per_1000=0.01, max_ece=0.2, max_latency_s=1)
     both = [scored("baseline", share(120)), scored("candidate", share(160))]
     made = decide(TASK, config, both, prices={"input": 0.3, "output": 2.5})
@@ -128,7 +128,7 @@ def test_ceilings_that_hold_are_among_the_reasons():
     }  # fmt: skip
 
 
-def test_a_class_that_is_given_up_for_the_others_stops_a_winner():
+def test_decide_stops_on_a_lost_class():
     prompt = [1 if i % 2 else int(i < 60) for i in range(200)]
     lopsided = [1 if i % 2 == 0 else int(i < 160) for i in range(200)]
     both = [scored("baseline", prompt), scored("candidate", lopsided)]
@@ -137,7 +137,7 @@ def test_a_class_that_is_given_up_for_the_others_stops_a_winner():
     assert [r.name for r in made.rules if not r.passed] == ["class_drop"]
 
 
-def test_few_disagreements_do_not_fool_the_bootstrap():
+def test_decide_is_exact_with_few_disagreements():
     before = [1] * 196 + [0] * 4
     made = decide(TASK, FAST, [scored("baseline", before), scored("candidate", [1] * 200)])
     assert made.comparisons[0].paired.low > 0
@@ -146,7 +146,7 @@ def test_few_disagreements_do_not_fool_the_bootstrap():
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
-def test_equal_models_pass_no_more_often_than_stated(metric):
+def test_decide_error_rate_holds_for_equal_models(metric):
     rng = np.random.default_rng(5)
     passed = 0
     for _ in range(300):
@@ -162,7 +162,7 @@ def tried(candidates, **settings):
     return decide(TASK, Gate(resamples=2000, **settings), both, candidates=candidates)
 
 
-def test_a_test_set_that_decided_about_many_candidates_is_told_or_stops():
+def test_decide_reports_or_stops_on_test_set_reuse():
     assert tried(1).notes == []
     (note,) = tried(3).notes
     assert "3 candidates have been tried" in note
@@ -175,7 +175,7 @@ def test_a_test_set_that_decided_about_many_candidates_is_told_or_stops():
     assert "fresh test rows" in stopped.reasons[0]
 
 
-def test_the_error_is_divided_among_the_candidates_a_test_set_is_kept_for():
+def test_decide_divides_the_error_rate_among_planned_candidates():
     made = tried(1, planned_readings=5)
     assert made.confidence_level == pytest.approx(0.99)
     assert made.comparisons[0].paired.low < tried(1).comparisons[0].paired.low
@@ -224,7 +224,7 @@ JUDGED = {"min_judge_good": 0.8, "min_judge_win_rate": 0.5}
         ({}, judged(admitted=False), [], []),
     ],
 )
-def test_a_judge_gates_only_when_a_rule_asks_and_people_agree_with_it(settings, autorater, failed, named):
+def test_decide_uses_only_a_validated_judge(settings, autorater, failed, named):
     both = [scored("baseline", share(120)), scored("candidate", share(160))]
     made = decide(TASK, Gate(resamples=2000, **settings), both, autorater=autorater)
     assert [rule.name for rule in made.rules if not rule.passed] == failed
@@ -233,7 +233,7 @@ def test_a_judge_gates_only_when_a_rule_asks_and_people_agree_with_it(settings, 
         assert [rule.name for rule in made.rules if rule.name.startswith("judge")] == named
 
 
-def test_the_rule_file_of_the_docs_is_one():
+def test_gate_section_accepts_the_example_of_the_docs():
     page = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
     told = yaml.safe_load(page.split("```yaml")[1].split("```")[0])["gate"]
     assert Gate.of(told).planned_readings == told["planned_readings"]
@@ -244,7 +244,7 @@ def in_slices(one, values):
     return replace(one, slices=[{"source": value} for value in values])
 
 
-def test_a_slice_that_gets_worse_is_told_or_stops():
+def test_decide_reports_or_stops_on_slice_regression():
     # Better by far on the web, worse by mail.
     where = ["mail"] * 40 + ["web"] * 160
     prompt = in_slices(scored("baseline", [1] * 40 + [0] * 160), where)
@@ -256,7 +256,7 @@ def test_a_slice_that_gets_worse_is_told_or_stops():
     assert [r.name for r in stopped.rules if not r.passed] == ["worse_slices"]
 
 
-def test_chance_in_many_slices_is_not_taken_for_harm():
+def test_decide_corrects_for_many_slices():
     rng, told = np.random.default_rng(6), 0
     for _ in range(40):
         values = [str(v) for v in rng.integers(0, 20, 400)]
@@ -267,14 +267,14 @@ def test_chance_in_many_slices_is_not_taken_for_harm():
     assert told <= 5  # the family's error is 5 %, two-sided: 2 of 40 expected at most
 
 
-def test_rows_of_a_group_count_as_one_observation():
+def test_decide_counts_a_group_as_one_observation():
     copies = [1] * 50 + [0] * 50
     both = [scored("baseline", [0] * 100), scored("candidate", copies)]
     assert decide(TASK, FAST, both).passed
     assert not decide(TASK, FAST, both, ["same"] * 50 + ["other"] * 50).passed
 
 
-def test_a_model_worse_than_a_constant_is_not_deployed():
+def test_decide_refuses_a_model_below_the_majority_class():
     rows = [Row("b", "a", "a", "b")] * 30 + [Row("a", "a", "a", "a")] * 30 + [Row("a", "b", "b", "a")] * 60
     few = replace(scored("candidate", [1] * 120), rows=rows)
     none = replace(scored("baseline", [0] * 120), rows=[Row(r.reference, None, None, r.reference) for r in rows])

@@ -23,7 +23,7 @@ ROWS = examples(60, 1)
 
 
 @given(st.sets(st.sampled_from([row.id for row in ROWS])), st.floats(0, 0.95), st.integers(1, 5), st.integers(0, 9))
-def test_every_row_stays_and_hard_rows_fill_their_share(ids: set[str], share: float, most: int, seed: int) -> None:
+def test_reweight_keeps_every_row_and_reaches_the_share(ids: set[str], share: float, most: int, seed: int) -> None:
     result = weighted(ROWS, ids, Hard(share=share, most_copies=most, seed=seed))
     copies = Counter(row.id for row in result)
     assert set(copies) == {row.id for row in ROWS}
@@ -65,13 +65,13 @@ class Ran:
         self.report = json.loads(Path(told).read_text())
 
 
-def test_share_zero_asks_nobody_and_changes_nothing(tmp_path: Path) -> None:
+def test_reweight_is_off_at_share_zero(tmp_path: Path) -> None:
     ran = Ran(tmp_path, ROWS, None)
     assert (ran.rows, ran.marked, ran.counts) == (ROWS, examples(40, 9), {})
 
 
 @given(st.integers(0, 200), st.floats(0, 0.95), st.integers(1, 5))
-def test_no_share_of_hard_rows_adds_more_than_the_bound(rows: int, share: float, most: int) -> None:
+def test_reweight_added_rows_stay_under_the_bound(rows: int, share: float, most: int) -> None:
     settings = Hard(share=share, most_copies=most)
     bound = most_added(rows, settings)
     assert 0 <= bound <= (most - 1) * rows

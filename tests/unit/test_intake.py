@@ -33,7 +33,7 @@ def rows(path: Path) -> list[Any]:
         ("a.tsv", 'text\tlabel\n"x, ""y"""\tl\n\né\u2028\tm'),
     ],
 )
-def test_text_formats(tmp_path: Path, name: str, content: str, packed: bool) -> None:
+def test_readers_accept_text_formats(tmp_path: Path, name: str, content: str, packed: bool) -> None:
     path = tmp_path / (name + ".gz" if packed else name)
     path.write_bytes(gzip.compress(content.encode()) if packed else content.encode())
     found = rows(path)
@@ -41,7 +41,7 @@ def test_text_formats(tmp_path: Path, name: str, content: str, packed: bool) -> 
     assert [line for line, _ in found] == ([1, 3] if "jsonl" in name else [2, 4])
 
 
-def test_csv_cells_over_lines_keep_the_line_they_began_on(tmp_path: Path) -> None:
+def test_readers_number_multiline_csv_cells_by_their_first_line(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('text,label\n"one\ntwo",a\nb,c\nshort\nd,e\n')
     assert [(r.line, r.reason) if isinstance(r, Dropped) else r[0] for r in rows(path)] == [2, 4, (5, "wrong_cells"), 6]
@@ -58,7 +58,7 @@ def test_csv_cells_over_lines_keep_the_line_they_began_on(tmp_path: Path) -> Non
         ("a.xlsx", b"x", "cannot tell the format"),
     ],
 )
-def test_an_unreadable_file_says_where(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_readers_name_the_place_of_an_unreadable_file(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
@@ -74,7 +74,7 @@ def test_an_unreadable_file_says_where(tmp_path: Path, name: str, content: bytes
         {"messages": [{"role": "user", "content": "where is it"}, {"role": "assistant", "content": "order"}]},
     ],
 )
-def test_all_shapes_give_the_same_example(row: dict[str, Any]) -> None:
+def test_formats_give_the_same_example(row: dict[str, Any]) -> None:
     made = example_of(3, row, Preprocess())
     assert isinstance(made, Example)
     assert (made.text, made.target, made.line, made.contents) == ("where is it", "order", 3, None)
@@ -83,7 +83,7 @@ def test_all_shapes_give_the_same_example(row: dict[str, Any]) -> None:
     assert made.id == plain.id
 
 
-def test_turns_files_and_system_survive() -> None:
+def test_formats_keep_turns_files_and_system() -> None:
     image = {"fileData": {"mimeType": "image/png", "fileUri": "gs://b/i.png"}}
     turns = [
         TURN,
@@ -109,7 +109,7 @@ def test_turns_files_and_system_survive() -> None:
         {"messages": ["x"]},
     ],
 )
-def test_wrong_turns_are_dropped_with_a_reason(row: dict[str, Any]) -> None:
+def test_formats_reject_wrong_turns_with_a_reason(row: dict[str, Any]) -> None:
     made = example_of(1, row, Preprocess())
     assert isinstance(made, Dropped)
     assert made.reason in ("wrong_turns", "wrong_type")

@@ -72,7 +72,7 @@ def knows(model: str, number: int, sample: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_a_task_is_declared_once_and_carried_through(kind, monkeypatch, tmp_path):
+def test_task_kind_sets_prompts_parsing_metrics_and_report(kind, monkeypatch, tmp_path):
     declared, target = KINDS[kind]
     labelled = kind in ("classification", "several labels", "sentiment")
     splits = {"train": rows(target, "train", 0, 30), "validation": rows(target, "validation", 100, 120)}

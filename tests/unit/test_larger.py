@@ -28,13 +28,13 @@ def standing(value: float, name: str = "t@1") -> Standing:
         (0.5, standing(0.8), ""),
     ],
 )
-def test_when_a_larger_model_is_worth_it(prompted: float, best: Standing | None, words: str) -> None:
+def test_escalation_declined_names_the_reason(prompted: float, best: Standing | None, words: str) -> None:
     why = escalation.declined(prompted, best, Larger())
     assert words in why
     assert bool(why) == bool(words)
 
 
-def test_the_best_hyperparameters_are_taken_within_what_was_allowed() -> None:
+def test_escalation_takes_the_best_hyperparameters_within_limits() -> None:
     won = Trial(name="t", epoch_count=12, adapter_size=1, learning_rate_multiplier=4, weighted=True)
     allowed = Trial(name=LARGE, base=LARGE, epoch_count=8, max_billable_tokens=77)
     made = escalation.like_the_best(allowed, standing(0.8), [{"trial": won.model_dump(mode="json")}])

@@ -34,7 +34,7 @@ def counts(told: dict[str, Any]) -> dict[tuple[str, str], dict[str, int]]:
     return {(pair["of"], pair["in"]): {k: pair[k] for k in kinds if pair[k]} for pair in told["overlaps"]}
 
 
-def test_nothing_planted_is_clean() -> None:
+def test_leakage_report_is_clean_without_planted_leaks() -> None:
     told = certificate(splits())
     assert told["clean"] is True
     assert counts(told) == {("test", "validation"): {}, ("test", "train"): {}, ("validation", "train"): {}}
@@ -68,7 +68,7 @@ def shuffled(text: str) -> str:
     ],
     ids=["exact", "near", "passage", "meaning"],
 )
-def test_each_kind_is_counted_where_it_was_planted(
+def test_leakage_report_counts_each_planted_kind(
     planted: dict[str, str], pair: tuple[str, str], found: dict[str, int]
 ) -> None:
     told = certificate(splits(**{name: [made(text)] for name, text in planted.items()}))
@@ -77,14 +77,14 @@ def test_each_kind_is_counted_where_it_was_planted(
     assert told["clean"] is not ("near" in found)
 
 
-def test_groups_that_cross_are_counted() -> None:
+def test_leakage_report_counts_crossing_groups() -> None:
     some = splits(train=[made(said(5005), group="g")], test=[made(said(5006), group="g")])
     told = certificate(some, Looked(meaning=0))
     assert counts(told)["test", "train"] == {"group": 1}
     assert told["clean"] is False
 
 
-def test_what_is_turned_off_is_not_looked_for() -> None:
+def test_leakage_report_skips_disabled_checks() -> None:
     text = said(5000, 60)
     some = splits(train=[made(text)], test=[made(text)])
     told = certificate(some, Looked(near=0, passage=0, meaning=0))
@@ -93,19 +93,19 @@ def test_what_is_turned_off_is_not_looked_for() -> None:
     assert told["embedded"] == {}
 
 
-def test_large_splits_are_sampled_and_the_certificate_says_so() -> None:
+def test_leakage_report_states_sampling_of_large_splits() -> None:
     told = certificate(splits(), Looked(most=10))
     assert told["embedded"] == {"train": 10, "validation": 10, "test": 10}
 
 
 @pytest.mark.parametrize("swap", [False, True])
-def test_near_is_the_same_whichever_side_is_indexed(swap: bool) -> None:
+def test_leakage_near_is_symmetric(swap: bool) -> None:
     few, many = [said(1), said(2), said(3)], [said(n) + " more" for n in (9, 3, 8, 1, 3, 7)]
     found = near(many, few, 0.7) if swap else near(few, many, 0.7)
     assert found == ({1: 2, 3: 0, 4: 2} if swap else {0: 3, 2: 1})
 
 
-def test_neighbours_are_those_of_brute_force() -> None:
+def test_leakage_neighbours_agree_with_brute_force() -> None:
     draw = np.random.default_rng(4)
     vectors = draw.normal(size=(1300, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)

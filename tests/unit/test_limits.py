@@ -47,7 +47,7 @@ def turns(*roles: str) -> dict[str, Any]:
 PLAIN = [{"text": f"text number {i} {'abc'[i % 3]}", "label": "ab"[i % 2]} for i in range(40)]
 
 
-def test_every_limit_is_told_with_its_number(tmp_path: Path) -> None:
+def test_service_limits_reports_each_limit_with_its_value(tmp_path: Path) -> None:
     path = file_of(tmp_path, [*PLAIN, {"text": "word " * 400, "label": "a"}])
     assert checked(path) == (0, "41 of 41 rows usable\n")
     for limits, said in (
@@ -63,7 +63,7 @@ def test_every_limit_is_told_with_its_number(tmp_path: Path) -> None:
     assert "note: of about 6 validation rows the tuning service takes 2; all are scored afterwards" in told
 
 
-def test_a_given_validation_split_is_counted(tmp_path: Path) -> None:
+def test_service_limits_counts_a_validation_split(tmp_path: Path) -> None:
     path = file_of(tmp_path, [{**row, "split": "validation" if i < 10 else "train"} for i, row in enumerate(PLAIN)])
     assert "of about 10 validation rows the tuning service takes 6" in checked(
         path, limits={"validation_free": 6, "validation_share": 0.1}
@@ -81,13 +81,13 @@ def test_a_given_validation_split_is_counted(tmp_path: Path) -> None:
         (["--method", "distillation"], "unknown method 'distillation'"),
     ],
 )
-def test_a_model_that_cannot_be_tuned_so_is_told(tmp_path: Path, words: list[str], said: str) -> None:
+def test_service_limits_reports_a_model_without_the_method(tmp_path: Path, words: list[str], said: str) -> None:
     code, told = checked(file_of(tmp_path, PLAIN), *words)
     assert code == 1
     assert said in told
 
 
-def test_turn_order_and_files(tmp_path: Path) -> None:
+def test_service_limits_checks_turn_order_and_files(tmp_path: Path) -> None:
     image = {"fileData": {"mimeType": "image/png", "fileUri": "gs://b/i.png"}}
     seen = turns("user", "model")
     seen["contents"][0]["parts"].insert(0, image)
@@ -105,7 +105,7 @@ def test_turn_order_and_files(tmp_path: Path) -> None:
     )[1]  # fmt: skip
 
 
-def test_pairs_are_checked_as_pairs(tmp_path: Path) -> None:
+def test_service_limits_checks_pairs(tmp_path: Path) -> None:
     pairs = [{"prompt": f"say {i} in {'abc'[i % 3]}", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in range(20)]
     path = file_of(tmp_path, [*pairs, {"prompt": "same", "chosen": "x", "rejected": "x"}, pairs[0], {"text": "alone"}])
     code, told = checked(path, "--method", "preference", "--set", "preprocess.fuzzy_threshold=0")
@@ -125,7 +125,7 @@ PICK = st.builds(lambda t, a: (t, a), st.sampled_from(["one", "One ", "two", "th
     kind=st.sampled_from(["classification", "generation"]),
 )
 @settings(max_examples=150)
-def test_counting_in_passing_agrees_with_the_step(
+def test_service_limits_agree_with_the_preprocess_step(
     rows: list[tuple[str, str]], conflicts: Any, kind: Literal["classification", "generation"]
 ) -> None:
     task, config = Task(kind=kind, labels=["a", "b", "c"]), Preprocess(conflicts=conflicts)

@@ -16,7 +16,7 @@ QUESTION = Question("row", "model", "system", [{"role": "user", "parts": [{"text
 SETTINGS = {"temperature": 0.0}
 
 
-def test_an_answer_comes_back_marked_and_only_for_the_same_request(tmp_path):
+def test_response_cache_returns_marked_outputs_for_the_same_request(tmp_path):
     with AnswerStore(tmp_path, SETTINGS) as store:
         assert store.get(QUESTION) is None
         store.put(QUESTION, Given("refund", "STOP", "", 3, 1, 0.5, 2))
@@ -29,14 +29,14 @@ def test_an_answer_comes_back_marked_and_only_for_the_same_request(tmp_path):
         assert store.get(QUESTION) is None
 
 
-def test_two_processes_may_share_it(tmp_path):
+def test_response_cache_is_shared_by_processes(tmp_path):
     with AnswerStore(tmp_path, SETTINGS) as one, AnswerStore(tmp_path, SETTINGS) as two:
         one.put(QUESTION, Given("a"))
         two.put(QUESTION, Given("a"))
         assert two.get(QUESTION) == Given("a", cached=True)
 
 
-def test_a_directory_that_cannot_hold_it_is_the_users_to_mend(tmp_path):
+def test_response_cache_names_an_unusable_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"evaluate\.cache"):
         AnswerStore(tmp_path / "file", SETTINGS)

@@ -110,7 +110,7 @@ class Service:
 @pytest.mark.parametrize(("quota", "latency_s"), [(20, 0.2), (100, 0.2), (100, 0.6)])
 @pytest.mark.parametrize("burst", [5, 40])
 @pytest.mark.parametrize("late", [False, True])
-def test_the_quota_is_used_and_seldom_exceeded(quota, latency_s, burst, late):
+def test_rate_controller_uses_the_quota_and_rarely_exceeds_it(quota, latency_s, burst, late):
     service = Service(quota, burst, latency_s, late)
     seconds, errors = service.run(quota * 30, concurrency=128)
     warm = seconds / 2
@@ -126,7 +126,7 @@ FAULTS = {"share_429": 0.07, "share_503": 0.07, "share_lost": 0.06}
 
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_faults_under_a_quota_cost_little_more_than_the_tries_they_take(late, seed):
+def test_rate_controller_faults_under_a_quota_cost_little(late, seed):
     service = Service(100, late=late, seed=seed, **FAULTS)
     seconds, errors = service.run(2000)
     assert errors == 0
@@ -135,14 +135,14 @@ def test_faults_under_a_quota_cost_little_more_than_the_tries_they_take(late, se
 
 
 @pytest.mark.parametrize("faults", [FAULTS, {"share_429": 0.2}, {"share_503": 0.2}])
-def test_faults_without_a_quota_cost_little_more_than_the_tries_they_take(faults):
+def test_rate_controller_faults_without_a_quota_cost_little(faults):
     for seed in (1, 2):
         seconds, errors = Service(seed=seed, **faults).run(2000)
         assert errors == 0
         assert seconds <= 1.5 * 2000 / 0.8 / (64 / 0.2)
 
 
-def test_429s_of_chance_and_of_a_quota_together_are_told_apart():
+def test_rate_controller_separates_random_429s_from_quota_429s():
     for seed in (1, 2):
         seconds, errors = Service(100, share_429=0.2, seed=seed).run(2000)
         assert errors == 0
@@ -159,7 +159,7 @@ def drawn(rate: float, told: Estimate, rng: random.Random, size: int = 40) -> Sa
 
 
 @pytest.mark.parametrize("background", [0.0, 0.08, 0.3])
-def test_quota_and_background_are_recovered(background):
+def test_estimate_recovers_quota_and_background(background):
     truth, rng = Estimate(100, background, 0, 0), random.Random(5)
     found = estimate([drawn(rate, truth, rng) for rate in (100, 80, 130, 96, 150, 100, 80, 110, 120, 90)])
     assert found.quota == pytest.approx(100, rel=0.12)
@@ -168,14 +168,14 @@ def test_quota_and_background_are_recovered(background):
     assert found.higher < 0.3
 
 
-def test_a_quota_that_was_never_reached_is_higher():
+def test_estimate_of_an_unreached_quota_is_higher():
     truth, rng = Estimate(1000, 0.2, 0, 0), random.Random(5)
     found = estimate([drawn(rate, truth, rng) for rate in (20, 40, 80, 160, 320, 300, 320)])
     assert found.higher > 0.5
     assert found.background == pytest.approx(0.2, abs=0.07)
 
 
-def test_a_sample_is_of_those_that_started_not_of_those_that_ended_first():
+def test_sample_counts_requests_by_start():
     sample = Sample(20)
     for i in range(30):
         sample.start(float(i))
@@ -185,7 +185,7 @@ def test_a_sample_is_of_those_that_started_not_of_those_that_ended_first():
     assert sample.rate == pytest.approx(1.0)
 
 
-def test_without_a_quota_the_pace_reaches_the_cap():
+def test_rate_controller_reaches_the_cap_without_a_quota():
     pace = Pace(64)
     for i in range(100):
         pace.answered(i * 0.01, i * 0.01 - 0.2)
@@ -194,7 +194,7 @@ def test_without_a_quota_the_pace_reaches_the_cap():
     assert pace.wait_s(2.0, 64) is None
 
 
-def test_slow_answers_and_failures_shrink_the_limit():
+def test_rate_controller_slow_answers_and_failures_lower_the_limit():
     pace = Pace(64)
     for i in range(100):
         pace.answered(i * 0.01, i * 0.01 - 0.2)
@@ -206,7 +206,7 @@ def test_slow_answers_and_failures_shrink_the_limit():
     assert pace.limit < before
 
 
-def test_waits_are_short_while_the_service_is_well_and_double_while_it_is_not():
+def test_rate_controller_backoff_doubles_while_failing():
     pace = Pace(64)
     for i in range(40):
         pace.answered(i * 0.01, i * 0.01 - 0.2)

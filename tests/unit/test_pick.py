@@ -21,41 +21,41 @@ def standing(name: str, epoch: int, value: float, half: float = 0.0392, size: in
     return Standing(contestant, value, value - half, value + half, size, price=price)
 
 
-def test_earliest_within_one_standard_error_wins() -> None:
+def test_select_takes_the_earliest_within_one_standard_error() -> None:
     chosen, reason = choose([standing("a", 1, 0.70), standing("b", 2, 0.885), standing("c", 4, 0.90)])
     assert chosen is not None
     assert chosen.contestant.name == "b"  # 0.90 less one standard error (0.02) is 0.88
     assert "within one standard error (0.020) of c" in reason
 
 
-def test_best_wins_when_none_trained_less_comes_near() -> None:
+def test_select_takes_the_best_when_no_earlier_is_near() -> None:
     chosen, reason = choose([standing("a", 1, 0.70), standing("b", 2, 0.87), standing("c", 4, 0.90)])
     assert chosen is not None
     assert chosen.contestant.name == "c"
     assert "none trained less" in reason
 
 
-def test_smaller_adapter_wins_among_equal_epochs() -> None:
+def test_select_prefers_the_smaller_adapter_at_equal_epochs() -> None:
     chosen, _ = choose([standing("a", 2, 0.90, size=16), standing("b", 2, 0.89, size=1)])
     assert chosen is not None
     assert chosen.contestant.name == "b"
 
 
 @pytest.mark.parametrize(("large", "taken"), [(0.90, "small"), (0.915, "small"), (0.95, "a-large")])
-def test_a_larger_model_must_be_better_by_more_than_a_standard_error(large: float, taken: str) -> None:
+def test_select_needs_a_larger_model_to_be_clearly_better(large: float, taken: str) -> None:
     chosen, reason = choose([standing("small", 4, 0.90), standing("a-large", 1, large, size=1, price=10.5)])
     assert chosen is not None
     assert chosen.contestant.name == taken
     assert ("its model costs less" in reason) is (0.90 < large < 0.95)
 
 
-def test_rule_can_be_switched_off() -> None:
+def test_select_one_standard_error_can_be_off() -> None:
     chosen, _ = choose([standing("b", 2, 0.885), standing("c", 4, 0.90)], one_standard_error=False)
     assert chosen is not None
     assert chosen.contestant.name == "c"
 
 
-def test_nothing_to_choose_from() -> None:
+def test_select_returns_none_without_checkpoints() -> None:
     assert choose([])[0] is None
 
 
@@ -64,7 +64,7 @@ def guessing(value: float, guess: float) -> str:
     return learned_nothing([Standing(contestant, value, value - 0.02, value + 0.02, 4, guess)])
 
 
-def test_answers_no_better_than_guesses_are_a_data_problem() -> None:
+def test_learned_nothing_detects_guessing() -> None:
     told = "the best checkpoint scores 0.150 (perhaps only 0.130), always giving the commonest label 0.140"
     assert guessing(0.15, 0.14) == told
     assert guessing(0.17, 0.14) == guessing(0.0, 0.0) == learned_nothing([]) == ""
@@ -76,7 +76,7 @@ scores = st.lists(
 
 
 @given(scores)
-def test_choice_is_near_the_best_and_nothing_near_was_trained_less(found: list[tuple[int, float, float, int]]) -> None:
+def test_select_is_near_the_best_and_trained_least(found: list[tuple[int, float, float, int]]) -> None:
     standings = [standing(f"c{n}", e, v, h, size) for n, (e, v, h, size) in enumerate(found)]
     chosen, _ = choose(standings)
     best = max(s.value for s in standings)
@@ -95,21 +95,21 @@ def arm(trial: str, value: float, alike: float | None = None) -> Standing:
     ("plain", "words"),
     [(0.80, "no different for all the rows can tell"), (0.60, "+0.220, between"), (0.95, ": worse")],
 )
-def test_the_weight_of_hard_rows_is_told_with_its_interval(plain: float, words: str) -> None:
+def test_ablation_reports_the_effect_with_its_interval(plain: float, words: str) -> None:
     found = _ablation([arm("t", 0.7), arm("t", 0.82, 0.7), arm(f"t{PLAIN}", plain, 0.5), arm("other", 0.99)])
     assert words in found["sentence"]
     assert "on rows like the hard ones 0.700 and 0.500" in found["sentence"]
     assert found["low"] < found["gain"] < found["high"]
 
 
-def test_no_second_arm_no_ablation() -> None:
+def test_ablation_needs_two_arms() -> None:
     assert _ablation([arm("t", 0.8)]) == _ablation([]) == _ablation([arm(f"t{PLAIN}", 0.8)]) == {}
 
 
 @pytest.mark.parametrize(
     ("kind", "told"), [("fine", "data_problem"), ("overfitting", "data_problem"), ("undertrained", "undertrained")]
 )
-def test_only_a_settled_curve_becomes_a_data_problem(kind: str, told: str) -> None:
+def test_trial_data_problem_needs_a_converged_curve(kind: str, told: str) -> None:
     trial = {"name": "t", "epoch_count": 1, "learning_rate_multiplier": 1, "adapter_size": 4}
     job = {"name": "j", "truncated": 0, "dropped": []}
     record = {"trial": trial, "job": job, "base_model": "b", "states": [], "curve": {}, "diagnosis": {"kind": kind}}
@@ -117,7 +117,7 @@ def test_only_a_settled_curve_becomes_a_data_problem(kind: str, told: str) -> No
     assert _trial(record, [guess])["diagnosis"]["kind"] == told
 
 
-def test_asking_checkpoints_is_charged_once_by_what_was_counted(tmp_path: Path) -> None:
+def test_checkpoint_scoring_is_charged_once_by_counted_tokens(tmp_path: Path) -> None:
     judged = {"gemini-2.5-flash": {"input": 100, "output": 10}}
 
     def entry(trial: str, asked: int) -> dict[str, object]:

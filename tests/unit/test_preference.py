@@ -49,7 +49,7 @@ def terms(price: Price | None = None, **values: Any) -> Terms:
     return Terms(Evaluate(base_model="m"), Plan.of(values), Preference.of(own), catalogue)
 
 
-def test_two_kinds_of_jobs_are_planned_and_the_first_is_optional() -> None:
+def test_pair_plan_jobs_are_supervised_then_preference() -> None:
     first, trials = pair_plan.jobs(terms(trials=[{"epoch_count": 3, "adapter_size": 8}], supervised_epochs=5))
     assert first is not None
     assert (first.method, first.epoch_count, first.adapter_size) == ("supervised", 5, 8)
@@ -66,12 +66,12 @@ def test_two_kinds_of_jobs_are_planned_and_the_first_is_optional() -> None:
         ({"trials": [{"name": "a"}, {"name": "a", "beta": 0.3}]}, "names of their own"),
     ],
 )
-def test_settings_that_make_no_sense_for_pairs_are_refused(values: dict[str, Any], said: str) -> None:
+def test_pair_plan_refuses_settings_without_meaning_for_pairs(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         pair_plan.jobs(terms(**values))
 
 
-def test_beta_outside_the_advice_is_said_and_zero_refused(caplog: pytest.LogCaptureFixture) -> None:
+def test_pair_plan_warns_of_unusual_beta_and_refuses_zero(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(UserError, match="beta"):
         terms(trials=[{"beta": 0}])
     with caplog.at_level(logging.WARNING, "gemtune"):
@@ -81,7 +81,7 @@ def test_beta_outside_the_advice_is_said_and_zero_refused(caplog: pytest.LogCapt
     assert "beta 0.5 " not in caplog.text
 
 
-def test_a_pair_bills_its_prompt_twice() -> None:
+def test_pair_tokens_count_the_prompt_twice() -> None:
     def count(system: str | None, contents: list[dict[str, Any]]) -> int:
         return len((system or "").split()) + sum(len(p["text"].split()) for turn in contents for p in turn["parts"])
 
@@ -107,7 +107,7 @@ def sizes(**values: Any) -> pair_plan.Sizes:
     )
 
 
-def test_the_limit_is_held_by_the_upper_bound_with_the_supervised_job_in_it() -> None:
+def test_pair_plan_limit_holds_for_the_upper_bound() -> None:
     price = Price(train=1.0, input=0.0, output=0.0)
     for limit, fits in ((4.3, 0), (4.5, 1), (6.7, 1), (8.9, 2)):
         bound = terms(
@@ -125,7 +125,7 @@ def drawn(bound: Terms, of: pair_plan.Sizes | None = None) -> pair_plan.Drawn:
     return pair_plan.draw_up(bound, *pair_plan.jobs(bound), of or sizes(), [])
 
 
-def test_a_judge_and_the_sheet_it_is_checked_by_are_in_the_bill(tmp_path: Path) -> None:
+def test_pair_plan_forecast_includes_judge_and_ratings(tmp_path: Path) -> None:
     price = Price(train=0.0, input=1.0, output=1.0)
     sheet = tmp_path / "sheet.csv"
     sheet.write_text("id,text,reference,answer,rating\n" + "".join(f"{n},where,there,here,{1 + n}\n" for n in range(4)))
@@ -151,7 +151,7 @@ def characters(system: str | None, contents: list[dict[str, Any]]) -> int:
     return len(system or "") + sum(len(part["text"]) for turn in contents for part in turn["parts"])
 
 
-def test_what_evaluation_asks_about_answers_is_in_the_bill() -> None:
+def test_pair_plan_forecast_includes_judging() -> None:
     bound = terms(Price(train=0.0, input=1.0, output=1.0), supervised_epochs=2, trials=[{"epoch_count": 2}])
     one = spend.Request(Amount(100, 200), Amount(10, 20))
     plain = {line.what: line for line in drawn(bound).bill.lines}
@@ -172,7 +172,7 @@ def test_what_evaluation_asks_about_answers_is_in_the_bill() -> None:
     assert lines[f"{spend.OPINIONS}{spend.SHEET}"].tokens.expected == 8 * 2 * 110
 
 
-def test_a_champion_of_another_base_costs_what_its_base_costs() -> None:
+def test_pair_plan_prices_a_champion_by_its_base() -> None:
     bound = terms(Price(train=1.0, input=1.0, output=1.0), continue_champion=True)
     large = Price(train=5.0, input=9.0, output=9.0)
     models = {**bound.catalogue.models, "large": bound.catalogue.models["m"].model_copy(update={"price": large})}
@@ -185,7 +185,7 @@ def test_a_champion_of_another_base_costs_what_its_base_costs() -> None:
     assert dear["best prompt on validation, again"] == small["best prompt on validation, again"]
 
 
-def test_too_few_pairs_and_too_few_test_prompts_speak_against_it() -> None:
+def test_pair_plan_needs_enough_pairs_and_test_prompts() -> None:
     bound = terms(Price(train=0, input=0, output=0), min_train_rows=600, wanted_lift=0.1)
     few, weak = pair_plan.reasons_against(bound.limits, sizes(), drawn(bound).bill)
     assert "500 training pairs, fewer than 600" in few
@@ -195,7 +195,7 @@ def test_too_few_pairs_and_too_few_test_prompts_speak_against_it() -> None:
 # -- the start -------------------------------------------------------------------------------------------------------
 
 
-def test_preferences_start_where_validation_loss_is_lowest() -> None:
+def test_preference_job_starts_at_the_lowest_validation_loss() -> None:
     points = [{"step": step, "name": str(step)} for step in (10, 20, 30)]
     assert preference.start_of(points, [(10, 0.5), (20, 0.3), (30, 0.4)])["name"] == "20"
     assert preference.start_of(points, [])["name"] == "30"
@@ -212,7 +212,7 @@ def scored(name: str, role: str, rows: int) -> Scored:
     return Scored(contestant(name, role), [None] * rows, ["ok"] * rows, [], [], [])  # type: ignore[list-item]
 
 
-def test_duels_stand_for_a_metric_at_the_gate_on_all_rows_and_on_a_part() -> None:
+def test_pairwise_results_are_a_gate_metric_on_all_rows_and_slices() -> None:
     won = [Duel(one) for one in ["candidate"] * 30 + ["tie"] * 10 + ["baseline"] * 20]
     compare = pair_decision.ByDuels(Gate(), {("c", "b"): won}, [None] * 60)
     found = compare(scored("c", "candidate", 60), scored("b", "baseline", 60))
@@ -224,7 +224,7 @@ def test_duels_stand_for_a_metric_at_the_gate_on_all_rows_and_on_a_part() -> Non
     assert part.candidate == 0
 
 
-def test_everyone_meets_the_candidate_and_the_best_prompt() -> None:
+def test_pairings_include_candidate_and_best_prompt() -> None:
     who = [contestant(*one) for one in (("p", "baseline"), ("s", "supervised"), ("c", "candidate"), ("m", "champion"))]
     met = pair_decision.meetings(who)
     assert met == [("c", "p"), ("c", "s"), ("c", "m"), ("s", "p"), ("m", "p"), ("p", "m")]
@@ -232,7 +232,7 @@ def test_everyone_meets_the_candidate_and_the_best_prompt() -> None:
     assert pair_decision.meetings([who[0], who[3]]) == [("m", "p"), ("p", "m")]
 
 
-def test_a_reader_learns_that_preferences_added_nothing_and_who_ranked() -> None:
+def test_pair_decision_notes_name_ranker_and_missing_gain() -> None:
     won = [Duel(one) for one in ["candidate"] * 10 + ["baseline"] * 10]
     compare = pair_decision.ByDuels(Gate(), {("c", "s"): won}, [None] * 20)
     made = compare(scored("c", "candidate", 20), scored("s", "supervised", 20))
@@ -243,7 +243,7 @@ def test_a_reader_learns_that_preferences_added_nothing_and_who_ranked() -> None
 
 
 @pytest.mark.parametrize(("champion", "stays"), [(False, "keep_prompt"), (True, "keep_champion")])
-def test_nothing_is_deployed_on_the_word_of_a_judge_nobody_checked(champion: bool, stays: str) -> None:
+def test_pair_decision_refuses_an_unvalidated_judge(champion: bool, stays: str) -> None:
     who = [contestant("p", "baseline"), contestant("c", "candidate"), *([contestant("m", "champion")] * champion)]
     made = Decision("deploy", ["it wins"], [], [], "win_rate", 60)
     unproven, proven = (Rule("judge_validity", held, 0.5, 0.6, "agreement ...") for held in (False, True))
@@ -296,7 +296,7 @@ def tuned(folder: Path, name: str, *overrides: str, first: bool = True, **trial:
     return {what: json.loads((folder / what).read_text()) for what in ("sft", "job")}
 
 
-def test_a_pair_that_was_written_reads_back(tmp_path: Path) -> None:
+def test_pairs_write_round_trips(tmp_path: Path) -> None:
     from gemtune.data.pairs import write
 
     write(tmp_path / "pairs", [Pair("p", "a", "b", 3)])

@@ -62,14 +62,14 @@ def gemini(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
         {"prompt": [turn("user", "p")], "chosen": "good", "rejected": "bad"},
     ],
 )
-def test_every_shape_is_the_same_pair(tmp_path: Path, row: dict[str, Any]) -> None:
+def test_read_pairs_gives_the_same_pair_for_every_format(tmp_path: Path, row: dict[str, Any]) -> None:
     found = read(tmp_path, row)
     assert not found.dropped
     assert [(p.text, p.contents, p.system) for p in found.prompts] == [("p", None, None)]
     assert [(p.prompt, p.chosen, p.rejected, p.line) for p in found.pairs] == [(found.prompts[0].id, "good", "bad", 1)]
 
 
-def test_earlier_turns_and_a_system_instruction_are_kept(tmp_path: Path) -> None:
+def test_read_pairs_keeps_turns_and_system_instruction(tmp_path: Path) -> None:
     before = [turn("user", "a"), turn("assistant", "b"), turn("user", "c")]
     found = read(tmp_path, plain(system="be kind"), {**plain(), "prompt": before})
     assert found.prompts[0].system == "be kind"
@@ -91,14 +91,14 @@ def test_earlier_turns_and_a_system_instruction_are_kept(tmp_path: Path) -> None
         ([1], "wrong_type"),
     ],
 )
-def test_what_is_no_pair_is_dropped_by_line_with_its_reason(tmp_path: Path, row: Any, reason: str) -> None:
+def test_read_pairs_rejects_lines_with_a_reason(tmp_path: Path, row: Any, reason: str) -> None:
     found = read(tmp_path, plain(), row)
     assert [(d.line, d.reason) for d in found.dropped] == [(2, reason)]
     assert len(found.pairs) == 1
     assert found.rows == 2
 
 
-def test_personal_data_is_masked_in_all_three_texts(tmp_path: Path) -> None:
+def test_read_pairs_masks_personal_data_in_all_texts(tmp_path: Path) -> None:
     mail = "write to ann@example.org"
     found = read(tmp_path, plain(f"{mail}?", f"{mail} good", f"{mail} bad"), pii="mask")
     told = [found.prompts[0].text, found.pairs[0].chosen, found.pairs[0].rejected]
@@ -106,7 +106,7 @@ def test_personal_data_is_masked_in_all_three_texts(tmp_path: Path) -> None:
     assert read(tmp_path, plain(rejected=mail), pii="drop").dropped[0].reason == "personal_data"
 
 
-def test_a_test_file_is_the_test_split_and_keeps_its_prompts(tmp_path: Path) -> None:
+def test_read_pairs_test_file_is_the_test_split(tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(json.dumps(plain("asked?", "kind", "rude")) + "\n{}\n")
     rows = [plain("asked?", "other", "worse"), plain("new?", "a", "b")]
     found = read(tmp_path, *rows, test_data=str(tmp_path / "test.jsonl"))
@@ -122,9 +122,7 @@ some = st.lists(st.tuples(st.sampled_from("pq"), words, words), max_size=12)
 
 
 @given(some, st.sampled_from(["drop", "majority", "keep"]))
-def test_every_pair_is_kept_once_or_dropped_and_none_contradicts(
-    rows: list[tuple[str, str, str]], conflicts: str
-) -> None:
+def test_resolve_pairs_keeps_each_once_without_contradictions(rows: list[tuple[str, str, str]], conflicts: str) -> None:
     made = [Pair(p, a, b, n) for n, (p, a, b) in enumerate(rows, 1) if same_text(a) != same_text(b)]
     prompts = [Example(p, p, "") for p in "pq"]
     rules = Preprocess(conflicts=conflicts, fuzzy_threshold=0)
@@ -139,7 +137,7 @@ def test_every_pair_is_kept_once_or_dropped_and_none_contradicts(
     assert {p.id for p in found.prompts} == {p.prompt for p in found.pairs}
 
 
-def test_a_majority_settles_a_contradiction() -> None:
+def test_resolve_pairs_by_majority() -> None:
     rows = [Pair("p", "a", "b", 1), Pair("p", "a", "b", 2), Pair("p", "b", "a", 3)]
     found = pairs.settled(Pairs([Example("p", "p", "")], rows, [], 3), Preprocess(conflicts="majority"))
     assert [(p.line) for p in found.pairs] == [1]
@@ -147,7 +145,7 @@ def test_a_majority_settles_a_contradiction() -> None:
     assert not pairs.settled(Pairs([Example("p", "p", "")], rows, [], 3), Preprocess()).pairs
 
 
-def test_near_pairs_leave_only_when_prompt_and_both_answers_are_near(tmp_path: Path) -> None:
+def test_near_pairs_need_near_prompt_and_answers(tmp_path: Path) -> None:
     long = "the parcel with the lamp that I ordered for my mother last week has not arrived at all"
     kind, curt = (
         "we are sorry, it will arrive in two days, please wait until then",
@@ -164,7 +162,7 @@ def test_near_pairs_leave_only_when_prompt_and_both_answers_are_near(tmp_path: P
     assert [d.reason for d in found.dropped] == ["near_duplicate"]
 
 
-def test_references_are_preferred_and_never_rejected() -> None:
+def test_pairs_references_are_never_rejected() -> None:
     chain = [Pair("p", "full", "plain"), Pair("p", "plain", "curt"), Pair("p", "full", "curt")]
     assert pairs.references(chain) == ["full"]
     circle = [Pair("p", "a", "b"), Pair("p", "b", "a")]
@@ -173,7 +171,7 @@ def test_references_are_preferred_and_never_rejected() -> None:
     assert pairs.references_of(Example("p", "p", "full"), chain) == ["full"]
 
 
-def test_tuning_rows_ask_as_the_model_will_be_asked() -> None:
+def test_preference_rows_use_the_serving_prompt() -> None:
     example = Example("p", "help me", "kind")
     own = [Pair("p", "kind", "rude"), Pair("p", "kind", "curt"), Pair("other", "a", "b")]
     asked = {
@@ -191,7 +189,7 @@ def test_tuning_rows_ask_as_the_model_will_be_asked() -> None:
 # -- who is preferred ------------------------------------------------------------------------------------------------
 
 
-def test_nearer_to_a_preferred_answer_wins_and_near_grades_tie() -> None:
+def test_grader_prefers_the_nearer_answer_and_ties() -> None:
     grade = grader(TASK, ["we are sorry for the delay", "another good answer"])
     assert grade("we are sorry for the delay") == grade("another good answer") == 100
     assert duel("we are sorry for the delay", "just wait", grade, 2).winner == "candidate"
@@ -202,13 +200,13 @@ def test_nearer_to_a_preferred_answer_wins_and_near_grades_tie() -> None:
     assert duel(None, None, grade, 0).winner == "tie"
 
 
-def test_labels_are_right_or_wrong() -> None:
+def test_grader_compares_labels_exactly() -> None:
     grade = grader(Task(kind="classification", labels=["yes", "no"]), ["yes"])
     assert (grade("Yes"), grade("no"), grade("who knows")) == (100, 0, 0)
 
 
 @given(st.lists(st.none() | st.floats(0, 100), max_size=6), st.floats(0, 60))
-def test_extremes_are_the_best_and_the_worst_far_enough_apart(grades: list[float | None], gap: float) -> None:
+def test_extremes_are_far_enough_apart(grades: list[float | None], gap: float) -> None:
     known = [grade for grade in grades if grade is not None]
     found = extremes(grades, gap)
     if found is None:
@@ -219,7 +217,7 @@ def test_extremes_are_the_best_and_the_worst_far_enough_apart(grades: list[float
         assert max(known) - min(known) >= gap
 
 
-def test_pairs_are_made_of_best_and_worst_or_of_the_reference_and_an_error() -> None:
+def test_build_pair_uses_extremes_or_the_reference() -> None:
     row, answers, grades = Example("r", "text", "reference", line=4), ["a", "b", "c"], [40.0, None, 80.0]
     made = made_pair(row, answers, grades, Preference())
     assert made == Pair("r", "c", "a", 4)
@@ -240,7 +238,7 @@ def judge_who_likes_courtesy(questions: list[Question]) -> list[Given]:
     return given
 
 
-def test_a_judge_is_asked_in_both_orders_and_only_where_it_must() -> None:
+def test_ranker_judges_both_orders_only_where_needed() -> None:
     config = Preference.of({"ranked_by": "judge", "judge": {"model": "m"}})
     referee = Referee(TASK, config, Evaluate(), judge_who_likes_courtesy)
     rows = [Example(str(n), "t", "r") for n in range(5)]
@@ -255,14 +253,14 @@ def test_a_judge_is_asked_in_both_orders_and_only_where_it_must() -> None:
 # -- the sample ------------------------------------------------------------------------------------------------------
 
 
-def test_the_sample_is_what_its_generator_writes() -> None:
+def test_preference_example_is_reproduced_by_its_generator() -> None:
     recipe = yaml.safe_load((preferences.FOLDER / "phrasings.yaml").read_text(encoding="utf-8"))
     rows, truth = preferences.sample(recipe)
     assert rows.encode() == (preferences.FOLDER / "pairs.jsonl").read_bytes()
     assert truth == json.loads((preferences.FOLDER / "planted.json").read_text())
 
 
-def test_everything_planted_in_the_sample_is_found_and_nothing_else(tmp_path: Path) -> None:
+def test_load_pairs_finds_exactly_the_planted_problems(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "pairs", "dropped", "report")]
     preference.gather(
         str(preferences.FOLDER / "pairs.jsonl"),

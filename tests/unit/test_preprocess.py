@@ -33,7 +33,7 @@ def outcome(
     return list(read_examples(files[0])), [json.loads(line) for line in Path(files[1]).open()]
 
 
-def test_bad_rows_are_kept_with_line_and_reason(tmp_path: Path) -> None:
+def test_preprocess_lists_rejected_rows_with_line_and_reason(tmp_path: Path) -> None:
     bad = {
         '{"text": "no label"}': "missing_target",
         '{"label": "order"}': "missing_text",
@@ -65,18 +65,18 @@ def test_bad_rows_are_kept_with_line_and_reason(tmp_path: Path) -> None:
         ("\ufefftext".encode("utf-16"), "UTF-16"),
     ],
 )
-def test_an_unusable_file_is_one_clear_message(tmp_path: Path, content: bytes, message: str) -> None:
+def test_preprocess_names_an_unusable_file(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         outcome(tmp_path, content)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_preprocess_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.jsonl: there is no such file"):
         run(str(tmp_path / "nowhere.jsonl"), {}, {}, *[str(tmp_path / part) for part in "abc"])
 
 
-def test_removing_too_much_stops_and_says_which_text(tmp_path: Path) -> None:
+def test_preprocess_stops_when_too_much_is_removed(tmp_path: Path) -> None:
     rows = [*GOOD, *['{"text": "Where is  my parcel", "label": "order"}'] * 10]
     with pytest.raises(UserError, match=r"max_removed_share.*the same text as line"):
         outcome(tmp_path, "\n".join(rows).encode())
@@ -90,7 +90,7 @@ def example(text: str, label: str, line: int = 0) -> Example:
     ("setting", "kept"),
     [("drop", []), ("majority", [("same text", "a")]), ("keep", [("same text", "a"), ("SAME  text", "b")])],
 )
-def test_conflicts_are_settled_by_the_setting(setting: str, kept: list[tuple[str, str]]) -> None:
+def test_resolve_conflicts_follows_the_setting(setting: str, kept: list[tuple[str, str]]) -> None:
     rows = [example("same text", "a", 1), example("Same text", "a", 2), example("SAME  text", "b", 3)]
     left, gone = settle(rows, Task(), Preprocess.of({"conflicts": setting}))
     assert sorted(e.target for e in left) == sorted(label for _, label in kept)
@@ -114,7 +114,7 @@ def thinned(rows: list[Example]) -> Outcome:
 
 @given(LABELLED_TEXTS, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_kept_rows_and_clusters_do_not_depend_on_row_order(pairs: list[tuple[str, str]], random: Any) -> None:
+def test_near_duplicates_ignore_row_order(pairs: list[tuple[str, str]], random: Any) -> None:
     rows = [example(text, label, line) for line, (text, label) in enumerate(pairs)]
     (kept, gone), (kept_too, gone_too) = thinned(rows), thinned(random.sample(rows, len(rows)))
     assert {e.id for e in kept} == {e.id for e in kept_too}
@@ -125,7 +125,7 @@ def test_kept_rows_and_clusters_do_not_depend_on_row_order(pairs: list[tuple[str
 
 @given(LABELLED_TEXTS)
 @settings(max_examples=60, deadline=None)
-def test_a_dropped_row_has_a_near_kept_one_of_its_label_and_twice_is_once(pairs: list[tuple[str, str]]) -> None:
+def test_near_duplicates_keep_a_near_row_of_the_label(pairs: list[tuple[str, str]]) -> None:
     kept, gone = thinned([example(text, label, line) for line, (text, label) in enumerate(pairs)])
     staying = {e.id: e for e in kept}
     for row in gone:
@@ -135,7 +135,7 @@ def test_a_dropped_row_has_a_near_kept_one_of_its_label_and_twice_is_once(pairs:
     assert thinned(kept) == (kept, [])
 
 
-def test_drawing_is_stable_and_capped() -> None:
+def test_sample_rows_is_stable_and_capped() -> None:
     rows = [example(f"row {i}", "ab"[i % 2], i) for i in range(100)]
     few, _ = draw(rows, Preprocess(max_per_label=10))
     fewer, gone = draw(rows, Preprocess(max_per_label=10, max_rows=12))
@@ -145,7 +145,7 @@ def test_drawing_is_stable_and_capped() -> None:
     assert {e.id for e in fewer} <= {e.id for e in few}
 
 
-def test_drawn_rows_keep_the_shares_of_the_split() -> None:
+def test_sample_rows_keeps_the_split_shares() -> None:
     rows = [example(f"text number {n}", "a", n) for n in range(2000)]
     kept, _ = draw(rows, Preprocess(max_rows=600, seed=7))
     places = [place(row.id, Split(seed=7)) for row in kept]
@@ -153,7 +153,7 @@ def test_drawn_rows_keep_the_shares_of_the_split() -> None:
     assert abs(places.count("validation") / 600 - Split().validation) < 0.05
 
 
-def test_columns_that_decide_must_exist_and_those_that_only_report_need_not(tmp_path: Path, caplog: Any) -> None:
+def test_preprocess_requires_deciding_columns_only(tmp_path: Path, caplog: Any) -> None:
     content = "\n".join(GOOD).encode()
     for setting in ({"group_column": "customer"}, {"split_column": "part"}):
         with pytest.raises(UserError, match="no row has the column"):
@@ -163,7 +163,7 @@ def test_columns_that_decide_must_exist_and_those_that_only_report_need_not(tmp_
     assert "nothing is reported by it" in caplog.text
 
 
-def test_a_column_called_split_is_respected_where_rows_have_it(tmp_path: Path) -> None:
+def test_preprocess_respects_a_split_column(tmp_path: Path) -> None:
     given = GOOD[0].replace("}", ', "split": "test"}')
     kept, _ = outcome(tmp_path, f"{given}\n{GOOD[1]}".encode())
     assert [example.split for example in kept] == ["test", None]
@@ -187,7 +187,7 @@ ALIKE = {
 
 
 @pytest.mark.parametrize("what", ALIKE)
-def test_every_kind_stops_the_run_when_it_removes_too_much_and_says_what(tmp_path: Path, what: str) -> None:
+def test_preprocess_each_kind_stops_when_it_removes_too_much(tmp_path: Path, what: str) -> None:
     texts = [*ALIKE[what], *sentences(20, 99)]
     rows = [{"text": text, "label": "ab"[n >= 40 and n % 2]} for n, text in enumerate(texts)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -206,7 +206,7 @@ def test_every_kind_stops_the_run_when_it_removes_too_much_and_says_what(tmp_pat
 
 
 @pytest.mark.parametrize(("rows", "characters", "looked_at"), [(120, 10_000, 120), (300, 1000, 71), (300, 9000, 300)])
-def test_label_errors_of_a_large_set_are_looked_for_in_a_draw(
+def test_label_issues_sample_a_large_set(
     monkeypatch: pytest.MonkeyPatch, rows: int, characters: int, looked_at: int
 ) -> None:
     monkeypatch.setattr(preprocess, "MOST_AUDITED", rows)

@@ -29,7 +29,7 @@ def rungs(losses: list[float]) -> dict[str, float]:
     return {str(rung): loss for rung, loss in zip(RUNGS, losses, strict=False)}
 
 
-def test_losses_are_those_of_rows_not_trained_on() -> None:
+def test_early_stopping_measure_uses_unseen_rows() -> None:
     measured = early_stopping.measure(FALL, 10, 0.75)
     assert measured["0.75"] == pytest.approx(5 - (4 + 5 + 6 + 7) / 40)  # epochs 0.375 to 0.75 of the training rows
     assert measured["1.5"] == pytest.approx(2.75)  # of the validation rows, between epochs 1.2 and 2.4
@@ -38,18 +38,18 @@ def test_losses_are_those_of_rows_not_trained_on() -> None:
     assert early_stopping.measure({"/train_total_loss": [(10, float("nan"))]}, 10, 1) == {"1": early_stopping.HOPELESS}
 
 
-def test_preference_trials_race_by_their_own_loss() -> None:
+def test_early_stopping_measure_uses_the_preference_loss() -> None:
     assert early_stopping.measure({"/preference_optimization_train_loss": [(3, 0.7), (4, 0.5)]}, 4, 1) == {"1": 0.6}
 
 
-def test_is_looked_at_when_the_next_rung_has_passed() -> None:
+def test_early_stopping_due_at_each_rung() -> None:
     assert [early_stopping.due({}, 0.75, epochs) for epochs in (0.7, 0.75)] == [False, True]
     assert [early_stopping.due({"0.75": 1.0}, 0.75, epochs) for epochs in (1.4, 1.5)] == [False, True]
     assert not early_stopping.due({"6.0": 1.0}, 0.75, 11)  # rungs that were never measured are not waited for
 
 
 @given(runs, st.sets(st.integers(0, 3)))
-def test_the_best_and_the_ended_stay(runs: list[list[float]], ended: set[int]) -> None:
+def test_early_stopping_never_stops_best_or_finished(runs: list[list[float]], ended: set[int]) -> None:
     now = {str(n): {"losses": rungs(losses), "ended": n in ended} for n, losses in enumerate(runs)}
     out = early_stopping.losers(now)
     assert len(out) < len(now)
@@ -61,14 +61,14 @@ def test_the_best_and_the_ended_stay(runs: list[list[float]], ended: set[int]) -
     }
 
 
-def test_trials_are_compared_at_the_latest_rung_they_share() -> None:
+def test_early_stopping_compares_at_the_latest_shared_rung() -> None:
     now = {"a": {"losses": rungs([2.0, 1.0, 0.9])}, "b": {"losses": rungs([1.0, 1.2])}}
     assert early_stopping.losers(now) == {"b": "after 0.8 epochs its loss is 1.2, another trial's was 1"}
     assert early_stopping.losers({**now, "a": {**now["a"], "out": "before"}}) == {}
     assert early_stopping.losers({"a": {"losses": {}}, "b": {"losses": rungs([1.0])}}) == {}
 
 
-def test_only_trials_whose_losses_mean_the_same_race_each_other() -> None:
+def test_early_stopping_compares_trials_with_comparable_losses() -> None:
     trial = Trial(name="a", plan="p")
     same = [trial.model_copy(update=one) for one in ({"epoch_count": 12}, {"adapter_size": 1}, {"name": "b"})]
     assert {early_stopping.name_of(one, "always") for one in same} == {early_stopping.name_of(trial, "always")}
@@ -82,7 +82,7 @@ def test_only_trials_whose_losses_mean_the_same_race_each_other() -> None:
     assert early_stopping.name_of(Trial(), "always") == ""  # of no plan
 
 
-def test_the_published_grid_but_for_its_defaults_races_unless_told_otherwise() -> None:
+def test_early_stopping_marks_the_grid_but_its_defaults() -> None:
     trials = [Trial(), *(one.model_copy(update={"plan": "p"}) for one in Catalogue.load().grid)]
     racing = {
         who: [one.epoch_count for one in trials if early_stopping.name_of(one, who)]
@@ -97,7 +97,7 @@ UNDERTRAINED = Diagnosis("undertrained", "e", "a", epoch_factor=2.0)
 DIVERGED = Diagnosis("diverged", "e", "a", rate_factor=0.25)
 
 
-def test_follow_ups_do_what_the_diagnosis_says() -> None:
+def test_follow_up_acts_on_the_diagnosis() -> None:
     trial = Trial(name="t", epoch_count=4, learning_rate_multiplier=4, follow_ups=2)
     longer = tune.follow_up(trial, UNDERTRAINED, 100, 1000)
     assert longer is not None
@@ -110,12 +110,12 @@ def test_follow_ups_do_what_the_diagnosis_says() -> None:
 
 
 @pytest.mark.parametrize("kind", ["fine", "overfitting", "data_problem", "unknown", "out_of_race"])
-def test_other_diagnoses_want_no_job(kind: Any) -> None:
+def test_follow_up_is_none_for_other_diagnoses(kind: Any) -> None:
     assert tune.follow_up(Trial(follow_ups=3), Diagnosis(kind, "e", "a", epoch_factor=0.5), 1, 10**9) is None
 
 
 @given(st.integers(1, 30), st.integers(1, 10**6), st.integers(0, 10**7))
-def test_follow_ups_never_bill_more_than_is_left(epochs: int, tokens: int, left: int) -> None:
+def test_follow_up_stays_within_the_tokens_left(epochs: int, tokens: int, left: int) -> None:
     billed, trial, room = 0, Trial(name="t", epoch_count=epochs, follow_ups=3), left
     while (after := tune.follow_up(trial, UNDERTRAINED, tokens, room)) is not None:
         billed += after.epoch_count * tokens

@@ -100,7 +100,7 @@ def outcome(path: Path) -> list[Example | Dropped] | UserError:
 
 @given(rows=st.lists(ROWS | BROKEN, max_size=8), at=st.integers(0, 8))
 @settings(max_examples=250, deadline=None)
-def test_no_json_row_takes_a_good_one_with_it(
+def test_read_json_keeps_good_rows_beside_bad_ones(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], at: int
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
@@ -131,7 +131,7 @@ def swallowed(path: Path, config: dict[str, Any]) -> dict[str, Any] | UserError:
 
 @given(rows=st.lists(ROWS | BROKEN, max_size=6), config=SETTINGS)
 @settings(max_examples=100, deadline=None)
-def test_the_whole_step_swallows_any_rows(
+def test_preprocess_accepts_any_rows(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], config: dict[str, Any]
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
@@ -147,7 +147,7 @@ CELL = st.text(max_size=4) | st.sampled_from(["TRAINING", "test", "", "gs://b/a.
 @given(rows=st.lists(st.lists(CELL, max_size=5), max_size=5), header=st.booleans(), cut=st.integers(0, 9))
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz"])
 @settings(max_examples=80, deadline=None)
-def test_any_cells_give_rows_or_one_clear_error(
+def test_read_csv_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[list[str]], header: bool, cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / name
@@ -174,7 +174,7 @@ CELLS = st.one_of(
 
 @given(columns=st.dictionaries(KEYS, CELLS, min_size=1, max_size=5))
 @settings(max_examples=80, deadline=None)
-def test_any_typed_columns_give_rows_or_one_clear_error(
+def test_read_parquet_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, columns: dict[str, list[Any]]
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.parquet"
@@ -182,7 +182,7 @@ def test_any_typed_columns_give_rows_or_one_clear_error(
     assert swallowed(path, {"split_column": ""}) is not None
 
 
-def test_typed_columns_lose_nothing_that_a_row_had(tmp_path: Path) -> None:
+def test_read_parquet_keeps_all_values(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     turns = [
         {"role": "user", "parts": [{"text": None, "fileData": {"fileUri": "gs://b/i.png"}}, {"text": "this?"}]},
@@ -201,7 +201,7 @@ def test_typed_columns_lose_nothing_that_a_row_had(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("levels", "reason"), [(97, ""), (99, "invalid_json"), (5000, "invalid_json")])
-def test_deep_nesting_is_a_row_or_a_reason(tmp_path: Path, levels: int, reason: str) -> None:
+def test_read_json_deep_nesting_is_a_row_or_a_reason(tmp_path: Path, levels: int, reason: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f'{GOOD}\n{{"text": "a", "label": {{"x": {"[" * levels}{"]" * levels}}}}}\n{GOOD}')
     found = outcome(path)
@@ -212,7 +212,7 @@ def test_deep_nesting_is_a_row_or_a_reason(tmp_path: Path, levels: int, reason: 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.tsv", "a.parquet"])
 @given(content=st.binary(max_size=80) | st.text(alphabet='text,label\n\r\t"{}:[]é\x00', max_size=60).map(str.encode))
 @settings(max_examples=60, deadline=None)
-def test_any_bytes_give_rows_or_one_clear_error(
+def test_read_rows_of_any_bytes_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / name
@@ -223,20 +223,20 @@ def test_any_bytes_give_rows_or_one_clear_error(
 
 @given(cut=st.integers(0, 400))
 @settings(max_examples=40, deadline=None)
-def test_a_cut_archive_is_an_error_never_a_shorter_file(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_read_gzip_truncation_is_an_error(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.jsonl.gz"
     whole = gzip.compress("\n".join(json.dumps({"text": f"{i * i}", "label": "a"}) for i in range(100)).encode())
     path.write_bytes(whole[: min(cut, len(whole) - 1)])
     assert isinstance(outcome(path), UserError)
 
 
-def test_a_file_that_is_there_only_packed_is_read(tmp_path: Path) -> None:
+def test_read_rows_finds_the_compressed_file(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(GOOD.encode()))
     (made,) = outcome(tmp_path / "a.jsonl")  # type: ignore[misc]
     assert made.text == "where is my parcel"
 
 
-def test_a_huge_line_is_one_dropped_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_rows_rejects_a_huge_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "MAX_LINE_BYTES", 1000)
     path = tmp_path / "a.jsonl"
     path.write_text(f'{GOOD}\n{{"text": "{"x" * 5000}"}}\n{GOOD}\n')
@@ -269,14 +269,14 @@ AUTOML = [
 
 
 @pytest.mark.parametrize(("row", "target", "split"), AUTOML)
-def test_automl_import_rows(tmp_path: Path, row: dict[str, Any], target: str, split: str | None) -> None:
+def test_read_automl_import_rows(tmp_path: Path, row: dict[str, Any], target: str, split: str | None) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps(row))
     (made,) = outcome(path)  # type: ignore[misc]
     assert (made.target, made.split) == (target, split)
 
 
-def test_automl_import_csv_without_a_header(tmp_path: Path) -> None:
+def test_read_automl_csv_without_a_header(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('TRAINING,"Hi, there",a\nTEST,good,2,4\nUNASSIGNED,both,x,y\nVALIDATION,gs://b/t.txt,a\nTEST\n')
     found = outcome(path)
@@ -300,7 +300,7 @@ def test_automl_import_csv_without_a_header(tmp_path: Path) -> None:
         (",text,label\n", []),
     ],
 )
-def test_automl_csv_without_ml_use_is_told_from_a_header(
+def test_read_automl_csv_without_ml_use_has_no_header(
     tmp_path: Path, content: str, made: list[tuple[str, str, str | None]]
 ) -> None:
     path = tmp_path / "a.csv"
@@ -311,7 +311,7 @@ def test_automl_csv_without_ml_use_is_told_from_a_header(
     assert len(found) == len(made)
 
 
-def test_automl_csv_of_addresses_needs_no_ml_use(tmp_path: Path) -> None:
+def test_read_automl_csv_of_addresses_needs_no_ml_use(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for content in ("gs://b/1.txt,a\nTEST,gs://b/2.txt,b\n", ",gs://b/1.txt,a\ntest,gs://b/2.txt,b\n"):
         path.write_text(content)
@@ -335,7 +335,7 @@ IMPORTED = st.tuples(st.sampled_from(list(USES)), TEXT, st.lists(LABEL, min_size
 # one row that begins with nothing may be a header
 @given(rows=st.lists(IMPORTED, min_size=1).filter(lambda rows: len(rows) > 1 or rows[0][0] != ""))
 @settings(max_examples=60, deadline=None)
-def test_automl_rows_lose_neither_text_nor_label_nor_split(
+def test_read_automl_rows_keep_text_label_and_split(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, list[str]]]
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")

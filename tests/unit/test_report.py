@@ -109,7 +109,7 @@ def run(paths):
     return (paths / "html").read_text(), (paths / "md").read_text(), json.loads((paths / "json").read_text())
 
 
-def test_texts_and_answers_are_data(paths):
+def test_report_escapes_texts_and_answers(paths):
     page, _, _ = run(paths)
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -117,14 +117,14 @@ def test_texts_and_answers_are_data(paths):
     assert "<b>loss</b>" not in page
 
 
-def test_the_page_is_one_file_that_asks_nobody(paths):
+def test_report_page_is_self_contained(paths):
     page, _, _ = run(paths)
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
     assert page.count("<svg") == 3  # curve, confusion, balance
     assert "dc:date" not in page
 
 
-def test_the_summary_has_the_steps_numbers(paths):
+def test_report_summary_has_the_numbers_of_the_steps(paths):
     page, _, summary = run(paths)
     assert [row["name"] for row in summary["contestants"]] == ["zero_shot", "t@2"]
     row = summary["contestants"][1]
@@ -137,7 +137,7 @@ def test_the_summary_has_the_steps_numbers(paths):
     assert summary["slices"]["channel"]["web"]["scores"]["t@2"] == SCORE
 
 
-def test_the_example_request_is_what_the_evaluation_asks(paths):
+def test_report_example_request_equals_the_evaluation_request(paths):
     _, _, summary = run(paths)
     request = summary["outcome"]["example_request"]
     assert "Choose." in request["systemInstruction"]["parts"][0]["text"]
@@ -145,7 +145,7 @@ def test_the_example_request_is_what_the_evaluation_asks(paths):
     assert text.index("shown") < text.index("<script>")
 
 
-def test_the_verdict_is_markdown(paths):
+def test_report_verdict_is_markdown(paths):
     _, verdict, _ = run(paths)
     assert verdict.startswith("# Deploy the tuned model")
     assert "| t@2 | 0.750 | 0.500 to 0.900 |" in verdict
@@ -157,12 +157,12 @@ def test_the_verdict_is_markdown(paths):
     ("keep_prompt", ["baseline"], "baseline"),
     ("keep_prompt", ["baseline", "champion"], "baseline"),
 ])  # fmt: skip
-def test_details_are_shown_of_the_one_in_question(verdict, roles, name):
+def test_report_details_are_of_the_decided_variant(verdict, roles, name):
     rows = [{"name": role, "role": role} for role in roles]
     assert report._in_focus({"verdict": verdict, "contestants": rows}) == name
 
 
-def test_the_evaluation_service_stands_beside_our_numbers(paths):
+def test_report_shows_vertex_metrics_beside_ours(paths):
     assert "The evaluation service" not in run(paths)[0]
     tested = json.loads((paths / "tested").read_text())
     found = {"value": 0.625, "low": 0.5, "high": 0.7, "scored": 4, "ours": 0.75}

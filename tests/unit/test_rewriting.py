@@ -30,7 +30,7 @@ KINDS = ["balanced", "random", "similar"]
 TRAIN = [Example(f"t{i}", f"training {i}", "ab"[i % 2]) for i in range(40)]
 
 
-def test_numbered_lines_are_instructions():
+def test_instructions_reads_numbered_lines():
     found = instructions(REPLY, 10)
     assert found[0] == "Decide what the customer wants."
     assert found[1].startswith("When in doubt")
@@ -39,7 +39,7 @@ def test_numbered_lines_are_instructions():
     assert instructions(None, 3) == instructions("no idea", 3) == []
 
 
-def test_a_search_adds_contestants_and_does_not_repeat():
+def test_prompt_search_adds_distinct_variants():
     found = variants(WHO, Given(REPLY))
     assert [one.name for one in found] == ["zero_shot", "zero_shot_r1", "zero_shot_r2"]
     assert all(one.prompt.rewrites == 0 for one in found)
@@ -47,7 +47,7 @@ def test_a_search_adds_contestants_and_does_not_repeat():
     assert [one.name for one in variants(WHO, Given(error="x"))] == ["zero_shot"]
 
 
-def test_the_proposal_sees_training_rows_as_data():
+def test_prompt_search_proposal_quotes_training_rows():
     question = proposal(Task(labels=["a", "b"]), WHO, TRAIN, "base")
     shown = json.loads(question.contents[0]["parts"][0]["text"])
     assert len(shown["rows"]) == 12
@@ -55,7 +55,7 @@ def test_the_proposal_sees_training_rows_as_data():
     assert "2 other instructions" in question.system
 
 
-def test_a_grid_tries_each_number_of_shots_with_each_choice_once():
+def test_prompt_grid_tries_each_combination_once():
     prompt = Prompt(name="few", shots=4, try_shots=[0, 8, 4], try_selections=["similar", "balanced"], rewrites=2)
     found = grid(Contestant(name="few", model="m", prompt=prompt))
     assert [(one.name, one.prompt.shots, one.prompt.selection) for one in found] == [
@@ -70,7 +70,7 @@ def test_a_grid_tries_each_number_of_shots_with_each_choice_once():
 
 
 @given(st.integers(0, 9), st.lists(st.integers(0, 9), max_size=8), st.lists(st.sampled_from(KINDS), max_size=3))
-def test_a_grid_is_bounded_and_names_each_variant_apart(shots, counts, kinds):
+def test_prompt_grid_is_bounded_with_distinct_names(shots, counts, kinds):
     prompt = Prompt(name="p", shots=shots, try_shots=counts, try_selections=kinds)
     found = grid(Contestant(name="p", model="m", prompt=prompt))
     names = [one.name for one in found]
@@ -81,7 +81,7 @@ def test_a_grid_is_bounded_and_names_each_variant_apart(shots, counts, kinds):
         Prompt.of({"try_shots": [-1]})
 
 
-def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):
+def test_prompt_search_finds_a_better_wording_and_counts_its_cost(monkeypatch, tmp_path):
     rows = [Example(str(i), f"text {i}", "ab"[i % 2]) for i in range(20)]
 
     async def ask(question):
@@ -102,7 +102,7 @@ def test_a_better_wording_is_found_and_its_cost_counted(monkeypatch, tmp_path):
     assert [one["contestant"]["prompt"]["rewrites"] for one in report["contestants"]] == [0, 0, 0]
 
 
-def test_more_shots_win_the_search_and_every_variant_is_paid_in_the_report(monkeypatch, tmp_path):
+def test_prompt_search_reports_the_cost_of_every_variant(monkeypatch, tmp_path):
     async def ask(question):
         shown = question.contents[0]["parts"][0]["text"].count("training")
         return Said("ab"[int(question.key) % 2] if shown == 6 else "a", input_tokens=10 + shown)

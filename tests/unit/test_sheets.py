@@ -23,7 +23,7 @@ from gemtune.evaluation.human_ratings import BETTER, read_pairs, read_rated, wri
 from gemtune.inference.generate import Effort
 
 
-def test_a_sheet_comes_back_with_what_was_rated(tmp_path):
+def test_ratings_file_round_trips(tmp_path):
     rows = [{"id": "1", "reference": "r", "answer": "=cmd()"}, {"id": "2", "reference": "s", "answer": "'quoted'"}]
     write_sheet(tmp_path / "sheet.csv", rows, {"1": "text", "2": "本文"})
     with open(tmp_path / "sheet.csv", encoding="utf-8-sig", newline="") as sheet:
@@ -48,7 +48,7 @@ cells = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=
 
 
 @given(st.lists(st.tuples(st.sampled_from(["", "=", "+", "-", "@", "\t", "'", "'="]), cells), min_size=1, max_size=6))
-def test_no_cell_is_a_formula_and_every_answer_comes_back(tmp_path_factory, parts):
+def test_ratings_file_escapes_formulas(tmp_path_factory, parts):
     path = tmp_path_factory.mktemp("sheet") / "sheet.csv"
     answers = sorted({start + text for start, text in parts})
     write_sheet(path, [{"id": str(i), "reference": "r", "answer": one} for i, one in enumerate(answers)], {})
@@ -76,7 +76,7 @@ def pairs_of(count):
     ]
 
 
-def test_pairs_come_back_whatever_order_they_were_shown_in(tmp_path):
+def test_pairs_file_round_trips_in_any_order(tmp_path):
     path = tmp_path / "pairs.csv"
     write_pairs(path, pairs_of(40), {"1": "text"}, seed=3, both_orders=True)
     fill(path, lambda first, second: "First " if "good" in first else "second")
@@ -91,7 +91,7 @@ def test_pairs_come_back_whatever_order_they_were_shown_in(tmp_path):
     assert [len(one.choices) for one in found] == [2] * 40
 
 
-def test_people_who_choose_by_place_have_not_decided(tmp_path):
+def test_pairs_file_detects_choice_by_position(tmp_path):
     path = tmp_path / "pairs.csv"
     write_pairs(path, pairs_of(10), {}, seed=3, both_orders=True)
     fill(path, lambda first, second: "first")
@@ -100,7 +100,7 @@ def test_people_who_choose_by_place_have_not_decided(tmp_path):
     assert all(one.flipped for one in found)
 
 
-def test_a_wrong_word_is_named_with_its_line(tmp_path):
+def test_read_pairs_names_a_wrong_word_with_its_line(tmp_path):
     (tmp_path / "bad.csv").write_text("id,text,reference,first,second,better\n1,t,r,a,b,first\n2,t,r,a,b,left\n")
     with pytest.raises(UserError, match=r"bad\.csv:3: 'left' is none of first, second, tie"):
         read_pairs(tmp_path / "bad.csv")
@@ -109,7 +109,7 @@ def test_a_wrong_word_is_named_with_its_line(tmp_path):
         read_pairs(tmp_path / "ratings.csv")
 
 
-def test_a_sheet_saved_by_a_spreadsheet_program_is_read_and_one_that_is_not_utf_8_named(tmp_path):
+def test_ratings_file_of_a_spreadsheet_is_read_and_needs_utf_8(tmp_path):
     saved = tmp_path / "saved.csv"
     saved.write_text("\ufeffid;text;reference;answer;rating\r\n1;a, b;r;x;4\r\n", encoding="utf-8")
     (row,) = read_rated(saved, [1, 5])
@@ -162,7 +162,7 @@ def judge(*arguments):
     return CliRunner().invoke(judge_app, [str(one) for one in arguments])
 
 
-def test_a_sheet_is_drawn_rated_and_checked(files, judged_by):
+def test_judge_export_and_validate_ratings(files, judged_by):
     made = judge("sheet", files / "predictions", files / "rows", "--out", files / "sheet.csv", "--rows", "50")
     assert made.exit_code == 0
     assert made.stdout.startswith("50 answers to rate")
@@ -187,7 +187,7 @@ def test_a_sheet_is_drawn_rated_and_checked(files, judged_by):
     assert "it informs, it does not gate" in found.stdout
 
 
-def test_pairs_are_drawn_compared_and_checked(files, judged_by):
+def test_judge_export_and_validate_pairs(files, judged_by):
     sheet = files / "pairs.csv"
     names = ("--contestants", "tuned", "prompt")
     made = judge("pairs", files / "predictions", files / "rows", *names, "--out", sheet, "--both-orders")
@@ -214,7 +214,7 @@ def test_pairs_are_drawn_compared_and_checked(files, judged_by):
     assert "people: 12 ties, 0 turned" in found.stdout
 
 
-def test_agreement_on_pairs_is_that_of_scikit_learn(files, judged_by):
+def test_judge_agreement_on_pairs_agrees_with_scikit_learn(files, judged_by):
     sheet = files / "pairs.csv"
     names = ("--contestants", "tuned", "prompt")
     judge("pairs", files / "predictions", files / "rows", *names, "--out", sheet)
@@ -234,7 +234,7 @@ def test_agreement_on_pairs_is_that_of_scikit_learn(files, judged_by):
         assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
 
 
-def test_a_contestant_nobody_knows_is_named(files):
+def test_judge_export_names_an_unknown_variant(files):
     made = judge(
         "pairs", files / "predictions", files / "rows", "--contestants", "tuned", "x", "--out", files / "p.csv"
     )

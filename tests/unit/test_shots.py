@@ -26,7 +26,7 @@ QUERIES = [Example("q1", "refund the payment of May", "refund"), Example("q2", "
 
 
 @given(st.integers(1, 30), st.integers(0, 5), st.sampled_from(["random", "balanced", "similar"]))
-def test_shots_are_training_rows_never_the_query_and_never_twice(count, seed, selection):
+def test_choose_shots_never_repeats_or_takes_the_query(count, seed, selection):
     prompt = Prompt(shots=count, seed=seed, selection=selection)
     queries = [*QUERIES, TRAIN[0]]
     chosen = choose(prompt, TRAIN, queries)
@@ -37,18 +37,18 @@ def test_shots_are_training_rows_never_the_query_and_never_twice(count, seed, se
     assert chosen == choose(prompt, TRAIN, queries)
 
 
-def test_balanced_shots_deal_from_each_class_in_turn():
+def test_choose_balanced_shots_alternates_classes():
     shots = choose(Prompt(shots=6), TRAIN, QUERIES)[0]
     assert Counter(s.target for s in shots) == {"cancel": 2, "refund": 2, "return": 2}
 
 
-def test_the_choice_depends_on_rows_not_on_their_order():
+def test_choose_shots_ignores_row_order():
     prompt = Prompt(shots=5, selection="random")
     assert choose(prompt, TRAIN, QUERIES) == choose(prompt, TRAIN[::-1], QUERIES)
     assert choose(prompt, TRAIN, QUERIES) != choose(Prompt(shots=5, selection="random", seed=8), TRAIN, QUERIES)
 
 
-def test_similar_shots_are_like_the_query_the_nearest_last():
+def test_choose_similar_shots_puts_the_nearest_last():
     chosen = choose(Prompt(shots=3, selection="similar"), TRAIN, QUERIES)
     assert [[s.target for s in shots] for shots in chosen] == [["refund"] * 3, ["return"] * 3]
     near = Example("q3", "cancel my order number 11 now", "cancel")
@@ -56,12 +56,12 @@ def test_similar_shots_are_like_the_query_the_nearest_last():
 
 
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]), min_size=1, max_size=40), st.integers(1, 50))
-def test_the_highest_scores_are_those_of_a_stable_sort(scores, count):
+def test_highest_agrees_with_a_stable_sort(scores, count):
     whole = np.argsort(-np.array(scores), kind="stable")[:count]
     assert _highest(np.array(scores), count).tolist() == whole.tolist()
 
 
-def test_no_shots_without_being_asked_or_without_rows():
+def test_choose_shots_is_empty_without_rows_or_shots():
     assert choose(Prompt(), TRAIN, QUERIES) == [[], []]
     assert choose(Prompt(shots=3), [], QUERIES) == [[], []]
 
@@ -73,11 +73,11 @@ def test_no_shots_without_being_asked_or_without_rows():
         ("서울특별시 API", "hangul"), ("Привет", "cyrillic"), ("123!", "none"), ("ＡＢＣ", "latin"),
     ],
 )  # fmt: skip
-def test_scripts_are_told_apart(text, name):
+def test_script_separates_writing_systems(text, name):
     assert script(text) == name
 
 
-def test_slices_are_added_where_they_tell_rows_apart_and_the_datas_own_win():
+def test_sliced_adds_informative_slices_and_keeps_the_datas_own():
     rows = sliced([Example(str(i), "x" * (i + 1), "a", slices={"length": "mine"} if i == 0 else {}) for i in range(9)])
     assert rows[0].slices == {"length": "mine"}
     assert Counter(r.slices["length"] for r in rows[1:]) == {
@@ -86,7 +86,7 @@ def test_slices_are_added_where_they_tell_rows_apart_and_the_datas_own_win():
     assert all("script" not in row.slices for row in rows)
 
 
-def test_the_classical_opponent_learns_and_knows_when_it_does_not_apply():
+def test_tfidf_baseline_learns_and_states_when_it_does_not_apply():
     task = Task(labels=["cancel", "refund", "return"])
     assert [a.text for a in tfidf_baseline.answers(TRAIN, QUERIES)] == ["refund", "return"]
     assert tfidf_baseline.applies(task, TRAIN)

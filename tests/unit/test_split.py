@@ -38,7 +38,7 @@ def corpora(draw: st.DrawFn) -> list[Example]:
 
 @given(corpora())
 @settings(max_examples=60, deadline=None)
-def test_splits_and_left_out_rows_partition_the_examples(examples: list[Example]) -> None:
+def test_split_partitions_the_examples(examples: list[Example]) -> None:
     splits, left = divide(examples, Split())
     placed = [e.id for name in NAMES for e in splits[name]] + [e.id for e, _ in left]
     assert sorted(placed) == sorted(e.id for e in examples)
@@ -46,7 +46,7 @@ def test_splits_and_left_out_rows_partition_the_examples(examples: list[Example]
 
 @given(corpora())
 @settings(max_examples=60, deadline=None)
-def test_no_group_and_no_near_pair_crosses(examples: list[Example]) -> None:
+def test_split_never_separates_groups_or_near_pairs(examples: list[Example]) -> None:
     splits, _ = divide(examples, Split())
     for name in NAMES:
         for other in NAMES:
@@ -62,7 +62,7 @@ def stands(splits: dict[str, list[Example]]) -> dict[str, str]:
 
 @given(corpora(), corpora(), st.integers(0, 5))
 @settings(max_examples=80, deadline=None)
-def test_adding_rows_moves_none(few: list[Example], more: list[Example], seed: int) -> None:
+def test_split_assignments_do_not_move_when_rows_are_added(few: list[Example], more: list[Example], seed: int) -> None:
     config = Split(seed=seed)
     few = [replace(example, split=None) for example in few]
     before, _ = divide(few, config)
@@ -75,7 +75,7 @@ def test_adding_rows_moves_none(few: list[Example], more: list[Example], seed: i
 
 @given(st.lists(WORDS.map(" ".join), unique=True, min_size=2, max_size=30), st.integers(0, 29), st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_a_hash_alone_moves_none_either(texts: list[str], cut: int, seed: int) -> None:
+def test_split_by_hash_does_not_move_rows(texts: list[str], cut: int, seed: int) -> None:
     examples, config = [made(text) for text in texts], Split(seed=seed, method="stable")
     before, after = (stands(divide(some, config)[0]) for some in (examples[:cut], examples))
     assert all(after.get(key, home) == home for key, home in before.items())
@@ -97,9 +97,7 @@ def singles(labels: dict[str, int], made_before: int = 0) -> list[Part]:
 
 @given(LABELS, SHARES, st.integers(0, 99))
 @settings(max_examples=100, deadline=None)
-def test_every_label_has_its_shares_within_a_row(
-    labels: dict[str, int], shares: tuple[float, float], seed: int
-) -> None:
+def test_split_shares_hold_for_every_label(labels: dict[str, int], shares: tuple[float, float], seed: int) -> None:
     wanted = dict(zip(("test", "validation"), shares, strict=True))
     homes = divided(singles(labels), wanted, seed)
     for label, count in labels.items():
@@ -111,7 +109,7 @@ def test_every_label_has_its_shares_within_a_row(
 
 @given(LABELS, st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 60), max_size=6), SHARES)
 @settings(max_examples=100, deadline=None)
-def test_shares_hold_as_labels_grow_and_no_row_moves(
+def test_split_shares_hold_as_labels_grow(
     labels: dict[str, int], more: dict[str, int], shares: tuple[float, float]
 ) -> None:
     wanted = dict(zip(("test", "validation"), shares, strict=True))
@@ -124,20 +122,20 @@ def test_shares_hold_as_labels_grow_and_no_row_moves(
         assert all(abs(got[home] - got.total() * share) <= 2.01 for home, share in wanted.items())
 
 
-def test_few_rows_move_where_nothing_is_remembered() -> None:
+def test_split_moves_few_rows_without_a_record() -> None:
     examples = [made(f"{i * 7919} tells of {i * 104729}", "abcd"[i % 4]) for i in range(2000)]
     before, after = (stands(divide(some, Split(near_threshold=0))[0]) for some in (examples[:1500], examples))
     assert sum(after[key] != home for key, home in before.items()) < 150
 
 
-def test_groups_go_where_they_are_missed_most() -> None:
+def test_split_assigns_groups_by_the_largest_deficit() -> None:
     examples = [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2], group=f"g{i // 10}") for i in range(400)]
     splits, _ = divide(examples, Split(near_threshold=0))
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 240, "validation": 60, "test": 100}
     assert all(Counter(e.target for e in rows)["a"] == len(rows) / 2 for rows in splits.values())
 
 
-def test_near_duplicates_stand_together_and_none_is_left_out() -> None:
+def test_split_keeps_near_duplicates_together() -> None:
     said = "the parcel with my {} kettle never came to {} though you said it would"
     examples = [made(said.format(i * 7919, i * 104729) + end, end) for i in range(60) for end in ("a", "b")]
     examples = [replace(e, text=f"{i // 2 * 7919} {e.text} {i // 2 * 104729}") for i, e in enumerate(examples)]
@@ -146,20 +144,20 @@ def test_near_duplicates_stand_together_and_none_is_left_out() -> None:
     assert certificate(splits, Looked(0.9))["clean"] is True
 
 
-def test_another_seed_forgets_places() -> None:
+def test_split_assignments_are_dropped_with_another_seed() -> None:
     record = Places({"x": "test"}, {"g": "train"}).record(Split(seed=7))
     assert Places.of(record, Split(seed=7)) == Places({"x": "test"}, {"g": "train"})
     assert Places.of(record, Split(seed=8)) == Places() == Places.of({}, Split())
 
 
-def test_a_row_whose_group_moved_by_request_is_left_out() -> None:
+def test_split_excludes_a_row_whose_group_moved() -> None:
     rows = [made("one of them", group="g"), made("another of those", group="g", split="test")]
     splits, left = divide(rows, Split(), Places({rows[0].id: "train"}, {}))
     assert [e.text for e in splits["test"]] == ["another of those"]
     assert [reason for _, reason in left] == ["it stood in train before, and its group 'g' stands in test"]
 
 
-def test_a_given_split_is_respected_and_validation_carved_from_train() -> None:
+def test_split_respects_a_given_split() -> None:
     examples = [made(f"text number {i} about {i * 37}", split="train" if i % 4 else "test") for i in range(200)]
     splits, _ = divide(examples, Split(near_threshold=0))
     assert all(example.split == "test" for example in splits["test"])
@@ -167,7 +165,7 @@ def test_a_given_split_is_respected_and_validation_carved_from_train() -> None:
     assert 15 <= len(splits["validation"]) <= 45
 
 
-def test_test_wins_over_train(tmp_path: Path) -> None:
+def test_split_prefers_test_over_train(tmp_path: Path) -> None:
     examples = [
         made("the parcel with my blue kettle never came", split="test"),
         made("the parcel with my blue kettle never come", split="train"),
@@ -178,14 +176,14 @@ def test_test_wins_over_train(tmp_path: Path) -> None:
     assert [example.text for example, _ in left] == ["the parcel with my blue kettle never come"]
 
 
-def test_a_copy_that_differs_in_spaces_alone_does_not_cross() -> None:
+def test_split_keeps_copies_that_differ_in_spaces_together() -> None:
     examples = [made("top up", split="test"), made("topup", split="train"), made("withdraw", split="train")]
     splits, left = divide(examples, Split())
     assert [example.text for example, _ in left] == ["topup"]
     assert certificate(splits, Looked(0.8))["clean"] is True
 
 
-def test_too_few_rows_is_an_error_that_names_the_split(tmp_path: Path) -> None:
+def test_split_names_a_split_with_too_few_rows(tmp_path: Path) -> None:
     path = tmp_path / "examples"
     write_examples(path, [made(f"row {i}") for i in range(10)])
     outputs = [str(tmp_path / name) for name in (*NAMES, "report")]
@@ -194,7 +192,7 @@ def test_too_few_rows_is_an_error_that_names_the_split(tmp_path: Path) -> None:
     assert not any(Path(name).exists() for name in outputs)
 
 
-def test_run_writes_three_files_and_a_certificate(tmp_path: Path) -> None:
+def test_split_run_writes_three_files_and_a_leakage_report(tmp_path: Path) -> None:
     path = tmp_path / "examples"
     write_examples(path, [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2]) for i in range(200)])
     outputs = [str(tmp_path / name) for name in (*NAMES, "report")]
@@ -208,7 +206,7 @@ def test_run_writes_three_files_and_a_certificate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("numbers", [True, False])
-def test_by_time_the_newest_rows_are_test(numbers: bool) -> None:
+def test_split_by_time_tests_the_newest_rows(numbers: bool) -> None:
     times = [str(i) if numbers else f"2026-01-{i // 24 + 1:02d}T{i % 24:02d}:00:00" for i in range(200)]
     examples = [made(f"row {i * 7919}", slices={"at": times[(i * 37) % 200]}) for i in range(200)]
     splits, _ = divide(examples, Split(time_column="at", near_threshold=0))
@@ -218,9 +216,7 @@ def test_by_time_the_newest_rows_are_test(numbers: bool) -> None:
 
 
 @pytest.mark.parametrize(("moments", "reported"), [(200, False), (10, True)])
-def test_the_report_tells_the_times_and_no_row_is_reported_by_a_moment_of_its_own(
-    tmp_path: Path, moments: int, reported: bool
-) -> None:
+def test_split_report_has_times_without_a_slice_per_moment(tmp_path: Path, moments: int, reported: bool) -> None:
     rows = [made(f"{i * 7919} tells", "ab"[i % 2], slices={"at": str(i % moments), "kind": "x"}) for i in range(200)]
     write_examples(tmp_path / "examples", rows)
     outputs = [str(tmp_path / name) for name in (*NAMES, "report")]
@@ -232,12 +228,12 @@ def test_the_report_tells_the_times_and_no_row_is_reported_by_a_moment_of_its_ow
     assert all(("at" in example.slices) == reported for example in read_examples(outputs[0]))
 
 
-def test_a_time_that_is_none_is_named() -> None:
+def test_split_by_time_names_a_bad_time() -> None:
     with pytest.raises(UserError, match="'at' is 'soon', not a time"):
         divide([made("a", slices={"at": "soon"})], Split(time_column="at"))
 
 
-def test_labels_that_nothing_measures_are_named() -> None:
+def test_absent_names_labels_without_test_rows() -> None:
     train = [made(f"row {n}", "a" if n % 2 else "b") for n in range(20)]
     splits = {"train": train, "validation": [made("v", "a")], "test": [made("x", "a"), made("y", "b")]}
     assert absent(splits) == {"validation": ["b"]}
