@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 import yaml
@@ -83,7 +83,8 @@ def sections(path: str, model: type[Section]) -> Iterator[tuple[str, type[Sectio
 
 def _section_of(field: FieldInfo) -> tuple[type[Section] | None, str]:
     """The section that a field holds, and `[]` when it holds a list of them."""
-    for candidate, suffix in ((field.annotation, ""), *((item, "[]") for item in get_args(field.annotation))):
+    suffix = "[]" if get_origin(field.annotation) is list else ""
+    for candidate in (field.annotation, *get_args(field.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Section):
             return candidate, suffix
     return None, ""
@@ -134,6 +135,6 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, list):
         value = [
-            item.model_dump(mode="json", exclude_defaults=True) if isinstance(item, Section) else item for item in value
+            item.model_dump(mode="json", exclude_unset=True) if isinstance(item, Section) else item for item in value
         ]
     return f"`{json.dumps(value, ensure_ascii=False)}`"
