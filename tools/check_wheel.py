@@ -27,6 +27,7 @@ START_TIMEOUT_S = 120
 def main() -> int:
     """Check the wheel that is named on the command line."""
     wheel = Path(sys.argv[1]).resolve()
+    os.environ.pop("PYTHONPATH", None)  # the repository's packages must not be importable
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         work = folder / "work"
