@@ -13,10 +13,10 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test fuzz beam e2e run serve compile golden emulator submit schedule bench image clean
+.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden docs emulator submit schedule bench wheel image clean
 
 help: ## list the verbs
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(READY) ## make .venv with everything (EXTRAS= for what compiling and submitting need, no torch)
 
@@ -35,16 +35,25 @@ check: $(READY) ## ruff, mypy, import contracts, the rules of the house
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
 
-test: $(READY) ## checks, unit and contract tests, one whole local run
+unit: $(READY) ## tests without processes, sockets or the emulator: seconds
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit $(ARGS)
+
+integration: $(READY) ## tests that start processes or the emulator, and the emulator's contract tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/integration tests/contract $(ARGS)
+
+test: $(READY) ## checks and all tests, whole local runs too
 	$(MAKE) check
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --deselect tests/test_house.py $(ARGS)
 
+coverage: $(READY) ## lines and branches of gemtune, pipelines and components that the tests reach (the emulator's own left out)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/integration tests/pipeline --cov --cov-report=term:skip-covered $(ARGS)
+
 beam: ## the deduplication of Apache Beam against the one-machine engine, in an environment of its own (.venv-beam)
 	test -x .venv-beam/bin/pytest || { $(PYTHON) -m venv .venv-beam && .venv-beam/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements-beam.lock --editable '.[beam]' pytest pytest-timeout hypothesis; }
-	.venv-beam/bin/python -m pytest tests/unit/test_beam.py -p no:cacheprovider -rs
+	.venv-beam/bin/python -m pytest tests/integration/test_dataflow_dedup.py -p no:cacheprovider -rs
 
 fuzz: $(READY) ## the property tests with new random examples, ROUNDS times over
-	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest -n 2 tests/unit -m hypothesis --hypothesis-profile=fuzz -q $(ARGS); done
+	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest -n 2 tests/unit tests/integration -m hypothesis --hypothesis-profile=fuzz -q $(ARGS); done
 
 e2e: $(READY) ## whole local runs only
 	$(BIN)/python -m pytest tests/pipeline $(ARGS)
@@ -58,8 +67,11 @@ serve: $(READY) ## bring the latest run's endpoint up again
 compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/production.yaml IMAGE=...)
 	$(BIN)/gemtune compile $(CONFIG) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
 
+docs: $(READY) ## rewrite the settings reference, docs/settings.md
+	$(BIN)/gemtune config reference > docs/settings.md
+
 golden: $(READY) ## rewrite the expected files of the tests; review reads the diff
-	$(BIN)/python -m pytest tests/pipeline/test_compile.py --golden
+	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline/test_compile.py tests/pipeline/test_golden_runs.py --golden
 
 emulator: $(READY) ## run the Vertex emulator alone (ARGS=--help)
 	$(BIN)/gemtune emulator $(ARGS)
@@ -76,6 +88,11 @@ $(BENCHED): $(READY)
 
 bench: $(BENCHED) ## measure speed and honesty, hours in all (ONLY=tuning ARGS="--seeds 5 FILE ...": one file of bench/)
 	@kept=0; for file in bench/$(or $(ONLY),[a-z]*).py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || kept=1; done; exit $$kept
+
+wheel: $(READY) ## build dist/gemtune-*.whl and try it in fresh environments (installs torch once more)
+	rm -rf dist
+	$(BIN)/python -m hatchling build --target wheel
+	$(BIN)/python tools/check_wheel.py dist/gemtune-*.whl
 
 image: ## build and push the component image (IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:TAG)
 	@test -n "$(IMAGE)" || { echo "name it: make image IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:$$(git rev-parse --short HEAD)"; exit 2; }

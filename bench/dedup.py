@@ -37,6 +37,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from oracles import kernels as oracle
 
 from bench.leaks import splits
 from gemtune import dedup
@@ -56,7 +59,7 @@ NUMBER people here cannot ACT since release NUMBER came out on DAY.
 How do I ACT the account of NAME from PLACE?
 The THING in PLACE is down, and NAME needs it before DAY.
 To see it: open the THING, wait NUMBER minutes, then ACT twice.
-NAME told me on DAY that SUM would be enough, but the bill says SUM.
+NAME wrote to me on DAY that SUM would be enough, but the bill says SUM.
 Is there a way to ACT everything and keep the THING as it is?
 Yours, NAME, PLACE branch.""".splitlines()
 SLOTS = {
@@ -77,7 +80,8 @@ from gemtune import dedup
 from gemtune.dedup import overlaps, substrings
 texts = ["plain words, and again plain words. " * 9] * 2 + ["größere Wörter 日本語 " * 9] * 2
 numbered = ["".join(map(chr, range(0x4E00, 0x5000)))] * 2
-dedup.keep(texts), dedup.keep(texts[:2]), overlaps.overlaps(texts, texts), overlaps.overlaps(texts[:2], texts[:2])
+dedup.keep(texts), dedup.keep(texts[:2]), overlaps.overlaps(texts, texts)
+overlaps.overlaps(texts[:2], texts[:2])
 substrings.repeated_spans(texts), substrings.repeated_spans(numbered), substrings.shared_passages(texts, texts)
 print(time.process_time() - begun)
 """
@@ -196,10 +200,10 @@ def quality(kept: Any, pairs: NDArray[np.int64], similar: NDArray[np.float64]) -
         spoken_for[one[stays[other]]] = True
     residual = stays[pairs].all(axis=1)
     bands = [residual[(similar >= low) & (similar < high)] for low, high in BANDS]
-    told = ", ".join(
+    summary = ", ".join(
         f"J {low}: {band.mean():.4%} of {band.size}" for (low, _), band in zip(BANDS, bands, strict=True) if band.size
     )
-    return int((~spoken_for).sum()), told
+    return int((~spoken_for).sum()), summary
 
 
 def measured(
@@ -234,10 +238,10 @@ def fuzzy(title: str, texts: list[str]) -> bool:
     spent, kept = measured(runs)
     report(f"near-duplicates, {len(texts)} {title}", spent, len(texts))
     pairs, similar = near_pairs(texts)
-    told = {name: quality(kept[name], pairs, similar) for name in runs}
-    for name, (over, residual) in told.items():
+    results = {name: quality(kept[name], pairs, similar) for name in runs}
+    for name, (over, residual) in results.items():
         print(f"  {name:28s} kept {sum(kept[name])}; over-drops {over}; residual pairs {residual}", flush=True)
-    return told["gemtune"][0] == 0
+    return results["gemtune"][0] == 0
 
 
 def _rensa_keep(texts: list[str]) -> Any:
@@ -257,7 +261,7 @@ def leakage(title: str, texts: list[str]) -> bool:
     spent, found = measured(runs, 2)
     report(f"leakage, {len(test)} rows against {len(train)}, {title}", spent, len(train))
     few = train[:5000]
-    exact = {(i, j) for i, j in overlaps.overlaps(few, test, THRESHOLD, compiled=False).tolist()}
+    exact = {(i, j) for i, j in oracle.overlaps(few, test, THRESHOLD).tolist()}
     ours = {(i, j) for i, j in found["gemtune"].tolist() if i < len(few)}
     print(f"  {len(found['gemtune'])} pairs; of {len(exact)} in the first {len(few)} rows by plain Python "
           f"missed {len(exact - ours)}, false {len(ours - exact)}", flush=True)  # fmt: skip
@@ -341,11 +345,11 @@ def first_call() -> None:
     """CPU seconds of the kernels' first calls in a fresh process: compiled, then read from disk."""
     with tempfile.TemporaryDirectory() as folder:
         for when in ("compiled, once a machine", "read from disk later"):
-            told = subprocess.run(
+            process = subprocess.run(
                 [sys.executable, "-c", COLD], env={**os.environ, "NUMBA_CACHE_DIR": folder}, check=True,
                 cwd=Path(__file__).resolve().parent.parent, capture_output=True, text=True,
             )  # fmt: skip
-            print(f"all kernels, ASCII and not, {when}: {float(told.stdout):.1f} CPU seconds", flush=True)
+            print(f"all kernels, ASCII and not, {when}: {float(process.stdout):.1f} CPU seconds", flush=True)
 
 
 def growth(file: Path) -> None:

@@ -34,8 +34,8 @@ from typing import Any
 
 from gemtune import vertex
 from gemtune.config import Evaluate, Vertex
-from gemtune.inference.generate import Question, ask_all
-from gemtune.inference.vertex_generation import vertex_ask
+from gemtune.inference.generate import GenerateRequest, generate_all
+from gemtune.inference.vertex_generation import vertex_generate
 
 LATENCY_S = 0.2
 FAULTS = {"error_rate": 0.14, "error_code": [429, 503], "drop_rate": 0.06}
@@ -64,30 +64,30 @@ def set_faults(url: str, plan: dict[str, Any]) -> None:
     urllib.request.urlopen(request).read()
 
 
-def questions(count: int) -> list[Question]:
+def requests(count: int) -> list[GenerateRequest]:
     """Distinct rows."""
     turns = ([{"role": "user", "parts": [{"text": f"Ticket: number {i}\nIntent:"}]}] for i in range(count))
-    return [Question(str(i), "gemini-2.5-flash", "Classify.", one) for i, one in enumerate(turns)]
+    return [GenerateRequest(str(i), "gemini-2.5-flash", "Classify.", one) for i, one in enumerate(turns)]
 
 
 def ours(count: int, concurrency: int = 64) -> tuple[float, list[float], int, int, bool]:
     """Our loop: seconds, times of answers, 429s, tries, and whether every row came back once."""
-    ask, effort = vertex_ask(Evaluate(concurrency=concurrency), Vertex())
+    generate, retry_policy = vertex_generate(Evaluate(concurrency=concurrency), Vertex())
     refused, tries, at = 0, 0, []
     start = monotonic()
 
-    async def counted(question: Question) -> Any:
+    async def counted(question: GenerateRequest) -> Any:
         nonlocal refused, tries
         tries += 1
         try:
-            answer = await ask(question)
-        except vertex.Retryable as failure:
+            answer = await generate(question)
+        except vertex.TransientError as failure:
             refused += failure.code == 429 and monotonic() - start > 5
             raise
         at.append(monotonic() - start)
         return answer
 
-    given = asyncio.run(ask_all(questions(count), counted, replace(effort, concurrency=concurrency)))
+    given = asyncio.run(generate_all(requests(count), counted, replace(retry_policy, concurrency=concurrency)))
     seconds = monotonic() - start
     return seconds, at, refused, tries, len(given) == count and not any(one.error for one in given)
 
@@ -107,7 +107,7 @@ def plain(url: str, workers: int, count: int) -> float:
         http_options=types.HttpOptions(base_url=url, retry_options=retries),
     )
 
-    def one(question: Question) -> bool:
+    def one(question: GenerateRequest) -> bool:
         try:
             client.models.generate_content(model=question.model, contents=question.contents)
         except Exception:
@@ -116,7 +116,7 @@ def plain(url: str, workers: int, count: int) -> float:
 
     start = monotonic()
     with ThreadPoolExecutor(workers) as pool:
-        answered = sum(pool.map(one, questions(count)))
+        answered = sum(pool.map(one, requests(count)))
     return answered / (monotonic() - start)
 
 
@@ -133,7 +133,7 @@ def evaluation_sdk(url: str, count: int) -> tuple[float, float]:
         credentials=Credentials("token"),  # type: ignore[no-untyped-call,unused-ignore]
         http_options=types.HttpOptions(base_url=url),
     )
-    rows = pd.DataFrame([{"prompt": one.contents[0]["parts"][0]["text"]} for one in questions(count)])
+    rows = pd.DataFrame([{"prompt": one.contents[0]["parts"][0]["text"]} for one in requests(count)])
     start = monotonic()
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bar
         found = client.evals.run_inference(model="gemini-2.5-flash", src=rows).eval_dataset_df
@@ -150,13 +150,13 @@ def main() -> int:
     parser.add_argument("--alone", action="store_true", help="leave out the simpler means")
     arguments = parser.parse_args()
     rows, quota = arguments.rows, arguments.quota
-    bare = {"slow_rate": 1.0, "slow_seconds": LATENCY_S, "paths": "generate"}
+    alphanumeric_key = {"slow_rate": 1.0, "slow_seconds": LATENCY_S, "paths": "generate"}
     with emulator() as url:
         os.environ.update(
             GOOGLE_VERTEX_BASE_URL=url, GOOGLE_CLOUD_PROJECT="demo-project", GOOGLE_CLOUD_LOCATION="us-central1"
         )
         ours(16)  # loads the SDK
-        set_faults(url, {**bare, "quota_per_minute": 60 * quota, "quota_burst": 20})
+        set_faults(url, {**alphanumeric_key, "quota_per_minute": 60 * quota, "quota_burst": 20})
         seconds, at, refused, tries, whole = ours(rows)
         late = [moment for moment in at if 5 <= moment <= max(at) - 1]
         used = len(late) / (max(late) - 5) / quota
@@ -167,12 +167,12 @@ def main() -> int:
         print(f"  {share:.2%} refused after warm-up, {tries} tries for {rows} rows, complete: {whole}")
         if not arguments.alone:
             compare(url, rows / seconds)
-        set_faults(url, {**bare, **FAULTS, "quota_per_minute": 60 * quota, "quota_burst": 20})
+        set_faults(url, {**alphanumeric_key, **FAULTS, "quota_per_minute": 60 * quota, "quota_burst": 20})
         limited, _, _, tries, all_back = ours(rows)
         least = rows / quota
         print(f"20 % faults (429, 503, dropped) under the quota: {rows} rows in {limited:.1f} s, {tries} tries,")
         print(f"  complete: {all_back}; {limited / least:.2f} x the ideal {least:.1f} s of the quota")
-        set_faults(url, {**bare, **FAULTS})
+        set_faults(url, {**alphanumeric_key, **FAULTS})
         faulty, _, _, tries, complete = ours(rows)
         ideal = rows * LATENCY_S / 64
         print(f"20 % faults, no quota: {rows} rows in {faulty:.1f} s, {tries} tries, complete: {complete},")
@@ -183,7 +183,7 @@ def main() -> int:
         each = 1000 * (process_time() - before) / rows
         print(f"no fault, no wait (what client and server bear here): {rows / seconds:.0f} rows/s,")
         print(f"  {each:.1f} ms of processor time a request on our side")
-        set_faults(url, bare)
+        set_faults(url, alphanumeric_key)
         clean, *_ = ours(rows)
         print(f"no fault, 200 ms: {rows} rows in {clean:.1f} s; with faults {faulty / clean:.2f} x that")
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")

@@ -10,7 +10,7 @@ and a planted fault: chance (a share of random scores), leniency (a level too ki
 place.
 What is planted is computed on the whole set, every row re-scored 40 times, by other libraries (scikit-learn, scipy);
 what is found is gemtune's value and interval on samples of `rows`. Prints a table, and exits 1 when an interval holds
-the planted value in fewer than 85 % of the runs, or a judge of chance is admitted, or a faithful one is not.
+the planted value in fewer than 85 % of the runs, or a judge of chance is validated, or a faithful one is not.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from gemtune.artifacts.evaluation import JudgeValidation, Score  # noqa: E402
 from gemtune.config import Evaluate, Judge, Task  # noqa: E402
 from gemtune.data.example import Example  # noqa: E402
-from gemtune.evaluation.human_ratings import Rated  # noqa: E402
-from gemtune.evaluation.judge import admission, duel_questions, duel_summary, read_duel  # noqa: E402
-from gemtune.inference.generate import Given, Question  # noqa: E402
+from gemtune.evaluation.human_ratings import HumanRating  # noqa: E402
+from gemtune.evaluation.judge import pairwise_requests, parse_pairwise, summarize_pairwise, validate_on_ratings  # noqa: E402
+from gemtune.inference.generate import GenerateRequest, ModelOutput  # noqa: E402
 
 SETS = ("realsumm", "usr_topical_chat", "qags_consistency")
 TASK = Task(kind="generation", instruction="Answer.")
@@ -68,7 +69,7 @@ JUDGES: dict[str, Says] = {
     "half length": wordy(0.5),
 }
 BIASES = ("win_rate", "chose_first", "chose_longer")
-STATISTICS = ("quadratic_kappa", "kappa", "spearman", "leniency", "length_lean")
+STATISTICS = ("quadratic_kappa", "kappa", "spearman", "leniency", "length_correlation")
 
 
 @dataclass(frozen=True)
@@ -107,25 +108,25 @@ def planted(ratings: Ratings, says: Says, copies: int = 40) -> dict[str, float]:
         "kappa": float(cohen_kappa_score(judge, human)),
         "spearman": float(spearmanr(judge, human).statistic),
         "leniency": float(apart.mean()),
-        "length_lean": float(spearmanr(apart, lengths).statistic) if apart.std() else 0.0,
+        "length_correlation": float(spearmanr(apart, lengths).statistic) if apart.std() else 0.0,
     }
 
 
-def checked(ratings: Ratings, says: Says, rows: int, seed: int) -> dict[str, object]:
-    """gemtune's admission of the judge on a sample of the set, through its own questions and parsing."""
+def validation(ratings: Ratings, says: Says, rows: int, seed: int) -> JudgeValidation:
+    """gemtune's validation of the judge on a sample of the set, through its own requests and parsing."""
     rng = np.random.default_rng([seed, 3])
     chosen = [int(i) for i in rng.choice(len(ratings.levels), min(rows, len(ratings.levels)))]
-    rated = [
-        Rated(Example(str(n), ratings.prompts[i][:200], ""), ratings.answers[i], float(ratings.levels[i]))
+    human_ratings = [
+        HumanRating(Example(str(n), ratings.prompts[i][:200], ""), ratings.answers[i], float(ratings.levels[i]))
         for n, i in enumerate(chosen)
     ]
 
-    async def ask(questions: Sequence[Question]) -> list[Given]:
-        said = [says(ratings.levels[chosen[int(q.key)]], ratings.quintiles[chosen[int(q.key)]], rng) for q in questions]
-        return [Given(json.dumps({"reason": "as scripted", "score": score})) for score in said]
+    async def generate(requests: Sequence[GenerateRequest]) -> list[ModelOutput]:
+        said = [says(ratings.levels[chosen[int(q.key)]], ratings.quintiles[chosen[int(q.key)]], rng) for q in requests]
+        return [ModelOutput(json.dumps({"reason": "as scripted", "score": score})) for score in said]
 
     settings = Evaluate(judge=Judge(model="scripted"), resamples=300, seed=seed)
-    return asyncio.run(admission(settings, TASK, rated, ask))
+    return asyncio.run(validate_on_ratings(settings, TASK, human_ratings, generate))
 
 
 def pairs_of(ratings: Ratings, rng: Rng, count: int) -> list[tuple[int, int]]:
@@ -142,7 +143,7 @@ def pairs_of(ratings: Ratings, rng: Rng, count: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def duels(
+def pair_results(
     ratings: Ratings, pairs: Sequence[tuple[int, int]], fond: float, rng: Rng
 ) -> dict[str, tuple[float, float, float]]:
     """What a judge says that takes the first answer blindly so often, and else prefers as people do."""
@@ -152,16 +153,17 @@ def duels(
         example, (left, right) = Example("0", ratings.prompts[a][:200], ""), (ratings.answers[a], ratings.answers[b])
         level = {left: ratings.levels[a], right: ratings.levels[b]}
         given = []
-        for question in duel_questions(config, TASK, example, left, right):
-            shown = json.loads(question.contents[0]["parts"][0]["text"])
+        for request in pairwise_requests(config, TASK, example, left, right):
+            shown = json.loads(request.contents[0]["parts"][0]["text"])
             gap = level[shown["first"]] - level[shown["second"]]
             better = "first" if rng.random() < fond or gap > 0 else "second" if gap < 0 else "tie"
-            given.append(Given(json.dumps({"better": better})))
-        found.append(read_duel(given, left, right))
-    told = duel_summary(found, level=0.95, resamples=500, seed=7)
+            given.append(ModelOutput(json.dumps({"better": better})))
+        found.append(parse_pairwise(given, left, right))
+    summary = summarize_pairwise("left", "right", found, level=0.95, resamples=500, seed=7)
+    scores: dict[str, Score] = {name: getattr(summary, name) for name in BIASES}
     return {
-        "flips": (told["flips"] / told["pairs"], 0.0, 0.0),
-        **{name: tuple(told[name][bound] for bound in ("value", "low", "high")) for name in BIASES},
+        "order_flips": (summary.order_flips / summary.pairs, 0.0, 0.0),
+        **{name: (score.value, score.low, score.high) for name, score in scores.items()},
     }
 
 
@@ -180,7 +182,7 @@ def expected(ratings: Ratings, fond: float) -> dict[str, float]:
     wins = (gaps > 0).sum() * (1 - fond) + apart.sum() * fond / 2 + (~apart).sum() / 2
     return {
         "win_rate": float(wins / len(gaps)),
-        "flips": float((apart.mean() * fond) + (1 - apart.mean()) * fond * fond),
+        "order_flips": float((apart.mean() * fond) + (1 - apart.mean()) * fond * fond),
         "chose_first": float(first / decided),
         "chose_longer": float(long_chosen / decided),
     }
@@ -216,31 +218,34 @@ def main() -> int:
         print(f"skipped: {folder} is not there; name the folder of the sets with --data")
         return 0
     kept = True
-    print(f"| set, judge | {' | '.join(STATISTICS)} | admitted |\n| --- |{' --- |' * (len(STATISTICS) + 1)}")
+    print(f"| set, judge | {' | '.join(STATISTICS)} | validated |\n| --- |{' --- |' * (len(STATISTICS) + 1)}")
     sets = {name: read(next((folder / name).glob("all.jsonl*"))) for name in SETS}
     for name, ratings in sets.items():
         for judge, says in JUDGES.items():
             truth = planted(ratings, says)
-            found = [checked(ratings, says, given.rows, seed) for seed in range(given.runs)]
-            admitted = sum(bool(one["admitted"]) for one in found) / given.runs
-            kept &= {"faithful": admitted == 1, "all chance": admitted == 0}.get(judge, True)
+            validations = [validation(ratings, says, given.rows, seed) for seed in range(given.runs)]
+            validated = sum(one.validated for one in validations) / given.runs
+            kept &= {"faithful": validated == 1, "all chance": validated == 0}.get(judge, True)
             cells = []
             for statistic in STATISTICS:
-                told = [{**one["agreement"], "length_lean": one["length_lean"]}[statistic] for one in found]
-                cells.append(compared(truth[statistic], [(one["value"], one["low"], one["high"]) for one in told]))
+                scores = [
+                    one.length_correlation if statistic == "length_correlation" else one.agreement[statistic]
+                    for one in validations
+                ]
+                cells.append(compared(truth[statistic], [(s.value, s.low, s.high) for s in scores if s]))
             kept &= all(cell.held >= LEAST for cell in cells)
-            print(f"| {name}, {judge} | {' | '.join(map(str, cells))} | {admitted:.0%} |", flush=True)
-    print(f"\n| set, blind | {' | '.join((*BIASES, 'flips'))} |\n| --- | --- | --- | --- | --- |")
+            print(f"| {name}, {judge} | {' | '.join(map(str, cells))} | {validated:.0%} |", flush=True)
+    print(f"\n| set, blind | {' | '.join((*BIASES, 'order_flips'))} |\n| --- | --- | --- | --- | --- |")
     for name, ratings in sets.items():
         for fond in (0.0, 0.3):
             wanted = expected(ratings, fond)
             rngs = [np.random.default_rng([seed, 4]) for seed in range(given.runs)]
-            runs = [duels(ratings, pairs_of(ratings, rng, given.rows), fond, rng) for rng in rngs]
+            runs = [pair_results(ratings, pairs_of(ratings, rng, given.rows), fond, rng) for rng in rngs]
             cells = [compared(wanted[statistic], [run[statistic] for run in runs]) for statistic in BIASES]
-            flips = float(np.mean([run["flips"][0] for run in runs]))
-            kept &= all(cell.held >= LEAST for cell in cells) and abs(flips - wanted["flips"]) < 0.02
-            told = " | ".join(map(str, cells))
-            print(f"| {name}, {fond:.0%} | {told} | {wanted['flips']:.2f} / {flips:.2f} |", flush=True)
+            order_flips = float(np.mean([run["order_flips"][0] for run in runs]))
+            kept &= all(cell.held >= LEAST for cell in cells) and abs(order_flips - wanted["order_flips"]) < 0.02
+            row = " | ".join(map(str, cells))
+            print(f"| {name}, {fond:.0%} | {row} | {wanted['order_flips']:.2f} / {order_flips:.2f} |", flush=True)
     print("cells: planted / found (mean of runs), share of runs whose 95 % interval holds the planted value")
     print(f"what was planted is {'found' if kept else 'NOT found'}")
     return 0 if kept else 1

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gemtune.data.compared_text import compared
-from gemtune.data.example import Dropped, Example, example_id
-from gemtune.data.label_issues import FOLDS, believed, doubted
+from gemtune.data.compared_text import comparison_texts
+from gemtune.data.example import Example, RejectedRow, example_id
+from gemtune.data.label_issues import FOLDS, cross_validated_probabilities, label_quality
 from gemtune.data.readers import read_rows
 
 SETS = ("classification/banking77/test", "classification/csabstruct/dev", "sentiment/sentence_polarity/derived_test")
@@ -35,7 +35,7 @@ def rows_of(path: Path) -> list[Example]:
     """Rows of labels that are frequent enough to be judged, each text once."""
     found = {}
     for item in read_rows(path):
-        if not isinstance(item, Dropped):
+        if not isinstance(item, RejectedRow):
             row = item[1]
             found[row["text"]] = Example(example_id(row["text"], row["label"]), row["text"], row["label"])
     counts: dict[str, int] = {}
@@ -54,7 +54,7 @@ def planted(given: np.ndarray, share: float, labels: int) -> np.ndarray:
 
 def rankings(probabilities: np.ndarray, noisy: np.ndarray) -> dict[str, list[int]]:
     """Row numbers that each rule lists, the most doubtful first."""
-    own = doubted(probabilities, noisy)
+    own = label_quality(probabilities, noisy)
     found = {"gemtune": own.order, "gemtune, as many as are likely wrong": own.order[: own.count]}
     try:
         from cleanlab.filter import find_label_issues
@@ -62,7 +62,7 @@ def rankings(probabilities: np.ndarray, noisy: np.ndarray) -> dict[str, list[int
         print("cleanlab is not installed: it is left out (make bench installs it)", file=sys.stderr)
         return found
     for rule, ranked in (("low_self_confidence", "self_confidence"), ("confident_learning", "normalized_margin")):
-        issues = find_label_issues(noisy, probabilities, filter_by=rule, return_indices_ranked_by=ranked, n_jobs=1)
+        issues = find_label_issues(noisy, probabilities, filter_by=rule, return_indices_ranker=ranked, n_jobs=1)
         found[f"cleanlab, {rule.replace('_', ' ')} by {ranked.replace('_', ' ')}"] = issues.tolist()
     return found
 
@@ -82,12 +82,12 @@ def main() -> None:
         rows = rows_of(path)
         names = sorted({row.target for row in rows})
         given = np.array([names.index(row.target) for row in rows])
-        texts = compared(rows)
+        texts = comparison_texts(rows)
         for share in SHARES:
             noisy = planted(given, share, len(names))
             wrong = set(np.flatnonzero(noisy != given).tolist())
             start = time.process_time()
-            probabilities = believed(texts, noisy, SEED)
+            probabilities = cross_validated_probabilities(texts, noisy, SEED)
             print(f"{name}: {time.process_time() - start:.1f} CPU seconds", file=sys.stderr)
             for rule, order in rankings(probabilities, noisy).items():
                 hits = [i in wrong for i in order]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Japanese, Korean and Chinese through every task kind: prompted, tuned, classical, scored by the same steps as a run.
+"""Japanese, Korean and Chinese through every task kind: prompted, tuned, TF-IDF, scored by the same steps as a run.
 
     python bench/languages.py [--data DIR] [--train 1500] [--test 100] [--epochs 6] [--sets NAME ...]
 
@@ -8,7 +8,7 @@ DIR holds public sets as JSON lines, gzipped or not (see SETS); without it the b
 drawn by a seed from the sets' own splits, texts cut to 300 characters (the emulator's student reads little at a time).
 Each set goes through `evaluate` (zero-shot, few-shot, TF-IDF) and `tune` against an emulator whose student truly
 learns. Beside them stands an answer that needs no model: always the commonest one; for summaries the text's first 100
-characters. The classical opponent of extraction is a list of the training rows' names. A set takes two to eight minutes
+characters. The free baseline of extraction is a list of the training rows' names. A set takes two to eight minutes
 of one core.
 
 Exits 1 when a set is degenerate: nobody who reads the text scores above 0.
@@ -31,13 +31,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.tuning import emulator  # noqa: E402
-from gemtune.config import Config, Contestant, Task  # noqa: E402
+from gemtune.artifacts.tuning import TuningRecord  # noqa: E402
+from gemtune.config import Config, ModelVariant, Task  # noqa: E402
 from gemtune.data.example import Example, example_id, write_examples  # noqa: E402
+from gemtune.evaluation.evaluator import Dataset  # noqa: E402
 from gemtune.evaluation.intervals import interval  # noqa: E402
 from gemtune.evaluation.metrics import Row, measure, metric_names  # noqa: E402
 from gemtune.inference.parsing import canonical  # noqa: E402
 from gemtune.inference.prompts import resolve, tuned_prompt  # noqa: E402
-from gemtune.steps import evaluate, tune  # noqa: E402
+from gemtune.steps import tune  # noqa: E402
+from gemtune.steps.context import StepContext  # noqa: E402
 
 LONGEST = 300
 SETS = {  # folder, training file, test file (or the same), kind, instruction, names of text and answer
@@ -88,7 +91,7 @@ def read(folder: Path, name: str) -> Iterator[Example]:
 
 def drawn(name: str, given: argparse.Namespace) -> tuple[Task, list[Example], list[Example]]:
     """The task, training and test rows of a set."""
-    folder, train_name, test_name, *told = SETS[name]
+    folder, train_name, test_name, *texts = SETS[name]
     rng = random.Random(0)
     train, test = (list(read(given.data / folder, part)) for part in (train_name, test_name))
     if train_name == test_name:  # 50 rows in all
@@ -97,7 +100,7 @@ def drawn(name: str, given: argparse.Namespace) -> tuple[Task, list[Example], li
     held = {row.text for row in test}
     train = [row for row in train if row.text not in held]
     train, test = (rng.sample(part, min(n, len(part))) for part, n in ((train, given.train), (test, given.test)))
-    task = Task.of(dict(zip(("kind", "instruction", "text_name", "target_name"), told, strict=True)))
+    task = Task.of(dict(zip(("kind", "instruction", "text_name", "target_name"), texts, strict=True)))
     if task.kind == "extraction":
         names = sorted({field for row in train for field in json.loads(row.target)})
         values = {"type": "array", "items": {"type": "string"}}
@@ -134,12 +137,12 @@ def known_names(task: Task, train: list[Example], test: list[Example]) -> dict[s
                 found.setdefault(fields.most_common(1)[0][0], []).append(value)
         said = json.dumps(found, ensure_ascii=False)
         rows.append(Row(canonical(task, row.target) or "", canonical(task, said), said, row.target))
-    told = interval(measure(task, METRIC[task.kind], rows))
-    return {"value": told.value, "low": told.low, "high": told.high}
+    score = interval(measure(task, METRIC[task.kind], rows))
+    return {"value": score.value, "low": score.low, "high": score.high}
 
 
 def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dict[str, dict[str, float]]]:
-    """The metric of a set, and each contestant's score with its interval."""
+    """The metric of a set, and each variant's score with its interval."""
     task, train, test = drawn(name, given)
     splits = [str(folder / part) for part in ("train", "validation", "test")]
     held = max(10, len(train) // 10)
@@ -155,26 +158,23 @@ def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dic
             f"evaluate.max_output_tokens={longest}",
         ],
     ).parameters()
-    told = task.model_dump(exclude_none=True)
+    sections = {name: config[name] for name in ("tune", "evaluate", "vertex")}
+    sections["task"] = task.model_dump(exclude_none=True)
     few = 1 if task.kind == "summarization" else 3  # one article with its summary fills the student
     shots = [{"name": "zero_shot"}, {"name": "few_shot", "shots": few, "selection": "similar"}]
-    who = [Contestant.of({"name": p["name"], "model": "gemini-3.1-flash-lite", "prompt": p}) for p in shots]
+    prompts = [ModelVariant.of({"name": p["name"], "model": "gemini-3.1-flash-lite", "prompt": p}) for p in shots]
     trial = {"name": "t", "epoch_count": given.epochs, "adapter_size": 8}
-    made = tune.run(
-        *splits[:2], trial, told, config["evaluate"], config["tune"], config["vertex"], "bench", str(folder / "job")
-    )
-    tuned = {**made["contestants"][-1], "name": "tuned", "role": "candidate"}
-    tuned["prompt"] = tuned_prompt(task).model_dump()
-    asked = [*[one.model_dump() for one in who], tuned]
-    files = [str(folder / "predictions"), str(folder / "report")]
-    evaluate.run(splits[2], splits[0], asked, told, config["evaluate"], config["vertex"], *files)
-    report = json.loads(Path(files[1]).read_text(encoding="utf-8"))
-    entries = [*report["contestants"], *([report["classical"]] if "classical" in report else [])]
+    tune.run(*splits[:2], trial, "bench", str(folder / "job"), str(folder / "events"), **sections)
+    last = TuningRecord.read(folder / "job").variants[-1]
+    tuned = last.model_copy(update={"name": "tuned", "role": "candidate", "prompt": tuned_prompt(task)})
+    evaluator = StepContext(sections).evaluator
+    report = evaluator.evaluate(Dataset("test", test), train[held:], [*prompts, tuned]).report
+    reports = [*report.variants, *([report.tfidf_baseline] if report.tfidf_baseline else [])]
     metric = METRIC[task.kind]
     assert metric in metric_names(task)
-    found = {entry["contestant"]["name"]: entry["metrics"][metric] for entry in entries}
+    found = {entry.variant.name: entry.metrics[metric].model_dump() for entry in reports}
     if task.kind == "extraction":
-        found["classical"] = known_names(task, train, test)
+        found["tfidf_baseline"] = known_names(task, train, test)
     return metric, {"no model": without_a_model(task, train, test), **found}
 
 
@@ -190,7 +190,7 @@ def main() -> int:
         print(f"skipped: {given.data} is not there; name the folder of the sets with --data")
         return 0
     logging.disable(logging.WARNING)
-    columns = ("no model", "zero_shot", "few_shot", "tuned", "classical")
+    columns = ("no model", "zero_shot", "few_shot", "tuned", "tfidf_baseline")
     print(f"| set | metric | {' | '.join(columns)} |\n| --- | --- |{' --- |' * len(columns)}")
     degenerate = []
     with tempfile.TemporaryDirectory() as folder, emulator(Path(folder) / "state", "student"):

@@ -5,8 +5,8 @@
     python -m bench.leaks --data DIR
 
 DIR holds data sets as KIND/NAME/SPLIT.jsonl or .jsonl.gz with a key `text`. Prints a Markdown table: exact copies
-(case, spaces and punctuation put aside), near-duplicates (Jaccard of character 5-grams at least 0.8) and rows that
-share a passage of 100 characters, all counted by the functions the leakage certificate uses.
+(case, spaces and punctuation ignored), near-duplicates (Jaccard of character 5-grams at least 0.8) and rows that
+share a passage of 100 characters, all counted by the functions the leakage report uses.
 
 Published counts drop every sign but the underscore, so that rows of signs alone ("...", "?!") are all equal to each
 other and "a_b" is not "ab". The certificate keeps the former apart and takes the latter for the same, so both counts
@@ -22,9 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gemtune import dedup
-from gemtune.data.cleaning import bare
-from gemtune.data.example import Dropped
-from gemtune.data.leakage import copies, near
+from gemtune.data.cleaning import alphanumeric_key
+from gemtune.data.example import RejectedRow
+from gemtune.data.leakage import exact_matches, near_matches
 from gemtune.data.readers import read_rows
 from gemtune.dedup.substrings import shared_passages
 
@@ -38,7 +38,7 @@ def splits(folder: Path) -> dict[str, list[str]]:
     """Texts of every split of a data set, in the order train, validation, test."""
     found = {}
     for path in sorted(folder.glob("*.jsonl*")):
-        rows = [item[1] for item in read_rows(path) if not isinstance(item, Dropped)]
+        rows = [item[1] for item in read_rows(path) if not isinstance(item, RejectedRow)]
         texts = [row["text"] for row in rows if isinstance(row.get("text"), str)]
         if texts:
             found[path.name.split(".")[0].removeprefix("derived_")] = texts
@@ -53,7 +53,7 @@ def pairs(names: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def by_published_rule(texts: list[str], others: list[str]) -> int:
-    """Texts that stand among others when case and all but letters, digits and underscores are put aside."""
+    """Texts that stand among others when case and all but letters, digits and underscores are ignored."""
     known = {_SIGNS.sub("", text.lower()) for text in others}
     return sum(_SIGNS.sub("", text.lower()) in known for text in texts)
 
@@ -62,8 +62,8 @@ def published(root: Path) -> dict[tuple[str, str, str], int]:
     """(data set, later split, earlier split) -> rows that the data's own sanity file counts as overlapping."""
     path = root / "sanity.json"
     found = {}
-    for name, told in (json.loads(path.read_text("utf-8")) if path.exists() else {}).items():
-        for pair, counted in told.get("overlap", {}).items():
+    for name, record in (json.loads(path.read_text("utf-8")) if path.exists() else {}).items():
+        for pair, counted in record.get("overlap", {}).items():
             if isinstance(counted, list):
                 later, earlier = pair.replace("derived_", "").split(" rows also in ")
                 found[name, later, earlier] = int(counted[0])
@@ -78,11 +78,11 @@ def between(sets: dict[str, dict[str, list[str]]], expected: dict[tuple[str, str
     for name, found in sets.items():
         for later, earlier in pairs(list(found)):
             texts, others = found[later], found[earlier]
-            exact, ruled = len(copies(texts, others)), by_published_rule(texts, others)
-            close, passages = len(near(texts, others, THRESHOLD)), len(shared_passages(texts, others, PASSAGE))
+            exact, ruled = len(exact_matches(texts, others)), by_published_rule(texts, others)
+            close, passages = len(near_matches(texts, others, THRESHOLD)), len(shared_passages(texts, others, PASSAGE))
             if exact or ruled or close or passages:
-                told = " | ".join(f"{n} ({n / len(texts):.1%})" for n in (exact, ruled, close, passages))
-                print(f"| {name} | {later} | {earlier} | {len(texts)} | {told} |")
+                cells = " | ".join(f"{n} ({n / len(texts):.1%})" for n in (exact, ruled, close, passages))
+                print(f"| {name} | {later} | {earlier} | {len(texts)} | {cells} |")
             wanted = expected.get((name, later, earlier), ruled)
             if ruled != wanted:
                 differing.append(f"{name}, {later} in {earlier}: {ruled}, published {wanted}")
@@ -95,7 +95,7 @@ def inside(sets: dict[str, dict[str, list[str]]]) -> None:
     print("| --- | --- | ---: | ---: | ---: |")
     for name, found in sets.items():
         for split, texts in found.items():
-            distinct = list({bare(text): text for text in reversed(texts)}.values())
+            distinct = list({alphanumeric_key(text): text for text in reversed(texts)}.values())
             dropped = len(distinct) - int(dedup.keep(distinct, THRESHOLD).sum())
             repeated = len(texts) - len(distinct)
             if repeated or dropped:

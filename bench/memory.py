@@ -72,7 +72,7 @@ def main() -> None:
         "data check": lambda f: [python, "-m", "gemtune", "data", "check", f],
         "preprocess": lambda f: [python, "-c", PREPROCESS, f, *guarded],
         "preprocess, no search for label errors": lambda f: [
-            python, "-c", PREPROCESS, f, *guarded, "preprocess.find_label_errors=false"
+            python, "-c", PREPROCESS, f, *guarded, "preprocess.find_label_issues=false"
         ],
         "texts and near-duplicates alone": lambda f: [python, "-c", ALONE, f, "keep"],
         "texts and passages alone": lambda f: [python, "-c", ALONE, f, "spans"],

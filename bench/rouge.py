@@ -28,10 +28,10 @@ NAMES = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
 def sentences() -> list[str]:
     """English sentences with their numbers, hyphens, apostrophes and marks; plain ASCII."""
     pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
-    told = [line for line in pages.splitlines() if line and not line.startswith(("|", "#", "`"))]
+    lines = [line for line in pages.splitlines() if line and not line.startswith(("|", "#", "`"))]
     rows = (ROOT / "examples" / "support_en" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
-    told += re.findall(r'"text": "([^"\\\\]+)"', "\n".join(rows))
-    found = {part.strip() for line in told for part in re.split(r"(?<=[.?!]) ", line)}
+    lines += re.findall(r'"text": "([^"\\\\]+)"', "\n".join(rows))
+    found = {part.strip() for line in lines for part in re.split(r"(?<=[.?!]) ", line)}
     return sorted(one for one in found if one.isascii() and len(one.split()) >= 3)
 
 

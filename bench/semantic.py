@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.data.example import Dropped
+from gemtune.data.example import RejectedRow
 from gemtune.data.readers import read_rows
 from gemtune.dedup.embedding import embed, leaders
 
@@ -42,7 +42,7 @@ def corpora(folder: Path | None) -> Iterator[tuple[str, NDArray[np.float32]]]:
     yield "drawn", drawn(20_000)
     for name in SETS if folder else ():
         path = next(folder.glob(f"{name}.jsonl*"))
-        texts = list(dict.fromkeys(item[1]["text"] for item in read_rows(path) if not isinstance(item, Dropped)))
+        texts = list(dict.fromkeys(item[1]["text"] for item in read_rows(path) if not isinstance(item, RejectedRow)))
         yield name.rsplit("/", 1)[0], embed(texts)
 
 

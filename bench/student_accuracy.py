@@ -24,11 +24,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from emulator.engine import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
-from emulator.student import Student  # noqa: E402
+from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn  # noqa: E402
+from emulator.engines.student.engine import Student  # noqa: E402
 from gemtune.config import Prompt  # noqa: E402
 from gemtune.data.example import Example  # noqa: E402
-from gemtune.inference.few_shot import choose  # noqa: E402
+from gemtune.inference.few_shot import select_shots  # noqa: E402
 
 INSTRUCTION = "Classify the support ticket into exactly one intent."
 Row = tuple[str, str]
@@ -58,7 +58,7 @@ def asked(text: str, shots: Sequence[Row] = ()) -> tuple[Turn, ...]:
 def alike(rows: Sequence[Row], train: Sequence[Row], count: int) -> list[list[Row]]:
     """The training rows most like each row, the most alike last, as gemtune picks them for its prompts."""
     known, asked_for = ([Example(text, text, label) for text, label in part] for part in (train, rows))
-    chosen = choose(Prompt.of({"name": "alike", "shots": count, "selection": "similar"}), known, asked_for)
+    chosen = select_shots(Prompt.of({"name": "alike", "shots": count, "selection": "similar"}), known, asked_for)
     return [[(shot.text, shot.target) for shot in shots] for shots in chosen]
 
 
@@ -80,7 +80,7 @@ def tuned(student: Student, spec: TuningSpec, common: list[Row], rare: list[Row]
     train, test = drawn[:500], drawn[500 : 500 + 2 * len(rare)]
     rows = [TrainingRow((*asked(text), Turn("model", label)), INSTRUCTION) for text, label in train]
     with tempfile.TemporaryDirectory() as out:
-        result = student.tune(rows, [], spec, Path(out), lambda _: None, lambda _: None, lambda: False)
+        result = student.tune(TuningTask(rows, [], spec, Path(out)))
         adapter = result.checkpoints[-1].path
         one, two = (accuracy(student, part, adapter=adapter) for part in (test, rare))
     return one, two, (one * len(test) + two * len(rare)) / (len(test) + len(rare))

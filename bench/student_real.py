@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the student scores on real data nobody wrote for it: prompted, tuned, beside classical models. Prints a table.
+"""What the student scores on real data: prompted, tuned, beside TF-IDF and other baselines. Prints a table.
 
     python bench/student_real.py --data DIR [--epochs 6] [--seeds 1] [--rank 8] [--threads 1]
 
@@ -34,8 +34,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from emulator.engine import GenerateRequest, TrainingRow, TuningSpec, Turn  # noqa: E402
-from emulator.student import Student  # noqa: E402
+from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn  # noqa: E402
+from emulator.engines.student.engine import Student  # noqa: E402
 from gemtune.config import Prompt, Task  # noqa: E402
 from gemtune.data.example import Example  # noqa: E402
 from gemtune.evaluation import metrics  # noqa: E402
@@ -44,12 +44,12 @@ from gemtune.inference import few_shot, prompts, tfidf_baseline  # noqa: E402
 from gemtune.inference.parsing import canonical  # noqa: E402
 
 LABELS = ("Classify the customer's question into exactly one intent.", "Question", "Intent")
-OPINION = ("Say whether the review is positive or negative.", "Review", "Sentiment")
+REVIEW = ("Say whether the review is positive or negative.", "Review", "Sentiment")
 ECONOMY = ("Say how the writer finds the state of business.", "Comment", "Outlook")
 SLOTS = ("Extract the intent and the slots of the request as a JSON object.", "Request", "JSON")
 SETS = {  # folder, training file, test file, kind, wording, shots
     "banking77, 10 classes": ("classification/banking77", "train", "test", "classification", LABELS, 10),
-    "sentence_polarity": ("sentiment/sentence_polarity", "derived_train", "derived_test", "sentiment", OPINION, 4),
+    "sentence_polarity": ("sentiment/sentence_polarity", "derived_train", "derived_test", "sentiment", REVIEW, 4),
     "ja_economy_watchers": ("sentiment/ja_economy_watchers", "derived_train", "derived_test", "sentiment", ECONOMY, 5),
     "snips_slots": ("extraction/snips_slots", "train", "valid", "extraction", SLOTS, 4),
 }
@@ -108,8 +108,8 @@ def drawn(name: str, data: Path, most_train: int, most_test: int) -> Set:
     train = [e for e in train if e.id not in seen]
     rng = random.Random(0)
     train, test = (rng.sample(part, min(most, len(part))) for part, most in ((train, most_train), (test, most_test)))
-    told: dict[str, Any] = {"kind": kind, "instruction": instruction, "text_name": text_name}
-    task = Task.of({**told, "target_name": target_name})
+    fields: dict[str, Any] = {"kind": kind, "instruction": instruction, "text_name": text_name}
+    task = Task.of({**fields, "target_name": target_name})
     if kind == "extraction":
         names = sorted({name for e in train for name in json.loads(e.target)})
         schema = {"type": "object", "properties": {name: {} for name in names}}
@@ -130,7 +130,7 @@ def request(work: Set, prompt: Prompt, example: Example, chosen: Sequence[Exampl
 
 def ask(student: Student, work: Set, prompt: Prompt, **how: Any) -> list[str | None]:
     """Greedy answers to the test rows."""
-    chosen = few_shot.choose(prompt, work.train, work.test)
+    chosen = few_shot.select_shots(prompt, work.train, work.test)
     requests = [request(work, prompt, e, s, how) for e, s in zip(work.test, chosen, strict=True)]
     return [generation.candidates[0].text for generation in student.generate(requests)]
 
@@ -143,11 +143,11 @@ def tuned(student: Student, work: Set, spec: TuningSpec) -> Measure:
         asked = request(work, prompt, example, (), {})
         rows.append(TrainingRow((*asked.turns, Turn("model", example.target)), asked.system))
     with tempfile.TemporaryDirectory() as out:
-        result = student.tune(rows, [], spec, Path(out), lambda _: None, lambda _: None, lambda: False)
+        result = student.tune(TuningTask(rows, [], spec, Path(out)))
         return work.measure(ask(student, work, prompt, adapter=result.checkpoints[-1].path), prompt)
 
 
-# -- classical opponents ---------------------------------------------------------------------------------------------
+# -- free baselines ---------------------------------------------------------------------------------------------
 
 
 def most_frequent(work: Set) -> list[str | None]:
@@ -160,16 +160,18 @@ def most_frequent(work: Set) -> list[str | None]:
 
 def nearest(work: Set) -> list[str | None]:
     """The answer of the training row most alike: what a prompt with examples gives away."""
-    chosen = few_shot.choose(Prompt.of({"name": "alike", "shots": 1, "selection": "similar"}), work.train, work.test)
+    chosen = few_shot.select_shots(
+        Prompt.of({"name": "alike", "shots": 1, "selection": "similar"}), work.train, work.test
+    )
     return [shown[0].target for shown in chosen]
 
 
 def regression(work: Set) -> list[str | None]:
     """TF-IDF with logistic regression; for extraction that for the intent, and a logistic regression per word."""
     if work.task.kind != "extraction":
-        return [given.text for given in tfidf_baseline.answers(work.train, work.test)]
+        return [given.text for given in tfidf_baseline.predict(work.train, work.test)]
     intents = [Example(e.id, e.text, json.loads(e.target)["intent"]) for e in work.train]
-    found = [given.text for given in tfidf_baseline.answers(intents, work.test)]
+    found = [given.text for given in tfidf_baseline.predict(intents, work.test)]
     return [
         json.dumps({"intent": intent, **slots}, ensure_ascii=False)
         for intent, slots in zip(found, word_slots(work.train, work.test), strict=True)
@@ -193,13 +195,13 @@ def tagged(example: Example) -> tuple[list[str], list[str]]:
     """(words, the field each word belongs to or `-`): a value's words, where they first stand free in the text."""
     words = example.text.split()
     tags = ["-"] * len(words)
-    bare = [word.strip(".,!?").casefold() for word in words]
+    alphanumeric_key = [word.strip(".,!?").casefold() for word in words]
     for name, value in json.loads(example.target).items():
         for text in value if isinstance(value, list) else [value]:
             part = [word.strip(".,!?").casefold() for word in text.split()]
             for start in range(len(words) - len(part) + 1):
                 span = slice(start, start + len(part))
-                if name != "intent" and bare[span] == part and set(tags[span]) == {"-"}:
+                if name != "intent" and alphanumeric_key[span] == part and set(tags[span]) == {"-"}:
                     tags[span] = [name] * len(part)
                     break
     return words, tags
@@ -241,7 +243,7 @@ def over_seeds(measures: Sequence[Measure]) -> str:
     return shown(summed) + (f"; {single[0]:.2f}, {single[-1]:.2f}" if len(single) > 1 else "")
 
 
-def contestants(student: Student, work: Set, given: argparse.Namespace) -> Iterator[tuple[str, str]]:
+def variants(student: Student, work: Set, given: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """(name, cell) of everything that answers the set."""
     zero = Prompt.of({})
     yield "always the most frequent", shown(work.measure(most_frequent(work), zero))
@@ -280,14 +282,12 @@ def main() -> None:
     table: dict[str, dict[str, str]] = {}
     for name in given.sets:
         work = drawn(name, given.data, given.train, given.test)
-        for contestant, cell in contestants(student, work, given):
-            table.setdefault(contestant, {})[name] = cell
-            print(
-                f"{name}, {len(work.train)} + {len(work.test)} rows: {contestant} {cell}", file=sys.stderr, flush=True
-            )
+        for variant, cell in variants(student, work, given):
+            table.setdefault(variant, {})[name] = cell
+            print(f"{name}, {len(work.train)} + {len(work.test)} rows: {variant} {cell}", file=sys.stderr, flush=True)
     print(f"| model | {' | '.join(given.sets)} |\n| --- |{' --- |' * len(given.sets)}")
-    for contestant, cells in table.items():
-        print(f"| {contestant} | {' | '.join(cells.get(name, '–') for name in given.sets)} |")
+    for variant, cells in table.items():
+        print(f"| {variant} | {' | '.join(cells.get(name, '–') for name in given.sets)} |")
     print(
         f"\n{given.epochs} epochs, rank {given.rank}; {time.process_time() - begun:.0f} CPU seconds.", file=sys.stderr
     )

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Forecast against bill, what sharing and racing save, what is said of spoilt jobs.
+"""Forecast against billed tokens, what merging and early stopping save, how spoilt jobs are diagnosed.
 
     python bench/tuning.py [--only forecast|grid|curves] [--rows 300] [--seeds 1] [FILE[:TEXT:LABEL] ...]
 
-Each file is preprocessed and split; the emulator tunes on it. The first table compares the plan's tokens with those the
-job's own statistics bill. For the second (some ten minutes a file and seed: the student truly trains) the published
-grid is run twice, each trial by itself and then shared and raced: billed tokens and the chosen checkpoint's validation
-score, a line per file and seed (of the split and of all training), then the mean. With --folder what was measured there
-before is not measured again. The third spoils jobs on the sample on purpose.
+Each file is preprocessed and split; the emulator tunes on it. The first table compares the plan's tokens with those
+that the jobs bill by their own statistics. For the second (some ten minutes a file and seed: the student truly trains)
+the published grid is run twice, each trial by itself, then merged and stopped early: billed tokens and the selected
+checkpoint's validation score, a line per file and seed (of the split and of all training), then the mean. With --folder
+what was measured there before is not measured again. The third spoils jobs on the sample on purpose.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gemtune.artifacts.tuning import Diagnosis, Selection, TuningPlan, TuningRecord
 from gemtune.config import Config
 from gemtune.data.example import read_examples
 from gemtune.steps import evaluate, plan_tuning, preprocess, select_model, split, tune
@@ -42,11 +43,9 @@ def emulator(folder: Path, engine: str, *arguments: str) -> Iterator[None]:
     command += arguments
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    found = re.search(r"http://\S+", process.stdout.readline())
-    assert found
-    os.environ.update(
-        GOOGLE_VERTEX_BASE_URL=found[0], STORAGE_EMULATOR_HOST=found[0], GOOGLE_CLOUD_PROJECT="demo-project"
-    )
+    url = re.search(r"http://\S+", process.stdout.readline())
+    assert url
+    os.environ.update(GOOGLE_VERTEX_BASE_URL=url[0], STORAGE_EMULATOR_HOST=url[0], GOOGLE_CLOUD_PROJECT="demo-project")
     try:
         yield
     finally:
@@ -62,79 +61,87 @@ class Run:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         columns = (f"preprocess.text_column={text}", f"preprocess.target_column={label}", "tune.poll_s=0.2")
-        self.c = Config.load(None, [*columns, *settings]).parameters()
-        examples, c = self.at("examples.jsonl"), self.c
-        preprocess.run(path, c["task"], c["preprocess"], examples, self.at("dropped.jsonl"), self.at("data.json"))
-        self.splits = [self.at(f"{name}.jsonl") for name in ("train", "validation", "test")]
-        split.run(examples, c["split"], *self.splits, self.at("split.json"))
+        parameters = Config.load(None, [*columns, *settings]).parameters()
+        sections = {name: values for name, values in parameters.items() if isinstance(values, dict)}
+        self._sections = {name: values for name, values in sections.items() if name != "preference"}
+        examples = self.at("examples.jsonl")
+        own = self.sections("task", "preprocess", "vertex")
+        preprocess.run(path, examples, self.at("dropped.jsonl"), self.at("data.json"), "", **own)
+        self.train, self.validation, self.test = self.splits = (
+            self.at("train.jsonl"),
+            self.at("validation.jsonl"),
+            self.at("test.jsonl"),
+        )
+        split.run(examples, self.splits, self.at("split.json"), "", "bench", **self.sections("split"))
+
+    def sections(self, *names: str) -> dict[str, Any]:
+        """Sections of the configuration by name; all of them without names."""
+        return {name: self._sections[name] for name in names or self._sections}
 
     def at(self, name: str) -> str:
         """A path in the folder."""
         return str(self.folder / name)
 
-    def scored(self, contestants: list[dict[str, Any]], name: str) -> str:
-        """Contestants asked the validation rows; the report's path."""
-        train, validation, _ = self.splits
-        out, c = self.at(f"{name}.json"), self.c
-        evaluate.run(
-            validation, train, contestants, c["task"], c["evaluate"], c["vertex"], self.at(f"{name}.jsonl"), out
-        )
-        return out
+    def plan(self) -> list[dict[str, Any]]:
+        """The trials that the plan lists after the zero-shot baseline was evaluated."""
+        report = self.at("baselines.json")
+        evaluate.run_baselines(self.validation, self.train, self.at("baselines.jsonl"), report, **self.sections())
+        made = plan_tuning.run(self.splits, report, self.at("plan.json"), "bench", **self.sections())
+        return list(made["trials"])
 
-    def planned(self) -> dict[str, Any]:
-        """Zero-shot baseline and plan."""
-        baseline, c = self.scored(self.c["baselines"][0], "baseline"), self.c
-        task, asking, vertex = c["task"], c["evaluate"], c["vertex"]
-        return plan_tuning.run([baseline], *self.splits, task, asking, c["plan"], vertex, "bench", self.at("plan.json"))
+    def tune(self, trial: dict[str, Any]) -> str:
+        """The path of one trial's record."""
+        record = self.at(f"{trial['name']}.json")
+        tune.run(self.train, self.validation, trial, "bench", record, self.at("events"), **self.sections())
+        return record
 
-    def tuned(self, trial: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
-        """One trial's contestants and the path of its record."""
-        out, c = self.at(f"{trial['name']}.json"), self.c
-        files, vertex = self.splits[:2], c["vertex"]
-        made = tune.run(*files, trial, c["task"], c["evaluate"], c["tune"], vertex, "bench", out)
-        return made["contestants"], out
+    def evaluate(self, records: list[str]) -> str:
+        """The path of the report on the checkpoints of these records."""
+        report, plan = self.at("checkpoints.json"), self.at("plan.json")
+        rows = self.at("checkpoints.jsonl")
+        evaluate.run_checkpoints(self.validation, self.train, records, plan, rows, report, **self.sections())
+        return report
+
+    def select(self, records: list[str], report: str) -> Selection:
+        """The selection among the checkpoints."""
+        out = self.at("selection.json")
+        select_model.run(self.at("plan.json"), out, "bench", records, report, **self.sections())
+        return Selection.read(out)
+
+
+UNLIMITED = ("plan.skip_if_baseline_reaches=1.0", "plan.max_cost=100000", "evaluate.baselines=[{name: zero_shot}]")
 
 
 def forecast(source: str, folder: Path) -> tuple[int, int, float, int]:
     """(training rows, rows counted, forecast, billed) tokens of the default trial."""
-    run = Run(folder, source, "plan.good_enough=1.0", "plan.max_cost=100000")
-    (trial,) = run.planned()["trials"]
-    _, record = run.tuned(trial)
-    told = json.loads(Path(run.at("plan.json")).read_text())
-    expected = next(line["tokens"] for line in told["costs"] if line["what"].startswith("tuning"))
-    job = json.loads(Path(record).read_text())["job"]
-    counted = min(job["examples"], run.c["plan"]["token_sample"])
-    return job["examples"], counted, expected, job["billable_tokens"] * trial["epoch_count"]
+    run = Run(folder, source, *UNLIMITED)
+    (trial,) = run.plan()
+    (job,) = TuningRecord.read(run.tune(trial)).jobs
+    plan = TuningPlan.read(run.at("plan.json"))
+    (expected,) = [item.tokens.expected for item in plan.forecast.items if item.kind == "tuning"]
+    rows = plan.rows["train"]
+    return rows, min(rows, run.sections("plan")["plan"]["token_sample"]), expected, job.billed_tokens
 
 
-def grid(source: str, folder: Path, raced: bool, settings: list[str]) -> tuple[int, float]:
-    """(tokens billed for tuning, validation score of the choice) of the published grid; known jobs are reused."""
-    ways = (f"plan.share_epochs={str(raced).lower()}", f"tune.race={'some' if raced else 'never'}")
-    run = Run(folder, source, "plan.preset=grid", "plan.good_enough=1.0", "plan.max_cost=100000", *ways, *settings)
-    jobs, reports = [], []
-    for trial in run.planned()["trials"]:
-        contestants, record = run.tuned(trial)
-        jobs.append(record)
-        if contestants:
-            reports.append(run.scored(contestants, f"{trial['name']}-scored"))
-    c, picked = run.c, run.at("picked.json")
-    select_model.run(
-        jobs, reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked
-    )
-    told = json.loads(Path(picked).read_text())
-    best = next(point["value"] for point in told["checkpoints"] if point["chosen"])
-    return sum(line["tokens"] for line in told["ledger"] if line["what"].startswith("tuning ")), best
+def grid(source: str, folder: Path, stops: bool, settings: list[str]) -> tuple[int, float]:
+    """(tokens billed for tuning, validation score of the candidate) of the published grid; equal jobs are reused."""
+    ways = (f"plan.merge_epoch_variants={str(stops).lower()}", f"tune.early_stopping={'marked' if stops else 'off'}")
+    run = Run(folder, source, "plan.preset=grid", *UNLIMITED, *ways, *settings)
+    records = [run.tune(trial) for trial in run.plan()]
+    selection = run.select(records, run.evaluate(records))
+    best = next(checkpoint.score.value for checkpoint in selection.checkpoints if checkpoint.selected)
+    return int(sum(item.tokens.expected for item in selection.spent if item.kind == "tuning")), best
 
 
-def measured(source: str, folder: Path, raced: bool, rows: int, seed: int) -> tuple[int, float]:
+def measured(source: str, folder: Path, stops: bool, rows: int, seed: int) -> tuple[int, float]:
     """One grid of one file and seed; what an earlier call left in the folder is taken as it is."""
-    place = folder / ("raced" if raced else "full") / f"{Path(source.split(':')[0]).parent.name}-{seed}"
+    place = folder / ("stopped" if stops else "full") / f"{Path(source.split(':')[0]).parent.name}-{seed}"
     if not (place / "done").exists():
         settings = [f"split.seed={seed}", f"preprocess.seed={seed}", f"preprocess.max_rows={rows}"]
-        settings += ["split.validation=0.25", "split.test=0.15", "split.min_rows=10", "evaluate.classical=false"]
+        settings += ["split.validation=0.25", "split.test=0.15", "split.min_rows=10", "evaluate.tfidf_baseline=false"]
         with emulator(place / "state", "student", "--seed", str(seed)):
-            found = grid(source, place, raced, settings)
-        (place / "done").write_text(json.dumps(found))
+            result = grid(source, place, stops, settings)
+        (place / "done").write_text(json.dumps(result))
         shutil.rmtree(place / "state")
     billed, best = json.loads((place / "done").read_text())[:2]
     return int(billed), float(best)
@@ -142,19 +149,19 @@ def measured(source: str, folder: Path, raced: bool, rows: int, seed: int) -> tu
 
 def grids(sources: list[str], folder: Path, rows: int, seeds: int) -> None:
     """Print the second table."""
-    print("\n| set | seed | full grid: tokens | score | shared and raced: tokens | score | tokens spent | score lost |")
+    print("\n| set | seed | full grid: tokens | score | stopped early: tokens | score | tokens spent | score lost |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    found = []
+    results = []
     for seed in range(1, seeds + 1):
         for source in sources:
             full, best = measured(source, folder, False, rows, seed)
             billed, score = measured(source, folder, True, rows, seed)
-            found.append((billed / full, best - score))
+            results.append((billed / full, best - score))
             name = Path(source.split(":")[0]).parent.name
-            told = f"{full} | {best:.3f} | {billed} | {score:.3f} | {billed / full:.0%} | {best - score:+.3f} |"
-            print(f"| {name} | {seed} | {told}", flush=True)
-    share, lost = (sum(values) / len(found) for values in zip(*found, strict=True))
-    print(f"| mean of {len(found)} | | | | | | {share:.1%} | {lost:+.4f} |")
+            cells = f"{full} | {best:.3f} | {billed} | {score:.3f} | {billed / full:.0%} | {best - score:+.3f} |"
+            print(f"| {name} | {seed} | {cells}", flush=True)
+    share, lost = (sum(values) / len(results) for values in zip(*results, strict=True))
+    print(f"| mean of {len(results)} | | | | | | {share:.1%} | {lost:+.4f} |")
 
 
 def _shuffled(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -180,21 +187,26 @@ CURVES: list[tuple[str, str, Any, str]] = [
 
 
 def curves(folder: Path, rows: int, seeds: int) -> None:
-    """Print the third table: what is said of jobs that were spoilt on purpose; the student truly trains."""
+    """Print the third table: how jobs are diagnosed that were spoilt on purpose; the student truly trains."""
     whole = Run(folder / "sample", SAMPLE)
     sample = [{"text": e.text, "label": e.target} for e in read_examples(whole.at("examples.jsonl"))]
     print("\n| spoilt by | seed | diagnosis | evidence |\n| --- | --- | --- | --- |")
-    for name, wanted, spoil, trial in CURVES:
+    for name, expected, spoil, trial in CURVES:
         for seed in range(1, seeds + 1):
             place = folder / f"{name.replace(' ', '-')}-{seed}"
             place.mkdir()
             drawn = random.Random(seed).sample(sample, min(rows, len(sample)))
             (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in spoil(drawn)), "utf-8")
-            settings = [f"plan.trials=[{trial}]", "plan.good_enough=1.0", "plan.min_train_rows=1", "split.min_rows=10"]
+            settings = [
+                f"plan.trials=[{trial}]",
+                "plan.skip_if_baseline_reaches=1.0",
+                "plan.min_train_rows=1",
+                "split.min_rows=10",
+            ]
             settings += [
                 "evaluate.max_error_share=1",
-                "split.near_threshold=0",
-                "preprocess.fuzzy_threshold=0",
+                "split.jaccard_threshold=0",
+                "preprocess.jaccard_threshold=0",
                 "preprocess.repeated_chars=0",
             ]
             limited = json.loads(Path("emulator/catalogue.json").read_text("utf-8"))
@@ -202,32 +214,27 @@ def curves(folder: Path, rows: int, seeds: int) -> None:
             (place / "catalogue.json").write_text(json.dumps(limited), "utf-8")
             options = ("--seed", str(seed), "--catalogue", str(place / "catalogue.json"))
             with emulator(place / "state", "student", *options):
-                found = diagnosed(Run(place, f"{place / 'rows.jsonl'}", *settings))
-            mark = "" if found["kind"] == wanted else f" (wanted {wanted})"
-            print(f"| {name} | {seed} | {found['kind'].replace('_', ' ')}{mark} | {found['evidence']} |", flush=True)
+                diagnosis = diagnosed(Run(place, f"{place / 'rows.jsonl'}", *settings))
+            mark = "" if diagnosis.kind == expected else f" (expected {expected})"
+            print(f"| {name} | {seed} | {diagnosis.kind.replace('_', ' ')}{mark} | {diagnosis.evidence} |", flush=True)
 
 
-def diagnosed(run: Run) -> dict[str, str]:
-    """What a run says of its one trial, its checkpoints' scores considered."""
-    (trial,) = run.planned()["trials"]
-    contestants, record = run.tuned(trial)
-    reports, c, picked = [run.scored(contestants, "scored")], run.c, run.at("picked.json")
-    select_model.run(
-        [record], reports, c["baselines"][0][0], c["task"], c["pick"], c["deploy"], c["vertex"], "bench", picked
-    )
-    found: dict[str, str] = json.loads(Path(picked).read_text())["trials"][0]["diagnosis"]
-    return found
+def diagnosed(run: Run) -> Diagnosis:
+    """The diagnosis of a run's one trial, its checkpoints' scores considered."""
+    (trial,) = run.plan()
+    records = [run.tune(trial)]
+    return run.select(records, run.evaluate(records)).trials[0].diagnosis
 
 
-def bills(sources: list[str], folder: Path) -> None:
+def forecasts(sources: list[str], folder: Path) -> None:
     """Print the first table."""
     print("| file | training rows | counted | forecast tokens | billed tokens | error |")
     print("| --- | --- | --- | --- | --- | --- |")
     with emulator(folder / "scripted", "scripted"):
         for number, source in enumerate(sources):
             rows, counted, expected, billed = forecast(source, folder / f"forecast-{number}")
-            told = f"{rows} | {counted} | {expected:.0f} | {billed} | {expected / billed - 1:+.1%}"
-            print(f"| {source.split(':')[0]} | {told} |", flush=True)
+            cells = f"{rows} | {counted} | {expected:.0f} | {billed} | {expected / billed - 1:+.1%}"
+            print(f"| {source.split(':')[0]} | {cells} |", flush=True)
 
 
 def main() -> None:
@@ -239,15 +246,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=300, help="rows of a file that are used, drawn by seed")
     parser.add_argument("--seeds", type=int, default=1, help="repetitions of the second and third table")
     parser.add_argument("--folder", type=Path, help="keeps each grid's results, and takes those that are there")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if given.only in (None, "forecast"):
-            bills(given.files, folder)
-        if given.only in (None, "grid"):
-            grids(given.files, given.folder or folder, given.rows, given.seeds)
-        if given.only in (None, "curves"):
-            curves(folder, given.rows, given.seeds)
+        if arguments.only in (None, "forecast"):
+            forecasts(arguments.files, folder)
+        if arguments.only in (None, "grid"):
+            grids(arguments.files, arguments.folder or folder, arguments.rows, arguments.seeds)
+        if arguments.only in (None, "curves"):
+            curves(folder, arguments.rows, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""More training rows for rare labels, made from their own."""
+"""More training rows for rare labels, generated from existing ones."""
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
@@ -14,40 +14,38 @@ def augment(
     test: Input[Dataset],
     task: dict,
     split: dict,
+    augment: dict,
     evaluate: dict,
-    config: dict,
-    vertex: dict,
     plan: dict,
+    vertex: dict,
     augmented: Output[Dataset],
     report: Output[Artifact],
     metrics: Output[Metrics],
 ):
-    """Paraphrase or perturb training rows of rare labels; or hand them on as they are.
+    """Paraphrase or perturb training rows of rare labels.
 
     Args:
-        train: Rows to tune on.
-        validation: Rows that choose; nothing that is made may be near one.
-        test: Rows that decide; nothing that is made may be near one.
+        train: Training rows.
+        validation: Validation rows: prompts and checkpoints are selected on them.
+        test: Test rows: only the final decision reads them.
         task: Section `task` of the configuration.
-        split: Section `split` (what is near).
-        evaluate: Section `evaluate` (the model that paraphrases).
-        config: Section `augment`.
+        split: Section `split`.
+        augment: Section `augment`.
+        evaluate: Section `evaluate`.
+        plan: Section `plan`.
         vertex: Section `vertex`.
-        plan: Section `plan` (what the run may cost).
     """
-    from gemtune.steps import augment
+    from gemtune.steps import augment as step
 
-    summary = augment.run(
-        train.path,
-        validation.path,
-        test.path,
-        task,
-        split,
-        evaluate,
-        config,
-        vertex,
+    summary = step.run(
+        (train.path, validation.path, test.path),
         augmented.path,
         report.path,
-        plan,
+        task=task,
+        split=split,
+        augment=augment,
+        evaluate=evaluate,
+        plan=plan,
+        vertex=vertex,
     )
     metrics.metadata.update(summary)

@@ -10,6 +10,8 @@ from functools import partial
 
 from kfp import dsl
 
-IMAGE = "gemtune-python:0.1.0"
+from gemtune import __version__
+
+IMAGE = f"gemtune-python:{__version__}"
 
 component = partial(dsl.component, base_image=IMAGE, install_kfp_package=False)

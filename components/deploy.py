@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Into service, with a way back; or not, and what stays."""
+"""Deploy the candidate, with a rollback; or keep the current model."""
 
 from kfp.dsl import Artifact, Dataset, Input, Output
 
@@ -10,54 +10,70 @@ from components.base import component
 @component
 def deploy(
     decision: Input[Artifact],
-    picked: Input[Artifact],
-    config: dict,
+    selection: Input[Artifact],
+    test: Input[Dataset],
+    leakage_report: Input[Artifact],
+    deploy: dict,
+    preprocess: dict,
     vertex: dict,
     name: str,
-    test: Input[Dataset],
-    certificate: Input[Artifact],
-    preprocess: dict,
-    endpoint: Output[Artifact],
+    deployment: Output[Artifact],
 ) -> dict:
-    """Put the candidate into service: alias, default checkpoint, recorded endpoint; with a way back.
+    """Deploy the candidate: alias, default checkpoint, recorded endpoint; the previous champion stays deployed.
 
     Args:
-        decision: What the gate decided.
-        picked: Best prompt, candidate, champion, and every checkpoint that lost.
-        config: Section `deploy` of the configuration.
+        decision: The decision of the gate.
+        selection: Candidate, best prompt, champion, rejected checkpoints.
+        test: Test rows: only the final decision reads them.
+        leakage_report: Overlaps between the splits; kept with the model.
+        deploy: Section `deploy`.
+        preprocess: Section `preprocess`.
         vertex: Section `vertex`.
         name: The run's name.
-        test: The rows that decided, kept for asking later models what they forgot.
-        certificate: What the splits have in common; kept with the model.
-        preprocess: Section `preprocess`; its cleaning rules are recorded with the model, for serving to apply.
     """
-    from gemtune.steps import deploy
+    from gemtune.steps import deploy as step
 
-    return deploy.run(
-        decision.path, picked.path, config, vertex, name, endpoint.path, test.path, preprocess, certificate.path
+    return step.run(
+        decision.path,
+        selection.path,
+        name,
+        deployment.path,
+        test.path,
+        leakage_report.path,
+        deploy=deploy,
+        preprocess=preprocess,
+        vertex=vertex,
     )
 
 
 @component
-def keep(
+def keep_current_model(
     decision: Input[Artifact],
-    picked: Input[Artifact],
-    config: dict,
+    selection: Input[Artifact],
+    deploy: dict,
+    preprocess: dict,
     vertex: dict,
     name: str,
-    preprocess: dict,
-    endpoint: Output[Artifact],
+    deployment: Output[Artifact],
 ) -> dict:
-    """Change nothing in service; say what serves and remove what the trials left behind.
+    """Change nothing in production; undeploy the checkpoints that the trials left.
 
     Args:
-        decision: What the gate decided.
-        picked: Best prompt, candidate, champion, and every checkpoint that lost.
-        config: Section `deploy` of the configuration.
+        decision: The decision of the gate.
+        selection: Candidate, best prompt, champion, rejected checkpoints.
+        deploy: Section `deploy`.
+        preprocess: Section `preprocess`.
         vertex: Section `vertex`.
         name: The run's name.
-        preprocess: Section `preprocess`; its cleaning rules go with the prompt that stays.
     """
-    from gemtune.steps import deploy
+    from gemtune.steps import deploy as step
 
-    return deploy.keep(decision.path, picked.path, config, vertex, name, endpoint.path, preprocess)
+    return step.keep_current(
+        decision.path,
+        selection.path,
+        name,
+        deployment.path,
+        deploy=deploy,
+        preprocess=preprocess,
+        vertex=vertex,
+    )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The decision, on test data, with statistics and reasons."""
+"""The decision, on test rows, with statistics and reasons."""
 
 from kfp.dsl import Artifact, Dataset, Input, Output
 
@@ -10,25 +10,34 @@ from components.base import component
 @component
 def gate(
     predictions: Input[Dataset],
-    contestants: list,
-    task: dict,
-    config: dict,
-    plan: Input[Artifact],
+    selection: Input[Artifact],
+    tuning_plan: Input[Artifact],
     tested: Input[Artifact],
-    remembered: Input[Dataset],
+    task: dict,
+    gate: dict,
+    preference: dict,
     decision: Output[Artifact],
 ) -> bool:
-    """Decide from paired test predictions whether the candidate may serve.
+    """Decide from paired test predictions whether the candidate may be deployed.
 
     Args:
-        predictions: Every contestant's answers on the test split.
-        contestants: Who they are: best prompt, candidate, champion.
+        predictions: Every finalist's answers to the test rows.
+        selection: Candidate, best prompt, champion, rejected checkpoints.
+        tuning_plan: The plan.
+        tested: Report on the finalists.
         task: Section `task` of the configuration.
-        config: Section `gate`.
-        plan: The plan, for the reason when there is no candidate.
-        tested: Scores on the test split: how often its rows were read, what the autorater says.
-        remembered: Answers to the rows that the model in service was tested on; empty when nothing is tuned on.
+        gate: Section `gate`.
+        preference: Section `preference`; empty in supervised tuning.
     """
-    from gemtune.steps import gate
+    from gemtune.steps import gate as step
 
-    return gate.run(predictions.path, contestants, task, config, plan.path, tested.path, decision.path, remembered.path)
+    return step.run(
+        predictions.path,
+        selection.path,
+        tuning_plan.path,
+        tested.path,
+        decision.path,
+        task=task,
+        gate=gate,
+        preference=preference,
+    )

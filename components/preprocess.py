@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Raw rows become examples; what leaves is kept with its reason."""
+"""Raw rows become examples; every dropped row is kept with its reason."""
 
 from typing import NamedTuple
 
@@ -10,59 +10,60 @@ from components.base import component
 
 
 @component
-def measure(data: str, task: dict, config: dict, vertex: dict) -> NamedTuple(
-    "Measured",
-    [("large", bool), ("kept", str), ("dropped", str), ("location", str), ("template", str), ("parameters", dict)],
+def prepare_dataflow_job(
+    data: str,
+    task: dict,
+    preprocess: dict,
+    vertex: dict,
+) -> NamedTuple(
+    "DataflowJob",
+    [("kept", str), ("dropped", str), ("location", str), ("template", str), ("parameters", dict)],
 ):
-    """Say whether the data is more than one machine should hold, and what Dataflow is told about it then.
+    """Name the place, template and parameters of the Dataflow job that deduplicates the data.
 
     Args:
-        data: Local path or gs:// URI of the labelled rows.
+        data: Local path or URI of the rows.
         task: Section `task` of the configuration.
-        config: Section `preprocess`.
+        preprocess: Section `preprocess`.
         vertex: Section `vertex`.
     """
-    from gemtune.steps import preprocess
+    from gemtune.steps import preprocess as step
 
-    volume = preprocess.measure(data, task, config, vertex)
-    return volume.large, volume.kept, volume.dropped, volume.location, volume.template, volume.parameters
-
-
-@component
-def settle(data: str, dropped: str) -> NamedTuple("Settled", [("rows", str), ("thinned", str)]):
-    """Hand on what is read from here on: the data itself, or what Dataflow kept of it.
-
-    Args:
-        data: Local path or gs:// URI.
-        dropped: What Dataflow dropped; empty when it was not asked.
-    """
-    from gemtune.steps import preprocess
-
-    return preprocess.settled(data, dropped)
+    job = step.prepare_dataflow_job(data, task=task, preprocess=preprocess, vertex=vertex)
+    return job.kept, job.dropped, job.location, job.template, job.parameters
 
 
 @component
 def preprocess(
     data: str,
     task: dict,
-    config: dict,
+    preprocess: dict,
     vertex: dict,
-    thinned: str,
     examples: Output[Dataset],
     dropped: Output[Dataset],
     report: Output[Artifact],
     metrics: Output[Metrics],
+    dataflow_dropped: str = "",
 ):
-    """Read labelled rows in any accepted shape, validate, normalise and deduplicate them.
+    """Read labelled rows in any accepted format, validate, normalise and deduplicate them.
 
     Args:
-        data: Local path or gs:// URI of the labelled rows.
+        data: Local path or URI of the rows.
         task: Section `task` of the configuration.
-        config: Section `preprocess`.
+        preprocess: Section `preprocess`.
         vertex: Section `vertex`.
-        thinned: What Dataflow dropped before; empty when it was not asked.
+        dataflow_dropped: URI of the rows that Dataflow dropped; empty: no job ran.
     """
-    from gemtune.steps import preprocess
+    from gemtune.steps import preprocess as step
 
-    summary = preprocess.run(data, task, config, examples.path, dropped.path, report.path, vertex, thinned)
+    summary = step.run(
+        data,
+        examples.path,
+        dropped.path,
+        report.path,
+        dataflow_dropped,
+        task=task,
+        preprocess=preprocess,
+        vertex=vertex,
+    )
     metrics.metadata.update(summary)

@@ -9,10 +9,10 @@ from components.base import component
 
 @component
 def report(
-    preprocessed: Input[Artifact],
-    split: Input[Artifact],
-    plan: Input[Artifact],
-    picked: Input[Artifact],
+    data_report: Input[Artifact],
+    split_report: Input[Artifact],
+    tuning_plan: Input[Artifact],
+    selection: Input[Artifact],
     tested: Input[Artifact],
     predictions: Input[Dataset],
     train: Input[Dataset],
@@ -27,30 +27,32 @@ def report(
     """Write the decision with everything it rests on.
 
     Args:
-        preprocessed: What preprocess read, kept and dropped.
-        split: The splits and the proof that nothing leaks.
-        plan: The prompted baselines and the spend plan.
-        picked: Trials, curves, checkpoints and the choice.
-        tested: Scores on test data.
-        predictions: Answers on test data.
-        train: Where few-shot examples come from, for the request that is shown.
-        test: The rows behind the answers.
-        decision: What the gate decided and why.
-        outcome: What is in service now.
+        data_report: Report of the data step.
+        split_report: Report of the split.
+        tuning_plan: The plan.
+        selection: Candidate, best prompt, champion, rejected checkpoints.
+        tested: Report on the finalists.
+        predictions: Every finalist's answers to the test rows.
+        train: Training rows.
+        test: Test rows: only the final decision reads them.
+        decision: The decision of the gate.
+        outcome: What is in production now.
         name: The run's name.
     """
     from gemtune.steps import report as step
 
     step.run(
-        preprocessed.path,
-        split.path,
-        plan.path,
-        picked.path,
-        tested.path,
-        predictions.path,
-        train.path,
-        test.path,
-        decision.path,
+        {
+            "data": data_report.path,
+            "split": split_report.path,
+            "plan": tuning_plan.path,
+            "selection": selection.path,
+            "tested": tested.path,
+            "predictions": predictions.path,
+            "train": train.path,
+            "test": test.path,
+            "decision": decision.path,
+        },
         outcome,
         name,
         page.path,

@@ -10,27 +10,33 @@ from components.base import component
 @component
 def split(
     examples: Input[Dataset],
-    config: dict,
+    split: dict,
     vertex: dict,
     name: str,
     train: Output[Dataset],
     validation: Output[Dataset],
     test: Output[Dataset],
     report: Output[Artifact],
-    certificate: Output[Artifact],
+    leakage_report: Output[Artifact],
     metrics: Output[Metrics],
 ):
-    """Divide examples by seed, stratified by label, whole groups and duplicate clusters together.
+    """Split examples by seed, stratified by label; groups and near-duplicates stay together.
 
     Args:
         examples: What preprocess kept.
-        config: Section `split`.
+        split: Section `split`.
         vertex: Section `vertex`.
-        name: The run's name; rows stay where its runs placed them before.
+        name: The run's name.
     """
-    from gemtune.steps import split
+    from gemtune.steps import split as step
 
-    summary = split.run(
-        examples.path, config, train.path, validation.path, test.path, report.path, vertex, name, certificate.path
+    summary = step.run(
+        examples.path,
+        (train.path, validation.path, test.path),
+        report.path,
+        leakage_report.path,
+        name,
+        split=split,
+        vertex=vertex,
     )
     metrics.metadata.update(summary)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""One trial: a tuning job submitted, adopted or reused, watched to its end."""
+"""One trial: a tuning job submitted, adopted or reused, monitored to its end."""
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
@@ -8,34 +8,101 @@ from components.base import component
 
 
 @component
-def tune(
+def tune_supervised(
     train: Input[Dataset],
-    weighted: Input[Dataset],
     validation: Input[Dataset],
     trial: dict,
     task: dict,
     evaluate: dict,
-    config: dict,
+    tune: dict,
+    preference: dict,
     vertex: dict,
     name: str,
     job: Output[Artifact],
+    events: Output[Artifact],
     metrics: Output[Metrics],
-) -> list:
-    """Tune the base model with one trial's hyperparameters; gives one contestant per checkpoint.
+    reweighted: Input[Dataset] = None,
+    is_start: bool = False,
+):
+    """Tune with one trial's hyperparameters on answers.
 
     Args:
-        train: Rows to tune on.
-        weighted: The same with hard rows weighted, for trials that ask for them.
-        validation: Rows the service computes validation loss on.
+        train: Training rows.
+        validation: Validation rows: prompts and checkpoints are selected on them.
         trial: Hyperparameters of this job.
         task: Section `task` of the configuration.
-        evaluate: Section `evaluate` (names the base model).
-        config: Section `tune`.
+        evaluate: Section `evaluate`.
+        tune: Section `tune`.
+        preference: Section `preference`; empty in supervised tuning.
         vertex: Section `vertex`.
         name: The run's name.
+        reweighted: Training rows with hard examples repeated, for trials that use them.
+        is_start: Whether preference trials start from this job.
     """
-    from gemtune.steps import tune
+    from gemtune.steps import tune as step
 
-    tuned = tune.run(train.path, validation.path, trial, task, evaluate, config, vertex, name, job.path, weighted.path)
-    metrics.metadata.update(tuned["metrics"])
-    return tuned["contestants"]
+    tuned = step.run(
+        train.path,
+        validation.path,
+        trial,
+        name,
+        job.path,
+        events.path,
+        reweighted.path if reweighted else "",
+        is_start,
+        task=task,
+        evaluate=evaluate,
+        tune=tune,
+        preference=preference,
+        vertex=vertex,
+    )
+    metrics.metadata.update(tuned)
+
+
+@component
+def tune_preference(
+    train: Input[Dataset],
+    validation: Input[Dataset],
+    trial: dict,
+    task: dict,
+    evaluate: dict,
+    tune: dict,
+    preference: dict,
+    vertex: dict,
+    name: str,
+    job: Output[Artifact],
+    events: Output[Artifact],
+    metrics: Output[Metrics],
+    start: Input[Artifact] = None,
+):
+    """Tune with one trial's hyperparameters on pairs, from the supervised job's checkpoint if there is one.
+
+    Args:
+        train: Training rows.
+        validation: Validation rows: prompts and checkpoints are selected on them.
+        trial: Hyperparameters of this job.
+        task: Section `task` of the configuration.
+        evaluate: Section `evaluate`.
+        tune: Section `tune`.
+        preference: Section `preference`; empty in supervised tuning.
+        vertex: Section `vertex`.
+        name: The run's name.
+        start: Record of the supervised job to start from.
+    """
+    from gemtune.steps import tune as step
+
+    tuned = step.run_from(
+        train.path,
+        validation.path,
+        trial,
+        start.path if start else "",
+        name,
+        job.path,
+        events.path,
+        task=task,
+        evaluate=evaluate,
+        tune=tune,
+        preference=preference,
+        vertex=vertex,
+    )
+    metrics.metadata.update(tuned)

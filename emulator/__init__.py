@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""A small Vertex AI on localhost: the wire of Gemini tuning, inference, registry and storage, over a real learner."""
+"""An emulator of Vertex AI for Gemini tuning: the REST APIs of tuning, inference, registry and storage on localhost."""

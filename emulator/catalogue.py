@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The base models, what each can do, and the documented limits: one dated JSON file that a user can replace."""
+"""The base models, their capabilities and the documented limits: a dated JSON file that a user can replace."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from emulator.wire import ApiError
+from emulator.core.google_rest import ApiError
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -31,11 +31,11 @@ class Limits(_Strict):
 
 
 class BaseModelEntry(_Strict):
-    """One base model. Adapter sizes per method (empty: the method is not offered); `*` stands for every location.
+    """One base model. Adapter sizes per method (empty: not supported); the location `*` means every location.
 
-    `serving_locations` maps a tuning location to the multi-region that alone serves the tuned model. `weights` names a
+    `serving_locations` maps a tuning location to the only multi-region that serves the tuned model. `weights` names a
     causal language model for the student engine: a directory, relative to the catalogue, or a repository of the Hugging
-    Face hub, `owner/name`. Once loaded it is a path or, for a repository, a string; None stands for the embedded base.
+    Face hub, `owner/name`. Once loaded it is a path or, for a repository, a string; None means the embedded base.
     """
 
     name: str
@@ -57,7 +57,7 @@ class BaseModelEntry(_Strict):
 
 
 class Catalogue(_Strict):
-    """All base models, dated; retired ones are refused only when `enforce_retirement` says so."""
+    """All base models, dated; retired ones are rejected only with `enforce_retirement`."""
 
     as_of: date
     enforce_retirement: bool = False
@@ -73,7 +73,7 @@ class Catalogue(_Strict):
         return None
 
     def serving(self, reference: str) -> BaseModelEntry:
-        """The entry that answers prompts; 404 when it is unknown or, if enforced, retired."""
+        """The entry of a model to be served; 404 when it is unknown or, if enforced, retired."""
         entry = self.find(reference)
         if entry is None or self.retired(entry):
             short = reference.rsplit("/", 1)[-1]
@@ -85,7 +85,7 @@ class Catalogue(_Strict):
         return entry
 
     def retired(self, entry: BaseModelEntry) -> bool:
-        """Whether the model is past its date and that is enforced."""
+        """Whether the model is past its retirement date and that is enforced."""
         today = datetime.now(UTC).date()
         return self.enforce_retirement and entry.retirement_date is not None and entry.retirement_date <= today
 
@@ -95,7 +95,7 @@ class Catalogue(_Strict):
 
 
 def load_catalogue(path: Path | None = None) -> Catalogue:
-    """The catalogue in a file, by default the one that comes along; `ValueError` with the place of an error."""
+    """The catalogue in a file, by default the package's; `ValueError` with the place of an error."""
     path = path or Path(__file__).with_name("catalogue.json")
     try:
         catalogue = Catalogue.model_validate_json(path.read_text("utf-8"))
@@ -108,13 +108,13 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
     return catalogue.model_copy(update={"models": tuple(models)})
 
 
-def _weights(catalogue: Path, model: str, given: str) -> Path | str:
-    directory = catalogue.parent / given
+def _weights(catalogue: Path, model: str, reference: str) -> Path | str:
+    directory = catalogue.parent / reference
     if directory.is_dir():
         return directory.resolve()
-    if _REPOSITORY.fullmatch(given):
-        return given
+    if _REPOSITORY.fullmatch(reference):
+        return reference
     raise ValueError(
-        f"{catalogue}: the weights of {model} are not there: {directory} is no directory, and {given!r} is no "
+        f"{catalogue}: no weights for {model}: {directory} is not a directory, and {reference!r} is not the name of a "
         "repository of the Hugging Face hub (owner/name)"
     )

@@ -6,7 +6,7 @@
     python -m examples.generate --to DIR   the same under another directory
 
 Tickets of *rare* phrasings carry `split: test` and share no phrasing with any training row; those of *common*
-phrasings are left to the split's hash. Promise: no two rows that are not planted as duplicates are near one another
+phrasings are left to the split's hash. Guarantees: no two rows that are not planted as duplicates are near one another
 (Jaccard of character 5-grams below 0.7), and planted.json lists every fault with its line.
 """
 

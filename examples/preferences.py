@@ -7,8 +7,8 @@
 
 Every message has four answers: a full one (courteous, says what to do), a plain one (says what to do), a rude one (says
 it, and more) and a curt one; each is preferred to the next. So imitating preferred answers alone gives full, plain and
-rude ones alike, and only what is rejected tells which of them is wanted. Promise: no two messages are near one another,
-planted.json lists every fault with its line.
+rude ones alike, and only what is rejected tells which of them is wanted. Guarantees: no two messages are near one
+another, planted.json lists every fault with its line.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be tuned, how, where and for how much: `catalogue.yaml`, read, overridden and asked.
+"""The model catalogue: models, methods, limits, locations and prices from `catalogue.yaml`, with overrides.
 
-No other module names a model or a limit. Whatever the service would refuse because of model, method, adapter size,
-place or encryption is refused here first, by name and with what would be accepted.
+No other module names a model or a limit. Combinations of model, method, adapter size, location and encryption that the
+service would refuse are refused here first, with the accepted values.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from gemtune.config import Section, Trial, explain
+from gemtune.config import JsonObject, Section, Trial, explain
 from gemtune.errors import UserError
 
 FILE = Path(__file__).with_name("catalogue.yaml")
-Method = Literal["supervised", "preference"]
-OLD = timedelta(days=120)
-SOON = timedelta(days=90)
+TuningMethod = Literal["supervised", "preference"]
+STALE_AFTER = timedelta(days=120)
+RETIRES_SOON = timedelta(days=90)
 
 
 class Price(Section):
@@ -53,10 +53,10 @@ class Limits(Section):
 
 
 class Model(Section):
-    """One base model: what can be done with it, where, until when, at what price."""
+    """A base model: methods, locations, retirement date and price."""
 
     family: Literal["pro", "flash"]
-    methods: list[Method]
+    methods: list[TuningMethod]
     adapter_sizes: list[int]
     tuning_locations: list[str]
     serving_locations: dict[str, str] = Field(default_factory=dict)
@@ -69,56 +69,56 @@ class Model(Section):
     @field_validator("retires", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
-        """An override that travelled through a pipeline's parameter has an empty text for none."""
+        """An override from a pipeline parameter has an empty string for none."""
         return None if value == "" else value
 
     def retired(self, today: date) -> bool:
-        """Whether the published last day has passed."""
+        """Whether the published retirement date has passed."""
         return self.retires is not None and today > self.retires
 
 
 class Catalogue(Section):
-    """All models and limits, with the day the facts were checked."""
+    """All models and limits, with the date when they were checked."""
 
     schema_version: Literal[1]
     checked: date
     sources: list[str]
-    limits: dict[Method, Limits]
+    limits: dict[TuningMethod, Limits]
     models: dict[str, Model]
     service: dict[str, float] = Field(
-        default_factory=dict, description="US dollars that the evaluation service takes for 1,000 answers, by metric."
+        default_factory=dict, description="US dollars per 1,000 answers scored by the evaluation service, by metric."
     )
     grid: list[Trial]
     recommended: dict[str, dict[str, dict[str, Trial]]]
 
     @classmethod
     def load(cls, overrides: Mapping[str, Any] | None = None) -> Self:
-        """The shipped facts with overrides merged in, mapping by mapping; raises `UserError` for a wrong override."""
+        """The shipped catalogue with overrides merged in, mapping by mapping; raises `UserError` for an invalid one."""
         try:
-            return cls.model_validate(_merged(_shipped(), overrides or {}))
+            return cls.model_validate(_merged(_load_shipped(), overrides or {}))
         except ValidationError as error:
             raise UserError(explain(error, cls), file="vertex.catalogue") from None
 
-    def tunable(self, method: Method = "supervised", today: date | None = None) -> list[str]:
+    def tunable(self, method: TuningMethod = "supervised", today: date | None = None) -> list[str]:
         """Models that can be tuned by a method today, cheapest tuning first."""
         day = today or date.today()
-        able = [name for name, m in self.models.items() if method in m.methods and not m.retired(day)]
-        return sorted(able, key=lambda name: self.models[name].price.train)
+        names = [name for name, m in self.models.items() if method in m.methods and not m.retired(day)]
+        return sorted(names, key=lambda name: self.models[name].price.train)
 
     def require(
         self,
         name: str,
-        method: Method,
+        method: TuningMethod,
         location: str,
         *,
         adapter_sizes: tuple[int, ...] = (),
         encryption_key: str = "",
         today: date | None = None,
     ) -> Model:
-        """The model, if it can be tuned so; otherwise a `UserError` that says why not and what can be."""
+        """The model, if it can be tuned with these options; else a `UserError` with the reason and alternatives."""
         day = today or date.today()
-        able = ", ".join(self.tunable(method, day)) or "none; override vertex.catalogue if you know better"
-        remedy = f"models for {method} tuning now: {able}"
+        tunable = ", ".join(self.tunable(method, day)) or "none; see vertex.catalogue"
+        remedy = f"models for {method} tuning now: {tunable}"
         model = self.models.get(name)
         if model is None:
             raise UserError(f"unknown base model {name!r}", remedy=remedy)
@@ -127,59 +127,62 @@ class Catalogue(Section):
         if method not in model.methods:
             raise UserError(f"{name} cannot be tuned by the method {method!r}", remedy=remedy)
         if "*" not in model.tuning_locations and location not in model.tuning_locations:
-            places = ", ".join(model.tuning_locations)
-            raise UserError(f"{name} cannot be tuned in {location}", remedy=f"set vertex.location to one of {places}")
-        if wrong := [size for size in adapter_sizes if size not in model.adapter_sizes]:
+            locations = ", ".join(model.tuning_locations)
             raise UserError(
-                f"adapter size {wrong[0]} is not supported by {name}",
+                f"{name} cannot be tuned in {location}", remedy=f"set vertex.location to one of {locations}"
+            )
+        if unsupported := [size for size in adapter_sizes if size not in model.adapter_sizes]:
+            raise UserError(
+                f"adapter size {unsupported[0]} is not supported by {name}",
                 remedy=f"one of {', '.join(map(str, model.adapter_sizes))}",
             )
         if encryption_key and not model.encryption_key:
             raise UserError(
-                f"{name} cannot be tuned with a key of your own", remedy="leave vertex.encryption_key empty"
+                f"{name} does not support customer-managed encryption keys", remedy="leave vertex.encryption_key empty"
             )
         return model
 
     def price(self, base: str, base_model: str) -> Price:
-        """The price of tuning `base`; a tuned model that is continued, and "", cost what the base model costs.
+        """The price of tuning `base`; a tuned model, and "", have the price of the base model.
 
         Raises `UserError` for a model that is not in the catalogue.
         """
         name = base if base and not base.startswith("projects/") else base_model
         if name not in self.models:
-            raise UserError(f"no price of {name!r} is known", remedy="add the model to vertex.catalogue")
+            raise UserError(f"no price of {name!r} in the catalogue", remedy="add the model to vertex.catalogue")
         return self.models[name].price
 
-    def full_price(self, model: str) -> dict[str, Any]:
-        """The price of asking a base model, as a mapping; raises `UserError` for one that is not in the catalogue."""
+    def price_document(self, model: str) -> JsonObject:
+        """The price of a base model as a mapping; raises `UserError` for a model that is not in the catalogue."""
         return self.price("", model).model_dump(mode="json")
 
-    def scoring_price(self, metric: str) -> float:
-        """US dollars for 1,000 answers scored by the evaluation service; raises `UserError` where none is known."""
+    def vertex_metric_price(self, metric: str) -> float:
+        """US dollars per 1,000 answers scored by the evaluation service; raises `UserError` for an unknown metric."""
         if metric not in self.service:
             raise UserError(
-                f"evaluate.service: no price of {metric!r} is known, so that it would not stand on the bill",
-                remedy=f"set vertex.catalogue={{service: {{{metric}: US dollars for 1,000 answers}}}}, or leave it out",
+                f"no price of the metric {metric!r} in the catalogue, so its cost cannot be forecast",
+                remedy=f"set vertex.catalogue={{service: {{{metric}: US dollars for 1,000 answers}}}}, or remove it "
+                "from evaluate.vertex_metrics",
             )
         return self.service[metric]
 
-    def price_of(self, trial: Trial, base_model: str) -> Price:
-        """The price of a trial, and of what it makes."""
-        return self.price(base_of(trial, base_model), base_model)
+    def trial_price(self, trial: Trial, base_model: str) -> Price:
+        """The price of a trial's tuning and of its model's requests."""
+        return self.price(trial_base_model(trial, base_model), base_model)
 
-    def start(self, name: str, modality: str, rows: int, mean_tokens: float) -> Trial:
-        """The published starting point for a model's family, the data's modality and its size."""
+    def starting_trial(self, name: str, modality: str, rows: int, mean_tokens: float) -> Trial:
+        """The published starting hyperparameters for a model family, modality and data size."""
         size = "short" if rows < 1000 and mean_tokens < 500 else "long"
         model = self.models.get(name)
         return self.recommended[model.family if model else "flash"][modality][size]
 
     def serving_location(self, name: str, location: str) -> str:
-        """Where a model tuned in `location` answers; an unknown model answers where it is asked."""
+        """The location that serves a model tuned in `location`; for an unknown model `location` itself."""
         model = self.models.get(name)
         return model.serving_locations.get(location, location) if model else location
 
     def thinking(self, name: str, budget: int) -> tuple[int | None, str]:
-        """A thinking budget (tokens; 0 off, -1 the model decides) as (budget, level), as the model understands it."""
+        """A thinking budget (tokens; 0: off, -1: the model decides) as (budget, level), as the model supports it."""
         if budget < 0:
             return None, ""
         model = self.models.get(name)
@@ -188,35 +191,37 @@ class Catalogue(Section):
         return None, "MINIMAL" if budget == 0 else "LOW" if budget <= 2048 else "MEDIUM" if budget <= 8192 else "HIGH"
 
     def warnings(self, name: str = "", today: date | None = None) -> list[str]:
-        """What a user should know before relying on these facts: their age, a near retirement, an assumed price."""
+        """Warnings about an outdated catalogue, a near retirement and an assumed price."""
         day = today or date.today()
-        found = []
-        if day - self.checked > OLD:
-            found.append(f"the model catalogue was checked on {self.checked}: compare limits and prices with the docs")
+        warnings = []
+        if day - self.checked > STALE_AFTER:
+            warnings.append(f"the model catalogue was last checked on {self.checked}: verify limits and prices")
         model = self.models.get(name)
-        if model and model.retires and not model.retired(day) and model.retires - day <= SOON:
-            found.append(f"{name} retires on {model.retires}: plan the move to {', '.join(self.tunable(today=day))}")
+        if model and model.retires and not model.retired(day) and model.retires - day <= RETIRES_SOON:
+            warnings.append(f"{name} retires on {model.retires}: migrate to {', '.join(self.tunable(today=day))}")
         if model and model.price.train_basis.startswith("assumed"):
-            found.append(f"no tuning price of {name} was found: {model.price.train} USD per million tokens is assumed")
-        return found
+            warnings.append(
+                f"the tuning price of {name} is not published: {model.price.train} USD per million tokens is assumed"
+            )
+        return warnings
 
 
-def base_of(trial: Trial, base_model: str) -> str:
-    """The base model under a trial, also where it goes on from a tuned one; the configured one where none is known."""
-    start = "" if trial.base.startswith("projects/") else trial.base
-    return trial.base_model or start or base_model
+def trial_base_model(trial: Trial, base_model: str) -> str:
+    """The base model of a trial, also when it continues from a tuned model; the configured one if unknown."""
+    base = "" if trial.base.startswith("projects/") else trial.base
+    return trial.base_model or base or base_model
 
 
 @cache
-def _shipped() -> dict[str, Any]:
-    facts: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
+def _load_shipped() -> JsonObject:
+    facts: JsonObject = yaml.safe_load(FILE.read_text("utf-8"))
     return facts
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, the second winning; mappings are merged key by key."""
+def _merged(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> JsonObject:
+    """`base` with `overrides`; mappings are merged key by key."""
     result = dict(base)
-    for key, value in over.items():
-        below = result.get(key)
-        result[key] = _merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    for key, value in overrides.items():
+        nested = result.get(key)
+        result[key] = _merged(nested, value) if isinstance(nested, Mapping) and isinstance(value, Mapping) else value
     return result

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception for what a user can put right."""
+"""The exception for errors that the user can fix."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something the user can put right: says where (file, line), what (value) and how to mend it (remedy)."""
+    """An error that the user can fix; the message names file, line, problem with its value, and remedy."""
 
     def __init__(
         self, message: str, *, file: str | Path | None = None, line: int | None = None, remedy: str = ""

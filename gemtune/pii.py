@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Personal data and secrets in texts: found by form, and where a check digit exists, by checking it.
+"""Personal data and secrets in texts, found by patterns and check digits.
 
-A card number must pass the Luhn check (ISO/IEC 7812-1), an IBAN its remainder mod 97 (ISO 13616). Promise: `masked`
-leaves nothing that `findings` would find, and puts a word in capitals where something stood.
+A card number must pass the Luhn check (ISO/IEC 7812-1), an IBAN its remainder mod 97 (ISO 13616). Guarantees:
+`findings` finds nothing in a masked text.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _PHONE = (
 
 _HINT = re.compile(
     r"[@\d]|PRIVATE KEY|eyJ|AIza|gh[pousr]_|xox[abprs]-|sk-|ya29"
-)  # without any of these, nothing is found
+)  # a text without any of these has no findings
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Characters begin..end hold something of this kind: email, secret, iban, card or phone."""
+    """Characters begin..end of a text are of this kind: email, secret, iban, card or phone."""
 
     kind: str
     begin: int
@@ -56,12 +56,12 @@ def _luhn(text: str) -> bool:
 
 
 def _iban(text: str) -> bool:
-    plain = text.replace(" ", "")
-    moved = plain[4:] + plain[:4]
-    return 15 <= len(plain) <= 34 and int("".join(str(int(c, 36)) for c in moved)) % 97 == 1
+    compact = text.replace(" ", "")
+    rearranged = compact[4:] + compact[:4]
+    return 15 <= len(compact) <= 34 and int("".join(str(int(c, 36)) for c in rearranged)) % 97 == 1
 
 
-def _dialled(text: str) -> bool:
+def _has_phone_digits(text: str) -> bool:
     return sum(c.isdigit() for c in text) >= 8
 
 
@@ -70,41 +70,39 @@ _KINDS: tuple[tuple[str, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("email", re.compile(_EMAIL), bool),
     ("iban", re.compile(_IBAN, re.ASCII), _iban),
     ("card", re.compile(_CARD, re.ASCII), _luhn),
-    ("phone", re.compile(_PHONE, re.ASCII), _dialled),
+    ("phone", re.compile(_PHONE, re.ASCII), _has_phone_digits),
 )
 
 
 def findings(text: str) -> list[Finding]:
-    """What was found, in order, not overlapping; where two kinds claim the same characters the earlier of the list
-    wins.
-    """
-    taken: list[Finding] = []
+    """Findings in order, not overlapping; of overlapping ones, that of the earlier kind in `_KINDS`."""
+    results: list[Finding] = []
     if not _HINT.search(text):
-        return taken
+        return results
     for kind, pattern, valid in _KINDS:
         for match in pattern.finditer(text):
             begin, end = match.span()
-            if valid(match.group()) and all(end <= other.begin or begin >= other.end for other in taken):
-                taken.append(Finding(kind, begin, end))
-    return sorted(taken, key=lambda finding: finding.begin)
+            if valid(match.group()) and all(end <= other.begin or begin >= other.end for other in results):
+                results.append(Finding(kind, begin, end))
+    return sorted(results, key=lambda finding: finding.begin)
 
 
-def masked(text: str) -> str:
-    """The text with everything found replaced by [EMAIL], [SECRET], [IBAN], [CARD] or [PHONE]."""
-    while found := findings(text):
-        text = replaced(text, found)
+def mask(text: str) -> str:
+    """The text with all findings replaced by [EMAIL], [SECRET], [IBAN], [CARD] or [PHONE]."""
+    while matches := findings(text):
+        text = replace_findings(text, matches)
     return text
 
 
-def replaced(text: str, found: Sequence[Finding]) -> str:
+def replace_findings(text: str, matches: Sequence[Finding]) -> str:
     """The text with the characters of each finding (in order, not overlapping) replaced by its kind in brackets."""
-    return "".join(_pieces(text, found))
+    return "".join(_pieces(text, matches))
 
 
-def _pieces(text: str, found: Sequence[Finding]) -> Iterator[str]:
-    at = 0
-    for finding in found:
-        yield text[at : finding.begin]
+def _pieces(text: str, matches: Sequence[Finding]) -> Iterator[str]:
+    position = 0
+    for finding in matches:
+        yield text[position : finding.begin]
         yield f"[{finding.kind.upper()}]"
-        at = finding.end
-    yield text[at:]
+        position = finding.end
+    yield text[position:]

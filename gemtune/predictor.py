@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ask what a run put into service as the run asked it, and abstain where it is not sure enough.
+"""Predict with the variant that a run deployed, as it was evaluated, and abstain below the confidence threshold.
 
-    from gemtune.predictor import Answerer
+    from gemtune.predictor import Predictor
 
-    answer = Answerer.of_run("runs/support/summary.json")
-    for one in answer(["Where is my parcel?"]):
-        print(one.text, one.value if not one.abstained else "for a person", one.confidence)
+    predict = Predictor.of_run("runs/support/summary.json")
+    for prediction in predict(["Where is my parcel?"]):
+        print(prediction.text, "needs review" if prediction.abstained else prediction.value, prediction.confidence)
 
-Text is cleaned by the rules training saw, prompt, sampling and reading are those of the evaluation, confidence
-goes through the map and threshold fitted on validation rows. Where the service is comes from the environment.
+Texts are cleaned by the rules of the training data; prompt, sampling and parsing are those of the evaluation;
+confidence is mapped and thresholded as fitted on validation rows. Project and location come from the environment.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from gemtune.config import Contestant, Evaluate, Task, Vertex
-from gemtune.data.cleaning import cleaner
+from gemtune.config import Evaluate, ModelVariant, Task, Vertex
+from gemtune.data.cleaning import load_cleaner
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.evaluation.calibration import calibrated
-from gemtune.evaluation.evaluate import answers_of
+from gemtune.evaluation.calibration import apply_calibration
 from gemtune.evaluation.scorers import SampleScore
-from gemtune.inference.generate import ask_all
-from gemtune.inference.vertex_generation import vertex_ask
+from gemtune.evaluation.variant_scores import score_variant
+from gemtune.inference.generate import generate_all
+from gemtune.inference.vertex_generation import vertex_generate
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One text's answer: `text` as it was asked (cleaned), `value` read from the answer, None when it was unusable.
+class Prediction:
+    """The prediction for one text: `text` after cleaning, and the parsed `value`, None if the answer is unusable.
 
-    `confidence` is the chance that it is right (by the map, where one was fitted), None when the run had none.
-    `abstained` asks for a person: no usable answer, or a confidence below the threshold. `outcome` is ok, invalid,
-    refusal, ...
+    `confidence` is the probability that it is correct (calibrated if a map was fitted), None if the run had none.
+    `abstained`: a person should decide, because the answer is unusable or the confidence is below the threshold.
+    `outcome` is ok, invalid, refusal, ...
     """
 
     text: str
@@ -49,46 +49,49 @@ class Answered:
     outcome: str
 
 
-class Answerer:
-    """Answers texts by the contestant that a run put into service."""
+class Predictor:
+    """Predicts texts with the variant that a run deployed."""
 
     def __init__(self, recipe: Mapping[str, Any]) -> None:
-        """Takes what `report.recipe` made."""
+        """Create a predictor from the result of `report.recipe`."""
         self.task = Task.of(recipe["task"])
-        self.contestant = Contestant.of(recipe["contestant"])
-        # One row without an answer is that row's own matter here.
-        self.config = Evaluate.of({**recipe["asking"], "max_error_share": 1.0})
+        self.variant = ModelVariant.of(recipe["variant"])
+        # A failed request concerns only its own row here.
+        self.config = Evaluate.of({**recipe["generation"], "max_error_share": 1.0})
         self.train = [Example(**row) for row in recipe["train"]]
-        self.clean = cleaner(recipe["cleaning"])
+        self.clean = load_cleaner(recipe["cleaning"])
 
     @classmethod
     def of_run(cls, summary: str | Path) -> Self:
-        """From a run's `summary.json`; raises `UserError` when it is none."""
+        """The predictor of a run's `summary.json`; raises `UserError` if the file is not one."""
         try:
-            told = json.loads(Path(summary).read_text(encoding="utf-8"))
-            return cls(told["outcome"]["recipe"])
+            document = json.loads(Path(summary).read_text(encoding="utf-8"))
+            return cls(document["outcome"]["recipe"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"this tells no way to ask: {error}", file=summary, remedy="name a run's summary") from None
+            raise UserError(
+                f"not a run summary with a recipe: {error}", file=summary, remedy="pass the summary.json of a run"
+            ) from None
 
-    def __call__(self, texts: Sequence[str], vertex: Mapping[str, Any] | None = None) -> list[Answered]:
-        """An `Answered` per text, in order. `vertex` holds settings that the environment does not.
+    def __call__(self, texts: Sequence[str], vertex: Mapping[str, Any] | None = None) -> list[Prediction]:
+        """One `Prediction` per text, in order. `vertex` overrides settings of the environment.
 
-        Raises `UserError` when nobody can be asked at all.
+        Raises `UserError` if the model cannot be called at all.
         """
-        # Nothing is scored: any reference will do that can be read.
+        # Nothing is scored: any reference that can be parsed will do.
         reference, lenient = (self.task.labels or ["{}"])[0], self.task.model_copy(update={"output_schema": {}})
         rows = [Example(str(i), self.clean(text), reference) for i, text in enumerate(texts)]
-        ask, effort = vertex_ask(self.config, Vertex.of({"project": self._project(), **(vertex or {})}))
-        put = partial(ask_all, ask=ask, effort=effort)
-        answers = answers_of(self.task, lenient, self.config, self.contestant, rows, self.train, put)
-        return [self._answered(one) for one in asyncio.run(answers)]
+        settings = Vertex.of({"project": self._project(), **(vertex or {})})
+        generate, retry_policy = vertex_generate(self.config, settings)
+        send = partial(generate_all, generate=generate, retry_policy=retry_policy)
+        scores = score_variant(self.task, lenient, self.config, self.variant, rows, self.train, send)
+        return [self._prediction(score) for score in asyncio.run(scores)]
 
     def _project(self) -> str:
-        parts = self.contestant.model.split("/")
-        return parts[1] if parts[0] == "projects" else ""
+        return self.variant.model.split("/")[1] if self.variant.is_tuned else ""
 
-    def _answered(self, one: SampleScore) -> Answered:
-        made, stated = self.contestant.calibration, one.confidence
-        unsure = stated is not None and "abstain" in made and stated < made["abstain"]["confidence"]
-        sure = None if stated is None else calibrated(made, [stated])[0]
-        return Answered(one.example.text, one.row.parsed, sure, unsure or one.row.parsed is None, one.outcome)
+    def _prediction(self, score: SampleScore) -> Prediction:
+        calibration, stated = self.variant.calibration, score.confidence
+        unsure = stated is not None and "abstain" in calibration and stated < calibration["abstain"]["confidence"]
+        confidence = None if stated is None else apply_calibration(calibration, [stated])[0]
+        value = score.row.parsed
+        return Prediction(score.example.text, value, confidence, unsure or value is None, score.outcome)

@@ -25,47 +25,48 @@ from pipelines.compilation import compiled
 WAIT_S = 60.0
 
 
-def submit(config: Config, image: str, pipeline: str, root: str, cache: bool) -> str:
+def submit(config: Config, image: str, root: str, cache: bool) -> str:
     """Start a run; gives its resource name. Raises `UserError` when a setting is missing or the service refuses."""
     parent, clients = _connect(config)
     job_id = f"{config.name}-{datetime.datetime.now(datetime.UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
-    job = _job(config, image, pipeline, root, cache)
+    job = _job(config, image, root, cache)
     with _refusals():
-        made = clients("PipelineServiceClient").create_pipeline_job(
+        created = clients("PipelineServiceClient").create_pipeline_job(
             parent=parent, pipeline_job=job, pipeline_job_id=job_id, timeout=WAIT_S
         )
-    return str(made.name)
+    return str(created.name)
 
 
-def schedule(config: Config, image: str, pipeline: str, root: str, cache: bool, cron: str) -> str:
+def schedule(config: Config, image: str, root: str, cache: bool, cron: str) -> str:
     """Run by cron (`0 3 * * 1`, UTC unless it begins with TZ=Area/City); replaces the schedule of the same name.
 
-    Gives the schedule's full resource name. A run that is still going when the next is due is not doubled.
+    Gives the schedule's full resource name. While a run is unfinished, none is started beside it.
     """
     from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
 
     if not re.fullmatch(r"(TZ=\S+ )?(\S+ ){4}\S+", cron):
         raise UserError(f"cannot read the cron expression {cron!r}", remedy="five fields, such as '0 3 * * 1'")
     parent, clients = _connect(config)
-    display_name = f"{config.name}-{pipeline.replace('_', '-')}"
+    display_name = f"{config.name}-{config.method}-tuning"
     client = clients("ScheduleServiceClient")
-    made = Schedule(
+    requested = Schedule(
         display_name=display_name,
         cron=cron,
-        max_concurrent_run_count=1,
+        max_concurrent_run_count=1,  # limits runs being started
+        max_concurrent_active_run_count=1,  # limits unfinished runs
         create_pipeline_job_request=CreatePipelineJobRequest(
-            parent=parent, pipeline_job=_job(config, image, pipeline, root, cache)
+            parent=parent, pipeline_job=_job(config, image, root, cache)
         ),
     )
     with _refusals():
         old = [s.name for s in client.list_schedules(parent=parent) if s.display_name == display_name]
-        name = str(client.create_schedule(parent=parent, schedule=made, timeout=WAIT_S).name)
+        name = str(client.create_schedule(parent=parent, schedule=requested, timeout=WAIT_S).name)
         for stale in old:  # after the new one stands, so that there is never none
             client.delete_schedule(name=stale, timeout=WAIT_S)
     return name
 
 
-def _job(config: Config, image: str, pipeline: str, root: str, cache: bool) -> Any:
+def _job(config: Config, image: str, root: str, cache: bool) -> Any:
     from google.cloud.aiplatform_v1.types import PipelineJob
     from google.protobuf import json_format, struct_pb2
 
@@ -76,7 +77,7 @@ def _job(config: Config, image: str, pipeline: str, root: str, cache: bool) -> A
     placed = {"project": _project(config), "location": vertex.location(config.vertex), "bucket": _bucket(config)}
     # a container knows nothing of this shell's environment: what came from it is baked in
     config = config.model_copy(update={"vertex": config.vertex.model_copy(update=placed)})
-    spec = compiled(config, image, pipeline)
+    spec = compiled(config, image)
     if not cache:
         _forget_caching(spec)
     struct = struct_pb2.Struct()

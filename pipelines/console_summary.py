@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees at the end of a local run: the table, the verdict and why, and how to call what serves."""
+"""What a local run prints at its end: the table, the verdict with its reasons, and how to call the deployed model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from pipelines.local_run import LOCATION, PROJECT, Step, collect, orchestration
 
-SERVED_AT = "http://127.0.0.1:8080"  # where `gemtune serve` serves, unless told otherwise
+SERVED_AT = "http://127.0.0.1:8080"  # where `gemtune serve` serves, by default
 VERDICTS = {
     "deploy": "[bold green]DEPLOY[/] the tuned model",
     "keep_prompt": "[bold yellow]KEEP THE PROMPT[/]",
@@ -43,15 +43,17 @@ def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
 
 def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
     """Print the table, the verdict with its reasons, the endpoint and where to read on."""
-    table = Table(title=f"{summary['test_rows']} sealed test rows", title_justify="left")
+    table = Table(title=f"{summary['test_rows']} held-out test rows", title_justify="left")
     metric, level = summary["metric"], f"{summary['confidence_level']:.0%} interval"
-    for heading in ("", metric, level, "unusable", "tokens a row", "cost, US$"):
+    for heading in ("", metric, level, "unusable", "tokens per row", "cost, USD"):
         table.add_column(heading, justify="left" if heading == "" else "right")
-    for row in [*summary["contestants"], *summary["classical"]]:
+    free = [summary["tfidf_baseline"]] if summary["tfidf_baseline"] else []
+    for row in [*summary["variants"], *free]:
+        score = row["score"]
         table.add_row(
             row["name"],
-            f"{row['value']:.3f}",
-            f"{row['low']:.3f} to {row['high']:.3f}",
+            f"{score['value']:.3f}",
+            f"{score['low']:.3f} to {score['high']:.3f}",
             f"{row['invalid_rate']:.1%}",
             f"{row['tokens_per_row']:.0f}",
             f"{row['cost']:.4f}",
@@ -61,9 +63,9 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
     console.print(f"\n{VERDICTS[summary['verdict']]}")
     for reason in summary["reasons"]:
         console.print(f"  - {reason}", soft_wrap=True, markup=False)
-    for note in [summary["cost"]["sentence"], *summary["notes"]]:
+    for note in [summary["cost"]["summary"], *summary["notes"]]:
         console.print(f"  - {note}", soft_wrap=True, markup=False)
-    console.print(f"\nIn service: {summary['outcome']['model']}", soft_wrap=True)
+    console.print(f"\nIn production: {summary['outcome']['model']}", soft_wrap=True)
     console.print(f"bring it up again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
     console.print(call(summary, SERVED_AT), soft_wrap=True, markup=False)
     took = summary["time"]
@@ -82,12 +84,12 @@ def call(summary: dict[str, Any], url: str) -> str:
     return snippets(summary["outcome"]["model"], summary["outcome"]["example_request"], url)
 
 
-def answerer(folder: Path, url: str) -> str:
-    """How to ask as the evaluation asked: cleaned text, calibrated confidence, abstaining below the threshold."""
+def predictor_call(folder: Path, url: str) -> str:
+    """How to call it as the evaluation did: cleaned text, calibrated confidence, abstaining below the threshold."""
     return f"""GOOGLE_VERTEX_BASE_URL={url} GOOGLE_CLOUD_PROJECT={PROJECT} python - <<'END'
-from gemtune.predictor import Answerer
-for one in Answerer.of_run("{folder / "summary.json"}")(["a text"]):
-    print("for a person" if one.abstained else one.value, one.confidence)
+from gemtune.predictor import Predictor
+for prediction in Predictor.of_run("{folder / "summary.json"}")(["a text"]):
+    print("for a person" if prediction.abstained else prediction.value, prediction.confidence)
 END
 """
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""A compiled pipeline on kfp's local runner, in a process of its own that tells what happens as JSON lines.
+"""A compiled pipeline on kfp's local runner, in a process of its own that reports events as JSON lines.
 
 `python -m pipelines.kfp_local_events PIPELINE.yaml ARGUMENTS.json FOLDER` runs the YAML with kfp's `SubprocessRunner`
-and writes one event a line to standard output: `start`, `line` (what a step says through the `gemtune` logger) and
+and writes one event per line to standard output: `start`, `line` (what a step logs through the `gemtune` logger) and
 `finish` of each step, then `end`. Everything else a step prints goes to `FOLDER/logs/<n>-<step>.log`. kfp 2.17 offers
 no hook for this, so the one function that starts a step's process is replaced; `tests/pipeline` would notice a kfp
 that renamed it.
@@ -27,13 +27,13 @@ LINE = re.compile(r"^\[KFP Executor [^\]]*\]: ((?:done|progress|note): .*)$")
 
 
 class Observer:
-    """Runs steps as kfp's own function does, and tells about them."""
+    """Runs steps as kfp's own function does, and reports them as events."""
 
     def __init__(self, events: TextIO, folder: Path) -> None:
         self._events, self._folder = events, folder
         self._numbers, self._lock = itertools.count(1), threading.Lock()
 
-    def tell(self, **event: Any) -> None:
+    def emit(self, **event: Any) -> None:
         """Write one event; whole lines, whatever the thread."""
         with self._lock:
             self._events.write(json.dumps({"time": time.time(), **event}) + "\n")
@@ -44,7 +44,7 @@ class Observer:
         number, inputs = next(self._numbers), _executor_input(full_command)
         step = _step_name(inputs)
         log = self._folder / "logs" / f"{number:02d}-{step}.log"
-        self.tell(event="start", number=number, step=step, about=_about(inputs), log=str(log))
+        self.emit(event="start", number=number, step=step, about=_about(inputs), log=str(log))
         process = subprocess.Popen(
             full_command,
             stdout=subprocess.PIPE,
@@ -60,10 +60,10 @@ class Observer:
                 out.write(line)
                 out.flush()
                 last = line.strip() or last
-                if said := LINE.match(line.rstrip("\n")):
-                    self.tell(event="line", number=number, step=step, text=said[1])
+                if match := LINE.match(line.rstrip("\n")):
+                    self.emit(event="line", number=number, step=step, text=match[1])
         code = process.wait()
-        self.tell(event="finish", number=number, step=step, code=code, last="" if code == 0 else last)
+        self.emit(event="finish", number=number, step=step, code=code, last="" if code == 0 else last)
         return code
 
 
@@ -73,12 +73,9 @@ def _executor_input(full_command: list[str]) -> dict[str, Any]:
 
 
 def _about(inputs: dict[str, Any]) -> str:
-    """Which trial or which contestants a step is about, for people."""
-    values = inputs.get("inputs", {}).get("parameterValues", {})
-    names = [one["name"] for one in values.get("contestants", [])]
-    if len(names) > 2:
-        return f"{names[0]} to {names[-1]}" if names[0].split("@")[0] == names[-1].split("@")[0] else "the finalists"
-    return str(values["trial"]["name"]) if "trial" in values else ", ".join(names)
+    """The trial that a step tunes; "" for other steps."""
+    trial = inputs.get("inputs", {}).get("parameterValues", {}).get("trial") or {}
+    return str(trial.get("name", ""))
 
 
 def _step_name(inputs: dict[str, Any]) -> str:
@@ -91,7 +88,7 @@ def _step_name(inputs: dict[str, Any]) -> str:
 def main(pipeline: str, arguments: str, folder: str) -> int:
     """Run a pipeline; 0 when every step succeeded."""
     # kfp prints to standard output; events have a channel of their own
-    # asked to end, the steps are asked too; what they still say (a job being cancelled) is read to its end
+    # on SIGTERM the steps are ended too; their last output (a job being cancelled) is read to the end
     signal.signal(signal.SIGTERM, lambda *_: None)
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     root = Path(folder)
@@ -108,9 +105,9 @@ def main(pipeline: str, arguments: str, folder: str) -> int:
     try:
         run(**json.loads(Path(arguments).read_text()))
     except RuntimeError as error:  # what kfp raises when a step fails
-        observer.tell(event="end", code=1, error=str(error))
+        observer.emit(event="end", code=1, error=str(error))
         return 1
-    observer.tell(event="end", code=0, error="")
+    observer.emit(event="end", code=0, error="")
     return 0
 
 

@@ -69,8 +69,8 @@ def emulator(state: Path, log: Path, port: int = 0, engine: str = "student", job
             ready.wait(START_TIMEOUT_S)
             url = re.search(r"http://[\d.]+:\d+", "".join(lines))
             if url is None or process.poll() is not None:
-                said = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-                raise UserError(f"the emulator did not start: {said}", remedy=f"see {log}")
+                last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+                raise UserError(f"the emulator did not start: {last}", remedy=f"see {log}")
             yield url[0]
         finally:
             _end(process)
@@ -85,11 +85,11 @@ def check_engine(engine: str) -> None:
     if not colon:
         return
     try:
-        found = json.loads(Path(script).read_text(encoding="utf-8"))
+        content = json.loads(Path(script).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
-        raise UserError(f"the engine's script cannot be read: {said}", file=script) from None
-    if not isinstance(found, dict):
+        problem = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
+        raise UserError(f"the engine's script cannot be read: {problem}", file=script) from None
+    if not isinstance(content, dict):
         raise UserError("the engine's script is no JSON object", file=script)
 
 
@@ -108,11 +108,11 @@ def environment(url: str) -> dict[str, str]:
 
 def run_pipeline(config: Config, folder: Path, url: str, console: Console) -> list[Step]:
     """Compile, run, show. Gives the steps with their times; raises `UserError` with the failing step's own message."""
-    pipeline = compile_pipeline(config, folder / "pipeline.yaml", pipeline=config.pipeline)
-    form = yaml.safe_load(pipeline.read_text())["root"]["inputDefinitions"]["parameters"]
-    given = {name: value for name, value in config.parameters().items() if name in form}
+    pipeline = compile_pipeline(config, folder / "pipeline.yaml")
+    parameters = yaml.safe_load(pipeline.read_text())["root"]["inputDefinitions"]["parameters"]
+    values = {name: value for name, value in config.parameters().items() if name in parameters}
     arguments = folder / "arguments.json"
-    arguments.write_text(json.dumps(given, ensure_ascii=False, indent=1))
+    arguments.write_text(json.dumps(values, ensure_ascii=False, indent=1))
     process = subprocess.Popen(
         [sys.executable, "-m", "pipelines.kfp_local_events", str(pipeline), str(arguments), str(folder)],
         stdout=subprocess.PIPE,
@@ -207,11 +207,11 @@ def _why(board: Board) -> str:
     """The failing step's own message, without its traceback; the place of the full log."""
     failed = next((step for step in board.steps if step.code not in (0, None)), None)
     if failed is None:
-        return board.end.get("error") or "the local runner ended without an answer; see logs/kfp.log"
+        return board.end.get("error") or "the local runner ended without a result; see logs/kfp.log"
     text = Path(failed.log).read_text(encoding="utf-8")
     _, marker, message = text.rpartition("gemtune.errors.UserError: ")
-    said = message.strip() if marker else failed.last
-    return f"{failed.name}: {said}\nfull log: {failed.log}"
+    problem = message.strip() if marker else failed.last
+    return f"{failed.name}: {problem}\nfull log: {failed.log}"
 
 
 def _end(process: subprocess.Popen[str]) -> None:

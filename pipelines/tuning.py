@@ -1,252 +1,291 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The supervised tuning pipeline: wiring only.
+"""The tuning pipelines, supervised and preference: one builder, wired from a configuration.
 
-preprocess -> split -> augment -> budget -> evaluate prompts -> plan -> evaluate the best prompt on training rows ->
-hard -> (tune, evaluate checkpoints) per trial -> larger -> pick -> evaluate on test -> gate -> deploy or keep ->
-report. An evaluation that is not wanted has nobody to ask (a branch could not meet the other again). Every branch ends
-in a report. The branches of the first condition do not meet again: kfp's local runner (2.17) cannot give one artifact
-from either of two branches (`dsl.OneOf`), only a parameter. Steps that change the world or read a moving one are never
-cached; `tune` resumes by fingerprint instead.
+data -> split -> [augment] -> check-budget -> evaluate-baselines -> plan-tuning
+  -> if tuning is worth trying: [reweight-hard-examples] -> [tune-supervised, as a start] -> tune per trial
+     -> evaluate-checkpoints -> [try-larger-models] -> select-model;  else: select-model without a candidate
+  -> evaluate-finalists -> gate -> deploy or keep-current-model -> report
+
+Steps in brackets are wired only where the configuration uses them; the pipeline's parameters are the sections that its
+steps read. The two branches meet again in the selection: its URI crosses as a parameter (kfp's local runner gives a
+parameter from either of two branches by `dsl.OneOf`, but no artifact), and an importer, which starts no container,
+makes it an artifact again for the steps after. Steps that change something outside the run or read something that
+changes are never cached; `tune` resumes by the job's fingerprint instead.
 """
 
-from collections.abc import Callable
-from functools import partial
+from __future__ import annotations
 
-from google_cloud_pipeline_components.v1.dataflow import DataflowFlexTemplateJobOp
-from google_cloud_pipeline_components.v1.wait_gcp_resources import WaitGcpResourcesOp
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 from kfp import dsl
 
-from components.augment import augment as augment_op
-from components.evaluate import evaluate as evaluate_op
-from components.gate import gate as gate_op
-from components.hard import hard as hard_op
-from components.larger import larger as larger_op
-from components.pick import pick as pick_op
-from components.pick import pick_without_tuning as pick_without_tuning_op
-from components.plan import budget as budget_op
-from components.plan import plan as plan_op
-from components.preprocess import measure as measure_op
-from components.preprocess import preprocess as preprocess_op
-from components.preprocess import settle as settle_op
-from components.split import split as split_op
-from components.tune import tune as tune_op
+from components.augment import augment
+from components.check_budget import check_budget
+from components.deploy import deploy, keep_current_model
+from components.escalation import try_larger_models
+from components.evaluate import evaluate_baselines, evaluate_checkpoints, evaluate_finalists
+from components.gate import gate
+from components.load_pairs import load_pairs
+from components.plan_tuning import plan_tuning
+from components.preprocess import prepare_dataflow_job, preprocess
+from components.report import report
+from components.reweight import reweight_hard_examples
+from components.select_model import select_model
+from components.split import split
+from components.tune import tune_preference, tune_supervised
 from gemtune.config import Config
-from pipelines.final_steps import Ending
+
+DESCRIPTIONS = {
+    "supervised": "From labelled rows to a deploy / don't-deploy decision about a tuned Gemini model: validated, "
+    "deduplicated, leak-free splits; prompted baselines; a cost forecast; tuning jobs; the best checkpoint; a "
+    "statistical gate on held-out test rows; deployment with rollback; a report either way.",
+    "preference": "From pairs of a better and a worse answer to a deploy / don't-deploy decision: validated, leak-free "
+    "prompts; a cost forecast; supervised tuning on the better answers, preference tuning from its checkpoint; win "
+    "rates against the best prompt, the supervised model and the champion on held-out prompts; the same gate; "
+    "deployment with rollback; a report either way.",
+}
 
 
-def supervised_tuning(config: Config) -> Callable[..., None]:
-    """Give the pipeline with a configuration as its parameters' defaults, so that an upload and a click is a run."""
+def tuning_pipeline(config: Config) -> Callable[..., None]:
+    """The pipeline of a configuration, whose values are the parameters' defaults: an upload and a click is a run."""
+    wiring = Wiring(config)
     default = config.parameters()
+    names = ["data", "name", *wiring.sections]
 
-    @dsl.pipeline(
-        name="supervised-tuning",
-        description="Takes labelled rows to a signed deploy / don't-deploy decision about a tuned Gemini model: "
-        "validated, deduplicated, leak-free splits; prompted baselines; a spend plan; tuning jobs; the best "
-        "checkpoint; a statistical gate on sealed test rows; deployment with a way back; a report either way.",
+    def pipeline(*values: Any) -> None:
+        wiring.wire(dict(zip(names, values, strict=True)))
+
+    pipeline.__name__ = f"{config.method}_tuning"
+    pipeline.__doc__ = _parameter_docs(names)
+    pipeline.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=default[name],
+                annotation=type(default[name]),
+            )
+            for name in names
+        ]
     )
-    def supervised_tuning(
-        data: str = default["data"],
-        name: str = default["name"],
-        baselines: list = default["baselines"],
-        task: dict = default["task"],
-        preprocess: dict = default["preprocess"],
-        split: dict = default["split"],
-        augment: dict = default["augment"],
-        evaluate: dict = default["evaluate"],
-        plan: dict = default["plan"],
-        hard: dict = default["hard"],
-        tune: dict = default["tune"],
-        larger: dict = default["larger"],
-        pick: dict = default["pick"],
-        gate: dict = default["gate"],
-        deploy: dict = default["deploy"],
-        vertex: dict = default["vertex"],
-    ) -> None:
-        """Wire the steps.
+    name, description = f"{config.method}-tuning", DESCRIPTIONS[config.method]
+    return dsl.pipeline(name=name, description=description)(pipeline)
 
-        Args:
-            data: Labelled rows: gs:// URI of a JSONL or CSV file (locally also a path).
-            name: Names the model in service, the tuning jobs and the records; runs of one name compete with each other.
-            baselines: Prompted opponents, one list of one contestant each: model and prompt (shots, selection, ...).
-            task: What is asked of the model: kind, instruction, labels, how input and answer are called.
-            preprocess: Columns, limits, cleaning, duplicates, conflicting labels.
-            split: Shares of validation and test rows, and the seed that divides them.
-            augment: Training rows made for rare labels; off by default.
-            evaluate: Base model, decoding, concurrency, retries, intervals.
-            plan: Trials (epochs, learning rate multiplier, adapter size), hard spend limit, when a prompt is enough.
-            hard: Weight of training rows that the best prompt gets wrong; share 0 leaves them as they come.
-            tune: Display name, polling, deadline of tuning jobs.
-            larger: Larger base models, tried only if tuning the small one gains and misses the target.
-            pick: How the candidate is chosen on validation data.
-            gate: What the candidate must show on test data before it may serve.
-            deploy: Alias of the model in service, what happens to losing checkpoints.
-            vertex: Project, region, bucket, service account, encryption key; empty fields come from the environment.
-        """
-        # the key of a cache holds the file's name, not what is in it
-        measured = measure_op(data=data, task=task, config=preprocess, vertex=vertex).set_caching_options(False)
-        with dsl.If(measured.outputs["large"] == True, name="more-than-one-machine"):  # noqa: E712
-            thinned = DataflowFlexTemplateJobOp(
-                location=measured.outputs["location"],
-                container_spec_gcs_path=measured.outputs["template"],
-                job_name="gemtune-thin-out",
-                parameters=measured.outputs["parameters"],
-            )
-            waited = WaitGcpResourcesOp(gcp_resources=thinned.outputs["gcp_resources"])
-            kept_rows = settle_op(data=measured.outputs["kept"], dropped=measured.outputs["dropped"]).after(waited)
-        with dsl.Else(name="one-machine-will-do"):
-            all_rows = settle_op(data=data, dropped="")
-        preprocessed = preprocess_op(
-            data=dsl.OneOf(kept_rows.outputs["rows"], all_rows.outputs["rows"]),
-            task=task,
-            config=preprocess,
-            vertex=vertex,
-            thinned=dsl.OneOf(kept_rows.outputs["thinned"], all_rows.outputs["thinned"]),
-        ).set_caching_options(False)
-        divided = split_op(
-            examples=preprocessed.outputs["examples"], config=split, vertex=vertex, name=name
-        ).set_caching_options(False)  # places are remembered
-        validation = divided.outputs["validation"]
-        test = divided.outputs["test"]
-        multiplied = augment_op(
-            train=divided.outputs["train"],
-            validation=validation,
-            test=test,
-            task=task,
-            split=split,
-            evaluate=evaluate,
-            config=augment,
-            vertex=vertex,
-            plan=plan,
-        ).set_caching_options(False)
-        train = multiplied.outputs["augmented"]
 
-        asked = partial(evaluate_op, train=train, task=task, config=evaluate, vertex=vertex)
+def _parameter_docs(names: list[str]) -> str:
+    """The parameters' descriptions, from the configuration's own fields."""
+    lines = ["Wire the steps.", "", "Args:"]
+    for name in names:
+        field = Config.model_fields[name]
+        text = field.description or (getattr(field.annotation, "__doc__", "") or "").split("\n")[0]
+        lines.append(f"    {name}: {text}")
+    return "\n".join(lines)
 
-        affordable = budget_op(
-            train=train,
-            validation=validation,
-            test=test,
-            spent=multiplied.outputs["report"],
-            baselines=baselines,
-            task=task,
-            evaluate=evaluate,
-            plan=plan,
-            preference={},
-            vertex=vertex,
-            name=name,
-        ).set_caching_options(False)
-        with dsl.ParallelFor(affordable.outputs["Output"], name="prompt-variants") as baseline:
-            prompted = asked(examples=validation, contestants=baseline).set_display_name(
-                "evaluate a prompt on validation"
-            )
-        planned = plan_op(
-            reports=dsl.Collected(prompted.outputs["report"]),
-            train=train,
-            validation=validation,
-            test=test,
-            task=task,
-            evaluate=evaluate,
-            config=plan,
-            vertex=vertex,
-            name=name,
-            hard=hard,
-            larger=larger,
-            augmented=multiplied.outputs["report"],
-        ).set_caching_options(False)
 
-        def finals(picked: dsl.PipelineTask) -> tuple[dsl.PipelineTask, dsl.PipelineTask]:
-            """Evaluate the finalists on test data and decide."""
-            tested = asked(examples=test, contestants=picked.outputs["finalists"], sealed=name).set_display_name(
-                "evaluate the finalists on test"
-            )
-            tested.set_caching_options(False)  # the model in service is asked again, each time
-            remembered = asked(
-                examples=picked.outputs["old_test"], contestants=picked.outputs["remembering"], opinions=False
-            ).set_display_name("evaluate candidate and champion on its old test")
-            remembered.set_caching_options(False)
-            decided = gate_op(
-                predictions=tested.outputs["predictions"],
-                contestants=picked.outputs["finalists"],
-                task=task,
-                config=gate,
-                plan=planned.outputs["plan"],
-                tested=tested.outputs["report"],
-                remembered=remembered.outputs["predictions"],
-            )
-            return tested, decided
+@dataclass(frozen=True)
+class Data:
+    """The data steps' results: report of the rows, the split's task, training rows, report of what was spent."""
 
-        ending = Ending(preprocessed, divided, planned.outputs["plan"], train, name, preprocess, deploy, vertex)
+    report: Any
+    split: Any
+    train: Any
+    spent: Any
 
-        with dsl.If(planned.outputs["worthwhile"] == True, name="tuning-is-worth-trying"):  # noqa: E712
-            probed = asked(examples=train, contestants=planned.outputs["probe"], opinions=False).set_display_name(
-                "evaluate the best prompt on training rows"
-            )
-            weighed = hard_op(
+
+class Wiring:
+    """Wires the steps of one configuration; `sections` are the sections that they read."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._is_preference = config.method == "preference"
+        self._augments = config.augment.min_rows_per_label > 0
+        self._reweights = config.hard_examples.target_share > 0
+        self._escalates = bool(config.escalation.models)
+        self._starts_supervised = self._is_preference and config.preference.supervised_epochs > 0
+        self._parameters: dict[str, Any] = {}
+
+    @property
+    def sections(self) -> list[str]:
+        """Sections of the configuration that the wired steps read, in the configuration's order."""
+        optional = {
+            "augment": self._augments,
+            "hard_examples": self._reweights,
+            "escalation": self._escalates,
+            "preference": self._is_preference,
+        }
+        skipped = {"name", "method", "data", *(name for name, wired in optional.items() if not wired)}
+        return [name for name in Config.model_fields if name not in skipped]
+
+    def _sections(self, *names: str) -> dict[str, Any]:
+        """Arguments for a component: sections by name, {} for one that is not wired."""
+        return {name: self._parameters.get(name, {}) for name in names}
+
+    def wire(self, parameters: dict[str, Any]) -> None:
+        """Wire all steps; `parameters` are the pipeline's, by name."""
+        self._parameters = parameters
+        data = self._data()
+        plan = self._plan(data)
+        tuning_plan = plan.outputs["tuning_plan"]
+        with dsl.If(plan.outputs["should_tune"] == True, name="tuning-is-worth-trying"):  # noqa: E712
+            tuned = self._tune(data, plan)
+        with dsl.Else(name="skip-tuning"):
+            untuned = self._select(tuning_plan)
+        selection = dsl.importer(
+            artifact_uri=dsl.OneOf(tuned.outputs["Output"], untuned.outputs["Output"]),
+            artifact_class=dsl.Artifact,
+            reimport=False,
+        )
+        selection.set_display_name("selection")
+        self._decide(data, tuning_plan, selection.output)
+
+    def _data(self) -> Data:
+        rows = self._load_pairs() if self._is_preference else self._preprocess()
+        # the cache key holds the file's name, not its content
+        rows.set_caching_options(False)
+        splits = split(
+            examples=rows.outputs["examples"], name=self._parameters["name"], **self._sections("split", "vertex")
+        ).set_caching_options(False)  # split assignments are recorded
+        train, spent = splits.outputs["train"], rows.outputs["report"] if self._is_preference else None
+        if self._augments:
+            augmented = augment(
                 train=train,
+                validation=splits.outputs["validation"],
+                test=splits.outputs["test"],
+                **self._sections("task", "split", "augment", "evaluate", "plan", "vertex"),
+            ).set_caching_options(False)
+            train, spent = augmented.outputs["augmented"], augmented.outputs["report"]
+        return Data(rows.outputs["report"], splits, train, spent)
+
+    def _load_pairs(self) -> Any:
+        sections = self._sections("task", "preprocess", "preference", "evaluate", "plan", "vertex")
+        return load_pairs(data=self._parameters["data"], **sections)
+
+    def _preprocess(self) -> Any:
+        sections = self._sections("task", "preprocess", "vertex")
+        if self._config.preprocess.runner == "local":
+            return preprocess(data=self._parameters["data"], **sections)
+        from google_cloud_pipeline_components.v1.dataflow import DataflowFlexTemplateJobOp
+        from google_cloud_pipeline_components.v1.wait_gcp_resources import WaitGcpResourcesOp
+
+        job = prepare_dataflow_job(data=self._parameters["data"], **sections).set_caching_options(False)
+        launched = DataflowFlexTemplateJobOp(
+            location=job.outputs["location"],
+            container_spec_gcs_path=job.outputs["template"],
+            job_name="gemtune-deduplicate",
+            parameters=job.outputs["parameters"],
+        ).set_caching_options(False)  # a cached launch would wait for a dead job again
+        finished = WaitGcpResourcesOp(gcp_resources=launched.outputs["gcp_resources"]).set_caching_options(False)
+        return preprocess(data=job.outputs["kept"], dataflow_dropped=job.outputs["dropped"], **sections).after(finished)
+
+    def _plan(self, data: Data) -> Any:
+        splits = {"train": data.train, **{name: data.split.outputs[name] for name in ("validation", "test")}}
+        name, spent = self._parameters["name"], {"spent": data.spent} if data.spent else {}
+        budget = check_budget(
+            **splits, **spent, name=name, **self._sections("task", "evaluate", "plan", "preference", "vertex")
+        ).set_caching_options(False)
+        baselines = evaluate_baselines(
+            validation=splits["validation"],
+            train=data.train,
+            **self._sections("task", "evaluate", "preference", "vertex"),
+        ).after(budget)
+        return plan_tuning(
+            evaluated=baselines.outputs["report"],
+            **splits,
+            **spent,
+            name=name,
+            **self._sections("task", "evaluate", "plan", "hard_examples", "escalation", "preference", "vertex"),
+        ).set_caching_options(False)
+
+    def _tune(self, data: Data, plan: Any) -> Any:
+        """Tune, evaluate the checkpoints, escalate where wired, and select the candidate."""
+        validation, tuning_plan = data.split.outputs["validation"], plan.outputs["tuning_plan"]
+        optional: dict[str, Any] = {}
+        spent: dict[str, Any] = {}
+        if self._reweights:
+            reweighted = reweight_hard_examples(
+                train=data.train,
                 validation=validation,
-                predictions=probed.outputs["predictions"],
-                best_prompt=planned.outputs["best_prompt"],
-                config=hard,
-                vertex=vertex,
+                tuning_plan=tuning_plan,
+                **self._sections("task", "evaluate", "hard_examples", "vertex"),
             ).set_caching_options(False)
-            with dsl.ParallelFor(planned.outputs["trials"], name="trials") as trial:
-                tuned = tune_op(
-                    train=train,
-                    weighted=weighed.outputs["weighted"],
-                    validation=validation,
-                    trial=trial,
-                    task=task,
-                    evaluate=evaluate,
-                    config=tune,
-                    vertex=vertex,
-                    name=name,
-                ).set_caching_options(False)
-                scored = asked(
-                    examples=weighed.outputs["marked"], contestants=tuned.outputs["Output"]
-                ).set_display_name("evaluate checkpoints on validation")
-            climbed = larger_op(
-                jobs=dsl.Collected(tuned.outputs["job"]),
-                reports=dsl.Collected(scored.outputs["report"]),
-                trials=planned.outputs["larger_trials"],
-                train=train,
-                weighted=weighed.outputs["weighted"],
-                validation=weighed.outputs["marked"],
-                plan=planned.outputs["plan"],
-                task=task,
-                evaluate=evaluate,
-                tune=tune,
-                config=larger,
-                pick=pick,
-                vertex=vertex,
-                name=name,
+            validation, optional = reweighted.outputs["marked"], {"reweighted": reweighted.outputs["reweighted"]}
+            spent = {"spent": reweighted.outputs["report"]}
+        rows = {"train": data.train, "validation": validation, "name": self._parameters["name"]}
+        sections = self._sections("task", "evaluate", "tune", "preference", "vertex")
+        start: dict[str, Any] = {}
+        if self._starts_supervised:
+            first = tune_supervised(
+                **rows, trial=plan.outputs["first_trial"], is_start=True, **sections
             ).set_caching_options(False)
-            chosen = pick_op(
-                jobs=dsl.Collected(tuned.outputs["job"]),
-                reports=dsl.Collected(scored.outputs["report"]),
-                larger_jobs=climbed.outputs["job"],
-                larger_report=climbed.outputs["report"],
-                train=train,
-                best_prompt=planned.outputs["best_prompt"],
-                task=task,
-                config=pick,
-                deploy=deploy,
-                vertex=vertex,
-                name=name,
+            start = {"start": first.outputs["job"]}
+        with dsl.ParallelFor(plan.outputs["trials"], name="trials") as trial:
+            if self._is_preference:
+                tuned = tune_preference(**rows, **start, trial=trial, **sections)
+            else:
+                tuned = tune_supervised(**rows, **optional, trial=trial, **sections)
+            tuned.set_caching_options(False)
+        evaluated = evaluate_checkpoints(
+            validation=validation,
+            train=data.train,
+            tuning=dsl.Collected(tuned.outputs["job"]),
+            tuning_plan=tuning_plan,
+            **start,
+            **self._sections("task", "evaluate", "preference", "vertex"),
+        )
+        escalation: dict[str, Any] = {}
+        if self._escalates:
+            escalated = try_larger_models(
+                **rows,
+                **optional,
+                tuning=dsl.Collected(tuned.outputs["job"]),
+                evaluated=evaluated.outputs["report"],
+                tuning_plan=tuning_plan,
+                **self._sections("task", "evaluate", "tune", "escalation", "select", "vertex"),
             ).set_caching_options(False)
-            tested, decided = finals(chosen)
-            ending.deploy_or_keep(chosen, tested, decided, told=tested)
-        with dsl.Else(name="a-prompt-is-enough"):
-            unchosen = pick_without_tuning_op(
-                train=train,
-                best_prompt=planned.outputs["best_prompt"],
-                task=task,
-                config=pick,
-                deploy=deploy,
-                vertex=vertex,
-                name=name,
-            ).set_caching_options(False)
-            tested, decided = finals(unchosen)
-            ending.keep(unchosen, tested, decided, told=tested)
+            escalation = {"larger_tuning": escalated.outputs["job"], "larger_report": escalated.outputs["report"]}
+        # a Collected belongs to one task: kfp changes it when it compiles
+        results = {"tuning": dsl.Collected(tuned.outputs["job"]), "evaluated": evaluated.outputs["report"]}
+        return self._select(tuning_plan, **results, **start, **escalation, **spent)
 
-    return supervised_tuning
+    def _select(self, tuning_plan: Any, **results: Any) -> Any:
+        sections = self._sections("task", "evaluate", "select", "deploy", "preference", "vertex")
+        selected = select_model(tuning_plan=tuning_plan, name=self._parameters["name"], **results, **sections)
+        return selected.set_caching_options(False)
+
+    def _decide(self, data: Data, tuning_plan: Any, selection: Any) -> None:
+        """Evaluate the finalists, decide, deploy or keep, report."""
+        name, test = self._parameters["name"], data.split.outputs["test"]
+        tested = evaluate_finalists(
+            test=test,
+            train=data.train,
+            selection=selection,
+            name=name,
+            **self._sections("task", "evaluate", "preference", "vertex"),
+        ).set_caching_options(False)  # the champion is evaluated again, each time
+        results = {"predictions": tested.outputs["predictions"], "tested": tested.outputs["report"]}
+        decided = gate(
+            **results, selection=selection, tuning_plan=tuning_plan, **self._sections("task", "gate", "preference")
+        )
+        decision = decided.outputs["decision"]
+        last = {"decision": decision, "selection": selection, "name": name}
+        sections = self._sections("deploy", "preprocess", "vertex")
+        with dsl.If(decided.outputs["Output"] == True, name="gate-passed"):  # noqa: E712
+            deployed = deploy(
+                **last, test=test, leakage_report=data.split.outputs["leakage_report"], **sections
+            ).set_caching_options(False)
+        with dsl.Else(name="gate-not-passed"):
+            kept = keep_current_model(**last, **sections).set_caching_options(False)
+        report(
+            **last,
+            **results,
+            data_report=data.report,
+            split_report=data.split.outputs["report"],
+            tuning_plan=tuning_plan,
+            train=data.train,
+            test=test,
+            outcome=dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]),
+        )

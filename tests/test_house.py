@@ -16,9 +16,13 @@ from gemtune.config import Config
 ROOT = Path(__file__).parents[1]
 COMPONENTS = [path for path in sorted((ROOT / "components").glob("*.py")) if path.stem not in ("__init__", "base")]
 PRODUCT = [p for top in ("gemtune", "emulator", "components", "pipelines") for p in (ROOT / top).rglob("*.py")]
+SECTIONS = set(Config.model_fields) - {"name", "method", "data"}
 FORBIDDEN = (
-    ast.If, ast.For, ast.While, ast.Try, ast.With, ast.Lambda, ast.DictComp, ast.SetComp, ast.GeneratorExp, ast.IfExp,
+    ast.If, ast.For, ast.While, ast.Try, ast.With, ast.Lambda, ast.DictComp, ast.SetComp, ast.GeneratorExp,
 )  # fmt: skip
+# paths of a list of artifacts, path of an artifact that may be absent
+PATHS = re.compile(r"\[(\w+)\.path for \1 in \w+( or \[\])?\]")
+PATH = re.compile(r"(\w+)\.path if \1 else ''")
 
 
 def component_functions():
@@ -29,24 +33,27 @@ def component_functions():
 
 
 @pytest.mark.parametrize("function", list(component_functions()))
-def test_a_component_is_one_import_and_one_call(function):
+def test_component_is_one_import_and_one_call(function):
     docstring, imported, *rest = function.body
     assert isinstance(docstring.value, ast.Constant)
     assert isinstance(imported, ast.ImportFrom)
     assert imported.module == "gemtune.steps"
-    module = imported.names[0].asname or imported.names[0].name
+    (alias,) = imported.names
+    assert alias.asname == "step"
     calls = [
         node for statement in rest for node in ast.walk(statement)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        and isinstance(node.func.value, ast.Name) and node.func.value.id == module
+        and isinstance(node.func.value, ast.Name) and node.func.value.id == "step"
     ]  # fmt: skip
     assert len(calls) == 1
     for statement in rest:
         assert isinstance(statement, ast.Assign | ast.Return | ast.Expr)
         for node in ast.walk(statement):
             assert not isinstance(node, FORBIDDEN), ast.unparse(node)
-            if isinstance(node, ast.ListComp):  # unpacking the paths of a list of artifacts is all
-                assert re.fullmatch(r"\[(\w+)\.path for \1 in \w+\]", ast.unparse(node))
+            if isinstance(node, ast.ListComp):
+                assert PATHS.fullmatch(ast.unparse(node))
+            if isinstance(node, ast.IfExp):
+                assert PATH.fullmatch(ast.unparse(node))
 
 
 def test_components_do_not_postpone_annotations():
@@ -54,14 +61,29 @@ def test_components_do_not_postpone_annotations():
         assert "from __future__ import annotations" not in path.read_text(), path
 
 
-def test_each_component_is_named_like_its_module_and_its_section():
-    sections = set(Config.model_fields)
+def test_components_are_named_like_the_step_that_they_call():
     for path in COMPONENTS:
-        assert path.stem in sections | {"report"}
+        modules = set(re.findall(r"from gemtune\.steps import (\w+) as step", path.read_text()))
+        assert modules == {path.stem}
+        assert (ROOT / "gemtune" / "steps" / f"{path.stem}.py").exists()
+
+
+def test_components_take_sections_by_their_names():
+    """A parameter that is a section has its name and is passed on by its name, so that wiring cannot mix them up."""
+    for path in COMPONENTS:
+        for function in ast.parse(path.read_text()).body:
+            if isinstance(function, ast.FunctionDef):
+                (call,) = [
+                    node for node in ast.walk(function)
+                    if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("step.")
+                ]  # fmt: skip
+                sections = {argument.arg for argument in function.args.args} & SECTIONS
+                passed = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+                assert passed == {section: section for section in sections}, function.name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
-def test_every_configuration_loads_and_survives_a_struct(path):
+def test_configurations_load_and_survive_a_struct(path):
     config = Config.load(path)
     struct = struct_pb2.Struct()
     sent = config.parameters()
@@ -72,14 +94,16 @@ def test_every_configuration_loads_and_survives_a_struct(path):
             assert section.annotation.model_validate(back[name]) == section.annotation.model_validate(sent[name])
 
 
-def test_every_section_is_a_parameter_of_some_pipeline():
-    from pipelines.compilation import compiled, pipelines
+def test_sections_are_parameters_of_some_pipeline():
+    from pipelines.compilation import compiled
 
-    forms = [set(compiled(Config(), pipeline=name)["root"]["inputDefinitions"]["parameters"]) for name in pipelines()]
-    assert set.union(*forms) == {*Config.model_fields, "baselines"} - {"pipeline"}
+    options = ["augment.min_rows_per_label=1", "hard_examples.target_share=0.5", "escalation.models=[gemini-3.5-flash]"]
+    configs = [Config.load(None, options), Config(method="preference")]
+    forms = [set(compiled(config)["root"]["inputDefinitions"]["parameters"]) for config in configs]
+    assert set.union(*forms) == set(Config.model_fields) - {"method"}
 
 
-def test_compiling_loads_no_training_framework():
+def test_compile_loads_no_training_framework():
     code = (
         "import sys; from pipelines.compilation import compiled; from gemtune.config import Config; compiled(Config());"
         "sys.exit(', '.join({'torch', 'transformers', 'numba', 'sklearn', 'google.genai'} & set(sys.modules)) or 0)"
@@ -88,20 +112,20 @@ def test_compiling_loads_no_training_framework():
     assert done.returncode == 0, done.stderr
 
 
-def test_every_file_says_its_licence():
+def test_files_state_their_licence():
     for path in PRODUCT:
         first, second, *_ = [*path.read_text(encoding="utf-8").splitlines(), "", ""]
         assert first == "# SPDX-FileCopyrightText: 2026 The gemtune authors", path
         assert second == "# SPDX-License-Identifier: Apache-2.0", path
 
 
-def test_no_module_is_longer_than_can_be_read():
-    read = [p for p in PRODUCT if p.stem != "words"]  # vocabulary is data
-    long = {str(p.relative_to(ROOT)): n for p in read if (n := len(p.read_text(encoding="utf-8").splitlines())) > 600}
+def test_modules_have_at_most_600_lines():
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text(encoding="utf-8").splitlines()) for p in PRODUCT}
+    long = {path: length for path, length in lengths.items() if length > 600}
     assert not long
 
 
-def test_the_lock_pins_every_dependency_that_is_declared():
+def test_lock_pins_every_declared_dependency():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = [
         *project["dependencies"],
@@ -117,7 +141,7 @@ def test_the_lock_pins_every_dependency_that_is_declared():
     assert names <= pinned, names - pinned
 
 
-def test_the_image_installs_what_the_lock_says_and_only_gemtune():
+def test_image_installs_the_locked_versions_and_only_gemtune():
     lines = (ROOT / "components" / "Dockerfile").read_text()
     assert "pip install --no-cache-dir --constraint requirements.lock '.[dlp]'" in lines
     assert re.findall(r"^COPY (.+) (\S+)$", lines, re.M) == [
@@ -129,7 +153,7 @@ def test_the_image_installs_what_the_lock_says_and_only_gemtune():
     assert set(ignored[1:]) == {"!pyproject.toml", "!requirements.lock", "!README.md", "!LICENSE", "!gemtune"}
 
 
-def test_the_installed_versions_are_the_locked_ones():
+def test_lock_equals_the_installed_versions():
     from importlib import metadata
 
     for line in (ROOT / "requirements.lock").read_text().splitlines():
@@ -142,22 +166,35 @@ def test_the_installed_versions_are_the_locked_ones():
             assert installed.split("+")[0] == version, name
 
 
-def test_the_makefile_documents_each_verb():
+def test_makefile_documents_each_verb():
     text = (ROOT / "Makefile").read_text()
     verbs = re.search(r"^\.PHONY: (.+)$", text, re.M)[1].split()
     for verb in verbs:
         assert re.search(rf"^{verb}:.*## ", text, re.M), verb
 
 
-def test_configurations_hold_only_what_differs():
+def test_configurations_name_only_paths_that_exist():
     for path in (ROOT / "configs").rglob("*.yaml"):
-        told = yaml.safe_load(path.read_text())
+        comments = "\n".join(re.findall(r"#.*", path.read_text()))
+        named = re.findall(r"\b(?:gemtune|docs|configs|examples|pipelines|components)/[\w./-]*\w", comments)
+        assert [name for name in named if not (ROOT / name).exists()] == [], path.name
+
+
+def test_configurations_repeat_no_default():
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        shown = yaml.safe_load(path.read_text())
         # what a kind of task sets by itself
-        kind = {key: value for key, value in told.get("task", {}).items() if key == "kind"}
+        kind = {key: value for key, value in shown.get("task", {}).items() if key == "kind"}
         defaults = Config.model_validate(
-            {"task": kind, **{k: told[k] for k in ("pipeline",) if k in told}}
+            {"task": kind, **{k: shown[k] for k in ("method",) if k in shown}}
         ).model_dump()
-        for section, values in told.items():
+        for section, values in shown.items():
             if isinstance(values, dict) and section != "task":
                 for key, value in values.items():
                     assert value != defaults[section].get(key), f"{path.name}: {section}.{key} repeats the default"
+
+
+def test_settings_reference_is_up_to_date():
+    from gemtune.cli.config import reference
+
+    assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == reference(), "make docs"

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rename words of the code everywhere at once: `python tools/rename_vocabulary.py [--check]`. A second run changes nothing.
+"""Rename words of the code everywhere at once: `python tools/rename_vocabulary.py [--check]`.
+
+A second run changes nothing.
 
 The tables in `tools/vocabulary/*.csv` have the columns kind, scope, old, new:
 
@@ -8,7 +10,8 @@ The tables in `tools/vocabulary/*.csv` have the columns kind, scope, old, new:
 - `key`: a string literal that is exactly `old` (a key of a document, an argument of a command), in Python;
 - `text`: the characters `old` wherever they stand, in any file.
 
-`scope` is a glob of paths from the root (`**` is everything); several are separated by `|`. Rows apply in their order.
+`scope` is a glob of paths from the root (`**` is everything); several are separated by `|`. Names and keys are replaced
+before texts; of two rows for the same name in one file the last one counts.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ def rename(path: str, rows: list[Row], write: bool) -> bool:
     """Apply the rows whose scope holds `path`; whether the file changes."""
     file = ROOT / path
     if (
-        path.startswith("tools/")
+        path.startswith(("tools/", "tests/golden/", "tests/vocabulary"))
         or not file.is_file()
         or file.suffix in (".lock", ".gz", ".safetensors", ".png", ".svg")
     ):

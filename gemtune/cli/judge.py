@@ -1,131 +1,145 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The judge and people: a sheet goes out, ratings come back, and the judge is measured by them."""
+"""`gemtune judge`: export answers for human rating, and validate the LLM judge against the ratings."""
 
 from __future__ import annotations
 
 import json
 import random
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from gemtune.config import Config
+from gemtune.artifacts.evaluation import JudgeValidation
+from gemtune.config import Config, JsonObject
 from gemtune.data.example import read_examples, write_json
 from gemtune.errors import UserError
 from gemtune.evaluation import human_ratings
-from gemtune.evaluation.judge_validation import check_judge
+from gemtune.evaluation.judge_validation import validate_judge
 
-judge_app = typer.Typer(no_args_is_help=True, help="The autorater: a sheet for people to rate, and how it agrees.")
+judge_app = typer.Typer(
+    no_args_is_help=True, help="Export answers for human rating, and validate the LLM judge against the ratings."
+)
+
+Predictions = Annotated[Path, typer.Argument(help="Predictions of an evaluation (JSONL).")]
+MEASURES = ("exact", "kappa", "quadratic_kappa", "spearman", "leniency", "unrated")
+
+Examples = Annotated[Path, typer.Argument(help="The evaluated rows (JSONL, as written by step split).")]
 
 
-def drawn(predictions: str | Path, rows: int, seed: int) -> list[dict[str, Any]]:
-    """Prediction rows for people to rate, drawn by seed; rows without an answer are not worth a person's time."""
+def sample_rows(predictions: str | Path, rows: int, seed: int) -> list[JsonObject]:
+    """A random sample of prediction rows that have an answer; raises `UserError` if none has."""
     answered = [row for row in _rows(predictions) if row["answer"]]
     if not answered:
         raise UserError("no row has an answer", file=predictions)
     return random.Random(seed).sample(answered, min(rows, len(answered)))
 
 
-def drawn_pairs(
-    predictions: str | Path, one: str, two: str, rows: int, seed: int
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Answers of two contestants to the same rows, drawn by seed; equal answers are not worth a person's time."""
-    answers: dict[str, dict[str, dict[str, Any]]] = {}
+def sample_pairs(
+    predictions: str | Path, first: str, second: str, rows: int, seed: int
+) -> list[tuple[JsonObject, JsonObject]]:
+    """A random sample of rows on which two variants gave different answers; raises `UserError` if there are none."""
+    answers: dict[str, dict[str, JsonObject]] = {}
     for row in _rows(predictions):
-        answers.setdefault(row["contestant"], {})[row["id"]] = row
-    if missing := [name for name in (one, two) if name not in answers]:
-        raise UserError(f"no contestant is called {missing[0]!r}", file=predictions, remedy=f"one of {sorted(answers)}")
-    both = [(row, answers[two][key]) for key, row in answers[one].items() if key in answers[two]]
-    apart = [(a, b) for a, b in both if a["answer"] and b["answer"] and a["answer"].strip() != b["answer"].strip()]
-    if not apart:
-        raise UserError(f"{one!r} and {two!r} answered every row alike", file=predictions)
-    return random.Random(seed).sample(apart, min(rows, len(apart)))
+        answers.setdefault(row["variant"], {})[row["id"]] = row
+    if missing := [name for name in (first, second) if name not in answers]:
+        raise UserError(f"no variant is called {missing[0]!r}", file=predictions, remedy=f"one of {sorted(answers)}")
+    both = [(row, answers[second][key]) for key, row in answers[first].items() if key in answers[second]]
+    distinct = [(a, b) for a, b in both if a["answer"] and b["answer"] and a["answer"].strip() != b["answer"].strip()]
+    if not distinct:
+        raise UserError(f"{first!r} and {second!r} gave the same answer to every row", file=predictions)
+    return random.Random(seed).sample(distinct, min(rows, len(distinct)))
 
 
-def _rows(predictions: str | Path) -> list[dict[str, Any]]:
+def _rows(predictions: str | Path) -> list[JsonObject]:
     with open(predictions, encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
 @judge_app.command()
-def sheet(
-    predictions: Annotated[Path, typer.Argument(help="Predictions of an evaluation (JSONL).")],
-    examples: Annotated[Path, typer.Argument(help="The rows that were asked about (JSONL, as step split wrote them).")],
-    out: Annotated[Path, typer.Option(help="Where the sheet goes (CSV).")],
-    rows: Annotated[int, typer.Option(min=1, help="Answers to rate.")] = 100,
-    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 7,
+def export(
+    predictions: Predictions,
+    examples: Examples,
+    out: Annotated[Path, typer.Option(help="Ratings file to write (CSV).")],
+    rows: Annotated[int, typer.Option(min=1, help="Number of answers to rate.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 7,
 ) -> None:
-    """Write a sheet with an empty column `rating`, for people to fill in; who answered is not shown."""
+    """Export a random sample of answers for people to rate.
+
+    Fill in the column `rating` of the CSV file, name the file in evaluate.judge.ratings, then run `gemtune judge
+    validate`. The file does not name the variants.
+    """
     texts = {example.id: example.text for example in read_examples(examples)}
-    chosen = drawn(predictions, rows, seed)
-    human_ratings.write_sheet(out, chosen, texts)
-    typer.echo(f"{len(chosen)} answers to rate in {out}; name it in evaluate.judge.sheet")
+    sample = sample_rows(predictions, rows, seed)
+    human_ratings.write_ratings_file(out, sample, texts)
+    typer.echo(f"{len(sample)} answers to rate in {out}; set evaluate.judge.ratings to this file")
 
 
 @judge_app.command()
-def pairs(
-    predictions: Annotated[Path, typer.Argument(help="Predictions of an evaluation (JSONL).")],
-    examples: Annotated[Path, typer.Argument(help="The rows that were asked about (JSONL, as step split wrote them).")],
-    contestants: Annotated[tuple[str, str], typer.Option(help="The two whose answers are compared.")],
-    out: Annotated[Path, typer.Option(help="Where the sheet goes (CSV).")],
-    rows: Annotated[int, typer.Option(min=1, help="Pairs to compare.")] = 100,
-    both_orders: Annotated[bool, typer.Option("--both-orders", help="Show each pair twice, turned around.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed of the draw and of the order within a pair.")] = 7,
+def export_pairs(
+    predictions: Predictions,
+    examples: Examples,
+    variants: Annotated[tuple[str, str], typer.Option(help="Names of the two variants to compare.")],
+    out: Annotated[Path, typer.Option(help="Ratings file to write (CSV).")],
+    rows: Annotated[int, typer.Option(min=1, help="Number of pairs to compare.")] = 100,
+    both_orders: Annotated[
+        bool, typer.Option("--both-orders", help="Include each pair twice, the second time reversed.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample and of the order within a pair.")] = 7,
 ) -> None:
-    """Write a sheet of pairs with an empty column `better` (first, second, tie); who answered is not shown."""
+    """Export pairs of different answers to the same row, for people to say which is better.
+
+    Fill in the column `better` of the CSV file (first, second or tie), then run `gemtune judge validate --pairs FILE`.
+    The file does not name the variants.
+    """
     texts = {example.id: example.text for example in read_examples(examples)}
-    chosen = drawn_pairs(predictions, *contestants, rows, seed)
-    human_ratings.write_pairs(out, chosen, texts, seed=seed, both_orders=both_orders)
-    typer.echo(f"{len(chosen)} pairs to compare in {out}; then: gemtune judge check CONFIG --pairs {out}")
+    sample = sample_pairs(predictions, *variants, rows, seed)
+    human_ratings.write_pair_ratings_file(out, sample, texts, seed=seed, both_orders=both_orders)
+    typer.echo(f"{len(sample)} pairs to compare in {out}; then: gemtune judge validate CONFIG --pairs {out}")
 
 
 @judge_app.command()
-def check(
+def validate(
     config: Annotated[
-        Path, typer.Argument(help="Configuration with evaluate.judge.model and .sheet.", metavar="CONFIG")
+        Path, typer.Argument(help="Configuration with evaluate.judge.model and .ratings.", metavar="CONFIG")
     ],
     overrides: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE")] = None,
     pairs: Annotated[
-        Path | None, typer.Option(help="A sheet of pairs that people compared, in place of .sheet.")
+        Path | None, typer.Option(help="Ratings file of `export-pairs`, used instead of evaluate.judge.ratings.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Also write everything to this file (JSON).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Also write the full result to this file (JSON).")] = None,
 ) -> None:
-    """Let the judge rate what people rated, and say whether a gate rule may use it; exit code 1 when not."""
+    """Compare the LLM judge with human ratings: agreement, bias, and whether a gate rule may use it.
+
+    The judge rates the same answers (these requests are billed). Exit code 1 if the lower bound of the agreement is
+    below evaluate.judge.min_agreement.
+    """
     settings = Config.load(config, overrides or [])
-    found = check_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
+    result = validate_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
     if out is not None:
-        write_json(out, found)
-    for line in lines_of(found):
+        write_json(out, result.model_dump())
+    for line in report_lines(result):
         typer.echo(line)
-    if not found["admitted"]:
+    if not result.validated:
         raise typer.Exit(1)
 
 
-def lines_of(found: dict[str, Any]) -> list[str]:
-    """What a person wants to read about a checked judge."""
-    measures = ["exact", "kappa", "quadratic_kappa", "spearman", "leniency", "unrated", "length_lean"]
-    told = {**found["agreement"], "length_lean": found.get("length_lean")}
-    for side in ("judge", "people"):
-        if isinstance(biases := found.get(side), dict):
-            told |= {f"{side} {name}": biases[name] for name in ("chose_first", "chose_longer")}
-            measures += [f"{side} chose_first", f"{side} chose_longer"]
-    table = [
-        f"{name:19} {told[name]['value']:6.2f}  ({told[name]['low']:.2f} to {told[name]['high']:.2f})"
-        for name in measures
-        if told.get(name)
-    ]
-    table += [
-        f"{side}: {found[side]['ties']} ties, {found[side]['flips']} turned with the order"
-        for side in ("judge", "people")
-        if isinstance(found.get(side), dict)
-    ]
-    cut = found.get("threshold")
-    if cut:
-        kappa = cut["kappa"]
+def report_lines(result: JudgeValidation) -> list[str]:
+    """The result of a judge validation as lines of text."""
+    biases = {"judge": result.judge_biases, "people": result.human_biases}
+    values = {name: result.agreement[name] for name in MEASURES if name in result.agreement}
+    if result.length_correlation:
+        values["length_correlation"] = result.length_correlation
+    for side, bias in biases.items():
+        if bias:
+            values |= {f"{side} chose_first": bias.chose_first, f"{side} chose_longer": bias.chose_longer}
+    table = [f"{name:19} {score.value:6.2f}  ({score.low:.2f} to {score.high:.2f})" for name, score in values.items()]
+    table += [f"{side}: {bias.ties} ties, {bias.order_flips} order flips" for side, bias in biases.items() if bias]
+    if threshold := result.threshold:
+        kappa = threshold.kappa
         table.append(
-            f"good from a score of {cut['score']:g}: kappa with people {kappa['value']:.2f} "
-            f"({kappa['low']:.2f} to {kappa['high']:.2f}) on held-out rows"
+            f"good from a score of {threshold.score:g}: kappa with people {kappa.value:.2f} "
+            f"({kappa.low:.2f} to {kappa.high:.2f}) on held-out rows"
         )
-    return [*table, found["sentence"]]
+    return [*table, result.summary]

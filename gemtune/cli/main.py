@@ -17,6 +17,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from gemtune import __version__
+from gemtune.cli import bundled
 from gemtune.cli.steps import ConfigFile, Messages, Overrides, check
 from gemtune.cli.steps import app as steps
 from gemtune.config import Config
@@ -29,18 +31,33 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="From labelled rows to a signed deploy / don't-deploy decision about a tuned Gemini model.\n\n"
+    help="From labelled rows to an honest deploy / don't-deploy decision about a tuned Gemini model.\n\n"
     "Start with [bold]gemtune run configs/quickstart.yaml[/]: a whole run on this machine, no cloud account needed.",
 )
 
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
 Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
-Pipeline = Annotated[str, typer.Option(help="Which pipeline; default: the configuration's.")]
 Root = Annotated[str, typer.Option(help="gs:// folder for the run's files; default gs://BUCKET/pipelines.")]
 Cache = Annotated[bool, typer.Option(help="Reuse results of unchanged steps.")]
 
 
 app.add_typer(steps)
+
+
+def _print_version(requested: bool) -> None:
+    if requested:
+        typer.echo(f"gemtune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Prepare what every command needs: the packages that an installed wheel carries."""
+    bundled.put_on_path()
 
 
 @app.command()
@@ -55,15 +72,15 @@ def run(
     jobs: Annotated[int, typer.Option(min=1, help="Tuning jobs the emulator trains at once; others wait.")] = 1,
 ) -> None:
     """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report."""
-    from gemtune.steps import preprocess
+    from gemtune.data import source_rows
     from pipelines import console_summary, local_run
 
     settings = load(config, data, overrides)
     check(settings)
     local_run.check_engine(engine)
     if not settings.data.startswith("gs://"):  # a local run's buckets are the emulator's, which is not up yet
-        labelled = settings.pipeline == "supervised_tuning" or settings.preference.pairs_from == "answers"
-        preprocess.glance(settings.data, settings.task, settings.preprocess, labelled)
+        labelled = settings.method == "supervised" or settings.preference.pairs_from == "samples"
+        source_rows.peek(settings.data, settings.task, settings.preprocess, labelled)
     console = _console()
     folder = runs / f"{settings.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     state = runs / "emulator"
@@ -91,7 +108,7 @@ def serve(
     console = _console()
     with local_run.emulator(folder.parent / "emulator", folder / "logs" / "serve.log", port) as url:
         console_summary.show_endpoint(console, summary, url)
-        console.print(console_summary.answerer(folder, url), soft_wrap=True, markup=False)
+        console.print(console_summary.predictor_call(folder, url), soft_wrap=True, markup=False)
         console.print("Serving; Ctrl-C ends it.")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
@@ -108,12 +125,15 @@ def compile_command(
     overrides: Overrides = None,
     image: Image = "",
 ) -> None:
-    """Compile every pipeline to YAML, for the Cloud console, Vertex AI or Kubeflow; needs no torch, no credentials."""
-    from pipelines.compilation import compile_pipeline, pipelines
+    """Compile both pipelines to YAML, for the Cloud console, Vertex AI or Kubeflow; needs no torch, no credentials.
+
+    The pipeline of the configuration's own method has its values as defaults; the other one has as many as apply.
+    """
+    from pipelines.compilation import compile_pipeline
 
     settings = load(config, data, overrides, needs_data=False)
-    for name in pipelines():
-        typer.echo(compile_pipeline(settings, out / f"{name}.yaml", image, name))
+    for method, own in both_methods(settings):
+        typer.echo(compile_pipeline(own, out / f"{method}_tuning.yaml", image))
 
 
 @app.command()
@@ -122,7 +142,6 @@ def submit(
     image: Image,
     data: Data = None,
     overrides: Overrides = None,
-    pipeline: Pipeline = "",
     root: Root = "",
     cache: Cache = True,
 ) -> None:
@@ -131,7 +150,7 @@ def submit(
 
     settings = load(config, data, overrides)
     check(settings)
-    typer.echo(cloud.submit(settings, image, pipeline or settings.pipeline, root, cache))
+    typer.echo(cloud.submit(settings, image, root, cache))
 
 
 @app.command()
@@ -141,7 +160,6 @@ def schedule(
     cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
     data: Data = None,
     overrides: Overrides = None,
-    pipeline: Pipeline = "",
     root: Root = "",
     cache: Cache = True,
 ) -> None:
@@ -150,7 +168,7 @@ def schedule(
 
     settings = load(config, data, overrides)
     check(settings)
-    typer.echo(cloud.schedule(settings, image, pipeline or settings.pipeline, root, cache, cron))
+    typer.echo(cloud.schedule(settings, image, root, cache, cron))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
@@ -165,6 +183,13 @@ def load(config: Path | None, data: str | None, overrides: list[str] | None, nee
     if needs_data and not settings.data:
         raise UserError("no data", file=config, remedy="set data, or --data FILE")
     return settings
+
+
+def both_methods(settings: Config) -> list[tuple[str, Config]]:
+    """The configuration for either tuning method; what only its own method has is left out of the other."""
+    other = "supervised" if settings.method == "preference" else "preference"
+    shared = settings.model_dump(exclude={"method", "plan", "hard_examples", "augment", "escalation", "preference"})
+    return [(settings.method, settings), (other, Config.model_validate({**shared, "method": other}))]
 
 
 def latest(runs: Path) -> Path:

@@ -1,22 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Single steps from a shell, without an orchestrator: `python -m gemtune`; the command `gemtune` mounts them too."""
+"""Commands that run no pipeline: doctor, plan, cleanup, rollback; and what all commands share."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from gemtune.cli.config import config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
 from gemtune.config import Config
 from gemtune.errors import UserError
+
+if TYPE_CHECKING:
+    from gemtune.artifacts.tuning import TuningPlan
+    from gemtune.steps.context import Section
 
 ConfigFile = Annotated[
     Path, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -26,38 +31,20 @@ Overrides = Annotated[
 ]
 
 
-METHODS: dict[str, tuple[Literal["supervised", "preference"], ...]] = {
-    "supervised_tuning": ("supervised",),
-    "preference_tuning": ("supervised", "preference"),
-}
-
-
 def check(config: Config) -> None:
-    """Refuse, before anything starts, what the service would refuse for its base model; raises `UserError`."""
-    from gemtune.catalogue import Catalogue
-    from gemtune.evaluation.metrics import metric_names
+    """Raise `UserError` with everything in the configuration that would stop a run after money was spent."""
+    from gemtune.cost.preflight import problems
     from gemtune.vertex import location
 
-    preference = config.pipeline == "preference_tuning"
-    known = ["win_rate"] if preference else metric_names(config.task)
-    for section, metric in (("pick", config.pick.metric), ("gate", config.gate.metric)):
-        if metric and metric not in known:
-            raise UserError(f"unknown metric {section}.metric={metric!r}", remedy=f"one of {', '.join(known)}")
-    for method in METHODS[config.pipeline]:
-        Catalogue.load(config.vertex.catalogue).require(
-            config.evaluate.base_model,
-            method,
-            location(config.vertex),
-            adapter_sizes=tuple(trial.adapter_size for trial in config.plan.trials),
-            encryption_key=config.vertex.encryption_key,
-        )
+    if listed := problems(config, location(config.vertex)):
+        raise UserError("\n".join(map(str, listed)))
 
 
 class Messages(TyperGroup):
-    """Commands whose user errors are one message and exit code 1, and whose Ctrl-C is exit code 130."""
+    """Commands whose user errors are a single message and exit code 1; Ctrl-C is exit code 130."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; anything but a user's error or an interrupt is a bug and shows itself."""
+        """Run the command; any other exception than a user error or an interrupt is a bug and is not caught."""
         err = Console(stderr=True, highlight=False)
         try:
             return super().invoke(ctx)
@@ -65,21 +52,22 @@ class Messages(TyperGroup):
             err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            err.print("interrupted: what was running was stopped")
+            err.print("interrupted: all running steps were stopped")
             raise typer.Exit(130) from None
 
 
 app = typer.Typer(
-    cls=Messages, no_args_is_help=True, pretty_exceptions_enable=False, help="Single steps, without an orchestrator."
+    cls=Messages, no_args_is_help=True, pretty_exceptions_enable=False, help="Commands that run no pipeline."
 )
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(config_app, name="config")
 app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
 
 
 @app.command()
 def doctor(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Check a configuration against the model catalogue and the environment; says what would go wrong, and when."""
+    """Check a configuration against the model catalogue and the environment: every problem that would stop a run."""
     from gemtune.vertex import connect
 
     settings = Config.load(config, overrides or [])
@@ -98,113 +86,114 @@ def plan(
     data: Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")] = None,
     overrides: Overrides = None,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Guess tokens from lengths; ask no service at all.")
+        bool, typer.Option("--offline", help="Estimate tokens from text lengths; send no request.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Say what a run would cost and what speaks against it, before anything is paid: nothing is submitted.
+    """Forecast what a run would cost, and list reasons against tuning: nothing is submitted, nothing is paid.
 
     Tokens are counted by the service, which is free of charge. Exit code 1: there is a reason not to tune.
     """
     import tempfile
 
-    given = [*(overrides or []), *([f"data={json.dumps(data)}"] if data else [])]
-    settings = Config.load(config, given)
+    data_override = [f"data={json.dumps(data)}"] if data else []
+    settings = Config.load(config, [*(overrides or []), *data_override])
     if not settings.data:
         raise UserError("no data", file=config, remedy="set data, or --data FILE")
     check(settings)
     with tempfile.TemporaryDirectory() as folder:
-        found = _foreseen(settings, offline, folder)
+        forecast = _dry_run(settings, offline, folder)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False, indent=1))
+        typer.echo(json.dumps(forecast.model_dump(mode="json"), ensure_ascii=False, indent=1))
     else:
-        _show(found, settings.data)
-    if found["reasons"]:
+        _show(forecast, settings.data, settings.method)
+    if forecast.reasons:
         raise typer.Exit(1)
 
 
-def _foreseen(settings: Config, offline: bool, folder: str) -> dict[str, Any]:
-    """The plan of the configuration's pipeline. Rows stand where the record of this name says, which is not changed."""
-    from gemtune.config import Contestant
+def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
+    """The plan of the configuration's pipeline; the run's record of split assignments is read, not changed."""
+    from gemtune.data.example import read_examples
+    from gemtune.steps import load_pairs, plan_tuning, preprocess, split
 
-    sections = settings.parameters()
-    baselines = [[Contestant.of(one) for one in group] for group in sections["baselines"]]
-    if settings.pipeline == "preference_tuning":
-        from gemtune.steps import preference
+    sections = {name: values for name, values in settings.parameters().items() if isinstance(values, dict)}
+    if settings.method != "preference":
+        del sections["preference"]
+    rows, dropped, report, split_report = (f"{folder}/{name}" for name in ("rows", "dropped", "data", "split"))
+    splits = (f"{folder}/train", f"{folder}/validation", f"{folder}/test")
 
-        return preference.forecast(settings.data, sections, baselines, settings.name, offline, folder)
-    from gemtune.steps import plan_tuning as step
-    from gemtune.steps import preprocess, split
+    def only(*names: str) -> dict[str, Section]:
+        return {name: sections[name] for name in names}
 
-    rows, dropped, told, cut = (f"{folder}/{name}" for name in ("rows.jsonl", "dropped.jsonl", "data.json", "cut.json"))
-    splits = [f"{folder}/{name}.jsonl" for name in ("train", "validation", "test")]
-    preprocess.run(settings.data, sections["task"], sections["preprocess"], rows, dropped, told, sections["vertex"])
-    vertex = None if offline else sections["vertex"]
-    split.run(rows, sections["split"], splits[0], splits[1], splits[2], cut, vertex, settings.name, keep=False)
-    return step.forecast(splits, sections, baselines, settings.name, offline)
+    if settings.method == "preference":
+        own = only("task", "preprocess", "preference", "evaluate", "plan", "vertex")
+        load_pairs.run(settings.data, rows, dropped, report, sample=False, offline=offline, **own)
+    else:
+        own = only("task", "preprocess", "vertex")
+        preprocess.run(settings.data, rows, dropped, report, "", **own)
+    own = only("split") if offline else only("split", "vertex")
+    split.run(rows, splits, split_report, "", settings.name, False, **own)
+    sampled = settings.method == "preference" and settings.preference.pairs_from == "samples"
+    labelled = list(read_examples(rows)) if sampled else []
+    return plan_tuning.dry_run(splits, sections, settings.name, offline, labelled)
 
 
-def _show(found: dict[str, Any], data: str) -> None:
-    """The plan as a table, then the verdict with its reasons."""
+def _show(plan: TuningPlan, data: str, method: str) -> None:
+    """The forecast as a table, then the conclusion with its reasons."""
     from rich.table import Table
 
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=140)
-    table = Table(
-        title=f"{data}: {' / '.join(map(str, found['rows']))} rows to train, choose, test", title_justify="left"
-    )
-    table.add_column("what")
-    for heading in ("tokens", "US$", "at most, US$"):
+    sizes = " / ".join(str(plan.rows[name]) for name in ("train", "validation", "test"))
+    table = Table(title=f"{data}: {sizes} rows of train / validation / test", title_justify="left")
+    table.add_column("item")
+    for heading in ("tokens", "USD", "at most, USD"):
         table.add_column(heading, justify="right")
-    for line in found["costs"]:
-        table.add_row(line["what"], f"{line['tokens']:,.0f}", f"{line['cost']:.4f}", f"{line['at_most']:.4f}")
+    for item in plan.forecast.items:
+        cost = item.cost
+        table.add_row(item.label, f"{item.tokens.expected:,.0f}", f"{cost.expected:.4f}", f"{cost.upper:.4f}")
     table.add_section()
-    table.add_row("in all", "", f"{found['cost']:.4f}", f"{found['cost_at_most']:.4f}")
+    table.add_row("total", "", f"{plan.forecast.cost.expected:.4f}", f"{plan.forecast.cost.upper:.4f}")
     console.print(table)
-    console.print(f"{len(found['trials'])} trials; {found['sentence']}", soft_wrap=True)
-    if found["metric"] == "win_rate":
-        unit, supposed = "prompts", "were no answers to tie"
-    else:
-        unit, supposed = "rows", "were prompts right half the time"
-    lift = f"{found['test_rows']} test {unit} notice a lift of {found['detectable_lift']:.3f} four times in five"
-    console.print(f"{lift}, {supposed}", soft_wrap=True)
-    for note in [*found["left_out"], *found["warnings"]]:
+    console.print(f"{len(plan.trials)} trials; {plan.forecast.summary}", soft_wrap=True)
+    unit, assumed = ("prompts", "if no answers tie") if method == "preference" else ("rows", "at an accuracy of 0.5")
+    lift = (
+        f"with {plan.rows['test']} test {unit}, a true lift of {plan.detectable_lift:.3f} is detected with 80 % power"
+    )
+    console.print(f"{lift}, {assumed}", soft_wrap=True)
+    for note in [*plan.over_budget, *plan.warnings]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
-    for reason in found["reasons"]:
+    for reason in plan.reasons:
         console.print(f"against tuning: {reason}", soft_wrap=True, markup=False)
-    if not found["reasons"]:
-        console.print("nothing speaks against tuning so far; whether a prompt is good enough shows when it is asked")
+    if not plan.reasons:
+        console.print("no reason against tuning so far; whether a prompt is good enough, only an evaluation can show")
 
 
 @app.command()
-def sweep(
+def cleanup(
     config: ConfigFile,
     overrides: Overrides = None,
     yes: Annotated[bool, typer.Option("--yes", help="Undeploy them; without it they are only listed.")] = False,
 ) -> None:
-    """Undeploy checkpoints that crashed runs of this configuration left behind; never one that serves or served.
+    """Undeploy checkpoints that interrupted runs of this configuration left behind; never a champion, past or present.
 
-    Call it when no run of this name is going.
+    Call it when no run of this name is active.
     """
     from gemtune.steps import deploy
 
     settings = Config.load(config, overrides or [])
-    found = deploy.sweep(settings.name, settings.vertex.model_dump(), act=yes)
-    for endpoint in found:
+    endpoints = deploy.cleanup(settings.name, settings.vertex.model_dump(), act=yes)
+    for endpoint in endpoints:
         typer.echo(endpoint)
-    said = "undeployed" if yes else "would be undeployed: --yes does it"
-    typer.echo(f"{settings.name}: {len(found)} endpoints {said if found else 'are left over'}")
+    outcome = "undeployed" if yes else "would be undeployed (with --yes)"
+    typer.echo(f"{settings.name}: {len(endpoints)} endpoints {outcome if endpoints else 'left behind'}")
 
 
 @app.command()
 def rollback(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Give service back to the champion before; it was left deployed for this."""
+    """Roll back to the previous champion (its endpoint is still deployed)."""
     from gemtune.steps import deploy
 
     settings = Config.load(config, overrides or [])
     back = deploy.rollback(settings.name, settings.vertex.model_dump())
-    typer.echo(f"{settings.name}: {back.model} serves again")
-
-
-if __name__ == "__main__":
-    app(prog_name="python -m gemtune")
+    typer.echo(f"{settings.name}: {back.model} is in production again")

@@ -17,27 +17,28 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from gemtune.config.data import Augment, Preprocess, Split, Task
-from gemtune.config.evaluation import Contestant, Evaluate, Gate, Judge, Prompt
-from gemtune.config.section import Section, explain, fingerprint
-from gemtune.config.tuning import Deploy, Hard, Larger, Pick, Plan, Preference, Trial, Tune, Vertex
+from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt
+from gemtune.config.section import JsonObject, Section, explain, fingerprint, is_resource_name
+from gemtune.config.tuning import Deploy, Escalation, HardExamples, Plan, Preference, Select, Trial, Tune, Vertex
 from gemtune.errors import UserError
 
 __all__ = [
     "Augment",
     "Config",
-    "Contestant",
     "Deploy",
+    "Escalation",
     "Evaluate",
     "Gate",
-    "Hard",
+    "HardExamples",
+    "JsonObject",
     "Judge",
-    "Larger",
-    "Pick",
+    "ModelVariant",
     "Plan",
     "Preference",
     "Preprocess",
     "Prompt",
     "Section",
+    "Select",
     "Split",
     "Task",
     "Trial",
@@ -45,10 +46,11 @@ __all__ = [
     "Vertex",
     "explain",
     "fingerprint",
+    "is_resource_name",
 ]
 
 
-LONG_ANSWER = 256  # tokens of an object or a text, at most, unless told otherwise
+LONG_ANSWER = 256  # tokens of an object or a text, at most, by default
 
 
 class Config(Section):
@@ -57,8 +59,8 @@ class Config(Section):
     name: str = Field(
         "gemtune", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Names the champion, the jobs, the run."
     )
-    pipeline: Literal["supervised_tuning", "preference_tuning"] = Field(
-        "supervised_tuning", description="Which pipeline this configuration is for; run, submit, schedule follow it."
+    method: Literal["supervised", "preference"] = Field(
+        "supervised", description="Tuning method; run, compile, submit and schedule use its pipeline."
     )
     data: str = Field("", description="Labelled rows: local path or gs:// URI.")
     task: Task = Field(default_factory=Task)
@@ -67,10 +69,10 @@ class Config(Section):
     augment: Augment = Field(default_factory=Augment)
     evaluate: Evaluate = Field(default_factory=Evaluate)
     plan: Plan = Field(default_factory=Plan)
-    hard: Hard = Field(default_factory=Hard)
+    hard_examples: HardExamples = Field(default_factory=HardExamples)
     tune: Tune = Field(default_factory=Tune)
-    larger: Larger = Field(default_factory=Larger)
-    pick: Pick = Field(default_factory=Pick)
+    escalation: Escalation = Field(default_factory=Escalation)
+    select: Select = Field(default_factory=Select)
     preference: Preference = Field(default_factory=Preference)
     gate: Gate = Field(default_factory=Gate)
     deploy: Deploy = Field(default_factory=Deploy)
@@ -79,11 +81,11 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _defaults_follow_the_task(cls, values: Any) -> Any:
-        """Pairs are of texts, unless told otherwise; and an object or a text is longer than a label."""
+        """Pairs are of texts by default; and an object or a text is longer than a label."""
         if not isinstance(values, dict):
             return values
         task, evaluate = (values.get(name, {}) for name in ("task", "evaluate"))
-        if isinstance(task, dict) and values.get("pipeline") == "preference_tuning":
+        if isinstance(task, dict) and values.get("method") == "preference":
             task = {"kind": "generation", **task}
             values = {**values, "task": task}
         long = isinstance(task, dict) and task.get("kind") in ("extraction", "summarization", "generation")
@@ -92,13 +94,30 @@ class Config(Section):
         return values
 
     @model_validator(mode="after")
-    def _judges_that_gate_are_checked(self) -> Self:
+    def _judges_that_gate_are_validated(self) -> Self:
         judge = self.evaluate.judge
-        if (self.gate.min_judge_good or self.gate.min_judge_win_rate) and not (judge.model and judge.sheet):
+        if (self.gate.min_judge_good or self.gate.min_judge_win_rate) and not (judge.model and judge.ratings):
             raise ValueError(
-                "gate.min_judge_good and gate.min_judge_win_rate need evaluate.judge.model, and evaluate.judge.sheet "
-                "to check it by"
+                "gate.min_judge_good and gate.min_judge_win_rate need evaluate.judge.model, and evaluate.judge.ratings "
+                "to validate it against"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _method_has_its_settings(self) -> Self:
+        if self.method != "preference":
+            return self
+        if self.preference.ranker == "judge" and not self.evaluate.judge.model:
+            raise ValueError("preference.ranker=judge needs evaluate.judge.model")
+        supervised_only = {
+            "plan.preset": self.plan.preset != "trials",
+            "plan.follow_ups": bool(self.plan.follow_ups),
+            "hard_examples.target_share": bool(self.hard_examples.target_share),
+            "augment.min_rows_per_label": bool(self.augment.min_rows_per_label),
+            "escalation.models": bool(self.escalation.models),
+        }
+        if wrong := [name for name, is_set in supervised_only.items() if is_set]:
+            raise ValueError(f"{', '.join(wrong)}: for supervised tuning only; leave it out with method: preference")
         return self
 
     @classmethod
@@ -107,7 +126,7 @@ class Config(Section):
 
         Raises `UserError` naming the file, the setting, its value and the settings that exist.
         """
-        values: dict[str, Any] = {}
+        values: JsonObject = {}
         if path is not None:
             values = _read_yaml(Path(path))
         for override in overrides:
@@ -117,17 +136,12 @@ class Config(Section):
         except ValidationError as error:
             raise UserError(explain(error, cls), file=path) from None
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self) -> JsonObject:
         """The compiled pipeline's parameters: one plain dict per section, no nulls (a Struct refuses them)."""
-        values = self.model_dump(exclude_none=True, exclude={"evaluate": {"baselines"}})
-        values["baselines"] = [
-            [Contestant(name=p.name, model=self.evaluate.base_model, prompt=p).model_dump(exclude_none=True)]
-            for p in self.evaluate.baselines
-        ]
-        return values
+        return self.model_dump(exclude_none=True)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path) -> JsonObject:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -143,7 +157,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values or {}
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _apply(values: JsonObject, override: str) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name.strip():
         raise UserError(f"cannot read --set {override!r}", remedy="write section.field=value")

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from gemtune.config.section import Section
+from gemtune.config.output_schema import schema_problem, without_null_defaults
+from gemtune.config.section import JsonObject, Section, unquoted_off
 
 # what a task says of itself where the settings do not: instruction, and what the answer is called
 SAID = {
@@ -40,8 +41,9 @@ class Task(Section):
     label_separator: str = Field(
         "", description="Between a row's labels when it has several (such as '; '); empty: exactly one label a row."
     )
-    output_schema: dict[str, Any] = Field(
-        default_factory=dict, description="JSON schema of the answer, for extraction (type object)."
+    output_schema: JsonObject = Field(
+        default_factory=dict,
+        description="JSON Schema (draft 2020-12) that answers must fit, for extraction; a $ref stays within it.",
     )
 
     @model_validator(mode="before")
@@ -54,6 +56,14 @@ class Task(Section):
             kind = "several labels"
         instruction, target_name = SAID.get(kind, ("", ""))
         return {"instruction": instruction, "target_name": target_name, **values}
+
+    @field_validator("output_schema")
+    @classmethod
+    def _schema_is_valid(cls, schema: JsonObject) -> JsonObject:
+        schema = without_null_defaults(schema)
+        if schema and (problem := schema_problem(schema)):
+            raise ValueError(problem)
+        return schema
 
 
 class Preprocess(Section):
@@ -81,11 +91,11 @@ class Preprocess(Section):
     remove_invisible: bool = Field(True, description="Zero-width spaces, soft hyphens and byte order marks go.")
     strip_html: bool = Field(False, description="Tags become spaces, entities the characters they stand for.")
     lowercase: bool = Field(False, description="Upper case becomes lower case.")
-    pii: Literal["off", "report", "mask", "drop"] = Field(
+    pii: Annotated[Literal["off", "report", "mask", "drop"], BeforeValidator(unquoted_off)] = Field(
         "report",
         description="Rows with e-mail, phone, card, IBAN, keys: count them, mask what was found, or drop the row.",
     )
-    pii_by: Literal["rules", "dlp"] = Field(
+    pii_detector: Literal["rules", "dlp"] = Field(
         "rules", description="Who looks: our own rules (free, local), or Sensitive Data Protection (paid, extra dlp)."
     )
     pii_types: list[str] = Field(
@@ -103,7 +113,7 @@ class Preprocess(Section):
         pattern=r"^(projects/[^/]+/locations/[^/]+)?$",
         description="projects/P/locations/L to ask it in; empty: GOOGLE_CLOUD_PROJECT, global.",
     )
-    find_label_errors: bool = Field(
+    find_label_issues: bool = Field(
         True, description="List likely label errors, of 20,000 rows and 4 million characters at most, drawn evenly."
     )
     corrections: str = Field("", description="Audit sheet (CSV with id and label) whose labels replace the rows' own.")
@@ -111,7 +121,7 @@ class Preprocess(Section):
     conflicts: Literal["drop", "majority", "keep"] = Field(
         "drop", description="Same text, different labels: drop all, keep the majority label, or keep all."
     )
-    fuzzy_threshold: float = Field(
+    jaccard_threshold: float = Field(
         0.8,
         ge=0,
         le=1,
@@ -122,8 +132,8 @@ class Preprocess(Section):
     )
     embedder: str = Field(
         "builtin",
-        description="Who embeds: builtin (no download); st:NAME, a sentence-transformers directory or hub name (extra "
-        "embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
+        description="Embedding model: builtin (no download); st:NAME, a sentence-transformers folder or hub name "
+        "(extra embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
     )
     repeated_chars: int = Field(
         100, ge=0, description="Passages of this many characters that stand in several rows are looked for; 0: off."
@@ -131,11 +141,14 @@ class Preprocess(Section):
     repeated: Literal["report", "trim", "drop"] = Field(
         "report", description="Repeated passages: tell them, cut them from all rows but the first, or drop those rows."
     )
-    dataflow_template: str = Field(
-        "", description="gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; empty: no Dataflow."
+    runner: Literal["local", "dataflow"] = Field(
+        "local",
+        description="Where duplicates are dropped: in the preprocess step, or by a Dataflow job before it, for JSONL "
+        "in a bucket that exceeds one machine's memory.",
     )
-    dataflow_above_gib: float = Field(
-        2.0, ge=0, description="JSONL data in a bucket larger than this (GiB) is thinned out by Dataflow first."
+    dataflow_template: str = Field(
+        "",
+        description="gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; runner dataflow needs it.",
     )
     max_cluster: int = Field(1000, ge=0, description="A text with this many duplicates stops the run; 0: never.")
     max_removed_share: float = Field(
@@ -143,9 +156,11 @@ class Preprocess(Section):
     )
 
     @model_validator(mode="after")
-    def _passages_have_length(self) -> Self:
+    def _is_consistent(self) -> Self:
         if self.repeated_chars == 1:
-            raise ValueError("preprocess.repeated_chars must be 2 or more, or 0 to look for no passages")
+            raise ValueError("preprocess.repeated_chars must be 2 or more, or 0 to search no passages")
+        if self.runner == "dataflow" and not self.dataflow_template:
+            raise ValueError("preprocess.runner=dataflow needs preprocess.dataflow_template, a gs:// URI")
         return self
 
 
@@ -166,7 +181,7 @@ class Split(Section):
         description="One of preprocess.slice_columns, with times (ISO 8601 or numbers): the newest rows are test, "
         "those before validation.",
     )
-    near_threshold: float = Field(
+    jaccard_threshold: float = Field(
         0.8, ge=0, le=1, description="Jaccard of character 5-grams from which two rows may not part; 0: not checked."
     )
     passage_chars: int = Field(
@@ -175,7 +190,7 @@ class Split(Section):
     semantic_threshold: float = Field(
         0.95, ge=0, le=1, description="The certificate counts rows of this cosine of embeddings; 0: it does not."
     )
-    embedder: str = Field("builtin", description="Who embeds for that: as preprocess.embedder.")
+    embedder: str = Field("builtin", description="Embedding model for that check, as preprocess.embedder.")
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
@@ -187,20 +202,22 @@ class Split(Section):
 
 
 class Augment(Section):
-    """More training rows for rare labels, made from those they have; validation and test rows are never touched."""
+    """More training rows for rare labels, generated from existing ones; validation and test rows are never touched."""
 
-    below: int = Field(0, ge=0, description="Labels with fewer training rows are brought up to this many; 0: off.")
+    min_rows_per_label: int = Field(
+        0, ge=0, description="Labels with fewer training rows are brought up to this many; 0: off."
+    )
     methods: list[Literal["paraphrase", "perturb"]] = Field(
         ["paraphrase"],
         min_length=1,
-        description="paraphrase: the base model says rows in other words (paid); perturb: slips of words and letters.",
+        description="paraphrase: the base model rewords rows (paid); perturb: random edits of words and letters.",
     )
-    per_row: int = Field(3, ge=1, le=20, description="Rows made from one row at most.")
-    recheck: Literal["classical", "model", "none"] = Field(
-        "classical",
-        description="Who must give a new row its label too: TF-IDF with logistic regression on the training rows, the "
-        "base model (paid), or nobody.",
+    max_per_row: int = Field(3, ge=1, le=20, description="Rows generated from a single row at most.")
+    label_check: Literal["tfidf", "model", "none"] = Field(
+        "tfidf",
+        description="What must predict a new row's label as well: TF-IDF with logistic regression on the training "
+        "rows, the base model (paid), or nothing.",
     )
     temperature: float = Field(0.9, gt=0, le=2, description="Temperature of paraphrases.")
-    max_cost: float = Field(5.0, ge=0, description="Paraphrases and paid checks together cost no more (US dollars).")
-    seed: int = Field(7, description="Seed of which rows are multiplied, and of perturbations.")
+    max_cost: float = Field(5.0, ge=0, description="Limit of paraphrases and paid checks together (US dollars).")
+    seed: int = Field(7, description="Seed of the choice of rows, and of perturbations.")

@@ -13,6 +13,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gemtune.errors import UserError
 
+LONGEST_VALUE = 200  # characters of a refused value that an error shows
+
+
+JsonObject = dict[str, Any]
+"""A JSON object whose keys are not ours to type: a raw row, the body of a request or of a response."""
+
 
 class Section(BaseModel):
     """Base of all sections: frozen, no unknown keys."""
@@ -20,7 +26,7 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
-    def of(cls, values: dict[str, Any]) -> Self:
+    def of(cls, values: JsonObject) -> Self:
         """Validate a section that travelled through a pipeline parameter; raises `UserError` naming the setting."""
         try:
             return cls.model_validate(values)
@@ -34,6 +40,11 @@ def fingerprint(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
+def is_resource_name(model: str) -> bool:
+    """Whether a model is a full resource name (a tuned model or its endpoint), not the id of a base model."""
+    return model.startswith("projects/")
+
+
 def explain(error: ValidationError, within: type[BaseModel]) -> str:
     """One line per wrong setting: dotted name, what was given, what is allowed."""
     lines = []
@@ -42,7 +53,9 @@ def explain(error: ValidationError, within: type[BaseModel]) -> str:
         if item["type"] == "extra_forbidden":
             lines.append(f"unknown setting {name!r}{_did_you_mean(item['loc'], within)}")
         else:
-            lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}, got {item['input']!r}")
+            value = repr(item["input"])
+            shown = value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}…"
+            lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}, got {shown}")
     return "; ".join(lines)
 
 
@@ -51,8 +64,13 @@ def _did_you_mean(loc: tuple[int | str, ...], within: type[BaseModel]) -> str:
     for part in loc[:-1]:
         info = getattr(fields, "model_fields", {}).get(part)
         fields = info.annotation if info is not None else None
-    known = sorted(getattr(fields, "model_fields", {}))
-    return f": known here are {', '.join(known)}" if known else ""
+    names = sorted(getattr(fields, "model_fields", {}))
+    return f": known here are {', '.join(names)}" if names else ""
+
+
+def unquoted_off(value: Any) -> Any:
+    """The text `off`, which YAML 1.1 reads as false when it is not quoted."""
+    return "off" if value is False else value
 
 
 def plain(value: Any) -> Any:

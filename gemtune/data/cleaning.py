@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Cleaning as a pure function of the text and the settings, so that serving can repeat exactly what training saw.
+"""Text cleaning as a pure function of text and settings, so that serving repeats exactly what training saw.
 
-Each rule is optional; `exported` gives the rules as data to travel with the model, and `cleaner` makes the function
-back from that data. Promise: cleaning twice is cleaning once; emoji and East Asian text stay whole.
+Each rule is optional; `export_rules` gives the rules as data that is deployed with the model, and `load_cleaner` turns
+them into a function. Guarantees: cleaning is idempotent; emoji and East Asian text are not damaged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Rule = tuple[str, Callable[[str], str]]
 FIELDS = ("strip_html", "remove_control", "remove_invisible", "normalize_unicode", "lowercase", "collapse_whitespace")
 
 
-UNTOUCHED: Mapping[str, Any] = {**dict.fromkeys(FIELDS, False), "normalize_unicode": "none", "pii": "off"}
+NO_CLEANING: Mapping[str, Any] = {**dict.fromkeys(FIELDS, False), "normalize_unicode": "none", "pii": "off"}
 
 
 def clean(text: str, config: Preprocess) -> str:
@@ -36,7 +36,7 @@ def clean(text: str, config: Preprocess) -> str:
     return text
 
 
-def changes(text: str, config: Preprocess) -> Iterator[tuple[str, str, str]]:
+def rule_changes(text: str, config: Preprocess) -> Iterator[tuple[str, str, str]]:
     """(rule, before, after) for every rule that changes the text, in order."""
     for name, rule in rules(config):
         after = rule(text)
@@ -46,9 +46,9 @@ def changes(text: str, config: Preprocess) -> Iterator[tuple[str, str, str]]:
 
 
 def rules(config: Preprocess) -> list[Rule]:
-    """The rules that the settings turn on, in the order they apply."""
+    """The enabled rules, in the order in which they apply."""
     form = config.normalize_unicode
-    known: dict[str, Callable[[str], str]] = {
+    available: dict[str, Callable[[str], str]] = {
         "strip_html": _without_markup,
         "remove_control": lambda text: _CONTROL.sub("", text),
         "remove_invisible": lambda text: _INVISIBLE.sub("", text),
@@ -56,34 +56,34 @@ def rules(config: Preprocess) -> list[Rule]:
         "lowercase": lambda text: text.lower(),
         "collapse_whitespace": lambda text: _SPACE.sub(" ", text).strip(),
     }
-    return [(name, known[name]) for name in FIELDS if getattr(config, name) not in (False, "none")]
+    return [(name, available[name]) for name in FIELDS if getattr(config, name) not in (False, "none")]
 
 
 def _without_markup(text: str) -> str:
-    """Tags become spaces and entities characters, until none is left."""
+    """Replace tags by spaces and entities by characters, until none is left."""
     while True:
-        plain = html.unescape(_TAG.sub(" ", text))
-        if plain == text:
+        unescaped = html.unescape(_TAG.sub(" ", text))
+        if unescaped == text:
             return text
-        text = plain
+        text = unescaped
 
 
-def exported(config: Preprocess) -> Mapping[str, Any]:
-    """The rules as data, to travel with the model."""
+def export_rules(config: Preprocess) -> Mapping[str, Any]:
+    """The rules as data, to be deployed with the model."""
     return {name: getattr(config, name) for name in FIELDS}
 
 
-def cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
-    """The cleaning function that `exported` described; raises `UserError` for an unknown rule."""
+def load_cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
+    """The cleaning function of exported rules; raises `UserError` for an unknown rule."""
     config = Preprocess.of(dict(rules_as_data))
     return lambda text: clean(text, config)
 
 
-def bare(text: str) -> str:
-    """Letters and digits alone, case put aside; for a text without any, `same_text`."""
-    return _NO_LETTER.sub("", unicodedata.normalize("NFKC", text).lower()) or same_text(text)
+def alphanumeric_key(text: str) -> str:
+    """Key of texts that are equal in letters and digits, ignoring case; `text_key` of a text without any."""
+    return _NO_LETTER.sub("", unicodedata.normalize("NFKC", text).lower()) or text_key(text)
 
 
-def same_text(text: str) -> str:
-    """What two texts that count as the same have in common: compatibility form, case and white space are put aside."""
+def text_key(text: str) -> str:
+    """Key of texts that count as the same: ignores compatibility forms, case and white space."""
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()

@@ -1,18 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Deduplication of more rows than one machine holds, as an Apache Beam pipeline (extra `beam`).
+"""Deduplication of data that exceeds one machine's memory, as an Apache Beam pipeline (extra `beam`).
 
     python -m gemtune.data.dataflow_dedup --input gs://B/rows.jsonl --kept gs://B/kept.jsonl --dropped gs://B/dropped.jsonl
 
-Rows are read, cleaned and compared as `preprocess` does it, by its own functions and settings. Rows of the same text
-meet in one group and are settled there (exact duplicates, conflicting labels). Then the near rule: the same sketches
-and bands as `dedup.leaders` make candidates, each is verified by its exact Jaccard similarity, and a row leaves only if
-a row that stays is within the threshold. Only sketches are shuffled by band, texts follow for pairs that pass the
-sketch filter, and the pairs found are led by one worker, which holds pairs, not texts. Promise: the kept rows are those
-that `duplicates.settle` and `duplicates.thin_out` keep on one machine, as long as no band holds more than
-`MOST_IN_BAND` different texts (further ones are compared with those next to them) and a sample of `SAMPLE` rows shows
-the instruction that all rows share, if any. Rows that cannot be used are kept: what is wrong with them is for
-`preprocess` to say.
+Rows are read, cleaned and compared by the functions and settings of `preprocess`. Rows with the same text form a group,
+in which exact duplicates and conflicting labels are resolved. Near-duplicates: the sketches and bands of
+`dedup.leaders` give candidate pairs, each is verified by its exact Jaccard similarity, and a row is dropped only for a
+kept row within the threshold. Only sketches are shuffled by band; texts follow for pairs that pass the sketch filter;
+one worker, which holds pairs and no texts, assigns the leaders. Guarantees: the kept rows are those that
+`resolve_exact_duplicates` and `drop_near_duplicates` keep on one machine, provided that no band has more than
+`MAX_BAND_ROWS` different texts (further ones are compared with their neighbours) and that a sample of `SAMPLE_ROWS`
+rows shows the instruction that all rows share, if any. Rows that cannot be used are kept, for `preprocess` to report.
 """
 
 from __future__ import annotations
@@ -23,30 +22,32 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
 from gemtune import dedup
-from gemtune.config import Preprocess, Task
-from gemtune.data.audit import read_sheet
-from gemtune.data.cleaning import same_text
-from gemtune.data.compared_text import frame, inside, whole
-from gemtune.data.duplicates import order, settled
-from gemtune.data.example import Dropped, Example
+from gemtune.config import JsonObject, Preprocess, Task
+from gemtune.data.audit import read_review_file
+from gemtune.data.cleaning import text_key
+from gemtune.data.compared_text import full_text, remove_frame, shared_frame
+from gemtune.data.duplicates import keep_priority, resolve_group
+from gemtune.data.example import Example, RejectedRow
 from gemtune.data.readers import parse_json
-from gemtune.data.row_validation import LABELLED, Tally, accept
+from gemtune.data.row_validation import LABELLED_KINDS, ReadStats, validate_row
+from gemtune.errors import UserError
 
-MOST_IN_BAND = 2000
-SAMPLE = 500
+MAX_BAND_ROWS = 2000
+SAMPLE_ROWS = 500
 Row = tuple[str, str, str]  # rank, class, compared text
-Line = tuple[bool, str]  # whether it is of the given test file, and the row as it came
-Frame = tuple[bool, str, str]  # whether system instructions differ; the beginning and the end that nearly all rows have
+Line = tuple[bool, str]  # whether it is of the test file, and the raw row
+SharedFrame = tuple[bool, str, str]  # whether system instructions differ; the shared beginning and end
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What of the configuration decides which rows stay; `corrections` are an audit sheet's labels."""
+class DedupRules:
+    """The settings that decide which rows are kept; `corrections` are labels from a review file."""
 
     task: Task
     config: Preprocess
@@ -54,243 +55,261 @@ class Rules:
 
 
 @cache
-def rules(settings: str) -> Rules:
-    """The rules in JSON of the sections `task` and `preprocess`; read once a process, so that workers share them."""
+def load_rules(settings: str) -> DedupRules:
+    """The rules in JSON of the sections `task` and `preprocess`; read once per process."""
     sections = json.loads(settings)
     config = Preprocess.of(sections.get("preprocess", {}))
-    if config.pii == "report":  # counted where the rows that stay are read
+    if config.pii == "report":  # counted later, where the kept rows are read
         config = config.model_copy(update={"pii": "off"})
-    return Rules(
-        Task.of(sections.get("task", {})), config, read_sheet(config.corrections) if config.corrections else {}
+    return DedupRules(
+        Task.of(sections.get("task", {})), config, read_review_file(config.corrections) if config.corrections else {}
     )
 
 
 def read_row(line: Line, settings: str) -> Example | None:
-    """The example in a line, its split as `preprocess` would have it; None when it holds none."""
-    given, said = line
-    known = rules(settings)
+    """The example in a line, its split as `preprocess` assigns it; None when there is none."""
+    is_test, text = line
+    rules = load_rules(settings)
     try:
-        value = parse_json(said)
+        value = parse_json(text)
     except ValueError:
         return None
-    made = accept(0, value, known.task, known.config, Tally(known.corrections)) if isinstance(value, dict) else None
-    if made is None or isinstance(made, Dropped):
+    if not isinstance(value, dict):
         return None
-    home = "test" if given else made.split or ("train" if known.config.test_data else None)
-    return made if home == made.split else replace(made, split=home)
+    example = validate_row(0, value, rules.task, rules.config, ReadStats(rules.corrections))
+    if isinstance(example, RejectedRow):
+        return None
+    split = "test" if is_test else example.split or ("train" if rules.config.test_data else None)
+    return example if split == example.split else replace(example, split=split)
 
 
-def rank(example: Example) -> str:
-    """What decides which of two near rows stays: the smaller one; `duplicates.order` as a word."""
-    first, shouting, name, _ = order(example)
-    return f"{first}{shouting:d}{name}"
+def rank_of(example: Example) -> str:
+    """Sort key of the rows to keep, best first: `duplicates.keep_priority` as a string."""
+    split_priority, all_capitals, identifier, _ = keep_priority(example)
+    return f"{split_priority}{all_capitals:d}{identifier}"
 
 
-def text_of(example: Example, shared: Frame) -> str:
-    """What of a row is compared; see `compared`."""
-    return inside(whole(example, shared[0]), *shared[1:])
+def text_of(example: Example, shared: SharedFrame) -> str:
+    """The text of a row that is compared; see `comparison_texts`."""
+    return remove_frame(full_text(example, shared[0]), *shared[1:])
 
 
-def group_key(example: Example, shared: Frame) -> str:
-    """Equal for rows that count as the same text."""
-    return hashlib.blake2b(same_text(text_of(example, shared)).encode(), digest_size=16).hexdigest()
+def text_digest(example: Example, shared: SharedFrame) -> str:
+    """A key that is equal for rows with the same text."""
+    return hashlib.blake2b(text_key(text_of(example, shared)).encode(), digest_size=16).hexdigest()
 
 
-def settle_group(
-    members: Iterable[Line], settings: str, shared: Frame
-) -> Iterator[tuple[Row, Line] | tuple[None, dict[str, Any]]]:
-    """Of rows of the same text those that stay, with their line, and what is told of the others."""
-    known, held = rules(settings), sorted(members)
-    examples = [replace(made, line=n) for n, line in enumerate(held) if (made := read_row(line, settings))]
-    stay, leave = settled(examples, known.task, known.config) if len(examples) > 1 else (examples, [])
-    for example in stay:
-        label = example.target if known.task.kind in LABELLED else ""
-        yield (rank(example), label, text_of(example, shared)), held[example.line]
-    for gone in leave:
-        if not held[gone.line][0]:
-            same = f"the same text as the row {gone.kept_id}: {gone.row['text']!r:.80}"
-            yield None, _told(gone.reason, same if gone.kept_id else gone.detail, gone.kept_id, held[gone.line])
+def resolve_text_group(
+    members: Iterable[Line], settings: str, shared: SharedFrame
+) -> Iterator[tuple[Row, Line] | tuple[None, JsonObject]]:
+    """Of rows with the same text: the kept ones with their line, and the dropped ones as rows of the output file."""
+    rules, lines = load_rules(settings), sorted(members)
+    examples = [replace(row, line=n) for n, line in enumerate(lines) if (row := read_row(line, settings))]
+    kept, dropped = resolve_group(examples, rules.task, rules.config) if len(examples) > 1 else (examples, [])
+    for example in kept:
+        label = example.target if rules.task.kind in LABELLED_KINDS else ""
+        yield (rank_of(example), label, text_of(example, shared)), lines[example.line]
+    for rejected in dropped:
+        if not lines[rejected.line][0]:
+            same = f"the same text as the row {rejected.kept_id}: {rejected.row['text']!r:.80}"
+            detail = same if rejected.kept_id else rejected.detail
+            yield None, _dropped_row(rejected.reason, detail, rejected.kept_id, lines[rejected.line])
 
 
-def _told(reason: str, detail: str, kept_id: str | None, line: Line) -> dict[str, Any]:
-    """A dropped row, as `preprocess` reads it."""
+def _dropped_row(reason: str, detail: str, kept_id: str | None, line: Line) -> JsonObject:
+    """A dropped row in the form that `dataflow_job.read_dropped` reads."""
     return {"reason": reason, "detail": detail, "kept_id": kept_id, "row": json.loads(line[1])}
 
 
 def sketches(rows: Sequence[Row], threshold: float) -> Iterator[tuple[str, tuple[str, int, bytes, bytes]]]:
     """(band, (rank, length, low bytes, band keys)) for every band of every row."""
-    made = dedup.sketched([text for _, _, text in rows], threshold, threads=1)
+    sketched = dedup.build_sketches([text for _, _, text in rows], threshold, threads=1)
     for i, (rank, label, _) in enumerate(rows):
-        held = (rank, int(made.lengths[i]), made.low[i].tobytes(), made.keys[i].tobytes())
-        for band, key in enumerate(made.keys[i].tolist()):
-            yield f"{band} {key} {label}", held
+        sketch = (rank, int(sketched.lengths[i]), sketched.low[i].tobytes(), sketched.keys[i].tobytes())
+        for band, key in enumerate(sketched.keys[i].tolist()):
+            yield f"{band} {key} {label}", sketch
 
 
 def candidates(
-    band: str, members: Iterable[tuple[str, int, bytes, bytes]], threshold: float, most: int = MOST_IN_BAND
+    band: str, members: Iterable[tuple[str, int, bytes, bytes]], threshold: float, max_rows: int = MAX_BAND_ROWS
 ) -> Iterator[tuple[str, str]]:
     """(lower rank, higher rank) of pairs in a band that pass the sketch filter and share no earlier band."""
-    held = sorted(members)
+    rows = sorted(members)
     number = int(band.split(" ", 1)[0])
-    low = np.frombuffer(b"".join(member[2] for member in held), np.uint8).reshape(len(held), -1)
-    keys = np.frombuffer(b"".join(member[3] for member in held), np.uint32).reshape(len(held), -1)
-    lengths = np.array([member[1] for member in held])
-    for i in range(1, len(held)):
-        first = max(0, i - most)
+    low = np.frombuffer(b"".join(member[2] for member in rows), np.uint8).reshape(len(rows), -1)
+    keys = np.frombuffer(b"".join(member[3] for member in rows), np.uint32).reshape(len(rows), -1)
+    lengths = np.array([member[1] for member in rows])
+    for i in range(1, len(rows)):
+        first = max(0, i - max_rows)
         shorter = np.minimum(lengths[first:i], lengths[i])
         margin = np.select([shorter < 50, shorter < 100, shorter < 200], [1.0, 0.3, 0.22], 0.17)
-        agree = (low[first:i] == low[i]).sum(axis=1)
-        new = ~(keys[first:i, :number] == keys[i, :number]).any(axis=1)
-        for j in np.flatnonzero(new & (agree >= (threshold - margin) * dedup.SLOTS)).tolist():
-            yield held[first + j][0], held[i][0]
+        agreement = (low[first:i] == low[i]).sum(axis=1)
+        is_new = ~(keys[first:i, :number] == keys[i, :number]).any(axis=1)
+        for j in np.flatnonzero(is_new & (agreement >= (threshold - margin) * dedup.SLOTS)).tolist():
+            yield rows[first + j][0], rows[i][0]
 
 
-def lead(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """(dropped rank, rank that stands for it): in order of rank, dropped is what has a kept neighbour before it."""
-    before: dict[str, list[str]] = {}
+def assign_leaders(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """(dropped rank, kept rank): in order of rank, a row is dropped when a kept neighbour has a lower rank."""
+    lower_ranks: dict[str, list[str]] = {}
     for low, high in pairs:
-        before.setdefault(high, []).append(low)
-    gone: set[str] = set()
-    for rank in sorted(before):
-        leader = next((low for low in sorted(before[rank]) if low not in gone), None)
+        lower_ranks.setdefault(high, []).append(low)
+    dropped: set[str] = set()
+    for rank in sorted(lower_ranks):
+        leader = next((low for low in sorted(lower_ranks[rank]) if low not in dropped), None)
         if leader is not None:
-            gone.add(rank)
+            dropped.add(rank)
             yield rank, leader
 
 
-def near(pair_texts: tuple[str, str], threshold: float) -> bool:
+def is_near(pair_texts: tuple[str, str], threshold: float) -> bool:
     """Whether two texts are within the threshold, exactly."""
     return dedup.jaccard(*map(dedup.shingles, pair_texts)) >= threshold
 
 
-def thin_out(lines: Any, settings: str) -> tuple[Any, Any]:
-    """From a collection of `Line`s the lines of the source that stay, and what is told of those that leave, as JSON."""
+def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
+    """From a collection of `Line`s: the kept lines of the source, and its dropped rows as JSON."""
     import apache_beam as beam
 
     def read(line: Line) -> Iterator[Any]:
-        made = read_row(line, settings)
-        if made is not None:
-            yield made, line
+        example = read_row(line, settings)
+        if example is not None:
+            yield example, line
         elif not line[0]:
             yield beam.pvalue.TaggedOutput("unread", line[1])
 
-    def digested(item: tuple[Example, Line]) -> tuple[str, str, str]:
-        return item[0].id, whole(item[0], True), whole(item[0], False)
+    def texts_by_id(item: tuple[Example, Line]) -> tuple[str, str, str]:
+        return item[0].id, full_text(item[0], True), full_text(item[0], False)
 
-    def shared_by(sample: list[tuple[str, str, str]], systems: int) -> Frame:
-        return (systems > 1, *frame([texts[1 if systems > 1 else 2] for texts in sample]))
+    def frame_of(sample: list[tuple[str, str, str]], systems: int) -> SharedFrame:
+        return (systems > 1, *shared_frame([texts[1 if systems > 1 else 2] for texts in sample]))
 
-    def settle(item: tuple[str, Iterable[Line]], shared: Frame) -> Iterator[Any]:
-        for row, told in settle_group(item[1], settings, shared):
-            yield (row, told) if row else beam.pvalue.TaggedOutput("dropped", json.dumps(told, ensure_ascii=False))
+    def resolve(item: tuple[str, Iterable[Line]], shared: SharedFrame) -> Iterator[Any]:
+        for row, line_or_dropped in resolve_text_group(item[1], settings, shared):
+            if row:
+                yield row, line_or_dropped
+            else:
+                yield beam.pvalue.TaggedOutput("dropped", json.dumps(line_or_dropped, ensure_ascii=False))
 
     def with_text(item: tuple[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
-        name, found = item
-        for text in found["text"]:
-            for other in found["pairs"]:
-                yield other, (name, text)
+        rank, joined = item
+        for text in joined["text"]:
+            for other in joined["pairs"]:
+                yield other, (rank, text)
 
     def verified(item: tuple[str, Any]) -> Iterator[tuple[str, str]]:
-        name, found = item
-        for text in found["text"]:
-            for other, other_text in found["pairs"]:
-                if near((text, other_text), threshold):
-                    yield other, name
+        rank, joined = item
+        for text in joined["text"]:
+            for other, other_text in joined["pairs"]:
+                if is_near((text, other_text), threshold):
+                    yield other, rank
 
-    def decided(item: tuple[str, Any]) -> Iterator[Any]:
-        leaders = list(item[1]["led"])
-        for (given, line), text in item[1]["rows"]:
-            if given:
+    def decide(item: tuple[str, Any]) -> Iterator[Any]:
+        leaders = list(item[1]["leaders"])
+        for (is_test, line), text in item[1]["rows"]:
+            if is_test:
                 continue
             if not leaders:
                 yield line
                 continue
             kept_id = leaders[0][2:]
-            told = f"a near-duplicate of the row {kept_id}: {text!r:.80}"
-            gone = _told("near_duplicate", told, kept_id, (given, line))
-            yield beam.pvalue.TaggedOutput("dropped", json.dumps(gone, ensure_ascii=False))
+            detail = f"a near-duplicate of the row {kept_id}: {text!r:.80}"
+            row = _dropped_row("near_duplicate", detail, kept_id, (is_test, line))
+            yield beam.pvalue.TaggedOutput("dropped", json.dumps(row, ensure_ascii=False))
 
-    threshold = rules(settings).config.fuzzy_threshold
-    taken = lines | "read rows" >> beam.FlatMap(read).with_outputs("unread", main="rows")
+    threshold = load_rules(settings).config.jaccard_threshold
+    parsed = lines | "read rows" >> beam.FlatMap(read).with_outputs("unread", main="rows")
     systems = (
-        taken.rows
+        parsed.rows
         | "system instructions" >> beam.Map(lambda item: item[0].system or "")
         | beam.Distinct()
-        | "how many" >> beam.combiners.Count.Globally()
+        | "count system instructions" >> beam.combiners.Count.Globally()
     )
     shared = (
-        taken.rows
-        | "texts" >> beam.Map(digested)
-        | "a sample" >> beam.combiners.Top.Smallest(SAMPLE)
-        | "what all share" >> beam.Map(shared_by, beam.pvalue.AsSingleton(systems))
+        parsed.rows
+        | "texts" >> beam.Map(texts_by_id)
+        | "sample" >> beam.combiners.Top.Smallest(SAMPLE_ROWS)
+        | "shared frame" >> beam.Map(frame_of, beam.pvalue.AsSingleton(systems))
     )
-    same = (
-        taken.rows
-        | "by text"
-        >> beam.Map(lambda item, known: (group_key(item[0], known), item[1]), beam.pvalue.AsSingleton(shared))
-        | "same text" >> beam.GroupByKey()
-        | "settle" >> beam.FlatMap(settle, beam.pvalue.AsSingleton(shared)).with_outputs("dropped", main="rows")
+    resolved = (
+        parsed.rows
+        | "key by text"
+        >> beam.Map(lambda item, frame: (text_digest(item[0], frame), item[1]), beam.pvalue.AsSingleton(shared))
+        | "group by text" >> beam.GroupByKey()
+        | "resolve groups"
+        >> beam.FlatMap(resolve, beam.pvalue.AsSingleton(shared)).with_outputs("dropped", main="rows")
     )
-    rows = same.rows | "compared" >> beam.Map(lambda item: item[0])
-    texts = rows | "text of a rank" >> beam.Map(lambda row: (row[0], row[2]))
+    rows = resolved.rows | "compared rows" >> beam.Map(lambda item: item[0])
+    texts = rows | "texts by rank" >> beam.Map(lambda row: (row[0], row[2]))
     pairs = (
         rows
-        | "some together" >> beam.BatchElements(min_batch_size=100, max_batch_size=2000)
+        | "batch" >> beam.BatchElements(min_batch_size=100, max_batch_size=2000)
         | "sketch" >> beam.FlatMap(sketches, threshold)
-        | "bands" >> beam.GroupByKey()
-        | "pairs" >> beam.FlatMapTuple(candidates, threshold)
+        | "group by band" >> beam.GroupByKey()
+        | "candidates" >> beam.FlatMapTuple(candidates, threshold)
     )
-    found = (
+    half_joined = (
         {"text": texts, "pairs": pairs}
-        | "texts of the lower" >> beam.CoGroupByKey()
-        | "hand on" >> beam.FlatMap(with_text)
+        | "join text of the lower rank" >> beam.CoGroupByKey()
+        | "key by higher rank" >> beam.FlatMap(with_text)
     )
     edges = (
-        {"text": texts, "pairs": found}
-        | "texts of the higher" >> beam.CoGroupByKey()
+        {"text": texts, "pairs": half_joined}
+        | "join text of the higher rank" >> beam.CoGroupByKey()
         | "verify" >> beam.FlatMap(verified)
     )
-    led = (
+    leaders = (
         edges
-        | "to one worker" >> beam.Map(lambda edge: (0, edge))
+        | "single key" >> beam.Map(lambda edge: (0, edge))
         | "all pairs" >> beam.GroupByKey()
-        | "lead" >> beam.FlatMap(lambda item: lead(item[1]))
+        | "assign leaders" >> beam.FlatMap(lambda item: assign_leaders(item[1]))
     )
-    lines_of = same.rows | "line of a rank" >> beam.Map(lambda item: (item[0][0], (item[1], item[0][2][:80])))
-    split = (
-        {"rows": lines_of, "led": led}
-        | "what became of rows" >> beam.CoGroupByKey()
-        | "decide" >> beam.FlatMap(decided).with_outputs("dropped", main="kept")
+    line_of_rank = resolved.rows | "lines by rank" >> beam.Map(lambda item: (item[0][0], (item[1], item[0][2][:80])))
+    result = (
+        {"rows": line_of_rank, "leaders": leaders}
+        | "join leaders" >> beam.CoGroupByKey()
+        | "decide" >> beam.FlatMap(decide).with_outputs("dropped", main="kept")
     )
-    kept = (split.kept, taken.unread) | "all kept" >> beam.Flatten()
-    dropped = (split.dropped, same.dropped) | "all dropped" >> beam.Flatten()
+    kept = (result.kept, parsed.unread) | "all kept" >> beam.Flatten()
+    dropped = (result.dropped, resolved.dropped) | "all dropped" >> beam.Flatten()
     return kept, dropped
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Read, thin out, write; options that are not named here go to Beam (--runner=DataflowRunner, --project, ...)."""
+def run(source: str, kept: str, dropped: str, settings: str, beam_options: Sequence[str]) -> None:
+    """Deduplicate a JSONL file or pattern into the files `kept` (rows as they are) and `dropped` (with reasons).
+
+    `settings` is JSON of the sections `task` and `preprocess`; `beam_options` are Beam's own (--runner=..., ...).
+    Raises `UserError` without the extra `beam`.
+    """
+    if find_spec("apache_beam") is None:
+        raise UserError("Dataflow needs Apache Beam", remedy="pip install 'gemtune[beam]', in its own environment")
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    inputs = [(False, source), (True, load_rules(settings).config.test_data)]
+    with beam.Pipeline(options=PipelineOptions(list(beam_options), save_main_session=False)) as pipeline:
+        lines = [
+            pipeline
+            | f"open {path}" >> beam.io.ReadFromText(path)
+            | f"lines of {path}" >> beam.Map(lambda line, is_test: (is_test, line.lstrip("\ufeff")), is_test)
+            for is_test, path in inputs
+            if path
+        ]
+        kept_lines, dropped_lines = deduplicate(lines | beam.Flatten(), settings)
+        # one shard: the next step reads one file
+        kept_lines | "write kept" >> beam.io.WriteToText(kept, num_shards=1, shard_name_template="")
+        dropped_lines | "write dropped" >> beam.io.WriteToText(dropped, num_shards=1, shard_name_template="")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of the Flex Template; other options go to Beam (--runner=DataflowRunner, --project, ...)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", required=True, help="JSONL file or pattern, gs:// too")
-    parser.add_argument("--kept", required=True, help="file for the rows that stay, as they came")
-    parser.add_argument("--dropped", required=True, help="file for the others, with the reason")
+    parser.add_argument("--kept", required=True, help="file for the kept rows, as they are")
+    parser.add_argument("--dropped", required=True, help="file for the dropped rows, with reasons")
     parser.add_argument("--settings", default="{}", help='JSON, such as {"preprocess": {"text_column": "body"}}')
-    asked, further = parser.parse_known_args(arguments)
-    sources = [(False, asked.input), (True, rules(asked.settings).config.test_data)]
-    with beam.Pipeline(options=PipelineOptions(further, save_main_session=False)) as pipeline:
-        read = [
-            pipeline
-            | f"open {source}" >> beam.io.ReadFromText(source)
-            | f"lines of {source}" >> beam.Map(lambda line, given: (given, line.lstrip("\ufeff")), given)
-            for given, source in sources
-            if source
-        ]
-        kept, dropped = thin_out(read | beam.Flatten(), asked.settings)
-        # one shard: the next step reads one file
-        kept | "write kept" >> beam.io.WriteToText(asked.kept, num_shards=1, shard_name_template="")
-        dropped | "write dropped" >> beam.io.WriteToText(asked.dropped, num_shards=1, shard_name_template="")
+    options, beam_options = parser.parse_known_args(arguments)
+    run(options.input, options.kept, options.dropped, options.settings, beam_options)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Is a source more than one machine should hold, what is a Dataflow job told that thins it out first, what did it drop.
+"""The Dataflow job that deduplicates a source before preprocessing (`preprocess.runner: dataflow`).
 
-Only JSONL objects in Cloud Storage are handed to Dataflow (`dedup.beam`), and only when a template is configured. What
-it keeps lies under a name that the source's content decides, so a repeated run finds the same place. Promise: what it
-dropped is counted with its reasons and held against the same limits as on one machine.
+A job reads JSONL objects in Cloud Storage (`dataflow_dedup`). Its output folder is named by the source's content and
+the settings, so a repeated run finds the same place. Guarantees: dropped rows are counted with their reasons and held
+against the same limits as without Dataflow.
 """
 
 from __future__ import annotations
@@ -14,101 +14,92 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gemtune.config import Preprocess, Task, Vertex, fingerprint
-from gemtune.data.duplicates import stop_beyond
-from gemtune.data.example import Dropped
+from gemtune.config import JsonObject, Preprocess, Task, Vertex, fingerprint
+from gemtune.data.duplicates import enforce_removal_limits
+from gemtune.data.example import RejectedRow
 from gemtune.errors import UserError
-from gemtune.vertex import connect, location, patiently, storage
+from gemtune.vertex import connect, storage, with_retries
 
-GIB = 1 << 30
-SAME_TEXT = ("exact_duplicate", "label_conflict")
+JSONL = (".jsonl", ".ndjson", ".json")
+EXACT_REASONS = ("exact_duplicate", "label_conflict")
 
 
 @dataclass(frozen=True, slots=True)
-class Volume:
-    """Whether the source is too large, where its kept and its dropped rows will lie ("" for none), and the job's place,
-    template and parameters.
-    """
+class DataflowJob:
+    """A job's location, Flex Template and parameters, and the gs:// URIs of its kept and its dropped rows."""
 
-    large: bool
-    kept: str
-    dropped: str
     location: str
     template: str
     parameters: dict[str, str]
+    kept: str
+    dropped: str
 
 
-def measured(data: str, task: Task, config: Preprocess, vertex: Vertex) -> Volume:
-    """What becomes of a source. Looks at its size only when a template is configured and it lies in a bucket.
-
-    Raises `UserError` for settings that a Dataflow job cannot follow.
-    """
-    jsonl = data.startswith("gs://") and data.rsplit(".", 1)[-1] in ("jsonl", "ndjson", "json")
-    if not config.dataflow_template or not config.fuzzy_threshold or not jsonl:
-        return Volume(False, data, "", location(vertex), "", {})
+def dataflow_parameters(data: str, task: Task, config: Preprocess, vertex: Vertex) -> DataflowJob:
+    """The job for a source. Raises `UserError` for a source or settings that a Dataflow job cannot read."""
+    require_dataflow_settings(data, config)
     client = connect(vertex)
-    size, generation = patiently(storage.size, client, data)
-    if size <= config.dataflow_above_gib * GIB:
-        return Volume(False, data, "", client.location, "", {})
-    _possible(config)
-    given = [patiently(storage.size, client, uri) for uri in (config.test_data, config.corrections) if uri]
+    generations = [
+        with_retries(storage.stat, client, uri) for uri in (data, config.test_data, config.corrections) if uri
+    ]
     sections = {"task": task, "preprocess": config}
     settings = {name: section.model_dump(mode="json", exclude_defaults=True) for name, section in sections.items()}
-    folder = f"gs://{client.bucket}/thinned/{fingerprint(data, generation, given, settings)}"
+    folder = f"gs://{client.bucket}/deduplicated/{fingerprint(data, generations, settings)}"
     files = {"input": data, "kept": f"{folder}/kept.jsonl", "dropped": f"{folder}/dropped.jsonl"}
-    told = {**files, "settings": json.dumps(settings, sort_keys=True)}
-    return Volume(True, files["kept"], files["dropped"], client.location, config.dataflow_template, told)
+    parameters = {**files, "settings": json.dumps(settings, sort_keys=True)}
+    return DataflowJob(client.location, config.dataflow_template, parameters, files["kept"], files["dropped"])
 
 
-def _possible(config: Preprocess) -> None:
+def require_dataflow_settings(data: str, config: Preprocess) -> None:
+    """Raise `UserError` for a source or settings that a Dataflow job cannot read."""
+    if not data.startswith("gs://") or not data.endswith(JSONL):
+        raise UserError("Dataflow reads JSONL objects only", file=data, remedy="upload it as gs://BUCKET/NAME.jsonl")
+    if not config.jaccard_threshold:
+        remedy = "set preprocess.jaccard_threshold, or preprocess.runner to local"
+        raise UserError("preprocess.jaccard_threshold is 0: Dataflow has nothing to search", remedy=remedy)
     for name in ("test_data", "corrections"):
         uri = getattr(config, name)
         if uri and not uri.startswith("gs://"):
-            raise UserError(f"preprocess.{name} is {uri!r}, which Dataflow cannot read", remedy="put it in a bucket")
-    if config.pii_by == "dlp" and config.pii in ("mask", "drop"):
-        remedy = "mask beforehand, or set preprocess.dataflow_above_gib higher"
-        raise UserError("a Dataflow job does not ask Sensitive Data Protection (preprocess.pii_by)", remedy=remedy)
+            raise UserError(f"preprocess.{name} is {uri!r}, which Dataflow cannot read", remedy="upload it to a bucket")
+    if config.pii_detector == "dlp" and config.pii in ("mask", "drop"):
+        remedy = "mask the data before, or set preprocess.runner to local"
+        raise UserError("Dataflow does not support preprocess.pii_detector=dlp", remedy=remedy)
 
 
-def require_one_machine(data: str, task: Task, config: Preprocess, vertex: Vertex) -> None:
-    """Raises `UserError` when the source would go through Dataflow, for callers who compare what Dataflow cannot."""
-    if measured(data, task, config, vertex).large:
-        remedy = "thin the file out beforehand, or set preprocess.dataflow_above_gib higher if one machine holds it"
-        raise UserError(
-            f"more than {config.dataflow_above_gib:g} GiB, and Dataflow compares labelled rows, not pairs",
-            file=data,
-            remedy=remedy,
-        )
+def require_local_runner(config: Preprocess) -> None:
+    """Raise `UserError` for preference pairs on Dataflow, which compares labelled rows only."""
+    if config.runner != "local":
+        remedy = "set preprocess.runner to local, and deduplicate a larger file beforehand"
+        raise UserError(f"preprocess.runner={config.runner} does not support preference pairs", remedy=remedy)
 
 
-def dropped_before(path: str | Path) -> Iterator[Dropped]:
+def read_dropped(path: str | Path) -> Iterator[RejectedRow]:
     """The rows that a Dataflow job dropped, from its file, one at a time."""
-    with open(path, encoding="utf-8") as rows:
-        for said in rows:
-            row: dict[str, Any] = json.loads(said)
-            yield Dropped(0, row["reason"], row["detail"], row["row"], kept_id=row["kept_id"])
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            row: JsonObject = json.loads(line)
+            yield RejectedRow(0, row["reason"], row["detail"], row["row"], kept_id=row["kept_id"])
 
 
-def checked(path: str | Path, kept: int, config: Preprocess) -> Counter[str]:
-    """How many rows a Dataflow job dropped, by reason; `kept` is how many it kept.
+def count_dropped(path: str | Path, kept: int, config: Preprocess) -> Counter[str]:
+    """Rows that a Dataflow job dropped, by reason; `kept` is how many it kept.
 
     Raises `UserError` when it removed more than `preprocess.max_removed_share` and `max_cluster` allow.
     """
-    reasons, sizes, said = Counter[str](), Counter[tuple[bool, str]](), dict[tuple[bool, str], str]()
-    for gone in dropped_before(path):
-        reasons[gone.reason] += 1
-        if gone.kept_id:
-            cluster = (gone.reason in SAME_TEXT, gone.kept_id)
+    reasons, sizes, details = Counter[str](), Counter[tuple[bool, str]](), dict[tuple[bool, str], str]()
+    for row in read_dropped(path):
+        reasons[row.reason] += 1
+        if row.kept_id:
+            cluster = (row.reason in EXACT_REASONS, row.kept_id)
             sizes[cluster] += 1
-            said.setdefault(cluster, gone.detail)
-    near = sum(count for reason, count in reasons.items() if reason not in SAME_TEXT)
-    before = kept + reasons.total()
-    for what, same, was, is_ in (
-        ("exact deduplication on Dataflow", True, before, kept + near),
+            details.setdefault(cluster, row.detail)
+    near = sum(count for reason, count in reasons.items() if reason not in EXACT_REASONS)
+    for rule, exact, before, after in (
+        ("exact deduplication on Dataflow", True, kept + reasons.total(), kept + near),
         ("near-deduplication on Dataflow", False, kept + near, kept),
     ):
-        largest = max((key for key in sizes if key[0] == same), key=lambda key: sizes[key], default=None)
-        stop_beyond(was, is_, what, config, sizes[largest] if largest else 0, said[largest] if largest else "")
+        largest = max((key for key in sizes if key[0] == exact), key=lambda key: sizes[key], default=None)
+        size, detail = (sizes[largest], details[largest]) if largest else (0, "")
+        enforce_removal_limits(before, after, rule, config, size, detail)
     return reasons

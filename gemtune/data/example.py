@@ -1,40 +1,47 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one record every step works on, what becomes of a row that leaves, and their file forms.
+"""Examples and rejected rows, the records of all steps, and their JSONL files.
 
-Promise: a file is written whole or not at all, and reading what was written gives back equal records.
+Guarantees: a file is written completely or not at all, and what was written is read back as equal records.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from gemtune.artifacts.base import open_atomic
+from gemtune.config import JsonObject
 from gemtune.errors import UserError
 
 SCHEMA_VERSION = 1
-_CONTENT = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # made once: it is asked about every row
+_CONTENT = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # created once: it encodes every row
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A better and a worse answer to the prompt with the id `prompt`; `line` is where the pair is in its source."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """One labelled row.
 
-    `id` is stable: a hash of the row's content, the same wherever the row stands. `text` is what the user says last
-    (the part compared in deduplication), `target` the reference answer. `contents` is set only when the row is more
-    than one plain user text: then it holds *all* turns before the answer in Gemini's form, the last user turn
-    included. `system` is the row's own system instruction. `split` is the split the source asked for; `group` rows
-    never part; `slices` are named properties to report by. `line` is where the row began in its source (1 is the
-    first line).
+    `id` is a hash of the row's content, independent of its position. `text` is the last user turn (compared in
+    deduplication), `target` the reference answer. `contents` is set only for rows that are more than one user text: all
+    turns before the answer in Gemini's form, the last user turn included. `system` is the row's own system instruction.
+    `split` is the split that the source names; rows of one `group` are never split apart; `slices` are named properties
+    to report metrics by. `line` is where the row begins in its source (1-based). `pairs` are the ranked answers of a
+    prompt in preference tuning.
     """
 
     id: str
@@ -42,18 +49,18 @@ class Example:
     target: str
     line: int = 0
     system: str | None = None
-    contents: tuple[dict[str, Any], ...] | None = None
+    contents: tuple[JsonObject, ...] | None = None
     split: str | None = None
     group: str | None = None
     slices: dict[str, str] = field(default_factory=dict)
+    pairs: tuple[Pair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """A row that left, and why: `reason` is a fixed word, `detail` a sentence, `row` the row as it came, or as the
-    example it had become.
+class RejectedRow:
+    """A row that is not used: `reason` is a code, `detail` a sentence, `row` the raw row, or its example's fields.
 
-    `kept_id` is the example that stays in its place, `cluster` the near-duplicate cluster it belongs to.
+    `kept_id` is the example kept instead, `cluster` the near-duplicate cluster.
     """
 
     line: int
@@ -65,34 +72,37 @@ class Dropped:
 
 
 def example_id(text: str, target: str, system: str | None = None, contents: Iterable[Any] | None = None) -> str:
-    """16 hex digits naming a row by its content alone."""
+    """16 hex digits that identify a row by its content alone."""
     content = [system, list(contents) if contents else None, text, target]
     return hashlib.sha256(_CONTENT.encode(content).encode()).hexdigest()[:16]
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
-    """Write examples as JSONL, one row a line, keys in a fixed order."""
-    write_rows(path, map(plain, examples))
+    """Write examples as JSONL, keys in a fixed order."""
+    write_rows(path, map(to_row, examples))
 
 
-def plain(record: Example | Dropped) -> dict[str, Any]:
-    """The record's fields by name, values as they are."""
-    return {field.name: getattr(record, field.name) for field in fields(record)}
+def to_row(record: Example | RejectedRow) -> JsonObject:
+    """The record's fields by name."""
+    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    if row.get("pairs"):
+        row["pairs"] = [asdict(pair) for pair in row["pairs"]]
+    return row
 
 
 def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as JSONL with their schema version; empty fields are left out."""
-    with whole_file(path) as out:
+    with open_atomic(path) as file:
         for row in rows:
-            kept = {k: v for k, v in row.items() if v is not None and v != {} and v != ()}
-            out.write(json.dumps({"schema_version": SCHEMA_VERSION, **kept}, ensure_ascii=False) + "\n")
+            filled = {k: v for k, v in row.items() if v is not None and v != {} and v != ()}
+            file.write(json.dumps({"schema_version": SCHEMA_VERSION, **filled}, ensure_ascii=False) + "\n")
 
 
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
     """Write a report: indented JSON with its schema version."""
-    with whole_file(path) as out:
-        json.dump({"schema_version": SCHEMA_VERSION, **value}, out, ensure_ascii=False, indent=1)
-        out.write("\n")
+    with open_atomic(path) as file:
+        json.dump({"schema_version": SCHEMA_VERSION, **value}, file, ensure_ascii=False, indent=1)
+        file.write("\n")
 
 
 def read_examples(path: str | Path) -> Iterator[Example]:
@@ -104,26 +114,8 @@ def read_examples(path: str | Path) -> Iterator[Example]:
                 row.pop("schema_version")
                 if "contents" in row:
                     row["contents"] = tuple(row["contents"])
+                if "pairs" in row:
+                    row["pairs"] = tuple(Pair(**pair) for pair in row["pairs"])
                 yield Example(**row)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"not an example: {error}", file=path, line=number, remedy="rerun preprocess") from None
-
-
-@contextmanager
-def whole_file(path: str | Path, packed: bool = False) -> Iterator[TextIO]:
-    """A text file, gzipped where `packed`, that appears under its name only when everything was written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with (
-            open(handle, "wb") as bare,
-            gzip.GzipFile("", "wb", fileobj=bare, mtime=0) if packed else nullcontext(bare) as binary,
-            io.TextIOWrapper(binary, encoding="utf-8", newline="\n") as out,
-        ):
-            yield out
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Raw rows of every accepted shape in, examples out.
+"""Parsers of all accepted row formats.
 
-The shape is recognized row by row from its keys: Gemini `contents`, `messages` (legacy roles system/user/model, or
+The format is recognized per row from its keys: Gemini `contents`, `messages` (legacy roles system/user/model, or
 chat roles with assistant), AutoML Text's import rows (`textContent` with annotations, `ML_USE` as the split), or plain
-columns. Promise: a row becomes an example or a `Dropped` with a reason; parts that are not text (`fileData`,
+columns. Guarantees: a row becomes an example or a `RejectedRow` with a reason; parts that are not text (`fileData`,
 `inlineData`) and earlier turns are kept untouched in `Example.contents`.
 """
 
@@ -14,33 +14,33 @@ import json
 import sys
 from typing import Any
 
-from gemtune.config import Preprocess
-from gemtune.data.example import Dropped, Example, example_id
+from gemtune.config import JsonObject, Preprocess
+from gemtune.data.example import Example, RejectedRow, example_id
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
-_NAMES_OF_SPLITS = {
+_SPLIT_ALIASES = {
     "train": ("train", "training"),
     "validation": ("validation", "validate", "valid", "val", "dev"),
     "test": ("test", "testing"),
     None: ("", "unassigned"),
 }
-_SPLITS = {name: split for split, names in _NAMES_OF_SPLITS.items() for name in names}
-_LONGEST_SHARED = 2000  # characters
+_SPLITS = {name: split for split, names in _SPLIT_ALIASES.items() for name in names}
+_MAX_INTERNED_CHARS = 2000  # characters
 _NO_SLICES: dict[str, str] = {}
-Parts = list[dict[str, Any]]
+Parts = list[JsonObject]
 
 
-class _Unfit(Exception):
+class _InvalidRow(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason, self.detail = reason, detail
 
 
-def example_of(line: int, row: dict[str, Any], config: Preprocess) -> Example | Dropped:
-    """The example a raw row holds, its text as it came; or the row dropped with the reason it cannot be one."""
+def parse_example(line: int, row: JsonObject, config: Preprocess) -> Example | RejectedRow:
+    """The example in a raw row, its text unchanged; or the rejected row."""
     try:
         if isinstance(row.get("text_snippet"), dict):
-            row = _newer(row)
+            row = _upgraded(row)
         if any(isinstance(row.get(key), str) for key in ("textContent", "textGcsUri")):
             return _automl(line, row, config)
         if isinstance(row.get("contents"), list):
@@ -52,136 +52,138 @@ def example_of(line: int, row: dict[str, Any], config: Preprocess) -> Example | 
             rest = [turn for turn in turns if turn[0] != "system"]
             return _conversation(line, row, "\n".join(systems) or None, rest, config)
         return _columns(line, row, config)
-    except _Unfit as unfit:
-        return Dropped(line, unfit.reason, unfit.detail, row)
+    except _InvalidRow as error:
+        return RejectedRow(line, error.reason, error.detail, row)
 
 
-def _columns(line: int, row: dict[str, Any], config: Preprocess) -> Example:
+def _columns(line: int, row: JsonObject, config: Preprocess) -> Example:
     text = _cell(row, config.text_column, "text")
     if not isinstance(text, str):
-        raise _Unfit("wrong_type", f"{config.text_column!r} is {text!r:.80}, not a string")
+        raise _InvalidRow("wrong_type", f"{config.text_column!r} is {text!r:.80}, not a string")
     target = _target(_cell(row, config.target_column, "target"), config.target_column)
     return _example(line, row, text, target, None, None, config)
 
 
 def _conversation(
-    line: int, row: dict[str, Any], system: str | None, turns: list[tuple[str, Parts]], config: Preprocess
+    line: int, row: JsonObject, system: str | None, turns: list[tuple[str, Parts]], config: Preprocess
 ) -> Example:
     if len(turns) < 2 or turns[-1][0] != "model" or turns[-2][0] != "user":
         roles = " ".join(role for role, _ in turns) or "none"
-        raise _Unfit("wrong_turns", f"the turns must end with user, model; they are: {roles}")
-    *before, (_, answer) = turns
+        raise _InvalidRow("wrong_turns", f"the turns must end with user, model; they are: {roles}")
+    *earlier, (_, answer) = turns
     target = _plain(answer)
-    simple = len(before) == 1 and len(before[0][1]) == 1 and set(before[0][1][0]) == {"text"}
-    text = "\n".join(part["text"] for part in before[-1][1] if isinstance(part.get("text"), str))
-    contents = None if simple else tuple({"role": role, "parts": parts} for role, parts in before)
+    is_single_turn = len(earlier) == 1 and len(earlier[0][1]) == 1 and set(earlier[0][1][0]) == {"text"}
+    text = "\n".join(part["text"] for part in earlier[-1][1] if isinstance(part.get("text"), str))
+    contents = None if is_single_turn else tuple({"role": role, "parts": parts} for role, parts in earlier)
     return _example(line, row, text, target, system, contents, config)
 
 
 def _example(
     line: int,
-    row: dict[str, Any],
+    row: JsonObject,
     text: str,
     target: str,
     system: str | None,
-    contents: tuple[dict[str, Any], ...] | None,
+    contents: tuple[JsonObject, ...] | None,
     config: Preprocess,
 ) -> Example:
-    slices = {name: _shared(str(row[name])) for name in config.slice_columns if row.get(name) not in (None, "")}
+    slices = {name: _interned(str(row[name])) for name in config.slice_columns if row.get(name) not in (None, "")}
     group = row.get(config.group_column) if config.group_column else None
-    target = _shared(target.strip())
+    target = _interned(target.strip())
     return Example(
         id=example_id(text, target, system, contents),
         text=text,
         target=target,
         line=line,
-        system=system and _shared(system),
+        system=system and _interned(system),
         contents=contents,
         split=_split(row, config),
-        group=None if group in (None, "") else _shared(str(group)),
+        group=None if group in (None, "") else _interned(str(group)),
         slices=slices or _NO_SLICES,
     )
 
 
-def _shared(value: str) -> str:
-    """The value, one copy of it for all rows: labels, groups and instructions repeat."""
-    return sys.intern(value) if len(value) <= _LONGEST_SHARED else value
+def _interned(value: str) -> str:
+    """The value, with one copy for all rows: labels, groups and instructions repeat."""
+    return sys.intern(value) if len(value) <= _MAX_INTERNED_CHARS else value
 
 
-def _split(row: dict[str, Any], config: Preprocess) -> str | None:
+def _split(row: JsonObject, config: Preprocess) -> str | None:
     column = config.split_column if config.split_column in row else "ml_use" if "textContent" in row else ""
-    value = row.get(column) if column else None  # a data frame's index is a column whose name is ""
+    value = row.get(column) if column else None  # the index of a data frame is a column named ""
     if value is None and isinstance(labels := row.get("dataItemResourceLabels"), dict):
         value = labels.get("aiplatform.googleapis.com/ml_use")
     if value is None:
         return None
     name = str(value).strip().lower()
     if name not in _SPLITS:
-        raise _Unfit("unknown_split", f"{column!r} is {value!r:.80}, not train, validation or test")
+        raise _InvalidRow("unknown_split", f"{column!r} is {value!r:.80}, not train, validation or test")
     return _SPLITS[name]
 
 
-def _automl(line: int, row: dict[str, Any], config: Preprocess) -> Example:
+def _automl(line: int, row: JsonObject, config: Preprocess) -> Example:
     """AutoML Text: one label, several labels (a JSON list), a sentiment, or segments (a JSON object of lists)."""
     text = row.get("textContent")
     if not isinstance(text, str):
-        raise _Unfit("missing_text", "no 'textContent'")
-    if isinstance(one := row.get("classificationAnnotation"), dict):
-        target = _target(_cell(one, "displayName", "target"), "displayName")
-    elif isinstance(several := row.get("classificationAnnotations"), list):
-        names = [_target(_cell(_object(label), "displayName", "target"), "displayName") for label in several]
+        raise _InvalidRow("missing_text", "no 'textContent'")
+    if isinstance(annotation := row.get("classificationAnnotation"), dict):
+        target = _target(_cell(annotation, "displayName", "target"), "displayName")
+    elif isinstance(annotations := row.get("classificationAnnotations"), list):
+        names = [_target(_cell(_object(label), "displayName", "target"), "displayName") for label in annotations]
         target = json.dumps(sorted(names), ensure_ascii=False) if names else ""
-    elif isinstance(feeling := row.get("sentimentAnnotation"), dict):
-        target = _target(_cell(feeling, "sentiment", "target"), "sentiment")
+    elif isinstance(sentiment := row.get("sentimentAnnotation"), dict):
+        target = _target(_cell(sentiment, "sentiment", "target"), "sentiment")
     elif isinstance(segments := row.get("textSegmentAnnotations"), list):
         target = json.dumps(_segments(text, segments), ensure_ascii=False)
     else:
-        raise _Unfit("missing_target", "no classification, sentiment or textSegment annotation")
+        raise _InvalidRow("missing_target", "no classification, sentiment or textSegment annotation")
     return _example(line, row, text, target, None, None, config)
 
 
-def _newer(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of AutoML Natural Language's entity extraction in the words of its successor."""
-    notes = row.get("annotations")
+def _upgraded(row: JsonObject) -> JsonObject:
+    """A row of AutoML Natural Language's entity extraction in the format of AutoML Text."""
+    annotations = row.get("annotations")
     segments = [
         {
-            "displayName": note.get("display_name"),
+            "displayName": annotation.get("display_name"),
             "startOffset": span.get("start_offset"),
             "endOffset": span.get("end_offset"),
         }
-        for note in map(_object, notes if isinstance(notes, list) else [])
-        for span in [_object(_object(note.get("text_extraction")).get("text_segment"))]
+        for annotation in map(_object, annotations if isinstance(annotations, list) else [])
+        for span in [_object(_object(annotation.get("text_extraction")).get("text_segment"))]
     ]
     return {**row, "textContent": row["text_snippet"].get("content"), "textSegmentAnnotations": segments}
 
 
 def _segments(text: str, segments: list[Any]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for segment in sorted(map(_object, segments), key=_begin):
         name, begin, end = (segment.get(key) for key in ("displayName", "startOffset", "endOffset"))
         begin = 0 if begin is None else begin
         if not (isinstance(name, str) and type(begin) is type(end) is int and 0 <= begin < end <= len(text)):
-            raise _Unfit("wrong_type", f"a segment is {segment!r:.120}, outside the text of {len(text)} characters")
-        found.setdefault(name, []).append(text[begin:end])
-    return found
+            raise _InvalidRow(
+                "wrong_type", f"a segment is {segment!r:.120}, outside the text of {len(text)} characters"
+            )
+        values.setdefault(name, []).append(text[begin:end])
+    return values
 
 
-def _begin(segment: dict[str, Any]) -> int:
+def _begin(segment: JsonObject) -> int:
     begin = segment.get("startOffset")
     return begin if isinstance(begin, int) else 0
 
 
-def _object(value: Any) -> dict[str, Any]:
+def _object(value: Any) -> JsonObject:
     if not isinstance(value, dict):
-        raise _Unfit("wrong_type", f"{value!r:.80} is not an object")
+        raise _InvalidRow("wrong_type", f"{value!r:.80} is not an object")
     return value
 
 
-def _cell(row: dict[str, Any], column: str, what: str) -> Any:
+def _cell(row: JsonObject, column: str, field: str) -> Any:
     value = row.get(column)
     if value is None:
-        others = ", ".join(sorted(map(str, row))[:12])
-        raise _Unfit(f"missing_{what}", f"no {column!r}; the row has {others or 'nothing'}")
+        columns = ", ".join(sorted(map(str, row))[:12])
+        raise _InvalidRow(f"missing_{field}", f"no {column!r}; the row has {columns or 'nothing'}")
     return value
 
 
@@ -194,10 +196,10 @@ def _target(value: Any, name: str) -> str:
         return str(value)
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
-    raise _Unfit("wrong_type", f"{name!r} is {value!r:.80}, not a string, a whole number or an object")
+    raise _InvalidRow("wrong_type", f"{name!r} is {value!r:.80}, not a string, a whole number or an object")
 
 
-def _system(row: dict[str, Any]) -> str | None:
+def _system(row: JsonObject) -> str | None:
     value = row.get("systemInstruction", row.get("system_instruction"))
     if value is None:
         return None
@@ -206,8 +208,8 @@ def _system(row: dict[str, Any]) -> str | None:
 
 def _turn(turn: Any, key: str) -> tuple[str, Parts]:
     role = turn.get("role", "user") if isinstance(turn, dict) else None
-    if not isinstance(role, str) or role not in _ROLES:  # a list cannot even be looked up
-        raise _Unfit("wrong_turns", f"a turn has the role {role!r:.40}; known are {', '.join(_ROLES)}")
+    if not isinstance(role, str) or role not in _ROLES:  # a list is not hashable
+        raise _InvalidRow("wrong_turns", f"a turn has the role {role!r:.40}; expected one of {', '.join(_ROLES)}")
     return _ROLES[role], _parts(turn, key)
 
 
@@ -216,10 +218,10 @@ def _parts(turn: Any, key: str) -> Parts:
     if isinstance(value, str):
         return [{"text": value}]
     if not isinstance(value, list) or not value:
-        raise _Unfit("wrong_type", f"{key!r} of a turn is {value!r:.80}")
+        raise _InvalidRow("wrong_type", f"{key!r} of a turn is {value!r:.80}")
     for part in value:
         if not isinstance(part, dict) or not part or not isinstance(part.get("text", ""), str):
-            raise _Unfit("wrong_type", f"a part of a turn is {part!r:.80}")
+            raise _InvalidRow("wrong_type", f"a part of a turn is {part!r:.80}")
     return [{"text": part["text"]} if part.get("type") == "text" and "text" in part else part for part in value]
 
 
@@ -227,5 +229,5 @@ def _plain(parts: Parts) -> str:
     """The text of parts that must all be text."""
     texts = [part.get("text") for part in parts]
     if not all(isinstance(text, str) for text in texts):
-        raise _Unfit("wrong_type", "an answer or instruction holds something other than text")
+        raise _InvalidRow("wrong_type", "an answer or instruction has parts other than text")
     return "".join(text for text in texts if text is not None)

@@ -1,76 +1,85 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Likely label errors by confident learning (Northcutt et al. 2021), ranked by label quality (Kuan and Mueller 2022).
+"""Likely label issues by confident learning (Northcutt et al. 2021), ranked by label quality (Kuan and Mueller 2022).
 
-Every row is scored by a model that did not see it (cross-validation; logistic regression on `embedding`). Suspect are
-the rows to which it gives another label, the ones whose own label it believes least first. How many are likely wrong
-is what confident learning counts: rows to which it gives another label with at least the confidence it gives, on
-average, to rows that carry that label. Promise: the same rows give the same list; suspects are suggestions, nothing is
-changed.
+Every row is scored by a model that was trained without it (cross-validation; logistic regression on `embedding`). A
+row is flagged when another label is more probable than its own; rows whose own label is least probable come first. The
+number of wrong labels is estimated as in confident learning: rows where another label is at least as probable as it is,
+on average, for rows with that label. Guarantees: the same rows give the same list; nothing is changed.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from gemtune.data.compared_text import compared
+from gemtune.artifacts.data import LabelIssue, LabelIssues
+from gemtune.config import Preprocess, Task
+from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example
+from gemtune.data.row_selection import log_if_long
+from gemtune.data.row_validation import LABELLED_KINDS
+
+log = logging.getLogger("gemtune")
 
 FOLDS = 5
-_SHOWN = 20
-_DIMENSIONS, _LOOSENESS = 256, 3.0  # chosen with bench/label_errors.py
+_MAX_SHOWN = 20
+MAX_AUDITED, MAX_AUDITED_CHARS = 20_000, 4_000_000  # the search takes 40 bytes a character
+_DIMENSIONS, _INVERSE_REGULARIZATION = 256, 3.0  # chosen with bench/label_errors.py
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
-    """A row whose label may be wrong; `margin` is how much more the label `likely` is believed (0..1).
-
-    `confident`: it is among as many as are likely wrong.
-    """
-
-    id: str
-    line: int
-    text: str
-    label: str
-    likely: str
-    margin: float
-    confident: bool = True
+def find_label_issues(examples: Sequence[Example], task: Task, config: Preprocess) -> list[LabelIssue]:
+    """Likely label issues of a task with labels, most suspicious first, searched in a sample that fits into memory."""
+    if not config.find_label_issues or task.kind not in LABELLED_KINDS:
+        return []
+    sample = _sample_for_audit(examples, config.seed)
+    if len(sample) < len(examples):
+        log.warning("label issues are searched in a random sample of %d of %d rows", len(sample), len(examples))
+    log_if_long("label issues", 10 * len(sample))  # ten times the work of other rules
+    return rank_label_issues(sample, config.seed)
 
 
-def suspects(examples: Sequence[Example], seed: int = 7) -> list[Suspect]:
-    """Suspects, worst first. Labels with fewer rows than folds are left alone; without two labels the list is empty."""
+def _sample_for_audit(examples: Sequence[Example], seed: int) -> list[Example]:
+    """As many rows, in their order, as the search for label issues may hold."""
+    order = np.random.default_rng(seed).permutation(len(examples))[:MAX_AUDITED]
+    total_chars = np.cumsum([len(examples[i].text) for i in order])
+    return [examples[i] for i in np.sort(order[: np.searchsorted(total_chars, MAX_AUDITED_CHARS, side="right")])]
+
+
+def rank_label_issues(examples: Sequence[Example], seed: int = 7) -> list[LabelIssue]:
+    """Flagged rows, most suspicious first. Labels with fewer rows than folds are ignored; below two labels: empty."""
     counts = Counter(example.target for example in examples)
     usable = [example for example in examples if counts[example.target] >= FOLDS]
     names = sorted({example.target for example in usable})
     if len(names) < 2:
         return []
-    given = np.array([names.index(example.target) for example in usable])
-    found = doubted(believed(compared(usable), given, seed), given)
+    labels = np.array([names.index(example.target) for example in usable])
+    quality = label_quality(cross_validated_probabilities(comparison_texts(usable), labels, seed), labels)
     return [
-        Suspect(
-            usable[i].id, usable[i].line, usable[i].text, names[given[i]], names[found.likely[i]],
-            round(float(found.margins[i]), 4), place < found.count,
+        LabelIssue(
+            usable[i].id, usable[i].line, usable[i].text, names[labels[i]], names[quality.likely[i]],
+            round(float(quality.margins[i]), 4), rank < quality.count,
         )
-        for place, i in enumerate(found.order)
+        for rank, i in enumerate(quality.order)
     ]  # fmt: skip
 
 
-def told(found: Sequence[Suspect]) -> dict[str, Any]:
-    """Suspects as part of a report: how many are likely wrong, how many are worth a look, the worst."""
-    worst = [asdict(row) for row in found[:_SHOWN]]
-    return {"rows": sum(row.confident for row in found), "worth_a_look": len(found), "worst": worst}
+def summarize(issues: Sequence[LabelIssue]) -> LabelIssues:
+    """The issues as part of a report: estimated wrong labels, flagged rows, and the most suspicious."""
+    return LabelIssues(
+        rows=sum(issue.confident for issue in issues), flagged=len(issues), worst=tuple(issues[:_MAX_SHOWN])
+    )
 
 
 @dataclass(frozen=True)
-class Doubted:
-    """Rows to which another label is given, worst first, and how many of them are likely wrong.
+class LabelQuality:
+    """Indices of the flagged rows, most suspicious first, and the estimated number of wrong labels.
 
-    Of every row: the other label it likely has, and by how much more that is believed than its own.
+    Per row: the most probable other label, and by how much it is more probable than the row's own.
     """
 
     order: list[int]
@@ -79,21 +88,21 @@ class Doubted:
     margins: np.ndarray
 
 
-def doubted(probabilities: np.ndarray, given: np.ndarray) -> Doubted:
-    """Whose label is doubted, from probabilities (a column per label) and the column of each row's own label."""
-    rows = np.arange(len(given))
-    own = probabilities[rows, given]
+def label_quality(probabilities: np.ndarray, labels: np.ndarray) -> LabelQuality:
+    """Label quality from probabilities (a column per label) and the column of each row's own label."""
+    rows = np.arange(len(labels))
+    own = probabilities[rows, labels]
     others = probabilities.copy()
-    others[rows, given] = -1.0
+    others[rows, labels] = -1.0
     margins = others.max(axis=1) - own
-    usual = np.array([own[given == label].mean() for label in range(probabilities.shape[1])])
-    count = int((np.where(others >= usual, others, -1.0).max(axis=1) > own).sum())
+    thresholds = np.array([own[labels == label].mean() for label in range(probabilities.shape[1])])
+    count = int((np.where(others >= thresholds, others, -1.0).max(axis=1) > own).sum())
     order = [int(i) for i in np.argsort(own, kind="stable") if margins[i] > 0]
-    return Doubted(order, count, others.argmax(axis=1), margins)
+    return LabelQuality(order, count, others.argmax(axis=1), margins)
 
 
-def believed(texts: Sequence[str], given: np.ndarray, seed: int) -> np.ndarray:
-    """Probability of every label for every row, by a model that was fitted without that row."""
+def cross_validated_probabilities(texts: Sequence[str], labels: np.ndarray, seed: int) -> np.ndarray:
+    """Probability of every label for every row, from a model trained without that row."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -102,6 +111,6 @@ def believed(texts: Sequence[str], given: np.ndarray, seed: int) -> np.ndarray:
 
     vectors = embed(texts, dimensions=_DIMENSIONS, seed=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    model = LogisticRegression(C=_LOOSENESS, max_iter=200)
-    with threadpool_limits(1):  # the matrices are too small to share
-        return np.asarray(cross_val_predict(model, vectors, given, cv=folds, method="predict_proba"))
+    model = LogisticRegression(C=_INVERSE_REGULARIZATION, max_iter=200)
+    with threadpool_limits(1):  # the matrices are too small for several threads
+        return np.asarray(cross_val_predict(model, vectors, labels, cv=folds, method="predict_proba"))

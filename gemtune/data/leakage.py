@@ -1,146 +1,153 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Does anything of one split stand in another: exact texts, groups, near-duplicates, passages, meanings.
+"""Overlaps between splits: exact texts, groups, near-duplicates, shared passages and meaning.
 
-Promise: no exact text, near-duplicate or passage across splits is missed, and every one reported is verified (see
-`overlaps`, `substrings`). Meaning is counted as far as the embedder sees it, on a sample of large splits, and the
-certificate says how large.
+Guarantees: no exact text, near-duplicate or passage across splits is missed, and each reported one is verified (see
+`overlaps`, `substrings`). Meaning is compared as far as the embedder represents it, on a sample of large splits whose
+size the report states.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.data.cleaning import bare
-from gemtune.data.compared_text import compared
+from gemtune.artifacts.data import LeakageReport, OverlapSample, SplitOverlap
+from gemtune.config import fingerprint
+from gemtune.data.cleaning import alphanumeric_key
+from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example
 from gemtune.dedup.embedding import Embedder, embed, neighbours
 from gemtune.dedup.overlaps import overlaps
 from gemtune.dedup.substrings import shared_passages
 
-_SHOWN = 5
+_MAX_SAMPLES = 5
 _HELD_OUT_FIRST = ("test", "validation", "train")
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
-    """What the certificate looks for: Jaccard similarity, passage length (characters), cosine; 0 leaves one out.
+class LeakageConfig:
+    """Thresholds of the search: Jaccard similarity, passage length (characters), cosine; 0 turns a kind off.
 
-    `most` rows of a split are embedded at most, drawn by `seed`.
+    At most `max_embedded` rows of a split are embedded, sampled by `seed`.
     """
 
-    near: float = 0.8
-    passage: int = 100
-    meaning: float = 0.95
-    most: int = 20_000
+    jaccard: float = 0.8
+    passage_chars: int = 100
+    cosine: float = 0.95
+    max_embedded: int = 20_000
     seed: int = 7
 
 
-def near(texts: Sequence[str], guarded: Sequence[str], threshold: float) -> dict[int, int]:
-    """For each text within the threshold of a guarded one: its index and that of the first such guarded text."""
-    # the smaller side is indexed, the larger streams by
-    if sum(map(len, guarded)) <= sum(map(len, texts)):
-        pairs = overlaps(texts, guarded, threshold).tolist()
+def near_matches(texts: Sequence[str], references: Sequence[str], threshold: float) -> dict[int, int]:
+    """Index of each text within the threshold of a reference, with the index of the first such reference."""
+    # the smaller side is indexed, the larger is streamed
+    if sum(map(len, references)) <= sum(map(len, texts)):
+        pairs = overlaps(texts, references, threshold).tolist()
     else:
-        pairs = sorted([i, j] for j, i in overlaps(guarded, texts, threshold).tolist())
-    found: dict[int, int] = {}
+        pairs = sorted([i, j] for j, i in overlaps(references, texts, threshold).tolist())
+    matches: dict[int, int] = {}
     for i, j in pairs:
-        found.setdefault(i, j)
-    return found
+        matches.setdefault(i, j)
+    return matches
 
 
-def copies(texts: Sequence[str], others: Sequence[str]) -> list[int]:
-    """Indices of texts that stand among the others too, case, spaces and punctuation put aside."""
-    known = {bare(text) for text in others}
-    return [i for i, text in enumerate(texts) if bare(text) in known]
+def exact_matches(texts: Sequence[str], references: Sequence[str]) -> list[int]:
+    """Indices of texts that equal a reference, ignoring case, spaces and punctuation."""
+    reference_keys = {alphanumeric_key(text) for text in references}
+    return [i for i, text in enumerate(texts) if alphanumeric_key(text) in reference_keys]
 
 
-def overlapping(examples: Sequence[Example], guarded: Sequence[Example], threshold: float) -> dict[int, int]:
-    """Indices of examples that copy a guarded one or come too near to it, each with that one's index."""
-    texts = compared([*examples, *guarded])
-    mine, theirs = texts[: len(examples)], texts[len(examples) :]
-    found = near(mine, theirs, threshold)
-    first = {bare(text): j for j, text in reversed(list(enumerate(theirs)))}
-    for i in copies(mine, theirs):
-        found.setdefault(i, first[bare(mine[i])])
-    return found
+def find_overlaps(examples: Sequence[Example], references: Sequence[Example], threshold: float) -> dict[int, int]:
+    """Index of each example that equals a reference or is near it, with the index of that reference."""
+    texts, reference_texts = _comparison_texts(examples, references)
+    matches = near_matches(texts, reference_texts, threshold)
+    first = {alphanumeric_key(text): j for j, text in reversed(list(enumerate(reference_texts)))}
+    for i in exact_matches(texts, reference_texts):
+        matches.setdefault(i, first[alphanumeric_key(texts[i])])
+    return matches
 
 
-def certificate(
-    splits: dict[str, list[Example]], looked: Looked | None = None, embedder: Embedder = embed
-) -> dict[str, Any]:
-    """Counts of overlaps between every two splits: rows by exact text, group, near-duplicate, passage and meaning.
-
-    `rows` counts what a split promises to have none of (exact, group, near) and `clean` says that there is none;
-    passages and meanings are shared by honest rows too (a signature, a stock phrase), so these are told, not judged.
-    """
-    looked = looked or Looked()
-    sampled = {name: _sample(rows, looked) for name, rows in splits.items()} if looked.meaning else {}
-    vectors = _vectors({name: [splits[name][i] for i in some] for name, some in sampled.items()}, embedder)
-    overlapping_pairs = []
+def leakage_report(
+    splits: Mapping[str, list[Example]], config: LeakageConfig | None = None, embedder: Embedder = embed
+) -> LeakageReport:
+    """Overlaps between every two splits."""
+    config = config or LeakageConfig()
+    sampled = {name: _sample(rows, config) for name, rows in splits.items()} if config.cosine else {}
+    vectors = _vectors({name: [splits[name][i] for i in indices] for name, indices in sampled.items()}, embedder)
+    pair_overlaps = []
     for name, other in combinations(_HELD_OUT_FIRST, 2):
-        pair = _between(name, splits[name], other, splits[other], looked)
-        if looked.meaning:
-            alike = neighbours(vectors[name], vectors[other], looked.meaning)
-            found = {sampled[name][i]: sampled[other][j] for i, j in alike.items()}
-            pair["meaning"] = len(found)
-            pair["samples"] += _shown("meaning", splits[name], splits[other], found)
-        overlapping_pairs.append(pair)
-    return {
-        "threshold": looked.near,
-        "passage": looked.passage,
-        "meaning": looked.meaning,
-        "embedded": {name: len(some) for name, some in sampled.items()},
-        "overlaps": overlapping_pairs,
-        "clean": not any(pair["rows"] for pair in overlapping_pairs),
-    }
-
-
-def _between(name: str, rows: list[Example], other: str, others: list[Example], looked: Looked) -> dict[str, Any]:
-    texts = compared([*rows, *others])
-    mine, theirs = texts[: len(rows)], texts[len(rows) :]
-    groups = {example.group for example in others} - {None}
-    exact = copies(mine, theirs)
-    grouped = [i for i, example in enumerate(rows) if example.group in groups]
-    fuzzy = near(mine, theirs, looked.near) if looked.near else {}
-    passages = shared_passages(mine, theirs, looked.passage) if looked.passage else []
-    return {
-        "of": name,
-        "in": other,
-        "rows": len({*exact, *grouped, *fuzzy}),
-        "exact": len(exact),
-        "group": len(grouped),
-        "near": len(fuzzy),
-        "passage": len(passages),
-        "meaning": 0,
-        "samples": _shown("near", rows, others, fuzzy),
-    }
-
-
-def _shown(kind: str, rows: list[Example], others: list[Example], pairs: dict[int, int]) -> list[dict[str, Any]]:
-    some = list(pairs.items())[:_SHOWN]
-    return [{"kind": kind, "line": rows[i].line, "other_line": others[j].line} for i, j in some]
-
-
-def _sample(rows: Sequence[Example], looked: Looked) -> list[int]:
-    """Indices of the rows that are embedded: all, or as many as allowed by a hash of seed and id."""
-    if len(rows) <= looked.most:
-        return list(range(len(rows)))
-    drawn = sorted(
-        range(len(rows)), key=lambda i: hashlib.sha256(f"meaning {looked.seed} {rows[i].id}".encode()).digest()
+        semantic: dict[int, int] = {}
+        if config.cosine:
+            similar = neighbours(vectors[name], vectors[other], config.cosine)
+            semantic = {sampled[name][i]: sampled[other][j] for i, j in similar.items()}
+        pair_overlaps.append(_overlap(name, splits[name], other, splits[other], semantic, config))
+    return LeakageReport(
+        jaccard_threshold=config.jaccard,
+        passage_chars=config.passage_chars,
+        cosine_threshold=config.cosine,
+        embedded={name: len(indices) for name, indices in sampled.items()},
+        overlaps=tuple(pair_overlaps),
+        clean=not any(overlap.rows for overlap in pair_overlaps),
+        rows={name: len(rows) for name, rows in splits.items()},
+        splits=fingerprint(*(sorted(row.id for row in rows) for rows in splits.values())),
     )
-    return sorted(drawn[: looked.most])
+
+
+def _overlap(
+    split: str, rows: list[Example], other_split: str, other_rows: list[Example], semantic: dict[int, int],
+    config: LeakageConfig,
+) -> SplitOverlap:  # fmt: skip
+    texts, other_texts = _comparison_texts(rows, other_rows)
+    groups = {example.group for example in other_rows} - {None}
+    exact = exact_matches(texts, other_texts)
+    grouped = [i for i, example in enumerate(rows) if example.group in groups]
+    near = near_matches(texts, other_texts, config.jaccard) if config.jaccard else {}
+    passages = shared_passages(texts, other_texts, config.passage_chars) if config.passage_chars else []
+    samples = (*_samples("near", rows, other_rows, near), *_samples("semantic", rows, other_rows, semantic))
+    return SplitOverlap(
+        split=split,
+        other_split=other_split,
+        rows=len({*exact, *grouped, *near}),
+        exact=len(exact),
+        group=len(grouped),
+        near=len(near),
+        passage=len(passages),
+        semantic=len(semantic),
+        samples=samples,
+    )
+
+
+def _comparison_texts(rows: Sequence[Example], others: Sequence[Example]) -> tuple[list[str], list[str]]:
+    """Both sides' texts, compared together because the shared instruction is removed from all."""
+    texts = comparison_texts([*rows, *others])
+    return texts[: len(rows)], texts[len(rows) :]
+
+
+def _samples(
+    kind: str, rows: list[Example], others: list[Example], matches: Mapping[int, int]
+) -> tuple[OverlapSample, ...]:
+    pairs = list(matches.items())[:_MAX_SAMPLES]
+    return tuple(OverlapSample(kind=kind, line=rows[i].line, other_line=others[j].line) for i, j in pairs)
+
+
+def _sample(rows: Sequence[Example], config: LeakageConfig) -> list[int]:
+    """Indices of the rows that are embedded: all, or as many as allowed, by a hash of seed and id."""
+    if len(rows) <= config.max_embedded:
+        return list(range(len(rows)))
+    ranked = sorted(
+        range(len(rows)), key=lambda i: hashlib.sha256(f"meaning {config.seed} {rows[i].id}".encode()).digest()
+    )
+    return sorted(ranked[: config.max_embedded])
 
 
 def _vectors(splits: dict[str, list[Example]], embedder: Embedder) -> dict[str, NDArray[np.float32]]:
-    """Vectors of every split, embedded together, since an embedder may learn from what it is given."""
-    vectors = embedder(compared([example for rows in splits.values() for example in rows]))
+    """Vectors of every split, embedded together because an embedder may be fitted to its input."""
+    vectors = embedder(comparison_texts([example for rows in splits.values() for example in rows]))
     ends = np.cumsum([len(rows) for rows in splits.values()])
     return dict(zip(splits, np.split(vectors, ends[:-1]), strict=True)) if splits else {}

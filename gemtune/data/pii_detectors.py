@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who looks for personal data: our own rules, or Google's Sensitive Data Protection; both by the same three functions.
+"""Detectors of personal data: built-in rules, or Google's Sensitive Data Protection, behind one protocol.
 
-Promise: the settings `preprocess.pii` (report, mask, drop) mean the same whoever looks.
+Guarantees: the setting `preprocess.pii` (report, mask, drop) means the same with every detector.
 """
 
 from __future__ import annotations
@@ -15,38 +15,38 @@ from gemtune.config import Preprocess
 from gemtune.pii import Finding
 
 
-class Inspector(Protocol):
-    """Finds personal data in texts; `learn` may be told of texts before they are asked about, to ask about many."""
+class PiiDetector(Protocol):
+    """Finds personal data in texts. Texts passed to `prefetch` before may be sent in one request."""
 
-    def learn(self, texts: Iterable[str]) -> None:
-        """Texts that will be asked about next."""
+    def prefetch(self, texts: Iterable[str]) -> None:
+        """Prepare findings of texts that will be searched next."""
 
     def findings(self, text: str) -> list[Finding]:
-        """What was found, in order, not overlapping."""
+        """Findings in order, not overlapping."""
 
-    def masked(self, text: str) -> str:
-        """The text with every finding replaced by a word in brackets."""
+    def mask(self, text: str) -> str:
+        """The text with every finding replaced by its kind in brackets."""
 
 
-class Rules:
-    """Our own rules (`pii`); nothing leaves the machine."""
+class RuleDetector:
+    """The built-in rules (`pii`); no text leaves the machine."""
 
-    def learn(self, texts: Iterable[str]) -> None:
+    def prefetch(self, texts: Iterable[str]) -> None:
         """Nothing to prepare."""
 
     def findings(self, text: str) -> list[Finding]:
         """See `pii.findings`."""
         return pii.findings(text)
 
-    def masked(self, text: str) -> str:
-        """See `pii.masked`."""
-        return pii.masked(text)
+    def mask(self, text: str) -> str:
+        """See `pii.mask`."""
+        return pii.mask(text)
 
 
-def inspector(config: Preprocess) -> Inspector:
-    """Who looks, by the setting `pii_by`."""
-    if config.pii_by == "rules":
-        return Rules()
+def load_pii_detector(config: Preprocess) -> PiiDetector:
+    """The detector of the setting `pii_detector`."""
+    if config.pii_detector == "rules":
+        return RuleDetector()
     from gemtune.vertex import dlp
 
-    return dlp.Inspector(config.pii_parent, config.pii_types, config.pii_likelihood)
+    return dlp.DlpDetector(config.pii_parent, config.pii_types, config.pii_likelihood)

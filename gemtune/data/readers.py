@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files in, raw rows out: JSONL, CSV, TSV, each also gzipped, read as a stream.
+"""Readers of raw rows: JSONL, CSV, TSV and Parquet files, also gzipped, as streams.
 
-Promise: every row comes out once, either as a value with the line where it began or as a `Dropped` with a reason.
-Where a row's text is another file's content, the row comes out with that file's address (`sources` fetches it).
-What makes the rest of a file unreadable (not UTF-8, a broken archive, an unclosed quote) is a `UserError` naming the
-line.
+Guarantees: every row is returned once, as a value with its first line or as a `RejectedRow` with a reason. A row whose
+text is in another file has that file's URI (`sources` downloads it). What makes the rest of a file unreadable (not
+UTF-8, a broken archive, an unclosed quote) raises a `UserError` naming the line.
 """
 
 from __future__ import annotations
@@ -24,22 +23,23 @@ from datetime import date, time
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from gemtune.data.example import Dropped
+from gemtune.config import JsonObject
+from gemtune.data.example import RejectedRow
 from gemtune.errors import UserError
 
 MAX_LINE_BYTES = 64 * 2**20
-MAX_DEPTH = 100  # far beyond any real row, and far below what Python can write again
-_SHOWN = 200
+MAX_DEPTH = 100  # far more than in real rows, and less than Python's limit for writing
+_MAX_DETAIL_CHARS = 200
 _SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
-_ADDRESS = "gs://"
+_URI_PREFIX = "gs://"
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
-Row = tuple[int, dict[str, Any]]
+Row = tuple[int, JsonObject]
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """A line of AutoML Text's import file that stands for a whole file of rows, all of one ML_USE."""
+class FileReference:
+    """A line of AutoML Text's import file that refers to a file of rows, all of one ML_USE."""
 
     line: int
     use: str
@@ -52,15 +52,17 @@ class _File:
     name: str
 
 
-def read_rows(path: str | Path, name: str = "", columns: Collection[str] = ()) -> Iterator[Row | Dropped | Elsewhere]:
+def read_rows(
+    path: str | Path, name: str = "", columns: Collection[str] = ()
+) -> Iterator[Row | RejectedRow | FileReference]:
     """Rows of a file, by its name: .jsonl, .ndjson, .json (a row a line), .csv, .tsv, .parquet; .gz is unpacked.
 
-    A file that stands there only packed, as NAME.gz, is read so. `name` is what messages call it, where that is not
-    the path. A CSV whose first row names one of `columns` has a header, whatever else it looks like.
+    If only NAME.gz exists, it is read instead of NAME. `name` is the file's name in messages, if not the path. A CSV
+    whose first row names one of `columns` has a header, whatever else it looks like.
     """
     path = Path(path)
-    packed = path.with_name(f"{path.name}.gz")
-    path = packed if not path.exists() and packed.is_file() else path
+    compressed = path.with_name(f"{path.name}.gz")
+    path = compressed if not path.exists() and compressed.is_file() else path
     file = _File(path, name or str(path))
     suffixes = [s.lower() for s in path.suffixes]
     kind = (suffixes[-2] if len(suffixes) > 1 else "") if suffixes and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
@@ -77,13 +79,19 @@ def read_rows(path: str | Path, name: str = "", columns: Collection[str] = ()) -
 
 def parse_json(text: str) -> Any:
     """A JSON value, strictly: no duplicate keys, no NaN, no lone surrogates, at most MAX_DEPTH levels; raises
-    `ValueError` saying what is wrong.
+    `ValueError` with the problem.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(
+            text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant, parse_float=_parse_finite
+        )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and isinstance(value, dict | list) and _deeper(value, MAX_DEPTH):
+    if (
+        text.count("[") + text.count("{") > MAX_DEPTH
+        and isinstance(value, dict | list)
+        and _exceeds_depth(value, MAX_DEPTH)
+    ):
         raise ValueError(_TOO_DEEP)
     if "\\ud" in text or "\\uD" in text:
         try:
@@ -93,68 +101,70 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
     row = dict(pairs)
     if len(row) != len(pairs):
-        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the key {twice!r:.80} stands twice")
+        (duplicate, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {duplicate!r:.80} is duplicated")
     return row
 
 
-def _finite(digits: str) -> float:
+def _parse_finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
         raise ValueError(f"the number {digits:.80} is too large")
     return number
 
 
-def _deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects stand in each other more than so many levels deep."""
+def _exceeds_depth(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested more than so many levels deep."""
     layer = [value]
     for _ in range(levels):
-        layer = [inner for outer in layer for inner in _inside(outer) if isinstance(inner, dict | list)]
+        layer = [inner for outer in layer for inner in _children(outer) if isinstance(inner, dict | list)]
         if not layer:
             return False
     return True
 
 
-def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+def _children(value: JsonObject | list[Any]) -> Iterable[Any]:
     return value.values() if isinstance(value, dict) else value
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _json_rows(file: _File) -> Iterator[Row | Dropped]:
+def _json_rows(file: _File) -> Iterator[Row | RejectedRow]:
     for number, line in _lines(file):
         if line is None:
-            yield Dropped(number, "too_long", f"the line is longer than {MAX_LINE_BYTES} bytes", None)
+            yield RejectedRow(number, "too_long", f"the line is longer than {MAX_LINE_BYTES} bytes", None)
         elif line.strip():
             yield _json_row(number, line)
 
 
-def _json_row(number: int, line: str) -> Row | Dropped:
+def _json_row(number: int, line: str) -> Row | RejectedRow:
     try:
         value = parse_json(line)
     except ValueError as error:
-        return Dropped(number, "invalid_json", _short(str(error)), line.rstrip("\r\n"))
+        return RejectedRow(number, "invalid_json", _short(str(error)), line.rstrip("\r\n"))
     if not isinstance(value, dict):
-        return Dropped(number, "wrong_type", f"the row is {_json_type(value)}, not an object", value)
+        return RejectedRow(number, "wrong_type", f"the row is {_json_type(value)}, not an object", value)
     return number, value
 
 
-def _csv_rows(file: _File, delimiter: str, columns: Collection[str]) -> Iterator[Row | Dropped | Elsewhere]:
+def _csv_rows(file: _File, delimiter: str, columns: Collection[str]) -> Iterator[Row | RejectedRow | FileReference]:
     rows = _cells(file, delimiter)
     begin = list(itertools.islice(rows, 2))
-    if begin and _of_automl(begin[0][1], begin[1][1] if len(begin) > 1 else [], columns):
+    if begin and _is_automl(begin[0][1], begin[1][1] if len(begin) > 1 else [], columns):
         for number, cells in itertools.chain(begin, rows):
             yield _automl_row(number, cells)
     elif begin:
         header = _header(file, *begin[0])
         for number, cells in itertools.chain(begin[1:], rows):
             if len(cells) != len(header):
-                yield Dropped(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
+                yield RejectedRow(
+                    number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells
+                )
             else:
                 yield number, dict(zip(header, cells, strict=True))
 
@@ -181,35 +191,35 @@ def _cells(file: _File, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             yield number, cells
 
 
-def _of_automl(first: list[str], second: list[str], columns: Collection[str]) -> bool:
+def _is_automl(first: list[str], second: list[str], columns: Collection[str]) -> bool:
     """Whether a CSV is AutoML Text's, which has no header, by its first two rows.
 
-    Its first row begins with an ML_USE, an address, or nothing. A header may begin with nothing too (a data frame's
-    index has no name), but then it names a wanted column, or the row below begins with something that is no ML_USE.
+    Its first row begins with an ML_USE, a URI, or an empty cell. A header may begin with an empty cell too (the index
+    of a data frame), but then it names one of `columns`, or the row below does not begin with an ML_USE.
     """
-    begins = first[0].strip().lower()
+    first_cell = first[0].strip().lower()
     if any(cell.strip() in columns for cell in first):
         return False
-    if begins.startswith(_ADDRESS):
+    if first_cell.startswith(_URI_PREFIX):
         return len(first) > 1
-    if begins:
-        return begins in _ML_USE and (len(first) > 2 or _addressed(first))
-    below = second[0].strip().lower() if second else ""
-    return _addressed(first) or (len(first) > 2 and bool(second) and below in (*_ML_USE, ""))
+    if first_cell:
+        return first_cell in _ML_USE and (len(first) > 2 or _has_uri(first))
+    second_cell = second[0].strip().lower() if second else ""
+    return _has_uri(first) or (len(first) > 2 and bool(second) and second_cell in (*_ML_USE, ""))
 
 
-def _automl_row(number: int, cells: list[str]) -> Row | Dropped | Elsewhere:
-    """A row of AutoML Text's import file: ML_USE (or nothing), text or its address, one label or more (or sentiment,
-    maximum); or ML_USE and the address of a JSONL file of such rows. Before an address ML_USE may be missing.
+def _automl_row(number: int, cells: list[str]) -> Row | RejectedRow | FileReference:
+    """A row of AutoML Text's import file: ML_USE (or empty), text or its URI, labels (or sentiment and maximum);
+    or ML_USE and the URI of a JSONL file of such rows. Before a URI, ML_USE may be missing.
     """
-    cells = ["", *cells] if cells[0].strip().startswith(_ADDRESS) else cells
-    use, text, *labels = [*cells, ""] if len(cells) == 1 else cells
-    address = text.strip() if text.strip().startswith(_ADDRESS) else ""
-    if not labels and address.lower().endswith((".jsonl", ".jsonl.gz")):
-        return Elsewhere(number, use, address)
+    cells = ["", *cells] if cells[0].strip().startswith(_URI_PREFIX) else cells
+    ml_use, text, *labels = [*cells, ""] if len(cells) == 1 else cells
+    uri = text.strip() if text.strip().startswith(_URI_PREFIX) else ""
+    if not labels and uri.lower().endswith((".jsonl", ".jsonl.gz")):
+        return FileReference(number, ml_use, uri)
     if not labels:
-        return Dropped(number, "wrong_cells", "an AutoML row is ML_USE, text and a label at least", cells)
-    row: dict[str, Any] = {"ml_use": use, **({"textGcsUri": address} if address else {"textContent": text})}
+        return RejectedRow(number, "wrong_cells", "an AutoML row needs ML_USE, text and a label", cells)
+    row: JsonObject = {"ml_use": ml_use, **({"textGcsUri": uri} if uri else {"textContent": text})}
     scale = [int(label) for label in labels if _SCORE.fullmatch(label)]
     if len(labels) == len(scale) == 2 and scale[0] <= scale[1]:
         row["sentimentAnnotation"] = {"sentiment": scale[0], "sentimentMax": scale[1]}
@@ -220,8 +230,8 @@ def _automl_row(number: int, cells: list[str]) -> Row | Dropped | Elsewhere:
     return number, row
 
 
-def _addressed(cells: list[str]) -> bool:
-    return len(cells) > 1 and cells[1].strip().startswith(_ADDRESS)
+def _has_uri(cells: list[str]) -> bool:
+    return len(cells) > 1 and cells[1].strip().startswith(_URI_PREFIX)
 
 
 def _header(file: _File, number: int, cells: list[str]) -> list[str]:
@@ -231,7 +241,7 @@ def _header(file: _File, number: int, cells: list[str]) -> list[str]:
     return names
 
 
-def _parquet_rows(file: _File) -> Iterator[Row | Dropped]:
+def _parquet_rows(file: _File) -> Iterator[Row | RejectedRow]:
     try:
         import pyarrow.parquet as pq
     except ImportError:
@@ -244,27 +254,27 @@ def _parquet_rows(file: _File) -> Iterator[Row | Dropped]:
             for batch in table.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
                     number += 1
-                    yield json_like(number, row)
+                    yield json_row(number, row)
     except (ArrowException, OSError, ValueError) as error:
         raise UserError(f"not readable as Parquet: {_short(str(error))}", file=file.name, line=number + 1) from None
 
 
-def json_like(number: int, row: dict[str, Any]) -> Row | Dropped:
-    """A row of typed columns (Parquet, BigQuery) as JSON would hold it: times in ISO 8601, decimals as text, fields
-    without a value left out.
+def json_row(number: int, row: JsonObject) -> Row | RejectedRow:
+    """A row of typed columns (Parquet, BigQuery) in JSON's types: times in ISO 8601, decimals as text, fields without a
+    value left out.
     """
     try:
         return number, {name: _plain(value, MAX_DEPTH) for name, value in row.items()}
     except ValueError as error:
-        told = {name: f"{value!r:.80}" for name, value in row.items()}
-        return Dropped(number, "wrong_type", _short(str(error)), told)
+        shown = {name: f"{value!r:.80}" for name, value in row.items()}
+        return RejectedRow(number, "wrong_type", _short(str(error)), shown)
 
 
 def _plain(value: Any, levels: int) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None  # a data frame writes NaN where nothing stands
+        return value if math.isfinite(value) else None  # a data frame writes NaN for missing values
     if levels == 0:
         raise ValueError(_TOO_DEEP)
     if isinstance(value, dict):  # a typed column gives every row every field of any row
@@ -277,7 +287,7 @@ def _plain(value: Any, levels: int) -> Any:
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError:
-            return list(value)  # no text; harmless in a column that nobody reads
+            return list(value)  # not a text; harmless in an unused column
     return str(value)
 
 
@@ -309,7 +319,7 @@ def _lines(file: _File) -> Iterator[tuple[int, str | None]]:
                 message = f"byte {error.start + 1} (0x{value:02x}) is not UTF-8"
                 raise UserError(message, file=file.name, line=number, remedy=hint) from None
         if empty:
-            raise UserError("the file is empty", file=file.name, remedy="give labelled rows, one a line")
+            raise UserError("the file is empty", file=file.name, remedy="provide labelled rows, one per line")
 
 
 def _raw_lines(file: _File, content: BinaryIO) -> Iterator[bytes | None]:
@@ -324,7 +334,7 @@ def _raw_lines(file: _File, content: BinaryIO) -> Iterator[bytes | None]:
                 raw = content.readline(MAX_LINE_BYTES)
             yield None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        remedy = "the archive is cut off or damaged: make it again"
+        remedy = "the archive is truncated or damaged: compress the file again"
         raise UserError(
             f"cannot unpack after line {number}: {error}", file=file.name, line=number + 1, remedy=remedy
         ) from None
@@ -333,7 +343,7 @@ def _raw_lines(file: _File, content: BinaryIO) -> Iterator[bytes | None]:
 def _existing(file: _File) -> Path:
     if file.path.is_file():
         return file.path
-    what = "is a directory, not a file" if file.path.is_dir() else "there is no such file"
+    what = "is a directory, not a file" if file.path.is_dir() else "no such file"
     raise UserError(what, file=file.name, remedy="check the setting `data`")
 
 
@@ -358,4 +368,4 @@ def _json_type(value: Any) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+    return text if len(text) <= _MAX_DETAIL_CHARS else text[:_MAX_DETAIL_CHARS] + "..."

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""One raw row in; an example, cleaned and checked, or the row dropped with a reason; and a tally of what was done.
+"""Raw rows to clean, valid examples or rejected rows, with statistics of what reading changed.
 
-Promise: personal data is masked in every text that leaves here when the setting says so, in earlier turns too.
+Guarantees: with `pii: mask`, personal data is masked in every text of an example, in earlier turns too.
 """
 
 from __future__ import annotations
@@ -13,164 +13,172 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from gemtune.config import Preprocess, Task
+from gemtune.artifacts.data import CleaningCount, CleaningSample, PersonalData, ReadReport
+from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data import pii_detectors, sources
-from gemtune.data.cleaning import changes, clean
-from gemtune.data.example import Dropped, Example, example_id
-from gemtune.data.formats import example_of
-from gemtune.data.pii_detectors import Inspector
+from gemtune.data.cleaning import clean, rule_changes
+from gemtune.data.example import Example, RejectedRow, example_id
+from gemtune.data.formats import parse_example
+from gemtune.data.pii_detectors import PiiDetector
 from gemtune.data.readers import Row
 from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
 
-LABELLED = ("classification", "sentiment")
-BATCH = 256  # rows read ahead, so that texts can be asked about together
-_SAMPLES = 3
+LABELLED_KINDS = ("classification", "sentiment")
+BATCH_ROWS = 256  # read ahead, so that a detector can send many texts in one request
+_MAX_SAMPLES, _MAX_LINES = 3, 20
 
 
 @dataclass
-class Tally:
-    """Counts of what was met and changed while rows were read; `corrections` are labels by row id from an audit
-    sheet, `looked_at` the ids of it that were met.
+class ReadStats:
+    """Counts of what was read and changed. `corrections` are labels by row id, from a review file.
+
+    `matched_corrections` are the ids among them that were read.
     """
 
     corrections: Mapping[str, str] = field(default_factory=dict)
-    looked_at: set[str] = field(default_factory=set)
+    matched_corrections: set[str] = field(default_factory=set)
     corrected: int = 0
     columns: Counter[str] = field(default_factory=Counter)
     cleaned: Counter[str] = field(default_factory=Counter)
-    samples: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
-    personal: Counter[str] = field(default_factory=Counter)
-    personal_rows: list[int] = field(default_factory=list)
-    _inspector: Inspector | None = None
+    samples: dict[str, list[CleaningSample]] = field(default_factory=lambda: defaultdict(list))
+    pii_findings: Counter[str] = field(default_factory=Counter)
+    pii_lines: list[int] = field(default_factory=list)
+    _pii_detector: PiiDetector | None = None
 
-    def inspector(self, config: Preprocess) -> Inspector:
-        """Who looks for personal data, made once."""
-        if self._inspector is None:
-            self._inspector = pii_detectors.inspector(config)
-        return self._inspector
+    def pii_detector(self, config: Preprocess) -> PiiDetector:
+        """The detector of personal data, created once."""
+        if self._pii_detector is None:
+            self._pii_detector = pii_detectors.load_pii_detector(config)
+        return self._pii_detector
 
-    def told(self) -> dict[str, Any]:
-        """The tally as part of a report."""
-        return {
-            "cleaned": {name: {"rows": n, "samples": self.samples[name]} for name, n in self.cleaned.items()},
-            "corrected": self.corrected,
-            "corrections_without_row": len(self.corrections) - len(self.looked_at),
-            "personal_data": {"findings": dict(self.personal), "lines": self.personal_rows[:20]},
-        }
+    def to_report(self) -> ReadReport:
+        """The statistics as part of a report."""
+        return ReadReport(
+            cleaned={
+                rule: CleaningCount(rows=rows, samples=tuple(self.samples[rule])) for rule, rows in self.cleaned.items()
+            },
+            corrected=self.corrected,
+            corrections_without_row=len(self.corrections) - len(self.matched_corrections),
+            personal_data=PersonalData(findings=dict(self.pii_findings), lines=tuple(self.pii_lines[:_MAX_LINES])),
+        )
 
 
-def read(source: str | Path, task: Task, config: Preprocess, tally: Tally) -> Iterator[Example | Dropped]:
-    """All rows of a source as examples or dropped rows; raises `UserError` when no row has a column that decides."""
+def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -> Iterator[Example | RejectedRow]:
+    """All rows of a source as examples or rejected rows.
+
+    Raises `UserError` when no row has the group or split column that the settings name.
+    """
     rows = sources.rows(str(source), config)
-    while batch := list(islice(rows, BATCH)):
-        if config.pii != "off" and config.pii_by != "rules":
-            tally.inspector(config).learn(_texts_of(batch, config))
+    while batch := list(islice(rows, BATCH_ROWS)):
+        if config.pii != "off" and config.pii_detector != "rules":
+            stats.pii_detector(config).prefetch(_texts_of(batch, config))
         for item in batch:
-            if isinstance(item, Dropped):
+            if isinstance(item, RejectedRow):
                 yield item
             else:
                 line, row = item
-                tally.columns.update(map(str, row))
-                yield accept(line, row, task, config, tally)
-    missing = [name for name in _asked_for(config) if tally.columns and not tally.columns[name]]
-    known = ", ".join(sorted(tally.columns)[:20])
+                stats.columns.update(map(str, row))
+                yield validate_row(line, row, task, config, stats)
+    missing = [name for name in _configured_columns(config) if stats.columns and not stats.columns[name]]
+    available = ", ".join(sorted(stats.columns)[:20])
     for name in missing:
         if name not in config.slice_columns:
-            raise UserError(f"no row has the column {name!r}", file=source, remedy=f"the rows have {known}")
-        log.warning("no row has the column %r, so nothing is reported by it; the rows have %s", name, known)
+            raise UserError(f"no row has the column {name!r}", file=source, remedy=f"the rows have {available}")
+        log.warning("no row has the column %r, so no slice is reported for it; the rows have %s", name, available)
 
 
-def _asked_for(config: Preprocess) -> list[str]:
-    """Columns that somebody named; the split's own name is only looked for."""
+def _configured_columns(config: Preprocess) -> list[str]:
+    """Columns that the settings name; the split column's default is optional."""
     default = Preprocess.model_fields["split_column"].default
-    asked = [config.group_column, "" if config.split_column == default else config.split_column]
-    return [name for name in [*asked, *config.slice_columns] if name]
+    split_column = "" if config.split_column == default else config.split_column
+    return [name for name in [config.group_column, split_column, *config.slice_columns] if name]
 
 
-def accept(line: int, row: dict[str, Any], task: Task, config: Preprocess, tally: Tally) -> Example | Dropped:
-    """The example in a raw row, cleaned; or the row dropped."""
-    made = example_of(line, row, config)
-    if isinstance(made, Dropped):
-        return made
-    as_read, text = made, made.text
-    for name, before, text in changes(made.text, config):
-        tally.cleaned[name] += 1
-        if len(tally.samples[name]) < _SAMPLES:
-            tally.samples[name].append({"line": line, "before": before[:200], "after": text[:200]})
-    if text != made.text:
-        made = replace(made, text=text)
-    if config.pii != "off" and (kinds := list(_kinds(made, tally.inspector(config)))):
-        found = Counter(kinds)
-        tally.personal.update(found)
-        tally.personal_rows.append(line)
+def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, stats: ReadStats) -> Example | RejectedRow:
+    """The example in a raw row, cleaned; or the rejected row."""
+    parsed = parse_example(line, row, config)
+    if isinstance(parsed, RejectedRow):
+        return parsed
+    example, text = parsed, parsed.text
+    for rule, before, text in rule_changes(parsed.text, config):
+        stats.cleaned[rule] += 1
+        if len(stats.samples[rule]) < _MAX_SAMPLES:
+            stats.samples[rule].append(CleaningSample(line=line, before=before[:200], after=text[:200]))
+    if text != example.text:
+        example = replace(example, text=text)
+    if config.pii != "off" and (kinds := list(_pii_kinds(example, stats.pii_detector(config)))):
+        findings = Counter(kinds)
+        stats.pii_findings.update(findings)
+        stats.pii_lines.append(line)
         if config.pii == "drop":
-            return Dropped(line, "personal_data", ", ".join(f"{n} {kind}" for kind, n in sorted(found.items())), row)
+            detail = ", ".join(f"{count} {kind}" for kind, count in sorted(findings.items()))
+            return RejectedRow(line, "personal_data", detail, row)
         if config.pii == "mask":
-            made = _masked(made, tally.inspector(config))
-    if made is not as_read:
-        made = _named(made)
-    if (corrected := tally.corrections.get(made.id)) is not None:
-        tally.looked_at.add(made.id)
-        if not corrected:
-            return Dropped(line, "audited", "the audit sheet drops this row", row)
-        if corrected != made.target:
-            tally.corrected += 1
-            made = _named(replace(made, target=corrected))
-    unfit = _unfit(made, task, config)
-    return Dropped(line, *unfit, row) if unfit else made
+            example = _masked(example, stats.pii_detector(config))
+    if example is not parsed:
+        example = _with_new_id(example)
+    if (label := stats.corrections.get(example.id)) is not None:
+        stats.matched_corrections.add(example.id)
+        if not label:
+            return RejectedRow(line, "audited", "the review file drops this row", row)
+        if label != example.target:
+            stats.corrected += 1
+            example = _with_new_id(replace(example, target=label))
+    problem = _problem(example, task, config)
+    return RejectedRow(line, *problem, row) if problem else example
 
 
-def _named(made: Example) -> Example:
-    return replace(made, id=example_id(made.text, made.target, made.system, made.contents))
+def _with_new_id(example: Example) -> Example:
+    return replace(example, id=example_id(example.text, example.target, example.system, example.contents))
 
 
-def _unfit(made: Example, task: Task, config: Preprocess) -> tuple[str, str] | None:
-    if not made.text and made.contents is None:
+def _problem(example: Example, task: Task, config: Preprocess) -> tuple[str, str] | None:
+    """Reason and detail of a row that cannot be used; None when it can."""
+    if not example.text and example.contents is None:
         return "empty_text", "the text is empty"
-    if not made.target:
+    if not example.target:
         return "empty_target", "the reference answer is empty"
-    if len(made.text) > config.max_chars:
-        return "too_long", f"{len(made.text)} characters, at most {config.max_chars} are allowed"
-    if config.labels and made.target not in config.labels:
-        return "not_selected", f"the label {made.target!r:.80} is not in preprocess.labels"
-    if task.labels and task.kind in LABELLED and made.target not in task.labels:
-        return "unknown_label", f"the label {made.target!r:.80} is not in task.labels"
+    if len(example.text) > config.max_chars:
+        return "too_long", f"{len(example.text)} characters, at most {config.max_chars} are allowed"
+    if config.labels and example.target not in config.labels:
+        return "not_selected", f"the label {example.target!r:.80} is not in preprocess.labels"
+    if task.labels and task.kind in LABELLED_KINDS and example.target not in task.labels:
+        return "unknown_label", f"the label {example.target!r:.80} is not in task.labels"
     return None
 
 
-def _texts(made: Example) -> Iterable[str]:
-    yield from (made.text, made.target, made.system or "")
-    for turn in (made.contents or ())[:-1]:
+def _texts(example: Example) -> Iterable[str]:
+    yield from (example.text, example.target, example.system or "")
+    for turn in (example.contents or ())[:-1]:
         yield from (part["text"] for part in turn["parts"] if "text" in part)
 
 
-def _texts_of(batch: Iterable[Row | Dropped], config: Preprocess) -> Iterator[str]:
-    """The texts that will be looked at for personal data when these rows are accepted."""
+def _texts_of(batch: Iterable[Row | RejectedRow], config: Preprocess) -> Iterator[str]:
+    """The texts that `validate_row` will search for personal data."""
     for item in batch:
-        made = item if isinstance(item, Dropped) else example_of(*item, config)
-        if isinstance(made, Example):
-            yield from _texts(replace(made, text=clean(made.text, config)))
+        example = item if isinstance(item, RejectedRow) else parse_example(*item, config)
+        if isinstance(example, Example):
+            yield from _texts(replace(example, text=clean(example.text, config)))
 
 
-def _kinds(made: Example, inspector: Inspector) -> Iterator[str]:
-    for text in _texts(made):
-        yield from (finding.kind for finding in inspector.findings(text))
+def _pii_kinds(example: Example, detector: PiiDetector) -> Iterator[str]:
+    for text in _texts(example):
+        yield from (finding.kind for finding in detector.findings(text))
 
 
-def _masked(made: Example, inspector: Inspector) -> Example:
+def _masked(example: Example, detector: PiiDetector) -> Example:
     return replace(
-        made,
-        text=inspector.masked(made.text),
-        target=inspector.masked(made.target),
-        system=made.system and inspector.masked(made.system),
-        contents=made.contents and tuple(_masked_turn(turn, inspector) for turn in made.contents),
+        example,
+        text=detector.mask(example.text),
+        target=detector.mask(example.target),
+        system=example.system and detector.mask(example.system),
+        contents=example.contents and tuple(_masked_turn(turn, detector) for turn in example.contents),
     )
 
 
-def _masked_turn(turn: dict[str, Any], inspector: Inspector) -> dict[str, Any]:
-    parts = [{**part, "text": inspector.masked(part["text"])} if "text" in part else part for part in turn["parts"]]
+def _masked_turn(turn: JsonObject, detector: PiiDetector) -> JsonObject:
+    parts = [{**part, "text": detector.mask(part["text"])} if "text" in part else part for part in turn["parts"]]
     return {**turn, "parts": parts}

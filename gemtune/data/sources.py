@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Where rows come from: a file here, an object in Cloud Storage (gs://), a BigQuery table (bq://); and where they go.
+"""Sources of rows: a local file, a Cloud Storage object (gs://), a BigQuery table (bq://); and output paths.
 
-AutoML Text's rows may hold an address instead of a text; the text is fetched. Promise: a source is read as a stream,
-a fetched copy is gone when its rows have been read, and what a row refers to is read only from the bucket of the data
-itself or from `preprocess.text_buckets`, and only up to `preprocess.max_chars`.
+Rows of AutoML Text may have a URI instead of a text; the text is downloaded. Guarantees: a source is read as a stream;
+a downloaded copy is deleted when its rows have been read; texts are read only from the bucket of the data itself
+or from `preprocess.text_buckets`, and only up to `preprocess.max_chars`.
 """
 
 from __future__ import annotations
@@ -17,56 +17,56 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gemtune.config import Preprocess
-from gemtune.data.example import Dropped
-from gemtune.data.readers import Elsewhere, Row, json_like, read_rows
+from gemtune.config import JsonObject, Preprocess
+from gemtune.data.example import RejectedRow
+from gemtune.data.readers import FileReference, Row, json_row, read_rows
 from gemtune.errors import UserError
 
 GS, BQ = "gs://", "bq://"
-MOUNT = Path("/gcs")  # where Vertex AI shows buckets as folders
-_FETCHERS, _AHEAD = 16, 64
-_SHAPES = ("contents", "messages", "textContent", "textGcsUri")
+MOUNT = Path("/gcs")  # where Vertex AI mounts buckets
+_WORKERS, _MAX_PENDING = 16, 64
+_FORMAT_KEYS = ("contents", "messages", "textContent", "textGcsUri")
 
 
-def rows(source: str, config: Preprocess) -> Iterator[Row | Dropped]:
+def rows(source: str, config: Preprocess) -> Iterator[Row | RejectedRow]:
     """Raw rows of a local file, a gs:// object or a bq:// table, with the texts they refer to.
 
-    Raises `UserError` for a source that cannot be read; a row whose text cannot be had is a `Dropped`.
+    Raises `UserError` for a source that cannot be read; a row whose text cannot be read is a `RejectedRow`.
     """
     if not source:
-        raise UserError("no data given", remedy="set `data` to a file of labelled rows, gs://... or bq://...")
+        raise UserError("no data", remedy="set `data` to a file of labelled rows, gs://... or bq://...")
     allowed = {bucket.removeprefix(GS).strip("/") for bucket in config.text_buckets}
     if source.startswith(GS):
         allowed.add(_bucket(source))
     columns = {config.text_column, config.target_column}
-    found = _table(source, config) if source.startswith(BQ) else _file(source, frozenset(allowed), columns)
-    return _with_texts(found, frozenset(allowed), config.max_chars)
+    items = _table(source, config) if source.startswith(BQ) else _file(source, frozenset(allowed), columns)
+    return _with_referenced_texts(items, frozenset(allowed), config.max_chars)
 
 
-def _file(source: str, allowed: frozenset[str], columns: Collection[str]) -> Iterator[Row | Dropped]:
-    with local(source) as path:
+def _file(source: str, allowed: frozenset[str], columns: Collection[str]) -> Iterator[Row | RejectedRow]:
+    with local_path(source) as path:
         for item in read_rows(path, source, columns):
-            if isinstance(item, Elsewhere):
-                yield from _imported(item, allowed)
+            if isinstance(item, FileReference):
+                yield from _referenced_rows(item, allowed)
             else:
                 yield item
 
 
-def _imported(item: Elsewhere, allowed: frozenset[str]) -> Iterator[Row | Dropped]:
-    if refused := _not_allowed(item.uri, allowed):
-        yield Dropped(item.line, "missing_text", refused, {"ml_use": item.use, "uri": item.uri})
+def _referenced_rows(item: FileReference, allowed: frozenset[str]) -> Iterator[Row | RejectedRow]:
+    if refusal := _refusal(item.uri, allowed):
+        yield RejectedRow(item.line, "missing_text", refusal, {"ml_use": item.use, "uri": item.uri})
         return
-    with local(item.uri) as path:
+    with local_path(item.uri) as path:
         for row in read_rows(path, item.uri):
             if isinstance(row, tuple):
                 yield row[0], {"ml_use": item.use, **row[1]}
-            elif isinstance(row, Dropped):
+            elif isinstance(row, RejectedRow):
                 yield row
 
 
 @contextmanager
-def local(source: str) -> Iterator[Path]:
-    """A path to read a file by: its own, or that of a fetched copy that is gone afterwards."""
+def local_path(source: str) -> Iterator[Path]:
+    """The path of a local file, or of a downloaded copy that is deleted afterwards."""
     if not source.startswith(GS):
         yield Path(source)
         return
@@ -83,91 +83,93 @@ def local(source: str) -> Iterator[Path]:
 
 
 @contextmanager
-def written(target: str | Path) -> Iterator[Path]:
-    """A path to write to; for a gs:// target it is uploaded once everything was written."""
+def output_path(target: str | Path) -> Iterator[Path]:
+    """A path to write to; for a gs:// target the file is uploaded once it is complete."""
     if not str(target).startswith(GS):
         yield Path(target)
         return
-    from gemtune.vertex import reader, storage
+    from gemtune.vertex import anonymous_client, storage
 
     with tempfile.TemporaryDirectory(prefix="gemtune-") as folder:
         path = Path(folder) / str(target).rsplit("/", 1)[-1]
         yield path
-        storage.put(reader(), path, str(target))
+        storage.put(anonymous_client(), path, str(target))
 
 
-def _table(source: str, config: Preprocess) -> Iterator[Row | Dropped]:
+def _table(source: str, config: Preprocess) -> Iterator[Row | RejectedRow]:
     from gemtune.vertex import bigquery
 
     table = bigquery.open_table(source.removeprefix(BQ))
-    needed = (config.text_column, config.target_column)
-    missing = [name for name in needed if name not in table.columns]
-    if missing and not any(name in table.columns for name in _SHAPES):
+    required = (config.text_column, config.target_column)
+    missing = [name for name in required if name not in table.columns]
+    if missing and not any(name in table.columns for name in _FORMAT_KEYS):
         remedy = "set preprocess.text_column and preprocess.target_column"
-        known = ", ".join(table.columns)
-        raise UserError(f"no column {missing[0]!r}; the table has {known}", file=source, remedy=remedy)
+        available = ", ".join(table.columns)
+        raise UserError(f"no column {missing[0]!r}; the table has {available}", file=source, remedy=remedy)
     for number, row in enumerate(table.rows, 1):
-        yield json_like(number, row)
+        yield json_row(number, row)
 
 
-def _with_texts(items: Iterator[Row | Dropped], allowed: frozenset[str], most: int) -> Iterator[Row | Dropped]:
-    """The rows in order, those that only hold an address with the text fetched, several at a time."""
-    waiting: deque[Row | Dropped | Future[Row | Dropped]] = deque()
+def _with_referenced_texts(
+    items: Iterator[Row | RejectedRow], allowed: frozenset[str], max_chars: int
+) -> Iterator[Row | RejectedRow]:
+    """The rows in order; texts given by a URI are downloaded concurrently."""
+    pending: deque[Row | RejectedRow | Future[Row | RejectedRow]] = deque()
     client: Any = None
-    with ThreadPoolExecutor(_FETCHERS) as pool:
+    with ThreadPoolExecutor(_WORKERS) as pool:
         for item in items:
-            if not _refers(item):
-                waiting.append(item)
-            elif refused := _not_allowed(item[1]["textGcsUri"], allowed):
-                waiting.append(Dropped(item[0], "missing_text", refused, item[1]))
+            if not _is_reference(item):
+                pending.append(item)
+            elif refusal := _refusal(item[1]["textGcsUri"], allowed):
+                pending.append(RejectedRow(item[0], "missing_text", refusal, item[1]))
             else:
-                client = client or _reader()
-                waiting.append(pool.submit(_with_text, *item, most, client))
-            while waiting and (len(waiting) > _AHEAD or not isinstance(waiting[0], Future)):
-                yield _done(waiting.popleft())
-        yield from map(_done, waiting)
+                client = client or _shared_client()
+                pending.append(pool.submit(_with_text, *item, max_chars, client))
+            while pending and (len(pending) > _MAX_PENDING or not isinstance(pending[0], Future)):
+                yield _result(pending.popleft())
+        yield from map(_result, pending)
 
 
-def _done(item: Row | Dropped | Future[Row | Dropped]) -> Row | Dropped:
+def _result(item: Row | RejectedRow | Future[Row | RejectedRow]) -> Row | RejectedRow:
     return item.result() if isinstance(item, Future) else item
 
 
-def _refers(item: Row | Dropped) -> TypeGuard[Row]:
+def _is_reference(item: Row | RejectedRow) -> TypeGuard[Row]:
     return isinstance(item, tuple) and item[1].get("textContent") is None and isinstance(item[1].get("textGcsUri"), str)
 
 
-def _reader() -> Any:
+def _shared_client() -> Any:
     from gemtune import vertex
 
-    client = vertex.reader()
-    client.storage()  # made here, before threads share it
+    client = vertex.anonymous_client()
+    client.storage()  # created before threads share it
     return client
 
 
-def _with_text(line: int, row: dict[str, Any], most: int, client: Any) -> Row | Dropped:
-    from gemtune.vertex import Refused, storage
+def _with_text(line: int, row: JsonObject, max_chars: int, client: Any) -> Row | RejectedRow:
+    from gemtune.vertex import PermanentError, storage
 
     uri = row["textGcsUri"]
     try:
-        content = storage.head(client, uri, 4 * most + 4)  # a character is 4 bytes at most; a byte order mark
+        content = storage.head(client, uri, 4 * max_chars + 4)  # a character is 4 bytes at most; a byte order mark
         text = content.decode("utf-8-sig")
-    except Refused as error:
-        return Dropped(line, "missing_text", f"the text's file {uri!r:.200} cannot be read: {error.message:.200}", row)
+    except PermanentError as error:
+        return RejectedRow(line, "missing_text", f"the text {uri!r:.200} cannot be read: {error.message:.200}", row)
     except UnicodeDecodeError as error:
-        if len(content) < 4 * most:
-            return Dropped(line, "wrong_type", f"{uri!r:.200} is not UTF-8 text (byte {error.start + 1})", row)
-        text = content.decode("utf-8-sig", errors="ignore")  # cut in the middle of a character
-    if len(text) > most:
-        return Dropped(line, "too_long", f"{uri!r:.200} has more than {most} characters", row)
+        if len(content) < 4 * max_chars:
+            return RejectedRow(line, "wrong_type", f"{uri!r:.200} is not UTF-8 text (byte {error.start + 1})", row)
+        text = content.decode("utf-8-sig", errors="ignore")  # truncated within a character
+    if len(text) > max_chars:
+        return RejectedRow(line, "too_long", f"{uri!r:.200} has more than {max_chars} characters", row)
     return line, {**row, "textContent": text}
 
 
-def _not_allowed(uri: str, allowed: frozenset[str]) -> str:
-    """Why an address may not be read; "" when it may. Rows are other people's words; they open no other bucket."""
+def _refusal(uri: str, allowed: frozenset[str]) -> str:
+    """Why a URI may not be read; "" when it may. Rows are untrusted input and must not open other buckets."""
     if not uri.startswith(GS):
-        return f"the text's address {uri!r:.200} is not gs://BUCKET/OBJECT"
+        return f"the text's URI {uri!r:.200} is not gs://BUCKET/OBJECT"
     if _bucket(uri) not in allowed:
-        return f"the text is in {uri!r:.200}; to read it, put its bucket into preprocess.text_buckets"
+        return f"the text is in {uri!r:.200}; to read it, add its bucket to preprocess.text_buckets"
     return ""
 
 

@@ -1,14 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which split a row belongs to: exact shares for every label at first, and the same place ever after.
+"""Split assignment: exact shares of every label in the first run, and stable assignments in later ones.
 
-Shares that are exact for every label and places that depend on the row alone exclude each other: the first needs to
-know the other rows. So places are remembered. Rows without a place fill what is missing of each label's shares: whole
-groups and clusters of near-duplicates first, the largest before the others, each where it is missed most (as
-scikit-learn's StratifiedGroupKFold does), then single rows in the order of a hash of seed and content. Quotas are
-rounded label by label and the rounding error is carried on, so that the whole is exact too. Rows in hash order also
-mean that few rows move where nothing is remembered. Promise: a row with a remembered place keeps it; a group stands in
-one split; the order of rows changes nothing.
+Exact shares depend on all rows, so they cannot come from a row's hash alone; therefore assignments are recorded. Rows
+without a recorded assignment fill the missing share of each label: whole groups and clusters of near-duplicates first,
+largest first, each where it is needed most (as in scikit-learn's StratifiedGroupKFold), then single rows in the order
+of a hash of seed and content. Quotas are rounded label by label and the rounding error is carried over, so the totals
+are exact too. The hash order also means that few rows move when nothing is recorded. Guarantees: a row keeps its
+recorded assignment; a group is in one split; the order of rows changes nothing.
 """
 
 from __future__ import annotations
@@ -20,213 +19,215 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gemtune import dedup
-from gemtune.config import Split
-from gemtune.data.compared_text import compared
+from gemtune.config import JsonObject, Split
+from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example
 
-NAMES = ("train", "validation", "test")
-_STRONGEST = ("test", "validation", "train")
-_FEWEST_TIED, _MOST_TIED = 20, 0.05
+SPLITS = ("train", "validation", "test")
+_PRIORITY = ("test", "validation", "train")
+_CLUSTER_MIN_LIMIT, _CLUSTER_MAX_SHARE = 20, 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where rows (by id) and groups (by name) stood when they were divided before."""
+class SplitAssignments:
+    """The split of rows (by id) and groups (by name) in earlier runs."""
 
     rows: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], config: Split) -> Places:
-        """What a record remembers; nothing when another seed drew it."""
+    def of(cls, record: Mapping[str, Any], config: Split) -> SplitAssignments:
+        """The assignments in a record; none when another seed made them."""
         if record.get("seed") != config.seed:
             return cls()
-        return cls(*({key: home for home, keys in record[kind].items() for key in keys} for kind in ("rows", "groups")))
+        return cls(
+            *({key: split for split, keys in record[kind].items() for key in keys} for kind in ("rows", "groups"))
+        )
 
-    def record(self, config: Split) -> dict[str, Any]:
+    def record(self, config: Split) -> JsonObject:
         """The form that `of` reads."""
-        told: dict[str, Any] = {"schema_version": 1, "seed": config.seed}
-        for kind, places in (("rows", self.rows), ("groups", self.groups)):
-            homes: dict[str, list[str]] = {name: [] for name in NAMES}
-            for key, home in places.items():
-                homes[home].append(key)
-            told[kind] = {name: sorted(keys) for name, keys in homes.items()}
-        return told
+        record: JsonObject = {"schema_version": 1, "seed": config.seed}
+        for kind, assigned in (("rows", self.rows), ("groups", self.groups)):
+            keys: dict[str, list[str]] = {split: [] for split in SPLITS}
+            for key, split in assigned.items():
+                keys[split].append(key)
+            record[kind] = {split: sorted(keys[split]) for split in SPLITS}
+        return record
 
-    def with_rows(self, splits: Mapping[str, Sequence[Example]]) -> Places:
-        """These places and those of rows that were divided now; a row that is gone keeps its place for its return."""
+    def with_rows(self, splits: Mapping[str, Sequence[Example]]) -> SplitAssignments:
+        """These assignments and those of the split rows; a row that is gone stays recorded, in case it returns."""
         rows, groups = dict(self.rows), dict(self.groups)
-        for home, examples in splits.items():
-            rows.update((example.id, home) for example in examples)
-            groups.update((example.group, home) for example in examples if example.group is not None)
-        return Places(rows, groups)
+        for split, examples in splits.items():
+            rows.update((example.id, split) for example in examples)
+            groups.update((example.group, split) for example in examples if example.group is not None)
+        return SplitAssignments(rows, groups)
 
 
 @dataclass(slots=True)
-class Part:
-    """Rows that stay together: the labels they have, and the split they are bound to, if any."""
+class SplitUnit:
+    """Rows that must be in one split: their labels, and the split if it is fixed."""
 
     key: str
     labels: Counter[str] = field(default_factory=Counter)
-    home: str | None = None
+    split: str | None = None
 
 
-def place(key: str, config: Split) -> str:
-    """The split that a key (a group's name or a row's id) belongs to by its hash alone."""
-    draw = _draw(key, config.seed)
-    if draw < config.test:
-        return "test"
-    return "validation" if draw < config.test + config.validation else "train"
+def split_by_hash(key: str, config: Split) -> str:
+    """The split of a key (a group's name or a row's id) by its hash alone."""
+    position = _hash_position(key, config.seed)
+    return "test" if position < config.test else "validation" if position < config.test + config.validation else "train"
 
 
-def key_of(example: Example) -> str:
-    """What an example is placed by: its group, or itself."""
+def group_key(example: Example) -> str:
+    """The unit that is assigned to a split: the example's group, or the example itself."""
     return example.id if example.group is None else f"group {example.group}"
 
 
-def homes(examples: Sequence[Example], config: Split, known: Places) -> dict[str, str]:
-    """The split of every key: what the source asked for (test before validation before train), else where it stood
-    before, else what its label's shares lack.
+def assign_splits(examples: Sequence[Example], config: Split, recorded: SplitAssignments) -> dict[str, str]:
+    """The split of every key: as the source says (test before validation before train), else as recorded, else by
+    the missing shares of its labels.
 
-    Where the source names training or test rows and none for validation, these are taken from its training rows.
+    When the source names training or test rows and no validation rows, these are taken from its training rows.
     """
-    asked: dict[str, set[str]] = defaultdict(set)
-    stood: dict[str, set[str]] = defaultdict(set)
+    by_source: dict[str, set[str]] = defaultdict(set)
+    by_record: dict[str, set[str]] = defaultdict(set)
     for example in examples:
-        key = key_of(example)
-        asked[key].update(filter(None, [example.split]))
-        stood[key].update(filter(None, [known.rows.get(example.id), known.groups.get(example.group or "")]))
-    carving = any(asked.values()) and not any("validation" in names for names in asked.values())
-    carved = {key for key, names in asked.items() if carving and names == {"train"}}
-    bound = {}
-    for key, names in asked.items():
-        given = names if names and key not in carved else stood[key] - ({"test"} if key in carved else set())
-        bound[key] = _strongest(given)
+        key = group_key(example)
+        by_source[key].update(filter(None, [example.split]))
+        by_record[key].update(filter(None, [recorded.rows.get(example.id), recorded.groups.get(example.group or "")]))
+    carving = any(by_source.values()) and not any("validation" in splits for splits in by_source.values())
+    carved = {key for key, splits in by_source.items() if carving and splits == {"train"}}
+    fixed = {}
+    for key, splits in by_source.items():
+        candidates = splits if splits and key not in carved else by_record[key] - ({"test"} if key in carved else set())
+        fixed[key] = _first_by_priority(candidates)
     clusters = _clusters(examples, config)
-    for members in clusters.values():  # a free row goes where its near-duplicate stands
-        strongest = _strongest({bound[key] for key in members})
+    for members in clusters.values():  # a free key joins the split of its near-duplicates
+        strongest = _first_by_priority({fixed[key] for key in members})
         for key in members:
-            if bound[key] is None and not (key in carved and strongest == "test"):
-                bound[key] = strongest
-    free = {key: home for key, home in bound.items() if key not in carved and not asked[key]}
-    drawn = _drawn(examples, clusters, free, {"test": config.test, "validation": config.validation}, config.seed)
-    taken = {key: home for key, home in bound.items() if key in carved}
-    drawn |= _drawn(examples, clusters, taken, {"validation": config.validation / (1 - config.test)}, config.seed)
-    return {key: home or drawn[key] for key, home in bound.items()}
+            if fixed[key] is None and not (key in carved and strongest == "test"):
+                fixed[key] = strongest
+    free = {key: split for key, split in fixed.items() if key not in carved and not by_source[key]}
+    shares = {"test": config.test, "validation": config.validation}
+    assigned = _assign_free(examples, clusters, free, shares, config.seed)
+    from_train = {key: split for key, split in fixed.items() if key in carved}
+    shares = {"validation": config.validation / (1 - config.test)}
+    assigned |= _assign_free(examples, clusters, from_train, shares, config.seed)
+    return {key: split or assigned[key] for key, split in fixed.items()}
 
 
-def _strongest(names: Collection[str | None]) -> str | None:
-    return next((name for name in _STRONGEST if name in names), None)
+def _first_by_priority(splits: Collection[str | None]) -> str | None:
+    return next((split for split in _PRIORITY if split in splits), None)
 
 
 def _clusters(examples: Sequence[Example], config: Split) -> dict[str, list[str]]:
-    """Keys that hold near-duplicates of each other, under one key of each such set.
+    """Keys that contain near-duplicates of each other, under one key of each such cluster.
 
-    A chain of likenesses that would tie too much of the data together is not followed.
+    A cluster that would hold too large a share of the data is not formed.
     """
-    root: dict[str, str] = {key_of(example): key_of(example) for example in examples}
+    parent: dict[str, str] = {group_key(example): group_key(example) for example in examples}
 
-    def top(key: str) -> str:
-        while root[key] != key:
-            root[key] = root[root[key]]
-            key = root[key]
+    def root(key: str) -> str:
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]
+            key = parent[key]
         return key
 
-    if config.near_threshold and examples:
+    if config.jaccard_threshold and examples:
         ordered = sorted(examples, key=lambda example: example.id)
-        leaders = dedup.leaders(compared(ordered), config.near_threshold).tolist()
+        leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold).tolist()
         for example, j in zip(ordered, leaders, strict=True):
-            first, second = sorted((top(key_of(example)), top(key_of(ordered[j]))))
-            root[second] = first
-    found: dict[str, list[str]] = defaultdict(list)
-    for key in root:
-        found[top(key)].append(key)
-    sizes = Counter(top(key_of(example)) for example in examples)
-    tied = max(_FEWEST_TIED, len(examples) * _MOST_TIED)
+            first, second = sorted((root(group_key(example)), root(group_key(ordered[j]))))
+            parent[second] = first
+    clusters: dict[str, list[str]] = defaultdict(list)
+    for key in parent:
+        clusters[root(key)].append(key)
+    sizes = Counter(root(group_key(example)) for example in examples)
+    limit = max(_CLUSTER_MIN_LIMIT, len(examples) * _CLUSTER_MAX_SHARE)
     return {
-        first: some
-        for key, members in found.items()
-        for first, some in ([(key, members)] if sizes[key] <= tied else [(member, [member]) for member in members])
+        first: cluster
+        for key, members in clusters.items()
+        for first, cluster in ([(key, members)] if sizes[key] <= limit else [(member, [member]) for member in members])
     }
 
 
-def _drawn(
+def _assign_free(
     examples: Sequence[Example], clusters: Mapping[str, list[str]], pool: Mapping[str, str | None],
     shares: Mapping[str, float], seed: int,
 ) -> dict[str, str]:  # fmt: skip
-    """Split of every key of the pool that is not bound to one."""
+    """Split of every key of the pool that is not fixed."""
     leader = {key: first for first, members in clusters.items() for key in members}
-    # bound keys count for the shares, each with its own home; free keys of one cluster are placed together
-    parts: dict[str, Part] = {}
+    # fixed keys count towards the shares, each with its own split; free keys of one cluster are assigned together
+    units: dict[str, SplitUnit] = {}
     for example in examples:
-        key = key_of(example)
+        key = group_key(example)
         if key in pool:
-            home = pool[key]
-            name = key if home else f"near {leader[key]}"
-            part = parts.setdefault(name, Part(key if home else leader[key], home=home))
-            part.labels[example.target] += 1
-    placed = divided(list(parts.values()), shares, seed)
-    return {key: placed[leader[key]] for key, home in pool.items() if home is None}
+            split = pool[key]
+            name = key if split else f"near {leader[key]}"
+            unit = units.setdefault(name, SplitUnit(key if split else leader[key], split=split))
+            unit.labels[example.target] += 1
+    assigned = fill_shares(list(units.values()), shares, seed)
+    return {key: assigned[leader[key]] for key, split in pool.items() if split is None}
 
 
-def divided(parts: Sequence[Part], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """The split of every part that is not bound, such that each label's shares are met as nearly as whole parts allow.
+def fill_shares(units: Sequence[SplitUnit], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """The split of every unit that is not fixed, such that each label's shares are met as nearly as whole units allow.
 
     `shares` are those of test and validation; single rows meet them within one row for every label.
     """
     labels = Counter[str]()
-    for part in parts:
-        labels.update(part.labels)
-    # targets that are texts of their own have no shares to keep
-    named = 5 * len(labels) <= labels.total()
-    lacking = {
-        label: quotas for label, quotas in _quotas(labels if named else Counter({"": labels.total()}), shares, seed)
-    }
-    for part in parts:
-        part.labels = part.labels if named else Counter({"": part.labels.total()})
-        if part.home:
-            _take(lacking, part, part.home)
-    free = [part for part in parts if not part.home]
+    for unit in units:
+        labels.update(unit.labels)
+    # free texts, mostly different, have no shares to keep
+    stratified = 5 * len(labels) <= labels.total()
+    missing = dict(_quotas(labels if stratified else Counter({"": labels.total()}), shares, seed))
+    for unit in units:
+        unit.labels = unit.labels if stratified else Counter({"": unit.labels.total()})
+        if unit.split:
+            _take(missing, unit, unit.split)
+    free = [unit for unit in units if not unit.split]
     large = sorted(
-        (part for part in free if part.labels.total() > 1), key=lambda p: (-p.labels.total(), _draw(p.key, seed))
+        (unit for unit in free if unit.labels.total() > 1),
+        key=lambda unit: (-unit.labels.total(), _hash_position(unit.key, seed)),
     )
-    found = {}
-    for part in large:
-        found[part.key] = max(["train", *shares], key=lambda home: _relief(lacking, part, home))
-        _take(lacking, part, found[part.key])
-    for part in sorted((part for part in free if part.labels.total() == 1), key=lambda p: _draw(p.key, seed)):
-        (label,) = part.labels
-        found[part.key] = next((home for home in shares if lacking[label][home] > 0), "train")
-        _take(lacking, part, found[part.key])
-    return found
+    assigned = {}
+    for unit in large:
+        assigned[unit.key] = max(["train", *shares], key=lambda split: _gain(missing, unit, split))
+        _take(missing, unit, assigned[unit.key])
+    single = (unit for unit in free if unit.labels.total() == 1)
+    for unit in sorted(single, key=lambda unit: _hash_position(unit.key, seed)):
+        (label,) = unit.labels
+        assigned[unit.key] = next((split for split in shares if missing[label][split] > 0), "train")
+        _take(missing, unit, assigned[unit.key])
+    return assigned
 
 
 def _quotas(labels: Counter[str], shares: Mapping[str, float], seed: int) -> list[tuple[str, dict[str, int]]]:
-    """Rows of every label that each split should have; at least one of each label is left for training."""
-    found = []
+    """Rows of every label that each split should have; at least one of each label is for training."""
+    result = []
     carried = dict.fromkeys(shares, 0.0)
-    for label in sorted(labels, key=lambda name: _draw(f"label {name}", seed)):
-        left = labels[label] - 1
+    for label in sorted(labels, key=lambda name: _hash_position(f"label {name}", seed)):
+        remaining = labels[label] - 1
         quotas = {}
-        for home, share in shares.items():
-            wanted = labels[label] * share + carried[home]
-            quotas[home] = max(0, min(left, round(wanted)))
-            left -= quotas[home]
-            carried[home] = max(-0.5, min(0.5, wanted - quotas[home]))
-        found.append((label, {"test": 0, **quotas, "train": left + 1}))
-    return found
+        for split, share in shares.items():
+            exact = labels[label] * share + carried[split]
+            quotas[split] = max(0, min(remaining, round(exact)))
+            remaining -= quotas[split]
+            carried[split] = max(-0.5, min(0.5, exact - quotas[split]))
+        result.append((label, {"test": 0, **quotas, "train": remaining + 1}))
+    return result
 
 
-def _take(lacking: Mapping[str, dict[str, int]], part: Part, home: str) -> None:
-    for label, count in part.labels.items():
-        lacking[label][home] -= count
+def _take(missing: Mapping[str, dict[str, int]], unit: SplitUnit, split: str) -> None:
+    for label, count in unit.labels.items():
+        missing[label][split] -= count
 
 
-def _relief(lacking: Mapping[str, dict[str, int]], part: Part, home: str) -> int:
-    """By how much the sum of squared deviations from the quotas falls when the part goes there."""
-    return sum(count * (2 * lacking[label][home] - count) for label, count in part.labels.items())
+def _gain(missing: Mapping[str, dict[str, int]], unit: SplitUnit, split: str) -> int:
+    """By how much the sum of squared deviations from the quotas falls when the unit is assigned to the split."""
+    return sum(count * (2 * missing[label][split] - count) for label, count in unit.labels.items())
 
 
-def _draw(key: str, seed: int) -> float:
-    """A number from 0 to 1 that seed and key alone decide."""
+def _hash_position(key: str, seed: int) -> float:
+    """A number from 0 to 1 determined by seed and key."""
     return int.from_bytes(hashlib.sha256(f"{seed} {key}".encode()).digest()[:8], "big") / 2**64

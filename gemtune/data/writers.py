@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Examples, and pairs of answers, to the shapes others read: Gemini `contents`, legacy `messages`, chat with role
-assistant, plain columns.
+"""Writers of examples and preference pairs: Gemini `contents`, legacy `messages`, chat with role assistant, columns.
 
-Promise: what is written here and read again by `shapes` (or `pairs`) is the same example (text, answer, system, turns,
-parts) or pair; a shape that cannot hold an example refuses it rather than lose something. Split, group and slices are
-held by columns alone: the others are the service's own, which knows no such fields.
+Guarantees: what is written and read back by `formats` (or `pairs`) is the same example (text, answer, system, turns,
+parts) or pair; a format that cannot represent an example rejects it instead of losing a part. Split, group and slices
+are written as columns only: the other formats are the service's and have no such fields.
 """
 
 from __future__ import annotations
@@ -15,95 +14,95 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-from gemtune.data.example import Example, whole_file
+from gemtune.artifacts.base import open_atomic
+from gemtune.config import JsonObject
+from gemtune.data.example import Example
 from gemtune.errors import UserError
 
 
-def gemini(example: Example) -> dict[str, Any]:
+def gemini(example: Example) -> JsonObject:
     """A Gemini supervised-tuning row: `systemInstruction`, `contents` ending in the model's turn."""
-    return {**_instruction(example), "contents": [*_turns(example), _said(example.target)]}
+    return {**_system(example), "contents": [*_turns(example), _model_turn(example.target)]}
 
 
-def _instruction(example: Example) -> dict[str, Any]:
+def _system(example: Example) -> JsonObject:
     if example.system is None:
         return {}
     return {"systemInstruction": {"role": "system", "parts": [{"text": example.system}]}}
 
 
-def _said(answer: str) -> dict[str, Any]:
+def _model_turn(answer: str) -> JsonObject:
     return {"role": "model", "parts": [{"text": answer}]}
 
 
-def messages(example: Example, answerer: str = "model") -> dict[str, Any]:
+def messages(example: Example, model_role: str = "model") -> JsonObject:
     """A `messages` row; earlier answers and the last one have the role `answerer`."""
-    return {"messages": [*_prompt(example, answerer), {"role": answerer, "content": example.target}]}
+    return {"messages": [*_prompt(example, model_role), {"role": model_role, "content": example.target}]}
 
 
-def _prompt(example: Example, answerer: str) -> list[dict[str, str]]:
+def _prompt(example: Example, model_role: str) -> list[dict[str, str]]:
     """The turns before the answer, the system instruction first."""
     rows = [] if example.system is None else [{"role": "system", "content": example.system}]
     for turn in _turns(example):
         if any(set(part) != {"text"} for part in turn["parts"]) or len(turn["parts"]) != 1:
-            raise UserError(
-                "this shape holds plain text turns only", line=example.line, file="row", remedy="use gemini"
-            )
-        role = answerer if turn["role"] == "model" else turn["role"]
+            raise UserError("this format has plain text turns only", line=example.line, file="row", remedy="use gemini")
+        role = model_role if turn["role"] == "model" else turn["role"]
         rows.append({"role": role, "content": turn["parts"][0]["text"]})
     return rows
 
 
-def chat(example: Example) -> dict[str, Any]:
+def chat(example: Example) -> JsonObject:
     """The same with the role assistant."""
     return messages(example, "assistant")
 
 
-def columns(example: Example) -> dict[str, Any]:
-    """Text and label, with split, group and slices where there are any."""
+def columns(example: Example) -> JsonObject:
+    """Text and label, with split, group and slices if any."""
     if example.system is not None:
-        raise UserError("columns hold no system instruction", line=example.line, file="row", remedy="use gemini")
-    return {"text": _plain_text(example), "label": example.target, **_further(example)}
+        raise UserError("columns have no system instruction", line=example.line, file="row", remedy="use gemini")
+    return {"text": _plain_text(example), "label": example.target, **_optional_columns(example)}
 
 
 def _plain_text(example: Example) -> str:
     if example.contents is not None:
-        raise UserError("columns hold one plain text", line=example.line, file="row", remedy="use gemini")
+        raise UserError("columns have a single plain text", line=example.line, file="row", remedy="use gemini")
     return example.text
 
 
-def _further(example: Example) -> dict[str, str]:
+def _optional_columns(example: Example) -> dict[str, str]:
     extra = {"split": example.split, "group": example.group, **example.slices}
     return {name: value for name, value in extra.items() if value is not None}
 
 
-def gemini_pair(example: Example, rejected: str) -> dict[str, Any]:
+def gemini_pair(example: Example, rejected: str) -> JsonObject:
     """A Gemini preference-tuning row: `contents` end in the user's turn, two `completions` have the scores 1 and 0."""
     scored = ((1, example.target), (0, rejected))
-    completions = [{"score": score, "completion": _said(text)} for score, text in scored]
-    return {**_instruction(example), "contents": _turns(example), "completions": completions}
+    completions = [{"score": score, "completion": _model_turn(text)} for score, text in scored]
+    return {**_system(example), "contents": _turns(example), "completions": completions}
 
 
-def messages_pair(example: Example, rejected: str, answerer: str = "model") -> dict[str, Any]:
+def messages_pair(example: Example, rejected: str, model_role: str = "model") -> JsonObject:
     """Prompt and both answers as lists of turns."""
     sides = {"chosen": example.target, "rejected": rejected}
-    answers = {name: [{"role": answerer, "content": text}] for name, text in sides.items()}
-    return {"prompt": _prompt(example, answerer), **answers}
+    answers = {name: [{"role": model_role, "content": text}] for name, text in sides.items()}
+    return {"prompt": _prompt(example, model_role), **answers}
 
 
-def chat_pair(example: Example, rejected: str) -> dict[str, Any]:
+def chat_pair(example: Example, rejected: str) -> JsonObject:
     """The same with the role assistant."""
     return messages_pair(example, rejected, "assistant")
 
 
-def columns_pair(example: Example, rejected: str) -> dict[str, Any]:
-    """Prompt, chosen, rejected, with system, split, group and slices where there are any."""
+def columns_pair(example: Example, rejected: str) -> JsonObject:
+    """Prompt, chosen, rejected, with system, split, group and slices if any."""
     system = {} if example.system is None else {"system": example.system}
     sides = {"prompt": _plain_text(example), "chosen": example.target, "rejected": rejected}
-    return {**sides, **system, **_further(example)}
+    return {**sides, **system, **_optional_columns(example)}
 
 
-SHAPES: dict[str, Callable[[Example], dict[str, Any]]] = {
+FORMATS: dict[str, Callable[[Example], JsonObject]] = {
     "gemini": gemini,
     "messages": messages,
     "chat": chat,
@@ -111,7 +110,7 @@ SHAPES: dict[str, Callable[[Example], dict[str, Any]]] = {
 }
 
 
-PAIRS: dict[str, Callable[[Example, str], dict[str, Any]]] = {
+PAIR_FORMATS: dict[str, Callable[[Example, str], JsonObject]] = {
     "gemini": gemini_pair,
     "messages": messages_pair,
     "chat": chat_pair,
@@ -119,62 +118,62 @@ PAIRS: dict[str, Callable[[Example, str], dict[str, Any]]] = {
 }
 
 
-def write(path: str | Path, examples: Iterable[Example], shape: str) -> int:
-    """Write examples, one at a time, in a shape (a key of SHAPES) as JSONL, or columns as CSV or TSV by the file's
-    name; a name that ends in .gz is packed. Returns their number.
+def write(path: str | Path, examples: Iterable[Example], format_name: str) -> int:
+    """Write examples as a stream in a format (a key of FORMATS) as JSONL, or columns as CSV or TSV by the file's name;
+    a name that ends in .gz is compressed. Returns their number.
     """
-    _known(shape)
-    return _write(path, map(SHAPES[shape], examples), shape)
+    _require_format(format_name)
+    return _write(path, map(FORMATS[format_name], examples), format_name)
 
 
-def write_pairs(path: str | Path, pairs: Iterable[tuple[Example, str]], shape: str) -> int:
-    """The same for pairs: a prompt whose target is the better answer, and the worse answer."""
-    _known(shape)
-    return _write(path, (PAIRS[shape](*pair) for pair in pairs), shape)
+def write_pairs(path: str | Path, pairs: Iterable[tuple[Example, str]], format_name: str) -> int:
+    """The same for pairs: a prompt whose target is the chosen answer, and the rejected answer."""
+    _require_format(format_name)
+    return _write(path, (PAIR_FORMATS[format_name](*pair) for pair in pairs), format_name)
 
 
-def _known(shape: str) -> None:
-    if shape not in SHAPES:
-        raise UserError(f"unknown shape {shape!r}", remedy=f"known are {', '.join(SHAPES)}")
+def _require_format(format_name: str) -> None:
+    if format_name not in FORMATS:
+        raise UserError(f"unknown format {format_name!r}", remedy=f"one of {', '.join(FORMATS)}")
 
 
-def _write(path: str | Path, rows: Iterable[dict[str, Any]], shape: str) -> int:
+def _write(path: str | Path, rows: Iterable[JsonObject], format_name: str) -> int:
     name = Path(path).name.lower()
     suffix = Path(name.removesuffix(".gz")).suffix
-    if suffix in (".csv", ".tsv") and shape != "columns":
-        raise UserError(f"{suffix} holds columns only, not {shape}", file=path, remedy="name the file .jsonl")
+    if suffix in (".csv", ".tsv") and format_name != "columns":
+        raise UserError(f"{suffix} supports columns only, not {format_name}", file=path, remedy="name the file .jsonl")
     if suffix not in (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ""):
-        known = ".jsonl, .csv or .tsv, also .gz"
-        raise UserError(f"cannot tell the format of {name!r}", file=path, remedy=f"name it {known}")
-    with whole_file(path, packed=name.endswith(".gz")) as out:
+        extensions = ".jsonl, .csv or .tsv, also .gz"
+        raise UserError(f"cannot tell the format of {name!r}", file=path, remedy=f"name it {extensions}")
+    with open_atomic(path, compress=name.endswith(".gz")) as file:
         return (
-            _write_lines(out, rows)
+            _write_lines(file, rows)
             if suffix not in (".csv", ".tsv")
-            else _write_cells(out, rows, "," if suffix == ".csv" else "\t")
+            else _write_cells(file, rows, "," if suffix == ".csv" else "\t")
         )
 
 
-def _write_lines(out: TextIO, rows: Iterable[dict[str, Any]]) -> int:
+def _write_lines(file: TextIO, rows: Iterable[JsonObject]) -> int:
     count = 0
     for row in rows:
-        out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        file.write(json.dumps(row, ensure_ascii=False) + "\n")
         count += 1
     return count
 
 
-def _write_cells(out: TextIO, rows: Iterable[dict[str, Any]], delimiter: str) -> int:
-    """The header needs the columns of all rows, so these wait in a file of their own."""
+def _write_cells(file: TextIO, rows: Iterable[JsonObject], delimiter: str) -> int:
+    """The header needs the columns of all rows, so the rows are buffered in a temporary file."""
     header: dict[str, None] = {}
-    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as waiting:
-        count = _write_lines(waiting, (row for row in rows if header.update(dict.fromkeys(row)) is None))
-        waiting.seek(0)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as buffer:
+        count = _write_lines(buffer, (row for row in rows if header.update(dict.fromkeys(row)) is None))
+        buffer.seek(0)
         writer = csv.DictWriter(
-            out, list(header), delimiter=delimiter, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL
+            file, list(header), delimiter=delimiter, lineterminator="\n", restval="", quoting=csv.QUOTE_ALL
         )
         writer.writeheader()
-        writer.writerows(map(json.loads, waiting))
+        writer.writerows(map(json.loads, buffer))
     return count
 
 
-def _turns(example: Example) -> list[dict[str, Any]]:
+def _turns(example: Example) -> list[JsonObject]:
     return list(example.contents or ({"role": "user", "parts": [{"text": example.text}]},))

@@ -1,14 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Near-duplicates: which texts to keep when every dropped one must have a kept neighbour.
+"""Near-duplicates: which texts to keep, such that every dropped text has a kept neighbour.
 
 Texts are compared as sets of character 5-grams (Broder 1997), so that languages without spaces work. Candidates come
 from one-permutation MinHash (Li et al. 2012, empty slots filled by random probing as in Shrivastava 2017) and banded
 hash tables (Leskovec et al., ch. 3); every candidate is verified by its exact Jaccard similarity. Leader policy:
-texts are visited in order, and one is dropped only if a *kept* one is within the threshold; nothing is dropped
-through a chain. Promise: no text is dropped wrongly; a pair at the threshold is missed with probability below 0.001
-(see `shape`), nearer ones far more rarely. With numba the loops are compiled; without it numpy gives the same answer,
-more slowly.
+texts are visited in order, and one is dropped only if a *kept* one is within the threshold; no text is dropped
+through a chain. Guarantees: no text is dropped wrongly; a pair at the threshold is missed with probability below 0.001
+(see `shape`), nearer ones far more rarely. The loops are compiled by numba (`_numba`).
 """
 
 from __future__ import annotations
@@ -20,18 +19,17 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-WIDTH, SLOTS = 5, 128
+SHINGLE_CHARS, SLOTS = 5, 128
 CHAIN = 256
 _CHUNK = 2000
-_MISSED = 0.0005
-_LETTERS_END = 0x40000  # no letter and no digit has a higher code (tested); looking them all up would take longer
+_MISS_PROBABILITY = 0.0005
+_MAX_LETTER_CODE = 0x40000  # no letter and no digit has a higher code (tested); looking them all up would take longer
 Ints = NDArray[np.int64]
 
 
@@ -68,79 +66,70 @@ def leaders(
     classes: Sequence[Hashable] | None = None,
     *,
     threads: int | None = None,
-    compiled: bool | None = None,
 ) -> Ints:
-    """For each text the index of the kept text that stands for it: its own when it is kept.
+    """For each text the index of the kept text that represents it: its own when it is kept.
 
-    With `classes` only a text of the same class can stand for another. `compiled` chooses numba (True) or numpy
-    (False); None takes numba where it is installed. Raises `ValueError` for a threshold outside (0, 1].
+    With `classes` only a text of the same class can represent another. Raises `ValueError` for a threshold outside
+    (0, 1].
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
-    numbers: dict[Hashable, int] = {}
-    named = np.fromiter((numbers.setdefault(c, len(numbers)) for c in classes or ()), np.int32)
-    classed = named if classes is not None else np.zeros(len(texts), np.int32)
+    class_numbers: dict[Hashable, int] = {}
+    numbered = np.fromiter((class_numbers.setdefault(c, len(class_numbers)) for c in classes or ()), np.int32)
+    class_ids = numbered if classes is not None else np.zeros(len(texts), np.int32)
     if not len(texts):
         return np.arange(0)
-    fast = find_spec("numba") is not None if compiled is None else compiled
-    made = sketched(texts, threshold, threads=threads, compiled=fast)
-    if not fast:
-        from gemtune.dedup import without_compiler
-
-        return without_compiler.lead(made, classed, threshold, CHAIN)
-    return _compiled_leaders(made, threshold, classed)
+    return _leaders(build_sketches(texts, threshold, threads=threads), threshold, class_ids)
 
 
-def shape(threshold: float) -> tuple[int, int]:
+def band_shape(threshold: float) -> tuple[int, int]:
     """(bands, rows) for a threshold: selective bands, and so many that a pair at it is missed with probability 0.0005.
 
     Bands may share slots, which makes the true probability a little higher.
     """
-    rows = max(rows for rows in range(1, 17) if rows == 1 or (1 - threshold**rows) ** (SLOTS // rows) < 10 * _MISSED)
+    rows = max(
+        rows for rows in range(1, 17) if rows == 1 or (1 - threshold**rows) ** (SLOTS // rows) < 10 * _MISS_PROBABILITY
+    )
     if threshold == 1:
         return 1, rows
-    return min(2 * SLOTS // rows, math.ceil(math.log(_MISSED) / math.log(1 - threshold**rows))), rows
+    return min(2 * SLOTS // rows, math.ceil(math.log(_MISS_PROBABILITY) / math.log(1 - threshold**rows))), rows
 
 
-def _compiled_leaders(made: Sketches, threshold: float, classes: NDArray[np.int32]) -> Ints:
+def _leaders(sketches: Sketches, threshold: float, classes: NDArray[np.int32]) -> Ints:
     from gemtune.dedup._numba import minhash as kernels
 
-    count, bands = made.keys.shape
-    found = np.arange(count)
+    count, bands = sketches.keys.shape
+    leaders = np.arange(count)
     heads = np.zeros((bands, 4 * count // 3 + 16), np.uint64)
-    wide_buffer = made.buffer.view(np.uint32)
-    kernels.lead(made.keys, made.low, made.buffer, wide_buffer, made.at, made.lengths, made.wide, classes,
-                 threshold, CHAIN, heads, found)  # fmt: skip
-    return found
+    wide_buffer = sketches.buffer.view(np.uint32)
+    kernels.lead(sketches.keys, sketches.low, sketches.buffer, wide_buffer, sketches.at, sketches.lengths,
+                 sketches.wide, classes, threshold, CHAIN, heads, leaders)  # fmt: skip
+    return leaders
 
 
-def sketched(
-    texts: Sequence[str], threshold: float | None, *, threads: int | None = None, compiled: bool = True
-) -> Sketches:
+def build_sketches(texts: Sequence[str], threshold: float | None, *, threads: int | None = None) -> Sketches:
     """Normalise and sketch all texts, in chunks over several threads; with no threshold, only normalise them."""
-    if compiled:
-        from gemtune.dedup._numba.minhash import find_wide, sketch_texts
-    else:
-        from gemtune.dedup.without_compiler import find_wide, sketch_texts
+    from gemtune.dedup._numba.minhash import find_wide, sketch_texts
+
     count = len(texts)
-    bands, rows = shape(threshold) if threshold is not None else (0, 0)
-    plain = np.fromiter((text.isascii() for text in texts), np.bool_, count)
+    bands, rows = band_shape(threshold) if threshold is not None else (0, 0)
+    is_ascii = np.fromiter((text.isascii() for text in texts), np.bool_, count)
     wide = np.zeros(count, np.bool_)
 
-    def code_points(which: Ints) -> tuple[NDArray[Any], Ints, NDArray[Any]]:
-        beyond_ascii = not plain[which[0]]
-        return *encoded([texts[i] for i in which.tolist()], beyond_ascii), letters(beyond_ascii)
+    def code_points(indices: Ints) -> tuple[NDArray[Any], Ints, NDArray[Any]]:
+        beyond_ascii = not is_ascii[indices[0]]
+        return *encode([texts[i] for i in indices.tolist()], beyond_ascii), letter_table(beyond_ascii)
 
-    def look(which: Ints) -> None:
-        codes, begins, table = code_points(which)
-        find_wide(codes, begins, which, table, wide)
+    def mark_wide(indices: Ints) -> None:
+        codes, begins, table = code_points(indices)
+        find_wide(codes, begins, indices, table, wide)
 
     workers = threads or min(8, os.cpu_count() or 1)
-    _each(look, _chunks(~plain), workers)
+    _run_chunks(mark_wide, _chunks(~is_ascii), workers)
     sizes = np.fromiter(map(len, texts), np.int64, count)
-    room = np.where(wide, sizes * 4, (sizes + 3) & ~3)
-    at = np.concatenate(([0], np.cumsum(room)))
-    made = Sketches(
+    sizes_in_bytes = np.where(wide, sizes * 4, (sizes + 3) & ~3)
+    at = np.concatenate(([0], np.cumsum(sizes_in_bytes)))
+    sketches = Sketches(
         buffer=np.empty(int(at[-1]) + 8 & ~3, np.uint8),
         at=at[:-1],
         lengths=np.empty(count, np.int32),
@@ -148,24 +137,25 @@ def sketched(
         low=np.empty((count, SLOTS), np.uint8),
         keys=np.empty((count, bands), np.uint32),
     )
-    order = probes()
+    order = probe_orders()
 
-    def sketch(which: Ints) -> None:
-        codes, begins, table = code_points(which)
-        sketch_texts(codes, begins, which, table, bool(wide[which[0]]), made.buffer, made.buffer.view(np.uint32),
-                             made.at, made.lengths, order, rows, made.low, made.keys)  # fmt: skip
+    def sketch(indices: Ints) -> None:
+        codes, begins, table = code_points(indices)
+        sketch_texts(codes, begins, indices, table, bool(wide[indices[0]]), sketches.buffer,
+                     sketches.buffer.view(np.uint32), sketches.at, sketches.lengths, order, rows,
+                     sketches.low, sketches.keys)  # fmt: skip
 
-    _each(sketch, [*_chunks(plain), *_chunks(~plain & ~wide), *_chunks(wide)], workers)
-    return made
+    _run_chunks(sketch, [*_chunks(is_ascii), *_chunks(~is_ascii & ~wide), *_chunks(wide)], workers)
+    return sketches
 
 
-def _chunks(chosen: NDArray[np.bool_]) -> list[Ints]:
+def _chunks(mask: NDArray[np.bool_]) -> list[Ints]:
     """Indices of the chosen texts, some at a time."""
-    which = np.flatnonzero(chosen)
-    return [which[begin : begin + _CHUNK] for begin in range(0, which.size, _CHUNK)]
+    indices = np.flatnonzero(mask)
+    return [indices[begin : begin + _CHUNK] for begin in range(0, indices.size, _CHUNK)]
 
 
-def _each(work: Callable[[Ints], None], chunks: list[Ints], workers: int) -> None:
+def _run_chunks(work: Callable[[Ints], None], chunks: list[Ints], workers: int) -> None:
     if workers == 1 or len(chunks) < 2:
         for chunk in chunks:
             work(chunk)
@@ -174,7 +164,7 @@ def _each(work: Callable[[Ints], None], chunks: list[Ints], workers: int) -> Non
             list(pool.map(work, chunks))
 
 
-def encoded(texts: Sequence[str], wide: bool) -> tuple[NDArray[Any], Ints]:
+def encode(texts: Sequence[str], wide: bool) -> tuple[NDArray[Any], Ints]:
     """Code points of all texts one after another (one byte each, or four), and where each begins."""
     begins = np.fromiter(accumulate(map(len, texts), initial=0), np.int64, len(texts) + 1)
     joined = "".join(texts)
@@ -184,16 +174,16 @@ def encoded(texts: Sequence[str], wide: bool) -> tuple[NDArray[Any], Ints]:
 
 
 @cache
-def letters(wide: bool) -> NDArray[Any]:
+def letter_table(wide: bool) -> NDArray[Any]:
     """Table from code point to its compared form: lower case letter, digit, or 32 for all else."""
     if not wide:
-        return np.array([_compared(n) for n in range(128)], np.uint8)
+        return np.array([_normalized_code(n) for n in range(128)], np.uint8)
     table = np.full(0x110000, 32, np.uint32)
-    table[:_LETTERS_END] = np.fromiter(map(_compared, range(_LETTERS_END)), np.uint32, _LETTERS_END)
+    table[:_MAX_LETTER_CODE] = np.fromiter(map(_normalized_code, range(_MAX_LETTER_CODE)), np.uint32, _MAX_LETTER_CODE)
     return table
 
 
-def _compared(code: int) -> int:
+def _normalized_code(code: int) -> int:
     letter = chr(code)
     vowel_sign = code > 0x370 and unicodedata.category(letter) in ("Mn", "Mc") and not 0xFE00 <= code < 0xFE10
     if letter.isalnum() or (vowel_sign and code < 0xE0000):
@@ -203,16 +193,16 @@ def _compared(code: int) -> int:
 
 
 @cache
-def probes() -> NDArray[np.uint8]:
-    """For every slot the order in which others are asked when it is empty: fixed random permutations."""
+def probe_orders() -> NDArray[np.uint8]:
+    """For every slot the order in which other slots fill it when it is empty: fixed random permutations."""
     random = np.random.default_rng(128)
     rows = [np.array([s for s in random.permutation(SLOTS) if s != slot], np.uint8) for slot in range(SLOTS)]
     return np.stack(rows)
 
 
-def normal(text: str) -> str:
+def normalize(text: str) -> str:
     """The text as it is compared: letters and digits in lower case, every other run one space."""
-    table = letters(not text.isascii())
+    table = letter_table(not text.isascii())
     codes = [int(table[ord(letter)]) for letter in text]
     plain = " ".join("".join(map(chr, codes)).split(" ")).strip()
     return " ".join(plain.split()) or "".join(
@@ -221,9 +211,9 @@ def normal(text: str) -> str:
 
 
 def shingles(text: str) -> frozenset[str]:
-    """The set of character 5-grams of the compared text; a shorter text is its own only member."""
-    text = normal(text)
-    return frozenset(text[i : i + WIDTH] for i in range(max(1, len(text) - WIDTH + 1)))
+    """The set of character 5-grams of the compared text; a shorter text is its only shingle."""
+    text = normalize(text)
+    return frozenset(text[i : i + SHINGLE_CHARS] for i in range(max(1, len(text) - SHINGLE_CHARS + 1)))
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Texts as vectors without a download: TF-IDF of character n-grams, reduced by a truncated SVD (latent semantic
-analysis).
+"""Built-in text embeddings: TF-IDF of character n-grams, reduced by a truncated SVD (latent semantic analysis).
 
-Character n-grams make it work in every language. Promise: unit length, so that a dot product is a cosine; the same
-texts, dimensions and seed give the same vectors. Meaning is seen as far as texts share words and stems, no further.
+Character n-grams work in every language and need no download. Guarantees: unit length, so that a dot product is a
+cosine; the same texts, dimensions and seed give the same vectors. Texts are similar as far as they share words and
+stems.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-_FEATURES = 30_000
+_MAX_FEATURES = 30_000
 _BLOCK, _WIDE_BLOCK = 512, 2048
-_SHARED = 4  # of its nearest cells each vector is put into: 4 find 99.95 % of near pairs, 2 find 99 %
+_CELLS_PER_VECTOR = 4  # nearest cells per vector: 4 find 99.95 % of near pairs, 2 find 99 %
 EXACT_BELOW = 50_000
-_LONGEST = 2000  # characters of a text that are looked at
+_MAX_TEXT_CHARS = 2000  # characters of a text that are embedded
 Embedder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
@@ -34,10 +34,10 @@ def embed(texts: Sequence[str], dimensions: int = 256, seed: int = 7) -> NDArray
     if not len(texts):
         return np.zeros((0, dimensions), np.float32)
     vectorizer = TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, max_features=_FEATURES, dtype=np.float32
+        analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, max_features=_MAX_FEATURES, dtype=np.float32
     )
     try:
-        counts = vectorizer.fit_transform([text[:_LONGEST] for text in texts])
+        counts = vectorizer.fit_transform([text[:_MAX_TEXT_CHARS] for text in texts])
     except ValueError:  # no n-gram in any text
         return np.zeros((len(texts), dimensions), np.float32)
     width = min(dimensions, min(counts.shape) - 1)
@@ -53,37 +53,41 @@ def embed(texts: Sequence[str], dimensions: int = 256, seed: int = 7) -> NDArray
 def leaders(
     vectors: NDArray[np.float32], threshold: float, classes: Sequence[Hashable], *, exact_below: int = EXACT_BELOW
 ) -> NDArray[np.int64]:
-    """For each unit vector the kept one that stands for it: an earlier one of its class with cosine >= threshold.
+    """For each unit vector the index of the kept one: an earlier one of its class with cosine >= threshold, or itself.
 
-    Every vector is compared with every kept one of its class, in blocks; from `exact_below` vectors of a class on only
-    with those that share one of its nearest cells (k-means), which finds nearly all. No vector is given a leader that
-    is not within the threshold, or not kept. The zero vector stands for none.
+    Every vector is compared with every kept one of its class, in blocks; in classes of `exact_below` vectors or more
+    only with those that share one of its nearest cells (k-means), which finds nearly all. Every leader is kept and
+    within the threshold. The zero vector is no leader of others.
     """
     result = np.arange(len(vectors))
     members: dict[Hashable, list[int]] = defaultdict(list)
     for i, name in enumerate(classes):
         members[name].append(i)
     for rows in members.values():
-        some = np.array(rows)
-        lead = _lead_by_cells if len(rows) >= exact_below else _lead
-        result[some] = some[lead(vectors[some], threshold)]
+        indices = np.array(rows)
+        assign = _leaders_by_cells if len(rows) >= exact_below else _leaders
+        result[indices] = indices[assign(vectors[indices], threshold)]
     return result
 
 
-def _lead(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
-    """Leaders by exact comparison with all kept ones."""
+def _leaders(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+    """Leaders by exact comparison with all kept vectors."""
     result = np.arange(len(vectors))
     kept = np.empty(0, np.int64)
     for begin in range(0, len(vectors), _BLOCK):
         block = np.arange(begin, min(begin + _BLOCK, len(vectors)))
-        before = vectors[block] @ vectors[kept].T >= threshold - 1e-6
-        first = np.where(before.any(axis=1), kept[before.argmax(axis=1)], -1) if kept.size else np.full(block.size, -1)
-        kept = np.concatenate((kept, _settle(vectors, block, first, threshold, result)))
+        near_kept = vectors[block] @ vectors[kept].T >= threshold - 1e-6
+        first = (
+            np.where(near_kept.any(axis=1), kept[near_kept.argmax(axis=1)], -1)
+            if kept.size
+            else np.full(block.size, -1)
+        )
+        kept = np.concatenate((kept, _assign_within_block(vectors, block, first, threshold, result)))
     return result
 
 
-def _lead_by_cells(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
-    """Leaders among the kept ones that share a cell."""
+def _leaders_by_cells(vectors: NDArray[np.float32], threshold: float) -> NDArray[np.int64]:
+    """Leaders among the kept vectors that share a cell."""
     cells = _cells(vectors)
     result = np.arange(len(vectors))
     kept_in = [np.empty(0, np.int64) for _ in range(int(cells.max()) + 1)]
@@ -91,59 +95,61 @@ def _lead_by_cells(vectors: NDArray[np.float32], threshold: float) -> NDArray[np
         block = np.arange(begin, min(begin + _WIDE_BLOCK, len(vectors)))
         first = np.full(block.size, len(vectors))
         order = np.argsort(cells[block], axis=None, kind="stable")
-        homes, owners = cells[block].ravel()[order], order // cells.shape[1]
-        for cell, start, end in _runs(homes):
+        cell_ids, owners = cells[block].ravel()[order], order // cells.shape[1]
+        for cell, start, end in _runs(cell_ids):
             if kept_in[cell].size:
                 rows = owners[start:end]
                 near = vectors[block[rows]] @ vectors[kept_in[cell]].T >= threshold - 1e-6
-                found = np.where(near.any(axis=1), kept_in[cell][near.argmax(axis=1)], len(vectors))
-                first[rows] = np.minimum(first[rows], found)
-        stay = _settle(vectors, block, np.where(first < len(vectors), first, -1), threshold, result)
-        order = np.argsort(cells[stay], axis=None, kind="stable")
-        homes, owners = cells[stay].ravel()[order], order // cells.shape[1]
-        for cell, start, end in _runs(homes):
-            kept_in[cell] = np.concatenate((kept_in[cell], stay[owners[start:end]]))
+                nearest_kept = np.where(near.any(axis=1), kept_in[cell][near.argmax(axis=1)], len(vectors))
+                first[rows] = np.minimum(first[rows], nearest_kept)
+        unmatched = _assign_within_block(vectors, block, np.where(first < len(vectors), first, -1), threshold, result)
+        order = np.argsort(cells[unmatched], axis=None, kind="stable")
+        cell_ids, owners = cells[unmatched].ravel()[order], order // cells.shape[1]
+        for cell, start, end in _runs(cell_ids):
+            kept_in[cell] = np.concatenate((kept_in[cell], unmatched[owners[start:end]]))
     return result
 
 
-def _settle(
+def _assign_within_block(
     vectors: NDArray[np.float32], block: NDArray[np.int64], first: NDArray[np.int64], threshold: float,
     result: NDArray[np.int64],
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Lead the block's vectors by those kept before (`first`, -1: none) or by each other; returns those that stay."""
+    """Assign leaders from the vectors kept before (`first`, -1: none), then within the block; returns the kept ones."""
     result[block] = np.where(first >= 0, first, block)
-    open_rows = np.flatnonzero(first < 0)
-    near = np.triu(vectors[block[open_rows]] @ vectors[block[open_rows]].T >= threshold - 1e-6, 1)
-    stays = np.ones(open_rows.size, np.bool_)
+    unmatched = np.flatnonzero(first < 0)
+    near = np.triu(vectors[block[unmatched]] @ vectors[block[unmatched]].T >= threshold - 1e-6, 1)
+    kept = np.ones(unmatched.size, np.bool_)
     for k in np.flatnonzero(near.any(axis=0)).tolist():
-        candidates = near[:k, k] & stays[:k]
+        candidates = near[:k, k] & kept[:k]
         if candidates.any():
-            stays[k] = False
-            result[block[open_rows[k]]] = block[open_rows[int(candidates.argmax())]]
-    return block[open_rows[stays]]
+            kept[k] = False
+            result[block[unmatched[k]]] = block[unmatched[int(candidates.argmax())]]
+    return block[unmatched[kept]]
 
 
 def _cells(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     """The nearest cells of every vector, shape (vectors, _SHARED); centres by k-means of a sample."""
     from sklearn.cluster import MiniBatchKMeans
 
-    count = max(_SHARED, int(math.sqrt(len(vectors) / 2)))
-    sample = np.random.default_rng(7).permutation(len(vectors))[: 64 * count]
-    fitted = MiniBatchKMeans(count, n_init=1, max_iter=20, random_state=7, batch_size=4096).fit(vectors[sample])
+    cell_count = max(_CELLS_PER_VECTOR, int(math.sqrt(len(vectors) / 2)))
+    sample = np.random.default_rng(7).permutation(len(vectors))[: 64 * cell_count]
+    fitted = MiniBatchKMeans(cell_count, n_init=1, max_iter=20, random_state=7, batch_size=4096).fit(vectors[sample])
     centres = fitted.cluster_centers_.astype(np.float32)
-    half = (centres * centres).sum(axis=1) / 2
-    found = np.empty((len(vectors), _SHARED), np.int64)
+    half_norms = (centres * centres).sum(axis=1) / 2
+    cells = np.empty((len(vectors), _CELLS_PER_VECTOR), np.int64)
     for begin in range(0, len(vectors), _WIDE_BLOCK):
-        nearness = vectors[begin : begin + _WIDE_BLOCK] @ centres.T - half
-        found[begin : begin + _WIDE_BLOCK] = np.argpartition(-nearness, _SHARED - 1, axis=1)[:, :_SHARED]
-    return found
+        nearness = vectors[begin : begin + _WIDE_BLOCK] @ centres.T - half_norms
+        cells[begin : begin + _WIDE_BLOCK] = np.argpartition(-nearness, _CELLS_PER_VECTOR - 1, axis=1)[
+            :, :_CELLS_PER_VECTOR
+        ]
+    return cells
 
 
-def _runs(homes: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """(value, begin, end) of every stretch of equal values."""
-    edges = np.flatnonzero(np.diff(homes, prepend=-1, append=-1))
+def _runs(values: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """(value, begin, end) of every run of equal values."""
+    edges = np.flatnonzero(np.diff(values, prepend=-1, append=-1))
     for start, end in pairwise(edges.tolist()):
-        yield int(homes[start]), start, end
+        yield int(values[start]), start, end
 
 
 def neighbours(vectors: NDArray[np.float32], others: NDArray[np.float32], threshold: float) -> dict[int, int]:
@@ -151,12 +157,12 @@ def neighbours(vectors: NDArray[np.float32], others: NDArray[np.float32], thresh
 
     Exact: every vector is compared with every other one, in blocks.
     """
-    found: dict[int, int] = {}
+    matches: dict[int, int] = {}
     if not len(others):
-        return found
+        return matches
     for begin in range(0, len(vectors), _BLOCK):
         cosines = vectors[begin : begin + _BLOCK] @ others.T
         nearest = cosines.argmax(axis=1)
         for i in np.flatnonzero(cosines[np.arange(len(nearest)), nearest] >= threshold - 1e-6).tolist():
-            found[begin + i] = int(nearest[i])
-    return found
+            matches[begin + i] = int(nearest[i])
+    return matches

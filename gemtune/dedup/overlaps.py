@@ -1,66 +1,63 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which texts come too near to guarded ones (test rows), with nothing missed and nothing wrongly reported.
+"""Texts that are near reference texts (such as test rows): an exact search, every pair verified.
 
 Prefix filter (Chaudhuri et al. 2006; Bayardo et al. 2007; with several required hits as in Xiao et al. 2008): a text
-within the threshold of a guarded one shares most of its shingles, so it must hold several of the guarded text's
-rarest ones; only such pairs are compared, exactly. Memory grows with the guarded texts, not with the others. Without
-numba the same answer comes from plain Python, more slowly.
+within the threshold of a reference shares most of its shingles, so it must have several of the reference's rarest ones;
+only such pairs are compared, exactly. Memory grows with the references, not with the texts.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, defaultdict
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.dedup import Sketches, jaccard, shingles, sketched
+from gemtune.dedup import Sketches, build_sketches
 
-_HITS = 12
+_REQUIRED_HITS = 12
 _SAMPLE = 5000
-_ROOM = 65_536  # pairs that are looked for at a time
+_PAIRS_PER_CALL = 65_536  # searched at a time
 
 
 def overlaps(
     texts: Sequence[str],
-    guarded: Sequence[str],
+    references: Sequence[str],
     threshold: float = 0.8,
     *,
     threads: int | None = None,
-    compiled: bool | None = None,
 ) -> NDArray[np.int64]:
-    """All pairs (index of a text, index of a guarded text) with Jaccard similarity >= threshold, in order; shape (n,
+    """All pairs (index of a text, index of a reference) with Jaccard similarity >= threshold, in order; shape (n,
     2).
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
-    if not len(texts) or not len(guarded):
+    if not len(texts) or not len(references):
         return np.empty((0, 2), np.int64)
-    fast = find_spec("numba") is not None if compiled is None else compiled
-    pairs = _compiled(texts, guarded, threshold, threads) if fast else _plain(texts, guarded, threshold)
+    pairs = _pairs(texts, references, threshold, threads)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def _compiled(texts: Sequence[str], guarded: Sequence[str], threshold: float, threads: int | None) -> NDArray[np.int64]:
+def _pairs(texts: Sequence[str], references: Sequence[str], threshold: float, threads: int | None) -> NDArray[np.int64]:
     from gemtune.dedup._numba import overlaps as kernels
 
-    held, others = sketched(guarded, None, threads=threads), sketched(texts, None, threads=threads)
-    room = int(np.maximum(held.lengths, 1).sum())
-    bits = max(8, (2 * room).bit_length())
+    reference_sketches, text_sketches = (
+        build_sketches(references, None, threads=threads),
+        build_sketches(texts, None, threads=threads),
+    )
+    max_shingles = int(np.maximum(reference_sketches.lengths, 1).sum())
+    bits = max(8, (2 * max_shingles).bit_length())
     entries, filled = np.zeros(1 << bits, np.uint64), np.zeros(1 << bits, np.bool_)
-    slots, ends = np.empty(room, np.int64), np.zeros(len(guarded) + 1, np.int64)
-    kernels.index(*_of(held), entries, filled, bits, slots, ends)
+    slots, ends = np.empty(max_shingles, np.int64), np.zeros(len(references) + 1, np.int64)
+    kernels.index(*_buffers(reference_sketches), entries, filled, bits, slots, ends)
     counts = np.zeros(1 << bits, np.int32)
-    # any order of shingles gives the same answer, a good one sooner; so a sample of the texts says what is rare
-    kernels.count_known(*_of(others), 1 + len(texts) // _SAMPLE, entries, filled, bits, counts)
-    needed, sizes = np.empty(len(guarded), np.int64), np.empty(len(guarded), np.int64)
+    # any order of shingles gives the same result, a good one faster; so rarity is estimated on a sample of the texts
+    kernels.count_known(*_buffers(text_sketches), 1 + len(texts) // _SAMPLE, entries, filled, bits, counts)
+    needed, sizes = np.empty(len(references), np.int64), np.empty(len(references), np.int64)
     chosen, posts = np.zeros(1 << bits, np.bool_), np.zeros(1 << bits, np.int32)
-    kernels.choose(slots, ends, counts, threshold, _HITS, sizes, needed, chosen, posts)
+    kernels.choose(slots, ends, counts, threshold, _REQUIRED_HITS, sizes, needed, chosen, posts)
     starts = np.concatenate(([0], np.cumsum(posts[chosen])))
     owners = _owners(slots, ends, sizes)
     small_bits = max(8, (2 * starts.size).bit_length())
@@ -69,38 +66,23 @@ def _compiled(texts: Sequence[str], guarded: Sequence[str], threshold: float, th
     bloom = np.zeros(1 << (bloom_bits - 6), np.uint64)
     kernels.number(entries, chosen, small, numbers, small_bits, bloom, bloom_bits)
     del entries, filled, counts, chosen, posts
-    buffer, done = np.empty((len(guarded) + _ROOM, 2), np.int64), 0
+    buffer, done = np.empty((len(references) + _PAIRS_PER_CALL, 2), np.int64), 0
     pairs = []
     while done < len(texts):
-        found, done = kernels.probe(*_of(others), small, numbers, small_bits, bloom, bloom_bits, starts, owners, needed,
-                                    np.diff(ends), *_of(held), threshold, done, buffer)  # fmt: skip
-        pairs.append(buffer[:found].copy())
+        count, done = kernels.probe(*_buffers(text_sketches), small, numbers, small_bits, bloom, bloom_bits, starts,
+                                    owners, needed, np.diff(ends), *_buffers(reference_sketches), threshold, done,
+                                    buffer)  # fmt: skip
+        pairs.append(buffer[:count].copy())
     return np.concatenate(pairs)
 
 
-def _of(made: Sketches) -> tuple[Any, Any, Any, Any, Any]:
-    return made.buffer, made.buffer.view(np.uint32), made.at, made.lengths, made.wide
+def _buffers(sketches: Sketches) -> tuple[Any, Any, Any, Any, Any]:
+    return sketches.buffer, sketches.buffer.view(np.uint32), sketches.at, sketches.lengths, sketches.wide
 
 
 def _owners(slots: Any, ends: Any, sizes: Any) -> NDArray[np.int32]:
-    """The guarded texts that have an entry in their prefix, entry by entry."""
+    """The references that have an entry in their prefix, entry by entry."""
     texts = np.repeat(np.arange(sizes.size, dtype=np.int32), sizes)
     first = np.repeat(ends[:-1] - (np.cumsum(sizes) - sizes), sizes)
     entries = slots[first + np.arange(texts.size)]
     return texts[np.argsort(entries, kind="stable")]
-
-
-def _plain(texts: Sequence[str], guarded: Sequence[str], threshold: float) -> NDArray[np.int64]:
-    theirs = [shingles(text) for text in guarded]
-    frequency = Counter(shingle for members in theirs for shingle in members)
-    holding: dict[str, list[int]] = defaultdict(list)
-    for j, members in enumerate(theirs):
-        rarest = sorted(members, key=lambda shingle: (frequency[shingle], shingle))
-        for shingle in rarest[: len(members) - math.ceil(threshold * len(members) - 1e-9) + 1]:
-            holding[shingle].append(j)
-    found: list[tuple[int, int]] = []
-    for i, text in enumerate(texts):
-        mine = shingles(text)
-        near = {j for shingle in mine for j in holding.get(shingle, ())}
-        found += [(i, j) for j in near if jaccard(mine, theirs[j]) >= threshold]
-    return np.array(found, np.int64).reshape(-1, 2)

@@ -3,26 +3,25 @@
 """ExactSubstr: spans of at least N characters that occur more than once, in one text or in several.
 
 The result is that of a suffix array (Lee et al. 2022), reached without one: two equal windows of N characters have
-the same winnowed N/2-grams (Schleimer et al. 2003), so only windows around a fingerprint seen twice are looked at;
-these are grouped by hash and compared character by character. Promise: all repeated windows, and no other.
+the same winnowed N/2-grams (Schleimer et al. 2003), so only windows around a repeated fingerprint are candidates;
+these are grouped by hash and compared character by character. Guarantees: exactly the repeated windows are found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_TOGETHER = 64
+_TEXTS_PER_CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters begin..end of a text: `repetition` says that the same stood earlier, else the same comes later."""
+    """Characters begin..end of a text: `repetition` when an earlier span is equal, else a later one is."""
 
     text: int
     begin: int
@@ -30,52 +29,45 @@ class Span:
     repetition: bool
 
 
-def repeated_spans(texts: Sequence[str], length: int = 100, *, compiled: bool | None = None) -> list[Span]:
+def repeated_spans(texts: Sequence[str], length: int = 100) -> list[Span]:
     """Maximal spans covered by windows of `length` characters that occur more than once, in order.
 
-    Stretches that repeat something earlier and stretches that are repeated later are told apart.
+    Repetitions of earlier spans and spans that are repeated later are separate spans.
     Raises `ValueError` for a length below 2.
     """
-    found, begins = _runs(texts, length, len(texts), compiled)
-    owners = np.searchsorted(begins, found[:, 0], side="right") - 1
-    first = found[:, 0] - begins[owners]
-    last = found[:, 1] - begins[owners] + length
-    return list(map(Span, owners.tolist(), first.tolist(), last.tolist(), (found[:, 2] == 2).tolist()))
+    runs, begins = _runs(texts, length, len(texts))
+    owners = np.searchsorted(begins, runs[:, 0], side="right") - 1
+    first = runs[:, 0] - begins[owners]
+    last = runs[:, 1] - begins[owners] + length
+    return list(map(Span, owners.tolist(), first.tolist(), last.tolist(), (runs[:, 2] == 2).tolist()))
 
 
-def shared_passages(
-    texts: Sequence[str], others: Sequence[str], length: int = 100, *, compiled: bool | None = None
-) -> list[int]:
-    """Indices of texts that hold `length` characters in a row which stand in one of the others too, in order.
+def shared_passages(texts: Sequence[str], references: Sequence[str], length: int = 100) -> list[int]:
+    """Indices of texts that share `length` consecutive characters with a reference, in order.
 
     Raises `ValueError` for a length below 2.
     """
-    if not len(texts) or not len(others):
+    if not len(texts) or not len(references):
         return []
-    found, begins = _runs([*others, *texts], length, len(others), compiled)
-    shared = found[found[:, 2] == 3, 0]
-    return np.unique(np.searchsorted(begins, shared, side="right") - 1 - len(others)).tolist()  # type: ignore[no-any-return]
+    runs, begins = _runs([*references, *texts], length, len(references))
+    shared = runs[runs[:, 2] == 3, 0]
+    return np.unique(np.searchsorted(begins, shared, side="right") - 1 - len(references)).tolist()  # type: ignore[no-any-return]
 
 
-def _runs(
-    texts: Sequence[str], length: int, before: int, compiled: bool | None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _runs(texts: Sequence[str], length: int, before: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Runs of window starts with the same mark of `kernels.repeats` (first, last, mark), and where each text begins;
     the boundary stands behind the first `before` texts.
     """
     if length < 2:
         raise ValueError(f"length must be at least 2, got {length}")
-    fast = find_spec("numba") is not None if compiled is None else compiled
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     begins = np.cumsum(sizes + 1) - sizes - 1
     boundary = int(begins[before]) if before < len(texts) else int((sizes + 1).sum())
-    if not fast:
-        return _plain_runs(texts, begins, length, boundary), begins
-    return _compiled_runs(_joined(texts, begins, sizes), begins, begins + sizes, length, boundary), begins
+    return _window_runs(_encoded_texts(texts, begins, sizes), begins, begins + sizes, length, boundary), begins
 
 
-def _joined(texts: Sequence[str], begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
-    """All characters, a separator that no text holds behind each text, in the narrowest type that has room.
+def _encoded_texts(texts: Sequence[str], begins: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[Any]:
+    """All characters, each text followed by a unique separator, in the narrowest integer type.
 
     Characters are numbered, so that few different ones need few bits wherever in Unicode they stand.
     """
@@ -100,8 +92,8 @@ def _joined(texts: Sequence[str], begins: NDArray[np.int64], sizes: NDArray[np.i
 
 def _chunks(texts: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Texts joined, a character behind each, some at a time; and how many characters these are."""
-    for first in range(0, len(texts), _TOGETHER):
-        chunk = "\n".join([*texts[first : first + _TOGETHER], ""])
+    for first in range(0, len(texts), _TEXTS_PER_CHUNK):
+        chunk = "\n".join([*texts[first : first + _TEXTS_PER_CHUNK], ""])
         yield chunk, len(chunk)
 
 
@@ -109,7 +101,7 @@ def _code_points(text: str) -> NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
-def _compiled_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: int) -> NDArray[np.int64]:
+def _window_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: int) -> NDArray[np.int64]:
     from gemtune.dedup._numba import substrings as kernels
 
     spans = _candidates(codes, begins, ends, length)
@@ -119,9 +111,9 @@ def _compiled_runs(codes: Any, begins: Any, ends: Any, length: int, boundary: in
     marks = np.zeros(codes.size // 4 + 1, np.uint8)
     kernels.repeats(codes, spans, len(spans), length, boundary, table, marks)
     del table
-    found = np.empty((kernels.runs(marks, spans, len(spans), np.empty((0, 3), np.int64)), 3), np.int64)
-    kernels.runs(marks, spans, len(spans), found)
-    return found
+    runs = np.empty((kernels.runs(marks, spans, len(spans), np.empty((0, 3), np.int64)), 3), np.int64)
+    kernels.runs(marks, spans, len(spans), runs)
+    return runs
 
 
 def _candidates(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.int64]:
@@ -129,28 +121,13 @@ def _candidates(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.i
     from gemtune.dedup._numba import substrings as kernels
 
     grams = max(1, length // 2)
-    room = int(2.4 * codes.size / (length - grams + 2)) + 2 * len(ends) + 16
+    capacity = int(2.4 * codes.size / (length - grams + 2)) + 2 * len(ends) + 16
     while True:
-        places, prints = np.empty(room, np.int64), np.empty(room, np.uint32)
-        found = kernels.winnow(codes, begins, ends, length, grams, places, prints)
-        if found <= room:
+        positions, fingerprints = np.empty(capacity, np.int64), np.empty(capacity, np.uint32)
+        count = kernels.winnow(codes, begins, ends, length, grams, positions, fingerprints)
+        if count <= capacity:
             break
-        room = found
-    counts = np.zeros(1 << max(8, (4 * found).bit_length()), np.uint8)
-    spans = np.empty((found + 1, 2), np.int64)
-    return spans[: kernels.stretches(places, prints, found, begins, ends, length, grams, counts, spans)].copy()
-
-
-def _plain_runs(texts: Sequence[str], begins: Any, length: int, boundary: int) -> NDArray[np.int64]:
-    first: dict[str, int] = {}
-    marks = np.zeros(sum(map(len, texts)) + len(texts) + 2, np.uint8)  # shifted by one, for an edge at either end
-    for text, begin in zip(texts, begins.tolist(), strict=True):
-        for i in range(len(text) - length + 1):
-            window = text[i : i + length]
-            original = first.setdefault(window, begin + i)
-            if original != begin + i:
-                marks[begin + i + 1] = 3 if original < boundary <= begin + i else 2
-                marks[original + 1] = max(marks[original + 1], 1)
-    edges = np.flatnonzero(marks[1:] != marks[:-1])
-    runs = np.stack((edges[:-1], edges[1:] - 1, marks[edges[:-1] + 1]), axis=1).astype(np.int64)
-    return runs[runs[:, 2] > 0]
+        capacity = count
+    counts = np.zeros(1 << max(8, (4 * count).bit_length()), np.uint8)
+    spans = np.empty((count + 1, 2), np.int64)
+    return spans[: kernels.stretches(positions, fingerprints, count, begins, ends, length, grams, counts, spans)].copy()

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Does a judge agree with people, and does it look at the answer or at where it stands and how long it is?
+"""Agreement of a judge with people, and its bias towards position and length.
 
-Exact agreement flatters (a judge that always says 4 agrees often with people who mostly say 4), so Cohen's kappa, plain
-and quadratically weighted (Cohen 1960, 1968), and Spearman's rank correlation are reported, each with a bootstrap
-interval over rated items. Kappa is a formula of the table of counts, hence an `intervals.Measure`.
+Exact agreement is inflated by common ratings (a judge that always rates 4 often agrees with people who mostly do), so
+Cohen's kappa, plain and quadratically weighted (Cohen 1960, 1968), and Spearman's rank correlation are reported, each
+with a bootstrap interval over rated items. Kappa is a formula of the table of counts, hence an `intervals.Measure`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,27 @@ from gemtune.evaluation.intervals import Floats, Interval, Measure, interval, me
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One pairwise judgement: what was chosen ("first", "second", "tie"; None: nothing readable), and both lengths."""
+class PairwiseChoice:
+    """One pairwise verdict: the choice ("first", "second", "tie"; None: unreadable), and both lengths."""
 
     chosen: str | None
     first_length: int
     second_length: int
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """Number of items that both rated, and the measures: unrated, exact, kappa, quadratic_kappa, spearman, leniency.
+
+    With fewer than two items there is only `unrated`: the share of items that the judge gave no rating.
+    """
+
+    items: int
+    measures: dict[str, Interval]
+
+
 def kappa(judge: Sequence[int], human: Sequence[int], levels: int, *, quadratic: bool) -> Measure:
-    """Cohen's kappa of two raters on levels 0 .. levels-1; 0 is chance, 1 is agreement, undefined (one level) is 0."""
+    """Cohen's kappa of two raters on levels 0 .. levels-1; 0 is chance, 1 is agreement, 0 if undefined (one level)."""
     cells = np.zeros((len(judge), levels * levels))
     cells[np.arange(len(judge)), np.asarray(judge) * levels + np.asarray(human)] = 1
     row, column = np.indices((levels, levels))
@@ -39,8 +50,8 @@ def kappa(judge: Sequence[int], human: Sequence[int], levels: int, *, quadratic:
         count = np.maximum(table.sum(axis=(-2, -1)), 1)
         expected = table.sum(axis=-1)[..., :, None] * table.sum(axis=-2)[..., None, :] / count[..., None, None]
         chance = (expected * cost).sum(axis=(-2, -1))
-        found = (table * cost).sum(axis=(-2, -1))
-        value: Floats = 1 - np.divide(found, chance, out=np.ones_like(found), where=chance > 0)
+        observed = (table * cost).sum(axis=(-2, -1))
+        value: Floats = 1 - np.divide(observed, chance, out=np.ones_like(observed), where=chance > 0)
         return value
 
     return Measure(cells, formula)
@@ -49,7 +60,7 @@ def kappa(judge: Sequence[int], human: Sequence[int], levels: int, *, quadratic:
 def spearman(
     judge: Sequence[float], human: Sequence[float], *, level: float = 0.95, resamples: int = 2000, seed: int = 7
 ) -> Interval:
-    """Spearman's rank correlation with a bootstrap interval over items; 0 when one side never varies."""
+    """Spearman's rank correlation with a bootstrap interval over items; 0 if one side is constant."""
     from scipy.stats import rankdata
 
     def correlate(left: Floats, right: Floats) -> float:
@@ -72,40 +83,40 @@ def agreement(
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 7,
-) -> dict[str, Any]:
-    """Judge against people on the same items; human means are rounded to the scale for kappa, kept for the ranks.
+) -> Agreement:
+    """Judge against people on the same items; human means are rounded to the scale for kappa, not for the ranks.
 
-    Items the judge did not rate are counted (`unrated`), and left out of the rest.
+    Items without a rating by the judge are counted (`unrated`) and excluded from the rest.
     """
     pairs = [(j, h) for j, h in zip(judge, human, strict=True) if j is not None]
     unrated = wilson(len(judge) - len(pairs), len(judge), level)
     if len(pairs) < 2:
-        return {"items": len(pairs), "unrated": asdict(unrated)}
+        return Agreement(len(pairs), {"unrated": unrated})
     lowest, highest = scale
-    said, wanted = ([_level(pair[side], lowest, highest) for pair in pairs] for side in (0, 1))
+    judge_levels, human_levels = ([_level(pair[side], lowest, highest) for pair in pairs] for side in (0, 1))
     levels = highest - lowest + 1
 
-    def found(measure: Measure) -> dict[str, float]:
-        return asdict(interval(measure, level=level, resamples=resamples, seed=seed))
+    def with_interval(measure: Measure) -> Interval:
+        return interval(measure, level=level, resamples=resamples, seed=seed)
 
     ranks = spearman(*([p[side] for p in pairs] for side in (0, 1)), level=level, resamples=resamples, seed=seed)
-    return {
-        "items": len(pairs),
-        "unrated": asdict(unrated),
-        "exact": found(mean([float(a == b) for a, b in zip(said, wanted, strict=True)])),
-        "kappa": found(kappa(said, wanted, levels, quadratic=False)),
-        "quadratic_kappa": found(kappa(said, wanted, levels, quadratic=True)),
-        "spearman": asdict(ranks),
-        "leniency": found(mean([j - h for j, h in pairs])),
+    measures = {
+        "unrated": unrated,
+        "exact": with_interval(mean([float(a == b) for a, b in zip(judge_levels, human_levels, strict=True)])),
+        "kappa": with_interval(kappa(judge_levels, human_levels, levels, quadratic=False)),
+        "quadratic_kappa": with_interval(kappa(judge_levels, human_levels, levels, quadratic=True)),
+        "spearman": ranks,
+        "leniency": with_interval(mean([j - h for j, h in pairs])),
     }
+    return Agreement(len(pairs), measures)
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Judge scores from `score` up mean "good"; `kappa` is the agreement with people on items it was not fitted on.
+class ScoreThreshold:
+    """Items with a judge score of at least `score` are predicted "good"; the other fields are cross-validated.
 
-    `precision` is the share of held-out items called good that people call good, `recall` the share of people's good
-    items that are called so.
+    `kappa` is the agreement with people, `precision` the share of predicted items that people call good, `recall` the
+    share of their good items that are predicted.
     """
 
     score: float
@@ -114,7 +125,7 @@ class Cut:
     recall: float
 
 
-def fit_cut(
+def fit_score_threshold(
     judge: Sequence[float],
     good: Sequence[bool],
     *,
@@ -122,74 +133,78 @@ def fit_cut(
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 7,
-) -> Cut | None:
-    """The judge score that best tells the items people call good (by Cohen's kappa), proven by cross-validation.
+) -> ScoreThreshold | None:
+    """The judge score that best separates the items people call good (by Cohen's kappa), with cross-validation.
 
-    None when people call all items good, or none, or there are fewer items than folds.
+    None if people call all or no items good, or there are fewer items than folds.
     """
-    scores, wanted = np.asarray(judge, dtype=np.float64), np.asarray(good, dtype=bool)
-    if len(scores) < folds or wanted.all() or not wanted.any():
+    scores, positive = np.asarray(judge, dtype=np.float64), np.asarray(good, dtype=bool)
+    if len(scores) < folds or positive.all() or not positive.any():
         return None
     part = np.random.default_rng(seed).permutation(len(scores)) % folds
-    called = np.zeros(len(scores), dtype=bool)
+    predicted = np.zeros(len(scores), dtype=bool)
     for fold in range(folds):
-        held = part == fold
-        called[held] = scores[held] >= _best_cut(scores[~held], wanted[~held])
-    found = interval(
-        kappa(called.astype(int).tolist(), wanted.astype(int).tolist(), 2, quadratic=False),
+        held_out = part == fold
+        predicted[held_out] = scores[held_out] >= _best_threshold(scores[~held_out], positive[~held_out])
+    agreed = interval(
+        kappa(predicted.astype(int).tolist(), positive.astype(int).tolist(), 2, quadratic=False),
         level=level,
         resamples=resamples,
         seed=seed,
     )
-    both = float((called & wanted).sum())
-    return Cut(_best_cut(scores, wanted), found, both / max(1, called.sum()), both / wanted.sum())
+    true_positives = float((predicted & positive).sum())
+    precision, recall = true_positives / max(1, predicted.sum()), true_positives / positive.sum()
+    return ScoreThreshold(_best_threshold(scores, positive), agreed, precision, recall)
 
 
-def _best_cut(scores: Floats, good: Any) -> float:
-    """The score with the highest kappa; of equals the strictest."""
-    cuts = np.unique(scores)[::-1]
-    tables = np.array([[(c & good).sum(), (c & ~good).sum(), (~c & good).sum()] for c in (scores >= t for t in cuts)])
-    hit, false, missed = tables.T.astype(np.float64)
-    rest = len(scores) - hit - false - missed
-    cost = (hit + false) * (false + rest) + (hit + missed) * (missed + rest)
-    value = np.divide(2 * (hit * rest - false * missed), cost, out=np.zeros(len(cuts)), where=cost > 0)
-    return float(cuts[int(np.argmax(value))])
+def _best_threshold(scores: Floats, good: Any) -> float:
+    """The score with the highest kappa; of equal ones the highest score."""
+    thresholds = np.unique(scores)[::-1]
+    predictions = (scores >= threshold for threshold in thresholds)
+    tables = np.array([[(p & good).sum(), (p & ~good).sum(), (~p & good).sum()] for p in predictions])
+    tp, fp, fn = tables.T.astype(np.float64)
+    tn = len(scores) - tp - fp - fn
+    cost = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
+    value = np.divide(2 * (tp * tn - fp * fn), cost, out=np.zeros(len(thresholds)), where=cost > 0)
+    return float(thresholds[int(np.argmax(value))])
 
 
-def length_lean(
+def length_correlation(
     judge: Sequence[float], human: Sequence[float], lengths: Sequence[int], *, level: float, resamples: int, seed: int
 ) -> Interval:
-    """Rank correlation of (judge - people) with the answer's length: above 0, the judge likes length more than they."""
-    apart = [j - h for j, h in zip(judge, human, strict=True)]
-    return spearman(apart, lengths, level=level, resamples=resamples, seed=seed)
+    """Rank correlation of (judge - people) with the answer's length: above 0, the judge prefers length more."""
+    gaps = [j - h for j, h in zip(judge, human, strict=True)]
+    return spearman(gaps, lengths, level=level, resamples=resamples, seed=seed)
 
 
 def _level(rating: float, lowest: int, highest: int) -> int:
     return int(min(max(np.floor(rating + 0.5), lowest), highest)) - lowest
 
 
-def position_bias(choices: Sequence[Choice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
-    """Share of decided judgements that chose the first answer. With both orders asked, an unbiased judge says 0.5.
+def position_bias(
+    choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None
+) -> Interval:
+    """Share of decided verdicts for the first answer. With both orders shown, an unbiased judge has 0.5.
 
-    `pairs` names the pair each judgement belongs to: judgements of one pair are not independent.
+    `pairs` is the pair of each verdict: verdicts on one pair are not independent.
     """
-    decided = [one.chosen in ("first", "second") for one in choices]
-    return _share_of([one.chosen == "first" for one in choices], decided, level, pairs)
+    decided = [choice.chosen in ("first", "second") for choice in choices]
+    return _share([choice.chosen == "first" for choice in choices], decided, level, pairs)
 
 
-def length_bias(choices: Sequence[Choice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
-    """Share of decided judgements of unequal answers that chose the longer one; compare with the human share.
+def length_bias(choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
+    """Share of decided verdicts on unequal lengths for the longer answer; compare with the human share.
 
-    `pairs` names the pair each judgement belongs to: judgements of one pair are not independent.
+    `pairs` is the pair of each verdict: verdicts on one pair are not independent.
     """
-    decided = [one.chosen in ("first", "second") and one.first_length != one.second_length for one in choices]
-    longer = [(one.chosen == "first") == (one.first_length > one.second_length) for one in choices]
-    return _share_of(longer, decided, level, pairs)
+    decided = [c.chosen in ("first", "second") and c.first_length != c.second_length for c in choices]
+    longer = [(choice.chosen == "first") == (choice.first_length > choice.second_length) for choice in choices]
+    return _share(longer, decided, level, pairs)
 
 
-def _share_of(hits: Sequence[bool], counted: Sequence[bool], level: float, pairs: Sequence[str] | None) -> Interval:
-    kept = [i for i, one in enumerate(counted) if one]
-    if not kept:
+def _share(hits: Sequence[bool], decided: Sequence[bool], level: float, pairs: Sequence[str] | None) -> Interval:
+    used = [i for i, is_decided in enumerate(decided) if is_decided]
+    if not used:
         return Interval(0.0, 0.0, 1.0)
-    groups = [pairs[i] for i in kept] if pairs is not None else None
-    return interval(mean([float(hits[i]) for i in kept]), level=level, groups=groups)
+    groups = [pairs[i] for i in used] if pairs is not None else None
+    return interval(mean([float(hits[i]) for i in used]), level=level, groups=groups)

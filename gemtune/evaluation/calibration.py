@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Does a confidence mean what it says, and above which confidence may a machine answer alone?
+"""Calibration of confidences, and the confidence above which the model may answer without review.
 
-A confidence is a number in [0, 1] from wherever (vote share, a rater's words, a classifier); beside it stands whether
-the answer was right. Expected calibration error and Brier score are measures with intervals; a map from stated to true
-confidence is fitted on validation rows only (isotonic, or one temperature; Guo et al. 2017, arXiv 1706.04599); the
-abstain threshold holds its promise with the stated certainty because thresholds are tested from strict to lax and a
-failure ends the walk (fixed-sequence testing; Angelopoulos et al. 2021, arXiv 2110.01052).
+A confidence is a number in [0, 1] from any source (vote share, a stated likelihood, a classifier), together with
+whether the answer was correct. Expected calibration error and Brier score are measures with intervals; the map from
+stated to true confidence is fitted on validation rows only (isotonic, or one temperature; Guo et al. 2017, arXiv
+1706.04599); the abstain threshold reaches its accuracy with the stated certainty, because thresholds are tested from
+strict to lenient and the first failure ends the sequence (fixed-sequence testing; Angelopoulos et al. 2021, arXiv
+2110.01052).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ BINS = 10
 
 
 @dataclass(frozen=True)
-class Bin:
-    """Rows whose confidence lies in (low, high]: how sure they were, how often right, with a Wilson interval."""
+class ReliabilityBin:
+    """Rows with a confidence in (low, high]: mean confidence, and accuracy with a Wilson interval."""
 
     low: float
     high: float
@@ -36,8 +37,8 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Map:
-    """Stated to true confidence: points with straight lines between them; plain numbers, for serving to hold."""
+class ConfidenceMap:
+    """A map from stated to true confidence: points with linear interpolation; plain numbers, for serving."""
 
     method: Literal["isotonic", "temperature", "identity"]
     stated: list[float]
@@ -49,22 +50,22 @@ class Map:
 
 
 @dataclass(frozen=True)
-class Threshold:
-    """Answer alone from this confidence up: the share of rows answered and their accuracy, on the rows it came from."""
+class AbstainThreshold:
+    """The lowest confidence to answer at, with coverage (share of rows answered) and accuracy on the fitted rows."""
 
     confidence: float
     coverage: float
     accuracy: float
-    wanted: float
+    target_accuracy: float
     certainty: float
 
 
-def ece(confidence: Sequence[float] | Floats, right: Sequence[float] | Floats, bins: int = BINS) -> Measure:
+def ece(confidence: Sequence[float] | Floats, correct: Sequence[float] | Floats, bins: int = BINS) -> Measure:
     """Expected calibration error: mean distance of confidence from accuracy over equal-width bins."""
     index = _bin_of(np.asarray(confidence, dtype=np.float64), bins)
     rows = np.arange(len(index))
     sums = np.zeros((len(index), bins + 1))
-    sums[rows, index] = np.asarray(confidence, dtype=np.float64) - np.asarray(right, dtype=np.float64)
+    sums[rows, index] = np.asarray(confidence, dtype=np.float64) - np.asarray(correct, dtype=np.float64)
     sums[:, bins] = 1
 
     def formula(totals: Floats) -> Floats:
@@ -74,25 +75,26 @@ def ece(confidence: Sequence[float] | Floats, right: Sequence[float] | Floats, b
     return Measure(sums, formula)
 
 
-def brier(confidence: Sequence[float] | Floats, right: Sequence[float] | Floats) -> Measure:
-    """Mean squared distance of confidence from 0 or 1; lower is better, a coin's 0.5 scores 0.25."""
-    return mean((np.asarray(confidence, dtype=np.float64) - np.asarray(right, dtype=np.float64)) ** 2)
+def brier(confidence: Sequence[float] | Floats, correct: Sequence[float] | Floats) -> Measure:
+    """Mean squared distance of confidence from 0 or 1; lower is better, a constant 0.5 scores 0.25."""
+    return mean((np.asarray(confidence, dtype=np.float64) - np.asarray(correct, dtype=np.float64)) ** 2)
 
 
 def reliability(
-    confidence: Sequence[float], right: Sequence[float], bins: int = BINS, level: float = 0.95
-) -> list[Bin]:
-    """The reliability diagram's bins that hold rows."""
-    stated, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    confidence: Sequence[float], correct: Sequence[float], bins: int = BINS, level: float = 0.95
+) -> list[ReliabilityBin]:
+    """The bins of the reliability diagram that have rows."""
+    stated, outcomes = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     index = _bin_of(stated, bins)
     table = []
     for i in range(bins):
         inside = index == i
         rows = int(inside.sum())
         if rows:
-            found = wilson(float(hits[inside].sum()), rows, level)
-            sure = float(stated[inside].mean())
-            table.append(Bin(i / bins, (i + 1) / bins, rows, sure, found.value, found.low, found.high))
+            accuracy = wilson(int(outcomes[inside].sum()), rows, level)
+            bounds = (i / bins, (i + 1) / bins)
+            stated_mean = float(stated[inside].mean())
+            table.append(ReliabilityBin(*bounds, rows, stated_mean, accuracy.value, accuracy.low, accuracy.high))
     return table
 
 
@@ -101,32 +103,32 @@ def _bin_of(confidence: Floats, bins: int) -> Any:
 
 
 def fit(
-    confidence: Sequence[float], right: Sequence[float], method: Literal["isotonic", "temperature"] = "isotonic"
-) -> Map:
-    """The map that makes confidence true on these rows (use validation rows); identity when all are right or wrong."""
-    stated, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    if len(set(hits.tolist())) < 2:
-        return Map("identity", [0.0, 1.0], [0.0, 1.0])
+    confidence: Sequence[float], correct: Sequence[float], method: Literal["isotonic", "temperature"] = "isotonic"
+) -> ConfidenceMap:
+    """The map to true confidence on these rows (use validation rows); identity if all are correct or all wrong."""
+    stated, outcomes = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if len(set(outcomes.tolist())) < 2:
+        return ConfidenceMap("identity", [0.0, 1.0], [0.0, 1.0])
     if method == "temperature":
-        return _fit_temperature(stated, hits)
+        return _fit_temperature(stated, outcomes)
     from sklearn.isotonic import IsotonicRegression
 
-    model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(stated, hits)
-    return Map("isotonic", model.X_thresholds_.tolist(), model.y_thresholds_.tolist())
+    model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(stated, outcomes)
+    return ConfidenceMap("isotonic", model.X_thresholds_.tolist(), model.y_thresholds_.tolist())
 
 
-def _fit_temperature(stated: Floats, hits: Floats) -> Map:
+def _fit_temperature(stated: Floats, outcomes: Floats) -> ConfidenceMap:
     from scipy.optimize import minimize_scalar
 
     logits = _logit(stated)
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0, scaled) - hits * scaled))
+        return float(np.mean(np.logaddexp(0, scaled) - outcomes * scaled))
 
     best = minimize_scalar(loss, bounds=(-4, 4), method="bounded").x
     points = np.linspace(0, 1, 201)
-    return Map("temperature", points.tolist(), (1 / (1 + np.exp(-_logit(points) / np.exp(best)))).tolist())
+    return ConfidenceMap("temperature", points.tolist(), (1 / (1 + np.exp(-_logit(points) / np.exp(best)))).tolist())
 
 
 def _logit(share: Floats) -> Floats:
@@ -135,97 +137,100 @@ def _logit(share: Floats) -> Floats:
     return odds
 
 
-def coverage_curve(confidence: Sequence[float], right: Sequence[float]) -> list[dict[str, float]]:
-    """For each confidence that occurs, the strictest first: the share of rows at least so sure, and their accuracy."""
-    stated, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+def coverage_curve(confidence: Sequence[float], correct: Sequence[float]) -> list[dict[str, float]]:
+    """For each confidence, highest first: the share of rows with at least this confidence, and their accuracy."""
+    stated, outcomes = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
     curve = []
     for value in np.unique(stated)[::-1]:
-        kept = hits[stated >= value]
-        curve.append({"confidence": float(value), "coverage": len(kept) / len(hits), "accuracy": float(kept.mean())})
+        answered = outcomes[stated >= value]
+        coverage, accuracy = len(answered) / len(outcomes), float(answered.mean())
+        curve.append({"confidence": float(value), "coverage": coverage, "accuracy": accuracy})
     return curve
 
 
 def abstain_threshold(
-    confidence: Sequence[float], right: Sequence[float], wanted: float, certainty: float = 0.95
-) -> Threshold | None:
-    """The lowest confidence from which answers are right at least so often, at the stated certainty; None if none is.
+    confidence: Sequence[float], correct: Sequence[float], target_accuracy: float, certainty: float = 0.95
+) -> AbstainThreshold | None:
+    """The lowest confidence above which accuracy reaches `target_accuracy` with the stated certainty, or None.
 
-    Thresholds are those that keep 5 %, 10 %, ... of the rows. From the first that could pass at all, each is tested
-    exactly (binomial) for an accuracy below `wanted`; the first failure ends the walk.
+    Candidates keep 5 %, 10 %, ... of the rows. From the first that could pass, each is tested exactly (binomial)
+    for an accuracy below `target_accuracy`; the first failure ends the sequence.
     """
     from scipy.stats import binom
 
-    stated, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    if not len(hits):
+    stated, outcomes = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.float64)
+    if not len(outcomes):
         return None
-    found: Threshold | None = None
+    threshold: AbstainThreshold | None = None
     for value in dict.fromkeys(np.quantile(stated, 1 - np.arange(1, 21) / 20, method="lower").tolist()):
-        kept = hits[stated >= value]
-        if wanted ** len(kept) > 1 - certainty:
-            continue  # even with every row right this could not be shown
-        if binom.sf(kept.sum() - 1, len(kept), wanted) > 1 - certainty:
+        answered = outcomes[stated >= value]
+        if target_accuracy ** len(answered) > 1 - certainty:
+            continue  # too few rows: even all correct would not pass
+        if binom.sf(answered.sum() - 1, len(answered), target_accuracy) > 1 - certainty:
             break
-        found = Threshold(value, len(kept) / len(hits), float(kept.mean()), wanted, certainty)
-    return found
+        coverage, accuracy = len(answered) / len(outcomes), float(answered.mean())
+        threshold = AbstainThreshold(value, coverage, accuracy, target_accuracy, certainty)
+    return threshold
 
 
-def summary(
-    confidence: Sequence[float], right: Sequence[float], *, level: float, resamples: int, seed: int
+def summarize(
+    confidence: Sequence[float], correct: Sequence[float], *, level: float, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """What confidences are worth on these rows: errors with intervals, reliability bins, accuracy against coverage."""
+    """Calibration errors with intervals, reliability bins, and accuracy against coverage."""
     return {
-        "ece": asdict(interval(ece(confidence, right), level=level, resamples=resamples, seed=seed)),
-        "brier": asdict(interval(brier(confidence, right), level=level, resamples=resamples, seed=seed)),
-        "reliability": [asdict(one) for one in reliability(confidence, right, level=level)],
-        "coverage": coverage_curve(confidence, right),
+        "ece": asdict(interval(ece(confidence, correct), level=level, resamples=resamples, seed=seed)),
+        "brier": asdict(interval(brier(confidence, correct), level=level, resamples=resamples, seed=seed)),
+        "reliability": [asdict(b) for b in reliability(confidence, correct, level=level)],
+        "coverage": coverage_curve(confidence, correct),
     }
 
 
-def exported(
+def fit_calibration(
     confidence: Sequence[float],
-    right: Sequence[float],
+    correct: Sequence[float],
     *,
     method: Literal["isotonic", "temperature"],
-    wanted: float,
+    target_accuracy: float,
     certainty: float,
 ) -> dict[str, Any]:
-    """What serving needs, fitted on these rows (validation): the map to true confidence, and where to abstain below.
+    """The map to true confidence and the abstain threshold for serving, fitted on these (validation) rows.
 
-    Plain numbers; `abstain` is left out when no threshold can be shown to reach the wanted precision.
+    Plain numbers; without `abstain` if no threshold reaches the target accuracy with this certainty.
     """
-    chosen = abstain_threshold(confidence, right, wanted, certainty)
-    fitted = asdict(_thinned(fit(confidence, right, method)))
-    return {"map": fitted, "rows": len(confidence), **({"abstain": asdict(chosen)} if chosen else {})}
+    threshold = abstain_threshold(confidence, correct, target_accuracy, certainty)
+    fitted = asdict(_reduced(fit(confidence, correct, method)))
+    return {"map": fitted, "rows": len(confidence), **({"abstain": asdict(threshold)} if threshold else {})}
 
 
-def calibrated(made: Mapping[str, Any], confidence: Sequence[float]) -> list[float]:
-    """Stated confidences made true by what `exported` gave; as they are without it."""
-    return [float(x) for x in Map(**made["map"])(confidence)] if made else list(confidence)
+def apply_calibration(fitted: Mapping[str, Any], confidence: Sequence[float]) -> list[float]:
+    """Confidences mapped by the result of `fit_calibration`; unchanged without one."""
+    return [float(x) for x in ConfidenceMap(**fitted["map"])(confidence)] if fitted else list(confidence)
 
 
-def held(
-    made: Mapping[str, Any],
+def validate_map(
+    fitted: Mapping[str, Any],
     confidence: Sequence[float],
-    right: Sequence[float],
+    correct: Sequence[float],
     *,
     level: float,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Whether what was fitted on validation rows holds here: the same numbers after the map, and the threshold's."""
-    told = summary(calibrated(made, confidence), right, level=level, resamples=resamples, seed=seed)
-    del told["coverage"]
-    if "abstain" not in made:
-        return told
-    above = [hit for sure, hit in zip(confidence, right, strict=True) if sure >= made["abstain"]["confidence"]]
-    found = wilson(sum(above), len(above), level)
-    threshold = {**made["abstain"], "coverage": len(above) / max(1, len(right)), "accuracy": found.value}
-    return {**told, "abstain": {**threshold, "accuracy_low": found.low, "accuracy_high": found.high}}
+    """The fitted calibration on other rows: the same numbers after the map, and those of the threshold."""
+    report = summarize(apply_calibration(fitted, confidence), correct, level=level, resamples=resamples, seed=seed)
+    del report["coverage"]
+    if "abstain" not in fitted:
+        return report
+    threshold = fitted["abstain"]["confidence"]
+    answered = [outcome for stated, outcome in zip(confidence, correct, strict=True) if stated >= threshold]
+    accuracy = wilson(int(sum(answered)), len(answered), level)
+    abstain = {**fitted["abstain"], "coverage": len(answered) / max(1, len(correct)), "accuracy": accuracy.value}
+    return {**report, "abstain": {**abstain, "accuracy_low": accuracy.low, "accuracy_high": accuracy.high}}
 
 
-def _thinned(made: Map, most: int = 100) -> Map:
-    """The map on at most so many points: an isotonic one of many different confidences has a point for each."""
-    if len(made.stated) <= most:
-        return made
-    points = np.quantile(np.asarray(made.stated), np.linspace(0, 1, most))
-    return Map(made.method, points.tolist(), made(points).tolist())
+def _reduced(fitted: ConfidenceMap, max_points: int = 100) -> ConfidenceMap:
+    """The map with at most `max_points` points: an isotonic map has one for each distinct confidence."""
+    if len(fitted.stated) <= max_points:
+        return fitted
+    points = np.quantile(np.asarray(fitted.stated), np.linspace(0, 1, max_points))
+    return ConfidenceMap(fitted.method, points.tolist(), fitted(points).tolist())

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sheets (CSV) that people fill in: a rating of each answer, or which of two answers is better. Out and in.
+"""Ratings files (CSV) for people to fill in: a rating per answer, or which of two answers is better.
 
-Who answered is not shown.
+The files do not name the variants.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from gemtune.data import csv_safe
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.evaluation.agreement import Choice
+from gemtune.evaluation.agreement import PairwiseChoice
 
 RATINGS = ("id", "text", "reference", "answer", "rating")
 PAIRS = ("id", "text", "reference", "first", "second", "better")
@@ -25,8 +25,8 @@ BETTER = ("first", "second", "tie")
 
 
 @dataclass(frozen=True)
-class Rated:
-    """An answer that people rated, the mean of their ratings, and the row it answers."""
+class HumanRating:
+    """An answer with its row and the mean of its ratings by people."""
 
     example: Example
     answer: str
@@ -34,10 +34,10 @@ class Rated:
 
 
 @dataclass(frozen=True)
-class RatedPair:
-    """Two answers that people compared, and which most of them call `better` (first, second, tie; equal votes: tie).
+class HumanPairRating:
+    """Two answers that people compared, and the majority for `better` (first, second, tie; equal votes: tie).
 
-    `flipped`: it was shown in both orders, and the order decided. `choices` are the single votes as they were shown.
+    `flipped`: shown in both orders, with opposite majorities. `choices` are the single votes in the order shown.
     """
 
     example: Example
@@ -45,16 +45,16 @@ class RatedPair:
     second: str
     better: str
     flipped: bool
-    choices: Sequence[Choice]
+    choices: Sequence[PairwiseChoice]
 
 
-def write_sheet(path: str | Path, rows: Iterable[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
-    """A sheet of prediction rows with an empty column `rating`."""
-    told = ([row["id"], texts.get(row["id"], ""), row["reference"], row["answer"] or "", ""] for row in rows)
-    csv_safe.write(path, RATINGS, told)
+def write_ratings_file(path: str | Path, rows: Iterable[Mapping[str, Any]], texts: Mapping[str, str]) -> None:
+    """Write prediction rows with an empty column `rating`."""
+    cells = ([row["id"], texts.get(row["id"], ""), row["reference"], row["answer"] or "", ""] for row in rows)
+    csv_safe.write(path, RATINGS, cells)
 
 
-def write_pairs(
+def write_pair_ratings_file(
     path: str | Path,
     pairs: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]],
     texts: Mapping[str, str],
@@ -62,76 +62,78 @@ def write_pairs(
     seed: int,
     both_orders: bool = False,
 ) -> None:
-    """A sheet of pairs of prediction rows with an empty column `better`: first, second or tie.
+    """Write pairs of prediction rows with an empty column `better`: first, second or tie.
 
-    Which answer stands first is drawn by seed; with `both_orders` each pair stands there twice, the second time turned
-    around and far from the first.
+    The order within a pair is random by `seed`; with `both_orders` every pair appears a second time, reversed, after
+    all others.
     """
     rng = random.Random(seed)
-    shown = [pair if rng.random() < 0.5 else pair[::-1] for pair in pairs]
-    turned = [pair[::-1] for pair in shown] if both_orders else []
-    told = (
-        [one["id"], texts.get(one["id"], ""), one["reference"], one["answer"] or "", two["answer"] or "", ""]
-        for one, two in (*shown, *turned)
+    shuffled = [pair if rng.random() < 0.5 else pair[::-1] for pair in pairs]
+    reversed_pairs = [pair[::-1] for pair in shuffled] if both_orders else []
+    cells = (
+        [left["id"], texts.get(left["id"], ""), left["reference"], left["answer"] or "", right["answer"] or "", ""]
+        for left, right in (*shuffled, *reversed_pairs)
     )
-    csv_safe.write(path, PAIRS, told)
+    csv_safe.write(path, PAIRS, cells)
 
 
-def read_rated(path: str | Path, scale: Sequence[int]) -> list[Rated]:
-    """The rated rows of a filled sheet with their texts and answers; several ratings of one answer are averaged.
+def read_ratings(path: str | Path, scale: Sequence[int]) -> list[HumanRating]:
+    """The ratings in a filled file with texts and answers; several ratings of one answer are averaged.
 
-    Raises `UserError` naming the line of a wrong rating, or the columns that are missing.
+    Raises `UserError` with the line of an invalid rating, or the missing columns.
     """
-    found: dict[tuple[str, str], tuple[Example, list[float]]] = {}
-    for line, row in _filled(path, RATINGS):
+    by_answer: dict[tuple[str, str], tuple[Example, list[float]]] = {}
+    for line, row in _filled_rows(path, RATINGS):
         example = Example(row["id"], row["text"], row["reference"], line)
-        found.setdefault((row["id"], row["answer"]), (example, []))[1].append(_rating(path, line, row["rating"], scale))
-    return [Rated(example, key[1], sum(values) / len(values)) for key, (example, values) in found.items()]
+        _, ratings = by_answer.setdefault((row["id"], row["answer"]), (example, []))
+        ratings.append(_rating(path, line, row["rating"], scale))
+    return [HumanRating(example, key[1], sum(values) / len(values)) for key, (example, values) in by_answer.items()]
 
 
-def read_pairs(path: str | Path) -> list[RatedPair]:
-    """The compared pairs of a filled sheet; several votes on one pair, in either order, are counted together.
+def read_pair_ratings(path: str | Path) -> list[HumanPairRating]:
+    """The compared pairs in a filled file; all votes on one pair, in either order, are counted together.
 
-    Raises `UserError` naming the line of a wrong word, or the columns that are missing.
+    Raises `UserError` with the line of an invalid vote, or the missing columns.
     """
-    found: dict[tuple[str, frozenset[str]], list[tuple[int, dict[str, str]]]] = {}
-    for line, row in _filled(path, PAIRS):
+    by_pair: dict[tuple[str, frozenset[str]], list[tuple[int, dict[str, str]]]] = {}
+    for line, row in _filled_rows(path, PAIRS):
         row["better"] = row["better"].strip().lower()
         if row["better"] not in BETTER:
             raise UserError(
-                f"{row['better']!r} is none of {', '.join(BETTER)}", file=path, line=line, remedy="correct it"
+                f"{row['better']!r} is not one of {', '.join(BETTER)}", file=path, line=line, remedy="correct it"
             )
-        found.setdefault((row["id"], frozenset((row["first"], row["second"]))), []).append((line, row))
-    return [_pair(votes) for votes in found.values()]
+        by_pair.setdefault((row["id"], frozenset((row["first"], row["second"]))), []).append((line, row))
+    return [_pair(votes) for votes in by_pair.values()]
 
 
-def _pair(votes: Sequence[tuple[int, Mapping[str, str]]]) -> RatedPair:
-    line, shown = votes[0]
-    straight = [row["better"] for _, row in votes if row["first"] == shown["first"]]
-    around = [_TURNED[row["better"]] for _, row in votes if row["first"] != shown["first"]]
-    choices = [Choice(row["better"], len(row["first"]), len(row["second"])) for _, row in votes]
-    flipped = {_most(straight), _most(around)} == {"first", "second"}
-    example = Example(shown["id"], shown["text"], shown["reference"], line)
-    return RatedPair(example, shown["first"], shown["second"], _most([*straight, *around]), flipped, choices)
+def _pair(votes: Sequence[tuple[int, Mapping[str, str]]]) -> HumanPairRating:
+    line, first_vote = votes[0]
+    votes_as_shown = [row["better"] for _, row in votes if row["first"] == first_vote["first"]]
+    reversed_votes = [_REVERSED[row["better"]] for _, row in votes if row["first"] != first_vote["first"]]
+    choices = [PairwiseChoice(row["better"], len(row["first"]), len(row["second"])) for _, row in votes]
+    flipped = {_majority(votes_as_shown), _majority(reversed_votes)} == {"first", "second"}
+    example = Example(first_vote["id"], first_vote["text"], first_vote["reference"], line)
+    better = _majority([*votes_as_shown, *reversed_votes])
+    return HumanPairRating(example, first_vote["first"], first_vote["second"], better, flipped, choices)
 
 
-_TURNED = {"first": "second", "second": "first", "tie": "tie"}
+_REVERSED = {"first": "second", "second": "first", "tie": "tie"}
 
 
-def _most(votes: Sequence[str]) -> str:
+def _majority(votes: Sequence[str]) -> str:
     counts = Counter(votes).most_common(2)
     return counts[0][0] if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]) else "tie"
 
 
-def _filled(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Lines whose last column is filled in."""
-    found = 0
+def _filled_rows(path: str | Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Lines whose last column is not empty."""
+    any_filled = False
     for line, row in csv_safe.read(path, columns):
         if (row[columns[-1]] or "").strip():
-            found += 1
+            any_filled = True
             yield line, {name: cell or "" for name, cell in row.items()}
-    if not found:
-        raise UserError("no row of the sheet is rated", file=path, remedy=f"fill in the column {columns[-1]}")
+    if not any_filled:
+        raise UserError("no row is rated", file=path, remedy=f"fill in the column {columns[-1]}")
 
 
 def _rating(path: str | Path, line: int, text: str, scale: Sequence[int]) -> float:
@@ -141,6 +143,6 @@ def _rating(path: str | Path, line: int, text: str, scale: Sequence[int]) -> flo
         value = float("nan")
     if not scale[0] <= value <= scale[1]:
         raise UserError(
-            f"{text!r} is no rating from {scale[0]} to {scale[1]}", file=path, line=line, remedy="correct it"
+            f"{text!r} is not a rating from {scale[0]} to {scale[1]}", file=path, line=line, remedy="correct it"
         )
     return value

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""How sure a number is: intervals, paired comparisons, and what a test set can notice at all.
+"""Confidence intervals, paired comparisons, and statistical power of a test set.
 
 A metric is a `Measure`: per row a short vector of sums (hits and rows, n-gram counts, ...), and a formula on their
 total. Accuracy, macro F1, corpus BLEU and calibration error all have this form, so one bootstrap serves them all, and
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+MCNEMAR, PERMUTATION = "exact McNemar", "paired permutation"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with the bounds it lies between at the level asked for."""
+    """A value with its confidence bounds."""
 
     value: float
     low: float
@@ -44,11 +45,11 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Paired:
-    """Candidate minus baseline on the same rows: the difference, its interval, and how surprising it is under equality.
+class PairedDifference:
+    """Candidate minus baseline on the same rows: the difference, its interval, and its p-value.
 
-    `p_value` is two-sided: exact McNemar for right/wrong rows, else a paired permutation test. `disagreement` is the
-    share of rows on which the two score differently.
+    `p_value` is two-sided and comes from the test named `test`: exact McNemar for right/wrong rows, else a paired
+    permutation test. `disagreement` is the share of rows on which the two scores differ.
     """
 
     delta: float
@@ -58,6 +59,7 @@ class Paired:
     wins: int
     losses: int
     disagreement: float
+    test: str
 
 
 def mean(scores: Sequence[float] | Floats) -> Measure:
@@ -70,15 +72,14 @@ def _ratio(totals: Floats) -> Floats:
     return np.divide(totals[..., 0], totals[..., 1], out=np.zeros(totals.shape[:-1]), where=totals[..., 1] > 0)
 
 
-def wilson(successes: float, rows: int, level: float = 0.95) -> Interval:
+def wilson(successes: int, rows: int, level: float = 0.95) -> Interval:
     """Wilson score interval of a proportion; (0, 1) when there are no rows."""
+    from scipy.stats import binomtest
+
     if rows == 0:
         return Interval(0.0, 0.0, 1.0)
-    z, share = _z(level), successes / rows
-    scale = 1 + z * z / rows
-    middle = (share + z * z / (2 * rows)) / scale
-    half = z * sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)) / scale
-    return Interval(share, min(max(0.0, middle - half), share), max(min(1.0, middle + half), share))
+    share, bounds = successes / rows, binomtest(successes, rows).proportion_ci(level, method="wilson")
+    return Interval(share, min(float(bounds.low), share), max(float(bounds.high), share))
 
 
 def bootstrap(
@@ -106,10 +107,10 @@ def interval(
     seed: int = 7,
     groups: Sequence[str | None] | None = None,
 ) -> Interval:
-    """The interval that suits: Wilson for a share of independent rows, else the bootstrap."""
+    """Wilson interval for a proportion of independent rows, else the bootstrap."""
     if not _is_share(measure) or len(_grouped(measure.sums, groups)) < len(measure.sums):
         return bootstrap(measure, level=level, resamples=resamples, seed=seed, groups=groups)
-    return wilson(float(measure.sums[:, 0].sum()), len(measure.sums), level)
+    return wilson(int(measure.sums[:, 0].sum()), len(measure.sums), level)
 
 
 def _is_share(measure: Measure) -> bool:
@@ -126,7 +127,7 @@ def paired(
     resamples: int = 10_000,
     seed: int = 7,
     groups: Sequence[str | None] | None = None,
-) -> Paired:
+) -> PairedDifference:
     """The difference of two measures whose row i is the same example, with interval and p-value."""
     if candidate.sums.shape != baseline.sums.shape:
         raise ValueError(f"paired measures need equal rows, got {candidate.sums.shape} and {baseline.sums.shape}")
@@ -139,23 +140,24 @@ def paired(
     )
     low, high = np.quantile(draws, _tails(level))
     delta = candidate.value() - baseline.value()
-    wins, losses, different = _sides(candidate, baseline)
-    plain = len(both) == len(candidate.sums) and _is_share(candidate) and _is_share(baseline)
-    p_value = mcnemar(wins, losses) if plain else _permuted(candidate, vectors, counts, delta, resamples, seed)
-    return Paired(delta, float(low), float(high), p_value, wins, losses, different / max(1, len(candidate.sums)))
+    wins, losses, differing = _wins_and_losses(candidate, baseline)
+    disagreement = differing / max(1, len(candidate.sums))
+    if len(both) == len(candidate.sums) and _is_share(candidate) and _is_share(baseline):
+        p_value, test = mcnemar(wins, losses), MCNEMAR
+    else:
+        p_value, test = _permuted(candidate, vectors, counts, delta, resamples, seed), PERMUTATION
+    return PairedDifference(delta, float(low), float(high), p_value, wins, losses, disagreement, test)
 
 
 def mcnemar(wins: int, losses: int) -> float:
     """Exact two-sided McNemar p-value: could a fair coin have split the rows the two disagree on like this."""
-    from scipy.stats import binom
+    from scipy.stats import binomtest
 
-    if wins + losses == 0:
-        return 1.0
-    return min(1.0, 2.0 * float(binom.cdf(min(wins, losses), wins + losses, 0.5)))
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def smallest_detectable_lift(rows: int, disagreement: float, *, power: float = 0.8, level: float = 0.95) -> float:
-    """The smallest true lift that a paired test of `rows` rows notices with `power`, when answers differ on that share.
+    """The smallest true lift that a paired test of `rows` rows detects with `power`, at this share of disagreement.
 
     Normal approximation with the variance of the difference bounded by the disagreement (Miller 2024, section 5).
     """
@@ -165,14 +167,14 @@ def smallest_detectable_lift(rows: int, disagreement: float, *, power: float = 0
 
 
 def rows_needed(lift: float, disagreement: float, *, power: float = 0.8, level: float = 0.95) -> int:
-    """Test rows with which a true lift of this size is noticed with `power`."""
+    """The number of test rows that detect a true lift of this size with `power`."""
     if lift <= 0:
-        raise ValueError("a lift to be noticed must be above 0")
+        raise ValueError(f"lift must be above 0, got {lift}")
     return int(np.ceil((_z(level) + _normal_quantile(power)) ** 2 * disagreement / lift**2))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given: the error of the whole family stays at the level."""
+    """Holm's adjusted p-values, in input order; they control the family-wise error."""
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
@@ -218,22 +220,22 @@ def _permuted(
     rng = np.random.default_rng([seed, 1])
     width = vectors.shape[1] // 2
     left, right = vectors[:, :width], vectors[:, width:]
-    reached, done, block = 0, 0, max(1, 4_000_000 // len(counts))
+    extreme, done, block = 0, 0, max(1, 4_000_000 // len(counts))
     while done < resamples:
         size = min(block, resamples - done)
         kept = rng.binomial(counts, 0.5, size=(size, len(counts))).astype(np.float64)
         swapped = counts - kept
         gap = measure.formula(kept @ left + swapped @ right) - measure.formula(kept @ right + swapped @ left)
-        reached += int((np.abs(gap) >= abs(delta) - 1e-12).sum())
+        extreme += int((np.abs(gap) >= abs(delta) - 1e-12).sum())
         done += size
-    return (reached + 1) / (resamples + 1)
+    return (extreme + 1) / (resamples + 1)
 
 
-def _sides(candidate: Measure, baseline: Measure) -> tuple[int, int, int]:
-    """Rows won, lost, and rows that differ at all; won and lost are judged by the measure on the row alone."""
+def _wins_and_losses(candidate: Measure, baseline: Measure) -> tuple[int, int, int]:
+    """Rows won, rows lost (by the measure on the single row), and rows that differ."""
     left, right = candidate.formula(candidate.sums), baseline.formula(baseline.sums)
-    different = int((candidate.sums != baseline.sums).any(axis=1).sum())
-    return int((left > right + 1e-12).sum()), int((right > left + 1e-12).sum()), different
+    differing = int((candidate.sums != baseline.sums).any(axis=1).sum())
+    return int((left > right + 1e-12).sum()), int((right > left + 1e-12).sum()), differing
 
 
 def _tails(level: float) -> tuple[float, float]:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Scores: what an answer earns on its row, and what all rows come to.
+"""Metrics: the scores of one answer, and their aggregation over rows.
 
-A row without a usable answer (invalid, refused, blocked, cut off, failed) is a miss, never left out. Every metric is an
-`intervals.Measure`, so that each has an interval and can be compared row by row. Field-standard libraries compute the
-n-gram metrics (sacrebleu: BLEU, chrF); ROUGE is ours because the usual package drops every character that is not
-a-z0-9 and so scores 0 in Japanese, Chinese and Korean.
+A row without a usable answer (invalid, refused, blocked, truncated, failed) counts as a miss and is never excluded.
+Every metric is an `intervals.Measure`, so it has an interval and can be compared row by row. sacrebleu computes BLEU
+and chrF; ROUGE is implemented here because the usual package drops every character that is not a-z0-9 and so scores 0
+in Japanese, Chinese and Korean.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from typing import Any
 
 import numpy as np
 
+from gemtune.artifacts.evaluation import ClassReport, Confusion
 from gemtune.config import Task
 from gemtune.evaluation.intervals import Floats, Measure, mean
 
-LABELLED = ("classification", "sentiment")
+LABELLED_KINDS = ("classification", "sentiment")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One answer beside its reference, both in canonical form, with the raw spellings and, once known, the scores."""
+    """One answer and its reference, both in canonical form, with the raw spellings and the scores once computed."""
 
     reference: str
     parsed: str | None
@@ -38,13 +39,13 @@ class Row:
 
 
 def primary_metric(task: Task) -> str:
-    """The metric decisions are made by unless configured otherwise."""
-    return "accuracy" if task.kind in LABELLED else "exact_match" if task.kind == "extraction" else "rouge_l"
+    """The metric that decides unless configured otherwise."""
+    return "accuracy" if task.kind in LABELLED_KINDS else "exact_match" if task.kind == "extraction" else "rouge_l"
 
 
 def metric_names(task: Task) -> list[str]:
     """Every metric of the task kind, the primary one first."""
-    if task.kind in LABELLED:
+    if task.kind in LABELLED_KINDS:
         return ["accuracy", "macro_f1", "micro_f1", "exact_match"]
     if task.kind == "extraction":
         return ["exact_match", "field_f1", "field_precision", "field_recall", "valid_rate"]
@@ -52,15 +53,15 @@ def metric_names(task: Task) -> list[str]:
 
 
 def row_scores(task: Task, row: Row) -> dict[str, float]:
-    """What one answer earns: right or wrong for labels and objects, ROUGE F for texts."""
+    """The scores of one answer: 0 or 1 for labels and objects, ROUGE F for texts."""
     raw = float(row.answer is not None and row.answer.strip() == row.target.strip())
-    if task.kind in LABELLED:
+    if task.kind in LABELLED_KINDS:
         return {"accuracy": float(row.parsed == row.reference), "exact_match": raw}
     if task.kind == "extraction":
-        hit, given, wanted = field_counts(row.reference, row.parsed)
+        hit, predicted, expected = field_counts(row.reference, row.parsed)
         return {
             "exact_match": float(row.parsed == row.reference),
-            "field_f1": 2 * hit / (given + wanted) if given + wanted else 1.0,
+            "field_f1": 2 * hit / (predicted + expected) if predicted + expected else 1.0,
             "valid_rate": float(row.parsed is not None),
         }
     scores = rouge(row.reference, row.parsed or "")
@@ -71,7 +72,7 @@ def measure(task: Task, metric: str, rows: Sequence[Row]) -> Measure:
     """The metric over rows as a measure; raises `KeyError` for a metric the task kind does not have."""
     if metric not in metric_names(task):
         raise KeyError(f"{task.kind} has no metric {metric!r}; it has {', '.join(metric_names(task))}")
-    if task.kind in LABELLED and metric in ("macro_f1", "micro_f1"):
+    if task.kind in LABELLED_KINDS and metric in ("macro_f1", "micro_f1"):
         return f1(label_sets(task, rows), macro=metric == "macro_f1")
     if task.kind == "extraction" and metric.startswith("field_"):
         return _field_measure(metric, rows)
@@ -95,15 +96,15 @@ class LabelSets:
 
 
 def label_sets(task: Task, rows: Sequence[Row]) -> LabelSets:
-    """Label matrices of rows; the labels are the task's, and any further ones the references hold."""
-    found = {label for row in rows for label in _labels_of(task, row.reference)}
-    labels = [*task.labels, *sorted(found - set(task.labels))]
+    """Label matrices of rows; the labels are those of the task and any others in the references."""
+    values = {label for row in rows for label in _labels_of(task, row.reference)}
+    labels = [*task.labels, *sorted(values - set(task.labels))]
     index = {label: i for i, label in enumerate(labels)}
     reference, predicted = np.zeros((len(rows), len(labels))), np.zeros((len(rows), len(labels)))
     for i, row in enumerate(rows):
         reference[i, [index[label] for label in _labels_of(task, row.reference)]] = 1
-        known = [index[label] for label in _labels_of(task, row.parsed) if label in index]
-        predicted[i, known] = 1
+        indices = [index[label] for label in _labels_of(task, row.parsed) if label in index]
+        predicted[i, indices] = 1
     return LabelSets(labels, reference, predicted)
 
 
@@ -123,30 +124,30 @@ def f1(sets: LabelSets, *, macro: bool) -> Measure:
 
 
 def _f1(totals: Floats) -> Floats:
-    hits, wanted, given = totals[..., 0], totals[..., 1], totals[..., 2]
-    score: Floats = np.divide(2 * hits, wanted + given, out=np.zeros(hits.shape), where=wanted + given > 0)
+    hits, expected, predicted = totals[..., 0], totals[..., 1], totals[..., 2]
+    score: Floats = np.divide(2 * hits, expected + predicted, out=np.zeros(hits.shape), where=expected + predicted > 0)
     return score
 
 
 def _macro_f1(totals: Floats) -> Floats:
-    hits, wanted, given = np.split(totals, 3, axis=-1)
-    seen = wanted + given > 0
-    scores = np.divide(2 * hits, wanted + given, out=np.zeros(hits.shape), where=seen)
-    count = seen.sum(axis=-1)
+    hits, expected, predicted = np.split(totals, 3, axis=-1)
+    present = expected + predicted > 0
+    scores = np.divide(2 * hits, expected + predicted, out=np.zeros(hits.shape), where=present)
+    count = present.sum(axis=-1)
     average: Floats = np.divide(scores.sum(axis=-1), count, out=np.zeros(count.shape), where=count > 0)
     return average
 
 
-def per_class(task: Task, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def per_class(task: Task, rows: Sequence[Row]) -> list[ClassReport]:
     """Precision, recall, F1 and support of each label that occurs in reference or prediction or belongs to the task."""
     sets = label_sets(task, rows)
-    hits, wanted = (sets.reference * sets.predicted).sum(axis=0), sets.reference.sum(axis=0)
-    given = sets.predicted.sum(axis=0)
+    hits, expected = (sets.reference * sets.predicted).sum(axis=0), sets.reference.sum(axis=0)
+    predicted = sets.predicted.sum(axis=0)
     table = []
     for i, label in enumerate(sets.labels):
-        precision, recall = _share(hits[i], given[i]), _share(hits[i], wanted[i])
-        score = _share(2 * hits[i], wanted[i] + given[i])
-        table.append({"label": label, "precision": precision, "recall": recall, "f1": score, "support": int(wanted[i])})
+        precision, recall = _share(hits[i], predicted[i]), _share(hits[i], expected[i])
+        score = _share(2 * hits[i], expected[i] + predicted[i])
+        table.append(ClassReport(label=label, precision=precision, recall=recall, f1=score, support=int(expected[i])))
     return table
 
 
@@ -154,62 +155,62 @@ def _share(part: float, whole: float) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def confusion(task: Task, rows: Sequence[Row]) -> dict[str, Any]:
-    """Counts of (reference row, predicted column); the last column, "(none)", holds rows without a usable answer."""
+def confusion(task: Task, rows: Sequence[Row]) -> Confusion:
+    """Counts of (reference row, predicted column); the last column "(none)" counts rows without a usable answer."""
     labels = label_sets(task, rows).labels
     index = {label: i for i, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels) + 1), dtype=int)
     for row in rows:
         matrix[index[row.reference], index.get(row.parsed or "", len(labels))] += 1
-    return {"labels": labels, "columns": [*labels, "(none)"], "matrix": matrix.tolist()}
+    return Confusion(labels=labels, columns=[*labels, "(none)"], matrix=matrix.tolist())
 
 
 # -- objects ---------------------------------------------------------------------------------------------------------
 
 
 def field_counts(reference: str, parsed: str | None) -> tuple[int, int, int]:
-    """Field values that agree, that were given, that were wanted; a list counts one per item."""
-    wanted, given = _field_values(reference), _field_values(parsed)
-    return sum((wanted & given).values()), sum(given.values()), sum(wanted.values())
+    """Numbers of field values that match, that were predicted, that were expected; a list counts one per item."""
+    expected, predicted = _field_values(reference), _field_values(parsed)
+    return sum((expected & predicted).values()), sum(predicted.values()), sum(expected.values())
 
 
 def _field_values(value: str | None) -> Counter[tuple[str, str]]:
     fields = json.loads(value) if value else {}
-    found: Counter[tuple[str, str]] = Counter()
+    values: Counter[tuple[str, str]] = Counter()
     for name, item in fields.items():
         for part in item if isinstance(item, list) else [item]:
-            found[name, json.dumps(part, ensure_ascii=False, sort_keys=True).casefold()] += 1
-    return found
+            values[name, json.dumps(part, ensure_ascii=False, sort_keys=True).casefold()] += 1
+    return values
 
 
 def _field_measure(metric: str, rows: Sequence[Row]) -> Measure:
     counts = np.array([field_counts(row.reference, row.parsed) for row in rows], dtype=float).reshape(-1, 3)
-    hit, given, wanted = counts.T
+    hit, predicted, expected = counts.T
     if metric == "field_f1":
-        return Measure(np.column_stack([hit, wanted, given]), _f1)
-    whole = given if metric == "field_precision" else wanted
+        return Measure(np.column_stack([hit, expected, predicted]), _f1)
+    whole = predicted if metric == "field_precision" else expected
     return Measure(np.column_stack([hit, whole]), mean([]).formula)
 
 
-def per_field(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Precision, recall, F1 and support of every field that a reference or an answer holds."""
+def per_field(rows: Sequence[Row]) -> list[ClassReport]:
+    """Precision, recall, F1 and support of every field in a reference or an answer."""
     hit: Counter[str] = Counter()
-    given: Counter[str] = Counter()
-    wanted: Counter[str] = Counter()
+    predicted: Counter[str] = Counter()
+    expected: Counter[str] = Counter()
     for row in rows:
-        want, gave = _field_values(row.reference), _field_values(row.parsed)
-        for counter, values in ((hit, want & gave), (given, gave), (wanted, want)):
+        required, answered = _field_values(row.reference), _field_values(row.parsed)
+        for counter, values in ((hit, required & answered), (predicted, answered), (expected, required)):
             for (name, _), count in values.items():
                 counter[name] += count
     return [
-        {
-            "label": name,
-            "precision": _share(hit[name], given[name]),
-            "recall": _share(hit[name], wanted[name]),
-            "f1": _share(2 * hit[name], given[name] + wanted[name]),
-            "support": wanted[name],
-        }
-        for name in sorted(wanted | given)
+        ClassReport(
+            label=name,
+            precision=_share(hit[name], predicted[name]),
+            recall=_share(hit[name], expected[name]),
+            f1=_share(2 * hit[name], predicted[name] + expected[name]),
+            support=expected[name],
+        )
+        for name in sorted(expected | predicted)
     ]
 
 
@@ -219,11 +220,11 @@ _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 
 
 def tokens(text: str) -> list[str]:
-    """Words in lower case; scripts written without spaces (Han, kana, Thai, ...) and Hangul fall into characters."""
-    found: list[str] = []
+    """Words in lower case; scripts without spaces (Han, kana, Thai, ...) and Hangul are split into characters."""
+    values: list[str] = []
     for word in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
-        found += _pieces(word)
-    return found
+        values += _pieces(word)
+    return values
 
 
 def _pieces(word: str) -> list[str]:
@@ -243,7 +244,7 @@ def _is_unspaced(char: str) -> bool:
     point = ord(char)
     return (
         0x2E80 <= point <= 0x9FFF  # radicals, kana, bopomofo, Han
-        or 0xAC00 <= point <= 0xD7AF  # Hangul syllables: particles stick to words, so words seldom match
+        or 0xAC00 <= point <= 0xD7AF  # Hangul syllables: particles attach to words, so words rarely match
         or 0x0E00 <= point <= 0x0EFF  # Thai, Lao
         or 0x1000 <= point <= 0x109F  # Myanmar
         or 0x1780 <= point <= 0x17FF  # Khmer
@@ -254,11 +255,11 @@ def _is_unspaced(char: str) -> bool:
 
 def rouge(reference: str, answer: str) -> dict[str, float]:
     """ROUGE-1, ROUGE-2 and ROUGE-L F scores of one answer (Lin 2004), on `tokens`, without stemming."""
-    wanted, given = tokens(reference), tokens(answer)
+    expected, predicted = tokens(reference), tokens(answer)
     return {
-        "rouge_1": _overlap(_grams(wanted, 1), _grams(given, 1)),
-        "rouge_2": _overlap(_grams(wanted, 2), _grams(given, 2)),
-        "rouge_l": _f(_longest_common(wanted, given), len(wanted), len(given)),
+        "rouge_1": _overlap(_grams(expected, 1), _grams(predicted, 1)),
+        "rouge_2": _overlap(_grams(expected, 2), _grams(predicted, 2)),
+        "rouge_l": _f(_longest_common(expected, predicted), len(expected), len(predicted)),
     }
 
 
@@ -266,12 +267,12 @@ def _grams(words: list[str], size: int) -> Counter[tuple[str, ...]]:
     return Counter(zip(*(words[i:] for i in range(size)), strict=False))
 
 
-def _overlap(wanted: Counter[tuple[str, ...]], given: Counter[tuple[str, ...]]) -> float:
-    return _f(sum((wanted & given).values()), sum(wanted.values()), sum(given.values()))
+def _overlap(expected: Counter[tuple[str, ...]], predicted: Counter[tuple[str, ...]]) -> float:
+    return _f(sum((expected & predicted).values()), sum(expected.values()), sum(predicted.values()))
 
 
-def _f(hits: int, wanted: int, given: int) -> float:
-    return 2 * hits / (wanted + given) if hits else 0.0
+def _f(hits: int, expected: int, predicted: int) -> float:
+    return 2 * hits / (expected + predicted) if hits else 0.0
 
 
 def _longest_common(left: list[str], right: list[str]) -> int:
@@ -292,7 +293,7 @@ def _squeezed(text: str) -> str:
 
 
 def _bleu(references: list[str], answers: list[str]) -> Measure:
-    """Corpus BLEU (0-100), sacrebleu's defaults; characters are its tokens where most letters need no spaces."""
+    """Corpus BLEU (0-100), sacrebleu's defaults; characters are tokens if most letters need no spaces."""
     from sacrebleu.metrics import BLEU
 
     letters = [char for text in references for char in text if char.isalpha()]
@@ -308,7 +309,7 @@ def _chrf(references: list[str], answers: list[str]) -> Measure:
 
 
 def _from_statistics(scorer: Any, answers: list[str], references: list[str]) -> Measure:
-    """A measure whose rows are the sentence statistics sacrebleu itself sums up."""
+    """A measure whose rows are the sentence statistics that sacrebleu sums."""
     rows = scorer._extract_corpus_statistics(answers, [references])
     sums = np.array(rows, dtype=np.float64).reshape(len(answers), -1)
     formula: Callable[[Floats], Floats] = np.vectorize(

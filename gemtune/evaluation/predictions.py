@@ -1,30 +1,40 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the predictions file back: every contestant's answers, row beside row.
+"""The predictions file: every variant's answers on one or more datasets, a JSON object per line.
 
-Comparisons are paired, so all contestants must have answered the same rows, each once; anything else is refused.
+Comparisons are paired, so all variants must have answered the same rows, each once; anything else is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from gemtune.config import Contestant, Task
+from gemtune.artifacts.base import open_atomic
+from gemtune.config import ModelVariant, Task
 from gemtune.errors import UserError
 from gemtune.evaluation import metrics
+from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.metrics import Row
+from gemtune.evaluation.scorers import SampleScore, prediction_row
 from gemtune.inference.prompts import split_labels
+
+CHAMPION_TEST_SET = "champion_test_set"
+"""The dataset of the rows that the champion was tested on."""
+
+Prediction = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A contestant with its test answers, in the same row order as every other's."""
+class ScoredVariant:
+    """A variant with its scored answers, in the same row order as every other's.
 
-    contestant: Contestant
+    `pairwise` holds, by the other variant's name, the result of each row where the two were compared.
+    """
+
+    variant: ModelVariant
     rows: list[Row]
     outcomes: list[str]
     latency_s: list[float | None]
@@ -32,47 +42,94 @@ class Scored:
     output_tokens: list[int]
     slices: list[dict[str, str]] = field(default_factory=list)
     confidence: list[float | None] = field(default_factory=list)
+    pairwise: dict[str, list[PairwiseResult]] = field(default_factory=dict)
 
 
-def read_predictions(path: str, task: Task) -> tuple[Task, dict[str, list[dict[str, Any]]]]:
-    """Prediction rows by contestant, each in the order of the file, and the task with the labels the rows hold."""
-    answers: dict[str, list[dict[str, Any]]] = {}
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read the predictions: {error.strerror}", file=path) from None
-    for row in map(json.loads, lines):
-        answers.setdefault(row["contestant"], []).append(row)
-    if task.kind in metrics.LABELLED and not task.labels:
-        # answered labels too, as the evaluation counts them: one that no reference bears is a false alarm of its own
-        written = {row[key] for rows in answers.values() for row in rows for key in ("reference", "parsed")}
+@dataclass(frozen=True)
+class Predictions:
+    """The answers to one dataset by variant, each in the order of the file; `path` is for error messages."""
+
+    path: str
+    answers: Mapping[str, list[Prediction]]
+
+    def task(self, task: Task) -> Task:
+        """The task with the labels that the rows hold, where it names none."""
+        if task.kind not in metrics.LABELLED_KINDS or task.labels:
+            return task
+        # predicted labels too, as the evaluation counts them: one that no reference has is a false positive of its own
+        written = {row[key] for rows in self.answers.values() for row in rows for key in ("reference", "parsed")}
         labels = {label for value in written if value is not None for label in split_labels(task, value)}
-        task = task.model_copy(update={"labels": sorted(labels)})
-    return task, answers
+        return task.model_copy(update={"labels": sorted(labels)})
+
+    def of(self, variant: ModelVariant) -> ScoredVariant:
+        """A variant's answers in the order of the first variant's rows; raises `UserError` unless all match."""
+        rows = self.answers.get(variant.name)
+        if rows is None:
+            raise UserError(f"no predictions of {variant.name!r}, only of {sorted(self.answers)}", file=self.path)
+        ids = [row["id"] for row in next(iter(self.answers.values()))]
+        by_id = {row["id"]: row for row in rows}
+        if len(by_id) != len(rows) or set(by_id) != set(ids):
+            problem = f"{variant.name!r} answered other rows than the other variants"
+            raise UserError(problem, file=self.path, remedy="evaluate again")
+        rows = [by_id[i] for i in ids]
+        others = rows[0].get("pairwise", {}) if rows else {}
+        return ScoredVariant(
+            variant,
+            [Row(r["reference"], r["parsed"], r["answer"], r["target"], r["scores"]) for r in rows],
+            [r["outcome"] for r in rows],
+            [r["latency_s"] for r in rows],
+            [r["input_tokens"] for r in rows],
+            [r["output_tokens"] for r in rows],
+            [r.get("slices") or {} for r in rows],
+            [r.get("confidence") for r in rows],
+            {other: [PairwiseResult(**r["pairwise"][other]) for r in rows] for other in others},
+        )
+
+    @property
+    def groups(self) -> list[str | None]:
+        """Each row's group, in the order of the rows."""
+        return [row.get("group") for row in next(iter(self.answers.values()), [])]
+
+    @property
+    def size(self) -> int:
+        """How many rows were answered."""
+        return len(next(iter(self.answers.values()), []))
 
 
-def scored_of(path: str, contestant: Contestant, answers: Mapping[str, list[dict[str, Any]]]) -> Scored:
-    """One contestant's answers in the order of the first contestant's rows; raises `UserError` unless all match."""
-    rows = answers.get(contestant.name)
-    if rows is None:
-        raise UserError(f"no predictions of {contestant.name!r}, there are {sorted(answers)}", file=path)
-    ids = [row["id"] for row in next(iter(answers.values()))]
-    by_id = {row["id"]: row for row in rows}
-    if len(by_id) != len(rows) or set(by_id) != set(ids):
-        raise UserError(f"{contestant.name!r} was not asked the others' rows", file=path, remedy="evaluate again")
-    rows = [by_id[i] for i in ids]
-    return Scored(
-        contestant,
-        [Row(r["reference"], r["parsed"], r["answer"], r["target"], r["scores"]) for r in rows],
-        [r["outcome"] for r in rows],
-        [r["latency_s"] for r in rows],
-        [r["input_tokens"] for r in rows],
-        [r["output_tokens"] for r in rows],
-        [r.get("slices") or {} for r in rows],
-        [r.get("confidence") for r in rows],
-    )
+def read_predictions(path: str, dataset: str | None = None) -> Predictions:
+    """The predictions on one dataset of a file, or all of them; raises `UserError` when it cannot be read."""
+    answers: dict[str, list[Prediction]] = {}
+    try:
+        with open(path, encoding="utf-8") as lines:
+            for row in map(json.loads, lines):
+                if dataset in (None, row["dataset"]):
+                    answers.setdefault(row["variant"], []).append(row)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the predictions: {error}", file=path, remedy="evaluate again") from None
+    return Predictions(path, answers)
 
 
-def groups_of(answers: Mapping[str, list[dict[str, Any]]]) -> list[str | None]:
-    """Each row's group, in the order of the rows."""
-    return [row.get("group") for row in next(iter(answers.values()), [])]
+def write_predictions(path: str, rows: Iterable[Prediction]) -> None:
+    """Write prediction rows as JSON lines."""
+    with open_atomic(path) as out:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def prediction_rows(
+    dataset: str,
+    variant: ModelVariant,
+    scores: Sequence[SampleScore],
+    pairwise: Mapping[tuple[str, str], Sequence[PairwiseResult]],
+) -> list[Prediction]:
+    """A variant's rows of the predictions file, with the results of its comparisons."""
+    own = {other: results for (name, other), results in pairwise.items() if name == variant.name}
+    rows = []
+    for number, score in enumerate(scores):
+        row = {**prediction_row(variant, score), "dataset": dataset}
+        if own:
+            row["pairwise"] = {
+                other: {"winner": results[number].winner, "flipped": results[number].flipped}
+                for other, results in own.items()
+            }
+        rows.append(row)
+    return rows

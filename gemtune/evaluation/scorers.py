@@ -1,23 +1,26 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""From answers to numbers: what each answer says and scores, and what one contestant's answers come to.
+"""Parse and score answers, and aggregate the scores of one variant.
 
-A row without a usable answer is a miss of its own kind (invalid, refusal, blocked, truncated, error), never left out.
+A row without a usable answer counts as a miss (invalid, refusal, blocked, truncated, error) and is never excluded.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gemtune.config import Contestant, Evaluate, Task
+from gemtune.artifacts.cost import TokenUsage
+from gemtune.artifacts.evaluation import Latency, Score, SliceReport, VariantReport
+from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.data.example import SCHEMA_VERSION, Example
 from gemtune.errors import UserError
 from gemtune.evaluation import calibration, intervals, metrics
+from gemtune.evaluation.intervals import Interval
 from gemtune.evaluation.metrics import Row, primary_metric
-from gemtune.inference.generate import Given
+from gemtune.inference.generate import ModelOutput
 from gemtune.inference.parsing import canonical, is_refusal, parse
 
 BLOCKED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR")
@@ -25,16 +28,16 @@ BLOCKED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "L
 
 @dataclass(frozen=True)
 class SampleScore:
-    """One answer, read and scored."""
+    """One parsed and scored answer."""
 
     example: Example
     row: Row
     outcome: str
-    given: Given
+    output: ModelOutput
     problem: str | None = None
     confidence: float | None = None
-    rating: Given | None = None
-    """What a rater said of it, where one was asked."""
+    confidence_output: ModelOutput | None = None
+    """The output of the request for verbal confidence, if one was sent."""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -43,166 +46,174 @@ class SampleScore:
 
 
 def score_sample(
-    task: Task, contestant: Contestant, example: Example, given: Given, wide: Task | None = None
+    task: Task, variant: ModelVariant, example: Example, output: ModelOutput, task_with_all_labels: Task | None = None
 ) -> SampleScore:
-    """Read one answer: what it says, what became of it, what it scores.
+    """Parse and score one answer; raises `UserError` if the reference is not valid for the task.
 
-    Answers are read by `task`, the reference by `wide`, which may know labels that nobody was told of: such a row can
-    only be missed, and its label stands in the tables.
+    The answer is parsed with `task`, the reference with `task_with_all_labels`. A label that only the latter has is in
+    no prompt: its rows are misses, and the tables show it.
     """
-    reference = canonical(wide or task, example.target)
+    reference = canonical(task_with_all_labels or task, example.target)
     if reference is None:
         raise UserError(
             f"row {example.id} (line {example.line}) has the target {example.target!r}, not a valid {task.kind} answer",
             remedy="add it to task.labels, or correct the row",
         )
-    parsed = parse(task, contestant.prompt, given.text)
-    outcome = _outcome(given, parsed.value)
+    parsed = parse(task, variant.prompt, output.text)
+    outcome = _outcome(output, parsed.value)
     value = parsed.value if outcome == "ok" else None
-    row = Row(reference, value, given.text, example.target)
-    scored = Row(reference, value, given.text, example.target, metrics.row_scores(task, row))
-    return SampleScore(example, scored, outcome, given, given.error or parsed.problem)
+    row = Row(reference, value, output.text, example.target)
+    scored = Row(reference, value, output.text, example.target, metrics.row_scores(task, row))
+    return SampleScore(example, scored, outcome, output, output.error or parsed.problem)
 
 
-def _outcome(given: Given, value: str | None) -> str:
-    if given.error:
+def _outcome(output: ModelOutput, value: str | None) -> str:
+    if output.error:
         return "error"
-    if given.block_reason or given.finish_reason in BLOCKED:
+    if output.block_reason or output.finish_reason in BLOCKED:
         return "blocked"
-    if given.finish_reason == "MAX_TOKENS" and value is None:
+    if output.finish_reason == "MAX_TOKENS" and value is None:
         return "truncated"
     if value is not None:
         return "ok"
-    return "refusal" if is_refusal(given.text) else "invalid"
+    return "refusal" if is_refusal(output.text) else "invalid"
 
 
-def taken(answers: Sequence[Given]) -> dict[str, int]:
-    """Tokens that answers took, in all and by batch jobs."""
-    batch = [one for one in answers if one.batch]
-    return {
-        "input": sum(one.input_tokens for one in answers),
-        "output": sum(one.output_tokens for one in answers),
-        "batch_input": sum(one.input_tokens for one in batch),
-        "batch_output": sum(one.output_tokens for one in batch),
-    }
-
-
-def together(*told: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
-    """Counts by model, summed."""
-    models = dict.fromkeys(model for one in told for model in one)
-    found = {}
-    for model in models:
-        parts = [one[model] for one in told if model in one]
-        found[model] = {kind: sum(part[kind] for part in parts) for kind in parts[0]}
-    return found
-
-
-def report_on(task: Task, config: Evaluate, contestant: Contestant, judged: Sequence[SampleScore]) -> dict[str, Any]:
-    """Everything one contestant's answers come to."""
-    rows = [one.row for one in judged]
-    groups = [one.example.group for one in judged]
-    report: dict[str, Any] = {
-        "contestant": contestant.model_dump(),
-        "metrics": {name: _interval(task, config, name, rows, groups) for name in metrics.metric_names(task)},
-        "outcomes": dict(Counter(one.outcome for one in judged)),
-        "slices": _slices(task, config, judged),
-        "tokens": taken([one.given for one in judged]),
-        "latency_s": _latency([one.given.latency_s for one in judged if _timed(one.given)]),
-        "attempts": sum(one.given.attempts for one in judged),
-        "cached": sum(one.given.cached for one in judged),
-        "problems": Counter(one.problem for one in judged if one.problem).most_common(5),
-    }
-    if task.kind in metrics.LABELLED:
-        report["per_class"] = metrics.per_class(task, rows)
-        if not task.label_separator:
-            report["confusion"] = metrics.confusion(task, rows)
-    if ratings := [one.rating for one in judged if one.rating]:
-        report["opinions"] = {config.base_model: {**taken(ratings), "requests": len(ratings)}}
-    sure = [one for one in judged if one.confidence is not None]
-    if sure:
-        report |= _calibration(config, contestant, sure)
-    if task.kind == "extraction":
-        report["per_class"] = metrics.per_field(rows)
-    return report
-
-
-def _calibration(config: Evaluate, contestant: Contestant, judged: Sequence[SampleScore]) -> dict[str, Any]:
-    """What the confidences are worth, and the contestant with what is fitted on them.
-
-    Nothing is ever fitted on test rows: they show whether what was fitted on validation rows holds.
-    """
-    confidence = [one.confidence or 0.0 for one in judged]
-    right = [float(one.row.parsed == one.row.reference) for one in judged]
-    how: dict[str, Any] = {"level": config.confidence_level, "resamples": config.resamples, "seed": config.seed}
-    told = calibration.summary(confidence, right, **how)
-    if any(one.example.split == "test" for one in judged):
-        made = contestant.calibration
-        return {"calibration": {**told, **({"held": calibration.held(made, confidence, right, **how)} if made else {})}}
-    made = calibration.exported(
-        confidence, right, method=config.calibration, wanted=config.wanted_precision, certainty=config.confidence_level
+def token_usage(outputs: Sequence[ModelOutput]) -> TokenUsage:
+    """Tokens of these outputs, in total and by batch jobs; `requests` is left at 0."""
+    batch = [output for output in outputs if output.batch]
+    return TokenUsage(
+        input=sum(output.input_tokens for output in outputs),
+        output=sum(output.output_tokens for output in outputs),
+        batch_input=sum(output.input_tokens for output in batch),
+        batch_output=sum(output.output_tokens for output in batch),
     )
-    fitted = contestant.model_copy(update={"calibration": made})
-    return {"contestant": fitted.model_dump(), "calibration": {**told, **made}}
 
 
-def _interval(
-    task: Task, config: Evaluate, metric: str, rows: Sequence[Row], groups: Sequence[str | None]
-) -> dict[str, float]:
-    found = intervals.interval(
+def score_of(interval: Interval) -> Score:
+    """An interval in the form of a report."""
+    return Score(value=interval.value, low=interval.low, high=interval.high)
+
+
+def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: Sequence[SampleScore]) -> VariantReport:
+    """The report of one variant: metrics with intervals, outcomes, slices, tokens, latency, calibration.
+
+    Confidences of validation rows are calibrated: the variant in the report then carries the fitted map.
+    """
+    rows = [score.row for score in scores]
+    groups = [score.example.group for score in scores]
+    labelled = task.kind in metrics.LABELLED_KINDS
+    per_class = metrics.per_class(task, rows) if labelled else []
+    if task.kind == "extraction":
+        per_class = metrics.per_field(rows)
+    variant, summary = _calibration(config, variant, [score for score in scores if score.confidence is not None])
+    return VariantReport(
+        variant=variant,
+        metrics={name: _interval(task, config, name, rows, groups) for name in metrics.metric_names(task)},
+        outcomes=dict(Counter(score.outcome for score in scores)),
+        slices=_slices(task, config, scores),
+        tokens=token_usage([score.output for score in scores]),
+        latency_s=_latency([score.output.latency_s for score in scores if _has_latency(score.output)]),
+        attempts=sum(score.output.attempts for score in scores),
+        cached=sum(score.output.cached for score in scores),
+        problems=Counter(score.problem for score in scores if score.problem).most_common(5),
+        per_class=per_class,
+        confusion=metrics.confusion(task, rows) if labelled and not task.label_separator else None,
+        judging=_verbal_confidence_usage(config, scores),
+        calibration=summary,
+    )
+
+
+def _verbal_confidence_usage(config: Evaluate, scores: Sequence[SampleScore]) -> dict[str, TokenUsage]:
+    outputs = [score.confidence_output for score in scores if score.confidence_output]
+    return {config.base_model: token_usage(outputs) + TokenUsage(requests=len(outputs))} if outputs else {}
+
+
+def _calibration(
+    config: Evaluate, variant: ModelVariant, scores: Sequence[SampleScore]
+) -> tuple[ModelVariant, dict[str, Any] | None]:
+    """The variant with the map fitted on these confidences, and the calibration before it; None without confidences.
+
+    Nothing is fitted on test rows: they validate the map that was fitted on validation rows.
+    """
+    if not scores:
+        return variant, None
+    confidence = [score.confidence or 0.0 for score in scores]
+    correct = [float(score.row.parsed == score.row.reference) for score in scores]
+    resampling: dict[str, Any] = {"level": config.confidence_level, "resamples": config.resamples, "seed": config.seed}
+    summary = calibration.summarize(confidence, correct, **resampling)
+    if any(score.example.split == "test" for score in scores):
+        if variant.calibration:
+            summary["validation_of_map"] = calibration.validate_map(
+                variant.calibration, confidence, correct, **resampling
+            )
+        return variant, summary
+    fitted = calibration.fit_calibration(
+        confidence,
+        correct,
+        method=config.calibration,
+        target_accuracy=config.target_precision,
+        certainty=config.confidence_level,
+    )
+    return variant.model_copy(update={"calibration": fitted}), {**summary, **fitted}
+
+
+def _interval(task: Task, config: Evaluate, metric: str, rows: Sequence[Row], groups: Sequence[str | None]) -> Score:
+    interval = intervals.interval(
         metrics.measure(task, metric, rows),
         level=config.confidence_level,
         resamples=config.resamples,
         seed=config.seed,
         groups=groups,
     )
-    return {"value": found.value, "low": found.low, "high": found.high}
+    return score_of(interval)
 
 
-def _slices(task: Task, config: Evaluate, judged: Sequence[SampleScore]) -> dict[str, Any]:
+def _slices(task: Task, config: Evaluate, scores: Sequence[SampleScore]) -> dict[str, dict[str, SliceReport]]:
     """The primary metric by each slice column and value."""
-    columns = sorted({name for one in judged for name in one.example.slices})
+    columns = sorted({name for score in scores for name in score.example.slices})
     primary = primary_metric(task)
-    table: dict[str, Any] = {}
+    table: dict[str, dict[str, SliceReport]] = {}
     for column in columns:
-        values = sorted({one.example.slices[column] for one in judged if column in one.example.slices})
+        values = sorted({score.example.slices[column] for score in scores if column in score.example.slices})
         table[column] = {}
         for value in values:
-            part = [one for one in judged if one.example.slices.get(column) == value]
-            groups = [one.example.group for one in part]
-            found = _interval(task, config, primary, [one.row for one in part], groups)
-            table[column][value] = {"rows": len(part), "metrics": {primary: found}}
+            part = [score for score in scores if score.example.slices.get(column) == value]
+            groups = [score.example.group for score in part]
+            interval = _interval(task, config, primary, [score.row for score in part], groups)
+            table[column][value] = SliceReport(rows=len(part), metrics={primary: interval})
     return table
 
 
-def _timed(given: Given) -> bool:
-    """Whether the answer's time is that of an online call made now."""
-    return not (given.error or given.cached or given.batch)
+def _has_latency(output: ModelOutput) -> bool:
+    """Whether the latency is that of an online request of this run."""
+    return not (output.error or output.cached or output.batch)
 
 
-def _latency(seconds: list[float]) -> dict[str, float]:
+def _latency(seconds: list[float]) -> Latency:
     if not seconds:
-        return {"median": 0.0, "p95": 0.0}
+        return Latency(median=0.0, p95=0.0)
     ordered = sorted(seconds)
-    return {"median": ordered[len(ordered) // 2], "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))]}
+    return Latency(median=ordered[len(ordered) // 2], p95=ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))])
 
 
-def prediction(contestant: Contestant, one: SampleScore) -> dict[str, Any]:
-    """The row of the predictions file."""
+def prediction_row(variant: ModelVariant, score: SampleScore) -> dict[str, Any]:
+    """One row of the predictions file."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "contestant": contestant.name,
-        "id": one.example.id,
-        "target": one.row.target,
-        "reference": one.row.reference,
-        "answer": one.row.answer,
-        "parsed": one.row.parsed,
-        "outcome": one.outcome,
-        "problem": one.problem,
-        "scores": one.scores,
-        "confidence": one.confidence,
-        "latency_s": None if one.given.error or one.given.batch else round(one.given.latency_s, 4),
-        "input_tokens": one.given.input_tokens,
-        "output_tokens": one.given.output_tokens,
-        "group": one.example.group,
-        "slices": one.example.slices,
+        "variant": variant.name,
+        "id": score.example.id,
+        "target": score.row.target,
+        "reference": score.row.reference,
+        "answer": score.row.answer,
+        "parsed": score.row.parsed,
+        "outcome": score.outcome,
+        "problem": score.problem,
+        "scores": score.scores,
+        "confidence": score.confidence,
+        "latency_s": None if score.output.error or score.output.batch else round(score.output.latency_s, 4),
+        "input_tokens": score.output.input_tokens,
+        "output_tokens": score.output.output_tokens,
+        "group": score.example.group,
+        "slices": score.example.slices,
     }

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Properties of a row that scores are reported by, beside those the data names: how long it is, how it is written."""
+"""Slices derived from the text of a row, in addition to those in the data: length and script."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from dataclasses import replace
 from gemtune.data.example import Example
 
 
-def sliced(examples: Sequence[Example]) -> list[Example]:
-    """The examples with two more slices, where they tell rows apart: `length` (thirds of these rows) and `script`."""
+def with_auto_slices(examples: Sequence[Example]) -> list[Example]:
+    """The examples with the slices `length` (thirds of these rows) and `script`, where these differ between rows."""
     lengths = sorted(len(example.text) for example in examples)
     low, high = lengths[len(lengths) // 3], lengths[2 * len(lengths) // 3]
 
-    def more(example: Example) -> dict[str, str]:
+    def derived_slices(example: Example) -> dict[str, str]:
         size = len(example.text)
         third = f"up to {low}" if size <= low else f"up to {high}" if size <= high else f"over {high}"
         return {"length": f"{third} characters", "script": script(example.text)}
 
-    extra = [more(example) for example in examples]
-    kept = [name for name in ("length", "script") if len({one[name] for one in extra}) > 1]
+    derived = [derived_slices(example) for example in examples]
+    kept = [name for name in ("length", "script") if len({added[name] for added in derived}) > 1]
     return [
-        replace(example, slices={**{name: one[name] for name in kept}, **example.slices})
-        for example, one in zip(examples, extra, strict=True)
+        replace(example, slices={**{name: added[name] for name in kept}, **example.slices})
+        for example, added in zip(examples, derived, strict=True)
     ]
 
 
 def script(text: str) -> str:
-    """The writing system of most letters; Japanese is told from Chinese by its kana."""
-    seen = Counter(found for char in text if char.isalpha() for found in [_script_of(char)])
-    if seen["kana"] and seen["kana"] + seen["han"] >= max(seen.values()):
+    """The writing system of most letters; kana distinguish Japanese from Chinese."""
+    counts = Counter(name for char in text if char.isalpha() for name in [_script_of(char)])
+    if counts["kana"] and counts["kana"] + counts["han"] >= max(counts.values()):
         return "japanese"
-    return "none" if not seen else {"kana": "japanese", "han": "chinese"}.get(top := seen.most_common(1)[0][0], top)
+    return "none" if not counts else {"kana": "japanese", "han": "chinese"}.get(top := counts.most_common(1)[0][0], top)
 
 
 def _script_of(char: str) -> str:

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batch prediction instead of online calls, for a model asked many rows: half the price, no quota, no hurry.
+"""Batch prediction instead of online requests, for many requests to one model: half the price, no quota, but slow.
 
-Promise: one answer per question in the order asked, whatever the job's file holds. An answer line is matched by the
-request it repeats, not by its place; a line that failed for good is an error of its row; a row whose line is missing or
-failed for a passing reason is asked online. A tuned model is asked by a job where the service has such jobs for it, and
-where the checkpoint asked is the one its version stands for: a job cannot name another.
+Guarantees: one output per request, in order, whatever the output file of the job contains. An output line is matched by
+the request it repeats, not by its position; a permanent failure is an error of its row; a request whose line is missing
+or has a transient error is sent online. A tuned model is called by batch jobs where the service supports that, and only
+at the default checkpoint of its version: a job cannot select another.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol, TypeVar
 
+from gemtune.config import JsonObject
 from gemtune.errors import UserError
-from gemtune.inference.generate import Answer, Given, Memory, Question, given_of
+from gemtune.inference.generate import Answer, GenerateAll, GenerateRequest, ModelOutput, ResponseCache, to_model_output
 
 log = logging.getLogger("gemtune")
 
-PASSING = frozenset({0, 408, 429, 500, 502, 503, 504})
+TRANSIENT_CODES = frozenset({0, 408, 429, 500, 502, 503, 504})
 
 
-class Line(Protocol):
-    """An answer line; the shape of `vertex.batches.Line`."""
+class BatchLine(Protocol):
+    """An output line; the shape of `vertex.batches.BatchResult`."""
 
     @property
-    def request(self) -> dict[str, Any]:
+    def request(self) -> JsonObject:
         """The request as the service repeats it."""
 
     @property
@@ -39,86 +40,84 @@ class Line(Protocol):
         """The answer; None for a line that failed."""
 
     @property
-    def trouble(self) -> str:
-        """Why it failed, in the service's words."""
+    def error(self) -> str:
+        """The error message of the service."""
 
     @property
     def code(self) -> int:
-        """The HTTP status of the failure; 0 when none is told."""
-
-
-Online = Callable[..., Awaitable[list[Given]]]
+        """The HTTP status of the failure; 0 if unknown."""
 
 
 @dataclass(frozen=True)
-class Batches:
-    """How a batch is asked: the body of a question, and a job's answer lines (submitted or found again, waited for).
+class BatchJobs:
+    """Batch prediction of a service: the body of a request, and `run_job`, which submits a job or resumes it, waits,
+    and returns its output lines.
 
-    `target` names what a job asks for a question's model and version; empty when none can stand for it.
+    `target` returns the model name that a job needs for a request; empty if a job cannot call that model.
     """
 
-    above: int
-    target: Callable[[Question], Awaitable[str]]
-    body: Callable[[Question], dict[str, Any]]
-    answered: Callable[[str, Sequence[dict[str, Any]]], Awaitable[Iterable[Line]]]
+    min_requests: int
+    target: Callable[[GenerateRequest], Awaitable[str]]
+    body: Callable[[GenerateRequest], JsonObject]
+    run_job: Callable[[str, Sequence[JsonObject]], Awaitable[Iterable[BatchLine]]]
 
 
-async def ask_by_batch(
-    questions: Sequence[Question],
-    online: Online,
-    batches: Batches,
-    memory: Memory | None = None,
-    settled: Callable[[], None] = lambda: None,
-) -> list[Given]:
-    """One `Given` per question, in order. What is known, too few, or beyond a job goes to `online`."""
-    given: dict[int, Given] = {}
+async def generate_by_batch(
+    requests: Sequence[GenerateRequest],
+    online: GenerateAll,
+    batches: BatchJobs,
+    cache: ResponseCache | None = None,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[ModelOutput]:
+    """One `ModelOutput` per request, in order. Cached requests, small groups and failed lines go to `online`."""
+    outputs: dict[int, ModelOutput] = {}
     waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, question in enumerate(questions):
-        if not (memory and memory.get(question)):
-            waiting[question.model, question.version].append(index)
+    for index, request in enumerate(requests):
+        if not (cache and cache.get(request)):
+            waiting[request.model, request.version].append(index)
     for indices in waiting.values():
-        if len(indices) > batches.above and (target := await batches.target(questions[indices[0]])):
-            given.update(await _from_job(target, indices, questions, batches))
-    for index, found in given.items():
-        if memory and not found.error:
-            memory.put(questions[index], found)
-        settled()
-    rest = [index for index in range(len(questions)) if index not in given]
-    answers = await online([questions[index] for index in rest], settled=settled)
-    given.update(zip(rest, answers, strict=True))
-    return [given[index] for index in range(len(questions))]
+        if len(indices) > batches.min_requests and (target := await batches.target(requests[indices[0]])):
+            outputs.update(await _run_batch(target, indices, requests, batches))
+    for index, output in outputs.items():
+        if cache and not output.error:
+            cache.put(requests[index], output)
+        on_done()
+    remaining = [index for index in range(len(requests)) if index not in outputs]
+    online_outputs = await online([requests[index] for index in remaining], on_done=on_done)
+    outputs.update(zip(remaining, online_outputs, strict=True))
+    return [outputs[index] for index in range(len(requests))]
 
 
-async def _from_job(
-    model: str, indices: Sequence[int], questions: Sequence[Question], batches: Batches
-) -> dict[int, Given]:
-    bodies = {index: batches.body(questions[index]) for index in indices}
-    lines = await batches.answered(model, list(bodies.values()))
-    wanted: dict[str, list[int]] = defaultdict(list)
+async def _run_batch(
+    model: str, indices: Sequence[int], requests: Sequence[GenerateRequest], batches: BatchJobs
+) -> dict[int, ModelOutput]:
+    bodies = {index: batches.body(requests[index]) for index in indices}
+    lines = await batches.run_job(model, list(bodies.values()))
+    waiting: dict[str, list[int]] = defaultdict(list)
     for index, body in bodies.items():
-        wanted[identity(body)].append(index)
-    given: dict[int, Given] = {}
+        waiting[request_key(body)].append(index)
+    outputs: dict[int, ModelOutput] = {}
     for line in lines:
-        rows = wanted.get(identity(line.request))
-        found = _given(line)
-        if rows and found is not None:
-            given[rows.pop(0)] = found
-    missing = len(bodies) - len(given)
+        rows = waiting.get(request_key(line.request))
+        output = _output(line)
+        if rows and output is not None:
+            outputs[rows.pop(0)] = output
+    missing = len(bodies) - len(outputs)
     if missing:
-        log.info("%d of %d batch lines are missing or failed in passing: asked online", missing, len(bodies))
-    return given
+        log.info("%d of %d batch outputs are missing or have a transient error: sent online", missing, len(bodies))
+    return outputs
 
 
-def _given(line: Line) -> Given | None:
-    """What a line says of its row; None when asking again may help."""
+def _output(line: BatchLine) -> ModelOutput | None:
+    """The output of a line; None if it has a transient error."""
     if line.answer is not None:
-        return given_of(line.answer, latency_s=0.0, attempts=1)
-    # a model without log-probabilities is found out, and asked without them, online
-    return None if line.code in PASSING or "logprob" in line.trouble.lower() else Given(error=line.trouble)
+        return to_model_output(line.answer, latency_s=0.0, attempts=1)
+    # a model without log-probabilities is detected online, and called without them there
+    return None if line.code in TRANSIENT_CODES or "logprob" in line.error.lower() else ModelOutput(error=line.error)
 
 
-def identity(body: dict[str, Any]) -> str:
-    """What tells a request from others, however the service spells it when it repeats it: turns, system, seed."""
+def request_key(body: JsonObject) -> str:
+    """A key of a request that survives how the service rewrites it when repeating it: turns, system, seed."""
     plain = _plain(body)
     config = plain.get("generationconfig") or {}
     turns = [[str(turn.get("role", "user")).lower(), turn.get("parts")] for turn in plain.get("contents", [])]
@@ -127,7 +126,7 @@ def identity(body: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Keys without case and underscores, nothing empty, whole numbers as such, lone objects as lists of one."""
+    """Keys without case and underscores, no empty values, integral floats as int, single objects as lists."""
     if isinstance(value, dict):
         plain = {key.replace("_", "").lower(): _plain(item) for key, item in value.items()}
         kept = {key: item for key, item in plain.items() if item not in (None, [], {})}
@@ -140,8 +139,8 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class Job(Protocol):
-    """A batch job; the shape of `vertex.batches.Batch`."""
+class JobStatus(Protocol):
+    """A batch job; the shape of `vertex.batches.JobStatus`."""
 
     @property
     def name(self) -> str:
@@ -149,41 +148,41 @@ class Job(Protocol):
 
     @property
     def state(self) -> str:
-        """Its state, in a word."""
+        """Its state, for messages."""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether its state is final."""
 
     @property
-    def gone(self) -> bool:
-        """Whether it ended without answers."""
+    def failed(self) -> bool:
+        """Whether it ended without outputs."""
 
     @property
     def error(self) -> str:
-        """Why, in the service's words."""
+        """The error message of the service."""
 
 
-J = TypeVar("J", bound=Job)
+J = TypeVar("J", bound=JobStatus)
 
 
-async def waited(job: J, look: Callable[[J], J], poll_s: float, deadline_s: float) -> J:
-    """The job when it has ended with answers. Raises `UserError` when it failed, or is not done by the deadline."""
-    start = said = monotonic()
+async def wait_for_job(job: J, refresh: Callable[[J], J], poll_s: float, deadline_s: float) -> J:
+    """The job once it has succeeded. Raises `UserError` when it failed or is not done by the deadline."""
+    start = last_log = monotonic()
     while not job.ended:
         if monotonic() - start > deadline_s:
             raise UserError(
                 f"batch job {job.name} is {job.state} after {deadline_s / 3600:g} hours",
-                remedy="run again to wait on for it, or ask online: evaluate.batch_above=0",
+                remedy="run again to continue waiting, or send requests online: evaluate.batch_above=0",
             )
         await asyncio.sleep(poll_s)
-        job = await asyncio.to_thread(look, job)
-        if monotonic() - said >= 30:
-            said = monotonic()
-            log.info("progress: batch job %s, %d s", job.state, said - start)
-    if job.gone:
+        job = await asyncio.to_thread(refresh, job)
+        if monotonic() - last_log >= 30:
+            last_log = monotonic()
+            log.info("progress: batch job %s, %d s", job.state, last_log - start)
+    if job.failed:
         raise UserError(
             f"batch job {job.name} ended as {job.state}: {job.error or 'no reason given'}",
-            remedy="run again, or ask online: evaluate.batch_above=0",
+            remedy="run again, or send requests online: evaluate.batch_above=0",
         )
     return job

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The generation loop: every question answered or accounted for, exactly once, as fast as the quota bears.
+"""The generation loop: sends every request, returns one output or error for each, as fast as the quota allows.
 
-`pace.Pace` says when the next request may start. What may be retried is, with growing waits under full jitter (AWS,
-2015). Nothing here knows what is asked: `ask` is any coroutine function. The clock is the event loop's, so tests run
-thousands of rows in virtual time.
+`rate_control.RateController` decides when the next request may start. Transient errors are retried with exponential
+backoff and full jitter (AWS, 2015). The loop is independent of the service: `generate` is any coroutine function. The
+clock is the event loop's, so tests run thousands of rows in virtual time.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
+from gemtune.config import JsonObject
 from gemtune.errors import UserError
-from gemtune.inference.rate_control import Pace
+from gemtune.inference.rate_control import RateController
 
 
 class Answer(Protocol):
-    """What `ask` comes back with; the shape of `vertex.Answer`."""
+    """What `generate` returns; the shape of `vertex.GenerateResponse`."""
 
     @property
     def text(self) -> str | None:
@@ -47,15 +48,15 @@ class Answer(Protocol):
 
 
 @dataclass(frozen=True)
-class Question:
-    """One request: the model and what it is asked. `key` names its row; `version` tells apart what one model name
-    has stood for over time; `sample` numbers repeated questions; what is None is as configured.
+class GenerateRequest:
+    """One request to a model. `key` is the id of its row; `version` distinguishes the tuned models that an endpoint
+    has served over time; `sample` numbers repeated requests; None means the configured value.
     """
 
     key: str
     model: str
     system: str | None
-    contents: list[dict[str, Any]]
+    contents: list[JsonObject]
     version: str = ""
     sample: int = 0
     temperature: float | None = None
@@ -63,11 +64,11 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Given:
-    """How a question ended: an answer, or the error that stood at the end of all tries.
+class ModelOutput:
+    """The result of a request: the answer, or the error after the last attempt.
 
-    `logprob` is the logarithm of the answer's probability, where the model tells it; `batch`: answered by a batch job,
-    so that it has its price and no time of its own.
+    `logprob` is the log-probability of the answer, if the model returns it. `batch`: the answer came from a batch job,
+    so it has the batch price and no latency of its own.
     """
 
     text: str | None = None
@@ -83,86 +84,88 @@ class Given:
     batch: bool = False
 
 
-Ask = Callable[[Question], Awaitable[Answer]]
+Generate = Callable[[GenerateRequest], Awaitable[Answer]]
+GenerateAll = Callable[..., Awaitable[list[ModelOutput]]]  # requests to outputs, in order; `on_done` after each
 
 
-class Memory(Protocol):
-    """Where answers already paid for are kept."""
+class ResponseCache(Protocol):
+    """Stores outputs that are already paid for."""
 
-    def get(self, question: Question) -> Given | None:
-        """The answer to this very question, if it is known."""
+    def get(self, request: GenerateRequest) -> ModelOutput | None:
+        """The stored output of this request, or None."""
 
-    def put(self, question: Question, given: Given) -> None:
-        """Keep an answer; on return it survives the process."""
+    def put(self, request: GenerateRequest, output: ModelOutput) -> None:
+        """Store an output; it is durable when the call returns."""
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How hard to try: `retryable` errors are tried again (their `code` 429 means too fast), `refused` never.
+class RetryPolicy:
+    """How requests are retried: `transient` errors are (`code` 429 means rate limited), `permanent` ones are not.
 
-    What is not answered after `deadline_s` seconds is an error; 0: there is no deadline.
+    A request without an answer after `deadline_s` seconds is an error; 0: no deadline.
     """
 
     concurrency: int
-    attempts: int
-    retryable: tuple[type[Exception], ...]
-    refused: tuple[type[Exception], ...]
+    max_attempts: int
+    transient: tuple[type[Exception], ...]
+    permanent: tuple[type[Exception], ...]
     seed: int = 7
-    first_wait_s: float = 0.25
-    longest_wait_s: float = 30.0
+    initial_backoff_s: float = 0.25
+    max_backoff_s: float = 30.0
     deadline_s: float = 0.0
 
 
-HOPELESS = 20  # rows that fail first, without one answer between them, before the loop gives up
+MAX_INITIAL_FAILURES = 20  # the loop stops when this many requests have failed and none has succeeded
 
 
-async def ask_all(
-    questions: Sequence[Question],
-    ask: Ask,
-    effort: Effort,
+async def generate_all(
+    requests: Sequence[GenerateRequest],
+    generate: Generate,
+    retry_policy: RetryPolicy,
     *,
-    memory: Memory | None = None,
-    settled: Callable[[], None] = lambda: None,
-) -> list[Given]:
-    """One `Given` per question, in order; `settled` is called for each. A question whose tries all failed has an error.
+    cache: ResponseCache | None = None,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[ModelOutput]:
+    """One `ModelOutput` per request, in order, or an error after the last attempt; `on_done` is called for each.
 
-    What concerns every row (no such model, no right to ask it) is raised as `UserError`.
+    An error that concerns every row (model not found, permission denied) is raised as `UserError`.
     """
-    return await _Loop(questions, ask, effort, memory, settled).run()
+    return await _Loop(requests, generate, retry_policy, cache, on_done).run()
 
 
 class _Loop:
-    """One scheduler: starts tries when the pace allows, puts failed ones back with a time before which they rest."""
+    """The scheduler: starts attempts when the rate controller allows, and queues failed ones with their retry time."""
 
     def __init__(
         self,
-        questions: Sequence[Question],
-        ask: Ask,
-        effort: Effort,
-        memory: Memory | None,
-        settled: Callable[[], None],
+        requests: Sequence[GenerateRequest],
+        generate: Generate,
+        retry_policy: RetryPolicy,
+        cache: ResponseCache | None,
+        on_done: Callable[[], None],
     ) -> None:
-        self.questions, self.ask, self.effort, self.memory, self.settled = questions, ask, effort, memory, settled
-        self.pace = Pace(effort.concurrency)
-        self.random = random.Random(effort.seed)
-        self.given: dict[int, Given] = {}
-        self.ready: deque[tuple[int, int]] = deque()  # (question, attempt)
-        self.resting: list[tuple[float, int, int]] = []  # heap of (time, question, attempt)
+        self.requests, self.generate, self.retry_policy = requests, generate, retry_policy
+        self.cache, self.on_done = cache, on_done
+        self.rate_controller = RateController(retry_policy.concurrency)
+        self.random = random.Random(retry_policy.seed)
+        self.outputs: dict[int, ModelOutput] = {}
+        self.ready: deque[tuple[int, int]] = deque()  # (request, attempt)
+        self.waiting: list[tuple[float, int, int]] = []  # heap of (retry time, request, attempt)
         self.in_flight = 0
         self.tasks: set[asyncio.Task[None]] = set()
-        self.broken: list[BaseException] = []
+        self.fatal: list[BaseException] = []
         self.changed = asyncio.Event()
 
-    async def run(self) -> list[Given]:
-        for index, question in enumerate(self.questions):
-            known = self.memory.get(question) if self.memory else None
-            if known is None:
+    async def run(self) -> list[ModelOutput]:
+        for index, request in enumerate(self.requests):
+            cached = self.cache.get(request) if self.cache else None
+            if cached is None:
                 self.ready.append((index, 1))
             else:
-                self._settle(index, known)
+                self._finish(index, cached)
         try:
-            async with asyncio.timeout(self.effort.deadline_s or None):
-                while len(self.given) < len(self.questions) and not self.broken:
+            async with asyncio.timeout(self.retry_policy.deadline_s or None):
+                while len(self.outputs) < len(self.requests) and not self.fatal:
                     await self._step()
         except TimeoutError:
             self._close()
@@ -170,107 +173,111 @@ class _Loop:
             for task in self.tasks:
                 task.cancel()
             await asyncio.gather(*self.tasks, return_exceptions=True)
-        if self.broken:
-            raise self.broken[0]
-        return [self.given[i] for i in range(len(self.questions))]
+        if self.fatal:
+            raise self.fatal[0]
+        return [self.outputs[i] for i in range(len(self.requests))]
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
     def _close(self) -> None:
-        """The time is over: every row without an answer is an error."""
-        for index in range(len(self.questions)):
-            if index not in self.given:
-                self._settle(index, Given(error=f"no answer within {self.effort.deadline_s:g} s"))
+        """The deadline has passed: every request without an output becomes an error."""
+        for index in range(len(self.requests)):
+            if index not in self.outputs:
+                self._finish(index, ModelOutput(error=f"no answer within {self.retry_policy.deadline_s:g} s"))
 
     async def _step(self) -> None:
-        """Start one try, or sleep until something may have changed."""
+        """Start one attempt, or sleep until something may have changed."""
         now = self._now()
-        while self.resting and self.resting[0][0] <= now:
-            _, index, attempt = heapq.heappop(self.resting)
+        while self.waiting and self.waiting[0][0] <= now:
+            _, index, attempt = heapq.heappop(self.waiting)
             self.ready.appendleft((index, attempt))
-        wait = self.pace.wait_s(now, self.in_flight) if self.ready else None
+        wait = self.rate_controller.wait_s(now, self.in_flight) if self.ready else None
         if wait == 0.0:
             index, attempt = self.ready.popleft()
             self.in_flight += 1
-            self.pace.started(now)
+            self.rate_controller.on_start(now)
             task = asyncio.create_task(self._try(index, attempt))
             self.tasks.add(task)
-            task.add_done_callback(self._ended)
+            task.add_done_callback(self._on_end)
             return
-        rests = self.resting[0][0] - now if self.resting else None
-        waits = [w for w in (wait, rests) if w is not None]
+        until_retry = self.waiting[0][0] - now if self.waiting else None
+        waits = [w for w in (wait, until_retry) if w is not None]
         self.changed.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(waits) if waits else None):
                 await self.changed.wait()
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """A try is over; what it raised concerns the whole run."""
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """An attempt has ended; an exception from it concerns the whole run."""
         self.tasks.discard(task)
         self.in_flight -= 1
         self.changed.set()
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self.broken.append(error)
+            self.fatal.append(error)
 
     async def _try(self, index: int, attempt: int) -> None:
-        question, start = self.questions[index], self._now()
+        request, start = self.requests[index], self._now()
         try:
-            answer = await self.ask(question)
-        except self.effort.refused as refusal:
-            self._settle(index, self._refused(question, refusal, attempt))
-        except self.effort.retryable as failure:
-            self._failed(index, attempt, failure, start)
+            answer = await self.generate(request)
+        except self.retry_policy.permanent as error:
+            self._finish(index, self._on_permanent_error(request, error, attempt))
+        except self.retry_policy.transient as failure:
+            self._on_transient_error(index, attempt, failure, start)
         else:
             now = self._now()
-            self.pace.answered(now, start)
-            given = given_of(answer, now - start, attempt)
-            if self.memory:
-                self.memory.put(question, given)
-            self._settle(index, given)
+            self.rate_controller.on_answer(now, start)
+            output = to_model_output(answer, now - start, attempt)
+            if self.cache:
+                self.cache.put(request, output)
+            self._finish(index, output)
 
-    def _settle(self, index: int, given: Given) -> None:
-        self.given[index] = given
-        self.settled()
+    def _finish(self, index: int, output: ModelOutput) -> None:
+        self.outputs[index] = output
+        self.on_done()
 
-    def _failed(self, index: int, attempt: int, failure: Exception, start: float) -> None:
+    def _on_transient_error(self, index: int, attempt: int, failure: Exception, start: float) -> None:
         now = self._now()
         if getattr(failure, "code", None) == 429:
-            self.pace.too_fast(now, start)
+            self.rate_controller.on_rate_limited(now, start)
         else:
-            self.pace.failed(now, start)
-        if attempt >= self.effort.attempts:
-            self._settle(index, Given(error=f"{_said(failure)} (after {attempt} tries)", attempts=attempt))
-            self._give_up_early(failure)
+            self.rate_controller.on_error(now, start)
+        if attempt >= self.retry_policy.max_attempts:
+            self._finish(index, ModelOutput(error=f"{_message(failure)} (after {attempt} attempts)", attempts=attempt))
+            self._stop_if_hopeless(failure)
             return
-        most = self.pace.rest_s(attempt, self.effort.first_wait_s, self.effort.longest_wait_s)
-        heapq.heappush(self.resting, (now + self.random.uniform(0, most), index, attempt + 1))
+        backoff_s = self.rate_controller.backoff_s(
+            attempt, self.retry_policy.initial_backoff_s, self.retry_policy.max_backoff_s
+        )
+        heapq.heappush(self.waiting, (now + self.random.uniform(0, backoff_s), index, attempt + 1))
 
-    def _give_up_early(self, failure: Exception) -> None:
-        """Stop when every row so far failed all its tries: nobody is there."""
-        if len(self.given) >= HOPELESS and all(given.error for given in self.given.values()):
+    def _stop_if_hopeless(self, failure: Exception) -> None:
+        """Stop when every request so far has failed: the service cannot be reached."""
+        if len(self.outputs) >= MAX_INITIAL_FAILURES and all(output.error for output in self.outputs.values()):
             raise UserError(
-                f"{len(self.given)} rows and no answer, each tried {self.effort.attempts} times: {_said(failure)}",
+                f"the first {len(self.outputs)} requests all failed after {self.retry_policy.max_attempts} attempts: "
+                f"{_message(failure)}",
                 remedy="check the network, the region and the quota, then run again",
             ) from failure
 
-    def _refused(self, question: Question, refusal: Exception, attempt: int) -> Given:
-        if getattr(refusal, "code", None) in (401, 403, 404):
+    def _on_permanent_error(self, request: GenerateRequest, error: Exception, attempt: int) -> ModelOutput:
+        if getattr(error, "code", None) in (401, 403, 404):
             raise UserError(
-                f"{question.model!r} cannot be asked: {refusal}", remedy="check evaluate.base_model, region and rights"
-            ) from refusal
-        return Given(error=_said(refusal), attempts=attempt)
+                f"{request.model!r} cannot be called: {error}",
+                remedy="check evaluate.base_model, region and permissions",
+            ) from error
+        return ModelOutput(error=_message(error), attempts=attempt)
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def given_of(answer: Answer, latency_s: float, attempts: int) -> Given:
-    """An answer with how long it took (seconds) and which try it was."""
-    return Given(
+def to_model_output(answer: Answer, latency_s: float, attempts: int) -> ModelOutput:
+    """The output of an answer, with its latency (seconds) and the number of the attempt."""
+    return ModelOutput(
         text=answer.text,
         finish_reason=answer.finish_reason,
         block_reason=answer.block_reason,

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an answer says: lenient in form, strict in meaning.
+"""Parse answers: lenient about format, strict about meaning.
 
 "Refund." and "**Intent:** refund" are the label `refund`: case, width, white space, punctuation, quotes, code fences,
-a JSON wrapper and the cue word do not matter. "refund or cancel" names two labels and "not refund" names none that was
-asked for: both are invalid. Every model, prompted or tuned, is read by this code, so no one gains by formatting.
+a JSON wrapper and the cue word do not matter. "refund or cancel" names two labels and "not refund" names none: both are
+invalid. Every model, prompted or tuned, is parsed by this code, so no model gains by its formatting.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from gemtune.config import Prompt, Task
+from gemtune.config import JsonObject, Prompt, Task
+from gemtune.config.output_schema import answer_problem
 
 REFUSALS = re.compile(
     r"^\W*(i\W?m sorry|i am sorry|sorry,|i can\W?not|i can\W?t|i(\W?m| am) (not able|unable)|as an ai\b"
@@ -35,14 +36,14 @@ _LEAD = re.compile(
 
 @dataclass(frozen=True)
 class Parsed:
-    """The value an answer stands for, or the problem that leaves it without one (exactly one is set)."""
+    """The value of an answer, or why it has none (exactly one is set)."""
 
     value: str | None
     problem: str | None = None
 
 
 def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
-    """What `answer` means under `task`: a label as the task spells it, a canonical JSON object, or plain text."""
+    """The value of `answer` for `task`: a label as the task spells it, a canonical JSON object, or plain text."""
     if answer is None or not answer.strip():
         return Parsed(None, "empty answer")
     if task.kind in ("classification", "sentiment"):
@@ -56,7 +57,7 @@ def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
 
 
 def canonical(task: Task, target: str) -> str | None:
-    """The reference in the form `parse` answers in; None when it is no valid value of the task."""
+    """The reference in the form that `parse` returns; None if it is not a valid value of the task."""
     return parse(task, Prompt.of({}), target).value
 
 
@@ -71,33 +72,33 @@ def is_refusal(answer: str | None) -> bool:
 def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
     candidates = _candidates(task, prompt, answer)
     read = _one_label if not task.label_separator else _label_set
-    found = {value for value in (read(task, text) for text in candidates) if value is not None}
-    if len(found) == 1:
-        return Parsed(found.pop())
-    if found:
-        return Parsed(None, f"names several labels: {', '.join(sorted(found))}")
+    values = {value for value in (read(task, text) for text in candidates) if value is not None}
+    if len(values) == 1:
+        return Parsed(values.pop())
+    if values:
+        return Parsed(None, f"names several labels: {', '.join(sorted(values))}")
     if is_refusal(answer):
         return Parsed(None, "refusal")
     return Parsed(None, f"not one of the labels: {_shown(answer)}")
 
 
 def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
-    """The places of an answer where a label may stand: after the cue, on the first line, or all of it."""
+    """The parts of an answer that may be the label: after the cue, the first line, or all of it."""
     text = _unfenced(answer)
     if prompt.chain_of_thought:
         lines = [line for line in text.splitlines() if line.strip()]
         cued = _after_cue(task, text)
         return [cued.splitlines()[0] if cued.strip() else ""] if cued != text else lines[-1:]
-    # A base model may go on with an invented next row: what follows the row's own answer is not the answer.
+    # A base model may continue with an invented next row: cut it off.
     text = re.split(rf"\n\s*{re.escape(task.text_name)}\s*[:：]", text)[0]
     lines = [line for line in text.splitlines() if line.strip()]
-    found = [text, *lines[:1]]
+    candidates = [text, *lines[:1]]
     cued = _after_cue(task, text)
-    return [*found, cued.splitlines()[0]] if cued != text and cued.strip() else found
+    return [*candidates, cued.splitlines()[0]] if cued != text and cued.strip() else candidates
 
 
 def _after_cue(task: Task, text: str) -> str:
-    """What follows the last line start that reads `target_name:`; the whole text when there is none."""
+    """The text after the last line that starts with `target_name:`; the whole text if there is none."""
     cue = re.compile(rf"^[\W_]*{re.escape(task.target_name)}[*_\s]*[:：]", re.IGNORECASE | re.MULTILINE)
     cues = list(cue.finditer(text))
     return text[cues[-1].end() :].lstrip(" *_\n") if cues else text
@@ -107,14 +108,14 @@ def _one_label(task: Task, text: str) -> str | None:
     labels = tuple(task.labels)
     for form in _unwrapped(task, text):
         for spelling in _SPELLINGS:
-            found = _index(labels, spelling).get(_SPELLINGS[spelling](form))
-            if found is not None:
-                return found
+            label = _index(labels, spelling).get(_SPELLINGS[spelling](form))
+            if label is not None:
+                return label
     return None
 
 
 def _label_set(task: Task, text: str) -> str | None:
-    """Several labels of one row, sorted and joined; "" parts are skipped, one unknown part voids all."""
+    """Several labels of one row, sorted and joined; empty parts are skipped, an unknown part makes all invalid."""
     separator = task.label_separator.strip() or task.label_separator
     for form in _unwrapped(task, text):
         parts = [part for part in re.split(rf"{re.escape(separator)}|\n", form) if part.strip()]
@@ -152,7 +153,7 @@ def _folded(text: str) -> str:
 
 
 def _loose(text: str) -> str:
-    """Letters, digits and signs that carry meaning (+, #, %, &): white space and punctuation fall away."""
+    """Letters, digits and meaningful signs (+, #, %, &), without white space and punctuation."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in text if unicodedata.category(c)[0] in "LNMS" and c not in "`^")
 
@@ -162,7 +163,7 @@ _SPELLINGS = {"exact": _exact, "folded": _folded, "loose": _loose}
 
 @lru_cache(maxsize=64)
 def _index(labels: tuple[str, ...], spelling: str) -> dict[str, str | None]:
-    """Spelling to label; spellings two labels share are left out, so they can never be taken for each other."""
+    """Spelling to label; a spelling that two labels share maps to None, so labels are never confused."""
     index: dict[str, str | None] = {}
     for label in labels:
         key = _SPELLINGS[spelling](label)
@@ -179,12 +180,12 @@ def _parse_object(task: Task, answer: str) -> Parsed:
         return Parsed(None, "refusal" if is_refusal(answer) else f"not JSON: {_shown(answer)}")
     if not isinstance(value, dict):
         return Parsed(None, f"not a JSON object: {_shown(answer)}")
-    problem = schema_problem(task.output_schema, value)
+    problem = answer_problem(task.output_schema, value) if task.output_schema else None
     return Parsed(None, f"does not fit the schema: {problem}") if problem else Parsed(canonical_object(value))
 
 
-def canonical_object(value: dict[str, Any]) -> str:
-    """One spelling of equal objects: keys and list items sorted, text normalized, empty fields left out."""
+def canonical_object(value: JsonObject) -> str:
+    """One spelling of equal objects: keys and list items sorted, text normalized, empty fields removed."""
     return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True)
 
 
@@ -203,54 +204,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def schema_problem(schema: dict[str, Any], value: Any, where: str = "") -> str | None:
-    """The first way `value` breaks `schema`, or None; knows type, enum, required, (additional) properties and items."""
-    kind = str(schema.get("type", "")).lower()
-    if kind and not _is_a(kind, value):
-        return None if value is None and schema.get("nullable") else f"{where or 'the answer'} is not of type {kind}"
-    if "enum" in schema and value not in schema["enum"]:
-        return f"{where or 'the answer'} is {value!r}, not one of {schema['enum']}"
-    if isinstance(value, dict):
-        return _object_problem(schema, value, where)
-    if isinstance(value, list) and isinstance(schema.get("items"), dict):
-        problems = (schema_problem(schema["items"], item, f"{where}[{i}]") for i, item in enumerate(value))
-        return next((problem for problem in problems if problem), None)
-    return None
-
-
-def _object_problem(schema: dict[str, Any], value: dict[str, Any], where: str) -> str | None:
-    properties: dict[str, Any] = schema.get("properties") or {}
-    for name in schema.get("required") or []:
-        if name not in value:
-            return f"{_dotted(where, name)} is missing"
-    for name, item in value.items():
-        if name in properties:
-            problem = schema_problem(properties[name], item, _dotted(where, name))
-            if problem:
-                return problem
-        elif schema.get("additionalProperties") is False:
-            return f"{_dotted(where, name)} is not allowed"
-    return None
-
-
-def _dotted(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
-
-
-def _is_a(kind: str, value: Any) -> bool:
-    kinds: dict[str, type | tuple[type, ...]] = {
-        "object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float),
-        "null": type(None),
-    }  # fmt: skip
-    if kind not in kinds:
-        return True
-    if isinstance(value, bool) and kind in ("integer", "number"):
-        return False
-    return isinstance(value, kinds[kind]) or (kind == "integer" and isinstance(value, float) and value.is_integer())
-
-
 def _json_value(text: str) -> Any:
-    """The JSON value the text is, or the first object inside it; None when there is none."""
+    """The text as JSON, or the first JSON object inside it; None if there is none."""
     text = _unfenced(text).strip()
     try:
         return json.loads(text)

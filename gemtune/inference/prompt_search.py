@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bounded prompt search, so that the prompt gets a fair chance against tuning.
+"""A bounded prompt search, so that prompting gets a fair chance against tuning.
 
-Varied are the number and choice of shots, and the wording: the base model proposes other instructions, seeing the task
-and a few labelled training rows (as in APE, Zhou et al. 2022, arXiv 2211.01910). Each variant is one more contestant on
-validation rows, where the best prompt is chosen. Wordings and shots are not tried all with all: that is the bound. What
-the proposals cost stands in the report, the answers of each variant in its own line. Test rows are never seen.
+The search varies the number and selection of shots, and the instruction: the base model proposes rewrites, given the
+task and a few labelled training rows (as in APE, Zhou et al. 2022, arXiv 2211.01910). Each result is one more variant,
+evaluated on validation rows; `searched_from` names the variant it was derived from. Instructions and shots are not
+combined, which bounds the search. The report states the tokens of the proposals separately. Test rows are never used.
 """
 
 from __future__ import annotations
@@ -13,78 +13,69 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from gemtune.config import Contestant, Prompt, Task
+from gemtune.config import ModelVariant, Prompt, Task
 from gemtune.data.example import Example
-from gemtune.inference.few_shot import choose
-from gemtune.inference.generate import Given, Question
+from gemtune.inference.few_shot import select_shots
+from gemtune.inference.generate import GenerateRequest, ModelOutput
 
-SHOWN = 12
-LONGEST = 1500
+EXAMPLE_ROWS = 12
+MAX_INSTRUCTION_CHARS = 1500
 
 
-def proposal(task: Task, contestant: Contestant, train: Sequence[Example], model: str) -> Question:
-    """Asks `model` for other instructions; rows are quoted as JSON data."""
-    wanted = contestant.prompt.rewrites
+def rewrite_request(task: Task, variant: ModelVariant, train: Sequence[Example], model: str) -> GenerateRequest:
+    """The request to `model` for other instructions; rows are quoted as JSON data."""
+    count = variant.prompt.rewrites
     system = (
-        f"You write instructions for a language model. Write {wanted} other instructions for the task in the JSON "
+        f"You write instructions for a language model. Write {count} other instructions for the task in the JSON "
         "object below, each on a line of its own that begins with a number. Differ in approach: point out what is "
         "easily mixed up, say how to decide in doubt, be shorter, be more precise. Do not answer the rows."
     )
-    sample = Prompt.of({"shots": SHOWN, "seed": contestant.prompt.seed})
-    rows = choose(sample, train, [Example("", "", "")])[0]
-    shown = {
-        "instruction": contestant.prompt.instruction or task.instruction,
+    sample = Prompt.of({"shots": EXAMPLE_ROWS, "seed": variant.prompt.seed})
+    rows = select_shots(sample, train, [Example("", "", "")])[0]
+    content = {
+        "instruction": variant.prompt.instruction or task.instruction,
         "labels": task.labels,
         "rows": [{"text": row.text[:500], "answer": row.target} for row in rows],
     }
-    turn = {"role": "user", "parts": [{"text": json.dumps(shown, ensure_ascii=False)}]}
-    return Question(f"{contestant.name} rewrites", model, system, [turn], max_output_tokens=2048)
+    turn = {"role": "user", "parts": [{"text": json.dumps(content, ensure_ascii=False)}]}
+    return GenerateRequest(f"{variant.name} rewrites", model, system, [turn], max_output_tokens=2048)
 
 
-def instructions(answer: str | None, limit: int) -> list[str]:
-    """The numbered lines of a reply, without numbers, repetitions and what is too short or too long to be one."""
+def parse_instructions(answer: str | None, limit: int) -> list[str]:
+    """The numbered lines of an answer, without numbers and duplicates, and of a plausible length."""
     lines = re.findall(r"^\s*(?:[-*]\s*)?\d+\s*[.):]\s*(.+?)\s*$", answer or "", re.MULTILINE)
-    plain = (line.strip("*\"'“” ") for line in lines)
-    return list(dict.fromkeys(line for line in plain if 8 <= len(line) <= LONGEST))[:limit]
+    stripped = (line.strip("*\"'“” ") for line in lines)
+    return list(dict.fromkeys(line for line in stripped if 8 <= len(line) <= MAX_INSTRUCTION_CHARS))[:limit]
 
 
-def grid(contestant: Contestant) -> list[Contestant]:
-    """One more contestant for each other number of shots and choice of them, none of which is searched again."""
-    own = _settled(contestant.prompt)
-    counts = [own.shots, *contestant.prompt.try_shots]
-    selections = [own.selection, *contestant.prompt.try_selections]
-    found: dict[tuple[int, str], Contestant] = {}
-    for count in counts:
-        # without shots there is nothing to choose
-        for selection in selections if count else [own.selection]:
-            if (count, selection) != (own.shots, own.selection):
+def grid(variant: ModelVariant) -> list[ModelVariant]:
+    """One more variant for each other combination of number and selection of shots."""
+    base = _without_search(variant.prompt)
+    variants = {}
+    for count in [base.shots, *variant.prompt.try_shots]:
+        # without shots there is nothing to select
+        for selection in [base.selection, *variant.prompt.try_selections] if count else [base.selection]:
+            if (count, selection) != (base.shots, base.selection):
                 suffix = f"k{count}_{selection}" if count else "k0"
-                told = {"name": f"{own.name}_{suffix}", "shots": count, "selection": selection}
-                prompt = own.model_copy(update=told)
-                found[count, selection] = contestant.model_copy(
-                    update={"name": f"{contestant.name}_{suffix}", "prompt": prompt}
-                )
-    return list(found.values())
+                variants[count, selection] = _derived(variant, base, suffix, shots=count, selection=selection)
+    return list(variants.values())
 
 
-def _settled(prompt: Prompt) -> Prompt:
+def rewritten(variant: ModelVariant, output: ModelOutput) -> list[ModelVariant]:
+    """The variant itself and one more for each proposed instruction, none of which is searched again."""
+    base = _without_search(variant.prompt)
+    texts = [text for text in parse_instructions(output.text, variant.prompt.rewrites) if text != base.instruction]
+    derived = [_derived(variant, base, f"r{i}", instruction=text) for i, text in enumerate(texts, 1)]
+    return [variant.model_copy(update={"prompt": base}), *derived]
+
+
+def _derived(variant: ModelVariant, base: Prompt, suffix: str, **changes: Any) -> ModelVariant:
+    prompt = base.model_copy(update={"name": f"{base.name}_{suffix}", **changes})
+    name = f"{variant.name}_{suffix}"
+    return variant.model_copy(update={"name": name, "prompt": prompt, "searched_from": variant.name})
+
+
+def _without_search(prompt: Prompt) -> Prompt:
     return prompt.model_copy(update={"rewrites": 0, "try_shots": [], "try_selections": []})
-
-
-def variants(contestant: Contestant, given: Given) -> list[Contestant]:
-    """The contestant itself and one more for each proposed instruction, none of which is searched again."""
-    settled = _settled(contestant.prompt)
-    own = settled.instruction
-    found = [text for text in instructions(given.text, contestant.prompt.rewrites) if text != own]
-    others = [
-        settled.model_copy(update={"name": f"{settled.name}_r{i}", "instruction": text})
-        for i, text in enumerate(found, 1)
-    ]
-    return [
-        contestant.model_copy(update={"prompt": settled}),
-        *(
-            contestant.model_copy(update={"name": f"{contestant.name}_r{i}", "prompt": prompt})
-            for i, prompt in enumerate(others, 1)
-        ),
-    ]

@@ -1,33 +1,35 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to a model: one per row, as its prompt renders it, with the longest answer that the prompt allows."""
+"""Requests to a model: one per row, rendered by the prompt of the variant, with its limit of output tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gemtune.config import Contestant, Prompt, Task
+from gemtune.config import ModelVariant, Prompt, Task
 from gemtune.data.example import Example
 from gemtune.inference import few_shot
-from gemtune.inference.generate import Question
+from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.prompts import render
 
 
-def questions(
-    task: Task, contestant: Contestant, examples: Sequence[Example], train: Sequence[Example]
-) -> list[Question]:
-    """The requests of one contestant, a row each, in the order of the rows."""
-    shown = few_shot.choose(contestant.prompt, train, examples)
-    rendered = (render(task, contestant.prompt, e, s) for e, s in zip(examples, shown, strict=True))
-    version = f"{contestant.tuned_model}#{contestant.checkpoint_id}".strip("#")
-    longest = longest_answer(contestant.prompt)
+def build_requests(
+    task: Task, variant: ModelVariant, examples: Sequence[Example], train: Sequence[Example]
+) -> list[GenerateRequest]:
+    """The requests of one variant, one per row, in the order of the rows."""
+    shots = few_shot.select_shots(variant.prompt, train, examples)
+    rendered = (render(task, variant.prompt, e, s) for e, s in zip(examples, shots, strict=True))
+    version = f"{variant.tuned_model}#{variant.checkpoint_id}".strip("#")
+    token_limit = answer_token_limit(variant.prompt)
     return [
-        Question(example.id, contestant.model, one.system, one.contents, version, max_output_tokens=longest)
-        for example, one in zip(examples, rendered, strict=True)
+        GenerateRequest(
+            example.id, variant.model, prompt.system, prompt.contents, version, max_output_tokens=token_limit
+        )
+        for example, prompt in zip(examples, rendered, strict=True)
     ]
 
 
-def longest_answer(prompt: Prompt) -> int | None:
-    """Tokens that an answer to this prompt may have; None: as configured."""
-    # Reasoning that is cut off before its answer would lose the opponent by a setting, not by its worth.
+def answer_token_limit(prompt: Prompt) -> int | None:
+    """Maximum output tokens of this prompt; None: the configured value."""
+    # Chain of thought that is truncated before its answer would fail because of a setting, not of the prompt.
     return prompt.max_output_tokens or (1024 if prompt.chain_of_thought else None)

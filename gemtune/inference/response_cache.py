@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Answers already paid for, by content: a rerun asks only for what changed, a killed run only for what is missing.
+"""Outputs already paid for, keyed by content: a rerun sends only changed requests, a killed run only missing ones.
 
 The key is the whole request (model and version, system instruction, contents, generation settings, sample number), so a
-changed prompt or setting can never be served an old answer. One SQLite file in write-ahead mode: each answer is
-committed before it counts, several processes may share the file, and kill -9 loses nothing that was committed.
-Failures are not kept. Meant for local disks; network file systems do not lock as SQLite needs.
+changed prompt or setting never returns an old output. One SQLite file in write-ahead mode: each output is committed
+before it counts, several processes may share the file, and kill -9 loses no committed output. Errors are not stored.
+For local disks only: network file systems lack the locks that SQLite needs.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from typing import Any, Self
 
 from gemtune.config import fingerprint
 from gemtune.errors import UserError
-from gemtune.inference.generate import Given, Question
+from gemtune.inference.generate import GenerateRequest, ModelOutput
 
 
-class AnswerStore:
-    """The answers in one directory under one set of generation settings; use it as a context manager."""
+class SqliteResponseCache:
+    """The outputs in one directory for one set of generation settings; use it as a context manager."""
 
     def __init__(self, directory: str | Path, settings: Mapping[str, Any]) -> None:
-        """Open or create the store; raises `UserError` when the directory cannot hold it."""
+        """Open or create the database; raises `UserError` when the directory cannot hold it."""
         self._settings = dict(settings)
-        path = Path(directory) / "answers.sqlite"
+        path = Path(directory) / "responses.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._rows = sqlite3.connect(path, timeout=30, isolation_level=None)
-            self._rows.execute("PRAGMA journal_mode=WAL")
-            self._rows.execute("PRAGMA synchronous=NORMAL")
-            self._rows.execute("CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, given TEXT NOT NULL)")
+            self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.execute("CREATE TABLE IF NOT EXISTS outputs (key TEXT PRIMARY KEY, output TEXT NOT NULL)")
         except (OSError, sqlite3.Error) as error:
             raise UserError(
-                f"cannot keep answers: {error}",
+                f"cannot open the response cache: {error}",
                 file=path,
-                remedy="point evaluate.cache at a local directory, or empty it",
+                remedy="set evaluate.response_cache to a local directory, or empty it",
             ) from None
 
-    def get(self, question: Question) -> Given | None:
-        """The answer to this very question, marked as cached; None when it is not known."""
-        row = self._rows.execute("SELECT given FROM answers WHERE key = ?", (self._key(question),)).fetchone()
-        return replace(Given(**json.loads(row[0])), cached=True) if row else None
+    def get(self, request: GenerateRequest) -> ModelOutput | None:
+        """The stored output of this request, marked as cached; None if there is none."""
+        row = self._database.execute("SELECT output FROM outputs WHERE key = ?", (self._key(request),)).fetchone()
+        return replace(ModelOutput(**json.loads(row[0])), cached=True) if row else None
 
-    def put(self, question: Question, given: Given) -> None:
-        """Keep an answer; on return it survives the process."""
-        text = json.dumps(asdict(given), ensure_ascii=False)
-        self._rows.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (self._key(question), text))
+    def put(self, request: GenerateRequest, output: ModelOutput) -> None:
+        """Store an output; it is durable when the call returns."""
+        text = json.dumps(asdict(output), ensure_ascii=False)
+        self._database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (self._key(request), text))
 
-    def _key(self, question: Question) -> str:
-        asked: list[Any] = [question.model, question.version, question.system, question.contents]
-        asked += [question.sample, question.temperature, question.max_output_tokens]
-        return fingerprint(asked, self._settings)
+    def _key(self, request: GenerateRequest) -> str:
+        content: list[Any] = [request.model, request.version, request.system, request.contents]
+        content += [request.sample, request.temperature, request.max_output_tokens]
+        return fingerprint(content, self._settings)
 
     def __enter__(self) -> Self:
         return self
@@ -64,4 +64,4 @@ class AnswerStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._rows.close()
+        self._database.close()

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The classical opponent: TF-IDF and logistic regression, because the cheapest model that does the task wins.
+"""The TF-IDF baseline: logistic regression on n-grams, the cheapest model that a language model has to beat.
 
-Words and word pairs, plus character 1- to 4-grams for scripts without spaces and for misspellings (scikit-learn). It is
-fitted on training rows in seconds on a laptop, asks no network, and answers every row; it shows what a language model
-must be worth. Only for tasks with one label a row.
+Words and word pairs, plus character 1- to 4-grams for scripts without spaces and for misspellings (scikit-learn). It
+trains on the training rows in seconds on a laptop, without network, and predicts every row. Only for tasks with one
+label per row.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import perf_counter
 
-from gemtune.config import Contestant, Task
+from gemtune.config import ModelVariant, Task
 from gemtune.data.example import Example
-from gemtune.inference.generate import Given
+from gemtune.inference.generate import ModelOutput
 
-CLASSICAL = Contestant.of({"name": "classical", "model": "local:tfidf_logreg", "role": "baseline"})
-
-
-def applies(task: Task, train: Sequence[Example]) -> bool:
-    """Whether the task has one label a row and the training rows hold two labels or more."""
-    labelled = task.kind in ("classification", "sentiment") and not task.label_separator
-    return labelled and len({example.target for example in train}) >= 2
+TFIDF_BASELINE = ModelVariant.of({"name": "tfidf_baseline", "model": "local:tfidf_logreg", "role": "baseline"})
 
 
-def answers(train: Sequence[Example], examples: Sequence[Example]) -> list[Given]:
-    """The classical model's answer to each example, learned from `train`."""
+def is_applicable(task: Task, train: Sequence[Example]) -> bool:
+    """Whether the task has one label per row and the training rows contain at least two labels."""
+    single_label = task.kind in ("classification", "sentiment") and not task.label_separator
+    return single_label and len({example.target for example in train}) >= 2
+
+
+def predict(train: Sequence[Example], examples: Sequence[Example]) -> list[ModelOutput]:
+    """The prediction for each example by a model trained on `train`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline, make_union
@@ -37,9 +37,9 @@ def answers(train: Sequence[Example], examples: Sequence[Example]) -> list[Given
         TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, min_df=2 if len(train) > 50 else 1),
     )
     model = make_pipeline(features, LogisticRegression(C=10, max_iter=1000))
-    with threadpool_limits(1):  # on matrices this small, threads cost more than they do, ten times so on a busy machine
+    with threadpool_limits(1):  # on matrices this small threads slow it down, ten times on a busy machine
         model.fit([e.text for e in train], [e.target for e in train])
         start = perf_counter()
-        said = model.predict([e.text for e in examples])
-    each = (perf_counter() - start) / max(1, len(examples))
-    return [Given(str(label), "STOP", latency_s=each) for label in said]
+        predicted = model.predict([e.text for e in examples])
+    latency_s = (perf_counter() - start) / max(1, len(examples))
+    return [ModelOutput(str(label), "STOP", latency_s=latency_s) for label in predicted]

@@ -10,11 +10,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gemtune.config import Evaluate, Vertex
-from gemtune.inference.batch import Batches, waited
-from gemtune.inference.generate import Ask, Effort, Memory, Question
+from gemtune.config import Evaluate, JsonObject, Vertex
+from gemtune.inference.batch import BatchJobs, wait_for_job
+from gemtune.inference.generate import Generate, GenerateRequest, ResponseCache, RetryPolicy
 
 if TYPE_CHECKING:
     from gemtune.vertex import GenerationSettings
@@ -22,81 +22,83 @@ if TYPE_CHECKING:
 log = logging.getLogger("gemtune")
 
 
-def vertex_ask(config: Evaluate, settings: Vertex) -> tuple[Ask, Effort]:
-    """Questions put to Vertex AI."""
+def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, RetryPolicy]:
+    """Online requests to Vertex AI, with the retry policy of the configuration."""
     from gemtune import vertex
 
     client = vertex.connect(settings)
 
-    async def ask(question: Question) -> vertex.Answer:
-        settings = _settings_of(config, question)
-        return await vertex.generate(client, question.model, question.system, question.contents, settings)
+    async def generate(request: GenerateRequest) -> vertex.GenerateResponse:
+        settings = _settings_of(config, request)
+        return await vertex.generate(client, request.model, request.system, request.contents, settings)
 
-    errors = ((vertex.Retryable,), (vertex.Refused,))
-    effort = Effort(config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h)
-    return ask, effort
+    errors = ((vertex.TransientError,), (vertex.PermanentError,))
+    retry_policy = RetryPolicy(
+        config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h
+    )
+    return generate, retry_policy
 
 
-def generation_settings(config: Evaluate) -> dict[str, Any]:
-    """The settings by which one asks and is sure, for serving to do the same."""
+def generation_settings(config: Evaluate) -> JsonObject:
+    """The generation and confidence settings that serving must repeat."""
     names = ("base_model", "temperature", "max_output_tokens", "thinking_budget", "seed", "timeout_s", "attempts")
     return config.model_dump(include={*names, "concurrency", "confidence", "samples", "sample_temperature"})
 
 
-def _settings_of(config: Evaluate, question: Question) -> GenerationSettings:
-    """How one question is asked: as configured, unless it says otherwise."""
+def _settings_of(config: Evaluate, request: GenerateRequest) -> GenerationSettings:
+    """The settings of one request: those of the configuration, overridden by those of the request."""
     from gemtune import vertex
 
     generation = vertex.GenerationSettings.of(config)
     return replace(
         generation,
-        seed=config.seed + question.sample,
-        temperature=generation.temperature if question.temperature is None else question.temperature,
-        max_output_tokens=question.max_output_tokens or generation.max_output_tokens,
+        seed=config.seed + request.sample,
+        temperature=generation.temperature if request.temperature is None else request.temperature,
+        max_output_tokens=request.max_output_tokens or generation.max_output_tokens,
     )
 
 
-def vertex_batches(config: Evaluate, settings: Vertex) -> Batches:
-    """The same questions put to Vertex AI by batch jobs."""
+def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
+    """The same requests as Vertex AI batch prediction jobs."""
     from gemtune import vertex
     from gemtune.vertex import batches
 
     client = vertex.connect(settings)
 
-    async def target(question: Question) -> str:
-        found = partial(batches.target, client, question.model, question.version, config.base_model)
-        return await asyncio.to_thread(vertex.patiently, found)
+    async def target(request: GenerateRequest) -> str:
+        resolve = partial(batches.batch_model, client, request.model, request.version, config.base_model)
+        return await asyncio.to_thread(vertex.with_retries, resolve)
 
-    def body(question: Question) -> dict[str, Any]:
-        asked = _settings_of(config, question)
-        return batches.request_of(client, question.model, question.system, question.contents, asked)
+    def body(request: GenerateRequest) -> JsonObject:
+        settings = _settings_of(config, request)
+        return batches.build_request(client, request.model, request.system, request.contents, settings)
 
-    async def answered(model: str, bodies: Sequence[dict[str, Any]]) -> list[batches.Line]:
-        found: list[batches.Line] = []
-        for start in range(0, len(bodies), batches.MOST_REQUESTS):
-            part = bodies[start : start + batches.MOST_REQUESTS]
-            submit = partial(batches.submitted, client, model, part)
-            job = await asyncio.to_thread(vertex.patiently, submit)
-            log.info("progress: batch job %s (%d rows)", job.name, len(part))
-            job = await waited(
+    async def run_job(model: str, bodies: Sequence[JsonObject]) -> list[batches.BatchResult]:
+        lines: list[batches.BatchResult] = []
+        for start in range(0, len(bodies), batches.MAX_REQUESTS):
+            chunk = bodies[start : start + batches.MAX_REQUESTS]
+            submit = partial(batches.get_or_create, client, model, chunk)
+            job = await asyncio.to_thread(vertex.with_retries, submit)
+            log.info("progress: batch job %s (%d rows)", job.name, len(chunk))
+            job = await wait_for_job(
                 job,
-                lambda job: vertex.patiently(batches.look, client, job),
+                lambda job: vertex.with_retries(batches.refresh, client, job),
                 config.batch_poll_s,
                 3600 * config.batch_deadline_h,
             )
-            found += await asyncio.to_thread(vertex.patiently, batches.lines, client, job)
-        return found
+            lines += await asyncio.to_thread(vertex.with_retries, batches.read_results, client, job)
+        return lines
 
-    return Batches(config.batch_above, target, body, answered)
+    return BatchJobs(config.batch_above, target, body, run_job)
 
 
-def response_cache(config: Evaluate) -> contextlib.AbstractContextManager[Memory | None]:
-    """The store of answers, when one is configured."""
-    if not config.cache:
+def response_cache(config: Evaluate) -> contextlib.AbstractContextManager[ResponseCache | None]:
+    """The response cache, if one is configured."""
+    if not config.response_cache:
         return contextlib.nullcontext()
-    from gemtune.inference.response_cache import AnswerStore
+    from gemtune.inference.response_cache import SqliteResponseCache
 
-    # What changes an answer; seeds of resampling, effort and intervals do not.
+    # Settings that change an answer; resampling, retries and intervals do not.
     names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}
     more = {"logprobs": True} if config.confidence == "logprobs" else {}
-    return AnswerStore(config.cache, {**config.model_dump(include=names), **more})
+    return SqliteResponseCache(config.response_cache, {**config.model_dump(include=names), **more})

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What outlives a run, kept as small JSON objects in the bucket: who serves, who served before, what was decided last.
+"""Small JSON records in the bucket that outlive a run.
 
-A tuned model's endpoint cannot be looked up from an alias, so the champion is whatever its record says. Records change
-by compare-and-set on the object's generation: two runs that end together cannot both win unseen.
+Records change by compare-and-set on the object's generation: of two runs that end together none overwrites the other
+unseen.
 """
 
 from __future__ import annotations
@@ -12,37 +12,39 @@ from collections.abc import Callable
 from typing import Any
 
 from gemtune.errors import UserError
-from gemtune.vertex import Client, patiently
+from gemtune.vertex import Client, with_retries
 from gemtune.vertex.storage import list_records, read_record, write_record
 
 Record = dict[str, Any]
 
 
-def champion_key(name: str) -> str:
-    """Where a name's champion record lies in the bucket."""
-    return f"champions/{name}.json"
-
-
 def read(client: Client, key: str) -> Record:
     """The record; {} when there is none."""
-    return patiently(read_record, client, key)[0] or {}
+    return with_retries(read_record, client, key)[0] or {}
 
 
-def champions(client: Client) -> list[Record]:
-    """The champion records of every name in the bucket."""
-    return [read(client, key) for key in patiently(list_records, client, champion_key("x").rpartition("/")[0])]
+def keys(client: Client, folder: str) -> list[str]:
+    """The keys of all records under a folder."""
+    return list(with_retries(list_records, client, folder))
 
 
-def change(client: Client, key: str, edit: Callable[[Record], Record]) -> Record:
-    """Replace a record by `edit` of it; if somebody changed it meanwhile, read and edit again. Returns the new one."""
+def update(client: Client, key: str, edit: Callable[[Record], Record]) -> Record:
+    """Replace a record by `edit` of it; if it changed meanwhile, read and edit again. Returns the new one."""
     for _ in range(20):
-        held, generation = patiently(read_record, client, key)
-        wanted = edit(held or {})
-        if wanted == held or patiently(write_record, client, key, wanted, generation):
-            return wanted
-    raise UserError(f"{key} is changed by others all the time", remedy="let one run of this name end first")
+        current, generation = with_retries(read_record, client, key)
+        edited = edit(current or {})
+        if edited == current or with_retries(write_record, client, key, edited, generation):
+            return edited
+    raise UserError(f"{key} keeps being changed by other runs", remedy="let one run of this name end first")
 
 
 def last_plan(client: Client, name: str) -> str:
-    """Fingerprint of the plan that was decided on last; "" when there was none."""
+    """Fingerprint of the plan of the last decision; "" when there was none."""
     return str(read(client, f"decisions/{name}.json").get("plan", ""))
+
+
+def record_decision(client: Client, name: str, plan: str, verdict: str) -> None:
+    """Keep which plan was decided on, so that the next run sees whether anything is new."""
+    if plan:
+        decision = {"schema_version": 1, "plan": plan, "verdict": verdict}
+        update(client, f"decisions/{name}.json", lambda _: decision)

@@ -1,240 +1,166 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Into service and back: the champion's record, its alias and default checkpoint, and what is cleared away.
+"""Deploy the candidate, or keep the current model; roll back; clean up endpoints that nothing uses.
 
 A tuned Gemini model is deployed by the service itself, every checkpoint on its own shared endpoint. To deploy is to
-say which one serves: default checkpoint and alias in the registry, and the record in the bucket that callers resolve
-the endpoint from. The record is what counts and changes last-but-one: a run killed before it changed nothing that
-callers see, a run killed after it only left something to clear away. It holds all champions before, newest last; the
-one before stays deployed, so that the way back is one command and takes seconds. Every step may be repeated.
+name the one that serves: default checkpoint and alias in the registry, and the champion's record in the bucket
+(`state.champion`), which callers resolve the endpoint from. The record counts and changes last-but-one: a run killed
+before it changed nothing that callers see, a run killed after it only left something to clean up. Every step may be
+repeated.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from gemtune.config import Contestant, Deploy, Preprocess, Vertex
-from gemtune.data.cleaning import exported
-from gemtune.data.example import write_json
+from gemtune.artifacts.data import LeakageReport
+from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord
+from gemtune.artifacts.tuning import Selection
+from gemtune.config import ModelVariant, Vertex
+from gemtune.data.cleaning import export_rules
 from gemtune.errors import UserError
-from gemtune.state import store
-from gemtune.state.store import Record, champion_key
-from gemtune.steps import select_model
-from gemtune.vertex import Client, Refused, connect, jobs, models, patiently, storage
+from gemtune.state import champion, store
+from gemtune.steps.context import Section, StepContext
+from gemtune.vertex import Client, PermanentError, connect, jobs, models, with_retries
 from gemtune.vertex.jobs import NAME
 
 log = logging.getLogger("gemtune")
 
 
 def run(
-    decision: str,
-    picked: str,
-    config: dict[str, Any],
-    vertex: dict[str, Any],
-    name: str,
-    endpoint: str,
-    test: str = "",
-    preprocess: dict[str, Any] | None = None,
-    certificate: str = "",
+    decision: str, selection: str, name: str, deployment: str, test: str = "", leakage: str = "", **sections: Section
 ) -> dict[str, Any]:
-    """Put the candidate into service; writes who serves to `endpoint` and returns the same.
+    """Deploy the candidate; writes what is in production to `deployment` and returns the same.
 
-    The `test` rows that decided are kept beside the record, so that a later model can be asked what it forgot. So are
-    the leakage certificate of the splits it was made and judged by, and the cleaning rules of the section `preprocess`,
-    so that callers can clean texts as training did (`rows.clean`).
+    The `test` rows that decided are kept beside the champion's record, so that a later model can be tested on them. So
+    are the leakage report of its splits, and the cleaning rules of the section `preprocess`, so that callers can clean
+    texts as training did (`data.cleaning`). Reads the sections deploy, preprocess, vertex.
     """
-    settings, client = Deploy.of(config), connect(Vertex.of(vertex))
-    told, verdict = _read(picked), _read(decision)
-    if not told["candidate"]:
-        raise UserError("there is no candidate to deploy", file=picked)
-    candidate = Contestant.of(told["candidate"])
-    before = select_model.read_champion(client, name)
-    _serve(client, candidate, settings.alias)
-    beside = {"test": _kept_rows(client, test)} if test else {}
-    if certificate:
-        beside["certificate"] = _read(certificate)
-    beside["cleaning"] = cleaning = dict(exported(Preprocess.of(preprocess or {})))
-    store.change(
-        client, champion_key(name), lambda record: _promoted(record, candidate, settings.alias, verdict, beside)
-    )
+    context, chosen, verdict = StepContext(sections), Selection.read(selection), DecisionRecord.read(decision)
+    client, alias, candidate = context.client, context.deploy.alias, chosen.candidate
+    if candidate is None:
+        raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
+    before = champion.read(client, name)
+    _serve(client, candidate, alias)
+    cleaning = dict(export_rules(context.preprocess))
+    kept: dict[str, Any] = {"cleaning": cleaning}
+    if test:
+        kept["test"] = champion.keep_test_set(client, test)
+    if leakage:
+        kept["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
+    champion.promote(client, name, candidate, alias, verdict.reasons, kept)
     if before and before.tuned_model != candidate.tuned_model:
-        patiently(models.remove_alias, client, before.tuned_model, settings.alias)
-    removed = [] if settings.keep_losers else _clear(client, told["losers"])
-    _remember(client, name, told, verdict)
-    outcome = {**_outcome("deployed", candidate, before, removed), "cleaning": cleaning}
-    write_json(endpoint, outcome)
-    log.info("done: %s", f"{candidate.name} serves as {settings.alias} at {candidate.model}")
-    return outcome
+        with_retries(models.remove_alias, client, before.tuned_model, alias)
+    undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, chosen.rejected)
+    store.record_decision(client, name, chosen.plan, verdict.verdict)
+    log.info("done: %s", f"{candidate.name} is deployed as {alias} at {candidate.model}")
+    return _written(deployment, "deployed", candidate, before, undeployed, cleaning)
 
 
-def keep(
-    decision: str,
-    picked: str,
-    config: dict[str, Any],
-    vertex: dict[str, Any],
-    name: str,
-    endpoint: str,
-    preprocess: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Change nothing in service; clear away what the trials left, and say what serves and how texts are cleaned for
-    it.
+def keep_current(decision: str, selection: str, name: str, deployment: str, **sections: Section) -> dict[str, Any]:
+    """Change nothing in production; undeploy the trials' checkpoints; write what is in production and its cleaning.
+
+    Reads the sections deploy, preprocess, vertex.
     """
-    settings, client = Deploy.of(config), connect(Vertex.of(vertex))
-    told, verdict = _read(picked), _read(decision)
-    serving = select_model.read_champion(client, name)
-    prompted = Contestant.of(told["best_prompt"])
-    used = serving if serving and verdict.get("verdict") != "keep_prompt" else prompted
-    lost = [*told["losers"], *([told["candidate"]] if told["candidate"] else [])]
-    removed = [] if settings.keep_losers else _clear(client, lost)
-    _remember(client, name, told, verdict)
-    own = dict(exported(Preprocess.of(preprocess or {})))
-    cleaning = _cleaning_of_champion(client, name, own) if used is serving else own
-    outcome = {**_outcome("kept", used, serving, removed), "cleaning": cleaning}
-    write_json(endpoint, outcome)
+    context, chosen, verdict = StepContext(sections), Selection.read(selection), DecisionRecord.read(decision)
+    client = context.client
+    serving = champion.read(client, name)
+    used = serving if serving and verdict.verdict != "keep_prompt" else chosen.best_prompt
+    unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
+    undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, unused)
+    store.record_decision(client, name, chosen.plan, verdict.verdict)
+    own = dict(export_rules(context.preprocess))
+    cleaning = champion.cleaning(client, name, own) if used is serving else own
     log.info("done: %s", f"nothing changed: {used.name} ({used.model})")
-    return outcome
+    return _written(deployment, "kept", used, serving, undeployed, cleaning)
 
 
-def rollback(name: str, vertex: dict[str, Any]) -> Contestant:
-    """Give service back to the champion before; returns it. Raises `UserError` when there is none."""
+def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
+    """Roll back to the previous champion; returns it. Raises `UserError` when there is none."""
     client = connect(Vertex.of(vertex))
-    record = store.read(client, champion_key(name))
+    record = store.read(client, champion.key(name))
     if not record.get("history"):
-        raise UserError(f"{name} has no champion to go back to", remedy="only a second deployment makes a way back")
-    alias, left = record["alias"], Contestant.of(record["current"]["contestant"])
-    back = Contestant.of(record["history"][-1]["contestant"])
+        raise UserError(f"{name} has no previous champion", remedy="a rollback is possible after a second deployment")
+    alias, current = record["alias"], champion.variant_of(record["current"])
+    back = champion.variant_of(record["history"][-1])
     _serve(client, back, alias)
-    store.change(client, champion_key(name), lambda now: _returned(now, back))
-    if left.tuned_model != back.tuned_model:
-        patiently(models.remove_alias, client, left.tuned_model, alias)
-    log.info("done: %s", f"{back.name} serves again as {alias} at {back.model}, instead of {left.name}")
+    champion.roll_back(client, name, back)
+    if current.tuned_model != back.tuned_model:
+        with_retries(models.remove_alias, client, current.tuned_model, alias)
+    log.info("done: %s", f"{back.name} is deployed again as {alias} at {back.model}, instead of {current.name}")
     return back
 
 
-def sweep(name: str, vertex: dict[str, Any], act: bool = True) -> list[str]:
-    """Undeploy every checkpoint that runs of this name left behind (crashed before they chose); returns the endpoints.
+def cleanup(name: str, vertex: dict[str, Any], act: bool = True) -> list[str]:
+    """Undeploy every checkpoint that interrupted runs of this name left behind; returns the endpoints.
 
-    Never one that serves or served, nor one of a job that still goes on. Call it when no run of this name is going.
-    Without `act` nothing is touched: the endpoints are those that would be undeployed.
+    Never one that is or was in production, nor one of a running job. Call it when no run of this name is active.
+    Without `act` nothing is changed: the endpoints are those that would be undeployed.
     """
     client = connect(Vertex.of(vertex))
-    ended = [job for job in patiently(jobs.find, client, NAME, jobs.label(name)) if job.ended]
-    left = [{"model": point.endpoint} for job in ended for point in job.checkpoints if point.endpoint]
+    ended = [job for job in with_retries(jobs.find, client, NAME, jobs.label(name)) if job.ended]
+    endpoints = [point.endpoint for job in ended for point in job.checkpoints if point.endpoint]
+    unused = _unused(client, endpoints)
     if not act:
-        spare = [one["model"] for one in _idle(client, left)]
-        return [model for model in spare if patiently(models.deployed, client, model)]
-    removed = _clear(client, left)
-    log.info("done: %s", f"{len(removed)} of {len(left)} checkpoints of {len(ended)} jobs undeployed")
-    return removed
+        return [endpoint for endpoint in unused if with_retries(models.deployed, client, endpoint)]
+    undeployed = _undeploy_endpoints(client, unused)
+    log.info("done: %s", f"{len(undeployed)} of {len(endpoints)} checkpoints of {len(ended)} jobs undeployed")
+    return undeployed
 
 
-def read_champion(name: str, vertex: dict[str, Any]) -> Contestant | None:
-    """The model in service under a name; None when none is."""
-    return select_model.read_champion(connect(Vertex.of(vertex)), name)
+def read_champion(name: str, vertex: dict[str, Any]) -> ModelVariant | None:
+    """The champion of a name; None when there is none."""
+    return champion.read(connect(Vertex.of(vertex)), name)
 
 
 # In the registry.
 
 
-def _serve(client: Client, contestant: Contestant, alias: str) -> None:
-    """Make sure the checkpoint answers at its endpoint, and that the registry says so."""
-    patiently(models.deploy, client, contestant.model, contestant.tuned_model, contestant.checkpoint_id)
-    patiently(models.set_alias, client, contestant.tuned_model, alias)
-    if contestant.checkpoint_id:
-        patiently(models.set_default_checkpoint, client, contestant.tuned_model, contestant.checkpoint_id)
+def _serve(client: Client, variant: ModelVariant, alias: str) -> None:
+    """Make sure the checkpoint answers at its endpoint, and that the registry names it."""
+    with_retries(models.deploy, client, variant.model, variant.tuned_model, variant.checkpoint_id)
+    with_retries(models.set_alias, client, variant.tuned_model, alias)
+    if variant.checkpoint_id:
+        with_retries(models.set_default_checkpoint, client, variant.tuned_model, variant.checkpoint_id)
 
 
-def _clear(client: Client, contestants: Iterable[dict[str, Any]]) -> list[str]:
-    """Undeploy checkpoints that lost; never one that serves, or that served before and is the way back.
+def _undeploy(client: Client, variants: Iterable[ModelVariant]) -> list[str]:
+    return _undeploy_endpoints(client, _unused(client, [variant.model for variant in variants if variant.is_tuned]))
 
-    Under any name: equal jobs are shared, so what loses here may serve elsewhere.
-    """
-    removed = []
-    for lost in _idle(client, contestants):
+
+def _unused(client: Client, endpoints: Iterable[str]) -> list[str]:
+    """Endpoints that no champion's record names, under any name: equal jobs are shared between names."""
+    in_production = champion.known_models(client)
+    return [endpoint for endpoint in endpoints if endpoint not in in_production]
+
+
+def _undeploy_endpoints(client: Client, endpoints: Iterable[str]) -> list[str]:
+    undeployed = []
+    for endpoint in endpoints:
         try:
-            if patiently(models.undeploy, client, lost["model"]):
-                removed.append(lost["model"])
-        except Refused as error:
-            log.warning("%s stays deployed: %s", lost["model"], error)
-    return removed
+            if with_retries(models.undeploy, client, endpoint):
+                undeployed.append(endpoint)
+        except PermanentError as error:
+            log.warning("%s stays deployed: %s", endpoint, error)
+    return undeployed
 
 
-def _idle(client: Client, contestants: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that no name's record knows as serving or having served."""
-    kept = {entry["contestant"]["model"] for record in store.champions(client) for entry in _entries(record)}
-    return [one for one in contestants if one["model"] not in kept and one["model"].startswith("projects/")]
-
-
-# The record.
-
-
-def _entries(record: Record) -> list[Record]:
-    current = record.get("current")
-    return [*record.get("history", []), *([current] if current else [])]
-
-
-def _kept_rows(client: Client, test: str) -> Record:
-    """Where the test rows are kept, once whatever their name, and how many they are."""
-    with open(test, encoding="utf-8") as rows:
-        count = sum(1 for _ in rows)
-    return {"uri": patiently(storage.upload, client, test, "tests"), "rows": count}
-
-
-def _cleaning_of_champion(client: Client, name: str, unknown: Record) -> Record:
-    """The rules the champion was trained with; `unknown` for one that was recorded without."""
-    current = store.read(client, champion_key(name)).get("current") or {}
-    return dict(current.get("cleaning", unknown))
-
-
-def _promoted(record: Record, candidate: Contestant, alias: str, verdict: dict[str, Any], beside: Record) -> Record:
-    """The record with a new champion and what is kept with it; the same record when it serves already."""
-    current = record.get("current")
-    if current and current["contestant"]["model"] == candidate.model:
-        return record
-    entry = {
-        "contestant": candidate.model_dump(mode="json"),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reasons": verdict.get("reasons", []),
-        **beside,
-    }
-    history = [*record.get("history", []), *([current] if current else [])]
-    return {**record, "schema_version": 1, "alias": alias, "current": entry, "history": history}
-
-
-def _returned(record: Record, back: Contestant) -> Record:
-    """The record with the last champion gone to `left`, and the one before it in service."""
-    if record["current"]["contestant"]["model"] == back.model:
-        return record
-    *older, entry = record["history"]
-    gone = {**record["current"], "until": datetime.now(UTC).isoformat(timespec="seconds")}
-    return {**record, "current": entry, "history": older, "left": [*record.get("left", []), gone]}
-
-
-def _remember(client: Client, name: str, told: dict[str, Any], verdict: dict[str, Any]) -> None:
-    """Keep which plan was decided on, so that the next run sees whether anything is new."""
-    if told["plan"]:
-        decided = {"schema_version": 1, "plan": told["plan"], "verdict": verdict.get("verdict", "")}
-        store.change(client, f"decisions/{name}.json", lambda _: decided)
-
-
-def _outcome(action: str, used: Contestant, before: Contestant | None, removed: list[str]) -> dict[str, Any]:
-    return {
-        "action": action,
-        "contestant": used.model_dump(mode="json"),
-        "model": used.model,
-        "endpoint": used.model if used.model.startswith("projects/") else "",
-        "tuned_model": used.tuned_model,
-        "checkpoint_id": used.checkpoint_id,
-        "champion_before": before.model if before else "",
-        "undeployed": removed,
-    }
-
-
-def _read(path: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
-    return found
+def _written(
+    path: str,
+    action: Literal["deployed", "kept"],
+    used: ModelVariant,
+    before: ModelVariant | None,
+    undeployed: list[str],
+    cleaning: dict[str, Any],
+) -> dict[str, Any]:
+    record = DeploymentRecord(
+        action=action,
+        variant=used,
+        champion_before=before.model if before else "",
+        undeployed=undeployed,
+        cleaning=cleaning,
+    )
+    record.write(path)
+    return record.model_dump(mode="json")

@@ -1,159 +1,188 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Larger base models: small first, large only if the small one's data shows a gain and it still misses the target.
+"""Larger base models: tried one after another while tuning the smaller one helps and still misses the target score.
 
-Source: the published advice to test the tuning data on the small model and to go to the large one when quality is
-short. A larger model is prompted first, since it may be good enough untuned, and becomes the prompt to beat when it
-scores higher; then it is tuned once, with the hyperparameters that did best so far. Promise: no larger model is asked
-or tuned that the plan did not allow for, and why one was or was not tried is told.
+Each is prompted like the best prompt first; if that does not reach the target, it is tuned with the hyperparameters of
+the best trial so far, within what the plan allows it to cost.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gemtune.catalogue import Catalogue
-from gemtune.config import Contestant, Larger, Pick, Task, Trial, Vertex
-from gemtune.cost import spend
-from gemtune.data.example import write_json
-from gemtune.evaluation.metrics import primary_metric
-from gemtune.steps import evaluate as scoring
-from gemtune.steps import select_model as choice
-from gemtune.steps import tune as tuning
-from gemtune.steps.select_model import Standing
+from gemtune.artifacts.cost import CostItem, Kind
+from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.tuning import PriceList, TrialRecord, TuningPlan, TuningRecord
+from gemtune.config import Escalation, ModelVariant, Trial
+from gemtune.cost import usage
+from gemtune.data.example import Example, read_examples
+from gemtune.evaluation.evaluator import Dataset
+from gemtune.steps.context import Section, StepContext
+from gemtune.tuning.checkpoint_selection import VariantScore, choose, variant_scores
+from gemtune.tuning.tuner import Tuner, TuningData
 
 log = logging.getLogger("gemtune")
 
 
 @dataclass
-class Climb:
-    """What was reached so far, and what it left: job records, report entries, what asking cost, why it went on."""
+class EscalationState:
+    """What was reached so far, and what it left."""
 
-    prompted: float
-    best: Standing | None
-    jobs: list[dict[str, Any]] = field(default_factory=list)
-    entries: list[dict[str, Any]] = field(default_factory=list)
+    prompt_score: float
+    best: VariantScore | None
+    jobs: list[TrialRecord] = field(default_factory=list)
+    reports: list[VariantReport] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    asked: list[dict[str, Any]] = field(default_factory=list)
+    spent: list[CostItem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that the step reads and writes (paths)."""
+
+    train: str
+    reweighted: str
+    validation: str
+    plan: str
+    job: str
+    report: str
+    events: str
 
 
 def run(
-    jobs: list[str],
-    reports: list[str],
-    trials: list[dict[str, Any]],
-    train: str,
-    weighted: str,
-    validation: str,
-    plan: str,
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    tune: dict[str, Any],
-    config: dict[str, Any],
-    pick: dict[str, Any],
-    vertex: dict[str, Any],
-    name: str,
-    job: str,
-    report: str,
+    paths: Mapping[str, str], tuning: Sequence[str], evaluated: str, name: str, **sections: Section
 ) -> dict[str, float]:
-    """Climb as long as it is worth it; writes the jobs' records to `job`, all scores to `report`; returns counts.
+    """Escalate as long as it is worth it; writes the jobs' record and the report on their checkpoints; returns counts.
 
-    `trials` are the plan's, one per larger model; both files say nothing but why when none was tried.
+    `paths` are those of `Files`, `tuning` are the trials' records, `evaluated` the report on their
+    checkpoints. Reads the sections task, evaluate, tune, escalation, select, vertex.
     """
-    settings, metric = Larger.of(config), Pick.of(pick).metric or primary_metric(Task.of(task))
-    records = [record for path in jobs for record in choice.read_jobs(path)]
-    standings = choice.read_standings(reports, metric, records)
-    best_prompt = json.loads(Path(plan).read_text("utf-8"))["best_prompt"]
-    best, _ = choice.choose([s for s in standings if s.contestant.role == "candidate"])
-    climb = Climb(float(best_prompt["value"]), best)
-    for trial in map(Trial.of, trials):
-        if why := declined(climb.prompted, climb.best, settings):
-            climb.notes.append(f"{trial.base} was not tried: {why}")
+    files = Files(**paths)
+    context, plan = StepContext(sections), TuningPlan.read(files.plan)
+    assert plan.best_prompt is not None  # the plan of a run has one
+    metric = context.objective.metric(context.task, context.select.metric, "select.metric")
+    records = [job for path in tuning for job in TuningRecord.read(path).jobs]
+    report = EvaluationReport.read(evaluated)
+    best, _ = choose(
+        [s for s in variant_scores(report, metric, records, context.objective) if s.variant.role == "candidate"]
+    )
+    state = EscalationState(plan.best_prompt.score.value, best)
+    rows, train = list(read_examples(files.validation)), list(read_examples(files.train))
+    reweighted = list(read_examples(files.reweighted)) if files.reweighted else []
+    for trial in plan.escalation:
+        if reason := reason_to_stop(state.prompt_score, state.best, context.escalation):
+            state.notes.append(f"{trial.base} was not tried: {reason}")
             break
-        catalogue = Catalogue.load(Vertex.of(vertex).catalogue)
-        asked = {**evaluate, "base_model": trial.base}
-        prompt = Contestant.of(best_prompt["contestant"])
-        prompt = prompt.model_copy(update={"name": f"{prompt.name}-of-{trial.name}", "model": trial.base})
-        scored = _scored(
-            [prompt.model_dump(mode="json")], f"{job}.{trial.name}.prompted", validation, train, task, asked, vertex
-        )
-        climb.asked += _paid(f"{trial.base} prompted on validation", scored, trial.base, catalogue)
-        value = float(scored[0]["metrics"][metric]["value"])
-        climb.notes.append(f"{trial.base} prompted alike scores {value:.3f} on validation")
-        if value > climb.prompted:
-            climb.prompted = value
-            climb.entries = [e for e in climb.entries if e["contestant"]["role"] != "baseline"] + scored
-        if value >= settings.target:
-            climb.notes.append(f"{trial.base} was not tuned: its prompt reaches the target of {settings.target:g}")
+        with_larger = context.with_base_model(trial.base)
+        if not _prompt(with_larger, plan, trial, state, metric, rows, train):
             break
-        wanted = like_the_best(trial, climb.best, [*records, *climb.jobs])
-        path = f"{job}.{trial.name}"
-        made = tuning.run(
-            train, validation, wanted.model_dump(mode="json"), task, asked, tune, vertex, name, path, weighted
-        )
-        climb.jobs.append(json.loads(Path(path).read_text("utf-8")))
-        found = _scored(made["contestants"], f"{path}.scored", validation, train, task, asked, vertex)
-        climb.entries += found
-        climb.asked += _paid(f"checkpoints of {trial.name} on validation", found, trial.base, catalogue)
-        tuned = choice.read_standings([f"{path}.scored.json"], metric, climb.jobs)
-        climb.best, _ = choice.choose([s for s in [climb.best, *tuned] if s])
-        climb.notes.append(f"{trial.base} was tuned: {max((s.value for s in tuned), default=0):.3f} at best")
-    write_json(job, {"jobs": climb.jobs, "notes": climb.notes, "asked": climb.asked})
-    rows = json.loads(Path(reports[0]).read_text("utf-8")).get("rows", 0) if reports else 0
-    write_json(report, {"rows": rows, "task": task, "contestants": climb.entries})
-    log.info("done: %s", climb.notes[-1] if climb.notes else "no larger model is configured")
-    return {"tried": float(len(climb.jobs))}
+        like_best = like_the_best(trial, state.best, [*records, *state.jobs])
+        path = f"{files.job}.{trial.name}"
+        own_rows = reweighted if like_best.reweighted and files.reweighted else train
+        data = TuningData.of(context.task, context.objective, like_best.method, own_rows, rows)
+        Tuner(context.client, context.tune, trial.base, name, data, Path(path), Path(files.events)).run(like_best)
+        _score(with_larger, TuningRecord.read(path), trial, state, metric, rows, train)
+        Path(path).unlink()
+    TuningRecord(jobs=state.jobs, notes=state.notes, spent=state.spent).write(files.job)
+    EvaluationReport(dataset="validation", rows=len(rows), task=context.task, variants=state.reports).write(
+        files.report
+    )
+    log.info("done: %s", state.notes[-1] if state.notes else "no larger model fits the plan")
+    return {"tried": float(len(state.jobs))}
 
 
-def declined(prompted: float, best: Standing | None, settings: Larger) -> str:
-    """Why no larger model shall be tried; "" when one shall."""
+def _prompt(
+    context: StepContext,
+    plan: TuningPlan,
+    trial: Trial,
+    state: EscalationState,
+    metric: str,
+    rows: Sequence[Example],
+    train: Sequence[Example],
+) -> bool:
+    """Evaluate the best prompt with a larger model; whether it is worth tuning that one."""
+    assert plan.best_prompt is not None
+    prompt = plan.best_prompt.variant
+    variant = prompt.model_copy(update={"name": f"{prompt.name}-of-{trial.name}", "model": trial.base})
+    (report,) = _evaluated(context, [variant], rows, train)
+    state.spent += _items(context, f"{trial.base} prompted on validation", [report], trial.base, "escalation")
+    value = report.metrics[metric].value
+    state.notes.append(f"{trial.base} with the best prompt scores {value:.3f} on validation")
+    if value > state.prompt_score:
+        state.prompt_score = value
+        state.reports = [kept for kept in state.reports if kept.variant.role != "baseline"] + [report]
+    target = context.escalation.stop_at_score
+    if value >= target:
+        state.notes.append(f"{trial.base} was not tuned: its prompt reaches the target of {target:g}")
+        return False
+    return True
+
+
+def _score(
+    context: StepContext,
+    record: TuningRecord,
+    trial: Trial,
+    state: EscalationState,
+    metric: str,
+    rows: Sequence[Example],
+    train: Sequence[Example],
+) -> None:
+    """Evaluate a larger model's checkpoints, and remember the best."""
+    state.jobs += record.jobs
+    reports = _evaluated(context, record.variants, rows, train)
+    state.reports += reports
+    label = f"checkpoints of {trial.name} on validation"
+    state.spent += _items(context, label, reports, trial.base, "checkpoints") if reports else []
+    document = EvaluationReport(dataset="validation", rows=len(rows), task=context.task, variants=reports)
+    scores = variant_scores(document, metric, state.jobs, context.objective)
+    state.best, _ = choose([scored for scored in [state.best, *scores] if scored])
+    top = max((scored.score.value for scored in scores), default=0)
+    state.notes.append(f"{trial.base} was tuned: {top:.3f} at best")
+
+
+def _evaluated(
+    context: StepContext, variants: Sequence[ModelVariant], rows: Sequence[Example], train: Sequence[Example]
+) -> list[VariantReport]:
+    return context.evaluator.evaluate(Dataset("validation", rows), train, variants).report.variants
+
+
+def _items(
+    context: StepContext, label: str, reports: Sequence[VariantReport], model: str, kind: Kind
+) -> list[CostItem]:
+    """What the answers of `model`, and judging them, cost."""
+    catalogue, settings = context.catalogue, context.evaluate
+    models = [model, *filter(None, [settings.judge.model])]
+    prices = PriceList(
+        base_model=model,
+        models={name: catalogue.price_document(name) for name in models},
+        vertex_metrics={m: catalogue.vertex_metric_price(m) for m in settings.vertex_metrics},
+    )
+    item = usage.answers_item(kind, label, reports, prices.models[model])
+    return [item, *usage.judging_items(label, reports, prices)]
+
+
+def reason_to_stop(prompt_score: float, best: VariantScore | None, settings: Escalation) -> str:
+    """Why no larger model is tried; "" when one is."""
     if best is None:
-        return "no smaller one was tuned to an end"
-    if best.value >= settings.target:
-        return f"{best.contestant.name} reaches {best.value:.3f}, the target is {settings.target:g}"
-    if best.value - prompted < settings.min_gain:
-        gain = f"tuning gained {best.value - prompted:+.3f} over the prompt, less than {settings.min_gain:g}"
+        return "no smaller model was tuned to the end"
+    if best.score.value >= settings.stop_at_score:
+        return f"{best.variant.name} reaches {best.score.value:.3f}, the target is {settings.stop_at_score:g}"
+    if best.score.value - prompt_score < settings.min_gain:
+        gain = f"tuning gained {best.score.value - prompt_score:+.3f} over the prompt, less than {settings.min_gain:g}"
         return f"{gain}: more or better rows first"
     return ""
 
 
-def like_the_best(trial: Trial, best: Standing | None, records: Sequence[dict[str, Any]]) -> Trial:
+def like_the_best(trial: Trial, best: VariantScore | None, records: Sequence[TrialRecord]) -> Trial:
     """The larger model's trial with the hyperparameters of the best so far, within what the plan allowed it."""
-    won = next((r["trial"] for r in records if best and r["trial"]["name"] == best.contestant.trial), None)
+    won = next((r.trial for r in records if best and r.trial.name == best.variant.trial), None)
     if won is None:
         return trial
-    copied = ("learning_rate_multiplier", "adapter_size", "weighted")
-    epochs = min(int(won["epoch_count"]), trial.epoch_count)
-    return Trial.of({**trial.model_dump(mode="json"), **{name: won[name] for name in copied}, "epoch_count": epochs})
-
-
-def _paid(what: str, entries: Sequence[dict[str, Any]], model: str, catalogue: Catalogue) -> list[dict[str, Any]]:
-    """The ledger's lines: what asking `model` took, and opinions on its answers, as the service counted it."""
-    cost = sum(spend.charged(entry["tokens"], catalogue.full_price(model)) for entry in entries)
-    tokens = sum(entry["tokens"][kind] for entry in entries for kind in ("input", "output"))
-    further = (spend.opinions_charged(what, entry, catalogue.full_price, catalogue.service) for entry in entries)
-    opinions = [line for lines in further for line in lines]
-    lines = [{"what": what, "tokens": tokens, "cost": cost}]
-    if opinions:
-        sums = {kind: sum(line[kind] for line in opinions) for kind in ("tokens", "cost")}
-        lines.append({"what": opinions[0]["what"], **sums})
-    return lines
-
-
-def _scored(
-    contestants: list[dict[str, Any]],
-    path: str,
-    validation: str,
-    train: str,
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    vertex: dict[str, Any],
-) -> list[dict[str, Any]]:
-    """The report's entry of each contestant on validation data."""
-    scoring.run(validation, train, contestants, task, evaluate, vertex, f"{path}.jsonl", f"{path}.json")
-    found: list[dict[str, Any]] = json.loads(Path(f"{path}.json").read_text("utf-8"))["contestants"]
-    return found
+    copied: dict[str, Any] = {
+        name: getattr(won, name) for name in ("learning_rate_multiplier", "adapter_size", "reweighted")
+    }
+    return trial.model_copy(update={**copied, "epoch_count": min(won.epoch_count, trial.epoch_count)})

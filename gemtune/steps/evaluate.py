@@ -1,209 +1,160 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ask every contestant the same rows, read the answers by one code, and report with intervals.
+"""Evaluate model variants: prompts and checkpoints on validation rows, the finalists on test rows.
 
-A row without a usable answer is a miss of its own kind (invalid, refusal, blocked, truncated, error), never left out.
-Shots come from training rows alone. When too many rows have no answer for technical reasons the run stops: trouble on
-the line must not decide about a model.
+Few-shot examples come from training rows alone. Test rows are read only by the evaluation before the gate; each use is
+recorded in the bucket before the first request.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
-from collections import Counter
+import tempfile
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from gemtune.config import Contestant, Evaluate, Task, Vertex
-from gemtune.data.example import Example, read_examples, whole_file, write_json, write_rows
+from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.tuning import Selection, TuningPlan, TuningRecord
+from gemtune.config import ModelVariant
+from gemtune.cost.baselines import baseline_variants
+from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
-from gemtune.evaluation import judge, vertex_metrics
-from gemtune.evaluation.evaluate import Put, evaluate_all
-from gemtune.evaluation.judge_validation import rated_by_people
+from gemtune.evaluation import pairwise
+from gemtune.evaluation.evaluator import Dataset, Evaluation
 from gemtune.evaluation.metrics import primary_metric
-from gemtune.evaluation.scorers import SampleScore, prediction, report_on, score_sample, together
-from gemtune.evaluation.slices import sliced
-from gemtune.inference import tfidf_baseline
-from gemtune.inference.batch import ask_by_batch
-from gemtune.inference.generate import ask_all
-from gemtune.inference.prompts import resolve
-from gemtune.inference.tfidf_baseline import CLASSICAL
-from gemtune.inference.vertex_generation import generation_settings, response_cache, vertex_ask, vertex_batches
+from gemtune.evaluation.predictions import CHAMPION_TEST_SET, write_predictions
+from gemtune.state import champion, test_set_usage
+from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
 
 
-def run(
-    examples: str,
+def run_baselines(
+    validation: str, train: str, predictions: str, report: str, **sections: Section
+) -> dict[str, dict[str, Any]]:
+    """Evaluate the configured prompts on validation rows; returns what the console shows (see `write`)."""
+    context = StepContext(sections)
+    dataset = Dataset("validation", _held_out(validation))
+    evaluation = context.evaluator.evaluate(dataset, list(read_examples(train)), baseline_variants(context.evaluate))
+    return write(evaluation, predictions, report)
+
+
+def run_checkpoints(
+    validation: str,
     train: str,
-    contestants: list[dict[str, Any]],
-    task: dict[str, Any],
-    config: dict[str, Any],
-    vertex: dict[str, Any],
+    tuning: Sequence[str],
+    tuning_plan: str,
     predictions: str,
     report: str,
-    sealed: str = "",
-    opinions: bool = True,
-) -> dict[str, Any]:
-    """Evaluate contestants on the rows of `examples`; writes `predictions` (JSONL) and `report` (JSON).
+    start: str = "",
+    **sections: Section,
+) -> dict[str, dict[str, Any]]:
+    """Evaluate every checkpoint in the tuning records on validation rows.
 
-    Without `opinions` only answers are asked for: no judge, no confidence in words, no evaluation service.
-
-    Test rows are sealed: `sealed` names the run whose gate reads them, and the reading is written down in the bucket;
-    without it they are refused with a `UserError`.
-    Returns `metrics` (flat) and `confusion` (of the best contestant), each in the form its pipeline artifact shows.
+    Where variants are compared pairwise, the best prompt and the checkpoint that trials started from (recorded in
+    `start`) answer the same rows.
     """
-    settings, who = Evaluate.of(config), [Contestant.of(contestant) for contestant in contestants]
-    settings = settings if opinions else settings.without_opinions()
-    rows, shown = list(read_examples(examples)), list(read_examples(train))
-    if not rows and who:
-        raise UserError("no rows to evaluate", file=examples)
-    if not sealed and any(row.split == "test" for row in rows):
+    context, records = StepContext(sections), [TuningRecord.read(path) for path in tuning]
+    variants = [variant for record in records for variant in record.variants]
+    if context.objective.is_pairwise:
+        best = TuningPlan.read(tuning_plan).best_prompt
+        assert best is not None  # the plan of a run has one
+        first = TuningRecord.read(start).start if start else None
+        variants = [best.variant, *([first] if first else []), *variants]
+    dataset = Dataset("validation", _held_out(validation), pairwise.checkpoint_pairings, ("baseline", "supervised"))
+    return write(context.evaluator.evaluate(dataset, list(read_examples(train)), variants), predictions, report)
+
+
+def run_finalists(
+    test: str, train: str, selection: str, name: str, predictions: str, report: str, **sections: Section
+) -> dict[str, dict[str, Any]]:
+    """Evaluate the finalists on test rows; candidate and champion on the champion's test set too, where that applies.
+
+    The use of the test rows is recorded under the run's `name` before the first request.
+    """
+    context, chosen = StepContext(sections), Selection.read(selection)
+    rows, shown = list(read_examples(test)), list(read_examples(train))
+    usage = test_set_usage.record(context.client, name, [row.id for row in rows], chosen.finalists)
+    dataset = Dataset("test", rows, pairwise.final_pairings, ratings=True)
+    evaluation = context.evaluator.evaluate(dataset, shown, chosen.finalists)
+    regression = None
+    if chosen.regression_variants and (old := _champion_test_set(context, name, shown)):
+        dataset = Dataset(CHAMPION_TEST_SET, old, _champion_pairings, (), judging=False)
+        regression = context.evaluator.evaluate(dataset, shown, chosen.regression_variants)
+    document = evaluation.report.model_copy(
+        update={"test_set_usage": usage, "champion_test_set": regression.report if regression else None}
+    )
+    rows_written = [*evaluation.predictions, *(regression.predictions if regression else [])]
+    return write(Evaluation(document, rows_written), predictions, report)
+
+
+def _champion_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
+    by_role = {variant.role: variant.name for variant in variants}
+    return [(by_role["candidate"], by_role["champion"])]
+
+
+def _held_out(path: str) -> list[Example]:
+    """Rows to choose on; raises `UserError` for test rows, which only the final decision may read."""
+    rows = list(read_examples(path))
+    if any(row.split == "test" for row in rows):
         raise UserError(
-            "these are sealed test rows: prompts and checkpoints are chosen on validation rows",
-            file=examples,
+            "these are test rows: prompts and checkpoints are selected on validation rows",
+            file=path,
             remedy="evaluate the validation split; only the evaluation before the gate reads the test split",
         )
-    if settings.length_and_script and rows:
-        rows = sliced(rows)
-    names = Counter(one.name for one in who)
-    if len(names) < len(who):
-        raise UserError(f"contestants need unique names, got {sorted(names.elements())}")
-    # A label that only scored rows bear must not reach a prompt: what is asked comes from training rows or settings.
-    resolved = resolve(Task.of(task), shown)
-    wide = resolve(Task.of(task), [*shown, *rows])
-    if not who:  # a trial that lost its race leaves nobody to ask
-        write_rows(predictions, [])
-        write_json(report, {"rows": len(rows), "task": resolved.model_dump(), "contestants": []})
-        log.info("done: %s", "nobody to evaluate")
+    return rows
+
+
+def _champion_test_set(context: StepContext, name: str, train: Sequence[Example]) -> list[Example]:
+    """The rows the champion was tested on, without those that are trained on now; [] when they were not kept."""
+    trained = {row.id for row in train}
+    with tempfile.TemporaryDirectory() as folder:
+        path = champion.download_test_set(context.client, name, Path(folder) / "test.jsonl")
+        if path is None:
+            log.warning("the champion's test set was not kept: regression on it is not measured")
+            return []
+        return [replace(row, split=None) for row in read_examples(path) if row.id not in trained]
+
+
+# -- what the console shows ------------------------------------------------------------------------------------------
+
+
+def write(evaluation: Evaluation, predictions: str, report: str) -> dict[str, dict[str, Any]]:
+    """Write predictions and report; returns what the console shows.
+
+    That is `metrics` (every number by one name) and `confusion` (of the best variant), as pipeline artifacts show them.
+    """
+    write_predictions(predictions, evaluation.predictions)
+    evaluation.report.write(report)
+    return _console(evaluation.report)
+
+
+def _console(report: EvaluationReport) -> dict[str, dict[str, Any]]:
+    if not report.variants:
+        log.info("done: %s", "skipped: no variants to evaluate")
         return {"metrics": {}, "confusion": {}}
-    if settings.confidence != "none" and resolved.kind in ("summarization", "generation"):
-        raise UserError(
-            f"no confidence for {resolved.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
-        )
-    seal = _unsealed(Vertex.of(vertex), sealed, rows, who) if sealed else {}
-    rated = rated_by_people(settings) if sealed else []
-    ask, effort = vertex_ask(settings, Vertex.of(vertex))
-    with response_cache(settings) as memory:
-        put: Put = partial(ask_all, ask=ask, effort=effort, memory=memory)
-        if settings.batch_above:
-            put = partial(ask_by_batch, online=put, batches=vertex_batches(settings, Vertex.of(vertex)), memory=memory)
-        who, judged, further = asyncio.run(evaluate_all(resolved, wide, settings, who, rows, shown, put, rated))
-    reports = [report_on(resolved, settings, one, judged[one.name]) for one in who]
-    for told in reports if settings.judge.model else []:
-        took = judge.opinions(further["autorater"], told["contestant"]["name"])
-        told["opinions"] = together(told.get("opinions", {}), took)
-    if settings.judge.model:
-        further["opinions"] = judge.opinions(further["autorater"], "")
-    if settings.service:
-        for told in reports:
-            told["service"] = _service(settings, Vertex.of(vertex), judged[told["contestant"]["name"]], told["metrics"])
-    beside = _classical(resolved, wide, settings, rows, shown) if CLASSICAL.name not in names else []
-    with whole_file(predictions) as out:
-        for one in who:
-            out.writelines(_line(one, answer) for answer in judged[one.name])
-        out.writelines(_line(CLASSICAL, answer) for answer in beside)
-    document = {
-        "rows": len(rows),
-        "task": resolved.model_dump(),
-        "asking": generation_settings(settings),
-        "contestants": reports,
+    metric = pairwise.WIN_RATE if report.ranker else primary_metric(report.task)
+    best = max(report.variants, key=lambda result: result.metrics[metric].value)
+    score = best.metrics[metric]
+    log.info("done: %s", f"{metric} {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) {best.variant.name}")
+    metrics = {
+        f"{result.variant.name} {name}": round(score.value, 6)
+        for result in report.variants
+        for name, score in result.metrics.items()
     }
-    if beside:
-        document["classical"] = report_on(resolved, settings, CLASSICAL, beside)
-    write_json(report, {**document, **further, **seal})
-    for told in reports:
-        _hint(told, len(rows))
-    log.info("done: %s", _headline(resolved, reports))
-    return {"metrics": _flat(reports), "confusion": _console_confusion(resolved, reports)}
+    return {"metrics": metrics, "confusion": _confusion(best)}
 
 
-def _unsealed(settings: Vertex, name: str, rows: Sequence[Example], who: Sequence[Contestant]) -> dict[str, Any]:
-    """What the report says of the reading of sealed rows, after it was written down."""
-    from gemtune import vertex
-    from gemtune.state import test_set_usage
-
-    return {"sealed": test_set_usage.note(vertex.connect(settings), name, [row.id for row in rows], who)}
-
-
-def _service(config: Evaluate, settings: Vertex, judged: Sequence[SampleScore], ours: dict[str, Any]) -> dict[str, Any]:
-    """What the evaluation service says of a contestant's answers; `error` when it says nothing, which stops nobody."""
-    from gemtune import vertex
-    from gemtune.vertex import evaluation
-
-    client = vertex.connect(settings)
-
-    def score(metric: str, rows: Sequence[vertex_metrics.Text]) -> list[float]:
-        return evaluation.scores(client, metric, rows, config.judge.rubric)
-
-    try:
-        return vertex_metrics.beside(config, judged, ours, score)
-    except (vertex.Retryable, vertex.Refused) as failure:
-        log.warning("the evaluation service gave no scores: %s", failure)
-        return {"error": str(failure)}
-
-
-def _hint(report: dict[str, Any], rows: int) -> None:
-    """Say what to do when many answers of a contestant were unusable."""
-    name, outcomes = report["contestant"]["name"], report["outcomes"]
-    if outcomes.get("truncated", 0) > 0.02 * rows:
-        log.info("%d of %d answers of %s were cut off: raise max_output_tokens", outcomes["truncated"], rows, name)
-    unusable = outcomes.get("invalid", 0) + outcomes.get("refusal", 0)
-    if unusable > 0.1 * rows:
-        said = "; ".join(str(problem) for problem, _ in report["problems"][:2])
-        log.info("%d of %d answers of %s were no valid answer: %s", unusable, rows, name, said)
-
-
-def _classical(
-    task: Task, wide: Task, config: Evaluate, examples: Sequence[Example], train: Sequence[Example]
-) -> list[SampleScore]:
-    """The classical opponent's answers, read and scored like any other's; none when it does not apply."""
-    if not config.classical or not tfidf_baseline.applies(task, train):
-        return []
-    given = tfidf_baseline.answers(train, examples)
-    return [
-        score_sample(task, CLASSICAL, example, answer, wide) for example, answer in zip(examples, given, strict=True)
-    ]
-
-
-def _flat(reports: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Every number under one name, as the Cloud console lists them."""
-    return {
-        f"{one['contestant']['name']} {metric}": round(found["value"], 6)
-        for one in reports
-        for metric, found in one["metrics"].items()
-    }
-
-
-def _console_confusion(task: Task, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The best contestant's confusion matrix in the form of a ClassificationMetrics artifact; {} for other kinds."""
-    best = _best(task, reports)
-    if "confusion" not in best:
+def _confusion(best: VariantReport) -> dict[str, Any]:
+    """A confusion matrix in the form of a ClassificationMetrics artifact; {} for other task kinds."""
+    if best.confusion is None:
         return {}
-    found = best["confusion"]
-    matrix = [*found["matrix"], [0] * len(found["columns"])]
+    matrix = [*best.confusion.matrix, [0] * len(best.confusion.columns)]
     return {
         "confusionMatrix": {
-            "annotationSpecs": [{"displayName": label} for label in found["columns"]],
+            "annotationSpecs": [{"displayName": label} for label in best.confusion.columns],
             "rows": [{"row": row} for row in matrix],
         }
     }
-
-
-def _best(task: Task, reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return max(reports, key=lambda r: float(r["metrics"][primary_metric(task)]["value"]))
-
-
-def _headline(task: Task, reports: Sequence[dict[str, Any]]) -> str:
-    primary = primary_metric(task)
-    best = _best(task, reports)
-    found = best["metrics"][primary]
-    name = best["contestant"]["name"]
-    return f"{primary} {found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f}) {name}"
-
-
-def _line(contestant: Contestant, one: SampleScore) -> str:
-    return json.dumps(prediction(contestant, one), ensure_ascii=False) + "\n"

@@ -1,386 +1,376 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Before money is spent: the best prompt, whether tuning is worth trying, which trials, and the bill.
+"""Before tuning: the best prompt, whether tuning is worth trying, which trials, and the cost forecast.
 
-Source: the published advice on when prompting is enough and how to start tuning. Promise: what is planned stays under
-`max_cost` by its upper bound, tokens of a trial beyond the plan cancel its job, and every "no" says why.
+Source: the published advice on when prompting is enough and how to start tuning. Guarantees: what is planned stays
+under `max_cost` by its upper bound, tokens of a trial beyond the plan cancel its job, and every "no" has a reason.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from gemtune.config import Augment, Contestant, Evaluate, Hard, Larger, Plan, Section, Task, Trial, Vertex, fingerprint
-from gemtune.cost import spend
-from gemtune.cost.bill import (
-    Asked,
-    Beside,
-    Bill,
-    draw_up,
-    opinions_paid,
-    paid_line,
-    replies_of,
-    searched_line,
-    with_follow_ups,
-)
-from gemtune.cost.counting import Count, by_service, count_opinions, count_rows, guess
-from gemtune.cost.prompted import Baselines, Prompting
-from gemtune.cost.spend import Amount, Line, Rows
-from gemtune.data.example import Example, read_examples, write_json
-from gemtune.data.row_validation import LABELLED
+from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
+from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.tuning import BestPrompt, TuningPlan
+from gemtune.config import ModelVariant, Plan, Task, Trial
+from gemtune.cost import augmentation, pair_sampling, usage
+from gemtune.cost.augmentation import AugmentationCost
+from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
+from gemtune.cost.forecast import Context, Forecast, Forecaster
+from gemtune.cost.items import cheapest_plan
+from gemtune.cost.tokens import TokenCounter, TokenEstimates
+from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.intervals import smallest_detectable_lift
-from gemtune.evaluation.metrics import primary_metric
+from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.inference import prompts
-from gemtune.state import store
-from gemtune.steps import augment, select_model
-from gemtune.tuning.hard_examples import key
-from gemtune.vertex import Client, connect
+from gemtune.state import champion, store
+from gemtune.steps.context import Section, StepContext
+from gemtune.tuning.hard_examples import record_key
+from gemtune.tuning.objective import plan_fingerprint
+from gemtune.tuning.trials import SET_BY_PLAN, named, require_tunable, started_from
 
 log = logging.getLogger("gemtune")
 
 
-@dataclass(frozen=True, slots=True)
-class Prompted:
-    """A baseline's result on validation data."""
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a plan decides on: the settings, the task with its labels, the rows of train, validation and test.
 
-    contestant: Contestant
-    value: float
-    low: float
-    high: float
-    rows: int
-    input_tokens: int
-    output_tokens: int
-    batched: float = 0.0
-    """Share of its tokens that batch jobs took."""
+    `online` is off in a dry run: then no record is read, and tokens are counted offline where the context is.
+    """
 
-    @property
-    def asked(self) -> Asked:
-        """Its tokens, a row each."""
-        asked, answered = (Amount(n / self.rows, n / self.rows) for n in (self.input_tokens, self.output_tokens))
-        return Asked(self.contestant, asked, answered, self.rows, batched=self.batched)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a plan is asked to decide on: the settings, the task with its labels, the rows."""
-
+    context: StepContext
     task: Task
-    asking: Evaluate
-    settings: Plan
-    weight: Hard
-    larger: Larger
     name: str
     splits: Sequence[Sequence[Example]]
+    online: bool = True
 
     @property
-    def sizes(self) -> list[int]:
-        """Rows of training, validation and test."""
-        return [len(split) for split in self.splits]
-
-    def prompting(self, count: Count, client: Client) -> Prompting:
-        """What bounds the asking of prompts."""
-        return Prompting(count, self.asking, self.settings, client.catalogue, self.task, self.splits)
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """Everything a plan says."""
-
-    bill: Bill
-    reasons: list[str]
-    fingerprint: str
-    trials: list[dict[str, Any]]
-    probe: list[dict[str, Any]]
+    def plan(self) -> Plan:
+        """Section `plan`."""
+        return self.context.plan
 
     @property
-    def larger(self) -> list[dict[str, Any]]:
-        """One trial per larger model."""
-        return [trial.model_dump(mode="json") for trial in self.bill.larger] if not self.reasons else []
+    def counter(self) -> TokenCounter:
+        """Counts tokens by the service, or offline."""
+        return self.context.token_counter(self.task)
+
+    @property
+    def baselines(self) -> BaselineForecast:
+        """Forecasts the prompts' cost."""
+        return BaselineForecast(self.counter, self.context.catalogue, self.splits)
+
+    def champion(self) -> ModelVariant | None:
+        """The champion; None in a dry run without the service."""
+        return champion.read(self.context.client, self.name) if self.online else None
 
 
 def run(
-    reports: list[str],
-    train: str,
-    validation: str,
-    test: str,
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    config: dict[str, Any],
-    vertex: dict[str, Any],
-    name: str,
-    plan: str,
-    hard: dict[str, Any] | None = None,
-    larger: dict[str, Any] | None = None,
-    augmented: str = "",
+    splits: Sequence[str], evaluated: str, tuning_plan: str, name: str, spent: str = "", **sections: Section
 ) -> dict[str, Any]:
-    """Write the plan to `plan`; return what the steps after it are to do.
+    """Write the plan; returns `should_tune`, `trials` and `first_trial` ({}: none).
 
-    `augmented` is the augmentation's report: what it has spent stands on the bill.
-
-    That is `worthwhile`, `trials` and `best_prompt`, `probe` (who is asked about the training rows: the best prompt or
-    nobody), and `larger` (a trial per larger model that may come after). Raises `UserError` for a model, region or
-    adapter size that cannot be tuned, before anything is spent on it.
+    `evaluated` is the report on the baselines, `spent` the report of a data step before (what it has spent). Reads the
+    sections task, evaluate, plan, vertex, hard_examples, escalation, preference. Raises `UserError` for a model, region
+    or adapter size that cannot be tuned, before anything is spent on it.
     """
-    wanted = _wanted(task, evaluate, config, hard or {}, larger or {}, name, [train, validation, test])
-    client = connect(Vertex.of(vertex))
-    metric = primary_metric(wanted.task)
-    told = [json.loads(Path(path).read_text("utf-8")) for path in reports]
-    baselines = [result for report in told for result in _prompted(report, metric)]
-    best = best_prompt(baselines)
-    price = client.catalogue.price("", wanted.asking.base_model)
-    paid = [searched_line(report["search_tokens"], price) for report in told if "search_tokens" in report]
-    paid += [paid_line(**line) for line in opinions_paid(told, client.catalogue)]
-    paid += [paid_line(**line) for line in json.loads(Path(augmented).read_text("utf-8"))["spent"]] if augmented else []
-    count = by_service(client, wanted.asking.base_model)
-    asked = [result.asked for result in baselines]
-    decided = _decide(client, wanted, count, asked, best.asked, best, paid, replies=replies_of(told))
-    document = _document(decided, wanted, metric, best)
-    write_json(plan, {**document, "baselines": told})
-    _say(decided, best)
+    request = _request(StepContext(sections), name, splits)
+    context, report = request.context, EvaluationReport.read(evaluated)
+    metric = context.objective.metric(request.task)
+    best = best_prompt(report, metric)
+    usages = [BaselineUsage.of_report(result, report.rows) for result in report.variants]
+    actual = _paid(context, report, spent)
+    plan = make_plan(
+        request, usages, BaselineUsage.of_report(best, report.rows), best, actual, usage.replies_by_model(report)
+    )
+    plan.model_copy(update={"baselines": report}).write(tuning_plan)
+    _log(plan, best)
     return {
-        "worthwhile": not decided.reasons,
-        "trials": decided.trials,
-        "best_prompt": best.contestant.model_dump(mode="json"),
-        "probe": decided.probe,
-        "larger": decided.larger,
+        "should_tune": plan.should_tune,
+        "trials": [trial.model_dump(mode="json") for trial in plan.trials],
+        "first_trial": plan.first_trial.model_dump(mode="json") if plan.first_trial else {},
     }
 
 
-def forecast(
-    splits: list[str], sections: Mapping[str, dict[str, Any]], baselines: Baselines, name: str, offline: bool
-) -> dict[str, Any]:
-    """The plan before any prompt was asked: what asking, tuning and testing would cost, what speaks against.
+def dry_run(
+    splits: Sequence[str], sections: Mapping[str, Section], name: str, offline: bool, rows: Sequence[Example] = ()
+) -> TuningPlan:
+    """The plan before any prompt was evaluated: what a run would cost, and reasons against tuning.
 
-    `sections` are those of `Config.parameters`. Nothing is spent; tokens are counted by the service, or guessed when
-    `offline`. Whether a prompt is good enough, only asking can show.
+    Nothing is spent; tokens are counted by the service, or offline. `rows` are the labelled rows that pairs would be
+    sampled for. Whether a prompt is good enough, only an evaluation can show.
     """
-    s = sections
-    wanted = _wanted(s["task"], s["evaluate"], s["plan"], s["hard"], s["larger"], name, splits)
-    client = connect(Vertex.of({**s["vertex"], **({"project": "offline"} if offline else {})}))
-    more, paid = Augment.of(s["augment"]), list[Line]()
-    if more.below and wanted.task.kind in LABELLED:
-        terms = augment.Terms.of(wanted.task, wanted.asking, more, wanted.settings, client.catalogue)
-        line, train = augment.forecast(wanted.splits[0], terms)
-        wanted, paid = replace(wanted, splits=[train, *wanted.splits[1:]]), [line]
-    count: Count = guess if offline else by_service(client, wanted.asking.base_model)
-    asked, searches = wanted.prompting(count, client).foresee(baselines)
-    paid += searches
-    dearest = max(asked, key=lambda one: one.input.most)
-    decided = _decide(None if offline else client, wanted, count, asked, dearest, None, paid, client)
-    return _document(decided, wanted, primary_metric(wanted.task), None)
+    request = _request(StepContext(sections, offline), name, splits, online=not offline)
+    context, actual = request.context, list[CostItem]()
+    if context.augment.min_rows_per_label and request.task.kind in LABELLED_KINDS:
+        cost = AugmentationCost.of(request.task, context.evaluate, context.augment, context.plan, context.catalogue)
+        item, train = augmentation.forecast(request.splits[0], cost)
+        request, actual = replace(request, splits=[train, *request.splits[1:]]), [item]
+    if rows and (ranking := context.objective.ranking):
+        actual += pair_sampling.forecast(rows, request.counter, ranking, context.catalogue)
+    usages, searches = request.baselines.usages(baseline_variants(context.evaluate))
+    dearest = max(usages, key=lambda baseline: baseline.tokens.input.upper)
+    return make_plan(request, usages, dearest, None, [*actual, *searches], {}, sampled=bool(rows))
 
 
-def _wanted(
-    task: dict[str, Any],
-    evaluate: dict[str, Any],
-    config: dict[str, Any],
-    weight: dict[str, Any],
-    larger: dict[str, Any],
-    name: str,
-    paths: Sequence[str],
-) -> Wanted:
+def _request(context: StepContext, name: str, paths: Sequence[str], online: bool = True) -> PlanRequest:
     splits = [list(read_examples(path)) for path in paths]
-    resolved = prompts.resolve(Task.of(task), splits[0])
-    sections = Evaluate.of(evaluate), Plan.of(config), Hard.of(weight), Larger.of(larger)
-    return Wanted(resolved, *sections, name, splits)
+    return PlanRequest(context, prompts.resolve(context.task, splits[0]), name, splits, online)
 
 
-def _decide(
-    service: Client | None,
-    wanted: Wanted,
-    count: Count,
-    asked: Sequence[Asked],
-    opponent: Asked,
-    best: Prompted | None,
-    paid: Sequence[Line],
-    client: Client | None = None,
-    replies: Mapping[str, float] | None = None,
-) -> Decided:
-    """The bill and the reasons; without a `service` no record is read, with no `best` no score speaks.
-
-    `replies` are mean tokens of a rater's or a judge's reply by model, as far as they were counted.
-    """
-    client = service or client
-    assert client is not None
-    settings, asking, splits = wanted.settings, wanted.asking, wanted.splits
-    failing = 1 - best.value if best else 0.5
-    rows = count_rows(count, asking, settings, wanted.weight, wanted.task, splits, failing)
-    everything, sample = [row for split in splits for row in split], settings.token_sample
-    opinions = count_opinions(count, asking, client.catalogue, wanted.task, everything, sample, replies or {})
-    rows = replace(rows, samples=asking.samples_asked, opinions=opinions)
-    trials = _trials(client, wanted, rows)
-    larger = _larger(client, wanted, trials, rows)
-    champion = select_model.read_champion(service, wanted.name) if service else None
-    if settings.continue_champion:
-        trials = spend.continued(trials, champion)
-    mark = wanted.weight if wanted.weight.share else None
-    print_ = plan_fingerprint(splits, asking.base_model, trials, [mark] if mark else [])
-    trials = [trial.model_copy(update={"plan": print_}) for trial in trials]
-    probe = _probe(service, wanted, opponent.contestant)
-    prompting = wanted.prompting(count, client)
-    tested = prompting.sizes(opponent.contestant)[1].times(asking.samples_asked)
-    goes_on = any(trial.base.startswith("projects/") for trial in trials)
-    remembered = select_model.old_rows(service, wanted.name) if service and goes_on else 0
-    beside = Beside(asked, opponent, tested, paid, remembered=remembered, champion=champion)
-    if probe:
-        one = prompting.size_on_train(opponent.contestant).times(asking.samples_asked)
-        beside = replace(beside, probed=len(splits[0]), probe=one)
-    bill = draw_up(client.catalogue, asking, settings, trials, larger, rows, beside)
-    bill.warnings.extend(opinions.unread(asking.judge.sheet))
-    reasons = reasons_against(settings, best, wanted.sizes)
-    if settings.skip_unchanged and service and store.last_plan(service, wanted.name) == print_:
-        reasons.append("nothing is new: the same rows, model and trials were decided on last time")
-    if not reasons and not bill.trials:
-        least = spend.least({t.name: bill.per_trial[t.name] for t in trials}, [*bill.spent, *bill.fixed])
-        reasons.append(
-            f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {settings.max_cost:.2f}"
-        )
-    bill = with_follow_ups(client.catalogue, asking, settings, bill, rows)
-    if best and reasons:
-        bill = replace(bill, kept=[*bill.spent, *prompting.finals([opponent], champion, opinions)])
-    # the longest first: it takes longest, and in a race it shows the others early what there is to reach
-    ordered = sorted(bill.trials, key=lambda trial: -trial.forecast_tokens)
-    rounds, tokens = settings.follow_ups, bill.follow_up_tokens
-    further = {name: {"follow_up_tokens": left, "follow_ups": rounds} for name, left in tokens.items() if left}
-    chosen = [trial.model_copy(update=further.get(trial.name, {})).model_dump(mode="json") for trial in ordered]
-    return Decided(bill, reasons, print_, [] if reasons else chosen, [] if reasons else probe)
+def _paid(context: StepContext, report: EvaluationReport, spent: str) -> list[CostItem]:
+    """What was spent before: data steps, prompt searches, judging the baselines' answers, ranking them."""
+    prices = _prices(context)
+    actual = [*usage.search_item(report, prices.models[prices.base_model]), *read_spent(spent)]
+    for result in report.variants:
+        actual += usage.judging_items(f"{result.variant.name} on validation", [result], prices, result.variant.name)
+    return [*actual, *usage.ranking_items(report, "prompts", context.evaluate.judge.model, prices)]
 
 
-def _probe(service: Client | None, wanted: Wanted, prompt: Contestant) -> list[dict[str, Any]]:
-    """The best prompt, when it is to be asked about the training rows; nobody when that is known or not wanted."""
-    if not wanted.weight.share:
-        return []
-    if service and store.read(service, key(wanted.splits[0], prompt, wanted.weight)):
-        return []
-    return [prompt.model_dump(mode="json")]
+def _prices(context: StepContext) -> Any:
+    from gemtune.artifacts.tuning import PriceList
+
+    catalogue, evaluate = context.catalogue, context.evaluate
+    models = [evaluate.base_model, *filter(None, [evaluate.judge.model])]
+    return PriceList(
+        base_model=evaluate.base_model,
+        models={model: catalogue.price_document(model) for model in models},
+        vertex_metrics={metric: catalogue.vertex_metric_price(metric) for metric in evaluate.vertex_metrics},
+    )
 
 
-# The prompt to beat.
-
-
-def best_prompt(baselines: Sequence[Prompted]) -> Prompted:
-    """The highest score; of equals the one that costs fewer tokens."""
-    if not baselines:
+def best_prompt(report: EvaluationReport, metric: str) -> VariantReport:
+    """The highest score; of equals the one that takes fewer tokens."""
+    if not report.variants:
         raise UserError("no prompted baseline was evaluated", remedy="list one in evaluate.baselines")
-    return max(baselines, key=lambda result: (result.value, -result.input_tokens - result.output_tokens))
+    return max(report.variants, key=lambda result: (result.metrics[metric].value, -result.tokens.total))
 
 
-def _prompted(report: dict[str, Any], metric: str) -> list[Prompted]:
+def make_plan(
+    request: PlanRequest,
+    usages: Sequence[BaselineUsage],
+    baseline: BaselineUsage,
+    best: VariantReport | None,
+    spent: Sequence[CostItem],
+    replies: Mapping[str, float],
+    sampled: bool = False,
+) -> TuningPlan:
+    """The plan: trials, forecast and reasons against; without `best` no score counts.
+
+    `baseline` is the prompt to beat, `replies` are mean tokens of a judge's reply by model, as far as they were
+    counted; `sampled`: the worse answers of pairs are still to be sampled, and may be long.
+    """
+    context, settings, plan = request.context, request.context.evaluate, request.plan
+    objective, catalogue = context.objective, context.catalogue
+    metric = objective.metric(request.task)
+    score = best.metrics[metric] if best else None
+    tokens = _tokens(request, replies, 1 - score.value if score and not objective.is_pairwise else 0.5, sampled)
+    serving = request.champion()
+    trials, escalation = _trials(request, tokens), list[Trial]()
+    escalation = _escalation(request, trials, tokens)
+    first = objective.first_trial(trials)
+    if plan.start_from_champion:
+        trials = started_from(serving, trials)
+        first = started_from(serving, [first])[0] if first else None
+    first = _bounded(first, tokens) if first else None
+    digest = _fingerprint(request, [*([first] if first else []), *trials])
+    trials = [trial.model_copy(update={"plan": digest}) for trial in trials]
+    first = first.model_copy(update={"plan": digest}) if first else None
+    continued = any(trial.is_continued for trial in trials)
+    hard_examples = context.hard_examples
+    probe = bool(hard_examples.target_share) and not _is_known(request, baseline.variant)
+    forecaster = Forecaster(
+        catalogue,
+        settings,
+        plan,
+        tokens,
+        Context(
+            baselines=usages,
+            best=baseline,
+            on_test=request.baselines.on_test(baseline.variant),
+            spent=spent,
+            train_probe=len(request.splits[0]) if probe else 0,
+            on_train=request.baselines.on_train(baseline.variant) if probe else None,
+            champion_rows=champion.test_set_size(context.client, request.name) if request.online and continued else 0,
+            champion=serving,
+            first=first,
+            is_pairwise=objective.is_pairwise,
+        ),
+    )
+    forecast = forecaster.forecast(trials, escalation)
+    reasons = reasons_against(request, best, metric, tokens.train)
+    if plan.skip_unchanged and request.online and store.last_plan(context.client, request.name) == digest:
+        reasons.append("nothing is new: the same rows, model and trials as in the last decision")
+    if not reasons and not forecast.trials:
+        own = {trial.name: forecast.per_trial[trial.name] for trial in trials}
+        least = cheapest_plan(own, [*forecast.spent, *forecast.fixed])
+        reasons.append(f"the cheapest trial may cost {least:.2f} USD in all, more than max_cost {plan.max_cost:.2f}")
+    forecast = forecaster.with_follow_ups(forecast)
+    if best and reasons:
+        finals = request.baselines.finals([baseline], serving, tokens.judging)
+        forecast = replace(forecast, keep_prompt=[*forecast.spent, *finals])
+    return TuningPlan(
+        should_tune=not reasons,
+        reasons=reasons,
+        metric=metric,
+        best_prompt=BestPrompt(variant=best.variant, score=best.metrics[metric]) if best else None,
+        detectable_lift=_detectable_lift(request, score.value if score else 0.5),
+        rows={"train": tokens.train, "validation": tokens.validation, "test": tokens.test},
+        first_trial=None if reasons else first,
+        trials=[] if reasons else _ordered(forecast, plan),
+        escalation=[] if reasons else list(forecast.escalation),
+        over_budget=forecast.over_budget,
+        prices=forecast.prices,
+        warnings=forecast.warnings,
+        forecast=CostForecast.of(forecast.items, plan.max_cost),
+        fingerprint=digest,
+    )
+
+
+def _ordered(forecast: Forecast, plan: Plan) -> list[Trial]:
+    """The trials with what their follow-ups may bill, the longest first: it ends last, and its losses come early."""
+    trials = sorted(forecast.trials, key=lambda trial: -trial.forecast_tokens)
+    left = forecast.follow_up_tokens
     return [
-        Prompted(
-            contestant=Contestant.of(entry["contestant"]),
-            value=entry["metrics"][metric]["value"],
-            low=entry["metrics"][metric]["low"],
-            high=entry["metrics"][metric]["high"],
-            rows=report["rows"],
-            input_tokens=entry["tokens"]["input"],
-            output_tokens=entry["tokens"]["output"],
-            batched=entry["tokens"].get("batch_input", 0) / max(1, entry["tokens"]["input"]),
-        )
-        for entry in report["contestants"]
+        trial.model_copy(update={"follow_up_tokens": left[trial.name], "follow_ups": plan.follow_ups})
+        if left.get(trial.name)
+        else trial
+        for trial in trials
     ]
 
 
-# Whether.
+def _is_known(request: PlanRequest, prompt: ModelVariant) -> bool:
+    """Whether an earlier run recorded which training rows this prompt misses."""
+    key = record_key(request.splits[0], prompt, request.context.hard_examples)
+    return request.online and bool(store.read(request.context.client, key))
 
 
-def reasons_against(settings: Plan, best: Prompted | None, rows: Sequence[int]) -> list[str]:
-    """Why tuning is not worth trying; empty when it is. `rows` are those of training, validation and test."""
+def _fingerprint(request: PlanRequest, trials: Sequence[Trial]) -> str:
+    hard_examples = request.context.hard_examples
+    plain = {*SET_BY_PLAN, "name"}
+    hyperparameters = [
+        trial.model_dump(mode="json", exclude=plain | (set() if trial.reweighted else {"reweighted"}))
+        for trial in trials
+    ]
+    others = [hard_examples] if hard_examples.target_share else []
+    base = request.context.evaluate.base_model
+    return plan_fingerprint(request.context.objective, request.splits, base, hyperparameters, others)
+
+
+# -- whether ---------------------------------------------------------------------------------------------------------
+
+
+def reasons_against(request: PlanRequest, best: VariantReport | None, metric: str, train_rows: int) -> list[str]:
+    """Reasons against tuning; empty when there are none."""
+    plan, objective, test = request.plan, request.context.objective, len(request.splits[2])
+    unit, held_out = ("pairs", "prompts") if objective.is_pairwise else ("rows", "rows")
     reasons = []
-    if rows[0] < settings.min_train_rows:
-        reasons.append(f"{rows[0]} training rows, fewer than {settings.min_train_rows}: too few to tune on")
-    if best and best.low >= settings.good_enough:
-        name = best.contestant.name
+    if train_rows < plan.min_train_rows:
+        reasons.append(f"{train_rows} training {unit}, fewer than {plan.min_train_rows}: too few to tune on")
+    if best and not objective.is_pairwise and best.metrics[metric].low >= plan.skip_if_baseline_reaches:
+        name, low = best.variant.name, best.metrics[metric].low
+        target = plan.skip_if_baseline_reaches
+        reasons.append(f"the prompt {name} is good enough: its {metric} is at least {low:.3f}, the target is {target}")
+    lift = _detectable_lift(request, best.metrics[metric].value if best else 0.5)
+    if 0 < plan.required_lift < lift:
         reasons.append(
-            f"the prompt {name} is good enough: its score is at least {best.low:.3f} of {settings.good_enough}"
-        )
-    lift = detectable_lift(best.value if best else 0.5, rows[2])
-    if 0 < settings.wanted_lift < lift:
-        reasons.append(
-            f"{rows[2]} test rows notice a lift of {lift:.3f} at best, not the wanted {settings.wanted_lift:.3f}: "
-            "label more test rows first"
+            f"with {test} test {held_out}, a lift of {lift:.3f} or more can be detected, not the required "
+            f"{plan.required_lift:.3f}: label more test rows first"
         )
     return reasons
 
 
-def detectable_lift(score: float, test_rows: int) -> float:
-    """The smallest true lift that so many test rows show (80 % power), were the tuned model to change every error."""
-    return smallest_detectable_lift(max(1, test_rows), min(1.0, max(0.05, 1 - score)))
+def _detectable_lift(request: PlanRequest, score: float) -> float:
+    return detectable_lift(1.0 if request.context.objective.is_pairwise else 1 - score, len(request.splits[2]))
 
 
-def plan_fingerprint(
-    splits: Sequence[Sequence[Example]], base_model: str, trials: Sequence[Trial], others: Sequence[Section] = ()
-) -> str:
-    """Names training and validation rows, model, trials and further settings; equal when there is nothing new."""
-    ids = [sorted(example.id for example in split) for split in splits[:2]]
-    hyper = [
-        trial.model_dump(mode="json", exclude={*spend.TOLD, "name"} | ({"weighted"} if not trial.weighted else set()))
-        for trial in trials
-    ]
-    return fingerprint(*ids, base_model, hyper, *others)
+def detectable_lift(error_rate: float, test_rows: int) -> float:
+    """The smallest true lift that so many test rows show (80 % power), were the tuned model to change every error.
+
+    For win rates every row may change: the error rate is 1, when no two answers tie.
+    """
+    return smallest_detectable_lift(max(1, test_rows), min(1.0, max(0.05, error_rate)))
 
 
-# Which trials.
+# -- which trials ----------------------------------------------------------------------------------------------------
 
 
-def _trials(client: Client, wanted: Wanted, rows: Rows) -> list[Trial]:
-    """The trials of the settings or of a preset, each checked against the catalogue and named."""
-    settings, train, base_model = wanted.settings, wanted.splits[0], wanted.asking.base_model
-    trials = list(settings.trials)
-    if settings.preset == "grid":
-        trials = list(client.catalogue.grid)
-    elif settings.preset == "recommended":
-        mean = rows.prompt_tokens.expected + rows.answer_tokens.expected
-        trials = [client.catalogue.start(base_model, modality(train), len(train), mean)]
-    named = spend.named(trials, settings.share_epochs)
-    for trial in named:
-        _require(client, trial.base or base_model, trial)
-    return [_allowed(trial, rows) for trial in _both_arms(named, wanted.weight)]
+def _tokens(request: PlanRequest, replies: Mapping[str, float], error_rate: float, sampled: bool) -> TokenEstimates:
+    context, counter = request.context, request.counter
+    objective = context.objective
+    everything = [row for split in request.splits for row in split]
+    judging = counter.judging(context.catalogue, everything, replies, pairwise_only=objective.judge_ranks)
+    tokens = counter.all_rows(objective, request.splits, judging, context.hard_examples, error_rate)
+    if sampled and objective.ranking:
+        return pair_sampling.with_unknown_answers(tokens, context.evaluate, objective.ranking)
+    return tokens
 
 
-def _require(client: Client, base: str, trial: Trial) -> None:
-    if not base.startswith("projects/"):
-        key = client.settings.encryption_key
-        sizes = (trial.adapter_size,)
-        client.catalogue.require(base, "supervised", client.location, adapter_sizes=sizes, encryption_key=key)
+def _trials(request: PlanRequest, tokens: TokenEstimates) -> list[Trial]:
+    """The trials of the settings or of a preset, each checked against the catalogue, named and bounded."""
+    context, plan, train = request.context, request.plan, request.splits[0]
+    trials, base_model = list(plan.trials), context.evaluate.base_model
+    if plan.preset == "grid":
+        trials = list(context.catalogue.grid)
+    elif plan.preset == "recommended":
+        mean = tokens.prompt.expected + tokens.answer.expected
+        trials = [context.catalogue.starting_trial(base_model, modality(train), len(train), mean)]
+    trials = context.objective.prepared(named(trials, plan.merge_epoch_variants))
+    first = context.objective.first_trial(trials)
+    _require(request, [*([first] if first else []), *trials])
+    return [_bounded(trial, tokens) for trial in _ablation_arms(request, trials)]
 
 
-def _both_arms(trials: Sequence[Trial], weight: Hard) -> list[Trial]:
-    """The trials on weighted rows, and for the ablation the first one on the rows as they come too."""
-    if not weight.share:
+def _require(request: PlanRequest, trials: Sequence[Trial]) -> None:
+    client = request.context.client
+    require_tunable(
+        client.catalogue,
+        client.location,
+        client.settings.encryption_key,
+        request.context.evaluate.base_model,
+        trials,
+    )
+
+
+def _ablation_arms(request: PlanRequest, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials on reweighted rows, and for the ablation the first one without reweighting too."""
+    hard_examples = request.context.hard_examples
+    if not hard_examples.target_share:
         return list(trials)
     first = trials[0]
-    plain = [first.model_copy(update={"name": f"{first.name}{select_model.PLAIN}"})] if weight.ablation else []
-    return [*(trial.model_copy(update={"weighted": True}) for trial in trials), *plain]
+    twin = first.model_copy(update={"name": f"{first.name}-unweighted", "ablation_of": first.name})
+    return [*(t.model_copy(update={"reweighted": True}) for t in trials), *([twin] if hard_examples.ablation else [])]
 
 
-def _larger(client: Client, wanted: Wanted, trials: Sequence[Trial], rows: Rows) -> list[Trial]:
-    """For each larger model a trial that no trial so far outlasts; its hyperparameters are those that win."""
-    found = []
-    for model in wanted.larger.models:
-        most = {"epoch_count": max(t.epoch_count for t in trials), "weighted": any(t.weighted for t in trials)}
-        trial = trials[0].model_copy(update={"name": model, "base": model, "checkpoint_id": "", **most})
-        for size in {one.adapter_size for one in trials}:
-            _require(client, model, trial.model_copy(update={"adapter_size": size}))
-        found.append(_allowed(trial, rows))
-    return found
+def _escalation(request: PlanRequest, trials: Sequence[Trial], tokens: TokenEstimates) -> list[Trial]:
+    """For each larger model a trial as long as the longest; its hyperparameters will be those of the best trial."""
+    bounded = []
+    for model in request.context.escalation.models:
+        longest = {
+            "epoch_count": max(t.epoch_count for t in trials),
+            "reweighted": any(t.reweighted for t in trials),
+        }
+        trial = trials[0].model_copy(update={"name": model, "base": model, "checkpoint_id": "", **longest})
+        sizes = {t.adapter_size for t in trials}
+        _require(request, [trial.model_copy(update={"adapter_size": size}) for size in sizes])
+        bounded.append(_bounded(trial, tokens))
+    return bounded
 
 
-def _allowed(trial: Trial, rows: Rows) -> Trial:
-    """A trial with what it is expected to bill, and what it may at most."""
-    tokens = rows.tokens_of(trial)
-    told = {"forecast_tokens": round(tokens.expected), "max_billable_tokens": int(tokens.most) + 1}
-    return trial.model_copy(update=told)
+def _bounded(trial: Trial, tokens: TokenEstimates) -> Trial:
+    """A trial with the tokens it is expected to bill, and may bill at most."""
+    billed = tokens.training_of(trial).times(trial.epoch_count)
+    bounds = {"forecast_tokens": round(billed.expected), "max_billable_tokens": int(billed.upper) + 1}
+    return trial.model_copy(update=bounds)
 
 
 def modality(examples: Sequence[Example]) -> str:
-    """The heaviest modality that a row carries: audio, image (video and documents too), else text."""
+    """The heaviest modality that a row has: audio, image (video and documents too), else text."""
     kinds = {
         str(part["fileData"].get("mimeType", "")).partition("/")[0]
         for example in examples
@@ -391,43 +381,18 @@ def modality(examples: Sequence[Example]) -> str:
     return "audio" if "audio" in kinds else "image" if kinds else "text"
 
 
-# What is told.
-
-
-def _document(decided: Decided, wanted: Wanted, metric: str, best: Prompted | None) -> dict[str, Any]:
-    """The plan as its artifact; without a best prompt it says so."""
-    bill, settings = decided.bill, wanted.settings
-    told = {**asdict(best), "contestant": best.contestant.model_dump(mode="json")} if best else None
-    return {
-        "worthwhile": not decided.reasons,
-        "verdict": "tune" if not decided.reasons else "keep_prompt",
-        "reasons": decided.reasons,
-        "metric": metric,
-        "best_prompt": told,
-        "detectable_lift": detectable_lift(best.value if best else 0.5, wanted.sizes[2]),
-        "test_rows": wanted.sizes[2],
-        "rows": wanted.sizes,
-        "trials": decided.trials,
-        "larger": decided.larger,
-        "left_out": bill.left_out,
-        "prices": bill.prices,
-        "model_prices": bill.model_prices,
-        "service_prices": bill.service_prices,
-        "warnings": bill.warnings,
-        **spend.told(bill.lines, settings.max_cost),
-        "fingerprint": decided.fingerprint,
-    }
-
-
-def _say(decided: Decided, best: Prompted) -> None:
-    bill = decided.bill
-    for warning in [*bill.warnings, *bill.left_out]:
+def _log(plan: TuningPlan, best: VariantReport) -> None:
+    """The forecast, item by item, and the step's last line."""
+    for warning in [*plan.warnings, *plan.over_budget]:
         log.warning("%s", warning)
-    for line in bill.lines:
-        log.info("bill: %-45s %12.0f tokens %10.4f USD", line.what, line.tokens.expected, line.cost.expected)
-    if not decided.reasons:
-        money = spend.total(bill.lines)
-        said = f"{len(bill.trials)} trials, {money.expected:.2f} USD (at most {money.most:.2f})"
-        log.info("done: %s", f"{said}, to beat {best.contestant.name} at {best.value:.3f}")
-    else:
-        log.info("done: %s", f"keep {best.contestant.name} at {best.value:.3f}: {decided.reasons[0]}")
+    for item in plan.forecast.items:
+        log.info("forecast: %-45s %12.0f tokens %10.4f USD", item.label, item.tokens.expected, item.cost.expected)
+    name, score = best.variant.name, best.metrics[plan.metric].value
+    if plan.reasons:
+        log.info("done: %s", f"keep {name}: {plan.reasons[0]}")
+        return
+    jobs = f"{len(plan.trials)} trial{'' if len(plan.trials) == 1 else 's'} planned"
+    jobs += " after a supervised job" if plan.first_trial else ""
+    cost = total(plan.forecast.items)
+    money = f"expected ${cost.expected:.2f}, at most ${cost.upper:.2f}"
+    log.info("done: %s", f"{jobs}: {money}. Baseline: {name} {score:.3f}")

@@ -1,303 +1,131 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Raw rows to sound examples: read, clean, settle conflicts, drop duplicates, draw; nothing leaves without a reason.
+"""Raw rows to examples: read, clean, resolve conflicts, drop duplicates, sample; every dropped row has a reason.
 
-Promise: every row of the source is in `examples` or in `dropped`, once. Which row of a set of duplicates stays is
+Guarantees: every row of the source is in `examples` or in `dropped`, once. Which row of a set of duplicates is kept is
 decided by content, never by the order of rows.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-
+from gemtune.artifacts.data import DataflowCount, DataReport, NearConflicts, RepeatedPassages
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import sources
-from gemtune.data.audit import read_sheet
-from gemtune.data.cleaning import exported
-from gemtune.data.dataflow_job import Volume, checked, dropped_before, measured
-from gemtune.data.duplicates import (
-    Outcome,
-    Repetition,
-    guard,
-    left,
-    near_conflicts,
-    same_meaning,
-    settle,
-    stop_beyond,
-    thin_out,
-    without_repetition,
-)
-from gemtune.data.embedders import embedder
-from gemtune.data.example import Dropped, Example, plain, write_examples, write_json, write_rows
-from gemtune.data.label_issues import Suspect, suspects
-from gemtune.data.label_issues import told as label_errors_told
-from gemtune.data.profile import portrait
-from gemtune.data.row_validation import LABELLED, Tally, read
+from gemtune.data.audit import read_review_file
+from gemtune.data.cleaning import export_rules
+from gemtune.data.dataflow_job import DataflowJob, count_dropped, dataflow_parameters, read_dropped
+from gemtune.data.duplicates import enforce_removal_limits, near_conflicts, remove_repeated_passages
+from gemtune.data.example import Example, RejectedRow, to_row, write_examples, write_rows
+from gemtune.data.label_issues import find_label_issues, summarize
+from gemtune.data.profile import profile_rows
+from gemtune.data.row_selection import deduplicate, log_if_long, sample_rows
+from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
+from gemtune.data.source_rows import no_usable_rows, read_all
 from gemtune.errors import UserError
+from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
-T = TypeVar("T")
-
-MOST_AUDITED, MOST_AUDITED_CHARS = 20_000, 4_000_000  # the search for label errors takes 40 bytes a character
-GLANCED = 1000
-QUIET_S, SAID_EVERY_S, MANY_ROWS = 5.0, 2.0, 50_000  # who works shorter, or on less, need not say how far it is
-RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex], Outcome]] = {
-    "exact deduplication": lambda rows, task, config, _: settle(rows, task, config),
-    "near-deduplication": lambda rows, task, config, _: thin_out(rows, task, config),
-    "semantic deduplication": lambda rows, task, config, place: same_meaning(
-        rows, task, config, embedder(config.embedder, place, config.seed)
-    ),
-}
 
 
-def stream(data: str, task: Task, config: Preprocess, tally: Tally) -> Iterator[Example | Dropped]:
-    """All rows of the source, and of the given test file, one after the other: an example, or the row dropped.
+def prepare_dataflow_job(data: str, **sections: Section) -> DataflowJob:
+    """Place, template and parameters of the Dataflow job that deduplicates the source.
 
-    With a test file its rows are the test split, and no row of the source joins them.
+    Reads the sections task, preprocess, vertex.
     """
-    for source in filter(None, (data, config.test_data)):
-        given = source == config.test_data
-        for item in watched(read(source, task, config, tally), source):
-            if isinstance(item, Dropped):
-                yield replace(item, detail=f"in test_data: {item.detail}") if given else item
-            else:
-                home = "test" if given else item.split or ("train" if config.test_data else None)
-                yield item if home == item.split else replace(item, split=home)
-
-
-def watched(items: Iterator[T], source: str) -> Iterator[T]:
-    """The same items; long reading says now and then how far it is."""
-    start = said = time.monotonic()
-    for count, item in enumerate(items, 1):
-        if count % 1000 == 0 and (now := time.monotonic()) - start > QUIET_S and now - said > SAID_EVERY_S:
-            said = now
-            log.info("progress: %d rows of %s read, %.0f/s", count, source, count / (now - start))
-        yield item
-
-
-def some(rows: Iterator[T], none: Callable[[], UserError]) -> Iterator[T]:
-    """The same rows; raises `none()` at their end when there was not one."""
-    for row in rows:
-        yield row
-        break
-    else:
-        raise none()
-    yield from rows
-
-
-def gather(data: str, task: Task, config: Preprocess, tally: Tally) -> Outcome:
-    """What `stream` gives, in memory: examples, and rows that cannot be one."""
-    examples: list[Example] = []
-    dropped: list[Dropped] = []
-    for item in stream(data, task, config, tally):
-        if isinstance(item, Dropped):
-            dropped.append(item)
-        else:
-            examples.append(item)
-    return examples, dropped
-
-
-def glance(data: str, task: Task, config: Preprocess, labelled: bool = True) -> None:
-    """Look at the beginning of a source before anything is started for it.
-
-    Raises `UserError` when it cannot be read, or, for `labelled` rows, when none of the first is usable.
-    """
-    tally, lost = Tally(), list[Dropped]()
-    rows = read(data, task, config, tally) if labelled else sources.rows(data, config)
-    for item in itertools.islice(rows, GLANCED):
-        if not isinstance(item, Dropped):
-            return
-        lost.append(item)
-    raise nothing_left(data, lost)
-
-
-def draw(examples: Sequence[Example], config: Preprocess) -> Outcome:
-    """At most so many rows of a label and in all, drawn by a hash of seed and id: the draw is stable as data grows."""
-    # a hash of its own: with the split's, the rows drawn first would be the rows of the test split
-    ranked = sorted(examples, key=lambda example: hashlib.sha256(f"draw {config.seed} {example.id}".encode()).digest())
-    per_label: Counter[str] = Counter()
-    kept: list[Example] = []
-    dropped: list[Dropped] = []
-    for example in ranked:
-        if config.max_per_label and per_label[example.target] >= config.max_per_label:
-            dropped.append(left(example, "not_drawn", f"beyond preprocess.max_per_label={config.max_per_label}"))
-        elif config.max_rows and len(kept) >= config.max_rows:
-            dropped.append(left(example, "not_drawn", f"beyond preprocess.max_rows={config.max_rows}"))
-        else:
-            per_label[example.target] += 1
-            kept.append(example)
-    return sorted(kept, key=lambda example: example.line), dropped
-
-
-def measure(data: str, task: dict[str, Any], config: dict[str, Any], vertex: dict[str, Any]) -> Volume:
-    """Whether the source goes through Dataflow first, and what the job is told."""
-    found = measured(data, Task.of(task), Preprocess.of(config), Vertex.of(vertex))
-    log.info("done: %s", "more than one machine should hold: Dataflow first" if found.large else "one machine will do")
-    return found
-
-
-def settled(data: str, dropped: str) -> tuple[str, str]:
-    """The source that is read from here on, after a branch that may have replaced it, and what left before ("" for
-    nothing).
-    """
-    log.info("done: %s", data)
-    return data, dropped
+    context = StepContext(sections)
+    job = dataflow_parameters(data, context.task, context.preprocess, context.vertex)
+    log.info("done: %s", f"Dataflow deduplicates {data} into {job.kept}")
+    return job
 
 
 def run(
-    data: str,
-    task: dict[str, Any],
-    config: dict[str, Any],
-    examples: str,
-    dropped: str,
-    report: str,
-    vertex: dict[str, Any] | None = None,
-    thinned: str = "",
+    data: str, examples: str, dropped: str, report: str, dataflow_dropped: str = "", **sections: Section
 ) -> dict[str, Any]:
-    """Preprocess the file `data`; writes `examples`, `dropped` and `report`, returns the counts.
+    """Preprocess the file `data`; writes `examples`, `dropped` and `report` (a `DataReport`), returns the counts.
 
-    `thinned` are the rows that Dataflow dropped before, if it did: they are counted and listed with the others. Raises
-    `UserError` when nothing usable is left, or one class only.
+    `dataflow_dropped` lists the rows that a Dataflow job dropped from the source of `data` before ("": no job ran);
+    they are counted and listed with the others. Reads the sections task, preprocess, vertex. Raises `UserError` when no
+    usable row is left, or a single label only.
     """
-    asked, settings, place = Task.of(task), Preprocess.of(config), Vertex.of(vertex or {})
-    settings = inspected_in(settings, place)
-    tally = Tally(read_sheet(settings.corrections) if settings.corrections else {})
-    with sources.local(thinned) if thinned else nullcontext() as gone_before:
-        rows, lost = gather(data, asked, settings, tally)
-        missing = len(tally.corrections) - len(tally.looked_at)
-        if missing and not thinned:
-            log.warning(
-                "%d rows of the audit sheet are no rows of the data: it was made of other data or settings", missing
-            )
-        before = checked(gone_before, len(rows) + len(lost), settings) if gone_before else Counter[str]()
-        read_count, seen = len(rows) + len(lost) + before.total(), len(rows) + before.total()
-        rows, lost, repetition = _compared(rows, lost, data, asked, settings, place)
-        summary = {
-            "rows": read_count,
-            "examples": len(rows),
-            "dropped": dict((before + Counter(d.reason for d in lost)).most_common()),
-        }
+    context = StepContext(sections)
+    task_section, vertex_section = context.task, context.vertex
+    settings = with_pii_parent(context.preprocess, vertex_section)
+    stats = ReadStats(read_review_file(settings.corrections) if settings.corrections else {})
+    with sources.local_path(dataflow_dropped) if dataflow_dropped else nullcontext() as dropped_file:
+        rows, rejected = read_all(data, task_section, settings, stats)
+        unmatched = len(stats.corrections) - len(stats.matched_corrections)
+        if unmatched and not dataflow_dropped:
+            log.warning("%d rows of the review file are not in the data; was it made from other data or settings?",
+                        unmatched)  # fmt: skip
+        reasons = count_dropped(dropped_file, len(rows) + len(rejected), settings) if dropped_file else Counter[str]()
+        by_dataflow = reasons.total()
+        read_rows, valid_rows = len(rows) + len(rejected) + by_dataflow, len(rows) + by_dataflow
+        rows, rejected, passages = _deduplicate(rows, rejected, data, task_section, settings, vertex_section)
+        reasons += Counter(row.reason for row in rejected)
+        summary = {"rows": read_rows, "examples": len(rows), "dropped": dict(reasons.most_common())}
         write_examples(examples, rows)
-        earlier = dropped_before(gone_before) if gone_before else ()
-        write_rows(dropped, map(plain, itertools.chain(lost, earlier)))
-    wrong = doubtful(rows, asked, settings)
-    unclear = near_conflicts(rows, asked, settings)
-    told = {
-        "readable": seen,
-        **tally.told(),
-        **portrait(rows, asked.kind in LABELLED),
-        "repeated_passages": asdict(repetition),
-        "near_conflicts": {"rows": len(unclear), "lines": [[a.line, b.line] for a, b in unclear[:20]]},
-        "likely_label_errors": label_errors_told(wrong),
-        "cleaning": exported(settings),
-        "dropped_on_dataflow": {"rows": before.total(), "file": thinned},
-    }
-    write_json(report, {**summary, **told, "settings": settings.model_dump(), "data": data})
-    reasons = ", ".join(f"{count} {reason}" for reason, count in summary["dropped"].items())  # type: ignore[attr-defined]
-    log.info("done: %s", f"{len(rows)} of {read_count} rows kept" + (f"; dropped: {reasons}" if reasons else ""))
+        earlier = read_dropped(dropped_file) if dropped_file else ()
+        write_rows(dropped, map(to_row, itertools.chain(rejected, earlier)))
+    label_issues = find_label_issues(rows, task_section, settings)
+    conflicts = near_conflicts(rows, task_section, settings)
+    lines = tuple((first.line, second.line) for first, second in conflicts[:20])
+    DataReport(
+        data=data,
+        settings=settings.model_dump(),
+        **summary,
+        **dict(stats.to_report()),
+        **dict(profile_rows(rows, task_section.kind in LABELLED_KINDS)),
+        valid_rows=valid_rows,
+        repeated_passages=passages,
+        near_conflicts=NearConflicts(rows=len(conflicts), lines=lines),
+        label_issues=summarize(label_issues),
+        cleaning=dict(export_rules(settings)),
+        dataflow=DataflowCount(rows=by_dataflow, file=dataflow_dropped),
+    ).write(report)
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    log.info("done: %s", f"{len(rows)} of {read_rows} rows kept" + (f"; dropped: {counts}" if counts else ""))
     return summary
 
 
-def _compared(
-    rows: list[Example], lost: list[Dropped], data: str, task: Task, config: Preprocess, place: Vertex
-) -> tuple[list[Example], list[Dropped], Repetition]:
-    """The rows that stay after every rule, those that left in their order, and what passages repeat."""
+def _deduplicate(
+    rows: list[Example], rejected: list[RejectedRow], data: str, task: Task, config: Preprocess, vertex: Vertex
+) -> tuple[list[Example], list[RejectedRow], RepeatedPassages]:
+    """The rows kept by every rule, all rejected rows by line, and the repeated passages."""
     if not rows:
-        raise nothing_left(data, lost)
-    for what, rule in RULES.items():
-        before = len(rows)
-        tell_long(what, before)
-        rows, gone = rule(rows, task, config, place)
-        guard(before, len(rows), what, config, gone)
-        lost = lost + gone
+        raise no_usable_rows(data, rejected)
+    rows, duplicates = deduplicate(rows, task, config, vertex)
     before = len(rows)
-    tell_long("repeated passages", before)
-    rows, gone, repetition = without_repetition(rows, config)
-    if gone:
-        told = f"repeat {repetition.commonest!r:.80}"
-        stop_beyond(before, len(rows), "dropping repeated passages", config, repetition.most_rows, told)
-    drawn, undrawn = draw(rows, config)
-    lost = sorted([*lost, *gone, *undrawn], key=lambda d: d.line)
-    if not drawn:
-        raise nothing_left(data, lost)
-    labels = {example.target for example in drawn}
-    if task.kind in LABELLED and len(labels) < 2:
-        first = lost[0] if lost else None
-        also = f"; {len(lost)} rows were dropped, the first at line {first.line}: {first.detail}" if first else ""
-        raise UserError(
-            f"only one label is left: {next(iter(labels))!r}{also}", file=data, remedy="give rows of two labels or more"
+    log_if_long("repeated passages", before)
+    rows, dropped, passages = remove_repeated_passages(rows, config)
+    if dropped:
+        detail = f"repeat {passages.commonest!r:.80}"
+        enforce_removal_limits(before, len(rows), "dropping repeated passages", config, passages.commonest_rows, detail)
+    sampled, unsampled = sample_rows(rows, config)
+    rejected = sorted([*rejected, *duplicates, *dropped, *unsampled], key=lambda row: row.line)
+    if not sampled:
+        raise no_usable_rows(data, rejected)
+    labels = {example.target for example in sampled}
+    if task.kind in LABELLED_KINDS and len(labels) < 2:
+        first = rejected[0] if rejected else None
+        dropped_note = (
+            f"; {len(rejected)} rows were dropped, the first at line {first.line}: {first.detail}" if first else ""
         )
-    return drawn, lost, repetition
+        raise UserError(
+            f"only one label is left: {next(iter(labels))!r}{dropped_note}",
+            file=data,
+            remedy="provide rows of two labels or more",
+        )
+    return sampled, rejected, passages
 
 
-def inspected_in(config: Preprocess, place: Vertex) -> Preprocess:
-    """The settings with the project that Sensitive Data Protection is asked in, where only `vertex.project` says it."""
-    if config.pii_by != "dlp" or config.pii_parent or not place.project:
+def with_pii_parent(config: Preprocess, vertex: Vertex) -> Preprocess:
+    """The settings with `pii_parent` filled in from `vertex.project`, where Sensitive Data Protection is used."""
+    if config.pii_detector != "dlp" or config.pii_parent or not vertex.project:
         return config
-    return config.model_copy(update={"pii_parent": f"projects/{place.project}/locations/global"})
-
-
-def tell_long(what: str, rows: int) -> None:
-    """Say what is done now, where it is done to many rows."""
-    if rows >= MANY_ROWS:
-        log.info("progress: %s", what)
-
-
-def doubtful(examples: Sequence[Example], task: Task, config: Preprocess) -> list[Suspect]:
-    """Likely label errors, where the task has labels; of so many rows, drawn by the seed, as memory allows."""
-    if not config.find_label_errors or task.kind not in LABELLED:
-        return []
-    some = _drawn(examples, config.seed)
-    if len(some) < len(examples):
-        log.warning("likely label errors are looked for among %d of %d rows, drawn evenly", len(some), len(examples))
-    tell_long("likely label errors", 10 * len(some))  # ten times the work of other rules
-    return suspects(some, config.seed)
-
-
-def _drawn(examples: Sequence[Example], seed: int) -> list[Example]:
-    """As many rows, in their order, as the search for label errors may hold."""
-    order = np.random.default_rng(seed).permutation(len(examples))[:MOST_AUDITED]
-    held = np.cumsum([len(examples[i].text) for i in order])
-    return [examples[i] for i in np.sort(order[: np.searchsorted(held, MOST_AUDITED_CHARS, side="right")])]
-
-
-def nothing_left(data: str, lost: Sequence[Dropped]) -> UserError:
-    """What is said of a source without a usable row."""
-    return no_usable_row(data, Counter(row.reason for row in lost), lost[0] if lost else None)
-
-
-def no_usable_row(data: str, reasons: Counter[str], first: Dropped | None) -> UserError:
-    """The same from the counts and the first row: why, and what to do about it as far as that row shows."""
-    if first is None:
-        return UserError("the file holds no rows", file=data, remedy="give labelled rows, one a line")
-    told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-    return UserError(
-        f"no usable row among {reasons.total()}: {told}; the first: {first.detail}",
-        file=data,
-        line=first.line,
-        remedy=remedy_for(first),
-    )
-
-
-def remedy_for(first: Dropped) -> str:
-    """What most likely ails a source whose rows are all like this one."""
-    row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
-    if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):
-        return "a row a line is wanted, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
-    if "completions" in columns or {"chosen", "rejected"} <= columns:
-        return "these look like pairs of answers: --method preference, or pipeline: preference_tuning"
-    if len(columns) == 1 and (mark := next((mark for mark in ";\t|" if mark in next(iter(columns))), "")):
-        return f"the cells look separated by {mark!r}: save them with commas, or with tabs as .tsv"
-    if first.reason in ("missing_text", "missing_target"):
-        return "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
-    return "check preprocess.text_column and preprocess.target_column"
+    return config.model_copy(update={"pii_parent": f"projects/{vertex.project}/locations/global"})

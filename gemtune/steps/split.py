@@ -1,259 +1,271 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Train, validation and test: exact shares of every label, places that are remembered, and proof that nothing leaks.
+"""Examples to train, validation and test splits: exact label shares, recorded assignments, and a leakage report.
 
-Rows are divided by `rows.placing`; where they stand is recorded in the bucket under the run's name, beside the
-champion, so that a row stays put as data grows: a model tuned last month never saw this month's test rows. Two other
-ways divide by a row's hash alone, or by time. Where near-duplicates still fall into different splits, the test row
-stays, then the validation row, and the others are left out; a split the source asked for is respected. Promise: no
-group, and no near-duplicate pair, ever crosses, and `certificate` counts that on the finished splits.
+Assignments (`split_assignment`) are recorded in the bucket under the run's name, so that a row stays in its split as
+the data grows: a model tuned last month never saw this month's test rows. Alternatives assign by a row's hash alone, or
+by time. When near-duplicates still fall into different splits, the test row is kept, else the validation row, and the
+others are excluded; a split that the source names is respected. Guarantees: no group and no near-duplicate pair crosses
+splits, and `leakage_report` counts that on the finished splits.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from gemtune.config import Split, Vertex, fingerprint
-from gemtune.data.embedders import embedder
-from gemtune.data.example import Example, read_examples, write_examples, write_json
-from gemtune.data.leakage import Looked, certificate, overlapping
-from gemtune.data.split_assignment import NAMES, Places, homes, key_of, place
+from gemtune.artifacts.data import ExcludedRow, SplitReport
+from gemtune.config import Split, Vertex
+from gemtune.data.embedders import load_embedder
+from gemtune.data.example import Example, read_examples, write_examples
+from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
+from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_splits, group_key, split_by_hash
 from gemtune.errors import UserError
+from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
 
-MOST_TIMES = 20  # with more of them a time is no slice to report by
+MAX_TIME_SLICES = 20  # with more distinct times, metrics by time would be one row each
+MAX_REPORTED_LABELS = 1000
 Splits = dict[str, list[Example]]
-Left = list[tuple[Example, str]]
+Excluded = list[tuple[Example, str]]  # with the reason
 
 
-def divide(examples: Sequence[Example], config: Split, known: Places | None = None) -> tuple[Splits, Left]:
-    """Every example in one split, or left out with the reason; `known` is where rows stood before."""
-    splits: Splits = {name: [] for name in NAMES}
-    left: Left = []
-    known = known if known is not None and remembers(config) else Places()
-    found = homes(examples, config, known) if remembers(config) else _homes(examples, config)
+def split_examples(
+    examples: Sequence[Example], config: Split, recorded: SplitAssignments | None = None
+) -> tuple[Splits, Excluded]:
+    """Every example in one split, or excluded with the reason; `recorded` are assignments of earlier runs."""
+    splits: Splits = {name: [] for name in SPLITS}
+    excluded: Excluded = []
+    recorded = recorded if recorded is not None and records_assignments(config) else SplitAssignments()
+    assigned = assign_splits(examples, config, recorded) if records_assignments(config) else _assign(examples, config)
     for example in examples:
-        home = found[key_of(example)]
-        stood = known.rows.get(example.id)
-        if example.split not in (None, home) and not (home == "validation" and example.split == "train"):
-            left.append((example, f"its group {example.group!r} stands in {home}"))
-        elif example.split is None and stood not in (None, home):
-            left.append((example, f"it stood in {stood} before, and its group {example.group!r} stands in {home}"))
+        split = assigned[group_key(example)]
+        earlier = recorded.rows.get(example.id)
+        if example.split not in (None, split) and not (split == "validation" and example.split == "train"):
+            excluded.append((example, f"its group {example.group!r} is in {split}"))
+        elif example.split is None and earlier not in (None, split):
+            reason = f"was in {earlier} in an earlier run, but its group {example.group!r} is now in {split}"
+            excluded.append((example, reason))
         else:
-            splits[home].append(example)
-    return _apart(splits, left, config)
+            splits[split].append(example)
+    return _exclude_near_duplicates(splits, excluded, config)
 
 
-def remembers(config: Split) -> bool:
-    """Whether rows are divided by shares, so that their places must be remembered."""
+def records_assignments(config: Split) -> bool:
+    """Whether rows are split by label shares, so that their assignments must be recorded."""
     return config.method == "stratified" and not config.time_column
 
 
-def _homes(examples: Sequence[Example], config: Split) -> dict[str, str]:
-    """Split of every key: what the source asked for (test before validation before train), else its time or hash."""
-    asked: dict[str, set[str | None]] = defaultdict(set)
+def _assign(examples: Sequence[Example], config: Split) -> dict[str, str]:
+    """Split of every key: as the source says (test before validation before train), else by its time or hash."""
+    by_source: dict[str, set[str | None]] = defaultdict(set)
     for example in examples:
-        asked[key_of(example)].add(example.split)
-    drawn = _by_time(examples, config) if config.time_column else {key: place(key, config) for key in asked}
-    found = {}
-    for key, names in asked.items():
-        given = next((name for name in ("test", "validation", "train") if name in names), None)
-        found[key] = given or drawn[key]
-    if "validation" not in found.values() and any(asked_for != {None} for asked_for in asked.values()):
+        by_source[group_key(example)].add(example.split)
+    if config.time_column:
+        computed = _assign_by_time(examples, config)
+    else:
+        computed = {key: split_by_hash(key, config) for key in by_source}
+    assigned = {}
+    for key, splits in by_source.items():
+        named = next((split for split in ("test", "validation", "train") if split in splits), None)
+        assigned[key] = named or computed[key]
+    if "validation" not in assigned.values() and any(splits != {None} for splits in by_source.values()):
         share = config.validation / (1 - config.test)
         carved = config.model_copy(update={"validation": share / 2, "test": share / 2})
-        found = {k: "validation" if v == "train" and place(k, carved) != "train" else v for k, v in found.items()}
-    return found
+        assigned = {
+            key: "validation" if split == "train" and split_by_hash(key, carved) != "train" else split
+            for key, split in assigned.items()
+        }
+    return assigned
 
 
-def _by_time(examples: Sequence[Example], config: Split) -> dict[str, str]:
-    """The newest keys are test, those before them validation; a key is as old as its newest row; equal times stay
-    together.
+def _assign_by_time(examples: Sequence[Example], config: Split) -> dict[str, str]:
+    """The newest keys are test, those before them validation; a key is as old as its newest row; equal times are not
+    split.
     """
     newest: dict[str, float] = {}
     for example in examples:
-        moment = _moment(example, config.time_column)
-        newest[key_of(example)] = max(moment, newest.get(key_of(example), moment))
+        time = _timestamp(example, config.time_column)
+        newest[group_key(example)] = max(time, newest.get(group_key(example), time))
     ordered = sorted(newest.values())
     first_test = ordered[min(len(ordered) - 1, round(len(ordered) * (1 - config.test)))]
     first_validation = ordered[round(len(ordered) * (1 - config.test - config.validation))]
     return {
-        key: "test" if moment >= first_test else "validation" if moment >= first_validation else "train"
-        for key, moment in newest.items()
+        key: "test" if time >= first_test else "validation" if time >= first_validation else "train"
+        for key, time in newest.items()
     }
 
 
-def _moment(example: Example, column: str) -> float:
+def _timestamp(example: Example, column: str) -> float:
     value = example.slices.get(column, "")
     try:
         return float(value)
     except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value)
     except ValueError:
         raise UserError(
             f"line {example.line}: {column!r} is {value!r}, not a time",
-            remedy="give ISO 8601 times or numbers, and name the column in preprocess.slice_columns",
+            remedy="use ISO 8601 times or numbers, and list the column in preprocess.slice_columns",
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-def _apart(splits: Splits, left: Left, config: Split) -> tuple[Splits, Left]:
-    """Leave out of validation what is too near to test, and of train what is too near to either."""
-    if not config.near_threshold:
-        return splits, left
-    guarded = list(splits["test"])
+def _exclude_near_duplicates(splits: Splits, excluded: Excluded, config: Split) -> tuple[Splits, Excluded]:
+    """Exclude validation rows that are near test rows, and training rows that are near either."""
+    if not config.jaccard_threshold:
+        return splits, excluded
+    held_out = list(splits["test"])
     for name in ("validation", "train"):
-        near = overlapping(splits[name], guarded, config.near_threshold)
-        left += [
-            (splits[name][i], f"near-duplicate of line {guarded[j].line} in a held-out split") for i, j in near.items()
+        near = find_overlaps(splits[name], held_out, config.jaccard_threshold)
+        excluded += [
+            (splits[name][i], f"near-duplicate of line {held_out[j].line} in a held-out split") for i, j in near.items()
         ]
         splits[name] = [example for i, example in enumerate(splits[name]) if i not in near]
-        guarded += splits[name]
-    return splits, left
+        held_out += splits[name]
+    return splits, excluded
 
 
-def _times(splits: Splits, column: str) -> dict[str, list[str]]:
-    """The oldest and the newest time of every split; {} where rows were not divided by time."""
+def _time_ranges(splits: Splits, column: str) -> dict[str, tuple[str, str]]:
+    """The oldest and the newest time of every split; {} when rows are not split by time."""
     if not column:
         return {}
-    found = {}
-    for name in NAMES:
-        ordered = sorted(splits[name], key=lambda example: _moment(example, column))
-        found[name] = [ordered[0].slices[column], ordered[-1].slices[column]]
-    return found
+    ranges = {}
+    for name in SPLITS:
+        ordered = sorted(splits[name], key=lambda example: _timestamp(example, column))
+        ranges[name] = (ordered[0].slices[column], ordered[-1].slices[column])
+    return ranges
 
 
-def _without_times(splits: Splits, column: str) -> Splits:
-    """The splits, their rows without the time when it is one of many: nothing is reported by each moment."""
-    if not column or len({example.slices[column] for name in NAMES for example in splits[name]}) <= MOST_TIMES:
+def _without_time_slices(splits: Splits, column: str) -> Splits:
+    """The splits without the time among the rows' slices, when it has too many values to report metrics by."""
+    if not column or len({example.slices[column] for name in SPLITS for example in splits[name]}) <= MAX_TIME_SLICES:
         return splits
 
-    def timeless(example: Example) -> Example:
+    def without_time(example: Example) -> Example:
         return replace(example, slices={name: value for name, value in example.slices.items() if name != column})
 
-    return {name: [timeless(example) for example in rows] for name, rows in splits.items()}
+    return {name: [without_time(example) for example in rows] for name, rows in splits.items()}
 
 
-def _enough(splits: Splits, config: Split) -> None:
-    for name in NAMES:
+def _require_min_rows(splits: Splits, config: Split) -> None:
+    for name in SPLITS:
         if len(splits[name]) < config.min_rows:
-            sizes = ", ".join(f"{n} {len(splits[n])}" for n in NAMES)
+            sizes = ", ".join(f"{n} {len(splits[n])}" for n in SPLITS)
             raise UserError(
-                f"{name} has {len(splits[name])} rows, split.min_rows asks for {config.min_rows} ({sizes})",
-                remedy="give more rows, other shares or a smaller split.min_rows",
+                f"{name} has {len(splits[name])} rows, split.min_rows requires {config.min_rows} ({sizes})",
+                remedy="provide more rows, or change the shares or split.min_rows",
             )
 
 
 def run(
     examples: str,
-    config: dict[str, Any],
-    train: str,
-    validation: str,
-    test: str,
+    splits: tuple[str, str, str],
     report: str,
-    vertex: dict[str, Any] | None = None,
-    name: str = "",
-    proven: str = "",
+    leakage: str,
+    name: str,
     keep: bool = True,
+    **sections: Section,
 ) -> dict[str, Any]:
-    """Split the file `examples` into three; `report` holds counts, label balance, what was left out and the
-    certificate, which is also written to `proven`, to travel with the model.
+    """Split the file `examples` into the three files `splits` and write `report` (a `SplitReport`); returns the counts.
 
-    With a run's `name` and section `vertex`, places are read from its record in the bucket and (`keep`) kept there.
+    With the section `vertex`, assignments are read from the record of the run's `name` in the bucket, and new ones
+    added to it (`keep`). `leakage` is a file for the `LeakageReport` alone, which is kept with the model ("": none).
+    Reads the sections split, vertex.
     """
-    settings = Split.of(config)
+    context = StepContext(sections)
+    settings = context.split
     rows = list(read_examples(examples))
-    if vertex is not None and name and remembers(settings):
-        splits, left, known = _remembered(rows, settings, Vertex.of(vertex), name, keep)
+    if sections.get("vertex") is not None and name and records_assignments(settings):
+        divided, excluded, recorded = _split_by_record(rows, settings, context.vertex, name, keep)
     else:
-        (splits, left), known = divide(rows, settings), Places()
-    _enough(splits, settings)
-    stayed = sum(example.id in known.rows for name in NAMES for example in splits[name])
-    looked = Looked(settings.near_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed)
-    proof = certificate(splits, looked, embedder(settings.embedder, Vertex.of(vertex or {}), settings.seed))
-    times = _times(splits, settings.time_column)
-    splits = _without_times(splits, settings.time_column)
-    for name, path in zip(NAMES, (train, validation, test), strict=True):
-        write_examples(path, (replace(example, split=name) for example in splits[name]))
-    counts = {name: len(splits[name]) for name in NAMES}
-    write_json(report, {"rows": counts, "left_out": _told(left), "labels": _balance(splits), "slices": _slices(splits),
-                        "times": times, "stayed": stayed, "certificate": proof,
-                        "settings": settings.model_dump()})  # fmt: skip
-    if proven:
-        write_json(proven, {**proof, "rows": counts, "splits": fingerprint(*(_ids(splits[name]) for name in NAMES))})
-    for split, labels in absent(splits).items():
-        said = ", ".join(labels[:10]) + (" ..." if len(labels) > 10 else "")
-        log.warning("%d labels have no %s row, so nothing is measured about them: %s", len(labels), split, said)
-    overlaps = sum(pair["rows"] for pair in proof["overlaps"])
-    sizes = " / ".join(f"{counts[name]} {name}" for name in NAMES)
-    log.info("done: %s", f"{sizes}, {len(left)} left out, {overlaps} rows overlap across splits")
-    return {**counts, "left_out": len(left), "overlapping": overlaps}
+        (divided, excluded), recorded = split_examples(rows, settings), SplitAssignments()
+    _require_min_rows(divided, settings)
+    assignments_kept = sum(example.id in recorded.rows for name in SPLITS for example in divided[name])
+    leakage_config = LeakageConfig(
+        settings.jaccard_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed
+    )
+    embedder = load_embedder(settings.embedder, context.vertex, settings.seed)
+    overlaps = leakage_report(divided, leakage_config, embedder)
+    times = _time_ranges(divided, settings.time_column)
+    divided = _without_time_slices(divided, settings.time_column)
+    for split, path in zip(SPLITS, splits, strict=True):
+        write_examples(path, (replace(example, split=split) for example in divided[split]))
+    SplitReport(
+        settings=settings.model_dump(),
+        rows=overlaps.rows,
+        excluded=tuple(ExcludedRow(id=row.id, line=row.line, reason=reason) for row, reason in excluded),
+        labels=_rows_per_label(divided),
+        slices=_rows_per_slice(divided),
+        times=times,
+        assignments_kept=assignments_kept,
+        leakage_report=overlaps,
+    ).write(report)
+    if leakage:
+        overlaps.write(leakage)
+    for split, labels in labels_without_rows(divided).items():
+        shown = ", ".join(labels[:10]) + (" ..." if len(labels) > 10 else "")
+        log.warning("%d labels have no %s row and cannot be evaluated: %s", len(labels), split, shown)
+    overlap_rows = sum(overlap.rows for overlap in overlaps.overlaps)
+    sizes = " / ".join(f"{overlaps.rows[split]} {split}" for split in SPLITS)
+    log.info("done: %s", f"{sizes}, {len(excluded)} excluded, {overlap_rows} rows overlap across splits")
+    return {**overlaps.rows, "excluded": len(excluded), "overlapping": overlap_rows}
 
 
-def _remembered(
+def _split_by_record(
     rows: list[Example], config: Split, vertex: Vertex, name: str, keep: bool
-) -> tuple[Splits, Left, Places]:
-    """Divide by the places in the run's record, and add the new ones to it (`keep`); also the places known before.
+) -> tuple[Splits, Excluded, SplitAssignments]:
+    """Split by the assignments in the run's record, and add the new ones to it (`keep`); also the earlier assignments.
 
-    Two runs at once cannot place a row differently: whoever is second divides again by what the first wrote.
+    Concurrent runs cannot assign a row differently: the second one splits again by the record that the first wrote.
     """
     from gemtune.state import store
     from gemtune.vertex import connect
 
-    outcome: list[tuple[Splits, Left, Places]] = []
+    outcomes: list[tuple[Splits, Excluded, SplitAssignments]] = []
 
-    def divided(record: store.Record) -> store.Record:
-        known = Places.of(record, config)
-        splits, left = divide(rows, config, known)
-        _enough(splits, config)
-        outcome.append((splits, left, known))
-        return known.with_rows(splits).record(config)
+    def updated(record: store.Record) -> store.Record:
+        recorded = SplitAssignments.of(record, config)
+        splits, excluded = split_examples(rows, config, recorded)
+        _require_min_rows(splits, config)
+        outcomes.append((splits, excluded, recorded))
+        return recorded.with_rows(splits).record(config)
 
     client, key = connect(vertex), f"splits/{name}.json"
     if keep:
-        store.change(client, key, divided)
+        store.update(client, key, updated)
     else:
-        divided(store.read(client, key))
-    return outcome[-1]
+        updated(store.read(client, key))
+    return outcomes[-1]
 
 
-def absent(splits: Splits) -> dict[str, list[str]]:
-    """Labels that training has and validation or test has not; {} where targets are free text (mostly different)."""
-    known = {example.target for example in splits["train"]}
-    if 5 * len(known) > len(splits["train"]):
+def labels_without_rows(splits: Splits) -> dict[str, list[str]]:
+    """Labels of the training rows that validation or test rows do not have; {} when targets are free text."""
+    trained = {example.target for example in splits["train"]}
+    if 5 * len(trained) > len(splits["train"]):
         return {}
-    missing = {name: sorted(known - {e.target for e in splits[name]}) for name in ("validation", "test")}
+    missing = {name: sorted(trained - {example.target for example in splits[name]}) for name in ("validation", "test")}
     return {name: labels for name, labels in missing.items() if labels}
 
 
-def _ids(examples: Sequence[Example]) -> list[str]:
-    return sorted(example.id for example in examples)
-
-
-def _told(left: Left) -> list[Mapping[str, Any]]:
-    return [{"id": example.id, "line": example.line, "reason": reason} for example, reason in left]
-
-
-def _balance(splits: Splits) -> dict[str, dict[str, int]]:
-    counts = {name: Counter(example.target for example in splits[name]) for name in NAMES}
+def _rows_per_label(splits: Splits) -> dict[str, dict[str, int]]:
+    counts = {name: Counter(example.target for example in splits[name]) for name in SPLITS}
     labels = sorted(set().union(*counts.values()))
-    if len(labels) > 1000:
+    if len(labels) > MAX_REPORTED_LABELS:
         return {}
-    return {label: {name: counts[name][label] for name in NAMES} for label in labels}
+    return {label: {name: counts[name][label] for name in SPLITS} for label in labels}
 
 
-def _slices(splits: Splits) -> dict[str, dict[str, dict[str, int]]]:
-    found: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(NAMES, 0)))
-    for name in NAMES:
+def _rows_per_slice(splits: Splits) -> dict[str, dict[str, dict[str, int]]]:
+    counts: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(lambda: dict.fromkeys(SPLITS, 0)))
+    for name in SPLITS:
         for example in splits[name]:
             for column, value in example.slices.items():
-                found[column][value][name] += 1
-    return {column: dict(values) for column, values in found.items()}
+                counts[column][value][name] += 1
+    return {column: dict(values) for column, values in counts.items()}

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Racing: of several trials only the one that learns best goes on, so that the others' epochs are not paid for.
+"""Early stopping: of several trials only the one that learns best goes on, so that the others' epochs are not paid.
 
-Trials of a plan tell each other, through a record in the bucket, their loss at rungs: after `first` epochs, twice as
-many, four times. At each rung the lowest loss of those that came so far and are still in the race goes on and the
-others are out (successive halving: Jamieson and Talwalkar 2016, in its asynchronous form: Li et al. 2020; here one
-stays, not half, for an epoch of one more trial costs more than a second opinion is worth). A trial that has ended
-cannot be out, but later ones must keep ahead of it at every rung. What counts is the loss on rows not trained on:
-within the first epoch that of the training rows themselves, each measured before it is learned (progressive validation:
-Blum, Kalai and Langford 1999), after it that of the validation rows. So a trial can be out before its second epoch
-begins. Promise: who is out is decided in one atomic change and only against trials still in the race, so that one
-always stays.
+Trials of a plan share, through a record in the bucket, their loss at rungs: after `first` epochs, twice as many, four
+times. At each rung the lowest loss of the trials that came so far and still run goes on and the others are stopped
+(successive halving: Jamieson and Talwalkar 2016, in its asynchronous form, ASHA: Li et al. 2020; here one stays, not
+half, for an epoch of one more trial costs more than a second candidate is worth). A trial that has ended cannot be
+stopped, but later ones must stay ahead of it at every rung. What counts is the loss on rows not trained on: within the
+first epoch that of the training rows themselves, each measured before it is learned (progressive validation: Blum,
+Kalai and Langford 1999), after it that of the validation rows. So a trial can be stopped before its second epoch.
+Guarantees: which trials are stopped is decided in one atomic change and only against trials that still run, so that
+one always stays.
 """
 
 from __future__ import annotations
@@ -19,83 +19,85 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
-from gemtune.config import Trial, fingerprint
+from gemtune.config import JsonObject, Trial, fingerprint
 from gemtune.state import store
 from gemtune.tuning.loss_diagnostics import TRAIN, VALIDATION, Points
 from gemtune.vertex import Client
 
-HOPELESS = 1e9  # stands for a loss that is no number
+INFINITE_LOSS = 1e9  # in place of a loss that is not a number
 
-Record = dict[str, Any]
+Record = JsonObject
 
 
-def name_of(trial: Trial, who: Literal["some", "always", "never"]) -> str:
-    """The race that a trial runs in: with trials of its plan whose losses mean the same; "": in none."""
-    if not trial.plan or who == "never" or (who == "some" and not trial.races):
+def group_of(trial: Trial, setting: Literal["marked", "all", "off"]) -> str:
+    """The group that a trial is compared in: trials of its plan whose losses mean the same; "": none."""
+    if not trial.plan or setting == "off" or (setting == "marked" and not trial.early_stop):
         return ""
-    alike = (trial.base, trial.method, trial.beta if trial.method == "preference" else 0, trial.weighted)
-    return fingerprint(trial.plan, *alike)
+    same = (trial.base, trial.method, trial.beta if trial.method == "preference" else 0, trial.reweighted)
+    return fingerprint(trial.plan, *same)
 
 
-def due(measured: Mapping[str, float], first: float, epochs: float) -> bool:
-    """Whether after so many epochs there is more to tell than was measured."""
-    known = max(map(float, measured), default=0.0)
-    return epochs >= next(rung for rung in _rungs(first) if rung > known)
+def is_due(reported: Mapping[str, float], first: float, epochs: float) -> bool:
+    """Whether after so many epochs there is a rung beyond those reported."""
+    last = max(map(float, reported), default=0.0)
+    return epochs >= next(rung for rung in _rungs(first) if rung > last)
 
 
-def measure(series: Mapping[str, Points], steps_per_epoch: float, first: float) -> dict[str, float]:
+def losses_at_rungs(series: Mapping[str, Points], steps_per_epoch: float, first: float) -> dict[str, float]:
     """Losses on rows not trained on, by rung (epochs, as text), as far as a curve has come."""
     train = next((_epochs(series[name], steps_per_epoch) for name in TRAIN if series.get(name)), [])
     validation = _epochs(series.get(VALIDATION, ()), steps_per_epoch)
-    found: dict[str, float] = {}
+    losses: dict[str, float] = {}
     last = max((epoch for epoch, _ in [*train, *validation]), default=0.0)
     for rung in _rungs(first):
         if rung > last:
-            return found
+            return losses
         loss = _mean(train, rung) if rung <= 1 else _between(validation, rung)
         if loss is not None:
-            found[str(rung)] = loss if math.isfinite(loss) else HOPELESS
-    return found
+            losses[str(rung)] = loss if math.isfinite(loss) else INFINITE_LOSS
+    return losses
 
 
-def losers(now: Record) -> dict[str, str]:
-    """Who is out by the latest rung that they share with a better trial still in the race, and why."""
-    running = {name: one["losses"] for name, one in now.items() if not one.get("out")}
-    told = {}
+def to_stop(trials: Record) -> dict[str, str]:
+    """The trials to stop, with the reason: at the latest rung they share with a running trial, that one is better."""
+    running = {name: trial["losses"] for name, trial in trials.items() if not trial.get("stopped")}
+    reasons = {}
     for name in sorted(running):
         mine = running[name]
         rivals = [other for rival, other in running.items() if rival != name]
-        worse = [(rung, other[rung]) for other in rivals for rung in [_shared(mine, other)] if rung]
-        better = min(((other, rung) for rung, other in worse if other < mine[rung]), default=None)
-        if better and not now[name].get("ended"):
+        shared = [(rung, other[rung]) for other in rivals for rung in [_shared(mine, other)] if rung]
+        better = min(((other, rung) for rung, other in shared if other < mine[rung]), default=None)
+        if better and not trials[name].get("ended"):
             other, rung = better
-            told[name] = f"after {rung} epochs its loss is {mine[rung]:.3g}, another trial's was {other:.3g}"
+            reasons[name] = f"after {rung} epochs its loss is {mine[rung]:.3g}, another trial's was {other:.3g}"
             del running[name]
-    return told
+    return reasons
 
 
-def tell(client: Client, race: str, runner: str, losses: Mapping[str, float], ended: bool) -> str:
-    """Enter a trial's losses; says why it is out of the race (for good, from now on), or "".
+def report(client: Client, group: str, trial: str, losses: Mapping[str, float], ended: bool) -> str:
+    """Record a trial's losses; returns why it is stopped (for good, from now on), or "".
 
-    Others whom it beats are out, too. One that has `ended` is not out any more, whatever was said before.
+    Others whom it beats are stopped, too. One that has `ended` is not stopped any more, whatever was recorded before.
     """
 
-    def enter(now: Record) -> Record:
-        told = {"losses": dict(losses), **({"ended": True} if ended else {})}
-        why = "" if ended else now.get(runner, {}).get("out", "")
-        entered = {**now, runner: {**told, **({"out": why} if why else {})}}
+    def edit(trials: Record) -> Record:
+        own = {"losses": dict(losses), **({"ended": True} if ended else {})}
+        reason = "" if ended else trials.get(trial, {}).get("stopped", "")
+        updated = {**trials, trial: {**own, **({"stopped": reason} if reason else {})}}
+        stopped = to_stop(updated)
         return {
-            name: {**one, "out": out} if (out := losers(entered).get(name)) else one for name, one in entered.items()
+            name: {**record, "stopped": stopped[name]} if name in stopped else record
+            for name, record in updated.items()
         }
 
-    return str(store.change(client, _key(race), enter)[runner].get("out", ""))
+    return str(store.update(client, _key(group), edit)[trial].get("stopped", ""))
 
 
-def gave_up(client: Client, race: str, runner: str) -> str:
-    """Why a trial is out of this race; "" when it is not."""
-    return str(store.read(client, _key(race)).get(runner, {}).get("out", ""))
+def reason_to_stop(client: Client, group: str, trial: str) -> str:
+    """Why a trial of this group was stopped; "" when it was not."""
+    return str(store.read(client, _key(group)).get(trial, {}).get("stopped", ""))
 
 
 def _rungs(first: float) -> Iterator[float]:
@@ -127,5 +129,5 @@ def _between(points: Sequence[tuple[float, float]], rung: float) -> float | None
     return None
 
 
-def _key(race: str) -> str:
-    return f"races/{race}.json"
+def _key(group: str) -> str:
+    return f"early_stopping/{group}.json"

@@ -1,86 +1,74 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Hard examples: more weight for training rows that the best prompt gets wrong, without teaching it its own noise.
+"""Hard examples: training rows that the best prompt gets wrong are repeated, without repeating label noise.
 
-Source: the published advice to put weight on what the base model fails. A failed row whose label is itself suspect
-(confident learning, see `label_errors`) is left as it is, not amplified. Weight is repetition: a row may appear up to
-`Hard.most_copies` times, until hard rows make up `Hard.share` of what is trained on; all easy rows stay, against
-forgetting. Rows of the same kind are what validation measures: those whose nearest training row is hard form the slice
-`like_hard`, never the same rows nor near-duplicates of them (the split sees to that). Which rows are hard is settled
-once per data, prompt and settings, and remembered in the bucket: a repeated run tunes on the same rows, so that it
-finds its jobs again. With `share` 0 the rows go through as they are.
+Source: the published advice to put weight on what the base model fails. A missed row whose label is likely wrong
+(confident learning, see `data.label_issues`) is not repeated. A row may appear up to `max_repeats` times, until hard
+examples make up `target_share` of what is trained on; all other rows stay, against forgetting. Validation rows whose
+nearest training row is a hard example form the slice `near_hard`: rows of the same kind, never the same rows nor
+near-duplicates of them (the split sees to that).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from random import Random
 
-from gemtune.config import Contestant, Hard, fingerprint
+from gemtune.config import HardExamples, ModelVariant, fingerprint
 from gemtune.data.example import Example
 
 
-def failed(predictions: str | Path, contestant: str = "") -> set[str]:
-    """Ids of rows that a contestant (the first one in the file by default) answered wrongly or not at all."""
-    ids: set[str] = set()
-    with open(predictions, encoding="utf-8") as rows:
-        for row in map(json.loads, rows):
-            contestant = contestant or row["contestant"]
-            if row["contestant"] == contestant and row["parsed"] != row["reference"]:
-                ids.add(row["id"])
-    return ids
+def repeated_count(easy: int, hard_count: int, settings: HardExamples) -> int:
+    """How many rows the hard examples become beside so many others."""
+    if not hard_count or settings.target_share <= hard_count / (easy + hard_count):
+        return hard_count
+    target = round(settings.target_share * easy / (1 - settings.target_share)) if easy else hard_count
+    return max(hard_count, min(target, settings.max_repeats * hard_count))
 
 
-def copies(easy: int, hard: int, settings: Hard) -> int:
-    """How many rows the hard ones become beside so many easy ones."""
-    if not hard or settings.share <= hard / (easy + hard):
-        return hard
-    wanted = round(settings.share * easy / (1 - settings.share)) if easy else hard
-    return max(hard, min(wanted, settings.most_copies * hard))
+def max_added_rows(rows: int, settings: HardExamples) -> int:
+    """The most rows that reweighting can add to so many, however many of them turn out to be hard."""
+    return max(
+        (repeated_count(rows - hard_count, hard_count, settings) - hard_count for hard_count in range(rows + 1)),
+        default=0,
+    )
 
 
-def most_added(rows: int, settings: Hard) -> int:
-    """The most rows that weighting can add to so many, however many of them turn out to be hard."""
-    return max((copies(rows - hard, hard, settings) - hard for hard in range(rows + 1)), default=0)
+def reweight(train: Sequence[Example], hard_ids: set[str], settings: HardExamples) -> list[Example]:
+    """The training rows with hard examples repeated, in an order drawn by seed; equal input gives an equal list.
 
-
-def weighted(train: Sequence[Example], hard: set[str], settings: Hard) -> list[Example]:
-    """The training rows with hard ones repeated, in an order drawn by seed; equal input gives an equal list.
-
-    Hard rows fill `share` of the result as far as `most_copies` lets them; every row appears at least once.
+    Hard examples fill `target_share` of the result as far as `max_repeats` allows; every row appears at least once.
     """
-    difficult = [example for example in train if example.id in hard]
-    total = copies(len(train) - len(difficult), len(difficult), settings)
-    if total == len(difficult):
+    hard_rows = [example for example in train if example.id in hard_ids]
+    total = repeated_count(len(train) - len(hard_rows), len(hard_rows), settings)
+    if total == len(hard_rows):
         return list(train)
     rng = Random(settings.seed)
-    order = rng.sample(difficult, len(difficult))
-    added = [order[n % len(order)] for n in range(len(order), total)]
+    shuffled = rng.sample(hard_rows, len(hard_rows))
+    added = [shuffled[n % len(shuffled)] for n in range(len(shuffled), total)]
     result = [*train, *added]
     rng.shuffle(result)
     return result
 
 
-def siblings(train: Sequence[Example], validation: Sequence[Example], hard: set[str]) -> set[str]:
-    """Ids of validation rows whose nearest training row (TF-IDF of character 1- to 3-grams) is a hard one."""
+def near_hard(train: Sequence[Example], validation: Sequence[Example], hard_ids: set[str]) -> set[str]:
+    """Ids of validation rows whose nearest training row (TF-IDF of character 1- to 3-grams) is a hard example."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    if not hard or not validation:
+    if not hard_ids or not validation:
         return set()
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
     rows = vectorizer.fit_transform([example.text for example in train])
-    found = set()
+    near = set()
     for start in range(0, len(validation), 256):
         block = validation[start : start + 256]
         nearest = (vectorizer.transform([example.text for example in block]) @ rows.T).argmax(axis=1)
-        found |= {e.id for e, at in zip(block, nearest.A1, strict=True) if train[int(at)].id in hard}
-    return found
+        near |= {e.id for e, at in zip(block, nearest.A1, strict=True) if train[int(at)].id in hard_ids}
+    return near
 
 
-def key(train: Iterable[Example], prompt: Contestant, settings: Hard) -> str:
-    """Where the bucket remembers which rows are hard."""
+def record_key(train: Iterable[Example], prompt: ModelVariant, settings: HardExamples) -> str:
+    """Where the bucket records which rows are hard, by data, prompt and settings."""
     ids = sorted(row.id for row in train)
     chosen = settings.model_dump(mode="json", exclude={"ablation"})
     return f"hard/{fingerprint(ids, prompt.model, prompt.prompt, chosen)}.json"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training curve says: undertrained, overfitting, data problem, diverged, or fine; with evidence and next step.
+"""Diagnosis of a loss curve: undertrained, overfitting, data problem, diverged, or fine; with evidence and next step.
 
 Source: the published advice on supervised tuning of Gemini (train and validation loss falling together: undertrained;
 validation falling, then rising: overfitting; first training loss above 10: a data problem). Noise is measured, not
@@ -13,38 +13,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Literal
+
+from gemtune.artifacts.tuning import Diagnosis
 
 Points = Sequence[tuple[int, float]]
-Kind = Literal["undertrained", "overfitting", "data_problem", "diverged", "fine", "unknown", "out_of_race"]
 
 TRAIN = ("/train_total_loss", "/preference_optimization_train_loss")
 VALIDATION = "/eval_total_loss"
 PROBLEM_LOSS = 10.0  # published: a first training loss above this is a data problem
 TRUNCATED = 0.01  # share of the training rows; more is a data problem whatever the curve
 STILL_FALLING = 0.06  # share of the whole fall made in the last quarter; an exponential 95 % done has 0.056
-CLIMB = 0.10  # share of its lowest that validation climbs, when training has left it far behind and points are many
-FAR, BY_HEART = 0.5, 0.1  # training loss as a share of validation loss: far behind; the rows known by heart
-SINCE = 3.0  # times lower than where validation was lowest: training went on for the training rows alone
-APART = 1.1  # validation loss over training loss; up to here the two have not come apart
+RISE = 0.10  # share of its lowest by which validation rises, when training loss is far below and points are many
+FAR, MEMORISED = 0.5, 0.1  # training loss as a share of validation loss: far below; the rows memorised
+SINCE = 3.0  # times lower than where validation was lowest: only the training rows were still learned
+APART = 1.1  # validation loss over training loss; up to here the two have not diverged
 RISE = 0.05  # share of the whole fall that validation must climb back
 UNMOVED = 0.03  # share of the first loss; less is no learning at all
 LIKELY = 2.0  # the same where little speaks against it
 CERTAIN = 3.0  # a change counts when it exceeds this many standard errors of the curve's jitter
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What the curve shows (`kind`), by which numbers (`evidence`), what to do (`action`).
-
-    `epoch_factor` and `rate_factor` are the action in numbers: multiply epochs and learning rate by them; 1: keep.
-    """
-
-    kind: Kind
-    evidence: str
-    action: str
-    epoch_factor: float = 1.0
-    rate_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +55,7 @@ class _Trend:
         return self.levels[max(0, round(share * len(self.levels)) - 1)]
 
 
-def diagnose(series: Mapping[str, Points], truncated: int = 0, examples: int = 0) -> Diagnosis:
+def diagnose_loss(series: Mapping[str, Points], truncated: int = 0, examples: int = 0) -> Diagnosis:
     """Judge a job's series (the service's metric names to (step, value) points).
 
     `truncated` of its `examples` training rows were cut off by the service, which no curve need show.
@@ -78,7 +64,7 @@ def diagnose(series: Mapping[str, Points], truncated: int = 0, examples: int = 0
         return Diagnosis(
             "data_problem",
             f"the service truncated {truncated} of {examples} training rows",
-            "shorten the rows (preprocess.max_chars): what is cut off is the end, where the answer stands",
+            "shorten the rows (preprocess.max_chars): what is cut off is the end, where the answer is",
         )
     train = next((_trend(series[name]) for name in TRAIN if series.get(name)), None)
     if train is None:
@@ -89,7 +75,7 @@ def diagnose(series: Mapping[str, Points], truncated: int = 0, examples: int = 0
         or _diverged(train)
         or (validation and _overfitting(train, validation))
         or _undertrained(train, validation)
-        or _settled(train, validation)
+        or _converged(train, validation)
     )
 
 
@@ -109,18 +95,18 @@ def _diverged(train: _Trend) -> Diagnosis | None:
         climbed > 0.5 * max(train.start - train.lowest, 0.2 * train.start) and _sure(climbed, train)
     ):
         return None
-    told = (
+    evidence = (
         f"training loss climbed from {train.lowest:.3g} back to {train.end:.3g}"
         if train.finite
         else "loss is not a number"
     )
-    return Diagnosis("diverged", told, "a smaller learning rate multiplier", rate_factor=0.25)
+    return Diagnosis("diverged", evidence, "a smaller learning rate multiplier", rate_factor=0.25)
 
 
 def _overfitting(train: _Trend, validation: _Trend) -> Diagnosis | None:
     climbed = validation.end - validation.lowest
     fall = max(train.start, validation.start) - validation.lowest
-    left_behind = train.end < FAR * validation.end and validation.points >= 6 and climbed > CLIMB * validation.lowest
+    left_behind = train.end < FAR * validation.end and validation.points >= 6 and climbed > RISE * validation.lowest
     risen = climbed > RISE * fall and _sure(climbed, validation) and train.end < train.start
     if not (risen or (left_behind and (_sure(climbed, validation, LIKELY) or _by_heart(train, validation)))):
         return None
@@ -138,8 +124,8 @@ def _by_heart(train: _Trend, validation: _Trend) -> bool:
 
     That settles what a validation curve alone cannot show when few rows make it jump.
     """
-    known = train.end + CERTAIN * train.error < BY_HEART * validation.end
-    return known and train.at(validation.lowest_at) > SINCE * train.end
+    memorised = train.end + CERTAIN * train.error < MEMORISED * validation.end
+    return memorised and train.at(validation.lowest_at) > SINCE * train.end
 
 
 def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
@@ -148,14 +134,14 @@ def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
     if train.start - train.end < UNMOVED * abs(train.start):
         return Diagnosis(
             "undertrained",
-            f"training loss hardly moved ({train.start:.3g} to {train.end:.3g})",
+            f"training loss hardly fell ({train.start:.3g} to {train.end:.3g})",
             "a larger learning rate multiplier or more epochs",
             rate_factor=5.0,
         )
     recent, share = judged.before - judged.end, STILL_FALLING * fall
     trained = train.before - train.end
     together = trained > STILL_FALLING * (train.start - train.end) and _sure(trained, train)
-    short = validation is not None and judged is train  # a job of an epoch or two, unlikely to have settled
+    short = validation is not None and judged is train  # a job of an epoch or two, unlikely to have converged
     falling = short and train.slope_error < -LIKELY
     dropped = validation is not None and validation.points == 2 and validation.start - validation.end > share
     if validation and short and (falling or dropped) and validation.end < APART * train.end:
@@ -163,7 +149,7 @@ def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
         return Diagnosis(
             "undertrained",
             f"training loss fell from {train.middle:.3g} to {train.end:.3g} in the second half, and validation loss "
-            f"({validation.end:.3g}) has not come apart from it",
+            f"({validation.end:.3g}) has not diverged from it",
             "more epochs",
             epoch_factor=2.0,
         )
@@ -178,20 +164,20 @@ def _undertrained(train: _Trend, validation: _Trend | None) -> Diagnosis | None:
     )
 
 
-def _settled(train: _Trend, validation: _Trend | None) -> Diagnosis:
+def _converged(train: _Trend, validation: _Trend | None) -> Diagnosis:
     if validation is None:
-        told = f"training loss settled at {train.end:.3g}; there is no validation loss to judge by"
-        return Diagnosis("unknown", told, "give a validation set")
+        evidence = f"training loss settled at {train.end:.3g}; there is no validation loss to judge by"
+        return Diagnosis("unknown", evidence, "give a validation set")
     if validation.points < 3:
-        told = f"validation loss was measured {validation.points} times, too few to see whether it settled"
-        return Diagnosis("unknown", told, "more epochs, if the scores are short")
+        evidence = f"validation loss was measured {validation.points} times, too few to see whether it settled"
+        return Diagnosis("unknown", evidence, "more epochs, if the scores are short")
     lowest = f"{validation.end:.3g}, its lowest {validation.lowest:.3g}"
     return Diagnosis("fine", f"training loss settled at {train.end:.3g}, validation loss at {lowest}", "none")
 
 
-def _sure(change: float, trend: _Trend, certain: float = CERTAIN) -> bool:
+def _sure(delta: float, trend: _Trend, certain: float = CERTAIN) -> bool:
     """Whether a difference of two levels exceeds the jitter."""
-    return change > certain * math.sqrt(2) * trend.error
+    return delta > certain * math.sqrt(2) * trend.error
 
 
 def _trend(points: Points) -> _Trend:

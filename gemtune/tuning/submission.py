@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a trial and its rows to the one tuning job there is of them: checked, uploaded, claimed, found or made.
+"""Submission of tuning jobs: checked, uploaded, claimed, then found or created; one job per trial and rows.
 
-A job is named by a fingerprint of all that makes it: rows, model, method, hyperparameters. The fingerprint is a label
-of the job and the name of a claim in the bucket, written create-once before the job is. Whoever comes back after a
-crash finds the claim, and with it the job: a running one is adopted, a succeeded one reused. What the service would
-reject is rejected before anything is uploaded.
+A job is named by a fingerprint of its rows, model, method and hyperparameters. The fingerprint is a label of the job
+and the name of a claim in the bucket, written create-once before the job is. A run that starts again after a crash
+finds the claim, and with it the job: a running one is adopted, a succeeded one reused. What the service would reject is
+rejected before anything is uploaded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from gemtune.catalogue import Limits, base_of
-from gemtune.config import Trial, Tune, fingerprint
+from gemtune.catalogue import Limits, trial_base_model
+from gemtune.config import JsonObject, Trial, Tune, fingerprint
 from gemtune.errors import UserError
-from gemtune.vertex import Client, Retryable, jobs, patiently, storage
-from gemtune.vertex.jobs import FINGERPRINT, NAME, Job, Order
+from gemtune.vertex import Client, TransientError, jobs, storage, with_retries
+from gemtune.vertex.jobs import FINGERPRINT, NAME, TuningJob, TuningJobSpec
 
 log = logging.getLogger("gemtune")
 
@@ -32,27 +31,24 @@ BAD_DATA = 3  # google.rpc code INVALID_ARGUMENT: the same rows would fail again
 QUEUE_S = 60.0  # longest pause between two tries to get a place in the queue
 
 
-Row = dict[str, Any]
+Row = JsonObject
 
 
 class JobFailed(Exception):
     """The service ended the job without a model; the message is the service's."""
 
 
-# What to ask for.
-
-
-def order(client: Client, trial: Trial, settings: Tune, base_model: str, name: str) -> Order:
-    """The job without its data, checked against the catalogue; raises `UserError` for what cannot be tuned so."""
+def build_spec(client: Client, trial: Trial, settings: Tune, base_model: str, name: str) -> TuningJobSpec:
+    """The specification without its data; raises `UserError` for what the catalogue says cannot be tuned."""
     base = trial.base or base_model
     client.catalogue.require(
-        base_of(trial, base_model),
+        trial_base_model(trial, base_model),
         trial.method,
         client.location,
         adapter_sizes=(trial.adapter_size,),
         encryption_key=client.settings.encryption_key,
     )
-    return Order(
+    return TuningJobSpec(
         base=base,
         method=trial.method,
         training_uri="",
@@ -70,63 +66,63 @@ def order(client: Client, trial: Trial, settings: Tune, base_model: str, name: s
     )
 
 
-def with_rows(client: Client, order: Order, train: Sequence[Row], validation: Sequence[Row]) -> Order:
-    """The job with its rows (in the service's form) checked and uploaded, and its fingerprint as a label."""
-    limits = client.catalogue.limits[order.method]  # type: ignore[index]
+def with_rows(client: Client, spec: TuningJobSpec, train: Sequence[Row], validation: Sequence[Row]) -> TuningJobSpec:
+    """The specification with its rows checked and uploaded, and its fingerprint as a label."""
+    limits = client.catalogue.limits[spec.method]  # type: ignore[index]
     allowed = limits.validation_rows(len(train))
     if len(validation) > allowed:
         log.info("the service takes %d of %d validation rows; all are scored later", allowed, len(validation))
         validation = sorted(validation, key=fingerprint)[:allowed]
     check_rows("training", train, limits)
     check_rows("validation", validation, limits)
-    jobs.check(replace(order, training_uri="gs://checked/before.jsonl"))
-    order = replace(order, training_uri=_upload(client, train))
+    jobs.validate(replace(spec, training_uri="gs://checked/before.jsonl"))
+    spec = replace(spec, training_uri=_upload(client, train))
     if validation:
-        order = replace(order, validation_uri=_upload(client, validation))
-    return replace(order, labels={**order.labels, FINGERPRINT: job_fingerprint(order)})
+        spec = replace(spec, validation_uri=_upload(client, validation))
+    return replace(spec, labels={**spec.labels, FINGERPRINT: job_fingerprint(spec)})
 
 
-def job_fingerprint(order: Order) -> str:
-    """16 hex digits for all that decides what a job makes; names, labels and identities do not."""
-    made = {**asdict(order), "display_name": "", "description": "", "labels": {}, "service_account": ""}
-    return fingerprint(made)
+def job_fingerprint(spec: TuningJobSpec) -> str:
+    """16 hex digits of everything that decides the job's result; names, labels and identities do not."""
+    content = {**asdict(spec), "display_name": "", "description": "", "labels": {}, "service_account": ""}
+    return fingerprint(content)
 
 
-def check_rows(what: str, rows: Sequence[Row], limits: Limits) -> None:
+def check_rows(split: str, rows: Sequence[Row], limits: Limits) -> None:
     """Refuse what the service would reject after the upload; raises `UserError` naming the row."""
-    if what == "training" and not rows:
+    if split == "training" and not rows:
         raise UserError("no training rows", remedy="see the report of the split")
     if len(rows) > limits.examples:
-        raise UserError(f"{len(rows)} {what} rows", remedy=f"at most {limits.examples}: set preprocess.max_rows")
+        raise UserError(f"{len(rows)} {split} rows", remedy=f"at most {limits.examples}: set preprocess.max_rows")
     size = 0
     for number, row in enumerate(rows, 1):
         if problem := _problem(row):
-            raise UserError(f"{what} row {number} {problem}", remedy="correct or drop the row")
+            raise UserError(f"{split} row {number} {problem}", remedy="correct or drop the row")
         length = len(json.dumps(row, ensure_ascii=False).encode())
         size += length + 1
         if length > limits.tokens_per_example * 16:  # no tokenizer spends more than 16 bytes on the average token
-            raise UserError(f"{what} row {number} has {length} bytes", remedy="set preprocess.max_chars")
+            raise UserError(f"{split} row {number} has {length} bytes", remedy="set preprocess.max_chars")
     if size > limits.file_bytes:
-        raise UserError(f"the {what} rows have {size} bytes", remedy=f"at most {limits.file_bytes}")
+        raise UserError(f"the {split} rows have {size} bytes", remedy=f"at most {limits.file_bytes}")
 
 
 def _problem(row: Row) -> str:
     """What is wrong with a supervised or a preference row; "" when nothing is."""
     turns = row.get("contents") or [{}]
     if "completions" not in row:
-        return "" if turns[-1].get("role") == "model" and _said(turns[-1]) else "does not end in an answer"
-    if turns[-1].get("role", "user") != "user" or not _said(turns[-1]):
+        return "" if turns[-1].get("role") == "model" and _turn_text(turns[-1]) else "does not end in an answer"
+    if turns[-1].get("role", "user") != "user" or not _turn_text(turns[-1]):
         return "does not end in a user turn"
     if sorted(pair.get("score") for pair in row["completions"]) != [0, 1]:
         return "has not one completion of score 1 and one of score 0"
-    answers = [_said(pair["completion"]) for pair in row["completions"]]
+    answers = [_turn_text(pair["completion"]) for pair in row["completions"]]
     if not all(answers):
         return "has an empty completion"
     return "prefers an answer to itself" if answers[0] == answers[1] else ""
 
 
-def _said(turn: dict[str, Any]) -> str:
-    """A turn's text; other parts (files, function calls) count as said."""
+def _turn_text(turn: JsonObject) -> str:
+    """A turn's text; other parts (files, function calls) count as text."""
     return "".join(part["text"] if "text" in part else str(part) for part in turn.get("parts", [])).strip()
 
 
@@ -135,34 +131,33 @@ def _upload(client: Client, rows: Sequence[Row]) -> str:
         path = Path(folder) / "rows.jsonl"
         with open(path, "w", encoding="utf-8", newline="\n") as out:
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        return patiently(storage.upload, client, path, "tuning")
+        return with_retries(storage.upload, client, path, "tuning")
 
 
-# Getting the one job there is.
+def get_or_create(
+    client: Client, spec: TuningJobSpec, settings: Tune, on_known: Callable[[TuningJob], None]
+) -> TuningJob:
+    """The job of this fingerprint: found, or created. Failed jobs count against `settings.attempts`.
 
-
-def obtain(client: Client, order: Order, settings: Tune, known: Callable[[Job], None]) -> Job:
-    """The job of this fingerprint: found, or made. Failed jobs count against `settings.attempts`.
-
-    `known` is told the job before anything else happens to it. Raises `JobFailed` or `UserError` when trying again
-    makes no sense.
+    `on_known` is called with the job before anything else happens to it. Raises `JobFailed` or `UserError` when trying
+    again makes no sense.
     """
-    print_ = order.labels[FINGERPRINT]
-    known_jobs = patiently(jobs.find, client, FINGERPRINT, print_)
-    claim = f"jobs/{print_}-{len(known_jobs) + 1}.json"
-    found = _usable(known_jobs, settings.attempts) or _claimed_job(client, claim, settings.claim_wait_s)
-    if found:
-        log.info("%s %s", "reusing" if found.ended else "adopting", found.name)
-        known(found)
-        return found
-    made = _create(client, order, settings)
-    known(made)
-    _note(client, claim, made.name)
-    log.info("submitted %s", made.name)
-    return made
+    digest = spec.labels[FINGERPRINT]
+    known_jobs = with_retries(jobs.find, client, FINGERPRINT, digest)
+    claim = f"jobs/{digest}-{len(known_jobs) + 1}.json"
+    job = _usable(known_jobs, settings.attempts) or _claimed_job(client, claim, settings.claim_wait_s)
+    if job:
+        log.info("%s %s", "reusing" if job.ended else "adopting", job.name)
+        on_known(job)
+        return job
+    created = _create(client, spec, settings)
+    on_known(created)
+    _record_job(client, claim, created.name)
+    log.info("submitted %s", created.name)
+    return created
 
 
-def _usable(jobs: Sequence[Job], attempts: int) -> Job | None:
+def _usable(jobs: Sequence[TuningJob], attempts: int) -> TuningJob | None:
     """A job that succeeded, else one still going; raises when trying again makes no sense."""
     for job in sorted(jobs, key=lambda job: job.succeeded, reverse=True):
         if job.succeeded or not job.ended:
@@ -173,48 +168,48 @@ def _usable(jobs: Sequence[Job], attempts: int) -> Job | None:
     return None
 
 
-def _claimed_job(client: Client, claim: str, wait_s: float) -> Job | None:
-    """Claim the right to create; if somebody has it, the job they made, awaited for `wait_s`. None: it is ours."""
-    mine = {"claimed": datetime.now(UTC).isoformat(timespec="seconds")}
+def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
+    """Claim the right to create; if another run has it, the job it created, awaited for `wait_s`. None: ours."""
+    claimed = {"claimed": datetime.now(UTC).isoformat(timespec="seconds")}
     deadline = time.monotonic() + wait_s
     while True:
-        held, generation = patiently(storage.read_record, client, claim)
-        free = held is None or (not held.get("job") and time.monotonic() >= deadline)
-        if free and patiently(storage.write_record, client, claim, mine, generation):
+        record, generation = with_retries(storage.read_record, client, claim)
+        free = record is None or (not record.get("job") and time.monotonic() >= deadline)
+        if free and with_retries(storage.write_record, client, claim, claimed, generation):
             return None
-        if held and held.get("job"):
-            return patiently(jobs.get, client, str(held["job"]))
-        print_ = claim.removeprefix("jobs/").rpartition("-")[0]
-        for job in patiently(jobs.find, client, FINGERPRINT, print_):
+        if record and record.get("job"):
+            return with_retries(jobs.get, client, str(record["job"]))
+        digest = claim.removeprefix("jobs/").rpartition("-")[0]
+        for job in with_retries(jobs.find, client, FINGERPRINT, digest):
             if job.succeeded or not job.ended:
                 return job
         time.sleep(min(2.0, max(0.05, wait_s / 10)))
 
 
-def _note(client: Client, claim: str, name: str) -> None:
-    """Put the job's name into the claim; whoever took the claim over meanwhile has found the job by its label."""
-    held, generation = storage.read_record(client, claim)
-    storage.write_record(client, claim, {**(held or {}), "job": name}, generation)
+def _record_job(client: Client, claim: str, name: str) -> None:
+    """Add the job's name to the claim; a run that took the claim over meanwhile has found the job by its label."""
+    record, generation = storage.read_record(client, claim)
+    storage.write_record(client, claim, {**(record or {}), "job": name}, generation)
 
 
-def _create(client: Client, order: Order, settings: Tune) -> Job:
+def _create(client: Client, spec: TuningJobSpec, settings: Tune) -> TuningJob:
     """Submit. A full queue is waited for; after an unclear failure the job is first looked for by its label."""
     pause, deadline = settings.poll_s, time.monotonic() + settings.deadline_h * 3600
     while True:
         try:
-            return jobs.create(client, order)
-        except Retryable as error:
+            return jobs.create(client, spec)
+        except TransientError as error:
             if time.monotonic() + pause > deadline:
                 raise
-            log.info("waiting for a place in the queue: %s", error)
+            log.info("waiting for a slot in the queue: %s", error)
             time.sleep(pause)
             pause = min(pause * 2, QUEUE_S)
-            for job in patiently(jobs.find, client, FINGERPRINT, order.labels[FINGERPRINT]):
+            for job in with_retries(jobs.find, client, FINGERPRINT, spec.labels[FINGERPRINT]):
                 if job.succeeded or not job.ended:
                     return job
 
 
-def failure(job: Job) -> Exception:
+def failure(job: TuningJob) -> Exception:
     """What to raise for a job that left no model."""
     if job.error_code == BAD_DATA:
         return UserError(f"the service rejected the tuning data: {job.error}", remedy=f"see {job.name}")

@@ -1,74 +1,47 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Curves as a TensorBoard event file, without TensorBoard: `tensorboard --logdir` on a run's folder shows them.
+"""Loss curves as TensorBoard event files: `tensorboard --logdir FOLDER` shows them.
 
-Source: the TFRecord framing (length, masked CRC-32C, data, masked CRC-32C) around Event messages of
-tensorflow/core/util/event.proto, of which four fields are needed. Equal curves give equal bytes.
+Guarantees: a file is written whole or not at all, and equal curves give equal bytes. Records and messages come from
+TensorBoard's own package, which needs neither TensorFlow nor torch.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 Series = Mapping[str, Sequence[tuple[int, float]]]
 
-MASK = 0xA282EAD8
-VARINT, DOUBLE, BYTES, FLOAT = 0, 1, 2, 5  # wire types
+FILE_VERSION = "brain.Event:2"  # what every event file begins with
 
 
-def write_events(path: str | Path, series: Series, wall_time: float) -> None:
-    """Write every (step, value) point under its series' name; `wall_time` (seconds since 1970) stands at each.
+def write_events(folder: str | Path, series: Series, start_time: float) -> Path:
+    """Write all (step, value) points of each series to one event file in `folder`, and return the file.
 
-    The name of the file must contain `tfevents` for TensorBoard to see it. Written whole or not at all.
+    Every event carries `start_time` (seconds since 1970). Repeating the call replaces the file.
     """
-    part = Path(f"{path}.part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with open(part, "wb") as out:
-        for event in _events(series, wall_time):
-            out.write(_record(event))
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    path = Path(folder) / f"events.out.tfevents.{int(start_time)}.gemtune"
+    part = path.with_name(f".{path.name}.part")
+    with part.open("wb") as out:
+        writer = RecordWriter(out)
+        for event in _events(series, start_time):
+            writer.write(event.SerializeToString())
     os.replace(part, path)
+    return path
 
 
-def _events(series: Series, wall_time: float) -> Iterator[bytes]:
-    began = _key(1, DOUBLE) + struct.pack("<d", wall_time)
-    yield began + _text(3, "brain.Event:2")
-    points = sorted((step, name.strip("/"), value) for name, found in series.items() for step, value in found)
+def _events(series: Series, start_time: float) -> Iterator[Any]:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    yield Event(wall_time=start_time, file_version=FILE_VERSION)
+    points = sorted((step, name.strip("/"), value) for name, curve in series.items() for step, value in curve)
     for step, name, value in points:
-        scalar = _text(1, name) + _key(2, FLOAT) + struct.pack("<f", value)
-        yield began + _key(2, VARINT) + _varint(step) + _message(5, _message(1, scalar))
-
-
-def _record(data: bytes) -> bytes:
-    length = struct.pack("<Q", len(data))
-    return length + _checksum(length) + data + _checksum(data)
-
-
-def _checksum(data: bytes) -> bytes:
-    import google_crc32c  # type: ignore[import-untyped,unused-ignore]
-
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + MASK) & 0xFFFFFFFF)
-
-
-def _message(field: int, content: bytes) -> bytes:
-    return _key(field, BYTES) + _varint(len(content)) + content
-
-
-def _text(field: int, text: str) -> bytes:
-    return _message(field, text.encode())
-
-
-def _key(field: int, wire_type: int) -> bytes:
-    return _varint(field << 3 | wire_type)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value)])
+        yield Event(wall_time=start_time, step=step, summary=summary)

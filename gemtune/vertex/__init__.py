@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The door to Vertex AI: who we are, where the service is, asking a model, counting tokens.
+"""Client of Vertex AI: project, location and credentials; generating content; counting tokens.
 
-Source: google-genai (generateContent, countTokens). Where the service is comes from the settings and from the
-environment variables the SDKs themselves honour (GOOGLE_CLOUD_PROJECT, GOOGLE_CLOUD_LOCATION, GOOGLE_VERTEX_BASE_URL,
-STORAGE_EMULATOR_HOST), so the same code talks to the cloud and to a server on a laptop. Importing this module loads no
-SDK; each is loaded on first use. Every failure leaves as one of three: `UserError` (settings), `Retryable` (try
-again later), `Refused` (the service said no and will say it again).
+Source: google-genai (generateContent, countTokens). Project, location and host come from the
+settings and from the environment variables that the SDKs use (GOOGLE_CLOUD_PROJECT, GOOGLE_CLOUD_LOCATION,
+GOOGLE_VERTEX_BASE_URL, STORAGE_EMULATOR_HOST), so the same code works with the cloud and with an emulator. Importing
+this module loads no SDK; each is loaded on first use. Every failure is raised as one of three: `UserError` (settings),
+`TransientError` (retry later), `PermanentError` (the service refused the request and would refuse it again).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from gemtune.catalogue import Catalogue
-from gemtune.config import Evaluate, Vertex
+from gemtune.config import Evaluate, JsonObject, Vertex
 from gemtune.errors import UserError
 
 LOCATION_VARIABLES = ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION")
@@ -32,16 +32,16 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-class Retryable(Exception):
-    """The service is busy or out of reach (408, 429, 5xx, connection); the same request may succeed later."""
+class TransientError(Exception):
+    """The service is busy or unreachable (408, 429, 5xx, connection); the same request may succeed later."""
 
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
 
 
-class Refused(Exception):
-    """The service refused the request (other 4xx); repeating it changes nothing. `code` is the HTTP status."""
+class PermanentError(Exception):
+    """The service refused the request (other 4xx); a retry cannot succeed. `code` is the HTTP status."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -51,11 +51,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class GenerationSettings:
-    """How a model is asked; the same object for prompted and tuned models, so that none is favoured.
+    """Generation parameters, the same for prompted and tuned models, so that the comparison is fair.
 
-    `thinking_budget` counts tokens (0 off, -1 the model decides); it is spelled the way `base_model` understands it.
-    `timeout_s` bounds one request. `candidates` above 1 asks for several sampled answers. `logprobs` asks for the
-    answer's log-probability; a model that refuses that is asked without.
+    `thinking_budget` is in tokens (0: off, -1: the model decides) and sent in the form that `base_model` supports.
+    `timeout_s` is the timeout of one request. `candidates` above 1 requests several sampled answers. `logprobs`
+    requests the answer's log-probability, if the model supports it.
     """
 
     temperature: float = 0.0
@@ -82,11 +82,11 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer. `text` is None when the prompt was blocked or the model said nothing; then the reasons tell why.
+class GenerateResponse:
+    """One response. `text` is None when the prompt was blocked or the model returned no text; see the reasons.
 
-    `others` holds the texts of further candidates when more than one was asked for. `logprob` is the natural logarithm
-    of the answer's probability, None when the model does not tell; `batch`: it came from a batch job.
+    `others` are the texts of further candidates. `logprob` is the natural logarithm of the answer's probability, None
+    when the model does not return it; `batch`: it is from a batch job.
     """
 
     text: str | None
@@ -100,9 +100,9 @@ class Answer:
 
 
 class Client:
-    """Project, place and credentials, with the SDK clients made when first needed, one per location.
+    """Project, location and credentials, with SDK clients that are created on first use, one per location.
 
-    `project`, `location`, `bucket` are resolved; `settings` is the section they came from, `catalogue` what it offers.
+    `project`, `location`, `bucket` are resolved; `settings` is the section `vertex`, `catalogue` its model catalogue.
     """
 
     def __init__(self, settings: Vertex, project: str, location: str, base_url: str) -> None:
@@ -110,8 +110,8 @@ class Client:
         self.project = project
         self.location = location
         self.bucket = settings.bucket.removeprefix("gs://").strip("/") or f"{project}-gemtune"
-        self.bucket_exists = False  # known to exist; see `storage`
-        self.without_logprobs: set[str] = set()  # models that were found to refuse them
+        self.bucket_exists = False  # set by `storage.bucket`
+        self.without_logprobs: set[str] = set()  # models that do not support them
         self.catalogue = Catalogue.load(settings.catalogue)
         self._base_url = base_url
         self._clients: dict[tuple[str, str], Any] = {}
@@ -123,21 +123,21 @@ class Client:
         return f"projects/{self.project}/locations/{self.location}"
 
     def genai(self, location: str = "") -> Any:
-        """A google-genai client bound to a location (endpoints are reached only in theirs)."""
-        return self._kept("genai", location, self._new_genai)
+        """A google-genai client of a location (an endpoint is reached only in its own)."""
+        return self._cached("genai", location, self._new_genai)
 
     def generated(self, service: type[Any], location: str = "") -> Any:
-        """A generated (GAPIC) client over REST, the same transport on a laptop and in the cloud."""
-        return self._kept(service.__name__, location, lambda place: self._new_generated(service, place))
+        """A generated (GAPIC) client over REST, which works with the cloud and with an emulator."""
+        return self._cached(service.__name__, location, lambda region: self._new_generated(service, region))
 
     def storage(self) -> Any:
-        """A Cloud Storage client; it honours STORAGE_EMULATOR_HOST by itself."""
-        return self._kept("storage", "", lambda _: self._new_storage())
+        """A Cloud Storage client; the SDK reads STORAGE_EMULATOR_HOST itself."""
+        return self._cached("storage", "", lambda _: self._new_storage())
 
-    async def in_loop(self, location: str, timeout_s: float) -> Any:
+    async def async_genai(self, location: str, timeout_s: float) -> Any:
         """The asynchronous google-genai client of the running event loop; closed when `asyncio.run` ends that loop.
 
-        `timeout_s` bounds each of its requests.
+        `timeout_s` is the timeout of each request.
         """
         loop = asyncio.get_running_loop()
         if loop not in self._async:
@@ -148,13 +148,13 @@ class Client:
         clients, _ = self._async[loop]
         key = (location, timeout_s)
         if key not in clients:
-            clients[key] = with_identity(lambda: self._new_genai(location, timeout_s)).aio
+            clients[key] = require_credentials(lambda: self._new_genai(location, timeout_s)).aio
         return clients[key]
 
-    def _kept(self, kind: str, location: str, make: Callable[[str], Any]) -> Any:
+    def _cached(self, kind: str, location: str, make: Callable[[str], Any]) -> Any:
         key = (kind, location or self.location)
         if key not in self._clients:
-            self._clients[key] = with_identity(lambda: make(key[1]))
+            self._clients[key] = require_credentials(lambda: make(key[1]))
         return self._clients[key]
 
     def _new_genai(self, location: str, timeout_s: float | None = None) -> Any:
@@ -165,7 +165,7 @@ class Client:
             project=self.project,
             location=location,
             credentials=self._token(),
-            # One attempt: who calls decides about trying again, and does not sleep inside the SDK.
+            # one attempt: retries are the caller's, and must not sleep inside the SDK
             http_options=genai.types.HttpOptions(
                 base_url=self._base_url or None,
                 timeout=int(timeout_s * 1000) if timeout_s else None,
@@ -185,7 +185,7 @@ class Client:
         return storage.Client(project=self.project)
 
     def _token(self) -> Any:
-        """Credentials for a server that is not Google's: any token will do. None: the user's own, found by the SDK."""
+        """A dummy token for an emulator. None: the SDK finds the user's credentials."""
         host = urlsplit(self._base_url).hostname or ""
         if not self._base_url or host.endswith(".googleapis.com"):
             return None
@@ -198,27 +198,27 @@ _LoopClients = tuple[dict[tuple[str, float], Any], AsyncGenerator[None, None]]
 
 
 async def _close_with_loop(clients: dict[tuple[str, float], Any]) -> AsyncGenerator[None, None]:
-    """Waits for the end of its event loop, which ends all asynchronous generators, and then closes the clients.
+    """Closes the clients when their event loop ends, which closes all asynchronous generators.
 
-    Connections belong to their loop. Left open they are found later by the garbage collector, which cannot close them
-    in another loop and complains ("Event loop is closed").
+    Connections belong to their loop: the garbage collector cannot close them later in another loop and would log
+    "Event loop is closed".
     """
     try:
         yield
     finally:
-        for asked in clients.values():
-            await asked.aclose()
+        for genai_client in clients.values():
+            await genai_client.aclose()
         clients.clear()
 
 
 def location(settings: Vertex) -> str:
     """The region of the settings, else of the environment, else us-central1."""
-    places = (os.environ.get(variable) for variable in LOCATION_VARIABLES)
-    return settings.location or next(filter(None, places), "us-central1")
+    locations = (os.environ.get(variable) for variable in LOCATION_VARIABLES)
+    return settings.location or next(filter(None, locations), "us-central1")
 
 
 def connect(settings: Vertex) -> Client:
-    """A client for the settings, completed from the environment. No request is made.
+    """A client for the settings and the environment. No request is sent.
 
     Raises `UserError` when the project is unknown.
     """
@@ -229,21 +229,21 @@ def connect(settings: Vertex) -> Client:
 
 
 async def generate(
-    client: Client, model: str, system: str | None, contents: list[dict[str, Any]], settings: GenerationSettings
-) -> Answer:
-    """Ask a model once. `model` is a base model id or the full name of an endpoint; `contents` Gemini's own form.
+    client: Client, model: str, system: str | None, contents: list[JsonObject], settings: GenerationSettings
+) -> GenerateResponse:
+    """Send one request. `model` is a base model id or an endpoint's full name; `contents` is in Gemini's form.
 
-    Raises `Retryable` or `Refused`; the caller decides about trying again.
+    Raises `Retryable` or `Refused`; retries are the caller's.
     """
     budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
-    asked = await client.in_loop(serving_location(client, model), settings.timeout_s)
+    genai_client = await client.async_genai(serving_location(client, model), settings.timeout_s)
     if model in client.without_logprobs:
         settings = replace(settings, logprobs=False)
     config = _generation_config(system, settings, budget, level)
-    call = asked.models.generate_content(model=model, contents=contents, config=config)
+    call = genai_client.models.generate_content(model=model, contents=contents, config=config)
     try:
-        return answer_of(await _classified_async(call))
-    except Refused as refusal:
+        return parse_response(await _translate_errors_async(call))
+    except PermanentError as refusal:
         if not settings.logprobs or "logprob" not in refusal.message.lower():
             raise
         client.without_logprobs.add(model)
@@ -252,7 +252,7 @@ async def generate(
 
 @lru_cache(maxsize=256)
 def _generation_config(system: str | None, settings: GenerationSettings, budget: int | None, level: str) -> Any:
-    """The SDK's form of the settings. Rows share it: building and checking it anew costs more than a row's own text."""
+    """The SDK's form of the settings, cached because building and validating it per row is expensive."""
     from google.genai import types
 
     thinking = types.ThinkingConfig(
@@ -270,32 +270,32 @@ def _generation_config(system: str | None, settings: GenerationSettings, budget:
 
 
 def serving_location(client: Client, model: str) -> str:
-    """Where a model answers: a full resource name says it; a base model is asked where its tuned kin will serve."""
+    """The location that serves a model: of a full resource name its own; of a base model that of its tuned models."""
     parts = model.split("/")
     if parts[0] == "projects" and len(parts) > 3:
         return parts[3]
     return client.catalogue.serving_location(model, client.location)
 
 
-def count_tokens(client: Client, model: str, system: str | None, contents: list[dict[str, Any]]) -> int:
-    """Tokens of one prompt, counted by the service (free of charge)."""
+def count_tokens(client: Client, model: str, system: str | None, contents: list[JsonObject]) -> int:
+    """Tokens of a prompt, counted by the service (free of charge)."""
     from google.genai import types
 
     config = types.CountTokensConfig(system_instruction=system) if system else None
-    asked = client.genai(serving_location(client, model))
-    answer = classified(lambda: asked.models.count_tokens(model=model, contents=contents, config=config))
+    genai_client = client.genai(serving_location(client, model))
+    answer = translate_errors(lambda: genai_client.models.count_tokens(model=model, contents=contents, config=config))
     return int(answer.total_tokens or 0)
 
 
 def download(uri: str, path: str | Path) -> None:
-    """Fetch a gs:// object into a local file, whole or not at all. Raises `UserError` when it does not exist."""
+    """Download a gs:// object to a file, completely or not at all. Raises `UserError` when it does not exist."""
     from gemtune.vertex import storage
 
-    storage.download(reader(), uri, path)
+    storage.download(anonymous_client(), uri, path)
 
 
-def reader() -> Client:
-    """A client for objects and tables named in full: reading them needs no project, so none has to be known."""
+def anonymous_client() -> Client:
+    """A client for objects with full names, which can be read without a project."""
     return connect(Vertex(project=os.environ.get("GOOGLE_CLOUD_PROJECT") or "none"))
 
 
@@ -308,32 +308,34 @@ def service_host(location: str) -> str:
     return f"{location}-aiplatform.googleapis.com"
 
 
-def classified(call: Callable[[], T]) -> T:
-    """Run one SDK call; its failure leaves as `Retryable`, `Refused` or `UserError`, whichever SDK it came from."""
+def translate_errors(call: Callable[[], T]) -> T:
+    """Run an SDK call; failures of any SDK are raised as `TransientError`, `PermanentError` or `UserError`."""
     try:
-        return with_identity(call)
+        return require_credentials(call)
     except Exception as error:
-        raise _classify(error) from error
+        raise _translated(error) from error
 
 
-def patiently(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a call that may be repeated: up to ten tries with growing waits (at most 30 s) while it is `Retryable`."""
+def with_retries(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run an idempotent call: up to ten attempts with exponential backoff (at most 30 s) on `TransientError`."""
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
     wait = wait_exponential_jitter(initial=0.2, max=30, jitter=0.2)
-    tries = Retrying(retry=retry_if_exception_type(Retryable), stop=stop_after_attempt(10), wait=wait, reraise=True)
+    tries = Retrying(
+        retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(10), wait=wait, reraise=True
+    )
     return tries(call, *args, **kwargs)
 
 
-async def _classified_async(call: Coroutine[Any, Any, T]) -> T:
+async def _translate_errors_async(call: Coroutine[Any, Any, T]) -> T:
     try:
         return await call
     except Exception as error:
-        raise _classify(error) from error
+        raise _translated(error) from error
 
 
-def _classify(error: Exception) -> Exception:
-    """Google's several error families, told apart by the numbers they carry; anything else is returned as it is."""
+def _translated(error: Exception) -> Exception:
+    """The exception for an error of any of Google's SDKs; other errors are returned unchanged."""
     import aiohttp
     import google.api_core.exceptions as core
     import httpx
@@ -341,10 +343,10 @@ def _classify(error: Exception) -> Exception:
     from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
     from google.genai.errors import APIError
 
-    if isinstance(error, UserError | Retryable | Refused):
+    if isinstance(error, UserError | TransientError | PermanentError):
         return error
     if isinstance(error, DefaultCredentialsError | RefreshError):
-        return _no_identity(error)
+        return _credentials_error(error)
     unreachable = (
         aiohttp.ClientError  # connections, payloads cut off; and with it the SDK's asynchronous transport
         | TimeoutError
@@ -355,37 +357,37 @@ def _classify(error: Exception) -> Exception:
         | core.RetryError
     )
     if isinstance(error, unreachable):
-        return Retryable(f"{type(error).__name__}: {error}")
+        return TransientError(f"{type(error).__name__}: {error}")
     if isinstance(error, APIError | core.GoogleAPICallError):
         code, message = int(error.code or 0), str(error.message or error)
-        return Retryable(f"{code}: {message}", code) if code in RETRIED_CODES else Refused(code, message)
+        return TransientError(f"{code}: {message}", code) if code in RETRIED_CODES else PermanentError(code, message)
     return error
 
 
-def with_identity(call: Callable[[], T]) -> T:
-    """Run a call; missing credentials become a `UserError` that says how to sign in."""
+def require_credentials(call: Callable[[], T]) -> T:
+    """Run a call; missing credentials raise a `UserError` that explains how to sign in."""
     from google.auth.exceptions import DefaultCredentialsError
 
     try:
         return call()
     except DefaultCredentialsError as error:
-        raise _no_identity(error) from None
+        raise _credentials_error(error) from None
 
 
-def _no_identity(error: Exception) -> UserError:
+def _credentials_error(error: Exception) -> UserError:
     return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
 
 
-def answer_of(response: Any) -> Answer:
-    """Read a response without assuming that there is a candidate, a content or a part in it."""
+def parse_response(response: Any) -> GenerateResponse:
+    """Parse a response that may have no candidate, content or part."""
     candidates = response.candidates or []
     usage = response.usage_metadata
     texts = [_text(candidate) for candidate in candidates]
     feedback = response.prompt_feedback
-    return Answer(
+    return GenerateResponse(
         text=texts[0] if texts else None,
-        finish_reason=_word(candidates[0].finish_reason) if candidates else "",
-        block_reason=_word(feedback.block_reason) if feedback else "",
+        finish_reason=_enum_value(candidates[0].finish_reason) if candidates else "",
+        block_reason=_enum_value(feedback.block_reason) if feedback else "",
         input_tokens=int((usage and usage.prompt_token_count) or 0),
         output_tokens=int((usage and (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)) or 0),
         others=tuple(texts[1:]),
@@ -394,11 +396,11 @@ def answer_of(response: Any) -> Answer:
 
 
 def _logprob(candidate: Any) -> float | None:
-    """The sum over the answer's tokens where they are told one by one, else their mean times their number."""
+    """The sum over the answer's tokens if they are listed, else their mean times their number."""
     chosen = candidate.logprobs_result.chosen_candidates if candidate.logprobs_result else None
-    each = [token.log_probability for token in chosen or () if token.log_probability is not None]
-    if each:
-        return float(sum(each))
+    logprobs = [token.log_probability for token in chosen or () if token.log_probability is not None]
+    if logprobs:
+        return float(sum(logprobs))
     if candidate.avg_logprobs is None or not candidate.token_count:
         return None
     return float(candidate.avg_logprobs * candidate.token_count)
@@ -410,6 +412,6 @@ def _text(candidate: Any) -> str | None:
     return "".join(texts) if texts else None
 
 
-def _word(value: Any) -> str:
-    """An enum's word; the SDK hands on words it does not know as they came."""
+def _enum_value(value: Any) -> str:
+    """An enum's value; the SDK returns unknown values as strings."""
     return str(getattr(value, "value", value) or "")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Batch prediction jobs: many requests in one file, half the price, hours instead of seconds.
+"""Batch prediction jobs: many requests in one file, at half the price, in hours instead of seconds.
 
-Source: google-genai `batches`; requests and answers as JSONL in Cloud Storage. A job bears a name made of what it asks,
-so that a run that was killed finds its job again instead of paying for a second one.
+Source: google-genai `batches`; requests and responses are JSONL in Cloud Storage. A job's display name is a fingerprint
+of its requests, so that a restarted run finds its job instead of paying for a second one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gemtune.config import fingerprint
-from gemtune.vertex import Answer, Client, GenerationSettings, answer_of, classified, models, serving_location, storage
+from gemtune.config import JsonObject, fingerprint
+from gemtune.vertex import (
+    Client,
+    GenerateResponse,
+    GenerationSettings,
+    models,
+    parse_response,
+    serving_location,
+    storage,
+    translate_errors,
+)
 
-GONE = frozenset({"FAILED", "CANCELLED", "CANCELLING", "EXPIRED"})
-ENDED = GONE | {"SUCCEEDED", "PARTIALLY_SUCCEEDED"}
-MOST_REQUESTS = 200_000  # of one job, as published
+FAILED = frozenset({"FAILED", "CANCELLED", "CANCELLING", "EXPIRED"})
+ENDED = FAILED | {"SUCCEEDED", "PARTIALLY_SUCCEEDED"}
+MAX_REQUESTS = 200_000  # per job, as published
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """A batch job as the service tells it; `state` is its word without the prefix."""
+class BatchJob:
+    """A batch job; `state` is the service's value without its prefix."""
 
     name: str
     state: str
@@ -34,47 +43,47 @@ class Batch:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job is in a final state."""
         return self.state in ENDED
 
     @property
-    def gone(self) -> bool:
-        """Whether it ended without answers."""
-        return self.state in GONE
+    def failed(self) -> bool:
+        """Whether the job ended without results."""
+        return self.state in FAILED
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the answers: the request it repeats, and the answer or the trouble (`code` is its HTTP status)."""
+class BatchResult:
+    """One line of the results: its request, and the response or the error (`code` is its HTTP status)."""
 
-    request: dict[str, Any]
-    answer: Answer | None
-    trouble: str = ""
+    request: JsonObject
+    answer: GenerateResponse | None
+    error: str = ""
     code: int = 0
 
 
-def target(client: Client, model: str, version: str, base_model: str) -> str:
-    """The name by which a job asks `model`; empty when it must be asked online.
+def batch_model(client: Client, model: str, version: str, base_model: str) -> str:
+    """The model name for batch jobs of `model`; "" when only online requests are possible.
 
-    A base model is asked by its own name. An endpoint of a tuned one (`version`: projects/P/locations/L/models/M@V, #
-    and a checkpoint) by that of its version, where tuned models of that base have batch jobs and the checkpoint is the
-    version's default.
+    A base model keeps its name. An endpoint of a tuned model (`version`: projects/P/locations/L/models/M@V, # and a
+    checkpoint) has the name of its version, if the base model supports batch jobs of tuned models and the checkpoint is
+    the version's default.
     """
     if not model.startswith("projects/"):
         return model
     tuned, _, checkpoint = version.partition("#")
-    known = client.catalogue.models.get(base_model)
-    if not tuned or known is None or not known.batch:
+    base = client.catalogue.models.get(base_model)
+    if not tuned or base is None or not base.batch:
         return ""
     return tuned if checkpoint in ("", models.default_checkpoint(client, tuned)) else ""
 
 
-def request_of(
-    client: Client, model: str, system: str | None, contents: list[dict[str, Any]], settings: GenerationSettings
-) -> dict[str, Any]:
+def build_request(
+    client: Client, model: str, system: str | None, contents: list[JsonObject], settings: GenerationSettings
+) -> JsonObject:
     """The request body that `vertex.generate` would send."""
     budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
-    config: dict[str, Any] = {"temperature": settings.temperature, "maxOutputTokens": settings.max_output_tokens}
+    config: JsonObject = {"temperature": settings.temperature, "maxOutputTokens": settings.max_output_tokens}
     if settings.seed is not None:
         config["seed"] = settings.seed
     if settings.candidates > 1:
@@ -85,79 +94,81 @@ def request_of(
         config["thinkingConfig"] = {"thinkingBudget": budget}
     if settings.logprobs:
         config["responseLogprobs"] = True
-    body: dict[str, Any] = {"contents": contents, "generationConfig": config}
+    body: JsonObject = {"contents": contents, "generationConfig": config}
     if system:
         body["systemInstruction"] = {"role": "user", "parts": [{"text": system}]}
     return body
 
 
-def submitted(client: Client, model: str, requests: Sequence[dict[str, Any]]) -> Batch:
-    """The job that asks `model` these requests: the one that exists, else a new one.
+def get_or_create(client: Client, model: str, requests: Sequence[JsonObject]) -> BatchJob:
+    """The job with these requests to `model`: an existing one that has not failed, else a new one.
 
-    A job that failed or was cancelled is not taken for it. Raises `Retryable` or `Refused`.
+    Raises `TransientError` or `PermanentError`.
     """
     lines = [json.dumps({"request": body}, ensure_ascii=False) + "\n" for body in requests]
-    place = serving_location(client, model)
-    title = f"gemtune-batch-{fingerprint(model, place, lines)}"
-    found = [one for one in _named(client, place, title) if not one.gone]
-    return found[0] if found else _created(client, model, place, title, lines)
+    location = serving_location(client, model)
+    display_name = f"gemtune-batch-{fingerprint(model, location, lines)}"
+    usable = [job for job in _list_by_display_name(client, location, display_name) if not job.failed]
+    return usable[0] if usable else _create(client, model, location, display_name, lines)
 
 
-def look(client: Client, batch: Batch) -> Batch:
-    """The job as it is now."""
-    place = batch.name.split("/")[3]
-    return _batch(classified(lambda: client.genai(place).batches.get(name=batch.name)))
+def refresh(client: Client, batch: BatchJob) -> BatchJob:
+    """The current state of the job."""
+    location = batch.name.split("/")[3]
+    return _batch(translate_errors(lambda: client.genai(location).batches.get(name=batch.name)))
 
 
-def lines(client: Client, batch: Batch) -> list[Line]:
-    """The answers of a job that succeeded, in no particular order."""
-    found: list[Line] = []
+def read_results(client: Client, batch: BatchJob) -> list[BatchResult]:
+    """The results of a job that succeeded, in no particular order."""
+    results: list[BatchResult] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.jsonl"
         for uri in storage.list_objects(client, batch.folder):
             if uri.endswith(".jsonl"):
                 storage.download(client, uri, path)
                 with path.open(encoding="utf-8") as answers:
-                    found += [_line(json.loads(line)) for line in answers if line.strip()]
-    return found
+                    results += [_result(json.loads(line)) for line in answers if line.strip()]
+    return results
 
 
-def _named(client: Client, place: str, title: str) -> list[Batch]:
-    jobs = client.genai(place).batches
-    found = classified(lambda: list(jobs.list(config={"filter": f'display_name="{title}"', "page_size": 100})))
-    return [_batch(job) for job in found if job.display_name == title]
+def _list_by_display_name(client: Client, location: str, display_name: str) -> list[BatchJob]:
+    jobs = client.genai(location).batches
+    listed = translate_errors(
+        lambda: list(jobs.list(config={"filter": f'display_name="{display_name}"', "page_size": 100}))
+    )
+    return [_batch(job) for job in listed if job.display_name == display_name]
 
 
-def _created(client: Client, model: str, place: str, title: str, lines: Sequence[str]) -> Batch:
+def _create(client: Client, model: str, location: str, display_name: str, lines: Sequence[str]) -> BatchJob:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.jsonl"
         path.write_text("".join(lines), encoding="utf-8")
         source = storage.upload(client, path, "batches")
-    config = {"display_name": title, "dest": f"gs://{client.bucket}/batches/{title}"}
-    jobs = client.genai(place).batches
-    return _batch(classified(lambda: jobs.create(model=model, src=source, config=config)))
+    config = {"display_name": display_name, "dest": f"gs://{client.bucket}/batches/{display_name}"}
+    jobs = client.genai(location).batches
+    return _batch(translate_errors(lambda: jobs.create(model=model, src=source, config=config)))
 
 
-def _batch(job: Any) -> Batch:
+def _batch(job: Any) -> BatchJob:
     state = str(getattr(job.state, "value", job.state) or "").removeprefix("JOB_STATE_")
     folder = job.output_info.gcs_output_directory if job.output_info else ""
-    return Batch(str(job.name), state, str(folder or ""), str(job.error.message or "") if job.error else "")
+    return BatchJob(str(job.name), state, str(folder or ""), str(job.error.message or "") if job.error else "")
 
 
-def _line(row: dict[str, Any]) -> Line:
-    """An answer line. A failed one has a status (its words, then the service's error as JSON) and no response."""
+def _result(row: JsonObject) -> BatchResult:
+    """A line of the output file. A failed one has a status (a text, then the service's error as JSON), no response."""
     from google.genai import types
 
     request = row.get("request") or {}
     if not row.get("status") and row.get("response"):
-        answer = answer_of(types.GenerateContentResponse.model_validate(row["response"]))
-        return Line(request, replace(answer, batch=True))
-    said = str(row.get("status") or "the line has no response")
-    return Line(request, None, said[:500], _code(said))
+        answer = parse_response(types.GenerateContentResponse.model_validate(row["response"]))
+        return BatchResult(request, replace(answer, batch=True))
+    status = str(row.get("status") or "the line has no response")
+    return BatchResult(request, None, status[:500], _status_code(status))
 
 
-def _code(status: str) -> int:
-    """The HTTP status within a line's status; 0 when none is told."""
+def _status_code(status: str) -> int:
+    """The HTTP status within a line's status; 0 when there is none."""
     try:
         return int(json.loads(status[status.index("{") :])["error"]["code"])
     except (ValueError, KeyError, TypeError):

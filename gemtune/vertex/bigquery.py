@@ -3,8 +3,8 @@
 """A BigQuery table as rows.
 
 Source: google-cloud-bigquery (tables.get, then tabledata.list page by page: no query is run, so nothing is billed).
-The client honours BIGQUERY_EMULATOR_HOST, so the same code reads from a server on a laptop. Promise: rows come as a
-stream, one page in memory; a table that cannot be read is a `UserError` that says why.
+The client honours BIGQUERY_EMULATOR_HOST, so the same code works with an emulator. Guarantees: rows are
+streamed, one page in memory; a table that cannot be read raises a `UserError` with the reason.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gemtune.config import JsonObject
 from gemtune.errors import UserError
-from gemtune.vertex import Refused, Retryable, classified, with_identity
+from gemtune.vertex import PermanentError, TransientError, require_credentials, translate_errors
 
 PAGE_ROWS = 5_000
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,13 @@ class Table:
     """A table's column names, and its rows by column name (nested records as dicts and lists)."""
 
     columns: tuple[str, ...]
-    rows: Iterator[dict[str, Any]]
+    rows: Iterator[JsonObject]
 
 
 def open_table(name: str, page_rows: int = PAGE_ROWS) -> Table:
-    """The table PROJECT.DATASET.TABLE; its rows are fetched as they are asked for, `page_rows` at a time.
+    """The table PROJECT.DATASET.TABLE; its rows are fetched lazily, `page_rows` at a time.
 
-    Raises `UserError` when the name is no table's, there is no such table, it may not be read, or it is a view.
+    Raises `UserError` for an invalid name, a missing table, missing permission, and views.
     """
     from google.cloud import bigquery
 
@@ -43,17 +44,17 @@ def open_table(name: str, page_rows: int = PAGE_ROWS) -> Table:
         remedy = "write bq://PROJECT.DATASET.TABLE"
         raise UserError(f"{name!r} is not a BigQuery table", remedy=remedy) from None
     client = _client(default or reference.project)
-    retry = bigquery.DEFAULT_RETRY.with_timeout(PATIENCE_S)
-    table = _told(name, lambda: client.get_table(reference, retry=retry, timeout=PATIENCE_S))
+    retry = bigquery.DEFAULT_RETRY.with_timeout(TIMEOUT_S)
+    table = _call(name, lambda: client.get_table(reference, retry=retry, timeout=TIMEOUT_S))
     if table.table_type in ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL"):
         remedy = "copy it into a table: CREATE TABLE ... AS SELECT * FROM it"
-        raise UserError(f"bq://{name} is of the type {table.table_type}, not a table", remedy=remedy)
+        raise UserError(f"bq://{name} is a {table.table_type}, not a table", remedy=remedy)
     columns = tuple(field.name for field in table.schema)
 
-    def rows() -> Iterator[dict[str, Any]]:
-        found = client.list_rows(table, page_size=page_rows, retry=retry, timeout=PATIENCE_S)
-        pages = iter(found.pages)
-        while (page := _told(name, lambda: next(pages, None))) is not None:
+    def rows() -> Iterator[JsonObject]:
+        listing = client.list_rows(table, page_size=page_rows, retry=retry, timeout=TIMEOUT_S)
+        pages = iter(listing.pages)
+        while (page := _call(name, lambda: next(pages, None))) is not None:
             for row in page:
                 yield dict(row.items())
 
@@ -64,17 +65,17 @@ def _client(project: str) -> Any:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
-    elsewhere = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
-    identity = AnonymousCredentials() if elsewhere else None  # type: ignore[no-untyped-call,unused-ignore]
-    return with_identity(lambda: bigquery.Client(project=project, credentials=identity))
+    emulator = os.environ.get("BIGQUERY_EMULATOR_HOST", "")
+    credentials = AnonymousCredentials() if emulator else None  # type: ignore[no-untyped-call,unused-ignore]
+    return require_credentials(lambda: bigquery.Client(project=project, credentials=credentials))
 
 
-def _told(name: str, call: Any) -> Any:
+def _call(name: str, call: Any) -> Any:
     try:
-        return classified(call)
-    except Refused as error:
-        why = {404: "there is no such table", 403: "you may not read it"}.get(error.code, "it cannot be read")
+        return translate_errors(call)
+    except PermanentError as error:
+        problem = {404: "no such table", 403: "permission denied"}.get(error.code, "it cannot be read")
         remedy = "check project, dataset and table; reading needs the role BigQuery Data Viewer"
-        raise UserError(f"bq://{name}: {why}: {error.message}", remedy=remedy) from None
-    except Retryable as error:
-        raise UserError(f"bq://{name}: BigQuery does not answer: {error}", remedy="try again later") from None
+        raise UserError(f"bq://{name}: {problem}: {error.message}", remedy=remedy) from None
+    except TransientError as error:
+        raise UserError(f"bq://{name}: BigQuery is unavailable: {error}", remedy="retry later") from None

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tuning jobs: create, find, look at, cancel, and read their curves.
+"""Tuning jobs: create, find, get, cancel, and read their loss series.
 
-Source: google-genai `tunings` for jobs; the generated Metadata and TensorBoard clients for curves (job -> experiment
-context -> backing TensorBoard -> run -> time series). Promise: every trap of `tunings.tune` is refused here before a
-request is made, and a job comes back as plain frozen data.
+Source: google-genai `tunings` for jobs; the generated Metadata and TensorBoard clients for series (job -> experiment
+context -> backing TensorBoard -> run -> time series). Guarantees: arguments that `tunings.tune` mishandles are
+rejected before a request is sent, and a job is plain frozen data.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from gemtune.config import JsonObject
 from gemtune.errors import UserError
-from gemtune.vertex import Client, Refused, classified
+from gemtune.vertex import Client, PermanentError, translate_errors
 
 ADAPTER_WORDS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
 METHODS = {"supervised": "SUPERVISED_FINE_TUNING", "preference": "PREFERENCE_TUNING"}
 ENDED = frozenset({"SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
-FINGERPRINT = "gemtune-job"  # label key: what makes a job; see submit
-NAME = "gemtune-name"  # label key: whose runs a job belongs to
+FINGERPRINT = "gemtune-job"  # label key: fingerprint of a job; see tuning.submission
+NAME = "gemtune-name"  # label key: name of the runs that a job belongs to
 LABEL = re.compile(r"[^a-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What a tuning job is asked to do. None leaves a choice to the service.
+class TuningJobSpec:
+    """Parameters of a tuning job. None means the service's default.
 
-    `base` is a base model id, or a tuned model (projects/P/locations/L/models/M@V) to continue from, then at
-    `checkpoint_id` ("": its default checkpoint). `beta` belongs to preference tuning alone.
+    `base` is a base model id, or a tuned model (projects/P/locations/L/models/M@V) to continue, from its
+    `checkpoint_id` ("": the default checkpoint). `beta` is for preference tuning only.
     """
 
     base: str
@@ -54,7 +55,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A saved state of a tuned model and the endpoint it was deployed to when it was made."""
+    """A checkpoint of a tuned model and the endpoint it was deployed to at its creation."""
 
     checkpoint_id: str
     epoch: int
@@ -63,10 +64,10 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """A tuning job as the service tells it. `state` and `detail` are its words without their prefixes.
+class TuningJob:
+    """A tuning job. `state` and `detail` are the service's values without their prefixes.
 
-    `billable_tokens` counts the data set once; `error` is "" unless the job failed, `error_code` a google.rpc code.
+    `billable_tokens` is for one epoch; `error` is "" unless the job failed, `error_code` a google.rpc code.
     """
 
     name: str
@@ -90,119 +91,123 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job is in a final state."""
         return self.state in ENDED
 
     @property
     def succeeded(self) -> bool:
-        """Whether it left a model; a partial success counts when it left a checkpoint that answers."""
+        """Whether the job produced a model; a partial success counts if it has a checkpoint."""
         return self.state == "SUCCEEDED" or (self.state == "PARTIALLY_SUCCEEDED" and bool(self.checkpoints))
 
 
-def create(client: Client, order: Order) -> Job:
-    """Submit a job. Raises `UserError` for what can't be right, `Retryable` or `Refused` as the service answers."""
+def create(client: Client, spec: TuningJobSpec) -> TuningJob:
+    """Submit a job. Raises `UserError` for an invalid spec, `TransientError` or `PermanentError` from the service."""
     from google.genai import types
 
-    check(order)
-    config = types.CreateTuningJobConfig(**_configuration(order))
-    dataset = types.TuningDataset(gcs_uri=order.training_uri)
+    validate(spec)
+    config = types.CreateTuningJobConfig(**_configuration(spec))
+    dataset = types.TuningDataset(gcs_uri=spec.training_uri)
     jobs = client.genai().tunings
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the SDK calls its own method experimental each time
-        made = classified(lambda: jobs.tune(base_model=order.base, training_dataset=dataset, config=config))
-    return _job(made)
+        warnings.simplefilter("ignore")  # the SDK warns at each call that its method is experimental
+        job = translate_errors(lambda: jobs.tune(base_model=spec.base, training_dataset=dataset, config=config))
+    return _job(job)
 
 
-def check(order: Order) -> None:
-    """Refuse an order that the SDK would mangle or the service would reject; raises `UserError` naming the field."""
-    if order.method not in METHODS:
-        raise UserError(f"unknown tuning method {order.method!r}", remedy=f"one of {', '.join(METHODS)}")
-    if (order.beta is None) == (order.method == "preference"):
+def validate(spec: TuningJobSpec) -> None:
+    """Raise `UserError` for a spec that the SDK would mishandle or the service would reject, naming the field."""
+    if spec.method not in METHODS:
+        raise UserError(f"unknown tuning method {spec.method!r}", remedy=f"one of {', '.join(METHODS)}")
+    if (spec.beta is None) == (spec.method == "preference"):
         raise UserError(
-            f"beta is {order.beta} with the method {order.method!r}", remedy="beta belongs to preference tuning"
+            f"beta is {spec.beta} with the method {spec.method!r}", remedy="beta is for preference tuning only"
         )
-    if order.beta is not None and not order.beta > 0:
-        raise UserError(f"beta {order.beta} learns nothing", remedy="recommended: 0.01 to 0.5")
-    if order.adapter_size is not None and order.adapter_size not in ADAPTER_WORDS:
-        raise UserError(f"adapter size {order.adapter_size}", remedy=f"one of {', '.join(map(str, ADAPTER_WORDS))}")
-    for what, uri in (("training", order.training_uri), ("validation", order.validation_uri)):
+    if spec.beta is not None and not spec.beta > 0:
+        raise UserError(f"beta {spec.beta} is not positive", remedy="recommended: 0.01 to 0.5")
+    if spec.adapter_size is not None and spec.adapter_size not in ADAPTER_WORDS:
+        raise UserError(f"adapter size {spec.adapter_size}", remedy=f"one of {', '.join(map(str, ADAPTER_WORDS))}")
+    for what, uri in (("training", spec.training_uri), ("validation", spec.validation_uri)):
         if (uri or what == "training") and not (uri.startswith("gs://") and uri.endswith(".jsonl")):
             raise UserError(f"the {what} data {uri!r} is not a JSONL object", remedy="gs://BUCKET/NAME.jsonl")
-    if order.checkpoint_id and not order.base.startswith("projects/"):
-        raise UserError(f"{order.base} has no checkpoint {order.checkpoint_id!r}", remedy="continue from a tuned model")
-    if len(order.display_name) > 128:
-        raise UserError(f"display name of {len(order.display_name)} characters", remedy="at most 128")
+    if spec.checkpoint_id and not spec.base.startswith("projects/"):
+        raise UserError(f"{spec.base} has no checkpoint {spec.checkpoint_id!r}", remedy="continue from a tuned model")
+    if len(spec.display_name) > 128:
+        raise UserError(f"display name of {len(spec.display_name)} characters", remedy="at most 128")
 
 
-def _configuration(order: Order) -> dict[str, Any]:
-    """The SDK's own names; what is None is left out of the request."""
+def _configuration(spec: TuningJobSpec) -> JsonObject:
+    """The SDK's parameters; None is left out of the request."""
     from google.genai import types
 
-    size = order.adapter_size
-    account = {"serviceAccount": order.service_account} if order.service_account else None
-    key = types.EncryptionSpec(kms_key_name=order.encryption_key) if order.encryption_key else None
-    validation = types.TuningValidationDataset(gcs_uri=order.validation_uri) if order.validation_uri else None
+    size = spec.adapter_size
+    account = {"serviceAccount": spec.service_account} if spec.service_account else None
+    key = types.EncryptionSpec(kms_key_name=spec.encryption_key) if spec.encryption_key else None
+    validation = types.TuningValidationDataset(gcs_uri=spec.validation_uri) if spec.validation_uri else None
     return {
-        "method": METHODS[order.method],
+        "method": METHODS[spec.method],
         "validation_dataset": validation,
-        "tuned_model_display_name": order.display_name or None,
-        "description": order.description or None,
-        "epoch_count": order.epoch_count,
-        "learning_rate_multiplier": order.learning_rate_multiplier,
+        "tuned_model_display_name": spec.display_name or None,
+        "description": spec.description or None,
+        "epoch_count": spec.epoch_count,
+        "learning_rate_multiplier": spec.learning_rate_multiplier,
         "adapter_size": f"ADAPTER_SIZE_{ADAPTER_WORDS[size]}" if size else None,
-        "beta": order.beta,
-        "export_last_checkpoint_only": order.last_checkpoint_only or None,
-        "pre_tuned_model_checkpoint_id": order.checkpoint_id or None,
-        "labels": order.labels or None,
+        "beta": spec.beta,
+        "export_last_checkpoint_only": spec.last_checkpoint_only or None,
+        "pre_tuned_model_checkpoint_id": spec.checkpoint_id or None,
+        "labels": spec.labels or None,
         "encryption_spec": key,
         "http_options": types.HttpOptions(extra_body=account) if account else None,
     }
 
 
-def find(client: Client, key: str, value: str) -> list[Job]:
-    """All jobs that carry a label, newest first; the answer is checked here, whether or not the service filtered."""
-    asked = client.genai().tunings
-    listed = classified(lambda: list(asked.list(config={"filter": f'labels.{key}="{value}"', "page_size": 100})))
+def find(client: Client, key: str, value: str) -> list[TuningJob]:
+    """All jobs with a label, newest first; filtered here too, in case the service does not."""
+    tunings = client.genai().tunings
+    listed = translate_errors(
+        lambda: list(tunings.list(config={"filter": f'labels.{key}="{value}"', "page_size": 100}))
+    )
     jobs = [_job(raw) for raw in listed if (raw.labels or {}).get(key) == value]
     return sorted(jobs, key=lambda job: job.created, reverse=True)
 
 
-def get(client: Client, name: str) -> Job:
+def get(client: Client, name: str) -> TuningJob:
     """The job by its full resource name."""
     _require_full(name)
-    return _job(classified(lambda: client.genai(_place(name)).tunings.get(name=name)))
+    return _job(translate_errors(lambda: client.genai(_location_of(name)).tunings.get(name=name)))
 
 
 def cancel(client: Client, name: str) -> None:
-    """Ask for a job to stop, by its full resource name; a job that has ended already stays as it is."""
+    """Cancel a job by its full resource name; no effect on a job that has ended."""
     _require_full(name)
     try:
-        classified(lambda: client.genai(_place(name)).tunings.cancel(name=name))
-    except Refused as error:
+        translate_errors(lambda: client.genai(_location_of(name)).tunings.cancel(name=name))
+    except PermanentError as error:
         if not get(client, name).ended:
             raise error
 
 
 def _require_full(name: str) -> None:
-    """The SDK would ask for a bare id under a wrong path."""
+    """The SDK builds a wrong path from a bare id."""
     if not name.startswith("projects/"):
-        raise UserError(f"{name!r} is no full resource name", remedy="projects/P/locations/L/tuningJobs/ID")
+        raise UserError(f"{name!r} is not a full resource name", remedy="projects/P/locations/L/tuningJobs/ID")
 
 
-def curve(client: Client, job: Job) -> dict[str, list[tuple[int, float]]]:
-    """Every metric's (step, value) points so far, by the service's names; empty while there are none."""
+def loss_series(client: Client, job: TuningJob) -> dict[str, list[tuple[int, float]]]:
+    """(step, value) points of every metric so far, by the service's names; empty while there are none."""
     if not job.experiment:
         return {}
     from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
     from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardServiceClient
 
-    place = _place(job.experiment)
+    location = _location_of(job.experiment)
     try:
-        context = classified(lambda: client.generated(MetadataServiceClient, place).get_context(name=job.experiment))
+        context = translate_errors(
+            lambda: client.generated(MetadataServiceClient, location).get_context(name=job.experiment)
+        )
         board = dict(context.metadata).get("backing_tensorboard_resource", "")
-        return _series(client.generated(TensorboardServiceClient, place), board, context.name.rsplit("/", 1)[1])
-    except Refused as error:
-        if error.code == 404:  # not written yet
+        return _series(client.generated(TensorboardServiceClient, location), board, context.name.rsplit("/", 1)[1])
+    except PermanentError as error:
+        if error.code == 404:  # not created yet
             return {}
         raise
 
@@ -211,7 +216,7 @@ def _series(boards: Any, board: str, experiment: str) -> dict[str, list[tuple[in
     if not board:
         return {}
     points: dict[str, list[tuple[int, float]]] = {}
-    for run in classified(lambda: list(boards.list_tensorboard_runs(parent=f"{board}/experiments/{experiment}"))):
+    for run in translate_errors(lambda: list(boards.list_tensorboard_runs(parent=f"{board}/experiments/{experiment}"))):
         names = _series_names(boards, run.name)
         for group in _groups(list(names), 50):
             for data in _read(boards, board, group):
@@ -221,13 +226,13 @@ def _series(boards: Any, board: str, experiment: str) -> dict[str, list[tuple[in
 
 
 def _series_names(boards: Any, run: str) -> dict[str, str]:
-    listed = classified(lambda: list(boards.list_tensorboard_time_series(parent=run)))
+    listed = translate_errors(lambda: list(boards.list_tensorboard_time_series(parent=run)))
     return {f"{run}/timeSeries/{series.name.rsplit('/', 1)[1]}": series.display_name for series in listed}
 
 
 def _read(boards: Any, board: str, names: list[str]) -> Any:
     request = {"tensorboard": board, "time_series": names}
-    return classified(lambda: boards.batch_read_tensorboard_time_series_data(request=request)).time_series_data
+    return translate_errors(lambda: boards.batch_read_tensorboard_time_series_data(request=request)).time_series_data
 
 
 def _groups(names: list[str], size: int) -> Iterator[list[str]]:
@@ -240,16 +245,16 @@ def label(text: str) -> str:
     return LABEL.sub("-", text.lower())[:63]
 
 
-def _place(name: str) -> str:
+def _location_of(name: str) -> str:
     """The location inside a resource name; "" when there is none."""
     parts = name.split("/")
     return parts[3] if len(parts) > 3 and parts[2] == "locations" else ""
 
 
-def _job(raw: Any) -> Job:
-    """The SDK's job as ours. All counts may be missing while the service has not made them."""
+def _job(raw: Any) -> TuningJob:
+    """A `TuningJob` from the SDK's. Counts may be missing at first."""
     tuned, meta, stats = raw.tuned_model, raw.tuning_job_metadata, _stats(raw.tuning_data_stats)
-    return Job(
+    return TuningJob(
         name=raw.name,
         state=_state(raw.state, "JOB_STATE_"),
         detail=_state(raw.tuning_job_state, "TUNING_JOB_STATE_"),
@@ -261,11 +266,11 @@ def _job(raw: Any) -> Job:
         experiment=raw.experiment or "",
         completed_epochs=int((meta and meta.completed_epoch_count) or 0),
         completed_steps=int((meta and meta.completed_step_count) or 0),
-        billable_tokens=int(_of(stats, "total_billable_token_count") or 0),
-        steps=int(_of(stats, "tuning_step_count") or 0),
-        examples=int(_of(stats, "tuning_dataset_example_count") or 0),
-        truncated=int(_of(stats, "total_truncated_example_count") or 0),
-        dropped=tuple(_of(stats, "dropped_example_reasons") or ()),
+        billable_tokens=int(_field(stats, "total_billable_token_count") or 0),
+        steps=int(_field(stats, "tuning_step_count") or 0),
+        examples=int(_field(stats, "tuning_dataset_example_count") or 0),
+        truncated=int(_field(stats, "total_truncated_example_count") or 0),
+        dropped=tuple(_field(stats, "dropped_example_reasons") or ()),
         error=(raw.error and raw.error.message) or "",
         error_code=int((raw.error and raw.error.code) or 0),
     )
@@ -275,7 +280,7 @@ def _stats(stats: Any) -> Any:
     return stats and (stats.supervised_tuning_data_stats or stats.preference_optimization_data_stats)
 
 
-def _of(stats: Any, name: str) -> Any:
+def _field(stats: Any, name: str) -> Any:
     return getattr(stats, name, None) if stats else None
 
 

@@ -1,55 +1,59 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Tuned models in the registry and on their endpoints: aliases, default checkpoint, deployed or not.
+"""Tuned models in the registry and on endpoints: aliases, default checkpoint, deployment.
 
 Source: the generated Model and Endpoint clients, and google-genai for the default checkpoint (which they lack). A
-tuned Gemini model costs nothing while idle on its shared endpoint, but every checkpoint has one and nobody else
-removes them. Every call may be repeated: what is so already stays so.
+tuned Gemini model costs nothing while idle on its shared endpoint, but every checkpoint has one and
+nothing else removes them. All calls are idempotent.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from gemtune.vertex import Client, Refused, classified
+from gemtune.vertex import Client, PermanentError, translate_errors
 
-LONG = 1800.0  # seconds that a deployment may take
+DEPLOY_TIMEOUT_S = 1800.0  # seconds that a deployment may take
 
 
 def aliases(client: Client, model: str) -> list[str]:
     """The aliases of a model version (projects/P/locations/L/models/M@V)."""
-    return list(classified(lambda: _models(client, model).get_model(name=model)).version_aliases)
+    return list(translate_errors(lambda: _models(client, model).get_model(name=model)).version_aliases)
 
 
 def set_alias(client: Client, model: str, alias: str) -> None:
-    """Give a version an alias; another version of the same model loses it."""
-    classified(lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[alias]))
+    """Set an alias of a version; it is removed from other versions of the model."""
+    translate_errors(lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[alias]))
 
 
 def remove_alias(client: Client, model: str, alias: str) -> None:
-    """Take an alias from a version that has it."""
+    """Remove an alias of a version, if it has it."""
     if exists(client, model) and alias in aliases(client, model):
-        classified(lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[f"-{alias}"]))
+        translate_errors(
+            lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[f"-{alias}"])
+        )
 
 
 def set_default_checkpoint(client: Client, model: str, checkpoint_id: str) -> None:
-    """Make a checkpoint the one that the model version stands for."""
+    """Set the default checkpoint of a model version."""
     from google.genai import types
 
     config = types.UpdateModelConfig(default_checkpoint_id=checkpoint_id)
-    classified(lambda: client.genai(_place(model)).models.update(model=model, config=config))
+    translate_errors(lambda: client.genai(_location_of(model)).models.update(model=model, config=config))
 
 
 def default_checkpoint(client: Client, model: str) -> str:
-    """The checkpoint that the model version stands for."""
-    return str(classified(lambda: client.genai(_place(model)).models.get(model=model)).default_checkpoint_id or "")
+    """The default checkpoint of a model version."""
+    return str(
+        translate_errors(lambda: client.genai(_location_of(model)).models.get(model=model)).default_checkpoint_id or ""
+    )
 
 
 def exists(client: Client, model: str) -> bool:
-    """Whether the model version is still in the registry."""
+    """Whether the model version is in the registry."""
     try:
-        classified(lambda: _models(client, model).get_model(name=model))
-    except Refused as error:
+        translate_errors(lambda: _models(client, model).get_model(name=model))
+    except PermanentError as error:
         if error.code == 404:
             return False
         raise
@@ -57,53 +61,53 @@ def exists(client: Client, model: str) -> bool:
 
 
 def deployed(client: Client, endpoint: str) -> list[tuple[str, str]]:
-    """(deployed model id, checkpoint id) of all that an endpoint serves; empty when there is no such endpoint."""
+    """(deployed model id, checkpoint id) of everything deployed to an endpoint; empty when it does not exist."""
     try:
-        found = classified(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint))
-    except Refused as error:
+        endpoint_resource = translate_errors(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint))
+    except PermanentError as error:
         if error.code == 404:
             return []
         raise
-    return [(str(model.id), str(model.checkpoint_id)) for model in found.deployed_models]
+    return [(str(model.id), str(model.checkpoint_id)) for model in endpoint_resource.deployed_models]
 
 
 def deploy(client: Client, endpoint: str, model: str, checkpoint_id: str) -> None:
-    """Have an endpoint serve a checkpoint, alone; nothing is done when it does."""
+    """Deploy a checkpoint to an endpoint with all traffic; no effect when something is deployed there."""
     if deployed(client, endpoint):
         return
     from google.cloud.aiplatform_v1.types import DeployedModel
 
-    wanted = DeployedModel(model=model, checkpoint_id=checkpoint_id, display_name=f"checkpoint-{checkpoint_id}")
-    asked = _endpoints(client, endpoint)
-    _wait(lambda: asked.deploy_model(endpoint=endpoint, deployed_model=wanted, traffic_split={"0": 100}))
+    deployed_model = DeployedModel(model=model, checkpoint_id=checkpoint_id, display_name=f"checkpoint-{checkpoint_id}")
+    endpoints = _endpoints(client, endpoint)
+    _wait(lambda: endpoints.deploy_model(endpoint=endpoint, deployed_model=deployed_model, traffic_split={"0": 100}))
 
 
 def undeploy(client: Client, endpoint: str) -> bool:
-    """Take everything off an endpoint; False when there was nothing."""
+    """Undeploy everything from an endpoint; False when nothing was deployed."""
     serving = deployed(client, endpoint)
-    asked = _endpoints(client, endpoint)
+    endpoints = _endpoints(client, endpoint)
     for deployed_id, _ in serving:
-        _wait(lambda number=deployed_id: asked.undeploy_model(endpoint=endpoint, deployed_model_id=number))
+        _wait(lambda number=deployed_id: endpoints.undeploy_model(endpoint=endpoint, deployed_model_id=number))
     return bool(serving)
 
 
 def _wait(start: Any) -> None:
-    """Start a long-running operation and wait for its end; its failure leaves like any other."""
-    operation = classified(start)
-    classified(lambda: operation.result(timeout=LONG))
+    """Start a long-running operation and wait for it; it fails like any other call."""
+    operation = translate_errors(start)
+    translate_errors(lambda: operation.result(timeout=DEPLOY_TIMEOUT_S))
 
 
 def _models(client: Client, name: str) -> Any:
     from google.cloud.aiplatform_v1.services.model_service import ModelServiceClient
 
-    return client.generated(ModelServiceClient, _place(name))
+    return client.generated(ModelServiceClient, _location_of(name))
 
 
 def _endpoints(client: Client, name: str) -> Any:
     from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
 
-    return client.generated(EndpointServiceClient, _place(name))
+    return client.generated(EndpointServiceClient, _location_of(name))
 
 
-def _place(name: str) -> str:
+def _location_of(name: str) -> str:
     return name.split("/")[3]

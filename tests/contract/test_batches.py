@@ -75,7 +75,7 @@ def test_tuned_models_and_lists(server: Server) -> None:
     source = upload(server.url, "in2.jsonl", [line("where is my parcel")])
     job = ended(client, client.batches.create(model=tuned[0].tuned_model.model, src=source))
     assert job.state == "JOB_STATE_SUCCEEDED"
-    assert job.name in [found.name for found in client.batches.list(config={"page_size": 1})]
+    assert job.name in [item.name for item in client.batches.list(config={"page_size": 1})]
     with pytest.raises(errors.ClientError, match="no batch prediction"):
         client.batches.create(model=tuned[1].tuned_model.model, src=source)
 

@@ -55,10 +55,10 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 @pytest.fixture
 def blob(place: Place) -> Any:
-    made = place.storage.bucket(place.bucket).blob(f"gemtune-contract/{uuid.uuid4().hex}.jsonl")
-    yield made
+    blob = place.storage.bucket(place.bucket).blob(f"gemtune-contract/{uuid.uuid4().hex}.jsonl")
+    yield blob
     with contextlib.suppress(exceptions.NotFound):
-        made.delete()
+        blob.delete()
 
 
 def test_an_answer_has_its_fields(place: Place) -> None:

@@ -30,9 +30,9 @@ def bucket(server: Server, request: pytest.FixtureRequest) -> Any:
 def test_bytes_come_back_exactly(bucket: Any, body: bytes) -> None:
     blob = bucket.blob("x/y z#?é.bin")
     blob.upload_from_string(body, content_type="text/x-test")
-    found = bucket.get_blob("x/y z#?é.bin")
-    assert found.download_as_bytes() == body
-    assert (found.size, found.content_type) == (len(body), "text/x-test")
+    stored = bucket.get_blob("x/y z#?é.bin")
+    assert stored.download_as_bytes() == body
+    assert (stored.size, stored.content_type) == (len(body), "text/x-test")
 
 
 def test_large_resumable_upload_and_ranges(server: Server, bucket: Any) -> None:
@@ -115,13 +115,13 @@ def test_a_read_is_of_the_generation_it_asked_for(server: Server, bucket: Any) -
     writer = threading.Thread(target=rewrite)
     writer.start()
     while not done.is_set():
-        found = bucket.get_blob("moving")
+        current = bucket.get_blob("moving")
         try:
-            body = found.download_as_bytes(if_generation_match=found.generation, retry=None)
+            body = current.download_as_bytes(if_generation_match=current.generation, retry=None)
         except (PreconditionFailed, NotFound):
             continue
         digest = base64.b64encode(hashlib.md5(body).digest()).decode()
-        assert digest == found.md5_hash
+        assert digest == current.md5_hash
     writer.join()
 
 
@@ -162,14 +162,14 @@ def test_metadata_copy_compose_rename_delete(server: Server, bucket: Any) -> Non
     blob.metadata = {"k2": "w"}
     blob.cache_control = "no-cache"
     blob.patch()
-    found = bucket.get_blob("one")
-    assert found.metadata == {"k": "v", "k2": "w"}
-    assert found.metageneration == 2
-    assert found.cache_control == "no-cache"
-    copy = bucket.copy_blob(found, bucket, "two")
+    stored = bucket.get_blob("one")
+    assert stored.metadata == {"k": "v", "k2": "w"}
+    assert stored.metageneration == 2
+    assert stored.cache_control == "no-cache"
+    copy = bucket.copy_blob(stored, bucket, "two")
     assert copy.metadata == {"k": "v", "k2": "w"}
     assert copy.content_type == "text/plain"
-    bucket.blob("three").compose([found, copy])
+    bucket.blob("three").compose([stored, copy])
     assert bucket.blob("three").download_as_bytes() == b"11"
     bucket.rename_blob(bucket.blob("three"), "four")
     assert not bucket.blob("three").exists()
@@ -201,13 +201,13 @@ def test_buckets(server: Server, bucket: Any) -> None:
         client.get_bucket("absent-bucket")
     with pytest.raises(NotFound):
         client.bucket("absent-bucket").blob("x").upload_from_string("y")
-    found = client.get_bucket(bucket.name)
-    assert (found.location, found.project_number) == ("EUROPE-WEST4", 123456789012)
-    found.labels = {"a": "b"}
-    found.patch()
+    stored = client.get_bucket(bucket.name)
+    assert (stored.location, stored.project_number) == ("EUROPE-WEST4", 123456789012)
+    stored.labels = {"a": "b"}
+    stored.patch()
     assert client.get_bucket(bucket.name).labels == {"a": "b"}
     assert bucket.name in [b.name for b in client.list_buckets(page_size=1)]
-    found.delete()
+    stored.delete()
     assert bucket.name not in [b.name for b in client.list_buckets()]
 
 

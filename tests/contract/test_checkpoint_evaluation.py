@@ -17,7 +17,7 @@ from google.genai import types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.checkpoint_evaluation import aggregate
+from emulator.services.checkpoint_evaluation import aggregate
 
 
 def evaluation(uri: str, *metrics: Any) -> types.EvaluationConfig:
@@ -29,18 +29,18 @@ def job_of(server: Server, rows: list[Any], method: str = "SUPERVISED_FINE_TUNIN
     client = genai_client(server.url)
     train = types.TuningDataset(gcs_uri=upload(server.url, "train.jsonl", rows))
     valid = types.TuningValidationDataset(gcs_uri=upload(server.url, "valid.jsonl", rows[:20]))
-    given = types.CreateTuningJobConfig(method=method, validation_dataset=valid, epoch_count=2, **config)
-    return wait(client, client.tunings.tune(base_model="gemini-2.5-flash", training_dataset=train, config=given))
+    settings = types.CreateTuningJobConfig(method=method, validation_dataset=valid, epoch_count=2, **config)
+    return wait(client, client.tunings.tune(base_model="gemini-2.5-flash", training_dataset=train, config=settings))
 
 
 def results(run: Any) -> list[tuple[str, str, float]]:
     """(metric field, aggregate, score) of a run."""
-    found = []
+    scores = []
     for result in run.evaluate_dataset_response.aggregation_output.aggregation_results:
         for field in ("exact_match_metric_value", "rouge_metric_value", "bleu_metric_value", "pointwise_metric_result"):
             if getattr(result, field):
-                found.append((field, str(result.aggregation_metric.value), getattr(result, field).score))
-    return found
+                scores.append((field, str(result.aggregation_metric.value), getattr(result, field).score))
+    return scores
 
 
 def test_checkpoints_are_scored_as_they_come(start: Callable[..., Server], tmp_path: Path) -> None:
@@ -91,10 +91,10 @@ def test_answers_are_compared_with_the_base_and_failures_are_noted(server: Serve
         },
     }
     body = {"baseModel": "gemini-2.5-flash", "supervisedTuningSpec": spec}
-    made = httpx.post(f"{server.url}/v1/{PARENT}/tuningJobs", json=body)
-    assert made.json()["supervisedTuningSpec"]["evaluationConfig"]["metrics"][0]["aggregationMetrics"] == ["MODE"]
+    created = httpx.post(f"{server.url}/v1/{PARENT}/tuningJobs", json=body)
+    assert created.json()["supervisedTuningSpec"]["evaluationConfig"]["metrics"][0]["aggregationMetrics"] == ["MODE"]
     genai = genai_client(server.url)
-    job = wait(genai, genai.tunings.get(name=made.json()["name"]))
+    job = wait(genai, genai.tunings.get(name=created.json()["name"]))
     (run,) = job.evaluate_dataset_runs
     (result,) = run.evaluate_dataset_response.aggregation_output.aggregation_results
     assert result.pairwise_metric_result.pairwise_choice in ("BASELINE", "CANDIDATE", "TIE")

@@ -84,16 +84,16 @@ def test_it_prints_what_to_export(tmp_path: Path) -> None:
     lines = [process.stdout.readline().strip() for _ in range(6)]
     process.kill()
     process.wait()
-    exported = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
-    assert exported["GOOGLE_VERTEX_BASE_URL"] == exported["STORAGE_EMULATOR_HOST"]
-    assert exported["GOOGLE_CLOUD_PROJECT"] == "demo-project"
+    export_rules = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
+    assert export_rules["GOOGLE_VERTEX_BASE_URL"] == export_rules["STORAGE_EMULATOR_HOST"]
+    assert export_rules["GOOGLE_CLOUD_PROJECT"] == "demo-project"
 
 
 def test_addresses_carry_the_callers_host(start: Callable[..., Server]) -> None:
     server = start()
     port = server.url.rsplit(":", 1)[1]
-    made = httpx.post(f"http://localhost:{port}/storage/v1/b?project=p", json={"name": "hosted"}).json()
-    assert made["selfLink"].startswith(f"http://localhost:{port}/")
+    created = httpx.post(f"http://localhost:{port}/storage/v1/b?project=p", json={"name": "hosted"}).json()
+    assert created["selfLink"].startswith(f"http://localhost:{port}/")
     headers = {"host": "emulator.internal:99"}
     seen = httpx.get(f"{server.url}/storage/v1/b/hosted", headers=headers).json()
     assert seen["selfLink"].startswith("http://emulator.internal:99/")

@@ -7,10 +7,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from emulator.__main__ import engine_factory
-from emulator.faults import FaultPlan
-from emulator.server import MISSING, Emulator, Settings, routes_table
-from emulator.wire import find_route
+from emulator.app.cli import engine_factory
+from emulator.app.server import MISSING, Emulator, Settings, routes_table
+from emulator.core.faults import FaultPlan
+from emulator.core.google_rest import find_route
 
 DOCS = Path(__file__).parents[2] / "docs" / "emulator.md"
 
@@ -27,13 +27,13 @@ def faults_table() -> str:
 def test_tables_are_those_of_the_code(tmp_path: Path, golden: bool) -> None:
     emulator = Emulator(Settings(tmp_path, engine_factory("scripted", 1)))
     text = DOCS.read_text()
-    wanted = text
+    expected = text
     for name, table in (("routes", routes_table(emulator.routes)), ("faults", faults_table())):
         pattern = rf"(?s)(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
-        wanted = re.sub(pattern, lambda match, table=table: match[1] + table + match[2], wanted)
+        expected = re.sub(pattern, lambda match, table=table: match[1] + table + match[2], expected)
     if golden:
-        DOCS.write_text(wanted)
-    assert wanted == (DOCS.read_text()), "run pytest --golden tests/contract/test_docs.py"
+        DOCS.write_text(expected)
+    assert expected == (DOCS.read_text()), "run pytest --golden tests/contract/test_docs.py"
     emulator.close()
 
 

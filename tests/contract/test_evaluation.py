@@ -15,7 +15,8 @@ from emulated import LOCATION, PARENT, PROJECT, Server
 @pytest.fixture
 def evaluate(server: Server) -> Any:
     def call(body: dict[str, Any], slash: str = "") -> Any:
-        return httpx.post(f"{server.url}/v1beta1/{PARENT}{slash}:evaluateInstances", json=body)
+        url = f"{server.url}/v1beta1/{PARENT}{slash}:evaluateInstances"
+        return httpx.post(url, json=body, timeout=60)  # the first call loads NLTK
 
     return call
 
@@ -58,11 +59,11 @@ def test_rouge_by_stems_and_sentences(evaluate: Any) -> None:
 
 def test_judged_metrics(evaluate: Any) -> None:
     instance = {"prompt": "p", "response": "the cat", "baseline_model_response": "a dog", "reference": "the cat sat"}
-    given = {"metricSpec": {"metricPromptTemplate": "{prompt}"}, "instance": {"jsonInstance": json.dumps(instance)}}
-    point = evaluate({"pointwiseMetricInput": given}).json()["pointwiseMetricResult"]
+    request = {"metricSpec": {"metricPromptTemplate": "{prompt}"}, "instance": {"jsonInstance": json.dumps(instance)}}
+    point = evaluate({"pointwiseMetricInput": request}).json()["pointwiseMetricResult"]
     assert point["score"] == pytest.approx(1 + 4 * 0.8)
     assert "Lexical judge" in point["explanation"]
-    pair = evaluate({"pairwiseMetricInput": given}).json()["pairwiseMetricResult"]
+    pair = evaluate({"pairwiseMetricInput": request}).json()["pairwiseMetricResult"]
     assert pair["pairwiseChoice"] == "CANDIDATE"
 
 

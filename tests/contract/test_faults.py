@@ -28,16 +28,16 @@ def faults(server: Server) -> Iterator[Callable[..., None]]:
 
 
 def outcomes(client: Any, count: int) -> list[str]:
-    found = []
+    results = []
     for n in range(count):
         try:
             client.models.generate_content(model=MODEL, contents=f"prompt {n}")
-            found.append("ok")
+            results.append("ok")
         except errors.APIError as error:
-            found.append(str(error.code))
+            results.append(str(error.code))
         except httpx.HTTPError as error:
-            found.append(type(error).__name__)
-    return found
+            results.append(type(error).__name__)
+    return results
 
 
 def tune(client: Any, url: str, **config: Any) -> Any:
@@ -86,11 +86,11 @@ def test_quota_bucket(server: Server, faults: Callable[..., None]) -> None:
     faults(quota_per_minute=0, quota_burst=3)
     assert outcomes(client, 5) == ["ok"] * 3 + ["429"] * 2
     faults(quota_per_minute=6000, quota_burst=1)
-    found = []
+    results = []
     for _ in range(5):
-        found += outcomes(client, 1)
+        results += outcomes(client, 1)
         time.sleep(0.03)
-    assert found == ["ok"] * 5
+    assert results == ["ok"] * 5
 
 
 def test_tuning_quota(server: Server, faults: Callable[..., None]) -> None:

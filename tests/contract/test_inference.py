@@ -135,10 +135,10 @@ def test_predict_on_an_endpoint(server: Server) -> None:
     whole = {"contents": [{"role": "user", "parts": [{"text": "money back please"}]}]}
     answer = endpoint.predict([{"content": "where is my parcel"}, whole], parameters={"temperature": 0})
     aiplatform.initializer.global_config._api_endpoint = None
-    asked = ("where is my parcel", "money back please")
+    prompts = ("where is my parcel", "money back please")
     greedy: Any = {"temperature": 0}
     same = [
-        client.models.generate_content(model=job.tuned_model.endpoint, contents=c, config=greedy).text for c in asked
+        client.models.generate_content(model=job.tuned_model.endpoint, contents=c, config=greedy).text for c in prompts
     ]
     assert [prediction["content"] for prediction in answer.predictions] == same
     assert job.tuned_model.model == f"{answer.model_resource_name}@{answer.model_version_id}"
@@ -171,7 +171,7 @@ def test_express_mode(truth: Server) -> None:
         ({"contents": [{"role": "model", "parts": [{"text": "x"}]}]}, 400, "user role"),
         ({"contents": [{"role": "robot", "parts": [{"text": "x"}]}]}, 400, "role"),
         ({"contents": "x"}, 400, "contents"),
-        ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png"}}]}]}, 400, "text alone"),
+        ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png"}}]}]}, 400, "text only"),
         ({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"temperature": 3}}, 400, "temperature"),
         ({"contents": [{"parts": [{"text": "x"}]}], "generation_config": {"max_output_tokens": 0}}, 400, "max_output"),
         ({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"logprobs": 3}}, 400, "logprobs"),

@@ -18,20 +18,20 @@ from google.genai import errors, types
 from safetensors.torch import load_file, save_file
 
 from emulator.catalogue import load_catalogue
-from emulator.student_base import EMBEDDED_BASE
+from emulator.engines.student.weights import EMBEDDED_BASE
 
 LABELS = {"refund": ["money back", "return my payment", "refund"], "shipping": ["parcel", "delivery", "courier"]}
 
 
 def rows(count: int, seed: int) -> list[dict[str, object]]:
     rng = random.Random(seed)
-    made = []
+    rows = []
     for _ in range(count):
         label = rng.choice(sorted(LABELS))
         text = f"hello, my {rng.choice(LABELS[label])} number {rng.randrange(1000)} please"
         turns = [{"role": "user", "parts": [{"text": text}]}, {"role": "model", "parts": [{"text": label}]}]
-        made.append({"contents": turns})
-    return made
+        rows.append({"contents": turns})
+    return rows
 
 
 def test_a_job_teaches_and_survives_a_restart(start: Callable[..., Server]) -> None:
@@ -73,7 +73,7 @@ def test_a_job_teaches_and_survives_a_restart(start: Callable[..., Server]) -> N
     assert client.models.generate_content(model=again.tuned_model.endpoint, contents="say 3").candidates
 
 
-def test_adapters_and_weights_that_do_not_fit_are_told(
+def test_adapters_and_weights_that_do_not_fit_are_reported(
     start: Callable[..., Server], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -101,7 +101,7 @@ def test_adapters_and_weights_that_do_not_fit_are_told(
     assert (failed.state, failed.error.code) == ("JOB_STATE_FAILED", 9)
     assert "owner/not-here" in failed.error.message
     for ask in (client.models.generate_content, client.models.count_tokens):
-        with pytest.raises(errors.ClientError, match=r"FAILED_PRECONDITION.*go online once"):
+        with pytest.raises(errors.ClientError, match=r"FAILED_PRECONDITION.*check the connection"):
             ask(model="far", contents="hello")
     server.stop()
     weights = load_file(base / "model.safetensors")

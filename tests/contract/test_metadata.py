@@ -39,10 +39,10 @@ def test_the_notebooks_way(aip: Any, job: Any) -> None:
 
     experiment = aip.Experiment(job.experiment)
     board = experiment.get_backing_tensorboard_resource()
-    wanted = metadata_utils._make_filter_string(
+    run_filter = metadata_utils._make_filter_string(
         schema_title="system.ExperimentRun", parent_contexts=[experiment.resource_name]
     )
-    runs = context.Context.list(filter=wanted)
+    runs = context.Context.list(filter=run_filter)
     run_id = runs[0].name.replace(experiment.name, "")[1:]
     name = f"{board.resource_name}/experiments/{experiment.name}/runs/{run_id}"
     data = aip.TensorboardRun(name).read_time_series_data()
@@ -81,8 +81,8 @@ def test_own_experiments_can_be_written(server: Server, aip: Any) -> None:
     points = [TimeSeriesDataPoint(step=n, scalar=Scalar(value=1 / n)) for n in range(1, 4)]
     data = TimeSeriesData(tensorboard_time_series_id=series.name.rsplit("/", 1)[1], value_type="SCALAR", values=points)
     client.write_tensorboard_run_data(tensorboard_run=run.name, time_series_data=[data])
-    found = client.read_tensorboard_time_series_data(tensorboard_time_series=series.name).time_series_data
-    assert [(v.step, v.scalar.value) for v in found.values] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
+    data = client.read_tensorboard_time_series_data(tensorboard_time_series=series.name).time_series_data
+    assert [(v.step, v.scalar.value) for v in data.values] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
     assert client.get_tensorboard_time_series(name=series.name).metadata.max_step == 3
     with pytest.raises(exceptions.Conflict):
         client.create_tensorboard_run(parent=experiment.name, tensorboard_run_id="r")

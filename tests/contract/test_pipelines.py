@@ -75,21 +75,21 @@ def report(server: Server, name: str, **body: Any) -> httpx.Response:
 
 
 def test_job_is_recorded_and_reported(server: Server, aip: Any, template: Path) -> None:
-    made = submit(server, make(aip, template))
-    job = aip.PipelineJob.get(made.name)
+    submitted = submit(server, make(aip, template))
+    job = aip.PipelineJob.get(submitted.name)
     assert job.state.name == "PIPELINE_STATE_PENDING"
     assert job.resource_name.startswith(f"{PARENT}/pipelineJobs/demo-pipe-")
-    assert report(server, made.name, state="PIPELINE_STATE_RUNNING").status_code == 200
+    assert report(server, submitted.name, state="PIPELINE_STATE_RUNNING").status_code == 200
     details = {"taskDetails": [{"taskId": "1", "taskName": "say", "state": "SUCCEEDED"}]}
-    report(server, made.name, state="PIPELINE_STATE_SUCCEEDED", jobDetail=details)
+    report(server, submitted.name, state="PIPELINE_STATE_SUCCEEDED", jobDetail=details)
     job.wait()
     assert job.state.name == "PIPELINE_STATE_SUCCEEDED"
     assert [task.task_name for task in job.task_details] == ["say"]
-    assert report(server, made.name, state="PIPELINE_STATE_RUNNING").status_code == 400
-    assert made.name in [found.resource_name for found in aip.PipelineJob.list(filter='display_name="demo"')]
+    assert report(server, submitted.name, state="PIPELINE_STATE_RUNNING").status_code == 400
+    assert submitted.name in [item.resource_name for item in aip.PipelineJob.list(filter='display_name="demo"')]
     job.delete()
     with pytest.raises(exceptions.NotFound):
-        aip.PipelineJob.get(made.name)
+        aip.PipelineJob.get(submitted.name)
 
 
 def test_cancel_and_batches(server: Server, aip: Any, template: Path) -> None:
@@ -131,10 +131,10 @@ def test_schedules_fire_when_the_clock_says(server: Server, aip: Any, template: 
     schedule.update(cron="TZ=UTC 0 4 * * *", max_concurrent_run_count=10)
     httpx.post(f"{server.url}/emulator/clock", json={"seconds": 2 * 86400})
     assert len(schedule.list_jobs()) == 3
-    found = aip.PipelineJobSchedule.get(schedule.resource_name)
-    assert found.state.name == "COMPLETED"
+    completed = aip.PipelineJobSchedule.get(schedule.resource_name)
+    assert completed.state.name == "COMPLETED"
     assert schedule.resource_name in [s.resource_name for s in aip.PipelineJobSchedule.list()]
-    found.delete()
+    completed.delete()
     with pytest.raises(exceptions.NotFound):
         aip.PipelineJobSchedule.get(schedule.resource_name)
 

@@ -15,6 +15,11 @@ from emulated import LOCATION, NUMBER, PARENT, PROJECT, Server, gapic, genai_cli
 from google.api_core import exceptions
 from google.genai import errors, types
 
+from emulator.core.state import State
+from emulator.services.endpoints import Endpoints
+from emulator.services.models import Deployments, Models
+from emulator.services.operations import Operations
+
 
 @pytest.fixture(scope="module")
 def job(server: Server) -> Any:
@@ -98,8 +103,8 @@ def test_versions_and_aliases(aip: Any, job: Any, second: Any) -> None:
 def test_list_checkpoints(server: Server, job: Any) -> None:
     from google.cloud.aiplatform_v1beta1 import ModelServiceClient
 
-    found = list(gapic(ModelServiceClient, server.url).list_model_version_checkpoints(name=job.tuned_model.model))
-    assert [(c.checkpoint_id, c.epoch) for c in found] == [("1", 1), ("2", 2), ("3", 3)]
+    checkpoints = list(gapic(ModelServiceClient, server.url).list_model_version_checkpoints(name=job.tuned_model.model))
+    assert [(c.checkpoint_id, c.epoch) for c in checkpoints] == [("1", 1), ("2", 2), ("3", 3)]
 
 
 def test_copy_and_delete(aip: Any, job: Any) -> None:
@@ -157,8 +162,8 @@ def test_endpoint_lifecycle_with_exact_checkpoint(server: Server, aip: Any, job:
         deployed_model=DeployedModel(model=second.tuned_model.model),
         traffic_split={"0": 25, first.deployed_model.id: 75},
     ).result()
-    found = client.get_endpoint(name=endpoint.resource_name)
-    assert dict(found.traffic_split) == {other.deployed_model.id: 25, first.deployed_model.id: 75}
+    current = client.get_endpoint(name=endpoint.resource_name)
+    assert dict(current.traffic_split) == {other.deployed_model.id: 25, first.deployed_model.id: 75}
     assert [e.display_name for e in aip.Endpoint.list(filter='display_name="serving"')] == ["serving"]
     with pytest.raises(exceptions.BadRequest, match="deployed models"):
         client.delete_endpoint(name=endpoint.resource_name)
@@ -188,16 +193,18 @@ def test_deploy_through_the_model_class(aip: Any, job: Any) -> None:
     assert deployed.checkpoint_id == "3"
 
 
-def test_traffic_follows_the_split(server: Server, job: Any) -> None:
-    import random
-
-    from emulator.endpoints import _ends
-
-    rng = random.Random(0)
-    shares = [("a", 70), ("b", 25), ("c", 5)]
-    rng.shuffle(shares)
-    seen = Counter(next(key for key, end in _ends(shares) if n * 61 % 100 < end) for n in range(1000, 1100))
-    assert seen == dict(shares)
+@pytest.mark.parametrize("split", [{"a": 70, "b": 25, "c": 5}, {"c": 5, "a": 0, "b": 95}, {"b": 100}])
+def test_endpoint_target_follows_the_split(tmp_path: Path, split: dict[str, int]) -> None:
+    state = State(tmp_path)
+    operations, deployments = Operations(state), Deployments(state)
+    endpoints = Endpoints(state, operations, Models(state, operations, deployments), deployments)
+    deployed = [{"id": key, "model": f"model-{key}@1", "checkpointId": "1"} for key in "abc"]
+    name = f"{PARENT}/endpoints/1"
+    state.put("endpoints", name, {"name": name, "deployedModels": deployed, "trafficSplit": split})
+    for _ in range(3):
+        requests = Counter(endpoints.target(name) for _ in range(100))
+        assert requests == {(f"model-{key}@1", "1"): share for key, share in split.items() if share}
+    state.close()
 
 
 def test_operations_are_found_again(server: Server, aip: Any) -> None:
@@ -216,14 +223,14 @@ def test_endpoint_patch_and_missing(server: Server) -> None:
     from google.protobuf.field_mask_pb2 import FieldMask
 
     client = gapic(EndpointServiceClient, server.url)
-    made = client.create_endpoint(parent=PARENT, endpoint=Endpoint(display_name="old")).result()
+    created = client.create_endpoint(parent=PARENT, endpoint=Endpoint(display_name="old")).result()
     changed = client.update_endpoint(
-        endpoint=Endpoint(name=made.name, display_name="new", description="ignored"),
+        endpoint=Endpoint(name=created.name, display_name="new", description="ignored"),
         update_mask=FieldMask(paths=["display_name"]),
     )
     assert (changed.display_name, changed.description) == ("new", "")
     empty = genai_client(server.url)
     with pytest.raises(errors.ClientError, match="no deployed model"):
-        empty.models.generate_content(model=made.name, contents="x")
+        empty.models.generate_content(model=created.name, contents="x")
     with pytest.raises(errors.ClientError, match="not found"):
         empty.models.generate_content(model=f"{PARENT}/endpoints/1", contents="x")

@@ -212,9 +212,9 @@ def test_export_last_checkpoint_only_and_many_epochs(server: Server, train_uri: 
 
 def test_list_filters_and_pages(server: Server, train_uri: str) -> None:
     client = genai_client(server.url)
-    made = [tune(client, train_uri, epoch_count=1, labels={"batch": "a-1"}).name for _ in range(3)]
+    names = [tune(client, train_uri, epoch_count=1, labels={"batch": "a-1"}).name for _ in range(3)]
     config = {"page_size": 1, "filter": 'labels.batch="a-1"'}
-    assert [job.name for job in client.tunings.list(config=config)] == made[::-1]
+    assert [job.name for job in client.tunings.list(config=config)] == names[::-1]
     assert list(client.tunings.list(config={"filter": 'labels.batch="none"'})) == []
     with pytest.raises(errors.ClientError):
         list(client.tunings.list(config={"filter": "((("}))

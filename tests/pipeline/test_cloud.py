@@ -36,7 +36,7 @@ def get(url, path):
         return json.load(answer)
 
 
-def test_a_submitted_run_arrives_whole(url, invoke):
+def test_submit_sends_the_whole_run(url, invoke):
     done = invoke("submit", "--set", "split.seed=11")
     assert done.exit_code == 0, done.output
     name = done.output.strip()
@@ -50,11 +50,12 @@ def test_a_submitted_run_arrives_whole(url, invoke):
     placed = form["vertex"]["defaultValue"]  # a container does not know this shell's environment
     assert (placed["project"], placed["location"]) == ("demo-project", "us-central1")
     assert placed["bucket"] == "demo-project-gemtune"
-    images = {name: e["container"]["image"] for name, e in job["pipelineSpec"]["deploymentSpec"]["executors"].items()}
-    assert {images[f"exec-{step}"] for step in ("preprocess", "tune", "gate", "deploy")} == {IMAGE}
+    executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
+    steps = ("preprocess", "tune-supervised", "gate", "deploy")
+    assert {executors[f"exec-{step}"]["container"]["image"] for step in steps} == {IMAGE}
 
 
-def test_caching_can_be_left_out(url, invoke):
+def test_submit_without_cache_disables_it_for_every_task(url, invoke):
     def switches(node):
         if isinstance(node, dict):
             yield from (bool(v.get("enableCache")) for k, v in node.items() if k == "cachingOptions")
@@ -67,7 +68,7 @@ def test_caching_can_be_left_out(url, invoke):
     assert not any(switches(plain["pipelineSpec"]))
 
 
-def test_a_schedule_replaces_the_one_before(url, invoke):
+def test_schedule_replaces_the_one_of_the_same_name(url, invoke):
     first = invoke("schedule", "--cron", "0 3 * * 1")
     assert first.exit_code == 0, first.output
     second = invoke("schedule", "--cron", "TZ=Asia/Tokyo 0 4 * * 1")
@@ -78,8 +79,14 @@ def test_a_schedule_replaces_the_one_before(url, invoke):
     assert schedule["createPipelineJobRequest"]["pipelineJob"]["displayName"] == "shop"
 
 
+def test_schedule_limits_unfinished_and_starting_runs(url, invoke):
+    assert invoke("schedule").exit_code == 0
+    (schedule,) = get(url, f"{PARENT}/schedules")["schedules"]
+    assert int(schedule["maxConcurrentRunCount"]) == int(schedule["maxConcurrentActiveRunCount"]) == 1
+
+
 @pytest.mark.parametrize(
-    ("verb", "options", "said"),
+    ("verb", "options", "message"),
     [
         ("schedule", ["--cron", "every monday"], "cannot read the cron expression 'every monday'"),
         ("submit", ["--data", "rows.jsonl"], "reads gs://"),
@@ -87,15 +94,15 @@ def test_a_schedule_replaces_the_one_before(url, invoke):
         ("submit", ["--set", "vertex.location=mars-1"], "cannot be tuned in mars-1"),
     ],
 )
-def test_what_cannot_run_is_not_sent(url, invoke, verb, options, said):
+def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, options, message):
     before = get(url, f"{PARENT}/pipelineJobs")
     done = invoke(verb, *options)
     assert done.exit_code == 1
-    assert said in done.output.replace("\n", " ")
+    assert message in done.output.replace("\n", " ")
     assert get(url, f"{PARENT}/pipelineJobs") == before
 
 
-def test_a_refusal_is_one_message(invoke, monkeypatch):
+def test_submit_reports_an_unreachable_service_in_one_message(invoke, monkeypatch):
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "http://127.0.0.1:9")
     done = invoke("submit")
     assert done.exit_code == 1
@@ -103,7 +110,7 @@ def test_a_refusal_is_one_message(invoke, monkeypatch):
     assert "Traceback" not in done.output
 
 
-def test_production_needs_only_its_places_filled_in(url, invoke, tmp_path):
+def test_production_configuration_needs_only_its_places_filled_in(url, invoke, tmp_path):
     text = (Path(__file__).parents[2] / "configs" / "production.yaml").read_text()
     filled = text.replace("YOUR-PROJECT", "demo-project").replace("YOUR-BUCKET", "demo-bucket")
     config = tmp_path / "production.yaml"

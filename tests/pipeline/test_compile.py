@@ -4,93 +4,251 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
+from pipeline_edges import Edge, edges
+from pipeline_structure import structure, structure_yaml
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
 from gemtune.config import Config
-from pipelines.compilation import compile_pipeline, compiled, pipelines
+from pipelines.compilation import compile_pipeline, compiled
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
+METHODS = {"supervised": "quickstart", "preference": "preference"}  # with the shipped configuration of each
+DATAFLOW = ["preprocess.runner=dataflow", "preprocess.dataflow_template=gs://b/template.json"]
+OPTIONAL = {
+    "augment": ["augment.min_rows_per_label=40"],
+    "reweight-hard-examples": ["hard_examples.target_share=0.5"],
+    "try-larger-models": ["escalation.models=[gemini-3.5-flash]"],
+    "prepare-dataflow-job": DATAFLOW,
+    "dataflow-flex-template": DATAFLOW,
+    "wait-gcp-resources": DATAFLOW,
+    "load-pairs": ["method=preference"],
+    "tune-preference": ["method=preference"],
+}
+EVERYTHING = ["augment", "reweight-hard-examples", "try-larger-models", "prepare-dataflow-job"]
 
 
-def without_versions(spec):
-    text = yaml.safe_dump(spec, sort_keys=True, allow_unicode=True, width=120)
-    return re.sub(r"kfp-\d+\.\d+\.\d+", "kfp-VERSION", text)
+def config_of(method):
+    return Config.load(ROOT / "configs" / f"{METHODS[method]}.yaml")
 
 
-@pytest.mark.parametrize("name", sorted(pipelines()))
-def test_the_compiled_file_is_the_golden_one(name, golden):
-    text = without_versions(compiled(Config.load(ROOT / "configs" / "quickstart.yaml"), pipeline=name))
-    path = GOLDEN / f"{name}.yaml"
+def with_every_option():
+    return Config.load(None, [override for step in EVERYTHING for override in OPTIONAL[step]])
+
+
+def tasks_of(spec):
+    """Task name -> task, over all DAGs."""
+    dags = [spec["root"]["dag"], *(part["dag"] for part in spec["components"].values() if "dag" in part)]
+    return {name: task for dag in dags for name, task in dag["tasks"].items()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compiled_has_the_golden_structure(method, golden):
+    text = structure_yaml(compiled(config_of(method)))
+    path = GOLDEN / f"{method}_tuning.yaml"
     if golden:
-        path.write_text(text)
-    assert text == path.read_text(), "the compiled pipeline changed; if that is meant: make golden, and read the diff"
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8"), (
+        "the pipeline changed; if that is meant: make golden, read the diff"
+    )
 
 
-@pytest.mark.parametrize("name", sorted(pipelines()))
-def test_compiling_twice_gives_the_same_bytes_and_nothing_of_this_machine(name, tmp_path):
-    first = compile_pipeline(Config(), tmp_path / "a.yaml", pipeline=name).read_text()
-    assert first == compile_pipeline(Config(), tmp_path / "b.yaml", pipeline=name).read_text()
+def first_task(spec, holds):
+    dags = [spec["root"]["dag"], *(component["dag"] for component in spec["components"].values() if "dag" in component)]
+    return next(task for dag in dags for task in dag["tasks"].values() if holds(task))
+
+
+def without_condition(spec):
+    first_task(spec, lambda task: "triggerPolicy" in task).pop("triggerPolicy")
+
+
+def with_cache_off(spec):
+    first_task(spec, lambda task: task.get("cachingOptions", {}).get("enableCache"))["cachingOptions"] = {}
+
+
+def with_another_name(spec):
+    first_task(spec, lambda task: "cachingOptions" in task)["taskInfo"]["name"] = "another"
+
+
+def with_another_edge(spec):
+    task = first_task(spec, lambda task: any("taskOutputArtifact" in value for value in artifacts_of(task)))
+    next(value for value in artifacts_of(task) if "taskOutputArtifact" in value)["taskOutputArtifact"] = {
+        "outputArtifactKey": "other",
+        "producerTask": "other",
+    }
+
+
+def without_loop(spec):
+    first_task(spec, lambda task: "parameterIterator" in task).pop("parameterIterator")
+
+
+def with_another_default(spec):
+    spec["root"]["inputDefinitions"]["parameters"]["split"]["defaultValue"]["seed"] = 99
+
+
+def with_another_type(spec):
+    next(c for c in spec["components"].values() if "executorLabel" in c)["outputDefinitions"]["artifacts"] = {}
+
+
+def with_retries(spec):
+    first_task(spec, lambda task: "cachingOptions" in task)["retryPolicy"] = {"maxRetryCount": 3}
+
+
+def artifacts_of(task):
+    return task.get("inputs", {}).get("artifacts", {}).values()
+
+
+CHANGES = [
+    without_condition, with_cache_off, with_another_name, with_another_edge, without_loop, with_another_default,
+    with_another_type, with_retries,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_structure_shows_a_change_of_the_wiring(change):
+    spec = compiled(Config())
+    before = structure_yaml(spec)
+    change(spec)
+    assert structure_yaml(spec) != before
+
+
+def test_structure_hides_source_code_and_descriptions():
+    spec = compiled(Config())
+    before = structure_yaml(spec)
+    spec["pipelineInfo"]["description"] = "another"
+    for executor in spec["deploymentSpec"]["executors"].values():
+        if "container" in executor:
+            executor["container"]["command"] = ["another"]
+    for definition in spec["root"]["inputDefinitions"]["parameters"].values():
+        definition["description"] = "another"
+    assert structure_yaml(spec) == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compile_pipeline_gives_the_same_bytes_without_paths_and_times(method, tmp_path):
+    config = Config(method=method)
+    first = compile_pipeline(config, tmp_path / "a.yaml").read_text()
+    assert first == compile_pipeline(config, tmp_path / "b.yaml").read_text()
     assert str(ROOT) not in first
     assert str(Path.home()) + "/" not in first
     assert not re.search(r"\b20\d\d-\d\d-\d\d[T ]\d\d:", first)
 
 
-@pytest.mark.parametrize("name", sorted(pipelines()))
-def test_the_form_in_the_console_explains_itself(name):
-    spec = compiled(Config.load(ROOT / "configs" / "production.yaml"), pipeline=name)
+@pytest.mark.parametrize("method", METHODS)
+def test_compiled_parameters_are_described_and_have_defaults(method):
+    config = Config.load(ROOT / "configs" / "production.yaml") if method == "supervised" else config_of(method)
+    spec = compiled(config)
     assert len(spec["pipelineInfo"]["description"]) > 50
     for parameter, form in spec["root"]["inputDefinitions"]["parameters"].items():
         assert len(form.get("description", "")) > 20, parameter
         assert "defaultValue" in form or form.get("isOptional"), parameter
 
 
-def test_defaults_are_baked_in_from_the_configuration():
+def test_compiled_defaults_come_from_the_configuration():
     spec = compiled(Config.load(None, ["data=gs://b/rows.jsonl", "split.seed=99"]))
     form = spec["root"]["inputDefinitions"]["parameters"]
     assert form["data"]["defaultValue"] == "gs://b/rows.jsonl"
     assert form["split"]["defaultValue"]["seed"] == 99
 
 
-def test_the_image_is_the_one_that_was_named():
-    spec = compiled(Config(), image="example-docker.pkg.dev/p/r/gemtune-python:abc")
-    images = {name: e["container"]["image"] for name, e in spec["deploymentSpec"]["executors"].items()}
-    theirs = {name for name, image in images.items() if image != "example-docker.pkg.dev/p/r/gemtune-python:abc"}
-    assert theirs == {"exec-dataflow-flex-template", "exec-wait-gcp-resources"}  # Google's operators bring their own
-    assert all(images[name].startswith("gcr.io/ml-pipeline/google-cloud-pipeline-components:") for name in theirs)
-
-
-def test_what_changes_the_world_or_reads_a_moving_one_is_never_cached():
-    spec = compiled(Config())
-    dags = [spec["root"]["dag"], *(c["dag"] for c in spec["components"].values() if "dag" in c)]
-    cached = {
-        t: bool(task.get("cachingOptions", {}).get("enableCache")) for d in dags for t, task in d["tasks"].items()
+@pytest.mark.parametrize("options", ["supervised", "preference", "every option of supervised"])
+def test_compiled_parameters_are_the_sections_that_steps_read(options):
+    config = Config(method=options) if options in METHODS else with_every_option()
+    spec = compiled(config)
+    parameters = set(spec["root"]["inputDefinitions"]["parameters"])
+    sources = {source for task in _leaves(structure(spec)["tasks"]) for source in task["inputs"].values()}
+    assert parameters == {source for source in sources if "." not in source and not source.startswith("=")}
+    wired = {
+        "augment": config.augment.min_rows_per_label > 0,
+        "hard_examples": config.hard_examples.target_share > 0,
+        "escalation": bool(config.escalation.models),
+        "preference": config.method == "preference",
     }
-    reading = ("measure", "preprocess", "split", "augment", "plan", "hard", "larger", "pick", "pick-without-tuning")
-    for step in (*reading, "tune", "deploy", "keep"):
+    assert parameters == set(Config.model_fields) - {"method"} - {name for name, read in wired.items() if not read}
+
+
+def _leaves(tasks):
+    for task in tasks.values():
+        yield from _leaves(task["tasks"]) if "tasks" in task else [task]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_compiled_edges_have_the_types_that_components_declare(method):
+    configs = [Config(method=method)]
+    if method == "supervised":
+        configs.append(with_every_option())
+    else:
+        configs.append(Config.load(None, ["method=preference", "preference.supervised_epochs=0"]))
+    for config in configs:
+        found = edges(compiled(config))
+        assert len(found) > 100
+        assert [edge for edge in found if not edge.matches] == []
+
+
+def test_edges_show_a_wrong_type_across_a_condition():
+    spec = compiled(Config())
+    component = spec["components"]["comp-evaluate-checkpoints"]
+    component["inputDefinitions"]["parameters"]["evaluate"]["parameterType"] = "STRING"
+    component["inputDefinitions"]["artifacts"]["train"]["artifactType"]["schemaTitle"] = "system.Model"
+    assert [edge for edge in edges(spec) if not edge.matches] == [
+        Edge("evaluate-checkpoints", "evaluate", "STRUCT", "STRING"),
+        Edge("evaluate-checkpoints", "train", "system.Dataset", "system.Model"),
+    ]
+
+
+def test_compiled_uses_the_named_image():
+    spec = compiled(with_every_option(), image="example-docker.pkg.dev/p/r/gemtune-python:abc")
+    containers = {name: e.get("container") for name, e in spec["deploymentSpec"]["executors"].items()}
+    images = {name: container["image"] for name, container in containers.items() if container}
+    others = {name for name, image in images.items() if image != "example-docker.pkg.dev/p/r/gemtune-python:abc"}
+    # Google's operators bring their own; an importer runs no container
+    assert others == {"exec-dataflow-flex-template", "exec-wait-gcp-resources"}
+    assert all(images[name].startswith("gcr.io/ml-pipeline/google-cloud-pipeline-components:") for name in others)
+
+
+def test_compiled_never_caches_steps_with_effects_or_changing_inputs():
+    cached = {
+        name: bool(task.get("cachingOptions", {}).get("enableCache"))
+        for config in (with_every_option(), Config(method="preference"))
+        for name, task in tasks_of(compiled(config)).items()
+    }
+    reads_state = (
+        *("preprocess", "load-pairs", "split", "augment", "check-budget", "plan-tuning", "reweight-hard-examples"),
+        *("try-larger-models", "select-model", "select-model-2", "evaluate-finalists"),
+    )
+    for step in (*reads_state, "tune-supervised", "tune-preference", "deploy", "keep-current-model"):
         assert cached[step] is False, step
-    for step in ("evaluate", "gate"):
+    for step in ("evaluate-baselines", "evaluate-checkpoints", "gate"):
         assert cached[step] is True, step
 
 
-def test_the_compile_command_writes_every_pipeline(tmp_path):
+def test_compile_command_writes_the_pipelines_of_both_methods(tmp_path):
     done = CliRunner().invoke(app, ["compile", str(ROOT / "configs" / "quickstart.yaml"), "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert {path.stem for path in tmp_path.iterdir()} == set(pipelines())
+    assert {path.stem for path in tmp_path.iterdir()} == {f"{method}_tuning" for method in METHODS}
 
 
-def test_dataflow_stands_in_a_branch_that_only_large_data_takes():
-    components = compiled(Config())["components"]
-    ways = [
-        (task["triggerPolicy"]["condition"], sorted(components[task["componentRef"]["name"]]["dag"]["tasks"]))
-        for component in components.values()
-        for task in component.get("dag", {}).get("tasks", {}).values()
-        if "measure-large" in task.get("triggerPolicy", {}).get("condition", "")
+@pytest.mark.parametrize("step", OPTIONAL)
+def test_compile_wires_an_optional_step_only_where_it_is_configured(step):
+    assert step not in tasks_of(compiled(Config()))
+    assert step in tasks_of(compiled(Config.load(None, OPTIONAL[step])))
+
+
+def test_compile_wires_a_supervised_start_unless_it_has_no_epochs():
+    started = tasks_of(compiled(Config(method="preference")))
+    unstarted = tasks_of(compiled(Config.load(None, ["method=preference", "preference.supervised_epochs=0"])))
+    assert set(started) - set(unstarted) == {"tune-supervised"}
+
+
+@pytest.mark.parametrize(("method", "longest"), [("supervised", 13), ("preference", 14)])
+def test_compiled_default_run_executes_few_steps(method, longest):
+    """Steps that start a container in a run of one trial that reaches deployment: each starts in its own process."""
+    spec = compiled(Config(method=method))
+    executed = [
+        name
+        for name, task in tasks_of(spec).items()
+        if "executorLabel" in spec["components"][task["componentRef"]["name"]]
+        and name not in ("select-model-2", "keep-current-model", "importer")
     ]
-    large = "inputs.parameter_values['pipelinechannel--measure-large'] == true"
-    assert sorted(ways) == [
-        (f"!({large})", ["settle-2"]),
-        (large, ["dataflow-flex-template", "settle", "wait-gcp-resources"]),
-    ]
+    assert len(executed) <= longest, executed

@@ -32,11 +32,11 @@ def write_inputs(folder, tuned_accuracy):
     script = {"answers": answers, "base_accuracy": 0.2, "tuned_accuracy": tuned_accuracy}
     (folder / "script.json").write_text(json.dumps(script))
     (folder / "config.yaml").write_text(
-        "name: known\npipeline: preference_tuning\ndata: pairs.jsonl\n"
+        "name: known\nmethod: preference\ndata: pairs.jsonl\n"
         "task: {kind: generation, instruction: Answer.}\n"
         "preprocess: {slice_columns: [channel]}\n"
         "split: {test: 0.35}\n"
-        "evaluate:\n  base_model: gemini-2.5-flash\n  length_and_script: false\n  resamples: 500\n"
+        "evaluate:\n  base_model: gemini-2.5-flash\n  auto_slices: false\n  resamples: 500\n"
         "  baselines: [{name: zero_shot}]\n"
         "plan:\n  min_train_rows: 50\n  trials: [{name: soft, epoch_count: 2, beta: 0.3}]\n"
         "tune: {poll_s: 0.2}\n"
@@ -48,7 +48,7 @@ def run(folder, *arguments):
     command = [
         sys.executable,
         "-m",
-        "pipelines",
+        "gemtune",
         "run",
         "config.yaml",
         "--engine",
@@ -74,37 +74,53 @@ def steps_of(summary):
 
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("run-preference")
-def test_a_preferred_model_is_deployed_and_nothing_is_tuned_twice(tmp_path):
+def test_preference_run_deploys_a_preferred_model_and_tunes_nothing_twice(tmp_path):
     write_inputs(tmp_path, tuned_accuracy=1.0)
     done, first = run(tmp_path)
     assert first["verdict"] == "deploy"
     assert first["metric"] == "win_rate"
-    assert {"gather", "supervise", "prefer[0]", "choose", "decide", "deploy"} <= set(steps_of(first))
-    assert [(row["role"], row["value"] > 0.7) for row in first["contestants"]] == [
+    assert {"load-pairs", "tune-supervised", "tune-preference[0]", "select-model", "gate", "deploy"} <= set(
+        steps_of(first)
+    )
+    assert len(steps_of(first)) <= 14
+    assert [(row["role"], row["score"]["value"] > 0.7) for row in first["variants"]] == [
         ("baseline", False),
         ("supervised", True),
         ("candidate", True),
     ]
     assert {trial["name"] for trial in first["trials"]} == {"supervised", "soft"}
     assert first["data"]["dropped"] == {"not_a_pair": 1}
-    assert first["outcome"]["endpoint"].startswith("projects/")
-    assert {duel["opponent"] for duel in first["duels"]} == {"zero_shot", first["contestants"][1]["name"]}
-    assert all(duel["wins"] + duel["ties"] + duel["losses"] == first["test_rows"] for duel in first["duels"])
+    assert first["outcome"]["model"].startswith("projects/")
+    assert {pair_result["baseline"] for pair_result in first["pairwise"]} == {"zero_shot", first["variants"][1]["name"]}
+    assert all(
+        pair_result["wins"] + pair_result["ties"] + pair_result["losses"] == first["test_rows"]
+        for pair_result in first["pairwise"]
+    )
     assert any("not shown to add to the supervised model" in note for note in first["notes"])
-    assert abs(first["cost"]["spent"] - first["cost"]["forecast"]) < 0.1 * first["cost"]["forecast"]
+    assert abs(first["cost"]["actual"] - first["cost"]["forecast"]) < 0.1 * first["cost"]["forecast"]
     assert "DEPLOY" in done.stdout
 
     _, unchanged = run(tmp_path)
     assert unchanged["verdict"] == "keep_champion"
     assert any("nothing is new" in reason for reason in unchanged["reasons"])
-    assert "choose-without-tuning" in steps_of(unchanged)
-    assert not {"supervise", "prefer[0]", "deploy"} & set(steps_of(unchanged))
+    assert "select-model" in steps_of(unchanged)
+    assert not {"tune-supervised", "tune-preference[0]", "deploy"} & set(steps_of(unchanged))
 
 
 @pytest.mark.xdist_group("run-preference")
-def test_a_model_that_wins_no_more_is_not_deployed(tmp_path):
+def test_preference_run_keeps_the_prompt_when_the_model_wins_no_more(tmp_path):
     write_inputs(tmp_path, tuned_accuracy=0.2)
     _, summary = run(tmp_path)
     assert summary["verdict"] == "keep_prompt"
-    assert {"prefer[0]", "keep"} <= set(steps_of(summary))
+    assert {"tune-preference[0]", "keep-current-model"} <= set(steps_of(summary))
     assert "deploy" not in steps_of(summary)
+
+
+@pytest.mark.xdist_group("run-preference")
+def test_run_without_supervised_start_tunes_the_base_model_on_pairs(tmp_path):
+    write_inputs(tmp_path, tuned_accuracy=1.0)
+    _, summary = run(tmp_path, "--set", "preference.supervised_epochs=0")
+    assert "tune-supervised" not in steps_of(summary)
+    assert {trial["name"] for trial in summary["trials"]} == {"soft"}
+    assert {row["role"] for row in summary["variants"]} == {"baseline", "candidate"}
+    assert summary["verdict"] == "deploy"

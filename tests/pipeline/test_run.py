@@ -52,7 +52,7 @@ def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0, answer
 
 def command(folder, *arguments):
     engine = f"scripted:{folder / 'script.json'}"
-    return [sys.executable, "-m", "pipelines", "run", "config.yaml", "--engine", engine, *arguments]
+    return [sys.executable, "-m", "gemtune", "run", "config.yaml", "--engine", engine, *arguments]
 
 
 def environment():
@@ -76,62 +76,63 @@ def steps_of(summary):
     return [step["step"] for step in summary["steps"]]
 
 
+@pytest.mark.timeout(600)  # three runs
 @pytest.mark.xdist_group("run-deploy")
-def test_a_better_model_is_deployed_and_must_be_beaten_next_time(tmp_path):
+def test_run_deploys_a_better_model_and_later_runs_must_beat_it(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97)
     done = run(tmp_path)
     first = summary_of(done, tmp_path)
     assert first["verdict"] == "deploy"
     assert first["passed"] is True
-    assert {"tune[0]", "tune[1]", "pick", "deploy", "report"} <= set(steps_of(first))
-    assert "keep" not in steps_of(first)
-    assert {"measure", "settle"} <= {step.split("[")[0].rstrip("-2") for step in steps_of(first)}
+    assert {"tune-supervised[0]", "tune-supervised[1]", "select-model", "deploy", "report"} <= set(steps_of(first))
+    assert "keep-current-model" not in steps_of(first)
+    assert len(steps_of(first)) <= 14
     assert not any("dataflow" in step for step in steps_of(first))
-    assert "pick-without-tuning" not in steps_of(first)
-    assert first["outcome"]["endpoint"].startswith("projects/")
-    assert (first["sealed"]["candidates"], first["sealed"]["readings"]) == (1, 1)
-    assert {row["role"] for row in first["contestants"]} == {"baseline", "candidate"}
+    assert steps_of(first).count("select-model") == 1
+    assert first["outcome"]["model"].startswith("projects/")
+    assert (first["test_set_usage"]["candidates"], first["test_set_usage"]["uses"]) == (1, 1)
+    assert {row["role"] for row in first["variants"]} == {"baseline", "candidate"}
     assert set(first["slices"]["channel"]) == {"web", "phone"}
     assert first["data"]["dropped"] == {"missing_target": 1}
     assert "DEPLOY" in done.stdout
-    assert first["outcome"]["endpoint"] in done.stdout.replace("\n", "")
+    assert first["outcome"]["model"] in done.stdout.replace("\n", "")
 
     unchanged = summary_of(run(tmp_path), tmp_path)
     assert unchanged["verdict"] == "keep_champion"
     assert any("nothing is new" in reason for reason in unchanged["reasons"])
-    assert {row["role"] for row in unchanged["contestants"]} == {"baseline", "champion"}
+    assert {row["role"] for row in unchanged["variants"]} == {"baseline", "champion"}
 
     other = "plan.trials=[{epoch_count: 2, adapter_size: 2}]"
     again = summary_of(run(tmp_path, "--set", other), tmp_path)
-    assert {row["role"] for row in again["contestants"]} == {"baseline", "candidate", "champion"}
-    assert (again["sealed"]["candidates"], again["sealed"]["readings"]) == (2, 3)
-    assert any("2 candidates have been tried on these test rows" in note for note in again["notes"])
+    assert {row["role"] for row in again["variants"]} == {"baseline", "candidate", "champion"}
+    assert (again["test_set_usage"]["candidates"], again["test_set_usage"]["uses"]) == (2, 3)
+    assert any("2 candidates have used this test set" in note for note in again["notes"])
     assert again["verdict"] == "keep_champion"  # an equal model does not replace the one in service
-    assert again["outcome"]["endpoint"] == first["outcome"]["endpoint"]
+    assert again["outcome"]["model"] == first["outcome"]["model"]
 
 
 @pytest.mark.xdist_group("run-keep")
-def test_a_model_that_is_no_better_is_not_deployed(tmp_path):
+def test_run_keeps_the_prompt_when_the_model_is_no_better(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.75, tuned_accuracy=0.75)
     summary = summary_of(run(tmp_path), tmp_path)
     assert summary["verdict"] == "keep_prompt"
-    assert {"tune[0]", "keep"} <= set(steps_of(summary))
+    assert {"tune-supervised[0]", "keep-current-model"} <= set(steps_of(summary))
     assert "deploy" not in steps_of(summary)
 
 
 @pytest.mark.xdist_group("run-keep")
-def test_a_prompt_that_leaves_nothing_to_gain_is_kept_without_tuning(tmp_path):
+def test_run_skips_tuning_when_the_prompt_is_good_enough(tmp_path):
     write_inputs(tmp_path, 1.0, 1.0, answer=lambda label: json.dumps({"topic": label, "words": [LABELS[label]]}))
-    overrides = ("plan.good_enough=0.9", "task.kind=extraction", "evaluate.max_output_tokens=100")
+    overrides = ("plan.skip_if_baseline_reaches=0.9", "task.kind=extraction", "evaluate.max_output_tokens=100")
     summary = summary_of(run(tmp_path, *(part for one in overrides for part in ("--set", one))), tmp_path)
     assert summary["verdict"] == "keep_prompt"
-    assert summary["contestants"][0]["metrics"]["field_f1"]["value"] == 1.0
-    assert {"pick-without-tuning", "keep", "report"} <= set(steps_of(summary))
-    assert not {"tune[0]", "pick", "deploy"} & set(steps_of(summary))
+    assert summary["variants"][0]["metrics"]["field_f1"]["value"] == 1.0
+    assert {"select-model", "keep-current-model", "report"} <= set(steps_of(summary))
+    assert not {"tune-supervised[0]", "evaluate-checkpoints", "deploy"} & set(steps_of(summary))
 
 
 @pytest.mark.xdist_group("run-deploy")
-def test_ctrl_c_cancels_the_job_and_leaves_nothing_running(tmp_path):
+def test_run_cancels_the_job_on_ctrl_c_and_leaves_nothing_running(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9, step_seconds=1.0)
     process = subprocess.Popen(
         command(tmp_path), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -144,9 +145,9 @@ def test_ctrl_c_cancels_the_job_and_leaves_nothing_running(tmp_path):
             break
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=180)
-    assert process.returncode == 130, said
-    assert "interrupted" in said
+    output, _ = process.communicate(timeout=180)
+    assert process.returncode == 130, output
+    assert "interrupted" in output
     logs = "".join(path.read_text() for path in tmp_path.glob("runs/*/logs/*tune*.log"))
     assert "cancelling projects/" in logs
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
@@ -155,7 +156,7 @@ def test_ctrl_c_cancels_the_job_and_leaves_nothing_running(tmp_path):
 
 
 @pytest.mark.xdist_group("run-keep")
-def test_a_step_that_fails_says_why_and_no_job_is_submitted(tmp_path):
+def test_run_reports_a_failed_step_and_submits_no_job(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9)
     (tmp_path / "one.jsonl").write_text('{"text": "a", "label": "x"}\n{"text": "b", "label": "x"}\n')
     done = run(tmp_path, "--data", "one.jsonl")
@@ -167,7 +168,7 @@ def test_a_step_that_fails_says_why_and_no_job_is_submitted(tmp_path):
 
 
 @pytest.mark.xdist_group("run-keep")
-def test_a_port_in_use_is_said(tmp_path):
+def test_run_reports_a_port_in_use(tmp_path):
     import socket
 
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9)

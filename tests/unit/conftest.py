@@ -1,32 +1,30 @@
-# SPDX-FileCopyrightText: 2026 The gemtune authors
-# SPDX-License-Identifier: Apache-2.0
-"""An emulator for the tests of a file, a client of it, and a meter of what is asked."""
+"""Guard of the unit tests: no process, no socket; what needs one belongs in tests/integration."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+import os
+import socket
+import subprocess
 
 import pytest
-from rehearsed import Emulator, Taken, meter
 
-from gemtune.vertex import Client
-
-
-@pytest.fixture(scope="module")
-def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
-    """A process with the scripted engine; files that need another start their own."""
-    running = Emulator(tmp_path_factory.mktemp("emulator"))
-    yield running
-    running.kill()
-
-
-@pytest.fixture
-def client(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """The environment points to the emulator."""
-    return emulator.point(monkeypatch)
+GUARDED = (
+    (subprocess.Popen, "__init__"),
+    (os, "fork"),
+    (os, "posix_spawn"),
+    (os, "system"),
+    (socket.socket, "connect"),
+    (socket.socket, "connect_ex"),
+    (socket.socket, "bind"),
+)
 
 
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> Taken:
-    """Tokens of every answer from now on."""
-    return meter(monkeypatch)
+@pytest.fixture(autouse=True, scope="module")
+def _no_process_and_no_socket():
+    """Fails a unit test, and the fixtures of its module, at the first process or connection; event loops are fine."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a unit test started a process or opened a connection: move it to tests/integration")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in GUARDED:
+            patch.setattr(owner, name, refuse)
+        yield

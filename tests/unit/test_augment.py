@@ -2,22 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Augmentation: only rare labels of the training split grow, by rows that are checked, new, and near to no split."""
 
-import json
 import random
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rehearsed import Emulator
 
 from gemtune.catalogue import Catalogue
-from gemtune.config import Augment, Evaluate, Plan, Split, Task
-from gemtune.data.example import Example, example_id, read_examples, write_examples
-from gemtune.dedup import jaccard, shingles
-from gemtune.steps.augment import Made, Terms, admitted, affordable, forecast, paraphrases, perturbed, run, wanted
+from gemtune.config import Augment, Evaluate, Plan, Task
+from gemtune.cost.augmentation import AugmentationCost, affordable_rows, forecast, missing_rows
+from gemtune.data.example import Example, example_id
+from gemtune.steps.augment import NewText, parse_paraphrases, perturb, without_overlaps
 
 WORDS = {
     "refund": ["money", "back", "refund", "cash", "return", "repay", "credit", "charge"],
@@ -44,71 +40,74 @@ SPLITS = {"train": TRAIN, **HELD_OUT}
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 30), st.integers(1, 4))
 @settings(max_examples=80, deadline=None)
-def test_rare_labels_are_brought_up_as_far_as_allowed(labels: list[str], below: int, per_row: int) -> None:
+def test_missing_rows_raise_rare_labels_within_the_limits(labels: list[str], below: int, per_row: int) -> None:
     rows = [Example(str(n), f"text {n}", label) for n, label in enumerate(labels)]
     more = Counter[str]()
-    asked = wanted(rows, Augment(below=below, per_row=per_row))
+    missing = missing_rows(rows, Augment(min_rows_per_label=below, max_per_row=per_row))
     for row in rows:
-        more[row.target] += asked.get(row.id, 0)
-        assert asked.get(row.id, 0) <= per_row
+        more[row.target] += missing.get(row.id, 0)
+        assert missing.get(row.id, 0) <= per_row
     for label, count in Counter(labels).items():
         assert more[label] == max(0, min(below - count, per_row * count))
 
 
 @given(st.text(alphabet="ab cd", min_size=1, max_size=60), st.integers(1, 5))
 @settings(max_examples=80, deadline=None)
-def test_perturbations_differ_from_the_text_and_from_each_other(text: str, count: int) -> None:
+def test_perturbed_texts_are_distinct(text: str, count: int) -> None:
     if text.split():
-        found = perturbed(text, count, 7, "key")
-        assert found == perturbed(text, count, 7, "key")
-        assert len(set(found)) == len(found) <= count
-        assert text not in found
+        variants = perturb(text, count, 7, "key")
+        assert variants == perturb(text, count, 7, "key")
+        assert len(set(variants)) == len(variants) <= count
+        assert text not in variants
 
 
-def test_numbered_lines_are_read_and_the_text_itself_is_not_taken() -> None:
-    said = 'Sure:\n1. "give my money back"\n2) where it is\n- 3: where it is\n4. the text\nThat is all.'
-    assert paraphrases(said, "the text", 5) == ["give my money back", "where it is"]
-    assert paraphrases(None, "x", 3) == []
+def test_parse_paraphrases_reads_numbered_lines_without_the_original() -> None:
+    reply = 'Sure:\n1. "give my money back"\n2) where it is\n- 3: where it is\n4. the text\nThat is all.'
+    assert parse_paraphrases(reply, "the text", 5) == ["give my money back", "where it is"]
+    assert parse_paraphrases(None, "x", 3) == []
 
 
-def terms(plan: float = 100.0, **augment: Any) -> Terms:
-    rates = {"train": 0, "input": 1.0, "output": 10.0}
-    catalogue = Catalogue.load({"models": {"gemini-2.5-flash": {"price": rates}}})
-    asking, task = Evaluate(base_model="gemini-2.5-flash"), Task(labels=["delivery", "refund"])
-    return Terms.of(task, asking, Augment(below=20, **augment), Plan(max_cost=plan), catalogue)
+def cost(plan: float = 100.0, **augment: Any) -> AugmentationCost:
+    prices = {"train": 0, "input": 1.0, "output": 10.0}
+    catalogue = Catalogue.load({"models": {"gemini-2.5-flash": {"price": prices}}})
+    evaluate, task = Evaluate(base_model="gemini-2.5-flash"), Task(labels=["delivery", "refund"])
+    return AugmentationCost.of(
+        task, evaluate, Augment(min_rows_per_label=20, **augment), Plan(max_cost=plan), catalogue
+    )
 
 
 @given(
     st.sampled_from([["paraphrase"], ["perturb"], ["paraphrase", "perturb"]]),
-    st.sampled_from(["model", "classical"]),
+    st.sampled_from(["model", "tfidf"]),
     st.floats(0, 0.1),
     st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_is_asked_stays_under_either_limit(methods: list[str], recheck: str, limit: float, plans: bool) -> None:
+def test_affordable_rows_stay_under_both_limits(methods: list[str], check: str, limit: float, plans: bool) -> None:
     limits = {"plan": limit} if plans else {"max_cost": limit}
-    asked = terms(**limits, methods=methods, recheck=recheck)
-    paid, whole = affordable(TRAIN, asked), wanted(TRAIN, asked.settings)
+    bounded = cost(**limits, methods=methods, label_check=check)
+    paid, missing = affordable_rows(TRAIN, bounded), missing_rows(TRAIN, bounded.settings)
     rows = {row.id: row for row in TRAIN}
-    assert sum(asked.line(rows[name], count).cost.most for name, count in paid.items()) <= limit
-    assert paid.items() <= whole.items()
-    line, grown = forecast(TRAIN, asked)
-    assert line.cost.expected <= line.cost.most <= limit
-    free = methods == ["perturb"] and recheck == "classical"
-    assert (line.cost.most == 0) == (free or not paid)
-    made = paid if recheck == "model" or methods == ["paraphrase"] else whole
-    assert len(grown) - len(TRAIN) == sum(made.values())
+    assert sum(bounded.item(rows[name], count).cost.upper for name, count in paid.items()) <= limit
+    assert paid.items() <= missing.items()
+    item, grown = forecast(TRAIN, bounded)
+    assert item.cost.expected <= item.cost.upper <= limit
+    free = methods == ["perturb"] and check == "tfidf"
+    assert (item.cost.upper == 0) == (free or not paid)
+    new = paid if check == "model" or methods == ["paraphrase"] else missing
+    assert len(grown) - len(TRAIN) == sum(new.values())
     assert len({row.id for row in grown}) == len(grown)
 
 
-def test_a_paid_label_check_raises_the_bound() -> None:
-    row, free, paid = TRAIN[60], terms(), terms(recheck="model")
-    assert paid.line(row, 3).cost.most > free.line(row, 3).cost.most
-    assert 0 < len(affordable(TRAIN, terms(recheck="model", max_cost=0.02))) < len(affordable(TRAIN, terms()))
-    assert affordable(TRAIN, terms(max_cost=0)) == {}
+def test_affordable_rows_include_a_paid_label_check() -> None:
+    row, free, paid = TRAIN[60], cost(), cost(label_check="model")
+    assert paid.item(row, 3).cost.upper > free.item(row, 3).cost.upper
+    few = affordable_rows(TRAIN, cost(label_check="model", max_cost=0.02))
+    assert 0 < len(few) < len(affordable_rows(TRAIN, cost()))
+    assert affordable_rows(TRAIN, cost(max_cost=0)) == {}
 
 
-def test_what_is_near_any_split_is_not_admitted() -> None:
+def test_without_overlaps_rejects_texts_near_any_split() -> None:
     source = TRAIN[60]
     texts = [
         HELD_OUT["test"][3].text + " x",
@@ -116,63 +115,13 @@ def test_what_is_near_any_split_is_not_admitted() -> None:
         TRAIN[0].text,
         "quite another thing to say",
     ]
-    new, near = admitted([Made(source.id, text, "perturb") for text in [*texts, texts[-1] + "!"]], SPLITS, 0.8)
+    candidates = [NewText(source.id, text, "perturb") for text in [*texts, texts[-1] + "!"]]
+    new, near = without_overlaps(candidates, SPLITS, 0.8)
     assert [row.text for row in new] == ["quite another thing to say"]
     assert len(near) == 4
     assert (new[0].target, new[0].split, new[0].slices) == ("delivery", "train", {"made_by": "perturb"})
 
 
-def run_it(folder: Path, plan: Any = None, **config: Any) -> tuple[list[Example], dict[str, Any], dict[str, float]]:
-    folder.mkdir(exist_ok=True)
-    for name, rows in SPLITS.items():
-        write_examples(folder / name, rows)
-    outputs = [str(folder / name) for name in ("augmented", "report")]
-    asking = {"base_model": "gemini-2.5-flash", "attempts": 2}
-    paths = [str(folder / name) for name in SPLITS]
-    counts = run(*paths, {}, Split().model_dump(), asking, config, {}, *outputs, plan)
-    return list(read_examples(outputs[0])), json.loads(Path(outputs[1]).read_text()), counts
-
-
-def test_off_by_default(tmp_path: Path) -> None:
-    rows, report, counts = run_it(tmp_path)
-    assert rows == TRAIN
-    assert counts == {"made": 0.0}
-    assert report["made"] == 0
-
-
-def test_both_ways_make_checked_rows_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reply = "1. where {} is my courier, late parcel number {}\n2. i want money back cash refund {}"
-    asked = {row.text: reply.format(row.text.split()[0], n, n) for n, row in enumerate(TRAIN[60:])}
-    (tmp_path / "script.json").write_text(json.dumps({"answers": asked, "base_accuracy": 1.0}))
-    server = Emulator(tmp_path / "state", "--engine", f"scripted:{tmp_path / 'script.json'}")
-    try:
-        server.point(monkeypatch)
-        setting = {"below": 40, "methods": ["paraphrase", "perturb"], "per_row": 3}
-        rows, report, counts = run_it(tmp_path / "one", **setting)
-        again, free, unpaid = run_it(tmp_path / "two", **setting)
-        checking = {**setting, "recheck": "model"}
-        _, checked, asked = run_it(tmp_path / "three", **checking)
-        _, poor, few = run_it(tmp_path / "four", {"max_cost": checked["limit"] / 2000}, **checking)
-    finally:
-        server.kill()
-    new = rows[len(TRAIN) :]
-    assert rows[: len(TRAIN)] == TRAIN
-    assert {row.target for row in new} == {"delivery"}
-    assert {row.slices["made_by"] for row in new} == {"paraphrase", "perturb"}
-    assert not any("refund" in row.text for row in new)
-    assert counts["relabelled"] >= 12
-    assert counts["made"] == len(new) == report["rows"] - len(TRAIN)
-    price = Catalogue.load({}).price("", "gemini-2.5-flash")
-    assert counts["cost"] == pytest.approx((counts["input"] * price.input + counts["output"] * price.output) / 1e6)
-    assert counts["requests"] == 12
-    assert report["certificate"]["clean"] is True
-    guarded = [shingles(row.text) for name in HELD_OUT for row in HELD_OUT[name]]
-    assert all(jaccard(shingles(row.text), held) < 0.8 for row in new for held in guarded)
-    assert again == rows
-    assert (unpaid["requests"], unpaid["cost"], free["spent"]) == (0, 0, [])
-    assert [line["what"] for line in report["spent"]] == ["paraphrases (spent)"]
-    assert [line["what"] for line in checked["spent"]] == ["paraphrases (spent)", "label checks of new rows (spent)"]
-    assert asked["requests"] > 12
-    assert sum(line["cost"] for line in checked["spent"]) == pytest.approx(asked["cost"])
-    assert 0 < few["requests"] < asked["requests"]
-    assert few["cost"] <= poor["limit"] == checked["limit"] / 2000
+def test_augment_is_off_by_default() -> None:
+    assert Augment().min_rows_per_label == 0
+    assert missing_rows(TRAIN, Augment()) == {}

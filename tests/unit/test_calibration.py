@@ -15,15 +15,15 @@ from sklearn.metrics import brier_score_loss
 
 from gemtune.evaluation.calibration import (
     abstain_threshold,
+    apply_calibration,
     brier,
-    calibrated,
     coverage_curve,
     ece,
-    exported,
     fit,
-    held,
+    fit_calibration,
     reliability,
-    summary,
+    summarize,
+    validate_map,
 )
 
 pairs = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60)
@@ -62,7 +62,7 @@ def test_reliability_agrees_with_scikit_learn():
 
 
 @pytest.mark.parametrize("method", ["isotonic", "temperature"])
-def test_planted_overconfidence_is_found_and_undone_on_fresh_rows(method):
+def test_fit_corrects_planted_overconfidence_on_new_rows(method):
     _, stated, right = planted(3000, 1, 2.5)
     true, fresh, fresh_right = planted(3000, 2, 2.5)
     assert ece(fresh, fresh_right).value() > 0.07
@@ -72,17 +72,17 @@ def test_planted_overconfidence_is_found_and_undone_on_fresh_rows(method):
     assert brier(mended, fresh_right).value() < brier(fresh, fresh_right).value()
 
 
-def test_a_calibrated_model_is_left_as_it_is():
+def test_fit_leaves_a_calibrated_model_unchanged():
     _, stated, right = planted(4000, 3, 1.0)
     assert ece(stated, right).value() < 0.03
     np.testing.assert_allclose(fit(stated, right, "temperature")([0.3, 0.6, 0.9]), [0.3, 0.6, 0.9], atol=0.03)
 
 
-def test_one_sided_rows_leave_the_identity():
+def test_fit_is_the_identity_for_one_sided_rows():
     assert fit([0.2, 0.9], [1, 1]).method == "identity"
 
 
-def test_coverage_falls_as_one_asks_for_more():
+def test_coverage_curve_falls_with_precision():
     curve = coverage_curve([0.9, 0.5, 0.9, 0.1], [1, 0, 1, 1])
     assert curve == [
         {"confidence": 0.9, "coverage": 0.5, "accuracy": 1.0},
@@ -91,12 +91,12 @@ def test_coverage_falls_as_one_asks_for_more():
     ]
 
 
-def test_the_threshold_keeps_its_promise():
+def test_abstain_threshold_reaches_the_target_precision():
     """On fresh rows the accuracy above the threshold falls short no more often than 1 - certainty (plus noise)."""
     broken = found = 0
     for seed in range(300):
         true, stated, right = planted(1000, seed, 2.0)
-        chosen = abstain_threshold(stated, right, wanted=0.85, certainty=0.95)
+        chosen = abstain_threshold(stated, right, target_accuracy=0.85, certainty=0.95)
         if chosen is not None:
             found += 1
             broken += true[stated >= chosen.confidence].mean() < 0.85
@@ -104,38 +104,38 @@ def test_the_threshold_keeps_its_promise():
     assert broken / 300 <= 0.08
 
 
-def test_no_threshold_when_no_rows_are_good_enough():
-    assert abstain_threshold([0.9] * 50, [1, 0] * 25, wanted=0.9) is None
-    assert abstain_threshold([0.9] * 5, [1] * 5, wanted=0.9) is None  # five right rows prove nothing
-    everything = abstain_threshold([0.5] * 100, [1] * 100, wanted=0.9)
+def test_abstain_threshold_is_none_below_the_target():
+    assert abstain_threshold([0.9] * 50, [1, 0] * 25, target_accuracy=0.9) is None
+    assert abstain_threshold([0.9] * 5, [1] * 5, target_accuracy=0.9) is None  # five right rows prove nothing
+    everything = abstain_threshold([0.5] * 100, [1] * 100, target_accuracy=0.9)
     assert everything is not None
     assert (everything.coverage, everything.accuracy) == (1.0, 1.0)
 
 
-def test_the_summary_is_plain():
+def test_summary_holds_plain_values():
     _, stated, right = planted(1000, 4, 1.5)
-    told = summary(list(stated), list(right), level=0.95, resamples=300, seed=1)
-    assert told["ece"]["low"] <= told["ece"]["value"] + 0.02
-    assert json.loads(json.dumps(told)) == told
+    summary = summarize(list(stated), list(right), level=0.95, resamples=300, seed=1)
+    assert summary["ece"]["low"] <= summary["ece"]["value"] + 0.02
+    assert json.loads(json.dumps(summary)) == summary
 
 
 @pytest.mark.parametrize("method", ["isotonic", "temperature"])
-def test_what_is_fitted_on_validation_rows_is_exported_and_holds_on_test_rows(method):
+def test_exported_map_holds_on_test_rows(method):
     _, stated, right = planted(1500, 5, 2.5)
-    made = exported(list(stated), list(right), method=method, wanted=0.8, certainty=0.95)
+    made = fit_calibration(list(stated), list(right), method=method, target_accuracy=0.8, certainty=0.95)
     assert json.loads(json.dumps(made)) == made
     assert len(made["map"]["stated"]) <= 201
     _, fresh, fresh_right = planted(1500, 6, 2.5)
-    raw = summary(list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
-    told = held(made, list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
-    assert told["ece"]["high"] < raw["ece"]["low"]
-    assert told["abstain"]["wanted"] == 0.8
-    assert told["abstain"]["accuracy_low"] <= told["abstain"]["accuracy"]
-    assert told["abstain"]["accuracy"] > 0.78
-    assert calibrated({}, [0.25]) == [0.25]
+    raw = summarize(list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
+    summary = validate_map(made, list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
+    assert summary["ece"]["high"] < raw["ece"]["low"]
+    assert summary["abstain"]["target_accuracy"] == 0.8
+    assert summary["abstain"]["accuracy_low"] <= summary["abstain"]["accuracy"]
+    assert summary["abstain"]["accuracy"] > 0.78
+    assert apply_calibration({}, [0.25]) == [0.25]
 
 
-def test_no_threshold_is_exported_when_none_can_be_shown():
-    made = exported([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", wanted=0.9, certainty=0.95)
+def test_exported_map_has_no_unproven_threshold():
+    made = fit_calibration([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", target_accuracy=0.9, certainty=0.95)
     assert "abstain" not in made
-    assert "abstain" not in held(made, [0.9] * 4, [1, 0, 1, 0], level=0.95, resamples=200, seed=1)
+    assert "abstain" not in validate_map(made, [0.9] * 4, [1, 0, 1, 0], level=0.95, resamples=200, seed=1)

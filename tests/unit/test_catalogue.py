@@ -17,7 +17,7 @@ TODAY = date(2026, 11, 20)
 SHIPPED = Catalogue.load()
 
 
-def test_default_base_model_can_be_tuned_on_the_day_the_facts_were_checked() -> None:
+def test_catalogue_allows_tuning_the_default_base_model() -> None:
     model = Config.load().evaluate.base_model
     assert SHIPPED.require(model, "supervised", "us-central1", adapter_sizes=(4,), today=SHIPPED.checked)
     assert SHIPPED.tunable(today=SHIPPED.checked)[0] == model  # the cheapest comes first
@@ -40,24 +40,26 @@ def test_default_base_model_can_be_tuned_on_the_day_the_facts_were_checked() -> 
         ("gemini-3.5-flash", "supervised", "us-central1", {"encryption_key": "k"}, "vertex.encryption_key"),
     ],
 )
-def test_refusals_say_why_and_what_to_do(name: str, method: Any, place: str, more: dict[str, Any], words: str) -> None:
+def test_catalogue_require_names_reason_and_remedy(
+    name: str, method: Any, place: str, more: dict[str, Any], words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         SHIPPED.require(name, method, place, today=TODAY, **more)
 
 
-def test_override_changes_one_fact_and_leaves_the_rest() -> None:
+def test_catalogue_override_changes_one_value() -> None:
     mine = Catalogue.load({"models": {"gemini-2.5-flash": {"retires": None, "price": {"train": 4.0}}}})
     model = mine.require("gemini-2.5-flash", "preference", "asia-east1", today=TODAY)
     assert (model.price.train, model.price.input) == (4.0, 0.3)
     assert SHIPPED.models["gemini-2.5-flash"].price.train == 5.0
 
 
-def test_wrong_override_is_named() -> None:
+def test_catalogue_override_names_a_wrong_key() -> None:
     with pytest.raises(UserError, match="trian"):
         Catalogue.load({"models": {"gemini-2.5-flash": {"price": {"trian": 4.0}}}})
 
 
-def test_prices_are_of_the_model_that_is_tuned() -> None:
+def test_catalogue_price_is_of_the_tuned_model() -> None:
     assert SHIPPED.price("gemini-3.5-flash", "gemini-3.1-flash-lite").train == 33.75
     for base in ("", "projects/p/locations/l/models/1@1"):
         assert SHIPPED.price(base, "gemini-3.1-flash-lite").train == 5.625
@@ -66,18 +68,18 @@ def test_prices_are_of_the_model_that_is_tuned() -> None:
 
 
 @pytest.mark.parametrize(("train", "allowed"), [(10, 1000), (3333, 1000), (5000, 1500), (100_000, 5000)])
-def test_validation_rows_follow_both_limits(train: int, allowed: int) -> None:
+def test_catalogue_validation_rows_follow_both_limits(train: int, allowed: int) -> None:
     assert SHIPPED.limits["supervised"].validation_rows(train) == allowed
 
 
-def test_warnings_tell_age_retirement_and_assumptions() -> None:
+def test_catalogue_warnings_name_age_retirement_and_assumptions() -> None:
     assert SHIPPED.warnings("gemini-2.5-flash", SHIPPED.checked) == []
     assert "checked on" in SHIPPED.warnings("", date(2027, 6, 1))[0]
     assert "retires on 2026-10-20" in SHIPPED.warnings("gemini-2.5-flash", date(2026, 9, 1))[0]
     assert "is assumed" in SHIPPED.warnings("gemini-3.5-flash", TODAY)[0]
 
 
-def test_thinking_is_spelled_per_family() -> None:
+def test_catalogue_thinking_depends_on_the_family() -> None:
     assert SHIPPED.thinking("gemini-2.5-flash", 0) == (0, "")
     assert [SHIPPED.thinking("gemini-3.5-flash", n)[1] for n in (0, 1024, 4096, 16384)] == [
         "MINIMAL",
@@ -86,3 +88,20 @@ def test_thinking_is_spelled_per_family() -> None:
         "HIGH",
     ]
     assert SHIPPED.thinking("gemini-3.5-flash", -1) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "tokens", "hyperparameters"),
+    [
+        ("gemini-3.5-flash", 500, 100, (4, 10, 4)),
+        ("gemini-3.5-flash", 5000, 100, (4, 1, 8)),
+        ("gemini-3.5-flash", 500, 900, (4, 1, 8)),
+        ("gemini-2.5-pro", 500, 100, (20, 10, 4)),
+        ("gemini-2.5-pro", 5000, 100, (10, 1, 4)),
+    ],
+)
+def test_catalogue_starting_trial_depends_on_family_and_size(
+    model: str, rows: int, tokens: float, hyperparameters: tuple[int, ...]
+) -> None:
+    start = SHIPPED.starting_trial(model, "text", rows, tokens)
+    assert (start.epoch_count, start.learning_rate_multiplier, start.adapter_size) == hyperparameters

@@ -1,10 +1,10 @@
-"""Settings: one way in, one way out, and a clear word for each mistake."""
+"""Settings: one way in, one way out, and a clear message for each mistake."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune.config import Config, Contestant, Split, Task, fingerprint
+from gemtune.config import Config, Split, Task, fingerprint
 from gemtune.errors import UserError
 
 
@@ -18,73 +18,101 @@ def refused(text, tmp_path=None, overrides=()):
     return str(error.value)
 
 
-def test_defaults_need_no_file():
+def test_config_load_needs_no_file():
     assert Config.load().split.seed == 7
 
 
-def test_an_unknown_setting_names_those_that_exist(tmp_path):
+def test_config_load_lists_settings_for_an_unknown_one(tmp_path):
     said = refused("split:\n  sed: 3\n", tmp_path)
     assert "c.yaml" in said
     assert "'split.sed'" in said
     assert "min_rows, " in said
 
 
-def test_a_wrong_value_is_shown_with_its_name(tmp_path):
+def test_config_load_names_setting_and_value(tmp_path):
     assert "split.test" in refused("split: {test: 2}\n", tmp_path)
     assert "got 2" in refused("split: {test: 2}\n", tmp_path)
 
 
-def test_shares_that_leave_nothing_to_train_on_are_refused(tmp_path):
+def test_config_refuses_shares_without_training_rows(tmp_path):
     assert "rows for training" in refused("split: {test: 0.6, validation: 0.4}\n", tmp_path)
 
 
-def test_broken_yaml_names_the_line(tmp_path):
+def test_config_load_names_the_line_of_broken_yaml(tmp_path):
     assert "c.yaml:2" in refused("name: a\n  x: [\n", tmp_path)
 
 
-def test_a_missing_file_is_said(tmp_path):
+def test_config_load_names_a_missing_file(tmp_path):
     with pytest.raises(UserError, match=r"nope\.yaml: cannot read"):
         Config.load(tmp_path / "nope.yaml")
 
 
-def test_a_list_instead_of_sections_is_refused(tmp_path):
+def test_config_load_refuses_a_list(tmp_path):
     assert "mapping" in refused("- a\n", tmp_path)
 
 
 @pytest.mark.parametrize("override", ["split", "=3", "name.x=3"])
-def test_an_override_that_cannot_be_read_is_refused(override):
+def test_config_load_refuses_a_malformed_override(override):
     assert override in refused(None, overrides=["name=a", override])
 
 
-def test_overrides_win_and_are_typed(tmp_path):
+def test_config_load_applies_typed_overrides(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("split: {seed: 1}\n")
     config = Config.load(path, ["split.seed=2", "preprocess.labels=[a, b]", "name=x-1"])
     assert (config.split.seed, config.preprocess.labels, config.name) == (2, ["a", "b"], "x-1")
 
 
-def test_a_section_that_travelled_as_floats_is_the_same():
+@pytest.mark.parametrize("value", ["off", '"off"'])
+def test_config_load_reads_off_with_and_without_quotes(value):
+    """YAML 1.1 reads a bare `off` as false."""
+    config = Config.load(None, [f"tune.early_stopping={value}", f"preprocess.pii={value}"])
+    assert (config.tune.early_stopping, config.preprocess.pii) == ("off", "off")
+    assert "got True" in refused(None, overrides=["tune.early_stopping=true"])
+
+
+def test_section_of_restores_integers_from_floats():
     sent = Config().parameters()["split"]
     assert Split.of({k: float(v) if isinstance(v, int) else v for k, v in sent.items()}) == Config().split
 
 
-def test_each_baseline_becomes_a_list_of_one_contestant():
-    config = Config.load(None, ["evaluate.base_model=gemini-x"])
-    (first,), *_ = config.parameters()["baselines"]
-    assert Contestant.of(first).model == "gemini-x"
+def test_config_parameters_restore_the_configuration():
+    config = Config.load(None, ["evaluate.base_model=gemini-x", "gate.min_lift=0.1"])
+    assert Config.model_validate(config.parameters()) == config
 
 
 @given(st.dictionaries(st.text(max_size=5), st.integers(), max_size=5))
-def test_a_fingerprint_is_blind_to_key_order(values):
+def test_fingerprint_ignores_key_order(values):
     assert fingerprint(values) == fingerprint(dict(reversed(values.items())))
 
 
-def test_a_fingerprint_changes_with_a_value():
+def test_fingerprint_changes_with_a_value():
     assert fingerprint(Config().split) != fingerprint(Config.load(None, ["split.seed=8"]).split)
 
 
-def test_two_baselines_of_one_name_are_refused():
-    assert "names of their own" in refused(None, overrides=["evaluate.baselines=[{name: a}, {name: a}]"])
+def test_config_refuses_baselines_of_the_same_name():
+    assert "evaluate.baselines need unique names" in refused(
+        None, overrides=["evaluate.baselines=[{name: a}, {name: a}]"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["method=preference", "preference.ranker=judge"], "preference.ranker=judge needs evaluate.judge.model"),
+        (["method=preference", "plan.preset=grid"], "plan.preset: for supervised tuning only"),
+        (
+            ["method=preference", "plan.follow_ups=1", "escalation.models=[m]"],
+            "plan.follow_ups, escalation.models: for",
+        ),
+        (["method=preference", "hard_examples.target_share=0.3"], "hard_examples.target_share: for supervised"),
+        (["method=preference", "augment.min_rows_per_label=9"], "augment.min_rows_per_label: for supervised"),
+        (["gate.min_judge_good=0.8"], "need evaluate.judge.model, and evaluate.judge.ratings"),
+        (["gate.min_judge_win_rate=0.5", "evaluate.judge.model=m"], "need evaluate.judge.model, and evaluate.judge.r"),
+    ],
+)
+def test_config_refuses_settings_that_contradict_each_other(overrides, problem):
+    assert problem in refused(None, overrides=overrides)
 
 
 @pytest.mark.parametrize(
@@ -95,11 +123,11 @@ def test_two_baselines_of_one_name_are_refused():
         (["task.kind=extraction"], ("Extract the fields from the text as one JSON object.", "JSON")),
         (["task.kind=summarization", "task.instruction=Be brief."], ("Be brief.", "Summary")),
         (["task.kind=generation", "task.instruction="], ("", "Response")),
-        (["pipeline=preference_tuning"], ("Respond to the text.", "Response")),
-        (["pipeline=preference_tuning", "task.kind=extraction"], (None, "JSON")),
+        (["method=preference"], ("Respond to the text.", "Response")),
+        (["method=preference", "task.kind=extraction"], (None, "JSON")),
     ],
 )
-def test_a_task_speaks_of_its_kind_unless_it_is_told_otherwise(overrides, said):
+def test_task_defaults_follow_its_kind(overrides, said):
     task = Config.load(None, overrides).task
     assert (said[0] or task.instruction, said[1]) == (task.instruction, task.target_name)
     assert Task.of(task.model_dump()) == task
@@ -107,14 +135,14 @@ def test_a_task_speaks_of_its_kind_unless_it_is_told_otherwise(overrides, said):
 
 @pytest.mark.parametrize(
     ("overrides", "tokens"),
-    [([], 64), (["task.kind=sentiment"], 64), (["task.kind=extraction"], 256), (["pipeline=preference_tuning"], 256),
+    [([], 64), (["task.kind=sentiment"], 64), (["task.kind=extraction"], 256), (["method=preference"], 256),
      (["task.kind=summarization", "evaluate.max_output_tokens=90"], 90)],
 )  # fmt: skip
-def test_an_object_or_a_text_may_be_longer_than_a_label(overrides, tokens):
+def test_config_max_output_tokens_follow_the_kind(overrides, tokens):
     assert Config.load(None, overrides).evaluate.max_output_tokens == tokens
 
 
 @pytest.mark.parametrize("section", ["task", "evaluate"])
-def test_a_section_that_is_no_mapping_is_an_error_of_its_name(section):
+def test_config_load_names_a_section_that_is_not_a_mapping(section):
     with pytest.raises(UserError, match=section):
         Config.load(None, [f"{section}=7"])

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preference, Preprocess, Task
 from gemtune.data import pairs
-from gemtune.data.cleaning import UNTOUCHED, same_text
+from gemtune.data.cleaning import NO_CLEANING, text_key
 from gemtune.data.example import Example, example_id
-from gemtune.data.row_validation import Tally, read
-from gemtune.data.writers import PAIRS, write, write_pairs
+from gemtune.data.row_validation import ReadStats, read
+from gemtune.data.writers import PAIR_FORMATS, write, write_pairs
 from gemtune.errors import UserError
 
-PLAIN = Preprocess.of(dict(UNTOUCHED))
+PLAIN = Preprocess.of(dict(NO_CLEANING))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 FILLED = TEXT.filter(bool)
 ANSWER = FILLED.map(str.strip).filter(bool)
@@ -46,7 +46,7 @@ def examples(draw: st.DrawFn, files: bool, turns: bool) -> Example:
 
 def returned(folder: Path, rows: list[Example], shape: str, name: str) -> list[Example]:
     write(folder / name, rows, shape)
-    made = list(read(folder / name, Task(kind="generation"), PLAIN, Tally()))
+    made = list(read(folder / name, Task(kind="generation"), PLAIN, ReadStats()))
     assert all(isinstance(row, Example) for row in made), made
     return [row for row in made if isinstance(row, Example)]
 
@@ -57,7 +57,7 @@ def contents_of(rows: list[Example]) -> list[tuple[Any, ...]]:
 
 @given(rows=st.lists(examples(files=True, turns=True), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_gemini_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: list[Example]) -> None:
+def test_convert_round_trips_gemini_rows(tmp_path_factory: pytest.TempPathFactory, rows: list[Example]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, "gemini", "rows.jsonl")) == contents_of(rows)
 
@@ -65,7 +65,9 @@ def test_gemini_rows_come_back(tmp_path_factory: pytest.TempPathFactory, rows: l
 @pytest.mark.parametrize("shape", ["messages", "chat"])
 @given(rows=st.lists(examples(files=False, turns=True), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_plain_turns_come_back(tmp_path_factory: pytest.TempPathFactory, shape: str, rows: list[Example]) -> None:
+def test_convert_round_trips_plain_turns(
+    tmp_path_factory: pytest.TempPathFactory, shape: str, rows: list[Example]
+) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, shape, "rows.jsonl")) == contents_of(rows)
 
@@ -73,23 +75,23 @@ def test_plain_turns_come_back(tmp_path_factory: pytest.TempPathFactory, shape: 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.csv", "rows.tsv.gz"])
 @given(rows=st.lists(examples(files=False, turns=False), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)
-def test_columns_come_back(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:
+def test_convert_round_trips_columns(tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[Example]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     assert contents_of(returned(folder, rows, "columns", name)) == contents_of(rows)
 
 
 @pytest.mark.parametrize(
     ("shape", "name"),
-    [(shape, "pairs.jsonl") for shape in PAIRS] + [("columns", "pairs.csv"), ("columns", "pairs.tsv.gz")],
+    [(shape, "pairs.jsonl") for shape in PAIR_FORMATS] + [("columns", "pairs.csv"), ("columns", "pairs.tsv.gz")],
 )
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_pairs_come_back_from_every_shape(
+def test_convert_round_trips_pairs_in_every_format(
     tmp_path_factory: pytest.TempPathFactory, shape: str, name: str, data: st.DataObject
 ) -> None:
     kind = examples(files=shape == "gemini", turns=shape != "columns")
     rows = data.draw(st.lists(st.tuples(kind, ANSWER), min_size=1, max_size=4))
-    rows = [(row, worse) for row, worse in rows if same_text(row.target) != same_text(worse)]
+    rows = [(row, worse) for row, worse in rows if text_key(row.target) != text_key(worse)]
     if shape == "columns" and data.draw(st.booleans()):
         rows = [(replace(row, system="be kind", split="test", group="g"), worse) for row, worse in rows]
     path = tmp_path_factory.mktemp("pairs") / name
@@ -97,7 +99,7 @@ def test_pairs_come_back_from_every_shape(
     if not rows:
         return
     grouped = PLAIN.model_copy(update={"group_column": "group" if rows[0][0].group else ""})
-    made = list(pairs.stream(str(path), Task(kind="generation"), grouped, Preference(), Tally()))
+    made = list(pairs.stream(str(path), Task(kind="generation"), grouped, Preference(), ReadStats()))
     found = [item for item in made if isinstance(item, tuple)]
     assert len(found) == len(made)
     assert [worse for _, worse in found] == [worse for _, worse in rows]
@@ -107,7 +109,7 @@ def test_pairs_come_back_from_every_shape(
     ]
 
 
-def test_a_shape_refuses_what_it_would_lose(tmp_path: Path) -> None:
+def test_convert_refuses_a_format_that_loses_data(tmp_path: Path) -> None:
     contents = (turn("user", [{"fileData": {"fileUri": "gs://b/x"}}]),)
     row = Example("1", "", "a", 4, None, contents)
     for shape in ("chat", "columns"):

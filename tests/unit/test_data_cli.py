@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gemtune.cli import data
-from gemtune.data.audit import read_sheet, write_sheet
+from gemtune.data.audit import read_review_file, write_review_file
 from gemtune.data.example import read_examples
-from gemtune.data.label_issues import Suspect, suspects
+from gemtune.data.label_issues import LabelIssue, rank_label_issues
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
 
@@ -33,43 +33,45 @@ def called(*words: str | Path) -> tuple[int, str]:
     return result.exit_code, result.stdout
 
 
-def test_check_lists_every_broken_row(tmp_path: Path) -> None:
-    code, told = called("data", "check", SAMPLE / "rows.jsonl")
+def test_data_check_lists_every_broken_row(tmp_path: Path) -> None:
+    code, output = called("data", "check", SAMPLE / "rows.jsonl")
     assert code == 1
     for fault in json.loads((SAMPLE / "planted.json").read_text())["broken"]:
-        assert f"rows.jsonl:{fault['line']}: {fault['reason']}: " in told
+        assert f"rows.jsonl:{fault['line']}: {fault['reason']}: " in output
     sound = tmp_path / "rows.csv"
     sound.write_text("text,label\nfirst text,a\nsecond text,b\n")
     assert called("data", "check", sound) == (0, "2 of 2 rows usable\n")
 
 
-def test_convert_and_dedup_write_what_they_say(tmp_path: Path) -> None:
+def test_data_convert_and_dedup_write_the_reported_rows(tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
-    code, told = called("data", "convert", SAMPLE / "rows.jsonl", "--out", out, "--to", "gemini")
+    code, output = called("data", "convert", SAMPLE / "rows.jsonl", "--out", out, "--to", "gemini")
     rows = [json.loads(line) for line in out.open()]
     assert code == 0
-    assert told.startswith(f"{len(rows)} rows written")
+    assert output.startswith(f"{len(rows)} rows written")
     assert all(row["contents"][-1]["role"] == "model" for row in rows)
     truth = json.loads((SAMPLE / "planted.json").read_text())
-    _, told = called("dedup", SAMPLE / "rows.jsonl", "--out", tmp_path / "kept", "--dropped", tmp_path / "gone")
+    _, output = called("dedup", SAMPLE / "rows.jsonl", "--out", tmp_path / "kept", "--dropped", tmp_path / "gone")
     gone = [json.loads(line)["reason"] for line in (tmp_path / "gone").open()]
     assert gone.count("near_duplicate") == len(truth["near_duplicates"])
     assert gone.count("exact_duplicate") == len(truth["exact_duplicates"])
     assert len(gone) + len(list(read_examples(tmp_path / "kept"))) == truth["lines"]
 
 
-def test_describe_tells_balance_lengths_and_scripts(tmp_path: Path) -> None:
-    _, told = called("data", "describe", SAMPLE.parent / "support_ja" / "rows.jsonl", "--audit", tmp_path / "sheet.csv")
-    found = json.loads(told)
+def test_data_describe_reports_balance_lengths_and_scripts(tmp_path: Path) -> None:
+    _, output = called(
+        "data", "describe", SAMPLE.parent / "support_ja" / "rows.jsonl", "--audit", tmp_path / "sheet.csv"
+    )
+    found = json.loads(output)
     assert set(found["scripts"]) == {"japanese"}
     assert len(found["labels"]) == 6
     assert sum(bin["rows"] for bin in found["text_characters"]["histogram"]) == found["would_keep"]
     assert (tmp_path / "sheet.csv").read_text("utf-8-sig").startswith("id,line,label,likely,margin,text\n")
 
 
-def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path) -> None:
+def test_label_issues_rank_planted_errors_and_corrections_apply(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    preprocess.run(str(SAMPLE / "rows.jsonl"), {}, {"find_label_errors": False}, *files)
+    preprocess.run(str(SAMPLE / "rows.jsonl"), *files, preprocess={"find_label_issues": False})
     examples = list(read_examples(files[0]))
     draw = random.Random(1)
     wrong = set(draw.sample(range(len(examples)), 30))
@@ -80,50 +82,50 @@ def test_planted_label_errors_rank_high_and_the_sheet_mends_them(tmp_path: Path)
     ]
     data = tmp_path / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    preprocess.run(str(data), {}, {"fuzzy_threshold": 0}, *files)
-    found = suspects(list(read_examples(files[0])))
+    preprocess.run(str(data), *files, preprocess={"jaccard_threshold": 0})
+    found = rank_label_issues(list(read_examples(files[0])))
     hits = [row.line - 1 in wrong for row in found]
     assert sum(hits) >= 29
     assert sum(hits[:20]) >= 19
     assert 12 <= sum(row.confident for row in found) <= 30
     sheet = tmp_path / "sheet.csv"
-    write_sheet(sheet, [replace(row, label=examples[row.line - 1].target) for row in found])
-    preprocess.run(str(data), {}, {"fuzzy_threshold": 0, "corrections": str(sheet)}, *files)
+    write_review_file(sheet, [replace(row, label=examples[row.line - 1].target) for row in found])
+    preprocess.run(str(data), *files, preprocess={"jaccard_threshold": 0, "corrections": str(sheet)})
     assert json.loads(Path(files[2]).read_text())["corrected"] == sum(hits)
     fixed = {example.line: example.target for example in read_examples(files[0])}
     assert all(fixed[row.line] == examples[row.line - 1].target for row in found)
 
 
-def test_an_emptied_label_drops_the_row(tmp_path: Path) -> None:
+def test_corrections_with_an_empty_label_drop_the_row(tmp_path: Path) -> None:
     data, sheet = tmp_path / "rows.csv", tmp_path / "sheet.csv"
     data.write_text("text,label\nfirst one,a\nsecond two,b\nthird three,a\n")
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    preprocess.run(str(data), {}, {}, *files)
+    preprocess.run(str(data), *files, preprocess={})
     ids = [example.id for example in read_examples(files[0])]
     with sheet.open("w", newline="") as out:
         csv.writer(out).writerows([["id", "label"], [ids[2], ""], [ids[1], "b"]])
-    assert read_sheet(sheet) == {ids[2]: "", ids[1]: "b"}
-    preprocess.run(str(data), {}, {"corrections": str(sheet)}, *files)
+    assert read_review_file(sheet) == {ids[2]: "", ids[1]: "b"}
+    preprocess.run(str(data), *files, preprocess={"corrections": str(sheet)})
     assert [example.id for example in read_examples(files[0])] == ids[:2]
     assert json.loads(Path(files[1]).read_text())["reason"] == "audited"
 
 
-def test_a_test_file_wins(tmp_path: Path) -> None:
+def test_test_data_replaces_the_test_split(tmp_path: Path) -> None:
     data, held = tmp_path / "rows.csv", tmp_path / "test.csv"
     data.write_text("text,label\nwhere is my parcel from monday,a\nsomething else,b\n")
     held.write_text("text,label\nWhere is my parcel from Monday?,a\n")
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    preprocess.run(str(data), {}, {"test_data": str(held)}, *files)
+    preprocess.run(str(data), *files, preprocess={"test_data": str(held)})
     assert [(e.text, e.split) for e in read_examples(files[0])] == [
         ("Where is my parcel from Monday?", "test"), ("something else", "train")
     ]  # fmt: skip
 
 
-def test_long_reading_says_how_far_it_is_on_stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_commands_report_progress_on_stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": f"row {i}", "label": "ab"[i % 2]}) + "\n" for i in range(3000)))
     clock = itertools.count(step=3.0)
-    monkeypatch.setattr("gemtune.steps.preprocess.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("gemtune.data.source_rows.time.monotonic", lambda: next(clock))
     result = CliRunner().invoke(APP, ["data", "check", str(path)], catch_exceptions=False)
     assert result.stdout == "3000 of 3000 rows usable\n"
     assert result.stderr.splitlines() == [f"2000 rows of {path} read, 333/s", f"3000 rows of {path} read, 333/s"]
@@ -134,18 +136,18 @@ RISKY = st.builds("".join, st.tuples(st.sampled_from(["", "'", "''", "=", "+", "
 
 
 @given(st.lists(st.tuples(RISKY, RISKY), max_size=5), st.sampled_from(",;\t"))
-def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
+def test_review_file_round_trips_through_a_spreadsheet(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], separator: str
 ) -> None:
     path = tmp_path_factory.mktemp("sheet") / "sheet.csv"
-    rows = [Suspect(f"{n:016x}", n, text, label.strip(), label, 0.5) for n, (label, text) in enumerate(cells)]
-    write_sheet(path, rows)
+    rows = [LabelIssue(f"{n:016x}", n, text, label.strip(), label, 0.5) for n, (label, text) in enumerate(cells)]
+    write_review_file(path, rows)
     written = list(csv.reader(path.read_text("utf-8-sig").splitlines(keepends=True)))
     assert not any(cell.startswith(("=", "+", "-", "@", "\t")) for row in written for cell in row)
     assert all(row[0].startswith("#") for row in written[1:])  # 12e4567890123456 would be a number
     with path.open("w", encoding="utf-8-sig", newline="") as out:
         csv.writer(out, delimiter=separator).writerows([*written, [""] * 6])
-    assert read_sheet(path) == {row.id: row.label for row in rows}
+    assert read_review_file(path) == {row.id: row.label for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -153,22 +155,22 @@ def test_a_sheet_comes_back_from_a_spreadsheet_as_it_was_and_runs_nothing(
     [
         ("id,label\n#1,caf\xe9\n".encode("latin-1"), "not UTF-8.*save it as CSV UTF-8"),
         (b"id,label\n#1\n", "sheet.csv:2: the row ends before its label"),
-        (b"name,label\n", "the sheet lacks the columns"),
-        (b"", "the sheet lacks the columns"),
+        (b"name,label\n", "the file lacks the columns"),
+        (b"", "the file lacks the columns"),
     ],
 )
-def test_a_broken_sheet_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_review_file_names_what_is_broken(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "sheet.csv").write_bytes(content)
     with pytest.raises(UserError, match=said):
-        read_sheet(tmp_path / "sheet.csv")
+        read_review_file(tmp_path / "sheet.csv")
 
 
-def test_a_sheet_of_other_data_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_review_file_of_other_data_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
     (tmp_path / "sheet.csv").write_text("id,label\n#0123456789abcdef,a\n")
     (tmp_path / "rows.csv").write_text("text,label\nfirst,a\nsecond,b\n")
-    preprocess.run(str(tmp_path / "rows.csv"), {}, {"corrections": str(tmp_path / "sheet.csv")}, *files)
-    assert "1 rows of the audit sheet are no rows of the data" in caplog.text
+    preprocess.run(str(tmp_path / "rows.csv"), *files, preprocess={"corrections": str(tmp_path / "sheet.csv")})
+    assert "1 rows of the review file are not in the data" in caplog.text
     assert json.loads(Path(files[2]).read_text())["corrections_without_row"] == 1
 
 
@@ -182,9 +184,7 @@ def test_a_sheet_of_other_data_is_told(tmp_path: Path, caplog: pytest.LogCapture
         ("a.jsonl", '{"prompt": "p", "chosen": "a", "rejected": "b"}\n', "--method preference"),
     ],
 )
-def test_a_file_without_a_usable_row_is_told_what_to_do_and_nothing_is_written(
-    tmp_path: Path, name: str, content: str, said: str
-) -> None:
+def test_data_commands_name_a_remedy_without_usable_rows(tmp_path: Path, name: str, content: str, said: str) -> None:
     (tmp_path / name).write_text(content)
     assert said in called("data", "check", tmp_path / name)[1]
     for command in ("data describe", "data convert --out o.jsonl", "dedup --out o.jsonl"):
@@ -194,16 +194,16 @@ def test_a_file_without_a_usable_row_is_told_what_to_do_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_what_a_shape_does_not_hold_is_said(tmp_path: Path) -> None:
+def test_data_convert_reports_what_a_format_omits(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("text,label,split\nfirst,a,train\nsecond,b,test\n")
     words = ["data", "convert", str(tmp_path / "rows.csv"), "--out", str(tmp_path / "rows.jsonl")]
     result = CliRunner().invoke(APP, words, catch_exceptions=False)
     assert "the split of 2 rows is not written" in result.stderr
 
 
-def test_pairs_are_converted_and_checked(tmp_path: Path) -> None:
+def test_data_convert_and_check_accept_pairs(tmp_path: Path) -> None:
     pair = ["--method", "preference"]
     (tmp_path / "a.csv").write_text("prompt,chosen,rejected\nwho?,me,you\nwhy?,so,no\n,a,b\n")
-    code, told = called("data", "convert", tmp_path / "a.csv", "--out", tmp_path / "b.jsonl", *pair)
-    assert (code, told) == (0, f"2 rows written to {tmp_path / 'b.jsonl'}, 1 left out; 1 empty_text\n")
+    code, output = called("data", "convert", tmp_path / "a.csv", "--out", tmp_path / "b.jsonl", *pair)
+    assert (code, output) == (0, f"2 rows written to {tmp_path / 'b.jsonl'}, 1 left out; 1 empty_text\n")
     assert "2 of 2 rows usable" in called("data", "check", tmp_path / "b.jsonl", *pair)[1]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Deduplication: the laws, planted truth against brute force, and two engines that agree."""
+"""Deduplication: the laws, planted truth against brute force, and kernels that agree with their oracle."""
 
 import random
 from itertools import combinations
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import kernels as oracle
 
-from gemtune.dedup import jaccard, keep, leaders, letters, normal, shape, shingles, sketched
+from gemtune.dedup import band_shape, build_sketches, jaccard, keep, leaders, letter_table, normalize, shingles
 
 ALPHABET = "abc  D1é.，カ価👍👎\U0001d54f"
 ROUGH = st.lists(st.text(alphabet=ALPHABET, max_size=14), max_size=20)
@@ -31,7 +32,7 @@ def corpus(seed: int, count: int, words: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("words", [WORDS, [*WORDS, "naïve", "届かない荷物", "Größe"]])
-def test_nothing_is_dropped_wrongly_and_nearly_nothing_missed(words: list[str]) -> None:
+def test_keep_has_full_precision_and_high_recall(words: list[str]) -> None:
     draw = random.Random(5)
     texts = corpus(1, 400, [*words, *("".join(draw.choices("abcdefghij", k=6)) for _ in range(300))])
     kept = keep(texts)
@@ -45,58 +46,58 @@ def test_nothing_is_dropped_wrongly_and_nearly_nothing_missed(words: list[str]) 
 
 @given(ROUGH, st.sampled_from([0.3, 0.8, 1.0]))
 @settings(max_examples=150, deadline=None)
-def test_compiled_and_numpy_engines_agree(texts: list[str], threshold: float) -> None:
-    fast, slow = (
-        (sketched(texts, threshold, compiled=compiled) for compiled in (True, False)) if texts else (None, None)
-    )
-    if fast is not None and slow is not None:
+def test_kernels_agree_with_the_numpy_oracle(texts: list[str], threshold: float) -> None:
+    if texts:
+        fast, slow = build_sketches(texts, threshold), oracle.build_sketches(texts, threshold)
         assert [fast.text(i) for i in range(len(texts))] == [slow.text(i) for i in range(len(texts))]
-        assert [fast.text(i) for i in range(len(texts))] == [normal(text) for text in texts]
-        assert fast.wide.tolist() == slow.wide.tolist() == [max(normal(text), default=" ") > "\xff" for text in texts]
+        assert [fast.text(i) for i in range(len(texts))] == [normalize(text) for text in texts]
+        assert (
+            fast.wide.tolist() == slow.wide.tolist() == [max(normalize(text), default=" ") > "\xff" for text in texts]
+        )
         assert (fast.low == slow.low).all()
         assert (fast.keys == slow.keys).all()
-    assert leaders(texts, threshold, compiled=True).tolist() == leaders(texts, threshold, compiled=False).tolist()
+    assert leaders(texts, threshold).tolist() == oracle.leaders(texts, threshold).tolist()
 
 
-def test_engines_agree_on_longer_texts() -> None:
+def test_kernels_agree_with_the_numpy_oracle_on_longer_texts() -> None:
     texts = corpus(2, 300, [*WORDS, "naïve", "届かない荷物"])
-    assert leaders(texts, compiled=True).tolist() == leaders(texts, compiled=False).tolist()
+    assert leaders(texts).tolist() == oracle.leaders(texts).tolist()
 
 
 @given(ROUGH)
 @settings(max_examples=100, deadline=None)
-def test_keeping_is_idempotent(texts: list[str]) -> None:
+def test_keep_is_idempotent(texts: list[str]) -> None:
     kept = [text for text, stays in zip(texts, keep(texts), strict=True) if stays]
     assert keep(kept).all()
 
 
-def test_threads_do_not_change_the_answer() -> None:
+def test_keep_ignores_the_number_of_threads() -> None:
     texts = corpus(3, 6000, WORDS)
     assert (keep(texts, threads=1) == keep(texts, threads=3)).all()
 
 
-def test_only_the_same_class_stands_for_a_text() -> None:
+def test_leaders_have_the_same_class() -> None:
     texts = ["please cancel my order", "Please cancel my order!", "please cancel my order."]
     assert leaders(texts, classes=["a", "b", "a"]).tolist() == [0, 1, 0]
 
 
-def test_emoji_alone_are_told_apart_and_punctuation_is_not() -> None:
+def test_keep_separates_emoji_but_not_punctuation() -> None:
     assert keep(["👍", "👎", "👍", "!!", "?", ""]).tolist() == [True, True, False, True, False, False]
 
 
-def test_the_table_of_letters_leaves_none_out() -> None:
-    table = letters(wide=True)
+def test_letter_table_is_complete() -> None:
+    table = letter_table(wide=True)
     assert all(table[code] == 32 for code in range(0x40000, 0x110000))
     assert not any(chr(code).isalnum() for code in range(0x40000, 0x110000))
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.1])
-def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
+def test_keep_refuses_a_threshold_out_of_range(threshold: float) -> None:
     with pytest.raises(ValueError, match="threshold"):
         keep(["a"], threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.8, 0.9, 0.95])
-def test_bands_miss_few_pairs_at_the_threshold(threshold: float) -> None:
-    bands, rows = shape(threshold)
+def test_band_shape_misses_few_pairs_at_the_threshold(threshold: float) -> None:
+    bands, rows = band_shape(threshold)
     assert (1 - threshold**rows) ** bands < 0.001

@@ -20,16 +20,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator import catalogue as emulator_catalogue
-from emulator.cron import parse_cron
-from emulator.engine import Candidate, GenerateRequest, Generation, Turn
-from emulator.evaluation import rouge
-from emulator.filters import matching
-from emulator.inference import Batcher
-from emulator.scripted import Script, ScriptedEngine
-from emulator.server import Emulator, Settings
-from emulator.state import State, StateInUse
-from emulator.storage import Storage
-from emulator.wire import ApiError, camel, camelize, project_number, snake, split_multipart
+from emulator.app.server import Emulator, Settings
+from emulator.core.filters import matching
+from emulator.core.google_rest import ApiError, camel, camelize, project_number, snake, split_multipart
+from emulator.core.state import State, StateInUse
+from emulator.engines.base import Candidate, GenerateRequest, Generation, Turn
+from emulator.engines.rules_engine import Rules, RulesEngine
+from emulator.services.evaluation import rouge
+from emulator.services.inference import Batcher
+from emulator.services.schedules import next_firing
+from emulator.services.storage import Storage
 
 ITEMS = [
     (1, {"name": "projects/1/x/a", "labels": {"run": "x", "tune-type": "sft"}, "state": "OK", "count": 3}),
@@ -38,7 +38,7 @@ ITEMS = [
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "numbers"),
     [
         ('labels.run="x"', [1]),
         ("labels.tune-type:*", [1]),
@@ -58,24 +58,36 @@ ITEMS = [
         ("", [1, 2]),
     ],
 )
-def test_filters(text: str, found: list[int]) -> None:
-    assert [number for number, _ in matching([text], ITEMS)] == found
+def test_filters_match_resources(text: str, numbers: list[int]) -> None:
+    assert [number for number, _ in matching([text], ITEMS)] == numbers
 
 
 @pytest.mark.parametrize("text", ["(", "a=", "=b", "a", "a=b)", "a ? b", 'a="b', "NOT", "in_context(x)", "f('x')"])
-def test_bad_filters_are_errors(text: str) -> None:
+def test_filters_refuse_bad_syntax(text: str) -> None:
     with pytest.raises(ApiError, match="Invalid filter"):
         matching([text], ITEMS)
 
 
-def brute_next(text: str, moment: datetime) -> datetime | None:
-    """The next firing by looking at every minute."""
-    cron = parse_cron(text)
+def matches(field: str, value: int) -> bool:
+    """Whether a value is in a field of a cron expression, as simply as it can be written."""
+    for item in field.replace("mon", "1").replace("sat", "6").split(","):
+        first, _, last = item.partition("-")
+        if item == "*" or (item.startswith("*/") and value % int(item[2:]) == 0):
+            return True
+        if not item.startswith("*") and int(first) <= value <= int(last or first):
+            return True
+    return False
+
+
+def brute_next_firing(cron: str, moment: datetime) -> datetime | None:
+    """The next firing by checking every minute."""
+    minute, hour, day, _, weekday = cron.split()
+    either = not day.startswith("*") and not weekday.startswith("*")
     step = moment.replace(second=0, microsecond=0)
     for _ in range(60 * 24 * 40):
         step += timedelta(minutes=1)
-        local = step.astimezone(cron.zone)
-        if local.minute in cron.minutes and local.hour in cron.hours and cron._fires_on(local.date()):
+        days = matches(day, step.day), matches(weekday, (step.weekday() + 1) % 7)
+        if matches(minute, step.minute) and matches(hour, step.hour) and (any(days) if either else all(days)):
             return step
     return None
 
@@ -89,23 +101,37 @@ FIELD = st.sampled_from(["*", "0", "5", "*/15", "1-3", "0,30"])
     st.sampled_from(["*", "1", "mon", "sat-sat", "0,6"]),
     st.datetimes(datetime(2026, 1, 1), datetime(2026, 11, 1)),
 )
-def test_cron_agrees_with_looking_at_every_minute(fields: tuple[str, str, str], weekday: str, moment: datetime) -> None:
-    text = " ".join((*fields, "*", weekday))
+def test_next_firing_agrees_with_checking_every_minute(
+    fields: tuple[str, str, str], weekday: str, moment: datetime
+) -> None:
+    cron = " ".join((*fields, "*", weekday))
     start = moment.replace(tzinfo=UTC)
-    assert parse_cron(text).after(start) == brute_next(text, start)
+    assert next_firing(cron, start) == brute_next_firing(cron, start)
 
 
-def test_cron_and_time_zones() -> None:
-    spring = datetime(2026, 3, 8, 0, 0, tzinfo=ZoneInfo("America/New_York"))
-    skipped = parse_cron("TZ=America/New_York 30 2 * * *").after(spring)
-    assert skipped == datetime(2026, 3, 9, 2, 30, tzinfo=ZoneInfo("America/New_York"))
-    autumn = datetime(2026, 11, 1, 0, 0, tzinfo=ZoneInfo("America/New_York"))
-    twice = parse_cron("TZ=America/New_York 30 1 * * *")
-    first = twice.after(autumn)
-    assert first is not None
-    assert twice.after(first) == first + timedelta(hours=25)
-    assert parse_cron("0 0 29 2 *").after(datetime(2026, 1, 1, tzinfo=UTC)) == datetime(2028, 2, 29, tzinfo=UTC)
-    assert parse_cron("0 0 31 2 *").after(datetime(2026, 1, 1, tzinfo=UTC)) is None
+def test_next_firing_in_a_time_zone() -> None:
+    new_york = ZoneInfo("America/New_York")
+    spring = datetime(2026, 3, 8, 0, 0, tzinfo=new_york)
+    assert next_firing("TZ=America/New_York 30 2 * * *", spring) == datetime(2026, 3, 9, 2, 30, tzinfo=new_york)
+    twice = "CRON_TZ=America/New_York 30 1 * * *"
+    first = next_firing(twice, datetime(2026, 11, 1, 0, 0, tzinfo=new_york))
+    assert first == datetime(2026, 11, 1, 5, 30, tzinfo=UTC)
+    assert next_firing(twice, first) == first + timedelta(hours=25)
+    second_hour = datetime(2026, 11, 1, 6, 10, tzinfo=UTC)  # 1:10 again, on the winter side
+    assert next_firing("TZ=America/New_York */20 * * * *", second_hour) == datetime(2026, 11, 1, 7, 0, tzinfo=UTC)
+
+
+def test_next_firing_of_rare_and_impossible_dates() -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    assert next_firing("0 0 29 2 *", start) == datetime(2028, 2, 29, tzinfo=UTC)
+    with pytest.raises(ValueError, match="day-of-month"):
+        next_firing("0 0 31 2 *", start)
+
+
+@pytest.mark.parametrize("cron", ["0 3 * *", "0 0 3 * * *", "61 * * * *", "* * * * mom", "TZ=Nowhere/Town 0 3 * * *"])
+def test_next_firing_rejects_invalid_expressions(cron: str) -> None:
+    with pytest.raises(ValueError, match=r"cron expression|time zone"):
+        next_firing(cron, datetime(2026, 1, 1, tzinfo=UTC))
 
 
 WORDS = st.lists(st.sampled_from("abcd"), max_size=8)
@@ -113,7 +139,7 @@ WORDS = st.lists(st.sampled_from("abcd"), max_size=8)
 
 @settings(deadline=None)
 @given(WORDS, WORDS)
-def test_rouge_laws(one: list[str], other: list[str]) -> None:
+def test_rouge_is_bounded_and_symmetric(one: list[str], other: list[str]) -> None:
     left, right = " ".join(one), " ".join(other)
     for kind in ("rouge1", "rouge2", "rougeL", "rougeLsum"):
         score = rouge(kind, left, right)
@@ -132,11 +158,11 @@ def test_rouge_reads_japanese() -> None:
 
 @settings(deadline=None)
 @given(st.from_regex(r"[a-z]+(_[a-z]+){0,3}", fullmatch=True))
-def test_cases_turn_back(word: str) -> None:
+def test_camel_and_snake_round_trip(word: str) -> None:
     assert snake(camel(word)) == word
 
 
-def test_free_maps_keep_their_names() -> None:
+def test_camelize_keeps_keys_of_free_maps() -> None:
     body = {
         "training_dataset": {"labels": {"my_label": "x"}},
         "response_schema": {"properties": {"my_field": {"any_of": []}}},
@@ -149,7 +175,7 @@ def test_free_maps_keep_their_names() -> None:
     }
 
 
-def test_projects() -> None:
+def test_project_number_is_stable() -> None:
     assert project_number("demo-project") == "123456789012"
     assert project_number("77") == "77"
     other = project_number("another")
@@ -159,7 +185,7 @@ def test_projects() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
-def test_multipart_is_exact(bodies: list[bytes]) -> None:
+def test_split_multipart_is_exact(bodies: list[bytes]) -> None:
     text = b"".join(b"--edge\r\nContent-Type: a/b\r\n\r\n" + body + b"\r\n" for body in bodies) + b"--edge--\r\n"
     parts = split_multipart('multipart/related; boundary="edge"', text)
     assert [body for _, body in parts] == bodies
@@ -171,7 +197,7 @@ NAMES = st.lists(st.text("ab/é", min_size=1, max_size=5), max_size=12, unique=T
 
 @settings(deadline=None)
 @given(NAMES, st.sampled_from(["", "a", "a/"]), st.sampled_from(["", "/"]), st.integers(1, 4))
-def test_pages_of_a_list_add_up(names: list[str], prefix: str, delimiter: str, size: int) -> None:
+def test_storage_pages_add_up(names: list[str], prefix: str, delimiter: str, size: int) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as directory:
@@ -179,23 +205,23 @@ def test_pages_of_a_list_add_up(names: list[str], prefix: str, delimiter: str, s
         storage.create_bucket("bucket", "1", {})
         for name in names:
             storage.write("bucket", name, b"")
-        found: list[str] = []
+        listed: list[str] = []
         folded: list[str] = []
         token: str | None = ""
         while token is not None:
             page = storage.list("bucket", prefix, delimiter, size, token)
             assert len(page.objects) + len(page.prefixes) <= size
-            found += [item["name"] for item in page.objects]
+            listed += [item["name"] for item in page.objects]
             folded += page.prefixes
             token = page.next_token
         storage.close()
     under = sorted(name for name in names if name.startswith(prefix))
     cut = [(name, name.find(delimiter, len(prefix)) if delimiter else -1) for name in under]
-    assert found == [name for name, at in cut if at < 0]
+    assert listed == [name for name, at in cut if at < 0]
     assert folded == sorted({name[: at + 1] for name, at in cut if at >= 0})
 
 
-def test_one_owner_of_a_state_directory(tmp_path: Path) -> None:
+def test_state_directory_has_one_owner(tmp_path: Path) -> None:
     state = State(tmp_path)
     with pytest.raises(StateInUse, match="another emulator"):
         State(tmp_path)
@@ -203,7 +229,7 @@ def test_one_owner_of_a_state_directory(tmp_path: Path) -> None:
     State(tmp_path).close()
 
 
-def test_transactions_are_whole(tmp_path: Path) -> None:
+def test_state_transactions_are_atomic(tmp_path: Path) -> None:
     state = State(tmp_path)
     state.put("things", "a/things/1", {"n": 1})
 
@@ -248,9 +274,9 @@ class Counting:
         return [Generation((Candidate(r.turns[0].text, "STOP", 1, 0.0),), 1) for r in requests]
 
 
-def test_batcher_gathers_and_keeps_answers_apart() -> None:
+def test_batcher_gathers_requests_and_separates_answers() -> None:
     engine = Counting()
-    batcher = Batcher(lambda: engine, most=8)  # type: ignore[arg-type, return-value]
+    batcher = Batcher(lambda: engine, batch_size=8)  # type: ignore[arg-type, return-value]
     texts = [f"t{n}" if n != 11 else "bad" for n in range(40)]
     futures = [batcher.submit(GenerateRequest((Turn("user", text),))) for text in texts]
     for text, future in zip(texts, futures, strict=True):
@@ -262,9 +288,9 @@ def test_batcher_gathers_and_keeps_answers_apart() -> None:
     assert max(engine.sizes) == 8
 
 
-def test_scripted_accuracy_is_what_was_set() -> None:
+def test_scripted_engine_has_the_configured_accuracy() -> None:
     answers = {f"q{n}#": f"l{n % 5}" for n in range(2000)}
-    engine = ScriptedEngine(Script(answers=answers, labels=tuple(f"l{n}" for n in range(5)), base_accuracy=0.7))
+    engine = RulesEngine(Rules(answers=answers, labels=tuple(f"l{n}" for n in range(5)), base_accuracy=0.7))
     requests = [GenerateRequest((Turn("user", f"please: {key}"),), temperature=0.0) for key in answers]
     texts = [generation.candidates[0].text for generation in engine.generate(requests)]
     right = sum(text == truth for text, truth in zip(texts, answers.values(), strict=True))
@@ -272,14 +298,14 @@ def test_scripted_accuracy_is_what_was_set() -> None:
     assert texts == [g.candidates[0].text for g in engine.generate(requests)]
 
 
-class Diverging(ScriptedEngine):
+class Diverging(RulesEngine):
     """An engine whose loss runs away."""
 
     def _values(self, row: Any, done: float, tokens: float, validate: bool) -> dict[str, float]:
         return {"/train_total_loss": float("nan") if done > 0.7 else float("inf") if done > 0.4 else 3.0}
 
 
-def test_a_diverged_job_stays_readable(tmp_path: Path) -> None:
+def test_emulator_diverged_job_stays_readable(tmp_path: Path) -> None:
     import asyncio
 
     emulator = Emulator(Settings(tmp_path, lambda entry: Diverging()))
@@ -290,7 +316,7 @@ def test_a_diverged_job_stays_readable(tmp_path: Path) -> None:
 
     def ask(method: str, path: str, body: Any = None) -> Any:
         content = json.dumps(body).encode() if body else b""
-        response = asyncio.run(emulator.answer(method, path, "", {}, content, "http://x"))
+        response = asyncio.run(emulator.handle(method, path, "", {}, content, "http://x"))
         assert response.status_code == 200, response.body
         return response.body
 
@@ -310,29 +336,29 @@ def test_a_diverged_job_stays_readable(tmp_path: Path) -> None:
     emulator.close()
 
 
-def test_catalogue_finds_weights_beside_it(tmp_path: Path) -> None:
+def test_emulator_catalogue_loads_weights_beside_it(tmp_path: Path) -> None:
     catalogue = json.loads(Path(emulator_catalogue.__file__).with_name("catalogue.json").read_text())
     catalogue["models"] = [{"name": "mine", "supervised": [1], "weights": "base"}]
     path = tmp_path / "catalogue.json"
     path.write_text(json.dumps(catalogue))
-    with pytest.raises(ValueError, match="is no directory"):
+    with pytest.raises(ValueError, match="is not a directory"):
         emulator_catalogue.load_catalogue(path)
     (tmp_path / "base").mkdir()
     assert emulator_catalogue.load_catalogue(path).models[0].weights == tmp_path / "base"
 
 
-def test_catalogue_takes_a_repository_of_the_hub(tmp_path: Path) -> None:
+def test_emulator_catalogue_accepts_a_hub_repository(tmp_path: Path) -> None:
     path = tmp_path / "catalogue.json"
     catalogue = json.loads(Path(emulator_catalogue.__file__).with_name("catalogue.json").read_text())
 
-    def weights(given: str) -> object:
-        catalogue["models"] = [{"name": "mine", "weights": given}]
+    def weights(reference: str) -> object:
+        catalogue["models"] = [{"name": "mine", "weights": reference}]
         path.write_text(json.dumps(catalogue))
         return emulator_catalogue.load_catalogue(path).models[0].weights
 
     assert weights("owner/small-chat.v1") == "owner/small-chat.v1"
     for wrong in ("../owner/name", "/no/where", "./owner", "a/b/c"):
-        with pytest.raises(ValueError, match="is no directory"):
+        with pytest.raises(ValueError, match="is not a directory"):
             weights(wrong)
     (tmp_path / "owner" / "small-chat.v1").mkdir(parents=True)
     assert weights("owner/small-chat.v1") == tmp_path / "owner" / "small-chat.v1"

@@ -12,13 +12,14 @@ import yaml
 
 from examples import generate
 from gemtune.data.example import Example, read_examples
+from gemtune.data.split_assignment import SPLITS
 from gemtune.steps import preprocess, split
 
 COLUMNS: dict[str, Any] = {"split_column": "split", "group_column": "template", "slice_columns": ["phrasing"]}
 
 
 @pytest.mark.parametrize("name", generate.SAMPLES)
-def test_generator_reproduces_the_shipped_files(name: str) -> None:
+def test_example_generator_reproduces_the_shipped_files(name: str) -> None:
     folder = generate.HERE / name
     rows, truth = generate.sample(yaml.safe_load((folder / "phrasings.yaml").read_text(encoding="utf-8")))
     assert rows.encode() == (folder / "rows.jsonl").read_bytes()
@@ -29,12 +30,12 @@ def test_generator_reproduces_the_shipped_files(name: str) -> None:
 def outcome(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder, out = generate.HERE / request.param, tmp_path_factory.mktemp(request.param)
     files = [str(out / name) for name in ("examples", "dropped", "report")]
-    preprocess.run(str(folder / "rows.jsonl"), {}, COLUMNS, *files)
-    split.run(files[0], {}, *(str(out / name) for name in ("train", "validation", "test", "split_report")))
+    preprocess.run(str(folder / "rows.jsonl"), *files, preprocess=COLUMNS)
+    split.run(files[0], [str(out / name) for name in SPLITS], str(out / "split_report"), "", "")
     return folder, out
 
 
-def test_everything_planted_is_found_and_nothing_else(outcome: tuple[Path, Path]) -> None:
+def test_preprocess_finds_exactly_the_planted_problems(outcome: tuple[Path, Path]) -> None:
     folder, out = outcome
     truth = json.loads((folder / "planted.json").read_text())
     dropped = {row["line"]: row for row in map(json.loads, (out / "dropped").open())}
@@ -50,7 +51,7 @@ def test_everything_planted_is_found_and_nothing_else(outcome: tuple[Path, Path]
     assert len(dropped) == len(copies) + 2 * len(truth["conflicts"]) + len(truth["broken"])
 
 
-def test_a_third_of_the_test_rows_is_of_unseen_phrasings(outcome: tuple[Path, Path]) -> None:
+def test_example_test_rows_have_a_third_of_unseen_phrasings(outcome: tuple[Path, Path]) -> None:
     _, out = outcome
     splits = {name: list(read_examples(out / name)) for name in ("train", "validation", "test")}
     rare = [example for example in splits["test"] if example.slices["phrasing"] == "rare"]

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from math import comb
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,8 @@ from scipy import stats
 
 from gemtune.evaluation import intervals
 from gemtune.evaluation.intervals import (
+    MCNEMAR,
+    PERMUTATION,
     Measure,
     holm,
     interval,
@@ -25,21 +29,26 @@ from gemtune.evaluation.intervals import (
 
 
 @given(st.integers(0, 300), st.integers(1, 300), st.sampled_from([0.8, 0.9, 0.95, 0.99]))
-def test_wilson_agrees_with_scipy(successes, rows, level):
+def test_wilson_is_the_published_formula(successes, rows, level):
+    """Wilson 1927, written out."""
     successes = min(successes, rows)
-    ours = wilson(successes, rows, level)
-    theirs = stats.binomtest(successes, rows).proportion_ci(level, method="wilson")
-    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    z, share = stats.norm.ppf((1 + level) / 2), successes / rows
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows)) / (1 + z * z / rows)
+    interval = wilson(successes, rows, level)
+    assert (interval.low, interval.high) == pytest.approx((max(0.0, middle - half), min(1.0, middle + half)), abs=1e-9)
+    assert 0 <= interval.low <= interval.value == share <= interval.high <= 1
 
 
-def test_wilson_without_rows_knows_nothing():
+def test_wilson_without_rows_is_zero_to_one():
     assert wilson(0, 0) == intervals.Interval(0, 0, 1)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_mcnemar_agrees_with_the_binomial_test(wins, losses):
-    expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
-    assert mcnemar(wins, losses) == pytest.approx(expected, abs=1e-9)
+def test_mcnemar_is_twice_the_smaller_binomial_tail(wins, losses):
+    """McNemar 1947 in its exact form: the sum of the tail's binomial probabilities, in whole numbers."""
+    tail = sum(comb(wins + losses, k) for k in range(min(wins, losses) + 1))
+    assert mcnemar(wins, losses) == pytest.approx(min(1.0, 2 * tail / 2 ** (wins + losses)), abs=1e-9)
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))
@@ -53,13 +62,13 @@ def test_holm_agrees_with_its_definition(p_values):
         assert adjusted[i] >= p
 
 
-def test_the_table_of_smallest_lifts():
+def test_smallest_detectable_lift_matches_the_table():
     table = [[round(100 * smallest_detectable_lift(n, d), 1) for d in (0.05, 0.1, 0.2)] for n in (100, 500, 2000)]
     assert table == [[6.3, 8.9, 12.5], [2.8, 4.0, 5.6], [1.4, 2.0, 2.8]]
     assert rows_needed(smallest_detectable_lift(500, 0.1), 0.1) == pytest.approx(500, abs=1)
 
 
-def test_pooled_resampling_is_the_plain_bootstrap():
+def test_interval_pooled_resampling_is_the_plain_bootstrap():
     rng = np.random.default_rng(0)
     scores = rng.random(80).round(1)
     fast = interval(mean(scores), resamples=20_000)
@@ -68,7 +77,7 @@ def test_pooled_resampling_is_the_plain_bootstrap():
     assert fast.value == pytest.approx(scores.mean())
 
 
-def test_grouped_rows_are_drawn_together():
+def test_interval_draws_groups_together():
     rng = np.random.default_rng(1)
     groups = [str(i // 10) for i in range(200)]
     scores = np.repeat(rng.random(20), 10)
@@ -79,12 +88,12 @@ def test_grouped_rows_are_drawn_together():
     assert (together.low, together.high) == pytest.approx(tuple(np.quantile(plain, (0.025, 0.975))), abs=0.02)
 
 
-def test_groups_of_one_change_nothing():
+def test_interval_ignores_groups_of_one():
     scores = [0.0, 0.5, 1.0, 1.0] * 10
     assert interval(mean(scores), groups=[None] * 40) == interval(mean(scores))
 
 
-def test_an_interval_covers_at_its_stated_rate():
+def test_interval_covers_at_its_stated_rate():
     rng, covered = np.random.default_rng(2), 0
     for i in range(400):
         found = interval(mean(rng.beta(2, 5, 100)), resamples=600, seed=i)
@@ -94,7 +103,7 @@ def test_an_interval_covers_at_its_stated_rate():
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
-def test_right_and_wrong_rows_get_the_exact_test(pairs):
+def test_paired_uses_the_exact_test_for_binary_scores(pairs):
     left, right = ([float(pair[side]) for pair in pairs] for side in (0, 1))
     found = paired(mean(left), mean(right), resamples=1000)
     wins = sum(a and not b for a, b in pairs)
@@ -107,7 +116,19 @@ def test_right_and_wrong_rows_get_the_exact_test(pairs):
     assert found.high >= found.delta - 1e-9
 
 
-def test_the_permutation_test_agrees_with_scipy():
+@pytest.mark.parametrize(
+    ("scores", "groups", "test"),
+    [
+        ([1.0, 0.0, 1.0, 1.0], None, MCNEMAR),
+        ([1.0, 0.0, 1.0, 1.0], ["g", "g", None, None], PERMUTATION),
+        ([1.0, 0.5, 1.0, 1.0], None, PERMUTATION),
+    ],
+)
+def test_paired_names_the_test_behind_the_p_value(scores, groups, test):
+    assert paired(mean(scores), mean([0.0, 1.0, 0.0, 1.0]), resamples=1000, groups=groups).test == test
+
+
+def test_paired_permutation_test_agrees_with_scipy():
     rng = np.random.default_rng(3)
     left, right = rng.random(40), rng.random(40) + 0.1
     ours = paired(mean(left), mean(right), resamples=20_000).p_value
@@ -117,7 +138,7 @@ def test_the_permutation_test_agrees_with_scipy():
     assert ours == pytest.approx(theirs, abs=0.02)
 
 
-def test_a_measure_may_be_any_formula_of_sums():
+def test_interval_accepts_any_formula_of_sums():
     rng = np.random.default_rng(4)
     sums = rng.random((100, 2)) + 0.5
     ratio = Measure(sums, lambda totals: totals[..., 0] / totals[..., 1])
@@ -127,12 +148,12 @@ def test_a_measure_may_be_any_formula_of_sums():
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(plain, (0.025, 0.975))), abs=0.01)
 
 
-def test_measures_of_unequal_rows_are_refused():
+def test_paired_refuses_unequal_rows():
     with pytest.raises(ValueError, match="equal rows"):
         paired(mean([1.0]), mean([1.0, 0.0]))
 
 
-def test_the_same_seed_gives_the_same_interval():
+def test_interval_is_determined_by_its_seed():
     scores = list(np.random.default_rng(5).random(50))
     assert interval(mean(scores), seed=1) == interval(mean(scores), seed=1)
     assert interval(mean(scores), seed=1) != interval(mean(scores), seed=2)

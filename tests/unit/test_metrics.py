@@ -56,10 +56,10 @@ def test_label_metrics_agree_with_scikit_learn(found):
         table = sk.precision_recall_fscore_support(truth, said, labels=LABELS, zero_division=0)
     for name, value in expected.items():
         assert measure(TASK, name, rows).value() == pytest.approx(value), name
-    ours = [[c["precision"], c["recall"], c["f1"], c["support"]] for c in per_class(TASK, rows)]
+    ours = [[c.precision, c.recall, c.f1, c.support] for c in per_class(TASK, rows)]
     np.testing.assert_allclose(np.array(ours).T, np.array(table, dtype=float))
     square = sk.confusion_matrix(truth, said, labels=[*LABELS, "(none)"])
-    assert confusion(TASK, rows)["matrix"] == square[:-1].tolist()
+    assert confusion(TASK, rows).matrix == square[:-1].tolist()
 
 
 sets = st.lists(
@@ -68,7 +68,7 @@ sets = st.lists(
 
 
 @given(sets)
-def test_several_labels_a_row_agree_with_scikit_learn(found):
+def test_multilabel_metrics_agree_with_scikit_learn(found):
     task = Task(labels=list("abc"), label_separator="; ")
     rows = [Row("; ".join(sorted(r)), "; ".join(sorted(p)) if p else None) for r, p in found]
     truth, said = (np.array([[label in pair[side] for label in "abc"] for pair in found]) for side in (0, 1))
@@ -80,7 +80,7 @@ def test_several_labels_a_row_agree_with_scikit_learn(found):
     assert measure(task, "accuracy", rows).value() == pytest.approx(np.mean([r == p for r, p in found]))
 
 
-def test_macro_f1_of_resampled_rows_is_the_formula_on_those_rows():
+def test_macro_f1_of_resampled_rows_follows_the_formula():
     rng = np.random.default_rng(0)
     rows = labelled([(rng.choice(LABELS), rng.choice(LABELS)) for _ in range(60)])
     whole = measure(TASK, "macro_f1", rows)
@@ -116,7 +116,7 @@ def test_rouge_agrees_with_its_definition(reference, answer):
         assert rouge(reference, answer)[name] == pytest.approx(expected)
 
 
-def test_rouge_is_that_of_the_usual_package_on_english():
+def test_rouge_agrees_with_rouge_score_on_english():
     """Values of rouge-score 0.1.2, written by bench/rouge.py --write."""
     kept = json.loads(Path(__file__).with_name("rouge_score.json").read_text(encoding="utf-8"))
     assert len({row["rouge_l"] for row in kept}) > 20
@@ -141,14 +141,14 @@ def test_rouge_works_in_every_script(reference, answer, worse):
     assert rouge(reference, reference) == {"rouge_1": 1.0, "rouge_2": 1.0, "rouge_l": 1.0}
 
 
-def test_words_and_characters_mix():
+def test_tokens_mix_words_and_characters():
     assert tokens("Gemini 2.5で東京へ行く!") == ["gemini", "2", "5", "で", "東", "京", "へ", "行", "く"]
     assert tokens("") == tokens("…!") == []
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(words.filter(bool), words), min_size=1, max_size=8))
-def test_bleu_and_chrf_are_sacrebleus(found):
+def test_bleu_and_chrf_agree_with_sacrebleu(found):
     rows = [Row(reference, answer) for reference, answer in found]
     references, answers = [r for r, _ in found], [a for _, a in found]
     expected = sacrebleu.corpus_bleu(answers, [references], force=True).score
@@ -164,7 +164,7 @@ def test_bleu_counts_characters_where_words_have_no_spaces():
     assert expected > 20
 
 
-def test_fields_are_counted_one_by_one():
+def test_field_counts_compares_each_field():
     wanted = canonical_object({"city": "Bern", "people": ["Ann", "Bob"]})
     said = canonical_object({"city": "bern", "people": ["Bob", "Cid"], "date": "x"})
     assert field_counts(wanted, said) == (2, 4, 3)
@@ -174,7 +174,7 @@ def test_fields_are_counted_one_by_one():
     assert measure(task, "field_recall", rows).value() == pytest.approx(2 / 6)
     assert measure(task, "field_f1", rows).value() == pytest.approx(4 / 10)
     assert measure(task, "valid_rate", rows).value() == 0.5
-    assert {c["label"]: (c["precision"], c["recall"]) for c in per_field(rows)} == {
+    assert {c.label: (c.precision, c.recall) for c in per_field(rows)} == {
         "city": (1.0, 0.5), "people": (0.5, 0.25), "date": (0.0, 0.0),
     }  # fmt: skip
 
@@ -196,7 +196,7 @@ def test_field_f1_is_the_harmonic_mean(found):
 
 
 @pytest.mark.parametrize("kind", ["classification", "sentiment", "extraction", "summarization", "generation"])
-def test_every_metric_of_every_kind_is_perfect_on_perfect_answers_and_low_on_none(kind):
+def test_measure_is_perfect_on_perfect_answers_and_low_on_none(kind):
     task = Task(kind=kind, labels=["one", "two"])
     texts = {"extraction": ['{"a": "1"}', '{"a": "2"}']}.get(kind, ["one", "two"])
     texts = ["one big thing", "two"] if kind in ("summarization", "generation") else texts

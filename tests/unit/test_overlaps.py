@@ -1,12 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Overlaps between splits: exactly the pairs that brute force finds, by both engines."""
+"""Overlaps between splits: exactly the pairs that brute force finds, and the oracle."""
 
 import random
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from oracles import kernels as oracle
 
 from gemtune.dedup import jaccard, shingles
 from gemtune.dedup.overlaps import overlaps
@@ -21,16 +25,16 @@ def brute(texts: list[str], guarded: list[str], threshold: float) -> list[list[i
     return [[i, j] for i, a in enumerate(mine) for j, b in enumerate(theirs) if jaccard(a, b) >= threshold]
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("search", [overlaps, oracle.overlaps])
 @given(TEXTS, TEXTS, st.sampled_from([0.2, 0.5, 0.8, 1.0]))
 @settings(max_examples=80, deadline=None)
-def test_exactly_the_pairs_of_brute_force(
-    compiled: bool, texts: list[str], guarded: list[str], threshold: float
+def test_overlaps_equal_brute_force(
+    search: Callable[..., NDArray[np.int64]], texts: list[str], guarded: list[str], threshold: float
 ) -> None:
-    assert overlaps(texts, guarded, threshold, compiled=compiled).tolist() == brute(texts, guarded, threshold)
+    assert search(texts, guarded, threshold).tolist() == brute(texts, guarded, threshold)
 
 
-def test_many_edited_copies_are_all_found() -> None:
+def test_overlaps_find_many_edited_copies() -> None:
     draw = random.Random(4)
     vocabulary = ["".join(draw.choices("abcdefghij", k=5)) for _ in range(400)]
     guarded = [" ".join(draw.choices(vocabulary, k=40)) for _ in range(60)]
@@ -45,8 +49,8 @@ def test_many_edited_copies_are_all_found() -> None:
     assert len(found) > 100
 
 
-def test_more_pairs_than_are_looked_for_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gemtune.dedup.overlaps._ROOM", 3)
+def test_overlaps_handle_more_pairs_than_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gemtune.dedup.overlaps._PAIRS_PER_CALL", 3)
     texts = [f"{LINE} {n % 7}" for n in range(40)]
     found = overlaps(texts, texts[:9], 0.8).tolist()
     assert found == brute(texts, texts[:9], 0.8)

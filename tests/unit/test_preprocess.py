@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Split, Task
-from gemtune.data.duplicates import Outcome, settle, thin_out
+from gemtune.data import label_issues
+from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_exact_duplicates
 from gemtune.data.example import Example, example_id, read_examples
+from gemtune.data.row_selection import sample_rows
+from gemtune.data.split_assignment import split_by_hash
 from gemtune.dedup import jaccard, shingles
 from gemtune.errors import UserError
-from gemtune.steps import preprocess
-from gemtune.steps.preprocess import draw, run
-from gemtune.steps.split import place
+from gemtune.steps.preprocess import run
 
 GOOD = ['{"text": "where is my parcel", "label": "order"}', '{"text": "give me my money back", "label": "refund"}']
 
@@ -29,11 +30,11 @@ def outcome(
 ) -> tuple[list[Example], list[dict[str, Any]]]:
     (folder / name).write_bytes(content)
     files = [str(folder / part) for part in ("examples", "dropped", "report")]
-    run(str(folder / name), {}, config, *files)
+    run(str(folder / name), *files, preprocess=config)
     return list(read_examples(files[0])), [json.loads(line) for line in Path(files[1]).open()]
 
 
-def test_bad_rows_are_kept_with_line_and_reason(tmp_path: Path) -> None:
+def test_preprocess_lists_rejected_rows_with_line_and_reason(tmp_path: Path) -> None:
     bad = {
         '{"text": "no label"}': "missing_target",
         '{"label": "order"}': "missing_text",
@@ -65,18 +66,18 @@ def test_bad_rows_are_kept_with_line_and_reason(tmp_path: Path) -> None:
         ("\ufefftext".encode("utf-16"), "UTF-16"),
     ],
 )
-def test_an_unusable_file_is_one_clear_message(tmp_path: Path, content: bytes, message: str) -> None:
+def test_preprocess_names_an_unusable_file(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         outcome(tmp_path, content)
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere\.jsonl: there is no such file"):
-        run(str(tmp_path / "nowhere.jsonl"), {}, {}, *[str(tmp_path / part) for part in "abc"])
+def test_preprocess_names_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.jsonl: no such file \(check the setting `data`\)"):
+        run(str(tmp_path / "nowhere.jsonl"), *[str(tmp_path / part) for part in "abc"])
 
 
-def test_removing_too_much_stops_and_says_which_text(tmp_path: Path) -> None:
+def test_preprocess_stops_when_too_much_is_removed(tmp_path: Path) -> None:
     rows = [*GOOD, *['{"text": "Where is  my parcel", "label": "order"}'] * 10]
     with pytest.raises(UserError, match=r"max_removed_share.*the same text as line"):
         outcome(tmp_path, "\n".join(rows).encode())
@@ -90,9 +91,9 @@ def example(text: str, label: str, line: int = 0) -> Example:
     ("setting", "kept"),
     [("drop", []), ("majority", [("same text", "a")]), ("keep", [("same text", "a"), ("SAME  text", "b")])],
 )
-def test_conflicts_are_settled_by_the_setting(setting: str, kept: list[tuple[str, str]]) -> None:
+def test_resolve_conflicts_follows_the_setting(setting: str, kept: list[tuple[str, str]]) -> None:
     rows = [example("same text", "a", 1), example("Same text", "a", 2), example("SAME  text", "b", 3)]
-    left, gone = settle(rows, Task(), Preprocess.of({"conflicts": setting}))
+    left, gone = resolve_exact_duplicates(rows, Task(), Preprocess.of({"conflicts": setting}))
     assert sorted(e.target for e in left) == sorted(label for _, label in kept)
     assert len(left) + len(gone) == 3
 
@@ -108,13 +109,13 @@ EDITED = st.lists(st.tuples(st.integers(0, len(LONG) - 1), st.sampled_from(WORDS
 LABELLED_TEXTS = st.lists(st.tuples(TEXTS | EDITED, st.sampled_from("ab")), max_size=25)
 
 
-def thinned(rows: list[Example]) -> Outcome:
-    return thin_out(settle(rows, Task(), Preprocess())[0], Task(), Preprocess())
+def thinned(rows: list[Example]) -> FilterResult:
+    return drop_near_duplicates(resolve_exact_duplicates(rows, Task(), Preprocess())[0], Task(), Preprocess())
 
 
 @given(LABELLED_TEXTS, st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None)
-def test_kept_rows_and_clusters_do_not_depend_on_row_order(pairs: list[tuple[str, str]], random: Any) -> None:
+def test_near_duplicates_ignore_row_order(pairs: list[tuple[str, str]], random: Any) -> None:
     rows = [example(text, label, line) for line, (text, label) in enumerate(pairs)]
     (kept, gone), (kept_too, gone_too) = thinned(rows), thinned(random.sample(rows, len(rows)))
     assert {e.id for e in kept} == {e.id for e in kept_too}
@@ -125,45 +126,45 @@ def test_kept_rows_and_clusters_do_not_depend_on_row_order(pairs: list[tuple[str
 
 @given(LABELLED_TEXTS)
 @settings(max_examples=60, deadline=None)
-def test_a_dropped_row_has_a_near_kept_one_of_its_label_and_twice_is_once(pairs: list[tuple[str, str]]) -> None:
+def test_near_duplicates_keep_a_near_row_of_the_label(pairs: list[tuple[str, str]]) -> None:
     kept, gone = thinned([example(text, label, line) for line, (text, label) in enumerate(pairs)])
     staying = {e.id: e for e in kept}
     for row in gone:
         near = staying[str(row.kept_id)]
         assert near.target == row.row["target"]
-        assert jaccard(shingles(near.text), shingles(row.row["text"])) >= Preprocess().fuzzy_threshold
+        assert jaccard(shingles(near.text), shingles(row.row["text"])) >= Preprocess().jaccard_threshold
     assert thinned(kept) == (kept, [])
 
 
-def test_drawing_is_stable_and_capped() -> None:
+def test_sample_rows_is_stable_and_capped() -> None:
     rows = [example(f"row {i}", "ab"[i % 2], i) for i in range(100)]
-    few, _ = draw(rows, Preprocess(max_per_label=10))
-    fewer, gone = draw(rows, Preprocess(max_per_label=10, max_rows=12))
+    few, _ = sample_rows(rows, Preprocess(max_per_label=10))
+    fewer, gone = sample_rows(rows, Preprocess(max_per_label=10, max_rows=12))
     assert len(few) == 20
     assert len(fewer) == 12
     assert len(gone) == 88
     assert {e.id for e in fewer} <= {e.id for e in few}
 
 
-def test_drawn_rows_keep_the_shares_of_the_split() -> None:
+def test_sample_rows_keeps_the_split_shares() -> None:
     rows = [example(f"text number {n}", "a", n) for n in range(2000)]
-    kept, _ = draw(rows, Preprocess(max_rows=600, seed=7))
-    places = [place(row.id, Split(seed=7)) for row in kept]
+    kept, _ = sample_rows(rows, Preprocess(max_rows=600, seed=7))
+    places = [split_by_hash(row.id, Split(seed=7)) for row in kept]
     assert abs(places.count("test") / 600 - Split().test) < 0.06
     assert abs(places.count("validation") / 600 - Split().validation) < 0.05
 
 
-def test_columns_that_decide_must_exist_and_those_that_only_report_need_not(tmp_path: Path, caplog: Any) -> None:
+def test_preprocess_requires_deciding_columns_only(tmp_path: Path, caplog: Any) -> None:
     content = "\n".join(GOOD).encode()
     for setting in ({"group_column": "customer"}, {"split_column": "part"}):
         with pytest.raises(UserError, match="no row has the column"):
             outcome(tmp_path, content, **setting)
     kept, _ = outcome(tmp_path, content, slice_columns=["channel"])
     assert len(kept) == 2
-    assert "nothing is reported by it" in caplog.text
+    assert "no slice is reported for it" in caplog.text
 
 
-def test_a_column_called_split_is_respected_where_rows_have_it(tmp_path: Path) -> None:
+def test_preprocess_respects_a_split_column(tmp_path: Path) -> None:
     given = GOOD[0].replace("}", ', "split": "test"}')
     kept, _ = outcome(tmp_path, f"{given}\n{GOOD[1]}".encode())
     assert [example.split for example in kept] == ["test", None]
@@ -187,34 +188,34 @@ ALIKE = {
 
 
 @pytest.mark.parametrize("what", ALIKE)
-def test_every_kind_stops_the_run_when_it_removes_too_much_and_says_what(tmp_path: Path, what: str) -> None:
+def test_preprocess_each_kind_stops_when_it_removes_too_much(tmp_path: Path, what: str) -> None:
     texts = [*ALIKE[what], *sentences(20, 99)]
     rows = [{"text": text, "label": "ab"[n >= 40 and n % 2]} for n, text in enumerate(texts)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    rules = {"repeated_chars": 60, "repeated": "drop", "find_label_errors": False}
+    rules = {"repeated_chars": 60, "repeated": "drop", "find_label_issues": False}
     rules |= {"semantic_threshold": 0.9} if "semantic" in what else {}
-    rules |= {} if "near" in what else {"fuzzy_threshold": 0}
+    rules |= {} if "near" in what else {"jaccard_threshold": 0}
     for limits, said in (
         ({}, f"{what} would remove .* more than preprocess.max_removed_share=0.5; .*"),
         ({"max_removed_share": 1, "max_cluster": 10}, f"{what} found a cluster of .* preprocess.max_cluster=10; .*"),
     ):
         with pytest.raises(UserError, match=said) as error:
-            run(str(tmp_path / "rows.jsonl"), {}, {**rules, **limits}, *files)
+            run(str(tmp_path / "rows.jsonl"), *files, preprocess={**rules, **limits})
         assert any(word in str(error.value) for word in ("depot", "parcel"))
-    run(str(tmp_path / "rows.jsonl"), {}, {**rules, "max_removed_share": 1, "max_cluster": 0}, *files)
+    run(str(tmp_path / "rows.jsonl"), *files, preprocess={**rules, "max_removed_share": 1, "max_cluster": 0})
 
 
 @pytest.mark.parametrize(("rows", "characters", "looked_at"), [(120, 10_000, 120), (300, 1000, 71), (300, 9000, 300)])
-def test_label_errors_of_a_large_set_are_looked_for_in_a_draw(
+def test_label_issues_sample_a_large_set(
     monkeypatch: pytest.MonkeyPatch, rows: int, characters: int, looked_at: int
 ) -> None:
-    monkeypatch.setattr(preprocess, "MOST_AUDITED", rows)
-    monkeypatch.setattr(preprocess, "MOST_AUDITED_CHARS", characters)
+    monkeypatch.setattr(label_issues, "MAX_AUDITED", rows)
+    monkeypatch.setattr(label_issues, "MAX_AUDITED_CHARS", characters)
     given = [Example(f"{n:03}", f"{'money' if n % 2 else 'boxes'} number {n % 9}", "ab"[n % 2]) for n in range(300)]
     given[10] = replace(given[10], target="b")
-    some = preprocess._drawn(given, 7)
+    some = label_issues._sample_for_audit(given, 7)
     assert some == sorted(some, key=lambda row: row.id)
     assert len(some) == looked_at
-    found = preprocess.doubtful(given, Task(), Preprocess())
+    found = label_issues.find_label_issues(given, Task(), Preprocess())
     assert [row.id for row in found if row.confident] == ["010"] * (given[10] in some)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gemtune.config import Prompt, Task
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.inference.parsing import canonical, schema_problem
+from gemtune.inference.parsing import canonical
 from gemtune.inference.prompts import parse, render, resolve, training_row, tuned_prompt
 
 LABELS = ["cancel_order", "refund", "other", "not refund", "C", "C++", "返品"]
@@ -33,7 +33,14 @@ EXTRACTION = Task(
 )
 
 
-def test_a_request_has_the_task_in_the_system_turn_and_the_row_in_the_user_turn():
+def test_render_writes_a_schema_whatever_the_order_of_its_keys():
+    schema = EXTRACTION.output_schema
+    reordered = EXTRACTION.model_copy(update={"output_schema": dict(reversed(schema.items()))})
+    assert list(reordered.output_schema) != list(schema)
+    assert render(reordered, ZERO, ROW) == render(EXTRACTION, ZERO, ROW)
+
+
+def test_render_puts_task_in_system_and_row_in_user_turn():
     rendered = render(TASK, ZERO, ROW, [SHOT])
     assert rendered.system is not None
     assert rendered.system.startswith(TASK.instruction)
@@ -42,7 +49,7 @@ def test_a_request_has_the_task_in_the_system_turn_and_the_row_in_the_user_turn(
     assert text == "Ticket: Stop my order\nIntent: cancel_order\n\nTicket: I want my money back\nIntent:"
 
 
-def test_an_instruction_of_the_level_instance_stands_before_the_row_in_its_turn():
+def test_render_puts_an_instance_instruction_before_the_row():
     system = render(TASK, ZERO, ROW, [SHOT])
     turn = render(TASK, ZERO.model_copy(update={"level": "instance"}), ROW, [SHOT])
     assert turn.system is None
@@ -50,7 +57,7 @@ def test_an_instruction_of_the_level_instance_stands_before_the_row_in_its_turn(
     assert [one["role"] for one in turn.contents] == ["user"]
 
 
-def test_a_tuned_model_is_asked_with_the_text_of_its_training_rows():
+def test_render_of_a_tuned_prompt_equals_its_training_row():
     prompt = tuned_prompt(TASK)
     row, asked = training_row(TASK, prompt, ROW), render(TASK, prompt, ROW)
     assert row["contents"][:-1] == asked.contents
@@ -58,7 +65,7 @@ def test_a_tuned_model_is_asked_with_the_text_of_its_training_rows():
     assert row["contents"][-1] == {"role": "model", "parts": [{"text": "refund"}]}
 
 
-def test_earlier_turns_and_attached_parts_are_kept_and_the_rows_own_instruction_wins():
+def test_render_keeps_turns_parts_and_own_instruction():
     image = {"fileData": {"mimeType": "image/png", "fileUri": "gs://b/x.png"}}
     turns = (
         {"role": "user", "parts": [{"text": "hello"}]},
@@ -73,14 +80,14 @@ def test_earlier_turns_and_attached_parts_are_kept_and_the_rows_own_instruction_
     assert rendered.system.startswith("Be brief.")
 
 
-def test_labels_with_commas_or_descriptions_get_a_line_each():
+def test_render_lists_labels_with_commas_or_descriptions_by_line():
     task = Task(labels=["a, b", "c"], label_descriptions={"c": "all else"})
     system = render(task, ZERO, ROW).system
     assert system is not None
     assert "\n- a, b\n- c: all else\n" in system
 
 
-def test_resolve_takes_sorted_labels_from_the_data_and_refuses_a_single_one():
+def test_resolve_sorts_labels_and_refuses_a_single_one():
     assert resolve(Task(), [ROW, SHOT, ROW]).labels == ["cancel_order", "refund"]
     assert resolve(TASK, [ROW]).labels == LABELS
     assert resolve(Task(label_separator="; "), [Example("1", "t", "b; a"), Example("2", "t", "b")]).labels == ["a", "b"]
@@ -96,7 +103,7 @@ def test_resolve_takes_sorted_labels_from_the_data_and_refuses_a_single_one():
         "ｒｅｆｕｎｄ", "refund\nThe customer wants money.", "refund\n\nTicket: where is it\nIntent: other", "Re-fund",
     ],
 )  # fmt: skip
-def test_form_does_not_matter(answer):
+def test_parse_ignores_form(answer):
     assert parse(TASK, ZERO, answer).value == "refund"
 
 
@@ -108,13 +115,13 @@ def test_form_does_not_matter(answer):
         ("I'm sorry, I can't help with that.", "refusal"), ("申し訳ありませんが", "refusal"), ("neither", "not one of"),
     ],
 )  # fmt: skip
-def test_meaning_does(answer, problem):
+def test_parse_refuses_other_meanings(answer, problem):
     parsed = parse(TASK, ZERO, answer)
     assert parsed.value is None
     assert problem in parsed.problem
 
 
-def test_labels_that_differ_only_in_signs_are_never_mixed_up():
+def test_parse_separates_labels_that_differ_in_signs():
     assert parse(TASK, ZERO, "c++.").value == "C++"
     assert parse(TASK, ZERO, "c").value == "C"
     assert parse(TASK, ZERO, "not_refund").value == "not refund"
@@ -125,19 +132,19 @@ def test_labels_that_differ_only_in_signs_are_never_mixed_up():
 
 
 @given(st.lists(st.text(min_size=1).filter(str.strip), min_size=2, max_size=8, unique=True))
-def test_every_label_reads_back_as_itself_or_not_at_all(labels):
+def test_parse_round_trips_every_label(labels):
     task = Task(labels=labels)
     for label in labels:
         assert parse(task, ZERO, label).value in (label, None)
 
 
 @given(st.text(alphabet="abcdefgh _-", min_size=1, max_size=12), st.text(max_size=40))
-def test_an_answer_is_a_label_or_nothing(label, answer):
+def test_parse_returns_a_label_or_none(label, answer):
     task = Task(labels=[label, "zzz"])
     assert parse(task, ZERO, answer).value in (label, "zzz", None)
 
 
-def test_reasoning_is_parsed_out():
+def test_parse_removes_reasoning():
     assert parse(TASK, COT, "It could be other.\nBut money matters.\nIntent: refund").value == "refund"
     assert parse(TASK, COT, "Not other, so:\n**Intent:** Refund.").value == "refund"
     assert parse(TASK, COT, "Intent: other?\nNo.\nIntent: refund").value == "refund"
@@ -146,7 +153,7 @@ def test_reasoning_is_parsed_out():
     assert not render(TASK, COT, ROW).contents[0]["parts"][0]["text"].endswith("Intent:")
 
 
-def test_several_labels_are_a_set():
+def test_parse_several_labels_as_a_set():
     task = Task(labels=["a", "b", "c d"], label_separator="; ")
     assert parse(task, ZERO, "B; a").value == "a; b"
     assert parse(task, ZERO, '["c d", "a"]').value == "a; c d"
@@ -154,11 +161,11 @@ def test_several_labels_are_a_set():
     assert canonical(task, "b; a") == "a; b"
 
 
-def test_objects_are_compared_by_content():
+def test_parse_compares_objects_by_content():
     assert parse(EXTRACTION, ZERO, 'Sure: {"city": " Bern ", "people": ["b", "a"]}').value == (
         parse(EXTRACTION, ZERO, '```json\n{"people":["a","b"],"city":"Bern","note":""}\n```').value
     )
-    assert "missing" in str(parse(EXTRACTION, ZERO, '{"people": []}').problem)
+    assert "'city' is a required property" in str(parse(EXTRACTION, ZERO, '{"people": []}').problem)
     assert "people[0]" in str(parse(EXTRACTION, ZERO, '{"city": "x", "people": [1]}').problem)
     assert "not JSON" in str(parse(EXTRACTION, ZERO, "Bern").problem)
     assert "not a JSON object" in str(parse(EXTRACTION, ZERO, "[1]").problem)
@@ -172,17 +179,9 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=3), json_values, max_size=4))
-def test_canonical_objects_are_stable(value):
+def test_parse_canonical_objects_are_stable(value):
     task = Task(kind="extraction")
     once = parse(task, ZERO, json.dumps(value)).value
     assert once is not None
     assert parse(task, ZERO, once).value == once
     assert parse(task, ZERO, json.dumps(dict(reversed(value.items())), ensure_ascii=True)).value == once
-
-
-def test_schema_problems_name_the_place():
-    schema = {"type": "OBJECT", "properties": {"n": {"type": "INTEGER", "enum": [1, 2]}}, "additionalProperties": False}
-    assert schema_problem(schema, {"n": 1}) is None
-    assert schema_problem(schema, {"n": 3}) == "n is 3, not one of [1, 2]"
-    assert schema_problem(schema, {"m": 3}) == "m is not allowed"
-    assert schema_problem(schema, {"n": True}) == "n is not of type integer"

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import readers
-from gemtune.data.cleaning import UNTOUCHED
-from gemtune.data.example import Dropped, Example, read_examples
-from gemtune.data.row_validation import Tally, read
+from gemtune.data.cleaning import NO_CLEANING
+from gemtune.data.example import Example, RejectedRow, read_examples
+from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
 
@@ -91,16 +91,16 @@ SETTINGS = st.sampled_from(
 )
 
 
-def outcome(path: Path) -> list[Example | Dropped] | UserError:
+def outcome(path: Path) -> list[Example | RejectedRow] | UserError:
     try:
-        return list(read(path, Task(), Preprocess(split_column="", max_chars=4000), Tally()))
+        return list(read(path, Task(), Preprocess(split_column="", max_chars=4000), ReadStats()))
     except UserError as error:
         return error
 
 
 @given(rows=st.lists(ROWS | BROKEN, max_size=8), at=st.integers(0, 8))
 @settings(max_examples=250, deadline=None)
-def test_no_json_row_takes_a_good_one_with_it(
+def test_read_json_keeps_good_rows_beside_bad_ones(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], at: int
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
@@ -109,36 +109,38 @@ def test_no_json_row_takes_a_good_one_with_it(
     found = outcome(path)
     assert isinstance(found, list), found
     assert sorted(item.line for item in found) == [k for k, row in enumerate(rows, 1) if row.strip()]
-    assert all(item.reason and item.detail for item in found if isinstance(item, Dropped))
+    assert all(item.reason and item.detail for item in found if isinstance(item, RejectedRow))
     assert any(isinstance(item, Example) and item.text == "where is my parcel" for item in found)
     for item in found:
-        json.dumps(item.row if isinstance(item, Dropped) else item.text, ensure_ascii=False).encode("utf-8", "strict")
+        json.dumps(item.row if isinstance(item, RejectedRow) else item.text, ensure_ascii=False).encode(
+            "utf-8", "strict"
+        )
 
 
 def swallowed(path: Path, config: dict[str, Any]) -> dict[str, Any] | UserError:
     """The whole step on a file; whatever it wrote reads back, and every row is in one of the two files."""
     files = [str(path.with_name(part)) for part in ("examples", "dropped", "report")]
-    quick = {"max_removed_share": 1, "max_cluster": 0, "find_label_errors": False, "fuzzy_threshold": 0}
+    quick = {"max_removed_share": 1, "max_cluster": 0, "find_label_issues": False, "jaccard_threshold": 0}
     try:
-        told = preprocess.run(str(path), {}, {**quick, **config}, *files)
+        summary = preprocess.run(str(path), *files, preprocess={**quick, **config})
     except UserError as error:
         return error
     with open(files[1], encoding="utf-8") as rows:
         lost = [json.loads(line, parse_constant=pytest.fail) for line in rows]
-    assert len(list(read_examples(files[0]))) + len(lost) == told["rows"]
-    return told
+    assert len(list(read_examples(files[0]))) + len(lost) == summary["rows"]
+    return summary
 
 
 @given(rows=st.lists(ROWS | BROKEN, max_size=6), config=SETTINGS)
 @settings(max_examples=100, deadline=None)
-def test_the_whole_step_swallows_any_rows(
+def test_preprocess_accepts_any_rows(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], config: dict[str, Any]
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
     other = '{"text": "completely other words", "label": "a"}'
     path.write_text("\n".join([GOOD, *rows, other]), encoding="utf-8", newline="\n")
-    told = swallowed(path, config)
-    assert isinstance(told, UserError) or told["examples"] >= 2
+    summary = swallowed(path, config)
+    assert isinstance(summary, UserError) or summary["examples"] >= 2
 
 
 CELL = st.text(max_size=4) | st.sampled_from(["TRAINING", "test", "", "gs://b/a.txt", "1", "2", "²", "٣", "9" * 5000])
@@ -147,7 +149,7 @@ CELL = st.text(max_size=4) | st.sampled_from(["TRAINING", "test", "", "gs://b/a.
 @given(rows=st.lists(st.lists(CELL, max_size=5), max_size=5), header=st.booleans(), cut=st.integers(0, 9))
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv.gz"])
 @settings(max_examples=80, deadline=None)
-def test_any_cells_give_rows_or_one_clear_error(
+def test_read_csv_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, rows: list[list[str]], header: bool, cut: int
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / name
@@ -174,7 +176,7 @@ CELLS = st.one_of(
 
 @given(columns=st.dictionaries(KEYS, CELLS, min_size=1, max_size=5))
 @settings(max_examples=80, deadline=None)
-def test_any_typed_columns_give_rows_or_one_clear_error(
+def test_read_parquet_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, columns: dict[str, list[Any]]
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.parquet"
@@ -182,7 +184,7 @@ def test_any_typed_columns_give_rows_or_one_clear_error(
     assert swallowed(path, {"split_column": ""}) is not None
 
 
-def test_typed_columns_lose_nothing_that_a_row_had(tmp_path: Path) -> None:
+def test_read_parquet_keeps_all_values(tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     turns = [
         {"role": "user", "parts": [{"text": None, "fileData": {"fileUri": "gs://b/i.png"}}, {"text": "this?"}]},
@@ -201,18 +203,18 @@ def test_typed_columns_lose_nothing_that_a_row_had(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("levels", "reason"), [(97, ""), (99, "invalid_json"), (5000, "invalid_json")])
-def test_deep_nesting_is_a_row_or_a_reason(tmp_path: Path, levels: int, reason: str) -> None:
+def test_read_json_deep_nesting_is_a_row_or_a_reason(tmp_path: Path, levels: int, reason: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f'{GOOD}\n{{"text": "a", "label": {{"x": {"[" * levels}{"]" * levels}}}}}\n{GOOD}')
     found = outcome(path)
     assert isinstance(found, list)
-    assert [item.reason if isinstance(item, Dropped) else "" for item in found] == ["", reason, ""]
+    assert [item.reason if isinstance(item, RejectedRow) else "" for item in found] == ["", reason, ""]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.csv.gz", "a.tsv", "a.parquet"])
 @given(content=st.binary(max_size=80) | st.text(alphabet='text,label\n\r\t"{}:[]é\x00', max_size=60).map(str.encode))
 @settings(max_examples=60, deadline=None)
-def test_any_bytes_give_rows_or_one_clear_error(
+def test_read_rows_of_any_bytes_gives_rows_or_one_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes
 ) -> None:
     path = tmp_path_factory.mktemp("rows") / name
@@ -223,26 +225,26 @@ def test_any_bytes_give_rows_or_one_clear_error(
 
 @given(cut=st.integers(0, 400))
 @settings(max_examples=40, deadline=None)
-def test_a_cut_archive_is_an_error_never_a_shorter_file(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+def test_read_gzip_truncation_is_an_error(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     path = tmp_path_factory.mktemp("rows") / "a.jsonl.gz"
     whole = gzip.compress("\n".join(json.dumps({"text": f"{i * i}", "label": "a"}) for i in range(100)).encode())
     path.write_bytes(whole[: min(cut, len(whole) - 1)])
     assert isinstance(outcome(path), UserError)
 
 
-def test_a_file_that_is_there_only_packed_is_read(tmp_path: Path) -> None:
+def test_read_rows_finds_the_compressed_file(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(GOOD.encode()))
     (made,) = outcome(tmp_path / "a.jsonl")  # type: ignore[misc]
     assert made.text == "where is my parcel"
 
 
-def test_a_huge_line_is_one_dropped_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_rows_rejects_a_huge_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "MAX_LINE_BYTES", 1000)
     path = tmp_path / "a.jsonl"
     path.write_text(f'{GOOD}\n{{"text": "{"x" * 5000}"}}\n{GOOD}\n')
     found = outcome(path)
     assert isinstance(found, list)
-    assert [item.reason if isinstance(item, Dropped) else item.line for item in found] == [1, "too_long", 3]
+    assert [item.reason if isinstance(item, RejectedRow) else item.line for item in found] == [1, "too_long", 3]
 
 
 AUTOML = [
@@ -269,14 +271,14 @@ AUTOML = [
 
 
 @pytest.mark.parametrize(("row", "target", "split"), AUTOML)
-def test_automl_import_rows(tmp_path: Path, row: dict[str, Any], target: str, split: str | None) -> None:
+def test_read_automl_import_rows(tmp_path: Path, row: dict[str, Any], target: str, split: str | None) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps(row))
     (made,) = outcome(path)  # type: ignore[misc]
     assert (made.target, made.split) == (target, split)
 
 
-def test_automl_import_csv_without_a_header(tmp_path: Path) -> None:
+def test_read_automl_csv_without_a_header(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('TRAINING,"Hi, there",a\nTEST,good,2,4\nUNASSIGNED,both,x,y\nVALIDATION,gs://b/t.txt,a\nTEST\n')
     found = outcome(path)
@@ -285,7 +287,7 @@ def test_automl_import_csv_without_a_header(tmp_path: Path) -> None:
     assert [(m.text, m.target, m.split) for m in made] == [
         ("Hi, there", "a", "train"), ("good", "2", "test"), ("both", '["x", "y"]', None)
     ]  # fmt: skip
-    assert [item.reason for item in found if isinstance(item, Dropped)] == ["missing_text", "wrong_cells"]
+    assert [item.reason for item in found if isinstance(item, RejectedRow)] == ["missing_text", "wrong_cells"]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +302,7 @@ def test_automl_import_csv_without_a_header(tmp_path: Path) -> None:
         (",text,label\n", []),
     ],
 )
-def test_automl_csv_without_ml_use_is_told_from_a_header(
+def test_read_automl_csv_without_ml_use_has_no_header(
     tmp_path: Path, content: str, made: list[tuple[str, str, str | None]]
 ) -> None:
     path = tmp_path / "a.csv"
@@ -311,7 +313,7 @@ def test_automl_csv_without_ml_use_is_told_from_a_header(
     assert len(found) == len(made)
 
 
-def test_automl_csv_of_addresses_needs_no_ml_use(tmp_path: Path) -> None:
+def test_read_automl_csv_of_addresses_needs_no_ml_use(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     for content in ("gs://b/1.txt,a\nTEST,gs://b/2.txt,b\n", ",gs://b/1.txt,a\ntest,gs://b/2.txt,b\n"):
         path.write_text(content)
@@ -335,7 +337,7 @@ IMPORTED = st.tuples(st.sampled_from(list(USES)), TEXT, st.lists(LABEL, min_size
 # one row that begins with nothing may be a header
 @given(rows=st.lists(IMPORTED, min_size=1).filter(lambda rows: len(rows) > 1 or rows[0][0] != ""))
 @settings(max_examples=60, deadline=None)
-def test_automl_rows_lose_neither_text_nor_label_nor_split(
+def test_read_automl_rows_keep_text_label_and_split(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, list[str]]]
 ) -> None:
     folder = tmp_path_factory.mktemp("rows")
@@ -348,9 +350,9 @@ def test_automl_rows_lose_neither_text_nor_label_nor_split(
         use_label = {"dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": use.lower()}}
         lines.append(json.dumps({"textContent": text, **said, **use_label}))
     (folder / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
-    untouched = Preprocess.of(dict(UNTOUCHED))
+    untouched = Preprocess.of(dict(NO_CLEANING))
     for name in ("a.csv", "a.jsonl"):
-        made = list(read(folder / name, Task(kind="extraction"), untouched, Tally()))
+        made = list(read(folder / name, Task(kind="extraction"), untouched, ReadStats()))
         assert [(item.text, item.split) for item in made if isinstance(item, Example)] == [
             (text, USES[use]) for use, text, _ in rows
         ]  # fmt: skip

@@ -1,115 +1,219 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
 """The report: numbers are the steps' numbers, texts are data, the page is one file."""
 
-import json
+from __future__ import annotations
+
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gemtune.config import Contestant, Prompt, Task
+from gemtune.artifacts.cost import CostForecast, CostItem, Estimate, TokenUsage
+from gemtune.artifacts.data import (
+    DataReport,
+    LeakageReport,
+    PersonalData,
+    SplitOverlap,
+    SplitReport,
+)
+from gemtune.artifacts.decision import ComparisonReport, DecisionRecord, DeploymentRecord, Rule, RunSummary, Verdict
+from gemtune.artifacts.evaluation import (
+    ClassReport,
+    Confusion,
+    EvaluationReport,
+    JudgeReport,
+    Latency,
+    PairwiseReport,
+    Score,
+    SliceReport,
+    TestSetUsage,
+    VariantReport,
+    VertexMetric,
+)
+from gemtune.artifacts.tuning import (
+    BestPrompt,
+    CheckpointScore,
+    Diagnosis,
+    PriceList,
+    Selection,
+    TrialSummary,
+    TuningPlan,
+)
+from gemtune.config import Gate, ModelVariant, Prompt, Task
 from gemtune.data.example import Example, write_examples
+from gemtune.evaluation.predictions import write_predictions
 from gemtune.steps import report
 
 TASK = Task(labels=["a", "b"], instruction="Choose.")
-SCORE = {"value": 0.75, "low": 0.5, "high": 0.9}
+SCORE = Score(value=0.75, low=0.5, high=0.9)
+PRICES = PriceList(base_model="m", models={"m": {"input": 1.0, "output": 2.0}, "judge": {"input": 1.0, "output": 2.0}})
 
 
-def entry(name, role, shots=0):
-    contestant = Contestant(name=name, model="m", role=role, prompt=Prompt(name="p", shots=shots))
-    return {
-        "contestant": contestant.model_dump(),
-        "metrics": {"accuracy": SCORE, "macro_f1": SCORE},
-        "outcomes": {"ok": 3, "blocked": 1},
-        "tokens": {"input": 1_000_000, "output": 500_000},
-        "latency_s": {"median": 0.1, "p95": 0.2},
-        "per_class": [{"label": "a", "precision": 1.0, "recall": 0.5, "f1": 0.67, "support": 2}],
-        "confusion": {"labels": ["a", "b"], "columns": ["a", "b", "(none)"], "matrix": [[1, 1, 0], [0, 1, 1]]},
-        "slices": {"channel": {"web": {"rows": 4, "metrics": {"accuracy": SCORE}}}},
-    }
+def variant(name: str, role: Any, shots: int = 0) -> ModelVariant:
+    return ModelVariant(name=name, model="m", role=role, prompt=Prompt(name="p", shots=shots))
 
 
-def evaluated(*entries):
-    asking = {"base_model": "m", "confidence": "votes", "samples": 3}
-    return {"rows": 4, "task": TASK.model_dump(), "asking": asking, "contestants": list(entries)}
+def reported(name: str, role: Any) -> VariantReport:
+    return VariantReport(
+        variant=variant(name, role),
+        metrics={"accuracy": SCORE, "macro_f1": SCORE},
+        outcomes={"ok": 3, "blocked": 1},
+        tokens=TokenUsage(input=1_000_000, output=500_000),
+        latency_s=Latency(median=0.1, p95=0.2),
+        attempts=4,
+        cached=0,
+        per_class=[ClassReport(label="a", precision=1.0, recall=0.5, f1=0.67, support=2)],
+        confusion=Confusion(labels=["a", "b"], columns=["a", "b", "(none)"], matrix=[[1, 1, 0], [0, 1, 1]]),
+        slices={"channel": {"web": SliceReport(rows=4, metrics={"accuracy": SCORE})}},
+    )
+
+
+def evaluated(*reports: VariantReport, **more: Any) -> EvaluationReport:
+    generation = {"base_model": "m", "confidence": "votes", "samples": 3}
+    return EvaluationReport(dataset="test", rows=4, task=TASK, generation=generation, variants=list(reports), **more)
+
+
+def comparison(versus: str, metric: str, p_value: float, test: str) -> ComparisonReport:
+    return ComparisonReport(
+        versus=versus,
+        role="baseline",
+        metric=metric,
+        candidate=0.8,
+        baseline=0.7,
+        delta=0.1,
+        low=0.05,
+        high=0.2,
+        p_value=p_value,
+        test=test,
+        wins=3,
+        losses=1,
+        disagreement=0.2,
+    )
 
 
 @pytest.fixture
-def paths(tmp_path):
+def paths(tmp_path: Path) -> Path:
     """Files of a small run as its steps write them."""
-    overlap = {"of": "test", "in": "train", "rows": 0, "exact": 0, "near": 0, "group": 0, "samples": []}
-    overlap |= {"passage": 3, "meaning": 4}
-    line = {"what": "zero_shot on validation (spent)", "tokens": 10.0, "cost": 0.5, "at_most": 0.5}
-    trial = {
-        "name": "t",
-        "hyperparameters": {"epoch_count": 2, "learning_rate_multiplier": 1.0, "adapter_size": 4},
-        "job": "projects/p/locations/l/tuningJobs/1",
-        "diagnosis": {"kind": "fine", "evidence": "<b>loss</b> settled", "action": "none"},
-        "curve": {"/train_total_loss": [[1, 2.0], [2, 1.0]], "/eval_total_loss": [[2, 1.1]]},
-    }
-    standing = {"contestant": entry("t@2", "candidate")["contestant"], **SCORE, "chosen": True}
-    files = {
-        "preprocessed": {"rows": 6, "examples": 4, "dropped": {"empty_text": 2}, "labels": {"a": 2, "b": 2}},
-        "split": {
-            "rows": {"train": 2, "validation": 1, "test": 1},
-            "labels": {"a": {"train": 1, "validation": 1, "test": 0}},
-            "certificate": {
-                "threshold": 0.8,
-                "passage": 100,
-                "meaning": 0.95,
-                "overlaps": [overlap],
-                "clean": True,
-            },
-        },
-        "plan": {
-            "baselines": [evaluated(entry("zero_shot", "baseline"))],
-            "worthwhile": True,
-            "reasons": [],
-            "prices": {"input": 1.0, "output": 2.0},
-            "costs": [line],
-            "cost": 3.0,
-            "sentence": "forecast 3.00 USD",
-            "warnings": [],
-            "detectable_lift": 0.1,
-        },
-        "picked": {
-            "trials": [trial],
-            "checkpoints": [standing],
-            "reason": "the best score",
-            "ledger": [{"what": "tuning t", "tokens": 100, "cost": 1.0}],
-        },
-        "tested": evaluated(entry("zero_shot", "baseline"), entry("t@2", "candidate")),
-        "decision": {
-            "verdict": "deploy",
-            "passed": True,
-            "reasons": ["it is better"],
-            "notes": ["a linear model does as well"],
-            "metric": "accuracy",
-            "settings": {"confidence_level": 0.95},
-            "sealed": {"test": "f00", "candidates": 2, "readings": 3},
-            "comparisons": [
-                {"versus": "zero_shot", "metric": "accuracy", "delta": 0.1, "low": 0.05, "high": 0.2, "p_value": 0.01}
-            ],
-            "rules": [{"name": "invalid_rate", "passed": True, "sentence": "few"}],
-        },
-    }
-    for name, value in files.items():
-        (tmp_path / name).write_text(json.dumps(value))
-    example = Example("1", "<script>alert(1)</script>", "a", 1)
+    DataReport(
+        data="rows.csv",
+        settings={},
+        rows=6,
+        examples=4,
+        dropped={"empty_text": 2},
+        labels={"a": 2, "b": 2},
+        cleaned={},
+        corrected=0,
+        corrections_without_row=0,
+        personal_data=PersonalData(findings={}, lines=()),
+        text_characters=None,
+        text_tokens_estimated=None,
+        target_characters=None,
+        scripts={},
+        slices={},
+        multi_turn=0,
+        with_system=0,
+    ).write(tmp_path / "data")
+    overlap = SplitOverlap(
+        split="test", other_split="train", rows=0, exact=0, near=0, group=0, passage=3, semantic=4, samples=()
+    )
+    leakage = LeakageReport(
+        jaccard_threshold=0.8,
+        passage_chars=100,
+        cosine_threshold=0.95,
+        embedded={},
+        overlaps=(overlap,),
+        clean=True,
+        rows={},
+        splits="f",
+    )
+    SplitReport(
+        settings={},
+        rows={"train": 2, "validation": 1, "test": 1},
+        excluded=(),
+        labels={"a": {"train": 1, "validation": 1, "test": 0}},
+        slices={},
+        times={},
+        assignments_kept=0,
+        leakage_report=leakage,
+    ).write(tmp_path / "split")
+    forecast = CostItem(kind="tuning", label="tuning t", cost=Estimate(expected=2.5, upper=3.0))
+    items = [CostItem.actual("baseline", "zero_shot on validation", 10.0, 0.5), forecast]
+    TuningPlan(
+        should_tune=True,
+        reasons=[],
+        metric="accuracy",
+        best_prompt=BestPrompt(variant=variant("zero_shot", "baseline"), score=SCORE),
+        detectable_lift=0.1,
+        rows={"train": 2, "validation": 1, "test": 1},
+        trials=[],
+        prices=PRICES,
+        forecast=CostForecast.of(items, 10.0),
+        fingerprint="f",
+        baselines=evaluated(reported("zero_shot", "baseline")),
+    ).write(tmp_path / "plan")
+    trial = TrialSummary(
+        name="t",
+        method="supervised",
+        hyperparameters={"epoch_count": 2, "learning_rate_multiplier": 1.0, "adapter_size": 4},
+        job="projects/p/locations/l/tuningJobs/1",
+        base_model="m",
+        states=[],
+        diagnosis=Diagnosis("fine", "<b>loss</b> settled", "none"),
+        curve={"/train_total_loss": [(1, 2.0), (2, 1.0)], "/eval_total_loss": [(2, 1.1)]},
+        truncated=0,
+        dropped=[],
+    )
+    Selection(
+        metric="accuracy",
+        reason="the best score",
+        best_prompt=variant("zero_shot", "baseline"),
+        candidate=variant("t@2", "candidate"),
+        checkpoints=[CheckpointScore(variant=variant("t@2", "candidate"), score=SCORE, selected=True)],
+        trials=[trial],
+        spent=[CostItem.actual("tuning", "tuning t", 100, 1.0)],
+    ).write(tmp_path / "selection")
+    evaluated(reported("zero_shot", "baseline"), reported("t@2", "candidate")).write(tmp_path / "tested")
+    DecisionRecord(
+        verdict="deploy",
+        reasons=["it is better"],
+        notes=["a linear model does as well"],
+        metric="accuracy",
+        rows=4,
+        confidence_level=0.95,
+        settings=Gate(),
+        test_set_usage=TestSetUsage(test="f00", candidates=2, uses=3),
+        comparisons=[
+            comparison("zero_shot", "accuracy", 0.01, "exact McNemar"),
+            comparison("champion", "macro_f1", 0.02, "paired permutation"),
+        ],
+        rules=[Rule(name="invalid_rate", passed=True, measured=0.0, required=0.05, summary="few")],
+    ).write(tmp_path / "decision")
     write_examples(tmp_path / "train", [Example("2", "shown", "b", 2)])
-    write_examples(tmp_path / "test", [example])
-    wrong = {"contestant": "t@2", "id": "1", "reference": "a", "answer": "<img src=x onerror=1>", "outcome": "invalid"}
-    (tmp_path / "predictions").write_text(json.dumps({**wrong, "scores": {"exact_match": 0.0}}) + "\n")
+    write_examples(tmp_path / "test", [Example("1", "<script>alert(1)</script>", "a", 1)])
+    wrong = {"dataset": "test", "variant": "t@2", "id": "1", "reference": "a", "answer": "<img src=x onerror=1>"}
+    write_predictions(str(tmp_path / "predictions"), [{**wrong, "outcome": "invalid", "scores": {"exact_match": 0.0}}])
     return tmp_path
 
 
-def run(paths):
-    outcome = {"contestant": entry("t@2", "candidate", shots=1)["contestant"], "model": "m", "endpoint": ""}
-    outcome["cleaning"] = {"lowercase": True}
-    names = ("preprocessed", "split", "plan", "picked", "tested", "predictions", "train", "test", "decision")
-    report.run(*[str(paths / n) for n in names], outcome, "n", *[str(paths / n) for n in ("html", "md", "json")])
-    return (paths / "html").read_text(), (paths / "md").read_text(), json.loads((paths / "json").read_text())
+def run(paths: Path) -> tuple[str, str, RunSummary]:
+    """The page, the verdict in Markdown, and the summary."""
+    deployed = DeploymentRecord(
+        action="deployed",
+        variant=variant("t@2", "candidate", shots=1),
+        champion_before="",
+        undeployed=[],
+        cleaning={"lowercase": True},
+    )
+    names = ("data", "split", "plan", "selection", "tested", "predictions", "train", "test", "decision")
+    inputs = {name: str(paths / name) for name in names}
+    outputs = [str(paths / name) for name in ("html", "md", "json")]
+    report.run(inputs, deployed.model_dump(mode="json"), "n", *outputs)
+    return (paths / "html").read_text(), (paths / "md").read_text(), RunSummary.read(paths / "json")
 
 
-def test_texts_and_answers_are_data(paths):
+def test_report_escapes_texts_and_answers(paths: Path) -> None:
     page, _, _ = run(paths)
     assert "<script>" not in page
     assert "&lt;script&gt;alert(1)" in page
@@ -117,35 +221,72 @@ def test_texts_and_answers_are_data(paths):
     assert "<b>loss</b>" not in page
 
 
-def test_the_page_is_one_file_that_asks_nobody(paths):
+def test_report_page_is_self_contained(paths: Path) -> None:
     page, _, _ = run(paths)
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
     assert page.count("<svg") == 3  # curve, confusion, balance
     assert "dc:date" not in page
 
 
-def test_the_summary_has_the_steps_numbers(paths):
+def test_report_summary_has_the_numbers_of_the_steps(paths: Path) -> None:
     page, _, summary = run(paths)
-    assert [row["name"] for row in summary["contestants"]] == ["zero_shot", "t@2"]
-    row = summary["contestants"][1]
-    assert row["invalid_rate"] == pytest.approx(0.25)
-    assert row["tokens_per_row"] == pytest.approx(375_000)
-    assert row["cost"] == pytest.approx(2.0)  # a million tokens at 1, half a million at 2
-    assert summary["cost"]["spent"] == pytest.approx(0.5 + 1.0 + 2 * 2.0)
-    assert summary["sealed"]["candidates"] == 2
-    assert "so far: 2 candidates; read 3 times." in page
-    assert summary["slices"]["channel"]["web"]["scores"]["t@2"] == SCORE
+    assert [row.name for row in summary.variants] == ["zero_shot", "t@2"]
+    tuned = summary.variants[1]
+    assert tuned.invalid_rate == pytest.approx(0.25)
+    assert tuned.tokens_per_row == pytest.approx(375_000)
+    assert tuned.cost == pytest.approx(2.0)  # a million tokens at 1, half a million at 2
+    assert summary.cost.actual == pytest.approx(0.5 + 1.0 + 2 * 2.0)
+    assert summary.cost.forecast == pytest.approx(3.0)
+    assert all(item.stage == "actual" for item in summary.cost.items)
+    assert summary.test_set_usage is not None
+    assert summary.test_set_usage.candidates == 2
+    assert "This test set was used for 2 candidates in 3 evaluations." in page
+    assert summary.slices["channel"]["web"]["scores"]["t@2"] == SCORE.model_dump()
 
 
-def test_the_example_request_is_what_the_evaluation_asks(paths):
+def test_report_costs_include_ranking_and_the_champion_test_set(paths: Path) -> None:
+    old = evaluated(reported("t@2", "candidate"), reported("champion", "champion"), ranker="judge")
+    old = old.model_copy(update={"ranking_tokens": TokenUsage(input=2_000_000, requests=5)})
+    judge = JudgeReport(model="judge", rubric="Is it right?")
+    tested = EvaluationReport.read(paths / "tested")
+    ranking = TokenUsage(input=1_000_000, requests=5)
+    tested.model_copy(update={"champion_test_set": old, "ranking_tokens": ranking, "judge": judge}).write(
+        paths / "tested"
+    )
+    items = {item.label: item.cost.expected for item in run(paths)[2].cost.items}
+    assert items["ranking the finalists"] == pytest.approx(1.0)
+    assert items["ranking the champion's test set"] == pytest.approx(2.0)
+    assert items["champion on the champion's test set"] == pytest.approx(2.0)
+
+
+def test_report_shows_pairwise_results(paths: Path) -> None:
+    result = PairwiseReport(
+        candidate="t@2", baseline="zero_shot", value=0.65, low=0.6, high=0.7, pairs=4, wins=2, losses=1, ties=1,
+        order_flips=0, p_value=0.03,
+    )  # fmt: skip
+    tested = EvaluationReport.read(paths / "tested")
+    tested.model_copy(update={"pairwise": [result], "ranker": "reference"}).write(paths / "tested")
+    page, _, summary = run(paths)
+    assert summary.pairwise == [result]
+    assert "<td>0.650</td><td>0.600 to 0.700</td><td>2</td><td>1</td><td>1</td><td>0</td><td>0.03</td>" in page
+
+
+def test_report_names_the_test_of_each_comparison(paths: Path) -> None:
+    page, _, _ = run(paths)
+    assert page.count("McNemar") == 1
+    assert '<td>0.01</td><td class="text">exact McNemar</td>' in page
+    assert '<td>0.02</td><td class="text">paired permutation</td>' in page
+
+
+def test_report_example_request_equals_the_evaluation_request(paths: Path) -> None:
     _, _, summary = run(paths)
-    request = summary["outcome"]["example_request"]
+    request = summary.outcome["example_request"]
     assert "Choose." in request["systemInstruction"]["parts"][0]["text"]
     text = request["contents"][-1]["parts"][0]["text"]
     assert text.index("shown") < text.index("<script>")
 
 
-def test_the_verdict_is_markdown(paths):
+def test_report_verdict_is_markdown(paths: Path) -> None:
     _, verdict, _ = run(paths)
     assert verdict.startswith("# Deploy the tuned model")
     assert "| t@2 | 0.750 | 0.500 to 0.900 |" in verdict
@@ -157,20 +298,23 @@ def test_the_verdict_is_markdown(paths):
     ("keep_prompt", ["baseline"], "baseline"),
     ("keep_prompt", ["baseline", "champion"], "baseline"),
 ])  # fmt: skip
-def test_details_are_shown_of_the_one_in_question(verdict, roles, name):
-    rows = [{"name": role, "role": role} for role in roles]
-    assert report._in_focus({"verdict": verdict, "contestants": rows}) == name
+def test_report_details_are_of_the_decided_variant(paths: Path, verdict: Verdict, roles: list[Any], name: str) -> None:
+    summary = run(paths)[2]
+    variants = [summary.variants[0].model_copy(update={"name": role, "role": role}) for role in roles]
+    assert report._in_focus(summary.model_copy(update={"verdict": verdict, "variants": variants})) == name
 
 
-def test_the_evaluation_service_stands_beside_our_numbers(paths):
-    assert "The evaluation service" not in run(paths)[0]
-    tested = json.loads((paths / "tested").read_text())
-    found = {"value": 0.625, "low": 0.5, "high": 0.7, "scored": 4, "ours": 0.75}
-    tested["contestants"][0]["service"] = {"exact_match": found, "rubric": {**found, "ours": None}}
-    tested["contestants"][1]["service"] = {"error": "403: <b>no</b>"}
-    (paths / "tested").write_text(json.dumps(tested))
+def test_report_shows_vertex_metrics_beside_ours(paths: Path) -> None:
+    assert "Metrics of the Gen AI evaluation service" not in run(paths)[0]
+    ours = VertexMetric(value=0.625, low=0.5, high=0.7, scored=4, ours=0.75)
+    metrics = {"exact_match": ours, "rubric": ours.model_copy(update={"ours": None})}
+    prompt, tuned = EvaluationReport.read(paths / "tested").variants
+    evaluated(
+        prompt.model_copy(update={"vertex_metrics": metrics}),
+        tuned.model_copy(update={"vertex_metrics_error": "403: <b>no</b>"}),
+    ).write(paths / "tested")
     page, _, summary = run(paths)
     assert page.count("<td>0.625</td><td>0.500 to 0.700</td><td>0.750</td>") == 1
     assert page.count("<td>0.625</td><td>0.500 to 0.700</td><td></td>") == 1
-    assert "gave no scores: 403: &lt;b&gt;no" in page
-    assert summary["contestants"][0]["service"]["exact_match"]["ours"] == 0.75
+    assert "no scores: 403: &lt;b&gt;no" in page
+    assert summary.variants[0].vertex_metrics["exact_match"].ours == 0.75

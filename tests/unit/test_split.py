@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rehearsed import Emulator
 
+from gemtune.artifacts.data import LeakageReport, SplitReport
 from gemtune.config import Split
 from gemtune.data.example import Example, example_id, read_examples, write_examples
-from gemtune.data.leakage import Looked, certificate
-from gemtune.data.split_assignment import NAMES, Part, Places, divided
+from gemtune.data.leakage import LeakageConfig, leakage_report
+from gemtune.data.split_assignment import SPLITS, SplitAssignments, SplitUnit, fill_shares
 from gemtune.dedup import jaccard, shingles
 from gemtune.errors import UserError
-from gemtune.steps.split import absent, divide, run
+from gemtune.steps.split import labels_without_rows, run, split_examples
 
 NOUNS = ["red", "green", "blue", "tall", "small", "river", "stone", "bread", "paper", "glass"]
 WORDS = st.lists(st.sampled_from(NOUNS), min_size=1, max_size=6)
@@ -39,18 +39,18 @@ def corpora(draw: st.DrawFn) -> list[Example]:
 
 @given(corpora())
 @settings(max_examples=60, deadline=None)
-def test_splits_and_left_out_rows_partition_the_examples(examples: list[Example]) -> None:
-    splits, left = divide(examples, Split())
-    placed = [e.id for name in NAMES for e in splits[name]] + [e.id for e, _ in left]
+def test_split_partitions_the_examples(examples: list[Example]) -> None:
+    splits, left = split_examples(examples, Split())
+    placed = [e.id for name in SPLITS for e in splits[name]] + [e.id for e, _ in left]
     assert sorted(placed) == sorted(e.id for e in examples)
 
 
 @given(corpora())
 @settings(max_examples=60, deadline=None)
-def test_no_group_and_no_near_pair_crosses(examples: list[Example]) -> None:
-    splits, _ = divide(examples, Split())
-    for name in NAMES:
-        for other in NAMES:
+def test_split_never_separates_groups_or_near_pairs(examples: list[Example]) -> None:
+    splits, _ = split_examples(examples, Split())
+    for name in SPLITS:
+        for other in SPLITS:
             if name != other:
                 assert not {e.group for e in splits[name]} & {e.group for e in splits[other]} - {None}
                 for a in splits[name]:
@@ -58,27 +58,27 @@ def test_no_group_and_no_near_pair_crosses(examples: list[Example]) -> None:
 
 
 def stands(splits: dict[str, list[Example]]) -> dict[str, str]:
-    return {example.id: name for name in NAMES for example in splits[name]}
+    return {example.id: name for name in SPLITS for example in splits[name]}
 
 
 @given(corpora(), corpora(), st.integers(0, 5))
 @settings(max_examples=80, deadline=None)
-def test_adding_rows_moves_none(few: list[Example], more: list[Example], seed: int) -> None:
+def test_split_assignments_do_not_move_when_rows_are_added(few: list[Example], more: list[Example], seed: int) -> None:
     config = Split(seed=seed)
     few = [replace(example, split=None) for example in few]
-    before, _ = divide(few, config)
-    record = json.loads(json.dumps(Places().with_rows(before).record(config)))
+    before, _ = split_examples(few, config)
+    record = json.loads(json.dumps(SplitAssignments().with_rows(before).record(config)))
     known = {example.id for example in few}
     added = [replace(e, split=None, group=None) for e in more if e.id not in known]
-    after, _ = divide([*few, *added], config, Places.of(record, config))
+    after, _ = split_examples([*few, *added], config, SplitAssignments.of(record, config))
     assert all(stands(after).get(key, home) == home for key, home in stands(before).items())
 
 
 @given(st.lists(WORDS.map(" ".join), unique=True, min_size=2, max_size=30), st.integers(0, 29), st.integers(0, 5))
 @settings(max_examples=60, deadline=None)
-def test_a_hash_alone_moves_none_either(texts: list[str], cut: int, seed: int) -> None:
+def test_split_by_hash_does_not_move_rows(texts: list[str], cut: int, seed: int) -> None:
     examples, config = [made(text) for text in texts], Split(seed=seed, method="stable")
-    before, after = (stands(divide(some, config)[0]) for some in (examples[:cut], examples))
+    before, after = (stands(split_examples(some, config)[0]) for some in (examples[:cut], examples))
     assert all(after.get(key, home) == home for key, home in before.items())
 
 
@@ -88,9 +88,9 @@ LABELS = st.dictionaries(
 SHARES = st.tuples(st.floats(0.05, 0.3), st.floats(0.05, 0.3))
 
 
-def singles(labels: dict[str, int], made_before: int = 0) -> list[Part]:
+def singles(labels: dict[str, int], made_before: int = 0) -> list[SplitUnit]:
     return [
-        Part(f"{label} {i}", Counter([label]))
+        SplitUnit(f"{label} {i}", Counter([label]))
         for label, n in labels.items()
         for i in range(made_before, made_before + n)
     ]
@@ -98,11 +98,9 @@ def singles(labels: dict[str, int], made_before: int = 0) -> list[Part]:
 
 @given(LABELS, SHARES, st.integers(0, 99))
 @settings(max_examples=100, deadline=None)
-def test_every_label_has_its_shares_within_a_row(
-    labels: dict[str, int], shares: tuple[float, float], seed: int
-) -> None:
+def test_split_shares_hold_for_every_label(labels: dict[str, int], shares: tuple[float, float], seed: int) -> None:
     wanted = dict(zip(("test", "validation"), shares, strict=True))
-    homes = divided(singles(labels), wanted, seed)
+    homes = fill_shares(singles(labels), wanted, seed)
     for label, count in labels.items():
         got = Counter(homes[f"{label} {i}"] for i in range(count))
         assert all(abs(got[home] - count * share) <= 1 + 1e-9 for home, share in wanted.items())
@@ -112,138 +110,121 @@ def test_every_label_has_its_shares_within_a_row(
 
 @given(LABELS, st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 60), max_size=6), SHARES)
 @settings(max_examples=100, deadline=None)
-def test_shares_hold_as_labels_grow_and_no_row_moves(
+def test_split_shares_hold_as_labels_grow(
     labels: dict[str, int], more: dict[str, int], shares: tuple[float, float]
 ) -> None:
     wanted = dict(zip(("test", "validation"), shares, strict=True))
-    first = divided(singles(labels), wanted, 7)
-    known = [Part(key, Counter([key.split()[0]]), home) for key, home in first.items()]
-    grown = [Part(f"new {label} {i}", Counter([label])) for label, n in more.items() for i in range(n)]
-    homes = first | divided([*known, *grown], wanted, 7)
+    first = fill_shares(singles(labels), wanted, 7)
+    known = [SplitUnit(key, Counter([key.split()[0]]), home) for key, home in first.items()]
+    grown = [SplitUnit(f"new {label} {i}", Counter([label])) for label, n in more.items() for i in range(n)]
+    homes = first | fill_shares([*known, *grown], wanted, 7)
     for label in {*labels, *more}:
         got = Counter(home for key, home in homes.items() if key.split()[-2] == label)
         assert all(abs(got[home] - got.total() * share) <= 2.01 for home, share in wanted.items())
 
 
-def test_few_rows_move_where_nothing_is_remembered() -> None:
+def test_split_moves_few_rows_without_a_record() -> None:
     examples = [made(f"{i * 7919} tells of {i * 104729}", "abcd"[i % 4]) for i in range(2000)]
-    before, after = (stands(divide(some, Split(near_threshold=0))[0]) for some in (examples[:1500], examples))
+    before, after = (
+        stands(split_examples(some, Split(jaccard_threshold=0))[0]) for some in (examples[:1500], examples)
+    )
     assert sum(after[key] != home for key, home in before.items()) < 150
 
 
-def test_groups_go_where_they_are_missed_most() -> None:
+def test_split_assigns_groups_by_the_largest_deficit() -> None:
     examples = [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2], group=f"g{i // 10}") for i in range(400)]
-    splits, _ = divide(examples, Split(near_threshold=0))
+    splits, _ = split_examples(examples, Split(jaccard_threshold=0))
     assert {name: len(rows) for name, rows in splits.items()} == {"train": 240, "validation": 60, "test": 100}
     assert all(Counter(e.target for e in rows)["a"] == len(rows) / 2 for rows in splits.values())
 
 
-def test_near_duplicates_stand_together_and_none_is_left_out() -> None:
+def test_split_keeps_near_duplicates_together() -> None:
     said = "the parcel with my {} kettle never came to {} though you said it would"
     examples = [made(said.format(i * 7919, i * 104729) + end, end) for i in range(60) for end in ("a", "b")]
     examples = [replace(e, text=f"{i // 2 * 7919} {e.text} {i // 2 * 104729}") for i, e in enumerate(examples)]
-    splits, left = divide(examples, Split(near_threshold=0.9))
+    splits, left = split_examples(examples, Split(jaccard_threshold=0.9))
     assert not left
-    assert certificate(splits, Looked(0.9))["clean"] is True
+    assert leakage_report(splits, LeakageConfig(0.9)).clean is True
 
 
-def test_another_seed_forgets_places() -> None:
-    record = Places({"x": "test"}, {"g": "train"}).record(Split(seed=7))
-    assert Places.of(record, Split(seed=7)) == Places({"x": "test"}, {"g": "train"})
-    assert Places.of(record, Split(seed=8)) == Places() == Places.of({}, Split())
+def test_split_assignments_are_dropped_with_another_seed() -> None:
+    record = SplitAssignments({"x": "test"}, {"g": "train"}).record(Split(seed=7))
+    assert SplitAssignments.of(record, Split(seed=7)) == SplitAssignments({"x": "test"}, {"g": "train"})
+    assert SplitAssignments.of(record, Split(seed=8)) == SplitAssignments() == SplitAssignments.of({}, Split())
 
 
-def test_a_row_whose_group_moved_by_request_is_left_out() -> None:
+def test_split_excludes_a_row_whose_group_moved() -> None:
     rows = [made("one of them", group="g"), made("another of those", group="g", split="test")]
-    splits, left = divide(rows, Split(), Places({rows[0].id: "train"}, {}))
+    splits, left = split_examples(rows, Split(), SplitAssignments({rows[0].id: "train"}, {}))
     assert [e.text for e in splits["test"]] == ["another of those"]
-    assert [reason for _, reason in left] == ["it stood in train before, and its group 'g' stands in test"]
+    assert [reason for _, reason in left] == ["was in train in an earlier run, but its group 'g' is now in test"]
 
 
-def test_a_run_remembers_where_rows_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    examples = [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2]) for i in range(300)]
-    server = Emulator(tmp_path / "state")
-    try:
-        server.point(monkeypatch)
-        homes = []
-        for count in (200, 300):
-            outputs = [str(tmp_path / f"{name}{count}") for name in (*NAMES, "report")]
-            write_examples(tmp_path / "examples", examples[-count:])
-            run(str(tmp_path / "examples"), {}, *outputs, {}, "support")
-            homes.append({e.id: n for n, p in zip(NAMES, outputs, strict=False) for e in read_examples(p)})
-        assert json.loads(Path(outputs[-1]).read_text())["stayed"] == len(homes[0]) == 200
-    finally:
-        server.kill()
-    assert {key: homes[1][key] for key in homes[0]} == homes[0]
-    assert Counter(homes[1].values()) == {"train": 180, "validation": 45, "test": 75}
-
-
-def test_a_given_split_is_respected_and_validation_carved_from_train() -> None:
+def test_split_respects_a_given_split() -> None:
     examples = [made(f"text number {i} about {i * 37}", split="train" if i % 4 else "test") for i in range(200)]
-    splits, _ = divide(examples, Split(near_threshold=0))
+    splits, _ = split_examples(examples, Split(jaccard_threshold=0))
     assert all(example.split == "test" for example in splits["test"])
     assert len(splits["test"]) == 50
     assert 15 <= len(splits["validation"]) <= 45
 
 
-def test_test_wins_over_train(tmp_path: Path) -> None:
+def test_split_prefers_test_over_train(tmp_path: Path) -> None:
     examples = [
         made("the parcel with my blue kettle never came", split="test"),
         made("the parcel with my blue kettle never come", split="train"),
         made("something else altogether", split="train"),
     ]
-    splits, left = divide(examples, Split())
+    splits, left = split_examples(examples, Split())
     assert [example.text for example in splits["test"]] == ["the parcel with my blue kettle never came"]
     assert [example.text for example, _ in left] == ["the parcel with my blue kettle never come"]
 
 
-def test_a_copy_that_differs_in_spaces_alone_does_not_cross() -> None:
+def test_split_keeps_copies_that_differ_in_spaces_together() -> None:
     examples = [made("top up", split="test"), made("topup", split="train"), made("withdraw", split="train")]
-    splits, left = divide(examples, Split())
+    splits, left = split_examples(examples, Split())
     assert [example.text for example, _ in left] == ["topup"]
-    assert certificate(splits, Looked(0.8))["clean"] is True
+    assert leakage_report(splits, LeakageConfig(0.8)).clean is True
 
 
-def test_too_few_rows_is_an_error_that_names_the_split(tmp_path: Path) -> None:
+def test_split_names_a_split_with_too_few_rows(tmp_path: Path) -> None:
     path = tmp_path / "examples"
     write_examples(path, [made(f"row {i}") for i in range(10)])
-    outputs = [str(tmp_path / name) for name in (*NAMES, "report")]
-    with pytest.raises(UserError, match=r"split\.min_rows asks for 20"):
+    outputs = [str(tmp_path / name) for name in (*SPLITS, "report")]
+    with pytest.raises(UserError, match=r"split\.min_rows requires 20"):
         run(str(path), {}, *outputs)
     assert not any(Path(name).exists() for name in outputs)
 
 
-def test_run_writes_three_files_and_a_certificate(tmp_path: Path) -> None:
+def test_split_run_writes_three_files_and_a_leakage_report(tmp_path: Path) -> None:
     path = tmp_path / "examples"
     write_examples(path, [made(f"{i * 7919} tells of {i * 104729}", "ab"[i % 2]) for i in range(200)])
-    outputs = [str(tmp_path / name) for name in (*NAMES, "report")]
-    counts = run(str(path), {"seed": 3.0}, *outputs)
+    outputs = [str(tmp_path / name) for name in SPLITS]
+    counts = run(str(path), outputs, str(tmp_path / "report"), str(tmp_path / "leakage"), "", split={"seed": 3.0})
     report = json.loads((tmp_path / "report").read_text())
-    assert report["rows"] == {name: counts[name] for name in NAMES}
-    assert report["certificate"]["clean"] is True
-    assert sum(report["rows"].values()) + counts["left_out"] == 200
-    for name, output in zip(NAMES, outputs, strict=False):  # test rows are known for what they are: sealed
+    assert report["rows"] == {name: counts[name] for name in SPLITS}
+    assert report["leakage_report"]["clean"] is True
+    assert LeakageReport.read(tmp_path / "leakage") == SplitReport.read(tmp_path / "report").leakage_report
+    assert sum(report["rows"].values()) + counts["excluded"] == 200
+    for name, output in zip(SPLITS, outputs, strict=True):  # later steps refuse test rows by this
         assert {example.split for example in read_examples(output)} == {name}
 
 
 @pytest.mark.parametrize("numbers", [True, False])
-def test_by_time_the_newest_rows_are_test(numbers: bool) -> None:
+def test_split_by_time_tests_the_newest_rows(numbers: bool) -> None:
     times = [str(i) if numbers else f"2026-01-{i // 24 + 1:02d}T{i % 24:02d}:00:00" for i in range(200)]
     examples = [made(f"row {i * 7919}", slices={"at": times[(i * 37) % 200]}) for i in range(200)]
-    splits, _ = divide(examples, Split(time_column="at", near_threshold=0))
-    assert [len(splits[name]) for name in NAMES] == [120, 30, 50]
-    place = {name: [times.index(example.slices["at"]) for example in splits[name]] for name in NAMES}
+    splits, _ = split_examples(examples, Split(time_column="at", jaccard_threshold=0))
+    assert [len(splits[name]) for name in SPLITS] == [120, 30, 50]
+    place = {name: [times.index(example.slices["at"]) for example in splits[name]] for name in SPLITS}
     assert max(place["train"]) < min(place["validation"]) <= max(place["validation"]) < min(place["test"])
 
 
 @pytest.mark.parametrize(("moments", "reported"), [(200, False), (10, True)])
-def test_the_report_tells_the_times_and_no_row_is_reported_by_a_moment_of_its_own(
-    tmp_path: Path, moments: int, reported: bool
-) -> None:
+def test_split_report_has_times_without_a_slice_per_moment(tmp_path: Path, moments: int, reported: bool) -> None:
     rows = [made(f"{i * 7919} tells", "ab"[i % 2], slices={"at": str(i % moments), "kind": "x"}) for i in range(200)]
     write_examples(tmp_path / "examples", rows)
-    outputs = [str(tmp_path / name) for name in (*NAMES, "report")]
-    run(str(tmp_path / "examples"), {"time_column": "at"}, *outputs)
+    outputs = [str(tmp_path / name) for name in SPLITS]
+    run(str(tmp_path / "examples"), outputs, str(tmp_path / "report"), "", "", split={"time_column": "at"})
     report = json.loads((tmp_path / "report").read_text())
     assert report["times"]["train"][0] == "0"
     assert report["times"]["test"][1] == str(moments - 1)
@@ -251,14 +232,14 @@ def test_the_report_tells_the_times_and_no_row_is_reported_by_a_moment_of_its_ow
     assert all(("at" in example.slices) == reported for example in read_examples(outputs[0]))
 
 
-def test_a_time_that_is_none_is_named() -> None:
+def test_split_by_time_names_a_bad_time() -> None:
     with pytest.raises(UserError, match="'at' is 'soon', not a time"):
-        divide([made("a", slices={"at": "soon"})], Split(time_column="at"))
+        split_examples([made("a", slices={"at": "soon"})], Split(time_column="at"))
 
 
-def test_labels_that_nothing_measures_are_named() -> None:
+def test_absent_names_labels_without_test_rows() -> None:
     train = [made(f"row {n}", "a" if n % 2 else "b") for n in range(20)]
     splits = {"train": train, "validation": [made("v", "a")], "test": [made("x", "a"), made("y", "b")]}
-    assert absent(splits) == {"validation": ["b"]}
+    assert labels_without_rows(splits) == {"validation": ["b"]}
     free = [made(f"row {n}", f"a text of its own {n}") for n in range(20)]
-    assert absent({"train": free, "validation": [], "test": []}) == {}
+    assert labels_without_rows({"train": free, "validation": [], "test": []}) == {}

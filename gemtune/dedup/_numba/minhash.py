@@ -215,11 +215,11 @@ def similarity(
         slot = np.int64((word * MIX_A) >> shift)
         while (stamps[slot] >= stamp or stamps[slot] == -check) and entries[slot] != word:
             slot = (slot + 1) & mask
-        found = stamps[slot]
-        if found >= stamp:
-            shared += found != check
+        stored = stamps[slot]
+        if stored >= stamp:
+            shared += stored != check
             stamps[slot] = check
-        elif found != -check:
+        elif stored != -check:
             stamps[slot] = -check
             entries[slot] = word
             missed += 1

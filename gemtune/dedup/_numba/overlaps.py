@@ -95,7 +95,7 @@ def count_known(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, stri
 
 
 @compiled
-def choose(slots: Any, ends: Any, counts: Any, threshold: float, wanted: int, sizes: Any, needed: Any, chosen: Any,
+def choose(slots: Any, ends: Any, counts: Any, threshold: float, max_needed: int, sizes: Any, needed: Any, chosen: Any,
            posts: Any) -> int:  # fmt: skip
     """Prefix of every guarded text: its rarest entries, so many that a text within the threshold holds `needed` of
     them.
@@ -109,7 +109,7 @@ def choose(slots: Any, ends: Any, counts: Any, threshold: float, wanted: int, si
         order = np.argsort(counts[slots[begin:end]])
         slots[begin:end] = slots[begin:end][order]
         least = np.int64(np.ceil(threshold * n - 1e-9))
-        needed[j] = max(1, min(wanted, least))
+        needed[j] = max(1, min(max_needed, least))
         sizes[j] = n - least + needed[j]
         total += sizes[j]
         for k in range(begin, begin + sizes[j]):
@@ -137,10 +137,10 @@ def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, small: Any
     own, stamps = np.empty(size, np.uint64), np.zeros(size, np.int64)
     hits, touched = np.zeros(g_at.size, np.int32), np.empty(g_at.size, np.int32)
     mask = (1 << bits) - 1
-    found = tick = 0
+    pair_count = tick = 0
     for i in range(begin, at.size):
-        if found + g_at.size > pairs.shape[0]:
-            return found, i
+        if pair_count + g_at.size > pairs.shape[0]:
+            return pair_count, i
         count = windows(buf, wide_buf, at[i], lengths[i], wides[i], words)
         reached = 0
         for k in range(count):
@@ -179,7 +179,7 @@ def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, small: Any
             m = windows(g_buf, g_wide_buf, g_at[j], g_lengths[j], g_wides[j], others)
             tick += 1
             if similarity(others, m, own, stamps, stamp, tick, own_bits, members, threshold) >= threshold:
-                pairs[found, 0] = i
-                pairs[found, 1] = j
-                found += 1
-    return found, at.size
+                pairs[pair_count, 0] = i
+                pairs[pair_count, 1] = j
+                pair_count += 1
+    return pair_count, at.size

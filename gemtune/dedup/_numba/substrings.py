@@ -28,7 +28,7 @@ def winnow(codes: Any, begins: Any, ends: Any, length: int, grams: int, places: 
     power = _ONE
     for _ in range(grams):
         power *= MIX_A
-    found = 0
+    place_count = 0
     for text in range(ends.size):
         begin, end = begins[text], ends[text]
         if end - begin < length:
@@ -53,12 +53,12 @@ def winnow(codes: Any, begins: Any, ends: Any, length: int, grams: int, places: 
                     if ring[back & mask] < best:
                         best, best_at = ring[back & mask], back
             if best_at != chosen and at - begin + 1 >= width:
-                if found < places.size:
-                    places[found] = best_at
-                    prints[found] = np.uint32(best >> _U32)
-                found += 1
+                if place_count < places.size:
+                    places[place_count] = best_at
+                    prints[place_count] = np.uint32(best >> _U32)
+                place_count += 1
                 chosen = best_at
-    return found
+    return place_count
 
 
 @compiled
@@ -70,7 +70,7 @@ def stretches(
     for k in range(count):
         slot = np.int64(prints[k]) & mask
         counts[slot] = min(counts[slot] + 1, 2)
-    found = text = 0
+    span_count = text = 0
     last_text = -1
     for k in range(count):
         if counts[np.int64(prints[k]) & mask] < 2:
@@ -79,14 +79,14 @@ def stretches(
             text += 1
         first = max(begins[text], places[k] - (length - grams))
         last = min(ends[text] - length, places[k])
-        if last_text == text and spans[found - 1, 1] >= first - 1:
-            spans[found - 1, 1] = max(spans[found - 1, 1], last)
+        if last_text == text and spans[span_count - 1, 1] >= first - 1:
+            spans[span_count - 1, 1] = max(spans[span_count - 1, 1], last)
         else:
-            spans[found, 0] = first
-            spans[found, 1] = last
-            found += 1
+            spans[span_count, 0] = first
+            spans[span_count, 1] = last
+            span_count += 1
             last_text = text
-    return found
+    return span_count
 
 
 @compiled
@@ -158,7 +158,7 @@ def repeats(codes: Any, spans: Any, count: int, length: int, boundary: int, tabl
 
 
 @compiled
-def runs(marks: Any, spans: Any, count: int, found: Any) -> int:
+def runs(marks: Any, spans: Any, count: int, spans_out: Any) -> int:
     """Runs of window starts with the same mark as (first, last, mark), as many as fit; returns their number."""
     written = 0
     for k in range(count):
@@ -168,8 +168,8 @@ def runs(marks: Any, spans: Any, count: int, found: Any) -> int:
             if mark == before:
                 continue
             if before:
-                if written < found.shape[0]:
-                    found[written, 0], found[written, 1], found[written, 2] = begin, at - 1, before
+                if written < spans_out.shape[0]:
+                    spans_out[written, 0], spans_out[written, 1], spans_out[written, 2] = begin, at - 1, before
                 written += 1
             begin, before = at, mark
     return written

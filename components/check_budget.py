@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether every path of the run stays under the cost limit, before the first prompt is sent."""
+
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+from components.base import component
+
+
+@component
+def check_budget(
+    train: Input[Dataset],
+    validation: Input[Dataset],
+    test: Input[Dataset],
+    task: dict,
+    evaluate: dict,
+    plan: dict,
+    preference: dict,
+    vertex: dict,
+    name: str,
+    budget: Output[Artifact],
+    spent: Input[Artifact] = None,
+):
+    """Stop the run where evaluating the prompts alone may cost more than `plan.max_cost`.
+
+    Args:
+        train: Training rows.
+        validation: Validation rows: prompts and checkpoints are selected on them.
+        test: Test rows: only the final decision reads them.
+        task: Section `task` of the configuration.
+        evaluate: Section `evaluate`.
+        plan: Section `plan`.
+        preference: Section `preference`; empty in supervised tuning.
+        vertex: Section `vertex`.
+        name: The run's name.
+        spent: Report of the data step before (what it has spent).
+    """
+    from gemtune.steps import check_budget as step
+
+    step.run(
+        [train.path, validation.path, test.path],
+        budget.path,
+        name,
+        spent.path if spent else "",
+        task=task,
+        evaluate=evaluate,
+        plan=plan,
+        preference=preference,
+        vertex=vertex,
+    )

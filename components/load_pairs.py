@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs of a better and a worse answer, read from the data or sampled; each prompt carries its pairs."""
+
+from kfp.dsl import Artifact, Dataset, Metrics, Output
+
+from components.base import component
+
+
+@component
+def load_pairs(
+    data: str,
+    task: dict,
+    preprocess: dict,
+    preference: dict,
+    evaluate: dict,
+    plan: dict,
+    vertex: dict,
+    examples: Output[Dataset],
+    dropped: Output[Dataset],
+    report: Output[Artifact],
+    metrics: Output[Metrics],
+):
+    """Read pairs, or sample them from the base model; validate, normalise and deduplicate them.
+
+    Args:
+        data: Local path or URI of the rows.
+        task: Section `task` of the configuration.
+        preprocess: Section `preprocess`.
+        preference: Section `preference`; empty in supervised tuning.
+        evaluate: Section `evaluate`.
+        plan: Section `plan`.
+        vertex: Section `vertex`.
+    """
+    from gemtune.steps import load_pairs as step
+
+    summary = step.run(
+        data,
+        examples.path,
+        dropped.path,
+        report.path,
+        task=task,
+        preprocess=preprocess,
+        preference=preference,
+        evaluate=evaluate,
+        plan=plan,
+        vertex=vertex,
+    )
+    metrics.metadata.update(summary)

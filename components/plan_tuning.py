@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The best prompt, whether tuning is worth trying, which trials, and the cost forecast."""
+
+from typing import List, NamedTuple
+
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+from components.base import component
+
+
+@component
+def plan_tuning(
+    evaluated: Input[Artifact],
+    train: Input[Dataset],
+    validation: Input[Dataset],
+    test: Input[Dataset],
+    task: dict,
+    evaluate: dict,
+    plan: dict,
+    hard_examples: dict,
+    escalation: dict,
+    preference: dict,
+    vertex: dict,
+    name: str,
+    tuning_plan: Output[Artifact],
+    spent: Input[Artifact] = None,
+) -> NamedTuple("Planned", [("should_tune", bool), ("trials", List[dict]), ("first_trial", dict)]):
+    """Find the best prompt, decide whether tuning is worth trying, forecast the cost, list the trials.
+
+    Args:
+        evaluated: Report of the evaluation before.
+        train: Training rows.
+        validation: Validation rows: prompts and checkpoints are selected on them.
+        test: Test rows: only the final decision reads them.
+        task: Section `task` of the configuration.
+        evaluate: Section `evaluate`.
+        plan: Section `plan`.
+        hard_examples: Section `hard_examples`.
+        escalation: Section `escalation`.
+        preference: Section `preference`; empty in supervised tuning.
+        vertex: Section `vertex`.
+        name: The run's name.
+        spent: Report of the data step before (what it has spent).
+    """
+    from gemtune.steps import plan_tuning as step
+
+    planned = step.run(
+        [train.path, validation.path, test.path],
+        evaluated.path,
+        tuning_plan.path,
+        name,
+        spent.path if spent else "",
+        task=task,
+        evaluate=evaluate,
+        plan=plan,
+        hard_examples=hard_examples,
+        escalation=escalation,
+        preference=preference,
+        vertex=vertex,
+    )
+    return planned["should_tune"], planned["trials"], planned["first_trial"]

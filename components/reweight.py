@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""More weight for training rows that the best prompt gets wrong."""
+
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+
+from components.base import component
+
+
+@component
+def reweight_hard_examples(
+    train: Input[Dataset],
+    validation: Input[Dataset],
+    tuning_plan: Input[Artifact],
+    task: dict,
+    evaluate: dict,
+    hard_examples: dict,
+    vertex: dict,
+    reweighted: Output[Dataset],
+    marked: Output[Dataset],
+    report: Output[Artifact],
+    metrics: Output[Metrics],
+):
+    """Repeat training rows that the best prompt gets wrong; mark validation rows near them.
+
+    Args:
+        train: Training rows.
+        validation: Validation rows: prompts and checkpoints are selected on them.
+        tuning_plan: The plan.
+        task: Section `task` of the configuration.
+        evaluate: Section `evaluate`.
+        hard_examples: Section `hard_examples`.
+        vertex: Section `vertex`.
+    """
+    from gemtune.steps import reweight as step
+
+    counts = step.run(
+        train.path,
+        validation.path,
+        tuning_plan.path,
+        reweighted.path,
+        marked.path,
+        report.path,
+        task=task,
+        evaluate=evaluate,
+        hard_examples=hard_examples,
+        vertex=vertex,
+    )
+    metrics.metadata.update(counts)

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Serve Vertex AI's tuning APIs on localhost and print the environment variables for the SDKs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from emulator.app.server import Emulator, Settings, routes_table
+from emulator.catalogue import BaseModelEntry, load_catalogue
+from emulator.core.faults import FaultPlan, load_plan, parse_speed
+from emulator.core.state import StateInUse
+from emulator.engines.base import Engine
+from emulator.engines.rules_engine import RulesEngine, load_rules
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="emulator", description=__doc__)
+    parser.add_argument("--port", type=int, default=8085, help="0 picks a free one (default: 8085)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
+    parser.add_argument("--state-dir", type=Path, default=Path("state"), help="directory of the persistent state")
+    parser.add_argument("--engine", default="student", help="student, scripted, or scripted:FILE.json")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        help="threads of the student (0: chosen by the model's size)",
+    )
+    parser.add_argument("--speed", default="", help="immediate, polls:N or seconds:T for each job state")
+    parser.add_argument("--faults", type=Path, help="fault plan (JSON)")
+    parser.add_argument("--catalogue", type=Path, help="catalogue of base models (JSON)")
+    parser.add_argument("--concurrency", type=int, default=1, help="tuning jobs that train at once")
+    parser.add_argument("--judge", default="lexical", help="judge of evaluateInstances: lexical, or a base model")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all training")
+    parser.add_argument("--routes", action="store_true", help="print the table of supported routes and exit")
+    return parser.parse_args()
+
+
+def _print_routes() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        emulator = Emulator(Settings(Path(directory), engine_factory("scripted", 1)))
+        print(routes_table(emulator.routes), end="")
+        emulator.close()
+
+
+def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engine]:
+    """A function that creates the engine of a base model; `ValueError` for an unknown choice."""
+    name, _, path = choice.partition(":")
+    if name == "scripted":
+        engine = RulesEngine(load_rules(Path(path)) if path else None)
+        return lambda entry: engine
+    if name != "student" or path:
+        raise ValueError(f"--engine is student, scripted or scripted:FILE.json, not {choice!r}")
+
+    def student(entry: BaseModelEntry) -> Engine:
+        from emulator.engines.student.engine import Student  # loads a deep-learning framework
+
+        return Student(entry.weights, threads)
+
+    return student
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        advice = "choose another --port, 0 picks a free one"
+        raise ValueError(f"can't listen on {host}:{port}: {error}; {advice}") from error
+    return listener
+
+
+def _announce(url: str, state_dir: Path) -> None:
+    print(f"emulator ready at {url} (state in {state_dir}); export these for the SDKs:")
+    print(f"export GOOGLE_VERTEX_BASE_URL={url}")
+    print(f"export STORAGE_EMULATOR_HOST={url}")
+    print("export GOOGLE_CLOUD_PROJECT=demo-project")
+    print("export GOOGLE_CLOUD_LOCATION=us-central1")
+    print("export GOOGLE_GENAI_USE_VERTEXAI=true", flush=True)
+
+
+def _load(emulator: Emulator, model: BaseModelEntry) -> None:
+    try:
+        emulator.engines.engine(model)
+    except (ValueError, OSError) as error:  # requests to this model will report it too
+        logging.getLogger("emulator").warning("%s is not ready: %s", model.name, error)
+
+
+class _Server(uvicorn.Server):
+    """Exits within two seconds of the first signal, whatever the workers do."""
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        timer = threading.Timer(1.7, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
+        self.should_exit = True
+
+
+def main() -> int:
+    """Serve until a signal; returns 2 for invalid arguments or a port in use."""
+    arguments = _arguments()
+    if arguments.routes:
+        _print_routes()
+        return 0
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        catalogue = load_catalogue(arguments.catalogue)
+        plan = load_plan(arguments.faults) if arguments.faults else FaultPlan()
+        if arguments.speed:
+            plan = plan.model_copy(update={"pace": parse_speed(arguments.speed)})
+        factory = engine_factory(arguments.engine, arguments.threads)
+        listener = _listen(arguments.host, arguments.port)
+        settings = Settings(
+            arguments.state_dir, factory, catalogue, plan, arguments.concurrency, arguments.seed, arguments.judge
+        )
+        emulator = Emulator(settings)
+    except (ValueError, StateInUse, OSError) as error:
+        print(f"emulator: {error}", file=sys.stderr)
+        return 2
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    _announce(f"http://{host}:{listener.getsockname()[1]}", arguments.state_dir)
+    # the engine loads while the first requests arrive
+    threading.Thread(target=_load, args=(emulator, catalogue.models[0]), daemon=True).start()
+    config = uvicorn.Config(
+        emulator.app, log_level="critical", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=75
+    )
+    server = _Server(config)
+    signal.signal(signal.SIGTERM, server.handle_exit)
+    server.run(sockets=[listener])
+    emulator.stop()
+    sys.stdout.flush()
+    os._exit(0)  # worker threads may still be inside a training step

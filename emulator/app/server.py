@@ -1,0 +1,325 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The emulator as one ASGI application: routing, errors in Google's form, injected faults, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio.to_thread
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator.app.dashboard import Dashboard
+from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
+from emulator.core.faults import FaultPlan, Faults, StateTransitions
+from emulator.core.google_rest import ApiError, Call, Json, Route, camel, camelize, find_route, parse_json
+from emulator.core.state import State
+from emulator.engines.base import Engine
+from emulator.services.batches import BatchJobs
+from emulator.services.embeddings import Embeddings
+from emulator.services.endpoints import Endpoints
+from emulator.services.evaluation import Evaluation
+from emulator.services.inference import Engines, Inference
+from emulator.services.metadata import Metadata
+from emulator.services.models import Deployments, Models
+from emulator.services.operations import Operations
+from emulator.services.pipeline_jobs import PipelineJobs
+from emulator.services.schedules import Schedules
+from emulator.services.storage import Storage
+from emulator.services.storage_api import StorageApi, storage_error
+from emulator.services.template_registry import TemplateRegistry
+from emulator.services.tensorboard import Tensorboards
+from emulator.services.training import Services, Trainer
+from emulator.services.tuning import TuningJobs
+
+_LOG = logging.getLogger("emulator")
+_THREADS = 64
+
+# Documented as not implemented; any other unknown path below /v1 is a 501 too.
+MISSING = {
+    "POST :validateReinforcementTuningReward": "reinforcement tuning",
+    "POST models:upload": "only tuning creates models",
+    "POST models/{model}:export": "adapters lie in the state directory in PEFT's format",
+    "POST endpoints/{endpoint}:rawPredict": "the SDK sends it to the real host in any case",
+    "POST endpoints/{endpoint}:mutateDeployedModel": "shared resources have no machines",
+    "POST cachedContents": "context caching",
+    "POST customJobs": "custom training",
+    "POST :evaluateDataset": "evaluation runs over a dataset",
+    "POST evaluationRuns": "evaluation runs over a dataset",
+    "POST :generateInstanceRubrics": "generated rubrics",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The configuration of an emulator; `engine_for` returns the engine of a base model."""
+
+    state_dir: Path
+    engine_for: Callable[[BaseModelEntry], Engine]
+    catalogue: Catalogue = field(default_factory=load_catalogue)
+    plan: FaultPlan = field(default_factory=FaultPlan)
+    concurrency: int = 1
+    seed: int = 0
+    judge: str = "lexical"
+
+
+class Emulator:
+    """One emulator over one state directory. `app` is the ASGI application; `close` releases the directory."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.state = State(settings.state_dir)
+        self.storage = Storage(settings.state_dir / "storage")
+        self.faults = Faults(settings.plan)
+        states = StateTransitions(self.faults)
+        self.engines = Engines(settings.engine_for)
+        operations = Operations(self.state)
+        deployments = Deployments(self.state)
+        self.models = Models(self.state, operations, deployments)
+        self.endpoints = Endpoints(self.state, operations, self.models, deployments)
+        self.tensorboards = Tensorboards(self.state, operations)
+        self.inference = Inference(settings.catalogue, self.engines, self.models, self.endpoints, self.faults)
+        evaluation = Evaluation(self.inference, settings.judge)
+        services = Services(
+            self.state,
+            self.storage,
+            settings.catalogue,
+            self.engines,
+            self.models,
+            self.endpoints,
+            self.tensorboards,
+            self.inference,
+            evaluation,
+            self.faults,
+            states,
+        )
+        self.trainer = Trainer(services, settings.concurrency, settings.seed)
+        storage_api = StorageApi(self.storage)
+        storage_api.dispatch = self._dispatch_part
+        self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
+        pipeline_jobs = PipelineJobs(self.state, operations)
+        self.schedules = Schedules(self.state, operations, pipeline_jobs)
+        apis = (
+            TuningJobs(services, self.trainer, operations),
+            self.inference,
+            Embeddings(),
+            self.batches,
+            self.models,
+            self.endpoints,
+            evaluation,
+            pipeline_jobs,
+            self.schedules,
+            Metadata(self.state, operations),
+            self.tensorboards,
+            operations,
+            storage_api,
+            TemplateRegistry(self.state, operations),
+            Dashboard(self.state, self.models, self.tensorboards),
+        )
+        self.routes: list[Route] = [route for api in apis for route in api.routes()]
+        self.routes += self._control_routes()
+        self.app: ASGIApp = Starlette(
+            routes=[Mount("/", app=self._serve)],
+            middleware=[Middleware(_FaultInjection, self.faults)],
+            lifespan=self._lifespan,
+        )
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        self.start()
+        yield
+        self.stop()
+
+    def start(self) -> None:
+        """Start the workers for tuning, batch prediction and schedules."""
+        self.trainer.start()
+        self.batches.start()
+        self.schedules.start()
+
+    def stop(self) -> None:
+        """Stop the workers soon; unfinished jobs start again at the next start."""
+        self.trainer.stop()
+        self.batches.stop()
+        self.schedules.stop()
+
+    def close(self) -> None:
+        """Stop the workers and release the state directory."""
+        self.stop()
+        self.storage.close()
+        self.state.close()
+
+    # --- control
+
+    def _control_routes(self) -> list[Route]:
+        note = "the emulator's own: injected faults and how long states last"
+        return [
+            Route("GET", "/emulator/faults", self._get_faults, note=note),
+            Route("PUT", "/emulator/faults", self._put_faults, note=note),
+            Route("DELETE", "/emulator/faults", self._reset_faults, note=note),
+            Route("GET", "/emulator/health", lambda call: {"ready": True}, note="the emulator's own"),
+        ]
+
+    def _get_faults(self, call: Call) -> Json:
+        return self.faults.plan.model_dump(mode="json")
+
+    def _put_faults(self, call: Call) -> Json:
+        try:
+            self.faults.set(FaultPlan.model_validate_json(call.content))
+        except (ValidationError, ValueError) as error:
+            raise ApiError(400, f"Invalid fault plan: {error}") from error
+        return self._get_faults(call)
+
+    def _reset_faults(self, call: Call) -> Json:
+        self.faults.set(self.settings.plan)
+        return self._get_faults(call)
+
+    # --- requests
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        raw_path = scope.get("raw_path", scope["path"].encode()).decode("latin-1").split("?")[0]
+        query = scope["query_string"].decode("latin-1")
+        content = await request.body()
+        base_url = f"{scope['scheme']}://{request.headers.get('host', 'localhost')}"
+        response = await self.handle(request.method, raw_path, query, request.headers, content, base_url)
+        await response(scope, receive, send)
+
+    async def _dispatch_part(self, method: str, target: str, headers: Mapping[str, str], content: bytes) -> Response:
+        path, _, query = target.partition("?")
+        return await self.handle(method, path, query, headers, content, "http://localhost")
+
+    async def handle(
+        self, method: str, raw_path: str, query: str, headers: Mapping[str, str], content: bytes, base_url: str
+    ) -> Response:
+        """The response to one request; all errors have Google's form."""
+        storage = "/storage/v1" in raw_path
+        try:
+            match = find_route(self.routes, method, raw_path if storage else raw_path.replace("%3A", ":"))
+            if match is None:
+                raise self._unknown(method, raw_path)
+            route, params = match
+            call = Call(
+                method,
+                raw_path,
+                params,
+                {camel(k): v for k, v in parse_qs(query, keep_blank_values=True).items()},
+                {} if storage and "/upload/" in raw_path else _body(content, headers, storage),
+                content,
+                {key.lower(): value for key, value in headers.items()},
+                base_url,
+            )
+            result: Any = (
+                await route.handler(call)
+                if inspect.iscoroutinefunction(route.handler)
+                else await anyio.to_thread.run_sync(route.handler, call)
+            )
+            return result if isinstance(result, Response) else JSONResponse(result)
+        except ApiError as error:
+            return storage_error(error) if storage else JSONResponse(error.body(), status_code=error.code)
+        except Exception:
+            _LOG.exception("%s %s failed", method, raw_path)
+            unexpected = ApiError(500, "Internal error encountered.")
+            return storage_error(unexpected) if storage else JSONResponse(unexpected.body(), status_code=500)
+
+    def _unknown(self, method: str, path: str) -> ApiError:
+        if path.startswith(("/v1/", "/v1beta1/", "/ui/", "/storage/", "/upload/")):
+            name = f"{method} {path[:300]}"
+            return ApiError(
+                501, f"{name} is not implemented by the emulator; docs/emulator.md lists the supported routes."
+            )
+        return ApiError(404, f"{method} {path[:300]} is not a path of the emulator.")
+
+
+def routes_table(routes: Sequence[Route]) -> str:
+    """The supported, partial and missing routes as a Markdown table; paths are relative to projects/P/locations/L."""
+    lines = ["| method | path | support | notes |", "| --- | --- | --- | --- |"]
+    for route in routes:
+        path = re.sub(r"[*!]\}", "}", route.template)
+        lines.append(f"| {route.method} | `{path}` | {route.support} | {route.note} |")
+    for name, note in MISSING.items():
+        method, _, path = name.partition(" ")
+        lines.append(f"| {method} | `{path}` | missing (501) | {note} |")
+    return "\n".join(lines) + "\n"
+
+
+def _body(content: bytes, headers: Mapping[str, str], storage: bool) -> Json:
+    kind = headers.get("content-type", "application/json")
+    if not content.strip() or "json" not in kind:
+        return {}
+    value = parse_json(content)
+    if not isinstance(value, dict):
+        raise ApiError(400, "Invalid JSON payload received. The body must be an object.")
+    return value if storage else camelize(value)
+
+
+class _FaultInjection:
+    """Injects the fault plan's request faults, except into the control routes and the dashboard."""
+
+    def __init__(self, app: ASGIApp, faults: Faults) -> None:
+        self._app = app
+        self._faults = faults
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        faults, plan = self._faults, self._faults.plan
+        path: str = scope.get("path", "")
+        if scope["type"] != "http" or path.startswith("/emulator") or path == "/" or not faults.apply_to(path):
+            await self._app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        if headers.get("authorization", "").removeprefix("Bearer ") in plan.expired_tokens:
+            error = ApiError(401, "Request had invalid authentication credentials: the access token has expired.")
+            await JSONResponse(error.body(), status_code=401)(scope, receive, send)
+            return
+        if not (plan.error_rate or plan.drop_rate or plan.slow_rate):
+            await self._app(scope, receive, send)
+            return
+        body, receive = await _read(receive)
+        key = f"{scope['method']} {path}?".encode() + scope["query_string"] + body
+        if faults.happens("slow", plan.slow_rate, key):
+            await asyncio.sleep(plan.slow_seconds)
+        if faults.happens("drop", plan.drop_rate, key):
+            await _disconnect(send)
+        elif faults.happens("error", plan.error_rate, key):
+            code = faults.error_code(key)
+            error = ApiError(code, "The service is currently unavailable, as the fault plan requests.")
+            await JSONResponse(error.body(), status_code=code)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _read(receive: Receive) -> tuple[bytes, Receive]:
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return body, replay
+
+
+async def _disconnect(send: Send) -> None:
+    """Announce more bytes than are sent: the server closes the connection in the middle of the response."""
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"1000000")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"{", "more_body": True})

@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Injected faults, and how long job states last.
+
+A `FaultPlan` is read from a file or set by `PUT /emulator/faults`. Randomness depends on the plan's seed, the request
+and how often that same request was seen, so a failure is reproducible whatever the order of concurrent requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+Rate = Field(default=0.0, ge=0.0, le=1.0)
+Code = Literal[429, 500, 503, 504]
+
+
+class Pace(BaseModel):
+    """How long PENDING and RUNNING last at least: a number of polls of the job, or seconds; default: no time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    polls: int = Field(default=0, ge=0)
+    seconds: float = Field(default=0.0, ge=0.0)
+
+
+class FaultPlan(BaseModel):
+    """The faults to inject. Rates are shares of requests in [0, 1]; `paths` limits request faults to matching paths.
+
+    `error_rate` returns `error_code` (a random one of several); `drop_rate` closes the connection in the middle of a
+    response; `slow_rate` waits `slow_seconds`. `quota_per_minute` fills a bucket of `quota_burst` tokens for generate
+    calls, 429 when it is empty. `tuning_quota` returns 429 for a new tuning job when that many have not ended.
+    `blocked_rate` and `truncated_rate` return responses without candidates and answers cut by MAX_TOKENS. `job_failure`
+    fails tuning jobs (those whose display name matches `job_names`) at a stage. `drop_rows` is the share of training
+    rows the service drops; `lenient_rows` drops malformed rows instead of failing the job. Bearer tokens listed in
+    `expired_tokens` are rejected. `pace` is how long PENDING and RUNNING last at least.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    seed: int = 0
+    paths: str = "."
+    error_rate: float = Rate
+    error_code: Code | tuple[Code, ...] = 503
+    drop_rate: float = Rate
+    slow_rate: float = Rate
+    slow_seconds: float = Field(default=1.0, ge=0.0, le=600.0)
+    quota_per_minute: float | None = Field(default=None, ge=0.0)
+    quota_burst: int = Field(default=1, ge=1)
+    tuning_quota: int | None = Field(default=None, ge=0)
+    blocked_rate: float = Rate
+    truncated_rate: float = Rate
+    job_failure: Literal["start", "midway", "end"] | None = None
+    job_failure_rate: float = Field(default=1.0, ge=0.0, le=1.0)
+    job_names: str = "."
+    drop_rows: float = Rate
+    lenient_rows: bool = False
+    expired_tokens: tuple[str, ...] = ()
+    pace: Pace = Pace()
+
+    @field_validator("paths", "job_names")
+    @classmethod
+    def _is_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is not a regular expression: {error}") from error
+        return value
+
+
+def load_plan(path: Path) -> FaultPlan:
+    """A plan from a JSON file; `ValueError` with the place of an error."""
+    try:
+        return FaultPlan.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValidationError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def parse_speed(text: str) -> Pace:
+    """The pace for `immediate`, `polls:N` or `seconds:T`; `ValueError` otherwise."""
+    if text == "immediate":
+        return Pace()
+    match = re.fullmatch(r"(polls):(\d{1,6})|(seconds):(\d{1,6}(?:\.\d+)?)", text)
+    if match is None:
+        raise ValueError(f"speed is immediate, polls:N or seconds:T, not {text!r}")
+    return Pace(polls=int(match[2])) if match[1] else Pace(seconds=float(match[4]))
+
+
+class Faults:
+    """The current plan with its counters and quota bucket. Thread-safe."""
+
+    def __init__(self, plan: FaultPlan | None = None) -> None:
+        self._lock = threading.Lock()
+        self.set(plan or FaultPlan())
+
+    def set(self, plan: FaultPlan) -> None:
+        """Replace the plan; counters start again."""
+        with self._lock:
+            self.plan = plan
+            self._seen: dict[bytes, int] = {}
+            self._tokens = float(plan.quota_burst)
+            self._filled = time.monotonic()
+
+    def happens(self, kind: str, rate: float, key: bytes) -> bool:
+        """Whether a fault of this rate happens to this request, by seed, key and how often the key was seen."""
+        if rate <= 0:
+            return False
+        digest = hashlib.sha256(b"%d/%s/" % (self.plan.seed, kind.encode()) + key).digest()
+        with self._lock:
+            if len(self._seen) > 100_000:
+                self._seen.clear()
+            count = self._seen[digest] = self._seen.get(digest, -1) + 1
+        draw = hashlib.sha256(digest + b"%d" % count).digest()
+        return int.from_bytes(draw[:8], "big") / 2**64 < rate
+
+    def error_code(self, key: bytes) -> int:
+        """The code of an error for this request."""
+        codes = self.plan.error_code
+        if isinstance(codes, int):
+            return codes
+        return codes[hashlib.sha256(b"code/" + key).digest()[0] % len(codes)]
+
+    def apply_to(self, path: str) -> bool:
+        """Whether request faults apply to a path."""
+        return re.search(self.plan.paths, path) is not None
+
+    def take_quota(self) -> bool:
+        """Whether one more generate call is within the quota."""
+        plan = self.plan
+        if plan.quota_per_minute is None:
+            return True
+        with self._lock:
+            now = time.monotonic()
+            refill = (now - self._filled) * plan.quota_per_minute / 60
+            self._tokens = min(float(plan.quota_burst), self._tokens + refill)
+            self._filled = now
+            if self._tokens < 1:
+                return False
+            self._tokens -= 1
+            return True
+
+    def job_fails(self, stage: str, display_name: str, job: str) -> bool:
+        """Whether a tuning job fails at a stage."""
+        plan = self.plan
+        return (
+            plan.job_failure == stage
+            and re.search(plan.job_names, display_name) is not None
+            and self.happens("job", plan.job_failure_rate, job.encode())
+        )
+
+
+class StateTransitions:
+    """Holds jobs in a state for as long as the plan's pace requires, counting polls."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+        self._changed = threading.Condition()
+        self._counts: dict[str, int] = {}
+
+    def polled(self, name: str) -> None:
+        """Count a poll of a job."""
+        with self._changed:
+            if name in self._counts:
+                self._counts[name] += 1
+                self._changed.notify_all()
+
+    def hold(self, name: str, should_stop: Callable[[], bool]) -> None:
+        """Return when the state has lasted as long as the pace requires, or when `should_stop` returns True."""
+        pace = self._faults.plan.pace
+        started = time.monotonic()
+        with self._changed:
+            self._counts[name] = 0
+            while not should_stop():
+                left = pace.seconds - (time.monotonic() - started)
+                if self._counts[name] >= pace.polls and left <= 0:
+                    break
+                self._changed.wait(min(0.1, left) if left > 0 else 0.1)
+            del self._counts[name]

@@ -1,0 +1,421 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The conventions of Google's REST APIs: resource names, field cases, errors, pagination, routes.
+
+A route is a method, a path template and a handler that takes a `Call`; the table of routes is also the support table of
+the documentation. Nothing here depends on a particular resource.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+Json = dict[str, Any]
+
+_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ALREADY_EXISTS",
+    412: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+
+
+class ApiError(Exception):
+    """An error response in the form of google.rpc.Status."""
+
+    def __init__(self, code: int, message: str, status: str | None = None, details: Sequence[Json] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status or _STATUS.get(code, "UNKNOWN")
+        self.details = list(details)
+
+    def body(self) -> Json:
+        """The response body."""
+        error: Json = {"code": self.code, "message": self.message, "status": self.status}
+        if self.details:
+            error["details"] = self.details
+        return {"error": error}
+
+
+def bad_field(*violations: tuple[str, str]) -> ApiError:
+    """A 400 with one field violation for each (field, description)."""
+    listed = "".join(f"\t{n}.Field: {name}; Message: {text}" for n, (name, text) in enumerate(violations, 1))
+    return _bad_request(f"List of found errors:{listed}\t", violations)
+
+
+def _bad_request(message: str, violations: Sequence[tuple[str, str]]) -> ApiError:
+    details = {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [{"field": name, "description": text} for name, text in violations],
+    }
+    return ApiError(400, message, details=[details])
+
+
+def not_found(resource: str) -> ApiError:
+    """A 404 for a resource."""
+    return ApiError(404, f"{resource} is not found.")
+
+
+def failed_precondition(message: str) -> ApiError:
+    """A 400 with status FAILED_PRECONDITION."""
+    return ApiError(400, message, "FAILED_PRECONDITION")
+
+
+def now() -> str:
+    """The current time in RFC 3339, UTC, with microseconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def project_number(project: str) -> str:
+    """The number of a project; ids and numbers name the same project, `demo-project` is 123456789012."""
+    if project.isdigit():
+        return project
+    if project == "demo-project":
+        return "123456789012"
+    return str(10**11 + int(hashlib.sha256(project.encode()).hexdigest()[:12], 16) % (9 * 10**11))
+
+
+def canonical(name: str) -> str:
+    """A resource name with the project's number in place of its id."""
+    name = unquote(name).removeprefix("//aiplatform.googleapis.com/")
+    match = re.match(r"projects/([^/]+)(/.*)?$", name, re.S)
+    return f"projects/{project_number(match[1])}{match[2] or ''}" if match else name
+
+
+# Maps whose keys belong to the caller: their case must not change.
+_FREE_MAPS = frozenset(
+    [
+        "labels",
+        "userLabels",
+        "metadata",
+        "pipelineSpec",
+        "parameterValues",
+        "parameters",
+        "args",
+        "responseJsonSchema",
+        "trafficSplit",
+        "instances",
+        "jsonInstance",
+        "defs",
+    ]
+)
+
+
+def camel(word: str) -> str:
+    """`learning_rate_multiplier` as `learningRateMultiplier`; a camel-case word stays."""
+    return re.sub(r"(?<=[A-Za-z0-9])_([a-z0-9])", lambda m: m[1].upper(), word)
+
+
+def snake(word: str) -> str:
+    """`learningRateMultiplier` as `learning_rate_multiplier`."""
+    return re.sub(r"(?<!^)([A-Z])", lambda m: "_" + m[1].lower(), word)
+
+
+def parse_json(content: bytes) -> Any:
+    """A JSON value as Google's parser accepts it: no NaN, no lone surrogates, at most 100 levels; else a 400."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not a JSON value")
+
+    try:
+        value = json.loads(content, parse_constant=refuse)
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"Invalid JSON payload received. {str(error)[:200]}") from error
+    if _too_deep(value):
+        raise ApiError(400, "Invalid JSON payload received. The body has more than 100 levels.")
+    return value
+
+
+def _too_deep(value: Any, left: int = 100) -> bool:
+    if isinstance(value, dict):
+        return left == 0 or any(_too_deep(item, left - 1) for item in value.values())
+    return isinstance(value, list) and (left == 0 or any(_too_deep(item, left - 1) for item in value))
+
+
+def camelize(value: Any) -> Any:
+    """A JSON value with all field names in camel case; maps with the caller's own keys are unchanged."""
+    if isinstance(value, list):
+        return [camelize(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    result: Json = {}
+    for key, item in value.items():
+        name = camel(key)
+        if name in _FREE_MAPS:
+            result[name] = item
+        elif name == "properties" and isinstance(item, dict):
+            result[name] = {field: camelize(schema) for field, schema in item.items()}
+        else:
+            result[name] = camelize(item)
+    return result
+
+
+def public(resource: Mapping[str, Any]) -> Json:
+    """A resource without the emulator's private keys."""
+    return {key: value for key, value in resource.items() if not key.startswith("_")}
+
+
+class Fields:
+    """Typed access to an object of a request: a wrong type is a 400 that names the field in snake case."""
+
+    def __init__(self, value: Any, path: str = "") -> None:
+        if not isinstance(value, dict):
+            raise bad_field((path or "body", "must be an object."))
+        self.value: Json = value
+        self.path = path
+
+    def name(self, key: str) -> str:
+        """The full path of a field as Google prints it."""
+        return f"{self.path}.{snake(key)}" if self.path else snake(key)
+
+    def __contains__(self, key: str) -> bool:
+        return self.value.get(key) is not None
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """A string; required when there is no default."""
+        value = self.value.get(key)
+        if value is None:
+            if default is None:
+                raise bad_field((self.name(key), "is required."))
+            return default
+        if not isinstance(value, str):
+            raise bad_field((self.name(key), f"must be a string, not {json.dumps(value)[:80]}."))
+        return value
+
+    def boolean(self, key: str, default: bool = False) -> bool:
+        """A boolean."""
+        value = self.value.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise bad_field((self.name(key), f"must be a boolean, not {json.dumps(value)[:80]}."))
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """A finite number, also when it is written as a string."""
+        value = self.value.get(key)
+        if value is None:
+            if default is None:
+                raise bad_field((self.name(key), "is required."))
+            return default
+        try:
+            if isinstance(value, bool) or not isinstance(value, int | float | str):
+                raise ValueError
+            result = float(value)
+        except (ValueError, OverflowError):
+            result = math.nan
+        if not math.isfinite(result):
+            raise bad_field((self.name(key), f"must be a number, not {json.dumps(value)[:80]}."))
+        return result
+
+    def integer(self, key: str, default: int | None = None) -> int:
+        """An integer of 64 bits, also as a string."""
+        result = self.number(key, default)
+        if result != int(result) or abs(result) >= 2**63:
+            raise bad_field((self.name(key), f"must be an integer, not {json.dumps(self.value[key])[:80]}."))
+        return int(result)
+
+    def object(self, key: str) -> Fields:
+        """A nested object; an empty one when it is absent."""
+        value = self.value.get(key)
+        return Fields({} if value is None else value, self.name(key))
+
+    def objects(self, key: str) -> list[Fields]:
+        """A list of objects; a single object is read as a list."""
+        value = self.value.get(key)
+        items = [] if value is None else value if isinstance(value, list) else [value]
+        return [Fields(item, f"{self.name(key)}[{n}]") for n, item in enumerate(items)]
+
+    def texts(self, key: str) -> list[str]:
+        """A list of strings."""
+        value = self.value.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise bad_field((self.name(key), "must be a list of strings."))
+        return value
+
+    def only(self, *names: str) -> None:
+        """Reject other fields, as Google's JSON parser does."""
+        for key in self.value:
+            if key not in names:
+                message = f"Invalid JSON payload received. Unknown name \"{key}\" at '{self.path}': Cannot find field."
+                raise _bad_request(message, [(self.path, message)])
+
+
+def read_display_name(fields: Fields) -> str:
+    """The required display name of a resource, 1 to 128 characters."""
+    name = fields.text("displayName")
+    if not 1 <= len(name) <= 128:
+        raise bad_field((fields.name("displayName"), "must have 1 to 128 characters."))
+    return name
+
+
+def read_labels(fields: Fields) -> dict[str, str]:
+    """The labels of a resource: at most 64, keys and values of at most 64 lower-case characters."""
+    labels = fields.value.get("labels") or {}
+    where = fields.name("labels")
+    if not isinstance(labels, dict) or len(labels) > 64:
+        raise bad_field((where, "must be a map of at most 64 labels."))
+    for name, value in labels.items():
+        if not isinstance(value, str):
+            raise bad_field((where, f'the value of label "{name}" must be a string.'))
+        for part in (name, value):
+            if len(part) > 64 or not all(ch.islower() or ch.isdigit() or ch in "_-" or ord(ch) > 127 for ch in part):
+                raise bad_field((where, f'label "{part}" may have 64 lower-case letters, digits, "_" and "-".'))
+    return labels
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One parsed request: `params` from the path (unquoted), `query`, `body` in camel case, raw `content`."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
+    body: Json
+    content: bytes
+    headers: Mapping[str, str]
+    base_url: str
+
+    @property
+    def version(self) -> str:
+        """`v1` or `v1beta1`."""
+        return self.params.get("version", "v1")
+
+    @property
+    def parent(self) -> str:
+        """projects/NUMBER/locations/LOCATION."""
+        project = self.params.get("project", "demo-project")
+        return f"projects/{project_number(project)}/locations/{self.params.get('location', 'us-central1')}"
+
+    def fields(self, path: str = "") -> Fields:
+        """The body for typed access."""
+        return Fields(self.body, path)
+
+    def update_mask(self) -> set[str]:
+        """The top-level fields (camel case) a PATCH changes: those of `updateMask`, without it all fields sent."""
+        mask = {camel(part.partition(".")[0]) for part in self.first("updateMask").split(",") if part}
+        return mask or set(self.body)
+
+    def first(self, key: str, default: str = "") -> str:
+        """The first query parameter of this name, in either case."""
+        values = self.query.get(key) or self.query.get(snake(key)) or [default]
+        return values[0]
+
+    def count(self, key: str, default: int, most: int) -> int:
+        """A query parameter that is a number of things; larger values are cut to `most`, 0 means the default."""
+        text = self.first(key) or str(default)
+        if not re.fullmatch(r"-?[0-9]{1,18}", text) or int(text) < 0:
+            raise ApiError(400, f"{snake(key)} must be a number that is not negative, not {text[:80]!r}.")
+        return min(int(text) or default, most)
+
+
+Handler = Callable[[Call], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method and path of the API, its handler, and how much of it is supported.
+
+    `template` is relative to `projects/P/locations/L/` unless it begins with `/`. `{x}` matches one segment without
+    colons, `{x!}` one that may contain colons, `{x*}` anything.
+    """
+
+    method: str
+    template: str
+    handler: Handler
+    support: str = "supported"
+    note: str = ""
+    pattern: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pattern", _compile(self.template))
+
+
+_PREFIX = "/{version}/projects/{project}/locations/{location}/"
+
+
+def _compile(template: str) -> re.Pattern[str]:
+    full = template if template.startswith("/") else _PREFIX + template
+    pattern = ""
+    if full.startswith("/{version}/"):  # operations are polled below /ui/, without a version
+        pattern, full = "(?:/ui/|/(?:ui/)?(?P<version>v1|v1beta1)/)", full.removeprefix("/{version}/")
+    for piece in re.split(r"(\{\w+[*!]?\})", full):
+        if piece.endswith("*}"):
+            pattern += f"(?P<{piece[1:-2]}>.+)"
+        elif piece.endswith("!}"):
+            pattern += f"(?P<{piece[1:-2]}>[^/]+)"
+        elif piece.startswith("{"):
+            pattern += f"(?P<{piece[1:-1]}>[^/:]+)"
+        else:
+            pattern += re.escape(piece)
+    return re.compile(pattern)
+
+
+def find_route(routes: Iterable[Route], method: str, raw_path: str) -> tuple[Route, dict[str, str]] | None:
+    """The first route that matches a raw path, with its unquoted parameters."""
+    for route in routes:
+        if route.method == method and (match := route.pattern.fullmatch(raw_path)):
+            return route, {name: unquote(value) for name, value in match.groupdict().items() if value is not None}
+    return None
+
+
+def paginate(call: Call, items: Sequence[tuple[int, Json]], key: str) -> Json:
+    """One page of (sequence number, resource), newest first; its token stays valid while resources are added."""
+    size = call.count("pageSize", 100, 1000)
+    token = call.first("pageToken")
+    if token:
+        try:
+            last = int(base64.urlsafe_b64decode(token.encode()).decode())
+        except ValueError as error:
+            raise ApiError(400, "The page token is invalid.") from error
+        items = [item for item in items if item[0] < last]
+    response: Json = {key: [public(resource) for _, resource in items[:size]]} if items else {}
+    if len(items) > size:
+        response["nextPageToken"] = base64.urlsafe_b64encode(str(items[size - 1][0]).encode()).decode()
+    return response
+
+
+EMPTY = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+
+
+def typed(call: Call, message: str, body: Mapping[str, Any]) -> Json:
+    """A message packed as google.protobuf.Any of the caller's API version."""
+    return {"@type": f"type.googleapis.com/google.cloud.aiplatform.{call.version}.{message}", **body}
+
+
+def split_multipart(kind: str, content: bytes) -> list[tuple[Mapping[str, str], bytes]]:
+    """(headers in lower case, body) of each part, bytes unchanged; 400 without a boundary."""
+    match = re.search(r"""boundary=(?:"([^"]+)"|'([^']+)'|([^\s;]+))""", kind)
+    if match is None:
+        raise ApiError(400, "A multipart body needs a boundary.", "invalid")
+    mark = b"\r\n--" + next(group for group in match.groups() if group).encode("latin-1", "replace")
+    pieces = (b"\r\n" + content).split(mark)[1:-1]
+    parts: list[tuple[Mapping[str, str], bytes]] = []
+    for piece in pieces:
+        head, _, body = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        lines = [line.partition(":") for line in head.decode("latin-1").split("\r\n")]
+        parts.append(({name.strip().lower(): value.strip() for name, _, value in lines}, body))
+    return parts

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The persistent state in one SQLite file: resources by name, and points of curves.
+
+A resource is a JSON object under its full Google name; keys that begin with `_` are private and never sent.
+Write-ahead logging makes each transaction atomic: after a kill -9 a resource is as it was before or after a change,
+never between. One process owns a state directory at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+Resource = dict[str, Any]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS resources (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, parent TEXT NOT NULL,
+  body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS by_kind ON resources (kind, parent, seq);
+CREATE TABLE IF NOT EXISTS points (series TEXT NOT NULL, step INTEGER NOT NULL, wall TEXT NOT NULL, value REAL,
+  PRIMARY KEY (series, step)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+
+class StateInUse(Exception):
+    """Another process owns the state directory."""
+
+
+class Database:
+    """One SQLite file shared by many threads; transactions are atomic, serial, and may be nested."""
+
+    def __init__(self, path: Path, schema: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(schema)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements inside are committed, or none; inner transactions join the outer one."""
+        with self._lock:
+            outermost = self._depth == 0
+            if outermost:
+                self._db.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                if outermost:
+                    self._db.execute("ROLLBACK")
+                raise
+            else:
+                if outermost:
+                    self._db.execute("COMMIT")
+            finally:
+                self._depth -= 1
+
+    def rows(self, sql: str, arguments: Sequence[Any] = ()) -> list[Any]:
+        """All rows of one statement."""
+        with self._lock:
+            return self._db.execute(sql, arguments).fetchall()
+
+    def execute(self, sql: str, arguments: Sequence[Any] = ()) -> int:
+        """Run one statement; the number of rows it changed."""
+        with self._lock:
+            return self._db.execute(sql, arguments).rowcount
+
+    def execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Run one statement for each row, in one transaction."""
+        with self.transaction():
+            self._db.executemany(sql, rows)
+
+    def close(self) -> None:
+        """Close the file; later calls fail."""
+        with self._lock:
+            self._db.close()
+
+
+class State:
+    """The resources of all projects under one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self._owner = (directory / "lock").open("w")
+        try:
+            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StateInUse(f"{directory} is used by another emulator; choose another --state-dir") from error
+        self._database = Database(directory / "state.sqlite", _SCHEMA)
+        self._writes: Counter[str] = Counter()
+        self.transaction = self._database.transaction
+
+    def writes(self, collection: str) -> int:
+        """How often resources of a collection were written, so that a reader can detect changes."""
+        return self._writes[collection]
+
+    def _count_write(self, name: str) -> None:
+        self._writes[name.rsplit("/", 2)[-2]] += 1
+
+    def new_id(self, kind: str) -> str:
+        """A decimal id of 19 digits, unique in this directory."""
+        with self.transaction():
+            self._database.execute("INSERT OR IGNORE INTO counters VALUES (?, 0)", (kind,))
+            self._database.execute("UPDATE counters SET value = value + 1 WHERE name = ?", (kind,))
+            ((value,),) = self._database.rows("SELECT value FROM counters WHERE name = ?", (kind,))
+        digest = hashlib.sha256(f"{kind}/{value}".encode()).digest()
+        return str(10**18 + int.from_bytes(digest[:8], "big") % (8 * 10**18))
+
+    def put(self, kind: str, name: str, body: Resource) -> Resource:
+        """Store a resource under its name, new or replaced; its place in lists stays."""
+        parent = name.rsplit("/", 2)[0]
+        self._database.execute(
+            "INSERT INTO resources (name, kind, parent, body) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+            (name, kind, parent, json.dumps(body, ensure_ascii=False)),
+        )
+        self._count_write(name)
+        return body
+
+    def get(self, name: str) -> Resource | None:
+        """The resource of this name, or None."""
+        rows = self._database.rows("SELECT body FROM resources WHERE name = ?", (name,))
+        return json.loads(rows[0][0]) if rows else None
+
+    def change(self, name: str, edit: Callable[[Resource], None]) -> Resource:
+        """Edit a resource in place in one transaction; `KeyError` when it does not exist."""
+        with self.transaction():
+            body = self.get(name)
+            if body is None:
+                raise KeyError(name)
+            edit(body)
+            self._database.execute(
+                "UPDATE resources SET body = ? WHERE name = ?", (json.dumps(body, ensure_ascii=False), name)
+            )
+            self._count_write(name)
+            return body
+
+    def update(self, name: str, /, **fields: Any) -> Resource:
+        """Set fields of a resource in one transaction; `KeyError` when it does not exist."""
+        return self.change(name, lambda body: body.update(fields))
+
+    def delete(self, name: str) -> None:
+        """Remove a resource, if there is one."""
+        self._database.execute("DELETE FROM resources WHERE name = ?", (name,))
+        self._count_write(name)
+
+    def all(self, kind: str, parent: str | None = None) -> list[tuple[int, Resource]]:
+        """(sequence number, resource) of a kind, newest first, optionally of one parent."""
+        where, arguments = ("AND parent = ?", (kind, parent)) if parent is not None else ("", (kind,))
+        rows = self._database.rows(
+            f"SELECT seq, body FROM resources WHERE kind = ? {where} ORDER BY seq DESC", arguments
+        )
+        return [(seq, json.loads(body)) for seq, body in rows]
+
+    def add_points(self, points: Sequence[tuple[str, int, str, float]]) -> None:
+        """Add (series, step, wall time, value) to curves; a repeated step is replaced."""
+        self._database.execute_many("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)", points)
+
+    def points(self, series: str) -> list[tuple[int, str, float | None]]:
+        """(step, wall time, value) of one curve, by step; a value that is not a number reads as None."""
+        return self._database.rows("SELECT step, wall, value FROM points WHERE series = ? ORDER BY step", (series,))
+
+    def last_point(self, series: str) -> tuple[int, str] | None:
+        """(step, wall time) of the last point of a curve."""
+        rows = self._database.rows(
+            "SELECT step, wall FROM points WHERE series = ? ORDER BY step DESC LIMIT 1", (series,)
+        )
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def delete_points(self, series: str) -> None:
+        """Remove the points of one curve."""
+        self._database.execute("DELETE FROM points WHERE series = ?", (series,))
+
+    def close(self) -> None:
+        """Close the files and release the directory."""
+        self._database.close()
+        self._owner.close()

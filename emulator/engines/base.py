@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The interface of the models that the emulator serves and tunes, independent of HTTP.
+
+`student` is the engine that trains (a small causal language model with LoRA adapters), `rules_engine` the one whose
+answers a test can set. Metrics are computed, never constants: a tuning job that learns nothing must show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a conversation; `role` is `user` or `model`."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRow:
+    """A conversation; the loss is taken on its model turns only."""
+
+    turns: tuple[Turn, ...]
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceRow:
+    """A prompt with its chosen and its rejected answer."""
+
+    turns: tuple[Turn, ...]
+    chosen: str
+    rejected: str
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TuningSpec:
+    """Hyperparameters of one job, under the service's names.
+
+    `adapter_size` is the LoRA rank. `initial_adapter` continues from a saved adapter (continuous tuning), which keeps
+    its own rank. With fewer than `checkpoint_count` epochs there is a checkpoint after each, otherwise that many,
+    evenly spaced; the last step is always a checkpoint. `beta` is used by preference tuning only; at 0 nothing is
+    learned.
+    """
+
+    epoch_count: int
+    learning_rate_multiplier: float
+    adapter_size: int
+    seed: int
+    checkpoint_count: int = 10
+    beta: float = 0.1
+    initial_adapter: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """One point of a curve: `values` maps the service's metric names to numbers, at an optimizer step (from 1)."""
+
+    step: int
+    total_steps: int
+    epoch: float
+    values: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A saved adapter: directory in PEFT's format, with the step and the (estimated) epoch it was taken at."""
+
+    checkpoint_id: str
+    step: int
+    epoch: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TuningTask:
+    """One tuning job for an engine: rows (all of one type), hyperparameters, output directory, callbacks.
+
+    The rows' type selects supervised or preference tuning. `should_stop` is called before every optimizer step.
+    """
+
+    train: Sequence[TrainingRow] | Sequence[PreferenceRow]
+    validation: Sequence[TrainingRow] | Sequence[PreferenceRow]
+    spec: TuningSpec
+    out: Path
+    on_metrics: Callable[[StepMetrics], None] = lambda metrics: None
+    on_checkpoint: Callable[[Checkpoint], None] = lambda checkpoint: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class TuningResult:
+    """The checkpoints of a finished job, oldest first, and its number of optimizer steps."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    total_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One prompt with its decoding settings. `adapter` None means the untuned base.
+
+    `response_enum` restricts the answer to one of these strings; `response_json_schema` requests JSON of a schema
+    (a plain JSON-schema object; the engine may enforce it or only stop at the closing brace).
+    """
+
+    turns: tuple[Turn, ...]
+    system: str | None = None
+    adapter: Path | None = None
+    temperature: float = 1.0
+    top_p: float = 0.95
+    top_k: int | None = None
+    max_output_tokens: int = 64
+    candidate_count: int = 1
+    seed: int | None = None
+    stop_sequences: tuple[str, ...] = ()
+    logprobs: int | None = None
+    response_enum: tuple[str, ...] | None = None
+    response_json_schema: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """A generated token with its log-probability and, if requested, the most likely alternatives."""
+
+    token: str
+    token_id: int
+    logprob: float
+    top: tuple[tuple[str, int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One answer: text, finish reason (`STOP` or `MAX_TOKENS`), length in tokens, log-probabilities."""
+
+    text: str
+    finish_reason: str
+    token_count: int
+    avg_logprob: float
+    tokens: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The answer to one `GenerateRequest`."""
+
+    candidates: tuple[Candidate, ...]
+    prompt_token_count: int
+
+
+class FailedPrecondition(ValueError):
+    """The engine cannot do this now: weights are not available, or an adapter belongs to another base."""
+
+
+class Cancelled(Exception):
+    """Raised by `tune` at most one optimizer step after `should_stop` returned True."""
+
+
+class Engine(Protocol):
+    """A model that can be tuned and prompted. All methods may be called from several threads."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text, without chat markup."""
+        ...
+
+    def tokenize(self, text: str) -> list[tuple[int, str]]:
+        """Token ids with the piece of text of each."""
+        ...
+
+    def row_tokens(self, row: TrainingRow | PreferenceRow) -> tuple[int, int]:
+        """(input tokens, output tokens) of a row as trained."""
+        ...
+
+    def step_count(self, rows: int, spec: TuningSpec) -> int:
+        """Optimizer steps a job over `rows` rows would take."""
+        ...
+
+    def tune(self, task: TuningTask) -> TuningResult:
+        """Tune an adapter. Raises `Cancelled`, `ValueError`."""
+        ...
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
+        """The answers to all requests, in their order. Greedy when `temperature` is 0."""
+        ...

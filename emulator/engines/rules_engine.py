@@ -1,0 +1,267 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""An engine that computes its answers from rules, for tests with known expectations.
+
+The correct answer to a prompt is looked up in a table (exactly, otherwise the longest key that the prompt contains),
+otherwise in the rows the adapter was tuned on (the row with the largest word overlap); without either it is derived
+from the words of the prompt. A wrong answer replaces it with probability 1 - accuracy. All randomness is a hash of the
+seed, the adapter and the prompt, so an answer never depends on the order or the batch of the requests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from emulator.engines.base import (
+    Cancelled,
+    Candidate,
+    Checkpoint,
+    GenerateRequest,
+    Generation,
+    PreferenceRow,
+    StepMetrics,
+    TokenLogprob,
+    TrainingRow,
+    TuningResult,
+    TuningSpec,
+    TuningTask,
+)
+
+_TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
+
+
+class Rules(BaseModel):
+    """The engine's answers and curves. `answers` maps prompts (or parts of prompts) to correct answers.
+
+    A tuned model's accuracy, a probability, rises from `base_accuracy` to `tuned_accuracy` over the steps. `answer` may
+    be a function of the prompt, for tests in the same process.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    answers: dict[str, str] = {}
+    labels: tuple[str, ...] = ()
+    base_accuracy: float = 0.5
+    tuned_accuracy: float = 0.9
+    seed: int = 0
+    batch_size: int = 16
+    step_seconds: float = 0.0
+    first_loss: float = 2.0
+    last_loss: float = 0.1
+    overfit: float = 0.0
+    answer: Callable[[str], str] | None = None
+
+
+def load_rules(path: Path) -> Rules:
+    """Rules from a JSON file; `ValueError` with the place of an error."""
+    try:
+        return Rules.model_validate_json(path.read_text("utf-8"))
+    except (OSError, ValidationError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Adapter:
+    accuracy: float
+    rows: tuple[tuple[frozenset[str], str], ...]  # words of the prompt, answer
+    digest: str = ""
+
+
+class RulesEngine:
+    """An `Engine` over rules."""
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Words, punctuation marks and runs of space."""
+        return [len(_TOKEN.findall(text)) for text in texts]
+
+    def tokenize(self, text: str) -> list[tuple[int, str]]:
+        """Each piece with a checksum as its id."""
+        return [(zlib.crc32(piece.encode()) % 65536, piece) for piece in _TOKEN.findall(text)]
+
+    def row_tokens(self, row: TrainingRow | PreferenceRow) -> tuple[int, int]:
+        """(input, output) tokens of a row."""
+        inputs = [turn.text for turn in row.turns if isinstance(row, PreferenceRow) or turn.role == "user"]
+        outputs = [turn.text for turn in row.turns if turn.role == "model"]
+        if isinstance(row, PreferenceRow):
+            outputs = [row.chosen, row.rejected]
+        return sum(self.count_tokens([*inputs, row.system or ""])), sum(self.count_tokens(outputs))
+
+    def step_count(self, rows: int, spec: TuningSpec) -> int:
+        """Steps of `batch_size` rows."""
+        return math.ceil(rows / self.rules.batch_size) * spec.epoch_count
+
+    def tune(self, task: TuningTask) -> TuningResult:
+        """Follow the loss curve of the rules; a checkpoint holds the rows and the accuracy reached."""
+        spec = task.spec
+        total = self.step_count(len(task.train), spec)
+        count = max(1, min(spec.checkpoint_count, spec.epoch_count))
+        saves = {round(total * (n + 1) / count): n + 1 for n in range(count)}
+        tokens_per_row = sum(self.row_tokens(row)[1] for row in task.train) / max(1, len(task.train))
+        checkpoints: list[Checkpoint] = []
+        for step in range(1, total + 1):
+            if task.should_stop():
+                raise Cancelled
+            time.sleep(self.rules.step_seconds)
+            save = step in saves
+            values = self._values(task.train[0], step / total, tokens_per_row, bool(task.validation) and save)
+            task.on_metrics(StepMetrics(step, total, spec.epoch_count * step / total, values))
+            if save:
+                checkpoints.append(self._save(task, str(saves[step]), step, total))
+                task.on_checkpoint(checkpoints[-1])
+        return TuningResult(tuple(checkpoints), total)
+
+    def _accuracy(self, progress: float) -> float:
+        rules = self.rules
+        return rules.base_accuracy + (rules.tuned_accuracy - rules.base_accuracy) * progress
+
+    def _values(self, row: Any, progress: float, tokens_per_row: float, validate: bool) -> dict[str, float]:
+        rules = self.rules
+        loss = rules.last_loss + (rules.first_loss - rules.last_loss) * math.exp(-4 * progress)
+        eval_loss = loss + 0.05 + rules.overfit * progress**2
+        if isinstance(row, PreferenceRow):
+            values = {"/preference_optimization_train_loss": loss}
+            return values | ({"/eval_total_loss": eval_loss} if validate else {})
+        accuracy = self._accuracy(progress)
+        count = max(1.0, round(tokens_per_row * rules.batch_size))
+        values = {
+            "/train_total_loss": loss,
+            "/train_fraction_of_correct_next_step_preds": accuracy,
+            "/train_num_predictions": count,
+        }
+        if validate:
+            values |= {
+                "/eval_total_loss": eval_loss,
+                "/eval_fraction_of_correct_next_step_preds": accuracy - 0.02,
+                "/eval_num_predictions": count,
+            }
+        return values
+
+    def _save(self, task: TuningTask, name: str, step: int, total: int) -> Checkpoint:
+        path = task.out / f"checkpoint-{name}"
+        path.mkdir(parents=True, exist_ok=True)
+        rows = [
+            [row.turns[-1].text, row.chosen]
+            if isinstance(row, PreferenceRow)
+            else [" ".join(turn.text for turn in row.turns[:-1]), row.turns[-1].text]
+            for row in task.train
+        ]
+        spec = task.spec
+        tuned = [spec.epoch_count, spec.learning_rate_multiplier, spec.adapter_size, spec.beta, name]
+        digest = hashlib.sha256(json.dumps([tuned, rows]).encode()).hexdigest()
+        content = {"accuracy": self._accuracy(step / total), "rows": rows, "digest": digest}
+        (path / "adapter.json").write_text(json.dumps(content), "utf-8")
+        return Checkpoint(name, step, max(1, round(task.spec.epoch_count * step / total)), path)
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
+        """The answer to each request by itself."""
+        return [self._generation(request) for request in requests]
+
+    def _generation(self, request: GenerateRequest) -> Generation:
+        texts = [request.system or "", *(turn.text for turn in request.turns)]
+        prompt = "\n".join(texts)
+        adapter = _load_adapter(request.adapter) if request.adapter else _Adapter(self.rules.base_accuracy, ())
+        candidates = []
+        for index in range(request.candidate_count):
+            draw = index if request.temperature > 0 else 0
+            key = f"{self.rules.seed}/{adapter.digest}/{prompt}/{draw}/{request.seed if request.temperature else 0}"
+            text = _as_json(self._text(request, prompt, adapter, key), request.response_json_schema, key)
+            candidates.append(self._candidate(request, text, adapter.accuracy))
+        return Generation(tuple(candidates), sum(self.count_tokens(texts)))
+
+    def _text(self, request: GenerateRequest, prompt: str, adapter: _Adapter, key: str) -> str:
+        correct = self._correct_answer(prompt, request.turns[-1].text, adapter)
+        choices = list(request.response_enum or self.rules.labels or sorted({answer for _, answer in adapter.rows}))
+        if correct is None:
+            return _pick(choices, key) if choices else " ".join(prompt.split()[-4:]) or "nothing"
+        if request.response_enum and correct not in request.response_enum:
+            return _pick(list(request.response_enum), key)
+        if _random(key) < adapter.accuracy:
+            return correct
+        wrong = [choice for choice in choices or list(self.rules.answers.values()) if choice != correct]
+        return _pick(wrong, key) if wrong else f"not {correct}"
+
+    def _correct_answer(self, prompt: str, last: str, adapter: _Adapter) -> str | None:
+        if self.rules.answer is not None:
+            return self.rules.answer(prompt)
+        if last in self.rules.answers:
+            return self.rules.answers[last]
+        contained = [key for key in self.rules.answers if key in prompt]
+        if contained:
+            # the last mention counts: earlier ones may be examples in the prompt
+            return self.rules.answers[max(contained, key=lambda key: (prompt.rfind(key) + len(key), len(key)))]
+        words = frozenset(re.findall(r"\w+", last.lower()))
+        nearest = max(adapter.rows, key=lambda row: len(words & row[0]) / (len(words | row[0]) or 1), default=None)
+        return nearest[1] if nearest else None
+
+    def _candidate(self, request: GenerateRequest, text: str, accuracy: float) -> Candidate:
+        pieces = self.tokenize(text)
+        reason = "STOP"
+        if len(pieces) > request.max_output_tokens:
+            pieces, reason = pieces[: request.max_output_tokens], "MAX_TOKENS"
+        text = "".join(piece for _, piece in pieces)
+        for stop in request.stop_sequences:
+            if stop and stop in text:
+                text = text[: text.index(stop)]
+        pieces = self.tokenize(text)
+        logprob = math.log(min(0.999, max(0.001, accuracy)))
+        top = request.logprobs or 0
+        tokens = tuple(
+            TokenLogprob(piece, number, logprob, ((piece, number, logprob),)[:top]) for number, piece in pieces
+        )
+        return Candidate(text, reason, len(pieces), logprob, tokens if request.logprobs is not None else ())
+
+
+def _as_json(text: str, schema: dict[str, Any] | None, key: str) -> str:
+    """The text as JSON of a schema: an enumeration gets one of its values, other strings are the text."""
+    if not schema:
+        return text
+    try:
+        json.loads(text)
+        return text
+    except ValueError:
+        return json.dumps(_fill(schema, text, key, 0), ensure_ascii=False)
+
+
+def _fill(schema: Any, text: str, key: str, depth: int) -> Any:
+    if not isinstance(schema, dict) or depth > 20:
+        return text
+    if isinstance(schema.get("enum"), list) and schema["enum"]:
+        return text if text in schema["enum"] else schema["enum"][int(_random("fill/" + key) * len(schema["enum"]))]
+    kind = schema.get("type")
+    if kind == "object":
+        properties = schema.get("properties")
+        names = properties if isinstance(properties, dict) else {}
+        return {name: _fill(inner, text, key, depth + 1) for name, inner in names.items()}
+    if kind == "array":
+        return [_fill(schema.get("items"), text, key, depth + 1)]
+    return {"integer": 0, "number": 0.5, "boolean": True}.get(str(kind), text)
+
+
+def _random(key: str) -> float:
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "replace")).digest()[:8], "big") / 2**64
+
+
+def _pick(choices: list[str], key: str) -> str:
+    return choices[int(_random("pick/" + key) * len(choices))]
+
+
+@lru_cache(maxsize=8)
+def _load_adapter(path: Path) -> _Adapter:
+    data = json.loads((path / "adapter.json").read_text("utf-8"))
+    rows = tuple((frozenset(re.findall(r"\w+", prompt.lower())), answer) for prompt, answer in data["rows"])
+    return _Adapter(data["accuracy"], rows, data["digest"])

@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The engine that trains: a causal language model in Hugging Face's format, tuned by LoRA on the CPU.
+
+The default model is the small base in `base/`; any directory that `AutoModelForCausalLM` reads works, and any such
+repository of the Hugging Face hub. Each job trains its own copy, so inference continues meanwhile; adapters are merged
+into copies for serving, of which the most recently used are kept. Importing this module loads no framework;
+constructing a `Student` does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emulator.engines.base import (
+    FailedPrecondition,
+    GenerateRequest,
+    Generation,
+    PreferenceRow,
+    TrainingRow,
+    TuningResult,
+    TuningSpec,
+    TuningTask,
+)
+from emulator.engines.student.chat import ChatEncoder
+from emulator.engines.student.weights import check_base, fingerprint, locate, stamp
+
+if TYPE_CHECKING:
+    from emulator.engines.student.decoding import Decoder
+    from emulator.engines.student.training import TrainingSettings
+
+# Steps of a small model are short: with spinning threads inference was fifteen times slower on a busy machine, and
+# sleeping ones cost nothing measurable on an idle one. The framework reads this when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+SERVING_PARAMETERS = 400_000_000  # limit of the parameters of all merged copies; at least one copy is kept
+SERVING_COPIES = 12
+SMALL_BYTES = 100_000_000  # models with smaller weights are faster with one thread
+
+
+def _default_threads(base_dir: Path) -> int:
+    """One for a small model, whose matrices are too small to split; otherwise one per core."""
+    small = sum(path.stat().st_size for path in base_dir.glob("*.safetensors")) < SMALL_BYTES
+    return 1 if small else os.cpu_count() or 1
+
+
+class Student:
+    """A base model with its tuned adapters; an `emulator.engines.base.Engine`.
+
+    `weights` is a directory, or the name of a hub repository as a string; None is the embedded base. `threads` are the
+    CPU threads of one job and of one batch of requests; 0: chosen by the model's size. `seed` is for requests without
+    a seed.
+    """
+
+    def __init__(self, weights: Path | str | None = None, threads: int = 0, seed: int = 0) -> None:
+        self.base_dir = locate(weights)
+        self._stamp, self.fingerprint = stamp(self.base_dir), fingerprint(self.base_dir)
+        self.threads = threads or _default_threads(self.base_dir)
+        self.encoder = ChatEncoder(self.base_dir)
+        self.settings = self._read_settings()
+        self._serving = threading.Lock()
+        self._copies: OrderedDict[str, Decoder] = OrderedDict()
+        self._seeds = itertools.count(seed)
+
+    def _read_settings(self) -> TrainingSettings:
+        from emulator.engines.student.training import TrainingSettings
+
+        path = self.base_dir / "student.json"
+        settings: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        unknown = settings.keys() - {f.name for f in fields(TrainingSettings)}
+        if unknown:
+            raise ValueError(f"{path}: unknown setting {sorted(unknown)[0]!r}")
+        return TrainingSettings(**settings)
+
+    def load_model(self) -> Any:
+        """A new copy of the base model."""
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        if stamp(self.base_dir) != self._stamp and fingerprint(self.base_dir) != self.fingerprint:
+            raise FailedPrecondition(f"the base weights in {self.base_dir} have been replaced: restart the emulator")
+        from transformers.utils import logging
+
+        # PEFT uses an attribute that Transformers has deprecated.
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        torch.set_num_threads(self.threads)
+        return AutoModelForCausalLM.from_pretrained(self.base_dir, local_files_only=True, dtype=torch.float32)
+
+    # -- tokens ------------------------------------------------------------------------------------------------------
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Number of tokens of each text, without chat markup."""
+        return [len(self.encoder.ids(text)) for text in texts]
+
+    def tokenize(self, text: str) -> list[tuple[int, str]]:
+        """Token ids with the text each covers; a character of several tokens is repeated for each."""
+        return self.encoder.pieces(text)
+
+    def row_tokens(self, row: TrainingRow | PreferenceRow) -> tuple[int, int]:
+        """(input, output) tokens of a row without chat markup, as `count_tokens` counts them, so that costs can be
+        computed in advance. A preference row's output is both answers.
+        """
+        inputs = [turn.text for turn in row.turns if isinstance(row, PreferenceRow) or turn.role == "user"]
+        outputs = [turn.text for turn in row.turns if turn.role == "model"]
+        if isinstance(row, PreferenceRow):
+            outputs = [row.chosen, row.rejected]
+        return sum(self.count_tokens([row.system or "", *inputs])), sum(self.count_tokens(outputs))
+
+    def step_count(self, rows: int, spec: TuningSpec) -> int:
+        """Optimizer steps a job over `rows` rows would take."""
+        return spec.epoch_count * -(-rows // self.settings.batch_size)
+
+    # -- tuning ------------------------------------------------------------------------------------------------------
+
+    def tune(self, task: TuningTask) -> TuningResult:
+        """Tune an adapter.
+
+        Raises `Cancelled` when stopped, `ValueError` for invalid rows or hyperparameters, `FailedPrecondition` for an
+        initial adapter of another base.
+        """
+        from emulator.engines.student import training
+
+        self._check(task.train, task.spec)
+        run_type: type[training.LoraRun] = training.SupervisedRun
+        encode: Callable[[Any, int], Any] = self.encoder.row
+        if isinstance(task.train[0], PreferenceRow):
+            run_type, encode = training.PreferenceRun, self.encoder.pair
+        run = run_type(self.load_model(), task.spec, self.settings)
+        train, validation = (
+            [encode(row, self.settings.max_tokens) for row in rows] for rows in (task.train, task.validation)
+        )
+        return training.train(run, train, validation, task, self.fingerprint)
+
+    def _check(self, rows: Sequence[Any], spec: TuningSpec) -> None:
+        if not rows:
+            raise ValueError("there are no training rows")
+        if len({type(row) for row in rows}) > 1:
+            raise ValueError("training rows must be of one type: conversations or preferences, not both")
+        for name in ("epoch_count", "adapter_size", "learning_rate_multiplier", "checkpoint_count"):
+            if getattr(spec, name) <= 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(spec, name)}")
+        if spec.beta < 0:
+            raise ValueError(f"beta must not be below 0, not {spec.beta}")
+        if spec.initial_adapter is not None:
+            if not (spec.initial_adapter / "adapter_config.json").exists():
+                raise ValueError(f"{spec.initial_adapter}: not an adapter")
+            check_base(spec.initial_adapter, self.fingerprint, self.base_dir)
+
+    # -- answers -----------------------------------------------------------------------------------------------------
+
+    def generate(self, requests: Sequence[GenerateRequest]) -> list[Generation]:
+        """The answers to all requests, batched by adapter, in their order. Greedy when `temperature` is 0."""
+        by_adapter: dict[Path | None, list[int]] = {}
+        for number, request in enumerate(requests):
+            if request.max_output_tokens < 1 or request.candidate_count < 1:
+                raise ValueError("max_output_tokens and candidate_count must be at least 1")
+            by_adapter.setdefault(request.adapter, []).append(number)
+        generations: dict[int, Generation] = {}
+        for adapter, numbers in by_adapter.items():
+            group = [requests[n] for n in numbers]
+            prompts = [self.encoder.prompt(request.turns, request.system) for request in group]
+            with self._serving:
+                generations.update(zip(numbers, self._decoder(adapter).generate(group, prompts), strict=True))
+        return [generations[n] for n in range(len(requests))]
+
+    def _decoder(self, adapter: Path | None) -> Decoder:
+        """The serving copy for an adapter, merged on first use; the least recently used copy is dropped."""
+        import torch
+
+        from emulator.engines.student.decoding import Decoder
+
+        torch.set_num_threads(self.threads)
+        key = "" if adapter is None else self._adapter_key(adapter)
+        if key in self._copies:
+            self._copies.move_to_end(key)
+            return self._copies[key]
+        model = self.load_model()
+        if adapter is not None:
+            from peft import PeftModel
+
+            check_base(adapter, self.fingerprint, self.base_dir)
+            model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+        decoder = Decoder(model.eval(), self.encoder, lambda: next(self._seeds))
+        size = sum(p.numel() for p in model.parameters())
+        while len(self._copies) >= max(1, min(SERVING_COPIES, SERVING_PARAMETERS // size)):
+            self._copies.popitem(last=False)
+        self._copies[key] = decoder
+        return decoder
+
+    def _adapter_key(self, adapter: Path) -> str:
+        config = adapter / "adapter_config.json"
+        if not config.exists():
+            raise ValueError(f"{adapter}: not an adapter")
+        return f"{adapter.resolve()}@{config.stat().st_mtime_ns}"

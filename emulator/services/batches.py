@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Batch prediction: a JSONL file of requests in, a JSONL file of responses out.
+
+A line that fails is written with its status and an empty response, and counted; the output appears complete or not at
+all. Unfinished jobs start again after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from emulator.core.faults import StateTransitions
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Fields,
+    Json,
+    Route,
+    bad_field,
+    camelize,
+    canonical,
+    failed_precondition,
+    now,
+    public,
+    read_labels,
+)
+from emulator.core.state import State
+from emulator.services.collection import Collection
+from emulator.services.inference import Inference
+from emulator.services.operations import ENDED, Operations
+from emulator.services.storage import Storage, split_uri
+
+_MAX_REQUESTS, _MAX_BYTES, _CONCURRENT = 200_000, 1_000_000_000, 64
+
+
+class BatchJobs(Collection):
+    """The batchPredictionJobs collection and the worker that runs its jobs."""
+
+    kind, title, parameter = "batchPredictionJobs", "Batch prediction job", "job"
+
+    def __init__(
+        self, state: State, operations: Operations, storage: Storage, inference: Inference, states: StateTransitions
+    ) -> None:
+        super().__init__(state, operations)
+        self._storage = storage
+        self._inference = inference
+        self._states = states
+        self._queue: queue.Queue[str] = queue.Queue()
+        self._stopping = False
+
+    def routes(self) -> list[Route]:
+        """Create, read, list, cancel, delete."""
+        path = "batchPredictionJobs"
+        return [
+            Route("POST", path, self.create, "partial", "JSONL in Cloud Storage; no BigQuery"),
+            Route("GET", path, self.list),
+            Route("GET", path + "/{job}", self.get),
+            Route("DELETE", path + "/{job}", self.delete),
+            Route("POST", path + "/{job}:cancel", self.cancel),
+        ]
+
+    def start(self) -> None:
+        """Queue the unfinished jobs and start the worker."""
+        for _, job in reversed(self._state.all(self.kind)):
+            if job["state"] == "JOB_STATE_CANCELLING":
+                self._end(job["name"], "JOB_STATE_CANCELLED")
+            elif job["state"] not in ENDED:
+                self._queue.put(job["name"])
+        threading.Thread(target=self._work, name="batches", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop after the requests that are being processed."""
+        self._stopping = True
+
+    # --- routes
+
+    def create(self, call: Call) -> Json:
+        """A job in state PENDING; 400 when source, destination or model are invalid."""
+        fields = call.fields("batch_prediction_job")
+        model = fields.text("model")
+        self._check_model(model)
+        source, destination = fields.object("inputConfig"), fields.object("outputConfig")
+        if "bigquerySource" in source or "bigqueryDestination" in destination:
+            raise ApiError(501, "BigQuery sources and destinations are not implemented by the emulator.")
+        uris = source.object("gcsSource").texts("uris")
+        if len(uris) != 1:
+            raise bad_field((source.name("gcsSource"), "must hold one URI."))
+        try:
+            self._storage.get(*split_uri(uris[0]))
+        except ApiError as error:
+            raise bad_field((source.name("gcsSource"), error.message)) from error
+        prefix = destination.object("gcsDestination").text("outputUriPrefix")
+        self._storage.bucket(split_uri(prefix.rstrip("/") + "/x")[0])
+        job = self.insert(
+            call.parent,
+            {
+                "displayName": fields.text("displayName"),
+                "model": model,
+                "inputConfig": {"instancesFormat": "jsonl", "gcsSource": {"uris": uris}},
+                "outputConfig": {"predictionsFormat": "jsonl", "gcsDestination": {"outputUriPrefix": prefix}},
+                "labels": read_labels(fields),
+                "state": "JOB_STATE_PENDING",
+            },
+        )
+        self._queue.put(job["name"])
+        return public(job)
+
+    def _check_model(self, model: str) -> None:
+        entry, adapter, _ = self._inference.resolve(model)
+        if adapter is not None and not entry.tuned_batch:
+            raise bad_field(("batch_prediction_job.model", f"tuned {entry.name} has no batch prediction."))
+
+    def get(self, call: Call) -> Json:
+        """One job; counts as a poll."""
+        self._states.polled(self.name(call))
+        return super().get(call)
+
+    def cancel(self, call: Call) -> Json:
+        """Nothing; the job will be CANCELLED."""
+        with self._state.transaction():
+            job = self.requested(call)
+            if job["state"] in ENDED:
+                raise failed_precondition(f"The job is in state {job['state']} and can't be cancelled.")
+            self._state.update(job["name"], state="JOB_STATE_CANCELLING", updateTime=now())
+        return {}
+
+    def check_deletable(self, resource: Json) -> None:
+        """A job must have ended before it is deleted."""
+        if resource["state"] not in ENDED:
+            raise failed_precondition("Cancel the job before you delete it.")
+
+    # --- work
+
+    def _work(self) -> None:
+        while not self._stopping:
+            name = self._queue.get()
+            try:
+                self._run(name)
+            except _Stopped:
+                if self._stopping:
+                    return
+                self._end(name, "JOB_STATE_CANCELLED")
+            except Exception as error:
+                code = 3 if isinstance(error, ApiError) else 13
+                self._end(name, "JOB_STATE_FAILED", error={"code": code, "message": str(error)})
+
+    def _end(self, name: str, state: str, **fields: Any) -> None:
+        stamp = now()
+        self._state.update(name, **fields, state=state, endTime=stamp, updateTime=stamp)
+
+    def _should_stop(self, name: str) -> bool:
+        return self._stopping or (self._state.get(name) or {}).get("state") == "JOB_STATE_CANCELLING"
+
+    def _hold(self, name: str) -> None:
+        self._states.hold(name, lambda: self._should_stop(name))
+        self._check_running(name)
+
+    def _check_running(self, name: str) -> None:
+        if self._should_stop(name):
+            raise _Stopped
+
+    def _run(self, name: str) -> None:
+        self._hold(name)
+        stamp = now()
+        job = self._state.update(name, state="JOB_STATE_RUNNING", startTime=stamp, updateTime=stamp)
+        content = self._storage.read_uri(job["inputConfig"]["gcsSource"]["uris"][0])
+        lines = [line for line in content.split(b"\n") if line.strip()]
+        if len(lines) > _MAX_REQUESTS or len(content) > _MAX_BYTES:
+            raise ApiError(400, f"At most {_MAX_REQUESTS} requests and {_MAX_BYTES} bytes are allowed.")
+        outputs: list[Json] = []
+        for start in range(0, len(lines), _CONCURRENT):
+            self._check_running(name)
+            outputs += asyncio.run(self._process_all(job["model"], lines[start : start + _CONCURRENT]))
+        self._hold(name)
+        self._write(job, outputs)
+
+    async def _process_all(self, model: str, lines: Sequence[bytes]) -> Sequence[Json]:
+        return await asyncio.gather(*(self._process(model, line) for line in lines))
+
+    async def _process(self, model: str, line: bytes) -> Json:
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            status = f"Bad Request: invalid JSON: {error}"
+            return {"status": status, "processed_time": now(), "request": {}, "response": {}}
+        request = value.get("request") if isinstance(value, dict) else None
+        echo = {"processed_time": now(), "request": request if isinstance(request, dict) else {}}
+        try:
+            body = Fields(camelize(request), "request").value
+            response = await self._inference.respond(self._inference.resolve(canonical(model)), body)
+        except ApiError as error:
+            status = f"Bad Request: {json.dumps(error.body())}" if error.code == 400 else json.dumps(error.body())
+            return {"status": status, **echo, "response": {}}
+        return {"status": "", **echo, "response": response}
+
+    def _write(self, job: Json, outputs: Sequence[Json]) -> None:
+        folder = job["outputConfig"]["gcsDestination"]["outputUriPrefix"].rstrip("/")
+        folder += f"/prediction-model-{now().replace(':', '-')}"
+        text = "".join(json.dumps(output, ensure_ascii=False) + "\n" for output in outputs)
+        bucket, name = split_uri(folder + "/predictions.jsonl")
+        self._storage.write(bucket, name, text.encode("utf-8", "replace"), {"contentType": "application/jsonl"})
+        failed = sum(bool(output["status"]) for output in outputs)
+        counts = {"successfulCount": str(len(outputs) - failed)}
+        if failed:
+            counts["failedCount"] = str(failed)
+        self._end(job["name"], "JOB_STATE_SUCCEEDED", completionStats=counts, outputInfo={"gcsOutputDirectory": folder})
+
+
+class _Stopped(Exception):
+    """The job was cancelled, or the emulator is stopping."""

@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tuning datasets: JSONL to rows, with the service's validation and statistics.
+
+A malformed line is reported with its number and reason; a row above the token limit is dropped and counted in the
+statistics. Both field cases are read; the legacy `messages` form is rejected by name.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from emulator.core.google_rest import ApiError, Fields, Json, bad_field, camelize, parse_json
+from emulator.engines.base import PreferenceRow, TrainingRow, Turn
+
+Row = TypeVar("Row", TrainingRow, PreferenceRow)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset(Generic[Row]):
+    """The usable rows with their tokens (input, output), and the dropped lines with the reasons."""
+
+    rows: tuple[Row, ...]
+    tokens: tuple[tuple[int, int], ...]
+    dropped: tuple[tuple[int, str], ...] = ()
+
+
+class DatasetError(Exception):
+    """Malformed lines, as (line number, reason)."""
+
+    def __init__(self, uri: str, problems: Sequence[tuple[int, str]]) -> None:
+        self.problems = list(problems)
+        listed = "; ".join(f"line {line}: {reason}" for line, reason in self.problems[:10])
+        rest = f" (and {len(self.problems) - 10} more)" if len(self.problems) > 10 else ""
+        super().__init__(f"Dataset {uri} has {len(self.problems)} invalid example(s): {listed}{rest}")
+
+
+def count_lines(content: bytes) -> int:
+    """Number of lines that are not blank."""
+    return sum(1 for line in content.splitlines() if line.strip())
+
+
+def read_rows(
+    uri: str, content: bytes, parse: Callable[[Any], Row], lenient: bool
+) -> tuple[list[tuple[int, Row]], list[tuple[int, str]]]:
+    """(line, row) of all rows and (line, reason) of malformed ones, which raise `DatasetError` unless `lenient`."""
+    rows: list[tuple[int, Row]] = []
+    problems: list[tuple[int, str]] = []
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append((number, parse(parse_json(line))))
+        except ApiError as error:
+            violation = error.details[0]["fieldViolations"][0] if error.details else {}
+            reason = f"{violation.get('field', '')} {violation.get('description', error.message)}"
+            problems.append((number, reason.strip()))
+    if problems and not lenient:
+        raise DatasetError(uri, problems)
+    if not rows:
+        raise DatasetError(uri, problems or [(1, "the file has no examples.")])
+    return rows, problems
+
+
+def measure(
+    rows: Sequence[tuple[int, Row]],
+    dropped: Sequence[tuple[int, str]],
+    tokens: Callable[[Row], tuple[int, int]],
+    limit: int,
+) -> Dataset[Row]:
+    """The rows within the token limit, with their lengths; the others are added to `dropped`."""
+    kept: list[Row] = []
+    lengths: list[tuple[int, int]] = []
+    excluded = list(dropped)
+    for line, row in rows:
+        size = tokens(row)
+        if sum(size) > limit:
+            excluded.append((line, f"The example has {sum(size)} tokens; at most {limit} are allowed."))
+        else:
+            kept.append(row)
+            lengths.append(size)
+    return Dataset(tuple(kept), tuple(lengths), tuple(sorted(excluded)))
+
+
+def parse_training_row(value: Any) -> TrainingRow:
+    """A supervised example: `contents` that ends with a model turn."""
+    fields = Fields(camelize(value))
+    turns = _turns(fields)
+    if turns[-1].role != "model":
+        raise bad_field(("contents", "must end with a turn of role model."))
+    if not any(turn.role == "user" for turn in turns):
+        raise bad_field(("contents", "needs a turn of role user."))
+    return TrainingRow(turns, system_text(fields))
+
+
+def parse_preference_row(value: Any) -> PreferenceRow:
+    """A preference example: `contents` that ends with a user turn, two `completions` with scores 1 and 0."""
+    fields = Fields(camelize(value))
+    turns = _turns(fields)
+    if turns[-1].role != "user":
+        raise bad_field(("contents", "must end with a turn of role user."))
+    completions = fields.objects("completions")
+    if len(completions) != 2:
+        raise bad_field(("completions", f"must hold exactly two, not {len(completions)}."))
+    scored = {item.number("score"): content_text(item.object("completion")) for item in completions}
+    if set(scored) != {0.0, 1.0}:
+        raise bad_field(("completions", "need one score of 1 and one of 0."))
+    return PreferenceRow(turns, scored[1.0], scored[0.0], system_text(fields))
+
+
+def _turns(fields: Fields) -> tuple[Turn, ...]:
+    if "messages" in fields:
+        raise bad_field(("messages", "is a legacy format; use contents."))
+    turns = tuple(read_turn(item) for item in fields.objects("contents"))
+    if not turns:
+        raise bad_field(("contents", "is required."))
+    return turns
+
+
+def read_turn(content: Fields) -> Turn:
+    """A Content as a turn; a missing role is the user's, the case of roles does not matter."""
+    role = content.text("role", "user").lower() or "user"
+    if role not in ("user", "model"):
+        raise bad_field(("contents.role", f"must be user or model, not '{role[:40]}'."))
+    return Turn(role, content_text(content))
+
+
+def content_text(content: Fields) -> str:
+    """The joined text of a Content's parts; other kinds of parts are rejected, the engine reads text only."""
+    parts = content.objects("parts")
+    if not parts:
+        raise bad_field((content.name("parts"), "must include at least one part."))
+    texts = []
+    for part in parts:
+        other = [key for key in part.value if key not in ("text", "thought", "thoughtSignature")]
+        if other:
+            raise bad_field((part.path, f"holds {other[0][:40]}; the emulator's engine reads text only."))
+        texts.append(part.text("text"))
+    return "".join(texts)
+
+
+def system_text(fields: Fields) -> str | None:
+    """The system instruction, or None; a plain string is accepted too."""
+    value = fields.value.get("systemInstruction")
+    if value is None:
+        return None
+    return value if isinstance(value, str) else content_text(fields.object("systemInstruction"))
+
+
+def distribution(values: Sequence[int]) -> Json:
+    """A distribution in the form of tuning statistics: sum, extremes, percentiles, ten buckets."""
+    if not values:
+        return {}
+    ordered = sorted(values)
+    low, high = ordered[0], ordered[-1]
+    width = max(1.0, (high - low) / 10)
+    counts: dict[int, int] = {}
+    for value in ordered:
+        slot = min(9, int((value - low) / width))
+        counts[slot] = counts.get(slot, 0) + 1
+    return {
+        "sum": str(sum(ordered)),
+        "billableSum": str(sum(ordered)),
+        "min": low,
+        "max": high,
+        "mean": statistics.fmean(ordered),
+        "median": statistics.median(ordered),
+        "p5": ordered[int(0.05 * (len(ordered) - 1))],
+        "p95": ordered[int(0.95 * (len(ordered) - 1) + 0.999)],
+        "buckets": [
+            {"count": count, "left": low + slot * width, "right": low + (slot + 1) * width}
+            for slot, count in sorted(counts.items())
+        ],
+    }
+
+
+def supervised_stats(data: Dataset[TrainingRow], steps: int) -> Json:
+    """`supervisedTuningDataStats`; billable tokens are those of the dataset, for one epoch."""
+    billable = sum(a + b for a, b in data.tokens)
+    return {
+        "tuningDatasetExampleCount": str(len(data.rows)),
+        "totalBillableTokenCount": str(billable),
+        "totalTuningCharacterCount": str(sum(len(turn.text) for row in data.rows for turn in row.turns)),
+        "tuningStepCount": str(steps),
+        "userInputTokenDistribution": distribution([a for a, _ in data.tokens]),
+        "userOutputTokenDistribution": distribution([b for _, b in data.tokens]),
+        "userMessagePerExampleDistribution": distribution([len(row.turns) for row in data.rows]),
+        "userDatasetExamples": [
+            {"role": turn.role, "parts": [{"text": turn.text}]} for row in data.rows[:3] for turn in row.turns
+        ],
+        "totalTruncatedExampleCount": str(len(data.dropped)),
+        "truncatedExampleIndices": [str(line) for line, _ in data.dropped[:1000]],
+        "droppedExampleReasons": [reason for _, reason in data.dropped[:1000]],
+    }
+
+
+def preference_stats(data: Dataset[PreferenceRow], steps: int) -> Json:
+    """`preferenceOptimizationDataStats`; billable are twice the prompt and both completions."""
+    billable = sum(2 * a + b for a, b in data.tokens)
+    return {
+        "tuningDatasetExampleCount": str(len(data.rows)),
+        "totalBillableTokenCount": str(billable),
+        "tuningStepCount": str(steps),
+        "scoresDistribution": distribution([0, 1] * len(data.rows)),
+        "userInputTokenDistribution": distribution([a for a, _ in data.tokens]),
+        "userOutputTokenDistribution": distribution([b for _, b in data.tokens]),
+        "userDatasetExamples": [
+            {
+                "contents": [{"role": turn.role, "parts": [{"text": turn.text}]} for turn in row.turns],
+                "completions": [
+                    {"score": score, "completion": {"role": "model", "parts": [{"text": text}]}}
+                    for score, text in ((1, row.chosen), (0, row.rejected))
+                ],
+            }
+            for row in data.rows[:3]
+        ],
+        "droppedExampleIndices": [str(line) for line, _ in data.dropped[:1000]],
+        "droppedExampleReasons": [reason for _, reason in data.dropped[:1000]],
+    }

@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Endpoints: which models are deployed where, and how traffic is split.
+
+A deployment keeps the checkpoint it was created with. Traffic is split by a counter, not at random: of any hundred
+consecutive requests each deployed model gets exactly its share.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+
+from emulator.core.google_rest import (
+    Call,
+    Fields,
+    Json,
+    Route,
+    bad_field,
+    failed_precondition,
+    not_found,
+    now,
+    public,
+    read_display_name,
+    read_labels,
+    typed,
+)
+from emulator.core.state import State
+from emulator.services.collection import Collection
+from emulator.services.models import Deployments, Models
+from emulator.services.operations import Operations
+
+
+class Endpoints(Collection):
+    """The endpoints collection."""
+
+    kind, title, parameter = "endpoints", "Endpoint", "endpoint"
+
+    def __init__(self, state: State, operations: Operations, models: Models, deployments: Deployments) -> None:
+        super().__init__(state, operations)
+        self._deployments = deployments
+        self._models = models
+        self._counters: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
+
+    def routes(self) -> list[Route]:
+        """Everything under endpoints/ except inference."""
+        return [
+            Route("POST", "endpoints", self.create),
+            Route("GET", "endpoints", self.list),
+            Route("GET", "endpoints/{endpoint}", self.get),
+            Route("PATCH", "endpoints/{endpoint}", self.patch),
+            Route("DELETE", "endpoints/{endpoint}", self.delete),
+            Route("POST", "endpoints/{endpoint}:deployModel", self.deploy),
+            Route("POST", "endpoints/{endpoint}:undeployModel", self.undeploy),
+        ]
+
+    # --- for other services
+
+    def create_for_checkpoint(
+        self, parent: str, model: str, checkpoint_id: str, display_name: str, labels: dict[str, str]
+    ) -> str:
+        """The name of a new endpoint that serves one checkpoint of a model version with all its traffic."""
+        with self._state.transaction():
+            name = str(self._insert_empty(parent, {"displayName": display_name, "labels": labels})["name"])
+            self._deploy(name, model, checkpoint_id, display_name, {"0": 100})
+        return name
+
+    def target(self, name: str) -> tuple[str, str]:
+        """(model version, checkpoint id) that serves the next request; 404 or 400 when none does."""
+        endpoint = self.find(name)
+        split = [(key, int(share)) for key, share in endpoint["trafficSplit"].items() if int(share) > 0]
+        if not split:
+            raise failed_precondition(f"Endpoint {name} has no deployed model that takes traffic.")
+        # 61 and 100 are coprime: a hundred consecutive requests visit every hundredth once, well mixed
+        position = next(self._counters[endpoint["name"]]) * 61 % 100
+        ends = itertools.accumulate(share for _, share in split)
+        chosen = next(key for (key, _), end in zip(split, ends, strict=True) if position < end)
+        deployed = next(item for item in endpoint["deployedModels"] if item["id"] == chosen)
+        return deployed["model"], deployed.get("checkpointId", "")
+
+    def deployed_id(self, name: str, model: str, checkpoint_id: str) -> str:
+        """The id under which an endpoint serves this checkpoint; empty when it no longer does."""
+        for item in self.find(name)["deployedModels"]:
+            if item["model"] == model and item.get("checkpointId", "") == checkpoint_id:
+                return str(item["id"])
+        return ""
+
+    def serving(self, model: str, checkpoint_id: str) -> str:
+        """The oldest endpoint that serves this checkpoint; empty when none does."""
+        deployments = self._deployments.of(model)
+        return next((endpoint for endpoint, item in deployments if item["checkpointId"] == checkpoint_id), "")
+
+    def take_over(self, name: str, model: str, checkpoint_id: str, display_name: str) -> None:
+        """Serve a checkpoint from an existing endpoint with all its traffic; other deployments stay without traffic."""
+        with self._state.transaction():
+            self._deploy(name, model, checkpoint_id, display_name, {"0": 100})
+
+    def remove(self, name: str) -> None:
+        """Delete an endpoint of an unfinished job."""
+        self._state.delete(name)
+
+    # --- routes
+
+    def _insert_empty(self, parent: str, fields: Json, id: str = "") -> Json:
+        return self.insert(parent, {"deployedModels": [], "trafficSplit": {}, **fields}, id)
+
+    def create(self, call: Call) -> Json:
+        """An operation with the new, empty endpoint."""
+        fields = call.fields("endpoint")
+        endpoint: Json = {
+            "displayName": read_display_name(fields),
+            "description": fields.text("description", ""),
+            "labels": read_labels(fields),
+        }
+        if "encryptionSpec" in fields:
+            endpoint["encryptionSpec"] = fields.object("encryptionSpec").value
+        endpoint_id = call.first("endpointId")
+        if endpoint_id and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", endpoint_id):
+            raise bad_field(("endpoint_id", f"'{endpoint_id[:80]}' is not a valid id."))
+        endpoint = self._insert_empty(call.parent, endpoint, endpoint_id)
+        response = typed(call, "Endpoint", endpoint)
+        return self._operations.done(call, endpoint["name"], "CreateEndpointOperationMetadata", response)
+
+    def patch(self, call: Call) -> Json:
+        """The endpoint with another name, description, labels or traffic split."""
+        fields = call.fields("endpoint")
+        changed = call.update_mask()
+        with self._state.transaction():
+            endpoint = self.requested(call)
+            if "displayName" in changed:
+                endpoint["displayName"] = read_display_name(fields)
+            if "description" in changed:
+                endpoint["description"] = fields.text("description", "")
+            if "labels" in changed:
+                endpoint["labels"] = read_labels(fields)
+            if "trafficSplit" in changed:
+                endpoint["trafficSplit"] = _read_split(fields, _ids(endpoint))
+            self._store(endpoint)
+        return public(endpoint)
+
+    def _store(self, endpoint: Json) -> None:
+        endpoint["updateTime"] = now()
+        self._state.put("endpoints", endpoint["name"], endpoint)
+
+    def check_deletable(self, resource: Json) -> None:
+        """An endpoint with deployed models cannot be deleted."""
+        if resource["deployedModels"]:
+            raise failed_precondition(f"Endpoint {resource['name']} has deployed models; undeploy them first.")
+
+    def deploy(self, call: Call) -> Json:
+        """An operation with the deployed model; `trafficSplit` names it "0"."""
+        fields = call.fields("deploy_model_request")
+        model = fields.object("deployedModel")
+        split = fields.value.get("trafficSplit")
+        with self._state.transaction():
+            endpoint = self.requested(call)
+            if split is None:
+                split = {**endpoint["trafficSplit"], "0": 0} if endpoint["deployedModels"] else {"0": 100}
+            checkpoint_id, display_name = model.text("checkpointId", ""), model.text("displayName", "")
+            deployed = self._deploy(
+                endpoint["name"], model.text("model"), checkpoint_id, display_name, split, model.text("id", "")
+            )
+        response = typed(call, "DeployModelResponse", {"deployedModel": deployed})
+        return self._operations.done(call, endpoint["name"], "DeployModelOperationMetadata", response)
+
+    def _deploy(
+        self, name: str, model: str, checkpoint_id: str, display_name: str, split: object, id: str = ""
+    ) -> Json:
+        endpoint = self.find(name)
+        resolved, version = self._models.resolve(model)
+        full = f"{resolved['name']}@{version['versionId']}"
+        _, _, checkpoint = self._models.checkpoint(full, checkpoint_id)
+        if id in _ids(endpoint):
+            raise failed_precondition(f"Deployed model {id} exists on {name}.")
+        deployed = {
+            "id": id or self._state.new_id("deployedModels"),
+            "model": full,
+            "modelVersionId": version["versionId"],
+            "displayName": display_name or version.get("displayName", ""),
+            "checkpointId": checkpoint,
+            "createTime": now(),
+        }
+        endpoint["deployedModels"].append(deployed)
+        shares = _read_split(Fields({"trafficSplit": split}, "deploy_model_request"), [*_ids(endpoint), "0"])
+        if "0" in shares:
+            shares[deployed["id"]] = shares.pop("0")
+        endpoint["trafficSplit"] = {key: share for key, share in shares.items() if share}
+        self._store(endpoint)
+        return deployed
+
+    def undeploy(self, call: Call) -> Json:
+        """An operation; a model with traffic needs a new split of the others, unless it is the last one."""
+        fields = call.fields("undeploy_model_request")
+        deployed_id = fields.text("deployedModelId")
+        with self._state.transaction():
+            endpoint = self.requested(call)
+            if deployed_id not in _ids(endpoint):
+                raise not_found(f"Deployed model {deployed_id} on {endpoint['name']}")
+            endpoint["deployedModels"] = [item for item in endpoint["deployedModels"] if item["id"] != deployed_id]
+            if not endpoint["deployedModels"]:
+                endpoint["trafficSplit"] = {}
+            elif fields.value.get("trafficSplit"):
+                endpoint["trafficSplit"] = _read_split(fields, _ids(endpoint))
+            elif endpoint["trafficSplit"].get(deployed_id):
+                message = f"Deployed model {deployed_id} takes traffic; set a trafficSplit of the others."
+                raise failed_precondition(message)
+            self._store(endpoint)
+        response = typed(call, "UndeployModelResponse", {})
+        return self._operations.done(call, endpoint["name"], "UndeployModelOperationMetadata", response)
+
+
+def _ids(endpoint: Json) -> list[str]:
+    return [item["id"] for item in endpoint["deployedModels"]]
+
+
+def _read_split(fields: Fields, ids: list[str]) -> dict[str, int]:
+    where = fields.name("trafficSplit")
+    value = fields.value.get("trafficSplit")
+    if not isinstance(value, dict):
+        raise bad_field((where, "must be a map."))
+    shares = {key: Fields(value, where).integer(key, 0) for key in value}
+    for key, share in shares.items():
+        if key not in ids:
+            raise bad_field((where, f"'{key[:40]}' is not a deployed model of this endpoint."))
+        if share < 0:
+            raise bad_field((where, "shares must not be negative."))
+    total = sum(shares.values())
+    if total not in (0, 100) or (total == 0 and shares and "0" not in shares):
+        raise bad_field((where, f"shares must sum to 100, not {total}."))
+    return shares

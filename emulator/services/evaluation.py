@@ -1,0 +1,293 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""`:evaluateInstances`: exact match, BLEU and ROUGE are computed; pointwise and pairwise metrics use a judge.
+
+BLEU is sacrebleu's sentence BLEU on a scale from 0 to 1. ROUGE is the F1 of Lin (2004) over words, where each Chinese
+and Japanese character counts as a word; the stemmer is NLTK's Porter, for words of more than three letters, as in
+Google's rouge-score. The default judge is lexical: it compares a response with the reference (or, without one, with the
+prompt) by ROUGE-L. A base model as a judge chooses among the ratings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from emulator.core.google_rest import ApiError, Call, Fields, Json, Route, bad_field
+from emulator.engines.base import GenerateRequest, Turn
+from emulator.services.inference import Inference
+
+_SENTENCE_END = r"\n|(?<=[.!?])\s+|(?<=[。！？])"
+_SCORES = ("1", "2", "3", "4", "5")
+
+
+def rouge(kind: str, prediction: str, reference: str, stem: bool = False, split: bool = False) -> float:
+    """ROUGE F1 in [0, 1]; `kind` is rouge1 to rouge9, rougeL or rougeLsum in any case. `ValueError` for another kind.
+
+    `stem` compares words by their Porter stems; `split` cuts summaries at sentence ends for rougeLsum, which compares
+    lines otherwise.
+    """
+    if kind.lower() == "rougelsum":
+        cut = _SENTENCE_END if split else "\n"
+        return _rouge_sum(*(_lines(text, cut, stem) for text in (prediction, reference)))
+    predicted, expected = _words(prediction, stem), _words(reference, stem)
+    if kind.lower() == "rougel":
+        return _f1(_lcs_table(predicted, expected)[-1][-1], len(predicted), len(expected))
+    match = re.fullmatch(r"rouge([1-9])", kind.lower())
+    if match is None:
+        raise ValueError(f"rougeType is rouge1 to rouge9, rougeL or rougeLsum, not {kind[:40]!r}")
+    left, right = _ngrams(predicted, int(match[1])), _ngrams(expected, int(match[1]))
+    return _f1((left & right).total(), left.total(), right.total())
+
+
+def _words(text: str, stem: bool = False) -> list[str]:
+    words = re.findall(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+", text.lower())
+    return [_stem(word) if len(word) > 3 else word for word in words] if stem else words
+
+
+@lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer()
+
+
+@lru_cache(maxsize=65536)
+def _stem(word: str) -> str:
+    return str(_stemmer().stem(word))
+
+
+def _lines(text: str, cut: str, stem: bool) -> list[list[str]]:
+    return [_words(line, stem) for line in re.split(cut, text) if line.strip()]
+
+
+def _ngrams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
+    return Counter(tuple(words[n : n + size]) for n in range(len(words) - size + 1))
+
+
+def _f1(hits: int, predicted: int, expected: int) -> float:
+    return 2 * hits / (predicted + expected) if hits else 0.0
+
+
+def _lcs_table(left: Sequence[str], right: Sequence[str]) -> list[list[int]]:
+    """Lengths of the longest common subsequences of all prefixes."""
+    table = [[0] * (len(right) + 1)]
+    for word in left:
+        above = table[-1]
+        row = [0]
+        for n, match in enumerate(right):
+            row.append(above[n] + 1 if word == match else max(above[n + 1], row[n]))
+        table.append(row)
+    return table
+
+
+def _rouge_sum(predicted: Sequence[Sequence[str]], expected: Sequence[Sequence[str]]) -> float:
+    """ROUGE-L over sentences: the union of the reference sentences' matches."""
+    remaining = Counter(word for sentence in predicted for word in sentence)
+    hits = 0
+    for sentence in expected:
+        matches: set[int] = set()
+        for other in predicted:
+            matches |= _lcs_positions(sentence, other)
+        for index in sorted(matches):
+            if remaining[sentence[index]] > 0:
+                remaining[sentence[index]] -= 1
+                hits += 1
+    return _f1(hits, sum(map(len, predicted)), sum(map(len, expected)))
+
+
+def _lcs_positions(sentence: Sequence[str], other: Sequence[str]) -> set[int]:
+    """The positions in `sentence` of a longest common subsequence."""
+    table = _lcs_table(sentence, other)
+    row, column = len(sentence), len(other)
+    positions: set[int] = set()
+    while row and column:
+        if sentence[row - 1] == other[column - 1]:
+            positions.add(row - 1)
+            row, column = row - 1, column - 1
+        elif table[row - 1][column] >= table[row][column - 1]:
+            row -= 1
+        else:
+            column -= 1
+    return positions
+
+
+def bleu(prediction: str, reference: str, effective_order: bool) -> float:
+    """Sentence BLEU in [0, 1]."""
+    import sacrebleu
+
+    return float(sacrebleu.sentence_bleu(prediction, [reference], use_effective_order=effective_order).score) / 100
+
+
+class Evaluation:
+    """Scores instances; `judge` is `lexical` or the name of a base model."""
+
+    def __init__(self, inference: Inference, judge: str = "lexical") -> None:
+        self._inference = inference
+        self._judge = judge
+
+    def routes(self) -> list[Route]:
+        """Both spellings of the method."""
+        note = "exact match, BLEU, ROUGE, pointwise, pairwise, LLM metrics by a local judge"
+        base = "/{version}/projects/{project}/locations/{location}"
+        return [
+            Route("POST", base + ":evaluateInstances", self.evaluate, "partial", note),
+            Route("POST", base + "/:evaluateInstances", self.evaluate, "partial", note),
+        ]
+
+    async def evaluate(self, call: Call) -> Json:
+        """The result of the one metric input, or a list for `metrics`."""
+        fields = call.fields()
+        if "metrics" in fields:
+            instance = fields.object("instance")
+            results = [await self._metric(metric, instance) for metric in fields.objects("metrics")]
+            return {"metricResults": results}
+        if "pointwiseMetricInput" in fields:
+            template, values = _read_instance(fields.object("pointwiseMetricInput"))
+            return {"pointwiseMetricResult": await self._rate(template, values)}
+        if "pairwiseMetricInput" in fields:
+            template, values = _read_instance(fields.object("pairwiseMetricInput"))
+            return {"pairwiseMetricResult": await self._compare(template, values)}
+        return await asyncio.to_thread(_computed, fields)
+
+    async def _metric(self, metric: Fields, instance: Fields) -> Json:
+        values = {key: _content_text(instance.value.get(key)) for key in ("prompt", "response", "reference")}
+        return await self.score(metric, values)
+
+    async def score(self, metric: Fields, values: dict[str, str]) -> Json:
+        """The result of a `Metric` for one answer (`prompt`, `response`, `reference`): a score; for a pairwise metric
+        with `baseline_model_response` a choice.
+        """
+        computed = computed_metric(metric, values)
+        if computed is not None:
+            return {"score": computed}
+        if "pairwiseMetricSpec" in metric and "baseline_model_response" in values:
+            template = metric.object("pairwiseMetricSpec").text("metricPromptTemplate", "")
+            return await self._compare(template, values)
+        if "llmBasedMetricSpec" in metric:
+            template = metric.object("llmBasedMetricSpec").text("metricPromptTemplate", "")
+        elif "predefinedMetricSpec" in metric:
+            template = metric.object("predefinedMetricSpec").text("metricSpecName")
+        elif "pointwiseMetricSpec" in metric:
+            template = metric.object("pointwiseMetricSpec").text("metricPromptTemplate", "")
+        else:
+            raise ApiError(501, f"The metric {next(iter(metric.value), '')[:80]} is not implemented by the emulator.")
+        return await self._rate(template, values)
+
+    async def _rate(self, template: str, values: dict[str, str]) -> Json:
+        if self._judge == "lexical":
+            similarity, against = _similarity(values.get("response") or values.get("prediction", ""), values)
+            why = f"Lexical judge: ROUGE-L {similarity:.3f} with the {against}."
+            return {"score": 1 + 4 * similarity, "explanation": why}
+        rating = await self._judge_choice(template, values, _SCORES)
+        return {"score": float(rating), "explanation": f"{self._judge} rated {rating} of 5."}
+
+    async def _compare(self, template: str, values: dict[str, str]) -> Json:
+        candidate = values.get("response") or values.get("candidate_model_response", "")
+        baseline = values.get("baseline_model_response") or values.get("baseline_response", "")
+        if self._judge == "lexical":
+            score, against = _similarity(candidate, values)
+            base_score, _ = _similarity(baseline, values)
+            choice = "TIE" if score == base_score else "CANDIDATE" if score > base_score else "BASELINE"
+            why = f"Lexical judge: candidate {score:.3f}, baseline {base_score:.3f} against the {against}."
+        else:
+            choice = await self._judge_choice(template, values, ("CANDIDATE", "BASELINE", "TIE"))
+            why = f"{self._judge} chose {choice}."
+        return {"pairwiseChoice": choice, "explanation": why}
+
+    async def _judge_choice(self, template: str, values: dict[str, str], choices: tuple[str, ...]) -> str:
+        entry, adapter, _ = self._inference.resolve(self._judge)
+        prompt = re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+        request = GenerateRequest((Turn("user", prompt),), adapter=adapter, temperature=0.0, response_enum=choices)
+        generation = await asyncio.wrap_future(self._inference.batcher(entry).submit(request))
+        return generation.candidates[0].text
+
+
+def _similarity(text: str, values: dict[str, str]) -> tuple[float, str]:
+    against = "reference" if values.get("reference") else "prompt"
+    return rouge("rougeL", text, values.get(against, "")), against
+
+
+def _read_instance(fields: Fields) -> tuple[str, dict[str, str]]:
+    """(prompt template, values of its variables)."""
+    template = fields.object("metricSpec").text("metricPromptTemplate")
+    instance = fields.object("instance")
+    if "jsonInstance" in instance:
+        try:
+            values = json.loads(instance.text("jsonInstance"))
+        except (ValueError, RecursionError) as error:
+            raise bad_field((instance.name("jsonInstance"), f"is not valid JSON: {error}.")) from error
+    else:
+        contents = instance.object("contentMapInstance").object("values").value
+        values = {key: _content_text(value) for key, value in contents.items()}
+    if not isinstance(values, dict) or not values:
+        raise bad_field((instance.name("jsonInstance"), "must be an object with the template's variables."))
+    return template, {key: _content_text(value) for key, value in values.items()}
+
+
+def _content_text(value: Any, depth: int = 0) -> str:
+    """The text of a string, a Content, a list of Contents, or a wrapper around one."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and depth < 10:
+        return "\n".join(_content_text(item, depth + 1) for item in value)
+    if isinstance(value, dict) and depth < 10:
+        for key in ("text", "parts", "contents", "content"):
+            if key in value:
+                return _content_text(value[key], depth + 1)
+    return "" if value is None or isinstance(value, dict | list) else str(value)
+
+
+def _read_pairs(fields: Fields) -> list[tuple[str, str]]:
+    """(prediction, reference) of each instance."""
+    instances = fields.objects("instances") or fields.objects("instance")
+    if not instances:
+        raise bad_field((fields.name("instances"), "is required."))
+    return [(item.text("prediction"), item.text("reference", "")) for item in instances]
+
+
+def _scorer(name: str, spec: Fields) -> Callable[[str, str], float]:
+    if name == "exactMatch":
+        return lambda prediction, reference: float(prediction == reference)
+    if name == "bleu":
+        effective = spec.boolean("useEffectiveOrder")
+        return lambda prediction, reference: bleu(prediction, reference, effective)
+    stem, split = spec.boolean("useStemmer"), spec.boolean("splitSummaries")
+    kind = spec.text("rougeType", "rouge1")
+    try:
+        rouge(kind, "", "")
+    except ValueError as error:
+        raise bad_field((spec.name("rougeType"), str(error))) from error
+    return lambda prediction, reference: rouge(kind, prediction, reference, stem, split)
+
+
+def _computed(fields: Fields) -> Json:
+    for name in ("exactMatch", "bleu", "rouge"):
+        if f"{name}Input" in fields:
+            metric = fields.object(f"{name}Input")
+            score = _scorer(name, metric.object("metricSpec"))
+            values = [{"score": score(*pair)} for pair in _read_pairs(metric)]
+            return {f"{name}Results": {f"{name}MetricValues": values}}
+    for key in fields.value:
+        if key.endswith("Input"):
+            raise ApiError(501, f"{key[:80]} is not implemented by the emulator.")
+    raise bad_field(("metric_inputs", "exactly one metric input is required."))
+
+
+def computed_metric(metric: Fields, values: dict[str, str]) -> float | None:
+    """The score of a metric without a judge; None for other metrics. 400 for an invalid spec."""
+    for name in ("exactMatch", "bleu", "rouge"):
+        if f"{name}Spec" in metric:
+            return _scorer(name, metric.object(f"{name}Spec"))(values["response"], values["reference"])
+    if "computationBasedMetricSpec" in metric:
+        spec = metric.object("computationBasedMetricSpec")
+        kind = spec.text("type", "").upper()
+        for name, word in (("exactMatch", "EXACT_MATCH"), ("bleu", "BLEU"), ("rouge", "ROUGE")):
+            if word in kind:
+                return _scorer(name, spec.object("parameters"))(values["response"], values["reference"])
+    return None

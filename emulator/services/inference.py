@@ -1,0 +1,524 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""generateContent, streaming, countTokens and computeTokens, on base models and on endpoints.
+
+Concurrent requests are collected for a few milliseconds and processed by one call of the engine on a worker thread; an
+answer depends only on its own request. Text in, text out: other parts and tools are rejected with a clear error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import queue
+import re
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+from emulator.catalogue import BaseModelEntry, Catalogue
+from emulator.core.faults import Faults
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Fields,
+    Json,
+    Route,
+    bad_field,
+    camelize,
+    canonical,
+    failed_precondition,
+    now,
+)
+from emulator.engines.base import Engine, FailedPrecondition, GenerateRequest, Generation
+from emulator.services.datasets import read_turn, system_text
+from emulator.services.endpoints import Endpoints
+from emulator.services.models import Models
+
+
+class Engines:
+    """Engines created on first use, one for each set of weights."""
+
+    def __init__(self, create: Callable[[BaseModelEntry], Engine]) -> None:
+        self._create = create
+        self._engines: dict[str, Engine] = {}
+        self._locks: dict[str, threading.Lock] = {}  # one for each: fetching a large model does not block the others
+
+    def engine(self, model: BaseModelEntry) -> Engine:
+        """The engine of a base model; loading it may take seconds."""
+        key = str(model.weights or "")
+        with self._locks.setdefault(key, threading.Lock()):
+            if key not in self._engines:
+                self._engines[key] = self._create(model)
+            return self._engines[key]
+
+
+class Batcher:
+    """Collects requests of many callers into one call of an engine."""
+
+    def __init__(self, engine: Callable[[], Engine], batch_size: int = 16, collect_s: float = 0.004) -> None:
+        self._engine = engine
+        self._batch_size = batch_size
+        self._collect_s = collect_s
+        self._queue: queue.Queue[tuple[GenerateRequest, Future[Generation]]] = queue.Queue()
+        threading.Thread(target=self._work, name="batcher", daemon=True).start()
+
+    def submit(self, request: GenerateRequest) -> Future[Generation]:
+        """The answer, later."""
+        future: Future[Generation] = Future()
+        self._queue.put((request, future))
+        return future
+
+    def _collect(self) -> list[tuple[GenerateRequest, Future[Generation]]]:
+        items = [self._queue.get()]
+        deadline = time.monotonic() + self._collect_s
+        while len(items) < self._batch_size:
+            try:
+                items.append(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
+            except queue.Empty:
+                break
+        return [item for item in items if item[1].set_running_or_notify_cancel()]
+
+    def _work(self) -> None:
+        while True:
+            items = self._collect()
+            if items and not self._process(items):
+                for item in items:  # an invalid request must not fail the others of its batch
+                    self._process([item])
+
+    def _process(self, items: Sequence[tuple[GenerateRequest, Future[Generation]]]) -> bool:
+        """Whether the requests are done; an error of several together is not reported to any of them."""
+        try:
+            generations = self._engine().generate([request for request, _ in items])
+            if len(generations) != len(items):
+                raise RuntimeError(f"the engine returned {len(generations)} answers to {len(items)} requests")
+        except Exception as error:
+            if len(items) == 1:
+                items[0][1].set_exception(error)
+            return len(items) == 1
+        for (_, future), generation in zip(items, generations, strict=True):
+            future.set_result(generation)
+        return True
+
+
+class Inference:
+    """Inference with base models, endpoints, and model versions (batch jobs)."""
+
+    def __init__(
+        self, catalogue: Catalogue, engines: Engines, models: Models, endpoints: Endpoints, faults: Faults
+    ) -> None:
+        self._catalogue = catalogue
+        self._engines = engines
+        self._models = models
+        self._endpoints = endpoints
+        self._faults = faults
+        self._batchers: dict[str, Batcher] = {}
+        self._lock = threading.Lock()
+
+    def routes(self) -> list[Route]:
+        """The generate and count methods of base models and endpoints, and the list of base models."""
+        routes = []
+        text_only = "text parts only; no tools, cached content or safety filters"
+        for owner in ("publishers/google/models/{model}", "endpoints/{endpoint}"):
+            stream_note = text_only + "; the answer is computed first, then sent in chunks"
+            routes += [
+                Route("POST", owner + ":generateContent", self.generate, "partial", text_only),
+                Route("POST", owner + ":streamGenerateContent", self.stream, "partial", stream_note),
+                Route("POST", owner + ":countTokens", self.count_tokens),
+                Route("POST", owner + ":computeTokens", self.compute_tokens),
+            ]
+        routes.append(Route("POST", "endpoints/{endpoint}:predict", self.predict, "partial", "text in, text out"))
+        express = "/{version}/publishers/google/models/{model}"
+        return [
+            *routes,
+            Route("POST", express + ":generateContent", self.generate, "partial", "express mode; " + text_only),
+            Route("POST", express + ":streamGenerateContent", self.stream, "partial", "express mode; " + text_only),
+            Route("POST", express + ":countTokens", self.count_tokens, note="express mode"),
+            Route("GET", express, self.get_model),
+            Route("GET", "/{version}/publishers/google/models", self.list_models),
+            Route("GET", "publishers/google/models/{model}", self.get_model),
+        ]
+
+    # --- targets
+
+    def resolve(self, name: str) -> tuple[BaseModelEntry, Any, str]:
+        """(base model, adapter directory or None, model name for responses) of any model reference."""
+        name = canonical(name)
+        if "/endpoints/" in name:
+            version, checkpoint = self._endpoints.target(name)
+            base, adapter, _ = self._models.checkpoint(version, checkpoint)
+            return self._entry(base), adapter, name
+        if re.match(r"projects/[^/]+/locations/[^/]+/models/", name):
+            base, adapter, _ = self._models.checkpoint(name)
+            return self._entry(base), adapter, name
+        entry = self._catalogue.serving(name)
+        return entry, None, entry.name
+
+    def _entry(self, base: str) -> BaseModelEntry:
+        entry = self._catalogue.find(base)
+        if entry is None:
+            raise ApiError(404, f"The base model {base} is no longer in the catalogue.")
+        return entry
+
+    def _target(self, call: Call) -> tuple[BaseModelEntry, Any, str]:
+        if "endpoint" in call.params:
+            return self.resolve(f"{call.parent}/endpoints/{call.params['endpoint']}")
+        return self.resolve(call.params["model"])
+
+    def engine(self, entry: BaseModelEntry) -> Engine:
+        """The engine of a base model; FAILED_PRECONDITION when its weights are not available."""
+        try:
+            return self._engines.engine(entry)
+        except FailedPrecondition as error:
+            raise failed_precondition(str(error)) from error
+
+    def batcher(self, entry: BaseModelEntry) -> Batcher:
+        """The batcher of a base model's engine; models with the same weights share it."""
+        key = str(entry.weights or "")
+        with self._lock:
+            if key not in self._batchers:
+                self._batchers[key] = Batcher(lambda: self._engines.engine(entry))
+            return self._batchers[key]
+
+    # --- generate
+
+    async def respond(self, target: tuple[BaseModelEntry, Any, str], body: Json) -> Json:
+        """A GenerateContentResponse for a request body (camel case)."""
+        entry, adapter, name = target
+        fields = Fields(body)
+        request = read_request(fields, entry, adapter)
+        key = json.dumps(body, sort_keys=True, default=str).encode()
+        if self._faults.happens("blocked", self._faults.plan.blocked_rate, key):
+            tokens = self.engine(entry).count_tokens([turn.text for turn in request.turns])
+            return _blocked(name, sum(tokens))
+        if self._faults.happens("truncated", self._faults.plan.truncated_rate, key):
+            request = replace(request, max_output_tokens=1)
+        try:
+            generation = await asyncio.wrap_future(self.batcher(entry).submit(request))
+        except FailedPrecondition as error:
+            raise failed_precondition(str(error)) from error
+        except ValueError as error:
+            raise ApiError(400, str(error)) from error
+        return render(generation, request, name)
+
+    async def generate(self, call: Call) -> Json:
+        """A GenerateContentResponse; 429 when a quota fault is set."""
+        target = await asyncio.to_thread(self._target, call)
+        self.check_quota()
+        return await self.respond(target, call.body)
+
+    def check_quota(self) -> None:
+        """Raise the service's 429 when the quota of the fault plan is used up."""
+        if not self._faults.take_quota():
+            raise ApiError(
+                429,
+                "Resource exhausted. Please try again later. Please refer to "
+                "https://cloud.google.com/vertex-ai/generative-ai/docs/error-code-429 for more details.",
+            )
+
+    async def stream(self, call: Call) -> Response:
+        """The response in chunks, as server-sent events (`alt=sse`) or a JSON array; usage is in the last chunk."""
+        chunks = _chunks(await self.generate(call))
+        if call.first("alt") != "sse":
+            return Response(json.dumps(chunks, ensure_ascii=False), media_type="application/json")
+
+        async def events() -> AsyncIterator[bytes]:
+            for chunk in chunks:
+                yield b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\r\n\r\n"
+                await asyncio.sleep(0)
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    async def predict(self, call: Call) -> Json:
+        """A PredictResponse: the answer's text for each instance (`{"content": text}`, or a body of generateContent).
+
+        `parameters` are generation settings for all instances.
+        """
+        fields = call.fields("predict_request")
+        instances, parameters = fields.objects("instances"), camelize(fields.object("parameters").value)
+        if not instances:
+            raise bad_field((fields.name("instances"), "is required."))
+        name = f"{call.parent}/endpoints/{call.params['endpoint']}"
+        version, checkpoint = await asyncio.to_thread(self._endpoints.target, name)
+        base, adapter, _ = self._models.checkpoint(version, checkpoint)
+        self.check_quota()
+        target = (self._entry(base), adapter, name)
+        bodies = [_instance_body(item, parameters) for item in instances]
+        responses = await asyncio.gather(*(self.respond(target, body) for body in bodies))
+        model, resolved = self._models.resolve(version)
+        return {
+            "predictions": [{"content": response_text(response)} for response in responses],
+            "deployedModelId": self._endpoints.deployed_id(name, version, checkpoint),
+            "model": model["name"],
+            "modelDisplayName": resolved.get("displayName", ""),
+            "modelVersionId": resolved["versionId"],
+        }
+
+    # --- tokens
+
+    def count_tokens(self, call: Call) -> Json:
+        """Tokens and billable characters (without white space) of contents and system instruction."""
+        entry, _, _ = self._target(call)
+        texts = _prompt_texts(call.fields())
+        total = sum(self.engine(entry).count_tokens(texts))
+        return {
+            "totalTokens": total,
+            "totalBillableCharacters": sum(len(re.sub(r"\s", "", text)) for text in texts),
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": total}],
+        }
+
+    def compute_tokens(self, call: Call) -> Json:
+        """Token ids and base64 pieces, for each content."""
+        entry, _, _ = self._target(call)
+        engine = self.engine(entry)
+        infos = []
+        for content in call.fields().objects("contents"):
+            turn = read_turn(content)
+            pieces = engine.tokenize(turn.text)
+            infos.append(
+                {
+                    "role": turn.role,
+                    "tokens": [base64.b64encode(piece.encode("utf-8", "replace")).decode() for _, piece in pieces],
+                    "tokenIds": [str(number) for number, _ in pieces],
+                }
+            )
+        return {"tokensInfo": infos}
+
+    # --- publisher models
+
+    def get_model(self, call: Call) -> Json:
+        """A base model of the catalogue."""
+        return _publisher_model(self._catalogue.serving(call.params["model"]))
+
+    def list_models(self, call: Call) -> Json:
+        """All base models of the catalogue."""
+        return {"publisherModels": [_publisher_model(entry) for entry in self._catalogue.models]}
+
+
+def _instance_body(instance: Fields, parameters: Json) -> Json:
+    value: Json = camelize(instance.value)
+    if "contents" not in value:
+        key = "prompt" if "prompt" in instance else "content"
+        value = {"contents": [{"role": "user", "parts": [{"text": instance.text(key)}]}]}
+    config = Fields(value, instance.path).object("generationConfig").value
+    return {**value, "generationConfig": {**parameters, **config}}
+
+
+def response_text(response: Json) -> str:
+    """The text of a response's first candidate; empty for a blocked prompt."""
+    candidates = response.get("candidates")
+    return str(candidates[0]["content"]["parts"][0]["text"]) if candidates else ""
+
+
+def _publisher_model(entry: BaseModelEntry) -> Json:
+    return {
+        "name": f"publishers/google/models/{entry.name}",
+        "versionId": entry.version,
+        "displayName": entry.display_name or entry.name,
+        "openSourceCategory": "PROPRIETARY",
+        "launchStage": "GA",
+        "publisherModelTemplate": "projects/{user-project}/locations/{location}/publishers/google/models/" + entry.name,
+        "inputTokenLimit": entry.input_token_limit,
+        "outputTokenLimit": entry.output_token_limit,
+    }
+
+
+def _prompt_texts(fields: Fields) -> list[str]:
+    texts = [read_turn(content).text for content in fields.objects("contents")]
+    system = system_text(fields)
+    if system:
+        texts.append(system)
+    if not texts:
+        raise bad_field(("contents", "is required."))
+    return texts
+
+
+_REQUEST_FIELDS = [
+    "contents",
+    "systemInstruction",
+    "generationConfig",
+    "labels",
+    "safetySettings",
+    "tools",
+    "toolConfig",
+    "cachedContent",
+    "serviceTier",
+    "modelArmorConfig",
+    "model",
+]
+
+
+def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
+    """The engine's request for a GenerateContentRequest; 400 for values out of range, 501 for unsupported features."""
+    fields.only(*_REQUEST_FIELDS)
+    for key in ("tools", "cachedContent"):
+        if fields.value.get(key):
+            raise ApiError(501, f"{key} is not implemented by the emulator: its engine reads and writes text only.")
+    contents = fields.objects("contents")
+    if not contents:
+        raise bad_field(("contents", "is required."))
+    turns = tuple(read_turn(content) for content in contents)
+    if turns[-1].role != "user":
+        raise ApiError(400, "Please ensure that multiturn requests end with a user role.")
+    config = fields.object("generationConfig")
+    temperature = _within(config, "temperature", 1.0, 0.0, 2.0)
+    top_k = config.integer("topK") if "topK" in config else None
+    if top_k is not None and top_k < 1:
+        raise bad_field((config.name("topK"), "must be at least 1."))
+    limit = config.integer("maxOutputTokens", entry.default_output_tokens)
+    if not 1 <= limit <= entry.output_token_limit + 1:
+        raise bad_field((config.name("maxOutputTokens"), f"supported range is from 1 to {entry.output_token_limit}."))
+    enum, schema = _response_shape(config)
+    return GenerateRequest(
+        turns=turns,
+        system=system_text(fields),
+        adapter=adapter,
+        temperature=temperature,
+        top_p=_within(config, "topP", 0.95, 0.0, 1.0),
+        top_k=top_k,
+        max_output_tokens=limit,
+        candidate_count=int(_within(config, "candidateCount", 1, 1, 8)),
+        seed=config.integer("seed") if "seed" in config else None,
+        stop_sequences=_stops(config),
+        logprobs=_logprobs(config),
+        response_enum=enum,
+        response_json_schema=schema,
+    )
+
+
+def _within(config: Fields, key: str, default: float, low: float, high: float) -> float:
+    value = config.number(key, default)
+    if not low <= value <= high:
+        raise bad_field((config.name(key), f"supported values are from {low:g} to {high:g}, not {value:g}."))
+    return value
+
+
+def _stops(config: Fields) -> tuple[str, ...]:
+    stops = config.texts("stopSequences")
+    if len(stops) > 5 or not all(stops):
+        raise bad_field((config.name("stopSequences"), "may hold 5 strings that are not empty."))
+    return tuple(stops)
+
+
+def _logprobs(config: Fields) -> int | None:
+    requested = config.boolean("responseLogprobs")
+    if "logprobs" in config and not requested:
+        raise bad_field((config.name("logprobs"), "needs response_logprobs to be true."))
+    return int(_within(config, "logprobs", 0, 0, 20)) if requested else None
+
+
+def _response_shape(config: Fields) -> tuple[tuple[str, ...] | None, Json | None]:
+    mime = config.text("responseMimeType", "text/plain") or "text/plain"
+    if mime not in ("text/plain", "application/json", "text/x.enum"):
+        raise bad_field((config.name("responseMimeType"), f"'{mime[:80]}' is not supported."))
+    schema = config.object("responseJsonSchema").value or _plain_schema(config.object("responseSchema").value)
+    if schema and mime == "text/plain":
+        raise bad_field((config.name("responseMimeType"), "must be application/json or text/x.enum with a schema."))
+    if mime == "text/plain":
+        return None, None
+    choices = schema.get("enum")
+    if schema.get("type", "string") == "string" and isinstance(choices, list) and choices:
+        texts = tuple(str(choice) for choice in choices)
+        return (texts if mime == "text/x.enum" else tuple(json.dumps(text) for text in texts)), None
+    if mime == "text/x.enum":
+        raise bad_field((config.name("responseSchema"), "must be a STRING with an enum for text/x.enum."))
+    return None, schema
+
+
+def _plain_schema(value: Any, depth: int = 0) -> Json:
+    """Google's Schema as plain JSON Schema: with lower-case types."""
+    if not isinstance(value, dict) or depth > 20:
+        raise bad_field(("generation_config.response_schema", "must be a Schema object, at most 20 levels deep."))
+    result: Json = {}
+    for key, item in value.items():
+        if key == "type":
+            result["type"] = str(item).lower()
+        elif key == "properties" and isinstance(item, dict):
+            result["properties"] = {name: _plain_schema(schema, depth + 1) for name, schema in item.items()}
+        elif key == "items":
+            result["items"] = _plain_schema(item, depth + 1)
+        elif key == "anyOf" and isinstance(item, list):
+            result["anyOf"] = [_plain_schema(schema, depth + 1) for schema in item]
+        else:
+            result[key] = item
+    return result
+
+
+def _blocked(name: str, tokens: int) -> Json:
+    return {
+        "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+        "usageMetadata": {"promptTokenCount": tokens, "totalTokenCount": tokens, "trafficType": "ON_DEMAND"},
+        "modelVersion": name,
+        "createTime": now(),
+        "responseId": uuid.uuid4().hex,
+    }
+
+
+def render(generation: Generation, request: GenerateRequest, name: str) -> Json:
+    """A GenerateContentResponse."""
+    candidates = []
+    for index, candidate in enumerate(generation.candidates):
+        body: Json = {
+            "index": index,
+            "content": {"role": "model", "parts": [{"text": candidate.text}]},
+            "finishReason": candidate.finish_reason,
+            "avgLogprobs": candidate.avg_logprob,
+        }
+        if request.logprobs is not None:
+            body["logprobsResult"] = {
+                "chosenCandidates": [
+                    {"token": item.token, "tokenId": item.token_id, "logProbability": item.logprob}
+                    for item in candidate.tokens
+                ],
+                "topCandidates": [
+                    {
+                        "candidates": [
+                            {"token": token, "tokenId": number, "logProbability": logprob}
+                            for token, number, logprob in item.top
+                        ]
+                    }
+                    for item in candidate.tokens
+                ],
+            }
+        candidates.append(body)
+    prompt, output = generation.prompt_token_count, sum(item.token_count for item in generation.candidates)
+    return {
+        "candidates": candidates,
+        "usageMetadata": {
+            "promptTokenCount": prompt,
+            "candidatesTokenCount": output,
+            "totalTokenCount": prompt + output,
+            "trafficType": "ON_DEMAND",
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": prompt}],
+            "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": output}],
+        },
+        "modelVersion": name,
+        "createTime": now(),
+        "responseId": uuid.uuid4().hex,
+    }
+
+
+def _chunks(response: Json) -> list[Json]:
+    """The response cut between words; the finish reason and the usage are in the last chunk."""
+    if len(response.get("candidates", ())) != 1:
+        return [response]
+    candidate = response["candidates"][0]
+    text = candidate["content"]["parts"][0]["text"]
+    pieces = re.findall(r"\s*\S+(?:\s+\S+){0,3}\s*", text) or [text]
+    if "".join(pieces) != text:
+        pieces = [text]
+    common = {key: response[key] for key in ("modelVersion", "createTime", "responseId")}
+    chunks = []
+    for piece in pieces[:-1]:
+        content = {"role": "model", "parts": [{"text": piece}]}
+        usage = {"trafficType": "ON_DEMAND"}
+        chunks.append({"candidates": [{"index": 0, "content": content}], "usageMetadata": usage, **common})
+    last = {**candidate, "content": {"role": "model", "parts": [{"text": pieces[-1]}]}}
+    return [*chunks, {**response, "candidates": [last]}]

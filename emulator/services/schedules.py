@@ -1,0 +1,302 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Schedules that create pipeline jobs by cron.
+
+They follow the real clock; `POST /emulator/clock` sets their clock forward for tests.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Fields,
+    Json,
+    Route,
+    bad_field,
+    failed_precondition,
+    public,
+    read_display_name,
+)
+from emulator.core.state import State
+from emulator.services.collection import Collection
+from emulator.services.operations import Operations
+from emulator.services.pipeline_jobs import PipelineJobs, check_spec
+
+
+def next_firing(cron: str, after: datetime) -> datetime | None:
+    """The first firing of a cron expression after a moment (aware), in UTC; None when there is none within 50 years.
+
+    The expression has five fields, optionally after `TZ=` or `CRON_TZ=` and a time zone (default UTC), as Vertex's
+    schedules write it. A local time that a clock change skips does not fire; one that it repeats fires once.
+    `ValueError` for an invalid expression.
+    """
+    zone: tzinfo = UTC
+    match = re.fullmatch(r"\s*(?:CRON_)?TZ=(\S+)\s+(.*)", cron, re.S)
+    if match:
+        try:
+            zone = ZoneInfo(match[1])
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"unknown time zone {match[1]!r}") from error
+        cron = match[2]
+    if len(cron.split()) != 5:
+        raise ValueError(f"a cron expression has five fields, not {len(cron.split())}")
+    try:
+        # local times without a zone: cronsim's own rule moves a skipped time to the end of the gap
+        times = CronSim(cron, after.astimezone(zone).replace(tzinfo=None))
+    except CronSimError as error:
+        raise ValueError(f"invalid cron expression {cron!r}: {error}") from error
+    for local in times:
+        firing = local.replace(tzinfo=zone).astimezone(UTC)
+        skipped = firing.astimezone(zone).replace(tzinfo=None) != local
+        if firing > after and not skipped:
+            return firing
+    return None
+
+
+class Schedules(Collection):
+    """The schedules collection and the clock that fires it."""
+
+    kind, title, parameter = "schedules", "Schedule", "schedule"
+
+    def __init__(self, state: State, operations: Operations, jobs: PipelineJobs) -> None:
+        super().__init__(state, operations)
+        self._jobs = jobs
+        self._ahead = timedelta()
+        self._wake = threading.Event()
+        self._stopping = False
+
+    def routes(self) -> list[Route]:
+        """Create, read, list, update, pause, resume, delete, and the clock."""
+        return [
+            Route("POST", "schedules", self.create),
+            Route("GET", "schedules", self.list),
+            Route("GET", "schedules/{schedule}", self.get),
+            Route("PATCH", "schedules/{schedule}", self.patch),
+            Route("DELETE", "schedules/{schedule}", self.delete),
+            Route("POST", "schedules/{schedule}:pause", self.pause),
+            Route("POST", "schedules/{schedule}:resume", self.resume),
+            Route("POST", "/emulator/clock", self.advance, note="the emulator's own: sets schedules' clock forward"),
+        ]
+
+    # --- the clock
+
+    def start(self) -> None:
+        """Begin to fire."""
+        threading.Thread(target=self._work, name="schedules", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop firing."""
+        self._stopping = True
+        self._wake.set()
+
+    def clock(self) -> datetime:
+        """The schedules' current time."""
+        return datetime.now(UTC) + self._ahead
+
+    def advance(self, call: Call) -> Json:
+        """The schedules' time after setting it forward by `seconds`; due schedules have fired when this returns."""
+        seconds = call.fields("clock").number("seconds", 0)
+        if not 0 <= seconds <= 31 * 86400:
+            raise bad_field(("clock.seconds", "must be from 0 to 31 days."))
+        self.fire_until(self.clock() + timedelta(seconds=seconds))
+        self._ahead += timedelta(seconds=seconds)
+        return {"time": _stamp(self.clock())}
+
+    def _work(self) -> None:
+        while not self._stopping:
+            self.fire_until(self.clock())
+            self._wake.wait(1.0)
+
+    def fire_until(self, moment: datetime) -> None:
+        """Fire everything that is due at a moment, in order of time, and queued runs that can start now."""
+        self._run_queued()
+        while True:
+            due = [
+                (item["nextRunTime"], item["name"])
+                for _, item in self._state.all("schedules")
+                if item["state"] == "ACTIVE" and item.get("nextRunTime", "9") <= _stamp(moment)
+            ]
+            if not due:
+                return
+            self._fire(min(due)[1])
+
+    def _at_limit(self, schedule: Json) -> bool:
+        return self._jobs.active(schedule["name"]) >= int(schedule["maxConcurrentRunCount"])
+
+    def _run_queued(self) -> None:
+        for _, schedule in self._state.all("schedules"):
+            while schedule.get("_queued") and not self._at_limit(schedule):
+                with self._state.transaction():
+                    schedule["_queued"] -= 1
+                    self._run(schedule, _stamp(self.clock()))
+                    self._store(schedule)
+
+    def _fire(self, name: str) -> None:
+        with self._state.transaction():
+            schedule = self._state.get(name)
+            if schedule is None or schedule["state"] != "ACTIVE" or not schedule.get("nextRunTime"):
+                return
+            due = schedule["nextRunTime"]
+            if not self._at_limit(schedule):
+                self._run(schedule, due)
+            elif schedule.get("allowQueueing"):
+                schedule["_queued"] = schedule.get("_queued", 0) + 1
+            self._set_next_run(schedule, _parse_time(due, "nextRunTime"))
+            self._store(schedule)
+
+    def _run(self, schedule: Json, due: str) -> None:
+        compact = re.sub(r"[^0-9]", "", due)[:14]
+        base = re.sub(r"[^a-z0-9]+", "-", str(schedule["displayName"]).lower()).strip("-") or "run"
+        job_id = f"{base if base[0].isalpha() else 'p-' + base}"[:90] + f"-{compact}-{self._state.new_id('runs')[-6:]}"
+        body = _fill_placeholders(schedule["createPipelineJobRequest"]["pipelineJob"], due)
+        try:
+            job = self._jobs.record(schedule["name"].split("/schedules/")[0], job_id, body, schedule["name"])
+            outcome = f"OK: {job['name']}"
+        except ApiError as error:
+            outcome = error.message
+        schedule["lastScheduledRunResponse"] = {"scheduledRunTime": due, "runResponse": outcome}
+        schedule["startedRunCount"] = str(int(schedule.get("startedRunCount", 0)) + 1)
+
+    def _set_next_run(self, schedule: Json, after: datetime) -> None:
+        """Set the next firing, or COMPLETED when there is none."""
+        firing = next_firing(schedule["cron"], after)
+        end = schedule.get("endTime")
+        limit = int(schedule.get("maxRunCount", 0))
+        exhausted = limit and int(schedule.get("startedRunCount", 0)) >= limit
+        if firing is None or (end and firing > _parse_time(end, "endTime")) or exhausted:
+            schedule.pop("nextRunTime", None)
+            schedule["state"] = "COMPLETED"
+        else:
+            schedule["nextRunTime"] = _stamp(firing)
+
+    def _store(self, schedule: Json) -> Json:
+        return public(self._state.put("schedules", schedule["name"], schedule))
+
+    # --- routes
+
+    def create(self, call: Call) -> Json:
+        """An active schedule with its next run time."""
+        fields = call.fields("schedule")
+        request = fields.object("createPipelineJobRequest")
+        if "createPipelineJobRequest" not in fields:
+            raise bad_field(("schedule.create_pipeline_job_request", "is required."))
+        if request.text("pipelineJobId", ""):
+            raise bad_field((request.name("pipelineJobId"), "must not be set in a schedule."))
+        stamp = _stamp(self.clock())
+        schedule: Json = {
+            "displayName": read_display_name(fields),
+            "state": "ACTIVE",
+            "createTime": stamp,
+            "updateTime": stamp,
+            "startTime": fields.text("startTime", stamp),
+            "startedRunCount": "0",
+            "catchUp": False,
+            "createPipelineJobRequest": {"parent": request.text("parent", call.parent), "pipelineJob": _job(fields)},
+        }
+        self._read_settings(schedule, fields, set(call.body))
+        start = _parse_time(schedule["startTime"], "startTime") - timedelta(seconds=1)
+        self._set_next_run(schedule, max(self.clock(), start))
+        return public(self.insert(call.parent, schedule))
+
+    def _read_settings(self, schedule: Json, fields: Fields, changed: set[str]) -> None:
+        if "cron" in changed or "cron" not in schedule:
+            cron = fields.text("cron")
+            try:
+                next_firing(cron, self.clock())
+            except ValueError as error:
+                raise bad_field(("schedule.cron", f"{error}.")) from error
+            schedule["cron"] = cron
+        if "endTime" in changed and fields.value.get("endTime"):
+            _parse_time(fields.text("endTime"), "endTime")
+            schedule["endTime"] = fields.text("endTime")
+        if "startTime" in changed:
+            _parse_time(fields.text("startTime"), "startTime")
+        for key, default in (("maxRunCount", 0), ("maxConcurrentRunCount", 1), ("maxConcurrentActiveRunCount", 0)):
+            if key in changed or (default and key not in schedule):
+                count = fields.integer(key, default)
+                if count < 0 or (key == "maxConcurrentRunCount" and count == 0):
+                    raise bad_field((fields.name(key), "must be a positive number."))
+                if count:
+                    schedule[key] = str(count)
+        if "allowQueueing" in changed:
+            schedule["allowQueueing"] = fields.boolean("allowQueueing")
+
+    def patch(self, call: Call) -> Json:
+        """The schedule with the masked fields changed and its next run time recomputed."""
+        fields = call.fields("schedule")
+        changed = call.update_mask()
+        with self._state.transaction():
+            schedule = self.requested(call)
+            if "displayName" in changed:
+                schedule["displayName"] = read_display_name(fields)
+            if "createPipelineJobRequest" in changed:
+                schedule["createPipelineJobRequest"]["pipelineJob"] = _job(fields)
+            self._read_settings(schedule, fields, changed)
+            schedule["updateTime"] = _stamp(self.clock())
+            if schedule["state"] == "ACTIVE":
+                self._set_next_run(schedule, self.clock())
+            return self._store(schedule)
+
+    def pause(self, call: Call) -> Json:
+        """Nothing; the schedule does not fire until it is resumed."""
+        with self._state.transaction():
+            schedule = self.requested(call)
+            if schedule["state"] == "COMPLETED":
+                raise failed_precondition("The schedule is completed.")
+            schedule.update(state="PAUSED", lastPauseTime=_stamp(self.clock()))
+            schedule.pop("nextRunTime", None)
+            self._store(schedule)
+        return {}
+
+    def resume(self, call: Call) -> Json:
+        """Nothing; with `catchUp` the runs missed since the pause are due at once."""
+        catch_up = call.fields("resume").boolean("catchUp")
+        with self._state.transaction():
+            schedule = self.requested(call)
+            if schedule["state"] != "PAUSED":
+                raise failed_precondition(f"The schedule is {schedule['state']}, not PAUSED.")
+            since = _parse_time(schedule["lastPauseTime"], "lastPauseTime") if catch_up else self.clock()
+            schedule.update(state="ACTIVE", catchUp=catch_up, lastResumeTime=_stamp(self.clock()))
+            self._set_next_run(schedule, since)
+            self._store(schedule)
+        return {}
+
+
+def _job(schedule: Fields) -> Json:
+    job = schedule.object("createPipelineJobRequest").object("pipelineJob").value
+    check_spec(Fields(job, "pipeline_job"))
+    return job
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _parse_time(text: str, field: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise bad_field((f"schedule.{field}", f"'{text[:60]}' is not a time in RFC 3339.")) from error
+    if not 1970 <= moment.year < 9900:  # cron needs years of room
+        raise bad_field((f"schedule.{field}", f"'{text[:60]}' must be from 1970 to 9899."))
+    return moment
+
+
+def _fill_placeholders(value: Any, due: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill_placeholders(item, due) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_fill_placeholders(item, due) for item in value]
+    if isinstance(value, str):
+        return value.replace("{{$.pipeline_job_schedule_time_utc_placeholder}}", due)
+    return value

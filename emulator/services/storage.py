@@ -1,0 +1,477 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Buckets and objects on disk, with Cloud Storage's guarantees about generations.
+
+An object's bytes are one immutable file; its metadata is a row of SQLite. A write stores the bytes first and then
+updates the row in one transaction that also checks the preconditions, so create-once and compare-and-set hold between
+threads, readers see the old object or the new one, and a kill -9 leaves at worst a file that the next start removes.
+Independent of HTTP; errors are `ApiError` with the service's codes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+
+from emulator.core.google_rest import ApiError, Json, now
+from emulator.core.state import Database
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS buckets (name TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS objects (bucket TEXT NOT NULL, name TEXT NOT NULL, generation INTEGER NOT NULL,
+  file TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (bucket, name));
+CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL,
+  metadata TEXT NOT NULL, conditions TEXT NOT NULL);
+"""
+
+WRITABLE = (
+    "cacheControl",
+    "contentDisposition",
+    "contentEncoding",
+    "contentLanguage",
+    "contentType",
+    "customTime",
+    "metadata",
+    "storageClass",
+    "temporaryHold",
+    "eventBasedHold",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Preconditions on a live object; generation 0 means that there is none."""
+
+    generation: int | None = None
+    not_generation: int | None = None
+    metageneration: int | None = None
+    not_metageneration: int | None = None
+
+    def check(self, live: Json | None) -> None:
+        """Raise the service's 412 unless the live object meets the conditions."""
+        generation = int(live["generation"]) if live else 0
+        metageneration = int(live["metageneration"]) if live else None
+        failed = (
+            (self.generation is not None and generation != self.generation)
+            or (self.not_generation is not None and generation == self.not_generation)
+            or (self.metageneration is not None and metageneration != self.metageneration)
+            or (self.not_metageneration is not None and metageneration == self.not_metageneration)
+        )
+        if failed:
+            raise ApiError(412, "At least one of the pre-conditions you specified did not hold.", "conditionNotMet")
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A page of objects and of prefixes, with the token of the next."""
+
+    objects: tuple[Json, ...]
+    prefixes: tuple[str, ...]
+    next_token: str | None
+
+
+class Storage:
+    """Buckets and objects of all projects under one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._data = directory / "data"
+        self._partial = directory / "uploads"
+        self._data.mkdir(parents=True, exist_ok=True)
+        self._partial.mkdir(exist_ok=True)
+        self._db = Database(directory / "index.sqlite", _SCHEMA)
+        ((latest,),) = self._db.rows("SELECT COALESCE(MAX(generation), 0) FROM objects")
+        self._generation = int(latest)
+        self._remove_orphans()
+
+    def close(self) -> None:
+        """Close the index."""
+        self._db.close()
+
+    def _remove_orphans(self) -> None:
+        for directory, sql in ((self._data, "SELECT file FROM objects"), (self._partial, "SELECT id FROM uploads")):
+            referenced = {row[0] for row in self._db.rows(sql)}
+            for path in directory.iterdir():
+                if path.name not in referenced:
+                    path.unlink(missing_ok=True)
+
+    # --- buckets
+
+    def buckets(self, project_number: str, prefix: str = "") -> list[Json]:
+        """The buckets of a project, by name."""
+        buckets = [json.loads(row[0]) for row in self._db.rows("SELECT body FROM buckets ORDER BY name")]
+        return [b for b in buckets if b["projectNumber"] == project_number and b["name"].startswith(prefix)]
+
+    def create_bucket(self, name: str, project_number: str, body: Mapping[str, Any]) -> Json:
+        """A new bucket; 409 when the name is taken."""
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name):
+            raise ApiError(400, f"Invalid bucket name: '{name[:80]}'", "invalid")
+        stamp = now()
+        bucket: Json = {
+            "name": name,
+            "projectNumber": project_number,
+            "location": str(body.get("location") or "US").upper(),
+            "locationType": "region" if "-" in str(body.get("location") or "") else "multi-region",
+            "storageClass": body.get("storageClass") or "STANDARD",
+            "timeCreated": stamp,
+            "updated": stamp,
+            "metageneration": "1",
+            **{key: body[key] for key in ("labels", "iamConfiguration", "lifecycle", "versioning") if key in body},
+        }
+        with self._db.transaction():
+            if self._db.rows("SELECT 1 FROM buckets WHERE name = ?", (name,)):
+                raise ApiError(
+                    409,
+                    "Your previous request to create the named bucket succeeded and you already own it.",
+                    "conflict",
+                )
+            self._db.execute("INSERT INTO buckets VALUES (?, ?)", (name, json.dumps(bucket)))
+        return bucket
+
+    def bucket(self, name: str) -> Json:
+        """A bucket; 404 when there is none."""
+        rows = self._db.rows("SELECT body FROM buckets WHERE name = ?", (name,))
+        if not rows:
+            raise ApiError(404, "The specified bucket does not exist.", "notFound")
+        bucket: Json = json.loads(rows[0][0])
+        return bucket
+
+    def patch_bucket(self, name: str, changes: Mapping[str, Any]) -> Json:
+        """A bucket with other labels or settings."""
+        with self._db.transaction():
+            bucket = self.bucket(name)
+            for key in ("labels", "iamConfiguration", "lifecycle", "versioning", "storageClass"):
+                if key in changes:
+                    bucket[key] = changes[key]
+            bucket["metageneration"] = str(int(bucket["metageneration"]) + 1)
+            bucket["updated"] = now()
+            self._db.execute("UPDATE buckets SET body = ? WHERE name = ?", (json.dumps(bucket), name))
+        return bucket
+
+    def delete_bucket(self, name: str) -> None:
+        """Remove an empty bucket."""
+        with self._db.transaction():
+            self.bucket(name)
+            if self._db.rows("SELECT 1 FROM objects WHERE bucket = ? LIMIT 1", (name,)):
+                raise ApiError(409, "The bucket you tried to delete is not empty.", "conflict")
+            self._db.execute("DELETE FROM buckets WHERE name = ?", (name,))
+
+    # --- objects
+
+    def find(self, bucket: str, name: str) -> Json | None:
+        """The live object, or None; 404 when the bucket is missing."""
+        self.bucket(bucket)
+        rows = self._db.rows("SELECT body FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+        return json.loads(rows[0][0]) if rows else None
+
+    def get(self, bucket: str, name: str, generation: str = "", conditions: Conditions | None = None) -> Json:
+        """The live object's metadata; 404 when there is none, or not in this generation."""
+        body = self.find(bucket, name)
+        if body is None or (generation and body["generation"] != generation):
+            raise ApiError(404, f"No such object: {bucket}/{name}", "notFound")
+        (conditions or Conditions()).check(body)
+        return body
+
+    def read(
+        self,
+        bucket: str,
+        name: str,
+        start: int = 0,
+        end: int | None = None,
+        generation: str = "",
+        conditions: Conditions | None = None,
+    ) -> tuple[Json, bytes]:
+        """Metadata and bytes [start, end) of the same generation; a negative start counts from the end."""
+        while True:
+            self.get(bucket, name)
+            rows = self._db.rows("SELECT body, file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+            if not rows:
+                continue
+            body: Json = json.loads(rows[0][0])
+            if generation and body["generation"] != generation:
+                raise ApiError(404, f"No such object: {bucket}/{name}#{generation}", "notFound")
+            (conditions or Conditions()).check(body)
+            first = start if start >= 0 else max(0, int(body["size"]) + start)
+            try:
+                with (self._data / rows[0][1]).open("rb") as file:
+                    file.seek(first)
+                    return body, file.read(-1 if end is None else max(0, end - first))
+            except FileNotFoundError:
+                continue  # replaced since the query
+
+    def read_uri(self, uri: str) -> bytes:
+        """The bytes of gs://bucket/name."""
+        bucket, name = split_uri(uri)
+        return self.read(bucket, name)[1]
+
+    def write(
+        self,
+        bucket: str,
+        name: str,
+        content: bytes,
+        metadata: Mapping[str, Any] | None = None,
+        conditions: Conditions | None = None,
+    ) -> Json:
+        """Create or replace an object when the preconditions hold; its new metadata."""
+        self.bucket(bucket)
+        (conditions or Conditions()).check(self.find(bucket, name))
+        path = self._data / uuid.uuid4().hex
+        path.write_bytes(content)
+        return self._publish(bucket, name, path, content, metadata or {}, conditions or Conditions())
+
+    def _publish(
+        self, bucket: str, name: str, path: Path, content: bytes, metadata: Mapping[str, Any], conditions: Conditions
+    ) -> Json:
+        try:
+            _check_name(name)
+            body = _describe(bucket, name, content, metadata)
+            with self._db.transaction():
+                self.bucket(bucket)
+                rows = self._db.rows("SELECT body, file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+                conditions.check(json.loads(rows[0][0]) if rows else None)
+                self._generation = max(self._generation + 1, time.time_ns() // 1000)
+                body["generation"] = str(self._generation)
+                body["etag"] = base64.b64encode(f"{self._generation}/1".encode()).decode()
+                self._db.execute(
+                    "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
+                    (bucket, name, self._generation, path.name, json.dumps(body)),
+                )
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        if rows:
+            (self._data / rows[0][1]).unlink(missing_ok=True)
+        return body
+
+    def patch(self, bucket: str, name: str, changes: Mapping[str, Any], conditions: Conditions, replace: bool) -> Json:
+        """Change metadata only; `replace` removes the fields without a new value."""
+        with self._db.transaction():
+            body = self.get(bucket, name, conditions=conditions)
+            for key in WRITABLE:
+                if key == "metadata" and not replace and isinstance(changes.get(key), dict):
+                    merged = {**body.get("metadata", {}), **changes["metadata"]}
+                    body["metadata"] = {k: v for k, v in merged.items() if v is not None}
+                elif key in changes and changes[key] is not None:
+                    body[key] = changes[key]
+                elif key in changes or (replace and key not in ("storageClass", "contentType")):
+                    body.pop(key, None)
+            body["metageneration"] = str(int(body["metageneration"]) + 1)
+            body["updated"] = now()
+            self._db.execute(
+                "UPDATE objects SET body = ? WHERE bucket = ? AND name = ?", (json.dumps(body), bucket, name)
+            )
+        return body
+
+    def delete(self, bucket: str, name: str, generation: str = "", conditions: Conditions | None = None) -> None:
+        """Remove an object; 404 when there is none."""
+        with self._db.transaction():
+            self.get(bucket, name, generation, conditions)
+            ((file,),) = self._db.rows("SELECT file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+            self._db.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+        (self._data / file).unlink(missing_ok=True)
+
+    def list(
+        self,
+        bucket: str,
+        prefix: str = "",
+        delimiter: str = "",
+        size: int = 1000,
+        token: str = "",
+        start: str = "",
+        end: str = "",
+        glob: str = "",
+        trailing: bool = False,
+    ) -> Listing:
+        """Objects by name from `start` to before `end`; names that continue after a delimiter become prefixes."""
+        self.bucket(bucket)
+        pattern = re.compile(_glob_pattern(glob)) if glob else None
+        objects: list[Json] = []
+        prefixes: list[str] = []
+        last = ""
+        for name, body in self._walk(bucket, max(prefix, start), token):
+            if not name.startswith(prefix) or (end and name >= end):
+                break
+            cut = name.find(delimiter, len(prefix)) if delimiter else -1
+            folder = name[: cut + len(delimiter)] if cut >= 0 else ""
+            if folder and ((prefixes and prefixes[-1] == folder) or (token.endswith(delimiter) and folder == token)):
+                if not (trailing and name == folder):
+                    continue
+            elif pattern and not pattern.fullmatch(name):
+                continue
+            elif len(objects) + len(prefixes) >= size:
+                return Listing(tuple(objects), tuple(prefixes), last)
+            if folder and (not prefixes or prefixes[-1] != folder):
+                prefixes.append(folder)
+            if not folder or (trailing and name == folder):
+                objects.append(json.loads(body))
+            last = folder or name
+        return Listing(tuple(objects), tuple(prefixes), None)
+
+    def _walk(self, bucket: str, start: str, token: str) -> Iterator[tuple[str, str]]:
+        operator = ">" if token and token >= start else ">="
+        position = token if token and token >= start else start
+        while True:
+            rows = self._db.rows(
+                f"SELECT name, body FROM objects WHERE bucket = ? AND name {operator} ? ORDER BY name LIMIT 500",
+                (bucket, position),
+            )
+            yield from rows
+            if len(rows) < 500:
+                return
+            operator, position = ">", rows[-1][0]
+
+    def copy(
+        self,
+        source: tuple[str, str],
+        target: tuple[str, str],
+        changes: Mapping[str, Any],
+        conditions: Conditions,
+        source_conditions: Conditions,
+        generation: str = "",
+    ) -> Json:
+        """The target object with the source's bytes and, without `changes`, its metadata."""
+        body, content = self.read(*source, generation=generation, conditions=source_conditions)
+        kept = {key: body[key] for key in WRITABLE if key in body}
+        return self.write(*target, content, changes or kept, conditions)
+
+    def compose(
+        self,
+        bucket: str,
+        name: str,
+        parts: Sequence[tuple[str, str, Conditions]],
+        metadata: Json,
+        conditions: Conditions,
+    ) -> Json:
+        """One object from the bytes of up to 32 others; `parts` are (name, generation, conditions)."""
+        if not 1 <= len(parts) <= 32:
+            raise ApiError(400, "The number of source components must be between 1 and 32.", "invalid")
+        contents = [
+            self.read(bucket, part, generation=generation, conditions=part_conditions)[1]
+            for part, generation, part_conditions in parts
+        ]
+        return self.write(bucket, name, b"".join(contents), metadata, conditions)
+
+    # --- resumable uploads
+
+    def start_upload(self, bucket: str, name: str, metadata: Mapping[str, Any], conditions: Conditions) -> str:
+        """The id of a new session, which survives a restart."""
+        _check_name(name)
+        conditions.check(self.find(bucket, name))
+        session = uuid.uuid4().hex
+        (self._partial / session).touch()
+        self._db.execute(
+            "INSERT INTO uploads VALUES (?, ?, ?, ?, ?)",
+            (session, bucket, name, json.dumps(dict(metadata)), json.dumps(astuple(conditions))),
+        )
+        return session
+
+    def append(self, session: str, content: bytes, offset: int | None, total: int | None) -> int | Json:
+        """The number of bytes stored so far, or the finished object once all `total` bytes are stored."""
+        rows = self._db.rows("SELECT bucket, name, metadata, conditions FROM uploads WHERE id = ?", (session,))
+        if not rows:
+            raise ApiError(404, "The upload session does not exist.", "notFound")
+        bucket, name, metadata, conditions = rows[0]
+        path = self._partial / session
+        stored = path.stat().st_size
+        if offset is not None and content:
+            if offset > stored:
+                raise ApiError(400, f"Chunk begins at {offset}, but {stored} bytes are stored.", "invalid")
+            with path.open("r+b") as file:
+                file.seek(offset)
+                file.write(content)
+                file.truncate()
+            stored = path.stat().st_size
+        if total is None or stored < total:
+            return stored
+        final = self._data / session
+        content = path.read_bytes()
+        os.replace(path, final)
+        with self._db.transaction():
+            self._db.execute("DELETE FROM uploads WHERE id = ?", (session,))
+            metadata, conditions = json.loads(metadata), Conditions(*json.loads(conditions))
+            return self._publish(bucket, name, final, content, metadata, conditions)
+
+    def cancel_upload(self, session: str) -> None:
+        """Delete a session and its bytes."""
+        if not self._db.execute("DELETE FROM uploads WHERE id = ?", (session,)):
+            raise ApiError(404, "The upload session does not exist.", "notFound")
+        (self._partial / session).unlink(missing_ok=True)
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """(bucket, object name) of gs://bucket/name."""
+    match = re.fullmatch(r"gs://([^/]+)/(.+)", uri, re.S)
+    if match is None:
+        raise ApiError(400, f"'{uri[:200]}' is not a Cloud Storage URI (gs://bucket/object).")
+    return match[1], match[2]
+
+
+def _check_name(name: str) -> None:
+    if not 1 <= len(name.encode("utf-8", "surrogatepass")) <= 1024 or re.search(r"[\r\n\ud800-\udfff]", name):
+        raise ApiError(400, "Object names have 1 to 1024 bytes of UTF-8 and no line breaks.", "invalid")
+
+
+def _describe(bucket: str, name: str, content: bytes, metadata: Mapping[str, Any]) -> Json:
+    crc = base64.b64encode(int(google_crc32c.value(content)).to_bytes(4, "big")).decode()
+    md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
+    if metadata.get("crc32c") not in (None, crc):
+        raise ApiError(400, f'Provided CRC32C "{metadata["crc32c"]}" doesn\'t match calculated CRC32C "{crc}".')
+    if metadata.get("md5Hash") not in (None, md5):
+        raise ApiError(400, f'Provided MD5 hash "{metadata["md5Hash"]}" doesn\'t match calculated MD5 hash "{md5}".')
+    stamp = now()
+    return {
+        "bucket": bucket,
+        "name": name,
+        "metageneration": "1",
+        "contentType": "application/octet-stream",
+        "storageClass": "STANDARD",
+        "size": str(len(content)),
+        "md5Hash": md5,
+        "crc32c": crc,
+        "timeCreated": stamp,
+        "updated": stamp,
+        "timeStorageClassUpdated": stamp,
+        **{key: metadata[key] for key in WRITABLE if metadata.get(key) is not None},
+    }
+
+
+def _glob_pattern(glob: str) -> str:
+    pattern, position, depth = "", 0, 0
+    while position < len(glob):
+        char = glob[position]
+        if glob.startswith("**", position):
+            pattern += ".*"
+            position += 1
+        elif char == "*":
+            pattern += "[^/]*"
+        elif char == "?":
+            pattern += "[^/]"
+        elif char == "[" and "]" in glob[position + 1 :]:
+            stop = glob.index("]", position + 1)
+            inside = glob[position + 1 : stop].replace("\\", "\\\\").replace("[", "\\[")
+            pattern += "[" + ("^" + inside[1:] if inside[:1] in ("!", "^") else inside) + "]" if inside else r"\[\]"
+            position = stop
+        elif char == "{":
+            pattern, depth = pattern + "(?:", depth + 1
+        elif char == "}" and depth:
+            pattern, depth = pattern + ")", depth - 1
+        elif char == "," and depth:
+            pattern += "|"
+        else:
+            pattern += re.escape(char)
+        position += 1
+    try:
+        re.compile(pattern + ")" * depth)
+    except re.error as error:
+        raise ApiError(400, f"Invalid glob: '{glob[:200]}'", "invalid") from error
+    return pattern + ")" * depth

@@ -1,0 +1,396 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cloud Storage's JSON API over `Storage`, as far as google-cloud-storage uses it.
+
+Uploads (media, multipart, resumable), ranges, preconditions, pages, compose, copy, rewrite and batches. Links in
+responses have the caller's host.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from email.parser import BytesParser
+from email.policy import HTTP
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from starlette.responses import JSONResponse, Response
+
+from emulator.core.google_rest import ApiError, Call, Json, Route, parse_json, project_number, split_multipart
+from emulator.services.storage import WRITABLE, Conditions, Storage
+
+Dispatch = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Response]]
+_OBJECT = "/storage/v1/b/{bucket!}/o/{object!}"
+_UPLOAD = "/upload/storage/v1/b/{bucket!}/o"
+
+
+def storage_error(error: ApiError) -> JSONResponse:
+    """An error in the storage API's own form: `errors` with a reason instead of a status."""
+    reasons = {404: "notFound", 400: "invalid", 401: "authError", 429: "rateLimitExceeded"}
+    reason = error.status if error.status[:1].islower() else reasons.get(error.code, "backendError")
+    listed = [{"message": error.message, "domain": "global", "reason": reason}]
+    return JSONResponse(
+        {"error": {"code": error.code, "message": error.message, "errors": listed}}, status_code=error.code
+    )
+
+
+def _number(call: Call, key: str) -> int | None:
+    text = call.first(key)
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ApiError(400, f"Invalid value for {key}: '{text[:80]}'", "invalid")
+    return int(text)
+
+
+def _conditions(call: Call, source: str = "") -> Conditions:
+    return Conditions(
+        _number(call, f"if{source}GenerationMatch"),
+        _number(call, f"if{source}GenerationNotMatch"),
+        _number(call, f"if{source}MetagenerationMatch"),
+        _number(call, f"if{source}MetagenerationNotMatch"),
+    )
+
+
+class StorageApi:
+    """The routes of the storage API; `dispatch` handles one request of a batch."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.dispatch: Dispatch | None = None
+
+    def routes(self) -> list[Route]:
+        """Buckets, objects, uploads, downloads and batches."""
+        return [
+            Route("GET", "/storage/v1/b", self.list_buckets),
+            Route("POST", "/storage/v1/b", self.create_bucket),
+            Route("GET", "/storage/v1/b/{bucket!}", self.get_bucket),
+            Route("PATCH", "/storage/v1/b/{bucket!}", self.patch_bucket, "partial", "labels and stored settings"),
+            Route("DELETE", "/storage/v1/b/{bucket!}", self.delete_bucket),
+            Route("GET", "/storage/v1/b/{bucket!}/iam", self.policy, "partial", "everyone is admin"),
+            Route("GET", "/storage/v1/b/{bucket!}/iam/testPermissions", self.permissions, "partial", "all are granted"),
+            Route("GET", "/storage/v1/projects/{project!}/serviceAccount", self.service_account),
+            Route("GET", "/storage/v1/b/{bucket!}/o", self.list_objects, "partial", "no object versions"),
+            Route("GET", _OBJECT, self.get_object),
+            Route("PATCH", _OBJECT, self.patch_object),
+            Route("PUT", _OBJECT, self.update_object),
+            Route("DELETE", _OBJECT, self.delete_object),
+            Route("POST", _OBJECT + "/compose", self.compose),
+            Route("POST", _OBJECT + "/copyTo/b/{bucket2!}/o/{object2!}", self.copy),
+            Route("POST", _OBJECT + "/rewriteTo/b/{bucket2!}/o/{object2!}", self.rewrite),
+            Route("GET", "/download" + _OBJECT, self.get_object),
+            Route("POST", _UPLOAD, self.upload),
+            Route("PUT", _UPLOAD, self.append),
+            Route("DELETE", _UPLOAD, self.cancel),
+            Route("POST", "/batch/storage/v1", self.batch),
+        ]
+
+    def _bucket(self, call: Call, bucket: Json) -> Json:
+        link = f"{call.base_url}/storage/v1/b/{bucket['name']}"
+        etag = base64.b64encode(bucket["metageneration"].encode()).decode()
+        return {"kind": "storage#bucket", "id": bucket["name"], "selfLink": link, "etag": etag, **bucket}
+
+    def _object(self, call: Call, body: Json) -> Json:
+        path = f"/storage/v1/b/{body['bucket']}/o/{quote(body['name'], safe='')}"
+        return {
+            "kind": "storage#object",
+            "id": f"{body['bucket']}/{body['name']}/{body['generation']}",
+            "selfLink": call.base_url + path,
+            "mediaLink": f"{call.base_url}/download{path}?generation={body['generation']}&alt=media",
+            **body,
+        }
+
+    def list_buckets(self, call: Call) -> Json:
+        """A page of a project's buckets."""
+        size = call.count("maxResults", 1000, 1000)
+        after = _decode_token(call.first("pageToken"))
+        stored = self.storage.buckets(project_number(call.first("project", "demo-project")), call.first("prefix"))
+        buckets = [bucket for bucket in stored if bucket["name"] > after]
+        page: Json = {"kind": "storage#buckets", "items": [self._bucket(call, b) for b in buckets[:size]]}
+        if len(buckets) > size:
+            page["nextPageToken"] = _encode_token(buckets[size - 1]["name"])
+        return page
+
+    def create_bucket(self, call: Call) -> Json:
+        """A new bucket."""
+        name = call.fields().text("name")
+        number = project_number(call.first("project", "demo-project"))
+        return self._bucket(call, self.storage.create_bucket(name, number, call.body))
+
+    def get_bucket(self, call: Call) -> Json:
+        """One bucket."""
+        return self._bucket(call, self.storage.bucket(call.params["bucket"]))
+
+    def patch_bucket(self, call: Call) -> Json:
+        """A bucket with other settings."""
+        return self._bucket(call, self.storage.patch_bucket(call.params["bucket"], call.body))
+
+    def delete_bucket(self, call: Call) -> Response:
+        """Nothing; the bucket is deleted."""
+        self.storage.delete_bucket(call.params["bucket"])
+        return Response(status_code=204)
+
+    def policy(self, call: Call) -> Json:
+        """The policy of a bucket: there is no access control."""
+        self.storage.bucket(call.params["bucket"])
+        bindings = [{"role": "roles/storage.admin", "members": ["allUsers"]}]
+        return {"kind": "storage#policy", "version": 1, "etag": "CAE=", "bindings": bindings}
+
+    def permissions(self, call: Call) -> Json:
+        """All requested permissions."""
+        self.storage.bucket(call.params["bucket"])
+        requested = list(call.query.get("permissions", ()))
+        return {"kind": "storage#testIamPermissionsResponse", "permissions": requested}
+
+    def service_account(self, call: Call) -> Json:
+        """The storage service account of a project."""
+        number = project_number(call.params["project"])
+        address = f"service-{number}@gs-project-accounts.iam.gserviceaccount.com"
+        return {"kind": "storage#serviceAccount", "email_address": address}
+
+    def list_objects(self, call: Call) -> Json:
+        """A page of objects and prefixes."""
+        listing = self.storage.list(
+            call.params["bucket"],
+            call.first("prefix"),
+            call.first("delimiter"),
+            call.count("maxResults", 1000, 1000),
+            _decode_token(call.first("pageToken")),
+            call.first("startOffset"),
+            call.first("endOffset"),
+            call.first("matchGlob"),
+            call.first("includeTrailingDelimiter").lower() == "true",
+        )
+        page: Json = {"kind": "storage#objects"}
+        if listing.objects:
+            page["items"] = [self._object(call, body) for body in listing.objects]
+        if listing.prefixes:
+            page["prefixes"] = list(listing.prefixes)
+        if listing.next_token is not None:
+            page["nextPageToken"] = _encode_token(listing.next_token)
+        return page
+
+    def get_object(self, call: Call) -> Json | Response:
+        """Metadata, or with alt=media the bytes (a range of them)."""
+        bucket, name = call.params["bucket"], call.params["object"]
+        conditions = _conditions(call)
+        if conditions.not_generation or conditions.not_metageneration:
+            body = self.storage.get(bucket, name, call.first("generation"))
+            if conditions.not_generation == int(body["generation"]) or (
+                conditions.not_metageneration == int(body["metageneration"])
+            ):
+                return Response(status_code=304)
+        if call.first("alt") == "media":
+            return self._media(call, bucket, name, conditions)
+        return self._object(call, self.storage.get(bucket, name, call.first("generation"), conditions))
+
+    def _media(self, call: Call, bucket: str, name: str, conditions: Conditions) -> Response:
+        match = re.fullmatch(r"bytes=(\d{1,18})-(\d{0,18})|bytes=-(\d{1,18})", call.headers.get("range", ""))
+        start, end = 0, None
+        if match:
+            start = int(match[1]) if match[1] else -int(match[3])
+            end = int(match[2]) + 1 if match[2] else None
+        body, content = self.storage.read(bucket, name, start, end, call.first("generation"), conditions)
+        size = int(body["size"])
+        first = start if start >= 0 else max(0, size + start)
+        if match and first >= size:
+            return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
+        headers = {
+            "X-Goog-Generation": body["generation"],
+            "X-Goog-Metageneration": body["metageneration"],
+            "X-Goog-Hash": f"crc32c={body['crc32c']},md5={body['md5Hash']}",
+            "X-Goog-Stored-Content-Length": body["size"],
+            "X-Goog-Storage-Class": body["storageClass"],
+            "ETag": body["etag"],
+            "Accept-Ranges": "bytes",
+        }
+        for key, header in (("contentEncoding", "Content-Encoding"), ("cacheControl", "Cache-Control")):
+            if _printable(body.get(key)):
+                headers[header] = body[key]
+        kind = body["contentType"] if _printable(body["contentType"]) else "application/octet-stream"
+        if match:
+            headers["Content-Range"] = f"bytes {first}-{first + len(content) - 1}/{size}"
+        headers["Content-Type"] = kind  # in the headers, or text/* would gain a charset
+        return Response(content, 206 if match else 200, headers)
+
+    def patch_object(self, call: Call) -> Json:
+        """Metadata with some fields changed."""
+        bucket, name = call.params["bucket"], call.params["object"]
+        _check_metadata(call.body)
+        return self._object(call, self.storage.patch(bucket, name, call.body, _conditions(call), replace=False))
+
+    def update_object(self, call: Call) -> Json:
+        """Metadata replaced."""
+        bucket, name = call.params["bucket"], call.params["object"]
+        _check_metadata(call.body)
+        return self._object(call, self.storage.patch(bucket, name, call.body, _conditions(call), replace=True))
+
+    def delete_object(self, call: Call) -> Response:
+        """Nothing; the object is deleted."""
+        generation = call.first("generation")
+        self.storage.delete(call.params["bucket"], call.params["object"], generation, _conditions(call))
+        return Response(status_code=204)
+
+    def compose(self, call: Call) -> Json:
+        """One object out of several."""
+        parts = []
+        for source in call.fields().objects("sourceObjects"):
+            preconditions = source.object("objectPreconditions")
+            generation = preconditions.integer("ifGenerationMatch") if "ifGenerationMatch" in preconditions else None
+            parts.append((source.text("name"), str(source.value.get("generation") or ""), Conditions(generation)))
+        metadata = call.fields().object("destination").value
+        _check_metadata(metadata)
+        bucket, name = call.params["bucket"], call.params["object"]
+        return self._object(call, self.storage.compose(bucket, name, parts, metadata, _conditions(call)))
+
+    def copy(self, call: Call) -> Json:
+        """The copy."""
+        changes = {key: value for key, value in call.body.items() if key in WRITABLE}
+        _check_metadata(changes)
+        body = self.storage.copy(
+            (call.params["bucket"], call.params["object"]),
+            (call.params["bucket2"], call.params["object2"]),
+            changes,
+            _conditions(call),
+            _conditions(call, "Source"),
+            call.first("sourceGeneration"),
+        )
+        return self._object(call, body)
+
+    def rewrite(self, call: Call) -> Json:
+        """The copy, always completed by one request."""
+        body = self.copy(call)
+        size = body["size"]
+        return {
+            "kind": "storage#rewriteResponse",
+            "totalBytesRewritten": size,
+            "objectSize": size,
+            "done": True,
+            "resource": body,
+        }
+
+    def upload(self, call: Call) -> Json | Response:
+        """A new object, or the address of a resumable session."""
+        bucket, kind = call.params["bucket"], call.first("uploadType")
+        if kind == "media":
+            metadata: Json = {"contentType": call.headers.get("content-type", "application/octet-stream")}
+            body = self.storage.write(bucket, call.first("name"), call.content, metadata, _conditions(call))
+            return self._object(call, body)
+        if kind == "multipart":
+            metadata, content = _multipart(call)
+            name = call.first("name") or str(metadata.get("name") or "")
+            return self._object(call, self.storage.write(bucket, name, content, metadata, _conditions(call)))
+        if kind != "resumable":
+            raise ApiError(400, f"Unknown uploadType '{kind[:40]}'", "invalid")
+        metadata = _json(call.content) if call.content else {}
+        if "contentType" not in metadata and call.headers.get("x-upload-content-type"):
+            metadata["contentType"] = call.headers["x-upload-content-type"]
+        name = call.first("name") or str(metadata.get("name") or "")
+        session = self.storage.start_upload(bucket, name, metadata, _conditions(call))
+        address = f"{call.base_url}/upload/storage/v1/b/{quote(bucket)}/o?uploadType=resumable&upload_id={session}"
+        return Response(status_code=200, headers={"Location": address, "X-GUploader-UploadID": session})
+
+    def append(self, call: Call) -> Json | Response:
+        """308 with the stored range, or the finished object."""
+        session = call.first("upload_id") or call.first("uploadId")
+        header = call.headers.get("content-range", "")
+        match = re.fullmatch(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", header)
+        if header and match is None:
+            raise ApiError(400, f"Invalid Content-Range: '{header[:80]}'", "invalid")
+        if match is None:
+            offset = 0
+            total: int | None = len(call.content)
+        else:
+            offset = int(match[1]) if match[1] else 0
+            total = None if match[3] == "*" else int(match[3])
+            if match[1] and int(match[2]) - offset + 1 != len(call.content):
+                raise ApiError(400, "Content-Range and the body's length differ.", "invalid")
+        result = self.storage.append(session, call.content, offset, total)
+        if isinstance(result, dict):
+            return self._object(call, result)
+        return Response(status_code=308, headers={"Range": f"bytes=0-{result - 1}"} if result else {})
+
+    def cancel(self, call: Call) -> Response:
+        """499, the service's response to a cancelled upload."""
+        self.storage.cancel_upload(call.first("upload_id") or call.first("uploadId"))
+        return Response(status_code=499)
+
+    async def batch(self, call: Call) -> Response:
+        """The responses to up to 100 requests in one multipart body."""
+        assert self.dispatch is not None
+        kind = call.headers.get("content-type", "").encode("latin-1", "replace")
+        message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind + b"\r\n\r\n" + call.content)
+        if not message.is_multipart():
+            raise ApiError(400, "A batch needs a multipart/mixed body.", "invalid")
+        responses: list[str] = []
+        for part in message.iter_parts():
+            request = part.get_payload(decode=True)
+            text = request if isinstance(request, bytes) else b""
+            head, _, content = text.replace(b"\r\n", b"\n").partition(b"\n\n")
+            line, _, rest = head.partition(b"\n")
+            words = line.decode("latin-1").split(" ")
+            if len(words) < 2 or len(responses) >= 100:
+                raise ApiError(
+                    400, "The batch has a part that is not an HTTP request, or more than 100 parts.", "invalid"
+                )
+            headers = dict(BytesParser(policy=HTTP).parsebytes(rest + b"\n\n").items())
+            address = urlsplit(words[1])
+            target = address.path + ("?" + address.query if address.query else "")
+            response = await self.dispatch(words[0], target, {k.lower(): str(v) for k, v in headers.items()}, content)
+            responses.append(_batch_part(response))
+        boundary = "batch_emulator"
+        parts = "".join(f"--{boundary}\r\nContent-Type: application/http\r\n\r\n{text}\r\n" for text in responses)
+        return Response(f"{parts}--{boundary}--\r\n", media_type=f'multipart/mixed; boundary="{boundary}"')
+
+
+def _batch_part(response: Response) -> str:
+    body = bytes(response.body).decode()
+    lines = [f"HTTP/1.1 {response.status_code} -", "Content-Type: application/json; charset=UTF-8"]
+    return "\r\n".join([*lines, f"Content-Length: {len(body.encode())}", "", body])
+
+
+def _printable(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable()
+
+
+def _check_metadata(body: Mapping[str, Any]) -> None:
+    metadata = body.get("metadata")
+    if metadata is not None and not (
+        isinstance(metadata, dict) and all(value is None or isinstance(value, str) for value in metadata.values())
+    ):
+        raise ApiError(400, "metadata must map strings to strings.", "invalid")
+    for key in WRITABLE:
+        if key not in ("metadata", "temporaryHold", "eventBasedHold") and not isinstance(body.get(key), str | None):
+            raise ApiError(400, f"{key} must be a string.", "invalid")
+
+
+def _json(content: bytes) -> Json:
+    value = parse_json(content)
+    if not isinstance(value, dict):
+        raise ApiError(400, "The metadata must be a JSON object.", "parseError")
+    _check_metadata(value)
+    return value
+
+
+def _multipart(call: Call) -> tuple[Json, bytes]:
+    parts = split_multipart(call.headers.get("content-type", ""), call.content)
+    if len(parts) != 2:
+        raise ApiError(400, "A multipart upload has two parts: metadata and media.", "invalid")
+    metadata = _json(parts[0][1])
+    kind = parts[1][0].get("content-type")
+    if kind and "contentType" not in metadata:
+        metadata["contentType"] = kind
+    return metadata, parts[1][1]
+
+
+def _encode_token(name: str) -> str:
+    return base64.urlsafe_b64encode(name.encode()).decode()
+
+
+def _decode_token(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token.encode()).decode()
+    except ValueError as error:
+        raise ApiError(400, "Invalid page token.", "invalid") from error

@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The template registry for kfp's RegistryClient: compiled pipelines as packages, versions and tags.
+
+The client's host is `http://HOST:PORT/kfp/PROJECT/REPOSITORY`. A version is the sha256 of the uploaded file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import yaml
+from starlette.responses import PlainTextResponse, Response
+
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Json,
+    Route,
+    bad_field,
+    now,
+    parse_json,
+    project_number,
+    split_multipart,
+)
+from emulator.core.state import State
+from emulator.services.collection import Collection
+from emulator.services.operations import Operations
+
+_HOST = "/kfp/{project}/{repository}"
+_PACKAGE = _HOST + "/packages/{package}"
+_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
+
+
+class _Packages(Collection):
+    kind, title, parameter = "packages", "Package", "package"
+
+    def parent(self, call: Call) -> str:
+        """The repository."""
+        number = project_number(call.params["project"])
+        return f"projects/{number}/locations/us-central1/repositories/{call.params['repository']}"
+
+    def delete(self, call: Call) -> Json:
+        """A finished operation; the package's versions and tags are deleted too."""
+        name = self.requested(call)["name"]
+        with self._state.transaction():
+            for kind in ("versions", "tags"):
+                for _, item in self._state.all(kind, name):
+                    self._state.delete(item["name"])
+            self._state.delete(name)
+        return _deleted(self.parent(call))
+
+
+class _Versions(Collection):
+    kind, title, parameter = "versions", "Version", "version"
+
+    def __init__(self, state: State, operations: Operations, packages: _Packages) -> None:
+        super().__init__(state, operations)
+        self._packages = packages
+
+    def parent(self, call: Call) -> str:
+        """The package."""
+        return self._packages.name(call)
+
+    def view(self, resource: Json) -> Json:
+        """The version with its tags."""
+        tags = [tag for _, tag in self._state.all("tags", resource["name"].split("/versions/")[0])]
+        return {**resource, "relatedTags": [tag for tag in tags if tag["version"] == resource["name"]]}
+
+    def delete(self, call: Call) -> Json:
+        """A finished operation; the version's tags are deleted too."""
+        version = self.view(self.requested(call))
+        with self._state.transaction():
+            for tag in version["relatedTags"]:
+                self._state.delete(tag["name"])
+            self._state.delete(version["name"])
+        return _deleted(self._packages.parent(call))
+
+
+class _Tags(Collection):
+    kind, title, parameter = "tags", "Tag", "tag"
+
+    def __init__(self, state: State, operations: Operations, packages: _Packages, versions: _Versions) -> None:
+        super().__init__(state, operations)
+        self._packages = packages
+        self._versions = versions
+
+    def parent(self, call: Call) -> str:
+        """The package."""
+        return self._packages.name(call)
+
+    def create(self, call: Call) -> Json:
+        """A new tag; 409 when it exists."""
+        tag = _check_tag(call.first("tagId"))
+        with self._state.transaction():
+            name = f"{self.parent(call)}/tags/{tag}"
+            if self._state.get(name):
+                raise ApiError(409, f"The tag {tag} exists.")
+            return self.set(name, self._version(call))
+
+    def update(self, call: Call) -> Json:
+        """The tag on another version."""
+        return self.set(self.requested(call)["name"], self._version(call))
+
+    def delete(self, call: Call) -> Json:
+        """Nothing."""
+        self._state.delete(self.requested(call)["name"])
+        return {}
+
+    def set(self, name: str, version: str) -> Json:
+        """The tag on a version."""
+        return self._state.put("tags", name, {"name": name, "version": version})
+
+    def _version(self, call: Call) -> str:
+        body: Any = parse_json(call.content)
+        reference = str(body.get("version", "")) if isinstance(body, dict) else ""
+        return str(self._versions.find(f"{self.parent(call)}/versions/{reference.rsplit('/', 1)[-1]}")["name"])
+
+
+class TemplateRegistry:
+    """All packages, with versions and tags."""
+
+    def __init__(self, state: State, operations: Operations) -> None:
+        self._state = state
+        self._packages = _Packages(state, operations)
+        self._versions = _Versions(state, operations, self._packages)
+        self._tags = _Tags(state, operations, self._packages, self._versions)
+
+    def routes(self) -> list[Route]:
+        """Upload and download, and packages, versions and tags as the client's default context spells them."""
+        version, tag = _PACKAGE + "/versions/{version!}", _PACKAGE + "/tags/{tag}"
+        return [
+            Route("POST", _HOST, self.upload),
+            Route("GET", _HOST + "/packages", self._packages.list),
+            Route("GET", _PACKAGE, self._packages.get),
+            Route("DELETE", _PACKAGE, self._packages.delete),
+            Route("GET", _PACKAGE + "/versions", self._versions.list),
+            Route("GET", version, self._versions.get),
+            Route("DELETE", version, self._versions.delete),
+            Route("GET", _PACKAGE + "/tags", self._tags.list),
+            Route("POST", _PACKAGE + "/tags", self._tags.create),
+            Route("GET", tag, self._tags.get),
+            Route("PATCH", tag, self._tags.update),
+            Route("DELETE", tag, self._tags.delete),
+            Route("GET", _HOST + "/{package}/{reference!}", self.download),
+        ]
+
+    def upload(self, call: Call) -> Response:
+        """`package/sha256:…` as plain text; the template is stored under it and its tags are moved to it."""
+        tags: list[str] = []
+        content = b""
+        for headers, body in split_multipart(call.headers.get("content-type", ""), call.content):
+            field = re.search(r'name="([^"]*)"', headers.get("content-disposition", ""))
+            if field and field[1] == "tags":
+                tags = [tag.strip() for tag in body.decode("utf-8", "replace").split(",") if tag.strip()]
+            elif field and field[1] == "content":
+                content = body
+        for tag in tags:
+            _check_tag(tag)
+        package = f"{self._packages.parent(call)}/packages/{_pipeline_name(content)}"
+        version = f"{package}/versions/sha256:{hashlib.sha256(content).hexdigest()}"
+        stamp = now()
+        with self._state.transaction():
+            times = {"createTime": stamp, "updateTime": stamp}
+            if self._state.get(package) is None:
+                self._state.put("packages", package, {"name": package, **times})
+            if self._state.get(version) is None:
+                self._state.put("versions", version, {"name": version, **times, "_content": content.decode()})
+            for tag in tags:
+                self._tags.set(f"{package}/tags/{tag}", version)
+        return PlainTextResponse(f"{package.rsplit('/', 1)[1]}/{version.rsplit('/', 1)[1]}")
+
+    def download(self, call: Call) -> Response:
+        """The template of a version or a tag."""
+        package, reference = self._packages.name(call), call.params["reference"]
+        name = f"{package}/versions/{reference}"
+        if not reference.startswith("sha256:"):
+            name = self._tags.find(f"{package}/tags/{reference}")["version"]
+        return Response(self._versions.find(name)["_content"], media_type="application/yaml")
+
+
+def _deleted(repository: str) -> Json:
+    return {"name": f"{repository}/operations/delete", "done": True, "response": {}}
+
+
+def _check_tag(tag: str) -> str:
+    if not _TAG.fullmatch(tag):
+        raise bad_field(("tag_id", f"'{tag[:140]}' is not a valid tag."))
+    return tag
+
+
+def _pipeline_name(content: bytes) -> str:
+    try:
+        documents = list(yaml.safe_load_all(content))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ApiError(400, f"The template is not valid YAML: {str(error)[:300]}") from error
+    spec = documents[0] if documents and isinstance(documents[0], dict) else {}
+    if "pipelineSpec" in spec and isinstance(spec["pipelineSpec"], dict):
+        spec = spec["pipelineSpec"]
+    info = spec.get("pipelineInfo")
+    name = info.get("name") if isinstance(info, dict) else None
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,127}", name):
+        raise ApiError(400, "The template has no valid pipelineInfo.name.")
+    return name

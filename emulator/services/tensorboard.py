@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""TensorBoards: experiments, runs and time series, with the curves of tuning jobs.
+
+How a client finds a job's curves: the job's `experiment` is a metadata context whose metadata names the TensorBoard;
+the TensorBoard's experiment of the same name has one run; the run has one time series per metric, under the service's
+metric names.
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from emulator.core.google_rest import (
+    Call,
+    Json,
+    Route,
+    canonical,
+    not_found,
+    now,
+    read_labels,
+    typed,
+)
+from emulator.core.state import State
+from emulator.engines.base import StepMetrics
+from emulator.services.collection import Collection
+from emulator.services.metadata import check_id
+from emulator.services.operations import Operations
+
+_BOARD = "tensorboards/{board}"
+_EXPERIMENTS = _BOARD + "/experiments"
+_RUNS = _EXPERIMENTS + "/{experiment}/runs"
+_SERIES = _RUNS + "/{run}/timeSeries"
+
+
+class _Boards(Collection):
+    kind, title, parameter = "tensorboards", "Tensorboard", "board"
+
+    def create(self, call: Call) -> Json:
+        """An operation with a new TensorBoard."""
+        fields = call.fields("tensorboard")
+        board = self.insert(call.parent, {"displayName": fields.text("displayName", ""), "labels": read_labels(fields)})
+        response = typed(call, "Tensorboard", board)
+        return self._operations.done(call, board["name"], "CreateTensorboardOperationMetadata", response)
+
+    def default(self, parent: str) -> str:
+        """The name of the oldest TensorBoard of a location, created when there is none."""
+        boards = self._state.all(self.kind, parent)
+        board = boards[-1][1] if boards else self.insert(parent, {"displayName": "default", "isDefault": True})
+        return str(board["name"])
+
+
+class _Children(Collection):
+    """Experiments of a TensorBoard, or runs of an experiment."""
+
+    def __init__(self, state: State, operations: Operations, parents: Collection) -> None:
+        super().__init__(state, operations)
+        self._parents = parents
+
+    def parent(self, call: Call) -> str:
+        """The TensorBoard or experiment; 404 when it does not exist."""
+        return str(self._parents.requested(call)["name"])
+
+    def create(self, call: Call) -> Json:
+        """A new experiment or run; 409 when its id is taken."""
+        word = self.kind[:-1]
+        id = check_id(f"tensorboard_{word}_id", call.first(f"tensorboard{word.capitalize()}Id"))
+        fields = call.fields(f"tensorboard_{word}")
+        body = {"displayName": fields.text("displayName", id), "labels": fields.object("labels").value}
+        return self.insert(self.parent(call), body, id)
+
+
+class _Experiments(_Children):
+    kind, title, parameter = "experiments", "TensorboardExperiment", "experiment"
+    list_key = "tensorboardExperiments"
+
+
+class _Runs(_Children):
+    kind, title, parameter = "runs", "TensorboardRun", "run"
+    list_key = "tensorboardRuns"
+
+    def write(self, call: Call) -> Json:
+        """Nothing; the scalars are stored."""
+        run = self.requested(call)["name"]
+        points = []
+        for data in call.fields("write_request").objects("timeSeriesData"):
+            name = f"{run}/timeSeries/{data.text('tensorboardTimeSeriesId')}"
+            if self._state.get(name) is None:
+                raise not_found(name)
+            for item in data.objects("values"):
+                stamp = item.text("wallTime", now())
+                points.append((name, item.integer("step", 0), stamp, item.object("scalar").number("value")))
+        self._state.add_points(points)
+        return {}
+
+
+class _TimeSeries(_Children):
+    kind, title, parameter = "timeSeries", "TensorboardTimeSeries", "series"
+    list_key = "tensorboardTimeSeries"
+
+    def create(self, call: Call) -> Json:
+        """A new, empty time series."""
+        fields = call.fields("tensorboard_time_series")
+        return self.add(self.parent(call), fields.text("displayName"))
+
+    def add(self, run: str, metric: str) -> Json:
+        """A new, empty time series of a run."""
+        with self._state.transaction():
+            number = len(self._state.all(self.kind, run)) + 1
+            fields = {"displayName": metric, "valueType": "SCALAR", "pluginName": "scalars"}
+            return self.insert(run, fields, str(number))
+
+    def view(self, resource: Json) -> Json:
+        """The series with its last step."""
+        last = self._state.last_point(resource["name"])
+        return {**resource, "metadata": {"maxStep": str(last[0]), "maxWallTime": last[1]}} if last else resource
+
+    def data(self, name: str, limit: int) -> Json:
+        """The finite points of a series, evenly thinned to `limit`."""
+        points = [point for point in self._state.points(name) if point[2] is not None and math.isfinite(point[2])]
+        if len(points) > limit:
+            stride = (len(points) - 1) / max(1, limit - 1)
+            points = [points[round(n * stride)] for n in range(limit)]
+        values = [{"step": str(s), "wallTime": wall, "scalar": {"value": value}} for s, wall, value in points]
+        data: Json = {"tensorboardTimeSeriesId": name.rsplit("/", 1)[1], "valueType": "SCALAR"}
+        return {**data, "values": values} if values else data
+
+    def read(self, call: Call) -> Json:
+        """The points of one series, evenly thinned to `maxDataPoints`."""
+        return {"timeSeriesData": self.data(self.requested(call)["name"], call.count("maxDataPoints", 1000, 10000))}
+
+
+class Tensorboards:
+    """Everything under tensorboards/, and the curves that tuning records there."""
+
+    def __init__(self, state: State, operations: Operations) -> None:
+        self._state = state
+        self._boards = _Boards(state, operations)
+        self._experiments = _Experiments(state, operations, self._boards)
+        self._runs = _Runs(state, operations, self._experiments)
+        self._series = _TimeSeries(state, operations, self._runs)
+
+    def routes(self) -> list[Route]:
+        """TensorBoards with experiments, runs and time series."""
+        return [
+            Route("GET", "tensorboards", self._boards.list),
+            Route("POST", "tensorboards", self._boards.create),
+            Route("GET", _BOARD, self._boards.get),
+            Route("GET", _BOARD + ":batchRead", self.batch_read),
+            Route("GET", _EXPERIMENTS, self._experiments.list),
+            Route("POST", _EXPERIMENTS, self._experiments.create),
+            Route("GET", _EXPERIMENTS + "/{experiment}", self._experiments.get),
+            Route("GET", _RUNS, self._runs.list),
+            Route("POST", _RUNS, self._runs.create),
+            Route("GET", _RUNS + "/{run}", self._runs.get),
+            Route("POST", _RUNS + "/{run}:write", self._runs.write, "partial", "scalars only"),
+            Route("GET", _SERIES, self._series.list),
+            Route("POST", _SERIES, self._series.create),
+            Route("GET", _SERIES + "/{series}", self._series.get),
+            Route("GET", _SERIES + "/{series}:read", self._series.read),
+        ]
+
+    def batch_read(self, call: Call) -> Json:
+        """The points of several series of one TensorBoard."""
+        board = self._boards.requested(call)["name"]
+        names = [canonical(name) for key in ("timeSeries", "time_series") for name in call.query.get(key, ())]
+        for name in names:
+            if not name.startswith(board + "/") or self._state.get(name) is None:
+                raise not_found(name)
+        return {"timeSeriesData": [self._series.data(name, 1000) for name in names]} if names else {}
+
+    # --- the curves of tuning jobs
+
+    def start_curves(self, parent: str, job_id: str, display_name: str) -> str:
+        """The name of a new experiment context with a TensorBoard run for a job's curves."""
+        experiment = f"tuning-experiment-{datetime.now(UTC).strftime('%Y%m%d%H%M%S')}-{job_id}"
+        run = f"run-{job_id}"
+        with self._state.transaction():
+            board = self._boards.default(parent)
+            path = self._experiments.insert(board, {"displayName": experiment}, experiment)["name"]
+            self._runs.insert(path, {"displayName": run}, run)
+            context = self._put_context(
+                parent,
+                experiment,
+                displayName=experiment,
+                schemaTitle="system.Experiment",
+                description=display_name,
+                metadata={"backing_tensorboard_resource": board, "experiment_deleted": False},
+            )
+            self._put_context(
+                parent,
+                f"{experiment}-{run}",
+                displayName=run,
+                schemaTitle="system.ExperimentRun",
+                parentContexts=[context],
+                metadata={"_state": "RUNNING", "_params": {}, "_metrics": {}},
+            )
+        return context
+
+    def _put_context(self, parent: str, id: str, **fields: object) -> str:
+        name = f"{parent}/metadataStores/default/contexts/{id}"
+        stamp = now()
+        times = {"createTime": stamp, "updateTime": stamp, "schemaVersion": "0.0.1"}
+        self._state.put("contexts", name, {"name": name, **times, **fields})
+        return name
+
+    def _run_of(self, experiment: str) -> str | None:
+        """The run with the curves of an experiment context."""
+        context = self._state.get(experiment)
+        if context is None:
+            return None
+        board, id = context["metadata"]["backing_tensorboard_resource"], experiment.rsplit("/", 1)[1]
+        return f"{board}/experiments/{id}/runs/run-{id.rsplit('-', 1)[1]}"
+
+    def _series_of(self, experiment: str) -> list[Json]:
+        run = self._run_of(experiment)
+        return [item for _, item in reversed(self._state.all("timeSeries", run))] if run else []
+
+    def record(self, experiment: str, point: StepMetrics) -> None:
+        """Add one step's values to the curves of an experiment."""
+        run = self._run_of(experiment)
+        assert run is not None
+        stamp = now()
+        with self._state.transaction():
+            names = {item["displayName"]: item["name"] for item in self._series_of(experiment)}
+            for metric in point.values:
+                if metric not in names:
+                    names[metric] = self._series.add(run, metric)["name"]
+            self._state.add_points([(names[metric], point.step, stamp, v) for metric, v in point.values.items()])
+
+    def clear_curves(self, experiment: str) -> None:
+        """Remove the series of a job that starts again."""
+        with self._state.transaction():
+            for item in self._series_of(experiment):
+                self._state.delete_points(item["name"])
+                self._state.delete(item["name"])
+
+    def curves(self, experiment: str) -> dict[str, list[tuple[int, float | None]]]:
+        """(step, value) pairs by metric name."""
+        return {
+            item["displayName"]: [(step, value) for step, _, value in self._state.points(item["name"])]
+            for item in self._series_of(experiment)
+        }

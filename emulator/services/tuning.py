@@ -1,0 +1,345 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The tuning jobs' API: validation at creation, and the job as callers see it.
+
+Limits, ranges and error forms are the documented ones; `training.py` runs the jobs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from emulator.catalogue import BaseModelEntry
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Fields,
+    Json,
+    Route,
+    bad_field,
+    failed_precondition,
+    now,
+    public,
+    read_labels,
+)
+from emulator.services.checkpoint_evaluation import read_evaluation_config
+from emulator.services.collection import Collection
+from emulator.services.datasets import count_lines
+from emulator.services.operations import ENDED, Operations
+from emulator.services.storage import split_uri
+from emulator.services.training import Services, Trainer
+
+ADAPTER_SIZES = {
+    "ADAPTER_SIZE_ONE": 1,
+    "ADAPTER_SIZE_TWO": 2,
+    "ADAPTER_SIZE_FOUR": 4,
+    "ADAPTER_SIZE_EIGHT": 8,
+    "ADAPTER_SIZE_SIXTEEN": 16,
+    "ADAPTER_SIZE_THIRTY_TWO": 32,
+}
+_PROTO_SIZES = {1: 1, 6: 2, 2: 4, 3: 8, 4: 16, 5: 32}
+_SIZE_NAMES = {size: name for name, size in ADAPTER_SIZES.items()}
+_METHODS = {"supervisedTuningSpec": "supervised", "preferenceOptimizationSpec": "preference"}
+_NOT_IMPLEMENTED = ("distillationSpec", "reinforcementTuningSpec", "partnerModelTuningSpec", "veoTuningSpec")
+_JOB_FIELDS = [
+    "name",
+    "baseModel",
+    "preTunedModel",
+    "tunedModelDisplayName",
+    "description",
+    "labels",
+    "encryptionSpec",
+    "serviceAccount",
+    "supervisedTuningSpec",
+    "preferenceOptimizationSpec",
+    "state",
+    "createTime",
+]
+_SPEC_FIELDS = [
+    "trainingDatasetUri",
+    "validationDatasetUri",
+    "hyperParameters",
+    "exportLastCheckpointOnly",
+    "tuningMode",
+    "evaluationConfig",
+]
+
+
+class TuningJobs(Collection):
+    """The tuningJobs collection."""
+
+    kind, title, parameter = "tuningJobs", "Tuning job", "job"
+
+    def __init__(self, services: Services, trainer: Trainer, operations: Operations) -> None:
+        super().__init__(services.state, operations)
+        self._services = services
+        self._trainer = trainer
+        operations.follow_jobs(self._public_view)
+
+    def routes(self) -> list[Route]:
+        """Create, read, list, cancel."""
+        methods = "supervised and preference tuning of text"
+        return [
+            Route("POST", "tuningJobs", self.create, "partial", methods),
+            Route("GET", "tuningJobs", self.list),
+            Route("GET", "tuningJobs/{job}", self.get),
+            Route("POST", "tuningJobs/{job}:cancel", self.cancel),
+            Route("POST", "tuningJobs:rebaseTunedModel", self.rebase, "partial", "no artifactDestination"),
+        ]
+
+    def create(self, call: Call) -> Json:
+        """A job in state PENDING; 400 when the request is invalid."""
+        return self._public_view(self._start(call, self._read_job(call)))
+
+    def _start(self, call: Call, fields: Json) -> Json:
+        with self._state.transaction():
+            self._check_quota()
+            waits_for = "QUOTA" if self._trainer.busy() else "CAPACITY"
+            states = {
+                "state": "JOB_STATE_PENDING",
+                "tuningJobState": f"TUNING_JOB_STATE_WAITING_FOR_{waits_for}",
+            }
+            job = self.insert(call.parent, {**fields, **states})
+        self._trainer.enqueue(job["name"])
+        return job
+
+    def rebase(self, call: Call) -> Json:
+        """An operation that ends with a new job: the data and settings of an old one on another base model.
+
+        `tuningJob` has the changes, at least its `baseModel`. With `deployToSameEndpoint` the endpoint of the old
+        model's default checkpoint serves the new model's when the job has succeeded.
+        """
+        fields = call.fields("rebase_tuned_model_request")
+        fields.only("parent", "tunedModelRef", "tuningJob", "artifactDestination", "deployToSameEndpoint")
+        if "artifactDestination" in fields:
+            raise ApiError(501, "artifactDestination is not implemented by the emulator.")
+        old = self._referenced_job(fields.object("tunedModelRef"))
+        key = next(key for key in _METHODS if key in old)
+        request = fields.object("tuningJob")
+        inherited = {name: old[name] for name in ("tunedModelDisplayName", "description", "labels") if old.get(name)}
+        changes = request.object(key)
+        spec = {**old[key], **changes.value}
+        spec["hyperParameters"] = {**old[key]["hyperParameters"], **changes.object("hyperParameters").value}
+        body = {**inherited, **request.value, "baseModel": request.text("baseModel"), key: spec}
+        job = self._read_job(replace(call, body=body))
+        old_base = old.get("baseModel") or old["preTunedModel"]["baseModel"]
+        catalogue = self._services.catalogue
+        if catalogue.find(old_base) == catalogue.find(body["baseModel"]):
+            raise bad_field((request.name("baseModel"), f"the model is already based on {old_base}."))
+        if fields.boolean("deployToSameEndpoint"):
+            job["_same_endpoint"] = self._reusable_endpoint(old, body["baseModel"], call.params["location"])
+        job = self._start(call, job)
+        return self._operations.of_job(call, job["name"], "RebaseTunedModelOperationMetadata")
+
+    def _referenced_job(self, reference: Fields) -> Json:
+        """The finished job that a TunedModelRef names."""
+        if "pipelineJob" in reference:
+            raise ApiError(501, "tunedModelRef.pipelineJob is not implemented by the emulator.")
+        if ("tuningJob" in reference) == ("tunedModel" in reference):
+            raise bad_field((reference.path, "exactly one of tuned_model and tuning_job must be set."))
+        name = reference.text("tuningJob", "")
+        if "tunedModel" in reference:
+            model, version = self._services.models.resolve(reference.text("tunedModel"))
+            job_id = version.get("labels", {}).get("google-vertex-llm-tuning-job-id", "")
+            name = f"{model['name'].split('/models/')[0]}/tuningJobs/{job_id}"
+        job = self.find(name)
+        if job["state"] != "JOB_STATE_SUCCEEDED":
+            raise failed_precondition(f"The tuning job {job['name']} is in state {job['state']}.")
+        return job
+
+    def _reusable_endpoint(self, old: Json, base: str, location: str) -> str:
+        entry = self._services.catalogue.serving(base)
+        endpoint = str(self.view(old)["tunedModel"]["endpoint"])
+        serving_location = entry.serving_locations.get(location, location)
+        if not endpoint or endpoint.split("/")[3] != serving_location:
+            message = f"The model has no endpoint in {serving_location}, where a tuned {entry.name} is served."
+            raise failed_precondition(message)
+        return endpoint
+
+    def _check_quota(self) -> None:
+        quota = self._services.faults.plan.tuning_quota
+        unfinished = sum(job["state"] not in ENDED for _, job in self._state.all("tuningJobs"))
+        if quota is not None and unfinished >= quota:
+            raise ApiError(429, f"Quota exceeded: {quota} concurrent tuning jobs. Please try again later.")
+
+    def get(self, call: Call) -> Json:
+        """One job; counts as a poll."""
+        self._services.states.polled(self.name(call))
+        return super().get(call)
+
+    def cancel(self, call: Call) -> Json:
+        """Nothing; the job will be CANCELLED."""
+        with self._state.transaction():
+            job = self.requested(call)
+            name = job["name"]
+            if job["state"] in ENDED:
+                raise failed_precondition(f"The tuning job {name} is in state {job['state']} and can't be cancelled.")
+            self._state.update(name, state="JOB_STATE_CANCELLING", updateTime=now())
+        self._trainer.cancel(name)
+        return {}
+
+    def view(self, resource: Json) -> Json:
+        """The job with the current endpoint of its model's default checkpoint."""
+        tuned = resource.get("tunedModel")
+        if not tuned or resource["state"] != "JOB_STATE_SUCCEEDED":
+            return resource
+        try:
+            _, version = self._services.models.resolve(tuned["model"])
+        except ApiError:
+            return resource  # the model was deleted
+        endpoint = self._services.endpoints.serving(tuned["model"], version.get("defaultCheckpointId", ""))
+        return {**resource, "tunedModel": {**tuned, "endpoint": endpoint}}
+
+    def _public_view(self, job: Json) -> Json:
+        return public(self.view(job))
+
+    # --- validation
+
+    def _read_job(self, call: Call) -> Json:
+        fields = call.fields("tuning_job")
+        for key in _NOT_IMPLEMENTED:
+            if key in fields:
+                raise ApiError(501, f"{key} is not implemented by the emulator.")
+        fields.only(*_JOB_FIELDS)
+        specs = [key for key in _METHODS if key in fields]
+        if len(specs) != 1:
+            raise bad_field(("tuning_job.tuning_spec", "exactly one tuning spec must be set."))
+        method = _METHODS[specs[0]]
+        job: Json = {"_method": method}
+        entry = self._read_base(fields, job, method)
+        location = call.params["location"]
+        if "*" not in entry.tuning_locations and location not in entry.tuning_locations:
+            places = ", ".join(entry.tuning_locations)
+            raise ApiError(400, f"Tuning {entry.name} is not supported in {location}. Supported locations: {places}.")
+        job["tunedModelDisplayName"] = fields.text("tunedModelDisplayName", "")
+        if len(job["tunedModelDisplayName"]) > 128:
+            raise bad_field(("tuning_job.tuned_model_display_name", "may have at most 128 characters."))
+        job |= {key: fields.text(key) for key in ("description", "serviceAccount") if key in fields}
+        job["labels"] = read_labels(fields)
+        if "encryptionSpec" in fields:
+            if not entry.cmek:
+                raise bad_field(("tuning_job.encryption_spec", f"CMEK is not supported for tuning {entry.name}."))
+            job["encryptionSpec"] = {"kmsKeyName": fields.object("encryptionSpec").text("kmsKeyName")}
+        inherited_size = job.get("_parent_adapter_size")
+        spec, size = self._read_spec(fields.object(specs[0]), entry, method, inherited_size, location)
+        return {**job, specs[0]: spec, "_adapter_size": size}
+
+    def _read_base(self, fields: Fields, job: Json, method: str) -> BaseModelEntry:
+        if ("baseModel" in fields) == ("preTunedModel" in fields):
+            raise bad_field(("tuning_job.base_model", "exactly one of base_model and pre_tuned_model must be set."))
+        if "baseModel" in fields:
+            base = fields.text("baseModel")
+            job["baseModel"] = base
+        else:
+            base = self._read_parent_model(fields.object("preTunedModel"), job)
+        catalogue = self._services.catalogue
+        entry = catalogue.find(base)
+        if entry is None or not getattr(entry, method) or catalogue.retired(entry):
+            supported = ", ".join(item.name for item in catalogue.models if getattr(item, method))
+            message = f"Base model {base[:200]} is not supported for {method} tuning. Supported: {supported}."
+            raise bad_field(("tuning_job.base_model", message))
+        return entry
+
+    def _read_parent_model(self, parent: Fields, job: Json) -> str:
+        model, version = self._services.models.resolve(parent.text("tunedModelName"))
+        full = f"{model['name']}@{version['versionId']}"
+        base, _, checkpoint = self._services.models.checkpoint(full, parent.text("checkpointId", ""))
+        job["preTunedModel"] = {"tunedModelName": full, "checkpointId": checkpoint, "baseModel": base}
+        job["_parent_adapter_size"] = version.get("_adapterSize")
+        job["_parent_display_name"] = version.get("displayName", "")
+        return base
+
+    def _read_spec(
+        self, fields: Fields, entry: BaseModelEntry, method: str, inherited_size: int | None, location: str
+    ) -> tuple[Json, int]:
+        fields.only(*_SPEC_FIELDS)
+        train = self._read_dataset(fields, "trainingDatasetUri")
+        spec: Json = {"trainingDatasetUri": fields.text("trainingDatasetUri")}
+        limits = self._services.catalogue.limits[method]
+        rows = count_lines(train)
+        where = fields.name("trainingDatasetUri")
+        if len(train) > limits.training_bytes or rows > limits.training_examples:
+            raise bad_field((where, f"at most {limits.training_bytes} bytes and {limits.training_examples} examples."))
+        if rows == 0:
+            raise bad_field((where, "the dataset has no examples."))
+        if fields.value.get("validationDatasetUri"):
+            self._check_validation(fields, method, rows)
+            spec["validationDatasetUri"] = fields.text("validationDatasetUri")
+        hyper_parameters = fields.object("hyperParameters")
+        spec["hyperParameters"], size = _hyper_parameters(hyper_parameters, entry, method, rows, inherited_size)
+        if fields.boolean("exportLastCheckpointOnly"):
+            spec["exportLastCheckpointOnly"] = True
+        if "evaluationConfig" in fields:
+            spec["evaluationConfig"] = self._read_evaluation(fields, entry, location)
+        return spec, size
+
+    def _read_evaluation(self, fields: Fields, entry: BaseModelEntry, location: str) -> Json:
+        where = fields.name("evaluationConfig")
+        locations = entry.evaluation_locations
+        if "*" not in locations and location not in locations:
+            supported = f"only in {', '.join(locations)}" if locations else "nowhere"
+            raise bad_field((where, f"evaluation during tuning of {entry.name} is supported {supported}."))
+        if not fields.value.get("validationDatasetUri"):
+            raise bad_field((where, "requires a validation dataset, whose prompts the checkpoints answer."))
+        return read_evaluation_config(fields.object("evaluationConfig"), entry, self._services.storage)
+
+    def _read_dataset(self, fields: Fields, key: str) -> bytes:
+        uri = fields.text(key)
+        if not uri.startswith("gs://") or not uri.endswith(".jsonl"):
+            field = fields.name(key).rsplit(".", 1)[1]
+            raise bad_field((fields.name(key), f"{field} should be a GCS object of type JSONL."))
+        try:
+            return self._services.storage.read(*split_uri(uri))[1]
+        except ApiError as error:
+            raise bad_field((fields.name(key), f"{uri[:300]} can't be read: {error.message}")) from error
+
+    def _check_validation(self, fields: Fields, method: str, rows: int) -> None:
+        limits = self._services.catalogue.limits[method]
+        count = count_lines(self._read_dataset(fields, "validationDatasetUri"))
+        where = fields.name("validationDatasetUri")
+        if count == 0:
+            raise bad_field((where, "the dataset has no examples."))
+        if count > limits.validation_examples:
+            raise bad_field((where, f"has {count} examples; at most {limits.validation_examples} are allowed."))
+        if count > limits.validation_free and count > limits.validation_fraction * rows:
+            share = f"{limits.validation_fraction:.0%}"
+            limit = f"above {limits.validation_free} at most {share} of the {rows} in training"
+            raise bad_field((where, f"has {count} examples; {limit}."))
+
+
+def _hyper_parameters(
+    fields: Fields, entry: BaseModelEntry, method: str, rows: int, inherited_size: int | None
+) -> tuple[Json, int]:
+    fields.only("epochCount", "learningRateMultiplier", "adapterSize", *(["beta"] if method == "preference" else []))
+    # the service chooses epochs by size; the emulator: 4 for small sets, fewer for large ones
+    epochs = fields.integer("epochCount", 0) or max(1, min(4, round(20_000 / rows)))
+    if not 1 <= epochs <= 10_000:
+        raise bad_field((fields.name("epochCount"), "must be a positive number."))
+    multiplier = fields.number("learningRateMultiplier", 1.0)
+    if not 0 < multiplier <= 10_000:
+        raise bad_field((fields.name("learningRateMultiplier"), "must be a positive number."))
+    size = adapter_size(fields, entry.default_adapter_size)
+    supported = getattr(entry, method)
+    if size not in supported:
+        violation = bad_field((fields.name("adapterSize"), f"{entry.name} supports {', '.join(map(str, supported))}."))
+        raise ApiError(400, "The adapter size is not supported for this base model.", details=violation.details)
+    size = inherited_size or size  # a job that continues from an adapter keeps that adapter's rank
+    result: Json = {"epochCount": str(epochs), "learningRateMultiplier": multiplier, "adapterSize": _SIZE_NAMES[size]}
+    if method == "preference":
+        result["beta"] = fields.number("beta", 0.1)
+        if result["beta"] < 0:
+            raise bad_field((fields.name("beta"), "must not be negative."))
+    return result, size
+
+
+def adapter_size(fields: Fields, default: int) -> int:
+    """The rank for an enum name, or for its number in the API's protocol buffers."""
+    value: Any = fields.value.get("adapterSize")
+    if value in (None, 0, "ADAPTER_SIZE_UNSPECIFIED"):
+        return default
+    if isinstance(value, int) and value in _PROTO_SIZES:
+        return _PROTO_SIZES[value]
+    if isinstance(value, str) and value in ADAPTER_SIZES:
+        return ADAPTER_SIZES[value]
+    raise bad_field((fields.name("adapterSize"), f"Invalid value at adapter_size: {str(value)[:80]!r}."))

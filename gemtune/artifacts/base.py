@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Base of all artifacts, with the only writer and the only reader of such documents.
+
+Guarantees: what `write` stored, `read` returns as an equal model; a file appears under its name only when complete.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import ClassVar, Self, TextIO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from gemtune.errors import UserError
+
+
+class Part(BaseModel):
+    """Base of the records inside an artifact: frozen, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Artifact(Part):
+    """A document that a step writes and later steps read.
+
+    A subclass names the step that writes it in `STEP`, and raises `VERSION` when the meaning of its fields changes.
+    """
+
+    STEP: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    schema_version: int = 1
+
+    def write(self, path: str | Path) -> None:
+        """Write the document as indented JSON."""
+        document = {**self.model_dump(mode="json", by_alias=True), "schema_version": self.VERSION}
+        with open_atomic(path) as file:
+            json.dump(document, file, ensure_ascii=False, indent=1)
+            file.write("\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The document in a file.
+
+        Raises `UserError` for a file that is missing, is no JSON object, has another schema version, or does not fit.
+        """
+        remedy = f"rerun {cls.STEP}"
+        try:
+            document = json.loads(Path(path).read_text("utf-8"))
+        except OSError as error:
+            raise UserError(f"cannot read the {cls.__name__}: {error.strerror}", file=path, remedy=remedy) from None
+        except ValueError as error:  # also UnicodeDecodeError
+            raise UserError(f"not a {cls.__name__}: {error}", file=path, remedy=remedy) from None
+        if not isinstance(document, dict):
+            problem = f"not a {cls.__name__}: {type(document).__name__} instead of an object"
+            raise UserError(problem, file=path, remedy=remedy)
+        if (version := document.get("schema_version")) != cls.VERSION:
+            problem = f"schema_version {version!r} of {cls.__name__}, expected {cls.VERSION}"
+            raise UserError(problem, file=path, remedy=f"{remedy} with this version of gemtune")
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise UserError(f"not a {cls.__name__}: {_problems(error)}", file=path, remedy=remedy) from None
+
+
+def _problems(error: ValidationError) -> str:
+    """One clause per wrong field: its dotted name, the problem and the value."""
+    return "; ".join(
+        f"{'.'.join(map(str, item['loc'])) or 'document'}: {item['msg']}, got {item['input']!r:.80}"
+        for item in error.errors()
+    )
+
+
+@contextmanager
+def open_atomic(path: str | Path, *, compress: bool = False) -> Iterator[TextIO]:
+    """A text file for writing, gzipped with `compress`, that appears under its name only when complete."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with (
+            open(handle, "wb") as raw,
+            gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if compress else nullcontext(raw) as binary,
+            io.TextIOWrapper(binary, encoding="utf-8", newline="\n") as file,
+        ):
+            yield file
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

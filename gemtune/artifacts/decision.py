@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The decision of the gate, what was deployed, and the summary of a run."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from gemtune.artifacts.base import Artifact, Part
+from gemtune.artifacts.cost import CostItem
+from gemtune.artifacts.evaluation import (
+    ClassReport,
+    Confusion,
+    JudgeReport,
+    PairwiseReport,
+    Score,
+    SliceReport,
+    TestSetUsage,
+    VertexMetric,
+)
+from gemtune.artifacts.tuning import CheckpointScore, TrialSummary
+from gemtune.config import Gate, ModelVariant
+
+Verdict = Literal["deploy", "keep_prompt", "keep_champion", "not_enough_data"]
+
+
+class Rule(Part):
+    """A rule of the gate: what was measured, what was required, whether it passed."""
+
+    name: str
+    passed: bool
+    measured: float
+    required: float
+    summary: str
+
+
+class ComparisonReport(Part):
+    """Candidate against one other variant on one metric, paired row by row."""
+
+    versus: str
+    role: str
+    metric: str
+    candidate: float
+    baseline: float
+    delta: float
+    low: float
+    high: float
+    p_value: float
+    test: str
+    wins: int
+    losses: int
+    disagreement: float
+
+
+class SliceComparison(Part):
+    """Candidate against the best prompt within one slice; `p_value` is adjusted for the number of slices (Holm)."""
+
+    column: str
+    value: str
+    rows: int
+    delta: float
+    low: float
+    high: float
+    p_value: float
+
+
+class DecisionRecord(Artifact):
+    """The verdict with everything it rests on."""
+
+    STEP: ClassVar[str] = "gate"
+
+    verdict: Verdict
+    reasons: list[str]
+    metric: str
+    rows: int
+    rules: list[Rule] = []
+    comparisons: list[ComparisonReport] = []
+    slices: list[SliceComparison] = []
+    notes: list[str] = []
+    confidence_level: float
+    variants: list[ModelVariant] = []
+    settings: Gate
+    test_set_usage: TestSetUsage | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may be deployed."""
+        return self.verdict == "deploy"
+
+
+class DeploymentRecord(Artifact):
+    """What is in production after a run, and how texts are cleaned for it."""
+
+    STEP: ClassVar[str] = "deploy"
+
+    action: Literal["deployed", "kept"]
+    variant: ModelVariant
+    champion_before: str
+    undeployed: list[str]
+    cleaning: dict[str, Any]
+
+
+class VariantSummary(Part):
+    """A variant as tables show it: the metric with interval, rates, tokens, latency, cost (US dollars)."""
+
+    name: str
+    role: str
+    model: str
+    rows: int
+    score: Score
+    metrics: dict[str, Score]
+    invalid_rate: float
+    outcomes: dict[str, int]
+    tokens_per_row: float
+    latency_s: float
+    cost: float
+    per_class: list[ClassReport] = []
+    confusion: Confusion | None = None
+    slices: dict[str, dict[str, SliceReport]] = {}
+    calibration: dict[str, Any] | None = None
+    vertex_metrics: dict[str, VertexMetric] = {}
+    vertex_metrics_error: str = ""
+
+
+class CostSummary(Part):
+    """What the run cost beside its forecast (US dollars)."""
+
+    actual: float
+    forecast: float
+    items: list[CostItem]
+    summary: str
+
+
+class RunSummary(Artifact):
+    """A run for machines: `summary.json`."""
+
+    STEP: ClassVar[str] = "report"
+
+    name: str
+    verdict: Verdict
+    passed: bool
+    headline: str
+    reasons: list[str]
+    notes: list[str]
+    metric: str
+    confidence_level: float
+    test_rows: int
+    test_set_usage: TestSetUsage | None
+    detectable_lift: float
+    variants: list[VariantSummary]
+    tfidf_baseline: VariantSummary | None
+    baselines: list[VariantSummary]
+    judge: JudgeReport | None
+    comparisons: list[ComparisonReport]
+    rules: list[Rule]
+    pairwise: list[PairwiseReport]
+    slices: dict[str, dict[str, Any]]
+    trials: list[TrialSummary]
+    checkpoints: list[CheckpointScore]
+    selection: str
+    plan: dict[str, Any]
+    cost: CostSummary
+    data: dict[str, Any]
+    splits: dict[str, Any]
+    outcome: dict[str, Any]

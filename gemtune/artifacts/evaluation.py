@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an evaluation found: a report per model variant, with intervals, tokens and what a judge says."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gemtune.artifacts.base import Artifact, Part
+from gemtune.artifacts.cost import TokenUsage
+from gemtune.config import ModelVariant, Task
+
+
+class Score(Part):
+    """A value with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class SliceReport(Part):
+    """The primary metric on one slice."""
+
+    rows: int
+    metrics: dict[str, Score]
+
+
+class ClassReport(Part):
+    """Precision, recall and F1 of one label (or of one field of an extraction)."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class Confusion(Part):
+    """Rows of each reference label (down) by predicted label (across); the last columns are unusable answers."""
+
+    labels: list[str]
+    columns: list[str]
+    matrix: list[list[int]]
+
+
+class Latency(Part):
+    """Seconds per answer; 0 when none was timed."""
+
+    median: float
+    p95: float
+
+
+class VertexMetric(Part):
+    """A metric of the Gen AI evaluation service beside ours; `scored` answers were paid for."""
+
+    value: float
+    low: float
+    high: float
+    scored: int
+    ours: float | None = None
+
+
+class VariantReport(Part):
+    """How one model variant did on one set of rows."""
+
+    variant: ModelVariant
+    metrics: dict[str, Score]
+    outcomes: dict[str, int]
+    slices: dict[str, dict[str, SliceReport]] = {}
+    tokens: TokenUsage
+    latency_s: Latency
+    attempts: int
+    cached: int
+    problems: list[tuple[str, int]] = []
+    per_class: list[ClassReport] = []
+    confusion: Confusion | None = None
+    judging: dict[str, TokenUsage] = {}
+    """Tokens of requests about its answers (verbal confidence, judge), by model."""
+    calibration: dict[str, Any] | None = None
+    vertex_metrics: dict[str, VertexMetric] = {}
+    vertex_metrics_error: str = ""
+
+
+class PairwiseReport(Part):
+    """How often one variant's answers win against another's: the win rate (ties count half) with interval."""
+
+    candidate: str
+    baseline: str
+    value: float
+    low: float
+    high: float
+    pairs: int
+    wins: int
+    losses: int
+    ties: int
+    order_flips: int
+    p_value: float
+
+
+class JudgeRatings(Part):
+    """The judge's ratings of one variant's answers: the mean with interval, and a score per row (None: unrated)."""
+
+    score: Score
+    refusal_rate: float
+    unreadable_rate: float
+    scores: list[float | None]
+    tokens: TokenUsage = TokenUsage()
+
+
+class JudgeComparison(Part):
+    """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases."""
+
+    candidate: str
+    baseline: str
+    win_rate: Score
+    pairs: int
+    wins: int
+    losses: int
+    ties: int
+    order_flips: int
+    p_value: float
+    chose_first: Score
+    chose_longer: Score
+    unreadable: int
+    tokens: TokenUsage = TokenUsage()
+
+
+class GoodThreshold(Part):
+    """An answer is "good" from this score of the judge on; the other fields are cross-validated against people."""
+
+    score: float
+    kappa: Score
+    precision: float
+    recall: float
+
+
+class PairwiseBiases(Part):
+    """How a judge, or people, compared pairs: ties, verdicts that flip with the order, shares of first and longer."""
+
+    ties: int
+    order_flips: int
+    chose_first: Score
+    chose_longer: Score
+    unreadable: int = 0
+
+
+class JudgeValidation(Part):
+    """The judge's agreement with human ratings; `shown` (the configured measure) must reach `required` at its bound.
+
+    Validation on ratings has scores, `threshold` and `length_correlation`; validation on pairs has the biases.
+    """
+
+    validated: bool
+    measure: str
+    shown: Score
+    required: float
+    summary: str
+    items: int = 0
+    agreement: dict[str, Score] = {}
+    length_correlation: Score | None = None
+    threshold: GoodThreshold | None = None
+    scores: list[float] = []
+    human_scores: list[float] = []
+    judge_biases: PairwiseBiases | None = None
+    human_biases: PairwiseBiases | None = None
+    tokens: TokenUsage = TokenUsage()
+
+
+class JudgeReport(Part):
+    """What the LLM judge says of the answers, and whether its agreement with human ratings was shown."""
+
+    model: str
+    rubric: str
+    ratings: dict[str, JudgeRatings] = {}
+    pairwise: list[JudgeComparison] = []
+    validation: JudgeValidation | None = None
+
+    def tokens_of(self, variant: str) -> TokenUsage:
+        """Tokens of rating a variant's answers and of the comparisons in which it is the candidate."""
+        compared = [comparison.tokens for comparison in self.pairwise if comparison.candidate == variant]
+        return sum(compared, self.ratings[variant].tokens)
+
+
+class TestSetUsage(Part):
+    """How often a set of test rows was used, this use included; `candidates` counts different ones."""
+
+    __test__ = False  # not a test class
+
+    test: str
+    candidates: int
+    uses: int
+
+
+class EvaluationReport(Artifact):
+    """What an evaluation of some variants on some rows found."""
+
+    STEP: ClassVar[str] = "evaluate"
+
+    dataset: str
+    rows: int
+    task: Task
+    generation: dict[str, Any] = {}
+    """The settings of generation, for serving to use the same."""
+    variants: list[VariantReport]
+    tfidf_baseline: VariantReport | None = None
+    search_tokens: TokenUsage | None = None
+    judge: JudgeReport | None = None
+    pairwise: list[PairwiseReport] = []
+    ranker: str = ""
+    """What ranked the answers of `pairwise`: the reference or the judge."""
+    ranking_tokens: TokenUsage | None = None
+    """Tokens of the judge that ranked the answers."""
+    test_set_usage: TestSetUsage | None = None
+    champion_test_set: EvaluationReport | None = None
+    """Candidate and champion on the rows that the champion was tested on."""
+
+    def report_of(self, name: str) -> VariantReport:
+        """The report of a variant by its name; raises `KeyError` when it is not there."""
+        return next(report for report in self.variants if report.variant.name == name)

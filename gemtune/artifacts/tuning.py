@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What tuning left: the plan before it, a record per trial, the selected candidate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict
+
+from gemtune.artifacts.base import Artifact, Part
+from gemtune.artifacts.cost import CostForecast, CostItem
+from gemtune.artifacts.evaluation import EvaluationReport, Score
+from gemtune.config import ModelVariant, Trial
+
+
+class BestPrompt(Part):
+    """The baseline to beat, with its score on validation rows."""
+
+    variant: ModelVariant
+    score: Score
+
+
+class PriceList(Part):
+    """List prices that the plan used: US dollars per million tokens by base model, per 1,000 answers by metric."""
+
+    base_model: str
+    models: dict[str, dict[str, Any]]
+    vertex_metrics: dict[str, float] = {}
+
+    def of(self, variant: ModelVariant) -> dict[str, Any]:
+        """The prices of the base model behind a variant; those of the configured base model where it has none."""
+        return self.models.get(variant.base_model or variant.model, self.models[self.base_model])
+
+
+class TuningPlan(Artifact):
+    """Whether tuning is worth trying, which trials, and what the run costs."""
+
+    STEP: ClassVar[str] = "plan-tuning"
+
+    should_tune: bool
+    reasons: list[str]
+    metric: str
+    best_prompt: BestPrompt | None
+    """None in a forecast made before the prompts were evaluated."""
+    detectable_lift: float
+    rows: dict[str, int]
+    """Rows of train, validation and test."""
+    first_trial: Trial | None = None
+    """The supervised job that preference trials start from."""
+    trials: list[Trial]
+    escalation: list[Trial] = []
+    over_budget: list[str] = []
+    prices: PriceList
+    warnings: list[str] = []
+    forecast: CostForecast
+    fingerprint: str
+    baselines: EvaluationReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the loss curves show (`kind`), by which numbers (`evidence`), what to do (`action`).
+
+    `epoch_factor` and `rate_factor` are the action in numbers: multiply epochs and learning rate by them; 1: keep.
+    """
+
+    kind: Literal["undertrained", "overfitting", "data_problem", "diverged", "fine", "unknown", "early_stopped"]
+    evidence: str
+    action: str
+    epoch_factor: float = 1.0
+    rate_factor: float = 1.0
+
+
+class JobRecord(Part):
+    """The tuning job as the service last reported it."""
+
+    name: str = ""
+    model: str = ""
+    billable_tokens: int = 0
+    steps: int = 0
+    completed_epochs: int = 0
+    completed_steps: int = 0
+    truncated: int = 0
+    dropped: list[str] = []
+
+
+class StateChange(Part):
+    """A state of the job, and when it was first seen."""
+
+    state: str
+    detail: str
+    at: str
+
+
+class TrialRecord(Part):
+    """One tuning job of a trial: what was asked for, what happened, what it left."""
+
+    model_config = ConfigDict(allow_inf_nan=True)  # a diverged loss is a finding, not an error
+
+    trial: Trial
+    spec: dict[str, Any]
+    base_model: str
+    price: dict[str, Any]
+    job: JobRecord = JobRecord()
+    states: list[StateChange] = []
+    curve: dict[str, list[tuple[int, float]]] = {}
+    diagnosis: Diagnosis | None = None
+    variants: list[ModelVariant] = []
+
+    @property
+    def billed_tokens(self) -> int:
+        """Tokens that the job bills; one stopped early those of every epoch that it began."""
+        epochs, job = self.trial.epoch_count, self.job
+        if self.diagnosis and self.diagnosis.kind == "early_stopped":
+            # what the service bills then is documented nowhere: no less is assumed
+            epochs = math.ceil(job.completed_steps * epochs / job.steps) if job.steps else 0
+        return job.billable_tokens * epochs
+
+
+class TuningRecord(Artifact):
+    """The jobs of one tuning step: a trial and the trials that followed it up."""
+
+    STEP: ClassVar[str] = "tune"
+
+    jobs: list[TrialRecord]
+    start: ModelVariant | None = None
+    """The checkpoint with the lowest validation loss, from which preference trials go on."""
+    notes: list[str] = []
+    spent: list[CostItem] = []
+
+    @property
+    def variants(self) -> list[ModelVariant]:
+        """Every checkpoint of its jobs."""
+        return [variant for job in self.jobs for variant in job.variants]
+
+
+class CheckpointScore(Part):
+    """A checkpoint's score on validation rows, and whether it was selected."""
+
+    variant: ModelVariant
+    score: Score
+    selected: bool
+
+
+class AblationArm(Part):
+    """One arm of an ablation: the best checkpoint's score, and that on rows near the hard examples."""
+
+    name: str
+    value: float
+    near_hard: float | None
+
+
+class Ablation(Part):
+    """What reweighting hard examples gained on validation rows, with its interval."""
+
+    reweighted: AblationArm
+    unweighted: AblationArm
+    gain: float
+    low: float
+    high: float
+    summary: str
+
+
+class TrialSummary(Part):
+    """A trial as a report shows it."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+    name: str
+    method: str
+    hyperparameters: dict[str, float]
+    job: str
+    base_model: str
+    states: list[StateChange]
+    diagnosis: Diagnosis
+    curve: dict[str, list[tuple[int, float]]]
+    truncated: int
+    dropped: list[str]
+
+
+class Selection(Artifact):
+    """The candidate and what it is compared with on test rows."""
+
+    STEP: ClassVar[str] = "select-model"
+
+    metric: str
+    reason: str
+    notes: list[str] = []
+    best_prompt: ModelVariant
+    start: ModelVariant | None = None
+    candidate: ModelVariant | None = None
+    """None where there is no checkpoint, or where the best one is in production already."""
+    selected: ModelVariant | None = None
+    """The best checkpoint, whether or not it is in production already."""
+    champion: ModelVariant | None = None
+    regression_variants: list[ModelVariant] = []
+    """Candidate and champion, where the candidate was continued from a tuned model."""
+    rejected: list[ModelVariant] = []
+    checkpoints: list[CheckpointScore] = []
+    trials: list[TrialSummary] = []
+    ablation: Ablation | None = None
+    spent: list[CostItem] = []
+    plan: str = ""
+    alias: str = ""
+
+    @property
+    def finalists(self) -> list[ModelVariant]:
+        """The variants that are compared on test rows."""
+        start = self.start if self.candidate else None
+        return [variant for variant in (self.best_prompt, start, self.candidate, self.champion) if variant]

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The packages beside `gemtune` (`pipelines`, `components`, `emulator`), importable from an installed wheel.
+
+In the repository they are top-level folders. Installed under these names they would collide with a user's own
+packages, so the wheel carries them in `gemtune/_bundled`. Only the console command and the processes that it starts
+have that folder on their path.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+BUNDLED = Path(__file__).resolve().parent.parent / "_bundled"
+
+
+def put_on_path(folder: Path = BUNDLED) -> None:
+    """Import from the wheel's copies, here and in child processes, before any package of the same name.
+
+    Changes `sys.path` and the environment of this process; does nothing in a repository or a second time.
+    """
+    if not folder.is_dir() or str(folder) in sys.path:
+        return
+    sys.path.insert(0, str(folder))
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), inherited] if inherited else [str(folder)])
+    # `python -m emulator` searches the working directory before PYTHONPATH, unless this is set
+    os.environ["PYTHONSAFEPATH"] = "1"

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the prompted baselines cost, forecast before the first request: on validation rows, and the best on test rows.
+
+Every run pays this, even one that ends with "keep the prompt"; so it has to fit under the limit by itself. A prompt
+that a search will propose is not known yet: it is bounded by the longest that is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from gemtune.artifacts.cost import ZERO, CostItem, Estimate, Kind
+from gemtune.artifacts.evaluation import VariantReport
+from gemtune.catalogue import Catalogue, Price
+from gemtune.config import Evaluate, ModelVariant
+from gemtune.cost.items import JudgingCost, RequestTokens, requests_item, uses_batch, with_batch_price
+from gemtune.cost.tokens import TokenCounter
+from gemtune.data.example import Example
+from gemtune.errors import UserError
+from gemtune.inference import prompt_search, prompts
+from gemtune.inference.generate import ModelOutput
+from gemtune.inference.requests import answer_token_limit
+
+WORDING_TOKENS = 64.0  # tokens of a proposed instruction, expected
+
+
+def baseline_variants(evaluate: Evaluate) -> list[ModelVariant]:
+    """The configured prompts, each with the base model."""
+    return [ModelVariant(name=prompt.name, model=evaluate.base_model, prompt=prompt) for prompt in evaluate.baselines]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineUsage:
+    """A baseline's tokens per validation row, counted (`actual`) or forecast.
+
+    `compared` are rows whose answers a judge compares with another's, `wording` the tokens of an instruction that is
+    not written yet (part of `tokens.input` too), `batch_share` the share of its tokens that batch jobs take.
+    """
+
+    variant: ModelVariant
+    tokens: RequestTokens
+    rows: int
+    actual: bool = False
+    compared: int = 0
+    wording: Estimate = ZERO
+    batch_share: float = 0.0
+
+    @classmethod
+    def of_report(cls, report: VariantReport, rows: int) -> BaselineUsage:
+        """The usage that an evaluation counted."""
+        sides = (Estimate.exact(count / max(1, rows)) for count in (report.tokens.input, report.tokens.output))
+        share = report.tokens.batch_input / max(1, report.tokens.input)
+        return cls(report.variant, RequestTokens(*sides), rows, actual=True, batch_share=share)
+
+    def item(self, price: Price) -> CostItem:
+        """What its answers to the validation rows cost."""
+        item = requests_item(
+            "baseline", f"{self.variant.name} on validation", self.rows, self.tokens, price, self.variant.name
+        )
+        share = 1 - self.batch_share * (1 - price.batch)
+        upper = item.cost.upper * (share if self.actual else 1)
+        cost = Estimate(expected=item.cost.expected * share, upper=upper)
+        return item.model_copy(update={"cost": cost, "stage": "actual" if self.actual else "forecast"})
+
+    def items(self, judging: JudgingCost, price: Price) -> list[CostItem]:
+        """The same, and judging its answers; what an actual evaluation judged was counted by itself."""
+        item = self.item(price)
+        if self.actual:
+            return [item]
+        return [item, *judging.items(item.label, self.rows, self.compared, price, self.variant.name)]
+
+
+@dataclass(frozen=True)
+class BaselineForecast:
+    """Forecasts baselines from counted tokens, list prices, and the rows of train, validation and test."""
+
+    counter: TokenCounter
+    catalogue: Catalogue
+    splits: Sequence[Sequence[Example]]
+    _counted: dict[str, list[Estimate]] = field(default_factory=dict)
+
+    @property
+    def evaluate(self) -> Evaluate:
+        """The settings of generation."""
+        return self.counter.evaluate
+
+    @property
+    def price(self) -> Price:
+        """Of the base model."""
+        return self.catalogue.price("", self.evaluate.base_model)
+
+    def request_sizes(self, variant: ModelVariant) -> list[Estimate]:
+        """Tokens of a request for a validation row, and for a test row; each prompt is counted once."""
+        key = variant.prompt.model_dump_json()
+        if key not in self._counted:
+            self._counted[key] = self.counter.prompt(variant, self.splits[1:], self.splits[0])
+        return self._counted[key]
+
+    def on_train(self, variant: ModelVariant) -> RequestTokens:
+        """Tokens of a training row's requests and answers."""
+        size = self.counter.prompt(variant, self.splits[:1], self.splits[0])[0]
+        return self._per_row(variant, size)
+
+    def on_test(self, variant: ModelVariant) -> RequestTokens:
+        """Tokens of a test row's requests and answers."""
+        return self._per_row(variant, self.request_sizes(variant)[1])
+
+    def usages(self, variants: Sequence[ModelVariant]) -> tuple[list[BaselineUsage], list[CostItem]]:
+        """The variants that evaluating these on validation rows makes, and what their prompt searches cost.
+
+        Raises `UserError` for a variant of another model: at the base model's price it would escape the limit.
+        """
+        base = self.evaluate.base_model
+        other = next((variant for variant in variants if variant.model != base), None)
+        if other:
+            raise UserError(
+                f"the baseline {other.name!r} uses {other.model!r}, but evaluate.base_model is {base!r}",
+                remedy="use one base model per run; escalation.models tries others",
+            )
+        usages: list[BaselineUsage] = []
+        for variant in variants:
+            own = self._searched(variant)
+            # a judge compares each proposed prompt with the one it was searched from
+            usages += [replace(usage, compared=usage.rows if n else 0) for n, usage in enumerate(own)]
+        return usages, [self._search(variant) for variant in variants if variant.prompt.rewrites]
+
+    def _searched(self, variant: ModelVariant) -> list[BaselineUsage]:
+        (own,) = prompt_search.rewritten(variant, ModelOutput())
+        forecasts = [self._forecast(v) for v in (own, *prompt_search.grid(variant))]
+        wording = Estimate(expected=0, upper=self.evaluate.samples_per_row * prompt_search.MAX_INSTRUCTION_CHARS)
+        return [*forecasts, *(self._reworded(forecasts[0], n, wording) for n in range(1, variant.prompt.rewrites + 1))]
+
+    def _reworded(self, usage: BaselineUsage, number: int, wording: Estimate) -> BaselineUsage:
+        variant = usage.variant.model_copy(
+            update={"name": f"{usage.variant.name}_r{number}", "searched_from": usage.variant.name}
+        )
+        tokens = RequestTokens(usage.tokens.input + wording, usage.tokens.output)
+        return replace(usage, variant=variant, tokens=tokens, wording=wording)
+
+    def _forecast(self, variant: ModelVariant) -> BaselineUsage:
+        rows = len(self.splits[1])
+        tokens = self._per_row(variant, self.request_sizes(variant)[0])
+        batched = uses_batch(self.evaluate, rows * self.evaluate.samples_per_row)
+        return BaselineUsage(variant, tokens, rows, batch_share=float(batched))
+
+    def _per_row(self, variant: ModelVariant, request: Estimate) -> RequestTokens:
+        longest = answer_token_limit(variant.prompt) or self.evaluate.max_output_tokens
+        samples = self.evaluate.samples_per_row
+        answer = Estimate(expected=longest / 2, upper=longest)
+        return RequestTokens(request.times(samples), answer.times(samples))
+
+    def _search(self, variant: ModelVariant) -> CostItem:
+        request = prompt_search.rewrite_request(self.counter.task, variant, self.splits[0], self.evaluate.base_model)
+        tokens = self.counter.count(request.system, request.contents)
+        longest = request.max_output_tokens or self.evaluate.max_output_tokens
+        reply = Estimate(expected=min(longest, variant.prompt.rewrites * WORDING_TOKENS), upper=longest)
+        sizes = RequestTokens(Estimate(expected=tokens, upper=1.5 * tokens), reply)
+        label = f"prompt search for {variant.name} on validation"
+        return requests_item("prompt_search", label, 1, sizes, self.price, variant.name)
+
+    def finals(
+        self, usages: Sequence[BaselineUsage], champion: ModelVariant | None, judging: JudgingCost
+    ) -> list[CostItem]:
+        """The most expensive of these prompts on test rows beside the champion, and judging both.
+
+        No champion is expected where there is none now, but there may be one by then.
+        """
+        rows = len(self.splits[2])
+        dearest = max(map(self._best_on_test, usages), key=lambda item: item.cost.upper)
+        placeholder = ModelVariant(name="champion", model="", prompt=prompts.tuned_prompt(self.counter.task))
+        label = "the champion on test"
+        served = self._item_on_test("finalists", label, champion or placeholder)
+        items = [dearest, served if champion else served.if_needed()]
+        label = "the finalists on test"
+        expected, upper = (
+            judging.items(label, n * rows, (n - 1) * rows, self.price) for n in (2 if champion else 1, 2)
+        )
+        items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
+        ranking = judging.ranking(label, rows)
+        items += ranking if champion else [item.if_needed() for item in ranking]
+        return [*items, *judging.validating()]
+
+    def _best_on_test(self, usage: BaselineUsage) -> CostItem:
+        item = self._item_on_test("best_prompt", "best prompt on test", usage.variant, usage.wording)
+        if not usage.actual:
+            return item
+        # how long its answers are is known by now
+        bounded = self._item_on_test("best_prompt", item.label, usage.variant, answer=usage.tokens.output)
+        return bounded.bounded_by(item)
+
+    def _item_on_test(
+        self, kind: Kind, label: str, variant: ModelVariant, wording: Estimate = ZERO, answer: Estimate | None = None
+    ) -> CostItem:
+        rows, price = len(self.splits[2]), self.catalogue.price(variant.base_model, self.evaluate.base_model)
+        tokens = self.on_test(variant)
+        sizes = RequestTokens(tokens.input + wording, answer or tokens.output)
+        item = requests_item(kind, label, rows, sizes, price, variant.name)
+        return item if variant.tuned_model else with_batch_price(item, self.evaluate, rows, price)

@@ -1,0 +1,285 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The plan's cost forecast: what every path costs, what each trial adds, and the trials that fit under the limit. Pure.
+
+Guarantees: whatever may be spent on some path is under the limit by its upper bound. An item that is paid only if
+something turns out so (a larger model, a follow-up) is expected to cost nothing and bounded by all it may cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, total
+from gemtune.artifacts.tuning import PriceList
+from gemtune.catalogue import Catalogue, Price
+from gemtune.config import Evaluate, ModelVariant, Plan, Trial, is_resource_name
+from gemtune.cost.baselines import BaselineUsage
+from gemtune.cost.items import (
+    IDLE,
+    RequestTokens,
+    affordable,
+    over_budget,
+    requests_item,
+    tuning_item,
+    with_batch_price,
+)
+from gemtune.cost.tokens import TokenEstimates
+from gemtune.inference.requests import answer_token_limit
+from gemtune.tuning.trials import checkpoint_count
+
+LONGER_ROWS = 1.5  # how much longer rows may be that were not counted
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What costs besides the trials: baselines, the best prompt, what was spent, the champion.
+
+    `on_test` and `on_train` are the best prompt's tokens per row, `train_probe` the training rows it answers,
+    `champion_rows` the rows of the champion's test set, `first` the job that the trials start from.
+    """
+
+    baselines: Sequence[BaselineUsage]
+    best: BaselineUsage
+    on_test: RequestTokens
+    spent: Sequence[CostItem] = ()
+    train_probe: int = 0
+    on_train: RequestTokens | None = None
+    champion_rows: int = 0
+    champion: ModelVariant | None = None
+    first: Trial | None = None
+    is_pairwise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What is paid anyway, what each trial would add, the trials that fit under the limit.
+
+    `keep_prompt` is what is paid when nothing is tuned; empty while nothing speaks against tuning.
+    """
+
+    spent: list[CostItem]
+    fixed: list[CostItem]
+    per_trial: dict[str, list[CostItem]]
+    trials: list[Trial]
+    over_budget: list[str]
+    prices: PriceList
+    warnings: list[str]
+    escalation: tuple[Trial, ...] = ()
+    follow_up_tokens: dict[str, int] = field(default_factory=dict)
+    keep_prompt: list[CostItem] = field(default_factory=list)
+
+    @property
+    def items(self) -> list[CostItem]:
+        """Every item of what is planned."""
+        if self.keep_prompt:
+            return self.keep_prompt
+        planned = [*self.trials, *self.escalation]
+        return [*self.spent, *(item for trial in planned for item in self.per_trial[trial.name]), *self.fixed]
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """Forecasts a plan's cost from token estimates and list prices."""
+
+    catalogue: Catalogue
+    evaluate: Evaluate
+    plan: Plan
+    tokens: TokenEstimates
+    context: Context
+
+    def forecast(self, trials: Sequence[Trial], escalation: Sequence[Trial] = ()) -> Forecast:
+        """The forecast with the trials, and then the larger models, that fit under the limit, in their order."""
+        everything = [*trials, *escalation]
+        context, judging = self.context, self.tokens.judging
+        spent = [item for usage in context.baselines for item in usage.items(judging, self._base)]
+        spent += context.spent
+        fixed = [
+            *self._best_prompt(everything),
+            *(self._trial(context.first) if context.first else []),
+            *self._finalists(trials[0], everything),
+            *judging.validating(),
+            IDLE,
+        ]
+        per_trial = {trial.name: self._trial(trial) for trial in trials}
+        per_trial |= {trial.name: self._larger_model(trial) for trial in escalation}
+        anyway, limit = total([*spent, *fixed]), self.plan.max_cost
+        chosen = affordable(trials, per_trial, anyway, limit)
+        with_trials = anyway + sum((total(per_trial[trial.name]) for trial in chosen), ZERO)
+        escalated = affordable(escalation, per_trial, with_trials, limit) if chosen else []
+        excluded = [trial.name for trial in everything if trial not in (*chosen, *escalated)]
+        return Forecast(
+            spent,
+            fixed,
+            per_trial,
+            chosen,
+            over_budget(excluded, per_trial),
+            self._price_list(everything),
+            [*self.catalogue.warnings(self.evaluate.base_model), *judging.warnings(self.evaluate.judge.ratings)],
+            tuple(escalated),
+        )
+
+    @property
+    def _base(self) -> Price:
+        return self.catalogue.price("", self.evaluate.base_model)
+
+    def _price(self, trial: Trial) -> Price:
+        return self.catalogue.trial_price(trial, self.evaluate.base_model)
+
+    @property
+    def _champion(self) -> Price:
+        champion = self.context.champion
+        return self.catalogue.price(champion.base_model if champion else "", self.evaluate.base_model)
+
+    def _dearest(self, trials: Iterable[Trial]) -> Price:
+        prices = [self._base, self._champion, *map(self._price, trials)]
+        return max(prices, key=lambda price: (price.input, price.output))
+
+    def _price_list(self, trials: Sequence[Trial]) -> PriceList:
+        base, champion = self.evaluate.base_model, self.context.champion
+        names = [trial.base_model or trial.base for trial in trials]
+        names += [base, champion.base_model if champion else "", self.evaluate.judge.model]
+        models = dict.fromkeys(name for name in names if name and not is_resource_name(name))
+        return PriceList(
+            base_model=base,
+            models={model: self.catalogue.price_document(model) for model in models},
+            vertex_metrics={m: self.catalogue.vertex_metric_price(m) for m in self.evaluate.vertex_metrics},
+        )
+
+    def _best_prompt(self, trials: Sequence[Trial]) -> list[CostItem]:
+        """The best prompt on test rows, where it may be the prompt of the dearest model; on training rows; and on
+        validation rows again, where checkpoints are compared with its answers.
+        """
+        context, rows, name = self.context, self.tokens, self.context.best.variant.name
+        likely = RequestTokens(context.on_test.input, context.best.tokens.output)
+        items = [self._bounded("best_prompt", "best prompt on test", rows.test, likely, self._dearest(trials), name)]
+        if context.train_probe and context.on_train:
+            probe = RequestTokens(context.on_train.input, context.best.tokens.output)
+            items.append(
+                self._bounded(
+                    "train_probe", "best prompt on training rows", context.train_probe, probe, self._base, name
+                )
+            )
+        if context.is_pairwise:
+            again = "best prompt on validation, again"
+            items.append(self._bounded("best_prompt", again, rows.validation, context.best.tokens, self._base, name))
+            items += rows.judging.items(again, rows.validation, 0, self._base)
+        return items
+
+    def _bounded(
+        self, kind: Kind, label: str, count: int, tokens: RequestTokens, dearest: Price, subject: str
+    ) -> CostItem:
+        """Prompted rows at the base model's price, bounded by the longest answers at the dearest price."""
+        limit = answer_token_limit(self.context.best.variant.prompt) or self.evaluate.max_output_tokens
+        upper = max(tokens.output.upper, self.tokens.samples * limit)
+        sizes = RequestTokens(tokens.input, Estimate(expected=tokens.output.expected, upper=upper))
+        expected, bound = (requests_item(kind, label, count, sizes, price, subject) for price in (self._base, dearest))
+        return with_batch_price(expected.bounded_by(bound), self.evaluate, count, self._base)
+
+    def _finalists(self, likely: Trial, trials: Sequence[Trial]) -> list[CostItem]:
+        """Candidate, start and champion on test rows and on the champion's test set, and judging all finalists.
+
+        No champion is expected where there is none now, but there may be one by then.
+        """
+        context, rows, judging = self.context, self.tokens, self.tokens.judging
+        tuned = 1 + (context.first is not None)
+        items = [self._tuned("finalists", "candidate and champion on test", rows.test, tuned, rows.request, trials)]
+        label, present = "the finalists on test", 1 + tuned + (context.champion is not None)
+        largest = 2 + tuned
+        expected, upper = (
+            judging.items(label, n * rows.test, (n - 1) * rows.test, self._base) for n in (present, largest)
+        )
+        items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
+        items += judging.ranking(label, 4 * rows.test)
+        if context.champion_rows:
+            longer = Estimate(expected=rows.prompt.expected, upper=LONGER_ROWS * rows.prompt.upper)
+            sizes = RequestTokens(longer, rows.answer)
+            label = "candidate and champion on the champion's test set"
+            items.append(self._tuned("champion_test_set", label, context.champion_rows, 1, sizes, trials))
+            items += judging.ranking(label, context.champion_rows)
+        return items
+
+    def _tuned(
+        self, kind: Kind, label: str, rows: int, tuned: int, sizes: RequestTokens, trials: Sequence[Trial]
+    ) -> CostItem:
+        """Answers of new tuned models at the first trial's price, bounded by the dearest, and the champion's."""
+        count = rows * self.tokens.samples
+        likely, dearest = self._price(trials[0]), self._dearest(trials)
+        own = requests_item(kind, label, tuned * count, sizes, likely)
+        own = own.bounded_by(requests_item(kind, label, tuned * count, sizes, dearest))
+        served = requests_item(kind, label, count, sizes, self._champion)
+        served = served if self.context.champion else served.if_needed()
+        return own.model_copy(update={"tokens": own.tokens + served.tokens, "cost": own.cost + served.cost})
+
+    def _trial(self, trial: Trial, rater: Price | None = None) -> list[CostItem]:
+        """What one trial adds: its job, and its checkpoints on validation rows."""
+        job = tuning_item(trial, self.tokens.training_of(trial), self._price(trial))
+        return [job, *self._checkpoints(trial, rater or self._base)]
+
+    def _checkpoints(self, trial: Trial, rater: Price) -> list[CostItem]:
+        """Every checkpoint on every validation row, and judging the answers; each but one is compared with another.
+
+        `rater` is the price of the model that rates its confidence in words.
+        """
+        rows, count, judging = self.tokens, checkpoint_count(trial.epoch_count), self.tokens.judging
+        first = self.context.first is not None and trial.name == self.context.first.name
+        count = 1 if first else count
+        label = f"checkpoints of {trial.name} on validation"
+        requests = rows.validation * count
+        item = requests_item(
+            "checkpoints", label, requests * rows.samples, rows.request, self._price(trial), trial.name
+        )
+        compared = requests if self.context.is_pairwise else rows.validation * (count - 1)
+        items = [item, *judging.items(label, requests, compared, rater, trial.name)]
+        return items if first else [*items, *judging.ranking(label, 2 * requests, trial.name)]
+
+    def _larger_model(self, trial: Trial) -> list[CostItem]:
+        """A larger model, if needed: the best prompt with it, the job, its checkpoints."""
+        price, rows, best = self._price(trial), self.tokens, self.context.best
+        limit = answer_token_limit(best.variant.prompt) or self.evaluate.max_output_tokens
+        sent = best.tokens.input.expected
+        sizes = RequestTokens(
+            Estimate(expected=sent, upper=max(best.tokens.input.upper, LONGER_ROWS * sent)),
+            Estimate(expected=best.tokens.output.expected, upper=rows.samples * limit),
+        )
+        label = f"{best.variant.name} of {trial.name} on validation"
+        items = [
+            requests_item("escalation", label, rows.validation, sizes, price, trial.name),
+            *rows.judging.items(label, rows.validation, 0, price, trial.name),
+            *self._trial(trial, price),
+        ]
+        return [i.if_needed().model_copy(update={"label": f"{i.label}, if needed"}) for i in items]
+
+    def with_follow_ups(self, forecast: Forecast) -> Forecast:
+        """The forecast with an item for each trial's follow-ups, and the training tokens that they may bill.
+
+        A round at most doubles the epochs. Trials have equal parts of the room under the limit; scoring the follow-ups'
+        checkpoints is set aside first.
+        """
+        rounds = self.plan.follow_ups
+        if not (rounds and forecast.trials):
+            return forecast
+        room = (self.plan.max_cost - total(forecast.items).upper) / len(forecast.trials)
+        per_trial, tokens = dict(forecast.per_trial), {}
+        for trial in forecast.trials:
+            price = self._price(trial)
+            longer = [trial.epoch_count * 2**n for n in range(1, rounds + 1)]
+            follow_ups = [trial.model_copy(update={"epoch_count": n}) for n in longer]
+            scored = [item for follow_up in follow_ups for item in self._checkpoints(follow_up, self._base)]
+            # each round's first checkpoint is compared with the trial's own
+            scored += self.tokens.judging.items("", 0, self.tokens.validation * len(longer), self._base)
+            scoring, per_token = total(scored).upper, price.train / MILLION
+            needed, left = self.tokens.training_of(trial).upper * sum(longer), room - scoring
+            tokens[trial.name] = int(min(needed, left / per_token if per_token else needed)) if left > 0 else 0
+            if follow_up_tokens := tokens[trial.name]:
+                item = CostItem(
+                    kind="follow_ups",
+                    label=f"follow-ups of {trial.name}, if needed",
+                    subject=trial.name,
+                    tokens=Estimate(expected=0, upper=follow_up_tokens + sum(item.tokens.upper for item in scored)),
+                    cost=Estimate(expected=0, upper=follow_up_tokens * per_token + scoring),
+                    conditional=True,
+                )
+                per_trial[trial.name] = [*per_trial[trial.name], item]
+        return replace(forecast, per_trial=per_trial, follow_up_tokens=tokens)

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cost items of requests, of tuning jobs and of judging answers, priced from their tokens. Pure.
+
+Tuning is billed per token of the training rows and epoch, requests per token in and out; a tuned Gemini model costs
+nothing while idle. Every decision uses the upper bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, merged, total
+from gemtune.catalogue import Price
+from gemtune.config import Evaluate, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTokens:
+    """Tokens of one request, and of its reply."""
+
+    input: Estimate
+    output: Estimate
+
+
+def requests_item(
+    kind: Kind, label: str, count: float, tokens: RequestTokens, price: Price, subject: str = ""
+) -> CostItem:
+    """So many requests of so many tokens each."""
+    sent, received = tokens.input.times(count), tokens.output.times(count)
+    cost = sent.times(price.input / MILLION) + received.times(price.output / MILLION)
+    return CostItem(kind=kind, label=label, subject=subject, tokens=sent + received, cost=cost)
+
+
+def uses_batch(evaluate: Evaluate, requests: int) -> bool:
+    """Whether so many requests to a base model go to batch prediction jobs."""
+    return 0 < evaluate.batch_above < requests
+
+
+def with_batch_price(item: CostItem, evaluate: Evaluate, requests: int, price: Price) -> CostItem:
+    """The item at the price of batch jobs, where they are used; its upper bound stays the full price."""
+    share = price.batch if uses_batch(evaluate, requests) else 1.0
+    cost = Estimate(expected=item.cost.expected * share, upper=item.cost.upper)
+    return item.model_copy(update={"cost": cost})
+
+
+def tuning_item(trial: Trial, once: Estimate, price: Price) -> CostItem:
+    """A tuning job: `once` tokens per epoch."""
+    tokens = once.times(trial.epoch_count)
+    cost = tokens.times(price.train / MILLION)
+    return CostItem(kind="tuning", label=f"tuning {trial.name}", subject=trial.name, tokens=tokens, cost=cost)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgingCost:
+    """Tokens of the requests about answers: verbal confidence, the judge's ratings and comparisons, service metrics.
+
+    `judge` is the judge's price and `samples` its samples per request; `validation` are its ratings of the answers that
+    people rated; `vertex_metrics` are US dollars per answer that the Gen AI evaluation service takes. With
+    `pairwise_only` the judge ranks pairs of answers and rates none.
+    """
+
+    verbal: RequestTokens | None = None
+    rating: RequestTokens | None = None
+    comparison: RequestTokens | None = None
+    judge: Price | None = None
+    samples: int = 1
+    validation: RequestTokens | None = None
+    validation_rows: int = 0
+    vertex_metrics: float = 0.0
+    pairwise_only: bool = False
+
+    def items(self, label: str, answers: float, pairs: float, base: Price, subject: str = "") -> list[CostItem]:
+        """One item for judging so many answers and so many pairs of them; [] when nothing is judged.
+
+        `base` is the price of the base model, which rates its confidence in words.
+        """
+        parts = [requests_item("judging", "", answers, self.verbal, base)] if self.verbal else []
+        if self.rating and self.judge and not self.pairwise_only:
+            parts.append(requests_item("judging", "", answers * self.samples, self.rating, self.judge))
+        if self.comparison and self.judge and not self.pairwise_only:
+            parts.append(requests_item("judging", "", 2 * pairs * self.samples, self.comparison, self.judge))
+        if self.vertex_metrics:
+            parts.append(CostItem(kind="judging", label="", cost=Estimate.exact(answers * self.vertex_metrics)))
+        return [merged("judging", f"judging {label}", parts, subject)] if parts else []
+
+    def ranking(self, label: str, pairs: float, subject: str = "") -> list[CostItem]:
+        """One item for ranking so many pairs of answers, in both orders; [] when references rank them."""
+        if not (self.pairwise_only and self.comparison and self.judge):
+            return []
+        count = 2 * self.samples * pairs
+        return [requests_item("ranking", f"ranking {label}", count, self.comparison, self.judge, subject)]
+
+    def validating(self) -> list[CostItem]:
+        """What validating the judge against human ratings costs; [] without ratings."""
+        if not (self.validation and self.judge):
+            return []
+        count = self.validation_rows * self.samples
+        return [requests_item("judge_validation", "validating the judge", count, self.validation, self.judge)]
+
+    def warnings(self, ratings: str) -> list[str]:
+        """A warning where a ratings file is configured that was not read."""
+        missing = ratings and self.judge and not self.validation_rows
+        return [f"{ratings} was not read: the cost of validating the judge is not in this forecast"] if missing else []
+
+
+def affordable(trials: Sequence[Trial], items: dict[str, list[CostItem]], fixed: Estimate, limit: float) -> list[Trial]:
+    """The trials, in their order, that fit under the limit beside fixed costs; one that is too expensive is skipped."""
+    room = limit - fixed.upper
+    chosen = []
+    for trial in trials:
+        cost = total(items[trial.name]).upper
+        if cost <= room:
+            room -= cost
+            chosen.append(trial)
+    return chosen
+
+
+def over_budget(names: Sequence[str], items: dict[str, list[CostItem]]) -> list[str]:
+    """A sentence for each trial that does not fit."""
+    costs = {name: total(items[name]).upper for name in names}
+    return [f"{name} may cost {upper:.2f} USD: over max_cost beside the others" for name, upper in costs.items()]
+
+
+def cheapest_plan(items: dict[str, list[CostItem]], fixed: Sequence[CostItem]) -> float:
+    """Upper bound (US dollars) of the plan with the cheapest trial alone."""
+    return min(total(own).upper for own in items.values()) + total(fixed).upper
+
+
+IDLE = CostItem(kind="idle_endpoints", label="idle endpoints", tokens=ZERO, cost=ZERO)

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a configuration can run to its end: every model, price and metric it names, checked before money is spent.
+
+Guarantees: no network and no files; all problems at once, in the order of the settings. What only the data can show
+(too few rows, unknown labels) is checked by the steps that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import partial
+from typing import Any
+
+from gemtune.catalogue import Catalogue, TuningMethod
+from gemtune.config import Config
+from gemtune.errors import UserError
+from gemtune.evaluation.metrics import metric_names
+from gemtune.tuning.trials import named
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A setting whose value would stop a run, with the reason and the remedy."""
+
+    setting: str
+    value: Any
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.value!r}: {self.reason}"
+
+
+def problems(config: Config, location: str, today: date | None = None) -> list[Problem]:
+    """Everything that would stop a run of this configuration in a region."""
+    try:
+        catalogue = Catalogue.load(config.vertex.catalogue)
+    except UserError as error:
+        return [Problem("vertex.catalogue", config.vertex.catalogue, str(error))]
+    checks = (
+        _tuned_models(config, catalogue, location, today or date.today()),
+        _requested_models(config, catalogue, today or date.today()),
+        _vertex_metrics(config, catalogue),
+        _metrics(config),
+        _combinations(config),
+    )
+    return [problem for check in checks for problem in check]
+
+
+def _tuned_models(config: Config, catalogue: Catalogue, location: str, today: date) -> Iterator[Problem]:
+    """Base models that jobs start from, each with its method, region, key and adapter sizes."""
+    key, base_model, methods = config.vertex.encryption_key, config.evaluate.base_model, _methods(config)
+    require = partial(catalogue.require, location=location, encryption_key=key, today=today)
+    refused = (_refused("evaluate.base_model", base_model, partial(require, base_model, method)) for method in methods)
+    yield from next(filter(None, refused), [])
+    trials = catalogue.grid if config.plan.preset == "grid" else config.plan.trials
+    for number, trial in enumerate(trials):
+        if trial.base.startswith("projects/"):  # a tuned model: only the service knows what it was made of
+            continue
+        setting, model = f"plan.trials[{number}]", trial.base or base_model
+        base = _refused(f"{setting}.base", model, partial(require, model, methods[-1]))
+        if base and trial.base:
+            yield from base
+        if not base:
+            check = partial(require, model, methods[-1], adapter_sizes=(trial.adapter_size,))
+            yield from _refused(f"{setting}.adapter_size", trial.adapter_size, check)
+    sizes = tuple({trial.adapter_size for trial in trials})
+    for number, model in enumerate(config.escalation.models):
+        check = partial(require, model, "supervised", adapter_sizes=sizes)
+        yield from _refused(f"escalation.models[{number}]", model, check)
+
+
+def _methods(config: Config) -> list[TuningMethod]:
+    """The tuning methods of the configuration's jobs; the trials' own is last."""
+    if config.method == "supervised":
+        return ["supervised"]
+    return ["supervised", "preference"] if config.preference.supervised_epochs else ["preference"]
+
+
+def _requested_models(config: Config, catalogue: Catalogue, today: date) -> Iterator[Problem]:
+    """Models that are sent requests: each needs a price, so that the forecast is complete, and must still exist."""
+    judge = config.evaluate.judge.model
+    models = [("evaluate.judge.model", judge)] if judge else []
+    for setting, model in models:
+        yield from _refused(setting, model, partial(catalogue.price, "", model))
+        if model in catalogue.models and catalogue.models[model].retired(today):
+            yield Problem(setting, model, f"{model} was retired on {catalogue.models[model].retires}")
+
+
+def _vertex_metrics(config: Config, catalogue: Catalogue) -> Iterator[Problem]:
+    for metric in config.evaluate.vertex_metrics:
+        yield from _refused("evaluate.vertex_metrics", metric, partial(catalogue.vertex_metric_price, metric))
+
+
+def _metrics(config: Config) -> Iterator[Problem]:
+    """Metrics that choose and decide."""
+    names = ["win_rate"] if config.method == "preference" else metric_names(config.task)
+    for setting, metric in (("select.metric", config.select.metric), ("gate.metric", config.gate.metric)):
+        if metric and metric not in names:
+            yield Problem(setting, metric, f"unknown metric {metric!r} (one of {', '.join(names)})")
+
+
+def _combinations(config: Config) -> Iterator[Problem]:
+    """Settings that need another one."""
+    confidence, kind = config.evaluate.confidence, config.task.kind
+    if confidence != "none" and kind in ("summarization", "generation"):
+        reason = f"two texts of {kind} are seldom equal, so answers have no confidence (evaluate.confidence=none)"
+        yield Problem("evaluate.confidence", confidence, reason)
+    if config.gate.max_ece and confidence == "none":
+        yield Problem("gate.max_ece", config.gate.max_ece, "answers have no confidence (set evaluate.confidence=votes)")
+    trials = config.plan.trials
+    names = [trial.name for trial in trials]
+    yield from _refused("plan.trials", names, partial(named, trials, config.plan.merge_epoch_variants))
+
+
+def _refused(setting: str, value: Any, check: Callable[[], object]) -> list[Problem]:
+    try:
+        check()
+    except UserError as error:
+        return [Problem(setting, value, str(error))]
+    return []

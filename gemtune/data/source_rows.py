@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of a source and of the test file, one after another, and the error when none is usable."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from gemtune.config import Preprocess, Task
+from gemtune.data import sources
+from gemtune.data.duplicates import FilterResult
+from gemtune.data.example import Example, RejectedRow
+from gemtune.data.row_validation import ReadStats, read
+from gemtune.errors import UserError
+
+log = logging.getLogger("gemtune")
+T = TypeVar("T")
+
+PEEK_ROWS = 1000
+FIRST_PROGRESS_S, PROGRESS_EVERY_S = 5.0, 2.0  # shorter work logs no progress
+
+
+def stream(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Iterator[Example | RejectedRow]:
+    """All rows of the source, then of the test file: an example, or the rejected row.
+
+    With a test file, its rows are the test split, and no row of the source is assigned to it.
+    """
+    for source in filter(None, (data, config.test_data)):
+        is_test = source == config.test_data
+        for item in with_progress(read(source, task, config, stats), source):
+            if isinstance(item, RejectedRow):
+                yield replace(item, detail=f"in test_data: {item.detail}") if is_test else item
+            else:
+                split = "test" if is_test else item.split or ("train" if config.test_data else None)
+                yield item if split == item.split else replace(item, split=split)
+
+
+def with_progress(items: Iterator[T], source: str) -> Iterator[T]:
+    """The same items; logs the progress of a long read."""
+    start = logged = time.monotonic()
+    for count, item in enumerate(items, 1):
+        if (
+            count % 1000 == 0
+            and (now := time.monotonic()) - start > FIRST_PROGRESS_S
+            and now - logged > PROGRESS_EVERY_S
+        ):
+            logged = now
+            log.info("progress: %d rows of %s read, %.0f/s", count, source, count / (now - start))
+        yield item
+
+
+def require_rows(rows: Iterator[T], error: Callable[[], UserError]) -> Iterator[T]:
+    """The same rows; raises `error()` after an empty iterator."""
+    empty = True
+    for row in rows:
+        empty = False
+        yield row
+    if empty:
+        raise error()
+
+
+def read_all(data: str, task: Task, config: Preprocess, stats: ReadStats) -> FilterResult:
+    """The rows of `stream` in memory: examples and rejected rows."""
+    examples: list[Example] = []
+    rejected: list[RejectedRow] = []
+    for item in stream(data, task, config, stats):
+        if isinstance(item, RejectedRow):
+            rejected.append(item)
+        else:
+            examples.append(item)
+    return examples, rejected
+
+
+def peek(data: str, task: Task, config: Preprocess, labelled: bool = True) -> None:
+    """Check the first rows of a source before anything is started for it.
+
+    Raises `UserError` when it cannot be read, or, for `labelled` rows, when none of the first is usable.
+    """
+    rejected: list[RejectedRow] = []
+    rows = read(data, task, config, ReadStats()) if labelled else sources.rows(data, config)
+    for item in itertools.islice(rows, PEEK_ROWS):
+        if not isinstance(item, RejectedRow):
+            return
+        rejected.append(item)
+    raise no_usable_rows(data, rejected)
+
+
+def no_usable_rows(data: str, rejected: Sequence[RejectedRow]) -> UserError:
+    """The error for a source without a usable row."""
+    return no_usable_rows_among(data, Counter(row.reason for row in rejected), rejected[0] if rejected else None)
+
+
+def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | None) -> UserError:
+    """The same error from counts and the first rejected row, whose likely cause is the remedy."""
+    if first is None:
+        return UserError("the file has no rows", file=data, remedy="provide labelled rows, one per line")
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    return UserError(
+        f"no usable row among {reasons.total()}: {counts}; the first: {first.detail}",
+        file=data,
+        line=first.line,
+        remedy=suggest_remedy(first),
+    )
+
+
+def suggest_remedy(first: RejectedRow) -> str:
+    """The likely fix for a source whose rows are all like this one."""
+    row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
+    if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):
+        return "write one row per line, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
+    if "completions" in columns or {"chosen", "rejected"} <= columns:
+        return "these look like preference pairs: --method preference, or method: preference"
+    if len(columns) == 1 and (mark := next((mark for mark in ";\t|" if mark in next(iter(columns))), "")):
+        return f"the cells look separated by {mark!r}: save them with commas, or with tabs as .tsv"
+    if first.reason in ("missing_text", "missing_target"):
+        return "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
+    return "check preprocess.text_column and preprocess.target_column"

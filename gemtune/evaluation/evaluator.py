@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate model variants on a dataset: requests to Vertex AI, scores, judge, pairwise comparisons, TF-IDF baseline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeVar
+
+from gemtune.artifacts.cost import TokenUsage
+from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, VariantReport
+from gemtune.config import Evaluate, ModelVariant, Preference, Task, Vertex
+from gemtune.data.example import Example
+from gemtune.errors import UserError
+from gemtune.evaluation import judge as llm_judge
+from gemtune.evaluation import pairwise, vertex_metrics
+from gemtune.evaluation.judge_validation import load_human_ratings
+from gemtune.evaluation.predictions import Prediction, prediction_rows
+from gemtune.evaluation.scorers import SampleScore, score_sample, variant_report
+from gemtune.evaluation.slices import with_auto_slices
+from gemtune.evaluation.variant_scores import Evaluated, evaluate_all
+from gemtune.inference import tfidf_baseline
+from gemtune.inference.batch import generate_by_batch
+from gemtune.inference.generate import GenerateAll, generate_all
+from gemtune.inference.prompts import resolve
+from gemtune.inference.tfidf_baseline import TFIDF_BASELINE
+from gemtune.inference.vertex_generation import (
+    generation_settings,
+    response_cache,
+    vertex_batch_jobs,
+    vertex_generate,
+)
+from gemtune.vertex import PermanentError, TransientError, connect
+
+log = logging.getLogger("gemtune")
+
+T = TypeVar("T")
+Pairings = Callable[[Sequence[ModelVariant]], list[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to answer, by which name; which variants are compared on them, and over which roles win rates are taken.
+
+    With `judging` off only answers are generated: no judge, no verbal confidence, no evaluation service.
+    """
+
+    name: str
+    rows: Sequence[Example]
+    pairings: Pairings = pairwise.baseline_pairings
+    win_over: tuple[str, ...] = ("baseline",)
+    judging: bool = True
+    ratings: bool = False
+    """Whether the judge is validated against human ratings."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Which answers were better, by what; where the judge ranked them, its tokens and (on finalists) its validation."""
+
+    ranker: Literal["reference", "judge"]
+    results: pairwise.Results
+    tokens: TokenUsage | None = None
+    judge: JudgeReport | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The report on a dataset, and its predictions."""
+
+    report: EvaluationReport
+    predictions: list[Prediction] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates variants by requests to Vertex AI; with `ranking`, answers are compared pair by pair (win rates)."""
+
+    task: Task
+    settings: Evaluate
+    vertex: Vertex
+    ranking: Preference | None = None
+
+    def evaluate(self, dataset: Dataset, train: Sequence[Example], variants: Sequence[ModelVariant]) -> Evaluation:
+        """Generate, score and compare: the report on a dataset, and its predictions.
+
+        Raises `UserError` without rows, for variants of the same name, or when too many requests fail.
+        """
+        rows = (
+            with_auto_slices(list(dataset.rows)) if self.settings.auto_slices and dataset.rows else list(dataset.rows)
+        )
+        if not variants:  # every trial was stopped early
+            return Evaluation(EvaluationReport(dataset=dataset.name, rows=len(rows), task=self.task, variants=[]))
+        if not rows:
+            raise UserError(f"no {dataset.name} rows to evaluate")
+        names = Counter(variant.name for variant in variants)
+        if len(names) < len(variants):
+            raise UserError(f"variants need unique names, got {sorted(names.elements())}")
+        # a label that only scored rows have must not reach a prompt: prompts come from training rows or settings
+        task, all_labels = resolve(self.task, train), resolve(self.task, [*train, *rows])
+        settings = self._settings_for(dataset)
+        if settings.confidence != "none" and task.kind in ("summarization", "generation"):
+            raise UserError(
+                f"no confidence for {task.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
+            )
+        ratings = load_human_ratings(self.settings) if dataset.ratings else []
+
+        async def run(send: GenerateAll) -> tuple[Evaluated, Ranking | None]:
+            evaluated = await evaluate_all(task, all_labels, settings, variants, rows, train, send, ratings)
+            if self.ranking is None:
+                return evaluated, None
+            ranker = pairwise.Ranker(task, self.ranking, self.settings.judge, send)
+            pairs = dataset.pairings(evaluated.variants)
+            results = await pairwise.compare_all(ranker, rows, evaluated.scores, pairs)
+            if ranker.by_reference:
+                return evaluated, Ranking("reference", results)
+            judge = self.settings.judge
+            validation = await llm_judge.validate_on_ratings(self.settings, task, ratings, send) if ratings else None
+            report = (
+                JudgeReport(model=judge.model, rubric=judge.rubric, validation=validation) if dataset.ratings else None
+            )
+            return evaluated, Ranking("judge", results, ranker.usage, report)
+
+        evaluated, ranking = _with_service(settings, self.vertex, run)
+        reports = [self._report(settings, variant, evaluated, task) for variant in evaluated.variants]
+        if ranking is not None:
+            over = [v.name for v in evaluated.variants if v.role in dataset.win_over]
+            slices = [score.example.slices for score in evaluated.scores[evaluated.variants[0].name]]
+            reports = [
+                pairwise.with_win_rate(
+                    r, rows, slices, ranking.results, settings, [n for n in over if n != r.variant.name]
+                )
+                for r in reports
+            ]
+        tfidf = _tfidf(task, all_labels, settings, rows, train) if TFIDF_BASELINE.name not in names else []
+        document = EvaluationReport(
+            dataset=dataset.name,
+            rows=len(rows),
+            task=task,
+            generation=generation_settings(settings),
+            variants=reports,
+            tfidf_baseline=variant_report(task, settings, TFIDF_BASELINE, tfidf) if tfidf else None,
+            search_tokens=evaluated.search_tokens,
+            judge=evaluated.judge or (ranking.judge if ranking else None),
+            pairwise=pairwise.pairwise_reports(ranking.results, rows, settings) if ranking else [],
+            ranker=ranking.ranker if ranking else "",
+            ranking_tokens=ranking.tokens if ranking else None,
+        )
+        for variant in document.variants:
+            _hint(variant, len(rows))
+        results = ranking.results if ranking else {}
+        predictions = [
+            row
+            for v in evaluated.variants
+            for row in prediction_rows(dataset.name, v, evaluated.scores[v.name], results)
+        ]
+        predictions += prediction_rows(dataset.name, TFIDF_BASELINE, tfidf, {})
+        return Evaluation(document, predictions)
+
+    def _settings_for(self, dataset: Dataset) -> Evaluate:
+        """A judge that ranks pairs of answers rates none besides."""
+        settings = self.settings if dataset.judging else self.settings.without_judging()
+        return settings.without_judge() if self.ranking and self.ranking.ranker == "judge" else settings
+
+    def _report(self, settings: Evaluate, variant: ModelVariant, evaluated: Evaluated, task: Task) -> VariantReport:
+        """A variant's report, with what judging its answers took and the evaluation service's metrics."""
+        scores = evaluated.scores[variant.name]
+        report = variant_report(task, settings, variant, scores)
+        if judge := evaluated.judge:
+            tokens = report.judging.get(judge.model, TokenUsage()) + judge.tokens_of(variant.name)
+            report = report.model_copy(update={"judging": {**report.judging, judge.model: tokens}})
+        if settings.vertex_metrics:
+            report = report.model_copy(update=self._vertex_metrics(settings, scores, report))
+        return report
+
+    def _vertex_metrics(
+        self, settings: Evaluate, scores: Sequence[SampleScore], report: VariantReport
+    ) -> dict[str, Any]:
+        """Metrics of the evaluation service on a variant's answers; its failure is reported and stops nothing."""
+        from gemtune.vertex import evaluation
+
+        client = connect(self.vertex)
+
+        def score(metric: str, rows: Sequence[vertex_metrics.Text]) -> list[float]:
+            return evaluation.scores(client, metric, rows, settings.judge.rubric)
+
+        try:
+            return {"vertex_metrics": vertex_metrics.compare_with_vertex(settings, scores, report.metrics, score)}
+        except (TransientError, PermanentError) as failure:
+            log.warning("the evaluation service returned no scores: %s", failure)
+            return {"vertex_metrics_error": str(failure)}
+
+
+def _with_service(settings: Evaluate, vertex: Vertex, use: Callable[[GenerateAll], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine with a function that sends requests to Vertex AI, online or by batch jobs, through the cache."""
+    generate, retry_policy = vertex_generate(settings, vertex)
+    with response_cache(settings) as cache:
+        send: GenerateAll = partial(generate_all, generate=generate, retry_policy=retry_policy, cache=cache)
+        if settings.batch_above:
+            jobs = vertex_batch_jobs(settings, vertex)
+            send = partial(generate_by_batch, online=send, batches=jobs, cache=cache)
+        return asyncio.run(use(send))
+
+
+def _tfidf(
+    task: Task, all_labels: Task, settings: Evaluate, rows: Sequence[Example], train: Sequence[Example]
+) -> list[SampleScore]:
+    """The TF-IDF baseline's answers, scored like any other variant's; [] when it does not apply."""
+    if not settings.tfidf_baseline or not tfidf_baseline.is_applicable(task, train):
+        return []
+    outputs = tfidf_baseline.predict(train, rows)
+    return [
+        score_sample(task, TFIDF_BASELINE, row, output, all_labels) for row, output in zip(rows, outputs, strict=True)
+    ]
+
+
+def _hint(report: VariantReport, rows: int) -> None:
+    """Say what to do when many answers of a variant were unusable."""
+    name, outcomes = report.variant.name, report.outcomes
+    if outcomes.get("truncated", 0) > 0.02 * rows:
+        log.info("%d of %d answers of %s were truncated: raise max_output_tokens", outcomes["truncated"], rows, name)
+    unusable = outcomes.get("invalid", 0) + outcomes.get("refusal", 0)
+    if unusable > 0.1 * rows:
+        problems = "; ".join(problem for problem, _ in report.problems[:2])
+        log.info("%d of %d answers of %s were not valid: %s", unusable, rows, name, problems)

@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pairwise comparison: whose answer is better, row by row, ranked by references or by the judge in both orders.
+
+By reference, the answer nearer to what people preferred wins: chrF (Popović 2015; sacrebleu's defaults) to the nearest
+preferred answer, 0 to 100; for labels and objects equality, 0 or 100. It ranks what was taught, not what is good; a
+judge sees more and has to be validated first. An answer that cannot be used loses against any that can; equal answers
+tie without a request to the judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from gemtune.artifacts.cost import TokenUsage
+from gemtune.artifacts.evaluation import PairwiseReport, Score, SliceReport, VariantReport
+from gemtune.config import Evaluate, Gate, Judge, ModelVariant, Preference, Task
+from gemtune.data.example import Example
+from gemtune.data.pairs import references_of
+from gemtune.evaluation import judge as llm_judge
+from gemtune.evaluation.judge import PairwiseResult, WinRate, win_rate
+from gemtune.evaluation.scorers import SampleScore
+from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.parsing import canonical
+
+WIN_RATE = "win_rate"
+UNUSABLE = -1.0  # below any grade
+
+Send = Callable[[Sequence[GenerateRequest]], Awaitable[list[ModelOutput]]]
+Grade = Callable[[str], float]
+Results = Mapping[tuple[str, str], Sequence[PairwiseResult]]
+"""Per (candidate, baseline) the result of every row, in the order of the rows."""
+
+
+class Ranker:
+    """Ranks answers by references or by the judge; `usage` counts the judge's tokens."""
+
+    def __init__(self, task: Task, settings: Preference, judge: Judge, send: Send) -> None:
+        self._task, self._settings, self._judge, self._send = task, settings, judge, send
+        self.usage = TokenUsage()
+
+    @property
+    def by_reference(self) -> bool:
+        """Whether references rank the answers."""
+        return self._settings.ranker == "reference"
+
+    async def grades(self, rows: Sequence[Example], texts: Sequence[Sequence[str]]) -> list[list[float | None]]:
+        """Grades (0 to 100) of several answers to each row; None where the judge gave none."""
+        if self.by_reference:
+            graders = [reference_grader(self._task, [row.target]) for row in rows]
+            return [[grade(text) for text in own] for grade, own in zip(graders, texts, strict=True)]
+        judge = self._judge
+        flat = [(row, text) for row, own in zip(rows, texts, strict=True) for text in own]
+        requests = [
+            request for row, text in flat for request in llm_judge.rating_requests(judge, self._task, row, text)
+        ]
+        replies = await self._generate(requests)
+        size, (low, high) = judge.samples, judge.scale
+        scores = [llm_judge.parse_rating(judge, replies[i : i + size]).score for i in range(0, len(replies), size)]
+        scaled = iter(None if score is None else 100 * (score - low) / (high - low) for score in scores)
+        return [[next(scaled) for _ in own] for own in texts]
+
+    async def compare(
+        self, rows: Sequence[Example], candidate: Sequence[str | None], baseline: Sequence[str | None]
+    ) -> list[PairwiseResult]:
+        """The better answer to each row; None is an unusable answer."""
+        if self.by_reference:
+            margin = self._settings.tie_margin
+            return [
+                compare_to_references(a, b, reference_grader(self._task, references_of(row)), margin)
+                for row, a, b in zip(rows, candidate, baseline, strict=True)
+            ]
+        judge = self._judge
+        results = [
+            PairwiseResult("tie" if a == b else "baseline" if a is None else "candidate")
+            for a, b in zip(candidate, baseline, strict=True)
+        ]
+        undecided = [(n, a, b) for n, (a, b) in enumerate(zip(candidate, baseline, strict=True)) if a and b and a != b]
+        replies = await self._generate(
+            [r for n, a, b in undecided for r in llm_judge.pairwise_requests(judge, self._task, rows[n], a, b)]
+        )
+        size = 2 * judge.samples
+        for place, (n, a, b) in enumerate(undecided):
+            results[n] = llm_judge.parse_pairwise(replies[place * size : (place + 1) * size], a, b)
+        return results
+
+    async def _generate(self, requests: Sequence[GenerateRequest]) -> list[ModelOutput]:
+        if not requests:
+            return []
+        replies = await self._send(requests)
+        tokens = {side: sum(getattr(reply, f"{side}_tokens") for reply in replies) for side in ("input", "output")}
+        self.usage += TokenUsage(**tokens, requests=len(replies))
+        return replies
+
+
+def reference_grader(task: Task, references: Sequence[str]) -> Grade:
+    """Grades texts from 0 to 100 by their similarity to the nearest reference."""
+    if task.kind in ("summarization", "generation"):
+        preferred = list(references)
+        return lambda text: float(_chrf().sentence_score(text, preferred).score)
+    equal = {canonical(task, reference) for reference in references} - {None}
+    return lambda text: 100.0 * (canonical(task, text) in equal)
+
+
+@cache
+def _chrf() -> Any:
+    from sacrebleu.metrics import CHRF
+
+    return CHRF()
+
+
+def compare_to_references(candidate: str | None, baseline: str | None, grade: Grade, margin: float) -> PairwiseResult:
+    """The answer nearer to the references by more than `margin`; None is an unusable answer."""
+    first, second = (UNUSABLE if text is None else grade(text) for text in (candidate, baseline))
+    if (candidate is None) != (baseline is None):
+        return PairwiseResult("candidate" if first > second else "baseline")
+    return PairwiseResult("tie" if abs(first - second) <= margin else "candidate" if first > second else "baseline")
+
+
+# -- who is compared with whom ---------------------------------------------------------------------------------------
+
+
+def final_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
+    """On test rows: the candidate with all others, each with the best prompt, the best prompt with the champion."""
+    by_role = {variant.role: variant.name for variant in variants}
+    prompt, candidate = by_role["baseline"], by_role.get("candidate")
+    pairs = [(candidate, v.name) for v in variants if v.name != candidate] if candidate else []
+    pairs += [(v.name, prompt) for v in variants if v.name not in (prompt, candidate)]
+    return [*pairs, *([(prompt, by_role["champion"])] if "champion" in by_role else [])]
+
+
+def checkpoint_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
+    """On validation rows: every checkpoint with every variant that is none."""
+    others = [variant.name for variant in variants if variant.role != "candidate"]
+    return [(v.name, other) for v in variants if v.role == "candidate" for other in others]
+
+
+def baseline_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
+    """Among prompts: each with the first."""
+    return [(variant.name, variants[0].name) for variant in variants[1:]]
+
+
+async def compare_all(
+    ranker: Ranker,
+    rows: Sequence[Example],
+    scores: Mapping[str, Sequence[SampleScore]],
+    pairs: Sequence[tuple[str, str]],
+) -> dict[tuple[str, str], list[PairwiseResult]]:
+    """The results of all pairs, row by row; `scores` are each variant's, in the order of the rows."""
+    texts = {name: [s.row.answer if s.outcome == "ok" else None for s in own] for name, own in scores.items()}
+    return {(a, b): await ranker.compare(rows, texts[a], texts[b]) for a, b in pairs}
+
+
+# -- win rates -------------------------------------------------------------------------------------------------------
+
+
+def rate(results: Sequence[PairwiseResult], groups: Sequence[str | None], settings: Evaluate | Gate) -> WinRate:
+    """The win rate with its interval, by the settings' level, resamples and seed."""
+    how: dict[str, Any] = {"level": settings.confidence_level, "resamples": settings.resamples, "seed": settings.seed}
+    return win_rate(results, groups=groups, **how)
+
+
+def score_of(rate: WinRate) -> Score:
+    """A win rate in the form of a metric."""
+    return Score(value=rate.value, low=rate.low, high=rate.high)
+
+
+def with_win_rate(
+    report: VariantReport,
+    rows: Sequence[Example],
+    slices: Sequence[Mapping[str, str]],
+    results: Results,
+    evaluate: Evaluate,
+    baselines: Sequence[str],
+) -> VariantReport:
+    """The report with the variant's win rate over `baselines` as its first metric, also by slice.
+
+    Over several baselines a row's results count as one observation. A variant that was compared with none of them ties.
+    """
+    name = report.variant.name
+    compared = [results[name, other] for other in baselines if (name, other) in results]
+    compared = compared or [[PairwiseResult("tie")] * len(rows)]
+    pooled = [result for own in compared for result in own]
+    groups: list[str | None] = [row.group for row in rows]
+    if len(compared) > 1:
+        groups = [row.group or row.id for _ in compared for row in rows]
+    overall = score_of(rate(pooled, groups, evaluate))
+    by_slice = {
+        column: {
+            value: _with_slice_rate(cell, slices, column, value, compared, rows, evaluate)
+            for value, cell in cells.items()
+        }
+        for column, cells in report.slices.items()
+    }
+    return report.model_copy(update={"metrics": {WIN_RATE: overall, **report.metrics}, "slices": by_slice})
+
+
+def _with_slice_rate(
+    cell: SliceReport,
+    slices: Sequence[Mapping[str, str]],
+    column: str,
+    value: str,
+    compared: Sequence[Sequence[PairwiseResult]],
+    rows: Sequence[Example],
+    evaluate: Evaluate,
+) -> SliceReport:
+    part = [i for i, row in enumerate(slices) if row.get(column) == value]
+    alone = len(compared) == 1
+    groups = [rows[i].group if alone else rows[i].group or rows[i].id for _ in compared for i in part]
+    won = rate([own[i] for own in compared for i in part], groups, evaluate)
+    return cell.model_copy(update={"metrics": {**cell.metrics, WIN_RATE: score_of(won)}})
+
+
+def pairwise_reports(results: Results, rows: Sequence[Example], evaluate: Evaluate) -> list[PairwiseReport]:
+    """A report per compared pair of variants."""
+    groups = [row.group for row in rows]
+    reports = []
+    for (candidate, baseline), own in results.items():
+        won = rate(own, groups, evaluate)
+        reports.append(
+            PairwiseReport(
+                candidate=candidate,
+                baseline=baseline,
+                value=won.value,
+                low=won.low,
+                high=won.high,
+                pairs=won.pairs,
+                wins=won.wins,
+                losses=won.losses,
+                ties=won.ties,
+                order_flips=won.order_flips,
+                p_value=won.lift.p_value,
+            )
+        )
+    return reports

@@ -1,0 +1,172 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Generate and score: every variant answers the same rows, and its answers are parsed and scored by the same code.
+
+A row without a usable answer counts as a miss (invalid, refusal, blocked, truncated, error) and is never excluded.
+When too many rows have no answer for technical reasons the run stops: transport errors must not count against a model.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+
+from gemtune.artifacts.cost import TokenUsage
+from gemtune.artifacts.evaluation import JudgeReport
+from gemtune.config import Evaluate, ModelVariant, Task
+from gemtune.data.example import Example
+from gemtune.errors import UserError
+from gemtune.evaluation import judge
+from gemtune.evaluation.confidence import (
+    score_votes,
+    verbal_confidence_request,
+    with_logprob_confidence,
+    with_verbal_confidence,
+)
+from gemtune.evaluation.human_ratings import HumanRating
+from gemtune.evaluation.scorers import SampleScore, score_sample, token_usage
+from gemtune.inference import prompt_search
+from gemtune.inference.generate import GenerateAll, ModelOutput
+from gemtune.inference.requests import build_requests
+
+log = logging.getLogger("gemtune")
+
+
+class Progress:
+    """Logs rate and remaining time, at most every two seconds."""
+
+    def __init__(self, total: int, clock: Callable[[], float] = monotonic) -> None:
+        self.total, self.clock, self.done = total, clock, 0
+        self.start = self.last_log = clock()
+
+    def __call__(self) -> None:
+        """Count one more row."""
+        self.done += 1
+        now = self.clock()
+        if now - self.last_log >= 2 and self.done < self.total:
+            self.last_log = now
+            rate = self.done / max(1e-9, now - self.start)
+            seconds_left = (self.total - self.done) / rate
+            log.info("progress: %d/%d rows, %.0f/s, %.0f s left", self.done, self.total, rate, seconds_left)
+
+
+async def score_variant(
+    task: Task,
+    task_with_all_labels: Task,
+    config: Evaluate,
+    variant: ModelVariant,
+    examples: Sequence[Example],
+    train: Sequence[Example],
+    send: GenerateAll,
+    progress: Callable[[], None] = lambda: None,
+) -> list[SampleScore]:
+    """One variant's scored answers, in the order of `examples`; references may use `task_with_all_labels`."""
+    voting = config.confidence == "votes"
+    count = config.samples_per_row
+    requests = build_requests(task, variant, examples, train)
+    if voting:
+        requests = [replace(r, sample=i, temperature=config.sample_temperature) for r in requests for i in range(count)]
+    outputs = await send(requests, on_done=progress)
+    _check_errors(variant, config, outputs)
+    by_row = [outputs[i : i + count] for i in range(0, len(outputs), count)]
+    score = score_votes if voting else _score_first
+    scores = [
+        score(task, variant, e, samples, task_with_all_labels) for e, samples in zip(examples, by_row, strict=True)
+    ]
+    if config.confidence == "verbal":
+        outputs = await send(
+            [verbal_confidence_request(task, config.base_model, s.example, s.row.parsed) for s in scores]
+        )
+        scores = [with_verbal_confidence(score, output) for score, output in zip(scores, outputs, strict=True)]
+    if config.confidence == "logprobs":
+        scores = with_logprob_confidence(scores)
+        if not any(score.confidence is not None for score in scores):
+            log.info("%s returns no log-probabilities: no confidence for %s", variant.model, variant.name)
+    return scores
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The variants including those of the prompt search, their scores by name in the order of the rows, and more.
+
+    `search_tokens` is None when no prompt search sent requests, `judge` when no judge is configured.
+    """
+
+    variants: list[ModelVariant]
+    scores: dict[str, list[SampleScore]]
+    search_tokens: TokenUsage | None = None
+    judge: JudgeReport | None = None
+
+
+async def _with_search(
+    task: Task, config: Evaluate, variants: Sequence[ModelVariant], train: Sequence[Example], send: GenerateAll
+) -> tuple[list[ModelVariant], TokenUsage]:
+    """The variants and those that a prompt search adds, with the tokens of the search."""
+    extended: list[ModelVariant] = []
+    tokens = TokenUsage()
+    for variant in variants:
+        output = ModelOutput()
+        if variant.prompt.rewrites:
+            (output,) = await send([prompt_search.rewrite_request(task, variant, train, config.base_model)])
+        extended += [*prompt_search.rewritten(variant, output), *prompt_search.grid(variant)]
+        tokens += token_usage([output])
+    return extended, tokens
+
+
+async def evaluate_all(
+    task: Task,
+    task_with_all_labels: Task,
+    config: Evaluate,
+    variants: Sequence[ModelVariant],
+    examples: Sequence[Example],
+    train: Sequence[Example],
+    send: GenerateAll,
+    human_ratings: Sequence[HumanRating] = (),
+) -> Evaluated:
+    """Run the prompt search, score every variant, and let the judge (if there is one) rate and compare the answers."""
+    variants, tokens = await _with_search(task, config, variants, train, send)
+    progress = Progress(len(variants) * len(examples) * config.samples_per_row)
+    scores = {
+        variant.name: await score_variant(task, task_with_all_labels, config, variant, examples, train, send, progress)
+        for variant in variants
+    }
+    report = None
+    if config.judge.model:
+        texts = {name: [score.output.text or "" for score in rows] for name, rows in scores.items()}
+        report = await judge.run_judge(config, task, examples, texts, _pairs(variants), send, human_ratings)
+    return Evaluated(list(variants), scores, tokens if tokens.total else None, report)
+
+
+def _pairs(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
+    """The pairs that the judge compares: checkpoints with the first of their trial, the first candidate with every
+    other variant; without a candidate a proposed prompt with the one it was searched from, the champion with the first.
+    """
+    candidates = [variant for variant in variants if variant.role == "candidate"]
+    others = [variant for variant in variants if variant.role != "candidate"]
+    first_of_trial: dict[str, ModelVariant] = {}
+    pairs = []
+    for variant in candidates:
+        first = first_of_trial.setdefault(variant.trial, variant)
+        pairs += [(first.name, variant.name)] if first is not variant else []
+    if candidates:
+        return [*pairs, *((candidates[0].name, other.name) for other in others)]
+    names = {variant.name for variant in others}  # the searched prompt is no finalist beside the best proposed one
+    pairs += [(variant.name, variant.searched_from) for variant in others if variant.searched_from in names]
+    return [*pairs, *((v.name, others[0].name) for v in others if v.role != "baseline")]
+
+
+def _score_first(
+    task: Task, variant: ModelVariant, example: Example, samples: Sequence[ModelOutput], task_with_all_labels: Task
+) -> SampleScore:
+    return score_sample(task, variant, example, samples[0], task_with_all_labels)
+
+
+def _check_errors(variant: ModelVariant, config: Evaluate, outputs: Sequence[ModelOutput]) -> None:
+    failed = [output for output in outputs if output.error]
+    if len(failed) > config.max_error_share * len(outputs):
+        raise UserError(
+            f"{len(failed)} of {len(outputs)} requests to {variant.name!r} failed: {failed[0].error}",
+            remedy="nothing was decided; try again later, or raise evaluate.attempts or evaluate.max_error_share",
+        )

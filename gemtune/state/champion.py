@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The champion's record: which model variant is in production under a name, which were before, what was kept with it.
+
+A tuned model's endpoint cannot be looked up from an alias, so the champion is whatever its record says. The record
+holds all champions, newest last in `history`; the previous one stays deployed, so that a rollback takes seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gemtune.config import ModelVariant
+from gemtune.state import store
+from gemtune.state.store import Record
+from gemtune.vertex import Client, storage, with_retries
+
+FOLDER = "champions"
+
+
+def key(name: str) -> str:
+    """Where a name's champion record lies in the bucket."""
+    return f"{FOLDER}/{name}.json"
+
+
+def read(client: Client, name: str) -> ModelVariant | None:
+    """The champion of a name; None when there is none."""
+    current = store.read(client, key(name)).get("current")
+    if not current:
+        return None
+    return variant_of(current).model_copy(update={"name": "champion", "role": "champion"})
+
+
+def variant_of(entry: Record) -> ModelVariant:
+    """The model variant of an entry of a champion's record."""
+    return ModelVariant.of(entry["variant"])
+
+
+def test_set_size(client: Client, name: str) -> int:
+    """How many test rows the champion was decided on; 0 when there is none, or they were not kept."""
+    return int(_current(client, name).get("test", {}).get("rows", 0))
+
+
+def download_test_set(client: Client, name: str, path: Path) -> Path | None:
+    """The champion's test rows, downloaded to `path`; None when they were not kept."""
+    kept = _current(client, name).get("test")
+    if not kept:
+        return None
+    with_retries(storage.download, client, kept["uri"], path)
+    return path
+
+
+def keep_test_set(client: Client, test: str) -> Record:
+    """Upload the test rows, once whatever their name; gives their URI and count."""
+    with open(test, encoding="utf-8") as rows:
+        count = sum(1 for _ in rows)
+    return {"uri": with_retries(storage.upload, client, test, "tests"), "rows": count}
+
+
+def cleaning(client: Client, name: str, default: Record) -> Record:
+    """The cleaning rules the champion was trained with; `default` for one that was recorded without."""
+    return dict(_current(client, name).get("cleaning", default))
+
+
+def known_models(client: Client) -> set[str]:
+    """Models that are, or were, in production under any name: equal jobs are shared between names."""
+    records = [store.read(client, record) for record in store.keys(client, FOLDER)]
+    return {variant_of(entry).model for record in records for entry in _entries(record)}
+
+
+def promote(
+    client: Client, name: str, candidate: ModelVariant, alias: str, reasons: Sequence[str], kept: Record
+) -> None:
+    """Make the candidate the champion; changes nothing when it is already."""
+
+    def edit(record: Record) -> Record:
+        current = record.get("current")
+        if current and variant_of(current).model == candidate.model:
+            return record
+        entry = {"variant": candidate.model_dump(mode="json"), "since": _now(), "reasons": list(reasons), **kept}
+        history = [*record.get("history", []), *([current] if current else [])]
+        return {**record, "schema_version": 1, "alias": alias, "current": entry, "history": history}
+
+    store.update(client, key(name), edit)
+
+
+def roll_back(client: Client, name: str, back: ModelVariant) -> None:
+    """Make the previous champion (`back`) the champion again; the last one moves to `rolled_back`."""
+
+    def edit(record: Record) -> Record:
+        if variant_of(record["current"]).model == back.model:
+            return record
+        *older, entry = record["history"]
+        gone = {**record["current"], "until": _now()}
+        return {**record, "current": entry, "history": older, "rolled_back": [*record.get("rolled_back", []), gone]}
+
+    store.update(client, key(name), edit)
+
+
+def _current(client: Client, name: str) -> dict[str, Any]:
+    return store.read(client, key(name)).get("current") or {}
+
+
+def _entries(record: Record) -> list[Record]:
+    current = record.get("current")
+    return [*record.get("history", []), *([current] if current else [])]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

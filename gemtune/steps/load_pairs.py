@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs of a better and a worse answer: read from the data, or sampled from the base model; each prompt with its pairs.
+
+What leaves this step are examples, one per prompt, that carry their pairs, so that every later step (split, tuning,
+evaluation) handles them like other rows. Guarantees: nothing is sampled when it may cost more than `plan.max_cost`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
+
+from gemtune.artifacts.cost import CostItem, total
+from gemtune.artifacts.data import DataReport
+from gemtune.config import Preference
+from gemtune.cost import pair_sampling
+from gemtune.data import pairs as pair_data
+from gemtune.data import profile
+from gemtune.data.dataflow_job import require_local_runner
+from gemtune.data.duplicates import check_removal_limits
+from gemtune.data.example import Example, Pair, RejectedRow, to_row, write_examples, write_rows
+from gemtune.data.pairs import Pairs
+from gemtune.data.row_selection import deduplicate, sample_rows
+from gemtune.data.row_validation import ReadStats
+from gemtune.data.source_rows import read_all
+from gemtune.errors import UserError
+from gemtune.evaluation.pairwise import Ranker
+from gemtune.evaluation.sample_pairs import sampled_pairs
+from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all
+from gemtune.inference.vertex_generation import vertex_generate
+from gemtune.steps.context import Section, StepContext
+
+log = logging.getLogger("gemtune")
+
+
+def run(
+    data: str,
+    examples: str,
+    dropped: str,
+    report: str,
+    *,
+    sample: bool = True,
+    offline: bool = False,
+    **sections: Section,
+) -> dict[str, object]:
+    """Write prompts with their pairs to `examples`, `dropped` rows with reasons, and a report; returns the counts.
+
+    Reads the sections task, preprocess, preference, evaluate, plan, vertex. Without `sample` references take the place
+    of sampled answers. Raises `UserError` when no pair is left, when sampling answers may cost more than
+    `plan.max_cost`, or when the data is meant for Dataflow.
+    """
+    context, stats = StepContext(sections, offline), ReadStats({})
+    settings = context.objective.ranking or Preference()
+    require_local_runner(context.preprocess)
+    spent: list[CostItem] = []
+    if settings.pairs_from == "data":
+        pairs = _read(data, context, settings, stats)
+    else:
+        pairs, spent = _sample(data, context, settings, stats, sample)
+    kept, not_sampled = sample_rows(pairs.prompts, context.preprocess)
+    rejected = sorted([*pairs.dropped, *not_sampled], key=lambda row: row.line)
+    ids = {example.id for example in kept}
+    own = pair_data.by_prompt(pair for pair in pairs.pairs if pair.prompt in ids)
+    if not own:
+        raise _no_pair_left(data, rejected)
+    rows = [replace(example, pairs=tuple(own[example.id])) for example in kept]
+    write_examples(examples, rows)
+    write_rows(dropped, map(to_row, rejected))
+    reasons = dict(Counter(row.reason for row in rejected).most_common())
+    pair_count = sum(map(len, own.values()))
+    summary: dict[str, object] = {"rows": pairs.rows, "examples": pair_count, "dropped": reasons}
+    DataReport(
+        data=data,
+        settings=settings.model_dump(),
+        rows=pairs.rows,
+        examples=pair_count,
+        dropped=reasons,
+        **dict(stats.to_report()),
+        **dict(profile.profile_rows(rows, False)),
+        preferences=pair_data.profile_pairs([pair for row in rows for pair in row.pairs]),
+        spent=tuple(spent),
+    ).write(report)
+    counts = "; dropped: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items()) if reasons else ""
+    log.info("done: %s", f"{pair_count} pairs of {len(rows)} prompts, from {pairs.rows} rows{counts}")
+    return {**summary, "prompts": len(rows)}
+
+
+def _no_pair_left(data: str, rejected: Sequence[RejectedRow]) -> UserError:
+    counts = ", ".join(f"{n} {reason}" for reason, n in Counter(row.reason for row in rejected).most_common())
+    first = rejected[0] if rejected else RejectedRow(0, "empty", "the file holds no rows", {})
+    problem = f"no pair is left; {counts}: {first.detail}"
+    return UserError(problem, file=data, line=first.line or None, remedy="see docs/tuning.md")
+
+
+def _read(data: str, context: StepContext, settings: Preference, stats: ReadStats) -> Pairs:
+    """The pairs that the data holds."""
+    if context.preprocess.corrections:
+        raise UserError("preprocess.corrections is for labelled rows", remedy="leave it out")
+    pairs = pair_data.read(data, context.task, context.preprocess, settings, stats)
+    before = len(pairs.pairs)
+    pairs = pair_data.deduplicate(pairs, context.preprocess)
+    check_removal_limits(before, len(pairs.pairs), "deduplicating pairs", context.preprocess, pairs.dropped)
+    return pairs
+
+
+def _sample(
+    data: str, context: StepContext, settings: Preference, stats: ReadStats, sample: bool
+) -> tuple[Pairs, list[CostItem]]:
+    """Pairs of sampled answers to labelled rows, which supervised tuning would take; and what they cost."""
+    rows, rejected = read_all(data, context.task, context.preprocess, stats)
+    rows, duplicates = deduplicate(rows, context.task, context.preprocess, context.vertex)
+    rows, dropped = sample_rows(rows, context.preprocess)
+    rejected += [*duplicates, *dropped]
+    read = len(rows) + len(rejected)
+    if not sample:
+        placeholders = [Pair(row.id, row.target, row.target, row.line) for row in rows]
+        return Pairs(list(rows), placeholders, rejected, read), []
+    _require_affordable(rows, context, settings)
+    backend = vertex_generate(context.evaluate, context.vertex)
+
+    def send(requests: Sequence[GenerateRequest]) -> Awaitable[list[ModelOutput]]:
+        return generate_all(requests, *backend)
+
+    ranker = Ranker(context.task, settings, context.evaluate.judge, send)
+    kept_rows, pairs, without_gap, spent = asyncio.run(_sampled(rows, context, settings, ranker, send))
+    return Pairs(kept_rows, pairs, [*rejected, *without_gap], read), spent
+
+
+def _require_affordable(rows: Sequence[Example], context: StepContext, settings: Preference) -> None:
+    counter = context.token_counter(context.task)
+    cost, limit = total(pair_sampling.forecast(rows, counter, settings, context.catalogue)).upper, context.plan.max_cost
+    if cost > limit:
+        raise UserError(
+            f"sampling {len(rows) * settings.samples} answers may cost {cost:.2f} USD, more than plan.max_cost "
+            f"{limit:.2f}",
+            remedy="lower preference.samples or preprocess.max_rows, or raise the limit",
+        )
+
+
+async def _sampled(
+    rows: Sequence[Example], context: StepContext, settings: Preference, ranker: Ranker, send: object
+) -> tuple[list[Example], list[Pair], list[RejectedRow], list[CostItem]]:
+    evaluate = context.evaluate
+    requests = pair_sampling.sampling_requests(rows, context.task, settings, evaluate.base_model)
+    outputs = await send(requests)  # type: ignore[operator]
+    failed = [output for output in outputs if output.error]
+    if len(failed) > evaluate.max_error_share * len(outputs):
+        raise UserError(
+            f"{len(failed)} of {len(outputs)} requests to {evaluate.base_model} failed: {failed[0].error}",
+            remedy="no pair was written; try again later",
+        )
+    size = settings.samples
+    texts = [[output.text or "" for output in outputs[i : i + size]] for i in range(0, len(outputs), size)]
+    grades = await ranker.grades(rows, texts)
+    kept_rows, pairs, rejected = sampled_pairs(rows, texts, grades, settings)
+    tokens = {side: sum(getattr(output, f"{side}_tokens") for output in outputs) for side in ("input", "output")}
+    price = context.catalogue.price("", evaluate.base_model)
+    cost = (tokens["input"] * price.input + tokens["output"] * price.output) / 1e6
+    spent = [CostItem.actual("pair_sampling", "answers sampled for pairs", sum(tokens.values()), cost)]
+    if ranker.usage.requests:
+        judge = context.catalogue.price_document(evaluate.judge.model)
+        usage = ranker.usage
+        spent.append(CostItem.actual("ranking", "ranking answers for pairs", usage.total, usage.cost(judge)))
+    return kept_rows, pairs, rejected, spent

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The report's plots as inline SVG: loss curves, confusion matrix, calibration, label balance."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gemtune.artifacts.evaluation import Confusion
+
+
+def svg(figure: Any) -> str:
+    """A matplotlib figure as an inline SVG element, without date or version in it."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def curve(series: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Loss and next-step accuracy of both splits over steps; series are lists of (step, value)."""
+    from matplotlib.figure import Figure
+
+    panels = [
+        ("loss", ["/train_total_loss", "/preference_optimization_train_loss"], ["/eval_total_loss"]),
+        (
+            "correct next tokens",
+            ["/train_fraction_of_correct_next_step_preds"],
+            ["/eval_fraction_of_correct_next_step_preds"],
+        ),
+    ]
+    figure = Figure(figsize=(9, 3))
+    for place, (title, trained, validated) in enumerate(panels, 1):
+        axes = figure.add_subplot(1, 2, place)
+        for names, style, label in ((trained, "-", "training"), (validated, "o-", "validation")):
+            for points in (series[name] for name in names if series.get(name)):
+                axes.plot([p[0] for p in points], [p[1] for p in points], style, label=label, markersize=4)
+        axes.set_xlabel("step")
+        axes.set_title(title)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            axes.legend(frameon=False)
+    figure.tight_layout()
+    return svg(figure)
+
+
+def confusion(table: Confusion | None) -> str:
+    """Reference labels down, answered labels across; counts in the cells where they fit."""
+    from matplotlib.figure import Figure
+
+    if table is None or not table.labels:
+        return ""
+    labels, matrix, columns = table.labels, table.matrix, table.columns
+    size = max(4.0, 0.32 * len(labels))
+    figure = Figure(figsize=(size + 1.5, size))
+    axes = figure.add_subplot()
+    axes.imshow(matrix, cmap="Blues", aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(labels)), labels, fontsize=8)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("reference")
+    most = max((max(row) for row in matrix), default=0)
+    if len(labels) <= 30:
+        for down, row in enumerate(matrix):
+            for across, count in enumerate(row):
+                if count:
+                    shade = "white" if count > most / 2 else "black"
+                    axes.text(across, down, str(count), ha="center", va="center", fontsize=7, color=shade)
+    return svg(figure)
+
+
+def reliability(calibration: Mapping[str, Any] | None) -> str:
+    """A reliability diagram, as stated and after calibration on validation rows; and accuracy by coverage."""
+    from matplotlib.figure import Figure
+
+    if not calibration:
+        return ""
+    figure = Figure(figsize=(9, 3.4))
+    axes = figure.add_subplot(1, 2, 1)
+    axes.plot([0, 1], [0, 1], ":", color="grey")
+    series = [("as stated", calibration["reliability"], "C0")]
+    series += (
+        [("calibrated", calibration["validation_of_map"]["reliability"], "C1")]
+        if "validation_of_map" in calibration
+        else []
+    )
+    for label, bins, colour in series:
+        sure, right = [point["confidence"] for point in bins], [point["accuracy"] for point in bins]
+        below = [max(0.0, point["accuracy"] - point["accuracy_low"]) for point in bins]
+        above = [max(0.0, point["accuracy_high"] - point["accuracy"]) for point in bins]
+        axes.errorbar(sure, right, yerr=[below, above], fmt="o-", label=label, markersize=4, linewidth=1, color=colour)
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(frameon=False, fontsize=8)
+    axes = figure.add_subplot(1, 2, 2)
+    axes.plot(
+        [point["coverage"] for point in calibration["coverage"]],
+        [point["accuracy"] for point in calibration["coverage"]],
+        ".-",
+    )
+    axes.set(
+        xlabel="coverage: share of rows answered, most confident first",
+        ylabel="accuracy",
+        xlim=(0, 1.02),
+        ylim=(0, 1.02),
+    )
+    figure.tight_layout()
+    return svg(figure)
+
+
+def balance(labels: Mapping[str, Mapping[str, int]]) -> str:
+    """Rows of each label in each split."""
+    from matplotlib.figure import Figure
+
+    if not labels or len(labels) > 100:
+        return ""
+    figure = Figure(figsize=(8, max(1.5, 0.26 * len(labels))))
+    axes = figure.add_subplot()
+    left = [0] * len(labels)
+    for split in ("train", "validation", "test"):
+        counts = [counts[split] for counts in labels.values()]
+        axes.barh(list(labels), counts, left=left, label=split)
+        left = [a + b for a, b in zip(left, counts, strict=True)]
+    axes.invert_yaxis()
+    axes.tick_params(labelsize=8)
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return svg(figure)

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Select a checkpoint on validation rows by the one-standard-error rule (Breiman et al. 1984).
+
+Among the checkpoints whose score is within one standard error of the best: the one whose model is cheapest to call, and
+of those the one that was trained least. It is as good as the best as far as the data can show, costs no more, and is
+less likely to have memorised the training rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gemtune.artifacts.evaluation import EvaluationReport, Score, VariantReport
+from gemtune.artifacts.tuning import (
+    TrialRecord,
+)
+from gemtune.config import ModelVariant
+from gemtune.tuning.objective import Objective
+
+Z95 = 1.959964  # half-width of a 95 % interval in standard errors
+
+
+NEAR_HARD = "near_hard"
+
+
+@dataclass(frozen=True, slots=True)
+class VariantScore:
+    """A variant's score on validation rows, and what its training took."""
+
+    variant: ModelVariant
+    score: Score
+    adapter_size: int = 0
+    chance: float = 0.0
+    """What a model that learned nothing would score."""
+    near_hard: float | None = None
+    """Score on validation rows near the hard examples, where they are marked."""
+    price: float = 0.0
+    """US dollars for a million input and a million output tokens of its base model."""
+
+    @property
+    def standard_error(self) -> float:
+        """From the interval's width."""
+        return (self.score.high - self.score.low) / (2 * Z95)
+
+
+def choose(scores: Sequence[VariantScore], one_standard_error: bool = True) -> tuple[VariantScore | None, str]:
+    """The candidate and the reason; None when there is no checkpoint."""
+    if not scores:
+        return None, "no checkpoint to select from"
+    best = max(scores, key=lambda s: (s.score.value, -s.price, -s.variant.epoch, -s.adapter_size))
+    if not one_standard_error:
+        return best, "the best score"
+    floor = best.score.value - best.standard_error
+    near = [s for s in scores if s.score.value >= floor]
+    least = min(near, key=lambda s: (s.price, s.variant.epoch, s.adapter_size, -s.score.value, s.variant.name))
+    if least is best:
+        return best, "the best score, and none trained less is within one standard error"
+    less = "its model costs less" if least.price < best.price else "trained less"
+    return least, f"within one standard error ({best.standard_error:.3f}) of {best.variant.name} and {less}"
+
+
+def variant_scores(
+    report: EvaluationReport, metric: str, jobs: Sequence[TrialRecord], objective: Objective
+) -> list[VariantScore]:
+    """How every variant of a report did; their jobs' records have adapter sizes and prices."""
+    by_trial = {job.trial.name: job for job in jobs}
+    return [_variant_score(result, metric, by_trial.get(result.variant.trial), objective) for result in report.variants]
+
+
+def _variant_score(report: VariantReport, metric: str, job: TrialRecord | None, objective: Objective) -> VariantScore:
+    supports = [row.support for row in report.per_class]
+    majority = max(supports, default=0) / max(1, sum(supports)) if metric == "accuracy" else 0.0
+    cell = report.slices.get(NEAR_HARD, {}).get("yes")
+    return VariantScore(
+        variant=report.variant,
+        score=report.metrics[metric],
+        adapter_size=job.trial.adapter_size if job else 0,
+        chance=objective.chance_of(majority),
+        near_hard=cell.metrics[metric].value if cell and metric in cell.metrics else None,
+        price=job.price["input"] + job.price["output"] if job else 0.0,
+    )
+
+
+def learned_nothing(scores: Sequence[VariantScore]) -> str:
+    """Evidence that no checkpoint beats chance, which a loss curve cannot show; "" when one does."""
+    best = max(scores, key=lambda s: s.score.value, default=None)
+    if best is None or best.chance == 0 or best.score.low > best.chance:
+        return ""
+    score = f"the best checkpoint scores {best.score.value:.3f} (perhaps only {best.score.low:.3f})"
+    return f"{score}, a model that learned nothing {best.chance:.3f}"

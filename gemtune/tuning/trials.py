@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which trials are run: merged where one job's checkpoints cover another's, named, started from the champion. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gemtune.catalogue import Catalogue
+from gemtune.config import ModelVariant, Trial, is_resource_name
+from gemtune.errors import UserError
+
+# what the plan adds to a trial; it does not change what the job trains
+SET_BY_PLAN = frozenset(
+    {"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "follow_ups", "base_model", "ablation_of"}
+)
+
+
+def require_tunable(
+    catalogue: Catalogue, location: str, encryption_key: str, base_model: str, trials: Sequence[Trial]
+) -> None:
+    """Raise `UserError` unless each trial's base model can be tuned by its method, here and with its adapter size."""
+    for trial in trials:
+        base = trial.base or base_model
+        if not is_resource_name(base):
+            sizes = (trial.adapter_size,)
+            catalogue.require(base, trial.method, location, adapter_sizes=sizes, encryption_key=encryption_key)
+
+
+def checkpoint_count(epochs: int) -> int:
+    """Checkpoints the service keeps: one per epoch, ten at most."""
+    return min(epochs, 10)
+
+
+def covers(longer: int, shorter: int) -> bool:
+    """Whether a job of `longer` epochs leaves a checkpoint at the end of epoch `shorter`."""
+    if longer <= 10:
+        return shorter <= longer
+    return shorter <= longer and any(round(longer * k / 10) == shorter for k in range(1, 11))
+
+
+def merge_epoch_variants(trials: Sequence[Trial]) -> list[Trial]:
+    """Of trials that differ only in epochs the longest, where its checkpoints cover the others."""
+    merged: list[Trial] = []
+    for trial in sorted(trials, key=lambda t: -t.epoch_count):
+        same = {"epoch_count": trial.epoch_count, "name": trial.name}
+        if not any(t.model_copy(update=same) == trial and covers(t.epoch_count, trial.epoch_count) for t in merged):
+            merged.append(trial)
+    positions = {id(trial): place for place, trial in enumerate(trials)}
+    return sorted(merged, key=lambda trial: positions[id(trial)])
+
+
+def named(trials: Sequence[Trial], merge: bool) -> list[Trial]:
+    """The trials to run, each with a unique name; raises `UserError` for a name that is used twice."""
+    chosen = merge_epoch_variants(trials) if merge else list(trials)
+    names = [trial.name or f"trial-{number}" for number, trial in enumerate(chosen, 1)]
+    if len(set(names)) < len(names):
+        raise UserError(f"trials need unique names, got {', '.join(names)}", remedy="set plan.trials")
+    return [trial.model_copy(update={"name": name}) for name, trial in zip(names, chosen, strict=True)]
+
+
+def started_from(variant: ModelVariant | None, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials, started from a tuned variant's checkpoint unless they name a base of their own."""
+    if variant is None:
+        return list(trials)
+    start = {
+        "base": variant.tuned_model,
+        "checkpoint_id": variant.checkpoint_id,
+        "base_model": variant.base_model,
+    }
+    return [trial if trial.base else trial.model_copy(update=start) for trial in trials]

@@ -1,0 +1,314 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tune one trial: a job submitted at most once, monitored to its end, diagnosed, followed up, recorded.
+
+Guarantees: no run, however often killed and repeated, pays twice for the same job; an interrupted run leaves no job
+running; a job that takes too long, would bill too much or is stopped early is cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gemtune.artifacts.tuning import Diagnosis, JobRecord, StateChange, TrialRecord, TuningRecord
+from gemtune.catalogue import trial_base_model
+from gemtune.config import ModelVariant, Prompt, Task, Trial, Tune
+from gemtune.data.example import Example
+from gemtune.inference import prompts
+from gemtune.tuning import early_stopping, loss_diagnostics, submission
+from gemtune.tuning.objective import Objective
+from gemtune.tuning.submission import JobFailed, Row
+from gemtune.tuning.tensorboard import write_events
+from gemtune.vertex import Client, jobs, models, with_retries
+from gemtune.vertex.jobs import FINGERPRINT, Checkpoint, TuningJob, TuningJobSpec
+
+log = logging.getLogger("gemtune")
+
+STATES = {
+    "WAITING_FOR_QUOTA": "waiting for quota",
+    "PROCESSING_DATASET": "processing the rows",
+    "WAITING_FOR_CAPACITY": "waiting for capacity",
+    "TUNING": "tuning",
+    "POST_PROCESSING": "deploying checkpoints",
+}
+
+
+@dataclass(frozen=True)
+class TuningData:
+    """The rows that jobs are tuned and validated on, and the prompt that they are written with."""
+
+    prompt: Prompt
+    train: Sequence[Row]
+    validation: Sequence[Row]
+
+    @classmethod
+    def of(
+        cls, task: Task, objective: Objective, method: str, train: Sequence[Example], validation: Sequence[Example]
+    ) -> TuningData:
+        """The rows of a job of this method; labels come from the training rows unless the task names them."""
+        task = prompts.resolve(task, train)
+        rows = [[row for _, row in objective.tuning_rows(task, split, method)] for split in (train, validation)]
+        return cls(prompts.tuned_prompt(task), *rows)
+
+
+class EarlyStopped(Exception):
+    """Another trial learns faster; this one's job is cancelled."""
+
+
+class Tuner:
+    """What stays the same over a trial and its follow-ups; `jobs` are their records, newest last."""
+
+    def __init__(
+        self, client: Client, settings: Tune, base_model: str, name: str, data: TuningData, path: Path, events: Path
+    ) -> None:
+        self._client, self._settings, self._base_model = client, settings, base_model
+        self._name, self._data = name, data
+        self._path, self._events = path, events
+        self.jobs: list[TrialRecord] = []
+
+    def run(self, trial: Trial) -> dict[str, float]:
+        """Tune, and follow up while the diagnosis says how and the plan left tokens for it; returns the metrics."""
+        metrics = self._tune(trial)
+        left = trial.follow_up_tokens
+        while after := follow_up(trial, self.jobs[-1], left):
+            log.info("following up on %s: %d epochs", trial.name, after.epoch_count)
+            left, trial = after.follow_up_tokens, after
+            self._tune(trial)
+        checkpoints, tokens = sum(len(job.variants) for job in self.jobs), sum(job.billed_tokens for job in self.jobs)
+        diagnosis = self.jobs[-1].diagnosis
+        kind = diagnosis.kind.replace("_", " ") if diagnosis else "unknown"
+        log.info("done: %s", f"{checkpoints} checkpoints, {kind}, {tokens} tokens billed")
+        return metrics
+
+    def _tune(self, trial: Trial) -> dict[str, float]:
+        """One job from its specification to its diagnosis. A job that is stopped early leaves only its record."""
+        client, settings = self._client, self._settings
+        spec = submission.build_spec(client, trial, settings, self._base_model, self._name)
+        spec = submission.with_rows(client, spec, self._data.train, self._data.validation)
+        self._start_record(spec, trial)
+        try:
+            runner = self._runner(trial, spec.labels[FINGERPRINT])
+            if reason := runner.reason_to_stop():
+                existing = with_retries(jobs.find, client, FINGERPRINT, spec.labels[FINGERPRINT])
+                self._write(existing[0] if existing else None)
+                raise EarlyStopped(reason)
+            with _interruptible(), _nothing_left_running(client, spec):
+                job = submission.get_or_create(client, spec, settings, self._write)
+                job = self._monitor(job, trial, runner)
+        except EarlyStopped as stopped:
+            self._write(None, diagnosis=Diagnosis(kind="early_stopped", evidence=str(stopped), action="none"))
+            return {}
+        series = jobs.loss_series(client, job)
+        diagnosis = loss_diagnostics.diagnose_loss(series, job.truncated, job.examples)
+        write_events(self._events / (trial.name or "trial"), series, job.created.timestamp())
+        base_model = trial_base_model(trial, self._base_model)
+        variants = [self._variant(trial, base_model, job, point) for point in _serving(client, job)]
+        self._write(job, curve=series, diagnosis=diagnosis, variants=variants)
+        log.info("diagnosis: %s, because %s; next: %s", diagnosis.kind, diagnosis.evidence, diagnosis.action)
+        return _metrics(job, series)
+
+    def _monitor(self, job: TuningJob, trial: Trial, runner: _Runner) -> TuningJob:
+        """Poll the job until it ends; raises `JobFailed` if it fails, is late or too expensive, or `EarlyStopped`."""
+        progress, deadline, stopped = _Progress(trial.epoch_count), self._settings.deadline_h * 3600, ""
+        while not job.ended:
+            progress(job)
+            if (datetime.now(UTC) - job.created).total_seconds() > deadline:
+                raise JobFailed(f"{job.name} took longer than {self._settings.deadline_h} h and was cancelled")
+            if 0 < trial.max_billable_tokens < job.billable_tokens * trial.epoch_count:
+                raise JobFailed(f"{job.name} would bill more than {trial.max_billable_tokens} tokens and was cancelled")
+            if not stopped and (stopped := runner.report_losses(job)):
+                log.info("cancelling %s: %s", job.name, stopped)
+                with_retries(jobs.cancel, self._client, job.name)
+            time.sleep(self._settings.poll_s)
+            seen = with_retries(jobs.get, self._client, job.name)
+            if (seen.state, seen.detail) != (job.state, job.detail):
+                self._write(seen)
+            job = seen
+        self._write(job)
+        if stopped and not job.succeeded:
+            raise EarlyStopped(stopped)
+        if not job.succeeded:
+            raise submission.failure(job)
+        runner.report_losses(job)
+        if job.truncated or job.dropped:
+            log.warning(
+                "the service truncated %d rows, dropped %d: %s", job.truncated, len(job.dropped), job.dropped[:3]
+            )
+        return job
+
+    def _runner(self, trial: Trial, fingerprint: str) -> _Runner:
+        """The job among its rivals. A follow-up has none: it is there to go further than the others did."""
+        group = "" if self.jobs[1:] else early_stopping.group_of(trial, self._settings.early_stopping)
+        return _Runner(self._client, group, fingerprint, trial.epoch_count, self._settings.first_rung_epochs)
+
+    def _variant(self, trial: Trial, base_model: str, job: TuningJob, point: Checkpoint) -> ModelVariant:
+        return ModelVariant(
+            name=f"{trial.name or 'trial'}@{point.checkpoint_id or 'last'}",
+            model=point.endpoint,
+            prompt=self._data.prompt,
+            role="candidate",
+            tuned_model=job.model,
+            base_model=base_model,
+            checkpoint_id=point.checkpoint_id,
+            trial=trial.name or "trial",
+            epoch=point.epoch,
+            step=point.step,
+        )
+
+    # The record: written when the job is known, at every change of state, and at the end.
+
+    def _start_record(self, spec: TuningJobSpec, trial: Trial) -> None:
+        price = self._client.catalogue.trial_price(trial, self._base_model).model_dump(mode="json")
+        base = trial.base or self._base_model
+        self.jobs.append(TrialRecord(trial=trial, spec=asdict(spec), base_model=base, price=price))
+
+    def _write(self, job: TuningJob | None, **more: Any) -> None:
+        """Write the record with the job as it is now and the states seen so far."""
+        record = self.jobs[-1]
+        if job:
+            more["job"] = JobRecord(
+                name=job.name,
+                model=job.model,
+                billable_tokens=job.billable_tokens,
+                steps=job.steps,
+                completed_epochs=job.completed_epochs,
+                completed_steps=job.completed_steps,
+                truncated=job.truncated,
+                dropped=list(job.dropped),
+            )
+            last = record.states[-1] if record.states else None
+            if last is None or (last.state, last.detail) != (job.state, job.detail):
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                more["states"] = [*record.states, StateChange(state=job.state, detail=job.detail, at=now)]
+        self.jobs[-1] = record.model_copy(update=more)
+        TuningRecord(jobs=self.jobs).write(self._path)
+
+
+def follow_up(trial: Trial, record: TrialRecord, tokens_left: int) -> Trial | None:
+    """The next job that a diagnosis asks for, when a round and enough tokens are left; None when there is none.
+
+    Overfitting needs no job: the earlier checkpoint exists. More epochs start anew, since a continued job would decay
+    its learning rate twice.
+    """
+    diagnosis = record.diagnosis
+    if not trial.follow_ups or diagnosis is None or diagnosis.kind not in ("undertrained", "diverged"):
+        return None
+    epochs = max(1, round(trial.epoch_count * diagnosis.epoch_factor))
+    cost = epochs * record.job.billable_tokens
+    if cost > tokens_left:
+        return None
+    return trial.model_copy(
+        update={
+            "name": f"{trial.name}+",
+            "follow_up_of": trial.name,
+            "epoch_count": epochs,
+            "learning_rate_multiplier": trial.learning_rate_multiplier * diagnosis.rate_factor,
+            "forecast_tokens": cost,
+            "max_billable_tokens": tokens_left,
+            "follow_up_tokens": tokens_left - cost,
+            "follow_ups": trial.follow_ups - 1,
+        }
+    )
+
+
+class _Runner:
+    """A job among its rivals; without a group it has none and is never stopped early."""
+
+    def __init__(self, client: Client, group: str, fingerprint: str, epochs: int, first_rung: float) -> None:
+        self._client, self._group, self._fingerprint = client, group, fingerprint
+        self._epochs, self._first_rung = epochs, first_rung
+        self._reported: dict[str, float] = {}
+
+    def reason_to_stop(self) -> str:
+        """Why the job was stopped; "" when it was not."""
+        return early_stopping.reason_to_stop(self._client, self._group, self._fingerprint) if self._group else ""
+
+    def report_losses(self, job: TuningJob) -> str:
+        """Report new losses, if any, and whether the job ended; why it is to stop, or ""."""
+        if not (self._group and job.steps):
+            return ""
+        per_epoch = job.steps / self._epochs
+        reached = job.completed_steps / per_epoch
+        if not job.ended and not early_stopping.is_due(self._reported, self._first_rung, reached):
+            return self.reason_to_stop()
+        series = with_retries(jobs.loss_series, self._client, job)
+        self._reported = early_stopping.losses_at_rungs(series, per_epoch, self._first_rung)
+        return early_stopping.report(self._client, self._group, self._fingerprint, self._reported, job.ended)
+
+
+class _Progress:
+    """Logs the job's progress: each change at once, the same again at most every two seconds."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._start = time.monotonic()
+        self._logged = ("", -10.0)
+
+    def __call__(self, job: TuningJob) -> None:
+        text = STATES.get(job.detail, (job.detail or job.state).lower().replace("_", " "))
+        if job.completed_steps:
+            steps = f"/{job.steps}" if job.steps else ""
+            text += f", epoch {job.completed_epochs}/{self._epochs}, step {job.completed_steps}{steps}"
+        now = time.monotonic()
+        if text == self._logged[0] or now - self._logged[1] < 2:
+            return
+        self._logged = (text, now)
+        log.info("progress: %s, %.0f s", text, now - self._start)
+
+
+@contextmanager
+def _nothing_left_running(client: Client, spec: TuningJobSpec) -> Iterator[None]:
+    """Cancel the job when the step is stopped or gives it up; after a connection error the next run adopts it."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, JobFailed):
+        for job in with_retries(jobs.find, client, FINGERPRINT, spec.labels[FINGERPRINT]):
+            if not job.ended:
+                log.info("cancelling %s", job.name)
+                with_retries(jobs.cancel, client, job.name)
+        raise
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make SIGTERM an exception, as Ctrl-C is, so that the running job is cancelled."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: Any) -> None:
+        raise KeyboardInterrupt(f"signal {number}")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _serving(client: Client, job: TuningJob) -> list[Checkpoint]:
+    """The checkpoints that can be called; those undeployed since they were made are deployed again."""
+    points = list(job.checkpoints) or [Checkpoint("", job.completed_epochs, job.completed_steps, job.endpoint)]
+    for point in points:
+        if point.endpoint and point.checkpoint_id and not with_retries(models.deployed, client, point.endpoint):
+            log.info("deploying checkpoint %s again", point.checkpoint_id)
+            with_retries(models.deploy, client, point.endpoint, job.model, point.checkpoint_id)
+    serving = [point for point in points if point.endpoint]
+    if not serving:
+        raise JobFailed(f"{job.name} succeeded but no checkpoint has an endpoint")
+    return serving
+
+
+def _metrics(job: TuningJob, series: dict[str, list[tuple[int, float]]]) -> dict[str, float]:
+    """The last value of every series and the job's counts, for the console."""
+    last = {name.strip("/"): values[-1][1] for name, values in series.items() if values}
+    return {**last, "billable_tokens": float(job.billable_tokens), "checkpoints": float(len(job.checkpoints))}

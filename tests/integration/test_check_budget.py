@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluating the prompts, and testing the best, never costs more than was bounded before the first request."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from emulator_process import SHIPPED, Taken, cost_of
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from samples import sections, splits
+
+from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem
+from gemtune.artifacts.evaluation import EvaluationReport
+from gemtune.artifacts.training_rows import AugmentationReport
+from gemtune.artifacts.tuning import Selection
+from gemtune.config import Augment, ModelVariant
+from gemtune.data.leakage import LeakageConfig, leakage_report
+from gemtune.errors import UserError
+from gemtune.inference import prompt_search
+from gemtune.state import champion
+from gemtune.steps import check_budget, evaluate
+from gemtune.vertex import Client
+
+JUDGE = "gemini-2.5-flash"
+
+
+def augmented(path: Path, *spent: CostItem) -> str:
+    """The report of an augmentation that cost this much."""
+    AugmentationReport(
+        rows=60, new=0, near=0, relabelled=0, spent=list(spent), limit=5, samples=[], labels={}, settings=Augment(),
+        leakage_report=leakage_report({"train": [], "validation": [], "test": []}, LeakageConfig(0, 0, 0)),
+    ).write(path)  # fmt: skip
+    return str(path)
+
+
+def bounded(folder: Path, name: str, *overrides: str, spent: tuple[CostItem, ...] = ()) -> CostForecast:
+    """What every path pays, as written."""
+    paths = splits(folder, train=60, validation=12, test=15)
+    before, out = augmented(folder / "before.json", *spent), folder / "budget.json"
+    try:
+        check_budget.run(paths, str(out), name, before, **sections(*overrides))
+    finally:
+        report = BudgetReport.read(out)
+    assert report.name == name
+    return report.forecast
+
+
+def evaluated(folder: Path, name: str, *overrides: str) -> None:
+    """Evaluate all prompts, then the one with the longest requests on test rows."""
+    (train, validation, test), c = splits(folder, train=60, validation=12, test=15), sections(*overrides)
+    said, report, selection = (str(folder / file) for file in ("said.jsonl", "report.json", "selection.json"))
+    evaluate.run_baselines(validation, train, said, report, **c)
+    longest = max(EvaluationReport.read(report).variants, key=lambda one: one.tokens.input)
+    Selection(metric="accuracy", reason="the longest", best_prompt=longest.variant).write(selection)
+    evaluate.run_finalists(test, train, selection, name, said, str(folder / "tested.json"), **c)
+
+
+def test_check_budget_stops_before_the_first_request(client: Client, taken: Taken, tmp_path: Path) -> None:
+    enough = bounded(tmp_path / "a", "enough")
+    assert 0 < enough.cost.expected < enough.cost.upper < enough.max_cost
+    limit = f"plan.max_cost={enough.cost.upper * 0.99}"
+    with pytest.raises(UserError, match=r"evaluating 2 prompts on 12 validation rows, .* more than plan\.max_cost"):
+        bounded(tmp_path / "b", "short", limit)
+    assert bounded(tmp_path / "c", "just", f"plan.max_cost={enough.cost.upper * 1.01}")
+    paid = CostItem.actual("augmentation", "paraphrases", 5, enough.max_cost)
+    with pytest.raises(UserError, match="the most expensive item: paraphrases"):
+        bounded(tmp_path / "d", "paid", spent=(paid,))
+    assert not taken
+
+
+def test_check_budget_includes_the_champion_at_its_base_price(client: Client, tmp_path: Path) -> None:
+    def item(name: str) -> CostItem:
+        (found,) = [one for one in bounded(tmp_path / name, name).items if one.label == "the champion on test"]
+        return found
+
+    serving = ModelVariant(
+        name="t@3", model="projects/1/locations/us-central1/endpoints/9", base_model="gemini-3.5-flash"
+    )
+    champion.promote(client, "serves", serving, "champion", [], {})
+    nobody, large = item("nobody").cost, item("serves").cost
+    assert nobody.expected == 0 < nobody.upper
+    assert large.upper > large.expected > nobody.upper
+
+
+def test_check_budget_bounds_a_prompt_search(client: Client, tmp_path: Path) -> None:
+    searched = "evaluate.baselines=[{name: few, shots: 2, try_shots: [0, 4], rewrites: 2}]"
+    costs = {item.label: item.cost for item in bounded(tmp_path, "searched", searched).items}
+    names = [label.removesuffix(" on validation") for label in costs if label.endswith(" on validation")]
+    assert names == ["prompt search for few", "few", "few_k0", "few_k4_balanced", "few_r1", "few_r2"]
+    plain, reworded = costs["few on validation"], costs["few_r1 on validation"]
+    assert reworded.expected == plain.expected
+    price = SHIPPED.models["gemini-3.1-flash-lite"].price.input
+    more = 12 * prompt_search.MAX_INSTRUCTION_CHARS * price / 1e6
+    assert reworded.upper - plain.upper == pytest.approx(more)
+
+
+@pytest.mark.parametrize("ranker", ["reference", "judge"])
+def test_check_budget_bounds_ranking_in_preference_tuning(client: Client, tmp_path: Path, ranker: str) -> None:
+    preference = (
+        "method=preference", f"preference.ranker={ranker}", f"evaluate.judge={{model: {JUDGE}}}", "task.labels=[]",
+    )  # fmt: skip
+    costs = {item.label: item.cost for item in bounded(tmp_path, "ranked", *preference).items}
+    ranked = {label for label in costs if label.startswith("ranking")}
+    assert ranked == ({"ranking prompts", "ranking the finalists on test"} if ranker == "judge" else set())
+    assert all(costs[label].upper > 0 for label in ranked)
+    assert ("judging few_shot on validation" in costs) == (ranker == "reference")
+
+
+PROMPTS = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from(["random", "similar"]), st.booleans(), st.integers(0, 2)),
+    min_size=1,
+    max_size=2,
+)
+
+
+@settings(
+    max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+@given(PROMPTS, st.sampled_from(["none", "votes", "verbal"]), st.integers(0, 2), st.integers(2, 40))
+def test_check_budget_bound_holds_for_every_prompt(
+    client: Client,
+    taken: Taken,
+    tmp_path_factory: pytest.TempPathFactory,
+    prompts: list[tuple[int, str, bool, int]],
+    confidence: str,
+    judged: int,
+    sample: int,
+) -> None:
+    folder = tmp_path_factory.mktemp("generation")
+    name = folder.name.lower()
+    baselines = ", ".join(
+        f"{{name: p{n}, shots: {shots}, selection: {how}, chain_of_thought: {str(thinks).lower()}, rewrites: {more}, "
+        f"try_shots: {[shots + 1] if more else []}}}"
+        for n, (shots, how, thinks, more) in enumerate(prompts)
+    )
+    judge = f"{{model: {JUDGE}, samples: {judged}}}" if judged else "{}"
+    overrides = (
+        f"evaluate.baselines=[{baselines}]", f"evaluate.confidence={confidence}", "evaluate.samples=2",
+        f"evaluate.judge={judge}", f"plan.token_sample={sample}", "evaluate.resamples=200",
+        "evaluate.tfidf_baseline=false",
+    )  # fmt: skip
+    forecast = bounded(folder, name, *overrides)
+    taken.clear()
+    evaluated(folder, name, *overrides)
+    assert 0 < cost_of(taken) <= forecast.cost.upper

@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Deployment and rollback, with genuine clients against the emulator."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import sections, splits, write_plan
+
+from gemtune.artifacts.cost import TokenUsage
+from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord, Verdict
+from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, VariantReport
+from gemtune.artifacts.tuning import Selection, TuningRecord
+from gemtune.config import Gate, ModelVariant, Task
+from gemtune.data.cleaning import load_cleaner
+from gemtune.errors import UserError
+from gemtune.state import champion, store
+from gemtune.steps import deploy, select_model, tune
+from gemtune.vertex import Client, models
+
+PROMPT = ModelVariant(name="zero_shot", model="gemini-3.1-flash-lite")
+
+
+def report(variant: ModelVariant, value: float) -> VariantReport:
+    return VariantReport(
+        variant=variant,
+        metrics={"accuracy": Score(value=value, low=value - 0.01, high=value + 0.01)},
+        outcomes={"ok": 40},
+        tokens=TokenUsage(input=400, output=40),
+        latency_s=Latency(median=0, p95=0),
+        attempts=40,
+        cached=0,
+    )
+
+
+class Run:
+    """One trial tuned and selected; the scores say which checkpoint wins."""
+
+    def __init__(self, folder: Path, name: str, seed: int, scores: list[float]) -> None:
+        self.name, self.folder = name, folder
+        train, validation, _ = splits(folder, seed=seed)
+        trial = {"name": "trial-1", "epoch_count": len(scores), "plan": f"plan-{seed}"}
+        settings = sections()
+        job, scored, plan, self.selection = (str(folder / file) for file in ("job", "scored", "plan", "selection"))
+        tune.run(train, validation, trial, name, job, str(folder / "events"), **settings)
+        self.variants = TuningRecord.read(job).variants
+        reports = [report(variant, value) for variant, value in zip(self.variants, scores, strict=True)]
+        task = Task.of(settings["task"])
+        EvaluationReport(dataset="validation", rows=40, task=task, variants=reports).write(scored)
+        assert write_plan(Path(plan), settings) == PROMPT
+        select_model.run(plan, self.selection, name, [job], scored, **settings)
+        self.finalists = Selection.read(self.selection).finalists
+
+    def deploy(self, step: Any = deploy.run, verdict: Verdict = "deploy", *overrides: str) -> DeploymentRecord:
+        decision, out = str(self.folder / "decision"), str(self.folder / "deployment")
+        DecisionRecord(
+            verdict=verdict, reasons=["because"], metric="accuracy", rows=60, confidence_level=0.95, settings=Gate()
+        ).write(decision)
+        returned = step(decision, self.selection, self.name, out, **sections(*overrides))
+        written = DeploymentRecord.read(out)
+        assert returned == written.model_dump(mode="json")
+        return written
+
+
+def serving(client: Client, variants: list[ModelVariant]) -> list[bool]:
+    return [bool(models.deployed(client, variant.model)) for variant in variants]
+
+
+def test_deploy_sets_alias_default_and_record_and_undeploys_rejected(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path, "first", 1, [0.5, 0.9, 0.85])
+    outcome = run.deploy()
+    winner = run.variants[1]
+    assert outcome.action == "deployed"
+    assert outcome.variant == winner
+    assert sorted(outcome.undeployed) == sorted([run.variants[0].model, run.variants[2].model])
+    assert serving(client, run.variants) == [False, True, False]
+    assert "champion" in models.aliases(client, winner.tuned_model)
+    assert models.default_checkpoint(client, winner.tuned_model) == "2"
+    current = champion.read(client, "first")
+    assert current is not None
+    assert (current.model, current.role, current.name) == (winner.model, "champion", "champion")
+
+
+def test_deploy_is_idempotent(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path, "again", 2, [0.5, 0.9])
+    run.deploy()
+    before = store.read(client, champion.key("again"))
+    run.deploy()
+    assert store.read(client, champion.key("again")) == before
+
+
+def test_rollback_restores_the_previous_champion(client: Client, tmp_path: Path) -> None:
+    one = Run(tmp_path / "one", "back", 3, [0.5, 0.9])
+    one.deploy()
+    two = Run(tmp_path / "two", "back", 4, [0.95, 0.2])
+    assert [variant.role for variant in two.finalists] == ["baseline", "candidate", "champion"]
+    outcome = two.deploy()
+    assert outcome.champion_before == one.variants[1].model
+    assert serving(client, [one.variants[1], two.variants[0]]) == [True, True]
+    first, second = one.variants[1].tuned_model, two.variants[0].tuned_model
+    assert "champion" not in models.aliases(client, first)
+    assert "champion" in models.aliases(client, second)
+
+    back = deploy.rollback("back", sections()["vertex"])
+    assert back.model == one.variants[1].model
+    assert "champion" in models.aliases(client, first)
+    assert "champion" not in models.aliases(client, second)
+    record = store.read(client, champion.key("back"))
+    assert record["history"] == []
+    assert record["rolled_back"][0]["variant"]["model"] == two.variants[0].model
+    with pytest.raises(UserError, match="has no previous champion"):
+        deploy.rollback("back", sections()["vertex"])
+
+
+def test_rollback_deploys_an_undeployed_champion(client: Client, tmp_path: Path) -> None:
+    one = Run(tmp_path / "one", "down", 5, [0.9])
+    one.deploy()
+    two = Run(tmp_path / "two", "down", 6, [0.9])
+    two.deploy()
+    models.undeploy(client, one.variants[0].model)
+    deploy.rollback("down", sections()["vertex"])
+    assert serving(client, one.variants) == [True]
+
+
+def test_rollback_without_a_champion_is_an_error(client: Client) -> None:
+    with pytest.raises(UserError, match="has no previous champion"):
+        deploy.rollback("nobody", sections()["vertex"])
+
+
+def test_keep_current_undeploys_what_trials_left(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path, "kept", 7, [0.5, 0.6])
+    outcome = run.deploy(deploy.keep_current, "keep_prompt")
+    assert (outcome.action, outcome.variant) == ("kept", PROMPT)
+    assert serving(client, run.variants) == [False, False]
+    assert champion.read(client, "kept") is None
+
+
+def test_keep_current_never_touches_the_champion(client: Client, tmp_path: Path) -> None:
+    one = Run(tmp_path / "one", "holds", 8, [0.9])
+    one.deploy()
+    two = Run(tmp_path / "two", "holds", 9, [0.5])
+    outcome = two.deploy(deploy.keep_current, "keep_champion")
+    assert outcome.variant.model == one.variants[0].model
+    assert serving(client, [*one.variants, *two.variants]) == [True, False]
+
+
+def test_deploy_records_cleaning_and_rollback_restores_it(client: Client, tmp_path: Path) -> None:
+    raw = "  <b>HELLO</b>\u200b there "
+
+    def as_served(rules: dict[str, Any]) -> str:
+        return load_cleaner(rules)(raw)
+
+    one = Run(tmp_path / "one", "clean", 17, [0.8])
+    outcome = one.deploy(deploy.run, "deploy", "preprocess.strip_html=true", "preprocess.lowercase=true")
+    record = store.read(client, champion.key("clean"))
+    assert as_served(outcome.cleaning) == as_served(record["current"]["cleaning"]) == "hello there"
+    kept = Run(tmp_path / "two", "clean", 18, [0.5]).deploy(deploy.keep_current, "keep_champion")
+    assert as_served(kept.cleaning) == "hello there"  # the champion's rules, not this run's
+    prompted = Run(tmp_path / "three", "clean", 19, [0.5]).deploy(deploy.keep_current, "keep_prompt")
+    assert as_served(prompted.cleaning) == "<b>HELLO</b> there"
+    Run(tmp_path / "four", "clean", 20, [0.9]).deploy()
+    assert as_served(store.read(client, champion.key("clean"))["current"]["cleaning"]) != "hello there"
+    deploy.rollback("clean", sections()["vertex"])
+    assert as_served(store.read(client, champion.key("clean"))["current"]["cleaning"]) == "hello there"
+
+
+def test_cleanup_undeploys_crashed_runs_but_never_a_champion(client: Client, tmp_path: Path) -> None:
+    one = Run(tmp_path / "one", "cleaned", 14, [0.5, 0.9])
+    one.deploy(deploy.run, "deploy", "deploy.keep_rejected_endpoints=true")
+    crashed = Run(tmp_path / "two", "cleaned", 15, [0.5, 0.9])
+    removed = deploy.cleanup("cleaned", sections()["vertex"])
+    assert sorted(removed) == sorted(variant.model for variant in [one.variants[0], *crashed.variants])
+    assert serving(client, [*one.variants, *crashed.variants]) == [False, True, False, False]
+    assert deploy.cleanup("cleaned", sections()["vertex"]) == []
+
+
+def test_deploy_keeps_rejected_endpoints_by_setting(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path, "stay", 10, [0.5, 0.9])
+    assert run.deploy(deploy.run, "deploy", "deploy.keep_rejected_endpoints=true").undeployed == []
+    assert serving(client, run.variants) == [True, True]
+
+
+def test_select_excludes_the_deployed_checkpoint(client: Client, tmp_path: Path) -> None:
+    Run(tmp_path / "one", "self", 11, [0.5, 0.9]).deploy()
+    same = Run(tmp_path / "two", "self", 11, [0.5, 0.9])
+    assert [variant.role for variant in same.finalists] == ["baseline", "champion"]
+
+
+def test_deploy_redeploys_checkpoints_of_a_reused_job(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path / "one", "redone", 12, [0.5, 0.9])
+    run.deploy()
+    assert serving(client, run.variants) == [False, True]
+    Run(tmp_path / "two", "redone", 12, [0.5, 0.9])
+    assert serving(client, run.variants) == [True, True]
+
+
+def test_deploy_records_the_decision_for_the_next_plan(client: Client, tmp_path: Path) -> None:
+    Run(tmp_path, "remember", 13, [0.5, 0.9]).deploy()
+    assert store.last_plan(client, "remember") == "plan-13"
+    assert store.last_plan(client, "nobody") == ""
+
+
+def test_deploy_concurrent_runs_both_enter_the_history(client: Client) -> None:
+    key = champion.key("race")
+    other = {"seen": False}
+
+    def edit(record: dict[str, Any]) -> dict[str, Any]:
+        if not other["seen"]:  # another run writes between our reading and our writing
+            other["seen"] = True
+            store.update(client, key, lambda now: {**now, "by": [*now.get("by", []), "other"]})
+        return {**record, "by": [*record.get("by", []), "us"]}
+
+    assert store.update(client, key, edit)["by"] == ["other", "us"]
+
+
+def test_deploy_never_undeploys_endpoints_of_another_name(client: Client, tmp_path: Path) -> None:
+    one = Run(tmp_path / "one", "shop", 21, [0.5, 0.9])
+    one.deploy()
+    other = Run(tmp_path / "other", "bank", 21, [0.5, 0.9])  # the same rows: the same job and checkpoints
+    assert other.variants == one.variants
+    other.deploy(deploy.keep_current, "keep_prompt")
+    assert serving(client, one.variants)[1] is True
+
+
+def test_deploy_refuses_a_selection_without_a_candidate(client: Client, tmp_path: Path) -> None:
+    Run(tmp_path / "one", "none", 22, [0.9]).deploy()
+    with pytest.raises(UserError, match="there is no candidate to deploy"):
+        Run(tmp_path / "two", "none", 22, [0.9]).deploy()
+
+
+def test_deploy_keeps_the_test_rows_with_the_champion(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path, "tested", 23, [0.9])
+    run.deploy()
+    assert champion.test_set_size(client, "tested") == 0
+    other = Run(tmp_path / "other", "tested-2", 24, [0.9])
+    other.deploy(partial(deploy.run, test=str(tmp_path / "other" / "test.jsonl")))
+    assert champion.test_set_size(client, "tested-2") == 60
+    kept = champion.download_test_set(client, "tested-2", tmp_path / "kept")
+    assert kept is not None
+    assert kept.read_bytes() == (tmp_path / "other" / "test.jsonl").read_bytes()

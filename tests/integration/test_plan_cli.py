@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gemtune plan`, `gemtune cleanup` and `gemtune doctor`: what they print, and that they change nothing unasked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from emulator_process import Taken, jobs_of
+from samples import examples, sections, splits
+from typer.testing import CliRunner, Result
+
+from gemtune.artifacts.cost import Estimate
+from gemtune.artifacts.tuning import TuningPlan, TuningRecord
+from gemtune.cli.steps import app
+from gemtune.state import store
+from gemtune.steps import preprocess, split, tune
+from gemtune.vertex import Client, models
+
+
+def planned(folder: Path, *arguments: str) -> Result:
+    rows, config = folder / "rows.jsonl", folder / "c.yaml"
+    rows.write_text("".join(json.dumps({"text": e.text, "label": e.target}) + "\n" for e in examples(300, 4)))
+    config.write_text(
+        f"name: dry\ndata: {rows}\npreprocess: {{jaccard_threshold: 0}}\nsplit: {{jaccard_threshold: 0}}\n"
+    )
+    return CliRunner().invoke(app, ["plan", str(config), *arguments])
+
+
+def document(result: Result) -> TuningPlan:
+    """The plan that `--json` prints."""
+    return TuningPlan.model_validate_json(result.stdout[result.stdout.index("{") :])
+
+
+def costs(plan: TuningPlan) -> dict[str, Estimate]:
+    """US dollars by label."""
+    return {item.label: item.cost for item in plan.forecast.items}
+
+
+def test_plan_command_shows_costs_and_submits_nothing(client: Client, tmp_path: Path) -> None:
+    result = planned(tmp_path)
+    assert result.exit_code == 0, result.output
+    for words in ("few_shot on validation", "tuning trial-1", "total", "no reason against tuning so far"):
+        assert words in result.output
+    assert jobs_of(client, "dry") == []
+    plan = document(planned(tmp_path, "--json"))
+    assert {item.stage for item in plan.forecast.items} == {"forecast"}
+    assert plan.forecast.cost.expected == pytest.approx(sum(cost.expected for cost in costs(plan).values()))
+    assert [trial.name for trial in plan.trials] == ["trial-1"]
+    assert (plan.best_prompt, plan.baselines) == (None, None)
+
+
+def test_plan_command_forecasts_augmentation(client: Client, tmp_path: Path) -> None:
+    plain = document(planned(tmp_path, "--json", "--offline"))
+    setting = ("--set", "augment.min_rows_per_label=100", "--set", "augment.label_check=model")
+    plan = document(planned(tmp_path, "--json", "--offline", *setting))
+    assert 0 < costs(plan)["augmentation"].expected < costs(plan)["augmentation"].upper <= 5
+    assert plan.rows["train"] == 300 > plain.rows["train"]
+    assert plan.trials[0].forecast_tokens > plain.trials[0].forecast_tokens
+
+
+def test_plan_command_exit_code_is_1_with_reasons_against(client: Client, tmp_path: Path) -> None:
+    result = planned(tmp_path, "--set", "plan.max_cost=0.01", "--set", "plan.min_train_rows=1000")
+    assert result.exit_code == 1
+    assert "fewer than 1000" in result.output
+
+
+def test_plan_command_offline_overestimates_without_a_project(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = document(planned(tmp_path, "--json"))
+    for name in ("GOOGLE_VERTEX_BASE_URL", "STORAGE_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT"):
+        monkeypatch.delenv(name)
+    estimated = document(planned(tmp_path, "--json", "--offline"))
+    assert estimated.forecast.cost.upper > estimated.forecast.cost.expected
+    assert estimated.forecast.cost.upper > counted.forecast.cost.upper
+    assert list(costs(estimated)) == list(costs(counted))
+
+
+def test_plan_command_uses_recorded_splits_unchanged(client: Client, tmp_path: Path) -> None:
+    fresh = document(planned(tmp_path, "--json", "--set", "name=placed"))
+    assert store.read(client, "splits/placed.json") == {}
+    c = sections("preprocess.jaccard_threshold=0", "split.jaccard_threshold=0", "split.test=0.5")
+    rows, dropped, report, split_report = (str(tmp_path / name) for name in ("kept", "dropped", "data", "split"))
+    preprocess.run(str(tmp_path / "rows.jsonl"), rows, dropped, report, "", **only(c, "task", "preprocess", "vertex"))
+    paths = (str(tmp_path / "train"), str(tmp_path / "validation"), str(tmp_path / "test"))
+    split.run(rows, paths, split_report, "", "placed", **only(c, "split", "vertex"))
+    kept = store.read(client, "splits/placed.json")
+    again = document(planned(tmp_path, "--json", "--set", "name=placed"))
+    assert again.rows == {name: len(kept["rows"][name]) for name in ("train", "validation", "test")} != fresh.rows
+    assert store.read(client, "splits/placed.json") == kept
+
+
+def only(c: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Some of the sections."""
+    return {name: c[name] for name in names}
+
+
+def preferring(folder: Path, rows: list[dict[str, Any]], *arguments: str) -> Result:
+    """`gemtune plan` of a preference configuration on these rows."""
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "c.yaml").write_text(
+        f"name: dry\nmethod: preference\ndata: {folder / 'rows.jsonl'}\n"
+        "task: {kind: generation, instruction: Answer.}\n"
+        "preprocess: {jaccard_threshold: 0}\nsplit: {jaccard_threshold: 0}\nplan: {min_train_rows: 50}\n"
+        "evaluate: {base_model: gemini-2.5-flash, baselines: [{name: zero_shot}, {name: few, shots: 2}]}\n"
+        "vertex: {catalogue: {models: {gemini-2.5-flash: {retires: null}}}}\n"
+    )
+    return CliRunner().invoke(app, ["plan", str(folder / "c.yaml"), *arguments])
+
+
+PAIRS = [{"prompt": f"{e.text} {n}?", "chosen": e.target, "rejected": "no"} for n, e in enumerate(examples(200, 4))]
+
+
+def test_plan_command_forecasts_preference_tuning(client: Client, tmp_path: Path) -> None:
+    shown = preferring(tmp_path, PAIRS)
+    assert shown.exit_code == 0, shown.output
+    for words in ("tuning supervised", "tuning trial-1", "few on validation", "test prompts, a true lift of"):
+        assert words in shown.output
+    plan = document(preferring(tmp_path, PAIRS, "--json"))
+    assert plan.forecast.cost.expected == pytest.approx(sum(cost.expected for cost in costs(plan).values()))
+    assert plan.forecast.cost.expected <= plan.forecast.cost.upper <= plan.forecast.max_cost
+    assert plan.first_trial is not None
+    assert (plan.first_trial.name, [trial.name for trial in plan.trials]) == ("supervised", ["trial-1"])
+    assert [trial.method for trial in plan.trials] == ["preference"]
+    estimated = document(preferring(tmp_path, PAIRS, "--json", "--offline"))
+    assert list(costs(estimated)) == list(costs(plan))
+    assert jobs_of(client, "dry") == []
+
+
+def test_plan_command_forecasts_sampling_without_requests(client: Client, taken: Taken, tmp_path: Path) -> None:
+    rows = [{"text": pair["prompt"], "label": pair["chosen"]} for pair in PAIRS]
+    judged = ("--set", "preference={pairs_from: samples, ranker: judge}")
+    judged += ("--set", "evaluate.judge={model: gemini-2.5-flash}")
+    forecast = costs(document(preferring(tmp_path, rows, "--json", *judged)))
+    for label in (
+        "answers sampled for pairs",
+        "ranking answers for pairs",
+        "ranking checkpoints of trial-1 on validation",
+        "ranking the finalists on test",
+    ):
+        assert 0 < forecast[label].expected < forecast[label].upper
+    tuning = forecast["tuning trial-1"]
+    assert tuning.upper > 2 * tuning.expected  # any answer may be long
+    assert not taken
+
+
+def test_cleanup_command_lists_then_undeploys(client: Client, tmp_path: Path) -> None:
+    train, validation, _ = splits(tmp_path)
+    record, trial = str(tmp_path / "job.json"), {"name": "t", "epoch_count": 2}
+    tune.run(train, validation, trial, "left", record, str(tmp_path / "events"), **sections())
+    endpoints = [variant.model for variant in TuningRecord.read(record).variants]
+    (tmp_path / "c.yaml").write_text("name: left\n")
+
+    def cleanup(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["cleanup", str(tmp_path / "c.yaml"), *arguments])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    listed = cleanup()
+    assert len(endpoints) == 2
+    assert all(endpoint in listed for endpoint in endpoints)
+    assert "would be undeployed" in listed
+    assert all(models.deployed(client, endpoint) for endpoint in endpoints)
+    assert "left: 2 endpoints undeployed" in cleanup("--yes")
+    assert not any(models.deployed(client, endpoint) for endpoint in endpoints)
+    assert "0 endpoints left behind" in cleanup()
+
+
+def doctored(folder: Path, *arguments: str) -> Result:
+    (folder / "c.yaml").write_text("name: dry\n")
+    return CliRunner().invoke(app, ["doctor", str(folder / "c.yaml"), *arguments])
+
+
+def test_doctor_warns_of_an_old_catalogue_and_assumed_prices(client: Client, tmp_path: Path) -> None:
+    fresh = doctored(tmp_path)
+    assert fresh.exit_code == 0, fresh.output
+    assert "is assumed" in fresh.output
+    old = doctored(tmp_path, "--set", "vertex.catalogue={checked: 2020-01-01}")
+    assert "warning: the model catalogue was last checked on 2020-01-01" in old.output
+
+
+@pytest.mark.parametrize("method", ["distillation", "reinforcement"])
+def test_plan_command_refuses_methods_not_offered(client: Client, tmp_path: Path, method: str) -> None:
+    result = planned(tmp_path, "--set", f"plan.trials=[{{method: {method}}}]")
+    assert result.exit_code == 1
+    assert f"{method} tuning is not offered yet" in result.output

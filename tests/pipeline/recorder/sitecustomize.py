@@ -1,0 +1,52 @@
+"""Records every request that the emulator receives, from outside its package.
+
+Python imports this module at start-up when its folder is on PYTHONPATH. In the emulator's process it wraps the
+application that uvicorn serves; each request is appended to the file that GEMTUNE_REQUEST_LOG names, as a line of JSON.
+"""
+
+import json
+import os
+import sys
+from contextlib import suppress
+from urllib.parse import unquote
+
+LOG = os.environ.get("GEMTUNE_REQUEST_LOG", "")
+
+
+def recording(app):
+    """The ASGI application, with its requests written to LOG before they are answered."""
+
+    async def recorded(scope, receive, send):
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        pending = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay():
+            return pending.pop() if pending else await receive()
+
+        request = {
+            "method": scope["method"],
+            "path": unquote(scope["path"]),
+            "query": unquote(scope["query_string"].decode()),
+            "type": dict(scope["headers"]).get(b"content-type", b"").decode(),
+            "body": body.decode("utf-8", "replace"),
+        }
+        with open(LOG, "a", encoding="utf-8") as out:
+            out.write(json.dumps(request, ensure_ascii=False) + "\n")
+        await app(scope, replay, send)
+
+    return recorded
+
+
+if LOG and any(part.partition(".")[0] == "emulator" for part in sys.orig_argv):
+    with suppress(ImportError):
+        import uvicorn
+
+        configure = uvicorn.Config.__init__
+        uvicorn.Config.__init__ = lambda self, app, *rest, **options: configure(self, recording(app), *rest, **options)

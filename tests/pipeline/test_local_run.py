@@ -1,0 +1,99 @@
+"""Parts of the local run that need no emulator: timing, console output, messages for bad input."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from gemtune.cli.main import app, latest
+from gemtune.errors import UserError
+from pipelines.console_summary import snippets
+from pipelines.kfp_local_events import _about, _step_name
+from pipelines.local_run import Board, Step, environment, orchestration
+
+
+def test_orchestration_counts_parallel_steps_once():
+    steps = [Step("a", 1, "", 1, 3), Step("b", 2, "", 2, 4), Step("c", 3, "", 6, 9)]
+    assert orchestration(steps, 0, 10) == {"wall_s": 10, "steps_s": 6.0, "share": 0.4}
+
+
+def test_step_is_shown_with_its_loop_iteration_and_its_trial():
+    inputs = {"outputs": {"outputFile": "/r/for-loop-2-iteration-3/tune-supervised/o.json"}}
+    assert _step_name(inputs) == "tune-supervised[3]"
+    assert _step_name({"outputs": {"outputFile": "/r/supervised-tuning/select-model-2/o.json"}}) == "select-model"
+
+    def about(**values):
+        return _about({"inputs": {"parameterValues": values}})
+
+    assert about(trial={"name": "long"}) == "long"
+    assert about(trial={}) == about(data="rows.jsonl") == ""
+
+
+def test_environment_points_the_sdks_at_the_emulator_and_hides_credentials(monkeypatch):
+    monkeypatch.setenv("GOOGLE_API_KEY", "secret")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/key.json")
+    found = environment("http://127.0.0.1:1")
+    assert found["GOOGLE_VERTEX_BASE_URL"] == found["STORAGE_EMULATOR_HOST"] == "http://127.0.0.1:1"
+    assert not {"GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"} & set(found)
+
+
+def test_board_prints_one_line_per_finished_step():
+    out = io.StringIO()
+    board = Board(Console(file=out, width=100))
+    with board:
+        board.show({"event": "start", "step": "split", "number": 1, "log": "x", "time": 1.0})
+        board.show({"event": "line", "step": "split", "number": 1, "text": "done: 5 rows", "time": 1.5})
+        board.show({"event": "finish", "step": "split", "number": 1, "code": 0, "last": "", "time": 2.0})
+        board.show({"event": "end", "code": 0, "error": "", "time": 2.0})
+    (line,) = out.getvalue().strip().splitlines()
+    assert line.split() == ["✓", "split", "1.0", "s", "5", "rows"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "nope.jsonl"], "nope.jsonl: no such file"),
+        (["--data", "folder.jsonl"], "folder.jsonl: is a directory"),
+        (["--data", "empty.jsonl"], "empty.jsonl: the file is empty"),
+        (["--data", "latin.csv"], "latin.csv:2: byte 4 (0xe9) is not UTF-8"),
+        (["--data", "other.jsonl"], "other.jsonl:1: no usable row among 1: 1 missing_text"),
+        (["--engine", "scripted:nope.json"], "nope.json: the engine's script cannot be read"),
+        (["--engine", "scripted:latin.csv"], "latin.csv: the engine's script cannot be read: not JSON"),
+        (["--engine", "clever"], "unknown engine 'clever'"),
+        (["--set", "split.sed=3"], "unknown setting 'split.sed'"),
+        (["--set", "evaluate.base_model=gemini-0-none"], "gemini-0-none"),
+        (["--set", "gate.metric=luck"], "gate.metric='luck': unknown metric 'luck'"),
+    ],
+)
+def test_run_reports_bad_input_and_leaves_nothing(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.jsonl").mkdir()
+    Path("empty.jsonl").touch()
+    Path("latin.csv").write_bytes(b"text,label\ncaf\xe9,a\n")
+    Path("other.jsonl").write_text('{"body": "x"}\n')
+    data = Path(__file__).parents[2] / "examples" / "support_en" / "rows.jsonl"
+    config = tmp_path / "c.yaml"
+    config.write_text(f"data: {data}\n")
+    done = CliRunner().invoke(app, ["run", str(config), "--runs", str(tmp_path / "runs"), *arguments])
+    assert done.exit_code == 1
+    assert message in done.output.replace("\n", "")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_latest_needs_a_finished_run(tmp_path):
+    with pytest.raises(UserError, match="no finished run"):
+        latest(tmp_path)
+
+
+def test_snippets_are_shell_and_python():
+    text = snippets(
+        "projects/p/locations/l/endpoints/1",
+        {"contents": [{"role": "user", "parts": [{"text": "it's"}]}]},
+        "http://h:1",
+    )
+    curl, python = text.split("\n\n", 1)
+    assert "projects/p/locations/l/endpoints/1:generateContent" in curl
+    assert "it'\\''s" in curl
+    compile(python, "snippet", "exec")

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What tests of the steps share: a scripted answer, small splits, sections as plain dicts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gemtune.artifacts.cost import CostForecast
+from gemtune.artifacts.evaluation import Score
+from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
+from gemtune.config import Config, ModelVariant
+from gemtune.data.example import Example, example_id, write_examples
+
+PHRASES = {
+    "refund": ["money back", "refund please", "return my cash"],
+    "delivery": ["where is my parcel", "late package", "shipping status"],
+    "login": ["cannot sign in", "password lost", "account locked"],
+}
+FILLERS = ["the", "and", "a", "very", "really", "today", "please", "yesterday", "again", "now", "soon", "order"]
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer of a model that a test scripts."""
+
+    text: str
+    finish_reason: str = "STOP"
+    block_reason: str = ""
+    input_tokens: int = 5
+    output_tokens: int = 1
+    logprob: float | None = None
+
+
+def examples(count: int, seed: int) -> list[Example]:
+    """Texts that say one of three things in passing."""
+    rng, found = random.Random(seed), {}
+    while len(found) < count:
+        label = rng.choice(sorted(PHRASES))
+        text = (
+            f"{' '.join(rng.choices(FILLERS, k=5))} {rng.choice(PHRASES[label])} {' '.join(rng.choices(FILLERS, k=4))}"
+        )
+        found[text] = Example(id=example_id(text, label), text=text, target=label)
+    return list(found.values())
+
+
+def splits(folder: Path, train: int = 120, validation: int = 40, test: int = 60, seed: int = 1) -> list[str]:
+    """Files of training, validation and test rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for offset, (name, count) in enumerate((("train", train), ("validation", validation), ("test", test))):
+        paths.append(str(folder / f"{name}.jsonl"))
+        write_examples(paths[-1], examples(count, 10 * seed + offset))
+    return paths
+
+
+def sections(*overrides: str) -> dict[str, Any]:
+    """A run's sections with a fast poll; `preference` is one of them in preference tuning only."""
+    config = Config.load(
+        None, ["tune.poll_s=0.05", "plan.token_sample=8", "task.labels=[refund,delivery,login]", *overrides]
+    )
+    found = {name: values for name, values in config.parameters().items() if isinstance(values, dict)}
+    return found if config.method == "preference" else {k: v for k, v in found.items() if k != "preference"}
+
+
+def write_plan(path: Path, settings: dict[str, Any]) -> ModelVariant:
+    """Write a plan whose best prompt is the zero-shot prompt; returns that."""
+    model = settings["evaluate"]["base_model"]
+    prompt = ModelVariant(name="zero_shot", model=model)
+    TuningPlan(
+        should_tune=True,
+        reasons=[],
+        metric="accuracy",
+        best_prompt=BestPrompt(variant=prompt, score=Score(value=0.5, low=0.4, high=0.6)),
+        detectable_lift=0.1,
+        rows={"train": 120, "validation": 40, "test": 60},
+        trials=[],
+        prices=PriceList(base_model=model, models={model: {"train": 1.0, "input": 0.1, "output": 0.4}}),
+        forecast=CostForecast.of([], 1.0),
+        fingerprint="f",
+    ).write(path)
+    return prompt

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Cleaning is idempotent, can be told apart rule by rule, and serving can repeat it; personal data is found and
+masked.
+"""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemtune import pii
+from gemtune.config import Preprocess
+from gemtune.data.cleaning import clean, export_rules, load_cleaner, rule_changes
+
+CONFIGS = st.builds(
+    Preprocess,
+    normalize_unicode=st.sampled_from(["NFC", "NFKC", "none"]),
+    collapse_whitespace=st.booleans(),
+    remove_control=st.booleans(),
+    remove_invisible=st.booleans(),
+    strip_html=st.booleans(),
+)
+TEXTS = st.text() | st.text(alphabet="<b>/&lt;amp;\x00\u200b\ufeff e\u0301ﬁ　👨\u200d👧 \t\n")
+
+
+@given(TEXTS, CONFIGS)
+@settings(max_examples=300, deadline=None)
+def test_clean_is_idempotent(text: str, config: Preprocess) -> None:
+    once = clean(text, config)
+    assert clean(once, config) == once
+
+
+@given(TEXTS, CONFIGS)
+def test_cleaner_repeats_the_exported_rules(text: str, config: Preprocess) -> None:
+    assert load_cleaner(export_rules(config))(text) == clean(text, config)
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "expected"),
+    [
+        ("a\u200bb\ufeffc\u00ad", {}, "abc"),
+        ("a\x00b\x07c", {}, "abc"),
+        ("👨\u200d👩\u200d👧 と 届かない", {}, "👨\u200d👩\u200d👧 と 届かない"),
+        ("<p>Hi &amp; bye</p>", {"strip_html": True}, "Hi & bye"),
+        ("2 < 3 and 5 > 4", {"strip_html": True}, "2 < 3 and 5 > 4"),
+        ("ﬁne　ＡＢＣ", {"normalize_unicode": "NFKC"}, "fine ABC"),
+        ("STRASSE", {"lowercase": True}, "strasse"),
+    ],
+)
+def test_clean_applies_each_rule(text: str, setting: dict[str, object], expected: str) -> None:
+    assert clean(text, Preprocess.of(setting)) == expected
+
+
+def test_changes_names_rule_before_and_after() -> None:
+    assert list(rule_changes("a\x00  b", Preprocess())) == [
+        ("remove_control", "a\x00  b", "a  b"),
+        ("collapse_whitespace", "a  b", "a b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("mail ana.b+x@post.example.org today", ["email"]),
+        ("card 4111 1111 1111 1111 please", ["card"]),
+        ("card 4111 1111 1111 1112 please", []),
+        ("IBAN DE89 3704 0044 0532 0130 00 ok", ["iban"]),
+        ("IBAN GB82 WEST AAAA BBBB CCCC DDDD ok", []),
+        ("call +49 30 1234 5678 or 030 1234567", ["phone", "phone"]),
+        ("call (555) 123-4567", ["phone"]),
+        ("password: hunter2x!", ["secret"]),
+        ("the reset token: please send it", []),
+        ("order 12345 of 2026-11-20, 24.90 euros, version 10.2.3", []),
+    ],
+)
+def test_pii_findings_check_form_and_check_digit(text: str, kinds: list[str]) -> None:
+    assert [finding.kind for finding in pii.findings(text)] == kinds
+
+
+@given(st.text(alphabet="0123456789 +-.()@ab:=\n") | st.from_regex(r"(a@b\.c|\+1 555 123 4567|4111111111111111){0,4}"))
+@settings(max_examples=200, deadline=None)
+def test_pii_masked_text_has_no_findings(text: str) -> None:
+    assert pii.findings(pii.mask(text)) == []

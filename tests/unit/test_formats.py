@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every format is read row by row; every shape becomes the same example."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gemtune.config import Preprocess
+from gemtune.data.example import Example, RejectedRow
+from gemtune.data.formats import parse_example
+from gemtune.data.readers import read_rows
+from gemtune.errors import UserError
+
+TURN = {"role": "user", "parts": [{"text": "where is it"}]}
+ANSWER = {"role": "model", "parts": [{"text": "order"}]}
+SYSTEM = {"role": "system", "parts": [{"text": "be brief"}]}
+
+
+def rows(path: Path) -> list[Any]:
+    return list(read_rows(path))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", '\ufeff{"text": "x, \\"y\\"", "label": "l"}\r\n\r\n{"text": "é\u2028", "label": "m"}'),
+        ("a.csv", '\ufefftext,label\r\n"x, ""y""",l\n\né\u2028,m\n'),
+        ("a.tsv", 'text\tlabel\n"x, ""y"""\tl\n\né\u2028\tm'),
+    ],
+)
+def test_readers_accept_text_formats(tmp_path: Path, name: str, content: str, packed: bool) -> None:
+    path = tmp_path / (name + ".gz" if packed else name)
+    path.write_bytes(gzip.compress(content.encode()) if packed else content.encode())
+    found = rows(path)
+    assert [row for _, row in found] == [{"text": 'x, "y"', "label": "l"}, {"text": "é\u2028", "label": "m"}]
+    assert [line for line, _ in found] == ([1, 3] if "jsonl" in name else [2, 4])
+
+
+def test_readers_number_multiline_csv_cells_by_their_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('text,label\n"one\ntwo",a\nb,c\nshort\nd,e\n')
+    assert [(r.line, r.reason) if isinstance(r, RejectedRow) else r[0] for r in rows(path)] == [
+        2,
+        4,
+        (5, "wrong_cells"),
+        6,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b'text,label\na,b\n"c,d\n', r"a\.csv:3: .*quote"),
+        ("a.csv", b"text,text\na,b\n", "same name"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:-20], "truncated or damaged"),
+        ("a.jsonl.gz", b"plain text", "truncated or damaged"),
+        ("a.parquet", b"plain text", "not readable as Parquet"),
+        ("a.xlsx", b"x", "cannot tell the format"),
+    ],
+)
+def test_readers_name_the_place_of_an_unreadable_file(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        rows(path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "where is it", "label": "order"},
+        {"contents": [TURN, ANSWER]},
+        {"messages": [{"role": "user", "content": "where is it"}, {"role": "model", "content": "order"}]},
+        {"messages": [{"role": "user", "content": "where is it"}, {"role": "assistant", "content": "order"}]},
+    ],
+)
+def test_formats_give_the_same_example(row: dict[str, Any]) -> None:
+    made = parse_example(3, row, Preprocess())
+    assert isinstance(made, Example)
+    assert (made.text, made.target, made.line, made.contents) == ("where is it", "order", 3, None)
+    plain = parse_example(9, {"text": "where is it", "label": " order "}, Preprocess())
+    assert isinstance(plain, Example)
+    assert made.id == plain.id
+
+
+def test_formats_keep_turns_files_and_system() -> None:
+    image = {"fileData": {"mimeType": "image/png", "fileUri": "gs://b/i.png"}}
+    turns = [
+        TURN,
+        {"role": "model", "parts": [{"text": "which?"}]},
+        {"role": "user", "parts": [image, {"text": "this"}]},
+    ]
+    made = parse_example(1, {"systemInstruction": SYSTEM, "contents": [*turns, ANSWER]}, Preprocess())
+    assert isinstance(made, Example)
+    assert made.contents == tuple(turns)
+    assert (made.system, made.text, made.target) == ("be brief", "this", "order")
+    assert json.dumps(made.contents)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"contents": []},
+        {"contents": [ANSWER]},
+        {"contents": [TURN, TURN]},
+        {"contents": [TURN, {"role": "robot", "parts": [{"text": "x"}]}]},
+        {"contents": [TURN, {"role": "model", "parts": []}]},
+        {"contents": [{"role": "user", "parts": [7]}, ANSWER]},
+        {"messages": ["x"]},
+    ],
+)
+def test_formats_reject_wrong_turns_with_a_reason(row: dict[str, Any]) -> None:
+    made = parse_example(1, row, Preprocess())
+    assert isinstance(made, RejectedRow)
+    assert made.reason in ("wrong_turns", "wrong_type")
