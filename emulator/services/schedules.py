@@ -129,8 +129,8 @@ class Schedules(Collection):
                 return
             self._fire(min(due)[1])
 
-    def _at_limit(self, schedule: Json) -> bool:
-        return self._jobs.active(schedule["name"]) >= int(schedule["maxConcurrentRunCount"])
+    def _at_limit(self, schedule: Json) -> bool:  # maxConcurrentRunCount limits runs being started: that takes no time
+        return 0 < int(schedule.get("maxConcurrentActiveRunCount", 0)) <= self._jobs.active(schedule["name"])
 
     def _run_queued(self) -> None:
         for _, schedule in self._state.all("schedules"):

@@ -113,7 +113,7 @@ def test_schedules_fire_when_the_clock_says(server: Server, aip: Any, template: 
     placeholder = "{{$.pipeline_job_schedule_time_utc_placeholder}}"
     job = make(aip, template, when=placeholder)
     schedule = job.create_schedule(
-        cron="TZ=UTC 0 3 * * *", display_name="nightly", max_run_count=3, max_concurrent_run_count=1
+        cron="TZ=UTC 0 3 * * *", display_name="nightly", max_run_count=3, max_concurrent_active_run_count=1
     )
     assert schedule.state.name == "ACTIVE"
     assert "T03:00:00" in schedule._gca_resource.next_run_time.isoformat()
@@ -122,14 +122,17 @@ def test_schedules_fire_when_the_clock_says(server: Server, aip: Any, template: 
     when = run.gca_resource.runtime_config.parameter_values["when"]
     assert "T03:00:00" in when
     httpx.post(f"{server.url}/emulator/clock", json={"seconds": 86400})
-    assert len(schedule.list_jobs()) == 1  # the first has not ended, one at a time
+    assert len(schedule.list_jobs()) == 1  # the first has not ended
     report(server, run.resource_name, state="PIPELINE_STATE_SUCCEEDED")
     schedule.pause()
     httpx.post(f"{server.url}/emulator/clock", json={"seconds": 86400})
     assert len(schedule.list_jobs()) == 1
     schedule.resume()
-    schedule.update(cron="TZ=UTC 0 4 * * *", max_concurrent_run_count=10)
-    httpx.post(f"{server.url}/emulator/clock", json={"seconds": 2 * 86400})
+    schedule.update(cron="TZ=UTC 0 4 * * *")
+    httpx.post(f"{server.url}/emulator/clock", json={"seconds": 86400})
+    for unfinished in schedule.list_jobs():
+        report(server, unfinished.resource_name, state="PIPELINE_STATE_SUCCEEDED")
+    httpx.post(f"{server.url}/emulator/clock", json={"seconds": 86400})
     assert len(schedule.list_jobs()) == 3
     completed = aip.PipelineJobSchedule.get(schedule.resource_name)
     assert completed.state.name == "COMPLETED"
@@ -137,6 +140,16 @@ def test_schedules_fire_when_the_clock_says(server: Server, aip: Any, template: 
     completed.delete()
     with pytest.raises(exceptions.NotFound):
         aip.PipelineJobSchedule.get(schedule.resource_name)
+
+
+def test_schedule_limit_on_started_runs_does_not_count_unfinished_ones(
+    server: Server, aip: Any, template: Path
+) -> None:
+    schedule = make(aip, template, when="x").create_schedule(
+        cron="TZ=UTC 0 3 * * *", display_name="overlapping", max_concurrent_run_count=1
+    )
+    httpx.post(f"{server.url}/emulator/clock", json={"seconds": 2 * 86400})
+    assert len(schedule.list_jobs()) == 2
 
 
 def test_bad_schedules_are_refused(server: Server, aip: Any, template: Path) -> None:
