@@ -230,6 +230,8 @@ def test_report_page_is_self_contained(paths: Path) -> None:
 
 def test_report_summary_has_the_numbers_of_the_steps(paths: Path) -> None:
     page, _, summary = run(paths)
+    decision = DecisionRecord.read(paths / "decision")
+    assert (summary.verdict, summary.passed) == (decision.verdict, decision.passed) == ("deploy", True)
     assert [row.name for row in summary.variants] == ["zero_shot", "t@2"]
     tuned = summary.variants[1]
     assert tuned.invalid_rate == pytest.approx(0.25)

@@ -207,6 +207,10 @@ def test_split_run_writes_three_files_and_a_leakage_report(tmp_path: Path) -> No
     assert sum(report["rows"].values()) + counts["excluded"] == 200
     for name, output in zip(SPLITS, outputs, strict=True):  # later steps refuse test rows by this
         assert {example.split for example in read_examples(output)} == {name}
+    written = [example.id for output in outputs for example in read_examples(output)]
+    given = {example.id for example in read_examples(path)}
+    assert len(written) == len(set(written)) == 200 - counts["excluded"]
+    assert set(written) <= given
 
 
 @pytest.mark.parametrize("numbers", [True, False])
