@@ -63,6 +63,8 @@ def test_dataflow_parameters_name_the_output_by_content(tmp_path: Path, monkeypa
         assert job.parameters["input"] == data
         assert job.parameters["kept"] == job.kept != data
         assert job.parameters["dropped"] == job.dropped
+        own = {**DATAFLOW, "text_column": "body"}
+        assert preprocess.prepare_dataflow_job(data, task={}, preprocess=own, vertex={}) == job
         sections = json.loads(job.parameters["settings"])
         assert (sections["task"], sections["preprocess"]["text_column"]) == ({}, "body")
         other = dataflow_parameters(data, Task(), config.model_copy(update={"jaccard_threshold": 0.9}), Vertex())

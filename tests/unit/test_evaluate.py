@@ -11,7 +11,9 @@ from evaluations import evaluated, predictions, script, selection, tuning_plan
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.decision import DecisionRecord
-from gemtune.config import Evaluate, ModelVariant, Prompt, Task
+from gemtune.artifacts.evaluation import EvaluationReport, Score
+from gemtune.artifacts.tuning import BestPrompt, TrialRecord, TuningPlan, TuningRecord
+from gemtune.config import Evaluate, ModelVariant, Prompt, Task, Trial
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.predictions import read_predictions
@@ -193,6 +195,27 @@ def test_evaluate_refuses_held_out_rows_before_the_gate(scripted, files):
             str(files / "rows"), str(files / "train"), str(files / "predictions"), str(files / "report"), evaluate={}
         )
     assert not (files / "predictions").exists()
+
+
+def test_evaluate_checkpoints_are_compared_with_the_best_prompt_and_the_first_job(scripted, files):
+    prompt = ModelVariant(name="zero", model="poor")
+    first = ModelVariant(name="first@1", model="poor", role="supervised", tuned_model="models/1")
+    checkpoint = ModelVariant(name="t@2", model="good", role="candidate", tuned_model="models/2")
+    plan = TuningPlan.read(tuning_plan(files / "plan", "good", {"input": 1.0, "output": 1.0}))
+    best = BestPrompt(variant=prompt, score=Score(value=0.5, low=0.4, high=0.6))
+    plan.model_copy(update={"best_prompt": best}).write(files / "plan")
+    TuningRecord(jobs=[], start=first).write(files / "start")
+    trial = TrialRecord(trial=Trial(), spec={}, base_model="good", price={}, variants=[checkpoint])
+    TuningRecord(jobs=[trial]).write(files / "tuned")
+    paths = [str(files / name) for name in ("rows", "train")]
+    outputs = [str(files / name) for name in ("plan", "predictions", "report", "start")]
+    evaluate.run_checkpoints(*paths, [str(files / "tuned")], *outputs, preference={"ranker": "reference"})
+    report = EvaluationReport.read(files / "report")
+    assert [row.variant.name for row in report.variants] == ["zero", "first@1", "t@2"]
+    compared = {(row.candidate, row.baseline): row.wins for row in report.pairwise}
+    assert compared == {("t@2", "zero"): 30, ("t@2", "first@1"): 30}
+    evaluate.run_checkpoints(*paths, [str(files / "tuned")], *outputs)  # supervised tuning compares by its metric
+    assert [row.variant.name for row in EvaluationReport.read(files / "report").variants] == ["t@2"]
 
 
 def test_evaluate_section_restores_integers_from_floats():
