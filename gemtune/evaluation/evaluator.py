@@ -114,7 +114,7 @@ class Evaluator:
             evaluated = await evaluate_all(task, all_labels, settings, variants, rows, train, send, ratings)
             if self.ranking is None:
                 return evaluated, None
-            ranker = pairwise.Ranker(task, self.ranking, self.settings.judge, send)
+            ranker = pairwise.Ranker(task, self.ranking, self.settings, send)
             pairs = dataset.pairings(evaluated.variants)
             results = await pairwise.compare_all(ranker, rows, evaluated.scores, pairs)
             if ranker.by_reference:

@@ -16,13 +16,13 @@ from typing import Any
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import PairwiseReport, Score, SliceReport, VariantReport
-from gemtune.config import Evaluate, Gate, Judge, ModelVariant, Preference, Task
+from gemtune.config import Evaluate, Gate, ModelVariant, Preference, Task
 from gemtune.data.example import Example
 from gemtune.data.pairs import references_of
 from gemtune.evaluation import judge as llm_judge
 from gemtune.evaluation.judge import PairwiseResult, WinRate, win_rate
 from gemtune.evaluation.scorers import SampleScore
-from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.generate import GenerateRequest, ModelOutput, require_answers
 from gemtune.inference.parsing import canonical
 
 WIN_RATE = "win_rate"
@@ -35,10 +35,14 @@ Results = Mapping[tuple[str, str], Sequence[PairwiseResult]]
 
 
 class Ranker:
-    """Ranks answers by references or by the judge; `usage` counts the judge's tokens."""
+    """Ranks answers by references or by the judge; `usage` counts the judge's tokens.
 
-    def __init__(self, task: Task, settings: Preference, judge: Judge, send: Send) -> None:
-        self._task, self._settings, self._judge, self._send = task, settings, judge, send
+    Raises `UserError` when a larger share of the judge's requests than `evaluate.max_error_share` fails.
+    """
+
+    def __init__(self, task: Task, settings: Preference, evaluate: Evaluate, send: Send) -> None:
+        self._task, self._settings, self._send = task, settings, send
+        self._judge, self._max_error_share = evaluate.judge, evaluate.max_error_share
         self.usage = TokenUsage()
 
     @property
@@ -90,6 +94,7 @@ class Ranker:
         if not requests:
             return []
         replies = await self._send(requests)
+        require_answers(replies, self._judge.model, self._max_error_share)
         tokens = {side: sum(getattr(reply, f"{side}_tokens") for reply in replies) for side in ("input", "output")}
         self.usage += TokenUsage(**tokens, requests=len(replies))
         return replies

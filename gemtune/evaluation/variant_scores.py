@@ -17,7 +17,6 @@ from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import JudgeReport
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.data.example import Example
-from gemtune.errors import UserError
 from gemtune.evaluation import judge
 from gemtune.evaluation.confidence import (
     score_votes,
@@ -28,7 +27,7 @@ from gemtune.evaluation.confidence import (
 from gemtune.evaluation.human_ratings import HumanRating
 from gemtune.evaluation.scorers import SampleScore, score_sample, token_usage
 from gemtune.inference import prompt_search
-from gemtune.inference.generate import GenerateAll, ModelOutput
+from gemtune.inference.generate import GenerateAll, ModelOutput, require_answers
 from gemtune.inference.requests import build_requests
 
 log = logging.getLogger("gemtune")
@@ -69,7 +68,7 @@ async def score_variant(
     if voting:
         requests = [replace(r, sample=i, temperature=config.sample_temperature) for r in requests for i in range(count)]
     outputs = await send(requests, on_done=progress)
-    _check_errors(variant, config, outputs)
+    require_answers(outputs, variant.name, config.max_error_share)
     by_row = [outputs[i : i + count] for i in range(0, len(outputs), count)]
     score = score_votes if voting else _score_first
     scores = [
@@ -161,12 +160,3 @@ def _score_first(
     task: Task, variant: ModelVariant, example: Example, samples: Sequence[ModelOutput], task_with_all_labels: Task
 ) -> SampleScore:
     return score_sample(task, variant, example, samples[0], task_with_all_labels)
-
-
-def _check_errors(variant: ModelVariant, config: Evaluate, outputs: Sequence[ModelOutput]) -> None:
-    failed = [output for output in outputs if output.error]
-    if len(failed) > config.max_error_share * len(outputs):
-        raise UserError(
-            f"{len(failed)} of {len(outputs)} requests to {variant.name!r} failed: {failed[0].error}",
-            remedy="nothing was decided; try again later, or raise evaluate.attempts or evaluate.max_error_share",
-        )

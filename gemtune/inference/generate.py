@@ -275,6 +275,16 @@ def _message(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def require_answers(outputs: Sequence[ModelOutput], name: str, max_error_share: float) -> None:
+    """Raise `UserError` where a larger share of the requests to `name` failed: transport errors must not decide."""
+    failed = [output for output in outputs if output.error]
+    if len(failed) > max_error_share * len(outputs):
+        raise UserError(
+            f"{len(failed)} of {len(outputs)} requests to {name!r} failed: {failed[0].error}",
+            remedy="nothing was decided; try again later, or raise evaluate.attempts or evaluate.max_error_share",
+        )
+
+
 def to_model_output(answer: Answer, latency_s: float, attempts: int) -> ModelOutput:
     """The output of an answer, with its latency (seconds) and the number of the attempt."""
     return ModelOutput(

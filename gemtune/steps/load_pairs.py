@@ -30,7 +30,7 @@ from gemtune.data.source_rows import read_all
 from gemtune.errors import UserError
 from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.sample_pairs import sampled_pairs
-from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all
+from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all, require_answers
 from gemtune.inference.vertex_generation import vertex_generate
 from gemtune.steps.context import Section, StepContext
 
@@ -125,7 +125,7 @@ def _sample(
     def send(requests: Sequence[GenerateRequest]) -> Awaitable[list[ModelOutput]]:
         return generate_all(requests, *backend)
 
-    ranker = Ranker(context.task, settings, context.evaluate.judge, send)
+    ranker = Ranker(context.task, settings, context.evaluate, send)
     kept_rows, pairs, without_gap, spent = asyncio.run(_sampled(rows, context, settings, ranker, send))
     return Pairs(kept_rows, pairs, [*rejected, *without_gap], read), spent
 
@@ -147,12 +147,7 @@ async def _sampled(
     evaluate = context.evaluate
     requests = pair_sampling.sampling_requests(rows, context.task, settings, evaluate.base_model)
     outputs = await send(requests)  # type: ignore[operator]
-    failed = [output for output in outputs if output.error]
-    if len(failed) > evaluate.max_error_share * len(outputs):
-        raise UserError(
-            f"{len(failed)} of {len(outputs)} requests to {evaluate.base_model} failed: {failed[0].error}",
-            remedy="no pair was written; try again later",
-        )
+    require_answers(outputs, evaluate.base_model, evaluate.max_error_share)
     size = settings.samples
     texts = [[output.text or "" for output in outputs[i : i + size]] for i in range(0, len(outputs), size)]
     grades = await ranker.grades(rows, texts)

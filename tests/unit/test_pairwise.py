@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from gemtune.artifacts.cost import TokenUsage
-from gemtune.config import Gate, Judge, ModelVariant, Preference, Task
+from gemtune.config import Evaluate, Gate, Judge, ModelVariant, Preference, Task
 from gemtune.data.example import Example, Pair
+from gemtune.errors import UserError
 from gemtune.evaluation.gate import ComparePairwise
 from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.pairwise import (
@@ -59,7 +60,7 @@ async def courtesy_judge(requests: Sequence[GenerateRequest]) -> list[ModelOutpu
 
 
 def ranker(**settings: Any) -> Ranker:
-    return Ranker(TASK, Preference.of(settings), Judge(model="m"), courtesy_judge)
+    return Ranker(TASK, Preference.of(settings), Evaluate(judge=Judge(model="m")), courtesy_judge)
 
 
 def test_ranker_judges_both_orders_only_where_needed() -> None:
@@ -71,6 +72,18 @@ def test_ranker_judges_both_orders_only_where_needed() -> None:
     assert [result.winner for result in results] == ["candidate", "tie", "tie", "baseline", "candidate"]
     assert [result.flipped for result in results] == [False, True, False, False, False]
     assert judging.usage == TokenUsage(input=40, output=8, requests=4)
+
+
+def test_ranker_refuses_to_rank_without_the_judges_replies() -> None:
+    async def unreachable(requests: Sequence[GenerateRequest]) -> list[ModelOutput]:
+        return [ModelOutput(error="503")] * len(requests)
+
+    rows = [Example(str(n), "t", "r") for n in range(5)]
+    judging = Ranker(TASK, Preference.of({"ranker": "judge"}), Evaluate(judge=Judge(model="m")), unreachable)
+    with pytest.raises(UserError, match="10 of 10 requests to 'm' failed: 503"):
+        asyncio.run(judging.compare(rows, ["a"] * 5, ["b"] * 5))
+    with pytest.raises(UserError, match="10 of 10 requests to 'm' failed: 503"):
+        asyncio.run(judging.grades(rows, [["a", "b"]] * 5))
 
 
 def test_ranker_by_reference_sends_no_request() -> None:
