@@ -17,7 +17,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from gemtune.config.data import Augment, Preprocess, Split, Task
-from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt
+from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt, Role
 from gemtune.config.section import JsonObject, Section, explain, fingerprint, is_resource_name
 from gemtune.config.tuning import Deploy, Escalation, HardExamples, Plan, Preference, Select, Trial, Tune, Vertex
 from gemtune.errors import UserError
@@ -37,6 +37,7 @@ __all__ = [
     "Preference",
     "Preprocess",
     "Prompt",
+    "Role",
     "Section",
     "Select",
     "Split",

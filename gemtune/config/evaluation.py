@@ -10,6 +10,8 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from gemtune.config.section import JsonObject, Section, is_resource_name
 
+Role = Literal["baseline", "candidate", "champion", "supervised"]
+
 
 class Prompt(Section):
     """A way of asking, as named data; the same object renders baselines, tuning rows and serving requests."""
@@ -46,7 +48,7 @@ class ModelVariant(Section):
         description="Base model id, or full resource name of an endpoint (projects/P/locations/L/endpoints/E)."
     )
     prompt: Prompt = Field(default_factory=Prompt)
-    role: Literal["baseline", "candidate", "champion", "supervised"] = "baseline"
+    role: Role = "baseline"
     tuned_model: str = Field("", description="projects/P/locations/L/models/M@V of a tuned model.")
     base_model: str = Field("", description="What the tuned model was made of; empty: evaluate.base_model.")
     checkpoint_id: str = ""

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from gemtune.artifacts.cost import ZERO, CostItem, Estimate, Kind
 from gemtune.artifacts.evaluation import VariantReport
 from gemtune.catalogue import Catalogue, Price
-from gemtune.config import Evaluate, ModelVariant
+from gemtune.config import Evaluate, ModelVariant, Role
 from gemtune.cost.items import JudgingCost, RequestTokens, requests_item, uses_batch, with_batch_price
 from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example
 from gemtune.errors import UserError
+from gemtune.evaluation.pairwise import final_pairings
 from gemtune.inference import prompt_search, prompts
 from gemtune.inference.generate import ModelOutput
 from gemtune.inference.requests import answer_token_limit
@@ -29,6 +30,26 @@ WORDING_TOKENS = 64.0  # tokens of a proposed instruction, expected
 def baseline_variants(evaluate: Evaluate) -> list[ModelVariant]:
     """The configured prompts, each with the base model."""
     return [ModelVariant(name=prompt.name, model=evaluate.base_model, prompt=prompt) for prompt in evaluate.baselines]
+
+
+def ranked_finalists(
+    judging: JudgingCost, rows: int, roles: Sequence[Role], champion: ModelVariant | None
+) -> list[CostItem]:
+    """One item for ranking the answers of finalists of these roles, and of the champion, to so many test rows.
+
+    No champion is expected where there is none now, but there may be one by then. [] when references rank them.
+    """
+    with_champion: list[Role] = [*roles, "champion"]
+    expected, upper = (
+        judging.ranking("the finalists on test", rows * _final_pairs(own))
+        for own in (with_champion if champion else roles, with_champion)
+    )
+    return [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
+
+
+def _final_pairs(roles: Sequence[Role]) -> int:
+    """How many pairs of finalists of these roles are compared."""
+    return len(final_pairings([ModelVariant(name=role, model="", role=role) for role in roles]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +199,7 @@ class BaselineForecast:
             judging.items(label, n * rows, (n - 1) * rows, self.price) for n in (2 if champion else 1, 2)
         )
         items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
-        ranking = judging.ranking(label, rows)
-        items += ranking if champion else [item.if_needed() for item in ranking]
-        return [*items, *judging.validating()]
+        return [*items, *ranked_finalists(judging, rows, ["baseline"], champion), *judging.validating()]
 
     def _best_on_test(self, usage: BaselineUsage) -> CostItem:
         item = self._item_on_test("best_prompt", "best prompt on test", usage.variant, usage.wording)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, total
 from gemtune.artifacts.tuning import PriceList
 from gemtune.catalogue import Catalogue, Price
-from gemtune.config import Evaluate, ModelVariant, Plan, Trial, is_resource_name
-from gemtune.cost.baselines import BaselineUsage
+from gemtune.config import Evaluate, ModelVariant, Plan, Role, Trial, is_resource_name
+from gemtune.cost.baselines import BaselineUsage, ranked_finalists
 from gemtune.cost.items import (
     IDLE,
     RequestTokens,
@@ -94,6 +94,8 @@ class Forecaster:
         everything = [*trials, *escalation]
         context, judging = self.context, self.tokens.judging
         spent = [item for usage in context.baselines for item in usage.items(judging, self._base)]
+        unranked = sum(not usage.actual for usage in context.baselines[1:])  # each is compared with the first
+        spent += judging.ranking("prompts", unranked * self.tokens.validation) if unranked else []
         spent += context.spent
         fixed = [
             *self._best_prompt(everything),
@@ -191,7 +193,8 @@ class Forecaster:
             judging.items(label, n * rows.test, (n - 1) * rows.test, self._base) for n in (present, largest)
         )
         items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
-        items += judging.ranking(label, 4 * rows.test)
+        roles: tuple[Role, ...] = ("baseline", "candidate", "supervised")
+        items += ranked_finalists(judging, rows.test, roles[: 1 + tuned], context.champion)
         if context.champion_rows:
             longer = Estimate(expected=rows.prompt.expected, upper=LONGER_ROWS * rows.prompt.upper)
             sizes = RequestTokens(longer, rows.answer)

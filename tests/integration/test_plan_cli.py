@@ -139,6 +139,7 @@ def test_plan_command_forecasts_sampling_without_requests(client: Client, taken:
     for label in (
         "answers sampled for pairs",
         "ranking answers for pairs",
+        "ranking prompts",
         "ranking checkpoints of trial-1 on validation",
         "ranking the finalists on test",
     ):

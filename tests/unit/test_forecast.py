@@ -23,6 +23,7 @@ from gemtune.cost.items import JudgingCost, RequestTokens
 from gemtune.cost.tokens import TokenCounter, TokenEstimates, count_offline
 from gemtune.data.example import Example
 from gemtune.errors import UserError
+from gemtune.evaluation.pairwise import final_pairings
 from gemtune.inference import prompt_search
 
 SHIPPED = Catalogue.load()
@@ -269,12 +270,26 @@ def test_preference_forecast_includes_the_ranking_judge_and_its_validation(tmp_p
 
     short, long, more = costs("good"), costs("good" * 100), 4 * 99 / 1e6
     for label, requests in (
-        ("ranking the finalists on test", 2 * 4 * 80),
+        ("ranking the finalists on test", 2 * 1 * 80),
         ("ranking checkpoints of trial-1 on validation", 2 * 2 * 4 * 50),
         ("validating the judge", 4),
     ):
         assert long[label].cost.expected - short[label].cost.expected == pytest.approx(requests * more)
         assert long[label].cost.upper - short[label].cost.upper >= requests * more
+
+
+@pytest.mark.parametrize("first", [None, SUPERVISED])
+def test_preference_forecast_ranks_every_pair_of_finalists(first: Trial | None) -> None:
+    judging = JudgingCost(comparison=REQUEST, judge=FREE, pairwise_only=True)
+    tuned = [ModelVariant(name=role, model=role, role=role) for role in ("candidate", "supervised")]
+    finalists = [PROMPT, *(tuned if first else tuned[:1])]
+    without, beside = len(final_pairings(finalists)), len(final_pairings([*finalists, CHAMPION]))
+    trial, tokens = Trial(name="trial-1", method="preference"), sizes(validation=50, test=80, judging=judging)
+    for champion, pairs in ((None, without), (CHAMPION, beside)):
+        made = preferring(priced(m=FREE, large=FREE), Plan(), tokens, first, champion=champion).forecast([trial])
+        ranking = by_label(made)["ranking the finalists on test"].tokens
+        assert ranking.expected == 2 * pairs * 80 * (REQUEST.input.expected + REQUEST.output.expected)
+        assert ranking.upper == 2 * beside * 80 * (REQUEST.input.upper + REQUEST.output.upper)
 
 
 def characters(system: str | None, contents: list[dict[str, Any]]) -> int:
