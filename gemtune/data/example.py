@@ -119,3 +119,15 @@ def read_examples(path: str | Path) -> Iterator[Example]:
                 yield Example(**row)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"not an example: {error}", file=path, line=number, remedy="rerun preprocess") from None
+
+
+def read_before_gate(path: str | Path) -> list[Example]:
+    """Rows that prompts, hyperparameters and checkpoints are tuned or selected on; raises `UserError` for test rows."""
+    rows = list(read_examples(path))
+    if any(row.split == "test" for row in rows):
+        raise UserError(
+            "these are test rows: prompts and checkpoints are selected on validation rows",
+            file=path,
+            remedy="pass the training or validation split; only the evaluation before the gate reads the test split",
+        )
+    return rows

@@ -19,7 +19,7 @@ from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import PriceList, TrialRecord, TuningPlan, TuningRecord
 from gemtune.config import Escalation, ModelVariant, Trial
 from gemtune.cost import usage
-from gemtune.data.example import Example, read_examples
+from gemtune.data.example import Example, read_before_gate
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import VariantScore, choose, variant_scores
@@ -71,8 +71,8 @@ def run(
         [s for s in variant_scores(report, metric, records, context.objective) if s.variant.role == "candidate"]
     )
     state = EscalationState(plan.best_prompt.score.value, best)
-    rows, train = list(read_examples(files.validation)), list(read_examples(files.train))
-    reweighted = list(read_examples(files.reweighted)) if files.reweighted else []
+    rows, train = read_before_gate(files.validation), read_before_gate(files.train)
+    reweighted = read_before_gate(files.reweighted) if files.reweighted else []
     for trial in plan.escalation:
         if reason := reason_to_stop(state.prompt_score, state.best, context.escalation):
             state.notes.append(f"{trial.base} was not tried: {reason}")

@@ -19,8 +19,7 @@ from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import Selection, TuningPlan, TuningRecord
 from gemtune.config import ModelVariant
 from gemtune.cost.baselines import baseline_variants
-from gemtune.data.example import Example, read_examples
-from gemtune.errors import UserError
+from gemtune.data.example import Example, read_before_gate, read_examples
 from gemtune.evaluation import pairwise
 from gemtune.evaluation.evaluator import Dataset, Evaluation
 from gemtune.evaluation.metrics import primary_metric
@@ -36,7 +35,7 @@ def run_baselines(
 ) -> dict[str, dict[str, Any]]:
     """Evaluate the configured prompts on validation rows; returns what the console shows (see `write`)."""
     context = StepContext(sections)
-    dataset = Dataset("validation", _held_out(validation))
+    dataset = Dataset("validation", read_before_gate(validation))
     evaluation = context.evaluator.evaluate(dataset, list(read_examples(train)), baseline_variants(context.evaluate))
     return write(evaluation, predictions, report)
 
@@ -63,7 +62,9 @@ def run_checkpoints(
         assert best is not None  # the plan of a run has one
         first = TuningRecord.read(start).start if start else None
         variants = [best.variant, *([first] if first else []), *variants]
-    dataset = Dataset("validation", _held_out(validation), pairwise.checkpoint_pairings, ("baseline", "supervised"))
+    dataset = Dataset(
+        "validation", read_before_gate(validation), pairwise.checkpoint_pairings, ("baseline", "supervised")
+    )
     return write(context.evaluator.evaluate(dataset, list(read_examples(train)), variants), predictions, report)
 
 
@@ -93,18 +94,6 @@ def run_finalists(
 def _champion_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
     by_role = {variant.role: variant.name for variant in variants}
     return [(by_role["candidate"], by_role["champion"])]
-
-
-def _held_out(path: str) -> list[Example]:
-    """Rows to choose on; raises `UserError` for test rows, which only the final decision may read."""
-    rows = list(read_examples(path))
-    if any(row.split == "test" for row in rows):
-        raise UserError(
-            "these are test rows: prompts and checkpoints are selected on validation rows",
-            file=path,
-            remedy="evaluate the validation split; only the evaluation before the gate reads the test split",
-        )
-    return rows
 
 
 def _champion_test_set(context: StepContext, name: str, train: Sequence[Example]) -> list[Example]:

@@ -18,7 +18,7 @@ from gemtune.artifacts.training_rows import HardExamplesReport
 from gemtune.artifacts.tuning import TuningPlan
 from gemtune.config import HardExamples
 from gemtune.cost import usage
-from gemtune.data.example import Example, read_examples, write_examples
+from gemtune.data.example import Example, read_before_gate, write_examples
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.state import store
 from gemtune.steps.context import Section, StepContext
@@ -35,7 +35,7 @@ def run(
     Reads the sections task, evaluate, hard_examples, vertex.
     """
     context, planned = StepContext(sections), TuningPlan.read(tuning_plan)
-    settings, rows, held_out = context.hard_examples, list(read_examples(train)), list(read_examples(validation))
+    settings, rows, held_out = context.hard_examples, read_before_gate(train), read_before_gate(validation)
     hard_ids, spared, spent = _hard_rows(context, planned, rows)
     result, near = reweight(rows, hard_ids, settings), near_hard(rows, held_out, hard_ids)
     write_examples(reweighted, result)

@@ -10,7 +10,7 @@ from typing import Any
 
 from gemtune.artifacts.tuning import TuningRecord
 from gemtune.config import ModelVariant, Trial
-from gemtune.data.example import read_examples
+from gemtune.data.example import read_before_gate
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.loss_diagnostics import VALIDATION
 from gemtune.tuning.trials import started_from
@@ -76,6 +76,6 @@ def lowest_loss(variants: Sequence[ModelVariant], losses: Sequence[tuple[int, fl
 
 
 def _tuner(context: StepContext, train: str, validation: str, trial: Trial, name: str, job: str, events: str) -> Tuner:
-    splits = [list(read_examples(path)) for path in (train, validation)]
+    splits = [read_before_gate(path) for path in (train, validation)]
     data = TuningData.of(context.task, context.objective, trial.method, *splits)
     return Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))

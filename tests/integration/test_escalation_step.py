@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from gemtune.artifacts.cost import CostForecast, TokenUsage
 from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, VariantReport
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TrialRecord, TuningPlan, TuningRecord
 from gemtune.config import ModelVariant, Task, Trial
+from gemtune.data.example import read_examples, write_examples
+from gemtune.errors import UserError
 from gemtune.steps import escalation, select_model
 from gemtune.tuning import checkpoint_selection
 from gemtune.tuning.objective import SupervisedObjective
@@ -36,10 +39,12 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 def escalated(
-    folder: Path, name: str, tuned: float, *overrides: str, trials: int = 1
+    folder: Path, name: str, tuned: float, *overrides: str, trials: int = 1, on_test: bool = False
 ) -> tuple[TuningRecord, EvaluationReport]:
     """The record and the report of the step after one small trial that scored `tuned`."""
     train, validation, _ = splits(folder, train=60, validation=20)
+    if on_test:
+        write_examples(validation, [replace(row, split="test") for row in [*read_examples(validation)]])
     settings = sections("escalation.models=[x]", *overrides)
     small = Trial(name="t", epoch_count=2, adapter_size=1)
     variant = ModelVariant(name="t@2", model="m", role="candidate", trial="t", epoch=2)
@@ -91,6 +96,12 @@ def test_escalation_continues_while_below_the_target(client: Client, tmp_path: P
     assert "the best prompt is that of" in notes[0]
     assert [item.kind for item in tuning.spent] == ["escalation", "checkpoints"]
     assert all(item.cost.expected > 0 for item in tuning.spent)
+
+
+def test_escalation_refuses_test_rows_before_the_first_job(client: Client, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="these are test rows"):
+        escalated(tmp_path, "peeks", 0.6, "escalation.stop_at_score=1.0", on_test=True)
+    assert jobs_of(client, "peeks") == []
 
 
 def test_escalation_stops_without_a_gain(client: Client, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gemtune.artifacts.training_rows import HardExamplesReport
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
 from gemtune.config import ModelVariant
 from gemtune.data.example import Example, example_id, read_examples, write_examples
+from gemtune.errors import UserError
 from gemtune.evaluation import evaluator
 from gemtune.inference.generate import GenerateRequest, RetryPolicy
 from gemtune.steps import reweight
@@ -106,6 +108,12 @@ def test_reweight_finds_hard_rows_once(step: Step, tmp_path: Path) -> None:
     assert recorded == found.model_copy(update={"spent": []})
     step.run(tmp_path / "c", ROWS, set(), target_share=0.25)
     assert step.requests == 120
+
+
+def test_reweight_refuses_test_rows_before_the_first_request(step: Step, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="these are test rows"):
+        step.run(tmp_path, [replace(row, split="test") for row in ROWS], set(), target_share=0.2)
+    assert step.requests == 0
 
 
 def test_reweight_marks_near_hard_validation_rows(step: Step, tmp_path: Path) -> None:
