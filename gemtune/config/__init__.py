@@ -110,6 +110,11 @@ class Config(Section):
             return self
         if self.preference.ranker == "judge" and not self.evaluate.judge.model:
             raise ValueError("preference.ranker=judge needs evaluate.judge.model")
+        if self.preference.ranker == "judge" and (self.gate.min_judge_good or self.gate.min_judge_win_rate):
+            raise ValueError(
+                "preference.ranker=judge: the judge ranks answers and rates none, so gate.min_judge_good and "
+                "gate.min_judge_win_rate cannot be measured; use gate.min_lift, or preference.ranker=reference"
+            )
         supervised_only = {
             "plan.preset": self.plan.preset != "trials",
             "plan.follow_ups": bool(self.plan.follow_ups),

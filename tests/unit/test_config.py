@@ -108,6 +108,15 @@ def test_config_refuses_baselines_of_the_same_name():
         (["method=preference", "hard_examples.target_share=0.3"], "hard_examples.target_share: for supervised"),
         (["method=preference", "augment.min_rows_per_label=9"], "augment.min_rows_per_label: for supervised"),
         (["gate.min_judge_good=0.8"], "need evaluate.judge.model, and evaluate.judge.ratings"),
+        (
+            [
+                "method=preference",
+                "preference.ranker=judge",
+                "evaluate.judge={model: m, ratings: people.csv}",
+                "gate.min_judge_good=0.8",
+            ],
+            "the judge ranks answers and rates none",
+        ),
         (["gate.min_judge_win_rate=0.5", "evaluate.judge.model=m"], "need evaluate.judge.model, and evaluate.judge.r"),
     ],
 )
