@@ -17,7 +17,8 @@ from typing import Any
 from gemtune.catalogue import Catalogue, TuningMethod
 from gemtune.config import Config
 from gemtune.errors import UserError
-from gemtune.evaluation.metrics import metric_names
+from gemtune.evaluation.metrics import LABELLED_KINDS, metric_names
+from gemtune.tuning.objective import PreferenceObjective
 from gemtune.tuning.trials import named
 
 
@@ -110,7 +111,13 @@ def _combinations(config: Config) -> Iterator[Problem]:
         yield Problem("evaluate.confidence", confidence, reason)
     if config.gate.max_ece and confidence == "none":
         yield Problem("gate.max_ece", config.gate.max_ece, "answers have no confidence (set evaluate.confidence=votes)")
+    if config.augment.min_rows_per_label and kind not in LABELLED_KINDS:
+        reason = f"rows are augmented by label, and {kind} has none (augment.min_rows_per_label=0)"
+        yield Problem("augment.min_rows_per_label", config.augment.min_rows_per_label, reason)
     trials = config.plan.trials
+    if config.method == "preference":
+        sizes = [trial.adapter_size for trial in trials]
+        yield from _refused("plan.trials", sizes, partial(PreferenceObjective(config.preference).first_trial, trials))
     names = [trial.name for trial in trials]
     yield from _refused("plan.trials", names, partial(named, trials, config.plan.merge_epoch_variants))
 

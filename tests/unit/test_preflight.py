@@ -62,6 +62,17 @@ def test_problems_name_the_setting_and_the_remedy(override: str, setting: str, r
     assert reason in problem.reason
 
 
+def test_problems_name_settings_that_the_task_or_the_method_cannot_use() -> None:
+    (augmented,) = refused("task.kind=generation", "augment.min_rows_per_label=9")
+    assert augmented.setting == "augment.min_rows_per_label"
+    assert "generation has none" in augmented.reason
+    sizes = ("evaluate.base_model=gemini-2.5-flash", "plan.trials=[{adapter_size: 4}, {adapter_size: 8}]")
+    (started,) = refused("method=preference", *sizes)
+    assert (started.setting, started.value) == ("plan.trials", [4, 8])
+    assert "cannot continue one supervised job" in started.reason
+    assert refused("method=preference", "preference.supervised_epochs=0", *sizes) == []
+
+
 def test_problems_look_at_adapter_sizes_region_and_key_of_each_model() -> None:
     sizes = "vertex.catalogue={models: {gemini-3.5-flash: {adapter_sizes: [1]}}}"
     (problem,) = refused(sizes, "escalation.models=[gemini-3.5-flash]")
