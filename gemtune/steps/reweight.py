@@ -69,6 +69,8 @@ def _hard_rows(
     context: StepContext, plan: TuningPlan, rows: Sequence[Example]
 ) -> tuple[set[str], set[str], list[CostItem]]:
     """Ids of the hard rows, of missed rows whose label is likely wrong, and the cost: an earlier run's, else new."""
+    if not context.hard_examples.target_share:  # the plan has no trial for them, and its forecast no request
+        return set(), set(), []
     assert plan.best_prompt is not None  # the plan of a run has one
     prompt = plan.best_prompt.variant
     key = record_key(rows, prompt, context.hard_examples)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.loss_diagnostics import VALIDATION
 from gemtune.tuning.trials import started_from
 from gemtune.tuning.tuner import Tuner, TuningData
+
+log = logging.getLogger("gemtune")
 
 
 def run(
@@ -31,10 +34,14 @@ def run(
     """Tune one trial; writes its jobs' record to `job` and TensorBoard event files to the folder `events`.
 
     A trial that asks for it is tuned on the rows of `reweighted`. With `is_start` the record names the checkpoint that
-    other trials start from: the one with the lowest validation loss. Returns the job's metrics. Reads the sections
-    task, evaluate, tune, vertex, preference. Raises `UserError` for rows or settings the service would reject,
-    `JobFailed` when the job itself fails.
+    other trials start from: the one with the lowest validation loss; an empty `trial` ({}: none is planned) leaves a
+    record without jobs. Returns the job's metrics. Reads the sections task, evaluate, tune, vertex, preference. Raises
+    `UserError` for rows or settings the service would reject, `JobFailed` when the job itself fails.
     """
+    if is_start and not trial:
+        TuningRecord(jobs=[]).write(job)
+        log.info("done: %s", "skipped: preference.supervised_epochs is 0; trials start from their own base")
+        return {}
     configured = Trial.of(trial)
     rows = reweighted if configured.reweighted and reweighted else train
     metrics = _tuner(StepContext(sections), rows, validation, configured, name, job, events).run(configured)

@@ -110,6 +110,13 @@ def test_reweight_finds_hard_rows_once(step: Step, tmp_path: Path) -> None:
     assert step.requests == 120
 
 
+def test_reweight_sends_no_request_without_a_target_share(step: Step, tmp_path: Path) -> None:
+    reweighted, _, report = step.run(tmp_path, ROWS, {ROWS[0].id}, target_share=0.0)
+    assert step.requests == 0
+    assert [row.id for row in reweighted] == [row.id for row in ROWS]
+    assert (report.hard_rows, report.spent) == (0, [])
+
+
 def test_reweight_refuses_test_rows_before_the_first_request(step: Step, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="these are test rows"):
         step.run(tmp_path, [replace(row, split="test") for row in ROWS], set(), target_share=0.2)

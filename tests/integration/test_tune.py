@@ -108,6 +108,15 @@ def test_tune_start_is_the_checkpoint_that_other_trials_continue(client: Client,
     assert TuningRecord.read(files[1]).jobs[0].trial.base == ""
 
 
+def test_tune_without_a_start_submits_no_job_for_it(client: Client, tmp_path: Path) -> None:
+    train, validation, _ = splits(tmp_path, seed=16)
+    files = [str(tmp_path / name) for name in ("start", "job", "events")]
+    tune.run(train, validation, {}, "unstarted", files[0], files[2], "", True, **sections())
+    assert TuningRecord.read(files[0]).variants == jobs_of(client, "unstarted") == []
+    tune.run_from(train, validation, {"name": "alone"}, files[0], "unstarted", files[1], files[2], **sections())
+    assert TuningRecord.read(files[1]).jobs[0].trial.base == ""
+
+
 def test_tune_reuses_the_job_of_an_earlier_run(client: Client, tmp_path: Path) -> None:
     first = tuned(tmp_path / "a", "twice", seed=2)
     before = stored(client)
