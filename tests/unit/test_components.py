@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Components and steps: a section that a step reads but its component does not pass would have its defaults."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from gemtune.config import Config
+
+ROOT = Path(__file__).parents[2]
+SECTIONS = set(Config.model_fields) - {"name", "method", "data"}
+OPENED = {
+    "objective": {"preference"},
+    "evaluator": {"task", "evaluate", "vertex", "preference"},
+    "client": {"vertex"},
+    "catalogue": {"vertex"},
+    "token_counter": {"evaluate", "plan", "vertex"},
+}
+"""What else a `StepContext` gives, and the sections behind it."""
+SUPERVISED_ONLY = {"augment", "escalation", "reweight"}
+"""Steps that preference tuning has not, so that their components have no section `preference`."""
+DRY_RUN_ONLY = {("plan_tuning", "augment")}
+
+COMPONENTS = sorted(path.stem for path in (ROOT / "components").glob("*.py") if path.stem not in ("__init__", "base"))
+
+
+def read_sections(step: str) -> set[str]:
+    """The sections that a step reads through its context."""
+    text = (ROOT / "gemtune" / "steps" / f"{step}.py").read_text(encoding="utf-8")
+    names = set(re.findall(r"\bcontext\.(\w+)", text)) | set(re.findall(r"\bwith_larger\.(\w+)", text))
+    return {section for name in names for section in OPENED.get(name, {name})} & SECTIONS
+
+
+def passed_sections(component: str) -> dict[str, set[str]]:
+    """The sections that each call of a step passes, by the component's function."""
+    tree = ast.parse((ROOT / "components" / f"{component}.py").read_text(encoding="utf-8"))
+    return {
+        function.name: {keyword.arg for keyword in call.keywords if keyword.arg}
+        for function in tree.body
+        if isinstance(function, ast.FunctionDef)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+        if isinstance(call.func.value, ast.Name) and call.func.value.id == "step"
+    }
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_components_pass_every_section_that_their_step_reads(component: str) -> None:
+    read = read_sections(component) - ({"preference"} if component in SUPERVISED_ONLY else set())
+    read -= {section for step, section in DRY_RUN_ONLY if step == component}
+    passed = passed_sections(component)
+    assert passed
+    assert {name: read - sections for name, sections in passed.items() if read - sections} == {}
+    assert {name: sections - SECTIONS for name, sections in passed.items() if sections - SECTIONS} == {}
