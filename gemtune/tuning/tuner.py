@@ -98,7 +98,7 @@ class Tuner:
         try:
             runner = self._runner(trial, spec.labels[FINGERPRINT])
             if reason := runner.reason_to_stop():
-                existing = with_retries(jobs.find, client, FINGERPRINT, spec.labels[FINGERPRINT])
+                existing = _cancel_running(client, spec)  # a killed run may have left it running
                 self._write(existing[0] if existing else None)
                 raise EarlyStopped(reason)
             with _interruptible(), _nothing_left_running(client, spec):
@@ -271,11 +271,18 @@ def _nothing_left_running(client: Client, spec: TuningJobSpec) -> Iterator[None]
     try:
         yield
     except (KeyboardInterrupt, SystemExit, JobFailed):
-        for job in with_retries(jobs.find, client, FINGERPRINT, spec.labels[FINGERPRINT]):
-            if not job.ended:
-                log.info("cancelling %s", job.name)
-                with_retries(jobs.cancel, client, job.name)
+        _cancel_running(client, spec)
         raise
+
+
+def _cancel_running(client: Client, spec: TuningJobSpec) -> list[TuningJob]:
+    """Cancel the jobs of this specification that have not ended; gives all of them, as they were before."""
+    own_jobs = list(with_retries(jobs.find, client, FINGERPRINT, spec.labels[FINGERPRINT]))
+    for job in own_jobs:
+        if not job.ended:
+            log.info("cancelling %s", job.name)
+            with_retries(jobs.cancel, client, job.name)
+    return own_jobs
 
 
 @contextmanager

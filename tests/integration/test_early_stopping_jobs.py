@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from emulator_process import Emulator, jobs_of
@@ -22,7 +23,9 @@ from gemtune.artifacts.tuning import Selection, TuningRecord
 from gemtune.config import Task, Trial
 from gemtune.steps import select_model, tune
 from gemtune.tuning import early_stopping
+from gemtune.tuning.tuner import Tuner
 from gemtune.vertex import Client
+from gemtune.vertex.jobs import FINGERPRINT
 
 RUNGS = (0.4, 0.8, 1.6, 3.2)
 
@@ -98,6 +101,24 @@ def test_early_stopping_cancels_a_trial_far_behind_for_good(
     assert [job.state for job in jobs_of(client, "stopped")] in (["CANCELLED"], ["CANCELLING"])
     assert tuned(tmp_path, "stopped", **trial).variants == []
     assert len(jobs_of(client, "stopped")) == 1
+
+
+def test_early_stopping_cancels_the_job_that_a_killed_run_left_running(
+    emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, trial = emulator.point(monkeypatch), {"epoch_count": 30, "plan": "plan-killed"}
+    with monkeypatch.context() as lost:
+        lost.setattr(Tuner, "_monitor", Mock(side_effect=ConnectionError("killed")))
+        with pytest.raises(ConnectionError):
+            tuned(tmp_path, "killed", **trial)
+    (left,) = jobs_of(client, "killed")
+    assert not left.ended
+    group = early_stopping.group_of(Trial(**trial), "all")
+    beaten(client, **trial)
+    assert early_stopping.report(client, group, left.labels[FINGERPRINT], rungs([2.0]), ended=False)
+    assert tuned(tmp_path, "killed", **trial).variants == []
+    (job,) = jobs_of(client, "killed")
+    assert job.state in ("CANCELLED", "CANCELLING")
 
 
 @pytest.mark.parametrize("preference", [False, True], ids=["supervised", "preference"])
