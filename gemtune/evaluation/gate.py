@@ -166,7 +166,7 @@ def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> 
     notes = list(decision.notes)
     if decision.rules and (reuse := _reuse_note(gate, evidence.candidates, nominal)):
         notes.append(reuse)
-    notes += _tfidf_note(task, adjusted, evidence, decision.metric)
+    notes += _tfidf_note(task, gate, evidence, decision.metric)  # one more comparison, but no further candidate
     decision = decision.model_copy(
         update={
             "notes": notes,

@@ -636,6 +636,13 @@ def test_gate_step_notes_the_tfidf_baseline(tmp_path: Path, hits: int, words: st
     assert not [note for note in preference.notes if "TF-IDF" in note]
 
 
+def test_gate_step_compares_the_tfidf_baseline_at_the_nominal_level(tmp_path: Path) -> None:
+    free = replace(scored("baseline", share(152)), variant=TFIDF_BASELINE)
+    for planned in (1, 10):
+        notes = gate_step(tmp_path, [*WINNER, free], gate={"planned_candidates": planned}).notes
+        assert [note for note in notes if "TF-IDF" in note and "(0.800) is shown to be better" in note]
+
+
 def test_gate_step_says_where_preference_tuning_adds_nothing(tmp_path: Path) -> None:
     both = {"baseline": won(200, 90, 30), "supervised": won(200, 30, 28)}
     rows = [WINNER[0], scored("supervised", share(150)), scored("candidate", share(160), pairwise=both)]
