@@ -48,8 +48,9 @@ def ranked_finalists(
 
 
 def _final_pairs(roles: Sequence[Role]) -> int:
-    """How many pairs of finalists of these roles are compared."""
-    return len(final_pairings([ModelVariant(name=role, model="", role=role) for role in roles]))
+    """How many pairs of finalists of these roles are compared, each one way round."""
+    pairs = final_pairings([ModelVariant(name=role, model="", role=role) for role in roles])
+    return len({frozenset(pair) for pair in pairs})
 
 
 @dataclass(frozen=True, slots=True)

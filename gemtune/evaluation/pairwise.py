@@ -11,6 +11,7 @@ tie without a request to the judge.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -153,9 +154,22 @@ async def compare_all(
     scores: Mapping[str, Sequence[SampleScore]],
     pairs: Sequence[tuple[str, str]],
 ) -> dict[tuple[str, str], list[PairwiseResult]]:
-    """The results of all pairs, row by row; `scores` are each variant's, in the order of the rows."""
+    """The results of all pairs, row by row; `scores` are each variant's, in the order of the rows.
+
+    A pair that was compared the other way round is not compared again: each comparison is in both orders.
+    """
     texts = {name: [s.row.answer if s.outcome == "ok" else None for s in own] for name, own in scores.items()}
-    return {(a, b): await ranker.compare(rows, texts[a], texts[b]) for a, b in pairs}
+    results: dict[tuple[str, str], list[PairwiseResult]] = {}
+    for a, b in pairs:
+        reverse = results.get((b, a))
+        results[a, b] = mirrored(reverse) if reverse else await ranker.compare(rows, texts[a], texts[b])
+    return results
+
+
+def mirrored(results: Sequence[PairwiseResult]) -> list[PairwiseResult]:
+    """The results with candidate and baseline exchanged."""
+    exchanged = {"candidate": "baseline", "baseline": "candidate", "tie": "tie"}
+    return [replace(result, winner=exchanged[result.winner]) for result in results]
 
 
 # -- win rates -------------------------------------------------------------------------------------------------------

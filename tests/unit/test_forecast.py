@@ -23,7 +23,6 @@ from gemtune.cost.items import JudgingCost, RequestTokens
 from gemtune.cost.tokens import TokenCounter, TokenEstimates, count_offline
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.evaluation.pairwise import final_pairings
 from gemtune.inference import prompt_search
 
 SHIPPED = Catalogue.load()
@@ -278,12 +277,9 @@ def test_preference_forecast_includes_the_ranking_judge_and_its_validation(tmp_p
         assert long[label].cost.upper - short[label].cost.upper >= requests * more
 
 
-@pytest.mark.parametrize("first", [None, SUPERVISED])
-def test_preference_forecast_ranks_every_pair_of_finalists(first: Trial | None) -> None:
+@pytest.mark.parametrize(("first", "without", "beside"), [(None, 1, 3), (SUPERVISED, 3, 5)])
+def test_preference_forecast_ranks_every_pair_of_finalists(first: Trial | None, without: int, beside: int) -> None:
     judging = JudgingCost(comparison=REQUEST, judge=FREE, pairwise_only=True)
-    tuned = [ModelVariant(name=role, model=role, role=role) for role in ("candidate", "supervised")]
-    finalists = [PROMPT, *(tuned if first else tuned[:1])]
-    without, beside = len(final_pairings(finalists)), len(final_pairings([*finalists, CHAMPION]))
     trial, tokens = Trial(name="trial-1", method="preference"), sizes(validation=50, test=80, judging=judging)
     for champion, pairs in ((None, without), (CHAMPION, beside)):
         made = preferring(priced(m=FREE, large=FREE), Plan(), tokens, first, champion=champion).forecast([trial])

@@ -21,11 +21,13 @@ from gemtune.evaluation.pairwise import (
     Ranker,
     baseline_pairings,
     checkpoint_pairings,
+    compare_all,
     compare_to_references,
     final_pairings,
     reference_grader,
 )
 from gemtune.evaluation.predictions import ScoredVariant
+from gemtune.evaluation.scorers import score_sample
 from gemtune.inference.generate import GenerateRequest, ModelOutput
 
 TASK = Task(kind="generation", instruction="Answer.", text_name="Request", target_name="Answer")
@@ -96,6 +98,19 @@ def test_ranker_by_reference_sends_no_request() -> None:
     assert worst is not None
     assert worst < 50
     assert judging.usage == TokenUsage()
+
+
+def test_compare_all_judges_a_pair_once_for_both_ways_round() -> None:
+    judging, rows = ranker(ranker="judge"), [Example(str(n), "t", "r") for n in range(3)]
+    task = Task(kind="generation")
+    scores = {
+        name: [score_sample(task, variant(name, "baseline"), row, ModelOutput(text), task) for row in rows]
+        for name, text in (("a", "wait please"), ("b", "wait"))
+    }
+    both = asyncio.run(compare_all(judging, rows, scores, [("a", "b"), ("b", "a")]))
+    assert [result.winner for result in both["a", "b"]] == ["candidate"] * 3
+    assert [result.winner for result in both["b", "a"]] == ["baseline"] * 3
+    assert judging.usage.requests == 2 * 3
 
 
 # -- who is compared with whom, and by what --------------------------------------------------------------------------
