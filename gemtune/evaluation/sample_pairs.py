@@ -49,9 +49,8 @@ def sampled_pairs(
     answers: Sequence[Sequence[str]],
     grades: Sequence[Sequence[float | None]],
     settings: Preference,
-) -> tuple[list[Example], list[Pair], list[RejectedRow]]:
-    """The rows whose answers differ enough in grade, a pair for each, and the rejected rows."""
-    kept_rows: list[Example] = []
+) -> tuple[list[Pair], list[RejectedRow]]:
+    """A pair for each row whose answers differ enough in grade, and the rejected rows."""
     pairs: list[Pair] = []
     rejected: list[RejectedRow] = []
     for example, own, own_grades in zip(rows, answers, grades, strict=True):
@@ -60,5 +59,4 @@ def sampled_pairs(
             rejected.append(pair)
         else:
             pairs.append(pair)
-            kept_rows.append(example)
-    return kept_rows, pairs, rejected
+    return pairs, rejected

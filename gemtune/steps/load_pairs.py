@@ -3,7 +3,9 @@
 """Pairs of a better and a worse answer: read from the data, or sampled from the base model; each prompt with its pairs.
 
 What leaves this step are examples, one per prompt, that carry their pairs, so that every later step (split, tuning,
-evaluation) handles them like other rows. Guarantees: nothing is sampled when it may cost more than `plan.max_cost`.
+evaluation) handles them like other rows. Sampled pairs are recorded in the bucket by rows and settings: a repeated run
+pays nothing for them and tunes on the same pairs, so that it finds its jobs again. Guarantees: nothing is sampled when
+it may cost more than `plan.max_cost`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from dataclasses import replace
 
 from gemtune.artifacts.cost import CostItem, total
 from gemtune.artifacts.data import DataReport
-from gemtune.config import Preference
+from gemtune.config import Preference, fingerprint
 from gemtune.cost import pair_sampling
 from gemtune.data import pairs as pair_data
 from gemtune.data import profile
@@ -32,6 +34,7 @@ from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.sample_pairs import sampled_pairs
 from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all, require_answers
 from gemtune.inference.vertex_generation import vertex_generate
+from gemtune.state import store
 from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
@@ -119,15 +122,55 @@ def _sample(
     if not sample:
         placeholders = [Pair(row.id, row.target, row.target, row.line) for row in rows]
         return Pairs(list(rows), placeholders, rejected, read), []
-    _require_affordable(rows, context, settings)
+    pairs, without_gap, spent = _recorded(rows, context, settings)
+    prompts = {pair.prompt for pair in pairs}
+    kept_rows = [row for row in rows if row.id in prompts]
+    return Pairs(kept_rows, pairs, [*rejected, *without_gap], read), spent
+
+
+def _recorded(
+    rows: Sequence[Example], context: StepContext, settings: Preference
+) -> tuple[list[Pair], list[RejectedRow], list[CostItem]]:
+    """Pairs, rows whose answers differ too little, and what was spent: an earlier run's, else sampled now."""
+    evaluate, names = context.evaluate, {"samples", "sample_temperature", "chosen_from", "min_gap", "ranker"}
+    judge = evaluate.judge if settings.ranker == "judge" else None
+    digest = fingerprint(
+        sorted(row.id for row in rows),
+        context.task,
+        evaluate.base_model,
+        evaluate.max_output_tokens,
+        settings.model_dump(mode="json", include=names),
+        judge,
+    )
+    key = f"sampled_pairs/{digest}.json"
+    record, spent = store.read(context.client, key), list[CostItem]()
+    if not record:
+        _require_affordable(rows, context, settings)
+        pairs, without_gap, spent = _sample_now(rows, context, settings)
+        new = {
+            "schema_version": 1,
+            "pairs": {pair.prompt: {"chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs},
+            "no_gap": {row.row["id"]: row.detail for row in without_gap},
+        }
+        record = store.update(context.client, key, lambda current: current or new)
+    own, no_gap = record["pairs"], record["no_gap"]
+    return (
+        [Pair(prompt=row.id, line=row.line, **own[row.id]) for row in rows if row.id in own],
+        [RejectedRow(row.line, "no_gap", no_gap[row.id], to_row(row)) for row in rows if row.id in no_gap],
+        spent,
+    )
+
+
+def _sample_now(
+    rows: Sequence[Example], context: StepContext, settings: Preference
+) -> tuple[list[Pair], list[RejectedRow], list[CostItem]]:
     backend = vertex_generate(context.evaluate, context.vertex)
 
     def send(requests: Sequence[GenerateRequest]) -> Awaitable[list[ModelOutput]]:
         return generate_all(requests, *backend)
 
     ranker = Ranker(context.task, settings, context.evaluate, send)
-    kept_rows, pairs, without_gap, spent = asyncio.run(_sampled(rows, context, settings, ranker, send))
-    return Pairs(kept_rows, pairs, [*rejected, *without_gap], read), spent
+    return asyncio.run(_sampled(rows, context, settings, ranker, send))
 
 
 def _require_affordable(rows: Sequence[Example], context: StepContext, settings: Preference) -> None:
@@ -143,7 +186,7 @@ def _require_affordable(rows: Sequence[Example], context: StepContext, settings:
 
 async def _sampled(
     rows: Sequence[Example], context: StepContext, settings: Preference, ranker: Ranker, send: object
-) -> tuple[list[Example], list[Pair], list[RejectedRow], list[CostItem]]:
+) -> tuple[list[Pair], list[RejectedRow], list[CostItem]]:
     evaluate = context.evaluate
     requests = pair_sampling.sampling_requests(rows, context.task, settings, evaluate.base_model)
     outputs = await send(requests)  # type: ignore[operator]
@@ -151,7 +194,7 @@ async def _sampled(
     size = settings.samples
     texts = [[output.text or "" for output in outputs[i : i + size]] for i in range(0, len(outputs), size)]
     grades = await ranker.grades(rows, texts)
-    kept_rows, pairs, rejected = sampled_pairs(rows, texts, grades, settings)
+    pairs, rejected = sampled_pairs(rows, texts, grades, settings)
     tokens = {side: sum(getattr(output, f"{side}_tokens") for output in outputs) for side in ("input", "output")}
     price = context.catalogue.price("", evaluate.base_model)
     cost = (tokens["input"] * price.input + tokens["output"] * price.output) / 1e6
@@ -160,4 +203,4 @@ async def _sampled(
         judge = context.catalogue.price_document(evaluate.judge.model)
         usage = ranker.usage
         spent.append(CostItem.actual("ranking", "ranking answers for pairs", usage.total, usage.cost(judge)))
-    return kept_rows, pairs, rejected, spent
+    return pairs, rejected, spent

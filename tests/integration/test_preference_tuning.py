@@ -71,9 +71,18 @@ def test_sample_pairs_uses_answers_of_the_model(client: Client, tmp_path: Path) 
     assert len(pairs) + len(dropped) == 24
 
 
+def test_sample_pairs_are_paid_for_once(client: Client, tmp_path: Path) -> None:
+    first = loaded(tmp_path / "a", (*SAMPLED, "preference.samples=3"), labelled_rows())
+    limit = ("plan.max_cost=0.000001", "preference.supervised_epochs=0")  # would refuse to sample again
+    again = loaded(tmp_path / "b", (*SAMPLED, "preference.samples=3", *limit), labelled_rows())
+    assert read_spent(first["report"])[0].cost.expected > 0 == len(read_spent(again["report"]))
+    for name in ("examples", "dropped"):
+        assert again[name].read_bytes() == first[name].read_bytes()
+
+
 def test_sample_pairs_over_the_limit_sends_no_request(client: Client, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"sampling 96 answers may cost .* more than plan\.max_cost"):
-        loaded(tmp_path, (*SAMPLED, "plan.max_cost=0.000001"), labelled_rows())
+        loaded(tmp_path, (*SAMPLED, "preference.min_gap=11", "plan.max_cost=0.000001"), labelled_rows())
 
 
 # -- jobs ------------------------------------------------------------------------------------------------------------

@@ -34,8 +34,8 @@ def test_build_pair_uses_extremes_or_the_reference() -> None:
     assert right.reason == "no_gap"
 
 
-def test_sampled_pairs_are_of_the_kept_rows() -> None:
+def test_sampled_pairs_are_of_rows_whose_answers_differ_enough() -> None:
     rows = [Example(name, f"text {name}", "reference", line=n) for n, name in enumerate("pq", 1)]
-    kept, pairs, rejected = sampled_pairs(rows, [["a", "b"]] * 2, [[90.0, 10.0], [50.0, 50.0]], Preference())
-    assert (kept, pairs) == (rows[:1], [Pair("p", "a", "b", 1)])
+    pairs, rejected = sampled_pairs(rows, [["a", "b"]] * 2, [[90.0, 10.0], [50.0, 50.0]], Preference())
+    assert pairs == [Pair("p", "a", "b", 1)]
     assert [(row.line, row.reason) for row in rejected] == [(2, "no_gap")]
