@@ -15,7 +15,7 @@ from typing import Any
 
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.tuning import BestPrompt, TuningPlan
+from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
 from gemtune.config import ModelVariant, Plan, Task, Trial
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
@@ -132,9 +132,7 @@ def _paid(context: StepContext, report: EvaluationReport, spent: str) -> list[Co
     return [*actual, *usage.ranking_items(report, "prompts", context.evaluate.judge.model, prices)]
 
 
-def _prices(context: StepContext) -> Any:
-    from gemtune.artifacts.tuning import PriceList
-
+def _prices(context: StepContext) -> PriceList:
     catalogue, evaluate = context.catalogue, context.evaluate
     models = [evaluate.base_model, *filter(None, [evaluate.judge.model])]
     return PriceList(

@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gemtune.artifacts.evaluation import EvaluationReport, Score, VariantReport
-from gemtune.artifacts.tuning import (
-    TrialRecord,
-)
+from gemtune.artifacts.tuning import TrialRecord
 from gemtune.config import ModelVariant
 from gemtune.tuning.objective import Objective
 
