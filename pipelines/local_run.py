@@ -78,7 +78,7 @@ def emulator(state: Path, log: Path, port: int = 0, engine: str = "student", job
 
 
 def check_engine(engine: str) -> None:
-    """Refuse, before anything starts, an engine that there is not, or a script that is no JSON object."""
+    """Refuse, before anything starts, an unknown engine, or a script that is not a JSON object."""
     kind, colon, script = engine.partition(":")
     if kind not in ("student", "scripted") or (colon and kind == "student"):
         raise UserError(f"unknown engine {engine!r}", remedy="write student, scripted or scripted:FILE.json")
@@ -90,7 +90,7 @@ def check_engine(engine: str) -> None:
         problem = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
         raise UserError(f"the engine's script cannot be read: {problem}", file=script) from None
     if not isinstance(content, dict):
-        raise UserError("the engine's script is no JSON object", file=script)
+        raise UserError("the engine's script is not a JSON object", file=script)
 
 
 def environment(url: str) -> dict[str, str]:
@@ -215,7 +215,7 @@ def _why(board: Board) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask a process and all its children to end, then make them."""
+    """Terminate a process and all its children, then kill those that still run."""
     for sig, patience_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + patience_s
         try:
