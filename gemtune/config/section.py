@@ -65,7 +65,7 @@ def _did_you_mean(loc: tuple[int | str, ...], within: type[BaseModel]) -> str:
         info = getattr(fields, "model_fields", {}).get(part)
         fields = info.annotation if info is not None else None
     names = sorted(getattr(fields, "model_fields", {}))
-    return f": known here are {', '.join(names)}" if names else ""
+    return f": its settings are {', '.join(names)}" if names else ""
 
 
 def unquoted_off(value: Any) -> Any:
