@@ -136,7 +136,7 @@ def run_pipeline(config: Config, folder: Path, url: str, console: Console) -> li
 
 @dataclass(slots=True)
 class Step:
-    """One step of a run, as it goes and as it went (times in seconds since the epoch)."""
+    """A step of a run, running or finished (times in seconds since the epoch)."""
 
     name: str
     number: int

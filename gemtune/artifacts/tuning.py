@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What tuning left: the plan before it, a record per trial, the selected candidate."""
+"""Documents of tuning: the plan, a record per trial, the selection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gemtune.config import ModelVariant, Trial
 
 
 class BestPrompt(Part):
-    """The baseline to beat, with its score on validation rows."""
+    """The best prompt, with its score on validation rows."""
 
     variant: ModelVariant
     score: Score
@@ -96,7 +96,7 @@ class StateChange(Part):
 
 
 class TrialRecord(Part):
-    """One tuning job of a trial: what was asked for, what happened, what it left."""
+    """One tuning job of a trial: parameters, events and results."""
 
     model_config = ConfigDict(allow_inf_nan=True)  # a diverged loss is a finding, not an error
 
@@ -127,7 +127,7 @@ class TuningRecord(Artifact):
 
     jobs: list[TrialRecord]
     start: ModelVariant | None = None
-    """The checkpoint with the lowest validation loss, from which preference trials go on."""
+    """The checkpoint with the lowest validation loss, from which preference trials continue."""
     notes: list[str] = []
     spent: list[CostItem] = []
 

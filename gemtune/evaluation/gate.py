@@ -259,8 +259,8 @@ class _Decider:
             against = self.compare(prompt, champion)
             if against.paired.low > 0 and against.paired.p_value <= 1 - self.gate.confidence_level:
                 return "keep_prompt", (
-                    f"the best prompt beats the model in production too ({against.candidate:.3f} against "
-                    f"{against.baseline:.3f} on {against.metric}): go back to the prompt"
+                    f"the best prompt is also significantly better than the champion ({against.candidate:.3f} against "
+                    f"{against.baseline:.3f} on {against.metric}): use the prompt"
                 )
         return "keep_champion", f"keeping the model in production ({champion.variant.name})"
 

@@ -357,7 +357,7 @@ def _validation(judge: Judge, agreed: Agreement, on: str, outputs: Sequence[Mode
             f"on {on} the judge {judge.model} reaches {judge.agreement.replace('_', ' ')} {measured.value:.2f} "
             f"(between {measured.low:.2f} and {measured.high:.2f}), "
             f"{'at least' if validated else 'not shown to be at least'} {judge.min_agreement:g}: "
-            f"{'a gate rule may use it' if validated else 'it informs, it does not gate'}"
+            f"{'a gate rule may use it' if validated else 'it is reported, and no gate rule uses it'}"
         ),
         items=agreed.items,
         tokens=_usage(outputs),

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The champion's record: which model variant is in production under a name, which were before, what was kept with it.
 
-A tuned model's endpoint cannot be looked up from an alias, so the champion is whatever its record says. The record
+A tuned model's endpoint cannot be looked up from an alias, so the champion is defined by its record. The record
 holds all champions, newest last in `history`; the previous one stays deployed, so that a rollback takes seconds.
 """
 
@@ -22,7 +22,7 @@ FOLDER = "champions"
 
 
 def key(name: str) -> str:
-    """Where a name's champion record lies in the bucket."""
+    """Object name of the champion record of a run's name."""
     return f"{FOLDER}/{name}.json"
 
 

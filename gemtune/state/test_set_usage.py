@@ -42,12 +42,12 @@ def with_use(current: Record, name: str, rows: int, variants: Sequence[ModelVari
 
 
 def usage_of(test: str, record: Record) -> TestSetUsage:
-    """How many candidates a record knows, and how many uses."""
+    """The number of candidates and of uses in a record."""
     uses = record["uses"]
     candidates = sum(key != "" for key in uses)
     return TestSetUsage(test=test, candidates=candidates, uses=sum(use["times"] for use in uses.values()))
 
 
 def _key(candidate: ModelVariant) -> str:
-    """Names what answers, whatever the run calls it."""
+    """Identity of a candidate: model, checkpoint and prompt, not its name in a run."""
     return fingerprint(candidate.model_dump(include={"model", "tuned_model", "checkpoint_id", "prompt"}))

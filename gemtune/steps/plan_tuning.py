@@ -162,7 +162,7 @@ def make_plan(
 ) -> TuningPlan:
     """The plan: trials, forecast and reasons against; without `best` no score counts.
 
-    `baseline` is the prompt to beat, `replies` are mean tokens of a judge's reply by model, as far as they were
+    `baseline` is the best prompt, `replies` are mean tokens of a judge's reply by model, as far as they were
     counted; `sampled`: the worse answers of pairs are still to be sampled, and may be long.
     """
     context, settings, plan = request.context, request.context.evaluate, request.plan
