@@ -39,7 +39,7 @@ START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 20.0
 
 @contextlib.contextmanager
 def emulator(state: Path, log: Path, port: int = 0, engine: str = "student", jobs: int = 1) -> Iterator[str]:
-    """Run the emulator over a state directory, training so many jobs at once; gives its URL.
+    """Run the emulator with a state directory; yields its URL. `jobs` tuning jobs train at the same time.
 
     Raises `UserError` when it cannot start.
     """
@@ -107,7 +107,7 @@ def environment(url: str) -> dict[str, str]:
 
 
 def run_pipeline(config: Config, folder: Path, url: str, console: Console) -> list[Step]:
-    """Compile, run, show. Gives the steps with their times; raises `UserError` with the failing step's own message."""
+    """Compile, run, show. Returns the steps with their times; raises `UserError` with the failing step's message."""
     pipeline = compile_pipeline(config, folder / "pipeline.yaml")
     parameters = yaml.safe_load(pipeline.read_text())["root"]["inputDefinitions"]["parameters"]
     values = {name: value for name, value in config.parameters().items() if name in parameters}
@@ -240,7 +240,7 @@ def orchestration(steps: list[Step], start: float, finish: float) -> dict[str, f
 
 
 def collect(folder: Path) -> dict[str, Any]:
-    """Bring the report step's page and summary to the top of the run's folder; gives the summary."""
+    """Copy page and summary of the report step to the top of the run's folder; returns the summary."""
     (page,) = (folder / "steps").rglob("report*/page")
     (summary,) = (folder / "steps").rglob("report*/summary")
     shutil.copyfile(page, folder / "report.html")

@@ -52,7 +52,7 @@ class Latency(Part):
 
 
 class VertexMetric(Part):
-    """A metric of the Gen AI evaluation service beside ours; `scored` answers were paid for."""
+    """A metric of the Gen AI evaluation service and gemtune's own; `scored` answers were paid for."""
 
     value: float
     low: float

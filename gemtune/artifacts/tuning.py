@@ -31,7 +31,7 @@ class PriceList(Part):
     vertex_metrics: dict[str, float] = {}
 
     def of(self, variant: ModelVariant) -> dict[str, Any]:
-        """The prices of the base model behind a variant; those of the configured base model where it has none."""
+        """The prices of a variant's base model (of the configured base model, if it names none)."""
         return self.models.get(variant.base_model or variant.model, self.models[self.base_model])
 
 

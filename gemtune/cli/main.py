@@ -56,7 +56,7 @@ def command(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Prepare what every command needs: the packages that an installed wheel carries."""
+    """Prepare what every command needs: the packages inside an installed wheel."""
     bundled.put_on_path()
 
 

@@ -65,7 +65,7 @@ class ModelVariant(Section):
 
     @property
     def is_tuned(self) -> bool:
-        """Whether it answers at an endpoint of its own (a tuned model), not as a base model."""
+        """Whether it is a tuned model with its own endpoint, not a base model."""
         return is_resource_name(self.model)
 
 

@@ -74,7 +74,7 @@ def unquoted_off(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value as a pipeline parameter may carry it: no nulls, dates as text."""
+    """The value in the form of a pipeline parameter: without nulls, dates as text."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -119,7 +119,7 @@ def _parse_finite(digits: str) -> float:
 
 
 def _exceeds_depth(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested more than so many levels deep."""
+    """Whether lists and objects are nested deeper than this number of levels."""
     layer = [value]
     for _ in range(levels):
         layer = [inner for outer in layer for inner in _children(outer) if isinstance(inner, dict | list)]

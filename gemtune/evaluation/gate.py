@@ -504,7 +504,7 @@ def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
 
 
 def _tfidf_note(task: Task, gate: Gate, evidence: Evidence, metric: str) -> list[str]:
-    """How the free TF-IDF baseline does on the same rows, beside the candidate (else the best prompt)."""
+    """The score of the TF-IDF baseline on the same rows, compared with the candidate (otherwise the best prompt)."""
     tfidf = evidence.tfidf
     if tfidf is None or metric == pairwise.WIN_RATE or len(tfidf.rows) < gate.min_test_rows:
         return []

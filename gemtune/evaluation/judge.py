@@ -83,7 +83,7 @@ class PairwiseResult:
 
 @dataclass(frozen=True)
 class WinRate:
-    """The candidate's win rate (ties count half) with its interval, and the counts behind it.
+    """The candidate's win rate (ties count half) with its interval, and its counts.
 
     `lift` is the paired difference of the credit of both sides (1 and 0 for a win, 0.5 each for a tie): its `delta` is
     2 x win rate - 1, its p-value tests equality.

@@ -21,7 +21,7 @@ from gemtune.vertex import Client
 
 
 def record(client: Client, name: str, rows: Iterable[str], variants: Sequence[ModelVariant]) -> TestSetUsage:
-    """Record that the run called `name` uses the rows with these ids; gives all uses so far, this one included."""
+    """Record that the run called `name` uses the rows with these ids; returns all uses so far, including this one."""
     ids = sorted(rows)
     test = fingerprint(ids)
     now = datetime.now(UTC).isoformat(timespec="seconds")

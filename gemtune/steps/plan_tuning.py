@@ -145,7 +145,7 @@ def _prices(context: StepContext) -> Any:
 
 
 def best_prompt(report: EvaluationReport, metric: str) -> VariantReport:
-    """The highest score; of equals the one that takes fewer tokens."""
+    """The prompt with the highest score; of equals the one with fewer tokens."""
     if not report.variants:
         raise UserError("no prompted baseline was evaluated", remedy="list one in evaluate.baselines")
     return max(report.variants, key=lambda result: (result.metrics[metric].value, -result.tokens.total))
@@ -290,7 +290,7 @@ def _detectable_lift(request: PlanRequest, score: float) -> float:
 
 
 def detectable_lift(error_rate: float, test_rows: int) -> float:
-    """The smallest true lift that so many test rows show (80 % power), were the tuned model to change every error.
+    """The smallest true lift that is detected with 80 % power on this number of test rows.
 
     For win rates every row may change: the error rate is 1, when no two answers tie.
     """

@@ -123,7 +123,7 @@ def _rejected(records: Sequence[TuningRecord], chosen: VariantScore | None) -> l
 
 
 def _ablation(scores: Sequence[VariantScore], trials: Sequence[TrialRecord]) -> Ablation | None:
-    """The trial on reweighted rows beside the same trial on the rows as they are; None when there is no such pair."""
+    """The trial on reweighted rows and the same trial without reweighting; None: there is no such pair."""
     twin = next((job.trial for job in trials if job.trial.ablation_of), None)
     if twin is None:
         return None

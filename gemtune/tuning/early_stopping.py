@@ -40,7 +40,7 @@ def group_of(trial: Trial, setting: Literal["marked", "all", "off"]) -> str:
 
 
 def is_due(reported: Mapping[str, float], first: float, epochs: float) -> bool:
-    """Whether after so many epochs there is a rung beyond those reported."""
+    """Whether a rung after the reported ones is reached at this number of epochs."""
     last = max(map(float, reported), default=0.0)
     return epochs >= next(rung for rung in _rungs(first) if rung > last)
 

@@ -112,7 +112,7 @@ def test_decide_reports_a_champion_below_the_prompt() -> None:
         FAST, [scored("baseline", share(160)), scored("candidate", share(150)), scored("champion", share(90))]
     )
     assert record.verdict == "keep_prompt"
-    assert "go back to the prompt" in record.reasons[-1]
+    assert "use the prompt" in record.reasons[-1]
 
 
 def test_decide_keeps_the_prompt_without_a_candidate() -> None:
