@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that run no pipeline: doctor, plan, cleanup, rollback; and what all commands share."""
+"""Commands that run no pipeline: doctor, plan, cleanup, rollback; arguments and errors shared by all commands."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every section of the settings is: frozen, complete, with errors that name the setting."""
+"""Base of all sections of the settings: frozen, without unknown keys, with errors that name the setting."""
 
 from __future__ import annotations
 
