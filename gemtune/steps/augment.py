@@ -153,7 +153,7 @@ def run(splits: tuple[str, str, str], augmented: str, report: str, **sections: S
     )
     document.write(report)
     cost_paid = sum(item.cost.expected for item in spent)
-    counts = f"{len(new)} rows added, {relabelled} refused by the label check, {len(near)} too near"
+    counts = f"{len(new)} rows added, {relabelled} rejected by the label check, {len(near)} near-duplicates"
     log.info("done: %s", f"{counts}, {cost_paid:.4f} of at most {cost.limit:.2f} USD")
     return {"new": float(len(new)), "near": float(len(near)), "relabelled": float(relabelled), "cost": cost_paid}
 

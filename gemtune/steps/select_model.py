@@ -95,7 +95,7 @@ def run(
 def _best_prompt(
     planned: ModelVariant, escalated: Sequence[EvaluationReport], metric: str
 ) -> tuple[ModelVariant, list[str]]:
-    """The best prompt: the plan's, unless a larger model with the same prompt was shown to score higher."""
+    """The best prompt: the plan's, unless a larger model with the same prompt scores higher."""
     prompts = [result for report in escalated for result in report.variants if result.variant.role == "baseline"]
     best = max(prompts, key=lambda result: result.metrics[metric].value, default=None)
     if best is None:

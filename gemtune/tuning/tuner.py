@@ -196,8 +196,8 @@ class Tuner:
 def follow_up(trial: Trial, record: TrialRecord, tokens_left: int) -> Trial | None:
     """The follow-up trial for a diagnosis, if a round and enough tokens are left; otherwise None.
 
-    Overfitting needs no job: the earlier checkpoint exists. More epochs start anew, since a continued job would decay
-    its learning rate twice.
+    Overfitting needs no job: the earlier checkpoint exists. More epochs need a new job, because a continued job would
+    decay its learning rate twice.
     """
     diagnosis = record.diagnosis
     if not trial.follow_ups or diagnosis is None or diagnosis.kind not in ("undertrained", "diverged"):
@@ -221,7 +221,7 @@ def follow_up(trial: Trial, record: TrialRecord, tokens_left: int) -> Trial | No
 
 
 class _Runner:
-    """A job among its rivals; without a group it has none and is never stopped early."""
+    """A job in its early-stopping group; without a group it is never stopped early."""
 
     def __init__(self, client: Client, group: str, fingerprint: str, epochs: int, first_rung: float) -> None:
         self._client, self._group, self._fingerprint = client, group, fingerprint
