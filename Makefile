@@ -1,4 +1,4 @@
-# The verbs of this project; `make` lists them.
+# The targets of this project; `make` lists them.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ BENCHED := .venv/.ready-bench
 
 .PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden docs emulator submit schedule bench wheel image clean
 
-help: ## list the verbs
+help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(READY) ## make .venv with everything (EXTRAS= for what compiling and submitting need, no torch)
@@ -29,13 +29,13 @@ fmt: $(READY) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(READY) ## ruff, mypy, import contracts, the rules of the house
+check: $(READY) ## ruff, mypy, import contracts, house rules (tests/test_house.py)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house.py
 
-unit: $(READY) ## tests without processes, sockets or the emulator: seconds
+unit: $(READY) ## tests without processes, sockets or the emulator: a minute
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit $(ARGS)
 
 integration: $(READY) ## tests that start processes or the emulator, and the emulator's contract tests
@@ -45,14 +45,14 @@ test: $(READY) ## checks and all tests, whole local runs too
 	$(MAKE) check
 	$(BIN)/python -m pytest -n 2 --dist loadgroup --deselect tests/test_house.py $(ARGS)
 
-coverage: $(READY) ## lines and branches of gemtune, pipelines and components that the tests reach (the emulator's own left out)
+coverage: $(READY) ## lines and branches of gemtune, pipelines and components that the tests reach
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/integration tests/pipeline --cov --cov-report=term:skip-covered $(ARGS)
 
-beam: ## the deduplication of Apache Beam against the one-machine engine, in an environment of its own (.venv-beam)
+beam: ## test deduplication on Apache Beam against the local one, in its own environment (.venv-beam)
 	test -x .venv-beam/bin/pytest || { $(PYTHON) -m venv .venv-beam && .venv-beam/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements-beam.lock --editable '.[beam]' pytest pytest-timeout hypothesis; }
 	.venv-beam/bin/python -m pytest tests/integration/test_dataflow_dedup.py -p no:cacheprovider -rs
 
-fuzz: $(READY) ## the property tests with new random examples, ROUNDS times over
+fuzz: $(READY) ## property tests with new random examples, ROUNDS times
 	for round in $$(seq $(ROUNDS)); do $(BIN)/python -m pytest -n 2 tests/unit tests/integration -m hypothesis --hypothesis-profile=fuzz -q $(ARGS); done
 
 e2e: $(READY) ## whole local runs only
@@ -61,7 +61,7 @@ e2e: $(READY) ## whole local runs only
 run: $(READY) ## a whole run on this machine (CONFIG=..., ARGS="--data FILE --set section.field=value")
 	$(BIN)/gemtune run $(CONFIG) $(ARGS)
 
-serve: $(READY) ## bring the latest run's endpoint up again
+serve: $(READY) ## serve the endpoint of the latest run again
 	$(BIN)/gemtune serve $(ARGS)
 
 compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/production.yaml IMAGE=...)
@@ -70,10 +70,10 @@ compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/produ
 docs: $(READY) ## rewrite the settings reference, docs/settings.md
 	$(BIN)/gemtune config reference > docs/settings.md
 
-golden: $(READY) ## rewrite the expected files of the tests; review reads the diff
+golden: $(READY) ## rewrite the expected files in tests/golden; reviewers check the diff
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline/test_compile.py tests/pipeline/test_golden_runs.py --golden
 
-emulator: $(READY) ## run the Vertex emulator alone (ARGS=--help)
+emulator: $(READY) ## run only the Vertex AI emulator (ARGS=--help)
 	$(BIN)/gemtune emulator $(ARGS)
 
 submit: $(READY) ## start a run on Vertex AI (CONFIG=configs/production.yaml IMAGE=...)
@@ -86,10 +86,10 @@ $(BENCHED): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'
 	@touch $@
 
-bench: $(BENCHED) ## measure speed and honesty, hours in all (ONLY=tuning ARGS="--seeds 5 FILE ...": one file of bench/)
+bench: $(BENCHED) ## run all benchmarks, for hours (one file of bench/: ONLY=tuning ARGS="--seeds 5 FILE ...")
 	@kept=0; for file in bench/$(or $(ONLY),[a-z]*).py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || kept=1; done; exit $$kept
 
-wheel: $(READY) ## build dist/gemtune-*.whl and try it in fresh environments (installs torch once more)
+wheel: $(READY) ## build dist/gemtune-*.whl and test it in fresh environments (installs torch again)
 	rm -rf dist
 	$(BIN)/python -m hatchling build --target wheel
 	$(BIN)/python tools/check_wheel.py dist/gemtune-*.whl

@@ -26,8 +26,8 @@ def augment(
 
     Args:
         train: Training rows.
-        validation: Validation rows: prompts and checkpoints are selected on them.
-        test: Test rows: only the final decision reads them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
+        test: Held-out test rows, read only for the final decision.
         task: Section `task` of the configuration.
         split: Section `split`.
         augment: Section `augment`.

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one component decorator: every step runs in the same image, and nothing is installed when it runs.
 
-The image brings the code; `gemtune compile --image` replaces the name in the compiled file, so that importing a
-component reads no environment. The name contains `python` because kfp's local runner asks for that.
+The image contains the code; `gemtune compile --image` replaces the name in the compiled file, so that importing a
+component reads no environment. The name contains `python` because kfp's local runner requires it.
 """
 
 from functools import partial

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether every path of the run stays under the cost limit, before the first prompt is sent."""
+"""Check before the first request that evaluating the prompts stays within the budget."""
 
 from kfp.dsl import Artifact, Dataset, Input, Output
 
@@ -21,19 +21,19 @@ def check_budget(
     budget: Output[Artifact],
     spent: Input[Artifact] = None,
 ):
-    """Stop the run where evaluating the prompts alone may cost more than `plan.max_cost`.
+    """Stop the run if evaluating the prompts alone may cost more than `plan.max_cost`.
 
     Args:
         train: Training rows.
-        validation: Validation rows: prompts and checkpoints are selected on them.
-        test: Test rows: only the final decision reads them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
+        test: Held-out test rows, read only for the final decision.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.
         plan: Section `plan`.
         preference: Section `preference`; empty in supervised tuning.
         vertex: Section `vertex`.
         name: The run's name.
-        spent: Report of the data step before (what it has spent).
+        spent: Report of the data step before, with its actual cost.
     """
     from gemtune.steps import check_budget as step
 

@@ -24,7 +24,7 @@ def deploy(
     Args:
         decision: The decision of the gate.
         selection: Candidate, best prompt, champion, rejected checkpoints.
-        test: Test rows: only the final decision reads them.
+        test: Held-out test rows, read only for the final decision.
         leakage_report: Overlaps between the splits; kept with the model.
         deploy: Section `deploy`.
         preprocess: Section `preprocess`.

@@ -29,13 +29,13 @@ def try_larger_models(
     metrics: Output[Metrics],
     reweighted: Input[Dataset] = None,
 ):
-    """Tune and score larger models with the best hyperparameters so far, while it is worth it.
+    """Tune and evaluate larger models with the best hyperparameters so far, until a reason to stop applies.
 
     Args:
         tuning: The trials' tuning records.
         evaluated: Report of the evaluation before.
         train: Training rows.
-        validation: Validation rows: prompts and checkpoints are selected on them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
         tuning_plan: The plan.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.

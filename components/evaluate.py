@@ -25,7 +25,7 @@ def evaluate_baselines(
     """Evaluate the prompted baselines on validation rows.
 
     Args:
-        validation: Validation rows: prompts and checkpoints are selected on them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
         train: Training rows.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.
@@ -67,7 +67,7 @@ def evaluate_checkpoints(
     """Evaluate the checkpoints of all trials on validation rows.
 
     Args:
-        validation: Validation rows: prompts and checkpoints are selected on them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
         train: Training rows.
         tuning: The trials' tuning records.
         tuning_plan: The plan.
@@ -114,7 +114,7 @@ def evaluate_finalists(
     """Evaluate best prompt, candidate and champion on test rows.
 
     Args:
-        test: Test rows: only the final decision reads them.
+        test: Held-out test rows, read only for the final decision.
         train: Training rows.
         selection: Candidate, best prompt, champion, rejected checkpoints.
         task: Section `task` of the configuration.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs of a better and a worse answer, read from the data or sampled; each prompt carries its pairs."""
+"""Pairs of a better and a worse answer, read from the data or sampled; each prompt has its pairs."""
 
 from kfp.dsl import Artifact, Dataset, Metrics, Output
 

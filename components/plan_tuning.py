@@ -31,8 +31,8 @@ def plan_tuning(
     Args:
         evaluated: Report of the evaluation before.
         train: Training rows.
-        validation: Validation rows: prompts and checkpoints are selected on them.
-        test: Test rows: only the final decision reads them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
+        test: Held-out test rows, read only for the final decision.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.
         plan: Section `plan`.
@@ -41,7 +41,7 @@ def plan_tuning(
         preference: Section `preference`; empty in supervised tuning.
         vertex: Section `vertex`.
         name: The run's name.
-        spent: Report of the data step before (what it has spent).
+        spent: Report of the data step before, with its actual cost.
     """
     from gemtune.steps import plan_tuning as step
 

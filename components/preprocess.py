@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Raw rows become examples; every dropped row is kept with its reason."""
+"""Raw rows to examples; every dropped row is listed with its reason."""
 
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ def prepare_dataflow_job(
     "DataflowJob",
     [("kept", str), ("dropped", str), ("location", str), ("template", str), ("parameters", dict)],
 ):
-    """Name the place, template and parameters of the Dataflow job that deduplicates the data.
+    """Prepare the Dataflow job that deduplicates the data: region, template and parameters.
 
     Args:
         data: Local path or URI of the rows.

@@ -24,7 +24,7 @@ def report(
     verdict: Output[Markdown],
     summary: Output[Artifact],
 ):
-    """Write the decision with everything it rests on.
+    """Write the report: decision, scores, costs, data and splits.
 
     Args:
         data_report: Report of the data step.
@@ -34,7 +34,7 @@ def report(
         tested: Report on the finalists.
         predictions: Every finalist's answers to the test rows.
         train: Training rows.
-        test: Test rows: only the final decision reads them.
+        test: Held-out test rows, read only for the final decision.
         decision: The decision of the gate.
         outcome: What is in production now.
         name: The run's name.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""More weight for training rows that the best prompt gets wrong."""
+"""Repeat training rows that the best prompt answers wrongly."""
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
@@ -21,11 +21,11 @@ def reweight_hard_examples(
     report: Output[Artifact],
     metrics: Output[Metrics],
 ):
-    """Repeat training rows that the best prompt gets wrong; mark validation rows near them.
+    """Repeat training rows that the best prompt answers wrongly; mark validation rows near them.
 
     Args:
         train: Training rows.
-        validation: Validation rows: prompts and checkpoints are selected on them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
         tuning_plan: The plan.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.

@@ -43,7 +43,7 @@ def select_model(
         start: Record of the supervised job to start from.
         larger_tuning: Tuning record of larger models.
         larger_report: Report on their checkpoints.
-        spent: Report of reweighting hard examples (what it has spent).
+        spent: Report of reweighting hard examples, with its actual cost.
     """
     from gemtune.steps import select_model as step
 

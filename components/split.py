@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Examples become train, validation and test; nothing leaks."""
+"""Examples to training, validation and test rows without leakage."""
 
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
@@ -23,7 +23,7 @@ def split(
     """Split examples by seed, stratified by label; groups and near-duplicates stay together.
 
     Args:
-        examples: What preprocess kept.
+        examples: Rows that preprocess kept.
         split: Section `split`.
         vertex: Section `vertex`.
         name: The run's name.

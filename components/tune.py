@@ -24,11 +24,11 @@ def tune_supervised(
     reweighted: Input[Dataset] = None,
     is_start: bool = False,
 ):
-    """Tune with one trial's hyperparameters on answers.
+    """Tune on reference answers with the hyperparameters of a trial.
 
     Args:
         train: Training rows.
-        validation: Validation rows: prompts and checkpoints are selected on them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
         trial: Hyperparameters of this job.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.
@@ -79,7 +79,7 @@ def tune_preference(
 
     Args:
         train: Training rows.
-        validation: Validation rows: prompts and checkpoints are selected on them.
+        validation: Validation rows, on which prompts and checkpoints are selected.
         trial: Hyperparameters of this job.
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.

@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""From raw rows to an honest deploy / don't-deploy decision about a tuned Gemini model."""
+"""From raw rows to a tested decision: deploy a tuned Gemini model, or keep the prompt."""
 
 __version__ = "0.1.0"

@@ -48,7 +48,7 @@ class Limits(Section):
     validation_share: float
 
     def validation_rows(self, train_rows: int) -> int:
-        """Most validation rows the service takes beside so many training rows."""
+        """Most validation rows that the service accepts with this number of training rows."""
         return min(self.validation_examples, max(self.validation_free, int(self.validation_share * train_rows)))
 
 

@@ -26,7 +26,7 @@ WAIT_S = 60.0
 
 
 def submit(config: Config, image: str, root: str, cache: bool) -> str:
-    """Start a run; gives its resource name. Raises `UserError` when a setting is missing or the service refuses."""
+    """Start a run; returns its resource name. Raises `UserError` when a setting is missing or the service refuses."""
     parent, clients = _connect(config)
     job_id = f"{config.name}-{datetime.datetime.now(datetime.UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
     job = _job(config, image, root, cache)
@@ -61,7 +61,7 @@ def schedule(config: Config, image: str, root: str, cache: bool, cron: str) -> s
     with _refusals():
         old = [s.name for s in client.list_schedules(parent=parent) if s.display_name == display_name]
         name = str(client.create_schedule(parent=parent, schedule=requested, timeout=WAIT_S).name)
-        for stale in old:  # after the new one stands, so that there is never none
+        for stale in old:  # after the new one exists, so that there always is one
             client.delete_schedule(name=stale, timeout=WAIT_S)
     return name
 
@@ -75,7 +75,7 @@ def _job(config: Config, image: str, root: str, cache: bool) -> Any:
             f"data is {config.data!r}", remedy="a run in the cloud reads gs://; set data, or --data gs://..."
         )
     placed = {"project": _project(config), "location": vertex.location(config.vertex), "bucket": _bucket(config)}
-    # a container knows nothing of this shell's environment: what came from it is baked in
+    # a container does not have this shell's environment: its values are written into the parameters
     config = config.model_copy(update={"vertex": config.vertex.model_copy(update=placed)})
     spec = compiled(config, image)
     if not cache:
@@ -115,7 +115,7 @@ def _project(config: Config) -> str:
 
 
 def _connect(config: Config) -> tuple[str, Any]:
-    """The parent resource, and a maker of clients that go where the SDKs' own variables say."""
+    """The parent resource, and a function that creates clients for the address in the SDKs' own variables."""
     from google.api_core.client_options import ClientOptions
     from google.auth.credentials import AnonymousCredentials
     from google.cloud.aiplatform import gapic

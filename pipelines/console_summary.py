@@ -66,7 +66,7 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
     for note in [summary["cost"]["summary"], *summary["notes"]]:
         console.print(f"  - {note}", soft_wrap=True, markup=False)
     console.print(f"\nIn production: {summary['outcome']['model']}", soft_wrap=True)
-    console.print(f"bring it up again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
+    console.print(f"serve it again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
     console.print(call(summary, SERVED_AT), soft_wrap=True, markup=False)
     took = summary["time"]
     console.print(f"report   {folder / 'report.html'}\nsummary  {folder / 'summary.json'}", soft_wrap=True)
@@ -74,13 +74,13 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
 
 
 def show_endpoint(console: Console, summary: dict[str, Any], url: str) -> None:
-    """Print how to call what a run put into service, with curl and with google-genai."""
+    """Print how to call the deployed model of a run, with curl and with google-genai."""
     console.print(f"{summary['outcome']['model']} at {url}\n", soft_wrap=True)
     console.print(call(summary, url), soft_wrap=True, markup=False)
 
 
 def call(summary: dict[str, Any], url: str) -> str:
-    """How to call what a run put into service, at a URL."""
+    """How to call the deployed model of a run at a URL."""
     return snippets(summary["outcome"]["model"], summary["outcome"]["example_request"], url)
 
 

@@ -39,7 +39,7 @@ START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 20.0
 
 @contextlib.contextmanager
 def emulator(state: Path, log: Path, port: int = 0, engine: str = "student", jobs: int = 1) -> Iterator[str]:
-    """Run the emulator over a state directory, training so many jobs at once; gives its URL.
+    """Run the emulator with a state directory; yields its URL. `jobs` tuning jobs train at the same time.
 
     Raises `UserError` when it cannot start.
     """
@@ -78,7 +78,7 @@ def emulator(state: Path, log: Path, port: int = 0, engine: str = "student", job
 
 
 def check_engine(engine: str) -> None:
-    """Refuse, before anything starts, an engine that there is not, or a script that is no JSON object."""
+    """Refuse, before anything starts, an unknown engine, or a script that is not a JSON object."""
     kind, colon, script = engine.partition(":")
     if kind not in ("student", "scripted") or (colon and kind == "student"):
         raise UserError(f"unknown engine {engine!r}", remedy="write student, scripted or scripted:FILE.json")
@@ -90,7 +90,7 @@ def check_engine(engine: str) -> None:
         problem = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
         raise UserError(f"the engine's script cannot be read: {problem}", file=script) from None
     if not isinstance(content, dict):
-        raise UserError("the engine's script is no JSON object", file=script)
+        raise UserError("the engine's script is not a JSON object", file=script)
 
 
 def environment(url: str) -> dict[str, str]:
@@ -107,7 +107,7 @@ def environment(url: str) -> dict[str, str]:
 
 
 def run_pipeline(config: Config, folder: Path, url: str, console: Console) -> list[Step]:
-    """Compile, run, show. Gives the steps with their times; raises `UserError` with the failing step's own message."""
+    """Compile, run, show. Returns the steps with their times; raises `UserError` with the failing step's message."""
     pipeline = compile_pipeline(config, folder / "pipeline.yaml")
     parameters = yaml.safe_load(pipeline.read_text())["root"]["inputDefinitions"]["parameters"]
     values = {name: value for name, value in config.parameters().items() if name in parameters}
@@ -136,7 +136,7 @@ def run_pipeline(config: Config, folder: Path, url: str, console: Console) -> li
 
 @dataclass(slots=True)
 class Step:
-    """One step of a run, as it goes and as it went (times in seconds since the epoch)."""
+    """A step of a run, running or finished (times in seconds since the epoch)."""
 
     name: str
     number: int
@@ -215,7 +215,7 @@ def _why(board: Board) -> str:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask a process and all its children to end, then make them."""
+    """Terminate a process and all its children, then kill those that still run."""
     for sig, patience_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, 5.0)):
         deadline = time.monotonic() + patience_s
         try:
@@ -240,7 +240,7 @@ def orchestration(steps: list[Step], start: float, finish: float) -> dict[str, f
 
 
 def collect(folder: Path) -> dict[str, Any]:
-    """Bring the report step's page and summary to the top of the run's folder; gives the summary."""
+    """Copy page and summary of the report step to the top of the run's folder; returns the summary."""
     (page,) = (folder / "steps").rglob("report*/page")
     (summary,) = (folder / "steps").rglob("report*/summary")
     shutil.copyfile(page, folder / "report.html")

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The documents that steps hand to each other: one frozen, versioned model per document."""
+"""The documents that pass between steps: one frozen, versioned model per document."""

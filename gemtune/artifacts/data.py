@@ -202,7 +202,7 @@ class SplitOverlap(Part):
 
 
 class LeakageReport(Artifact):
-    """Overlaps between the splits; `clean` when there is none that a split may not have.
+    """Overlaps between the splits; `clean`: no exact, group or near overlap.
 
     A threshold of 0 means that this kind was not searched. `embedded` is how many rows of a split were compared by
     embedding. `splits` is a fingerprint of the row ids of every split.

@@ -123,7 +123,7 @@ class VariantSummary(Part):
 
 
 class CostSummary(Part):
-    """What the run cost beside its forecast (US dollars)."""
+    """Actual cost of the run and its forecast (US dollars)."""
 
     actual: float
     forecast: float

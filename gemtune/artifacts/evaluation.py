@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What an evaluation found: a report per model variant, with intervals, tokens and what a judge says."""
+"""Documents of an evaluation: a report per model variant, with intervals, tokens and the ratings of a judge."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Latency(Part):
 
 
 class VertexMetric(Part):
-    """A metric of the Gen AI evaluation service beside ours; `scored` answers were paid for."""
+    """A metric of the Gen AI evaluation service and gemtune's own; `scored` answers were paid for."""
 
     value: float
     low: float
@@ -168,7 +168,7 @@ class JudgeValidation(Part):
 
 
 class JudgeReport(Part):
-    """What the LLM judge says of the answers, and whether its agreement with human ratings was shown."""
+    """Ratings and comparisons by the LLM judge, and its validation against human ratings."""
 
     model: str
     rubric: str

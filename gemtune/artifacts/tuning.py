@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What tuning left: the plan before it, a record per trial, the selected candidate."""
+"""Documents of tuning: the plan, a record per trial, the selection."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gemtune.config import ModelVariant, Trial
 
 
 class BestPrompt(Part):
-    """The baseline to beat, with its score on validation rows."""
+    """The best prompt, with its score on validation rows."""
 
     variant: ModelVariant
     score: Score
@@ -31,7 +31,7 @@ class PriceList(Part):
     vertex_metrics: dict[str, float] = {}
 
     def of(self, variant: ModelVariant) -> dict[str, Any]:
-        """The prices of the base model behind a variant; those of the configured base model where it has none."""
+        """The prices of a variant's base model (of the configured base model, if it names none)."""
         return self.models.get(variant.base_model or variant.model, self.models[self.base_model])
 
 
@@ -96,7 +96,7 @@ class StateChange(Part):
 
 
 class TrialRecord(Part):
-    """One tuning job of a trial: what was asked for, what happened, what it left."""
+    """One tuning job of a trial: parameters, events and results."""
 
     model_config = ConfigDict(allow_inf_nan=True)  # a diverged loss is a finding, not an error
 
@@ -127,7 +127,7 @@ class TuningRecord(Artifact):
 
     jobs: list[TrialRecord]
     start: ModelVariant | None = None
-    """The checkpoint with the lowest validation loss, from which preference trials go on."""
+    """The checkpoint with the lowest validation loss, from which preference trials continue."""
     notes: list[str] = []
     spent: list[CostItem] = []
 

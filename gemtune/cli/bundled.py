@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The packages beside `gemtune` (`pipelines`, `components`, `emulator`), importable from an installed wheel.
+"""Makes `pipelines`, `components` and `emulator` importable from an installed wheel.
 
 In the repository they are top-level folders. Installed under these names they would collide with a user's own
 packages, so the wheel carries them in `gemtune/_bundled`. Only the console command and the processes that it starts

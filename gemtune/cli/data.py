@@ -302,7 +302,7 @@ def dedup_command(
     dropped: Annotated[str | None, typer.Option(help="File for the dropped rows, with reason and kept row.")] = None,
     threshold: Annotated[float, typer.Option(min=0.05, max=1, help="Jaccard of character 5-grams.")] = 0.8,
     runner: Annotated[
-        str, typer.Option(help="local, or dataflow for more than one machine holds (extra beam).")
+        str, typer.Option(help="local, or dataflow for data that exceed one machine's memory (extra beam).")
     ] = "local",
     beam_option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the Dataflow runner; repeatable.")

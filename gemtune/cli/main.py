@@ -31,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="From labelled rows to an honest deploy / don't-deploy decision about a tuned Gemini model.\n\n"
+    help="From labelled rows to a tested decision: deploy a tuned Gemini model, or keep the prompt.\n\n"
     "Start with [bold]gemtune run configs/quickstart.yaml[/]: a whole run on this machine, no cloud account needed.",
 )
 
@@ -56,7 +56,7 @@ def command(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Prepare what every command needs: the packages that an installed wheel carries."""
+    """Prepare what every command needs: the packages inside an installed wheel."""
     bundled.put_on_path()
 
 
@@ -66,10 +66,14 @@ def run(
     data: Data = None,
     overrides: Overrides = None,
     runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Forget earlier local runs' models and champion.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Delete models, champion and other state of earlier local runs.")
+    ] = False,
     port: Annotated[int, typer.Option(help="The emulator's port; 0: any free one.")] = 0,
     engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
-    jobs: Annotated[int, typer.Option(min=1, help="Tuning jobs the emulator trains at once; others wait.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
+    ] = 1,
 ) -> None:
     """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report."""
     from gemtune.data import source_rows
@@ -78,7 +82,7 @@ def run(
     settings = load(config, data, overrides)
     check(settings)
     local_run.check_engine(engine)
-    if not settings.data.startswith("gs://"):  # a local run's buckets are the emulator's, which is not up yet
+    if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
         labelled = settings.method == "supervised" or settings.preference.pairs_from == "samples"
         source_rows.peek(settings.data, settings.task, settings.preprocess, labelled)
     console = _console()
@@ -100,7 +104,7 @@ def serve(
     runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = RUNS,
     port: Annotated[int, typer.Option(help="Port to serve at.")] = 8080,
 ) -> None:
-    """Bring the endpoint that a local run put into service up again, until Ctrl-C."""
+    """Serve the endpoint of a local run again, until Ctrl-C."""
     from pipelines import console_summary, local_run
 
     folder = folder or latest(runs)
@@ -109,7 +113,7 @@ def serve(
     with local_run.emulator(folder.parent / "emulator", folder / "logs" / "serve.log", port) as url:
         console_summary.show_endpoint(console, summary, url)
         console.print(console_summary.predictor_call(folder, url), soft_wrap=True, markup=False)
-        console.print("Serving; Ctrl-C ends it.")
+        console.print("Serving until Ctrl-C.")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)
@@ -118,16 +122,19 @@ def serve(
 @app.command(name="compile")
 def compile_command(
     config: Annotated[
-        Path | None, typer.Argument(help="Configuration to bake in as defaults.", metavar="CONFIG")
+        Path | None,
+        typer.Argument(
+            help="Configuration; its values are the defaults of the pipeline's parameters.", metavar="CONFIG"
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the YAML files.")] = Path("build"),
     data: Data = None,
     overrides: Overrides = None,
     image: Image = "",
 ) -> None:
-    """Compile both pipelines to YAML, for the Cloud console, Vertex AI or Kubeflow; needs no torch, no credentials.
+    """Compile both pipelines to YAML for the Cloud console, Vertex AI or Kubeflow; without torch or credentials.
 
-    The pipeline of the configuration's own method has its values as defaults; the other one has as many as apply.
+    The configuration's values are the defaults of the pipeline of its method, and of the other one where they apply.
     """
     from pipelines.compilation import compile_pipeline
 
@@ -173,7 +180,7 @@ def schedule(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def emulator(context: typer.Context) -> None:
-    """Run the Vertex emulator alone (gemtune emulator --help lists its options)."""
+    """Run only the Vertex AI emulator (gemtune emulator --help lists its options)."""
     os.execv(sys.executable, [sys.executable, "-m", "emulator", *context.args])
 
 

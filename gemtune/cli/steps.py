@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that run no pipeline: doctor, plan, cleanup, rollback; and what all commands share."""
+"""Commands that run no pipeline: doctor, plan, cleanup, rollback; arguments and errors shared by all commands."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
     console = Console(highlight=False)
     console = console if console.is_terminal else Console(highlight=False, width=140)
     sizes = " / ".join(str(plan.rows[name]) for name in ("train", "validation", "test"))
-    table = Table(title=f"{data}: {sizes} rows of train / validation / test", title_justify="left")
+    table = Table(title=f"{data}: {sizes} training / validation / test rows", title_justify="left")
     table.add_column("item")
     for heading in ("tokens", "USD", "at most, USD"):
         table.add_column(heading, justify="right")
@@ -155,7 +155,8 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
     table.add_section()
     table.add_row("total", "", f"{plan.forecast.cost.expected:.4f}", f"{plan.forecast.cost.upper:.4f}")
     console.print(table)
-    console.print(f"{len(plan.trials)} trials; {plan.forecast.summary}", soft_wrap=True)
+    trials = "1 trial" if len(plan.trials) == 1 else f"{len(plan.trials)} trials"
+    console.print(f"{trials}; {plan.forecast.summary}", soft_wrap=True)
     unit, assumed = ("prompts", "if no answers tie") if method == "preference" else ("rows", "at an accuracy of 0.5")
     lift = (
         f"with {plan.rows['test']} test {unit}, a true lift of {plan.detectable_lift:.3f} is detected with 80 % power"
@@ -166,18 +167,22 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
     for reason in plan.reasons:
         console.print(f"against tuning: {reason}", soft_wrap=True, markup=False)
     if not plan.reasons:
-        console.print("no reason against tuning so far; whether a prompt is good enough, only an evaluation can show")
+        console.print(
+            "no reason against tuning so far; an evaluation is needed to show whether a prompt is good enough"
+        )
 
 
 @app.command()
 def cleanup(
     config: ConfigFile,
     overrides: Overrides = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Undeploy them; without it they are only listed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
+    ] = False,
 ) -> None:
-    """Undeploy checkpoints that interrupted runs of this configuration left behind; never a champion, past or present.
+    """Undeploy checkpoints that interrupted runs of this configuration left deployed; champions stay deployed.
 
-    Call it when no run of this name is active.
+    Run it when no run of this name is active. Current and previous champions are never undeployed.
     """
     from gemtune.steps import deploy
 
@@ -185,13 +190,14 @@ def cleanup(
     endpoints = deploy.cleanup(settings.name, settings.vertex.model_dump(), act=yes)
     for endpoint in endpoints:
         typer.echo(endpoint)
+    count = "1 endpoint" if len(endpoints) == 1 else f"{len(endpoints)} endpoints"
     outcome = "undeployed" if yes else "would be undeployed (with --yes)"
-    typer.echo(f"{settings.name}: {len(endpoints)} endpoints {outcome if endpoints else 'left behind'}")
+    typer.echo(f"{settings.name}: {count} {outcome if endpoints else 'to undeploy'}")
 
 
 @app.command()
 def rollback(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Roll back to the previous champion (its endpoint is still deployed)."""
+    """Restore the previous champion: endpoint, default checkpoint, alias and record."""
     from gemtune.steps import deploy
 
     settings = Config.load(config, overrides or [])

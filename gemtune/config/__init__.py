@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every setting of every step: its default, its unit, its reason.
+"""All settings, by section: default, unit and description.
 
 One frozen pydantic model per step; unknown keys are refused. `Config.load` is the one way in (YAML file plus
 `section.field=value` overrides), `Config.parameters` the one way out (the compiled pipeline's parameters). A step gets
 its own sections as plain dicts and validates them again, because a pipeline backend turns integers into floats. The
-sections stand by subject: `data`, `evaluation`, `tuning`.
+modules group sections by subject: `data`, `evaluation`, `tuning`.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ LONG_ANSWER = 256  # tokens of an object or a text, at most, by default
 
 
 class Config(Section):
-    """One run: what to decide (identity) and where it runs (`vertex`)."""
+    """The configuration of a run."""
 
     name: str = Field(
-        "gemtune", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Names the champion, the jobs, the run."
+        "gemtune", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Name of the run, its jobs and its champion."
     )
     method: Literal["supervised", "preference"] = Field(
         "supervised", description="Tuning method; run, compile, submit and schedule use its pipeline."
     )
-    data: str = Field("", description="Labelled rows: local path or gs:// URI.")
+    data: str = Field("", description="Rows or pairs: local path, gs:// URI, or bq://PROJECT.DATASET.TABLE.")
     task: Task = Field(default_factory=Task)
     preprocess: Preprocess = Field(default_factory=Preprocess)
     split: Split = Field(default_factory=Split)

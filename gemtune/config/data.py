@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of rows: what the task is, what is kept of a file, how it is divided, what is added."""
+"""Settings of data: the task, preprocessing, the split, augmentation."""
 
 from __future__ import annotations
 
@@ -23,27 +23,29 @@ SAID = {
 
 
 class Task(Section):
-    """What is asked of the model; prompts, training rows, parsing, metrics and serving all follow from it."""
+    """What the model does; prompts, training rows, parsing, metrics and serving follow from it."""
 
     kind: Literal["classification", "sentiment", "extraction", "summarization", "generation"] = Field(
         "classification", description="The kind of task."
     )
     instruction: str = Field(
-        SAID["classification"][0], description="What the model is told to do; each kind has a default."
+        SAID["classification"][0], description="The instruction in prompts; each kind has a default."
     )
-    labels: list[str] = Field(default_factory=list, description="Allowed labels; empty: those found in the data.")
-    label_descriptions: dict[str, str] = Field(default_factory=dict, description="One line per label, put in prompts.")
-    text_name: str = Field("Text", description="What the input is called in prompts (Ticket, Review, ...).")
+    labels: list[str] = Field(default_factory=list, description="Allowed labels; empty: those of the training rows.")
+    label_descriptions: dict[str, str] = Field(
+        default_factory=dict, description="Descriptions of labels for prompts, one line each."
+    )
+    text_name: str = Field("Text", description="Name of the input in prompts (Ticket, Review, ...).")
     target_name: str = Field(
         SAID["classification"][1],
-        description="What the answer is called in prompts (Intent, Sentiment, ...); each kind has a default.",
+        description="Name of the answer in prompts (Intent, Sentiment, ...); each kind has a default.",
     )
     label_separator: str = Field(
-        "", description="Between a row's labels when it has several (such as '; '); empty: exactly one label a row."
+        "", description="Separator of the labels of a row with several (such as '; '); empty: one label per row."
     )
     output_schema: JsonObject = Field(
         default_factory=dict,
-        description="JSON Schema (draft 2020-12) that answers must fit, for extraction; a $ref stays within it.",
+        description="JSON Schema (draft 2020-12) of answers, for extraction; a $ref must point into the same schema.",
     )
 
     @model_validator(mode="before")
@@ -69,66 +71,80 @@ class Task(Section):
 class Preprocess(Section):
     """How raw rows become examples: columns, limits, cleaning, duplicates."""
 
-    text_column: str = Field("text", description="Column or key that holds the text.")
-    target_column: str = Field("label", description="Column or key that holds the reference answer.")
-    group_column: str = Field("", description="Column whose equal values never part in the split; empty: none.")
-    split_column: str = Field(
-        "split", description="Column that says train, validation or test, in rows that have it; empty: none is read."
+    text_column: str = Field("text", description="Column or key of the text.")
+    target_column: str = Field("label", description="Column or key of the reference.")
+    group_column: str = Field(
+        "", description="Column of the group: rows with equal values stay in the same split; empty: none."
     )
-    slice_columns: list[str] = Field(default_factory=list, description="Columns to report metrics by.")
+    split_column: str = Field(
+        "split",
+        description="Column with the split (train, validation or test), for rows that have it; empty: not read.",
+    )
+    slice_columns: list[str] = Field(
+        default_factory=list, description="Columns whose values are slices, reported separately."
+    )
     labels: list[str] = Field(default_factory=list, description="Keep only rows with these labels; empty: all.")
-    max_rows: int = Field(0, ge=0, description="Use at most this many rows, drawn by seed; 0: all.")
-    max_per_label: int = Field(0, ge=0, description="Use at most this many rows of a label, drawn by seed; 0: all.")
-    seed: int = Field(7, description="Seed of the draws above.")
-    max_chars: int = Field(100_000, gt=0, description="Longer texts are rejected with a reason (characters).")
+    max_rows: int = Field(0, ge=0, description="Use at most this many rows, sampled by seed; 0: all.")
+    max_per_label: int = Field(0, ge=0, description="Use at most this many rows of a label, sampled by seed; 0: all.")
+    seed: int = Field(7, description="Seed of max_rows and max_per_label.")
+    max_chars: int = Field(100_000, gt=0, description="Longest text (characters); longer texts are rejected.")
     text_buckets: list[str] = Field(
         default_factory=list,
-        description="Buckets that rows may refer to (AutoML's textGcsUri); the data's own bucket always is one.",
+        description="Buckets that rows may refer to (AutoML's textGcsUri), in addition to the data's own bucket.",
     )
-    normalize_unicode: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode form texts are brought to.")
-    collapse_whitespace: bool = Field(True, description="Runs of white space become one space; ends are stripped.")
-    remove_control: bool = Field(True, description="Control characters go, except tab and line breaks.")
-    remove_invisible: bool = Field(True, description="Zero-width spaces, soft hyphens and byte order marks go.")
-    strip_html: bool = Field(False, description="Tags become spaces, entities the characters they stand for.")
-    lowercase: bool = Field(False, description="Upper case becomes lower case.")
+    normalize_unicode: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normalisation of texts.")
+    collapse_whitespace: bool = Field(True, description="Replace each run of white space by one space; strip the ends.")
+    remove_control: bool = Field(True, description="Remove control characters, except tab and line breaks.")
+    remove_invisible: bool = Field(True, description="Remove zero-width spaces, soft hyphens and byte order marks.")
+    strip_html: bool = Field(False, description="Replace HTML tags by spaces and entities by their characters.")
+    lowercase: bool = Field(False, description="Convert texts to lower case.")
     pii: Annotated[Literal["off", "report", "mask", "drop"], BeforeValidator(unquoted_off)] = Field(
         "report",
-        description="Rows with e-mail, phone, card, IBAN, keys: count them, mask what was found, or drop the row.",
+        description="Rows with e-mail, phone, card, IBAN, keys: count them, mask the findings, or drop the rows.",
     )
     pii_detector: Literal["rules", "dlp"] = Field(
-        "rules", description="Who looks: our own rules (free, local), or Sensitive Data Protection (paid, extra dlp)."
+        "rules", description="Built-in rules (free, local), or Sensitive Data Protection (paid, extra dlp)."
     )
     pii_types: list[str] = Field(
         default_factory=lambda: [
             "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD_NUMBER", "IBAN_CODE", "PERSON_NAME", "STREET_ADDRESS",
             "GCP_API_KEY", "AUTH_TOKEN", "PASSWORD",
         ],
-        description="What Sensitive Data Protection looks for (its infoTypes).",
+        description="infoTypes that Sensitive Data Protection detects.",
     )  # fmt: skip
     pii_likelihood: Literal["VERY_UNLIKELY", "UNLIKELY", "POSSIBLE", "LIKELY", "VERY_LIKELY"] = Field(
-        "POSSIBLE", description="Least likelihood at which Sensitive Data Protection tells a finding."
+        "POSSIBLE", description="Lowest likelihood of a finding that Sensitive Data Protection reports."
     )
     pii_parent: str = Field(
         "",
         pattern=r"^(projects/[^/]+/locations/[^/]+)?$",
-        description="projects/P/locations/L to ask it in; empty: GOOGLE_CLOUD_PROJECT, global.",
+        description="projects/P/locations/L of Sensitive Data Protection; empty: GOOGLE_CLOUD_PROJECT, global.",
     )
     find_label_issues: bool = Field(
-        True, description="List likely label errors, of 20,000 rows and 4 million characters at most, drawn evenly."
+        True, description="List likely label issues, in a sample of at most 20,000 rows and 4 million characters."
     )
-    corrections: str = Field("", description="Audit sheet (CSV with id and label) whose labels replace the rows' own.")
-    test_data: str = Field("", description="A second file whose rows are the test split; its copies leave training.")
+    corrections: str = Field(
+        "", description="Review file (CSV with id and label) whose labels replace those of the rows; empty: none."
+    )
+    test_data: str = Field(
+        "",
+        description="A second file, whose rows are the test split; copies are removed from training; empty: none.",
+    )
     conflicts: Literal["drop", "majority", "keep"] = Field(
-        "drop", description="Same text, different labels: drop all, keep the majority label, or keep all."
+        "drop",
+        description="Label conflicts (same text, different labels): drop all, keep the majority label, or keep all.",
     )
     jaccard_threshold: float = Field(
         0.8,
         ge=0,
         le=1,
-        description="Near-duplicates: Jaccard of character 5-grams from which a row is dropped; 0: off.",
+        description="Jaccard similarity of character 5-grams from which a row is a near-duplicate and dropped; 0: off.",
     )
     semantic_threshold: float = Field(
-        0, ge=0, le=1, description="Cosine of embeddings from which a row of the same label is dropped; 0: off."
+        0,
+        ge=0,
+        le=1,
+        description="Cosine of embeddings from which a row of the same label is a semantic duplicate; 0: off.",
     )
     embedder: str = Field(
         "builtin",
@@ -136,10 +152,11 @@ class Preprocess(Section):
         "(extra embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
     )
     repeated_chars: int = Field(
-        100, ge=0, description="Passages of this many characters that stand in several rows are looked for; 0: off."
+        100, ge=0, description="Length of passages that are searched for in several rows (characters); 0: off."
     )
     repeated: Literal["report", "trim", "drop"] = Field(
-        "report", description="Repeated passages: tell them, cut them from all rows but the first, or drop those rows."
+        "report",
+        description="Repeated passages: report them, cut them from all rows but the first, or drop those rows.",
     )
     runner: Literal["local", "dataflow"] = Field(
         "local",
@@ -150,9 +167,9 @@ class Preprocess(Section):
         "",
         description="gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; runner dataflow needs it.",
     )
-    max_cluster: int = Field(1000, ge=0, description="A text with this many duplicates stops the run; 0: never.")
+    max_cluster: int = Field(1000, ge=0, description="Number of duplicates of a text that stops the run; 0: no limit.")
     max_removed_share: float = Field(
-        0.5, gt=0, le=1, description="Deduplication that would remove more than this share stops the run."
+        0.5, gt=0, le=1, description="Largest share of rows that deduplication may remove; more stops the run."
     )
 
     @model_validator(mode="after")
@@ -165,16 +182,18 @@ class Preprocess(Section):
 
 
 class Split(Section):
-    """How examples are divided; no group, and no cluster of near-duplicates, ever crosses."""
+    """How examples are split; groups and clusters of near-duplicates stay in the same split."""
 
     method: Literal["stratified", "stable"] = Field(
         "stratified",
-        description="stratified: exact shares of every label, places remembered under the run's name so that no row "
-        "moves as data grows; stable: by a hash of each row alone, nothing remembered, shares met on average.",
+        description="stratified: exact shares of every label; split assignments are recorded under the run's name, so "
+        "that no row moves when data grow; stable: by a hash of each row alone, not recorded, shares met on average.",
     )
-    validation: float = Field(0.15, gt=0, lt=1, description="Share of rows that choose prompt and checkpoint.")
-    test: float = Field(0.25, gt=0, lt=1, description="Share of rows only the final decision reads.")
-    seed: int = Field(7, description="Changes which rows fall where; another seed forgets the places remembered.")
+    validation: float = Field(
+        0.15, gt=0, lt=1, description="Share of validation rows, on which prompt and checkpoint are selected."
+    )
+    test: float = Field(0.25, gt=0, lt=1, description="Share of held-out test rows, read only for the final decision.")
+    seed: int = Field(7, description="Seed of the split; another seed discards the recorded split assignments.")
     min_rows: int = Field(20, ge=1, description="Fewest rows a split may have.")
     time_column: str = Field(
         "",
@@ -182,15 +201,23 @@ class Split(Section):
         "those before validation.",
     )
     jaccard_threshold: float = Field(
-        0.8, ge=0, le=1, description="Jaccard of character 5-grams from which two rows may not part; 0: not checked."
+        0.8,
+        ge=0,
+        le=1,
+        description="Jaccard similarity of character 5-grams from which rows stay in the same split; 0: off.",
     )
     passage_chars: int = Field(
-        100, ge=0, description="The certificate counts rows that share this many characters in a row; 0: it does not."
+        100, ge=0, description="Length of passages in two splits that the leakage report counts (characters); 0: off."
     )
     semantic_threshold: float = Field(
-        0.95, ge=0, le=1, description="The certificate counts rows of this cosine of embeddings; 0: it does not."
+        0.95,
+        ge=0,
+        le=1,
+        description="Cosine of embeddings from which the leakage report counts a row as an overlap; 0: off.",
     )
-    embedder: str = Field("builtin", description="Embedding model for that check, as preprocess.embedder.")
+    embedder: str = Field(
+        "builtin", description="Embedding model for semantic_threshold; values as in preprocess.embedder."
+    )
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
@@ -202,22 +229,22 @@ class Split(Section):
 
 
 class Augment(Section):
-    """More training rows for rare labels, generated from existing ones; validation and test rows are never touched."""
+    """New training rows for labels with few rows, generated from training rows; the other splits stay unchanged."""
 
     min_rows_per_label: int = Field(
-        0, ge=0, description="Labels with fewer training rows are brought up to this many; 0: off."
+        0, ge=0, description="Number of training rows to which labels with fewer rows are raised; 0: off."
     )
     methods: list[Literal["paraphrase", "perturb"]] = Field(
         ["paraphrase"],
         min_length=1,
-        description="paraphrase: the base model rewords rows (paid); perturb: random edits of words and letters.",
+        description="paraphrase: the base model rewrites rows (paid); perturb: random edits of words and letters.",
     )
-    max_per_row: int = Field(3, ge=1, le=20, description="Rows generated from a single row at most.")
+    max_per_row: int = Field(3, ge=1, le=20, description="Most rows generated from one row.")
     label_check: Literal["tfidf", "model", "none"] = Field(
         "tfidf",
-        description="What must predict a new row's label as well: TF-IDF with logistic regression on the training "
-        "rows, the base model (paid), or nothing.",
+        description="Check that a new row has its source's label: by TF-IDF with logistic regression on the training "
+        "rows, by the base model (paid), or none.",
     )
     temperature: float = Field(0.9, gt=0, le=2, description="Temperature of paraphrases.")
-    max_cost: float = Field(5.0, ge=0, description="Limit of paraphrases and paid checks together (US dollars).")
-    seed: int = Field(7, description="Seed of the choice of rows, and of perturbations.")
+    max_cost: float = Field(5.0, ge=0, description="Cost limit of paraphrases and label checks together (US dollars).")
+    seed: int = Field(7, description="Seed of the selection of rows and of perturbations.")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of evaluation: how models are prompted and scored, the judge, what a candidate must show."""
+"""Settings of evaluation: prompts, requests, scores, the judge and the gate."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ Role = Literal["baseline", "candidate", "champion", "supervised"]
 
 
 class Prompt(Section):
-    """A way of asking, as named data; the same object renders baselines, tuning rows and serving requests."""
+    """A named prompt; baselines, tuning rows and serving requests are rendered from it."""
 
-    name: str = Field("zero_shot", pattern=r"^[a-z][a-z0-9_]*$", description="How reports call it.")
+    name: str = Field("zero_shot", pattern=r"^[a-z][a-z0-9_]*$", description="Name in reports.")
     instruction: str = Field("", description="Replaces task.instruction; empty: the task's own.")
     level: Literal["system", "instance"] = Field(
-        "system", description="Where the instruction stands: system instruction, or before each row in the user turn."
+        "system", description="Place of the instruction: system instruction, or before the shots in the user turn."
     )
     shots: int = Field(0, ge=0, description="Labelled training examples shown in the prompt.")
-    selection: Literal["balanced", "random", "similar"] = Field("balanced", description="How the shots are chosen.")
-    seed: int = Field(7, description="Seed of the choice and order of shots.")
-    chain_of_thought: bool = Field(False, description="Ask for reasoning first; the answer is parsed out.")
+    selection: Literal["balanced", "random", "similar"] = Field("balanced", description="How the shots are selected.")
+    seed: int = Field(7, description="Seed of the selection and order of shots.")
+    chain_of_thought: bool = Field(False, description="Request reasoning before the answer; only the answer is scored.")
     list_labels: bool = Field(True, description="List the allowed labels in the prompt.")
     max_output_tokens: int = Field(
         0, ge=0, description="Longest answer (tokens); 0: evaluate.max_output_tokens, or 1024 for chain of thought."
     )
     rewrites: int = Field(
-        0, ge=0, le=20, description="Other wordings of the instruction the base model proposes, each tried too (paid)."
+        0,
+        ge=0,
+        le=20,
+        description="Rewritten instructions that the base model proposes and the search evaluates (paid); 0: none.",
     )
     try_shots: list[NonNegativeInt] = Field(
-        default_factory=list, max_length=8, description="Other numbers of shots, each tried too (paid)."
+        default_factory=list, max_length=8, description="Other numbers of shots that the search evaluates (paid)."
     )
     try_selections: list[Literal["balanced", "random", "similar"]] = Field(
-        default_factory=list, max_length=3, description="Other choices of shots, each tried with each number (paid)."
+        default_factory=list,
+        max_length=3,
+        description="Other selections of shots that the search evaluates with each number (paid).",
     )
 
 
@@ -50,9 +55,9 @@ class ModelVariant(Section):
     prompt: Prompt = Field(default_factory=Prompt)
     role: Role = "baseline"
     tuned_model: str = Field("", description="projects/P/locations/L/models/M@V of a tuned model.")
-    base_model: str = Field("", description="What the tuned model was made of; empty: evaluate.base_model.")
+    base_model: str = Field("", description="Base model of the tuned model; empty: evaluate.base_model.")
     checkpoint_id: str = ""
-    trial: str = Field("", description="The trial that made it.")
+    trial: str = Field("", description="Trial of the checkpoint.")
     searched_from: str = Field("", description="The prompt whose search proposed this one.")
     epoch: int = 0
     step: int = 0
@@ -62,12 +67,12 @@ class ModelVariant(Section):
 
     @property
     def is_tuned(self) -> bool:
-        """Whether it answers at an endpoint of its own (a tuned model), not as a base model."""
+        """Whether it is a tuned model with its own endpoint, not a base model."""
         return is_resource_name(self.model)
 
 
 class Judge(Section):
-    """LLM-as-judge: it informs; a gate rule may use it once its agreement with human ratings is shown."""
+    """LLM judge: reported; a gate rule may use it only after validation against human ratings."""
 
     model: str = Field("", description="Model that judges; empty: no judging.")
     rubric: str = Field(
@@ -79,12 +84,13 @@ class Judge(Section):
     )
     temperature: float = Field(0.7, gt=0, le=2, description="Temperature when several samples are generated.")
     max_output_tokens: int = Field(256, gt=0, description="Longest reply of the judge (tokens).")
-    samples: int = Field(1, ge=1, description="Ratings a row (pairs: for each of both orders); each is paid.")
+    samples: int = Field(1, ge=1, description="Ratings per row (pairs: per order); each is paid.")
     ratings: str = Field(
-        "", description="Human ratings (CSV, local or gs://) to validate the judge against; empty: it only informs."
+        "",
+        description="Human ratings (CSV, local or gs://) that validate the judge; empty: the judge is only reported.",
     )
     agreement: Literal["quadratic_kappa", "kappa", "spearman"] = Field(
-        "quadratic_kappa", description="Measure of its agreement with the human ratings."
+        "quadratic_kappa", description="Measure of the agreement of judge and human ratings."
     )
     min_agreement: float = Field(
         0.6,
@@ -115,17 +121,19 @@ class Evaluate(Section):
         min_length=1,
         description="Prompted baselines, each evaluated on validation data.",
     )
-    temperature: float = Field(0.0, ge=0, le=2, description="0: the most likely answer.")
+    temperature: float = Field(
+        0.0, ge=0, le=2, description="Sampling temperature of answers; 0: the most likely answer."
+    )
     max_output_tokens: int = Field(
         64, gt=0, description="Longest answer (tokens); 256 by default for tasks without labels."
     )
     thinking_budget: int = Field(
-        0, ge=-1, description="Thinking tokens, the same for prompted and tuned models; -1: the model decides."
+        0, ge=-1, description="Thinking tokens, for prompted and tuned models alike; -1: chosen by the model."
     )
     concurrency: int = Field(
         64,
         gt=0,
-        description="Concurrent requests at most; the rate controller finds what the quota allows below that.",
+        description="Most concurrent requests; under a quota the rate controller sends fewer.",
     )
     attempts: int = Field(
         8, gt=0, description="Attempts per request; 408, 429 and 5xx are retried with exponential backoff."
@@ -134,31 +142,32 @@ class Evaluate(Section):
     deadline_h: float = Field(
         0,
         ge=0,
-        description="Rows of a variant without an answer after this long count as errors (hours); 0: no deadline.",
+        description="Time after which rows of a variant without an answer count as errors (hours); 0: no deadline.",
     )
     max_error_share: float = Field(
-        0.05, ge=0, le=1, description="Share of rows that may fail for technical reasons; more stop the run."
+        0.05, ge=0, le=1, description="Largest share of rows with outcome error; more stop the run."
     )
     response_cache: str = Field(
-        "", description="Directory of cached responses, keyed by request: an interrupted run resumes. Empty: none."
+        "",
+        description="Local directory of the response cache: a repeated run sends only new requests; empty: none.",
     )
     batch_above: int = Field(
         0,
         ge=0,
-        description="More rows than this for a base model go to a batch job: half the price, hours; 0: never.",
+        description="Rows above which a variant is evaluated by a batch job (half the price, hours); 0: never.",
     )
     batch_poll_s: float = Field(15, gt=0, description="Seconds between status requests for a batch job.")
     batch_deadline_h: float = Field(
-        24, gt=0, description="How long to wait for a batch job (hours); a later run finds it again."
+        24, gt=0, description="Longest wait for a batch job (hours); a later run resumes it."
     )
     confidence: Literal["none", "votes", "verbal", "logprobs"] = Field(
         "none",
         description="Confidence of each answer: none; votes (self-consistency); verbal (the base model rates it in "
         "words); logprobs (the answer's probability, where the model returns it).",
     )
-    samples: int = Field(5, ge=2, description="Answers sampled per row when confidence is votes; each is paid.")
-    sample_temperature: float = Field(0.7, gt=0, le=2, description="Temperature of those samples.")
-    judge: Judge = Field(default_factory=Judge, description="LLM judge beside the metrics.")
+    samples: int = Field(5, ge=2, description="Answers sampled per row with confidence: votes; each is paid.")
+    sample_temperature: float = Field(0.7, gt=0, le=2, description="Temperature of these samples.")
+    judge: Judge = Field(default_factory=Judge, description="LLM judge, in addition to the metrics.")
     vertex_metrics: list[Literal["exact_match", "bleu", "rouge_1", "rouge_2", "rouge_l", "rouge_l_sum", "rubric"]] = (
         Field(
             default_factory=list,
@@ -166,17 +175,17 @@ class Evaluate(Section):
         )
     )
     calibration: Literal["isotonic", "temperature"] = Field(
-        "isotonic", description="Map from stated to true confidence, fitted on validation rows."
+        "isotonic", description="Calibration: the map from reported to measured confidence, fitted on validation rows."
     )
     target_precision: float = Field(
-        0.95, gt=0.5, lt=1, description="Accuracy that answers above the abstain threshold must have."
+        0.95, gt=0.5, lt=1, description="Accuracy of answers at or above the abstain threshold."
     )
     tfidf_baseline: bool = Field(
         True, description="Also score TF-IDF with logistic regression, trained on the training rows (no cost)."
     )
     auto_slices: bool = Field(True, description="Also report by text length (thirds) and script.")
-    confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Level of every interval.")
-    resamples: int = Field(2000, ge=200, description="Bootstrap resamples.")
+    confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of all intervals.")
+    resamples: int = Field(2000, ge=200, description="Number of bootstrap resamples.")
     seed: int = Field(7, description="Seed of resampling and of requests.")
 
     @property
@@ -202,67 +211,71 @@ class Evaluate(Section):
 
 
 class Gate(Section):
-    """What a candidate must show on test data before it is deployed."""
+    """Rules that a candidate must pass on the held-out test rows to be deployed."""
 
     metric: str = Field("", description="Metric that decides; empty: the task kind's first metric.")
     min_lift: float = Field(
-        0.0, ge=0, description="Lift over the best prompt that the interval's lower bound must exceed."
+        0.0, ge=0, description="Lift over the best prompt that the lower bound of the interval must exceed."
     )
     min_lift_over_champion: float = Field(
-        0.0, ge=-1, description="The same over the model in production, re-scored on the same rows."
+        0.0,
+        ge=-1,
+        description="The same over the champion, evaluated again on the same rows; below 0: may be worse by that.",
     )
     min_lift_over_supervised: float = Field(
         -0.1,
         ge=-1,
-        description="Preference tuning: the same over the supervised model it starts from; below 0: may be that worse.",
+        description="Preference tuning: the same over the supervised model; below 0: may be worse by that.",
     )
     max_champion_test_regression: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="Score that a model continued from the champion may lose on the champion's test set; 1: report it.",
+        description="Loss of score on the champion test set that a continued model may have; 1: only reported.",
     )
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Level of the paired bootstrap interval.")
-    resamples: int = Field(10_000, ge=1000, description="Paired bootstrap resamples.")
+    resamples: int = Field(10_000, ge=1000, description="Number of paired bootstrap resamples.")
     seed: int = Field(7, description="Seed of resampling.")
-    min_test_rows: int = Field(50, ge=1, description="Fewer test rows: not enough data to decide.")
+    min_test_rows: int = Field(50, ge=1, description="Fewest test rows; with fewer, the verdict is not_enough_data.")
     planned_candidates: int = Field(
-        1, ge=1, description="Candidates this test set is planned for; the gate's error rate is divided among them."
+        1, ge=1, description="Candidates that the test set is planned for; the error rate is divided among them."
     )
     on_test_set_reuse: Literal["warn", "fail"] = Field(
-        "warn", description="What to do when more candidates than planned have used this test set."
+        "warn", description="Action when more candidates than planned have been evaluated on this test set."
     )
-    max_invalid_rate: float = Field(0.05, ge=0, le=1, description="Share of unusable answers a candidate may give.")
+    max_invalid_rate: float = Field(0.05, ge=0, le=1, description="Largest share of unusable answers of the candidate.")
     min_class_recall: float = Field(
-        0.0, ge=0, le=1, description="Recall every class with 10 or more test rows must reach."
+        0.0, ge=0, le=1, description="Lowest recall of any class with 10 or more test rows; 0: off."
     )
     max_class_drop: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="Recall a class with 10 or more test rows may lose against the best prompt; 1: off.",
+        description="Largest loss of recall of any class with 10 or more test rows against the best prompt; 1: off.",
     )
     on_slice_regression: Literal["warn", "fail"] = Field(
-        "warn", description="What to do when a slice is shown to be worse than under the best prompt (Holm-adjusted)."
+        "warn", description="Action when a slice is significantly worse than under the best prompt (Holm-adjusted)."
     )
-    max_latency_s: float = Field(0.0, ge=0, description="Ceiling of the 95th percentile of answer time (s); 0: off.")
+    max_latency_s: float = Field(
+        0.0, ge=0, description="Largest 95th percentile of the response time (seconds); 0: off."
+    )
     max_cost_per_1000: float = Field(
-        0.0, ge=0, description="Ceiling of what 1,000 answers cost at the plan's list prices (US dollars); 0: off."
+        0.0, ge=0, description="Largest cost of 1,000 answers at the list prices of the plan (US dollars); 0: off."
     )
     max_ece: float = Field(
-        0.0, ge=0, le=1, description="Ceiling of the calibration error, when evaluate.confidence is on; 0: off."
+        0.0, ge=0, le=1, description="Largest expected calibration error, with evaluate.confidence; 0: off."
     )
     min_judge_good: float = Field(
         0.0,
         ge=0,
         le=1,
-        description="Share of answers a judge validated by evaluate.judge.ratings must call good, lower bound; 0: off.",
+        description="Lower bound of the share of answers that the validated judge rates good; 0: off.",
     )
     min_judge_win_rate: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Win rate over the best prompt, by such a judge, that the lower bound must exceed; 0: off.",
+        description="Win rate over the best prompt, by the validated judge, that the lower bound must exceed; 0: off.",
     )
-    max_output_tokens: float = Field(0.0, ge=0, description="Ceiling of mean output tokens an answer; 0: off.")
-    max_input_tokens: float = Field(0.0, ge=0, description="Ceiling of mean input tokens a request; 0: off.")
+    max_output_tokens: float = Field(0.0, ge=0, description="Most output tokens per answer, on average; 0: off.")
+    max_input_tokens: float = Field(0.0, ge=0, description="Most input tokens per request, on average; 0: off.")

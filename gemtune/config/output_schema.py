@@ -54,7 +54,7 @@ def schema_problem(schema: JsonObject) -> str | None:
 
 
 def without_null_defaults(schema: Any) -> Any:
-    """The schema without `default: null`, which checks nothing and which a pipeline parameter cannot carry."""
+    """The schema without `default: null`, which checks nothing and is not allowed in a pipeline parameter."""
     if isinstance(schema, list):
         return [without_null_defaults(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every section of the settings is: frozen, complete, with errors that name the setting."""
+"""Base of all sections of the settings: frozen, without unknown keys, with errors that name the setting."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _did_you_mean(loc: tuple[int | str, ...], within: type[BaseModel]) -> str:
         info = getattr(fields, "model_fields", {}).get(part)
         fields = info.annotation if info is not None else None
     names = sorted(getattr(fields, "model_fields", {}))
-    return f": known here are {', '.join(names)}" if names else ""
+    return f": its settings are {', '.join(names)}" if names else ""
 
 
 def unquoted_off(value: Any) -> Any:
@@ -74,7 +74,7 @@ def unquoted_off(value: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """The value as a pipeline parameter may carry it: no nulls, dates as text."""
+    """The value in the form of a pipeline parameter: without nulls, dates as text."""
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list):

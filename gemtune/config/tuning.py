@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of tuning: where it runs, what it may cost, which jobs, what is deployed in the end."""
+"""Settings of tuning: project and region, plan and budget, trials, jobs, selection, deployment."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from gemtune.config.section import JsonObject, Section, is_resource_name, plain,
 
 
 class Vertex(Section):
-    """Where it runs; bears no identity. Empty fields come from the environment (GOOGLE_CLOUD_PROJECT and friends)."""
+    """Project, region and bucket. Empty fields come from the environment (GOOGLE_CLOUD_PROJECT, ...)."""
 
     project: str = Field("", description="Google Cloud project id; empty: GOOGLE_CLOUD_PROJECT.")
     location: str = Field(
-        "", description="Region of tuning and serving; empty: GOOGLE_CLOUD_LOCATION, else us-central1."
+        "", description="Region of tuning and serving; empty: GOOGLE_CLOUD_LOCATION, otherwise us-central1."
     )
     bucket: str = Field("", description="Bucket for tuning data and records (no gs://); empty: PROJECT-gemtune.")
-    service_account: str = Field("", description="Identity the tuning job runs as; empty: the service's own agent.")
-    encryption_key: str = Field("", description="Full name of a Cloud KMS key for tuning; empty: Google-managed.")
-    labels: dict[str, str] = Field(default_factory=dict, description="Labels put on every resource that is created.")
+    service_account: str = Field(
+        "", description="Service account of tuning jobs; empty: the service agent of Vertex AI."
+    )
+    encryption_key: str = Field("", description="Full name of a Cloud KMS key for tuning; empty: a Google-managed key.")
+    labels: dict[str, str] = Field(default_factory=dict, description="Labels of all resources that are created.")
     catalogue: JsonObject = Field(
         default_factory=dict,
         description="Overrides of the model catalogue (models, limits, prices), merged key by key.",
@@ -30,41 +32,47 @@ class Vertex(Section):
     @field_validator("catalogue", mode="after")
     @classmethod
     def _travels(cls, value: JsonObject) -> JsonObject:
-        """A pipeline's parameter carries neither dates nor nulls; an empty text stands for none."""
+        """A pipeline's parameter has neither dates nor nulls; an empty text means none."""
         return {name: plain(item) for name, item in value.items()}
 
 
 class Trial(Section):
-    """One tuning job: its hyperparameters under the service's names, and what it starts from."""
+    """A trial: hyperparameters under the names of the service, and the model to tune."""
 
-    epoch_count: int = Field(4, gt=0, description="Passes over the training rows; every epoch's checkpoint is scored.")
-    learning_rate_multiplier: float = Field(1.0, gt=0, description="Multiplies the service's recommended rate.")
-    adapter_size: Literal[1, 2, 4, 8, 16] = Field(4, description="Rank of the adapter; small data, small adapter.")
+    epoch_count: int = Field(
+        4, gt=0, description="Passes over the training rows; the checkpoint of every epoch is scored."
+    )
+    learning_rate_multiplier: float = Field(1.0, gt=0, description="Factor of the service's recommended learning rate.")
+    adapter_size: Literal[1, 2, 4, 8, 16] = Field(
+        4, description="Rank of the adapter; a small data set needs a small adapter."
+    )
     name: str = Field("", description="Name in reports; empty: trial-1, trial-2, ...")
-    method: Literal["supervised", "preference"] = Field("supervised", description="Rows are answers, or pairs of them.")
+    method: Literal["supervised", "preference"] = Field(
+        "supervised", description="Tuning on reference answers, or on preference pairs."
+    )
     beta: float = Field(
-        0.1, gt=0, description="Preference tuning only: pull towards the base; 0.01 to 0.5, smaller moves further."
+        0.1,
+        gt=0,
+        description="Preference tuning only: strength of the pull towards the base model, usually 0.01 to 0.5.",
     )
-    base: str = Field("", description="Model to tune; empty: evaluate.base_model. A tuned model is continued from.")
-    base_model: str = Field("", description="Base model of a tuned `base`, which sets its price; set by the plan.")
-    checkpoint_id: str = Field("", description="Checkpoint of `base` to continue from; empty: its default one.")
-    max_billable_tokens: int = Field(
-        0, ge=0, description="A job that would bill more tokens than this is cancelled; 0: no such limit."
-    )
+    base: str = Field("", description="Model to tune; empty: evaluate.base_model. A tuned model is continued.")
+    base_model: str = Field("", description="Base model of a tuned `base`, by which it is priced; set by the plan.")
+    checkpoint_id: str = Field("", description="Checkpoint of `base` to continue from; empty: the default checkpoint.")
+    max_billable_tokens: int = Field(0, ge=0, description="Tokens above which the job is cancelled; 0: no limit.")
     forecast_tokens: int = Field(0, ge=0, description="Tokens the job is expected to bill; set by the plan.")
     plan: str = Field("", description="Fingerprint of the plan this trial belongs to; set by the plan.")
-    follow_up_of: str = Field("", description="The trial this one follows up; set by the step that tunes.")
+    follow_up_of: str = Field("", description="The trial that this one follows up; set by the tuning step.")
     follow_up_tokens: int = Field(0, ge=0, description="Tokens that follow-up trials may bill; set by the plan.")
-    follow_ups: int = Field(0, ge=0, description="Follow-up trials, one after the other; set by the plan.")
+    follow_ups: int = Field(0, ge=0, description="Number of follow-up trials, one after the other; set by the plan.")
     reweighted: bool = Field(False, description="Tune on the rows with hard examples repeated; set by the plan.")
-    ablation_of: str = Field("", description="The trial whose hard-example weighting this one leaves out; set by plan.")
+    ablation_of: str = Field("", description="The trial that this one repeats without reweighting; set by the plan.")
     early_stop: bool = Field(
-        False, description="May be cancelled when another trial learns faster; set in the published grid."
+        False, description="Whether early stopping may cancel the trial; set in the published grid."
     )
 
     @property
     def is_continued(self) -> bool:
-        """Whether it goes on from a tuned model."""
+        """Whether it continues a tuned model."""
         return is_resource_name(self.base)
 
     @field_validator("method", mode="before")
@@ -76,15 +84,15 @@ class Trial(Section):
 
 
 class Plan(Section):
-    """Whether tuning is worth trying, at what price, and which trials are run."""
+    """Trials, budget, and the reasons against tuning."""
 
     trials: list[Trial] = Field(
-        default_factory=lambda: [Trial()], min_length=1, description="Tuning jobs to run, unless preset names others."
+        default_factory=lambda: [Trial()], min_length=1, description="Trials to run, unless preset selects others."
     )
     preset: Literal["trials", "recommended", "grid"] = Field(
         "trials",
-        description="trials: those listed; recommended: the published start for model family and data size; "
-        "grid: the published five for 500 to 1,000 rows.",
+        description="trials: those listed; recommended: the published starting point for model family and data size; "
+        "grid: the published grid for 500 to 1,000 rows.",
     )
     merge_epoch_variants: bool = Field(
         True, description="Merge trials that differ only in epochs; the longer job's checkpoints cover the shorter."
@@ -92,24 +100,33 @@ class Plan(Section):
     start_from_champion: bool = Field(
         False, description="Start from the champion's checkpoint (a new version of its model), not from the base model."
     )
-    min_train_rows: int = Field(100, ge=1, description="Fewer training rows: keep the prompt (published advice).")
+    min_train_rows: int = Field(
+        100, ge=1, description="Fewest training rows; with fewer, tuning is skipped (published advice)."
+    )
     skip_if_baseline_reaches: float = Field(
-        0.99, gt=0, le=1, description="Keep a prompt whose lower interval bound reaches this score: nothing to gain."
+        0.99, gt=0, le=1, description="Skip tuning if the lower bound of the best prompt's score reaches this."
     )
     required_lift: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Lift that would pay; skip tuning if the test set is too small to detect it. 0: any.",
+        description="Required lift; tuning is skipped if the test set is too small to detect it. 0: any lift.",
     )
     skip_unchanged: bool = Field(
         True, description="Skip tuning if data, model and trials are unchanged since the last decision."
     )
-    max_cost: float = Field(100.0, ge=0, description="Hard limit for tuning and evaluation together (US dollars).")
-    follow_ups: int = Field(
-        0, ge=0, le=3, description="Rounds of one follow-up trial each, chosen by the diagnosis, within max_cost."
+    max_cost: float = Field(
+        100.0, ge=0, description="Budget of the run: limit for tuning and evaluation together (US dollars)."
     )
-    token_sample: int = Field(32, ge=1, description="Rows counted by the service; tokens beyond them are estimated.")
+    follow_ups: int = Field(
+        0,
+        ge=0,
+        le=3,
+        description="Most rounds of one follow-up trial each, chosen by the loss diagnosis, within max_cost; 0: none.",
+    )
+    token_sample: int = Field(
+        32, ge=1, description="Rows whose tokens the service counts; the tokens of other rows are estimated."
+    )
 
 
 class HardExamples(Section):
@@ -121,10 +138,13 @@ class HardExamples(Section):
     ablation: bool = Field(
         True, description="Also run the first trial without reweighting, to measure what the reweighting gains."
     )
-    max_repeats: int = Field(3, ge=1, description="A hard example appears at most this often.")
+    max_repeats: int = Field(3, ge=1, description="Most occurrences of a hard example in the training rows.")
     skip_label_issues: bool = Field(True, description="Rows whose label is likely wrong are not repeated.")
     label_issue_margin: float = Field(
-        0.2, ge=0, le=1, description="How much more likely another label must be for a row to count as a label issue."
+        0.2,
+        ge=0,
+        le=1,
+        description="Margin of probability by which another label must be more likely for a label issue.",
     )
     seed: int = Field(7, description="Seed of the row order and of the label check.")
 
@@ -135,19 +155,23 @@ class Tune(Section):
     description: str = Field("", description="Description of the tuning jobs; empty: the run's and the trial's name.")
     display_name: str = Field("", max_length=128, description="Name of the tuned model; empty: the run's name.")
     poll_s: float = Field(10, gt=0, description="Seconds between status requests.")
-    deadline_h: float = Field(24, gt=0, description="A job that takes longer is cancelled (hours).")
-    last_checkpoint_only: bool = Field(False, description="Export just the final checkpoint.")
+    deadline_h: float = Field(24, gt=0, description="Longest time of a job, after which it is cancelled (hours).")
+    last_checkpoint_only: bool = Field(False, description="Save only the final checkpoint.")
     early_stopping: Annotated[Literal["marked", "all", "off"], BeforeValidator(unquoted_off)] = Field(
         "marked",
-        description="Cancel trials that learn slower than another (successive halving); marked: only trials with "
-        "early_stop: true.",
+        description="Trials that may be cancelled when their loss is behind at a rung: those with early_stop: true, "
+        "all, or none.",
     )
     first_rung_epochs: float = Field(
-        0.4, gt=0, description="Epochs before trials are first compared; again at two and four times as many."
+        0.4, gt=0, description="Epochs of the first rung; the next rungs are at two, four, ... times as many."
     )
-    attempts: int = Field(2, ge=1, description="Jobs submitted at most when the service fails; bad data is final.")
+    attempts: int = Field(
+        2,
+        ge=1,
+        description="Most jobs submitted for a trial when the service fails; data that it rejects are not sent again.",
+    )
     claim_wait_s: float = Field(
-        30, ge=0, description="How long to wait for a job another run has claimed but not yet created (seconds)."
+        30, ge=0, description="Longest wait for a job that another run has claimed but not yet created (seconds)."
     )
 
 
@@ -173,22 +197,22 @@ class Select(Section):
 
 
 class Preference(Section):
-    """Pairs of a better and a worse answer: where they come from, how answers are ranked, how tuning begins."""
+    """Preference pairs: source, ranking of answers, the supervised job before preference tuning."""
 
-    prompt_column: str = Field("prompt", description="Column that holds the prompt, in rows of plain columns.")
-    chosen_column: str = Field("chosen", description="Column that holds the better answer.")
-    rejected_column: str = Field("rejected", description="Column that holds the worse answer.")
+    prompt_column: str = Field("prompt", description="Column of the prompt, in rows of plain columns.")
+    chosen_column: str = Field("chosen", description="Column of the chosen answer.")
+    rejected_column: str = Field("rejected", description="Column of the rejected answer.")
     pairs_from: Literal["data", "samples"] = Field(
         "data",
-        description="data: the rows hold pairs; samples: the rows are labelled, and sampled answers of the base model "
+        description="data: the rows are pairs; samples: the rows are labelled, and sampled answers of the base model "
         "are ranked and paired (paid).",
     )
     samples: int = Field(4, ge=1, description="Answers sampled per row when pairs are sampled; each is paid.")
-    sample_temperature: float = Field(0.9, gt=0, le=2, description="Temperature of those samples.")
+    sample_temperature: float = Field(0.9, gt=0, le=2, description="Temperature of these samples.")
     chosen_from: Literal["samples", "reference"] = Field(
         "samples",
-        description="Better answer of a sampled pair: the best sample, or the row's reference (with samples=1 that "
-        "makes pairs of a model's errors).",
+        description="Chosen answer of a sampled pair: the best sample, or the reference of the row (with samples=1, "
+        "pairs of the model's errors).",
     )
     min_gap: float = Field(
         10.0, ge=0, le=100, description="Smallest difference in grade (0 to 100) between the answers of a sampled pair."
@@ -202,10 +226,12 @@ class Preference(Section):
         2.0, ge=0, le=100, description="Grades (0 to 100) that differ by this or less tie, with ranker: reference."
     )
     supervised_epochs: int = Field(
-        2, ge=0, description="Epochs of supervised tuning on the better answers, which comes first (advised); 0: none."
+        2,
+        ge=0,
+        description="Epochs of supervised tuning on the chosen answers, before preference tuning (advised); 0: none.",
     )
     supervised_learning_rate_multiplier: float = Field(
-        1.0, gt=0, description="Multiplies the service's recommended rate in that first job."
+        1.0, gt=0, description="Factor of the service's recommended learning rate in the supervised job."
     )
 
 
@@ -215,4 +241,4 @@ class Deploy(Section):
     alias: str = Field(
         "champion", pattern=r"^[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]$", description="Alias of the model in production."
     )
-    keep_rejected_endpoints: bool = Field(False, description="Leave endpoints of rejected checkpoints deployed.")
+    keep_rejected_endpoints: bool = Field(False, description="Keep the endpoints of rejected checkpoints.")

@@ -99,7 +99,7 @@ def max_reply_tokens(example: Example, count: int) -> int:
 
 
 def missing_rows(train: Sequence[Example], settings: Augment) -> dict[str, int]:
-    """How many new rows each row (by id) gives, so that its label has `min_rows_per_label` rows; spread evenly."""
+    """Number of new rows from each row (by id), so that its label has `min_rows_per_label` rows; spread evenly."""
     by_label: dict[str, list[Example]] = {}
     for example in train:
         if example.contents is None:
@@ -133,7 +133,7 @@ def affordable_rows(train: Sequence[Example], cost: AugmentationCost) -> dict[st
 
 
 def forecast(train: Sequence[Example], cost: AugmentationCost) -> tuple[CostItem, list[Example]]:
-    """What the step will cost, and the training rows as they will be at most: a copy takes each new row's place."""
+    """What the step will cost, and the largest set of training rows after it, with copies instead of new rows."""
     affordable = affordable_rows(train, cost)
     items = [cost.item(example, affordable[example.id]) for example in train if example.id in affordable]
     free = "perturb" in cost.settings.methods and not cost.pays_checks

@@ -185,7 +185,7 @@ class BaselineForecast:
     def finals(
         self, usages: Sequence[BaselineUsage], champion: ModelVariant | None, judging: JudgingCost
     ) -> list[CostItem]:
-        """The most expensive of these prompts on test rows beside the champion, and judging both.
+        """The most expensive of these prompts and the champion on test rows, and judging both.
 
         No champion is expected where there is none now, but there may be one by then.
         """

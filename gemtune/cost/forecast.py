@@ -56,7 +56,7 @@ class Context:
 class Forecast:
     """What is paid anyway, what each trial would add, the trials that fit under the limit.
 
-    `keep_prompt` is what is paid when nothing is tuned; empty while nothing speaks against tuning.
+    `keep_prompt` is what is paid when nothing is tuned; empty while there is no reason against tuning.
     """
 
     spent: list[CostItem]

@@ -27,14 +27,14 @@ class RequestTokens:
 def requests_item(
     kind: Kind, label: str, count: float, tokens: RequestTokens, price: Price, subject: str = ""
 ) -> CostItem:
-    """So many requests of so many tokens each."""
+    """A number of requests and the tokens of each."""
     sent, received = tokens.input.times(count), tokens.output.times(count)
     cost = sent.times(price.input / MILLION) + received.times(price.output / MILLION)
     return CostItem(kind=kind, label=label, subject=subject, tokens=sent + received, cost=cost)
 
 
 def uses_batch(evaluate: Evaluate, requests: int) -> bool:
-    """Whether so many requests to a base model go to batch prediction jobs."""
+    """Whether this number of requests to a base model is sent as a batch job."""
     return 0 < evaluate.batch_above < requests
 
 
@@ -72,7 +72,7 @@ class JudgingCost:
     pairwise_only: bool = False
 
     def items(self, label: str, answers: float, pairs: float, base: Price, subject: str = "") -> list[CostItem]:
-        """One item for judging so many answers and so many pairs of them; [] when nothing is judged.
+        """The cost item of judging these numbers of answers and pairs; [] when nothing is judged.
 
         `base` is the price of the base model, which rates its confidence in words.
         """
@@ -86,7 +86,7 @@ class JudgingCost:
         return [merged("judging", f"judging {label}", parts, subject)] if parts else []
 
     def ranking(self, label: str, pairs: float, subject: str = "") -> list[CostItem]:
-        """One item for ranking so many pairs of answers, in both orders; [] when references rank them."""
+        """The cost item of ranking this number of pairs in both orders; [] when they are ranked by references."""
         if not (self.pairwise_only and self.comparison and self.judge):
             return []
         count = 2 * self.samples * pairs
@@ -106,7 +106,7 @@ class JudgingCost:
 
 
 def affordable(trials: Sequence[Trial], items: dict[str, list[CostItem]], fixed: Estimate, limit: float) -> list[Trial]:
-    """The trials, in their order, that fit under the limit beside fixed costs; one that is too expensive is skipped."""
+    """The trials, in their order, that fit under the limit with the fixed costs; too expensive ones are skipped."""
     room = limit - fixed.upper
     chosen = []
     for trial in trials:

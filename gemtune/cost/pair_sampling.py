@@ -65,7 +65,7 @@ def _judge_prompt(counter: TokenCounter) -> Estimate:
 
 
 def with_unknown_answers(tokens: TokenEstimates, evaluate: Evaluate, settings: Preference) -> TokenEstimates:
-    """The estimates while the sampled answers (references take their place) are not known: any may be long."""
+    """Estimates before answers are sampled: references instead, bounded by the longest answer."""
     longest = Estimate(expected=0, upper=tokens.train * evaluate.max_output_tokens)
     training = dict(tokens.training)
     training["preference"] += longest

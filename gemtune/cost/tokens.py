@@ -213,7 +213,7 @@ class TokenCounter:
     def judging(
         self, catalogue: Catalogue, rows: Sequence[Example], replies: Mapping[str, float], pairwise_only: bool = False
     ) -> JudgingCost:
-        """What these settings send about each answer, and about human ratings; references take the answers' place.
+        """Requests of these settings for each answer and for human ratings, with references instead of answers.
 
         A ratings file in a bucket is not read offline. `replies` are mean tokens of a reply by model where some were
         counted. Raises `UserError` for a judge, or a metric of the evaluation service, without a known price.

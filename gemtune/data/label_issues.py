@@ -44,7 +44,7 @@ def find_label_issues(examples: Sequence[Example], task: Task, config: Preproces
 
 
 def _sample_for_audit(examples: Sequence[Example], seed: int) -> list[Example]:
-    """As many rows, in their order, as the search for label issues may hold."""
+    """A sample of the rows, in their order, within the limits of the search for label issues."""
     order = np.random.default_rng(seed).permutation(len(examples))[:MAX_AUDITED]
     total_chars = np.cumsum([len(examples[i].text) for i in order])
     return [examples[i] for i in np.sort(order[: np.searchsorted(total_chars, MAX_AUDITED_CHARS, side="right")])]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Detectors of personal data: built-in rules, or Google's Sensitive Data Protection, behind one protocol.
+"""Detectors of personal data: built-in rules, or Google's Sensitive Data Protection, with one protocol.
 
 Guarantees: the setting `preprocess.pii` (report, mask, drop) means the same with every detector.
 """

@@ -73,7 +73,9 @@ def read_rows(
     if kind in (".jsonl", ".ndjson", ".json", ".txt", ""):
         return _json_rows(file)
     raise UserError(
-        f"cannot tell the format of {kind!r}", file=file.name, remedy="name it .jsonl, .csv, .tsv or .parquet (+ .gz)"
+        f"cannot determine the format of {kind!r}",
+        file=file.name,
+        remedy="name it .jsonl, .csv, .tsv or .parquet (+ .gz)",
     )
 
 
@@ -97,7 +99,7 @@ def parse_json(text: str) -> Any:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise ValueError("a lone surrogate, which no text can hold") from None
+            raise ValueError("a lone surrogate, which is not valid Unicode") from None
     return value
 
 
@@ -117,7 +119,7 @@ def _parse_finite(digits: str) -> float:
 
 
 def _exceeds_depth(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested more than so many levels deep."""
+    """Whether lists and objects are nested deeper than this number of levels."""
     layer = [value]
     for _ in range(levels):
         layer = [inner for outer in layer for inner in _children(outer) if isinstance(inner, dict | list)]

@@ -165,7 +165,7 @@ def _with_text(line: int, row: JsonObject, max_chars: int, client: Any) -> Row |
 
 
 def _refusal(uri: str, allowed: frozenset[str]) -> str:
-    """Why a URI may not be read; "" when it may. Rows are untrusted input and must not open other buckets."""
+    """Why a URI must not be read; "": it may be read. Rows are untrusted input and must not open other buckets."""
     if not uri.startswith(GS):
         return f"the text's URI {uri!r:.200} is not gs://BUCKET/OBJECT"
     if _bucket(uri) not in allowed:

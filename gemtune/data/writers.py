@@ -144,7 +144,7 @@ def _write(path: str | Path, rows: Iterable[JsonObject], format_name: str) -> in
         raise UserError(f"{suffix} supports columns only, not {format_name}", file=path, remedy="name the file .jsonl")
     if suffix not in (".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".txt", ""):
         extensions = ".jsonl, .csv or .tsv, also .gz"
-        raise UserError(f"cannot tell the format of {name!r}", file=path, remedy=f"name it {extensions}")
+        raise UserError(f"cannot determine the format of {name!r}", file=path, remedy=f"name it {extensions}")
     with open_atomic(path, compress=name.endswith(".gz")) as file:
         return (
             _write_lines(file, rows)

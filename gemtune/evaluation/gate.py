@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decision: may the candidate be deployed?
 
-All finalists answered the same held-out test rows and are compared row by row. The candidate must beat the best prompt,
-and the model in production re-scored today, by more than the interval: the lower bound of the paired bootstrap is above
-the required lift, and an exact test agrees (with few disagreeing rows the bootstrap is too bold). Then come the minimum
-and maximum rules. Guarantees: an equal candidate passes no more often than (1 - confidence_level) / 2. Each further
-candidate on the same rows has its own chance to pass by luck: that error rate is divided among the candidates the test
-set is planned for (Bonferroni), and more than planned are reported, or refused. Pure.
+All finalists answered the same held-out test rows and are compared row by row. The candidate must be significantly
+better than the best prompt and the champion, which is evaluated again in each run: the lower bound of the paired
+bootstrap is above the required lift, and an exact test agrees (with few disagreeing rows the bootstrap alone is too
+liberal). Then come the minimum and maximum rules. Guarantees: an equal candidate passes no more often than
+(1 - confidence_level) / 2. Each further candidate on the same rows has its own chance to pass by luck: that error rate
+is divided among the candidates the test set is planned for (Bonferroni); more than planned are reported or rejected.
+Pure.
 """
 
 from __future__ import annotations
@@ -250,7 +251,7 @@ class _Decider:
         return self._record(verdict, ["there is no tuned candidate", why], rows, comparisons=comparisons)
 
     def _fallback(self, prompt: ScoredVariant | None) -> tuple[Verdict, str]:
-        """What stays: the champion, unless there is none or the best prompt is shown to beat it."""
+        """What stays in production: the champion, unless there is none or the best prompt is significantly better."""
         champion = self.evidence.role("champion")
         if champion is None:
             return "keep_prompt", "keeping the best prompt"
@@ -258,8 +259,8 @@ class _Decider:
             against = self.compare(prompt, champion)
             if against.paired.low > 0 and against.paired.p_value <= 1 - self.gate.confidence_level:
                 return "keep_prompt", (
-                    f"the best prompt beats the model in production too ({against.candidate:.3f} against "
-                    f"{against.baseline:.3f} on {against.metric}): go back to the prompt"
+                    f"the best prompt is also significantly better than the champion ({against.candidate:.3f} against "
+                    f"{against.baseline:.3f} on {against.metric}): use the prompt"
                 )
         return "keep_champion", f"keeping the model in production ({champion.variant.name})"
 
@@ -300,12 +301,12 @@ def _worse(cell: SliceComparison) -> str:
 def _lift_rule(gate: Gate, comparison: Comparison) -> Rule:
     over, required, description = _BASELINES[comparison.role](gate)
     paired = comparison.paired
-    # the exact test asks whether the two are equal, so it counts only where equality must be refuted
+    # the exact test is of equality, so it counts only where equality must be rejected
     significant = required < 0 or paired.p_value <= 1 - gate.confidence_level
     passed = paired.low > required and significant
-    claim = "is as good as" if required < 0 else "is better than"
+    claim = "as good as" if required < 0 else "better than"
     summary = (
-        f"{'it is shown' if passed else 'it is not shown'} that the candidate {claim} {description} "
+        f"the candidate is {'shown' if passed else 'not shown'} to be {claim} {description} "
         f"({comparison.versus}): {comparison.metric} {comparison.candidate:.3f} against {comparison.baseline:.3f}, "
         f"difference {paired.delta:+.3f} (between {paired.low:+.3f} and {paired.high:+.3f}; p = {paired.p_value:.2g}), "
         f"required: more than {required:+g}"
@@ -487,7 +488,7 @@ def _reuse_note(gate: Gate, candidates: int, nominal: float) -> str:
 
 
 def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
-    """How many rows it would take to confirm the lift: said when the candidate leads, but not significantly."""
+    """The number of rows that would confirm the lift, when the candidate is better but not significantly."""
     paired = comparison.paired
     if paired.delta <= 0 or not paired.disagreement:
         return ""
@@ -503,7 +504,7 @@ def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
 
 
 def _tfidf_note(task: Task, gate: Gate, evidence: Evidence, metric: str) -> list[str]:
-    """How the free TF-IDF baseline does on the same rows, beside the candidate (else the best prompt)."""
+    """The score of the TF-IDF baseline on the same rows, compared with the candidate (otherwise the best prompt)."""
     tfidf = evidence.tfidf
     if tfidf is None or metric == pairwise.WIN_RATE or len(tfidf.rows) < gate.min_test_rows:
         return []
@@ -511,7 +512,7 @@ def _tfidf_note(task: Task, gate: Gate, evidence: Evidence, metric: str) -> list
     comparison = CompareByMetric(task, gate, metric, evidence.groups)(leading, tfidf)
     significant = comparison.paired.p_value <= 1 - gate.confidence_level
     better, worse = significant and comparison.paired.low > 0, significant and comparison.paired.high < 0
-    finding = "shown to be better" if better else "shown to be WORSE" if worse else "not shown to be better"
+    finding = "shown to be better" if better else "shown to be worse" if worse else "not shown to be better"
     return [
         f"TF-IDF with logistic regression reaches {comparison.metric} {comparison.baseline:.3f} on the same rows "
         f"without a model call; {leading.variant.name} ({comparison.candidate:.3f}) is {finding}"
@@ -541,6 +542,6 @@ def _with_regression(decision: DecisionRecord, gate: Gate, evidence: Evidence, c
     rules = [*decision.rules, rule]
     if passed or decision.verdict != "deploy":
         return decision.model_copy(update={"rules": rules, "reasons": [*decision.reasons, summary]})
-    why = f"a regression of more than {allowed:g} is not ruled out, so the model in production stays"
+    why = f"a regression of more than {allowed:g} is not ruled out, so the champion stays in production"
     kept = {"verdict": "keep_champion", "rules": rules, "reasons": [f"{summary}; {why}"]}
     return decision.model_copy(update=kept)

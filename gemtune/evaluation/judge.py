@@ -83,7 +83,7 @@ class PairwiseResult:
 
 @dataclass(frozen=True)
 class WinRate:
-    """The candidate's win rate (ties count half) with its interval, and the counts behind it.
+    """The candidate's win rate (ties count half) with its interval, and its counts.
 
     `lift` is the paired difference of the credit of both sides (1 and 0 for a win, 0.5 each for a tie): its `delta` is
     2 x win rate - 1, its p-value tests equality.
@@ -357,7 +357,7 @@ def _validation(judge: Judge, agreed: Agreement, on: str, outputs: Sequence[Mode
             f"on {on} the judge {judge.model} reaches {judge.agreement.replace('_', ' ')} {measured.value:.2f} "
             f"(between {measured.low:.2f} and {measured.high:.2f}), "
             f"{'at least' if validated else 'not shown to be at least'} {judge.min_agreement:g}: "
-            f"{'a gate rule may use it' if validated else 'it informs, it does not gate'}"
+            f"{'a gate rule may use it' if validated else 'it is reported, and no gate rule uses it'}"
         ),
         items=agreed.items,
         tokens=_usage(outputs),

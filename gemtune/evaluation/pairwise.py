@@ -125,7 +125,7 @@ def compare_to_references(candidate: str | None, baseline: str | None, grade: Gr
     return PairwiseResult("tie" if abs(first - second) <= margin else "candidate" if first > second else "baseline")
 
 
-# -- who is compared with whom ---------------------------------------------------------------------------------------
+# -- pairings ---------------------------------------------------------------------------------------
 
 
 def final_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
@@ -138,7 +138,7 @@ def final_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
 
 
 def checkpoint_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
-    """On validation rows: every checkpoint with every variant that is none."""
+    """On validation rows: every checkpoint with every variant that is not a checkpoint."""
     others = [variant.name for variant in variants if variant.role != "candidate"]
     return [(v.name, other) for v in variants if v.role == "candidate" for other in others]
 

@@ -53,7 +53,7 @@ class Predictions:
     answers: Mapping[str, list[Prediction]]
 
     def task(self, task: Task) -> Task:
-        """The task with the labels that the rows hold, where it names none."""
+        """The task with the labels of the rows, if it names none."""
         if task.kind not in metrics.LABELLED_KINDS or task.labels:
             return task
         # predicted labels too, as the evaluation counts them: one that no reference has is a false positive of its own

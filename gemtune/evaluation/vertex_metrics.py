@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics of the Vertex Gen AI evaluation service, reported beside ours for the same answers.
+"""Metrics of the Vertex Gen AI evaluation service, reported next to gemtune's own for the same answers.
 
 A row without an answer is not sent and gets the lowest score, because it is a miss here too. The service scores row by
 row, so its BLEU is a mean over sentences, ours a corpus score. No decision uses these metrics.

@@ -28,7 +28,7 @@ class Answer(Protocol):
 
     @property
     def text(self) -> str | None:
-        """The text, None when there is none."""
+        """The text of the output, or None."""
 
     @property
     def finish_reason(self) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The TF-IDF baseline: logistic regression on n-grams, the cheapest model that a language model has to beat.
+"""The TF-IDF baseline: logistic regression on n-grams, the cheapest model to compare a language model with.
 
 Words and word pairs, plus character 1- to 4-grams for scripts without spaces and for misspellings (scikit-learn). It
 trains on the training rows in seconds on a laptop, without network, and predicts every row. Only for tasks with one

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The champion's record: which model variant is in production under a name, which were before, what was kept with it.
 
-A tuned model's endpoint cannot be looked up from an alias, so the champion is whatever its record says. The record
+A tuned model's endpoint cannot be looked up from an alias, so the champion is defined by its record. The record
 holds all champions, newest last in `history`; the previous one stays deployed, so that a rollback takes seconds.
 """
 
@@ -22,7 +22,7 @@ FOLDER = "champions"
 
 
 def key(name: str) -> str:
-    """Where a name's champion record lies in the bucket."""
+    """Object name of the champion record of a run's name."""
     return f"{FOLDER}/{name}.json"
 
 
@@ -40,7 +40,7 @@ def variant_of(entry: Record) -> ModelVariant:
 
 
 def test_set_size(client: Client, name: str) -> int:
-    """How many test rows the champion was decided on; 0 when there is none, or they were not kept."""
+    """Number of rows in the champion test set; 0: no champion, or no stored test set."""
     return int(_current(client, name).get("test", {}).get("rows", 0))
 
 
@@ -54,7 +54,7 @@ def download_test_set(client: Client, name: str, path: Path) -> Path | None:
 
 
 def keep_test_set(client: Client, test: str) -> Record:
-    """Upload the test rows, once whatever their name; gives their URI and count."""
+    """Upload the test rows, equal content once; returns their URI and count."""
     with open(test, encoding="utf-8") as rows:
         count = sum(1 for _ in rows)
     return {"uri": with_retries(storage.upload, client, test, "tests"), "rows": count}

@@ -21,7 +21,7 @@ from gemtune.vertex import Client
 
 
 def record(client: Client, name: str, rows: Iterable[str], variants: Sequence[ModelVariant]) -> TestSetUsage:
-    """Record that the run called `name` uses the rows with these ids; gives all uses so far, this one included."""
+    """Record that the run called `name` uses the rows with these ids; returns all uses so far, including this one."""
     ids = sorted(rows)
     test = fingerprint(ids)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -42,12 +42,12 @@ def with_use(current: Record, name: str, rows: int, variants: Sequence[ModelVari
 
 
 def usage_of(test: str, record: Record) -> TestSetUsage:
-    """How many candidates a record knows, and how many uses."""
+    """The number of candidates and of uses in a record."""
     uses = record["uses"]
     candidates = sum(key != "" for key in uses)
     return TestSetUsage(test=test, candidates=candidates, uses=sum(use["times"] for use in uses.values()))
 
 
 def _key(candidate: ModelVariant) -> str:
-    """Names what answers, whatever the run calls it."""
+    """Identity of a candidate: model, checkpoint and prompt, not its name in a run."""
     return fingerprint(candidate.model_dump(include={"model", "tuned_model", "checkpoint_id", "prompt"}))

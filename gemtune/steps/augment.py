@@ -153,8 +153,8 @@ def run(splits: tuple[str, str, str], augmented: str, report: str, **sections: S
     )
     document.write(report)
     cost_paid = sum(item.cost.expected for item in spent)
-    counts = f"{len(new)} rows added, {relabelled} refused by the label check, {len(near)} too near"
-    log.info("done: %s", f"{counts}, {cost_paid:.4f} of at most {cost.limit:.2f} US$")
+    counts = f"{len(new)} rows added, {relabelled} rejected by the label check, {len(near)} near-duplicates"
+    log.info("done: %s", f"{counts}, {cost_paid:.4f} of at most {cost.limit:.2f} USD")
     return {"new": float(len(new)), "near": float(len(near)), "relabelled": float(relabelled), "cost": cost_paid}
 
 
@@ -193,7 +193,7 @@ async def _generate(
     texts: list[NewText] = []
     missing, affordable = missing_rows(train, settings), affordable_rows(train, cost)
     if len(affordable) < len(missing):
-        log.warning("%d of %d rows are paid for within %.2f US$", len(affordable), len(missing), cost.limit)
+        log.warning("%d of %d rows fit within %.2f USD", len(affordable), len(missing), cost.limit)
     missing = affordable if cost.pays_checks else missing
     if "paraphrase" in settings.methods:
         rows = [example for example in train if example.id in affordable]

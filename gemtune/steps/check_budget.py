@@ -50,7 +50,8 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
 
 def _require_affordable(forecast: CostForecast, plan: Plan, prompts_: int, sizes: Sequence[int]) -> None:
     cost = forecast.cost
-    what = f"evaluating {prompts_} prompts on {sizes[1]} validation rows, and the best on {sizes[2]} test rows,"
+    prompts = "1 prompt" if prompts_ == 1 else f"{prompts_} prompts"
+    what = f"evaluating {prompts} on {sizes[1]} validation rows, and the best on {sizes[2]} test rows,"
     if cost.upper > plan.max_cost:
         dearest: CostItem = max(forecast.items, key=lambda item: item.cost.upper)
         raise UserError(

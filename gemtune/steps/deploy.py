@@ -94,7 +94,7 @@ def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
 
 
 def cleanup(name: str, vertex: dict[str, Any], act: bool = True) -> list[str]:
-    """Undeploy every checkpoint that interrupted runs of this name left behind; returns the endpoints.
+    """Undeploy every checkpoint that interrupted runs of this name left deployed; returns the endpoints.
 
     Never one that is or was in production, nor one of a running job. Call it when no run of this name is active.
     Without `act` nothing is changed: the endpoints are those that would be undeployed.

@@ -131,7 +131,7 @@ def _score(
     rows: Sequence[Example],
     train: Sequence[Example],
 ) -> None:
-    """Evaluate a larger model's checkpoints, and remember the best."""
+    """Evaluate a larger model's checkpoints, and keep the best."""
     state.jobs += record.jobs
     reports = _evaluated(context, record.variants, rows, train)
     state.reports += reports

@@ -102,7 +102,7 @@ def _champion_test_set(context: StepContext, name: str, train: Sequence[Example]
     with tempfile.TemporaryDirectory() as folder:
         path = champion.download_test_set(context.client, name, Path(folder) / "test.jsonl")
         if path is None:
-            log.warning("the champion's test set was not kept: regression on it is not measured")
+            log.warning("the champion has no stored test set: regression is not measured")
             return []
         return [replace(row, split=None) for row in read_examples(path) if row.id not in trained]
 

@@ -68,20 +68,19 @@ def _require_confidence(gate: Gate, scored: Sequence[ScoredVariant], predictions
 
 
 def _pairwise_notes(context: StepContext, record: DecisionRecord) -> list[str]:
-    """What a reader must know about how win rates came about."""
+    """Limits of the win rates that a reader must know."""
     ranking = context.objective.ranking
     if ranking is None:
         return []
     level = 1 - record.confidence_level
     notes = [
         f"preference tuning is not shown to add to the supervised model {comparison.versus} "
-        f"(win rate {comparison.candidate:.3f}): supervised tuning alone may do"
+        f"(win rate {comparison.candidate:.3f}): supervised tuning alone may be enough"
         for comparison in record.comparisons
         if comparison.role == "supervised" and not (comparison.low > 0 and comparison.p_value <= level)
     ]
     if record.comparisons and ranking.ranker == "reference":
         notes.append(
-            "answers are ranked by their similarity to preferred answers (no judge): qualities that those do not show "
-            "do not count"
+            "answers are ranked by their similarity to preferred answers (no judge): other qualities do not count"
         )
     return notes

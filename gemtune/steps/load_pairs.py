@@ -100,7 +100,7 @@ def _no_pair_left(data: str, rejected: Sequence[RejectedRow]) -> UserError:
 
 
 def _read(data: str, context: StepContext, settings: Preference, stats: ReadStats) -> Pairs:
-    """The pairs that the data holds."""
+    """The pairs in the data."""
     if context.preprocess.corrections:
         raise UserError("preprocess.corrections is for labelled rows", remedy="leave it out")
     pairs = pair_data.read(data, context.task, context.preprocess, settings, stats)
@@ -113,7 +113,7 @@ def _read(data: str, context: StepContext, settings: Preference, stats: ReadStat
 def _sample(
     data: str, context: StepContext, settings: Preference, stats: ReadStats, sample: bool
 ) -> tuple[Pairs, list[CostItem]]:
-    """Pairs of sampled answers to labelled rows, which supervised tuning would take; and what they cost."""
+    """Pairs of sampled answers to labelled rows, as supervised tuning would use them, and their cost."""
     rows, rejected = read_all(data, context.task, context.preprocess, stats)
     rows, duplicates = deduplicate(rows, context.task, context.preprocess, context.vertex)
     rows, dropped = sample_rows(rows, context.preprocess)

@@ -143,7 +143,7 @@ def _prices(context: StepContext) -> PriceList:
 
 
 def best_prompt(report: EvaluationReport, metric: str) -> VariantReport:
-    """The highest score; of equals the one that takes fewer tokens."""
+    """The prompt with the highest score; of equals the one with fewer tokens."""
     if not report.variants:
         raise UserError("no prompted baseline was evaluated", remedy="list one in evaluate.baselines")
     return max(report.variants, key=lambda result: (result.metrics[metric].value, -result.tokens.total))
@@ -160,7 +160,7 @@ def make_plan(
 ) -> TuningPlan:
     """The plan: trials, forecast and reasons against; without `best` no score counts.
 
-    `baseline` is the prompt to beat, `replies` are mean tokens of a judge's reply by model, as far as they were
+    `baseline` is the best prompt, `replies` are mean tokens of a judge's reply by model, as far as they were
     counted; `sampled`: the worse answers of pairs are still to be sampled, and may be long.
     """
     context, settings, plan = request.context, request.context.evaluate, request.plan
@@ -203,7 +203,7 @@ def make_plan(
     forecast = forecaster.forecast(trials, escalation)
     reasons = reasons_against(request, best, metric, tokens.train)
     if plan.skip_unchanged and request.online and store.last_plan(context.client, request.name) == digest:
-        reasons.append("nothing is new: the same rows, model and trials as in the last decision")
+        reasons.append("unchanged: rows, model and trials are those of the last decision")
     if not reasons and not forecast.trials:
         own = {trial.name: forecast.per_trial[trial.name] for trial in trials}
         least = cheapest_plan(own, [*forecast.spent, *forecast.fixed])
@@ -288,7 +288,7 @@ def _detectable_lift(request: PlanRequest, score: float) -> float:
 
 
 def detectable_lift(error_rate: float, test_rows: int) -> float:
-    """The smallest true lift that so many test rows show (80 % power), were the tuned model to change every error.
+    """The smallest true lift that is detected with 80 % power on this number of test rows.
 
     For win rates every row may change: the error rate is 1, when no two answers tie.
     """

@@ -41,7 +41,7 @@ MAX_ERRORS = 30
 
 @dataclass(frozen=True)
 class Inputs:
-    """The paths of the documents and rows that a report is made from."""
+    """The paths of the documents and rows in a report."""
 
     data: str
     split: str
@@ -70,7 +70,7 @@ class Documents:
 
     @classmethod
     def read(cls, inputs: Inputs, outcome: Mapping[str, Any]) -> Self:
-        """All of them; raises `UserError` for a file that is none of a step's."""
+        """All documents; raises `UserError` for a file that no step wrote."""
         return cls(
             data=DataReport.read(inputs.data),
             split=SplitReport.read(inputs.split),

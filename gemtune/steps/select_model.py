@@ -95,7 +95,7 @@ def run(
 def _best_prompt(
     planned: ModelVariant, escalated: Sequence[EvaluationReport], metric: str
 ) -> tuple[ModelVariant, list[str]]:
-    """The prompt to beat: the plan's, unless a larger model with the same prompt was shown to score higher."""
+    """The best prompt: the plan's, unless a larger model with the same prompt scores higher."""
     prompts = [result for report in escalated for result in report.variants if result.variant.role == "baseline"]
     best = max(prompts, key=lambda result: result.metrics[metric].value, default=None)
     if best is None:
@@ -123,7 +123,7 @@ def _rejected(records: Sequence[TuningRecord], chosen: VariantScore | None) -> l
 
 
 def _ablation(scores: Sequence[VariantScore], trials: Sequence[TrialRecord]) -> Ablation | None:
-    """The trial on reweighted rows beside the same trial on the rows as they are; None when there is no such pair."""
+    """The trial on reweighted rows and the same trial without reweighting; None: there is no such pair."""
     twin = next((job.trial for job in trials if job.trial.ablation_of), None)
     if twin is None:
         return None

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Early stopping: of several trials only the one that learns best goes on, so that the others' epochs are not paid.
+"""Early stopping: of several trials, only the one with the lowest loss continues, which saves the others' epochs.
 
-Trials of a plan share, through a record in the bucket, their loss at rungs: after `first` epochs, twice as many, four
-times. At each rung the lowest loss of the trials that came so far and still run goes on and the others are stopped
-(successive halving: Jamieson and Talwalkar 2016, in its asynchronous form, ASHA: Li et al. 2020; here one stays, not
-half, for an epoch of one more trial costs more than a second candidate is worth). A trial that has ended cannot be
-stopped, but later ones must stay ahead of it at every rung. What counts is the loss on rows not trained on: within the
-first epoch that of the training rows themselves, each measured before it is learned (progressive validation: Blum,
-Kalai and Langford 1999), after it that of the validation rows. So a trial can be stopped before its second epoch.
+Trials of a plan report their loss at rungs in a record in the bucket: after `first` epochs, twice as many, four times.
+At each rung, the trial with the lowest loss among those that reached it and are still running continues, and the others
+are stopped (successive halving: Jamieson and Talwalkar 2016, in its asynchronous form, ASHA: Li et al. 2020; here one
+continues, not half, because an epoch of one more trial costs more than a second candidate is worth). A trial that has
+ended cannot be stopped, but later ones need a lower loss at every rung. The loss is measured on rows not trained on:
+within the first epoch on the training rows, each measured before it is used for training (progressive validation:
+Blum, Kalai and Langford 1999), later on the validation rows. So a trial can be stopped before its second epoch.
 Guarantees: which trials are stopped is decided in one atomic change and only against trials that still run, so that
 one always stays.
 """
@@ -40,7 +40,7 @@ def group_of(trial: Trial, setting: Literal["marked", "all", "off"]) -> str:
 
 
 def is_due(reported: Mapping[str, float], first: float, epochs: float) -> bool:
-    """Whether after so many epochs there is a rung beyond those reported."""
+    """Whether a rung after the reported ones is reached at this number of epochs."""
     last = max(map(float, reported), default=0.0)
     return epochs >= next(rung for rung in _rungs(first) if rung > last)
 
@@ -77,9 +77,9 @@ def to_stop(trials: Record) -> dict[str, str]:
 
 
 def report(client: Client, group: str, trial: str, losses: Mapping[str, float], ended: bool) -> str:
-    """Record a trial's losses; returns why it is stopped (for good, from now on), or "".
+    """Record a trial's losses; returns why it is stopped, or "". A stopped trial stays stopped.
 
-    Others whom it beats are stopped, too. One that has `ended` is not stopped any more, whatever was recorded before.
+    Trials with a higher loss are stopped, too. A trial that has `ended` is never stopped.
     """
 
     def edit(trials: Record) -> Record:

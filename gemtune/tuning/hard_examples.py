@@ -19,7 +19,7 @@ from gemtune.data.example import Example
 
 
 def repeated_count(easy: int, hard_count: int, settings: HardExamples) -> int:
-    """How many rows the hard examples become beside so many others."""
+    """Number of rows of hard examples after repetition, for this number of other rows."""
     if not hard_count or settings.target_share <= hard_count / (easy + hard_count):
         return hard_count
     target = round(settings.target_share * easy / (1 - settings.target_share)) if easy else hard_count
@@ -27,7 +27,7 @@ def repeated_count(easy: int, hard_count: int, settings: HardExamples) -> int:
 
 
 def max_added_rows(rows: int, settings: HardExamples) -> int:
-    """The most rows that reweighting can add to so many, however many of them turn out to be hard."""
+    """The most rows that reweighting can add to this number of rows, for any number of hard examples."""
     return max(
         (repeated_count(rows - hard_count, hard_count, settings) - hard_count for hard_count in range(rows + 1)),
         default=0,
@@ -35,7 +35,7 @@ def max_added_rows(rows: int, settings: HardExamples) -> int:
 
 
 def reweight(train: Sequence[Example], hard_ids: set[str], settings: HardExamples) -> list[Example]:
-    """The training rows with hard examples repeated, in an order drawn by seed; equal input gives an equal list.
+    """The training rows with hard examples repeated, in an order set by the seed; equal input gives an equal list.
 
     Hard examples fill `target_share` of the result as far as `max_repeats` allows; every row appears at least once.
     """

@@ -71,7 +71,9 @@ def with_rows(client: Client, spec: TuningJobSpec, train: Sequence[Row], validat
     limits = client.catalogue.limits[spec.method]  # type: ignore[index]
     allowed = limits.validation_rows(len(train))
     if len(validation) > allowed:
-        log.info("the service takes %d of %d validation rows; all are scored later", allowed, len(validation))
+        log.info(
+            "the service accepts %d of %d validation rows; all of them are evaluated later", allowed, len(validation)
+        )
         validation = sorted(validation, key=fingerprint)[:allowed]
     check_rows("training", train, limits)
     check_rows("validation", validation, limits)
@@ -193,7 +195,7 @@ def _record_job(client: Client, claim: str, name: str) -> None:
 
 
 def _create(client: Client, spec: TuningJobSpec, settings: Tune) -> TuningJob:
-    """Submit. A full queue is waited for; after an unclear failure the job is first looked for by its label."""
+    """Submit. Waits while the queue is full; after an unclear failure, looks the job up by its label first."""
     pause, deadline = settings.poll_s, time.monotonic() + settings.deadline_h * 3600
     while True:
         try:

@@ -146,7 +146,7 @@ class Tuner:
         return job
 
     def _runner(self, trial: Trial, fingerprint: str) -> _Runner:
-        """The job among its rivals. A follow-up has none: it is there to go further than the others did."""
+        """The job's place in early stopping. A follow-up trial is not compared, because it has more epochs."""
         group = "" if self.jobs[1:] else early_stopping.group_of(trial, self._settings.early_stopping)
         return _Runner(self._client, group, fingerprint, trial.epoch_count, self._settings.first_rung_epochs)
 
@@ -194,10 +194,10 @@ class Tuner:
 
 
 def follow_up(trial: Trial, record: TrialRecord, tokens_left: int) -> Trial | None:
-    """The next job that a diagnosis asks for, when a round and enough tokens are left; None when there is none.
+    """The follow-up trial for a diagnosis, if a round and enough tokens are left; otherwise None.
 
-    Overfitting needs no job: the earlier checkpoint exists. More epochs start anew, since a continued job would decay
-    its learning rate twice.
+    Overfitting needs no job: the earlier checkpoint exists. More epochs need a new job, because a continued job would
+    decay its learning rate twice.
     """
     diagnosis = record.diagnosis
     if not trial.follow_ups or diagnosis is None or diagnosis.kind not in ("undertrained", "diverged"):
@@ -221,7 +221,7 @@ def follow_up(trial: Trial, record: TrialRecord, tokens_left: int) -> Trial | No
 
 
 class _Runner:
-    """A job among its rivals; without a group it has none and is never stopped early."""
+    """A job in its early-stopping group; without a group it is never stopped early."""
 
     def __init__(self, client: Client, group: str, fingerprint: str, epochs: int, first_rung: float) -> None:
         self._client, self._group, self._fingerprint = client, group, fingerprint
@@ -267,7 +267,7 @@ class _Progress:
 
 @contextmanager
 def _nothing_left_running(client: Client, spec: TuningJobSpec) -> Iterator[None]:
-    """Cancel the job when the step is stopped or gives it up; after a connection error the next run adopts it."""
+    """Cancel the job when the step is stopped or fails; after a connection error the next run adopts it."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, JobFailed):

@@ -193,7 +193,7 @@ def _require_full(name: str) -> None:
 
 
 def loss_series(client: Client, job: TuningJob) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) points of every metric so far, by the service's names; empty while there are none."""
+    """(step, value) points of every metric so far, by the service's names; empty at first."""
     if not job.experiment:
         return {}
     from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient

@@ -168,7 +168,7 @@ def test_cleanup_command_lists_then_undeploys(client: Client, tmp_path: Path) ->
     assert all(models.deployed(client, endpoint) for endpoint in endpoints)
     assert "left: 2 endpoints undeployed" in cleanup("--yes")
     assert not any(models.deployed(client, endpoint) for endpoint in endpoints)
-    assert "0 endpoints left behind" in cleanup()
+    assert "0 endpoints to undeploy" in cleanup()
 
 
 def doctored(folder: Path, *arguments: str) -> Result:

@@ -140,7 +140,7 @@ def test_plan_skips_tuning_when_unchanged(client: Client, tmp_path: Path) -> Non
     store.record_decision(client, "stale", plan.fingerprint, "keep_prompt")
     again, why = planned(tmp_path, "stale")
     assert (returned["should_tune"], again["should_tune"]) == (True, False)
-    assert "nothing is new" in why.reasons[0]
+    assert "unchanged: rows" in why.reasons[0]
     assert planned(tmp_path, "stale", "plan.skip_unchanged=false")[0]["should_tune"]
     assert planned(tmp_path, "stale", "plan.trials=[{epoch_count: 2}]")[0]["should_tune"]
     assert planned(tmp_path / "more", "stale", train=130)[0]["should_tune"]

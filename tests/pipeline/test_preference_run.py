@@ -102,7 +102,7 @@ def test_preference_run_deploys_a_preferred_model_and_tunes_nothing_twice(tmp_pa
 
     _, unchanged = run(tmp_path)
     assert unchanged["verdict"] == "keep_champion"
-    assert any("nothing is new" in reason for reason in unchanged["reasons"])
+    assert any("unchanged: rows" in reason for reason in unchanged["reasons"])
     assert "select-model" in steps_of(unchanged)
     assert not {"tune-supervised", "tune-preference[0]", "deploy"} & set(steps_of(unchanged))
 

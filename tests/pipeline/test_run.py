@@ -99,7 +99,7 @@ def test_run_deploys_a_better_model_and_later_runs_must_beat_it(tmp_path):
 
     unchanged = summary_of(run(tmp_path), tmp_path)
     assert unchanged["verdict"] == "keep_champion"
-    assert any("nothing is new" in reason for reason in unchanged["reasons"])
+    assert any("unchanged: rows" in reason for reason in unchanged["reasons"])
     assert {row["role"] for row in unchanged["variants"]} == {"baseline", "champion"}
 
     other = "plan.trials=[{epoch_count: 2, adapter_size: 2}]"

@@ -60,7 +60,7 @@ def test_readers_number_multiline_csv_cells_by_their_first_line(tmp_path: Path) 
         ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:-20], "truncated or damaged"),
         ("a.jsonl.gz", b"plain text", "truncated or damaged"),
         ("a.parquet", b"plain text", "not readable as Parquet"),
-        ("a.xlsx", b"x", "cannot tell the format"),
+        ("a.xlsx", b"x", "cannot determine the format"),
     ],
 )
 def test_readers_name_the_place_of_an_unreadable_file(tmp_path: Path, name: str, content: bytes, message: str) -> None:

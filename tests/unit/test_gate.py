@@ -112,7 +112,7 @@ def test_decide_reports_a_champion_below_the_prompt() -> None:
         FAST, [scored("baseline", share(160)), scored("candidate", share(150)), scored("champion", share(90))]
     )
     assert record.verdict == "keep_prompt"
-    assert "go back to the prompt" in record.reasons[-1]
+    assert "use the prompt" in record.reasons[-1]
 
 
 def test_decide_keeps_the_prompt_without_a_candidate() -> None:
@@ -141,7 +141,7 @@ def test_decide_estimates_rows_needed_for_an_unclear_lead() -> None:
             {"min_lift": 0.3},
             {},
             "lift_over_prompt",
-            "it is not shown that the candidate is better than the best prompt",
+            "the candidate is not shown to be better than the best prompt",
         ),
         (
             {},
@@ -481,7 +481,7 @@ def test_decide_pairwise_error_rate_holds_for_equal_models() -> None:
 def test_decide_pairwise_needs_the_supervised_model_not_to_be_clearly_better() -> None:
     as_good = ranked(FAST, {"baseline": (90, 30), "supervised": (30, 28)}, ["supervised"])
     assert as_good.passed
-    assert "is as good as the supervised model it started from (supervised)" in as_good.reasons[1]
+    assert "as good as the supervised model it started from (supervised)" in as_good.reasons[1]
     worse = ranked(FAST, {"baseline": (90, 30), "supervised": (30, 90)}, ["supervised"])
     assert failed(worse) == ["lift_over_supervised"]
     strict = Gate(resamples=2000, min_lift_over_supervised=0)
@@ -626,7 +626,7 @@ def test_gate_step_compares_labels_that_only_the_champion_test_set_has(tmp_path:
 
 @pytest.mark.parametrize(
     ("hits", "words"),
-    [(190, "is shown to be WORSE"), (100, "is shown to be better"), (158, "is not shown to be better")],
+    [(190, "is shown to be worse"), (100, "is shown to be better"), (158, "is not shown to be better")],
 )
 def test_gate_step_notes_the_tfidf_baseline(tmp_path: Path, hits: int, words: str) -> None:
     free = replace(scored("baseline", share(hits)), variant=TFIDF_BASELINE)

@@ -97,7 +97,7 @@ def test_judge_export_and_validate_ratings(files, judged_by):
     judged_by(lambda shown: {"score": guess.randint(1, 5)})
     found = judge("validate", files / "config.yaml")
     assert found.exit_code == 1
-    assert "it informs, it does not gate" in found.stdout
+    assert "it is reported, and no gate rule uses it" in found.stdout
 
 
 def test_judge_export_and_validate_pairs(files, judged_by):
