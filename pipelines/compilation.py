@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +28,13 @@ def compile_pipeline(config: Config, path: str | Path, image: str = "") -> Path:
 
 
 def compiled(config: Config, image: str = "") -> dict[str, Any]:
-    """The compiled pipeline as a dict."""
-    from kfp import compiler
+    """The compiled pipeline as a dict with sorted keys."""
+    from google.protobuf.json_format import MessageToJson
 
     from components.base import IMAGE
     from pipelines.tuning import tuning_pipeline
 
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "pipeline.yaml"
-        compiler.Compiler().compile(tuning_pipeline(config), str(file))
-        spec: dict[str, Any] = yaml.safe_load(file.read_text())
+    spec: dict[str, Any] = json.loads(MessageToJson(tuning_pipeline(config).pipeline_spec, sort_keys=True))
     for executor in spec["deploymentSpec"]["executors"].values():
         container = executor.get("container", {})  # an importer has none
         if image and container.get("image") == IMAGE:  # Google's own operators have theirs

@@ -17,11 +17,11 @@ changes are never cached; `tune` resumes by the job's fingerprint instead.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
 
 from components.augment import augment
 from components.check_budget import check_budget
@@ -50,7 +50,7 @@ DESCRIPTIONS = {
 }
 
 
-def tuning_pipeline(config: Config) -> Callable[..., None]:
+def tuning_pipeline(config: Config) -> BaseComponent:
     """The pipeline of a configuration, whose values are the parameters' defaults: an upload and a click is a run."""
     wiring = Wiring(config)
     default = config.parameters()

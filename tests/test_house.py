@@ -195,6 +195,6 @@ def test_configurations_repeat_no_default():
 
 
 def test_settings_reference_is_up_to_date():
-    from gemtune.cli.config import reference
+    from gemtune.cli.settings_reference import reference
 
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == reference(), "make docs"

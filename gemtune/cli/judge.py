@@ -7,16 +7,15 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gemtune.artifacts.evaluation import JudgeValidation
-from gemtune.config import Config, JsonObject
-from gemtune.data.example import read_examples, write_json
 from gemtune.errors import UserError
-from gemtune.evaluation import human_ratings
-from gemtune.evaluation.judge_validation import validate_judge
+
+if TYPE_CHECKING:
+    from gemtune.artifacts.evaluation import JudgeValidation
+    from gemtune.config import JsonObject
 
 judge_app = typer.Typer(
     no_args_is_help=True, help="Export answers for human rating, and validate the LLM judge against the ratings."
@@ -70,6 +69,9 @@ def export(
     Fill in the column `rating` of the CSV file, name the file in evaluate.judge.ratings, then run `gemtune judge
     validate`. The file does not name the variants.
     """
+    from gemtune.data.example import read_examples
+    from gemtune.evaluation import human_ratings
+
     texts = {example.id: example.text for example in read_examples(examples)}
     sample = sample_rows(predictions, rows, seed)
     human_ratings.write_ratings_file(out, sample, texts)
@@ -93,6 +95,9 @@ def export_pairs(
     Fill in the column `better` of the CSV file (first, second or tie), then run `gemtune judge validate --pairs FILE`.
     The file does not name the variants.
     """
+    from gemtune.data.example import read_examples
+    from gemtune.evaluation import human_ratings
+
     texts = {example.id: example.text for example in read_examples(examples)}
     sample = sample_pairs(predictions, *variants, rows, seed)
     human_ratings.write_pair_ratings_file(out, sample, texts, seed=seed, both_orders=both_orders)
@@ -115,6 +120,10 @@ def validate(
     The judge rates the same answers (these requests are billed). Exit code 1 if the lower bound of the agreement is
     below evaluate.judge.min_agreement.
     """
+    from gemtune.config import Config
+    from gemtune.data.example import write_json
+    from gemtune.evaluation.judge_validation import validate_judge
+
     settings = Config.load(config, overrides or [])
     result = validate_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
     if out is not None:

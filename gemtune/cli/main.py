@@ -12,17 +12,19 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from gemtune import __version__
 from gemtune.cli import bundled
-from gemtune.cli.steps import ConfigFile, Messages, Overrides, check
+from gemtune.cli.steps import ConfigFile, Messages, Overrides, check, load
 from gemtune.cli.steps import app as steps
-from gemtune.config import Config
 from gemtune.errors import UserError
+
+if TYPE_CHECKING:
+    from gemtune.config import Config
 
 RUNS = Path("runs")
 
@@ -79,7 +81,7 @@ def run(
     from gemtune.data import source_rows
     from pipelines import console_summary, local_run
 
-    settings = load(config, data, overrides)
+    settings = load(config, overrides, data, needs_data=True)
     check(settings)
     local_run.check_engine(engine)
     if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
@@ -138,7 +140,7 @@ def compile_command(
     """
     from pipelines.compilation import compile_pipeline
 
-    settings = load(config, data, overrides, needs_data=False)
+    settings = load(config, overrides, data)
     for method, own in both_methods(settings):
         typer.echo(compile_pipeline(own, out / f"{method}_tuning.yaml", image))
 
@@ -155,7 +157,7 @@ def submit(
     """Start a run on Vertex AI Pipelines."""
     from pipelines import cloud
 
-    settings = load(config, data, overrides)
+    settings = load(config, overrides, data, needs_data=True)
     check(settings)
     typer.echo(cloud.submit(settings, image, root, cache))
 
@@ -173,7 +175,7 @@ def schedule(
     """Run on Vertex AI Pipelines by cron; replaces this configuration's earlier schedule."""
     from pipelines import cloud
 
-    settings = load(config, data, overrides)
+    settings = load(config, overrides, data, needs_data=True)
     check(settings)
     typer.echo(cloud.schedule(settings, image, root, cache, cron))
 
@@ -184,16 +186,10 @@ def emulator(context: typer.Context) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "emulator", *context.args])
 
 
-def load(config: Path | None, data: str | None, overrides: list[str] | None, needs_data: bool = True) -> Config:
-    """The configuration with what the command line overrides; `--data` goes before the file's `data`."""
-    settings = Config.load(config, [*(overrides or []), *([f"data={json.dumps(data)}"] if data else [])])
-    if needs_data and not settings.data:
-        raise UserError("no data", file=config, remedy="set data, or --data FILE")
-    return settings
-
-
 def both_methods(settings: Config) -> list[tuple[str, Config]]:
     """The configuration for either tuning method; what only its own method has is left out of the other."""
+    from gemtune.config import Config
+
     other = "supervised" if settings.method == "preference" else "preference"
     shared = settings.model_dump(exclude={"method", "plan", "hard_examples", "augment", "escalation", "preference"})
     return [(settings.method, settings), (other, Config.model_validate({**shared, "method": other}))]

@@ -16,11 +16,11 @@ from typer.core import TyperGroup
 from gemtune.cli.config import config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
-from gemtune.config import Config
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
     from gemtune.artifacts.tuning import TuningPlan
+    from gemtune.config import Config
     from gemtune.steps.context import Section
 
 ConfigFile = Annotated[
@@ -29,6 +29,16 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override one setting; repeatable.")
 ]
+
+
+def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:
+    """The configuration with what the command line overrides; `--data` goes before the file's `data`."""
+    from gemtune.config import Config
+
+    settings = Config.load(config, [*(overrides or []), *([f"data={json.dumps(data)}"] if data else [])])
+    if needs_data and not settings.data:
+        raise UserError("no data", file=config, remedy="set data, or --data FILE")
+    return settings
 
 
 def check(config: Config) -> None:
@@ -70,7 +80,7 @@ def doctor(config: ConfigFile, overrides: Overrides = None) -> None:
     """Check a configuration against the model catalogue and the environment: every problem that would stop a run."""
     from gemtune.vertex import connect
 
-    settings = Config.load(config, overrides or [])
+    settings = load(config, overrides)
     client = connect(settings.vertex)
     model = settings.evaluate.base_model
     check(settings)
@@ -96,10 +106,7 @@ def plan(
     """
     import tempfile
 
-    data_override = [f"data={json.dumps(data)}"] if data else []
-    settings = Config.load(config, [*(overrides or []), *data_override])
-    if not settings.data:
-        raise UserError("no data", file=config, remedy="set data, or --data FILE")
+    settings = load(config, overrides, data, needs_data=True)
     check(settings)
     with tempfile.TemporaryDirectory() as folder:
         forecast = _dry_run(settings, offline, folder)
@@ -186,7 +193,7 @@ def cleanup(
     """
     from gemtune.steps import deploy
 
-    settings = Config.load(config, overrides or [])
+    settings = load(config, overrides)
     endpoints = deploy.cleanup(settings.name, settings.vertex.model_dump(), act=yes)
     for endpoint in endpoints:
         typer.echo(endpoint)
@@ -200,6 +207,6 @@ def rollback(config: ConfigFile, overrides: Overrides = None) -> None:
     """Restore the previous champion: endpoint, default checkpoint, alias and record."""
     from gemtune.steps import deploy
 
-    settings = Config.load(config, overrides or [])
+    settings = load(config, overrides)
     back = deploy.rollback(settings.name, settings.vertex.model_dump())
     typer.echo(f"{settings.name}: {back.model} is in production again")

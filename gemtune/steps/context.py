@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gemtune.catalogue import Catalogue
 from gemtune.config import (
@@ -24,10 +24,12 @@ from gemtune.config import (
     Tune,
     Vertex,
 )
-from gemtune.cost.tokens import TokenCounter, count_offline
-from gemtune.evaluation.evaluator import Evaluator
-from gemtune.tuning.objective import Objective, objective_of
 from gemtune.vertex import Client, connect, count_tokens, with_retries
+
+if TYPE_CHECKING:
+    from gemtune.cost.tokens import TokenCounter
+    from gemtune.evaluation.evaluator import Evaluator
+    from gemtune.tuning.objective import Objective
 
 Section = Mapping[str, Any]
 Sections = Mapping[str, Section]
@@ -115,11 +117,15 @@ class StepContext:
     @cached_property
     def objective(self) -> Objective:
         """The tuning method: preference tuning where the section `preference` was received."""
+        from gemtune.tuning.objective import objective_of
+
         return objective_of(self._sections.get("preference"))
 
     @cached_property
     def evaluator(self) -> Evaluator:
         """What evaluates variants with these settings."""
+        from gemtune.evaluation.evaluator import Evaluator
+
         return Evaluator(self.task, self.evaluate, self.vertex, self.objective.ranking)
 
     @cached_property
@@ -129,6 +135,8 @@ class StepContext:
 
     def token_counter(self, task: Task) -> TokenCounter:
         """Counts tokens by the service with retries, or offline."""
+        from gemtune.cost.tokens import TokenCounter, count_offline
+
         client, model = self.client, self.evaluate.base_model
 
         def count_by_service(system: str | None, contents: list[dict[str, Any]]) -> int:

@@ -336,17 +336,20 @@ async def _translate_errors_async(call: Coroutine[Any, Any, T]) -> T:
 
 def _translated(error: Exception) -> Exception:
     """The exception for an error of any of Google's SDKs; other errors are returned unchanged."""
-    import aiohttp
-    import google.api_core.exceptions as core
-    import httpx
-    import requests  # type: ignore[import-untyped,unused-ignore]
-    from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
-    from google.genai.errors import APIError
-
     if isinstance(error, UserError | TransientError | PermanentError):
         return error
+    import google.api_core.exceptions as core
+    from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+
     if isinstance(error, DefaultCredentialsError | RefreshError):
         return _credentials_error(error)
+    if isinstance(error, core.GoogleAPICallError):  # e.g. 404 of Cloud Storage, whose callers may not use google-genai
+        return _by_code(error)
+    import aiohttp
+    import httpx
+    import requests  # type: ignore[import-untyped,unused-ignore]
+    from google.genai.errors import APIError
+
     unreachable = (
         aiohttp.ClientError  # connections, payloads cut off; and with it the SDK's asynchronous transport
         | TimeoutError
@@ -358,10 +361,13 @@ def _translated(error: Exception) -> Exception:
     )
     if isinstance(error, unreachable):
         return TransientError(f"{type(error).__name__}: {error}")
-    if isinstance(error, APIError | core.GoogleAPICallError):
-        code, message = int(error.code or 0), str(error.message or error)
-        return TransientError(f"{code}: {message}", code) if code in RETRIED_CODES else PermanentError(code, message)
-    return error
+    return _by_code(error) if isinstance(error, APIError) else error
+
+
+def _by_code(error: Any) -> TransientError | PermanentError:
+    """The exception for a response with an HTTP status: transient or permanent."""
+    code, message = int(error.code or 0), str(error.message or error)
+    return TransientError(f"{code}: {message}", code) if code in RETRIED_CODES else PermanentError(code, message)
 
 
 def require_credentials(call: Callable[[], T]) -> T:

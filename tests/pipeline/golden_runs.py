@@ -117,7 +117,9 @@ def _notice(draw, number):
 
 
 def start(arguments, folder, timeout_s=280):
-    """Run `gemtune run ARGUMENTS` in `folder`; the finished run's folder. Requests go to `folder`/requests.jsonl."""
+    """Run `gemtune run ARGUMENTS` in `folder`; the finished run's folder. Requests go to `folder`/requests.jsonl,
+    the modules that each step loaded to `folder`/modules.jsonl.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "gemtune", "run", *arguments],
         cwd=folder,
@@ -125,6 +127,7 @@ def start(arguments, folder, timeout_s=280):
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(RECORDER)]),
             "GEMTUNE_REQUEST_LOG": str(folder / "requests.jsonl"),
+            "GEMTUNE_MODULE_LOG": str(folder / "modules.jsonl"),
         },
         capture_output=True,
         text=True,

@@ -3,6 +3,8 @@
 `make golden` (pytest --golden) rewrites the files under tests/golden/runs; when names change, edit facts.yaml instead.
 """
 
+import json
+
 import pytest
 from golden_runs import GOLDEN, difference, read_facts, read_requests, start, write_golden, write_inputs
 
@@ -14,7 +16,41 @@ VERDICTS = {
     "extraction": "deploy",
     "summarization": "keep_prompt",
 }
+# What each component may load, of the packages that are slow to import.
+SLOW = "google.cloud.aiplatform_v1 google.cloud.storage google.genai jinja2 kubernetes matplotlib numba scipy.stats "
+SLOW += "sklearn tensorboard torch transformers"
+RECORDS, REQUESTS, ENDPOINTS = "google.cloud.storage ", "google.genai ", "google.cloud.aiplatform_v1 "
+EXPERIMENT = "google.cloud.aiplatform_v1 tensorboard"
+TFIDF, DUPLICATES = "scipy.stats sklearn ", "numba "  # scikit-learn imports scipy.stats
+MAY_LOAD = {
+    "preprocess": DUPLICATES + TFIDF,  # TF-IDF: label issues
+    "load_pairs": DUPLICATES,
+    "split": DUPLICATES + TFIDF + RECORDS,  # TF-IDF: leakage by meaning
+    "check_budget": REQUESTS + TFIDF + RECORDS,  # TF-IDF: similar shots, whose tokens are counted
+    "evaluate_baselines": REQUESTS + TFIDF,
+    "plan_tuning": REQUESTS + RECORDS,
+    "tune_supervised": REQUESTS + RECORDS + EXPERIMENT,
+    "tune_preference": REQUESTS + RECORDS + EXPERIMENT,
+    "evaluate_checkpoints": REQUESTS + TFIDF,
+    "select_model": RECORDS,
+    "evaluate_finalists": REQUESTS + TFIDF + RECORDS,
+    "gate": "",
+    "deploy": REQUESTS + RECORDS + ENDPOINTS,
+    "keep_current_model": RECORDS + ENDPOINTS,
+    "report": "jinja2 matplotlib",
+}
 pytestmark = pytest.mark.pipeline
+
+
+def loaded_beyond(log):
+    """Component -> the slow packages that it loaded and may not."""
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert len(rows) > 5, "the steps' modules were recorded"
+    beyond = {row["component"]: set() for row in rows}
+    for row in rows:
+        component = row["component"]
+        beyond[component] |= set(SLOW.split()) & set(row["modules"]) - set(MAY_LOAD[component].split())
+    return {component: sorted(packages) for component, packages in beyond.items() if packages}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(f"golden-{name}")) for name in RUNS])
@@ -30,3 +66,4 @@ def test_run_equals_its_golden_files(name, tmp_path, golden):
             write_golden(path, facts)
         differences += difference(path, facts)
     assert not differences, "\n".join(["the run differs from its golden files:", *differences[:80]])
+    assert not loaded_beyond(tmp_path / "modules.jsonl")

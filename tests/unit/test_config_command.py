@@ -8,8 +8,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from gemtune.cli.config import reference
 from gemtune.cli.main import app
+from gemtune.cli.settings_reference import reference
 from gemtune.config import Config
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))

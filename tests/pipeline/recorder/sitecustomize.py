@@ -1,9 +1,11 @@
-"""Records every request that the emulator receives, from outside its package.
+"""Records every request that the emulator receives, and the modules that each step loads, from outside their packages.
 
 Python imports this module at start-up when its folder is on PYTHONPATH. In the emulator's process it wraps the
 application that uvicorn serves; each request is appended to the file that GEMTUNE_REQUEST_LOG names, as a line of JSON.
+A step's process appends its component and its modules to the file that GEMTUNE_MODULE_LOG names when it ends.
 """
 
+import atexit
 import json
 import os
 import sys
@@ -11,6 +13,8 @@ from contextlib import suppress
 from urllib.parse import unquote
 
 LOG = os.environ.get("GEMTUNE_REQUEST_LOG", "")
+MODULE_LOG = os.environ.get("GEMTUNE_MODULE_LOG", "")
+COMPONENT = "--function_to_execute"
 
 
 def recording(app):
@@ -50,3 +54,13 @@ if LOG and any(part.partition(".")[0] == "emulator" for part in sys.orig_argv):
 
         configure = uvicorn.Config.__init__
         uvicorn.Config.__init__ = lambda self, app, *rest, **options: configure(self, recording(app), *rest, **options)
+
+
+def record_modules():
+    component = sys.orig_argv[sys.orig_argv.index(COMPONENT) + 1]
+    with open(MODULE_LOG, "a", encoding="utf-8") as out:
+        out.write(json.dumps({"component": component, "modules": sorted(sys.modules)}) + "\n")
+
+
+if MODULE_LOG and COMPONENT in sys.orig_argv:
+    atexit.register(record_modules)

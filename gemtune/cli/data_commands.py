@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `gemtune data check|convert|describe` and `gemtune dedup` do; their options are declared in `data`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from gemtune.catalogue import Catalogue, Limits, TuningMethod
+from gemtune.config import Config, JsonObject, Preprocess, Task
+from gemtune.data import dataflow_dedup, pairs, source_rows
+from gemtune.data.audit import read_review_file, write_review_file
+from gemtune.data.cleaning import NO_CLEANING
+from gemtune.data.dataflow_job import require_dataflow_settings
+from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_exact_duplicates
+from gemtune.data.example import Example, RejectedRow, to_row, write_rows
+from gemtune.data.label_issues import find_label_issues, summarize
+from gemtune.data.profile import profile_rows
+from gemtune.data.row_selection import log_if_long
+from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
+from gemtune.data.service_limits import check_limits, model_problems
+from gemtune.data.sources import output_path
+from gemtune.data.writers import write, write_pairs
+from gemtune.errors import UserError
+from gemtune.inference.prompts import training_row, tuned_prompt
+from gemtune.inference.tuning_rows import preference_rows
+
+_MAX_SHOWN, _MAX_SHOWN_ALIKE = 20, 3
+
+
+class _Progress(logging.Handler):
+    """Shows the progress of long work on stderr, so that a command's output can be piped."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        message = record.getMessage()
+        if message.startswith("progress: "):
+            typer.echo(message.removeprefix("progress: "), err=True)
+
+
+def _show_progress() -> None:
+    log = logging.getLogger("gemtune")
+    if not any(isinstance(handler, _Progress) for handler in log.handlers):
+        log.addHandler(_Progress())
+        log.setLevel(logging.INFO)
+
+
+def check(file: str, method: str, config: Path | None, overrides: list[str]) -> None:
+    """Show what keeps rows from being used, and the problems of all rows together; exit code 1 if there are any."""
+    loaded = Config.load(config, overrides)
+    limits, tuning_method = _limits(loaded, method)
+    rejected = _RejectedRows(file)
+    rows = _pair_requests if method == "preference" else _row_requests
+    checker = check_limits(rows(file, loaded, rejected), limits, tuning_method)
+    rejected.show_rest()
+    free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
+    conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
+    problems = [*model_problems(loaded, tuning_method), *checker.problems(conflicts)]
+    for problem in problems:
+        typer.echo(f"{file}: {problem}")
+    if note := checker.validation_note(conflicts, loaded.split.validation, loaded.split.test):
+        typer.echo(f"note: {note}")
+    reasons, usable = checker.count_duplicates(conflicts)
+    if rejected.first and not len(checker):
+        typer.echo(f"note: {source_rows.suggest_remedy(rejected.first)}")
+    typer.echo(f"{usable} of {len(checker) + len(rejected)} rows usable" + _listed(rejected.reasons + reasons))
+    if rejected or problems:
+        raise typer.Exit(1)
+
+
+Requests = Iterator[tuple[Example, JsonObject, str]]  # the example, its tuning row, its answer
+
+
+def _row_requests(file: str, loaded: Config, rejected: _RejectedRows) -> Requests:
+    """Every usable row as a tuning row; the others are shown and counted."""
+    prompt = tuned_prompt(loaded.task)
+    for row in source_rows.stream(file, loaded.task, loaded.preprocess, _read_stats(loaded)):
+        if isinstance(row, Example):
+            yield row, training_row(loaded.task, prompt, row), row.target
+        else:
+            rejected.add(row)
+
+
+def _pair_requests(file: str, loaded: Config, rejected: _RejectedRows) -> Requests:
+    source = pairs.read(file, loaded.task, loaded.preprocess, loaded.preference, _read_stats(loaded))
+    kept = pairs.deduplicate(source, loaded.preprocess)
+    for dropped in sorted(kept.dropped, key=lambda row: row.line):
+        rejected.add(dropped)
+    by_id = {example.id: example for example in kept.prompts}
+    for pair in kept.pairs:
+        prompt = replace(by_id[pair.prompt], line=pair.line, pairs=(pair,))
+        ((_, row),) = preference_rows(loaded.task, [prompt])
+        yield prompt, row, f"{pair.chosen}\0{pair.rejected}"
+
+
+def _limits(loaded: Config, method: str) -> tuple[Limits, TuningMethod]:
+    """The limits of a method, and the method; raises `UserError` for an unknown one."""
+    limits = Catalogue.load(loaded.vertex.catalogue).limits
+    if method not in limits:
+        raise UserError(f"unknown method {method!r}", remedy=f"one of {', '.join(limits)}")
+    return limits[method], method
+
+
+class _RejectedRows:
+    """Rejected rows counted by reason; the first are shown, and only a few with the same detail."""
+
+    def __init__(self, file: str, err: bool = False) -> None:
+        self.file, self.err = file, err
+        self.reasons, self._same = Counter[str](), Counter[str]()
+        self.first: RejectedRow | None = None
+        self._shown = 0
+
+    def __len__(self) -> int:
+        return self.reasons.total()
+
+    def add(self, row: RejectedRow) -> None:
+        """Count a row, and show it unless enough like it were shown."""
+        self.first = self.first or row
+        self.reasons[row.reason] += 1
+        if self._shown < _MAX_SHOWN:
+            self._same[row.detail] += 1
+            if self._same[row.detail] <= _MAX_SHOWN_ALIKE:
+                self._shown += 1
+                typer.echo(f"{self.file}:{row.line}: {row.reason}: {row.detail}", err=self.err)
+
+    def show_rest(self) -> None:
+        """Show how many rows were not shown."""
+        if len(self) > self._shown:
+            typer.echo(f"... and {len(self) - self._shown} more", err=self.err)
+
+    def no_usable_rows(self) -> UserError:
+        """The error for a source without a usable row."""
+        return source_rows.no_usable_rows_among(self.file, self.reasons, self.first)
+
+
+def convert(file: str, out: str, to: str, method: str, config: Path | None, overrides: list[str]) -> None:
+    """Write the readable rows in the format `to`; the others are listed on stderr."""
+    loaded = Config.load(config, overrides)
+    _limits(loaded, method)
+    rules = loaded.preprocess.model_copy(update=NO_CLEANING)
+    stats, rejected, lost_fields = _read_stats(loaded), _RejectedRows(file, err=True), Counter[str]()
+    is_preference = method == "preference"
+
+    def usable() -> Iterator[Any]:
+        pair_rows = pairs.stream(file, loaded.task, rules, loaded.preference, stats) if is_preference else None
+        rows = (
+            source_rows.with_progress(pair_rows, file)
+            if pair_rows
+            else source_rows.stream(file, loaded.task, rules, stats)
+        )
+        for row in rows:
+            if isinstance(row, RejectedRow):
+                rejected.add(row)
+            else:
+                example = row[0] if isinstance(row, tuple) else row
+                lost_fields.update(["split"] * (example.split is not None) + ["group"] * (example.group is not None))
+                yield row
+
+    rows = source_rows.require_rows(usable(), rejected.no_usable_rows)
+    with output_path(out) as path:
+        count = write_pairs(path, rows, to) if is_preference else write(path, rows, to)
+    rejected.show_rest()
+    typer.echo(f"{count} rows written to {out}, {len(rejected)} left out" + _listed(rejected.reasons))
+    for field, lost in lost_fields.items() if to != "columns" else ():
+        typer.echo(f"note: the {field} of {lost} rows is not written: {to} has no such field, columns do", err=True)
+
+
+def describe(file: str, audit: str | None, config: Path | None, overrides: list[str]) -> None:
+    """Print the profile of the rows as JSON; write likely label issues to the review file `audit`."""
+    loaded = Config.load(config, overrides)
+    task, rules, stats = loaded.task, loaded.preprocess, _read_stats(loaded)
+    examples, rejected = _read_all(file, task, rules, stats)
+    kept, exact, near = _deduplicate(examples, task, rules)
+    issues = find_label_issues(kept, task, rules)
+    reasons = Counter(row.reason for row in [*rejected, *exact, *near])
+    profile: JsonObject = {
+        "rows": len(examples) + len(rejected),
+        "would_keep": len(kept),
+        "would_drop": dict(reasons.most_common()),
+        **stats.to_report().model_dump(),
+        **profile_rows(kept, task.kind in LABELLED_KINDS).model_dump(),
+        "label_issues": summarize(issues).model_dump(),
+    }
+    typer.echo(json.dumps(profile, ensure_ascii=False, indent=1))
+    if audit is not None:
+        with output_path(audit) as path:
+            write_review_file(path, issues)
+        typer.echo(f"{len(issues)} rows to review: {audit}; use it as preprocess.corrections", err=True)
+
+
+def _read_all(file: str, task: Task, rules: Preprocess, stats: ReadStats) -> FilterResult:
+    """All rows in memory; raises `UserError` when none is usable."""
+    examples, rejected = source_rows.read_all(file, task, rules, stats)
+    if not examples:
+        raise source_rows.no_usable_rows(file, rejected)
+    return examples, rejected
+
+
+def _deduplicate(
+    examples: list[Example], task: Task, rules: Preprocess
+) -> tuple[list[Example], list[RejectedRow], list[RejectedRow]]:
+    """The kept rows; the exact duplicates and conflicts; the near-duplicates."""
+    log_if_long("exact deduplication", len(examples))
+    kept, exact = resolve_exact_duplicates(examples, task, rules)
+    log_if_long("near-deduplication", len(kept))
+    kept, near = drop_near_duplicates(kept, task, rules)
+    return kept, exact, near
+
+
+def deduplicate(
+    file: str,
+    out: str,
+    dropped: str | None,
+    runner: str,
+    beam_options: list[str],
+    config: Path | None,
+    overrides: list[str],
+) -> None:
+    """Write the kept rows, and the dropped rows with their reasons."""
+    loaded = Config.load(config, overrides)
+    if runner == "dataflow":
+        _dedup_on_dataflow(file, out, dropped or "", loaded, beam_options)
+        return
+    if runner != "local":
+        raise UserError(f"unknown runner {runner!r}", remedy="one of local, dataflow")
+    if beam_options:
+        raise UserError("--beam-option is for --runner dataflow", remedy="leave it out")
+    task, rules = loaded.task, loaded.preprocess
+    examples, rejected = _read_all(file, task, rules, _read_stats(loaded))
+    kept, exact, near = _deduplicate(examples, task, rules)
+    dropped_rows = sorted([*rejected, *exact, *near], key=lambda row: row.line)
+    with output_path(out) as path:
+        write_rows(path, map(to_row, kept))
+    if dropped is not None:
+        with output_path(dropped) as path:
+            write_rows(path, map(to_row, dropped_rows))
+    counts = _listed(Counter(row.reason for row in dropped_rows))
+    typer.echo(f"{len(kept)} of {len(kept) + len(dropped_rows)} rows kept" + counts)
+
+
+def _dedup_on_dataflow(file: str, out: str, dropped: str, loaded: Config, beam_options: list[str]) -> None:
+    """Run the Beam pipeline on Dataflow and wait for it."""
+    require_dataflow_settings(file, loaded.preprocess)
+    for option, uri in (("--out", out), ("--dropped", dropped)):
+        if not uri.startswith("gs://"):
+            raise UserError(f"{option} is {uri!r}, which Dataflow cannot write", remedy="name a gs:// object")
+    if wrong := [option for option in beam_options if "=" not in option]:
+        raise UserError(f"--beam-option {wrong[0]!r} has no value", remedy="write NAME=VALUE")
+    sections = {"task": loaded.task, "preprocess": loaded.preprocess}
+    settings = {name: section.model_dump(mode="json", exclude_defaults=True) for name, section in sections.items()}
+    options = ["--runner=DataflowRunner", *(f"--{option}" for option in beam_options)]
+    dataflow_dedup.run(file, out, dropped, json.dumps(settings), options)
+    typer.echo(f"kept rows in {out}, dropped rows in {dropped}")
+
+
+def _read_stats(loaded: Config) -> ReadStats:
+    _show_progress()
+    corrections = loaded.preprocess.corrections
+    return ReadStats(read_review_file(corrections) if corrections else {})
+
+
+def _listed(reasons: Counter[str]) -> str:
+    return "".join(f"; {count} {reason}" for reason, count in reasons.most_common())
