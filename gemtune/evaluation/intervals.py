@@ -74,13 +74,12 @@ def _ratio(totals: Floats) -> Floats:
 
 def wilson(successes: int, rows: int, level: float = 0.95) -> Interval:
     """Wilson score interval of a proportion; (0, 1) when there are no rows."""
+    from scipy.stats import binomtest
+
     if rows == 0:
         return Interval(0.0, 0.0, 1.0)
-    share, z = successes / rows, _z(level)
-    width = 2 * (rows + z**2)
-    center, half = (2 * successes + z**2) / width, z * sqrt(4 * successes * (1 - share) + z**2) / width
-    low, high = center - half if successes else 0.0, center + half if successes < rows else 1.0
-    return Interval(share, min(low, share), max(high, share))
+    share, bounds = successes / rows, binomtest(successes, rows).proportion_ci(level, method="wilson")
+    return Interval(share, min(float(bounds.low), share), max(float(bounds.high), share))
 
 
 def bootstrap(
@@ -152,11 +151,9 @@ def paired(
 
 def mcnemar(wins: int, losses: int) -> float:
     """Exact two-sided McNemar p-value: could a fair coin have split the rows the two disagree on like this."""
-    rows, term, tail = wins + losses, 1, 1  # whole numbers: the rows' outcomes in the tail are counted
-    for losing in range(min(wins, losses)):
-        term = term * (rows - losing) // (losing + 1)
-        tail += term
-    return min(1.0, 2 * tail / (1 << rows))
+    from scipy.stats import binomtest
+
+    return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def smallest_detectable_lift(rows: int, disagreement: float, *, power: float = 0.8, level: float = 0.95) -> float:
