@@ -52,7 +52,7 @@ def sections(path: str, model: type[Section]) -> Iterator[tuple[str, type[Sectio
 
 
 def _section_of(field: FieldInfo) -> tuple[type[Section] | None, str]:
-    """The section that a field holds, and `[]` when it holds a list of them."""
+    """The section class of a field, and `[]` for a list of sections."""
     suffix = "[]" if get_origin(field.annotation) is list else ""
     for candidate in (field.annotation, *get_args(field.annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Section):
