@@ -75,6 +75,13 @@ def test_artifact_read_of_a_missing_file_names_it(tmp_path: Path) -> None:
         Counts.read(tmp_path / "none.json")
 
 
+def test_open_atomic_writes_lone_surrogates_as_json_reads_them(tmp_path: Path) -> None:
+    text = "cut emoji \ud83d and 返品"
+    with open_atomic(tmp_path / "x") as file:
+        json.dump(text, file, ensure_ascii=False)
+    assert json.loads((tmp_path / "x").read_text(encoding="utf-8")) == text
+
+
 def test_open_atomic_leaves_the_old_file_after_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
