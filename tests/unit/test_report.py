@@ -142,7 +142,7 @@ def paths(tmp_path: Path) -> Path:
         leakage_report=leakage,
     ).write(tmp_path / "split")
     forecast = CostItem(kind="tuning", label="tuning t", cost=Estimate(expected=2.5, upper=3.0))
-    items = [CostItem.actual("baseline", "zero_shot on validation", 10.0, 0.5), forecast]
+    items = [CostItem.actual("baseline", "zero_shot on validation", 10, 0.5), forecast]
     TuningPlan(
         should_tune=True,
         reasons=[],
@@ -173,7 +173,7 @@ def paths(tmp_path: Path) -> Path:
         reason="the best score",
         best_prompt=variant("zero_shot", "baseline"),
         candidate=variant("t@2", "candidate"),
-        checkpoints=[CheckpointScore(variant=variant("t@2", "candidate"), score=SCORE, selected=True)],
+        checkpoints=[CheckpointScore(name="t@2", variant=variant("t@2", "candidate"), score=SCORE, selected=True)],
         trials=[trial],
         spent=[CostItem.actual("tuning", "tuning t", 100, 1.0)],
     ).write(tmp_path / "selection")
@@ -314,6 +314,7 @@ def test_report_summary_has_the_numbers_of_the_steps(paths: Path) -> None:
     assert summary.cost.actual == pytest.approx(0.5 + 1.0 + 2 * 2.0)
     assert summary.cost.forecast == pytest.approx(3.0)
     assert all(item.stage == "actual" for item in summary.cost.items)
+    assert [checkpoint.name for checkpoint in summary.checkpoints] == ["t@2"]
     assert summary.test_set_usage is not None
     assert summary.test_set_usage.candidates == 2
     assert "This test set was used for 2 candidates in 3 evaluations." in page
