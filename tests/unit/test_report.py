@@ -181,6 +181,7 @@ def paths(tmp_path: Path) -> Path:
     DecisionRecord(
         verdict="deploy",
         reasons=["it is better"],
+        task=TASK,
         notes=["a linear model does as well"],
         metric="accuracy",
         rows=4,
