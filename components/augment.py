@@ -18,6 +18,7 @@ def augment(
     evaluate: dict,
     plan: dict,
     vertex: dict,
+    name: str,
     augmented: Output[Dataset],
     report: Output[Artifact],
     metrics: Output[Metrics],
@@ -34,6 +35,7 @@ def augment(
         evaluate: Section `evaluate`.
         plan: Section `plan`.
         vertex: Section `vertex`.
+        name: The run's name.
     """
     from gemtune.steps import augment as step
 
@@ -41,6 +43,7 @@ def augment(
         (train.path, validation.path, test.path),
         augmented.path,
         report.path,
+        name,
         task=task,
         split=split,
         augment=augment,

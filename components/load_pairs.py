@@ -16,6 +16,7 @@ def load_pairs(
     evaluate: dict,
     plan: dict,
     vertex: dict,
+    name: str,
     examples: Output[Dataset],
     dropped: Output[Dataset],
     report: Output[Artifact],
@@ -31,6 +32,7 @@ def load_pairs(
         evaluate: Section `evaluate`.
         plan: Section `plan`.
         vertex: Section `vertex`.
+        name: The run's name.
     """
     from gemtune.steps import load_pairs as step
 
@@ -39,6 +41,7 @@ def load_pairs(
         examples.path,
         dropped.path,
         report.path,
+        name,
         task=task,
         preprocess=preprocess,
         preference=preference,

@@ -155,6 +155,7 @@ class Wiring:
                 train=train,
                 validation=splits.outputs["validation"],
                 test=splits.outputs["test"],
+                name=self._parameters["name"],
                 **self._sections("task", "split", "augment", "evaluate", "plan", "vertex"),
             ).set_caching_options(False)
             train, spent = augmented.outputs["augmented"], augmented.outputs["report"]
@@ -162,7 +163,7 @@ class Wiring:
 
     def _load_pairs(self) -> Any:
         sections = self._sections("task", "preprocess", "preference", "evaluate", "plan", "vertex")
-        return load_pairs(data=self._parameters["data"], **sections)
+        return load_pairs(data=self._parameters["data"], name=self._parameters["name"], **sections)
 
     def _preprocess(self) -> Any:
         sections = self._sections("task", "preprocess", "vertex")

@@ -3,9 +3,9 @@
 """`:evaluateInstances`: exact match, BLEU and ROUGE are computed; pointwise and pairwise metrics use a judge.
 
 BLEU is sacrebleu's sentence BLEU on a scale from 0 to 1. ROUGE is the F1 of Lin (2004) over words, where each Chinese
-and Japanese character counts as a word; the stemmer is NLTK's Porter, for words of more than three letters, as in
-Google's rouge-score. The default judge is lexical: it compares a response with the reference (or, without one, with the
-prompt) by ROUGE-L. A base model as a judge chooses among the ratings.
+and Japanese character counts as a word, and in texts without words each symbol; the stemmer is NLTK's Porter, for words
+of more than three letters, as in Google's rouge-score. The default judge is lexical: it compares a response with the
+reference (or, without one, with the prompt) by ROUGE-L. A base model as a judge chooses among the ratings.
 """
 
 from __future__ import annotations
@@ -18,11 +18,15 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+import regex
+
 from emulator.core.google_rest import ApiError, Call, Fields, Json, Route, bad_field
 from emulator.engines.base import GenerateRequest, Turn
 from emulator.services.inference import Inference
 
 _SENTENCE_END = r"\n|(?<=[.!?])\s+|(?<=[。！？])"
+_WORD = regex.compile(r"[\u3040-\u30ff\u3400-\u9fff]|(?=[\p{L}\p{N}_])[^\W\u3040-\u30ff\u3400-\u9fff]+")
+_SYMBOL = regex.compile(r"(?=\S)\X")
 _SCORES = ("1", "2", "3", "4", "5")
 
 
@@ -46,7 +50,7 @@ def rouge(kind: str, prediction: str, reference: str, stem: bool = False, split:
 
 
 def _words(text: str, stem: bool = False) -> list[str]:
-    words = re.findall(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+", text.lower())
+    words = _WORD.findall(text.lower()) or _SYMBOL.findall(text)
     return [_stem(word) if len(word) > 3 else word for word in words] if stem else words
 
 

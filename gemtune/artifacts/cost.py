@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -53,6 +54,21 @@ class Estimate(Part):
         return Estimate(expected=self.expected * factor, upper=self.upper * factor)
 
 
+class TokenEstimate(Part):
+    """A whole number of tokens and an upper bound that it will not exceed."""
+
+    expected: int = 0
+    upper: int = 0
+
+    @classmethod
+    def of(cls, tokens: Estimate) -> Self:
+        """The estimate in whole tokens, its bound rounded up."""
+        return cls(expected=round(tokens.expected), upper=math.ceil(tokens.upper))
+
+    def __add__(self, other: TokenEstimate) -> TokenEstimate:
+        return TokenEstimate(expected=self.expected + other.expected, upper=self.upper + other.upper)
+
+
 ZERO = Estimate(expected=0.0, upper=0.0)
 
 
@@ -93,7 +109,7 @@ class CostItem(Part):
     label: str
     stage: Literal["forecast", "actual"] = "forecast"
     subject: str = ""
-    tokens: Estimate = ZERO
+    tokens: TokenEstimate = TokenEstimate()
     cost: Estimate = ZERO
     conditional: bool = False
     tokens_forecast: int | None = None
@@ -102,21 +118,21 @@ class CostItem(Part):
     """Training tokens above which the job would have been cancelled."""
 
     @classmethod
-    def actual(cls, kind: Kind, label: str, tokens: float, cost: float, subject: str = "") -> Self:
+    def actual(cls, kind: Kind, label: str, tokens: int, cost: float, subject: str = "") -> Self:
         """An item that was paid."""
-        amounts = {"tokens": Estimate.exact(tokens), "cost": Estimate.exact(cost)}
-        return cls(kind=kind, label=label, stage="actual", subject=subject, **amounts)
+        counted = TokenEstimate(expected=tokens, upper=tokens)
+        return cls(kind=kind, label=label, stage="actual", subject=subject, tokens=counted, cost=Estimate.exact(cost))
 
     def bounded_by(self, other: CostItem) -> CostItem:
         """The item, its upper bounds raised to those of `other`."""
-        tokens = Estimate(expected=self.tokens.expected, upper=max(self.tokens.upper, other.tokens.upper))
+        tokens = TokenEstimate(expected=self.tokens.expected, upper=max(self.tokens.upper, other.tokens.upper))
         cost = Estimate(expected=self.cost.expected, upper=max(self.cost.upper, other.cost.upper))
         return self.model_copy(update={"tokens": tokens, "cost": cost})
 
     def if_needed(self) -> CostItem:
         """The item, expected to cost nothing."""
         zero = {
-            "tokens": Estimate(expected=0, upper=self.tokens.upper),
+            "tokens": TokenEstimate(upper=self.tokens.upper),
             "cost": Estimate(expected=0, upper=self.cost.upper),
         }
         return self.model_copy(update={**zero, "conditional": True})
@@ -130,7 +146,7 @@ def total(items: Iterable[CostItem]) -> Estimate:
 def merged(kind: Kind, label: str, parts: Iterable[CostItem], subject: str = "") -> CostItem:
     """One item with the tokens and the cost of several."""
     parts = list(parts)
-    tokens = sum((part.tokens for part in parts), ZERO)
+    tokens = sum((part.tokens for part in parts), TokenEstimate())
     return CostItem(kind=kind, label=label, subject=subject, tokens=tokens, cost=total(parts))
 
 

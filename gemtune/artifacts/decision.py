@@ -19,7 +19,7 @@ from gemtune.artifacts.evaluation import (
     VertexMetric,
 )
 from gemtune.artifacts.tuning import CheckpointScore, TrialSummary
-from gemtune.config import Gate, ModelVariant
+from gemtune.config import Gate, ModelVariant, Task
 
 Verdict = Literal["deploy", "keep_prompt", "keep_champion", "not_enough_data"]
 
@@ -71,6 +71,7 @@ class DecisionRecord(Artifact):
 
     verdict: Verdict
     reasons: list[str]
+    task: Task
     metric: str
     rows: int
     rules: list[Rule] = []

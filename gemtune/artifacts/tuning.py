@@ -140,6 +140,7 @@ class TuningRecord(Artifact):
 class CheckpointScore(Part):
     """A checkpoint's score on validation rows, and whether it was selected."""
 
+    name: str
     variant: ModelVariant
     score: Score
     selected: bool

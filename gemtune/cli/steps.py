@@ -134,7 +134,7 @@ def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
 
     if settings.method == "preference":
         own = only("task", "preprocess", "preference", "evaluate", "plan", "vertex")
-        load_pairs.run(settings.data, rows, dropped, report, sample=False, offline=offline, **own)
+        load_pairs.run(settings.data, rows, dropped, report, settings.name, sample=False, offline=offline, **own)
     else:
         own = only("task", "preprocess", "vertex")
         preprocess.run(settings.data, rows, dropped, report, "", **own)

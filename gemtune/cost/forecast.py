@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, total
+from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, TokenEstimate, total
 from gemtune.artifacts.tuning import PriceList
 from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Evaluate, ModelVariant, Plan, Role, Trial, is_resource_name
@@ -280,7 +280,7 @@ class Forecaster:
                     kind="follow_ups",
                     label=f"follow-ups of {trial.name}, if needed",
                     subject=trial.name,
-                    tokens=Estimate(expected=0, upper=follow_up_tokens + sum(item.tokens.upper for item in scored)),
+                    tokens=TokenEstimate(upper=follow_up_tokens + sum(item.tokens.upper for item in scored)),
                     cost=Estimate(expected=0, upper=follow_up_tokens * per_token + scoring),
                     conditional=True,
                 )

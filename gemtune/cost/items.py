@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, merged, total
+from gemtune.artifacts.cost import MILLION, CostItem, Estimate, Kind, TokenEstimate, merged, total
 from gemtune.catalogue import Price
 from gemtune.config import Evaluate, Trial
 
@@ -30,7 +30,7 @@ def requests_item(
     """A number of requests and the tokens of each."""
     sent, received = tokens.input.times(count), tokens.output.times(count)
     cost = sent.times(price.input / MILLION) + received.times(price.output / MILLION)
-    return CostItem(kind=kind, label=label, subject=subject, tokens=sent + received, cost=cost)
+    return CostItem(kind=kind, label=label, subject=subject, tokens=TokenEstimate.of(sent + received), cost=cost)
 
 
 def uses_batch(evaluate: Evaluate, requests: int) -> bool:
@@ -49,7 +49,8 @@ def tuning_item(trial: Trial, once: Estimate, price: Price) -> CostItem:
     """A tuning job: `once` tokens per epoch."""
     tokens = once.times(trial.epoch_count)
     cost = tokens.times(price.train / MILLION)
-    return CostItem(kind="tuning", label=f"tuning {trial.name}", subject=trial.name, tokens=tokens, cost=cost)
+    whole = TokenEstimate.of(tokens)
+    return CostItem(kind="tuning", label=f"tuning {trial.name}", subject=trial.name, tokens=whole, cost=cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +129,4 @@ def cheapest_plan(items: dict[str, list[CostItem]], fixed: Sequence[CostItem]) -
     return min(total(own).upper for own in items.values()) + total(fixed).upper
 
 
-IDLE = CostItem(kind="idle_endpoints", label="idle endpoints", tokens=ZERO, cost=ZERO)
+IDLE = CostItem(kind="idle_endpoints", label="idle endpoints")

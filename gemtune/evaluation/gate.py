@@ -30,6 +30,7 @@ from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import calibration, intervals, metrics, pairwise
 from gemtune.evaluation.intervals import PairedDifference
 from gemtune.evaluation.predictions import ScoredVariant
+from gemtune.evaluation.slices import by_number
 
 MIN_PER_GROUP = 10
 """Fewer rows of a class, a slice or an old test set show nothing."""
@@ -233,6 +234,7 @@ class _Decider:
         return DecisionRecord(
             verdict=verdict,
             reasons=reasons,
+            task=self.task,
             metric=self.compare.metric,
             rows=rows,
             confidence_level=self.gate.confidence_level,
@@ -270,7 +272,8 @@ class _Decider:
         for i, row in enumerate(candidate.slices):
             for column, value in sorted(row.items()):
                 parts.setdefault((column, value), []).append(i)
-        large = {key: part for key, part in sorted(parts.items()) if len(part) >= MIN_PER_GROUP}
+        ordered = sorted(parts.items(), key=lambda item: (item[0][0], by_number(item[0][1])))
+        large = {key: part for key, part in ordered if len(part) >= MIN_PER_GROUP}
         differences = [self.compare(candidate, prompt, part).paired for part in large.values()]
         adjusted = intervals.holm([difference.p_value for difference in differences])
         return [

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import regex
 
 from gemtune.artifacts.evaluation import ClassReport, Confusion
 from gemtune.config import Task
@@ -216,46 +217,34 @@ def per_field(rows: Sequence[Row]) -> list[ClassReport]:
 
 # -- texts -----------------------------------------------------------------------------------------------------------
 
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+# Letters of scripts without spaces (Han, kana, Thai, Burmese, ...) and Hangul, whose particles attach to words,
+# by their line breaking classes (UAX 14).
+_UNSPACED = r"[[\p{L}\p{N}]&&[\p{lb=SA}\p{lb=ID}\p{lb=CJ}\p{lb=NS}\p{lb=H2}\p{lb=H3}\p{lb=JL}\p{lb=JV}\p{lb=JT}]]"
+_MARKS = r"[\p{M}\p{Cf}]*"
+_WORD = rf"(?V1)(?P<word>{_UNSPACED}{_MARKS}|(?:(?!{_UNSPACED})[\p{{L}}\p{{N}}]{_MARKS})+)"
+_UNSPACED_LETTER, _WORDS = regex.compile(f"(?V1){_UNSPACED}"), regex.compile(_WORD)
+_WORDS_AND_SYMBOLS = regex.compile(rf"{_WORD}|(?=\S)\X")
+_FORMAT = regex.compile(r"\p{Cf}")
 
 
-def tokens(text: str) -> list[str]:
-    """Words in lower case; scripts without spaces (Han, kana, Thai, ...) and Hangul are split into characters."""
-    values: list[str] = []
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text).lower()):
-        values += _pieces(word)
-    return values
+def tokens(text: str, *, symbols: bool = False) -> list[str]:
+    """Words in lower case with their combining marks, without joiners and direction marks.
 
-
-def _pieces(word: str) -> list[str]:
-    pieces: list[str] = []
-    joined = False
-    for char in word:
-        single = _is_unspaced(char)
-        if single or not joined:
-            pieces.append(char)
-        else:
-            pieces[-1] += char
-        joined = not single
-    return pieces
-
-
-def _is_unspaced(char: str) -> bool:
-    point = ord(char)
-    return (
-        0x2E80 <= point <= 0x9FFF  # radicals, kana, bopomofo, Han
-        or 0xAC00 <= point <= 0xD7AF  # Hangul syllables: particles attach to words, so words rarely match
-        or 0x0E00 <= point <= 0x0EFF  # Thai, Lao
-        or 0x1000 <= point <= 0x109F  # Myanmar
-        or 0x1780 <= point <= 0x17FF  # Khmer
-        or 0xF900 <= point <= 0xFAFF
-        or 0x20000 <= point <= 0x3FFFF
-    )
+    Scripts without spaces and Hangul are split into letters. `symbols`: every other visible character (grapheme
+    cluster, UAX 29) is a token too.
+    """
+    pattern = _WORDS_AND_SYMBOLS if symbols else _WORDS
+    matches = pattern.finditer(unicodedata.normalize("NFKC", text).lower())
+    return [_FORMAT.sub("", match["word"]) if match["word"] else match[0] for match in matches]
 
 
 def rouge(reference: str, answer: str) -> dict[str, float]:
-    """ROUGE-1, ROUGE-2 and ROUGE-L F scores of one answer (Lin 2004), on `tokens`, without stemming."""
-    expected, predicted = tokens(reference), tokens(answer)
+    """ROUGE-1, ROUGE-2 and ROUGE-L F scores of one answer (Lin 2004), on `tokens`, without stemming.
+
+    Symbols count only if the reference has nothing else.
+    """
+    symbols = not tokens(reference)
+    expected, predicted = tokens(reference, symbols=symbols), tokens(answer, symbols=symbols)
     return {
         "rouge_1": _overlap(_grams(expected, 1), _grams(predicted, 1)),
         "rouge_2": _overlap(_grams(expected, 2), _grams(predicted, 2)),
@@ -297,7 +286,7 @@ def _bleu(references: list[str], answers: list[str]) -> Measure:
     from sacrebleu.metrics import BLEU
 
     letters = [char for text in references for char in text if char.isalpha()]
-    unspaced = sum(map(_is_unspaced, letters)) > len(letters) / 2
+    unspaced = sum(1 for char in letters if _UNSPACED_LETTER.match(char)) > len(letters) / 2
     return _from_statistics(BLEU(tokenize="char" if unspaced else "13a", force=True), answers, references)
 
 

@@ -20,6 +20,7 @@ from gemtune.errors import UserError
 from gemtune.evaluation import calibration, intervals, metrics
 from gemtune.evaluation.intervals import Interval
 from gemtune.evaluation.metrics import Row, primary_metric
+from gemtune.evaluation.slices import by_number
 from gemtune.inference.generate import ModelOutput
 from gemtune.inference.parsing import canonical, is_refusal, parse
 
@@ -175,9 +176,9 @@ def _slices(task: Task, config: Evaluate, scores: Sequence[SampleScore]) -> dict
     primary = primary_metric(task)
     table: dict[str, dict[str, SliceReport]] = {}
     for column in columns:
-        values = sorted({score.example.slices[column] for score in scores if column in score.example.slices})
+        named = {score.example.slices[column] for score in scores if column in score.example.slices}
         table[column] = {}
-        for value in values:
+        for value in sorted(named, key=by_number):
             part = [score for score in scores if score.example.slices.get(column) == value]
             groups = [score.example.group for score in part]
             interval = _interval(task, config, primary, [score.row for score in part], groups)

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from gemtune.data.example import Example
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def with_auto_slices(examples: Sequence[Example]) -> list[Example]:
@@ -19,7 +23,7 @@ def with_auto_slices(examples: Sequence[Example]) -> list[Example]:
 
     def derived_slices(example: Example) -> dict[str, str]:
         size = len(example.text)
-        third = f"up to {low}" if size <= low else f"up to {high}" if size <= high else f"over {high}"
+        third = f"at most {low}" if size <= low else f"at most {high}" if size <= high else f"over {high}"
         return {"length": f"{third} characters", "script": script(example.text)}
 
     derived = [derived_slices(example) for example in examples]
@@ -28,6 +32,15 @@ def with_auto_slices(examples: Sequence[Example]) -> list[Example]:
         replace(example, slices={**{name: added[name] for name in kept}, **example.slices})
         for example, added in zip(examples, derived, strict=True)
     ]
+
+
+def by_number(value: str) -> tuple[list[float], str]:
+    """Sort key of a slice's values: by the numbers in them, then by the text ("5-10" before "10-20")."""
+    try:
+        numbers = [float(value)]  # a sign is one of a number only where nothing else is
+    except ValueError:
+        numbers = [float(number) for number in _NUMBER.findall(value)]
+    return [number for number in numbers if math.isfinite(number)], value
 
 
 def script(text: str) -> str:

@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gemtune.config import ModelVariant
+from gemtune.config import ModelVariant, Task
+from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.state.store import Record
 from gemtune.vertex import Client, storage, with_retries
@@ -37,6 +38,29 @@ def read(client: Client, name: str) -> ModelVariant | None:
 def variant_of(entry: Record) -> ModelVariant:
     """The model variant of an entry of a champion's record."""
     return ModelVariant.of(entry["variant"])
+
+
+def require_same_task(client: Client, name: str, task: Task) -> None:
+    """Raise `UserError` where the champion of a name has another task: another kind, or fewer than half of the labels.
+
+    The shared labels are counted against the smaller set, so that labels may be added and dropped.
+    """
+    recorded = _current(client, name).get("task")
+    if not recorded:
+        return
+    before, now = ({label.casefold() for label in labels} for labels in (recorded["labels"], task.labels))
+    if recorded["kind"] == task.kind and 2 * len(before & now) >= min(len(before), len(now)):
+        return
+    raise UserError(
+        f"the champion of {name!r} has another task: {_described(**recorded)}; this run: "
+        f"{_described(task.kind, task.labels)}; {len(before & now)} labels are shared",
+        remedy=f"set another name; or delete {key(name)} in the bucket to start anew under this one",
+    )
+
+
+def _described(kind: str, labels: Sequence[str]) -> str:
+    listed = ", ".join(labels[:5]) + (f" and {len(labels) - 5} more" if len(labels) > 5 else "")
+    return f"{kind} ({listed})" if labels else kind
 
 
 def test_set_size(client: Client, name: str) -> int:

@@ -33,7 +33,7 @@ from gemtune.inference import tfidf_baseline
 from gemtune.inference.generate import Generate, GenerateRequest, ModelOutput, RetryPolicy, generate_all
 from gemtune.inference.prompts import parse, render, resolve
 from gemtune.inference.vertex_generation import vertex_generate
-from gemtune.state import store
+from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
@@ -119,21 +119,23 @@ def _row(text: NewText, source: Example) -> Example:
 # -- the step --------------------------------------------------------------------------------------------------------
 
 
-def run(splits: tuple[str, str, str], augmented: str, report: str, **sections: Section) -> dict[str, float]:
+def run(splits: tuple[str, str, str], augmented: str, report: str, name: str, **sections: Section) -> dict[str, float]:
     """Write the training rows with the new ones to `augmented`, and a report; returns the counts.
 
-    `splits` are the files of train, validation and test. Reads the sections task, split, augment, evaluate, plan,
-    vertex. The requests cost `augment.max_cost` at most, and never more than the plan allows the whole run. Raises
-    `UserError` for a task without labels.
+    `splits` are the files of train, validation and test, `name` is the run's. Reads the sections task, split, augment,
+    evaluate, plan, vertex. The requests cost `augment.max_cost` at most, and never more than the plan allows the whole
+    run. Raises `UserError` for a task without labels, and when the name's champion has another task.
     """
     context = StepContext(sections)
     if context.task.kind not in LABELLED_KINDS:
         raise UserError(
             f"augment is for labels; the task is {context.task.kind}", remedy="augment.min_rows_per_label=0"
         )
-    names = ("train", "validation", "test")
-    rows = {name: list(read_examples(path)) for name, path in zip(names, splits, strict=True)}
+    rows = {
+        split: list(read_examples(path)) for split, path in zip(("train", "validation", "test"), splits, strict=True)
+    }
     task, threshold = resolve(context.task, rows["train"]), context.split.jaccard_threshold
+    champion.require_same_task(context.client, name, task)
     cost = AugmentationCost.of(task, context.evaluate, context.augment, context.plan, context.catalogue)
     texts, relabelled, spent = _recorded(rows["train"], cost, context)
     new, near = without_overlaps(texts, rows, threshold or 1.0)

@@ -29,11 +29,12 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
 
     `splits` are the rows of train, validation and test, `spent` the report of a data step before (what it has spent).
     Reads the sections task, evaluate, plan, vertex, preference. Tokens are counted by the service, free of charge.
-    Raises `UserError` when every path may cost more than `plan.max_cost`.
+    Raises `UserError` when every path may cost more than `plan.max_cost`, or the name's champion has another task.
     """
     context = StepContext(sections)
     rows = [list(read_examples(path)) for path in splits]
     task, evaluate, catalogue = prompts.resolve(context.task, rows[0]), context.evaluate, context.catalogue
+    champion.require_same_task(context.client, name, task)
     counter = context.token_counter(task)
     ranks = context.objective.judge_ranks
     judging = counter.judging(catalogue, [*rows[1], *rows[2]], {}, pairwise_only=ranks)

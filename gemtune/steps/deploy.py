@@ -35,8 +35,8 @@ def run(
     """Deploy the candidate; writes what is in production to `deployment` and returns the same.
 
     The `test` rows that decided are kept beside the champion's record, so that a later model can be tested on them. So
-    are the leakage report of its splits, and the cleaning rules of the section `preprocess`, so that callers can clean
-    texts as training did (`data.cleaning`). Reads the sections deploy, preprocess, vertex.
+    are the task, the leakage report of its splits, and the cleaning rules of the section `preprocess`, so that callers
+    can clean texts as training did (`data.cleaning`). Reads the sections deploy, preprocess, vertex.
     """
     context, chosen, verdict = StepContext(sections), Selection.read(selection), DecisionRecord.read(decision)
     client, alias, candidate = context.client, context.deploy.alias, chosen.candidate
@@ -45,7 +45,8 @@ def run(
     before = champion.read(client, name)
     _serve(client, candidate, alias)
     cleaning = dict(export_rules(context.preprocess))
-    kept: dict[str, Any] = {"cleaning": cleaning}
+    task = {"kind": verdict.task.kind, "labels": verdict.task.labels}
+    kept: dict[str, Any] = {"task": task, "cleaning": cleaning}
     if test:
         kept["test"] = champion.keep_test_set(client, test)
     if leakage:

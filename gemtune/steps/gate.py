@@ -51,9 +51,8 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
         regression_groups=old.groups,
     )
     record = decide(task, gate, evidence, comparing)
-    record = record.model_copy(
-        update={"test_set_usage": report.test_set_usage, "notes": [*record.notes, *_pairwise_notes(context, record)]}
-    )
+    notes = [*record.notes, *_pairwise_notes(context, record)]
+    record = record.model_copy(update={"task": report.task, "test_set_usage": report.test_set_usage, "notes": notes})
     record.write(decision)
     for sentence in [*record.reasons, *record.notes]:
         log.info("%s", sentence)

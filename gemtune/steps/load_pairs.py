@@ -34,7 +34,7 @@ from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.sample_pairs import sampled_pairs
 from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all, require_answers
 from gemtune.inference.vertex_generation import vertex_generate
-from gemtune.state import store
+from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
@@ -45,6 +45,7 @@ def run(
     examples: str,
     dropped: str,
     report: str,
+    name: str,
     *,
     sample: bool = True,
     offline: bool = False,
@@ -52,9 +53,9 @@ def run(
 ) -> dict[str, object]:
     """Write prompts with their pairs to `examples`, `dropped` rows with reasons, and a report; returns the counts.
 
-    Reads the sections task, preprocess, preference, evaluate, plan, vertex. Without `sample` references take the place
-    of sampled answers. Raises `UserError` when no pair is left, when sampling answers may cost more than
-    `plan.max_cost`, or when the data is meant for Dataflow.
+    `name` is the run's. Reads the sections task, preprocess, preference, evaluate, plan, vertex. Without `sample`
+    references take the place of sampled answers. Raises `UserError` when no pair is left, when sampling answers may
+    cost more than `plan.max_cost`, when the name's champion has another task, or when the data is meant for Dataflow.
     """
     context, stats = StepContext(sections, offline), ReadStats({})
     settings = context.objective.ranking or Preference()
@@ -63,6 +64,8 @@ def run(
     if settings.pairs_from == "data":
         pairs = _read(data, context, settings, stats)
     else:
+        if sample:
+            champion.require_same_task(context.client, name, context.task)
         pairs, spent = _sample(data, context, settings, stats, sample)
     kept, not_sampled = sample_rows(pairs.prompts, context.preprocess)
     rejected = sorted([*pairs.dropped, *not_sampled], key=lambda row: row.line)

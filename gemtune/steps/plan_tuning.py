@@ -103,10 +103,13 @@ def dry_run(
     """The plan before any prompt was evaluated: what a run would cost, and reasons against tuning.
 
     Nothing is spent; tokens are counted by the service, or offline. `rows` are the labelled rows that pairs would be
-    sampled for. Whether a prompt is good enough, only an evaluation can show.
+    sampled for. Whether a prompt is good enough, only an evaluation can show. Raises `UserError` when the champion of
+    the name has another task; not offline.
     """
     request = _request(StepContext(sections, offline), name, splits, online=not offline)
     context, actual = request.context, list[CostItem]()
+    if not offline:
+        champion.require_same_task(context.client, name, request.task)
     if context.augment.min_rows_per_label and request.task.kind in LABELLED_KINDS:
         cost = AugmentationCost.of(request.task, context.evaluate, context.augment, context.plan, context.catalogue)
         item, train = augmentation.forecast(request.splits[0], cost)

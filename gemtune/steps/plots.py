@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The report's plots as inline SVG: loss curves, confusion matrix, calibration, label balance."""
+"""The report's plots as inline SVG: loss curves and calibration. No text of the data is in them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gemtune.artifacts.evaluation import Confusion
-
 
 def svg(figure: Any) -> str:
-    """A matplotlib figure as an inline SVG element, without date or version in it."""
+    """A matplotlib figure as an inline SVG element, with real text, without date or version in it."""
+    from matplotlib import rc_context
+
     out = io.StringIO()
-    figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(out, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     return text[text.index("<svg") :]
 
@@ -43,31 +44,6 @@ def curve(series: Mapping[str, Sequence[Sequence[float]]]) -> str:
         if axes.lines:
             axes.legend(frameon=False)
     figure.tight_layout()
-    return svg(figure)
-
-
-def confusion(table: Confusion | None) -> str:
-    """Reference labels down, answered labels across; counts in the cells where they fit."""
-    from matplotlib.figure import Figure
-
-    if table is None or not table.labels:
-        return ""
-    labels, matrix, columns = table.labels, table.matrix, table.columns
-    size = max(4.0, 0.32 * len(labels))
-    figure = Figure(figsize=(size + 1.5, size))
-    axes = figure.add_subplot()
-    axes.imshow(matrix, cmap="Blues", aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=8)
-    axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    axes.set_xlabel("answered")
-    axes.set_ylabel("reference")
-    most = max((max(row) for row in matrix), default=0)
-    if len(labels) <= 30:
-        for down, row in enumerate(matrix):
-            for across, count in enumerate(row):
-                if count:
-                    shade = "white" if count > most / 2 else "black"
-                    axes.text(across, down, str(count), ha="center", va="center", fontsize=7, color=shade)
     return svg(figure)
 
 
@@ -106,24 +82,4 @@ def reliability(calibration: Mapping[str, Any] | None) -> str:
         ylim=(0, 1.02),
     )
     figure.tight_layout()
-    return svg(figure)
-
-
-def balance(labels: Mapping[str, Mapping[str, int]]) -> str:
-    """Rows of each label in each split."""
-    from matplotlib.figure import Figure
-
-    if not labels or len(labels) > 100:
-        return ""
-    figure = Figure(figsize=(8, max(1.5, 0.26 * len(labels))))
-    axes = figure.add_subplot()
-    left = [0] * len(labels)
-    for split in ("train", "validation", "test"):
-        counts = [counts[split] for counts in labels.values()]
-        axes.barh(list(labels), counts, left=left, label=split)
-        left = [a + b for a, b in zip(left, counts, strict=True)]
-    axes.invert_yaxis()
-    axes.tick_params(labelsize=8)
-    axes.legend(frameon=False, fontsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
     return svg(figure)

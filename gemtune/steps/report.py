@@ -19,7 +19,7 @@ from gemtune.artifacts.base import open_atomic
 from gemtune.artifacts.cost import CostItem
 from gemtune.artifacts.data import DataReport, SplitReport
 from gemtune.artifacts.decision import CostSummary, DecisionRecord, DeploymentRecord, RunSummary, VariantSummary
-from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.evaluation import Confusion, EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import ModelVariant, Task
 from gemtune.cost import usage
@@ -37,6 +37,8 @@ HEADLINES = {
     "not_enough_data": "Not enough data to decide",
 }
 MAX_ERRORS = 30
+MAX_CONFUSIONS = 30
+MAX_MATRIX_LABELS = 30
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,25 @@ def run(paths: Mapping[str, str], outcome: Mapping[str, Any], name: str, html: s
     inputs = Inputs(**paths)
     documents = Documents.read(inputs, outcome)
     content = summarize(documents, name)
-    shown = _in_focus(content)
-    texts = {example.id: example.text for example in documents.test}
-    with open_atomic(html) as out:
-        out.write(page(content, shown, errors(inputs.predictions, shown), texts))
+    content.write(summary)
     with open_atomic(verdict) as out:
         out.write(markdown(content))
-    content.write(summary)
+    with open_atomic(html) as out:
+        out.write(_page_or_verdict(content, inputs.predictions, documents.test))
     log.info("done: %s", content.headline)
+
+
+def _page_or_verdict(summary: RunSummary, predictions: str, test: Sequence[Example]) -> str:
+    """The page; the verdict and the error where it cannot be rendered: tuning is paid, a picture must not lose it."""
+    from markupsafe import escape
+
+    try:
+        name = _in_focus(summary)
+        return page(summary, name, errors(predictions, name), {example.id: example.text for example in test})
+    except Exception as error:
+        log.exception("the page shows the verdict alone; the summary is complete")
+        problem = f"The full page could not be rendered: {type(error).__name__}: {error}"
+        return f'<!doctype html><meta charset="utf-8"><pre>{escape(markdown(summary))}\n{escape(problem)}</pre>\n'
 
 
 def summarize(documents: Documents, name: str) -> RunSummary:
@@ -221,6 +234,18 @@ def errors(predictions: str | Path, name: str) -> tuple[list[Prediction], int]:
     return wrong[:MAX_ERRORS], len(wrong)
 
 
+def confusions(table: Confusion) -> list[tuple[str, str, int]]:
+    """The most frequent mistakes: reference, answer and rows."""
+    cells = zip(table.labels, table.matrix, strict=True)
+    wrong = [
+        (label, answer, rows)
+        for label, counts in cells
+        for answer, rows in zip(table.columns, counts, strict=True)
+        if rows and answer != label
+    ]
+    return sorted(wrong, key=lambda cell: -cell[2])[:MAX_CONFUSIONS]
+
+
 def example_request(
     task: Task, variant: ModelVariant, train: Sequence[Example], test: Sequence[Example]
 ) -> dict[str, Any]:
@@ -267,6 +292,8 @@ def page(summary: RunSummary, name: str, wrong: tuple[list[Prediction], int], te
         for trial in summary.trials
     ]
     free = [summary.tfidf_baseline] if summary.tfidf_baseline else []
+    # where answers are texts or objects, the split has counted those
+    balance = summary.splits["labels"] if summary.data["labels"] else {}
     environment = Environment(loader=PackageLoader("gemtune.steps", ""), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("report.html.j2").render(
         summary=summary,
@@ -276,10 +303,12 @@ def page(summary: RunSummary, name: str, wrong: tuple[list[Prediction], int], te
         other_metrics=[metric for metric in summary.variants[0].metrics if metric != summary.metric],
         errors=[{**row, "text": texts.get(row["id"], "")} for row in wrong[0]],
         error_count=wrong[1],
-        confusion=Markup(plots.confusion(shown.confusion)),
+        confusion=shown.confusion,
+        max_matrix_labels=MAX_MATRIX_LABELS,
+        confusions=confusions(shown.confusion) if shown.confusion else [],
         reliability=Markup(plots.reliability(shown.calibration)),
-        # where answers are texts or objects, the split has counted those
-        balance=Markup(plots.balance(summary.splits["labels"] if summary.data["labels"] else {})),
+        balance=balance,
+        largest_label=max((sum(counts.values()) for counts in balance.values()), default=0),
         request=json.dumps(summary.outcome["example_request"], ensure_ascii=False, indent=1),
     )
 

@@ -77,7 +77,9 @@ def run(
         regression_variants=_regression_variants(candidate, serving, jobs),
         rejected=_rejected(records, chosen),
         checkpoints=[
-            CheckpointScore(variant=scored.variant, score=scored.score, selected=scored is chosen)
+            CheckpointScore(
+                name=scored.variant.name, variant=scored.variant, score=scored.score, selected=scored is chosen
+            )
             for scored in candidates
         ],
         trials=[_trial(job, candidates, context.objective) for job in jobs],

@@ -318,4 +318,4 @@ def _serving(client: Client, job: TuningJob) -> list[Checkpoint]:
 def _metrics(job: TuningJob, series: dict[str, list[tuple[int, float]]]) -> dict[str, float]:
     """The last value of every series and the job's counts, for the console."""
     last = {name.strip("/"): values[-1][1] for name, values in series.items() if values}
-    return {**last, "billable_tokens": float(job.billable_tokens), "checkpoints": float(len(job.checkpoints))}
+    return {**last, "billable_tokens": job.billable_tokens, "checkpoints": len(job.checkpoints)}

@@ -46,7 +46,7 @@ def augmented(folder: Path, **settings: Any) -> tuple[list[Example], Augmentatio
     evaluate, plan = {"base_model": "gemini-2.5-flash", "attempts": 2}, settings.pop("plan", {})
     paths = [str(folder / name) for name in SPLITS]
     output, report = str(folder / "augmented"), str(folder / "report")
-    counts = run(paths, output, report, evaluate=evaluate, augment=settings, plan=plan)
+    counts = run(paths, output, report, "rare", evaluate=evaluate, augment=settings, plan=plan)
     document = AugmentationReport.read(report)
     assert counts == {
         "new": document.new, "near": document.near, "relabelled": document.relabelled, "cost": cost(document)

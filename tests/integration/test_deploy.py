@@ -19,9 +19,10 @@ from gemtune.config import Gate, ModelVariant, Task
 from gemtune.data.cleaning import load_cleaner
 from gemtune.errors import UserError
 from gemtune.state import champion, store
-from gemtune.steps import deploy, select_model, tune
+from gemtune.steps import check_budget, deploy, select_model, tune
 from gemtune.vertex import Client, models
 
+TASK = Task(labels=["delivery", "login", "refund"])
 PROMPT = ModelVariant(name="zero_shot", model="gemini-3.1-flash-lite")
 
 
@@ -58,8 +59,9 @@ class Run:
     def deploy(self, step: Any = deploy.run, verdict: Verdict = "deploy", *overrides: str) -> DeploymentRecord:
         decision, out = str(self.folder / "decision"), str(self.folder / "deployment")
         DecisionRecord(
-            verdict=verdict, reasons=["because"], metric="accuracy", rows=60, confidence_level=0.95, settings=Gate()
-        ).write(decision)
+            verdict=verdict, reasons=["because"], task=TASK, metric="accuracy", rows=60, confidence_level=0.95,
+            settings=Gate(),
+        ).write(decision)  # fmt: skip
         returned = step(decision, self.selection, self.name, out, **sections(*overrides))
         written = DeploymentRecord.read(out)
         assert returned == written.model_dump(mode="json")
@@ -230,6 +232,45 @@ def test_deploy_refuses_a_selection_without_a_candidate(client: Client, tmp_path
     Run(tmp_path / "one", "none", 22, [0.9]).deploy()
     with pytest.raises(UserError, match="there is no candidate to deploy"):
         Run(tmp_path / "two", "none", 22, [0.9]).deploy()
+
+
+TASKS = [  # a task, another one, whether both are the same task
+    (TASK, TASK, True),
+    (TASK, Task(labels=["delivery", "login", "refund", *"vwxyz"]), True),  # labels were added
+    (TASK, Task(labels=["refund"]), True),  # dropped
+    (TASK, Task(labels=["Delivery", "refund", "sign-in"]), True),  # renamed
+    (TASK, Task(labels=["login", "x", "y", "z"]), False),
+    (TASK, Task(labels=["positive", "negative"]), False),
+    (TASK, Task(kind="sentiment", labels=TASK.labels), False),
+    (TASK, Task(kind="extraction"), False),
+    (Task(kind="extraction"), Task(kind="extraction", instruction="Another one."), True),
+    (Task(kind="extraction"), Task(kind="summarization"), False),
+]
+
+
+@pytest.mark.parametrize("number", range(len(TASKS)))
+def test_champion_refuses_another_task(client: Client, number: int) -> None:
+    (before, task, same), name = TASKS[number], f"task-{number}"
+    kept = {"task": {"kind": before.kind, "labels": before.labels}}
+    champion.require_same_task(client, name, task)  # there is no champion
+    champion.promote(client, name, PROMPT, "champion", [], kept)
+    if same:
+        champion.require_same_task(client, name, task)
+    else:
+        with pytest.raises(UserError, match=f"the champion of '{name}' has another task: ") as raised:
+            champion.require_same_task(client, name, task)
+        assert f"delete champions/{name}.json" in str(raised.value)
+
+
+def test_deploy_records_the_task_and_check_budget_refuses_another(client: Client, tmp_path: Path) -> None:
+    Run(tmp_path, "owned", 29, [0.9]).deploy()
+    paths, config = splits(tmp_path), sections()
+    config["task"] = {"labels": ["positive", "negative"]}
+    with pytest.raises(
+        UserError, match=r"classification \(delivery, login, refund\); this run: classification \(positive, "
+    ):
+        check_budget.run(paths, str(tmp_path / "budget"), "owned", **config)
+    check_budget.run(paths, str(tmp_path / "budget"), "owned", **sections())
 
 
 def test_deploy_keeps_the_test_rows_with_the_champion(client: Client, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def loaded(folder: Path, overrides: tuple[str, ...], rows: list[dict[str, Any]])
     files = {name: folder / name for name in ("examples", "dropped", "report", "train", "validation")}
     config = sections(*PREFERENCE, *overrides)
     load_pairs.run(
-        str(folder / "rows.jsonl"), *(str(files[name]) for name in ("examples", "dropped", "report")),
+        str(folder / "rows.jsonl"), *(str(files[name]) for name in ("examples", "dropped", "report")), "tone",
         **{name: config[name] for name in ("task", "preprocess", "preference", "evaluate", "plan", "vertex")},
     )  # fmt: skip
     prompts = list(read_examples(files["examples"]))

@@ -10,14 +10,17 @@ import importlib
 import json
 import pkgutil
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gemtune import artifacts
 from gemtune.artifacts.base import Artifact, Part, open_atomic
-from gemtune.artifacts.cost import CostItem, read_spent
+from gemtune.artifacts.cost import CostItem, Estimate, TokenEstimate, read_spent
 from gemtune.artifacts.data import DataReport, LeakageReport, SplitReport
 from gemtune.config import ModelVariant
 from gemtune.config.section import Section
@@ -73,6 +76,13 @@ def test_artifact_read_names_file_problem_and_remedy(tmp_path: Path, content: by
 def test_artifact_read_of_a_missing_file_names_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json: cannot read the Counts: No such file"):
         Counts.read(tmp_path / "none.json")
+
+
+def test_open_atomic_writes_lone_surrogates_as_json_reads_them(tmp_path: Path) -> None:
+    text = "cut emoji \ud83d and 返品"
+    with open_atomic(tmp_path / "x") as file:
+        json.dump(text, file, ensure_ascii=False)
+    assert json.loads((tmp_path / "x").read_text(encoding="utf-8")) == text
 
 
 def test_open_atomic_leaves_the_old_file_after_a_failure(tmp_path: Path) -> None:
@@ -158,6 +168,33 @@ def test_artifact_round_trips(artifact: type[Artifact], tmp_path: Path) -> None:
     document = filled(artifact)
     document.write(tmp_path / "document.json")
     assert artifact.read(tmp_path / "document.json") == document
+
+
+def token_counts(value: Any, of_tokens: bool = False) -> Iterator[float]:
+    """The numbers under keys that name tokens, but for means."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key not in ("mean", "tokens_per_row", "settings"):  # a gate's settings limit means
+                yield from token_counts(item, of_tokens or "tokens" in key)
+    elif isinstance(value, list):
+        for item in value:
+            yield from token_counts(item, of_tokens)
+    elif of_tokens and isinstance(value, int | float):
+        yield value
+
+
+def test_artifacts_count_tokens_in_integers() -> None:
+    counts = [count for artifact in ARTIFACTS for count in token_counts(json.loads(filled(artifact).model_dump_json()))]
+    assert len(counts) > 100
+    assert {type(count) for count in counts} == {int}
+
+
+@given(st.floats(0, 1e12), st.floats(0, 1e12))
+def test_token_estimate_is_whole_and_bounds_stay_bounds(expected: float, more: float) -> None:
+    whole = TokenEstimate.of(Estimate(expected=expected, upper=expected + more))
+    assert abs(whole.expected - expected) <= 0.5
+    assert expected + more <= whole.upper <= expected + more + 1
+    assert whole.expected <= whole.upper
 
 
 @pytest.mark.parametrize("artifact", ARTIFACTS)

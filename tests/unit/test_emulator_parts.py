@@ -156,6 +156,14 @@ def test_rouge_reads_japanese() -> None:
     assert rouge("rouge1", "天気が良い", "天気が悪い") == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(
+    ("prediction", "reference", "expected"),
+    [("काल", "कूल", 0), ("দিন", "দান", 0), ("ปี", "ปู", 0), ("👍", "👍", 1), ("❤️", "👍️", 0), ("...", "Yes.", 0)],
+)
+def test_rouge_compares_marks_and_symbols(prediction: str, reference: str, expected: float) -> None:
+    assert rouge("rougeL", prediction, reference) == expected
+
+
 @settings(deadline=None)
 @given(st.from_regex(r"[a-z]+(_[a-z]+){0,3}", fullmatch=True))
 def test_camel_and_snake_round_trip(word: str) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gemtune.config import Prompt, Task
 from gemtune.data.example import Example
-from gemtune.evaluation.slices import script, with_auto_slices
+from gemtune.evaluation.slices import by_number, script, with_auto_slices
 from gemtune.inference import tfidf_baseline
 from gemtune.inference.few_shot import _highest, select_shots
 
@@ -85,9 +85,30 @@ def test_sliced_adds_informative_slices_and_keeps_the_datas_own():
     )
     assert rows[0].slices == {"length": "mine"}
     assert Counter(r.slices["length"] for r in rows[1:]) == {
-        "up to 4 characters": 3, "up to 7 characters": 3, "over 7 characters": 2,
+        "at most 4 characters": 3, "at most 7 characters": 3, "over 7 characters": 2,
     }  # fmt: skip
     assert all("script" not in row.slices for row in rows)
+
+
+@pytest.mark.parametrize(
+    "ordered",
+    [
+        ["at most 8 characters", "at most 44 characters", "at most 118 characters", "over 118 characters"],
+        ["-3", "0.25", "0.5", "2", "10", "1e3"],
+        ["<5", "5-10", "10-20", ">20"],
+        ["2023-9", "2023-12", "2024-01"],
+        ["0.25 EUR", "0.5 EUR", "10 EUR"],
+        ["web", "week 2", "week 10"],
+        ["", "nan", "web", "١", "٢", "١٠"],
+    ],
+)
+def test_by_number_orders_values_by_their_numbers(ordered):
+    assert sorted(reversed(ordered), key=by_number) == ordered
+
+
+@given(st.lists(st.text() | st.floats().map(str), unique=True))
+def test_by_number_orders_any_values_in_one_way(values):
+    assert sorted(values, key=by_number) == sorted(reversed(values), key=by_number)
 
 
 def test_tfidf_baseline_learns_and_states_when_it_does_not_apply():

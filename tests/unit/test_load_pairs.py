@@ -29,7 +29,7 @@ def test_preference_example_is_reproduced_by_its_generator() -> None:
 def test_load_pairs_finds_exactly_the_planted_problems(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
     data, preprocess = str(preferences.FOLDER / "pairs.jsonl"), {"slice_columns": ["topic"]}
-    load_pairs.run(data, *files, task=TASK.model_dump(), preprocess=preprocess, preference={})
+    load_pairs.run(data, *files, "tone", task=TASK.model_dump(), preprocess=preprocess, preference={})
     truth = json.loads((preferences.FOLDER / "planted.json").read_text())
     dropped = {row["line"]: row["reason"] for row in map(json.loads, (tmp_path / "dropped").open())}
     kept = [pair.line for example in read_examples(files[0]) for pair in example.pairs]

@@ -141,6 +141,88 @@ def test_rouge_works_in_every_script(reference, answer, worse):
     assert rouge(reference, reference) == {"rouge_1": 1.0, "rouge_2": 1.0, "rouge_l": 1.0}
 
 
+# (script, tokens, whether spaces stand between tokens)
+SCRIPTS = [
+    ("Latin", "the Größe naïve İstanbul cafe\u0301 x86 été", True),
+    ("Cyrillic", "мир йод ёлка свет июль їжак", True),
+    ("Arabic", "كِتاب كُتاب كتاب می\u200cخواهم سلام", True),
+    ("Hebrew", "שָׁלוֹם שלום ספר בַּיִת", True),
+    ("Devanagari", "काल कूल क्ष हिन्दी दिन दान", True),
+    ("Bengali", "দিন দান কাল ক্ষমা বাংলা", True),
+    ("Tamil", "தமிழ் கல் கால் வீடு", True),
+    ("Thai", "ปี ปู ก ข้ เ า ที่", False),
+    ("Burmese", "မြ န် မာ က ကို ကု", False),
+    ("Khmer", "ខ្ ម រ ក កា", False),
+    ("Han", "東 京 是 国 的 都", False),
+    ("Japanese", "東 は が か 々 ー ガ", False),
+    ("Korean", "서 울 은 한 국 의", False),
+]
+
+
+@pytest.mark.parametrize(("script", "words_of_script", "spaced"), SCRIPTS, ids=[row[0] for row in SCRIPTS])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_text_metrics_agree_with_references_in_every_script(script, words_of_script, spaced, data):
+    """Texts are written from planted tokens: ROUGE by its definition on these, BLEU and chrF by sacrebleu."""
+    alphabet = words_of_script.split()
+    drawn = st.lists(st.sampled_from(alphabet), min_size=1, max_size=12)
+    expected, predicted = data.draw(drawn), data.draw(drawn)
+    reference, answer = ((" " if spaced else "").join(words) for words in (expected, predicted))
+    assert len(tokens(reference)) == len(expected)
+    scores = rouge(reference, answer)
+    common = slow_lcs(tuple(expected), tuple(predicted))
+    assert scores["rouge_l"] == pytest.approx(2 * common / (len(expected) + len(predicted)))
+    for size, name in ((1, "rouge_1"), (2, "rouge_2")):
+        left, right = ([tuple(g[i : i + size]) for i in range(len(g) - size + 1)] for g in (expected, predicted))
+        hits = sum(min(left.count(gram), right.count(gram)) for gram in set(left))
+        assert scores[name] == pytest.approx(2 * hits / (len(left) + len(right)) if hits else 0)
+    rows = [Row(reference, answer)]
+    bleu = sacrebleu.corpus_bleu([answer], [[reference]], tokenize="13a" if spaced else "char", force=True).score
+    assert measure(TEXT, "bleu", rows).value() == pytest.approx(bleu, abs=1e-6)
+    assert measure(TEXT, "chrf", rows).value() == pytest.approx(sacrebleu.corpus_chrf([answer], [[reference]]).score)
+    labels = sorted(set(alphabet))
+    labelled_rows = [Row(a, b, b, a) for a, b in zip(expected, predicted, strict=False)]
+    truth, answered = [row.reference for row in labelled_rows], [row.parsed for row in labelled_rows]
+    seen = sorted({*truth, *answered})
+    f1_score = sk.f1_score(truth, answered, labels=seen, average="macro", zero_division=0)
+    assert measure(Task(labels=labels), "macro_f1", labelled_rows).value() == pytest.approx(f1_score)
+    accuracy = sk.accuracy_score(truth, answered)
+    assert measure(Task(labels=labels), "accuracy", labelled_rows).value() == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer", "expected"),
+    [
+        ("काल", "कूल", 0),  # the words differ in their vowel signs only
+        ("দিন", "দান", 0),
+        ("ปี", "ปู", 0),
+        ("မာ", "မု", 0),
+        ("café", "cafe\u0301", 1),  # one word in two encodings
+        ("क्\u200dष", "क्ष", 1),  # joiners and direction marks are invisible
+        ("\u200fשלום", "שלום\u200e", 1),
+        ("👍", "👍", 1),
+        ("👍", "👎", 0),
+        ("👍", "👍 ok", 2 / 3),
+        ("❤️ 👍🏽", "❤️ 👍🏿", 1 / 2),
+        ("+ → $$", "+ → $$", 1),
+        ("ok 👍", "ok 👎", 1),  # beside words symbols do not count, as in rouge-score
+        ("Yes.", "...", 0),
+        ("", "👍", 0),
+    ],
+)
+def test_rouge_compares_marks_and_symbols(reference, answer, expected):
+    assert rouge(reference, answer)["rouge_1"] == pytest.approx(expected)
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=12), st.text(max_size=12))
+def test_rouge_of_any_text_with_itself_is_1_and_symmetric_in_words(text, other):
+    visible = any(tokens(text, symbols=True))
+    assert rouge(text, text)["rouge_1"] == float(visible)
+    if tokens(text) and tokens(other):
+        assert rouge(text, other) == rouge(other, text)
+
+
 def test_tokens_mix_words_and_characters():
     assert tokens("Gemini 2.5で東京へ行く!") == ["gemini", "2", "5", "で", "東", "京", "へ", "行", "く"]
     assert tokens("") == tokens("…!") == []

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markupsafe import escape
 
 from gemtune.artifacts.cost import CostForecast, CostItem, Estimate, TokenUsage
 from gemtune.artifacts.data import (
@@ -139,7 +142,7 @@ def paths(tmp_path: Path) -> Path:
         leakage_report=leakage,
     ).write(tmp_path / "split")
     forecast = CostItem(kind="tuning", label="tuning t", cost=Estimate(expected=2.5, upper=3.0))
-    items = [CostItem.actual("baseline", "zero_shot on validation", 10.0, 0.5), forecast]
+    items = [CostItem.actual("baseline", "zero_shot on validation", 10, 0.5), forecast]
     TuningPlan(
         should_tune=True,
         reasons=[],
@@ -170,7 +173,7 @@ def paths(tmp_path: Path) -> Path:
         reason="the best score",
         best_prompt=variant("zero_shot", "baseline"),
         candidate=variant("t@2", "candidate"),
-        checkpoints=[CheckpointScore(variant=variant("t@2", "candidate"), score=SCORE, selected=True)],
+        checkpoints=[CheckpointScore(name="t@2", variant=variant("t@2", "candidate"), score=SCORE, selected=True)],
         trials=[trial],
         spent=[CostItem.actual("tuning", "tuning t", 100, 1.0)],
     ).write(tmp_path / "selection")
@@ -178,6 +181,7 @@ def paths(tmp_path: Path) -> Path:
     DecisionRecord(
         verdict="deploy",
         reasons=["it is better"],
+        task=TASK,
         notes=["a linear model does as well"],
         metric="accuracy",
         rows=4,
@@ -224,8 +228,79 @@ def test_report_escapes_texts_and_answers(paths: Path) -> None:
 def test_report_page_is_self_contained(paths: Path) -> None:
     page, _, _ = run(paths)
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
-    assert page.count("<svg") == 3  # curve, confusion, balance
+    assert page.count("<svg") == 1  # the curve
+    assert ">correct next tokens</text>" in page
+    assert page.count('<table class="matrix">') == 1
     assert "dc:date" not in page
+
+
+LABELS = [
+    "costs $5 to $9", r"$\frac{1}{$", "<b>&amp;\"'", "返品・交換", "退货", "환불 요청", "مرتجع", "रिटर्न", "ปี", "👍🏽",
+    "{{ x }}", "[/b]", "a | b", "tab\tand\nline", "\x00\x1b[0m", "", " ", "x" * 5000, "1", "1.0", "nan", "(none)",
+]  # fmt: skip
+
+
+def labelled(paths: Path, labels: list[str]) -> None:
+    """Rewrite the documents: the rows have these labels, all wrong in a circle."""
+    data, split, tested = (kind.read(paths / name) for kind, name in (
+        (DataReport, "data"), (SplitReport, "split"), (EvaluationReport, "tested")))  # fmt: skip
+    data.model_copy(update={"labels": dict.fromkeys(labels, 3)}).write(paths / "data")
+    counts = {label: {"train": 2, "validation": 1, "test": 0} for label in labels}
+    split.model_copy(update={"labels": counts}).write(paths / "split")
+    matrix = [[int(j == i + 1) * (i + 1) for j in range(len(labels) + 1)] for i in range(len(labels))]
+    table = Confusion(labels=labels, columns=[*labels, "(none)"], matrix=matrix)
+    classes = [ClassReport(label=label, precision=0.5, recall=0.5, f1=0.5, support=1) for label in labels]
+    values = {label: SliceReport(rows=1, metrics={"accuracy": SCORE}) for label in labels}
+    update = {"confusion": table, "per_class": classes, "slices": {label: values for label in labels[:3]}}
+    variants = [report.model_copy(update=update) for report in tested.variants]
+    tested.model_copy(update={"variants": variants}).write(paths / "tested")
+
+
+def test_report_renders_any_label(paths: Path) -> None:
+    labelled(paths, LABELS)
+    page, _, _ = run(paths)
+    assert "could not be rendered" not in page
+    for label in LABELS:
+        assert page.count(f"<td>{escape(label)}</td>".replace("\r", "")) >= 3, label  # classes, matrix, balance
+    assert "<b>&amp;" not in page.replace("&lt;b&gt;&amp;amp;", "")
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    labels=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=40, unique=True
+    ),
+    answer=st.text(max_size=30),
+)
+def test_report_renders_any_text(paths: Path, labels: list[str], answer: str) -> None:
+    """Labels, texts and answers of every kind, lone surrogates in an answer too."""
+    labelled(paths, labels)
+    write_examples(paths / "test", [Example("1", labels[0], labels[-1], 1)])
+    wrong = {"dataset": "test", "variant": "t@2", "id": "1", "reference": labels[-1], "answer": answer}
+    write_predictions(str(paths / "predictions"), [{**wrong, "outcome": "invalid", "scores": {"exact_match": 0.0}}])
+    page, _, summary = run(paths)
+    assert "could not be rendered" not in page
+    assert summary.data["labels"] == dict.fromkeys(labels, 3)
+    assert ('<table class="matrix">' in page) == (len(labels) <= report.MAX_MATRIX_LABELS)
+
+
+def test_report_lists_the_most_frequent_confusions(paths: Path) -> None:
+    labelled(paths, [f"label {n}" for n in range(50)])
+    page, _, _ = run(paths)
+    assert '<td>label 48</td><td class="text">label 49</td><td>49</td>' in page
+    assert page.count('<td class="text">label') == report.MAX_CONFUSIONS - 1  # and one of no answer
+
+
+def test_report_that_fails_leaves_summary_and_verdict(paths: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> str:
+        raise ValueError("<no> picture")
+
+    expected = run(paths)
+    monkeypatch.setattr(report.plots, "curve", fail)
+    page, verdict, summary = run(paths)
+    assert (verdict, summary) == expected[1:]
+    assert "# Deploy the tuned model" in page
+    assert "The full page could not be rendered: ValueError: &lt;no&gt; picture" in page
 
 
 def test_report_summary_has_the_numbers_of_the_steps(paths: Path) -> None:
@@ -240,6 +315,7 @@ def test_report_summary_has_the_numbers_of_the_steps(paths: Path) -> None:
     assert summary.cost.actual == pytest.approx(0.5 + 1.0 + 2 * 2.0)
     assert summary.cost.forecast == pytest.approx(3.0)
     assert all(item.stage == "actual" for item in summary.cost.items)
+    assert [checkpoint.name for checkpoint in summary.checkpoints] == ["t@2"]
     assert summary.test_set_usage is not None
     assert summary.test_set_usage.candidates == 2
     assert "This test set was used for 2 candidates in 3 evaluations." in page
