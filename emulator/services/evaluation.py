@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -26,8 +25,6 @@ from emulator.services.inference import Inference
 
 _SENTENCE_END = r"\n|(?<=[.!?])\s+|(?<=[。！？])"
 _WORD = regex.compile(r"[\u3040-\u30ff\u3400-\u9fff]|(?=[\p{L}\p{N}_])[^\W\u3040-\u30ff\u3400-\u9fff]+")
-_SYMBOL = regex.compile(r"(?=\S)\X")
-_SCORES = ("1", "2", "3", "4", "5")
 
 
 def rouge(kind: str, prediction: str, reference: str, stem: bool = False, split: bool = False) -> float:
@@ -42,7 +39,7 @@ def rouge(kind: str, prediction: str, reference: str, stem: bool = False, split:
     predicted, expected = _words(prediction, stem), _words(reference, stem)
     if kind.lower() == "rougel":
         return _f1(_lcs_table(predicted, expected)[-1][-1], len(predicted), len(expected))
-    match = re.fullmatch(r"rouge([1-9])", kind.lower())
+    match = regex.fullmatch(r"rouge([1-9])", kind.lower())
     if match is None:
         raise ValueError(f"rougeType is rouge1 to rouge9, rougeL or rougeLsum, not {kind[:40]!r}")
     left, right = _ngrams(predicted, int(match[1])), _ngrams(expected, int(match[1]))
@@ -50,7 +47,7 @@ def rouge(kind: str, prediction: str, reference: str, stem: bool = False, split:
 
 
 def _words(text: str, stem: bool = False) -> list[str]:
-    words = _WORD.findall(text.lower()) or _SYMBOL.findall(text)
+    words = _WORD.findall(text.lower()) or regex.findall(r"(?=\S)\X", text)
     return [_stem(word) if len(word) > 3 else word for word in words] if stem else words
 
 
@@ -67,7 +64,7 @@ def _stem(word: str) -> str:
 
 
 def _lines(text: str, cut: str, stem: bool) -> list[list[str]]:
-    return [_words(line, stem) for line in re.split(cut, text) if line.strip()]
+    return [_words(line, stem) for line in regex.split(cut, text) if line.strip()]
 
 
 def _ngrams(words: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
@@ -188,7 +185,7 @@ class Evaluation:
             similarity, against = _similarity(values.get("response") or values.get("prediction", ""), values)
             why = f"Lexical judge: ROUGE-L {similarity:.3f} with the {against}."
             return {"score": 1 + 4 * similarity, "explanation": why}
-        rating = await self._judge_choice(template, values, _SCORES)
+        rating = await self._judge_choice(template, values, ("1", "2", "3", "4", "5"))
         return {"score": float(rating), "explanation": f"{self._judge} rated {rating} of 5."}
 
     async def _compare(self, template: str, values: dict[str, str]) -> Json:
@@ -206,7 +203,7 @@ class Evaluation:
 
     async def _judge_choice(self, template: str, values: dict[str, str], choices: tuple[str, ...]) -> str:
         entry, adapter, _ = self._inference.resolve(self._judge)
-        prompt = re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+        prompt = regex.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
         request = GenerateRequest((Turn("user", prompt),), adapter=adapter, temperature=0.0, response_enum=choices)
         generation = await asyncio.wrap_future(self._inference.batcher(entry).submit(request))
         return generation.candidates[0].text
