@@ -72,6 +72,7 @@ class SourceFile:
 def read_lines(file: SourceFile) -> Iterator[tuple[int, str | None]]:
     """(number, line) of a text file; None for a line of more than MAX_LINE_CHARS. Lines end in LF, CR LF or CR."""
     encoding = file.config.encoding or _recognize_encoding(file)
+    encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     number = 0
     # surrogateescape, because a strict decoder fails before the lines that it read ahead
     with file.open() as content, io.TextIOWrapper(content, encoding, "surrogateescape", newline="") as text:

@@ -205,6 +205,12 @@ def test_read_lines_names_the_suffix_of_other_formats(tmp_path: Path, suffix: st
             rows_of(tmp_path / name)
 
 
+def test_read_lines_removes_the_mark_of_a_named_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "é"}', encoding="utf-8-sig")
+    for name in ("UTF-8", "utf8", "utf-8-sig"):
+        assert rows_of(tmp_path / "a.jsonl", encoding=name)[0] == [{"text": "é"}]
+
+
 def test_preprocess_refuses_an_unknown_encoding() -> None:
     for name in ("klingon", "rot13", "base64"):
         with pytest.raises(ValidationError, match="no encoding"):
