@@ -40,8 +40,19 @@ class PersonalData(Part):
     lines: tuple[int, ...]
 
 
+class LabelSpellings(Part):
+    """A label that occurs in several spellings, and the rows of each."""
+
+    label: str
+    rows: dict[str, int]
+
+
 class ReadReport(Part):
-    """What reading the rows changed and found."""
+    """What reading the rows assumed, changed and found."""
+
+    notes: tuple[str, ...] = Field((), description="What was assumed about the files, with the overriding setting.")
+    label_spellings: tuple[LabelSpellings, ...] = ()
+    mojibake: int = Field(0, description="Texts that were decoded with a wrong encoding before.")
 
     cleaned: dict[str, CleaningCount]
     corrected: int = Field(description="Labels replaced from the review file.")

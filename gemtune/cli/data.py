@@ -26,7 +26,7 @@ data_app = app
 File = Annotated[
     str,
     typer.Argument(
-        help="Rows: .jsonl, .csv, .tsv, .parquet, also .gz; local or gs://...; or bq://PROJECT.DATASET.TABLE."
+        help="Rows: .jsonl, .csv, .tsv, .xlsx, .parquet, also .gz; local or gs://...; or bq://PROJECT.DATASET.TABLE."
     ),
 ]
 Settings = Annotated[

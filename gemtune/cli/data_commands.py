@@ -37,10 +37,12 @@ _MAX_SHOWN, _MAX_SHOWN_ALIKE = 20, 3
 
 
 class _Progress(logging.Handler):
-    """Shows the progress of long work on stderr, so that a command's output can be piped."""
+    """Shows notes and the progress of long work on stderr, so that a command's output can be piped."""
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            typer.echo(f"note: {message}", err=True)
         if message.startswith("progress: "):
             typer.echo(message.removeprefix("progress: "), err=True)
 

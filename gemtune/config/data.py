@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -20,6 +21,14 @@ SAID = {
     "summarization": ("Summarize the text.", "Summary"),
     "generation": ("Respond to the text.", "Response"),
 }
+
+
+def is_text_encoding(name: str) -> bool:
+    """Whether Python has a text encoding of that name."""
+    try:
+        return codecs.lookup(name)._is_text_encoding
+    except (LookupError, ValueError):
+        return False
 
 
 class Task(Section):
@@ -71,6 +80,13 @@ class Task(Section):
 class Preprocess(Section):
     """How raw rows become examples: columns, limits, cleaning, duplicates."""
 
+    encoding: str = Field(
+        "", description="Encoding of text files, such as utf-8, cp932, cp949, gb18030, cp1252; empty: recognized."
+    )
+    delimiter: str = Field(
+        "", max_length=1, description="Character between the cells of .csv and .tsv files; empty: recognized."
+    )
+    worksheet: str = Field("", description="Worksheet of .xlsx files that is read; empty: the first.")
     text_column: str = Field("text", description="Column or key of the text.")
     target_column: str = Field("label", description="Column or key of the reference.")
     group_column: str = Field(
@@ -84,6 +100,11 @@ class Preprocess(Section):
         default_factory=list, description="Columns whose values are slices, reported separately."
     )
     labels: list[str] = Field(default_factory=list, description="Keep only rows with these labels; empty: all.")
+    label_spellings: Literal["report", "merge"] = Field(
+        "report",
+        description="Labels that differ only in case, width, invisible characters, end marks or the notation of a "
+        "number: report them, or merge them into the spelling of task.labels, else the commonest.",
+    )
     max_rows: int = Field(0, ge=0, description="Use at most this many rows, sampled by seed; 0: all.")
     max_per_label: int = Field(0, ge=0, description="Use at most this many rows of a label, sampled by seed; 0: all.")
     seed: int = Field(7, description="Seed of max_rows and max_per_label.")
@@ -172,8 +193,19 @@ class Preprocess(Section):
         0.5, gt=0, le=1, description="Largest share of rows that deduplication may remove; more stops the run."
     )
 
+    @field_validator("encoding")
+    @classmethod
+    def _encoding_exists(cls, encoding: str) -> str:
+        if encoding and not is_text_encoding(encoding):
+            raise ValueError(f"no encoding {encoding!r}; such as utf-8, cp932, cp949, gb18030, cp1252")
+        return encoding
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
+        if self.label_spellings == "merge" and self.runner == "dataflow":
+            raise ValueError(
+                "preprocess.label_spellings=merge compares all rows of a file: use preprocess.runner=local"
+            )
         if self.repeated_chars == 1:
             raise ValueError("preprocess.repeated_chars must be 2 or more, or 0 to search no passages")
         if self.runner == "dataflow" and not self.dataflow_template:
@@ -197,8 +229,8 @@ class Split(Section):
     min_rows: int = Field(20, ge=1, description="Fewest rows a split may have.")
     time_column: str = Field(
         "",
-        description="One of preprocess.slice_columns, with times (ISO 8601 or numbers): the newest rows are test, "
-        "those before validation.",
+        description="One of preprocess.slice_columns, with times (ISO 8601 or numbers of one unit): the newest "
+        "rows are test, those before validation.",
     )
     jaccard_threshold: float = Field(
         0.8,

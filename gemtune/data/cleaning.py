@@ -14,11 +14,14 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ftfy.badness import is_bad
+
 from gemtune.config import Preprocess
 
 _SPACE = re.compile(r"\s+")
 _NO_LETTER = re.compile(r"[\W_]+")
 _TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
+_UTF8_LEAD = re.compile("[\u00c2-\u00f4]")  # first bytes of two or more, read as Western letters
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # Not U+200C and U+200D, which join emoji and shape Persian and Indic words.
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
@@ -77,6 +80,11 @@ def load_cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
     """The cleaning function of exported rules; raises `UserError` for an unknown rule."""
     config = Preprocess.of(dict(rules_as_data))
     return lambda text: clean(text, config)
+
+
+def is_mojibake(text: str) -> bool:
+    """Whether a text was decoded with a wrong encoding: replacement characters, or UTF-8 read as a Western one."""
+    return "\ufffd" in text or bool(_UTF8_LEAD.search(text) and is_bad(text))
 
 
 def alphanumeric_key(text: str) -> str:

@@ -14,8 +14,9 @@ import json
 import sys
 from typing import Any
 
-from gemtune.config import JsonObject, Preprocess
+from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import Example, RejectedRow, example_id
+from gemtune.data.labels import label_set, label_text
 
 _ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
 _SPLIT_ALIASES = {
@@ -36,42 +37,42 @@ class _InvalidRow(Exception):
         self.reason, self.detail = reason, detail
 
 
-def parse_example(line: int, row: JsonObject, config: Preprocess) -> Example | RejectedRow:
+def parse_example(line: int, row: JsonObject, task: Task, config: Preprocess) -> Example | RejectedRow:
     """The example in a raw row, its text unchanged; or the rejected row."""
     try:
         if isinstance(row.get("text_snippet"), dict):
             row = _upgraded(row)
         if any(isinstance(row.get(key), str) for key in ("textContent", "textGcsUri")):
-            return _automl(line, row, config)
+            return _automl(line, row, task, config)
         if isinstance(row.get("contents"), list):
             system, turns = _system(row), [_turn(turn, "parts") for turn in row["contents"]]
-            return _conversation(line, row, system, turns, config)
+            return _conversation(line, row, system, turns, task, config)
         if isinstance(row.get("messages"), list):
             turns = [_turn(turn, "content") for turn in row["messages"]]
             systems = [_plain(parts) for role, parts in turns if role == "system"]
             rest = [turn for turn in turns if turn[0] != "system"]
-            return _conversation(line, row, "\n".join(systems) or None, rest, config)
-        return _columns(line, row, config)
+            return _conversation(line, row, "\n".join(systems) or None, rest, task, config)
+        return _columns(line, row, task, config)
     except _InvalidRow as error:
         return RejectedRow(line, error.reason, error.detail, row)
 
 
-def _columns(line: int, row: JsonObject, config: Preprocess) -> Example:
+def _columns(line: int, row: JsonObject, task: Task, config: Preprocess) -> Example:
     text = _cell(row, config.text_column, "text")
     if not isinstance(text, str):
         raise _InvalidRow("wrong_type", f"{config.text_column!r} is {text!r:.80}, not a string")
-    target = _target(_cell(row, config.target_column, "target"), config.target_column)
+    target = _target(_cell(row, config.target_column, "target"), config.target_column, task)
     return _example(line, row, text, target, None, None, config)
 
 
 def _conversation(
-    line: int, row: JsonObject, system: str | None, turns: list[tuple[str, Parts]], config: Preprocess
+    line: int, row: JsonObject, system: str | None, turns: list[tuple[str, Parts]], task: Task, config: Preprocess
 ) -> Example:
     if len(turns) < 2 or turns[-1][0] != "model" or turns[-2][0] != "user":
         roles = " ".join(role for role, _ in turns) or "none"
         raise _InvalidRow("wrong_turns", f"the turns must end with user, model; they are: {roles}")
     *earlier, (_, answer) = turns
-    target = _plain(answer)
+    target = _target(_plain(answer), "the answer", task)
     is_single_turn = len(earlier) == 1 and len(earlier[0][1]) == 1 and set(earlier[0][1][0]) == {"text"}
     text = "\n".join(part["text"] for part in earlier[-1][1] if isinstance(part.get("text"), str))
     contents = None if is_single_turn else tuple({"role": role, "parts": parts} for role, parts in earlier)
@@ -121,23 +122,29 @@ def _split(row: JsonObject, config: Preprocess) -> str | None:
     return _SPLITS[name]
 
 
-def _automl(line: int, row: JsonObject, config: Preprocess) -> Example:
-    """AutoML Text: one label, several labels (a JSON list), a sentiment, or segments (a JSON object of lists)."""
+def _automl(line: int, row: JsonObject, task: Task, config: Preprocess) -> Example:
+    """AutoML Text: one label, several labels, a sentiment, or segments (a JSON object of lists)."""
     text = row.get("textContent")
     if not isinstance(text, str):
         raise _InvalidRow("missing_text", "no 'textContent'")
     if isinstance(annotation := row.get("classificationAnnotation"), dict):
-        target = _target(_cell(annotation, "displayName", "target"), "displayName")
+        target = _annotated([annotation], task)
     elif isinstance(annotations := row.get("classificationAnnotations"), list):
-        names = [_target(_cell(_object(label), "displayName", "target"), "displayName") for label in annotations]
-        target = json.dumps(sorted(names), ensure_ascii=False) if names else ""
+        target = _annotated(annotations, task)
     elif isinstance(sentiment := row.get("sentimentAnnotation"), dict):
-        target = _target(_cell(sentiment, "sentiment", "target"), "sentiment")
+        target = _target(_cell(sentiment, "sentiment", "target"), "sentiment", task)
     elif isinstance(segments := row.get("textSegmentAnnotations"), list):
         target = json.dumps(_segments(text, segments), ensure_ascii=False)
     else:
         raise _InvalidRow("missing_target", "no classification, sentiment or textSegment annotation")
     return _example(line, row, text, target, None, None, config)
+
+
+def _annotated(annotations: list[Any], task: Task) -> str:
+    """The reference of AutoML's annotations: a list is one label, unless the task has several."""
+    names = [_cell(_object(annotation), "displayName", "target") for annotation in annotations]
+    value = names if task.label_separator or len(names) > 1 else next(iter(names), "")
+    return _target(value, "displayName", task)
 
 
 def _upgraded(row: JsonObject) -> JsonObject:
@@ -187,16 +194,20 @@ def _cell(row: JsonObject, column: str, field: str) -> Any:
     return value
 
 
-def _target(value: Any, name: str) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
+def _target(value: Any, name: str, task: Task) -> str:
+    if task.kind == "classification" and task.label_separator:
+        try:
+            return label_set(value, task.label_separator)
+        except ValueError as error:
+            raise _InvalidRow("wrong_type", f"{name!r}: {error}") from None
+    if task.kind == "classification" and isinstance(value, list):
+        detail = f"{name!r} is {value!r:.80}, a list, and task.label_separator is empty"
+        raise _InvalidRow("wrong_type", detail)
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
-    raise _InvalidRow("wrong_type", f"{name!r} is {value!r:.80}, not a string, a whole number or an object")
+    if (label := label_text(value)) is None:
+        raise _InvalidRow("wrong_type", f"{name!r} is {value!r:.80}, not a string, a whole number or an object")
+    return label
 
 
 def _system(row: JsonObject) -> str | None:

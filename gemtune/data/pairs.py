@@ -72,7 +72,7 @@ def stream(
     """Every row of the test file, then of the source: the prompt with its chosen answer, and the rejected answer; or
     the rejected row.
     """
-    for is_test, item in _items(source, rules):
+    for is_test, item in _items(source, task, rules, stats):
         pair = item if isinstance(item, RejectedRow) else _pair(item[0], item[1], task, rules, config, stats)
         if isinstance(pair, RejectedRow):
             yield replace(pair, detail=f"in test_data: {pair.detail}") if is_test else pair
@@ -82,11 +82,11 @@ def stream(
             yield replace(example, split=split), rejected
 
 
-def _items(source: str, rules: Preprocess) -> Iterator[tuple[bool, Row | RejectedRow]]:
+def _items(source: str, task: Task, rules: Preprocess, stats: ReadStats) -> Iterator[tuple[bool, Row | RejectedRow]]:
     """Whether a row is of the test file, and the row; that file comes first, so that its prompts take precedence."""
     for is_test, path in ((True, rules.test_data), (False, source)):
         if path:
-            yield from ((is_test, item) for item in sources.rows(path, rules))
+            yield from ((is_test, item) for item in sources.rows(path, task, rules, stats.note))
 
 
 def _pair(

@@ -1,35 +1,47 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Readers of raw rows: JSONL, CSV, TSV and Parquet files, also gzipped, as streams.
+"""Readers of raw rows: JSONL, JSON lists (in memory), CSV, TSV, .xlsx and Parquet files, also gzipped, as streams.
 
-Guarantees: every row is returned once, as a value with its first line or as a `RejectedRow` with a reason. A row whose
-text is in another file has that file's URI (`sources` downloads it). What makes the rest of a file unreadable (not
-UTF-8, a broken archive, an unclosed quote) raises a `UserError` naming the line.
+Guarantees: every row is returned once, as a value with its first line or as a `RejectedRow` with a reason. What a file
+does not say is decided for the whole file, never row by row. A row whose text is in another file has that file's URI
+(`sources` downloads it). What makes the rest of a file unreadable (a byte that its encoding does not have, a broken
+archive, an unclosed quote) raises a `UserError` naming the line.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import itertools
 import json
+import logging
 import math
 import re
-import zlib
+import zipfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-from gemtune.config import JsonObject
+from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import RejectedRow
+from gemtune.data.text_files import (
+    MAX_LINE_CHARS,
+    Note,
+    SourceFile,
+    read_lines,
+    recognize_delimiter,
+    separator_line,
+)
 from gemtune.errors import UserError
 
-MAX_LINE_BYTES = 64 * 2**20
+log = logging.getLogger("gemtune")
+
 MAX_DEPTH = 100  # far more than in real rows, and less than Python's limit for writing
 _MAX_DETAIL_CHARS = 200
+_HEAD_LINES = 50  # that show the delimiter
+_BLANK = re.compile(r"[ \t\r\n]*")
 _SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
 _URI_PREFIX = "gs://"
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
@@ -46,28 +58,30 @@ class FileReference:
     uri: str
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    path: Path
-    name: str
-
-
 def read_rows(
-    path: str | Path, name: str = "", columns: Collection[str] = ()
+    path: str | Path,
+    name: str = "",
+    task: Task | None = None,
+    config: Preprocess | None = None,
+    note: Note = log.warning,
 ) -> Iterator[Row | RejectedRow | FileReference]:
-    """Rows of a file, by its name: .jsonl, .ndjson, .json (a row a line), .csv, .tsv, .parquet; .gz is unpacked.
+    """Rows of a file, by its name: .jsonl, .ndjson, .json (a row a line, or one list), .csv, .tsv, .xlsx, .parquet; .gz
+    is unpacked.
 
-    If only NAME.gz exists, it is read instead of NAME. `name` is the file's name in messages, if not the path. A CSV
-    whose first row names one of `columns` has a header, whatever else it looks like.
+    If only NAME.gz exists, it is read instead of NAME. `name` is the file's name in messages, if not the path. A table
+    whose first row names the text or target column of `config` has a header, whatever else it looks like. `note`
+    receives what was assumed about the file.
     """
     path = Path(path)
     compressed = path.with_name(f"{path.name}.gz")
     path = compressed if not path.exists() and compressed.is_file() else path
-    file = _File(path, name or str(path))
+    file = SourceFile(path, name or str(path), config or Preprocess(), note)
     suffixes = [s.lower() for s in path.suffixes]
     kind = (suffixes[-2] if len(suffixes) > 1 else "") if suffixes and suffixes[-1] == ".gz" else (suffixes or [""])[-1]
     if kind in (".csv", ".tsv"):
-        return _csv_rows(file, "," if kind == ".csv" else "\t", columns)
+        return _csv_rows(file, "," if kind == ".csv" else "\t", task or Task())
+    if kind == ".xlsx":
+        return _table_rows(file, _worksheet_cells(file))
     if kind == ".parquet":
         return _parquet_rows(file)
     if kind in (".jsonl", ".ndjson", ".json", ".txt", ""):
@@ -75,7 +89,7 @@ def read_rows(
     raise UserError(
         f"cannot determine the format of {kind!r}",
         file=file.name,
-        remedy="name it .jsonl, .csv, .tsv or .parquet (+ .gz)",
+        remedy="name it .jsonl, .csv, .tsv, .xlsx or .parquet (+ .gz)",
     )
 
 
@@ -136,12 +150,58 @@ def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _json_rows(file: _File) -> Iterator[Row | RejectedRow]:
-    for number, line in _lines(file):
+def _json_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
+    lines: Iterator[tuple[int, str | None]] = (item for item in read_lines(file) if item[1] is None or item[1].strip())
+    first = next(lines, None)
+    if first is None:
+        return
+    number, text = first
+    if text is not None and text.lstrip().startswith("["):
+        second = next(lines, None)
+        if second is None or not _is_json(text):
+            yield from _list_rows(file, number)
+            return
+        lines = itertools.chain([second], lines)
+    for number, line in itertools.chain([first], lines):
         if line is None:
-            yield RejectedRow(number, "too_long", f"the line is longer than {MAX_LINE_BYTES} bytes", None)
-        elif line.strip():
+            yield RejectedRow(number, "too_long", f"the line is longer than {MAX_LINE_CHARS} characters", None)
+        else:
             yield _json_row(number, line)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _list_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
+    """The items of a file that is one JSON list, begun at line `number`; raises `UserError` where it is broken."""
+    text = "".join(_text_lines(file))
+    decoder, position, item_line, counted = json.JSONDecoder(), text.index("["), 1, 0
+    while True:
+        position = _BLANK.match(text, position + 1).end()  # type: ignore[union-attr]  # it matches nothing, too
+        item_line, counted = item_line + text.count("\n", counted, position), position
+        if text[position : position + 1] == "]" and not text[position + 1 :].strip():
+            return
+        try:
+            _, end = decoder.raw_decode(text, position)
+            position, item = _BLANK.match(text, end).end(), text[position:end]  # type: ignore[union-attr]
+            if text[position : position + 1] not in (",", "]"):
+                raise ValueError("a comma or ] is missing after it")
+        except (ValueError, RecursionError) as error:
+            problem = _TOO_DEEP if isinstance(error, RecursionError) else _short(str(error))
+            remedy = "write a complete list, or one row per line as .jsonl"
+            raise UserError(
+                f"the JSON list that begins at line {number} is broken: {problem}",
+                file=file.name,
+                line=item_line,
+                remedy=remedy,
+            ) from None
+        yield _json_row(item_line, item)
+        position -= text[position] == "]"
 
 
 def _json_row(number: int, line: str) -> Row | RejectedRow:
@@ -154,28 +214,45 @@ def _json_row(number: int, line: str) -> Row | RejectedRow:
     return number, value
 
 
-def _csv_rows(file: _File, delimiter: str, columns: Collection[str]) -> Iterator[Row | RejectedRow | FileReference]:
-    rows = _cells(file, delimiter)
+def _csv_rows(file: SourceFile, default: str, task: Task) -> Iterator[Row | RejectedRow | FileReference]:
+    columns = (file.config.text_column, file.config.target_column)
+    rows = _cells(file, default, columns)
     begin = list(itertools.islice(rows, 2))
     if begin and _is_automl(begin[0][1], begin[1][1] if len(begin) > 1 else [], columns):
+        has_scores = _has_scores(file, _cells(file, default, columns), task)
         for number, cells in itertools.chain(begin, rows):
-            yield _automl_row(number, cells)
-    elif begin:
-        header = _header(file, *begin[0])
-        for number, cells in itertools.chain(begin[1:], rows):
-            if len(cells) != len(header):
-                yield RejectedRow(
-                    number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells
-                )
-            else:
-                yield number, dict(zip(header, cells, strict=True))
+            yield _automl_row(number, cells, has_scores)
+    else:
+        yield from _table_rows(file, itertools.chain(begin, rows))
 
 
-def _cells(file: _File, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
+    """The rows below a header. A row that names the same columns is another header: files were joined there, and the
+    rows after it have its order.
+    """
+    header: list[str] = []
+    for number, cells in rows:
+        if not header:
+            header = _header(file, number, cells)
+        elif len(header) > 1 and sorted(_names(cells)) == sorted(header):
+            header = _names(cells)
+            yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
+        elif len(cells) != len(header):
+            yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
+        else:
+            yield number, dict(zip(header, cells, strict=True))
+
+
+def _cells(file: SourceFile, default: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """(line where it begins, cells) of every row that is not blank."""
-    reader = csv.reader(_text_lines(file), delimiter=delimiter, strict=True)
+    lines = _text_lines(file)
+    head = list(itertools.islice(lines, _HEAD_LINES))
+    if separator := separator_line(head[0]) if head else "":
+        head[0] = "\n"
+    delimiter = file.config.delimiter or separator or recognize_delimiter(file, head, default, columns)
+    reader = csv.reader(itertools.chain(head, lines), delimiter=delimiter, strict=True)
     begin = 1
-    csv.field_size_limit(MAX_LINE_BYTES)
+    csv.field_size_limit(MAX_LINE_CHARS)
     while True:
         try:
             cells = next(reader)
@@ -193,7 +270,43 @@ def _cells(file: _File, delimiter: str) -> Iterator[tuple[int, list[str]]]:
             yield number, cells
 
 
-def _is_automl(first: list[str], second: list[str], columns: Collection[str]) -> bool:
+def _worksheet_cells(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
+    """(row number, cells) of every row of a worksheet that is not blank; cells as text, as a CSV of it has them."""
+    import openpyxl
+
+    try:
+        with file.open() as content:
+            book = openpyxl.load_workbook(content, read_only=True, data_only=True)
+            titles = [worksheet.title for worksheet in book.worksheets]
+            name = file.config.worksheet or titles[0]
+            if name not in titles:
+                raise UserError(
+                    f"no worksheet {name!r}", file=file.name, remedy=f"preprocess.worksheet: one of {titles}"
+                )
+            if len(titles) > 1 and not file.config.worksheet:
+                file.assume(f"the worksheet {name!r} is read, the first of {len(titles)}", "preprocess.worksheet")
+            width = 0
+            for number, values in enumerate(book[name].iter_rows(values_only=True), 1):
+                cells = [_cell_text(value) for value in values]
+                filled = max((k for k, cell in enumerate(cells, 1) if cell), default=0)
+                width = width or filled
+                if filled:
+                    yield number, [*cells[: max(width, filled)], *[""] * (width - len(cells))]
+    except (zipfile.BadZipFile, OSError, EOFError, KeyError, IndexError, ValueError, TypeError, SyntaxError) as error:
+        remedy = "save it as .xlsx again, or as CSV UTF-8"
+        raise UserError(f"not readable as .xlsx: {_short(str(error))}", file=file.name, remedy=remedy) from None
+
+
+def _cell_text(value: Any) -> str:
+    value = _plain(value, MAX_DEPTH)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None else str(value)
+
+
+def _is_automl(first: list[str], second: list[str], columns: Sequence[str]) -> bool:
     """Whether a CSV is AutoML Text's, which has no header, by its first two rows.
 
     Its first row begins with an ML_USE, a URI, or an empty cell. A header may begin with an empty cell too (the index
@@ -210,21 +323,46 @@ def _is_automl(first: list[str], second: list[str], columns: Collection[str]) ->
     return _has_uri(first) or (len(first) > 2 and bool(second) and second_cell in (*_ML_USE, ""))
 
 
-def _automl_row(number: int, cells: list[str]) -> Row | RejectedRow | FileReference:
+def _has_scores(file: SourceFile, rows: Iterator[tuple[int, list[str]]], task: Task) -> bool:
+    """Whether two numbers after the text are a sentiment and its maximum, not two labels: by the task, else by all rows
+    of the file: the maximum is the same in each.
+    """
+    if task.label_separator or task.kind == "sentiment":
+        return not task.label_separator
+    maxima = set[str]()
+    for _, cells in rows:
+        labels = _automl_cells(cells)[2:]
+        if not labels:
+            continue
+        if len(labels) != 2 or not all(map(_SCORE.fullmatch, labels)) or int(labels[0]) > int(labels[1]):
+            return False
+        maxima.add(labels[1].strip())
+        if len(maxima) > 1:
+            return False
+    for maximum in maxima:
+        file.assume(f"the last two cells are a sentiment and its maximum ({maximum})", "task.label_separator")
+    return bool(maxima)
+
+
+def _automl_cells(cells: list[str]) -> list[str]:
+    """ML_USE (or ""), text or URI, labels."""
+    cells = ["", *cells] if cells[0].strip().startswith(_URI_PREFIX) else cells
+    return [*cells, ""] if len(cells) == 1 else cells
+
+
+def _automl_row(number: int, cells: list[str], has_scores: bool) -> Row | RejectedRow | FileReference:
     """A row of AutoML Text's import file: ML_USE (or empty), text or its URI, labels (or sentiment and maximum);
     or ML_USE and the URI of a JSONL file of such rows. Before a URI, ML_USE may be missing.
     """
-    cells = ["", *cells] if cells[0].strip().startswith(_URI_PREFIX) else cells
-    ml_use, text, *labels = [*cells, ""] if len(cells) == 1 else cells
+    ml_use, text, *labels = _automl_cells(cells)
     uri = text.strip() if text.strip().startswith(_URI_PREFIX) else ""
     if not labels and uri.lower().endswith((".jsonl", ".jsonl.gz")):
         return FileReference(number, ml_use, uri)
     if not labels:
         return RejectedRow(number, "wrong_cells", "an AutoML row needs ML_USE, text and a label", cells)
     row: JsonObject = {"ml_use": ml_use, **({"textGcsUri": uri} if uri else {"textContent": text})}
-    scale = [int(label) for label in labels if _SCORE.fullmatch(label)]
-    if len(labels) == len(scale) == 2 and scale[0] <= scale[1]:
-        row["sentimentAnnotation"] = {"sentiment": scale[0], "sentimentMax": scale[1]}
+    if has_scores and len(labels) == 2 and all(map(_SCORE.fullmatch, labels)):
+        row["sentimentAnnotation"] = {"sentiment": int(labels[0]), "sentimentMax": int(labels[1])}
     elif len(labels) == 1:
         row["classificationAnnotation"] = {"displayName": labels[0]}
     else:
@@ -236,14 +374,18 @@ def _has_uri(cells: list[str]) -> bool:
     return len(cells) > 1 and cells[1].strip().startswith(_URI_PREFIX)
 
 
-def _header(file: _File, number: int, cells: list[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
+def _names(cells: list[str]) -> list[str]:
+    return [cell.strip().strip("\ufeff").strip() for cell in cells]
+
+
+def _header(file: SourceFile, number: int, cells: list[str]) -> list[str]:
+    names = _names(cells)
     if len(set(names)) != len(names):
         raise UserError(f"two columns have the same name: {names}", file=file.name, line=number, remedy="rename one")
     return names
 
 
-def _parquet_rows(file: _File) -> Iterator[Row | RejectedRow]:
+def _parquet_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
     try:
         import pyarrow.parquet as pq
     except ImportError:
@@ -252,7 +394,7 @@ def _parquet_rows(file: _File) -> Iterator[Row | RejectedRow]:
 
     number = 0
     try:
-        with pq.ParquetFile(_existing(file)) as table:
+        with pq.ParquetFile(file.existing()) as table:
             for batch in table.iter_batches(batch_size=4096):
                 for row in batch.to_pylist():
                     number += 1
@@ -293,68 +435,11 @@ def _plain(value: Any, levels: int) -> Any:
     return str(value)
 
 
-def _text_lines(file: _File) -> Iterator[str]:
-    for number, line in _lines(file):
+def _text_lines(file: SourceFile) -> Iterator[str]:
+    for number, line in read_lines(file):
         if line is None:
-            raise UserError(f"the line is longer than {MAX_LINE_BYTES} bytes", file=file.name, line=number)
+            raise UserError(f"the line is longer than {MAX_LINE_CHARS} characters", file=file.name, line=number)
         yield line
-
-
-def _lines(file: _File) -> Iterator[tuple[int, str | None]]:
-    """(number, line) of a UTF-8 text file, a leading byte order mark removed; None for a line that is too long."""
-    with _open(file) as content:
-        number, empty = 0, True
-        for number, raw in enumerate(_raw_lines(file, content), 1):
-            empty = False
-            if raw is None:
-                yield number, None
-                continue
-            if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
-            try:
-                yield number, raw.decode("utf-8")
-            except UnicodeDecodeError as error:
-                value = raw[error.start]
-                hint = (
-                    "looks like UTF-16" if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "save it as UTF-8"
-                )
-                message = f"byte {error.start + 1} (0x{value:02x}) is not UTF-8"
-                raise UserError(message, file=file.name, line=number, remedy=hint) from None
-        if empty:
-            raise UserError("the file is empty", file=file.name, remedy="provide labelled rows, one per line")
-
-
-def _raw_lines(file: _File, content: BinaryIO) -> Iterator[bytes | None]:
-    number = 0
-    try:
-        while raw := content.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(raw) <= MAX_LINE_BYTES:
-                yield raw
-                continue
-            while raw and not raw.endswith(b"\n"):
-                raw = content.readline(MAX_LINE_BYTES)
-            yield None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        remedy = "the archive is truncated or damaged: compress the file again"
-        raise UserError(
-            f"cannot unpack after line {number}: {error}", file=file.name, line=number + 1, remedy=remedy
-        ) from None
-
-
-def _existing(file: _File) -> Path:
-    if file.path.is_file():
-        return file.path
-    what = "is a directory, not a file" if file.path.is_dir() else "no such file"
-    raise UserError(what, file=file.name, remedy="check the setting `data`")
-
-
-def _open(file: _File) -> BinaryIO:
-    try:
-        content = _existing(file).open("rb")
-    except OSError as error:
-        raise UserError(f"cannot be opened: {error.strerror}", file=file.name) from None
-    return cast(BinaryIO, gzip.GzipFile(fileobj=content)) if file.path.suffix.lower() == ".gz" else content
 
 
 def _json_type(value: Any) -> str:

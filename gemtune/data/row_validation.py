@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
-from gemtune.artifacts.data import CleaningCount, CleaningSample, PersonalData, ReadReport
+from gemtune.artifacts.data import CleaningCount, CleaningSample, LabelSpellings, PersonalData, ReadReport
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data import pii_detectors, sources
-from gemtune.data.cleaning import clean, rule_changes
+from gemtune.data.cleaning import clean, is_mojibake, rule_changes
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.formats import parse_example
+from gemtune.data.labels import find_spellings, label_set, labels_of, spelling_key
 from gemtune.data.pii_detectors import PiiDetector
 from gemtune.data.readers import Row
 from gemtune.errors import UserError
@@ -28,7 +29,8 @@ log = logging.getLogger("gemtune")
 
 LABELLED_KINDS = ("classification", "sentiment")
 BATCH_ROWS = 256  # read ahead, so that a detector can send many texts in one request
-_MAX_SAMPLES, _MAX_LINES = 3, 20
+MAX_LABELS = 10_000  # with more, the references are no labels, and spellings are not compared
+_MAX_SAMPLES, _MAX_LINES, _MAX_SPELLINGS = 3, 20, 10
 
 
 @dataclass
@@ -46,7 +48,28 @@ class ReadStats:
     samples: dict[str, list[CleaningSample]] = field(default_factory=lambda: defaultdict(list))
     pii_findings: Counter[str] = field(default_factory=Counter)
     pii_lines: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    labels: Counter[str] = field(default_factory=Counter)
+    label_spellings: tuple[LabelSpellings, ...] = ()
+    mojibake: int = 0
     _pii_detector: PiiDetector | None = None
+
+    def note(self, text: str) -> None:
+        """Log what was assumed or found, once, and keep it for the report."""
+        if text not in self.notes:
+            self.notes.append(text)
+            log.warning("%s", text)
+
+    def note_findings(self, task: Task, config: Preprocess) -> None:
+        """Note texts in a wrong encoding, and find and note labels that differ in spelling only, of all rows read."""
+        if self.mojibake:
+            self.note(f"{self.mojibake} texts were decoded with a wrong encoding before (such as 'Ã©' for 'é')")
+        if len(self.labels) < MAX_LABELS:
+            self.label_spellings = find_spellings(self.labels, task.labels or config.labels)
+        merged = "merged" if config.label_spellings == "merge" else "preprocess.label_spellings: merge makes them one"
+        for group in self.label_spellings[:_MAX_SPELLINGS]:
+            counts = ", ".join(f"{spelled!r} {rows}" for spelled, rows in group.rows.items())
+            self.note(f"rows by spelling of the label {group.label!r}: {counts}; {merged}")
 
     def pii_detector(self, config: Preprocess) -> PiiDetector:
         """The detector of personal data, created once."""
@@ -57,6 +80,9 @@ class ReadStats:
     def to_report(self) -> ReadReport:
         """The statistics as part of a report."""
         return ReadReport(
+            notes=tuple(self.notes),
+            mojibake=self.mojibake,
+            label_spellings=self.label_spellings,
             cleaned={
                 rule: CleaningCount(rows=rows, samples=tuple(self.samples[rule])) for rule, rows in self.cleaned.items()
             },
@@ -71,10 +97,10 @@ def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -
 
     Raises `UserError` when no row has the group or split column that the settings name.
     """
-    rows = sources.rows(str(source), config)
+    rows = sources.rows(str(source), task, config, stats.note)
     while batch := list(islice(rows, BATCH_ROWS)):
         if config.pii != "off" and config.pii_detector != "rules":
-            stats.pii_detector(config).prefetch(_texts_of(batch, config))
+            stats.pii_detector(config).prefetch(_texts_of(batch, task, config))
         for item in batch:
             if isinstance(item, RejectedRow):
                 yield item
@@ -99,10 +125,11 @@ def _configured_columns(config: Preprocess) -> list[str]:
 
 def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, stats: ReadStats) -> Example | RejectedRow:
     """The example in a raw row, cleaned; or the rejected row."""
-    parsed = parse_example(line, row, config)
+    parsed = parse_example(line, row, task, config)
     if isinstance(parsed, RejectedRow):
         return parsed
     example, text = parsed, parsed.text
+    stats.mojibake += is_mojibake(text)
     for rule, before, text in rule_changes(parsed.text, config):
         stats.cleaned[rule] += 1
         if len(stats.samples[rule]) < _MAX_SAMPLES:
@@ -124,9 +151,12 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
         stats.matched_corrections.add(example.id)
         if not label:
             return RejectedRow(line, "audited", "the review file drops this row", row)
+        label = label_set(label, task.label_separator) if task.label_separator else label
         if label != example.target:
             stats.corrected += 1
             example = _with_new_id(replace(example, target=label))
+    if task.kind in LABELLED_KINDS and example.target and len(stats.labels) < MAX_LABELS:
+        stats.labels.update(labels_of(example.target, task))
     problem = _problem(example, task, config)
     return RejectedRow(line, *problem, row) if problem else example
 
@@ -143,11 +173,20 @@ def _problem(example: Example, task: Task, config: Preprocess) -> tuple[str, str
         return "empty_target", "the reference answer is empty"
     if len(example.text) > config.max_chars:
         return "too_long", f"{len(example.text)} characters, at most {config.max_chars} are allowed"
-    if config.labels and example.target not in config.labels:
-        return "not_selected", f"the label {example.target!r:.80} is not in preprocess.labels"
-    if task.labels and task.kind in LABELLED_KINDS and example.target not in task.labels:
-        return "unknown_label", f"the label {example.target!r:.80} is not in task.labels"
+    if config.labels and (other := _other_label(example, task, config, config.labels)):
+        return "not_selected", f"the label {other!r:.80} is not in preprocess.labels"
+    if task.labels and task.kind in LABELLED_KINDS and (other := _other_label(example, task, config, task.labels)):
+        return "unknown_label", f"the label {other!r:.80} is not in task.labels"
     return None
+
+
+def _other_label(example: Example, task: Task, config: Preprocess, allowed: Sequence[str]) -> str | None:
+    """The first label that is not allowed, in any spelling if spellings are merged."""
+    labels = [label for label in labels_of(example.target, task) if label not in allowed]
+    if labels and config.label_spellings == "merge":
+        keys = set(map(spelling_key, allowed))
+        labels = [label for label in labels if spelling_key(label) not in keys]
+    return labels[0] if labels else None
 
 
 def _texts(example: Example) -> Iterable[str]:
@@ -156,10 +195,10 @@ def _texts(example: Example) -> Iterable[str]:
         yield from (part["text"] for part in turn["parts"] if "text" in part)
 
 
-def _texts_of(batch: Iterable[Row | RejectedRow], config: Preprocess) -> Iterator[str]:
+def _texts_of(batch: Iterable[Row | RejectedRow], task: Task, config: Preprocess) -> Iterator[str]:
     """The texts that `validate_row` will search for personal data."""
     for item in batch:
-        example = item if isinstance(item, RejectedRow) else parse_example(*item, config)
+        example = item if isinstance(item, RejectedRow) else parse_example(*item, task, config)
         if isinstance(example, Example):
             yield from _texts(replace(example, text=clean(example.text, config)))
 

@@ -16,6 +16,7 @@ from gemtune.config import Preprocess, Task
 from gemtune.data import sources
 from gemtune.data.duplicates import FilterResult
 from gemtune.data.example import Example, RejectedRow
+from gemtune.data.labels import merge_spellings
 from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 
@@ -39,6 +40,7 @@ def stream(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Itera
             else:
                 split = "test" if is_test else item.split or ("train" if config.test_data else None)
                 yield item if split == item.split else replace(item, split=split)
+    stats.note_findings(task, config)
 
 
 def with_progress(items: Iterator[T], source: str) -> Iterator[T]:
@@ -74,6 +76,11 @@ def read_all(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Fil
             rejected.append(item)
         else:
             examples.append(item)
+    if config.label_spellings == "merge" and stats.label_spellings:
+        # the id remains that of the row as it was read: reviewed and recorded rows are found by it
+        examples = [
+            replace(item, target=merge_spellings(item.target, task, stats.label_spellings)) for item in examples
+        ]
     return examples, rejected
 
 
@@ -83,7 +90,7 @@ def peek(data: str, task: Task, config: Preprocess, labelled: bool = True) -> No
     Raises `UserError` when it cannot be read, or, for `labelled` rows, when none of the first is usable.
     """
     rejected: list[RejectedRow] = []
-    rows = read(data, task, config, ReadStats()) if labelled else sources.rows(data, config)
+    rows = read(data, task, config, ReadStats()) if labelled else sources.rows(data, task, config)
     for item in itertools.islice(rows, PEEK_ROWS):
         if not isinstance(item, RejectedRow):
             return
@@ -112,12 +119,18 @@ def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | 
 def suggest_remedy(first: RejectedRow) -> str:
     """The likely fix for a source whose rows are all like this one."""
     row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
+    if first.reason == "wrong_cells":
+        return "put cells that contain the delimiter into double quotes, or set preprocess.delimiter"
     if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):
         return "write one row per line, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
+    if first.reason == "invalid_json":
+        return "write one JSON object per line: jq -c . FILE > rows.jsonl; name a table .csv, .tsv or .xlsx"
+    if len(columns) == 1 and isinstance(first.row[name := columns.copy().pop()], list):
+        return f"write one row per line: jq -c '.{name}[]' FILE > rows.jsonl"
     if "completions" in columns or {"chosen", "rejected"} <= columns:
         return "these look like preference pairs: --method preference, or method: preference"
-    if len(columns) == 1 and (mark := next((mark for mark in ";\t|" if mark in next(iter(columns))), "")):
-        return f"the cells look separated by {mark!r}: save them with commas, or with tabs as .tsv"
+    if "task.label_separator" in first.detail:
+        return "set task.label_separator, such as '; ', when rows have several labels"
     if first.reason in ("missing_text", "missing_target"):
         return "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
     return "check preprocess.text_column and preprocess.target_column"

@@ -9,18 +9,22 @@ or from `preprocess.text_buckets`, and only up to `preprocess.max_chars`.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from gemtune.config import JsonObject, Preprocess
+from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import RejectedRow
 from gemtune.data.readers import FileReference, Row, json_row, read_rows
+from gemtune.data.text_files import Note
 from gemtune.errors import UserError
+
+log = logging.getLogger("gemtune")
 
 GS, BQ = "gs://", "bq://"
 MOUNT = Path("/gcs")  # where Vertex AI mounts buckets
@@ -28,8 +32,10 @@ _WORKERS, _MAX_PENDING = 16, 64
 _FORMAT_KEYS = ("contents", "messages", "textContent", "textGcsUri")
 
 
-def rows(source: str, config: Preprocess) -> Iterator[Row | RejectedRow]:
+def rows(source: str, task: Task, config: Preprocess, note: Note = log.warning) -> Iterator[Row | RejectedRow]:
     """Raw rows of a local file, a gs:// object or a bq:// table, with the texts they refer to.
+
+    `note` receives what was assumed about a file, with the setting that overrides it.
 
     Raises `UserError` for a source that cannot be read; a row whose text cannot be read is a `RejectedRow`.
     """
@@ -38,26 +44,30 @@ def rows(source: str, config: Preprocess) -> Iterator[Row | RejectedRow]:
     allowed = {bucket.removeprefix(GS).strip("/") for bucket in config.text_buckets}
     if source.startswith(GS):
         allowed.add(_bucket(source))
-    columns = {config.text_column, config.target_column}
-    items = _table(source, config) if source.startswith(BQ) else _file(source, frozenset(allowed), columns)
+    is_table = source.startswith(BQ)
+    items = _table(source, config) if is_table else _file(source, frozenset(allowed), task, config, note)
     return _with_referenced_texts(items, frozenset(allowed), config.max_chars)
 
 
-def _file(source: str, allowed: frozenset[str], columns: Collection[str]) -> Iterator[Row | RejectedRow]:
+def _file(
+    source: str, allowed: frozenset[str], task: Task, config: Preprocess, note: Note
+) -> Iterator[Row | RejectedRow]:
     with local_path(source) as path:
-        for item in read_rows(path, source, columns):
+        for item in read_rows(path, source, task, config, note):
             if isinstance(item, FileReference):
-                yield from _referenced_rows(item, allowed)
+                yield from _referenced_rows(item, allowed, config, note)
             else:
                 yield item
 
 
-def _referenced_rows(item: FileReference, allowed: frozenset[str]) -> Iterator[Row | RejectedRow]:
+def _referenced_rows(
+    item: FileReference, allowed: frozenset[str], config: Preprocess, note: Note
+) -> Iterator[Row | RejectedRow]:
     if refusal := _refusal(item.uri, allowed):
         yield RejectedRow(item.line, "missing_text", refusal, {"ml_use": item.use, "uri": item.uri})
         return
     with local_path(item.uri) as path:
-        for row in read_rows(path, item.uri):
+        for row in read_rows(path, item.uri, None, config, note):
             if isinstance(row, tuple):
                 yield row[0], {"ml_use": item.use, **row[1]}
             elif isinstance(row, RejectedRow):

@@ -23,6 +23,7 @@ import regex
 
 from gemtune.artifacts.evaluation import ClassReport, Confusion
 from gemtune.config import Task
+from gemtune.data.labels import labels_of
 from gemtune.evaluation.intervals import Floats, Measure, mean
 
 LABELLED_KINDS = ("classification", "sentiment")
@@ -110,9 +111,7 @@ def label_sets(task: Task, rows: Sequence[Row]) -> LabelSets:
 
 
 def _labels_of(task: Task, value: str | None) -> list[str]:
-    if value is None:
-        return []
-    return value.split(task.label_separator) if task.label_separator else [value]
+    return [] if value is None else labels_of(value, task)
 
 
 def f1(sets: LabelSets, *, macro: bool) -> Measure:

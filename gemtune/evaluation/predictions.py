@@ -14,12 +14,12 @@ from typing import Any
 
 from gemtune.artifacts.base import open_atomic
 from gemtune.config import ModelVariant, Task
+from gemtune.data.labels import labels_of
 from gemtune.errors import UserError
 from gemtune.evaluation import metrics
 from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.scorers import SampleScore, prediction_row
-from gemtune.inference.prompts import split_labels
 
 CHAMPION_TEST_SET = "champion_test_set"
 """The dataset of the rows that the champion was tested on."""
@@ -58,7 +58,7 @@ class Predictions:
             return task
         # predicted labels too, as the evaluation counts them: one that no reference has is a false positive of its own
         written = {row[key] for rows in self.answers.values() for row in rows for key in ("reference", "parsed")}
-        labels = {label for value in written if value is not None for label in split_labels(task, value)}
+        labels = {label for value in written if value is not None for label in labels_of(value, task)}
         return task.model_copy(update={"labels": sorted(labels)})
 
     def of(self, variant: ModelVariant) -> ScoredVariant:

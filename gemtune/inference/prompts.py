@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.data.example import Example
+from gemtune.data.labels import labels_of
 from gemtune.errors import UserError
 from gemtune.inference.parsing import Parsed, parse
 
@@ -40,18 +41,10 @@ def resolve(task: Task, examples: Iterable[Example]) -> Task:
         return task
     labels: set[str] = set()
     for example in examples:
-        labels.update(split_labels(task, example.target))
+        labels.update(labels_of(example.target, task))
     if len(labels) < 2:
         raise UserError(f"{task.kind} needs two labels or more, got {sorted(labels)}", remedy="check target_column")
     return task.model_copy(update={"labels": sorted(labels)})
-
-
-def split_labels(task: Task, target: str) -> list[str]:
-    """The labels of a target: one, or several if the task has a `label_separator`."""
-    if not task.label_separator:
-        return [target]
-    separator = task.label_separator.strip() or task.label_separator
-    return [part.strip() for part in target.split(separator) if part.strip()]
 
 
 def render(task: Task, prompt: Prompt, example: Example, shots: Sequence[Example] = ()) -> Rendered:

@@ -15,7 +15,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from gemtune.artifacts.data import ExcludedRow, SplitReport
@@ -24,6 +23,7 @@ from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, read_examples, write_examples
 from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_splits, group_key, split_by_hash
+from gemtune.data.times import parse_times
 from gemtune.errors import UserError
 from gemtune.steps.context import Section, StepContext
 
@@ -89,8 +89,7 @@ def _assign_by_time(examples: Sequence[Example], config: Split) -> dict[str, str
     split.
     """
     newest: dict[str, float] = {}
-    for example in examples:
-        time = _timestamp(example, config.time_column)
+    for example, time in zip(examples, _times(examples, config.time_column), strict=True):
         newest[group_key(example)] = max(time, newest.get(group_key(example), time))
     ordered = sorted(newest.values())
     first_test = ordered[min(len(ordered) - 1, round(len(ordered) * (1 - config.test)))]
@@ -101,20 +100,11 @@ def _assign_by_time(examples: Sequence[Example], config: Split) -> dict[str, str
     }
 
 
-def _timestamp(example: Example, column: str) -> float:
-    value = example.slices.get(column, "")
-    try:
-        return float(value)
-    except ValueError:
-        pass
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        raise UserError(
-            f"line {example.line}: {column!r} is {value!r}, not a time",
-            remedy="use ISO 8601 times or numbers, and list the column in preprocess.slice_columns",
-        ) from None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+def _times(examples: Sequence[Example], column: str) -> list[float]:
+    """The time of every example, as a number."""
+    line_by_value = {example.slices.get(column, ""): example.line for example in reversed(examples)}
+    times = parse_times(line_by_value, column)
+    return [times[example.slices.get(column, "")] for example in examples]
 
 
 def _exclude_near_duplicates(splits: Splits, excluded: Excluded, config: Split) -> tuple[Splits, Excluded]:
@@ -136,10 +126,12 @@ def _time_ranges(splits: Splits, column: str) -> dict[str, tuple[str, str]]:
     """The oldest and the newest time of every split; {} when rows are not split by time."""
     if not column:
         return {}
+    rows = [(name, example.slices[column]) for name in SPLITS for example in splits[name]]
+    times = _times([example for name in SPLITS for example in splits[name]], column)
     ranges = {}
     for name in SPLITS:
-        ordered = sorted(splits[name], key=lambda example: _timestamp(example, column))
-        ranges[name] = (ordered[0].slices[column], ordered[-1].slices[column])
+        ordered = sorted((time, value) for time, (split, value) in zip(times, rows, strict=True) if split == name)
+        ranges[name] = (ordered[0][1], ordered[-1][1])
     return ranges
 
 

@@ -57,7 +57,7 @@ def test_board_prints_one_line_per_finished_step():
         (["--data", "nope.jsonl"], "nope.jsonl: no such file"),
         (["--data", "folder.jsonl"], "folder.jsonl: is a directory"),
         (["--data", "empty.jsonl"], "empty.jsonl: the file is empty"),
-        (["--data", "latin.csv"], "latin.csv:2: byte 4 (0xe9) is not UTF-8"),
+        (["--data", "latin.csv"], "latin.csv:3: byte 4 (0xe9) is not UTF-8"),
         (["--data", "other.jsonl"], "other.jsonl:1: no usable row among 1: 1 missing_text"),
         (["--engine", "scripted:nope.json"], "nope.json: the engine's script cannot be read"),
         (["--engine", "scripted:latin.csv"], "latin.csv: the engine's script cannot be read: not JSON"),
@@ -71,7 +71,7 @@ def test_run_reports_bad_input_and_leaves_nothing(arguments, message, tmp_path, 
     monkeypatch.chdir(tmp_path)
     Path("folder.jsonl").mkdir()
     Path("empty.jsonl").touch()
-    Path("latin.csv").write_bytes(b"text,label\ncaf\xe9,a\n")
+    Path("latin.csv").write_bytes(b"text,label\ncaf\xc3\xa9,a\ncaf\xe9,a\n")
     Path("other.jsonl").write_text('{"body": "x"}\n')
     data = Path(__file__).parents[2] / "examples" / "support_en" / "rows.jsonl"
     config = tmp_path / "c.yaml"

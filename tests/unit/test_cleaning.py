@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gemtune import pii
 from gemtune.config import Preprocess
-from gemtune.data.cleaning import clean, export_rules, load_cleaner, rule_changes
+from gemtune.data.cleaning import clean, export_rules, is_mojibake, load_cleaner, rule_changes
 
 CONFIGS = st.builds(
     Preprocess,
@@ -81,3 +81,23 @@ def test_pii_findings_check_form_and_check_digit(text: str, kinds: list[str]) ->
 @settings(max_examples=200, deadline=None)
 def test_pii_masked_text_has_no_findings(text: str) -> None:
     assert pii.findings(pii.mask(text)) == []
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+@pytest.mark.parametrize(
+    "text", ["Où est ma commande réglée ?", "Müller hat’s bestellt", "Größe: 5 €"]
+)
+def test_is_mojibake_finds_utf8_read_as_western(text: str, encoding: str) -> None:
+    assert is_mojibake(text.encode().decode(encoding, "replace"))
+    assert not is_mojibake(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NÃO", "CAFÉ»", "„MENÜ“", "It’s “fine” – ok", "°C ±5", "ÖVPÄ", "ГДЕ МОЯ посылка", "Πού είναι",
+        "荷物がまだ届きません", "배송이 아직", "हिन्दी", "ไทย", "ｶﾞｽ", "👍🏽 ok", "żółć", "TÜRKÇE İÇİN", "",
+    ],
+)  # fmt: skip
+def test_is_mojibake_leaves_real_text_alone(text: str) -> None:
+    assert not is_mojibake(text)

@@ -177,10 +177,14 @@ def test_review_file_of_other_data_is_reported(tmp_path: Path, caplog: pytest.Lo
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.csv", "text;label\nhello;a\n", "separated by ';'"),
+        ("a.csv", "text,label\nhello, you,a\n", "into double quotes, or set preprocess.delimiter"),
+        ("a.jsonl", '{"text": "a", "label": ["b", "c"]}\n', "set task.label_separator"),
         ("a.csv", "body,topic\nhello,a\n", "--set preprocess.text_column"),
-        ("a.jsonl", '[{"text": "a", "label": "b"},\n{"text": "b", "label": "a"}]\n', "jq -c"),
-        ("a.jsonl", '[{"text": "a", "label": "b"}]\n', "jq -c"),
+        ("a.jsonl", '[{"text": "a", "label": "b"}]\n[{"text": "b", "label": "a"}]\n', "jq -c"),
+        ("a.jsonl", '[["a", "b"]]\n', "jq -c"),
+        ("a.json", '{\n "text": "a",\n "label": "b"\n}\n', "jq -c . FILE"),
+        ("a.json", '{"data": [{"text": "a", "label": "b"}]}\n', "write one row per line: jq -c '.data"),
+        ("a.jsonl", "text,label\na,b\n", "name a table .csv"),
         ("a.jsonl", '{"prompt": "p", "chosen": "a", "rejected": "b"}\n', "--method preference"),
     ],
 )

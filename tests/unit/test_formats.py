@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gemtune.config import Preprocess
+from gemtune.config import Preprocess, Task
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.formats import parse_example
 from gemtune.data.readers import read_rows
@@ -60,7 +60,9 @@ def test_readers_number_multiline_csv_cells_by_their_first_line(tmp_path: Path) 
         ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:-20], "truncated or damaged"),
         ("a.jsonl.gz", b"plain text", "truncated or damaged"),
         ("a.parquet", b"plain text", "not readable as Parquet"),
-        ("a.xlsx", b"x", "cannot determine the format"),
+        ("a.xls", b"x", "cannot determine the format"),
+        ("a.xlsx", b"x", "not readable as .xlsx"),
+        ("a.json", b'[{"text": "x"},\n{"text": ', r"a\.json:2: .*list that begins at line 1 is broken"),
     ],
 )
 def test_readers_name_the_place_of_an_unreadable_file(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -80,10 +82,10 @@ def test_readers_name_the_place_of_an_unreadable_file(tmp_path: Path, name: str,
     ],
 )
 def test_formats_give_the_same_example(row: dict[str, Any]) -> None:
-    made = parse_example(3, row, Preprocess())
+    made = parse_example(3, row, Task(), Preprocess())
     assert isinstance(made, Example)
     assert (made.text, made.target, made.line, made.contents) == ("where is it", "order", 3, None)
-    plain = parse_example(9, {"text": "where is it", "label": " order "}, Preprocess())
+    plain = parse_example(9, {"text": "where is it", "label": " order "}, Task(), Preprocess())
     assert isinstance(plain, Example)
     assert made.id == plain.id
 
@@ -95,7 +97,7 @@ def test_formats_keep_turns_files_and_system() -> None:
         {"role": "model", "parts": [{"text": "which?"}]},
         {"role": "user", "parts": [image, {"text": "this"}]},
     ]
-    made = parse_example(1, {"systemInstruction": SYSTEM, "contents": [*turns, ANSWER]}, Preprocess())
+    made = parse_example(1, {"systemInstruction": SYSTEM, "contents": [*turns, ANSWER]}, Task(), Preprocess())
     assert isinstance(made, Example)
     assert made.contents == tuple(turns)
     assert (made.system, made.text, made.target) == ("be brief", "this", "order")
@@ -115,6 +117,6 @@ def test_formats_keep_turns_files_and_system() -> None:
     ],
 )
 def test_formats_reject_wrong_turns_with_a_reason(row: dict[str, Any]) -> None:
-    made = parse_example(1, row, Preprocess())
+    made = parse_example(1, row, Task(), Preprocess())
     assert isinstance(made, RejectedRow)
     assert made.reason in ("wrong_turns", "wrong_type")

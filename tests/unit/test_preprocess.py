@@ -62,8 +62,8 @@ def test_preprocess_lists_rejected_rows_with_line_and_reason(tmp_path: Path) -> 
         (b"\n \n", "no rows"),
         (b'{"text": "a"}\n', "no usable row among 1: 1 missing_target"),
         (GOOD[0].encode(), "only one label"),
-        (GOOD[0].encode() + b'\n{"text": "caf\xe9", "label": "x"}', r"rows.jsonl:2: byte 14 \(0xe9\) is not UTF-8"),
-        ("\ufefftext".encode("utf-16"), "UTF-16"),
+        (b'{"text": "caf\xc3\xa9"}\n{"text": "caf\xe9", "label": "x"}', r"rows.jsonl:2: byte 14 \(0xe9\) is not UTF-8"),
+        ("\ufefftext".encode("utf-16"), "no usable row among 1: 1 invalid_json"),
     ],
 )
 def test_preprocess_names_an_unusable_file(tmp_path: Path, content: bytes, message: str) -> None:

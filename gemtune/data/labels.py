@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Labels of rows: one set of labels from every kind of source, and labels that differ in spelling only.
+
+A reference with several labels is their sorted set, joined by `task.label_separator`. Guarantees: the same labels give
+the same reference, in any order and notation.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from gemtune.artifacts.data import LabelSpellings
+from gemtune.config import Task
+
+_MAX_EXACT = 2**53  # beyond, floats are not whole numbers but rounded ones
+_SPACE = re.compile(r"\s+")
+_NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?")
+_END_MARKS = " .,;:!。，、；：！"
+_EMOJI_STYLE = "\ufe0e\ufe0f"
+
+
+def label_text(value: Any) -> str | None:
+    """A label as text, whatever its type: 1.0 and 1 are `1`, True is `true`; None for what is not a label."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_EXACT:
+        return str(int(value))
+    return str(value) if isinstance(value, int) else None
+
+
+def label_set(value: Any, separator: str) -> str:
+    """The reference for a list of labels, or for a text of them: separated, or a list in JSON or Python notation.
+
+    Raises `ValueError` with the problem for anything else.
+    """
+    mark = separator.strip() or separator
+    values = value if isinstance(value, list) else _listed(value)
+    if values is None:
+        text = label_text(value)
+        if text is None:
+            raise ValueError(f"{value!r:.80} is not a list of labels")
+        values = text.split(mark)
+    labels = set[str]()
+    for item in values:
+        label = label_text(item)
+        if label is None:
+            raise ValueError(f"a label is {item!r:.80}, not a string or a whole number")
+        if mark in label:
+            raise ValueError(f"the label {label!r:.80} contains {mark!r}; choose another task.label_separator")
+        labels.add(label.strip())
+    labels.discard("")
+    return separator.join(sorted(labels))
+
+
+def _listed(value: Any) -> list[Any] | None:
+    """The labels of a text such as ["a", "b"] or ['a', 'b'], as programs write list columns to CSV."""
+    text = value.strip() if isinstance(value, str) else ""
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            items = parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        return items if isinstance(items, list) else None
+    return None
+
+
+def labels_of(target: str, task: Task) -> list[str]:
+    """The labels of a reference: one, or several if the task has a `label_separator`."""
+    if not task.label_separator:
+        return [target]
+    separator = task.label_separator.strip() or task.label_separator
+    return [part.strip() for part in target.split(separator) if part.strip()]
+
+
+# -- spellings -------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=2**16)
+def spelling_key(label: str) -> str:
+    """Equal for spellings of one label: ignores case, width, invisible characters, white space, marks at the end, and
+    how a number is written.
+    """
+    text = unicodedata.normalize("NFKC", label)
+    text = "".join(
+        c for c in text if c.isspace() or (unicodedata.category(c) not in ("Cf", "Cc") and c not in _EMOJI_STYLE)
+    )
+    text = _SPACE.sub(" ", unicodedata.normalize("NFKC", text.casefold())).strip()
+    if _NUMBER.fullmatch(text):
+        return format(Decimal(text).normalize() + 0, "f")
+    return text.rstrip(_END_MARKS) or text
+
+
+def find_spellings(counts: Counter[str], allowed: Collection[str]) -> tuple[LabelSpellings, ...]:
+    """Labels that occur in several spellings, with the rows of each; the label is the allowed or commonest spelling.
+
+    Spellings that are `allowed` side by side are labels of their own.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for label in counts:
+        groups[spelling_key(label)].append(label)
+    kept: dict[str, set[str]] = defaultdict(set)
+    for label in allowed:
+        kept[spelling_key(label)].add(label)
+    spellings = []
+    for key, labels in sorted(groups.items()):
+        ordered = sorted(labels, key=lambda label: (-counts[label], len(label), label))
+        label = min(kept[key], default=ordered[0])
+        if len(kept[key]) < 2 and {label, *labels} != {label}:
+            spellings.append(LabelSpellings(label=label, rows={spelled: counts[spelled] for spelled in ordered}))
+    return tuple(spellings)
+
+
+def merge_spellings(target: str, task: Task, spellings: Iterable[LabelSpellings]) -> str:
+    """The reference with every label in the spelling that is kept."""
+    label_by_spelling = {spelled: group.label for group in spellings for spelled in group.rows}
+    labels = {label_by_spelling.get(label, label) for label in labels_of(target, task)}
+    return task.label_separator.join(sorted(labels))

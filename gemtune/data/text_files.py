@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Text files as lines, whatever program saved them: encoding, line ends and delimiter.
+
+Guarantees: nothing is replaced or left out: a byte that the encoding does not have is a `UserError` that names its
+line. What was inferred about a file is passed to `SourceFile.note` with the setting that overrides it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from gemtune.config import Preprocess
+from gemtune.errors import UserError
+
+MAX_LINE_CHARS = 64 * 2**20
+_CHUNK_BYTES, _MAX_CHUNKS = 2**20, 64  # read ahead to recognize an encoding
+_SAMPLE_BYTES = 2**16
+_BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# what office programs of these languages save: Japanese, Korean, Chinese (2), European (5)
+_LEGACY = ["cp932", "euc_jp", "cp949", "gb18030", "big5", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254"]
+_SIGNATURES = {b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet", b"\x1f\x8b": ".gz"}  # what these files begin with
+_MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
+_DELIMITERS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file with its name in messages, the settings it is read by, and what receives notes about it."""
+
+    path: Path
+    name: str
+    config: Preprocess
+    note: Note
+
+    def assume(self, what: str, setting: str) -> None:
+        """Note an assumption and the setting that overrides it."""
+        self.note(f"{self.name}: {what}; if that is wrong, set {setting}")
+
+    def existing(self) -> Path:
+        """The path; raises `UserError` if it is not a file."""
+        if self.path.is_file():
+            return self.path
+        what = "is a directory, not a file" if self.path.is_dir() else "no such file"
+        raise UserError(what, file=self.name, remedy="check the setting `data`")
+
+    def open(self) -> BinaryIO:
+        """The unpacked content; raises `UserError` if it cannot be opened."""
+        try:
+            content = self.existing().open("rb")
+        except OSError as error:
+            raise UserError(f"cannot be opened: {error.strerror}", file=self.name) from None
+        return cast(BinaryIO, gzip.GzipFile(fileobj=content)) if self.path.suffix.lower() == ".gz" else content
+
+
+def read_lines(file: SourceFile) -> Iterator[tuple[int, str | None]]:
+    """(number, line) of a text file; None for a line of more than MAX_LINE_CHARS. Lines end in LF, CR LF or CR."""
+    encoding = file.config.encoding or _recognize_encoding(file)
+    encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    number = 0
+    # surrogateescape, because a strict decoder fails before the lines that it read ahead
+    with file.open() as content, io.TextIOWrapper(content, encoding, "surrogateescape", newline="") as text:
+        try:
+            while line := text.readline(MAX_LINE_CHARS + 1):
+                number += 1
+                if len(line) > MAX_LINE_CHARS:
+                    while line and line[-1] not in "\r\n":
+                        line = text.readline(MAX_LINE_CHARS)
+                    yield number, None
+                else:
+                    yield number, line if line.isascii() else _without_escapes(file, number, line, encoding)
+        except UnicodeError as error:
+            raise _not_encoded(file, number + 1, f"not {_shown(encoding)}: {error}") from None
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            remedy = "the archive is truncated or damaged: compress the file again"
+            raise UserError(
+                f"cannot unpack after line {number}: {error}", file=file.name, line=number + 1, remedy=remedy
+            ) from None
+    if number == 0:
+        raise UserError("the file is empty", file=file.name, remedy="provide labelled rows, one per line")
+
+
+def _without_escapes(file: SourceFile, number: int, line: str, encoding: str) -> str:
+    """The line; raises `UserError` for a byte that could not be decoded."""
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        byte = len(line[: error.start].encode("utf-8" if encoding == "utf-8-sig" else encoding)) + 1
+        value = ord(line[error.start]) - 0xDC00
+        raise _not_encoded(file, number, f"byte {byte} (0x{value:02x}) is not {_shown(encoding)}") from None
+    return line
+
+
+def _not_encoded(file: SourceFile, line: int, message: str) -> UserError:
+    remedy = "save the file as UTF-8, or set preprocess.encoding (such as cp932, cp949, gb18030, cp1252)"
+    return UserError(message, file=file.name, line=line, remedy=remedy)
+
+
+def _shown(encoding: str) -> str:
+    return encoding.upper().removesuffix("-SIG")
+
+
+def _recognize_encoding(file: SourceFile) -> str:
+    """UTF-8 if the bytes are that; otherwise by byte order mark, NUL bytes, or charset-normalizer's estimate."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    has_utf8 = False
+    for k, chunk in enumerate(_chunks(file)):
+        for signature, suffix in _SIGNATURES.items() if k == 0 else ():
+            if chunk.startswith(signature):
+                raise UserError(f"not a text file: it begins like {suffix}", file=file.name, remedy=f"name it {suffix}")
+        if k == 0 and (encoding := _wide_encoding(chunk)):
+            if encoding not in dict(_BOMS).values():
+                file.assume(f"read as {encoding.upper()}, by its NUL bytes", "preprocess.encoding")
+            return encoding
+        try:
+            decoder.decode(chunk)
+        except UnicodeDecodeError:
+            encoding = None if has_utf8 else _legacy_encoding(chunk)
+            if encoding:
+                file.assume(f"not UTF-8, read as {encoding}", "preprocess.encoding")
+            return encoding or "utf-8-sig"
+        has_utf8 = has_utf8 or not chunk.isascii()
+    return "utf-8-sig"
+
+
+def _chunks(file: SourceFile) -> Iterator[bytes]:
+    """The beginning of the file. A damaged archive just ends: reading its lines will name the place."""
+    with file.open() as content:
+        for _ in range(_MAX_CHUNKS):
+            try:
+                chunk = content.read(_CHUNK_BYTES)
+            except (EOFError, zlib.error, gzip.BadGzipFile):
+                return
+            if not chunk:
+                return
+            yield chunk
+
+
+def _wide_encoding(start: bytes) -> str | None:
+    """UTF-16 or UTF-32, by byte order mark, or by NUL bytes in every other place only."""
+    for mark, encoding in _BOMS:
+        if start.startswith(mark):
+            return encoding
+    sample = start[: _SAMPLE_BYTES - _SAMPLE_BYTES % 2]
+    high, low = sample[::2].count(0), sample[1::2].count(0)
+    if min(high, low) > 0 or high + low < max(2, _MIN_NUL_SHARE * len(sample)):
+        return None
+    encoding = "utf-16-le" if low else "utf-16-be"
+    text = sample[: len(sample) - len(sample) % 2].decode(encoding, "replace")
+    return encoding if text[:2].isascii() or "\n" in text or "\r" in text else None
+
+
+def _legacy_encoding(chunk: bytes) -> str | None:
+    """The likely encoding of lines that are not UTF-8; None when most others are, so that some bytes are damaged."""
+    import charset_normalizer
+
+    lines = [line for line in re.split(rb"[\r\n]+", chunk) if not line.isascii()]
+    foreign = [line for line in lines if not _is_utf8(line)]
+    if 2 * len(foreign) <= len(lines):
+        return None
+    sample = b"\n".join(foreign)
+    if len(sample) > _SAMPLE_BYTES:
+        sample = sample[: sample.rfind(b"\n", 0, _SAMPLE_BYTES) + 1] or sample
+    best = charset_normalizer.from_bytes(sample, cp_isolation=_LEGACY).best()
+    if best is None:
+        return None
+    return "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+# -- delimiters ------------------------------------------------------------------------------------------------------
+
+
+def separator_line(line: str) -> str:
+    """The delimiter that a first line `sep=;` names, as spreadsheet programs write it; "" for other lines."""
+    match = _SEPARATOR_LINE.fullmatch(line.rstrip("\r\n"))
+    return match[1] if match else ""
+
+
+def recognize_delimiter(file: SourceFile, head: Sequence[str], default: str, columns: Sequence[str]) -> str:
+    """The delimiter of a table by its first lines: the one that separates the most of `columns` in the header, else
+    the one that gives every row several cells.
+    """
+    delimiters = [default, *(mark for mark in _DELIMITERS if mark != default)]
+    best = max(delimiters, key=lambda mark: _delimiter_score(head, mark, columns, mark == default))
+    if best != default:
+        file.assume(f"the cells are separated by {best!r}", "preprocess.delimiter")
+    return best
+
+
+def _delimiter_score(head: Sequence[str], mark: str, columns: Sequence[str], is_default: bool) -> tuple[int, bool]:
+    try:
+        rows = [cells for cells in csv.reader(head, delimiter=mark) if cells]
+    except csv.Error:
+        return 0, False
+    rows = rows[:-1] if len(rows) > 2 else rows  # the last may be cut within a cell
+    named = {cell.strip(" \t\ufeff") for cell in rows[0]} & set(columns) if rows else set[str]()
+    widths = {len(cells) for cells in rows}
+    return len(named), min(widths, default=0) > 1 and (is_default or len(widths) == 1)

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Times of rows as comparable numbers, in one notation for the whole column.
+
+Guarantees: times in different notations or units are never compared as if they were the same; the order of rows changes
+nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+
+from gemtune.errors import UserError
+
+log = logging.getLogger("gemtune")
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+_COMPACT = re.compile(r"(19|20)\d{6}(\d{6})?", re.ASCII)  # 20260131, 20260131093000
+# 1973 to 2286 since 1970; smaller and larger numbers are just ordered
+_UNITS = {
+    "seconds": (1e8, 1e10),
+    "milliseconds": (1e11, 1e13),
+    "microseconds": (1e14, 1e16),
+    "nanoseconds": (1e17, 1e19),
+}
+_REMEDY = "write all times alike, as ISO 8601 times or as numbers of one unit"
+
+
+def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, float]:
+    """Each value (with a line that has it) as a number: ISO 8601 as seconds since 1970, other numbers as they are.
+
+    Eight or fourteen digits are an ISO 8601 date or time, if all numbers of the column are. Raises `UserError` with the
+    line of a value that is no time, or is in another notation or unit than the others.
+    """
+    values = {value: value.strip() for value in line_by_value}
+    numbers = {value for value, text in values.items() if _NUMBER.fullmatch(text)}
+    moments = {value: moment for value in numbers if (moment := _compact(values[value]))}
+    if len(moments) < len(numbers):
+        moments = {}
+    for value in values.keys() - numbers:
+        try:
+            moments[value] = datetime.fromisoformat(values[value])
+        except ValueError:
+            raise _error(line_by_value[value], column, f"is {value!r}, not a time") from None
+    if not moments:
+        return _one_unit({value: float(values[value]) for value in values}, line_by_value, column)
+    if others := numbers - moments.keys():
+        number = min(others, key=line_by_value.__getitem__)
+        other = min(moments, key=line_by_value.__getitem__)
+        detail = f"is {number!r}, but {other!r} in line {line_by_value[other]}"
+        raise _error(line_by_value[number], column, detail)
+    _note_mixed_offsets(moments.values(), column)
+    return {value: (m if m.tzinfo else m.replace(tzinfo=UTC)).timestamp() for value, m in moments.items()}
+
+
+def _compact(text: str) -> datetime | None:
+    if not _COMPACT.fullmatch(text):
+        return None
+    try:
+        return datetime.strptime(text, "%Y%m%d%H%M%S" if len(text) > 8 else "%Y%m%d")
+    except ValueError:
+        return None
+
+
+def _one_unit(times: dict[str, float], line_by_value: Mapping[str, int], column: str) -> dict[str, float]:
+    """The times; raises `UserError` if their sizes suggest several units."""
+    first: dict[str, str] = {}
+    for value in sorted(times, key=line_by_value.__getitem__):
+        first.setdefault(_unit(value, times[value]), value)
+    first.pop("", None)
+    if len(first) > 1:
+        (unit, value), (other_unit, other) = list(first.items())[:2]
+        detail = f"is {value!r} ({unit}), but {other!r} ({other_unit}) in line {line_by_value[other]}"
+        raise _error(line_by_value[value], column, detail)
+    return times
+
+
+def _unit(value: str, time: float) -> str:
+    """What the size of a number suggests; "" for a number that is just ordered."""
+    if _compact(value.strip()):
+        return "the digits of a date"
+    return next((f"{unit} since 1970" for unit, (low, high) in _UNITS.items() if low <= abs(time) < high), "")
+
+
+def _note_mixed_offsets(moments: Collection[datetime], column: str) -> None:
+    local = sum(moment.tzinfo is None for moment in moments)
+    if 0 < local < len(moments):
+        log.warning("%d of %d times in %r have no offset from UTC and are read as UTC", local, len(moments), column)
+
+
+def _error(line: int, column: str, detail: str) -> UserError:
+    return UserError(f"line {line}: {column!r} {detail}", remedy=f"{_REMEDY}; list it in preprocess.slice_columns")

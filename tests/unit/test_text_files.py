@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files as people have them: encodings, line ends, delimiters, sheets and lists give the same rows as plain JSONL."""
+
+import csv
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gemtune.config import Preprocess, Task
+from gemtune.data.example import RejectedRow
+from gemtune.data.readers import read_rows
+from gemtune.errors import UserError
+
+CASES = Path(__file__).parents[1] / "cases"
+TICKETS = {
+    "cp932": ["荷物がまだ届きません", "請求書を再発行してください", "①ﾃｽﾄ注文を取り消したい"],
+    "cp949": ["배송이 아직 오지 않았어요", "환불을 받고 싶습니다", "비밀번호를 잊어버렸어요"],
+    "gb18030": ["我的包裹还没有到", "我想要退款", "忘记了密码怎么办"],
+    "big5": ["我的包裹還沒有到", "我想要退款", "忘記密碼怎麼辦"],
+    "cp1252": ["Wo ist mein Päckchen?", "Où est ma commande ?", "¿Dónde está mi pedido? 5 €"],
+    "cp1251": ["Где моя посылка", "Верните деньги", "Забыл пароль"],
+    "cp1253": ["Πού είναι το δέμα μου", "Θέλω τα χρήματά μου πίσω", "Ξέχασα τον κωδικό"],
+}
+UNICODE = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+
+
+def rows_of(path: Path, task: Task | None = None, **config: Any) -> tuple[list[Any], list[str]]:
+    """The rows of a file without their lines, rejected ones as (line, reason), and the notes."""
+    notes: list[str] = []
+    found = read_rows(path, "", task, Preprocess.of(config), notes.append)
+    return [(r.line, r.reason) if isinstance(r, RejectedRow) else r[1] for r in found if r], notes  # type: ignore[index, union-attr]
+
+
+def csv_text(rows: list[dict[str, str]], delimiter: str, end: str) -> str:
+    out = io.StringIO()
+    sheet = csv.writer(out, delimiter=delimiter, lineterminator=end)
+    sheet.writerows([["text", "label"], *([row["text"], row["label"]] for row in rows)])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    ("language", "encoding"), [*zip(TICKETS, TICKETS, strict=True), *[("cp932", u) for u in UNICODE]]
+)
+def test_read_rows_recognizes_encoding_delimiter_and_line_ends(
+    tmp_path: Path, language: str, encoding: str, delimiter: str, end: str
+) -> None:
+    rows = [{"text": text, "label": f"label{k % 2}"} for k, text in enumerate(TICKETS[language] * 3)]
+    path = tmp_path / "a.csv"
+    path.write_bytes(csv_text(rows, delimiter, end).encode(encoding))
+    found, notes = rows_of(path)
+    assert found == rows
+    assert any("preprocess.delimiter" in note for note in notes) == (delimiter != ",")
+    assert any("preprocess.encoding" in note for note in notes) == (encoding in (*TICKETS, "utf-16-le", "utf-16-be"))
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "rejected"),
+    [
+        ("b23-header-twice/c_bom2.csv", 24, [(14, "repeated_header")]),
+        ("b23-header-twice/c_rephead.csv", 24, [(14, "repeated_header")]),
+        ("b28-csv-messages/c_cr.csv", 12, []),
+        ("b28-csv-messages/c_semi.csv", 12, []),
+        ("b28-csv-messages/c_semi2.csv", 3, []),
+        ("b28-csv-messages/c_sepline.csv", 12, []),
+        ("b28-csv-messages/c_unquoted.csv", 0, [(line, "wrong_cells") for line in range(2, 14)]),
+        ("b28-csv-messages/c_utf16le_nobom.csv", 12, []),
+    ],
+)
+def test_read_rows_of_reported_files(name: str, rows: int, rejected: list[Any]) -> None:
+    found, _ = rows_of(CASES / name)
+    assert [row for row in found if isinstance(row, tuple)] == rejected
+    labels = {row["label"] for row in found if isinstance(row, dict)}
+    assert len(found) == rows + len(rejected)
+    assert not labels or labels == {"delivery", "refund"}
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(str.strip)
+ROWS = st.lists(st.fixed_dictionaries({"text": TEXT, "label": TEXT}), min_size=1, max_size=5)
+SHEET_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cn"], exclude_characters="="), min_size=1)
+SHEET_ROWS = st.lists(st.fixed_dictionaries({"text": SHEET_TEXT, "label": SHEET_TEXT}), min_size=1, max_size=5)
+
+
+@given(
+    rows=ROWS,
+    encoding=st.sampled_from(UNICODE[:3]),
+    delimiter=st.sampled_from(",;\t|~"),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+    named=st.booleans(),
+)
+@settings(max_examples=150, deadline=None)
+def test_read_rows_of_any_table_loses_nothing(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: list[dict[str, str]],
+    encoding: str,
+    delimiter: str,
+    end: str,
+    named: bool,
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "a.csv"
+    first = f"sep={delimiter}{end}" if named or delimiter == "~" else ""
+    path.write_bytes((first + csv_text(rows, delimiter, end)).encode(encoding))
+    assert rows_of(path)[0] == rows
+    path.write_bytes(csv_text(rows, delimiter, end).encode(encoding))
+    assert rows_of(path, delimiter=delimiter, encoding=encoding) == (rows, [])
+
+
+@given(rows=ROWS, indent=st.sampled_from([None, 1]), name=st.sampled_from(["a.json", "a.jsonl"]))
+@settings(max_examples=60, deadline=None)
+def test_read_rows_of_a_json_list_equals_its_lines(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]], indent: int | None, name: str
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / name
+    path.write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
+    found = list(read_rows(path))
+    assert [row for _, row in found] == rows  # type: ignore[misc]
+    assert [line for line, _ in found] == [4 * k + 2 if indent else 1 for k in range(len(rows))]  # type: ignore[misc]
+
+
+@given(rows=SHEET_ROWS)
+@settings(max_examples=30, deadline=None)
+def test_read_rows_of_a_sheet_equals_its_csv(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "a.xlsx"
+    book = openpyxl.Workbook()
+    for cells in (["text", "label"], *([row["text"], row["label"]] for row in rows)):
+        book.active.append(cells)
+    book.save(path)
+    assert rows_of(path)[0] == rows
+
+
+def test_read_sheet_reads_cells_as_text_and_notes_the_sheet(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    book = openpyxl.Workbook()
+    book.active.title = "tickets"
+    for cells in (["text", "label", "x"], [12, 1.0, None], [], ["b", True, 2.5], ["text", "label", "x"]):
+        book.active.append(cells)
+    book.create_sheet("other").append(["text", "label"])
+    book.save(path)
+    found, notes = rows_of(path)
+    assert found == [
+        {"text": "12", "label": "1", "x": ""},
+        {"text": "b", "label": "true", "x": "2.5"},
+        (5, "repeated_header"),
+    ]
+    assert notes == [
+        f"{path}: the worksheet 'tickets' is read, the first of 2; if that is wrong, set preprocess.worksheet"
+    ]
+    assert rows_of(path, worksheet="other") == ([], [])
+    with pytest.raises(UserError, match=r"no worksheet 'none'.*tickets"):
+        rows_of(path, worksheet="none")
+
+
+@pytest.mark.parametrize(
+    ("second", "rows"),
+    [
+        ("text,label\nc,z\n", [{"text": "c", "label": "z"}]),
+        ("\ufefftext,label\nc,z\n", [{"text": "c", "label": "z"}]),
+        ("label,text\nz,c\n", [{"text": "c", "label": "z"}]),
+    ],
+)
+def test_read_table_rejects_a_header_in_the_middle(tmp_path: Path, second: str, rows: list[Any]) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"text,label\na,x\nb,y\n{second}", encoding="utf-8")
+    first = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+    assert rows_of(path)[0] == [*first, (4, "repeated_header"), *rows]
+
+
+def test_read_lines_names_a_damaged_byte_among_sound_lines(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("text,label\né,a\nü,b\n".encode() + b"ab\xe9,b\n")
+    with pytest.raises(UserError, match=r"a\.csv:4: byte 3 \(0xe9\) is not UTF-8 .*preprocess\.encoding"):
+        rows_of(path)
+    assert rows_of(path, encoding="cp1252")[0][-1] == {"text": "abé", "label": "b"}
+    path.write_bytes(b"text,label\na\x81,b\n")
+    with pytest.raises(UserError, match=r"a\.csv:2: byte 2 \(0x81\) is not CP1252"):
+        rows_of(path, encoding="cp1252")
+
+
+@pytest.mark.parametrize("suffix", [".xlsx", ".parquet", ".gz"])
+def test_read_lines_names_the_suffix_of_other_formats(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    frame = pd.DataFrame({"text": ["a"], "label": ["b"]})
+    if suffix == ".xlsx":
+        frame.to_excel(path, index=False)
+    elif suffix == ".parquet":
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path)
+    for name in ("a.csv", "a.jsonl"):
+        (tmp_path / name).write_bytes(path.read_bytes())
+        with pytest.raises(UserError, match=rf"name it \{suffix}"):
+            rows_of(tmp_path / name)
+
+
+def test_read_lines_removes_the_mark_of_a_named_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "é"}', encoding="utf-8-sig")
+    for name in ("UTF-8", "utf8", "utf-8-sig"):
+        assert rows_of(tmp_path / "a.jsonl", encoding=name)[0] == [{"text": "é"}]
+
+
+def test_preprocess_refuses_an_unknown_encoding() -> None:
+    for name in ("klingon", "rot13", "base64"):
+        with pytest.raises(ValidationError, match="no encoding"):
+            Preprocess(encoding=name)
+
+
+SCORES = st.lists(st.lists(st.sampled_from(["0", "1", "2", "3", "x"]), min_size=1, max_size=3), min_size=1, max_size=6)
+
+
+@given(labels=SCORES, seed=st.integers(0, 99))
+@settings(max_examples=150, deadline=None)
+def test_read_automl_csv_decides_for_the_whole_file(
+    tmp_path_factory: pytest.TempPathFactory, labels: list[list[str]], seed: int
+) -> None:
+    path = tmp_path_factory.mktemp("rows") / "a.csv"
+    lines = [f"TRAIN,text {k},{','.join(names)}\n" for k, names in enumerate(labels)]
+    path.write_text("".join(lines))
+    rows = rows_of(path)[0]
+    assert len({"sentimentAnnotation" in row for row in rows}) == 1
+    path.write_text("".join(random.Random(seed).sample(lines, len(lines))))
+    assert sorted(rows, key=str) == sorted(rows_of(path)[0], key=str)
+    assert not any("sentimentAnnotation" in row for row in rows_of(path, Task(label_separator="; "))[0])
