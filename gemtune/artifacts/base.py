@@ -81,7 +81,10 @@ def _problems(error: ValidationError) -> str:
 
 @contextmanager
 def open_atomic(path: str | Path, *, compress: bool = False) -> Iterator[TextIO]:
-    """A text file for writing, gzipped with `compress`, that appears under its name only when complete."""
+    """A text file for writing, gzipped with `compress`, that appears under its name only when complete.
+
+    Half of a surrogate pair, which UTF-8 cannot hold, is written as JSON's escape for it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -89,7 +92,7 @@ def open_atomic(path: str | Path, *, compress: bool = False) -> Iterator[TextIO]
         with (
             open(handle, "wb") as raw,
             gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if compress else nullcontext(raw) as binary,
-            io.TextIOWrapper(binary, encoding="utf-8", newline="\n") as file,
+            io.TextIOWrapper(binary, encoding="utf-8", errors="backslashreplace", newline="\n") as file,
         ):
             yield file
         os.chmod(temporary, 0o644)
