@@ -56,9 +56,9 @@ def test_parse_reads_the_answer_table(language):
 def test_parse_reads_a_form_alike_in_each_language():
     by_form = sorted(TABLE, key=lambda pair: pair.form)
     for form, pairs in groupby(by_form, key=lambda pair: pair.form):
-        readings = {(p.language, value(Task(labels=LABELS[p.language]), p.answer) is not None) for p in pairs}
-        assert {language for language, _ in readings} == set(LABELS), form
-        assert len({is_read for _, is_read in readings}) == 1, form
+        results = {(p.language, value(Task(labels=LABELS[p.language]), p.answer) is not None) for p in pairs}
+        assert {language for language, _ in results} == set(LABELS), form
+        assert len({is_read for _, is_read in results}) == 1, form
 
 
 def test_answer_forms_have_the_same_words_in_each_language():
