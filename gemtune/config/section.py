@@ -37,7 +37,8 @@ class Section(BaseModel):
 def fingerprint(*parts: Any) -> str:
     """16 hex digits that name a value: equal for equal content, whatever the key order; sections may be passed."""
     plain = [p.model_dump(mode="json") if isinstance(p, BaseModel) else p for p in parts]
-    return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def is_resource_name(model: str) -> bool:

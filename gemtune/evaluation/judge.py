@@ -13,7 +13,6 @@ bias).
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +30,7 @@ from gemtune.artifacts.evaluation import (
     PairwiseBiases,
     Score,
 )
-from gemtune.config import Evaluate, Judge, Task
+from gemtune.config import Evaluate, Judge, Prompt, Task
 from gemtune.data.example import Example
 from gemtune.evaluation.agreement import (
     Agreement,
@@ -56,7 +55,7 @@ from gemtune.evaluation.intervals import (
 )
 from gemtune.evaluation.scorers import score_of, token_usage
 from gemtune.inference.generate import GenerateAll, GenerateRequest, ModelOutput
-from gemtune.inference.parsing import is_refusal
+from gemtune.inference.parsing import is_refusal, parse
 
 
 @dataclass(frozen=True)
@@ -151,12 +150,11 @@ def _quoted(task: Task, example: Example, answers: Mapping[str, str]) -> list[di
 
 def parse_rating(config: Judge, samples: Sequence[ModelOutput]) -> Rating:
     """One rating from the judge's outputs; numbers outside the scale are unreadable, not clipped."""
-    low, high = config.scale
     scores, refused, unreadable = [], 0, 0
     for output in samples:
-        score = _field(output.text, "score")
-        if isinstance(score, int | float) and not isinstance(score, bool) and low <= score <= high:
-            scores.append(float(score))
+        score = _score(config, output.text)
+        if score is not None:
+            scores.append(score)
         elif is_refusal(output.text) or output.block_reason:
             refused += 1
         else:
@@ -169,8 +167,7 @@ def parse_pairwise(samples: Sequence[ModelOutput], candidate: str, baseline: str
     choices, votes = [], []
     for i, output in enumerate(samples):
         lengths = (len(candidate), len(baseline)) if i % 2 == 0 else (len(baseline), len(candidate))
-        better = _field(output.text, "better")
-        chosen = better if better in ("first", "second", "tie") else None
+        chosen = parse(_BETTER, Prompt(), output.text).value
         choices.append(PairwiseChoice(chosen, *lengths))
         votes.append(_side(chosen, candidate_first=i % 2 == 0))
     first, second = _majority(votes[0::2]), _majority(votes[1::2])
@@ -192,17 +189,20 @@ def _majority(votes: Sequence[str]) -> str:
     return "candidate" if gap > 0 else "baseline"
 
 
-def _field(text: str | None, name: str) -> Any:
-    """The field `name` of the last JSON object in the judge's output that has it."""
-    field = None
-    for match in re.finditer(r"\{[^{}]*\}", text or ""):
-        try:
-            value = json.loads(match[0])
-        except ValueError:
-            continue
-        if name in value:
-            field = value[name]
-    return field
+_BETTER = Task(labels=["first", "second", "tie"], target_name="better")
+_OBJECT = Task(kind="extraction", target_name="score")
+
+
+def _score(config: Judge, text: str | None) -> float | None:
+    """The score in the judge's output: a whole number of the scale, or a fraction inside the scale in an object."""
+    low, high = config.scale
+    scale = Task(labels=[str(score) for score in range(low, high + 1)], target_name="score")
+    whole = parse(scale, Prompt(), text).value
+    if whole is not None:
+        return float(whole)
+    score = json.loads(parse(_OBJECT, Prompt(), text).value or "{}").get("score")
+    is_number = isinstance(score, int | float) and not isinstance(score, bool)
+    return float(score) if is_number and low <= score <= high else None
 
 
 def summarize_ratings(

@@ -22,7 +22,7 @@ from gemtune.evaluation.intervals import Interval
 from gemtune.evaluation.metrics import Row, primary_metric
 from gemtune.evaluation.slices import by_number
 from gemtune.inference.generate import ModelOutput
-from gemtune.inference.parsing import canonical, is_refusal, parse
+from gemtune.inference.parsing import REFUSAL, Parsed, canonical, parse
 
 BLOCKED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR")
 
@@ -61,23 +61,23 @@ def score_sample(
             remedy="add it to task.labels, or correct the row",
         )
     parsed = parse(task, variant.prompt, output.text)
-    outcome = _outcome(output, parsed.value)
+    outcome = _outcome(output, parsed)
     value = parsed.value if outcome == "ok" else None
     row = Row(reference, value, output.text, example.target)
     scored = Row(reference, value, output.text, example.target, metrics.row_scores(task, row))
     return SampleScore(example, scored, outcome, output, output.error or parsed.problem)
 
 
-def _outcome(output: ModelOutput, value: str | None) -> str:
+def _outcome(output: ModelOutput, parsed: Parsed) -> str:
     if output.error:
         return "error"
     if output.block_reason or output.finish_reason in BLOCKED:
         return "blocked"
-    if output.finish_reason == "MAX_TOKENS" and value is None:
+    if output.finish_reason == "MAX_TOKENS" and parsed.value is None:
         return "truncated"
-    if value is not None:
+    if parsed.value is not None:
         return "ok"
-    return "refusal" if is_refusal(output.text) else "invalid"
+    return "refusal" if parsed.problem == REFUSAL else "invalid"
 
 
 def token_usage(outputs: Sequence[ModelOutput]) -> TokenUsage:

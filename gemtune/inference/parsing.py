@@ -1,10 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parse answers: lenient about format, strict about meaning.
+"""Parse answers: lenient about format, strict about meaning, the same in every language.
 
-"Refund." and "**Intent:** refund" are the label `refund`: case, width, white space, punctuation, quotes, code fences,
-a JSON wrapper and the cue word do not matter. "refund or cancel" names two labels and "not refund" names none: both are
-invalid. Every model, prompted or tuned, is parsed by this code, so no model gains by its formatting.
+"Refund." and "**Intent:** refund" are the label `refund`, and 「分類は返金です。」 is `返金`: case, width, white space,
+punctuation, quotes, fences, tags, JSON wrappers, list markers, thoughts and the words around an answer do not matter.
+"refund or cancel" names two labels and "not refund" names none: both are invalid. Every model, prompted or tuned, and
+every judge is parsed by this code, so no model gains by its formatting. The words are in `answer_forms.yaml`.
+
+Guarantees: no text raises an exception; a parsed value parses to itself; a part of a JSON value that is cut off is
+never an answer.
 """
 
 from __future__ import annotations
@@ -12,26 +16,65 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.config.output_schema import answer_problem
 
-REFUSALS = re.compile(
-    r"^\W*(i\W?m sorry|i am sorry|sorry,|i can\W?not|i can\W?t|i(\W?m| am) (not able|unable)|as an ai\b"
-    r"|申し訳|すみません|お答えできません|죄송|抱歉|对不起|我无法|無法回答|无法回答)",
-    re.IGNORECASE,
-)
-_FENCE = re.compile(r"^\s*```[\w-]*[ \t]*\n?(.*?)\n?\s*```\s*$", re.DOTALL)
-_LEAD = re.compile(
-    r"^\W*(?:the |this |my )?(?:correct |best |final |right )?"
-    r"(?:text|answer|label|category|class|intent|sentiment|{name})"
-    r"(?: (?:of|for|here|to)\b[^:]{{0,60}}?)?\s*(?:is|:|=|：|は|->)\s*",
-    re.IGNORECASE,
-)
+REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
+MAX_DEPTH = 100  # levels of a JSON value; deeper ones are not read
+REFUSAL_CHARS = 300  # a longer text has content beside a refusal
+LEAD_CHARS = 160  # of the line in which a lead-in is looked for
+MAX_CHARS = 2000  # longer texts are no label with words around it
+MAX_FORMS = 60  # texts inside one answer that are compared with the labels
+
+_FORMS = yaml.safe_load(Path(__file__).with_name("answer_forms.yaml").read_text(encoding="utf-8"))
+_LANGUAGES = [words for words in _FORMS.values() if isinstance(words, dict)]
+_LATIN = r"[^\W\u1100-\U0010ffff]"  # letters and digits of scripts that put spaces between words
+
+
+def _words(kind: str) -> list[str]:
+    return [word for language in _LANGUAGES for word in language.get(kind, "").split(", ") if word]
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern for any of these phrases, longest first; European ones only as whole words."""
+    parts = []
+    for word in sorted(set(words), key=len, reverse=True):
+        before = rf"(?<!{_LATIN})" if re.match(_LATIN, word) else ""
+        after = rf"(?!{_LATIN})" if re.match(_LATIN, word[-1]) else ""
+        parts.append(before + re.escape(word).replace(r"\ ", r"\s+").replace("'", "['’]") + after)
+    return f"(?:{'|'.join(parts)})" if parts else r"(?!)"
+
+
+def _pattern(*kinds: str) -> re.Pattern[str]:
+    return re.compile(_any_of(word for kind in kinds for word in _words(kind)), re.IGNORECASE)
+
+
+_SEPARATOR = r"[:：=＝]|->|→|⇒|\s[-–—]\s"
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
+_THINK = r"<\s*/?\s*(?:think|thinking|thoughts?|reasoning|scratchpad)\s*>"
+_MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
+_THOUGHT = re.compile(rf"^{_MARKUP}{_any_of(_words('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
+_TAG = re.compile(r"<([^\W\d][\w-]{0,30})>([^<>]*)</\1>")
+_BOXED = re.compile(r"\\boxed\{(?:\\text\w*\{)?([^{}]*)\}")
+_MARKER = r"[-*•・·▪●–—+]|\(?\d{1,3}[.)．）:](?!\d)|\d{1,3}、|[①-⑳]"
+_ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+_CUE = re.compile(rf"{_SEPARATOR}|{_any_of(_words('links'))}", re.IGNORECASE)
+_CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(_words('links'))})\W*$", re.IGNORECASE)
+_CORRECTION, _DOUBT = _pattern("corrections"), _pattern("doubts")
+_ARTICLE = re.compile(rf"^\W*{_any_of(_words('articles'))}\s*", re.IGNORECASE)
+_ENDING = re.compile(rf"{_any_of(_words('endings'))}\W*$", re.IGNORECASE)
+_APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
+_REQUEST = _pattern("apologies", "unable", "request")
 
 
 @dataclass(frozen=True)
@@ -46,68 +89,125 @@ def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
     """The value of `answer` for `task`: a label as the task spells it, a canonical JSON object, or plain text."""
     if answer is None or not answer.strip():
         return Parsed(None, "empty answer")
+    if not _is_text(answer):
+        return Parsed(None, f"half of a surrogate pair: {_shown(answer)}")
     if task.kind in ("classification", "sentiment"):
         return _parse_labels(task, prompt, answer)
-    text = _after_cue(task, answer) if prompt.chain_of_thought else answer
+    text = _visible(answer)
+    if prompt.chain_of_thought:
+        text = _after_cue(text, _any_of([task.target_name]))
     if task.kind == "extraction":
         return _parse_object(task, text)
-    if REFUSALS.match(text) and len(text) < 300:
-        return Parsed(None, "refusal")
-    return Parsed(_unfenced(text).strip())
+    if not text:
+        return Parsed(None, "only thoughts")
+    return Parsed(None, REFUSAL) if is_refusal(text) else Parsed(text)
 
 
 def canonical(task: Task, target: str) -> str | None:
     """The reference in the form that `parse` returns; None if it is not a valid value of the task."""
-    return parse(task, Prompt.of({}), target).value
+    parsed = parse(task, Prompt.of({}), target)
+    if parsed.problem == REFUSAL and task.kind in ("summarization", "generation"):
+        return _visible(target)  # people wrote it: a reference that declines is what the model should answer
+    return parsed.value
 
 
 def is_refusal(answer: str | None) -> bool:
-    """Whether the answer opens with an apology or a statement of inability (English, Japanese, Korean, Chinese)."""
-    return bool(answer and REFUSALS.match(answer))
+    """Whether an answer declines the request itself.
+
+    Its first sentence that is no apology has no words but those of inability, help and request; an answer of apologies
+    alone is a refusal too. An apology with content, or one that declines something else, is an answer.
+    """
+    text = (answer or "").replace("’", "'").strip()
+    if not text or len(text) > REFUSAL_CHARS:
+        return False
+    apologies = 0
+    for sentence in filter(str.strip, re.split(r"[.!?。！？\n]+", text)):
+        content = sum(map(str.isalnum, _REQUEST.sub(" ", sentence)))
+        if content > 0.15 * sum(map(str.isalnum, sentence)):
+            return False
+        if _UNABLE.search(sentence):
+            return True
+        if not _APOLOGY.search(sentence):
+            return False
+        apologies += 1
+    return apologies > 0
+
+
+def _visible(answer: str) -> str:
+    """The answer without its thinking block and the fence around it; empty if it ends inside the thinking block."""
+    text = answer.strip()
+    if not _OPENING.match(text):  # a tag inside a JSON value is text
+        text = re.split(_THINK.replace("/?", "/"), text, flags=re.IGNORECASE)[-1].strip()
+    if text.startswith("```") and text.endswith("```") and text.count("```") == 2:
+        text = re.sub(r"^[\w-]*[ \t]*\n", "", text[3:-3]).strip()
+    return "" if re.match(_THINK, text, re.IGNORECASE) else text
+
+
+def _is_text(text: str) -> bool:
+    return not re.search(r"[\ud800-\udfff]", text)
+
+
+def _after_cue(text: str, nouns: str) -> str:
+    """The text after the last line that starts with one of the nouns and a colon; the whole text if there is none."""
+    cue = re.compile(rf"^{_MARKUP}(?:\w{{1,20}} )?{nouns}{_MARKUP}(?:[:：]|$)", re.IGNORECASE | re.MULTILINE)
+    ends = [match.end() for match in cue.finditer(text)]
+    return text[ends[-1] :].lstrip(" *_\n") if ends else text
 
 
 # -- labels ----------------------------------------------------------------------------------------------------------
 
 
 def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
+    """The label that the whole answer, its first line or sentence, its list or the part after the cue agree on."""
+    read = _label_set if task.label_separator else _one_label
+    exact = _index(tuple(task.labels), "exact").get(_exact(answer))
+    if exact is not None and not task.label_separator:
+        return Parsed(exact)
     candidates = _candidates(task, prompt, answer)
-    read = _one_label if not task.label_separator else _label_set
-    values = {value for value in (read(task, text) for text in candidates) if value is not None}
+    if candidates and _json_spans(candidates[0])[1]:
+        return Parsed(None, CUT_OFF)
+    whole = read(task, candidates[0]) if candidates and task.label_separator else None
+    values = {whole} if whole else {value for value in map(partial(read, task), candidates) if value is not None}
     if len(values) == 1:
         return Parsed(values.pop())
     if values:
         return Parsed(None, f"names several labels: {', '.join(sorted(values))}")
-    if is_refusal(answer):
-        return Parsed(None, "refusal")
-    return Parsed(None, f"not one of the labels: {_shown(answer)}")
+    return Parsed(None, REFUSAL if is_refusal(_visible(answer)) else f"not one of the labels: {_shown(answer)}")
 
 
 def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
-    """The parts of an answer that may be the label: after the cue, the first line, or all of it."""
-    text = _unfenced(answer)
-    if prompt.chain_of_thought:
-        lines = [line for line in text.splitlines() if line.strip()]
-        cued = _after_cue(task, text)
-        return [cued.splitlines()[0] if cued.strip() else ""] if cued != text else lines[-1:]
+    """The parts of an answer that may be the label: all of it first."""
+    visible = _visible(answer)
+    text = _THOUGHT.sub("", visible)
+    has_thoughts = text != visible
     # A base model may continue with an invented next row: cut it off.
-    text = re.split(rf"\n\s*{re.escape(task.text_name)}\s*[:：]", text)[0]
+    if not prompt.chain_of_thought:
+        text = re.split(rf"\n\s*{re.escape(task.text_name)}\s*[:：]", text)[0]
     lines = [line for line in text.splitlines() if line.strip()]
-    candidates = [text, *lines[:1]]
-    cued = _after_cue(task, text)
-    return [*candidates, cued.splitlines()[0]] if cued != text and cued.strip() else candidates
+    cued = next((rest for nouns in _nouns(task)[:2] if (rest := _after_cue(text, nouns)) != text), "")
+    ends = [cued.split("\n\n")[0], cued.splitlines()[0]] if cued.strip() and not _json_spans(text)[0] else []
+    if prompt.chain_of_thought:
+        return ends or lines[-1:]
+    if not task.label_separator and lines and _ITEM.match(lines[0]):
+        return [text, *(line for line in lines if _ITEM.match(line)), *ends]
+    first_line = [line for line in lines[:1] if not _json_spans(line)[0]]
+    return [text, *first_line, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
 
 
-def _after_cue(task: Task, text: str) -> str:
-    """The text after the last line that starts with `target_name:`; the whole text if there is none."""
-    cue = re.compile(rf"^[\W_]*{re.escape(task.target_name)}[*_\s]*[:：]", re.IGNORECASE | re.MULTILINE)
-    cues = list(cue.finditer(text))
-    return text[cues[-1].end() :].lstrip(" *_\n") if cues else text
+def _first_sentence(task: Task, text: str) -> list[str]:
+    """The first sentence, if the others name no label."""
+    first, *others = _SENTENCE.split(text[:MAX_CHARS], maxsplit=1)
+    is_number = _ITEM.match(text) or first.strip("., ").isdigit()
+    return (
+        [first] if others and not is_number and not _mentioned(task, others[0]) and not _DOUBT.search(others[0]) else []
+    )
 
 
 def _one_label(task: Task, text: str) -> str | None:
     labels = tuple(task.labels)
-    for form in _unwrapped(task, text):
-        for spelling in _SPELLINGS:
+    longest = 100 + 10 * max(map(len, labels), default=0)
+    for form in _inner_forms(task, text):
+        for spelling in _SPELLINGS if len(form) <= longest else ():
             label = _index(labels, spelling).get(_SPELLINGS[spelling](form))
             if label is not None:
                 return label
@@ -117,45 +217,157 @@ def _one_label(task: Task, text: str) -> str | None:
 def _label_set(task: Task, text: str) -> str | None:
     """Several labels of one row, sorted and joined; empty parts are skipped, an unknown part makes all invalid."""
     separator = task.label_separator.strip() or task.label_separator
-    for form in _unwrapped(task, text):
-        parts = [part for part in re.split(rf"{re.escape(separator)}|\n", form) if part.strip()]
-        labels = [_one_label(task, part) for part in parts]
-        if labels and None not in labels:
-            return task.label_separator.join(sorted({label for label in labels if label is not None}))
+    for form in _inner_forms(task, text):
+        if _json_spans(form)[0]:
+            continue
+        for pattern in (
+            rf"{re.escape(separator)}|\n",
+            rf"{re.escape(separator)}|[\n{re.escape(_FORMS['separators'])}]",
+        ):
+            parts = [part for part in re.split(pattern, form) if part.strip()]
+            if len(parts) > len(task.labels):
+                continue
+            labels = [_one_label(task, part) for part in parts]
+            if labels and None not in labels:
+                return task.label_separator.join(sorted({label for label in labels if label is not None}))
     return None
 
 
-def _unwrapped(task: Task, text: str) -> Iterable[str]:
-    """The text, then the text without a JSON wrapper, then without a lead-in such as "The label is"."""
-    yield text
-    inner = _json_value(text)
-    if isinstance(inner, dict) and len(inner) == 1:
-        inner = next(iter(inner.values()))
-    if isinstance(inner, list) and task.label_separator:
-        inner = task.label_separator.join(str(part) for part in inner)
-    if isinstance(inner, str):
-        yield inner
-    lead = re.compile(_LEAD.pattern.format(name=re.escape(task.target_name)), re.IGNORECASE)
-    shorter = lead.sub("", text, count=1)
-    if shorter != text:
-        yield shorter
+def _inner_forms(task: Task, text: str) -> Iterator[str]:
+    """The text, then the texts inside its wrappers, and inside those."""
+    forms = [text]
+    for form in forms:
+        yield form
+        if len(forms) < MAX_FORMS:
+            forms += dict.fromkeys(inner for inner in _unwrapped(task, form) if inner not in forms)
+
+
+def _unwrapped(task: Task, text: str) -> Iterator[str]:
+    """The text without one wrapper: object, box, tag, fence, width, list marker, lead-in, article or ending."""
+    spans, cut = _json_spans(text)
+    if cut:
+        return
+    objects = [
+        (lead, value) for lead, span in spans if isinstance(value := _json_value(span, lenient=True), dict | list)
+    ]
+    if spans:
+        yield from _one_of([(lead, inner) for lead, value in objects for inner in _label_texts(task, value)], task)
+        return
+    nouns = re.compile(_nouns(task)[1], re.IGNORECASE)
+    wrapped = [(text[: m.start()], m[1]) for m in _BOXED.finditer(text)]
+    wrapped += [("", m[2]) for m in _TAG.finditer(text) if nouns.fullmatch(m[1]) or m[0] == text.strip()]
+    if wrapped:
+        yield from _one_of(wrapped, task)
+        return
+    yield from _one_of([("", m[1]) for m in _FENCE.finditer(text)], task)
+    if len(text) > MAX_CHARS:
+        return
+    if text.startswith('"') and isinstance(value := _json_value(text.strip()), str):
+        yield value
+    yield unicodedata.normalize("NFKC", text)
+    yield _ITEM.sub("", text, count=1)
+    yield from _after_lead_in(task, text)
+    yield _ARTICLE.sub("", text)
+    yield _ENDING.sub("", text)
+
+
+def _after_lead_in(task: Task, text: str) -> Iterator[str]:
+    """What follows "The label is", "分類は": words that name the answer, then a link or colon, without a doubt."""
+    head = text[:LEAD_CHARS].split("\n")[0]
+    _, nouns, nouns_and_subjects = _nouns(task)
+    for cue in _CUE.finditer(head):
+        lead, rest = _QUOTED.sub("", head[: cue.end()]), text[cue.end() :]
+        is_link = any(map(str.isalpha, cue[0]))
+        if re.search(nouns_and_subjects if is_link else nouns, lead, re.IGNORECASE) and not _DOUBT.search(lead):
+            mentioned = _mentioned(task, lead)
+            if not mentioned or mentioned == _mentioned(task, rest):
+                yield rest
+
+
+@lru_cache(maxsize=64)
+def _noun_patterns(target_name: str, text_name: str) -> tuple[str, str, str]:
+    nouns = [*_words("nouns"), target_name]
+    return _any_of([target_name]), _any_of(nouns), _any_of([*nouns, *_words("subjects"), text_name])
+
+
+def _nouns(task: Task) -> tuple[str, str, str]:
+    """Patterns of the task's word for the answer; of all such words; of those and the words for the text."""
+    return _noun_patterns(task.target_name, task.text_name)
+
+
+@lru_cache(maxsize=64)
+def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
+    folded = {_folded(label) for label in labels}
+    return re.compile(_any_of(x for x in folded if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
+
+
+def _mentioned(task: Task, text: str) -> set[str]:
+    """The labels that a text contains, folded; labels of one character or that are words for the answer aside."""
+    return set(_labels_pattern(tuple(task.labels), _nouns(task)[2]).findall(_folded(text[:MAX_CHARS])))
+
+
+def _label_texts(task: Task, value: Any) -> list[str]:
+    """The texts in a JSON value that may be the label: those under a key that names the answer, else all."""
+    if isinstance(value, dict):
+        for nouns in _nouns(task)[:2]:
+            named = [inner for key, inner in value.items() if re.search(nouns, key.replace("_", " "), re.IGNORECASE)]
+            if named:
+                break
+        return [text for inner in named or value.values() for text in _label_texts(task, inner)]
+    if isinstance(value, list):
+        texts = [text for inner in value for text in _label_texts(task, inner)]
+        return [task.label_separator.join(texts)] if task.label_separator and texts else texts
+    return [value] if isinstance(value, str) else [] if value is None else [json.dumps(value)]
+
+
+def _one_of(texts: Sequence[tuple[str, str]], task: Task) -> list[str]:
+    """The readable text of these (lead, text) pairs, [] if they name different labels."""
+    read = _label_set if task.label_separator else _one_label
+    if len(texts) > MAX_FORMS:
+        return []
+    return _last_cued([(lead, label) for lead, text in texts if (label := read(task, text)) is not None], task)
+
+
+def _last_cued(values: Sequence[tuple[str, str]], task: Task) -> list[str]:
+    """The value, if all are equal; else the last one whose lead says that it is the answer or a correction."""
+    if len({value for _, value in values}) < 2:
+        return [value for _, value in values[:1]]
+    return [value for lead, value in values if _is_cue(task, lead)][-1:]
+
+
+def _is_cue(task: Task, lead: str) -> bool:
+    clause = re.sub(r"```\w*", "", lead[-LEAD_CHARS:]).rstrip().rpartition("\n")[2]
+    named = re.search(_nouns(task)[1], clause, re.IGNORECASE) and _CUE_END.search(clause)
+    return bool(_CORRECTION.search(clause) or (named and not _DOUBT.search(clause)))
 
 
 def _exact(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-_EDGES = " \t\n\"'`*.,;:!?()[]<>“”‘’「」『』。、，"
+_EDGES = re.escape(" \t\n*.,;:!?()[]<>。、，#~_|→" + _FORMS["quotes"])
+_AT_EDGE = re.compile(rf"^(?:(?!\.\d)[{_EDGES}])+|[{_EDGES}]+$")
+_SIGN_OF_NUMBER = re.compile(r"(?<![^\W_])[-−–](?=\.?\d)|(?<=\d)[.,](?=\d)|(?<!\w)\.(?=\d)|(?<=\d) (?=\d)")
 
 
 def _folded(text: str) -> str:
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()).strip(_EDGES)
+    return _AT_EDGE.sub("", re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def _loose(text: str) -> str:
-    """Letters, digits and meaningful signs (+, #, %, &), without white space and punctuation."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in text if unicodedata.category(c)[0] in "LNMS" and c not in "`^")
+    """Letters, digits and meaningful signs (+, #, %, &, a number's minus and point), without space and punctuation.
+
+    Two numbers stay two: "1. 5" and "4/5" are not 15 and 45.
+    """
+    text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", unicodedata.normalize("NFKC", text).casefold().strip())
+    text = re.sub(r"(?<=\d)(?![.,]\d)[\W_]+(?=\d)", " ", text)
+    kept = {match.start() for match in _SIGN_OF_NUMBER.finditer(text)}
+    signs = ("-" if c in "−–" and i in kept else c for i, c in enumerate(text) if i in kept or _is_meaningful(c))
+    return "".join(signs)
+
+
+def _is_meaningful(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNMS" and character not in "`^"
 
 
 _SPELLINGS = {"exact": _exact, "folded": _folded, "loose": _loose}
@@ -174,14 +386,22 @@ def _index(labels: tuple[str, ...], spelling: str) -> dict[str, str | None]:
 # -- objects ---------------------------------------------------------------------------------------------------------
 
 
-def _parse_object(task: Task, answer: str) -> Parsed:
-    value = _json_value(answer)
-    if value is None:
-        return Parsed(None, "refusal" if is_refusal(answer) else f"not JSON: {_shown(answer)}")
-    if not isinstance(value, dict):
-        return Parsed(None, f"not a JSON object: {_shown(answer)}")
-    problem = answer_problem(task.output_schema, value) if task.output_schema else None
-    return Parsed(None, f"does not fit the schema: {problem}") if problem else Parsed(canonical_object(value))
+def _parse_object(task: Task, text: str) -> Parsed:
+    spans, cut = _json_spans(text)
+    if cut:
+        return Parsed(None, CUT_OFF)
+    values = [(lead, value) for lead, span in spans if isinstance(value := _json_value(span), dict)]
+    if not values:
+        missing = "not JSON" if _json_value(text) is None else "not a JSON object"
+        return Parsed(None, REFUSAL if is_refusal(text) else f"{missing}: {_shown(text)}")
+    objects = {canonical_object(value): value for _, value in values}
+    chosen = _last_cued([(lead, canonical_object(value)) for lead, value in values], task)
+    if not chosen:
+        return Parsed(None, f"{len(objects)} different JSON objects: {_shown(text)}")
+    if not _is_text(chosen[0]):
+        return Parsed(None, f"half of a surrogate pair: {_shown(text)}")
+    problem = answer_problem(task.output_schema, objects[chosen[0]]) if task.output_schema else None
+    return Parsed(None, f"does not fit the schema: {problem}") if problem else Parsed(chosen[0])
 
 
 def canonical_object(value: JsonObject) -> str:
@@ -204,27 +424,48 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _json_value(text: str) -> Any:
-    """The text as JSON, or the first JSON object inside it; None if there is none."""
-    text = _unfenced(text).strip()
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    decoder = json.JSONDecoder()
-    for start in [m.start() for m in re.finditer(r"\{", text)][:20]:
+_OPENING = re.compile(rf"\{{(?=\s*(?:[}}{re.escape(_FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=\s*[\[\"{{])")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)
+_STEP = {"{": 1, "[": 1, "}": -1, "]": -1}
+
+
+def _json_spans(text: str) -> tuple[list[tuple[str, str]], bool]:
+    """The outermost JSON objects and arrays of a text, each with the text before it; whether the last one is cut off.
+
+    Brackets inside strings do not count. The span of a value that is nested too deep is empty.
+    """
+    spans: list[tuple[str, str]] = []
+    position = 0
+    while opening := _OPENING.search(text, position):
+        depth = deepest = 0
+        for token in _TOKEN.finditer(text, opening.start()):
+            depth += _STEP.get(token[0], 0)
+            deepest = max(deepest, depth)
+            if depth == 0:
+                break
+        else:
+            return spans, True
+        span = text[opening.start() : token.end()] if deepest <= MAX_DEPTH else ""
+        spans.append((text[position : opening.start()], span))
+        position = token.end()
+    return spans, False
+
+
+def _json_value(text: str, *, lenient: bool = False) -> Any:
+    """The text as JSON, None if it is not; `lenient` takes a last comma, any quotation marks, keys without them."""
+    spellings = [text]
+    if lenient:
+        spellings.append(re.sub(r",\s*([}\]])", r"\1", text))
+        spellings.append(re.sub(f"[{re.escape(_FORMS['quotes'])}]", '"', spellings[-1]))
+        spellings.append(re.sub(r"([{,]\s*)([^\W\d][\w-]*)(\s*:)", r'\1"\2"\3', spellings[-1]))
+    for spelling in spellings:
         try:
-            return decoder.raw_decode(text, start)[0]
-        except ValueError:
+            return json.loads(spelling)
+        except (ValueError, RecursionError):
             continue
     return None
 
 
-def _unfenced(text: str) -> str:
-    match = _FENCE.match(text)
-    return match.group(1) if match else text
-
-
 def _shown(answer: str, limit: int = 60) -> str:
-    line = " ".join(answer.split())
+    line = " ".join(answer[: 10 * limit].split())
     return repr(line if len(line) <= limit else line[: limit - 1] + "…")

@@ -50,7 +50,7 @@ class SqliteResponseCache:
 
     def put(self, request: GenerateRequest, output: ModelOutput) -> None:
         """Store an output; it is durable when the call returns."""
-        text = json.dumps(asdict(output), ensure_ascii=False)
+        text = json.dumps(asdict(output))  # ASCII: SQLite cannot hold half of a surrogate pair
         self._database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (self._key(request), text))
 
     def _key(self, request: GenerateRequest) -> str:

@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builds `answer_table.jsonl`: (answer, value) pairs of forms x languages x labels.
+
+`python tests/unit/answer_table.py` writes the file again. A form is read alike in each language: its pairs have the
+label as their value in all of them, or nothing in all of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+FILE = Path(__file__).with_name("answer_table.jsonl")
+
+LABELS = {
+    "en": ["refund", "cancellation", "delivery"],
+    "ja": ["返金", "解約", "配送"],
+    "ko": ["긍정", "부정", "중립"],
+    "zh": ["正面", "负面", "中性"],
+    "de": ["Rückerstattung", "Kündigung", "Versand"],
+    "fr": ["remboursement", "annulation", "livraison"],
+    "es": ["reembolso", "cancelación", "envío"],
+}
+
+# {x} is the label, {y} another one
+EVERYWHERE = {
+    "bare": "{x}",
+    "white space": " \n{x}  \n",
+    "bold": "**{x}**",
+    "code": "`{x}`",
+    "fence": "```\n{x}\n```",
+    "number": "1. {x}",
+    "bullet": "- {x}",
+    "object": '{{"label": "{x}"}}',
+    "object with reason": '{{"label": "{x}", "reason": "{y}"}}',
+    "reason first": '{{"reason": "It says {y}.", "label": "{x}"}}',
+    "list in object": '{{"labels": ["{x}"]}}',
+    "trailing comma": '{{"label": "{x}",}}',
+    "object in fence": 'OK:\n```json\n{{\n  "label": "{x}"\n}}\n```',
+    "tag": "<label>{x}</label>",
+    "box": "\\boxed{{{x}}}",
+    "think": "<think>{y}?</think>\n{x}",
+    "line of an explanation": "{x}\n...",
+}
+REJECTED_EVERYWHERE = {
+    "two objects": '{{"label": "{x}"}} {{"label": "{y}"}}',
+    "cut object": '{{"label": "{x}", "rea',
+    "cut list": '["{x}", "{y}',
+    "unclosed think": "<think>{x}",
+    "two items": "1. {x}\n2. {y}",
+    "another label in the sentence": "{x} / {y}",
+}
+BY_LANGUAGE = {
+    "full stop": dict.fromkeys(["en", "ko", "de", "fr", "es"], "{x}.") | {"ja": "{x}。", "zh": "{x}。"},
+    "quotes": {
+        "en": "“{x}”", "ja": "「{x}」", "ko": "‘{x}’", "zh": "“{x}”", "de": "„{x}“", "fr": "« {x} »", "es": "«{x}»",
+    },
+    "colon": {
+        "en": "Label: {x}", "ja": "ラベル：{x}", "ko": "레이블: {x}", "zh": "标签：{x}", "de": "Kategorie: {x}",
+        "fr": "Catégorie : {x}", "es": "Etiqueta: {x}",
+    },
+    "answer": {
+        "en": "Answer: {x}.", "ja": "回答：{x}。", "ko": "답변: {x}.", "zh": "答案：{x}。", "de": "Antwort: {x}.",
+        "fr": "Réponse : {x}.", "es": "Respuesta: {x}.",
+    },
+    "bold colon": {
+        "en": "**Label:** {x}", "ja": "**ラベル:** {x}", "ko": "**라벨:** {x}", "zh": "**类别：** {x}",
+        "de": "**Kategorie:** {x}", "fr": "**Catégorie :** {x}", "es": "**Categoría:** {x}",
+    },
+    "bold line": {
+        "en": "**Category: {x}**", "ja": "**カテゴリ：{x}**", "ko": "**분류: {x}**", "zh": "**分类：{x}**",
+        "de": "**Klasse: {x}**", "fr": "**Classe : {x}**", "es": "**Clase: {x}**",
+    },
+    "line break": {
+        "en": "The label is:\n\n{x}", "ja": "分類は：\n\n{x}", "ko": "분류:\n\n{x}", "zh": "分类是：\n\n{x}",
+        "de": "Die Kategorie ist:\n\n{x}", "fr": "La catégorie est :\n\n{x}", "es": "La categoría es:\n\n{x}",
+    },
+    "sentence": {
+        "en": "The label is {x}.", "ja": "分類は{x}です。", "ko": "분류는 {x}입니다.", "zh": "分类是{x}。",
+        "de": "Die Kategorie ist {x}.", "fr": "La catégorie est {x}.", "es": "La categoría es {x}.",
+    },
+    "quoted sentence": {
+        "en": 'The label is "{x}".', "ja": "分類は「{x}」です。", "ko": "분류는 '{x}'입니다.", "zh": "分类是“{x}”。",
+        "de": "Die Kategorie ist „{x}“.", "fr": "La catégorie est « {x} ».", "es": "La categoría es «{x}».",
+    },
+    "of the text": {
+        "en": "The correct category for this text is {x}.", "ja": "このテキストの正しい分類は{x}です。",
+        "ko": "이 텍스트의 올바른 분류는 {x}입니다.", "zh": "该文本的正确类别是{x}。",
+        "de": "Die richtige Kategorie für diesen Text ist {x}.", "fr": "La bonne catégorie de ce texte est {x}.",
+        "es": "La categoría correcta de este texto es {x}.",
+    },
+    "polite": {
+        "en": "Sure! The answer is {x}.", "ja": "承知しました。回答は{x}になります。", "ko": "네, 정답은 {x}입니다.",
+        "zh": "好的，答案是{x}。", "de": "Gerne! Die Antwort lautet {x}.", "fr": "Bien sûr, la réponse est {x}.",
+        "es": "Claro, la respuesta es {x}.",
+    },
+    "statement": {
+        "en": "This is {x}.", "ja": "これは{x}です。", "ko": "이것은 {x}입니다.", "zh": "这是{x}。",
+        "de": "Das ist {x}.",
+        "fr": "Ceci est {x}.", "es": "Esto es {x}.",
+    },
+    "ending": {
+        "en": "{x}, please.", "ja": "{x}です。", "ko": "{x}입니다.", "zh": "{x}的。", "de": "{x}, bitte.",
+        "fr": "{x}, merci.", "es": "{x}, gracias.",
+    },
+    "closing sentence": {
+        "en": "{x}. I hope this helps!", "ja": "{x}です。お役に立てば幸いです。",
+        "ko": "{x}입니다. 도움이 되길 바랍니다.",
+        "zh": "{x}。希望对您有帮助。", "de": "{x}. Ich hoffe, das hilft.", "fr": "{x}. J'espère que cela aide.",
+        "es": "{x}. Espero que ayude.",
+    },
+    "reasoning, then cue": {
+        "en": "The writer is clear.\nAnswer: {x}", "ja": "文面は明らかだ。\n回答：{x}",
+        "ko": "글이 분명하다.\n정답: {x}",
+        "zh": "文意很清楚。\n答案：{x}", "de": "Der Text ist klar.\nAntwort: {x}",
+        "fr": "Le texte est clair.\nRéponse : {x}",
+        "es": "El texto es claro.\nRespuesta: {x}",
+    },
+    "thought line": {
+        "en": "THOUGHT: maybe {y}\n{x}", "ja": "思考：{y}かもしれない\n{x}", "ko": "생각: {y}일 수도\n{x}",
+        "zh": "思考：也许{y}\n{x}", "de": "Überlegung: vielleicht {y}\n{x}", "fr": "Réflexion : peut-être {y}\n{x}",
+        "es": "Razonamiento: quizás {y}\n{x}",
+    },
+    "object with native key": {
+        "en": '{{"category": "{x}"}}', "ja": '{{"ラベル": "{x}", "理由": "{y}"}}',
+        "ko": '{{"레이블": "{x}", "이유": "{y}"}}',
+        "zh": '{{"标签": "{x}", "理由": "{y}"}}', "de": '{{"Kategorie": "{x}", "Grund": "{y}"}}',
+        "fr": '{{"catégorie": "{x}", "raison": "{y}"}}', "es": '{{"categoría": "{x}", "razón": "{y}"}}',
+    },
+}  # fmt: skip
+REJECTED_BY_LANGUAGE = {
+    "negation": {
+        "en": "It is not {x}.", "ja": "{x}ではありません。", "ko": "{x}이 아닙니다.", "zh": "不是{x}。",
+        "de": "Das ist nicht {x}.",
+        "fr": "Ce n'est pas {x}.", "es": "No es {x}.",
+    },
+    "negated lead-in": {
+        "en": "The label is not {x}.", "ja": "分類は{x}ではない。", "ko": "분류는 {x}이 아닙니다.",
+        "zh": "分类不是{x}。",
+        "de": "Die Kategorie ist nicht {x}.", "fr": "La catégorie n'est pas {x}.", "es": "La categoría no es {x}.",
+    },
+    "alternatives": {
+        "en": "{x} or {y}", "ja": "{x}または{y}", "ko": "{x} 또는 {y}", "zh": "{x}或{y}", "de": "{x} oder {y}",
+        "fr": "{x} ou {y}", "es": "{x} o {y}",
+    },
+    "alternatives after a colon": {
+        "en": "Label: {x} or {y}", "ja": "ラベル：{x}または{y}", "ko": "레이블: {x} 또는 {y}", "zh": "标签：{x}或{y}",
+        "de": "Kategorie: {x} oder {y}", "fr": "Catégorie : {x} ou {y}", "es": "Etiqueta: {x} o {y}",
+    },
+    "doubt": {
+        "en": "The label might be {x}.", "ja": "分類は{x}かもしれません。", "ko": "분류는 {x}일 수도 있습니다.",
+        "zh": "类别可能是{x}。",
+        "de": "Vielleicht ist die Kategorie {x}.", "fr": "La catégorie est peut-être {x}.",
+        "es": "Quizás la categoría es {x}.",
+    },
+    "second thought": {
+        "en": "{x}. No, {y}.", "ja": "{x}です。いや、{y}です。", "ko": "{x}입니다. 아니, {y}입니다.",
+        "zh": "{x}。不，{y}。",
+        "de": "{x}. Nein, {y}.", "fr": "{x}. Non, {y}.", "es": "{x}. No, {y}.",
+    },
+}  # fmt: skip
+
+
+class Pair(NamedTuple):
+    """One line of the table: the form's name, the language, the answer, and its value (None: invalid)."""
+
+    form: str
+    language: str
+    answer: str
+    value: str | None
+
+
+def build() -> Iterator[Pair]:
+    """All pairs, by language."""
+    for language, labels in LABELS.items():
+        everywhere = {name: dict.fromkeys(LABELS, form) for name, form in (EVERYWHERE | REJECTED_EVERYWHERE).items()}
+        for name, forms in (everywhere | BY_LANGUAGE | REJECTED_BY_LANGUAGE).items():
+            rejected = name in REJECTED_EVERYWHERE or name in REJECTED_BY_LANGUAGE
+            for i, label in enumerate(labels):
+                answer = forms[language].format(x=label, y=labels[i - 1])
+                yield Pair(name, language, answer, None if rejected else label)
+
+
+def read() -> list[Pair]:
+    """The pairs of the file."""
+    return [Pair(**json.loads(line)) for line in FILE.read_text(encoding="utf-8").splitlines()]
+
+
+if __name__ == "__main__":
+    lines = [json.dumps(pair._asdict(), ensure_ascii=False) + "\n" for pair in build()]
+    FILE.write_text("".join(lines), encoding="utf-8")
