@@ -58,7 +58,7 @@ STEPS = {
     "gate": "asyncio numpy pydantic",
     "load_pairs": "asyncio numpy pydantic",
     "plan_tuning": "asyncio numpy pydantic",
-    "plots": "pydantic",
+    "plots": "",
     "preprocess": "asyncio numpy pydantic",
     "report": "asyncio numpy pydantic",
     "reweight": "asyncio numpy pydantic",
