@@ -13,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden golden-runs docs emulator submit schedule bench wheel image clean
+.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs emulator submit schedule bench wheel image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,11 +70,11 @@ compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/produ
 docs: $(READY) ## rewrite the settings reference, docs/settings.md
 	$(BIN)/gemtune config reference > docs/settings.md
 
-golden-runs: $(READY) ## whole runs of all five golden configurations (make test runs two)
-	GOLDEN_RUNS=all $(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline/test_golden_runs.py
+whole-runs: $(READY) ## all whole local runs (make test leaves five of them out)
+	WHOLE_RUNS=all $(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline
 
 golden: $(READY) ## rewrite the expected files in tests/golden; reviewers check the diff
-	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline/test_compile.py tests/pipeline/test_golden_runs.py --golden
+	WHOLE_RUNS=all $(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline/test_compile.py tests/pipeline/test_golden_runs.py --golden
 
 emulator: $(READY) ## run only the Vertex AI emulator (ARGS=--help)
 	$(BIN)/gemtune emulator $(ARGS)

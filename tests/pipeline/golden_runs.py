@@ -17,6 +17,7 @@ import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -24,6 +25,7 @@ GOLDEN = ROOT / "tests" / "golden" / "runs"
 RECORDER = Path(__file__).parent / "recorder"
 ENGINE = "scripted"
 FACTS = yaml.safe_load((GOLDEN / "facts.yaml").read_text(encoding="utf-8"))
+MORE = pytest.mark.skipif(os.environ.get("WHOLE_RUNS") != "all", reason="`make whole-runs` runs it")
 PLACEHOLDERS = [
     (re.compile(r"tuning-experiment-\d+-ID"), "tuning-experiment-ID"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.+:Z-]*"), "TIME"),

@@ -1,14 +1,13 @@
 """Golden runs: what five whole runs decide, select, spend and request, as it was before.
 
-The suite runs two of them; `make golden-runs` runs all five. `make golden` (pytest --golden) rewrites the files under
+The suite runs two of them; `make whole-runs` runs all five. `make golden` (pytest --golden) rewrites the files under
 tests/golden/runs; when names change, edit facts.yaml instead.
 """
 
 import json
-import os
 
 import pytest
-from golden_runs import GOLDEN, difference, read_facts, read_requests, start, write_golden, write_inputs
+from golden_runs import GOLDEN, MORE, difference, read_facts, read_requests, start, write_golden, write_inputs
 
 RUNS = ["quickstart", "quickstart_ja", "preference", "extraction", "summarization"]
 IN_SUITE = ["preference", "extraction"]
@@ -56,10 +55,11 @@ def loaded_beyond(log):
     return {component: sorted(packages) for component, packages in beyond.items() if packages}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(f"golden-{name}")) for name in RUNS])
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.xdist_group(f"golden-{name}"), *([] if name in IN_SUITE else [MORE])])
+    for name in RUNS
+])  # fmt: skip
 def test_run_equals_its_golden_files(name, tmp_path, golden):
-    if name not in IN_SUITE and not golden and os.environ.get("GOLDEN_RUNS") != "all":
-        pytest.skip("`make golden-runs` runs it")
     run = start(write_inputs(name, tmp_path), tmp_path)
     documents = {**read_facts(run), "requests": read_requests(tmp_path / "requests.jsonl")}
     assert documents["summary"]["verdict"] == VERDICTS[name]

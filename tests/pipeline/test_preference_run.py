@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from golden_runs import MORE
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "haven", "jolly", "karma", "linen", "maple"]
@@ -116,6 +117,7 @@ def test_preference_run_keeps_the_prompt_when_the_model_wins_no_more(tmp_path):
     assert "deploy" not in steps_of(summary)
 
 
+@MORE
 @pytest.mark.xdist_group("run-preference")
 def test_run_without_supervised_start_tunes_the_base_model_on_pairs(tmp_path):
     write_inputs(tmp_path, tuned_accuracy=1.0)

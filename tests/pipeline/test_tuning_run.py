@@ -6,6 +6,7 @@ The scripted model answers the rows of one label wrongly, so that what is hard i
 import json
 
 import pytest
+from golden_runs import MORE
 from test_run import run, summary_of, write_inputs
 
 pytestmark = pytest.mark.pipeline
@@ -79,6 +80,7 @@ def test_run_goes_on_after_a_trial_is_stopped_early(tmp_path):
     assert spent["tuning short"] == pytest.approx(planned["tuning short"], rel=0.1)
 
 
+@MORE
 @pytest.mark.xdist_group("run-tuning")
 def test_run_with_augmentation_tunes_on_new_rows_of_the_rare_label(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97)
