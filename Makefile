@@ -70,7 +70,7 @@ compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/produ
 docs: $(READY) ## rewrite the settings reference, docs/settings.md
 	$(BIN)/gemtune config reference > docs/settings.md
 
-whole-runs: $(READY) ## all whole local runs (make test leaves five of them out)
+whole-runs: $(READY) ## all whole local runs (make test leaves eight of them out)
 	WHOLE_RUNS=all $(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline
 
 golden: $(READY) ## rewrite the expected files in tests/golden; reviewers check the diff

@@ -108,6 +108,7 @@ def test_preference_run_deploys_a_preferred_model_and_tunes_nothing_twice(tmp_pa
     assert not {"tune-supervised", "tune-preference[0]", "deploy"} & set(steps_of(unchanged))
 
 
+@MORE
 @pytest.mark.xdist_group("run-preference")
 def test_preference_run_keeps_the_prompt_when_the_model_wins_no_more(tmp_path):
     write_inputs(tmp_path, tuned_accuracy=0.2)

@@ -57,6 +57,7 @@ def test_run_reweights_hard_examples_and_tries_a_larger_model(tmp_path):
     assert candidate["name"].split("@")[0] in {"short", "short-unweighted"}
 
 
+@MORE
 @pytest.mark.xdist_group("run-tuning")
 def test_run_goes_on_after_a_trial_is_stopped_early(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97, step_seconds=0.05)
