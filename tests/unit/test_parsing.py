@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from itertools import groupby
 
@@ -21,7 +22,7 @@ from gemtune.evaluation.judge import parse_pairwise, parse_rating
 from gemtune.evaluation.predictions import write_predictions
 from gemtune.evaluation.scorers import prediction_row, score_sample
 from gemtune.inference.generate import GenerateRequest, ModelOutput
-from gemtune.inference.parsing import _LANGUAGES, canonical, is_refusal, parse
+from gemtune.inference.parsing import _LANGUAGES, _any_of, canonical, is_refusal, parse
 from gemtune.inference.response_cache import SqliteResponseCache
 
 ZERO, COT = Prompt(), Prompt(name="cot", chain_of_thought=True)
@@ -323,3 +324,10 @@ def test_parse_pairwise_reads_choices_in_any_form():
     outputs = [ModelOutput(text) for text in ('{"better": "First."}', "**second**")]
     assert parse_pairwise(outputs, "long answer", "short").winner == "candidate"
     assert Evaluate().judge.scale == [1, 5]
+
+
+def test_words_are_whole_words_beside_letters_with_another_case_form():
+    """K and å equal letters of other scripts when case is ignored (the Kelvin and Ångström signs)."""
+    assert re.search(_any_of(["is"]), "kis", re.IGNORECASE) is None
+    assert re.search(_any_of(["is"]), "åis", re.IGNORECASE) is None
+    assert re.search(_any_of(["is"]), "分类is", re.IGNORECASE)
