@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from pipelines.local_run import LOCATION, PROJECT, Step, collect, orchestration
+from pipelines.emulator_process import LOCATION, PROJECT
+from pipelines.local_run import Step, collect, orchestration
 
 SERVED_AT = "http://127.0.0.1:8080"  # where `gemtune serve` serves, by default
 VERDICTS = {
@@ -27,7 +28,7 @@ def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
     """Write `summary.json` and `report.html` at the top of the run's folder, with how long everything took."""
     summary = collect(folder)
     summary["run"] = folder.name
-    summary["time"] = orchestration(steps, start, time.time())
+    summary["time"] = orchestration([step for step in steps if step.start >= start], start, time.time())
     summary["steps"] = [
         {
             "step": step.name,

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A compiled pipeline on kfp's local runner, in a process of its own that reports events as JSON lines.
 
-`python -m pipelines.kfp_local_events PIPELINE.yaml ARGUMENTS.json FOLDER` runs the YAML with kfp's `SubprocessRunner`
-and writes one event per line to standard output: `start`, `line` (what a step logs through the `gemtune` logger) and
-`finish` of each step, then `end`. Everything else a step prints goes to `FOLDER/logs/<n>-<step>.log`. kfp 2.17 offers
-no hook for this, so the one function that starts a step's process is replaced; `tests/pipeline` would notice a kfp
-that renamed it.
+`python -m pipelines.kfp_local_events FOLDER STEPS` runs `FOLDER/pipeline.yaml` with kfp's `SubprocessRunner` and writes
+one event per line to standard output: `start`, `line` (what a step logs through the `gemtune` logger) and `finish` of
+each step, then `end`. Everything else a step prints goes to `FOLDER/logs/<n>-<step>.log`; numbers go on after STEPS,
+those of an earlier attempt. kfp 2.17 offers no hook for this, so the one function that starts a step's process is
+replaced; `tests/pipeline` would notice a kfp that renamed it. kfp's cache, here one for each run, skips the steps that
+an earlier attempt finished; it holds for all steps, also those that a new run must not take from an earlier run.
 """
 
 from __future__ import annotations
@@ -23,15 +24,16 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+PIPELINE, ARGUMENTS = "pipeline.yaml", "arguments.json"
 LINE = re.compile(r"^\[KFP Executor [^\]]*\]: ((?:done|progress|note): .*)$")
 
 
 class Observer:
     """Runs steps as kfp's own function does, and reports them as events."""
 
-    def __init__(self, events: TextIO, folder: Path) -> None:
+    def __init__(self, events: TextIO, folder: Path, earlier: int) -> None:
         self._events, self._folder = events, folder
-        self._numbers, self._lock = itertools.count(1), threading.Lock()
+        self._numbers, self._lock = itertools.count(earlier + 1), threading.Lock()
 
     def emit(self, **event: Any) -> None:
         """Write one event; whole lines, whatever the thread."""
@@ -63,8 +65,17 @@ class Observer:
                 if match := LINE.match(line.rstrip("\n")):
                     self.emit(event="line", number=number, step=step, text=match[1])
         code = process.wait()
+        if code == 0:
+            _complete(inputs)
         self.emit(event="finish", number=number, step=step, code=code, last="" if code == 0 else last)
         return code
+
+
+def _complete(inputs: dict[str, Any]) -> None:
+    """Create the files of artifacts that are only metadata (metrics): kfp's cache takes none whose file is missing."""
+    for artifacts in inputs["outputs"].get("artifacts", {}).values():
+        for artifact in artifacts["artifacts"]:
+            Path(artifact["uri"]).touch()
 
 
 def _executor_input(full_command: list[str]) -> dict[str, Any]:
@@ -85,7 +96,16 @@ def _step_name(inputs: dict[str, Any]) -> str:
     return re.sub(r"-\d+$", "", step) + (f"[{iteration[1]}]" if iteration else "")
 
 
-def main(pipeline: str, arguments: str, folder: str) -> int:
+def _cached(node: Any) -> Any:
+    """A specification whose tasks all use the cache."""
+    if isinstance(node, list):
+        return [_cached(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {key: {"enableCache": True} if key == "cachingOptions" else _cached(value) for key, value in node.items()}
+
+
+def main(folder: str, earlier: str) -> int:
     """Run a pipeline; 0 when every step succeeded."""
     # kfp prints to standard output; events have a channel of their own
     # on SIGTERM the steps are ended too; their last output (a job being cancelled) is read to the end
@@ -93,17 +113,20 @@ def main(pipeline: str, arguments: str, folder: str) -> int:
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     root = Path(folder)
     (root / "logs").mkdir(parents=True, exist_ok=True)
-    sys.stdout = sys.stderr = (root / "logs" / "kfp.log").open("w", encoding="utf-8", buffering=1)
+    sys.stdout = sys.stderr = (root / "logs" / "kfp.log").open("a", encoding="utf-8", buffering=1)
 
+    import yaml
     from kfp import components, local
     from kfp.local import subprocess_task_handler
 
-    observer = Observer(events, root)
+    observer = Observer(events, root, int(earlier))
     subprocess_task_handler.run_local_subprocess = observer.run
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(root / "steps"), raise_on_error=True)
-    run = components.load_component_from_file(pipeline)
+    runner = local.SubprocessRunner(use_venv=False)
+    local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)
+    specification = _cached(yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8")))
+    run = components.load_component_from_text(yaml.safe_dump(specification))
     try:
-        run(**json.loads(Path(arguments).read_text()))
+        run(**json.loads((root / ARGUMENTS).read_text(encoding="utf-8")))
     except RuntimeError as error:  # what kfp raises when a step fails
         observer.emit(event="end", code=1, error=str(error))
         return 1

@@ -1,24 +1,21 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""A whole run on this machine: the emulator, the compiled YAML itself on kfp's local runner, one line per step.
+"""A whole run on this machine: the compiled YAML itself on kfp's local runner, one line per step.
 
-Whatever happens (success, a failing step, Ctrl-C), the steps are ended first, so that a tuning step can cancel its
-job, and the emulator last.
+Whatever happens (success, a failing step, Ctrl-C, a signal, kill -9), the steps are ended first, so that a tuning step
+can cancel its job, and the emulator last. A run that has not finished can be resumed: its folder has all it needs.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
+import itertools
 import json
-import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,107 +28,88 @@ from rich.table import Table
 
 from gemtune.config import Config
 from gemtune.errors import UserError
+from pipelines import process_tree
 from pipelines.compilation import compile_pipeline
+from pipelines.emulator_process import RunningEmulator, environment
+from pipelines.kfp_local_events import ARGUMENTS, PIPELINE
 
-PROJECT, LOCATION = "demo-project", "us-central1"
-START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 20.0
-
-
-@contextlib.contextmanager
-def emulator(state: Path, log: Path, port: int = 0, engine: str = "student", jobs: int = 1) -> Iterator[str]:
-    """Run the emulator with a state directory; yields its URL. `jobs` tuning jobs train at the same time.
-
-    Raises `UserError` when it cannot start.
-    """
-    command = [sys.executable, "-m", "emulator", "--port", str(port), "--state-dir", str(state)]
-    command += ["--engine", engine, "--concurrency", str(jobs)]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as out:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-        )
-        lines: list[str] = []
-        ready = threading.Event()
-
-        def follow() -> None:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.append(line)
-                out.write(line)
-                out.flush()
-                if "http://" in line:
-                    ready.set()
-            ready.set()
-
-        follower = threading.Thread(target=follow, daemon=True)
-        follower.start()
-        try:
-            ready.wait(START_TIMEOUT_S)
-            url = re.search(r"http://[\d.]+:\d+", "".join(lines))
-            if url is None or process.poll() is not None:
-                last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
-                raise UserError(f"the emulator did not start: {last}", remedy=f"see {log}")
-            yield url[0]
-        finally:
-            _end(process)
-            follower.join(5)
+STARTED, EVENTS = "start.json", "events.jsonl"
 
 
-def check_engine(engine: str) -> None:
-    """Refuse, before anything starts, an unknown engine, or a script that is not a JSON object."""
-    kind, colon, script = engine.partition(":")
-    if kind not in ("student", "scripted") or (colon and kind == "student"):
-        raise UserError(f"unknown engine {engine!r}", remedy="write student, scripted or scripted:FILE.json")
-    if not colon:
-        return
-    try:
-        content = json.loads(Path(script).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        problem = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
-        raise UserError(f"the engine's script cannot be read: {problem}", file=script) from None
-    if not isinstance(content, dict):
-        raise UserError("the engine's script is not a JSON object", file=script)
+def create_folder(runs: Path, name: str) -> Path:
+    """A new, empty folder for a run, named by the configuration and the time."""
+    started = f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    for number in itertools.count(1):
+        folder = runs / (started if number == 1 else f"{started}-{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            break
+    return folder
 
 
-def environment(url: str) -> dict[str, str]:
-    """What points the Google SDKs at the emulator: the variables they honour themselves, and no credentials."""
-    names = ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_REGION")
-    kept = {name: value for name, value in os.environ.items() if name not in names}
-    return kept | {
-        "GOOGLE_VERTEX_BASE_URL": url,
-        "STORAGE_EMULATOR_HOST": url,
-        "GOOGLE_CLOUD_PROJECT": PROJECT,
-        "GOOGLE_CLOUD_LOCATION": LOCATION,
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-
-
-def run_pipeline(config: Config, folder: Path, url: str, console: Console) -> list[Step]:
-    """Compile, run, show. Returns the steps with their times; raises `UserError` with the failing step's message."""
-    pipeline = compile_pipeline(config, folder / "pipeline.yaml")
-    parameters = yaml.safe_load(pipeline.read_text())["root"]["inputDefinitions"]["parameters"]
+def prepare(config: Config, folder: Path, engine: str, jobs: int) -> None:
+    """Write the compiled pipeline, its arguments and how the emulator is started to the run's folder."""
+    pipeline = compile_pipeline(config, folder / PIPELINE)
+    parameters = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["root"]["inputDefinitions"]["parameters"]
     values = {name: value for name, value in config.parameters().items() if name in parameters}
-    arguments = folder / "arguments.json"
-    arguments.write_text(json.dumps(values, ensure_ascii=False, indent=1))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.kfp_local_events", str(pipeline), str(arguments), str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment(url),
-        start_new_session=True,
-    )
-    board = Board(console)
+    (folder / ARGUMENTS).write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
+    started = {"data": config.data, "engine": engine, "jobs": jobs}
+    (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
+
+
+def read_start(folder: Path) -> dict[str, Any]:
+    """Data, engine and concurrent jobs of an earlier run; `UserError` for a folder without a run that can go on."""
     try:
+        started: dict[str, Any] = json.loads((folder / STARTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError("no run to resume", file=folder, remedy="give the folder of a run, runs/NAME-TIME") from None
+    if (folder / "summary.json").exists():
+        raise UserError("the run is finished", file=folder, remedy=f"its report is {folder / 'report.html'}")
+    return started
+
+
+def run_pipeline(folder: Path, server: RunningEmulator, console: Console) -> list[Step]:
+    """Run the prepared pipeline of a folder, without the steps that finished earlier; show each step.
+
+    Returns the steps with their times. Raises `UserError` with the failing step's message.
+    """
+    board = Board(console, finished_steps(folder))
+    command = [sys.executable, "-m", "pipelines.kfp_local_events", str(folder), str(len(board.steps))]
+    over, died = threading.Event(), threading.Event()
+    with process_tree.started(command, environment(server.url), folder / "tmp", (server.users,)) as process:
+
+        def end() -> None:
+            if not over.is_set():
+                died.set()
+                process_tree.end_group(process.pid)
+
+        server.when_it_ends(end)
         assert process.stdout is not None
-        with board:
+        with board, (folder / EVENTS).open("a", encoding="utf-8") as events:
             for line in process.stdout:
+                events.write(line)
+                events.flush()
                 board.show(json.loads(line))
-        process.wait()
-    finally:
-        _end(process)
+        over.set()
+    if died.is_set():
+        raise UserError("the emulator ended during the run", remedy=f"see {server.log}; {_go_on(folder)}")
     if board.end.get("code") != 0:
-        raise UserError(_why(board))
+        raise UserError(f"{_why(board)}\n{_go_on(folder)}")
     return board.steps
+
+
+def finished_steps(folder: Path) -> list[Step]:
+    """The steps of a run that have finished, from its events; [] for a new run."""
+    earlier = Board(Console(quiet=True))
+    with contextlib.suppress(FileNotFoundError), (folder / EVENTS).open(encoding="utf-8") as events:
+        for line in events:
+            with contextlib.suppress(ValueError):  # a last line that was cut off
+                earlier.show(json.loads(line))
+    return [step for step in earlier.steps if step.code == 0]
+
+
+def _go_on(folder: Path) -> str:
+    return f"then go on with: gemtune run --resume {folder}"
 
 
 @dataclass(slots=True)
@@ -212,21 +190,6 @@ def _why(board: Board) -> str:
     _, marker, message = text.rpartition("gemtune.errors.UserError: ")
     problem = message.strip() if marker else failed.last
     return f"{failed.name}: {problem}\nfull log: {failed.log}"
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Terminate a process and all its children, then kill those that still run."""
-    for sig, patience_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + patience_s
-        try:
-            os.killpg(process.pid, sig)
-            while time.monotonic() < deadline:
-                process.poll()
-                os.killpg(process.pid, 0)
-                time.sleep(0.02)
-        except ProcessLookupError:
-            break
-    process.wait()
 
 
 def orchestration(steps: list[Step], start: float, finish: float) -> dict[str, float]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import select
 import signal
 import socket
 import sys
@@ -43,6 +44,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=1, help="tuning jobs that train at once")
     parser.add_argument("--judge", default="lexical", help="judge of evaluateInstances: lexical, or a base model")
     parser.add_argument("--seed", type=int, default=0, help="seed of all training")
+    parser.add_argument("--while-open", type=Path, help="end when no process holds this named pipe open for writing")
     parser.add_argument("--routes", action="store_true", help="print the table of supported routes and exit")
     return parser.parse_args()
 
@@ -110,6 +112,19 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+def _end_without_users(pipe: Path, server: _Server) -> None:
+    """End the server when the last process that holds the pipe open for writing has closed it, or died."""
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    used = select.poll()
+    used.register(reader, 0)  # reports POLLHUP alone: the last writer is gone
+
+    def watch() -> None:
+        used.poll()
+        server.handle_exit(signal.SIGTERM, None)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main() -> int:
     """Serve until a signal; returns 2 for invalid arguments or a port in use."""
     arguments = _arguments()
@@ -132,14 +147,19 @@ def main() -> int:
         print(f"emulator: {error}", file=sys.stderr)
         return 2
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    _announce(f"http://{host}:{listener.getsockname()[1]}", arguments.state_dir)
+    url = f"http://{host}:{listener.getsockname()[1]}"
     # the engine loads while the first requests arrive
     threading.Thread(target=_load, args=(emulator, catalogue.models[0]), daemon=True).start()
     config = uvicorn.Config(
         emulator.app, log_level="critical", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=75
     )
     server = _Server(config)
-    signal.signal(signal.SIGTERM, server.handle_exit)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, server.handle_exit)
+    if arguments.while_open:
+        _end_without_users(arguments.while_open, server)
+    emulator.state.describe_owner(url=url, engine=arguments.engine, concurrency=arguments.concurrency)
+    _announce(url, arguments.state_dir)
     server.run(sockets=[listener])
     emulator.stop()
     sys.stdout.flush()

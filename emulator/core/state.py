@@ -12,13 +12,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 Resource = dict[str, Any]
 
@@ -35,6 +36,16 @@ CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NU
 
 class StateInUse(Exception):
     """Another process owns the state directory."""
+
+
+def _in_use(directory: Path, lock: IO[str]) -> str:
+    lock.seek(0)
+    try:
+        owner = json.loads(lock.read())
+    except ValueError:  # it has not written yet
+        return f"{directory} is used by another emulator; choose another --state-dir"
+    place = f"the emulator at {owner['url']} (process {owner['pid']})"
+    return f"{directory} is used by {place}; end it (kill {owner['pid']}), or choose another --state-dir"
 
 
 class Database:
@@ -96,14 +107,20 @@ class State:
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self._owner = (directory / "lock").open("w")
+        self._lock = (directory / "lock").open("a+", encoding="utf-8")
         try:
-            fcntl.flock(self._owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise StateInUse(f"{directory} is used by another emulator; choose another --state-dir") from error
+            raise StateInUse(_in_use(directory, self._lock)) from error
+        self._lock.truncate(0)
         self._database = Database(directory / "state.sqlite", _SCHEMA)
         self._writes: Counter[str] = Counter()
         self.transaction = self._database.transaction
+
+    def describe_owner(self, **facts: Any) -> None:
+        """Write what others may know of the process that owns the state into its lock, beside the process id."""
+        self._lock.write(json.dumps({"pid": os.getpid(), **facts}))
+        self._lock.flush()
 
     def writes(self, collection: str) -> int:
         """How often resources of a collection were written, so that a reader can detect changes."""
@@ -189,4 +206,4 @@ class State:
     def close(self) -> None:
         """Close the files and release the directory."""
         self._database.close()
-        self._owner.close()
+        self._lock.close()

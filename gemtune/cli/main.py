@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
-import shutil
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -64,40 +64,80 @@ def command(
 
 @app.command()
 def run(
-    config: ConfigFile,
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
+    ] = None,
     data: Data = None,
     overrides: Overrides = None,
     runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete models, champion and other state of earlier local runs.")
     ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a run that has not finished: go on after its last finished step.", metavar="RUN"),
+    ] = None,
     port: Annotated[int, typer.Option(help="The emulator's port; 0: any free one.")] = 0,
     engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
     jobs: Annotated[
         int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
     ] = 1,
 ) -> None:
-    """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report."""
-    from gemtune.data import source_rows
-    from pipelines import console_summary, local_run
+    """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report.
 
-    settings = load(config, overrides, data, needs_data=True)
+    Ctrl-C, a signal or a lost terminal ends everything that it started. `gemtune run --resume RUN` goes on with a run
+    that was interrupted or failed.
+    """
+    from pipelines import console_summary, emulator_process, local_run
+
+    if (config is None) == (resume is None) or (resume is not None and (data or overrides or fresh)):
+        raise UserError("expected a configuration, or --resume RUN alone", remedy="gemtune run configs/quickstart.yaml")
+    if resume is not None:
+        folder = resume
+        started = local_run.read_start(folder)
+    else:
+        folder, started = _new_run(load(config, overrides, data, needs_data=True), runs, fresh, engine, jobs)
+    console = _console()
+    start = time.time()
+    state, log = folder.parent / "emulator", folder / "logs" / "emulator.log"
+    with _ended_by_signals(), emulator_process.emulator(state, log, port, started["engine"], started["jobs"]) as server:
+        console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
+        steps = local_run.run_pipeline(folder, server, console)
+        console_summary.show(console, folder, console_summary.finish(folder, steps, start))
+
+
+def _new_run(settings: Config, runs: Path, fresh: bool, engine: str, jobs: int) -> tuple[Path, dict[str, Any]]:
+    """The folder of a new run, once its configuration and data have passed every check that costs nothing."""
+    from gemtune.data import source_rows
+    from pipelines import emulator_process, local_run
+
     check(settings)
-    local_run.check_engine(engine)
+    emulator_process.check_engine(engine)
     if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
         labelled = settings.method == "supervised" or settings.preference.pairs_from == "samples"
         source_rows.peek(settings.data, settings.task, settings.preprocess, labelled)
-    console = _console()
-    folder = runs / f"{settings.name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    state = runs / "emulator"
     if fresh:
-        shutil.rmtree(state, ignore_errors=True)
-    start = time.time()
-    with local_run.emulator(state, folder / "logs" / "emulator.log", port, engine, jobs) as url:
-        console.print(f"gemtune run [bold]{folder.name}[/]: {settings.data} (emulator at {url})")
-        steps = local_run.run_pipeline(settings, folder, url, console)
-        summary = console_summary.finish(folder, steps, start)
-    console_summary.show(console, folder, summary)
+        emulator_process.delete_state(runs / "emulator")
+    folder = local_run.create_folder(runs, settings.name)
+    local_run.prepare(settings, folder, engine, jobs)
+    return folder, local_run.read_start(folder)
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second signal does not disturb the ending."""
+
+    def interrupt(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @app.command()
@@ -107,14 +147,15 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to serve at.")] = 8080,
 ) -> None:
     """Serve the endpoint of a local run again, until Ctrl-C."""
-    from pipelines import console_summary, local_run
+    from pipelines import console_summary, emulator_process
 
     folder = folder or latest(runs)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     console = _console()
-    with local_run.emulator(folder.parent / "emulator", folder / "logs" / "serve.log", port) as url:
-        console_summary.show_endpoint(console, summary, url)
-        console.print(console_summary.predictor_call(folder, url), soft_wrap=True, markup=False)
+    state, log = folder.parent / "emulator", folder / "logs" / "serve.log"
+    with _ended_by_signals(), emulator_process.emulator(state, log, port) as server:
+        console_summary.show_endpoint(console, summary, server.url)
+        console.print(console_summary.predictor_call(folder, server.url), soft_wrap=True, markup=False)
         console.print("Serving until Ctrl-C.")
         with contextlib.suppress(KeyboardInterrupt):
             while True:
@@ -204,9 +245,17 @@ def latest(runs: Path) -> Path:
 
 
 def _console() -> Console:
-    """A console that does not fold lines at 80 columns where there is no terminal to measure."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=140)
+    """A console that does not fold lines at 80 columns where there is no terminal to measure.
+
+    Where nobody reads standard output any more (`gemtune run | head`), it goes on without output.
+    """
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=140)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Parts of the local run that need no emulator: timing, console output, messages for bad input."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from typer.testing import CliRunner
 from gemtune.cli.main import app, latest
 from gemtune.errors import UserError
 from pipelines.console_summary import snippets
+from pipelines.emulator_process import environment
 from pipelines.kfp_local_events import _about, _step_name
-from pipelines.local_run import Board, Step, environment, orchestration
+from pipelines.local_run import Board, Step, create_folder, finished_steps, orchestration, read_start
 
 
 def test_orchestration_counts_parallel_steps_once():
@@ -80,6 +82,39 @@ def test_run_reports_bad_input_and_leaves_nothing(arguments, message, tmp_path, 
     assert done.exit_code == 1
     assert message in done.output.replace("\n", "")
     assert not (tmp_path / "runs").exists()
+
+
+def test_create_folder_never_takes_one_that_exists(tmp_path):
+    folders = [create_folder(tmp_path, "support") for _ in range(5)]
+    assert len(set(folders)) == 5
+    assert all(folder.is_dir() and folder.name.startswith("support-") for folder in folders)
+
+
+def test_finished_steps_are_those_of_earlier_attempts(tmp_path):
+    start = {"event": "start", "step": "split", "number": 1, "log": "x", "time": 1.0}
+    finish = {"event": "finish", "step": "split", "number": 1, "code": 0, "last": "", "time": 2.0}
+    failed = [{**start, "number": 2, "step": "gate"}, {**finish, "number": 2, "step": "gate", "code": 1}]
+    lines = [json.dumps(event) for event in (start, finish, *failed, {"event": "end", "code": 1, "error": ""}, start)]
+    (tmp_path / "events.jsonl").write_text("\n".join(lines)[:-5])  # the last line was cut off by a kill
+    assert [(step.name, step.number) for step in finished_steps(tmp_path)] == [("split", 1)]
+    assert finished_steps(tmp_path / "new") == []
+
+
+def test_read_start_refuses_what_cannot_go_on(tmp_path):
+    with pytest.raises(UserError, match="no run to resume"):
+        read_start(tmp_path)
+    (tmp_path / "start.json").write_text('{"data": "d", "engine": "student", "jobs": 1}')
+    assert read_start(tmp_path)["data"] == "d"
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match="the run is finished"):
+        read_start(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [[], ["c.yaml", "--resume", "runs/x"], ["--resume", "runs/x", "--fresh"]])
+def test_run_takes_a_configuration_or_a_run_to_resume(arguments):
+    done = CliRunner().invoke(app, ["run", *arguments])
+    assert done.exit_code == 1
+    assert "expected a configuration, or --resume RUN alone" in done.output
 
 
 def test_latest_needs_a_finished_run(tmp_path):

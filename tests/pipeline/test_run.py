@@ -132,7 +132,7 @@ def test_run_skips_tuning_when_the_prompt_is_good_enough(tmp_path):
 
 
 @pytest.mark.xdist_group("run-deploy")
-def test_run_cancels_the_job_on_ctrl_c_and_leaves_nothing_running(tmp_path):
+def test_run_ends_everything_on_ctrl_c_and_is_resumed(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9, step_seconds=1.0)
     process = subprocess.Popen(
         command(tmp_path), cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -153,6 +153,19 @@ def test_run_cancels_the_job_on_ctrl_c_and_leaves_nothing_running(tmp_path):
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     assert str(tmp_path) not in running
     assert not list(tmp_path.glob("runs/*/summary.json"))
+    (folder,) = tmp_path.glob("runs/known-*")
+    assert not (folder / "tmp").exists()
+
+    write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9)  # the same rows, without slow training
+    resume = [sys.executable, "-m", "gemtune", "run", "--resume", str(folder.relative_to(tmp_path))]
+    done = subprocess.Popen(resume, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE)
+    done.stdout.readline()
+    done.stdout.close()
+    assert done.wait(timeout=200) == 0
+    summary = json.loads((folder / "summary.json").read_text())  # also when nobody reads what the command prints
+    assert summary["verdict"] == "deploy"
+    again = [log.name for log in (folder / "logs").glob("*-preprocess.log")]
+    assert again == ["01-preprocess.log"], "finished steps are not run again"
 
 
 @pytest.mark.xdist_group("run-keep")

@@ -84,9 +84,7 @@ def test_pii_masked_text_has_no_findings(text: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
-@pytest.mark.parametrize(
-    "text", ["Où est ma commande réglée ?", "Müller hat’s bestellt", "Größe: 5 €"]
-)
+@pytest.mark.parametrize("text", ["Où est ma commande réglée ?", "Müller hat’s bestellt", "Größe: 5 €"])
 def test_is_mojibake_finds_utf8_read_as_western(text: str, encoding: str) -> None:
     assert is_mojibake(text.encode().decode(encoding, "replace"))
     assert not is_mojibake(text)

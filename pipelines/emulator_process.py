@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The emulator of local runs: started by the first run on a state directory, shared by runs that start meanwhile.
+
+Each run holds the named pipe `STATE/users` open for writing; the emulator ends when no process does, however its users
+ended. `STATE/lock` names its process, its URL and how it was started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gemtune.errors import UserError
+
+PROJECT, LOCATION = "demo-project", "us-central1"
+START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 8.0
+
+
+@dataclass(frozen=True)
+class RunningEmulator:
+    """The emulator at `url`, which runs as long as the descriptor `users` is open; `log` has its output."""
+
+    url: str
+    users: int
+    log: Path
+
+    def when_it_ends(self, call: Callable[[], object]) -> None:
+        """Call a function, in another thread, as soon as the emulator's process has ended."""
+
+        def watch() -> None:
+            ended = select.poll()
+            ended.register(self.users, 0)  # reports POLLERR alone: nobody reads the pipe any more
+            if any(event & select.POLLERR for _, event in ended.poll()):
+                call()
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def check_engine(engine: str) -> None:
+    """Refuse, before anything starts, an unknown engine, or a script that is not a JSON object."""
+    kind, colon, script = engine.partition(":")
+    if kind not in ("student", "scripted") or (colon and kind == "student"):
+        raise UserError(f"unknown engine {engine!r}", remedy="write student, scripted or scripted:FILE.json")
+    if not colon:
+        return
+    try:
+        content = json.loads(Path(script).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else f"not JSON: {error}"
+        raise UserError(f"the engine's script cannot be read: {problem}", file=script) from None
+    if not isinstance(content, dict):
+        raise UserError("the engine's script is not a JSON object", file=script)
+
+
+def environment(url: str) -> dict[str, str]:
+    """What points the Google SDKs at the emulator: the variables they honour themselves, and no credentials."""
+    names = ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_REGION")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    return kept | {
+        "GOOGLE_VERTEX_BASE_URL": url,
+        "STORAGE_EMULATOR_HOST": url,
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "GOOGLE_CLOUD_LOCATION": LOCATION,
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+@contextlib.contextmanager
+def emulator(
+    state: Path, log: Path, port: int = 0, engine: str = "student", jobs: int = 1
+) -> Iterator[RunningEmulator]:
+    """Use the emulator that runs on a state directory, or start one; `jobs` tuning jobs train at the same time.
+
+    Raises `UserError` when it cannot start, or when the running one has another engine or number of jobs.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    state.mkdir(parents=True, exist_ok=True)
+    users, process = _open_users(state), None
+    if users is None:
+        users, process = _start(state, log, port, engine, jobs)
+    try:
+        yield RunningEmulator(_url(state, log, users, process, {"engine": engine, "concurrency": jobs}), users, log)
+    finally:
+        os.close(users)
+        if process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on where another run uses it
+                process.wait(STOP_TIMEOUT_S)
+
+
+def delete_state(state: Path) -> None:
+    """Delete what earlier local runs left; `UserError` while an emulator uses it."""
+    if not state.exists():
+        return
+    users = _open_users(state)
+    if users is not None:
+        os.close(users)
+        raise UserError(
+            f"the state is in use by an emulator (process {_owner(state).get('pid')})",
+            file=state,
+            remedy="wait for the other run, or choose another folder with --runs",
+        )
+    shutil.rmtree(state)
+
+
+def _open_users(state: Path) -> int | None:
+    """A descriptor that keeps the running emulator alive; None when none runs."""
+    try:
+        return os.open(state / "users", os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:  # no such pipe, or nobody reads it
+        return None
+
+
+def _start(state: Path, log: Path, port: int, engine: str, jobs: int) -> tuple[int, subprocess.Popen[bytes]]:
+    pipe = state / "users"
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # without a reader it cannot be opened for writing
+    users = os.open(pipe, os.O_WRONLY)
+    command = [sys.executable, "-m", "emulator", "--port", str(port), "--state-dir", str(state)]
+    command += ["--engine", engine, "--concurrency", str(jobs), "--while-open", str(pipe)]
+    with log.open("wb") as out:  # it inherits the reader: at no time is the pipe without one while it starts
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(reader,)
+        )
+    os.close(reader)
+    return users, process
+
+
+def _url(state: Path, log: Path, users: int, process: subprocess.Popen[bytes] | None, settings: dict[str, Any]) -> str:
+    """The URL of the emulator that owns the state, once it is ready."""
+    ended = select.poll()
+    ended.register(users, 0)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and not ended.poll(20):
+        owner = _owner(state)
+        if "url" in owner and (process is None or owner["pid"] == process.pid or process.poll() is not None):
+            different = {name: owner[name] for name in settings if owner[name] != settings[name]}
+            if different:
+                raise UserError(
+                    f"an emulator with {_listed(different)} (process {owner['pid']}) already runs",
+                    file=state,
+                    remedy="wait until it has ended, or choose another folder with --runs",
+                )
+            return str(owner["url"])
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if process else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+    raise UserError(f"the emulator did not start: {last}", remedy=f"see {log}")
+
+
+def _owner(state: Path) -> dict[str, Any]:
+    """What the emulator that owns a state wrote into its lock: pid, url, engine, concurrency; {} when none owns it."""
+    try:
+        with (state / "lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        with contextlib.suppress(OSError, ValueError):
+            owner: dict[str, Any] = json.loads((state / "lock").read_text(encoding="utf-8"))
+            return owner
+    except OSError:
+        pass
+    return {}
+
+
+def _listed(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in settings.items())
