@@ -53,7 +53,8 @@ def outcome(folder: Path) -> tuple[str, str, int]:
     document = json.loads(summary.read_text(encoding="utf-8"))
     with sqlite3.connect(folder / "runs" / "emulator" / "state.sqlite") as state:
         ((jobs,),) = state.execute("SELECT count(*) FROM resources WHERE kind = 'tuningJobs'")
-    return document["verdict"], document["selection"], jobs
+    selected = next((row["name"] for row in document["variants"] if row["role"] == "candidate"), "none")
+    return document["verdict"], selected, jobs
 
 
 def run(folder: Path, rng: random.Random, kills: int) -> list[str]:

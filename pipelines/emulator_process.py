@@ -71,6 +71,7 @@ def environment(url: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in names}
     return kept | {
         "GOOGLE_VERTEX_BASE_URL": url,
+        "GOOGLE_GEMINI_BASE_URL": url,
         "STORAGE_EMULATOR_HOST": url,
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "GOOGLE_CLOUD_LOCATION": LOCATION,

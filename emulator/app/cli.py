@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import select
@@ -16,7 +17,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from emulator.app.server import Emulator, Settings, routes_table
 from emulator.catalogue import BaseModelEntry, load_catalogue
@@ -24,6 +27,8 @@ from emulator.core.faults import FaultPlan, load_plan, parse_speed
 from emulator.core.state import StateInUse
 from emulator.engines.base import Engine
 from emulator.engines.rules_engine import RulesEngine, load_rules
+
+HEADER_TIMEOUT_S = 20.0
 
 
 def _arguments() -> argparse.Namespace:
@@ -44,6 +49,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=1, help="tuning jobs that train at once")
     parser.add_argument("--judge", default="lexical", help="judge of evaluateInstances: lexical, or a base model")
     parser.add_argument("--seed", type=int, default=0, help="seed of all training")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a host name by which clients may call it, beside localhost and addresses; repeatable",
+    )
     parser.add_argument("--while-open", type=Path, help="end when no process holds this named pipe open for writing")
     parser.add_argument("--routes", action="store_true", help="print the table of supported routes and exit")
     return parser.parse_args()
@@ -89,6 +101,9 @@ def _listen(host: str, port: int) -> socket.socket:
 def _announce(url: str, state_dir: Path) -> None:
     print(f"emulator ready at {url} (state in {state_dir}); export these for the SDKs:")
     print(f"export GOOGLE_VERTEX_BASE_URL={url}")
+    print(
+        f"export GOOGLE_GEMINI_BASE_URL={url}"
+    )  # genai.Client() looks here where Vertex is chosen by the variable below
     print(f"export STORAGE_EMULATOR_HOST={url}")
     print("export GOOGLE_CLOUD_PROJECT=demo-project")
     print("export GOOGLE_CLOUD_LOCATION=us-central1")
@@ -100,6 +115,31 @@ def _load(emulator: Emulator, model: BaseModelEntry) -> None:
         emulator.engines.engine(model)
     except (ValueError, OSError) as error:  # requests to this model will report it too
         logging.getLogger("emulator").warning("%s is not ready: %s", model.name, error)
+
+
+class _Protocol(H11Protocol):
+    """HTTP/1.1 whose request headers must arrive within `HEADER_TIMEOUT_S` of the connection or of their first byte."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_headers(True)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._expect_headers(self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0]))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_headers(False)
+        super().connection_lost(exc)
+
+    def _expect_headers(self, expected: bool) -> None:
+        if self._timer is not None and not expected:
+            self._timer.cancel()
+            self._timer = None
+        elif self._timer is None and expected:
+            self._timer = self.loop.call_later(HEADER_TIMEOUT_S, self.transport.abort)
 
 
 class _Server(uvicorn.Server):
@@ -140,7 +180,14 @@ def main() -> int:
         factory = engine_factory(arguments.engine, arguments.threads)
         listener = _listen(arguments.host, arguments.port)
         settings = Settings(
-            arguments.state_dir, factory, catalogue, plan, arguments.concurrency, arguments.seed, arguments.judge
+            arguments.state_dir,
+            factory,
+            catalogue,
+            plan,
+            arguments.concurrency,
+            arguments.seed,
+            arguments.judge,
+            (arguments.host, *arguments.allow_host),
         )
         emulator = Emulator(settings)
     except (ValueError, StateInUse, OSError) as error:
@@ -151,7 +198,12 @@ def main() -> int:
     # the engine loads while the first requests arrive
     threading.Thread(target=_load, args=(emulator, catalogue.models[0]), daemon=True).start()
     config = uvicorn.Config(
-        emulator.app, log_level="critical", access_log=False, timeout_graceful_shutdown=1, timeout_keep_alive=75
+        emulator.app,
+        http=_Protocol,
+        log_level="critical",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=75,
     )
     server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGHUP):

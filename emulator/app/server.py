@@ -25,6 +25,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.app.dashboard import Dashboard
+from emulator.app.origin import OriginCheck
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults, StateTransitions
 from emulator.core.google_rest import ApiError, Call, Json, Route, camel, camelize, find_route, parse_json
@@ -76,6 +77,7 @@ class Settings:
     concurrency: int = 1
     seed: int = 0
     judge: str = "lexical"
+    allowed_hosts: tuple[str, ...] = ()
 
 
 class Emulator:
@@ -135,7 +137,10 @@ class Emulator:
         self.routes += self._control_routes()
         self.app: ASGIApp = Starlette(
             routes=[Mount("/", app=self._serve)],
-            middleware=[Middleware(_FaultInjection, self.faults)],
+            middleware=[
+                Middleware(OriginCheck, settings.allowed_hosts),
+                Middleware(_FaultInjection, self.faults),
+            ],
             lifespan=self._lifespan,
         )
 
@@ -202,6 +207,8 @@ class Emulator:
 
     async def _dispatch_part(self, method: str, target: str, headers: Mapping[str, str], content: bytes) -> Response:
         path, _, query = target.partition("?")
+        if not path.startswith("/storage/v1/"):
+            return storage_error(ApiError(400, "A part of a batch must be a request to /storage/v1/.", "invalid"))
         return await self.handle(method, path, query, headers, content, "http://localhost")
 
     async def handle(
@@ -243,6 +250,8 @@ class Emulator:
             return ApiError(
                 501, f"{name} is not implemented by the emulator; docs/emulator.md lists the supported routes."
             )
+        if (method, path) == ("POST", "/"):  # google-genai clears both when they come from the environment alone
+            return ApiError(400, "The request has no path: pass project= and location= to genai.Client(vertexai=True).")
         return ApiError(404, f"{method} {path[:300]} is not a path of the emulator.")
 
 
@@ -286,7 +295,7 @@ class _FaultInjection:
             error = ApiError(401, "Request had invalid authentication credentials: the access token has expired.")
             await JSONResponse(error.body(), status_code=401)(scope, receive, send)
             return
-        if not (plan.error_rate or plan.drop_rate or plan.slow_rate):
+        if not (plan.error_rate or plan.drop_rate or plan.lost_rate or plan.slow_rate):
             await self._app(scope, receive, send)
             return
         body, receive = await _read(receive)
@@ -299,8 +308,15 @@ class _FaultInjection:
             code = faults.error_code(key)
             error = ApiError(code, "The service is currently unavailable, as the fault plan requests.")
             await JSONResponse(error.body(), status_code=code)(scope, receive, send)
+        elif faults.happens("lost", plan.lost_rate, key):
+            await self._app(scope, receive, _unsent)
+            await _disconnect(send)
         else:
             await self._app(scope, receive, send)
+
+
+async def _unsent(_: Message) -> None:
+    """Drop a part of a response."""
 
 
 async def _read(receive: Receive) -> tuple[bytes, Receive]:

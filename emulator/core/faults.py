@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import re2  # matches in linear time, whatever the pattern
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 Rate = Field(default=0.0, ge=0.0, le=1.0)
@@ -33,12 +34,13 @@ class Pace(BaseModel):
 class FaultPlan(BaseModel):
     """The faults to inject. Rates are shares of requests in [0, 1]; `paths` limits request faults to matching paths.
 
-    `error_rate` returns `error_code` (a random one of several); `drop_rate` closes the connection in the middle of a
-    response; `slow_rate` waits `slow_seconds`. `quota_per_minute` fills a bucket of `quota_burst` tokens for generate
-    calls, 429 when it is empty. `tuning_quota` returns 429 for a new tuning job when that many have not ended.
-    `blocked_rate` and `truncated_rate` return responses without candidates and answers cut by MAX_TOKENS. `job_failure`
-    fails tuning jobs (those whose display name matches `job_names`) at a stage. `drop_rows` is the share of training
-    rows the service drops; `lenient_rows` drops malformed rows instead of failing the job. Bearer tokens listed in
+    `error_rate` returns `error_code` (a random one of several); `drop_rate` closes the connection in the middle of
+    a response, before the request is handled, `lost_rate` after it; `slow_rate` waits `slow_seconds`.
+    `quota_per_minute` fills a bucket of `quota_burst` tokens for generate calls, 429 when it is empty.
+    `tuning_quota` returns 429 for a new tuning job when that many have not ended. `blocked_rate` and
+    `truncated_rate` return responses without candidates and answers cut by MAX_TOKENS. `job_failure` fails tuning
+    jobs (those whose display name matches `job_names`) at a stage. `drop_rows` is the share of training rows the
+    service drops; `lenient_rows` drops malformed rows instead of failing the job. Bearer tokens listed in
     `expired_tokens` are rejected. `pace` is how long PENDING and RUNNING last at least.
     """
 
@@ -48,6 +50,7 @@ class FaultPlan(BaseModel):
     error_rate: float = Rate
     error_code: Code | tuple[Code, ...] = 503
     drop_rate: float = Rate
+    lost_rate: float = Rate
     slow_rate: float = Rate
     slow_seconds: float = Field(default=1.0, ge=0.0, le=600.0)
     quota_per_minute: float | None = Field(default=None, ge=0.0)
@@ -67,9 +70,9 @@ class FaultPlan(BaseModel):
     @classmethod
     def _is_pattern(cls, value: str) -> str:
         try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"is not a regular expression: {error}") from error
+            re2.compile(value)
+        except re2.error as error:
+            raise ValueError(f"is not a regular expression in RE2 syntax: {error}") from error
         return value
 
 
@@ -127,7 +130,7 @@ class Faults:
 
     def apply_to(self, path: str) -> bool:
         """Whether request faults apply to a path."""
-        return re.search(self.plan.paths, path) is not None
+        return re2.search(self.plan.paths, path) is not None
 
     def take_quota(self) -> bool:
         """Whether one more generate call is within the quota."""
@@ -149,7 +152,7 @@ class Faults:
         plan = self.plan
         return (
             plan.job_failure == stage
-            and re.search(plan.job_names, display_name) is not None
+            and re2.search(plan.job_names, display_name) is not None
             and self.happens("job", plan.job_failure_rate, job.encode())
         )
 

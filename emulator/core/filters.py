@@ -9,7 +9,7 @@ juxtaposition is AND. An invalid filter is a 400, never ignored.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -22,10 +22,17 @@ _TOKEN = re.compile(
 )
 
 
-def matching(filters: Iterable[str], items: Sequence[tuple[int, Json]]) -> list[tuple[int, Json]]:
-    """The items that match all filters; an empty filter matches everything."""
-    tests = [_Parser(text).parse() for text in filters if text.strip()]
-    return [item for item in items if all(test(item[1]) for test in tests)]
+class Filters:
+    """Filters that must all hold; an empty one always does. `labels` are the (key, value) that they require."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        parsers = [_Parser(text) for text in texts if text.strip()]
+        self._tests = [parser.parse() for parser in parsers]
+        self.labels = [label for parser in parsers for label in parser.labels]
+
+    def matching(self, items: Iterable[tuple[int, Json]]) -> Iterator[tuple[int, Json]]:
+        """The items that match, as far as they are consumed."""
+        return (item for item in items if all(test(item[1]) for test in self._tests))
 
 
 class _Parser:
@@ -42,6 +49,8 @@ class _Parser:
             self.tokens.append((kind, match[kind]))
             position = match.end()
         self.at = 0
+        self.labels: list[tuple[str, str]] = []
+        self._alternatives = False
 
     def _error(self) -> ApiError:
         return ApiError(400, f"Invalid filter: {self.text[:200]!r}.")
@@ -58,6 +67,8 @@ class _Parser:
         test = self._all(0)
         if self._peek()[0] != "end":
             raise self._error()
+        if self._alternatives:
+            self.labels = []
         return test
 
     def _all(self, depth: int) -> Test:
@@ -74,12 +85,14 @@ class _Parser:
         tests = [self._term(depth)]
         while self._peek() in (("word", "OR"), ("word", "or")):
             self._next()
+            self._alternatives = True
             tests.append(self._term(depth))
         return lambda item: any(test(item) for test in tests)
 
     def _term(self, depth: int) -> Test:
         if self._peek() == ("word", "NOT"):
             self._next()
+            self._alternatives = True
             inner = self._term(depth + 1) if depth < 50 else self._fail()
             return lambda item: not inner(item)
         if self._peek() == ("par", "("):
@@ -112,6 +125,9 @@ class _Parser:
         else:
             value = re.sub(r"\\(.)", r"\1", value[1:-1])
         path = field.strip("\"'").split(".", 1)
+        key = path[1].strip("\"'") if path[0] == "labels" and len(path) == 2 else ""
+        if operator == "=" and value and re.fullmatch(r"[a-z0-9-]+", key) and re.fullmatch(r"[\w-]+", value):
+            self.labels.append((key, value))
         return lambda item: _compare(_look_up(item, path), operator, value)
 
     def _function(self, name: str) -> Test:

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 
@@ -382,19 +383,27 @@ def find_route(routes: Iterable[Route], method: str, raw_path: str) -> tuple[Rou
     return None
 
 
-def paginate(call: Call, items: Sequence[tuple[int, Json]], key: str) -> Json:
-    """One page of (sequence number, resource), newest first; its token stays valid while resources are added."""
-    size = call.count("pageSize", 100, 1000)
+def page_start(call: Call) -> int:
+    """The sequence number below which the requested page begins."""
     token = call.first("pageToken")
-    if token:
-        try:
-            last = int(base64.urlsafe_b64decode(token.encode()).decode())
-        except ValueError as error:
-            raise ApiError(400, "The page token is invalid.") from error
-        items = [item for item in items if item[0] < last]
-    response: Json = {key: [public(resource) for _, resource in items[:size]]} if items else {}
-    if len(items) > size:
-        response["nextPageToken"] = base64.urlsafe_b64encode(str(items[size - 1][0]).encode()).decode()
+    if not token:
+        return 1 << 62
+    try:
+        return int(base64.urlsafe_b64decode(token.encode()).decode())
+    except ValueError as error:
+        raise ApiError(400, "The page token is invalid.") from error
+
+
+def paginate(call: Call, items: Iterable[tuple[int, Json]], key: str) -> Json:
+    """One page of (sequence number, resource), newest first; its token stays valid while resources are added.
+
+    Only as many items are consumed as the page has, and one more.
+    """
+    size, start = call.count("pageSize", 100, 1000), page_start(call)
+    page = list(islice((item for item in items if item[0] < start), size + 1))
+    response: Json = {key: [public(resource) for _, resource in page[:size]]} if page else {}
+    if len(page) > size:
+        response["nextPageToken"] = base64.urlsafe_b64encode(str(page[size - 1][0]).encode()).decode()
     return response
 
 

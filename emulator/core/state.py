@@ -28,6 +28,17 @@ CREATE TABLE IF NOT EXISTS resources (
   seq INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE NOT NULL, kind TEXT NOT NULL, parent TEXT NOT NULL,
   body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS by_kind ON resources (kind, parent, seq);
+CREATE TABLE IF NOT EXISTS labels (seq INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+  PRIMARY KEY (kind, key, value, seq)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS labels_by_seq ON labels (seq);
+CREATE TRIGGER IF NOT EXISTS label AFTER INSERT ON resources BEGIN
+  INSERT OR IGNORE INTO labels SELECT NEW.seq, NEW.kind, key, value FROM json_each(NEW.body, '$.labels')
+  WHERE type = 'text'; END;
+CREATE TRIGGER IF NOT EXISTS relabel AFTER UPDATE ON resources BEGIN
+  DELETE FROM labels WHERE seq = OLD.seq;
+  INSERT OR IGNORE INTO labels SELECT NEW.seq, NEW.kind, key, value FROM json_each(NEW.body, '$.labels')
+  WHERE type = 'text'; END;
+CREATE TRIGGER IF NOT EXISTS unlabel AFTER DELETE ON resources BEGIN DELETE FROM labels WHERE seq = OLD.seq; END;
 CREATE TABLE IF NOT EXISTS points (series TEXT NOT NULL, step INTEGER NOT NULL, wall TEXT NOT NULL, value REAL,
   PRIMARY KEY (series, step)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -114,6 +125,11 @@ class State:
             raise StateInUse(_in_use(directory, self._lock)) from error
         self._lock.truncate(0)
         self._database = Database(directory / "state.sqlite", _SCHEMA)
+        if not self._database.rows("SELECT 1 FROM labels LIMIT 1"):  # a state from before labels had an index
+            self._database.execute(
+                "INSERT OR IGNORE INTO labels SELECT r.seq, r.kind, l.key, l.value "
+                "FROM resources AS r, json_each(r.body, '$.labels') AS l WHERE l.type = 'text'"
+            )
         self._writes: Counter[str] = Counter()
         self.transaction = self._database.transaction
 
@@ -178,11 +194,30 @@ class State:
 
     def all(self, kind: str, parent: str | None = None) -> list[tuple[int, Resource]]:
         """(sequence number, resource) of a kind, newest first, optionally of one parent."""
-        where, arguments = ("AND parent = ?", (kind, parent)) if parent is not None else ("", (kind,))
-        rows = self._database.rows(
-            f"SELECT seq, body FROM resources WHERE kind = ? {where} ORDER BY seq DESC", arguments
-        )
-        return [(seq, json.loads(body)) for seq, body in rows]
+        return list(self.walk(kind, parent))
+
+    def walk(
+        self, kind: str, parent: str | None = None, before: int = 1 << 62, labels: Sequence[tuple[str, str]] = ()
+    ) -> Iterator[tuple[int, Resource]]:
+        """As `all`, read as far as it is consumed: those numbered below `before` that have all of the labels."""
+        where = "kind = ? AND seq < ?"
+        fixed: list[Any] = []
+        if parent is not None:
+            where += " AND parent = ?"
+            fixed.append(parent)
+        for key, value in labels:
+            where += " AND seq IN (SELECT seq FROM labels WHERE kind = ? AND key = ? AND value = ?)"
+            fixed += [kind, key, value]
+        size = 100
+        while True:
+            rows = self._database.rows(
+                f"SELECT seq, body FROM resources WHERE {where} ORDER BY seq DESC LIMIT {size}", (kind, before, *fixed)
+            )
+            for seq, body in rows:
+                yield seq, json.loads(body)
+            if len(rows) < size:
+                return
+            before, size = rows[-1][0], min(8 * size, 10_000)
 
     def add_points(self, points: Sequence[tuple[str, int, str, float]]) -> None:
         """Add (series, step, wall time, value) to curves; a repeated step is replaced."""

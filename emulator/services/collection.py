@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-from emulator.core.filters import matching
-from emulator.core.google_rest import ApiError, Call, Json, canonical, not_found, now, paginate, public
+from emulator.core.filters import Filters
+from emulator.core.google_rest import ApiError, Call, Json, canonical, not_found, now, page_start, paginate, public
 from emulator.core.state import State
 from emulator.services.operations import Operations
 
@@ -21,6 +21,7 @@ class Collection:
     kind = ""
     title = ""
     parameter = ""
+    shows_stored_labels = True  # False where `view` adds labels, which are in no index
     list_key = ""  # the key of a page, where it is not `kind`
 
     def __init__(self, state: State, operations: Operations) -> None:
@@ -69,8 +70,10 @@ class Collection:
 
     def list(self, call: Call) -> Json:
         """A page of resources, newest first; `filter` may be repeated."""
-        stored = self._state.all(self.kind, self.parent(call))
-        items = matching(call.query.get("filter", ()), [(seq, self.view(item)) for seq, item in stored])
+        filters = Filters(call.query.get("filter", ()))
+        labels = filters.labels if self.shows_stored_labels else ()
+        stored = self._state.walk(self.kind, self.parent(call), page_start(call), labels)
+        items = filters.matching((seq, self.view(item)) for seq, item in stored)
         return paginate(call, items, self.list_key or self.kind)
 
     def delete(self, call: Call) -> Json:

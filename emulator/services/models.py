@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator.core.filters import matching
+from emulator.core.filters import Filters
 from emulator.core.google_rest import (
     ApiError,
     Call,
@@ -59,6 +59,7 @@ class Models(Collection):
     """The models collection; tuning adds versions, endpoints and inference read them."""
 
     kind, title, parameter = "models", "Model", "model"
+    shows_stored_labels = False  # those of the default version
 
     def __init__(self, state: State, operations: Operations, deployments: Deployments) -> None:
         super().__init__(state, operations)
@@ -179,7 +180,7 @@ class Models(Collection):
         model, _ = self._requested_version(call)
         views = [(int(n), self.version_view(model, version)) for n, version in model["_versions"].items()]
         newest_first = sorted(views, key=lambda item: -item[0])
-        return paginate(call, matching(call.query.get("filter", ()), newest_first), "models")
+        return paginate(call, Filters(call.query.get("filter", ())).matching(newest_first), "models")
 
     def list_checkpoints(self, call: Call) -> Json:
         """A page of a version's checkpoints, oldest first."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from emulator.core.google_rest import Call, Json, Route, canonical, not_found, now, paginate, public, typed
+from emulator.core.google_rest import Call, Json, Route, canonical, not_found, now, page_start, paginate, public, typed
 from emulator.core.state import State
 
 ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
@@ -99,6 +99,6 @@ class Operations:
 
     def list(self, call: Call) -> Json:
         """A page of a location's operations."""
-        stored = self._state.all("operations")
-        below = [(seq, self._current(item)) for seq, item in stored if item["name"].startswith(call.parent + "/")]
+        stored = self._state.walk("operations", before=page_start(call))
+        below = ((seq, self._current(item)) for seq, item in stored if item["name"].startswith(call.parent + "/"))
         return paginate(call, below, "operations")

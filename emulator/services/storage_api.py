@@ -322,7 +322,7 @@ class StorageApi:
         assert self.dispatch is not None
         kind = call.headers.get("content-type", "").encode("latin-1", "replace")
         message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind + b"\r\n\r\n" + call.content)
-        if not message.is_multipart():
+        if message.get_content_type() != "multipart/mixed" or not message.is_multipart():
             raise ApiError(400, "A batch needs a multipart/mixed body.", "invalid")
         responses: list[str] = []
         for part in message.iter_parts():

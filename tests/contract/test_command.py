@@ -39,8 +39,9 @@ def test_port_in_use(tmp_path: Path) -> None:
 
 
 def test_state_directory_in_use(start: Callable[..., Server], tmp_path: Path) -> None:
-    start(state_dir=tmp_path / "mine")
-    assert "another emulator" in refusal(run("--port", "0", "--state-dir", str(tmp_path / "mine")))
+    owner = start(state_dir=tmp_path / "mine")
+    place = f"used by the emulator at {owner.url} (process {owner.process.pid})"
+    assert place in refusal(run("--port", "0", "--state-dir", str(tmp_path / "mine")))
 
 
 @pytest.mark.parametrize(
@@ -81,16 +82,17 @@ def test_it_prints_what_to_export(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "emulator", "--engine", "scripted", "--port", "0", "--state-dir", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    lines = [process.stdout.readline().strip() for _ in range(6)]
+    lines = [process.stdout.readline().strip() for _ in range(7)]
     process.kill()
     process.wait()
     export_rules = dict(line.removeprefix("export ").split("=", 1) for line in lines[1:])
-    assert export_rules["GOOGLE_VERTEX_BASE_URL"] == export_rules["STORAGE_EMULATOR_HOST"]
+    urls = {export_rules[f"GOOGLE_{api}_BASE_URL"] for api in ("VERTEX", "GEMINI")}
+    assert urls == {export_rules["STORAGE_EMULATOR_HOST"]}
     assert export_rules["GOOGLE_CLOUD_PROJECT"] == "demo-project"
 
 
 def test_addresses_carry_the_callers_host(start: Callable[..., Server]) -> None:
-    server = start()
+    server = start("--allow-host", "emulator.internal")
     port = server.url.rsplit(":", 1)[1]
     created = httpx.post(f"http://localhost:{port}/storage/v1/b?project=p", json={"name": "hosted"}).json()
     assert created["selfLink"].startswith(f"http://localhost:{port}/")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from emulator import catalogue as emulator_catalogue
 from emulator.app.server import Emulator, Settings
-from emulator.core.filters import matching
+from emulator.core.filters import Filters
 from emulator.core.google_rest import ApiError, camel, camelize, project_number, snake, split_multipart
 from emulator.core.state import State, StateInUse
 from emulator.engines.base import Candidate, GenerateRequest, Generation, Turn
@@ -59,13 +59,13 @@ ITEMS = [
     ],
 )
 def test_filters_match_resources(text: str, numbers: list[int]) -> None:
-    assert [number for number, _ in matching([text], ITEMS)] == numbers
+    assert [number for number, _ in Filters([text]).matching(ITEMS)] == numbers
 
 
 @pytest.mark.parametrize("text", ["(", "a=", "=b", "a", "a=b)", "a ? b", 'a="b', "NOT", "in_context(x)", "f('x')"])
 def test_filters_refuse_bad_syntax(text: str) -> None:
     with pytest.raises(ApiError, match="Invalid filter"):
-        matching([text], ITEMS)
+        Filters([text])
 
 
 def matches(field: str, value: int) -> bool:

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps web pages of other sites away from the emulator, and bounds what one request may take.
+
+A browser on the same machine can send requests to a loopback address for any page it shows. Three rules refuse them:
+the `Host` must be an address, `localhost` or an allowed name (against DNS rebinding), an `Origin` must be the server's
+own, and what the browser itself marks as sent by another site (`Sec-Fetch-Site`) may only open a page. SDKs send none
+of the two headers and are not affected.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator.core.google_rest import ApiError
+
+MAX_REQUEST_BYTES, MAX_UPLOAD_BYTES = 32 << 20, 2 << 30
+
+
+class OriginCheck:
+    """Middleware: 403 for requests of other sites' pages, 413 for a body above the limit."""
+
+    def __init__(self, app: ASGIApp, allowed_hosts: Collection[str] = ()) -> None:
+        self._app = app
+        self._allowed = {"localhost", *(name.lower() for name in allowed_hosts)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        limit = MAX_UPLOAD_BYTES if "/storage/" in scope["path"] else MAX_REQUEST_BYTES
+        error = self._foreign(scope, headers) or _too_large(headers, limit)
+        if error is not None:
+            await JSONResponse(error.body(), status_code=error.code)(scope, receive, send)
+            return
+        await self._app(scope, _bounded(receive, limit), send)
+
+    def _foreign(self, scope: Scope, headers: dict[str, str]) -> ApiError | None:
+        host, origin = headers.get("host", "localhost"), headers.get("origin")
+        if not self._is_allowed(host):
+            name = host[:200]
+            return ApiError(403, f"The emulator does not answer as {name!r}; start it with --allow-host {name}.")
+        if origin is not None and origin.lower() != f"{scope['scheme']}://{host}".lower():
+            return ApiError(403, f"The emulator answers no pages of other sites ({origin[:200]!r}).")
+        opens_page = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not opens_page:
+            return ApiError(403, "The emulator answers no pages of other sites.")
+        return None
+
+    def _is_allowed(self, host: str) -> bool:
+        name = host.lower()
+        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name.removesuffix(".") in self._allowed
+        return True
+
+
+def _too_large(headers: dict[str, str], limit: int) -> ApiError | None:
+    length = headers.get("content-length", "0")
+    if length.isascii() and length.isdigit() and int(length) > limit:
+        return ApiError(413, f"Request payload size exceeds the limit: {limit} bytes.")
+    return None
+
+
+def _bounded(receive: Receive, limit: int) -> Receive:
+    """`receive` that ends a body of unknown length (chunked) at the limit as if the client had gone."""
+    taken = 0
+
+    async def bounded() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if taken > limit else message
+
+    return bounded
