@@ -32,10 +32,10 @@ from dataclasses import replace
 from time import monotonic, process_time
 from typing import Any
 
-from gemtune import vertex
 from gemtune.config import Evaluate, Vertex
 from gemtune.inference.generate import GenerateRequest, generate_all
 from gemtune.inference.vertex_generation import vertex_generate
+from gemtune.vertex import calls
 
 LATENCY_S = 0.2
 FAULTS = {"error_rate": 0.14, "error_code": [429, 503], "drop_rate": 0.06}
@@ -81,7 +81,7 @@ def ours(count: int, concurrency: int = 64) -> tuple[float, list[float], int, in
         tries += 1
         try:
             answer = await generate(question)
-        except vertex.TransientError as failure:
+        except calls.TransientError as failure:
             refused += failure.code == 429 and monotonic() - start > 5
             raise
         at.append(monotonic() - start)

@@ -14,6 +14,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gemtune.errors import UserError
 
@@ -130,7 +132,7 @@ def _start(state: Path, log: Path, port: int, engine: str, jobs: int) -> tuple[i
         os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # without a reader it cannot be opened for writing
     users = os.open(pipe, os.O_WRONLY)
-    command = [sys.executable, "-m", "emulator", "--port", str(port), "--state-dir", str(state)]
+    command = [sys.executable, "-m", "emulator", "--port", str(port or _last_port(state)), "--state-dir", str(state)]
     command += ["--engine", engine, "--concurrency", str(jobs), "--while-open", str(pipe)]
     with log.open("wb") as out:  # it inherits the reader: at no time is the pipe without one while it starts
         process = subprocess.Popen(
@@ -138,6 +140,18 @@ def _start(state: Path, log: Path, port: int, engine: str, jobs: int) -> tuple[i
         )
     os.close(reader)
     return users, process
+
+
+def _last_port(state: Path) -> int:
+    """The port at which this state was served last, if it is free (cached answers are kept by address); 0: any."""
+    try:
+        port = urlsplit(json.loads((state / "lock").read_text(encoding="utf-8"))["url"]).port or 0
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(("127.0.0.1", port))
+    except (OSError, ValueError, KeyError):
+        return 0
+    return port
 
 
 def _url(state: Path, log: Path, users: int, process: subprocess.Popen[bytes] | None, settings: dict[str, Any]) -> str:

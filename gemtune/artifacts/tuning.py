@@ -83,8 +83,8 @@ class JobRecord(Part):
     steps: int = 0
     completed_epochs: int = 0
     completed_steps: int = 0
-    truncated: int = 0
-    dropped: list[str] = []
+    dropped: int = 0
+    dropped_reasons: list[str] = []
 
 
 class StateChange(Part):
@@ -178,8 +178,8 @@ class TrialSummary(Part):
     states: list[StateChange]
     diagnosis: Diagnosis
     curve: dict[str, list[tuple[int, float]]]
-    truncated: int
-    dropped: list[str]
+    dropped: int
+    dropped_reasons: list[str]
 
 
 class Selection(Artifact):

@@ -19,7 +19,7 @@ from gemtune.config import JsonObject, Preprocess, Task, Vertex, fingerprint
 from gemtune.data.duplicates import enforce_removal_limits
 from gemtune.data.example import RejectedRow
 from gemtune.errors import UserError
-from gemtune.vertex import connect, storage, with_retries
+from gemtune.vertex import connect, storage
 
 JSONL = (".jsonl", ".ndjson", ".json")
 EXACT_REASONS = ("exact_duplicate", "label_conflict")
@@ -40,9 +40,7 @@ def dataflow_parameters(data: str, task: Task, config: Preprocess, vertex: Verte
     """The job for a source. Raises `UserError` for a source or settings that a Dataflow job cannot read."""
     require_dataflow_settings(data, config)
     client = connect(vertex)
-    generations = [
-        with_retries(storage.stat, client, uri) for uri in (data, config.test_data, config.corrections) if uri
-    ]
+    generations = [storage.stat(client, uri) for uri in (data, config.test_data, config.corrections) if uri]
     sections = {"task": task, "preprocess": config}
     settings = {name: section.model_dump(mode="json", exclude_defaults=True) for name, section in sections.items()}
     folder = f"gs://{client.bucket}/deduplicated/{fingerprint(data, generations, settings)}"

@@ -52,7 +52,8 @@ def _embed_locally(model: str, texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 def _embed_on_vertex(model: str, vertex: Vertex, texts: Sequence[str]) -> NDArray[np.float32]:
-    from gemtune.vertex import PermanentError, connect, embedding
+    from gemtune.vertex import connect, embedding
+    from gemtune.vertex.calls import PermanentError
 
     try:
         return embedding.embed(connect(vertex), model, texts, DIMENSIONS, _CONCURRENCY)

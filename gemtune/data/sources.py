@@ -157,7 +157,8 @@ def _shared_client() -> Any:
 
 
 def _with_text(line: int, row: JsonObject, max_chars: int, client: Any) -> Row | RejectedRow:
-    from gemtune.vertex import PermanentError, storage
+    from gemtune.vertex import storage
+    from gemtune.vertex.calls import PermanentError
 
     uri = row["textGcsUri"]
     try:

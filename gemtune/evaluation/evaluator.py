@@ -35,7 +35,8 @@ from gemtune.inference.vertex_generation import (
     vertex_batch_jobs,
     vertex_generate,
 )
-from gemtune.vertex import PermanentError, TransientError, connect
+from gemtune.vertex import connect
+from gemtune.vertex.calls import PermanentError, TransientError
 
 log = logging.getLogger("gemtune")
 

@@ -25,6 +25,7 @@ log = logging.getLogger("gemtune")
 def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, RetryPolicy]:
     """Online requests to Vertex AI, with the retry policy of the configuration."""
     from gemtune import vertex
+    from gemtune.vertex import calls
 
     client = vertex.connect(settings)
 
@@ -32,7 +33,7 @@ def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, Retry
         settings = _settings_of(config, request)
         return await vertex.generate(client, request.model, request.system, request.contents, settings)
 
-    errors = ((vertex.TransientError,), (vertex.PermanentError,))
+    errors = ((calls.TransientError,), (calls.PermanentError,))
     retry_policy = RetryPolicy(
         config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h
     )
@@ -67,7 +68,7 @@ def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
 
     async def target(request: GenerateRequest) -> str:
         resolve = partial(batches.batch_model, client, request.model, request.version, config.base_model)
-        return await asyncio.to_thread(vertex.with_retries, resolve)
+        return await asyncio.to_thread(resolve)
 
     def body(request: GenerateRequest) -> JsonObject:
         settings = _settings_of(config, request)
@@ -78,15 +79,15 @@ def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
         for start in range(0, len(bodies), batches.MAX_REQUESTS):
             chunk = bodies[start : start + batches.MAX_REQUESTS]
             submit = partial(batches.get_or_create, client, model, chunk)
-            job = await asyncio.to_thread(vertex.with_retries, submit)
+            job = await asyncio.to_thread(submit)
             log.info("progress: batch job %s (%d rows)", job.name, len(chunk))
             job = await wait_for_job(
                 job,
-                lambda job: vertex.with_retries(batches.refresh, client, job),
+                lambda job: vertex.batches.refresh(client, job),
                 config.batch_poll_s,
                 3600 * config.batch_deadline_h,
             )
-            lines += await asyncio.to_thread(vertex.with_retries, batches.read_results, client, job)
+            lines += await asyncio.to_thread(batches.read_results, client, job)
         return lines
 
     return BatchJobs(config.batch_above, target, body, run_job)

@@ -17,7 +17,7 @@ from gemtune.config import ModelVariant, Task
 from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.state.store import Record
-from gemtune.vertex import Client, storage, with_retries
+from gemtune.vertex import Client, storage
 
 FOLDER = "champions"
 
@@ -73,7 +73,7 @@ def download_test_set(client: Client, name: str, path: Path) -> Path | None:
     kept = _current(client, name).get("test")
     if not kept:
         return None
-    with_retries(storage.download, client, kept["uri"], path)
+    storage.download(client, kept["uri"], path)
     return path
 
 
@@ -81,7 +81,7 @@ def keep_test_set(client: Client, test: str) -> Record:
     """Upload the test rows, equal content once; returns their URI and count."""
     with open(test, encoding="utf-8") as rows:
         count = sum(1 for _ in rows)
-    return {"uri": with_retries(storage.upload, client, test, "tests"), "rows": count}
+    return {"uri": storage.upload(client, test, "tests"), "rows": count}
 
 
 def cleaning(client: Client, name: str, default: Record) -> Record:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gemtune.errors import UserError
-from gemtune.vertex import Client, with_retries
+from gemtune.vertex import Client
 from gemtune.vertex.storage import list_records, read_record, write_record
 
 Record = dict[str, Any]
@@ -20,20 +20,20 @@ Record = dict[str, Any]
 
 def read(client: Client, key: str) -> Record:
     """The record; {} when there is none."""
-    return with_retries(read_record, client, key)[0] or {}
+    return read_record(client, key)[0] or {}
 
 
 def keys(client: Client, folder: str) -> list[str]:
     """The keys of all records under a folder."""
-    return list(with_retries(list_records, client, folder))
+    return list(list_records(client, folder))
 
 
 def update(client: Client, key: str, edit: Callable[[Record], Record]) -> Record:
     """Replace a record by `edit` of it; if it changed meanwhile, read and edit again. Returns the new one."""
     for _ in range(20):
-        current, generation = with_retries(read_record, client, key)
+        current, generation = read_record(client, key)
         edited = edit(current or {})
-        if edited == current or with_retries(write_record, client, key, edited, generation):
+        if edited == current or write_record(client, key, edited, generation):
             return edited
     raise UserError(f"{key} keeps being changed by other runs", remedy="let one run of this name end first")
 

@@ -24,7 +24,7 @@ from gemtune.config import (
     Tune,
     Vertex,
 )
-from gemtune.vertex import Client, connect, count_tokens, with_retries
+from gemtune.vertex import Client, connect, count_tokens
 
 if TYPE_CHECKING:
     from gemtune.cost.tokens import TokenCounter
@@ -140,7 +140,7 @@ class StepContext:
         client, model = self.client, self.evaluate.base_model
 
         def count_by_service(system: str | None, contents: list[dict[str, Any]]) -> int:
-            return with_retries(count_tokens, client, model, system, contents)
+            return count_tokens(client, model, system, contents)
 
         count = count_offline if self.offline else count_by_service
         return TokenCounter(count, self.evaluate, self.plan.token_sample, task)

@@ -23,7 +23,8 @@ from gemtune.data.cleaning import export_rules
 from gemtune.errors import UserError
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import Client, PermanentError, connect, jobs, models, with_retries
+from gemtune.vertex import Client, connect, jobs, models
+from gemtune.vertex.calls import PermanentError
 from gemtune.vertex.jobs import NAME
 
 log = logging.getLogger("gemtune")
@@ -53,7 +54,7 @@ def run(
         kept["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
     champion.promote(client, name, candidate, alias, verdict.reasons, kept)
     if before and before.tuned_model != candidate.tuned_model:
-        with_retries(models.remove_alias, client, before.tuned_model, alias)
+        models.remove_alias(client, before.tuned_model, alias)
     undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, chosen.rejected)
     store.record_decision(client, name, chosen.plan, verdict.verdict)
     log.info("done: %s", f"{candidate.name} is deployed as {alias} at {candidate.model}")
@@ -89,7 +90,7 @@ def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
     _serve(client, back, alias)
     champion.roll_back(client, name, back)
     if current.tuned_model != back.tuned_model:
-        with_retries(models.remove_alias, client, current.tuned_model, alias)
+        models.remove_alias(client, current.tuned_model, alias)
     log.info("done: %s", f"{back.name} is deployed again as {alias} at {back.model}, instead of {current.name}")
     return back
 
@@ -101,11 +102,11 @@ def cleanup(name: str, vertex: dict[str, Any], act: bool = True) -> list[str]:
     Without `act` nothing is changed: the endpoints are those that would be undeployed.
     """
     client = connect(Vertex.of(vertex))
-    ended = [job for job in with_retries(jobs.find, client, NAME, jobs.label(name)) if job.ended]
+    ended = [job for job in jobs.find(client, NAME, jobs.label(name)) if job.ended]
     endpoints = [point.endpoint for job in ended for point in job.checkpoints if point.endpoint]
     unused = _unused(client, endpoints)
     if not act:
-        return [endpoint for endpoint in unused if with_retries(models.deployed, client, endpoint)]
+        return [endpoint for endpoint in unused if models.deployed(client, endpoint)]
     undeployed = _undeploy_endpoints(client, unused)
     log.info("done: %s", f"{len(undeployed)} of {len(endpoints)} checkpoints of {len(ended)} jobs undeployed")
     return undeployed
@@ -121,10 +122,10 @@ def read_champion(name: str, vertex: dict[str, Any]) -> ModelVariant | None:
 
 def _serve(client: Client, variant: ModelVariant, alias: str) -> None:
     """Make sure the checkpoint answers at its endpoint, and that the registry names it."""
-    with_retries(models.deploy, client, variant.model, variant.tuned_model, variant.checkpoint_id)
-    with_retries(models.set_alias, client, variant.tuned_model, alias)
+    models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
+    models.set_alias(client, variant.tuned_model, alias)
     if variant.checkpoint_id:
-        with_retries(models.set_default_checkpoint, client, variant.tuned_model, variant.checkpoint_id)
+        models.set_default_checkpoint(client, variant.tuned_model, variant.checkpoint_id)
 
 
 def _undeploy(client: Client, variants: Iterable[ModelVariant]) -> list[str]:
@@ -141,7 +142,7 @@ def _undeploy_endpoints(client: Client, endpoints: Iterable[str]) -> list[str]:
     undeployed = []
     for endpoint in endpoints:
         try:
-            if with_retries(models.undeploy, client, endpoint):
+            if models.undeploy(client, endpoint):
                 undeployed.append(endpoint)
         except PermanentError as error:
             log.warning("%s stays deployed: %s", endpoint, error)

@@ -176,8 +176,8 @@ def _trial(job: TrialRecord, scores: Sequence[VariantScore], objective: Objectiv
         states=job.states,
         diagnosis=diagnosis,
         curve=job.curve,
-        truncated=job.job.truncated,
         dropped=job.job.dropped,
+        dropped_reasons=job.job.dropped_reasons,
     )
 
 

@@ -10,6 +10,7 @@ assumed: a rise or a fall counts only when it exceeds what the curve's own jitte
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -21,7 +22,7 @@ Points = Sequence[tuple[int, float]]
 TRAIN = ("/train_total_loss", "/preference_optimization_train_loss")
 VALIDATION = "/eval_total_loss"
 PROBLEM_LOSS = 10.0  # published: a first training loss above this is a data problem
-TRUNCATED = 0.01  # share of the training rows; more is a data problem whatever the curve
+DROPPED = 0.01  # share of the training rows; more is a data problem whatever the curve
 STILL_FALLING = 0.06  # share of the whole fall made in the last quarter; an exponential 95 % done has 0.056
 RISE = 0.10  # share of its lowest by which validation rises, when training loss is far below and points are many
 FAR, MEMORISED = 0.5, 0.1  # training loss as a share of validation loss: far below; the rows memorised
@@ -55,16 +56,19 @@ class _Trend:
         return self.levels[max(0, round(share * len(self.levels)) - 1)]
 
 
-def diagnose_loss(series: Mapping[str, Points], truncated: int = 0, examples: int = 0) -> Diagnosis:
+def diagnose_loss(
+    series: Mapping[str, Points], dropped: int = 0, rows: int = 0, reasons: Sequence[str] = ()
+) -> Diagnosis:
     """Judge a job's series (the service's metric names to (step, value) points).
 
-    `truncated` of its `examples` training rows were cut off by the service, which no curve need show.
+    The service left out `dropped` of the job's `rows`, for `reasons`, which no curve need show.
     """
-    if truncated > TRUNCATED * examples:
+    if dropped > DROPPED * rows:
+        listed = "; ".join(f"{count} x {reason}" for reason, count in Counter(reasons).most_common(3))
         return Diagnosis(
             "data_problem",
-            f"the service truncated {truncated} of {examples} training rows",
-            "shorten the rows (preprocess.max_chars): what is cut off is the end, where the answer is",
+            f"the service dropped {dropped} of {rows} training rows" + (f": {listed}" if listed else ""),
+            "correct these rows, or shorten them with preprocess.max_chars: the model has not seen them",
         )
     train = next((_trend(series[name]) for name in TRAIN if series.get(name)), None)
     if train is None:

@@ -22,20 +22,22 @@ from pathlib import Path
 from gemtune.catalogue import Limits, trial_base_model
 from gemtune.config import JsonObject, Trial, Tune, fingerprint
 from gemtune.errors import UserError
-from gemtune.vertex import Client, TransientError, jobs, storage, with_retries
+from gemtune.vertex import Client, jobs, storage
+from gemtune.vertex.calls import TransientError
 from gemtune.vertex.jobs import FINGERPRINT, NAME, TuningJob, TuningJobSpec
 
 log = logging.getLogger("gemtune")
 
 BAD_DATA = 3  # google.rpc code INVALID_ARGUMENT: the same rows would fail again
+PERMANENT = frozenset({BAD_DATA, 5, 7, 9, 12, 16})  # and not found, permission, precondition, unimplemented, sign-in
 QUEUE_S = 60.0  # longest pause between two tries to get a place in the queue
 
 
 Row = JsonObject
 
 
-class JobFailed(Exception):
-    """The service ended the job without a model; the message is the service's."""
+class JobFailed(UserError):
+    """A tuning job ended without a model, or had to be given up; the message has the service's reason."""
 
 
 def build_spec(client: Client, trial: Trial, settings: Tune, base_model: str, name: str) -> TuningJobSpec:
@@ -133,7 +135,7 @@ def _upload(client: Client, rows: Sequence[Row]) -> str:
         path = Path(folder) / "rows.jsonl"
         with open(path, "w", encoding="utf-8", newline="\n") as out:
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        return with_retries(storage.upload, client, path, "tuning")
+        return storage.upload(client, path, "tuning")
 
 
 def get_or_create(
@@ -145,7 +147,7 @@ def get_or_create(
     again makes no sense.
     """
     digest = spec.labels[FINGERPRINT]
-    known_jobs = with_retries(jobs.find, client, FINGERPRINT, digest)
+    known_jobs = jobs.find(client, FINGERPRINT, digest)
     claim = f"jobs/{digest}-{len(known_jobs) + 1}.json"
     job = _usable(known_jobs, settings.attempts) or _claimed_job(client, claim, settings.claim_wait_s)
     if job:
@@ -165,8 +167,8 @@ def _usable(jobs: Sequence[TuningJob], attempts: int) -> TuningJob | None:
         if job.succeeded or not job.ended:
             return job
     failed = [job for job in jobs if job.state in ("FAILED", "EXPIRED")]
-    if failed and (failed[0].error_code == BAD_DATA or len(failed) >= attempts):
-        raise failure(failed[0])
+    if failed and (not may_succeed_again(failed[0]) or len(failed) >= attempts):
+        raise failure(failed[0], attempts)
     return None
 
 
@@ -175,14 +177,14 @@ def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
     claimed = {"claimed": datetime.now(UTC).isoformat(timespec="seconds")}
     deadline = time.monotonic() + wait_s
     while True:
-        record, generation = with_retries(storage.read_record, client, claim)
+        record, generation = storage.read_record(client, claim)
         free = record is None or (not record.get("job") and time.monotonic() >= deadline)
-        if free and with_retries(storage.write_record, client, claim, claimed, generation):
+        if free and storage.write_record(client, claim, claimed, generation):
             return None
         if record and record.get("job"):
-            return with_retries(jobs.get, client, str(record["job"]))
+            return jobs.get(client, str(record["job"]))
         digest = claim.removeprefix("jobs/").rpartition("-")[0]
-        for job in with_retries(jobs.find, client, FINGERPRINT, digest):
+        for job in jobs.find(client, FINGERPRINT, digest):
             if job.succeeded or not job.ended:
                 return job
         time.sleep(min(2.0, max(0.05, wait_s / 10)))
@@ -206,13 +208,23 @@ def _create(client: Client, spec: TuningJobSpec, settings: Tune) -> TuningJob:
             log.info("waiting for a slot in the queue: %s", error)
             time.sleep(pause)
             pause = min(pause * 2, QUEUE_S)
-            for job in with_retries(jobs.find, client, FINGERPRINT, spec.labels[FINGERPRINT]):
+            for job in jobs.find(client, FINGERPRINT, spec.labels[FINGERPRINT]):
                 if job.succeeded or not job.ended:
                     return job
 
 
-def failure(job: TuningJob) -> Exception:
-    """What to raise for a job that left no model."""
+def may_succeed_again(job: TuningJob) -> bool:
+    """Whether the same job may succeed when it is submitted once more: the service failed, not the request."""
+    return job.state in ("FAILED", "EXPIRED") and job.error_code not in PERMANENT
+
+
+def failure(job: TuningJob, attempts: int) -> JobFailed:
+    """What to raise for a job that left no model, the last of at most `attempts`."""
     if job.error_code == BAD_DATA:
-        return UserError(f"the service rejected the tuning data: {job.error}", remedy=f"see {job.name}")
-    return JobFailed(f"{job.name} ended as {job.state}: {job.error or 'no reason given'}")
+        return JobFailed(f"the service rejected the tuning data: {job.error}", remedy=f"see {job.name}")
+    remedy = "run again to submit a new job"
+    if may_succeed_again(job):
+        remedy = f"the service failed in {attempts} attempts: run again later with a larger tune.attempts"
+    elif job.error_code:
+        remedy = "correct what the service names, then run again"
+    return JobFailed(f"{job.name} ended as {job.state}: {job.error or 'no reason given'}", remedy=remedy)

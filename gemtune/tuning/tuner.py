@@ -3,7 +3,8 @@
 """Tune one trial: a job submitted at most once, monitored to its end, diagnosed, followed up, recorded.
 
 Guarantees: no run, however often killed and repeated, pays twice for the same job; an interrupted run leaves no job
-running; a job that takes too long, would bill too much or is stopped early is cancelled.
+running unless another run waits for it; a job that runs too long, would bill too much or is stopped early is
+cancelled.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,10 +26,11 @@ from gemtune.config import ModelVariant, Prompt, Task, Trial, Tune
 from gemtune.data.example import Example
 from gemtune.inference import prompts
 from gemtune.tuning import early_stopping, loss_diagnostics, submission
+from gemtune.tuning.job_holders import JobHolder
 from gemtune.tuning.objective import Objective
 from gemtune.tuning.submission import JobFailed, Row
 from gemtune.tuning.tensorboard import write_events
-from gemtune.vertex import Client, jobs, models, with_retries
+from gemtune.vertex import Client, jobs, models
 from gemtune.vertex.jobs import FINGERPRINT, Checkpoint, TuningJob, TuningJobSpec
 
 log = logging.getLogger("gemtune")
@@ -98,17 +100,17 @@ class Tuner:
         try:
             runner = self._runner(trial, spec.labels[FINGERPRINT])
             if reason := runner.reason_to_stop():
-                existing = _cancel_running(client, spec)  # a killed run may have left it running
+                existing = _cancel_unneeded(client, spec)  # a killed run may have left it running
                 self._write(existing[0] if existing else None)
                 raise EarlyStopped(reason)
-            with _interruptible(), _nothing_left_running(client, spec):
-                job = submission.get_or_create(client, spec, settings, self._write)
-                job = self._monitor(job, trial, runner)
+            with _interruptible(), _nothing_left_running(client, spec) as holder:
+                job = self._job(spec, trial, runner, holder)
         except EarlyStopped as stopped:
             self._write(None, diagnosis=Diagnosis(kind="early_stopped", evidence=str(stopped), action="none"))
             return {}
         series = jobs.loss_series(client, job)
-        diagnosis = loss_diagnostics.diagnose_loss(series, job.truncated, job.examples)
+        rows = len(self._data.train)
+        diagnosis = loss_diagnostics.diagnose_loss(series, job.dropped, rows, job.dropped_reasons)
         write_events(self._events / (trial.name or "trial"), series, job.created.timestamp())
         base_model = trial_base_model(trial, self._base_model)
         variants = [self._variant(trial, base_model, job, point) for point in _serving(client, job)]
@@ -116,33 +118,47 @@ class Tuner:
         log.info("diagnosis: %s, because %s; next: %s", diagnosis.kind, diagnosis.evidence, diagnosis.action)
         return _metrics(job, series)
 
-    def _monitor(self, job: TuningJob, trial: Trial, runner: _Runner) -> TuningJob:
-        """Poll the job until it ends; raises `JobFailed` if it fails, is late or too expensive, or `EarlyStopped`."""
+    def _job(self, spec: TuningJobSpec, trial: Trial, runner: _Runner, holder: JobHolder) -> TuningJob:
+        """The succeeded job: found or submitted; submitted again when the service failed, as often as configured."""
+        while True:
+            job = submission.get_or_create(self._client, spec, self._settings, self._write)
+            job = self._monitor(job, trial, runner, holder)
+            if job.succeeded:
+                return job
+            if not submission.may_succeed_again(job):
+                raise submission.failure(job, self._settings.attempts)
+            log.warning("%s failed: %s; submitting it again", job.name, job.error or "no reason given")
+
+    def _monitor(self, job: TuningJob, trial: Trial, runner: _Runner, holder: JobHolder) -> TuningJob:
+        """Poll the job until it ends; raises `JobFailed` if it is late or too expensive, or `EarlyStopped`."""
         progress, deadline, stopped = _Progress(trial.epoch_count), self._settings.deadline_h * 3600, ""
+        running_s, before = 0.0, time.monotonic()  # as seen here: neither a queue nor a wrong clock makes a job late
         while not job.ended:
             progress(job)
-            if (datetime.now(UTC) - job.created).total_seconds() > deadline:
-                raise JobFailed(f"{job.name} took longer than {self._settings.deadline_h} h and was cancelled")
+            if running_s > deadline:
+                raise JobFailed(f"{job.name} ran longer than tune.deadline_h, {self._settings.deadline_h:g} h")
             if 0 < trial.max_billable_tokens < job.billable_tokens * trial.epoch_count:
-                raise JobFailed(f"{job.name} would bill more than {trial.max_billable_tokens} tokens and was cancelled")
+                raise JobFailed(f"{job.name} would bill more than {trial.max_billable_tokens} tokens")
             if not stopped and (stopped := runner.report_losses(job)):
+                if holder.release():
+                    raise EarlyStopped(stopped)
                 log.info("cancelling %s: %s", job.name, stopped)
-                with_retries(jobs.cancel, self._client, job.name)
+                jobs.cancel(self._client, job.name)
             time.sleep(self._settings.poll_s)
-            seen = with_retries(jobs.get, self._client, job.name)
+            holder.refresh()
+            now = time.monotonic()
+            running_s, before = running_s + (0.0 if job.waiting else now - before), now
+            seen = jobs.get(self._client, job.name)
             if (seen.state, seen.detail) != (job.state, job.detail):
                 self._write(seen)
             job = seen
         self._write(job)
         if stopped and not job.succeeded:
             raise EarlyStopped(stopped)
-        if not job.succeeded:
-            raise submission.failure(job)
-        runner.report_losses(job)
-        if job.truncated or job.dropped:
-            log.warning(
-                "the service truncated %d rows, dropped %d: %s", job.truncated, len(job.dropped), job.dropped[:3]
-            )
+        if job.succeeded:
+            runner.report_losses(job)
+        if job.dropped:
+            log.warning("the service dropped %d training rows: %s", job.dropped, "; ".join(job.dropped_reasons[:3]))
         return job
 
     def _runner(self, trial: Trial, fingerprint: str) -> _Runner:
@@ -182,8 +198,8 @@ class Tuner:
                 steps=job.steps,
                 completed_epochs=job.completed_epochs,
                 completed_steps=job.completed_steps,
-                truncated=job.truncated,
-                dropped=list(job.dropped),
+                dropped=job.dropped,
+                dropped_reasons=list(job.dropped_reasons),
             )
             last = record.states[-1] if record.states else None
             if last is None or (last.state, last.detail) != (job.state, job.detail):
@@ -240,7 +256,7 @@ class _Runner:
         reached = job.completed_steps / per_epoch
         if not job.ended and not early_stopping.is_due(self._reported, self._first_rung, reached):
             return self.reason_to_stop()
-        series = with_retries(jobs.loss_series, self._client, job)
+        series = jobs.loss_series(self._client, job)
         self._reported = early_stopping.losses_at_rungs(series, per_epoch, self._first_rung)
         return early_stopping.report(self._client, self._group, self._fingerprint, self._reported, job.ended)
 
@@ -266,22 +282,36 @@ class _Progress:
 
 
 @contextmanager
-def _nothing_left_running(client: Client, spec: TuningJobSpec) -> Iterator[None]:
-    """Cancel the job when the step is stopped or fails; after a connection error the next run adopts it."""
+def _nothing_left_running(client: Client, spec: TuningJobSpec) -> Iterator[JobHolder]:
+    """Cancel the job when the step is stopped or fails and no other run waits for it.
+
+    After a connection error the next run adopts it.
+    """
+    holder = JobHolder(client, spec.labels[FINGERPRINT])
+    holder.refresh()
     try:
-        yield
+        yield holder
     except (KeyboardInterrupt, SystemExit, JobFailed):
-        _cancel_running(client, spec)
+        _cancel_unneeded(client, spec, holder)
         raise
+    except Exception:
+        with suppress(Exception):  # the error on its way matters more
+            holder.release()
+        raise
+    holder.release()
 
 
-def _cancel_running(client: Client, spec: TuningJobSpec) -> list[TuningJob]:
-    """Cancel the jobs of this specification that have not ended; gives all of them, as they were before."""
-    own_jobs = list(with_retries(jobs.find, client, FINGERPRINT, spec.labels[FINGERPRINT]))
+def _cancel_unneeded(client: Client, spec: TuningJobSpec, holder: JobHolder | None = None) -> list[TuningJob]:
+    """Cancel the jobs of this specification that run and that no other run waits for; all of them, as before."""
+    fingerprint = spec.labels[FINGERPRINT]
+    needed = (holder or JobHolder(client, fingerprint)).release()
+    own_jobs = list(jobs.find(client, FINGERPRINT, fingerprint))
     for job in own_jobs:
-        if not job.ended:
+        if not job.ended and needed:
+            log.info("%s goes on: another run waits for it", job.name)
+        elif not job.ended:
             log.info("cancelling %s", job.name)
-            with_retries(jobs.cancel, client, job.name)
+            jobs.cancel(client, job.name)
     return own_jobs
 
 
@@ -306,9 +336,9 @@ def _serving(client: Client, job: TuningJob) -> list[Checkpoint]:
     """The checkpoints that can be called; those undeployed since they were made are deployed again."""
     points = list(job.checkpoints) or [Checkpoint("", job.completed_epochs, job.completed_steps, job.endpoint)]
     for point in points:
-        if point.endpoint and point.checkpoint_id and not with_retries(models.deployed, client, point.endpoint):
+        if point.endpoint and point.checkpoint_id and not models.deployed(client, point.endpoint):
             log.info("deploying checkpoint %s again", point.checkpoint_id)
-            with_retries(models.deploy, client, point.endpoint, job.model, point.checkpoint_id)
+            models.deploy(client, point.endpoint, job.model, point.checkpoint_id)
     serving = [point for point in points if point.endpoint]
     if not serving:
         raise JobFailed(f"{job.name} succeeded but no checkpoint has an endpoint")

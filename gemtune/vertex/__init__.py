@@ -5,8 +5,7 @@
 Source: google-genai (generateContent, countTokens). Project, location and host come from the
 settings and from the environment variables that the SDKs use (GOOGLE_CLOUD_PROJECT, GOOGLE_CLOUD_LOCATION,
 GOOGLE_VERTEX_BASE_URL, STORAGE_EMULATOR_HOST), so the same code works with the cloud and with an emulator. Importing
-this module loads no SDK; each is loaded on first use. Every failure is raised as one of three: `UserError` (settings),
-`TransientError` (retry later), `PermanentError` (the service refused the request and would refuse it again).
+this module loads no SDK; each is loaded on first use.
 """
 
 from __future__ import annotations
@@ -14,39 +13,19 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, JsonObject, Vertex
 from gemtune.errors import UserError
+from gemtune.vertex.calls import PermanentError, require_credentials, retried, translate_errors, translate_errors_async
 
 LOCATION_VARIABLES = ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION")
-RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
-
-T = TypeVar("T")
-P = ParamSpec("P")
-
-
-class TransientError(Exception):
-    """The service is busy or unreachable (408, 429, 5xx, connection); the same request may succeed later."""
-
-    def __init__(self, message: str, code: int = 0) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class PermanentError(Exception):
-    """The service refused the request (other 4xx); a retry cannot succeed. `code` is the HTTP status."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +212,7 @@ async def generate(
 ) -> GenerateResponse:
     """Send one request. `model` is a base model id or an endpoint's full name; `contents` is in Gemini's form.
 
-    Raises `Retryable` or `Refused`; retries are the caller's.
+    Raises `TransientError` or `PermanentError`; retries are the caller's, with its rate control.
     """
     budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
     genai_client = await client.async_genai(serving_location(client, model), settings.timeout_s)
@@ -242,7 +221,7 @@ async def generate(
     config = _generation_config(system, settings, budget, level)
     call = genai_client.models.generate_content(model=model, contents=contents, config=config)
     try:
-        return parse_response(await _translate_errors_async(call))
+        return parse_response(await translate_errors_async(call))
     except PermanentError as refusal:
         if not settings.logprobs or "logprob" not in refusal.message.lower():
             raise
@@ -277,6 +256,7 @@ def serving_location(client: Client, model: str) -> str:
     return client.catalogue.serving_location(model, client.location)
 
 
+@retried
 def count_tokens(client: Client, model: str, system: str | None, contents: list[JsonObject]) -> int:
     """Tokens of a prompt, counted by the service (free of charge)."""
     from google.genai import types
@@ -306,82 +286,6 @@ def service_host(location: str) -> str:
     if location in ("us", "eu"):
         return f"aiplatform.{location}.rep.googleapis.com"
     return f"{location}-aiplatform.googleapis.com"
-
-
-def translate_errors(call: Callable[[], T]) -> T:
-    """Run an SDK call; failures of any SDK are raised as `TransientError`, `PermanentError` or `UserError`."""
-    try:
-        return require_credentials(call)
-    except Exception as error:
-        raise _translated(error) from error
-
-
-def with_retries(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run an idempotent call: up to ten attempts with exponential backoff (at most 30 s) on `TransientError`."""
-    from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
-
-    wait = wait_exponential_jitter(initial=0.2, max=30, jitter=0.2)
-    tries = Retrying(
-        retry=retry_if_exception_type(TransientError), stop=stop_after_attempt(10), wait=wait, reraise=True
-    )
-    return tries(call, *args, **kwargs)
-
-
-async def _translate_errors_async(call: Coroutine[Any, Any, T]) -> T:
-    try:
-        return await call
-    except Exception as error:
-        raise _translated(error) from error
-
-
-def _translated(error: Exception) -> Exception:
-    """The exception for an error of any of Google's SDKs; other errors are returned unchanged."""
-    if isinstance(error, UserError | TransientError | PermanentError):
-        return error
-    import google.api_core.exceptions as core
-    from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
-
-    if isinstance(error, DefaultCredentialsError | RefreshError):
-        return _credentials_error(error)
-    if isinstance(error, core.GoogleAPICallError):  # e.g. 404 of Cloud Storage, whose callers may not use google-genai
-        return _by_code(error)
-    import aiohttp
-    import httpx
-    import requests  # type: ignore[import-untyped,unused-ignore]
-    from google.genai.errors import APIError
-
-    unreachable = (
-        aiohttp.ClientError  # connections, payloads cut off; and with it the SDK's asynchronous transport
-        | TimeoutError
-        | httpx.TransportError
-        | requests.ConnectionError
-        | requests.Timeout
-        | TransportError
-        | core.RetryError
-    )
-    if isinstance(error, unreachable):
-        return TransientError(f"{type(error).__name__}: {error}")
-    return _by_code(error) if isinstance(error, APIError) else error
-
-
-def _by_code(error: Any) -> TransientError | PermanentError:
-    """The exception for a response with an HTTP status: transient or permanent."""
-    code, message = int(error.code or 0), str(error.message or error)
-    return TransientError(f"{code}: {message}", code) if code in RETRIED_CODES else PermanentError(code, message)
-
-
-def require_credentials(call: Callable[[], T]) -> T:
-    """Run a call; missing credentials raise a `UserError` that explains how to sign in."""
-    from google.auth.exceptions import DefaultCredentialsError
-
-    try:
-        return call()
-    except DefaultCredentialsError as error:
-        raise _credentials_error(error) from None
-
-
-def _credentials_error(error: Exception) -> UserError:
-    return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
 
 
 def parse_response(response: Any) -> GenerateResponse:

@@ -24,8 +24,8 @@ from gemtune.vertex import (
     parse_response,
     serving_location,
     storage,
-    translate_errors,
 )
+from gemtune.vertex.calls import retried, translate_errors
 
 FAILED = frozenset({"FAILED", "CANCELLED", "CANCELLING", "EXPIRED"})
 ENDED = FAILED | {"SUCCEEDED", "PARTIALLY_SUCCEEDED"}
@@ -62,6 +62,7 @@ class BatchResult:
     code: int = 0
 
 
+@retried
 def batch_model(client: Client, model: str, version: str, base_model: str) -> str:
     """The model name for batch jobs of `model`; "" when only online requests are possible.
 
@@ -100,6 +101,7 @@ def build_request(
     return body
 
 
+@retried
 def get_or_create(client: Client, model: str, requests: Sequence[JsonObject]) -> BatchJob:
     """The job with these requests to `model`: an existing one that has not failed, else a new one.
 
@@ -112,12 +114,14 @@ def get_or_create(client: Client, model: str, requests: Sequence[JsonObject]) ->
     return usable[0] if usable else _create(client, model, location, display_name, lines)
 
 
+@retried
 def refresh(client: Client, batch: BatchJob) -> BatchJob:
     """The current state of the job."""
     location = batch.name.split("/")[3]
     return _batch(translate_errors(lambda: client.genai(location).batches.get(name=batch.name)))
 
 
+@retried
 def read_results(client: Client, batch: BatchJob) -> list[BatchResult]:
     """The results of a job that succeeded, in no particular order."""
     results: list[BatchResult] = []

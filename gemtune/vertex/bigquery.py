@@ -16,7 +16,7 @@ from typing import Any
 
 from gemtune.config import JsonObject
 from gemtune.errors import UserError
-from gemtune.vertex import PermanentError, TransientError, require_credentials, translate_errors
+from gemtune.vertex.calls import PermanentError, TransientError, require_credentials, translate_errors
 
 PAGE_ROWS = 5_000
 TIMEOUT_S = 60.0

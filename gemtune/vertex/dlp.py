@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from gemtune.errors import UserError
 from gemtune.pii import Finding, replace_findings
-from gemtune.vertex import PermanentError, TransientError, require_credentials, translate_errors, with_retries
+from gemtune.vertex.calls import PermanentError, TransientError, require_credentials, retried, translate_errors
 
 REQUEST_BYTES, REQUEST_ROWS = 400_000, 1_000  # the service accepts 0.5 MB and 50,000 values per request
 PIECE, OVERLAP = 80_000, 200  # characters; a finding is never longer than the overlap
@@ -90,14 +90,16 @@ class DlpDetector:
         }
         inspect_request = dlp_v2.InspectContentRequest(request)
         try:
-            return with_retries(
-                translate_errors, lambda: self._client.inspect_content(request=inspect_request, timeout=60).result
-            )
+            return self._send(inspect_request)
         except PermanentError as error:
             remedy = "enable the API dlp.googleapis.com, give the role DLP User, check preprocess.pii_types"
             raise UserError(f"Sensitive Data Protection refused: {error.message}", remedy=remedy) from None
         except TransientError as error:
             raise UserError(f"Sensitive Data Protection is unavailable: {error}", remedy="retry later") from None
+
+    @retried
+    def _send(self, request: Any) -> Any:
+        return translate_errors(lambda: self._client.inspect_content(request=request, timeout=60).result)
 
 
 def _parent(parent: str) -> str:

@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.vertex import Client, translate_errors, with_retries
+from gemtune.vertex import Client
+from gemtune.vertex.calls import retried, translate_errors
 
 _MAX_TEXTS, _MAX_CHARS = 250, 40_000  # a token has two characters or more, in nearly any text
 _MAX_TEXT_CHARS = 8000  # characters of one text; the service truncates longer ones anyway
@@ -27,10 +28,11 @@ def embed(client: Client, model: str, texts: Sequence[str], dimensions: int, con
     config = types.EmbedContentConfig(task_type="CLUSTERING", output_dimensionality=dimensions)
     genai_client = client.genai()
 
+    @retried
     def embed_batch(batch: list[str]) -> list[list[float]]:
         contents = [types.Content(role="user", parts=[types.Part(text=text)]) for text in batch]
         call = genai_client.models.embed_content
-        answer = with_retries(translate_errors, lambda: call(model=model, contents=contents, config=config))
+        answer = translate_errors(lambda: call(model=model, contents=contents, config=config))
         return [list(embedding.values or []) for embedding in answer.embeddings or []]
 
     with ThreadPoolExecutor(concurrency) as pool:

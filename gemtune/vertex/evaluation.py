@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from gemtune.config import JsonObject
-from gemtune.vertex import Client, translate_errors, with_retries
+from gemtune.vertex import Client
+from gemtune.vertex.calls import retried, translate_errors
 
 ROUGE = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL", "rouge_l_sum": "rougeLsum"}
 ROWS_PER_REQUEST, MAX_CONCURRENT_REQUESTS = 50, 8
@@ -50,13 +51,12 @@ def scores(client: Client, metric: str, rows: Sequence[EvaluatedRow], rubric: st
     return [score for answer in answers for score in answer]
 
 
+@retried
 def _evaluate(client: Client, body: JsonObject) -> list[float]:
     from google.cloud.aiplatform_v1 import EvaluationServiceClient
 
     service = client.generated(EvaluationServiceClient)
-    answer = with_retries(
-        lambda: translate_errors(lambda: service.evaluate_instances({"location": client.parent, **body}))
-    )
+    answer = translate_errors(lambda: service.evaluate_instances({"location": client.parent, **body}))
     if "pointwise_metric_result" in answer:
         return [float(answer.pointwise_metric_result.score)]
     if "exact_match_results" in answer:

@@ -18,7 +18,8 @@ from typing import Any
 
 from gemtune.config import JsonObject
 from gemtune.errors import UserError
-from gemtune.vertex import Client, PermanentError, translate_errors
+from gemtune.vertex import Client
+from gemtune.vertex.calls import PermanentError, retried, translate_errors
 
 ADAPTER_WORDS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
 METHODS = {"supervised": "SUPERVISED_FINE_TUNING", "preference": "PREFERENCE_TUNING"}
@@ -67,7 +68,8 @@ class Checkpoint:
 class TuningJob:
     """A tuning job. `state` and `detail` are the service's values without their prefixes.
 
-    `billable_tokens` is for one epoch; `error` is "" unless the job failed, `error_code` a google.rpc code.
+    `billable_tokens` is for one epoch; `dropped` training rows were left out by the service; `error` is "" unless the
+    job failed, `error_code` a google.rpc code.
     """
 
     name: str
@@ -83,11 +85,15 @@ class TuningJob:
     completed_steps: int = 0
     billable_tokens: int = 0
     steps: int = 0
-    examples: int = 0
-    truncated: int = 0
-    dropped: tuple[str, ...] = ()
+    dropped: int = 0
+    dropped_reasons: tuple[str, ...] = ()
     error: str = ""
     error_code: int = 0
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the job is still in a queue."""
+        return self.state in ("QUEUED", "PENDING") or self.detail.startswith("WAITING_")
 
     @property
     def ended(self) -> bool:
@@ -160,6 +166,7 @@ def _configuration(spec: TuningJobSpec) -> JsonObject:
     }
 
 
+@retried
 def find(client: Client, key: str, value: str) -> list[TuningJob]:
     """All jobs with a label, newest first; filtered here too, in case the service does not."""
     tunings = client.genai().tunings
@@ -170,12 +177,14 @@ def find(client: Client, key: str, value: str) -> list[TuningJob]:
     return sorted(jobs, key=lambda job: job.created, reverse=True)
 
 
+@retried
 def get(client: Client, name: str) -> TuningJob:
     """The job by its full resource name."""
     _require_full(name)
     return _job(translate_errors(lambda: client.genai(_location_of(name)).tunings.get(name=name)))
 
 
+@retried
 def cancel(client: Client, name: str) -> None:
     """Cancel a job by its full resource name; no effect on a job that has ended."""
     _require_full(name)
@@ -192,6 +201,7 @@ def _require_full(name: str) -> None:
         raise UserError(f"{name!r} is not a full resource name", remedy="projects/P/locations/L/tuningJobs/ID")
 
 
+@retried
 def loss_series(client: Client, job: TuningJob) -> dict[str, list[tuple[int, float]]]:
     """(step, value) points of every metric so far, by the service's names; empty at first."""
     if not job.experiment:
@@ -252,8 +262,12 @@ def _location_of(name: str) -> str:
 
 
 def _job(raw: Any) -> TuningJob:
-    """A `TuningJob` from the SDK's. Counts may be missing at first."""
+    """A `TuningJob` from the SDK's. Counts may be missing at first.
+
+    What the API calls truncated examples are those that it dropped: for each of them there is a dropped-example reason.
+    """
     tuned, meta, stats = raw.tuned_model, raw.tuning_job_metadata, _stats(raw.tuning_data_stats)
+    reasons = tuple(_field(stats, "dropped_example_reasons") or ())
     return TuningJob(
         name=raw.name,
         state=_state(raw.state, "JOB_STATE_"),
@@ -268,9 +282,8 @@ def _job(raw: Any) -> TuningJob:
         completed_steps=int((meta and meta.completed_step_count) or 0),
         billable_tokens=int(_field(stats, "total_billable_token_count") or 0),
         steps=int(_field(stats, "tuning_step_count") or 0),
-        examples=int(_field(stats, "tuning_dataset_example_count") or 0),
-        truncated=int(_field(stats, "total_truncated_example_count") or 0),
-        dropped=tuple(_field(stats, "dropped_example_reasons") or ()),
+        dropped=int(_field(stats, "total_truncated_example_count") or len(reasons)),
+        dropped_reasons=reasons,
         error=(raw.error and raw.error.message) or "",
         error_code=int((raw.error and raw.error.code) or 0),
     )

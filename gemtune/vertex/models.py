@@ -11,21 +11,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from gemtune.vertex import Client, PermanentError, translate_errors
+from gemtune.vertex import Client
+from gemtune.vertex.calls import PermanentError, retried, translate_errors
 
 DEPLOY_TIMEOUT_S = 1800.0  # seconds that a deployment may take
 
 
+@retried
 def aliases(client: Client, model: str) -> list[str]:
     """The aliases of a model version (projects/P/locations/L/models/M@V)."""
     return list(translate_errors(lambda: _models(client, model).get_model(name=model)).version_aliases)
 
 
+@retried
 def set_alias(client: Client, model: str, alias: str) -> None:
     """Set an alias of a version; it is removed from other versions of the model."""
     translate_errors(lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[alias]))
 
 
+@retried
 def remove_alias(client: Client, model: str, alias: str) -> None:
     """Remove an alias of a version, if it has it."""
     if exists(client, model) and alias in aliases(client, model):
@@ -34,6 +38,7 @@ def remove_alias(client: Client, model: str, alias: str) -> None:
         )
 
 
+@retried
 def set_default_checkpoint(client: Client, model: str, checkpoint_id: str) -> None:
     """Set the default checkpoint of a model version."""
     from google.genai import types
@@ -42,6 +47,7 @@ def set_default_checkpoint(client: Client, model: str, checkpoint_id: str) -> No
     translate_errors(lambda: client.genai(_location_of(model)).models.update(model=model, config=config))
 
 
+@retried
 def default_checkpoint(client: Client, model: str) -> str:
     """The default checkpoint of a model version."""
     return str(
@@ -49,6 +55,7 @@ def default_checkpoint(client: Client, model: str) -> str:
     )
 
 
+@retried
 def exists(client: Client, model: str) -> bool:
     """Whether the model version is in the registry."""
     try:
@@ -60,6 +67,7 @@ def exists(client: Client, model: str) -> bool:
     return True
 
 
+@retried
 def deployed(client: Client, endpoint: str) -> list[tuple[str, str]]:
     """(deployed model id, checkpoint id) of everything deployed to an endpoint; empty when it does not exist."""
     try:
@@ -71,6 +79,7 @@ def deployed(client: Client, endpoint: str) -> list[tuple[str, str]]:
     return [(str(model.id), str(model.checkpoint_id)) for model in endpoint_resource.deployed_models]
 
 
+@retried
 def deploy(client: Client, endpoint: str, model: str, checkpoint_id: str) -> None:
     """Deploy a checkpoint to an endpoint with all traffic; no effect when something is deployed there."""
     if deployed(client, endpoint):
@@ -82,6 +91,7 @@ def deploy(client: Client, endpoint: str, model: str, checkpoint_id: str) -> Non
     _wait(lambda: endpoints.deploy_model(endpoint=endpoint, deployed_model=deployed_model, traffic_split={"0": 100}))
 
 
+@retried
 def undeploy(client: Client, endpoint: str) -> bool:
     """Undeploy everything from an endpoint; False when nothing was deployed."""
     serving = deployed(client, endpoint)

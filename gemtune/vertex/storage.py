@@ -11,14 +11,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from gemtune.config import JsonObject
 from gemtune.errors import UserError
-from gemtune.vertex import Client, PermanentError, translate_errors, with_retries
+from gemtune.vertex import Client
+from gemtune.vertex.calls import PermanentError, retried, translate_errors
 
 
+@retried
 def upload(client: Client, path: str | Path, folder: str = "data") -> str:
     """Store a file under its SHA-256 and return its gs:// URI; equal content is stored once."""
     path = Path(path)
@@ -34,6 +38,7 @@ def upload(client: Client, path: str | Path, folder: str = "data") -> str:
     return f"gs://{client.bucket}/{name}"
 
 
+@retried
 def download(client: Client, uri: str, path: str | Path) -> None:
     """Download an object to a file, completely or not at all. Raises `UserError` when it does not exist."""
     name, _, key = uri.removeprefix("gs://").partition("/")
@@ -52,6 +57,7 @@ def download(client: Client, uri: str, path: str | Path) -> None:
         part.unlink(missing_ok=True)
 
 
+@retried
 def head(client: Client, uri: str, size: int) -> bytes:
     """The first `size` bytes of an object, or all of a smaller one. Raises `Refused` when it cannot be read."""
     name, _, key = uri.removeprefix("gs://").partition("/")
@@ -59,7 +65,7 @@ def head(client: Client, uri: str, size: int) -> bytes:
         raise PermanentError(400, "not gs://BUCKET/OBJECT")
     blob = client.storage().bucket(name).blob(key)
     try:
-        content: bytes = with_retries(translate_errors, lambda: blob.download_as_bytes(end=size - 1))
+        content: bytes = translate_errors(lambda: blob.download_as_bytes(end=size - 1))
     except PermanentError as error:
         if error.code == 416:  # an empty object has no first byte
             return b""
@@ -67,6 +73,7 @@ def head(client: Client, uri: str, size: int) -> bytes:
     return content
 
 
+@retried
 def stat(client: Client, uri: str) -> tuple[int, int]:
     """Size (bytes) and generation of an object. Raises `UserError` when it cannot be read."""
     name, _, key = uri.removeprefix("gs://").partition("/")
@@ -80,6 +87,7 @@ def stat(client: Client, uri: str) -> tuple[int, int]:
     return int(blob.size or 0), int(blob.generation or 0)
 
 
+@retried
 def put(client: Client, path: str | Path, uri: str) -> None:
     """Store a file as an object, replacing it. Raises `UserError` when it cannot be written."""
     name, _, key = uri.removeprefix("gs://").partition("/")
@@ -94,6 +102,7 @@ def put(client: Client, path: str | Path, uri: str) -> None:
         ) from None
 
 
+@retried
 def read_record(client: Client, key: str) -> tuple[JsonObject | None, int]:
     """A JSON object of the bucket and its generation; (None, 0) when there is none."""
     blob = bucket(client).blob(key)
@@ -107,26 +116,66 @@ def read_record(client: Client, key: str) -> tuple[JsonObject | None, int]:
 
 
 def write_record(client: Client, key: str, record: JsonObject, generation: int) -> bool:
-    """Replace a record if it still has the given generation (0: does not exist); False when it has changed."""
-    blob = bucket(client).blob(key)
+    """Replace a record if it still has the given generation (0: does not exist); False when it has changed.
+
+    Each write has a mark of its own, so that a write whose response was lost is recognised when it is sent again.
+    """
+    mark = uuid.uuid4().hex
     content = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return _write_marked(client, key, content, generation, mark)
+
+
+@retried
+def _write_marked(client: Client, key: str, content: str, generation: int, mark: str) -> bool:
+    blob = bucket(client).blob(key)
+    blob.metadata = {"write": mark}
     try:
         translate_errors(
             lambda: blob.upload_from_string(content, content_type="application/json", if_generation_match=generation)
         )
     except PermanentError as error:
-        if error.code == 412:
-            return False
-        raise
+        if error.code != 412:
+            raise
+        stored = translate_errors(lambda: client.storage().bucket(client.bucket).get_blob(key))
+        return stored is not None and (stored.metadata or {}).get("write") == mark
     return True
 
 
+@retried
 def list_records(client: Client, folder: str) -> list[str]:
     """The keys of all records in a folder of the bucket."""
     run_bucket = bucket(client)
     return translate_errors(lambda: [str(blob.name) for blob in run_bucket.list_blobs(prefix=f"{folder}/")])
 
 
+@retried
+def touch(client: Client, key: str) -> datetime:
+    """Write an empty record; returns when, by the clock of Cloud Storage."""
+    blob = bucket(client).blob(key)
+    translate_errors(lambda: blob.upload_from_string("{}\n", content_type="application/json"))
+    written: datetime = blob.updated
+    return written
+
+
+@retried
+def delete(client: Client, key: str) -> None:
+    """Delete an object of the bucket, if there is one."""
+    blob = bucket(client).blob(key)
+    try:
+        translate_errors(blob.delete)
+    except PermanentError as error:
+        if error.code != 404:
+            raise
+
+
+@retried
+def list_times(client: Client, folder: str) -> dict[str, datetime]:
+    """Key -> time of the last write of all objects in a folder of the bucket, by the clock of Cloud Storage."""
+    run_bucket = bucket(client)
+    return translate_errors(lambda: {str(b.name): b.updated for b in run_bucket.list_blobs(prefix=f"{folder}/")})
+
+
+@retried
 def list_objects(client: Client, uri: str) -> list[str]:
     """The gs:// URIs of all objects in a folder (a gs:// URI)."""
     name, _, folder = uri.removeprefix("gs://").partition("/")
@@ -136,6 +185,7 @@ def list_objects(client: Client, uri: str) -> list[str]:
     )
 
 
+@retried
 def bucket(client: Client) -> Any:
     """The run's bucket, created in the tuning location if it does not exist (checked once per client)."""
     run_bucket = client.storage().bucket(client.bucket)

@@ -124,7 +124,7 @@ def test_completion_loads_only_the_listed_packages() -> None:
 def test_storage_errors_load_no_google_genai() -> None:
     code = """
 from google.api_core.exceptions import NotFound
-from gemtune.vertex import PermanentError, translate_errors
+from gemtune.vertex.calls import PermanentError, translate_errors
 
 def call(): raise NotFound("no such object")
 

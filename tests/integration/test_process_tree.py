@@ -105,6 +105,11 @@ def test_emulator_is_shared_and_ends_with_its_last_user(tmp_path):
     while emulator_process._owner(state) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not emulator_process._owner(state)
+    with emulator_process.emulator(state, log, engine="scripted") as again:
+        assert again.url == url
+    deadline = time.monotonic() + 20
+    while emulator_process._owner(state) and time.monotonic() < deadline:
+        time.sleep(0.05)
     emulator_process.delete_state(state)
     assert not state.exists()
 

@@ -21,7 +21,7 @@ from gemtune import vertex
 from gemtune.config import Evaluate, Vertex
 from gemtune.errors import UserError
 from gemtune.inference import batch
-from gemtune.vertex import batches
+from gemtune.vertex import batches, calls
 
 
 class Server:
@@ -158,7 +158,7 @@ def test_generate_truncated_answer_has_no_text(server: Server) -> None:
 @pytest.mark.parametrize("code", [408, 429, 500, 502, 503, 504])
 def test_generate_busy_service_is_transient(server: Server, code: int) -> None:
     server.reply = (code, {"error": {"code": code, "message": "later", "status": "X"}})
-    with pytest.raises(vertex.TransientError, match="later") as caught:
+    with pytest.raises(calls.TransientError, match="later") as caught:
         ask()
     assert caught.value.code == code
 
@@ -166,7 +166,7 @@ def test_generate_busy_service_is_transient(server: Server, code: int) -> None:
 @pytest.mark.parametrize("code", [400, 403, 404])
 def test_generate_refusal_states_the_reason(server: Server, code: int) -> None:
     server.reply = (code, {"error": {"code": code, "message": "no such endpoint", "status": "X"}})
-    with pytest.raises(vertex.PermanentError, match="no such endpoint") as caught:
+    with pytest.raises(calls.PermanentError, match="no such endpoint") as caught:
         ask()
     assert caught.value.code == code
     assert len(server.asked) == 1
@@ -174,7 +174,7 @@ def test_generate_refusal_states_the_reason(server: Server, code: int) -> None:
 
 def test_generate_unreachable_server_is_transient(server: Server) -> None:
     server.close()
-    with pytest.raises(vertex.TransientError):
+    with pytest.raises(calls.TransientError):
         ask()
 
 
@@ -244,7 +244,7 @@ def test_generate_lost_connection_is_transient(monkeypatch: pytest.MonkeyPatch) 
     threading.Thread(target=half_an_answer, daemon=True).start()
     started = monotonic()
     for _ in range(2):
-        with pytest.raises(vertex.TransientError):
+        with pytest.raises(calls.TransientError):
             ask()
     assert monotonic() - started < 5  # the SDK itself would sleep up to ten seconds before a try of its own
     listener.close()
@@ -254,7 +254,7 @@ def test_generate_timeout_is_transient(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = socket.create_server(("127.0.0.1", 0))  # accepts connections, says nothing
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo")
-    with pytest.raises(vertex.TransientError, match="Timeout"):
+    with pytest.raises(calls.TransientError, match="Timeout"):
         ask(timeout_s=0.2)
     listener.close()
 

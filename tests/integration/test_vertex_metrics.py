@@ -14,14 +14,13 @@ from emulator_process import Emulator
 from evaluations import evaluated
 from samples import PHRASES, examples
 
-from gemtune import vertex
 from gemtune.artifacts.evaluation import Score, VariantReport
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.data.example import write_examples
 from gemtune.evaluation import vertex_metrics
 from gemtune.evaluation.scorers import score_sample
 from gemtune.inference.generate import ModelOutput
-from gemtune.vertex import evaluation
+from gemtune.vertex import calls, evaluation
 
 METRICS = ["exact_match", "bleu", "rouge_1", "rouge_2", "rouge_l", "rouge_l_sum", "rubric"]
 
@@ -90,7 +89,7 @@ def test_vertex_metrics_refusal_loses_only_its_numbers(
     emulator.point(monkeypatch)
 
     def refused(*_: Any) -> list[float]:
-        raise vertex.PermanentError(403, "not in this region")
+        raise calls.PermanentError(403, "not in this region")
 
     monkeypatch.setattr(evaluation, "scores", refused)
     write_examples(tmp_path / "rows", examples(40, 3))

@@ -63,11 +63,12 @@ def test_diagnose_overfitting_names_the_epoch_to_stop_at() -> None:
     assert "lowest (1) 50% of the way and rose to 1.9" in found.evidence
 
 
-def test_diagnose_truncated_rows_as_a_data_problem() -> None:
+def test_diagnose_dropped_rows_as_a_data_problem() -> None:
     series = planted("fine", np.random.default_rng(1))
-    assert diagnose_loss(series, truncated=1, examples=200).kind == "fine"
-    found = diagnose_loss(series, truncated=20, examples=200)
-    assert (found.kind, found.evidence) == ("data_problem", "the service truncated 20 of 200 training rows")
+    assert diagnose_loss(series, dropped=1, rows=200, reasons=["too long"]).kind == "fine"
+    found = diagnose_loss(series, dropped=20, rows=200, reasons=["too long"] * 19 + ["no text"])
+    assert found.kind == "data_problem"
+    assert found.evidence == "the service dropped 20 of 200 training rows: 19 x too long; 1 x no text"
 
 
 def test_diagnose_one_falling_epoch_as_undertrained() -> None:

@@ -165,8 +165,8 @@ def paths(tmp_path: Path) -> Path:
         states=[],
         diagnosis=Diagnosis("fine", "<b>loss</b> settled", "none"),
         curve={"/train_total_loss": [(1, 2.0), (2, 1.0)], "/eval_total_loss": [(2, 1.1)]},
-        truncated=0,
-        dropped=[],
+        dropped=0,
+        dropped_reasons=[],
     )
     Selection(
         metric="accuracy",

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Calls to Google's services: what their failures mean, and which of them are sent again.
+
+Every failure is raised as one of three: `UserError` (settings, credentials), `TransientError` (the same request may
+succeed later) or `PermanentError` (the service refused the request and would refuse it again). Idempotent functions of
+`gemtune.vertex` are `retried`, so that no caller has to think of it; what is not idempotent says so in its docstring.
+"""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from collections.abc import Callable, Coroutine
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+from gemtune.errors import UserError
+
+ATTEMPTS, LONGEST_PAUSE_S = 10, 30.0
+RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
+TRANSPORTS = frozenset({"aiohttp", "anyio", "h11", "h2", "http", "httpcore", "httpx", "requests", "socket", "urllib3"})
+"""Packages whose errors are those of a connection, whichever of them an SDK uses today."""
+REQUEST_ERRORS = frozenset({"InvalidURL", "InvalidSchema", "MissingSchema", "InvalidHeader", "UnsupportedProtocol"})
+"""Errors of the same packages about a request that cannot be sent at all."""
+UNREADABLE = frozenset({"JSONDecodeError", "UnknownApiResponseError", "DataCorruption", "InvalidResponse"})
+"""Errors of SDKs about a response that was cut off."""
+
+T = TypeVar("T")
+P = ParamSpec("P")
+_retrying: ContextVar[bool] = ContextVar("_retrying", default=False)
+
+
+class TransientError(Exception):
+    """The service is busy or unreachable (408, 429, 5xx, connection); the same request may succeed later."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PermanentError(Exception):
+    """The service refused the request (other 4xx); a retry cannot succeed. `code` is the HTTP status."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+
+
+def retried(function: Callable[P, T]) -> Callable[P, T]:
+    """An idempotent function that is called again on `TransientError`.
+
+    Up to ten attempts with exponential backoff (at most 30 s); inside another retried function only that one retries.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if _retrying.get():
+            return function(*args, **kwargs)
+        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+        attempts = Retrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential_jitter(initial=0.2, max=LONGEST_PAUSE_S, jitter=0.2),
+            reraise=True,
+        )
+        token = _retrying.set(True)
+        try:
+            return attempts(function, *args, **kwargs)
+        finally:
+            _retrying.reset(token)
+
+    return call
+
+
+def translate_errors(call: Callable[[], T]) -> T:
+    """Run an SDK call; failures of any SDK are raised as `TransientError`, `PermanentError` or `UserError`."""
+    try:
+        return call()
+    except Exception as error:
+        raise translated(error) from error
+
+
+async def translate_errors_async(call: Coroutine[Any, Any, T]) -> T:
+    """As `translate_errors`, for a coroutine."""
+    try:
+        return await call
+    except Exception as error:
+        raise translated(error) from error
+
+
+def translated(error: Exception) -> Exception:
+    """The exception for an error of any of Google's SDKs or of the transports below them; others are unchanged."""
+    if isinstance(error, UserError | TransientError | PermanentError):
+        return error
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    if kinds & {"DefaultCredentialsError", "RefreshError"} and not getattr(error, "retryable", False):
+        return _credentials_error(error)
+    code = getattr(error, "code", None)
+    if "google" in packages and isinstance(code, int) and kinds & {"GoogleAPICallError", "APIError"}:
+        message = str(getattr(error, "message", None) or error)
+        return TransientError(f"{code}: {message}", code) if code in RETRIED_CODES else PermanentError(code, message)
+    connection = isinstance(error, ConnectionError | TimeoutError | ssl.SSLError) or bool(packages & TRANSPORTS)
+    sdk = "google" in packages and bool(kinds & {"RetryError", "TransportError", "RefreshError"})
+    if (connection and not kinds & REQUEST_ERRORS) or sdk or kinds & UNREADABLE:
+        return TransientError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def require_credentials(call: Callable[[], T]) -> T:
+    """Run a call; missing credentials raise a `UserError` that explains how to sign in."""
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        return call()
+    except DefaultCredentialsError as error:
+        raise _credentials_error(error) from None
+
+
+def _credentials_error(error: Exception) -> UserError:
+    return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
