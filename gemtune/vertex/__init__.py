@@ -415,7 +415,8 @@ def _logprob(candidate: Any) -> float | None:
 def _text(candidate: Any) -> str | None:
     parts = (candidate.content.parts or []) if candidate.content else []
     texts = [part.text for part in parts if part.text is not None and not part.thought]
-    return "".join(texts) if texts else None
+    # Half of a surrogate pair becomes U+FFFD, as no request or tuning row can hold it; halves in two parts are joined.
+    return "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace") if texts else None
 
 
 def _enum_value(value: Any) -> str:

@@ -109,7 +109,8 @@ def read_record(client: Client, key: str) -> tuple[JsonObject | None, int]:
 def write_record(client: Client, key: str, record: JsonObject, generation: int) -> bool:
     """Replace a record if it still has the given generation (0: does not exist); False when it has changed."""
     blob = bucket(client).blob(key)
-    content = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    content = text.encode(errors="backslashreplace")  # as `open_atomic` writes a lone surrogate
     try:
         translate_errors(
             lambda: blob.upload_from_string(content, content_type="application/json", if_generation_match=generation)
