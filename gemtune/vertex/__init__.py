@@ -86,7 +86,7 @@ class GenerateResponse:
     """One response. `text` is None when the prompt was blocked or the model returned no text; see the reasons.
 
     `others` are the texts of further candidates. `logprob` is the natural logarithm of the answer's probability, None
-    when the model does not return it; `batch`: it is from a batch job.
+    when the model does not return it; `batch`: it is from a batch job. `model_version`: the name it gives itself.
     """
 
     text: str | None
@@ -97,6 +97,7 @@ class GenerateResponse:
     others: tuple[str | None, ...] = ()
     logprob: float | None = None
     batch: bool = False
+    model_version: str = ""
 
 
 class Client:
@@ -121,6 +122,11 @@ class Client:
     def parent(self) -> str:
         """projects/P/locations/L."""
         return f"projects/{self.project}/locations/{self.location}"
+
+    @property
+    def server(self) -> str:
+        """Who answers: the address of an emulator, or Google's host."""
+        return self._base_url or service_host(self.location)
 
     def genai(self, location: str = "") -> Any:
         """A google-genai client of a location (an endpoint is reached only in its own)."""
@@ -398,6 +404,7 @@ def parse_response(response: Any) -> GenerateResponse:
         output_tokens=int((usage and (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)) or 0),
         others=tuple(texts[1:]),
         logprob=_logprob(candidates[0]) if candidates else None,
+        model_version=response.model_version or "",
     )
 
 

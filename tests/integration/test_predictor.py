@@ -169,7 +169,7 @@ NO_TEXTS = [
     3,
     b"bytes",
     {"text": "a mapping"},
-    {"a", "set"},
+    {"a set"},
     [None],
     ["a text", 3.0],
     ["a text", b"bytes"],
