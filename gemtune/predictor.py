@@ -42,6 +42,7 @@ from gemtune.inference.generate import Answer, GenerateRequest, generate_all
 from gemtune.inference.vertex_generation import vertex_generate
 
 CLOSED = "the predictor is closed: create it in a `with` block that lasts as long as its calls"
+FORKED = "the predictor was used before this process was forked: create one in each process"
 T = TypeVar("T")
 
 
@@ -193,11 +194,12 @@ class _LoopThread:
         self._stopped = False
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """The result to be of a coroutine that runs in the thread; raises `RuntimeError` after `stop`."""
+        """The result to be of a coroutine that runs in the thread; raises `RuntimeError` after `stop`, or a fork."""
         with self._lock:
-            if self._stopped:
+            forked = self._thread is not None and not self._thread.is_alive()
+            if self._stopped or forked:
                 coroutine.close()
-                raise RuntimeError(CLOSED)
+                raise RuntimeError(CLOSED if self._stopped else FORKED)
             if self._thread is None:
                 started = threading.Event()
                 # asyncio.run cancels the coroutines that are left, and closes what belongs to its loop

@@ -12,6 +12,7 @@ import collections
 import gc
 import json
 import logging
+import os
 import re
 import signal
 import threading
@@ -397,3 +398,20 @@ def test_predictor_without_a_with_block_is_closed_when_collected(service):
     assert len(Predictor(document())(["a text"])) == 1
     gc.collect()
     assert wait_until(lambda: not any(thread.name == "gemtune-predictor" for thread in threading.enumerate()))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("used", [False, True])
+def test_predictor_answers_after_a_fork_or_says_why_not(service, used):
+    with Predictor(document()) as predictor:
+        if used:
+            predictor("a text")
+        child = os.fork()
+        if child == 0:
+            try:
+                works = len(predictor("a text")) == 1
+            except RuntimeError as error:
+                works = "before this process was forked" not in str(error)
+            os._exit(0 if works != used else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert len(predictor("a text")) == 1
