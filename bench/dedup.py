@@ -42,6 +42,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 from oracles import kernels as oracle
 
 from bench.leaks import splits
+from bench.public_data import ANY_SET, data_folder
 from gemtune import dedup
 from gemtune.dedup import overlaps, substrings
 
@@ -376,9 +377,11 @@ def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--growth", type=Path, help="measure growth instead, and draw it into this file")
     asked = parser.parse_args()
+    if asked.data:
+        data_folder(parser, asked.data, [ANY_SET], "a key `text`")
     if asked.growth:
         growth(asked.growth)
         return
@@ -389,7 +392,7 @@ def main() -> None:
     overlaps.overlaps(made[:50], made[:9])
     words = "texts of made-up words"
     right = [fuzzy(words, made), leakage(words, made), passages(words, made)]
-    if asked.data.is_dir():
+    if asked.data:
         sets = list(english(asked.data))
         short = [text for kind, texts in sets if kind != "summarization" for text in texts]
         long = [text for kind, texts in sets if kind == "summarization" for text in texts]
@@ -397,7 +400,7 @@ def main() -> None:
         right += [fuzzy(mixed, walks), leakage(mixed, walks), passages(mixed, walks)]
         right += [fuzzy("real English texts", [*short, *long]), passages("long real English texts", long)]
     else:
-        print(f"\nreal texts skipped: {asked.data} is not there; name the folder of the sets with --data")
+        print("\nreal texts skipped: --data DIR names a folder with KIND/NAME/SPLIT.jsonl and a key `text`")
     if not all(right):
         raise SystemExit(1)
 

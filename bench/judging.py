@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Do the judge's statistics find what was planted? Human ratings, re-scored by scripted judges of known faults.
 
-    python bench/judging.py [--data DIR] [--runs 60] [--rows 200]
+    python bench/judging.py --data DIR [--runs 60] [--rows 200]
 
-DIR holds ratings as JSON lines (`prompt`, `response`, `rating`, `scale`; gzipped or not); without it the bench says so
-and ends well. A scripted judge answers the requests that `gemtune.evaluation.judge` writes, from the human rating
-and a planted fault: chance (a share of random scores), leniency (a level too kind), love of length, love of the first
-place.
+DIR holds ratings as JSON lines (`prompt`, `response`, `rating`, `scale`; gzipped or not). A scripted judge answers the
+requests that `gemtune.evaluation.judge` writes, from the human rating and a planted fault: chance (a share of random
+scores), leniency (a level too kind), love of length, love of the first place.
 What is planted is computed on the whole set, every row re-scored 40 times, by other libraries (scikit-learn, scipy);
 what is found is gemtune's value and interval on samples of `rows`. Prints a table, and exits 1 when an interval holds
 the planted value in fewer than 85 % of the runs, or a judge of chance is validated, or a faithful one is not.
@@ -17,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
 import json
 import sys
 from collections import defaultdict
@@ -30,6 +28,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.public_data import data_folder, data_rows  # noqa: E402
 from gemtune.artifacts.evaluation import JudgeValidation, Score  # noqa: E402
 from gemtune.config import Evaluate, Judge, Task  # noqa: E402
 from gemtune.data.example import Example  # noqa: E402
@@ -82,10 +81,9 @@ class Ratings:
     quintiles: list[int]
 
 
-def read(path: Path) -> Ratings:
+def read(folder: Path, name: str) -> Ratings:
     """A set's ratings, brought to five levels."""
-    content = path.read_bytes() if path.suffix == ".jsonl" else gzip.decompress(path.read_bytes())
-    rows = [json.loads(line) for line in content.decode("utf-8").splitlines()]
+    rows = data_rows(folder, name)
     levels = [1 + round(4 * (r["rating"] - r["scale"][0]) / (r["scale"][1] - r["scale"][0])) for r in rows]
     lengths = np.array([len(row["response"]) for row in rows])
     edges = np.quantile(lengths, [0.2, 0.4, 0.6, 0.8])
@@ -209,17 +207,15 @@ def compared(wanted: float, found: Sequence[tuple[float, float, float]]) -> Cell
 def main() -> int:
     """Print the tables; 0 when what was planted is found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--rows", type=int, default=200)
     given = parser.parse_args()
-    folder = given.data / "ratings"
-    if not folder.is_dir():
-        print(f"skipped: {folder} is not there; name the folder of the sets with --data")
-        return 0
+    files = [f"ratings/{name}/all" for name in SETS]
+    folder = data_folder(parser, given.data, files, "the keys `prompt`, `response`, `rating` and `scale`")
     kept = True
     print(f"| set, judge | {' | '.join(STATISTICS)} | validated |\n| --- |{' --- |' * (len(STATISTICS) + 1)}")
-    sets = {name: read(next((folder / name).glob("all.jsonl*"))) for name in SETS}
+    sets = {name: read(folder, f"ratings/{name}/all") for name in SETS}
     for name, ratings in sets.items():
         for judge, says in JUDGES.items():
             truth = planted(ratings, says)

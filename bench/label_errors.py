@@ -17,27 +17,25 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bench.public_data import data_folder, data_rows
 from gemtune.data.compared_text import comparison_texts
-from gemtune.data.example import Example, RejectedRow, example_id
+from gemtune.data.example import Example, example_id
 from gemtune.data.label_issues import FOLDS, cross_validated_probabilities, label_quality
-from gemtune.data.readers import read_rows
 
 SETS = ("classification/banking77/test", "classification/csabstruct/dev", "sentiment/sentence_polarity/derived_test")
 SHARES = (0.03, 0.1)
 SEED = 7
 
 
-def rows_of(path: Path) -> list[Example]:
+def rows_of(rows: Sequence[dict[str, Any]]) -> list[Example]:
     """Rows of labels that are frequent enough to be judged, each text once."""
-    found = {}
-    for item in read_rows(path):
-        if not isinstance(item, RejectedRow):
-            row = item[1]
-            found[row["text"]] = Example(example_id(row["text"], row["label"]), row["text"], row["label"])
+    found = {row["text"]: Example(example_id(row["text"], row["label"]), row["text"], row["label"]) for row in rows}
     counts: dict[str, int] = {}
     for row in found.values():
         counts[row.target] = counts.get(row.target, 0) + 1
@@ -71,15 +69,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    folder = parser.parse_args().data
-    if folder is None:
-        print("give --data DIR with public data sets; nothing is measured without")
-        return
+    folder = data_folder(parser, parser.parse_args().data, SETS, "the keys `text` and `label`")
     print("| data set | rows | planted | rule | listed | precision at 50 | at as many as planted | found |")
     print("| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |")
     for name in SETS:
-        path = next(folder.glob(f"{name}.jsonl*"))
-        rows = rows_of(path)
+        rows = rows_of(data_rows(folder, name))
         names = sorted({row.target for row in rows})
         given = np.array([names.index(row.target) for row in rows])
         texts = comparison_texts(rows)

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Japanese, Korean and Chinese through every task kind: prompted, tuned, TF-IDF, scored by the same steps as a run.
 
-    python bench/languages.py [--data DIR] [--train 1500] [--test 100] [--epochs 6] [--sets NAME ...]
+    python bench/languages.py --data DIR [--train 1500] [--test 100] [--epochs 6] [--sets NAME ...]
 
-DIR holds public sets as JSON lines, gzipped or not (see SETS); without it the bench says so and ends well. Rows are
-drawn by a seed from the sets' own splits, texts cut to 300 characters (the emulator's student reads little at a time).
-Each set goes through `evaluate` (zero-shot, few-shot, TF-IDF) and `tune` against an emulator whose student truly
-learns. Beside them stands an answer that needs no model: always the commonest one; for summaries the text's first 100
-characters. The free baseline of extraction is a list of the training rows' names. A set takes two to eight minutes
-of one core.
+DIR holds public sets as JSON lines, gzipped or not (see SETS). Rows are drawn by a seed from the sets' own splits,
+texts cut to 300 characters (the emulator's student reads little at a time). Each set goes through `evaluate` (zero-
+shot, few-shot, TF-IDF) and `tune` against an emulator whose student truly learns. Beside them stands an answer that
+needs no model: always the commonest one; for summaries the text's first 100 characters. The free baseline of extraction
+is a list of the training rows' names. A set takes two to eight minutes of one core.
 
 Exits 1 when a set is degenerate: nobody who reads the text scores above 0.
 """
@@ -17,7 +16,6 @@ Exits 1 when a set is degenerate: nobody who reads the text scores above 0.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import logging
 import random
@@ -30,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.public_data import data_folder, data_rows  # noqa: E402
 from bench.tuning import emulator  # noqa: E402
 from gemtune.artifacts.tuning import TuningRecord  # noqa: E402
 from gemtune.config import Config, ModelVariant, Task  # noqa: E402
@@ -78,10 +77,8 @@ METRIC = {"classification": "accuracy", "sentiment": "accuracy", "extraction": "
 
 def read(folder: Path, name: str) -> Iterator[Example]:
     """Rows of a file as examples, each text once."""
-    plain, packed = folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"
-    content = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
     seen: set[str] = set()
-    for row in map(json.loads, content.decode("utf-8").splitlines()):
+    for row in data_rows(folder, name):
         text = row["text"][:LONGEST]
         target = row.get("label") or row.get("summary") or json.dumps(row.get("fields"), ensure_ascii=False)
         if text not in seen and target != "{}":  # a sentence without names says nothing about finding them
@@ -181,14 +178,15 @@ def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dic
 def main() -> int:
     """Print the table; 0 when no score is degenerate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     for name, default in (("train", 1500), ("test", 100), ("epochs", 6)):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
-    if not given.data.is_dir():
-        print(f"skipped: {given.data} is not there; name the folder of the sets with --data")
-        return 0
+    files = sorted(
+        {f"{folder}/{split}" for folder, *splits, _, _, _, _ in map(SETS.get, given.sets) for split in splits}
+    )
+    data_folder(parser, given.data, files, "a key `text`, and `label`, `summary` or `fields`")
     logging.disable(logging.WARNING)
     columns = ("no model", "zero_shot", "few_shot", "tuned", "tfidf_baseline")
     print(f"| set | metric | {' | '.join(columns)} |\n| --- | --- |{' --- |' * len(columns)}")

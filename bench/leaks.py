@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.public_data import ANY_SET, data_folder
 from gemtune import dedup
 from gemtune.data.cleaning import alphanumeric_key
 from gemtune.data.example import RejectedRow
@@ -106,11 +107,8 @@ def inside(sets: dict[str, dict[str, list[str]]]) -> None:
 def main() -> None:
     """Print the two tables, and whether the published counts agree."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
-    root = parser.parse_args().data
-    if not root.is_dir():
-        print(f"skipped: {root} is not there; name the folder of the sets with --data")
-        return
+    parser.add_argument("--data", type=Path)
+    root = data_folder(parser, parser.parse_args().data, [ANY_SET], "a key `text`")
     sets = {f"{path.parent.name}/{path.name}": splits(path) for path in sorted(root.glob("*/*")) if path.is_dir()}
     known = published(root)
     expected = {key: count for key, count in known.items() if set(key[1:]) <= set(sets.get(key[0], {}))}

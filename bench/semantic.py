@@ -20,8 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gemtune.data.example import RejectedRow
-from gemtune.data.readers import read_rows
+from bench.public_data import data_folder, data_rows
 from gemtune.dedup.embedding import embed, leaders
 
 SETS = ("classification/banking77/train", "sentiment/ja_economy_watchers/derived_train")
@@ -41,8 +40,7 @@ def corpora(folder: Path | None) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """Names and vectors."""
     yield "drawn", drawn(20_000)
     for name in SETS if folder else ():
-        path = next(folder.glob(f"{name}.jsonl*"))
-        texts = list(dict.fromkeys(item[1]["text"] for item in read_rows(path) if not isinstance(item, RejectedRow)))
+        texts = list(dict.fromkeys(row["text"] for row in data_rows(folder, name)))
         yield name.rsplit("/", 1)[0], embed(texts)
 
 
@@ -59,10 +57,13 @@ def main() -> None:
     """Print the table; ends with exit code 1 when a row was dropped for no reason."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
+    folder = parser.parse_args().data
+    if folder:
+        data_folder(parser, folder, SETS, "a key `text`")
     wrong = 0
     print("| vectors | rows | cosine | pairs | dropped, exact | dropped, cells | pairs left | exact, s | cells, s |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
-    for name, vectors in corpora(parser.parse_args().data):
+    for name, vectors in corpora(folder):
         rows, same = np.arange(len(vectors)), [""] * len(vectors)
         for threshold in THRESHOLDS:
             found, spent = {}, {}

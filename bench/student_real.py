@@ -17,7 +17,6 @@ value with its 95 % interval over test rows (tuned: over rows, averaged over see
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
 import json
 import random
@@ -34,6 +33,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.public_data import data_folder, data_rows  # noqa: E402
 from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn  # noqa: E402
 from emulator.engines.student.engine import Student  # noqa: E402
 from gemtune.config import Prompt, Task  # noqa: E402
@@ -78,16 +78,7 @@ class Set:
         return metrics.measure(self.task, self.metric, rows)
 
 
-def read(folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    """Rows of a file, gzipped or not."""
-    plain, packed = folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"
-    if not plain.exists() and not packed.exists():
-        raise SystemExit(f"{plain}: no such file, packed or not; name the folder of the sets with --data")
-    content = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
-    yield from map(json.loads, content.decode("utf-8").splitlines())
-
-
-def examples(rows: Iterator[dict[str, Any]]) -> list[Example]:
+def examples(rows: Sequence[dict[str, Any]]) -> list[Example]:
     """Rows as examples; a text that comes again is left out."""
     found: dict[str, Example] = {}
     for row in rows:
@@ -100,7 +91,7 @@ def examples(rows: Iterator[dict[str, Any]]) -> list[Example]:
 def drawn(name: str, data: Path, most_train: int, most_test: int) -> Set:
     """The rows of a set, drawn by a seed."""
     folder, train_name, test_name, kind, (instruction, text_name, target_name), count = SETS[name]
-    train, test = (examples(read(data / folder, part)) for part in (train_name, test_name))
+    train, test = (examples(data_rows(data / folder, part)) for part in (train_name, test_name))
     if kind == "classification":
         kept = {label for label, _ in Counter(e.target for e in train).most_common(10)}
         train, test = ([e for e in part if e.target in kept] for part in (train, test))
@@ -266,16 +257,15 @@ def variants(student: Student, work: Set, given: argparse.Namespace) -> Iterator
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="*", default=[1])
     for name, default in (("epochs", 6), ("rank", 8), ("threads", 0), ("train", 500), ("test", 300)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=list(SETS))
     parser.add_argument("--weights", type=Path, help="another base's directory (default: the embedded one)")
     given = parser.parse_args()
-    if not given.data.is_dir():
-        print(f"skipped: {given.data} is not there; name the folder of the sets with --data")
-        return
+    files = [f"{SETS[name][0]}/{split}" for name in given.sets for split in SETS[name][1:3]]
+    data_folder(parser, given.data, files, "a key `text`, and `label` or `fields`")
     warnings.filterwarnings("ignore")
     student = Student(given.weights, threads=given.threads)
     begun = time.process_time()

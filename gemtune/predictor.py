@@ -4,23 +4,32 @@
 
     from gemtune.predictor import Predictor
 
-    predict = Predictor.of_run("runs/support/summary.json")
-    for prediction in predict(["Where is my parcel?"]):
-        print(prediction.text, "needs review" if prediction.abstained else prediction.value, prediction.confidence)
+    with Predictor.of_run("runs/support/summary.json") as predictor:
+        for prediction in predictor(["Where is my parcel?"]):
+            print("needs review" if prediction.abstained else prediction.value, prediction.confidence)
 
-Texts are cleaned by the rules of the training data; prompt, sampling and parsing are those of the evaluation;
-confidence is mapped and thresholded as fitted on validation rows. Project and location come from the environment.
+`await predictor.predict_async(texts)` is the same in an async server. Texts are cleaned by the rules of the training
+data; prompt, sampling and parsing are those of the evaluation; confidence is mapped and thresholded as fitted on
+validation rows. Project and location come from the environment.
+
+Requests are sent from an event loop in a thread of the predictor. A call therefore works where a loop is already
+running (notebooks), never blocks the loop of a server, and all calls share connections and the limit of requests in
+flight. Guarantees: one prediction per text, in order; nothing is sent if one of the texts is empty or no text.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
-from collections.abc import Mapping, Sequence
+import threading
+import weakref
+from collections.abc import Coroutine, Iterable, Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from gemtune.config import Evaluate, ModelVariant, Task, Vertex
 from gemtune.data.cleaning import load_cleaner
@@ -29,8 +38,12 @@ from gemtune.errors import UserError
 from gemtune.evaluation.calibration import apply_calibration
 from gemtune.evaluation.scorers import SampleScore
 from gemtune.evaluation.variant_scores import score_variant
-from gemtune.inference.generate import generate_all
+from gemtune.inference.generate import Answer, GenerateRequest, generate_all
 from gemtune.inference.vertex_generation import vertex_generate
+
+CLOSED = "the predictor is closed: create it in a `with` block that lasts as long as its calls"
+FORKED = "the predictor was used before this process was forked: create one in each process"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,44 +63,106 @@ class Prediction:
 
 
 class Predictor:
-    """Predicts texts with the variant that a run deployed."""
+    """Predicts texts with the variant that a run deployed; safe to share between threads and event loops.
 
-    def __init__(self, recipe: Mapping[str, Any]) -> None:
-        """Create a predictor from the result of `report.recipe`."""
+    `close`, or the end of a `with` block, closes its connections and ends calls that are in flight.
+    """
+
+    def __init__(self, recipe: Mapping[str, Any], vertex: Mapping[str, Any] | None = None) -> None:
+        """Create a predictor from the result of `report.recipe`; `vertex` overrides settings of the environment.
+
+        Raises `UserError` if the project is unknown. No request is sent.
+        """
         self.task = Task.of(recipe["task"])
         self.variant = ModelVariant.of(recipe["variant"])
         # A failed request concerns only its own row here.
         self.config = Evaluate.of({**recipe["generation"], "max_error_share": 1.0})
         self.train = [Example(**row) for row in recipe["train"]]
         self.clean = load_cleaner(recipe["cleaning"])
+        project = self.variant.model.split("/")[1] if self.variant.is_tuned else ""
+        self._generate, self._retry_policy = vertex_generate(
+            self.config, Vertex.of({"project": project, **(vertex or {})})
+        )
+        self._slots = asyncio.Semaphore(self.config.concurrency)
+        self._loop = _LoopThread()
+        self._close = weakref.finalize(self, self._loop.stop)
 
     @classmethod
-    def of_run(cls, summary: str | Path) -> Self:
+    def of_run(cls, summary: str | Path, vertex: Mapping[str, Any] | None = None) -> Self:
         """The predictor of a run's `summary.json`; raises `UserError` if the file is not one."""
         try:
             document = json.loads(Path(summary).read_text(encoding="utf-8"))
-            return cls(document["outcome"]["recipe"])
+            return cls(document["outcome"]["recipe"], vertex)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"not a run summary with a recipe: {error}", file=summary, remedy="pass the summary.json of a run"
             ) from None
 
-    def __call__(self, texts: Sequence[str], vertex: Mapping[str, Any] | None = None) -> list[Prediction]:
-        """One `Prediction` per text, in order. `vertex` overrides settings of the environment.
+    def __call__(self, texts: str | Iterable[str]) -> list[Prediction]:
+        """One `Prediction` per text, in order; a single string is one text. Blocks until all are there.
 
-        Raises `UserError` if the model cannot be called at all.
+        Raises `UserError` for an empty text and for anything that is no text, before a request is sent, and if the
+        model cannot be called at all.
         """
-        # Nothing is scored: any reference that can be parsed will do.
-        reference, lenient = (self.task.labels or ["{}"])[0], self.task.model_copy(update={"output_schema": {}})
-        rows = [Example(str(i), self.clean(text), reference) for i, text in enumerate(texts)]
-        settings = Vertex.of({"project": self._project(), **(vertex or {})})
-        generate, retry_policy = vertex_generate(self.config, settings)
-        send = partial(generate_all, generate=generate, retry_policy=retry_policy)
-        scores = score_variant(self.task, lenient, self.config, self.variant, rows, self.train, send)
-        return [self._prediction(score) for score in asyncio.run(scores)]
+        call = self._loop.submit(self._predict(_as_list(texts)))
+        try:
+            return call.result()
+        except concurrent.futures.CancelledError:
+            raise RuntimeError(CLOSED) from None
+        finally:
+            call.cancel()  # after Ctrl-C; without effect on a call that has ended
 
-    def _project(self) -> str:
-        return self.variant.model.split("/")[1] if self.variant.is_tuned else ""
+    async def predict_async(self, texts: str | Iterable[str]) -> list[Prediction]:
+        """The same without blocking the running event loop; cancelling it cancels its requests."""
+        call = self._loop.submit(self._predict(_as_list(texts)))
+        done = asyncio.wrap_future(call)
+        try:
+            await asyncio.wait([done])
+        finally:
+            call.cancel()  # if the caller was cancelled; without effect on a call that has ended
+        if done.cancelled():
+            raise RuntimeError(CLOSED)
+        return done.result()
+
+    def close(self) -> None:
+        """Close the connections; calls in flight, and later ones, raise `RuntimeError`."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def _predict(self, texts: list[Any]) -> list[Prediction]:
+        rows = self._rows(texts)
+        # Nothing is scored: any reference that can be parsed will do.
+        lenient = self.task.model_copy(update={"output_schema": {}})
+        send = partial(generate_all, generate=self._generate_in_slot, retry_policy=self._retry_policy)
+        scores = await score_variant(self.task, lenient, self.config, self.variant, rows, self.train, send)
+        return [self._prediction(score) for score in scores]
+
+    def _rows(self, texts: list[Any]) -> list[Example]:
+        """The cleaned texts as rows; raises `UserError` for the first that cannot be predicted."""
+        reference, rows = (self.task.labels or ["{}"])[0], []
+        for number, text in enumerate(texts, 1):
+            if not isinstance(text, str):
+                problem = f"text {number} of {len(texts)} is {text!r:.80}, not a string"
+                raise UserError(problem, remedy="pass a string or a list of strings; nothing was sent")
+            cleaned = self.clean(text)
+            if not cleaned.strip():
+                problem = (
+                    f"text {number} of {len(texts)}, {text!r:.80}, is empty{' after cleaning' if text.strip() else ''}"
+                )
+                raise UserError(problem, remedy="leave it out; nothing was sent")
+            rows.append(Example(str(number), cleaned, reference))
+        return rows
+
+    async def _generate_in_slot(self, request: GenerateRequest) -> Answer:
+        async with self._slots:
+            return await self._generate(request)
 
     def _prediction(self, score: SampleScore) -> Prediction:
         calibration, stated = self.variant.calibration, score.confidence
@@ -95,3 +170,55 @@ class Predictor:
         confidence = None if stated is None else apply_calibration(calibration, [stated])[0]
         value = score.row.parsed
         return Prediction(score.example.text, value, confidence, unsure or value is None, score.outcome)
+
+
+def _as_list(texts: str | Iterable[str]) -> list[Any]:
+    """The texts in order. What iterates over something else than texts in order is refused."""
+    if isinstance(texts, str):
+        return [texts]
+    unordered = isinstance(texts, bytes | bytearray | Mapping | Set) or getattr(texts, "ndim", 1) != 1
+    if unordered or not isinstance(texts, Iterable):
+        problem = f"{type(texts).__name__} instead of texts"
+        raise UserError(problem, remedy="pass a string or a list of strings; nothing was sent")
+    return list(texts)
+
+
+class _LoopThread:
+    """An event loop in a thread that starts with the first coroutine, so that a process may fork before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._stopping: asyncio.Event
+        self._stopped = False
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        """The result to be of a coroutine that runs in the thread; raises `RuntimeError` after `stop`, or a fork."""
+        with self._lock:
+            forked = self._thread is not None and not self._thread.is_alive()
+            if self._stopped or forked:
+                coroutine.close()
+                raise RuntimeError(CLOSED if self._stopped else FORKED)
+            if self._thread is None:
+                started = threading.Event()
+                # asyncio.run cancels the coroutines that are left, and closes what belongs to its loop
+                run = partial(asyncio.run, self._serve(started))
+                self._thread = threading.Thread(target=run, name="gemtune-predictor", daemon=True)
+                self._thread.start()
+                started.wait()
+            return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        started.set()
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """Cancel what runs and end the thread."""
+        with self._lock:
+            self._stopped = True
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            if self._thread is not threading.current_thread():  # the garbage collector runs in any thread
+                self._thread.join()

@@ -23,7 +23,8 @@ def compile_pipeline(config: Config, path: str | Path, image: str = "") -> Path:
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"cannot compile to {str(path)!r}", remedy="name a .yaml file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(compiled(config, image), sort_keys=True, allow_unicode=True, width=120))
+    text = yaml.safe_dump(compiled(config, image), sort_keys=True, allow_unicode=True, width=120)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

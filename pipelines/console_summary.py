@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from gemtune.artifacts.base import open_atomic
 from pipelines.emulator_process import LOCATION, PROJECT
 from pipelines.local_run import Step, collect, orchestration
 
@@ -38,7 +39,8 @@ def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
         }
         for step in steps
     ]
-    (folder / "summary.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1), encoding="utf-8")
+    with open_atomic(folder / "summary.json") as file:
+        json.dump(summary, file, ensure_ascii=False, indent=1)
     return summary
 
 

@@ -52,7 +52,7 @@ def prepare(config: Config, folder: Path, engine: str, jobs: int) -> None:
     pipeline = compile_pipeline(config, folder / PIPELINE)
     parameters = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["root"]["inputDefinitions"]["parameters"]
     values = {name: value for name, value in config.parameters().items() if name in parameters}
-    (folder / ARGUMENTS).write_text(json.dumps(values, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / ARGUMENTS).write_text(json.dumps(values, indent=1), encoding="utf-8")
     started = {"data": config.data, "engine": engine, "jobs": jobs}
     (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
 

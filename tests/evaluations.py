@@ -41,7 +41,8 @@ def evaluated(
 
 def predictions(folder: Path) -> list[dict[str, Any]]:
     """The rows of the predictions file that `evaluated` wrote."""
-    return [json.loads(line) for line in (folder / "predictions").read_text().splitlines()]
+    with open(folder / "predictions", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def selection(path: Path, variants: Sequence[ModelVariant], metric: str = "accuracy") -> str:

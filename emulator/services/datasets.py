@@ -40,7 +40,7 @@ class DatasetError(Exception):
 
 def count_lines(content: bytes) -> int:
     """Number of lines that are not blank."""
-    return sum(1 for line in content.splitlines() if line.strip())
+    return sum(1 for line in content.split(b"\n") if line.strip())
 
 
 def read_rows(

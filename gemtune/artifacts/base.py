@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Base of all artifacts, with the only writer and the only reader of such documents.
 
-Guarantees: what `write` stored, `read` returns as an equal model; a file appears under its name only when complete.
+Guarantees: what `write` stored, `read` returns as an equal model, whatever characters its texts have (keys of a
+dictionary: valid Unicode); a file appears under its name only when complete.
 """
 
 from __future__ import annotations

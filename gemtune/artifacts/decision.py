@@ -82,6 +82,8 @@ class DecisionRecord(Artifact):
     variants: list[ModelVariant] = []
     settings: Gate
     test_set_usage: TestSetUsage | None = None
+    cached_answers: dict[str, int] = {}
+    """Answers that came from the response cache, by variant."""
 
     @property
     def passed(self) -> bool:

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from gemtune import __version__
 from gemtune.cli import bundled
-from gemtune.cli.steps import ConfigFile, Messages, Overrides, check, load
-from gemtune.cli.steps import app as steps
+from gemtune.cli.commands import ConfigFile, Messages, Overrides, check, load
+from gemtune.cli.commands import app as steps
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:

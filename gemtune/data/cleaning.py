@@ -17,6 +17,7 @@ from typing import Any
 from ftfy.badness import is_bad
 
 from gemtune.config import Preprocess
+from gemtune.data.pii_detectors import load_pii_detector
 
 _SPACE = re.compile(r"\s+")
 _NO_LETTER = re.compile(r"[\W_]+")
@@ -26,6 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # Not U+200C and U+200D, which join emoji and shape Persian and Indic words.
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 Rule = tuple[str, Callable[[str], str]]
+_MASKING = ("pii", "pii_detector", "pii_types", "pii_likelihood", "pii_parent")
 FIELDS = ("strip_html", "remove_control", "remove_invisible", "normalize_unicode", "lowercase", "collapse_whitespace")
 
 
@@ -72,14 +74,23 @@ def _without_markup(text: str) -> str:
 
 
 def export_rules(config: Preprocess) -> Mapping[str, Any]:
-    """The rules as data, to be deployed with the model."""
-    return {name: getattr(config, name) for name in FIELDS}
+    """The rules as data, to be deployed with the model: also how personal data is masked, if it is."""
+    return {name: getattr(config, name) for name in (*FIELDS, *(_MASKING if config.pii == "mask" else ()))}
 
 
 def load_cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
     """The cleaning function of exported rules; raises `UserError` for an unknown rule."""
     config = Preprocess.of(dict(rules_as_data))
-    return lambda text: clean(text, config)
+    if config.pii != "mask":
+        return lambda text: clean(text, config)
+    detector = load_pii_detector(config)
+
+    def clean_and_mask(text: str) -> str:
+        cleaned = clean(text, config)
+        detector.prefetch([cleaned])  # forgets the findings of earlier texts
+        return detector.mask(cleaned)
+
+    return clean_and_mask
 
 
 def is_mojibake(text: str) -> bool:

@@ -3,7 +3,8 @@
 """CSV files that people edit in a spreadsheet program and hand back.
 
 Such a program recognizes UTF-8 by a byte order mark, evaluates cells as formulas (OWASP, CSV injection), and may save
-with `,`, `;` or tab. Guarantees: no cell is evaluated as a formula, and what was written is read back.
+with `,`, `;` or tab. Guarantees: no cell is evaluated as a formula, and what was written is read back (half of a
+surrogate pair as its escape).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ def write(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[str 
     """Write rows as CSV; texts that a program would evaluate get a leading apostrophe."""
     with open_atomic(path) as file:
         file.write("\ufeff")
-        writer = csv.writer(file, lineterminator="\n")
+        # quotes the cells that have a character of the line terminator: a lone CR would end the row when it is read
+        writer = csv.writer(file, lineterminator="\r\n")
         writer.writerow(columns)
         for row in rows:
             writer.writerow([_escaped(cell) if isinstance(cell, str) else cell for cell in row])

@@ -43,7 +43,7 @@ def _embed_locally(model: str, texts: Sequence[str]) -> NDArray[np.float32]:
     try:
         loaded = SentenceTransformer(model, device="cpu")
     except (OSError, ValueError) as error:
-        problem = str(error).splitlines()[0]
+        problem = str(error).partition("\n")[0]
         raise UserError(
             f"cannot load st:{model}: {problem}", remedy="use a directory or a model name of the hub"
         ) from None

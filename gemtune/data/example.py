@@ -74,7 +74,7 @@ class RejectedRow:
 def example_id(text: str, target: str, system: str | None = None, contents: Iterable[Any] | None = None) -> str:
     """16 hex digits that identify a row by its content alone."""
     content = [system, list(contents) if contents else None, text, target]
-    return hashlib.sha256(_CONTENT.encode(content).encode()).hexdigest()[:16]
+    return hashlib.sha256(_CONTENT.encode(content).encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def write_examples(path: str | Path, examples: Iterable[Example]) -> None:

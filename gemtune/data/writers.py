@@ -164,7 +164,7 @@ def _write_lines(file: TextIO, rows: Iterable[JsonObject]) -> int:
 def _write_cells(file: TextIO, rows: Iterable[JsonObject], delimiter: str) -> int:
     """The header needs the columns of all rows, so the rows are buffered in a temporary file."""
     header: dict[str, None] = {}
-    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="\n") as buffer:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="backslashreplace", newline="\n") as buffer:
         count = _write_lines(buffer, (row for row in rows if header.update(dict.fromkeys(row)) is None))
         buffer.seek(0)
         writer = csv.DictWriter(

@@ -200,7 +200,7 @@ class Evaluator:
 def _with_service(settings: Evaluate, vertex: Vertex, use: Callable[[GenerateAll], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine with a function that sends requests to Vertex AI, online or by batch jobs, through the cache."""
     generate, retry_policy = vertex_generate(settings, vertex)
-    with response_cache(settings) as cache:
+    with response_cache(settings, vertex) as cache:
         send: GenerateAll = partial(generate_all, generate=generate, retry_policy=retry_policy, cache=cache)
         if settings.batch_above:
             jobs = vertex_batch_jobs(settings, vertex)

@@ -25,7 +25,7 @@ def validate_judge(task: Task, config: Evaluate, settings: Vertex, pairs: str | 
     if not (config.judge.model and (config.judge.ratings or pairs)):
         raise UserError("no judge to validate", remedy="set evaluate.judge.model and evaluate.judge.ratings")
     generate, retry_policy = vertex_generate(config, settings)
-    with response_cache(config) as cache:
+    with response_cache(config, settings) as cache:
         send = partial(generate_all, generate=generate, retry_policy=retry_policy, cache=cache)
         if pairs:
             return asyncio.run(judge.validate_on_pairs(config, task, human_ratings.read_pair_ratings(pairs), send))

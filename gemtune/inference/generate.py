@@ -67,6 +67,7 @@ class GenerateRequest:
 class ModelOutput:
     """The result of a request: the answer, or the error after the last attempt.
 
+    `model_version` is the service's own name of the model that answered; empty if it gives none.
     `logprob` is the log-probability of the answer, if the model returns it. `batch`: the answer came from a batch job,
     so it has the batch price and no latency of its own.
     """
@@ -78,6 +79,7 @@ class ModelOutput:
     output_tokens: int = 0
     latency_s: float = 0.0
     attempts: int = 1
+    model_version: str = ""
     error: str = ""
     cached: bool = False
     logprob: float | None = None
@@ -92,7 +94,7 @@ class ResponseCache(Protocol):
     """Stores outputs that are already paid for."""
 
     def get(self, request: GenerateRequest) -> ModelOutput | None:
-        """The stored output of this request, or None."""
+        """The stored output of this request, or None; one of an outdated model version does not count."""
 
     def put(self, request: GenerateRequest, output: ModelOutput) -> None:
         """Store an output; it is durable when the call returns."""
@@ -165,7 +167,7 @@ class _Loop:
                 self._finish(index, cached)
         try:
             async with asyncio.timeout(self.retry_policy.deadline_s or None):
-                while len(self.outputs) < len(self.requests) and not self.fatal:
+                while not self.fatal and (len(self.outputs) < len(self.requests) or self._requeue_outdated()):
                     await self._step()
         except TimeoutError:
             self._close()
@@ -186,6 +188,17 @@ class _Loop:
         for index in range(len(self.requests)):
             if index not in self.outputs:
                 self._finish(index, ModelOutput(error=f"no answer within {self.retry_policy.deadline_s:g} s"))
+
+    def _requeue_outdated(self) -> bool:
+        """Queue again what was answered from the cache, if a new answer came from another version of the model."""
+        if self.cache is None or all(output.cached for output in self.outputs.values()):
+            return False
+        cached = [index for index, output in self.outputs.items() if output.cached]
+        outdated = [index for index in cached if self.cache.get(self.requests[index]) is None]
+        for index in outdated:
+            del self.outputs[index]
+            self.ready.append((index, 1))
+        return bool(outdated)
 
     async def _step(self) -> None:
         """Start one attempt, or sleep until something may have changed."""
@@ -295,6 +308,7 @@ def to_model_output(answer: Answer, latency_s: float, attempts: int) -> ModelOut
         output_tokens=answer.output_tokens,
         latency_s=latency_s,
         attempts=attempts,
+        model_version=getattr(answer, "model_version", ""),
         logprob=getattr(answer, "logprob", None),
         batch=getattr(answer, "batch", False),
     )

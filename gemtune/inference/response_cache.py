@@ -6,13 +6,17 @@ The key is the whole request (model and version, system instruction, contents, g
 changed prompt or setting never returns an old output. One SQLite file in write-ahead mode: each output is committed
 before it counts, several processes may share the file, and kill -9 loses no committed output. Errors are not stored.
 For local disks only: network file systems lack the locks that SQLite needs.
+
+The key includes who answered: server, project and location. The service may replace a model behind its name, so an
+output counts for `MAX_AGE_DAYS`, and only while the version that gave it is the last one that answered.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -22,20 +26,39 @@ from gemtune.config import fingerprint
 from gemtune.errors import UserError
 from gemtune.inference.generate import GenerateRequest, ModelOutput
 
+MAX_AGE_DAYS = 30  # longer than a project works on one prompt, shorter than the life of a model version
+_TABLES = """
+CREATE TABLE IF NOT EXISTS model_outputs (
+    key TEXT PRIMARY KEY, model TEXT NOT NULL, version TEXT NOT NULL, answered_at REAL NOT NULL, output TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS last_versions (model TEXT PRIMARY KEY, version TEXT NOT NULL);
+"""
+_GET = """
+SELECT output FROM model_outputs JOIN last_versions USING (model, version) WHERE key = ? AND answered_at > ?
+"""
+_PUT_VERSION = """
+INSERT INTO last_versions VALUES (?, ?)
+ON CONFLICT (model) DO UPDATE SET version = excluded.version WHERE version != excluded.version
+"""
+
 
 class SqliteResponseCache:
-    """The outputs in one directory for one set of generation settings; use it as a context manager."""
+    """The outputs in one directory for one set of generation settings; use it as a context manager.
 
-    def __init__(self, directory: str | Path, settings: Mapping[str, Any]) -> None:
+    `settings` are whatever else changes an answer, or who gives it; `now` is the time in seconds.
+    """
+
+    def __init__(
+        self, directory: str | Path, settings: Mapping[str, Any], now: Callable[[], float] = time.time
+    ) -> None:
         """Open or create the database; raises `UserError` when the directory cannot hold it."""
-        self._settings = dict(settings)
+        self._settings, self._now = dict(settings), now
         path = Path(directory) / "responses.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
-            self._database.execute("CREATE TABLE IF NOT EXISTS outputs (key TEXT PRIMARY KEY, output TEXT NOT NULL)")
+            self._database.executescript(_TABLES)
         except (OSError, sqlite3.Error) as error:
             raise UserError(
                 f"cannot open the response cache: {error}",
@@ -44,14 +67,18 @@ class SqliteResponseCache:
             ) from None
 
     def get(self, request: GenerateRequest) -> ModelOutput | None:
-        """The stored output of this request, marked as cached; None if there is none."""
-        row = self._database.execute("SELECT output FROM outputs WHERE key = ?", (self._key(request),)).fetchone()
+        """The stored output of this request, marked as cached; None if there is none, or it is outdated."""
+        since = self._now() - 86_400 * MAX_AGE_DAYS
+        row = self._database.execute(_GET, (self._key(request), since)).fetchone()
         return replace(ModelOutput(**json.loads(row[0])), cached=True) if row else None
 
     def put(self, request: GenerateRequest, output: ModelOutput) -> None:
         """Store an output; it is durable when the call returns."""
         text = json.dumps(asdict(output))  # ASCII: SQLite cannot hold half of a surrogate pair
-        self._database.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?)", (self._key(request), text))
+        model = fingerprint([request.model, request.version], self._settings)
+        row = (self._key(request), model, output.model_version, self._now(), text)
+        self._database.execute("INSERT OR REPLACE INTO model_outputs VALUES (?, ?, ?, ?, ?)", row)
+        self._database.execute(_PUT_VERSION, (model, output.model_version))
 
     def _key(self, request: GenerateRequest) -> str:
         content: list[Any] = [request.model, request.version, request.system, request.contents]

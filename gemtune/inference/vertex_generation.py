@@ -93,13 +93,16 @@ def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
     return BatchJobs(config.batch_above, target, body, run_job)
 
 
-def response_cache(config: Evaluate) -> contextlib.AbstractContextManager[ResponseCache | None]:
-    """The response cache, if one is configured."""
+def response_cache(config: Evaluate, settings: Vertex) -> contextlib.AbstractContextManager[ResponseCache | None]:
+    """The response cache, if one is configured: of answers from the same server, project and location."""
     if not config.response_cache:
         return contextlib.nullcontext()
+    from gemtune import vertex
     from gemtune.inference.response_cache import SqliteResponseCache
 
+    client = vertex.connect(settings)
+    more: JsonObject = {"server": client.server, "project": client.project, "location": client.location}
     # Settings that change an answer; resampling, retries and intervals do not.
     names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}
-    more = {"logprobs": True} if config.confidence == "logprobs" else {}
+    more |= {"logprobs": True} if config.confidence == "logprobs" else {}
     return SqliteResponseCache(config.response_cache, {**config.model_dump(include=names), **more})

@@ -51,8 +51,15 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
         regression_groups=old.groups,
     )
     record = decide(task, gate, evidence, comparing)
+    cached = {variant.variant.name: variant.cached for variant in report.variants if variant.cached}
     notes = [*record.notes, *_pairwise_notes(context, record)]
-    record = record.model_copy(update={"task": report.task, "test_set_usage": report.test_set_usage, "notes": notes})
+    notes += [
+        f"{count} of {report.rows} answers of {name} are from the response cache" for name, count in cached.items()
+    ]
+    usage = report.test_set_usage
+    record = record.model_copy(
+        update={"task": report.task, "test_set_usage": usage, "notes": notes, "cached_answers": cached}
+    )
     record.write(decision)
     for sentence in [*record.reasons, *record.notes]:
         log.info("%s", sentence)

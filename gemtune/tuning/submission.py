@@ -19,6 +19,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.catalogue import Limits, trial_base_model
 from gemtune.config import JsonObject, Trial, Tune, fingerprint
 from gemtune.errors import UserError
@@ -133,7 +134,7 @@ def _turn_text(turn: JsonObject) -> str:
 def _upload(client: Client, rows: Sequence[Row]) -> str:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
-        with open(path, "w", encoding="utf-8", newline="\n") as out:
+        with open_atomic(path) as out:
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         return storage.upload(client, path, "tuning")
 

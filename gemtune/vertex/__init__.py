@@ -65,7 +65,7 @@ class GenerateResponse:
     """One response. `text` is None when the prompt was blocked or the model returned no text; see the reasons.
 
     `others` are the texts of further candidates. `logprob` is the natural logarithm of the answer's probability, None
-    when the model does not return it; `batch`: it is from a batch job.
+    when the model does not return it; `batch`: it is from a batch job. `model_version`: the name it gives itself.
     """
 
     text: str | None
@@ -76,6 +76,7 @@ class GenerateResponse:
     others: tuple[str | None, ...] = ()
     logprob: float | None = None
     batch: bool = False
+    model_version: str = ""
 
 
 class Client:
@@ -100,6 +101,11 @@ class Client:
     def parent(self) -> str:
         """projects/P/locations/L."""
         return f"projects/{self.project}/locations/{self.location}"
+
+    @property
+    def server(self) -> str:
+        """Who answers: the address of an emulator, or Google's host."""
+        return self._base_url or service_host(self.location)
 
     def genai(self, location: str = "") -> Any:
         """A google-genai client of a location (an endpoint is reached only in its own)."""
@@ -302,6 +308,7 @@ def parse_response(response: Any) -> GenerateResponse:
         output_tokens=int((usage and (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)) or 0),
         others=tuple(texts[1:]),
         logprob=_logprob(candidates[0]) if candidates else None,
+        model_version=response.model_version or "",
     )
 
 
@@ -319,7 +326,8 @@ def _logprob(candidate: Any) -> float | None:
 def _text(candidate: Any) -> str | None:
     parts = (candidate.content.parts or []) if candidate.content else []
     texts = [part.text for part in parts if part.text is not None and not part.thought]
-    return "".join(texts) if texts else None
+    # Half of a surrogate pair becomes U+FFFD, as no request or tuning row can hold it; halves in two parts are joined.
+    return "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace") if texts else None
 
 
 def _enum_value(value: Any) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.config import JsonObject, fingerprint
 from gemtune.vertex import (
     Client,
@@ -146,7 +147,8 @@ def _list_by_display_name(client: Client, location: str, display_name: str) -> l
 def _create(client: Client, model: str, location: str, display_name: str, lines: Sequence[str]) -> BatchJob:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "requests.jsonl"
-        path.write_text("".join(lines), encoding="utf-8")
+        with open_atomic(path) as file:
+            file.writelines(lines)
         source = storage.upload(client, path, "batches")
     config = {"display_name": display_name, "dest": f"gs://{client.bucket}/batches/{display_name}"}
     jobs = client.genai(location).batches

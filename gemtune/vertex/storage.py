@@ -120,13 +120,13 @@ def write_record(client: Client, key: str, record: JsonObject, generation: int) 
 
     Each write has a mark of its own, so that a write whose response was lost is recognised when it is sent again.
     """
-    mark = uuid.uuid4().hex
-    content = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    return _write_marked(client, key, content, generation, mark)
+    text = json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    content = text.encode(errors="backslashreplace")  # as `open_atomic` writes a lone surrogate
+    return _write_marked(client, key, content, generation, uuid.uuid4().hex)
 
 
 @retried
-def _write_marked(client: Client, key: str, content: str, generation: int, mark: str) -> bool:
+def _write_marked(client: Client, key: str, content: bytes, generation: int, mark: str) -> bool:
     blob = bucket(client).blob(key)
     blob.metadata = {"write": mark}
     try:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from gemtune.artifacts.cost import Estimate
 from gemtune.artifacts.tuning import TuningPlan, TuningRecord
-from gemtune.cli.steps import app
+from gemtune.cli.commands import app
 from gemtune.state import store
 from gemtune.steps import preprocess, split, tune
 from gemtune.vertex import Client, models

@@ -99,3 +99,9 @@ def test_is_mojibake_finds_utf8_read_as_western(text: str, encoding: str) -> Non
 )  # fmt: skip
 def test_is_mojibake_leaves_real_text_alone(text: str) -> None:
     assert not is_mojibake(text)
+
+
+def test_load_cleaner_masks_personal_data_as_training_did():
+    masked = load_cleaner(export_rules(Preprocess(pii="mask", lowercase=True)))
+    assert masked("Mail  Ann@example.com or ann@EXAMPLE.com") == "mail [EMAIL] or [EMAIL]"
+    assert load_cleaner(export_rules(Preprocess(pii="report")))("ann@example.com") == "ann@example.com"

@@ -178,6 +178,7 @@ def test_evaluate_predictions_are_read_by_the_gate(scripted, files):
     assert decision.verdict == "deploy"
     assert decision.comparisons[0].versus == "zero"
     assert decision.comparisons[0].delta == 0.5
+    assert decision.cached_answers == {}
     assert not passed(who[:1])
     with pytest.raises(UserError, match=r"gate\.metric is 'judge'; classification can be decided by accuracy"):
         passed(who, metric="judge")
@@ -186,6 +187,21 @@ def test_evaluate_predictions_are_read_by_the_gate(scripted, files):
     written = read_predictions(str(files / "predictions"))
     assert written.task(Task()).labels == ["a", "b"]
     assert set(written.answers) == {"zero", "tuned", "tfidf_baseline"}
+
+
+def test_gate_counts_answers_from_the_response_cache(scripted, files, monkeypatch):
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "p")
+    variants = [ModelVariant(name="zero", model="poor"), ModelVariant(name="tuned", model="good", role="candidate")]
+    write_examples(files / "test", [replace(row, split="test") for row in ROWS])
+    settings = {"resamples": 500, "response_cache": str(files / "cache")}
+    evaluated(files, variants[:1], rows="test", evaluate=settings)
+    evaluated(files, variants, rows="test", evaluate=settings)
+    plan = tuning_plan(files / "plan", "good", {"input": 1.0, "output": 1.0})
+    chosen, paths = selection(files / "selection", variants), [str(files / name) for name in ("report", "decision")]
+    gate.run(str(files / "predictions"), chosen, plan, *paths, gate={"resamples": 1000})
+    decision = DecisionRecord.read(files / "decision")
+    assert decision.cached_answers == {"zero": len(ROWS)}
+    assert f"{len(ROWS)} of {len(ROWS)} answers of zero are from the response cache" in decision.notes
 
 
 def test_evaluate_refuses_held_out_rows_before_the_gate(scripted, files):

@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The response cache: by the content of requests, across processes."""
+"""The response cache: by the content of requests and by who answered, across processes, for a limited time."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from gemtune.config import Evaluate, Vertex
 from gemtune.errors import UserError
-from gemtune.inference.generate import GenerateRequest, ModelOutput
-from gemtune.inference.response_cache import SqliteResponseCache
+from gemtune.inference.generate import GenerateRequest, ModelOutput, RetryPolicy, generate_all
+from gemtune.inference.response_cache import MAX_AGE_DAYS, SqliteResponseCache
+from gemtune.inference.vertex_generation import response_cache
 
 QUESTION = GenerateRequest("row", "model", "system", [{"role": "user", "parts": [{"text": "hi"}]}])
 SETTINGS = {"temperature": 0.0}
@@ -40,3 +43,95 @@ def test_response_cache_names_an_unusable_directory(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"evaluate\.response_cache"):
         SqliteResponseCache(tmp_path / "file", SETTINGS)
+
+
+EMULATOR = {"GOOGLE_VERTEX_BASE_URL": "http://127.0.0.1:8080", "GOOGLE_CLOUD_PROJECT": "demo-project"}
+CLOUD = {"GOOGLE_CLOUD_PROJECT": "demo-project"}
+OTHERS = [
+    CLOUD,  # the same project and location, but Google's server
+    {**EMULATOR, "GOOGLE_VERTEX_BASE_URL": "http://127.0.0.1:8081"},
+    {**EMULATOR, "GOOGLE_CLOUD_PROJECT": "another-project"},
+    {**EMULATOR, "GOOGLE_CLOUD_LOCATION": "europe-west4"},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=["server", "port", "project", "location"])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_response_cache_holds_answers_of_one_server_project_and_location(tmp_path, monkeypatch, other, swapped):
+    config = Evaluate(response_cache=str(tmp_path))
+
+    def cache(environment):
+        for name in ("GOOGLE_VERTEX_BASE_URL", "GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return response_cache(config, Vertex())
+
+    first, second = (other, EMULATOR) if swapped else (EMULATOR, other)
+    with cache(first) as store:
+        store.put(QUESTION, ModelOutput("refund"))
+    with cache(second) as store:
+        assert store.get(QUESTION) is None
+        store.put(QUESTION, ModelOutput("cancel"))
+    with cache(first) as store:
+        assert store.get(QUESTION).text == "refund"
+
+
+def test_response_cache_forgets_answers_after_a_time(tmp_path):
+    now = [1e9]
+    with SqliteResponseCache(tmp_path, SETTINGS, lambda: now[0]) as store:
+        store.put(QUESTION, ModelOutput("refund"))
+        now[0] += 86_400 * MAX_AGE_DAYS - 1
+        assert store.get(QUESTION) is not None
+        now[0] += 2
+        assert store.get(QUESTION) is None
+        store.put(QUESTION, ModelOutput("cancel"))
+        assert store.get(QUESTION).text == "cancel"
+
+
+def test_response_cache_holds_answers_of_the_last_model_version(tmp_path):
+    second, tuned = replace(QUESTION, system="other"), replace(QUESTION, version="models/1")
+    with SqliteResponseCache(tmp_path, SETTINGS) as store:
+        store.put(QUESTION, ModelOutput("refund", model_version="m-001"))
+        store.put(tuned, ModelOutput("tuned", model_version="m-001"))
+        store.put(second, ModelOutput("refund", model_version="m-002"))
+        assert store.get(QUESTION) is None
+        assert store.get(second).model_version == "m-002"
+        assert store.get(tuned).text == "tuned"  # another model
+
+
+@pytest.mark.parametrize("versions", [("m-001", "m-002"), ("m-001", "m-001")])
+def test_generate_all_mixes_no_model_versions(tmp_path, versions):
+    """Of 40 rows 30 are cached; one new answer of another version makes them be sent again."""
+    requests = [replace(QUESTION, key=str(n), contents=[{"n": n}]) for n in range(40)]
+    sent = []
+
+    async def generate(request):
+        sent.append(request.key)
+        return ModelOutput(request.key, model_version=versions[len(sent) > 30])
+
+    policy = RetryPolicy(4, 1, (OSError,), (ValueError,))
+    with SqliteResponseCache(tmp_path, SETTINGS) as store:
+        asyncio.run(generate_all(requests[:30], generate, policy, cache=store))
+        outputs = asyncio.run(generate_all(requests, generate, policy, cache=store))
+        again = asyncio.run(generate_all(requests, generate, policy, cache=store))
+    assert [output.text for output in outputs] == [str(n) for n in range(40)]
+    assert {output.model_version for output in outputs} == {versions[1]}
+    assert len(sent) == (70 if len(set(versions)) == 2 else 40)
+    assert all(output.cached for output in again)
+
+
+def test_generate_all_ends_while_versions_alternate(tmp_path):
+    requests = [replace(QUESTION, key=str(n), contents=[{"n": n}]) for n in range(20)]
+    sent = []
+
+    async def generate(request):
+        sent.append(request.key)
+        return ModelOutput(request.key, model_version=f"m-{len(sent) % 2}")
+
+    policy = RetryPolicy(1, 1, (OSError,), (ValueError,))
+    with SqliteResponseCache(tmp_path, SETTINGS) as store:
+        for _ in range(3):
+            outputs = asyncio.run(generate_all(requests, generate, policy, cache=store))
+            assert [output.text for output in outputs] == [str(n) for n in range(20)]
+    assert len(sent) <= 60

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What early stopping would have saved on recorded grids: `python bench/racing.py FOLDER [--all]`.
+"""What early stopping would have saved on recorded grids: `python bench/early_stopping.py FOLDER [--all]`.
 
 FOLDER is what `bench/tuning.py --only grid --folder FOLDER` keeps: each trial of the published grid run to its end.
 The rule of `gemtune.tuning.early_stopping` is applied at every rung of every trial, with so many jobs side by side at
