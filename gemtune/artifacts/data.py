@@ -255,4 +255,5 @@ class SplitReport(Artifact):
     slices: dict[str, dict[str, dict[str, int]]]
     times: dict[str, tuple[str, str]]
     assignments_kept: int
+    notes: tuple[str, ...] = Field((), description="In what the configuration may not fit the rows.")
     leakage_report: LeakageReport

@@ -44,6 +44,10 @@ class StepContext:
     def _section(self, name: str) -> dict[str, Any]:
         return dict(self._sections.get(name) or {})
 
+    def has(self, name: str) -> bool:
+        """Whether the step received this section."""
+        return self._sections.get(name) is not None
+
     def with_base_model(self, model: str) -> StepContext:
         """The same with another base model."""
         evaluate = {**self._section("evaluate"), "base_model": model}
