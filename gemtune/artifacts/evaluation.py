@@ -212,6 +212,8 @@ class EvaluationReport(Artifact):
     ranking_tokens: TokenUsage | None = None
     """Tokens of the judge that ranked the answers."""
     test_set_usage: TestSetUsage | None = None
+    notes: list[str] = []
+    """Prompts that were shortened, and variants that were left out."""
     champion_test_set: EvaluationReport | None = None
     """Candidate and champion on the rows that the champion was tested on."""
 

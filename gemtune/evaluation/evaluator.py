@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, VariantReport
-from gemtune.config import Evaluate, ModelVariant, Preference, Task, Vertex
+from gemtune.config import Evaluate, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation import judge as llm_judge
@@ -58,6 +58,8 @@ class Dataset:
     judging: bool = True
     ratings: bool = False
     """Whether the judge is validated against human ratings."""
+    optional: Role | None = None
+    """Role whose variants are left out where the service refuses their requests, as long as one is left."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,9 @@ class Evaluator:
         ratings = load_human_ratings(self.settings) if dataset.ratings else []
 
         async def run(send: GenerateAll) -> tuple[Evaluated, Ranking | None]:
-            evaluated = await evaluate_all(task, all_labels, settings, variants, rows, train, send, ratings)
+            evaluated = await evaluate_all(
+                task, all_labels, settings, variants, rows, train, send, ratings, dataset.optional
+            )
             if self.ranking is None:
                 return evaluated, None
             ranker = pairwise.Ranker(task, self.ranking, self.settings, send)
@@ -151,6 +155,7 @@ class Evaluator:
             pairwise=pairwise.pairwise_reports(ranking.results, rows, settings) if ranking else [],
             ranker=ranking.ranker if ranking else "",
             ranking_tokens=ranking.tokens if ranking else None,
+            notes=list(evaluated.notes),
         )
         for variant in document.variants:
             _hint(variant, len(rows))

@@ -116,9 +116,11 @@ def dry_run(
         request, actual = replace(request, splits=[train, *request.splits[1:]]), [item]
     if rows and (ranking := context.objective.ranking):
         actual += pair_sampling.forecast(rows, request.counter, ranking, context.catalogue)
-    usages, searches = request.baselines.usages(baseline_variants(context.evaluate))
+    variants, notes = request.baselines.fitting(baseline_variants(context.evaluate))
+    usages, searches = request.baselines.usages(variants)
     dearest = max(usages, key=lambda baseline: baseline.tokens.input.upper)
-    return make_plan(request, usages, dearest, None, [*actual, *searches], {}, sampled=bool(rows))
+    plan = make_plan(request, usages, dearest, None, [*actual, *searches], {}, sampled=bool(rows))
+    return plan.model_copy(update={"warnings": [*notes, *plan.warnings]})
 
 
 def _request(context: StepContext, name: str, paths: Sequence[str], online: bool = True) -> PlanRequest:

@@ -65,6 +65,7 @@ def run(
     candidate = chosen.variant if chosen and not (serving and serving.model == chosen.variant.model) else None
     ablation = _ablation(candidates, trials)
     notes += [*([ablation.summary] if ablation else []), *(note for record in records for note in record.notes)]
+    notes += [note for report in reports for note in report.notes]
     document = Selection(
         metric=metric,
         reason=reason,
