@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gemtune.cli import data, steps
+from gemtune.cli import commands, data
 from gemtune.config import Config, Evaluate, ModelVariant, Split, Task
 from gemtune.data import source_rows
 from gemtune.data.example import Example, example_id, write_examples
@@ -170,11 +170,11 @@ def test_plan_refuses_what_does_not_fit_and_reports_notes(tmp_path: Path, caplog
     path = write(tmp_path, texts(PLAIN))
     command = ["plan", str(tmp_path / "my.yaml"), "--offline", "--data", path, "--set", "plan.min_train_rows=1"]
     (tmp_path / "my.yaml").write_text("evaluate: {thinking_budget: 512}\n")
-    result = CliRunner().invoke(steps.app, command)
+    result = CliRunner().invoke(commands.app, command)
     assert (result.exit_code, "includes the thinking, up to 512 tokens" in result.output) == (1, True)
     (tmp_path / "my.yaml").write_text("{}\n")
     write(tmp_path, texts([*PLAIN, "rare"]))
-    result = CliRunner().invoke(steps.app, command)
+    result = CliRunner().invoke(commands.app, command)
     assert (result.exit_code, "1 label has fewer than 10 rows" in caplog.text) == (0, True)
 
 
