@@ -18,7 +18,8 @@ from typing import Any
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import Selection, TuningPlan, TuningRecord
 from gemtune.config import ModelVariant
-from gemtune.cost.baselines import BaselineForecast, baseline_variants
+from gemtune.cost.baselines import MAX_COUNTED, BaselineForecast, baseline_variants
+from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example, read_before_gate, read_examples
 from gemtune.evaluation import pairwise
 from gemtune.evaluation.evaluator import Dataset, Evaluation
@@ -37,7 +38,8 @@ def run_baselines(
     """Evaluate the configured prompts on validation rows; returns what the console shows (see `write`)."""
     context = StepContext(sections)
     rows, shown = read_before_gate(validation), list(read_examples(train))
-    counter = context.token_counter(prompts.resolve(context.task, shown))
+    task = prompts.resolve(context.task, shown)
+    counter = TokenCounter(context.count_tokens, context.evaluate, MAX_COUNTED, task)
     forecast = BaselineForecast(counter, context.catalogue, [shown, rows])
     variants, notes = forecast.fitting(baseline_variants(context.evaluate))
     evaluation = context.evaluator.evaluate(Dataset("validation", rows, optional="baseline"), shown, variants)
