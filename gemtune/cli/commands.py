@@ -186,15 +186,16 @@ def cleanup(
     yes: Annotated[
         bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
     ] = False,
+    older_than_days: Annotated[float, typer.Option(min=0, help="Leave out jobs that are younger.")] = 7.0,
 ) -> None:
     """Undeploy checkpoints that interrupted runs of this configuration left deployed; champions stay deployed.
 
-    Run it when no run of this name is active. Current and previous champions are never undeployed.
+    Current and previous champions are never undeployed, nor are checkpoints of young jobs, which a run may evaluate.
     """
     from gemtune.steps import deploy
 
     settings = load(config, overrides)
-    endpoints = deploy.cleanup(settings.name, settings.vertex.model_dump(), act=yes)
+    endpoints = deploy.cleanup(settings.name, settings.vertex.model_dump(), yes, older_than_days)
     for endpoint in endpoints:
         typer.echo(endpoint)
     count = "1 endpoint" if len(endpoints) == 1 else f"{len(endpoints)} endpoints"

@@ -61,6 +61,7 @@ def run(
     chosen, reason = choose(candidates, context.select.one_standard_error)
     assert planned.best_prompt is not None  # the plan of a run has one
     prompt, notes = _best_prompt(planned.best_prompt.variant, reports[1:], metric)
+    generation = champion.generation(context.client, name)
     serving = champion.read(context.client, name)
     candidate = chosen.variant if chosen and not (serving and serving.model == chosen.variant.model) else None
     ablation = _ablation(candidates, trials)
@@ -75,6 +76,7 @@ def run(
         candidate=candidate,
         selected=chosen.variant if chosen else None,
         champion=serving,
+        champion_generation=generation,
         regression_variants=_regression_variants(candidate, serving, jobs),
         rejected=_rejected(records, chosen),
         checkpoints=[

@@ -79,7 +79,7 @@ def test_check_budget_includes_the_champion_at_its_base_price(client: Client, tm
     serving = ModelVariant(
         name="t@3", model="projects/1/locations/us-central1/endpoints/9", base_model="gemini-3.5-flash"
     )
-    champion.promote(client, "serves", serving, "champion", [], {})
+    champion.promote(client, "serves", 0, "champion", {"variant": serving.model_dump(mode="json")})
     nobody, large = item("nobody").cost, item("serves").cost
     assert nobody.expected == 0 < nobody.upper
     assert large.upper > large.expected > nobody.upper
