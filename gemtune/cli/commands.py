@@ -120,6 +120,8 @@ def plan(
 
 def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
     """The plan of the configuration's pipeline; the run's record of split assignments is read, not changed."""
+    from gemtune.artifacts.data import DataReport
+    from gemtune.cli.data_commands import show_borderline
     from gemtune.data.example import read_examples
     from gemtune.steps import load_pairs, plan_tuning, preprocess, split
 
@@ -138,6 +140,7 @@ def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
     else:
         own = only("task", "preprocess", "vertex")
         preprocess.run(settings.data, rows, dropped, report, "", **own)
+    show_borderline(DataReport.read(report).borderline_duplicates)
     own = only("task", "split", "evaluate") if offline else only("task", "split", "evaluate", "vertex")
     split.run(rows, splits, split_report, "", settings.name, False, **own)
     sampled = settings.method == "preference" and settings.preference.pairs_from == "samples"

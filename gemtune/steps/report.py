@@ -163,6 +163,7 @@ def summarize(documents: Documents, name: str) -> RunSummary:
             "rows": documents.data.rows,
             "examples": documents.data.examples,
             "dropped": documents.data.dropped,
+            "borderline_duplicates": [row.model_dump(mode="json") for row in documents.data.borderline_duplicates],
             "labels": documents.data.labels,
         },
         splits=documents.split.model_dump(mode="json"),
