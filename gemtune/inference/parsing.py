@@ -3,7 +3,7 @@
 """Parse answers: lenient about format, strict about meaning, the same in every language.
 
 "Refund." and "**Intent:** refund" are the label `refund`, and 「分類は返金です。」 is `返金`: case, width, white space,
-punctuation, quotes, fences, tags, JSON wrappers, list markers, thoughts and the words around an answer do not matter.
+punctuation, emoji, quotes, fences, tags, JSON, list markers, thoughts and the words around an answer do not matter.
 "refund or cancel" names two labels and "not refund" names none: both are invalid. Every model, prompted or tuned, and
 every judge is parsed by this code, so no model gains by its formatting. The words are in `answer_forms.yaml`.
 
@@ -57,7 +57,10 @@ def _pattern(*kinds: str) -> re.Pattern[str]:
     return re.compile(_any_of(word for kind in kinds for word in _words(kind)), re.IGNORECASE)
 
 
-_SEPARATOR = r"[:：=＝]|->|→|⇒|\s[-–—]\s"
+_SEPARATOR = r"[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
+_SYMBOLS = r"\u2190-\u21ff\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0e\ufe0f\u200d\u20e3"
+_SYMBOL = re.compile(rf"(?![{_FORMS['crosses']}])[{_SYMBOLS}]")
+_DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern})+|(?:[\s.!。！]|{_SYMBOL.pattern})+$")
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
 _THINK = r"<\s*/?\s*(?:think|thinking|thoughts?|reasoning|scratchpad)\s*>"
 _MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
@@ -65,11 +68,13 @@ _THOUGHT = re.compile(rf"^{_MARKUP}{_any_of(_words('thoughts'))}{_MARKUP}[:：][
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})>([^<>]*)</\1>")
 _BOXED = re.compile(r"\\boxed\{(?:\\text\w*\{)?([^{}]*)\}")
-_MARKER = r"[-*•・·▪●–—+]|\(?\d{1,3}[.)．）:](?!\d)|\d{1,3}、|[①-⑳]"
+_MARKER = r"[-*•・·▪●–—+]|\(?\d{1,3}[.)．）:](?!\d)|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+_SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
 _CUE = re.compile(rf"{_SEPARATOR}|{_any_of(_words('links'))}", re.IGNORECASE)
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(_words('links'))})\W*$", re.IGNORECASE)
+_VERDICT = re.compile(rf"[,，、(（]|\s[-–—]\s|{_any_of([*_words('links'), *_words('verdicts')])}", re.IGNORECASE)
+_RIGHT = _pattern("nouns", "verdicts")
 _CORRECTION, _DOUBT = _pattern("corrections"), _pattern("doubts")
 _ARTICLE = re.compile(rf"^\W*{_any_of(_words('articles'))}\s*", re.IGNORECASE)
 _ENDING = re.compile(rf"{_any_of(_words('endings'))}\W*$", re.IGNORECASE)
@@ -266,7 +271,10 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
         yield value
     yield unicodedata.normalize("NFKC", text)
     yield _ITEM.sub("", text, count=1)
+    if not _SYMBOL.search("".join(task.labels)):
+        yield _DECORATION.sub("", text)
     yield from _after_lead_in(task, text)
+    yield from _before_verdict(task, text)
     yield _ARTICLE.sub("", text)
     yield _ENDING.sub("", text)
 
@@ -284,6 +292,22 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
                 yield rest
 
 
+def _before_verdict(task: Task, text: str) -> Iterator[str]:
+    """What precedes "is the label", "が正解です": words that say that it is right, without a doubt or another label.
+
+    Numbers aside: "5 is the best score" describes a scale.
+    """
+    if len(text) > 2 * LEAD_CHARS:
+        return
+    for cue in _VERDICT.finditer(text):
+        answer, verdict = text[: cue.start()], text[cue.start() :]
+        says_right = _RIGHT.search(verdict) or re.search(_nouns(task)[0], verdict, re.IGNORECASE)
+        doubted = _DOUBT.search(verdict) or re.search(r"[?？]\s*$", verdict)
+        others = _mentioned(task, verdict) or _spelled_labels(tuple(task.labels)).search(verdict)
+        if says_right and not doubted and not others and re.search(r"[^\W\d_]", answer):
+            yield answer
+
+
 @lru_cache(maxsize=64)
 def _noun_patterns(target_name: str, text_name: str) -> tuple[str, str, str]:
     nouns = [*_words("nouns"), target_name]
@@ -299,6 +323,11 @@ def _nouns(task: Task) -> tuple[str, str, str]:
 def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
     folded = {_folded(label) for label in labels}
     return re.compile(_any_of(x for x in folded if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
+
+
+@lru_cache(maxsize=64)
+def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(_any_of(labels))
 
 
 def _mentioned(task: Task, text: str) -> set[str]:
