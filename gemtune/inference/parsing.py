@@ -36,6 +36,7 @@ MAX_FORMS = 60  # texts inside one answer that are compared with the labels
 
 _FORMS = yaml.safe_load(Path(__file__).with_name("answer_forms.yaml").read_text(encoding="utf-8"))
 _LANGUAGES = [words for words in _FORMS.values() if isinstance(words, dict)]
+_BEFORE, _AFTER = ("articles", "openings", "nouns"), ("links", "verdicts", "grounds")
 _LATIN = r"(?-i:(?=[\0-\u10ff])\w)"  # letters, digits of scripts that put spaces between words; compiles fast
 
 
@@ -46,7 +47,7 @@ def _words(kind: str) -> list[str]:
 def _any_of(words: Iterable[str]) -> str:
     """A pattern for any of these phrases, longest first; European ones only as whole words."""
     parts = []
-    for word in sorted(set(words), key=len, reverse=True):
+    for word in sorted({word for word in words if word.strip()}, key=len, reverse=True):
         before = rf"(?<!{_LATIN})" if re.match(_LATIN, word) else ""
         after = rf"(?!{_LATIN})" if re.match(_LATIN, word[-1]) else ""
         parts.append(before + re.escape(word).replace(r"\ ", r"\s+").replace("'", "['’]") + after)
@@ -73,10 +74,12 @@ _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
 _SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
 _CUE = re.compile(rf"{_SEPARATOR}|{_any_of(_words('links'))}", re.IGNORECASE)
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(_words('links'))})\W*$", re.IGNORECASE)
-_VERDICT = re.compile(rf"[,，、(（]|\s[-–—]\s|{_any_of([*_words('links'), *_words('verdicts')])}", re.IGNORECASE)
+_VERDICT = re.compile(rf"[,，、(（]|\s[-–—]\s|{_any_of(w for k in _AFTER for w in _words(k))}", re.IGNORECASE)
+_ASIDE = re.compile(r"[(（][^()（）]*[)）]\W*")
+_GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(_words('grounds'))}", re.IGNORECASE)
 _RIGHT = _pattern("nouns", "verdicts")
 _CORRECTION, _DOUBT = _pattern("corrections"), _pattern("doubts")
-_ARTICLE = re.compile(rf"^\W*{_any_of(_words('articles'))}\s*", re.IGNORECASE)
+_OPENER = re.compile(rf"^\W*{_any_of(w for k in _BEFORE for w in _words(k))}[\s,，、:：!！]*", re.IGNORECASE)
 _ENDING = re.compile(rf"{_any_of(_words('endings'))}\W*$", re.IGNORECASE)
 _APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
 _REQUEST = _pattern("apologies", "unable", "request")
@@ -275,7 +278,8 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
         yield _DECORATION.sub("", text)
     yield from _after_lead_in(task, text)
     yield from _before_verdict(task, text)
-    yield _ARTICLE.sub("", text)
+    if (opener := _OPENER.match(text)) and not _names_label(task, opener[0]):
+        yield text[opener.end() :]
     yield _ENDING.sub("", text)
 
 
@@ -293,18 +297,20 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
 
 
 def _before_verdict(task: Task, text: str) -> Iterator[str]:
-    """What precedes "is the label", "が正解です": words that say that it is right, without a doubt or another label.
+    """What precedes "is the label", "(90 %)", ", because": words that say that it is right, an aside, a ground.
 
-    Numbers aside: "5 is the best score" describes a scale.
+    None of them may name another label or, grounds aside, doubt. "5 is the best score" describes a scale.
     """
     if len(text) > 2 * LEAD_CHARS:
         return
     for cue in _VERDICT.finditer(text):
         answer, verdict = text[: cue.start()], text[cue.start() :]
+        if _names_label(task, verdict):
+            continue
         says_right = _RIGHT.search(verdict) or re.search(_nouns(task)[0], verdict, re.IGNORECASE)
-        doubted = _DOUBT.search(verdict) or re.search(r"[?？]\s*$", verdict)
-        others = _mentioned(task, verdict) or _spelled_labels(tuple(task.labels)).search(verdict)
-        if says_right and not doubted and not others and re.search(r"[^\W\d_]", answer):
+        is_aside = _ASIDE.fullmatch(verdict) or (says_right and re.search(r"[^\W\d_]", answer))
+        doubted = _DOUBT.search(verdict) or re.search(r"[?？]\W*$", verdict)
+        if _GROUND.match(verdict) or (is_aside and not doubted):
             yield answer
 
 
@@ -328,6 +334,11 @@ def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str
 @lru_cache(maxsize=64)
 def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(_any_of(labels))
+
+
+def _names_label(task: Task, text: str) -> bool:
+    """Whether a text contains any label, those of one character too."""
+    return bool(_mentioned(task, text) or _spelled_labels(tuple(task.labels)).search(text))
 
 
 def _mentioned(task: Task, text: str) -> set[str]:

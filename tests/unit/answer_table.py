@@ -48,6 +48,7 @@ EVERYWHERE = {
     "emoji around": "✨ **{x}** 👍🏽",
     "sign behind a line": "{x} ✔️\n\n...",
     "keycap": "1️⃣ {x}",
+    "aside": "{x} (90 %)",
     "emoji in object": '{{"label": "{x} 🎉"}}',
 }
 REJECTED_EVERYWHERE = {
@@ -58,6 +59,7 @@ REJECTED_EVERYWHERE = {
     "two items": "1. {x}\n2. {y}",
     "another label in the sentence": "{x} / {y}",
     "crossed out": "{x} ❌",
+    "another label in the aside": "{x} ({y}?)",
     "crossed out, then another": "❌ {x}\n✅ {y}?",
 }
 BY_LANGUAGE = {
@@ -128,6 +130,29 @@ BY_LANGUAGE = {
         "zh": "{x}，这是正确答案。", "de": "{x}, das ist die richtige Antwort.", "fr": "{x}, c'est la bonne réponse.",
         "es": "{x}, esta es la respuesta correcta.",
     },
+    "opening": {
+        "en": "Okay, {x}.", "ja": "はい、{x}です。", "ko": "네, {x}입니다.", "zh": "所以是{x}。", "de": "Gut, {x}.",
+        "fr": "Donc, {x}.", "es": "Claro, {x}.",
+    },
+    "choice": {
+        "en": "I choose {x}.", "ja": "{x}と分類します。", "ko": "{x}로 보입니다.", "zh": "我选择{x}。",
+        "de": "Ich wähle {x}.", "fr": "Je choisis {x}.", "es": "Elijo la etiqueta {x}.",
+    },
+    "label without a link": {
+        "en": "It belongs to the category “{x}”.", "ja": "カテゴリー「{x}」です。", "ko": "카테고리 '{x}'입니다.",
+        "zh": "属于类别“{x}”。", "de": "Der Text gehört zur Kategorie „{x}“.", "fr": "C'est la catégorie « {x} ».",
+        "es": "Es la categoría «{x}».",
+    },
+    "ground": {
+        "en": "{x}, because they ask for it.", "ja": "{x}、なぜならそう求めているからです。",
+        "ko": "{x}, 왜냐하면 고객이 원하기 때문입니다.", "zh": "{x}，因为客户这样要求。",
+        "de": "{x}, weil es so verlangt wird.", "fr": "{x}, car le client le demande.",
+        "es": "{x}, porque el cliente lo pide.",
+    },
+    "aside in words": {
+        "en": "{x} (high confidence)", "ja": "{x}（確信度：高）", "ko": "{x} (확신도: 높음)", "zh": "{x}（置信度：高）",
+        "de": "{x} (sehr sicher)", "fr": "{x} (confiance élevée)", "es": "{x} (confianza alta)",
+    },
     "sentence with emoji": {
         "en": "The label is {x} ✅", "ja": "分類は{x}です✅", "ko": "분류는 {x}입니다 ✅", "zh": "分类是{x}✅",
         "de": "Die Kategorie ist {x} ✅", "fr": "La catégorie est {x} ✅", "es": "La categoría es {x} ✅",
@@ -176,6 +201,10 @@ REJECTED_BY_LANGUAGE = {
         "en": "{x} is not the label.", "ja": "{x}はラベルではありません。", "ko": "{x}은 레이블이 아닙니다.",
         "zh": "{x}不是标签。", "de": "{x} ist nicht die Kategorie.", "fr": "{x} n'est pas la catégorie.",
         "es": "{x} no es la etiqueta.",
+    },
+    "doubtful aside": {
+        "en": "{x} (not sure)", "ja": "{x}（確信がない）", "ko": "{x} (확실하지 않음)", "zh": "{x}（可能）",
+        "de": "{x} (vielleicht)", "fr": "{x} (peut-être)", "es": "{x} (quizás)",
     },
     "wrong": {
         "en": "{x} is incorrect.", "ja": "{x}は不正解です。", "ko": "{x}은 틀린 분류입니다.", "zh": "{x}是不正确的。",
