@@ -8,7 +8,7 @@ answer goes through the reader and the scores of an evaluation. Every style must
 gate must deploy the style that scored best over the one that scored worst in at most (1 - confidence_level) / 2 = 2.5 %
 of the runs. Prints a table and the commonest answers that were not read; exits 1 when a promise is broken.
 
-    python bench/answer_styles.py [--seeds 200] [--rows 200]
+    python bench/answer_styles.py [--seeds 200] [--rows 100]
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def _deploys(task: Task, seed: int, scored: Mapping[str, Sequence[SampleScore]],
     return decision.passed
 
 
-def study_of(seeds: int, rows: int = 200) -> Study:
+def study_of(seeds: int, rows: int = 100) -> Study:
     """The study over so many runs in each language."""
     study = Study()
     for seed in range(seeds):
@@ -177,7 +177,7 @@ def main() -> int:
     """Run the study; 0 when every promise is kept."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=100)
     arguments = parser.parse_args()
     start = perf_counter()
     study = study_of(arguments.seeds, arguments.rows)

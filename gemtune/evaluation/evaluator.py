@@ -110,8 +110,9 @@ class Evaluator:
             raise UserError(f"variants need unique names, got {sorted(names.elements())}")
         # a label that only scored rows have must not reach a prompt: prompts come from training rows or settings
         task, all_labels = resolve(self.task, train), resolve(self.task, [*train, *rows])
-        catalogue = Catalogue.load(self.vertex.catalogue)
-        problem = constraint_problem(task, self.settings, catalogue) if dataset.constrain_best else ""
+        problem = ""
+        if dataset.constrain_best:
+            problem = constraint_problem(task, self.settings, Catalogue.load(self.vertex.catalogue))
         settings = self._settings_for(dataset, constrain=dataset.constrain_best and not problem)
         if settings.confidence != "none" and task.kind in ("summarization", "generation"):
             raise UserError(
