@@ -217,5 +217,5 @@ def test_constrained_variant_that_the_service_refuses_is_left_out_with_a_note(mo
     write_examples(tmp_path / "train", TRAIN)
     _, report = evaluated(tmp_path, THREE[:2], constrain=True, evaluate={"base_model": BASE, "resamples": 200})
     assert [variant.variant.name for variant in report.variants] == ["poor", "best"]
-    assert "poor_constrained was left out" in report.notes[0]
+    assert report.notes[0].startswith("left out: the service refuses 20 of 20 requests to 'poor_constrained'")
     assert "too many states" in report.notes[0]
