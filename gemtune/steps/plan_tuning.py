@@ -28,6 +28,7 @@ from gemtune.errors import UserError
 from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.inference import prompts
+from gemtune.inference.prompt_search import constraint_problem
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.hard_examples import record_key
@@ -88,7 +89,8 @@ def run(
     plan = make_plan(
         request, usages, BaselineUsage.of_report(best, report.rows), best, actual, usage.replies_by_model(report)
     )
-    plan.model_copy(update={"baselines": report}).write(tuning_plan)
+    warnings = [*report.notes, *plan.warnings]
+    plan.model_copy(update={"baselines": report, "warnings": warnings}).write(tuning_plan)
     _log(plan, best)
     return {
         "should_tune": plan.should_tune,
@@ -120,7 +122,8 @@ def dry_run(
     usages, searches = request.baselines.usages(variants)
     dearest = max(usages, key=lambda baseline: baseline.tokens.input.upper)
     plan = make_plan(request, usages, dearest, None, [*actual, *searches], {}, sampled=bool(rows))
-    return plan.model_copy(update={"warnings": [*notes, *plan.warnings]})
+    problem = constraint_problem(request.task, context.evaluate, context.catalogue)
+    return plan.model_copy(update={"warnings": [*notes, *filter(None, [problem]), *plan.warnings]})
 
 
 def _request(context: StepContext, name: str, paths: Sequence[str], online: bool = True) -> PlanRequest:
