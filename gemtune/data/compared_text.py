@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from gemtune.config import fingerprint
 from gemtune.data.example import Example
 
 MIN_TEXTS, MIN_FRAME_CHARS = 20, 20
@@ -84,6 +85,8 @@ def full_text(example: Example, with_system: bool) -> str:
     pieces = [example.system] if with_system and example.system else []
     if example.contents is None:
         return "\n".join([*pieces, example.text])
+    if tools := example.request.get("tools"):
+        pieces.append(fingerprint(tools))  # not the tools themselves, which would make all rows that have them similar
     for turn in example.contents:
         for part in turn["parts"]:
             pieces.append(

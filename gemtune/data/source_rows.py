@@ -17,7 +17,7 @@ from gemtune.data import sources
 from gemtune.data.duplicates import FilterResult
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.labels import merge_spellings
-from gemtune.data.row_validation import ReadStats, read
+from gemtune.data.row_validation import ReadStats, read, with_target
 from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
@@ -78,9 +78,7 @@ def read_all(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Fil
             examples.append(item)
     if config.label_spellings == "merge" and stats.label_spellings:
         # the id remains that of the row as it was read: reviewed and recorded rows are found by it
-        examples = [
-            replace(item, target=merge_spellings(item.target, task, stats.label_spellings)) for item in examples
-        ]
+        examples = [with_target(item, merge_spellings(item.target, task, stats.label_spellings)) for item in examples]
     return examples, rejected
 
 
@@ -119,6 +117,8 @@ def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | 
 def suggest_remedy(first: RejectedRow) -> str:
     """The likely fix for a source whose rows are all like this one."""
     row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
+    if first.reason in ("unsupported_part", "wrong_turns"):
+        return "correct the turns of these rows, or leave the rows out"
     if first.reason == "wrong_cells":
         return "put cells that contain the delimiter into double quotes, or set preprocess.delimiter"
     if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):

@@ -23,7 +23,13 @@ def build_requests(
     token_limit = answer_token_limit(variant.prompt)
     return [
         GenerateRequest(
-            example.id, variant.model, prompt.system, prompt.contents, version, max_output_tokens=token_limit
+            example.id,
+            variant.model,
+            prompt.system,
+            prompt.contents,
+            version,
+            max_output_tokens=token_limit,
+            fields=prompt.fields,
         )
         for example, prompt in zip(examples, rendered, strict=True)
     ]

@@ -82,7 +82,7 @@ class SqliteResponseCache:
 
     def _key(self, request: GenerateRequest) -> str:
         content: list[Any] = [request.model, request.version, request.system, request.contents]
-        content += [request.sample, request.temperature, request.max_output_tokens]
+        content += [request.sample, request.temperature, request.max_output_tokens, request.fields]
         return fingerprint(content, self._settings)
 
     def __enter__(self) -> Self:
