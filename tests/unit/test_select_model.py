@@ -249,6 +249,7 @@ def selected(
 ) -> Selection:
     """What the step selects among checkpoints; `serving` is in production."""
     monkeypatch.setattr("gemtune.state.champion.read", lambda client, name: serving)
+    monkeypatch.setattr("gemtune.state.champion.generation", lambda client, name: 4 if serving else 0)
     prompt = ModelVariant(name="zero_shot", model=SMALL)
     TuningPlan(
         should_tune=True,
