@@ -109,7 +109,8 @@ class ResponseCache(Protocol):
 class RetryPolicy:
     """How requests are retried: `transient` errors are (`code` 429 means rate limited), `permanent` ones are not.
 
-    A request without an answer after `deadline_s` seconds is an error; 0: no deadline.
+    A request without an answer after `deadline_s` seconds is an error; 0: no deadline. In each of the `rounds` after
+    the first, all requests that have failed are sent again, after a pause of `max_backoff_s`.
     """
 
     concurrency: int
@@ -120,6 +121,7 @@ class RetryPolicy:
     initial_backoff_s: float = 0.25
     max_backoff_s: float = 30.0
     deadline_s: float = 0.0
+    rounds: int = 1
 
 
 MAX_INITIAL_FAILURES = 20  # the loop stops when this many requests have failed and none has succeeded
@@ -161,6 +163,7 @@ class _Loop:
         self.in_flight = 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.fatal: list[BaseException] = []
+        self.rounds_left = retry_policy.rounds - 1
         self.changed = asyncio.Event()
 
     async def run(self) -> list[ModelOutput]:
@@ -172,7 +175,9 @@ class _Loop:
                 self._finish(index, cached)
         try:
             async with asyncio.timeout(self.retry_policy.deadline_s or None):
-                while not self.fatal and (len(self.outputs) < len(self.requests) or self._requeue_outdated()):
+                while not self.fatal and (
+                    len(self.outputs) < len(self.requests) or self._requeue_outdated() or self._requeue_failed()
+                ):
                     await self._step()
         except TimeoutError:
             self._close()
@@ -204,6 +209,18 @@ class _Loop:
             del self.outputs[index]
             self.ready.append((index, 1))
         return bool(outdated)
+
+    def _requeue_failed(self) -> bool:
+        """Queue again what failed for technical reasons, after a pause: trouble must not decide which rows count."""
+        failed = [index for index, output in self.outputs.items() if output.error and not output.permanent]
+        if not failed or not self.rounds_left:
+            return False
+        self.rounds_left -= 1
+        resume = self._now() + self.retry_policy.max_backoff_s
+        for index in failed:
+            del self.outputs[index]
+            heapq.heappush(self.waiting, (resume, index, 1))
+        return True
 
     async def _step(self) -> None:
         """Start one attempt, or sleep until something may have changed."""

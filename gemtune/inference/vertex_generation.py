@@ -35,7 +35,7 @@ def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, Retry
 
     errors = ((calls.TransientError,), (calls.PermanentError,))
     retry_policy = RetryPolicy(
-        config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h
+        config.concurrency, config.attempts, *errors, config.seed, deadline_s=3600 * config.deadline_h, rounds=3
     )
     return generate, retry_policy
 

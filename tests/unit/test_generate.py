@@ -150,6 +150,27 @@ class Books:
         self.known[request.key] = given
 
 
+def test_generate_all_sends_failed_rows_again_after_the_others():
+    calls = []
+
+    async def generate(request):
+        calls.append(request.key)
+        if request.key in "34" and calls.count(request.key) <= 3:
+            raise Busy
+        if request.key == "5":
+            raise No(400)
+        return Said(request.key)
+
+    once = asyncio.run(generate_all(asked(6), generate, retry_policy(max_attempts=2)))
+    assert [bool(output.error) for output in once] == [False, False, False, True, True, True]
+    calls.clear()
+    policy = retry_policy(max_attempts=2, max_backoff_s=0.01, rounds=3)
+    again = asyncio.run(generate_all(asked(6), generate, policy))
+    assert [bool(output.error) for output in again] == [False, False, False, False, False, True]
+    assert calls.count("5") == 1, "what the service refuses is not sent again"
+    assert calls.count("3") == 4
+
+
 def test_generate_all_reads_the_cache_and_caches_no_failures():
     calls = []
 
