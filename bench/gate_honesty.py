@@ -22,7 +22,8 @@ from typing import Literal
 import numpy as np
 
 from gemtune.config import Gate, ModelVariant, Task
-from gemtune.evaluation.gate import CompareByMetric, Evidence, decide
+from gemtune.evaluation.comparison import CompareByMetric
+from gemtune.evaluation.gate import Evidence, decide
 from gemtune.evaluation.intervals import interval, mean, paired, smallest_detectable_lift, wilson
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import ScoredVariant

@@ -33,7 +33,8 @@ def evaluated(
     folder: Path, variants: Sequence[ModelVariant], *, rows: str = "rows", train: str = "train", **sections: Any
 ) -> tuple[Console, EvaluationReport]:
     """Evaluate variants on the rows of a folder; writes its `predictions` and `report`."""
-    part = Dataset("test" if rows == "test" else "validation", list(read_examples(folder / rows)))
+    name = "test" if rows == "test" else "validation"
+    part = Dataset(name, list(read_examples(folder / rows)), free_baselines=True)
     evaluation = StepContext(sections).evaluator.evaluate(part, list(read_examples(folder / train)), variants)
     console = evaluate.write(evaluation, str(folder / "predictions"), str(folder / "report"))
     return console, EvaluationReport.read(folder / "report")

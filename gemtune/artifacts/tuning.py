@@ -53,6 +53,8 @@ class TuningPlan(Artifact):
     trials: list[Trial]
     escalation: list[Trial] = []
     over_budget: list[str] = []
+    unusable: list[str] = []
+    """A sentence for each prompt with too many unusable answers."""
     prices: PriceList
     warnings: list[str] = []
     forecast: CostForecast

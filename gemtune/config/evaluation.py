@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from gemtune.config.section import JsonObject, Section, is_resource_name
 
-Role = Literal["baseline", "candidate", "champion", "supervised"]
+Role = Literal["baseline", "candidate", "champion", "supervised", "free_baseline", "constant"]
 
 
 class Prompt(Section):
@@ -243,7 +243,18 @@ class Gate(Section):
     on_test_set_reuse: Literal["warn", "fail"] = Field(
         "warn", description="Action when more candidates than planned have been evaluated on this test set."
     )
-    max_invalid_rate: float = Field(0.05, ge=0, le=1, description="Largest share of unusable answers of the candidate.")
+    max_invalid_rate: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Largest share of unusable answers; a candidate above it is not deployed, and being better than a "
+        "prompt or a champion above it does not count.",
+    )
+    on_worse_than_free_baseline: Literal["warn", "fail"] = Field(
+        "fail",
+        description="Action when the candidate is shown to be worse than TF-IDF, the nearest training row or leading "
+        "sentences; constant answers must always be exceeded.",
+    )
     min_class_recall: float = Field(
         0.0, ge=0, le=1, description="Lowest recall of any class with 10 or more test rows; 0: off."
     )

@@ -21,6 +21,7 @@ from gemtune.evaluation import calibration, intervals, metrics
 from gemtune.evaluation.intervals import Interval
 from gemtune.evaluation.metrics import Row, primary_metric
 from gemtune.evaluation.slices import by_number
+from gemtune.evaluation.unusable import unusable_forms
 from gemtune.inference.generate import ModelOutput
 from gemtune.inference.parsing import REFUSAL, Parsed, canonical, parse
 
@@ -117,7 +118,7 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
         latency_s=_latency([score.output.latency_s for score in scores if _has_latency(score.output)]),
         attempts=sum(score.output.attempts for score in scores),
         cached=sum(score.output.cached for score in scores),
-        problems=Counter(score.problem for score in scores if score.problem).most_common(5),
+        unusable_forms=unusable_forms(task.labels, [(score.outcome, score.output.text) for score in scores]),
         per_class=per_class,
         confusion=metrics.confusion(task, rows) if labelled and not task.label_separator else None,
         judging=_verbal_confidence_usage(config, scores),

@@ -16,7 +16,7 @@ from typing import Any
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
-from gemtune.config import ModelVariant, Plan, Task, Trial
+from gemtune.config import Gate, ModelVariant, Plan, Task, Trial
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
@@ -27,6 +27,7 @@ from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.metrics import LABELLED_KINDS
+from gemtune.evaluation.unusable import describe_unusable
 from gemtune.inference import prompts
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
@@ -76,19 +77,20 @@ def run(
     """Write the plan; returns `should_tune`, `trials` and `first_trial` ({}: none).
 
     `evaluated` is the report on the baselines, `spent` the report of a data step before (what it has spent). Reads the
-    sections task, evaluate, plan, vertex, hard_examples, escalation, preference. Raises `UserError` for a model, region
-    or adapter size that cannot be tuned, before anything is spent on it.
+    sections task, evaluate, plan, gate, vertex, hard_examples, escalation, preference. Raises `UserError` for a model,
+    region or adapter size that cannot be tuned, before anything is spent on it.
     """
     request = _request(StepContext(sections), name, splits)
     context, report = request.context, EvaluationReport.read(evaluated)
     metric = context.objective.metric(request.task)
-    best = best_prompt(report, metric)
+    best = best_prompt(report, metric, context.gate.max_invalid_rate)
     usages = [BaselineUsage.of_report(result, report.rows) for result in report.variants]
     actual = _paid(context, report, spent)
     plan = make_plan(
         request, usages, BaselineUsage.of_report(best, report.rows), best, actual, usage.replies_by_model(report)
     )
-    plan.model_copy(update={"baselines": report}).write(tuning_plan)
+    plan = plan.model_copy(update={"baselines": report, "unusable": unusable(report, context.gate)})
+    plan.write(tuning_plan)
     _log(plan, best)
     return {
         "should_tune": plan.should_tune,
@@ -145,11 +147,25 @@ def _prices(context: StepContext) -> PriceList:
     )
 
 
-def best_prompt(report: EvaluationReport, metric: str) -> VariantReport:
-    """The prompt with the highest score; of equals the one with fewer tokens."""
+def best_prompt(report: EvaluationReport, metric: str, max_invalid_rate: float) -> VariantReport:
+    """The usable prompt with the highest score, of equals the one with fewer tokens; any prompt if none is usable."""
     if not report.variants:
         raise UserError("no prompted baseline was evaluated", remedy="list one in evaluate.baselines")
-    return max(report.variants, key=lambda result: (result.metrics[metric].value, -result.tokens.total))
+    usable = [result for result in report.variants if result.invalid_rate <= max_invalid_rate]
+    return max(usable or report.variants, key=lambda result: (result.metrics[metric].value, -result.tokens.total))
+
+
+def unusable(report: EvaluationReport, gate: Gate) -> list[str]:
+    """A sentence for each prompt with too many unusable answers: how many, their commonest forms, the remedy."""
+    problems = {
+        result.variant.name: describe_unusable(result.outcomes, result.unusable_forms, gate.max_invalid_rate)
+        for result in report.variants
+    }
+    return [
+        f"the prompt {name} is not usable, and being better than it does not count: {problem}"
+        for name, problem in problems.items()
+        if problem
+    ]
 
 
 def make_plan(
@@ -271,6 +287,8 @@ def reasons_against(request: PlanRequest, best: VariantReport | None, metric: st
     plan, objective, test = request.plan, request.context.objective, len(request.splits[2])
     unit, held_out = ("pairs", "prompts") if objective.is_pairwise else ("rows", "rows")
     reasons = []
+    if best and best.invalid_rate > request.context.gate.max_invalid_rate:
+        reasons.append("no prompt is usable, so nothing can be compared with a tuned model: correct the prompts first")
     if train_rows < plan.min_train_rows:
         reasons.append(f"{train_rows} training {unit}, fewer than {plan.min_train_rows}: too few to tune on")
     if best and not objective.is_pairwise and best.metrics[metric].low >= plan.skip_if_baseline_reaches:
@@ -384,7 +402,7 @@ def modality(examples: Sequence[Example]) -> str:
 
 def _log(plan: TuningPlan, best: VariantReport) -> None:
     """The forecast, item by item, and the step's last line."""
-    for warning in [*plan.warnings, *plan.over_budget]:
+    for warning in [*plan.unusable, *plan.warnings, *plan.over_budget]:
         log.warning("%s", warning)
     for item in plan.forecast.items:
         log.info("forecast: %-45s %12.0f tokens %10.4f USD", item.label, item.tokens.expected, item.cost.expected)

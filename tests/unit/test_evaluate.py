@@ -86,7 +86,7 @@ def files(tmp_path):
 def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files):
     who = [ModelVariant(name="odd", model="odd"), ModelVariant(name="poor", model="poor")]
     console, report = evaluated(files, who)
-    rows, names = predictions(files), ("odd", "poor", "tfidf_baseline")
+    rows, names = predictions(files), ("odd", "poor", "majority_class", "tfidf_baseline")
     assert [(row["variant"], row["id"]) for row in rows] == [(name, e.id) for name in names for e in ROWS]
     odd = {r["id"]: r for r in rows if r["variant"] == "odd"}
     outcomes = [odd[f"r{i}"]["outcome"] for i in range(1, 8)]
@@ -102,7 +102,10 @@ def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files)
     assert variant.slices["source"]["mail"].rows == 20
     assert report.task.labels == ["a", "b"]
     assert console["metrics"]["poor accuracy"] == 0.5
-    assert report.tfidf_baseline.variant.model == "local:tfidf_logreg"
+    assert [free.variant.model for free in report.free_baselines] == ["local:majority_class", "local:tfidf_logreg"]
+    forms = {(form.outcome, form.form): form.rows for form in variant.unusable_forms}
+    assert forms["invalid", "perhaps"] == forms["truncated", "<label> <label> c d"] == 1
+    assert variant.invalid_rate == pytest.approx(5 / 59)  # a failed request is no answer
     assert len(console["confusion"]["confusionMatrix"]["rows"]) == 3
 
 
@@ -186,7 +189,7 @@ def test_evaluate_predictions_are_read_by_the_gate(scripted, files):
         passed(who, max_ece=0.1)
     written = read_predictions(str(files / "predictions"))
     assert written.task(Task()).labels == ["a", "b"]
-    assert set(written.answers) == {"zero", "tuned", "tfidf_baseline"}
+    assert set(written.answers) == {"zero", "tuned", "majority_class", "tfidf_baseline"}
 
 
 def test_gate_counts_answers_from_the_response_cache(scripted, files, monkeypatch):

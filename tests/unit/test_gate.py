@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from gemtune.artifacts.cost import CostForecast
+from gemtune.artifacts.cost import CostForecast, TokenUsage
 from gemtune.artifacts.decision import DecisionRecord
 from gemtune.artifacts.evaluation import (
     EvaluationReport,
@@ -22,13 +22,16 @@ from gemtune.artifacts.evaluation import (
     JudgeRatings,
     JudgeReport,
     JudgeValidation,
+    Latency,
     Score,
     TestSetUsage,
+    VariantReport,
 )
 from gemtune.artifacts.tuning import PriceList, Selection, TuningPlan
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.errors import UserError
-from gemtune.evaluation.gate import Compare, CompareByMetric, ComparePairwise, Comparing, Evidence, decide
+from gemtune.evaluation.comparison import Compare, CompareByMetric, ComparePairwise, Comparing
+from gemtune.evaluation.gate import Evidence, decide
 from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import Prediction, ScoredVariant, write_predictions
@@ -357,21 +360,23 @@ def test_decide_corrects_for_many_slices() -> None:
 
 
 def test_decide_counts_a_group_as_one_observation() -> None:
-    copies = [1] * 50 + [0] * 50
+    copies = [1] * 80 + [0] * 20
     both = [scored("baseline", [0] * 100), scored("candidate", copies)]
     assert decided(FAST, both).passed
-    assert not decided(FAST, both, groups=["same"] * 50 + ["other"] * 50).passed
+    assert not decided(FAST, both, groups=["same"] * 80 + ["other"] * 20).passed
 
 
-def test_decide_refuses_a_model_below_the_majority_class() -> None:
-    rows = [Row("b", "a", "a", "b")] * 30 + [Row("a", "a", "a", "a")] * 30 + [Row("a", "b", "b", "a")] * 60
-    few = replace(scored("candidate", [1] * 120), rows=rows)
-    none = replace(scored("baseline", [0] * 120), rows=[Row(r.reference, None, None, r.reference) for r in rows])
-    record = decided(FAST, [none, few])
-    assert not record.passed
-    (rule,) = [rule for rule in record.rules if rule.name == "beats_majority_class"]
-    assert not rule.passed
-    assert rule.required == pytest.approx(0.75)
+def test_decide_refuses_a_model_not_better_than_the_majority_class() -> None:
+    references = ["b"] * 30 + ["a"] * 90
+    for right, passed in ((60, False), (90, False), (93, False), (110, True)):
+        rows = [Row(r, r if i >= 120 - right else "c", r, r) for i, r in enumerate(references)]
+        few = replace(scored("candidate", [1] * 120), rows=rows)
+        none = replace(few, variant=scored("baseline", [1]).variant, rows=[Row(r, "c", "c", r) for r in references])
+        record = decided(FAST, [none, few])
+        assert record.passed is passed
+        assert failed(record) == ([] if passed else ["lift_over_constant"])
+        (rule,) = [rule for rule in record.rules if rule.name == "lift_over_constant"]
+        assert f"(most_frequent_reference): accuracy {right / 120:.3f} against 0.750" in rule.summary
 
 
 # -- the champion's test set -----------------------------------------------------------------------------------------
@@ -405,6 +410,11 @@ WINNER = [
     scored("baseline", share(120)),
     scored("candidate", share(160), pairwise={"baseline": won(200, 90, 30)}),
 ]
+IN_SERVICE = [
+    scored("baseline", share(120), pairwise={"champion": won(200, 30, 30)}),
+    scored("candidate", share(160), pairwise={"baseline": won(200, 90, 30), "champion": won(200, 90, 30)}),
+    scored("champion", share(120)),
+]
 OBJECTIVES = pytest.mark.parametrize("comparing", [by_metric, pairwise], ids=["supervised", "preference"])
 
 
@@ -422,7 +432,7 @@ def test_decide_reports_or_stops_on_champion_regression(
     comparing: Comparing, candidate: int, allowed: float, verdict: str, words: str
 ) -> None:
     gate = Gate(resamples=2000, max_champion_test_regression=allowed)
-    evidence = Evidence(WINNER, [None] * 200, **regression(100, candidate, 90))
+    evidence = Evidence(IN_SERVICE, [None] * 200, **regression(100, candidate, 90))
     record = decide(TASK, gate, evidence, comparing)
     assert record.verdict == verdict
     assert words in " ".join([*record.reasons, *record.notes])
@@ -444,11 +454,11 @@ def test_decide_ignores_a_missing_or_small_champion_test_set(comparing: Comparin
 
 def test_decide_regression_never_turns_a_refusal_into_a_deployment() -> None:
     gate = Gate(resamples=2000, max_champion_test_regression=0.05)
-    equal = [scored("baseline", share(120)), scored("candidate", share(120))]
+    equal = [scored("baseline", share(160)), scored("candidate", share(160))]
     record = decided(gate, equal, **regression(100, 95, 90))
     assert record.verdict == "keep_prompt"
     assert failed(record) == ["lift_over_prompt"]
-    assert "is not shown to be worse" in record.reasons[-1]
+    assert "is not shown to be worse" in record.notes[-1]
 
 
 # -- preference tuning -----------------------------------------------------------------------------------------------
@@ -555,7 +565,21 @@ def gate_step(
     rows = [row for answers in test for row in predictions("test", answers)]
     rows += [row for answers in old for row in predictions("champion_test_set", answers)]
     write_predictions(str(folder / "predictions"), rows)
-    roles = {answers.variant.role: answers.variant for answers in test if answers.variant != TFIDF_BASELINE}
+    roles = {answers.variant.role: answers.variant for answers in test}
+    score = Score(value=0.5, low=0.4, high=0.6)
+    free = [
+        VariantReport(
+            variant=answers.variant,
+            metrics={"accuracy": score},
+            outcomes={"ok": 200},
+            tokens=TokenUsage(),
+            latency_s=Latency(median=0, p95=0),
+            attempts=0,
+            cached=0,
+        )
+        for answers in test
+        if answers.variant.role in ("free_baseline", "constant")
+    ]
     Selection(
         metric="",
         reason="best",
@@ -577,7 +601,8 @@ def gate_step(
         fingerprint="f",
     ).write(folder / "plan")
     usage = TestSetUsage(test="t", candidates=3, uses=4)
-    EvaluationReport(dataset="test", rows=200, task=task, variants=[], test_set_usage=usage).write(folder / "tested")
+    report = EvaluationReport(dataset="test", rows=200, task=task, variants=[], test_set_usage=usage)
+    report.model_copy(update={"free_baselines": free}).write(folder / "tested")
     paths = [str(folder / name) for name in ("predictions", "selection", "plan", "tested", "decision")]
     settings = {"task": task.model_dump(mode="json"), "gate": {"resamples": 2000, **sections.pop("gate", {})}}
     passed = step.run(*paths, **settings, **sections)
@@ -625,22 +650,32 @@ def test_gate_step_compares_labels_that_only_the_champion_test_set_has(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("hits", "words"),
-    [(190, "is shown to be worse"), (100, "is shown to be better"), (158, "is not shown to be better")],
+    ("hits", "words", "verdict"),
+    [
+        (190, "is shown to be worse", "use_tfidf_baseline"),
+        (100, "is shown to be better", "deploy"),
+        (158, "is not shown to be better", "deploy"),
+    ],
 )
-def test_gate_step_notes_the_tfidf_baseline(tmp_path: Path, hits: int, words: str) -> None:
+def test_gate_step_reports_or_stops_on_the_tfidf_baseline(tmp_path: Path, hits: int, words: str, verdict: str) -> None:
     free = replace(scored("baseline", share(hits)), variant=TFIDF_BASELINE)
-    notes = gate_step(tmp_path, [*WINNER, free]).notes
-    assert [note for note in notes if "TF-IDF with logistic regression reaches" in note and words in note]
-    preference = gate_step(tmp_path, [*WINNER, free], preference={"ranker": "reference"})
-    assert not [note for note in preference.notes if "TF-IDF" in note]
+    record = gate_step(tmp_path, [*WINNER, free])
+    assert record.verdict == verdict
+    sentence = "TF-IDF with logistic regression reaches accuracy"
+    assert [text for text in record.reasons if sentence in text and f"candidate (0.800) {words}" in text]
+    warned = gate_step(tmp_path, [*WINNER, free], gate={"on_worse_than_free_baseline": "warn"})
+    assert warned.verdict == "deploy"
+    assert [note for note in warned.notes if sentence in note and words in note]
+    preference = gate_step(tmp_path, [*WINNER, free], preference={"ranker": "reference"})  # not compared pair by pair
+    assert preference.verdict == "deploy"
+    assert not [text for text in [*preference.notes, *preference.reasons] if "TF-IDF" in text]
 
 
 def test_gate_step_compares_the_tfidf_baseline_at_the_nominal_level(tmp_path: Path) -> None:
     free = replace(scored("baseline", share(152)), variant=TFIDF_BASELINE)
     for planned in (1, 10):
-        notes = gate_step(tmp_path, [*WINNER, free], gate={"planned_candidates": planned}).notes
-        assert [note for note in notes if "TF-IDF" in note and "(0.800) is shown to be better" in note]
+        reasons = gate_step(tmp_path, [*WINNER, free], gate={"planned_candidates": planned}).reasons
+        assert [text for text in reasons if "TF-IDF" in text and "(0.800) is shown to be better" in text]
 
 
 def test_gate_step_says_where_preference_tuning_adds_nothing(tmp_path: Path) -> None:

@@ -42,12 +42,12 @@ def request(*overrides: str, test: int = 60) -> PlanRequest:
 
 
 def test_best_prompt_is_the_highest_then_the_cheaper() -> None:
-    best = plan_tuning.best_prompt(evaluated(report("a", 0.7), report("b", 0.8)), "accuracy")
+    best = plan_tuning.best_prompt(evaluated(report("a", 0.7), report("b", 0.8)), "accuracy", 0.05)
     assert best.variant.name == "b"
-    best = plan_tuning.best_prompt(evaluated(report("dear", tokens=900), report("cheap", tokens=90)), "accuracy")
+    best = plan_tuning.best_prompt(evaluated(report("dear", tokens=900), report("cheap", tokens=90)), "accuracy", 0.05)
     assert best.variant.name == "cheap"
     with pytest.raises(UserError, match="no prompted baseline"):
-        plan_tuning.best_prompt(evaluated(), "accuracy")
+        plan_tuning.best_prompt(evaluated(), "accuracy", 0.05)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from gemtune.artifacts.cost import TokenUsage
 from gemtune.config import Evaluate, Gate, Judge, ModelVariant, Preference, Task
 from gemtune.data.example import Example, Pair
 from gemtune.errors import UserError
-from gemtune.evaluation.gate import ComparePairwise
+from gemtune.evaluation.comparison import ComparePairwise
 from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.pairwise import (
     Ranker,
