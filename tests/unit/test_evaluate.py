@@ -207,6 +207,39 @@ def test_gate_counts_answers_from_the_response_cache(scripted, files, monkeypatc
     assert f"{len(ROWS)} of {len(ROWS)} answers of zero are from the response cache" in decision.notes
 
 
+@pytest.mark.parametrize("role", ["baseline", "champion"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Said("no single category fits this one"),
+        Said("I'm sorry, I can't."),
+        Said(None, "", "SAFETY"),
+        Said("Well", "MAX_TOKENS"),
+    ],
+)
+def test_gate_never_deploys_over_a_variant_that_is_unreadable_on_60_percent(monkeypatch, files, answer, role):
+    async def generate(request):
+        number = int(request.key.removeprefix("r"))
+        return answer if request.model == "unread" and number % 5 < 3 else Said(right(request))
+
+    script(monkeypatch, generate, retry_policy())
+    models = {"baseline": "read", "champion": "read"} | {role: "unread"}
+    who = [ModelVariant(name=name, model=model, role=name) for name, model in models.items()]
+    who = [who[0], ModelVariant(name="tuned", model="read", role="candidate"), *(who[1:] if role == "champion" else [])]
+    write_examples(files / "test", [replace(row, split="test", group=None) for row in ROWS])
+    _, report = evaluated(files, who, rows="test", evaluate={"resamples": 500, "tfidf_baseline": False})
+    assert report.report_of(role).invalid_rate == pytest.approx(0.6)
+    plan = tuning_plan(files / "plan", "good", {"input": 1.0, "output": 1.0})
+    chosen = selection(files / "selection", who)
+    paths = [str(files / name) for name in ("report", "decision")]
+    assert not gate.run(
+        str(files / "predictions"), chosen, plan, *paths, gate={"resamples": 1000, "min_lift_over_champion": -0.1}
+    )
+    decision = DecisionRecord.read(files / "decision")
+    assert "60.0% of its answers are unusable" in decision.reasons[0]
+    assert decision.verdict == ("none_usable" if role == "baseline" else "keep_prompt")
+
+
 def test_evaluate_refuses_held_out_rows_before_the_gate(scripted, files):
     write_examples(files / "rows", [replace(row, split="test") for row in ROWS])
     with pytest.raises(UserError, match="these are test rows"):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.constants import study
 from gemtune.config import Prompt, Task
 from gemtune.data.example import Example
 from gemtune.inference.free_baselines import DESCRIPTIONS, free_baselines, leading_sentences
@@ -96,3 +97,10 @@ def test_free_baselines_answer_any_rows(kind: str, train: list[tuple[str, str]],
     assert {variant.name for variant, _ in free} <= set(DESCRIPTIONS)
     constants = [outputs[0].text for variant, outputs in free if variant.role == "constant"]
     assert all(parse(task, Prompt(), text).value is not None for text in constants)
+
+
+def test_constants_study_keeps_its_promises_on_a_few_tasks() -> None:
+    found = study(tasks=2, equal=1)  # bench/constants.py has 200
+    assert found.kept
+    assert (found.deployed_below, found.equal) == (0, 2)
+    assert found.deployed_above == found.above > 0

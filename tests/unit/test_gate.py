@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gemtune.artifacts.cost import CostForecast, TokenUsage
 from gemtune.artifacts.decision import DecisionRecord
@@ -379,6 +381,216 @@ def test_decide_refuses_a_model_not_better_than_the_majority_class() -> None:
         assert f"(most_frequent_reference): accuracy {right / 120:.3f} against 0.750" in rule.summary
 
 
+# -- unusable variants and free baselines ----------------------------------------------------------------------------
+
+
+def unreadable(rows: int, of: int = 200, outcome: str = "invalid") -> list[str]:
+    return [outcome] * rows + ["ok"] * (of - rows)
+
+
+def free(name: str, hits: int, role: Any = "free_baseline", rows: int = 200) -> ScoredVariant:
+    variant = ModelVariant(name=name, model=f"local:{name}", role=role)
+    return replace(scored(role, share(hits, rows)), variant=variant)
+
+
+TFIDF = "tfidf_baseline"
+
+
+@pytest.mark.parametrize(
+    ("finalists", "tfidf", "verdict", "words"),
+    [
+        # a variant with unusable answers is not beaten, whatever its score
+        (
+            {"baseline": (60, 120), "candidate": (180, 0)},
+            None,
+            "none_usable",
+            "the best prompt (baseline) is not usable",
+        ),
+        ({"baseline": (60, 11), "candidate": (180, 0)}, None, "none_usable", "11 invalid; most often '<label>' (11)"),
+        ({"baseline": (120, 10), "candidate": (180, 0)}, None, "deploy", "the best prompt (baseline) is usable"),
+        (
+            {"baseline": (120, 0), "candidate": (180, 0), "champion": (60, 120)},
+            None,
+            "keep_prompt",
+            "the model in production (champion) is not usable",
+        ),
+        (
+            {"baseline": (60, 120), "candidate": (180, 0), "champion": (150, 0)},
+            None,
+            "keep_champion",
+            "the best prompt (baseline) is not usable",
+        ),
+        (
+            {"baseline": (60, 120), "candidate": (180, 0), "champion": (60, 120)},
+            None,
+            "none_usable",
+            "the model in production (champion) is not usable",
+        ),
+        ({"baseline": (0, 195)}, None, "none_usable", "no variant may serve: too many answers of baseline"),
+        (
+            {"baseline": (0, 195), "champion": (150, 0)},
+            None,
+            "keep_champion",
+            "the best prompt (baseline) is not usable",
+        ),
+        ({"baseline": (0, 195)}, 190, "none_usable", "TF-IDF with logistic regression reaches accuracy 0.950"),
+        # worse than a constant (0.5): nothing may serve
+        (
+            {"baseline": (0, 0)},
+            None,
+            "none_usable",
+            "always the most frequent reference of these rows reaches accuracy",
+        ),
+        (
+            {"baseline": (0, 0), "candidate": (40, 0)},
+            None,
+            "none_usable",
+            "not shown to be better than the best constant",
+        ),
+        ({"baseline": (140, 0), "champion": (40, 0)}, None, "keep_prompt", "champion (0.200) is shown to be worse"),
+        # TF-IDF against the candidate, and against what would be kept
+        (
+            {"baseline": (120, 0), "candidate": (160, 0)},
+            190,
+            "use_tfidf_baseline",
+            "candidate (0.800) is shown to be worse",
+        ),
+        ({"baseline": (185, 0), "candidate": (160, 0)}, 190, "keep_prompt", "candidate (0.800) is shown to be worse"),
+        (
+            {"baseline": (120, 0), "candidate": (125, 0)},
+            190,
+            "use_tfidf_baseline",
+            "baseline (0.600) is shown to be worse",
+        ),
+        (
+            {"baseline": (120, 0), "candidate": (160, 0), "champion": (188, 0)},
+            190,
+            "keep_champion",
+            "candidate (0.800) is shown to be worse",
+        ),
+        (
+            {"baseline": (120, 0), "champion": (150, 0)},
+            190,
+            "use_tfidf_baseline",
+            "champion (0.750) is shown to be worse",
+        ),
+        (
+            {"baseline": (120, 0), "champion": (188, 0)},
+            190,
+            "keep_champion",
+            "champion (0.940) is not shown to be better",
+        ),
+        ({"baseline": (120, 0)}, 190, "use_tfidf_baseline", "baseline (0.600) is shown to be worse"),
+        ({"baseline": (120, 0)}, 110, "keep_prompt", "baseline (0.600) is shown to be better"),
+        ({"baseline": (0, 0)}, 40, "none_usable", "baseline (0.000) is shown to be worse"),  # TF-IDF below a constant
+    ],
+)
+def test_decide_says_what_to_use_instead(
+    finalists: dict[str, tuple[int, int]], tfidf: int | None, verdict: str, words: str
+) -> None:
+    variants = [scored(role, share(hits), outcomes=unreadable(bad)) for role, (hits, bad) in finalists.items()]
+    record = decided(FAST, variants, free=[free(TFIDF, tfidf)] if tfidf is not None else [])
+    assert record.verdict == verdict
+    assert words in " | ".join([*record.reasons, *record.notes])
+
+
+def test_decide_names_an_unusable_variant_first() -> None:
+    variants = [scored("baseline", share(0), outcomes=unreadable(195, outcome="truncated"))]
+    for more in ([], [scored("candidate", share(101))]):
+        record = decided(FAST, [*variants, *more])
+        assert record.reasons[0].startswith(
+            "the best prompt (baseline) is not usable, and being better than it does not"
+        )
+        assert "195 truncated" in record.reasons[0]
+        assert "raise max_output_tokens" in record.reasons[0]
+
+
+def test_decide_has_one_limit_of_unusable_answers_for_all() -> None:
+    strict, lenient = Gate(resamples=1000, max_invalid_rate=0.02), Gate(resamples=1000, max_invalid_rate=0.7)
+    for role in ("baseline", "candidate"):
+        bad = {role: unreadable(6)}
+        both = [
+            scored(name, share(hits), outcomes=bad.get(name)) for name, hits in (("baseline", 120), ("candidate", 180))
+        ]
+        assert failed(decided(strict, both)) == ["invalid_rate" if role == "candidate" else "invalid_rate_of_prompt"]
+        assert decided(lenient, both).passed
+
+
+def test_decide_counts_no_failed_request_as_an_unusable_answer() -> None:
+    both = [
+        scored(role, share(hits), outcomes=unreadable(30, outcome="error"))
+        for role, hits in (("baseline", 100), ("candidate", 170))
+    ]
+    assert decided(FAST, both).passed
+
+
+def test_decide_warns_of_free_baselines_where_configured() -> None:
+    warn = Gate(resamples=2000, on_worse_than_free_baseline="warn")
+    better, variants = [free(TFIDF, 190), free("nearest_row", 195)], [scored("baseline", share(120))]
+    tuned = scored("candidate", share(160))
+    assert decided(warn, [*variants, tuned], free=better).verdict == "deploy"
+    assert decided(warn, variants, free=better).verdict == "keep_prompt"
+    stopped = decided(FAST, [*variants, tuned], free=better)
+    assert failed(stopped) == ["not_worse_than_tfidf_baseline", "not_worse_than_nearest_row"]
+    assert "a copy of the answer of the nearest training row reaches accuracy 0.975" in " ".join(stopped.reasons)
+    constant = [free("majority_class", 158, "constant")]  # no setting lets a constant be as good
+    assert failed(decided(warn, [*variants, tuned], free=constant)) == ["lift_over_constant"]
+
+
+def test_decide_pairwise_compares_free_baselines_that_were_ranked() -> None:
+    constant = free("central_text", 0, "constant")
+    beaten = ranked(FAST, {"baseline": (90, 30), "central_text": (90, 30)}, free=[constant])
+    assert beaten.passed
+    assert "better than the best constant answer (central_text): win_rate 0.650" in " ".join(beaten.reasons)
+    assert failed(ranked(FAST, {"baseline": (90, 30), "central_text": (40, 40)}, free=[constant])) == [
+        "lift_over_constant"
+    ]
+    copied = ranked(FAST, {"baseline": (90, 30), "nearest_row": (30, 90)}, free=[free("nearest_row", 0)])
+    assert failed(copied) == ["not_worse_than_nearest_row"]
+    assert ranked(FAST, {"baseline": (90, 30)}, free=[constant]).passed  # the judge ranks no free baseline
+
+
+COUNTS = st.tuples(
+    st.integers(0, 60), st.integers(0, 60), st.sampled_from(["invalid", "refusal", "blocked", "truncated"])
+)
+
+
+@settings(max_examples=40)
+@given(
+    st.fixed_dictionaries(
+        {"baseline": COUNTS}, optional={"candidate": COUNTS, "champion": COUNTS, "supervised": COUNTS}
+    ),
+    st.dictionaries(st.sampled_from([TFIDF, "nearest_row", "majority_class"]), st.integers(0, 60)),
+    st.sampled_from([0.0, 0.05, 0.5]),
+    st.sampled_from([0.0, -0.1]),
+)
+def test_decide_never_deploys_over_an_unusable_or_under_a_free_variant(
+    finalists: dict[str, Any], known: dict[str, int], limit: float, lift: float
+) -> None:
+    variants = [
+        scored(role, [hit and i >= bad for i, hit in enumerate(share(hits, 60))], outcomes=unreadable(bad, 60, outcome))
+        for role, (hits, bad, outcome) in finalists.items()
+    ]
+    roles = {"majority_class": "constant"}
+    others = [free(name, hits, roles.get(name, "free_baseline"), 60) for name, hits in known.items()]
+    gate = Gate(resamples=1000, max_invalid_rate=limit, min_lift_over_champion=lift)
+    record = decided(gate, variants, free=others)
+    unusable = {role for role, (_, bad, _) in finalists.items() if bad > limit * 60}
+    texts = [*record.reasons, *record.notes]
+    if record.verdict == "deploy":
+        assert not unusable
+        assert not [text for text in texts if "shown to be worse" in text and "not shown" not in text]
+        score = {
+            answers.variant.name: sum(r.parsed == r.reference for r in answers.rows) for answers in [*variants, *others]
+        }
+        assert score["candidate"] > max(30, score.get("majority_class", 0))
+    kept = {"keep_prompt": "baseline", "keep_champion": "champion"}.get(record.verdict)
+    assert kept not in unusable
+    worse = [text for text in texts if f"{kept} (" in text and "is shown to be worse" in text]
+    assert all("nearest training row" in text for text in worse)  # reported, not used instead
+    assert (record.verdict == "use_tfidf_baseline") <= (TFIDF in known)
+
+
 # -- the champion's test set -----------------------------------------------------------------------------------------
 
 
@@ -567,7 +779,7 @@ def gate_step(
     write_predictions(str(folder / "predictions"), rows)
     roles = {answers.variant.role: answers.variant for answers in test}
     score = Score(value=0.5, low=0.4, high=0.6)
-    free = [
+    free_reports = [
         VariantReport(
             variant=answers.variant,
             metrics={"accuracy": score},
@@ -602,10 +814,10 @@ def gate_step(
     ).write(folder / "plan")
     usage = TestSetUsage(test="t", candidates=3, uses=4)
     report = EvaluationReport(dataset="test", rows=200, task=task, variants=[], test_set_usage=usage)
-    report.model_copy(update={"free_baselines": free}).write(folder / "tested")
+    report.model_copy(update={"free_baselines": free_reports}).write(folder / "tested")
     paths = [str(folder / name) for name in ("predictions", "selection", "plan", "tested", "decision")]
-    settings = {"task": task.model_dump(mode="json"), "gate": {"resamples": 2000, **sections.pop("gate", {})}}
-    passed = step.run(*paths, **settings, **sections)
+    gate = {"resamples": 2000, **sections.pop("gate", {})}
+    passed = step.run(*paths, task=task.model_dump(mode="json"), gate=gate, **sections)
     record = DecisionRecord.read(folder / "decision")
     assert passed is record.passed
     return record
@@ -658,23 +870,23 @@ def test_gate_step_compares_labels_that_only_the_champion_test_set_has(tmp_path:
     ],
 )
 def test_gate_step_reports_or_stops_on_the_tfidf_baseline(tmp_path: Path, hits: int, words: str, verdict: str) -> None:
-    free = replace(scored("baseline", share(hits)), variant=TFIDF_BASELINE)
-    record = gate_step(tmp_path, [*WINNER, free])
+    tfidf = replace(scored("baseline", share(hits)), variant=TFIDF_BASELINE)
+    record = gate_step(tmp_path, [*WINNER, tfidf])
     assert record.verdict == verdict
     sentence = "TF-IDF with logistic regression reaches accuracy"
     assert [text for text in record.reasons if sentence in text and f"candidate (0.800) {words}" in text]
-    warned = gate_step(tmp_path, [*WINNER, free], gate={"on_worse_than_free_baseline": "warn"})
+    warned = gate_step(tmp_path, [*WINNER, tfidf], gate={"on_worse_than_free_baseline": "warn"})
     assert warned.verdict == "deploy"
     assert [note for note in warned.notes if sentence in note and words in note]
-    preference = gate_step(tmp_path, [*WINNER, free], preference={"ranker": "reference"})  # not compared pair by pair
+    preference = gate_step(tmp_path, [*WINNER, tfidf], preference={"ranker": "reference"})  # not compared pair by pair
     assert preference.verdict == "deploy"
     assert not [text for text in [*preference.notes, *preference.reasons] if "TF-IDF" in text]
 
 
 def test_gate_step_compares_the_tfidf_baseline_at_the_nominal_level(tmp_path: Path) -> None:
-    free = replace(scored("baseline", share(152)), variant=TFIDF_BASELINE)
+    tfidf = replace(scored("baseline", share(152)), variant=TFIDF_BASELINE)
     for planned in (1, 10):
-        reasons = gate_step(tmp_path, [*WINNER, free], gate={"planned_candidates": planned}).reasons
+        reasons = gate_step(tmp_path, [*WINNER, tfidf], gate={"planned_candidates": planned}).reasons
         assert [text for text in reasons if "TF-IDF" in text and "(0.800) is shown to be better" in text]
 
 
