@@ -6,7 +6,7 @@ Each task has random rows: objects whose fields are often missing or equal, or t
 knows little. Candidates that know a random share of the answers must never be deployed below the best constant's test
 score; candidates whose scores are those of the best constant on other rows of the task are truly equal to it and may be
 deployed in at most (1 - confidence_level) / 2 = 2.5 % of cases. Everything goes through `free_baselines`,
-`score_sample` and `gate.decide`. Prints a table and exits 1 when a promise is broken.
+`metrics.row_scores` and `gate.decide`. Prints a table and exits 1 when a promise is broken.
 
     python bench/constants.py [--tasks 200] [--equal 5]
 """
@@ -18,6 +18,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from time import perf_counter
 from typing import Literal
 
@@ -30,9 +31,8 @@ from gemtune.evaluation.comparison import CompareByMetric
 from gemtune.evaluation.gate import Evidence, decide
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import ScoredVariant
-from gemtune.evaluation.scorers import score_sample
 from gemtune.inference.free_baselines import free_baselines
-from gemtune.inference.generate import ModelOutput
+from gemtune.inference.parsing import canonical
 
 SIZES = (50, 75, 100, 200)
 TRAIN_ROWS = 150
@@ -106,15 +106,23 @@ def knowing(case: Case, role: Role, share: float, rng: np.random.Generator) -> S
     return scored(case, ModelVariant(name=role, model="scripted", role=role), case.test, answers)
 
 
-def scored(case: Case, variant: ModelVariant, rows: Sequence[Example], answers: Sequence[str | None]) -> ScoredVariant:
-    """A variant with its answers to rows, scored as in an evaluation."""
-    count = len(rows)
-    scores = [
-        score_sample(case.task, variant, row, ModelOutput(answer, "STOP"))
+def scored(case: Case, variant: ModelVariant, rows: Sequence[Example], answers: Sequence[str]) -> ScoredVariant:
+    """A variant with its answers to rows, scored as in an evaluation; all of them can be parsed."""
+    count, kind = len(rows), case.task.kind
+    pairs = [
+        Row(parsed(kind, row.target), parsed(kind, answer), answer, row.target)
         for row, answer in zip(rows, answers, strict=True)
     ]
-    outcomes = [score.outcome for score in scores]
-    return ScoredVariant(variant, [score.row for score in scores], outcomes, [0.1] * count, [1] * count, [1] * count)
+    own = [replace(row, scores=metrics.row_scores(case.task, row)) for row in pairs]
+    return ScoredVariant(variant, own, ["ok"] * count, [0.1] * count, [1] * count, [1] * count)
+
+
+@cache
+def parsed(kind: str, answer: str) -> str:
+    """The value of an answer, parsed once."""
+    value = canonical(Task.of({"kind": kind}), answer)
+    assert value is not None
+    return value
 
 
 def value(case: Case, variant: ScoredVariant) -> float:
@@ -125,7 +133,7 @@ def value(case: Case, variant: ScoredVariant) -> float:
 def equal_to(case: Case, constant: ScoredVariant) -> ScoredVariant:
     """A candidate that is truly as good as a constant: on each row it has the score of the constant on a new row."""
     others = [case.draw() for _ in case.test]
-    answers = [constant.rows[0].answer] * len(others)
+    answers = [constant.rows[0].answer or ""] * len(others)
     drawn = [row.scores for row in scored(case, constant.variant, others, answers).rows]
     rows = [
         Row(row.reference, row.parsed, "drawn", row.target, own) for row, own in zip(constant.rows, drawn, strict=True)
@@ -172,7 +180,7 @@ def study(tasks: int, equal: int) -> Study:
     for seed in range(tasks):
         case, rng = random_case(seed), np.random.default_rng([seed, 5])
         free = [
-            scored(case, variant, case.test, [output.text for output in outputs])
+            scored(case, variant, case.test, [output.text or "" for output in outputs])
             for variant, outputs in free_baselines(case.task, case.train, case.test)
         ]
         constants = [own for own in free if own.variant.role == "constant"]

@@ -248,10 +248,15 @@ class _Decider:
 
     def _best_constant(self, variant: ScoredVariant) -> tuple[ScoredVariant, float] | None:
         """The best constant answer on these rows, that of the most frequent reference included, and its lead."""
-        constants = [own for own in self.evidence.free if own.variant.role == "constant"]
-        constants += [] if self.compare.metric == pairwise.WIN_RATE else [_most_frequent_reference(variant)]
-        leads = [(own, self._lead(own, variant)) for own in constants if self._is_comparable(variant, own)]
+        leads = [(own, self._lead(own, variant)) for own in self._constants if self._is_comparable(variant, own)]
         return max(leads, key=lambda lead: lead[1], default=None)
+
+    @cached_property
+    def _constants(self) -> list[ScoredVariant]:
+        constants = [own for own in self.evidence.free if own.variant.role == "constant"]
+        if self.compare.metric != pairwise.WIN_RATE:
+            constants.append(_most_frequent_reference(self.task, self.evidence.variants[0]))
+        return constants
 
     def _lead(self, constant: ScoredVariant, variant: ScoredVariant) -> float:
         """How much better the constant answer scores than the variant."""
@@ -360,11 +365,12 @@ def _usable_rule(task: Task, gate: Gate, other: ScoredVariant) -> Rule:
     )
 
 
-def _most_frequent_reference(scored: ScoredVariant) -> ScoredVariant:
+def _most_frequent_reference(task: Task, scored: ScoredVariant) -> ScoredVariant:
     """Always the most frequent reference of these rows: no constant has more exact matches."""
     counts = Counter((row.reference, row.target) for row in scored.rows)
     (reference, target), _ = min(counts.items(), key=lambda item: (-item[1], item[0]))
     rows = [Row(row.reference, reference, target, row.target) for row in scored.rows]
+    rows = [replace(row, scores=metrics.row_scores(task, row)) for row in rows]
     variant = ModelVariant(name="most_frequent_reference", model="local:most_frequent_reference", role="constant")
     return replace(scored, variant=variant, rows=rows)
 

@@ -337,5 +337,5 @@ def markdown(summary: RunSummary) -> str:
 
 def _in_focus(summary: RunSummary) -> str:
     """The variant whose classes, confusions and errors the page shows: the candidate, else what stays."""
-    roles = ["candidate", "champion" if summary.verdict == "keep_champion" else "baseline", "baseline"]
+    roles = ["candidate", "baseline" if summary.verdict == "keep_prompt" else "champion", "baseline"]
     return next(variant.name for role in roles for variant in summary.variants if variant.role == role)

@@ -401,6 +401,8 @@ def test_report_verdict_is_markdown(paths: Path) -> None:
 @pytest.mark.parametrize(("verdict", "roles", "name"), [
     ("deploy", ["baseline", "candidate"], "candidate"),
     ("keep_champion", ["baseline", "champion"], "champion"),
+    ("none_usable", ["baseline", "champion"], "champion"),
+    ("none_usable", ["baseline"], "baseline"),
     ("keep_prompt", ["baseline"], "baseline"),
     ("keep_prompt", ["baseline", "champion"], "baseline"),
 ])  # fmt: skip
