@@ -30,11 +30,17 @@ def script(monkeypatch, generate: Callable[[GenerateRequest], Awaitable[Any]], r
 
 
 def evaluated(
-    folder: Path, variants: Sequence[ModelVariant], *, rows: str = "rows", train: str = "train", **sections: Any
+    folder: Path,
+    variants: Sequence[ModelVariant],
+    *,
+    rows: str = "rows",
+    train: str = "train",
+    free: bool = False,
+    **sections: Any,
 ) -> tuple[Console, EvaluationReport]:
     """Evaluate variants on the rows of a folder; writes its `predictions` and `report`."""
     name = "test" if rows == "test" else "validation"
-    part = Dataset(name, list(read_examples(folder / rows)), free_baselines=True)
+    part = Dataset(name, list(read_examples(folder / rows)), free_baselines=free)
     evaluation = StepContext(sections).evaluator.evaluate(part, list(read_examples(folder / train)), variants)
     console = evaluate.write(evaluation, str(folder / "predictions"), str(folder / "report"))
     return console, EvaluationReport.read(folder / "report")

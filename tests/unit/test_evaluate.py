@@ -85,7 +85,7 @@ def files(tmp_path):
 
 def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files):
     who = [ModelVariant(name="odd", model="odd"), ModelVariant(name="poor", model="poor")]
-    console, report = evaluated(files, who)
+    console, report = evaluated(files, who, free=True)
     rows, names = predictions(files), ("odd", "poor", "majority_class", "tfidf_baseline")
     assert [(row["variant"], row["id"]) for row in rows] == [(name, e.id) for name in names for e in ROWS]
     odd = {r["id"]: r for r in rows if r["variant"] == "odd"}
@@ -168,7 +168,7 @@ def test_evaluate_predictions_are_read_by_the_gate(scripted, files):
     ]
     rows = [replace(row, split="test") for row in ROWS]
     write_examples(files / "test", rows)
-    evaluated(files, who, rows="test", evaluate={"resamples": 500})
+    evaluated(files, who, rows="test", free=True, evaluate={"resamples": 500})
     plan = tuning_plan(files / "plan", "good", {"input": 1.0, "output": 1.0})
 
     def passed(variants, **settings):
@@ -227,7 +227,7 @@ def test_gate_never_deploys_over_a_variant_that_is_unreadable_on_60_percent(monk
     who = [ModelVariant(name=name, model=model, role=name) for name, model in models.items()]
     who = [who[0], ModelVariant(name="tuned", model="read", role="candidate"), *(who[1:] if role == "champion" else [])]
     write_examples(files / "test", [replace(row, split="test", group=None) for row in ROWS])
-    _, report = evaluated(files, who, rows="test", evaluate={"resamples": 500, "tfidf_baseline": False})
+    _, report = evaluated(files, who, rows="test", free=True, evaluate={"resamples": 500, "tfidf_baseline": False})
     assert report.report_of(role).invalid_rate == pytest.approx(0.6)
     plan = tuning_plan(files / "plan", "good", {"input": 1.0, "output": 1.0})
     chosen = selection(files / "selection", who)
