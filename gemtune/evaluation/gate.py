@@ -200,16 +200,22 @@ class _Decider:
         candidate = self.evidence.role("candidate")
         if kept is None:
             return verdict, [why]
-        if self._free_decides and is_usable(self.gate, kept):
-            for variant in (kept, *([candidate] if candidate is not None and ahead else [])):
-                tfidf = next((c for c in self._free_models(variant) if c.versus == TFIDF_BASELINE.name), None)
-                _, lead = self._best_constant(variant) or (None, 0.0)
-                if tfidf and _is_worse(self.stated, tfidf) and lead <= -tfidf.paired.delta:
-                    summary = _free_summary(self.stated, variant, tfidf)
-                    return "use_tfidf_baseline", [summary, "use the TF-IDF baseline instead (docs/gate.md)"]
-        if problem := self._serving_problem(kept):
+        problem = self._serving_problem(kept)
+        compared = [kept, *([candidate] if candidate is not None and (ahead or problem) else [])]
+        for variant in compared if self._free_decides else []:
+            if is_usable(self.gate, variant) and (summary := self._tfidf_lead(variant)):
+                return "use_tfidf_baseline", [summary, "use the TF-IDF baseline instead (docs/gate.md)"]
+        if problem:
             return "none_usable", [f"no variant may serve: {problem}"]
         return verdict, [why]
+
+    def _tfidf_lead(self, variant: ScoredVariant) -> str:
+        """That the TF-IDF baseline is shown to be better than the variant; "" unless it is, and than every constant."""
+        tfidf = next((c for c in self._free_models(variant) if c.versus == TFIDF_BASELINE.name), None)
+        _, lead = self._best_constant(variant) or (None, 0.0)
+        if tfidf is None or not _is_worse(self.stated, tfidf) or lead > -tfidf.paired.delta:
+            return ""
+        return _free_summary(self.stated, variant, tfidf)
 
     @property
     def _free_decides(self) -> bool:

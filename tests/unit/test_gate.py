@@ -434,6 +434,18 @@ TFIDF = "tfidf_baseline"
             "the best prompt (baseline) is not usable",
         ),
         ({"baseline": (0, 195)}, 190, "none_usable", "TF-IDF with logistic regression reaches accuracy 0.950"),
+        (
+            {"baseline": (60, 120), "candidate": (160, 0)},
+            190,
+            "use_tfidf_baseline",
+            "candidate (0.800) is shown to be worse",
+        ),
+        (
+            {"baseline": (60, 120), "candidate": (190, 0)},
+            190,
+            "none_usable",
+            "too many answers of baseline are unusable",
+        ),
         # worse than a constant (0.5): nothing may serve
         (
             {"baseline": (0, 0)},
