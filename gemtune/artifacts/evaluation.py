@@ -109,10 +109,14 @@ class JudgeRatings(Part):
 
 
 class JudgeComparison(Part):
-    """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases."""
+    """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases.
+
+    `winners` are the results by row: candidate, baseline or tie.
+    """
 
     candidate: str
     baseline: str
+    winners: list[str]
     win_rate: Score
     pairs: int
     wins: int

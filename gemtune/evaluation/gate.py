@@ -3,12 +3,12 @@
 """The decision: may the candidate be deployed?
 
 All finalists answered the same held-out test rows and are compared row by row. The candidate must be significantly
-better than the best prompt and the champion, which is evaluated again in each run: the lower bound of the paired
-bootstrap is above the required lift, and an exact test agrees (with few disagreeing rows the bootstrap alone is too
-liberal). Then come the minimum and maximum rules. Guarantees: an equal candidate passes no more often than
-(1 - confidence_level) / 2. Each further candidate on the same rows has its own chance to pass by luck: that error rate
-is divided among the candidates the test set is planned for (Bonferroni); more than planned are reported or rejected.
-Pure.
+better than the best prompt, than every prompt that may be as good, and than the champion, which is evaluated again in
+each run: the lower bound of the paired interval is above the required lift, and a test agrees
+(`PairedDifference.is_above`). Then come the minimum and maximum rules. Guarantees: a candidate whose lift over any of
+them is only the required one passes no more often than (1 - confidence_level) / 2; to require all of them makes no
+error more likely. Each further candidate on the same rows has its own chance to pass by luck: that error rate is
+divided among the candidates the test set is planned for (Bonferroni); more than planned are reported or rejected. Pure.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from gemtune.artifacts.evaluation import JudgeReport
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import calibration, intervals, metrics, pairwise
 from gemtune.evaluation.intervals import PairedDifference
+from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.slices import by_number
 
@@ -207,10 +208,15 @@ class _Decider:
             ), rows)  # fmt: skip
         if candidate is None:
             return self._without_candidate(prompt, rows)
-        others = (prompt, evidence.role("supervised"), evidence.role("champion"))
-        comparisons = [self.compare(candidate, other) for other in others if other is not None]
+        comparisons = [
+            self.compare(candidate, other)
+            for role in _BASELINES
+            for other in evidence.variants
+            if other.variant.role == role
+        ]
         slices = self._slices(candidate, prompt) if prompt is not None else []
-        rules = [_lift_rule(gate, comparison) for comparison in comparisons]
+        best = prompt.variant.name if prompt else ""
+        rules = [_lift_rule(gate, comparison, best) for comparison in comparisons]
         rules += _limit_rules(self.task, gate, candidate, prompt, evidence.prices)
         rules += _judge_rules(gate, evidence)
         rules += [_slice_rule(gate, slices)] if gate.on_slice_regression == "fail" and slices else []
@@ -259,7 +265,7 @@ class _Decider:
             return "keep_prompt", "keeping the best prompt"
         if prompt is not None:
             against = self.compare(prompt, champion)
-            if against.paired.low > 0 and against.paired.p_value <= 1 - self.gate.confidence_level:
+            if against.paired.is_above(0, self.gate.confidence_level):
                 return "keep_prompt", (
                     f"the best prompt is also significantly better than the champion ({against.candidate:.3f} against "
                     f"{against.baseline:.3f} on {against.metric}): use the prompt"
@@ -301,12 +307,12 @@ def _worse(cell: SliceComparison) -> str:
     )
 
 
-def _lift_rule(gate: Gate, comparison: Comparison) -> Rule:
+def _lift_rule(gate: Gate, comparison: Comparison, best_prompt: str) -> Rule:
     over, required, description = _BASELINES[comparison.role](gate)
+    if over == "prompt" and comparison.versus != best_prompt:
+        description = "a prompt that may be as good as the best"
     paired = comparison.paired
-    # the exact test is of equality, so it counts only where equality must be rejected
-    significant = required < 0 or paired.p_value <= 1 - gate.confidence_level
-    passed = paired.low > required and significant
+    passed = paired.is_above(required, gate.confidence_level)
     claim = "as good as" if required < 0 else "better than"
     summary = (
         f"the candidate is {'shown' if passed else 'not shown'} to be {claim} {description} "
@@ -319,8 +325,8 @@ def _lift_rule(gate: Gate, comparison: Comparison) -> Rule:
 
 _BASELINES: dict[str, Callable[[Gate], tuple[str, float, str]]] = {
     "baseline": lambda gate: ("prompt", gate.min_lift, "the best prompt"),
-    "champion": lambda gate: ("champion", gate.min_lift_over_champion, "the model in production"),
     "supervised": lambda gate: ("supervised", gate.min_lift_over_supervised, "the supervised model it started from"),
+    "champion": lambda gate: ("champion", gate.min_lift_over_champion, "the model in production"),
 }
 
 
@@ -437,20 +443,22 @@ def _judge_rules(gate: Gate, evidence: Evidence) -> list[Rule]:
     if gate.min_judge_good:
         rules.append(_judge_good_rule(gate, judge, candidate.variant, evidence.groups))
     if gate.min_judge_win_rate and prompt is not None:
-        rules.append(_judge_win_rule(gate, judge, candidate.variant, prompt.variant))
+        rules.append(_judge_win_rule(gate, judge, candidate.variant, prompt.variant, evidence.groups))
     return rules
 
 
-def _judge_win_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, prompt: ModelVariant) -> Rule:
+def _judge_win_rule(
+    gate: Gate, judge: JudgeReport, candidate: ModelVariant, prompt: ModelVariant, groups: Sequence[str | None]
+) -> Rule:
     names, required = (candidate.name, prompt.name), gate.min_judge_win_rate
     compared = next(pair for pair in judge.pairwise if (pair.candidate, pair.baseline) == names)
-    rate = compared.win_rate
+    rate = pairwise.rate([PairwiseResult(winner) for winner in compared.winners], groups, gate)
     summary = (
         f"by the judge the candidate wins {rate.value:.3f} against the best prompt (between {rate.low:.3f} "
         f"and {rate.high:.3f}; {compared.ties} ties of {compared.pairs} pairs, {compared.order_flips} order flips), "
         f"required: more than {required:g}"
     )
-    passed = rate.low > required
+    passed = rate.lift.is_above(2 * required - 1, gate.confidence_level)
     return Rule(name="judge_win_rate", passed=passed, measured=rate.low, required=required, summary=summary)
 
 
@@ -461,13 +469,7 @@ def _judge_good_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, gr
         return Rule(name="judge_good", passed=False, measured=0.0, required=required, summary=summary)
     scores = judge.ratings[candidate.name].scores
     good = [float(score is not None and score >= threshold.score) for score in scores]
-    share = intervals.interval(
-        intervals.mean(good),
-        level=gate.confidence_level,
-        resamples=gate.resamples,
-        seed=gate.seed,
-        groups=groups,
-    )
+    share = intervals.interval(intervals.mean(good), level=gate.confidence_level, groups=groups, exact=True)
     summary = (
         f"the judge rates {share.value:.3f} of the candidate's answers good (between {share.low:.3f} and "
         f"{share.high:.3f}; good is a score of at least {threshold.score:g}), required: at least {required:g}"
@@ -540,7 +542,7 @@ def _with_regression(decision: DecisionRecord, gate: Gate, evidence: Evidence, c
     )
     if allowed >= 1:
         return decision.model_copy(update={"notes": [*decision.notes, summary]})
-    passed = paired.low >= -allowed
+    passed = paired.is_above(-allowed, nominal.confidence_level)
     rule = Rule(name="champion_test_regression", passed=passed, measured=paired.low, required=-allowed, summary=summary)
     rules = [*decision.rules, rule]
     if passed or decision.verdict != "deploy":
