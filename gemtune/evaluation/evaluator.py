@@ -46,7 +46,8 @@ Pairings = Callable[[Sequence[ModelVariant]], list[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows to answer, by which name; which variants are compared on them, and over which roles win rates are taken.
+    """Rows to answer, by which name; which variants are compared on them, and over the first variant of which roles
+    win rates are taken.
 
     With `judging` off only answers are generated: no judge, no verbal confidence, no evaluation service.
     """
@@ -134,7 +135,8 @@ class Evaluator:
         evaluated, ranking = _with_service(settings, self.vertex, run)
         reports = [self._report(settings, variant, evaluated, task) for variant in evaluated.variants]
         if ranking is not None:
-            over = [v.name for v in evaluated.variants if v.role in dataset.win_over]
+            first = {v.role: v.name for v in reversed(evaluated.variants)}
+            over = [first[role] for role in dataset.win_over if role in first]
             slices = [score.example.slices for score in evaluated.scores[evaluated.variants[0].name]]
             reports = [
                 pairwise.with_win_rate(

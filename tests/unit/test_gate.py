@@ -93,6 +93,17 @@ def test_decide_deploys_a_clear_winner() -> None:
     assert "better than the best prompt (baseline): accuracy 0.800 against 0.600" in record.reasons[0]
 
 
+def test_decide_compares_with_every_prompt_that_may_be_best() -> None:
+    """The candidate beats the prompt with the best validation score and not the one that is better on test rows."""
+    prompts = [scored("baseline", share(120), "best"), scored("baseline", share(158), "other")]
+    record = decided(FAST, [*prompts, scored("candidate", share(160))])
+    assert record.verdict == "keep_prompt"
+    assert [(c.versus, round(c.delta, 3)) for c in record.comparisons] == [("best", 0.2), ("other", 0.01)]
+    assert [rule.passed for rule in record.rules if rule.name == "lift_over_prompt"] == [True, False]
+    assert "not shown to be better than a prompt that may be as good as the best (other)" in record.reasons[0]
+    assert decided(FAST, [*prompts, scored("candidate", share(180))]).passed
+
+
 def test_decide_refuses_an_equal_candidate() -> None:
     record = decided(FAST, [scored("baseline", share(120)), scored("candidate", share(120))])
     assert record.verdict == "keep_prompt"
