@@ -290,14 +290,16 @@ def _permuted(
 ) -> float:
     """Share of random swaps of the two sides that make a difference at least as large (Monte Carlo, +1 rule)."""
     rng = np.random.default_rng([seed, 1])
-    width = vectors.shape[1] // 2
-    left, right = vectors[:, :width], vectors[:, width:]
-    extreme, done, block = 0, 0, max(1, 4_000_000 // len(counts))
+    left, right = np.hsplit(vectors, 2)
+    differs = (left != right).any(axis=1)  # to swap the others changes nothing
+    change, own = (left - right)[differs], counts[differs]
+    swapped_all, both = counts @ right, counts @ (left + right)
+    extreme, done, block = 0, 0, max(1, 4_000_000 // max(1, len(own)))
     while done < resamples:
         size = min(block, resamples - done)
-        kept = rng.binomial(counts, 0.5, size=(size, len(counts))).astype(np.float64)
-        swapped = counts - kept
-        gap = measure.formula(kept @ left + swapped @ right) - measure.formula(kept @ right + swapped @ left)
+        kept = rng.binomial(own, 0.5, size=(size, len(own))).astype(np.float64)
+        first = swapped_all + kept @ change
+        gap = measure.formula(first) - measure.formula(both - first)
         extreme += int((np.abs(gap) >= abs(delta) - 1e-12).sum())
         done += size
     return (extreme + 1) / (resamples + 1)
