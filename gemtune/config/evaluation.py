@@ -235,7 +235,9 @@ class Gate(Section):
         le=1,
         description="Loss of score on the champion test set that a continued model may have; 1: only reported.",
     )
-    confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Level of the paired intervals; half the rest is the error rate.")
+    confidence_level: float = Field(
+        0.95, gt=0.5, lt=1, description="Level of the paired intervals; half the rest is the error rate."
+    )
     resamples: int = Field(10_000, ge=1000, description="Resamples of permutation tests.")
     seed: int = Field(7, description="Seed of resampling.")
     min_test_rows: int = Field(50, ge=1, description="Fewest test rows; with fewer, the verdict is not_enough_data.")

@@ -88,8 +88,12 @@ def _ratio(totals: Floats) -> Floats:
     return np.divide(totals[..., 0], totals[..., 1], out=np.zeros(totals.shape[:-1]), where=totals[..., 1] > 0)
 
 
-def wilson(successes: int, rows: int, level: float = 0.95, method: Literal["wilson", "exact"] = "wilson") -> Interval:
-    """Wilson score interval of a proportion, or Clopper and Pearson's exact one; (0, 1) when there are no rows."""
+def wilson(successes: int, rows: int, level: float = 0.95) -> Interval:
+    """Wilson score interval of a proportion; (0, 1) when there are no rows."""
+    return _proportion(successes, rows, level, "wilson")
+
+
+def _proportion(successes: int, rows: int, level: float, method: Literal["wilson", "exact"]) -> Interval:
     from scipy.stats import binomtest
 
     if rows == 0:
@@ -109,7 +113,7 @@ def interval(
     if not len(units):
         return Interval(0.0, 0.0, 0.0)
     if _is_share(measure) and len(units) == len(measure.sums):
-        return wilson(int(measure.sums[:, 0].sum()), len(units), level, "exact" if exact else "wilson")
+        return _proportion(int(measure.sums[:, 0].sum()), len(units), level, "exact" if exact else "wilson")
     value, (low, high) = measure.value(), measure.bounds
     half = _half_width(units, measure.formula, len(measure.sums), high, level)
     return Interval(value, max(low, value - half), min(high, value + half))
