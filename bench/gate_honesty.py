@@ -408,7 +408,7 @@ class Line:
 
 
 def lines() -> Iterator[Line]:
-    """Every rule at its bound, then the power at twice the detectable lift, then what no promise is made about."""
+    """Every rule at its bound, then the power at twice the detectable lift, then what states no rate."""
     for metric in METRICS:
         yield Line(f"lift over the prompt, {metric}, equal", partial(lift, metric=metric), STATED)
     yield Line("lift over the prompt, accuracy, required 0.02", partial(lift, min_lift=0.02), STATED)
@@ -437,9 +437,9 @@ def lines() -> Iterator[Line]:
     yield Line("power, not worse, macro_f1", partial(not_worse, metric="macro_f1", multiple=2), least=POWER)
     yield Line("power, win rate", partial(win_rate, multiple=2), least=POWER)
     yield Line("power, best of 5 prompts", partial(best_of_prompts, multiple=2), least=POWER)
-    yield Line("no promise: clustered rows without a group, equal", partial(clustered, grouped=False))
+    yield Line("not stated: clustered rows without a group, equal", partial(clustered, grouped=False))
     for rule in ("invalid_rate", "class_recall"):
-        yield Line(f"no promise: observed {rule} at its limit", partial(observed, rule=rule))
+        yield Line(f"not stated: observed {rule} at its limit", partial(observed, rule=rule))
 
 
 def coverages() -> Iterator[Line]:

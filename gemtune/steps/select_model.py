@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from gemtune.artifacts.cost import CostItem, read_spent
-from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.evaluation import EvaluationReport
 from gemtune.artifacts.tuning import (
     Ablation,
     AblationArm,
@@ -112,8 +112,8 @@ def _prompts(
     planned_best = planned.best_prompt.variant
     prompts = planned.baselines.variants if planned.baselines else []
     larger = [result for report in escalated for result in report.variants if result.variant.role == "baseline"]
-    known = [prompt for prompt in prompts if prompt.variant == planned_best]
-    best: VariantReport | None = max(larger or known, key=lambda result: result.metrics[metric].value, default=None)
+    planned_report = next((prompt for prompt in prompts if prompt.variant == planned_best), None)
+    best = max(larger, key=lambda result: result.metrics[metric].value, default=planned_report)
     if best is None:
         return planned_best, [], []
     notes = []
