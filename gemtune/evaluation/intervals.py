@@ -115,15 +115,15 @@ def interval(
     if _is_share(measure) and len(units) == len(measure.sums):
         return _proportion(int(measure.sums[:, 0].sum()), len(units), level, "exact" if exact else "wilson")
     value, (low, high) = measure.value(), measure.bounds
-    half = _half_width(units, measure.formula, len(measure.sums), high, level)
+    half = _half_width(units, measure.formula, high, level)
     return Interval(value, max(low, value - half), min(high, value + half))
 
 
-def _half_width(units: Floats, formula: Callable[[Floats], Floats], rows: int, weight: float, level: float) -> float:
+def _half_width(units: Floats, formula: Callable[[Floats], Floats], weight: float, level: float) -> float:
     """Half the width of Student's interval with the jackknife's standard error over units (rows, or groups of them).
 
-    The variance includes t squared / 2 further rows of each sign that count `weight`, as in Agresti and Coull's
-    interval: where few rows differ, or none, those that were not drawn would be taken for impossible.
+    The variance includes t squared / 2 further units of each sign that count `weight`, as in Agresti and Coull's
+    interval: where few units differ, or none, those that were not drawn would be taken for impossible.
     """
     from scipy.special import stdtrit
 
@@ -133,7 +133,7 @@ def _half_width(units: Floats, formula: Callable[[Floats], Floats], rows: int, w
     without = formula(units.sum(axis=0) - vectors)
     spread = (counts * (without - np.average(without, weights=counts)) ** 2).sum() * (len(units) - 1) / len(units)
     t = float(stdtrit(len(units) - 1, (1 + level) / 2))
-    return t * sqrt(spread + (t * weight / rows) ** 2)
+    return t * sqrt(spread + (t * weight / len(units)) ** 2)
 
 
 def _is_share(measure: Measure) -> bool:
@@ -171,7 +171,7 @@ def paired(
             return candidate.formula(totals[..., :width]) - baseline.formula(totals[..., width:])
 
         largest = candidate.bounds[1] - candidate.bounds[0]
-        half = _half_width(units, difference, rows, candidate.bounds[1], level)
+        half = _half_width(units, difference, candidate.bounds[1], level)
         low, high = max(-largest, delta - half), min(largest, delta + half)
         test, p_value = PERMUTATION, _permuted(candidate, *_pooled(units), delta, resamples, seed)
     return PairedDifference(delta, low, high, p_value, wins, losses, differing / max(1, rows), test, rows)

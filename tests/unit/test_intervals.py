@@ -90,7 +90,7 @@ def test_interval_counts_a_group_as_one_observation():
     alone, together = interval(mean(scores)), interval(mean(scores), groups=groups)
     assert together.high - together.low > 2.5 * (alone.high - alone.low)
     by_group, t = scores.reshape(20, 10).mean(axis=1), stats.t.ppf(0.975, 19)
-    half = t * np.sqrt(by_group.var(ddof=1) / 20 + (t / 200) ** 2)
+    half = t * np.sqrt(by_group.var(ddof=1) / 20 + (t / 20) ** 2)
     assert (together.low, together.high) == pytest.approx((scores.mean() - half, scores.mean() + half))
 
 
