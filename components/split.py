@@ -10,7 +10,9 @@ from components.base import component
 @component
 def split(
     examples: Input[Dataset],
+    task: dict,
     split: dict,
+    evaluate: dict,
     vertex: dict,
     name: str,
     train: Output[Dataset],
@@ -24,7 +26,9 @@ def split(
 
     Args:
         examples: Rows that preprocess kept.
+        task: Section `task` of the configuration.
         split: Section `split`.
+        evaluate: Section `evaluate`.
         vertex: Section `vertex`.
         name: The run's name.
     """
@@ -36,7 +40,9 @@ def split(
         report.path,
         leakage_report.path,
         name,
+        task=task,
         split=split,
+        evaluate=evaluate,
         vertex=vertex,
     )
     metrics.metadata.update(summary)

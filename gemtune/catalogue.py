@@ -22,6 +22,7 @@ from gemtune.errors import UserError
 
 FILE = Path(__file__).with_name("catalogue.yaml")
 TuningMethod = Literal["supervised", "preference"]
+INPUT_TOKENS = 1_048_576  # of every current Gemini model: cloud.google.com/vertex-ai/generative-ai/docs/models
 STALE_AFTER = timedelta(days=120)
 RETIRES_SOON = timedelta(days=90)
 
@@ -63,6 +64,7 @@ class Model(Section):
     thinking: Literal["budget", "level"]
     encryption_key: bool
     batch: bool
+    input_tokens: int = Field(INPUT_TOKENS, gt=0, description="Most tokens of a request.")
     retires: date | None = None
     price: Price
 
@@ -175,6 +177,10 @@ class Catalogue(Section):
         size = "short" if rows < 1000 and mean_tokens < 500 else "long"
         model = self.models.get(name)
         return self.recommended[model.family if model else "flash"][modality][size]
+
+    def input_tokens(self, name: str) -> int:
+        """Most tokens of a request to a base model."""
+        return self.models[name].input_tokens if name in self.models else INPUT_TOKENS
 
     def serving_location(self, name: str, location: str) -> str:
         """The location that serves a model tuned in `location`; for an unknown model `location` itself."""

@@ -147,7 +147,9 @@ class Wiring:
         # the cache key holds the file's name, not its content
         rows.set_caching_options(False)
         splits = split(
-            examples=rows.outputs["examples"], name=self._parameters["name"], **self._sections("split", "vertex")
+            examples=rows.outputs["examples"],
+            name=self._parameters["name"],
+            **self._sections("task", "split", "evaluate", "vertex"),
         ).set_caching_options(False)  # split assignments are recorded
         train, spent = splits.outputs["train"], rows.outputs["report"] if self._is_preference else None
         if self._augments:

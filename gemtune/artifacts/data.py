@@ -133,7 +133,7 @@ class NearConflicts(Part):
 class LabelIssue:
     """A row whose label may be wrong: by how much (0 to 1) the label `likely` is more probable than its own.
 
-    `confident`: it is among as many rows as are estimated to be wrong.
+    `confident`: it is among as many rows as are likely wrong; `possible`: among as many as may be.
     """
 
     id: str
@@ -143,12 +143,14 @@ class LabelIssue:
     likely: str
     margin: float
     confident: bool = True
+    possible: bool = True
 
 
 class LabelIssues(Part):
-    """Rows estimated to have a wrong label, rows flagged for review, and the most suspicious of these."""
+    """Rows that likely have a wrong label: expected, and at most; rows flagged for review, and the most suspicious."""
 
     rows: int
+    rows_at_most: int = 0
     flagged: int
     worst: tuple[LabelIssue, ...]
 
@@ -255,4 +257,5 @@ class SplitReport(Artifact):
     slices: dict[str, dict[str, dict[str, int]]]
     times: dict[str, tuple[str, str]]
     assignments_kept: int
+    notes: tuple[str, ...] = Field((), description="In what the configuration may not fit the rows.")
     leakage_report: LeakageReport

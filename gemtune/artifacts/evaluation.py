@@ -130,10 +130,14 @@ class JudgeRatings(Part):
 
 
 class JudgeComparison(Part):
-    """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases."""
+    """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases.
+
+    `winners` are the results by row: candidate, baseline or tie.
+    """
 
     candidate: str
     baseline: str
+    winners: list[str]
     win_rate: Score
     pairs: int
     wins: int
@@ -234,6 +238,8 @@ class EvaluationReport(Artifact):
     ranking_tokens: TokenUsage | None = None
     """Tokens of the judge that ranked the answers."""
     test_set_usage: TestSetUsage | None = None
+    notes: list[str] = []
+    """Prompts that were shortened, and variants that were left out."""
     champion_test_set: EvaluationReport | None = None
     """Candidate and champion on the rows that the champion was tested on."""
 

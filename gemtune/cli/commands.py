@@ -138,7 +138,7 @@ def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
     else:
         own = only("task", "preprocess", "vertex")
         preprocess.run(settings.data, rows, dropped, report, "", **own)
-    own = only("split") if offline else only("split", "vertex")
+    own = only("task", "split", "evaluate") if offline else only("task", "split", "evaluate", "vertex")
     split.run(rows, splits, split_report, "", settings.name, False, **own)
     sampled = settings.method == "preference" and settings.preference.pairs_from == "samples"
     labelled = list(read_examples(rows)) if sampled else []

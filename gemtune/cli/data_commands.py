@@ -30,6 +30,7 @@ from gemtune.data.service_limits import check_limits, model_problems
 from gemtune.data.sources import output_path
 from gemtune.data.writers import write, write_pairs
 from gemtune.errors import UserError
+from gemtune.inference.data_fit import RowProfile, findings
 from gemtune.inference.prompts import training_row, tuned_prompt
 from gemtune.inference.tuning_rows import preference_rows
 
@@ -60,38 +61,55 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
     limits, tuning_method = _limits(loaded, method)
     rejected = _RejectedRows(file)
     rows = _pair_requests if method == "preference" else _row_requests
-    checker = check_limits(rows(file, loaded, rejected), limits, tuning_method)
+    profile, stats = RowProfile(loaded.task), _read_stats(loaded)
+    checker = check_limits(_profiled(rows(file, loaded, rejected, stats), profile), limits, tuning_method)
     rejected.show_rest()
+    if loaded.preprocess.label_spellings == "merge":
+        profile.merge(stats.label_spellings)
     free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
     conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
+    misfits = findings(loaded.task, loaded.evaluate, loaded.split, profile)
     problems = [*model_problems(loaded, tuning_method), *checker.problems(conflicts)]
+    problems += [str(finding) for finding in misfits if finding.stops]
     for problem in problems:
         typer.echo(f"{file}: {problem}")
+    for finding in misfits:
+        if not finding.stops:
+            typer.echo(f"note: {finding}", err=True)
     if note := checker.validation_note(conflicts, loaded.split.validation, loaded.split.test):
         typer.echo(f"note: {note}")
     reasons, usable = checker.count_duplicates(conflicts)
+    if not len(checker) and not rejected.first:
+        raise rejected.no_usable_rows()
     if rejected.first and not len(checker):
         typer.echo(f"note: {source_rows.suggest_remedy(rejected.first)}")
     typer.echo(f"{usable} of {len(checker) + len(rejected)} rows usable" + _listed(rejected.reasons + reasons))
-    if rejected or problems:
+    if rejected or problems or not usable:
         raise typer.Exit(1)
 
 
 Requests = Iterator[tuple[Example, JsonObject, str]]  # the example, its tuning row, its answer
 
 
-def _row_requests(file: str, loaded: Config, rejected: _RejectedRows) -> Requests:
+def _profiled(rows: Requests, profile: RowProfile) -> Requests:
+    """The same rows, counted by the profile."""
+    for row in rows:
+        profile.add(row[0])
+        yield row
+
+
+def _row_requests(file: str, loaded: Config, rejected: _RejectedRows, stats: ReadStats) -> Requests:
     """Every usable row as a tuning row; the others are shown and counted."""
     prompt = tuned_prompt(loaded.task)
-    for row in source_rows.stream(file, loaded.task, loaded.preprocess, _read_stats(loaded)):
+    for row in source_rows.stream(file, loaded.task, loaded.preprocess, stats):
         if isinstance(row, Example):
             yield row, training_row(loaded.task, prompt, row), row.target
         else:
             rejected.add(row)
 
 
-def _pair_requests(file: str, loaded: Config, rejected: _RejectedRows) -> Requests:
-    source = pairs.read(file, loaded.task, loaded.preprocess, loaded.preference, _read_stats(loaded))
+def _pair_requests(file: str, loaded: Config, rejected: _RejectedRows, stats: ReadStats) -> Requests:
+    source = pairs.read(file, loaded.task, loaded.preprocess, loaded.preference, stats)
     kept = pairs.deduplicate(source, loaded.preprocess)
     for dropped in sorted(kept.dropped, key=lambda row: row.line):
         rejected.add(dropped)

@@ -108,14 +108,13 @@ def run(
 
 def _new_run(settings: Config, runs: Path, fresh: bool, engine: str, jobs: int) -> tuple[Path, dict[str, Any]]:
     """The folder of a new run, once its configuration and data have passed every check that costs nothing."""
-    from gemtune.data import source_rows
+    from gemtune.inference.data_fit import require_source_fit
     from pipelines import emulator_process, local_run
 
     check(settings)
     emulator_process.check_engine(engine)
     if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
-        labelled = settings.method == "supervised" or settings.preference.pairs_from == "samples"
-        source_rows.peek(settings.data, settings.task, settings.preprocess, labelled)
+        require_source_fit(settings)
     if fresh:
         emulator_process.delete_state(runs / "emulator")
     folder = local_run.create_folder(runs, settings.name)

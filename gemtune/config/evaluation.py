@@ -185,7 +185,7 @@ class Evaluate(Section):
     )
     auto_slices: bool = Field(True, description="Also report by text length (thirds) and script.")
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of all intervals.")
-    resamples: int = Field(2000, ge=200, description="Number of bootstrap resamples.")
+    resamples: int = Field(2000, ge=200, description="Resamples of permutation tests and of rank correlations.")
     seed: int = Field(7, description="Seed of resampling and of requests.")
 
     @property
@@ -215,7 +215,9 @@ class Gate(Section):
 
     metric: str = Field("", description="Metric that decides; empty: the task kind's first metric.")
     min_lift: float = Field(
-        0.0, ge=0, description="Lift over the best prompt that the lower bound of the interval must exceed."
+        0.0,
+        ge=0,
+        description="Lift over the best prompt, and over each that may be as good, that the lower bound must exceed.",
     )
     min_lift_over_champion: float = Field(
         0.0,
@@ -233,8 +235,10 @@ class Gate(Section):
         le=1,
         description="Loss of score on the champion test set that a continued model may have; 1: only reported.",
     )
-    confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Level of the paired bootstrap interval.")
-    resamples: int = Field(10_000, ge=1000, description="Number of paired bootstrap resamples.")
+    confidence_level: float = Field(
+        0.95, gt=0.5, lt=1, description="Level of the paired intervals; half the rest is the error rate."
+    )
+    resamples: int = Field(10_000, ge=1000, description="Resamples of permutation tests.")
     seed: int = Field(7, description="Seed of resampling.")
     min_test_rows: int = Field(50, ge=1, description="Fewest test rows; with fewer, the verdict is not_enough_data.")
     planned_candidates: int = Field(

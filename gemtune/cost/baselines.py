@@ -8,8 +8,10 @@ that a search will propose is not known yet: it is bounded by the longest that i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from gemtune.artifacts.cost import ZERO, CostItem, Estimate, Kind
 from gemtune.artifacts.evaluation import VariantReport
@@ -21,15 +23,25 @@ from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation.pairwise import final_pairings
 from gemtune.inference import prompt_search, prompts
-from gemtune.inference.generate import ModelOutput
-from gemtune.inference.requests import answer_token_limit
+from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.requests import answer_token_limit, build_requests
 
+MAX_COUNTED = 20  # longest rows whose requests are compared, where a request may be too long
 WORDING_TOKENS = 64.0  # tokens of a proposed instruction, expected
 
 
 def baseline_variants(evaluate: Evaluate) -> list[ModelVariant]:
     """The configured prompts, each with the base model."""
     return [ModelVariant(name=prompt.name, model=evaluate.base_model, prompt=prompt) for prompt in evaluate.baselines]
+
+
+def _with_shots(variant: ModelVariant, shots: int, **changes: object) -> ModelVariant:
+    prompt = variant.prompt.model_copy(update={"shots": shots, **changes})
+    return variant.model_copy(update={"prompt": prompt})
+
+
+def _bytes(request: GenerateRequest) -> int:
+    return len(f"{request.system}{json.dumps(request.contents, ensure_ascii=False)}".encode())
 
 
 def ranked_finalists(
@@ -49,7 +61,7 @@ def ranked_finalists(
 
 def _final_pairs(roles: Sequence[Role]) -> int:
     """How many pairs of finalists of these roles are compared, each one way round."""
-    pairs = final_pairings([ModelVariant(name=role, model="", role=role) for role in roles])
+    pairs = final_pairings([ModelVariant(name=str(n), model="", role=role) for n, role in enumerate(roles)])
     return len({frozenset(pair) for pair in pairs})
 
 
@@ -129,6 +141,55 @@ class BaselineForecast:
         """Tokens of a test row's requests and answers."""
         return self._per_row(variant, self.request_sizes(variant)[1])
 
+    def fitting(self, variants: Sequence[ModelVariant]) -> tuple[list[ModelVariant], list[str]]:
+        """The variants whose requests the model can read, with fewer shots where that is needed; a note on each change.
+
+        Tokens are counted only where a request could be too long by its bytes. Raises `UserError` when none is left.
+        """
+        kept, notes = [], list[str]()
+        for variant in variants:
+            shortened, own_notes = self._shortened(variant)
+            kept += [shortened] if shortened else []
+            notes += own_notes
+        if not kept:
+            raise UserError(
+                f"no prompt is left: {'; '.join(notes)}", remedy="shorten the prompts in evaluate.baselines"
+            )
+        return kept, notes
+
+    def _shortened(self, variant: ModelVariant) -> tuple[ModelVariant | None, list[str]]:
+        prompt, limit = variant.prompt, self.catalogue.input_tokens(variant.model)
+        where = f"more than the {limit} input tokens of {variant.model}"
+        tokens, shots = self._longest_request(variant, prompt.shots), prompt.shots
+        while shots and tokens > limit:
+            shots //= 2
+            tokens = self._longest_request(variant, shots)
+        if tokens > limit:
+            return None, [
+                f"the prompt {variant.name!r} is left out: its longest request has {tokens:.0f} tokens, {where}"
+            ]
+        notes = []
+        if shots < prompt.shots:
+            notes.append(f"the prompt {variant.name!r} has {shots} of {prompt.shots} shots: with all, it has {where}")
+        tried = [count for count in prompt.try_shots if self._longest_request(variant, count) <= limit]
+        if dropped := [count for count in prompt.try_shots if count not in tried]:
+            notes.append(f"the prompt {variant.name!r} is not tried with {dropped} shots: it has {where}")
+        return _with_shots(variant, shots, try_shots=tried), notes
+
+    def _longest_request(self, variant: ModelVariant, shots: int) -> float:
+        """Most tokens of a request for a validation row with so many shots; its bytes, if so many tokens fit too."""
+        train, rows = self.splits[0], sorted(self.splits[1], key=lambda row: len(row.text), reverse=True)
+        if not rows:
+            return 0.0
+        request = partial(build_requests, self.counter.task)
+        longest_shot = max((len((row.text + row.target).encode()) for row in train), default=0)
+        (bare,) = request(_with_shots(variant, 0), rows[:1], ())
+        size = _bytes(bare) + shots * (longest_shot + _bytes(bare) - len(rows[0].text.encode()))
+        if size <= self.catalogue.input_tokens(variant.model):
+            return float(size)
+        longest = max(request(_with_shots(variant, shots), rows[:MAX_COUNTED], train), key=_bytes)
+        return self.counter.bounded(Estimate.exact(self.counter.count(longest.system, longest.contents))).upper
+
     def usages(self, variants: Sequence[ModelVariant]) -> tuple[list[BaselineUsage], list[CostItem]]:
         """The variants that evaluating these on validation rows makes, and what their prompt searches cost.
 
@@ -190,7 +251,7 @@ class BaselineForecast:
         No champion is expected where there is none now, but there may be one by then.
         """
         rows = len(self.splits[2])
-        dearest = max(map(self._best_on_test, usages), key=lambda item: item.cost.upper)
+        dearest = max((self.prompt_on_test(u, "best prompt on test") for u in usages), key=lambda i: i.cost.upper)
         placeholder = ModelVariant(name="champion", model="", prompt=prompts.tuned_prompt(self.counter.task))
         label = "the champion on test"
         served = self._item_on_test("finalists", label, champion or placeholder)
@@ -202,8 +263,9 @@ class BaselineForecast:
         items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
         return [*items, *ranked_finalists(judging, rows, ["baseline"], champion), *judging.validating()]
 
-    def _best_on_test(self, usage: BaselineUsage) -> CostItem:
-        item = self._item_on_test("best_prompt", "best prompt on test", usage.variant, usage.wording)
+    def prompt_on_test(self, usage: BaselineUsage, label: str) -> CostItem:
+        """What a prompt's answers to the test rows cost."""
+        item = self._item_on_test("best_prompt", label, usage.variant, usage.wording)
         if not usage.actual:
             return item
         # how long its answers are is known by now

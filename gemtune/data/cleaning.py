@@ -23,6 +23,9 @@ _SPACE = re.compile(r"\s+")
 _NO_LETTER = re.compile(r"[\W_]+")
 _TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
 _UTF8_LEAD = re.compile("[\u00c2-\u00f4]")  # first bytes of two or more, read as Western letters
+_READ_AS = ("cp932", "cp949", "gb18030", "cp1251")
+_MIN_DECODED, _MAX_LOST = 3, 0.2  # characters of UTF-8 that are evidence, and the share of others among them
+_ASCII = re.compile(r"[\x00-\x7f]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # Not U+200C and U+200D, which join emoji and shape Persian and Indic words.
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
@@ -94,8 +97,25 @@ def load_cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def is_mojibake(text: str) -> bool:
-    """Whether a text was decoded with a wrong encoding: replacement characters, or UTF-8 read as a Western one."""
-    return "\ufffd" in text or bool(_UTF8_LEAD.search(text) and is_bad(text))
+    """Whether a text was decoded with a wrong encoding: it has replacement characters, it is UTF-8 or an East Asian
+    encoding read as a Western one, or UTF-8 read as an East Asian or Cyrillic one.
+    """
+    if text.isascii():
+        return False
+    western = "\ufffd" in text or bool(_UTF8_LEAD.search(text) and is_bad(text))
+    return western or any(_was_utf8(text, encoding) for encoding in _READ_AS)
+
+
+def _was_utf8(text: str, encoding: str) -> bool:
+    """Whether the bytes of a text in an encoding are UTF-8, apart from some that were lost.
+
+    Real text of these languages is not: most of its bytes begin no character of UTF-8.
+    """
+    foreign = _ASCII.sub("", text)
+    content = foreign.encode(encoding, "replace")
+    decoded = content.decode("utf-8", "replace")
+    lost = decoded.count("\ufffd") + content.count(b"?")
+    return len(decoded) - lost >= _MIN_DECODED and lost <= _MAX_LOST * len(decoded)
 
 
 def alphanumeric_key(text: str) -> str:

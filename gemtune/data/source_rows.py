@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -17,13 +17,14 @@ from gemtune.data import sources
 from gemtune.data.duplicates import FilterResult
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.labels import merge_spellings
-from gemtune.data.row_validation import ReadStats, read
+from gemtune.data.readers import Row
+from gemtune.data.row_validation import ReadStats, read, validate_row
 from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
 T = TypeVar("T")
 
-PEEK_ROWS = 1000
+SAMPLE_ROWS = 5000  # that are checked before a run
 FIRST_PROGRESS_S, PROGRESS_EVERY_S = 5.0, 2.0  # shorter work logs no progress
 
 
@@ -76,26 +77,38 @@ def read_all(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Fil
             rejected.append(item)
         else:
             examples.append(item)
-    if config.label_spellings == "merge" and stats.label_spellings:
-        # the id remains that of the row as it was read: reviewed and recorded rows are found by it
-        examples = [
-            replace(item, target=merge_spellings(item.target, task, stats.label_spellings)) for item in examples
-        ]
-    return examples, rejected
+    return _merged(examples, task, config, stats), rejected
 
 
-def peek(data: str, task: Task, config: Preprocess, labelled: bool = True) -> None:
-    """Check the first rows of a source before anything is started for it.
+def _merged(examples: list[Example], task: Task, config: Preprocess, stats: ReadStats) -> list[Example]:
+    """The rows with labels in one spelling, if that is configured."""
+    if config.label_spellings != "merge" or not stats.label_spellings:
+        return examples
+    # the id remains that of the row as it was read: reviewed and recorded rows are found by it
+    return [replace(item, target=merge_spellings(item.target, task, stats.label_spellings)) for item in examples]
 
-    Raises `UserError` when it cannot be read, or, for `labelled` rows, when none of the first is usable.
+
+def sample(data: str, task: Task, config: Preprocess) -> tuple[list[Example], list[RejectedRow], int]:
+    """The examples and the rejected rows among SAMPLE_ROWS rows of the whole source, sampled by seed; all its rows.
+
+    Raises `UserError` when the source cannot be read.
     """
-    rejected: list[RejectedRow] = []
-    rows = read(data, task, config, ReadStats()) if labelled else sources.rows(data, task, config)
-    for item in itertools.islice(rows, PEEK_ROWS):
-        if not isinstance(item, RejectedRow):
-            return
-        rejected.append(item)
-    raise no_usable_rows(data, rejected)
+    rng, rows, count = random.Random(config.seed), list[Row | RejectedRow](), 0
+    for count, item in enumerate(with_progress(sources.rows(data, task, config), data), 1):  # reservoir sampling
+        if count <= SAMPLE_ROWS:
+            rows.append(item)
+        elif (place := rng.randrange(count)) < SAMPLE_ROWS:
+            rows[place] = item
+    stats, examples, rejected = ReadStats(), list[Example](), list[RejectedRow]()
+    for row in rows:
+        checked = row if isinstance(row, RejectedRow) else validate_row(*row, task, config, stats)
+        if isinstance(checked, RejectedRow):
+            rejected.append(checked)
+        else:
+            examples.append(replace(checked, split=checked.split or ("train" if config.test_data else None)))
+    if config.label_spellings == "merge":
+        stats.note_findings(task, config)
+    return _merged(examples, task, config, stats), rejected, count
 
 
 def no_usable_rows(data: str, rejected: Sequence[RejectedRow]) -> UserError:

@@ -32,7 +32,8 @@ _BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 # what office programs of these languages save: Japanese, Korean, Chinese (2), European (5)
-_LEGACY = ["cp932", "euc_jp", "cp949", "gb18030", "big5", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254"]
+_LEGACY = ["cp932", "euc-jp", "cp949", "gb18030", "big5", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254"]
+_EUROPEAN, _SPARSE = _LEGACY[5:], 2
 _SIGNATURES = {b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet", b"\x1f\x8b": ".gz"}  # what these files begin with
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|"
@@ -117,7 +118,7 @@ def _shown(encoding: str) -> str:
 
 
 def _recognize_encoding(file: SourceFile) -> str:
-    """UTF-8 if the bytes are that; otherwise by byte order mark, NUL bytes, or charset-normalizer's estimate."""
+    """UTF-8 if the bytes are that; otherwise by byte order mark, NUL bytes, or chardet's estimate."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     has_utf8 = False
     for k, chunk in enumerate(_chunks(file)):
@@ -167,28 +168,21 @@ def _wide_encoding(start: bytes) -> str | None:
 
 
 def _legacy_encoding(chunk: bytes) -> str | None:
-    """The likely encoding of lines that are not UTF-8; None when most others are, so that some bytes are damaged."""
-    import charset_normalizer
+    """The likely encoding of text that is not UTF-8; None when most of it is, so that some bytes are damaged."""
+    import chardet
 
-    lines = [line for line in re.split(rb"[\r\n]+", chunk) if not line.isascii()]
-    foreign = [line for line in lines if not _is_utf8(line)]
-    if 2 * len(foreign) <= len(lines):
+    characters = [c for c in chunk.decode(errors="surrogateescape") if not c.isascii()]
+    if 2 * sum("\udc80" <= c <= "\udcff" for c in characters) <= len(characters):
         return None
-    sample = b"\n".join(foreign)
-    if len(sample) > _SAMPLE_BYTES:
-        sample = sample[: sample.rfind(b"\n", 0, _SAMPLE_BYTES) + 1] or sample
-    best = charset_normalizer.from_bytes(sample, cp_isolation=_LEGACY).best()
-    if best is None:
+    sample = b"\n".join(line for line in chunk.splitlines() if not line.isascii())
+    results = chardet.detect_all(sample, include_encodings=_LEGACY, ignore_threshold=True)
+    confidence = {codecs.lookup(r["encoding"]).name: r["confidence"] for r in results if r["encoding"]}
+    if not confidence:
         return None
-    return "cp1252" if "cp1252" in best.could_be_from_charset else best.encoding
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    best = max(confidence, key=lambda encoding: confidence[encoding])
+    # one or two accented letters occur in several languages: the Western ones are the most common
+    is_sparse = len({byte for byte in sample if byte > 127}) <= _SPARSE and best in _EUROPEAN
+    return "cp1252" if is_sparse and 2 * confidence.get("cp1252", 0) >= confidence[best] else best
 
 
 # -- delimiters ------------------------------------------------------------------------------------------------------

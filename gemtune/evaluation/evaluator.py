@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, VariantReport
-from gemtune.config import Evaluate, ModelVariant, Preference, Task, Vertex
+from gemtune.config import Evaluate, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation import judge as llm_judge
@@ -46,7 +46,8 @@ Pairings = Callable[[Sequence[ModelVariant]], list[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows to answer, by which name; which variants are compared on them, and over which roles win rates are taken.
+    """Rows to answer, by which name; which variants are compared on them, and over the first variant of which roles
+    win rates are taken.
 
     With `judging` off only answers are generated: no judge, no verbal confidence, no evaluation service.
     """
@@ -60,6 +61,8 @@ class Dataset:
     """Whether the judge is validated against human ratings."""
     free_baselines: bool = False
     """Whether free baselines answer the rows too."""
+    optional: Role | None = None
+    """Role whose variants are left out where the service refuses their requests, as long as one is left."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,9 @@ class Evaluator:
         free = self._free_baselines(task, all_labels, train, rows, names) if dataset.free_baselines else []
 
         async def run(send: GenerateAll) -> tuple[Evaluated, Ranking | None]:
-            evaluated = await evaluate_all(task, all_labels, settings, variants, rows, train, send, ratings)
+            evaluated = await evaluate_all(
+                task, all_labels, settings, variants, rows, train, send, ratings, dataset.optional
+            )
             if self.ranking is None:
                 return evaluated, None
             ranker = pairwise.Ranker(task, self.ranking, self.settings, send)
@@ -142,7 +147,8 @@ class Evaluator:
         reports = [self._report(settings, variant, evaluated, task) for variant in evaluated.variants]
         free_reports = [variant_report(task, settings, variant, scores) for variant, scores in free]
         if ranking is not None:
-            over = [v.name for v in evaluated.variants if v.role in dataset.win_over]
+            first = {v.role: v.name for v in reversed(evaluated.variants)}
+            over = [first[role] for role in dataset.win_over if role in first]
             slices = [score.example.slices for score in evaluated.scores[evaluated.variants[0].name]]
             reports = [
                 pairwise.with_win_rate(
@@ -166,6 +172,7 @@ class Evaluator:
             pairwise=pairwise.pairwise_reports(ranking.results, rows, settings) if ranking else [],
             ranker=ranking.ranker if ranking else "",
             ranking_tokens=ranking.tokens if ranking else None,
+            notes=list(evaluated.notes),
         )
         for variant in document.variants:
             _hint(variant, len(rows))

@@ -3,12 +3,13 @@
 """The decision: may the candidate be deployed?
 
 All finalists answered the same held-out test rows and are compared row by row. The candidate must be significantly
-better than the best prompt, the champion, which is evaluated again in each run, and the best constant answer: the lower
-bound of the paired bootstrap is above the required lift, and an exact test agrees (with few disagreeing rows the
-bootstrap alone is too liberal). Being better than a variant with too many unusable answers does not count. Then come
-the minimum and maximum rules. Guarantees: an equal candidate passes no more often than (1 - confidence_level) / 2. Each
-further candidate on the same rows has its own chance to pass by luck: that error rate is divided among the candidates
-the test set is planned for (Bonferroni); more than planned are reported or rejected. Pure.
+better than the best prompt, than every prompt that may be as good, than the champion, which is evaluated again in each
+run, and than the best constant answer: the lower bound of the paired interval is above the required lift, and a test
+agrees (`PairedDifference.is_above`). Being better than a variant with too many unusable answers does not count. Then
+come the minimum and maximum rules. Guarantees: a candidate whose lift over any of them is only the required one passes
+no more often than (1 - confidence_level) / 2; to require all of them makes no error more likely. Each further candidate
+on the same rows has its own chance to pass by luck: that error rate is divided among the candidates the test set is
+planned for (Bonferroni); more than planned are reported or rejected. Pure.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import intervals, metrics, pairwise
 from gemtune.evaluation.comparison import Compare, Comparing, Comparison
 from gemtune.evaluation.gate_limits import MIN_PER_GROUP, is_usable, limit_rules, share_unusable, unusable_problem
+from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.slices import by_number
@@ -43,8 +45,8 @@ class Evidence:
     `groups` names rows that belong together (None: alone). `prices` are US dollars per million `input` and `output`
     tokens of the candidate's base model. `candidates` have been tried on these rows, this one included. `judge` is the
     judge's report; its rules apply only when its agreement with people was shown. `ranked_by_judge`: it ranked the
-    answers that are compared. `free` are the free baselines' answers,
-    `regression` candidate and champion on the champion's test set with the groups of those rows.
+    answers that are compared. `free` are the free baselines' answers, `regression` candidate and champion on the
+    champion's test set with the groups of those rows.
     """
 
     variants: Sequence[ScoredVariant]
@@ -127,14 +129,15 @@ class _Decider:
             ), rows)  # fmt: skip
         if candidate is None:
             return self._without_candidate(prompt, rows)
-        finalists = (prompt, evidence.role("supervised"), evidence.role("champion"))
-        others = [other for other in finalists if other is not None]
+        others = [own for role in _BASELINES for own in evidence.variants if own.variant.role == role]
         comparisons = [self.compare(candidate, other) for other in others]
         slices = self._slices(candidate, prompt) if prompt is not None else []
-        lifts = [_lift_rule(gate, comparison) for comparison in comparisons]
+        best = prompt.variant.name if prompt else ""
+        lifts = [_lift_rule(gate, comparison, best) for comparison in comparisons]
         if constant := self._best_constant(candidate):
-            lifts.append(_lift_rule(gate, self.compare(candidate, constant[0])))
-        usable = [_usable_rule(self.task, gate, other) for other in others]
+            lifts.append(_lift_rule(gate, self.compare(candidate, constant[0]), best))
+        # of the prompts only the best has to be usable: to beat further ones is required in addition
+        usable = [_usable_rule(self.task, gate, own) for own in others if own is evidence.role(own.variant.role)]
         free = self._free_models(candidate)
         rules = [*lifts, *limit_rules(self.task, gate, candidate, prompt, evidence.prices), *usable]
         rules += [_free_rule(self.stated, candidate, comparison) for comparison in free] if self._free_decides else []
@@ -230,7 +233,7 @@ class _Decider:
             if problem := self._serving_problem(champion):
                 return "keep_prompt", prompt, f"use the prompt: {problem}"
             against = self.compare(prompt, champion)
-            if against.paired.low > 0 and against.paired.p_value <= 1 - self.gate.confidence_level:
+            if against.paired.is_above(0, self.gate.confidence_level):
                 return "keep_prompt", prompt, (
                     f"the best prompt is also significantly better than the champion ({against.candidate:.3f} against "
                     f"{against.baseline:.3f} on {against.metric}): use the prompt"
@@ -289,7 +292,7 @@ class _Decider:
             f"{comparison.candidate:.3f} against {comparison.baseline:.3f} on {len(evidence.regression_groups)} rows, "
             f"difference {paired.delta:+.3f} (between {paired.low:+.3f} and {paired.high:+.3f})"
         )
-        passed = paired.low >= -allowed
+        passed = allowed >= 1 or paired.is_above(-allowed, self.stated.confidence_level)
         summary += "" if passed else f"; a regression of more than {allowed:g} is not ruled out"
         return Rule(
             name="champion_test_regression", passed=passed, measured=paired.low, required=-allowed, summary=summary
@@ -330,12 +333,12 @@ def _worse(cell: SliceComparison) -> str:
     )
 
 
-def _lift_rule(gate: Gate, comparison: Comparison) -> Rule:
+def _lift_rule(gate: Gate, comparison: Comparison, best_prompt: str) -> Rule:
     over, required, description = _BASELINES[comparison.role](gate)
+    if over == "prompt" and comparison.versus != best_prompt:
+        description = "a prompt that may be as good as the best"
     paired = comparison.paired
-    # the exact test is of equality, so it counts only where equality must be rejected
-    significant = required < 0 or paired.p_value <= 1 - gate.confidence_level
-    passed = paired.low > required and significant
+    passed = paired.is_above(required, gate.confidence_level)
     claim = "as good as" if required < 0 else "better than"
     summary = (
         f"the candidate is {'shown' if passed else 'not shown'} to be {claim} {description} "
@@ -348,8 +351,8 @@ def _lift_rule(gate: Gate, comparison: Comparison) -> Rule:
 
 _BASELINES: dict[str, Callable[[Gate], tuple[str, float, str]]] = {
     "baseline": lambda gate: ("prompt", gate.min_lift, "the best prompt"),
-    "champion": lambda gate: ("champion", gate.min_lift_over_champion, "the model in production"),
     "supervised": lambda gate: ("supervised", gate.min_lift_over_supervised, "the supervised model it started from"),
+    "champion": lambda gate: ("champion", gate.min_lift_over_champion, "the model in production"),
     "constant": lambda gate: ("constant", 0.0, "the best constant answer"),
 }
 
@@ -427,20 +430,22 @@ def _judge_rules(gate: Gate, evidence: Evidence) -> list[Rule]:
     if gate.min_judge_good:
         rules.append(_judge_good_rule(gate, judge, candidate.variant, evidence.groups))
     if gate.min_judge_win_rate and prompt is not None:
-        rules.append(_judge_win_rule(gate, judge, candidate.variant, prompt.variant))
+        rules.append(_judge_win_rule(gate, judge, candidate.variant, prompt.variant, evidence.groups))
     return rules
 
 
-def _judge_win_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, prompt: ModelVariant) -> Rule:
+def _judge_win_rule(
+    gate: Gate, judge: JudgeReport, candidate: ModelVariant, prompt: ModelVariant, groups: Sequence[str | None]
+) -> Rule:
     names, required = (candidate.name, prompt.name), gate.min_judge_win_rate
     compared = next(pair for pair in judge.pairwise if (pair.candidate, pair.baseline) == names)
-    rate = compared.win_rate
+    rate = pairwise.rate([PairwiseResult(winner) for winner in compared.winners], groups, gate)
     summary = (
         f"by the judge the candidate wins {rate.value:.3f} against the best prompt (between {rate.low:.3f} "
         f"and {rate.high:.3f}; {compared.ties} ties of {compared.pairs} pairs, {compared.order_flips} order flips), "
         f"required: more than {required:g}"
     )
-    passed = rate.low > required
+    passed = rate.lift.is_above(2 * required - 1, gate.confidence_level)
     return Rule(name="judge_win_rate", passed=passed, measured=rate.low, required=required, summary=summary)
 
 
@@ -451,13 +456,7 @@ def _judge_good_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, gr
         return Rule(name="judge_good", passed=False, measured=0.0, required=required, summary=summary)
     scores = judge.ratings[candidate.name].scores
     good = [float(score is not None and score >= threshold.score) for score in scores]
-    share = intervals.interval(
-        intervals.mean(good),
-        level=gate.confidence_level,
-        resamples=gate.resamples,
-        seed=gate.seed,
-        groups=groups,
-    )
+    share = intervals.interval(intervals.mean(good), level=gate.confidence_level, groups=groups, exact=True)
     summary = (
         f"the judge rates {share.value:.3f} of the candidate's answers good (between {share.low:.3f} and "
         f"{share.high:.3f}; good is a score of at least {threshold.score:g}), required: at least {required:g}"
@@ -498,8 +497,7 @@ def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
 
 def _free_summary(gate: Gate, variant: ScoredVariant, comparison: Comparison) -> str:
     """The score of a free baseline on the same rows, beside that of the variant compared with it."""
-    paired = comparison.paired
-    better = paired.low > 0 and paired.p_value <= 1 - gate.confidence_level
+    better = comparison.paired.is_above(0, gate.confidence_level)
     worse = _is_worse(gate, comparison)
     finding = "shown to be better" if better else "shown to be worse" if worse else "not shown to be better"
     return (

@@ -142,12 +142,12 @@ def _calibration(
         return variant, None
     confidence = [score.confidence or 0.0 for score in scores]
     correct = [float(score.row.parsed == score.row.reference) for score in scores]
-    resampling: dict[str, Any] = {"level": config.confidence_level, "resamples": config.resamples, "seed": config.seed}
-    summary = calibration.summarize(confidence, correct, **resampling)
+    level = config.confidence_level
+    summary = calibration.summarize(confidence, correct, level=level)
     if any(score.example.split == "test" for score in scores):
         if variant.calibration:
             summary["validation_of_map"] = calibration.validate_map(
-                variant.calibration, confidence, correct, **resampling
+                variant.calibration, confidence, correct, level=level
             )
         return variant, summary
     fitted = calibration.fit_calibration(
@@ -164,8 +164,6 @@ def _interval(task: Task, config: Evaluate, metric: str, rows: Sequence[Row], gr
     interval = intervals.interval(
         metrics.measure(task, metric, rows),
         level=config.confidence_level,
-        resamples=config.resamples,
-        seed=config.seed,
         groups=groups,
     )
     return score_of(interval)

@@ -15,7 +15,7 @@ from time import monotonic
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import JudgeReport
-from gemtune.config import Evaluate, ModelVariant, Task
+from gemtune.config import Evaluate, ModelVariant, Role, Task
 from gemtune.data.example import Example
 from gemtune.evaluation import judge
 from gemtune.evaluation.confidence import (
@@ -27,7 +27,7 @@ from gemtune.evaluation.confidence import (
 from gemtune.evaluation.human_ratings import HumanRating
 from gemtune.evaluation.scorers import SampleScore, score_sample, token_usage
 from gemtune.inference import prompt_search
-from gemtune.inference.generate import GenerateAll, ModelOutput, require_answers
+from gemtune.inference.generate import GenerateAll, ModelOutput, RefusedRequests, require_answers
 from gemtune.inference.requests import build_requests
 
 log = logging.getLogger("gemtune")
@@ -90,13 +90,15 @@ async def score_variant(
 class Evaluated:
     """The variants including those of the prompt search, their scores by name in the order of the rows, and more.
 
-    `search_tokens` is None when no prompt search sent requests, `judge` when no judge is configured.
+    `search_tokens` is None when no prompt search sent requests, `judge` when no judge is configured. `notes` list the
+    variants that were left out because the service refuses their requests.
     """
 
     variants: list[ModelVariant]
     scores: dict[str, list[SampleScore]]
     search_tokens: TokenUsage | None = None
     judge: JudgeReport | None = None
+    notes: tuple[str, ...] = ()
 
 
 async def _with_search(
@@ -123,19 +125,34 @@ async def evaluate_all(
     train: Sequence[Example],
     send: GenerateAll,
     human_ratings: Sequence[HumanRating] = (),
+    optional: Role | None = None,
 ) -> Evaluated:
-    """Run the prompt search, score every variant, and let the judge (if there is one) rate and compare the answers."""
+    """Run the prompt search, score every variant, and let the judge (if there is one) rate and compare the answers.
+
+    Of variants in the role `optional`, those whose requests the service refuses are left out, as long as one is left.
+    """
     variants, tokens = await _with_search(task, config, variants, train, send)
     progress = Progress(len(variants) * len(examples) * config.samples_per_row)
-    scores = {
-        variant.name: await score_variant(task, task_with_all_labels, config, variant, examples, train, send, progress)
-        for variant in variants
-    }
+    scores: dict[str, list[SampleScore]] = {}
+    refused: list[RefusedRequests] = []
+    for variant in variants:
+        try:
+            scores[variant.name] = await score_variant(
+                task, task_with_all_labels, config, variant, examples, train, send, progress
+            )
+        except RefusedRequests as error:
+            if variant.role != optional:
+                raise
+            refused.append(error)
+    variants = [variant for variant in variants if variant.name in scores]
+    if refused and not any(variant.role == optional for variant in variants):
+        raise refused[0]
     report = None
     if config.judge.model:
         texts = {name: [score.output.text or "" for score in rows] for name, rows in scores.items()}
         report = await judge.run_judge(config, task, examples, texts, _pairs(variants), send, human_ratings)
-    return Evaluated(list(variants), scores, tokens if tokens.total else None, report)
+    notes = tuple(f"left out: {error}" for error in refused)
+    return Evaluated(variants, scores, tokens if tokens.total else None, report, notes)
 
 
 def _pairs(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:

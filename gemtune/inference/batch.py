@@ -113,7 +113,9 @@ def _output(line: BatchLine) -> ModelOutput | None:
     if line.answer is not None:
         return to_model_output(line.answer, latency_s=0.0, attempts=1)
     # a model without log-probabilities is detected online, and called without them there
-    return None if line.code in TRANSIENT_CODES or "logprob" in line.error.lower() else ModelOutput(error=line.error)
+    if line.code in TRANSIENT_CODES or "logprob" in line.error.lower():
+        return None
+    return ModelOutput(error=line.error, permanent=True)
 
 
 def request_key(body: JsonObject) -> str:

@@ -69,7 +69,7 @@ class ModelOutput:
 
     `model_version` is the service's own name of the model that answered; empty if it gives none.
     `logprob` is the log-probability of the answer, if the model returns it. `batch`: the answer came from a batch job,
-    so it has the batch price and no latency of its own.
+    so it has the batch price and no latency of its own. `permanent`: the error is one that a repeated request has too.
     """
 
     text: str | None = None
@@ -84,6 +84,7 @@ class ModelOutput:
     cached: bool = False
     logprob: float | None = None
     batch: bool = False
+    permanent: bool = False
 
 
 Generate = Callable[[GenerateRequest], Awaitable[Answer]]
@@ -281,16 +282,29 @@ class _Loop:
                 f"{request.model!r} cannot be called: {error}",
                 remedy="check evaluate.base_model, region and permissions",
             ) from error
-        return ModelOutput(error=_message(error), attempts=attempt)
+        return ModelOutput(error=_message(error), attempts=attempt, permanent=True)
 
 
 def _message(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+class RefusedRequests(UserError):
+    """Too many requests of a model variant have an error that a repeated request has too."""
+
+
 def require_answers(outputs: Sequence[ModelOutput], name: str, max_error_share: float) -> None:
-    """Raise `UserError` where a larger share of the requests to `name` failed: transport errors must not decide."""
+    """Raise `UserError` where a larger share of the requests to `name` failed: transport errors must not decide.
+
+    It is `RefusedRequests` where permanent errors alone are so many.
+    """
     failed = [output for output in outputs if output.error]
+    refused = [output for output in failed if output.permanent]
+    if len(refused) > max_error_share * len(outputs):
+        raise RefusedRequests(
+            f"the service refuses {len(refused)} of {len(outputs)} requests to {name!r}: {refused[0].error}",
+            remedy="correct what the message names: the prompt, its shots, or settings in evaluate",
+        )
     if len(failed) > max_error_share * len(outputs):
         raise UserError(
             f"{len(failed)} of {len(outputs)} requests to {name!r} failed: {failed[0].error}",

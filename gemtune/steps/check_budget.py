@@ -39,7 +39,10 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
     ranks = context.objective.judge_ranks
     judging = counter.judging(catalogue, [*rows[1], *rows[2]], {}, pairwise_only=ranks)
     forecast = BaselineForecast(counter, catalogue, rows)
-    usages, items = forecast.usages(baseline_variants(evaluate))
+    variants, notes = forecast.fitting(baseline_variants(evaluate))
+    for note in notes:
+        log.warning("%s", note)
+    usages, items = forecast.usages(variants)
     items += [item for usage in usages for item in usage.items(judging, forecast.price)]
     items += judging.ranking("prompts", (len(usages) - 1) * len(rows[1]))
     items += forecast.finals(usages, champion.read(context.client, name), judging)

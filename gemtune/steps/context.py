@@ -27,7 +27,7 @@ from gemtune.config import (
 from gemtune.vertex import Client, connect, count_tokens
 
 if TYPE_CHECKING:
-    from gemtune.cost.tokens import TokenCounter
+    from gemtune.cost.tokens import CountTokens, TokenCounter
     from gemtune.evaluation.evaluator import Evaluator
     from gemtune.tuning.objective import Objective
 
@@ -43,6 +43,10 @@ class StepContext:
 
     def _section(self, name: str) -> dict[str, Any]:
         return dict(self._sections.get(name) or {})
+
+    def has(self, name: str) -> bool:
+        """Whether the step received this section."""
+        return self._sections.get(name) is not None
 
     def with_base_model(self, model: str) -> StepContext:
         """The same with another base model."""
@@ -134,16 +138,22 @@ class StepContext:
         return connect(self.vertex)
 
     def token_counter(self, task: Task) -> TokenCounter:
-        """Counts tokens by the service with retries, or offline."""
-        from gemtune.cost.tokens import TokenCounter, count_offline
+        """Counts tokens of a run by a sample."""
+        from gemtune.cost.tokens import TokenCounter
+
+        return TokenCounter(self.count_tokens, self.evaluate, self.plan.token_sample, task)
+
+    @property
+    def count_tokens(self) -> CountTokens:
+        """Counts the tokens of a request by the service with retries, or offline."""
+        from gemtune.cost.tokens import count_offline
 
         client, model = self.client, self.evaluate.base_model
 
         def count_by_service(system: str | None, contents: list[dict[str, Any]]) -> int:
             return count_tokens(client, model, system, contents)
 
-        count = count_offline if self.offline else count_by_service
-        return TokenCounter(count, self.evaluate, self.plan.token_sample, task)
+        return count_offline if self.offline else count_by_service
 
     @property
     def catalogue(self) -> Catalogue:

@@ -18,12 +18,14 @@ from typing import Any
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import Selection, TuningPlan, TuningRecord
 from gemtune.config import ModelVariant
-from gemtune.cost.baselines import baseline_variants
+from gemtune.cost.baselines import MAX_COUNTED, BaselineForecast, baseline_variants
+from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example, read_before_gate, read_examples
 from gemtune.evaluation import pairwise
 from gemtune.evaluation.evaluator import Dataset, Evaluation
 from gemtune.evaluation.metrics import primary_metric
 from gemtune.evaluation.predictions import CHAMPION_TEST_SET, write_predictions
+from gemtune.inference import prompts
 from gemtune.state import champion, test_set_usage
 from gemtune.steps.context import Section, StepContext
 
@@ -35,9 +37,17 @@ def run_baselines(
 ) -> dict[str, dict[str, Any]]:
     """Evaluate the configured prompts on validation rows; returns what the console shows (see `write`)."""
     context = StepContext(sections)
-    dataset = Dataset("validation", read_before_gate(validation))
-    evaluation = context.evaluator.evaluate(dataset, list(read_examples(train)), baseline_variants(context.evaluate))
-    return write(evaluation, predictions, report)
+    rows, shown = read_before_gate(validation), list(read_examples(train))
+    task = prompts.resolve(context.task, shown)
+    counter = TokenCounter(context.count_tokens, context.evaluate, MAX_COUNTED, task)
+    forecast = BaselineForecast(counter, context.catalogue, [shown, rows])
+    variants, notes = forecast.fitting(baseline_variants(context.evaluate))
+    evaluation = context.evaluator.evaluate(Dataset("validation", rows, optional="baseline"), shown, variants)
+    notes += evaluation.report.notes
+    for note in notes:
+        log.warning("%s", note)
+    report_with_notes = evaluation.report.model_copy(update={"notes": notes})
+    return write(replace(evaluation, report=report_with_notes), predictions, report)
 
 
 def run_checkpoints(
@@ -63,7 +73,11 @@ def run_checkpoints(
         first = TuningRecord.read(start).start if start else None
         variants = [best.variant, *([first] if first else []), *variants]
     dataset = Dataset(
-        "validation", read_before_gate(validation), pairwise.checkpoint_pairings, ("baseline", "supervised")
+        "validation",
+        read_before_gate(validation),
+        pairwise.checkpoint_pairings,
+        ("baseline", "supervised"),
+        optional="candidate",
     )
     return write(context.evaluator.evaluate(dataset, list(read_examples(train)), variants), predictions, report)
 

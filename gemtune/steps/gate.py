@@ -38,11 +38,11 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
 
     old = read_predictions(predictions, CHAMPION_TEST_SET)
     regression = tuple(old.of(variant) for variant in chosen.regression_variants) if old.size else ()
-    prices = TuningPlan.read(tuning_plan).prices
+    plan = TuningPlan.read(tuning_plan)
     evidence = Evidence(
         variants=scored,
         groups=finals.groups,
-        prices=prices.of(chosen.candidate or chosen.best_prompt),
+        prices=plan.prices.of(chosen.candidate or chosen.best_prompt),
         candidates=report.test_set_usage.candidates if report.test_set_usage else 1,
         judge=report.judge,
         ranked_by_judge=report.ranker == "judge",
@@ -52,7 +52,7 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
     )
     record = decide(task, gate, evidence, comparing)
     cached = {variant.variant.name: variant.cached for variant in report.variants if variant.cached}
-    notes = [*record.notes, *_pairwise_notes(context, record)]
+    notes = [*record.notes, *_pairwise_notes(context, record), *(plan.baselines.notes if plan.baselines else [])]
     notes += [
         f"{count} of {report.rows} answers of {name} are from the response cache" for name, count in cached.items()
     ]

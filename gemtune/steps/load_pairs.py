@@ -32,6 +32,7 @@ from gemtune.data.source_rows import read_all
 from gemtune.errors import UserError
 from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.sample_pairs import sampled_pairs
+from gemtune.inference import data_fit
 from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all, require_answers
 from gemtune.inference.vertex_generation import vertex_generate
 from gemtune.state import champion, store
@@ -125,6 +126,8 @@ def _sample(
     if not sample:
         placeholders = [Pair(row.id, row.target, row.target, row.line) for row in rows]
         return Pairs(list(rows), placeholders, rejected, read), []
+    profile = data_fit.RowProfile.of(context.task, rows)
+    data_fit.require_fit(context.task, context.evaluate, None, profile, data)
     pairs, without_gap, spent = _recorded(rows, context, settings)
     prompts = {pair.prompt for pair in pairs}
     kept_rows = [row for row in rows if row.id in prompts]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
@@ -31,6 +32,7 @@ from gemtune.evaluation.unusable import describe_unusable
 from gemtune.inference import prompts
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
+from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_key
 from gemtune.tuning.objective import plan_fingerprint
 from gemtune.tuning.trials import SET_BY_PLAN, named, require_tunable, started_from
@@ -61,7 +63,7 @@ class PlanRequest:
         """Counts tokens by the service, or offline."""
         return self.context.token_counter(self.task)
 
-    @property
+    @cached_property
     def baselines(self) -> BaselineForecast:
         """Forecasts the prompts' cost."""
         return BaselineForecast(self.counter, self.context.catalogue, self.splits)
@@ -86,9 +88,9 @@ def run(
     best = best_prompt(report, metric, context.gate.max_invalid_rate)
     usages = [BaselineUsage.of_report(result, report.rows) for result in report.variants]
     actual = _paid(context, report, spent)
-    plan = make_plan(
-        request, usages, BaselineUsage.of_report(best, report.rows), best, actual, usage.replies_by_model(report)
-    )
+    others = [BaselineUsage.of_report(prompt, report.rows) for prompt in other_prompts(best, report.variants, metric)]
+    baseline, replies = BaselineUsage.of_report(best, report.rows), usage.replies_by_model(report)
+    plan = make_plan(request, usages, baseline, best, actual, replies, _on_test(request, others))
     plan = plan.model_copy(update={"baselines": report, "unusable": unusable(report, context.gate)})
     plan.write(tuning_plan)
     _log(plan, best)
@@ -118,9 +120,18 @@ def dry_run(
         request, actual = replace(request, splits=[train, *request.splits[1:]]), [item]
     if rows and (ranking := context.objective.ranking):
         actual += pair_sampling.forecast(rows, request.counter, ranking, context.catalogue)
-    usages, searches = request.baselines.usages(baseline_variants(context.evaluate))
+    variants, notes = request.baselines.fitting(baseline_variants(context.evaluate))
+    usages, searches = request.baselines.usages(variants)
     dearest = max(usages, key=lambda baseline: baseline.tokens.input.upper)
-    return make_plan(request, usages, dearest, None, [*actual, *searches], {}, sampled=bool(rows))
+    others = _on_test(request, [baseline for baseline in usages if baseline is not dearest])
+    others = [item.if_needed() for item in sorted(others, key=lambda item: -item.cost.upper)[: MAX_PROMPTS - 1]]
+    plan = make_plan(request, usages, dearest, None, [*actual, *searches], {}, others, sampled=bool(rows))
+    return plan.model_copy(update={"warnings": [*notes, *plan.warnings]})
+
+
+def _on_test(request: PlanRequest, prompts_: Sequence[BaselineUsage]) -> list[CostItem]:
+    """What further prompts' answers to the test rows cost."""
+    return [request.baselines.prompt_on_test(prompt, f"{prompt.variant.name} on test") for prompt in prompts_]
 
 
 def _request(context: StepContext, name: str, paths: Sequence[str], online: bool = True) -> PlanRequest:
@@ -175,12 +186,14 @@ def make_plan(
     best: VariantReport | None,
     spent: Sequence[CostItem],
     replies: Mapping[str, float],
+    others_on_test: Sequence[CostItem] = (),
     sampled: bool = False,
 ) -> TuningPlan:
     """The plan: trials, forecast and reasons against; without `best` no score counts.
 
-    `baseline` is the best prompt, `replies` are mean tokens of a judge's reply by model, as far as they were
-    counted; `sampled`: the worse answers of pairs are still to be sampled, and may be long.
+    `baseline` is the best prompt, `others_on_test` are the test answers of those that may be as good, `replies` are
+    mean tokens of a judge's reply by model, as far as they were counted; `sampled`: the worse answers of pairs are
+    still to be sampled, and may be long.
     """
     context, settings, plan = request.context, request.context.evaluate, request.plan
     objective, catalogue = context.objective, context.catalogue
@@ -217,6 +230,7 @@ def make_plan(
             champion=serving,
             first=first,
             is_pairwise=objective.is_pairwise,
+            other_prompts=others_on_test,
         ),
     )
     forecast = forecaster.forecast(trials, escalation)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gemtune.artifacts.data import ExcludedRow, SplitReport
@@ -25,6 +26,7 @@ from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_splits, group_key, split_by_hash
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError
+from gemtune.inference import data_fit
 from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
@@ -146,7 +148,9 @@ def _without_time_slices(splits: Splits, column: str) -> Splits:
     return {name: [without_time(example) for example in rows] for name, rows in splits.items()}
 
 
-def _require_min_rows(splits: Splits, config: Split) -> None:
+def _require_usable(splits: Splits, context: StepContext) -> list[str]:
+    """Notes about these splits; raises `UserError` when one is too small, or the configuration does not fit them."""
+    config = context.split
     for name in SPLITS:
         if len(splits[name]) < config.min_rows:
             sizes = ", ".join(f"{n} {len(splits[n])}" for n in SPLITS)
@@ -154,6 +158,11 @@ def _require_min_rows(splits: Splits, config: Split) -> None:
                 f"{name} has {len(splits[name])} rows, split.min_rows requires {config.min_rows} ({sizes})",
                 remedy="provide more rows, or change the shares or split.min_rows",
             )
+    if not context.has("task"):
+        return []
+    rows = (replace(example, split=name) for name in SPLITS for example in splits[name])
+    profile = data_fit.RowProfile.of(context.task, rows)
+    return data_fit.require_fit(context.task, context.evaluate, config, profile)
 
 
 def run(
@@ -169,16 +178,18 @@ def run(
 
     With the section `vertex`, assignments are read from the record of the run's `name` in the bucket, and new ones
     added to it (`keep`). `leakage` is a file for the `LeakageReport` alone, which is kept with the model ("": none).
-    Reads the sections split, vertex.
+    Reads the sections split, vertex, and task, evaluate for a check before anything is recorded. Raises `UserError` for
+    a split that is too small, and for a configuration that does not fit the rows.
     """
     context = StepContext(sections)
     settings = context.split
     rows = list(read_examples(examples))
+    require = partial(_require_usable, context=context)
     if sections.get("vertex") is not None and name and records_assignments(settings):
-        divided, excluded, recorded = _split_by_record(rows, settings, context.vertex, name, keep)
+        divided, excluded, recorded = _split_by_record(rows, settings, context.vertex, name, keep, require)
     else:
         (divided, excluded), recorded = split_examples(rows, settings), SplitAssignments()
-    _require_min_rows(divided, settings)
+    notes = require(divided)
     assignments_kept = sum(example.id in recorded.rows for name in SPLITS for example in divided[name])
     leakage_config = LeakageConfig(
         settings.jaccard_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed
@@ -197,10 +208,13 @@ def run(
         slices=_rows_per_slice(divided),
         times=times,
         assignments_kept=assignments_kept,
+        notes=tuple(notes),
         leakage_report=overlaps,
     ).write(report)
     if leakage:
         overlaps.write(leakage)
+    for note in notes:
+        log.warning("%s", note)
     for split, labels in labels_without_rows(divided).items():
         shown = ", ".join(labels[:10]) + (" ..." if len(labels) > 10 else "")
         log.warning("%d labels have no %s row and cannot be evaluated: %s", len(labels), split, shown)
@@ -211,7 +225,12 @@ def run(
 
 
 def _split_by_record(
-    rows: list[Example], config: Split, vertex: Vertex, name: str, keep: bool
+    rows: list[Example],
+    config: Split,
+    vertex: Vertex,
+    name: str,
+    keep: bool,
+    require: Callable[[Splits], object],
 ) -> tuple[Splits, Excluded, SplitAssignments]:
     """Split by the assignments in the run's record, and add the new ones to it (`keep`); also the earlier assignments.
 
@@ -225,7 +244,7 @@ def _split_by_record(
     def updated(record: store.Record) -> store.Record:
         recorded = SplitAssignments.of(record, config)
         splits, excluded = split_examples(rows, config, recorded)
-        _require_min_rows(splits, config)
+        require(splits)
         outcomes.append((splits, excluded, recorded))
         return recorded.with_rows(splits).record(config)
 

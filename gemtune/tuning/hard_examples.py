@@ -3,7 +3,7 @@
 """Hard examples: training rows that the best prompt gets wrong are repeated, without repeating label noise.
 
 Source: the published advice to put weight on what the base model fails. A missed row whose label is likely wrong
-(confident learning, see `data.label_issues`) is not repeated. A row may appear up to `max_repeats` times, until hard
+(see `data.label_issues`) is not repeated. A row may appear up to `max_repeats` times, until hard
 examples make up `target_share` of what is trained on; all other rows stay, against forgetting. Validation rows whose
 nearest training row is a hard example form the slice `near_hard`: rows of the same kind, never the same rows nor
 near-duplicates of them (the split sees to that).

@@ -4,6 +4,8 @@
 masked.
 """
 
+import codecs
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,9 +93,32 @@ def test_is_mojibake_finds_utf8_read_as_western(text: str, encoding: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("ja", "お届け先の住所を変更したいのですが"), ("ja", "どうすればよいでしょうか。"),
+        ("ko", "주문한 상품이 아직 도착하지 않았습니다."), ("zh", "我的订单还没有收到，请问什么时候可以送到？"),
+        ("ru", "Где мой заказ, скажите пожалуйста?"),
+    ],
+)  # fmt: skip
+def test_is_mojibake_finds_one_encoding_read_as_another(language: str, text: str) -> None:
+    codecs.register_error("middle_dot", lambda error: ("・", error.end))  # as programs on Windows write lost bytes
+    pairs = {
+        "ja": [("utf-8", "cp932"), ("utf-8", "gb18030"), ("cp932", "latin-1"), ("euc_jp", "latin-1")],
+        "ko": [("utf-8", "gb18030"), ("cp949", "latin-1")],
+        "zh": [("utf-8", "gb18030"), ("gb18030", "latin-1")],
+        "ru": [("utf-8", "gb18030"), ("utf-8", "latin-1")],
+    }[language]
+    for real, read in pairs:
+        for errors in ("replace", "middle_dot"):
+            assert is_mojibake(text.encode(real).decode(read, errors)), (real, read, errors)
+    assert not is_mojibake(text)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "NÃO", "CAFÉ»", "„MENÜ“", "It’s “fine” – ok", "°C ±5", "ÖVPÄ", "ГДЕ МОЯ посылка", "Πού είναι",
+        "我要退款", "性价比很高", "ノート・パソコン", "①ﾃｽﾄ", "1£ ½",
         "荷物がまだ届きません", "배송이 아직", "हिन्दी", "ไทย", "ｶﾞｽ", "👍🏽 ok", "żółć", "TÜRKÇE İÇİN", "",
     ],
 )  # fmt: skip

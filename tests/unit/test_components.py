@@ -19,6 +19,7 @@ OPENED = {
     "evaluator": {"task", "evaluate", "vertex", "preference"},
     "client": {"vertex"},
     "catalogue": {"vertex"},
+    "count_tokens": {"evaluate", "vertex"},
     "token_counter": {"evaluate", "plan", "vertex"},
 }
 """What else a `StepContext` gives, and the sections behind it."""

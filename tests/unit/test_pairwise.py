@@ -126,6 +126,8 @@ def test_final_pairings_include_candidate_and_best_prompt() -> None:
     ]
     pairings = [("c", "p"), ("c", "s"), ("c", "m"), ("s", "p"), ("m", "p"), ("p", "m")]
     assert final_pairings(finalists) == pairings
+    several = [finalists[0], variant("q", "baseline"), finalists[2]]
+    assert final_pairings(several) == [("c", "p"), ("c", "q"), ("q", "p")]
     assert final_pairings(finalists[:1]) == []
     assert final_pairings([finalists[0], finalists[3]]) == [("m", "p"), ("p", "m")]
 

@@ -178,6 +178,32 @@ def test_read_table_rejects_a_header_in_the_middle(tmp_path: Path, second: str, 
     assert rows_of(path)[0] == [*first, (4, "repeated_header"), *rows]
 
 
+SINGLE = {
+    **TICKETS,
+    "euc_jp": ["荷物がまだ届きません", "請求書を再発行してください"],
+    "cp1250": ["Gdzie jest moja przesyłka? Zamówiłem ją tydzień temu", "Kde je moje zásilka? Už týden čekám"],
+    "cp1254": ["Siparişim nerede? Geçen hafta ödedim"],
+}
+
+
+@pytest.mark.parametrize(("encoding", "text"), [(name, text) for name, own in SINGLE.items() for text in own])
+def test_read_rows_recognizes_the_encoding_of_a_single_line(tmp_path: Path, encoding: str, text: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(json.dumps({"text": text, "label": "a"}, ensure_ascii=False).encode(encoding))
+    assert rows_of(path)[0] == [{"text": text, "label": "a"}]
+
+
+@pytest.mark.parametrize(
+    "text", ["お届け先の住所を変更したい", "배송이 아직 오지 않았어요", "Où est ma commande réglée été"]
+)
+def test_read_lines_names_a_damaged_byte_in_a_single_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.jsonl"
+    content = json.dumps({"text": text, "label": "a"}, ensure_ascii=False).encode()
+    path.write_bytes(content.replace(b'", "label', b'\xff", "label'))
+    with pytest.raises(UserError, match=r"a\.jsonl:1: byte \d+ \(0xff\) is not UTF-8 .*preprocess\.encoding"):
+        rows_of(path)
+
+
 def test_read_lines_names_a_damaged_byte_among_sound_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes("text,label\né,a\nü,b\n".encode() + b"ab\xe9,b\n")
