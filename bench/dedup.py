@@ -11,12 +11,14 @@ measured. Peers (rensa for near-duplicates and leakage, pydivsufsort for passage
 where they are installed. Figures are CPU seconds, the least of the repetitions. Quality, the same for every engine: an
 over-drop is a dropped row without a kept row within the threshold; a residual pair is one of which both rows were kept,
 by similarity, among all pairs that `overlaps` finds and Python sets confirm. The command ends with exit code 1 when
-ours drops a row too many, misses a leak, reports a false one, or marks another span than the suffix array.
+ours drops a row too many, misses a leak, reports a false one, marks another span than the suffix array, or takes more
+than twice the CPU time for `preprocess` with the row rule (`comparison_texts`) than with plain Jaccard of whole texts.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import re
@@ -31,6 +33,7 @@ from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numba import njit
@@ -44,7 +47,10 @@ from oracles import kernels as oracle
 from bench.leaks import splits
 from bench.public_data import ANY_SET, data_folder
 from gemtune import dedup
+from gemtune.data import compared_text
 from gemtune.dedup import overlaps, substrings
+from gemtune.dedup.passages import Remainder
+from gemtune.steps import preprocess
 
 THRESHOLD, LENGTH = 0.8, 100
 BANDS = ((0.8, 0.85), (0.85, 0.9), (0.9, 0.95), (0.95, 1.01))
@@ -342,6 +348,34 @@ def _mark_repeats(text: Any, array: Any, begins: Any, sizes: Any, length: int, m
             shared = max(0, shared - 1)
 
 
+def row_rule(title: str, texts: list[str], footers: bool = False) -> bool:
+    """`preprocess` with the row rule and with plain Jaccard of whole texts; whether it takes at most twice the time."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, *files = (f"{folder}/{name}" for name in ("rows.jsonl", "examples", "dropped", "report"))
+        with open(source, "w", encoding="utf-8") as out:
+            for i, text in enumerate(texts):
+                row = {"text": f"{text} {FOOTERS[0]}" if footers and i % 2 else text, "label": "ab"[i % 2]}
+                out.write(json.dumps(row) + "\n")
+        settings = {"max_removed_share": 1.0, "max_cluster": 0}
+        whole = mock.patch.multiple(
+            compared_text,
+            without_passages=lambda texts: [Remainder(text, ()) for text in texts],
+            _compared_form=lambda remainder: remainder.text,
+        )
+
+        def plain() -> Any:
+            with whole:
+                return preprocess.run(source, *files, preprocess=settings)
+
+        runs = {"row rule": lambda: preprocess.run(source, *files, preprocess=settings), "whole texts": plain}
+        spent, summaries = measured(runs, 2)
+    report(f"preprocess, {len(texts)} {title}", spent, len(texts))
+    kept = ", ".join(f"{name} {summary['examples']}" for name, summary in summaries.items())
+    ratio = spent["row rule"][0] / spent["whole texts"][0]
+    print(f"  the row rule takes {ratio:.2f} times the CPU time; kept: {kept}", flush=True)
+    return ratio <= 2
+
+
 def first_call() -> None:
     """CPU seconds of the kernels' first calls in a fresh process: compiled, then read from disk."""
     with tempfile.TemporaryDirectory() as folder:
@@ -387,11 +421,14 @@ def main() -> None:
         return
     first_call()
     made = corpus(asked.rows)
-    for warm in (dedup.keep, substrings.repeated_spans, _suffix_marks):
+    peers = [_suffix_marks] if find_spec("pydivsufsort") else []
+    for warm in (dedup.keep, substrings.repeated_spans, *peers):
         warm(made[:50])
     overlaps.overlaps(made[:50], made[:9])
     words = "texts of made-up words"
+    row_rule("rows to compile the kernels", made[:2000])
     right = [fuzzy(words, made), leakage(words, made), passages(words, made)]
+    right += [row_rule(words, made), row_rule(f"{words}, half with a footer", made, footers=True)]
     if asked.data:
         sets = list(english(asked.data))
         short = [text for kind, texts in sets if kind != "summarization" for text in texts]

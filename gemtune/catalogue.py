@@ -65,6 +65,9 @@ class Model(Section):
     encryption_key: bool
     batch: bool
     input_tokens: int = Field(INPUT_TOKENS, gt=0, description="Most tokens of a request.")
+    schema_values: int = Field(
+        0, ge=0, description="Most values of an enumeration in a response schema; 0: the model takes no schema."
+    )
     retires: date | None = None
     price: Price
 
@@ -195,6 +198,17 @@ class Catalogue(Section):
         if model is None or model.thinking == "budget":
             return budget, ""
         return None, "MINIMAL" if budget == 0 else "LOW" if budget <= 2048 else "MEDIUM" if budget <= 8192 else "HIGH"
+
+    def takes_schema(self, name: str) -> bool:
+        """Whether requests to a model may have a response schema; not those to tuned and unknown models."""
+        return name in self.models and self.models[name].schema_values > 0
+
+    def enumeration_problem(self, name: str, values: int) -> str:
+        """Why a response schema cannot restrict a model's answers to so many values; empty when it can."""
+        if not self.takes_schema(name):
+            return f"{name} takes no response schema"
+        most = self.models[name].schema_values
+        return f"a response schema of {name} lists at most {most} labels, not {values}" if values > most else ""
 
     def warnings(self, name: str = "", today: date | None = None) -> list[str]:
         """Warnings about an outdated catalogue, a near retirement and an assumed price."""

@@ -249,7 +249,7 @@ def _fill(schema: Any, text: str, key: str, depth: int) -> Any:
         return {name: _fill(inner, text, key, depth + 1) for name, inner in names.items()}
     if kind == "array":
         return [_fill(schema.get("items"), text, key, depth + 1)]
-    return {"integer": 0, "number": 0.5, "boolean": True}.get(str(kind), text)
+    return {"integer": schema.get("minimum", 0), "number": 0.5, "boolean": True}.get(str(kind), text)
 
 
 def _random(key: str) -> float:

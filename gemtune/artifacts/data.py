@@ -122,6 +122,15 @@ class RepeatedPassages(Part):
     commonest_rows: int = 0
 
 
+class BorderlineDuplicate(Part):
+    """A row that was dropped although it is hardly more similar than the threshold, and the row kept instead."""
+
+    line: int
+    similarity: float
+    text: str = Field(description="What was compared: without the passages that many rows have in common.")
+    detail: str
+
+
 class NearConflicts(Part):
     """Near-duplicates with different labels, which are kept; lines of the first pairs."""
 
@@ -177,6 +186,9 @@ class DataReport(Artifact, ReadReport, DataProfile):
     dropped: dict[str, int]
     valid_rows: int = Field(0, description="Rows that became examples, before any deduplication.")
     repeated_passages: RepeatedPassages = RepeatedPassages()
+    borderline_duplicates: tuple[BorderlineDuplicate, ...] = Field(
+        (), description="The ten least similar near-duplicates."
+    )
     near_conflicts: NearConflicts = NearConflicts(rows=0, lines=())
     label_issues: LabelIssues = LabelIssues(rows=0, flagged=0, worst=())
     cleaning: dict[str, Any] = Field(default_factory=dict, description="The cleaning rules that training saw.")

@@ -111,6 +111,7 @@ class VariantSummary(Part):
     name: str
     role: str
     model: str
+    constrained_output: bool = False
     rows: int
     score: Score
     metrics: dict[str, Score]

@@ -201,6 +201,8 @@ class Selection(Artifact):
     selected: ModelVariant | None = None
     """The best checkpoint, whether or not it is in production already."""
     champion: ModelVariant | None = None
+    champion_generation: int = 0
+    """How often the champion had changed when this was decided."""
     regression_variants: list[ModelVariant] = []
     """Candidate and champion, where the candidate was continued from a tuned model."""
     rejected: list[ModelVariant] = []

@@ -120,6 +120,8 @@ def plan(
 
 def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
     """The plan of the configuration's pipeline; the run's record of split assignments is read, not changed."""
+    from gemtune.artifacts.data import DataReport
+    from gemtune.cli.data_commands import show_borderline
     from gemtune.data.example import read_examples
     from gemtune.steps import load_pairs, plan_tuning, preprocess, split
 
@@ -138,6 +140,7 @@ def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
     else:
         own = only("task", "preprocess", "vertex")
         preprocess.run(settings.data, rows, dropped, report, "", **own)
+    show_borderline(DataReport.read(report).borderline_duplicates)
     own = only("task", "split", "evaluate") if offline else only("task", "split", "evaluate", "vertex")
     split.run(rows, splits, split_report, "", settings.name, False, **own)
     sampled = settings.method == "preference" and settings.preference.pairs_from == "samples"
@@ -186,15 +189,16 @@ def cleanup(
     yes: Annotated[
         bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
     ] = False,
+    older_than_days: Annotated[float, typer.Option(min=0, help="Leave out jobs that are younger.")] = 7.0,
 ) -> None:
     """Undeploy checkpoints that interrupted runs of this configuration left deployed; champions stay deployed.
 
-    Run it when no run of this name is active. Current and previous champions are never undeployed.
+    Current and previous champions are never undeployed, nor are checkpoints of young jobs, which a run may evaluate.
     """
     from gemtune.steps import deploy
 
     settings = load(config, overrides)
-    endpoints = deploy.cleanup(settings.name, settings.vertex.model_dump(), act=yes)
+    endpoints = deploy.cleanup(settings.name, settings.vertex.model_dump(), yes, older_than_days)
     for endpoint in endpoints:
         typer.echo(endpoint)
     count = "1 endpoint" if len(endpoints) == 1 else f"{len(endpoints)} endpoints"

@@ -7,24 +7,25 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from gemtune.artifacts.data import BorderlineDuplicate
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
 from gemtune.config import Config, JsonObject, Preprocess, Task
 from gemtune.data import dataflow_dedup, pairs, source_rows
 from gemtune.data.audit import read_review_file, write_review_file
 from gemtune.data.cleaning import NO_CLEANING
 from gemtune.data.dataflow_job import require_dataflow_settings
-from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_exact_duplicates
+from gemtune.data.duplicates import FilterResult, borderline_duplicates
 from gemtune.data.example import Example, RejectedRow, to_row, write_rows
 from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
-from gemtune.data.row_selection import log_if_long
+from gemtune.data.row_selection import apply_rules
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
 from gemtune.data.service_limits import check_limits, model_problems
 from gemtune.data.sources import output_path
@@ -193,19 +194,23 @@ def convert(file: str, out: str, to: str, method: str, config: Path | None, over
 
 
 def describe(file: str, audit: str | None, config: Path | None, overrides: list[str]) -> None:
-    """Print the profile of the rows as JSON; write likely label issues to the review file `audit`."""
+    """Print the profile of the rows as JSON; write likely label issues to the review file `audit`.
+
+    Raises `UserError` after that when a rule would drop more rows than the limits allow.
+    """
     loaded = Config.load(config, overrides)
     task, rules, stats = loaded.task, loaded.preprocess, _read_stats(loaded)
     examples, rejected = _read_all(file, task, rules, stats)
-    kept, exact, near = _deduplicate(examples, task, rules)
+    kept, dropped, problems = apply_rules(examples, task, rules, loaded.vertex)
     issues = find_label_issues(kept, task, rules)
-    reasons = Counter(row.reason for row in [*rejected, *exact, *near])
+    reasons = Counter(row.reason for row in [*rejected, *dropped])
     profile: JsonObject = {
         "rows": len(examples) + len(rejected),
         "would_keep": len(kept),
         "would_drop": dict(reasons.most_common()),
         **stats.to_report().model_dump(),
         **profile_rows(kept, task.kind in LABELLED_KINDS).model_dump(),
+        "borderline_duplicates": [row.model_dump() for row in borderline_duplicates(dropped)],
         "label_issues": summarize(issues).model_dump(),
     }
     typer.echo(json.dumps(profile, ensure_ascii=False, indent=1))
@@ -213,6 +218,8 @@ def describe(file: str, audit: str | None, config: Path | None, overrides: list[
         with output_path(audit) as path:
             write_review_file(path, issues)
         typer.echo(f"{len(issues)} rows to review: {audit}; use it as preprocess.corrections", err=True)
+    if problems:
+        raise problems[0]
 
 
 def _read_all(file: str, task: Task, rules: Preprocess, stats: ReadStats) -> FilterResult:
@@ -223,15 +230,12 @@ def _read_all(file: str, task: Task, rules: Preprocess, stats: ReadStats) -> Fil
     return examples, rejected
 
 
-def _deduplicate(
-    examples: list[Example], task: Task, rules: Preprocess
-) -> tuple[list[Example], list[RejectedRow], list[RejectedRow]]:
-    """The kept rows; the exact duplicates and conflicts; the near-duplicates."""
-    log_if_long("exact deduplication", len(examples))
-    kept, exact = resolve_exact_duplicates(examples, task, rules)
-    log_if_long("near-deduplication", len(kept))
-    kept, near = drop_near_duplicates(kept, task, rules)
-    return kept, exact, near
+def show_borderline(rows: Sequence[BorderlineDuplicate]) -> None:
+    """Print the near-duplicates that are least similar to the row kept instead, on stderr."""
+    if rows:
+        typer.echo("the least similar near-duplicates (similarity, dropped row, row kept instead):", err=True)
+    for row in rows:
+        typer.echo(f"{row.similarity:.3f}  line {row.line}: {row.text!r:.80}; {row.detail}", err=True)
 
 
 def deduplicate(
@@ -243,7 +247,10 @@ def deduplicate(
     config: Path | None,
     overrides: list[str],
 ) -> None:
-    """Write the kept rows, and the dropped rows with their reasons."""
+    """Write the kept rows, and the dropped rows with their reasons.
+
+    Raises `UserError`, with nothing written, when a rule drops more rows than the limits allow.
+    """
     loaded = Config.load(config, overrides)
     if runner == "dataflow":
         _dedup_on_dataflow(file, out, dropped or "", loaded, beam_options)
@@ -254,8 +261,11 @@ def deduplicate(
         raise UserError("--beam-option is for --runner dataflow", remedy="leave it out")
     task, rules = loaded.task, loaded.preprocess
     examples, rejected = _read_all(file, task, rules, _read_stats(loaded))
-    kept, exact, near = _deduplicate(examples, task, rules)
-    dropped_rows = sorted([*rejected, *exact, *near], key=lambda row: row.line)
+    kept, duplicates, problems = apply_rules(examples, task, rules, loaded.vertex)
+    show_borderline(borderline_duplicates(duplicates))
+    if problems:
+        raise problems[0]
+    dropped_rows = sorted([*rejected, *duplicates], key=lambda row: row.line)
     with output_path(out) as path:
         write_rows(path, map(to_row, kept))
     if dropped is not None:

@@ -26,6 +26,9 @@ class Prompt(Section):
     seed: int = Field(7, description="Seed of the selection and order of shots.")
     chain_of_thought: bool = Field(False, description="Request reasoning before the answer; only the answer is scored.")
     list_labels: bool = Field(True, description="List the allowed labels in the prompt.")
+    constrained_output: bool = Field(
+        False, description="Restrict answers to the labels by a response schema; not with chain_of_thought."
+    )
     max_output_tokens: int = Field(
         0, ge=0, description="Longest answer (tokens); 0: evaluate.max_output_tokens, or 1024 for chain of thought."
     )
@@ -44,6 +47,12 @@ class Prompt(Section):
         description="Other selections of shots that the search evaluates with each number (paid).",
     )
 
+    @model_validator(mode="after")
+    def _reasons_or_is_constrained(self) -> Self:
+        if self.chain_of_thought and self.constrained_output:
+            raise ValueError(f"{self.name}: constrained_output leaves no room for the reasoning of chain_of_thought")
+        return self
+
 
 class ModelVariant(Section):
     """A model with its prompt: what an evaluation compares."""
@@ -58,7 +67,7 @@ class ModelVariant(Section):
     base_model: str = Field("", description="Base model of the tuned model; empty: evaluate.base_model.")
     checkpoint_id: str = ""
     trial: str = Field("", description="Trial of the checkpoint.")
-    searched_from: str = Field("", description="The prompt whose search proposed this one.")
+    searched_from: str = Field("", description="The prompt that this one was derived from.")
     epoch: int = 0
     step: int = 0
     calibration: JsonObject = Field(
@@ -120,6 +129,11 @@ class Evaluate(Section):
         ],
         min_length=1,
         description="Prompted baselines, each evaluated on validation data.",
+    )
+    constrain_best_prompt: bool = Field(
+        True,
+        description="Also evaluate the best prompt without chain of thought with constrained output (paid); only for "
+        "tasks with labels, and where no baseline has constrained_output.",
     )
     temperature: float = Field(
         0.0, ge=0, le=2, description="Sampling temperature of answers; 0: the most likely answer."

@@ -193,7 +193,8 @@ class BaselineForecast:
     def usages(self, variants: Sequence[ModelVariant]) -> tuple[list[BaselineUsage], list[CostItem]]:
         """The variants that evaluating these on validation rows makes, and what their prompt searches cost.
 
-        Raises `UserError` for a variant of another model: at the base model's price it would escape the limit.
+        Raises `UserError` for a variant of another model: at the base model's price it would escape the limit; and for
+        one whose answers no response schema can restrict to the labels.
         """
         base = self.evaluate.base_model
         other = next((variant for variant in variants if variant.model != base), None)
@@ -202,12 +203,34 @@ class BaselineForecast:
                 f"the baseline {other.name!r} uses {other.model!r}, but evaluate.base_model is {base!r}",
                 remedy="use one base model per run; escalation.models tries others",
             )
+        for variant in variants:
+            problem = self.catalogue.enumeration_problem(base, len(self.counter.task.labels))
+            if variant.prompt.constrained_output and problem:
+                raise UserError(
+                    f"the baseline {variant.name!r} cannot have constrained output: {problem}",
+                    remedy="remove constrained_output from it in evaluate.baselines",
+                )
         usages: list[BaselineUsage] = []
         for variant in variants:
             own = self._searched(variant)
             # a judge compares each proposed prompt with the one it was searched from
             usages += [replace(usage, compared=usage.rows if n else 0) for n, usage in enumerate(own)]
+        usages += self._constrained(usages)
         return usages, [self._search(variant) for variant in variants if variant.prompt.rewrites]
+
+    def _constrained(self, usages: Sequence[BaselineUsage]) -> list[BaselineUsage]:
+        """The best prompt with constrained output: which one is best is not known, so the longest stands for it."""
+        task, evaluate = self.counter.task, self.evaluate
+        names = {v.name for v in prompt_search.constrainable(task, [usage.variant for usage in usages])}
+        if not names or not evaluate.constrain_best_prompt:
+            return []
+        if prompt_search.constraint_problem(task, evaluate, self.catalogue):
+            return []
+        longest = max((u for u in usages if u.variant.name in names), key=lambda usage: usage.tokens.input.upper)
+        variant = prompt_search.constrained(longest.variant)
+        own = self._forecast(variant.model_copy(update={"name": "the best prompt with constrained output"}))
+        tokens = RequestTokens(own.tokens.input + longest.wording, own.tokens.output)
+        return [replace(own, tokens=tokens, compared=own.rows, wording=longest.wording)]
 
     def _searched(self, variant: ModelVariant) -> list[BaselineUsage]:
         (own,) = prompt_search.rewritten(variant, ModelOutput())

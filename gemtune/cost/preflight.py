@@ -114,6 +114,10 @@ def _combinations(config: Config) -> Iterator[Problem]:
     if config.augment.min_rows_per_label and kind not in LABELLED_KINDS:
         reason = f"rows are augmented by label, and {kind} has none (augment.min_rows_per_label=0)"
         yield Problem("augment.min_rows_per_label", config.augment.min_rows_per_label, reason)
+    constrained = [prompt.name for prompt in config.evaluate.baselines if prompt.constrained_output]
+    if constrained and kind not in LABELLED_KINDS:
+        reason = f"constrained_output restricts answers to labels, and {kind} has none (constrained_output: false)"
+        yield Problem("evaluate.baselines", constrained, reason)
     trials = config.plan.trials
     if config.method == "preference":
         sizes = [trial.adapter_size for trial in trials]

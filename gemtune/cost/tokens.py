@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from gemtune.artifacts.cost import Estimate
+from gemtune.artifacts.cost import ZERO, Estimate
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, HardExamples, ModelVariant, Task, Trial
 from gemtune.cost.items import JudgingCost, RequestTokens
@@ -199,6 +199,7 @@ class TokenCounter:
         lengths = [*rendered, *(max(1, _own_length(row) + usual) for _, _, row in rows[MAX_RENDERED:])]
         with ThreadPoolExecutor(8) as pool:
             counted = dict(enumerate(pool.map(lambda r: self.count(r.system, r.contents), requests[: self.sample])))
+        schema = self._schema_bound(requests)
         deviation = STANDARD_ERRORS * statistics.pstdev(around) / math.sqrt(len(around))
         means = []
         for number in range(len(groups)):
@@ -207,7 +208,7 @@ class TokenCounter:
             error = deviation * unseen / max(1, sum(lengths[index] for index in own))
             size = max(1, len(own))
             mean = Estimate(expected=tokens.expected / size, upper=tokens.upper * (1 + error) / size)
-            means.append(self.bounded(mean))
+            means.append(self.bounded(mean + schema))
         return means
 
     def judging(
@@ -260,7 +261,16 @@ class TokenCounter:
             counted = list(pool.map(lambda i: self.count(requests[i].system, requests[i].contents), ordered))
         densest = max((tokens / sizes[index] for index, tokens in zip(ordered, counted, strict=True)), default=0.0)
         upper = densest * max(sizes, default=0) * (1 + MARGIN) + more
-        return self.bounded(Estimate(expected=sum(counted) / max(1, len(counted)), upper=upper))
+        mean = Estimate(expected=sum(counted) / max(1, len(counted)), upper=upper)
+        return self.bounded(mean + self._schema_bound(requests))
+
+    def _schema_bound(self, requests: Sequence[GenerateRequest]) -> Estimate:
+        """Tokens of the requests' response schema: it counts towards their limit; no source says that it is billed."""
+        schema = requests[0].response_schema if requests else None
+        if not schema:
+            return ZERO
+        turn = {"role": "user", "parts": [{"text": json.dumps(schema, ensure_ascii=False)}]}
+        return Estimate(expected=0, upper=self.count(None, [turn]))
 
 
 def _own_length(row: Example) -> int:

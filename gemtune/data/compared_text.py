@@ -1,85 +1,90 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The text of a row that is compared in deduplication.
+"""The text of a row that is compared in deduplication, splits and the leakage report.
 
-It is the whole conversation, with parts that are not text as their URI, without an instruction that all rows share,
-which would make all rows similar.
+It is the whole conversation, with parts that are not text as their URI, without the passages that many rows have in
+common (`passages`), so that rows are compared by what is left. A number, a code or a URL counts as a whole: with
+another digit it is another one. A text without letters is near to its equal only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from base64 import b32encode
 from collections.abc import Iterable, Sequence
 
+from gemtune.config import Task
+from gemtune.data.cleaning import alphanumeric_key, text_key
 from gemtune.data.example import Example
+from gemtune.dedup.passages import Remainder, without_passages
 
-MIN_TEXTS, MIN_FRAME_CHARS = 20, 20
+MIN_LEFT_CHARS = 8  # a shorter remainder is compared together with the passages that were removed
+_NUMBER = re.compile(r"\d[A-Za-z\d]*(?:[-_./:,#][A-Za-z\d]+)*")
+_CODE = re.compile(rf"https?://\S+|{_NUMBER.pattern}")
+_SHORT_CODE, _SPELLED_CHARS = 3, 16
 
 
 def comparison_texts(examples: Sequence[Example]) -> list[str]:
-    """One text per example: its turns, its system instruction when examples differ in it, no shared frame."""
+    """One text per example, such that examples are near-duplicates when their texts are (see `dedup`)."""
+    return compared_forms(without_common_passages(examples))
+
+
+def remainders(examples: Sequence[Example]) -> list[str]:
+    """One text per example to read: without the passages that many examples have in common, unless nothing is left."""
+    texts = zip(without_common_passages(examples), examples, strict=True)
+    return [remainder.text or full_text(example) for remainder, example in texts]
+
+
+def compared_forms(remainders: Iterable[Remainder]) -> list[str]:
+    """What `dedup` compares of texts of which these remainders are left."""
+    return [_compared_form(remainder) for remainder in remainders]
+
+
+def without_common_passages(examples: Sequence[Example]) -> list[Remainder]:
+    """What is left of the examples; a system instruction that all have is left out."""
     with_system = len({example.system for example in examples}) > 1
-    return remove_shared_frame([full_text(example, with_system) for example in examples])
+    return without_passages([full_text(example, with_system) for example in examples])
 
 
-def remove_shared_frame(texts: list[str]) -> list[str]:
-    """Texts without the beginning and the end that nearly all of them share (see `shared_frame`)."""
-    begin, end = shared_frame(texts)
-    return [remove_frame(text, begin, end) for text in texts] if begin or end else texts
+def _compared_form(remainder: Remainder) -> str:
+    text, passages = remainder
+    key = alphanumeric_key if any(map(str.isalpha, text)) else text_key
+    if passages and len(text) < MIN_LEFT_CHARS:
+        return _spelled(f"{key(text)} {passages}", _SPELLED_CHARS)
+    if key is text_key:
+        return _spelled(key(text), _SPELLED_CHARS)
+    return (_CODE if "://" in text else _NUMBER).sub(
+        _spelled_code, text
+    )  # the shorter pattern takes a third of the time
 
 
-def shared_frame(texts: Sequence[str]) -> tuple[str, str]:
-    """The beginning and the end that nearly all texts have, an instruction around the user's text; "" for none.
+def _spelled_code(match: re.Match[str]) -> str:
+    code = match[0]
+    return code if len(code) <= _SHORT_CODE else _spelled(code.lower(), len(code))
 
-    A frame has whole words, at least MIN_FRAME_CHARS characters, and four fifths of MIN_TEXTS or more texts share it.
+
+def _spelled(text: str, size: int) -> str:
+    """So many letters and digits that stand for the text: those of another text differ everywhere."""
+    digest = hashlib.shake_128(text.encode("utf-8", "surrogatepass")).digest(5 * size // 8 + 1)
+    return b32encode(digest)[:size].decode().lower()
+
+
+def derived_values(example: Example, task: Task) -> str:
+    """What the target takes from its text, where a task does that: rows that differ in it are no duplicates.
+
+    It is the whole target in extraction, the codes and numbers of both in summarization and generation.
     """
-    if len(texts) < MIN_TEXTS:
-        return "", ""
-    size = len(texts) * 4 // 5
-    first, last = (
-        _majority(text[:MIN_FRAME_CHARS] for text in texts),
-        _majority(text[-MIN_FRAME_CHARS:] for text in texts),
-    )
-    begin = _shared_prefix((text for text in texts if text[:MIN_FRAME_CHARS] == first), size)
-    return begin, _shared_prefix((text[::-1] for text in texts if text[-MIN_FRAME_CHARS:] == last), size)[::-1]
-
-
-def _majority(pieces: Iterable[str]) -> str:
-    """The piece that more than half of all equal, if there is one (Boyer and Moore's majority vote)."""
-    leading, lead = "", 0
-    for piece in pieces:
-        if not lead:
-            leading = piece
-        lead += 1 if piece == leading else -1
-    return leading
-
-
-def _shared_prefix(texts: Iterable[str], size: int) -> str:
-    """The longest beginning shared by `size` texts, up to the last white space in it."""
-    ordered = sorted(texts)
-    if len(ordered) < size:
+    if task.kind == "extraction":
+        return text_key(example.target)
+    if task.kind not in ("summarization", "generation"):
         return ""
-    spans = range(len(ordered) - size + 1)
-    shared = max((_common_prefix(ordered[i], ordered[i + size - 1]) for i in spans), key=len)
-    words = shared[: max((i + 1 for i, letter in enumerate(shared) if letter.isspace()), default=0)]
-    return words if len(words) >= MIN_FRAME_CHARS else ""
+    in_target, in_text = (set(_CODE.findall(text.lower())) for text in (example.target, full_text(example)))
+    return " ".join(sorted(code for code in in_target & in_text if len(code) > _SHORT_CODE))
 
 
-def _common_prefix(a: str, b: str) -> str:
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return a[:i]
-    return min(a, b, key=len)
-
-
-def remove_frame(text: str, begin: str, end: str) -> str:
-    """The text without that beginning and end, unless nothing would be left."""
-    inner = text.removeprefix(begin)
-    shorter = inner.removesuffix(end)
-    return shorter if shorter.strip() else inner if inner.strip() else text
-
-
-def full_text(example: Example, with_system: bool) -> str:
+def full_text(example: Example, with_system: bool = True) -> str:
     """All turns of an example as one text, with `with_system` its system instruction first."""
     pieces = [example.system] if with_system and example.system else []
     if example.contents is None:

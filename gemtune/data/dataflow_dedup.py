@@ -11,7 +11,7 @@ kept row within the threshold. Only sketches are shuffled by band; texts follow 
 one worker, which holds pairs and no texts, assigns the leaders. Guarantees: the kept rows are those that
 `resolve_exact_duplicates` and `drop_near_duplicates` keep on one machine, provided that no band has more than
 `MAX_BAND_ROWS` different texts (further ones are compared with their neighbours) and that a sample of `SAMPLE_ROWS`
-rows shows the instruction that all rows share, if any. Rows that cannot be used are kept, for `preprocess` to report.
+rows shows the passages that many rows have in common. Rows that cannot be used are kept, for `preprocess` to report.
 """
 
 from __future__ import annotations
@@ -31,18 +31,19 @@ from gemtune import dedup
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.audit import read_review_file
 from gemtune.data.cleaning import text_key
-from gemtune.data.compared_text import full_text, remove_frame, shared_frame
-from gemtune.data.duplicates import keep_priority, resolve_group
+from gemtune.data.compared_text import compared_forms, full_text
+from gemtune.data.duplicates import duplicate_class, keep_priority, resolve_group
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.readers import parse_json
-from gemtune.data.row_validation import LABELLED_KINDS, ReadStats, validate_row
+from gemtune.data.row_validation import ReadStats, validate_row
+from gemtune.dedup.passages import Passages, find_passages
 from gemtune.errors import UserError
 
 MAX_BAND_ROWS = 2000
-SAMPLE_ROWS = 500
+SAMPLE_ROWS = 20_000
 Row = tuple[str, str, str]  # rank, class, compared text
 Line = tuple[bool, str]  # whether it is of the test file, and the raw row
-SharedFrame = tuple[bool, str, str]  # whether system instructions differ; the shared beginning and end
+Common = tuple[bool, Passages]  # whether system instructions differ; the passages that many rows have in common
 
 
 @dataclass(frozen=True)
@@ -89,26 +90,27 @@ def rank_of(example: Example) -> str:
     return f"{split_priority}{all_capitals:d}{identifier}"
 
 
-def text_of(example: Example, shared: SharedFrame) -> str:
+def text_of(example: Example, common: Common) -> str:
     """The text of a row that is compared; see `comparison_texts`."""
-    return remove_frame(full_text(example, shared[0]), *shared[1:])
+    with_system, passages = common
+    return compared_forms(passages.remainders([full_text(example, with_system)]))[0]
 
 
-def text_digest(example: Example, shared: SharedFrame) -> str:
+def text_digest(example: Example) -> str:
     """A key that is equal for rows with the same text."""
-    return hashlib.blake2b(text_key(text_of(example, shared)).encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text_key(full_text(example)).encode(), digest_size=16).hexdigest()
 
 
 def resolve_text_group(
-    members: Iterable[Line], settings: str, shared: SharedFrame
+    members: Iterable[Line], settings: str, common: Common
 ) -> Iterator[tuple[Row, Line] | tuple[None, JsonObject]]:
     """Of rows with the same text: the kept ones with their line, and the dropped ones as rows of the output file."""
     rules, lines = load_rules(settings), sorted(members)
     examples = [replace(row, line=n) for n, line in enumerate(lines) if (row := read_row(line, settings))]
     kept, dropped = resolve_group(examples, rules.task, rules.config) if len(examples) > 1 else (examples, [])
     for example in kept:
-        label = example.target if rules.task.kind in LABELLED_KINDS else ""
-        yield (rank_of(example), label, text_of(example, shared)), lines[example.line]
+        label = duplicate_class(example, rules.task)
+        yield (rank_of(example), label, text_of(example, common)), lines[example.line]
     for rejected in dropped:
         if not lines[rejected.line][0]:
             same = f"the same text as the row {rejected.kept_id}: {rejected.row['text']!r:.80}"
@@ -181,11 +183,12 @@ def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
     def texts_by_id(item: tuple[Example, Line]) -> tuple[str, str, str]:
         return item[0].id, full_text(item[0], True), full_text(item[0], False)
 
-    def frame_of(sample: list[tuple[str, str, str]], systems: int) -> SharedFrame:
-        return (systems > 1, *shared_frame([texts[1 if systems > 1 else 2] for texts in sample]))
+    def passages_of(sample: list[tuple[str, str, str]], systems: int) -> Common:
+        texts = [texts[1 if systems > 1 else 2] for texts in sample]
+        return systems > 1, find_passages(list({text_key(text): text for text in texts}.values()))
 
-    def resolve(item: tuple[str, Iterable[Line]], shared: SharedFrame) -> Iterator[Any]:
-        for row, line_or_dropped in resolve_text_group(item[1], settings, shared):
+    def resolve(item: tuple[str, Iterable[Line]], common: Common) -> Iterator[Any]:
+        for row, line_or_dropped in resolve_text_group(item[1], settings, common):
             if row:
                 yield row, line_or_dropped
             else:
@@ -225,19 +228,18 @@ def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
         | beam.Distinct()
         | "count system instructions" >> beam.combiners.Count.Globally()
     )
-    shared = (
+    common = (
         parsed.rows
         | "texts" >> beam.Map(texts_by_id)
         | "sample" >> beam.combiners.Top.Smallest(SAMPLE_ROWS)
-        | "shared frame" >> beam.Map(frame_of, beam.pvalue.AsSingleton(systems))
+        | "common passages" >> beam.Map(passages_of, beam.pvalue.AsSingleton(systems))
     )
     resolved = (
         parsed.rows
-        | "key by text"
-        >> beam.Map(lambda item, frame: (text_digest(item[0], frame), item[1]), beam.pvalue.AsSingleton(shared))
+        | "key by text" >> beam.Map(lambda item: (text_digest(item[0]), item[1]))
         | "group by text" >> beam.GroupByKey()
         | "resolve groups"
-        >> beam.FlatMap(resolve, beam.pvalue.AsSingleton(shared)).with_outputs("dropped", main="rows")
+        >> beam.FlatMap(resolve, beam.pvalue.AsSingleton(common)).with_outputs("dropped", main="rows")
     )
     rows = resolved.rows | "compared rows" >> beam.Map(lambda item: item[0])
     texts = rows | "texts by rank" >> beam.Map(lambda row: (row[0], row[2]))

@@ -11,16 +11,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gemtune import dedup
-from gemtune.artifacts.data import RepeatedPassages
+from gemtune.artifacts.data import BorderlineDuplicate, RepeatedPassages
 from gemtune.config import Preprocess, Task
 from gemtune.data.cleaning import text_key
-from gemtune.data.compared_text import comparison_texts
+from gemtune.data.compared_text import (
+    compared_forms,
+    comparison_texts,
+    derived_values,
+    full_text,
+    remainders,
+    without_common_passages,
+)
 from gemtune.data.example import Example, RejectedRow, example_id, to_row
 from gemtune.data.row_validation import LABELLED_KINDS
 from gemtune.dedup.embedding import Embedder, embed, leaders
@@ -28,6 +37,7 @@ from gemtune.dedup.substrings import Span, repeated_spans
 from gemtune.errors import UserError
 
 FilterResult = tuple[list[Example], list[RejectedRow]]  # kept, dropped
+MAX_BORDERLINE = 10
 FREE_TEXT_KINDS = ("summarization", "generation")
 _SPLIT_PRIORITY = {"test": 0, "validation": 1}
 
@@ -35,8 +45,8 @@ _SPLIT_PRIORITY = {"test": 0, "validation": 1}
 def resolve_exact_duplicates(examples: Sequence[Example], task: Task, config: Preprocess) -> FilterResult:
     """One example per text: conflicting targets resolved by `conflicts`, exact duplicates dropped."""
     groups: dict[bytes, list[Example]] = defaultdict(list)
-    for text, example in zip(comparison_texts(examples), examples, strict=True):
-        groups[_digest(text_key(text))].append(example)
+    for example in examples:
+        groups[_digest(text_key(full_text(example)))].append(example)
     kept: list[Example] = []
     dropped: list[RejectedRow] = []
     for group in groups.values():
@@ -82,13 +92,40 @@ def keep_priority(example: Example) -> tuple[Any, ...]:
 
 
 def drop_near_duplicates(examples: Sequence[Example], task: Task, config: Preprocess) -> FilterResult:
-    """Drop near-duplicates (see `dedup`); for tasks with labels, only of a kept row with the same label."""
+    """Drop near-duplicates (see `comparison_texts`) of a kept row with the same label or the same derived values."""
     if not config.jaccard_threshold or not examples:
         return list(examples), []
     ordered = sorted(examples, key=keep_priority)
-    classes = [example.target for example in ordered] if task.kind in LABELLED_KINDS else None
-    leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold, classes)
-    return _drop_followers(ordered, leaders.tolist(), "near_duplicate", "a near-duplicate of")
+    classes = [duplicate_class(example, task) for example in ordered]
+    left = without_common_passages(ordered)
+    texts = compared_forms(left)
+    leaders = dedup.leaders(texts, config.jaccard_threshold, classes)
+    followers = np.flatnonzero(leaders != np.arange(leaders.size))
+    pairs = np.column_stack([followers, leaders[followers]])
+    dropped = []
+    for (i, j), similarity in zip(pairs.tolist(), dedup.similarities(texts, pairs).tolist(), strict=True):
+        detail = f"a near-duplicate of line {ordered[j].line}: {(left[j].text or ordered[j].text)!r:.80}"
+        rejected = reject(ordered[i], "near_duplicate", detail, kept_id=ordered[j].id, cluster=j)
+        dropped.append(replace(rejected, similarity=round(similarity, 3), compared=left[i].text))
+    kept = [example for i, example in enumerate(ordered) if i == leaders[i]]
+    kept.sort(key=lambda example: example.line)
+    return kept, dropped
+
+
+def borderline_duplicates(dropped: Iterable[RejectedRow]) -> tuple[BorderlineDuplicate, ...]:
+    """The MAX_BORDERLINE near-duplicates that are least similar to the row kept instead."""
+    near = [row for row in dropped if row.similarity is not None]
+    return tuple(
+        BorderlineDuplicate(
+            line=row.line, similarity=row.similarity or 0, text=(row.compared or "")[:200], detail=row.detail
+        )
+        for row in sorted(near, key=lambda row: (row.similarity, row.line))[:MAX_BORDERLINE]
+    )
+
+
+def duplicate_class(example: Example, task: Task) -> str:
+    """What is equal in duplicates besides the text: the label, or what the target takes from the text."""
+    return example.target if task.kind in LABELLED_KINDS else derived_values(example, task)
 
 
 def near_conflicts(examples: Sequence[Example], task: Task, config: Preprocess) -> list[tuple[Example, Example]]:
@@ -109,20 +146,16 @@ def drop_semantic_duplicates(
     if not config.semantic_threshold or not examples:
         return list(examples), []
     ordered = sorted(examples, key=keep_priority)
-    classes = [example.target if task.kind in LABELLED_KINDS else "" for example in ordered]
+    classes = [duplicate_class(example, task) for example in ordered]
     embedder = embedder or partial(embed, seed=config.seed)
-    leading = leaders(embedder(comparison_texts(ordered)), config.semantic_threshold, classes)
-    return _drop_followers(ordered, leading.tolist(), "semantic_duplicate", "means much the same as")
-
-
-def _drop_followers(ordered: list[Example], leaders: list[int], reason: str, relation: str) -> FilterResult:
+    leading = leaders(embedder(remainders(ordered)), config.semantic_threshold, classes)
     kept, dropped = [], []
-    for i, (example, j) in enumerate(zip(ordered, leaders, strict=True)):
+    for i, (example, j) in enumerate(zip(ordered, leading.tolist(), strict=True)):
         if i == j:
             kept.append(example)
         else:
-            detail = f"{relation} line {ordered[j].line}: {ordered[j].text!r:.80}"
-            dropped.append(reject(example, reason, detail, kept_id=ordered[j].id, cluster=j))
+            detail = f"means much the same as line {ordered[j].line}: {ordered[j].text!r:.80}"
+            dropped.append(reject(example, "semantic_duplicate", detail, kept_id=ordered[j].id, cluster=j))
     kept.sort(key=lambda example: example.line)
     return kept, dropped
 

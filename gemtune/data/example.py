@@ -60,7 +60,8 @@ class Example:
 class RejectedRow:
     """A row that is not used: `reason` is a code, `detail` a sentence, `row` the raw row, or its example's fields.
 
-    `kept_id` is the example kept instead, `cluster` the near-duplicate cluster.
+    `kept_id` is the example kept instead, `cluster` the near-duplicate cluster, `similarity` the Jaccard similarity of
+    both and `compared` what was compared of this row.
     """
 
     line: int
@@ -69,6 +70,8 @@ class RejectedRow:
     row: Any
     cluster: int | None = None
     kept_id: str | None = None
+    similarity: float | None = None
+    compared: str | None = None
 
 
 def example_id(text: str, target: str, system: str | None = None, contents: Iterable[Any] | None = None) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from gemtune.artifacts.data import LabelIssue, LabelIssues
 from gemtune.config import Preprocess, Task
-from gemtune.data.compared_text import comparison_texts
+from gemtune.data.compared_text import remainders
 from gemtune.data.example import Example
 from gemtune.data.row_selection import log_if_long
 from gemtune.data.row_validation import LABELLED_KINDS
@@ -63,7 +63,7 @@ def rank_label_issues(examples: Sequence[Example], seed: int = 7) -> list[LabelI
     if len(names) < 2:
         return []
     labels = np.array([names.index(example.target) for example in usable])
-    quality = label_quality(cross_validated_probabilities(comparison_texts(usable), labels, seed), labels)
+    quality = label_quality(cross_validated_probabilities(remainders(usable), labels, seed), labels)
     return [
         LabelIssue(
             usable[i].id, usable[i].line, usable[i].text, names[labels[i]], names[quality.likely[i]],

@@ -12,19 +12,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gemtune.artifacts.data import LeakageReport, OverlapSample, SplitOverlap
-from gemtune.config import fingerprint
+from gemtune.config import Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key
-from gemtune.data.compared_text import comparison_texts
+from gemtune.data.compared_text import comparison_texts, derived_values, remainders
 from gemtune.data.example import Example
 from gemtune.dedup.embedding import Embedder, embed, neighbours
 from gemtune.dedup.overlaps import overlaps
 from gemtune.dedup.substrings import shared_passages
+
+T = TypeVar("T")
 
 _MAX_SAMPLES = 5
 _HELD_OUT_FIRST = ("test", "validation", "train")
@@ -44,8 +47,13 @@ class LeakageConfig:
     seed: int = 7
 
 
-def near_matches(texts: Sequence[str], references: Sequence[str], threshold: float) -> dict[int, int]:
-    """Index of each text within the threshold of a reference, with the index of the first such reference."""
+def near_matches(
+    texts: Sequence[str], references: Sequence[str], threshold: float, values: Sequence[str] | None = None
+) -> dict[int, int]:
+    """Index of each text within the threshold of a reference, with the index of the first such reference.
+
+    With `values`, of the texts and then of the references, only a reference of the same value counts.
+    """
     # the smaller side is indexed, the larger is streamed
     if sum(map(len, references)) <= sum(map(len, texts)):
         pairs = overlaps(texts, references, threshold).tolist()
@@ -53,7 +61,8 @@ def near_matches(texts: Sequence[str], references: Sequence[str], threshold: flo
         pairs = sorted([i, j] for j, i in overlaps(references, texts, threshold).tolist())
     matches: dict[int, int] = {}
     for i, j in pairs:
-        matches.setdefault(i, j)
+        if values is None or values[i] == values[len(texts) + j]:
+            matches.setdefault(i, j)
     return matches
 
 
@@ -63,10 +72,14 @@ def exact_matches(texts: Sequence[str], references: Sequence[str]) -> list[int]:
     return [i for i, text in enumerate(texts) if alphanumeric_key(text) in reference_keys]
 
 
-def find_overlaps(examples: Sequence[Example], references: Sequence[Example], threshold: float) -> dict[int, int]:
-    """Index of each example that equals a reference or is near it, with the index of that reference."""
-    texts, reference_texts = _comparison_texts(examples, references)
-    matches = near_matches(texts, reference_texts, threshold)
+def find_overlaps(
+    examples: Sequence[Example], references: Sequence[Example], threshold: float, task: Task | None = None
+) -> dict[int, int]:
+    """Index of each example that equals a reference or is its near-duplicate, with the index of that reference."""
+    both = [*examples, *references]
+    texts, values = comparison_texts(both), [derived_values(example, task or Task()) for example in both]
+    texts, reference_texts = texts[: len(examples)], texts[len(examples) :]
+    matches = near_matches(texts, reference_texts, threshold, values)
     first = {alphanumeric_key(text): j for j, text in reversed(list(enumerate(reference_texts)))}
     for i in exact_matches(texts, reference_texts):
         matches.setdefault(i, first[alphanumeric_key(texts[i])])
@@ -74,10 +87,16 @@ def find_overlaps(examples: Sequence[Example], references: Sequence[Example], th
 
 
 def leakage_report(
-    splits: Mapping[str, list[Example]], config: LeakageConfig | None = None, embedder: Embedder = embed
+    splits: Mapping[str, list[Example]],
+    config: LeakageConfig | None = None,
+    embedder: Embedder = embed,
+    task: Task | None = None,
 ) -> LeakageReport:
-    """Overlaps between every two splits."""
-    config = config or LeakageConfig()
+    """Overlaps between every two splits; `task` decides which targets count (see `derived_values`)."""
+    config, task = config or LeakageConfig(), task or Task()
+    # compared together, because passages that many rows have in common are removed from all
+    compared = _divide(comparison_texts([row for rows in splits.values() for row in rows]), splits)
+    values = {name: [derived_values(row, task) for row in rows] for name, rows in splits.items()}
     sampled = {name: _sample(rows, config) for name, rows in splits.items()} if config.cosine else {}
     vectors = _vectors({name: [splits[name][i] for i in indices] for name, indices in sampled.items()}, embedder)
     pair_overlaps = []
@@ -86,7 +105,8 @@ def leakage_report(
         if config.cosine:
             similar = neighbours(vectors[name], vectors[other], config.cosine)
             semantic = {sampled[name][i]: sampled[other][j] for i, j in similar.items()}
-        pair_overlaps.append(_overlap(name, splits[name], other, splits[other], semantic, config))
+        first, second = (_Compared(n, splits[n], compared[n], values[n]) for n in (name, other))
+        pair_overlaps.append(_overlap(first, second, semantic, config))
     return LeakageReport(
         jaccard_threshold=config.jaccard,
         passage_chars=config.passage_chars,
@@ -99,20 +119,26 @@ def leakage_report(
     )
 
 
-def _overlap(
-    split: str, rows: list[Example], other_split: str, other_rows: list[Example], semantic: dict[int, int],
-    config: LeakageConfig,
-) -> SplitOverlap:  # fmt: skip
-    texts, other_texts = _comparison_texts(rows, other_rows)
-    groups = {example.group for example in other_rows} - {None}
-    exact = exact_matches(texts, other_texts)
-    grouped = [i for i, example in enumerate(rows) if example.group in groups]
-    near = near_matches(texts, other_texts, config.jaccard) if config.jaccard else {}
-    passages = shared_passages(texts, other_texts, config.passage_chars) if config.passage_chars else []
-    samples = (*_samples("near", rows, other_rows, near), *_samples("semantic", rows, other_rows, semantic))
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The rows of a split with their compared texts and derived values."""
+
+    split: str
+    rows: list[Example]
+    texts: list[str]
+    values: list[str]
+
+
+def _overlap(of: _Compared, other: _Compared, semantic: dict[int, int], config: LeakageConfig) -> SplitOverlap:
+    groups = {example.group for example in other.rows} - {None}
+    exact = exact_matches(of.texts, other.texts)
+    grouped = [i for i, example in enumerate(of.rows) if example.group in groups]
+    near = near_matches(of.texts, other.texts, config.jaccard, [*of.values, *other.values]) if config.jaccard else {}
+    passages = shared_passages(of.texts, other.texts, config.passage_chars) if config.passage_chars else []
+    samples = (*_samples("near", of.rows, other.rows, near), *_samples("semantic", of.rows, other.rows, semantic))
     return SplitOverlap(
-        split=split,
-        other_split=other_split,
+        split=of.split,
+        other_split=other.split,
         rows=len({*exact, *grouped, *near}),
         exact=len(exact),
         group=len(grouped),
@@ -123,10 +149,10 @@ def _overlap(
     )
 
 
-def _comparison_texts(rows: Sequence[Example], others: Sequence[Example]) -> tuple[list[str], list[str]]:
-    """Both sides' texts, compared together because the shared instruction is removed from all."""
-    texts = comparison_texts([*rows, *others])
-    return texts[: len(rows)], texts[len(rows) :]
+def _divide(values: list[T], splits: Mapping[str, list[Any]]) -> dict[str, list[T]]:
+    """Values of all rows, one split after another, by split."""
+    remaining = iter(values)
+    return {name: list(islice(remaining, len(rows))) for name, rows in splits.items()}
 
 
 def _samples(
@@ -148,6 +174,6 @@ def _sample(rows: Sequence[Example], config: LeakageConfig) -> list[int]:
 
 def _vectors(splits: dict[str, list[Example]], embedder: Embedder) -> dict[str, NDArray[np.float32]]:
     """Vectors of every split, embedded together because an embedder may be fitted to its input."""
-    vectors = embedder(comparison_texts([example for rows in splits.values() for example in rows]))
+    vectors = embedder(remainders([example for rows in splits.values() for example in rows]))
     ends = np.cumsum([len(rows) for rows in splits.values()])
     return dict(zip(splits, np.split(vectors, ends[:-1]), strict=True)) if splits else {}

@@ -20,6 +20,7 @@ from gemtune.data.duplicates import (
 )
 from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, RejectedRow
+from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
 
@@ -35,14 +36,27 @@ RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex], FilterR
 
 def deduplicate(rows: Sequence[Example], task: Task, config: Preprocess, vertex: Vertex) -> FilterResult:
     """The rows kept by every rule, and the dropped; raises `UserError` when a rule drops more than the limits allow."""
-    kept, rejected = list(rows), list[RejectedRow]()
+    kept, rejected, problems = apply_rules(rows, task, config, vertex)
+    if problems:
+        raise problems[0]
+    return kept, rejected
+
+
+def apply_rules(
+    rows: Sequence[Example], task: Task, config: Preprocess, vertex: Vertex
+) -> tuple[list[Example], list[RejectedRow], list[UserError]]:
+    """The rows kept by every rule, the dropped, and an error for each rule that drops more than the limits allow."""
+    kept, rejected, problems = list(rows), list[RejectedRow](), list[UserError]()
     for name, rule in RULES.items():
         before = len(kept)
         log_if_long(name, before)
         kept, dropped = rule(kept, task, config, vertex)
-        check_removal_limits(before, len(kept), name, config, dropped)
+        try:
+            check_removal_limits(before, len(kept), name, config, dropped)
+        except UserError as error:
+            problems.append(error)
         rejected += dropped
-    return kept, rejected
+    return kept, rejected, problems
 
 
 def sample_rows(examples: Sequence[Example], config: Preprocess) -> FilterResult:

@@ -20,7 +20,7 @@ from typing import Any
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
 from gemtune.config import Config, JsonObject
 from gemtune.data.cleaning import text_key
-from gemtune.data.compared_text import comparison_texts
+from gemtune.data.compared_text import full_text
 from gemtune.data.example import Example
 from gemtune.data.profile import estimate_tokens
 from gemtune.errors import UserError
@@ -45,7 +45,7 @@ class LimitChecker:
     def add(self, example: Example, row: JsonObject, answer: str) -> None:
         """Count a row: its example, the row as it is sent, and its answer."""
         line = json.dumps(row, ensure_ascii=False)
-        self._keys.append(_digest(text_key(comparison_texts([example])[0])))
+        self._keys.append(_digest(text_key(full_text(example))))
         self._answers.append(_digest(answer))
         self._sizes.append(len(line.encode()) + 1)
         self._splits.append(_SPLITS.index(example.split))

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gemtune import dedup
-from gemtune.config import JsonObject, Split
-from gemtune.data.compared_text import comparison_texts
+from gemtune.config import JsonObject, Split, Task
+from gemtune.data.compared_text import comparison_texts, derived_values
 from gemtune.data.example import Example
 
 SPLITS = ("train", "validation", "test")
@@ -83,7 +83,7 @@ def group_key(example: Example) -> str:
     return example.id if example.group is None else f"group {example.group}"
 
 
-def assign_splits(examples: Sequence[Example], config: Split, recorded: SplitAssignments) -> dict[str, str]:
+def assign_splits(examples: Sequence[Example], config: Split, recorded: SplitAssignments, task: Task) -> dict[str, str]:
     """The split of every key: as the source says (test before validation before train), else as recorded, else by
     the missing shares of its labels.
 
@@ -101,7 +101,7 @@ def assign_splits(examples: Sequence[Example], config: Split, recorded: SplitAss
     for key, splits in by_source.items():
         candidates = splits if splits and key not in carved else by_record[key] - ({"test"} if key in carved else set())
         fixed[key] = _first_by_priority(candidates)
-    clusters = _clusters(examples, config)
+    clusters = _clusters(examples, config, task)
     for members in clusters.values():  # a free key joins the split of its near-duplicates
         strongest = _first_by_priority({fixed[key] for key in members})
         for key in members:
@@ -120,7 +120,7 @@ def _first_by_priority(splits: Collection[str | None]) -> str | None:
     return next((split for split in _PRIORITY if split in splits), None)
 
 
-def _clusters(examples: Sequence[Example], config: Split) -> dict[str, list[str]]:
+def _clusters(examples: Sequence[Example], config: Split, task: Task) -> dict[str, list[str]]:
     """Keys that contain near-duplicates of each other, under one key of each such cluster.
 
     A cluster that would hold too large a share of the data is not formed.
@@ -135,7 +135,8 @@ def _clusters(examples: Sequence[Example], config: Split) -> dict[str, list[str]
 
     if config.jaccard_threshold and examples:
         ordered = sorted(examples, key=lambda example: example.id)
-        leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold).tolist()
+        values = [derived_values(example, task) for example in ordered]
+        leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold, values).tolist()
         for example, j in zip(ordered, leaders, strict=True):
             first, second = sorted((root(group_key(example)), root(group_key(ordered[j]))))
             parent[second] = first

@@ -82,6 +82,18 @@ def leaders(
     return _leaders(build_sketches(texts, threshold, threads=threads), threshold, class_ids)
 
 
+def similarities(texts: Sequence[str], pairs: Ints) -> NDArray[np.float64]:
+    """The Jaccard similarity of each pair of texts (indices; shape (n, 2)), exactly."""
+    from gemtune.dedup._numba.minhash import compare
+
+    used, numbers = np.unique(pairs, return_inverse=True)
+    sketches = build_sketches([texts[i] for i in used.tolist()], None)
+    result = np.zeros(len(pairs))
+    compare(sketches.buffer, sketches.buffer.view(np.uint32), sketches.at, sketches.lengths, sketches.wide,
+            numbers.reshape(-1, 2), result)  # fmt: skip
+    return result
+
+
 def band_shape(threshold: float) -> tuple[int, int]:
     """(bands, rows) for a threshold: selective bands, and so many that a pair at it is missed with probability 0.0005.
 

@@ -99,7 +99,8 @@ def verbal_confidence_request(task: Task, model: str, example: Example, answer: 
     if task.labels:
         quoted["labels"] = ", ".join(task.labels)
     turn = {"role": "user", "parts": [{"text": json.dumps(quoted, ensure_ascii=False)}]}
-    return GenerateRequest(f"{example.id} rating", model, system, [turn])
+    schema = {"type": "STRING", "enum": list(LIKELIHOODS)}
+    return GenerateRequest(f"{example.id} rating", model, system, [turn], response_schema=schema)
 
 
 def with_verbal_confidence(score: SampleScore, output: ModelOutput) -> SampleScore:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, VariantReport
+from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
 from gemtune.errors import UserError
@@ -28,6 +29,7 @@ from gemtune.evaluation.variant_scores import Evaluated, evaluate_all
 from gemtune.inference.batch import generate_by_batch
 from gemtune.inference.free_baselines import free_baselines
 from gemtune.inference.generate import GenerateAll, generate_all
+from gemtune.inference.prompt_search import constraint_problem
 from gemtune.inference.prompts import resolve
 from gemtune.inference.vertex_generation import (
     generation_settings,
@@ -49,7 +51,8 @@ class Dataset:
     """Rows to answer, by which name; which variants are compared on them, and over the first variant of which roles
     win rates are taken.
 
-    With `judging` off only answers are generated: no judge, no verbal confidence, no evaluation service.
+    With `judging` off only answers are generated: no judge, no verbal confidence, no evaluation service. With
+    `constrain_best` the best prompt is also tried with constrained output.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Dataset:
     """Whether free baselines answer the rows too."""
     optional: Role | None = None
     """Role whose variants are left out where the service refuses their requests, as long as one is left."""
+    constrain_best: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,10 @@ class Evaluator:
             raise UserError(f"variants need unique names, got {sorted(names.elements())}")
         # a label that only scored rows have must not reach a prompt: prompts come from training rows or settings
         task, all_labels = resolve(self.task, train), resolve(self.task, [*train, *rows])
-        settings = self._settings_for(dataset)
+        problem = ""
+        if dataset.constrain_best:
+            problem = constraint_problem(task, self.settings, Catalogue.load(self.vertex.catalogue))
+        settings = self._settings_for(dataset, constrain=dataset.constrain_best and not problem)
         if settings.confidence != "none" and task.kind in ("summarization", "generation"):
             raise UserError(
                 f"no confidence for {task.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
@@ -172,7 +179,7 @@ class Evaluator:
             pairwise=pairwise.pairwise_reports(ranking.results, rows, settings) if ranking else [],
             ranker=ranking.ranker if ranking else "",
             ranking_tokens=ranking.tokens if ranking else None,
-            notes=list(evaluated.notes),
+            notes=[*filter(None, [problem]), *evaluated.notes],
         )
         for variant in document.variants:
             _hint(variant, len(rows))
@@ -191,9 +198,10 @@ class Evaluator:
             if variant.name not in names
         ]
 
-    def _settings_for(self, dataset: Dataset) -> Evaluate:
+    def _settings_for(self, dataset: Dataset, *, constrain: bool) -> Evaluate:
         """A judge that ranks pairs of answers rates none besides."""
         settings = self.settings if dataset.judging else self.settings.without_judging()
+        settings = settings.model_copy(update={"constrain_best_prompt": constrain and settings.constrain_best_prompt})
         return settings.without_judge() if self.ranking and self.ranking.ranker == "judge" else settings
 
     def _report(self, settings: Evaluate, variant: ModelVariant, evaluated: Evaluated, task: Task) -> VariantReport:

@@ -19,12 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from gemtune.artifacts.decision import (
-    DecisionRecord,
-    Rule,
-    SliceComparison,
-    Verdict,
-)
+from gemtune.artifacts.decision import DecisionRecord, Rule, SliceComparison, Verdict
 from gemtune.artifacts.evaluation import JudgeReport
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import intervals, metrics, pairwise
@@ -113,32 +108,20 @@ class _Decider:
         evidence, gate = self.evidence, self.gate
         rows = len(evidence.variants[0].rows) if evidence.variants else 0
         prompt, candidate = evidence.role("baseline"), evidence.role("candidate")
-        if rows < gate.min_test_rows:
-            summary = f"{rows} test rows; a decision requires at least {gate.min_test_rows}"
-            return self._no_data(Rule(
-                name="test_rows", passed=False, measured=rows, required=gate.min_test_rows, summary=summary
-            ), rows)  # fmt: skip
-        used = evidence.candidates
-        if candidate is not None and used > gate.planned_candidates and gate.on_test_set_reuse == "fail":
-            summary = (
-                f"{used} candidates have used this test set, which was planned for {gate.planned_candidates}: "
-                "take new test rows (another split.seed, or newer data)"
-            )
-            return self._no_data(Rule(
-                name="test_set_reuse", passed=False, measured=used, required=gate.planned_candidates, summary=summary
-            ), rows)  # fmt: skip
+        if rule := self._too_little_data(rows):
+            return self._record("not_enough_data", [rule.summary], rows, rules=[rule])
         if candidate is None:
             return self._without_candidate(prompt, rows)
         others = [own for role in _BASELINES for own in evidence.variants if own.variant.role == role]
         comparisons = [self.compare(candidate, other) for other in others]
-        slices = self._slices(candidate, prompt) if prompt is not None else []
+        constant = self._best_constant(candidate)
+        to_beat = [*comparisons, *([self.compare(candidate, constant[0])] if constant else [])]
         best = prompt.variant.name if prompt else ""
-        lifts = [_lift_rule(gate, comparison, best) for comparison in comparisons]
-        if constant := self._best_constant(candidate):
-            lifts.append(_lift_rule(gate, self.compare(candidate, constant[0]), best))
+        lifts = [_lift_rule(gate, comparison, best) for comparison in to_beat]
         # of the prompts only the best has to be usable: to beat further ones is required in addition
         usable = [_usable_rule(self.task, gate, own) for own in others if own is evidence.role(own.variant.role)]
         free = self._free_models(candidate)
+        slices = self._slices(candidate, prompt) if prompt is not None else []
         rules = [*lifts, *limit_rules(self.task, gate, candidate, prompt, evidence.prices), *usable]
         rules += [_free_rule(self.stated, candidate, comparison) for comparison in free] if self._free_decides else []
         rules += _judge_rules(gate, evidence)
@@ -152,11 +135,8 @@ class _Decider:
         else:
             verdict, why = self._fallback(prompt, ahead=all(rule.passed for rule in lifts))
             failed = [rule.summary for rule in (*usable, *rules) if not rule.passed]
-            power = [
-                _power_note(comparison, rows, gate)
-                for comparison, rule in zip(comparisons, lifts, strict=False)
-                if not rule.passed
-            ]
+            missed = [own for own, rule in zip(to_beat, lifts, strict=True) if not rule.passed]
+            power = [_power_note(comparison, rows, gate) for comparison in missed]
             reasons = list(dict.fromkeys([*failed, *filter(None, power), *why]))
         notes += [_free_summary(self.stated, candidate, comparison) for comparison in free]
         notes += [regression.summary] if regression else []
@@ -177,8 +157,21 @@ class _Decider:
             **more,
         )
 
-    def _no_data(self, rule: Rule, rows: int) -> DecisionRecord:
-        return self._record("not_enough_data", [rule.summary], rows, rules=[rule])
+    def _too_little_data(self, rows: int) -> Rule | None:
+        """Why these test rows decide nothing: too few of them, or used by more candidates than planned."""
+        gate, used = self.gate, self.evidence.candidates
+        if rows < gate.min_test_rows:
+            name, measured, required = "test_rows", rows, gate.min_test_rows
+            summary = f"{rows} test rows; a decision requires at least {required}"
+        elif self.evidence.role("candidate") and used > gate.planned_candidates and gate.on_test_set_reuse == "fail":
+            name, measured, required = "test_set_reuse", used, gate.planned_candidates
+            summary = (
+                f"{used} candidates have used this test set, which was planned for {required}: "
+                "take new test rows (another split.seed, or newer data)"
+            )
+        else:
+            return None
+        return Rule(name=name, passed=False, measured=measured, required=required, summary=summary)
 
     def _without_candidate(self, prompt: ScoredVariant | None, rows: int) -> DecisionRecord:
         verdict, why = self._fallback(prompt)
@@ -188,8 +181,7 @@ class _Decider:
         comparisons = [self.compare(prompt, champion)] if prompt is not None and champion is not None else []
         reasons = [*(rule.summary for rule in usable if not rule.passed), "there is no tuned candidate", *why]
         kept = self._kept(prompt)[1]
-        free = self._free_models(kept) if kept is not None else []
-        notes = [_free_summary(self.stated, kept, comparison) for comparison in free if kept is not None]
+        notes = [_free_summary(self.stated, kept, own) for own in self._free_models(kept)] if kept is not None else []
         notes = [note for note in notes if note not in reasons]
         return self._record(verdict, reasons, rows, comparisons=comparisons, notes=notes)
 

@@ -9,7 +9,7 @@ When too many rows have no answer for technical reasons the run stops: transport
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 
@@ -25,6 +25,7 @@ from gemtune.evaluation.confidence import (
     with_verbal_confidence,
 )
 from gemtune.evaluation.human_ratings import HumanRating
+from gemtune.evaluation.metrics import primary_metric
 from gemtune.evaluation.scorers import SampleScore, score_sample, token_usage
 from gemtune.inference import prompt_search
 from gemtune.inference.generate import GenerateAll, ModelOutput, RefusedRequests, require_answers
@@ -130,6 +131,8 @@ async def evaluate_all(
     """Run the prompt search, score every variant, and let the judge (if there is one) rate and compare the answers.
 
     Of variants in the role `optional`, those whose requests the service refuses are left out, as long as one is left.
+    With `config.constrain_best_prompt` the best prompt of a task with labels is scored with constrained output, too,
+    and left out where the service refuses that.
     """
     variants, tokens = await _with_search(task, config, variants, train, send)
     progress = Progress(len(variants) * len(examples) * config.samples_per_row)
@@ -147,12 +150,32 @@ async def evaluate_all(
     variants = [variant for variant in variants if variant.name in scores]
     if refused and not any(variant.role == optional for variant in variants):
         raise refused[0]
+    if config.constrain_best_prompt and (prompts := prompt_search.constrainable(task, variants)):
+        variant = prompt_search.constrained(_best(task, prompts, scores))
+        try:
+            scores[variant.name] = await score_variant(
+                task, task_with_all_labels, config, variant, examples, train, send
+            )
+            variants.append(variant)
+        except RefusedRequests as error:  # one more prompt to compare with, not a condition of the run
+            refused.append(error)
     report = None
     if config.judge.model:
         texts = {name: [score.output.text or "" for score in rows] for name, rows in scores.items()}
         report = await judge.run_judge(config, task, examples, texts, _pairs(variants), send, human_ratings)
     notes = tuple(f"left out: {error}" for error in refused)
     return Evaluated(variants, scores, tokens if tokens.total else None, report, notes)
+
+
+def _best(task: Task, variants: Sequence[ModelVariant], scores: Mapping[str, Sequence[SampleScore]]) -> ModelVariant:
+    """The variant with most correct answers; of equals the one with fewer tokens, as in the plan."""
+
+    def rank(variant: ModelVariant) -> tuple[float, int]:
+        own = scores[variant.name]
+        correct = sum(score.scores[primary_metric(task)] for score in own)
+        return correct, -token_usage([score.output for score in own]).total
+
+    return max(variants, key=rank)
 
 
 def _pairs(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:

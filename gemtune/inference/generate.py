@@ -50,7 +50,8 @@ class Answer(Protocol):
 @dataclass(frozen=True)
 class GenerateRequest:
     """One request to a model. `key` is the id of its row; `version` distinguishes the tuned models that an endpoint
-    has served over time; `sample` numbers repeated requests; None means the configured value.
+    has served over time; `sample` numbers repeated requests; None means the configured value. The answer fits
+    `response_schema` (Gemini's form), if there is one and the model takes schemas.
     """
 
     key: str
@@ -61,6 +62,7 @@ class GenerateRequest:
     sample: int = 0
     temperature: float | None = None
     max_output_tokens: int | None = None
+    response_schema: JsonObject | None = None
 
 
 @dataclass(frozen=True)

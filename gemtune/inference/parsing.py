@@ -3,7 +3,7 @@
 """Parse answers: lenient about format, strict about meaning, the same in every language.
 
 "Refund." and "**Intent:** refund" are the label `refund`, and 「分類は返金です。」 is `返金`: case, width, white space,
-punctuation, quotes, fences, tags, JSON wrappers, list markers, thoughts and the words around an answer do not matter.
+punctuation, emoji, quotes, fences, tags, JSON, list markers, thoughts and the words around an answer do not matter.
 "refund or cancel" names two labels and "not refund" names none: both are invalid. Every model, prompted or tuned, and
 every judge is parsed by this code, so no model gains by its formatting. The words are in `answer_forms.yaml`.
 
@@ -36,6 +36,7 @@ MAX_FORMS = 60  # texts inside one answer that are compared with the labels
 
 _FORMS = yaml.safe_load(Path(__file__).with_name("answer_forms.yaml").read_text(encoding="utf-8"))
 _LANGUAGES = [words for words in _FORMS.values() if isinstance(words, dict)]
+_BEFORE, _AFTER = ("articles", "openings", "nouns"), ("links", "verdicts", "grounds")
 _LATIN = r"(?-i:(?=[\0-\u10ff])\w)"  # letters, digits of scripts that put spaces between words; compiles fast
 
 
@@ -46,7 +47,7 @@ def _words(kind: str) -> list[str]:
 def _any_of(words: Iterable[str]) -> str:
     """A pattern for any of these phrases, longest first; European ones only as whole words."""
     parts = []
-    for word in sorted(set(words), key=len, reverse=True):
+    for word in sorted({word for word in words if word.strip()}, key=len, reverse=True):
         before = rf"(?<!{_LATIN})" if re.match(_LATIN, word) else ""
         after = rf"(?!{_LATIN})" if re.match(_LATIN, word[-1]) else ""
         parts.append(before + re.escape(word).replace(r"\ ", r"\s+").replace("'", "['’]") + after)
@@ -57,7 +58,10 @@ def _pattern(*kinds: str) -> re.Pattern[str]:
     return re.compile(_any_of(word for kind in kinds for word in _words(kind)), re.IGNORECASE)
 
 
-_SEPARATOR = r"[:：=＝]|->|→|⇒|\s[-–—]\s"
+_SEPARATOR = r"[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
+_SYMBOLS = r"\u2190-\u21ff\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0e\ufe0f\u200d\u20e3"
+_SYMBOL = re.compile(rf"(?![{_FORMS['crosses']}])[{_SYMBOLS}]")
+_DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern})+|(?:[\s.!。！]|{_SYMBOL.pattern})+$")
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
 _THINK = r"<\s*/?\s*(?:think|thinking|thoughts?|reasoning|scratchpad)\s*>"
 _MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
@@ -65,13 +69,17 @@ _THOUGHT = re.compile(rf"^{_MARKUP}{_any_of(_words('thoughts'))}{_MARKUP}[:：][
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})>([^<>]*)</\1>")
 _BOXED = re.compile(r"\\boxed\{(?:\\text\w*\{)?([^{}]*)\}")
-_MARKER = r"[-*•・·▪●–—+]|\(?\d{1,3}[.)．）:](?!\d)|\d{1,3}、|[①-⑳]"
+_MARKER = r"[-*•・·▪●–—+]|\(?\d{1,3}[.)．）:](?!\d)|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])")
+_SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
 _CUE = re.compile(rf"{_SEPARATOR}|{_any_of(_words('links'))}", re.IGNORECASE)
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(_words('links'))})\W*$", re.IGNORECASE)
+_VERDICT = re.compile(rf"[,，、(（]|\s[-–—]\s|{_any_of(w for k in _AFTER for w in _words(k))}", re.IGNORECASE)
+_ASIDE = re.compile(r"[(（][^()（）]*[)）]\W*")
+_GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(_words('grounds'))}", re.IGNORECASE)
+_RIGHT = _pattern("nouns", "verdicts")
 _CORRECTION, _DOUBT = _pattern("corrections"), _pattern("doubts")
-_ARTICLE = re.compile(rf"^\W*{_any_of(_words('articles'))}\s*", re.IGNORECASE)
+_OPENER = re.compile(rf"^\W*{_any_of(w for k in _BEFORE for w in _words(k))}[\s,，、:：!！]*", re.IGNORECASE)
 _ENDING = re.compile(rf"{_any_of(_words('endings'))}\W*$", re.IGNORECASE)
 _APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
 _REQUEST = _pattern("apologies", "unable", "request")
@@ -266,8 +274,12 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
         yield value
     yield unicodedata.normalize("NFKC", text)
     yield _ITEM.sub("", text, count=1)
+    if not _SYMBOL.search("".join(task.labels)):
+        yield _DECORATION.sub("", text)
     yield from _after_lead_in(task, text)
-    yield _ARTICLE.sub("", text)
+    yield from _before_verdict(task, text)
+    if (opener := _OPENER.match(text)) and not _names_label(task, opener[0]):
+        yield text[opener.end() :]
     yield _ENDING.sub("", text)
 
 
@@ -282,6 +294,24 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
             mentioned = _mentioned(task, lead)
             if not mentioned or mentioned == _mentioned(task, rest):
                 yield rest
+
+
+def _before_verdict(task: Task, text: str) -> Iterator[str]:
+    """What precedes "is the label", "(90 %)", ", because": words that say that it is right, an aside, a ground.
+
+    None of them may name another label or, grounds aside, doubt. "5 is the best score" describes a scale.
+    """
+    if len(text) > 2 * LEAD_CHARS:
+        return
+    for cue in _VERDICT.finditer(text):
+        answer, verdict = text[: cue.start()], text[cue.start() :]
+        if _names_label(task, verdict):
+            continue
+        says_right = _RIGHT.search(verdict) or re.search(_nouns(task)[0], verdict, re.IGNORECASE)
+        is_aside = _ASIDE.fullmatch(verdict) or (says_right and re.search(r"[^\W\d_]", answer))
+        doubted = _DOUBT.search(verdict) or re.search(r"[?？]\W*$", verdict)
+        if _GROUND.match(verdict) or (is_aside and not doubted):
+            yield answer
 
 
 @lru_cache(maxsize=64)
@@ -299,6 +329,16 @@ def _nouns(task: Task) -> tuple[str, str, str]:
 def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
     folded = {_folded(label) for label in labels}
     return re.compile(_any_of(x for x in folded if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
+
+
+@lru_cache(maxsize=64)
+def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(_any_of(labels))
+
+
+def _names_label(task: Task, text: str) -> bool:
+    """Whether a text contains any label, those of one character too."""
+    return bool(_mentioned(task, text) or _spelled_labels(tuple(task.labels)).search(text))
 
 
 def _mentioned(task: Task, text: str) -> set[str]:

@@ -5,7 +5,8 @@
 The search varies the number and selection of shots, and the instruction: the base model proposes rewrites, given the
 task and a few labelled training rows (as in APE, Zhou et al. 2022, arXiv 2211.01910). Each result is one more variant,
 evaluated on validation rows; `searched_from` names the variant it was derived from. Instructions and shots are not
-combined, which bounds the search. The report states the tokens of the proposals separately. Test rows are never used.
+combined, which bounds the search. The report states the tokens of the proposals separately. The best prompt is also
+tried with constrained output, so that no prompt loses by the form of its answers. Test rows are never used.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from gemtune.config import ModelVariant, Prompt, Task
+from gemtune.catalogue import Catalogue
+from gemtune.config import Evaluate, ModelVariant, Prompt, Task
 from gemtune.data.example import Example
 from gemtune.inference.few_shot import select_shots
 from gemtune.inference.generate import GenerateRequest, ModelOutput
@@ -69,6 +71,26 @@ def rewritten(variant: ModelVariant, output: ModelOutput) -> list[ModelVariant]:
     texts = [text for text in parse_instructions(output.text, variant.prompt.rewrites) if text != base.instruction]
     derived = [_derived(variant, base, f"r{i}", instruction=text) for i, text in enumerate(texts, 1)]
     return [variant.model_copy(update={"prompt": base}), *derived]
+
+
+def constrainable(task: Task, variants: Sequence[ModelVariant]) -> list[ModelVariant]:
+    """The variants of which the best is also tried with constrained output; [] where the configuration has some."""
+    if task.kind not in ("classification", "sentiment") or any(v.prompt.constrained_output for v in variants):
+        return []
+    return [variant for variant in variants if not variant.prompt.chain_of_thought]
+
+
+def constraint_problem(task: Task, evaluate: Evaluate, catalogue: Catalogue) -> str:
+    """Why the best prompt is not tried with constrained output though the setting is on; empty where it is not."""
+    if not evaluate.constrain_best_prompt or task.kind not in ("classification", "sentiment"):
+        return ""
+    problem = catalogue.enumeration_problem(evaluate.base_model, len(task.labels))
+    return problem and f"the best prompt was not tried with constrained output: {problem}"
+
+
+def constrained(variant: ModelVariant) -> ModelVariant:
+    """The same prompt with constrained output."""
+    return _derived(variant, _without_search(variant.prompt), "constrained", constrained_output=True)
 
 
 def _derived(variant: ModelVariant, base: Prompt, suffix: str, **changes: Any) -> ModelVariant:

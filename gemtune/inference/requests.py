@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gemtune.config import ModelVariant, Prompt, Task
+from gemtune.config import JsonObject, ModelVariant, Prompt, Task
 from gemtune.data.example import Example
 from gemtune.inference import few_shot
 from gemtune.inference.generate import GenerateRequest
@@ -20,13 +20,27 @@ def build_requests(
     shots = few_shot.select_shots(variant.prompt, train, examples)
     rendered = (render(task, variant.prompt, e, s) for e, s in zip(examples, shots, strict=True))
     version = f"{variant.tuned_model}#{variant.checkpoint_id}".strip("#")
-    token_limit = answer_token_limit(variant.prompt)
+    token_limit, schema = answer_token_limit(variant.prompt), response_schema(task, variant.prompt)
     return [
         GenerateRequest(
-            example.id, variant.model, prompt.system, prompt.contents, version, max_output_tokens=token_limit
+            example.id,
+            variant.model,
+            prompt.system,
+            prompt.contents,
+            version,
+            max_output_tokens=token_limit,
+            response_schema=schema,
         )
         for example, prompt in zip(examples, rendered, strict=True)
     ]
+
+
+def response_schema(task: Task, prompt: Prompt) -> JsonObject | None:
+    """The response schema of a prompt with constrained output: one of the labels, or a list of them; else None."""
+    if not prompt.constrained_output:
+        return None
+    label = {"type": "STRING", "enum": task.labels}
+    return {"type": "ARRAY", "items": label} if task.label_separator else label
 
 
 def answer_token_limit(prompt: Prompt) -> int | None:

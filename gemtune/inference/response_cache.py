@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outputs already paid for, keyed by content: a rerun sends only changed requests, a killed run only missing ones.
 
-The key is the whole request (model and version, system instruction, contents, generation settings, sample number), so a
-changed prompt or setting never returns an old output. One SQLite file in write-ahead mode: each output is committed
-before it counts, several processes may share the file, and kill -9 loses no committed output. Errors are not stored.
-For local disks only: network file systems lack the locks that SQLite needs.
+The key is the whole request (model and version, system instruction, contents, generation settings, response schema,
+sample number), so a changed prompt or setting never returns an old output. One SQLite file in write-ahead mode: each
+output is committed before it counts, several processes may share the file, and kill -9 loses no committed output.
+Errors are not stored. For local disks only: network file systems lack the locks that SQLite needs.
 
 The key includes who answered: server, project and location. The service may replace a model behind its name, so an
 output counts for `MAX_AGE_DAYS`, and only while the version that gave it is the last one that answered.
@@ -82,7 +82,7 @@ class SqliteResponseCache:
 
     def _key(self, request: GenerateRequest) -> str:
         content: list[Any] = [request.model, request.version, request.system, request.contents]
-        content += [request.sample, request.temperature, request.max_output_tokens]
+        content += [request.sample, request.temperature, request.max_output_tokens, request.response_schema]
         return fingerprint(content, self._settings)
 
     def __enter__(self) -> Self:

@@ -56,6 +56,7 @@ def _settings_of(config: Evaluate, request: GenerateRequest) -> GenerationSettin
         seed=config.seed + request.sample,
         temperature=generation.temperature if request.temperature is None else request.temperature,
         max_output_tokens=request.max_output_tokens or generation.max_output_tokens,
+        response_schema=request.response_schema,
     )
 
 

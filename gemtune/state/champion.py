@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The champion's record: which model variant is in production under a name, which were before, what was kept with it.
 
-A tuned model's endpoint cannot be looked up from an alias, so the champion is defined by its record. The record
-holds all champions, newest last in `history`; the previous one stays deployed, so that a rollback takes seconds.
+A tuned model's endpoint cannot be looked up from an alias, so the champion is defined by its record, and changing the
+record is the only act of promotion and of rollback. Each change counts the record's `generation` up and states which
+generation it was decided against: of two promotions decided against the same champion one wins. The record holds all
+champions, newest last in `history`; the previous one stays deployed, so that a rollback takes seconds.
 """
 
 from __future__ import annotations
@@ -33,6 +35,11 @@ def read(client: Client, name: str) -> ModelVariant | None:
     if not current:
         return None
     return variant_of(current).model_copy(update={"name": "champion", "role": "champion"})
+
+
+def generation(client: Client, name: str) -> int:
+    """How often the champion of a name has changed; 0: there never was one."""
+    return int(store.read(client, key(name)).get("generation", 0))
 
 
 def variant_of(entry: Record) -> ModelVariant:
@@ -90,38 +97,56 @@ def cleaning(client: Client, name: str, default: Record) -> Record:
 
 
 def known_models(client: Client) -> set[str]:
-    """Models that are, or were, in production under any name: equal jobs are shared between names."""
+    """Models that are, or were, in production under any name: equal jobs are shared between names.
+
+    Raises `UserError` when a record cannot be read: what it names is unknown.
+    """
     records = [store.read(client, record) for record in store.keys(client, FOLDER)]
     return {variant_of(entry).model for record in records for entry in _entries(record)}
 
 
-def promote(
-    client: Client, name: str, candidate: ModelVariant, alias: str, reasons: Sequence[str], kept: Record
-) -> None:
-    """Make the candidate the champion; changes nothing when it is already."""
+def promote(client: Client, name: str, against: int, alias: str, entry: Record) -> None:
+    """Make the variant of `entry` the champion; changes nothing when it is already.
+
+    Raises `UserError` when the champion has changed since generation `against`, which the decision was made against.
+    """
 
     def edit(record: Record) -> Record:
         current = record.get("current")
-        if current and variant_of(current).model == candidate.model:
+        if current and variant_of(current).model == variant_of(entry).model:
             return record
-        entry = {"variant": candidate.model_dump(mode="json"), "since": _now(), "reasons": list(reasons), **kept}
+        _require_generation(record, name, against)
         history = [*record.get("history", []), *([current] if current else [])]
-        return {**record, "schema_version": 1, "alias": alias, "current": entry, "history": history}
+        changed = {"schema_version": store.SCHEMA_VERSION, "generation": against + 1, "alias": alias}
+        return {**record, **changed, "current": {**entry, "since": _now()}, "history": history}
 
     store.update(client, key(name), edit)
 
 
-def roll_back(client: Client, name: str, back: ModelVariant) -> None:
-    """Make the previous champion (`back`) the champion again; the last one moves to `rolled_back`."""
+def roll_back(client: Client, name: str, against: int) -> None:
+    """Make the previous champion the champion again; the last one moves to `rolled_back`.
+
+    Raises `UserError` when the champion has changed since generation `against`.
+    """
 
     def edit(record: Record) -> Record:
-        if variant_of(record["current"]).model == back.model:
-            return record
+        _require_generation(record, name, against)
         *older, entry = record["history"]
         gone = {**record["current"], "until": _now()}
-        return {**record, "current": entry, "history": older, "rolled_back": [*record.get("rolled_back", []), gone]}
+        left = [*record.get("rolled_back", []), gone]
+        return {**record, "generation": against + 1, "current": entry, "history": older, "rolled_back": left}
 
     store.update(client, key(name), edit)
+
+
+def _require_generation(record: Record, name: str, against: int) -> None:
+    if (now := int(record.get("generation", 0))) != against:
+        current = variant_of(record["current"])
+        raise UserError(
+            f"the champion of {name!r} has changed meanwhile: it is {current.name} ({current.model}), generation "
+            f"{now}; this decision was made against generation {against} and changes nothing",
+            remedy="run again: the decision is then made against the new champion",
+        )
 
 
 def _current(client: Client, name: str) -> dict[str, Any]:

@@ -16,11 +16,24 @@ from gemtune.vertex import Client
 from gemtune.vertex.storage import list_records, read_record, write_record
 
 Record = dict[str, Any]
+SCHEMA_VERSION = 1
 
 
 def read(client: Client, key: str) -> Record:
-    """The record; {} when there is none."""
-    return read_record(client, key)[0] or {}
+    """The record; {} when there is none. Raises `UserError` for a damaged one, or one of another schema version."""
+    return _read(client, key)[0]
+
+
+def _read(client: Client, key: str) -> tuple[Record, int]:
+    record, generation = read_record(client, key)
+    version = (record or {}).get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        remedy = "use the version of gemtune that wrote it"
+        where = f"gs://{client.bucket}/{key}"
+        raise UserError(
+            f"the record has schema version {version!r}, expected {SCHEMA_VERSION}", file=where, remedy=remedy
+        )
+    return record or {}, generation
 
 
 def keys(client: Client, folder: str) -> list[str]:
@@ -31,8 +44,8 @@ def keys(client: Client, folder: str) -> list[str]:
 def update(client: Client, key: str, edit: Callable[[Record], Record]) -> Record:
     """Replace a record by `edit` of it; if it changed meanwhile, read and edit again. Returns the new one."""
     for _ in range(20):
-        current, generation = read_record(client, key)
-        edited = edit(current or {})
+        current, generation = _read(client, key)
+        edited = edit(current)
         if edited == current or write_record(client, key, edited, generation):
             return edited
     raise UserError(f"{key} keeps being changed by other runs", remedy="let one run of this name end first")

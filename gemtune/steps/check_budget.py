@@ -19,7 +19,9 @@ from gemtune.data.example import read_examples
 from gemtune.errors import UserError
 from gemtune.inference import prompts
 from gemtune.state import champion
+from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
+from gemtune.vertex.calls import PermanentError
 
 log = logging.getLogger("gemtune")
 
@@ -35,6 +37,10 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
     rows = [list(read_examples(path)) for path in splits]
     task, evaluate, catalogue = prompts.resolve(context.task, rows[0]), context.evaluate, context.catalogue
     champion.require_same_task(context.client, name, task)
+    try:
+        reconcile(context.client, name)  # what an interrupted promotion or rollback left undone
+    except PermanentError as error:
+        log.warning("the champion of %s cannot be served as its record says: %s", name, error)
     counter = context.token_counter(task)
     ranks = context.objective.judge_ranks
     judging = counter.judging(catalogue, [*rows[1], *rows[2]], {}, pairwise_only=ranks)

@@ -3,16 +3,16 @@
 """Deploy the candidate, or keep the current model; roll back; clean up endpoints that nothing uses.
 
 A tuned Gemini model is deployed by the service itself, every checkpoint on its own shared endpoint. To deploy is to
-name the one that serves: default checkpoint and alias in the registry, and the champion's record in the bucket
-(`state.champion`), which callers resolve the endpoint from. The record counts and changes last-but-one: a run killed
-before it changed nothing that callers see, a run killed after it only left something to clean up. Every step may be
-repeated.
+name the one that serves, in the champion's record in the bucket (`state.champion`), which callers resolve the endpoint
+from. Alias and default checkpoint follow from the record (`state.reconcile`): a run killed before the record changed
+has changed nothing, what a run killed after it left undone is done by the next command. Every step may be repeated.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Literal
 
 from gemtune.artifacts.data import LeakageReport
@@ -22,8 +22,9 @@ from gemtune.config import ModelVariant, Vertex
 from gemtune.data.cleaning import export_rules
 from gemtune.errors import UserError
 from gemtune.state import champion, store
+from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import Client, connect, jobs, models
+from gemtune.vertex import Client, connect, jobs, models, storage
 from gemtune.vertex.calls import PermanentError
 from gemtune.vertex.jobs import NAME
 
@@ -44,17 +45,21 @@ def run(
     if candidate is None:
         raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
     before = champion.read(client, name)
-    _serve(client, candidate, alias)
+    models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
     cleaning = dict(export_rules(context.preprocess))
     task = {"kind": verdict.task.kind, "labels": verdict.task.labels}
-    kept: dict[str, Any] = {"task": task, "cleaning": cleaning}
+    entry = {
+        "variant": candidate.model_dump(mode="json"),
+        "reasons": verdict.reasons,
+        "task": task,
+        "cleaning": cleaning,
+    }
     if test:
-        kept["test"] = champion.keep_test_set(client, test)
+        entry["test"] = champion.keep_test_set(client, test)
     if leakage:
-        kept["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
-    champion.promote(client, name, candidate, alias, verdict.reasons, kept)
-    if before and before.tuned_model != candidate.tuned_model:
-        models.remove_alias(client, before.tuned_model, alias)
+        entry["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
+    champion.promote(client, name, chosen.champion_generation, alias, entry)
+    reconcile(client, name)
     undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, chosen.rejected)
     store.record_decision(client, name, chosen.plan, verdict.verdict)
     log.info("done: %s", f"{candidate.name} is deployed as {alias} at {candidate.model}")
@@ -82,29 +87,33 @@ def keep_current(decision: str, selection: str, name: str, deployment: str, **se
 
 
 def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
-    """Roll back to the previous champion; returns it. Raises `UserError` when there is none."""
+    """Roll back to the previous champion; returns it.
+
+    Raises `UserError` when there is none, and when the champion changes meanwhile.
+    """
     client = connect(Vertex.of(vertex))
     record = store.read(client, champion.key(name))
     if not record.get("history"):
         raise UserError(f"{name} has no previous champion", remedy="a rollback is possible after a second deployment")
-    alias, current = record["alias"], champion.variant_of(record["current"])
-    back = champion.variant_of(record["history"][-1])
-    _serve(client, back, alias)
-    champion.roll_back(client, name, back)
-    if current.tuned_model != back.tuned_model:
-        models.remove_alias(client, current.tuned_model, alias)
-    log.info("done: %s", f"{back.name} is deployed again as {alias} at {back.model}, instead of {current.name}")
+    current, back = champion.variant_of(record["current"]), champion.variant_of(record["history"][-1])
+    models.deploy(client, back.model, back.tuned_model, back.checkpoint_id)
+    champion.roll_back(client, name, record["generation"])
+    reconcile(client, name)
+    log.info("done: %s", f"{back.name} is deployed again as {record['alias']} at {back.model}, not {current.name}")
     return back
 
 
-def cleanup(name: str, vertex: dict[str, Any], act: bool = True) -> list[str]:
+def cleanup(name: str, vertex: dict[str, Any], act: bool = True, older_than_days: float = 7.0) -> list[str]:
     """Undeploy every checkpoint that interrupted runs of this name left deployed; returns the endpoints.
 
-    Never one that is or was in production, nor one of a running job. Call it when no run of this name is active.
-    Without `act` nothing is changed: the endpoints are those that would be undeployed.
+    Never one that is or was in production, nor one of a job that runs or is younger than `older_than_days`: a run may
+    still evaluate it. Without `act` nothing is changed: the endpoints are those that would be undeployed.
     """
     client = connect(Vertex.of(vertex))
-    ended = [job for job in jobs.find(client, NAME, jobs.label(name)) if job.ended]
+    reconcile(client, name)
+    own_jobs = jobs.find(client, NAME, jobs.label(name))
+    newest = storage.touch(client, f"cleanups/{name}.json") - timedelta(days=older_than_days)
+    ended = [job for job in own_jobs if job.ended and job.created <= newest]
     endpoints = [point.endpoint for job in ended for point in job.checkpoints if point.endpoint]
     unused = _unused(client, endpoints)
     if not act:
@@ -119,19 +128,13 @@ def read_champion(name: str, vertex: dict[str, Any]) -> ModelVariant | None:
     return champion.read(connect(Vertex.of(vertex)), name)
 
 
-# In the registry.
-
-
-def _serve(client: Client, variant: ModelVariant, alias: str) -> None:
-    """Make sure the checkpoint answers at its endpoint, and that the registry names it."""
-    models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
-    models.set_alias(client, variant.tuned_model, alias)
-    if variant.checkpoint_id:
-        models.set_default_checkpoint(client, variant.tuned_model, variant.checkpoint_id)
-
-
 def _undeploy(client: Client, variants: Iterable[ModelVariant]) -> list[str]:
-    return _undeploy_endpoints(client, _unused(client, [variant.model for variant in variants if variant.is_tuned]))
+    try:
+        unused = _unused(client, [variant.model for variant in variants if variant.is_tuned])
+    except UserError as error:  # what a damaged record of another name needs is unknown
+        log.warning("nothing is undeployed: %s", error)
+        return []
+    return _undeploy_endpoints(client, unused)
 
 
 def _unused(client: Client, endpoints: Iterable[str]) -> list[str]:

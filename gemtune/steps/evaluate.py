@@ -42,7 +42,8 @@ def run_baselines(
     counter = TokenCounter(context.count_tokens, context.evaluate, MAX_COUNTED, task)
     forecast = BaselineForecast(counter, context.catalogue, [shown, rows])
     variants, notes = forecast.fitting(baseline_variants(context.evaluate))
-    evaluation = context.evaluator.evaluate(Dataset("validation", rows, optional="baseline"), shown, variants)
+    dataset = Dataset("validation", rows, optional="baseline", constrain_best=True)
+    evaluation = context.evaluator.evaluate(dataset, shown, variants)
     notes += evaluation.report.notes
     for note in notes:
         log.warning("%s", note)

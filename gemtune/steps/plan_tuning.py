@@ -30,6 +30,7 @@ from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.unusable import describe_unusable
 from gemtune.inference import prompts
+from gemtune.inference.prompt_search import constraint_problem
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
@@ -91,7 +92,8 @@ def run(
     others = [BaselineUsage.of_report(prompt, report.rows) for prompt in other_prompts(best, report.variants, metric)]
     baseline, replies = BaselineUsage.of_report(best, report.rows), usage.replies_by_model(report)
     plan = make_plan(request, usages, baseline, best, actual, replies, _on_test(request, others))
-    plan = plan.model_copy(update={"baselines": report, "unusable": unusable(report, context.gate)})
+    warnings, problems = [*report.notes, *plan.warnings], unusable(report, context.gate)
+    plan = plan.model_copy(update={"baselines": report, "warnings": warnings, "unusable": problems})
     plan.write(tuning_plan)
     _log(plan, best)
     return {
@@ -126,7 +128,8 @@ def dry_run(
     others = _on_test(request, [baseline for baseline in usages if baseline is not dearest])
     others = [item.if_needed() for item in sorted(others, key=lambda item: -item.cost.upper)[: MAX_PROMPTS - 1]]
     plan = make_plan(request, usages, dearest, None, [*actual, *searches], {}, others, sampled=bool(rows))
-    return plan.model_copy(update={"warnings": [*notes, *plan.warnings]})
+    problem = constraint_problem(request.task, context.evaluate, context.catalogue)
+    return plan.model_copy(update={"warnings": [*notes, *filter(None, [problem]), *plan.warnings]})
 
 
 def _on_test(request: PlanRequest, prompts_: Sequence[BaselineUsage]) -> list[CostItem]:

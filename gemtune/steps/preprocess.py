@@ -20,7 +20,12 @@ from gemtune.data import sources
 from gemtune.data.audit import read_review_file
 from gemtune.data.cleaning import export_rules
 from gemtune.data.dataflow_job import DataflowJob, count_dropped, dataflow_parameters, read_dropped
-from gemtune.data.duplicates import enforce_removal_limits, near_conflicts, remove_repeated_passages
+from gemtune.data.duplicates import (
+    borderline_duplicates,
+    enforce_removal_limits,
+    near_conflicts,
+    remove_repeated_passages,
+)
 from gemtune.data.example import Example, RejectedRow, to_row, write_examples, write_rows
 from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
@@ -83,6 +88,7 @@ def run(
         **dict(profile_rows(rows, task_section.kind in LABELLED_KINDS)),
         valid_rows=valid_rows,
         repeated_passages=passages,
+        borderline_duplicates=borderline_duplicates(rejected),
         near_conflicts=NearConflicts(rows=len(conflicts), lines=lines),
         label_issues=summarize(label_issues),
         cleaning=dict(export_rules(settings)),

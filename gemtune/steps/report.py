@@ -27,7 +27,9 @@ from gemtune.data.example import Example, read_examples
 from gemtune.evaluation.predictions import Prediction, read_predictions
 from gemtune.inference import few_shot, prompts
 from gemtune.inference.free_baselines import DESCRIPTIONS
+from gemtune.inference.requests import response_schema
 from gemtune.steps import plots
+from gemtune.vertex import schema_mime_type
 
 log = logging.getLogger("gemtune")
 
@@ -167,6 +169,7 @@ def summarize(documents: Documents, name: str) -> RunSummary:
             "rows": documents.data.rows,
             "examples": documents.data.examples,
             "dropped": documents.data.dropped,
+            "borderline_duplicates": [row.model_dump(mode="json") for row in documents.data.borderline_duplicates],
             "labels": documents.data.labels,
         },
         splits=documents.split.model_dump(mode="json"),
@@ -202,6 +205,7 @@ def _summary(report: VariantReport, metric: str, rows: int, prices: Mapping[str,
         name=report.variant.name,
         role=report.variant.role,
         model=report.variant.model,
+        constrained_output=report.variant.prompt.constrained_output,
         rows=rows,
         score=report.metrics[metric],
         metrics=report.metrics,
@@ -259,7 +263,9 @@ def example_request(
     (shown,) = few_shot.select_shots(variant.prompt, train, [row])
     rendered = prompts.render(task, variant.prompt, row, shown)
     system = {"systemInstruction": {"parts": [{"text": rendered.system}]}} if rendered.system else {}
-    return {**system, "contents": rendered.contents, "generationConfig": {"temperature": 0}}
+    schema = response_schema(task, variant.prompt)
+    shape = {"responseMimeType": schema_mime_type(schema), "responseSchema": schema} if schema else {}
+    return {**system, "contents": rendered.contents, "generationConfig": {"temperature": 0, **shape}}
 
 
 def recipe(

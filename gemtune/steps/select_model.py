@@ -67,6 +67,7 @@ def run(
     candidates = [scored for scored in scores if scored.variant.role == "candidate"]
     chosen, reason = choose(candidates, context.select.one_standard_error)
     prompt, others, notes = _prompts(planned, reports[1:], metric)
+    generation = champion.generation(context.client, name)
     serving = champion.read(context.client, name)
     candidate = chosen.variant if chosen and not (serving and serving.model == chosen.variant.model) else None
     ablation = _ablation(candidates, trials)
@@ -82,6 +83,7 @@ def run(
         candidate=candidate,
         selected=chosen.variant if chosen else None,
         champion=serving,
+        champion_generation=generation,
         regression_variants=_regression_variants(candidate, serving, jobs),
         rejected=_rejected(records, chosen),
         checkpoints=[

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from gemtune.artifacts.data import ExcludedRow, SplitReport
-from gemtune.config import Split, Vertex
+from gemtune.config import Split, Task
 from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, read_examples, write_examples
 from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
@@ -38,13 +38,18 @@ Excluded = list[tuple[Example, str]]  # with the reason
 
 
 def split_examples(
-    examples: Sequence[Example], config: Split, recorded: SplitAssignments | None = None
+    examples: Sequence[Example],
+    config: Split,
+    recorded: SplitAssignments | None = None,
+    task: Task | None = None,
 ) -> tuple[Splits, Excluded]:
     """Every example in one split, or excluded with the reason; `recorded` are assignments of earlier runs."""
+    task = task or Task()
     splits: Splits = {name: [] for name in SPLITS}
     excluded: Excluded = []
     recorded = recorded if recorded is not None and records_assignments(config) else SplitAssignments()
-    assigned = assign_splits(examples, config, recorded) if records_assignments(config) else _assign(examples, config)
+    by_record = records_assignments(config)
+    assigned = assign_splits(examples, config, recorded, task) if by_record else _assign(examples, config)
     for example in examples:
         split = assigned[group_key(example)]
         earlier = recorded.rows.get(example.id)
@@ -55,7 +60,7 @@ def split_examples(
             excluded.append((example, reason))
         else:
             splits[split].append(example)
-    return _exclude_near_duplicates(splits, excluded, config)
+    return _exclude_near_duplicates(splits, excluded, config, task)
 
 
 def records_assignments(config: Split) -> bool:
@@ -109,13 +114,13 @@ def _times(examples: Sequence[Example], column: str) -> list[float]:
     return [times[example.slices.get(column, "")] for example in examples]
 
 
-def _exclude_near_duplicates(splits: Splits, excluded: Excluded, config: Split) -> tuple[Splits, Excluded]:
+def _exclude_near_duplicates(splits: Splits, excluded: Excluded, config: Split, task: Task) -> tuple[Splits, Excluded]:
     """Exclude validation rows that are near test rows, and training rows that are near either."""
     if not config.jaccard_threshold:
         return splits, excluded
     held_out = list(splits["test"])
     for name in ("validation", "train"):
-        near = find_overlaps(splits[name], held_out, config.jaccard_threshold)
+        near = find_overlaps(splits[name], held_out, config.jaccard_threshold, task)
         excluded += [
             (splits[name][i], f"near-duplicate of line {held_out[j].line} in a held-out split") for i, j in near.items()
         ]
@@ -186,16 +191,16 @@ def run(
     rows = list(read_examples(examples))
     require = partial(_require_usable, context=context)
     if sections.get("vertex") is not None and name and records_assignments(settings):
-        divided, excluded, recorded = _split_by_record(rows, settings, context.vertex, name, keep, require)
+        divided, excluded, recorded = _split_by_record(rows, context, name, keep, require)
     else:
-        (divided, excluded), recorded = split_examples(rows, settings), SplitAssignments()
+        (divided, excluded), recorded = split_examples(rows, settings, task=context.task), SplitAssignments()
     notes = require(divided)
     assignments_kept = sum(example.id in recorded.rows for name in SPLITS for example in divided[name])
     leakage_config = LeakageConfig(
         settings.jaccard_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed
     )
     embedder = load_embedder(settings.embedder, context.vertex, settings.seed)
-    overlaps = leakage_report(divided, leakage_config, embedder)
+    overlaps = leakage_report(divided, leakage_config, embedder, context.task)
     times = _time_ranges(divided, settings.time_column)
     divided = _without_time_slices(divided, settings.time_column)
     for split, path in zip(SPLITS, splits, strict=True):
@@ -226,8 +231,7 @@ def run(
 
 def _split_by_record(
     rows: list[Example],
-    config: Split,
-    vertex: Vertex,
+    context: StepContext,
     name: str,
     keep: bool,
     require: Callable[[Splits], object],
@@ -237,18 +241,18 @@ def _split_by_record(
     Concurrent runs cannot assign a row differently: the second one splits again by the record that the first wrote.
     """
     from gemtune.state import store
-    from gemtune.vertex import connect
 
+    config = context.split
     outcomes: list[tuple[Splits, Excluded, SplitAssignments]] = []
 
     def updated(record: store.Record) -> store.Record:
         recorded = SplitAssignments.of(record, config)
-        splits, excluded = split_examples(rows, config, recorded)
+        splits, excluded = split_examples(rows, config, recorded, context.task)
         require(splits)
         outcomes.append((splits, excluded, recorded))
         return recorded.with_rows(splits).record(config)
 
-    client, key = connect(vertex), f"splits/{name}.json"
+    client, key = context.client, f"splits/{name}.json"
     if keep:
         store.update(client, key, updated)
     else:

@@ -14,7 +14,7 @@ import asyncio
 import os
 import weakref
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ class GenerationSettings:
 
     `thinking_budget` is in tokens (0: off, -1: the model decides) and sent in the form that `base_model` supports.
     `timeout_s` is the timeout of one request. `candidates` above 1 requests several sampled answers. `logprobs`
-    requests the answer's log-probability, if the model supports it.
+    requests the answer's log-probability, if the model supports it; so does `response_schema` an answer that fits it.
     """
 
     temperature: float = 0.0
@@ -45,6 +45,7 @@ class GenerationSettings:
     timeout_s: float = 120
     candidates: int = 1
     logprobs: bool = False
+    response_schema: JsonObject | None = field(default=None, hash=False)
 
     @classmethod
     def of(cls, evaluate: Evaluate) -> GenerationSettings:
@@ -224,6 +225,8 @@ async def generate(
     genai_client = await client.async_genai(serving_location(client, model), settings.timeout_s)
     if model in client.without_logprobs:
         settings = replace(settings, logprobs=False)
+    if not client.catalogue.takes_schema(model):
+        settings = replace(settings, response_schema=None)
     config = _generation_config(system, settings, budget, level)
     call = genai_client.models.generate_content(model=model, contents=contents, config=config)
     try:
@@ -243,6 +246,7 @@ def _generation_config(system: str | None, settings: GenerationSettings, budget:
     thinking = types.ThinkingConfig(
         thinking_budget=budget, thinking_level=types.ThinkingLevel(level) if level else None
     )
+    schema = settings.response_schema
     return types.GenerateContentConfig(
         system_instruction=system,
         temperature=settings.temperature,
@@ -251,7 +255,17 @@ def _generation_config(system: str | None, settings: GenerationSettings, budget:
         seed=settings.seed,
         thinking_config=thinking if level or budget is not None else None,
         response_logprobs=settings.logprobs or None,
+        response_mime_type=schema_mime_type(schema) if schema else None,
+        response_schema=types.Schema.model_validate(schema) if schema else None,
     )
+
+
+def schema_mime_type(schema: JsonObject) -> str:
+    """The type of an answer that fits a response schema: a value of an enumeration as it is, anything else as JSON.
+
+    Source: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/control-generated-output
+    """
+    return "text/x.enum" if "enum" in schema else "application/json"
 
 
 def serving_location(client: Client, model: str) -> str:

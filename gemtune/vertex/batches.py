@@ -23,6 +23,7 @@ from gemtune.vertex import (
     GenerationSettings,
     models,
     parse_response,
+    schema_mime_type,
     serving_location,
     storage,
 )
@@ -96,6 +97,8 @@ def build_request(
         config["thinkingConfig"] = {"thinkingBudget": budget}
     if settings.logprobs:
         config["responseLogprobs"] = True
+    if (schema := settings.response_schema) and client.catalogue.takes_schema(model):
+        config |= {"responseMimeType": schema_mime_type(schema), "responseSchema": schema}
     body: JsonObject = {"contents": contents, "generationConfig": config}
     if system:
         body["systemInstruction"] = {"role": "user", "parts": [{"text": system}]}

@@ -104,7 +104,10 @@ def put(client: Client, path: str | Path, uri: str) -> None:
 
 @retried
 def read_record(client: Client, key: str) -> tuple[JsonObject | None, int]:
-    """A JSON object of the bucket and its generation; (None, 0) when there is none."""
+    """A JSON object of the bucket and its generation; (None, 0) when there is none.
+
+    Raises `UserError` for an object that is not one (damaged): it is never read as none.
+    """
     blob = bucket(client).blob(key)
     try:
         content = translate_errors(blob.download_as_bytes)
@@ -112,7 +115,14 @@ def read_record(client: Client, key: str) -> tuple[JsonObject | None, int]:
         if error.code == 404:
             return None, 0
         raise
-    return json.loads(content), int(blob.generation or 0)
+    try:
+        record = json.loads(content)
+    except ValueError as error:
+        record = error
+    if not isinstance(record, dict):
+        remedy = f"restore an earlier version, or move it away: gcloud storage mv gs://{client.bucket}/{key} ELSEWHERE"
+        raise UserError("the record is damaged: not a JSON object", file=f"gs://{client.bucket}/{key}", remedy=remedy)
+    return record, int(blob.generation or 0)
 
 
 def write_record(client: Client, key: str, record: JsonObject, generation: int) -> bool:

@@ -62,7 +62,7 @@ def test_check_budget_stops_before_the_first_request(client: Client, taken: Take
     enough = bounded(tmp_path / "a", "enough")
     assert 0 < enough.cost.expected < enough.cost.upper < enough.max_cost
     limit = f"plan.max_cost={enough.cost.upper * 0.99}"
-    with pytest.raises(UserError, match=r"evaluating 2 prompts on 12 validation rows, .* more than plan\.max_cost"):
+    with pytest.raises(UserError, match=r"evaluating 3 prompts on 12 validation rows, .* more than plan\.max_cost"):
         bounded(tmp_path / "b", "short", limit)
     assert bounded(tmp_path / "c", "just", f"plan.max_cost={enough.cost.upper * 1.01}")
     paid = CostItem.actual("augmentation", "paraphrases", 5, enough.max_cost)
@@ -79,7 +79,7 @@ def test_check_budget_includes_the_champion_at_its_base_price(client: Client, tm
     serving = ModelVariant(
         name="t@3", model="projects/1/locations/us-central1/endpoints/9", base_model="gemini-3.5-flash"
     )
-    champion.promote(client, "serves", serving, "champion", [], {})
+    champion.promote(client, "serves", 0, "champion", {"variant": serving.model_dump(mode="json")})
     nobody, large = item("nobody").cost, item("serves").cost
     assert nobody.expected == 0 < nobody.upper
     assert large.upper > large.expected > nobody.upper
@@ -89,7 +89,8 @@ def test_check_budget_bounds_a_prompt_search(client: Client, tmp_path: Path) -> 
     searched = "evaluate.baselines=[{name: few, shots: 2, try_shots: [0, 4], rewrites: 2}]"
     costs = {item.label: item.cost for item in bounded(tmp_path, "searched", searched).items}
     names = [label.removesuffix(" on validation") for label in costs if label.endswith(" on validation")]
-    assert names == ["prompt search for few", "few", "few_k0", "few_k4_balanced", "few_r1", "few_r2"]
+    expected = ["prompt search for few", "few", "few_k0", "few_k4_balanced", "few_r1", "few_r2"]
+    assert names == [*expected, "the best prompt with constrained output"]
     plain, reworded = costs["few on validation"], costs["few_r1 on validation"]
     assert reworded.expected == plain.expected
     price = SHIPPED.models["gemini-3.1-flash-lite"].price.input

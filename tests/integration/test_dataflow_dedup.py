@@ -12,14 +12,17 @@ import pytest
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import dataflow_dedup as distributed
+from gemtune.data.compared_text import full_text
 from gemtune.data.duplicates import drop_near_duplicates, resolve_exact_duplicates
+from gemtune.data.example import Example
 from gemtune.data.row_validation import ReadStats
+from gemtune.dedup.passages import Passages, find_passages
 from gemtune.steps import preprocess
 
 WORDS = ["".join(random.Random(n).choices("abcdefghij", k=5)) for n in range(150)] + ["naïve", "届かない荷物", "Größe"]
 
 
-ALONE = (False, "", "")  # no system instructions, no frame
+ALONE = (False, Passages())  # no system instructions, no passages that many rows have in common
 PLAIN: dict[str, Any] = {"preprocess": {}}
 SETTINGS = [
     PLAIN,
@@ -52,24 +55,29 @@ def corpus(count: int, seed: int = 1) -> list[str]:
 
 def on_one_machine(folder: Path, lines: list[str], settings: dict[str, Any]) -> set[str]:
     """Ids of the rows that the steps of `preprocess` keep."""
-    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     task, config = Task.of(settings.get("task", {})), Preprocess.of(settings["preprocess"])
-    rows, _ = preprocess.read_all(str(folder / "rows.jsonl"), task, config, ReadStats())
-    rows, _ = resolve_exact_duplicates(rows, task, config)
-    rows, _ = drop_near_duplicates(rows, task, config)
+    rows, _ = drop_near_duplicates(different_texts(folder, lines, settings), task, config)
     return {row.id for row in rows}
 
 
-def by_parts(lines: list[str], settings: dict[str, Any]) -> set[str]:
+def different_texts(folder: Path, lines: list[str], settings: dict[str, Any]) -> list[Example]:
+    """The rows without exact duplicates and conflicts."""
+    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    task, config = Task.of(settings.get("task", {})), Preprocess.of(settings["preprocess"])
+    rows, _ = preprocess.read_all(str(folder / "rows.jsonl"), task, config, ReadStats())
+    return resolve_exact_duplicates(rows, task, config)[0]
+
+
+def by_parts(lines: list[str], settings: dict[str, Any], common: distributed.Common) -> set[str]:
     """The pipeline's functions, called in its order on plain lists."""
     document, threshold = json.dumps(settings), Preprocess.of(settings["preprocess"]).jaccard_threshold
     groups = defaultdict(list)
     for line in lines:
         if (made := distributed.read_row((False, line), document)) is not None:
-            groups[distributed.text_digest(made, ALONE)].append((False, line))
+            groups[distributed.text_digest(made)].append((False, line))
     rows = {}
     for members in groups.values():
-        rows |= {row[0]: row for row, _ in distributed.resolve_text_group(members, document, ALONE) if row}
+        rows |= {row[0]: row for row, _ in distributed.resolve_text_group(members, document, common) if row}
     bands = defaultdict(list)
     for band, held in distributed.sketches(list(rows.values()), threshold):
         bands[band].append(held)
@@ -85,8 +93,9 @@ def by_parts(lines: list[str], settings: dict[str, Any]) -> set[str]:
 def test_dataflow_dedup_parts_agree_with_one_machine(tmp_path: Path, settings: dict[str, Any]) -> None:
     lines = corpus(400)
     kept = on_one_machine(tmp_path, lines, settings)
-    assert by_parts(lines, settings) == kept
-    assert by_parts(random.Random(5).sample(lines, len(lines)), settings) == kept
+    common = False, find_passages(list(map(full_text, different_texts(tmp_path, lines, settings))))
+    assert by_parts(lines, settings, common) == kept
+    assert by_parts(random.Random(5).sample(lines, len(lines)), settings, common) == kept
     assert len(kept) < 390
 
 

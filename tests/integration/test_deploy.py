@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from gemtune.config import Gate, ModelVariant, Task
 from gemtune.data.cleaning import load_cleaner
 from gemtune.errors import UserError
 from gemtune.state import champion, store
+from gemtune.state.reconcile import reconcile
 from gemtune.steps import check_budget, deploy, select_model, tune
-from gemtune.vertex import Client, models
+from gemtune.vertex import Client, models, storage
 
 TASK = Task(labels=["delivery", "login", "refund"])
 PROMPT = ModelVariant(name="zero_shot", model="gemini-3.1-flash-lite")
@@ -128,6 +130,133 @@ def test_rollback_deploys_an_undeployed_champion(client: Client, tmp_path: Path)
     assert serving(client, one.variants) == [True]
 
 
+def aliased(client: Client, variants: list[ModelVariant]) -> list[str]:
+    """The tuned models that have the champion's alias."""
+    names = sorted({variant.tuned_model for variant in variants})
+    return [name for name in names if "champion" in models.aliases(client, name)]
+
+
+def test_promotion_decided_against_an_earlier_champion_changes_nothing(client: Client, tmp_path: Path) -> None:
+    one, two = Run(tmp_path / "one", "both", 31, [0.9]), Run(tmp_path / "two", "both", 32, [0.9])
+    one.deploy()
+    before = store.read(client, champion.key("both"))
+    with pytest.raises(UserError, match=r"'both' has changed meanwhile.*generation 1.*against generation 0"):
+        two.deploy()
+    assert store.read(client, champion.key("both")) == before
+    assert aliased(client, [*one.variants, *two.variants]) == [one.variants[0].tuned_model]
+    one.deploy()  # the same promotion again is no conflict
+    three = Run(tmp_path / "three", "both", 32, [0.9])
+    assert three.deploy().variant.model == two.variants[0].model
+
+
+class Killed(BaseException):
+    """The process ends between two calls."""
+
+
+def kill_after(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
+    """End the process at its n-th call that changes something."""
+    left = [calls]
+    for module, names in ((models, ["deploy", "set_alias", "remove_alias", "set_default_checkpoint", "undeploy"]),
+                          (store, ["write_record"])):  # fmt: skip
+        for name in names:
+
+            def dying(*arguments: Any, genuine: Any = getattr(module, name)) -> Any:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise Killed
+                return genuine(*arguments)
+
+            monkeypatch.setattr(module, name, dying)
+
+
+def test_killed_promotion_or_rollback_is_completed_by_the_next_command(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = {}
+    for number in range(3):
+        runs[number] = Run(tmp_path / f"{number}", "mended", 33 + number, [0.5, 0.9])
+        if number < 2:
+            runs[number].deploy()
+    variants = [variant for run in runs.values() for variant in run.variants]
+    kills, refusals = 0, []
+    for calls in range(12):
+        with monkeypatch.context() as patch:
+            kill_after(patch, calls)
+            try:
+                if calls % 2:
+                    deploy.rollback("mended", sections()["vertex"])
+                else:
+                    generation = champion.generation(client, "mended")
+                    fresh = Selection.read(runs[2].selection).model_copy(update={"champion_generation": generation})
+                    fresh.write(runs[2].selection)
+                    runs[2].deploy(deploy.run, "deploy", "deploy.keep_rejected_endpoints=true")
+            except Killed:
+                kills += 1
+            except UserError as error:
+                refusals.append(str(error))
+        current = reconcile(client, "mended")  # as the next command does first
+        assert current is not None
+        named = champion.read(client, "mended")
+        assert named is not None
+        assert current.model == named.model
+        assert aliased(client, variants) == [current.tuned_model]
+        assert models.default_checkpoint(client, current.tuned_model) == current.checkpoint_id
+        assert serving(client, [current]) == [True]
+    assert kills >= 5
+    assert all("no previous champion" in refusal for refusal in refusals)
+
+
+@pytest.mark.parametrize(("pair", "seed"), [("promote promote", 41), ("promote rollback", 51), ("promote cleanup", 61)])
+def test_concurrent_changes_leave_one_champion_with_one_alias(
+    client: Client, tmp_path: Path, pair: str, seed: int
+) -> None:
+    name = pair.replace(" ", "-")
+    first = Run(tmp_path / "0", name, seed, [0.5, 0.9])
+    first.deploy()
+    second = Run(tmp_path / "1", name, seed + 1, [0.5, 0.9])
+    second.deploy()
+    rivals = [Run(tmp_path / str(number), name, seed + number, [0.5, 0.9]) for number in (2, 3)]
+    variants = [variant for run in (first, second, *rivals) for variant in run.variants]
+    actions = {
+        "promote": lambda run: run.deploy(deploy.run, "deploy", "deploy.keep_rejected_endpoints=true"),
+        "rollback": lambda _: deploy.rollback(name, sections()["vertex"]),
+        "cleanup": lambda _: deploy.cleanup(name, sections()["vertex"]),
+    }
+    failures = []
+
+    def act(number: int) -> None:
+        try:
+            actions[pair.split()[number]](rivals[number])
+        except UserError as error:
+            failures.append(str(error))
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(act, range(2)))
+    assert all("has changed meanwhile" in failure for failure in failures)
+    assert len(failures) <= 1
+    current = champion.read(client, name)
+    assert current is not None
+    assert serving(client, [current]) == [True]
+    reconcile(client, name)
+    assert aliased(client, variants) == [current.tuned_model]
+    record = store.read(client, champion.key(name))
+    assert record["generation"] == 4 - len(failures) - (pair == "promote cleanup")
+
+
+def test_damaged_record_is_named_and_stops_no_other_name(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path / "one", "sound", 45, [0.5, 0.9])
+    storage.bucket(client).blob(champion.key("broken")).upload_from_string("{ not JSON")
+    try:
+        assert run.deploy().undeployed == []  # what the damaged record needs is unknown
+        with pytest.raises(UserError, match=r"champions/broken\.json: the record is damaged"):
+            champion.read(client, "broken")
+        storage.bucket(client).blob(champion.key("broken")).upload_from_string('{"schema_version": 99}')
+        with pytest.raises(UserError, match=r"champions/broken\.json: the record has schema version 99, expected 1"):
+            champion.read(client, "broken")
+    finally:
+        storage.delete(client, champion.key("broken"))
+
+
 def test_rollback_without_a_champion_is_an_error(client: Client) -> None:
     with pytest.raises(UserError, match="has no previous champion"):
         deploy.rollback("nobody", sections()["vertex"])
@@ -186,10 +315,11 @@ def test_cleanup_undeploys_crashed_runs_but_never_a_champion(client: Client, tmp
     one = Run(tmp_path / "one", "cleaned", 14, [0.5, 0.9])
     one.deploy(deploy.run, "deploy", "deploy.keep_rejected_endpoints=true")
     crashed = Run(tmp_path / "two", "cleaned", 15, [0.5, 0.9])
-    removed = deploy.cleanup("cleaned", sections()["vertex"])
+    assert deploy.cleanup("cleaned", sections()["vertex"]) == []  # younger than a week: a run may evaluate them
+    removed = deploy.cleanup("cleaned", sections()["vertex"], older_than_days=0)
     assert sorted(removed) == sorted(variant.model for variant in [one.variants[0], *crashed.variants])
     assert serving(client, [*one.variants, *crashed.variants]) == [False, True, False, False]
-    assert deploy.cleanup("cleaned", sections()["vertex"]) == []
+    assert deploy.cleanup("cleaned", sections()["vertex"], older_than_days=0) == []
 
 
 def test_deploy_keeps_rejected_endpoints_by_setting(client: Client, tmp_path: Path) -> None:
@@ -265,7 +395,7 @@ def test_champion_refuses_another_task(client: Client, number: int) -> None:
     (before, task, same), name = TASKS[number], f"task-{number}"
     kept = {"task": {"kind": before.kind, "labels": before.labels}}
     champion.require_same_task(client, name, task)  # there is no champion
-    champion.promote(client, name, PROMPT, "champion", [], kept)
+    champion.promote(client, name, 0, "champion", {"variant": PROMPT.model_dump(mode="json"), **kept})
     if same:
         champion.require_same_task(client, name, task)
     else:

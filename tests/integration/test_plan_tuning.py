@@ -80,7 +80,7 @@ def promoted(client: Client, name: str, base_model: str = "") -> None:
         name="t@3", model="projects/1/locations/us-central1/endpoints/9", tuned_model=TUNED, checkpoint_id="3",
         base_model=base_model,
     )  # fmt: skip
-    champion.promote(client, name, serving, "champion", [], {})
+    champion.promote(client, name, 0, "champion", {"variant": serving.model_dump(mode="json")})
 
 
 def test_plan_lists_trials_and_costs(client: Client, tmp_path: Path) -> None:
@@ -178,7 +178,8 @@ def test_plan_prices_a_champion_by_its_base(client: Client, tmp_path: Path) -> N
 
 def test_plan_forecasts_the_champions_test_set(client: Client, tmp_path: Path) -> None:
     serving = ModelVariant(name="t@3", model="projects/1/locations/us-central1/endpoints/9", tuned_model=TUNED)
-    champion.promote(client, "tested", serving, "champion", [], {"test": {"uri": "gs://b/t", "rows": 70}})
+    entry = {"variant": serving.model_dump(mode="json"), "test": {"uri": "gs://b/t", "rows": 70}}
+    champion.promote(client, "tested", 0, "champion", entry)
     _, fresh = planned(tmp_path, "tested")
     _, onwards = planned(tmp_path, "tested", "plan.start_from_champion=true")
     label = "candidate and champion on the champion's test set"
@@ -374,7 +375,7 @@ def test_plan_forecasts_batch_savings(client: Client, tmp_path: Path) -> None:
     full = whole_run(tmp_path / "full", *overrides).plan
     halved = whole_run(tmp_path / "half", *overrides, "evaluate.batch_above=5", "evaluate.batch_poll_s=0.05")
     for item, plain in zip(halved.plan.forecast.items, full.forecast.items, strict=True):
-        prompted = item.label in ("zero_shot on validation", "best prompt on test")
+        prompted = item.label.startswith("zero_shot") or item.label == "best prompt on test"
         assert item.cost.expected == pytest.approx(plain.cost.expected * (0.5 if prompted else 1))
     assert halved.plan.forecast.cost.upper <= full.forecast.cost.upper
     assert halved.actual == pytest.approx(halved.plan.forecast.cost.expected, rel=0.1)

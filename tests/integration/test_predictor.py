@@ -55,15 +55,14 @@ def emulator(tmp_path_factory):
 @pytest.mark.parametrize("confidence", ["votes", "verbal", "logprobs", "none"])
 @pytest.mark.parametrize("shots", [0, 3])
 def test_predictor_answers_equal_those_of_the_evaluation(emulator, tmp_path, monkeypatch, confidence, shots):
+    prompt = {"name": "p", "shots": shots, "selection": "similar", "constrained_output": bool(shots)}
     emulator.point(monkeypatch)
     rows, train = examples(40, 3), examples(20, 4)
     clean = [replace(row, text=row.text.lower()) for row in rows]
     write_examples(tmp_path / "rows", clean)
     write_examples(tmp_path / "train", train)
     task = {"labels": ["refund", "delivery", "login"]}
-    who = ModelVariant.of(
-        {"name": "c", "model": MODEL, "prompt": {"name": "p", "shots": shots, "selection": "similar"}}
-    )
+    who = ModelVariant.of({"name": "c", "model": MODEL, "prompt": prompt})
     config = {"base_model": MODEL, "tfidf_baseline": False, "resamples": 200, "confidence": confidence, "samples": 3}
     _, report = evaluated(tmp_path, [who], task=task, evaluate=config)
     expected = predictions(tmp_path)
@@ -85,6 +84,8 @@ def test_predictor_answers_equal_those_of_the_evaluation(emulator, tmp_path, mon
         below = confidence != "none" and row["confidence"] < threshold["confidence"]
         assert answer.abstained == (below or row["parsed"] is None)
     assert bool(document["train"]) == bool(shots)
+    if shots and confidence == "none":
+        assert {answer.outcome for answer in answers} == {"ok"}, "the emulator keeps to the schema"
 
 
 def test_predictor_abstains_on_unusable_answers_without_a_threshold(emulator, monkeypatch):

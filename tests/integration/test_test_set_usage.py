@@ -16,6 +16,8 @@ from gemtune.vertex import Client
 
 PROMPT = ModelVariant(name="zero_shot", model="m")
 
+ROWS = [f"row {number}" for number in range(60)]
+
 
 def candidate(number: int, name: str = "t@1") -> ModelVariant:
     return ModelVariant(name=name, model=f"projects/p/locations/l/endpoints/{number}", role="candidate")
@@ -23,20 +25,20 @@ def candidate(number: int, name: str = "t@1") -> ModelVariant:
 
 def counts(current: store.Record) -> tuple[int, int]:
     """Candidates and uses of a record."""
-    usage = usage_of("test", current)
+    usage = usage_of("test", [current])
     return usage.candidates, usage.uses
 
 
 def test_test_set_usage_counts_candidates_once_and_uses_each_time() -> None:
-    known = with_use({}, "run", 60, [PROMPT, candidate(1)], "monday")
+    known = with_use({}, "run", ROWS, [PROMPT, candidate(1)], "monday")
     assert counts(known) == (1, 1)
-    known = with_use(known, "run", 60, [PROMPT, candidate(1, name="renamed")], "tuesday")
+    known = with_use(known, "run", ROWS, [PROMPT, candidate(1, name="renamed")], "tuesday")
     assert counts(known) == (1, 2)
-    known = with_use(known, "other", 60, [PROMPT, candidate(2)], "friday")
-    known = with_use(known, "other", 60, [PROMPT], "sunday")  # nothing can pass: no chance taken
+    known = with_use(known, "other", ROWS, [PROMPT, candidate(2)], "friday")
+    known = with_use(known, "other", ROWS, [PROMPT], "sunday")  # nothing can pass: no chance taken
     assert counts(known) == (2, 4)
     prompted = candidate(2).model_copy(update={"prompt": Prompt(name="p", shots=4)})
-    assert counts(with_use(known, "other", 60, [prompted], "monday")) == (3, 5)
+    assert counts(with_use(known, "other", ROWS, [prompted], "monday")) == (3, 5)
     first = next(use for use in known["uses"].values() if use["model"].endswith("/1"))
     assert (first["first"], first["last"], first["times"]) == ("monday", "tuesday", 2)
 
@@ -46,10 +48,19 @@ def test_test_set_usage_ignores_row_order(client: Client) -> None:
     two = record(client, "b", ["z", "x", "y"], [candidate(2)])
     other = record(client, "a", ["x", "y"], [candidate(1)])
     assert one.test == two.test != other.test
-    assert (one.candidates, two.candidates, other.candidates) == (1, 2, 1)
+    assert (one.candidates, two.candidates, other.candidates) == (1, 2, 2)
     kept = store.read(client, f"test_sets/{one.test}.json")
-    assert kept["rows"] == 3
+    assert kept["rows"] == ["x", "y", "z"]
     assert {use["name"] for use in kept["uses"].values()} == {"a", "b"}
+
+
+def test_test_set_usage_counts_rows_of_a_grown_set(client: Client) -> None:
+    rows = [f"row-{number}" for number in range(20)]
+    for week in range(5):  # each week one row more, and another candidate
+        usage = record(client, "grown", rows[: 10 + week], [candidate(100 + week)])
+        assert usage.candidates == usage.uses == week + 1
+    assert record(client, "fresh", rows[15:], [candidate(200)]).candidates == 1
+    assert record(client, "grown", rows[10:], [candidate(200)]).candidates == 5  # all but the first week's
 
 
 def test_test_set_usage_keeps_concurrent_uses(emulator: Emulator, client: Client) -> None:

@@ -106,15 +106,34 @@ def test_serving_location_is_where_the_model_serves(server: Server, model: str, 
     assert vertex.serving_location(vertex.connect(Vertex.of({})), model) == place
 
 
+LABELS = {"type": "STRING", "enum": ["refund", "cancel"]}
+VERDICT = {
+    "type": "OBJECT", "properties": {"reason": {"type": "STRING"}, "score": {"type": "INTEGER", "minimum": 1}},
+    "required": ["reason", "score"], "propertyOrdering": ["reason", "score"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", [None, LABELS, VERDICT], ids=["text", "labels", "verdict"])
 @pytest.mark.parametrize("logprobs", [False, True])
 @pytest.mark.parametrize("base", ["gemini-2.5-flash", "gemini-3.5-flash"])
-def test_batch_request_equals_the_online_request(server: Server, base: str, logprobs: bool) -> None:
+def test_batch_request_equals_the_online_request(server: Server, base: str, logprobs: bool, schema: Any) -> None:
     server.reply = (200, ANSWER)
     client = vertex.connect(Vertex.of({}))
-    settings = vertex.GenerationSettings(thinking_budget=0, base_model=base, seed=3, logprobs=logprobs)
+    settings = vertex.GenerationSettings(0, 64, 0, base, 3, logprobs=logprobs, response_schema=schema)
     asyncio.run(vertex.generate(client, base, "Be brief.", CONTENTS, settings))
     wrote = batches.build_request(client, base, "Be brief.", CONTENTS, settings)
     assert batch._plain(wrote) == batch._plain(server.asked[0][2])
+
+
+def test_generate_sends_a_response_schema_where_the_model_takes_one(server: Server) -> None:
+    server.reply = (200, ANSWER)
+    ask(response_schema=LABELS)
+    ask(response_schema=VERDICT)
+    ask(ENDPOINT, response_schema=LABELS)
+    enumeration, json_, tuned = (body["generationConfig"] for _, _, body in server.asked)
+    assert (enumeration["responseMimeType"], enumeration["responseSchema"]) == ("text/x.enum", LABELS)
+    assert json_["responseMimeType"] == "application/json"
+    assert list(tuned) == [key for key in tuned if not key.startswith("response")]
 
 
 def test_generate_returns_logprobs_or_retries_without(server: Server) -> None:

@@ -44,6 +44,12 @@ EVERYWHERE = {
     "box": "\\boxed{{{x}}}",
     "think": "<think>{y}?</think>\n{x}",
     "line of an explanation": "{x}\n...",
+    "emoji behind": "{x} ✅",
+    "emoji around": "✨ **{x}** 👍🏽",
+    "sign behind a line": "{x} ✔️\n\n...",
+    "keycap": "1️⃣ {x}",
+    "aside": "{x} (90 %)",
+    "emoji in object": '{{"label": "{x} 🎉"}}',
 }
 REJECTED_EVERYWHERE = {
     "two objects": '{{"label": "{x}"}} {{"label": "{y}"}}',
@@ -52,6 +58,9 @@ REJECTED_EVERYWHERE = {
     "unclosed think": "<think>{x}",
     "two items": "1. {x}\n2. {y}",
     "another label in the sentence": "{x} / {y}",
+    "crossed out": "{x} ❌",
+    "another label in the aside": "{x} ({y}?)",
+    "crossed out, then another": "❌ {x}\n✅ {y}?",
 }
 BY_LANGUAGE = {
     "full stop": dict.fromkeys(["en", "ko", "de", "fr", "es"], "{x}.") | {"ja": "{x}。", "zh": "{x}。"},
@@ -102,6 +111,52 @@ BY_LANGUAGE = {
         "de": "Das ist {x}.",
         "fr": "Ceci est {x}.", "es": "Esto es {x}.",
     },
+    "label first": {
+        "en": "{x} is the label.", "ja": "{x}がラベルです。", "ko": "{x}이 레이블입니다.", "zh": "{x}是标签。",
+        "de": "{x} ist die Kategorie.", "fr": "{x} est la catégorie.", "es": "{x} es la etiqueta.",
+    },
+    "label first, of the text": {
+        "en": "“{x}” is the correct category for this text.", "ja": "「{x}」がこのテキストの正しい分類です。",
+        "ko": "'{x}'이 이 텍스트의 올바른 분류입니다.", "zh": "“{x}”是该文本的正确类别。",
+        "de": "„{x}“ ist die richtige Kategorie für diesen Text.",
+        "fr": "« {x} » est la bonne catégorie de ce texte.", "es": "«{x}» es la categoría correcta de este texto.",
+    },
+    "label first, correct": {
+        "en": "{x} is correct.", "ja": "{x}が正しいです。", "ko": "{x}이 맞습니다.", "zh": "{x}是正确的。",
+        "de": "{x} ist richtig.", "fr": "{x} est correct.", "es": "{x} es correcto.",
+    },
+    "label first, after a comma": {
+        "en": "{x}, that is the right answer.", "ja": "{x}、これが正しい答えです。", "ko": "{x}, 이것이 정답입니다.",
+        "zh": "{x}，这是正确答案。", "de": "{x}, das ist die richtige Antwort.", "fr": "{x}, c'est la bonne réponse.",
+        "es": "{x}, esta es la respuesta correcta.",
+    },
+    "opening": {
+        "en": "Okay, {x}.", "ja": "はい、{x}です。", "ko": "네, {x}입니다.", "zh": "所以是{x}。", "de": "Gut, {x}.",
+        "fr": "Donc, {x}.", "es": "Claro, {x}.",
+    },
+    "choice": {
+        "en": "I choose {x}.", "ja": "{x}と分類します。", "ko": "{x}로 보입니다.", "zh": "我选择{x}。",
+        "de": "Ich wähle {x}.", "fr": "Je choisis {x}.", "es": "Elijo la etiqueta {x}.",
+    },
+    "label without a link": {
+        "en": "It belongs to the category “{x}”.", "ja": "カテゴリー「{x}」です。", "ko": "카테고리 '{x}'입니다.",
+        "zh": "属于类别“{x}”。", "de": "Der Text gehört zur Kategorie „{x}“.", "fr": "C'est la catégorie « {x} ».",
+        "es": "Es la categoría «{x}».",
+    },
+    "ground": {
+        "en": "{x}, because they ask for it.", "ja": "{x}、なぜならそう求めているからです。",
+        "ko": "{x}, 왜냐하면 고객이 원하기 때문입니다.", "zh": "{x}，因为客户这样要求。",
+        "de": "{x}, weil es so verlangt wird.", "fr": "{x}, car le client le demande.",
+        "es": "{x}, porque el cliente lo pide.",
+    },
+    "aside in words": {
+        "en": "{x} (high confidence)", "ja": "{x}（確信度：高）", "ko": "{x} (확신도: 높음)", "zh": "{x}（置信度：高）",
+        "de": "{x} (sehr sicher)", "fr": "{x} (confiance élevée)", "es": "{x} (confianza alta)",
+    },
+    "sentence with emoji": {
+        "en": "The label is {x} ✅", "ja": "分類は{x}です✅", "ko": "분류는 {x}입니다 ✅", "zh": "分类是{x}✅",
+        "de": "Die Kategorie ist {x} ✅", "fr": "La catégorie est {x} ✅", "es": "La categoría es {x} ✅",
+    },
     "ending": {
         "en": "{x}, please.", "ja": "{x}です。", "ko": "{x}입니다.", "zh": "{x}的。", "de": "{x}, bitte.",
         "fr": "{x}, merci.", "es": "{x}, gracias.",
@@ -141,6 +196,25 @@ REJECTED_BY_LANGUAGE = {
         "en": "The label is not {x}.", "ja": "分類は{x}ではない。", "ko": "분류는 {x}이 아닙니다.",
         "zh": "分类不是{x}。",
         "de": "Die Kategorie ist nicht {x}.", "fr": "La catégorie n'est pas {x}.", "es": "La categoría no es {x}.",
+    },
+    "negated verdict": {
+        "en": "{x} is not the label.", "ja": "{x}はラベルではありません。", "ko": "{x}은 레이블이 아닙니다.",
+        "zh": "{x}不是标签。", "de": "{x} ist nicht die Kategorie.", "fr": "{x} n'est pas la catégorie.",
+        "es": "{x} no es la etiqueta.",
+    },
+    "doubtful aside": {
+        "en": "{x} (not sure)", "ja": "{x}（確信がない）", "ko": "{x} (확실하지 않음)", "zh": "{x}（可能）",
+        "de": "{x} (vielleicht)", "fr": "{x} (peut-être)", "es": "{x} (quizás)",
+    },
+    "wrong": {
+        "en": "{x} is incorrect.", "ja": "{x}は不正解です。", "ko": "{x}은 틀린 분류입니다.", "zh": "{x}是不正确的。",
+        "de": "{x} ist falsch.", "fr": "{x} est incorrect.", "es": "{x} es incorrecto.",
+    },
+    "verdict on another": {
+        "en": "{x} is the topic, {y} the category.", "ja": "{x}が話題で、{y}が分類です。",
+        "ko": "{x}이 주제이고 {y}이 분류입니다.", "zh": "{x}是主题，{y}是类别。",
+        "de": "{x} ist das Thema, {y} die Kategorie.", "fr": "{x} est le sujet, {y} la catégorie.",
+        "es": "{x} es el tema, {y} la categoría.",
     },
     "alternatives": {
         "en": "{x} or {y}", "ja": "{x}または{y}", "ko": "{x} 또는 {y}", "zh": "{x}或{y}", "de": "{x} oder {y}",

@@ -90,6 +90,17 @@ def test_catalogue_thinking_depends_on_the_family() -> None:
     assert SHIPPED.thinking("gemini-3.5-flash", -1) == (None, "")
 
 
+def test_catalogue_schemas_are_for_base_models() -> None:
+    model = next(iter(SHIPPED.models))
+    assert SHIPPED.takes_schema(model)
+    assert not SHIPPED.takes_schema("projects/1/locations/us/endpoints/2")
+    most = SHIPPED.models[model].schema_values
+    assert SHIPPED.enumeration_problem(model, most) == ""
+    assert f"at most {most} labels, not {most + 1}" in SHIPPED.enumeration_problem(model, most + 1)
+    without = Catalogue.load({"models": {model: {"schema_values": 0}}})
+    assert "takes no response schema" in without.enumeration_problem(model, 2)
+
+
 @pytest.mark.parametrize(
     ("model", "rows", "tokens", "hyperparameters"),
     [

@@ -59,6 +59,30 @@ def test_data_convert_and_dedup_write_the_reported_rows(tmp_path: Path) -> None:
     assert len(gone) + len(list(read_examples(tmp_path / "kept"))) == truth["lines"]
 
 
+def test_dedup_and_describe_stop_like_a_run_when_too_many_rows_would_go(tmp_path: Path) -> None:
+    ticket = "please send me another lamp, because the one I bought last week is broken"
+    rows = [{"text": f"{ticket}{'!' * n} {'again' * (n % 2)}", "label": "a"} for n in range(20)]
+    data, out = tmp_path / "rows.jsonl", tmp_path / "kept.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"text": "what do I owe you", "label": "b"}]))
+    files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
+    messages = []
+    for command in (lambda: called("dedup", data, "--out", out), lambda: called("data", "describe", data),
+                    lambda: preprocess.run(str(data), *files)):  # fmt: skip
+        with pytest.raises(UserError, match=r"near-deduplication would remove .*max_removed_share=0.5") as raised:
+            command()
+        messages.append(str(raised.value))
+    assert len(set(messages)) == 1
+    assert not out.exists()
+
+
+def test_dedup_and_describe_show_the_borderline_duplicates(tmp_path: Path) -> None:
+    result = CliRunner().invoke(APP, ["dedup", str(SAMPLE / "rows.jsonl"), "--out", str(tmp_path / "kept")])
+    described = json.loads(called("data", "describe", SAMPLE / "rows.jsonl")[1])["borderline_duplicates"]
+    assert len(described) == 10
+    for row in described:
+        assert f"{row['similarity']:.3f}  line {row['line']}: " in result.stderr
+
+
 def test_data_describe_reports_balance_lengths_and_scripts(tmp_path: Path) -> None:
     _, output = called(
         "data", "describe", SAMPLE.parent / "support_ja" / "rows.jsonl", "--audit", tmp_path / "sheet.csv"

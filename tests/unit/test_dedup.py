@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import kernels as oracle
 
-from gemtune.dedup import band_shape, build_sketches, jaccard, keep, leaders, letter_table, normalize, shingles
+from gemtune.dedup import (
+    band_shape,
+    build_sketches,
+    jaccard,
+    keep,
+    leaders,
+    letter_table,
+    normalize,
+    shingles,
+    similarities,
+)
 
 ALPHABET = "abc  D1é.，カ価👍👎\U0001d54f"
 ROUGH = st.lists(st.text(alphabet=ALPHABET, max_size=14), max_size=20)
@@ -101,3 +111,11 @@ def test_keep_refuses_a_threshold_out_of_range(threshold: float) -> None:
 def test_band_shape_misses_few_pairs_at_the_threshold(threshold: float) -> None:
     bands, rows = band_shape(threshold)
     assert (1 - threshold**rows) ** bands < 0.001
+
+
+@given(st.lists(st.text("abc é日本語", max_size=40), min_size=2, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_similarities_are_those_of_python_sets(texts: list[str]) -> None:
+    pairs = np.array([(i, j) for i in range(len(texts)) for j in range(i)])
+    expected = [jaccard(shingles(texts[i]), shingles(texts[j])) for i, j in pairs.tolist()]
+    assert np.allclose(similarities(texts, pairs), expected)

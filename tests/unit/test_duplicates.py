@@ -1,17 +1,21 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rules on rows: shared instructions, near conflicts, repeated passages, meaning, and the guard."""
+"""Rules on rows: common passages, near conflicts, repeated passages, meaning, and the guard."""
 
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench import templates
 from gemtune.config import Preprocess, Task
-from gemtune.data.compared_text import remove_shared_frame, shared_frame
+from gemtune.data.compared_text import remainders
 from gemtune.data.duplicates import (
+    borderline_duplicates,
     check_removal_limits,
     drop_near_duplicates,
     drop_semantic_duplicates,
@@ -37,35 +41,105 @@ def sentences(count: int, seed: int = 0) -> list[str]:
     return [" ".join(draw.choices(words, k=5)) for _ in range(count)]
 
 
+CASES = Path(__file__).parents[1] / "cases"
+
+
+def near(rows: list[Example], kind: str = "classification") -> list[int]:
+    """Lines of the rows that are dropped as near-duplicates."""
+    return sorted(row.line for row in drop_near_duplicates(rows, Task.of({"kind": kind}), Preprocess())[1])
+
+
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        ("b08-dedup-footer-in-half/b_foot50.jsonl", "classification"),
+        ("b09-dedup-two-templates/b_two.jsonl", "classification"),
+        ("b11-dedup-extraction/orders.jsonl", "extraction"),
+        ("b11-dedup-extraction/orders.jsonl", "generation"),
+    ],
+)
+def test_near_duplicates_keep_the_different_rows_of_the_cases(case: str, kind: str) -> None:
+    rows = [json.loads(line) for line in (CASES / case).open()]
+    assert near([example(row["text"], row["label"], i) for i, row in enumerate(rows)], kind) == []
+
+
 def test_near_duplicates_ignore_a_shared_instruction() -> None:
     plain = sentences(40)
-    framed = [example(FRAME + text + END, line=i) for i, text in enumerate(plain)]
-    assert remove_shared_frame([row.text for row in framed[:34]] + plain[34:]) == plain
-    assert len(drop_near_duplicates(framed, Task(), Preprocess())[0]) == 40
+    framed = [FRAME + text + END for text in plain]
+    assert [text.strip(": ") for text in remainders([example(t) for t in framed[:34] + plain[34:]])] == plain
+    assert near([example(text, line=i) for i, text in enumerate(framed)]) == []
+    copies = [example(text, line=i) for i, text in enumerate([*framed, plain[3] + "!", FRAME + plain[5] + " a"])]
+    assert len(near(copies)) == 2
 
 
-OPENINGS = st.sampled_from(["", "an instruction of words ", "an instruction of words, and more ", "an instruction "])
-FRAMED = st.tuples(OPENINGS, st.text("ab ", max_size=4)).map("".join)
-MOSTLY = st.just("an instruction of words ") | FRAMED
+@pytest.mark.parametrize("language", ["en", "ja", "zh", "ko", "words"])
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_near_duplicates_are_those_of_the_tickets_under_templates(language: str, share: float) -> None:
+    result = templates.study(language, 300, 2, share, 1)
+    assert (result.over_drops, result.missed) == ([], [])
 
 
-@given(st.lists(FRAMED, min_size=20, max_size=22) | st.lists(MOSTLY, min_size=20, max_size=22))
-@settings(max_examples=60, deadline=None)
-def test_frame_is_the_longest_shared_by_four_fifths(texts: list[str]) -> None:
-    size = len(texts) * 4 // 5
-    starts = {text[:n] for text in texts for n in range(len(text) + 1)}
-    shared = max((start for start in starts if sum(text.startswith(start) for text in texts) >= size), key=len)
-    words = shared[: max((i + 1 for i, letter in enumerate(shared) if letter == " "), default=0)]
-    assert shared_frame(texts)[0] == (words if len(words) >= 20 else "")
-    assert shared_frame([text[::-1] for text in texts])[1] == (words[::-1] if len(words) >= 20 else "")
+def test_near_duplicates_of_the_template_alone_are_its_copies() -> None:
+    texts = [FRAME + text + END for text in sentences(30)]
+    rows = [example(text, line=i) for i, text in enumerate([*texts, FRAME + END, FRAME.upper() + END])]
+    assert len(near(rows)) == 1
+    assert near(rows)[0] in (30, 31)
 
 
-@given(st.lists(st.text(alphabet="ab c", max_size=60), min_size=20, max_size=30))
-@settings(max_examples=60, deadline=None)
-def test_without_frame_never_empties_a_text(texts: list[str]) -> None:
-    for before, after in zip(texts, remove_shared_frame(texts), strict=True):
-        assert after in before
-        assert bool(after.strip()) == bool(before.strip())
+def test_near_duplicates_with_short_remainders_are_equal_ones() -> None:
+    names = ["late", "lost", "loud", "open", "torn", "cold", "wet", "new", "lost!"]
+    assert len(near([example(FRAME + name + END, line=i) for i, name in enumerate(names)])) == 1
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["12 + 3 = 4", "12 - 3 = 4", "12 * 3 = 4"],
+        ["-5", "5", "+5", "5%"],
+        ["?!", "!?", "...", ":-)"],
+        ["1000 2000 3000 4000 5000", "1000 2000 3000 4000 5001"],
+        ["https://shop.example/products/listing/10001", "https://shop.example/products/listing/10002"],
+        ["error code 0x80070057 in the installer", "error code 0x80070058 in the installer"],
+        ["Where is my parcel 48213, I have waited long", "Where is my parcel 48217, I have waited long"],
+        ["GET /api/v1/customers/1234/orders 200", "GET /api/v1/customers/1235/orders 200"],
+        ["订单12345什么时候到？", "订单12346什么时候到？"],
+    ],
+    ids=lambda texts: texts[0],
+)
+def test_near_duplicates_count_signs_without_letters_and_whole_codes(texts: list[str]) -> None:
+    assert near([example(text, line=i) for i, text in enumerate(texts)]) == []
+    again = [example(text, line=i) for i, text in enumerate([*texts, *(f" {text} " for text in texts)])]
+    assert len(near(again)) == len(texts)
+
+
+ORDER = "Thank you for the order {} of last week, which our driver will bring to your address in the next two days"
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets", "dropped"),
+    [
+        ("extraction", ('{"order": "12345"}', '{"order": "12346"}'), 0),
+        ("extraction", ('{"order": "12345"}', '{"order": "12345"}'), 1),
+        ("generation", ("Order 12345 is on its way.", "Order 12346 is on its way."), 0),
+        ("generation", ("It is on its way.", "It will come soon."), 1),
+        ("classification", ("12345", "12345"), 1),
+    ],
+)
+def test_near_duplicates_have_the_same_values_from_the_text(kind: str, targets: tuple[str, str], dropped: int) -> None:
+    rows = [example(ORDER.format(12345 + i), target, i) for i, target in enumerate(targets)]
+    assert len(near(rows, kind)) == dropped
+
+
+def test_borderline_duplicates_are_the_least_similar() -> None:
+    plain = sentences(20, 1)
+    rows = [example(FRAME + text, line=i) for i, text in enumerate(plain)]
+    rows += [example(FRAME + text + " and"[: 1 + i % 4], line=20 + i) for i, text in enumerate(plain)]
+    dropped = drop_near_duplicates(rows, Task(), Preprocess())[1]
+    borderline = borderline_duplicates(dropped)
+    assert len(borderline) == 10 < len(dropped)
+    assert [row.similarity for row in borderline] == sorted(row.similarity or 0 for row in dropped)[:10]
+    assert 0.8 <= borderline[0].similarity < 1
+    assert FRAME[:50] not in borderline[0].text + borderline[0].detail
 
 
 def test_near_duplicates_with_other_labels_are_kept_and_reported() -> None:

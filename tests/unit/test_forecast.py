@@ -391,14 +391,33 @@ def test_baseline_forecast_bounds_every_prompt_of_a_search() -> None:
     few = Prompt(name="few", shots=2, try_shots=[0, 4], rewrites=2)
     evaluate = Evaluate(base_model="m", baselines=[few])
     made = baselines(evaluate)
-    usages, (search,) = made.usages(baseline_variants(evaluate))
+    (*usages, constrained), (search,) = made.usages(baseline_variants(evaluate))
     assert [usage.variant.name for usage in usages] == ["few", "few_k0", "few_k4_balanced", "few_r1", "few_r2"]
-    assert [usage.compared for usage in usages] == [0, 12, 12, 12, 12]
+    assert [usage.compared for usage in [*usages, constrained]] == [0, 12, 12, 12, 12, 12]
+    assert constrained.variant.prompt.constrained_output
+    assert constrained.tokens.input.upper > max(usage.tokens.input.upper for usage in usages), "any may be the best"
     assert (search.kind, search.label) == ("prompt_search", "prompt search for few on validation")
     items_ = {usage.variant.name: usage.item(made.price) for usage in usages}
     assert items_["few_r1"].cost.expected == items_["few"].cost.expected
     more = items_["few_r1"].cost.upper - items_["few"].cost.upper
     assert more == pytest.approx(12 * prompt_search.MAX_INSTRUCTION_CHARS / 1e6)
+
+
+def test_baseline_forecast_prices_constrained_output_where_it_is_evaluated() -> None:
+    def planned(labels: int = 2, **settings: Any) -> list[bool]:
+        made = baselines(Evaluate(base_model="m", **settings))
+        task = Task.of({"labels": [str(n) for n in range(labels)]})
+        made = replace(made, counter=replace(made.counter, task=task))
+        usages, _ = made.usages(baseline_variants(made.evaluate))
+        return [usage.variant.prompt.constrained_output for usage in usages]
+
+    assert planned() == [False, False, True]
+    assert planned(constrain_best_prompt=False) == planned(labels=101) == [False, False]
+    own = Prompt(name="own", constrained_output=True)
+    assert planned(baselines=[Prompt(name="plain"), own]) == [False, True]
+    assert planned(baselines=[Prompt(name="reasoning", chain_of_thought=True)]) == [False]
+    with pytest.raises(UserError, match=r"'own' cannot have constrained output.*at most 100 labels, not 101"):
+        planned(labels=101, baselines=[own])
 
 
 def test_baseline_forecast_halves_what_batch_jobs_take_but_not_its_bound() -> None:

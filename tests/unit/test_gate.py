@@ -545,6 +545,16 @@ def test_decide_has_one_limit_of_unusable_answers_for_all() -> None:
         assert decided(lenient, both).passed
 
 
+def test_decide_needs_only_the_best_prompt_to_be_usable() -> None:
+    """A further prompt that may be as good has to be beaten, usable or not."""
+    further = scored("baseline", share(150), "further", outcomes=unreadable(50))
+    for hits, verdict in ((152, "keep_prompt"), (180, "deploy")):
+        record = decided(FAST, [scored("baseline", share(120)), further, scored("candidate", share(hits))])
+        assert record.verdict == verdict
+        names = [rule.name for rule in record.rules]
+        assert (names.count("lift_over_prompt"), names.count("invalid_rate_of_prompt")) == (2, 1)
+
+
 def test_decide_counts_no_failed_request_as_an_unusable_answer() -> None:
     both = [
         scored(role, share(hits), outcomes=unreadable(30, outcome="error"))

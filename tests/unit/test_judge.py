@@ -28,6 +28,7 @@ from gemtune.evaluation.agreement import (
     position_bias,
     spearman,
 )
+from gemtune.evaluation.confidence import LIKELIHOODS, verbal_confidence_request
 from gemtune.evaluation.human_ratings import HumanRating
 from gemtune.evaluation.judge import (
     PairwiseResult,
@@ -118,6 +119,22 @@ def test_judge_prompts_quote_texts_as_data():
     both = pairwise_requests(JUDGE, TASK, ROW, ATTACK, "fine")
     assert len({request.system for request in both}) == 1
     assert [json.loads(q.contents[0]["parts"][0]["text"])["first"] for q in both] == [ATTACK, "fine"] * 2
+
+
+def test_judge_requests_have_a_schema_that_replies_fit():
+    rating, both = rating_requests(JUDGE, TASK, ROW, "fine")[0], pairwise_requests(JUDGE, TASK, ROW, "long one", "fine")
+    verbal = verbal_confidence_request(TASK, "m", ROW, "fine")
+    assert verbal.response_schema == {"type": "STRING", "enum": list(LIKELIHOODS)}
+    for request in (rating, *both):
+        schema = request.response_schema
+        assert schema["propertyOrdering"][0] == "reason", "a verdict before its reason is a guess"
+        (name,) = schema["required"][1:]
+        for value in schema["properties"][name].get("enum", range(1, 6)):
+            reply = ModelOutput(json.dumps({"reason": f'quotes "{{{value}" and 1', name: value}))
+            if name == "score":
+                assert parse_rating(JUDGE, [reply]).score == value
+            else:
+                assert parse_pairwise([reply], "long one", "fine").choices[0].chosen == value
 
 
 def honest(request) -> str:

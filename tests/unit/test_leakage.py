@@ -3,12 +3,14 @@
 """The leakage certificate: every kind of planted overlap is counted, and only where it was planted."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from gemtune.artifacts.data import LeakageReport
+from gemtune.config import Task
 from gemtune.data.example import Example, example_id
 from gemtune.data.leakage import LeakageConfig, leakage_report, near_matches
 from gemtune.dedup.embedding import neighbours
@@ -79,6 +81,23 @@ def test_leakage_report_counts_each_planted_kind(
     none: dict[tuple[str, str], dict[str, int]] = {key: {} for key in counts(report)}
     assert counts(report) == {**none, pair: found}
     assert report.clean is not ("near" in found)
+
+
+def test_leakage_report_compares_what_is_left_without_common_passages() -> None:
+    footer = f" -- {said(7000, 30)}"
+    some = {name: [made(row.text[:40] + footer) for row in rows] for name, rows in splits().items()}
+    some["train"].append(made(some["test"][3].text.removesuffix(footer)))
+    report = leakage_report(some, LeakageConfig(cosine=0))
+    assert counts(report)["test", "train"] == {"exact": 1, "near": 1}
+    assert counts(report)["validation", "train"] == {}
+
+
+@pytest.mark.parametrize(("kind", "near"), [("extraction", 0), ("classification", 1)])
+def test_leakage_report_counts_no_row_whose_derived_target_differs(kind: str, near: int) -> None:
+    texts = {"train": said(5000) + " 12345", "test": said(5000) + " 12346"}
+    planted = {name: [replace(made(text), target=f'{{"n": "{text[-5:]}"}}')] for name, text in texts.items()}
+    report = leakage_report(splits(**planted), LeakageConfig(passage_chars=0, cosine=0), task=Task.of({"kind": kind}))
+    assert counts(report)["test", "train"] == ({"near": near} if near else {})
 
 
 def test_leakage_report_counts_crossing_groups() -> None:

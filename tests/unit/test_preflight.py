@@ -66,6 +66,8 @@ def test_problems_name_settings_that_the_task_or_the_method_cannot_use() -> None
     (augmented,) = refused("task.kind=generation", "augment.min_rows_per_label=9")
     assert augmented.setting == "augment.min_rows_per_label"
     assert "generation has none" in augmented.reason
+    (constrained,) = refused("task.kind=extraction", "evaluate.baselines=[{name: p, constrained_output: true}]")
+    assert (constrained.setting, constrained.value) == ("evaluate.baselines", ["p"])
     sizes = ("evaluate.base_model=gemini-2.5-flash", "plan.trials=[{adapter_size: 4}, {adapter_size: 8}]")
     (started,) = refused("method=preference", *sizes)
     assert (started.setting, started.value) == ("plan.trials", [4, 8])

@@ -17,7 +17,15 @@ from gemtune.config import ModelVariant, Prompt, Task
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.inference.generate import ModelOutput
-from gemtune.inference.prompt_search import grid, parse_instructions, rewrite_request, rewritten
+from gemtune.inference.prompt_search import (
+    constrainable,
+    constrained,
+    grid,
+    parse_instructions,
+    rewrite_request,
+    rewritten,
+)
+from gemtune.inference.requests import build_requests
 
 REPLY = """Here you are:
 1. Decide what the customer wants.
@@ -116,3 +124,98 @@ def test_prompt_search_reports_the_cost_of_every_variant(monkeypatch, tmp_path):
         ("few_k6_balanced", 20 * 16),
     ]
     assert [variant.variant.prompt.try_shots for variant in report.variants] == [[], []]
+
+
+# -- constrained output ----------------------------------------------------------------------------------------------
+
+ROWS = [Example(str(i), f"text {i}", "ab"[i % 2]) for i in range(20)]
+BASE = "gemini-2.5-flash"
+THREE = [
+    ModelVariant(name=name, model=BASE, prompt=Prompt(name=name, **options))
+    for name, options in {"poor": {}, "best": {"shots": 2}, "reasoning": {"chain_of_thought": True}}.items()
+]
+
+
+def test_constrained_prompt_restricts_answers_to_the_labels():
+    task = Task(labels=["a", "b"])
+    assert [variant.name for variant in constrainable(task, THREE)] == ["poor", "best"]
+    assert constrainable(Task(kind="summarization"), THREE) == []
+    variant = constrained(THREE[1])
+    assert (variant.name, variant.searched_from, variant.prompt.constrained_output) == (
+        "best_constrained",
+        "best",
+        True,
+    )
+    assert constrainable(task, [*THREE, variant]) == [], "a configuration that names one decides for itself"
+    for separator, schema in (
+        ("", {"type": "STRING", "enum": ["a", "b"]}),
+        (", ", {"type": "ARRAY", "items": {"type": "STRING", "enum": ["a", "b"]}}),
+    ):
+        sets = Task(labels=["a", "b"], label_separator=separator)
+        assert {str(r.response_schema) for r in build_requests(sets, variant, ROWS, TRAIN)} == {str(schema)}
+    assert {request.response_schema for request in build_requests(task, THREE[1], ROWS, TRAIN)} == {None}
+    with pytest.raises(UserError, match="leaves no room for the reasoning"):
+        Prompt.of({"chain_of_thought": True, "constrained_output": True})
+
+
+@pytest.fixture
+def talkative(monkeypatch, tmp_path):
+    """A model that is right but says so in words that no rule reads, unless a schema restricts it."""
+    sent = []
+
+    async def generate(request):
+        sent.append(request)
+        label = "ab"[int(request.key) % 2]
+        if request.response_schema:
+            return Said(label)
+        shown = request.contents[0]["parts"][0]["text"].count("training")
+        return Said(label if shown and int(request.key) < 12 else f"Well, {label} or so")
+
+    script(monkeypatch, generate)
+    write_examples(tmp_path / "rows", ROWS)
+    write_examples(tmp_path / "train", TRAIN)
+    return tmp_path, sent
+
+
+def test_best_prompt_is_also_evaluated_with_constrained_output(talkative):
+    folder, sent = talkative
+    console, report = evaluated(folder, THREE, constrain=True, evaluate={"base_model": BASE, "resamples": 200})
+    assert [variant.variant.name for variant in report.variants] == ["poor", "best", "reasoning", "best_constrained"]
+    assert console["metrics"]["best accuracy"] == 0.6
+    assert console["metrics"]["best_constrained accuracy"] == 1.0
+    assert report.notes == []
+    assert len([request for request in sent if request.response_schema]) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "constrain", "task", "note"),
+    [
+        ({"constrain_best_prompt": False}, True, {}, None),
+        ({}, False, {}, None),
+        ({}, True, {"labels": [*"ab", *map(str, range(99))]}, "lists at most 100 labels, not 101"),
+        ({"base_model": "unknown"}, True, {}, "unknown takes no response schema"),
+    ],
+    ids=["setting", "other rows", "labels", "model"],
+)
+def test_best_prompt_is_not_constrained(talkative, settings, constrain, task, note):
+    folder, sent = talkative
+    settings = {"base_model": BASE, "resamples": 200, **settings}
+    _, report = evaluated(folder, THREE, constrain=constrain, evaluate=settings, task=task)
+    assert len(report.variants) == 3
+    assert not any(request.response_schema for request in sent)
+    assert (note is None and report.notes == []) or note in report.notes[0]
+
+
+def test_constrained_variant_that_the_service_refuses_is_left_out_with_a_note(monkeypatch, tmp_path):
+    async def generate(request):
+        if request.response_schema:
+            raise ValueError("the schema produces a constraint that has too many states for serving")
+        return Said("ab"[int(request.key) % 2])
+
+    script(monkeypatch, generate)
+    write_examples(tmp_path / "rows", ROWS)
+    write_examples(tmp_path / "train", TRAIN)
+    _, report = evaluated(tmp_path, THREE[:2], constrain=True, evaluate={"base_model": BASE, "resamples": 200})
+    assert [variant.variant.name for variant in report.variants] == ["poor", "best"]
+    assert report.notes[0].startswith("left out: the service refuses 20 of 20 requests to 'poor_constrained'")
+    assert "too many states" in report.notes[0]

@@ -392,6 +392,23 @@ def test_report_example_request_equals_the_evaluation_request(paths: Path) -> No
     assert text.index("shown") < text.index("<script>")
 
 
+def test_report_shows_constrained_output_and_its_request(paths: Path) -> None:
+    plan = TuningPlan.read(paths / "plan")
+    baseline = plan.baselines.variants[0]
+    variant = baseline.variant.model_copy(update={"prompt": Prompt(name="p", constrained_output=True)})
+    reports = [baseline, baseline.model_copy(update={"variant": variant.model_copy(update={"name": "p_constrained"})})]
+    plan.model_copy(update={"baselines": plan.baselines.model_copy(update={"variants": reports})}).write(paths / "plan")
+    page, _, summary = run(paths)
+    assert [row.constrained_output for row in summary.baselines] == [False, True]
+    assert "<td>p_constrained, constrained output</td>" in page
+    task = Task(labels=["a", "b"])
+    request = report.example_request(task, variant, [], [Example("1", "text", "a")])
+    schema = {"type": "STRING", "enum": ["a", "b"]}
+    assert request["generationConfig"] == {
+        "temperature": 0, "responseMimeType": "text/x.enum", "responseSchema": schema,
+    }  # fmt: skip
+
+
 def test_report_verdict_is_markdown(paths: Path) -> None:
     _, verdict, _ = run(paths)
     assert verdict.startswith("# Deploy the tuned model")

@@ -17,6 +17,7 @@ from gemtune.inference.vertex_generation import response_cache
 
 QUESTION = GenerateRequest("row", "model", "system", [{"role": "user", "parts": [{"text": "hi"}]}])
 SETTINGS = {"temperature": 0.0}
+SCHEMA = {"response_schema": {"type": "STRING", "enum": ["refund"]}}
 
 
 def test_response_cache_returns_marked_outputs_for_the_same_request(tmp_path):
@@ -26,7 +27,7 @@ def test_response_cache_returns_marked_outputs_for_the_same_request(tmp_path):
     with SqliteResponseCache(tmp_path, SETTINGS) as store:
         assert store.get(QUESTION) == ModelOutput("refund", "STOP", "", 3, 1, 0.5, 2, cached=True)
         assert store.get(replace(QUESTION, key="another row")) is not None
-        for change in ({"model": "m2"}, {"system": None}, {"contents": []}, {"version": "2"}, {"sample": 1}):
+        for change in ({"model": "m2"}, {"system": None}, {"contents": []}, {"version": "2"}, {"sample": 1}, SCHEMA):
             assert store.get(replace(QUESTION, **change)) is None
     with SqliteResponseCache(tmp_path, {"temperature": 0.5}) as store:
         assert store.get(QUESTION) is None

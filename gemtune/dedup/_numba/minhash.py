@@ -334,6 +334,24 @@ def lead(
 
 
 @compiled
+def compare(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, pairs: Any, similarities: Any) -> None:
+    """The exact Jaccard similarity of each pair of texts."""
+    longest = 1
+    for i in range(at.size):
+        longest = max(longest, lengths[i])
+    size = 1 << bits_for(2 * longest)
+    entries, stamps = np.empty(size, np.uint64), np.zeros(size, np.int64)
+    words, others = np.empty(longest + WIDTH, np.uint64), np.empty(longest + WIDTH, np.uint64)
+    for k in range(pairs.shape[0]):
+        i, j = pairs[k, 0], pairs[k, 1]
+        n = windows(buf, wide_buf, at[i], lengths[i], wides[i], words)
+        m = windows(buf, wide_buf, at[j], lengths[j], wides[j], others)
+        bits = bits_for(n + m)
+        members = put_all(words, n, entries, stamps, 2 * k + 1, bits)
+        similarities[k] = similarity(others, m, entries, stamps, 2 * k + 1, 2 * k + 2, bits, members, 1e-9)
+
+
+@compiled
 def plausible(low: Any, lengths: Any, i: int, j: int, threshold: float) -> bool:
     """Whether an exact comparison is worth it: false only where over four standard errors rule a match out."""
     n = min(lengths[i], lengths[j])

@@ -1,0 +1,319 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Passages that many texts have in common (instructions, footers, templates), and the texts without them.
+
+Texts are compared word by word (Chinese and Japanese character by character). A passage is a path of windows of WINDOW
+words along which most of the texts that hold a window go on alike. At one end at least it stops because texts differ
+there (the boundary of Feng et al. 2004, "accessor variety"): copies of one text, which begin and end alike, have no
+such end. MIN_ROWS texts must differ in what is left of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 8  # weight of a window's words: 2 for a word, 1 for a Chinese or Japanese character
+MIN_ROWS = 5
+# Columns of text, of which Chinese, Japanese and Korean characters take two: of a template, of a part, of its largest.
+TEMPLATE, PART, LARGEST_PART = 48, 8, 20
+MIN_REPEATED = 500  # columns of a template times its rows: a short one must be in more rows
+MANY_ROWS, LEFT_OF_FEW, LEFT_OF_MANY = 8, 20, 4  # rows that differ, and the columns that are left of each
+_SAMPLE = 60
+_CJK = "\u3005\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_ASCII_WORD = re.compile(r"\w+")  # the same words in ASCII texts, sooner
+_CHARACTER, _WORD = re.compile(f"[{_CJK}]"), re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
+Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+
+
+class _Vocabulary(dict[str, int]):
+    """Numbers of words, with the hash (the same in every process) and the columns of each."""
+
+    def __init__(self) -> None:
+        self.hashes: list[int] = []
+        self.columns: list[int] = []
+        self.weights: list[int] = []
+
+    def __missing__(self, word: str) -> int:
+        digest = hashlib.blake2b(word.lower().encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        self.hashes.append(int.from_bytes(digest, "little"))
+        self.columns.append(2 * len(word) if word >= "\u1100" else len(word) + 1)
+        self.weights.append(1 if _CHARACTER.match(word) else 2)
+        self[word] = number = len(self)
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of all texts, one text after another, and their windows, by the first word of each."""
+
+    hashes: Hashes
+    columns: Ints
+    begins: Ints  # of the texts, among words
+    windows: Hashes
+    at: Ints
+    ends: Ints  # the word after each window
+    rows: Ints
+    window_begins: Ints  # of the texts, among windows
+
+
+def _words(texts: Sequence[str]) -> _Words:
+    vocabulary = _Vocabulary()
+    split = [(_ASCII_WORD if text.isascii() else _WORD).findall(text) for text in texts]
+    count = np.fromiter(map(len, split), np.int64, len(split))
+    begins = np.concatenate(([0], np.cumsum(count)))
+    total = int(begins[-1])
+    numbers = np.fromiter(map(vocabulary.__getitem__, chain.from_iterable(split)), np.int64, total)
+    hashes, weights = np.array(vocabulary.hashes, np.uint64)[numbers], np.array(vocabulary.weights, np.int64)[numbers]
+    weight_before = np.concatenate(([0], np.cumsum(weights)))
+    ends = np.searchsorted(weight_before, weight_before[:-1] + WINDOW)
+    fits = ends <= np.repeat(begins[1:], count)
+    at, ends = np.flatnonzero(fits), ends[fits]
+    powers = np.cumprod(np.full(total + 1, _MULTIPLIER))
+    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(hashes * powers[:-1])))
+    windows = (sums[ends] - sums[at]) * np.cumprod(np.full(total + 1, _INVERSE))[at]
+    rows = np.repeat(np.arange(len(split)), count)[at]
+    window_begins = np.searchsorted(rows, np.arange(len(split) + 1))
+    return _Words(
+        hashes, np.array(vocabulary.columns, np.int64)[numbers], begins, windows, at, ends, rows, window_begins
+    )
+
+
+class Remainder(NamedTuple):
+    """A text without passages, its parts as lines, and the numbers of the passages that were removed."""
+
+    text: str
+    passages: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """Windows of passages: their hashes in order, the passage and the place in it of each; and the passages' sizes."""
+
+    sizes: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    windows: Hashes = field(default_factory=lambda: np.empty(0, np.uint64))
+    numbers: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    offsets: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    @classmethod
+    def of(cls, passages: list[Hashes]) -> Passages:
+        """Passages from the windows of each."""
+        if not passages:
+            return cls()
+        sizes = np.array([path.size for path in passages])
+        joined = np.concatenate(passages)
+        order = np.argsort(joined)
+        offsets = np.concatenate(list(map(np.arange, sizes)))
+        return cls(sizes, joined[order], np.repeat(np.arange(sizes.size), sizes)[order], offsets[order])
+
+    def remainders(self, texts: Sequence[str]) -> list[Remainder]:
+        """What is left of each text without these passages."""
+        return self._remainders(texts, _words(texts)) if self.sizes.size else [Remainder(text, ()) for text in texts]
+
+    def _remainders(self, texts: Sequence[str], words: _Words) -> list[Remainder]:
+        result: list[Remainder] = [Remainder(text, ()) for text in texts]
+        if not self.sizes.size:
+            return result
+        place = np.minimum(np.searchsorted(self.windows, words.windows), self.windows.size - 1)
+        hits = np.flatnonzero(self.windows[place] == words.windows)
+        numbers, offsets = self.numbers[place[hits]], self.offsets[place[hits]]
+        # an occurrence: one passage in one text, its windows about as far apart as in the passage
+        shift = words.at[hits] - offsets
+        is_new = (np.diff(numbers) != 0) | (np.diff(words.rows[hits]) != 0) | (np.abs(np.diff(shift)) > 2)
+        occurrence = np.concatenate(([0], np.cumsum(is_new)))[: hits.size]
+        # a third of the passage at least: some of its words stand elsewhere too
+        held = 3 * np.bincount(occurrence, minlength=1)[occurrence] >= self.sizes[numbers]
+        hits = hits[held]
+        edges = np.zeros(words.hashes.size + 1, np.int64)
+        np.add.at(edges, words.at[hits], 1)
+        np.add.at(edges, words.ends[hits], -1)
+        covered = np.cumsum(edges) > 0
+        in_rows, numbers = words.rows[hits].tolist(), numbers[held].tolist()
+        for row, group in groupby(zip(in_rows, numbers, strict=True), key=itemgetter(0)):
+            own = covered[words.begins[row] : words.begins[row + 1]]
+            result[row] = Remainder(_left(texts[row], own), tuple(sorted({number for _, number in group})))
+        return result
+
+
+def _left(text: str, covered: NDArray[np.bool_]) -> str:
+    """What stands between the covered words, a line each."""
+    pieces, begin, is_open = [], 0, False
+    words = (_ASCII_WORD if text.isascii() else _WORD).finditer(text)
+    for match, is_covered in zip(words, covered.tolist(), strict=True):
+        if not is_covered:
+            is_open = True
+            continue
+        if is_open:
+            pieces.append(text[begin : match.start()])
+        begin, is_open = match.end(), False
+    if is_open:
+        pieces.append(text[begin:])
+    return "\n".join(map(str.strip, pieces))
+
+
+def find_passages(texts: Sequence[str]) -> Passages:
+    """The passages that many of the texts have in common (see the top of this file)."""
+    return _find(texts, _words(texts))
+
+
+def without_passages(texts: Sequence[str]) -> list[Remainder]:
+    """`Passages.remainders` of the passages found in the texts themselves."""
+    words = _words(texts)
+    return _find(texts, words)._remainders(texts, words)
+
+
+def _find(texts: Sequence[str], words: _Words) -> Passages:
+    search = _Search(words)
+    chosen = set(search.in_half_of(np.arange(len(texts))))
+    for number in search.largest_parts():
+        if number not in chosen:
+            chosen.update(search.template_with(number))
+    passages = [search.paths[number] for number in sorted(chosen)]
+    return Passages.of([words.windows[search.first[path]] for path in passages])
+
+
+class _Search:
+    """Paths of the windows that MIN_ROWS texts hold, and what decides whether a path is a passage."""
+
+    def __init__(self, words: _Words) -> None:
+        self._words = words
+        self._kinds, support = _frequent_windows(words)
+        places = np.flatnonzero(self._kinds >= 0)
+        count = np.bincount(self._kinds[places], minlength=support.size)
+        self._by_kind = places[np.argsort(self._kinds[places], kind="stable")]
+        self._ends = np.cumsum(count)
+        self.first = self._by_kind[self._ends - count]
+        self.paths = _paths(words, self._kinds, places, count)
+        # as common as its median window: some of its words stand elsewhere too
+        self._median = [int(path[np.argsort(support[path])[path.size // 2]]) for path in self.paths]
+        self._rows = [int(support[kind]) for kind in self._median]
+        sizes = [int(words.columns[self.words_of(path)].sum()) for path in self.paths]
+        self._path_of = np.full(support.size + 1, -1)  # the last is that of all other windows
+        for number, path in enumerate(self.paths):
+            self._path_of[path] = number
+        self._shared = self._most_rows(np.array([*self._rows, 0]))
+        large = [rows if size >= TEMPLATE // 2 else 0 for rows, size in zip(self._rows, sizes, strict=True)]
+        self._shared_largely = self._most_rows(np.array([*large, 0]))
+
+    def _most_rows(self, rows: Ints) -> Ints:
+        """For each word the rows of the commonest path over it."""
+        of_window = rows[self._path_of[self._kinds]]
+        most = np.zeros(self._words.hashes.size, np.int64)
+        for k in range(WINDOW):
+            inside = self._words.at + k < self._words.ends
+            word = self._words.at[inside] + k
+            most[word] = np.maximum(most[word], of_window[inside])
+        return most
+
+    def words_of(self, path: Ints) -> Ints:
+        """The places of its words, each in the first text that holds its window."""
+        at, last = self._words.at[self.first[path]], self.first[path[-1]]
+        return np.concatenate([at, np.arange(self._words.at[last] + 1, self._words.ends[last])])
+
+    def _columns(self, number: int) -> int:
+        """Its columns, without those that belong to a path that is twice as common."""
+        return self._columns_of(self.words_of(self.paths[number]), 2 * self._rows[number])
+
+    def _columns_of(self, words: Ints, rarer_than: int) -> int:
+        return int(self._words.columns[words[self._shared[words] < rarer_than]].sum())
+
+    def largest_parts(self) -> Iterator[int]:
+        """Paths that may be the largest part of a template."""
+        yield from (number for number in range(len(self.paths)) if self._columns(number) >= LARGEST_PART)
+
+    def _holders(self, number: int) -> Ints:
+        """Some texts that hold the path."""
+        kind = self._median[number]
+        places = self._by_kind[self._ends[kind - 1] if kind else 0 : self._ends[kind]]
+        return np.unique(self._words.rows[places[:: 1 + places.size // _SAMPLE]])
+
+    def in_half_of(self, rows: Ints) -> list[int]:
+        """The passages of PART columns that half of these texts hold."""
+        rows = rows[:: 1 + rows.size // _SAMPLE]
+        begins = self._words.window_begins
+        kinds = (self._kinds[begins[row] : begins[row + 1]] for row in rows.tolist())
+        held = Counter(number for row in kinds for number in set(self._path_of[row].tolist()))
+        common = [number for number, count in held.items() if number >= 0 and 2 * count >= rows.size]
+        return [number for number in common if self._columns(number) >= PART and self._rows_differ(number)]
+
+    def template_with(self, number: int) -> list[int]:
+        """The paths of the template that this path is part of; none where they are too short for a template."""
+        rows = self._rows[number]
+        parts = [n for n in self.in_half_of(self._holders(number)) if self._rows[n] <= 2 * rows <= 4 * self._rows[n]]
+        sizes = [self._columns_in(row, parts, 2 * rows) for row in self._holders(number)[::5].tolist()]
+        return parts if np.median(sizes) >= max(TEMPLATE, MIN_REPEATED / rows) else []
+
+    def _columns_in(self, row: int, parts: list[int], rarer_than: int) -> int:
+        """The columns of a text that these paths cover, and none that so many rows hold."""
+        windows = np.arange(self._words.window_begins[row], self._words.window_begins[row + 1])
+        covered: set[int] = set()
+        for window in windows[np.isin(self._path_of[self._kinds[windows]], parts)].tolist():
+            covered.update(range(self._words.at[window], self._words.ends[window]))
+        return self._columns_of(np.array(sorted(covered), np.int64), rarer_than)
+
+    def _rows_differ(self, number: int) -> bool:
+        """Whether its texts differ in what no longer path that is half as common covers."""
+        few, many = set[int](), set[int]()
+        for row in self._holders(number).tolist():
+            own = slice(self._words.begins[row], self._words.begins[row + 1])
+            rare = 2 * self._shared_largely[own] < self._rows[number]
+            columns, key = self._words.columns[own][rare].sum(), int(self._words.hashes[own][rare].sum())
+            if columns >= LEFT_OF_FEW:
+                few.add(key)
+            if columns >= LEFT_OF_MANY:
+                many.add(key)
+            if len(few) >= MIN_ROWS or len(many) >= MANY_ROWS:
+                return True
+        return False
+
+
+def _frequent_windows(words: _Words) -> tuple[Ints, Ints]:
+    """The kind of each window, -1 for one that fewer than MIN_ROWS texts hold; and how many hold each kind."""
+    ordered = np.sort(words.windows)
+    repeated = np.unique(ordered[MIN_ROWS - 1 :][ordered[MIN_ROWS - 1 :] == ordered[: 1 - MIN_ROWS]])
+    if not repeated.size:
+        return np.full(words.windows.size, -1), np.empty(0, np.int64)
+    kind = np.minimum(np.searchsorted(repeated, words.windows), repeated.size - 1)
+    is_repeated = repeated[kind] == words.windows
+    texts = words.begins.size
+    support = np.bincount(np.unique(kind[is_repeated] * texts + words.rows[is_repeated]) // texts)
+    frequent = np.flatnonzero(support >= MIN_ROWS)
+    numbers = np.full(support.size, -1)
+    numbers[frequent] = np.arange(frequent.size)
+    return np.where(is_repeated, numbers[kind], -1), support[frequent]
+
+
+def _paths(words: _Words, kinds: Ints, places: Ints, count: Ints) -> list[Ints]:
+    """Paths of window kinds along which most texts go on alike, and that stop at one end because texts differ."""
+    is_first, is_last = np.zeros(kinds.size, np.bool_), np.zeros(kinds.size, np.bool_)
+    begins, ends = words.window_begins[:-1], words.window_begins[1:]
+    is_first[begins[begins < ends]] = True
+    is_last[ends[begins < ends] - 1] = True
+    inner = places[~is_last[places]]
+    inner = inner[kinds[inner + 1] >= 0]
+    pairs, times = np.unique(kinds[inner] * count.size + kinds[inner + 1], return_counts=True)
+    left, right = pairs // max(1, count.size), pairs % max(1, count.size)
+    strong = (2 * times > count[left]) & (2 * times > count[right]) & (left != right)
+    after = dict(zip(left[strong].tolist(), right[strong].tolist(), strict=True))
+    begins_alike = 2 * np.bincount(kinds[places], is_first[places], count.size) >= count
+    ends_alike = 2 * np.bincount(kinds[places], is_last[places], count.size) >= count
+    paths = []
+    for head in sorted(set(range(count.size)).difference(after.values())):
+        path = [head]
+        while path[-1] in after:
+            path.append(after[path[-1]])
+        if not (begins_alike[head] and ends_alike[path[-1]]):
+            paths.append(np.array(path))
+    return paths
