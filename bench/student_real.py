@@ -41,7 +41,7 @@ from gemtune.data.example import Example  # noqa: E402
 from gemtune.evaluation import metrics  # noqa: E402
 from gemtune.evaluation.intervals import Measure, interval  # noqa: E402
 from gemtune.inference import few_shot, prompts, tfidf_baseline  # noqa: E402
-from gemtune.inference.parsing import canonical  # noqa: E402
+from gemtune.inference.parsing import canonical, parse  # noqa: E402
 
 LABELS = ("Classify the customer's question into exactly one intent.", "Question", "Intent")
 REVIEW = ("Say whether the review is positive or negative.", "Review", "Sentiment")
@@ -72,7 +72,7 @@ class Set:
     def measure(self, answers: Sequence[str | None], prompt: Prompt) -> Measure:
         """The score of answers to the test rows."""
         rows = [
-            metrics.Row(canonical(self.task, e.target) or "", prompts.parse(self.task, prompt, a).value, a, e.target)
+            metrics.Row(canonical(self.task, e.target) or "", parse(self.task, prompt, a).value, a, e.target)
             for e, a in zip(self.test, answers, strict=True)
         ]
         return metrics.measure(self.task, self.metric, rows)

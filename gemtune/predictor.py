@@ -25,25 +25,29 @@ import json
 import threading
 import weakref
 from collections.abc import Coroutine, Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gemtune.config import Evaluate, ModelVariant, Task, Vertex
-from gemtune.data.cleaning import load_cleaner
+from gemtune.config import Evaluate, JsonObject, ModelVariant, Task, Vertex
+from gemtune.data.cleaning import load_cleaner, load_masker
 from gemtune.data.example import Example
+from gemtune.data.formats import is_prompt, parse_request
+from gemtune.data.row_validation import masked
 from gemtune.errors import UserError
 from gemtune.evaluation.calibration import apply_calibration
 from gemtune.evaluation.scorers import SampleScore
 from gemtune.evaluation.variant_scores import score_variant
 from gemtune.inference.generate import Answer, GenerateRequest, generate_all
+from gemtune.inference.parsing import parse
 from gemtune.inference.vertex_generation import vertex_generate
 
 CLOSED = "the predictor is closed: create it in a `with` block that lasts as long as its calls"
 FORKED = "the predictor was used before this process was forked: create one in each process"
 T = TypeVar("T")
+Texts = str | JsonObject | Iterable[str | JsonObject]
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ class Predictor:
         # A failed request concerns only its own row here.
         self.config = Evaluate.of({**recipe["generation"], "max_error_share": 1.0})
         self.train = [Example(**row) for row in recipe["train"]]
-        self.clean = load_cleaner(recipe["cleaning"])
+        self.clean, self._mask = load_cleaner(recipe["cleaning"]), load_masker(recipe["cleaning"])
+        self.takes_requests = recipe["takes_requests"]
         project = self.variant.model.split("/")[1] if self.variant.is_tuned else ""
         self._generate, self._retry_policy = vertex_generate(
             self.config, Vertex.of({"project": project, **(vertex or {})})
@@ -98,11 +103,12 @@ class Predictor:
                 f"not a run summary with a recipe: {error}", file=summary, remedy="pass the summary.json of a run"
             ) from None
 
-    def __call__(self, texts: str | Iterable[str]) -> list[Prediction]:
+    def __call__(self, texts: Texts) -> list[Prediction]:
         """One `Prediction` per text, in order; a single string is one text. Blocks until all are there.
 
-        Raises `UserError` for an empty text and for anything that is no text, before a request is sent, and if the
-        model cannot be called at all.
+        A request (`contents` with `systemInstruction` and `tools`, like the training rows) is sent as it is. Raises
+        `UserError`, before anything is sent, for an empty text, for anything that is neither text nor request, and for
+        a text if all training rows were requests; also if the model cannot be called at all.
         """
         call = self._loop.submit(self._predict(_as_list(texts)))
         try:
@@ -112,7 +118,7 @@ class Predictor:
         finally:
             call.cancel()  # after Ctrl-C; without effect on a call that has ended
 
-    async def predict_async(self, texts: str | Iterable[str]) -> list[Prediction]:
+    async def predict_async(self, texts: Texts) -> list[Prediction]:
         """The same without blocking the running event loop; cancelling it cancels its requests."""
         call = self._loop.submit(self._predict(_as_list(texts)))
         done = asyncio.wrap_future(call)
@@ -146,19 +152,26 @@ class Predictor:
 
     def _rows(self, texts: list[Any]) -> list[Example]:
         """The cleaned texts as rows; raises `UserError` for the first that cannot be predicted."""
-        reference, rows = (self.task.labels or ["{}"])[0], []
-        for number, text in enumerate(texts, 1):
-            if not isinstance(text, str):
-                problem = f"text {number} of {len(texts)} is {text!r:.80}, not a string"
-                raise UserError(problem, remedy="pass a string or a list of strings; nothing was sent")
-            cleaned = self.clean(text)
-            if not cleaned.strip():
-                problem = (
-                    f"text {number} of {len(texts)}, {text!r:.80}, is empty{' after cleaning' if text.strip() else ''}"
-                )
-                raise UserError(problem, remedy="leave it out; nothing was sent")
-            rows.append(Example(str(number), cleaned, reference))
-        return rows
+        reference = (self.task.labels or ["{}"])[0]
+        rows = [self._row(item, f"text {number} of {len(texts)}") for number, item in enumerate(texts, 1)]
+        return [replace(row, id=str(number), target=reference) for number, row in enumerate(rows, 1)]
+
+    def _row(self, item: Any, name: str) -> Example:
+        if isinstance(item, dict):
+            return masked(parse_request(item), self._mask)
+        if not isinstance(item, str):
+            problem = f"{name} is {item!r:.80}, not a string"
+            raise UserError(problem, remedy="pass a string or a list of strings; nothing was sent")
+        if self.takes_requests:
+            remedy = "pass requests like the training rows: {'systemInstruction': ..., 'contents': [...]}"
+            raise UserError(
+                f"{name}, {item!r:.80}, is no request, and the model was trained on requests", remedy=remedy
+            )
+        cleaned = self.clean(item)
+        if not cleaned.strip():
+            problem = f"{name}, {item!r:.80}, is empty{' after cleaning' if item.strip() else ''}"
+            raise UserError(problem, remedy="leave it out; nothing was sent")
+        return Example("", cleaned, "")
 
     async def _generate_in_slot(self, request: GenerateRequest) -> Answer:
         async with self._slots:
@@ -168,13 +181,21 @@ class Predictor:
         calibration, stated = self.variant.calibration, score.confidence
         unsure = stated is not None and "abstain" in calibration and stated < calibration["abstain"]["confidence"]
         confidence = None if stated is None else apply_calibration(calibration, [stated])[0]
-        value = score.row.parsed
+        value = score.row.parsed and self._value(score)
         return Prediction(score.example.text, value, confidence, unsure or value is None, score.outcome)
 
+    def _value(self, score: SampleScore) -> str | None:
+        """The parsed value, with the values of fields as the model wrote them: rules of fields only compare."""
+        if not self.task.field_rules:
+            return score.row.parsed
+        sequences = {name: ["sequence"] for name, rules in self.task.field_rules.items() if "sequence" in rules}
+        task = self.task.model_copy(update={"field_rules": sequences, "output_schema": {}})
+        return parse(task, self.variant.prompt, score.row.answer).value or score.row.parsed
 
-def _as_list(texts: str | Iterable[str]) -> list[Any]:
+
+def _as_list(texts: Texts) -> list[Any]:
     """The texts in order. What iterates over something else than texts in order is refused."""
-    if isinstance(texts, str):
+    if isinstance(texts, str) or (isinstance(texts, dict) and is_prompt(texts)):
         return [texts]
     unordered = isinstance(texts, bytes | bytearray | Mapping | Set) or getattr(texts, "ndim", 1) != 1
     if unordered or not isinstance(texts, Iterable):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from gemtune.config.output_schema import schema_problem, without_null_defaults
+from gemtune.config.output_schema import missing_property, schema_problem, without_null_defaults
 from gemtune.config.section import JsonObject, Section, unquoted_off
 
 # what a task says of itself where the settings do not: instruction, and what the answer is called
@@ -29,6 +29,13 @@ def is_text_encoding(name: str) -> bool:
         return codecs.lookup(name)._is_text_encoding
     except (LookupError, ValueError):
         return False
+
+
+FieldRules = Annotated[
+    list[Literal["exact", "number", "date", "ignore_case", "set", "sequence"]],
+    Field(min_length=1),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
 
 
 class Task(Section):
@@ -56,6 +63,12 @@ class Task(Section):
         default_factory=dict,
         description="JSON Schema (draft 2020-12) of answers, for extraction; a $ref must point into the same schema.",
     )
+    field_rules: dict[str, FieldRules] = Field(
+        default_factory=dict,
+        description="How values of extracted fields are compared, by field (`items.price` inside lists and objects): "
+        "exact, number, date or ignore_case, and set or sequence for lists; without a rule, width, white space and the "
+        "order of lists are ignored.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -75,6 +88,17 @@ class Task(Section):
         if schema and (problem := schema_problem(schema)):
             raise ValueError(problem)
         return schema
+
+    @model_validator(mode="after")
+    def _rules_fit(self) -> Self:
+        if self.field_rules and self.kind != "extraction":
+            raise ValueError(f"task.field_rules are for kind extraction, not {self.kind}")
+        for name, rules in self.field_rules.items():
+            if len(rules) - len({"set", "sequence"} & {*rules}) > 1 or {"set", "sequence"} <= {*rules}:
+                raise ValueError(f"task.field_rules.{name}: {rules} exclude each other")
+            if problem := missing_property(self.output_schema, name):
+                raise ValueError(f"task.field_rules.{name}: {problem}")
+        return self
 
 
 class Preprocess(Section):
@@ -105,6 +129,11 @@ class Preprocess(Section):
         description="Labels that differ only in case, width, invisible characters, end marks or the notation of a "
         "number: report them, or merge them into the spelling of task.labels, else the commonest.",
     )
+    offset_unit: Literal["characters", "utf16", "bytes"] = Field(
+        "characters",
+        description="What the offsets of segments (AutoML's textSegmentAnnotations) count: characters (code points), "
+        "UTF-16 units or UTF-8 bytes.",
+    )
     max_rows: int = Field(0, ge=0, description="Use at most this many rows, sampled by seed; 0: all.")
     max_per_label: int = Field(0, ge=0, description="Use at most this many rows of a label, sampled by seed; 0: all.")
     seed: int = Field(7, description="Seed of max_rows and max_per_label.")
@@ -114,7 +143,11 @@ class Preprocess(Section):
         description="Buckets that rows may refer to (AutoML's textGcsUri), in addition to the data's own bucket.",
     )
     normalize_unicode: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normalisation of texts.")
-    collapse_whitespace: bool = Field(True, description="Replace each run of white space by one space; strip the ends.")
+    collapse_whitespace: bool | None = Field(
+        None,
+        description="Replace each run of white space by one space and strip the ends; unset: for classification and "
+        "sentiment, and for other kinds strip the ends only.",
+    )
     remove_control: bool = Field(True, description="Remove control characters, except tab and line breaks.")
     remove_invisible: bool = Field(True, description="Remove zero-width spaces, soft hyphens and byte order marks.")
     strip_html: bool = Field(False, description="Replace HTML tags by spaces and entities by their characters.")

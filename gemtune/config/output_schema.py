@@ -71,6 +71,23 @@ def answer_problem(schema: JsonObject, answer: Any) -> str | None:
     return _shown(error) if error else None
 
 
+def missing_property(schema: JsonObject, path: str) -> str | None:
+    """The first part of a path (`items.price`) that is no property of the schema; None if all are, or if it is open.
+
+    Only plain properties and items are followed: what a `$ref` or an alternative (anyOf) allows is taken to be open.
+    """
+    for name in path.split("."):
+        while isinstance(schema.get("items"), dict) and "properties" not in schema:
+            schema = schema["items"]
+        properties = schema.get("properties")
+        if not isinstance(properties, dict) or {"$ref", "anyOf", "oneOf", "allOf", "patternProperties"} & {*schema}:
+            return None
+        if name not in properties:
+            return f"{name!r} is not in task.output_schema, which has {', '.join(properties)}"
+        schema = properties[name] if isinstance(properties[name], dict) else {}
+    return None
+
+
 def _validator(schema: JsonObject) -> Validator:
     return _compiled(json.dumps(schema, sort_keys=True))
 

@@ -20,6 +20,7 @@ from typing import Any
 from gemtune.artifacts.cost import ZERO, Estimate
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, HardExamples, ModelVariant, Task, Trial
+from gemtune.contents import text_of
 from gemtune.cost.items import JudgingCost, RequestTokens
 from gemtune.data.example import Example
 from gemtune.evaluation.confidence import verbal_confidence_request
@@ -42,7 +43,7 @@ MARGIN = 0.05  # of an estimated (not of a counted) number: guards a sample too 
 
 def count_offline(system: str | None, contents: list[dict[str, Any]]) -> int:
     """A counter without requests, from the length of the text."""
-    text = (system or "") + "".join(part.get("text", "") for turn in contents for part in turn["parts"])
+    text = (system or "") + "".join(text_of(turn["parts"]) for turn in contents)
     wide_characters = sum(ord(character) >= FIRST_WIDE for character in text)
     return wide_characters + (len(text) - wide_characters + 3) // 4
 
@@ -166,7 +167,7 @@ class TokenCounter:
 
     def _parts(self, row: dict[str, Any]) -> tuple[int, list[int]]:
         """Tokens of a row's prompt, and of its answers: one in a supervised row, two in a preference row."""
-        system = "".join(part["text"] for part in row.get("systemInstruction", {}).get("parts", [])) or None
+        system = _with_tools(text_of(row.get("systemInstruction", {}).get("parts", [])), row)
         if "completions" in row:
             prompt = self.count(system, row["contents"])
             return prompt, [self.count(None, [completion["completion"]]) for completion in row["completions"]]
@@ -193,12 +194,17 @@ class TokenCounter:
         if not rows:
             return [Estimate.exact(0) for _ in groups]
         requests = build_requests(self.task, variant, [row for _, _, row in rows[:MAX_RENDERED]], train)
-        rendered = [len(f"{r.system}{json.dumps(r.contents, ensure_ascii=False)}") for r in requests]
+        systems = [_with_tools(r.system, r.fields) for r in requests]
+        rendered = [
+            len(f"{system}{json.dumps(r.contents, ensure_ascii=False)}")
+            for system, r in zip(systems, requests, strict=True)
+        ]
         around = [length - _own_length(row) for length, (_, _, row) in zip(rendered, rows, strict=False)]
         usual = round(statistics.fmean(around))
         lengths = [*rendered, *(max(1, _own_length(row) + usual) for _, _, row in rows[MAX_RENDERED:])]
         with ThreadPoolExecutor(8) as pool:
-            counted = dict(enumerate(pool.map(lambda r: self.count(r.system, r.contents), requests[: self.sample])))
+            contents = [request.contents for request in requests[: self.sample]]
+            counted = dict(enumerate(pool.map(self.count, systems[: self.sample], contents)))
         schema = self._schema_bound(requests)
         deviation = STANDARD_ERRORS * statistics.pstdev(around) / math.sqrt(len(around))
         means = []
@@ -271,6 +277,12 @@ class TokenCounter:
             return ZERO
         turn = {"role": "user", "parts": [{"text": json.dumps(schema, ensure_ascii=False)}]}
         return Estimate(expected=0, upper=self.count(None, [turn]))
+
+
+def _with_tools(system: str | None, fields: Mapping[str, Any]) -> str | None:
+    """The system instruction, and the tools of a request as text: they are billed as input, too."""
+    tools = json.dumps(fields["tools"], ensure_ascii=False) if "tools" in fields else ""
+    return f"{system or ''}{tools}" or None
 
 
 def _own_length(row: Example) -> int:

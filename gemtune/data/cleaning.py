@@ -16,10 +16,11 @@ from typing import Any
 
 from ftfy.badness import is_bad
 
-from gemtune.config import Preprocess
+from gemtune.config import Preprocess, Task
 from gemtune.data.pii_detectors import load_pii_detector
 
 _SPACE = re.compile(r"\s+")
+_BLANK_LINES = re.compile(r"\A(?:\s*\n)?")
 _NO_LETTER = re.compile(r"[\W_]+")
 _TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
 _UTF8_LEAD = re.compile("[\u00c2-\u00f4]")  # first bytes of two or more, read as Western letters
@@ -37,25 +38,26 @@ FIELDS = ("strip_html", "remove_control", "remove_invisible", "normalize_unicode
 NO_CLEANING: Mapping[str, Any] = {**dict.fromkeys(FIELDS, False), "normalize_unicode": "none", "pii": "off"}
 
 
-def clean(text: str, config: Preprocess) -> str:
+def clean(text: str, config: Preprocess, task: Task) -> str:
     """The text as training and serving see it."""
-    for _, rule in rules(config):
+    for _, rule in rules(config, task):
         text = rule(text)
     return text
 
 
-def rule_changes(text: str, config: Preprocess) -> Iterator[tuple[str, str, str]]:
+def rule_changes(text: str, config: Preprocess, task: Task) -> Iterator[tuple[str, str, str]]:
     """(rule, before, after) for every rule that changes the text, in order."""
-    for name, rule in rules(config):
+    for name, rule in rules(config, task):
         after = rule(text)
         if after != text:
             yield name, text, after
         text = after
 
 
-def rules(config: Preprocess) -> list[Rule]:
+def rules(config: Preprocess, task: Task) -> list[Rule]:
     """The enabled rules, in the order in which they apply."""
-    form = config.normalize_unicode
+    form, enabled = config.normalize_unicode, {**export_rules(config, task)}
+    enabled["strip_ends"] = "collapse_whitespace" not in enabled
     available: dict[str, Callable[[str], str]] = {
         "strip_html": _without_markup,
         "remove_control": lambda text: _CONTROL.sub("", text),
@@ -63,8 +65,14 @@ def rules(config: Preprocess) -> list[Rule]:
         "normalize_unicode": lambda text: text if form == "none" else unicodedata.normalize(form, text),
         "lowercase": lambda text: text.lower(),
         "collapse_whitespace": lambda text: _SPACE.sub(" ", text).strip(),
+        "strip_ends": _stripped,
     }
-    return [(name, available[name]) for name in FIELDS if getattr(config, name) not in (False, "none")]
+    return [(name, rule) for name, rule in available.items() if enabled.get(name, False) not in (False, "none")]
+
+
+def _stripped(text: str) -> str:
+    """Without white space at the ends; the indentation of a first line of several remains."""
+    return text.strip() if "\n" not in text.strip() else _BLANK_LINES.sub("", text).rstrip()
 
 
 def _without_markup(text: str) -> str:
@@ -76,24 +84,38 @@ def _without_markup(text: str) -> str:
         text = unescaped
 
 
-def export_rules(config: Preprocess) -> Mapping[str, Any]:
-    """The rules as data, to be deployed with the model: also how personal data is masked, if it is."""
-    return {name: getattr(config, name) for name in (*FIELDS, *(_MASKING if config.pii == "mask" else ()))}
+def export_rules(config: Preprocess, task: Task) -> Mapping[str, Any]:
+    """The rules as data, to be deployed with the model: also how personal data is masked, if it is.
+
+    Line breaks and indentation have a meaning in texts to write about or to extract from (tables, code), not in texts
+    to label: white space is collapsed there by default, elsewhere stripped from the ends.
+    """
+    names = (*FIELDS, *(_MASKING if config.pii == "mask" else ()))
+    own = {name: value for name in names if (value := getattr(config, name)) is not None}
+    is_labelled = task.kind in ("classification", "sentiment")
+    return {"collapse_whitespace": True, **own} if is_labelled else own
 
 
 def load_cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
     """The cleaning function of exported rules; raises `UserError` for an unknown rule."""
     config = Preprocess.of(dict(rules_as_data))
+    # what the data leave unset was unset for a task without labels
+    mask, task = load_masker(rules_as_data), Task(kind="generation")
+    return lambda text: mask(clean(text, config, task))
+
+
+def load_masker(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
+    """The part of exported rules that masks personal data; the text itself if they mask none."""
+    config = Preprocess.of(dict(rules_as_data))
     if config.pii != "mask":
-        return lambda text: clean(text, config)
+        return lambda text: text
     detector = load_pii_detector(config)
 
-    def clean_and_mask(text: str) -> str:
-        cleaned = clean(text, config)
-        detector.prefetch([cleaned])  # forgets the findings of earlier texts
-        return detector.mask(cleaned)
+    def mask(text: str) -> str:
+        detector.prefetch([text])  # forgets the findings of earlier texts
+        return detector.mask(text)
 
-    return clean_and_mask
+    return mask
 
 
 def is_mojibake(text: str) -> bool:

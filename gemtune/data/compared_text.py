@@ -15,7 +15,7 @@ import re
 from base64 import b32encode
 from collections.abc import Iterable, Sequence
 
-from gemtune.config import Task
+from gemtune.config import Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key, text_key
 from gemtune.data.example import Example
 from gemtune.dedup.passages import Remainder, without_passages
@@ -89,6 +89,8 @@ def full_text(example: Example, with_system: bool = True) -> str:
     pieces = [example.system] if with_system and example.system else []
     if example.contents is None:
         return "\n".join([*pieces, example.text])
+    if tools := example.request.get("tools"):
+        pieces.append(fingerprint(tools))  # not the tools themselves, which would make all rows that have them similar
     for turn in example.contents:
         for part in turn["parts"]:
             pieces.append(

@@ -165,8 +165,8 @@ def remove_repeated_passages(
 ) -> tuple[list[Example], list[RejectedRow], RepeatedPassages]:
     """Report, cut or drop passages of `repeated_chars` characters or more that an earlier row contains.
 
-    Rows are visited by `keep_priority`, so that a passage remains in the row to keep. Only single-turn rows are cut or
-    dropped.
+    Rows are visited by `keep_priority`, so that a passage remains in the row to keep. Only rows of a single turn are
+    dropped, and none is cut that is a prompt already.
     """
     if not config.repeated_chars or not examples:
         return list(examples), [], RepeatedPassages()
@@ -177,7 +177,9 @@ def remove_repeated_passages(
             spans[span.text].append(span)
     kept, dropped = [], []
     for i, example in enumerate(ordered):
-        affected = i in spans and example.contents is None
+        affected = i in spans and (
+            len(example.contents or ()) < 2 if config.repeated == "drop" else not example.contents
+        )
         if affected and config.repeated == "drop":
             first = spans[i][0]
             passage = example.text[first.begin : first.end]

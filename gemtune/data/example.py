@@ -16,6 +16,7 @@ from typing import Any
 
 from gemtune.artifacts.base import open_atomic
 from gemtune.config import JsonObject
+from gemtune.contents import text_of, text_turn
 from gemtune.errors import UserError
 
 SCHEMA_VERSION = 1
@@ -37,11 +38,12 @@ class Example:
     """One labelled row.
 
     `id` is a hash of the row's content, independent of its position. `text` is the last user turn (compared in
-    deduplication), `target` the reference answer. `contents` is set only for rows that are more than one user text: all
-    turns before the answer in Gemini's form, the last user turn included. `system` is the row's own system instruction.
-    `split` is the split that the source names; rows of one `group` are never split apart; `slices` are named properties
-    to report metrics by. `line` is where the row begins in its source (1-based). `pairs` are the ranked answers of a
-    prompt in preference tuning.
+    deduplication), `target` the reference answer. `contents` is set for rows that are prompts already: all turns before
+    the answer, as the row has them. `system` is the text of the row's own system instruction, `answer` its answer turn
+    if that is more than `target`, and `request` the other fields of its request (tools; systemInstruction if that is
+    more than `system`). `split` is the split that the source names; rows of one `group` are never split apart; `slices`
+    are named properties to report metrics by. `line` is where the row begins in its source (1-based). `pairs` are the
+    ranked answers of a prompt in preference tuning.
     """
 
     id: str
@@ -50,10 +52,31 @@ class Example:
     line: int = 0
     system: str | None = None
     contents: tuple[JsonObject, ...] | None = None
+    answer: JsonObject | None = None
+    request: JsonObject = field(default_factory=dict)
     split: str | None = None
     group: str | None = None
     slices: dict[str, str] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
+
+    @property
+    def turns(self) -> tuple[JsonObject, ...]:
+        """The turns before the answer, without a prompt around them."""
+        return self.contents or (text_turn("user", self.text),)
+
+    @property
+    def prompt_text(self) -> str:
+        """The text before the answer; of a prompt its instruction and all turns, each after its role."""
+        if self.contents is None:
+            return self.text
+        turns = [text_turn("system", self.system), *self.contents] if self.system else self.contents
+        lines = [(turn.get("role", "user"), text_of(turn["parts"])) for turn in turns]
+        return lines[0][1] if len(lines) == 1 else "\n".join(f"{role}: {text}" for role, text in lines)
+
+    @property
+    def answer_turn(self) -> JsonObject:
+        """The model's turn as the row has it, else the reference as text."""
+        return self.answer or text_turn("model", self.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +97,15 @@ class RejectedRow:
     compared: str | None = None
 
 
-def example_id(text: str, target: str, system: str | None = None, contents: Iterable[Any] | None = None) -> str:
+def example_id(
+    text: str,
+    target: str,
+    system: str | None = None,
+    contents: Iterable[Any] | None = None,
+    request: JsonObject | None = None,
+) -> str:
     """16 hex digits that identify a row by its content alone."""
-    content = [system, list(contents) if contents else None, text, target]
+    content: list[Any] = [system, list(contents) if contents else None, text, target, *([request] if request else [])]
     return hashlib.sha256(_CONTENT.encode(content).encode(errors="surrogatepass")).hexdigest()[:16]
 
 

@@ -4,21 +4,30 @@
 
 The format is recognized per row from its keys: Gemini `contents`, `messages` (legacy roles system/user/model, or
 chat roles with assistant), AutoML Text's import rows (`textContent` with annotations, `ML_USE` as the split), or plain
-columns. Guarantees: a row becomes an example or a `RejectedRow` with a reason; parts that are not text (`fileData`,
-`inlineData`) and earlier turns are kept untouched in `Example.contents`.
+columns. Guarantees: a row becomes an example or a `RejectedRow` with a reason. A row of turns is a prompt already: its
+turns, parts, system instruction and tools are kept as they are, without thoughts and training weights; what the tuning
+service would refuse is rejected here.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
+from gemtune import contents
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.labels import label_set, label_text
+from gemtune.data.segments import read_segments
+from gemtune.errors import UserError
 
-_ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
+_CHAT_ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
+_LEFT_OUT = ("generationConfig", "safetySettings", "cachedContent")  # the section evaluate sets these
 _SPLIT_ALIASES = {
     "train": ("train", "training"),
     "validation": ("validation", "validate", "valid", "val", "dev"),
@@ -28,7 +37,7 @@ _SPLIT_ALIASES = {
 _SPLITS = {name: split for split, names in _SPLIT_ALIASES.items() for name in names}
 _MAX_INTERNED_CHARS = 2000  # characters
 _NO_SLICES: dict[str, str] = {}
-Parts = list[JsonObject]
+_NOTHING: JsonObject = {}
 
 
 class _InvalidRow(Exception):
@@ -37,24 +46,43 @@ class _InvalidRow(Exception):
         self.reason, self.detail = reason, detail
 
 
-def parse_example(line: int, row: JsonObject, task: Task, config: Preprocess) -> Example | RejectedRow:
-    """The example in a raw row, its text unchanged; or the rejected row."""
+def parse_example(
+    line: int, row: JsonObject, task: Task, config: Preprocess, row_notes: Counter[str] | None = None
+) -> Example | RejectedRow:
+    """The example in a raw row, its text unchanged; or the rejected row.
+
+    `row_notes` counts rows by what to report of them: what is left out, offsets that look wrong.
+    """
+    notes = Counter[str]() if row_notes is None else row_notes
     try:
         if isinstance(row.get("text_snippet"), dict):
             row = _upgraded(row)
         if any(isinstance(row.get(key), str) for key in ("textContent", "textGcsUri")):
-            return _automl(line, row, task, config)
-        if isinstance(row.get("contents"), list):
-            system, turns = _system(row), [_turn(turn, "parts") for turn in row["contents"]]
-            return _conversation(line, row, system, turns, task, config)
-        if isinstance(row.get("messages"), list):
-            turns = [_turn(turn, "content") for turn in row["messages"]]
-            systems = [_plain(parts) for role, parts in turns if role == "system"]
-            rest = [turn for turn in turns if turn[0] != "system"]
-            return _conversation(line, row, "\n".join(systems) or None, rest, task, config)
+            return _automl(line, row, task, config, notes)
+        if is_prompt(row):
+            return _prompt(line, row, task, config, notes)
         return _columns(line, row, task, config)
     except _InvalidRow as error:
         return RejectedRow(line, error.reason, error.detail, row)
+
+
+def is_prompt(row: JsonObject) -> bool:
+    """Whether a row is a prompt already: turns in `contents` or `messages`."""
+    return isinstance(row.get("contents"), list) or isinstance(row.get("messages"), list)
+
+
+def parse_request(row: JsonObject) -> Example:
+    """The example, without a reference, in a request: a row of turns that ends before the answer.
+
+    Raises `UserError` for what the service would refuse.
+    """
+    try:
+        if not is_prompt(row):
+            raise _InvalidRow("wrong_turns", "it has no contents")
+        system, turns, fields = _turns_of(row, set())
+        return _of_turns(0, [_without_weight(turn) for turn in turns], "", None, system, fields)
+    except _InvalidRow as error:
+        raise UserError(f"not a request: {error.detail}", remedy="pass contents that end with a user turn") from None
 
 
 def _columns(line: int, row: JsonObject, task: Task, config: Preprocess) -> Example:
@@ -62,46 +90,120 @@ def _columns(line: int, row: JsonObject, task: Task, config: Preprocess) -> Exam
     if not isinstance(text, str):
         raise _InvalidRow("wrong_type", f"{config.text_column!r} is {text!r:.80}, not a string")
     target = _target(_cell(row, config.target_column, "target"), config.target_column, task)
-    return _example(line, row, text, target, None, None, config)
+    system = row.get("systemInstruction")
+    return _example(line, row, text, target, config, system if isinstance(system, str) and system else None)
 
 
-def _conversation(
-    line: int, row: JsonObject, system: str | None, turns: list[tuple[str, Parts]], task: Task, config: Preprocess
-) -> Example:
-    if len(turns) < 2 or turns[-1][0] != "model" or turns[-2][0] != "user":
-        roles = " ".join(role for role, _ in turns) or "none"
+def _prompt(line: int, row: JsonObject, task: Task, config: Preprocess, row_notes: Counter[str]) -> Example:
+    """A row of turns: the last model turn to be trained on is the reference, the turns before it are the prompt."""
+    left_out = set[str]()
+    system, turns, fields = _turns_of(row, left_out)
+    roles = " ".join(contents.ROLES.get(_role(turn), "") for turn in turns) or "none"
+    if not roles.endswith("user model"):
         raise _InvalidRow("wrong_turns", f"the turns must end with user, model; they are: {roles}")
-    *earlier, (_, answer) = turns
-    target = _target(_plain(answer), "the answer", task)
-    is_single_turn = len(earlier) == 1 and len(earlier[0][1]) == 1 and set(earlier[0][1][0]) == {"text"}
-    text = "\n".join(part["text"] for part in earlier[-1][1] if isinstance(part.get("text"), str))
-    contents = None if is_single_turn else tuple({"role": role, "parts": parts} for role, parts in earlier)
-    return _example(line, row, text, target, system, contents, config)
+    while turns and (_role(turns[-1]) != "model" or turns[-1].get("weight") == 0):
+        turns.pop()
+    if len(turns) < 2:
+        raise _InvalidRow("missing_target", "every model turn has weight 0, so none is trained on")
+    if any(turn.get("weight") == 0 for turn in turns):
+        left_out.add(_CONTEXT_WEIGHT)
+    *before, last = [_without_weight(turn) for turn in turns]
+    target = _target(contents.text_of(last["parts"]), "the answer", task)
+    row_notes.update(left_out)
+    return _with_columns(_of_turns(line, before, target, last, system, fields), row, config)
 
 
-def _example(
+_THOUGHTS = "thoughts of the model are left out"
+_CONTEXT_WEIGHT = (
+    "earlier model turns with weight 0 stay as context: the tuning service has no field that excludes a turn"
+)
+
+
+def _turns_of(row: JsonObject, left_out: set[str]) -> tuple[JsonObject | None, list[JsonObject], JsonObject]:
+    """System instruction, turns, and the other fields of a request in a row, as it has them but for thoughts."""
+    if isinstance(row.get("contents"), list):
+        turns = [_turn(turn, left_out) for turn in row["contents"]]
+        system = _system(row)
+    else:
+        messages = [_message(message) for message in row["messages"]]
+        turns = [message for message in messages if message["role"] != "system"]
+        systems = [contents.text_of(message["parts"]) for message in messages if message["role"] == "system"]
+        system = contents.text_turn("system", "\n".join(systems)) if systems else None
+    for number, turn in enumerate(turns, 1):
+        if not any(len(part) > 1 or part.get("text") != "" for part in turn["parts"]):
+            is_answer = number == len(turns) and _role(turn) == "model"
+            raise _InvalidRow("empty_target" if is_answer else "empty_text", f"turn {number} is empty")
+    return system, turns, _request_fields(row, left_out)
+
+
+def _request_fields(row: JsonObject, left_out: set[str]) -> JsonObject:
+    """Tools, their configuration and the resolution of media."""
+    named = {contents.camel(key): value for key, value in row.items() if value}
+    if problem := contents.tools_problem(named.get("tools", [])):
+        raise _InvalidRow("unsupported_part", problem)
+    fields: JsonObject = {name: _shared(json.dumps(named[name])) for name in ("tools", "toolConfig") if name in named}
+    generation = named.get("generationConfig")
+    if isinstance(generation, dict) and "mediaResolution" in generation:
+        fields["generationConfig"] = {"mediaResolution": generation["mediaResolution"]}
+    left_out.update(
+        f"{name} is left out: the section evaluate sets it" for name in _LEFT_OUT if named.get(name) != fields.get(name)
+    )
+    return fields
+
+
+@lru_cache(maxsize=1024)
+def _shared(value: str) -> Any:
+    """A JSON value, with one copy for all rows: tools and instructions repeat."""
+    return json.loads(value)
+
+
+def _of_turns(
     line: int,
-    row: JsonObject,
-    text: str,
+    before: list[JsonObject],
     target: str,
-    system: str | None,
-    contents: tuple[JsonObject, ...] | None,
-    config: Preprocess,
+    answer: JsonObject | None,
+    system: JsonObject | None,
+    fields: JsonObject,
 ) -> Example:
-    slices = {name: _interned(str(row[name])) for name in config.slice_columns if row.get(name) not in (None, "")}
-    group = row.get(config.group_column) if config.group_column else None
+    """The example of turns before an answer; what plain fields can say is stored once, in plain fields."""
     target = _interned(target.strip())
+    if system is not None:
+        text = contents.text_of(system["parts"])
+        if system != contents.text_turn("system", text):
+            fields = {"systemInstruction": _shared(json.dumps(system)), **fields}
+    own = _interned(text) if system is not None else None
+    texts = [contents.plain_text(turn["parts"]) for turn in before if _role(turn) == "user"]
+    text = next(filter(None, reversed(texts)), "")
+    kept = tuple(before)
     return Example(
-        id=example_id(text, target, system, contents),
+        id=example_id(text, target, own, kept, fields),
         text=text,
         target=target,
         line=line,
-        system=system and _interned(system),
-        contents=contents,
+        system=own,
+        contents=kept,
+        answer=None if answer == contents.text_turn("model", target) else answer,
+        request=fields or _NOTHING,
+    )
+
+
+def _with_columns(example: Example, row: JsonObject, config: Preprocess) -> Example:
+    """The example with the split, group and slices of its row."""
+    slices = {name: _interned(str(row[name])) for name in config.slice_columns if row.get(name) not in (None, "")}
+    group = row.get(config.group_column) if config.group_column else None
+    return replace(
+        example,
         split=_split(row, config),
         group=None if group in (None, "") else _interned(str(group)),
         slices=slices or _NO_SLICES,
     )
+
+
+def _example(
+    line: int, row: JsonObject, text: str, target: str, config: Preprocess, system: str | None = None
+) -> Example:
+    target, own = _interned(target.strip()), system and _interned(system)
+    return _with_columns(Example(example_id(text, target, own), text, target, line, own), row, config)
 
 
 def _interned(value: str) -> str:
@@ -122,7 +224,7 @@ def _split(row: JsonObject, config: Preprocess) -> str | None:
     return _SPLITS[name]
 
 
-def _automl(line: int, row: JsonObject, task: Task, config: Preprocess) -> Example:
+def _automl(line: int, row: JsonObject, task: Task, config: Preprocess, row_notes: Counter[str]) -> Example:
     """AutoML Text: one label, several labels, a sentiment, or segments (a JSON object of lists)."""
     text = row.get("textContent")
     if not isinstance(text, str):
@@ -134,10 +236,15 @@ def _automl(line: int, row: JsonObject, task: Task, config: Preprocess) -> Examp
     elif isinstance(sentiment := row.get("sentimentAnnotation"), dict):
         target = _target(_cell(sentiment, "sentiment", "target"), "sentiment", task)
     elif isinstance(segments := row.get("textSegmentAnnotations"), list):
-        target = json.dumps(_segments(text, segments), ensure_ascii=False)
+        try:
+            values, note = read_segments(text, [_object(segment) for segment in segments], config.offset_unit)
+        except ValueError as error:
+            raise _InvalidRow("wrong_type", str(error)) from None
+        row_notes.update([note] if note else [])
+        target = json.dumps(values, ensure_ascii=False)
     else:
         raise _InvalidRow("missing_target", "no classification, sentiment or textSegment annotation")
-    return _example(line, row, text, target, None, None, config)
+    return _example(line, row, text, target, config)
 
 
 def _annotated(annotations: list[Any], task: Task) -> str:
@@ -160,24 +267,6 @@ def _upgraded(row: JsonObject) -> JsonObject:
         for span in [_object(_object(annotation.get("text_extraction")).get("text_segment"))]
     ]
     return {**row, "textContent": row["text_snippet"].get("content"), "textSegmentAnnotations": segments}
-
-
-def _segments(text: str, segments: list[Any]) -> dict[str, list[str]]:
-    values: dict[str, list[str]] = {}
-    for segment in sorted(map(_object, segments), key=_begin):
-        name, begin, end = (segment.get(key) for key in ("displayName", "startOffset", "endOffset"))
-        begin = 0 if begin is None else begin
-        if not (isinstance(name, str) and type(begin) is type(end) is int and 0 <= begin < end <= len(text)):
-            raise _InvalidRow(
-                "wrong_type", f"a segment is {segment!r:.120}, outside the text of {len(text)} characters"
-            )
-        values.setdefault(name, []).append(text[begin:end])
-    return values
-
-
-def _begin(segment: JsonObject) -> int:
-    begin = segment.get("startOffset")
-    return begin if isinstance(begin, int) else 0
 
 
 def _object(value: Any) -> JsonObject:
@@ -210,35 +299,86 @@ def _target(value: Any, name: str, task: Task) -> str:
     return label
 
 
-def _system(row: JsonObject) -> str | None:
+def _system(row: JsonObject) -> JsonObject | None:
+    """The system instruction of a row as a turn; a plain text is accepted too."""
     value = row.get("systemInstruction", row.get("system_instruction"))
-    if value is None:
+    if not value:
         return None
-    return value if isinstance(value, str) else _plain(_parts(value, "parts")) or None
+    if isinstance(value, str):
+        return contents.text_turn("system", value)
+    parts = _parts(value.get("parts") if isinstance(value, dict) else None, contents.part_problem)
+    if any(set(contents.fields_of(part)) != {"text"} for part in parts):
+        raise _InvalidRow("unsupported_part", "systemInstruction has a part that is not text: move it to a user turn")
+    return {**value, "parts": parts} if contents.text_of(parts) else None
 
 
-def _turn(turn: Any, key: str) -> tuple[str, Parts]:
-    role = turn.get("role", "user") if isinstance(turn, dict) else None
-    if not isinstance(role, str) or role not in _ROLES:  # a list is not hashable
-        raise _InvalidRow("wrong_turns", f"a turn has the role {role!r:.40}; expected one of {', '.join(_ROLES)}")
-    return _ROLES[role], _parts(turn, key)
+def _turn(turn: Any, left_out: set[str]) -> JsonObject:
+    """A turn of `contents` as it is, without thoughts."""
+    if not isinstance(turn, dict) or not isinstance(role := turn.get("role") or "user", str):
+        raise _InvalidRow("wrong_turns", f"a turn is {turn!r:.80}, not an object with role and parts")
+    name = {"assistant": "model"}.get(role, role.lower())
+    if name not in contents.ROLES:
+        remedy = "write it as systemInstruction" if name in _CHAT_ROLES else f"one of {', '.join(contents.ROLES)}"
+        raise _InvalidRow("wrong_turns", f"a turn has the role {role!r:.40}: {remedy}")
+    if unknown := [key for key in turn if key not in ("role", "parts", "weight")]:
+        raise _InvalidRow("unsupported_part", f"a turn has {unknown[0]!r:.40}, which tuning does not accept: remove it")
+    _check_weight(turn)
+    parts = _parts(turn.get("parts"), contents.part_problem)
+    if len(kept := [part for part in parts if not contents.is_thought(part)]) < len(parts):
+        left_out.add(_THOUGHTS)
+    if not kept:
+        raise _InvalidRow("unsupported_part", "a turn has only thoughts, which are not trained on: add the answer")
+    return {**turn, **({"role": name} if role == "assistant" else {}), "parts": kept}
 
 
-def _parts(turn: Any, key: str) -> Parts:
-    value = turn.get(key) if isinstance(turn, dict) else None
+def _check_weight(turn: JsonObject) -> None:
+    if turn.get("weight") not in (None, 0, 1):
+        raise _InvalidRow("wrong_turns", f"a turn has the weight {turn['weight']!r:.40}: write 0 or 1")
+
+
+def _message(message: Any) -> JsonObject:
+    """A turn in Gemini's form of a message, whose role is model or user; system for an instruction."""
+    role = message.get("role", "user") if isinstance(message, dict) else None
+    if not isinstance(role, str) or role not in _CHAT_ROLES:  # a list is not hashable
+        roles = ", ".join(_CHAT_ROLES)
+        detail = f"a message has the role {role!r:.40}: one of {roles}; write calls and results as Gemini contents"
+        raise _InvalidRow("wrong_turns", detail)
+    if calls := [key for key in ("tool_calls", "function_call", "audio") if message.get(key)]:
+        detail = f"a message has {calls[0]!r}: write calls and results as Gemini contents, with functionCall parts"
+        raise _InvalidRow("unsupported_part", detail)
+    _check_weight(message)
+    weight = {} if message.get("weight") is None else {"weight": message["weight"]}
+    return {"role": _CHAT_ROLES[role], "parts": _parts(message.get("content"), _message_problem), **weight}
+
+
+def _message_problem(part: Any) -> str | None:
+    if isinstance(part, dict) and part.get("type") not in (None, "text"):
+        return contents.part_problem({key: value for key, value in part.items() if key != "type"})
+    return contents.part_problem(part)
+
+
+def _parts(value: Any, problem_of: Callable[[Any], str | None]) -> list[JsonObject]:
+    """The parts of a turn; a text, or a single part, is accepted too."""
     if isinstance(value, str):
         return [{"text": value}]
+    if isinstance(value, dict):
+        value = [value]
     if not isinstance(value, list) or not value:
-        raise _InvalidRow("wrong_type", f"{key!r} of a turn is {value!r:.80}")
-    for part in value:
-        if not isinstance(part, dict) or not part or not isinstance(part.get("text", ""), str):
-            raise _InvalidRow("wrong_type", f"a part of a turn is {part!r:.80}")
-    return [{"text": part["text"]} if part.get("type") == "text" and "text" in part else part for part in value]
+        raise _InvalidRow("wrong_type", f"the parts of a turn are {value!r:.80}, not a list with a part")
+    parts = [
+        {"text": part["text"]} if isinstance(part, dict) and part.get("type") == "text" and "text" in part else part
+        for part in value
+    ]
+    for part in parts:
+        if not contents.is_thought(part) and (problem := problem_of(part)):
+            raise _InvalidRow("unsupported_part" if isinstance(part, dict) else "wrong_type", problem)
+    return parts
 
 
-def _plain(parts: Parts) -> str:
-    """The text of parts that must all be text."""
-    texts = [part.get("text") for part in parts]
-    if not all(isinstance(text, str) for text in texts):
-        raise _InvalidRow("wrong_type", "an answer or instruction has parts other than text")
-    return "".join(text for text in texts if text is not None)
+def _role(turn: JsonObject) -> str:
+    """user or model."""
+    return contents.ROLES[(turn.get("role") or "user").lower()]
+
+
+def _without_weight(turn: JsonObject) -> JsonObject:
+    return {key: value for key, value in turn.items() if key != "weight"} if "weight" in turn else turn

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gemtune import dedup
+from gemtune import contents, dedup
 from gemtune.artifacts.data import PairProfile
 from gemtune.config import JsonObject, Preference, Preprocess, Task
 from gemtune.data import sources
@@ -137,11 +137,11 @@ def _sides(row: JsonObject, rules: Preprocess, config: Preference) -> tuple[Json
         raise TypeError("the answers are not texts")
     if prompt is None:
         raise KeyError(config.prompt_column)
-    turns = prompt if isinstance(prompt, list) else [{"role": "user", "content": str(prompt)}]
-    system = [{"role": "system", "content": str(row["system"])}] if row.get("system") else []
-    if isinstance(prompt, list) or system:
-        return {**others, "messages": [*system, *turns, {"role": "model", "content": chosen}]}, rejected
-    return {**others, rules.text_column: str(prompt), rules.target_column: chosen}, rejected
+    system = {"systemInstruction": str(row["system"])} if row.get("system") else {}
+    if isinstance(prompt, list):
+        instruction = [{"role": "system", "content": text} for text in system.values()]
+        return {**others, "messages": [*instruction, *prompt, {"role": "model", "content": chosen}]}, rejected
+    return {**others, **system, rules.text_column: str(prompt), rules.target_column: chosen}, rejected
 
 
 def _gemini_sides(row: JsonObject) -> tuple[JsonObject, str]:
@@ -154,12 +154,16 @@ def _gemini_sides(row: JsonObject) -> tuple[JsonObject, str]:
 
 
 def _text_of(turn: Mapping[str, Any]) -> str:
-    return "".join(part["text"] for part in turn["parts"])
+    parts = [part for part in turn["parts"] if not contents.is_thought(part)]
+    if any(not isinstance(part.get("text"), str) for part in parts):
+        raise ValueError("a completion has a part that is not text")
+    return contents.text_of(parts)
 
 
 def _prompt_of(example: Example) -> Example:
     """The prompt without an answer; its id does not depend on one."""
-    return replace(example, id=example_id(example.text, "", example.system, example.contents), target="")
+    identity = example_id(example.text, "", example.system, example.contents, example.request)
+    return replace(example, id=identity, target="", answer=None)
 
 
 def _rejected(line: int, reason: str, detail: str, row: Any) -> RejectedRow:

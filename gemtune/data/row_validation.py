@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+from gemtune import contents
 from gemtune.artifacts.data import CleaningCount, CleaningSample, LabelSpellings, PersonalData, ReadReport
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data import pii_detectors, sources
@@ -54,6 +55,7 @@ class ReadStats:
     label_spellings: tuple[LabelSpellings, ...] = ()
     mojibake: int = 0
     group_columns: GroupColumns = field(default_factory=GroupColumns)
+    row_notes: Counter[str] = field(default_factory=Counter)
     _pii_detector: PiiDetector | None = None
 
     def note(self, text: str) -> None:
@@ -66,6 +68,8 @@ class ReadStats:
         """Note texts in a wrong encoding, labels that differ in spelling only, rows that may belong together."""
         if self.mojibake:
             self.note(f"{self.mojibake} texts were decoded with a wrong encoding before (such as 'Ã©' for 'é')")
+        for what, rows in self.row_notes.items():
+            self.note(f"{rows} row{'s' * (rows > 1)}: {what}")
         if len(self.labels) < MAX_LABELS:
             self.label_spellings = find_spellings(self.labels, task.labels or config.labels)
         merged = "merged" if config.label_spellings == "merge" else "preprocess.label_spellings: merge makes them one"
@@ -133,12 +137,13 @@ def _configured_columns(config: Preprocess) -> list[str]:
 
 def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, stats: ReadStats) -> Example | RejectedRow:
     """The example in a raw row, cleaned; or the rejected row."""
-    parsed = parse_example(line, row, task, config)
+    parsed = parse_example(line, row, task, config, stats.row_notes)
     if isinstance(parsed, RejectedRow):
         return parsed
     example, text = parsed, parsed.text
     stats.mojibake += is_mojibake(text)
-    for rule, before, text in rule_changes(parsed.text, config):
+    changes = rule_changes(parsed.text, config, task) if parsed.contents is None else ()  # a prompt is kept as it is
+    for rule, before, text in changes:
         stats.cleaned[rule] += 1
         if len(stats.samples[rule]) < _MAX_SAMPLES:
             stats.samples[rule].append(CleaningSample(line=line, before=before[:200], after=text[:200]))
@@ -152,7 +157,7 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
             detail = ", ".join(f"{count} {kind}" for kind, count in sorted(findings.items()))
             return RejectedRow(line, "personal_data", detail, row)
         if config.pii == "mask":
-            example = _masked(example, stats.pii_detector(config))
+            example = masked(example, stats.pii_detector(config).mask)
     if example is not parsed:
         example = _with_new_id(example)
     if (label := stats.corrections.get(example.id)) is not None:
@@ -162,25 +167,32 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
         label = label_set(label, task.label_separator) if task.label_separator else label
         if label != example.target:
             stats.corrected += 1
-            example = _with_new_id(replace(example, target=label))
+            example = _with_new_id(with_target(example, label))
     if task.kind in LABELLED_KINDS and example.target and len(stats.labels) < MAX_LABELS:
         stats.labels.update(labels_of(example.target, task))
     problem = _problem(example, task, config)
     return RejectedRow(line, *problem, row) if problem else example
 
 
+def with_target(example: Example, target: str) -> Example:
+    """The example with this reference answer; its id remains."""
+    return example if target == example.target else replace(example, target=target, answer=None)
+
+
 def _with_new_id(example: Example) -> Example:
-    return replace(example, id=example_id(example.text, example.target, example.system, example.contents))
+    identity = example_id(example.text, example.target, example.system, example.contents, example.request)
+    return replace(example, id=identity)
 
 
 def _problem(example: Example, task: Task, config: Preprocess) -> tuple[str, str] | None:
     """Reason and detail of a row that cannot be used; None when it can."""
-    if not example.text and example.contents is None:
+    if not example.text.strip() and example.contents is None:
         return "empty_text", "the text is empty"
     if not example.target:
         return "empty_target", "the reference answer is empty"
-    if len(example.text) > config.max_chars:
-        return "too_long", f"{len(example.text)} characters, at most {config.max_chars} are allowed"
+    length = len(example.text) if example.contents is None else sum(map(len, contents.texts_of(example.contents)))
+    if length > config.max_chars:
+        return "too_long", f"{length} characters, at most {config.max_chars} are allowed"
     if config.labels and (other := _other_label(example, task, config, config.labels)):
         return "not_selected", f"the label {other!r:.80} is not in preprocess.labels"
     if task.labels and task.kind in LABELLED_KINDS and (other := _other_label(example, task, config, task.labels)):
@@ -198,9 +210,8 @@ def _other_label(example: Example, task: Task, config: Preprocess, allowed: Sequ
 
 
 def _texts(example: Example) -> Iterable[str]:
-    yield from (example.text, example.target, example.system or "")
-    for turn in (example.contents or ())[:-1]:
-        yield from (part["text"] for part in turn["parts"] if "text" in part)
+    yield from (example.target, example.system or "")
+    yield from [example.text] if example.contents is None else contents.texts_of(example.contents)
 
 
 def _texts_of(batch: Iterable[Row | RejectedRow], task: Task, config: Preprocess) -> Iterator[str]:
@@ -208,7 +219,8 @@ def _texts_of(batch: Iterable[Row | RejectedRow], task: Task, config: Preprocess
     for item in batch:
         example = item if isinstance(item, RejectedRow) else parse_example(*item, task, config)
         if isinstance(example, Example):
-            yield from _texts(replace(example, text=clean(example.text, config)))
+            is_plain = example.contents is None
+            yield from _texts(replace(example, text=clean(example.text, config, task)) if is_plain else example)
 
 
 def _pii_kinds(example: Example, detector: PiiDetector) -> Iterator[str]:
@@ -216,16 +228,14 @@ def _pii_kinds(example: Example, detector: PiiDetector) -> Iterator[str]:
         yield from (finding.kind for finding in detector.findings(text))
 
 
-def _masked(example: Example, detector: PiiDetector) -> Example:
+def masked(example: Example, mask: Callable[[str], str]) -> Example:
+    """The example with every text masked."""
     return replace(
         example,
-        text=detector.mask(example.text),
-        target=detector.mask(example.target),
-        system=example.system and detector.mask(example.system),
-        contents=example.contents and tuple(_masked_turn(turn, detector) for turn in example.contents),
+        text=mask(example.text),
+        target=mask(example.target),
+        system=example.system and mask(example.system),
+        contents=contents.map_texts(example.contents, mask),
+        answer=contents.map_texts(example.answer, mask),
+        request=contents.map_texts(example.request, mask),
     )
-
-
-def _masked_turn(turn: JsonObject, detector: PiiDetector) -> JsonObject:
-    parts = [{**part, "text": detector.mask(part["text"])} if "text" in part else part for part in turn["parts"]]
-    return {**turn, "parts": parts}

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from gemtune import contents
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
 from gemtune.config import Config, JsonObject
 from gemtune.data.cleaning import text_key
@@ -52,13 +53,13 @@ class LimitChecker:
         estimate = estimate_tokens(line)
         if estimate > 0.9 * self.limits.tokens_per_example:
             self._report(f"line {example.line}: about {estimate} tokens, the limit is {self.limits.tokens_per_example}")
-        roles = [turn.get("role", "user") for turn in row["contents"]]
+        roles = [contents.ROLES[(turn.get("role") or "user").lower()] for turn in row["contents"]]
         if roles != [("user", "model")[i % 2] for i in range(len(roles))]:
             self._report(f"line {example.line}: the roles are {' '.join(roles)}; user and model must alternate")
-        if any("text" not in part for turn in row["contents"] for part in turn["parts"]):
-            self._with_files += 1
-            if self.method == "preference":
-                self._report(f"line {example.line}: preference tuning accepts text only, the row has other parts")
+        self._with_files += any(True for _ in contents.files_of(row["contents"]))
+        has_other_parts = any("text" not in part for turn in row["contents"] for part in turn["parts"])
+        if self.method == "preference" and has_other_parts:
+            self._report(f"line {example.line}: preference tuning accepts text only, the row has other parts")
 
     def _report(self, problem: str) -> None:
         if len(self._problems) < _MAX_SHOWN:

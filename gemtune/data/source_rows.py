@@ -18,7 +18,7 @@ from gemtune.data.duplicates import FilterResult
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.labels import merge_spellings
 from gemtune.data.readers import Row
-from gemtune.data.row_validation import ReadStats, read, validate_row
+from gemtune.data.row_validation import ReadStats, read, validate_row, with_target
 from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
@@ -85,7 +85,7 @@ def _merged(examples: list[Example], task: Task, config: Preprocess, stats: Read
     if config.label_spellings != "merge" or not stats.label_spellings:
         return examples
     # the id remains that of the row as it was read: reviewed and recorded rows are found by it
-    return [replace(item, target=merge_spellings(item.target, task, stats.label_spellings)) for item in examples]
+    return [with_target(item, merge_spellings(item.target, task, stats.label_spellings)) for item in examples]
 
 
 def sample(data: str, task: Task, config: Preprocess) -> tuple[list[Example], list[RejectedRow], int]:
@@ -132,6 +132,8 @@ def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | 
 def suggest_remedy(first: RejectedRow) -> str:
     """The likely fix for a source whose rows are all like this one."""
     row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
+    if first.reason in ("unsupported_part", "wrong_turns"):
+        return "correct the turns of these rows, or leave the rows out"
     if first.reason == "wrong_cells":
         return "put cells that contain the delimiter into double quotes, or set preprocess.delimiter"
     if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):

@@ -174,7 +174,7 @@ def _legacy_encoding(chunk: bytes) -> str | None:
     characters = [c for c in chunk.decode(errors="surrogateescape") if not c.isascii()]
     if 2 * sum("\udc80" <= c <= "\udcff" for c in characters) <= len(characters):
         return None
-    sample = b"\n".join(line for line in chunk.splitlines() if not line.isascii())
+    sample = b"\n".join(line for line in chunk.split(b"\n") if not line.isascii())
     results = chardet.detect_all(sample, include_encodings=_LEGACY, ignore_threshold=True)
     confidence = {codecs.lookup(r["encoding"]).name: r["confidence"] for r in results if r["encoding"]}
     if not confidence:

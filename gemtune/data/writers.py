@@ -18,23 +18,18 @@ from typing import TextIO
 
 from gemtune.artifacts.base import open_atomic
 from gemtune.config import JsonObject
+from gemtune.contents import text_turn
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 
 
 def gemini(example: Example) -> JsonObject:
-    """A Gemini supervised-tuning row: `systemInstruction`, `contents` ending in the model's turn."""
-    return {**_system(example), "contents": [*_turns(example), _model_turn(example.target)]}
+    """A Gemini supervised-tuning row: `systemInstruction`, `contents` ending in the model's turn, tools."""
+    return {**_system(example), "contents": [*example.turns, example.answer_turn], **example.request}
 
 
 def _system(example: Example) -> JsonObject:
-    if example.system is None:
-        return {}
-    return {"systemInstruction": {"role": "system", "parts": [{"text": example.system}]}}
-
-
-def _model_turn(answer: str) -> JsonObject:
-    return {"role": "model", "parts": [{"text": answer}]}
+    return {} if example.system is None else {"systemInstruction": text_turn("system", example.system)}
 
 
 def messages(example: Example, model_role: str = "model") -> JsonObject:
@@ -45,8 +40,10 @@ def messages(example: Example, model_role: str = "model") -> JsonObject:
 def _prompt(example: Example, model_role: str) -> list[dict[str, str]]:
     """The turns before the answer, the system instruction first."""
     rows = [] if example.system is None else [{"role": "system", "content": example.system}]
-    for turn in _turns(example):
-        if any(set(part) != {"text"} for part in turn["parts"]) or len(turn["parts"]) != 1:
+    turns = example.turns
+    has_more = example.request or example.answer or any(turn.keys() != {"role", "parts"} for turn in turns)
+    for turn in turns:
+        if has_more or any(set(part) != {"text"} for part in turn["parts"]) or len(turn["parts"]) != 1:
             raise UserError("this format has plain text turns only", line=example.line, file="row", remedy="use gemini")
         role = model_role if turn["role"] == "model" else turn["role"]
         rows.append({"role": role, "content": turn["parts"][0]["text"]})
@@ -66,7 +63,7 @@ def columns(example: Example) -> JsonObject:
 
 
 def _plain_text(example: Example) -> str:
-    if example.contents is not None:
+    if example.turns != (text_turn("user", example.text),) or example.request or example.answer:
         raise UserError("columns have a single plain text", line=example.line, file="row", remedy="use gemini")
     return example.text
 
@@ -79,8 +76,8 @@ def _optional_columns(example: Example) -> dict[str, str]:
 def gemini_pair(example: Example, rejected: str) -> JsonObject:
     """A Gemini preference-tuning row: `contents` end in the user's turn, two `completions` have the scores 1 and 0."""
     scored = ((1, example.target), (0, rejected))
-    completions = [{"score": score, "completion": _model_turn(text)} for score, text in scored]
-    return {**_system(example), "contents": _turns(example), "completions": completions}
+    completions = [{"score": score, "completion": text_turn("model", text)} for score, text in scored]
+    return {**_system(example), "contents": list(example.turns), "completions": completions, **example.request}
 
 
 def messages_pair(example: Example, rejected: str, model_role: str = "model") -> JsonObject:
@@ -173,7 +170,3 @@ def _write_cells(file: TextIO, rows: Iterable[JsonObject], delimiter: str) -> in
         writer.writeheader()
         writer.writerows(map(json.loads, buffer))
     return count
-
-
-def _turns(example: Example) -> list[JsonObject]:
-    return list(example.contents or ({"role": "user", "parts": [{"text": example.text}]},))

@@ -155,7 +155,7 @@ _RULE = (
 
 
 def _quoted(task: Task, example: Example, answers: Mapping[str, str]) -> list[dict[str, Any]]:
-    data = {"task": task.instruction, "text": example.text, "reference": example.target, **answers}
+    data = {"task": task.instruction, "text": example.prompt_text, "reference": example.target, **answers}
     return [{"role": "user", "parts": [{"text": json.dumps(data, ensure_ascii=False)}]}]
 
 

@@ -25,7 +25,9 @@ from gemtune.artifacts.evaluation import ClassReport, Confusion
 from gemtune.config import Task
 from gemtune.data.labels import labels_of
 from gemtune.evaluation.intervals import Floats, Measure, mean
+from gemtune.inference.field_values import FieldRules
 
+_NO_RULES: FieldRules = {}
 LABELLED_KINDS = ("classification", "sentiment")
 
 
@@ -60,7 +62,7 @@ def row_scores(task: Task, row: Row) -> dict[str, float]:
     if task.kind in LABELLED_KINDS:
         return {"accuracy": float(row.parsed == row.reference), "exact_match": raw}
     if task.kind == "extraction":
-        hit, predicted, expected = field_counts(row.reference, row.parsed)
+        hit, predicted, expected = field_counts(row.reference, row.parsed, task.field_rules)
         return {
             "exact_match": float(row.parsed == row.reference),
             "field_f1": 2 * hit / (predicted + expected) if predicted + expected else 1.0,
@@ -77,7 +79,7 @@ def measure(task: Task, metric: str, rows: Sequence[Row]) -> Measure:
     if task.kind in LABELLED_KINDS and metric in ("macro_f1", "micro_f1"):
         return f1(label_sets(task, rows), macro=metric == "macro_f1")
     if task.kind == "extraction" and metric.startswith("field_"):
-        return _field_measure(metric, rows)
+        return _field_measure(task, metric, rows)
     if metric == "bleu":
         return _bleu([row.reference for row in rows], [row.parsed or "" for row in rows])
     if metric == "chrf":
@@ -168,49 +170,59 @@ def confusion(task: Task, rows: Sequence[Row]) -> Confusion:
 # -- objects ---------------------------------------------------------------------------------------------------------
 
 
-def field_counts(reference: str, parsed: str | None) -> tuple[int, int, int]:
+FieldCounts = tuple[int, int, int]  # values that match, that were predicted, that were expected
+
+
+def field_counts(reference: str, parsed: str | None, rules: FieldRules = _NO_RULES) -> FieldCounts:
     """Numbers of field values that match, that were predicted, that were expected; a list counts one per item."""
-    expected, predicted = _field_values(reference), _field_values(parsed)
-    return sum((expected & predicted).values()), sum(predicted.values()), sum(expected.values())
+    hits, predicted, expected = np.array([(0, 0, 0), *_counts_by_field(reference, parsed, rules).values()]).sum(axis=0)
+    return int(hits), int(predicted), int(expected)
 
 
-def _field_values(value: str | None) -> Counter[tuple[str, str]]:
-    fields = json.loads(value) if value else {}
-    values: Counter[tuple[str, str]] = Counter()
-    for name, item in fields.items():
-        for part in item if isinstance(item, list) else [item]:
-            values[name, json.dumps(part, ensure_ascii=False, sort_keys=True).casefold()] += 1
-    return values
+def _counts_by_field(reference: str, parsed: str | None, rules: FieldRules) -> dict[str, FieldCounts]:
+    expected, predicted = json.loads(reference), json.loads(parsed) if parsed else {}
+    counts = {}
+    for name in {**expected, **predicted}:
+        expected_items, items = _items(expected.get(name)), _items(predicted.get(name))
+        if "sequence" in rules.get(name, ()):
+            hits = _longest_common(expected_items, items)
+        else:
+            hits = (Counter(expected_items) & Counter(items)).total()
+        counts[name] = (hits, len(items), len(expected_items))
+    return counts
 
 
-def _field_measure(metric: str, rows: Sequence[Row]) -> Measure:
-    counts = np.array([field_counts(row.reference, row.parsed) for row in rows], dtype=float).reshape(-1, 3)
-    hit, predicted, expected = counts.T
+def _items(value: Any) -> list[str]:
+    """The values of a field in canonical form: the items of a list, else the value."""
+    items = [] if value is None else value if isinstance(value, list) else [value]
+    return [json.dumps(item, ensure_ascii=False, sort_keys=True) for item in items]
+
+
+def _field_measure(task: Task, metric: str, rows: Sequence[Row]) -> Measure:
+    counts = [field_counts(row.reference, row.parsed, task.field_rules) for row in rows]
+    hit, predicted, expected = np.array(counts, dtype=float).reshape(-1, 3).T
     if metric == "field_f1":
         return Measure(np.column_stack([hit, expected, predicted]), _f1)
     whole = predicted if metric == "field_precision" else expected
     return Measure(np.column_stack([hit, whole]), mean([]).formula)
 
 
-def per_field(rows: Sequence[Row]) -> list[ClassReport]:
+def per_field(task: Task, rows: Sequence[Row]) -> list[ClassReport]:
     """Precision, recall, F1 and support of every field in a reference or an answer."""
-    hit: Counter[str] = Counter()
-    predicted: Counter[str] = Counter()
-    expected: Counter[str] = Counter()
+    totals: dict[str, FieldCounts] = {}
     for row in rows:
-        required, answered = _field_values(row.reference), _field_values(row.parsed)
-        for counter, values in ((hit, required & answered), (predicted, answered), (expected, required)):
-            for (name, _), count in values.items():
-                counter[name] += count
+        for name, counts in _counts_by_field(row.reference, row.parsed, task.field_rules).items():
+            hits, predicted, expected = totals.get(name, (0, 0, 0))
+            totals[name] = (hits + counts[0], predicted + counts[1], expected + counts[2])
     return [
         ClassReport(
             label=name,
-            precision=_share(hit[name], predicted[name]),
-            recall=_share(hit[name], expected[name]),
-            f1=_share(2 * hit[name], predicted[name] + expected[name]),
-            support=expected[name],
+            precision=_share(hits, predicted),
+            recall=_share(hits, expected),
+            f1=_share(2 * hits, predicted + expected),
+            support=expected,
         )
-        for name in sorted(expected | predicted)
+        for name, (hits, predicted, expected) in sorted(totals.items())
     ]
 
 

@@ -107,7 +107,7 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
     labelled = task.kind in metrics.LABELLED_KINDS
     per_class = metrics.per_class(task, rows) if labelled else []
     if task.kind == "extraction":
-        per_class = metrics.per_field(rows)
+        per_class = metrics.per_field(task, rows)
     variant, summary = _calibration(config, variant, [score for score in scores if score.confidence is not None])
     return VariantReport(
         variant=variant,

@@ -31,7 +31,9 @@ def compare_with_vertex(
     `own_metrics` are the metrics of the report.
     """
     answered = [i for i, score in enumerate(scores) if (score.output.text or "").strip()]
-    texts = [(scores[i].example.text, scores[i].row.target, (scores[i].output.text or "").strip()) for i in answered]
+    texts = [
+        (scores[i].example.prompt_text, scores[i].row.target, (scores[i].output.text or "").strip()) for i in answered
+    ]
     groups = [score.example.group for score in scores]
     table: dict[str, VertexMetric] = {}
     for metric in config.vertex_metrics:

@@ -226,7 +226,7 @@ def _spelling_findings(task: Task, profile: RowProfile, labels: Sequence[str]) -
     """Labels that a prompt cannot list, or that no answer can be read as."""
     resolved = task.model_copy(update={"labels": list(labels)})
     for label in labels:
-        if len(label.splitlines()) > 1:
+        if "\n" in label.strip() or "\r" in label.strip():
             yield Finding(f"the label {label!r:.80} has a line break, so that no prompt can list it", "rename it")
     unreadable = []
     for reference in dict.fromkeys([*labels, *profile.lines]):

@@ -15,7 +15,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gemtune.config import JsonObject
@@ -51,7 +51,8 @@ class Answer(Protocol):
 class GenerateRequest:
     """One request to a model. `key` is the id of its row; `version` distinguishes the tuned models that an endpoint
     has served over time; `sample` numbers repeated requests; None means the configured value. The answer fits
-    `response_schema` (Gemini's form), if there is one and the model takes schemas.
+    `response_schema` (Gemini's form), if there is one and the model takes schemas. `fields` are further fields of the
+    body in the API's form: tools, toolConfig, generationConfig (the configured values take precedence).
     """
 
     key: str
@@ -63,6 +64,7 @@ class GenerateRequest:
     temperature: float | None = None
     max_output_tokens: int | None = None
     response_schema: JsonObject | None = None
+    fields: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import yaml
 
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.config.output_schema import answer_problem
+from gemtune.inference.field_values import canonical_object, with_read_values
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
 MAX_DEPTH = 100  # levels of a JSON value; deeper ones are not read
@@ -76,7 +77,7 @@ _CUE = re.compile(rf"{_SEPARATOR}|{_any_of(_words('links'))}", re.IGNORECASE)
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(_words('links'))})\W*$", re.IGNORECASE)
 _VERDICT = re.compile(rf"[,，、(（]|\s[-–—]\s|{_any_of(w for k in _AFTER for w in _words(k))}", re.IGNORECASE)
 _ASIDE = re.compile(r"[(（][^()（）]*[)）]\W*")
-_GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(_words('grounds'))}", re.IGNORECASE)
+_GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(_words('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
 _RIGHT = _pattern("nouns", "verdicts")
 _CORRECTION, _DOUBT = _pattern("corrections"), _pattern("doubts")
 _OPENER = re.compile(rf"^\W*{_any_of(w for k in _BEFORE for w in _words(k))}[\s,，、:：!！]*", re.IGNORECASE)
@@ -434,34 +435,27 @@ def _parse_object(task: Task, text: str) -> Parsed:
     if not values:
         missing = "not JSON" if _json_value(text) is None else "not a JSON object"
         return Parsed(None, REFUSAL if is_refusal(text) else f"{missing}: {_shown(text)}")
-    objects = {canonical_object(value): value for _, value in values}
-    chosen = _last_cued([(lead, canonical_object(value)) for lead, value in values], task)
+    spelled = [(lead, canonical_object(value, task.field_rules)) for lead, value in values]
+    objects = {text: value for (_, text), (_, value) in zip(spelled, values, strict=True)}
+    chosen = _last_cued(spelled, task)
     if not chosen:
         return Parsed(None, f"{len(objects)} different JSON objects: {_shown(text)}")
     if not _is_text(chosen[0]):
         return Parsed(None, f"half of a surrogate pair: {_shown(text)}")
-    problem = answer_problem(task.output_schema, objects[chosen[0]]) if task.output_schema else None
+    problem = _schema_problem(task, objects[chosen[0]]) if task.output_schema else None
     return Parsed(None, f"does not fit the schema: {problem}") if problem else Parsed(chosen[0])
 
 
-def canonical_object(value: JsonObject) -> str:
-    """One spelling of equal objects: keys and list items sorted, text normalized, empty fields removed."""
-    return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", value)).strip()
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, list):
-        return sorted((_plain(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True))
-    if isinstance(value, dict):
-        plain = {key: _plain(item) for key, item in value.items()}
-        return {key: item for key, item in plain.items() if item not in (None, "", [], {})}
-    return value
+def _schema_problem(task: Task, value: JsonObject) -> str | None:
+    """Why an object does not fit the schema, as it is and with the numbers and dates that the rules of fields read."""
+    problem = answer_problem(task.output_schema, value)
+    if (
+        problem
+        and task.field_rules
+        and not answer_problem(task.output_schema, with_read_values(value, task.field_rules))
+    ):
+        return None
+    return problem
 
 
 _OPENING = re.compile(rf"\{{(?=\s*(?:[}}{re.escape(_FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=\s*[\[\"{{])")

@@ -5,29 +5,34 @@
 The system instruction holds the task (what to do, the allowed labels, the output format); the user turn holds the row,
 after the shots if there are any, and ends with the cue before the answer (`Intent:`). A prompt with level `instance`
 has everything in the user turn. A tuned model gets the exact text of its training rows. Pure: no files, no network.
+
+A row that is a prompt already (`Example.contents`) is sent as it is: its turns, parts, system instruction and tools.
+Only a baseline adds to it: the allowed labels and the answer format after the row's own system instruction (the task's,
+if it has none), and shots as turns before its own. A prompt's `instruction` replaces the row's.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gemtune.config import JsonObject, Prompt, Task
+from gemtune.contents import text_turn
 from gemtune.data.example import Example
 from gemtune.data.labels import labels_of
 from gemtune.errors import UserError
-from gemtune.inference.parsing import Parsed, parse
-
-__all__ = ["Parsed", "Rendered", "parse", "render", "resolve", "training_row", "tuned_prompt"]
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The system instruction and Gemini's `contents`, ending in a user turn."""
+    """The system instruction and Gemini's `contents`, ending in a user turn; `fields` are other fields of the request
+    that the row has (tools).
+    """
 
     system: str | None
     contents: list[JsonObject]
+    fields: JsonObject = field(default_factory=dict)
 
 
 def tuned_prompt(task: Task) -> Prompt:
@@ -49,21 +54,42 @@ def resolve(task: Task, examples: Iterable[Example]) -> Task:
 
 def render(task: Task, prompt: Prompt, example: Example, shots: Sequence[Example] = ()) -> Rendered:
     """The request for one row. Shots precede the row in the same user turn, each with its reference answer."""
+    if example.contents is not None:
+        return _render_prompt(task, prompt, example, shots)
     blocks = [f"{_row_text(task, shot)}\n{task.target_name}: {shot.target}" for shot in shots]
     text = _row_text(task, example)
     blocks.append(text if prompt.chain_of_thought else f"{text}\n{task.target_name}:")
     instruction = _instruction(task, prompt, example)
     if prompt.level == "instance":
-        return Rendered(None, _contents(example, "\n\n".join([instruction, *blocks] if instruction else blocks)))
-    return Rendered(instruction, _contents(example, "\n\n".join(blocks)))
+        return Rendered(None, [text_turn("user", "\n\n".join([instruction, *blocks] if instruction else blocks))])
+    return Rendered(instruction, [text_turn("user", "\n\n".join(blocks))])
+
+
+def _render_prompt(task: Task, prompt: Prompt, example: Example, shots: Sequence[Example]) -> Rendered:
+    """The request for a row that is a prompt already, its turns unchanged."""
+    shown = [turn for shot in shots for turn in (*shot.turns, shot.answer_turn)]
+    turns = [*shown, *example.turns]
+    instruction = _instruction(task, prompt, example)
+    fields = {name: value for name, value in example.request.items() if name != "systemInstruction"}
+    if prompt.level == "instance" and instruction:
+        first = {**turns[0], "parts": [{"text": instruction}, *turns[0]["parts"]]}
+        return Rendered(None, [first, *turns[1:]], fields)
+    return Rendered(instruction, turns, fields)
+
+
+def training_prompt(task: Task, prompt: Prompt, example: Example) -> JsonObject:
+    """A line of Gemini's tuning JSONL without the answer: the request as `render` makes it, a row's own fields as they
+    are in the row.
+    """
+    rendered = render(task, prompt, example)
+    system = {"systemInstruction": text_turn("system", rendered.system)} if rendered.system else {}
+    return {**system, "contents": rendered.contents, **example.request}
 
 
 def training_row(task: Task, prompt: Prompt, example: Example) -> JsonObject:
-    """One line of Gemini's supervised tuning JSONL: the request as `render` makes it, then the model's turn."""
-    rendered = render(task, prompt, example)
-    turns = [*rendered.contents, {"role": "model", "parts": [{"text": example.target}]}]
-    system = {"systemInstruction": {"role": "system", "parts": [{"text": rendered.system}]}} if rendered.system else {}
-    return {**system, "contents": turns}
+    """One line of Gemini's supervised tuning JSONL: the request, then the model's turn."""
+    row = training_prompt(task, prompt, example)
+    return {**row, "contents": [*row["contents"], example.answer_turn]}
 
 
 def _row_text(task: Task, example: Example) -> str:
@@ -71,8 +97,13 @@ def _row_text(task: Task, example: Example) -> str:
 
 
 def _instruction(task: Task, prompt: Prompt, example: Example) -> str | None:
-    """Instruction (of the prompt, else of the row, else of the task), allowed values, output format."""
-    parts = [prompt.instruction or example.system or task.instruction]
+    """Instruction (of the prompt, else of the row, else of the task), allowed values, output format.
+
+    The task's instruction is not added to a row that is a prompt already, where the prompt lists no labels either: that
+    is the request that a tuned model is trained on.
+    """
+    is_own = example.contents is not None and not prompt.list_labels
+    parts = [prompt.instruction or example.system or ("" if is_own else task.instruction)]
     if prompt.list_labels:
         parts.append(_allowed_values(task))
     parts.append(_output_format(task, prompt))
@@ -103,13 +134,3 @@ def _output_format(task: Task, prompt: Prompt) -> str:
         multi_label = f"Answer with all labels that apply, separated by {task.label_separator.strip()!r}."
         return multi_label if task.label_separator else "Answer with the label only."
     return "Answer with the JSON object only." if task.kind == "extraction" else ""
-
-
-def _contents(example: Example, text: str) -> list[JsonObject]:
-    """Earlier turns and attached parts stay; the text of the last user turn becomes `text`."""
-    turn: JsonObject = {"role": "user", "parts": [{"text": text}]}
-    turns = list(example.contents or ())
-    if not turns or turns[-1].get("role", "user") == "model":
-        return [*turns, turn]
-    attached = [part for part in turns[-1].get("parts", []) if "text" not in part]
-    return [*turns[:-1], {"role": "user", "parts": [*attached, {"text": text}]}]

@@ -30,6 +30,7 @@ def build_requests(
             version,
             max_output_tokens=token_limit,
             response_schema=schema,
+            fields=prompt.fields,
         )
         for example, prompt in zip(examples, rendered, strict=True)
     ]

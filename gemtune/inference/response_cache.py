@@ -82,7 +82,13 @@ class SqliteResponseCache:
 
     def _key(self, request: GenerateRequest) -> str:
         content: list[Any] = [request.model, request.version, request.system, request.contents]
-        content += [request.sample, request.temperature, request.max_output_tokens, request.response_schema]
+        content += [
+            request.sample,
+            request.temperature,
+            request.max_output_tokens,
+            request.response_schema,
+            request.fields,
+        ]
         return fingerprint(content, self._settings)
 
     def __enter__(self) -> Self:

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gemtune.config import JsonObject, Task
+from gemtune.contents import text_turn
 from gemtune.data.example import Example
 from gemtune.inference import prompts
 
@@ -15,13 +17,11 @@ Row = tuple[str, JsonObject]
 
 def supervised_rows(task: Task, examples: Sequence[Example]) -> list[Row]:
     """A row per example; of an example with pairs a row per preferred answer, each once."""
-    rows = []
+    prompt, rows = prompts.tuned_prompt(task), []
     for example in examples:
-        prompt = _prompt(task, example)
-        answers = dict.fromkeys(pair.chosen for pair in example.pairs) or [example.target]
-        for answer in answers:
-            turns = [*prompt["contents"], {"role": "model", "parts": [{"text": answer}]}]
-            rows.append((example.id, {**prompt, "contents": turns}))
+        answers = dict.fromkeys(pair.chosen for pair in example.pairs)
+        variants = [replace(example, target=answer, answer=None) for answer in answers] or [example]
+        rows += [(example.id, prompts.training_row(task, prompt, variant)) for variant in variants]
     return rows
 
 
@@ -29,17 +29,11 @@ def preference_rows(task: Task, examples: Sequence[Example]) -> list[Row]:
     """A row per pair, the better answer with score 1, the worse with 0."""
     rows = []
     for example in examples:
-        prompt = _prompt(task, example)
+        prompt = prompts.training_prompt(task, prompts.tuned_prompt(task), example)
         for pair in example.pairs:
             completions = [
-                {"score": score, "completion": {"role": "model", "parts": [{"text": text}]}}
+                {"score": score, "completion": text_turn("model", text)}
                 for score, text in ((1, pair.chosen), (0, pair.rejected))
             ]
             rows.append((example.id, {**prompt, "completions": completions}))
     return rows
-
-
-def _prompt(task: Task, example: Example) -> JsonObject:
-    rendered = prompts.render(task, prompts.tuned_prompt(task), example)
-    system = {"systemInstruction": {"role": "system", "parts": [{"text": rendered.system}]}} if rendered.system else {}
-    return {**system, "contents": rendered.contents}

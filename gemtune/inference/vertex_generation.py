@@ -31,7 +31,7 @@ def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, Retry
 
     async def generate(request: GenerateRequest) -> vertex.GenerateResponse:
         settings = _settings_of(config, request)
-        return await vertex.generate(client, request.model, request.system, request.contents, settings)
+        return await vertex.generate(client, request.model, request.system, request.contents, settings, request.fields)
 
     errors = ((calls.TransientError,), (calls.PermanentError,))
     retry_policy = RetryPolicy(
@@ -73,7 +73,7 @@ def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
 
     def body(request: GenerateRequest) -> JsonObject:
         settings = _settings_of(config, request)
-        return batches.build_request(client, request.model, request.system, request.contents, settings)
+        return batches.build_request(client, request.model, request.system, request.contents, settings, request.fields)
 
     async def run_job(model: str, bodies: Sequence[JsonObject]) -> list[batches.BatchResult]:
         lines: list[batches.BatchResult] = []

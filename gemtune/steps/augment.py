@@ -31,7 +31,8 @@ from gemtune.errors import UserError
 from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.inference import tfidf_baseline
 from gemtune.inference.generate import Generate, GenerateRequest, ModelOutput, RetryPolicy, generate_all
-from gemtune.inference.prompts import parse, render, resolve
+from gemtune.inference.parsing import parse
+from gemtune.inference.prompts import render, resolve
 from gemtune.inference.vertex_generation import vertex_generate
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext

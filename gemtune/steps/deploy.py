@@ -46,7 +46,7 @@ def run(
         raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
     before = champion.read(client, name)
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
-    cleaning = dict(export_rules(context.preprocess))
+    cleaning = dict(export_rules(context.preprocess, verdict.task))
     task = {"kind": verdict.task.kind, "labels": verdict.task.labels}
     entry = {
         "variant": candidate.model_dump(mode="json"),
@@ -79,7 +79,7 @@ def keep_current(decision: str, selection: str, name: str, deployment: str, **se
     unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
     undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, unused)
     store.record_decision(client, name, chosen.plan, verdict.verdict)
-    own = dict(export_rules(context.preprocess))
+    own = dict(export_rules(context.preprocess, verdict.task))
     cleaning = champion.cleaning(client, name, own) if used is serving else own
     headline = verdict.verdict.replace("_", " ") if nothing_serves else f"{used.name} ({used.model})"
     log.info("done: %s", f"nothing changed: {headline}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
@@ -408,11 +409,9 @@ def _bounded(trial: Trial, tokens: TokenEstimates) -> Trial:
 def modality(examples: Sequence[Example]) -> str:
     """The heaviest modality that a row has: audio, image (video and documents too), else text."""
     kinds = {
-        str(part["fileData"].get("mimeType", "")).partition("/")[0]
+        str(file.get("mimeType", "")).partition("/")[0]
         for example in examples
-        for turn in example.contents or ()
-        for part in turn.get("parts", [])
-        if "fileData" in part
+        for file in contents.files_of(example.contents or ())
     }
     return "audio" if "audio" in kinds else "image" if kinds else "text"
 

@@ -91,7 +91,7 @@ def run(
         borderline_duplicates=borderline_duplicates(rejected),
         near_conflicts=NearConflicts(rows=len(conflicts), lines=lines),
         label_issues=summarize(label_issues),
-        cleaning=dict(export_rules(settings)),
+        cleaning=dict(export_rules(settings, task_section)),
         dataflow=DataflowCount(rows=by_dataflow, file=dataflow_dropped),
     ).write(report)
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())

@@ -265,7 +265,8 @@ def example_request(
     system = {"systemInstruction": {"parts": [{"text": rendered.system}]}} if rendered.system else {}
     schema = response_schema(task, variant.prompt)
     shape = {"responseMimeType": schema_mime_type(schema), "responseSchema": schema} if schema else {}
-    return {**system, "contents": rendered.contents, "generationConfig": {"temperature": 0, **shape}}
+    generation = {**rendered.fields.get("generationConfig", {}), "temperature": 0, **shape}
+    return {**rendered.fields, **system, "contents": rendered.contents, "generationConfig": generation}
 
 
 def recipe(
@@ -276,13 +277,15 @@ def recipe(
     train: Sequence[Example],
 ) -> dict[str, Any]:
     """What `predictor.Predictor` needs; training rows are included only where the prompt shows some of them."""
-    shown = [{"id": row.id, "text": row.text, "target": row.target} for row in train] if variant.prompt.shots else []
+    names = ("id", "text", "target", "system", "contents", "answer", "request")
+    shown = [{name: getattr(row, name) for name in names} for row in train] if variant.prompt.shots else []
     return {
         "task": task.model_dump(exclude_none=True),
         "variant": variant.model_dump(),
         "generation": dict(generation),
         "cleaning": dict(cleaning),
-        "train": shown,
+        "train": [{name: value for name, value in row.items() if value} for row in shown],
+        "takes_requests": bool(train) and all(row.contents is not None for row in train),
     }
 
 

@@ -11,17 +11,22 @@ this module loads no SDK; each is loaded on first use.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import weakref
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, JsonObject, Vertex
+from gemtune.contents import text_of
 from gemtune.errors import UserError
 from gemtune.vertex.calls import PermanentError, require_credentials, retried, translate_errors, translate_errors_async
 
@@ -215,9 +220,15 @@ def connect(settings: Vertex) -> Client:
 
 
 async def generate(
-    client: Client, model: str, system: str | None, contents: list[JsonObject], settings: GenerationSettings
+    client: Client,
+    model: str,
+    system: str | None,
+    contents: list[JsonObject],
+    settings: GenerationSettings,
+    fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> GenerateResponse:
-    """Send one request. `model` is a base model id or an endpoint's full name; `contents` is in Gemini's form.
+    """Send one request. `model` is a base model id or an endpoint's full name; `contents` is in Gemini's form, and so
+    are `fields`: tools, toolConfig and generationConfig, over which `settings` take precedence.
 
     Raises `TransientError` or `PermanentError`; retries are the caller's, with its rate control.
     """
@@ -227,7 +238,10 @@ async def generate(
         settings = replace(settings, logprobs=False)
     if not client.catalogue.takes_schema(model):
         settings = replace(settings, response_schema=None)
-    config = _generation_config(system, settings, budget, level)
+    try:
+        config = _generation_config(system, settings, budget, level, json.dumps(dict(fields)))
+    except ValidationError as error:
+        raise PermanentError(400, f"tools or toolConfig of the row: {error}") from None
     call = genai_client.models.generate_content(model=model, contents=contents, config=config)
     try:
         return parse_response(await translate_errors_async(call))
@@ -235,19 +249,23 @@ async def generate(
         if not settings.logprobs or "logprob" not in refusal.message.lower():
             raise
         client.without_logprobs.add(model)
-        return await generate(client, model, system, contents, settings)
+        return await generate(client, model, system, contents, settings, fields)
 
 
 @lru_cache(maxsize=256)
-def _generation_config(system: str | None, settings: GenerationSettings, budget: int | None, level: str) -> Any:
+def _generation_config(
+    system: str | None, settings: GenerationSettings, budget: int | None, level: str, fields: str
+) -> Any:
     """The SDK's form of the settings, cached because building and validating it per row is expensive."""
     from google.genai import types
 
+    own = json.loads(fields)
+    own = {**own.pop("generationConfig", {}), **own}
     thinking = types.ThinkingConfig(
         thinking_budget=budget, thinking_level=types.ThinkingLevel(level) if level else None
     )
     schema = settings.response_schema
-    return types.GenerateContentConfig(
+    configured = types.GenerateContentConfig(
         system_instruction=system,
         temperature=settings.temperature,
         max_output_tokens=settings.max_output_tokens,
@@ -258,6 +276,8 @@ def _generation_config(system: str | None, settings: GenerationSettings, budget:
         response_mime_type=schema_mime_type(schema) if schema else None,
         response_schema=types.Schema.model_validate(schema) if schema else None,
     )
+    set_values = {name: value for name, value in configured if value is not None}
+    return types.GenerateContentConfig.model_validate(own).model_copy(update=set_values) if own else configured
 
 
 def schema_mime_type(schema: JsonObject) -> str:
@@ -338,8 +358,11 @@ def _logprob(candidate: Any) -> float | None:
 
 
 def _text(candidate: Any) -> str | None:
-    parts = (candidate.content.parts or []) if candidate.content else []
-    texts = [part.text for part in parts if part.text is not None and not part.thought]
+    parts = [part for part in (candidate.content and candidate.content.parts) or [] if not part.thought]
+    texts = [part.text for part in parts if part.text is not None]
+    if any(part.function_call for part in parts):
+        plain = [part.model_dump(mode="json", by_alias=True, exclude_none=True) for part in parts]
+        texts = [text_of(part for part in plain if "text" in part or "functionCall" in part)]
     # Half of a surrogate pair becomes U+FFFD, as no request or tuning row can hold it; halves in two parts are joined.
     return "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace") if texts else None
 

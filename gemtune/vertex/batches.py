@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gemtune.artifacts.base import open_atomic
@@ -82,7 +83,12 @@ def batch_model(client: Client, model: str, version: str, base_model: str) -> st
 
 
 def build_request(
-    client: Client, model: str, system: str | None, contents: list[JsonObject], settings: GenerationSettings
+    client: Client,
+    model: str,
+    system: str | None,
+    contents: list[JsonObject],
+    settings: GenerationSettings,
+    fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> JsonObject:
     """The request body that `vertex.generate` would send."""
     budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
@@ -99,7 +105,8 @@ def build_request(
         config["responseLogprobs"] = True
     if (schema := settings.response_schema) and client.catalogue.takes_schema(model):
         config |= {"responseMimeType": schema_mime_type(schema), "responseSchema": schema}
-    body: JsonObject = {"contents": contents, "generationConfig": config}
+    config = {**fields.get("generationConfig", {}), **config}
+    body: JsonObject = {**fields, "contents": contents, "generationConfig": config}
     if system:
         body["systemInstruction"] = {"role": "user", "parts": [{"text": system}]}
     return body

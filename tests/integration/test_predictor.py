@@ -225,7 +225,7 @@ def test_predictor_cleans_texts_as_preprocess_does(service, tmp_path, settings):
     sections = {"task": {}, "preprocess": {"jaccard_threshold": 0, **settings}, "vertex": {}}
     preprocess.run(str(source), str(rows), str(tmp_path / "dropped"), str(tmp_path / "report"), **sections)
     trained = {row.line: row.text for row in read_examples(rows)}
-    with Predictor(document(export_rules(Preprocess.of(settings)))) as predictor:
+    with Predictor(document(export_rules(Preprocess.of(settings), Task()))) as predictor:
         assert [answer.text for answer in predictor(texts)] == [trained[line] for line in sorted(trained)]
 
 

@@ -11,30 +11,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune import pii
-from gemtune.config import Preprocess
+from gemtune.config import Preprocess, Task
 from gemtune.data.cleaning import clean, export_rules, is_mojibake, load_cleaner, rule_changes
 
 CONFIGS = st.builds(
     Preprocess,
     normalize_unicode=st.sampled_from(["NFC", "NFKC", "none"]),
-    collapse_whitespace=st.booleans(),
+    collapse_whitespace=st.none() | st.booleans(),
     remove_control=st.booleans(),
     remove_invisible=st.booleans(),
     strip_html=st.booleans(),
 )
+KINDS = ("classification", "sentiment", "extraction", "summarization", "generation")
 TEXTS = st.text() | st.text(alphabet="<b>/&lt;amp;\x00\u200b\ufeff e\u0301ﬁ　👨\u200d👧 \t\n")
 
 
 @given(TEXTS, CONFIGS)
 @settings(max_examples=300, deadline=None)
 def test_clean_is_idempotent(text: str, config: Preprocess) -> None:
-    once = clean(text, config)
-    assert clean(once, config) == once
+    once = clean(text, config, Task())
+    assert clean(once, config, Task()) == once
 
 
 @given(TEXTS, CONFIGS)
 def test_cleaner_repeats_the_exported_rules(text: str, config: Preprocess) -> None:
-    assert load_cleaner(export_rules(config))(text) == clean(text, config)
+    for task in (Task(), Task(kind="generation")):
+        exported = export_rules(config, task)
+        assert None not in exported.values()  # no pipeline parameter may be null
+        assert load_cleaner(exported)(text) == clean(text, config, task)
 
 
 @pytest.mark.parametrize(
@@ -50,14 +54,27 @@ def test_cleaner_repeats_the_exported_rules(text: str, config: Preprocess) -> No
     ],
 )
 def test_clean_applies_each_rule(text: str, setting: dict[str, object], expected: str) -> None:
-    assert clean(text, Preprocess.of(setting)) == expected
+    assert clean(text, Preprocess.of(setting), Task()) == expected
 
 
 def test_changes_names_rule_before_and_after() -> None:
-    assert list(rule_changes("a\x00  b", Preprocess())) == [
+    assert list(rule_changes("a\x00  b", Preprocess(), Task())) == [
         ("remove_control", "a\x00  b", "a  b"),
         ("collapse_whitespace", "a  b", "a b"),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\n\n```csv\nx,y\n1,2\n```", "def f(x):\n    if x:\n        return 1", "    x = 1\n    y = 2", "a\tb\r\nc"],
+)
+def test_clean_keeps_line_breaks_and_indentation_unless_texts_are_labelled(text: str) -> None:
+    kept = {kind: clean(text, Preprocess(), Task(kind=kind)) == text for kind in KINDS}
+    assert kept == {kind: kind not in ("classification", "sentiment") for kind in KINDS}
+    assert clean(text, Preprocess(collapse_whitespace=True), Task(kind="extraction")) == " ".join(text.split())
+    assert clean(text, Preprocess(collapse_whitespace=False), Task()) == text
+    spaced = {clean(f" \n{text} \n", Preprocess(), Task(kind=kind)) for kind in KINDS[2:]}
+    assert spaced == {text}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +144,6 @@ def test_is_mojibake_leaves_real_text_alone(text: str) -> None:
 
 
 def test_load_cleaner_masks_personal_data_as_training_did():
-    masked = load_cleaner(export_rules(Preprocess(pii="mask", lowercase=True)))
+    masked = load_cleaner(export_rules(Preprocess(pii="mask", lowercase=True), Task()))
     assert masked("Mail  Ann@example.com or ann@EXAMPLE.com") == "mail [EMAIL] or [EMAIL]"
-    assert load_cleaner(export_rules(Preprocess(pii="report")))("ann@example.com") == "ann@example.com"
+    assert load_cleaner(export_rules(Preprocess(pii="report"), Task()))("ann@example.com") == "ann@example.com"

@@ -20,7 +20,7 @@ from gemtune.errors import UserError
 
 PLAIN = Preprocess.of(dict(NO_CLEANING))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-FILLED = TEXT.filter(bool)
+FILLED = TEXT.filter(str.strip)
 ANSWER = FILLED.map(str.strip).filter(bool)
 FILE = st.builds(lambda uri: {"fileData": {"mimeType": "image/png", "fileUri": f"gs://b/{uri}"}}, st.integers(0, 9))
 PART = FILLED.map(lambda text: {"text": text})
@@ -40,8 +40,12 @@ def examples(draw: st.DrawFn, files: bool, turns: bool) -> Example:
         before += [turn("user", [draw(PART)]), turn("model", [draw(PART)])]
     contents = (*before, turn("user", last))
     text = "\n".join(part["text"] for part in last if "text" in part)
-    kept = None if len(contents) == 1 and len(last) == 1 and "text" in last[0] else contents
-    return Example(example_id(text, target, system, kept), text, target, 1, system, kept)
+    if not turns:
+        return Example(example_id(text, target), text, target, 1)
+    text = text or next(
+        (part["text"] for turn in reversed(before) for part in turn["parts"] if turn["role"] == "user"), ""
+    )
+    return Example(example_id(text, target, system, contents), text, target, 1, system, contents)
 
 
 def returned(folder: Path, rows: list[Example], shape: str, name: str) -> list[Example]:

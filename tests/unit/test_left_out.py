@@ -89,7 +89,11 @@ def evaluated(folder: Path) -> EvaluationReport:
     write_examples(paths[0], examples(40, 2))
     write_examples(paths[1], examples(60, 1))
     baselines = [{"name": name, "instruction": f"Instruction {name}."} for name in ("short", "long")]
-    sections = {"task": {}, "evaluate": {"baselines": baselines}, "vertex": {"project": "p"}}
+    sections = {
+        "task": {},
+        "evaluate": {"baselines": baselines, "constrain_best_prompt": False},
+        "vertex": {"project": "p"},
+    }
     evaluate.run_baselines(*paths, **sections)
     return EvaluationReport.read(paths[3])
 

@@ -29,7 +29,7 @@ from gemtune.evaluation.metrics import (
     row_scores,
     tokens,
 )
-from gemtune.inference.parsing import canonical_object
+from gemtune.inference.field_values import canonical_object
 
 LABELS = ["a", "b", "c", "d"]
 TASK = Task(labels=LABELS)
@@ -248,7 +248,7 @@ def test_bleu_counts_characters_where_words_have_no_spaces():
 
 def test_field_counts_compares_each_field():
     wanted = canonical_object({"city": "Bern", "people": ["Ann", "Bob"]})
-    said = canonical_object({"city": "bern", "people": ["Bob", "Cid"], "date": "x"})
+    said = canonical_object({"city": "Bern", "people": ["Bob", "Cid"], "date": "x"})
     assert field_counts(wanted, said) == (2, 4, 3)
     rows = [Row(wanted, said), Row(wanted, None)]
     task = Task(kind="extraction")
@@ -256,7 +256,7 @@ def test_field_counts_compares_each_field():
     assert measure(task, "field_recall", rows).value() == pytest.approx(2 / 6)
     assert measure(task, "field_f1", rows).value() == pytest.approx(4 / 10)
     assert measure(task, "valid_rate", rows).value() == 0.5
-    assert {c.label: (c.precision, c.recall) for c in per_field(rows)} == {
+    assert {c.label: (c.precision, c.recall) for c in per_field(task, rows)} == {
         "city": (1.0, 0.5), "people": (0.5, 0.25), "date": (0.0, 0.0),
     }  # fmt: skip
 

@@ -58,7 +58,8 @@ def gemini(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
 def test_read_pairs_gives_the_same_pair_for_every_format(tmp_path: Path, row: dict[str, Any]) -> None:
     found = read(tmp_path, row)
     assert not found.dropped
-    assert [(p.text, p.contents, p.system) for p in found.prompts] == [("p", None, None)]
+    contents = None if row == plain() else ({"role": "user", "parts": [{"text": "p"}]},)  # turns are kept as turns
+    assert [(p.text, p.contents, p.system) for p in found.prompts] == [("p", contents, None)]
     assert [(p.prompt, p.chosen, p.rejected, p.line) for p in found.pairs] == [(found.prompts[0].id, "good", "bad", 1)]
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from gemtune.config import Prompt, Task
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.inference.parsing import canonical
-from gemtune.inference.prompts import parse, render, resolve, training_row, tuned_prompt
+from gemtune.inference.parsing import canonical, parse
+from gemtune.inference.prompts import render, resolve, training_row, tuned_prompt
 
 LABELS = ["cancel_order", "refund", "other", "not refund", "C", "C++", "返品"]
 TASK = Task(labels=LABELS, text_name="Ticket", target_name="Intent")
@@ -73,9 +73,7 @@ def test_render_keeps_turns_parts_and_own_instruction():
         {"role": "user", "parts": [image, {"text": ROW.text}]},
     )
     rendered = render(TASK, ZERO, Example(id="3", text=ROW.text, target="x", contents=turns, system="Be brief."))
-    assert rendered.contents[:2] == list(turns[:2])
-    assert rendered.contents[2]["parts"][0] == image
-    assert rendered.contents[2]["parts"][1]["text"].startswith("Ticket: I want")
+    assert rendered.contents == list(turns)
     assert rendered.system is not None
     assert rendered.system.startswith("Be brief.")
 

@@ -294,6 +294,7 @@ def selected(
 ) -> Selection:
     """What the step selects among checkpoints; `serving` is in production."""
     monkeypatch.setattr("gemtune.state.champion.read", lambda client, name: serving)
+    monkeypatch.setattr("gemtune.state.champion.generation", lambda client, name: 4 if serving else 0)
     planned(prompts(("zero_shot", 0.5))).write(folder / "plan")
     evaluated(*reports).write(folder / "report")
     paths = []

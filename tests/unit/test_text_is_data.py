@@ -109,7 +109,10 @@ def test_examples_hold_any_text(folder, text):
     turns = ({"role": "user", "parts": [{"text": text}]},)
     key = example_id(text, text, text, turns)
     pairs = (Pair(text, text, text, 2),)
-    row = Example(key, text, text, 3, text or None, turns, None, text or None, {text: text}, pairs)
+    row = Example(
+        key, text, text, 3, system=text or None, contents=turns, answer=turns[0], request={"tools": [text]},
+        group=text or None, slices={text: text}, pairs=pairs,
+    )  # fmt: skip
     write_examples(folder / "examples", [row, row])
     expected = json.loads(json.dumps(asdict(row)))
     assert [json.loads(json.dumps(asdict(read))) for read in read_examples(folder / "examples")] == [expected] * 2
@@ -263,7 +266,7 @@ def test_pipeline_file_holds_any_text(tmp_path):
 
 @every_text
 def test_answers_are_valid_unicode_from_their_arrival_on(text):
-    part = SimpleNamespace(text=text, thought=False)
+    part = SimpleNamespace(text=text, thought=False, function_call=None)
     candidate = SimpleNamespace(content=SimpleNamespace(parts=[part]))
     received = vertex._text(candidate)
     received.encode()
@@ -273,7 +276,7 @@ def test_answers_are_valid_unicode_from_their_arrival_on(text):
 
 
 def test_halves_of_a_pair_in_two_parts_are_joined():
-    parts = [SimpleNamespace(text=text, thought=False) for text in ("a\ud83d", "\ude00b")]
+    parts = [SimpleNamespace(text=text, thought=False, function_call=None) for text in ("a\ud83d", "\ude00b")]
     assert vertex._text(SimpleNamespace(content=SimpleNamespace(parts=parts))) == "a\U0001f600b"
 
 

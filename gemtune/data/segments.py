@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Segments of a text by their offsets: the values of an extraction, and a note where the offsets look wrong.
+
+Source: AutoML Text's `textSegmentAnnotations`. Programs count in characters (code points), UTF-16 units (JavaScript,
+Java, C#) or UTF-8 bytes (Go, C); the three agree up to the first character that is not plain ASCII, or not in the first
+65,536.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from gemtune.config import JsonObject
+
+UNITS: dict[str, tuple[str, int]] = {"characters": ("utf-32-le", 4), "utf16": ("utf-16-le", 2), "bytes": ("utf-8", 1)}
+"""The encoding in which a unit is so many bytes."""
+_FIRST_WIDE = "\u2e80"  # first of the East Asian scripts: no spaces between words, or particles attached to them
+_UNSPACED = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))  # Thai and Lao, Burmese, Khmer
+Span = tuple[str, int, int]
+
+
+def read_segments(text: str, segments: Sequence[JsonObject], unit: str) -> tuple[dict[str, list[str]], str]:
+    """The values of the segments by name, in the order of the text; and a note if some cut words, else "".
+
+    Offsets are whole numbers, or texts of digits (the API's int64). Raises `ValueError` for a segment outside the text.
+    """
+    spans = sorted(map(_span, segments), key=lambda span: span[1:])
+    problems = {name: _problem(text, spans, name) for name in UNITS}
+    fitting = [name for name, problem in problems.items() if name != unit and not problem]
+    remedy = "check the offsets"
+    if fitting:
+        remedy = f"counted in {fitting[0]} they fit: preprocess.offset_unit: {fitting[0]}"
+    if problems[unit] == _OUTSIDE:
+        name, begin, end = next(span for span in spans if _cut(text, span, unit) is None)
+        place = f"{name!r:.40} from {begin} to {end} is not in the text ({len(text)} characters)"
+        raise ValueError(f"the segment {place}; {remedy}")
+    values: dict[str, list[str]] = {}
+    for span in spans:
+        values.setdefault(span[0], []).append(_cut(text, span, unit) or "")
+    return values, f"segments begin or end inside a word; {remedy}" if problems[unit] else ""
+
+
+_OUTSIDE, _INSIDE_WORD = "outside the text", "inside a word"
+
+
+def _span(segment: JsonObject) -> Span:
+    name, begin, end = (segment.get(key) for key in ("displayName", "startOffset", "endOffset"))
+    if not isinstance(name, str):
+        raise ValueError(f"a segment is {segment!r:.120}, without a displayName")
+    return name, _offset(0 if begin is None else begin), _offset(end)
+
+
+def _offset(value: Any) -> int:
+    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
+        return int(value)
+    if type(value) is not int or value < 0:
+        raise ValueError(f"an offset of a segment is {value!r:.40}, not a whole number")
+    return value
+
+
+def _problem(text: str, spans: Sequence[Span], unit: str) -> str:
+    """Why the spans do not fit in this unit; "" if they do."""
+    if any(_cut(text, span, unit) is None for span in spans):
+        return _OUTSIDE
+    encoding, size = UNITS[unit]
+    encoded = text.encode(encoding)
+    edges = [encoded[: edge * size].decode(encoding) for _, *ends in spans for edge in ends]
+    return _INSIDE_WORD if any(_splits_word(text, len(before)) for before in edges) else ""
+
+
+def _cut(text: str, span: Span, unit: str) -> str | None:
+    """The text of a span; None if it is not in the text, or begins or ends inside a character."""
+    encoding, size = UNITS[unit]
+    _, begin, end = span
+    encoded = text.encode(encoding)
+    if not begin < end or end * size > len(encoded):
+        return None
+    try:
+        encoded[: begin * size].decode(encoding)
+        return encoded[begin * size : end * size].decode(encoding)
+    except UnicodeDecodeError:
+        return None
+
+
+def _splits_word(text: str, edge: int) -> bool:
+    """Whether a word, or a letter and its marks, continues at this place."""
+    if not 0 < edge < len(text):
+        return False
+    is_mark = unicodedata.category(text[edge]).startswith("M")
+    return is_mark or (_is_in_word(text[edge - 1]) and _is_in_word(text[edge]))
+
+
+def _is_in_word(character: str) -> bool:
+    """Whether a character is a letter or digit of a script that separates words."""
+    is_spaced = character < _FIRST_WIDE and not any(first <= character <= last for first, last in _UNSPACED)
+    return character.isalnum() and is_spaced

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Offsets of segments: read in every unit and notation, and reported where they cut words."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gemtune.config import Preprocess, Task
+from gemtune.data.example import Example, RejectedRow
+from gemtune.data.row_validation import ReadStats, validate_row
+from gemtune.data.segments import UNITS, read_segments
+
+WORDS = st.text("abcäß日本ก็😀é", min_size=1, max_size=6)
+
+
+def offset(text: str, position: int, unit: str) -> int:
+    encoding, size = UNITS[unit]
+    return len(text[:position].encode(encoding)) // size
+
+
+def segments_of(text: str, words: list[str], unit: str, of: Any = int) -> list[dict[str, Any]]:
+    places = [(text.index(word), text.index(word) + len(word)) for word in words]
+    return [
+        {"displayName": "w", "startOffset": of(offset(text, a, unit)), "endOffset": of(offset(text, b, unit))}
+        for a, b in places
+    ]
+
+
+@given(
+    st.lists(WORDS, min_size=1, max_size=6, unique=True), st.sampled_from(sorted(UNITS)), st.sampled_from([int, str])
+)
+@settings(max_examples=200, deadline=None)
+def test_segments_are_read_in_every_unit(words: list[str], unit: str, of: Any) -> None:
+    text = "  ".join(f"<{word}>" for word in words)
+    marked = [f"<{word}>" for word in words]
+    values, note = read_segments(text, segments_of(text, marked, unit, of), unit)
+    assert (values, note) == ({"w": marked}, "")
+
+
+@given(st.lists(st.integers(-3, 40) | st.none() | st.booleans() | st.text(max_size=3), min_size=2, max_size=6),
+       st.sampled_from(sorted(UNITS)))  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_segments_are_values_or_a_reason(offsets: list[Any], unit: str) -> None:
+    text = "Zürich 😀 東京 e\u0301tude"
+    pairs = itertools.pairwise(offsets)
+    segments = [{"displayName": "x", "startOffset": begin, "endOffset": end} for begin, end in pairs]
+    row = {"textContent": text, "textSegmentAnnotations": segments}
+    read = validate_row(1, row, Task(kind="extraction"), Preprocess(offset_unit=unit), ReadStats())
+    if isinstance(read, Example):
+        assert all(value and value in text for value in json.loads(read.target)["x"])
+    else:
+        assert "segment" in read.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "counted", "suggested"),
+    [
+        ("Größe größer als Zürich heute", "Zürich", "bytes", "bytes"),
+        ("😀😀 fly to Oslo tomorrow", "Oslo", "utf16", "utf16"),
+        ("жду заказ из Москвы завтра", "Москвы", "bytes", "bytes"),
+    ],
+)
+def test_offsets_in_another_unit_are_reported_with_the_setting(
+    text: str, word: str, counted: str, suggested: str
+) -> None:
+    row = {"textContent": text, "textSegmentAnnotations": segments_of(text, [word], counted)}
+    task, stats = Task(kind="extraction"), ReadStats()
+    read = validate_row(1, row, task, Preprocess(), stats)
+    texts = [*stats.row_notes, read.detail if isinstance(read, RejectedRow) else ""]
+    assert any(f"preprocess.offset_unit: {suggested}" in text for text in texts)
+    right = validate_row(1, row, task, Preprocess(offset_unit=counted), ReadStats())
+    assert isinstance(right, Example)
+    assert right.target == f'{{"w": ["{word}"]}}'
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "cuts"), [(0, 4, True), (0, 6, False), (1, 6, True), (7, 9, False), (7, 8, False), (10, 11, True)]
+)
+def test_segments_that_cut_words_are_reported(begin: int, end: int, cuts: bool) -> None:
+    text = "Zürich 東京 e\u0301t"
+    values, note = read_segments(text, [{"displayName": "x", "startOffset": begin, "endOffset": end}], "characters")
+    assert values == {"x": [text[begin:end]]}
+    assert note == ("segments begin or end inside a word; check the offsets" if cuts else "")
