@@ -165,8 +165,8 @@ def scores(name: str, folder: Path, given: argparse.Namespace) -> tuple[str, dic
     last = TuningRecord.read(folder / "job").variants[-1]
     tuned = last.model_copy(update={"name": "tuned", "role": "candidate", "prompt": tuned_prompt(task)})
     evaluator = StepContext(sections).evaluator
-    report = evaluator.evaluate(Dataset("test", test), train[held:], [*prompts, tuned]).report
-    reports = [*report.variants, *([report.tfidf_baseline] if report.tfidf_baseline else [])]
+    report = evaluator.evaluate(Dataset("test", test, free_baselines=True), train[held:], [*prompts, tuned]).report
+    reports = [*report.variants, *(r for r in report.free_baselines if r.variant.name == "tfidf_baseline")]
     metric = METRIC[task.kind]
     assert metric in metric_names(task)
     found = {entry.variant.name: entry.metrics[metric].model_dump() for entry in reports}

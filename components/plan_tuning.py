@@ -18,6 +18,7 @@ def plan_tuning(
     task: dict,
     evaluate: dict,
     plan: dict,
+    gate: dict,
     hard_examples: dict,
     escalation: dict,
     preference: dict,
@@ -36,6 +37,7 @@ def plan_tuning(
         task: Section `task` of the configuration.
         evaluate: Section `evaluate`.
         plan: Section `plan`.
+        gate: Section `gate`.
         hard_examples: Section `hard_examples`.
         escalation: Section `escalation`.
         preference: Section `preference`; empty in supervised tuning.
@@ -54,6 +56,7 @@ def plan_tuning(
         task=task,
         evaluate=evaluate,
         plan=plan,
+        gate=gate,
         hard_examples=hard_examples,
         escalation=escalation,
         preference=preference,

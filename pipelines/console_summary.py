@@ -21,6 +21,8 @@ VERDICTS = {
     "deploy": "[bold green]DEPLOY[/] the tuned model",
     "keep_prompt": "[bold yellow]KEEP THE PROMPT[/]",
     "keep_champion": "[bold yellow]KEEP THE CHAMPION[/]",
+    "use_tfidf_baseline": "[bold yellow]USE THE TF-IDF BASELINE[/]",
+    "none_usable": "[bold red]NO VARIANT MAY SERVE[/]",
     "not_enough_data": "[bold yellow]NOT ENOUGH DATA[/] to decide",
 }
 
@@ -50,8 +52,7 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
     metric, level = summary["metric"], f"{summary['confidence_level']:.0%} interval"
     for heading in ("", metric, level, "unusable", "tokens per row", "cost, USD"):
         table.add_column(heading, justify="left" if heading == "" else "right")
-    free = [summary["tfidf_baseline"]] if summary["tfidf_baseline"] else []
-    for row in [*summary["variants"], *free]:
+    for row in [*summary["variants"], *summary["free_baselines"]]:
         score = row["score"]
         table.add_row(
             row["name"],
@@ -68,9 +69,12 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
         console.print(f"  - {reason}", soft_wrap=True, markup=False)
     for note in [summary["cost"]["summary"], *summary["notes"]]:
         console.print(f"  - {note}", soft_wrap=True, markup=False)
-    console.print(f"\nIn production: {summary['outcome']['model']}", soft_wrap=True)
-    console.print(f"serve it again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
-    console.print(call(summary, SERVED_AT), soft_wrap=True, markup=False)
+    if summary["outcome"]["action"] == "none":
+        console.print("\nIn production: nothing")
+    else:
+        console.print(f"\nIn production: {summary['outcome']['model']}", soft_wrap=True)
+        console.print(f"serve it again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
+        console.print(call(summary, SERVED_AT), soft_wrap=True, markup=False)
     took = summary["time"]
     console.print(f"report   {folder / 'report.html'}\nsummary  {folder / 'summary.json'}", soft_wrap=True)
     console.print(f"took     {took['wall_s']:.0f} s, of which {took['share']:.0%} outside the steps")

@@ -200,7 +200,7 @@ class Wiring:
             **splits,
             **spent,
             name=name,
-            **self._sections("task", "evaluate", "plan", "hard_examples", "escalation", "preference", "vertex"),
+            **self._sections("task", "evaluate", "plan", "gate", "hard_examples", "escalation", "preference", "vertex"),
         ).set_caching_options(False)
 
     def _tune(self, data: Data, plan: Any) -> Any:

@@ -35,12 +35,13 @@ def evaluated(
     *,
     rows: str = "rows",
     train: str = "train",
+    free: bool = False,
     constrain: bool = False,
     **sections: Any,
 ) -> tuple[Console, EvaluationReport]:
     """Evaluate variants on the rows of a folder; writes its `predictions` and `report`."""
     name = "test" if rows == "test" else "validation"
-    part = Dataset(name, list(read_examples(folder / rows)), constrain_best=constrain)
+    part = Dataset(name, list(read_examples(folder / rows)), free_baselines=free, constrain_best=constrain)
     evaluation = StepContext(sections).evaluator.evaluate(part, list(read_examples(folder / train)), variants)
     console = evaluate.write(evaluation, str(folder / "predictions"), str(folder / "report"))
     return console, EvaluationReport.read(folder / "report")

@@ -16,12 +16,13 @@ from gemtune.artifacts.evaluation import (
     Score,
     SliceReport,
     TestSetUsage,
+    UnusableForm,
     VertexMetric,
 )
 from gemtune.artifacts.tuning import CheckpointScore, TrialSummary
 from gemtune.config import Gate, ModelVariant, Task
 
-Verdict = Literal["deploy", "keep_prompt", "keep_champion", "not_enough_data"]
+Verdict = Literal["deploy", "keep_prompt", "keep_champion", "use_tfidf_baseline", "none_usable", "not_enough_data"]
 
 
 class Rule(Part):
@@ -96,8 +97,9 @@ class DeploymentRecord(Artifact):
 
     STEP: ClassVar[str] = "deploy"
 
-    action: Literal["deployed", "kept"]
+    action: Literal["deployed", "kept", "none"]
     variant: ModelVariant
+    """What serves; where `action` is none, the best prompt, which is not to serve."""
     champion_before: str
     undeployed: list[str]
     cleaning: dict[str, Any]
@@ -115,6 +117,7 @@ class VariantSummary(Part):
     metrics: dict[str, Score]
     invalid_rate: float
     outcomes: dict[str, int]
+    unusable_forms: list[UnusableForm] = []
     tokens_per_row: float
     latency_s: float
     cost: float
@@ -152,7 +155,7 @@ class RunSummary(Artifact):
     test_set_usage: TestSetUsage | None
     detectable_lift: float
     variants: list[VariantSummary]
-    tfidf_baseline: VariantSummary | None
+    free_baselines: list[VariantSummary]
     baselines: list[VariantSummary]
     judge: JudgeReport | None
     comparisons: list[ComparisonReport]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from gemtune.artifacts.base import Artifact, Part
@@ -61,6 +62,20 @@ class VertexMetric(Part):
     ours: float | None = None
 
 
+def invalid_rate(outcomes: Mapping[str, int]) -> float:
+    """The share of unusable answers: invalid, refusal, blocked or truncated. A failed request (error) has no answer."""
+    answers = sum(outcomes.values()) - outcomes.get("error", 0)
+    return (answers - outcomes.get("ok", 0)) / max(1, answers)
+
+
+class UnusableForm(Part):
+    """A form that unusable answers of a variant have, and on how many rows."""
+
+    outcome: str
+    form: str
+    rows: int
+
+
 class VariantReport(Part):
     """How one model variant did on one set of rows."""
 
@@ -72,7 +87,8 @@ class VariantReport(Part):
     latency_s: Latency
     attempts: int
     cached: int
-    problems: list[tuple[str, int]] = []
+    unusable_forms: list[UnusableForm] = []
+    """The commonest forms of its unusable answers."""
     per_class: list[ClassReport] = []
     confusion: Confusion | None = None
     judging: dict[str, TokenUsage] = {}
@@ -80,6 +96,11 @@ class VariantReport(Part):
     calibration: dict[str, Any] | None = None
     vertex_metrics: dict[str, VertexMetric] = {}
     vertex_metrics_error: str = ""
+
+    @property
+    def invalid_rate(self) -> float:
+        """The share of unusable answers."""
+        return invalid_rate(self.outcomes)
 
 
 class PairwiseReport(Part):
@@ -109,10 +130,14 @@ class JudgeRatings(Part):
 
 
 class JudgeComparison(Part):
-    """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases."""
+    """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases.
+
+    `winners` are the results by row: candidate, baseline or tie.
+    """
 
     candidate: str
     baseline: str
+    winners: list[str]
     win_rate: Score
     pairs: int
     wins: int
@@ -203,7 +228,8 @@ class EvaluationReport(Artifact):
     generation: dict[str, Any] = {}
     """The settings of generation, for serving to use the same."""
     variants: list[VariantReport]
-    tfidf_baseline: VariantReport | None = None
+    free_baselines: list[VariantReport] = []
+    """Baselines that call no model service, on the same rows."""
     search_tokens: TokenUsage | None = None
     judge: JudgeReport | None = None
     pairwise: list[PairwiseReport] = []

@@ -53,6 +53,8 @@ class TuningPlan(Artifact):
     trials: list[Trial]
     escalation: list[Trial] = []
     over_budget: list[str] = []
+    unusable: list[str] = []
+    """A sentence for each prompt with too many unusable answers."""
     prices: PriceList
     warnings: list[str] = []
     forecast: CostForecast
@@ -191,6 +193,8 @@ class Selection(Artifact):
     reason: str
     notes: list[str] = []
     best_prompt: ModelVariant
+    other_prompts: list[ModelVariant] = []
+    """Prompts that may be as good as the best one."""
     start: ModelVariant | None = None
     candidate: ModelVariant | None = None
     """None where there is no checkpoint, or where the best one is in production already."""
@@ -211,6 +215,6 @@ class Selection(Artifact):
 
     @property
     def finalists(self) -> list[ModelVariant]:
-        """The variants that are compared on test rows."""
-        start = self.start if self.candidate else None
-        return [variant for variant in (self.best_prompt, start, self.candidate, self.champion) if variant]
+        """The variants that are compared on test rows: with a candidate, all that it has to beat."""
+        others = [*self.other_prompts, self.start, self.candidate] if self.candidate else []
+        return [variant for variant in (self.best_prompt, *others, self.champion) if variant]

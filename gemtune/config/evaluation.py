@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from gemtune.config.section import JsonObject, Section, is_resource_name
 
-Role = Literal["baseline", "candidate", "champion", "supervised"]
+Role = Literal["baseline", "candidate", "champion", "supervised", "free_baseline", "constant"]
 
 
 class Prompt(Section):
@@ -199,7 +199,7 @@ class Evaluate(Section):
     )
     auto_slices: bool = Field(True, description="Also report by text length (thirds) and script.")
     confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Confidence level of all intervals.")
-    resamples: int = Field(2000, ge=200, description="Number of bootstrap resamples.")
+    resamples: int = Field(2000, ge=200, description="Resamples of permutation tests and of rank correlations.")
     seed: int = Field(7, description="Seed of resampling and of requests.")
 
     @property
@@ -229,7 +229,9 @@ class Gate(Section):
 
     metric: str = Field("", description="Metric that decides; empty: the task kind's first metric.")
     min_lift: float = Field(
-        0.0, ge=0, description="Lift over the best prompt that the lower bound of the interval must exceed."
+        0.0,
+        ge=0,
+        description="Lift over the best prompt, and over each that may be as good, that the lower bound must exceed.",
     )
     min_lift_over_champion: float = Field(
         0.0,
@@ -247,8 +249,10 @@ class Gate(Section):
         le=1,
         description="Loss of score on the champion test set that a continued model may have; 1: only reported.",
     )
-    confidence_level: float = Field(0.95, gt=0.5, lt=1, description="Level of the paired bootstrap interval.")
-    resamples: int = Field(10_000, ge=1000, description="Number of paired bootstrap resamples.")
+    confidence_level: float = Field(
+        0.95, gt=0.5, lt=1, description="Level of the paired intervals; half the rest is the error rate."
+    )
+    resamples: int = Field(10_000, ge=1000, description="Resamples of permutation tests.")
     seed: int = Field(7, description="Seed of resampling.")
     min_test_rows: int = Field(50, ge=1, description="Fewest test rows; with fewer, the verdict is not_enough_data.")
     planned_candidates: int = Field(
@@ -257,7 +261,18 @@ class Gate(Section):
     on_test_set_reuse: Literal["warn", "fail"] = Field(
         "warn", description="Action when more candidates than planned have been evaluated on this test set."
     )
-    max_invalid_rate: float = Field(0.05, ge=0, le=1, description="Largest share of unusable answers of the candidate.")
+    max_invalid_rate: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Largest share of unusable answers; a candidate above it is not deployed, and being better than a "
+        "prompt or a champion above it does not count.",
+    )
+    on_worse_than_free_baseline: Literal["warn", "fail"] = Field(
+        "fail",
+        description="Action when the candidate is shown to be worse than TF-IDF, the nearest training row or leading "
+        "sentences; constant answers must always be exceeded.",
+    )
     min_class_recall: float = Field(
         0.0, ge=0, le=1, description="Lowest recall of any class with 10 or more test rows; 0: off."
     )

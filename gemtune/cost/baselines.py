@@ -61,7 +61,7 @@ def ranked_finalists(
 
 def _final_pairs(roles: Sequence[Role]) -> int:
     """How many pairs of finalists of these roles are compared, each one way round."""
-    pairs = final_pairings([ModelVariant(name=role, model="", role=role) for role in roles])
+    pairs = final_pairings([ModelVariant(name=str(n), model="", role=role) for n, role in enumerate(roles)])
     return len({frozenset(pair) for pair in pairs})
 
 
@@ -274,7 +274,7 @@ class BaselineForecast:
         No champion is expected where there is none now, but there may be one by then.
         """
         rows = len(self.splits[2])
-        dearest = max(map(self._best_on_test, usages), key=lambda item: item.cost.upper)
+        dearest = max((self.prompt_on_test(u, "best prompt on test") for u in usages), key=lambda i: i.cost.upper)
         placeholder = ModelVariant(name="champion", model="", prompt=prompts.tuned_prompt(self.counter.task))
         label = "the champion on test"
         served = self._item_on_test("finalists", label, champion or placeholder)
@@ -286,8 +286,9 @@ class BaselineForecast:
         items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
         return [*items, *ranked_finalists(judging, rows, ["baseline"], champion), *judging.validating()]
 
-    def _best_on_test(self, usage: BaselineUsage) -> CostItem:
-        item = self._item_on_test("best_prompt", "best prompt on test", usage.variant, usage.wording)
+    def prompt_on_test(self, usage: BaselineUsage, label: str) -> CostItem:
+        """What a prompt's answers to the test rows cost."""
+        item = self._item_on_test("best_prompt", label, usage.variant, usage.wording)
         if not usage.actual:
             return item
         # how long its answers are is known by now

@@ -37,7 +37,8 @@ class Context:
     """What costs besides the trials: baselines, the best prompt, what was spent, the champion.
 
     `on_test` and `on_train` are the best prompt's tokens per row, `train_probe` the training rows it answers,
-    `champion_rows` the rows of the champion's test set, `first` the job that the trials start from.
+    `champion_rows` the rows of the champion's test set, `first` the job that the trials start from. `other_prompts` are
+    the answers of further prompts to the test rows: those that may be as good as the best.
     """
 
     baselines: Sequence[BaselineUsage]
@@ -50,6 +51,7 @@ class Context:
     champion: ModelVariant | None = None
     first: Trial | None = None
     is_pairwise: bool = False
+    other_prompts: Sequence[CostItem] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ class Forecaster:
         fixed = [
             *self._best_prompt(everything),
             *(self._trial(context.first) if context.first else []),
-            *self._finalists(trials[0], everything),
+            *self._other_prompts(escalation),
+            *self._finalists(trials[0], everything, escalation),
             *judging.validating(),
             IDLE,
         ]
@@ -169,6 +172,16 @@ class Forecaster:
             items += rows.judging.items(again, rows.validation, 0, self._base)
         return items
 
+    def _other_prompts(self, escalation: Sequence[Trial]) -> list[CostItem]:
+        """Further prompts on test rows; with a larger model's prompt as the best, that of the base model is one."""
+        context, rows, best = self.context, self.tokens.test, self.context.best
+        items = list(context.other_prompts)
+        if escalation:
+            label = f"{best.variant.name} with the base model on test, if needed"
+            tokens = RequestTokens(context.on_test.input, best.tokens.output)
+            items.append(self._bounded("best_prompt", label, rows, tokens, self._base, best.variant.name).if_needed())
+        return items
+
     def _bounded(
         self, kind: Kind, label: str, count: int, tokens: RequestTokens, dearest: Price, subject: str
     ) -> CostItem:
@@ -179,7 +192,7 @@ class Forecaster:
         expected, bound = (requests_item(kind, label, count, sizes, price, subject) for price in (self._base, dearest))
         return with_batch_price(expected.bounded_by(bound), self.evaluate, count, self._base)
 
-    def _finalists(self, likely: Trial, trials: Sequence[Trial]) -> list[CostItem]:
+    def _finalists(self, likely: Trial, trials: Sequence[Trial], escalation: Sequence[Trial]) -> list[CostItem]:
         """Candidate, start and champion on test rows and on the champion's test set, and judging all finalists.
 
         No champion is expected where there is none now, but there may be one by then.
@@ -187,14 +200,17 @@ class Forecaster:
         context, rows, judging = self.context, self.tokens, self.tokens.judging
         tuned = 1 + (context.first is not None)
         items = [self._tuned("finalists", "candidate and champion on test", rows.test, tuned, rows.request, trials)]
-        label, present = "the finalists on test", 1 + tuned + (context.champion is not None)
-        largest = 2 + tuned
+        certain = 1 + sum(not item.conditional for item in context.other_prompts)
+        possible = 1 + len(context.other_prompts) + bool(escalation)
+        label, present = "the finalists on test", certain + tuned + (context.champion is not None)
+        largest = possible + tuned + 1
         expected, upper = (
             judging.items(label, n * rows.test, (n - 1) * rows.test, self._base) for n in (present, largest)
         )
         items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
-        roles: tuple[Role, ...] = ("baseline", "candidate", "supervised")
-        items += ranked_finalists(judging, rows.test, roles[: 1 + tuned], context.champion)
+        roles: tuple[Role, ...] = ("candidate", "supervised")
+        prompts: list[Role] = ["baseline"] * possible
+        items += ranked_finalists(judging, rows.test, [*prompts, *roles[:tuned]], context.champion)
         if context.champion_rows:
             longer = Estimate(expected=rows.prompt.expected, upper=LONGER_ROWS * rows.prompt.upper)
             sizes = RequestTokens(longer, rows.answer)

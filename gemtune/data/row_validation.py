@@ -21,6 +21,7 @@ from gemtune.data import pii_detectors, sources
 from gemtune.data.cleaning import clean, is_mojibake, rule_changes
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.formats import parse_example
+from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import find_spellings, label_set, labels_of, spelling_key
 from gemtune.data.pii_detectors import PiiDetector
 from gemtune.data.readers import Row
@@ -53,6 +54,7 @@ class ReadStats:
     labels: Counter[str] = field(default_factory=Counter)
     label_spellings: tuple[LabelSpellings, ...] = ()
     mojibake: int = 0
+    group_columns: GroupColumns = field(default_factory=GroupColumns)
     row_notes: Counter[str] = field(default_factory=Counter)
     _pii_detector: PiiDetector | None = None
 
@@ -63,7 +65,7 @@ class ReadStats:
             log.warning("%s", text)
 
     def note_findings(self, task: Task, config: Preprocess) -> None:
-        """Note texts in a wrong encoding, and find and note labels that differ in spelling only, of all rows read."""
+        """Note texts in a wrong encoding, labels that differ in spelling only, rows that may belong together."""
         if self.mojibake:
             self.note(f"{self.mojibake} texts were decoded with a wrong encoding before (such as 'Ã©' for 'é')")
         for what, rows in self.row_notes.items():
@@ -74,6 +76,8 @@ class ReadStats:
         for group in self.label_spellings[:_MAX_SPELLINGS]:
             counts = ", ".join(f"{spelled!r} {rows}" for spelled, rows in group.rows.items())
             self.note(f"rows by spelling of the label {group.label!r}: {counts}; {merged}")
+        for text in self.group_columns.notes():
+            self.note(text)
 
     def pii_detector(self, config: Preprocess) -> PiiDetector:
         """The detector of personal data, created once."""
@@ -102,6 +106,7 @@ def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -
     Raises `UserError` when no row has the group or split column that the settings name.
     """
     rows = sources.rows(str(source), task, config, stats.note)
+    other_columns = {config.text_column, config.target_column, config.split_column, *config.slice_columns}
     while batch := list(islice(rows, BATCH_ROWS)):
         if config.pii != "off" and config.pii_detector != "rules":
             stats.pii_detector(config).prefetch(_texts_of(batch, task, config))
@@ -111,7 +116,10 @@ def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -
             else:
                 line, row = item
                 stats.columns.update(map(str, row))
-                yield validate_row(line, row, task, config, stats)
+                valid = validate_row(line, row, task, config, stats)
+                if not config.group_column and isinstance(valid, Example):
+                    stats.group_columns.add(row, valid.text, other_columns)
+                yield valid
     missing = [name for name in _configured_columns(config) if stats.columns and not stats.columns[name]]
     available = ", ".join(sorted(stats.columns)[:20])
     for name in missing:

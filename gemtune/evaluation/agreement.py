@@ -4,7 +4,7 @@
 
 Exact agreement is inflated by common ratings (a judge that always rates 4 often agrees with people who mostly do), so
 Cohen's kappa, plain and quadratically weighted (Cohen 1960, 1968), and Spearman's rank correlation are reported, each
-with a bootstrap interval over rated items. Kappa is a formula of the table of counts, hence an `intervals.Measure`.
+with an interval over rated items. Kappa is a formula of the table of counts, hence an `intervals.Measure`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def kappa(judge: Sequence[int], human: Sequence[int], levels: int, *, quadratic:
         value: Floats = 1 - np.divide(observed, chance, out=np.ones_like(observed), where=chance > 0)
         return value
 
-    return Measure(cells, formula)
+    return Measure(cells, formula, (-1.0, 1.0))
 
 
 def spearman(
@@ -97,7 +97,7 @@ def agreement(
     levels = highest - lowest + 1
 
     def with_interval(measure: Measure) -> Interval:
-        return interval(measure, level=level, resamples=resamples, seed=seed)
+        return interval(measure, level=level)
 
     ranks = spearman(*([p[side] for p in pairs] for side in (0, 1)), level=level, resamples=resamples, seed=seed)
     measures = {
@@ -131,7 +131,6 @@ def fit_score_threshold(
     *,
     folds: int = 10,
     level: float = 0.95,
-    resamples: int = 2000,
     seed: int = 7,
 ) -> ScoreThreshold | None:
     """The judge score that best separates the items people call good (by Cohen's kappa), with cross-validation.
@@ -149,8 +148,6 @@ def fit_score_threshold(
     agreed = interval(
         kappa(predicted.astype(int).tolist(), positive.astype(int).tolist(), 2, quadratic=False),
         level=level,
-        resamples=resamples,
-        seed=seed,
     )
     true_positives = float((predicted & positive).sum())
     precision, recall = true_positives / max(1, predicted.sum()), true_positives / positive.sum()

@@ -173,13 +173,11 @@ def abstain_threshold(
     return threshold
 
 
-def summarize(
-    confidence: Sequence[float], correct: Sequence[float], *, level: float, resamples: int, seed: int
-) -> dict[str, Any]:
+def summarize(confidence: Sequence[float], correct: Sequence[float], *, level: float) -> dict[str, Any]:
     """Calibration errors with intervals, reliability bins, and accuracy against coverage."""
     return {
-        "ece": asdict(interval(ece(confidence, correct), level=level, resamples=resamples, seed=seed)),
-        "brier": asdict(interval(brier(confidence, correct), level=level, resamples=resamples, seed=seed)),
+        "ece": asdict(interval(ece(confidence, correct), level=level)),
+        "brier": asdict(interval(brier(confidence, correct), level=level)),
         "reliability": [asdict(b) for b in reliability(confidence, correct, level=level)],
         "coverage": coverage_curve(confidence, correct),
     }
@@ -213,11 +211,9 @@ def validate_map(
     correct: Sequence[float],
     *,
     level: float,
-    resamples: int,
-    seed: int,
 ) -> dict[str, Any]:
     """The fitted calibration on other rows: the same numbers after the map, and those of the threshold."""
-    report = summarize(apply_calibration(fitted, confidence), correct, level=level, resamples=resamples, seed=seed)
+    report = summarize(apply_calibration(fitted, confidence), correct, level=level)
     del report["coverage"]
     if "abstain" not in fitted:
         return report

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluate model variants on a dataset: requests to Vertex AI, scores, judge, pairwise comparisons, TF-IDF baseline."""
+"""Evaluate model variants on a dataset: requests to Vertex AI, scores, judge, pairwise comparisons, free baselines."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar
@@ -24,13 +24,13 @@ from gemtune.evaluation.judge_validation import load_human_ratings
 from gemtune.evaluation.predictions import Prediction, prediction_rows
 from gemtune.evaluation.scorers import SampleScore, score_sample, variant_report
 from gemtune.evaluation.slices import with_auto_slices
+from gemtune.evaluation.unusable import describe_unusable
 from gemtune.evaluation.variant_scores import Evaluated, evaluate_all
-from gemtune.inference import tfidf_baseline
 from gemtune.inference.batch import generate_by_batch
+from gemtune.inference.free_baselines import free_baselines
 from gemtune.inference.generate import GenerateAll, generate_all
 from gemtune.inference.prompt_search import constraint_problem
 from gemtune.inference.prompts import resolve
-from gemtune.inference.tfidf_baseline import TFIDF_BASELINE
 from gemtune.inference.vertex_generation import (
     generation_settings,
     response_cache,
@@ -48,7 +48,8 @@ Pairings = Callable[[Sequence[ModelVariant]], list[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Rows to answer, by which name; which variants are compared on them, and over which roles win rates are taken.
+    """Rows to answer, by which name; which variants are compared on them, and over the first variant of which roles
+    win rates are taken.
 
     With `judging` off only answers are generated: no judge, no verbal confidence, no evaluation service. With
     `constrain_best` the best prompt is also tried with constrained output.
@@ -61,6 +62,8 @@ class Dataset:
     judging: bool = True
     ratings: bool = False
     """Whether the judge is validated against human ratings."""
+    free_baselines: bool = False
+    """Whether free baselines answer the rows too."""
     optional: Role | None = None
     """Role whose variants are left out where the service refuses their requests, as long as one is left."""
     constrain_best: bool = False
@@ -68,12 +71,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Which answers were better, by what; where the judge ranked them, its tokens and (on finalists) its validation."""
+    """Which answers were better, by what; where the judge ranked them, its tokens and (on finalists) its validation.
+
+    `free` are the results against free baselines, which the judge does not rank.
+    """
 
     ranker: Literal["reference", "judge"]
     results: pairwise.Results
     tokens: TokenUsage | None = None
     judge: JudgeReport | None = None
+    free: pairwise.Results = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,8 @@ class Evaluator:
             )
         ratings = load_human_ratings(self.settings) if dataset.ratings else []
 
+        free = self._free_baselines(task, all_labels, train, rows, names) if dataset.free_baselines else []
+
         async def run(send: GenerateAll) -> tuple[Evaluated, Ranking | None]:
             evaluated = await evaluate_all(
                 task, all_labels, settings, variants, rows, train, send, ratings, dataset.optional
@@ -130,7 +139,10 @@ class Evaluator:
             pairs = dataset.pairings(evaluated.variants)
             results = await pairwise.compare_all(ranker, rows, evaluated.scores, pairs)
             if ranker.by_reference:
-                return evaluated, Ranking("reference", results)
+                scores = {**evaluated.scores, **{variant.name: own for variant, own in free}}
+                against = [(v.name, f.name) for v in evaluated.variants for f, _ in free]
+                compared = await pairwise.compare_all(ranker, rows, scores, [*against, *((f, v) for v, f in against)])
+                return evaluated, Ranking("reference", results, free=compared)
             judge = self.settings.judge
             validation = await llm_judge.validate_on_ratings(self.settings, task, ratings, send) if ratings else None
             report = (
@@ -140,8 +152,10 @@ class Evaluator:
 
         evaluated, ranking = _with_service(settings, self.vertex, run)
         reports = [self._report(settings, variant, evaluated, task) for variant in evaluated.variants]
+        free_reports = [variant_report(task, settings, variant, scores) for variant, scores in free]
         if ranking is not None:
-            over = [v.name for v in evaluated.variants if v.role in dataset.win_over]
+            first = {v.role: v.name for v in reversed(evaluated.variants)}
+            over = [first[role] for role in dataset.win_over if role in first]
             slices = [score.example.slices for score in evaluated.scores[evaluated.variants[0].name]]
             reports = [
                 pairwise.with_win_rate(
@@ -149,14 +163,17 @@ class Evaluator:
                 )
                 for r in reports
             ]
-        tfidf = _tfidf(task, all_labels, settings, rows, train) if TFIDF_BASELINE.name not in names else []
+            if ranking.free:
+                free_reports = [
+                    pairwise.with_win_rate(r, rows, slices, ranking.free, settings, over) for r in free_reports
+                ]
         document = EvaluationReport(
             dataset=dataset.name,
             rows=len(rows),
             task=task,
             generation=generation_settings(settings),
             variants=reports,
-            tfidf_baseline=variant_report(task, settings, TFIDF_BASELINE, tfidf) if tfidf else None,
+            free_baselines=free_reports,
             search_tokens=evaluated.search_tokens,
             judge=evaluated.judge or (ranking.judge if ranking else None),
             pairwise=pairwise.pairwise_reports(ranking.results, rows, settings) if ranking else [],
@@ -166,14 +183,20 @@ class Evaluator:
         )
         for variant in document.variants:
             _hint(variant, len(rows))
-        results = ranking.results if ranking else {}
-        predictions = [
-            row
-            for v in evaluated.variants
-            for row in prediction_rows(dataset.name, v, evaluated.scores[v.name], results)
-        ]
-        predictions += prediction_rows(dataset.name, TFIDF_BASELINE, tfidf, {})
+        results = {**ranking.results, **ranking.free} if ranking else {}
+        answered = [*((v, evaluated.scores[v.name]) for v in evaluated.variants), *free]
+        predictions = [row for v, own in answered for row in prediction_rows(dataset.name, v, own, results)]
         return Evaluation(document, predictions)
+
+    def _free_baselines(
+        self, task: Task, all_labels: Task, train: Sequence[Example], rows: Sequence[Example], names: Container[str]
+    ) -> list[tuple[ModelVariant, list[SampleScore]]]:
+        """The free baselines' answers, scored like any other variant's; `names` of variants are not used twice."""
+        return [
+            (variant, [score_sample(task, variant, *each, all_labels) for each in zip(rows, outputs, strict=True)])
+            for variant, outputs in free_baselines(task, train, rows, self.settings.tfidf_baseline)
+            if variant.name not in names
+        ]
 
     def _settings_for(self, dataset: Dataset, *, constrain: bool) -> Evaluate:
         """A judge that ranks pairs of answers rates none besides."""
@@ -221,24 +244,10 @@ def _with_service(settings: Evaluate, vertex: Vertex, use: Callable[[GenerateAll
         return asyncio.run(use(send))
 
 
-def _tfidf(
-    task: Task, all_labels: Task, settings: Evaluate, rows: Sequence[Example], train: Sequence[Example]
-) -> list[SampleScore]:
-    """The TF-IDF baseline's answers, scored like any other variant's; [] when it does not apply."""
-    if not settings.tfidf_baseline or not tfidf_baseline.is_applicable(task, train):
-        return []
-    outputs = tfidf_baseline.predict(train, rows)
-    return [
-        score_sample(task, TFIDF_BASELINE, row, output, all_labels) for row, output in zip(rows, outputs, strict=True)
-    ]
-
-
 def _hint(report: VariantReport, rows: int) -> None:
     """Say what to do when many answers of a variant were unusable."""
     name, outcomes = report.variant.name, report.outcomes
     if outcomes.get("truncated", 0) > 0.02 * rows:
         log.info("%d of %d answers of %s were truncated: raise max_output_tokens", outcomes["truncated"], rows, name)
-    unusable = outcomes.get("invalid", 0) + outcomes.get("refusal", 0)
-    if unusable > 0.1 * rows:
-        problems = "; ".join(problem for problem, _ in report.problems[:2])
-        log.info("%d of %d answers of %s were not valid: %s", unusable, rows, name, problems)
+    if unusable := describe_unusable(outcomes, report.unusable_forms, 0.1):
+        log.info("%s: %s", name, unusable)

@@ -3,128 +3,34 @@
 """The decision: may the candidate be deployed?
 
 All finalists answered the same held-out test rows and are compared row by row. The candidate must be significantly
-better than the best prompt and the champion, which is evaluated again in each run: the lower bound of the paired
-bootstrap is above the required lift, and an exact test agrees (with few disagreeing rows the bootstrap alone is too
-liberal). Then come the minimum and maximum rules. Guarantees: an equal candidate passes no more often than
-(1 - confidence_level) / 2. Each further candidate on the same rows has its own chance to pass by luck: that error rate
-is divided among the candidates the test set is planned for (Bonferroni); more than planned are reported or rejected.
-Pure.
+better than the best prompt, than every prompt that may be as good, than the champion, which is evaluated again in each
+run, and than the best constant answer: the lower bound of the paired interval is above the required lift, and a test
+agrees (`PairedDifference.is_above`). Being better than a variant with too many unusable answers does not count. Then
+come the minimum and maximum rules. Guarantees: a candidate whose lift over any of them is only the required one passes
+no more often than (1 - confidence_level) / 2; to require all of them makes no error more likely. Each further candidate
+on the same rows has its own chance to pass by luck: that error rate is divided among the candidates the test set is
+planned for (Bonferroni); more than planned are reported or rejected. Pure.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from gemtune.artifacts.decision import (
-    ComparisonReport,
-    DecisionRecord,
-    Rule,
-    SliceComparison,
-    Verdict,
-)
+from gemtune.artifacts.decision import DecisionRecord, Rule, SliceComparison, Verdict
 from gemtune.artifacts.evaluation import JudgeReport
 from gemtune.config import Gate, ModelVariant, Task
-from gemtune.evaluation import calibration, intervals, metrics, pairwise
-from gemtune.evaluation.intervals import PairedDifference
+from gemtune.evaluation import intervals, metrics, pairwise
+from gemtune.evaluation.comparison import Compare, Comparing, Comparison
+from gemtune.evaluation.gate_limits import MIN_PER_GROUP, is_usable, limit_rules, share_unusable, unusable_problem
+from gemtune.evaluation.judge import PairwiseResult
+from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.slices import by_number
-
-MIN_PER_GROUP = 10
-"""Fewer rows of a class, a slice or an old test set show nothing."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Candidate against one other variant on one metric, in the metric's unit."""
-
-    versus: str
-    role: str
-    metric: str
-    candidate: float
-    baseline: float
-    paired: PairedDifference
-
-    def report(self) -> ComparisonReport:
-        """The comparison as the decision's document has it."""
-        paired = self.paired
-        return ComparisonReport(
-            versus=self.versus,
-            role=self.role,
-            metric=self.metric,
-            candidate=self.candidate,
-            baseline=self.baseline,
-            delta=paired.delta,
-            low=paired.low,
-            high=paired.high,
-            p_value=paired.p_value,
-            test=paired.test,
-            wins=paired.wins,
-            losses=paired.losses,
-            disagreement=paired.disagreement,
-        )
-
-
-class Compare(Protocol):
-    """A way to compare two variants on the same rows, or on those of `part`; `metric` is its name."""
-
-    @property
-    def metric(self) -> str:
-        """The name of what is compared."""
-
-    def __call__(
-        self, candidate: ScoredVariant, baseline: ScoredVariant, part: Sequence[int] | None = None
-    ) -> Comparison:
-        """The comparison, candidate minus baseline."""
-
-
-@dataclass(frozen=True)
-class CompareByMetric:
-    """Compares by the task's metric, paired row by row; `groups` names rows that count as one observation."""
-
-    task: Task
-    gate: Gate
-    metric: str
-    groups: Sequence[str | None] | None = None
-
-    def __call__(
-        self, candidate: ScoredVariant, baseline: ScoredVariant, part: Sequence[int] | None = None
-    ) -> Comparison:
-        """Compare on all rows, or on those of `part`."""
-        part = range(len(candidate.rows)) if part is None else part
-        left = metrics.measure(self.task, self.metric, [candidate.rows[i] for i in part])
-        right = metrics.measure(self.task, self.metric, [baseline.rows[i] for i in part])
-        paired = intervals.paired(
-            left,
-            right,
-            level=self.gate.confidence_level,
-            resamples=self.gate.resamples,
-            seed=self.gate.seed,
-            groups=[self.groups[i] for i in part] if self.groups else None,
-        )
-        variant = baseline.variant
-        return Comparison(variant.name, variant.role, self.metric, left.value(), right.value(), paired)
-
-
-@dataclass(frozen=True)
-class ComparePairwise:
-    """Compares by the share of rows won (ties half), from the results that the evaluation recorded."""
-
-    gate: Gate
-    groups: Sequence[str | None]
-    metric: str = field(default=pairwise.WIN_RATE)
-
-    def __call__(
-        self, candidate: ScoredVariant, baseline: ScoredVariant, part: Sequence[int] | None = None
-    ) -> Comparison:
-        """Compare on all rows, or on those of `part`."""
-        results = candidate.pairwise[baseline.variant.name]
-        part = range(len(results)) if part is None else part
-        won = pairwise.rate([results[i] for i in part], [self.groups[i] for i in part], self.gate)
-        variant = baseline.variant
-        return Comparison(variant.name, variant.role, self.metric, won.value, 1 - won.value, won.lift)
+from gemtune.inference.free_baselines import DESCRIPTIONS
+from gemtune.inference.tfidf_baseline import TFIDF_BASELINE
 
 
 @dataclass(frozen=True)
@@ -134,8 +40,8 @@ class Evidence:
     `groups` names rows that belong together (None: alone). `prices` are US dollars per million `input` and `output`
     tokens of the candidate's base model. `candidates` have been tried on these rows, this one included. `judge` is the
     judge's report; its rules apply only when its agreement with people was shown. `ranked_by_judge`: it ranked the
-    answers that are compared. `tfidf` are the TF-IDF baseline's
-    answers, `regression` candidate and champion on the champion's test set with the groups of those rows.
+    answers that are compared. `free` are the free baselines' answers, `regression` candidate and champion on the
+    champion's test set with the groups of those rows.
     """
 
     variants: Sequence[ScoredVariant]
@@ -144,16 +50,13 @@ class Evidence:
     candidates: int = 1
     judge: JudgeReport | None = None
     ranked_by_judge: bool = False
-    tfidf: ScoredVariant | None = None
+    free: Sequence[ScoredVariant] = ()
     regression: tuple[ScoredVariant, ScoredVariant] | None = None
     regression_groups: Sequence[str | None] = ()
 
     def role(self, name: str) -> ScoredVariant | None:
         """The finalist of a role, if there is one."""
         return next((scored for scored in self.variants if scored.variant.role == name), None)
-
-
-Comparing = Callable[[Gate, Sequence[str | None]], Compare]
 
 
 def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> DecisionRecord:
@@ -164,12 +67,11 @@ def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> 
     """
     nominal = gate.confidence_level
     adjusted = gate.model_copy(update={"confidence_level": 1 - (1 - nominal) / gate.planned_candidates})
-    decision = _Decider(task, adjusted, evidence, comparing(adjusted, evidence.groups)).decide()
+    decision = _Decider(task, adjusted, gate, evidence, comparing).decide()
     notes = list(decision.notes)
     if decision.rules and (reuse := _reuse_note(gate, evidence.candidates, nominal)):
         notes.append(reuse)
-    notes += _tfidf_note(task, gate, evidence, decision.metric)  # one more comparison, but no further candidate
-    decision = decision.model_copy(
+    return decision.model_copy(
         update={
             "notes": notes,
             "confidence_level": adjusted.confidence_level,
@@ -177,56 +79,68 @@ def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> 
             "settings": gate,
         }
     )
-    return _with_regression(decision, adjusted, evidence, comparing)
 
 
 @dataclass(frozen=True)
 class _Decider:
+    """The decision with the adjusted `gate`.
+
+    The gate as `stated` decides on free models and the champion's test set: they are no further candidates.
+    """
+
     task: Task
     gate: Gate
+    stated: Gate
     evidence: Evidence
-    compare: Compare
+    comparing: Comparing
+
+    @cached_property
+    def compare(self) -> Compare:
+        """Compares at the adjusted level."""
+        return self.comparing(self.gate, self.evidence.groups)
+
+    @cached_property
+    def compare_as_stated(self) -> Compare:
+        """Compares at the stated level."""
+        return self.comparing(self.stated, self.evidence.groups)
 
     def decide(self) -> DecisionRecord:
         evidence, gate = self.evidence, self.gate
         rows = len(evidence.variants[0].rows) if evidence.variants else 0
         prompt, candidate = evidence.role("baseline"), evidence.role("candidate")
-        if rows < gate.min_test_rows:
-            summary = f"{rows} test rows; a decision requires at least {gate.min_test_rows}"
-            return self._no_data(Rule(
-                name="test_rows", passed=False, measured=rows, required=gate.min_test_rows, summary=summary
-            ), rows)  # fmt: skip
-        used = evidence.candidates
-        if candidate is not None and used > gate.planned_candidates and gate.on_test_set_reuse == "fail":
-            summary = (
-                f"{used} candidates have used this test set, which was planned for {gate.planned_candidates}: "
-                "take new test rows (another split.seed, or newer data)"
-            )
-            return self._no_data(Rule(
-                name="test_set_reuse", passed=False, measured=used, required=gate.planned_candidates, summary=summary
-            ), rows)  # fmt: skip
+        if rule := self._too_little_data(rows):
+            return self._record("not_enough_data", [rule.summary], rows, rules=[rule])
         if candidate is None:
             return self._without_candidate(prompt, rows)
-        others = (prompt, evidence.role("supervised"), evidence.role("champion"))
-        comparisons = [self.compare(candidate, other) for other in others if other is not None]
+        others = [own for role in _BASELINES for own in evidence.variants if own.variant.role == role]
+        comparisons = [self.compare(candidate, other) for other in others]
+        constant = self._best_constant(candidate)
+        to_beat = [*comparisons, *([self.compare(candidate, constant[0])] if constant else [])]
+        best = prompt.variant.name if prompt else ""
+        lifts = [_lift_rule(gate, comparison, best) for comparison in to_beat]
+        # of the prompts only the best has to be usable: to beat further ones is required in addition
+        usable = [_usable_rule(self.task, gate, own) for own in others if own is evidence.role(own.variant.role)]
+        free = self._free_models(candidate)
         slices = self._slices(candidate, prompt) if prompt is not None else []
-        rules = [_lift_rule(gate, comparison) for comparison in comparisons]
-        rules += _limit_rules(self.task, gate, candidate, prompt, evidence.prices)
+        rules = [*lifts, *limit_rules(self.task, gate, candidate, prompt, evidence.prices), *usable]
+        rules += [_free_rule(self.stated, candidate, comparison) for comparison in free] if self._free_decides else []
         rules += _judge_rules(gate, evidence)
         rules += [_slice_rule(gate, slices)] if gate.on_slice_regression == "fail" and slices else []
+        regression = self._regression_rule()
+        rules += [regression] if regression and gate.max_champion_test_regression < 1 else []
         notes = [_worse(cell) for cell in slices if cell.delta < 0 and cell.p_value <= 1 - gate.confidence_level]
         if all(rule.passed for rule in rules):
             verdict: Verdict = "deploy"
             reasons = [rule.summary for rule in rules]
         else:
-            verdict, why = self._fallback(prompt)
-            failed = [rule.summary for rule in rules if not rule.passed]
-            power = [
-                _power_note(comparison, rows, gate)
-                for comparison, rule in zip(comparisons, rules, strict=False)
-                if not rule.passed
-            ]
-            reasons = [*failed, *filter(None, power), why]
+            verdict, why = self._fallback(prompt, ahead=all(rule.passed for rule in lifts))
+            failed = [rule.summary for rule in (*usable, *rules) if not rule.passed]
+            missed = [own for own, rule in zip(to_beat, lifts, strict=True) if not rule.passed]
+            power = [_power_note(comparison, rows, gate) for comparison in missed]
+            reasons = list(dict.fromkeys([*failed, *filter(None, power), *why]))
+        notes += [_free_summary(self.stated, candidate, comparison) for comparison in free]
+        notes += [regression.summary] if regression else []
+        notes = [note for note in notes if note not in reasons]
         return self._record(verdict, reasons, rows, rules=rules, comparisons=comparisons, slices=slices, notes=notes)
 
     def _record(self, verdict: Verdict, reasons: list[str], rows: int, **more: object) -> DecisionRecord:
@@ -243,28 +157,138 @@ class _Decider:
             **more,
         )
 
-    def _no_data(self, rule: Rule, rows: int) -> DecisionRecord:
-        return self._record("not_enough_data", [rule.summary], rows, rules=[rule])
+    def _too_little_data(self, rows: int) -> Rule | None:
+        """Why these test rows decide nothing: too few of them, or used by more candidates than planned."""
+        gate, used = self.gate, self.evidence.candidates
+        if rows < gate.min_test_rows:
+            name, measured, required = "test_rows", rows, gate.min_test_rows
+            summary = f"{rows} test rows; a decision requires at least {required}"
+        elif self.evidence.role("candidate") and used > gate.planned_candidates and gate.on_test_set_reuse == "fail":
+            name, measured, required = "test_set_reuse", used, gate.planned_candidates
+            summary = (
+                f"{used} candidates have used this test set, which was planned for {required}: "
+                "take new test rows (another split.seed, or newer data)"
+            )
+        else:
+            return None
+        return Rule(name=name, passed=False, measured=measured, required=required, summary=summary)
 
     def _without_candidate(self, prompt: ScoredVariant | None, rows: int) -> DecisionRecord:
         verdict, why = self._fallback(prompt)
         champion = self.evidence.role("champion")
+        others = [variant for variant in (prompt, champion) if variant is not None]
+        usable = [_usable_rule(self.task, self.gate, other) for other in others]
         comparisons = [self.compare(prompt, champion)] if prompt is not None and champion is not None else []
-        return self._record(verdict, ["there is no tuned candidate", why], rows, comparisons=comparisons)
+        reasons = [*(rule.summary for rule in usable if not rule.passed), "there is no tuned candidate", *why]
+        kept = self._kept(prompt)[1]
+        notes = [_free_summary(self.stated, kept, own) for own in self._free_models(kept)] if kept is not None else []
+        notes = [note for note in notes if note not in reasons]
+        return self._record(verdict, reasons, rows, comparisons=comparisons, notes=notes)
 
-    def _fallback(self, prompt: ScoredVariant | None) -> tuple[Verdict, str]:
-        """What stays in production: the champion, unless there is none or the best prompt is significantly better."""
+    def _fallback(self, prompt: ScoredVariant | None, ahead: bool = False) -> tuple[Verdict, list[str]]:
+        """What is to serve instead of the candidate, with reasons; `ahead`: the candidate is better than what is kept.
+
+        What is in production is kept unless too many of its answers are unusable, or a free baseline is shown to be
+        better: then the TF-IDF baseline is to be used if it is the better one, otherwise no variant may serve.
+        """
+        verdict, kept, why = self._kept(prompt)
+        candidate = self.evidence.role("candidate")
+        if kept is None:
+            return verdict, [why]
+        problem = self._serving_problem(kept)
+        compared = [kept, *([candidate] if candidate is not None and (ahead or problem) else [])]
+        for variant in compared if self._free_decides else []:
+            if is_usable(self.gate, variant) and (summary := self._tfidf_lead(variant)):
+                return "use_tfidf_baseline", [summary, "use the TF-IDF baseline instead (docs/gate.md)"]
+        if problem:
+            return "none_usable", [f"no variant may serve: {problem}"]
+        return verdict, [why]
+
+    def _tfidf_lead(self, variant: ScoredVariant) -> str:
+        """That the TF-IDF baseline is shown to be better than the variant; "" unless it is, and than every constant."""
+        tfidf = next((c for c in self._free_models(variant) if c.versus == TFIDF_BASELINE.name), None)
+        _, lead = self._best_constant(variant) or (None, 0.0)
+        if tfidf is None or not _is_worse(self.stated, tfidf) or lead > -tfidf.paired.delta:
+            return ""
+        return _free_summary(self.stated, variant, tfidf)
+
+    @property
+    def _free_decides(self) -> bool:
+        return self.gate.on_worse_than_free_baseline == "fail"
+
+    def _kept(self, prompt: ScoredVariant | None) -> tuple[Verdict, ScoredVariant | None, str]:
+        """What is in production: the champion, unless there is none or the best prompt is significantly better."""
         champion = self.evidence.role("champion")
         if champion is None:
-            return "keep_prompt", "keeping the best prompt"
-        if prompt is not None:
+            return "keep_prompt", prompt, "keeping the best prompt"
+        if prompt is not None and not self._serving_problem(prompt):
+            if problem := self._serving_problem(champion):
+                return "keep_prompt", prompt, f"use the prompt: {problem}"
             against = self.compare(prompt, champion)
-            if against.paired.low > 0 and against.paired.p_value <= 1 - self.gate.confidence_level:
-                return "keep_prompt", (
+            if against.paired.is_above(0, self.gate.confidence_level):
+                return "keep_prompt", prompt, (
                     f"the best prompt is also significantly better than the champion ({against.candidate:.3f} against "
                     f"{against.baseline:.3f} on {against.metric}): use the prompt"
-                )
-        return "keep_champion", f"keeping the model in production ({champion.variant.name})"
+                )  # fmt: skip
+        return "keep_champion", champion, f"keeping the model in production ({champion.variant.name})"
+
+    def _serving_problem(self, variant: ScoredVariant) -> str:
+        """Why a variant may not serve, even if nothing better exists; "" when it may."""
+        if not is_usable(self.gate, variant):
+            return f"too many answers of {variant.variant.name} are unusable"
+        constant, lead = self._best_constant(variant) or (None, 0.0)
+        if constant is None or lead <= 0:
+            return ""
+        comparison = self.compare_as_stated(variant, constant)
+        return _free_summary(self.stated, variant, comparison) if _is_worse(self.stated, comparison) else ""
+
+    def _free_models(self, variant: ScoredVariant) -> list[Comparison]:
+        """The variant against every free baseline that is no constant."""
+        free = [own for own in self.evidence.free if own.variant.role == "free_baseline"]
+        return [self.compare_as_stated(variant, own) for own in free if self._is_comparable(variant, own)]
+
+    def _best_constant(self, variant: ScoredVariant) -> tuple[ScoredVariant, float] | None:
+        """The best constant answer on these rows, that of the most frequent reference included, and its lead."""
+        leads = [(own, self._lead(own, variant)) for own in self._constants if self._is_comparable(variant, own)]
+        return max(leads, key=lambda lead: lead[1], default=None)
+
+    @cached_property
+    def _constants(self) -> list[ScoredVariant]:
+        constants = [own for own in self.evidence.free if own.variant.role == "constant"]
+        if self.compare.metric != pairwise.WIN_RATE:
+            constants.append(_most_frequent_reference(self.task, self.evidence.variants[0]))
+        return constants
+
+    def _lead(self, constant: ScoredVariant, variant: ScoredVariant) -> float:
+        """How much better the constant answer scores than the variant."""
+        if self.compare.metric == pairwise.WIN_RATE:
+            winners = Counter(result.winner for result in variant.pairwise[constant.variant.name])
+            return (winners["baseline"] - winners["candidate"]) / winners.total()
+        best, own = (metrics.measure(self.task, self.compare.metric, scored.rows) for scored in (constant, variant))
+        return best.value() - own.value()
+
+    def _is_comparable(self, variant: ScoredVariant, other: ScoredVariant) -> bool:
+        """Whether the two can be compared; pair by pair only where they were: a judge ranks no free baseline."""
+        return self.compare.metric != pairwise.WIN_RATE or other.variant.name in variant.pairwise
+
+    def _regression_rule(self) -> Rule | None:
+        """What the candidate lost on the champion's test set (catastrophic forgetting: McCloskey and Cohen 1989)."""
+        evidence, allowed = self.evidence, self.gate.max_champion_test_regression
+        if evidence.regression is None or len(evidence.regression_groups) < MIN_PER_GROUP:
+            return None
+        comparison = self.comparing(self.stated, evidence.regression_groups)(*evidence.regression)
+        paired = comparison.paired
+        what = "is worse than" if paired.high < 0 else "is not shown to be worse than"
+        summary = (
+            f"the candidate {what} the champion on the champion's test set: {comparison.metric} "
+            f"{comparison.candidate:.3f} against {comparison.baseline:.3f} on {len(evidence.regression_groups)} rows, "
+            f"difference {paired.delta:+.3f} (between {paired.low:+.3f} and {paired.high:+.3f})"
+        )
+        passed = allowed >= 1 or paired.is_above(-allowed, self.stated.confidence_level)
+        summary += "" if passed else f"; a regression of more than {allowed:g} is not ruled out"
+        return Rule(
+            name="champion_test_regression", passed=passed, measured=paired.low, required=-allowed, summary=summary
+        )
 
     def _slices(self, candidate: ScoredVariant, prompt: ScoredVariant) -> list[SliceComparison]:
         """Every slice of enough rows, compared; p-values adjusted together."""
@@ -301,12 +325,12 @@ def _worse(cell: SliceComparison) -> str:
     )
 
 
-def _lift_rule(gate: Gate, comparison: Comparison) -> Rule:
+def _lift_rule(gate: Gate, comparison: Comparison, best_prompt: str) -> Rule:
     over, required, description = _BASELINES[comparison.role](gate)
+    if over == "prompt" and comparison.versus != best_prompt:
+        description = "a prompt that may be as good as the best"
     paired = comparison.paired
-    # the exact test is of equality, so it counts only where equality must be rejected
-    significant = required < 0 or paired.p_value <= 1 - gate.confidence_level
-    passed = paired.low > required and significant
+    passed = paired.is_above(required, gate.confidence_level)
     claim = "as good as" if required < 0 else "better than"
     summary = (
         f"the candidate is {'shown' if passed else 'not shown'} to be {claim} {description} "
@@ -319,91 +343,52 @@ def _lift_rule(gate: Gate, comparison: Comparison) -> Rule:
 
 _BASELINES: dict[str, Callable[[Gate], tuple[str, float, str]]] = {
     "baseline": lambda gate: ("prompt", gate.min_lift, "the best prompt"),
-    "champion": lambda gate: ("champion", gate.min_lift_over_champion, "the model in production"),
     "supervised": lambda gate: ("supervised", gate.min_lift_over_supervised, "the supervised model it started from"),
+    "champion": lambda gate: ("champion", gate.min_lift_over_champion, "the model in production"),
+    "constant": lambda gate: ("constant", 0.0, "the best constant answer"),
 }
 
 
-def _limit_rules(
-    task: Task, gate: Gate, candidate: ScoredVariant, prompt: ScoredVariant | None, prices: Mapping[str, float]
-) -> list[Rule]:
-    invalid = sum(outcome != "ok" for outcome in candidate.outcomes) / len(candidate.outcomes)
-    rules = [_maximum("invalid_rate", invalid, gate.max_invalid_rate, "share of unusable answers")]
-    if task.kind in metrics.LABELLED_KINDS and not task.label_separator:
-        rules.append(_majority_rule(candidate))
-    if gate.max_latency_s:
-        rules.append(_latency_rule(gate, candidate))
-    for name, counts, limit in (
-        ("input_tokens", candidate.input_tokens, gate.max_input_tokens),
-        ("output_tokens", candidate.output_tokens, gate.max_output_tokens),
-    ):
-        if limit:
-            rules.append(_maximum(name, sum(counts) / len(counts), limit, f"mean {name.replace('_', ' ')} per request"))
-    if gate.max_cost_per_1000:
-        cost = sum(candidate.input_tokens) * prices["input"] + sum(candidate.output_tokens) * prices["output"]
-        each = cost / 1e6 / len(candidate.rows)
-        rules.append(_maximum("cost", 1000 * each, gate.max_cost_per_1000, "USD for 1,000 answers at list prices"))
-    if gate.max_ece:
-        rules.append(_calibration_rule(gate, candidate))
-    if task.kind in metrics.LABELLED_KINDS:
-        rules += _class_rules(task, gate, candidate, prompt)
-    return rules
+def _usable_rule(task: Task, gate: Gate, other: ScoredVariant) -> Rule:
+    """Being better than a variant that is not usable does not count."""
+    over, _, description = _BASELINES[other.variant.role](gate)
+    problem = unusable_problem(task, gate, other)
+    name, measured = f"{description} ({other.variant.name})", share_unusable(other)
+    summary = f"{name} is not usable, and being better than it does not count: {problem}"
+    if not problem:
+        summary = f"{name} is usable: share of unusable answers {measured:.3g}, within {gate.max_invalid_rate:g}"
+    return Rule(
+        name=f"invalid_rate_of_{over}",
+        passed=not problem,
+        measured=measured,
+        required=gate.max_invalid_rate,
+        summary=summary,
+    )
 
 
-def _calibration_rule(gate: Gate, candidate: ScoredVariant) -> Rule:
-    stated = [(c, row) for c, row in zip(candidate.confidence, candidate.rows, strict=True) if c is not None]
-    correct = [float(row.parsed == row.reference) for _, row in stated]
-    confidence = calibration.apply_calibration(candidate.variant.calibration, [c for c, _ in stated])
-    error = calibration.ece(confidence, correct).value()
-    return _maximum("calibration", error, gate.max_ece, "calibration error (ECE, calibrated on validation rows)")
+def _most_frequent_reference(task: Task, scored: ScoredVariant) -> ScoredVariant:
+    """Always the most frequent reference of these rows: no constant has more exact matches."""
+    counts = Counter((row.reference, row.target) for row in scored.rows)
+    (reference, target), _ = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    rows = [Row(row.reference, reference, target, row.target) for row in scored.rows]
+    rows = [replace(row, scores=metrics.row_scores(task, row)) for row in rows]
+    variant = ModelVariant(name="most_frequent_reference", model="local:most_frequent_reference", role="constant")
+    return replace(scored, variant=variant, rows=rows)
 
 
-def _majority_rule(candidate: ScoredVariant) -> Rule:
-    """A model must not be less accurate than always answering the most frequent label."""
-    references = Counter(row.reference for row in candidate.rows)
-    (label, count), correct = references.most_common(1)[0], sum(r.reference == r.parsed for r in candidate.rows)
-    majority, measured = count / len(candidate.rows), correct / len(candidate.rows)
-    passed = measured >= majority
-    how = "at or above" if passed else "below"
-    summary = f"accuracy {measured:.3f} is {how} the majority-class baseline ({majority:.3f}, always {label!r})"
-    return Rule(name="beats_majority_class", passed=passed, measured=measured, required=majority, summary=summary)
+def _is_worse(gate: Gate, comparison: Comparison) -> bool:
+    """Whether the variant is shown to be worse than what it is compared with."""
+    return comparison.paired.high < 0 and comparison.paired.p_value <= 1 - gate.confidence_level
 
 
-def _latency_rule(gate: Gate, candidate: ScoredVariant) -> Rule:
-    """Answers of batch jobs, and failed requests, have no latency; a maximum needs those of most rows."""
-    timed = [seconds for seconds in candidate.latency_s if seconds is not None]
-    if 2 * len(timed) < len(candidate.latency_s):
-        summary = f"latency was measured on {len(timed)} of {len(candidate.latency_s)} rows: set evaluate.batch_above=0"
-        return Rule(name="latency_s", passed=False, measured=0.0, required=gate.max_latency_s, summary=summary)
-    ordered = sorted(timed)
-    slow = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else 0.0
-    return _maximum("latency_s", slow, gate.max_latency_s, "95th percentile of latency in seconds")
-
-
-def _maximum(name: str, measured: float, limit: float, description: str) -> Rule:
-    passed = measured <= limit
-    summary = f"{description}: {measured:.3g}, {'within' if passed else 'above'} {limit:g}"
-    return Rule(name=name, passed=passed, measured=measured, required=limit, summary=summary)
-
-
-def _class_rules(task: Task, gate: Gate, candidate: ScoredVariant, prompt: ScoredVariant | None) -> list[Rule]:
-    table = [c for c in metrics.per_class(task, candidate.rows) if c.support >= MIN_PER_GROUP]
-    rules = []
-    if gate.min_class_recall and table:
-        worst = min(table, key=lambda c: c.recall)
-        required = gate.min_class_recall
-        summary = f"class {worst.label!r} has the lowest recall, {worst.recall:.3f}; required: {required:g}"
-        passed = worst.recall >= required
-        rules.append(
-            Rule(name="class_recall", passed=passed, measured=worst.recall, required=required, summary=summary)
-        )
-    if gate.max_class_drop < 1 and prompt is not None and table:
-        before = {c.label: c.recall for c in metrics.per_class(task, prompt.rows)}
-        worst = max(table, key=lambda c: before[c.label] - c.recall)
-        drop, limit = before[worst.label] - worst.recall, gate.max_class_drop
-        summary = f"class {worst.label!r} loses {max(drop, 0):.3f} recall against the best prompt"
-        rules.append(Rule(name="class_drop", passed=drop <= limit, measured=drop, required=limit, summary=summary))
-    return rules
+def _free_rule(gate: Gate, candidate: ScoredVariant, comparison: Comparison) -> Rule:
+    return Rule(
+        name=f"not_worse_than_{comparison.versus}",
+        passed=not _is_worse(gate, comparison),
+        measured=comparison.paired.high,
+        required=0.0,
+        summary=_free_summary(gate, candidate, comparison),
+    )
 
 
 # -- the judge -------------------------------------------------------------------------------------------------------
@@ -437,20 +422,22 @@ def _judge_rules(gate: Gate, evidence: Evidence) -> list[Rule]:
     if gate.min_judge_good:
         rules.append(_judge_good_rule(gate, judge, candidate.variant, evidence.groups))
     if gate.min_judge_win_rate and prompt is not None:
-        rules.append(_judge_win_rule(gate, judge, candidate.variant, prompt.variant))
+        rules.append(_judge_win_rule(gate, judge, candidate.variant, prompt.variant, evidence.groups))
     return rules
 
 
-def _judge_win_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, prompt: ModelVariant) -> Rule:
+def _judge_win_rule(
+    gate: Gate, judge: JudgeReport, candidate: ModelVariant, prompt: ModelVariant, groups: Sequence[str | None]
+) -> Rule:
     names, required = (candidate.name, prompt.name), gate.min_judge_win_rate
     compared = next(pair for pair in judge.pairwise if (pair.candidate, pair.baseline) == names)
-    rate = compared.win_rate
+    rate = pairwise.rate([PairwiseResult(winner) for winner in compared.winners], groups, gate)
     summary = (
         f"by the judge the candidate wins {rate.value:.3f} against the best prompt (between {rate.low:.3f} "
         f"and {rate.high:.3f}; {compared.ties} ties of {compared.pairs} pairs, {compared.order_flips} order flips), "
         f"required: more than {required:g}"
     )
-    passed = rate.low > required
+    passed = rate.lift.is_above(2 * required - 1, gate.confidence_level)
     return Rule(name="judge_win_rate", passed=passed, measured=rate.low, required=required, summary=summary)
 
 
@@ -461,13 +448,7 @@ def _judge_good_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, gr
         return Rule(name="judge_good", passed=False, measured=0.0, required=required, summary=summary)
     scores = judge.ratings[candidate.name].scores
     good = [float(score is not None and score >= threshold.score) for score in scores]
-    share = intervals.interval(
-        intervals.mean(good),
-        level=gate.confidence_level,
-        resamples=gate.resamples,
-        seed=gate.seed,
-        groups=groups,
-    )
+    share = intervals.interval(intervals.mean(good), level=gate.confidence_level, groups=groups, exact=True)
     summary = (
         f"the judge rates {share.value:.3f} of the candidate's answers good (between {share.low:.3f} and "
         f"{share.high:.3f}; good is a score of at least {threshold.score:g}), required: at least {required:g}"
@@ -506,45 +487,12 @@ def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
     )
 
 
-def _tfidf_note(task: Task, gate: Gate, evidence: Evidence, metric: str) -> list[str]:
-    """The score of the TF-IDF baseline on the same rows, compared with the candidate (otherwise the best prompt)."""
-    tfidf = evidence.tfidf
-    if tfidf is None or metric == pairwise.WIN_RATE or len(tfidf.rows) < gate.min_test_rows:
-        return []
-    leading = evidence.role("candidate") or evidence.variants[0]
-    comparison = CompareByMetric(task, gate, metric, evidence.groups)(leading, tfidf)
-    significant = comparison.paired.p_value <= 1 - gate.confidence_level
-    better, worse = significant and comparison.paired.low > 0, significant and comparison.paired.high < 0
+def _free_summary(gate: Gate, variant: ScoredVariant, comparison: Comparison) -> str:
+    """The score of a free baseline on the same rows, beside that of the variant compared with it."""
+    better = comparison.paired.is_above(0, gate.confidence_level)
+    worse = _is_worse(gate, comparison)
     finding = "shown to be better" if better else "shown to be worse" if worse else "not shown to be better"
-    return [
-        f"TF-IDF with logistic regression reaches {comparison.metric} {comparison.baseline:.3f} on the same rows "
-        f"without a model call; {leading.variant.name} ({comparison.candidate:.3f}) is {finding}"
-    ]
-
-
-def _with_regression(decision: DecisionRecord, gate: Gate, evidence: Evidence, comparing: Comparing) -> DecisionRecord:
-    """The decision with what the candidate lost on the champion's test set (catastrophic forgetting: McCloskey and
-    Cohen 1989): a note, or a rule where `max_champion_test_regression` is set.
-    """
-    if evidence.regression is None or len(evidence.regression_groups) < MIN_PER_GROUP:
-        return decision
-    candidate, champion = evidence.regression
-    nominal = gate.model_copy(update={"confidence_level": decision.settings.confidence_level})
-    comparison = comparing(nominal, evidence.regression_groups)(candidate, champion)
-    paired, allowed = comparison.paired, gate.max_champion_test_regression
-    what = "is worse than" if paired.high < 0 else "is not shown to be worse than"
-    summary = (
-        f"the candidate {what} the champion on the champion's test set: {comparison.metric} "
-        f"{comparison.candidate:.3f} against {comparison.baseline:.3f} on {len(evidence.regression_groups)} rows, "
-        f"difference {paired.delta:+.3f} (between {paired.low:+.3f} and {paired.high:+.3f})"
+    return (
+        f"{DESCRIPTIONS[comparison.versus]} reaches {comparison.metric} {comparison.baseline:.3f} on the same rows "
+        f"without a model call; {variant.variant.name} ({comparison.candidate:.3f}) is {finding}"
     )
-    if allowed >= 1:
-        return decision.model_copy(update={"notes": [*decision.notes, summary]})
-    passed = paired.low >= -allowed
-    rule = Rule(name="champion_test_regression", passed=passed, measured=paired.low, required=-allowed, summary=summary)
-    rules = [*decision.rules, rule]
-    if passed or decision.verdict != "deploy":
-        return decision.model_copy(update={"rules": rules, "reasons": [*decision.reasons, summary]})
-    why = f"a regression of more than {allowed:g} is not ruled out, so the champion stays in production"
-    kept = {"verdict": "keep_champion", "rules": rules, "reasons": [f"{summary}; {why}"]}
-    return decision.model_copy(update=kept)

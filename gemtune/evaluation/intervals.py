@@ -3,32 +3,35 @@
 """Confidence intervals, paired comparisons, and statistical power of a test set.
 
 A metric is a `Measure`: per row a short vector of sums (hits and rows, n-gram counts, ...), and a formula on their
-total. Accuracy, macro F1, corpus BLEU and calibration error all have this form, so one bootstrap serves them all, and
-rows that share a group are resampled together by adding their vectors first. Rows with equal vectors are pooled:
-drawing n rows with replacement is one multinomial draw over the distinct vectors, the same law at a fraction of the
-cost. Sources: Efron & Tibshirani 1993 (bootstrap), Wilson 1927, McNemar 1947 (exact form), Miller 2024
-(arXiv 2411.00640: paired differences, clusters, power), Holm 1979. Randomness only from `seed`.
+total. Accuracy, macro F1, corpus BLEU and calibration error all have this form, so one jackknife serves them all, and
+rows that share a group are left out together by adding their vectors first. Rows with equal vectors are left out once.
+Proportions and paired rows that are won, tied or lost have score intervals and exact tests instead. Sources: Wilson
+1927, Clopper & Pearson 1934, McNemar 1947 (exact form), Tukey 1958 (jackknife, Student's t), Tango 1998 (paired
+proportions), Agresti & Coull 1998, Lloyd & Moldovan 2008 (exact test of non-inferiority), Miller 2024 (arXiv
+2411.00640: paired differences, clusters, power), Holm 1979. Randomness only from `seed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-MCNEMAR, PERMUTATION = "exact McNemar", "paired permutation"
+MCNEMAR, SIGN_TEST, PERMUTATION = "exact McNemar", "exact sign test", "paired permutation"
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric of n rows: `sums` (n, k) per row, `formula` maps totals (..., k) to values (...)."""
+    """A metric of n rows: `sums` (n, k) per row, `formula` maps totals (..., k) to values (...) within `bounds`."""
 
     sums: Floats
     formula: Callable[[Floats], Floats]
+    bounds: tuple[float, float] = (0.0, 1.0)
 
     def value(self) -> float:
         """The metric on all rows."""
@@ -48,8 +51,9 @@ class Interval:
 class PairedDifference:
     """Candidate minus baseline on the same rows: the difference, its interval, and its p-value.
 
-    `p_value` is two-sided and comes from the test named `test`: exact McNemar for right/wrong rows, else a paired
-    permutation test. `disagreement` is the share of rows on which the two scores differ.
+    `p_value` is two-sided, of equality, and comes from the test named `test`: exact McNemar for right/wrong rows, the
+    exact sign test for rows that may tie, else a paired permutation test. `disagreement` is the share of rows on which
+    the two scores differ.
     """
 
     delta: float
@@ -60,12 +64,24 @@ class PairedDifference:
     losses: int
     disagreement: float
     test: str
+    rows: int
+
+    def is_above(self, required: float, level: float) -> bool:
+        """Whether the difference is shown to exceed `required` (below 0: non-inferiority), wrongly in at most
+        (1 - level) / 2 of all cases.
+        """
+        if self.low <= required or (required >= 0 and self.p_value > 1 - level):
+            return False
+        if required == 0 or self.test == PERMUTATION:
+            return True
+        return exact_p_value(self.wins, self.losses, self.rows, required) <= (1 - level) / 2
 
 
 def mean(scores: Sequence[float] | Floats) -> Measure:
     """The measure of a plain average."""
     column = np.asarray(scores, dtype=np.float64)
-    return Measure(np.column_stack([column, np.ones_like(column)]), _ratio)
+    bounds = float(column.min(initial=0.0)), float(column.max(initial=1.0))
+    return Measure(np.column_stack([column, np.ones_like(column)]), _ratio, bounds)
 
 
 def _ratio(totals: Floats) -> Floats:
@@ -74,43 +90,50 @@ def _ratio(totals: Floats) -> Floats:
 
 def wilson(successes: int, rows: int, level: float = 0.95) -> Interval:
     """Wilson score interval of a proportion; (0, 1) when there are no rows."""
+    return _proportion(successes, rows, level, "wilson")
+
+
+def _proportion(successes: int, rows: int, level: float, method: Literal["wilson", "exact"]) -> Interval:
     from scipy.stats import binomtest
 
     if rows == 0:
         return Interval(0.0, 0.0, 1.0)
-    share, bounds = successes / rows, binomtest(successes, rows).proportion_ci(level, method="wilson")
+    share, bounds = successes / rows, binomtest(successes, rows).proportion_ci(level, method=method)
     return Interval(share, min(float(bounds.low), share), max(float(bounds.high), share))
 
 
-def bootstrap(
-    measure: Measure,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 7,
-    groups: Sequence[str | None] | None = None,
-) -> Interval:
-    """Percentile bootstrap interval of a measure; rows of one group (None: a group of its own) stay together."""
-    vectors, counts = _pooled(_grouped(measure.sums, groups))
-    if not len(vectors):
-        return Interval(0.0, 0.0, 0.0)
-    draws = np.concatenate([measure.formula(drawn @ vectors) for drawn in _draws(counts, resamples, seed)])
-    low, high = np.quantile(draws, _tails(level))
-    return Interval(measure.value(), float(low), float(high))
-
-
 def interval(
-    measure: Measure,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 7,
-    groups: Sequence[str | None] | None = None,
+    measure: Measure, *, level: float = 0.95, groups: Sequence[str | None] | None = None, exact: bool = False
 ) -> Interval:
-    """Wilson interval for a proportion of independent rows, else the bootstrap."""
-    if not _is_share(measure) or len(_grouped(measure.sums, groups)) < len(measure.sums):
-        return bootstrap(measure, level=level, resamples=resamples, seed=seed, groups=groups)
-    return wilson(int(measure.sums[:, 0].sum()), len(measure.sums), level)
+    """Wilson's interval for a proportion of independent rows (`exact`: Clopper-Pearson), else the jackknife's.
+
+    Rows of one group (None: a group of its own) count as one observation.
+    """
+    units = _grouped(measure.sums, groups)
+    if not len(units):
+        return Interval(0.0, 0.0, 0.0)
+    if _is_share(measure) and len(units) == len(measure.sums):
+        return _proportion(int(measure.sums[:, 0].sum()), len(units), level, "exact" if exact else "wilson")
+    value, (low, high) = measure.value(), measure.bounds
+    half = _half_width(units, measure.formula, high, level)
+    return Interval(value, max(low, value - half), min(high, value + half))
+
+
+def _half_width(units: Floats, formula: Callable[[Floats], Floats], weight: float, level: float) -> float:
+    """Half the width of Student's interval with the jackknife's standard error over units (rows, or groups of them).
+
+    The variance includes t squared / 2 further units of each sign that count `weight`, as in Agresti and Coull's
+    interval: where few units differ, or none, those that were not drawn would be taken for impossible.
+    """
+    from scipy.special import stdtrit
+
+    if len(units) < 2:
+        return float("inf")
+    vectors, counts = _pooled(units)
+    without = formula(units.sum(axis=0) - vectors)
+    spread = (counts * (without - np.average(without, weights=counts)) ** 2).sum() * (len(units) - 1) / len(units)
+    t = float(stdtrit(len(units) - 1, (1 + level) / 2))
+    return t * sqrt(spread + (t * weight / len(units)) ** 2)
 
 
 def _is_share(measure: Measure) -> bool:
@@ -128,25 +151,87 @@ def paired(
     seed: int = 7,
     groups: Sequence[str | None] | None = None,
 ) -> PairedDifference:
-    """The difference of two measures whose row i is the same example, with interval and p-value."""
+    """The difference of two measures whose row i is the same example, with interval and p-value.
+
+    Independent rows that are won, tied or lost have Tango's score interval, others the jackknife's.
+    """
     if candidate.sums.shape != baseline.sums.shape:
         raise ValueError(f"paired measures need equal rows, got {candidate.sums.shape} and {baseline.sums.shape}")
-    width = candidate.sums.shape[1]
-    both = _grouped(np.hstack([candidate.sums, baseline.sums]), groups)
-    vectors, counts = _pooled(both)
-    left, right = vectors[:, :width], vectors[:, width:]
-    draws = np.concatenate(
-        [candidate.formula(drawn @ left) - baseline.formula(drawn @ right) for drawn in _draws(counts, resamples, seed)]
-    )
-    low, high = np.quantile(draws, _tails(level))
+    width, rows = candidate.sums.shape[1], len(candidate.sums)
+    units = _grouped(np.hstack([candidate.sums, baseline.sums]), groups)
     delta = candidate.value() - baseline.value()
     wins, losses, differing = _wins_and_losses(candidate, baseline)
-    disagreement = differing / max(1, len(candidate.sums))
-    if len(both) == len(candidate.sums) and _is_share(candidate) and _is_share(baseline):
-        p_value, test = mcnemar(wins, losses), MCNEMAR
+    if len(units) == rows and _is_sign(candidate, baseline):
+        low, high = tango(wins, losses, rows, level)
+        test = MCNEMAR if _is_share(candidate) and _is_share(baseline) else SIGN_TEST
+        p_value = mcnemar(wins, losses)
     else:
-        p_value, test = _permuted(candidate, vectors, counts, delta, resamples, seed), PERMUTATION
-    return PairedDifference(delta, float(low), float(high), p_value, wins, losses, disagreement, test)
+
+        def difference(totals: Floats) -> Floats:
+            return candidate.formula(totals[..., :width]) - baseline.formula(totals[..., width:])
+
+        largest = candidate.bounds[1] - candidate.bounds[0]
+        half = _half_width(units, difference, candidate.bounds[1], level)
+        low, high = max(-largest, delta - half), min(largest, delta + half)
+        test, p_value = PERMUTATION, _permuted(candidate, *_pooled(units), delta, resamples, seed)
+    return PairedDifference(delta, low, high, p_value, wins, losses, differing / max(1, rows), test, rows)
+
+
+def _is_sign(candidate: Measure, baseline: Measure) -> bool:
+    """Whether every row counts once and is won by 1, tied or lost by 1."""
+    left, right = candidate.sums, baseline.sums
+    return left.shape[1] == 2 and bool(
+        (left[:, 1] == 1).all() and (right[:, 1] == 1).all() and np.isin(left[:, 0] - right[:, 0], (-1, 0, 1)).all()
+    )
+
+
+def tango(wins: int, losses: int, rows: int, level: float = 0.95) -> tuple[float, float]:
+    """Score interval of (wins - losses) / rows (Tango 1998); (-1, 1) without rows."""
+    if not rows:
+        return -1.0, 1.0
+    z, delta = _z(level), (wins - losses) / rows
+    inside, outside = np.array([delta, delta]), np.array([-1.0, 1.0])
+    for _ in range(50):  # bisection: the statistic falls as the difference grows
+        middle = (inside + outside) / 2
+        is_inside = np.abs(_tango_statistic(wins, losses, rows, middle)) <= z
+        inside, outside = np.where(is_inside, middle, inside), np.where(is_inside, outside, middle)
+    return float(outside[0]), float(outside[1])
+
+
+def exact_p_value(wins: int, losses: int, rows: int, required: float) -> float:
+    """One-sided p-value of a difference (wins - losses) / rows of at most `required`.
+
+    The largest probability, over all shares of differing rows, of a score statistic at least as large: an exact
+    unconditional test (Lloyd and Moldovan 2008), on a grid of 60 shares.
+    """
+    from scipy.stats import binom
+
+    statistic = float(_tango_statistic(wins, losses, rows, required)) - 1e-9
+    differing = np.arange(rows + 1)
+    low, high = np.full(rows + 1, -1), differing + 1  # the fewest wins of so many rows that are as extreme
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        is_extreme = _tango_statistic(middle, differing - middle, rows, required) >= statistic
+        low, high = np.where(is_extreme, low, middle), np.where(is_extreme, middle, high)
+    largest = 0.0
+    for share in abs(required) + (1 - abs(required)) * np.linspace(0, 1, 60)[1:] ** 2:
+        far = 8 * sqrt(rows * share * (1 - share)) + 1
+        near = slice(max(0, int(rows * share - far)), int(rows * share + far) + 1)
+        tail = binom.sf(high[near] - 1, differing[near], (1 + required / share) / 2)
+        largest = max(largest, float(binom.pmf(differing[near], rows, share) @ tail))
+    return min(1.0, largest)
+
+
+def _tango_statistic(wins: Any, losses: Any, rows: int, difference: Any) -> Floats:
+    """Deviation of wins - losses from rows x difference in standard errors, both estimated under this difference."""
+    linear = (2 * rows - wins + losses) * difference - wins - losses
+    root = np.sqrt(np.maximum(linear**2 + 8 * rows * losses * difference * (1 - difference), 0))
+    lost = (root - linear) / (4 * rows)
+    variance = rows * (2 * lost + difference * (1 - difference))
+    deviation = wins - losses - rows * difference
+    tiny = variance <= 1e-12
+    exact: Floats = np.where(np.abs(deviation) <= 1e-9, 0.0, np.copysign(np.inf, deviation))
+    return np.where(tiny, exact, deviation / np.sqrt(np.where(tiny, 1.0, variance)))
 
 
 def mcnemar(wins: int, losses: int) -> float:
@@ -182,7 +267,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-# -- resampling ------------------------------------------------------------------------------------------------------
+# -- units and resampling --------------------------------------------------------------------------------------------
 
 
 def _grouped(sums: Floats, groups: Sequence[str | None] | None) -> Floats:
@@ -204,28 +289,21 @@ def _pooled(sums: Floats) -> tuple[Floats, NDArray[np.int64]]:
     return vectors, counts.astype(np.int64)
 
 
-def _draws(counts: NDArray[np.int64], resamples: int, seed: int, cells: int = 4_000_000) -> Iterator[Floats]:
-    """Resampled multiplicities (b, distinct), in blocks that bound memory."""
-    rng = np.random.default_rng(seed)
-    block = max(1, cells // len(counts))
-    for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        yield rng.multinomial(counts.sum(), counts / counts.sum(), size=size).astype(np.float64)
-
-
 def _permuted(
     measure: Measure, vectors: Floats, counts: NDArray[np.int64], delta: float, resamples: int, seed: int
 ) -> float:
     """Share of random swaps of the two sides that make a difference at least as large (Monte Carlo, +1 rule)."""
     rng = np.random.default_rng([seed, 1])
-    width = vectors.shape[1] // 2
-    left, right = vectors[:, :width], vectors[:, width:]
-    extreme, done, block = 0, 0, max(1, 4_000_000 // len(counts))
+    left, right = np.hsplit(vectors, 2)
+    differs = (left != right).any(axis=1)  # to swap the others changes nothing
+    change, own = (left - right)[differs], counts[differs]
+    swapped_all, both = counts @ right, counts @ (left + right)
+    extreme, done, block = 0, 0, max(1, 4_000_000 // max(1, len(own)))
     while done < resamples:
         size = min(block, resamples - done)
-        kept = rng.binomial(counts, 0.5, size=(size, len(counts))).astype(np.float64)
-        swapped = counts - kept
-        gap = measure.formula(kept @ left + swapped @ right) - measure.formula(kept @ right + swapped @ left)
+        kept = rng.binomial(own, 0.5, size=(size, len(own))).astype(np.float64)
+        first = swapped_all + kept @ change
+        gap = measure.formula(first) - measure.formula(both - first)
         extreme += int((np.abs(gap) >= abs(delta) - 1e-12).sum())
         done += size
     return (extreme + 1) / (resamples + 1)
@@ -236,10 +314,6 @@ def _wins_and_losses(candidate: Measure, baseline: Measure) -> tuple[int, int, i
     left, right = candidate.formula(candidate.sums), baseline.formula(baseline.sums)
     differing = int((candidate.sums != baseline.sums).any(axis=1).sum())
     return int((left > right + 1e-12).sum()), int((right > left + 1e-12).sum()), differing
-
-
-def _tails(level: float) -> tuple[float, float]:
-    return (1 - level) / 2, (1 + level) / 2
 
 
 def _z(level: float) -> float:

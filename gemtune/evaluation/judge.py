@@ -45,8 +45,8 @@ from gemtune.evaluation.agreement import (
 )
 from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating
 from gemtune.evaluation.intervals import (
-    MCNEMAR,
     PERMUTATION,
+    SIGN_TEST,
     Interval,
     PairedDifference,
     interval,
@@ -217,20 +217,19 @@ def _score(config: Judge, text: str | None) -> float | None:
 
 
 def summarize_ratings(
-    config: Judge, ratings: Sequence[Rating], *, level: float, resamples: int, seed: int
+    config: Judge, ratings: Sequence[Rating], *, level: float, groups: Sequence[str | None] | None = None
 ) -> JudgeRatings:
     """Mean rating with interval, refusal and unreadable rates; an answer without a rating gets the lowest score."""
     scores = [config.scale[0] if rating.score is None else rating.score for rating in ratings]
     samples = sum(len(rating.samples) + rating.refused + rating.unreadable for rating in ratings)
     return JudgeRatings(
-        score=score_of(interval(mean(scores), level=level, resamples=resamples, seed=seed)),
+        score=score_of(interval(mean(scores), level=level, groups=groups)),
         refusal_rate=sum(rating.refused for rating in ratings) / max(1, samples),
         unreadable_rate=sum(rating.unreadable for rating in ratings) / max(1, samples),
         scores=[rating.score for rating in ratings],
     )
 
 
-SIGN_TEST = "exact sign test"
 _CREDIT = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
 
 
@@ -244,33 +243,40 @@ def win_rate(
 ) -> WinRate:
     """The candidate's win rate over these pairs, with ties and order flips; pairs of one group are one observation.
 
-    Wilson's interval if no pair is tied and none is grouped, else the bootstrap; (0, 1) without pairs.
+    Its interval is that of the lift: Tango's for independent pairs; (0, 1) without pairs.
     """
     winners = [result.winner for result in results]
     credit = np.array([_CREDIT[winner] for winner in winners])
-    resampling: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed, "groups": groups}
-    if winners:
-        rate = interval(mean(credit), **resampling)
-        lift = paired(mean(credit), mean(1 - credit), **resampling)
-        if lift.test == MCNEMAR:  # of a win rate this is the sign test: every pair has a winner and a loser
-            lift = replace(lift, test=SIGN_TEST)
-    else:
-        rate, lift = Interval(0.0, 0.0, 1.0), PairedDifference(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0, PERMUTATION)
+    if not winners:
+        lift = PairedDifference(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0, PERMUTATION, 0)
+        return WinRate(0.0, 0.0, 1.0, 0, 0, 0, 0, 0, lift)
+    lift = paired(mean(credit), mean(1 - credit), level=level, resamples=resamples, seed=seed, groups=groups)
+    if lift.test != PERMUTATION:
+        lift = replace(lift, test=SIGN_TEST)  # of a win rate McNemar's test is the sign test
+    rate, low, high = ((1 + bound) / 2 for bound in (lift.delta, lift.low, lift.high))
     wins, losses, ties = (winners.count(side) for side in ("candidate", "baseline", "tie"))
     order_flips = sum(result.flipped for result in results)
-    return WinRate(rate.value, rate.low, rate.high, len(winners), wins, losses, ties, order_flips, lift)
+    return WinRate(rate, low, high, len(winners), wins, losses, ties, order_flips, lift)
 
 
 def summarize_pairwise(
-    candidate: str, baseline: str, results: Sequence[PairwiseResult], *, level: float, resamples: int, seed: int
+    candidate: str,
+    baseline: str,
+    results: Sequence[PairwiseResult],
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
+    groups: Sequence[str | None] | None = None,
 ) -> JudgeComparison:
     """Win rate of the candidate (ties count half) with interval; ties, order flips, position and length bias."""
     choices = [choice for result in results for choice in result.choices]
     pairs = [str(i) for i, result in enumerate(results) for _ in result.choices]
-    rate = win_rate(results, level=level, resamples=resamples, seed=seed)
+    rate = win_rate(results, level=level, resamples=resamples, seed=seed, groups=groups)
     return JudgeComparison(
         candidate=candidate,
         baseline=baseline,
+        winners=[result.winner for result in results],
         win_rate=Score(value=rate.value, low=rate.low, high=rate.high),
         pairs=rate.pairs,
         wins=rate.wins,
@@ -299,13 +305,14 @@ async def run_judge(
     `human_ratings` the report has the `validation` of the judge, see `validate_on_ratings`.
     """
     judge, resampling = config.judge, _resampling(config)
+    groups = [example.group for example in examples]
     ratings: dict[str, JudgeRatings] = {}
     for name, texts in answers.items():
         outputs = await send(
             [r for e, text in zip(examples, texts, strict=True) for r in rating_requests(judge, task, e, text)]
         )
         parsed = [parse_rating(judge, samples) for samples in _chunks(outputs, judge.samples)]
-        summary = summarize_ratings(judge, parsed, **resampling)
+        summary = summarize_ratings(judge, parsed, level=config.confidence_level, groups=groups)
         ratings[name] = summary.model_copy(update={"tokens": _usage(outputs)})
     pairwise: list[JudgeComparison] = []
     for candidate, baseline in pairs:
@@ -317,7 +324,7 @@ async def run_judge(
             parse_pairwise(samples, *texts)
             for samples, texts in zip(_chunks(outputs, 2 * judge.samples), both, strict=True)
         ]
-        comparison = summarize_pairwise(candidate, baseline, results, **resampling)
+        comparison = summarize_pairwise(candidate, baseline, results, **resampling, groups=groups)
         pairwise.append(comparison.model_copy(update={"tokens": _usage(outputs)}))
     validation = await validate_on_ratings(config, task, human_ratings, send) if human_ratings else None
     return JudgeReport(
@@ -341,7 +348,9 @@ async def validate_on_ratings(
     people = [human.rating for human in human_ratings]
     agreed = agreement(scores, people, judge.scale, **resampling)
     good = judge.good_from or sum(judge.scale) / 2 + 1e-9
-    threshold = fit_score_threshold(scores, [rating >= good for rating in people], **resampling)
+    threshold = fit_score_threshold(
+        scores, [rating >= good for rating in people], level=config.confidence_level, seed=config.seed
+    )
     lengths = [len(human.answer) for human in human_ratings]
     unrated = wilson(sum(rating.score is None for rating in ratings), len(ratings))
     return _validation(judge, agreed, f"{len(human_ratings)} answers rated by people", outputs).model_copy(

@@ -317,4 +317,4 @@ def _from_statistics(scorer: Any, answers: list[str], references: list[str]) -> 
         signature="(k)->()",
         otypes=[float],
     )
-    return Measure(sums, formula)
+    return Measure(sums, formula, (0.0, 100.0))

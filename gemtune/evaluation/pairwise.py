@@ -130,7 +130,7 @@ def compare_to_references(candidate: str | None, baseline: str | None, grade: Gr
 
 def final_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
     """On test rows: the candidate with all others, each with the best prompt, the best prompt with the champion."""
-    by_role = {variant.role: variant.name for variant in variants}
+    by_role = {variant.role: variant.name for variant in reversed(variants)}  # of several prompts the first is best
     prompt, candidate = by_role["baseline"], by_role.get("candidate")
     pairs = [(candidate, v.name) for v in variants if v.name != candidate] if candidate else []
     pairs += [(v.name, prompt) for v in variants if v.name not in (prompt, candidate)]

@@ -21,6 +21,7 @@ from gemtune.evaluation import calibration, intervals, metrics
 from gemtune.evaluation.intervals import Interval
 from gemtune.evaluation.metrics import Row, primary_metric
 from gemtune.evaluation.slices import by_number
+from gemtune.evaluation.unusable import unusable_forms
 from gemtune.inference.generate import ModelOutput
 from gemtune.inference.parsing import REFUSAL, Parsed, canonical, parse
 
@@ -117,7 +118,7 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
         latency_s=_latency([score.output.latency_s for score in scores if _has_latency(score.output)]),
         attempts=sum(score.output.attempts for score in scores),
         cached=sum(score.output.cached for score in scores),
-        problems=Counter(score.problem for score in scores if score.problem).most_common(5),
+        unusable_forms=unusable_forms(task.labels, [(score.outcome, score.output.text) for score in scores]),
         per_class=per_class,
         confusion=metrics.confusion(task, rows) if labelled and not task.label_separator else None,
         judging=_verbal_confidence_usage(config, scores),
@@ -141,12 +142,12 @@ def _calibration(
         return variant, None
     confidence = [score.confidence or 0.0 for score in scores]
     correct = [float(score.row.parsed == score.row.reference) for score in scores]
-    resampling: dict[str, Any] = {"level": config.confidence_level, "resamples": config.resamples, "seed": config.seed}
-    summary = calibration.summarize(confidence, correct, **resampling)
+    level = config.confidence_level
+    summary = calibration.summarize(confidence, correct, level=level)
     if any(score.example.split == "test" for score in scores):
         if variant.calibration:
             summary["validation_of_map"] = calibration.validate_map(
-                variant.calibration, confidence, correct, **resampling
+                variant.calibration, confidence, correct, level=level
             )
         return variant, summary
     fitted = calibration.fit_calibration(
@@ -163,8 +164,6 @@ def _interval(task: Task, config: Evaluate, metric: str, rows: Sequence[Row], gr
     interval = intervals.interval(
         metrics.measure(task, metric, rows),
         level=config.confidence_level,
-        resamples=config.resamples,
-        seed=config.seed,
         groups=groups,
     )
     return score_of(interval)

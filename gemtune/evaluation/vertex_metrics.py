@@ -44,8 +44,6 @@ def compare_with_vertex(
         interval = intervals.interval(
             intervals.mean(values),
             level=config.confidence_level,
-            resamples=config.resamples,
-            seed=config.seed,
             groups=groups,
         )
         comparable = metric in OWN_SCALE and metric in own_metrics

@@ -9,6 +9,7 @@ label per row.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from time import perf_counter
 
@@ -16,13 +17,14 @@ from gemtune.config import ModelVariant, Task
 from gemtune.data.example import Example
 from gemtune.inference.generate import ModelOutput
 
-TFIDF_BASELINE = ModelVariant.of({"name": "tfidf_baseline", "model": "local:tfidf_logreg", "role": "baseline"})
+TFIDF_BASELINE = ModelVariant.of({"name": "tfidf_baseline", "model": "local:tfidf_logreg", "role": "free_baseline"})
 
 
 def is_applicable(task: Task, train: Sequence[Example]) -> bool:
-    """Whether the task has one label per row and the training rows contain at least two labels."""
+    """Whether the task has one label per row and the training rows contain at least two labels, and words."""
     single_label = task.kind in ("classification", "sentiment") and not task.label_separator
-    return single_label and len({example.target for example in train}) >= 2
+    has_words = any(re.search(r"\w", example.text) for example in train)
+    return single_label and has_words and len({example.target for example in train}) >= 2
 
 
 def predict(train: Sequence[Example], examples: Sequence[Example]) -> list[ModelOutput]:

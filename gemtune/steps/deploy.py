@@ -67,7 +67,7 @@ def run(
 
 
 def keep_current(decision: str, selection: str, name: str, deployment: str, **sections: Section) -> dict[str, Any]:
-    """Change nothing in production; undeploy the trials' checkpoints; write what is in production and its cleaning.
+    """Change nothing in production; undeploy the trials' checkpoints; write what serves, if anything, and its cleaning.
 
     Reads the sections deploy, preprocess, vertex.
     """
@@ -75,13 +75,15 @@ def keep_current(decision: str, selection: str, name: str, deployment: str, **se
     client = context.client
     serving = champion.read(client, name)
     used = serving if serving and verdict.verdict != "keep_prompt" else chosen.best_prompt
+    nothing_serves = not serving and verdict.verdict in ("use_tfidf_baseline", "none_usable")
     unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
     undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, unused)
     store.record_decision(client, name, chosen.plan, verdict.verdict)
     own = dict(export_rules(context.preprocess, verdict.task))
     cleaning = champion.cleaning(client, name, own) if used is serving else own
-    log.info("done: %s", f"nothing changed: {used.name} ({used.model})")
-    return _written(deployment, "kept", used, serving, undeployed, cleaning)
+    headline = verdict.verdict.replace("_", " ") if nothing_serves else f"{used.name} ({used.model})"
+    log.info("done: %s", f"nothing changed: {headline}")
+    return _written(deployment, "none" if nothing_serves else "kept", used, serving, undeployed, cleaning)
 
 
 def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
@@ -154,7 +156,7 @@ def _undeploy_endpoints(client: Client, endpoints: Iterable[str]) -> list[str]:
 
 def _written(
     path: str,
-    action: Literal["deployed", "kept"],
+    action: Literal["deployed", "kept", "none"],
     used: ModelVariant,
     before: ModelVariant | None,
     undeployed: list[str],

@@ -12,9 +12,9 @@ from gemtune.artifacts.evaluation import EvaluationReport
 from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import Gate
 from gemtune.errors import UserError
-from gemtune.evaluation.gate import Compare, CompareByMetric, ComparePairwise, Evidence, decide
+from gemtune.evaluation.comparison import Compare, CompareByMetric, ComparePairwise
+from gemtune.evaluation.gate import Evidence, decide
 from gemtune.evaluation.predictions import CHAMPION_TEST_SET, ScoredVariant, read_predictions
-from gemtune.inference.tfidf_baseline import TFIDF_BASELINE
 from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
@@ -46,7 +46,7 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
         candidates=report.test_set_usage.candidates if report.test_set_usage else 1,
         judge=report.judge,
         ranked_by_judge=report.ranker == "judge",
-        tfidf=finals.of(TFIDF_BASELINE) if TFIDF_BASELINE.name in finals.answers else None,
+        free=[finals.of(result.variant) for result in report.free_baselines],
         regression=regression or None,  # type: ignore[arg-type]
         regression_groups=old.groups,
     )

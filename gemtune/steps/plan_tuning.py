@@ -11,13 +11,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
-from gemtune.config import ModelVariant, Plan, Task, Trial
+from gemtune.config import Gate, ModelVariant, Plan, Task, Trial
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
@@ -28,10 +29,12 @@ from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.metrics import LABELLED_KINDS
+from gemtune.evaluation.unusable import describe_unusable
 from gemtune.inference import prompts
 from gemtune.inference.prompt_search import constraint_problem
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
+from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_key
 from gemtune.tuning.objective import plan_fingerprint
 from gemtune.tuning.trials import SET_BY_PLAN, named, require_tunable, started_from
@@ -62,7 +65,7 @@ class PlanRequest:
         """Counts tokens by the service, or offline."""
         return self.context.token_counter(self.task)
 
-    @property
+    @cached_property
     def baselines(self) -> BaselineForecast:
         """Forecasts the prompts' cost."""
         return BaselineForecast(self.counter, self.context.catalogue, self.splits)
@@ -78,20 +81,21 @@ def run(
     """Write the plan; returns `should_tune`, `trials` and `first_trial` ({}: none).
 
     `evaluated` is the report on the baselines, `spent` the report of a data step before (what it has spent). Reads the
-    sections task, evaluate, plan, vertex, hard_examples, escalation, preference. Raises `UserError` for a model, region
-    or adapter size that cannot be tuned, before anything is spent on it.
+    sections task, evaluate, plan, gate, vertex, hard_examples, escalation, preference. Raises `UserError` for a model,
+    region or adapter size that cannot be tuned, before anything is spent on it.
     """
     request = _request(StepContext(sections), name, splits)
     context, report = request.context, EvaluationReport.read(evaluated)
     metric = context.objective.metric(request.task)
-    best = best_prompt(report, metric)
+    best = best_prompt(report, metric, context.gate.max_invalid_rate)
     usages = [BaselineUsage.of_report(result, report.rows) for result in report.variants]
     actual = _paid(context, report, spent)
-    plan = make_plan(
-        request, usages, BaselineUsage.of_report(best, report.rows), best, actual, usage.replies_by_model(report)
-    )
-    warnings = [*report.notes, *plan.warnings]
-    plan.model_copy(update={"baselines": report, "warnings": warnings}).write(tuning_plan)
+    others = [BaselineUsage.of_report(prompt, report.rows) for prompt in other_prompts(best, report.variants, metric)]
+    baseline, replies = BaselineUsage.of_report(best, report.rows), usage.replies_by_model(report)
+    plan = make_plan(request, usages, baseline, best, actual, replies, _on_test(request, others))
+    warnings, problems = [*report.notes, *plan.warnings], unusable(report, context.gate)
+    plan = plan.model_copy(update={"baselines": report, "warnings": warnings, "unusable": problems})
+    plan.write(tuning_plan)
     _log(plan, best)
     return {
         "should_tune": plan.should_tune,
@@ -122,9 +126,16 @@ def dry_run(
     variants, notes = request.baselines.fitting(baseline_variants(context.evaluate))
     usages, searches = request.baselines.usages(variants)
     dearest = max(usages, key=lambda baseline: baseline.tokens.input.upper)
-    plan = make_plan(request, usages, dearest, None, [*actual, *searches], {}, sampled=bool(rows))
+    others = _on_test(request, [baseline for baseline in usages if baseline is not dearest])
+    others = [item.if_needed() for item in sorted(others, key=lambda item: -item.cost.upper)[: MAX_PROMPTS - 1]]
+    plan = make_plan(request, usages, dearest, None, [*actual, *searches], {}, others, sampled=bool(rows))
     problem = constraint_problem(request.task, context.evaluate, context.catalogue)
     return plan.model_copy(update={"warnings": [*notes, *filter(None, [problem]), *plan.warnings]})
+
+
+def _on_test(request: PlanRequest, prompts_: Sequence[BaselineUsage]) -> list[CostItem]:
+    """What further prompts' answers to the test rows cost."""
+    return [request.baselines.prompt_on_test(prompt, f"{prompt.variant.name} on test") for prompt in prompts_]
 
 
 def _request(context: StepContext, name: str, paths: Sequence[str], online: bool = True) -> PlanRequest:
@@ -151,11 +162,25 @@ def _prices(context: StepContext) -> PriceList:
     )
 
 
-def best_prompt(report: EvaluationReport, metric: str) -> VariantReport:
-    """The prompt with the highest score; of equals the one with fewer tokens."""
+def best_prompt(report: EvaluationReport, metric: str, max_invalid_rate: float) -> VariantReport:
+    """The usable prompt with the highest score, of equals the one with fewer tokens; any prompt if none is usable."""
     if not report.variants:
         raise UserError("no prompted baseline was evaluated", remedy="list one in evaluate.baselines")
-    return max(report.variants, key=lambda result: (result.metrics[metric].value, -result.tokens.total))
+    usable = [result for result in report.variants if result.invalid_rate <= max_invalid_rate]
+    return max(usable or report.variants, key=lambda result: (result.metrics[metric].value, -result.tokens.total))
+
+
+def unusable(report: EvaluationReport, gate: Gate) -> list[str]:
+    """A sentence for each prompt with too many unusable answers: how many, their commonest forms, the remedy."""
+    problems = {
+        result.variant.name: describe_unusable(result.outcomes, result.unusable_forms, gate.max_invalid_rate)
+        for result in report.variants
+    }
+    return [
+        f"the prompt {name} is not usable, and being better than it does not count: {problem}"
+        for name, problem in problems.items()
+        if problem
+    ]
 
 
 def make_plan(
@@ -165,12 +190,14 @@ def make_plan(
     best: VariantReport | None,
     spent: Sequence[CostItem],
     replies: Mapping[str, float],
+    others_on_test: Sequence[CostItem] = (),
     sampled: bool = False,
 ) -> TuningPlan:
     """The plan: trials, forecast and reasons against; without `best` no score counts.
 
-    `baseline` is the best prompt, `replies` are mean tokens of a judge's reply by model, as far as they were
-    counted; `sampled`: the worse answers of pairs are still to be sampled, and may be long.
+    `baseline` is the best prompt, `others_on_test` are the test answers of those that may be as good, `replies` are
+    mean tokens of a judge's reply by model, as far as they were counted; `sampled`: the worse answers of pairs are
+    still to be sampled, and may be long.
     """
     context, settings, plan = request.context, request.context.evaluate, request.plan
     objective, catalogue = context.objective, context.catalogue
@@ -207,6 +234,7 @@ def make_plan(
             champion=serving,
             first=first,
             is_pairwise=objective.is_pairwise,
+            other_prompts=others_on_test,
         ),
     )
     forecast = forecaster.forecast(trials, escalation)
@@ -277,6 +305,8 @@ def reasons_against(request: PlanRequest, best: VariantReport | None, metric: st
     plan, objective, test = request.plan, request.context.objective, len(request.splits[2])
     unit, held_out = ("pairs", "prompts") if objective.is_pairwise else ("rows", "rows")
     reasons = []
+    if best and best.invalid_rate > request.context.gate.max_invalid_rate:
+        reasons.append("no prompt is usable, so nothing can be compared with a tuned model: correct the prompts first")
     if train_rows < plan.min_train_rows:
         reasons.append(f"{train_rows} training {unit}, fewer than {plan.min_train_rows}: too few to tune on")
     if best and not objective.is_pairwise and best.metrics[metric].low >= plan.skip_if_baseline_reaches:
@@ -388,7 +418,7 @@ def modality(examples: Sequence[Example]) -> str:
 
 def _log(plan: TuningPlan, best: VariantReport) -> None:
     """The forecast, item by item, and the step's last line."""
-    for warning in [*plan.warnings, *plan.over_budget]:
+    for warning in [*plan.unusable, *plan.warnings, *plan.over_budget]:
         log.warning("%s", warning)
     for item in plan.forecast.items:
         log.info("forecast: %-45s %12.0f tokens %10.4f USD", item.label, item.tokens.expected, item.cost.expected)

@@ -26,6 +26,7 @@ from gemtune.cost import usage
 from gemtune.data.example import Example, read_examples
 from gemtune.evaluation.predictions import Prediction, read_predictions
 from gemtune.inference import few_shot, prompts
+from gemtune.inference.free_baselines import DESCRIPTIONS
 from gemtune.inference.requests import response_schema
 from gemtune.steps import plots
 from gemtune.vertex import schema_mime_type
@@ -36,6 +37,8 @@ HEADLINES = {
     "deploy": "Deploy the tuned model",
     "keep_prompt": "Keep the prompt",
     "keep_champion": "Keep the champion",
+    "use_tfidf_baseline": "Use the TF-IDF baseline",
+    "none_usable": "No variant may serve",
     "not_enough_data": "Not enough data to decide",
 }
 MAX_ERRORS = 30
@@ -128,13 +131,12 @@ def summarize(documents: Documents, name: str) -> RunSummary:
     actual = sum(item.cost.expected for item in items)
     serving = documents.deployment.variant
     task = tested.task
-    free = tested.tfidf_baseline
     return RunSummary(
         name=name,
         verdict=decision.verdict,
         passed=decision.passed,
         headline=HEADLINES[decision.verdict],
-        reasons=[*([] if plan.should_tune else plan.reasons), *decision.reasons],
+        reasons=[*plan.unusable, *([] if plan.should_tune else plan.reasons), *decision.reasons],
         notes=decision.notes,
         metric=metric,
         confidence_level=decision.settings.confidence_level,
@@ -142,7 +144,9 @@ def summarize(documents: Documents, name: str) -> RunSummary:
         test_set_usage=decision.test_set_usage,
         detectable_lift=plan.detectable_lift,
         variants=finalists,
-        tfidf_baseline=_summary(free, metric, tested.rows, {}) if free and metric in free.metrics else None,
+        free_baselines=[
+            _summary(result, metric, tested.rows, {}) for result in tested.free_baselines if metric in result.metrics
+        ],
         baselines=[
             _summary(result, metric, baselines.rows, prices.of(result.variant)) for result in baselines.variants
         ],
@@ -205,8 +209,9 @@ def _summary(report: VariantReport, metric: str, rows: int, prices: Mapping[str,
         rows=rows,
         score=report.metrics[metric],
         metrics=report.metrics,
-        invalid_rate=1 - report.outcomes.get("ok", 0) / max(rows, 1),
+        invalid_rate=report.invalid_rate,
         outcomes=report.outcomes,
+        unusable_forms=report.unusable_forms,
         tokens_per_row=report.tokens.total / max(rows, 1),
         latency_s=report.latency_s.median,
         cost=report.tokens.cost(prices),
@@ -300,13 +305,19 @@ def page(summary: RunSummary, name: str, wrong: tuple[list[Prediction], int], te
         }
         for trial in summary.trials
     ]
-    free = [summary.tfidf_baseline] if summary.tfidf_baseline else []
     # where answers are texts or objects, the split has counted those
     balance = summary.splits["labels"] if summary.data["labels"] else {}
     environment = Environment(loader=PackageLoader("gemtune.steps", ""), autoescape=True, undefined=StrictUndefined)
     return environment.get_template("report.html.j2").render(
         summary=summary,
-        table=[*summary.variants, *free],
+        table=[*summary.variants, *summary.free_baselines],
+        free=[(row.name, DESCRIPTIONS[row.name]) for row in summary.free_baselines],
+        unusable=[
+            (split, row, form)
+            for split, rows in (("test", summary.variants), ("validation", summary.baselines))
+            for row in rows
+            for form in row.unusable_forms
+        ],
         shown=shown,
         trials=trials,
         other_metrics=[metric for metric in summary.variants[0].metrics if metric != summary.metric],
@@ -335,5 +346,5 @@ def markdown(summary: RunSummary) -> str:
 
 def _in_focus(summary: RunSummary) -> str:
     """The variant whose classes, confusions and errors the page shows: the candidate, else what stays."""
-    roles = ["candidate", "champion" if summary.verdict == "keep_champion" else "baseline", "baseline"]
+    roles = ["candidate", "baseline" if summary.verdict == "keep_prompt" else "champion", "baseline"]
     return next(variant.name for role in roles for variant in summary.variants if variant.role == role)

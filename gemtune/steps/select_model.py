@@ -25,7 +25,14 @@ from gemtune.config import ModelVariant
 from gemtune.cost import usage
 from gemtune.state import champion
 from gemtune.steps.context import Section, StepContext
-from gemtune.tuning.checkpoint_selection import Z95, VariantScore, choose, learned_nothing, variant_scores
+from gemtune.tuning.checkpoint_selection import (
+    Z95,
+    VariantScore,
+    choose,
+    learned_nothing,
+    other_prompts,
+    variant_scores,
+)
 from gemtune.tuning.objective import Objective
 
 log = logging.getLogger("gemtune")
@@ -59,8 +66,7 @@ def run(
     scores = [scored for report in reports for scored in variant_scores(report, metric, jobs, context.objective)]
     candidates = [scored for scored in scores if scored.variant.role == "candidate"]
     chosen, reason = choose(candidates, context.select.one_standard_error)
-    assert planned.best_prompt is not None  # the plan of a run has one
-    prompt, notes = _best_prompt(planned.best_prompt.variant, reports[1:], metric)
+    prompt, others, notes = _prompts(planned, reports[1:], metric)
     generation = champion.generation(context.client, name)
     serving = champion.read(context.client, name)
     candidate = chosen.variant if chosen and not (serving and serving.model == chosen.variant.model) else None
@@ -72,6 +78,7 @@ def run(
         reason=reason,
         notes=notes,
         best_prompt=prompt,
+        other_prompts=others,
         start=first.start if first else None,
         candidate=candidate,
         selected=chosen.variant if chosen else None,
@@ -97,16 +104,28 @@ def run(
     log.info("done: %s", f"{chosen.variant.name} at {chosen.score.value:.3f}: {reason}" if chosen else reason)
 
 
-def _best_prompt(
-    planned: ModelVariant, escalated: Sequence[EvaluationReport], metric: str
-) -> tuple[ModelVariant, list[str]]:
-    """The best prompt: the plan's, unless a larger model with the same prompt scores higher."""
-    prompts = [result for report in escalated for result in report.variants if result.variant.role == "baseline"]
-    best = max(prompts, key=lambda result: result.metrics[metric].value, default=None)
+def _prompts(
+    planned: TuningPlan, escalated: Sequence[EvaluationReport], metric: str
+) -> tuple[ModelVariant, list[ModelVariant], list[str]]:
+    """The best prompt (the plan's, unless a larger model with the same prompt scores higher), those that may be as
+    good, and notes on both.
+    """
+    assert planned.best_prompt is not None  # the plan of a run has one
+    planned_best = planned.best_prompt.variant
+    prompts = planned.baselines.variants if planned.baselines else []
+    larger = [result for report in escalated for result in report.variants if result.variant.role == "baseline"]
+    planned_report = next((prompt for prompt in prompts if prompt.variant == planned_best), None)
+    best = max(larger, key=lambda result: result.metrics[metric].value, default=planned_report)
     if best is None:
-        return planned, []
-    value = best.metrics[metric].value
-    return best.variant, [f"the best prompt is that of {best.variant.model}: {value:.3f}"]
+        return planned_best, [], []
+    notes = []
+    if larger:
+        notes.append(f"the best prompt is that of {best.variant.model}: {best.metrics[metric].value:.3f}")
+    others = [prompt.variant for prompt in other_prompts(best, prompts, planned.metric)]
+    if others:
+        names = ", ".join(variant.name for variant in others)
+        notes.append(f"on validation rows these prompts may be as good as {best.variant.name}: {names}")
+    return best.variant, others, notes
 
 
 def _regression_variants(

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Select a checkpoint on validation rows by the one-standard-error rule (Breiman et al. 1984).
+"""What validation rows decide: the checkpoint that is the candidate, and the prompts that it has to beat.
+
+A checkpoint is selected by the one-standard-error rule (Breiman et al. 1984).
 
 Among the checkpoints whose score is within one standard error of the best: the one whose model is cheapest to call, and
 of those the one that was trained least. It is as good as the best as far as the data can show, costs no more, and is
@@ -9,6 +11,7 @@ less likely to have memorised the training rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +21,8 @@ from gemtune.config import ModelVariant
 from gemtune.tuning.objective import Objective
 
 Z95 = 1.959964  # half-width of a 95 % interval in standard errors
-
+MAX_PROMPTS = 5
+"""Prompts that a candidate is compared with on test rows, the best included: each is paid there."""
 
 NEAR_HARD = "near_hard"
 
@@ -40,7 +44,27 @@ class VariantScore:
     @property
     def standard_error(self) -> float:
         """From the interval's width."""
-        return (self.score.high - self.score.low) / (2 * Z95)
+        return _standard_error(self.score)
+
+
+def _standard_error(score: Score) -> float:
+    return (score.high - score.low) / (2 * Z95)
+
+
+def other_prompts(best: VariantReport, prompts: Sequence[VariantReport], metric: str) -> list[VariantReport]:
+    """The prompts that may be as good as the best one, the highest score first: at most MAX_PROMPTS with the best.
+
+    Their score is within two standard errors of the difference, as if the scores were independent: scores on the same
+    rows differ less. On few validation rows the best prompt often has not the best score, and a candidate that equals
+    it would pass by a comparison with a worse one. One standard error is not enough for that: see docs/gate.md.
+    """
+    top = best.metrics[metric]
+
+    def is_near(score: Score) -> bool:
+        return top.value - score.value <= 2 * math.hypot(_standard_error(top), _standard_error(score))
+
+    near = [prompt for prompt in prompts if prompt.variant != best.variant and is_near(prompt.metrics[metric])]
+    return sorted(near, key=lambda prompt: -prompt.metrics[metric].value)[: MAX_PROMPTS - 1]
 
 
 def choose(scores: Sequence[VariantScore], one_standard_error: bool = True) -> tuple[VariantScore | None, str]:

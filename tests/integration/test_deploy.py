@@ -270,6 +270,18 @@ def test_keep_current_undeploys_what_trials_left(client: Client, tmp_path: Path)
     assert champion.read(client, "kept") is None
 
 
+@pytest.mark.parametrize("verdict", ["none_usable", "use_tfidf_baseline"])
+def test_keep_current_lets_nothing_serve_where_nothing_may(client: Client, tmp_path: Path, verdict: Verdict) -> None:
+    name = f"nothing-{verdict.replace('_', '-')}"
+    run = Run(tmp_path / "one", name, 27, [0.5, 0.6])
+    outcome = run.deploy(deploy.keep_current, verdict)
+    assert (outcome.action, outcome.variant) == ("none", PROMPT)
+    assert serving(client, run.variants) == [False, False]
+    Run(tmp_path / "two", name, 28, [0.9]).deploy()
+    outcome = Run(tmp_path / "three", name, 29, [0.5]).deploy(deploy.keep_current, verdict)
+    assert (outcome.action, outcome.variant.role) == ("kept", "champion")  # it serves until it is replaced
+
+
 def test_keep_current_never_touches_the_champion(client: Client, tmp_path: Path) -> None:
     one = Run(tmp_path / "one", "holds", 8, [0.9])
     one.deploy()

@@ -91,8 +91,9 @@ def test_escalation_continues_while_below_the_target(client: Client, tmp_path: P
     scores = checkpoint_selection.variant_scores(report, "accuracy", tuning.jobs, SupervisedObjective())
     assert {s.variant.trial for s in scores if s.variant.role == "candidate"} == {LARGE}
     assert {s.price for s in scores if s.variant.role == "candidate"} == {10.5}
-    prompt, notes = select_model._best_prompt(PROMPT, [report], "accuracy")
+    prompt, others, notes = select_model._prompts(TuningPlan.read(tmp_path / "plan"), [report], "accuracy")
     assert prompt.model == LARGE
+    assert others == []
     assert "the best prompt is that of" in notes[0]
     assert [item.kind for item in tuning.spent] == ["escalation", "checkpoints"]
     assert all(item.cost.expected > 0 for item in tuning.spent)

@@ -318,7 +318,7 @@ def test_plan_forecast_and_actual_costs_include_every_request(
 
 def test_plan_forecast_and_actual_costs_include_hard_examples(client: Client, taken: Taken, tmp_path: Path) -> None:
     done = whole_run(
-        tmp_path, "hard_examples.target_share=0.4", "evaluate.baselines=[{name: zero_shot}]",
+        tmp_path, "hard_examples.target_share=0.4", "evaluate.baselines=[{name: zero_shot}]", "gate.max_invalid_rate=1",
         "plan.trials=[{epoch_count: 2}]", "evaluate.confidence=verbal",
     )  # fmt: skip
     assert [trial.name for trial in done.plan.trials] == ["trial-1", "trial-1-unweighted"]
@@ -337,7 +337,7 @@ def test_plan_forecast_and_actual_costs_include_a_larger_model(client: Client, t
     done = whole_run(
         tmp_path, f"escalation.models=[{LARGE}]", f"vertex.catalogue={{models: {{{LARGE}: {same}}}}}",
         "escalation.min_gain=0", "escalation.stop_at_score=1", "evaluate.baselines=[{name: zero_shot}]",
-        "plan.trials=[{epoch_count: 2}]", "plan.skip_if_baseline_reaches=1",
+        "plan.trials=[{epoch_count: 2}]", "plan.skip_if_baseline_reaches=1", "gate.max_invalid_rate=1",
     )  # fmt: skip
     tokens = {side: sum(n for (_, one), n in taken.items() if one == side) for side in ("input", "output")}
     spent = done.billed + (tokens["input"] * small.input + tokens["output"] * small.output) / 1e6

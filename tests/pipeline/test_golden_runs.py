@@ -14,7 +14,7 @@ IN_SUITE = ["extraction"]
 VERDICTS = {
     "quickstart": "deploy",
     "quickstart_ja": "keep_prompt",
-    "preference": "deploy",
+    "preference": "none_usable",  # the scripted model is worse than a copy of the nearest row
     "extraction": "deploy",
     "summarization": "keep_prompt",
 }
@@ -30,7 +30,7 @@ MAY_LOAD = {
     "split": DUPLICATES + TFIDF + RECORDS,  # TF-IDF: leakage by meaning
     "check_budget": REQUESTS + TFIDF + RECORDS,  # TF-IDF: similar shots, whose tokens are counted
     "evaluate_baselines": REQUESTS + TFIDF,
-    "plan_tuning": REQUESTS + RECORDS,
+    "plan_tuning": REQUESTS + TFIDF + RECORDS,  # TF-IDF: similar shots, whose tokens are counted
     "tune_supervised": REQUESTS + RECORDS + EXPERIMENT,
     "tune_preference": REQUESTS + RECORDS + EXPERIMENT,
     "evaluate_checkpoints": REQUESTS + TFIDF,

@@ -44,6 +44,7 @@ def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0, answer
     (folder / "config.yaml").write_text(
         "name: known\ndata: rows.jsonl\n"
         "preprocess: {slice_columns: [channel]}\n"
+        "evaluate: {tfidf_baseline: false}\n"  # it reads these labels without a mistake
         "plan:\n  trials:\n  - {name: short, epoch_count: 2, adapter_size: 4}\n"
         "  - {name: long, epoch_count: 3, adapter_size: 8}\n"
         "tune: {poll_s: 0.2}\n"

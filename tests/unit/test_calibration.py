@@ -114,7 +114,7 @@ def test_abstain_threshold_is_none_below_the_target():
 
 def test_summary_holds_plain_values():
     _, stated, right = planted(1000, 4, 1.5)
-    summary = summarize(list(stated), list(right), level=0.95, resamples=300, seed=1)
+    summary = summarize(list(stated), list(right), level=0.95)
     assert summary["ece"]["low"] <= summary["ece"]["value"] + 0.02
     assert json.loads(json.dumps(summary)) == summary
 
@@ -126,8 +126,8 @@ def test_exported_map_holds_on_test_rows(method):
     assert json.loads(json.dumps(made)) == made
     assert len(made["map"]["stated"]) <= 201
     _, fresh, fresh_right = planted(1500, 6, 2.5)
-    raw = summarize(list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
-    summary = validate_map(made, list(fresh), list(fresh_right), level=0.95, resamples=300, seed=1)
+    raw = summarize(list(fresh), list(fresh_right), level=0.95)
+    summary = validate_map(made, list(fresh), list(fresh_right), level=0.95)
     assert summary["ece"]["high"] < raw["ece"]["low"]
     assert summary["abstain"]["target_accuracy"] == 0.8
     assert summary["abstain"]["accuracy_low"] <= summary["abstain"]["accuracy"]
@@ -138,4 +138,4 @@ def test_exported_map_holds_on_test_rows(method):
 def test_exported_map_has_no_unproven_threshold():
     made = fit_calibration([0.9] * 50, [1.0, 0.0] * 25, method="isotonic", target_accuracy=0.9, certainty=0.95)
     assert "abstain" not in made
-    assert "abstain" not in validate_map(made, [0.9] * 4, [1, 0, 1, 0], level=0.95, resamples=200, seed=1)
+    assert "abstain" not in validate_map(made, [0.9] * 4, [1, 0, 1, 0], level=0.95)

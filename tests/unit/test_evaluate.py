@@ -85,8 +85,8 @@ def files(tmp_path):
 
 def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files):
     who = [ModelVariant(name="odd", model="odd"), ModelVariant(name="poor", model="poor")]
-    console, report = evaluated(files, who)
-    rows, names = predictions(files), ("odd", "poor", "tfidf_baseline")
+    console, report = evaluated(files, who, free=True)
+    rows, names = predictions(files), ("odd", "poor", "majority_class", "tfidf_baseline")
     assert [(row["variant"], row["id"]) for row in rows] == [(name, e.id) for name in names for e in ROWS]
     odd = {r["id"]: r for r in rows if r["variant"] == "odd"}
     outcomes = [odd[f"r{i}"]["outcome"] for i in range(1, 8)]
@@ -102,7 +102,10 @@ def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files)
     assert variant.slices["source"]["mail"].rows == 20
     assert report.task.labels == ["a", "b"]
     assert console["metrics"]["poor accuracy"] == 0.5
-    assert report.tfidf_baseline.variant.model == "local:tfidf_logreg"
+    assert [free.variant.model for free in report.free_baselines] == ["local:majority_class", "local:tfidf_logreg"]
+    forms = {(form.outcome, form.form): form.rows for form in variant.unusable_forms}
+    assert forms["invalid", "perhaps"] == forms["truncated", "<label> <label> c d"] == 1
+    assert variant.invalid_rate == pytest.approx(5 / 59)  # a failed request is no answer
     assert len(console["confusion"]["confusionMatrix"]["rows"]) == 3
 
 
@@ -165,7 +168,7 @@ def test_evaluate_predictions_are_read_by_the_gate(scripted, files):
     ]
     rows = [replace(row, split="test") for row in ROWS]
     write_examples(files / "test", rows)
-    evaluated(files, who, rows="test", evaluate={"resamples": 500})
+    evaluated(files, who, rows="test", free=True, evaluate={"resamples": 500})
     plan = tuning_plan(files / "plan", "good", {"input": 1.0, "output": 1.0})
 
     def passed(variants, **settings):
@@ -186,7 +189,7 @@ def test_evaluate_predictions_are_read_by_the_gate(scripted, files):
         passed(who, max_ece=0.1)
     written = read_predictions(str(files / "predictions"))
     assert written.task(Task()).labels == ["a", "b"]
-    assert set(written.answers) == {"zero", "tuned", "tfidf_baseline"}
+    assert set(written.answers) == {"zero", "tuned", "majority_class", "tfidf_baseline"}
 
 
 def test_gate_counts_answers_from_the_response_cache(scripted, files, monkeypatch):
@@ -202,6 +205,39 @@ def test_gate_counts_answers_from_the_response_cache(scripted, files, monkeypatc
     decision = DecisionRecord.read(files / "decision")
     assert decision.cached_answers == {"zero": len(ROWS)}
     assert f"{len(ROWS)} of {len(ROWS)} answers of zero are from the response cache" in decision.notes
+
+
+@pytest.mark.parametrize("role", ["baseline", "champion"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Said("no single category fits this one"),
+        Said("I'm sorry, I can't."),
+        Said(None, "", "SAFETY"),
+        Said("Well", "MAX_TOKENS"),
+    ],
+)
+def test_gate_never_deploys_over_a_variant_that_is_unreadable_on_60_percent(monkeypatch, files, answer, role):
+    async def generate(request):
+        number = int(request.key.removeprefix("r"))
+        return answer if request.model == "unread" and number % 5 < 3 else Said(right(request))
+
+    script(monkeypatch, generate, retry_policy())
+    models = {"baseline": "read", "champion": "read"} | {role: "unread"}
+    who = [ModelVariant(name=name, model=model, role=name) for name, model in models.items()]
+    who = [who[0], ModelVariant(name="tuned", model="read", role="candidate"), *(who[1:] if role == "champion" else [])]
+    write_examples(files / "test", [replace(row, split="test", group=None) for row in ROWS])
+    _, report = evaluated(files, who, rows="test", free=True, evaluate={"resamples": 500, "tfidf_baseline": False})
+    assert report.report_of(role).invalid_rate == pytest.approx(0.6)
+    plan = tuning_plan(files / "plan", "good", {"input": 1.0, "output": 1.0})
+    chosen = selection(files / "selection", who)
+    paths = [str(files / name) for name in ("report", "decision")]
+    assert not gate.run(
+        str(files / "predictions"), chosen, plan, *paths, gate={"resamples": 1000, "min_lift_over_champion": -0.1}
+    )
+    decision = DecisionRecord.read(files / "decision")
+    assert "60.0% of its answers are unusable" in decision.reasons[0]
+    assert decision.verdict == ("none_usable" if role == "baseline" else "keep_prompt")
 
 
 def test_evaluate_refuses_held_out_rows_before_the_gate(scripted, files):

@@ -28,6 +28,7 @@ from gemtune.inference import prompt_search
 SHIPPED = Catalogue.load()
 FREE = Price(train=0, input=0, output=0)
 REQUEST = RequestTokens(Estimate(expected=50, upper=80), Estimate(expected=4, upper=64))
+REQUEST_COST = (80 + 64) / 1e6  # at most, at 1 USD for a million tokens
 PROMPT = ModelVariant(name="zero_shot", model="m")
 CHAMPION = ModelVariant(
     name="champion", model="endpoint", role="champion", tuned_model="projects/p/locations/l/models/1@1",
@@ -93,14 +94,44 @@ def test_affordable_trials_never_exceed_the_limit(
         assert chosen == listed
 
 
+def other_prompts(count: int, price: Price) -> list[CostItem]:
+    """Further prompts on test rows, every second one only if needed."""
+    made = [items.requests_item("best_prompt", f"p{n} on test", 200, REQUEST, price, f"p{n}") for n in range(count)]
+    return [item.if_needed() if n % 2 else item for n, item in enumerate(made)]
+
+
+@pytest.mark.parametrize("is_pairwise", [False, True])
+def test_forecast_other_prompts_are_answered_and_judged(is_pairwise: bool) -> None:
+    """Further prompts are bounded with all requests about their answers: ratings, comparisons, rankings."""
+    price = Price(train=1, input=1, output=1)
+    judging = JudgingCost(None, REQUEST, REQUEST, price, pairwise_only=is_pairwise)
+
+    def forecast(others: int, escalation: Sequence[Trial] = ()) -> dict[str, CostItem]:
+        own = forecaster(
+            priced(m=price, large=price), Plan(max_cost=1e6), sizes(judging=judging),
+            other_prompts=other_prompts(others, price), is_pairwise=is_pairwise,
+        )  # fmt: skip
+        return by_label(own.forecast(named([Trial()]), escalation))
+
+    alone, three = forecast(0), forecast(3)
+    assert set(three) - set(alone) == {"p0 on test", "p1 on test", "p2 on test"}
+    about = "ranking the finalists on test" if is_pairwise else "judging the finalists on test"
+    # rankings: each further prompt with the candidate and with the best; else ratings, and with the candidate
+    per_row = 2 * 2 if is_pairwise else 1 + 2
+    bound = three[about].cost.upper - alone[about].cost.upper
+    assert bound == pytest.approx(3 * per_row * 200 * REQUEST_COST)
+    larger = Trial(name="larger", base="large")
+    assert "zero_shot with the base model on test, if needed" in set(forecast(0, [larger])) - set(alone)
+
+
 @given(
     TRIALS, st.lists(st.builds(Trial, epoch_count=st.integers(1, 12)), max_size=2), PRICES, PRICES, PRICES,
     st.integers(1, 10**7), st.floats(0, 500), st.integers(0, 3), st.booleans(), st.booleans(), st.booleans(),
-    st.integers(0, 300),
+    st.integers(0, 300), st.integers(0, 4),
 )  # fmt: skip
 def test_forecast_no_choice_exceeds_the_limit(
     trials: list[Trial], escalation: list[Trial], base: Price, large: Price, judge: Price, tokens: int, limit: float,
-    follow_ups: int, judged: bool, champion: bool, is_pairwise: bool, rows: int,
+    follow_ups: int, judged: bool, champion: bool, is_pairwise: bool, rows: int, others: int,
 ) -> None:  # fmt: skip
     listed = named(trials)
     larger = [t.model_copy(update={"name": f"larger-{n}", "base": "large"}) for n, t in enumerate(escalation)]
@@ -110,7 +141,7 @@ def test_forecast_no_choice_exceeds_the_limit(
         sizes(tokens, judging=judging or JudgingCost(), samples=2), train_probe=rows, on_train=REQUEST,
         champion_rows=rows, champion=CHAMPION if champion else None, is_pairwise=is_pairwise,
         first=Trial(name="supervised", epoch_count=2) if is_pairwise else None,
-        spent=[CostItem.actual("augmentation", "augmentation", 1, 0.5)],
+        spent=[CostItem.actual("augmentation", "augmentation", 1, 0.5)], other_prompts=other_prompts(others, base),
     )  # fmt: skip
     before = made.forecast(listed, larger)
     after = made.with_follow_ups(before)

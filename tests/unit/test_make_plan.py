@@ -10,8 +10,8 @@ import pytest
 from samples import examples, sections, splits
 
 from gemtune.artifacts.cost import TokenUsage
-from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, VariantReport
-from gemtune.config import ModelVariant, Task
+from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, UnusableForm, VariantReport
+from gemtune.config import Gate, ModelVariant, Task
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.steps import plan_tuning
@@ -19,11 +19,15 @@ from gemtune.steps.context import StepContext
 from gemtune.steps.plan_tuning import PlanRequest
 
 
-def report(name: str = "zero_shot", value: float = 0.7, low: float = 0.6, tokens: int = 100) -> VariantReport:
+def report(
+    name: str = "zero_shot", value: float = 0.7, low: float = 0.6, tokens: int = 100, unusable: int = 0
+) -> VariantReport:
+    forms = [UnusableForm(outcome="invalid", form="perhaps <label>", rows=unusable)] if unusable else []
     return VariantReport(
         variant=ModelVariant(name=name, model="gemini-3.1-flash-lite"),
         metrics={"accuracy": Score(value=value, low=low, high=value + 0.05)},
-        outcomes={"ok": 40},
+        outcomes={"ok": 40 - unusable, "invalid": unusable},
+        unusable_forms=forms,
         tokens=TokenUsage(input=tokens, output=10),
         latency_s=Latency(median=0, p95=0),
         attempts=40,
@@ -42,12 +46,38 @@ def request(*overrides: str, test: int = 60) -> PlanRequest:
 
 
 def test_best_prompt_is_the_highest_then_the_cheaper() -> None:
-    best = plan_tuning.best_prompt(evaluated(report("a", 0.7), report("b", 0.8)), "accuracy")
+    best = plan_tuning.best_prompt(evaluated(report("a", 0.7), report("b", 0.8)), "accuracy", 0.05)
     assert best.variant.name == "b"
-    best = plan_tuning.best_prompt(evaluated(report("dear", tokens=900), report("cheap", tokens=90)), "accuracy")
+    best = plan_tuning.best_prompt(evaluated(report("dear", tokens=900), report("cheap", tokens=90)), "accuracy", 0.05)
     assert best.variant.name == "cheap"
     with pytest.raises(UserError, match="no prompted baseline"):
-        plan_tuning.best_prompt(evaluated(), "accuracy")
+        plan_tuning.best_prompt(evaluated(), "accuracy", 0.05)
+
+
+def test_best_prompt_is_a_usable_one_if_there_is_one() -> None:
+    reports = evaluated(report("unread", 0.9, unusable=24), report("read", 0.6))
+    assert plan_tuning.best_prompt(reports, "accuracy", 0.05).variant.name == "read"
+    assert plan_tuning.best_prompt(reports, "accuracy", 0.6).variant.name == "unread"
+    none = evaluated(report("a", 0.2, unusable=24), report("b", 0.1, unusable=3))
+    assert plan_tuning.best_prompt(none, "accuracy", 0.05).variant.name == "a"
+
+
+def test_reasons_against_begin_with_prompts_that_are_not_usable() -> None:
+    unread = report(value=0.1, low=0.0, unusable=24)
+    reasons = plan_tuning.reasons_against(request("plan.min_train_rows=100"), unread, "accuracy", 99)
+    assert reasons[0].startswith("no prompt is usable")
+    assert len(reasons) == 2
+    assert plan_tuning.reasons_against(request("gate.max_invalid_rate=0.6"), unread, "accuracy", 500) == []
+    assert plan_tuning.reasons_against(request(), report(unusable=2), "accuracy", 500) == []
+
+
+def test_unusable_names_each_prompt_with_its_commonest_forms() -> None:
+    reports = evaluated(report("unread", 0.1, unusable=24), report("read", 0.6, unusable=2))
+    (sentence,) = plan_tuning.unusable(reports, Gate())
+    assert sentence == (
+        "the prompt unread is not usable, and being better than it does not count: 60.0% of its answers are unusable, "
+        "at most 5.0% may be (24 invalid; most often 'perhaps <label>' (24)): correct the prompt"
+    )
 
 
 @pytest.mark.parametrize(

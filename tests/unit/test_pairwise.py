@@ -15,7 +15,7 @@ from gemtune.artifacts.cost import TokenUsage
 from gemtune.config import Evaluate, Gate, Judge, ModelVariant, Preference, Task
 from gemtune.data.example import Example, Pair
 from gemtune.errors import UserError
-from gemtune.evaluation.gate import ComparePairwise
+from gemtune.evaluation.comparison import ComparePairwise
 from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.pairwise import (
     Ranker,
@@ -126,6 +126,8 @@ def test_final_pairings_include_candidate_and_best_prompt() -> None:
     ]
     pairings = [("c", "p"), ("c", "s"), ("c", "m"), ("s", "p"), ("m", "p"), ("p", "m")]
     assert final_pairings(finalists) == pairings
+    several = [finalists[0], variant("q", "baseline"), finalists[2]]
+    assert final_pairings(several) == [("c", "p"), ("c", "q"), ("q", "p")]
     assert final_pairings(finalists[:1]) == []
     assert final_pairings([finalists[0], finalists[3]]) == [("m", "p"), ("p", "m")]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -32,6 +32,7 @@ from gemtune.artifacts.evaluation import (
     Score,
     SliceReport,
     TestSetUsage,
+    UnusableForm,
     VariantReport,
     VertexMetric,
 )
@@ -201,10 +202,10 @@ def paths(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(paths: Path) -> tuple[str, str, RunSummary]:
+def run(paths: Path, action: Literal["deployed", "none"] = "deployed") -> tuple[str, str, RunSummary]:
     """The page, the verdict in Markdown, and the summary."""
     deployed = DeploymentRecord(
-        action="deployed",
+        action=action,
         variant=variant("t@2", "candidate", shots=1),
         champion_before="",
         undeployed=[],
@@ -322,6 +323,33 @@ def test_report_summary_has_the_numbers_of_the_steps(paths: Path) -> None:
     assert summary.slices["channel"]["web"]["scores"]["t@2"] == SCORE.model_dump()
 
 
+def test_report_shows_unusable_forms_and_free_baselines(paths: Path) -> None:
+    tested, plan = EvaluationReport.read(paths / "tested"), TuningPlan.read(paths / "plan")
+    forms = [UnusableForm(outcome="blocked", form="<b>well</b>, <label>", rows=1)]
+    prompt, tuned = tested.variants
+    free = reported("nearest_row", "free_baseline")
+    update = {"variants": [prompt.model_copy(update={"unusable_forms": forms}), tuned], "free_baselines": [free]}
+    tested.model_copy(update=update).write(paths / "tested")
+    plan.model_copy(update={"unusable": ["the prompt cot is not usable"]}).write(paths / "plan")
+    page, verdict, summary = run(paths)
+    assert summary.reasons[0] == "the prompt cot is not usable"
+    assert verdict.splitlines()[2] == "- the prompt cot is not usable"
+    assert [row.name for row in summary.free_baselines] == ["nearest_row"]
+    assert "nearest_row is a copy of the answer of the nearest training row." in page
+    row = '<td>1 of 4</td><td class="text">blocked</td><td class="text">&lt;b&gt;well&lt;/b&gt;, &lt;label&gt;</td>'
+    assert f'<td>zero_shot</td><td class="text">test</td>{row}' in page
+
+
+@pytest.mark.parametrize("verdict", ["none_usable", "use_tfidf_baseline"])
+def test_report_of_a_verdict_that_lets_nothing_serve(paths: Path, verdict: Verdict) -> None:
+    DecisionRecord.read(paths / "decision").model_copy(update={"verdict": verdict}).write(paths / "decision")
+    page, _, summary = run(paths, action="none")
+    assert (summary.verdict, summary.passed) == (verdict, False)
+    assert summary.headline == report.HEADLINES[verdict]
+    assert "Nothing: no variant of this run is to serve." in page
+    assert "Nothing: no variant of this run is to serve." not in run(paths)[0]
+
+
 def test_report_costs_include_ranking_and_the_champion_test_set(paths: Path) -> None:
     old = evaluated(reported("t@2", "candidate"), reported("champion", "champion"), ranker="judge")
     old = old.model_copy(update={"ranking_tokens": TokenUsage(input=2_000_000, requests=5)})
@@ -390,6 +418,8 @@ def test_report_verdict_is_markdown(paths: Path) -> None:
 @pytest.mark.parametrize(("verdict", "roles", "name"), [
     ("deploy", ["baseline", "candidate"], "candidate"),
     ("keep_champion", ["baseline", "champion"], "champion"),
+    ("none_usable", ["baseline", "champion"], "champion"),
+    ("none_usable", ["baseline"], "baseline"),
     ("keep_prompt", ["baseline"], "baseline"),
     ("keep_prompt", ["baseline", "champion"], "baseline"),
 ])  # fmt: skip

@@ -27,7 +27,7 @@ from gemtune.config import ModelVariant, Task, Trial
 from gemtune.cost import usage
 from gemtune.steps import select_model
 from gemtune.steps.select_model import _ablation, _trial
-from gemtune.tuning.checkpoint_selection import VariantScore, choose, learned_nothing, variant_scores
+from gemtune.tuning.checkpoint_selection import VariantScore, choose, learned_nothing, other_prompts, variant_scores
 from gemtune.tuning.objective import Objective, PreferenceObjective, SupervisedObjective
 
 Kind = Literal["undertrained", "overfitting", "data_problem", "diverged", "fine", "unknown", "early_stopped"]
@@ -122,6 +122,51 @@ def test_select_one_standard_error_can_be_off() -> None:
 
 def test_select_returns_none_without_checkpoints() -> None:
     assert choose([])[0] is None
+
+
+def planned(baselines: list[VariantReport]) -> TuningPlan:
+    """A plan whose best prompt is the first."""
+    return TuningPlan(
+        should_tune=True,
+        reasons=[],
+        metric="accuracy",
+        best_prompt=BestPrompt(variant=baselines[0].variant, score=baselines[0].metrics["accuracy"]),
+        detectable_lift=0.1,
+        rows={},
+        trials=[],
+        prices=PRICES,
+        forecast=CostForecast.of([], 1.0),
+        fingerprint="f",
+        baselines=evaluated(*baselines),
+    )
+
+
+def prompts(*scores: tuple[str, float]) -> list[VariantReport]:
+    return [reported(ModelVariant(name=name, model=SMALL), value) for name, value in scores]
+
+
+def test_other_prompts_may_be_as_good_as_the_best() -> None:
+    """Within two standard errors of the difference, 2 x 0.02 x sqrt(2) here; the highest first, at most four."""
+    found = prompts(("best", 0.9), ("far", 0.84), ("near", 0.85), ("nearer", 0.88))
+    names = [prompt.variant.name for prompt in other_prompts(found[0], found, "accuracy")]
+    assert names == ["nearer", "near"]
+    many = prompts(*((f"p{n}", 0.9 - n / 1000) for n in range(9)))
+    assert [prompt.variant.name for prompt in other_prompts(many[0], many, "accuracy")] == ["p1", "p2", "p3", "p4"]
+    assert other_prompts(found[0], found[:1], "accuracy") == []
+
+
+@pytest.mark.parametrize(("larger", "best", "others"), [(None, "a", ["b"]), (0.92, "a-of-large", ["a", "b"])])
+def test_select_compares_with_every_prompt_that_may_be_best(larger: float | None, best: str, others: list[str]) -> None:
+    reports = prompts(("a", 0.9), ("b", 0.88), ("c", 0.5))
+    plan = planned(reports)
+    escalated = [evaluated(*prompts(("a-of-large", larger)))] if larger else []
+    prompt, near, notes = select_model._prompts(plan, escalated, "accuracy")
+    assert (prompt.name, [variant.name for variant in near]) == (best, others)
+    assert notes[-1] == f"on validation rows these prompts may be as good as {best}: {', '.join(others)}"
+    selection = Selection(metric="accuracy", reason="", best_prompt=prompt, other_prompts=near)
+    assert selection.finalists == [prompt]
+    candidate = selection.model_copy(update={"candidate": variant("t")})
+    assert candidate.finalists == [prompt, *near, variant("t")]
 
 
 def guessing(value: float, chance: float) -> str:
@@ -250,19 +295,7 @@ def selected(
     """What the step selects among checkpoints; `serving` is in production."""
     monkeypatch.setattr("gemtune.state.champion.read", lambda client, name: serving)
     monkeypatch.setattr("gemtune.state.champion.generation", lambda client, name: 4 if serving else 0)
-    prompt = ModelVariant(name="zero_shot", model=SMALL)
-    TuningPlan(
-        should_tune=True,
-        reasons=[],
-        metric="accuracy",
-        best_prompt=BestPrompt(variant=prompt, score=score(0.5)),
-        detectable_lift=0.1,
-        rows={},
-        trials=[],
-        prices=PRICES,
-        forecast=CostForecast.of([], 1.0),
-        fingerprint="f",
-    ).write(folder / "plan")
+    planned(prompts(("zero_shot", 0.5))).write(folder / "plan")
     evaluated(*reports).write(folder / "report")
     paths = []
     for number, item in enumerate(jobs):

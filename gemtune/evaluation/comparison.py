@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""A variant compared with another on the same rows: by the task's metric, or by recorded pairwise results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gemtune.artifacts.decision import ComparisonReport
+from gemtune.config import Gate, Task
+from gemtune.evaluation import intervals, metrics, pairwise
+from gemtune.evaluation.intervals import PairedDifference
+from gemtune.evaluation.predictions import ScoredVariant
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidate against one other variant on one metric, in the metric's unit."""
+
+    versus: str
+    role: str
+    metric: str
+    candidate: float
+    baseline: float
+    paired: PairedDifference
+
+    def report(self) -> ComparisonReport:
+        """The comparison as the decision's document has it."""
+        paired = self.paired
+        return ComparisonReport(
+            versus=self.versus,
+            role=self.role,
+            metric=self.metric,
+            candidate=self.candidate,
+            baseline=self.baseline,
+            delta=paired.delta,
+            low=paired.low,
+            high=paired.high,
+            p_value=paired.p_value,
+            test=paired.test,
+            wins=paired.wins,
+            losses=paired.losses,
+            disagreement=paired.disagreement,
+        )
+
+
+class Compare(Protocol):
+    """A way to compare two variants on the same rows, or on those of `part`; `metric` is its name."""
+
+    @property
+    def metric(self) -> str:
+        """The name of what is compared."""
+
+    def __call__(
+        self, candidate: ScoredVariant, baseline: ScoredVariant, part: Sequence[int] | None = None
+    ) -> Comparison:
+        """The comparison, candidate minus baseline."""
+
+
+@dataclass(frozen=True)
+class CompareByMetric:
+    """Compares by the task's metric, paired row by row; `groups` names rows that count as one observation."""
+
+    task: Task
+    gate: Gate
+    metric: str
+    groups: Sequence[str | None] | None = None
+
+    def __call__(
+        self, candidate: ScoredVariant, baseline: ScoredVariant, part: Sequence[int] | None = None
+    ) -> Comparison:
+        """Compare on all rows, or on those of `part`."""
+        part = range(len(candidate.rows)) if part is None else part
+        left = metrics.measure(self.task, self.metric, [candidate.rows[i] for i in part])
+        right = metrics.measure(self.task, self.metric, [baseline.rows[i] for i in part])
+        paired = intervals.paired(
+            left,
+            right,
+            level=self.gate.confidence_level,
+            resamples=self.gate.resamples,
+            seed=self.gate.seed,
+            groups=[self.groups[i] for i in part] if self.groups else None,
+        )
+        variant = baseline.variant
+        return Comparison(variant.name, variant.role, self.metric, left.value(), right.value(), paired)
+
+
+@dataclass(frozen=True)
+class ComparePairwise:
+    """Compares by the share of rows won (ties half), from the results that the evaluation recorded."""
+
+    gate: Gate
+    groups: Sequence[str | None]
+    metric: str = field(default=pairwise.WIN_RATE)
+
+    def __call__(
+        self, candidate: ScoredVariant, baseline: ScoredVariant, part: Sequence[int] | None = None
+    ) -> Comparison:
+        """Compare on all rows, or on those of `part`."""
+        results = candidate.pairwise[baseline.variant.name]
+        part = range(len(results)) if part is None else part
+        won = pairwise.rate([results[i] for i in part], [self.groups[i] for i in part], self.gate)
+        variant = baseline.variant
+        return Comparison(variant.name, variant.role, self.metric, won.value, 1 - won.value, won.lift)
+
+
+Comparing = Callable[[Gate, Sequence[str | None]], Compare]
+"""Makes the comparison by a gate's level and the groups of the rows."""

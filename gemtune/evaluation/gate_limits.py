@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Limits of the gate: rules on a variant's own answers, without a paired comparison."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from gemtune.artifacts.decision import Rule
+from gemtune.artifacts.evaluation import invalid_rate
+from gemtune.config import Gate, Task
+from gemtune.evaluation import calibration, metrics
+from gemtune.evaluation.predictions import ScoredVariant
+from gemtune.evaluation.unusable import describe_unusable, unusable_forms
+
+MIN_PER_GROUP = 10
+"""Fewer rows of a class, a slice or an old test set show nothing."""
+
+
+def share_unusable(scored: ScoredVariant) -> float:
+    """The share of unusable answers."""
+    return invalid_rate(Counter(scored.outcomes))
+
+
+def is_usable(gate: Gate, scored: ScoredVariant) -> bool:
+    """Whether the share of unusable answers is within the limit, one for all variants."""
+    return share_unusable(scored) <= gate.max_invalid_rate
+
+
+def unusable_problem(task: Task, gate: Gate, scored: ScoredVariant) -> str:
+    """How many answers are unusable and in which forms; "" for a usable variant."""
+    forms = unusable_forms(task.labels, zip(scored.outcomes, (row.answer for row in scored.rows), strict=True))
+    return describe_unusable(Counter(scored.outcomes), forms, gate.max_invalid_rate)
+
+
+def limit_rules(
+    task: Task, gate: Gate, candidate: ScoredVariant, prompt: ScoredVariant | None, prices: Mapping[str, float]
+) -> list[Rule]:
+    """The rules with a limit that does not depend on a comparison: unusable answers, latency, tokens, cost, classes."""
+    invalid = share_unusable(candidate)
+    rules = [_maximum("invalid_rate", invalid, gate.max_invalid_rate, "share of unusable answers")]
+    if gate.max_latency_s:
+        rules.append(_latency_rule(gate, candidate))
+    for name, counts, limit in (
+        ("input_tokens", candidate.input_tokens, gate.max_input_tokens),
+        ("output_tokens", candidate.output_tokens, gate.max_output_tokens),
+    ):
+        if limit:
+            rules.append(_maximum(name, sum(counts) / len(counts), limit, f"mean {name.replace('_', ' ')} per request"))
+    if gate.max_cost_per_1000:
+        cost = sum(candidate.input_tokens) * prices["input"] + sum(candidate.output_tokens) * prices["output"]
+        each = cost / 1e6 / len(candidate.rows)
+        rules.append(_maximum("cost", 1000 * each, gate.max_cost_per_1000, "USD for 1,000 answers at list prices"))
+    if gate.max_ece:
+        rules.append(_calibration_rule(gate, candidate))
+    if task.kind in metrics.LABELLED_KINDS:
+        rules += _class_rules(task, gate, candidate, prompt)
+    return rules
+
+
+def _calibration_rule(gate: Gate, candidate: ScoredVariant) -> Rule:
+    stated = [(c, row) for c, row in zip(candidate.confidence, candidate.rows, strict=True) if c is not None]
+    correct = [float(row.parsed == row.reference) for _, row in stated]
+    confidence = calibration.apply_calibration(candidate.variant.calibration, [c for c, _ in stated])
+    error = calibration.ece(confidence, correct).value()
+    return _maximum("calibration", error, gate.max_ece, "calibration error (ECE, calibrated on validation rows)")
+
+
+def _latency_rule(gate: Gate, candidate: ScoredVariant) -> Rule:
+    """Answers of batch jobs, and failed requests, have no latency; a maximum needs those of most rows."""
+    timed = [seconds for seconds in candidate.latency_s if seconds is not None]
+    if 2 * len(timed) < len(candidate.latency_s):
+        summary = f"latency was measured on {len(timed)} of {len(candidate.latency_s)} rows: set evaluate.batch_above=0"
+        return Rule(name="latency_s", passed=False, measured=0.0, required=gate.max_latency_s, summary=summary)
+    ordered = sorted(timed)
+    slow = ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))] if ordered else 0.0
+    return _maximum("latency_s", slow, gate.max_latency_s, "95th percentile of latency in seconds")
+
+
+def _maximum(name: str, measured: float, limit: float, description: str) -> Rule:
+    passed = measured <= limit
+    summary = f"{description}: {measured:.3g}, {'within' if passed else 'above'} {limit:g}"
+    return Rule(name=name, passed=passed, measured=measured, required=limit, summary=summary)
+
+
+def _class_rules(task: Task, gate: Gate, candidate: ScoredVariant, prompt: ScoredVariant | None) -> list[Rule]:
+    table = [c for c in metrics.per_class(task, candidate.rows) if c.support >= MIN_PER_GROUP]
+    rules = []
+    if gate.min_class_recall and table:
+        worst = min(table, key=lambda c: c.recall)
+        required = gate.min_class_recall
+        summary = f"class {worst.label!r} has the lowest recall, {worst.recall:.3f}; required: {required:g}"
+        passed = worst.recall >= required
+        rules.append(
+            Rule(name="class_recall", passed=passed, measured=worst.recall, required=required, summary=summary)
+        )
+    if gate.max_class_drop < 1 and prompt is not None and table:
+        before = {c.label: c.recall for c in metrics.per_class(task, prompt.rows)}
+        worst = max(table, key=lambda c: before[c.label] - c.recall)
+        drop, limit = before[worst.label] - worst.recall, gate.max_class_drop
+        summary = f"class {worst.label!r} loses {max(drop, 0):.3f} recall against the best prompt"
+        rules.append(Rule(name="class_drop", passed=drop <= limit, measured=drop, required=limit, summary=summary))
+    return rules
