@@ -83,6 +83,8 @@ class DecisionRecord(Artifact):
     variants: list[ModelVariant] = []
     settings: Gate
     test_set_usage: TestSetUsage | None = None
+    failed_rows: dict[str, int] = {}
+    """Variant -> test rows without an answer for technical reasons; they are left out for every variant."""
     cached_answers: dict[str, int] = {}
     """Answers that came from the response cache, by variant."""
 

@@ -22,8 +22,10 @@ from functools import cached_property
 from gemtune.artifacts.decision import DecisionRecord, Rule, SliceComparison, Verdict
 from gemtune.artifacts.evaluation import JudgeReport
 from gemtune.config import Gate, ModelVariant, Task
+from gemtune.errors import UserError
 from gemtune.evaluation import intervals, metrics, pairwise
 from gemtune.evaluation.comparison import Compare, Comparing, Comparison
+from gemtune.evaluation.failed_rows import failed_rows, judge_without_rows, judge_worst_case, without_rows, worst_case
 from gemtune.evaluation.gate_limits import MIN_PER_GROUP, is_usable, limit_rules, share_unusable, unusable_problem
 from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.metrics import Row
@@ -58,13 +60,47 @@ class Evidence:
         """The finalist of a role, if there is one."""
         return next((scored for scored in self.variants if scored.variant.role == name), None)
 
+    def without_rows(self, left_out: set[int]) -> Evidence:
+        """The evidence on the other test rows."""
+        return replace(
+            self,
+            variants=[without_rows(scored, left_out) for scored in self.variants],
+            free=[without_rows(scored, left_out) for scored in self.free],
+            groups=[group for row, group in enumerate(self.groups) if row not in left_out],
+            judge=judge_without_rows(self.judge, left_out) if self.judge else None,
+        )
+
+    def worst_case(self, task: Task, failed: Mapping[str, Sequence[int]]) -> Evidence:
+        """The evidence as if every missing answer went against the candidate."""
+        rows = {row for rows in failed.values() for row in rows}
+        variants = [worst_case(task, scored, failed.get(scored.variant.name, ()), rows) for scored in self.variants]
+        return replace(self, variants=variants, judge=judge_worst_case(self.judge, rows) if self.judge else None)
+
 
 def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> DecisionRecord:
     """Decide whether the candidate (the variant of that role, if any) may be deployed.
 
     It is compared with the best prompt, the champion and, after preference tuning, the supervised model it started
-    from. `comparing` makes the comparison at the gate's (Bonferroni-adjusted) confidence level.
+    from. `comparing` makes the comparison at the gate's (Bonferroni-adjusted) confidence level. Rows that failed for
+    technical reasons are left out, and `deploy` must hold in their worst case too. Raises `UserError` for a candidate
+    that nothing is there to compare with.
     """
+    failed = failed_rows(evidence.variants)
+    if not failed:
+        return _decide(task, gate, evidence, comparing)
+    left_out = {row for rows in failed.values() for row in rows}
+    decision = _decide(task, gate, evidence.without_rows(left_out), comparing)
+    counts = {name: len(rows) for name, rows in failed.items()}
+    listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
+    note = f"{len(left_out)} test rows without an answer for technical reasons ({listed}) are left out"
+    update: dict[str, object] = {"failed_rows": counts, "notes": [*decision.notes, note]}
+    if decision.passed and not _decide(task, gate, evidence.worst_case(task, failed), comparing).passed:
+        why = f"{note}, and if they all went against the candidate, it would not pass: ask the failed rows again"
+        update |= {"verdict": "not_enough_data", "reasons": [why], "notes": decision.notes}
+    return decision.model_copy(update=update)
+
+
+def _decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> DecisionRecord:
     nominal = gate.confidence_level
     adjusted = gate.model_copy(update={"confidence_level": 1 - (1 - nominal) / gate.planned_candidates})
     decision = _Decider(task, adjusted, gate, evidence, comparing).decide()
@@ -112,6 +148,8 @@ class _Decider:
             return self._record("not_enough_data", [rule.summary], rows, rules=[rule])
         if candidate is None:
             return self._without_candidate(prompt, rows)
+        if prompt is None and evidence.role("champion") is None:
+            raise UserError("the candidate has neither a prompt nor a champion to be compared with")
         others = [own for role in _BASELINES for own in evidence.variants if own.variant.role == role]
         comparisons = [self.compare(candidate, other) for other in others]
         constant = self._best_constant(candidate)

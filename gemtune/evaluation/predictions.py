@@ -72,6 +72,11 @@ class Predictions:
             problem = f"{variant.name!r} answered other rows than the other variants"
             raise UserError(problem, file=self.path, remedy="evaluate again")
         rows = [by_id[i] for i in ids]
+        first = next(iter(self.answers.values()))
+        for own, other in zip(rows, first, strict=True):
+            if (own["reference"], own["target"]) != (other["reference"], other["target"]):
+                problem = f"row {own['id']} has another reference for {variant.name!r} than for the other variants"
+                raise UserError(problem, file=self.path, remedy="evaluate again")
         others = rows[0].get("pairwise", {}) if rows else {}
         return ScoredVariant(
             variant,

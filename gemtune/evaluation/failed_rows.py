@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows without an answer for technical reasons (quota, connection, deadline): they are no misses.
+
+Trouble is usually on one side, that of the busier model, so counting such rows as misses can make equal models differ.
+They are left out for every variant; and as nobody knows what the answers would have been, a candidate is deployed only
+if it also passes when each of them goes against it (the worst case: Horowitz & Manski 2000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from gemtune.artifacts.evaluation import JudgeReport
+from gemtune.config import Task
+from gemtune.evaluation import metrics
+from gemtune.evaluation.judge import PairwiseResult
+from gemtune.evaluation.predictions import ScoredVariant
+
+FAILED = "error"
+T = TypeVar("T")
+Winner = Callable[[int, str], str]
+
+
+def failed_rows(variants: Sequence[ScoredVariant]) -> dict[str, list[int]]:
+    """Variant -> the rows that it has no answer to; only variants that have such rows."""
+    by_name = {v.variant.name: [i for i, outcome in enumerate(v.outcomes) if outcome == FAILED] for v in variants}
+    return {name: rows for name, rows in by_name.items() if rows}
+
+
+def without_rows(scored: ScoredVariant, left_out: set[int]) -> ScoredVariant:
+    """The variant on the other rows."""
+
+    def kept(values: Sequence[T]) -> list[T]:
+        return [value for i, value in enumerate(values) if i not in left_out]
+
+    return ScoredVariant(
+        scored.variant,
+        kept(scored.rows),
+        kept(scored.outcomes),
+        kept(scored.latency_s),
+        kept(scored.input_tokens),
+        kept(scored.output_tokens),
+        kept(scored.slices),
+        kept(scored.confidence),
+        {other: kept(results) for other, results in scored.pairwise.items()},
+    )
+
+
+def judge_without_rows(report: JudgeReport, left_out: set[int]) -> JudgeReport:
+    """The judge's report on the other rows: its ratings and winners are by row."""
+
+    def kept(values: Sequence[T]) -> list[T]:
+        return [value for i, value in enumerate(values) if i not in left_out]
+
+    ratings = {name: own.model_copy(update={"scores": kept(own.scores)}) for name, own in report.ratings.items()}
+    pairs = [pair.model_copy(update={"winners": kept(pair.winners)}) for pair in report.pairwise]
+    return report.model_copy(update={"ratings": ratings, "pairwise": pairs})
+
+
+def worst_case(task: Task, scored: ScoredVariant, failed: Sequence[int], all_failed: set[int]) -> ScoredVariant:
+    """The variant as if its missing answers went against the candidate: its own wrong, those of others right.
+
+    Pairs of `all_failed`, in which somebody has no answer, are lost by the candidate. None is counted as unusable: what
+    share of its answers a variant spoils is seen on those that it gave.
+    """
+    own = scored.variant.role == "candidate"
+    rows, outcomes = list(scored.rows), list(scored.outcomes)
+    for i in failed:
+        outcomes[i] = "ok"
+        if not own:
+            right = replace(rows[i], parsed=rows[i].reference, answer=rows[i].target)
+            rows[i] = replace(right, scores=metrics.row_scores(task, right))
+    lost = PairwiseResult("baseline")
+    pairs = {
+        other: [lost if own and i in all_failed else result for i, result in enumerate(results)]
+        for other, results in scored.pairwise.items()
+    }
+    return replace(scored, rows=rows, outcomes=outcomes, pairwise=pairs)
+
+
+def judge_worst_case(report: JudgeReport, failed: set[int]) -> JudgeReport:
+    """The judge's report as if what it could not compare were lost by the first of a pair, and not rated good."""
+
+    def without_scores(scores: Sequence[float | None]) -> list[float | None]:
+        return [None if i in failed else score for i, score in enumerate(scores)]
+
+    ratings = {n: own.model_copy(update={"scores": without_scores(own.scores)}) for n, own in report.ratings.items()}
+    pairs = [
+        pair.model_copy(update={"winners": ["baseline" if i in failed else w for i, w in enumerate(pair.winners)]})
+        for pair in report.pairwise
+    ]
+    return report.model_copy(update={"ratings": ratings, "pairwise": pairs})
