@@ -77,7 +77,6 @@ def run(
         Path | None,
         typer.Option(help="Folder of a run that has not finished: go on after its last finished step.", metavar="RUN"),
     ] = None,
-    port: Annotated[int, typer.Option(help="The emulator's port; 0: any free one.")] = 0,
     engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
     jobs: Annotated[
         int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
@@ -100,7 +99,7 @@ def run(
     console = _console()
     start = time.time()
     state, log = folder.parent / "emulator", folder / "logs" / "emulator.log"
-    with _ended_by_signals(), emulator_process.emulator(state, log, port, started["engine"], started["jobs"]) as server:
+    with _ended_by_signals(), emulator_process.emulator(state, log, 0, started["engine"], started["jobs"]) as server:
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
         steps = local_run.run_pipeline(folder, server, console)
         console_summary.show(console, folder, console_summary.finish(folder, steps, start))

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
-from pipelines.local_run import emulator
+from pipelines.emulator_process import emulator
 
 IMAGE = "us-central1-docker.pkg.dev/demo-project/gemtune/gemtune-python:abc"
 PARENT = "/v1/projects/demo-project/locations/us-central1"
@@ -17,8 +17,8 @@ PARENT = "/v1/projects/demo-project/locations/us-central1"
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cloud")
-    with emulator(folder / "state", folder / "emulator.log", engine="scripted") as found:
-        yield found
+    with emulator(folder / "state", folder / "emulator.log", engine="scripted") as running:
+        yield running.url
 
 
 @pytest.fixture

@@ -179,18 +179,3 @@ def test_run_reports_a_failed_step_and_submits_no_job(tmp_path):
     assert "only one label" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not list(tmp_path.glob("runs/*/summary.json"))
-
-
-@pytest.mark.xdist_group("run-keep")
-def test_run_reports_a_port_in_use(tmp_path):
-    import socket
-
-    write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        done = run(tmp_path, "--port", str(port))
-    assert done.returncode == 1
-    assert f"127.0.0.1:{port}" in done.stderr
-    assert "choose another --port" in done.stderr.replace("\n", " ")
