@@ -189,6 +189,15 @@ def lift(seed: int, metric: str = "accuracy", min_lift: float = 0.0, multiple: f
     return passes(decided(variants, seed, metric, min_lift=min_lift), "lift_over_prompt")
 
 
+def deployed(seed: int, multiple: float = 0.0) -> bool:
+    """All rules of the default settings, on 8 classes of even size: no constant answer comes near such models."""
+    rng = np.random.default_rng([seed, 14])
+    case = drawn_case(rng, multiple)
+    labels = rng.integers(0, len(LABELS), case.rows)
+    candidate, prompt = (labelled(labels, correct, len(LABELS), rng) for correct in outcomes(case, rng))
+    return decided([scripted("baseline", prompt), scripted("candidate", candidate)], seed).passed
+
+
 def not_worse(seed: int, metric: str = "accuracy", role: Role = "champion", multiple: float = 0.0) -> bool:
     """The candidate is worse by what is allowed, or equal where a multiple of the detectable lift is allowed."""
     rng = np.random.default_rng([seed, 2])
@@ -412,6 +421,7 @@ def lines() -> Iterator[Line]:
     """Every rule at its bound, then the power at twice the detectable lift, then what states no rate."""
     for metric in METRICS:
         yield Line(f"lift over the prompt, {metric}, equal", partial(lift, metric=metric), STATED)
+    yield Line("deployed by all rules, equal", deployed, STATED)
     yield Line("lift over the prompt, accuracy, required 0.02", partial(lift, min_lift=0.02), STATED)
     for metric in METRICS:
         yield Line(f"not worse than the champion by 0.05, {metric}", partial(not_worse, metric=metric), STATED)
@@ -434,6 +444,7 @@ def lines() -> Iterator[Line]:
     yield Line("slice regression stops an equal candidate", slice_regression, 2 * STATED)
     for metric in METRICS:
         yield Line(f"power, lift, {metric}", partial(lift, metric=metric, multiple=2), least=POWER)
+    yield Line("power, deployed by all rules", partial(deployed, multiple=2), least=POWER)
     yield Line("power, not worse, accuracy", partial(not_worse, multiple=2), least=POWER)
     yield Line("power, not worse, macro_f1", partial(not_worse, metric="macro_f1", multiple=2), least=POWER)
     yield Line("power, win rate", partial(win_rate, multiple=2), least=POWER)
