@@ -78,7 +78,7 @@ class Tickets:
 
     def frame(self, label: str, kind: str, phrasing: str) -> str:
         """A frame of the kind, with a phrasing or a name of another intent than the label's in it."""
-        frame = self.random.choice(self.recipe["mentions"][kind][phrasing])
+        frame: str = self.random.choice(self.recipe["mentions"][kind][phrasing])
         other = self.recipe["intents"][self.random.choice([name for name in self.recipe["intents"] if name != label])]
         for slot, texts in (("{other}", phrasing), ("{topic}", "topics")):
             frame = frame.replace(slot, self.random.choice(other[texts])) if slot in frame else frame
