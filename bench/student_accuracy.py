@@ -109,7 +109,9 @@ class Sample:
             for checkpoint in checkpoints:
                 hits = self.answered(student, prompt, self.rows["validation"], checkpoint.path)
                 interval = intervals.wilson(sum(hits), len(hits))
-                variant = ModelVariant.of({"name": checkpoint.checkpoint_id, "epoch": checkpoint.epoch})
+                variant = ModelVariant.of(
+                    {"name": checkpoint.checkpoint_id, "model": "student", "epoch": checkpoint.epoch}
+                )
                 scored.append(VariantScore(variant, Score(value=interval.value, low=interval.low, high=interval.high)))
             best, _ = choose(scored, self.config.select.one_standard_error)
             assert best is not None
