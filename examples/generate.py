@@ -121,12 +121,8 @@ class Tickets:
                     self.add(label, phrasings[phrasing][number], columns, kind)
 
     def near_copy(self, row: Row) -> Row:
-        """A copy with a word or two changed: nearer than 0.8, not the same."""
-        original = grams(row["text"])
-        while True:
-            text = self.slip(row["text"]) + self.random.choice(["", "!!", " " + self.fill("{code}"), "..."])
-            if 0.82 <= alike(original, grams(text)) < 1:
-                return {**row, "text": text}
+        """A copy that differs in punctuation only."""
+        return {**row, "text": row["text"].replace(".", "...") + self.random.choice(["", "!", "!!"])}
 
 
 def planted(tickets: Tickets) -> tuple[list[tuple[str, str, int]], list[tuple[str, str]]]:
