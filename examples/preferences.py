@@ -4,11 +4,10 @@
 
 `python -m examples.generate` writes examples/preference_en/pairs.jsonl and planted.json with the other samples.
 
-Every message has four answers: a full one (says what to do, courteous), a plain one (says what to do), a rude one (says
+Every message has four answers: a full one (courteous, says what to do), a plain one (says what to do), a rude one (says
 it, and more) and a curt one; each is preferred to the next. So imitating preferred answers alone gives full, plain and
-rude ones alike, and only what is rejected tells which of them is wanted. What to do comes first: a prompt with similar
-examples finds it without tuning, though not the courtesy. Guarantees: no two messages are near one another,
-planted.json lists every fault with its line.
+rude ones alike, and only what is rejected tells which of them is wanted. Guarantees: no two messages are near one
+another, planted.json lists every fault with its line.
 """
 
 from __future__ import annotations
