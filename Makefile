@@ -13,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs emulator submit schedule bench wheel image clean
+.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs samples emulator submit schedule bench wheel image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -69,6 +69,10 @@ compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/produ
 
 docs: $(READY) ## rewrite the settings reference, docs/settings.md
 	$(BIN)/gemtune config reference > docs/settings.md
+
+samples: $(READY) ## rewrite the samples, what is planted in them, and their tables in docs/student.md (ARGS="--seeds 1")
+	$(BIN)/python -m examples.generate
+	$(BIN)/python bench/student_accuracy.py --write $(ARGS)
 
 whole-runs: $(READY) ## all whole local runs (make test leaves eight of them out)
 	WHOLE_RUNS=all $(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes the sample of preferences: customers' messages, each with pairs of a better and a worse answer.
 
-    python -m examples.preferences            writes examples/preference_en/pairs.jsonl and planted.json, byte for byte
-    python -m examples.preferences --to DIR   the same under another directory
+`python -m examples.generate` writes examples/preference_en/pairs.jsonl and planted.json with the other samples.
 
 Every message has four answers: a full one (courteous, says what to do), a plain one (says what to do), a rude one (says
 it, and more) and a curt one; each is preferred to the next. So imitating preferred answers alone gives full, plain and
@@ -13,17 +12,13 @@ another, planted.json lists every fault with its line.
 
 from __future__ import annotations
 
-import argparse
 import json
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import yaml
+from examples.generate import Row, Tickets, dumped
 
-from examples.generate import HERE, Row, Tickets, dumped
-
-FOLDER = HERE / "preference_en"
+NAME = "preference_en"
 
 
 def pairs_of(recipe: dict[str, Any], ticket: Row) -> list[Row]:
@@ -56,15 +51,15 @@ def sample(recipe: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     for label, topic in recipe["topics"].items():
         for number in range(recipe["prompts_of_topic"]):
             tickets.add(label, topic["phrasings"][number % len(topic["phrasings"])], {})
-    draw, wanted = tickets.random, recipe["planted"]
+    draw, counts = tickets.random, recipe["planted"]
     rows = [pair for ticket in tickets.rows for pair in pairs_of(recipe, ticket)]
     lines: list[tuple[str, str, int]] = [("row", dumped(row), n) for n, row in enumerate(rows)]
-    chosen = draw.sample(range(len(rows)), sum(wanted.values()))
+    chosen = draw.sample(range(len(rows)), sum(counts.values()))
     for number, n in enumerate(chosen):
         row = rows[n]
-        if number < wanted["exact"]:
+        if number < counts["exact"]:
             lines.append(("exact", dumped({**row, "prompt": f" {row['prompt']} "} if number % 2 else row), n))
-        elif number < wanted["exact"] + wanted["near"]:
+        elif number < counts["exact"] + counts["near"]:
             lines.append(
                 ("near", dumped({**row, "rejected": row["rejected"] + "!", "chosen": row["chosen"] + "..."}), n)
             )
@@ -72,34 +67,17 @@ def sample(recipe: dict[str, Any]) -> tuple[str, dict[str, Any]]:
             lines.append(("contradiction", dumped({**row, "chosen": row["rejected"], "rejected": row["chosen"]}), n))
     lines += [(reason, line, -1) for reason, line in broken(rows[0])]
     draw.shuffle(lines)
-    home = {n: number for number, (kind, _, n) in enumerate(lines, 1) if kind == "row"}
-    found = {
-        kind: [(number, home[n]) for number, (k, _, n) in enumerate(lines, 1) if k == kind]
+    originals = {n: number for number, (kind, _, n) in enumerate(lines, 1) if kind == "row"}
+    placed = {
+        kind: [(number, originals[n]) for number, (k, _, n) in enumerate(lines, 1) if k == kind]
         for kind in ("exact", "near", "contradiction")
     }
     truth = {
         "lines": len(lines),
         "prompts": len(tickets.rows),
-        "exact_duplicates": [{"line": line, "of": of} for line, of in found["exact"]],
-        "near_duplicates": [{"line": line, "of": of} for line, of in found["near"]],
-        "contradictions": [{"line": line, "with": of} for line, of in found["contradiction"]],
+        "exact_duplicates": [{"line": line, "of": of} for line, of in placed["exact"]],
+        "near_duplicates": [{"line": line, "of": of} for line, of in placed["near"]],
+        "contradictions": [{"line": line, "with": of} for line, of in placed["contradiction"]],
         "broken": [{"line": number, "reason": kind} for number, (kind, _, n) in enumerate(lines, 1) if n < 0],
     }
     return "".join(line + "\n" for _, line, _ in lines), truth
-
-
-def main() -> None:
-    """Write the sample."""
-    parser = argparse.ArgumentParser(description="Write the sample of preferences again.")
-    parser.add_argument("--to", type=Path, default=HERE, help="directory to write under")
-    folder = parser.parse_args().to / FOLDER.name
-    rows, truth = sample(yaml.safe_load((FOLDER / "phrasings.yaml").read_text(encoding="utf-8")))
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "pairs.jsonl").write_text(rows, encoding="utf-8", newline="\n")
-    text = json.dumps(truth, ensure_ascii=False, indent=1) + "\n"
-    (folder / "planted.json").write_text(text, encoding="utf-8", newline="\n")
-    print(f"{folder.name}: {truth['lines']} lines of {truth['prompts']} prompts")
-
-
-if __name__ == "__main__":
-    main()

@@ -81,7 +81,8 @@ def test_bigquery_rows_become_examples(tables: Tables) -> None:
     assert [(row.text, row.target, row.line) for row in found][1] == (TEXTS[1], "money", 2)
     assert found[0].slices == {"asked": "2026-01-02T00:00:00+00:00"}
     (made,) = rows("bq://shop.mail.turns")
-    assert (made.text, made.target, made.contents) == ("where is it", "order", None)
+    assert (made.text, made.target) == ("where is it", "order")
+    assert made.contents == ({"role": "user", "parts": [{"text": "where is it"}]},)
 
 
 def test_bigquery_tables_work_in_step_and_commands(tables: Tables, tmp_path: Path) -> None:

@@ -156,11 +156,12 @@ def test_cleanup_command_lists_then_undeploys(client: Client, tmp_path: Path) ->
     endpoints = [variant.model for variant in TuningRecord.read(record).variants]
     (tmp_path / "c.yaml").write_text("name: left\n")
 
-    def cleanup(*arguments: str) -> str:
-        result = CliRunner().invoke(app, ["cleanup", str(tmp_path / "c.yaml"), *arguments])
+    def cleanup(*arguments: str, age: str = "0") -> str:
+        result = CliRunner().invoke(app, ["cleanup", str(tmp_path / "c.yaml"), "--older-than-days", age, *arguments])
         assert result.exit_code == 0, result.output
         return result.output
 
+    assert "0 endpoints to undeploy" in cleanup("--yes", age="7")
     listed = cleanup()
     assert len(endpoints) == 2
     assert all(endpoint in listed for endpoint in endpoints)

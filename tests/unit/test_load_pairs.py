@@ -8,29 +8,27 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import yaml
-
-from examples import preferences
+from examples import generate, preferences
 from gemtune.artifacts.data import DataReport
 from gemtune.config import Task
 from gemtune.data.example import read_examples
 from gemtune.steps import load_pairs
 
+FOLDER = generate.HERE / preferences.NAME
 TASK = Task(kind="generation", instruction="Answer.", text_name="Request", target_name="Answer")
 
 
 def test_preference_example_is_reproduced_by_its_generator() -> None:
-    recipe = yaml.safe_load((preferences.FOLDER / "phrasings.yaml").read_text(encoding="utf-8"))
-    rows, truth = preferences.sample(recipe)
-    assert rows.encode() == (preferences.FOLDER / "pairs.jsonl").read_bytes()
-    assert truth == json.loads((preferences.FOLDER / "planted.json").read_text())
+    rows, truth = preferences.sample(generate.read_recipe(preferences.NAME))
+    assert rows.encode() == (FOLDER / "pairs.jsonl").read_bytes()
+    assert truth == json.loads((FOLDER / "planted.json").read_text())
 
 
 def test_load_pairs_finds_exactly_the_planted_problems(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
-    data, preprocess = str(preferences.FOLDER / "pairs.jsonl"), {"slice_columns": ["topic"]}
+    data, preprocess = str(FOLDER / "pairs.jsonl"), {"slice_columns": ["topic"]}
     load_pairs.run(data, *files, "tone", task=TASK.model_dump(), preprocess=preprocess, preference={})
-    truth = json.loads((preferences.FOLDER / "planted.json").read_text())
+    truth = json.loads((FOLDER / "planted.json").read_text())
     dropped = {row["line"]: row["reason"] for row in map(json.loads, (tmp_path / "dropped").open())}
     kept = [pair.line for example in read_examples(files[0]) for pair in example.pairs]
     assert sorted([*kept, *dropped]) == list(range(1, truth["lines"] + 1))
