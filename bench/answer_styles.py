@@ -24,7 +24,8 @@ import numpy as np
 
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.data.example import Example
-from gemtune.evaluation.gate import CompareByMetric, Evidence, decide
+from gemtune.evaluation.comparison import CompareByMetric
+from gemtune.evaluation.gate import Evidence, decide
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.scorers import SampleScore, score_sample
 from gemtune.inference.generate import ModelOutput
