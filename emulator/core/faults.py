@@ -173,12 +173,12 @@ class StateTransitions:
                 self._changed.notify_all()
 
     def hold(self, name: str, should_stop: Callable[[], bool]) -> None:
-        """Return when the state has lasted as long as the pace requires, or when `should_stop` returns True."""
-        pace = self._faults.plan.pace
+        """Return when the state has lasted as long as the pace now requires, or when `should_stop` returns True."""
         started = time.monotonic()
         with self._changed:
             self._counts[name] = 0
             while not should_stop():
+                pace = self._faults.plan.pace
                 left = pace.seconds - (time.monotonic() - started)
                 if self._counts[name] >= pace.polls and left <= 0:
                     break
