@@ -96,13 +96,13 @@ def _step_name(inputs: dict[str, Any]) -> str:
     return re.sub(r"-\d+$", "", step) + (f"[{iteration[1]}]" if iteration else "")
 
 
-def _cached(node: Any) -> Any:
-    """A specification whose tasks all use the cache."""
+def with_caching_options(node: Any, options: dict[str, Any]) -> Any:
+    """A specification whose tasks all have these caching options."""
     if isinstance(node, list):
-        return [_cached(item) for item in node]
+        return [with_caching_options(item, options) for item in node]
     if not isinstance(node, dict):
         return node
-    return {key: {"enableCache": True} if key == "cachingOptions" else _cached(value) for key, value in node.items()}
+    return {key: options if key == "cachingOptions" else with_caching_options(node[key], options) for key in node}
 
 
 def main(folder: str, earlier: str) -> int:
@@ -123,8 +123,9 @@ def main(folder: str, earlier: str) -> int:
     subprocess_task_handler.run_local_subprocess = observer.run
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)
-    specification = _cached(yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8")))
-    run = components.load_component_from_text(yaml.safe_dump(specification))
+    specification = yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8"))
+    cached = with_caching_options(specification, {"enableCache": True})
+    run = components.load_component_from_text(yaml.safe_dump(cached))
     try:
         run(**json.loads((root / ARGUMENTS).read_text(encoding="utf-8")))
     except RuntimeError as error:  # what kfp raises when a step fails

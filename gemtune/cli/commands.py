@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +50,20 @@ def check(config: Config) -> None:
 
     if listed := problems(config, location(config.vertex)):
         raise UserError("\n".join(map(str, listed)))
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def wide_console() -> Console:
+    """A console that does not fold lines at 80 columns where there is no terminal to measure.
+
+    Where nobody reads standard output any more (`gemtune run | head`), it goes on without output.
+    """
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=140)
 
 
 class Messages(TyperGroup):
@@ -152,8 +168,7 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
     """The forecast as a table, then the conclusion with its reasons."""
     from rich.table import Table
 
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=140)
+    console = wide_console()
     sizes = " / ".join(str(plan.rows[name]) for name in ("train", "validation", "test"))
     table = Table(title=f"{data}: {sizes} training / validation / test rows", title_justify="left")
     table.add_column("item")

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -29,9 +28,9 @@ from gemtune.data.row_selection import apply_rules
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
 from gemtune.data.service_limits import check_limits, model_problems
 from gemtune.data.sources import output_path
-from gemtune.data.writers import write, write_pairs
+from gemtune.data.writers import write
 from gemtune.errors import UserError
-from gemtune.inference.data_fit import RowProfile, findings
+from gemtune.inference.data_fit import RowProfile, misfits
 from gemtune.inference.prompts import training_row, tuned_prompt
 from gemtune.inference.tuning_rows import preference_rows
 
@@ -69,15 +68,15 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
         profile.merge(stats.label_spellings)
     free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
     conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
-    misfits = findings(loaded.task, loaded.evaluate, loaded.split, profile)
+    unfit = misfits(loaded.task, loaded.evaluate, loaded.split, profile)
     problems = [*model_problems(loaded, tuning_method), *checker.problems(conflicts)]
-    problems += [str(finding) for finding in misfits if finding.stops]
+    problems += [str(misfit) for misfit in unfit if misfit.stops]
     for problem in problems:
         typer.echo(f"{file}: {problem}")
-    for finding in misfits:
-        if not finding.stops:
-            typer.echo(f"note: {finding}", err=True)
-    if note := checker.validation_note(conflicts, loaded.split.validation, loaded.split.test):
+    for misfit in unfit:
+        if not misfit.stops:
+            typer.echo(f"note: {misfit}", err=True)
+    if note := checker.validation_note(conflicts, loaded.split):
         typer.echo(f"note: {note}")
     reasons, usable = checker.count_duplicates(conflicts)
     if not len(checker) and not rejected.first:
@@ -167,26 +166,22 @@ def convert(file: str, out: str, to: str, method: str, config: Path | None, over
     _limits(loaded, method)
     rules = loaded.preprocess.model_copy(update=NO_CLEANING)
     stats, rejected, lost_fields = _read_stats(loaded), _RejectedRows(file, err=True), Counter[str]()
-    is_preference = method == "preference"
 
-    def usable() -> Iterator[Any]:
-        pair_rows = pairs.stream(file, loaded.task, rules, loaded.preference, stats) if is_preference else None
-        rows = (
-            source_rows.with_progress(pair_rows, file)
-            if pair_rows
-            else source_rows.stream(file, loaded.task, rules, stats)
-        )
+    def usable() -> Iterator[Example]:
+        rows = source_rows.stream(file, loaded.task, rules, stats)
+        if method == "preference":
+            pair_rows = pairs.stream(file, loaded.task, rules, loaded.preference, stats)
+            rows = source_rows.with_progress(pair_rows, file)
         for row in rows:
             if isinstance(row, RejectedRow):
                 rejected.add(row)
             else:
-                example = row[0] if isinstance(row, tuple) else row
-                lost_fields.update(["split"] * (example.split is not None) + ["group"] * (example.group is not None))
+                lost_fields.update(["split"] * (row.split is not None) + ["group"] * (row.group is not None))
                 yield row
 
     rows = source_rows.require_rows(usable(), rejected.no_usable_rows)
     with output_path(out) as path:
-        count = write_pairs(path, rows, to) if is_preference else write(path, rows, to)
+        count = write(path, rows, to)
     rejected.show_rest()
     typer.echo(f"{count} rows written to {out}, {len(rejected)} left out" + _listed(rejected.reasons))
     for field, lost in lost_fields.items() if to != "columns" else ():

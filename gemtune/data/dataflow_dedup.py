@@ -35,7 +35,7 @@ from gemtune.data.compared_text import compared_forms, full_text
 from gemtune.data.duplicates import duplicate_class, keep_priority, resolve_group
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.readers import parse_json
-from gemtune.data.row_validation import ReadStats, validate_row
+from gemtune.data.row_validation import ReadStats, of_source, validate_row
 from gemtune.dedup.passages import Passages, find_passages
 from gemtune.errors import UserError
 
@@ -78,10 +78,8 @@ def read_row(line: Line, settings: str) -> Example | None:
     if not isinstance(value, dict):
         return None
     example = validate_row(0, value, rules.task, rules.config, ReadStats(rules.corrections))
-    if isinstance(example, RejectedRow):
-        return None
-    split = "test" if is_test else example.split or ("train" if rules.config.test_data else None)
-    return example if split == example.split else replace(example, split=split)
+    example = of_source(example, is_test, rules.config)
+    return None if isinstance(example, RejectedRow) else example
 
 
 def rank_of(example: Example) -> str:
@@ -166,7 +164,7 @@ def assign_leaders(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]
 
 def is_near(pair_texts: tuple[str, str], threshold: float) -> bool:
     """Whether two texts are within the threshold, exactly."""
-    return dedup.jaccard(*map(dedup.shingles, pair_texts)) >= threshold
+    return bool(dedup.similarities(pair_texts, np.array([[0, 1]]))[0] >= threshold)
 
 
 def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:

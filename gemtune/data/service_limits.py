@@ -19,15 +19,16 @@ from typing import Any
 
 from gemtune import contents
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
-from gemtune.config import Config, JsonObject
+from gemtune.config import Config, JsonObject, Split
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import full_text
 from gemtune.data.example import Example
 from gemtune.data.profile import estimate_tokens
+from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import UserError
 
 _MAX_SHOWN = 20
-_SPLITS = ("train", "validation", "test", None)
+_SPLITS = (*SPLITS, None)
 
 
 class LimitChecker:
@@ -115,20 +116,13 @@ class LimitChecker:
             problems.append(f"{size} bytes, the limit is {self.limits.file_bytes}")
         return problems
 
-    def validation_note(self, conflicts: str, share: float, test_share: float) -> str:
-        """How many of the validation rows (as the source names them, else a share of all) the service accepts; "" when
-        it accepts all.
-        """
+    def validation_note(self, conflicts: str, split: Split) -> str:
+        """How many of the validation rows the service accepts; "" when it accepts all."""
         import numpy as np
 
         kept, _ = self._kept_mask(conflicts)
-        by_split = Counter(np.asarray(self._splits)[kept].tolist())
-        train, validation = (by_split[_SPLITS.index(name)] for name in ("train", "validation"))
-        free = by_split[_SPLITS.index(None)]
-        if not validation:
-            validation = int((free + train) * share)
-            train, free = train + free - validation - int(free * test_share), 0
-        accepted = self.limits.validation_rows(train + free)
+        sizes = split_sizes(Counter(_SPLITS[n] for n in np.asarray(self._splits)[kept].tolist()), split)
+        accepted, validation = self.limits.validation_rows(round(sizes["train"])), int(sizes["validation"])
         if validation <= accepted:
             return ""
         return f"the tuning service accepts {accepted} of about {validation} validation rows; all are scored afterwards"

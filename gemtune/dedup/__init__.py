@@ -210,25 +210,3 @@ def probe_orders() -> NDArray[np.uint8]:
     random = np.random.default_rng(128)
     rows = [np.array([s for s in random.permutation(SLOTS) if s != slot], np.uint8) for slot in range(SLOTS)]
     return np.stack(rows)
-
-
-def normalize(text: str) -> str:
-    """The text as it is compared: letters and digits in lower case, every other run one space."""
-    table = letter_table(not text.isascii())
-    codes = [int(table[ord(letter)]) for letter in text]
-    plain = " ".join("".join(map(chr, codes)).split(" ")).strip()
-    return " ".join(plain.split()) or "".join(
-        c for c in text if 0x2190 <= ord(c) < 0x3000 or 0x1F000 <= ord(c) < 0xE0000
-    )
-
-
-def shingles(text: str) -> frozenset[str]:
-    """The set of character 5-grams of the compared text; a shorter text is its only shingle."""
-    text = normalize(text)
-    return frozenset(text[i : i + SHINGLE_CHARS] for i in range(max(1, len(text) - SHINGLE_CHARS + 1)))
-
-
-def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Size of the intersection over size of the union."""
-    shared = len(a & b)
-    return shared / (len(a) + len(b) - shared)

@@ -17,7 +17,7 @@ from typing import Any
 from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
+from gemtune.artifacts.tuning import BestPrompt, TuningPlan
 from gemtune.config import Gate, ModelVariant, Plan, Task, Trial
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
@@ -145,21 +145,11 @@ def _request(context: StepContext, name: str, paths: Sequence[str], online: bool
 
 def _paid(context: StepContext, report: EvaluationReport, spent: str) -> list[CostItem]:
     """What was spent before: data steps, prompt searches, judging the baselines' answers, ranking them."""
-    prices = _prices(context)
+    prices = context.prices
     actual = [*usage.search_item(report, prices.models[prices.base_model]), *read_spent(spent)]
     for result in report.variants:
         actual += usage.judging_items(f"{result.variant.name} on validation", [result], prices, result.variant.name)
     return [*actual, *usage.ranking_items(report, "prompts", context.evaluate.judge.model, prices)]
-
-
-def _prices(context: StepContext) -> PriceList:
-    catalogue, evaluate = context.catalogue, context.evaluate
-    models = [evaluate.base_model, *filter(None, [evaluate.judge.model])]
-    return PriceList(
-        base_model=evaluate.base_model,
-        models={model: catalogue.price_document(model) for model in models},
-        vertex_metrics={metric: catalogue.vertex_metric_price(metric) for metric in evaluate.vertex_metrics},
-    )
 
 
 def best_prompt(report: EvaluationReport, metric: str, max_invalid_rate: float) -> VariantReport:

@@ -15,10 +15,11 @@ from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
+from oracles.shingles import jaccard, shingles
 
 import gemtune.dedup
 import gemtune.dedup.substrings
-from gemtune.dedup import CHAIN, SHINGLE_CHARS, SLOTS, Sketches, jaccard, shingles
+from gemtune.dedup import CHAIN, SHINGLE_CHARS, SLOTS, Sketches
 
 MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 TOP = np.uint64(1 << 63)

@@ -10,16 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import kernels as oracle
+from oracles.shingles import jaccard, normalize, shingles
 
 from gemtune.dedup import (
     band_shape,
     build_sketches,
-    jaccard,
     keep,
     leaders,
     letter_table,
-    normalize,
-    shingles,
     similarities,
 )
 
