@@ -23,7 +23,6 @@ from gemtune.errors import UserError
 if TYPE_CHECKING:
     from gemtune.artifacts.tuning import TuningPlan
     from gemtune.config import Config
-    from gemtune.steps.context import Section
 
 ConfigFile = Annotated[
     Path, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -146,18 +145,12 @@ def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
         del sections["preference"]
     rows, dropped, report, split_report = (f"{folder}/{name}" for name in ("rows", "dropped", "data", "split"))
     splits = (f"{folder}/train", f"{folder}/validation", f"{folder}/test")
-
-    def only(*names: str) -> dict[str, Section]:
-        return {name: sections[name] for name in names}
-
     if settings.method == "preference":
-        own = only("task", "preprocess", "preference", "evaluate", "plan", "vertex")
-        load_pairs.run(settings.data, rows, dropped, report, settings.name, sample=False, offline=offline, **own)
+        load_pairs.run(settings.data, rows, dropped, report, settings.name, sample=False, offline=offline, **sections)
     else:
-        own = only("task", "preprocess", "vertex")
-        preprocess.run(settings.data, rows, dropped, report, "", **own)
+        preprocess.run(settings.data, rows, dropped, report, "", **sections)
     show_borderline(DataReport.read(report).borderline_duplicates)
-    own = only("task", "split", "evaluate") if offline else only("task", "split", "evaluate", "vertex")
+    own = {name: section for name, section in sections.items() if name != "vertex" or not offline}
     split.run(rows, splits, split_report, "", settings.name, False, **own)
     sampled = settings.method == "preference" and settings.preference.pairs_from == "samples"
     labelled = list(read_examples(rows)) if sampled else []

@@ -10,7 +10,6 @@ import numpy as np
 
 from gemtune.dedup._numba.minhash import MIX_A, WIDTH, bits_for, compiled, put_all, similarity, windows
 
-_BLOOM_SHIFT = np.uint64(58)
 _ONE = np.uint64(1)
 
 
