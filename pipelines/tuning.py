@@ -112,8 +112,9 @@ class Wiring:
 
     def _step(self, component: Any, cached: bool = False, **arguments: Any) -> Any:
         """A task of a component, with the sections ({} for one that is not wired), data, name and splits it takes."""
-        available = {**dict.fromkeys(Config.model_fields, {}), **self._parameters, **self._splits}
-        own = {name: available[name] for name in component.component_spec.inputs if name in available}
+        available = {**self._parameters, **self._splits}
+        names = [*Config.model_fields, *self._splits]
+        own = {name: available.get(name, {}) for name in names if name in component.component_spec.inputs}
         task = component(**(own | arguments))
         return task if cached else task.set_caching_options(False)
 

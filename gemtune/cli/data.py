@@ -13,6 +13,8 @@ from typing import Annotated
 
 import typer
 
+from gemtune.cli.config import Overrides
+
 app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
 
 
@@ -28,9 +30,6 @@ File = Annotated[
     typer.Argument(
         help="Rows: .jsonl, .csv, .tsv, .xlsx, .parquet, also .gz; local or gs://...; or bq://PROJECT.DATASET.TABLE."
     ),
-]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a setting; repeatable.")
 ]
 Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 Method = Annotated[
@@ -58,7 +57,7 @@ def check(
     method: Method = "supervised",
     model: Annotated[str, typer.Option(help="Base model; default: evaluate.base_model of the settings.")] = "",
     config: Configuration = None,
-    settings: Settings = None,
+    settings: Overrides = None,
 ) -> None:
     """Check the rows, and whether the tuning service accepts them, for a model and a method.
 
@@ -83,7 +82,7 @@ def convert(
     to: Annotated[str, typer.Option(help="Format: gemini, messages, chat, columns.")] = "gemini",
     method: Method = "supervised",
     config: Configuration = None,
-    settings: Settings = None,
+    settings: Overrides = None,
 ) -> None:
     """Write the rows in another format, texts unchanged; rows that cannot be read are listed and left out.
 
@@ -106,7 +105,7 @@ def describe(
     file: File,
     audit: Annotated[str | None, typer.Option(help="Write likely label issues to a review file (CSV).")] = None,
     config: Configuration = None,
-    settings: Settings = None,
+    settings: Overrides = None,
 ) -> None:
     """Print a profile of the data as JSON: label balance, lengths, scripts, duplicates, conflicts, label issues."""
     from gemtune.cli import data_commands
@@ -126,7 +125,7 @@ def dedup_command(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the Dataflow runner; repeatable.")
     ] = None,
     config: Configuration = None,
-    settings: Settings = None,
+    settings: Overrides = None,
 ) -> None:
     """Drop exact duplicates, near-duplicates and conflicting labels from a file of rows.
 

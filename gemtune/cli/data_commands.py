@@ -9,6 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import typer
@@ -26,7 +27,7 @@ from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
 from gemtune.data.row_selection import apply_rules
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
-from gemtune.data.service_limits import check_limits, model_problems
+from gemtune.data.service_limits import LimitChecker, model_problems
 from gemtune.data.sources import output_path
 from gemtune.data.writers import write
 from gemtune.errors import UserError
@@ -60,25 +61,29 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
     loaded = Config.load(config, overrides)
     limits, tuning_method = _limits(loaded, method)
     rejected = _RejectedRows(file)
-    rows = _pair_requests if method == "preference" else _row_requests
+    free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
+    conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
     profile, stats = RowProfile(loaded.task), _read_stats(loaded)
-    checker = check_limits(_profiled(rows(file, loaded, rejected, stats), profile), limits, tuning_method)
+    checker = LimitChecker(limits, tuning_method, conflicts)
+    requests = _pair_requests if method == "preference" else _row_requests
+    for example, row, answer in requests(file, loaded, rejected, stats):
+        profile.add(example)
+        checker.add(example, row, answer)
     rejected.show_rest()
     if loaded.preprocess.label_spellings == "merge":
         profile.merge(stats.label_spellings)
-    free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
-    conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
     unfit = misfits(loaded.task, loaded.evaluate, loaded.split, profile)
-    problems = [*model_problems(loaded, tuning_method), *checker.problems(conflicts)]
+    problems = [*model_problems(loaded, tuning_method), *checker.problems()]
     problems += [str(misfit) for misfit in unfit if misfit.stops]
     for problem in problems:
         typer.echo(f"{file}: {problem}")
     for misfit in unfit:
         if not misfit.stops:
             typer.echo(f"note: {misfit}", err=True)
-    if note := checker.validation_note(conflicts, loaded.split):
+    if note := checker.validation_note(loaded.split):
         typer.echo(f"note: {note}")
-    reasons, usable = checker.count_duplicates(conflicts)
+    mask, reasons = checker.count_duplicates()
+    usable = int(mask.sum())
     if not len(checker) and not rejected.first:
         raise rejected.no_usable_rows()
     if rejected.first and not len(checker):
@@ -89,13 +94,6 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
 
 
 Requests = Iterator[tuple[Example, JsonObject, str]]  # the example, its tuning row, its answer
-
-
-def _profiled(rows: Requests, profile: RowProfile) -> Requests:
-    """The same rows, counted by the profile."""
-    for row in rows:
-        profile.add(row[0])
-        yield row
 
 
 def _row_requests(file: str, loaded: Config, rejected: _RejectedRows, stats: ReadStats) -> Requests:
@@ -179,9 +177,12 @@ def convert(file: str, out: str, to: str, method: str, config: Path | None, over
                 lost_fields.update(["split"] * (row.split is not None) + ["group"] * (row.group is not None))
                 yield row
 
-    rows = source_rows.require_rows(usable(), rejected.no_usable_rows)
+    rows = usable()
+    first = next(rows, None)
+    if first is None:
+        raise rejected.no_usable_rows()
     with output_path(out) as path:
-        count = write(path, rows, to)
+        count = write(path, chain([first], rows), to)
     rejected.show_rest()
     typer.echo(f"{count} rows written to {out}, {len(rejected)} left out" + _listed(rejected.reasons))
     for field, lost in lost_fields.items() if to != "columns" else ():

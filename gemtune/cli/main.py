@@ -18,8 +18,9 @@ import typer
 
 from gemtune import __version__
 from gemtune.cli import bundled
-from gemtune.cli.commands import ConfigFile, Messages, Overrides, check, load, wide_console
+from gemtune.cli.commands import ConfigFile, Messages, check, load, wide_console
 from gemtune.cli.commands import app as steps
+from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from gemtune.config import Preprocess, Task
@@ -51,16 +51,6 @@ def with_progress(items: Iterator[T], source: str) -> Iterator[T]:
             logged = now
             log.info("progress: %d rows of %s read, %.0f/s", count, source, count / (now - start))
         yield item
-
-
-def require_rows(rows: Iterator[T], error: Callable[[], UserError]) -> Iterator[T]:
-    """The same rows; raises `error()` after an empty iterator."""
-    empty = True
-    for row in rows:
-        empty = False
-        yield row
-    if empty:
-        raise error()
 
 
 def read_all(data: str, task: Task, config: Preprocess, stats: ReadStats) -> FilterResult:

@@ -47,13 +47,6 @@ class Sketches:
     low: NDArray[np.uint8]
     keys: NDArray[np.uint32]
 
-    def text(self, i: int) -> str:
-        """The i-th text as it is compared."""
-        begin, size = int(self.at[i]), int(self.lengths[i])
-        if self.wide[i]:
-            return self.buffer[begin : begin + 4 * size].tobytes().decode("utf-32-le", "surrogatepass")
-        return self.buffer[begin : begin + size].tobytes().decode("latin-1")
-
 
 def keep(texts: Sequence[str], threshold: float = 0.8, *, threads: int | None = None) -> NDArray[np.bool_]:
     """True for each text to keep: a text is dropped only if an earlier kept one has Jaccard similarity >= threshold."""

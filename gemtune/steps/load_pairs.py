@@ -80,7 +80,6 @@ def run(
     write_rows(dropped, map(to_row, rejected))
     reasons = dict(Counter(row.reason for row in rejected).most_common())
     pair_count = sum(map(len, own.values()))
-    summary: dict[str, object] = {"rows": pairs.rows, "examples": pair_count, "dropped": reasons}
     DataReport(
         data=data,
         settings=settings.model_dump(),
@@ -94,7 +93,7 @@ def run(
     ).write(report)
     counts = "; dropped: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items()) if reasons else ""
     log.info("done: %s", f"{pair_count} pairs of {len(rows)} prompts, from {pairs.rows} rows{counts}")
-    return {**summary, "prompts": len(rows)}
+    return {"rows": pairs.rows, "examples": pair_count, "dropped": reasons, "prompts": len(rows)}
 
 
 def _no_pair_left(data: str, rejected: Sequence[RejectedRow]) -> UserError:

@@ -56,11 +56,6 @@ class PlanRequest:
     online: bool = True
 
     @property
-    def plan(self) -> Plan:
-        """Section `plan`."""
-        return self.context.plan
-
-    @property
     def counter(self) -> TokenCounter:
         """Counts tokens by the service, or offline."""
         return self.context.token_counter(self.task)
@@ -189,13 +184,13 @@ def make_plan(
     mean tokens of a judge's reply by model, as far as they were counted; `sampled`: the worse answers of pairs are
     still to be sampled, and may be long.
     """
-    context, settings, plan = request.context, request.context.evaluate, request.plan
+    context, settings, plan = request.context, request.context.evaluate, request.context.plan
     objective, catalogue = context.objective, context.catalogue
     metric = objective.metric(request.task)
     score = best.metrics[metric] if best else None
     tokens = _tokens(request, replies, 1 - score.value if score and not objective.is_pairwise else 0.5, sampled)
     serving = request.champion()
-    trials, escalation = _trials(request, tokens), list[Trial]()
+    trials = _trials(request, tokens)
     escalation = _escalation(request, trials, tokens)
     first = objective.first_trial(trials)
     if plan.start_from_champion:
@@ -292,7 +287,7 @@ def _fingerprint(request: PlanRequest, trials: Sequence[Trial]) -> str:
 
 def reasons_against(request: PlanRequest, best: VariantReport | None, metric: str, train_rows: int) -> list[str]:
     """Reasons against tuning; empty when there are none."""
-    plan, objective, test = request.plan, request.context.objective, len(request.splits[2])
+    plan, objective, test = request.context.plan, request.context.objective, len(request.splits[2])
     unit, held_out = ("pairs", "prompts") if objective.is_pairwise else ("rows", "rows")
     reasons = []
     if best and best.invalid_rate > request.context.gate.max_invalid_rate:
@@ -340,7 +335,7 @@ def _tokens(request: PlanRequest, replies: Mapping[str, float], error_rate: floa
 
 def _trials(request: PlanRequest, tokens: TokenEstimates) -> list[Trial]:
     """The trials of the settings or of a preset, each checked against the catalogue, named and bounded."""
-    context, plan, train = request.context, request.plan, request.splits[0]
+    context, plan, train = request.context, request.context.plan, request.splits[0]
     trials, base_model = list(plan.trials), context.evaluate.base_model
     if plan.preset == "grid":
         trials = list(context.catalogue.grid)
@@ -354,14 +349,8 @@ def _trials(request: PlanRequest, tokens: TokenEstimates) -> list[Trial]:
 
 
 def _require(request: PlanRequest, trials: Sequence[Trial]) -> None:
-    client = request.context.client
-    require_tunable(
-        client.catalogue,
-        client.location,
-        client.settings.encryption_key,
-        request.context.evaluate.base_model,
-        trials,
-    )
+    client, base_model = request.context.client, request.context.evaluate.base_model
+    require_tunable(client.catalogue, client.location, client.settings.encryption_key, base_model, trials)
 
 
 def _ablation_arms(request: PlanRequest, trials: Sequence[Trial]) -> list[Trial]:

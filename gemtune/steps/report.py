@@ -186,26 +186,19 @@ def actual_items(documents: Documents) -> list[CostItem]:
 
 
 def _summary(report: VariantReport, metric: str, rows: int, prices: Mapping[str, float]) -> VariantSummary:
+    same = {name: value for name, value in report if name in VariantSummary.model_fields and name != "latency_s"}
     return VariantSummary(
+        **same,
         name=report.variant.name,
         role=report.variant.role,
         model=report.variant.model,
         constrained_output=report.variant.prompt.constrained_output,
         rows=rows,
         score=report.metrics[metric],
-        metrics=report.metrics,
         invalid_rate=report.invalid_rate,
-        outcomes=report.outcomes,
-        unusable_forms=report.unusable_forms,
         tokens_per_row=report.tokens.total / max(rows, 1),
         latency_s=report.latency_s.median,
         cost=report.tokens.cost(prices),
-        per_class=report.per_class,
-        confusion=report.confusion,
-        slices=report.slices,
-        calibration=report.calibration,
-        vertex_metrics=report.vertex_metrics,
-        vertex_metrics_error=report.vertex_metrics_error,
     )
 
 
