@@ -80,12 +80,6 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
     console.print(f"took     {took['wall_s']:.0f} s, of which {took['share']:.0%} outside the steps")
 
 
-def show_endpoint(console: Console, summary: dict[str, Any], url: str) -> None:
-    """Print how to call the deployed model of a run, with curl and with google-genai."""
-    console.print(f"{summary['outcome']['model']} at {url}\n", soft_wrap=True)
-    console.print(snippets(summary["outcome"], url), soft_wrap=True, markup=False)
-
-
 def predictor_call(folder: Path, url: str) -> str:
     """How to call it as the evaluation did: cleaned text, calibrated confidence, abstaining below the threshold."""
     return f"""GOOGLE_VERTEX_BASE_URL={url} GOOGLE_CLOUD_PROJECT={PROJECT} python - <<'END'

@@ -43,8 +43,8 @@ class Observer:
 
     def run(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         """Run a step's process (the signature is kfp's `run_local_subprocess`)."""
-        number, inputs = next(self._numbers), _executor_input(full_command)
-        step = _step_name(inputs)
+        inputs: dict[str, Any] = json.loads(full_command[full_command.index("--executor_input") + 1])
+        number, step = next(self._numbers), _step_name(inputs)
         log = self._folder / "logs" / f"{number:02d}-{step}.log"
         self.emit(event="start", number=number, step=step, about=_about(inputs), log=str(log))
         process = subprocess.Popen(
@@ -76,11 +76,6 @@ def _complete(inputs: dict[str, Any]) -> None:
     for artifacts in inputs["outputs"].get("artifacts", {}).values():
         for artifact in artifacts["artifacts"]:
             Path(artifact["uri"]).touch()
-
-
-def _executor_input(full_command: list[str]) -> dict[str, Any]:
-    inputs: dict[str, Any] = json.loads(full_command[full_command.index("--executor_input") + 1])
-    return inputs
 
 
 def _about(inputs: dict[str, Any]) -> str:

@@ -85,7 +85,7 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
     mask, reasons = checker.count_duplicates()
     usable = int(mask.sum())
     if not len(checker) and not rejected.first:
-        raise rejected.no_usable_rows()
+        raise source_rows.no_usable_rows_among(file, rejected.reasons, rejected.first)
     if rejected.first and not len(checker):
         typer.echo(f"note: {source_rows.suggest_remedy(rejected.first)}")
     typer.echo(f"{usable} of {len(checker) + len(rejected)} rows usable" + _listed(rejected.reasons + reasons))
@@ -153,10 +153,6 @@ class _RejectedRows:
         if len(self) > self._shown:
             typer.echo(f"... and {len(self) - self._shown} more", err=self.err)
 
-    def no_usable_rows(self) -> UserError:
-        """The error for a source without a usable row."""
-        return source_rows.no_usable_rows_among(self.file, self.reasons, self.first)
-
 
 def convert(file: str, out: str, to: str, method: str, config: Path | None, overrides: list[str]) -> None:
     """Write the readable rows in the format `to`; the others are listed on stderr."""
@@ -180,7 +176,7 @@ def convert(file: str, out: str, to: str, method: str, config: Path | None, over
     rows = usable()
     first = next(rows, None)
     if first is None:
-        raise rejected.no_usable_rows()
+        raise source_rows.no_usable_rows_among(file, rejected.reasons, rejected.first)
     with output_path(out) as path:
         count = write(path, chain([first], rows), to)
     rejected.show_rest()

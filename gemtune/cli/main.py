@@ -152,7 +152,9 @@ def serve(
     console = wide_console()
     state, log = folder.parent / "emulator", folder / "logs" / "serve.log"
     with _ended_by_signals(), emulator_process.emulator(state, log, port) as server:
-        console_summary.show_endpoint(console, summary, server.url)
+        outcome = summary["outcome"]
+        console.print(f"{outcome['model']} at {server.url}\n", soft_wrap=True)
+        console.print(console_summary.snippets(outcome, server.url), soft_wrap=True, markup=False)
         console.print(console_summary.predictor_call(folder, server.url), soft_wrap=True, markup=False)
         console.print("Serving until Ctrl-C.")
         with contextlib.suppress(KeyboardInterrupt):

@@ -20,7 +20,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -46,39 +46,29 @@ Line = tuple[bool, str]  # whether it is of the test file, and the raw row
 Common = tuple[bool, Passages]  # whether system instructions differ; the passages that many rows have in common
 
 
-@dataclass(frozen=True)
-class DedupRules:
-    """The settings that decide which rows are kept; `corrections` are labels from a review file."""
-
-    task: Task
-    config: Preprocess
-    corrections: Mapping[str, str]
-
-
 @cache
-def load_rules(settings: str) -> DedupRules:
-    """The rules in JSON of the sections `task` and `preprocess`; read once per process."""
+def load_rules(settings: str) -> tuple[Task, Preprocess, Mapping[str, str]]:
+    """The sections in JSON of `task` and `preprocess`, and the labels of the review file; read once per process."""
     sections = json.loads(settings)
     config = Preprocess.of(sections.get("preprocess", {}))
     if config.pii == "report":  # counted later, where the kept rows are read
         config = config.model_copy(update={"pii": "off"})
-    return DedupRules(
-        Task.of(sections.get("task", {})), config, read_review_file(config.corrections) if config.corrections else {}
-    )
+    corrections = read_review_file(config.corrections) if config.corrections else {}
+    return Task.of(sections.get("task", {})), config, corrections
 
 
 def read_row(line: Line, settings: str) -> Example | None:
     """The example in a line, its split as `preprocess` assigns it; None when there is none."""
     is_test, text = line
-    rules = load_rules(settings)
+    task, config, corrections = load_rules(settings)
     try:
         value = parse_json(text)
     except ValueError:
         return None
     if not isinstance(value, dict):
         return None
-    example = validate_row(0, value, rules.task, rules.config, ReadStats(rules.corrections))
-    example = of_source(example, is_test, rules.config)
+    example = validate_row(0, value, task, config, ReadStats(corrections))
+    example = of_source(example, is_test, config)
     return None if isinstance(example, RejectedRow) else example
 
 
@@ -103,11 +93,11 @@ def resolve_text_group(
     members: Iterable[Line], settings: str, common: Common
 ) -> Iterator[tuple[Row, Line] | tuple[None, JsonObject]]:
     """Of rows with the same text: the kept ones with their line, and the dropped ones as rows of the output file."""
-    rules, lines = load_rules(settings), sorted(members)
+    (task, config, _), lines = load_rules(settings), sorted(members)
     examples = [replace(row, line=n) for n, line in enumerate(lines) if (row := read_row(line, settings))]
-    kept, dropped = resolve_group(examples, rules.task, rules.config) if len(examples) > 1 else (examples, [])
+    kept, dropped = resolve_group(examples, task, config) if len(examples) > 1 else (examples, [])
     for example in kept:
-        label = duplicate_class(example, rules.task)
+        label = duplicate_class(example, task)
         yield (rank_of(example), label, text_of(example, common)), lines[example.line]
     for rejected in dropped:
         if not lines[rejected.line][0]:
@@ -218,7 +208,7 @@ def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
             row = _dropped_row("near_duplicate", detail, kept_id, (is_test, line))
             yield beam.pvalue.TaggedOutput("dropped", json.dumps(row, ensure_ascii=False))
 
-    threshold = load_rules(settings).config.jaccard_threshold
+    threshold = load_rules(settings)[1].jaccard_threshold
     parsed = lines | "read rows" >> beam.FlatMap(read).with_outputs("unread", main="rows")
     systems = (
         parsed.rows
@@ -286,7 +276,7 @@ def run(source: str, kept: str, dropped: str, settings: str, beam_options: Seque
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    inputs = [(False, source), (True, load_rules(settings).config.test_data)]
+    inputs = [(False, source), (True, load_rules(settings)[1].test_data)]
     with beam.Pipeline(options=PipelineOptions(list(beam_options), save_main_session=False)) as pipeline:
         lines = [
             pipeline

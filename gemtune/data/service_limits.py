@@ -80,22 +80,18 @@ class LimitChecker:
 
         answers = self._answers if self._conflicts else array("Q", bytes(8 * len(self)))
         rows = pd.DataFrame({"key": np.asarray(self._keys), "answer": np.asarray(answers)})
-        votes = rows.value_counts(sort=False).rename("votes").reset_index()
-        kept = np.ones(len(rows), dtype=bool)
+        in_conflict = pd.Series(False, rows.index)
         if self._conflicts not in ("", "keep"):
-            conflicting_texts = votes[votes.duplicated("key", keep=False)]
-            most = conflicting_texts.groupby("key")["votes"].transform("max")
-            winners = conflicting_texts[conflicting_texts["votes"] == most].drop_duplicates("key", keep=False)
-            in_conflict = rows["key"].isin(conflicting_texts["key"])
-            if self._conflicts == "majority":
-                in_conflict &= ~pd.MultiIndex.from_frame(rows).isin(
-                    pd.MultiIndex.from_frame(winners[["key", "answer"]])
-                )
-            kept &= ~in_conflict.to_numpy()
-        conflicting = int(len(rows) - kept.sum())
-        repeated = rows.duplicated().to_numpy() & kept
-        counts = {"label_conflict": conflicting, "exact_duplicate": int(repeated.sum())}
-        return kept & ~repeated, Counter({reason: count for reason, count in counts.items() if count})
+            in_conflict = rows.groupby("key")["answer"].transform("nunique") > 1
+        if self._conflicts == "majority":
+            votes = rows.groupby(["key", "answer"])["answer"].transform("size")
+            is_top = votes == votes.groupby(rows["key"]).transform("max")
+            has_winner = rows[is_top].groupby("key")["answer"].nunique() == 1
+            in_conflict &= ~(is_top & rows["key"].map(has_winner))
+        repeated = rows.duplicated() & ~in_conflict
+        counts = {"label_conflict": int(in_conflict.sum()), "exact_duplicate": int(repeated.sum())}
+        kept = ~(in_conflict | repeated).to_numpy()
+        return kept, Counter({reason: count for reason, count in counts.items() if count})
 
     def problems(self) -> list[str]:
         """Limits that the usable rows exceed; empty when there are none."""

@@ -236,20 +236,16 @@ def _reference_misfits(task: Task, profile: RowProfile) -> Iterator[Misfit]:
 # -- lengths ---------------------------------------------------------------------------------------------------------
 
 
-def _answer_limits(evaluate: Evaluate) -> dict[str, int]:
-    """The answer limit of tuned models and of each prompt (tokens), by the setting that raises it."""
-    limits = {"evaluate.max_output_tokens": evaluate.max_output_tokens}
-    for number, prompt in enumerate(evaluate.baselines):
-        if limit := answer_token_limit(prompt):
-            limits[f"evaluate.baselines[{number}].max_output_tokens"] = limit
-    return limits
-
-
 def _length_misfits(evaluate: Evaluate, profile: RowProfile) -> Iterator[Misfit]:
     """Answer limits below what the references need, by estimated tokens, beside the thinking that counts too."""
     (longest, line), ordered = profile.longest, sorted(profile.tokens)
     thinking = evaluate.thinking_budget if evaluate.thinking_budget >= 0 else DYNAMIC_THINKING_TOKENS
-    for setting, limit in _answer_limits(evaluate).items():
+    limits: dict[str, int | None] = {"evaluate.max_output_tokens": evaluate.max_output_tokens}
+    for number, prompt in enumerate(evaluate.baselines):
+        limits[f"evaluate.baselines[{number}].max_output_tokens"] = answer_token_limit(prompt)
+    for setting, limit in limits.items():
+        if not limit:  # the prompt has the limit of the evaluation
+            continue
         needed = thinking + longest
         if thinking and needed > limit:
             message = f"{setting}={limit} includes the thinking, up to {thinking} tokens; the longest reference has "

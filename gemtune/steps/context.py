@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gemtune import config
@@ -96,12 +96,7 @@ class StepContext:
         """Counts the tokens of a request by the service with retries, or offline."""
         from gemtune.cost.tokens import count_offline
 
-        client, model = self.client, self.evaluate.base_model
-
-        def count_by_service(system: str | None, contents: list[dict[str, Any]]) -> int:
-            return count_tokens(client, model, system, contents)
-
-        return count_offline if self.offline else count_by_service
+        return count_offline if self.offline else partial(count_tokens, self.client, self.evaluate.base_model)
 
     @property
     def catalogue(self) -> Catalogue:
