@@ -15,15 +15,13 @@ import typer
 
 from gemtune.cli.config import Overrides
 
-app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
+data_app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
 
 
 def _examples(*lines: str) -> str:
     """Examples below a command's help, one per line."""
     return "Examples:\n\n" + "\n\n".join(lines)
 
-
-data_app = app
 
 File = Annotated[
     str,
@@ -45,7 +43,7 @@ DEDUP_EXAMPLES = _examples(
 )
 
 
-@app.command(
+@data_app.command(
     epilog=_examples(
         "gemtune data check rows.jsonl",
         "gemtune data check rows.csv --set preprocess.text_column=body --set preprocess.target_column=topic",
@@ -69,7 +67,7 @@ def check(
     data_commands.check(file, method, config, overrides)
 
 
-@app.command(
+@data_app.command(
     epilog=_examples(
         "gemtune data convert rows.csv --out rows.jsonl",
         "gemtune data convert rows.jsonl --out rows.csv --to columns",
@@ -94,7 +92,7 @@ def convert(
     data_commands.convert(file, out, to, method, config, settings or [])
 
 
-@app.command(
+@data_app.command(
     epilog=_examples(
         "gemtune data describe rows.csv",
         "gemtune data describe rows.csv --audit review.csv    (edit the column label, then)",

@@ -49,13 +49,6 @@ class _Progress(logging.Handler):
             typer.echo(message.removeprefix("progress: "), err=True)
 
 
-def _show_progress() -> None:
-    log = logging.getLogger("gemtune")
-    if not any(isinstance(handler, _Progress) for handler in log.handlers):
-        log.addHandler(_Progress())
-        log.setLevel(logging.INFO)
-
-
 def check(file: str, method: str, config: Path | None, overrides: list[str]) -> None:
     """Show what keeps rows from being used, and the problems of all rows together; exit code 1 if there are any."""
     loaded = Config.load(config, overrides)
@@ -283,7 +276,10 @@ def _dedup_on_dataflow(file: str, out: str, dropped: str, loaded: Config, beam_o
 
 
 def _read_stats(loaded: Config) -> ReadStats:
-    _show_progress()
+    log = logging.getLogger("gemtune")
+    if not any(isinstance(handler, _Progress) for handler in log.handlers):
+        log.addHandler(_Progress())
+        log.setLevel(logging.INFO)
     corrections = loaded.preprocess.corrections
     return ReadStats(read_review_file(corrections) if corrections else {})
 

@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from typing import Any
 
 from gemtune import dedup
@@ -105,8 +106,7 @@ def without_overlaps(
     existing = [example for name in ("test", "validation", "train") for example in splits[name]]
     near = set(find_overlaps(rows, existing, threshold))
     apart = [i for i in range(len(rows)) if i not in near]
-    distinct = dedup.keep([rows[i].text for i in apart], threshold).tolist()
-    stay = {i for i, is_kept in zip(apart, distinct, strict=True) if is_kept}
+    stay = set(compress(apart, dedup.keep([rows[i].text for i in apart], threshold)))
     new = [row for i, row in enumerate(rows) if i in stay]
     return new, [text for i, text in enumerate(texts) if i not in stay]
 

@@ -65,10 +65,6 @@ class PlanRequest:
         """Forecasts the prompts' cost."""
         return BaselineForecast(self.counter, self.context.catalogue, self.splits)
 
-    def champion(self) -> ModelVariant | None:
-        """The champion; None in a dry run without the service."""
-        return champion.read(self.context.client, self.name) if self.online else None
-
 
 def run(
     splits: Sequence[str], evaluated: str, tuning_plan: str, name: str, spent: str = "", **sections: Section
@@ -189,7 +185,7 @@ def make_plan(
     metric = objective.metric(request.task)
     score = best.metrics[metric] if best else None
     tokens = _tokens(request, replies, 1 - score.value if score and not objective.is_pairwise else 0.5, sampled)
-    serving = request.champion()
+    serving = champion.read(context.client, request.name) if request.online else None
     trials = _trials(request, tokens)
     escalation = _escalation(request, trials, tokens)
     first = objective.first_trial(trials)

@@ -46,8 +46,8 @@ def split_examples(
     task = task or Task()
     splits: Splits = {name: [] for name in SPLITS}
     excluded: Excluded = []
-    recorded = recorded if recorded is not None and records_assignments(config) else SplitAssignments()
     by_record = records_assignments(config)
+    recorded = recorded if recorded and by_record else SplitAssignments()
     assigned = assign_splits(examples, config, recorded, task) if by_record else _assign(examples, config)
     for example in examples:
         split = assigned[group_key(example)]
