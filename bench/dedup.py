@@ -43,6 +43,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from oracles import kernels as oracle
+from oracles.shingles import jaccard, shingles
 
 from bench.leaks import splits
 from bench.public_data import ANY_SET, data_folder
@@ -194,8 +195,8 @@ def near_pairs(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.floa
         found = overlaps.overlaps(texts[begin:], texts[begin : begin + _GUARDED], THRESHOLD) + begin
         blocks.append(found[found[:, 0] > found[:, 1], ::-1])
     pairs = np.concatenate(blocks)
-    sets = {i: dedup.shingles(texts[i]) for i in np.unique(pairs).tolist()}
-    similar = np.array([dedup.jaccard(sets[a], sets[b]) for a, b in pairs.tolist()])
+    sets = {i: shingles(texts[i]) for i in np.unique(pairs).tolist()}
+    similar = np.array([jaccard(sets[a], sets[b]) for a, b in pairs.tolist()])
     return pairs[similar >= THRESHOLD], similar[similar >= THRESHOLD]
 
 

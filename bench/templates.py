@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
 
+import numpy as np
+
 from gemtune import dedup
 from gemtune.config import Preprocess, Task
 from gemtune.data.duplicates import drop_near_duplicates
@@ -118,7 +120,7 @@ def near_copy(text: str, draw: random.Random) -> str:
                                       lambda: _typing_error(text, draw)]  # fmt: skip
     for edit in draw.sample(edits, len(edits)):
         copy = edit()
-        if dedup.jaccard(dedup.shingles(copy), dedup.shingles(text)) >= COPY:
+        if dedup.similarities([copy, text], np.array([[0, 1]]))[0] >= COPY:
             return copy
     return text + "!"
 

@@ -21,6 +21,7 @@ from gemtune import vertex
 from gemtune.config import Config
 from gemtune.errors import UserError
 from pipelines.compilation import compiled
+from pipelines.kfp_local_events import with_caching_options
 
 WAIT_S = 60.0
 
@@ -74,44 +75,21 @@ def _job(config: Config, image: str, root: str, cache: bool) -> Any:
         raise UserError(
             f"data is {config.data!r}", remedy="a run in the cloud reads gs://; set data, or --data gs://..."
         )
-    placed = {"project": _project(config), "location": vertex.location(config.vertex), "bucket": _bucket(config)}
+    client = vertex.connect(config.vertex)
+    placed = {"project": client.project, "location": client.location, "bucket": client.bucket}
     # a container does not have this shell's environment: its values are written into the parameters
     config = config.model_copy(update={"vertex": config.vertex.model_copy(update=placed)})
     spec = compiled(config, image)
-    if not cache:
-        _forget_caching(spec)
+    spec = spec if cache else with_caching_options(spec, {})
     struct = struct_pb2.Struct()
     json_format.ParseDict(spec, struct)
     return PipelineJob(
         display_name=config.name,
         pipeline_spec=struct,
-        runtime_config=PipelineJob.RuntimeConfig(gcs_output_directory=root or _default_root(config)),
+        runtime_config=PipelineJob.RuntimeConfig(gcs_output_directory=root or f"gs://{client.bucket}/pipelines"),
         service_account=config.vertex.service_account,
         labels={"gemtune": config.name, **config.vertex.labels},
     )
-
-
-def _forget_caching(node: Any) -> None:
-    if isinstance(node, dict):
-        if "cachingOptions" in node:
-            node["cachingOptions"] = {}
-        for value in node.values():
-            _forget_caching(value)
-
-
-def _default_root(config: Config) -> str:
-    return f"gs://{_bucket(config)}/pipelines"
-
-
-def _bucket(config: Config) -> str:
-    return config.vertex.bucket or f"{_project(config)}-gemtune"
-
-
-def _project(config: Config) -> str:
-    project = config.vertex.project or os.environ.get("GOOGLE_CLOUD_PROJECT", "")
-    if not project:
-        raise UserError("no project", remedy="set vertex.project or the variable GOOGLE_CLOUD_PROJECT")
-    return project
 
 
 def _connect(config: Config) -> tuple[str, Any]:
@@ -120,14 +98,14 @@ def _connect(config: Config) -> tuple[str, Any]:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud.aiplatform import gapic
 
-    location = vertex.location(config.vertex)
-    url = os.environ.get("GOOGLE_VERTEX_BASE_URL", "")
-    options: dict[str, Any] = {"client_options": ClientOptions(api_endpoint=f"{location}-aiplatform.googleapis.com")}
+    client = vertex.connect(config.vertex)
+    host, url = f"{client.location}-aiplatform.googleapis.com", os.environ.get("GOOGLE_VERTEX_BASE_URL", "")
+    options: dict[str, Any] = {"client_options": ClientOptions(api_endpoint=url or host)}
     if url:
-        options = {"client_options": ClientOptions(api_endpoint=url), "transport": "rest"}
+        options["transport"] = "rest"
         if ".googleapis.com" not in url:
             options["credentials"] = AnonymousCredentials()
-    return f"projects/{_project(config)}/locations/{location}", lambda name: getattr(gapic, name)(**options)
+    return client.parent, lambda name: getattr(gapic, name)(**options)
 
 
 @contextlib.contextmanager

@@ -74,21 +74,10 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
     else:
         console.print(f"\nIn production: {summary['outcome']['model']}", soft_wrap=True)
         console.print(f"serve it again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
-        console.print(call(summary, SERVED_AT), soft_wrap=True, markup=False)
+        console.print(snippets(summary["outcome"], SERVED_AT), soft_wrap=True, markup=False)
     took = summary["time"]
     console.print(f"report   {folder / 'report.html'}\nsummary  {folder / 'summary.json'}", soft_wrap=True)
     console.print(f"took     {took['wall_s']:.0f} s, of which {took['share']:.0%} outside the steps")
-
-
-def show_endpoint(console: Console, summary: dict[str, Any], url: str) -> None:
-    """Print how to call the deployed model of a run, with curl and with google-genai."""
-    console.print(f"{summary['outcome']['model']} at {url}\n", soft_wrap=True)
-    console.print(call(summary, url), soft_wrap=True, markup=False)
-
-
-def call(summary: dict[str, Any], url: str) -> str:
-    """How to call the deployed model of a run at a URL."""
-    return snippets(summary["outcome"]["model"], summary["outcome"]["example_request"], url)
 
 
 def predictor_call(folder: Path, url: str) -> str:
@@ -101,8 +90,9 @@ END
 """
 
 
-def snippets(model: str, request: dict[str, Any], url: str) -> str:
-    """The same call twice: curl, and Python with google-genai."""
+def snippets(outcome: dict[str, Any], url: str) -> str:
+    """How to call the deployed model of a run at a URL: curl, and the same in Python with google-genai."""
+    model, request = outcome["model"], outcome["example_request"]
     path = (
         model
         if model.startswith("projects/")

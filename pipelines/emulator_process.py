@@ -164,8 +164,9 @@ def _url(state: Path, log: Path, users: int, process: subprocess.Popen[bytes] | 
         if "url" in owner and (process is None or owner["pid"] == process.pid or process.poll() is not None):
             different = {name: owner[name] for name in settings if owner[name] != settings[name]}
             if different:
+                settings_in_use = ", ".join(f"{name} {value}" for name, value in different.items())
                 raise UserError(
-                    f"an emulator with {_listed(different)} (process {owner['pid']}) already runs",
+                    f"an emulator with {settings_in_use} (process {owner['pid']}) already runs",
                     file=state,
                     remedy="wait until it has ended, or choose another folder with --runs",
                 )
@@ -187,7 +188,3 @@ def _owner(state: Path) -> dict[str, Any]:
     except OSError:
         pass
     return {}
-
-
-def _listed(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in settings.items())

@@ -43,8 +43,8 @@ class Observer:
 
     def run(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         """Run a step's process (the signature is kfp's `run_local_subprocess`)."""
-        number, inputs = next(self._numbers), _executor_input(full_command)
-        step = _step_name(inputs)
+        inputs: dict[str, Any] = json.loads(full_command[full_command.index("--executor_input") + 1])
+        number, step = next(self._numbers), _step_name(inputs)
         log = self._folder / "logs" / f"{number:02d}-{step}.log"
         self.emit(event="start", number=number, step=step, about=_about(inputs), log=str(log))
         process = subprocess.Popen(
@@ -78,11 +78,6 @@ def _complete(inputs: dict[str, Any]) -> None:
             Path(artifact["uri"]).touch()
 
 
-def _executor_input(full_command: list[str]) -> dict[str, Any]:
-    inputs: dict[str, Any] = json.loads(full_command[full_command.index("--executor_input") + 1])
-    return inputs
-
-
 def _about(inputs: dict[str, Any]) -> str:
     """The trial that a step tunes; "" for other steps."""
     trial = inputs.get("inputs", {}).get("parameterValues", {}).get("trial") or {}
@@ -96,13 +91,13 @@ def _step_name(inputs: dict[str, Any]) -> str:
     return re.sub(r"-\d+$", "", step) + (f"[{iteration[1]}]" if iteration else "")
 
 
-def _cached(node: Any) -> Any:
-    """A specification whose tasks all use the cache."""
+def with_caching_options(node: Any, options: dict[str, Any]) -> Any:
+    """A specification whose tasks all have these caching options."""
     if isinstance(node, list):
-        return [_cached(item) for item in node]
+        return [with_caching_options(item, options) for item in node]
     if not isinstance(node, dict):
         return node
-    return {key: {"enableCache": True} if key == "cachingOptions" else _cached(value) for key, value in node.items()}
+    return {key: options if key == "cachingOptions" else with_caching_options(node[key], options) for key in node}
 
 
 def main(folder: str, earlier: str) -> int:
@@ -123,8 +118,9 @@ def main(folder: str, earlier: str) -> int:
     subprocess_task_handler.run_local_subprocess = observer.run
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)
-    specification = _cached(yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8")))
-    run = components.load_component_from_text(yaml.safe_dump(specification))
+    specification = yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8"))
+    cached = with_caching_options(specification, {"enableCache": True})
+    run = components.load_component_from_text(yaml.safe_dump(cached))
     try:
         run(**json.loads((root / ARGUMENTS).read_text(encoding="utf-8")))
     except RuntimeError as error:  # what kfp raises when a step fails

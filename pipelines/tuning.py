@@ -17,7 +17,6 @@ changes are never cached; `tune` resumes by the job's fingerprint instead.
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
 from typing import Any
 
 from kfp import dsl
@@ -86,16 +85,6 @@ def _parameter_docs(names: list[str]) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class Data:
-    """The data steps' results: report of the rows, the split's task, training rows, report of what was spent."""
-
-    report: Any
-    split: Any
-    train: Any
-    spent: Any
-
-
 class Wiring:
     """Wires the steps of one configuration; `sections` are the sections that they read."""
 
@@ -107,6 +96,7 @@ class Wiring:
         self._escalates = bool(config.escalation.models)
         self._starts_supervised = self._is_preference and config.preference.supervised_epochs > 0
         self._parameters: dict[str, Any] = {}
+        self._splits: dict[str, Any] = {}
 
     @property
     def sections(self) -> list[str]:
@@ -120,20 +110,27 @@ class Wiring:
         skipped = {"name", "method", "data", *(name for name, wired in optional.items() if not wired)}
         return [name for name in Config.model_fields if name not in skipped]
 
-    def _sections(self, *names: str) -> dict[str, Any]:
-        """Arguments for a component: sections by name, {} for one that is not wired."""
-        return {name: self._parameters.get(name, {}) for name in names}
+    def _step(self, component: Any, cached: bool = False, **arguments: Any) -> Any:
+        """A task of a component, with the sections ({} for one that is not wired), data, name and splits it takes."""
+        available = {**self._parameters, **self._splits}
+        names = [*Config.model_fields, *self._splits]
+        own = {name: available.get(name, {}) for name in names if name in component.component_spec.inputs}
+        task = component(**(own | arguments))
+        return task if cached else task.set_caching_options(False)
 
     def wire(self, parameters: dict[str, Any]) -> None:
         """Wire all steps; `parameters` are the pipeline's, by name."""
         self._parameters = parameters
         data = self._data()
-        plan = self._plan(data)
+        budgeted = {"spent": data["spent"]} if "spent" in data else {}
+        budget = self._step(check_budget, **budgeted)
+        baselines = self._step(evaluate_baselines, cached=True).after(budget)
+        plan = self._step(plan_tuning, evaluated=baselines.outputs["report"], **budgeted)
         tuning_plan = plan.outputs["tuning_plan"]
         with dsl.If(plan.outputs["should_tune"] == True, name="tuning-is-worth-trying"):  # noqa: E712
-            tuned = self._tune(data, plan)
+            tuned = self._tune(plan)
         with dsl.Else(name="skip-tuning"):
-            untuned = self._select(tuning_plan)
+            untuned = self._step(select_model, tuning_plan=tuning_plan)
         selection = dsl.importer(
             artifact_uri=dsl.OneOf(tuned.outputs["Output"], untuned.outputs["Output"]),
             artifact_class=dsl.Artifact,
@@ -142,39 +139,28 @@ class Wiring:
         selection.set_display_name("selection")
         self._decide(data, tuning_plan, selection.output)
 
-    def _data(self) -> Data:
-        rows = self._load_pairs() if self._is_preference else self._preprocess()
-        # the cache key holds the file's name, not its content
-        rows.set_caching_options(False)
-        splits = split(
-            examples=rows.outputs["examples"],
-            name=self._parameters["name"],
-            **self._sections("task", "split", "evaluate", "vertex"),
-        ).set_caching_options(False)  # split assignments are recorded
-        train, spent = splits.outputs["train"], rows.outputs["report"] if self._is_preference else None
+    def _data(self) -> dict[str, Any]:
+        """Wire the data steps; their reports: `rows`, `split`, `leakage`, and `spent` where a step spends."""
+        # never cached: the cache key holds the file's name, not its content
+        rows = self._step(load_pairs) if self._is_preference else self._preprocess()
+        split_rows = self._step(split, examples=rows.outputs["examples"])  # not cached: split assignments are recorded
+        self._splits = {name: split_rows.outputs[name] for name in ("train", "validation", "test")}
+        reports = {"rows": rows.outputs["report"], "split": split_rows.outputs["report"]}
+        reports["leakage"] = split_rows.outputs["leakage_report"]
+        if self._is_preference:
+            reports["spent"] = rows.outputs["report"]
         if self._augments:
-            augmented = augment(
-                train=train,
-                validation=splits.outputs["validation"],
-                test=splits.outputs["test"],
-                name=self._parameters["name"],
-                **self._sections("task", "split", "augment", "evaluate", "plan", "vertex"),
-            ).set_caching_options(False)
-            train, spent = augmented.outputs["augmented"], augmented.outputs["report"]
-        return Data(rows.outputs["report"], splits, train, spent)
-
-    def _load_pairs(self) -> Any:
-        sections = self._sections("task", "preprocess", "preference", "evaluate", "plan", "vertex")
-        return load_pairs(data=self._parameters["data"], name=self._parameters["name"], **sections)
+            augmented = self._step(augment)
+            self._splits["train"], reports["spent"] = augmented.outputs["augmented"], augmented.outputs["report"]
+        return reports
 
     def _preprocess(self) -> Any:
-        sections = self._sections("task", "preprocess", "vertex")
         if self._config.preprocess.runner == "local":
-            return preprocess(data=self._parameters["data"], **sections)
+            return self._step(preprocess)
         from google_cloud_pipeline_components.v1.dataflow import DataflowFlexTemplateJobOp
         from google_cloud_pipeline_components.v1.wait_gcp_resources import WaitGcpResourcesOp
 
-        job = prepare_dataflow_job(data=self._parameters["data"], **sections).set_caching_options(False)
+        job = self._step(prepare_dataflow_job)
         launched = DataflowFlexTemplateJobOp(
             location=job.outputs["location"],
             container_spec_gcs_path=job.outputs["template"],
@@ -182,113 +168,57 @@ class Wiring:
             parameters=job.outputs["parameters"],
         ).set_caching_options(False)  # a cached launch would wait for a dead job again
         finished = WaitGcpResourcesOp(gcp_resources=launched.outputs["gcp_resources"]).set_caching_options(False)
-        return preprocess(data=job.outputs["kept"], dataflow_dropped=job.outputs["dropped"], **sections).after(finished)
+        kept, dropped = job.outputs["kept"], job.outputs["dropped"]
+        return self._step(preprocess, data=kept, dataflow_dropped=dropped).after(finished)
 
-    def _plan(self, data: Data) -> Any:
-        splits = {"train": data.train, **{name: data.split.outputs[name] for name in ("validation", "test")}}
-        name, spent = self._parameters["name"], {"spent": data.spent} if data.spent else {}
-        budget = check_budget(
-            **splits, **spent, name=name, **self._sections("task", "evaluate", "plan", "preference", "vertex")
-        ).set_caching_options(False)
-        baselines = evaluate_baselines(
-            validation=splits["validation"],
-            train=data.train,
-            **self._sections("task", "evaluate", "preference", "vertex"),
-        ).after(budget)
-        return plan_tuning(
-            evaluated=baselines.outputs["report"],
-            **splits,
-            **spent,
-            name=name,
-            **self._sections("task", "evaluate", "plan", "gate", "hard_examples", "escalation", "preference", "vertex"),
-        ).set_caching_options(False)
-
-    def _tune(self, data: Data, plan: Any) -> Any:
+    def _tune(self, plan: Any) -> Any:
         """Tune, evaluate the checkpoints, escalate where wired, and select the candidate."""
-        validation, tuning_plan = data.split.outputs["validation"], plan.outputs["tuning_plan"]
-        optional: dict[str, Any] = {}
-        spent: dict[str, Any] = {}
+        planned = {"tuning_plan": plan.outputs["tuning_plan"]}
+        rows, reweighted, results = {"validation": self._splits["validation"]}, dict[str, Any](), dict[str, Any]()
         if self._reweights:
-            reweighted = reweight_hard_examples(
-                train=data.train,
-                validation=validation,
-                tuning_plan=tuning_plan,
-                **self._sections("task", "evaluate", "hard_examples", "vertex"),
-            ).set_caching_options(False)
-            validation, optional = reweighted.outputs["marked"], {"reweighted": reweighted.outputs["reweighted"]}
-            spent = {"spent": reweighted.outputs["report"]}
-        rows = {"train": data.train, "validation": validation, "name": self._parameters["name"]}
-        sections = self._sections("task", "evaluate", "tune", "preference", "vertex")
+            hard_examples = self._step(reweight_hard_examples, **planned)
+            rows, reweighted = (
+                {"validation": hard_examples.outputs["marked"]},
+                {"reweighted": hard_examples.outputs["reweighted"]},
+            )
+            results["spent"] = hard_examples.outputs["report"]
         start: dict[str, Any] = {}
         if self._starts_supervised:
-            first = tune_supervised(
-                **rows, trial=plan.outputs["first_trial"], is_start=True, **sections
-            ).set_caching_options(False)
+            first = self._step(tune_supervised, trial=plan.outputs["first_trial"], is_start=True, **rows)
             start = {"start": first.outputs["job"]}
         with dsl.ParallelFor(plan.outputs["trials"], name="trials") as trial:
             if self._is_preference:
-                tuned = tune_preference(**rows, **start, trial=trial, **sections)
+                tuned = self._step(tune_preference, trial=trial, **rows, **start)
             else:
-                tuned = tune_supervised(**rows, **optional, trial=trial, **sections)
-            tuned.set_caching_options(False)
-        evaluated = evaluate_checkpoints(
-            validation=validation,
-            train=data.train,
-            tuning=dsl.Collected(tuned.outputs["job"]),
-            tuning_plan=tuning_plan,
-            **start,
-            **self._sections("task", "evaluate", "preference", "vertex"),
-        )
-        escalation: dict[str, Any] = {}
+                tuned = self._step(tune_supervised, trial=trial, **rows, **reweighted)
+
+        def collected() -> dict[str, Any]:  # a Collected belongs to one task: kfp changes it when it compiles
+            return {"tuning": dsl.Collected(tuned.outputs["job"]), **planned}
+
+        checkpoints = self._step(evaluate_checkpoints, cached=True, **collected(), **rows, **start)
+        evaluated = {"evaluated": checkpoints.outputs["report"]}
         if self._escalates:
-            escalated = try_larger_models(
-                **rows,
-                **optional,
-                tuning=dsl.Collected(tuned.outputs["job"]),
-                evaluated=evaluated.outputs["report"],
-                tuning_plan=tuning_plan,
-                **self._sections("task", "evaluate", "tune", "escalation", "select", "vertex"),
-            ).set_caching_options(False)
-            escalation = {"larger_tuning": escalated.outputs["job"], "larger_report": escalated.outputs["report"]}
-        # a Collected belongs to one task: kfp changes it when it compiles
-        results = {"tuning": dsl.Collected(tuned.outputs["job"]), "evaluated": evaluated.outputs["report"]}
-        return self._select(tuning_plan, **results, **start, **escalation, **spent)
+            larger = self._step(try_larger_models, **collected(), **evaluated, **rows, **reweighted)
+            results |= {"larger_tuning": larger.outputs["job"], "larger_report": larger.outputs["report"]}
+        return self._step(select_model, **collected(), **evaluated, **start, **results)
 
-    def _select(self, tuning_plan: Any, **results: Any) -> Any:
-        sections = self._sections("task", "evaluate", "select", "deploy", "preference", "vertex")
-        selected = select_model(tuning_plan=tuning_plan, name=self._parameters["name"], **results, **sections)
-        return selected.set_caching_options(False)
-
-    def _decide(self, data: Data, tuning_plan: Any, selection: Any) -> None:
+    def _decide(self, data: dict[str, Any], tuning_plan: Any, selection: Any) -> None:
         """Evaluate the finalists, decide, deploy or keep, report."""
-        name, test = self._parameters["name"], data.split.outputs["test"]
-        tested = evaluate_finalists(
-            test=test,
-            train=data.train,
-            selection=selection,
-            name=name,
-            **self._sections("task", "evaluate", "preference", "vertex"),
-        ).set_caching_options(False)  # the champion is evaluated again, each time
+        tested = self._step(evaluate_finalists, selection=selection)  # not cached: the champion is evaluated each time
         results = {"predictions": tested.outputs["predictions"], "tested": tested.outputs["report"]}
-        decided = gate(
-            **results, selection=selection, tuning_plan=tuning_plan, **self._sections("task", "gate", "preference")
-        )
-        decision = decided.outputs["decision"]
-        last = {"decision": decision, "selection": selection, "name": name}
-        sections = self._sections("deploy", "preprocess", "vertex")
+        decided = self._step(gate, cached=True, **results, selection=selection, tuning_plan=tuning_plan)
+        last = {"decision": decided.outputs["decision"], "selection": selection}
         with dsl.If(decided.outputs["Output"] == True, name="gate-passed"):  # noqa: E712
-            deployed = deploy(
-                **last, test=test, leakage_report=data.split.outputs["leakage_report"], **sections
-            ).set_caching_options(False)
+            deployed = self._step(deploy, **last, leakage_report=data["leakage"])
         with dsl.Else(name="gate-not-passed"):
-            kept = keep_current_model(**last, **sections).set_caching_options(False)
-        report(
+            kept = self._step(keep_current_model, **last)
+        self._step(
+            report,
+            cached=True,
             **last,
             **results,
-            data_report=data.report,
-            split_report=data.split.outputs["report"],
+            data_report=data["rows"],
+            split_report=data["split"],
             tuning_plan=tuning_plan,
-            train=data.train,
-            test=test,
             outcome=dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]),
         )

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from gemtune.cli.config import config_app
+from gemtune.cli.config import Overrides, config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
 from gemtune.errors import UserError
@@ -21,13 +23,9 @@ from gemtune.errors import UserError
 if TYPE_CHECKING:
     from gemtune.artifacts.tuning import TuningPlan
     from gemtune.config import Config
-    from gemtune.steps.context import Section
 
 ConfigFile = Annotated[
     Path, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
-]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override one setting; repeatable.")
 ]
 
 
@@ -48,6 +46,20 @@ def check(config: Config) -> None:
 
     if listed := problems(config, location(config.vertex)):
         raise UserError("\n".join(map(str, listed)))
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def wide_console() -> Console:
+    """A console that does not fold lines at 80 columns where there is no terminal to measure.
+
+    Where nobody reads standard output any more (`gemtune run | head`), it goes on without output.
+    """
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=140)
 
 
 class Messages(TyperGroup):
@@ -130,18 +142,12 @@ def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
         del sections["preference"]
     rows, dropped, report, split_report = (f"{folder}/{name}" for name in ("rows", "dropped", "data", "split"))
     splits = (f"{folder}/train", f"{folder}/validation", f"{folder}/test")
-
-    def only(*names: str) -> dict[str, Section]:
-        return {name: sections[name] for name in names}
-
     if settings.method == "preference":
-        own = only("task", "preprocess", "preference", "evaluate", "plan", "vertex")
-        load_pairs.run(settings.data, rows, dropped, report, settings.name, sample=False, offline=offline, **own)
+        load_pairs.run(settings.data, rows, dropped, report, settings.name, sample=False, offline=offline, **sections)
     else:
-        own = only("task", "preprocess", "vertex")
-        preprocess.run(settings.data, rows, dropped, report, "", **own)
+        preprocess.run(settings.data, rows, dropped, report, "", **sections)
     show_borderline(DataReport.read(report).borderline_duplicates)
-    own = only("task", "split", "evaluate") if offline else only("task", "split", "evaluate", "vertex")
+    own = {name: section for name, section in sections.items() if name != "vertex" or not offline}
     split.run(rows, splits, split_report, "", settings.name, False, **own)
     sampled = settings.method == "preference" and settings.preference.pairs_from == "samples"
     labelled = list(read_examples(rows)) if sampled else []
@@ -152,8 +158,7 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
     """The forecast as a table, then the conclusion with its reasons."""
     from rich.table import Table
 
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=140)
+    console = wide_console()
     sizes = " / ".join(str(plan.rows[name]) for name in ("train", "validation", "test"))
     table = Table(title=f"{data}: {sizes} training / validation / test rows", title_justify="left")
     table.add_column("item")

@@ -12,13 +12,15 @@ import typer
 
 config_app = typer.Typer(no_args_is_help=True, help="Print effective settings, their reference or their JSON schema.")
 
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override one setting; repeatable.")
+]
+
 
 @config_app.command()
 def show(
     config: Annotated[Path | None, typer.Argument(help="Configuration; default: all defaults.")] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override one setting; repeatable.")
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Print the effective value of every setting as YAML, which is a configuration again."""
     import yaml

@@ -13,7 +13,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
+from gemtune.cli.config import Overrides
+
+data_app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
 
 
 def _examples(*lines: str) -> str:
@@ -21,16 +23,11 @@ def _examples(*lines: str) -> str:
     return "Examples:\n\n" + "\n\n".join(lines)
 
 
-data_app = app
-
 File = Annotated[
     str,
     typer.Argument(
         help="Rows: .jsonl, .csv, .tsv, .xlsx, .parquet, also .gz; local or gs://...; or bq://PROJECT.DATASET.TABLE."
     ),
-]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override a setting; repeatable.")
 ]
 Configuration = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")]
 Method = Annotated[
@@ -46,7 +43,7 @@ DEDUP_EXAMPLES = _examples(
 )
 
 
-@app.command(
+@data_app.command(
     epilog=_examples(
         "gemtune data check rows.jsonl",
         "gemtune data check rows.csv --set preprocess.text_column=body --set preprocess.target_column=topic",
@@ -58,7 +55,7 @@ def check(
     method: Method = "supervised",
     model: Annotated[str, typer.Option(help="Base model; default: evaluate.base_model of the settings.")] = "",
     config: Configuration = None,
-    settings: Settings = None,
+    settings: Overrides = None,
 ) -> None:
     """Check the rows, and whether the tuning service accepts them, for a model and a method.
 
@@ -70,7 +67,7 @@ def check(
     data_commands.check(file, method, config, overrides)
 
 
-@app.command(
+@data_app.command(
     epilog=_examples(
         "gemtune data convert rows.csv --out rows.jsonl",
         "gemtune data convert rows.jsonl --out rows.csv --to columns",
@@ -83,7 +80,7 @@ def convert(
     to: Annotated[str, typer.Option(help="Format: gemini, messages, chat, columns.")] = "gemini",
     method: Method = "supervised",
     config: Configuration = None,
-    settings: Settings = None,
+    settings: Overrides = None,
 ) -> None:
     """Write the rows in another format, texts unchanged; rows that cannot be read are listed and left out.
 
@@ -95,7 +92,7 @@ def convert(
     data_commands.convert(file, out, to, method, config, settings or [])
 
 
-@app.command(
+@data_app.command(
     epilog=_examples(
         "gemtune data describe rows.csv",
         "gemtune data describe rows.csv --audit review.csv    (edit the column label, then)",
@@ -106,7 +103,7 @@ def describe(
     file: File,
     audit: Annotated[str | None, typer.Option(help="Write likely label issues to a review file (CSV).")] = None,
     config: Configuration = None,
-    settings: Settings = None,
+    settings: Overrides = None,
 ) -> None:
     """Print a profile of the data as JSON: label balance, lengths, scripts, duplicates, conflicts, label issues."""
     from gemtune.cli import data_commands
@@ -126,7 +123,7 @@ def dedup_command(
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the Dataflow runner; repeatable.")
     ] = None,
     config: Configuration = None,
-    settings: Settings = None,
+    settings: Overrides = None,
 ) -> None:
     """Drop exact duplicates, near-duplicates and conflicting labels from a file of rows.
 

@@ -9,8 +9,8 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -27,11 +27,11 @@ from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
 from gemtune.data.row_selection import apply_rules
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
-from gemtune.data.service_limits import check_limits, model_problems
+from gemtune.data.service_limits import LimitChecker, model_problems
 from gemtune.data.sources import output_path
-from gemtune.data.writers import write, write_pairs
+from gemtune.data.writers import write
 from gemtune.errors import UserError
-from gemtune.inference.data_fit import RowProfile, findings
+from gemtune.inference.data_fit import RowProfile, misfits
 from gemtune.inference.prompts import training_row, tuned_prompt
 from gemtune.inference.tuning_rows import preference_rows
 
@@ -49,39 +49,36 @@ class _Progress(logging.Handler):
             typer.echo(message.removeprefix("progress: "), err=True)
 
 
-def _show_progress() -> None:
-    log = logging.getLogger("gemtune")
-    if not any(isinstance(handler, _Progress) for handler in log.handlers):
-        log.addHandler(_Progress())
-        log.setLevel(logging.INFO)
-
-
 def check(file: str, method: str, config: Path | None, overrides: list[str]) -> None:
     """Show what keeps rows from being used, and the problems of all rows together; exit code 1 if there are any."""
     loaded = Config.load(config, overrides)
     limits, tuning_method = _limits(loaded, method)
     rejected = _RejectedRows(file)
-    rows = _pair_requests if method == "preference" else _row_requests
+    free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
+    conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
     profile, stats = RowProfile(loaded.task), _read_stats(loaded)
-    checker = check_limits(_profiled(rows(file, loaded, rejected, stats), profile), limits, tuning_method)
+    checker = LimitChecker(limits, tuning_method, conflicts)
+    requests = _pair_requests if method == "preference" else _row_requests
+    for example, row, answer in requests(file, loaded, rejected, stats):
+        profile.add(example)
+        checker.add(example, row, answer)
     rejected.show_rest()
     if loaded.preprocess.label_spellings == "merge":
         profile.merge(stats.label_spellings)
-    free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
-    conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
-    misfits = findings(loaded.task, loaded.evaluate, loaded.split, profile)
-    problems = [*model_problems(loaded, tuning_method), *checker.problems(conflicts)]
-    problems += [str(finding) for finding in misfits if finding.stops]
+    unfit = misfits(loaded.task, loaded.evaluate, loaded.split, profile)
+    problems = [*model_problems(loaded, tuning_method), *checker.problems()]
+    problems += [str(misfit) for misfit in unfit if misfit.stops]
     for problem in problems:
         typer.echo(f"{file}: {problem}")
-    for finding in misfits:
-        if not finding.stops:
-            typer.echo(f"note: {finding}", err=True)
-    if note := checker.validation_note(conflicts, loaded.split.validation, loaded.split.test):
+    for misfit in unfit:
+        if not misfit.stops:
+            typer.echo(f"note: {misfit}", err=True)
+    if note := checker.validation_note(loaded.split):
         typer.echo(f"note: {note}")
-    reasons, usable = checker.count_duplicates(conflicts)
+    mask, reasons = checker.count_duplicates()
+    usable = int(mask.sum())
     if not len(checker) and not rejected.first:
-        raise rejected.no_usable_rows()
+        raise source_rows.no_usable_rows_among(file, rejected.reasons, rejected.first)
     if rejected.first and not len(checker):
         typer.echo(f"note: {source_rows.suggest_remedy(rejected.first)}")
     typer.echo(f"{usable} of {len(checker) + len(rejected)} rows usable" + _listed(rejected.reasons + reasons))
@@ -90,13 +87,6 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
 
 
 Requests = Iterator[tuple[Example, JsonObject, str]]  # the example, its tuning row, its answer
-
-
-def _profiled(rows: Requests, profile: RowProfile) -> Requests:
-    """The same rows, counted by the profile."""
-    for row in rows:
-        profile.add(row[0])
-        yield row
 
 
 def _row_requests(file: str, loaded: Config, rejected: _RejectedRows, stats: ReadStats) -> Requests:
@@ -156,10 +146,6 @@ class _RejectedRows:
         if len(self) > self._shown:
             typer.echo(f"... and {len(self) - self._shown} more", err=self.err)
 
-    def no_usable_rows(self) -> UserError:
-        """The error for a source without a usable row."""
-        return source_rows.no_usable_rows_among(self.file, self.reasons, self.first)
-
 
 def convert(file: str, out: str, to: str, method: str, config: Path | None, overrides: list[str]) -> None:
     """Write the readable rows in the format `to`; the others are listed on stderr."""
@@ -167,26 +153,25 @@ def convert(file: str, out: str, to: str, method: str, config: Path | None, over
     _limits(loaded, method)
     rules = loaded.preprocess.model_copy(update=NO_CLEANING)
     stats, rejected, lost_fields = _read_stats(loaded), _RejectedRows(file, err=True), Counter[str]()
-    is_preference = method == "preference"
 
-    def usable() -> Iterator[Any]:
-        pair_rows = pairs.stream(file, loaded.task, rules, loaded.preference, stats) if is_preference else None
-        rows = (
-            source_rows.with_progress(pair_rows, file)
-            if pair_rows
-            else source_rows.stream(file, loaded.task, rules, stats)
-        )
+    def usable() -> Iterator[Example]:
+        rows = source_rows.stream(file, loaded.task, rules, stats)
+        if method == "preference":
+            pair_rows = pairs.stream(file, loaded.task, rules, loaded.preference, stats)
+            rows = source_rows.with_progress(pair_rows, file)
         for row in rows:
             if isinstance(row, RejectedRow):
                 rejected.add(row)
             else:
-                example = row[0] if isinstance(row, tuple) else row
-                lost_fields.update(["split"] * (example.split is not None) + ["group"] * (example.group is not None))
+                lost_fields.update(["split"] * (row.split is not None) + ["group"] * (row.group is not None))
                 yield row
 
-    rows = source_rows.require_rows(usable(), rejected.no_usable_rows)
+    rows = usable()
+    first = next(rows, None)
+    if first is None:
+        raise source_rows.no_usable_rows_among(file, rejected.reasons, rejected.first)
     with output_path(out) as path:
-        count = write_pairs(path, rows, to) if is_preference else write(path, rows, to)
+        count = write(path, chain([first], rows), to)
     rejected.show_rest()
     typer.echo(f"{count} rows written to {out}, {len(rejected)} left out" + _listed(rejected.reasons))
     for field, lost in lost_fields.items() if to != "columns" else ():
@@ -291,7 +276,10 @@ def _dedup_on_dataflow(file: str, out: str, dropped: str, loaded: Config, beam_o
 
 
 def _read_stats(loaded: Config) -> ReadStats:
-    _show_progress()
+    log = logging.getLogger("gemtune")
+    if not any(isinstance(handler, _Progress) for handler in log.handlers):
+        log.addHandler(_Progress())
+        log.setLevel(logging.INFO)
     corrections = loaded.preprocess.corrections
     return ReadStats(read_review_file(corrections) if corrections else {})
 

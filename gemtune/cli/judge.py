@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def validate(
     config: Annotated[
         Path, typer.Argument(help="Configuration with evaluate.judge.model and .ratings.", metavar="CONFIG")
     ],
-    overrides: Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE")] = None,
+    overrides: Overrides = None,
     pairs: Annotated[
         Path | None, typer.Option(help="Ratings file of `export-pairs`, used instead of evaluate.judge.ratings.")
     ] = None,

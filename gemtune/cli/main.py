@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from gemtune import __version__
 from gemtune.cli import bundled
-from gemtune.cli.commands import ConfigFile, Messages, Overrides, check, load
+from gemtune.cli.commands import ConfigFile, Messages, check, load, wide_console
 from gemtune.cli.commands import app as steps
+from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def run(
         started = local_run.read_start(folder)
     else:
         folder, started = _new_run(load(config, overrides, data, needs_data=True), runs, fresh, engine, jobs)
-    console = _console()
+    console = wide_console()
     start = time.time()
     state, log = folder.parent / "emulator", folder / "logs" / "emulator.log"
     with _ended_by_signals(), emulator_process.emulator(state, log, 0, started["engine"], started["jobs"]) as server:
@@ -149,10 +149,12 @@ def serve(
 
     folder = folder or latest(runs)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    console = _console()
+    console = wide_console()
     state, log = folder.parent / "emulator", folder / "logs" / "serve.log"
     with _ended_by_signals(), emulator_process.emulator(state, log, port) as server:
-        console_summary.show_endpoint(console, summary, server.url)
+        outcome = summary["outcome"]
+        console.print(f"{outcome['model']} at {server.url}\n", soft_wrap=True)
+        console.print(console_summary.snippets(outcome, server.url), soft_wrap=True, markup=False)
         console.print(console_summary.predictor_call(folder, server.url), soft_wrap=True, markup=False)
         console.print("Serving until Ctrl-C.")
         with contextlib.suppress(KeyboardInterrupt):
@@ -240,20 +242,6 @@ def latest(runs: Path) -> Path:
     if not finished:
         raise UserError("no finished run", file=runs, remedy="start with: gemtune run configs/quickstart.yaml")
     return finished[-1].parent
-
-
-def _console() -> Console:
-    """A console that does not fold lines at 80 columns where there is no terminal to measure.
-
-    Where nobody reads standard output any more (`gemtune run | head`), it goes on without output.
-    """
-    console = _Console(highlight=False)
-    return console if console.is_terminal else _Console(highlight=False, width=140)
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

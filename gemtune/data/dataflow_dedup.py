@@ -20,7 +20,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -35,7 +35,7 @@ from gemtune.data.compared_text import compared_forms, full_text
 from gemtune.data.duplicates import duplicate_class, keep_priority, resolve_group
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.readers import parse_json
-from gemtune.data.row_validation import ReadStats, validate_row
+from gemtune.data.row_validation import ReadStats, of_source, validate_row
 from gemtune.dedup.passages import Passages, find_passages
 from gemtune.errors import UserError
 
@@ -46,42 +46,30 @@ Line = tuple[bool, str]  # whether it is of the test file, and the raw row
 Common = tuple[bool, Passages]  # whether system instructions differ; the passages that many rows have in common
 
 
-@dataclass(frozen=True)
-class DedupRules:
-    """The settings that decide which rows are kept; `corrections` are labels from a review file."""
-
-    task: Task
-    config: Preprocess
-    corrections: Mapping[str, str]
-
-
 @cache
-def load_rules(settings: str) -> DedupRules:
-    """The rules in JSON of the sections `task` and `preprocess`; read once per process."""
+def load_rules(settings: str) -> tuple[Task, Preprocess, Mapping[str, str]]:
+    """The sections in JSON of `task` and `preprocess`, and the labels of the review file; read once per process."""
     sections = json.loads(settings)
     config = Preprocess.of(sections.get("preprocess", {}))
     if config.pii == "report":  # counted later, where the kept rows are read
         config = config.model_copy(update={"pii": "off"})
-    return DedupRules(
-        Task.of(sections.get("task", {})), config, read_review_file(config.corrections) if config.corrections else {}
-    )
+    corrections = read_review_file(config.corrections) if config.corrections else {}
+    return Task.of(sections.get("task", {})), config, corrections
 
 
 def read_row(line: Line, settings: str) -> Example | None:
     """The example in a line, its split as `preprocess` assigns it; None when there is none."""
     is_test, text = line
-    rules = load_rules(settings)
+    task, config, corrections = load_rules(settings)
     try:
         value = parse_json(text)
     except ValueError:
         return None
     if not isinstance(value, dict):
         return None
-    example = validate_row(0, value, rules.task, rules.config, ReadStats(rules.corrections))
-    if isinstance(example, RejectedRow):
-        return None
-    split = "test" if is_test else example.split or ("train" if rules.config.test_data else None)
-    return example if split == example.split else replace(example, split=split)
+    example = validate_row(0, value, task, config, ReadStats(corrections))
+    example = of_source(example, is_test, config)
+    return None if isinstance(example, RejectedRow) else example
 
 
 def rank_of(example: Example) -> str:
@@ -105,11 +93,11 @@ def resolve_text_group(
     members: Iterable[Line], settings: str, common: Common
 ) -> Iterator[tuple[Row, Line] | tuple[None, JsonObject]]:
     """Of rows with the same text: the kept ones with their line, and the dropped ones as rows of the output file."""
-    rules, lines = load_rules(settings), sorted(members)
+    (task, config, _), lines = load_rules(settings), sorted(members)
     examples = [replace(row, line=n) for n, line in enumerate(lines) if (row := read_row(line, settings))]
-    kept, dropped = resolve_group(examples, rules.task, rules.config) if len(examples) > 1 else (examples, [])
+    kept, dropped = resolve_group(examples, task, config) if len(examples) > 1 else (examples, [])
     for example in kept:
-        label = duplicate_class(example, rules.task)
+        label = duplicate_class(example, task)
         yield (rank_of(example), label, text_of(example, common)), lines[example.line]
     for rejected in dropped:
         if not lines[rejected.line][0]:
@@ -166,7 +154,7 @@ def assign_leaders(pairs: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]
 
 def is_near(pair_texts: tuple[str, str], threshold: float) -> bool:
     """Whether two texts are within the threshold, exactly."""
-    return dedup.jaccard(*map(dedup.shingles, pair_texts)) >= threshold
+    return bool(dedup.similarities(pair_texts, np.array([[0, 1]]))[0] >= threshold)
 
 
 def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
@@ -220,7 +208,7 @@ def deduplicate(lines: Any, settings: str) -> tuple[Any, Any]:
             row = _dropped_row("near_duplicate", detail, kept_id, (is_test, line))
             yield beam.pvalue.TaggedOutput("dropped", json.dumps(row, ensure_ascii=False))
 
-    threshold = load_rules(settings).config.jaccard_threshold
+    threshold = load_rules(settings)[1].jaccard_threshold
     parsed = lines | "read rows" >> beam.FlatMap(read).with_outputs("unread", main="rows")
     systems = (
         parsed.rows
@@ -288,7 +276,7 @@ def run(source: str, kept: str, dropped: str, settings: str, beam_options: Seque
     import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    inputs = [(False, source), (True, load_rules(settings).config.test_data)]
+    inputs = [(False, source), (True, load_rules(settings)[1].test_data)]
     with beam.Pipeline(options=PipelineOptions(list(beam_options), save_main_session=False)) as pipeline:
         lines = [
             pipeline

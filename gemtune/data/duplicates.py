@@ -13,7 +13,6 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -96,10 +95,9 @@ def drop_near_duplicates(examples: Sequence[Example], task: Task, config: Prepro
     if not config.jaccard_threshold or not examples:
         return list(examples), []
     ordered = sorted(examples, key=keep_priority)
-    classes = [duplicate_class(example, task) for example in ordered]
     left = without_common_passages(ordered)
     texts = compared_forms(left)
-    leaders = dedup.leaders(texts, config.jaccard_threshold, classes)
+    leaders = dedup.leaders(texts, config.jaccard_threshold, [duplicate_class(example, task) for example in ordered])
     followers = np.flatnonzero(leaders != np.arange(leaders.size))
     pairs = np.column_stack([followers, leaders[followers]])
     dropped = []
@@ -107,9 +105,13 @@ def drop_near_duplicates(examples: Sequence[Example], task: Task, config: Prepro
         detail = f"a near-duplicate of line {ordered[j].line}: {(left[j].text or ordered[j].text)!r:.80}"
         rejected = reject(ordered[i], "near_duplicate", detail, kept_id=ordered[j].id, cluster=j)
         dropped.append(replace(rejected, similarity=round(similarity, 3), compared=left[i].text))
-    kept = [example for i, example in enumerate(ordered) if i == leaders[i]]
-    kept.sort(key=lambda example: example.line)
-    return kept, dropped
+    return _leading(ordered, leaders), dropped
+
+
+def _leading(ordered: Sequence[Example], leaders: np.ndarray) -> list[Example]:
+    """The rows that are their own leaders, by line."""
+    kept = [ordered[i] for i in np.flatnonzero(leaders == np.arange(leaders.size)).tolist()]
+    return sorted(kept, key=lambda example: example.line)
 
 
 def borderline_duplicates(dropped: Iterable[RejectedRow]) -> tuple[BorderlineDuplicate, ...]:
@@ -140,24 +142,20 @@ def near_conflicts(examples: Sequence[Example], task: Task, config: Preprocess) 
 
 
 def drop_semantic_duplicates(
-    examples: Sequence[Example], task: Task, config: Preprocess, embedder: Embedder | None = None
+    examples: Sequence[Example], task: Task, config: Preprocess, embedder: Embedder = embed
 ) -> FilterResult:
     """Drop rows whose embedding is within `semantic_threshold` (cosine) of a kept row with the same label."""
     if not config.semantic_threshold or not examples:
         return list(examples), []
     ordered = sorted(examples, key=keep_priority)
     classes = [duplicate_class(example, task) for example in ordered]
-    embedder = embedder or partial(embed, seed=config.seed)
     leading = leaders(embedder(remainders(ordered)), config.semantic_threshold, classes)
-    kept, dropped = [], []
-    for i, (example, j) in enumerate(zip(ordered, leading.tolist(), strict=True)):
-        if i == j:
-            kept.append(example)
-        else:
+    dropped = []
+    for i, j in enumerate(leading.tolist()):
+        if i != j:
             detail = f"means much the same as line {ordered[j].line}: {ordered[j].text!r:.80}"
-            dropped.append(reject(example, "semantic_duplicate", detail, kept_id=ordered[j].id, cluster=j))
-    kept.sort(key=lambda example: example.line)
-    return kept, dropped
+            dropped.append(reject(ordered[i], "semantic_duplicate", detail, kept_id=ordered[j].id, cluster=j))
+    return _leading(ordered, leading), dropped
 
 
 def remove_repeated_passages(

@@ -45,8 +45,8 @@ def label_set(value: Any, separator: str) -> str:
     Raises `ValueError` with the problem for anything else.
     """
     mark = separator.strip() or separator
-    values = value if isinstance(value, list) else _listed(value)
-    if values is None:
+    values = parse_container(value.strip()) if isinstance(value, str) else value
+    if not isinstance(values, list):
         text = label_text(value)
         if text is None:
             raise ValueError(f"{value!r:.80} is not a list of labels")
@@ -63,17 +63,16 @@ def label_set(value: Any, separator: str) -> str:
     return separator.join(sorted(labels))
 
 
-def _listed(value: Any) -> list[Any] | None:
-    """The labels of a text such as ["a", "b"] or ['a', 'b'], as programs write list columns to CSV."""
-    text = value.strip() if isinstance(value, str) else ""
-    if not (text.startswith("[") and text.endswith("]")):
+def parse_container(text: str) -> Any:
+    """The list or object that a text is in JSON or Python notation, as programs write such cells to CSV; else None."""
+    if (text[:1], text[-1:]) not in (("{", "}"), ("[", "]")):
         return None
     for parse in (json.loads, ast.literal_eval):
         try:
-            items = parse(text)
+            value = parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
-        return items if isinstance(items, list) else None
+        return value if isinstance(value, dict | list) else None
     return None
 
 

@@ -66,10 +66,10 @@ def near_matches(
     return matches
 
 
-def exact_matches(texts: Sequence[str], references: Sequence[str]) -> list[int]:
-    """Indices of texts that equal a reference, ignoring case, spaces and punctuation."""
-    reference_keys = {alphanumeric_key(text) for text in references}
-    return [i for i, text in enumerate(texts) if alphanumeric_key(text) in reference_keys]
+def exact_matches(texts: Sequence[str], references: Sequence[str]) -> dict[int, int]:
+    """Index of each text that equals a reference, ignoring case, spaces and punctuation, with the first such one's."""
+    first = {alphanumeric_key(text): j for j, text in reversed(list(enumerate(references)))}
+    return {i: first[key] for i, key in enumerate(map(alphanumeric_key, texts)) if key in first}
 
 
 def find_overlaps(
@@ -79,11 +79,8 @@ def find_overlaps(
     both = [*examples, *references]
     texts, values = comparison_texts(both), [derived_values(example, task or Task()) for example in both]
     texts, reference_texts = texts[: len(examples)], texts[len(examples) :]
-    matches = near_matches(texts, reference_texts, threshold, values)
-    first = {alphanumeric_key(text): j for j, text in reversed(list(enumerate(reference_texts)))}
-    for i in exact_matches(texts, reference_texts):
-        matches.setdefault(i, first[alphanumeric_key(texts[i])])
-    return matches
+    near = near_matches(texts, reference_texts, threshold, values)
+    return near | {i: j for i, j in exact_matches(texts, reference_texts).items() if i not in near}
 
 
 def leakage_report(

@@ -22,8 +22,7 @@ from gemtune.data import sources
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import comparison_texts
 from gemtune.data.example import Example, Pair, RejectedRow, example_id
-from gemtune.data.readers import Row
-from gemtune.data.row_validation import ReadStats, validate_row
+from gemtune.data.row_validation import ReadStats, of_source, validate_row
 
 
 @dataclass(frozen=True)
@@ -54,52 +53,40 @@ def read(source: str, task: Task, rules: Preprocess, config: Preference, stats: 
         if isinstance(item, RejectedRow):
             dropped.append(item)
             continue
-        example, rejected = item
-        prompt = _prompt_of(example)
+        (pair,), prompt = item.pairs, _prompt_of(item)
         first = prompts.setdefault(prompt.id, prompt)
         if first.split != prompt.split:
-            row = {"prompt": example.text, "chosen": example.target, "rejected": rejected, "split": example.split}
+            row = {"prompt": item.text, "chosen": pair.chosen, "rejected": pair.rejected, "split": item.split}
             detail = f"line {first.line} assigns this prompt to another split"
-            dropped.append(_rejected(example.line, "split_conflict", detail, row))
+            dropped.append(RejectedRow(item.line, "split_conflict", detail, row))
             continue
-        pairs.append(Pair(prompt.id, example.target, rejected, example.line))
+        pairs.append(pair)
     return Pairs(list(prompts.values()), pairs, dropped, count)
 
 
 def stream(
     source: str, task: Task, rules: Preprocess, config: Preference, stats: ReadStats
-) -> Iterator[tuple[Example, str] | RejectedRow]:
-    """Every row of the test file, then of the source: the prompt with its chosen answer, and the rejected answer; or
-    the rejected row.
+) -> Iterator[Example | RejectedRow]:
+    """Every row of the test file, then of the source: the prompt with its chosen answer and the pair; or the rejected
+    row. The test file comes first, so that its prompts take precedence.
     """
-    for is_test, item in _items(source, task, rules, stats):
-        pair = item if isinstance(item, RejectedRow) else _pair(item[0], item[1], task, rules, config, stats)
-        if isinstance(pair, RejectedRow):
-            yield replace(pair, detail=f"in test_data: {pair.detail}") if is_test else pair
-        else:
-            example, rejected = pair
-            split = "test" if is_test else example.split or ("train" if rules.test_data else None)
-            yield replace(example, split=split), rejected
-
-
-def _items(source: str, task: Task, rules: Preprocess, stats: ReadStats) -> Iterator[tuple[bool, Row | RejectedRow]]:
-    """Whether a row is of the test file, and the row; that file comes first, so that its prompts take precedence."""
     for is_test, path in ((True, rules.test_data), (False, source)):
-        if path:
-            yield from ((is_test, item) for item in sources.rows(path, task, rules, stats.note))
+        for item in sources.rows(path, task, rules, stats.note) if path else ():
+            pair = item if isinstance(item, RejectedRow) else _pair(*item, task, rules, config, stats)
+            yield of_source(pair, is_test, rules)
 
 
 def _pair(
     line: int, row: JsonObject, task: Task, rules: Preprocess, config: Preference, stats: ReadStats
-) -> tuple[Example, str] | RejectedRow:
-    """The prompt with the chosen answer, cleaned, and the rejected answer; or the rejected row."""
+) -> Example | RejectedRow:
+    """The prompt with the chosen answer and the pair, both cleaned; or the rejected row."""
     try:
         supervised, rejected = _sides(row, rules, config)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         problem = f"no field {error}" if isinstance(error, KeyError) else str(error)
         columns = f"{config.prompt_column}, {config.chosen_column}, {config.rejected_column}"
         detail = f"{problem}; expected: {columns}, or contents and two completions"
-        return _rejected(line, "not_a_pair", detail, row)
+        return RejectedRow(line, "not_a_pair", detail, row)
     example = validate_row(line, supervised, task, rules, stats)
     if isinstance(example, RejectedRow):
         return replace(example, row=row)
@@ -108,13 +95,13 @@ def _pair(
         kinds = Counter(finding.kind for finding in findings)
         stats.pii_findings.update(kinds)
         if rules.pii == "drop":
-            return _rejected(line, "personal_data", f"in the rejected answer: {', '.join(sorted(kinds))}", row)
+            return RejectedRow(line, "personal_data", f"in the rejected answer: {', '.join(sorted(kinds))}", row)
         rejected = stats.pii_detector(rules).mask(rejected) if rules.pii == "mask" else rejected
     if not rejected:
-        return _rejected(line, "empty_answer", "the rejected answer is empty", row)
+        return RejectedRow(line, "empty_answer", "the rejected answer is empty", row)
     if text_key(example.target) == text_key(rejected):
-        return _rejected(line, "equal_answers", "the two answers are the same", row)
-    return example, rejected
+        return RejectedRow(line, "equal_answers", "the two answers are the same", row)
+    return replace(example, pairs=(Pair(_prompt_of(example).id, example.target, rejected, line),))
 
 
 def _sides(row: JsonObject, rules: Preprocess, config: Preference) -> tuple[JsonObject, str]:
@@ -163,11 +150,7 @@ def _text_of(turn: Mapping[str, Any]) -> str:
 def _prompt_of(example: Example) -> Example:
     """The prompt without an answer; its id does not depend on one."""
     identity = example_id(example.text, "", example.system, example.contents, example.request)
-    return replace(example, id=identity, target="", answer=None)
-
-
-def _rejected(line: int, reason: str, detail: str, row: Any) -> RejectedRow:
-    return RejectedRow(line, reason, detail, row[1] if isinstance(row, tuple) else row)
+    return replace(example, id=identity, target="", answer=None, pairs=())
 
 
 # -- comparing -------------------------------------------------------------------------------------------------------
@@ -202,7 +185,7 @@ def _without_contradictions(pairs: Sequence[Pair], rules: Preprocess) -> tuple[l
             kept.append(pair)
         else:
             detail = f"{opposing} rows prefer the other answer, {agreeing} this one"
-            dropped.append(_rejected(pair.line, "contradiction", detail, asdict(pair)))
+            dropped.append(RejectedRow(pair.line, "contradiction", detail, asdict(pair)))
     return kept, dropped
 
 
@@ -213,7 +196,7 @@ def _without_copies(pairs: Sequence[Pair]) -> tuple[list[Pair], list[RejectedRow
         leader = first.setdefault(_key(pair), pair)
         if leader is not pair:
             dropped.append(
-                _rejected(pair.line, "exact_duplicate", f"the same pair as line {leader.line}", asdict(pair))
+                RejectedRow(pair.line, "exact_duplicate", f"the same pair as line {leader.line}", asdict(pair))
             )
     return sorted(first.values(), key=lambda pair: pair.line), dropped
 
@@ -242,7 +225,7 @@ def _without_near(
             kept.append(pair)
         else:
             detail = f"prompt and both answers are near those of line {leader.line}"
-            dropped.append(_rejected(pair.line, "near_duplicate", detail, asdict(pair)))
+            dropped.append(RejectedRow(pair.line, "near_duplicate", detail, asdict(pair)))
     return sorted(kept, key=lambda pair: pair.line), dropped
 
 

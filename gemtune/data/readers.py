@@ -18,7 +18,7 @@ import math
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, time
 from pathlib import Path
@@ -103,12 +103,8 @@ def parse_json(text: str) -> Any:
         )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    if (
-        text.count("[") + text.count("{") > MAX_DEPTH
-        and isinstance(value, dict | list)
-        and _exceeds_depth(value, MAX_DEPTH)
-    ):
-        raise ValueError(_TOO_DEEP)
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _plain(value, MAX_DEPTH)  # refuses what is nested too deep
     if "\\ud" in text or "\\uD" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -130,20 +126,6 @@ def _parse_finite(digits: str) -> float:
     if math.isinf(number):
         raise ValueError(f"the number {digits:.80} is too large")
     return number
-
-
-def _exceeds_depth(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested deeper than this number of levels."""
-    layer = [value]
-    for _ in range(levels):
-        layer = [inner for outer in layer for inner in _children(outer) if isinstance(inner, dict | list)]
-        if not layer:
-            return False
-    return True
-
-
-def _children(value: JsonObject | list[Any]) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
 
 
 def _reject_constant(name: str) -> None:
@@ -443,15 +425,8 @@ def _text_lines(file: SourceFile) -> Iterator[str]:
 
 
 def _json_type(value: Any) -> str:
-    names = {
-        dict: "an object",
-        list: "a list",
-        str: "a string",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-    }
-    return names.get(type(value), "null")
+    names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
 
 
 def _short(text: str) -> str:

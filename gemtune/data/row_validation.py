@@ -174,6 +174,16 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
     return RejectedRow(line, *problem, row) if problem else example
 
 
+def of_source(item: Example | RejectedRow, is_test: bool, config: Preprocess) -> Example | RejectedRow:
+    """The row as one of the test file, whose rows are the test split, or of the source: with a test file, no row of
+    the source is assigned to that split.
+    """
+    if isinstance(item, RejectedRow):
+        return replace(item, detail=f"in test_data: {item.detail}") if is_test else item
+    split = "test" if is_test else item.split or ("train" if config.test_data else None)
+    return item if split == item.split else replace(item, split=split)
+
+
 def with_target(example: Example, target: str) -> Example:
     """The example with this reference answer; its id remains."""
     return example if target == example.target else replace(example, target=target, answer=None)

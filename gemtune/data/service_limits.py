@@ -14,27 +14,30 @@ import hashlib
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
 from gemtune import contents
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
-from gemtune.config import Config, JsonObject
+from gemtune.config import Config, JsonObject, Split
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import full_text
 from gemtune.data.example import Example
 from gemtune.data.profile import estimate_tokens
+from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import UserError
 
 _MAX_SHOWN = 20
-_SPLITS = ("train", "validation", "test", None)
+_SPLITS = (*SPLITS, None)
 
 
 class LimitChecker:
-    """Counts the rows for a tuning method: problems with its limits, duplicates, usable rows."""
+    """Counts the rows for a tuning method: problems with its limits, duplicates, usable rows.
 
-    def __init__(self, limits: Limits, method: TuningMethod) -> None:
-        self.limits, self.method = limits, method
+    `conflicts` is "drop", "majority" or "keep", or "" for free-text answers, where the first row of a text is kept.
+    """
+
+    def __init__(self, limits: Limits, method: TuningMethod, conflicts: str) -> None:
+        self.limits, self.method, self._conflicts = limits, method, conflicts
         self._keys, self._answers, self._sizes, self._splits = array("Q"), array("Q"), array("Q"), array("b")
         self._problems: list[str] = []
         self._unlisted = 0
@@ -67,43 +70,34 @@ class LimitChecker:
         else:
             self._unlisted += 1
 
-    def count_duplicates(self, conflicts: str) -> tuple[Counter[str], int]:
-        """Rows that duplicate or contradict others, by reason, and how many are usable.
+    def count_duplicates(self) -> tuple[Any, Counter[str]]:
+        """Whether each row is usable, and by reason the rows that duplicate or contradict others.
 
-        `conflicts` is "drop", "majority" or "keep", or "" for free-text answers, where the first row of a text is
-        kept. Counts what `duplicates.resolve_exact_duplicates` drops.
+        Counts what `duplicates.resolve_exact_duplicates` drops.
         """
-        kept, reasons = self._kept_mask(conflicts)
-        return reasons, int(kept.sum())
-
-    def _kept_mask(self, conflicts: str) -> tuple[Any, Counter[str]]:
         import numpy as np
         import pandas as pd
 
-        answers = self._answers if conflicts else array("Q", bytes(8 * len(self)))
+        answers = self._answers if self._conflicts else array("Q", bytes(8 * len(self)))
         rows = pd.DataFrame({"key": np.asarray(self._keys), "answer": np.asarray(answers)})
-        votes = rows.value_counts(sort=False).rename("votes").reset_index()
-        kept = np.ones(len(rows), dtype=bool)
-        if conflicts not in ("", "keep"):
-            conflicting_texts = votes[votes.duplicated("key", keep=False)]
-            most = conflicting_texts.groupby("key")["votes"].transform("max")
-            winners = conflicting_texts[conflicting_texts["votes"] == most].drop_duplicates("key", keep=False)
-            in_conflict = rows["key"].isin(conflicting_texts["key"])
-            if conflicts == "majority":
-                in_conflict &= ~pd.MultiIndex.from_frame(rows).isin(
-                    pd.MultiIndex.from_frame(winners[["key", "answer"]])
-                )
-            kept &= ~in_conflict.to_numpy()
-        conflicting = int(len(rows) - kept.sum())
-        repeated = rows.duplicated().to_numpy() & kept
-        counts = {"label_conflict": conflicting, "exact_duplicate": int(repeated.sum())}
-        return kept & ~repeated, Counter({reason: count for reason, count in counts.items() if count})
+        in_conflict = pd.Series(False, rows.index)
+        if self._conflicts not in ("", "keep"):
+            in_conflict = rows.groupby("key")["answer"].transform("nunique") > 1
+        if self._conflicts == "majority":
+            votes = rows.groupby(["key", "answer"])["answer"].transform("size")
+            is_top = votes == votes.groupby(rows["key"]).transform("max")
+            has_winner = rows[is_top].groupby("key")["answer"].nunique() == 1
+            in_conflict &= ~(is_top & rows["key"].map(has_winner))
+        repeated = rows.duplicated() & ~in_conflict
+        counts = {"label_conflict": int(in_conflict.sum()), "exact_duplicate": int(repeated.sum())}
+        kept = ~(in_conflict | repeated).to_numpy()
+        return kept, Counter({reason: count for reason, count in counts.items() if count})
 
-    def problems(self, conflicts: str) -> list[str]:
+    def problems(self) -> list[str]:
         """Limits that the usable rows exceed; empty when there are none."""
         import numpy as np
 
-        kept, _ = self._kept_mask(conflicts)
+        kept, _ = self.count_duplicates()
         count, size = int(kept.sum()), int(np.asarray(self._sizes)[kept].sum())
         problems = [*self._problems, *([f"... and {self._unlisted} more rows"] if self._unlisted else [])]
         if count > self.limits.examples:
@@ -115,20 +109,13 @@ class LimitChecker:
             problems.append(f"{size} bytes, the limit is {self.limits.file_bytes}")
         return problems
 
-    def validation_note(self, conflicts: str, share: float, test_share: float) -> str:
-        """How many of the validation rows (as the source names them, else a share of all) the service accepts; "" when
-        it accepts all.
-        """
+    def validation_note(self, split: Split) -> str:
+        """How many of the validation rows the service accepts; "" when it accepts all."""
         import numpy as np
 
-        kept, _ = self._kept_mask(conflicts)
-        by_split = Counter(np.asarray(self._splits)[kept].tolist())
-        train, validation = (by_split[_SPLITS.index(name)] for name in ("train", "validation"))
-        free = by_split[_SPLITS.index(None)]
-        if not validation:
-            validation = int((free + train) * share)
-            train, free = train + free - validation - int(free * test_share), 0
-        accepted = self.limits.validation_rows(train + free)
+        kept, _ = self.count_duplicates()
+        sizes = split_sizes(Counter(_SPLITS[n] for n in np.asarray(self._splits)[kept].tolist()), split)
+        accepted, validation = self.limits.validation_rows(round(sizes["train"])), int(sizes["validation"])
         if validation <= accepted:
             return ""
         return f"the tuning service accepts {accepted} of about {validation} validation rows; all are scored afterwards"
@@ -150,11 +137,3 @@ def model_problems(config: Config, method: TuningMethod) -> list[str]:
     except UserError as error:
         return [str(error)]
     return []
-
-
-def check_limits(rows: Iterable[tuple[Example, JsonObject, str]], limits: Limits, method: TuningMethod) -> LimitChecker:
-    """Check rows: (example, the row as it is sent, its answer)."""
-    checker = LimitChecker(limits, method)
-    for example, row, answer in rows:
-        checker.add(example, row, answer)
-    return checker

@@ -8,8 +8,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from gemtune.config import Preprocess, Task
@@ -18,7 +17,7 @@ from gemtune.data.duplicates import FilterResult
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.labels import merge_spellings
 from gemtune.data.readers import Row
-from gemtune.data.row_validation import ReadStats, read, validate_row, with_target
+from gemtune.data.row_validation import ReadStats, of_source, read, validate_row, with_target
 from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
@@ -31,16 +30,12 @@ FIRST_PROGRESS_S, PROGRESS_EVERY_S = 5.0, 2.0  # shorter work logs no progress
 def stream(data: str, task: Task, config: Preprocess, stats: ReadStats) -> Iterator[Example | RejectedRow]:
     """All rows of the source, then of the test file: an example, or the rejected row.
 
-    With a test file, its rows are the test split, and no row of the source is assigned to it.
+    With a test file, its rows are the test split (see `of_source`).
     """
     for source in filter(None, (data, config.test_data)):
         is_test = source == config.test_data
         for item in with_progress(read(source, task, config, stats), source):
-            if isinstance(item, RejectedRow):
-                yield replace(item, detail=f"in test_data: {item.detail}") if is_test else item
-            else:
-                split = "test" if is_test else item.split or ("train" if config.test_data else None)
-                yield item if split == item.split else replace(item, split=split)
+            yield of_source(item, is_test, config)
     stats.note_findings(task, config)
 
 
@@ -58,26 +53,22 @@ def with_progress(items: Iterator[T], source: str) -> Iterator[T]:
         yield item
 
 
-def require_rows(rows: Iterator[T], error: Callable[[], UserError]) -> Iterator[T]:
-    """The same rows; raises `error()` after an empty iterator."""
-    empty = True
-    for row in rows:
-        empty = False
-        yield row
-    if empty:
-        raise error()
-
-
 def read_all(data: str, task: Task, config: Preprocess, stats: ReadStats) -> FilterResult:
     """The rows of `stream` in memory: examples and rejected rows."""
+    examples, rejected = divide(stream(data, task, config, stats))
+    return _merged(examples, task, config, stats), rejected
+
+
+def divide(items: Iterable[Example | RejectedRow]) -> FilterResult:
+    """The examples and the rejected rows among these."""
     examples: list[Example] = []
     rejected: list[RejectedRow] = []
-    for item in stream(data, task, config, stats):
+    for item in items:
         if isinstance(item, RejectedRow):
             rejected.append(item)
         else:
             examples.append(item)
-    return _merged(examples, task, config, stats), rejected
+    return examples, rejected
 
 
 def _merged(examples: list[Example], task: Task, config: Preprocess, stats: ReadStats) -> list[Example]:
@@ -99,13 +90,9 @@ def sample(data: str, task: Task, config: Preprocess) -> tuple[list[Example], li
             rows.append(item)
         elif (place := rng.randrange(count)) < SAMPLE_ROWS:
             rows[place] = item
-    stats, examples, rejected = ReadStats(), list[Example](), list[RejectedRow]()
-    for row in rows:
-        checked = row if isinstance(row, RejectedRow) else validate_row(*row, task, config, stats)
-        if isinstance(checked, RejectedRow):
-            rejected.append(checked)
-        else:
-            examples.append(replace(checked, split=checked.split or ("train" if config.test_data else None)))
+    stats = ReadStats()
+    checked = (row if isinstance(row, RejectedRow) else validate_row(*row, task, config, stats) for row in rows)
+    examples, rejected = divide(of_source(row, False, config) for row in checked)
     if config.label_spellings == "merge":
         stats.note_findings(task, config)
     return _merged(examples, task, config, stats), rejected, count

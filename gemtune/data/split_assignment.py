@@ -83,6 +83,19 @@ def group_key(example: Example) -> str:
     return example.id if example.group is None else f"group {example.group}"
 
 
+def split_sizes(rows: Mapping[str | None, float], split: Split) -> dict[str, float]:
+    """Expected rows of each split: those that the source names, and the shares of the others."""
+    sizes = {name: float(rows.get(name, 0)) for name in SPLITS}
+    free = float(rows.get(None, 0))
+    if any(sizes.values()) and not sizes["validation"]:
+        carved = sizes["train"] * split.validation / (1 - split.test)
+        sizes["train"], sizes["validation"] = sizes["train"] - carved, carved
+    for name, share in (("validation", split.validation), ("test", split.test)):
+        sizes[name] += free * share
+    sizes["train"] += free * (1 - split.validation - split.test)
+    return sizes
+
+
 def assign_splits(examples: Sequence[Example], config: Split, recorded: SplitAssignments, task: Task) -> dict[str, str]:
     """The split of every key: as the source says (test before validation before train), else as recorded, else by
     the missing shares of its labels.
@@ -121,35 +134,26 @@ def _first_by_priority(splits: Collection[str | None]) -> str | None:
 
 
 def _clusters(examples: Sequence[Example], config: Split, task: Task) -> dict[str, list[str]]:
-    """Keys that contain near-duplicates of each other, under one key of each such cluster.
+    """Keys that contain near-duplicates of each other, under the first key of each such cluster.
 
     A cluster that would hold too large a share of the data is not formed.
     """
-    parent: dict[str, str] = {group_key(example): group_key(example) for example in examples}
+    from scipy.cluster.hierarchy import DisjointSet
 
-    def root(key: str) -> str:
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
+    near = DisjointSet(map(group_key, examples))
     if config.jaccard_threshold and examples:
         ordered = sorted(examples, key=lambda example: example.id)
         values = [derived_values(example, task) for example in ordered]
         leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold, values).tolist()
         for example, j in zip(ordered, leaders, strict=True):
-            first, second = sorted((root(group_key(example)), root(group_key(ordered[j]))))
-            parent[second] = first
-    clusters: dict[str, list[str]] = defaultdict(list)
-    for key in parent:
-        clusters[root(key)].append(key)
-    sizes = Counter(root(group_key(example)) for example in examples)
+            near.merge(group_key(example), group_key(ordered[j]))
+    sizes = Counter(map(group_key, examples))
     limit = max(_CLUSTER_MIN_LIMIT, len(examples) * _CLUSTER_MAX_SHARE)
-    return {
-        first: cluster
-        for key, members in clusters.items()
-        for first, cluster in ([(key, members)] if sizes[key] <= limit else [(member, [member]) for member in members])
-    }
+    clusters: dict[str, list[str]] = {}
+    for keys in near.subsets():
+        is_small = sum(sizes[key] for key in keys) <= limit
+        clusters |= {min(keys): list(keys)} if is_small else {key: [key] for key in keys}
+    return clusters
 
 
 def _assign_free(

@@ -24,17 +24,30 @@ from gemtune.errors import UserError
 
 
 def gemini(example: Example) -> JsonObject:
-    """A Gemini supervised-tuning row: `systemInstruction`, `contents` ending in the model's turn, tools."""
-    return {**_system(example), "contents": [*example.turns, example.answer_turn], **example.request}
+    """A Gemini tuning row: `systemInstruction`, `contents` that end in the model's turn, tools.
+
+    For a pair `contents` end in the user's turn, and two `completions` have the scores 1 and 0.
+    """
+    system = {} if example.system is None else {"systemInstruction": text_turn("system", example.system)}
+    if not example.pairs:
+        return {**system, "contents": [*example.turns, example.answer_turn], **example.request}
+    scored = zip((1, 0), _answers(example).values(), strict=True)
+    completions = [{"score": score, "completion": text_turn("model", text)} for score, text in scored]
+    return {**system, "contents": list(example.turns), "completions": completions, **example.request}
 
 
-def _system(example: Example) -> JsonObject:
-    return {} if example.system is None else {"systemInstruction": text_turn("system", example.system)}
+def _answers(example: Example) -> dict[str, str]:
+    (pair,) = example.pairs
+    return {"chosen": pair.chosen, "rejected": pair.rejected}
 
 
 def messages(example: Example, model_role: str = "model") -> JsonObject:
-    """A `messages` row; earlier answers and the last one have the role `answerer`."""
-    return {"messages": [*_prompt(example, model_role), {"role": model_role, "content": example.target}]}
+    """A `messages` row whose answers have the role `model_role`; of a pair prompt and answers as lists of turns."""
+    prompt = _prompt(example, model_role)
+    if not example.pairs:
+        return {"messages": [*prompt, {"role": model_role, "content": example.target}]}
+    answers = _answers(example).items()
+    return {"prompt": prompt, **{name: [{"role": model_role, "content": text}] for name, text in answers}}
 
 
 def _prompt(example: Example, model_role: str) -> list[dict[str, str]]:
@@ -56,47 +69,16 @@ def chat(example: Example) -> JsonObject:
 
 
 def columns(example: Example) -> JsonObject:
-    """Text and label, with split, group and slices if any."""
-    if example.system is not None:
+    """Text and label, with split, group and slices if any; of a pair prompt, chosen, rejected, and system if any."""
+    if example.system is not None and not example.pairs:
         raise UserError("columns have no system instruction", line=example.line, file="row", remedy="use gemini")
-    return {"text": _plain_text(example), "label": example.target, **_optional_columns(example)}
-
-
-def _plain_text(example: Example) -> str:
     if example.turns != (text_turn("user", example.text),) or example.request or example.answer:
         raise UserError("columns have a single plain text", line=example.line, file="row", remedy="use gemini")
-    return example.text
-
-
-def _optional_columns(example: Example) -> dict[str, str]:
     extra = {"split": example.split, "group": example.group, **example.slices}
-    return {name: value for name, value in extra.items() if value is not None}
-
-
-def gemini_pair(example: Example, rejected: str) -> JsonObject:
-    """A Gemini preference-tuning row: `contents` end in the user's turn, two `completions` have the scores 1 and 0."""
-    scored = ((1, example.target), (0, rejected))
-    completions = [{"score": score, "completion": text_turn("model", text)} for score, text in scored]
-    return {**_system(example), "contents": list(example.turns), "completions": completions, **example.request}
-
-
-def messages_pair(example: Example, rejected: str, model_role: str = "model") -> JsonObject:
-    """Prompt and both answers as lists of turns."""
-    sides = {"chosen": example.target, "rejected": rejected}
-    answers = {name: [{"role": model_role, "content": text}] for name, text in sides.items()}
-    return {"prompt": _prompt(example, model_role), **answers}
-
-
-def chat_pair(example: Example, rejected: str) -> JsonObject:
-    """The same with the role assistant."""
-    return messages_pair(example, rejected, "assistant")
-
-
-def columns_pair(example: Example, rejected: str) -> JsonObject:
-    """Prompt, chosen, rejected, with system, split, group and slices if any."""
-    system = {} if example.system is None else {"system": example.system}
-    sides = {"prompt": _plain_text(example), "chosen": example.target, "rejected": rejected}
-    return {**sides, **system, **_optional_columns(example)}
+    own: JsonObject = {"text": example.text, "label": example.target}
+    if example.pairs:
+        own, extra = {"prompt": example.text, **_answers(example)}, {"system": example.system, **extra}
+    return {**own, **{name: value for name, value in extra.items() if value is not None}}
 
 
 FORMATS: dict[str, Callable[[Example], JsonObject]] = {
@@ -107,34 +89,13 @@ FORMATS: dict[str, Callable[[Example], JsonObject]] = {
 }
 
 
-PAIR_FORMATS: dict[str, Callable[[Example, str], JsonObject]] = {
-    "gemini": gemini_pair,
-    "messages": messages_pair,
-    "chat": chat_pair,
-    "columns": columns_pair,
-}
-
-
 def write(path: str | Path, examples: Iterable[Example], format_name: str) -> int:
-    """Write examples as a stream in a format (a key of FORMATS) as JSONL, or columns as CSV or TSV by the file's name;
-    a name that ends in .gz is compressed. Returns their number.
+    """Write examples, or pairs (examples with a pair each), as a stream in a format (a key of FORMATS) as JSONL, or
+    columns as CSV or TSV by the file's name; a name that ends in .gz is compressed. Returns their number.
     """
-    _require_format(format_name)
-    return _write(path, map(FORMATS[format_name], examples), format_name)
-
-
-def write_pairs(path: str | Path, pairs: Iterable[tuple[Example, str]], format_name: str) -> int:
-    """The same for pairs: a prompt whose target is the chosen answer, and the rejected answer."""
-    _require_format(format_name)
-    return _write(path, (PAIR_FORMATS[format_name](*pair) for pair in pairs), format_name)
-
-
-def _require_format(format_name: str) -> None:
     if format_name not in FORMATS:
         raise UserError(f"unknown format {format_name!r}", remedy=f"one of {', '.join(FORMATS)}")
-
-
-def _write(path: str | Path, rows: Iterable[JsonObject], format_name: str) -> int:
+    rows = map(FORMATS[format_name], examples)
     name = Path(path).name.lower()
     suffix = Path(name.removesuffix(".gz")).suffix
     if suffix in (".csv", ".tsv") and format_name != "columns":

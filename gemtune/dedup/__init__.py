@@ -47,13 +47,6 @@ class Sketches:
     low: NDArray[np.uint8]
     keys: NDArray[np.uint32]
 
-    def text(self, i: int) -> str:
-        """The i-th text as it is compared."""
-        begin, size = int(self.at[i]), int(self.lengths[i])
-        if self.wide[i]:
-            return self.buffer[begin : begin + 4 * size].tobytes().decode("utf-32-le", "surrogatepass")
-        return self.buffer[begin : begin + size].tobytes().decode("latin-1")
-
 
 def keep(texts: Sequence[str], threshold: float = 0.8, *, threads: int | None = None) -> NDArray[np.bool_]:
     """True for each text to keep: a text is dropped only if an earlier kept one has Jaccard similarity >= threshold."""
@@ -210,25 +203,3 @@ def probe_orders() -> NDArray[np.uint8]:
     random = np.random.default_rng(128)
     rows = [np.array([s for s in random.permutation(SLOTS) if s != slot], np.uint8) for slot in range(SLOTS)]
     return np.stack(rows)
-
-
-def normalize(text: str) -> str:
-    """The text as it is compared: letters and digits in lower case, every other run one space."""
-    table = letter_table(not text.isascii())
-    codes = [int(table[ord(letter)]) for letter in text]
-    plain = " ".join("".join(map(chr, codes)).split(" ")).strip()
-    return " ".join(plain.split()) or "".join(
-        c for c in text if 0x2190 <= ord(c) < 0x3000 or 0x1F000 <= ord(c) < 0xE0000
-    )
-
-
-def shingles(text: str) -> frozenset[str]:
-    """The set of character 5-grams of the compared text; a shorter text is its only shingle."""
-    text = normalize(text)
-    return frozenset(text[i : i + SHINGLE_CHARS] for i in range(max(1, len(text) - SHINGLE_CHARS + 1)))
-
-
-def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
-    """Size of the intersection over size of the union."""
-    shared = len(a & b)
-    return shared / (len(a) + len(b) - shared)

@@ -118,14 +118,12 @@ class Passages:
         offsets = np.concatenate(list(map(np.arange, sizes)))
         return cls(sizes, joined[order], np.repeat(np.arange(sizes.size), sizes)[order], offsets[order])
 
-    def remainders(self, texts: Sequence[str]) -> list[Remainder]:
-        """What is left of each text without these passages."""
-        return self._remainders(texts, _words(texts)) if self.sizes.size else [Remainder(text, ()) for text in texts]
-
-    def _remainders(self, texts: Sequence[str], words: _Words) -> list[Remainder]:
+    def remainders(self, texts: Sequence[str], words: _Words | None = None) -> list[Remainder]:
+        """What is left of each text without these passages; `words` are those of the texts, if they are known."""
         result: list[Remainder] = [Remainder(text, ()) for text in texts]
         if not self.sizes.size:
             return result
+        words = words or _words(texts)
         place = np.minimum(np.searchsorted(self.windows, words.windows), self.windows.size - 1)
         hits = np.flatnonzero(self.windows[place] == words.windows)
         numbers, offsets = self.numbers[place[hits]], self.offsets[place[hits]]
@@ -163,18 +161,15 @@ def _left(text: str, covered: NDArray[np.bool_]) -> str:
     return "\n".join(map(str.strip, pieces))
 
 
-def find_passages(texts: Sequence[str]) -> Passages:
-    """The passages that many of the texts have in common (see the top of this file)."""
-    return _find(texts, _words(texts))
-
-
 def without_passages(texts: Sequence[str]) -> list[Remainder]:
     """`Passages.remainders` of the passages found in the texts themselves."""
     words = _words(texts)
-    return _find(texts, words)._remainders(texts, words)
+    return find_passages(texts, words).remainders(texts, words)
 
 
-def _find(texts: Sequence[str], words: _Words) -> Passages:
+def find_passages(texts: Sequence[str], words: _Words | None = None) -> Passages:
+    """The passages that many of the texts have in common (see the top of this file)."""
+    words = words or _words(texts)
     search = _Search(words)
     chosen = set(search.in_half_of(np.arange(len(texts))))
     for number in search.largest_parts():

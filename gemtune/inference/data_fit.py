@@ -2,32 +2,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a configuration fits its rows: what would make a run useless although each row can be read.
 
-`gemtune data check`, `gemtune plan`, the start of `gemtune run` and the step `split` call `findings` with a profile of
-the rows. Guarantees: `findings` uses no network and no files, and is the same in any order of rows; a profile takes 4
+`gemtune data check`, `gemtune plan`, the start of `gemtune run` and the step `split` call `misfits` with a profile of
+the rows. Guarantees: `misfits` uses no network and no files, and is the same in any order of rows; a profile takes 4
 bytes a row beside the different labels; if nothing stops a run, every reference is valid for the scorers, and every
 label can be listed in a prompt.
 """
 
 from __future__ import annotations
 
-import ast
-import json
 from array import array
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from gemtune.artifacts.data import LabelSpellings
 from gemtune.config import Config, Evaluate, Split, Task
 from gemtune.data import source_rows
-from gemtune.data.example import Example, RejectedRow
-from gemtune.data.labels import labels_of, merge_spellings
+from gemtune.data.example import Example
+from gemtune.data.labels import labels_of, merge_spellings, parse_container
 from gemtune.data.pairs import stream as stream_pairs
 from gemtune.data.profile import RARE_ROWS, estimate_tokens
 from gemtune.data.row_validation import LABELLED_KINDS, MAX_LABELS, ReadStats
-from gemtune.data.split_assignment import SPLITS
+from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import UserError
 from gemtune.inference.parsing import canonical
 from gemtune.inference.requests import answer_token_limit
@@ -42,7 +39,7 @@ _ANY_SPLIT = (*SPLITS, None)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Misfit:
     """What does not fit; `stops`: a run must not start with it."""
 
     message: str
@@ -57,7 +54,7 @@ class Finding:
 
 @dataclass
 class RowProfile:
-    """What `findings` needs of the rows of a task. `scale` is rows of the file per row added, for a sample.
+    """What `misfits` needs of the rows of a task. `scale` is rows of the file per row added, for a sample.
 
     `references` are rows of each reference by split, and `lines` its first line, for tasks with labels.
     """
@@ -129,19 +126,6 @@ class RowProfile:
                 self.first_invalid.append((line, reference))
 
 
-def _container(reference: str) -> type | None:
-    """dict or list where a reference is one, in JSON or Python notation."""
-    if (reference[:1], reference[-1:]) not in (("{", "}"), ("[", "]")):
-        return None
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            value: Any = parse(reference)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-        return type(value) if isinstance(value, dict | list) else None
-    return None
-
-
 def require_source_fit(config: Config) -> None:
     """Check the data of a configuration, by a sample of all its rows, before anything is started for them.
 
@@ -150,9 +134,9 @@ def require_source_fit(config: Config) -> None:
     rules = config.preprocess.model_copy(update={"pii": "off"})  # a detector may be paid
     if config.method == "preference" and config.preference.pairs_from == "data":
         rules = rules.model_copy(update={"test_data": ""})
-        pairs = list(stream_pairs(config.data, config.task, rules, config.preference, ReadStats()))
-        rejected = [item for item in pairs if isinstance(item, RejectedRow)]
-        examples, rows = [item[0] for item in pairs if not isinstance(item, RejectedRow)], len(pairs)
+        items = stream_pairs(config.data, config.task, rules, config.preference, ReadStats())
+        examples, rejected = source_rows.divide(items)
+        rows = len(examples) + len(rejected)
     else:
         examples, rejected, rows = source_rows.sample(config.data, config.task, rules)
     if not examples:
@@ -163,52 +147,53 @@ def require_source_fit(config: Config) -> None:
 
 def require_fit(task: Task, evaluate: Evaluate, split: Split | None, profile: RowProfile, file: str = "") -> list[str]:
     """The notes about these rows. Raises `UserError` with everything that must stop a run."""
-    listed = findings(task, evaluate, split, profile)
-    if stopping := [finding for finding in listed if finding.stops]:
+    listed = misfits(task, evaluate, split, profile)
+    if stopping := [misfit for misfit in listed if misfit.stops]:
         raise UserError("\n".join(map(str, stopping)), file=file or None)
-    return [str(finding) for finding in listed]
+    return [str(misfit) for misfit in listed]
 
 
-def findings(task: Task, evaluate: Evaluate, split: Split | None, profile: RowProfile) -> list[Finding]:
+def misfits(task: Task, evaluate: Evaluate, split: Split | None, profile: RowProfile) -> list[Misfit]:
     """Everything in which the configuration does not fit the rows, what stops a run first; [] without rows.
 
     Without `split` the rows are not split yet.
     """
     if not profile.rows.total():
         return []
-    references = _label_findings if profile.is_labelled else _reference_findings
-    checks = [references(task, profile), _length_findings(evaluate, profile)]
-    checks += [_split_findings(task, split, profile)] if split else []
-    return sorted((finding for check in checks for finding in check), key=lambda finding: not finding.stops)
+    references = _label_misfits if profile.is_labelled else _reference_misfits
+    checks = [references(task, profile), _length_misfits(evaluate, profile)]
+    checks += [_split_misfits(task, split, profile)] if split else []
+    return sorted((misfit for check in checks for misfit in check), key=lambda misfit: not misfit.stops)
 
 
 # -- references ------------------------------------------------------------------------------------------------------
 
 
-def _label_findings(task: Task, profile: RowProfile) -> Iterator[Finding]:
+def _label_misfits(task: Task, profile: RowProfile) -> Iterator[Misfit]:
     rows, counts = profile.rows.total(), profile.labels(*_ANY_SPLIT)
-    if container := _container_finding(task, profile):
+    if container := _container_misfit(task, profile):
         yield container
         return
     many = len(counts) > max(PLAUSIBLE_LABELS, MAX_LABEL_SHARE * rows * profile.scale)
     if profile.is_free_text or (many and not task.labels):
         more = " or more" if profile.is_free_text else ""
         remedy = "for free text set task.kind: generation; list labels that are meant in task.labels"
-        yield Finding(f"{len(counts)}{more} different labels in {rows} rows: more than a tenth is free text", remedy)
+        yield Misfit(f"{len(counts)}{more} different labels in {rows} rows: more than a tenth is free text", remedy)
         return
     if len(counts) < 2 and profile.scale == 1:
-        yield Finding(f"only one label: {next(iter(counts))!r:.80}", "provide rows of two labels or more")
+        yield Misfit(f"only one label: {next(iter(counts))!r:.80}", "provide rows of two labels or more")
         return
-    yield from _spelling_findings(task, profile, task.labels or sorted(counts))
+    yield from _spelling_misfits(task, profile, task.labels or sorted(counts))
 
 
-def _container_finding(task: Task, profile: RowProfile) -> Finding | None:
+def _container_misfit(task: Task, profile: RowProfile) -> Misfit | None:
     """Objects, or lists where a row has one label, as labels."""
     lines: dict[type, int] = {}
     containers = Counter[type]()
     for split in _ANY_SPLIT:
         for reference, rows in profile.references[split].items():
-            if (kind := _container(reference)) and not (kind is list and task.label_separator):
+            kind = type(parse_container(reference))
+            if kind is dict or (kind is list and not task.label_separator):
                 containers[kind] += rows
                 lines.setdefault(kind, profile.lines[reference])
     kind, rows = containers.most_common(1)[0] if containers else (dict, 0)
@@ -219,15 +204,15 @@ def _container_finding(task: Task, profile: RowProfile) -> Finding | None:
         if kind is dict
         else ("lists", "set task.label_separator, such as '; ', when rows have several labels")
     )
-    return Finding(f"{rows} of {profile.rows.total()} references are {what}, not labels", remedy, lines[kind])
+    return Misfit(f"{rows} of {profile.rows.total()} references are {what}, not labels", remedy, lines[kind])
 
 
-def _spelling_findings(task: Task, profile: RowProfile, labels: Sequence[str]) -> Iterator[Finding]:
+def _spelling_misfits(task: Task, profile: RowProfile, labels: Sequence[str]) -> Iterator[Misfit]:
     """Labels that a prompt cannot list, or that no answer can be read as."""
     resolved = task.model_copy(update={"labels": list(labels)})
     for label in labels:
         if "\n" in label.strip() or "\r" in label.strip():
-            yield Finding(f"the label {label!r:.80} has a line break, so that no prompt can list it", "rename it")
+            yield Misfit(f"the label {label!r:.80} has a line break, so that no prompt can list it", "rename it")
     unreadable = []
     for reference in dict.fromkeys([*labels, *profile.lines]):
         value = canonical(resolved, reference)
@@ -235,76 +220,59 @@ def _spelling_findings(task: Task, profile: RowProfile, labels: Sequence[str]) -
             unreadable.append(reference)
     for reference in unreadable[:_MAX_SHOWN]:
         message = f"no answer can be read as the label {reference!r:.80}: it is spelled like another, or like no label"
-        yield Finding(message, "rename it, or set preprocess.label_spellings: merge", profile.lines.get(reference))
+        yield Misfit(message, "rename it, or set preprocess.label_spellings: merge", profile.lines.get(reference))
 
 
-def _reference_findings(task: Task, profile: RowProfile) -> Iterator[Finding]:
+def _reference_misfits(task: Task, profile: RowProfile) -> Iterator[Misfit]:
     what, remedy = "a text without thoughts", "correct or remove these rows"
     if task.kind == "extraction":
         what = "an object that fits task.output_schema" if task.output_schema else "a JSON object"
     for line, reference in profile.first_invalid:
-        yield Finding(f"the reference {reference!r:.80} is not {what}", remedy, line)
+        yield Misfit(f"the reference {reference!r:.80} is not {what}", remedy, line)
     if profile.invalid > _MAX_SHOWN:
-        yield Finding(f"{profile.invalid} of {profile.rows.total()} references are not {what}", remedy)
+        yield Misfit(f"{profile.invalid} of {profile.rows.total()} references are not {what}", remedy)
 
 
 # -- lengths ---------------------------------------------------------------------------------------------------------
 
 
-def _answer_limits(evaluate: Evaluate) -> dict[str, int]:
-    """The answer limit of tuned models and of each prompt (tokens), by the setting that raises it."""
-    limits = {"evaluate.max_output_tokens": evaluate.max_output_tokens}
-    for number, prompt in enumerate(evaluate.baselines):
-        if limit := answer_token_limit(prompt):
-            limits[f"evaluate.baselines[{number}].max_output_tokens"] = limit
-    return limits
-
-
-def _length_findings(evaluate: Evaluate, profile: RowProfile) -> Iterator[Finding]:
+def _length_misfits(evaluate: Evaluate, profile: RowProfile) -> Iterator[Misfit]:
     """Answer limits below what the references need, by estimated tokens, beside the thinking that counts too."""
     (longest, line), ordered = profile.longest, sorted(profile.tokens)
     thinking = evaluate.thinking_budget if evaluate.thinking_budget >= 0 else DYNAMIC_THINKING_TOKENS
-    for setting, limit in _answer_limits(evaluate).items():
+    limits: dict[str, int | None] = {"evaluate.max_output_tokens": evaluate.max_output_tokens}
+    for number, prompt in enumerate(evaluate.baselines):
+        limits[f"evaluate.baselines[{number}].max_output_tokens"] = answer_token_limit(prompt)
+    for setting, limit in limits.items():
+        if not limit:  # the prompt has the limit of the evaluation
+            continue
         needed = thinking + longest
         if thinking and needed > limit:
             message = f"{setting}={limit} includes the thinking, up to {thinking} tokens; the longest reference has "
             message += f"about {longest}"
-            yield Finding(message, f"raise it to {needed} or more, or lower evaluate.thinking_budget")
+            yield Misfit(message, f"raise it to {needed} or more, or lower evaluate.thinking_budget")
         elif above := len(ordered) - bisect_right(ordered, limit):
             message = (
                 f"{above} of {len(ordered)} references are longer than an answer may be, {setting}={limit}: the "
                 f"median reference has about {ordered[len(ordered) // 2]} tokens, the longest {longest}"
             )
             stops = profile.is_labelled or above > MAX_ODD_SHARE * len(ordered)
-            yield Finding(message, f"raise it to {longest} or more", line, stops)
+            yield Misfit(message, f"raise it to {longest} or more", line, stops)
     judge = evaluate.judge
     if judge.model and thinking >= judge.max_output_tokens:
         message = f"evaluate.judge.max_output_tokens={judge.max_output_tokens} includes the thinking, up to {thinking}"
-        yield Finding(f"{message} tokens", f"raise it above {thinking}, or lower evaluate.thinking_budget")
+        yield Misfit(f"{message} tokens", f"raise it above {thinking}, or lower evaluate.thinking_budget")
 
 
 # -- splits ----------------------------------------------------------------------------------------------------------
 
 
-def split_sizes(rows: Mapping[str | None, float], split: Split) -> dict[str, float]:
-    """Expected rows of each split: those that the source names, and the shares of the others."""
-    sizes = {name: float(rows.get(name, 0)) for name in SPLITS}
-    free = float(rows.get(None, 0))
-    if any(sizes.values()) and not sizes["validation"]:
-        carved = sizes["train"] * split.validation / (1 - split.test)
-        sizes["train"], sizes["validation"] = sizes["train"] - carved, carved
-    for name, share in (("validation", split.validation), ("test", split.test)):
-        sizes[name] += free * share
-    sizes["train"] += free * (1 - split.validation - split.test)
-    return sizes
-
-
-def _split_findings(task: Task, split: Split, profile: RowProfile) -> Iterator[Finding]:
+def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Misfit]:
     sizes = split_sizes({name: rows * profile.scale for name, rows in profile.rows.items()}, split)
     remedy = "provide more rows, or change the shares or split.min_rows"
     if small := {name: round(size) for name, size in sizes.items() if round(size) < split.min_rows}:
         listed = ", ".join(f"{name} has about {size}" for name, size in small.items())
-        yield Finding(f"too few rows for a run, split.min_rows={split.min_rows}: {listed}", remedy, stops=False)
+        yield Misfit(f"too few rows for a run, split.min_rows={split.min_rows}: {listed}", remedy, stops=False)
         return
     if not profile.is_labelled or profile.is_free_text:
         return
@@ -313,16 +281,16 @@ def _split_findings(task: Task, split: Split, profile: RowProfile) -> Iterator[F
     for name in ("validation", "test"):
         if not task.label_separator and len(counts) > round(sizes[name]):
             message = f"{name} has about {round(sizes[name])} rows, too few for each of the {len(counts)} labels"
-            yield Finding(message, remedy)
+            yield Misfit(message, remedy)
     if profile.scale > 1:  # a sample has not all labels
         return
     trained = profile.labels("train", None)
     if len(trained) < 2 <= len(counts):
-        yield Finding(f"the training rows have {len(trained)} label {sorted(trained)}", "change the source's split")
+        yield Misfit(f"the training rows have {len(trained)} label {sorted(trained)}", "change the source's split")
     rare = {label: rows for label, rows in sorted(counts.items()) if rows < RARE_ROWS}
     if rare and len(counts) <= MAX_LABEL_SHARE * profile.rows.total():
         shown = ", ".join(f"{label!r:.60} {rows}" for label, rows in list(rare.items())[:_MAX_LISTED])
         more = f" and {len(rare) - _MAX_LISTED} more" if len(rare) > _MAX_LISTED else ""
         have = "label has" if len(rare) == 1 else "labels have"
         message = f"{len(rare)} {have} fewer than {RARE_ROWS} rows, too few to learn or to measure: {shown}{more}"
-        yield Finding(message, "add rows, or leave these labels out by preprocess.labels", stops=False)
+        yield Misfit(message, "add rows, or leave these labels out by preprocess.labels", stops=False)

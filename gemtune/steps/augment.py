@@ -18,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from typing import Any
 
 from gemtune import dedup
@@ -105,8 +106,7 @@ def without_overlaps(
     existing = [example for name in ("test", "validation", "train") for example in splits[name]]
     near = set(find_overlaps(rows, existing, threshold))
     apart = [i for i in range(len(rows)) if i not in near]
-    distinct = dedup.keep([rows[i].text for i in apart], threshold).tolist()
-    stay = {i for i, is_kept in zip(apart, distinct, strict=True) if is_kept}
+    stay = set(compress(apart, dedup.keep([rows[i].text for i in apart], threshold)))
     new = [row for i, row in enumerate(rows) if i in stay]
     return new, [text for i, text in enumerate(texts) if i not in stay]
 
@@ -211,9 +211,7 @@ async def _generate(
         for row in train:
             perturbed = perturb(row.text, missing.get(row.id, 0), settings.seed, row.id)
             texts += [NewText(row.id, text, "perturb") for text in perturbed]
-    labels = {row.id: row.target for row in train}
-    predicted, usage[PURPOSES[1]] = await _predict_labels(texts, train, cost, backend)
-    confirmed = [text for text, label in zip(texts, predicted, strict=True) if label == labels[text.source]]
+    confirmed, usage[PURPOSES[1]] = await _confirmed(texts, train, cost, backend)
     return confirmed, len(texts) - len(confirmed), usage
 
 
@@ -222,21 +220,20 @@ def _usage(replies: Sequence[ModelOutput]) -> TokenUsage:
     return TokenUsage(**tokens, requests=len(replies))
 
 
-async def _predict_labels(
-    texts: Sequence[NewText],
-    train: list[Example],
-    cost: AugmentationCost,
-    backend: tuple[Generate, RetryPolicy],
-) -> tuple[list[str | None], TokenUsage]:
-    """The label that the check predicts for every new text, and its tokens."""
+async def _confirmed(
+    texts: Sequence[NewText], train: list[Example], cost: AugmentationCost, backend: tuple[Generate, RetryPolicy]
+) -> tuple[list[NewText], TokenUsage]:
+    """The new texts for which the check predicts the label of their source, and the check's tokens."""
+    if cost.settings.label_check == "none" or not texts:
+        return list(texts), TokenUsage()
     labels = {row.id: row.target for row in train}
     rows = [Example(str(n), text.text, labels[text.source]) for n, text in enumerate(texts)]
-    if cost.settings.label_check == "none" or not rows:
-        return [row.target for row in rows], TokenUsage()
     if cost.settings.label_check == "tfidf":
-        return [output.text for output in tfidf_baseline.predict(train, rows)], TokenUsage()
-    prompt, model = Prompt(), cost.evaluate.base_model
-    rendered = [render(cost.task, prompt, row) for row in rows]
-    requests = [GenerateRequest(f"check {n}", model, r.system, r.contents) for n, r in enumerate(rendered)]
-    replies = await generate_all(requests, *backend)
-    return [parse(cost.task, prompt, reply.text).value for reply in replies], _usage(replies)
+        predicted, usage = [output.text for output in tfidf_baseline.predict(train, rows)], TokenUsage()
+    else:
+        prompt, model = Prompt(), cost.evaluate.base_model
+        rendered = [render(cost.task, prompt, row) for row in rows]
+        requests = [GenerateRequest(f"check {n}", model, r.system, r.contents) for n, r in enumerate(rendered)]
+        replies = await generate_all(requests, *backend)
+        predicted, usage = [parse(cost.task, prompt, reply.text).value for reply in replies], _usage(replies)
+    return [text for text, row, label in zip(texts, rows, predicted, strict=True) if label == row.target], usage

@@ -5,43 +5,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from gemtune import config
 from gemtune.catalogue import Catalogue
-from gemtune.config import (
-    Augment,
-    Deploy,
-    Escalation,
-    Evaluate,
-    Gate,
-    HardExamples,
-    Plan,
-    Preprocess,
-    Select,
-    Split,
-    Task,
-    Tune,
-    Vertex,
-)
+from gemtune.config import Task, Vertex
 from gemtune.vertex import Client, connect, count_tokens
 
 if TYPE_CHECKING:
+    from gemtune.artifacts.tuning import PriceList
     from gemtune.cost.tokens import CountTokens, TokenCounter
     from gemtune.evaluation.evaluator import Evaluator
     from gemtune.tuning.objective import Objective
 
 Section = Mapping[str, Any]
 Sections = Mapping[str, Section]
+S = TypeVar("S", bound=config.Section)
+
+
+def _validated(model: type[S], name: str) -> cached_property[S]:
+    """A property of a context: the section of that name."""
+    return cached_property(lambda context: model.of(context.section(name)))
 
 
 class StepContext:
     """Typed access to a step's sections. Raises `UserError` naming the setting when one of them is not valid."""
 
+    task = _validated(config.Task, "task")
+    preprocess = _validated(config.Preprocess, "preprocess")
+    split = _validated(config.Split, "split")
+    augment = _validated(config.Augment, "augment")
+    evaluate = _validated(config.Evaluate, "evaluate")
+    plan = _validated(config.Plan, "plan")
+    hard_examples = _validated(config.HardExamples, "hard_examples")
+    tune = _validated(config.Tune, "tune")
+    escalation = _validated(config.Escalation, "escalation")
+    select = _validated(config.Select, "select")
+    gate = _validated(config.Gate, "gate")
+    deploy = _validated(config.Deploy, "deploy")
+
     def __init__(self, sections: Sections, offline: bool = False) -> None:
         self._sections, self.offline = sections, offline
 
-    def _section(self, name: str) -> dict[str, Any]:
+    def section(self, name: str) -> dict[str, Any]:
+        """The section as it was received; {} where it was not."""
         return dict(self._sections.get(name) or {})
 
     def has(self, name: str) -> bool:
@@ -50,73 +58,13 @@ class StepContext:
 
     def with_base_model(self, model: str) -> StepContext:
         """The same with another base model."""
-        evaluate = {**self._section("evaluate"), "base_model": model}
+        evaluate = {**self.section("evaluate"), "base_model": model}
         return StepContext({**self._sections, "evaluate": evaluate}, self.offline)
-
-    @cached_property
-    def task(self) -> Task:
-        """Section `task`."""
-        return Task.of(self._section("task"))
-
-    @cached_property
-    def preprocess(self) -> Preprocess:
-        """Section `preprocess`."""
-        return Preprocess.of(self._section("preprocess"))
-
-    @cached_property
-    def split(self) -> Split:
-        """Section `split`."""
-        return Split.of(self._section("split"))
-
-    @cached_property
-    def augment(self) -> Augment:
-        """Section `augment`."""
-        return Augment.of(self._section("augment"))
-
-    @cached_property
-    def evaluate(self) -> Evaluate:
-        """Section `evaluate`."""
-        return Evaluate.of(self._section("evaluate"))
-
-    @cached_property
-    def plan(self) -> Plan:
-        """Section `plan`."""
-        return Plan.of(self._section("plan"))
-
-    @cached_property
-    def hard_examples(self) -> HardExamples:
-        """Section `hard_examples`."""
-        return HardExamples.of(self._section("hard_examples"))
-
-    @cached_property
-    def tune(self) -> Tune:
-        """Section `tune`."""
-        return Tune.of(self._section("tune"))
-
-    @cached_property
-    def escalation(self) -> Escalation:
-        """Section `escalation`."""
-        return Escalation.of(self._section("escalation"))
-
-    @cached_property
-    def select(self) -> Select:
-        """Section `select`."""
-        return Select.of(self._section("select"))
-
-    @cached_property
-    def gate(self) -> Gate:
-        """Section `gate`."""
-        return Gate.of(self._section("gate"))
-
-    @cached_property
-    def deploy(self) -> Deploy:
-        """Section `deploy`."""
-        return Deploy.of(self._section("deploy"))
 
     @cached_property
     def vertex(self) -> Vertex:
         """Section `vertex`; offline with a project that is never called."""
-        return Vertex.of({**self._section("vertex"), **({"project": "offline"} if self.offline else {})})
+        return Vertex.of({**self.section("vertex"), **({"project": "offline"} if self.offline else {})})
 
     @cached_property
     def objective(self) -> Objective:
@@ -148,14 +96,22 @@ class StepContext:
         """Counts the tokens of a request by the service with retries, or offline."""
         from gemtune.cost.tokens import count_offline
 
-        client, model = self.client, self.evaluate.base_model
-
-        def count_by_service(system: str | None, contents: list[dict[str, Any]]) -> int:
-            return count_tokens(client, model, system, contents)
-
-        return count_offline if self.offline else count_by_service
+        return count_offline if self.offline else partial(count_tokens, self.client, self.evaluate.base_model)
 
     @property
     def catalogue(self) -> Catalogue:
         """Models, limits and prices."""
         return self.client.catalogue
+
+    @property
+    def prices(self) -> PriceList:
+        """List prices of the base model, the judge and the metrics of the evaluation service."""
+        from gemtune.artifacts.tuning import PriceList
+
+        catalogue, evaluate = self.catalogue, self.evaluate
+        models = [evaluate.base_model, *filter(None, [evaluate.judge.model])]
+        return PriceList(
+            base_model=evaluate.base_model,
+            models={model: catalogue.price_document(model) for model in models},
+            vertex_metrics={metric: catalogue.vertex_metric_price(metric) for metric in evaluate.vertex_metrics},
+        )

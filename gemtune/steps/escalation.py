@@ -16,7 +16,7 @@ from typing import Any
 
 from gemtune.artifacts.cost import CostItem, Kind
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.tuning import PriceList, TrialRecord, TuningPlan, TuningRecord
+from gemtune.artifacts.tuning import TrialRecord, TuningPlan, TuningRecord
 from gemtune.config import Escalation, ModelVariant, Trial
 from gemtune.cost import usage
 from gemtune.data.example import Example, read_before_gate
@@ -28,41 +28,16 @@ from gemtune.tuning.tuner import Tuner, TuningData
 log = logging.getLogger("gemtune")
 
 
-@dataclass
-class EscalationState:
-    """What was reached so far, and what it left."""
-
-    prompt_score: float
-    best: VariantScore | None
-    jobs: list[TrialRecord] = field(default_factory=list)
-    reports: list[VariantReport] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    spent: list[CostItem] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Files:
-    """The files that the step reads and writes (paths)."""
-
-    train: str
-    reweighted: str
-    validation: str
-    plan: str
-    job: str
-    report: str
-    events: str
-
-
 def run(
     paths: Mapping[str, str], tuning: Sequence[str], evaluated: str, name: str, **sections: Section
 ) -> dict[str, float]:
     """Escalate as long as it is worth it; writes the jobs' record and the report on their checkpoints; returns counts.
 
-    `paths` are those of `Files`, `tuning` are the trials' records, `evaluated` the report on their
-    checkpoints. Reads the sections task, evaluate, tune, escalation, select, vertex.
+    `paths` are the files train, reweighted ("": none), validation and plan, and those that are written: job, report and
+    events. `tuning` are the trials' records, `evaluated` the report on their checkpoints. Reads the sections task,
+    evaluate, tune, escalation, select, vertex.
     """
-    files = Files(**paths)
-    context, plan = StepContext(sections), TuningPlan.read(files.plan)
+    context, plan = StepContext(sections), TuningPlan.read(paths["plan"])
     assert plan.best_prompt is not None  # the plan of a run has one
     metric = context.objective.metric(context.task, context.select.metric, "select.metric")
     records = [job for path in tuning for job in TuningRecord.read(path).jobs]
@@ -70,99 +45,85 @@ def run(
     best, _ = choose(
         [s for s in variant_scores(report, metric, records, context.objective) if s.variant.role == "candidate"]
     )
-    state = EscalationState(plan.best_prompt.score.value, best)
-    rows, train = read_before_gate(files.validation), read_before_gate(files.train)
-    reweighted = read_before_gate(files.reweighted) if files.reweighted else []
+    rows, train = read_before_gate(paths["validation"]), read_before_gate(paths["train"])
+    reweighted = read_before_gate(paths["reweighted"]) if paths["reweighted"] else train
+    state = EscalationState(metric, rows, train, plan.best_prompt.variant, plan.best_prompt.score.value, best)
     for trial in plan.escalation:
         if reason := reason_to_stop(state.prompt_score, state.best, context.escalation):
             state.notes.append(f"{trial.base} was not tried: {reason}")
             break
         with_larger = context.with_base_model(trial.base)
-        if not _prompt(with_larger, plan, trial, state, metric, rows, train):
+        if not state.prompt_helps(with_larger, trial):
             break
         like_best = like_the_best(trial, state.best, [*records, *state.jobs])
-        path = f"{files.job}.{trial.name}"
-        own_rows = reweighted if like_best.reweighted and files.reweighted else train
+        path = Path(f"{paths['job']}.{trial.name}")
+        own_rows = reweighted if like_best.reweighted else train
         data = TuningData.of(context.task, context.objective, like_best.method, own_rows, rows)
-        Tuner(context.client, context.tune, trial.base, name, data, Path(path), Path(files.events)).run(like_best)
-        _score(with_larger, TuningRecord.read(path), trial, state, metric, rows, train)
-        Path(path).unlink()
-    TuningRecord(jobs=state.jobs, notes=state.notes, spent=state.spent).write(files.job)
+        Tuner(context.client, context.tune, trial.base, name, data, path, Path(paths["events"])).run(like_best)
+        state.add_job(with_larger, TuningRecord.read(path), trial)
+        path.unlink()
+    TuningRecord(jobs=state.jobs, notes=state.notes, spent=state.spent).write(paths["job"])
     EvaluationReport(dataset="validation", rows=len(rows), task=context.task, variants=state.reports).write(
-        files.report
+        paths["report"]
     )
     log.info("done: %s", state.notes[-1] if state.notes else "no larger model fits the plan")
     return {"tried": float(len(state.jobs))}
 
 
-def _prompt(
-    context: StepContext,
-    plan: TuningPlan,
-    trial: Trial,
-    state: EscalationState,
-    metric: str,
-    rows: Sequence[Example],
-    train: Sequence[Example],
-) -> bool:
-    """Evaluate the best prompt with a larger model; whether it is worth tuning that one."""
-    assert plan.best_prompt is not None
-    prompt = plan.best_prompt.variant
-    variant = prompt.model_copy(update={"name": f"{prompt.name}-of-{trial.name}", "model": trial.base})
-    (report,) = _evaluated(context, [variant], rows, train)
-    state.spent += _items(context, f"{trial.base} prompted on validation", [report], trial.base, "escalation")
-    value = report.metrics[metric].value
-    state.notes.append(f"{trial.base} with the best prompt scores {value:.3f} on validation")
-    if value > state.prompt_score:
-        state.prompt_score = value
-        state.reports = [kept for kept in state.reports if kept.variant.role != "baseline"] + [report]
-    target = context.escalation.stop_at_score
-    if value >= target:
-        state.notes.append(f"{trial.base} was not tuned: its prompt reaches the target of {target:g}")
-        return False
-    return True
+@dataclass
+class EscalationState:
+    """What larger models are evaluated by, what was reached so far, and what it left."""
 
+    metric: str
+    rows: Sequence[Example]
+    """Validation rows."""
+    train: Sequence[Example]
+    prompt: ModelVariant
+    prompt_score: float
+    best: VariantScore | None
+    jobs: list[TrialRecord] = field(default_factory=list)
+    reports: list[VariantReport] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    spent: list[CostItem] = field(default_factory=list)
 
-def _score(
-    context: StepContext,
-    record: TuningRecord,
-    trial: Trial,
-    state: EscalationState,
-    metric: str,
-    rows: Sequence[Example],
-    train: Sequence[Example],
-) -> None:
-    """Evaluate a larger model's checkpoints, and keep the best."""
-    state.jobs += record.jobs
-    reports = _evaluated(context, record.variants, rows, train)
-    state.reports += reports
-    label = f"checkpoints of {trial.name} on validation"
-    state.spent += _items(context, label, reports, trial.base, "checkpoints") if reports else []
-    document = EvaluationReport(dataset="validation", rows=len(rows), task=context.task, variants=reports)
-    scores = variant_scores(document, metric, state.jobs, context.objective)
-    state.best, _ = choose([scored for scored in [state.best, *scores] if scored])
-    top = max((scored.score.value for scored in scores), default=0)
-    state.notes.append(f"{trial.base} was tuned: {top:.3f} at best")
+    def prompt_helps(self, context: StepContext, trial: Trial) -> bool:
+        """Evaluate the best prompt with a larger model; whether it is worth tuning that one."""
+        update = {"name": f"{self.prompt.name}-of-{trial.name}", "model": trial.base}
+        label = f"{trial.base} prompted on validation"
+        (report,) = self._evaluated(context, [self.prompt.model_copy(update=update)], label, "escalation")
+        value = report.metrics[self.metric].value
+        self.notes.append(f"{trial.base} with the best prompt scores {value:.3f} on validation")
+        if value > self.prompt_score:
+            self.prompt_score = value
+            self.reports = [kept for kept in self.reports if kept.variant.role != "baseline"] + [report]
+        target = context.escalation.stop_at_score
+        if value >= target:
+            self.notes.append(f"{trial.base} was not tuned: its prompt reaches the target of {target:g}")
+        return value < target
 
+    def add_job(self, context: StepContext, record: TuningRecord, trial: Trial) -> None:
+        """Evaluate a larger model's checkpoints, and keep the best."""
+        self.jobs += record.jobs
+        label = f"checkpoints of {trial.name} on validation"
+        reports = self._evaluated(context, record.variants, label, "checkpoints")
+        self.reports += reports
+        document = EvaluationReport(dataset="validation", rows=len(self.rows), task=context.task, variants=reports)
+        scores = variant_scores(document, self.metric, self.jobs, context.objective)
+        self.best, _ = choose([scored for scored in [self.best, *scores] if scored])
+        top = max((scored.score.value for scored in scores), default=0)
+        self.notes.append(f"{trial.base} was tuned: {top:.3f} at best")
 
-def _evaluated(
-    context: StepContext, variants: Sequence[ModelVariant], rows: Sequence[Example], train: Sequence[Example]
-) -> list[VariantReport]:
-    return context.evaluator.evaluate(Dataset("validation", rows), train, variants).report.variants
-
-
-def _items(
-    context: StepContext, label: str, reports: Sequence[VariantReport], model: str, kind: Kind
-) -> list[CostItem]:
-    """What the answers of `model`, and judging them, cost."""
-    catalogue, settings = context.catalogue, context.evaluate
-    models = [model, *filter(None, [settings.judge.model])]
-    prices = PriceList(
-        base_model=model,
-        models={name: catalogue.price_document(name) for name in models},
-        vertex_metrics={m: catalogue.vertex_metric_price(m) for m in settings.vertex_metrics},
-    )
-    item = usage.answers_item(kind, label, reports, prices.models[model])
-    return [item, *usage.judging_items(label, reports, prices)]
+    def _evaluated(
+        self, context: StepContext, variants: Sequence[ModelVariant], label: str, kind: Kind
+    ) -> list[VariantReport]:
+        """The reports on variants of the context's base model; what their answers, and judging them, cost is added."""
+        dataset = Dataset("validation", self.rows)
+        reports = context.evaluator.evaluate(dataset, self.train, variants).report.variants
+        if reports:
+            prices = context.prices
+            self.spent.append(usage.answers_item(kind, label, reports, prices.models[prices.base_model]))
+            self.spent += usage.judging_items(label, reports, prices)
+        return reports
 
 
 def reason_to_stop(prompt_score: float, best: VariantScore | None, settings: Escalation) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.evaluation import VariantReport
 from gemtune.artifacts.tuning import Selection, TuningPlan, TuningRecord
 from gemtune.config import ModelVariant
 from gemtune.cost.baselines import MAX_COUNTED, BaselineForecast, baseline_variants
@@ -125,17 +125,14 @@ def _champion_test_set(context: StepContext, name: str, train: Sequence[Example]
 # -- what the console shows ------------------------------------------------------------------------------------------
 
 
-def write(evaluation: Evaluation, predictions: str, report: str) -> dict[str, dict[str, Any]]:
+def write(evaluation: Evaluation, predictions: str, path: str) -> dict[str, dict[str, Any]]:
     """Write predictions and report; returns what the console shows.
 
     That is `metrics` (every number by one name) and `confusion` (of the best variant), as pipeline artifacts show them.
     """
     write_predictions(predictions, evaluation.predictions)
-    evaluation.report.write(report)
-    return _console(evaluation.report)
-
-
-def _console(report: EvaluationReport) -> dict[str, dict[str, Any]]:
+    report = evaluation.report
+    report.write(path)
     if not report.variants:
         log.info("done: %s", "skipped: no variants to evaluate")
         return {"metrics": {}, "confusion": {}}

@@ -32,6 +32,7 @@ from gemtune.data.source_rows import read_all
 from gemtune.errors import UserError
 from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.sample_pairs import sampled_pairs
+from gemtune.evaluation.scorers import token_usage
 from gemtune.inference import data_fit
 from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all, require_answers
 from gemtune.inference.vertex_generation import vertex_generate
@@ -79,7 +80,6 @@ def run(
     write_rows(dropped, map(to_row, rejected))
     reasons = dict(Counter(row.reason for row in rejected).most_common())
     pair_count = sum(map(len, own.values()))
-    summary: dict[str, object] = {"rows": pairs.rows, "examples": pair_count, "dropped": reasons}
     DataReport(
         data=data,
         settings=settings.model_dump(),
@@ -93,7 +93,7 @@ def run(
     ).write(report)
     counts = "; dropped: " + ", ".join(f"{count} {reason}" for reason, count in reasons.items()) if reasons else ""
     log.info("done: %s", f"{pair_count} pairs of {len(rows)} prompts, from {pairs.rows} rows{counts}")
-    return {**summary, "prompts": len(rows)}
+    return {"rows": pairs.rows, "examples": pair_count, "dropped": reasons, "prompts": len(rows)}
 
 
 def _no_pair_left(data: str, rejected: Sequence[RejectedRow]) -> UserError:
@@ -152,7 +152,7 @@ def _recorded(
     record, spent = store.read(context.client, key), list[CostItem]()
     if not record:
         _require_affordable(rows, context, settings)
-        pairs, without_gap, spent = _sample_now(rows, context, settings)
+        pairs, without_gap, spent = asyncio.run(_sampled(rows, context, settings))
         new = {
             "schema_version": 1,
             "pairs": {pair.prompt: {"chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs},
@@ -167,18 +167,6 @@ def _recorded(
     )
 
 
-def _sample_now(
-    rows: Sequence[Example], context: StepContext, settings: Preference
-) -> tuple[list[Pair], list[RejectedRow], list[CostItem]]:
-    backend = vertex_generate(context.evaluate, context.vertex)
-
-    def send(requests: Sequence[GenerateRequest]) -> Awaitable[list[ModelOutput]]:
-        return generate_all(requests, *backend)
-
-    ranker = Ranker(context.task, settings, context.evaluate, send)
-    return asyncio.run(_sampled(rows, context, settings, ranker, send))
-
-
 def _require_affordable(rows: Sequence[Example], context: StepContext, settings: Preference) -> None:
     counter = context.token_counter(context.task)
     cost, limit = total(pair_sampling.forecast(rows, counter, settings, context.catalogue)).upper, context.plan.max_cost
@@ -191,22 +179,24 @@ def _require_affordable(rows: Sequence[Example], context: StepContext, settings:
 
 
 async def _sampled(
-    rows: Sequence[Example], context: StepContext, settings: Preference, ranker: Ranker, send: object
+    rows: Sequence[Example], context: StepContext, settings: Preference
 ) -> tuple[list[Pair], list[RejectedRow], list[CostItem]]:
-    evaluate = context.evaluate
-    requests = pair_sampling.sampling_requests(rows, context.task, settings, evaluate.base_model)
-    outputs = await send(requests)  # type: ignore[operator]
+    evaluate, prices = context.evaluate, context.catalogue.price_document
+    backend = vertex_generate(evaluate, context.vertex)
+
+    def send(requests: Sequence[GenerateRequest]) -> Awaitable[list[ModelOutput]]:
+        return generate_all(requests, *backend)
+
+    outputs = await send(pair_sampling.sampling_requests(rows, context.task, settings, evaluate.base_model))
     require_answers(outputs, evaluate.base_model, evaluate.max_error_share)
     size = settings.samples
     texts = [[output.text or "" for output in outputs[i : i + size]] for i in range(0, len(outputs), size)]
-    grades = await ranker.grades(rows, texts)
-    pairs, rejected = sampled_pairs(rows, texts, grades, settings)
-    tokens = {side: sum(getattr(output, f"{side}_tokens") for output in outputs) for side in ("input", "output")}
-    price = context.catalogue.price("", evaluate.base_model)
-    cost = (tokens["input"] * price.input + tokens["output"] * price.output) / 1e6
-    spent = [CostItem.actual("pair_sampling", "answers sampled for pairs", sum(tokens.values()), cost)]
+    ranker = Ranker(context.task, settings, evaluate, send)
+    pairs, rejected = sampled_pairs(rows, texts, await ranker.grades(rows, texts), settings)
+    usage = token_usage(outputs)
+    cost = usage.cost(prices(evaluate.base_model))
+    spent = [CostItem.actual("pair_sampling", "answers sampled for pairs", usage.total, cost)]
     if ranker.usage.requests:
-        judge = context.catalogue.price_document(evaluate.judge.model)
-        usage = ranker.usage
-        spent.append(CostItem.actual("ranking", "ranking answers for pairs", usage.total, usage.cost(judge)))
+        cost = ranker.usage.cost(prices(evaluate.judge.model))
+        spent.append(CostItem.actual("ranking", "ranking answers for pairs", ranker.usage.total, cost))
     return pairs, rejected, spent

@@ -17,7 +17,7 @@ from typing import Any
 from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
+from gemtune.artifacts.tuning import BestPrompt, TuningPlan
 from gemtune.config import Gate, ModelVariant, Plan, Task, Trial
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
@@ -56,11 +56,6 @@ class PlanRequest:
     online: bool = True
 
     @property
-    def plan(self) -> Plan:
-        """Section `plan`."""
-        return self.context.plan
-
-    @property
     def counter(self) -> TokenCounter:
         """Counts tokens by the service, or offline."""
         return self.context.token_counter(self.task)
@@ -69,10 +64,6 @@ class PlanRequest:
     def baselines(self) -> BaselineForecast:
         """Forecasts the prompts' cost."""
         return BaselineForecast(self.counter, self.context.catalogue, self.splits)
-
-    def champion(self) -> ModelVariant | None:
-        """The champion; None in a dry run without the service."""
-        return champion.read(self.context.client, self.name) if self.online else None
 
 
 def run(
@@ -145,21 +136,11 @@ def _request(context: StepContext, name: str, paths: Sequence[str], online: bool
 
 def _paid(context: StepContext, report: EvaluationReport, spent: str) -> list[CostItem]:
     """What was spent before: data steps, prompt searches, judging the baselines' answers, ranking them."""
-    prices = _prices(context)
+    prices = context.prices
     actual = [*usage.search_item(report, prices.models[prices.base_model]), *read_spent(spent)]
     for result in report.variants:
         actual += usage.judging_items(f"{result.variant.name} on validation", [result], prices, result.variant.name)
     return [*actual, *usage.ranking_items(report, "prompts", context.evaluate.judge.model, prices)]
-
-
-def _prices(context: StepContext) -> PriceList:
-    catalogue, evaluate = context.catalogue, context.evaluate
-    models = [evaluate.base_model, *filter(None, [evaluate.judge.model])]
-    return PriceList(
-        base_model=evaluate.base_model,
-        models={model: catalogue.price_document(model) for model in models},
-        vertex_metrics={metric: catalogue.vertex_metric_price(metric) for metric in evaluate.vertex_metrics},
-    )
 
 
 def best_prompt(report: EvaluationReport, metric: str, max_invalid_rate: float) -> VariantReport:
@@ -199,13 +180,13 @@ def make_plan(
     mean tokens of a judge's reply by model, as far as they were counted; `sampled`: the worse answers of pairs are
     still to be sampled, and may be long.
     """
-    context, settings, plan = request.context, request.context.evaluate, request.plan
+    context, settings, plan = request.context, request.context.evaluate, request.context.plan
     objective, catalogue = context.objective, context.catalogue
     metric = objective.metric(request.task)
     score = best.metrics[metric] if best else None
     tokens = _tokens(request, replies, 1 - score.value if score and not objective.is_pairwise else 0.5, sampled)
-    serving = request.champion()
-    trials, escalation = _trials(request, tokens), list[Trial]()
+    serving = champion.read(context.client, request.name) if request.online else None
+    trials = _trials(request, tokens)
     escalation = _escalation(request, trials, tokens)
     first = objective.first_trial(trials)
     if plan.start_from_champion:
@@ -302,7 +283,7 @@ def _fingerprint(request: PlanRequest, trials: Sequence[Trial]) -> str:
 
 def reasons_against(request: PlanRequest, best: VariantReport | None, metric: str, train_rows: int) -> list[str]:
     """Reasons against tuning; empty when there are none."""
-    plan, objective, test = request.plan, request.context.objective, len(request.splits[2])
+    plan, objective, test = request.context.plan, request.context.objective, len(request.splits[2])
     unit, held_out = ("pairs", "prompts") if objective.is_pairwise else ("rows", "rows")
     reasons = []
     if best and best.invalid_rate > request.context.gate.max_invalid_rate:
@@ -350,7 +331,7 @@ def _tokens(request: PlanRequest, replies: Mapping[str, float], error_rate: floa
 
 def _trials(request: PlanRequest, tokens: TokenEstimates) -> list[Trial]:
     """The trials of the settings or of a preset, each checked against the catalogue, named and bounded."""
-    context, plan, train = request.context, request.plan, request.splits[0]
+    context, plan, train = request.context, request.context.plan, request.splits[0]
     trials, base_model = list(plan.trials), context.evaluate.base_model
     if plan.preset == "grid":
         trials = list(context.catalogue.grid)
@@ -364,14 +345,8 @@ def _trials(request: PlanRequest, tokens: TokenEstimates) -> list[Trial]:
 
 
 def _require(request: PlanRequest, trials: Sequence[Trial]) -> None:
-    client = request.context.client
-    require_tunable(
-        client.catalogue,
-        client.location,
-        client.settings.encryption_key,
-        request.context.evaluate.base_model,
-        trials,
-    )
+    client, base_model = request.context.client, request.context.evaluate.base_model
+    require_tunable(client.catalogue, client.location, client.settings.encryption_key, base_model, trials)
 
 
 def _ablation_arms(request: PlanRequest, trials: Sequence[Trial]) -> list[Trial]:

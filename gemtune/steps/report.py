@@ -47,21 +47,6 @@ MAX_MATRIX_LABELS = 30
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """The paths of the documents and rows in a report."""
-
-    data: str
-    split: str
-    plan: str
-    selection: str
-    tested: str
-    predictions: str
-    train: str
-    test: str
-    decision: str
-
-
-@dataclass(frozen=True)
 class Documents:
     """What the steps wrote, read."""
 
@@ -76,34 +61,34 @@ class Documents:
     test: list[Example]
 
     @classmethod
-    def read(cls, inputs: Inputs, outcome: Mapping[str, Any]) -> Self:
+    def read(cls, paths: Mapping[str, str], outcome: Mapping[str, Any]) -> Self:
         """All documents; raises `UserError` for a file that no step wrote."""
         return cls(
-            data=DataReport.read(inputs.data),
-            split=SplitReport.read(inputs.split),
-            plan=TuningPlan.read(inputs.plan),
-            selection=Selection.read(inputs.selection),
-            tested=EvaluationReport.read(inputs.tested),
-            decision=DecisionRecord.read(inputs.decision),
+            data=DataReport.read(paths["data"]),
+            split=SplitReport.read(paths["split"]),
+            plan=TuningPlan.read(paths["plan"]),
+            selection=Selection.read(paths["selection"]),
+            tested=EvaluationReport.read(paths["tested"]),
+            decision=DecisionRecord.read(paths["decision"]),
             deployment=DeploymentRecord.model_validate(dict(outcome)),
-            train=list(read_examples(inputs.train)),
-            test=list(read_examples(inputs.test)),
+            train=list(read_examples(paths["train"])),
+            test=list(read_examples(paths["test"])),
         )
 
 
 def run(paths: Mapping[str, str], outcome: Mapping[str, Any], name: str, html: str, verdict: str, summary: str) -> None:
     """Write the page to `html`, its verdict to `verdict` (Markdown) and the numbers to `summary` (JSON).
 
-    `paths` are those of `Inputs`, `outcome` is the deployment record, as the step before returned it.
+    `paths` are those of the `Documents` and of the predictions, `outcome` is the deployment record, as the step before
+    returned it.
     """
-    inputs = Inputs(**paths)
-    documents = Documents.read(inputs, outcome)
+    documents = Documents.read(paths, outcome)
     content = summarize(documents, name)
     content.write(summary)
     with open_atomic(verdict) as out:
         out.write(markdown(content))
     with open_atomic(html) as out:
-        out.write(_page_or_verdict(content, inputs.predictions, documents.test))
+        out.write(_page_or_verdict(content, paths["predictions"], documents.test))
     log.info("done: %s", content.headline)
 
 
@@ -201,26 +186,19 @@ def actual_items(documents: Documents) -> list[CostItem]:
 
 
 def _summary(report: VariantReport, metric: str, rows: int, prices: Mapping[str, float]) -> VariantSummary:
+    same = {name: value for name, value in report if name in VariantSummary.model_fields and name != "latency_s"}
     return VariantSummary(
+        **same,
         name=report.variant.name,
         role=report.variant.role,
         model=report.variant.model,
         constrained_output=report.variant.prompt.constrained_output,
         rows=rows,
         score=report.metrics[metric],
-        metrics=report.metrics,
         invalid_rate=report.invalid_rate,
-        outcomes=report.outcomes,
-        unusable_forms=report.unusable_forms,
         tokens_per_row=report.tokens.total / max(rows, 1),
         latency_s=report.latency_s.median,
         cost=report.tokens.cost(prices),
-        per_class=report.per_class,
-        confusion=report.confusion,
-        slices=report.slices,
-        calibration=report.calibration,
-        vertex_metrics=report.vertex_metrics,
-        vertex_metrics_error=report.vertex_metrics_error,
     )
 
 

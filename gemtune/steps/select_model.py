@@ -85,7 +85,7 @@ def run(
         champion=serving,
         champion_generation=generation,
         regression_variants=_regression_variants(candidate, serving, jobs),
-        rejected=_rejected(records, chosen),
+        rejected=[v for record in records for v in record.variants if not chosen or v.model != chosen.variant.model],
         checkpoints=[
             CheckpointScore(
                 name=scored.variant.name, variant=scored.variant, score=scored.score, selected=scored is chosen
@@ -138,12 +138,6 @@ def _regression_variants(
     if candidate is None or serving is None or candidate.trial not in continued:
         return []
     return [candidate, serving]
-
-
-def _rejected(records: Sequence[TuningRecord], chosen: VariantScore | None) -> list[ModelVariant]:
-    """Every checkpoint but the selected one."""
-    kept = chosen.variant.model if chosen else ""
-    return [variant for record in records for variant in record.variants if variant.model != kept]
 
 
 def _ablation(scores: Sequence[VariantScore], trials: Sequence[TrialRecord]) -> Ablation | None:

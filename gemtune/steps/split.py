@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from gemtune.artifacts.data import ExcludedRow, SplitReport
@@ -47,8 +46,8 @@ def split_examples(
     task = task or Task()
     splits: Splits = {name: [] for name in SPLITS}
     excluded: Excluded = []
-    recorded = recorded if recorded is not None and records_assignments(config) else SplitAssignments()
     by_record = records_assignments(config)
+    recorded = recorded if recorded and by_record else SplitAssignments()
     assigned = assign_splits(examples, config, recorded, task) if by_record else _assign(examples, config)
     for example in examples:
         split = assigned[group_key(example)]
@@ -189,12 +188,11 @@ def run(
     context = StepContext(sections)
     settings = context.split
     rows = list(read_examples(examples))
-    require = partial(_require_usable, context=context)
     if sections.get("vertex") is not None and name and records_assignments(settings):
-        divided, excluded, recorded = _split_by_record(rows, context, name, keep, require)
+        divided, excluded, recorded = _split_by_record(rows, context, name, keep)
     else:
         (divided, excluded), recorded = split_examples(rows, settings, task=context.task), SplitAssignments()
-    notes = require(divided)
+    notes = _require_usable(divided, context)
     assignments_kept = sum(example.id in recorded.rows for name in SPLITS for example in divided[name])
     leakage_config = LeakageConfig(
         settings.jaccard_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed
@@ -230,11 +228,7 @@ def run(
 
 
 def _split_by_record(
-    rows: list[Example],
-    context: StepContext,
-    name: str,
-    keep: bool,
-    require: Callable[[Splits], object],
+    rows: list[Example], context: StepContext, name: str, keep: bool
 ) -> tuple[Splits, Excluded, SplitAssignments]:
     """Split by the assignments in the run's record, and add the new ones to it (`keep`); also the earlier assignments.
 
@@ -248,7 +242,7 @@ def _split_by_record(
     def updated(record: store.Record) -> store.Record:
         recorded = SplitAssignments.of(record, config)
         splits, excluded = split_examples(rows, config, recorded, context.task)
-        require(splits)
+        _require_usable(splits, context)
         outcomes.append((splits, excluded, recorded))
         return recorded.with_rows(splits).record(config)
 

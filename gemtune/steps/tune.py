@@ -44,7 +44,11 @@ def run(
         return {}
     configured = Trial.of(trial)
     rows = reweighted if configured.reweighted and reweighted else train
-    metrics = _tuner(StepContext(sections), rows, validation, configured, name, job, events).run(configured)
+    context = StepContext(sections)
+    splits = [read_before_gate(path) for path in (rows, validation)]
+    data = TuningData.of(context.task, context.objective, configured.method, *splits)
+    tuner = Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))
+    metrics = tuner.run(configured)
     if is_start:
         record = TuningRecord.read(job)
         first = lowest_loss(record.variants, record.jobs[-1].curve.get(VALIDATION, []))
@@ -64,11 +68,10 @@ def run_from(
 ) -> dict[str, float]:
     """Tune one trial from the checkpoint that the tuning record `start` names; without a record from its own base."""
     variant = TuningRecord.read(start).start if start else None
-    if variant is None:
-        return run(train, validation, trial, name, job, events, "", False, **sections)
-    # the supervised job stands on what the trial would have started from
-    (continued,) = started_from(variant, [Trial.of(trial).model_copy(update={"base": ""})])
-    return run(train, validation, continued.model_dump(mode="json"), name, job, events, "", False, **sections)
+    if variant is not None:  # the supervised job stands on what the trial would have started from
+        (continued,) = started_from(variant, [Trial.of(trial).model_copy(update={"base": ""})])
+        trial = continued.model_dump(mode="json")
+    return run(train, validation, trial, name, job, events, "", False, **sections)
 
 
 def lowest_loss(variants: Sequence[ModelVariant], losses: Sequence[tuple[int, float]]) -> ModelVariant:
@@ -80,9 +83,3 @@ def lowest_loss(variants: Sequence[ModelVariant], losses: Sequence[tuple[int, fl
         return loss_by_step[nearest] if nearest is not None else -float(variant.step)
 
     return min(variants, key=loss)
-
-
-def _tuner(context: StepContext, train: str, validation: str, trial: Trial, name: str, job: str, events: str) -> Tuner:
-    splits = [read_before_gate(path) for path in (train, validation)]
-    data = TuningData.of(context.task, context.objective, trial.method, *splits)
-    return Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))

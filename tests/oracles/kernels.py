@@ -15,10 +15,11 @@ from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
+from oracles.shingles import jaccard, shingles
 
 import gemtune.dedup
 import gemtune.dedup.substrings
-from gemtune.dedup import CHAIN, SHINGLE_CHARS, SLOTS, Sketches, jaccard, shingles
+from gemtune.dedup import CHAIN, SHINGLE_CHARS, SLOTS, Sketches
 
 MIX_A, MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 TOP = np.uint64(1 << 63)
@@ -209,6 +210,14 @@ def lead(made: Sketches, classes: Any, threshold: float, chain: int) -> NDArray[
     return leaders
 
 
+def compared_text(made: Sketches, i: int) -> str:
+    """The i-th text as it is compared."""
+    begin, size = int(made.at[i]), int(made.lengths[i])
+    if made.wide[i]:
+        return made.buffer[begin : begin + 4 * size].tobytes().decode("utf-32-le", "surrogatepass")
+    return made.buffer[begin : begin + size].tobytes().decode("latin-1")
+
+
 def _near(made: Sketches, i: int, j: int, threshold: float, sets: dict[int, frozenset[str]]) -> bool:
     shorter = min(made.lengths[i], made.lengths[j])
     margin = 1.0 if shorter < 50 else 0.3 if shorter < 100 else 0.22 if shorter < 200 else 0.17
@@ -216,7 +225,7 @@ def _near(made: Sketches, i: int, j: int, threshold: float, sets: dict[int, froz
         return False
     for k in (i, j):
         if k not in sets:
-            text = made.text(k)
+            text = compared_text(made, k)
             sets[k] = frozenset(text[p : p + SHINGLE_CHARS] for p in range(max(1, len(text) - SHINGLE_CHARS + 1)))
     shared = len(sets[i] & sets[j])
     return shared / (len(sets[i]) + len(sets[j]) - shared) >= threshold

@@ -124,8 +124,10 @@ def test_latest_needs_a_finished_run(tmp_path):
 
 def test_snippets_are_shell_and_python():
     text = snippets(
-        "projects/p/locations/l/endpoints/1",
-        {"contents": [{"role": "user", "parts": [{"text": "it's"}]}]},
+        {
+            "model": "projects/p/locations/l/endpoints/1",
+            "example_request": {"contents": [{"role": "user", "parts": [{"text": "it's"}]}]},
+        },
         "http://h:1",
     )
     curl, python = text.split("\n\n", 1)

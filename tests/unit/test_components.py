@@ -20,6 +20,7 @@ OPENED = {
     "client": {"vertex"},
     "catalogue": {"vertex"},
     "count_tokens": {"evaluate", "vertex"},
+    "prices": {"evaluate", "vertex"},
     "token_counter": {"evaluate", "plan", "vertex"},
 }
 """What else a `StepContext` gives, and the sections behind it."""

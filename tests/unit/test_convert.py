@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from gemtune.config import Preference, Preprocess, Task
 from gemtune.data import pairs
 from gemtune.data.cleaning import NO_CLEANING, text_key
-from gemtune.data.example import Example, example_id
+from gemtune.data.example import Example, Pair, example_id
 from gemtune.data.row_validation import ReadStats, read
-from gemtune.data.writers import PAIR_FORMATS, write, write_pairs
+from gemtune.data.writers import FORMATS, write
 from gemtune.errors import UserError
 
 PLAIN = Preprocess.of(dict(NO_CLEANING))
@@ -86,7 +86,7 @@ def test_convert_round_trips_columns(tmp_path_factory: pytest.TempPathFactory, n
 
 @pytest.mark.parametrize(
     ("shape", "name"),
-    [(shape, "pairs.jsonl") for shape in PAIR_FORMATS] + [("columns", "pairs.csv"), ("columns", "pairs.tsv.gz")],
+    [(shape, "pairs.jsonl") for shape in FORMATS] + [("columns", "pairs.csv"), ("columns", "pairs.tsv.gz")],
 )
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
@@ -99,16 +99,16 @@ def test_convert_round_trips_pairs_in_every_format(
     if shape == "columns" and data.draw(st.booleans()):
         rows = [(replace(row, system="be kind", split="test", group="g"), worse) for row, worse in rows]
     path = tmp_path_factory.mktemp("pairs") / name
-    assert write_pairs(path, rows, shape) == len(rows)
+    assert write(path, [replace(row, pairs=(Pair("", row.target, worse),)) for row, worse in rows], shape) == len(rows)
     if not rows:
         return
     grouped = PLAIN.model_copy(update={"group_column": "group" if rows[0][0].group else ""})
     made = list(pairs.stream(str(path), Task(kind="generation"), grouped, Preference(), ReadStats()))
-    found = [item for item in made if isinstance(item, tuple)]
+    found = [item for item in made if isinstance(item, Example)]
     assert len(found) == len(made)
-    assert [worse for _, worse in found] == [worse for _, worse in rows]
+    assert [pair.rejected for item in found for pair in item.pairs] == [worse for _, worse in rows]
     held = ("text", "target", "system", "contents", "split", "group")
-    assert [[getattr(row, key) for key in held] for row, _ in found] == [
+    assert [[getattr(row, key) for key in held] for row in found] == [
         [getattr(row, key) for key in held] for row, _ in rows
     ]
 

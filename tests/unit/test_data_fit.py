@@ -21,7 +21,7 @@ from gemtune.data.labels import label_set
 from gemtune.data.row_validation import ReadStats
 from gemtune.errors import UserError
 from gemtune.evaluation.scorers import score_sample
-from gemtune.inference.data_fit import DYNAMIC_THINKING_TOKENS, RowProfile, findings, require_source_fit
+from gemtune.inference.data_fit import DYNAMIC_THINKING_TOKENS, RowProfile, misfits, require_source_fit
 from gemtune.inference.generate import ModelOutput
 from gemtune.inference.prompts import render, resolve, training_row, tuned_prompt
 from gemtune.steps import split
@@ -178,12 +178,12 @@ def test_plan_refuses_what_does_not_fit_and_reports_notes(tmp_path: Path, caplog
     assert (result.exit_code, "1 label has fewer than 10 rows" in caplog.text) == (0, True)
 
 
-def test_findings_note_labels_with_few_rows_and_small_files(tmp_path: Path) -> None:
+def test_misfits_note_labels_with_few_rows_and_small_files(tmp_path: Path) -> None:
     profile = RowProfile.of(Task(labels=[*LABELS, "rare", "unused"]), examples([*PLAIN, "rare", "rare"]))
-    (note,) = findings(profile.task, Evaluate(), Split(), profile)
+    (note,) = misfits(profile.task, Evaluate(), Split(), profile)
     assert (note.stops, note.message.split(": ")[1]) == (False, "'rare' 2, 'unused' 0")
     profile = RowProfile.of(Task(), examples(PLAIN[:30]))
-    (note,) = findings(profile.task, Evaluate(), Split(), profile)
+    (note,) = misfits(profile.task, Evaluate(), Split(), profile)
     assert (note.stops, "validation has about 4" in note.message) == (False, True)
 
 
@@ -194,11 +194,11 @@ def examples(references: list[str]) -> list[Example]:
     ]
 
 
-def test_findings_by_a_sample_never_count_more_labels_than_the_file_has() -> None:
+def test_misfits_by_a_sample_never_count_more_labels_than_the_file_has() -> None:
     references = [f"label {i % 60}" for i in range(300)]
     for scale, stops in ((1.0, True), (10.0, False)):
         profile = RowProfile.of(Task(), examples(references), scale)
-        assert any(finding.stops for finding in findings(profile.task, Evaluate(), Split(), profile)) is stops
+        assert any(misfit.stops for misfit in misfits(profile.task, Evaluate(), Split(), profile)) is stops
 
 
 def test_start_checks_a_sample_of_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ TASK = st.fixed_dictionaries(
 
 
 @given(TASK, st.lists(LABEL, min_size=1, max_size=14), st.integers(0, 99), st.integers(0, 70), st.booleans())
-def test_what_findings_accept_the_split_the_prompts_and_the_scorers_accept(
+def test_what_misfits_accept_the_split_the_prompts_and_the_scorers_accept(
     fields: dict[str, Any], labels: list[str], seed: int, limit: int, listed: bool
 ) -> None:
     rng = random.Random(seed)
@@ -251,7 +251,7 @@ def test_what_findings_accept_the_split_the_prompts_and_the_scorers_accept(
     if listed and not separator:
         task = task.model_copy(update={"labels": sorted({row.target for row in rows})})
     evaluate = Evaluate(max_output_tokens=limit + 1)
-    if any(finding.stops for finding in findings(task, evaluate, Split(), RowProfile.of(task, rows))):
+    if any(misfit.stops for misfit in misfits(task, evaluate, Split(), RowProfile.of(task, rows))):
         return
     splits, _ = split.split_examples(rows, Split(jaccard_threshold=0))
     assert all(len(splits[name]) >= 20 for name in splits)

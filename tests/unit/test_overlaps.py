@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from oracles import kernels as oracle
+from oracles.shingles import jaccard, shingles
 
-from gemtune.dedup import jaccard, shingles
 from gemtune.dedup.overlaps import overlaps
 
 LINE = "a parcel of my kettle never came although you said it would arrive naïve 届かない荷物"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.shingles import jaccard, shingles
 
 from gemtune.config import Preprocess, Split, Task
 from gemtune.data import label_issues
@@ -18,7 +19,6 @@ from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_
 from gemtune.data.example import Example, example_id, read_examples
 from gemtune.data.row_selection import sample_rows
 from gemtune.data.split_assignment import split_by_hash
-from gemtune.dedup import jaccard, shingles
 from gemtune.errors import UserError
 from gemtune.steps.preprocess import run
 

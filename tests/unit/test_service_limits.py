@@ -20,7 +20,7 @@ from gemtune.cli import data
 from gemtune.config import Preprocess, Task
 from gemtune.data.duplicates import resolve_exact_duplicates
 from gemtune.data.example import Example, example_id
-from gemtune.data.service_limits import check_limits
+from gemtune.data.service_limits import LimitChecker
 from gemtune.inference.prompts import training_row, tuned_prompt
 
 APP = typer.Typer()
@@ -134,6 +134,8 @@ def test_service_limits_agree_with_the_preprocess_step(
     examples = [Example(example_id(text, answer), text, answer, line) for line, (text, answer) in enumerate(rows, 1)]
     kept, dropped = resolve_exact_duplicates(examples, task, config)
     prompt = tuned_prompt(task)
-    passing = check_limits(((e, training_row(task, prompt, e), e.target) for e in examples), LIMITS, "supervised")
-    reasons, stay = passing.count_duplicates(conflicts if kind == "classification" else "")
-    assert (stay, reasons) == (len(kept), Counter(row.reason for row in dropped))
+    checker = LimitChecker(LIMITS, "supervised", conflicts if kind == "classification" else "")
+    for e in examples:
+        checker.add(e, training_row(task, prompt, e), e.target)
+    mask, reasons = checker.count_duplicates()
+    assert (mask.sum(), reasons) == (len(kept), Counter(row.reason for row in dropped))

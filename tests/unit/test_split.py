@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles.shingles import jaccard, shingles
 
 from gemtune.artifacts.data import LeakageReport, SplitReport
 from gemtune.config import Split
 from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.data.leakage import LeakageConfig, leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, SplitUnit, fill_shares
-from gemtune.dedup import jaccard, shingles
 from gemtune.errors import UserError
 from gemtune.steps.split import labels_without_rows, run, split_examples
 

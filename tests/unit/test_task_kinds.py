@@ -8,7 +8,6 @@ validation rows and shown on test rows; a judge stands beside the texts.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 
@@ -158,7 +157,7 @@ def report_page(folder, splits, declared, candidate) -> str:
     cut = tuple(str(folder / f"cut.{name}") for name in splits)
     split.run(preprocess_files[0], cut, str(folder / "split"), "", "run", split={"jaccard_threshold": 1})
     names = {"tested": "test.report", "predictions": "test.predictions"}
-    fields = [field.name for field in dataclasses.fields(report.Inputs)]
+    fields = ["data", "split", "plan", "selection", "tested", "predictions", "train", "test", "decision"]
     paths = {field: str(folder / names.get(field, field)) for field in fields}
     outcome = DeploymentRecord(
         action="deployed", variant=candidate, champion_before="", undeployed=[], cleaning={}

@@ -115,6 +115,15 @@ def windows(buf: Any, wide_buf: Any, at: int, n: int, wide: bool, out: Any) -> i
 
 
 @compiled
+def longest_of(lengths: Any) -> int:
+    """The length of the longest text, at least 1."""
+    longest = 1
+    for i in range(lengths.size):
+        longest = max(longest, lengths[i])
+    return longest
+
+
+@compiled
 def sketch(words: Any, count: int, probes: Any, rows: int, values: Any, low: Any, keys: Any) -> None:
     """One-permutation MinHash of the shingles: the low byte of each slot, and one key per band."""
     values[:] = _EMPTY
@@ -270,9 +279,7 @@ def lead(
     key. Returns the number of exact comparisons.
     """
     count, bands = keys.shape
-    longest = 1
-    for i in range(count):
-        longest = max(longest, lengths[i])
+    longest = longest_of(lengths)
     size = 1 << bits_for(np.int64(longest / threshold) + 2)
     entries, stamps = np.empty(size, np.uint64), np.zeros(size, np.int64)
     words, others = np.empty(longest + WIDTH, np.uint64), np.empty(longest + WIDTH, np.uint64)
@@ -336,9 +343,7 @@ def lead(
 @compiled
 def compare(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, pairs: Any, similarities: Any) -> None:
     """The exact Jaccard similarity of each pair of texts."""
-    longest = 1
-    for i in range(at.size):
-        longest = max(longest, lengths[i])
+    longest = longest_of(lengths)
     size = 1 << bits_for(2 * longest)
     entries, stamps = np.empty(size, np.uint64), np.zeros(size, np.int64)
     words, others = np.empty(longest + WIDTH, np.uint64), np.empty(longest + WIDTH, np.uint64)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from gemtune.dedup._numba.minhash import MIX_A, WIDTH, bits_for, compiled, put_all, similarity, windows
+from gemtune.dedup._numba.minhash import MIX_A, WIDTH, bits_for, compiled, longest_of, put_all, similarity, windows
 
-_BLOOM_SHIFT = np.uint64(58)
 _ONE = np.uint64(1)
 
 
@@ -26,9 +25,7 @@ def index(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, entries: A
     """Put all shingles of the guarded texts into one table; `slots[ends[j-1]:ends[j]]` are the different ones of text
     j.
     """
-    longest = 1
-    for j in range(at.size):
-        longest = max(longest, lengths[j])
+    longest = longest_of(lengths)
     own_bits = bits_for(longest)
     own, stamps = np.empty(1 << own_bits, np.uint64), np.zeros(1 << own_bits, np.int64)
     words = np.empty(longest + WIDTH, np.uint64)
@@ -78,9 +75,7 @@ def number(entries: Any, chosen: Any, small: Any, numbers: Any, bits: int, bloom
 def count_known(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, stride: int, entries: Any, filled: Any,
                 bits: int, counts: Any) -> None:  # fmt: skip
     """How often every stride-th text holds each entry of the table."""
-    longest = 1
-    for i in range(at.size):
-        longest = max(longest, lengths[i])
+    longest = longest_of(lengths)
     words = np.empty(longest + WIDTH, np.uint64)
     mask = (1 << bits) - 1
     for i in range(0, at.size, stride):
@@ -126,13 +121,8 @@ def probe(buf: Any, wide_buf: Any, at: Any, lengths: Any, wides: Any, small: Any
     """All (text, guarded text) within the threshold into `pairs`, from text `begin` on; how many, and the text to go on
     with, where there is no room left for all guarded texts.
     """
-    longest = 1
-    for i in range(at.size):
-        longest = max(longest, lengths[i])
-    longest_guarded = 1
-    for j in range(g_at.size):
-        longest_guarded = max(longest_guarded, g_lengths[j])
-    words, others = np.empty(longest + WIDTH, np.uint64), np.empty(longest_guarded + WIDTH, np.uint64)
+    longest = longest_of(lengths)
+    words, others = np.empty(longest + WIDTH, np.uint64), np.empty(longest_of(g_lengths) + WIDTH, np.uint64)
     size = 1 << bits_for(np.int64(longest / threshold) + 2)
     own, stamps = np.empty(size, np.uint64), np.zeros(size, np.int64)
     hits, touched = np.zeros(g_at.size, np.int32), np.empty(g_at.size, np.int32)
