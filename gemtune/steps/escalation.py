@@ -16,9 +16,10 @@ from typing import Any
 
 from gemtune.artifacts.cost import CostItem, Kind
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.tuning import PriceList, TrialRecord, TuningPlan, TuningRecord
+from gemtune.artifacts.tuning import TrialRecord, TuningPlan, TuningRecord
 from gemtune.config import Escalation, ModelVariant, Trial
 from gemtune.cost import usage
+from gemtune.cost.items import price_list
 from gemtune.data.example import Example, read_before_gate
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.steps.context import Section, StepContext
@@ -83,7 +84,7 @@ def run(
         like_best = like_the_best(trial, state.best, [*records, *state.jobs])
         path = f"{files.job}.{trial.name}"
         own_rows = reweighted if like_best.reweighted and files.reweighted else train
-        data = TuningData.of(context.task, context.objective, like_best.method, own_rows, rows)
+        data = TuningData.of(context.task, like_best.method, own_rows, rows)
         Tuner(context.client, context.tune, trial.base, name, data, Path(path), Path(files.events)).run(like_best)
         _score(with_larger, TuningRecord.read(path), trial, state, metric, rows, train)
         Path(path).unlink()
@@ -154,13 +155,7 @@ def _items(
     context: StepContext, label: str, reports: Sequence[VariantReport], model: str, kind: Kind
 ) -> list[CostItem]:
     """What the answers of `model`, and judging them, cost."""
-    catalogue, settings = context.catalogue, context.evaluate
-    models = [model, *filter(None, [settings.judge.model])]
-    prices = PriceList(
-        base_model=model,
-        models={name: catalogue.price_document(name) for name in models},
-        vertex_metrics={m: catalogue.vertex_metric_price(m) for m in settings.vertex_metrics},
-    )
+    prices = price_list(context.catalogue, context.evaluate, model)
     item = usage.answers_item(kind, label, reports, prices.models[model])
     return [item, *usage.judging_items(label, reports, prices)]
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from gemtune.artifacts.cost import CostItem, total
 from gemtune.artifacts.data import DataReport
 from gemtune.config import Preference, fingerprint
+from gemtune.contents import ModelOutput
 from gemtune.cost import pair_sampling
 from gemtune.data import pairs as pair_data
 from gemtune.data import profile
@@ -33,7 +34,7 @@ from gemtune.errors import UserError
 from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.sample_pairs import sampled_pairs
 from gemtune.inference import data_fit
-from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all, require_answers
+from gemtune.inference.generate import GenerateRequest, generate_all, require_answers
 from gemtune.inference.vertex_generation import vertex_generate
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
@@ -206,7 +207,7 @@ async def _sampled(
     cost = (tokens["input"] * price.input + tokens["output"] * price.output) / 1e6
     spent = [CostItem.actual("pair_sampling", "answers sampled for pairs", sum(tokens.values()), cost)]
     if ranker.usage.requests:
-        judge = context.catalogue.price_document(evaluate.judge.model)
+        judge = context.catalogue.price("", evaluate.judge.model).model_dump(mode="json")
         usage = ranker.usage
         spent.append(CostItem.actual("ranking", "ranking answers for pairs", usage.total, usage.cost(judge)))
     return pairs, rejected, spent

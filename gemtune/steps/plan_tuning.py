@@ -17,13 +17,13 @@ from typing import Any
 from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
-from gemtune.config import Gate, ModelVariant, Plan, Task, Trial
+from gemtune.artifacts.tuning import BestPrompt, TuningPlan
+from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
 from gemtune.cost.forecast import Context, Forecast, Forecaster
-from gemtune.cost.items import cheapest_plan
+from gemtune.cost.items import cheapest_plan, price_list
 from gemtune.cost.tokens import TokenCounter, TokenEstimates
 from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
@@ -36,7 +36,6 @@ from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_key
-from gemtune.tuning.objective import plan_fingerprint
 from gemtune.tuning.trials import SET_BY_PLAN, named, require_tunable, started_from
 
 log = logging.getLogger("gemtune")
@@ -145,21 +144,11 @@ def _request(context: StepContext, name: str, paths: Sequence[str], online: bool
 
 def _paid(context: StepContext, report: EvaluationReport, spent: str) -> list[CostItem]:
     """What was spent before: data steps, prompt searches, judging the baselines' answers, ranking them."""
-    prices = _prices(context)
+    prices = price_list(context.catalogue, context.evaluate, context.evaluate.base_model)
     actual = [*usage.search_item(report, prices.models[prices.base_model]), *read_spent(spent)]
     for result in report.variants:
         actual += usage.judging_items(f"{result.variant.name} on validation", [result], prices, result.variant.name)
     return [*actual, *usage.ranking_items(report, "prompts", context.evaluate.judge.model, prices)]
-
-
-def _prices(context: StepContext) -> PriceList:
-    catalogue, evaluate = context.catalogue, context.evaluate
-    models = [evaluate.base_model, *filter(None, [evaluate.judge.model])]
-    return PriceList(
-        base_model=evaluate.base_model,
-        models={model: catalogue.price_document(model) for model in models},
-        vertex_metrics={metric: catalogue.vertex_metric_price(metric) for metric in evaluate.vertex_metrics},
-    )
 
 
 def best_prompt(report: EvaluationReport, metric: str, max_invalid_rate: float) -> VariantReport:
@@ -294,7 +283,11 @@ def _fingerprint(request: PlanRequest, trials: Sequence[Trial]) -> str:
     ]
     others = [hard_examples] if hard_examples.target_share else []
     base = request.context.evaluate.base_model
-    return plan_fingerprint(request.context.objective, request.splits, base, hyperparameters, others)
+    content = [
+        sorted([example.id, *((pair.chosen, pair.rejected) for pair in example.pairs)] for example in split)
+        for split in request.splits[:2]
+    ]
+    return fingerprint(*content, base, hyperparameters, *others)
 
 
 # -- whether ---------------------------------------------------------------------------------------------------------

@@ -84,5 +84,5 @@ def lowest_loss(variants: Sequence[ModelVariant], losses: Sequence[tuple[int, fl
 
 def _tuner(context: StepContext, train: str, validation: str, trial: Trial, name: str, job: str, events: str) -> Tuner:
     splits = [read_before_gate(path) for path in (train, validation)]
-    data = TuningData.of(context.task, context.objective, trial.method, *splits)
+    data = TuningData.of(context.task, trial.method, *splits)
     return Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))
