@@ -27,12 +27,12 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
 
 from gemtune.config import Judge, ModelVariant, Preprocess, Prompt, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 from gemtune.evaluation.judge import parse_pairwise, parse_rating
 from gemtune.evaluation.scorers import score_sample
-from gemtune.inference.generate import ModelOutput
 from gemtune.inference.prompts import resolve
 
 SCRIPTS = {

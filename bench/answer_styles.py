@@ -23,12 +23,12 @@ from time import perf_counter
 import numpy as np
 
 from gemtune.config import Gate, ModelVariant, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.evaluation.comparison import CompareByMetric
 from gemtune.evaluation.gate import Evidence, decide
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.scorers import SampleScore, score_sample
-from gemtune.inference.generate import ModelOutput
 
 SHARE_RIGHT = 0.85
 LABELS = {

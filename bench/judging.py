@@ -31,10 +31,11 @@ sys.path.insert(0, str(ROOT))
 from bench.public_data import data_folder, data_rows  # noqa: E402
 from gemtune.artifacts.evaluation import JudgeValidation, Score  # noqa: E402
 from gemtune.config import Evaluate, Judge, Task  # noqa: E402
+from gemtune.contents import ModelOutput  # noqa: E402
 from gemtune.data.example import Example  # noqa: E402
 from gemtune.evaluation.human_ratings import HumanRating  # noqa: E402
 from gemtune.evaluation.judge import pairwise_requests, parse_pairwise, summarize_pairwise, validate_on_ratings  # noqa: E402
-from gemtune.inference.generate import GenerateRequest, ModelOutput  # noqa: E402
+from gemtune.inference.generate import GenerateRequest  # noqa: E402
 
 SETS = ("realsumm", "usr_topical_chat", "qags_consistency")
 TASK = Task(kind="generation", instruction="Answer.")

@@ -157,10 +157,6 @@ class Catalogue(Section):
             raise UserError(f"no price of {name!r} in the catalogue", remedy="add the model to vertex.catalogue")
         return self.models[name].price
 
-    def price_document(self, model: str) -> JsonObject:
-        """The price of a base model as a mapping; raises `UserError` for a model that is not in the catalogue."""
-        return self.price("", model).model_dump(mode="json")
-
     def vertex_metric_price(self, metric: str) -> float:
         """US dollars per 1,000 answers scored by the evaluation service; raises `UserError` for an unknown metric."""
         if metric not in self.service:

@@ -12,9 +12,36 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gemtune.config import JsonObject
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """The result of a request: the answer, or the error after the last attempt.
+
+    `text` is None when the prompt was blocked or the model returned no text; see the reasons.
+    `model_version` is the service's own name of the model that answered; empty if it gives none.
+    `logprob` is the log-probability of the answer, if the model returns it. `batch`: the answer came from a batch job,
+    so it has the batch price and no latency of its own. `permanent`: the error is one that a repeated request has too.
+    """
+
+    text: str | None = None
+    finish_reason: str = ""
+    block_reason: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    latency_s: float = 0.0
+    attempts: int = 1
+    model_version: str = ""
+    error: str = ""
+    cached: bool = False
+    logprob: float | None = None
+    batch: bool = False
+    permanent: bool = False
+
 
 ROLES = {"user": "user", "model": "model", "function": "user"}
 """Roles of turns, and who speaks: a function's result is given to the model like a user's turn."""
@@ -149,23 +176,17 @@ def texts_of(value: Any) -> list[str]:
     return texts
 
 
-def map_texts(value: Any, change: Callable[[str], str]) -> Any:
-    """A turn, part or field with every text changed: of parts, and in calls and results; not names and URIs."""
+def map_texts(value: Any, change: Callable[[str], str], *, within: bool = False) -> Any:
+    """A turn, part or field with every text changed: of parts, and in calls and results; not names and URIs.
+
+    `within`: the value is part of a text, call or result, so that each of its strings is changed.
+    """
+    if isinstance(value, str):
+        return change(value) if within else value
     if isinstance(value, list | tuple):
-        return type(value)(map_texts(item, change) for item in value)
+        return type(value)(map_texts(item, change, within=within) for item in value)
     if not isinstance(value, dict):
         return value
     return {
-        key: _map_strings(item, change) if camel(key) in ("text", *_OBJECTS) else map_texts(item, change)
-        for key, item in value.items()
+        key: map_texts(item, change, within=within or camel(key) in ("text", *_OBJECTS)) for key, item in value.items()
     }
-
-
-def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, list):
-        return [_map_strings(item, change) for item in value]
-    if isinstance(value, dict):
-        return {key: _map_strings(item, change) for key, item in value.items()}
-    return value

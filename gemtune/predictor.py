@@ -28,10 +28,10 @@ from collections.abc import Coroutine, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gemtune.config import Evaluate, JsonObject, ModelVariant, Task, Vertex
+from gemtune.contents import ModelOutput
 from gemtune.data.cleaning import load_cleaner, load_masker
 from gemtune.data.example import Example
 from gemtune.data.formats import is_prompt, parse_request
@@ -39,8 +39,8 @@ from gemtune.data.row_validation import masked
 from gemtune.errors import UserError
 from gemtune.evaluation.calibration import apply_calibration
 from gemtune.evaluation.scorers import SampleScore
-from gemtune.evaluation.variant_scores import score_variant
-from gemtune.inference.generate import Answer, GenerateRequest, generate_all
+from gemtune.evaluation.variant_scores import VariantScorer
+from gemtune.inference.generate import GenerateRequest, generate_all
 from gemtune.inference.parsing import parse
 from gemtune.inference.vertex_generation import vertex_generate
 
@@ -137,9 +137,7 @@ class Predictor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     async def _predict(self, texts: list[Any]) -> list[Prediction]:
@@ -147,8 +145,8 @@ class Predictor:
         # Nothing is scored: any reference that can be parsed will do.
         lenient = self.task.model_copy(update={"output_schema": {}})
         send = partial(generate_all, generate=self._generate_in_slot, retry_policy=self._retry_policy)
-        scores = await score_variant(self.task, lenient, self.config, self.variant, rows, self.train, send)
-        return [self._prediction(score) for score in scores]
+        scorer = VariantScorer(self.task, lenient, self.config, rows, self.train, send)
+        return [self._prediction(score) for score in await scorer.score(self.variant)]
 
     def _rows(self, texts: list[Any]) -> list[Example]:
         """The cleaned texts as rows; raises `UserError` for the first that cannot be predicted."""
@@ -173,7 +171,7 @@ class Predictor:
             raise UserError(problem, remedy="leave it out; nothing was sent")
         return Example("", cleaned, "")
 
-    async def _generate_in_slot(self, request: GenerateRequest) -> Answer:
+    async def _generate_in_slot(self, request: GenerateRequest) -> ModelOutput:
         async with self._slots:
             return await self._generate(request)
 

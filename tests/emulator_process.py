@@ -18,6 +18,7 @@ import pytest
 from gemtune import vertex
 from gemtune.catalogue import Catalogue
 from gemtune.config import Vertex
+from gemtune.contents import ModelOutput
 from gemtune.vertex import Client, connect
 from gemtune.vertex.jobs import FINGERPRINT, TuningJob, find
 
@@ -83,7 +84,7 @@ def meter(monkeypatch: pytest.MonkeyPatch) -> Taken:
     found: Taken = Counter()
     real = vertex.generate
 
-    async def generate(client: Client, model: str, *rest: Any) -> vertex.GenerateResponse:
+    async def generate(client: Client, model: str, *rest: Any) -> ModelOutput:
         answer = await real(client, model, *rest)
         known = model if model in SHIPPED.models else "gemini-3.1-flash-lite"
         found[known, "input"] += answer.input_tokens

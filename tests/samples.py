@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from gemtune.artifacts.cost import CostForecast
 from gemtune.artifacts.evaluation import Score
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
 from gemtune.config import Config, ModelVariant
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, example_id, write_examples
 
 PHRASES = {
@@ -23,16 +24,8 @@ PHRASES = {
 FILLERS = ["the", "and", "a", "very", "really", "today", "please", "yesterday", "again", "now", "soon", "order"]
 
 
-@dataclass(frozen=True)
-class Said:
-    """An answer of a model that a test scripts."""
-
-    text: str
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 5
-    output_tokens: int = 1
-    logprob: float | None = None
+Said = partial(ModelOutput, finish_reason="STOP", input_tokens=5, output_tokens=1)
+"""An answer of a model that a test scripts."""
 
 
 def examples(count: int, seed: int) -> list[Example]:

@@ -242,7 +242,3 @@ class EvaluationReport(Artifact):
     """Prompts that were shortened, and variants that were left out."""
     champion_test_set: EvaluationReport | None = None
     """Candidate and champion on the rows that the champion was tested on."""
-
-    def report_of(self, name: str) -> VariantReport:
-        """The report of a variant by its name; raises `KeyError` when it is not there."""
-        return next(report for report in self.variants if report.variant.name == name)

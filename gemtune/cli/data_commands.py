@@ -32,8 +32,7 @@ from gemtune.data.sources import output_path
 from gemtune.data.writers import write
 from gemtune.errors import UserError
 from gemtune.inference.data_fit import RowProfile, misfits
-from gemtune.inference.prompts import training_row, tuned_prompt
-from gemtune.inference.tuning_rows import preference_rows
+from gemtune.inference.prompts import preference_rows, training_row, tuned_prompt
 
 _MAX_SHOWN, _MAX_SHOWN_ALIKE = 20, 3
 

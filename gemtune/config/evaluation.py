@@ -207,9 +207,10 @@ class Evaluate(Section):
         """Answers generated per row."""
         return self.samples if self.confidence == "votes" else 1
 
-    def without_judge(self) -> Self:
-        """The same without the judge."""
-        return self.model_copy(update={"judge": Judge()})
+    @property
+    def resampling(self) -> JsonObject:
+        """How intervals are computed: keywords of `intervals.interval`."""
+        return {"level": self.confidence_level, "resamples": self.resamples, "seed": self.seed}
 
     def without_judging(self) -> Self:
         """The same without requests about the answers: no judge, no verbal confidence, no evaluation service."""

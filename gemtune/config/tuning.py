@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gemtune.config.section import JsonObject, Section, is_resource_name, plain, unquoted_off
 
@@ -74,6 +74,12 @@ class Trial(Section):
     def is_continued(self) -> bool:
         """Whether it continues a tuned model."""
         return is_resource_name(self.base)
+
+    @model_validator(mode="after")
+    def _checkpoint_has_its_model(self) -> Self:
+        if self.checkpoint_id and not self.is_continued:
+            raise ValueError(f"checkpoint_id {self.checkpoint_id!r} needs a tuned model (projects/...) as base")
+        return self
 
     @field_validator("method", mode="before")
     @classmethod

@@ -17,14 +17,15 @@ from gemtune.artifacts.cost import ZERO, CostItem, Estimate, Kind
 from gemtune.artifacts.evaluation import VariantReport
 from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Evaluate, ModelVariant, Role
+from gemtune.contents import ModelOutput
 from gemtune.cost.items import JudgingCost, RequestTokens, requests_item, uses_batch, with_batch_price
 from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation.pairwise import final_pairings
 from gemtune.inference import prompt_search, prompts
-from gemtune.inference.generate import GenerateRequest, ModelOutput
-from gemtune.inference.requests import answer_token_limit, build_requests
+from gemtune.inference.generate import GenerateRequest
+from gemtune.inference.prompts import answer_token_limit, build_requests
 
 MAX_COUNTED = 20  # longest rows whose requests are compared, where a request may be too long
 WORDING_TOKENS = 64.0  # tokens of a proposed instruction, expected
@@ -44,17 +45,29 @@ def _bytes(request: GenerateRequest) -> int:
     return len(f"{request.system}{json.dumps(request.contents, ensure_ascii=False)}".encode())
 
 
-def ranked_finalists(
-    judging: JudgingCost, rows: int, roles: Sequence[Role], champion: ModelVariant | None
+def judged_finalists(
+    judging: JudgingCost,
+    rows: int,
+    roles: Sequence[Role],
+    champion: ModelVariant | None,
+    price: Price,
+    conditional: int = 0,
 ) -> list[CostItem]:
-    """One item for ranking the answers of finalists of these roles, and of the champion, to so many test rows.
+    """Judging and ranking the answers of finalists of these roles, and of the champion, to so many test rows.
 
-    No champion is expected where there is none now, but there may be one by then. [] when references rank them.
+    No champion is expected where there is none now, but there may be one by then; nor are so many `conditional`
+    finalists. `price` is the base model's.
     """
-    with_champion: list[Role] = [*roles, "champion"]
+    label, with_champion = "the finalists on test", [*roles, "champion"]
     expected, upper = (
-        judging.ranking("the finalists on test", rows * _final_pairs(own))
-        for own in (with_champion if champion else roles, with_champion)
+        [
+            *judging.items(label, count * rows, (count - 1) * rows, price),
+            *judging.ranking(label, rows * _final_pairs(own)),
+        ]
+        for own, count in (
+            (with_champion if champion else roles, len(roles) + (champion is not None) - conditional),
+            (with_champion, len(with_champion)),
+        )
     )
     return [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
 
@@ -88,22 +101,16 @@ class BaselineUsage:
         share = report.tokens.batch_input / max(1, report.tokens.input)
         return cls(report.variant, RequestTokens(*sides), rows, actual=True, batch_share=share)
 
-    def item(self, price: Price) -> CostItem:
-        """What its answers to the validation rows cost."""
-        item = requests_item(
-            "baseline", f"{self.variant.name} on validation", self.rows, self.tokens, price, self.variant.name
-        )
-        share = 1 - self.batch_share * (1 - price.batch)
+    def items(self, judging: JudgingCost, price: Price) -> list[CostItem]:
+        """What its answers to the validation rows cost, and judging them; actual judging was counted by itself."""
+        label, share = f"{self.variant.name} on validation", 1 - self.batch_share * (1 - price.batch)
+        item = requests_item("baseline", label, self.rows, self.tokens, price, self.variant.name)
         upper = item.cost.upper * (share if self.actual else 1)
         cost = Estimate(expected=item.cost.expected * share, upper=upper)
-        return item.model_copy(update={"cost": cost, "stage": "actual" if self.actual else "forecast"})
-
-    def items(self, judging: JudgingCost, price: Price) -> list[CostItem]:
-        """The same, and judging its answers; what an actual evaluation judged was counted by itself."""
-        item = self.item(price)
+        item = item.model_copy(update={"cost": cost, "stage": "actual" if self.actual else "forecast"})
         if self.actual:
             return [item]
-        return [item, *judging.items(item.label, self.rows, self.compared, price, self.variant.name)]
+        return [item, *judging.items(label, self.rows, self.compared, price, self.variant.name)]
 
 
 @dataclass(frozen=True)
@@ -279,12 +286,8 @@ class BaselineForecast:
         label = "the champion on test"
         served = self._item_on_test("finalists", label, champion or placeholder)
         items = [dearest, served if champion else served.if_needed()]
-        label = "the finalists on test"
-        expected, upper = (
-            judging.items(label, n * rows, (n - 1) * rows, self.price) for n in (2 if champion else 1, 2)
-        )
-        items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
-        return [*items, *ranked_finalists(judging, rows, ["baseline"], champion), *judging.validating()]
+        items += judged_finalists(judging, rows, ["baseline"], champion, self.price)
+        return [*items, *judging.validating()]
 
     def prompt_on_test(self, usage: BaselineUsage, label: str) -> CostItem:
         """What a prompt's answers to the test rows cost."""

@@ -14,19 +14,19 @@ from dataclasses import dataclass, field, replace
 from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, TokenEstimate, total
 from gemtune.artifacts.tuning import PriceList
 from gemtune.catalogue import Catalogue, Price
-from gemtune.config import Evaluate, ModelVariant, Plan, Role, Trial, is_resource_name
-from gemtune.cost.baselines import BaselineUsage, ranked_finalists
+from gemtune.config import Evaluate, ModelVariant, Plan, Role, Trial
+from gemtune.cost.baselines import BaselineUsage, judged_finalists
 from gemtune.cost.items import (
     IDLE,
     RequestTokens,
     affordable,
-    over_budget,
+    price_list,
     requests_item,
     tuning_item,
     with_batch_price,
 )
 from gemtune.cost.tokens import TokenEstimates
-from gemtune.inference.requests import answer_token_limit
+from gemtune.inference.prompts import answer_token_limit
 from gemtune.tuning.trials import checkpoint_count
 
 LONGER_ROWS = 1.5  # how much longer rows may be that were not counted
@@ -113,13 +113,14 @@ class Forecaster:
         chosen = affordable(trials, per_trial, anyway, limit)
         with_trials = anyway + sum((total(per_trial[trial.name]) for trial in chosen), ZERO)
         escalated = affordable(escalation, per_trial, with_trials, limit) if chosen else []
-        excluded = [trial.name for trial in everything if trial not in (*chosen, *escalated)]
+        planned = (*chosen, *escalated)
+        excluded = {t.name: total(per_trial[t.name]).upper for t in everything if t not in planned}
         return Forecast(
             spent,
             fixed,
             per_trial,
             chosen,
-            over_budget(excluded, per_trial),
+            [f"{name} may cost {upper:.2f} USD: over max_cost beside the others" for name, upper in excluded.items()],
             self._price_list(everything),
             [*self.catalogue.warnings(self.evaluate.base_model), *judging.warnings(self.evaluate.judge.ratings)],
             tuple(escalated),
@@ -142,15 +143,9 @@ class Forecaster:
         return max(prices, key=lambda price: (price.input, price.output))
 
     def _price_list(self, trials: Sequence[Trial]) -> PriceList:
-        base, champion = self.evaluate.base_model, self.context.champion
-        names = [trial.base_model or trial.base for trial in trials]
-        names += [base, champion.base_model if champion else "", self.evaluate.judge.model]
-        models = dict.fromkeys(name for name in names if name and not is_resource_name(name))
-        return PriceList(
-            base_model=base,
-            models={model: self.catalogue.price_document(model) for model in models},
-            vertex_metrics={m: self.catalogue.vertex_metric_price(m) for m in self.evaluate.vertex_metrics},
-        )
+        champion = self.context.champion
+        names = [*(trial.base_model or trial.base for trial in trials), champion.base_model if champion else ""]
+        return price_list(self.catalogue, self.evaluate, self.evaluate.base_model, names)
 
     def _best_prompt(self, trials: Sequence[Trial]) -> list[CostItem]:
         """The best prompt on test rows, where it may be the prompt of the dearest model; on training rows; and on
@@ -202,15 +197,10 @@ class Forecaster:
         items = [self._tuned("finalists", "candidate and champion on test", rows.test, tuned, rows.request, trials)]
         certain = 1 + sum(not item.conditional for item in context.other_prompts)
         possible = 1 + len(context.other_prompts) + bool(escalation)
-        label, present = "the finalists on test", certain + tuned + (context.champion is not None)
-        largest = possible + tuned + 1
-        expected, upper = (
-            judging.items(label, n * rows.test, (n - 1) * rows.test, self._base) for n in (present, largest)
-        )
-        items += [item.bounded_by(other) for item, other in zip(expected, upper, strict=True)]
-        roles: tuple[Role, ...] = ("candidate", "supervised")
+        tuned_roles: tuple[Role, ...] = ("candidate", "supervised")
         prompts: list[Role] = ["baseline"] * possible
-        items += ranked_finalists(judging, rows.test, [*prompts, *roles[:tuned]], context.champion)
+        roles = [*prompts, *tuned_roles[:tuned]]
+        items += judged_finalists(judging, rows.test, roles, context.champion, self._base, possible - certain)
         if context.champion_rows:
             longer = Estimate(expected=rows.prompt.expected, upper=LONGER_ROWS * rows.prompt.upper)
             sizes = RequestTokens(longer, rows.answer)

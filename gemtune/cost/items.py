@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gemtune.artifacts.cost import MILLION, CostItem, Estimate, Kind, TokenEstimate, merged, total
-from gemtune.catalogue import Price
-from gemtune.config import Evaluate, Trial
+from gemtune.artifacts.tuning import PriceList
+from gemtune.catalogue import Catalogue, Price
+from gemtune.config import Evaluate, Trial, is_resource_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +119,26 @@ def affordable(trials: Sequence[Trial], items: dict[str, list[CostItem]], fixed:
     return chosen
 
 
-def over_budget(names: Sequence[str], items: dict[str, list[CostItem]]) -> list[str]:
-    """A sentence for each trial that does not fit."""
-    costs = {name: total(items[name]).upper for name in names}
-    return [f"{name} may cost {upper:.2f} USD: over max_cost beside the others" for name, upper in costs.items()]
-
-
 def cheapest_plan(items: dict[str, list[CostItem]], fixed: Sequence[CostItem]) -> float:
     """Upper bound (US dollars) of the plan with the cheapest trial alone."""
     return min(total(own).upper for own in items.values()) + total(fixed).upper
+
+
+def price_list(catalogue: Catalogue, evaluate: Evaluate, base_model: str, models: Sequence[str] = ()) -> PriceList:
+    """The list prices of the base model, the judge, other models and the metrics of the evaluation service.
+
+    Full resource names and empty names have none. Raises `UserError` for a model or metric without a price.
+    """
+    names = dict.fromkeys([*models, base_model, evaluate.judge.model])
+    return PriceList(
+        base_model=base_model,
+        models={
+            name: catalogue.price("", name).model_dump(mode="json")
+            for name in names
+            if name and not is_resource_name(name)
+        },
+        vertex_metrics={metric: catalogue.vertex_metric_price(metric) for metric in evaluate.vertex_metrics},
+    )
 
 
 IDLE = CostItem(kind="idle_endpoints", label="idle endpoints")

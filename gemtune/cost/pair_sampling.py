@@ -16,7 +16,7 @@ from gemtune.data.example import Example
 from gemtune.evaluation.judge import pairwise_requests
 from gemtune.inference import prompts
 from gemtune.inference.generate import GenerateRequest
-from gemtune.inference.requests import build_requests
+from gemtune.inference.prompts import build_requests
 
 COUNTED = 32  # requests whose tokens are counted before any is sent
 

@@ -43,7 +43,6 @@ def problems(config: Config, location: str, today: date | None = None) -> list[P
     checks = (
         _tuned_models(config, catalogue, location, today or date.today()),
         _requested_models(config, catalogue, today or date.today()),
-        _vertex_metrics(config, catalogue),
         _metrics(config),
         _combinations(config),
     )
@@ -82,15 +81,11 @@ def _methods(config: Config) -> list[TuningMethod]:
 
 def _requested_models(config: Config, catalogue: Catalogue, today: date) -> Iterator[Problem]:
     """Models that are sent requests: each needs a price, so that the forecast is complete, and must still exist."""
-    judge = config.evaluate.judge.model
-    models = [("evaluate.judge.model", judge)] if judge else []
-    for setting, model in models:
-        yield from _refused(setting, model, partial(catalogue.price, "", model))
+    if model := config.evaluate.judge.model:
+        yield from _refused("evaluate.judge.model", model, partial(catalogue.price, "", model))
         if model in catalogue.models and catalogue.models[model].retired(today):
-            yield Problem(setting, model, f"{model} was retired on {catalogue.models[model].retires}")
-
-
-def _vertex_metrics(config: Config, catalogue: Catalogue) -> Iterator[Problem]:
+            problem = f"{model} was retired on {catalogue.models[model].retires}"
+            yield Problem("evaluate.judge.model", model, problem)
     for metric in config.evaluate.vertex_metrics:
         yield from _refused("evaluate.vertex_metrics", metric, partial(catalogue.vertex_metric_price, metric))
 

@@ -28,7 +28,7 @@ from gemtune.evaluation.judge import pairwise_requests, rating_requests
 from gemtune.evaluation.judge_validation import load_human_ratings
 from gemtune.inference import prompts
 from gemtune.inference.generate import GenerateRequest
-from gemtune.inference.requests import answer_token_limit, build_requests
+from gemtune.inference.prompts import answer_token_limit, build_requests, tuning_rows
 from gemtune.tuning.hard_examples import max_added_rows, repeated_count
 from gemtune.tuning.objective import Objective
 
@@ -128,7 +128,7 @@ class TokenCounter:
         """Everything a plan needs; `error_rate` is the share of training rows the best prompt is expected to miss."""
         methods = objective.methods
         counted: dict[str, tuple[Estimate, float, list[int]]] = {
-            method: self.training_rows(objective.tuning_rows(self.task, splits[0], method)) for method in methods
+            method: self.training_rows(tuning_rows(self.task, splits[0], method)) for method in methods
         }
         training = {method: tokens for method, (tokens, _, _) in counted.items()}
         _, mean_answer, lengths = counted[methods[-1]]
@@ -202,9 +202,7 @@ class TokenCounter:
         around = [length - _own_length(row) for length, (_, _, row) in zip(rendered, rows, strict=False)]
         usual = round(statistics.fmean(around))
         lengths = [*rendered, *(max(1, _own_length(row) + usual) for _, _, row in rows[MAX_RENDERED:])]
-        with ThreadPoolExecutor(8) as pool:
-            contents = [request.contents for request in requests[: self.sample]]
-            counted = dict(enumerate(pool.map(self.count, systems[: self.sample], contents)))
+        counted = dict(enumerate(self._count_all(requests[: self.sample])))
         schema = self._schema_bound(requests)
         deviation = STANDARD_ERRORS * statistics.pstdev(around) / math.sqrt(len(around))
         means = []
@@ -263,12 +261,15 @@ class TokenCounter:
         """Tokens of one of these requests: the mean of a sample, and as many as the longest may have and `more`."""
         sizes = [len(f"{r.system}{r.contents[0]['parts'][0]['text']}") for r in requests]
         ordered = sorted(range(len(requests)), key=lambda index: requests[index].key)[: self.sample]
-        with ThreadPoolExecutor(8) as pool:
-            counted = list(pool.map(lambda i: self.count(requests[i].system, requests[i].contents), ordered))
+        counted = self._count_all([requests[index] for index in ordered])
         densest = max((tokens / sizes[index] for index, tokens in zip(ordered, counted, strict=True)), default=0.0)
         upper = densest * max(sizes, default=0) * (1 + MARGIN) + more
         mean = Estimate(expected=sum(counted) / max(1, len(counted)), upper=upper)
         return self.bounded(mean + self._schema_bound(requests))
+
+    def _count_all(self, requests: Sequence[GenerateRequest]) -> list[int]:
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda r: self.count(_with_tools(r.system, r.fields), r.contents), requests))
 
     def _schema_bound(self, requests: Sequence[GenerateRequest]) -> Estimate:
         """Tokens of the requests' response schema: it counts towards their limit; no source says that it is billed."""

@@ -13,19 +13,14 @@ from gemtune.artifacts.tuning import PriceList, TrialRecord, TuningRecord
 
 def answers_item(kind: Kind, label: str, reports: Sequence[VariantReport], prices: Mapping[str, float]) -> CostItem:
     """What the answers of these variants cost, all at the same prices."""
-    usage = TokenUsage()
-    for report in reports:
-        usage += report.tokens
+    usage = sum((report.tokens for report in reports), TokenUsage())
     subject = reports[0].variant.trial or reports[0].variant.name
     return CostItem.actual(kind, label, usage.total, usage.cost(prices), subject)
 
 
 def judging_items(label: str, reports: Sequence[VariantReport], prices: PriceList, subject: str = "") -> list[CostItem]:
     """What judging these variants' answers cost: one item, or none when nothing was judged."""
-    usage: dict[str, TokenUsage] = {}
-    for report in reports:
-        for model, tokens in report.judging.items():
-            usage[model] = usage.get(model, TokenUsage()) + tokens
+    usage = _judging_usage(reports)
     scored = [
         (metric, comparison.scored)
         for report in reports
@@ -38,6 +33,14 @@ def judging_items(label: str, reports: Sequence[VariantReport], prices: PriceLis
     cost += sum(count * prices.vertex_metrics[metric] / 1000 for metric, count in scored)
     total = sum(tokens.total for tokens in usage.values())
     return [CostItem.actual("judging", f"judging {label}", total, cost, subject)]
+
+
+def _judging_usage(reports: Sequence[VariantReport]) -> dict[str, TokenUsage]:
+    usage: dict[str, TokenUsage] = {}
+    for report in reports:
+        for model, tokens in report.judging.items():
+            usage[model] = usage.get(model, TokenUsage()) + tokens
+    return usage
 
 
 def ranking_items(report: EvaluationReport, label: str, judge: str, prices: PriceList) -> list[CostItem]:
@@ -55,15 +58,12 @@ def ranking_items(report: EvaluationReport, label: str, judge: str, prices: Pric
 
 def checkpoint_items(report: EvaluationReport, records: Iterable[TrialRecord], prices: PriceList) -> list[CostItem]:
     """What evaluating checkpoints on validation rows cost: an item per trial, and judging its checkpoints."""
-    by_trial = {record.trial.name: record for record in records}
     items = []
-    for name, record in by_trial.items():
-        own = [result for result in report.variants if result.variant.trial == name]
-        if not own:
-            continue
-        label = f"checkpoints of {name} on validation"
-        items.append(answers_item("checkpoints", label, own, record.price))
-        items += judging_items(label, own, prices, name)
+    for name, record in {record.trial.name: record for record in records}.items():
+        if own := [result for result in report.variants if result.variant.trial == name]:
+            label = f"checkpoints of {name} on validation"
+            items.append(answers_item("checkpoints", label, own, record.price))
+            items += judging_items(label, own, prices, name)
     return items
 
 
@@ -76,11 +76,9 @@ def variant_items(report: VariantReport, label: str, kind: Kind, prices: PriceLi
 
 def search_item(report: EvaluationReport, base_prices: Mapping[str, float]) -> list[CostItem]:
     """What prompt searches cost; none when there was none."""
-    if not report.search_tokens:
+    if not (tokens := report.search_tokens):
         return []
-    tokens = report.search_tokens
-    label = "prompt search on validation"
-    return [CostItem.actual("prompt_search", label, tokens.total, tokens.cost(base_prices))]
+    return [CostItem.actual("prompt_search", "prompt search on validation", tokens.total, tokens.cost(base_prices))]
 
 
 def tuning_items(records: Iterable[TuningRecord]) -> list[CostItem]:
@@ -101,8 +99,5 @@ def _tuning_item(record: TrialRecord) -> CostItem:
 
 def replies_by_model(report: EvaluationReport | None) -> dict[str, float]:
     """Mean tokens of a reply about an answer, by model, where some were counted."""
-    usage: dict[str, TokenUsage] = {}
-    for variant in report.variants if report else []:
-        for model, tokens in variant.judging.items():
-            usage[model] = usage.get(model, TokenUsage()) + tokens
+    usage = _judging_usage(report.variants if report else [])
     return {model: tokens.output / tokens.requests for model, tokens in usage.items() if tokens.requests}

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from gemtune.evaluation.intervals import Floats, Interval, Measure, interval, mean, wilson
+from gemtune.artifacts.evaluation import GoodThreshold
+from gemtune.evaluation.intervals import Floats, Interval, Measure, interval, mean
+from gemtune.evaluation.scorers import score_of
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,6 @@ class PairwiseChoice:
     chosen: str | None
     first_length: int
     second_length: int
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Number of items that both rated, and the measures: unrated, exact, kappa, quadratic_kappa, spearman, leniency.
-
-    With fewer than two items there is only `unrated`: the share of items that the judge gave no rating.
-    """
-
-    items: int
-    measures: dict[str, Interval]
 
 
 def kappa(judge: Sequence[int], human: Sequence[int], levels: int, *, quadratic: bool) -> Measure:
@@ -76,63 +67,30 @@ def spearman(
 
 
 def agreement(
-    judge: Sequence[float | None],
-    human: Sequence[float],
-    scale: Sequence[int],
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 7,
-) -> Agreement:
-    """Judge against people on the same items; human means are rounded to the scale for kappa, not for the ranks.
+    judge: Sequence[float], human: Sequence[float], scale: Sequence[int], *, level: float = 0.95, **resampling: Any
+) -> dict[str, Interval]:
+    """Judge against people on the same items: exact, kappa, quadratic_kappa, spearman, leniency; {} without two items.
 
-    Items without a rating by the judge are counted (`unrated`) and excluded from the rest.
+    Human means are rounded to the scale for kappa, not for the ranks. `resampling`: resamples, seed.
     """
-    pairs = [(j, h) for j, h in zip(judge, human, strict=True) if j is not None]
-    unrated = wilson(len(judge) - len(pairs), len(judge), level)
-    if len(pairs) < 2:
-        return Agreement(len(pairs), {"unrated": unrated})
+    if len(judge) < 2:
+        return {}
     lowest, highest = scale
-    judge_levels, human_levels = ([_level(pair[side], lowest, highest) for pair in pairs] for side in (0, 1))
+    judge_levels, human_levels = ([_level(rating, lowest, highest) for rating in side] for side in (judge, human))
     levels = highest - lowest + 1
-
-    def with_interval(measure: Measure) -> Interval:
-        return interval(measure, level=level)
-
-    ranks = spearman(*([p[side] for p in pairs] for side in (0, 1)), level=level, resamples=resamples, seed=seed)
     measures = {
-        "unrated": unrated,
-        "exact": with_interval(mean([float(a == b) for a, b in zip(judge_levels, human_levels, strict=True)])),
-        "kappa": with_interval(kappa(judge_levels, human_levels, levels, quadratic=False)),
-        "quadratic_kappa": with_interval(kappa(judge_levels, human_levels, levels, quadratic=True)),
-        "spearman": ranks,
-        "leniency": with_interval(mean([j - h for j, h in pairs])),
+        "exact": mean([float(a == b) for a, b in zip(judge_levels, human_levels, strict=True)]),
+        "kappa": kappa(judge_levels, human_levels, levels, quadratic=False),
+        "quadratic_kappa": kappa(judge_levels, human_levels, levels, quadratic=True),
+        "leniency": mean([j - h for j, h in zip(judge, human, strict=True)]),
     }
-    return Agreement(len(pairs), measures)
-
-
-@dataclass(frozen=True)
-class ScoreThreshold:
-    """Items with a judge score of at least `score` are predicted "good"; the other fields are cross-validated.
-
-    `kappa` is the agreement with people, `precision` the share of predicted items that people call good, `recall` the
-    share of their good items that are predicted.
-    """
-
-    score: float
-    kappa: Interval
-    precision: float
-    recall: float
+    intervals = {name: interval(measure, level=level) for name, measure in measures.items()}
+    return {**intervals, "spearman": spearman(judge, human, level=level, **resampling)}
 
 
 def fit_score_threshold(
-    judge: Sequence[float],
-    good: Sequence[bool],
-    *,
-    folds: int = 10,
-    level: float = 0.95,
-    seed: int = 7,
-) -> ScoreThreshold | None:
+    judge: Sequence[float], good: Sequence[bool], *, folds: int = 10, level: float = 0.95, seed: int = 7
+) -> GoodThreshold | None:
     """The judge score that best separates the items people call good (by Cohen's kappa), with cross-validation.
 
     None if people call all or no items good, or there are fewer items than folds.
@@ -145,13 +103,14 @@ def fit_score_threshold(
     for fold in range(folds):
         held_out = part == fold
         predicted[held_out] = scores[held_out] >= _best_threshold(scores[~held_out], positive[~held_out])
-    agreed = interval(
-        kappa(predicted.astype(int).tolist(), positive.astype(int).tolist(), 2, quadratic=False),
-        level=level,
-    )
+    table = kappa(predicted.astype(int).tolist(), positive.astype(int).tolist(), 2, quadratic=False)
     true_positives = float((predicted & positive).sum())
-    precision, recall = true_positives / max(1, predicted.sum()), true_positives / positive.sum()
-    return ScoreThreshold(_best_threshold(scores, positive), agreed, precision, recall)
+    return GoodThreshold(
+        score=_best_threshold(scores, positive),
+        kappa=score_of(interval(table, level=level)),
+        precision=true_positives / max(1, int(predicted.sum())),
+        recall=true_positives / int(positive.sum()),
+    )
 
 
 def _best_threshold(scores: Floats, good: Any) -> float:
@@ -167,11 +126,10 @@ def _best_threshold(scores: Floats, good: Any) -> float:
 
 
 def length_correlation(
-    judge: Sequence[float], human: Sequence[float], lengths: Sequence[int], *, level: float, resamples: int, seed: int
+    judge: Sequence[float], human: Sequence[float], lengths: Sequence[int], **resampling: Any
 ) -> Interval:
     """Rank correlation of (judge - people) with the answer's length: above 0, the judge prefers length more."""
-    gaps = [j - h for j, h in zip(judge, human, strict=True)]
-    return spearman(gaps, lengths, level=level, resamples=resamples, seed=seed)
+    return spearman([j - h for j, h in zip(judge, human, strict=True)], lengths, **resampling)
 
 
 def _level(rating: float, lowest: int, highest: int) -> int:

@@ -206,11 +206,7 @@ def apply_calibration(fitted: Mapping[str, Any], confidence: Sequence[float]) ->
 
 
 def validate_map(
-    fitted: Mapping[str, Any],
-    confidence: Sequence[float],
-    correct: Sequence[float],
-    *,
-    level: float,
+    fitted: Mapping[str, Any], confidence: Sequence[float], correct: Sequence[float], *, level: float
 ) -> dict[str, Any]:
     """The fitted calibration on other rows: the same numbers after the map, and those of the threshold."""
     report = summarize(apply_calibration(fitted, confidence), correct, level=level)

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 from math import exp
 
 from gemtune.config import ModelVariant, Prompt, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.evaluation.scorers import SampleScore, score_sample
-from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.parsing import parse
 
 LIKELIHOODS = {

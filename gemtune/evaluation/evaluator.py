@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, VariantReport
 from gemtune.catalogue import Catalogue
-from gemtune.config import Evaluate, ModelVariant, Preference, Role, Task, Vertex
+from gemtune.config import Evaluate, Judge, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation import judge as llm_judge
@@ -25,7 +25,7 @@ from gemtune.evaluation.predictions import Prediction, prediction_rows
 from gemtune.evaluation.scorers import SampleScore, score_sample, variant_report
 from gemtune.evaluation.slices import with_auto_slices
 from gemtune.evaluation.unusable import describe_unusable
-from gemtune.evaluation.variant_scores import Evaluated, evaluate_all
+from gemtune.evaluation.variant_scores import Evaluated, VariantScorer
 from gemtune.inference.batch import generate_by_batch
 from gemtune.inference.free_baselines import free_baselines
 from gemtune.inference.generate import GenerateAll, generate_all
@@ -71,13 +71,13 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Which answers were better, by what; where the judge ranked them, its tokens and (on finalists) its validation.
+    """Which answers were better, by what ("": none were compared); `free`: the results against free baselines.
 
-    `free` are the results against free baselines, which the judge does not rank.
+    Where the judge ranked them, its tokens and (on finalists) its validation.
     """
 
-    ranker: Literal["reference", "judge"]
-    results: pairwise.Results
+    ranker: Literal["", "reference", "judge"] = ""
+    results: pairwise.Results = field(default_factory=dict)
     tokens: TokenUsage | None = None
     judge: JudgeReport | None = None
     free: pairwise.Results = field(default_factory=dict)
@@ -129,12 +129,11 @@ class Evaluator:
 
         free = self._free_baselines(task, all_labels, train, rows, names) if dataset.free_baselines else []
 
-        async def run(send: GenerateAll) -> tuple[Evaluated, Ranking | None]:
-            evaluated = await evaluate_all(
-                task, all_labels, settings, variants, rows, train, send, ratings, dataset.optional
-            )
+        async def run(send: GenerateAll) -> tuple[Evaluated, Ranking]:
+            scorer = VariantScorer(task, all_labels, settings, rows, train, send)
+            evaluated = await scorer.evaluate(variants, ratings, dataset.optional)
             if self.ranking is None:
-                return evaluated, None
+                return evaluated, Ranking()
             ranker = pairwise.Ranker(task, self.ranking, self.settings, send)
             pairs = dataset.pairings(evaluated.variants)
             results = await pairwise.compare_all(ranker, rows, evaluated.scores, pairs)
@@ -153,7 +152,7 @@ class Evaluator:
         evaluated, ranking = _with_service(settings, self.vertex, run)
         reports = [self._report(settings, variant, evaluated, task) for variant in evaluated.variants]
         free_reports = [variant_report(task, settings, variant, scores) for variant, scores in free]
-        if ranking is not None:
+        if ranking.ranker:
             first = {v.role: v.name for v in reversed(evaluated.variants)}
             over = [first[role] for role in dataset.win_over if role in first]
             slices = [score.example.slices for score in evaluated.scores[evaluated.variants[0].name]]
@@ -175,15 +174,15 @@ class Evaluator:
             variants=reports,
             free_baselines=free_reports,
             search_tokens=evaluated.search_tokens,
-            judge=evaluated.judge or (ranking.judge if ranking else None),
-            pairwise=pairwise.pairwise_reports(ranking.results, rows, settings) if ranking else [],
-            ranker=ranking.ranker if ranking else "",
-            ranking_tokens=ranking.tokens if ranking else None,
+            judge=evaluated.judge or ranking.judge,
+            pairwise=pairwise.pairwise_reports(ranking.results, rows, settings),
+            ranker=ranking.ranker,
+            ranking_tokens=ranking.tokens,
             notes=[*filter(None, [problem]), *evaluated.notes],
         )
         for variant in document.variants:
             _hint(variant, len(rows))
-        results = {**ranking.results, **ranking.free} if ranking else {}
+        results = {**ranking.results, **ranking.free}
         answered = [*((v, evaluated.scores[v.name]) for v in evaluated.variants), *free]
         predictions = [row for v, own in answered for row in prediction_rows(dataset.name, v, own, results)]
         return Evaluation(document, predictions)
@@ -202,7 +201,8 @@ class Evaluator:
         """A judge that ranks pairs of answers rates none besides."""
         settings = self.settings if dataset.judging else self.settings.without_judging()
         settings = settings.model_copy(update={"constrain_best_prompt": constrain and settings.constrain_best_prompt})
-        return settings.without_judge() if self.ranking and self.ranking.ranker == "judge" else settings
+        ranks = self.ranking and self.ranking.ranker == "judge"
+        return settings.model_copy(update={"judge": Judge()}) if ranks else settings
 
     def _report(self, settings: Evaluate, variant: ModelVariant, evaluated: Evaluated, task: Task) -> VariantReport:
         """A variant's report, with what judging its answers took and the evaluation service's metrics."""
@@ -223,8 +223,7 @@ class Evaluator:
 
         client = connect(self.vertex)
 
-        def score(metric: str, rows: Sequence[vertex_metrics.Text]) -> list[float]:
-            return evaluation.scores(client, metric, rows, settings.judge.rubric)
+        score = partial(evaluation.scores, client, rubric=settings.judge.rubric)
 
         try:
             return {"vertex_metrics": vertex_metrics.compare_with_vertex(settings, scores, report.metrics, score)}

@@ -111,16 +111,17 @@ def _pair(votes: Sequence[tuple[int, Mapping[str, str]]]) -> HumanPairRating:
     votes_as_shown = [row["better"] for _, row in votes if row["first"] == first_vote["first"]]
     reversed_votes = [_REVERSED[row["better"]] for _, row in votes if row["first"] != first_vote["first"]]
     choices = [PairwiseChoice(row["better"], len(row["first"]), len(row["second"])) for _, row in votes]
-    flipped = {_majority(votes_as_shown), _majority(reversed_votes)} == {"first", "second"}
+    flipped = {majority(votes_as_shown), majority(reversed_votes)} == {"first", "second"}
     example = Example(first_vote["id"], first_vote["text"], first_vote["reference"], line)
-    better = _majority([*votes_as_shown, *reversed_votes])
+    better = majority([*votes_as_shown, *reversed_votes])
     return HumanPairRating(example, first_vote["first"], first_vote["second"], better, flipped, choices)
 
 
 _REVERSED = {"first": "second", "second": "first", "tie": "tie"}
 
 
-def _majority(votes: Sequence[str]) -> str:
+def majority(votes: Sequence[str]) -> str:
+    """The choice with most votes; equal votes are a tie."""
     counts = Counter(votes).most_common(2)
     return counts[0][0] if counts and (len(counts) == 1 or counts[0][1] > counts[1][1]) else "tie"
 

@@ -14,8 +14,7 @@ bias).
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +22,6 @@ import numpy as np
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import (
-    GoodThreshold,
     JudgeComparison,
     JudgeRatings,
     JudgeReport,
@@ -32,18 +30,17 @@ from gemtune.artifacts.evaluation import (
     Score,
 )
 from gemtune.config import Evaluate, JsonObject, Judge, Prompt, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.evaluation.agreement import (
-    Agreement,
     PairwiseChoice,
-    ScoreThreshold,
     agreement,
     fit_score_threshold,
     length_bias,
     length_correlation,
     position_bias,
 )
-from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating
+from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating, majority
 from gemtune.evaluation.intervals import (
     PERMUTATION,
     SIGN_TEST,
@@ -54,9 +51,11 @@ from gemtune.evaluation.intervals import (
     paired,
     wilson,
 )
-from gemtune.evaluation.scorers import score_of, token_usage
-from gemtune.inference.generate import GenerateAll, GenerateRequest, ModelOutput
+from gemtune.evaluation.scorers import request_usage, score_of
+from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.parsing import is_refusal, parse
+
+Send = Callable[[Sequence[GenerateRequest]], Awaitable[list[ModelOutput]]]
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,17 @@ class WinRate:
     ties: int
     order_flips: int
     lift: PairedDifference
+
+    @property
+    def score(self) -> Score:
+        """The win rate in the form of a metric."""
+        return Score(value=self.value, low=self.low, high=self.high)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """The fields that every report of a comparison has."""
+        names = ("pairs", "wins", "losses", "ties", "order_flips")
+        return {**{name: getattr(self, name) for name in names}, "p_value": self.lift.p_value}
 
 
 def rating_requests(config: Judge, task: Task, example: Example, answer: str) -> list[GenerateRequest]:
@@ -175,31 +185,18 @@ def parse_rating(config: Judge, samples: Sequence[ModelOutput]) -> Rating:
 
 def parse_pairwise(samples: Sequence[ModelOutput], candidate: str, baseline: str) -> PairwiseResult:
     """The result of one pair from the judge's outputs: each order has a majority; a win needs both to agree."""
-    choices, votes = [], []
+    choices = []
     for i, output in enumerate(samples):
         lengths = (len(candidate), len(baseline)) if i % 2 == 0 else (len(baseline), len(candidate))
-        chosen = parse(_BETTER, Prompt(), output.text).value
-        choices.append(PairwiseChoice(chosen, *lengths))
-        votes.append(_side(chosen, candidate_first=i % 2 == 0))
-    first, second = _majority(votes[0::2]), _majority(votes[1::2])
+        choices.append(PairwiseChoice(parse(_BETTER, Prompt(), output.text).value, *lengths))
+    first, second = (
+        sides.get(majority([choice.chosen or "tie" for choice in choices[i::2]]), "tie")
+        for i, sides in enumerate(_SIDES)
+    )
     return PairwiseResult(first if first == second else "tie", {first, second} == {"candidate", "baseline"}, choices)
 
 
-def _side(chosen: str | None, *, candidate_first: bool) -> str:
-    if chosen not in ("first", "second"):
-        return "tie"
-    return "candidate" if (chosen == "first") == candidate_first else "baseline"
-
-
-def _majority(votes: Sequence[str]) -> str:
-    """The side with most votes; equal votes are a tie."""
-    counts = Counter(votes)
-    gap = counts["candidate"] - counts["baseline"]
-    if max(counts["candidate"], counts["baseline"]) <= counts["tie"] or gap == 0:
-        return "tie"
-    return "candidate" if gap > 0 else "baseline"
-
-
+_SIDES = ({"first": "candidate", "second": "baseline"}, {"first": "baseline", "second": "candidate"})
 _BETTER = Task(labels=["first", "second", "tie"], target_name="better")
 _OBJECT = Task(kind="extraction", target_name="score")
 
@@ -234,12 +231,7 @@ _CREDIT = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
 
 
 def win_rate(
-    results: Sequence[PairwiseResult],
-    *,
-    groups: Sequence[str | None] | None = None,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 7,
+    results: Sequence[PairwiseResult], groups: Sequence[str | None] | None = None, **resampling: Any
 ) -> WinRate:
     """The candidate's win rate over these pairs, with ties and order flips; pairs of one group are one observation.
 
@@ -250,7 +242,7 @@ def win_rate(
     if not winners:
         lift = PairedDifference(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0, PERMUTATION, 0)
         return WinRate(0.0, 0.0, 1.0, 0, 0, 0, 0, 0, lift)
-    lift = paired(mean(credit), mean(1 - credit), level=level, resamples=resamples, seed=seed, groups=groups)
+    lift = paired(mean(credit), mean(1 - credit), groups=groups, **resampling)
     if lift.test != PERMUTATION:
         lift = replace(lift, test=SIGN_TEST)  # of a win rate McNemar's test is the sign test
     rate, low, high = ((1 + bound) / 2 for bound in (lift.delta, lift.low, lift.high))
@@ -265,29 +257,40 @@ def summarize_pairwise(
     results: Sequence[PairwiseResult],
     *,
     level: float,
-    resamples: int,
-    seed: int,
     groups: Sequence[str | None] | None = None,
+    **resampling: Any,
 ) -> JudgeComparison:
     """Win rate of the candidate (ties count half) with interval; ties, order flips, position and length bias."""
     choices = [choice for result in results for choice in result.choices]
     pairs = [str(i) for i, result in enumerate(results) for _ in result.choices]
-    rate = win_rate(results, level=level, resamples=resamples, seed=seed, groups=groups)
+    rate = win_rate(results, groups, level=level, **resampling)
     return JudgeComparison(
         candidate=candidate,
         baseline=baseline,
         winners=[result.winner for result in results],
-        win_rate=Score(value=rate.value, low=rate.low, high=rate.high),
-        pairs=rate.pairs,
-        wins=rate.wins,
-        losses=rate.losses,
-        ties=rate.ties,
-        order_flips=rate.order_flips,
-        p_value=rate.lift.p_value,
+        win_rate=rate.score,
+        **rate.counts,
         chose_first=score_of(position_bias(choices, level, pairs)),
         chose_longer=score_of(length_bias(choices, level, pairs)),
         unreadable=sum(choice.chosen is None for choice in choices),
     )
+
+
+async def rate(
+    config: Judge, task: Task, answers: Sequence[tuple[Example, str]], send: Send
+) -> tuple[list[Rating], TokenUsage]:
+    """The judge's ratings of these answers, in order, and what they took."""
+    outputs = await send([r for example, answer in answers for r in rating_requests(config, task, example, answer)])
+    return [parse_rating(config, samples) for samples in _chunks(outputs, config.samples)], request_usage(outputs)
+
+
+async def compare(
+    config: Judge, task: Task, pairs: Sequence[tuple[Example, str, str]], send: Send
+) -> tuple[list[PairwiseResult], TokenUsage]:
+    """The judge's verdicts on these pairs (row, candidate, baseline), in order, and what they took."""
+    outputs = await send([request for pair in pairs for request in pairwise_requests(config, task, *pair)])
+    chunks = zip(_chunks(outputs, 2 * config.samples), pairs, strict=True)
+    return [parse_pairwise(samples, *texts) for samples, (_, *texts) in chunks], request_usage(outputs)
 
 
 async def run_judge(
@@ -296,7 +299,7 @@ async def run_judge(
     examples: Sequence[Example],
     answers: Mapping[str, Sequence[str]],
     pairs: Sequence[tuple[str, str]],
-    send: GenerateAll,
+    send: Send,
     human_ratings: Sequence[HumanRating] = (),
 ) -> JudgeReport:
     """The judge's report: ratings of every variant's answers, and comparisons of the (candidate, baseline) pairs.
@@ -304,28 +307,19 @@ async def run_judge(
     `answers` holds texts by variant, in the order of `examples`; `send` returns outputs in the order of requests. With
     `human_ratings` the report has the `validation` of the judge, see `validate_on_ratings`.
     """
-    judge, resampling = config.judge, _resampling(config)
+    judge, resampling = config.judge, config.resampling
     groups = [example.group for example in examples]
     ratings: dict[str, JudgeRatings] = {}
     for name, texts in answers.items():
-        outputs = await send(
-            [r for e, text in zip(examples, texts, strict=True) for r in rating_requests(judge, task, e, text)]
-        )
-        parsed = [parse_rating(judge, samples) for samples in _chunks(outputs, judge.samples)]
+        parsed, tokens = await rate(judge, task, list(zip(examples, texts, strict=True)), send)
         summary = summarize_ratings(judge, parsed, level=config.confidence_level, groups=groups)
-        ratings[name] = summary.model_copy(update={"tokens": _usage(outputs)})
+        ratings[name] = summary.model_copy(update={"tokens": tokens})
     pairwise: list[JudgeComparison] = []
     for candidate, baseline in pairs:
-        both = list(zip(answers[candidate], answers[baseline], strict=True))
-        outputs = await send(
-            [r for e, texts in zip(examples, both, strict=True) for r in pairwise_requests(judge, task, e, *texts)]
-        )
-        results = [
-            parse_pairwise(samples, *texts)
-            for samples, texts in zip(_chunks(outputs, 2 * judge.samples), both, strict=True)
-        ]
+        both = list(zip(examples, answers[candidate], answers[baseline], strict=True))
+        results, tokens = await compare(judge, task, both, send)
         comparison = summarize_pairwise(candidate, baseline, results, **resampling, groups=groups)
-        pairwise.append(comparison.model_copy(update={"tokens": _usage(outputs)}))
+        pairwise.append(comparison.model_copy(update={"tokens": tokens}))
     validation = await validate_on_ratings(config, task, human_ratings, send) if human_ratings else None
     return JudgeReport(
         model=judge.model, rubric=judge.rubric, ratings=ratings, pairwise=pairwise, validation=validation
@@ -333,40 +327,38 @@ async def run_judge(
 
 
 async def validate_on_ratings(
-    config: Evaluate, task: Task, human_ratings: Sequence[HumanRating], send: GenerateAll
+    config: Evaluate, task: Task, human_ratings: Sequence[HumanRating], send: Send
 ) -> JudgeValidation:
     """Let the judge rate what people rated: agreement with intervals, biases, a fitted threshold, and `validated`.
 
     An answer without a rating gets the lowest score, as everywhere.
     """
-    judge, resampling = config.judge, _resampling(config)
-    outputs = await send(
-        [request for human in human_ratings for request in rating_requests(judge, task, human.example, human.answer)]
-    )
-    ratings = [parse_rating(judge, samples) for samples in _chunks(outputs, judge.samples)]
+    judge, resampling = config.judge, config.resampling
+    answers = [(human.example, human.answer) for human in human_ratings]
+    ratings, tokens = await rate(judge, task, answers, send)
     scores = [judge.scale[0] if rating.score is None else rating.score for rating in ratings]
     people = [human.rating for human in human_ratings]
-    agreed = agreement(scores, people, judge.scale, **resampling)
     good = judge.good_from or sum(judge.scale) / 2 + 1e-9
-    threshold = fit_score_threshold(
-        scores, [rating >= good for rating in people], level=config.confidence_level, seed=config.seed
-    )
     lengths = [len(human.answer) for human in human_ratings]
     unrated = wilson(sum(rating.score is None for rating in ratings), len(ratings))
-    return _validation(judge, agreed, f"{len(human_ratings)} answers rated by people", outputs).model_copy(
+    measures = {**agreement(scores, people, judge.scale, **resampling), "unrated": unrated}
+    return _validation(judge, measures, len(ratings), "answers rated by people", tokens).model_copy(
         update={
-            "agreement": _scores({**agreed.measures, "unrated": unrated}),
             "length_correlation": score_of(length_correlation(scores, people, lengths, **resampling)),
-            "threshold": _good_threshold(threshold) if threshold else None,
+            "threshold": fit_score_threshold(
+                scores, [rating >= good for rating in people], level=config.confidence_level, seed=config.seed
+            ),
             "scores": scores,
             "human_scores": people,
         }
     )
 
 
-def _validation(judge: Judge, agreed: Agreement, on: str, outputs: Sequence[ModelOutput]) -> JudgeValidation:
+def _validation(
+    judge: Judge, measures: Mapping[str, Interval], items: int, rated: str, tokens: TokenUsage
+) -> JudgeValidation:
     """Whether the lower bound of the agreement reaches the configured minimum, with a sentence for the report."""
-    measured = agreed.measures.get(judge.agreement, Interval(0.0, -1.0, 1.0))
+    measured = measures.get(judge.agreement, Interval(0.0, -1.0, 1.0))
     validated = measured.low >= judge.min_agreement
     return JudgeValidation(
         validated=validated,
@@ -374,26 +366,14 @@ def _validation(judge: Judge, agreed: Agreement, on: str, outputs: Sequence[Mode
         shown=score_of(measured),
         required=judge.min_agreement,
         summary=(
-            f"on {on} the judge {judge.model} reaches {judge.agreement.replace('_', ' ')} {measured.value:.2f} "
-            f"(between {measured.low:.2f} and {measured.high:.2f}), "
+            f"on {items} {rated} the judge {judge.model} reaches {judge.agreement.replace('_', ' ')} "
+            f"{measured.value:.2f} (between {measured.low:.2f} and {measured.high:.2f}), "
             f"{'at least' if validated else 'not shown to be at least'} {judge.min_agreement:g}: "
             f"{'a gate rule may use it' if validated else 'it is reported, and no gate rule uses it'}"
         ),
-        items=agreed.items,
-        tokens=_usage(outputs),
-    )
-
-
-def _scores(measures: Mapping[str, Interval]) -> dict[str, Score]:
-    return {name: score_of(measure) for name, measure in measures.items()}
-
-
-def _good_threshold(threshold: ScoreThreshold) -> GoodThreshold:
-    return GoodThreshold(
-        score=threshold.score,
-        kappa=score_of(threshold.kappa),
-        precision=threshold.precision,
-        recall=threshold.recall,
+        items=items,
+        agreement={name: score_of(measure) for name, measure in measures.items()},
+        tokens=tokens,
     )
 
 
@@ -401,22 +381,17 @@ PAIR_LEVELS = {"candidate": 2, "tie": 1, "baseline": 0}  # levels of a pairwise 
 
 
 async def validate_on_pairs(
-    config: Evaluate, task: Task, pairs: Sequence[HumanPairRating], send: GenerateAll
+    config: Evaluate, task: Task, pairs: Sequence[HumanPairRating], send: Send
 ) -> JudgeValidation:
     """Let the judge compare what people compared: agreement on win, tie, loss with intervals; biases of both."""
-    judge, resampling = config.judge, _resampling(config)
-    outputs = await send(
-        [request for pair in pairs for request in pairwise_requests(judge, task, pair.example, pair.first, pair.second)]
-    )
-    chunks = _chunks(outputs, 2 * judge.samples)
-    results = [parse_pairwise(samples, pair.first, pair.second) for samples, pair in zip(chunks, pairs, strict=True)]
+    judge, resampling = config.judge, config.resampling
+    results, tokens = await compare(judge, task, [(pair.example, pair.first, pair.second) for pair in pairs], send)
     people = [{"first": 2, "tie": 1, "second": 0}[pair.better] for pair in pairs]
-    agreed = agreement([PAIR_LEVELS[result.winner] for result in results], people, (0, 2), **resampling)
+    measures = agreement([PAIR_LEVELS[result.winner] for result in results], people, (0, 2), **resampling)
+    measures.pop("leniency", None)  # sides are random here, so leniency to one has no meaning
     choices = [choice for pair in pairs for choice in pair.choices]
     names = [str(i) for i, pair in enumerate(pairs) for _ in pair.choices]
     summary = summarize_pairwise("first", "second", results, **resampling)
-    # sides are random here, so leniency to one has no meaning
-    measures = {name: measure for name, measure in agreed.measures.items() if name != "leniency"}
     judge_biases = PairwiseBiases(**{name: getattr(summary, name) for name in PairwiseBiases.model_fields})
     human_biases = PairwiseBiases(
         ties=sum(pair.better == "tie" for pair in pairs),
@@ -424,17 +399,9 @@ async def validate_on_pairs(
         chose_first=score_of(position_bias(choices, config.confidence_level, names)),
         chose_longer=score_of(length_bias(choices, config.confidence_level, names)),
     )
-    return _validation(judge, agreed, f"{len(pairs)} pairs compared by people", outputs).model_copy(
-        update={"agreement": _scores(measures), "judge_biases": judge_biases, "human_biases": human_biases}
+    return _validation(judge, measures, len(pairs), "pairs compared by people", tokens).model_copy(
+        update={"judge_biases": judge_biases, "human_biases": human_biases}
     )
-
-
-def _usage(outputs: Sequence[ModelOutput]) -> TokenUsage:
-    return token_usage(outputs) + TokenUsage(requests=len(outputs))
-
-
-def _resampling(config: Evaluate) -> dict[str, Any]:
-    return {"level": config.confidence_level, "resamples": config.resamples, "seed": config.seed}
 
 
 def _chunks(outputs: Sequence[ModelOutput], size: int) -> list[Sequence[ModelOutput]]:

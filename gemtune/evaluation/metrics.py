@@ -145,12 +145,18 @@ def per_class(task: Task, rows: Sequence[Row]) -> list[ClassReport]:
     sets = label_sets(task, rows)
     hits, expected = (sets.reference * sets.predicted).sum(axis=0), sets.reference.sum(axis=0)
     predicted = sets.predicted.sum(axis=0)
-    table = []
-    for i, label in enumerate(sets.labels):
-        precision, recall = _share(hits[i], predicted[i]), _share(hits[i], expected[i])
-        score = _share(2 * hits[i], expected[i] + predicted[i])
-        table.append(ClassReport(label=label, precision=precision, recall=recall, f1=score, support=int(expected[i])))
-    return table
+    counts = zip(sets.labels, hits, predicted, expected, strict=True)
+    return [_class_report(label, *own) for label, *own in counts]
+
+
+def _class_report(label: str, hits: float, predicted: float, expected: float) -> ClassReport:
+    return ClassReport(
+        label=label,
+        precision=_share(hits, predicted),
+        recall=_share(hits, expected),
+        f1=_share(2 * hits, predicted + expected),
+        support=int(expected),
+    )
 
 
 def _share(part: float, whole: float) -> float:
@@ -214,16 +220,7 @@ def per_field(task: Task, rows: Sequence[Row]) -> list[ClassReport]:
         for name, counts in _counts_by_field(row.reference, row.parsed, task.field_rules).items():
             hits, predicted, expected = totals.get(name, (0, 0, 0))
             totals[name] = (hits + counts[0], predicted + counts[1], expected + counts[2])
-    return [
-        ClassReport(
-            label=name,
-            precision=_share(hits, predicted),
-            recall=_share(hits, expected),
-            f1=_share(2 * hits, predicted + expected),
-            support=expected,
-        )
-        for name, (hits, predicted, expected) in sorted(totals.items())
-    ]
+    return [_class_report(name, *counts) for name, counts in sorted(totals.items())]
 
 
 # -- texts -----------------------------------------------------------------------------------------------------------
@@ -259,7 +256,7 @@ def rouge(reference: str, answer: str) -> dict[str, float]:
     return {
         "rouge_1": _overlap(_grams(expected, 1), _grams(predicted, 1)),
         "rouge_2": _overlap(_grams(expected, 2), _grams(predicted, 2)),
-        "rouge_l": _f(_longest_common(expected, predicted), len(expected), len(predicted)),
+        "rouge_l": _share(2 * _longest_common(expected, predicted), len(expected) + len(predicted)),
     }
 
 
@@ -268,11 +265,7 @@ def _grams(words: list[str], size: int) -> Counter[tuple[str, ...]]:
 
 
 def _overlap(expected: Counter[tuple[str, ...]], predicted: Counter[tuple[str, ...]]) -> float:
-    return _f(sum((expected & predicted).values()), sum(expected.values()), sum(predicted.values()))
-
-
-def _f(hits: int, expected: int, predicted: int) -> float:
-    return 2 * hits / (expected + predicted) if hits else 0.0
+    return _share(2 * (expected & predicted).total(), expected.total() + predicted.total())
 
 
 def _longest_common(left: list[str], right: list[str]) -> int:

@@ -10,7 +10,7 @@ tie without a request to the judge.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -18,18 +18,18 @@ from typing import Any
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import PairwiseReport, Score, SliceReport, VariantReport
 from gemtune.config import Evaluate, Gate, ModelVariant, Preference, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.data.pairs import references_of
 from gemtune.evaluation import judge as llm_judge
-from gemtune.evaluation.judge import PairwiseResult, WinRate, win_rate
+from gemtune.evaluation.judge import PairwiseResult, Send, WinRate, win_rate
 from gemtune.evaluation.scorers import SampleScore
-from gemtune.inference.generate import GenerateRequest, ModelOutput, require_answers
+from gemtune.inference.generate import GenerateRequest, require_answers
 from gemtune.inference.parsing import canonical
 
 WIN_RATE = "win_rate"
 UNUSABLE = -1.0  # below any grade
 
-Send = Callable[[Sequence[GenerateRequest]], Awaitable[list[ModelOutput]]]
 Grade = Callable[[str], float]
 Results = Mapping[tuple[str, str], Sequence[PairwiseResult]]
 """Per (candidate, baseline) the result of every row, in the order of the rows."""
@@ -56,15 +56,11 @@ class Ranker:
         if self.by_reference:
             graders = [reference_grader(self._task, [row.target]) for row in rows]
             return [[grade(text) for text in own] for grade, own in zip(graders, texts, strict=True)]
-        judge = self._judge
         flat = [(row, text) for row, own in zip(rows, texts, strict=True) for text in own]
-        requests = [
-            request for row, text in flat for request in llm_judge.rating_requests(judge, self._task, row, text)
-        ]
-        replies = await self._generate(requests)
-        size, (low, high) = judge.samples, judge.scale
-        scores = [llm_judge.parse_rating(judge, replies[i : i + size]).score for i in range(0, len(replies), size)]
-        scaled = iter(None if score is None else 100 * (score - low) / (high - low) for score in scores)
+        ratings, tokens = await llm_judge.rate(self._judge, self._task, flat, self._generate)
+        self.usage += tokens
+        low, high = self._judge.scale
+        scaled = iter(None if r.score is None else 100 * (r.score - low) / (high - low) for r in ratings)
         return [[next(scaled) for _ in own] for own in texts]
 
     async def compare(
@@ -77,18 +73,16 @@ class Ranker:
                 compare_to_references(a, b, reference_grader(self._task, references_of(row)), margin)
                 for row, a, b in zip(rows, candidate, baseline, strict=True)
             ]
-        judge = self._judge
         results = [
             PairwiseResult("tie" if a == b else "baseline" if a is None else "candidate")
             for a, b in zip(candidate, baseline, strict=True)
         ]
-        undecided = [(n, a, b) for n, (a, b) in enumerate(zip(candidate, baseline, strict=True)) if a and b and a != b]
-        replies = await self._generate(
-            [r for n, a, b in undecided for r in llm_judge.pairwise_requests(judge, self._task, rows[n], a, b)]
-        )
-        size = 2 * judge.samples
-        for place, (n, a, b) in enumerate(undecided):
-            results[n] = llm_judge.parse_pairwise(replies[place * size : (place + 1) * size], a, b)
+        undecided = [n for n, (a, b) in enumerate(zip(candidate, baseline, strict=True)) if a and b and a != b]
+        pairs = [(rows[n], candidate[n] or "", baseline[n] or "") for n in undecided]
+        verdicts, tokens = await llm_judge.compare(self._judge, self._task, pairs, self._generate)
+        self.usage += tokens
+        for n, verdict in zip(undecided, verdicts, strict=True):
+            results[n] = verdict
         return results
 
     async def _generate(self, requests: Sequence[GenerateRequest]) -> list[ModelOutput]:
@@ -96,8 +90,6 @@ class Ranker:
             return []
         replies = await self._send(requests)
         require_answers(replies, self._judge.model, self._max_error_share)
-        tokens = {side: sum(getattr(reply, f"{side}_tokens") for reply in replies) for side in ("input", "output")}
-        self.usage += TokenUsage(**tokens, requests=len(replies))
         return replies
 
 
@@ -177,13 +169,8 @@ def mirrored(results: Sequence[PairwiseResult]) -> list[PairwiseResult]:
 
 def rate(results: Sequence[PairwiseResult], groups: Sequence[str | None], settings: Evaluate | Gate) -> WinRate:
     """The win rate with its interval, by the settings' level, resamples and seed."""
-    how: dict[str, Any] = {"level": settings.confidence_level, "resamples": settings.resamples, "seed": settings.seed}
-    return win_rate(results, groups=groups, **how)
-
-
-def score_of(rate: WinRate) -> Score:
-    """A win rate in the form of a metric."""
-    return Score(value=rate.value, low=rate.low, high=rate.high)
+    level, resamples, seed = settings.confidence_level, settings.resamples, settings.seed
+    return win_rate(results, groups, level=level, resamples=resamples, seed=seed)
 
 
 def with_win_rate(
@@ -201,56 +188,29 @@ def with_win_rate(
     name = report.variant.name
     compared = [results[name, other] for other in baselines if (name, other) in results]
     compared = compared or [[PairwiseResult("tie")] * len(rows)]
-    pooled = [result for own in compared for result in own]
-    groups: list[str | None] = [row.group for row in rows]
-    if len(compared) > 1:
-        groups = [row.group or row.id for _ in compared for row in rows]
-    overall = score_of(rate(pooled, groups, evaluate))
+    is_pooled = len(compared) > 1
+
+    def score(part: Sequence[int]) -> Score:
+        groups = [rows[i].group or rows[i].id if is_pooled else rows[i].group for _ in compared for i in part]
+        return rate([own[i] for own in compared for i in part], groups, evaluate).score
+
+    def with_rate(cell: SliceReport, column: str, value: str) -> SliceReport:
+        part = [i for i, row in enumerate(slices) if row.get(column) == value]
+        return cell.model_copy(update={"metrics": {**cell.metrics, WIN_RATE: score(part)}})
+
     by_slice = {
-        column: {
-            value: _with_slice_rate(cell, slices, column, value, compared, rows, evaluate)
-            for value, cell in cells.items()
-        }
+        column: {value: with_rate(cell, column, value) for value, cell in cells.items()}
         for column, cells in report.slices.items()
     }
+    overall = score(range(len(rows)))
     return report.model_copy(update={"metrics": {WIN_RATE: overall, **report.metrics}, "slices": by_slice})
-
-
-def _with_slice_rate(
-    cell: SliceReport,
-    slices: Sequence[Mapping[str, str]],
-    column: str,
-    value: str,
-    compared: Sequence[Sequence[PairwiseResult]],
-    rows: Sequence[Example],
-    evaluate: Evaluate,
-) -> SliceReport:
-    part = [i for i, row in enumerate(slices) if row.get(column) == value]
-    alone = len(compared) == 1
-    groups = [rows[i].group if alone else rows[i].group or rows[i].id for _ in compared for i in part]
-    won = rate([own[i] for own in compared for i in part], groups, evaluate)
-    return cell.model_copy(update={"metrics": {**cell.metrics, WIN_RATE: score_of(won)}})
 
 
 def pairwise_reports(results: Results, rows: Sequence[Example], evaluate: Evaluate) -> list[PairwiseReport]:
     """A report per compared pair of variants."""
     groups = [row.group for row in rows]
-    reports = []
-    for (candidate, baseline), own in results.items():
-        won = rate(own, groups, evaluate)
-        reports.append(
-            PairwiseReport(
-                candidate=candidate,
-                baseline=baseline,
-                value=won.value,
-                low=won.low,
-                high=won.high,
-                pairs=won.pairs,
-                wins=won.wins,
-                losses=won.losses,
-                ties=won.ties,
-                order_flips=won.order_flips,
-                p_value=won.lift.p_value,
-            )
-        )
-    return reports
+    won = {pair: rate(own, groups, evaluate) for pair, own in results.items()}
+    return [
+        PairwiseReport(candidate=a, baseline=b, value=w.value, low=w.low, high=w.high, **w.counts)
+        for (a, b), w in won.items()
+    ]

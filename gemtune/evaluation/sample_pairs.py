@@ -33,11 +33,7 @@ def build_pair(
     """The best answer over the worst, or the reference over the worst; rejected when their grades are too near."""
     if settings.chosen_from == "reference":
         answers, grades = [example.target, *answers], [100.0, *grades]
-        graded = [(grade, n) for n, grade in enumerate(grades) if n and grade is not None]
-        worst = min(graded, default=(100.0, 0))
-        places = (0, worst[1]) if 100.0 - worst[0] >= max(settings.min_gap, 1e-9) else None
-    else:
-        places = extremes(grades, settings.min_gap)
+    places = extremes(grades, settings.min_gap)
     if places is None or not answers[places[1]].strip() or not answers[places[0]].strip():
         listed = ", ".join("none" if grade is None else f"{grade:.0f}" for grade in grades)
         return RejectedRow(example.line, "no_gap", f"the answers' grades are too near: {listed}", to_row(example))

@@ -15,6 +15,7 @@ from typing import Any
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import Latency, Score, SliceReport, VariantReport
 from gemtune.config import Evaluate, ModelVariant, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import SCHEMA_VERSION, Example
 from gemtune.errors import UserError
 from gemtune.evaluation import calibration, intervals, metrics
@@ -22,7 +23,6 @@ from gemtune.evaluation.intervals import Interval
 from gemtune.evaluation.metrics import Row, primary_metric
 from gemtune.evaluation.slices import by_number
 from gemtune.evaluation.unusable import unusable_forms
-from gemtune.inference.generate import ModelOutput
 from gemtune.inference.parsing import REFUSAL, Parsed, canonical, parse
 
 BLOCKED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR")
@@ -92,6 +92,11 @@ def token_usage(outputs: Sequence[ModelOutput]) -> TokenUsage:
     )
 
 
+def request_usage(outputs: Sequence[ModelOutput]) -> TokenUsage:
+    """Tokens of these outputs and the number of their requests."""
+    return token_usage(outputs) + TokenUsage(requests=len(outputs))
+
+
 def score_of(interval: Interval) -> Score:
     """An interval in the form of a report."""
     return Score(value=interval.value, low=interval.low, high=interval.high)
@@ -108,6 +113,7 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
     per_class = metrics.per_class(task, rows) if labelled else []
     if task.kind == "extraction":
         per_class = metrics.per_field(task, rows)
+    stated = [score.confidence_output for score in scores if score.confidence_output]
     variant, summary = _calibration(config, variant, [score for score in scores if score.confidence is not None])
     return VariantReport(
         variant=variant,
@@ -121,14 +127,9 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
         unusable_forms=unusable_forms(task.labels, [(score.outcome, score.output.text) for score in scores]),
         per_class=per_class,
         confusion=metrics.confusion(task, rows) if labelled and not task.label_separator else None,
-        judging=_verbal_confidence_usage(config, scores),
+        judging={config.base_model: request_usage(stated)} if stated else {},
         calibration=summary,
     )
-
-
-def _verbal_confidence_usage(config: Evaluate, scores: Sequence[SampleScore]) -> dict[str, TokenUsage]:
-    outputs = [score.confidence_output for score in scores if score.confidence_output]
-    return {config.base_model: token_usage(outputs) + TokenUsage(requests=len(outputs))} if outputs else {}
 
 
 def _calibration(
@@ -161,11 +162,7 @@ def _calibration(
 
 
 def _interval(task: Task, config: Evaluate, metric: str, rows: Sequence[Row], groups: Sequence[str | None]) -> Score:
-    interval = intervals.interval(
-        metrics.measure(task, metric, rows),
-        level=config.confidence_level,
-        groups=groups,
-    )
+    interval = intervals.interval(metrics.measure(task, metric, rows), level=config.confidence_level, groups=groups)
     return score_of(interval)
 
 

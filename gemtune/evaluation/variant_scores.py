@@ -16,6 +16,7 @@ from time import monotonic
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import JudgeReport
 from gemtune.config import Evaluate, ModelVariant, Role, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.evaluation import judge
 from gemtune.evaluation.confidence import (
@@ -28,8 +29,8 @@ from gemtune.evaluation.human_ratings import HumanRating
 from gemtune.evaluation.metrics import primary_metric
 from gemtune.evaluation.scorers import SampleScore, score_sample, token_usage
 from gemtune.inference import prompt_search
-from gemtune.inference.generate import GenerateAll, ModelOutput, RefusedRequests, require_answers
-from gemtune.inference.requests import build_requests
+from gemtune.inference.generate import GenerateAll, RefusedRequests, require_answers
+from gemtune.inference.prompts import build_requests
 
 log = logging.getLogger("gemtune")
 
@@ -52,41 +53,6 @@ class Progress:
             log.info("progress: %d/%d rows, %.0f/s, %.0f s left", self.done, self.total, rate, seconds_left)
 
 
-async def score_variant(
-    task: Task,
-    task_with_all_labels: Task,
-    config: Evaluate,
-    variant: ModelVariant,
-    examples: Sequence[Example],
-    train: Sequence[Example],
-    send: GenerateAll,
-    progress: Callable[[], None] = lambda: None,
-) -> list[SampleScore]:
-    """One variant's scored answers, in the order of `examples`; references may use `task_with_all_labels`."""
-    voting = config.confidence == "votes"
-    count = config.samples_per_row
-    requests = build_requests(task, variant, examples, train)
-    if voting:
-        requests = [replace(r, sample=i, temperature=config.sample_temperature) for r in requests for i in range(count)]
-    outputs = await send(requests, on_done=progress)
-    require_answers(outputs, variant.name, config.max_error_share)
-    by_row = [outputs[i : i + count] for i in range(0, len(outputs), count)]
-    score = score_votes if voting else _score_first
-    scores = [
-        score(task, variant, e, samples, task_with_all_labels) for e, samples in zip(examples, by_row, strict=True)
-    ]
-    if config.confidence == "verbal":
-        outputs = await send(
-            [verbal_confidence_request(task, config.base_model, s.example, s.row.parsed) for s in scores]
-        )
-        scores = [with_verbal_confidence(score, output) for score, output in zip(scores, outputs, strict=True)]
-    if config.confidence == "logprobs":
-        scores = with_logprob_confidence(scores)
-        if not any(score.confidence is not None for score in scores):
-            log.info("%s returns no log-probabilities: no confidence for %s", variant.model, variant.name)
-    return scores
-
-
 @dataclass(frozen=True)
 class Evaluated:
     """The variants including those of the prompt search, their scores by name in the order of the rows, and more.
@@ -102,69 +68,98 @@ class Evaluated:
     notes: tuple[str, ...] = ()
 
 
-async def _with_search(
-    task: Task, config: Evaluate, variants: Sequence[ModelVariant], train: Sequence[Example], send: GenerateAll
-) -> tuple[list[ModelVariant], TokenUsage]:
-    """The variants and those that a prompt search adds, with the tokens of the search."""
-    extended: list[ModelVariant] = []
-    tokens = TokenUsage()
-    for variant in variants:
-        output = ModelOutput()
-        if variant.prompt.rewrites:
-            (output,) = await send([prompt_search.rewrite_request(task, variant, train, config.base_model)])
-        extended += [*prompt_search.rewritten(variant, output), *prompt_search.grid(variant)]
-        tokens += token_usage([output])
-    return extended, tokens
+@dataclass(frozen=True)
+class VariantScorer:
+    """Scores variants on the same rows: answers are parsed with `task`, references with `task_with_all_labels`."""
 
+    task: Task
+    task_with_all_labels: Task
+    config: Evaluate
+    examples: Sequence[Example]
+    train: Sequence[Example]
+    send: GenerateAll
 
-async def evaluate_all(
-    task: Task,
-    task_with_all_labels: Task,
-    config: Evaluate,
-    variants: Sequence[ModelVariant],
-    examples: Sequence[Example],
-    train: Sequence[Example],
-    send: GenerateAll,
-    human_ratings: Sequence[HumanRating] = (),
-    optional: Role | None = None,
-) -> Evaluated:
-    """Run the prompt search, score every variant, and let the judge (if there is one) rate and compare the answers.
-
-    Of variants in the role `optional`, those whose requests the service refuses are left out, as long as one is left.
-    With `config.constrain_best_prompt` the best prompt of a task with labels is scored with constrained output, too,
-    and left out where the service refuses that.
-    """
-    variants, tokens = await _with_search(task, config, variants, train, send)
-    progress = Progress(len(variants) * len(examples) * config.samples_per_row)
-    scores: dict[str, list[SampleScore]] = {}
-    refused: list[RefusedRequests] = []
-    for variant in variants:
-        try:
-            scores[variant.name] = await score_variant(
-                task, task_with_all_labels, config, variant, examples, train, send, progress
+    async def score(self, variant: ModelVariant, progress: Callable[[], None] = lambda: None) -> list[SampleScore]:
+        """One variant's scored answers, in the order of the rows."""
+        task, config, count = self.task, self.config, self.config.samples_per_row
+        requests = build_requests(task, variant, self.examples, self.train)
+        if voting := config.confidence == "votes":
+            temperature = config.sample_temperature
+            requests = [replace(r, sample=i, temperature=temperature) for r in requests for i in range(count)]
+        outputs = await self.send(requests, on_done=progress)
+        require_answers(outputs, variant.name, config.max_error_share)
+        by_row = zip(self.examples, (outputs[i : i + count] for i in range(0, len(outputs), count)), strict=True)
+        scores = [
+            score_votes(task, variant, example, samples, self.task_with_all_labels)
+            if voting
+            else score_sample(task, variant, example, samples[0], self.task_with_all_labels)
+            for example, samples in by_row
+        ]
+        if config.confidence == "verbal":
+            outputs = await self.send(
+                [verbal_confidence_request(task, config.base_model, s.example, s.row.parsed) for s in scores]
             )
-        except RefusedRequests as error:
-            if variant.role != optional:
-                raise
-            refused.append(error)
-    variants = [variant for variant in variants if variant.name in scores]
-    if refused and not any(variant.role == optional for variant in variants):
-        raise refused[0]
-    if config.constrain_best_prompt and (prompts := prompt_search.constrainable(task, variants)):
-        variant = prompt_search.constrained(_best(task, prompts, scores))
-        try:
-            scores[variant.name] = await score_variant(
-                task, task_with_all_labels, config, variant, examples, train, send
-            )
-            variants.append(variant)
-        except RefusedRequests as error:  # one more prompt to compare with, not a condition of the run
-            refused.append(error)
-    report = None
-    if config.judge.model:
-        texts = {name: [score.output.text or "" for score in rows] for name, rows in scores.items()}
-        report = await judge.run_judge(config, task, examples, texts, _pairs(variants), send, human_ratings)
-    notes = tuple(f"left out: {error}" for error in refused)
-    return Evaluated(variants, scores, tokens if tokens.total else None, report, notes)
+            scores = [with_verbal_confidence(score, output) for score, output in zip(scores, outputs, strict=True)]
+        if config.confidence == "logprobs":
+            scores = with_logprob_confidence(scores)
+            if not any(score.confidence is not None for score in scores):
+                log.info("%s returns no log-probabilities: no confidence for %s", variant.model, variant.name)
+        return scores
+
+    async def evaluate(
+        self,
+        variants: Sequence[ModelVariant],
+        human_ratings: Sequence[HumanRating] = (),
+        optional: Role | None = None,
+    ) -> Evaluated:
+        """Run the prompt search, score every variant, and let the judge (if there is one) rate and compare the answers.
+
+        Of variants in the role `optional`, those whose requests the service refuses are left out, as long as one is
+        left. With `config.constrain_best_prompt` the best prompt of a task with labels is scored with constrained
+        output, too, and left out where the service refuses that.
+        """
+        task, config = self.task, self.config
+        variants, tokens = await self._with_search(variants)
+        progress = Progress(len(variants) * len(self.examples) * config.samples_per_row)
+        scores: dict[str, list[SampleScore]] = {}
+        refused: list[RefusedRequests] = []
+        for variant in variants:
+            try:
+                scores[variant.name] = await self.score(variant, progress)
+            except RefusedRequests as error:
+                if variant.role != optional:
+                    raise
+                refused.append(error)
+        variants = [variant for variant in variants if variant.name in scores]
+        if refused and not any(variant.role == optional for variant in variants):
+            raise refused[0]
+        if config.constrain_best_prompt and (prompts := prompt_search.constrainable(task, variants)):
+            variant = prompt_search.constrained(_best(task, prompts, scores))
+            try:
+                scores[variant.name] = await self.score(variant)
+                variants.append(variant)
+            except RefusedRequests as error:  # one more prompt to compare with, not a condition of the run
+                refused.append(error)
+        report = None
+        if config.judge.model:
+            texts = {name: [score.output.text or "" for score in rows] for name, rows in scores.items()}
+            pairs = _pairs(variants)
+            report = await judge.run_judge(config, task, self.examples, texts, pairs, self.send, human_ratings)
+        notes = tuple(f"left out: {error}" for error in refused)
+        return Evaluated(variants, scores, tokens if tokens.total else None, report, notes)
+
+    async def _with_search(self, variants: Sequence[ModelVariant]) -> tuple[list[ModelVariant], TokenUsage]:
+        """The variants and those that a prompt search adds, with the tokens of the search."""
+        extended: list[ModelVariant] = []
+        tokens = TokenUsage()
+        for variant in variants:
+            output = ModelOutput()
+            if variant.prompt.rewrites:
+                request = prompt_search.rewrite_request(self.task, variant, self.train, self.config.base_model)
+                (output,) = await self.send([request])
+            extended += [*prompt_search.rewritten(variant, output), *prompt_search.grid(variant)]
+            tokens += token_usage([output])
+        return extended, tokens
 
 
 def _best(task: Task, variants: Sequence[ModelVariant], scores: Mapping[str, Sequence[SampleScore]]) -> ModelVariant:
@@ -194,9 +189,3 @@ def _pairs(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:
     names = {variant.name for variant in others}  # the searched prompt is no finalist beside the best proposed one
     pairs += [(variant.name, variant.searched_from) for variant in others if variant.searched_from in names]
     return [*pairs, *((v.name, others[0].name) for v in others if v.role != "baseline")]
-
-
-def _score_first(
-    task: Task, variant: ModelVariant, example: Example, samples: Sequence[ModelOutput], task_with_all_labels: Task
-) -> SampleScore:
-    return score_sample(task, variant, example, samples[0], task_with_all_labels)

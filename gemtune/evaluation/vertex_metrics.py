@@ -41,11 +41,7 @@ def compare_with_vertex(
         values = [0.0] * len(scores)
         for i, value in zip(answered, fetch_scores(metric, texts) if texts else [], strict=True):
             values[i] = (value - lowest) / span
-        interval = intervals.interval(
-            intervals.mean(values),
-            level=config.confidence_level,
-            groups=groups,
-        )
+        interval = intervals.interval(intervals.mean(values), level=config.confidence_level, groups=groups)
         comparable = metric in OWN_SCALE and metric in own_metrics
         table[metric] = VertexMetric(
             value=lowest + span * interval.value,

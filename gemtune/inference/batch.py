@@ -10,48 +10,25 @@ at the default checkpoint of its version: a job cannot select another.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from gemtune.config import JsonObject
-from gemtune.errors import UserError
-from gemtune.inference.generate import Answer, GenerateAll, GenerateRequest, ModelOutput, ResponseCache, to_model_output
+from gemtune.contents import ModelOutput
+from gemtune.inference.generate import GenerateAll, GenerateRequest
+from gemtune.inference.response_cache import SqliteResponseCache
 
 log = logging.getLogger("gemtune")
-
-TRANSIENT_CODES = frozenset({0, 408, 429, 500, 502, 503, 504})
-
-
-class BatchLine(Protocol):
-    """An output line; the shape of `vertex.batches.BatchResult`."""
-
-    @property
-    def request(self) -> JsonObject:
-        """The request as the service repeats it."""
-
-    @property
-    def answer(self) -> Answer | None:
-        """The answer; None for a line that failed."""
-
-    @property
-    def error(self) -> str:
-        """The error message of the service."""
-
-    @property
-    def code(self) -> int:
-        """The HTTP status of the failure; 0 if unknown."""
 
 
 @dataclass(frozen=True)
 class BatchJobs:
     """Batch prediction of a service: the body of a request, and `run_job`, which submits a job or resumes it, waits,
-    and returns its output lines.
+    and returns (request as the service repeats it, output; None: a transient error) of every line.
 
     `target` returns the model name that a job needs for a request; empty if a job cannot call that model.
     """
@@ -59,14 +36,14 @@ class BatchJobs:
     min_requests: int
     target: Callable[[GenerateRequest], Awaitable[str]]
     body: Callable[[GenerateRequest], JsonObject]
-    run_job: Callable[[str, Sequence[JsonObject]], Awaitable[Iterable[BatchLine]]]
+    run_job: Callable[[str, Sequence[JsonObject]], Awaitable[Iterable[tuple[JsonObject, ModelOutput | None]]]]
 
 
 async def generate_by_batch(
     requests: Sequence[GenerateRequest],
     online: GenerateAll,
     batches: BatchJobs,
-    cache: ResponseCache | None = None,
+    cache: SqliteResponseCache | None = None,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[ModelOutput]:
     """One `ModelOutput` per request, in order. Cached requests, small groups and failed lines go to `online`."""
@@ -97,25 +74,14 @@ async def _run_batch(
     for index, body in bodies.items():
         waiting[request_key(body)].append(index)
     outputs: dict[int, ModelOutput] = {}
-    for line in lines:
-        rows = waiting.get(request_key(line.request))
-        output = _output(line)
+    for request, output in lines:
+        rows = waiting.get(request_key(request))
         if rows and output is not None:
             outputs[rows.pop(0)] = output
     missing = len(bodies) - len(outputs)
     if missing:
         log.info("%d of %d batch outputs are missing or have a transient error: sent online", missing, len(bodies))
     return outputs
-
-
-def _output(line: BatchLine) -> ModelOutput | None:
-    """The output of a line; None if it has a transient error."""
-    if line.answer is not None:
-        return to_model_output(line.answer, latency_s=0.0, attempts=1)
-    # a model without log-probabilities is detected online, and called without them there
-    if line.code in TRANSIENT_CODES or "logprob" in line.error.lower():
-        return None
-    return ModelOutput(error=line.error, permanent=True)
 
 
 def request_key(body: JsonObject) -> str:
@@ -139,52 +105,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-class JobStatus(Protocol):
-    """A batch job; the shape of `vertex.batches.JobStatus`."""
-
-    @property
-    def name(self) -> str:
-        """Its resource name."""
-
-    @property
-    def state(self) -> str:
-        """Its state, for messages."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether its state is final."""
-
-    @property
-    def failed(self) -> bool:
-        """Whether it ended without outputs."""
-
-    @property
-    def error(self) -> str:
-        """The error message of the service."""
-
-
-J = TypeVar("J", bound=JobStatus)
-
-
-async def wait_for_job(job: J, refresh: Callable[[J], J], poll_s: float, deadline_s: float) -> J:
-    """The job once it has succeeded. Raises `UserError` when it failed or is not done by the deadline."""
-    start = last_log = monotonic()
-    while not job.ended:
-        if monotonic() - start > deadline_s:
-            raise UserError(
-                f"batch job {job.name} is {job.state} after {deadline_s / 3600:g} hours",
-                remedy="run again to continue waiting, or send requests online: evaluate.batch_above=0",
-            )
-        await asyncio.sleep(poll_s)
-        job = await asyncio.to_thread(refresh, job)
-        if monotonic() - last_log >= 30:
-            last_log = monotonic()
-            log.info("progress: batch job %s, %d s", job.state, last_log - start)
-    if job.failed:
-        raise UserError(
-            f"batch job {job.name} ended as {job.state}: {job.error or 'no reason given'}",
-            remedy="run again, or send requests online: evaluate.batch_above=0",
-        )
-    return job

@@ -27,7 +27,7 @@ from gemtune.data.row_validation import LABELLED_KINDS, MAX_LABELS, ReadStats
 from gemtune.data.split_assignment import SPLITS, split_sizes
 from gemtune.errors import UserError
 from gemtune.inference.parsing import canonical
-from gemtune.inference.requests import answer_token_limit
+from gemtune.inference.prompts import answer_token_limit
 
 MAX_LABEL_SHARE = 0.1  # labels per row; free text has more different references
 PLAUSIBLE_LABELS = 10  # as many are labels, however few the rows are

@@ -9,7 +9,7 @@ character 1- to 3-grams, which need no word boundaries and so work in Japanese a
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gemtune.config import Prompt
@@ -47,19 +47,23 @@ def _balanced(train: Sequence[Example], seed: int) -> list[Example]:
 
 def _similar(count: int, train: Sequence[Example], queries: Sequence[Example]) -> list[list[Example]]:
     """The most similar rows of each query; the most similar comes last, next to the query."""
+    selected: list[list[Example]] = []
+    for query, scores in zip(queries, similarities(train, queries), strict=True):
+        # fifty spare, in case rows have the text of the query
+        others = (e for i in _highest(scores, count + 50) if (e := train[i]).text != query.text)
+        selected.append([e for e, _ in zip(others, range(count), strict=False)][::-1])
+    return selected
+
+
+def similarities(train: Sequence[Example], queries: Sequence[Example]) -> Iterator[np.ndarray[Any, Any]]:
+    """For each query its similarity to every training row."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
     rows = vectorizer.fit_transform([e.text for e in train])
-    selected: list[list[Example]] = []
     for start in range(0, len(queries), 256):
-        block = queries[start : start + 256]
-        similarity = (vectorizer.transform([q.text for q in block]) @ rows.T).toarray()
-        for query, scores in zip(block, similarity, strict=True):
-            # fifty spare, in case rows have the text of the query
-            others = (e for i in _highest(scores, count + 50) if (e := train[i]).text != query.text)
-            selected.append([e for e, _ in zip(others, range(count), strict=False)][::-1])
-    return selected
+        block = vectorizer.transform([q.text for q in queries[start : start + 256]])
+        yield from (block @ rows.T).toarray()
 
 
 def _highest(scores: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:

@@ -38,16 +38,12 @@ def canonical_object(value: JsonObject, rules: FieldRules = _NO_RULES) -> str:
     return json.dumps(_object(value, rules, ""), ensure_ascii=False, sort_keys=True)
 
 
-def with_read_values(value: Any, rules: FieldRules) -> Any:
+def with_read_values(value: Any, rules: FieldRules, path: str = "") -> Any:
     """The object with numbers and dates as their rules read them, otherwise unchanged: the form a schema may expect."""
-    return _read(value, rules, "")
-
-
-def _read(value: Any, rules: FieldRules, path: str) -> Any:
     if isinstance(value, dict):
-        return {key: _read(item, rules, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
+        return {key: with_read_values(item, rules, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
     if isinstance(value, list):
-        return [_read(item, rules, path) for item in value]
+        return [with_read_values(item, rules, path) for item in value]
     return _scalar(value, rules.get(path, ())) if {"number", "date"} & {*rules.get(path, ())} else value
 
 

@@ -17,10 +17,10 @@ from statistics import median
 import regex
 
 from gemtune.config import JsonObject, ModelVariant, Prompt, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.inference import tfidf_baseline
 from gemtune.inference.few_shot import select_shots
-from gemtune.inference.generate import ModelOutput
 from gemtune.inference.parsing import canonical, parse
 from gemtune.inference.tfidf_baseline import TFIDF_BASELINE
 

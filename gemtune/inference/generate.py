@@ -15,36 +15,16 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from gemtune.config import JsonObject
+from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
 from gemtune.inference.rate_control import RateController
 
-
-class Answer(Protocol):
-    """What `generate` returns; the shape of `vertex.GenerateResponse`."""
-
-    @property
-    def text(self) -> str | None:
-        """The text of the output, or None."""
-
-    @property
-    def finish_reason(self) -> str:
-        """STOP, MAX_TOKENS, SAFETY, ..."""
-
-    @property
-    def block_reason(self) -> str:
-        """Why the prompt was blocked; empty when it was not."""
-
-    @property
-    def input_tokens(self) -> int:
-        """Tokens of the request."""
-
-    @property
-    def output_tokens(self) -> int:
-        """Tokens of the answer."""
+if TYPE_CHECKING:
+    from gemtune.inference.response_cache import SqliteResponseCache
 
 
 @dataclass(frozen=True)
@@ -67,42 +47,8 @@ class GenerateRequest:
     fields: JsonObject = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class ModelOutput:
-    """The result of a request: the answer, or the error after the last attempt.
-
-    `model_version` is the service's own name of the model that answered; empty if it gives none.
-    `logprob` is the log-probability of the answer, if the model returns it. `batch`: the answer came from a batch job,
-    so it has the batch price and no latency of its own. `permanent`: the error is one that a repeated request has too.
-    """
-
-    text: str | None = None
-    finish_reason: str = ""
-    block_reason: str = ""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    latency_s: float = 0.0
-    attempts: int = 1
-    model_version: str = ""
-    error: str = ""
-    cached: bool = False
-    logprob: float | None = None
-    batch: bool = False
-    permanent: bool = False
-
-
-Generate = Callable[[GenerateRequest], Awaitable[Answer]]
+Generate = Callable[[GenerateRequest], Awaitable[ModelOutput]]
 GenerateAll = Callable[..., Awaitable[list[ModelOutput]]]  # requests to outputs, in order; `on_done` after each
-
-
-class ResponseCache(Protocol):
-    """Stores outputs that are already paid for."""
-
-    def get(self, request: GenerateRequest) -> ModelOutput | None:
-        """The stored output of this request, or None; one of an outdated model version does not count."""
-
-    def put(self, request: GenerateRequest, output: ModelOutput) -> None:
-        """Store an output; it is durable when the call returns."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +78,7 @@ async def generate_all(
     generate: Generate,
     retry_policy: RetryPolicy,
     *,
-    cache: ResponseCache | None = None,
+    cache: SqliteResponseCache | None = None,
     on_done: Callable[[], None] = lambda: None,
 ) -> list[ModelOutput]:
     """One `ModelOutput` per request, in order, or an error after the last attempt; `on_done` is called for each.
@@ -142,29 +88,27 @@ async def generate_all(
     return await _Loop(requests, generate, retry_policy, cache, on_done).run()
 
 
+@dataclass
 class _Loop:
     """The scheduler: starts attempts when the rate controller allows, and queues failed ones with their retry time."""
 
-    def __init__(
-        self,
-        requests: Sequence[GenerateRequest],
-        generate: Generate,
-        retry_policy: RetryPolicy,
-        cache: ResponseCache | None,
-        on_done: Callable[[], None],
-    ) -> None:
-        self.requests, self.generate, self.retry_policy = requests, generate, retry_policy
-        self.cache, self.on_done = cache, on_done
-        self.rate_controller = RateController(retry_policy.concurrency)
-        self.random = random.Random(retry_policy.seed)
-        self.outputs: dict[int, ModelOutput] = {}
-        self.ready: deque[tuple[int, int]] = deque()  # (request, attempt)
-        self.waiting: list[tuple[float, int, int]] = []  # heap of (retry time, request, attempt)
-        self.in_flight = 0
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.fatal: list[BaseException] = []
-        self.rounds_left = retry_policy.rounds - 1
-        self.changed = asyncio.Event()
+    requests: Sequence[GenerateRequest]
+    generate: Generate
+    retry_policy: RetryPolicy
+    cache: SqliteResponseCache | None
+    on_done: Callable[[], None]
+    outputs: dict[int, ModelOutput] = field(default_factory=dict)
+    ready: deque[tuple[int, int]] = field(default_factory=deque)  # (request, attempt)
+    waiting: list[tuple[float, int, int]] = field(default_factory=list)  # heap of (retry time, request, attempt)
+    in_flight: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    fatal: list[BaseException] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.rate_controller = RateController(self.retry_policy.concurrency)
+        self.random = random.Random(self.retry_policy.seed)
+        self.rounds_left = self.retry_policy.rounds - 1
 
     async def run(self) -> list[ModelOutput]:
         for index, request in enumerate(self.requests):
@@ -264,7 +208,7 @@ class _Loop:
         else:
             now = self._now()
             self.rate_controller.on_answer(now, start)
-            output = to_model_output(answer, now - start, attempt)
+            output = replace(answer, latency_s=now - start, attempts=attempt)
             if self.cache:
                 self.cache.put(request, output)
             self._finish(index, output)
@@ -331,19 +275,3 @@ def require_answers(outputs: Sequence[ModelOutput], name: str, max_error_share: 
             f"{len(failed)} of {len(outputs)} requests to {name!r} failed: {failed[0].error}",
             remedy="nothing was decided; try again later, or raise evaluate.attempts or evaluate.max_error_share",
         )
-
-
-def to_model_output(answer: Answer, latency_s: float, attempts: int) -> ModelOutput:
-    """The output of an answer, with its latency (seconds) and the number of the attempt."""
-    return ModelOutput(
-        text=answer.text,
-        finish_reason=answer.finish_reason,
-        block_reason=answer.block_reason,
-        input_tokens=answer.input_tokens,
-        output_tokens=answer.output_tokens,
-        latency_s=latency_s,
-        attempts=attempts,
-        model_version=getattr(answer, "model_version", ""),
-        logprob=getattr(answer, "logprob", None),
-        batch=getattr(answer, "batch", False),
-    )

@@ -449,12 +449,9 @@ def _parse_object(task: Task, text: str) -> Parsed:
 def _schema_problem(task: Task, value: JsonObject) -> str | None:
     """Why an object does not fit the schema, as it is and with the numbers and dates that the rules of fields read."""
     problem = answer_problem(task.output_schema, value)
-    if (
-        problem
-        and task.field_rules
-        and not answer_problem(task.output_schema, with_read_values(value, task.field_rules))
-    ):
-        return None
+    if problem and task.field_rules:
+        read = with_read_values(value, task.field_rules)
+        return problem if answer_problem(task.output_schema, read) else None
     return problem
 
 

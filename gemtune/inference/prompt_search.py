@@ -18,9 +18,10 @@ from typing import Any
 
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, ModelVariant, Prompt, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.inference.few_shot import select_shots
-from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.generate import GenerateRequest
 
 EXAMPLE_ROWS = 12
 MAX_INSTRUCTION_CHARS = 1500

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from gemtune.config import JsonObject, Prompt, Task
+from gemtune.config import JsonObject, ModelVariant, Prompt, Task
 from gemtune.contents import text_turn
 from gemtune.data.example import Example
 from gemtune.data.labels import labels_of
 from gemtune.errors import UserError
+from gemtune.inference import few_shot
+from gemtune.inference.generate import GenerateRequest
 
 
 @dataclass(frozen=True)
@@ -134,3 +136,75 @@ def _output_format(task: Task, prompt: Prompt) -> str:
         multi_label = f"Answer with all labels that apply, separated by {task.label_separator.strip()!r}."
         return multi_label if task.label_separator else "Answer with the label only."
     return "Answer with the JSON object only." if task.kind == "extraction" else ""
+
+
+# -- requests ---------------------------------------------------------------------------------------------------------
+
+
+def build_requests(
+    task: Task, variant: ModelVariant, examples: Sequence[Example], train: Sequence[Example]
+) -> list[GenerateRequest]:
+    """The requests of one variant, one per row, in the order of the rows."""
+    shots = few_shot.select_shots(variant.prompt, train, examples)
+    rendered = (render(task, variant.prompt, e, s) for e, s in zip(examples, shots, strict=True))
+    version = f"{variant.tuned_model}#{variant.checkpoint_id}".strip("#")
+    token_limit, schema = answer_token_limit(variant.prompt), response_schema(task, variant.prompt)
+    return [
+        GenerateRequest(
+            example.id,
+            variant.model,
+            prompt.system,
+            prompt.contents,
+            version,
+            max_output_tokens=token_limit,
+            response_schema=schema,
+            fields=prompt.fields,
+        )
+        for example, prompt in zip(examples, rendered, strict=True)
+    ]
+
+
+def response_schema(task: Task, prompt: Prompt) -> JsonObject | None:
+    """The response schema of a prompt with constrained output: one of the labels, or a list of them; else None."""
+    if not prompt.constrained_output:
+        return None
+    label = {"type": "STRING", "enum": task.labels}
+    return {"type": "ARRAY", "items": label} if task.label_separator else label
+
+
+def answer_token_limit(prompt: Prompt) -> int | None:
+    """Maximum output tokens of this prompt; None: the configured value."""
+    # Chain of thought that is truncated before its answer would fail because of a setting, not of the prompt.
+    return prompt.max_output_tokens or (1024 if prompt.chain_of_thought else None)
+
+
+# -- rows of tuning jobs, with the id of their example -----------------------------------------------------------------
+
+
+def supervised_rows(task: Task, examples: Sequence[Example]) -> list[tuple[str, JsonObject]]:
+    """A row per example; of an example with pairs a row per preferred answer, each once."""
+    prompt, rows = tuned_prompt(task), []
+    for example in examples:
+        answers = dict.fromkeys(pair.chosen for pair in example.pairs)
+        variants = [replace(example, target=answer, answer=None) for answer in answers] or [example]
+        rows += [(example.id, training_row(task, prompt, variant)) for variant in variants]
+    return rows
+
+
+def preference_rows(task: Task, examples: Sequence[Example]) -> list[tuple[str, JsonObject]]:
+    """A row per pair, the better answer with score 1, the worse with 0."""
+    rows = []
+    for example in examples:
+        prompt = training_prompt(task, tuned_prompt(task), example)
+        for pair in example.pairs:
+            completions = [
+                {"score": score, "completion": text_turn("model", text)}
+                for score, text in ((1, pair.chosen), (0, pair.rejected))
+            ]
+            rows.append((example.id, {**prompt, "completions": completions}))
+    return rows
+
+
+def tuning_rows(task: Task, examples: Sequence[Example], method: str) -> list[tuple[str, JsonObject]]:
+    """The rows that a job of this tuning method trains on."""
+    return (preference_rows if method == "preference" else supervised_rows)(task, examples)

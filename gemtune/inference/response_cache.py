@@ -19,12 +19,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from gemtune.config import fingerprint
+from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
-from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.generate import GenerateRequest
 
 MAX_AGE_DAYS = 30  # longer than a project works on one prompt, shorter than the life of a model version
 _TABLES = """
@@ -81,20 +81,10 @@ class SqliteResponseCache:
         self._database.execute(_PUT_VERSION, (model, output.model_version))
 
     def _key(self, request: GenerateRequest) -> str:
-        content: list[Any] = [request.model, request.version, request.system, request.contents]
-        content += [
-            request.sample,
-            request.temperature,
-            request.max_output_tokens,
-            request.response_schema,
-            request.fields,
-        ]
-        return fingerprint(content, self._settings)
+        return fingerprint({**vars(request), "key": ""}, self._settings)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._database.close()

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from gemtune.config import ModelVariant, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
-from gemtune.inference.generate import ModelOutput
 
 TFIDF_BASELINE = ModelVariant.of({"name": "tfidf_baseline", "model": "local:tfidf_logreg", "role": "free_baseline"})
 

@@ -7,17 +7,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from gemtune.config import Evaluate, JsonObject, Vertex
-from gemtune.inference.batch import BatchJobs, wait_for_job
-from gemtune.inference.generate import Generate, GenerateRequest, ResponseCache, RetryPolicy
+from gemtune.contents import ModelOutput
+from gemtune.errors import UserError
+from gemtune.inference.batch import BatchJobs
+from gemtune.inference.generate import Generate, GenerateRequest, RetryPolicy
+from gemtune.inference.response_cache import SqliteResponseCache
 
 if TYPE_CHECKING:
     from gemtune.vertex import GenerationSettings
+    from gemtune.vertex.batches import BatchJob, BatchLine
 
 log = logging.getLogger("gemtune")
 
@@ -29,7 +34,7 @@ def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, Retry
 
     client = vertex.connect(settings)
 
-    async def generate(request: GenerateRequest) -> vertex.GenerateResponse:
+    async def generate(request: GenerateRequest) -> ModelOutput:
         settings = _settings_of(config, request)
         return await vertex.generate(client, request.model, request.system, request.contents, settings, request.fields)
 
@@ -75,8 +80,8 @@ def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
         settings = _settings_of(config, request)
         return batches.build_request(client, request.model, request.system, request.contents, settings, request.fields)
 
-    async def run_job(model: str, bodies: Sequence[JsonObject]) -> list[batches.BatchResult]:
-        lines: list[batches.BatchResult] = []
+    async def run_job(model: str, bodies: Sequence[JsonObject]) -> list[BatchLine]:
+        lines: list[BatchLine] = []
         for start in range(0, len(bodies), batches.MAX_REQUESTS):
             chunk = bodies[start : start + batches.MAX_REQUESTS]
             submit = partial(batches.get_or_create, client, model, chunk)
@@ -94,12 +99,35 @@ def vertex_batch_jobs(config: Evaluate, settings: Vertex) -> BatchJobs:
     return BatchJobs(config.batch_above, target, body, run_job)
 
 
-def response_cache(config: Evaluate, settings: Vertex) -> contextlib.AbstractContextManager[ResponseCache | None]:
+async def wait_for_job(
+    job: BatchJob, refresh: Callable[[BatchJob], BatchJob], poll_s: float, deadline_s: float
+) -> BatchJob:
+    """The job once it has succeeded. Raises `UserError` when it failed or is not done by the deadline."""
+    start = last_log = monotonic()
+    while not job.ended:
+        if monotonic() - start > deadline_s:
+            raise UserError(
+                f"batch job {job.name} is {job.state} after {deadline_s / 3600:g} hours",
+                remedy="run again to continue waiting, or send requests online: evaluate.batch_above=0",
+            )
+        await asyncio.sleep(poll_s)
+        job = await asyncio.to_thread(refresh, job)
+        if monotonic() - last_log >= 30:
+            last_log = monotonic()
+            log.info("progress: batch job %s, %d s", job.state, last_log - start)
+    if job.failed:
+        raise UserError(
+            f"batch job {job.name} ended as {job.state}: {job.error or 'no reason given'}",
+            remedy="run again, or send requests online: evaluate.batch_above=0",
+        )
+    return job
+
+
+def response_cache(config: Evaluate, settings: Vertex) -> contextlib.AbstractContextManager[SqliteResponseCache | None]:
     """The response cache, if one is configured: of answers from the same server, project and location."""
     if not config.response_cache:
         return contextlib.nullcontext()
     from gemtune import vertex
-    from gemtune.inference.response_cache import SqliteResponseCache
 
     client = vertex.connect(settings)
     more: JsonObject = {"server": client.server, "project": client.project, "location": client.location}

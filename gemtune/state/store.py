@@ -13,7 +13,7 @@ from typing import Any
 
 from gemtune.errors import UserError
 from gemtune.vertex import Client
-from gemtune.vertex.storage import list_records, read_record, write_record
+from gemtune.vertex.storage import list_times, read_record, write_record
 
 Record = dict[str, Any]
 SCHEMA_VERSION = 1
@@ -38,7 +38,7 @@ def _read(client: Client, key: str) -> tuple[Record, int]:
 
 def keys(client: Client, folder: str) -> list[str]:
     """The keys of all records under a folder."""
-    return list(list_records(client, folder))
+    return list(list_times(client, folder))
 
 
 def update(client: Client, key: str, edit: Callable[[Record], Record]) -> Record:

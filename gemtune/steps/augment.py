@@ -30,8 +30,9 @@ from gemtune.data.example import Example, example_id, read_examples, write_examp
 from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
 from gemtune.errors import UserError
 from gemtune.evaluation.metrics import LABELLED_KINDS
+from gemtune.evaluation.scorers import request_usage
 from gemtune.inference import tfidf_baseline
-from gemtune.inference.generate import Generate, GenerateRequest, ModelOutput, RetryPolicy, generate_all
+from gemtune.inference.generate import Generate, GenerateRequest, RetryPolicy, generate_all
 from gemtune.inference.parsing import parse
 from gemtune.inference.prompts import render, resolve
 from gemtune.inference.vertex_generation import vertex_generate
@@ -202,7 +203,7 @@ async def _generate(
         rows = [example for example in train if example.id in affordable]
         requests = [paraphrase_request(row, affordable[row.id], cost.evaluate.base_model, settings) for row in rows]
         replies = await generate_all(requests, *backend)
-        usage[PURPOSES[0]] = _usage(replies)
+        usage[PURPOSES[0]] = request_usage(replies)
         for row, reply in zip(rows, replies, strict=True):
             paraphrases = parse_paraphrases(reply.text, row.text, missing[row.id])
             texts += [NewText(row.id, text, "paraphrase") for text in paraphrases]
@@ -213,11 +214,6 @@ async def _generate(
             texts += [NewText(row.id, text, "perturb") for text in perturbed]
     confirmed, usage[PURPOSES[1]] = await _confirmed(texts, train, cost, backend)
     return confirmed, len(texts) - len(confirmed), usage
-
-
-def _usage(replies: Sequence[ModelOutput]) -> TokenUsage:
-    tokens = {side: sum(getattr(reply, f"{side}_tokens") for reply in replies) for side in ("input", "output")}
-    return TokenUsage(**tokens, requests=len(replies))
 
 
 async def _confirmed(
@@ -235,5 +231,5 @@ async def _confirmed(
         rendered = [render(cost.task, prompt, row) for row in rows]
         requests = [GenerateRequest(f"check {n}", model, r.system, r.contents) for n, r in enumerate(rendered)]
         replies = await generate_all(requests, *backend)
-        predicted, usage = [parse(cost.task, prompt, reply.text).value for reply in replies], _usage(replies)
+        predicted, usage = [parse(cost.task, prompt, reply.text).value for reply in replies], request_usage(replies)
     return [text for text, row, label in zip(texts, rows, predicted, strict=True) if label == row.target], usage

@@ -106,12 +106,6 @@ class StepContext:
     @property
     def prices(self) -> PriceList:
         """List prices of the base model, the judge and the metrics of the evaluation service."""
-        from gemtune.artifacts.tuning import PriceList
+        from gemtune.cost.items import price_list
 
-        catalogue, evaluate = self.catalogue, self.evaluate
-        models = [evaluate.base_model, *filter(None, [evaluate.judge.model])]
-        return PriceList(
-            base_model=evaluate.base_model,
-            models={model: catalogue.price_document(model) for model in models},
-            vertex_metrics={metric: catalogue.vertex_metric_price(metric) for metric in evaluate.vertex_metrics},
-        )
+        return price_list(self.catalogue, self.evaluate, self.evaluate.base_model)

@@ -58,7 +58,7 @@ def run(
         like_best = like_the_best(trial, state.best, [*records, *state.jobs])
         path = Path(f"{paths['job']}.{trial.name}")
         own_rows = reweighted if like_best.reweighted else train
-        data = TuningData.of(context.task, context.objective, like_best.method, own_rows, rows)
+        data = TuningData.of(context.task, like_best.method, own_rows, rows)
         Tuner(context.client, context.tune, trial.base, name, data, path, Path(paths["events"])).run(like_best)
         state.add_job(with_larger, TuningRecord.read(path), trial)
         path.unlink()

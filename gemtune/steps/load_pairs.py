@@ -19,6 +19,7 @@ from dataclasses import replace
 from gemtune.artifacts.cost import CostItem, total
 from gemtune.artifacts.data import DataReport
 from gemtune.config import Preference, fingerprint
+from gemtune.contents import ModelOutput
 from gemtune.cost import pair_sampling
 from gemtune.data import pairs as pair_data
 from gemtune.data import profile
@@ -34,7 +35,7 @@ from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.sample_pairs import sampled_pairs
 from gemtune.evaluation.scorers import token_usage
 from gemtune.inference import data_fit
-from gemtune.inference.generate import GenerateRequest, ModelOutput, generate_all, require_answers
+from gemtune.inference.generate import GenerateRequest, generate_all, require_answers
 from gemtune.inference.vertex_generation import vertex_generate
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
@@ -181,7 +182,7 @@ def _require_affordable(rows: Sequence[Example], context: StepContext, settings:
 async def _sampled(
     rows: Sequence[Example], context: StepContext, settings: Preference
 ) -> tuple[list[Pair], list[RejectedRow], list[CostItem]]:
-    evaluate, prices = context.evaluate, context.catalogue.price_document
+    evaluate, prices = context.evaluate, context.prices.models
     backend = vertex_generate(evaluate, context.vertex)
 
     def send(requests: Sequence[GenerateRequest]) -> Awaitable[list[ModelOutput]]:
@@ -194,9 +195,9 @@ async def _sampled(
     ranker = Ranker(context.task, settings, evaluate, send)
     pairs, rejected = sampled_pairs(rows, texts, await ranker.grades(rows, texts), settings)
     usage = token_usage(outputs)
-    cost = usage.cost(prices(evaluate.base_model))
+    cost = usage.cost(prices[evaluate.base_model])
     spent = [CostItem.actual("pair_sampling", "answers sampled for pairs", usage.total, cost)]
     if ranker.usage.requests:
-        cost = ranker.usage.cost(prices(evaluate.judge.model))
+        cost = ranker.usage.cost(prices[evaluate.judge.model])
         spent.append(CostItem.actual("ranking", "ranking answers for pairs", ranker.usage.total, cost))
     return pairs, rejected, spent

@@ -18,7 +18,7 @@ from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import BestPrompt, TuningPlan
-from gemtune.config import Gate, ModelVariant, Plan, Task, Trial
+from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
@@ -36,7 +36,6 @@ from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_key
-from gemtune.tuning.objective import plan_fingerprint
 from gemtune.tuning.trials import SET_BY_PLAN, named, require_tunable, started_from
 
 log = logging.getLogger("gemtune")
@@ -275,7 +274,11 @@ def _fingerprint(request: PlanRequest, trials: Sequence[Trial]) -> str:
     ]
     others = [hard_examples] if hard_examples.target_share else []
     base = request.context.evaluate.base_model
-    return plan_fingerprint(request.context.objective, request.splits, base, hyperparameters, others)
+    content = [
+        sorted([example.id, *((pair.chosen, pair.rejected) for pair in example.pairs)] for example in split)
+        for split in request.splits[:2]
+    ]
+    return fingerprint(*content, base, hyperparameters, *others)
 
 
 # -- whether ---------------------------------------------------------------------------------------------------------

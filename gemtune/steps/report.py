@@ -27,7 +27,7 @@ from gemtune.data.example import Example, read_examples
 from gemtune.evaluation.predictions import Prediction, read_predictions
 from gemtune.inference import few_shot, prompts
 from gemtune.inference.free_baselines import DESCRIPTIONS
-from gemtune.inference.requests import response_schema
+from gemtune.inference.prompts import response_schema
 from gemtune.steps import plots
 from gemtune.vertex import schema_mime_type
 

@@ -46,7 +46,7 @@ def run(
     rows = reweighted if configured.reweighted and reweighted else train
     context = StepContext(sections)
     splits = [read_before_gate(path) for path in (rows, validation)]
-    data = TuningData.of(context.task, context.objective, configured.method, *splits)
+    data = TuningData.of(context.task, configured.method, *splits)
     tuner = Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))
     metrics = tuner.run(configured)
     if is_start:

@@ -99,7 +99,7 @@ def _variant_score(report: VariantReport, metric: str, job: TrialRecord | None, 
         variant=report.variant,
         score=report.metrics[metric],
         adapter_size=job.trial.adapter_size if job else 0,
-        chance=objective.chance_of(majority),
+        chance=0.5 if objective.is_pairwise else majority,
         near_hard=cell.metrics[metric].value if cell and metric in cell.metrics else None,
         price=job.price["input"] + job.price["output"] if job else 0.0,
     )

@@ -67,8 +67,8 @@ def to_stop(trials: Record) -> dict[str, str]:
     for name in sorted(running):
         mine = running[name]
         rivals = [other for rival, other in running.items() if rival != name]
-        shared = [(rung, other[rung]) for other in rivals for rung in [_shared(mine, other)] if rung]
-        better = min(((other, rung) for rung, other in shared if other < mine[rung]), default=None)
+        shared = [(max(mine.keys() & other, key=float), other) for other in rivals if mine.keys() & other]
+        better = min(((other[rung], rung) for rung, other in shared if other[rung] < mine[rung]), default=None)
         if better and not trials[name].get("ended"):
             other, rung = better
             reasons[name] = f"after {rung} epochs its loss is {mine[rung]:.3g}, another trial's was {other:.3g}"
@@ -92,23 +92,18 @@ def report(client: Client, group: str, trial: str, losses: Mapping[str, float], 
             for name, record in updated.items()
         }
 
-    return str(store.update(client, _key(group), edit)[trial].get("stopped", ""))
+    return str(store.update(client, f"early_stopping/{group}.json", edit)[trial].get("stopped", ""))
 
 
 def reason_to_stop(client: Client, group: str, trial: str) -> str:
     """Why a trial of this group was stopped; "" when it was not."""
-    return str(store.read(client, _key(group)).get(trial, {}).get("stopped", ""))
+    return str(store.read(client, f"early_stopping/{group}.json").get(trial, {}).get("stopped", ""))
 
 
 def _rungs(first: float) -> Iterator[float]:
     while True:
         yield first
         first *= 2
-
-
-def _shared(mine: Mapping[str, float], other: Mapping[str, float]) -> str:
-    """The latest rung that both have; "" when there is none."""
-    return max(mine.keys() & other.keys(), key=float, default="")
 
 
 def _epochs(points: Points, steps_per_epoch: float) -> list[tuple[float, float]]:
@@ -127,7 +122,3 @@ def _between(points: Sequence[tuple[float, float]], rung: float) -> float | None
         if before <= rung <= after:
             return left + (right - left) * (rung - before) / (after - before)
     return None
-
-
-def _key(group: str) -> str:
-    return f"early_stopping/{group}.json"

@@ -16,6 +16,7 @@ from random import Random
 
 from gemtune.config import HardExamples, ModelVariant, fingerprint
 from gemtune.data.example import Example
+from gemtune.inference import few_shot
 
 
 def repeated_count(easy: int, hard_count: int, settings: HardExamples) -> int:
@@ -53,18 +54,10 @@ def reweight(train: Sequence[Example], hard_ids: set[str], settings: HardExample
 
 def near_hard(train: Sequence[Example], validation: Sequence[Example], hard_ids: set[str]) -> set[str]:
     """Ids of validation rows whose nearest training row (TF-IDF of character 1- to 3-grams) is a hard example."""
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
     if not hard_ids or not validation:
         return set()
-    vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)
-    rows = vectorizer.fit_transform([example.text for example in train])
-    near = set()
-    for start in range(0, len(validation), 256):
-        block = validation[start : start + 256]
-        nearest = (vectorizer.transform([example.text for example in block]) @ rows.T).argmax(axis=1)
-        near |= {e.id for e, at in zip(block, nearest.A1, strict=True) if train[int(at)].id in hard_ids}
-    return near
+    nearest = (train[int(scores.argmax())] for scores in few_shot.similarities(train, validation))
+    return {row.id for row, example in zip(validation, nearest, strict=True) if example.id in hard_ids}
 
 
 def record_key(train: Iterable[Example], prompt: ModelVariant, settings: HardExamples) -> str:

@@ -12,56 +12,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-from gemtune.config import JsonObject, Preference, Task, Trial, fingerprint
+from gemtune.config import Preference, Task, Trial
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation.metrics import metric_names, primary_metric
 from gemtune.evaluation.pairwise import WIN_RATE
-from gemtune.inference.tuning_rows import preference_rows, supervised_rows
 
 log = logging.getLogger("gemtune")
 
 BETA_LOW, BETA_HIGH = 0.01, 0.5  # recommended, both included
-
-
-class Objective(Protocol):
-    """A tuning method as the pipeline's steps use it."""
-
-    methods: ClassVar[tuple[str, ...]]
-    """The methods of its jobs, the first job's first."""
-    is_pairwise: ClassVar[bool]
-    """Whether variants are compared answer by answer, not by a metric."""
-
-    @property
-    def ranking(self) -> Preference | None:
-        """How answers are compared pair by pair; None where they are not."""
-
-    @property
-    def judge_ranks(self) -> bool:
-        """Whether the judge ranks the answers that are compared."""
-
-    def metric(self, task: Task, configured: str = "", setting: str = "gate.metric") -> str:
-        """The metric that selects and decides; raises `UserError` naming the `setting` for one that it cannot use."""
-
-    def tuning_rows(self, task: Task, examples: Sequence[Example], method: str) -> list[tuple[str, JsonObject]]:
-        """The rows (example id, Gemini row) that a job of this method trains on."""
-
-    def training_size(self, examples: Sequence[Example]) -> int:
-        """How many rows training counts: examples, or pairs."""
-
-    def first_trial(self, trials: Sequence[Trial]) -> Trial | None:
-        """The job that comes before the trials; None when there is none."""
-
-    def prepared(self, trials: Sequence[Trial]) -> list[Trial]:
-        """The configured trials as jobs of this method."""
-
-    def content(self, splits: Sequence[Sequence[Example]]) -> list[list[Any]]:
-        """What training and validation rows contain, for the plan's fingerprint."""
-
-    def chance_of(self, majority_share: float) -> float:
-        """The score of a model that learned nothing."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +30,17 @@ class SupervisedObjective:
     """Labelled rows, one job per trial, the task's metric."""
 
     methods: ClassVar[tuple[str, ...]] = ("supervised",)
+    """The methods of its jobs, the first job's first."""
     is_pairwise: ClassVar[bool] = False
+    """Whether variants are compared answer by answer, not by a metric."""
     judge_ranks: ClassVar[bool] = False
     ranking: ClassVar[None] = None
 
     def metric(self, task: Task, configured: str = "", setting: str = "gate.metric") -> str:
-        """The configured metric, else the first of the task's kind."""
+        """The metric that selects and decides: the configured one, else the first of the task's kind.
+
+        Raises `UserError` naming the `setting` for a metric that the task does not have.
+        """
         names = metric_names(task)
         if configured and configured not in names:
             raise UserError(
@@ -83,48 +49,31 @@ class SupervisedObjective:
             )
         return configured or primary_metric(task)
 
-    def tuning_rows(self, task: Task, examples: Sequence[Example], method: str) -> list[tuple[str, JsonObject]]:
-        """A row per example."""
-        return supervised_rows(task, examples)
-
     def training_size(self, examples: Sequence[Example]) -> int:
-        """The examples."""
+        """How many rows training counts: the examples."""
         return len(examples)
 
     def first_trial(self, trials: Sequence[Trial]) -> Trial | None:
-        """There is none."""
+        """The job that comes before the trials: none."""
         return None
 
     def prepared(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials as they are."""
         return list(trials)
 
-    def content(self, splits: Sequence[Sequence[Example]]) -> list[list[Any]]:
-        """The ids of the rows, which are hashes of their content."""
-        return [sorted(example.id for example in split) for split in splits[:2]]
-
-    def chance_of(self, majority_share: float) -> float:
-        """Always answering the most frequent label."""
-        return majority_share
-
 
 @dataclass(frozen=True)
 class PreferenceObjective:
     """Pairs of answers, a supervised job first, win rates."""
 
-    settings: Preference = field(default_factory=Preference)
+    ranking: Preference = field(default_factory=Preference)
     methods: ClassVar[tuple[str, ...]] = ("supervised", "preference")
     is_pairwise: ClassVar[bool] = True
 
     @property
-    def ranking(self) -> Preference:
-        """The settings of preference tuning."""
-        return self.settings
-
-    @property
     def judge_ranks(self) -> bool:
         """Whether `preference.ranker` is the judge."""
-        return self.settings.ranker == "judge"
+        return self.ranking.ranker == "judge"
 
     def metric(self, task: Task, configured: str = "", setting: str = "gate.metric") -> str:
         """The win rate."""
@@ -132,17 +81,13 @@ class PreferenceObjective:
             raise UserError(f"{setting} is {configured!r}", remedy=f"preference tuning is decided by {WIN_RATE}")
         return WIN_RATE
 
-    def tuning_rows(self, task: Task, examples: Sequence[Example], method: str) -> list[tuple[str, JsonObject]]:
-        """A row per pair; for the supervised job a row per preferred answer."""
-        return (preference_rows if method == "preference" else supervised_rows)(task, examples)
-
     def training_size(self, examples: Sequence[Example]) -> int:
         """The pairs."""
         return sum(len(example.pairs) for example in examples)
 
     def first_trial(self, trials: Sequence[Trial]) -> Trial | None:
         """Supervised tuning on the better answers, unless it is off; raises `UserError` for several adapter sizes."""
-        if not self.settings.supervised_epochs:
+        if not self.ranking.supervised_epochs:
             return None
         if len(sizes := sorted({trial.adapter_size for trial in trials})) > 1:
             raise UserError(
@@ -151,8 +96,8 @@ class PreferenceObjective:
             )
         return Trial(
             name="supervised",
-            epoch_count=self.settings.supervised_epochs,
-            learning_rate_multiplier=self.settings.supervised_learning_rate_multiplier,
+            epoch_count=self.ranking.supervised_epochs,
+            learning_rate_multiplier=self.ranking.supervised_learning_rate_multiplier,
             adapter_size=trials[0].adapter_size,
         )
 
@@ -165,29 +110,10 @@ class PreferenceObjective:
                 )
         return [trial.model_copy(update={"method": "preference"}) for trial in trials]
 
-    def content(self, splits: Sequence[Sequence[Example]]) -> list[list[Any]]:
-        """The pairs of the rows."""
-        return [
-            sorted([example.id, pair.chosen, pair.rejected] for example in split for pair in example.pairs)
-            for split in splits[:2]
-        ]
 
-    def chance_of(self, majority_share: float) -> float:
-        """As many wins as losses."""
-        return 0.5
+Objective = SupervisedObjective | PreferenceObjective
 
 
 def objective_of(preference: Mapping[str, Any] | None) -> Objective:
     """The objective of a pipeline, from its section `preference`; without one it tunes on labelled rows."""
     return PreferenceObjective(Preference.of(dict(preference))) if preference else SupervisedObjective()
-
-
-def plan_fingerprint(
-    objective: Objective,
-    splits: Sequence[Sequence[Example]],
-    base_model: str,
-    trials: Sequence[JsonObject],
-    others: Sequence[Any] = (),
-) -> str:
-    """Names training and validation rows, model, trials and further settings; equal when nothing is new."""
-    return fingerprint(*objective.content(splits), base_model, list(trials), *others)

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
-from gemtune.artifacts.base import open_atomic
 from gemtune.catalogue import Limits, trial_base_model
 from gemtune.config import JsonObject, Trial, Tune, fingerprint
 from gemtune.errors import UserError
@@ -80,7 +77,6 @@ def with_rows(client: Client, spec: TuningJobSpec, train: Sequence[Row], validat
         validation = sorted(validation, key=fingerprint)[:allowed]
     check_rows("training", train, limits)
     check_rows("validation", validation, limits)
-    jobs.validate(replace(spec, training_uri="gs://checked/before.jsonl"))
     spec = replace(spec, training_uri=_upload(client, train))
     if validation:
         spec = replace(spec, validation_uri=_upload(client, validation))
@@ -101,8 +97,6 @@ def check_rows(split: str, rows: Sequence[Row], limits: Limits) -> None:
         raise UserError(f"{len(rows)} {split} rows", remedy=f"at most {limits.examples}: set preprocess.max_rows")
     size = 0
     for number, row in enumerate(rows, 1):
-        if problem := _problem(row):
-            raise UserError(f"{split} row {number} {problem}", remedy="correct or drop the row")
         length = len(json.dumps(row, ensure_ascii=False).encode())
         size += length + 1
         if length > limits.tokens_per_example * 16:  # no tokenizer spends more than 16 bytes on the average token
@@ -111,32 +105,8 @@ def check_rows(split: str, rows: Sequence[Row], limits: Limits) -> None:
         raise UserError(f"the {split} rows have {size} bytes", remedy=f"at most {limits.file_bytes}")
 
 
-def _problem(row: Row) -> str:
-    """What is wrong with a supervised or a preference row; "" when nothing is."""
-    turns = row.get("contents") or [{}]
-    if "completions" not in row:
-        return "" if turns[-1].get("role") == "model" and _turn_text(turns[-1]) else "does not end in an answer"
-    if turns[-1].get("role", "user") != "user" or not _turn_text(turns[-1]):
-        return "does not end in a user turn"
-    if sorted(pair.get("score") for pair in row["completions"]) != [0, 1]:
-        return "has not one completion of score 1 and one of score 0"
-    answers = [_turn_text(pair["completion"]) for pair in row["completions"]]
-    if not all(answers):
-        return "has an empty completion"
-    return "prefers an answer to itself" if answers[0] == answers[1] else ""
-
-
-def _turn_text(turn: JsonObject) -> str:
-    """A turn's text; other parts (files, function calls) count as text."""
-    return "".join(part["text"] if "text" in part else str(part) for part in turn.get("parts", [])).strip()
-
-
 def _upload(client: Client, rows: Sequence[Row]) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.jsonl"
-        with open_atomic(path) as out:
-            out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        return storage.upload(client, path, "tuning")
+    return storage.upload_lines(client, (json.dumps(row, ensure_ascii=False) for row in rows), "tuning")
 
 
 def get_or_create(
@@ -164,13 +134,18 @@ def get_or_create(
 
 def _usable(jobs: Sequence[TuningJob], attempts: int) -> TuningJob | None:
     """A job that succeeded, else one still going; raises when trying again makes no sense."""
-    for job in sorted(jobs, key=lambda job: job.succeeded, reverse=True):
-        if job.succeeded or not job.ended:
-            return job
+    if job := _standing(jobs):
+        return job
     failed = [job for job in jobs if job.state in ("FAILED", "EXPIRED")]
     if failed and (not may_succeed_again(failed[0]) or len(failed) >= attempts):
         raise failure(failed[0], attempts)
     return None
+
+
+def _standing(jobs: Sequence[TuningJob]) -> TuningJob | None:
+    """A job that succeeded, else one still going."""
+    going = [job for job in jobs if not job.ended]
+    return next((job for job in jobs if job.succeeded), going[0] if going else None)
 
 
 def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
@@ -185,9 +160,8 @@ def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
         if record and record.get("job"):
             return jobs.get(client, str(record["job"]))
         digest = claim.removeprefix("jobs/").rpartition("-")[0]
-        for job in jobs.find(client, FINGERPRINT, digest):
-            if job.succeeded or not job.ended:
-                return job
+        if job := _standing(jobs.find(client, FINGERPRINT, digest)):
+            return job
         time.sleep(min(2.0, max(0.05, wait_s / 10)))
 
 
@@ -209,9 +183,8 @@ def _create(client: Client, spec: TuningJobSpec, settings: Tune) -> TuningJob:
             log.info("waiting for a slot in the queue: %s", error)
             time.sleep(pause)
             pause = min(pause * 2, QUEUE_S)
-            for job in jobs.find(client, FINGERPRINT, spec.labels[FINGERPRINT]):
-                if job.succeeded or not job.ended:
-                    return job
+            if job := _standing(jobs.find(client, FINGERPRINT, spec.labels[FINGERPRINT])):
+                return job
 
 
 def may_succeed_again(job: TuningJob) -> bool:

@@ -25,9 +25,9 @@ from gemtune.catalogue import trial_base_model
 from gemtune.config import ModelVariant, Prompt, Task, Trial, Tune
 from gemtune.data.example import Example
 from gemtune.inference import prompts
+from gemtune.inference.prompts import tuning_rows
 from gemtune.tuning import early_stopping, loss_diagnostics, submission
 from gemtune.tuning.job_holders import JobHolder
-from gemtune.tuning.objective import Objective
 from gemtune.tuning.submission import JobFailed, Row
 from gemtune.tuning.tensorboard import write_events
 from gemtune.vertex import Client, jobs, models
@@ -53,12 +53,10 @@ class TuningData:
     validation: Sequence[Row]
 
     @classmethod
-    def of(
-        cls, task: Task, objective: Objective, method: str, train: Sequence[Example], validation: Sequence[Example]
-    ) -> TuningData:
+    def of(cls, task: Task, method: str, train: Sequence[Example], validation: Sequence[Example]) -> TuningData:
         """The rows of a job of this method; labels come from the training rows unless the task names them."""
         task = prompts.resolve(task, train)
-        rows = [[row for _, row in objective.tuning_rows(task, split, method)] for split in (train, validation)]
+        rows = [[row for _, row in tuning_rows(task, split, method)] for split in (train, validation)]
         return cls(prompts.tuned_prompt(task), *rows)
 
 
@@ -191,16 +189,7 @@ class Tuner:
         """Write the record with the job as it is now and the states seen so far."""
         record = self.jobs[-1]
         if job:
-            more["job"] = JobRecord(
-                name=job.name,
-                model=job.model,
-                billable_tokens=job.billable_tokens,
-                steps=job.steps,
-                completed_epochs=job.completed_epochs,
-                completed_steps=job.completed_steps,
-                dropped=job.dropped,
-                dropped_reasons=list(job.dropped_reasons),
-            )
+            more["job"] = JobRecord(**{name: getattr(job, name) for name in JobRecord.model_fields})
             last = record.states[-1] if record.states else None
             if last is None or (last.state, last.detail) != (job.state, job.detail):
                 now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -26,9 +26,9 @@ from pydantic import ValidationError
 
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, JsonObject, Vertex
-from gemtune.contents import text_of
+from gemtune.contents import ModelOutput, text_of
 from gemtune.errors import UserError
-from gemtune.vertex.calls import PermanentError, require_credentials, retried, translate_errors, translate_errors_async
+from gemtune.vertex.calls import PermanentError, require_credentials, retried, translate_errors, translated
 
 LOCATION_VARIABLES = ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION")
 
@@ -38,8 +38,8 @@ class GenerationSettings:
     """Generation parameters, the same for prompted and tuned models, so that the comparison is fair.
 
     `thinking_budget` is in tokens (0: off, -1: the model decides) and sent in the form that `base_model` supports.
-    `timeout_s` is the timeout of one request. `candidates` above 1 requests several sampled answers. `logprobs`
-    requests the answer's log-probability, if the model supports it; so does `response_schema` an answer that fits it.
+    `timeout_s` is the timeout of one request. `logprobs` requests the answer's log-probability, if the model supports
+    it; so does `response_schema` an answer that fits it.
     """
 
     temperature: float = 0.0
@@ -48,41 +48,14 @@ class GenerationSettings:
     base_model: str = ""
     seed: int | None = None
     timeout_s: float = 120
-    candidates: int = 1
     logprobs: bool = False
     response_schema: JsonObject | None = field(default=None, hash=False)
 
     @classmethod
     def of(cls, evaluate: Evaluate) -> GenerationSettings:
         """The settings of an evaluation."""
-        return cls(
-            temperature=evaluate.temperature,
-            max_output_tokens=evaluate.max_output_tokens,
-            thinking_budget=evaluate.thinking_budget,
-            base_model=evaluate.base_model,
-            seed=evaluate.seed,
-            timeout_s=evaluate.timeout_s,
-            logprobs=evaluate.confidence == "logprobs",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateResponse:
-    """One response. `text` is None when the prompt was blocked or the model returned no text; see the reasons.
-
-    `others` are the texts of further candidates. `logprob` is the natural logarithm of the answer's probability, None
-    when the model does not return it; `batch`: it is from a batch job. `model_version`: the name it gives itself.
-    """
-
-    text: str | None
-    finish_reason: str
-    block_reason: str
-    input_tokens: int
-    output_tokens: int
-    others: tuple[str | None, ...] = ()
-    logprob: float | None = None
-    batch: bool = False
-    model_version: str = ""
+        names = {"temperature", "max_output_tokens", "thinking_budget", "base_model", "seed", "timeout_s"}
+        return cls(**evaluate.model_dump(include=names), logprobs=evaluate.confidence == "logprobs")
 
 
 class Client:
@@ -119,11 +92,19 @@ class Client:
 
     def generated(self, service: type[Any], location: str = "") -> Any:
         """A generated (GAPIC) client over REST, which works with the cloud and with an emulator."""
-        return self._cached(service.__name__, location, lambda region: self._new_generated(service, region))
+        from google.api_core.client_options import ClientOptions
+
+        def create(region: str) -> Any:
+            options = ClientOptions(api_endpoint=self._base_url or service_host(region))
+            return service(credentials=self._token(), transport="rest", client_options=options)
+
+        return self._cached(service.__name__, location, create)
 
     def storage(self) -> Any:
         """A Cloud Storage client; the SDK reads STORAGE_EMULATOR_HOST itself."""
-        return self._cached("storage", "", lambda _: self._new_storage())
+        from google.cloud import storage
+
+        return self._cached("storage", "", lambda _: storage.Client(project=self.project))
 
     async def async_genai(self, location: str, timeout_s: float) -> Any:
         """The asynchronous google-genai client of the running event loop; closed when `asyncio.run` ends that loop.
@@ -163,17 +144,6 @@ class Client:
                 retry_options=genai.types.HttpRetryOptions(attempts=1),
             ),
         )
-
-    def _new_generated(self, service: type[Any], location: str) -> Any:
-        from google.api_core.client_options import ClientOptions
-
-        options = ClientOptions(api_endpoint=self._base_url or service_host(location))
-        return service(credentials=self._token(), transport="rest", client_options=options)
-
-    def _new_storage(self) -> Any:
-        from google.cloud import storage
-
-        return storage.Client(project=self.project)
 
     def _token(self) -> Any:
         """A dummy token for an emulator. None: the SDK finds the user's credentials."""
@@ -226,30 +196,39 @@ async def generate(
     contents: list[JsonObject],
     settings: GenerationSettings,
     fields: Mapping[str, Any] = MappingProxyType({}),
-) -> GenerateResponse:
+) -> ModelOutput:
     """Send one request. `model` is a base model id or an endpoint's full name; `contents` is in Gemini's form, and so
     are `fields`: tools, toolConfig and generationConfig, over which `settings` take precedence.
 
     Raises `TransientError` or `PermanentError`; retries are the caller's, with its rate control.
     """
-    budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
+    try:
+        config = request_config(client, model, system, settings, fields)
+    except ValidationError as error:
+        raise PermanentError(400, f"tools or toolConfig of the row: {error}") from None
     genai_client = await client.async_genai(serving_location(client, model), settings.timeout_s)
+    call = genai_client.models.generate_content(model=model, contents=contents, config=config)
+    try:
+        return parse_response(await call)
+    except Exception as error:
+        failure = translated(error)
+        about_logprobs = isinstance(failure, PermanentError) and "logprob" in failure.message.lower()
+        if not (about_logprobs and config.response_logprobs):
+            raise failure from error
+    client.without_logprobs.add(model)
+    return await generate(client, model, system, contents, settings, fields)
+
+
+def request_config(
+    client: Client, model: str, system: str | None, settings: GenerationSettings, fields: Mapping[str, Any]
+) -> Any:
+    """The SDK's form of the settings that the model supports; raises `ValidationError` for wrong `fields`."""
+    budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
     if model in client.without_logprobs:
         settings = replace(settings, logprobs=False)
     if not client.catalogue.takes_schema(model):
         settings = replace(settings, response_schema=None)
-    try:
-        config = _generation_config(system, settings, budget, level, json.dumps(dict(fields)))
-    except ValidationError as error:
-        raise PermanentError(400, f"tools or toolConfig of the row: {error}") from None
-    call = genai_client.models.generate_content(model=model, contents=contents, config=config)
-    try:
-        return parse_response(await translate_errors_async(call))
-    except PermanentError as refusal:
-        if not settings.logprobs or "logprob" not in refusal.message.lower():
-            raise
-        client.without_logprobs.add(model)
-        return await generate(client, model, system, contents, settings, fields)
+    return _generation_config(system, settings, budget, level, json.dumps(dict(fields)))
 
 
 @lru_cache(maxsize=256)
@@ -269,7 +248,6 @@ def _generation_config(
         system_instruction=system,
         temperature=settings.temperature,
         max_output_tokens=settings.max_output_tokens,
-        candidate_count=settings.candidates if settings.candidates > 1 else None,
         seed=settings.seed,
         thinking_config=thinking if level or budget is not None else None,
         response_logprobs=settings.logprobs or None,
@@ -290,10 +268,13 @@ def schema_mime_type(schema: JsonObject) -> str:
 
 def serving_location(client: Client, model: str) -> str:
     """The location that serves a model: of a full resource name its own; of a base model that of its tuned models."""
-    parts = model.split("/")
-    if parts[0] == "projects" and len(parts) > 3:
-        return parts[3]
-    return client.catalogue.serving_location(model, client.location)
+    return location_of(model) or client.catalogue.serving_location(model, client.location)
+
+
+def location_of(name: str) -> str:
+    """The location inside a resource name (projects/P/locations/L/...); "" when there is none."""
+    parts = name.split("/")
+    return parts[3] if len(parts) > 3 and parts[2] == "locations" else ""
 
 
 @retried
@@ -328,19 +309,17 @@ def service_host(location: str) -> str:
     return f"{location}-aiplatform.googleapis.com"
 
 
-def parse_response(response: Any) -> GenerateResponse:
+def parse_response(response: Any) -> ModelOutput:
     """Parse a response that may have no candidate, content or part."""
     candidates = response.candidates or []
     usage = response.usage_metadata
-    texts = [_text(candidate) for candidate in candidates]
     feedback = response.prompt_feedback
-    return GenerateResponse(
-        text=texts[0] if texts else None,
-        finish_reason=_enum_value(candidates[0].finish_reason) if candidates else "",
-        block_reason=_enum_value(feedback.block_reason) if feedback else "",
+    return ModelOutput(
+        text=_text(candidates[0]) if candidates else None,
+        finish_reason=enum_value(candidates[0].finish_reason) if candidates else "",
+        block_reason=enum_value(feedback.block_reason) if feedback else "",
         input_tokens=int((usage and usage.prompt_token_count) or 0),
         output_tokens=int((usage and (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0)) or 0),
-        others=tuple(texts[1:]),
         logprob=_logprob(candidates[0]) if candidates else None,
         model_version=response.model_version or "",
     )
@@ -367,6 +346,6 @@ def _text(candidate: Any) -> str | None:
     return "".join(texts).encode("utf-16", "surrogatepass").decode("utf-16", "replace") if texts else None
 
 
-def _enum_value(value: Any) -> str:
+def enum_value(value: Any) -> str:
     """An enum's value; the SDK returns unknown values as strings."""
     return str(getattr(value, "value", value) or "")

@@ -16,15 +16,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from gemtune.artifacts.base import open_atomic
 from gemtune.config import JsonObject, fingerprint
+from gemtune.contents import ModelOutput, text_turn
 from gemtune.vertex import (
     Client,
-    GenerateResponse,
     GenerationSettings,
+    enum_value,
+    location_of,
     models,
     parse_response,
-    schema_mime_type,
+    request_config,
     serving_location,
     storage,
 )
@@ -33,6 +34,9 @@ from gemtune.vertex.calls import retried, translate_errors
 FAILED = frozenset({"FAILED", "CANCELLED", "CANCELLING", "EXPIRED"})
 ENDED = FAILED | {"SUCCEEDED", "PARTIALLY_SUCCEEDED"}
 MAX_REQUESTS = 200_000  # per job, as published
+TRANSIENT_CODES = frozenset({0, 408, 429, 500, 502, 503, 504})  # 0: unknown
+BatchLine = tuple[JsonObject, ModelOutput | None]
+"""A request as the service repeats it, and its output; None if it may succeed when it is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +57,6 @@ class BatchJob:
     def failed(self) -> bool:
         """Whether the job ended without results."""
         return self.state in FAILED
-
-
-@dataclass(frozen=True, slots=True)
-class BatchResult:
-    """One line of the results: its request, and the response or the error (`code` is its HTTP status)."""
-
-    request: JsonObject
-    answer: GenerateResponse | None
-    error: str = ""
-    code: int = 0
 
 
 @retried
@@ -91,25 +85,12 @@ def build_request(
     fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> JsonObject:
     """The request body that `vertex.generate` would send."""
-    budget, level = client.catalogue.thinking(settings.base_model or model, settings.thinking_budget)
-    config: JsonObject = {"temperature": settings.temperature, "maxOutputTokens": settings.max_output_tokens}
-    if settings.seed is not None:
-        config["seed"] = settings.seed
-    if settings.candidates > 1:
-        config["candidateCount"] = settings.candidates
-    if level:
-        config["thinkingConfig"] = {"thinkingLevel": level}
-    elif budget is not None:
-        config["thinkingConfig"] = {"thinkingBudget": budget}
-    if settings.logprobs:
-        config["responseLogprobs"] = True
-    if (schema := settings.response_schema) and client.catalogue.takes_schema(model):
-        config |= {"responseMimeType": schema_mime_type(schema), "responseSchema": schema}
-    config = {**fields.get("generationConfig", {}), **config}
-    body: JsonObject = {**fields, "contents": contents, "generationConfig": config}
-    if system:
-        body["systemInstruction"] = {"role": "user", "parts": [{"text": system}]}
-    return body
+    config = request_config(client, model, system, settings, fields)
+    plain: JsonObject = config.model_dump(mode="json", by_alias=True, exclude_none=True)
+    own: JsonObject = {name: plain.pop(name) for name in ("tools", "toolConfig") if name in plain}
+    if plain.pop("systemInstruction", None):
+        own["systemInstruction"] = text_turn("user", system or "")
+    return {**own, "contents": contents, "generationConfig": plain}
 
 
 @retried
@@ -118,69 +99,61 @@ def get_or_create(client: Client, model: str, requests: Sequence[JsonObject]) ->
 
     Raises `TransientError` or `PermanentError`.
     """
-    lines = [json.dumps({"request": body}, ensure_ascii=False) + "\n" for body in requests]
+    lines = [json.dumps({"request": body}, ensure_ascii=False) for body in requests]
     location = serving_location(client, model)
     display_name = f"gemtune-batch-{fingerprint(model, location, lines)}"
-    usable = [job for job in _list_by_display_name(client, location, display_name) if not job.failed]
+    query = {"filter": f'display_name="{display_name}"', "page_size": 100}
+    listed = translate_errors(lambda: list(client.genai(location).batches.list(config=query)))
+    usable = [job for job in map(_batch, (raw for raw in listed if raw.display_name == display_name)) if not job.failed]
     return usable[0] if usable else _create(client, model, location, display_name, lines)
 
 
 @retried
 def refresh(client: Client, batch: BatchJob) -> BatchJob:
     """The current state of the job."""
-    location = batch.name.split("/")[3]
-    return _batch(translate_errors(lambda: client.genai(location).batches.get(name=batch.name)))
+    return _batch(translate_errors(lambda: client.genai(location_of(batch.name)).batches.get(name=batch.name)))
 
 
 @retried
-def read_results(client: Client, batch: BatchJob) -> list[BatchResult]:
+def read_results(client: Client, batch: BatchJob) -> list[BatchLine]:
     """The results of a job that succeeded, in no particular order."""
-    results: list[BatchResult] = []
+    results: list[BatchLine] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "answers.jsonl"
-        for uri in storage.list_objects(client, batch.folder):
-            if uri.endswith(".jsonl"):
-                storage.download(client, uri, path)
+        for key in storage.list_times(client, batch.folder.removeprefix(f"gs://{client.bucket}/").rstrip("/")):
+            if key.endswith(".jsonl"):
+                storage.download(client, f"gs://{client.bucket}/{key}", path)
                 with path.open(encoding="utf-8") as answers:
                     results += [_result(json.loads(line)) for line in answers if line.strip()]
     return results
 
 
-def _list_by_display_name(client: Client, location: str, display_name: str) -> list[BatchJob]:
-    jobs = client.genai(location).batches
-    listed = translate_errors(
-        lambda: list(jobs.list(config={"filter": f'display_name="{display_name}"', "page_size": 100}))
-    )
-    return [_batch(job) for job in listed if job.display_name == display_name]
-
-
 def _create(client: Client, model: str, location: str, display_name: str, lines: Sequence[str]) -> BatchJob:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "requests.jsonl"
-        with open_atomic(path) as file:
-            file.writelines(lines)
-        source = storage.upload(client, path, "batches")
+    source = storage.upload_lines(client, lines, "batches")
     config = {"display_name": display_name, "dest": f"gs://{client.bucket}/batches/{display_name}"}
     jobs = client.genai(location).batches
     return _batch(translate_errors(lambda: jobs.create(model=model, src=source, config=config)))
 
 
 def _batch(job: Any) -> BatchJob:
-    state = str(getattr(job.state, "value", job.state) or "").removeprefix("JOB_STATE_")
+    state = enum_value(job.state).removeprefix("JOB_STATE_")
     folder = job.output_info.gcs_output_directory if job.output_info else ""
     return BatchJob(str(job.name), state, str(folder or ""), str(job.error.message or "") if job.error else "")
 
 
-def _result(row: JsonObject) -> BatchResult:
+def _result(row: JsonObject) -> BatchLine:
     """A line of the output file. A failed one has a status (a text, then the service's error as JSON), no response."""
     from google.genai import types
 
     request = row.get("request") or {}
     if not row.get("status") and row.get("response"):
         answer = parse_response(types.GenerateContentResponse.model_validate(row["response"]))
-        return BatchResult(request, replace(answer, batch=True))
-    status = str(row.get("status") or "the line has no response")
-    return BatchResult(request, None, status[:500], _status_code(status))
+        return request, replace(answer, batch=True)
+    status = str(row.get("status") or "the line has no response")[:500]
+    # a model without log-probabilities is detected online, and called without them there
+    if _status_code(status) in TRANSIENT_CODES or "logprob" in status.lower():
+        return request, None
+    return request, ModelOutput(error=status, permanent=True)
 
 
 def _status_code(status: str) -> int:

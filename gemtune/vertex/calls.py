@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import functools
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from types import MappingProxyType
+from typing import ParamSpec, TypeVar
 
 from gemtune.errors import UserError
 
@@ -75,20 +76,18 @@ def retried(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def translate_errors(call: Callable[[], T]) -> T:
-    """Run an SDK call; failures of any SDK are raised as `TransientError`, `PermanentError` or `UserError`."""
+def translate_errors(call: Callable[[], T], expected: Mapping[int, T] = MappingProxyType({})) -> T:
+    """Run an SDK call; failures of any SDK are raised as `TransientError`, `PermanentError` or `UserError`.
+
+    `expected` are the results for HTTP statuses that are no failure of this call.
+    """
     try:
         return call()
     except Exception as error:
-        raise translated(error) from error
-
-
-async def translate_errors_async(call: Coroutine[Any, Any, T]) -> T:
-    """As `translate_errors`, for a coroutine."""
-    try:
-        return await call
-    except Exception as error:
-        raise translated(error) from error
+        failure = translated(error)
+        if isinstance(failure, PermanentError) and failure.code in expected:
+            return expected[failure.code]
+        raise failure from error
 
 
 def translated(error: Exception) -> Exception:
@@ -122,3 +121,17 @@ def require_credentials(call: Callable[[], T]) -> T:
 
 def _credentials_error(error: Exception) -> UserError:
     return UserError(f"no usable Google credentials: {error}", remedy="run: gcloud auth application-default login")
+
+
+def batched(items: Iterable[T], size: Callable[[T], int], max_size: int, max_items: int) -> Iterator[list[T]]:
+    """Items in order, in batches for a request: at most `max_items`, together of `max_size` (or one that is larger)."""
+    batch: list[T] = []
+    total = 0
+    for item in items:
+        if batch and (len(batch) == max_items or total + size(item) > max_size):
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += size(item)
+    if batch:
+        yield batch

@@ -17,7 +17,14 @@ from urllib.parse import urlsplit
 
 from gemtune.errors import UserError
 from gemtune.pii import Finding, replace_findings
-from gemtune.vertex.calls import PermanentError, TransientError, require_credentials, retried, translate_errors
+from gemtune.vertex.calls import (
+    PermanentError,
+    TransientError,
+    batched,
+    require_credentials,
+    retried,
+    translate_errors,
+)
 
 REQUEST_BYTES, REQUEST_ROWS = 400_000, 1_000  # the service accepts 0.5 MB and 50,000 values per request
 PIECE, OVERLAP = 80_000, 200  # characters; a finding is never longer than the overlap
@@ -51,7 +58,7 @@ class DlpDetector:
     def _search(self, texts: Iterable[str]) -> dict[str, list[Finding]]:
         unique_texts = list(dict.fromkeys(texts))
         findings_by_text: list[list[Finding]] = [[] for _ in unique_texts]
-        for batch in _batches(_pieces(unique_texts)):
+        for batch in batched(_pieces(unique_texts), _bytes, REQUEST_BYTES, REQUEST_ROWS):
             for piece, finding in self._findings_of(batch):
                 shifted = Finding(finding.kind, finding.begin + piece.begin, finding.end + piece.begin)
                 findings_by_text[piece.text].append(shifted)
@@ -138,18 +145,8 @@ def _pieces(texts: Sequence[str]) -> Iterator[_Piece]:
             yield _Piece(number, begin, text[begin : begin + PIECE])
 
 
-def _batches(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
-    batch: list[_Piece] = []
-    size = 0
-    for piece in pieces:
-        length = len(piece.content.encode())
-        if batch and (size + length > REQUEST_BYTES or len(batch) >= REQUEST_ROWS):
-            yield batch
-            batch, size = [], 0
-        batch.append(piece)
-        size += length
-    if batch:
-        yield batch
+def _bytes(piece: _Piece) -> int:
+    return len(piece.content.encode())
 
 
 def _finding_of(batch: list[_Piece], finding: Any) -> tuple[_Piece, Finding]:

@@ -8,14 +8,14 @@ Source: google-genai's embed_content. Gemini embedding models accept one text pe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gemtune.vertex import Client
-from gemtune.vertex.calls import retried, translate_errors
+from gemtune.vertex.calls import batched, retried, translate_errors
 
 _MAX_TEXTS, _MAX_CHARS = 250, 40_000  # a token has two characters or more, in nearly any text
 _MAX_TEXT_CHARS = 8000  # characters of one text; the service truncates longer ones anyway
@@ -35,27 +35,14 @@ def embed(client: Client, model: str, texts: Sequence[str], dimensions: int, con
         answer = translate_errors(lambda: call(model=model, contents=contents, config=config))
         return [list(embedding.values or []) for embedding in answer.embeddings or []]
 
+    per_request = 1 if "gemini" in model else _MAX_TEXTS
+    sent = [text[:_MAX_TEXT_CHARS] or " " for text in texts]  # the service refuses empty texts
     with ThreadPoolExecutor(concurrency) as pool:
         vectors = [
             vector
-            for batch_vectors in pool.map(embed_batch, batches(texts, 1 if "gemini" in model else _MAX_TEXTS))
+            for batch_vectors in pool.map(embed_batch, batched(sent, len, _MAX_CHARS, per_request))
             for vector in batch_vectors
         ]
     matrix = np.array(vectors, np.float32).reshape(len(texts), dimensions)
     norms = np.linalg.norm(matrix, axis=1, keepdims=True)  # truncated vectors do not have unit length
     return np.asarray(matrix / np.where(norms == 0, 1, norms), np.float32)
-
-
-def batches(texts: Sequence[str], max_texts: int) -> Iterator[list[str]]:
-    """Texts in order, in batches of the size of a request; empty texts, which the service refuses, become a space."""
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        text = text[:_MAX_TEXT_CHARS] or " "
-        if batch and (len(batch) == max_texts or size + len(text) > _MAX_CHARS):
-            yield batch
-            batch, size = [], 0
-        batch.append(text)
-        size += len(text)
-    if batch:
-        yield batch

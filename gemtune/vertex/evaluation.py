@@ -59,11 +59,9 @@ def _evaluate(client: Client, body: JsonObject) -> list[float]:
     answer = translate_errors(lambda: service.evaluate_instances({"location": client.parent, **body}))
     if "pointwise_metric_result" in answer:
         return [float(answer.pointwise_metric_result.score)]
-    if "exact_match_results" in answer:
-        return [float(result.score) for result in answer.exact_match_results.exact_match_metric_values]
-    if "bleu_results" in answer:
-        return [float(result.score) for result in answer.bleu_results.bleu_metric_values]
-    return [float(result.score) for result in answer.rouge_results.rouge_metric_values]
+    name = next(name for name in ("exact_match", "bleu", "rouge") if f"{name}_results" in answer)
+    results = getattr(getattr(answer, f"{name}_results"), f"{name}_metric_values")
+    return [float(result.score) for result in results]
 
 
 def _metric_request(metric: str, rows: Sequence[EvaluatedRow]) -> JsonObject:

@@ -3,28 +3,25 @@
 """Tuning jobs: create, find, get, cancel, and read their loss series.
 
 Source: google-genai `tunings` for jobs; the generated Metadata and TensorBoard clients for series (job -> experiment
-context -> backing TensorBoard -> run -> time series). Guarantees: arguments that `tunings.tune` mishandles are
-rejected before a request is sent, and a job is plain frozen data.
+context -> backing TensorBoard -> run -> time series). Guarantees: a job is plain frozen data.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from gemtune.config import JsonObject
-from gemtune.errors import UserError
-from gemtune.vertex import Client
+from gemtune.vertex import Client, enum_value, location_of
 from gemtune.vertex.calls import PermanentError, retried, translate_errors
 
 ADAPTER_WORDS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
 METHODS = {"supervised": "SUPERVISED_FINE_TUNING", "preference": "PREFERENCE_TUNING"}
 ENDED = frozenset({"SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
 FINGERPRINT = "gemtune-job"  # label key: fingerprint of a job; see tuning.submission
+SERIES_PER_REQUEST = 50
 NAME = "gemtune-name"  # label key: name of the runs that a job belongs to
 LABEL = re.compile(r"[^a-z0-9_-]")
 
@@ -107,63 +104,33 @@ class TuningJob:
 
 
 def create(client: Client, spec: TuningJobSpec) -> TuningJob:
-    """Submit a job. Raises `UserError` for an invalid spec, `TransientError` or `PermanentError` from the service."""
+    """Submit a job. Raises `TransientError` or `PermanentError`."""
     from google.genai import types
 
-    validate(spec)
-    config = types.CreateTuningJobConfig(**_configuration(spec))
+    size = spec.adapter_size
+    account = types.HttpOptions(extra_body={"serviceAccount": spec.service_account}) if spec.service_account else None
+    # None is left out of the request
+    config = types.CreateTuningJobConfig(
+        method=METHODS[spec.method],
+        validation_dataset=types.TuningValidationDataset(gcs_uri=spec.validation_uri) if spec.validation_uri else None,
+        tuned_model_display_name=spec.display_name or None,
+        description=spec.description or None,
+        epoch_count=spec.epoch_count,
+        learning_rate_multiplier=spec.learning_rate_multiplier,
+        adapter_size=f"ADAPTER_SIZE_{ADAPTER_WORDS[size]}" if size else None,
+        beta=spec.beta,
+        export_last_checkpoint_only=spec.last_checkpoint_only or None,
+        pre_tuned_model_checkpoint_id=spec.checkpoint_id or None,
+        labels=spec.labels or None,
+        encryption_spec=types.EncryptionSpec(kms_key_name=spec.encryption_key) if spec.encryption_key else None,
+        http_options=account,
+    )
     dataset = types.TuningDataset(gcs_uri=spec.training_uri)
     jobs = client.genai().tunings
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the SDK warns at each call that its method is experimental
         job = translate_errors(lambda: jobs.tune(base_model=spec.base, training_dataset=dataset, config=config))
     return _job(job)
-
-
-def validate(spec: TuningJobSpec) -> None:
-    """Raise `UserError` for a spec that the SDK would mishandle or the service would reject, naming the field."""
-    if spec.method not in METHODS:
-        raise UserError(f"unknown tuning method {spec.method!r}", remedy=f"one of {', '.join(METHODS)}")
-    if (spec.beta is None) == (spec.method == "preference"):
-        raise UserError(
-            f"beta is {spec.beta} with the method {spec.method!r}", remedy="beta is for preference tuning only"
-        )
-    if spec.beta is not None and not spec.beta > 0:
-        raise UserError(f"beta {spec.beta} is not positive", remedy="recommended: 0.01 to 0.5")
-    if spec.adapter_size is not None and spec.adapter_size not in ADAPTER_WORDS:
-        raise UserError(f"adapter size {spec.adapter_size}", remedy=f"one of {', '.join(map(str, ADAPTER_WORDS))}")
-    for what, uri in (("training", spec.training_uri), ("validation", spec.validation_uri)):
-        if (uri or what == "training") and not (uri.startswith("gs://") and uri.endswith(".jsonl")):
-            raise UserError(f"the {what} data {uri!r} is not a JSONL object", remedy="gs://BUCKET/NAME.jsonl")
-    if spec.checkpoint_id and not spec.base.startswith("projects/"):
-        raise UserError(f"{spec.base} has no checkpoint {spec.checkpoint_id!r}", remedy="continue from a tuned model")
-    if len(spec.display_name) > 128:
-        raise UserError(f"display name of {len(spec.display_name)} characters", remedy="at most 128")
-
-
-def _configuration(spec: TuningJobSpec) -> JsonObject:
-    """The SDK's parameters; None is left out of the request."""
-    from google.genai import types
-
-    size = spec.adapter_size
-    account = {"serviceAccount": spec.service_account} if spec.service_account else None
-    key = types.EncryptionSpec(kms_key_name=spec.encryption_key) if spec.encryption_key else None
-    validation = types.TuningValidationDataset(gcs_uri=spec.validation_uri) if spec.validation_uri else None
-    return {
-        "method": METHODS[spec.method],
-        "validation_dataset": validation,
-        "tuned_model_display_name": spec.display_name or None,
-        "description": spec.description or None,
-        "epoch_count": spec.epoch_count,
-        "learning_rate_multiplier": spec.learning_rate_multiplier,
-        "adapter_size": f"ADAPTER_SIZE_{ADAPTER_WORDS[size]}" if size else None,
-        "beta": spec.beta,
-        "export_last_checkpoint_only": spec.last_checkpoint_only or None,
-        "pre_tuned_model_checkpoint_id": spec.checkpoint_id or None,
-        "labels": spec.labels or None,
-        "encryption_spec": key,
-        "http_options": types.HttpOptions(extra_body=account) if account else None,
-    }
 
 
 @retried
@@ -180,25 +147,17 @@ def find(client: Client, key: str, value: str) -> list[TuningJob]:
 @retried
 def get(client: Client, name: str) -> TuningJob:
     """The job by its full resource name."""
-    _require_full(name)
-    return _job(translate_errors(lambda: client.genai(_location_of(name)).tunings.get(name=name)))
+    return _job(translate_errors(lambda: client.genai(location_of(name)).tunings.get(name=name)))
 
 
 @retried
 def cancel(client: Client, name: str) -> None:
     """Cancel a job by its full resource name; no effect on a job that has ended."""
-    _require_full(name)
     try:
-        translate_errors(lambda: client.genai(_location_of(name)).tunings.cancel(name=name))
+        translate_errors(lambda: client.genai(location_of(name)).tunings.cancel(name=name))
     except PermanentError as error:
         if not get(client, name).ended:
             raise error
-
-
-def _require_full(name: str) -> None:
-    """The SDK builds a wrong path from a bare id."""
-    if not name.startswith("projects/"):
-        raise UserError(f"{name!r} is not a full resource name", remedy="projects/P/locations/L/tuningJobs/ID")
 
 
 @retried
@@ -209,45 +168,30 @@ def loss_series(client: Client, job: TuningJob) -> dict[str, list[tuple[int, flo
     from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
     from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardServiceClient
 
-    location = _location_of(job.experiment)
-    try:
-        context = translate_errors(
-            lambda: client.generated(MetadataServiceClient, location).get_context(name=job.experiment)
-        )
+    location = location_of(job.experiment)
+
+    def read() -> dict[str, list[tuple[int, float]]]:
+        context = client.generated(MetadataServiceClient, location).get_context(name=job.experiment)
         board = dict(context.metadata).get("backing_tensorboard_resource", "")
         return _series(client.generated(TensorboardServiceClient, location), board, context.name.rsplit("/", 1)[1])
-    except PermanentError as error:
-        if error.code == 404:  # not created yet
-            return {}
-        raise
+
+    return translate_errors(read, {404: {}})  # not created yet
 
 
 def _series(boards: Any, board: str, experiment: str) -> dict[str, list[tuple[int, float]]]:
     if not board:
         return {}
     points: dict[str, list[tuple[int, float]]] = {}
-    for run in translate_errors(lambda: list(boards.list_tensorboard_runs(parent=f"{board}/experiments/{experiment}"))):
-        names = _series_names(boards, run.name)
-        for group in _groups(list(names), 50):
-            for data in _read(boards, board, group):
+    for run in boards.list_tensorboard_runs(parent=f"{board}/experiments/{experiment}"):
+        listed = boards.list_tensorboard_time_series(parent=run.name)
+        names = {f"{run.name}/timeSeries/{series.name.rsplit('/', 1)[1]}": series.display_name for series in listed}
+        paths = list(names)
+        for start in range(0, len(paths), SERIES_PER_REQUEST):
+            request = {"tensorboard": board, "time_series": paths[start : start + SERIES_PER_REQUEST]}
+            for data in boards.batch_read_tensorboard_time_series_data(request=request).time_series_data:
                 values = [(int(point.step), float(point.scalar.value)) for point in data.values]
                 points.setdefault(names[f"{run.name}/timeSeries/{data.tensorboard_time_series_id}"], []).extend(values)
     return {name: sorted(values) for name, values in points.items()}
-
-
-def _series_names(boards: Any, run: str) -> dict[str, str]:
-    listed = translate_errors(lambda: list(boards.list_tensorboard_time_series(parent=run)))
-    return {f"{run}/timeSeries/{series.name.rsplit('/', 1)[1]}": series.display_name for series in listed}
-
-
-def _read(boards: Any, board: str, names: list[str]) -> Any:
-    request = {"tensorboard": board, "time_series": names}
-    return translate_errors(lambda: boards.batch_read_tensorboard_time_series_data(request=request)).time_series_data
-
-
-def _groups(names: list[str], size: int) -> Iterator[list[str]]:
-    for start in range(0, len(names), size):
-        yield names[start : start + size]
 
 
 def label(text: str) -> str:
@@ -255,51 +199,33 @@ def label(text: str) -> str:
     return LABEL.sub("-", text.lower())[:63]
 
 
-def _location_of(name: str) -> str:
-    """The location inside a resource name; "" when there is none."""
-    parts = name.split("/")
-    return parts[3] if len(parts) > 3 and parts[2] == "locations" else ""
-
-
 def _job(raw: Any) -> TuningJob:
     """A `TuningJob` from the SDK's. Counts may be missing at first.
 
     What the API calls truncated examples are those that it dropped: for each of them there is a dropped-example reason.
     """
-    tuned, meta, stats = raw.tuned_model, raw.tuning_job_metadata, _stats(raw.tuning_data_stats)
-    reasons = tuple(_field(stats, "dropped_example_reasons") or ())
+    tuned, meta, both = raw.tuned_model, raw.tuning_job_metadata, raw.tuning_data_stats
+    stats = both and (both.supervised_tuning_data_stats or both.preference_optimization_data_stats)
+    reasons = tuple(getattr(stats, "dropped_example_reasons", None) or ())
     return TuningJob(
         name=raw.name,
-        state=_state(raw.state, "JOB_STATE_"),
-        detail=_state(raw.tuning_job_state, "TUNING_JOB_STATE_"),
+        state=enum_value(raw.state).removeprefix("JOB_STATE_"),
+        detail=enum_value(raw.tuning_job_state).removeprefix("TUNING_JOB_STATE_"),
         labels=dict(raw.labels or {}),
         created=raw.create_time or datetime.now(UTC),
         model=(tuned and tuned.model) or "",
         endpoint=(tuned and tuned.endpoint) or "",
-        checkpoints=tuple(map(_checkpoint, (tuned and tuned.checkpoints) or ())),
+        checkpoints=tuple(
+            Checkpoint(str(each.checkpoint_id or ""), int(each.epoch or 0), int(each.step or 0), each.endpoint or "")
+            for each in (tuned and tuned.checkpoints) or ()
+        ),
         experiment=raw.experiment or "",
         completed_epochs=int((meta and meta.completed_epoch_count) or 0),
         completed_steps=int((meta and meta.completed_step_count) or 0),
-        billable_tokens=int(_field(stats, "total_billable_token_count") or 0),
-        steps=int(_field(stats, "tuning_step_count") or 0),
-        dropped=int(_field(stats, "total_truncated_example_count") or len(reasons)),
+        billable_tokens=int(getattr(stats, "total_billable_token_count", None) or 0),
+        steps=int(getattr(stats, "tuning_step_count", None) or 0),
+        dropped=int(getattr(stats, "total_truncated_example_count", None) or len(reasons)),
         dropped_reasons=reasons,
         error=(raw.error and raw.error.message) or "",
         error_code=int((raw.error and raw.error.code) or 0),
     )
-
-
-def _stats(stats: Any) -> Any:
-    return stats and (stats.supervised_tuning_data_stats or stats.preference_optimization_data_stats)
-
-
-def _field(stats: Any, name: str) -> Any:
-    return getattr(stats, name, None) if stats else None
-
-
-def _checkpoint(raw: Any) -> Checkpoint:
-    return Checkpoint(str(raw.checkpoint_id or ""), int(raw.epoch or 0), int(raw.step or 0), raw.endpoint or "")
-
-
-def _state(value: Any, prefix: str) -> str:
-    return str(getattr(value, "value", value) or "").removeprefix(prefix)

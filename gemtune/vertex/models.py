@@ -11,16 +11,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from gemtune.vertex import Client
-from gemtune.vertex.calls import PermanentError, retried, translate_errors
+from gemtune.vertex import Client, location_of
+from gemtune.vertex.calls import retried, translate_errors
 
 DEPLOY_TIMEOUT_S = 1800.0  # seconds that a deployment may take
 
 
 @retried
 def aliases(client: Client, model: str) -> list[str]:
-    """The aliases of a model version (projects/P/locations/L/models/M@V)."""
-    return list(translate_errors(lambda: _models(client, model).get_model(name=model)).version_aliases)
+    """The aliases of a model version (projects/P/locations/L/models/M@V); [] when it does not exist."""
+    version = translate_errors(lambda: _models(client, model).get_model(name=model), {404: None})
+    return list(version.version_aliases) if version else []
 
 
 @retried
@@ -32,7 +33,7 @@ def set_alias(client: Client, model: str, alias: str) -> None:
 @retried
 def remove_alias(client: Client, model: str, alias: str) -> None:
     """Remove an alias of a version, if it has it."""
-    if exists(client, model) and alias in aliases(client, model):
+    if alias in aliases(client, model):
         translate_errors(
             lambda: _models(client, model).merge_version_aliases(name=model, version_aliases=[f"-{alias}"])
         )
@@ -44,39 +45,22 @@ def set_default_checkpoint(client: Client, model: str, checkpoint_id: str) -> No
     from google.genai import types
 
     config = types.UpdateModelConfig(default_checkpoint_id=checkpoint_id)
-    translate_errors(lambda: client.genai(_location_of(model)).models.update(model=model, config=config))
+    translate_errors(lambda: client.genai(location_of(model)).models.update(model=model, config=config))
 
 
 @retried
 def default_checkpoint(client: Client, model: str) -> str:
     """The default checkpoint of a model version."""
     return str(
-        translate_errors(lambda: client.genai(_location_of(model)).models.get(model=model)).default_checkpoint_id or ""
+        translate_errors(lambda: client.genai(location_of(model)).models.get(model=model)).default_checkpoint_id or ""
     )
-
-
-@retried
-def exists(client: Client, model: str) -> bool:
-    """Whether the model version is in the registry."""
-    try:
-        translate_errors(lambda: _models(client, model).get_model(name=model))
-    except PermanentError as error:
-        if error.code == 404:
-            return False
-        raise
-    return True
 
 
 @retried
 def deployed(client: Client, endpoint: str) -> list[tuple[str, str]]:
     """(deployed model id, checkpoint id) of everything deployed to an endpoint; empty when it does not exist."""
-    try:
-        endpoint_resource = translate_errors(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint))
-    except PermanentError as error:
-        if error.code == 404:
-            return []
-        raise
-    return [(str(model.id), str(model.checkpoint_id)) for model in endpoint_resource.deployed_models]
+    resource = translate_errors(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint), {404: None})
+    return [(str(model.id), str(model.checkpoint_id)) for model in resource.deployed_models] if resource else []
 
 
 @retried
@@ -110,14 +94,10 @@ def _wait(start: Any) -> None:
 def _models(client: Client, name: str) -> Any:
     from google.cloud.aiplatform_v1.services.model_service import ModelServiceClient
 
-    return client.generated(ModelServiceClient, _location_of(name))
+    return client.generated(ModelServiceClient, location_of(name))
 
 
 def _endpoints(client: Client, name: str) -> Any:
     from google.cloud.aiplatform_v1.services.endpoint_service import EndpointServiceClient
 
-    return client.generated(EndpointServiceClient, _location_of(name))
-
-
-def _location_of(name: str) -> str:
-    return name.split("/")[3]
+    return client.generated(EndpointServiceClient, location_of(name))

@@ -11,15 +11,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import uuid
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.config import JsonObject
 from gemtune.errors import UserError
 from gemtune.vertex import Client
 from gemtune.vertex.calls import PermanentError, retried, translate_errors
+
+T = TypeVar("T")
 
 
 @retried
@@ -30,76 +35,72 @@ def upload(client: Client, path: str | Path, folder: str = "data") -> str:
     name = f"{folder}/{digest}{path.suffix}"
     blob = bucket(client).blob(name)
     if not translate_errors(blob.exists):
-        try:
-            translate_errors(lambda: blob.upload_from_filename(str(path), if_generation_match=0))
-        except PermanentError as error:
-            if error.code != 412:  # 412: stored by another writer in between, with the same content
-                raise
+        # 412: stored by another writer in between, with the same content
+        translate_errors(lambda: blob.upload_from_filename(str(path), if_generation_match=0), {412: None})
     return f"gs://{client.bucket}/{name}"
+
+
+def upload_lines(client: Client, lines: Iterable[str], folder: str) -> str:
+    """Store lines as a .jsonl object, as `upload` does."""
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "lines.jsonl"
+        with open_atomic(path) as file:
+            file.writelines(f"{line}\n" for line in lines)
+        return upload(client, path, folder)
 
 
 @retried
 def download(client: Client, uri: str, path: str | Path) -> None:
     """Download an object to a file, completely or not at all. Raises `UserError` when it does not exist."""
-    name, _, key = uri.removeprefix("gs://").partition("/")
-    if not uri.startswith("gs://") or not name or not key:
-        raise UserError(f"{uri!r} is not a Cloud Storage object", remedy="write gs://BUCKET/OBJECT")
-    blob = client.storage().bucket(name).blob(key)
     part = Path(f"{path}.part")
     try:
-        translate_errors(lambda: blob.download_to_filename(str(part)))
+        _for_user("read", uri, lambda: _blob(client, uri).download_to_filename(str(part)))
         os.replace(part, path)
-    except PermanentError as error:
-        raise UserError(
-            f"cannot read {uri}: {error.message}", remedy="check the name and the permission to read it"
-        ) from None
     finally:
         part.unlink(missing_ok=True)
 
 
+def _blob(client: Client, uri: str) -> Any:
+    name, _, key = uri.removeprefix("gs://").partition("/")
+    if not uri.startswith("gs://") or not name or not key:
+        raise PermanentError(400, f"{uri!r} is not a Cloud Storage object: write gs://BUCKET/OBJECT")
+    return client.storage().bucket(name).blob(key)
+
+
+def _for_user(verb: str, uri: str, call: Callable[[], T]) -> T:
+    """The result of an SDK call; what the service refuses is an error of the user."""
+    try:
+        return translate_errors(call)
+    except PermanentError as error:
+        remedy = f"check the name and the permission to {verb} it"
+        raise UserError(f"cannot {verb} {uri}: {error.message}", remedy=remedy) from None
+
+
 @retried
 def head(client: Client, uri: str, size: int) -> bytes:
-    """The first `size` bytes of an object, or all of a smaller one. Raises `Refused` when it cannot be read."""
-    name, _, key = uri.removeprefix("gs://").partition("/")
-    if not name or not key:
-        raise PermanentError(400, "not gs://BUCKET/OBJECT")
-    blob = client.storage().bucket(name).blob(key)
-    try:
-        content: bytes = translate_errors(lambda: blob.download_as_bytes(end=size - 1))
-    except PermanentError as error:
-        if error.code == 416:  # an empty object has no first byte
-            return b""
-        raise
+    """The first `size` bytes of an object, or all of a smaller one. Raises `PermanentError` when it cannot be read."""
+    blob = _blob(client, uri)
+    content: bytes = translate_errors(lambda: blob.download_as_bytes(end=size - 1), {416: b""})  # an empty object
     return content
 
 
 @retried
 def stat(client: Client, uri: str) -> tuple[int, int]:
     """Size (bytes) and generation of an object. Raises `UserError` when it cannot be read."""
-    name, _, key = uri.removeprefix("gs://").partition("/")
-    blob = client.storage().bucket(name).blob(key)
-    try:
-        translate_errors(blob.reload)
-    except PermanentError as error:
-        raise UserError(
-            f"cannot read {uri}: {error.message}", remedy="check the name and the permission to read it"
-        ) from None
+
+    def load() -> Any:
+        blob = _blob(client, uri)
+        blob.reload()
+        return blob
+
+    blob = _for_user("read", uri, load)
     return int(blob.size or 0), int(blob.generation or 0)
 
 
 @retried
 def put(client: Client, path: str | Path, uri: str) -> None:
     """Store a file as an object, replacing it. Raises `UserError` when it cannot be written."""
-    name, _, key = uri.removeprefix("gs://").partition("/")
-    if not name or not key:
-        raise UserError(f"{uri!r} is not a Cloud Storage object", remedy="write gs://BUCKET/OBJECT")
-    blob = client.storage().bucket(name).blob(key)
-    try:
-        translate_errors(lambda: blob.upload_from_filename(str(path)))
-    except PermanentError as error:
-        raise UserError(
-            f"cannot write {uri}: {error.message}", remedy="check the bucket name and the permission to write to it"
-        ) from None
+    _for_user("write", uri, lambda: _blob(client, uri).upload_from_filename(str(path)))
 
 
 @retried
@@ -109,12 +110,9 @@ def read_record(client: Client, key: str) -> tuple[JsonObject | None, int]:
     Raises `UserError` for an object that is not one (damaged): it is never read as none.
     """
     blob = bucket(client).blob(key)
-    try:
-        content = translate_errors(blob.download_as_bytes)
-    except PermanentError as error:
-        if error.code == 404:
-            return None, 0
-        raise
+    content = translate_errors(blob.download_as_bytes, {404: None})
+    if content is None:
+        return None, 0
     try:
         record = json.loads(content)
     except ValueError as error:
@@ -139,23 +137,15 @@ def write_record(client: Client, key: str, record: JsonObject, generation: int) 
 def _write_marked(client: Client, key: str, content: bytes, generation: int, mark: str) -> bool:
     blob = bucket(client).blob(key)
     blob.metadata = {"write": mark}
-    try:
-        translate_errors(
-            lambda: blob.upload_from_string(content, content_type="application/json", if_generation_match=generation)
-        )
-    except PermanentError as error:
-        if error.code != 412:
-            raise
-        stored = translate_errors(lambda: client.storage().bucket(client.bucket).get_blob(key))
-        return stored is not None and (stored.metadata or {}).get("write") == mark
-    return True
 
+    def write() -> bool:
+        blob.upload_from_string(content, content_type="application/json", if_generation_match=generation)
+        return True
 
-@retried
-def list_records(client: Client, folder: str) -> list[str]:
-    """The keys of all records in a folder of the bucket."""
-    run_bucket = bucket(client)
-    return translate_errors(lambda: [str(blob.name) for blob in run_bucket.list_blobs(prefix=f"{folder}/")])
+    if translate_errors(write, {412: False}):
+        return True
+    stored = translate_errors(lambda: client.storage().bucket(client.bucket).get_blob(key))
+    return stored is not None and (stored.metadata or {}).get("write") == mark
 
 
 @retried
@@ -171,11 +161,7 @@ def touch(client: Client, key: str) -> datetime:
 def delete(client: Client, key: str) -> None:
     """Delete an object of the bucket, if there is one."""
     blob = bucket(client).blob(key)
-    try:
-        translate_errors(blob.delete)
-    except PermanentError as error:
-        if error.code != 404:
-            raise
+    translate_errors(blob.delete, {404: None})
 
 
 @retried
@@ -186,26 +172,13 @@ def list_times(client: Client, folder: str) -> dict[str, datetime]:
 
 
 @retried
-def list_objects(client: Client, uri: str) -> list[str]:
-    """The gs:// URIs of all objects in a folder (a gs:// URI)."""
-    name, _, folder = uri.removeprefix("gs://").partition("/")
-    folder_bucket = client.storage().bucket(name)
-    return translate_errors(
-        lambda: [f"gs://{name}/{blob.name}" for blob in folder_bucket.list_blobs(prefix=folder.rstrip("/") + "/")]
-    )
-
-
-@retried
 def bucket(client: Client) -> Any:
     """The run's bucket, created in the tuning location if it does not exist (checked once per client)."""
     run_bucket = client.storage().bucket(client.bucket)
     if client.bucket_exists or translate_errors(run_bucket.exists):
         client.bucket_exists = True
         return run_bucket
-    try:
-        translate_errors(lambda: client.storage().create_bucket(client.bucket, location=client.location))
-    except PermanentError as error:
-        if error.code != 409:  # 409: created in between; if by another project, the next call fails
-            raise
+    # 409: created in between; if by another project, the next call fails
+    translate_errors(lambda: client.storage().create_bucket(client.bucket, location=client.location), {409: None})
     client.bucket_exists = True
     return run_bucket

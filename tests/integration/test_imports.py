@@ -64,7 +64,7 @@ STEPS = {
     "reweight": "asyncio numpy pydantic",
     "select_model": "asyncio numpy pydantic",
     "split": "asyncio numpy pydantic",
-    "tune": "asyncio numpy pydantic",
+    "tune": "asyncio pydantic",
 }
 # typer prints help with rich and, below the first level, reads options with pydantic. kfp cannot be imported without
 # its client, which imports the Kubernetes client and requests. `data check` counts duplicate rows with pandas.

@@ -22,7 +22,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,6 @@ from test_vertex import Server
 
 from gemtune import vertex
 from gemtune.config import Vertex
-from gemtune.errors import UserError
 from gemtune.vertex import jobs
 from gemtune.vertex.jobs import TuningJobSpec
 
@@ -115,30 +114,6 @@ def test_create_job_sends_adapter_sizes_as_enums(server: Server, size: int) -> N
     assert word == f"ADAPTER_SIZE_{jobs.ADAPTER_WORDS[size]}"
 
 
-@pytest.mark.parametrize(
-    ("order", "words"),
-    [
-        (replace(SUPERVISED, beta=0.1), "beta is for preference tuning only"),
-        (replace(PREFERENCE, beta=None), "beta is for preference tuning only"),
-        (replace(PREFERENCE, beta=0.0), "is not positive"),
-        (replace(PREFERENCE, beta=-0.1), "is not positive"),
-        (replace(SUPERVISED, adapter_size=32), "adapter size 32"),
-        (replace(SUPERVISED, training_uri=""), "the training data '' is not a JSONL object"),
-        (replace(SUPERVISED, training_uri="gs://b/train.csv"), "not a JSONL object"),
-        (replace(SUPERVISED, training_uri="projects/1/locations/l/datasets/5"), "not a JSONL object"),
-        (replace(SUPERVISED, validation_uri="val.jsonl"), "the validation data 'val.jsonl'"),
-        (replace(SUPERVISED, checkpoint_id="1"), "continue from a tuned model"),
-        (replace(SUPERVISED, display_name="x" * 129), "at most 128"),
-        (replace(SUPERVISED, method="distillation"), "unknown tuning method 'distillation'"),
-        (replace(SUPERVISED, method="reinforcement"), "unknown tuning method 'reinforcement'"),
-    ],
-)
-def test_create_job_refuses_a_wrong_spec_before_a_request(server: Server, order: TuningJobSpec, words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        sent(server, order)
-    assert server.asked == []
-
-
 def test_create_job_refuses_settings_of_other_models(server: Server) -> None:
     fields = {field.name for field in dataclasses.fields(TuningJobSpec)}
     foreign = {"examples", "evaluation_config", "batch_size", "learning_rate", "custom_base_model", "output_uri"}
@@ -149,14 +124,6 @@ def test_create_job_refuses_settings_of_other_models(server: Server) -> None:
     spec = sent(server, full)["preferenceOptimizationSpec"]
     assert set(spec) == {"trainingDatasetUri", "validationDatasetUri", "hyperParameters"}
     assert set(spec["hyperParameters"]) == {"epochCount", "learningRateMultiplier", "adapterSize", "beta"}
-
-
-@pytest.mark.parametrize("call", [jobs.get, jobs.cancel])
-@pytest.mark.parametrize("name", ["7", "tuningJobs/7"])
-def test_create_job_refuses_a_bare_id(server: Server, call: Callable[..., Any], name: str) -> None:
-    with pytest.raises(UserError, match="is not a full resource name"):
-        call(vertex.connect(Vertex.of({})), name)
-    assert server.asked == []
 
 
 def test_find_jobs_reads_every_page_with_the_filter(server: Server) -> None:

@@ -13,17 +13,12 @@ import time
 
 SCRIPT = """
 import asyncio, sys
-from dataclasses import dataclass
+from functools import partial
+from gemtune.contents import ModelOutput
 from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
 from gemtune.inference.response_cache import SqliteResponseCache
 
-@dataclass
-class Said:
-    text: str
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 1
-    output_tokens: int = 1
+Said = partial(ModelOutput, finish_reason="STOP", input_tokens=1, output_tokens=1)
 
 log = open(sys.argv[2], "a", buffering=1)
 

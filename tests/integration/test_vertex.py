@@ -19,6 +19,7 @@ import pytest
 
 from gemtune import vertex
 from gemtune.config import Evaluate, Vertex
+from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
 from gemtune.inference import batch
 from gemtune.vertex import batches, calls
@@ -77,14 +78,14 @@ ANSWER = {
 }
 
 
-def ask(model: str = "gemini-2.5-flash", **changed: Any) -> vertex.GenerateResponse:
+def ask(model: str = "gemini-2.5-flash", **changed: Any) -> ModelOutput:
     client = vertex.connect(Vertex.of({}))
     return asyncio.run(vertex.generate(client, model, "Be brief.", CONTENTS, vertex.GenerationSettings(**changed)))
 
 
 def test_generate_returns_text_reason_and_tokens(server: Server) -> None:
     server.reply = (200, ANSWER)
-    assert ask() == vertex.GenerateResponse("refund", "STOP", "", 5, 3)
+    assert ask() == ModelOutput("refund", "STOP", "", 5, 3)
     method, path, body = server.asked[0]
     parent = "/v1beta1/projects/demo/locations/us-central1"
     assert (method, path) == ("POST", f"{parent}/publishers/google/models/gemini-2.5-flash:generateContent")
@@ -140,7 +141,7 @@ def test_generate_returns_logprobs_or_retries_without(server: Server) -> None:
     client = vertex.connect(Vertex.of({}))
     settings = vertex.GenerationSettings(logprobs=True)
 
-    def answered() -> vertex.GenerateResponse:
+    def answered() -> ModelOutput:
         return asyncio.run(vertex.generate(client, "gemini-2.5-flash", None, CONTENTS, settings))
 
     tokens = [{"token": "re", "logProbability": -0.25}, {"token": "fund", "logProbability": -0.5}]
@@ -165,7 +166,7 @@ def test_generate_returns_logprobs_or_retries_without(server: Server) -> None:
 
 def test_generate_blocked_prompt_has_no_text(server: Server) -> None:
     server.reply = (200, {"candidates": [], "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
-    assert ask() == vertex.GenerateResponse(None, "", "PROHIBITED_CONTENT", 0, 0)
+    assert ask() == ModelOutput(None, "", "PROHIBITED_CONTENT", 0, 0)
 
 
 def test_generate_truncated_answer_has_no_text(server: Server) -> None:

@@ -16,10 +16,10 @@ from samples import PHRASES, examples
 
 from gemtune.artifacts.evaluation import Score, VariantReport
 from gemtune.config import Evaluate, ModelVariant, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import write_examples
 from gemtune.evaluation import vertex_metrics
 from gemtune.evaluation.scorers import score_sample
-from gemtune.inference.generate import ModelOutput
 from gemtune.vertex import calls, evaluation
 
 METRICS = ["exact_match", "bleu", "rouge_1", "rouge_2", "rouge_l", "rouge_l_sum", "rubric"]
@@ -88,7 +88,7 @@ def test_vertex_metrics_refusal_loses_only_its_numbers(
 ) -> None:
     emulator.point(monkeypatch)
 
-    def refused(*_: Any) -> list[float]:
+    def refused(*_: Any, **__: Any) -> list[float]:
         raise calls.PermanentError(403, "not in this region")
 
     monkeypatch.setattr(evaluation, "scores", refused)

@@ -13,21 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune import vertex
+from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
-from gemtune.inference.batch import BatchJobs, generate_by_batch, wait_for_job
-from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.batch import BatchJobs, generate_by_batch
+from gemtune.inference.generate import GenerateRequest
+from gemtune.inference.vertex_generation import wait_for_job
 from gemtune.vertex import batches as jobs
 
 MODEL = "gemini-2.5-flash"
-
-
-@dataclass(frozen=True)
-class Line:
-    request: dict[str, Any]
-    answer: vertex.GenerateResponse | None = None
-    error: str = ""
-    code: int = 0
 
 
 def question(text: str, sample: int = 0, model: str = MODEL) -> GenerateRequest:
@@ -42,8 +35,8 @@ def body(one: GenerateRequest) -> dict[str, Any]:
     }
 
 
-def answer(text: str) -> vertex.GenerateResponse:
-    return vertex.GenerateResponse(text, "STOP", "", 3, 1, batch=True)
+def answer(text: str) -> ModelOutput:
+    return ModelOutput(text, "STOP", "", 3, 1, batch=True)
 
 
 @dataclass
@@ -72,7 +65,7 @@ def asked(
     async def target(one: GenerateRequest) -> str:
         return "" if one.version == "unable" else one.model
 
-    async def run_job(model: str, bodies: list[dict[str, Any]]) -> list[Line]:
+    async def run_job(model: str, bodies: list[dict[str, Any]]) -> list[jobs.BatchLine]:
         return lines_of(bodies)
 
     def on_done() -> None:
@@ -100,16 +93,16 @@ def test_batch_returns_one_output_per_request(data: st.DataObject) -> None:
     fates = data.draw(st.lists(st.sampled_from(["ok", "missing", "busy", "refused", "doubled"]), min_size=12))
     spell = SPELLINGS[data.draw(st.sampled_from(sorted(SPELLINGS)))]
 
-    def lines_of(bodies: list[dict[str, Any]]) -> list[Line]:
-        found = [Line({"contents": [{"parts": [{"text": "a stranger"}]}]}, answer("stranger")), Line({})]
+    def lines_of(bodies: list[dict[str, Any]]) -> list[jobs.BatchLine]:
+        found = [({"contents": [{"parts": [{"text": "a stranger"}]}]}, answer("stranger")), ({}, None)]
         for request, fate in zip(bodies, fates, strict=False):
             text = request["contents"][0]["parts"][0]["text"]
             if fate in ("ok", "doubled"):
-                found += [Line(spell(request), answer(text.upper()))] * (1 + (fate == "doubled"))
+                found += [(spell(request), answer(text.upper()))] * (1 + (fate == "doubled"))
             elif fate == "busy":
-                found.append(Line(spell(request), None, '{"error": {"code": 429}}', 429))
+                found.append((spell(request), None))
             elif fate == "refused":
-                found.append(Line(spell(request), None, "Bad Request: no", 400))
+                found.append((spell(request), ModelOutput(error="Bad Request: no", permanent=True)))
         return data.draw(st.permutations(found))
 
     found, online, on_done = asked(requests, lines_of)
@@ -126,8 +119,8 @@ def test_batch_returns_one_output_per_request(data: st.DataObject) -> None:
 def test_batch_separates_samples_of_a_row_and_sends_few_rows_online() -> None:
     samples = [question("same", sample) for sample in range(4)]
 
-    def lines_of(bodies: list[dict[str, Any]]) -> list[Line]:
-        return [Line(one, answer(f"seed {one['generationConfig']['seed']}")) for one in reversed(bodies)]
+    def lines_of(bodies: list[dict[str, Any]]) -> list[jobs.BatchLine]:
+        return [(one, answer(f"seed {one['generationConfig']['seed']}")) for one in reversed(bodies)]
 
     found, online, _ = asked(samples, lines_of)
     assert [one.text for one in found] == ["seed 7", "seed 8", "seed 9", "seed 10"]
@@ -143,9 +136,9 @@ def test_batch_reads_the_cache() -> None:
     cache = Kept({"b": ModelOutput("known", cached=True)})
     seen: list[int] = []
 
-    def lines_of(bodies: list[dict[str, Any]]) -> list[Line]:
+    def lines_of(bodies: list[dict[str, Any]]) -> list[jobs.BatchLine]:
         seen.append(len(bodies))
-        return [Line(one, answer("new")) for one in bodies]
+        return [(one, answer("new")) for one in bodies]
 
     _, online, _ = asked([question(text) for text in "abcd"], lines_of, cache=cache)
     assert [one.key for one in online] == ["b"]  # which the online loop takes from its memory
@@ -160,3 +153,17 @@ def test_batch_reports_a_failed_or_late_job() -> None:
     running = jobs.BatchJob("projects/p/locations/l/batchPredictionJobs/1", "RUNNING")
     with pytest.raises(UserError, match="is RUNNING after"):
         asyncio.run(wait_for_job(running, lambda job: job, 0.01, 0.05))
+
+
+@pytest.mark.parametrize(
+    ("status", "is_permanent"),
+    [
+        ('Rate limited: {"error": {"code": 429}}', False), ("Bad Request: no", True), ("", False), ("unknown", False),
+        ('Refused: {"error": {"code": 404}}', True), ('{"error": {"code": 400, "message": "logprobs"}}', False),
+    ],
+)  # fmt: skip
+def test_batch_line_failed_permanently_only_by_a_permanent_code(status: str, is_permanent: bool) -> None:
+    request, output = jobs._result({"request": {"contents": []}, "status": status})
+    assert request == {"contents": []}
+    assert (output is not None) == is_permanent
+    assert not output or (output.permanent and output.error == status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import http.client
 import json
 import socket
@@ -23,7 +22,7 @@ from google.resumable_media import DataCorruption
 
 from gemtune.errors import UserError
 from gemtune.vertex import calls
-from gemtune.vertex.calls import PermanentError, TransientError, retried, translate_errors, translate_errors_async
+from gemtune.vertex.calls import PermanentError, TransientError, retried, translate_errors
 
 ROOT = Path(__file__).parents[2] / "gemtune"
 CONNECTION = [
@@ -104,14 +103,6 @@ def test_translated_explains_credentials(error: Exception) -> None:
         translate_errors(lambda: (_ for _ in ()).throw(error))
 
 
-def test_translate_errors_async_translates_too() -> None:
-    async def fail() -> None:
-        raise aiohttp.ClientPayloadError("cut")
-
-    with pytest.raises(TransientError):
-        asyncio.run(translate_errors_async(fail()))
-
-
 def test_retried_calls_again_on_transient_errors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr(tenacity.nap.time, "sleep", pauses.append)
@@ -164,7 +155,6 @@ NOT_RETRIED = {
     "async_genai": "constructs a client",
     "_cached": "constructs a client",
     "_create": "inside get_or_create",
-    "_list_by_display_name": "inside get_or_create",
     "_call": "BigQuery retries by itself (DEFAULT_RETRY)",
 }
 
@@ -193,7 +183,7 @@ def test_every_call_to_a_service_is_translated_and_retried() -> None:
             tree = ast.parse(path.read_text(encoding="utf-8"))
             named = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
             functions |= {f"{path.stem}.{node.name}": node for node in named}
-    sends = {name for name, node in functions.items() if _calls(node) & {"translate_errors", "translate_errors_async"}}
+    sends = {name for name, node in functions.items() if _calls(node) & {"translate_errors"}}
     assert len(sends) > 25
     covered = {name for name, node in functions.items() if _decorated(node)}
     while True:  # a private function is covered when all that call it in its module are

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from samples import Said
 
 from gemtune.config import ModelVariant, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.confidence import (
@@ -27,7 +28,6 @@ from gemtune.evaluation.confidence import (
     with_verbal_confidence,
 )
 from gemtune.evaluation.scorers import score_sample
-from gemtune.inference.generate import ModelOutput
 
 TASK = Task(labels=["a", "b", "c"])
 WHO = ModelVariant(name="x", model="m")

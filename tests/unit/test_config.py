@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gemtune.config import Config, Split, Task, fingerprint
+from gemtune.config import Config, Split, Task, Trial, fingerprint
 from gemtune.errors import UserError
 
 
@@ -155,3 +155,11 @@ def test_config_max_output_tokens_follow_the_kind(overrides, tokens):
 def test_config_load_names_a_section_that_is_not_a_mapping(section):
     with pytest.raises(UserError, match=section):
         Config.load(None, [f"{section}=7"])
+
+
+def test_trial_continues_a_checkpoint_only_of_a_tuned_model():
+    tuned = "projects/1/locations/us-central1/models/7@1"
+    assert Trial.of({"base": tuned, "checkpoint_id": "2"}).is_continued
+    for base in ("", "gemini-2.5-flash"):
+        with pytest.raises(UserError, match="checkpoint_id '2' needs a tuned model"):
+            Trial.of({"base": base, "checkpoint_id": "2"})

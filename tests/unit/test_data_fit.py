@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from gemtune.cli import commands, data
 from gemtune.config import Config, Evaluate, ModelVariant, Split, Task
+from gemtune.contents import ModelOutput
 from gemtune.data import source_rows
 from gemtune.data.example import Example, example_id, write_examples
 from gemtune.data.labels import label_set
@@ -22,7 +23,6 @@ from gemtune.data.row_validation import ReadStats
 from gemtune.errors import UserError
 from gemtune.evaluation.scorers import score_sample
 from gemtune.inference.data_fit import DYNAMIC_THINKING_TOKENS, RowProfile, misfits, require_source_fit
-from gemtune.inference.generate import ModelOutput
 from gemtune.inference.prompts import render, resolve, training_row, tuned_prompt
 from gemtune.steps import split
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gemtune.data.embedders import load_embedder
 from gemtune.dedup.embedding import leaders
 from gemtune.errors import UserError
-from gemtune.vertex.embedding import batches
+from gemtune.vertex.calls import batched
 
 TEXTS = ["where is my parcel", "my parcel, where is it?", "I want my money back", "a refund of my money please", ""]
 
@@ -91,6 +91,7 @@ def test_embedder_names_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
 
 
 def test_batches_stay_within_the_request_limits() -> None:
-    assert list(batches(["a", "b", "", "c"], 2)) == [["a", "b"], [" ", "c"]]
-    assert [len(batch) for batch in batches(["x" * 20_000] * 11, 250)] == [5, 5, 1]
-    assert list(batches([], 2)) == []
+    assert list(batched(["a", "b", "", "c"], len, 10, 2)) == [["a", "b"], ["", "c"]]
+    assert [len(batch) for batch in batched(["x" * 8_000] * 11, len, 40_000, 250)] == [5, 5, 1]
+    assert [len(batch) for batch in batched(["xx", "x" * 9, "x"], len, 3, 250)] == [1, 1, 1]
+    assert list(batched([], len, 10, 2)) == []

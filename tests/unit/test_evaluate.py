@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from evaluations import evaluated, predictions, script, selection, tuning_plan
@@ -14,12 +14,13 @@ from gemtune.artifacts.decision import DecisionRecord
 from gemtune.artifacts.evaluation import EvaluationReport, Score
 from gemtune.artifacts.tuning import BestPrompt, TrialRecord, TuningPlan, TuningRecord
 from gemtune.config import Evaluate, ModelVariant, Prompt, Task, Trial
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.predictions import read_predictions
 from gemtune.evaluation.variant_scores import Progress
 from gemtune.inference.generate import RetryPolicy
-from gemtune.inference.requests import build_requests
+from gemtune.inference.prompts import build_requests
 from gemtune.steps import evaluate, gate
 
 TRAIN = [Example(f"t{i}", f"training text {i}", "ab"[i % 2]) for i in range(10)]
@@ -37,13 +38,8 @@ class No(Exception):
     code = 400
 
 
-@dataclass(frozen=True)
-class Said:
-    text: str | None
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 7
-    output_tokens: int = 2
+def said(text, finish_reason="STOP", block_reason=""):
+    return ModelOutput(text, finish_reason, block_reason, 7, 2)
 
 
 def retry_policy():
@@ -59,8 +55,8 @@ def right(request):
 def scripted(monkeypatch):
     """Model `good` is right, `poor` says "a", `odd` gives one of every trouble."""
     troubles = {
-        "r1": Said("perhaps"), "r2": Said("I'm sorry, I can't."), "r3": Said(None, "", "SAFETY"),
-        "r4": Said("a b c d", "MAX_TOKENS"), "r5": No(), "r6": Said("A", "MAX_TOKENS"), "r7": Said("b", "SAFETY"),
+        "r1": said("perhaps"), "r2": said("I'm sorry, I can't."), "r3": said(None, "", "SAFETY"),
+        "r4": said("a b c d", "MAX_TOKENS"), "r5": No(), "r6": said("A", "MAX_TOKENS"), "r7": said("b", "SAFETY"),
     }  # fmt: skip
 
     async def generate(request):
@@ -71,7 +67,7 @@ def scripted(monkeypatch):
             return answer
         if request.model == "down":
             raise Busy
-        return Said(right(request) if request.model in ("good", "odd") else "a")
+        return said(right(request) if request.model in ("good", "odd") else "a")
 
     script(monkeypatch, generate, retry_policy())
 
@@ -94,7 +90,7 @@ def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files)
     assert [odd[f"r{i}"]["scores"]["accuracy"] for i in range(1, 8)] == [0, 0, 0, 0, 0, 1, 0]
     assert odd["r3"]["answer"] is None
     assert odd["r3"]["parsed"] is None
-    variant = report.report_of("odd")
+    variant = next(v for v in report.variants if v.variant.name == "odd")
     assert variant.metrics["accuracy"].value == pytest.approx(54 / 60)
     assert variant.outcomes == {"ok": 54, "invalid": 1, "refusal": 1, "blocked": 2, "truncated": 1, "error": 1}
     assert variant.confusion.matrix == [[28, 0, 2], [0, 26, 4]]
@@ -135,7 +131,7 @@ def test_evaluate_never_shows_labels_of_scored_rows_only(monkeypatch, files):
 
     async def generate(request):
         asked.append(request)
-        return Said("c" if "unseen" in request.contents[0]["parts"][0]["text"] else "a")
+        return said("c" if "unseen" in request.contents[0]["parts"][0]["text"] else "a")
 
     script(monkeypatch, generate, retry_policy())
     write_examples(files / "rows", [*ROWS[:20], Example("new", "unseen text 0", "c")])
@@ -211,16 +207,16 @@ def test_gate_counts_answers_from_the_response_cache(scripted, files, monkeypatc
 @pytest.mark.parametrize(
     "answer",
     [
-        Said("no single category fits this one"),
-        Said("I'm sorry, I can't."),
-        Said(None, "", "SAFETY"),
-        Said("Well", "MAX_TOKENS"),
+        said("no single category fits this one"),
+        said("I'm sorry, I can't."),
+        said(None, "", "SAFETY"),
+        said("Well", "MAX_TOKENS"),
     ],
 )
 def test_gate_never_deploys_over_a_variant_that_is_unreadable_on_60_percent(monkeypatch, files, answer, role):
     async def generate(request):
         number = int(request.key.removeprefix("r"))
-        return answer if request.model == "unread" and number % 5 < 3 else Said(right(request))
+        return answer if request.model == "unread" and number % 5 < 3 else said(right(request))
 
     script(monkeypatch, generate, retry_policy())
     models = {"baseline": "read", "champion": "read"} | {role: "unread"}
@@ -228,7 +224,7 @@ def test_gate_never_deploys_over_a_variant_that_is_unreadable_on_60_percent(monk
     who = [who[0], ModelVariant(name="tuned", model="read", role="candidate"), *(who[1:] if role == "champion" else [])]
     write_examples(files / "test", [replace(row, split="test", group=None) for row in ROWS])
     _, report = evaluated(files, who, rows="test", free=True, evaluate={"resamples": 500, "tfidf_baseline": False})
-    assert report.report_of(role).invalid_rate == pytest.approx(0.6)
+    assert next(v for v in report.variants if v.variant.name == role).invalid_rate == pytest.approx(0.6)
     plan = tuning_plan(files / "plan", "good", {"input": 1.0, "output": 1.0})
     chosen = selection(files / "selection", who)
     paths = [str(files / name) for name in ("report", "decision")]
@@ -278,7 +274,7 @@ def test_evaluate_stops_when_too_many_rows_fail(monkeypatch, files):
     async def generate(request):
         if int(request.key[1:]) % 10 == 1:
             raise Busy
-        return Said("a")
+        return said("a")
 
     script(monkeypatch, generate, retry_policy())
     with pytest.raises(UserError, match="6 of 60 requests to 'flaky' failed"):
@@ -293,7 +289,7 @@ def test_evaluate_gives_reasoning_room_and_reports_truncation(monkeypatch, files
     assert {q.max_output_tokens for q in asked} == {1024}
 
     async def generate(request):
-        return Said("Let me think about this", "MAX_TOKENS")
+        return said("Let me think about this", finish_reason="MAX_TOKENS")
 
     script(monkeypatch, generate, retry_policy())
     with caplog.at_level("INFO", "gemtune"):

@@ -13,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gemtune.config import ModelVariant, Prompt, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation import metrics
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.scorers import score_sample
 from gemtune.inference.field_values import canonical_object
-from gemtune.inference.generate import ModelOutput
 from gemtune.inference.parsing import canonical, parse
 from gemtune.predictor import Predictor
 from gemtune.steps.report import recipe

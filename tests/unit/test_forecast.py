@@ -397,7 +397,7 @@ def test_baseline_forecast_bounds_every_prompt_of_a_search() -> None:
     assert constrained.variant.prompt.constrained_output
     assert constrained.tokens.input.upper > max(usage.tokens.input.upper for usage in usages), "any may be the best"
     assert (search.kind, search.label) == ("prompt_search", "prompt search for few on validation")
-    items_ = {usage.variant.name: usage.item(made.price) for usage in usages}
+    items_ = {usage.variant.name: usage.items(JudgingCost(), made.price)[0] for usage in usages}
     assert items_["few_r1"].cost.expected == items_["few"].cost.expected
     more = items_["few_r1"].cost.upper - items_["few"].cost.upper
     assert more == pytest.approx(12 * prompt_search.MAX_INSTRUCTION_CHARS / 1e6)
@@ -424,11 +424,15 @@ def test_baseline_forecast_halves_what_batch_jobs_take_but_not_its_bound() -> No
     online, batch = (Evaluate(base_model="m", batch_above=above) for above in (0, 5))
     plain, halved = (made.usages(baseline_variants(made.evaluate))[0][0] for made in map(baselines, (online, batch)))
     price = baselines(online).price
-    assert halved.item(price).cost.expected == pytest.approx(plain.item(price).cost.expected / 2)
-    assert halved.item(price).cost.upper == plain.item(price).cost.upper
+    assert halved.items(JudgingCost(), price)[0].cost.expected == pytest.approx(
+        plain.items(JudgingCost(), price)[0].cost.expected / 2
+    )
+    assert halved.items(JudgingCost(), price)[0].cost.upper == plain.items(JudgingCost(), price)[0].cost.upper
     counted = replace(halved, actual=True)
-    assert counted.item(price).stage == "actual"
-    assert counted.item(price).cost.upper == pytest.approx(plain.item(price).cost.upper / 2)
+    assert counted.items(JudgingCost(), price)[0].stage == "actual"
+    assert counted.items(JudgingCost(), price)[0].cost.upper == pytest.approx(
+        plain.items(JudgingCost(), price)[0].cost.upper / 2
+    )
 
 
 def test_baseline_finals_expect_no_champion_where_there_is_none() -> None:

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
-from gemtune.inference.generate import GenerateRequest, ModelOutput, RetryPolicy, generate_all
+from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
 
 
 class Busy(Exception):
@@ -29,13 +30,7 @@ class No(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Said:
-    text: str | None
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 3
-    output_tokens: int = 1
+Said = partial(ModelOutput, finish_reason="STOP", input_tokens=3, output_tokens=1)
 
 
 def retry_policy(**changes) -> RetryPolicy:

@@ -19,7 +19,7 @@ from gemtune.cost.tokens import OFFLINE_MARGIN, TokenCounter, count_offline
 from gemtune.data.example import write_examples
 from gemtune.errors import UserError
 from gemtune.inference.generate import RefusedRequests, RetryPolicy
-from gemtune.inference.requests import build_requests
+from gemtune.inference.prompts import build_requests
 from gemtune.steps import evaluate, gate
 
 MODEL = Evaluate().base_model

@@ -14,9 +14,11 @@ from gemtune.config import Evaluate, Preference, Task, Trial
 from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example, Pair
 from gemtune.errors import UserError
+from gemtune.inference.prompts import tuning_rows
+from gemtune.steps import plan_tuning
 from gemtune.steps.context import StepContext
 from gemtune.steps.plan_tuning import PlanRequest, reasons_against
-from gemtune.tuning.objective import PreferenceObjective, SupervisedObjective, objective_of, plan_fingerprint
+from gemtune.tuning.objective import PreferenceObjective, SupervisedObjective, objective_of
 from gemtune.tuning.trials import named
 
 TASK = Task(kind="generation")
@@ -46,7 +48,6 @@ def test_objective_supervised_has_one_job_and_the_tasks_metric() -> None:
     assert objective.metric(task, "macro_f1") == "macro_f1"
     with pytest.raises(UserError, match=r"gate\.metric is 'win_rate'"):
         objective.metric(task, "win_rate")
-    assert objective.chance_of(0.7) == 0.7
     assert objective.training_size([prompt("p", "a", "b")]) == 1
 
 
@@ -64,7 +65,6 @@ def test_objective_preference_compares_by_win_rate() -> None:
     assert preference().metric(TASK) == preference().metric(TASK, "win_rate") == "win_rate"
     with pytest.raises(UserError, match="preference tuning is decided by win_rate"):
         preference().metric(TASK, "rouge_l")
-    assert preference().chance_of(0.7) == 0.5
     assert preference().training_size([prompt("p", "a", "b"), prompt("q", "c")]) == 3
 
 
@@ -97,21 +97,20 @@ def test_objective_rows_of_pairs_bill_the_prompt_twice() -> None:
     task = Task(kind="generation", instruction="be kind", text_name="Say", target_name="Answer")
     rows = [Example("p", "one two three", "a b", pairs=(Pair("p", "a b", "c"),))]
     counter = TokenCounter(count, Evaluate(base_model="m"), 8, task)
-    (_, row), *_ = preference().tuning_rows(task, rows, "supervised")
+    (_, row), *_ = tuning_rows(task, rows, "supervised")
     sent = count("be kind", row["contents"][:-1])
     for method, billed in (("preference", 2 * sent + 3), ("supervised", sent + 2)):
-        tokens, _, _ = counter.training_rows(preference().tuning_rows(task, rows, method))
+        tokens, _, _ = counter.training_rows(tuning_rows(task, rows, method))
         assert tokens == Estimate.exact(billed)
 
 
-def test_plan_fingerprint_names_the_pairs_in_preference_tuning() -> None:
-    def digest(objective: SupervisedObjective | PreferenceObjective, *train: Example) -> str:
-        return plan_fingerprint(objective, [train, [], []], "m", [])
+def test_plan_fingerprint_names_the_pairs_whatever_the_order_of_rows() -> None:
+    def digest(*train: Example) -> str:
+        return plan_tuning._fingerprint(PlanRequest(StepContext({}), TASK, "run", [list(train), [], []]), [])
 
     rows, other = (prompt("p", "a", "b"), prompt("q", "c")), prompt("q", "d")
-    assert digest(preference(), *rows) == digest(preference(), *reversed(rows))
-    assert digest(preference(), *rows) != digest(preference(), rows[0], other)
-    assert digest(SupervisedObjective(), *rows) == digest(SupervisedObjective(), rows[0], other)
+    assert digest(*rows) == digest(*reversed(rows))
+    assert digest(*rows) != digest(rows[0], other)
 
 
 def test_reasons_against_count_pairs_and_test_prompts() -> None:

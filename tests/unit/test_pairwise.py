@@ -13,6 +13,7 @@ import pytest
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.config import Evaluate, Gate, Judge, ModelVariant, Preference, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, Pair
 from gemtune.errors import UserError
 from gemtune.evaluation.comparison import ComparePairwise
@@ -28,7 +29,7 @@ from gemtune.evaluation.pairwise import (
 )
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.scorers import score_sample
-from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.generate import GenerateRequest
 
 TASK = Task(kind="generation", instruction="Answer.", text_name="Request", target_name="Answer")
 

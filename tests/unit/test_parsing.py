@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from gemtune.artifacts.base import open_atomic
 from gemtune.config import Evaluate, Judge, ModelVariant, Prompt, Task, fingerprint
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.evaluation.judge import parse_pairwise, parse_rating
 from gemtune.evaluation.predictions import write_predictions
 from gemtune.evaluation.scorers import prediction_row, score_sample
-from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.parsing import _LANGUAGES, _any_of, canonical, is_refusal, parse
 from gemtune.inference.response_cache import SqliteResponseCache
 

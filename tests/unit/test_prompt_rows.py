@@ -25,9 +25,7 @@ from gemtune.data.source_rows import no_usable_rows, sample
 from gemtune.data.writers import gemini
 from gemtune.errors import UserError
 from gemtune.evaluation.judge import rating_requests
-from gemtune.inference.prompts import render, tuned_prompt
-from gemtune.inference.requests import build_requests
-from gemtune.inference.tuning_rows import supervised_rows
+from gemtune.inference.prompts import build_requests, render, supervised_rows, tuned_prompt
 from gemtune.predictor import Predictor
 from gemtune.steps.report import recipe
 

@@ -14,9 +14,9 @@ from samples import Said
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.config import ModelVariant, Prompt, Task
+from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.inference.generate import ModelOutput
 from gemtune.inference.prompt_search import (
     constrainable,
     constrained,
@@ -25,7 +25,7 @@ from gemtune.inference.prompt_search import (
     rewrite_request,
     rewritten,
 )
-from gemtune.inference.requests import build_requests
+from gemtune.inference.prompts import build_requests
 
 REPLY = """Here you are:
 1. Decide what the customer wants.

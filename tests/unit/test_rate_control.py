@@ -7,9 +7,11 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
+from gemtune.contents import ModelOutput
 from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
 from gemtune.inference.rate_control import QuotaEstimate, RateController, RateSample, estimate_quota
 
@@ -42,13 +44,7 @@ class PermanentError(Exception):
     code = 400
 
 
-@dataclass(frozen=True)
-class Said:
-    text: str | None = "x"
-    finish_reason: str = "STOP"
-    block_reason: str = ""
-    input_tokens: int = 1
-    output_tokens: int = 1
+Said = partial(ModelOutput, "x", finish_reason="STOP", input_tokens=1, output_tokens=1)
 
 
 @dataclass

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from gemtune.config import Evaluate, Vertex
+from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
-from gemtune.inference.generate import GenerateRequest, ModelOutput, RetryPolicy, generate_all
+from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
 from gemtune.inference.response_cache import MAX_AGE_DAYS, SqliteResponseCache
 from gemtune.inference.vertex_generation import response_cache
 

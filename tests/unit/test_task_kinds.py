@@ -20,8 +20,7 @@ from gemtune.artifacts.evaluation import EvaluationReport, TestSetUsage
 from gemtune.config import ModelVariant, Task
 from gemtune.data.example import Example, write_examples
 from gemtune.evaluation.metrics import metric_names
-from gemtune.inference.prompts import resolve, training_row, tuned_prompt
-from gemtune.inference.requests import build_requests
+from gemtune.inference.prompts import build_requests, resolve, training_row, tuned_prompt
 from gemtune.steps import evaluate, gate, preprocess, report, split
 from gemtune.steps.context import StepContext
 

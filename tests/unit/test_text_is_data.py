@@ -25,6 +25,7 @@ from test_artifacts import ARTIFACTS, SCALARS, Counts, Line, filled
 from gemtune import vertex
 from gemtune.artifacts.data import LabelIssue
 from gemtune.config import Config, ModelVariant
+from gemtune.contents import ModelOutput
 from gemtune.data import writers
 from gemtune.data.audit import read_review_file, write_review_file
 from gemtune.data.dataflow_job import read_dropped
@@ -46,7 +47,7 @@ from gemtune.evaluation.human_ratings import (
     write_ratings_file,
 )
 from gemtune.evaluation.predictions import read_predictions, write_predictions
-from gemtune.inference.generate import GenerateRequest, ModelOutput
+from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.response_cache import SqliteResponseCache
 from gemtune.tuning import submission
 from gemtune.vertex import batches, storage

@@ -17,6 +17,7 @@ from gemtune.config import Evaluate, ModelVariant, Prompt, Task
 from gemtune.cost import tokens
 from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example, Pair, example_id
+from gemtune.inference.prompts import tuning_rows
 from gemtune.tuning.objective import PreferenceObjective, SupervisedObjective
 
 TASK = Task.of({"labels": ["no", "yes"]})
@@ -62,7 +63,7 @@ def test_training_rows_count_the_prompt_of_a_pair_twice() -> None:
     prompt = Example("1", "one two three", "a b", pairs=(Pair("1", "a b", "c"),))
     objective = PreferenceObjective()
     whole = counter(8, task, words)
-    rows = {method: objective.tuning_rows(task, [prompt], method) for method in objective.methods}
+    rows = {method: tuning_rows(task, [prompt], method) for method in objective.methods}
     ((_, pair),) = rows["preference"]
     asked = words(pair["systemInstruction"]["parts"][0]["text"], pair["contents"])
     assert asked >= 5

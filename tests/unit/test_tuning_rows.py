@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from gemtune.config import Task
 from gemtune.data.example import Example, Pair
-from gemtune.inference.tuning_rows import preference_rows, supervised_rows
+from gemtune.inference.prompts import preference_rows, supervised_rows
 
 TASK = Task(kind="generation", instruction="Answer.", text_name="Request", target_name="Answer")
 
