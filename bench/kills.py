@@ -87,7 +87,7 @@ def left_over(folder: Path) -> list[str]:
     deadline = time.monotonic() + 15
     while (left := list(processes(folder).values())) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return left + [str(path) for path in folder.glob("runs/known-*/tmp")]
+    return left + [str(path) for path in folder.glob("runs/known-*/tmp-*")]
 
 
 def main() -> int:

@@ -85,9 +85,8 @@ class Predictor:
         self.clean, self._mask = load_cleaner(recipe["cleaning"]), load_masker(recipe["cleaning"])
         self.takes_requests = recipe["takes_requests"]
         project = self.variant.model.split("/")[1] if self.variant.is_tuned else ""
-        self._generate, self._retry_policy = vertex_generate(
-            self.config, Vertex.of({"project": project, **(vertex or {})})
-        )
+        self._generate, retry_policy = vertex_generate(self.config, Vertex.of({"project": project, **(vertex or {})}))
+        self._retry_policy = replace(retry_policy, rounds=1)  # a caller waits
         self._slots = asyncio.Semaphore(self.config.concurrency)
         self._loop = _LoopThread()
         self._close = weakref.finalize(self, self._loop.stop)

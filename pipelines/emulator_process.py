@@ -3,7 +3,7 @@
 """The emulator of local runs: started by the first run on a state directory, shared by runs that start meanwhile.
 
 Each run holds the named pipe `STATE/users` open for writing; the emulator ends when no process does, however its users
-ended. `STATE/lock` names its process, its URL and how it was started.
+ended. `STATE/lock` names its process, its URL and how it was started, `STATE/emulator.log` is its output.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 from gemtune.errors import UserError
 
 PROJECT, LOCATION = "demo-project", "us-central1"
+LOG = "emulator.log"
 START_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 8.0
 
 
@@ -38,6 +39,8 @@ class RunningEmulator:
     url: str
     users: int
     log: Path
+    closing: threading.Event = field(default_factory=threading.Event)
+    watchers: list[threading.Thread] = field(default_factory=list)
 
     def when_it_ends(self, call: Callable[[], object]) -> None:
         """Call a function, in another thread, as soon as the emulator's process has ended."""
@@ -45,10 +48,20 @@ class RunningEmulator:
         def watch() -> None:
             ended = select.poll()
             ended.register(self.users, 0)  # reports POLLERR alone: nobody reads the pipe any more
-            if any(event & select.POLLERR for _, event in ended.poll()):
-                call()
+            while not self.closing.wait(0.2):  # a poll in progress would keep the pipe open after it is closed here
+                if any(event & select.POLLERR for _, event in ended.poll(0)):
+                    call()
+                    return
 
-        threading.Thread(target=watch, daemon=True).start()
+        self.watchers.append(threading.Thread(target=watch, daemon=True))
+        self.watchers[-1].start()
+
+    def close(self) -> None:
+        """Use the emulator no longer."""
+        self.closing.set()
+        for watcher in self.watchers:
+            watcher.join()
+        os.close(self.users)
 
 
 def check_engine(engine: str) -> None:
@@ -83,21 +96,27 @@ def environment(url: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def emulator(
-    state: Path, log: Path, port: int = 0, engine: str = "student", jobs: int = 1
+    state: Path, port: int = 0, engine: str | None = None, jobs: int | None = None
 ) -> Iterator[RunningEmulator]:
     """Use the emulator that runs on a state directory, or start one; `jobs` tuning jobs train at the same time.
 
-    Raises `UserError` when it cannot start, or when the running one has another engine or number of jobs.
+    Without `engine` and `jobs` any running one is used; a new one has the student and trains one job at a time. Raises
+    `UserError` when it cannot start, or when the running one has another engine or number of jobs.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     state.mkdir(parents=True, exist_ok=True)
     users, process = _open_users(state), None
     if users is None:
-        users, process = _start(state, log, port, engine, jobs)
+        users, process = _start(state, port, engine or "student", jobs or 1)
+    closing = contextlib.ExitStack()
+    closing.callback(os.close, users)
     try:
-        yield RunningEmulator(_url(state, log, users, process, {"engine": engine, "concurrency": jobs}), users, log)
+        owner = _wait_for(state, users, process, {"engine": engine, "jobs": jobs})
+        server = RunningEmulator(owner["url"], users, state / LOG)
+        closing.pop_all()
+        closing.callback(server.close)
+        yield server
     finally:
-        os.close(users)
+        closing.close()
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on where another run uses it
                 process.wait(STOP_TIMEOUT_S)
@@ -126,15 +145,15 @@ def _open_users(state: Path) -> int | None:
         return None
 
 
-def _start(state: Path, log: Path, port: int, engine: str, jobs: int) -> tuple[int, subprocess.Popen[bytes]]:
+def _start(state: Path, port: int, engine: str, jobs: int) -> tuple[int, subprocess.Popen[bytes]]:
     pipe = state / "users"
     with contextlib.suppress(FileExistsError):
         os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # without a reader it cannot be opened for writing
     users = os.open(pipe, os.O_WRONLY)
     command = [sys.executable, "-m", "emulator", "--port", str(port or _last_port(state)), "--state-dir", str(state)]
-    command += ["--engine", engine, "--concurrency", str(jobs), "--while-open", str(pipe)]
-    with log.open("wb") as out:  # it inherits the reader: at no time is the pipe without one while it starts
+    command += ["--engine", engine, "--concurrency", str(jobs), "--while-open", str(reader)]
+    with (state / LOG).open("wb") as out:  # it inherits the reader: at no time is the pipe without one while it starts
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(reader,)
         )
@@ -154,26 +173,30 @@ def _last_port(state: Path) -> int:
     return port
 
 
-def _url(state: Path, log: Path, users: int, process: subprocess.Popen[bytes] | None, settings: dict[str, Any]) -> str:
-    """The URL of the emulator that owns the state, once it is ready."""
+def _wait_for(
+    state: Path, users: int, process: subprocess.Popen[bytes] | None, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """What the emulator that owns the state wrote into its lock, once it is ready."""
     ended = select.poll()
     ended.register(users, 0)
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline and not ended.poll(20):
         owner = _owner(state)
         if "url" in owner and (process is None or owner["pid"] == process.pid or process.poll() is not None):
-            different = {name: owner[name] for name in settings if owner[name] != settings[name]}
+            owner["jobs"] = owner["concurrency"]
+            different = {name: owner[name] for name in settings if settings[name] not in (None, owner[name])}
             if different:
-                settings_in_use = ", ".join(f"{name} {value}" for name, value in different.items())
+                listed = ", ".join(f"--{name} {value}" for name, value in different.items())
                 raise UserError(
-                    f"an emulator with {settings_in_use} (process {owner['pid']}) already runs",
+                    f"an emulator with {listed} (process {owner['pid']}) already runs",
                     file=state,
                     remedy="wait until it has ended, or choose another folder with --runs",
                 )
-            return str(owner["url"])
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if process else []
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
-    raise UserError(f"the emulator did not start: {last}", remedy=f"see {log}")
+            return owner
+    log = state / LOG
+    written = log.read_text(encoding="utf-8", errors="replace").split("\n") if process else []
+    last = next((line.strip() for line in reversed(written) if line.strip()), "it ended while this run joined it")
+    raise UserError(f"the emulator did not start: {last}", remedy=f"see {log}" if process else "run again")
 
 
 def _owner(state: Path) -> dict[str, Any]:

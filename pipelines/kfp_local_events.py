@@ -34,6 +34,7 @@ class Observer:
     def __init__(self, events: TextIO, folder: Path, earlier: int) -> None:
         self._events, self._folder = events, folder
         self._numbers, self._lock = itertools.count(earlier + 1), threading.Lock()
+        self._ending = threading.Event()
 
     def emit(self, **event: Any) -> None:
         """Write one event; whole lines, whatever the thread."""
@@ -41,8 +42,14 @@ class Observer:
             self._events.write(json.dumps({"time": time.time(), **event}) + "\n")
             self._events.flush()
 
+    def end(self, *_: object) -> None:
+        """Start no further step; those that run have had the same signal, and their last output is read to the end."""
+        self._ending.set()
+
     def run(self, full_command: list[str], env_vars: dict[str, str] | None = None) -> int:
         """Run a step's process (the signature is kfp's `run_local_subprocess`)."""
+        if self._ending.is_set():
+            return 1
         inputs: dict[str, Any] = json.loads(full_command[full_command.index("--executor_input") + 1])
         number, step = next(self._numbers), _step_name(inputs)
         log = self._folder / "logs" / f"{number:02d}-{step}.log"
@@ -103,8 +110,6 @@ def with_caching_options(node: Any, options: dict[str, Any]) -> Any:
 def main(folder: str, earlier: str) -> int:
     """Run a pipeline; 0 when every step succeeded."""
     # kfp prints to standard output; events have a channel of their own
-    # on SIGTERM the steps are ended too; their last output (a job being cancelled) is read to the end
-    signal.signal(signal.SIGTERM, lambda *_: None)
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     root = Path(folder)
     (root / "logs").mkdir(parents=True, exist_ok=True)
@@ -115,6 +120,7 @@ def main(folder: str, earlier: str) -> int:
     from kfp.local import subprocess_task_handler
 
     observer = Observer(events, root, int(earlier))
+    signal.signal(signal.SIGTERM, observer.end)
     subprocess_task_handler.run_local_subprocess = observer.run
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import itertools
 import json
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,26 +59,46 @@ def prepare(config: Config, folder: Path, engine: str, jobs: int) -> None:
     (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
 
 
-def read_start(folder: Path) -> dict[str, Any]:
-    """Data, engine and concurrent jobs of an earlier run; `UserError` for a folder without a run that can go on."""
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Data, engine and concurrent jobs that a run was started with; `UserError` for a folder without a run."""
     try:
         started: dict[str, Any] = json.loads((folder / STARTED).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UserError("no run to resume", file=folder, remedy="give the folder of a run, runs/NAME-TIME") from None
+        raise UserError("no run", file=folder, remedy="give the folder of a run, runs/NAME-TIME") from None
+    return started
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[int]:
+    """Hold a run's folder; yields the descriptor of its lock. `UserError` while another process has it."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError("the run is still going, or ending", file=folder, remedy="wait, then resume it") from None
+        yield lock.fileno()
+
+
+def read_start(folder: Path) -> dict[str, Any]:
+    """As `read_settings`, for a run that can go on; `UserError` for one that is finished."""
+    started = read_settings(folder)
     if (folder / "summary.json").exists():
         raise UserError("the run is finished", file=folder, remedy=f"its report is {folder / 'report.html'}")
     return started
 
 
-def run_pipeline(folder: Path, server: RunningEmulator, console: Console) -> list[Step]:
+def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: int) -> list[Step]:
     """Run the prepared pipeline of a folder, without the steps that finished earlier; show each step.
 
-    Returns the steps with their times. Raises `UserError` with the failing step's message.
+    The guard of the steps holds `lock` until they have ended. Returns the steps with their times. Raises `UserError`
+    with the failing step's message.
     """
-    board = Board(console, finished_steps(folder))
-    command = [sys.executable, "-m", "pipelines.kfp_local_events", str(folder), str(len(board.steps))]
+    earlier, last = finished_steps(folder)
+    board = Board(console, earlier)
+    command = [sys.executable, "-m", "pipelines.kfp_local_events", str(folder), str(last)]
     over, died = threading.Event(), threading.Event()
-    with process_tree.started(command, environment(server.url), folder / "tmp", (server.users,)) as process:
+    temporary = folder / f"tmp-{last}"
+    with process_tree.started(command, environment(server.url), temporary, (server.users, lock)) as process:
 
         def end() -> None:
             if not over.is_set():
@@ -94,18 +116,19 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console) -> lis
     if died.is_set():
         raise UserError("the emulator ended during the run", remedy=f"see {server.log}; {_go_on(folder)}")
     if board.end.get("code") != 0:
-        raise UserError(f"{_why(board)}\n{_go_on(folder)}")
+        why = _why(board)
+        raise UserError(why if "champion" in why and "changed meanwhile" in why else f"{why}\n{_go_on(folder)}")
     return board.steps
 
 
-def finished_steps(folder: Path) -> list[Step]:
-    """The steps of a run that have finished, from its events; [] for a new run."""
+def finished_steps(folder: Path) -> tuple[list[Step], int]:
+    """The steps of a run that have finished, from its events, and the highest number of a step; ([], 0) at first."""
     earlier = Board(Console(quiet=True))
     with contextlib.suppress(FileNotFoundError), (folder / EVENTS).open(encoding="utf-8") as events:
         for line in events:
             with contextlib.suppress(ValueError):  # a last line that was cut off
                 earlier.show(json.loads(line))
-    return [step for step in earlier.steps if step.code == 0]
+    return [step for step in earlier.steps if step.code == 0], max((step.number for step in earlier.steps), default=0)
 
 
 def _go_on(folder: Path) -> str:

@@ -56,7 +56,12 @@ def _arguments() -> argparse.Namespace:
         metavar="NAME",
         help="a host name by which clients may call it, beside localhost and addresses; repeatable",
     )
-    parser.add_argument("--while-open", type=Path, help="end when no process holds this named pipe open for writing")
+    parser.add_argument(
+        "--while-open",
+        type=int,
+        metavar="FD",
+        help="end when nobody can write to this pipe any more",
+    )
     parser.add_argument("--routes", action="store_true", help="print the table of supported routes and exit")
     return parser.parse_args()
 
@@ -152,14 +157,14 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _end_without_users(pipe: Path, server: _Server) -> None:
+def _end_without_users(pipe: int, server: _Server) -> None:
     """End the server when the last process that holds the pipe open for writing has closed it, or died."""
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     used = select.poll()
-    used.register(reader, 0)  # reports POLLHUP alone: the last writer is gone
+    used.register(pipe, 0)  # reports POLLHUP alone: the last writer is gone
 
     def watch() -> None:
         used.poll()
+        os.close(pipe)  # from now on nobody can begin to use it
         server.handle_exit(signal.SIGTERM, None)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -208,7 +213,7 @@ def main() -> int:
     server = _Server(config)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, server.handle_exit)
-    if arguments.while_open:
+    if arguments.while_open is not None:
         _end_without_users(arguments.while_open, server)
     emulator.state.describe_owner(url=url, engine=arguments.engine, concurrency=arguments.concurrency)
     _announce(url, arguments.state_dir)

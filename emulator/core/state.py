@@ -15,6 +15,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,9 @@ CREATE TABLE IF NOT EXISTS points (series TEXT NOT NULL, step INTEGER NOT NULL, 
   PRIMARY KEY (series, step)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+
+
+LOCK_TIMEOUT_S = 3.0  # an emulator that is ending needs two
 
 
 class StateInUse(Exception):
@@ -119,10 +123,15 @@ class State:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self._lock = (directory / "lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StateInUse(_in_use(directory, self._lock)) from error
+        deadline = time.monotonic() + LOCK_TIMEOUT_S  # who looks whether it is held holds it for a moment
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise StateInUse(_in_use(directory, self._lock)) from error
+            time.sleep(0.05)
         self._lock.truncate(0)
         self._database = Database(directory / "state.sqlite", _SCHEMA)
         if not self._database.rows("SELECT 1 FROM labels LIMIT 1"):  # a state from before labels had an index

@@ -240,5 +240,7 @@ class EvaluationReport(Artifact):
     test_set_usage: TestSetUsage | None = None
     notes: list[str] = []
     """Prompts that were shortened, and variants that were left out."""
+    confidence_level: float = 0.95
+    """That of all intervals of the report."""
     champion_test_set: EvaluationReport | None = None
     """Candidate and champion on the rows that the champion was tested on."""

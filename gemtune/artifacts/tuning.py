@@ -55,6 +55,8 @@ class TuningPlan(Artifact):
     over_budget: list[str] = []
     unusable: list[str] = []
     """A sentence for each prompt with too many unusable answers."""
+    max_invalid_rate: float = 1.0
+    """Share of unusable answers up to which a prompt is usable."""
     prices: PriceList
     warnings: list[str] = []
     forecast: CostForecast

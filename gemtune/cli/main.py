@@ -98,10 +98,10 @@ def run(
         folder, started = _new_run(load(config, overrides, data, needs_data=True), runs, fresh, engine, jobs)
     console = wide_console()
     start = time.time()
-    state, log = folder.parent / "emulator", folder / "logs" / "emulator.log"
-    with _ended_by_signals(), emulator_process.emulator(state, log, 0, started["engine"], started["jobs"]) as server:
+    emulator = emulator_process.emulator(folder.parent / "emulator", 0, started["engine"], started["jobs"])
+    with local_run.alone_in(folder) as lock, _ended_by_signals(), emulator as server:
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
-        steps = local_run.run_pipeline(folder, server, console)
+        steps = local_run.run_pipeline(folder, server, console, lock)
         console_summary.show(console, folder, console_summary.finish(folder, steps, start))
 
 
@@ -130,7 +130,8 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}  # nohup stays in force
     try:
         yield
     finally:
@@ -145,13 +146,13 @@ def serve(
     port: Annotated[int, typer.Option(help="Port to serve at.")] = 8080,
 ) -> None:
     """Serve the endpoint of a local run again, until Ctrl-C."""
-    from pipelines import console_summary, emulator_process
+    from pipelines import console_summary, emulator_process, local_run
 
     folder = folder or latest(runs)
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     console = wide_console()
-    state, log = folder.parent / "emulator", folder / "logs" / "serve.log"
-    with _ended_by_signals(), emulator_process.emulator(state, log, port) as server:
+    engine = local_run.read_settings(folder)["engine"]
+    with _ended_by_signals(), emulator_process.emulator(folder.parent / "emulator", port, engine) as server:
         outcome = summary["outcome"]
         console.print(f"{outcome['model']} at {server.url}\n", soft_wrap=True)
         console.print(console_summary.snippets(outcome, server.url), soft_wrap=True, markup=False)

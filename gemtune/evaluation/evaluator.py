@@ -179,6 +179,7 @@ class Evaluator:
             ranker=ranking.ranker,
             ranking_tokens=ranking.tokens,
             notes=[*filter(None, [problem]), *evaluated.notes],
+            confidence_level=settings.confidence_level,
         )
         for variant in document.variants:
             _hint(variant, len(rows))

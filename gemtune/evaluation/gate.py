@@ -60,21 +60,36 @@ class Evidence:
         """The finalist of a role, if there is one."""
         return next((scored for scored in self.variants if scored.variant.role == name), None)
 
-    def without_rows(self, left_out: set[int]) -> Evidence:
-        """The evidence on the other test rows."""
+    def without_rows(self, left_out: set[int], old: set[int]) -> Evidence:
+        """The evidence on the other test rows, and on the other rows of the champion's test set."""
+        candidate, champion = (
+            (without_rows(scored, old) for scored in self.regression) if self.regression else (None, None)
+        )
         return replace(
             self,
             variants=[without_rows(scored, left_out) for scored in self.variants],
             free=[without_rows(scored, left_out) for scored in self.free],
             groups=[group for row, group in enumerate(self.groups) if row not in left_out],
             judge=judge_without_rows(self.judge, left_out) if self.judge else None,
+            regression=(candidate, champion) if candidate and champion else None,
+            regression_groups=[group for row, group in enumerate(self.regression_groups) if row not in old],
         )
 
-    def worst_case(self, task: Task, failed: Mapping[str, Sequence[int]]) -> Evidence:
-        """The evidence as if every missing answer went against the candidate."""
+    def worst_case(self, task: Task, failed: Mapping[str, Sequence[int]], old: Mapping[str, Sequence[int]]) -> Evidence:
+        """The evidence as if every missing answer, to test rows and `old` ones, went against the candidate."""
+
+        def against(variants: Sequence[ScoredVariant], own: Mapping[str, Sequence[int]]) -> list[ScoredVariant]:
+            rows = {row for rows in own.values() for row in rows}
+            return [worst_case(task, scored, own.get(scored.variant.name, ()), rows) for scored in variants]
+
         rows = {row for rows in failed.values() for row in rows}
-        variants = [worst_case(task, scored, failed.get(scored.variant.name, ()), rows) for scored in self.variants]
-        return replace(self, variants=variants, judge=judge_worst_case(self.judge, rows) if self.judge else None)
+        candidate, champion = against(self.regression, old) if self.regression else (None, None)
+        return replace(
+            self,
+            variants=against(self.variants, failed),
+            judge=judge_worst_case(self.judge, rows) if self.judge else None,
+            regression=(candidate, champion) if candidate and champion else None,
+        )
 
 
 def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> DecisionRecord:
@@ -85,16 +100,18 @@ def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> 
     technical reasons are left out, and `deploy` must hold in their worst case too. Raises `UserError` for a candidate
     that nothing is there to compare with.
     """
-    failed = failed_rows(evidence.variants)
-    if not failed:
+    failed, old = failed_rows(evidence.variants), failed_rows(evidence.regression or ())
+    if not failed and not old:
         return _decide(task, gate, evidence, comparing)
-    left_out = {row for rows in failed.values() for row in rows}
-    decision = _decide(task, gate, evidence.without_rows(left_out), comparing)
+    left_out, old_rows = ({row for rows in own.values() for row in rows} for own in (failed, old))
+    decision = _decide(task, gate, evidence.without_rows(left_out, old_rows), comparing)
     counts = {name: len(rows) for name, rows in failed.items()}
     listed = ", ".join(f"{count} of {name}" for name, count in counts.items())
-    note = f"{len(left_out)} test rows without an answer for technical reasons ({listed}) are left out"
+    what = [f"{len(left_out)} test rows without an answer for technical reasons ({listed})"] if failed else []
+    what += [f"{len(old_rows)} such rows of the champion's test set"] if old else []
+    note = f"{' and '.join(what)} are left out"
     update: dict[str, object] = {"failed_rows": counts, "notes": [*decision.notes, note]}
-    if decision.passed and not _decide(task, gate, evidence.worst_case(task, failed), comparing).passed:
+    if decision.passed and not _decide(task, gate, evidence.worst_case(task, failed, old), comparing).passed:
         why = f"{note}, and if they all went against the candidate, it would not pass: ask the failed rows again"
         update |= {"verdict": "not_enough_data", "reasons": [why], "notes": decision.notes}
     return decision.model_copy(update=update)
@@ -260,9 +277,9 @@ class _Decider:
         if champion is None:
             return "keep_prompt", prompt, "keeping the best prompt"
         if prompt is not None and not self._serving_problem(prompt):
-            if problem := self._serving_problem(champion):
-                return "keep_prompt", prompt, f"use the prompt: {problem}"
             against = self.compare(prompt, champion)
+            if (problem := self._serving_problem(champion)) and not _is_worse(self.stated, against):
+                return "keep_prompt", prompt, f"use the prompt, then run again: {problem}"
             if against.paired.is_above(0, self.gate.confidence_level):
                 return "keep_prompt", prompt, (
                     f"the best prompt is also significantly better than the champion ({against.candidate:.3f} against "
@@ -405,9 +422,11 @@ def _usable_rule(task: Task, gate: Gate, other: ScoredVariant) -> Rule:
 
 
 def _most_frequent_reference(task: Task, scored: ScoredVariant) -> ScoredVariant:
-    """Always the most frequent reference of these rows: no constant has more exact matches."""
-    counts = Counter((row.reference, row.target) for row in scored.rows)
-    (reference, target), _ = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    """Always the most frequent reference of these rows, in its commonest spelling: no constant is right more often."""
+    counts = Counter(row.reference for row in scored.rows)
+    reference = min(counts, key=lambda value: (-counts[value], value))
+    spellings = Counter(row.target for row in scored.rows if row.reference == reference)
+    target = min(spellings, key=lambda value: (-spellings[value], value))
     rows = [Row(row.reference, reference, target, row.target) for row in scored.rows]
     rows = [replace(row, scores=metrics.row_scores(task, row)) for row in rows]
     variant = ModelVariant(name="most_frequent_reference", model="local:most_frequent_reference", role="constant")
@@ -512,11 +531,12 @@ def _reuse_note(gate: Gate, candidates: int, nominal: float) -> str:
 def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
     """The number of rows that would confirm the lift, when the candidate is better but not significantly."""
     paired = comparison.paired
-    if paired.delta <= 0 or not paired.disagreement:
+    above = paired.delta - _BASELINES[comparison.role](gate)[1]
+    if above <= 0 or paired.delta <= 0 or not paired.disagreement:
         return ""
     level = gate.confidence_level
     smallest = intervals.smallest_detectable_lift(rows, paired.disagreement, level=level)
-    needed = intervals.rows_needed(paired.delta, paired.disagreement, level=level)
+    needed = intervals.rows_needed(above, paired.disagreement, level=level)
     if needed <= rows:
         return ""
     return (

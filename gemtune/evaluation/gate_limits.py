@@ -87,6 +87,9 @@ def _maximum(name: str, measured: float, limit: float, description: str) -> Rule
 def _class_rules(task: Task, gate: Gate, candidate: ScoredVariant, prompt: ScoredVariant | None) -> list[Rule]:
     table = [c for c in metrics.per_class(task, candidate.rows) if c.support >= MIN_PER_GROUP]
     rules = []
+    if not table and (gate.min_class_recall or gate.max_class_drop < 1):
+        summary = f"recall by class was not measured: no class has {MIN_PER_GROUP} test rows"
+        return [Rule(name="class_recall", passed=False, measured=0.0, required=gate.min_class_recall, summary=summary)]
     if gate.min_class_recall and table:
         worst = min(table, key=lambda c: c.recall)
         required = gate.min_class_recall

@@ -181,7 +181,8 @@ def _label_misfits(task: Task, profile: RowProfile) -> Iterator[Misfit]:
         yield Misfit(f"{len(counts)}{more} different labels in {rows} rows: more than a tenth is free text", remedy)
         return
     if len(counts) < 2 and profile.scale == 1:
-        yield Misfit(f"only one label: {next(iter(counts))!r:.80}", "provide rows of two labels or more")
+        label = next(iter(counts), "")
+        yield Misfit(f"only one label: {label!r:.80}", "provide rows of two labels or more")
         return
     yield from _spelling_misfits(task, profile, task.labels or sorted(counts))
 

@@ -109,6 +109,7 @@ class _Loop:
         self.rate_controller = RateController(self.retry_policy.concurrency)
         self.random = random.Random(self.retry_policy.seed)
         self.rounds_left = self.retry_policy.rounds - 1
+        self.counted: set[int] = set()
 
     async def run(self) -> list[ModelOutput]:
         for index, request in enumerate(self.requests):
@@ -215,7 +216,9 @@ class _Loop:
 
     def _finish(self, index: int, output: ModelOutput) -> None:
         self.outputs[index] = output
-        self.on_done()
+        if index not in self.counted:  # a request may be sent again
+            self.counted.add(index)
+            self.on_done()
 
     def _on_transient_error(self, index: int, attempt: int, failure: Exception, start: float) -> None:
         now = self._now()

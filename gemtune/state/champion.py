@@ -155,7 +155,7 @@ def _current(client: Client, name: str) -> dict[str, Any]:
 
 def _entries(record: Record) -> list[Record]:
     current = record.get("current")
-    return [*record.get("history", []), *([current] if current else [])]
+    return [*record.get("history", []), *record.get("rolled_back", []), *([current] if current else [])]
 
 
 def _now() -> str:

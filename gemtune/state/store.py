@@ -57,7 +57,7 @@ def last_plan(client: Client, name: str) -> str:
 
 
 def record_decision(client: Client, name: str, plan: str, verdict: str) -> None:
-    """Keep which plan was decided on, so that the next run sees whether anything is new."""
-    if plan:
+    """Keep which plan was decided on, so that the next run sees whether anything is new; not what was left open."""
+    if plan and verdict != "not_enough_data":
         decision = {"schema_version": 1, "plan": plan, "verdict": verdict}
         update(client, f"decisions/{name}.json", lambda _: decision)

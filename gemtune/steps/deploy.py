@@ -110,7 +110,8 @@ def cleanup(name: str, vertex: dict[str, Any], act: bool = True, older_than_days
     still evaluate it. Without `act` nothing is changed: the endpoints are those that would be undeployed.
     """
     client = connect(Vertex.of(vertex))
-    reconcile(client, name)
+    if act:
+        reconcile(client, name)
     own_jobs = jobs.find(client, NAME, jobs.label(name))
     newest = storage.touch(client, f"cleanups/{name}.json") - timedelta(days=older_than_days)
     ended = [job for job in own_jobs if job.ended and job.created <= newest]
@@ -146,8 +147,8 @@ def _unused(client: Client, endpoints: Iterable[str]) -> list[str]:
 def _undeploy_endpoints(client: Client, endpoints: Iterable[str]) -> list[str]:
     undeployed = []
     for endpoint in endpoints:
-        try:
-            if models.undeploy(client, endpoint):
+        try:  # each takes a while, and another run may promote meanwhile
+            if _unused(client, [endpoint]) and models.undeploy(client, endpoint):
                 undeployed.append(endpoint)
         except PermanentError as error:
             log.warning("%s stays deployed: %s", endpoint, error)

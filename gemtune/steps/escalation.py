@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gemtune.artifacts.cost import CostItem, Kind
-from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.evaluation import EvaluationReport, VariantReport, invalid_rate
 from gemtune.artifacts.tuning import TrialRecord, TuningPlan, TuningRecord
 from gemtune.config import Escalation, ModelVariant, Trial
 from gemtune.cost import usage
@@ -47,7 +47,8 @@ def run(
     )
     rows, train = read_before_gate(paths["validation"]), read_before_gate(paths["train"])
     reweighted = read_before_gate(paths["reweighted"]) if paths["reweighted"] else train
-    state = EscalationState(metric, rows, train, plan.best_prompt.variant, plan.best_prompt.score.value, best)
+    prompt = plan.best_prompt
+    state = EscalationState(metric, rows, train, prompt.variant, prompt.score.value, plan.max_invalid_rate, best)
     for trial in plan.escalation:
         if reason := reason_to_stop(state.prompt_score, state.best, context.escalation):
             state.notes.append(f"{trial.base} was not tried: {reason}")
@@ -80,6 +81,7 @@ class EscalationState:
     train: Sequence[Example]
     prompt: ModelVariant
     prompt_score: float
+    max_invalid_rate: float
     best: VariantScore | None
     jobs: list[TrialRecord] = field(default_factory=list)
     reports: list[VariantReport] = field(default_factory=list)
@@ -93,7 +95,7 @@ class EscalationState:
         (report,) = self._evaluated(context, [self.prompt.model_copy(update=update)], label, "escalation")
         value = report.metrics[self.metric].value
         self.notes.append(f"{trial.base} with the best prompt scores {value:.3f} on validation")
-        if value > self.prompt_score:
+        if value > self.prompt_score and invalid_rate(report.outcomes) <= self.max_invalid_rate:
             self.prompt_score = value
             self.reports = [kept for kept in self.reports if kept.variant.role != "baseline"] + [report]
         target = context.escalation.stop_at_score

@@ -84,7 +84,14 @@ def run(
     baseline, replies = BaselineUsage.of_report(best, report.rows), usage.replies_by_model(report)
     plan = make_plan(request, usages, baseline, best, actual, replies, _on_test(request, others))
     warnings, problems = [*report.notes, *plan.warnings], unusable(report, context.gate)
-    plan = plan.model_copy(update={"baselines": report, "warnings": warnings, "unusable": problems})
+    plan = plan.model_copy(
+        update={
+            "baselines": report,
+            "warnings": warnings,
+            "unusable": problems,
+            "max_invalid_rate": context.gate.max_invalid_rate,
+        }
+    )
     plan.write(tuning_plan)
     _log(plan, best)
     return {

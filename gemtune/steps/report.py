@@ -124,7 +124,7 @@ def summarize(documents: Documents, name: str) -> RunSummary:
         reasons=[*plan.unusable, *([] if plan.should_tune else plan.reasons), *decision.reasons],
         notes=decision.notes,
         metric=metric,
-        confidence_level=decision.settings.confidence_level,
+        confidence_level=documents.tested.confidence_level,
         test_rows=tested.rows,
         test_set_usage=decision.test_set_usage,
         detectable_lift=plan.detectable_lift,

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from gemtune.artifacts.cost import CostItem, read_spent
-from gemtune.artifacts.evaluation import EvaluationReport
+from gemtune.artifacts.evaluation import EvaluationReport, invalid_rate
 from gemtune.artifacts.tuning import (
     Ablation,
     AblationArm,
@@ -113,7 +113,12 @@ def _prompts(
     assert planned.best_prompt is not None  # the plan of a run has one
     planned_best = planned.best_prompt.variant
     prompts = planned.baselines.variants if planned.baselines else []
-    larger = [result for report in escalated for result in report.variants if result.variant.role == "baseline"]
+    larger = [
+        result
+        for report in escalated
+        for result in report.variants
+        if result.variant.role == "baseline" and invalid_rate(result.outcomes) <= planned.max_invalid_rate
+    ]
     planned_report = next((prompt for prompt in prompts if prompt.variant == planned_best), None)
     best = max(larger, key=lambda result: result.metrics[metric].value, default=planned_report)
     if best is None:

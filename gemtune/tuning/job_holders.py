@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from gemtune.vertex import Client, storage
 
-REFRESH_S, STALE_S = 60.0, 600.0
+REFRESH_S, STALE_S = 20.0, 150.0
 
 
 class JobHolder:
@@ -27,7 +27,7 @@ class JobHolder:
         self._refreshed = float("-inf")
 
     def refresh(self) -> None:
-        """Say that this process still waits; at most once a minute a request is sent."""
+        """Say that this process still waits; a request is sent every REFRESH_S seconds at most."""
         if time.monotonic() - self._refreshed > REFRESH_S:
             storage.touch(self._client, self._key)
             self._refreshed = time.monotonic()

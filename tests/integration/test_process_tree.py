@@ -71,30 +71,30 @@ def test_end_group_kills_what_ignores_the_signal(monkeypatch):
     assert process.returncode == -signal.SIGKILL
 
 
-def holder(state, log):
+def holder(state):
     """A process that uses the emulator of `state` until it is killed."""
     program = (
         "import sys, time; from pathlib import Path; from pipelines.emulator_process import emulator\n"
-        "with emulator(Path(sys.argv[1]), Path(sys.argv[2]), engine='scripted') as server:\n"
+        "with emulator(Path(sys.argv[1]), engine='scripted') as server:\n"
         "    print(server.url, flush=True); time.sleep(600)"
     )
-    process = subprocess.Popen([sys.executable, "-c", program, str(state), str(log)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", program, str(state)], stdout=subprocess.PIPE, text=True)
     return process, process.stdout.readline().strip()
 
 
 def test_emulator_is_shared_and_ends_with_its_last_user(tmp_path):
-    state, log = tmp_path / "state", tmp_path / "emulator.log"
-    first, url = holder(state, log)
-    assert url, log.read_text()
-    with emulator_process.emulator(state, tmp_path / "second.log", engine="scripted") as server:
+    state = tmp_path / "state"
+    first, url = holder(state)
+    assert url, (state / "emulator.log").read_text()
+    with emulator_process.emulator(state, engine="scripted") as server:
         assert server.url == url
         pid = emulator_process._owner(state)["pid"]
         first.kill()  # it had started the emulator
         first.wait()
         time.sleep(0.5)
         os.kill(pid, 0)
-        with pytest.raises(UserError, match=rf"an emulator with engine scripted \(process {pid}\) already runs"):
-            emulator_process.emulator(state, log, engine="student").__enter__()
+        with pytest.raises(UserError, match=rf"an emulator with --engine scripted \(process {pid}\) already runs"):
+            emulator_process.emulator(state, engine="student").__enter__()
         with pytest.raises(UserError, match=rf"in use by an emulator \(process {pid}\)"):
             emulator_process.delete_state(state)
         command = [sys.executable, "-m", "emulator", "--port", "0", "--engine", "scripted", "--state-dir", str(state)]
@@ -105,7 +105,7 @@ def test_emulator_is_shared_and_ends_with_its_last_user(tmp_path):
     while emulator_process._owner(state) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not emulator_process._owner(state)
-    with emulator_process.emulator(state, log, engine="scripted") as again:
+    with emulator_process.emulator(state, engine="scripted") as again:
         assert again.url == url
     deadline = time.monotonic() + 20
     while emulator_process._owner(state) and time.monotonic() < deadline:
@@ -116,7 +116,7 @@ def test_emulator_is_shared_and_ends_with_its_last_user(tmp_path):
 
 def test_emulator_end_is_noticed(tmp_path):
     noticed = []
-    with emulator_process.emulator(tmp_path / "state", tmp_path / "log", engine="scripted") as server:
+    with emulator_process.emulator(tmp_path / "state", engine="scripted") as server:
         server.when_it_ends(lambda: noticed.append(time.monotonic()))
         time.sleep(0.3)
         assert not noticed
@@ -130,5 +130,25 @@ def test_emulator_end_is_noticed(tmp_path):
 
 def test_emulator_that_cannot_start_says_why(tmp_path):
     with pytest.raises(UserError, match="choose another --port"):
-        emulator_process.emulator(tmp_path / "state", tmp_path / "log", port=99999, engine="scripted").__enter__()
-    assert Path(tmp_path / "log").read_text()
+        emulator_process.emulator(tmp_path / "state", port=99999, engine="scripted").__enter__()
+    assert Path(tmp_path / "state" / "emulator.log").read_text()
+
+
+def test_emulator_is_left_at_once(tmp_path):
+    with emulator_process.emulator(tmp_path / "state", engine="scripted") as server:
+        server.when_it_ends(lambda: None)
+        left = time.monotonic()
+    assert time.monotonic() - left < 5  # it ends when its last user leaves, and is waited for
+    assert not emulator_process._owner(tmp_path / "state")
+
+
+def test_emulator_ends_when_its_user_dies_while_it_starts(tmp_path):
+    process, _ = holder(tmp_path / "other")
+    process.kill()
+    program = "import sys; from pathlib import Path; from pipelines import emulator_process as e\n"
+    program += "(tmp := Path(sys.argv[1])).mkdir(); users, child = e._start(tmp, 0, 'scripted', 1); print(child.pid)"
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "state")], capture_output=True, text=True)
+    pid, deadline = int(done.stdout), time.monotonic() + 30
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{pid}").exists()

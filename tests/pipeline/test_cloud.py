@@ -17,7 +17,7 @@ PARENT = "/v1/projects/demo-project/locations/us-central1"
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cloud")
-    with emulator(folder / "state", folder / "emulator.log", engine="scripted") as running:
+    with emulator(folder / "state", engine="scripted") as running:
         yield running.url
 
 

@@ -13,7 +13,7 @@ from gemtune.errors import UserError
 from pipelines.console_summary import snippets
 from pipelines.emulator_process import environment
 from pipelines.kfp_local_events import _about, _step_name
-from pipelines.local_run import Board, Step, create_folder, finished_steps, orchestration, read_start
+from pipelines.local_run import Board, Step, alone_in, create_folder, finished_steps, orchestration, read_start
 
 
 def test_orchestration_counts_parallel_steps_once():
@@ -96,12 +96,21 @@ def test_finished_steps_are_those_of_earlier_attempts(tmp_path):
     failed = [{**start, "number": 2, "step": "gate"}, {**finish, "number": 2, "step": "gate", "code": 1}]
     lines = [json.dumps(event) for event in (start, finish, *failed, {"event": "end", "code": 1, "error": ""}, start)]
     (tmp_path / "events.jsonl").write_text("\n".join(lines)[:-5])  # the last line was cut off by a kill
-    assert [(step.name, step.number) for step in finished_steps(tmp_path)] == [("split", 1)]
-    assert finished_steps(tmp_path / "new") == []
+    steps, last = finished_steps(tmp_path)
+    assert [(step.name, step.number) for step in steps] == [("split", 1)]
+    assert last == 2, "numbers of failed steps are not used again"
+    assert finished_steps(tmp_path / "new") == ([], 0)
+
+
+def test_alone_in_refuses_a_second_process(tmp_path):
+    with alone_in(tmp_path), pytest.raises(UserError, match="still going"):
+        alone_in(tmp_path).__enter__()
+    with alone_in(tmp_path):
+        pass
 
 
 def test_read_start_refuses_what_cannot_go_on(tmp_path):
-    with pytest.raises(UserError, match="no run to resume"):
+    with pytest.raises(UserError, match="no run"):
         read_start(tmp_path)
     (tmp_path / "start.json").write_text('{"data": "d", "engine": "student", "jobs": 1}')
     assert read_start(tmp_path)["data"] == "d"
