@@ -126,7 +126,6 @@ def _evaluated(path: Path, task: Task, answer: str) -> Iterator[str]:
 def fuzz(examples: int, seed: int = 0) -> Counter[str]:
     """How so many examples ended; raises the first traceback, with the smallest example that causes it."""
     ends: Counter[str] = Counter()
-    logging.getLogger("gemtune").setLevel(logging.ERROR)
 
     def ends_well(case: tuple[dict[str, Any], dict[str, Any], str, str]) -> None:
         ends.update(outcome(path, *case))
@@ -150,6 +149,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=50_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    logging.getLogger("gemtune").setLevel(logging.ERROR)
     start = perf_counter()
     ends = fuzz(arguments.examples, arguments.seed)
     shown = ", ".join(f"{count} {name}s" for name, count in ends.most_common())

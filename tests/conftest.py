@@ -1,6 +1,5 @@
 """Options and guards of the whole suite: tests stay on loopback; goldens are rewritten on request."""
 
-import logging
 import os
 import socket
 
@@ -41,14 +40,6 @@ def _loopback_only(request, monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
-
-
-@pytest.fixture(autouse=True)
-def _logging_enabled():
-    """A library that configures logging anew (`disable_existing_loggers`) must not silence later tests."""
-    logging.disable(logging.NOTSET)
-    for name in ("gemtune", "emulator"):
-        logging.getLogger(name).disabled = False
 
 
 @pytest.fixture
