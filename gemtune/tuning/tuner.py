@@ -31,6 +31,7 @@ from gemtune.tuning.job_holders import JobHolder
 from gemtune.tuning.submission import JobFailed, Row
 from gemtune.tuning.tensorboard import write_events
 from gemtune.vertex import Client, jobs, models
+from gemtune.vertex.calls import PermanentError, TransientError
 from gemtune.vertex.jobs import FINGERPRINT, Checkpoint, TuningJob, TuningJobSpec
 
 log = logging.getLogger("gemtune")
@@ -284,7 +285,7 @@ def _nothing_left_running(client: Client, spec: TuningJobSpec) -> Iterator[JobHo
         _cancel_unneeded(client, spec, holder)
         raise
     except Exception:
-        with suppress(Exception):  # the error on its way matters more
+        with suppress(TransientError, PermanentError):  # the error on its way matters more
             holder.release()
         raise
     holder.release()
