@@ -39,6 +39,15 @@ def load(config: Path | None, overrides: list[str] | None, data: str | None = No
     return settings
 
 
+def check_own_rows(settings: Config, config: Path | None, overrides: list[str] | None) -> None:
+    """Raise `UserError` when `--data` names rows of another task than those for which the configuration was written."""
+    from gemtune.inference.data_fit import require_same_task
+
+    own = load(config, overrides).data
+    if settings.method != "preference" and own != settings.data and Path(own).is_file():
+        require_same_task(settings, own, str(config))
+
+
 def check(config: Config) -> None:
     """Raise `UserError` with everything in the configuration that would stop a run after money was spent."""
     from gemtune.cost.preflight import problems
@@ -120,6 +129,7 @@ def plan(
 
     settings = load(config, overrides, data, needs_data=True)
     check(settings)
+    check_own_rows(settings, config, overrides)
     with tempfile.TemporaryDirectory() as folder:
         forecast = _dry_run(settings, offline, folder)
     if as_json:

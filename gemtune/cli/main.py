@@ -18,7 +18,7 @@ import typer
 
 from gemtune import __version__
 from gemtune.cli import bundled
-from gemtune.cli.commands import ConfigFile, Messages, check, load, wide_console
+from gemtune.cli.commands import ConfigFile, Messages, check, check_own_rows, load, wide_console
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
@@ -62,6 +62,34 @@ def command(
     bundled.put_on_path()
 
 
+@app.command(
+    epilog="Examples:\n\ngemtune init tickets.csv\n\ngemtune init reviews.xlsx --target stars --out reviews.yaml --yes"
+)
+def init(
+    file: Annotated[
+        str, typer.Argument(help="Labelled rows: .csv, .tsv, .xlsx, .jsonl, .parquet, also .gz; gs://...; bq://...")
+    ],
+    out: Annotated[Path | None, typer.Option(help="The configuration to write; default: NAME.yaml.")] = None,
+    name: Annotated[str, typer.Option(help="Name of runs and models; default: from the file's name.")] = "",
+    kind: Annotated[
+        str, typer.Option(help="Kind of task, if the guess is wrong: classification, sentiment, extraction, ...")
+    ] = "",
+    text: Annotated[str, typer.Option(help="Column of the text.")] = "",
+    target: Annotated[str, typer.Option(help="Column of the reference (label, object, summary, answer).")] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing; take the likeliest where several would fit.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
+) -> None:
+    """Write a configuration for your own file: columns, kind of task, language, groups and times are recognized.
+
+    Every guess is printed, and is a comment in the file. Questions are only for what is unsure.
+    """
+    from gemtune.cli.init import init as write
+
+    write(file, out, name, {"kind": kind, "text": text, "target": target}, not yes and sys.stdin.isatty(), force)
+
+
 @app.command()
 def run(
     config: Annotated[
@@ -95,7 +123,9 @@ def run(
         folder = resume
         started = local_run.read_start(folder)
     else:
-        folder, started = _new_run(load(config, overrides, data, needs_data=True), runs, fresh, engine, jobs)
+        settings = load(config, overrides, data, needs_data=True)
+        _require_rows(settings, config, overrides, engine)
+        folder, started = _new_run(settings, runs, fresh, engine, jobs)
     console = wide_console()
     start = time.time()
     emulator = emulator_process.emulator(folder.parent / "emulator", 0, started["engine"], started["jobs"])
@@ -105,15 +135,22 @@ def run(
         console_summary.show(console, folder, console_summary.finish(folder, steps, start))
 
 
-def _new_run(settings: Config, runs: Path, fresh: bool, engine: str, jobs: int) -> tuple[Path, dict[str, Any]]:
-    """The folder of a new run, once its configuration and data have passed every check that costs nothing."""
+def _require_rows(settings: Config, config: Path | None, overrides: list[str] | None, engine: str) -> None:
+    """Raise `UserError` for what checks that cost nothing find in the configuration, its data and the engine."""
     from gemtune.inference.data_fit import require_source_fit
-    from pipelines import emulator_process, local_run
+    from pipelines import emulator_process
 
     check(settings)
     emulator_process.check_engine(engine)
     if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
         require_source_fit(settings)
+        check_own_rows(settings, config, overrides)
+
+
+def _new_run(settings: Config, runs: Path, fresh: bool, engine: str, jobs: int) -> tuple[Path, dict[str, Any]]:
+    """The folder of a new run."""
+    from pipelines import emulator_process, local_run
+
     if fresh:
         emulator_process.delete_state(runs / "emulator")
     folder = local_run.create_folder(runs, settings.name)

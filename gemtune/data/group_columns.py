@@ -54,14 +54,18 @@ class GroupColumns:
             if is_scalar and name not in others and 0 < len(key := str(value).strip()) <= _MAX_CHARS:
                 self.values[name][key] += 1
 
-    def notes(self) -> list[str]:
-        """A sentence for each sign, with the setting that it suggests."""
+    def offered(self) -> list[str]:
+        """Columns whose values may be customers or threads, that with the fewest values first."""
         offered = [
             name
             for name, counts in self.values.items()
             if _is_repeated(counts, self.rows) and _names_groups(name, counts)
         ]
-        offered.sort(key=lambda name: len(self.values[name]))  # of customers and their threads, customers
+        return sorted(offered, key=lambda name: len(self.values[name]))  # of customers and their threads, customers
+
+    def notes(self) -> list[str]:
+        """A sentence for each sign, with the setting that it suggests."""
+        offered = self.offered()
         notes = [
             f"{_repeated(self.values[name].values())} rows share their value of the column {name!r} with another row "
             f"({len(self.values[name])} values): if these are one customer or thread, set "

@@ -210,7 +210,7 @@ def _delimiter_score(head: Sequence[str], mark: str, columns: Sequence[str], is_
         rows = [cells for cells in csv.reader(head, delimiter=mark) if cells]
     except csv.Error:
         return 0, False
-    rows = rows[:-1] if len(rows) > 2 else rows  # the last may be cut within a cell
+    rows = rows[:-1] if len(rows) > 1 else rows  # the last may be cut within a cell
     named = {cell.strip(" \t\ufeff") for cell in rows[0]} & set(columns) if rows else set[str]()
     widths = {len(cells) for cells in rows}
     return len(named), min(widths, default=0) > 1 and (is_default or len(widths) == 1)

@@ -145,6 +145,30 @@ def require_source_fit(config: Config) -> None:
     require_fit(config.task, config.evaluate, config.split, RowProfile.of(config.task, examples, scale), config.data)
 
 
+def require_same_task(config: Config, own: str, file: str) -> None:
+    """Raise `UserError` when the configuration in `file` was written for `own`, rows of another task than its data.
+
+    Its instruction and names would be sent with rows that they do not describe. It is another task if the own rows
+    cannot be read by these settings, or share fewer than half of the labels.
+    """
+    rules = config.preprocess.model_copy(update={"pii": "off"})
+    try:
+        mine, theirs = (source_rows.sample(data, config.task, rules)[0] for data in (own, config.data))
+    except UserError:
+        mine, theirs = [], []
+    profiles = [RowProfile.of(config.task, examples) for examples in (mine, theirs)]
+    is_other = not mine or bool(profiles[0].invalid > MAX_ODD_SHARE * len(mine))
+    if not is_other and config.task.kind in LABELLED_KINDS:
+        labels = [set(profile.labels(*_ANY_SPLIT)) for profile in profiles]
+        is_other = 2 * len(labels[0] & labels[1]) < min(map(len, labels))
+    if is_other:
+        raise UserError(
+            f"the configuration describes the rows of {own}; its instruction and names do not fit {config.data}",
+            file=file,
+            remedy=f"gemtune init {config.data}",
+        )
+
+
 def require_fit(task: Task, evaluate: Evaluate, split: Split | None, profile: RowProfile, file: str = "") -> list[str]:
     """The notes about these rows. Raises `UserError` with everything that must stop a run."""
     listed = misfits(task, evaluate, split, profile)

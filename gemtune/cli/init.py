@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""`gemtune init`: a commented configuration for a file of rows, from what the rows hold."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from pathlib import Path
+from typing import Any
+
+import typer
+import yaml
+
+from gemtune.config import Config, JsonObject, Preprocess, Task
+from gemtune.data import source_rows, sources
+from gemtune.data.example import Example, RejectedRow
+from gemtune.data.guess import Guess, guess
+from gemtune.errors import UserError
+from gemtune.inference.data_fit import RowProfile, misfits
+from gemtune.inference.prompts import render
+
+SCHEMA = "gemtune.schema.json"
+_GENERIC = ("rows", "data", "train", "all", "export", "labels", "dataset", "test", "input")
+_SHOWN_ROWS, _SHOWN_CHARS = 5, 300
+
+
+def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interactive: bool, force: bool) -> None:
+    """Write the configuration and its JSON schema beside it, and print what was guessed and the next commands.
+
+    `fixed` has the kind of task and the columns that were given. Raises `UserError`, with nothing written, when the
+    file cannot be read, or a configuration is there already.
+    """
+    name = name or _name_of(file)
+    out = out or Path(f"{name}.yaml")
+    if out.exists() and not force:
+        raise UserError("this configuration exists already", file=out, remedy="--out OTHER.yaml, or --force")
+    assumptions: list[str] = []
+    rows, count = _sample(file, assumptions)
+    guesses = [Guess("name", name, "of runs and their models"), Guess("data", file, f"{count} rows")]
+    guesses += guess([row for _, row in rows], **fixed)
+    guesses = [_answered(item) if interactive and item.alternatives else item for item in guesses]
+    config = Config.model_validate(_nested(guesses))
+    examples, rejected, total = source_rows.sample(file, config.task, config.preprocess)
+    profile = RowProfile.of(config.task, examples, total / max(1, len(examples) + len(rejected)))
+    typer.echo(f"{file}: {count} rows")
+    for note in assumptions:
+        typer.echo(f"  assumed: {note}")
+    for item in guesses[2:]:
+        alternatives = f"; or {', '.join(map(str, item.alternatives))}" if item.alternatives else ""
+        offer = " (offered as a comment)" if item.is_offer else ""
+        typer.echo(f"  {item.setting}: {_scalar(item.value)}  ({item.reason}{alternatives}){offer}")
+    _show_prompts(config.task, examples)
+    if rejected:
+        typer.echo(f"\nnote: {len(rejected)} of {total} rows cannot be used; the first: {rejected[0].detail}")
+    for misfit in misfits(config.task, config.evaluate, config.split, profile):
+        typer.echo(f"note: {misfit}")
+    out.write_text(_yaml(guesses, assumptions), encoding="utf-8")
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    out.with_name(SCHEMA).write_text(json.dumps(schema, ensure_ascii=False, indent=1), encoding="utf-8")
+    typer.echo(f"\nwritten: {out} (say in task.instruction what the answer is for), {out.with_name(SCHEMA)}\nnext:")
+    typer.echo(f"  gemtune data check {file} --config {out}\n  gemtune plan {out} --offline\n  gemtune run {out}")
+
+
+def _sample(file: str, assumptions: list[str]) -> tuple[list[tuple[int, JsonObject]], int]:
+    """Rows of the whole file, sampled by seed, and the number of all rows."""
+    rng, kept, count = random.Random(7), list[tuple[int, JsonObject]](), 0
+    rules = Preprocess(text_column="", target_column="")
+    for item in source_rows.with_progress(sources.rows(file, Task(), rules, assumptions.append), file):
+        count += 1
+        if isinstance(item, RejectedRow):
+            continue
+        if len(kept) < source_rows.SAMPLE_ROWS:
+            kept.append(item)
+        elif (place := rng.randrange(count)) < source_rows.SAMPLE_ROWS:
+            kept[place] = item
+    return kept, count
+
+
+def _name_of(file: str) -> str:
+    """A name for runs from the file's name, or from its folder's where the file's says nothing."""
+    path = Path(file.split("://")[-1])
+    stem = path.name.split(".")[0]
+    for text in (stem, path.absolute().parent.name) if stem.casefold() in _GENERIC else (stem,):
+        name = re.sub(r"[^a-z0-9]+", "-", text.casefold()).strip("-0123456789")[:40].strip("-")
+        if name and name not in _GENERIC:
+            return name
+    return "my-task"
+
+
+def _answered(item: Guess) -> Guess:
+    """The guess after a question at the terminal."""
+    choices = [str(value) for value in (item.value, *item.alternatives)]
+    typer.echo(f"{item.setting}: several would fit: {', '.join(choices)}")
+    answer = ""
+    while answer not in choices:
+        answer = typer.prompt("which", default=choices[0], err=False)
+    return Guess(item.setting, answer, "chosen")
+
+
+def _nested(guesses: list[Guess]) -> JsonObject:
+    values: JsonObject = {}
+    for item in guesses:
+        section, _, field = item.setting.rpartition(".")
+        if not item.is_offer:
+            (values.setdefault(section, {}) if section else values)[field] = item.value
+    return values
+
+
+def _show_prompts(task: Task, examples: list[Example]) -> None:
+    from gemtune.config import Prompt
+
+    for example in examples[:_SHOWN_ROWS]:
+        request = render(task, Prompt(name="zero_shot"), example)
+        turns = " / ".join(part.get("text", "...") for turn in request.contents for part in turn["parts"])
+        typer.echo(f"\n  {turns[:_SHOWN_CHARS]!r}\n  -> {example.target[:_SHOWN_CHARS]!r}")
+
+
+def _scalar(value: Any) -> str:
+    text = yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _yaml(guesses: list[Guess], assumptions: list[str]) -> str:
+    """The configuration, each setting with its reason as a comment."""
+    lines = [f"# yaml-language-server: $schema={SCHEMA}"]
+    lines += ["# Only what differs from the defaults: `gemtune config show` prints every setting."]
+    lines += [f"# assumed: {note}" for note in assumptions]
+    sections: dict[str, list[str]] = {}
+    for item in guesses:
+        section, _, field = item.setting.rpartition(".")
+        mark = "# " if item.is_offer else ""
+        line = f"{mark}{field}: {_scalar(item.value)}  # {item.reason}"
+        sections.setdefault(section, []).append(line)
+    for section, listed in sections.items():
+        offered = all(line.startswith("# ") for line in listed)
+        lines += [f"{'# ' if offered else ''}{section}:"] if section else []
+        lines += [f"  {line}" if section else line for line in listed]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,419 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a file of rows is for: its columns, kind of task, language, groups and times, guessed for `gemtune init`.
+
+Columns are recognized by what they hold; their names, in nine languages (`column_names.yaml`), decide between columns
+that hold the like. Guarantees: a guess is a setting with its reason, and with the alternatives where others fit nearly
+as well; the same rows give the same guesses.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from gemtune.config import JsonObject
+from gemtune.config.data import SAID
+from gemtune.data.formats import is_prompt
+from gemtune.data.group_columns import GroupColumns
+from gemtune.data.labels import label_text, parse_container
+from gemtune.data.profile import estimate_tokens, script
+from gemtune.data.times import parse_times
+from gemtune.errors import UserError
+
+MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
+_MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
+_CERTAIN = 0.9  # share of the rows that decides
+_SEPARATORS = ("; ", ";", "|", ", ", ",", "、", "；")
+_RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
+_TARGETS = ("label", "object", "summary", "answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A setting by its dotted name, why it has this value, and other values that are nearly as likely.
+
+    `is_offer`: the setting changes what is measured, so it is written as a comment.
+    """
+
+    setting: str
+    value: Any
+    reason: str
+    alternatives: tuple[Any, ...] = ()
+    is_offer: bool = False
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    cells: list[Any]
+
+    @property
+    def rows(self) -> int:
+        return len(self.cells)
+
+    @cached_property
+    def values(self) -> list[Any]:
+        return [value for value in self.cells if value not in (None, "", [])]
+
+    @cached_property
+    def role(self) -> str:
+        return _role(self.name)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        return [text for value in self.values if (text := label_text(value)) is not None]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        return Counter(text.strip() for text in self.texts)
+
+    @cached_property
+    def mean(self) -> float:
+        return sum(map(len, self.texts)) / max(1, len(self.texts))
+
+    @cached_property
+    def containers(self) -> Counter[type]:
+        return Counter(
+            type(parse_container(value.strip()) if isinstance(value, str) else value) for value in self.values
+        )
+
+    @property
+    def is_text(self) -> bool:
+        letters = sum(4 * sum(map(str.isalpha, v)) > len(v.strip()) for v in self.values if isinstance(v, str))
+        return self._holds(letters) and not self.is_object  # neither numbers nor ids nor times
+
+    @property
+    def is_object(self) -> bool:
+        return self._holds(self.containers[dict])
+
+    @property
+    def is_label(self) -> bool:
+        few = 1 < len(self.counts) <= max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows)
+        is_repeated = len(self.counts) <= 0.5 * len(self.texts)
+        return few and is_repeated and self._holds(sum(len(text) <= MAX_LABEL_CHARS for text in self.texts))
+
+    @cached_property
+    def separator(self) -> str:
+        """What separates several labels in a value; "" for a value that is one label."""
+        if self._holds(self.containers[list]):
+            return "; "
+        for mark in _SEPARATORS:
+            several = [text for text in self.texts if mark in text]
+            parts = {part.strip() for text in self.texts for part in text.split(mark)}
+            is_few = len(parts) <= max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows) and len(parts) < len(self.counts)
+            if len(several) >= 0.1 * len(self.texts) > 0 and is_few and max(map(len, parts)) <= MAX_LABEL_CHARS // 2:
+                return mark
+        return ""
+
+    def _holds(self, count: int) -> bool:
+        return bool(self.values) and count >= _CERTAIN * len(self.values)
+
+
+def guess(rows: Sequence[JsonObject], kind: str = "", text: str = "", target: str = "") -> list[Guess]:
+    """The settings that differ from the defaults for these rows, a sample of a file; `kind`, `text` and `target` are
+    known already where given.
+
+    Raises `UserError` when the first row of a table is no header, or no column can be the text or the reference.
+    """
+    if not rows:
+        raise UserError("the file has no rows", remedy="provide labelled rows, one per line")
+    for form in (_pairs, _turns, _automl):
+        if (guesses := form(rows)) is not None:
+            return [*guesses, *_beside(rows, ())]
+    return _table(rows, kind, text, target)
+
+
+# -- forms of rows that name their fields ----------------------------------------------------------------------------
+
+
+def _share(rows: Sequence[JsonObject], *keys: str) -> bool:
+    return sum(all(key in row for key in keys) for row in rows) >= _CERTAIN * len(rows)
+
+
+def _pairs(rows: Sequence[JsonObject]) -> list[Guess] | None:
+    """Preference pairs: Gemini's contents and completions, or columns of a chosen and a rejected answer."""
+    method = Guess("method", "preference", "each row has a better and a worse answer")
+    if _share(rows, "contents", "completions"):
+        return [method]
+    columns = _columns(rows)
+    roles = {role: column for column in columns if (role := column.role) in ("chosen", "rejected")}
+    prompts = [column for column in columns if column.is_text and column.role not in ("chosen", "rejected", "other")]
+    if len(roles) < 2 or not (prompts or _share(rows, roles["chosen"].name, "messages")):
+        return None
+    guesses = [method]
+    prompt = max(prompts, key=lambda column: (column.role == "text", column.mean), default=None)
+    for setting, column in (("prompt", prompt), ("chosen", roles["chosen"]), ("rejected", roles["rejected"])):
+        if column is not None and column.name != setting:
+            guesses.append(Guess(f"preference.{setting}_column", column.name, "by its name"))
+    answers = [str(value) for name in roles.values() for value in name.values]
+    return [*guesses, *_language(prompt.texts if prompt else [], "generation"), *_answer_limit(answers, "generation")]
+
+
+def _turns(rows: Sequence[JsonObject]) -> list[Guess] | None:
+    """Rows that are prompts already; the last turn is the reference."""
+    if sum(map(is_prompt, rows)) < _CERTAIN * len(rows):
+        return None
+    answers = []
+    for row in rows:
+        turns = row.get("contents") or row.get("messages") or [{}]
+        last = turns[-1] if isinstance(turns, list) and isinstance(turns[-1], dict) else {}
+        parts = last.get("parts") or last.get("content") or ""
+        parts = parts if isinstance(parts, list) else [parts]
+        answers.append("".join(str(part.get("text", "")) if isinstance(part, dict) else str(part) for part in parts))
+    answer = _Column("the last turn", [text.strip() for text in answers])
+    return _task_guesses(answer, _kind(answer, None), "the rows are prompts with an answer as the last turn", [])
+
+
+def _automl(rows: Sequence[JsonObject]) -> list[Guess] | None:
+    if sum("textContent" in row or "textGcsUri" in row or "text_snippet" in row for row in rows) < _CERTAIN * len(rows):
+        return None
+    forms = Counter(key for row in rows for key in row if key.endswith(("Annotation", "Annotations", "annotations")))
+    form = forms.most_common(1)[0][0] if forms else ""
+    texts = [str(row.get("textContent", "")) for row in rows]
+    kinds = {"sentimentAnnotation": "sentiment", "textSegmentAnnotations": "extraction", "annotations": "extraction"}
+    guesses = [Guess("task.kind", kinds.get(form, "classification"), f"rows of AutoML Text with {form}")]
+    several = form == "classificationAnnotations"
+    if several:
+        guesses.append(Guess("task.label_separator", "; ", "a row may have several labels"))
+    return [*guesses, *_language(texts, "several labels" if several else guesses[0].value)]
+
+
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> list[Guess]:
+    columns = _columns(rows)
+    _require_header(columns)
+    by_name = {column.name: column for column in columns}
+    for name in filter(None, (text, target)):
+        if name not in by_name:
+            raise UserError(f"no column {name!r}", remedy=f"one of {', '.join(map(repr, by_name))}")
+    texts = [by_name[text]] if text else _ranked_texts([column for column in columns if column.name != target])
+    if not texts:
+        raise UserError("no column holds texts", remedy="name it: --text COLUMN")
+    others = [column for column in columns if column is not texts[0]]
+    targets = [by_name[target]] if target else _ranked_targets(others, texts[0])
+    if not targets:
+        raise UserError(f"no column beside {texts[0].name!r} can be the reference", remedy="name it: --target COLUMN")
+    chosen = targets[0]
+    texts = [column for column in texts if column is not chosen]
+    guesses = []
+    for setting, ranked, default in (("text", texts, "text"), ("target", targets, "label")):
+        column, *rest = ranked
+        alternatives = tuple(other.name for other in rest)
+        if column.name != default or alternatives:
+            reason = "by its name and values" if column.role in ("text", *_TARGETS) else "by its values"
+            guesses.append(Guess(f"preprocess.{setting}_column", column.name, reason, alternatives))
+    task_kind = kind or _kind(chosen, texts[0].mean)
+    reason = f"{len(chosen.counts)} different values in {len(rows)} rows" if chosen.counts else "objects as values"
+    names = [Guess("task.text_name", _title(texts[0]), "name of the input in prompts")] if _title(texts[0]) else []
+    if _title(chosen) and task_kind in ("classification", "sentiment", "several labels"):
+        names.append(Guess("task.target_name", _title(chosen), "name of the answer in prompts"))
+    task = _task_guesses(chosen, task_kind, reason, texts[0].texts)
+    return [*guesses, *task[:1], *names, *task[1:], *_beside(rows, (texts[0].name, chosen.name))]
+
+
+def _columns(rows: Sequence[JsonObject]) -> list[_Column]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = [_Column(name, [row.get(name) for row in rows]) for name in names]
+    return [column for column in columns if column.values]
+
+
+def _require_header(columns: Sequence[_Column]) -> None:
+    for column in columns:
+        if len(column.name) > MAX_LABEL_CHARS or (column.is_label and column.name in column.counts):
+            raise UserError(
+                f"the first row looks like data, not like names of columns: {column.name!r:.80}",
+                remedy="write a row of names above it, such as text,label",
+            )
+
+
+def _ranked_texts(columns: Sequence[_Column]) -> list[_Column]:
+    """The likeliest column of texts, then those that are nearly as likely."""
+    texts = [column for column in columns if column.is_text and not column.is_label]
+    texts = [column for column in texts if column.role not in ("split", *_TARGETS)] or texts
+    texts = [column for column in texts if column.role != "other"] or texts
+    named = [column for column in texts if column.role == "text"]
+    ranked = sorted(named or texts, key=lambda column: -column.mean * min(1, len(column.values) / column.rows))
+    return ranked[:1] + [column for column in ranked[1:] if column.mean > 0.5 * ranked[0].mean]
+
+
+def _ranked_targets(columns: Sequence[_Column], text: _Column) -> list[_Column]:
+    """The likeliest column of references, then those that are nearly as likely."""
+    usable = [c for c in columns if len(c.values) >= 0.5 * c.rows and c.role != "split" and not _is_split(c)]
+    objects = [column for column in usable if column.is_object]
+    labels = [column for column in usable if not column.is_object and (column.is_label or column.separator)]
+    free = [column for column in usable if column.is_text and column not in labels]
+    for role, fitting in (("label", labels), ("object", objects), ("summary", free), ("answer", [*free, *labels])):
+        named = [column for column in fitting if column.role == role]
+        if named:
+            return _by_gain(named, text) if role == "label" else named
+    if objects:
+        return objects
+    free.sort(key=lambda column: -column.mean)
+    texts, rest = ([c for c in free if (c.role == "other") == is_other] for is_other in (False, True))
+    unnamed, others = (
+        [column for column in labels if (column.role == "other") == is_other] for is_other in (False, True)
+    )
+    if texts:  # labels that the text does not predict are those of channels, regions, ...
+        unnamed = [column for column in unnamed if _gain(column, text) > _CLOSE_GAIN]
+    return _by_gain(unnamed, text) or texts or _by_gain(others, text) or rest
+
+
+def _by_gain(columns: list[_Column], text: _Column) -> list[_Column]:
+    """The columns that the text predicts, best first, as far as they are close to the best."""
+    if len(columns) < 2:
+        return columns
+    gains = {column.name: _gain(column, text) for column in columns}
+    ranked = sorted(columns, key=lambda column: -gains[column.name])
+    return [column for column in ranked if gains[column.name] > gains[ranked[0].name] - _CLOSE_GAIN]
+
+
+def _gain(column: _Column, text: _Column) -> float:
+    """Accuracy of a simple classifier of the text, above that of the commonest value."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.naive_bayes import MultinomialNB
+
+    pairs = [(str(a), str(b)) for a, b in zip(text.cells, column.cells, strict=True) if a and b is not None]
+    texts, labels = zip(*pairs[:_RANKED_ROWS], strict=True)
+    words = HashingVectorizer(analyzer="char_wb", ngram_range=(1, 3), alternate_sign=False, n_features=2**14)
+    folds = KFold(min(3, len(texts)), shuffle=True, random_state=7)
+    predicted = cross_val_predict(MultinomialNB(alpha=0.1), words.transform(texts), labels, cv=folds)
+    hits = sum(a == b for a, b in zip(predicted, labels, strict=True))
+    return float(hits - Counter(labels).most_common(1)[0][1]) / len(labels)
+
+
+def _is_split(column: _Column) -> bool:
+    return column.is_label and bool({"train", "training"} & {_plain(value) for value in column.counts})
+
+
+# -- the task --------------------------------------------------------------------------------------------------------
+
+
+def _kind(column: _Column, text_mean: float | None) -> str:
+    """A kind of task, or `several labels`, from the references."""
+    if column.is_object:
+        return "extraction"
+    if column.separator and (column.containers[list] or not column.is_label):
+        return "several labels"
+    if column.is_label:
+        names = _names()["sentiments"]
+        return "sentiment" if all(_plain(label) in names for label in column.counts) else "classification"
+    if column.role == "summary":
+        return "summarization"
+    is_short = text_mean is not None and column.role != "answer" and column.mean < 0.5 * text_mean
+    return "summarization" if is_short and (text_mean or 0) > 3 * MAX_LABEL_CHARS else "generation"
+
+
+def _task_guesses(column: _Column, kind: str, reason: str, texts: Sequence[str]) -> list[Guess]:
+    several = kind == "several labels"
+    guesses = [Guess("task.kind", "classification" if several else kind, reason)]
+    if several:
+        guesses.append(Guess("task.label_separator", column.separator, "a value may have several labels"))
+    references = [str(value) for value in column.values]
+    return [*guesses, *_language(texts, kind), *_answer_limit(references, kind)]
+
+
+def _language(texts: Iterable[str], kind: str) -> list[Guess]:
+    """The instruction, in the language of the texts where it is told by their script."""
+    scripts = Counter(script(text) for text in list(texts)[:500]).most_common(1)
+    language = scripts[0][0] if scripts else ""
+    translated: JsonObject = _data()["instructions"]
+    instruction = translated.get(language, {}).get(kind) or SAID[kind][0]
+    return [Guess("task.instruction", instruction, "say here, in a sentence, what the answer is for")]
+
+
+def _answer_limit(references: Iterable[str], kind: str) -> list[Guess]:
+    longest = max(map(estimate_tokens, references), default=0)
+    default = 64 if kind in ("classification", "sentiment", "several labels") else 256
+    if 1.3 * longest <= default:
+        return []
+    limit = min(8192, -(-int(1.5 * longest) // 64) * 64)
+    return [Guess("evaluate.max_output_tokens", limit, f"the longest answer has about {longest} tokens")]
+
+
+def _beside(rows: Sequence[JsonObject], used: Sequence[str]) -> list[Guess]:
+    """Columns of groups, slices, splits and times, beside those of text and reference."""
+    columns = [column for column in _columns(rows) if column.name not in used]
+    guesses, groups = [], GroupColumns()
+    for row in rows:
+        groups.add(row, "", used)
+    offered = groups.offered()
+    if offered:
+        reason = f"{len(groups.values[offered[0]])} values that repeat: their rows stay in the same split"
+        guesses.append(Guess("preprocess.group_column", offered[0], reason))
+    splits = [column for column in columns if column.name != "split" and _is_split(column)]
+    if splits:
+        guesses.append(Guess("preprocess.split_column", splits[0].name, "its values are names of splits"))
+    slices = [c.name for c in columns if c.is_label and len(c.counts) <= 20 and c.role != "split"]
+    slices = [name for name in slices if name not in [*offered, *(c.name for c in splits)]][:3]
+    times = [column.name for column in columns if _is_time(column)][:1]
+    if slices or times:
+        guesses.append(Guess("preprocess.slice_columns", [*slices, *times], "scores are also reported by their values"))
+    if times:
+        guesses.append(Guess("split.time_column", times[0], "tests on the newest rows", is_offer=True))
+    return guesses
+
+
+def _is_time(column: _Column) -> bool:
+    looks = [value for value in column.counts if re.match(r"\d{4}-?\d\d-?\d\d", value)]
+    if len(looks) < max(2, _CERTAIN * len(column.counts)):
+        return False
+    try:
+        parse_times(dict.fromkeys(column.counts, 0), column.name)
+    except UserError:
+        return False
+    return True
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _data() -> JsonObject:
+    text = resources.files("gemtune.data").joinpath("column_names.yaml").read_text(encoding="utf-8")
+    values: JsonObject = yaml.safe_load(text)
+    return values
+
+
+@cache
+def _names() -> dict[str, dict[str, None]]:
+    return {role: {_plain(str(n)): None for n in names} for role, names in _data().items() if isinstance(names, list)}
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).strip().casefold()
+
+
+@cache
+def _role(name: str) -> str:
+    """What a name of a column says that it holds: by its last word that says anything; "" if none does."""
+    roles = ("chosen", "rejected", "label", "object", "summary", "answer", "split", "text", "other")
+    names = _names()
+    words = [_plain(word) for word in _WORDS.findall(unicodedata.normalize("NFKC", name))]
+    for word in [_plain(name), *reversed(words)]:
+        for role in roles:
+            if word in names[role] or (word.isascii() and word.endswith("s") and word[:-1] in names[role]):
+                return role
+    # names in scripts without spaces: the longest part that is known
+    parts = [(len(part), role) for role in roles for part in names[role] if not part.isascii() and part in _plain(name)]
+    return max(parts)[1] if parts else ""
+
+
+def _title(column: _Column) -> str:
+    """The name of a column as prompts use it; "" for a name that says nothing."""
+    words = re.sub(r"[\s_-]+", " ", column.name).strip()
+    if column.role not in ("text", *_TARGETS) or _plain(words) in ("text", "label", "target", "y"):
+        return ""
+    return words[:1].upper() + words[1:] if words.isascii() else words

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What `gemtune init` recognizes in rows, and the configuration that it writes."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from gemtune.cli.main import app
+from gemtune.config import Config
+from gemtune.data.guess import guess
+from gemtune.errors import UserError
+
+RNG = random.Random(3)
+WORDS = "refund late parcel invoice password login broken screen address cancel order change".split()  # noqa: SIM905
+LABELS = ("billing", "delivery", "account")
+
+
+def sentence(words: int = 9) -> str:
+    return " ".join(RNG.choices(WORDS, k=words)) + f" {RNG.randrange(10**6)}"
+
+
+def rows(count: int = 60, **columns: Any) -> list[dict[str, Any]]:
+    return [{name: make(n) if callable(make) else make for name, make in columns.items()} for n in range(count)]
+
+
+def guessed(listed: list[dict[str, Any]], **known: str) -> dict[str, Any]:
+    return {item.setting: item.value for item in guess(listed, **known)}
+
+
+def label(n: int) -> str:
+    return LABELS[n % 3]
+
+
+def text(n: int) -> str:
+    return sentence()
+
+
+def long_text(n: int) -> str:
+    return sentence(30)
+
+
+def turn(role: str, content: str) -> dict[str, Any]:
+    return {"role": role, "parts": [{"text": content}]}
+
+
+def message(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
+    ("stars as numbers", rows(review=text, stars=lambda n: 1 + n % 5),
+     {"preprocess.text_column": "review", "preprocess.target_column": "stars", "task.kind": "classification"}),
+    ("title and body", rows(title=lambda n: sentence(3), body=long_text, topic=label),
+     {"preprocess.text_column": "body", "preprocess.target_column": "topic"}),
+    ("question and answer", rows(question=text, answer=long_text),
+     {"preprocess.text_column": "question", "preprocess.target_column": "answer", "task.kind": "generation"}),
+    ("Japanese names", rows(本文=lambda n: "返金を希望します。" + sentence(2), カテゴリ=label),
+     {"preprocess.text_column": "本文", "preprocess.target_column": "カテゴリ", "task.target_name": "カテゴリ"}),
+    ("sentiment", rows(text=text, label=lambda n: ("positive", "negative")[n % 2]),
+     {"task.kind": "sentiment"}),
+    ("several labels in a cell", rows(text=text, tags=lambda n: "|".join(RNG.sample("abcdef", 1 + n % 3))),
+     {"task.label_separator": "|", "preprocess.target_column": "tags"}),
+    ("lists of labels", rows(text=text, topics=lambda n: RNG.sample(LABELS, 1 + n % 3)),
+     {"task.label_separator": "; ", "preprocess.target_column": "topics"}),
+    ("objects as text", rows(text=text, result=lambda n: json.dumps({"item": f"p{n}"})),
+     {"task.kind": "extraction", "preprocess.target_column": "result"}),
+    ("preference pairs", rows(question=text, preferred=long_text, dispreferred=long_text),
+     {"method": "preference", "preference.prompt_column": "question", "preference.chosen_column": "preferred"}),
+    ("chat turns", rows(messages=lambda n: [message("user", sentence()), message("assistant", label(n))]),
+     {"task.kind": "classification"}),
+    ("contents", rows(contents=lambda n: [turn("user", sentence()), turn("model", sentence(20))]),
+     {"task.kind": "generation"}),
+    ("AutoML sentiment", rows(textContent=text, sentimentAnnotation=lambda n: {"sentiment": n % 3}),
+     {"task.kind": "sentiment"}),
+    ("AutoML labels", rows(textContent=text, classificationAnnotations=lambda n: [{"displayName": label(n)}]),
+     {"task.label_separator": "; "}),
+    ("customers", rows(200, text=text, label=label, customer_id=lambda n: f"K-{n % 50:03}"),
+     {"preprocess.group_column": "customer_id"}),
+    ("splits", rows(text=text, label=label, subset=lambda n: ("train", "train", "test")[n % 3]),
+     {"preprocess.split_column": "subset"}),
+    ("channels", rows(text=text, label=label, channel=lambda n: ("web", "mail")[n % 2]),
+     {"preprocess.slice_columns": ["channel"]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("listed", "expected"), [form[1:] for form in FORMS], ids=[form[0] for form in FORMS])
+def test_guess_recognizes_forms_of_rows(listed: list[dict[str, Any]], expected: dict[str, Any]) -> None:
+    settings = guessed(listed)
+    assert {name: settings.get(name) for name in expected} == expected
+
+
+def test_guess_of_nameless_columns_takes_what_the_text_predicts() -> None:
+    words = {"billing": "invoice", "delivery": "parcel", "account": "password"}
+    columns = {"F1": lambda n: RNG.choice(("web", "mail")), "F2": lambda n: f"{words[label(n)]} {sentence(4)}"}
+    listed = rows(150, **columns, F3=label)
+    settings = guessed(listed)
+    assert (settings["preprocess.text_column"], settings["preprocess.target_column"]) == ("F2", "F3")
+
+
+def test_guess_offers_what_fits_nearly_as_well() -> None:
+    listed = rows(90, text=text, intent=label, topic=lambda n: label(n + 1))
+    [target] = [item for item in guess(listed) if item.setting == "preprocess.target_column"]
+    assert {target.value, *target.alternatives} == {"intent", "topic"}
+
+
+def test_guess_of_times_is_an_offer_only() -> None:
+    listed = rows(text=text, label=label, created=lambda n: f"2026-01-{1 + n % 28:02}")
+    [offer] = [item for item in guess(listed) if item.setting == "split.time_column"]
+    assert offer.is_offer
+    assert offer.value == "created"
+
+
+def test_guess_refuses_a_first_row_of_data() -> None:
+    listed = rows(**{"where is my parcel? it has been three weeks": text, "delivery": label})
+    with pytest.raises(UserError, match="looks like data"):
+        guess(listed)
+
+
+def test_guess_refuses_an_unknown_column() -> None:
+    with pytest.raises(UserError, match="no column 'Text'"):
+        guess(rows(text=text, label=label), text="Text")
+
+
+def test_guess_takes_what_is_known() -> None:
+    listed = rows(text=text, label=label, note=long_text)
+    settings = guessed(listed, kind="generation", target="note")
+    assert (settings["task.kind"], settings["preprocess.target_column"]) == ("generation", "note")
+
+
+def test_init_writes_a_configuration_that_reads_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        "Nachricht;Kategorie;am",
+        *(f'"Grüße, {sentence()}";{label(n)};2026-01-{1 + n % 28:02}' for n in range(90)),
+    ]
+    Path("tickets.csv").write_bytes("\r\n".join(lines).encode("cp1252"))
+    result = CliRunner().invoke(app, ["init", "tickets.csv", "--yes"])
+    assert result.exit_code == 0, result.output
+    written = Path("tickets.yaml").read_text(encoding="utf-8")
+    assert written.startswith("# yaml-language-server: $schema=gemtune.schema.json\n")
+    assert "cp1252" in written
+    assert "separated by ';'" in written
+    assert "  # time_column: am" in written
+    config = Config.load("tickets.yaml")
+    assert (config.name, config.preprocess.text_column, config.task.target_name) == (
+        "tickets",
+        "Nachricht",
+        "Kategorie",
+    )
+    assert json.loads(Path("gemtune.schema.json").read_text(encoding="utf-8"))["properties"]["task"]
+    assert "gemtune run tickets.yaml" in result.output
+    assert "Nachricht: Grüße" in result.output
+
+
+def test_init_replaces_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows(text=text, label=label)))
+    Path("own.yaml").write_text("name: own\n")
+    result = CliRunner().invoke(app, ["init", "rows.jsonl", "--yes", "--out", "own.yaml"])
+    assert result.exit_code == 1
+    assert Path("own.yaml").read_text() == "name: own\n"
+
+
+def test_init_asks_only_what_is_unsure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gemtune.cli.init import init
+
+    monkeypatch.chdir(tmp_path)
+    listed = rows(90, text=text, intent=label, topic=lambda n: label(n + 1))
+    Path("rows.jsonl").write_text("\n".join(map(json.dumps, listed)))
+    questions: list[str] = []
+    monkeypatch.setattr("typer.prompt", lambda question, **_: questions.append(question) or "topic")
+    init("rows.jsonl", None, "own", {"kind": "", "text": "", "target": ""}, interactive=True, force=False)
+    assert len(questions) == 1
+    assert Config.load("own.yaml").preprocess.target_column == "topic"
+
+
+@pytest.mark.parametrize(
+    ("labels", "refused"), [(LABELS, False), (("billing", "delivery", "new"), False), (("a", "b", "billing"), True)]
+)
+def test_plan_refuses_rows_of_another_task(
+    labels: tuple[str, ...], refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, of in (("own", LABELS), ("other", labels)):
+        listed = rows(120, text=text, label=lambda n, of=of: of[n % 3])
+        Path(f"{name}.jsonl").write_text("\n".join(map(json.dumps, listed)))
+    Path("c.yaml").write_text("data: own.jsonl\nsplit: {min_rows: 5}\n")
+    result = CliRunner().invoke(app, ["plan", "c.yaml", "--offline", "--data", "other.jsonl"])
+    assert ("gemtune init other.jsonl" in result.output) == refused
+    result = CliRunner().invoke(
+        app, ["plan", "c.yaml", "--offline", "--data", "other.jsonl", "--set", "task.kind=extraction"]
+    )
+    assert result.exit_code == 1
