@@ -10,17 +10,18 @@ from collections import Counter
 from collections.abc import Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from gemtune.artifacts.cost import TokenUsage
-from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, VariantReport
+from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, JudgeValidation, VariantReport
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, Judge, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation import judge as llm_judge
 from gemtune.evaluation import pairwise, vertex_metrics
-from gemtune.evaluation.judge_validation import load_human_ratings
+from gemtune.evaluation.human_ratings import load_human_ratings, read_pair_ratings
 from gemtune.evaluation.predictions import Prediction, prediction_rows
 from gemtune.evaluation.scorers import SampleScore, score_sample, variant_report
 from gemtune.evaluation.slices import with_auto_slices
@@ -125,7 +126,7 @@ class Evaluator:
             raise UserError(
                 f"no confidence for {task.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
             )
-        ratings = load_human_ratings(self.settings) if dataset.ratings else []
+        ratings = load_human_ratings(self.settings.judge) if dataset.ratings else []
 
         free = self._free_baselines(task, all_labels, train, rows, names) if dataset.free_baselines else []
 
@@ -231,6 +232,23 @@ class Evaluator:
         except (TransientError, PermanentError) as failure:
             log.warning("the evaluation service returned no scores: %s", failure)
             return {"vertex_metrics_error": str(failure)}
+
+
+def validate_judge(task: Task, settings: Evaluate, vertex: Vertex, pairs: str | Path = "") -> JudgeValidation:
+    """The agreement of the configured judge with the human ratings; see `judge.validate_on_ratings`.
+
+    With `pairs`, a ratings file of compared pairs, it compares those instead; see `judge.validate_on_pairs`. Raises
+    `UserError` where no judge or no ratings are configured.
+    """
+    if not (settings.judge.model and (settings.judge.ratings or pairs)):
+        raise UserError("no judge to validate", remedy="set evaluate.judge.model and evaluate.judge.ratings")
+
+    async def validate(send: GenerateAll) -> JudgeValidation:
+        if pairs:
+            return await llm_judge.validate_on_pairs(settings, task, read_pair_ratings(pairs), send)
+        return await llm_judge.validate_on_ratings(settings, task, load_human_ratings(settings.judge), send)
+
+    return _with_service(settings.model_copy(update={"batch_above": 0}), vertex, validate)  # a person waits
 
 
 def _with_service(settings: Evaluate, vertex: Vertex, use: Callable[[GenerateAll], Coroutine[Any, Any, T]]) -> T:
