@@ -19,7 +19,6 @@ from gemtune.contents import ModelOutput
 from gemtune.data.example import SCHEMA_VERSION, Example
 from gemtune.errors import UserError
 from gemtune.evaluation import calibration, intervals, metrics
-from gemtune.evaluation.intervals import Interval
 from gemtune.evaluation.metrics import Row, primary_metric
 from gemtune.evaluation.slices import by_number
 from gemtune.evaluation.unusable import unusable_forms
@@ -97,11 +96,6 @@ def request_usage(outputs: Sequence[ModelOutput]) -> TokenUsage:
     return token_usage(outputs) + TokenUsage(requests=len(outputs))
 
 
-def score_of(interval: Interval) -> Score:
-    """An interval in the form of a report."""
-    return Score(value=interval.value, low=interval.low, high=interval.high)
-
-
 def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: Sequence[SampleScore]) -> VariantReport:
     """The report of one variant: metrics with intervals, outcomes, slices, tokens, latency, calibration.
 
@@ -162,8 +156,7 @@ def _calibration(
 
 
 def _interval(task: Task, config: Evaluate, metric: str, rows: Sequence[Row], groups: Sequence[str | None]) -> Score:
-    interval = intervals.interval(metrics.measure(task, metric, rows), level=config.confidence_level, groups=groups)
-    return score_of(interval)
+    return intervals.interval(metrics.measure(task, metric, rows), level=config.confidence_level, groups=groups)
 
 
 def _slices(task: Task, config: Evaluate, scores: Sequence[SampleScore]) -> dict[str, dict[str, SliceReport]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import minimize_scalar
 
-from gemtune.evaluation import intervals
+from gemtune.artifacts.evaluation import Score
 from gemtune.evaluation.intervals import (
     MCNEMAR,
     PERMUTATION,
@@ -46,7 +46,7 @@ def test_wilson_is_the_published_formula(successes, rows, level):
 
 
 def test_wilson_without_rows_is_zero_to_one():
-    assert wilson(0, 0) == intervals.Interval(0, 0, 1)
+    assert wilson(0, 0) == Score(value=0, low=0, high=1)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
