@@ -23,7 +23,7 @@ from typing import Any
 
 from gemtune import dedup
 from gemtune.artifacts.cost import CostItem, TokenUsage
-from gemtune.artifacts.training_rows import AugmentationReport
+from gemtune.artifacts.data import AugmentationReport
 from gemtune.config import Prompt, fingerprint
 from gemtune.cost.augmentation import AugmentationCost, affordable_rows, missing_rows, paraphrase_request
 from gemtune.data.example import Example, example_id, read_examples, write_examples

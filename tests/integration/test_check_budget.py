@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from samples import sections, splits
 
 from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem
+from gemtune.artifacts.data import AugmentationReport
 from gemtune.artifacts.evaluation import EvaluationReport
-from gemtune.artifacts.training_rows import AugmentationReport
 from gemtune.artifacts.tuning import Selection
 from gemtune.config import Augment, ModelVariant
 from gemtune.data.leakage import LeakageConfig, leakage_report

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from samples import examples, sections, splits
 
 from gemtune.artifacts.cost import CostItem, TokenUsage
+from gemtune.artifacts.data import AugmentationReport
 from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, VariantReport
-from gemtune.artifacts.training_rows import AugmentationReport
 from gemtune.artifacts.tuning import Selection, TuningPlan, TuningRecord
 from gemtune.config import Augment, ModelVariant, Task
 from gemtune.data.example import Pair, read_examples, write_examples
