@@ -7,25 +7,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Container, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from gemtune.artifacts.cost import TokenUsage
-from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, JudgeValidation, VariantReport
+from gemtune.artifacts.evaluation import (
+    EvaluationReport,
+    JudgeReport,
+    JudgeValidation,
+    Score,
+    VariantReport,
+    VertexMetric,
+)
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, Judge, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
 from gemtune.errors import UserError
+from gemtune.evaluation import intervals, pairwise
 from gemtune.evaluation import judge as llm_judge
-from gemtune.evaluation import pairwise, vertex_metrics
 from gemtune.evaluation.human_ratings import load_human_ratings, read_pair_ratings
 from gemtune.evaluation.predictions import Prediction, prediction_rows
-from gemtune.evaluation.scorers import SampleScore, score_sample, variant_report
+from gemtune.evaluation.scorers import SampleScore, describe_unusable, score_sample, variant_report
 from gemtune.evaluation.slices import with_auto_slices
-from gemtune.evaluation.unusable import describe_unusable
 from gemtune.evaluation.variant_scores import Evaluated, VariantScorer
 from gemtune.inference.batch import generate_by_batch
 from gemtune.inference.free_baselines import free_baselines
@@ -43,8 +49,14 @@ from gemtune.vertex.calls import PermanentError, TransientError
 
 log = logging.getLogger("gemtune")
 
+SERVICE_SCALE = {"rubric": (1.0, 4.0)}  # lowest score and span; other metrics go from 0 to 1
+# our metrics of the same name, with their maximum
+OWN_SCALE = {"exact_match": 1.0, "bleu": 100.0, "rouge_1": 1.0, "rouge_2": 1.0, "rouge_l": 1.0}
+
 T = TypeVar("T")
 Pairings = Callable[[Sequence[ModelVariant]], list[tuple[str, str]]]
+FetchScores = Callable[[str, Sequence[tuple[str, str, str]]], list[float]]
+"""Metric and rows (text, reference, answer) to a score per row."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +240,7 @@ class Evaluator:
         score = partial(evaluation.scores, client, rubric=settings.judge.rubric)
 
         try:
-            return {"vertex_metrics": vertex_metrics.compare_with_vertex(settings, scores, report.metrics, score)}
+            return {"vertex_metrics": compare_with_vertex(settings, scores, report.metrics, score)}
         except (TransientError, PermanentError) as failure:
             log.warning("the evaluation service returned no scores: %s", failure)
             return {"vertex_metrics_error": str(failure)}
@@ -269,3 +281,34 @@ def _hint(report: VariantReport, rows: int) -> None:
         log.info("%d of %d answers of %s were truncated: raise max_output_tokens", outcomes["truncated"], rows, name)
     if unusable := describe_unusable(outcomes, report.unusable_forms, 0.1):
         log.info("%s: %s", name, unusable)
+
+
+def compare_with_vertex(
+    config: Evaluate, scores: Sequence[SampleScore], own_metrics: Mapping[str, Score], fetch_scores: FetchScores
+) -> dict[str, VertexMetric]:
+    """By metric: the service's mean with its interval, the number of scored rows, and our value (if there is one).
+
+    `own_metrics` are the metrics of the report. A row without an answer is not sent and gets the lowest score, because
+    it is a miss here too. The service scores row by row, so its BLEU is a mean over sentences, ours a corpus score.
+    """
+    answered = [i for i, score in enumerate(scores) if (score.output.text or "").strip()]
+    texts = [
+        (scores[i].example.prompt_text, scores[i].row.target, (scores[i].output.text or "").strip()) for i in answered
+    ]
+    groups = [score.example.group for score in scores]
+    table: dict[str, VertexMetric] = {}
+    for metric in config.vertex_metrics:
+        lowest, span = SERVICE_SCALE.get(metric, (0.0, 1.0))
+        values = [0.0] * len(scores)
+        for i, value in zip(answered, fetch_scores(metric, texts) if texts else [], strict=True):
+            values[i] = (value - lowest) / span
+        interval = intervals.interval(intervals.mean(values), level=config.confidence_level, groups=groups)
+        comparable = metric in OWN_SCALE and metric in own_metrics
+        table[metric] = VertexMetric(
+            value=lowest + span * interval.value,
+            low=lowest + span * interval.low,
+            high=lowest + span * interval.high,
+            scored=len(answered),
+            ours=own_metrics[metric].value / OWN_SCALE[metric] if comparable else None,
+        )
+    return table
