@@ -112,7 +112,7 @@ def macro_f1(rng, rows):
 @pytest.mark.parametrize("rows", [60, 150])
 def test_interval_covers_at_its_stated_rate(rows):
     """At least 95 %, binomial error aside, at small sizes too."""
-    rng, runs, covered = np.random.default_rng(2), 300, dict.fromkeys(("scores", "macro F1", "difference"), 0)
+    rng, runs, covered = np.random.default_rng(2), 150, dict.fromkeys(("scores", "macro F1", "difference"), 0)
     truth = macro_f1(np.random.default_rng(1), 200_000)[0].value()
     for _ in range(runs):
         scores, (left, right) = interval(mean(rng.beta(2, 5, rows))), macro_f1(rng, rows)

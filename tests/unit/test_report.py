@@ -98,6 +98,18 @@ def comparison(versus: str, metric: str, p_value: float, test: str) -> Compariso
 
 
 @pytest.fixture
+def drawn() -> None:
+    """Plots are drawn; where no test is about them, that takes most of its time."""
+
+
+@pytest.fixture(autouse=True)
+def _not_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "drawn" not in request.fixturenames:
+        for plot in ("curve", "reliability"):
+            monkeypatch.setattr(report.plots, plot, lambda _: "")
+
+
+@pytest.fixture
 def paths(tmp_path: Path) -> Path:
     """Files of a small run as its steps write them."""
     DataReport(
@@ -226,7 +238,7 @@ def test_report_escapes_texts_and_answers(paths: Path) -> None:
     assert "<b>loss</b>" not in page
 
 
-def test_report_page_is_self_contained(paths: Path) -> None:
+def test_report_page_is_self_contained(paths: Path, drawn: None) -> None:
     page, _, _ = run(paths)
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
     assert page.count("<svg") == 1  # the curve
@@ -273,10 +285,8 @@ def test_report_renders_any_label(paths: Path) -> None:
     ),
     answer=st.text(max_size=30),
 )
-def test_report_renders_any_text(paths: Path, monkeypatch: pytest.MonkeyPatch, labels: list[str], answer: str) -> None:
+def test_report_renders_any_text(paths: Path, labels: list[str], answer: str) -> None:
     """Labels, texts and answers of every kind, lone surrogates in an answer too."""
-    for plot in ("curve", "reliability"):  # no text of the data is in them
-        monkeypatch.setattr(report.plots, plot, lambda _: "")
     labelled(paths, labels)
     write_examples(paths / "test", [Example("1", labels[0], labels[-1], 1)])
     wrong = {"dataset": "test", "variant": "t@2", "id": "1", "reference": labels[-1], "answer": answer}
