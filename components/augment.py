@@ -23,20 +23,7 @@ def augment(
     report: Output[Artifact],
     metrics: Output[Metrics],
 ):
-    """Paraphrase or perturb training rows of rare labels.
-
-    Args:
-        train: Training rows.
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        test: Held-out test rows, read only for the final decision.
-        task: Section `task` of the configuration.
-        split: Section `split`.
-        augment: Section `augment`.
-        evaluate: Section `evaluate`.
-        plan: Section `plan`.
-        vertex: Section `vertex`.
-        name: The run's name.
-    """
+    """Paraphrase or perturb training rows of rare labels."""
     from gemtune.steps import augment as step
 
     summary = step.run(

@@ -21,20 +21,7 @@ def check_budget(
     budget: Output[Artifact],
     spent: Input[Artifact] = None,
 ):
-    """Stop the run if evaluating the prompts alone may cost more than `plan.max_cost`.
-
-    Args:
-        train: Training rows.
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        test: Held-out test rows, read only for the final decision.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        plan: Section `plan`.
-        preference: Section `preference`; empty in supervised tuning.
-        vertex: Section `vertex`.
-        name: The run's name.
-        spent: Report of the data step before, with its actual cost.
-    """
+    """Stop the run if evaluating the prompts alone may cost more than `plan.max_cost`."""
     from gemtune.steps import check_budget as step
 
     step.run(

@@ -19,18 +19,7 @@ def deploy(
     name: str,
     deployment: Output[Artifact],
 ) -> dict:
-    """Deploy the candidate: alias, default checkpoint, recorded endpoint; the previous champion stays deployed.
-
-    Args:
-        decision: The decision of the gate.
-        selection: Candidate, best prompt, champion, rejected checkpoints.
-        test: Held-out test rows, read only for the final decision.
-        leakage_report: Overlaps between the splits; kept with the model.
-        deploy: Section `deploy`.
-        preprocess: Section `preprocess`.
-        vertex: Section `vertex`.
-        name: The run's name.
-    """
+    """Deploy the candidate: alias, default checkpoint, recorded endpoint; the previous champion stays deployed."""
     from gemtune.steps import deploy as step
 
     return step.run(
@@ -56,16 +45,7 @@ def keep_current_model(
     name: str,
     deployment: Output[Artifact],
 ) -> dict:
-    """Change nothing in production; undeploy the checkpoints that the trials left.
-
-    Args:
-        decision: The decision of the gate.
-        selection: Candidate, best prompt, champion, rejected checkpoints.
-        deploy: Section `deploy`.
-        preprocess: Section `preprocess`.
-        vertex: Section `vertex`.
-        name: The run's name.
-    """
+    """Change nothing in production; undeploy the checkpoints that the trials left."""
     from gemtune.steps import deploy as step
 
     return step.keep_current(

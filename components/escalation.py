@@ -29,23 +29,7 @@ def try_larger_models(
     metrics: Output[Metrics],
     reweighted: Input[Dataset] = None,
 ):
-    """Tune and evaluate larger models with the best hyperparameters so far, until a reason to stop applies.
-
-    Args:
-        tuning: The trials' tuning records.
-        evaluated: Report of the evaluation before.
-        train: Training rows.
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        tuning_plan: The plan.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        tune: Section `tune`.
-        escalation: Section `escalation`.
-        select: Section `select`.
-        vertex: Section `vertex`.
-        name: The run's name.
-        reweighted: Training rows with hard examples repeated, for trials that use them.
-    """
+    """Tune and evaluate larger models with the best hyperparameters so far, until a reason to stop applies."""
     from gemtune.steps import escalation as step
 
     counts = step.run(

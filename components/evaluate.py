@@ -22,16 +22,7 @@ def evaluate_baselines(
     metrics: Output[Metrics],
     confusion: Output[ClassificationMetrics],
 ):
-    """Evaluate the prompted baselines on validation rows.
-
-    Args:
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        train: Training rows.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        preference: Section `preference`; empty in supervised tuning.
-        vertex: Section `vertex`.
-    """
+    """Evaluate the prompted baselines on validation rows."""
     from gemtune.steps import evaluate as step
 
     summary = step.run_baselines(
@@ -64,19 +55,7 @@ def evaluate_checkpoints(
     confusion: Output[ClassificationMetrics],
     start: Input[Artifact] = None,
 ):
-    """Evaluate the checkpoints of all trials on validation rows.
-
-    Args:
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        train: Training rows.
-        tuning: The trials' tuning records.
-        tuning_plan: The plan.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        preference: Section `preference`; empty in supervised tuning.
-        vertex: Section `vertex`.
-        start: Record of the supervised job to start from.
-    """
+    """Evaluate the checkpoints of all trials on validation rows."""
     from gemtune.steps import evaluate as step
 
     summary = step.run_checkpoints(
@@ -111,18 +90,7 @@ def evaluate_finalists(
     metrics: Output[Metrics],
     confusion: Output[ClassificationMetrics],
 ):
-    """Evaluate best prompt, candidate and champion on test rows.
-
-    Args:
-        test: Held-out test rows, read only for the final decision.
-        train: Training rows.
-        selection: Candidate, best prompt, champion, rejected checkpoints.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        preference: Section `preference`; empty in supervised tuning.
-        vertex: Section `vertex`.
-        name: The run's name.
-    """
+    """Evaluate best prompt, candidate and champion on test rows."""
     from gemtune.steps import evaluate as step
 
     summary = step.run_finalists(

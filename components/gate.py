@@ -18,17 +18,7 @@ def gate(
     preference: dict,
     decision: Output[Artifact],
 ) -> bool:
-    """Decide from paired test predictions whether the candidate may be deployed.
-
-    Args:
-        predictions: Every finalist's answers to the test rows.
-        selection: Candidate, best prompt, champion, rejected checkpoints.
-        tuning_plan: The plan.
-        tested: Report on the finalists.
-        task: Section `task` of the configuration.
-        gate: Section `gate`.
-        preference: Section `preference`; empty in supervised tuning.
-    """
+    """Decide from paired test predictions whether the candidate may be deployed."""
     from gemtune.steps import gate as step
 
     return step.run(

@@ -22,18 +22,7 @@ def load_pairs(
     report: Output[Artifact],
     metrics: Output[Metrics],
 ):
-    """Read pairs, or sample them from the base model; validate, normalise and deduplicate them.
-
-    Args:
-        data: Local path or URI of the rows.
-        task: Section `task` of the configuration.
-        preprocess: Section `preprocess`.
-        preference: Section `preference`; empty in supervised tuning.
-        evaluate: Section `evaluate`.
-        plan: Section `plan`.
-        vertex: Section `vertex`.
-        name: The run's name.
-    """
+    """Read pairs, or sample them from the base model; validate, normalise and deduplicate them."""
     from gemtune.steps import load_pairs as step
 
     summary = step.run(

@@ -27,24 +27,7 @@ def plan_tuning(
     tuning_plan: Output[Artifact],
     spent: Input[Artifact] = None,
 ) -> NamedTuple("Planned", [("should_tune", bool), ("trials", List[dict]), ("first_trial", dict)]):
-    """Find the best prompt, decide whether tuning is worth trying, forecast the cost, list the trials.
-
-    Args:
-        evaluated: Report of the evaluation before.
-        train: Training rows.
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        test: Held-out test rows, read only for the final decision.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        plan: Section `plan`.
-        gate: Section `gate`.
-        hard_examples: Section `hard_examples`.
-        escalation: Section `escalation`.
-        preference: Section `preference`; empty in supervised tuning.
-        vertex: Section `vertex`.
-        name: The run's name.
-        spent: Report of the data step before, with its actual cost.
-    """
+    """Find the best prompt, decide whether tuning is worth trying, forecast the cost, list the trials."""
     from gemtune.steps import plan_tuning as step
 
     planned = step.run(

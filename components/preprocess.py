@@ -19,14 +19,7 @@ def prepare_dataflow_job(
     "DataflowJob",
     [("kept", str), ("dropped", str), ("location", str), ("template", str), ("parameters", dict)],
 ):
-    """Prepare the Dataflow job that deduplicates the data: region, template and parameters.
-
-    Args:
-        data: Local path or URI of the rows.
-        task: Section `task` of the configuration.
-        preprocess: Section `preprocess`.
-        vertex: Section `vertex`.
-    """
+    """Prepare the Dataflow job that deduplicates the data: region, template and parameters."""
     from gemtune.steps import preprocess as step
 
     job = step.prepare_dataflow_job(data, task=task, preprocess=preprocess, vertex=vertex)
@@ -45,15 +38,7 @@ def preprocess(
     metrics: Output[Metrics],
     dataflow_dropped: str = "",
 ):
-    """Read labelled rows in any accepted format, validate, normalise and deduplicate them.
-
-    Args:
-        data: Local path or URI of the rows.
-        task: Section `task` of the configuration.
-        preprocess: Section `preprocess`.
-        vertex: Section `vertex`.
-        dataflow_dropped: URI of the rows that Dataflow dropped; empty: no job ran.
-    """
+    """Read labelled rows in any accepted format, validate, normalise and deduplicate them."""
     from gemtune.steps import preprocess as step
 
     summary = step.run(

@@ -24,21 +24,7 @@ def report(
     verdict: Output[Markdown],
     summary: Output[Artifact],
 ):
-    """Write the report: decision, scores, costs, data and splits.
-
-    Args:
-        data_report: Report of the data step.
-        split_report: Report of the split.
-        tuning_plan: The plan.
-        selection: Candidate, best prompt, champion, rejected checkpoints.
-        tested: Report on the finalists.
-        predictions: Every finalist's answers to the test rows.
-        train: Training rows.
-        test: Held-out test rows, read only for the final decision.
-        decision: The decision of the gate.
-        outcome: What is in production now.
-        name: The run's name.
-    """
+    """Write the report: decision, scores, costs, data and splits."""
     from gemtune.steps import report as step
 
     step.run(

@@ -21,17 +21,7 @@ def reweight_hard_examples(
     report: Output[Artifact],
     metrics: Output[Metrics],
 ):
-    """Repeat training rows that the best prompt answers wrongly; mark validation rows near them.
-
-    Args:
-        train: Training rows.
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        tuning_plan: The plan.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        hard_examples: Section `hard_examples`.
-        vertex: Section `vertex`.
-    """
+    """Repeat training rows that the best prompt answers wrongly; mark validation rows near them."""
     from gemtune.steps import reweight as step
 
     counts = step.run(

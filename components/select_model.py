@@ -27,24 +27,7 @@ def select_model(
     larger_report: Input[Artifact] = None,
     spent: Input[Artifact] = None,
 ) -> str:
-    """Select the candidate on validation rows; gives the URI of the selection. Without tuning there is no candidate.
-
-    Args:
-        tuning_plan: The plan.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        select: Section `select`.
-        deploy: Section `deploy`.
-        preference: Section `preference`; empty in supervised tuning.
-        vertex: Section `vertex`.
-        name: The run's name.
-        tuning: The trials' tuning records.
-        evaluated: Report of the evaluation before.
-        start: Record of the supervised job to start from.
-        larger_tuning: Tuning record of larger models.
-        larger_report: Report on their checkpoints.
-        spent: Report of reweighting hard examples, with its actual cost.
-    """
+    """Select the candidate on validation rows; gives the URI of the selection. Without tuning there is no candidate."""
     from gemtune.steps import select_model as step
 
     step.run(

@@ -22,16 +22,7 @@ def split(
     leakage_report: Output[Artifact],
     metrics: Output[Metrics],
 ):
-    """Split examples by seed, stratified by label; groups and near-duplicates stay together.
-
-    Args:
-        examples: Rows that preprocess kept.
-        task: Section `task` of the configuration.
-        split: Section `split`.
-        evaluate: Section `evaluate`.
-        vertex: Section `vertex`.
-        name: The run's name.
-    """
+    """Split examples by seed, stratified by label; groups and near-duplicates stay together."""
     from gemtune.steps import split as step
 
     summary = step.run(

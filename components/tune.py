@@ -24,21 +24,7 @@ def tune_supervised(
     reweighted: Input[Dataset] = None,
     is_start: bool = False,
 ):
-    """Tune on reference answers with the hyperparameters of a trial.
-
-    Args:
-        train: Training rows.
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        trial: Hyperparameters of this job.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        tune: Section `tune`.
-        preference: Section `preference`; empty in supervised tuning.
-        vertex: Section `vertex`.
-        name: The run's name.
-        reweighted: Training rows with hard examples repeated, for trials that use them.
-        is_start: Whether preference trials start from this job.
-    """
+    """Tune on reference answers with the hyperparameters of a trial."""
     from gemtune.steps import tune as step
 
     tuned = step.run(
@@ -75,20 +61,7 @@ def tune_preference(
     metrics: Output[Metrics],
     start: Input[Artifact] = None,
 ):
-    """Tune with one trial's hyperparameters on pairs, from the supervised job's checkpoint if there is one.
-
-    Args:
-        train: Training rows.
-        validation: Validation rows, on which prompts and checkpoints are selected.
-        trial: Hyperparameters of this job.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        tune: Section `tune`.
-        preference: Section `preference`; empty in supervised tuning.
-        vertex: Section `vertex`.
-        name: The run's name.
-        start: Record of the supervised job to start from.
-    """
+    """Tune with one trial's hyperparameters on pairs, from the supervised job's checkpoint if there is one."""
     from gemtune.steps import tune as step
 
     tuned = step.run_from(

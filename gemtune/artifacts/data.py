@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the data steps report: rows read and rejected, the profile of the rest, the splits, and what leaks across them.
+"""What the data steps report: rows read and rejected, the profile of the rest, the splits, what leaks across them, and
+how training rows were augmented and reweighted.
 
 All counts are rows unless a field says otherwise; a `line` is a 1-based line of the source.
 """
@@ -14,6 +15,7 @@ from pydantic import Field
 
 from gemtune.artifacts.base import Artifact, Part
 from gemtune.artifacts.cost import CostItem
+from gemtune.config import Augment, HardExamples
 
 # -- preprocess ------------------------------------------------------------------------------------------------------
 
@@ -271,3 +273,40 @@ class SplitReport(Artifact):
     assignments_kept: int
     notes: tuple[str, ...] = Field((), description="In what the configuration may not fit the rows.")
     leakage_report: LeakageReport
+
+
+# -- changed training rows --------------------------------------------------------------------------------------------
+
+
+class AugmentationReport(Artifact):
+    """New training rows for rare labels, what they cost, and the leakage between the splits with them."""
+
+    STEP: ClassVar[str] = "augment"
+
+    rows: int
+    new: int
+    near: int
+    relabelled: int
+    spent: list[CostItem]
+    limit: float
+    samples: list[dict[str, str]]
+    labels: dict[str, int]
+    leakage_report: LeakageReport
+    settings: Augment
+
+
+class HardExamplesReport(Artifact):
+    """Which training rows are repeated, how often, and what finding them cost."""
+
+    STEP: ClassVar[str] = "reweight-hard-examples"
+
+    rows: int
+    reweighted_rows: int
+    hard_rows: int
+    label_issues: int
+    share: float
+    max_repeats: int
+    near_hard: int
+    hard_ids: list[str]
+    spent: list[CostItem]
+    settings: HardExamples

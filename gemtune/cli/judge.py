@@ -123,7 +123,7 @@ def validate(
     """
     from gemtune.config import Config
     from gemtune.data.example import write_json
-    from gemtune.evaluation.judge_validation import validate_judge
+    from gemtune.evaluation.evaluator import validate_judge
 
     settings = Config.load(config, overrides or [])
     result = validate_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")

@@ -57,13 +57,12 @@ LONG_ANSWER = 256  # tokens of an object or a text, at most, by default
 class Config(Section):
     """The configuration of a run."""
 
-    name: str = Field(
-        "gemtune", pattern=r"^[a-z][a-z0-9-]{0,40}$", description="Name of the run, its jobs and its champion."
-    )
-    method: Literal["supervised", "preference"] = Field(
-        "supervised", description="Tuning method; run, compile, submit and schedule use its pipeline."
-    )
-    data: str = Field("", description="Rows or pairs: local path, gs:// URI, or bq://PROJECT.DATASET.TABLE.")
+    name: str = Field("gemtune", pattern=r"^[a-z][a-z0-9-]{0,40}$")
+    """Name of the run, its jobs and its champion."""
+    method: Literal["supervised", "preference"] = "supervised"
+    """Tuning method; run, compile, submit and schedule use its pipeline."""
+    data: str = ""
+    """Rows or pairs: local path, gs:// URI, or bq://PROJECT.DATASET.TABLE."""
     task: Task = Field(default_factory=Task)
     preprocess: Preprocess = Field(default_factory=Preprocess)
     split: Split = Field(default_factory=Split)

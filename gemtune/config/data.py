@@ -41,34 +41,27 @@ FieldRules = Annotated[
 class Task(Section):
     """What the model does; prompts, training rows, parsing, metrics and serving follow from it."""
 
-    kind: Literal["classification", "sentiment", "extraction", "summarization", "generation"] = Field(
-        "classification", description="The kind of task."
-    )
-    instruction: str = Field(
-        SAID["classification"][0], description="The instruction in prompts; each kind has a default."
-    )
-    labels: list[str] = Field(default_factory=list, description="Allowed labels; empty: those of the training rows.")
-    label_descriptions: dict[str, str] = Field(
-        default_factory=dict, description="Descriptions of labels for prompts, one line each."
-    )
-    text_name: str = Field("Text", description="Name of the input in prompts (Ticket, Review, ...).")
-    target_name: str = Field(
-        SAID["classification"][1],
-        description="Name of the answer in prompts (Intent, Sentiment, ...); each kind has a default.",
-    )
-    label_separator: str = Field(
-        "", description="Separator of the labels of a row with several (such as '; '); empty: one label per row."
-    )
-    output_schema: JsonObject = Field(
-        default_factory=dict,
-        description="JSON Schema (draft 2020-12) of answers, for extraction; a $ref must point into the same schema.",
-    )
-    field_rules: dict[str, FieldRules] = Field(
-        default_factory=dict,
-        description="How values of extracted fields are compared, by field (`items.price` inside lists and objects): "
-        "exact, number, date or ignore_case, and set or sequence for lists; without a rule, width, white space and the "
-        "order of lists are ignored.",
-    )
+    kind: Literal["classification", "sentiment", "extraction", "summarization", "generation"] = "classification"
+    """The kind of task."""
+    instruction: str = SAID["classification"][0]
+    """The instruction in prompts; each kind has a default."""
+    labels: list[str] = Field(default_factory=list)
+    """Allowed labels; empty: those of the training rows."""
+    label_descriptions: dict[str, str] = Field(default_factory=dict)
+    """Descriptions of labels for prompts, one line each."""
+    text_name: str = "Text"
+    """Name of the input in prompts (Ticket, Review, ...)."""
+    target_name: str = SAID["classification"][1]
+    """Name of the answer in prompts (Intent, Sentiment, ...); each kind has a default."""
+    label_separator: str = ""
+    """Separator of the labels of a row with several (such as '; '); empty: one label per row."""
+    output_schema: JsonObject = Field(default_factory=dict)
+    """JSON Schema (draft 2020-12) of answers, for extraction; a $ref must point into the same schema."""
+    field_rules: dict[str, FieldRules] = Field(default_factory=dict)
+    """How values of extracted fields are compared, by field (`items.price` inside lists and objects): exact, number,
+    date or ignore_case, and set or sequence for lists; without a rule, width, white space and the order of lists are
+    ignored.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -104,127 +97,101 @@ class Task(Section):
 class Preprocess(Section):
     """How raw rows become examples: columns, limits, cleaning, duplicates."""
 
-    encoding: str = Field(
-        "", description="Encoding of text files, such as utf-8, cp932, cp949, gb18030, cp1252; empty: recognized."
-    )
-    delimiter: str = Field(
-        "", max_length=1, description="Character between the cells of .csv and .tsv files; empty: recognized."
-    )
-    worksheet: str = Field("", description="Worksheet of .xlsx files that is read; empty: the first.")
-    text_column: str = Field("text", description="Column or key of the text.")
-    target_column: str = Field("label", description="Column or key of the reference.")
-    group_column: str = Field(
-        "", description="Column of the group: rows with equal values stay in the same split; empty: none."
-    )
-    split_column: str = Field(
-        "split",
-        description="Column with the split (train, validation or test), for rows that have it; empty: not read.",
-    )
-    slice_columns: list[str] = Field(
-        default_factory=list, description="Columns whose values are slices, reported separately."
-    )
-    labels: list[str] = Field(default_factory=list, description="Keep only rows with these labels; empty: all.")
-    label_spellings: Literal["report", "merge"] = Field(
-        "report",
-        description="Labels that differ only in case, width, invisible characters, end marks or the notation of a "
-        "number: report them, or merge them into the spelling of task.labels, else the commonest.",
-    )
-    offset_unit: Literal["characters", "utf16", "bytes"] = Field(
-        "characters",
-        description="What the offsets of segments (AutoML's textSegmentAnnotations) count: characters (code points), "
-        "UTF-16 units or UTF-8 bytes.",
-    )
-    max_rows: int = Field(0, ge=0, description="Use at most this many rows, sampled by seed; 0: all.")
-    max_per_label: int = Field(0, ge=0, description="Use at most this many rows of a label, sampled by seed; 0: all.")
-    seed: int = Field(7, description="Seed of max_rows and max_per_label.")
-    max_chars: int = Field(100_000, gt=0, description="Longest text (characters); longer texts are rejected.")
-    text_buckets: list[str] = Field(
-        default_factory=list,
-        description="Buckets that rows may refer to (AutoML's textGcsUri), in addition to the data's own bucket.",
-    )
-    normalize_unicode: Literal["NFC", "NFKC", "none"] = Field("NFC", description="Unicode normalisation of texts.")
-    collapse_whitespace: bool | None = Field(
-        None,
-        description="Replace each run of white space by one space and strip the ends; unset: for classification and "
-        "sentiment, and for other kinds strip the ends only.",
-    )
-    remove_control: bool = Field(True, description="Remove control characters, except tab and line breaks.")
-    remove_invisible: bool = Field(True, description="Remove zero-width spaces, soft hyphens and byte order marks.")
-    strip_html: bool = Field(False, description="Replace HTML tags by spaces and entities by their characters.")
-    lowercase: bool = Field(False, description="Convert texts to lower case.")
-    pii: Annotated[Literal["off", "report", "mask", "drop"], BeforeValidator(unquoted_off)] = Field(
-        "report",
-        description="Rows with e-mail, phone, card, IBAN, keys: count them, mask the findings, or drop the rows.",
-    )
-    pii_detector: Literal["rules", "dlp"] = Field(
-        "rules", description="Built-in rules (free, local), or Sensitive Data Protection (paid, extra dlp)."
-    )
+    encoding: str = ""
+    """Encoding of text files, such as utf-8, cp932, cp949, gb18030, cp1252; empty: recognized."""
+    delimiter: str = Field("", max_length=1)
+    """Character between the cells of .csv and .tsv files; empty: recognized."""
+    worksheet: str = ""
+    """Worksheet of .xlsx files that is read; empty: the first."""
+    text_column: str = "text"
+    """Column or key of the text."""
+    target_column: str = "label"
+    """Column or key of the reference."""
+    group_column: str = ""
+    """Column of the group: rows with equal values stay in the same split; empty: none."""
+    split_column: str = "split"
+    """Column with the split (train, validation or test), for rows that have it; empty: not read."""
+    slice_columns: list[str] = Field(default_factory=list)
+    """Columns whose values are slices, reported separately."""
+    labels: list[str] = Field(default_factory=list)
+    """Keep only rows with these labels; empty: all."""
+    label_spellings: Literal["report", "merge"] = "report"
+    """Labels that differ only in case, width, invisible characters, end marks or the notation of a number: report them,
+    or merge them into the spelling of task.labels, else the commonest.
+    """
+    offset_unit: Literal["characters", "utf16", "bytes"] = "characters"
+    """What the offsets of segments (AutoML's textSegmentAnnotations) count: characters (code points), UTF-16 units or
+    UTF-8 bytes.
+    """
+    max_rows: int = Field(0, ge=0)
+    """Use at most this many rows, sampled by seed; 0: all."""
+    max_per_label: int = Field(0, ge=0)
+    """Use at most this many rows of a label, sampled by seed; 0: all."""
+    seed: int = 7
+    """Seed of max_rows and max_per_label."""
+    max_chars: int = Field(100_000, gt=0)
+    """Longest text (characters); longer texts are rejected."""
+    text_buckets: list[str] = Field(default_factory=list)
+    """Buckets that rows may refer to (AutoML's textGcsUri), in addition to the data's own bucket."""
+    normalize_unicode: Literal["NFC", "NFKC", "none"] = "NFC"
+    """Unicode normalisation of texts."""
+    collapse_whitespace: bool | None = None
+    """Replace each run of white space by one space and strip the ends; unset: for classification and sentiment, and for
+    other kinds strip the ends only.
+    """
+    remove_control: bool = True
+    """Remove control characters, except tab and line breaks."""
+    remove_invisible: bool = True
+    """Remove zero-width spaces, soft hyphens and byte order marks."""
+    strip_html: bool = False
+    """Replace HTML tags by spaces and entities by their characters."""
+    lowercase: bool = False
+    """Convert texts to lower case."""
+    pii: Annotated[Literal["off", "report", "mask", "drop"], BeforeValidator(unquoted_off)] = "report"
+    """Rows with e-mail, phone, card, IBAN, keys: count them, mask the findings, or drop the rows."""
+    pii_detector: Literal["rules", "dlp"] = "rules"
+    """Built-in rules (free, local), or Sensitive Data Protection (paid, extra dlp)."""
     pii_types: list[str] = Field(
         default_factory=lambda: [
             "EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD_NUMBER", "IBAN_CODE", "PERSON_NAME", "STREET_ADDRESS",
             "GCP_API_KEY", "AUTH_TOKEN", "PASSWORD",
-        ],
-        description="infoTypes that Sensitive Data Protection detects.",
+        ]
     )  # fmt: skip
-    pii_likelihood: Literal["VERY_UNLIKELY", "UNLIKELY", "POSSIBLE", "LIKELY", "VERY_LIKELY"] = Field(
-        "POSSIBLE", description="Lowest likelihood of a finding that Sensitive Data Protection reports."
-    )
-    pii_parent: str = Field(
-        "",
-        pattern=r"^(projects/[^/]+/locations/[^/]+)?$",
-        description="projects/P/locations/L of Sensitive Data Protection; empty: GOOGLE_CLOUD_PROJECT, global.",
-    )
-    find_label_issues: bool = Field(
-        True, description="List likely label issues, in a sample of at most 20,000 rows and 4 million characters."
-    )
-    corrections: str = Field(
-        "", description="Review file (CSV with id and label) whose labels replace those of the rows; empty: none."
-    )
-    test_data: str = Field(
-        "",
-        description="A second file, whose rows are the test split; copies are removed from training; empty: none.",
-    )
-    conflicts: Literal["drop", "majority", "keep"] = Field(
-        "drop",
-        description="Label conflicts (same text, different labels): drop all, keep the majority label, or keep all.",
-    )
-    jaccard_threshold: float = Field(
-        0.8,
-        ge=0,
-        le=1,
-        description="Jaccard similarity of character 5-grams from which a row is a near-duplicate and dropped; 0: off.",
-    )
-    semantic_threshold: float = Field(
-        0,
-        ge=0,
-        le=1,
-        description="Cosine of embeddings from which a row of the same label is a semantic duplicate; 0: off.",
-    )
-    embedder: str = Field(
-        "builtin",
-        description="Embedding model: builtin (no download); st:NAME, a sentence-transformers folder or hub name "
-        "(extra embeddings); vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).",
-    )
-    repeated_chars: int = Field(
-        100, ge=0, description="Length of passages that are searched for in several rows (characters); 0: off."
-    )
-    repeated: Literal["report", "trim", "drop"] = Field(
-        "report",
-        description="Repeated passages: report them, cut them from all rows but the first, or drop those rows.",
-    )
-    runner: Literal["local", "dataflow"] = Field(
-        "local",
-        description="Where duplicates are dropped: in the preprocess step, or by a Dataflow job before it, for JSONL "
-        "in a bucket that exceeds one machine's memory.",
-    )
-    dataflow_template: str = Field(
-        "",
-        description="gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; runner dataflow needs it.",
-    )
-    max_cluster: int = Field(1000, ge=0, description="Number of duplicates of a text that stops the run; 0: no limit.")
-    max_removed_share: float = Field(
-        0.5, gt=0, le=1, description="Largest share of rows that deduplication may remove; more stops the run."
-    )
+    """infoTypes that Sensitive Data Protection detects."""
+    pii_likelihood: Literal["VERY_UNLIKELY", "UNLIKELY", "POSSIBLE", "LIKELY", "VERY_LIKELY"] = "POSSIBLE"
+    """Lowest likelihood of a finding that Sensitive Data Protection reports."""
+    pii_parent: str = Field("", pattern=r"^(projects/[^/]+/locations/[^/]+)?$")
+    """projects/P/locations/L of Sensitive Data Protection; empty: GOOGLE_CLOUD_PROJECT, global."""
+    find_label_issues: bool = True
+    """List likely label issues, in a sample of at most 20,000 rows and 4 million characters."""
+    corrections: str = ""
+    """Review file (CSV with id and label) whose labels replace those of the rows; empty: none."""
+    test_data: str = ""
+    """A second file, whose rows are the test split; copies are removed from training; empty: none."""
+    conflicts: Literal["drop", "majority", "keep"] = "drop"
+    """Label conflicts (same text, different labels): drop all, keep the majority label, or keep all."""
+    jaccard_threshold: float = Field(0.8, ge=0, le=1)
+    """Jaccard similarity of character 5-grams from which a row is a near-duplicate and dropped; 0: off."""
+    semantic_threshold: float = Field(0, ge=0, le=1)
+    """Cosine of embeddings from which a row of the same label is a semantic duplicate; 0: off."""
+    embedder: str = "builtin"
+    """Embedding model: builtin (no download); st:NAME, a sentence-transformers folder or hub name (extra embeddings);
+    vertex:MODEL, such as vertex:text-embedding-005 (paid by the token).
+    """
+    repeated_chars: int = Field(100, ge=0)
+    """Length of passages that are searched for in several rows (characters); 0: off."""
+    repeated: Literal["report", "trim", "drop"] = "report"
+    """Repeated passages: report them, cut them from all rows but the first, or drop those rows."""
+    runner: Literal["local", "dataflow"] = "local"
+    """Where duplicates are dropped: in the preprocess step, or by a Dataflow job before it, for JSONL in a bucket that
+    exceeds one machine's memory.
+    """
+    dataflow_template: str = ""
+    """gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; runner dataflow needs it."""
+    max_cluster: int = Field(1000, ge=0)
+    """Number of duplicates of a text that stops the run; 0: no limit."""
+    max_removed_share: float = Field(0.5, gt=0, le=1)
+    """Largest share of rows that deduplication may remove; more stops the run."""
 
     @field_validator("encoding")
     @classmethod
@@ -249,40 +216,30 @@ class Preprocess(Section):
 class Split(Section):
     """How examples are split; groups and clusters of near-duplicates stay in the same split."""
 
-    method: Literal["stratified", "stable"] = Field(
-        "stratified",
-        description="stratified: exact shares of every label; split assignments are recorded under the run's name, so "
-        "that no row moves when data grow; stable: by a hash of each row alone, not recorded, shares met on average.",
-    )
-    validation: float = Field(
-        0.15, gt=0, lt=1, description="Share of validation rows, on which prompt and checkpoint are selected."
-    )
-    test: float = Field(0.25, gt=0, lt=1, description="Share of held-out test rows, read only for the final decision.")
-    seed: int = Field(7, description="Seed of the split; another seed discards the recorded split assignments.")
-    min_rows: int = Field(20, ge=1, description="Fewest rows a split may have.")
-    time_column: str = Field(
-        "",
-        description="One of preprocess.slice_columns, with times (ISO 8601 or numbers of one unit): the newest "
-        "rows are test, those before validation.",
-    )
-    jaccard_threshold: float = Field(
-        0.8,
-        ge=0,
-        le=1,
-        description="Jaccard similarity of character 5-grams from which rows stay in the same split; 0: off.",
-    )
-    passage_chars: int = Field(
-        100, ge=0, description="Length of passages in two splits that the leakage report counts (characters); 0: off."
-    )
-    semantic_threshold: float = Field(
-        0.95,
-        ge=0,
-        le=1,
-        description="Cosine of embeddings from which the leakage report counts a row as an overlap; 0: off.",
-    )
-    embedder: str = Field(
-        "builtin", description="Embedding model for semantic_threshold; values as in preprocess.embedder."
-    )
+    method: Literal["stratified", "stable"] = "stratified"
+    """stratified: exact shares of every label; split assignments are recorded under the run's name, so that no row
+    moves when data grow; stable: by a hash of each row alone, not recorded, shares met on average.
+    """
+    validation: float = Field(0.15, gt=0, lt=1)
+    """Share of validation rows, on which prompt and checkpoint are selected."""
+    test: float = Field(0.25, gt=0, lt=1)
+    """Share of held-out test rows, read only for the final decision."""
+    seed: int = 7
+    """Seed of the split; another seed discards the recorded split assignments."""
+    min_rows: int = Field(20, ge=1)
+    """Fewest rows a split may have."""
+    time_column: str = ""
+    """One of preprocess.slice_columns, with times (ISO 8601 or numbers of one unit): the newest rows are test, those
+    before validation.
+    """
+    jaccard_threshold: float = Field(0.8, ge=0, le=1)
+    """Jaccard similarity of character 5-grams from which rows stay in the same split; 0: off."""
+    passage_chars: int = Field(100, ge=0)
+    """Length of passages in two splits that the leakage report counts (characters); 0: off."""
+    semantic_threshold: float = Field(0.95, ge=0, le=1)
+    """Cosine of embeddings from which the leakage report counts a row as an overlap; 0: off."""
+    embedder: str = "builtin"
+    """Embedding model for semantic_threshold; values as in preprocess.embedder."""
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> Self:
@@ -296,20 +253,19 @@ class Split(Section):
 class Augment(Section):
     """New training rows for labels with few rows, generated from training rows; the other splits stay unchanged."""
 
-    min_rows_per_label: int = Field(
-        0, ge=0, description="Number of training rows to which labels with fewer rows are raised; 0: off."
-    )
-    methods: list[Literal["paraphrase", "perturb"]] = Field(
-        ["paraphrase"],
-        min_length=1,
-        description="paraphrase: the base model rewrites rows (paid); perturb: random edits of words and letters.",
-    )
-    max_per_row: int = Field(3, ge=1, le=20, description="Most rows generated from one row.")
-    label_check: Literal["tfidf", "model", "none"] = Field(
-        "tfidf",
-        description="Check that a new row has its source's label: by TF-IDF with logistic regression on the training "
-        "rows, by the base model (paid), or none.",
-    )
-    temperature: float = Field(0.9, gt=0, le=2, description="Temperature of paraphrases.")
-    max_cost: float = Field(5.0, ge=0, description="Cost limit of paraphrases and label checks together (US dollars).")
-    seed: int = Field(7, description="Seed of the selection of rows and of perturbations.")
+    min_rows_per_label: int = Field(0, ge=0)
+    """Number of training rows to which labels with fewer rows are raised; 0: off."""
+    methods: list[Literal["paraphrase", "perturb"]] = Field(["paraphrase"], min_length=1)
+    """paraphrase: the base model rewrites rows (paid); perturb: random edits of words and letters."""
+    max_per_row: int = Field(3, ge=1, le=20)
+    """Most rows generated from one row."""
+    label_check: Literal["tfidf", "model", "none"] = "tfidf"
+    """Check that a new row has its source's label: by TF-IDF with logistic regression on the training rows, by the base
+    model (paid), or none.
+    """
+    temperature: float = Field(0.9, gt=0, le=2)
+    """Temperature of paraphrases."""
+    max_cost: float = Field(5.0, ge=0)
+    """Cost limit of paraphrases and label checks together (US dollars)."""
+    seed: int = 7
+    """Seed of the selection of rows and of perturbations."""

@@ -21,9 +21,17 @@ JsonObject = dict[str, Any]
 
 
 class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys."""
+    """Base of all sections: frozen, no unknown keys; the docstring below a field is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, defer_build=True
+    )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Join the lines of descriptions, before the schema is built from them (at the first use)."""
+        for field in cls.model_fields.values():
+            field.description = " ".join((field.description or "").split()) or None
 
     @classmethod
     def of(cls, values: JsonObject) -> Self:

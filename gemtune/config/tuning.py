@@ -14,20 +14,20 @@ from gemtune.config.section import JsonObject, Section, is_resource_name, plain,
 class Vertex(Section):
     """Project, region and bucket. Empty fields come from the environment (GOOGLE_CLOUD_PROJECT, ...)."""
 
-    project: str = Field("", description="Google Cloud project id; empty: GOOGLE_CLOUD_PROJECT.")
-    location: str = Field(
-        "", description="Region of tuning and serving; empty: GOOGLE_CLOUD_LOCATION, otherwise us-central1."
-    )
-    bucket: str = Field("", description="Bucket for tuning data and records (no gs://); empty: PROJECT-gemtune.")
-    service_account: str = Field(
-        "", description="Service account of tuning jobs; empty: the service agent of Vertex AI."
-    )
-    encryption_key: str = Field("", description="Full name of a Cloud KMS key for tuning; empty: a Google-managed key.")
-    labels: dict[str, str] = Field(default_factory=dict, description="Labels of all resources that are created.")
-    catalogue: JsonObject = Field(
-        default_factory=dict,
-        description="Overrides of the model catalogue (models, limits, prices), merged key by key.",
-    )
+    project: str = ""
+    """Google Cloud project id; empty: GOOGLE_CLOUD_PROJECT."""
+    location: str = ""
+    """Region of tuning and serving; empty: GOOGLE_CLOUD_LOCATION, otherwise us-central1."""
+    bucket: str = ""
+    """Bucket for tuning data and records (no gs://); empty: PROJECT-gemtune."""
+    service_account: str = ""
+    """Service account of tuning jobs; empty: the service agent of Vertex AI."""
+    encryption_key: str = ""
+    """Full name of a Cloud KMS key for tuning; empty: a Google-managed key."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels of all resources that are created."""
+    catalogue: JsonObject = Field(default_factory=dict)
+    """Overrides of the model catalogue (models, limits, prices), merged key by key."""
 
     @field_validator("catalogue", mode="after")
     @classmethod
@@ -39,36 +39,42 @@ class Vertex(Section):
 class Trial(Section):
     """A trial: hyperparameters under the names of the service, and the model to tune."""
 
-    epoch_count: int = Field(
-        4, gt=0, description="Passes over the training rows; the checkpoint of every epoch is scored."
-    )
-    learning_rate_multiplier: float = Field(1.0, gt=0, description="Factor of the service's recommended learning rate.")
-    adapter_size: Literal[1, 2, 4, 8, 16] = Field(
-        4, description="Rank of the adapter; a small data set needs a small adapter."
-    )
-    name: str = Field("", description="Name in reports; empty: trial-1, trial-2, ...")
-    method: Literal["supervised", "preference"] = Field(
-        "supervised", description="Tuning on reference answers, or on preference pairs."
-    )
-    beta: float = Field(
-        0.1,
-        gt=0,
-        description="Preference tuning only: strength of the pull towards the base model, usually 0.01 to 0.5.",
-    )
-    base: str = Field("", description="Model to tune; empty: evaluate.base_model. A tuned model is continued.")
-    base_model: str = Field("", description="Base model of a tuned `base`, by which it is priced; set by the plan.")
-    checkpoint_id: str = Field("", description="Checkpoint of `base` to continue from; empty: the default checkpoint.")
-    max_billable_tokens: int = Field(0, ge=0, description="Tokens above which the job is cancelled; 0: no limit.")
-    forecast_tokens: int = Field(0, ge=0, description="Tokens the job is expected to bill; set by the plan.")
-    plan: str = Field("", description="Fingerprint of the plan this trial belongs to; set by the plan.")
-    follow_up_of: str = Field("", description="The trial that this one follows up; set by the tuning step.")
-    follow_up_tokens: int = Field(0, ge=0, description="Tokens that follow-up trials may bill; set by the plan.")
-    follow_ups: int = Field(0, ge=0, description="Number of follow-up trials, one after the other; set by the plan.")
-    reweighted: bool = Field(False, description="Tune on the rows with hard examples repeated; set by the plan.")
-    ablation_of: str = Field("", description="The trial that this one repeats without reweighting; set by the plan.")
-    early_stop: bool = Field(
-        False, description="Whether early stopping may cancel the trial; set in the published grid."
-    )
+    epoch_count: int = Field(4, gt=0)
+    """Passes over the training rows; the checkpoint of every epoch is scored."""
+    learning_rate_multiplier: float = Field(1.0, gt=0)
+    """Factor of the service's recommended learning rate."""
+    adapter_size: Literal[1, 2, 4, 8, 16] = 4
+    """Rank of the adapter; a small data set needs a small adapter."""
+    name: str = ""
+    """Name in reports; empty: trial-1, trial-2, ..."""
+    method: Literal["supervised", "preference"] = "supervised"
+    """Tuning on reference answers, or on preference pairs."""
+    beta: float = Field(0.1, gt=0)
+    """Preference tuning only: strength of the pull towards the base model, usually 0.01 to 0.5."""
+    base: str = ""
+    """Model to tune; empty: evaluate.base_model. A tuned model is continued."""
+    base_model: str = ""
+    """Base model of a tuned `base`, by which it is priced; set by the plan."""
+    checkpoint_id: str = ""
+    """Checkpoint of `base` to continue from; empty: the default checkpoint."""
+    max_billable_tokens: int = Field(0, ge=0)
+    """Tokens above which the job is cancelled; 0: no limit."""
+    forecast_tokens: int = Field(0, ge=0)
+    """Tokens the job is expected to bill; set by the plan."""
+    plan: str = ""
+    """Fingerprint of the plan this trial belongs to; set by the plan."""
+    follow_up_of: str = ""
+    """The trial that this one follows up; set by the tuning step."""
+    follow_up_tokens: int = Field(0, ge=0)
+    """Tokens that follow-up trials may bill; set by the plan."""
+    follow_ups: int = Field(0, ge=0)
+    """Number of follow-up trials, one after the other; set by the plan."""
+    reweighted: bool = False
+    """Tune on the rows with hard examples repeated; set by the plan."""
+    ablation_of: str = ""
+    """The trial that this one repeats without reweighting; set by the plan."""
+    early_stop: bool = False
+    """Whether early stopping may cancel the trial; set in the published grid."""
 
     @property
     def is_continued(self) -> bool:
@@ -92,159 +98,131 @@ class Trial(Section):
 class Plan(Section):
     """Trials, budget, and the reasons against tuning."""
 
-    trials: list[Trial] = Field(
-        default_factory=lambda: [Trial()], min_length=1, description="Trials to run, unless preset selects others."
-    )
-    preset: Literal["trials", "recommended", "grid"] = Field(
-        "trials",
-        description="trials: those listed; recommended: the published starting point for model family and data size; "
-        "grid: the published grid for 500 to 1,000 rows.",
-    )
-    merge_epoch_variants: bool = Field(
-        True, description="Merge trials that differ only in epochs; the longer job's checkpoints cover the shorter."
-    )
-    start_from_champion: bool = Field(
-        False, description="Start from the champion's checkpoint (a new version of its model), not from the base model."
-    )
-    min_train_rows: int = Field(
-        100, ge=1, description="Fewest training rows; with fewer, tuning is skipped (published advice)."
-    )
-    skip_if_baseline_reaches: float = Field(
-        0.99, gt=0, le=1, description="Skip tuning if the lower bound of the best prompt's score reaches this."
-    )
-    required_lift: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Required lift; tuning is skipped if the test set is too small to detect it. 0: any lift.",
-    )
-    skip_unchanged: bool = Field(
-        True, description="Skip tuning if data, model and trials are unchanged since the last decision."
-    )
-    max_cost: float = Field(
-        100.0, ge=0, description="Budget of the run: limit for tuning and evaluation together (US dollars)."
-    )
-    follow_ups: int = Field(
-        0,
-        ge=0,
-        le=3,
-        description="Most rounds of one follow-up trial each, chosen by the loss diagnosis, within max_cost; 0: none.",
-    )
-    token_sample: int = Field(
-        32, ge=1, description="Rows whose tokens the service counts; the tokens of other rows are estimated."
-    )
+    trials: list[Trial] = Field(default_factory=lambda: [Trial()], min_length=1)
+    """Trials to run, unless preset selects others."""
+    preset: Literal["trials", "recommended", "grid"] = "trials"
+    """trials: those listed; recommended: the published starting point for model family and data size; grid: the
+    published grid for 500 to 1,000 rows.
+    """
+    merge_epoch_variants: bool = True
+    """Merge trials that differ only in epochs; the longer job's checkpoints cover the shorter."""
+    start_from_champion: bool = False
+    """Start from the champion's checkpoint (a new version of its model), not from the base model."""
+    min_train_rows: int = Field(100, ge=1)
+    """Fewest training rows; with fewer, tuning is skipped (published advice)."""
+    skip_if_baseline_reaches: float = Field(0.99, gt=0, le=1)
+    """Skip tuning if the lower bound of the best prompt's score reaches this."""
+    required_lift: float = Field(0.0, ge=0, lt=1)
+    """Required lift; tuning is skipped if the test set is too small to detect it. 0: any lift."""
+    skip_unchanged: bool = True
+    """Skip tuning if data, model and trials are unchanged since the last decision."""
+    max_cost: float = Field(100.0, ge=0)
+    """Budget of the run: limit for tuning and evaluation together (US dollars)."""
+    follow_ups: int = Field(0, ge=0, le=3)
+    """Most rounds of one follow-up trial each, chosen by the loss diagnosis, within max_cost; 0: none."""
+    token_sample: int = Field(32, ge=1)
+    """Rows whose tokens the service counts; the tokens of other rows are estimated."""
 
 
 class HardExamples(Section):
     """How often training rows that the best prompt answers wrongly are repeated."""
 
-    target_share: float = Field(
-        0.0, ge=0, lt=1, description="Share of hard examples among the training rows; 0: no reweighting."
-    )
-    ablation: bool = Field(
-        True, description="Also run the first trial without reweighting, to measure what the reweighting gains."
-    )
-    max_repeats: int = Field(3, ge=1, description="Most occurrences of a hard example in the training rows.")
-    skip_label_issues: bool = Field(True, description="Rows whose label is likely wrong are not repeated.")
-    label_issue_margin: float = Field(
-        0.2,
-        ge=0,
-        le=1,
-        description="Margin of probability by which another label must be more likely for a label issue.",
-    )
-    seed: int = Field(7, description="Seed of the row order and of the label check.")
+    target_share: float = Field(0.0, ge=0, lt=1)
+    """Share of hard examples among the training rows; 0: no reweighting."""
+    ablation: bool = True
+    """Also run the first trial without reweighting, to measure what the reweighting gains."""
+    max_repeats: int = Field(3, ge=1)
+    """Most occurrences of a hard example in the training rows."""
+    skip_label_issues: bool = True
+    """Rows whose label is likely wrong are not repeated."""
+    label_issue_margin: float = Field(0.2, ge=0, le=1)
+    """Margin of probability by which another label must be more likely for a label issue."""
+    seed: int = 7
+    """Seed of the row order and of the label check."""
 
 
 class Tune(Section):
     """How a tuning job is submitted and monitored."""
 
-    description: str = Field("", description="Description of the tuning jobs; empty: the run's and the trial's name.")
-    display_name: str = Field("", max_length=128, description="Name of the tuned model; empty: the run's name.")
-    poll_s: float = Field(10, gt=0, description="Seconds between status requests.")
-    deadline_h: float = Field(24, gt=0, description="Longest time of a job, after which it is cancelled (hours).")
-    last_checkpoint_only: bool = Field(False, description="Save only the final checkpoint.")
-    early_stopping: Annotated[Literal["marked", "all", "off"], BeforeValidator(unquoted_off)] = Field(
-        "marked",
-        description="Trials that may be cancelled when their loss is behind at a rung: those with early_stop: true, "
-        "all, or none.",
-    )
-    first_rung_epochs: float = Field(
-        0.4, gt=0, description="Epochs of the first rung; the next rungs are at two, four, ... times as many."
-    )
-    attempts: int = Field(
-        2,
-        ge=1,
-        description="Most jobs submitted for a trial when the service fails; data that it rejects are not sent again.",
-    )
-    claim_wait_s: float = Field(
-        30, ge=0, description="Longest wait for a job that another run has claimed but not yet created (seconds)."
-    )
+    description: str = ""
+    """Description of the tuning jobs; empty: the run's and the trial's name."""
+    display_name: str = Field("", max_length=128)
+    """Name of the tuned model; empty: the run's name."""
+    poll_s: float = Field(10, gt=0)
+    """Seconds between status requests."""
+    deadline_h: float = Field(24, gt=0)
+    """Longest time of a job, after which it is cancelled (hours)."""
+    last_checkpoint_only: bool = False
+    """Save only the final checkpoint."""
+    early_stopping: Annotated[Literal["marked", "all", "off"], BeforeValidator(unquoted_off)] = "marked"
+    """Trials that may be cancelled when their loss is behind at a rung: those with early_stop: true, all, or none."""
+    first_rung_epochs: float = Field(0.4, gt=0)
+    """Epochs of the first rung; the next rungs are at two, four, ... times as many."""
+    attempts: int = Field(2, ge=1)
+    """Most jobs submitted for a trial when the service fails; data that it rejects are not sent again."""
+    claim_wait_s: float = Field(30, ge=0)
+    """Longest wait for a job that another run has claimed but not yet created (seconds)."""
 
 
 class Escalation(Section):
     """Larger base models, tried only when tuning the small one helps but is not good enough."""
 
-    models: list[str] = Field(
-        default_factory=list, description="Base models to try next, in this order, each with the best trial so far."
-    )
-    stop_at_score: float = Field(0.95, gt=0, le=1, description="Validation score from which no larger model is tried.")
-    min_gain: float = Field(
-        0.01, ge=0, lt=1, description="Gain of tuning over the best prompt below which no larger model is tried."
-    )
+    models: list[str] = Field(default_factory=list)
+    """Base models to try next, in this order, each with the best trial so far."""
+    stop_at_score: float = Field(0.95, gt=0, le=1)
+    """Validation score from which no larger model is tried."""
+    min_gain: float = Field(0.01, ge=0, lt=1)
+    """Gain of tuning over the best prompt below which no larger model is tried."""
 
 
 class Select(Section):
     """How the candidate is selected on validation data."""
 
-    metric: str = Field("", description="Metric to select by; empty: the task kind's first metric.")
-    one_standard_error: bool = Field(
-        True, description="Among checkpoints within one standard error of the best: the cheapest model, least trained."
-    )
+    metric: str = ""
+    """Metric to select by; empty: the task kind's first metric."""
+    one_standard_error: bool = True
+    """Among checkpoints within one standard error of the best: the cheapest model, least trained."""
 
 
 class Preference(Section):
     """Preference pairs: source, ranking of answers, the supervised job before preference tuning."""
 
-    prompt_column: str = Field("prompt", description="Column of the prompt, in rows of plain columns.")
-    chosen_column: str = Field("chosen", description="Column of the chosen answer.")
-    rejected_column: str = Field("rejected", description="Column of the rejected answer.")
-    pairs_from: Literal["data", "samples"] = Field(
-        "data",
-        description="data: the rows are pairs; samples: the rows are labelled, and sampled answers of the base model "
-        "are ranked and paired (paid).",
-    )
-    samples: int = Field(4, ge=1, description="Answers sampled per row when pairs are sampled; each is paid.")
-    sample_temperature: float = Field(0.9, gt=0, le=2, description="Temperature of these samples.")
-    chosen_from: Literal["samples", "reference"] = Field(
-        "samples",
-        description="Chosen answer of a sampled pair: the best sample, or the reference of the row (with samples=1, "
-        "pairs of the model's errors).",
-    )
-    min_gap: float = Field(
-        10.0, ge=0, le=100, description="Smallest difference in grade (0 to 100) between the answers of a sampled pair."
-    )
-    ranker: Literal["reference", "judge"] = Field(
-        "reference",
-        description="How answers are ranked, in sampled pairs and win rates. reference: similarity to preferred "
-        "answers (chrF; labels and objects: equality); judge: evaluate.judge, in both orders (paid).",
-    )
-    tie_margin: float = Field(
-        2.0, ge=0, le=100, description="Grades (0 to 100) that differ by this or less tie, with ranker: reference."
-    )
-    supervised_epochs: int = Field(
-        2,
-        ge=0,
-        description="Epochs of supervised tuning on the chosen answers, before preference tuning (advised); 0: none.",
-    )
-    supervised_learning_rate_multiplier: float = Field(
-        1.0, gt=0, description="Factor of the service's recommended learning rate in the supervised job."
-    )
+    prompt_column: str = "prompt"
+    """Column of the prompt, in rows of plain columns."""
+    chosen_column: str = "chosen"
+    """Column of the chosen answer."""
+    rejected_column: str = "rejected"
+    """Column of the rejected answer."""
+    pairs_from: Literal["data", "samples"] = "data"
+    """data: the rows are pairs; samples: the rows are labelled, and sampled answers of the base model are ranked and
+    paired (paid).
+    """
+    samples: int = Field(4, ge=1)
+    """Answers sampled per row when pairs are sampled; each is paid."""
+    sample_temperature: float = Field(0.9, gt=0, le=2)
+    """Temperature of these samples."""
+    chosen_from: Literal["samples", "reference"] = "samples"
+    """Chosen answer of a sampled pair: the best sample, or the reference of the row (with samples=1, pairs of the
+    model's errors).
+    """
+    min_gap: float = Field(10.0, ge=0, le=100)
+    """Smallest difference in grade (0 to 100) between the answers of a sampled pair."""
+    ranker: Literal["reference", "judge"] = "reference"
+    """How answers are ranked, in sampled pairs and win rates. reference: similarity to preferred answers (chrF; labels
+    and objects: equality); judge: evaluate.judge, in both orders (paid).
+    """
+    tie_margin: float = Field(2.0, ge=0, le=100)
+    """Grades (0 to 100) that differ by this or less tie, with ranker: reference."""
+    supervised_epochs: int = Field(2, ge=0)
+    """Epochs of supervised tuning on the chosen answers, before preference tuning (advised); 0: none."""
+    supervised_learning_rate_multiplier: float = Field(1.0, gt=0)
+    """Factor of the service's recommended learning rate in the supervised job."""
 
 
 class Deploy(Section):
     """How a candidate is deployed, and rolled back."""
 
-    alias: str = Field(
-        "champion", pattern=r"^[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]$", description="Alias of the model in production."
-    )
-    keep_rejected_endpoints: bool = Field(False, description="Keep the endpoints of rejected checkpoints.")
+    alias: str = Field("champion", pattern=r"^[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]$")
+    """Alias of the model in production."""
+    keep_rejected_endpoints: bool = False
+    """Keep the endpoints of rejected checkpoints."""

@@ -24,8 +24,8 @@ from gemtune.contents import text_of
 from gemtune.cost.items import JudgingCost, RequestTokens
 from gemtune.data.example import Example
 from gemtune.evaluation.confidence import verbal_confidence_request
+from gemtune.evaluation.human_ratings import load_human_ratings
 from gemtune.evaluation.judge import pairwise_requests, rating_requests
-from gemtune.evaluation.judge_validation import load_human_ratings
 from gemtune.inference import prompts
 from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.prompts import answer_token_limit, build_requests, tuning_rows
@@ -241,7 +241,7 @@ class TokenCounter:
             return JudgingCost(verbal=verbal, vertex_metrics=metrics)
         reply = Estimate(expected=judge.max_output_tokens / 4, upper=judge.max_output_tokens)
         remote = self.count is count_offline and judge.ratings.startswith("gs://")
-        people = [] if remote else load_human_ratings(evaluate)
+        people = [] if remote else load_human_ratings(judge)
         validation = [rating_requests(judge, task, rated.example, rated.answer)[0] for rated in people]
         rating = [rating_requests(judge, task, row, row.target)[0] for row in rows]
         comparison = [pairwise_requests(judge, task, row, row.target, row.target)[0] for row in rows]

@@ -11,13 +11,14 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
 
 from ftfy.badness import is_bad
 
+from gemtune import pii
 from gemtune.config import Preprocess, Task
-from gemtune.data.pii_detectors import load_pii_detector
+from gemtune.pii import Finding
 
 _SPACE = re.compile(r"\s+")
 _BLANK_LINES = re.compile(r"\A(?:\s*\n)?")
@@ -94,6 +95,31 @@ def export_rules(config: Preprocess, task: Task) -> Mapping[str, Any]:
     own = {name: value for name in names if (value := getattr(config, name)) is not None}
     is_labelled = task.kind in ("classification", "sentiment")
     return {"collapse_whitespace": True, **own} if is_labelled else own
+
+
+class PiiDetector(Protocol):
+    """Finds personal data in texts: the module `pii`, or Google's Sensitive Data Protection.
+
+    Texts passed to `prefetch` before may be sent in one request.
+    """
+
+    def prefetch(self, texts: Iterable[str]) -> None:
+        """Prepare findings of texts that will be searched next."""
+
+    def findings(self, text: str) -> list[Finding]:
+        """Findings in order, not overlapping."""
+
+    def mask(self, text: str) -> str:
+        """The text with every finding replaced by its kind in brackets."""
+
+
+def load_pii_detector(config: Preprocess) -> PiiDetector:
+    """The detector of the setting `pii_detector`: the module `pii`, from which no text leaves the machine, or DLP."""
+    if config.pii_detector == "rules":
+        return pii
+    from gemtune.vertex import dlp
+
+    return dlp.DlpDetector(config.pii_parent, config.pii_types, config.pii_likelihood)
 
 
 def load_cleaner(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:

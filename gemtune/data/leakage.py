@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gemtune.artifacts.data import LeakageReport, OverlapSample, SplitOverlap
-from gemtune.config import Task, fingerprint
+from gemtune.config import Split, Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key
 from gemtune.data.compared_text import comparison_texts, derived_values, remainders
 from gemtune.data.example import Example
@@ -29,22 +29,9 @@ from gemtune.dedup.substrings import shared_passages
 
 T = TypeVar("T")
 
+MAX_EMBEDDED = 20_000  # rows of a split whose meaning is compared
 _MAX_SAMPLES = 5
 _HELD_OUT_FIRST = ("test", "validation", "train")
-
-
-@dataclass(frozen=True, slots=True)
-class LeakageConfig:
-    """Thresholds of the search: Jaccard similarity, passage length (characters), cosine; 0 turns a kind off.
-
-    At most `max_embedded` rows of a split are embedded, sampled by `seed`.
-    """
-
-    jaccard: float = 0.8
-    passage_chars: int = 100
-    cosine: float = 0.95
-    max_embedded: int = 20_000
-    seed: int = 7
 
 
 def near_matches(
@@ -85,29 +72,32 @@ def find_overlaps(
 
 def leakage_report(
     splits: Mapping[str, list[Example]],
-    config: LeakageConfig | None = None,
+    config: Split | None = None,
     embedder: Embedder = embed,
     task: Task | None = None,
 ) -> LeakageReport:
-    """Overlaps between every two splits; `task` decides which targets count (see `derived_values`)."""
-    config, task = config or LeakageConfig(), task or Task()
+    """Overlaps between every two splits, by the thresholds of `config` (0 turns a kind off).
+
+    `task` decides which targets count (see `derived_values`).
+    """
+    config, task = config or Split(), task or Task()
     # compared together, because passages that many rows have in common are removed from all
     compared = _divide(comparison_texts([row for rows in splits.values() for row in rows]), splits)
     values = {name: [derived_values(row, task) for row in rows] for name, rows in splits.items()}
-    sampled = {name: _sample(rows, config) for name, rows in splits.items()} if config.cosine else {}
+    sampled = {name: _sample(rows, config) for name, rows in splits.items()} if config.semantic_threshold else {}
     vectors = _vectors({name: [splits[name][i] for i in indices] for name, indices in sampled.items()}, embedder)
     pair_overlaps = []
     for name, other in combinations(_HELD_OUT_FIRST, 2):
         semantic: dict[int, int] = {}
-        if config.cosine:
-            similar = neighbours(vectors[name], vectors[other], config.cosine)
+        if config.semantic_threshold:
+            similar = neighbours(vectors[name], vectors[other], config.semantic_threshold)
             semantic = {sampled[name][i]: sampled[other][j] for i, j in similar.items()}
         first, second = (_Compared(n, splits[n], compared[n], values[n]) for n in (name, other))
         pair_overlaps.append(_overlap(first, second, semantic, config))
     return LeakageReport(
-        jaccard_threshold=config.jaccard,
+        jaccard_threshold=config.jaccard_threshold,
         passage_chars=config.passage_chars,
-        cosine_threshold=config.cosine,
+        cosine_threshold=config.semantic_threshold,
         embedded={name: len(indices) for name, indices in sampled.items()},
         overlaps=tuple(pair_overlaps),
         clean=not any(overlap.rows for overlap in pair_overlaps),
@@ -126,11 +116,15 @@ class _Compared:
     values: list[str]
 
 
-def _overlap(of: _Compared, other: _Compared, semantic: dict[int, int], config: LeakageConfig) -> SplitOverlap:
+def _overlap(of: _Compared, other: _Compared, semantic: dict[int, int], config: Split) -> SplitOverlap:
     groups = {example.group for example in other.rows} - {None}
     exact = exact_matches(of.texts, other.texts)
     grouped = [i for i, example in enumerate(of.rows) if example.group in groups]
-    near = near_matches(of.texts, other.texts, config.jaccard, [*of.values, *other.values]) if config.jaccard else {}
+    near = (
+        near_matches(of.texts, other.texts, config.jaccard_threshold, [*of.values, *other.values])
+        if config.jaccard_threshold
+        else {}
+    )
     passages = shared_passages(of.texts, other.texts, config.passage_chars) if config.passage_chars else []
     samples = (*_samples("near", of.rows, other.rows, near), *_samples("semantic", of.rows, other.rows, semantic))
     return SplitOverlap(
@@ -159,14 +153,14 @@ def _samples(
     return tuple(OverlapSample(kind=kind, line=rows[i].line, other_line=others[j].line) for i, j in pairs)
 
 
-def _sample(rows: Sequence[Example], config: LeakageConfig) -> list[int]:
+def _sample(rows: Sequence[Example], config: Split) -> list[int]:
     """Indices of the rows that are embedded: all, or as many as allowed, by a hash of seed and id."""
-    if len(rows) <= config.max_embedded:
+    if len(rows) <= MAX_EMBEDDED:
         return list(range(len(rows)))
     ranked = sorted(
         range(len(rows)), key=lambda i: hashlib.sha256(f"meaning {config.seed} {rows[i].id}".encode()).digest()
     )
-    return sorted(ranked[: config.max_embedded])
+    return sorted(ranked[:MAX_EMBEDDED])
 
 
 def _vectors(splits: dict[str, list[Example]], embedder: Embedder) -> dict[str, NDArray[np.float32]]:

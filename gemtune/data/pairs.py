@@ -21,7 +21,7 @@ from gemtune.config import JsonObject, Preference, Preprocess, Task
 from gemtune.data import sources
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import comparison_texts
-from gemtune.data.example import Example, Pair, RejectedRow, example_id
+from gemtune.data.example import Example, Pair, RejectedRow, example_id, to_row
 from gemtune.data.row_validation import ReadStats, of_source, validate_row
 
 
@@ -278,3 +278,53 @@ def profile_pairs(pairs: Sequence[Pair]) -> PairProfile:
             for side in ("chosen", "rejected")
         },
     )
+
+
+# -- pairs from a model's own answers ---------------------------------------------------------------------------------
+
+
+def extremes(grades: Sequence[float | None], min_gap: float) -> tuple[int, int] | None:
+    """Places of the best and the worst grade; None when they are nearer than `min_gap`, or there are not two.
+
+    Of equal grades the first counts; answers without a grade are left out.
+    """
+    graded = [(grade, place) for place, grade in enumerate(grades) if grade is not None]
+    if len(graded) < 2:
+        return None
+    best = max(graded, key=lambda item: (item[0], -item[1]))
+    worst = min(graded, key=lambda item: (item[0], item[1]))
+    return (best[1], worst[1]) if best[0] - worst[0] >= max(min_gap, 1e-9) else None
+
+
+def build_pair(
+    example: Example, answers: Sequence[str], grades: Sequence[float | None], settings: Preference
+) -> Pair | RejectedRow:
+    """The best answer over the worst, or the reference over the worst; rejected when their grades are too near."""
+    if settings.chosen_from == "reference":
+        answers, grades = [example.target, *answers], [100.0, *grades]
+    places = extremes(grades, settings.min_gap)
+    if places is None or not answers[places[1]].strip() or not answers[places[0]].strip():
+        listed = ", ".join("none" if grade is None else f"{grade:.0f}" for grade in grades)
+        return RejectedRow(example.line, "no_gap", f"the answers' grades are too near: {listed}", to_row(example))
+    return Pair(example.id, answers[places[0]].strip(), answers[places[1]].strip(), example.line)
+
+
+def sampled_pairs(
+    rows: Sequence[Example],
+    answers: Sequence[Sequence[str]],
+    grades: Sequence[Sequence[float | None]],
+    settings: Preference,
+) -> tuple[list[Pair], list[RejectedRow]]:
+    """A pair for each row, of the best and the worst of its sampled answers; rejected rows, whose grades are too near.
+
+    With `chosen_from: reference` the row's reference is paired with the worst, which makes pairs of a model's errors.
+    """
+    pairs: list[Pair] = []
+    rejected: list[RejectedRow] = []
+    for example, own, own_grades in zip(rows, answers, grades, strict=True):
+        pair = build_pair(example, own, own_grades, settings)
+        if isinstance(pair, RejectedRow):
+            rejected.append(pair)
+        else:
+            pairs.append(pair)
+    return pairs, rejected

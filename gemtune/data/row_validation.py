@@ -17,13 +17,12 @@ from pathlib import Path
 from gemtune import contents
 from gemtune.artifacts.data import CleaningCount, CleaningSample, LabelSpellings, PersonalData, ReadReport
 from gemtune.config import JsonObject, Preprocess, Task
-from gemtune.data import pii_detectors, sources
-from gemtune.data.cleaning import clean, is_mojibake, rule_changes
+from gemtune.data import sources
+from gemtune.data.cleaning import PiiDetector, clean, is_mojibake, load_pii_detector, rule_changes
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.formats import parse_example
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import find_spellings, label_set, labels_of, spelling_key
-from gemtune.data.pii_detectors import PiiDetector
 from gemtune.data.readers import Row
 from gemtune.errors import UserError
 
@@ -82,7 +81,7 @@ class ReadStats:
     def pii_detector(self, config: Preprocess) -> PiiDetector:
         """The detector of personal data, created once."""
         if self._pii_detector is None:
-            self._pii_detector = pii_detectors.load_pii_detector(config)
+            self._pii_detector = load_pii_detector(config)
         return self._pii_detector
 
     def to_report(self) -> ReadReport:

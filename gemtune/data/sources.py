@@ -84,11 +84,11 @@ def local_path(source: str) -> Iterator[Path]:
     if ".." not in name.split("/") and (mounted := MOUNT / name).is_file():
         yield mounted
         return
-    from gemtune import vertex
+    from gemtune.vertex import anonymous_client, storage
 
     with tempfile.TemporaryDirectory(prefix="gemtune-") as folder:
         path = Path(folder) / name.rsplit("/", 1)[-1]
-        vertex.download(source, path)
+        storage.download(anonymous_client(), source, path)
         yield path
 
 

@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gemtune.artifacts.evaluation import GoodThreshold
-from gemtune.evaluation.intervals import Floats, Interval, Measure, interval, mean
-from gemtune.evaluation.scorers import score_of
+from gemtune.artifacts.evaluation import GoodThreshold, Score
+from gemtune.evaluation.intervals import Floats, Measure, interval, mean
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def kappa(judge: Sequence[int], human: Sequence[int], levels: int, *, quadratic:
 
 def spearman(
     judge: Sequence[float], human: Sequence[float], *, level: float = 0.95, resamples: int = 2000, seed: int = 7
-) -> Interval:
+) -> Score:
     """Spearman's rank correlation with a bootstrap interval over items; 0 if one side is constant."""
     from scipy.stats import rankdata
 
@@ -63,12 +62,12 @@ def spearman(
     rng = np.random.default_rng(seed)
     draws = [correlate(left[i], right[i]) for i in (rng.integers(0, len(left), len(left)) for _ in range(resamples))]
     low, high = np.quantile(draws, ((1 - level) / 2, (1 + level) / 2))
-    return Interval(correlate(left, right), float(low), float(high))
+    return Score(value=correlate(left, right), low=float(low), high=float(high))
 
 
 def agreement(
     judge: Sequence[float], human: Sequence[float], scale: Sequence[int], *, level: float = 0.95, **resampling: Any
-) -> dict[str, Interval]:
+) -> dict[str, Score]:
     """Judge against people on the same items: exact, kappa, quadratic_kappa, spearman, leniency; {} without two items.
 
     Human means are rounded to the scale for kappa, not for the ranks. `resampling`: resamples, seed.
@@ -107,7 +106,7 @@ def fit_score_threshold(
     true_positives = float((predicted & positive).sum())
     return GoodThreshold(
         score=_best_threshold(scores, positive),
-        kappa=score_of(interval(table, level=level)),
+        kappa=interval(table, level=level),
         precision=true_positives / max(1, int(predicted.sum())),
         recall=true_positives / int(positive.sum()),
     )
@@ -127,7 +126,7 @@ def _best_threshold(scores: Floats, good: Any) -> float:
 
 def length_correlation(
     judge: Sequence[float], human: Sequence[float], lengths: Sequence[int], **resampling: Any
-) -> Interval:
+) -> Score:
     """Rank correlation of (judge - people) with the answer's length: above 0, the judge prefers length more."""
     return spearman([j - h for j, h in zip(judge, human, strict=True)], lengths, **resampling)
 
@@ -136,9 +135,7 @@ def _level(rating: float, lowest: int, highest: int) -> int:
     return int(min(max(np.floor(rating + 0.5), lowest), highest)) - lowest
 
 
-def position_bias(
-    choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None
-) -> Interval:
+def position_bias(choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Score:
     """Share of decided verdicts for the first answer. With both orders shown, an unbiased judge has 0.5.
 
     `pairs` is the pair of each verdict: verdicts on one pair are not independent.
@@ -147,7 +144,7 @@ def position_bias(
     return _share([choice.chosen == "first" for choice in choices], decided, level, pairs)
 
 
-def length_bias(choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Interval:
+def length_bias(choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: Sequence[str] | None = None) -> Score:
     """Share of decided verdicts on unequal lengths for the longer answer; compare with the human share.
 
     `pairs` is the pair of each verdict: verdicts on one pair are not independent.
@@ -157,9 +154,9 @@ def length_bias(choices: Sequence[PairwiseChoice], level: float = 0.95, pairs: S
     return _share(longer, decided, level, pairs)
 
 
-def _share(hits: Sequence[bool], decided: Sequence[bool], level: float, pairs: Sequence[str] | None) -> Interval:
+def _share(hits: Sequence[bool], decided: Sequence[bool], level: float, pairs: Sequence[str] | None) -> Score:
     used = [i for i, is_decided in enumerate(decided) if is_decided]
     if not used:
-        return Interval(0.0, 0.0, 1.0)
+        return Score(value=0.0, low=0.0, high=1.0)
     groups = [pairs[i] for i in used] if pairs is not None else None
     return interval(mean([float(hits[i]) for i in used]), level=level, groups=groups)

@@ -176,8 +176,8 @@ def abstain_threshold(
 def summarize(confidence: Sequence[float], correct: Sequence[float], *, level: float) -> dict[str, Any]:
     """Calibration errors with intervals, reliability bins, and accuracy against coverage."""
     return {
-        "ece": asdict(interval(ece(confidence, correct), level=level)),
-        "brier": asdict(interval(brier(confidence, correct), level=level)),
+        "ece": interval(ece(confidence, correct), level=level).model_dump(),
+        "brier": interval(brier(confidence, correct), level=level).model_dump(),
         "reliability": [asdict(b) for b in reliability(confidence, correct, level=level)],
         "coverage": coverage_curve(confidence, correct),
     }

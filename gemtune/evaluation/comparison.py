@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from gemtune.artifacts.decision import ComparisonReport
 from gemtune.config import Gate, Task
@@ -28,35 +27,8 @@ class Comparison:
 
     def report(self) -> ComparisonReport:
         """The comparison as the decision's document has it."""
-        paired = self.paired
-        return ComparisonReport(
-            versus=self.versus,
-            role=self.role,
-            metric=self.metric,
-            candidate=self.candidate,
-            baseline=self.baseline,
-            delta=paired.delta,
-            low=paired.low,
-            high=paired.high,
-            p_value=paired.p_value,
-            test=paired.test,
-            wins=paired.wins,
-            losses=paired.losses,
-            disagreement=paired.disagreement,
-        )
-
-
-class Compare(Protocol):
-    """A way to compare two variants on the same rows, or on those of `part`; `metric` is its name."""
-
-    @property
-    def metric(self) -> str:
-        """The name of what is compared."""
-
-    def __call__(
-        self, candidate: ScoredVariant, baseline: ScoredVariant, part: Sequence[int] | None = None
-    ) -> Comparison:
-        """The comparison, candidate minus baseline."""
+        own = {name: value for name, value in vars(self).items() if name != "paired"}
+        return ComparisonReport(**own, **{name: value for name, value in vars(self.paired).items() if name != "rows"})
 
 
 @dataclass(frozen=True)
@@ -106,5 +78,7 @@ class ComparePairwise:
         return Comparison(variant.name, variant.role, self.metric, won.value, 1 - won.value, won.lift)
 
 
+Compare = CompareByMetric | ComparePairwise
+"""Compares two variants on the same rows, or on those of `part`; `metric` is the name of what is compared."""
 Comparing = Callable[[Gate, Sequence[str | None]], Compare]
 """Makes the comparison by a gate's level and the groups of the rows."""

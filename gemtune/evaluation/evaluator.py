@@ -7,24 +7,31 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Container, Coroutine, Sequence
+from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from gemtune.artifacts.cost import TokenUsage
-from gemtune.artifacts.evaluation import EvaluationReport, JudgeReport, VariantReport
+from gemtune.artifacts.evaluation import (
+    EvaluationReport,
+    JudgeReport,
+    JudgeValidation,
+    Score,
+    VariantReport,
+    VertexMetric,
+)
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, Judge, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
 from gemtune.errors import UserError
+from gemtune.evaluation import intervals, pairwise
 from gemtune.evaluation import judge as llm_judge
-from gemtune.evaluation import pairwise, vertex_metrics
-from gemtune.evaluation.judge_validation import load_human_ratings
+from gemtune.evaluation.human_ratings import load_human_ratings, read_pair_ratings
 from gemtune.evaluation.predictions import Prediction, prediction_rows
-from gemtune.evaluation.scorers import SampleScore, score_sample, variant_report
+from gemtune.evaluation.scorers import SampleScore, describe_unusable, score_sample, variant_report
 from gemtune.evaluation.slices import with_auto_slices
-from gemtune.evaluation.unusable import describe_unusable
 from gemtune.evaluation.variant_scores import Evaluated, VariantScorer
 from gemtune.inference.batch import generate_by_batch
 from gemtune.inference.free_baselines import free_baselines
@@ -42,8 +49,14 @@ from gemtune.vertex.calls import PermanentError, TransientError
 
 log = logging.getLogger("gemtune")
 
+SERVICE_SCALE = {"rubric": (1.0, 4.0)}  # lowest score and span; other metrics go from 0 to 1
+# our metrics of the same name, with their maximum
+OWN_SCALE = {"exact_match": 1.0, "bleu": 100.0, "rouge_1": 1.0, "rouge_2": 1.0, "rouge_l": 1.0}
+
 T = TypeVar("T")
 Pairings = Callable[[Sequence[ModelVariant]], list[tuple[str, str]]]
+FetchScores = Callable[[str, Sequence[tuple[str, str, str]]], list[float]]
+"""Metric and rows (text, reference, answer) to a score per row."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +138,7 @@ class Evaluator:
             raise UserError(
                 f"no confidence for {task.kind}: two texts are seldom equal", remedy="evaluate.confidence=none"
             )
-        ratings = load_human_ratings(self.settings) if dataset.ratings else []
+        ratings = load_human_ratings(self.settings.judge) if dataset.ratings else []
 
         free = self._free_baselines(task, all_labels, train, rows, names) if dataset.free_baselines else []
 
@@ -227,10 +240,27 @@ class Evaluator:
         score = partial(evaluation.scores, client, rubric=settings.judge.rubric)
 
         try:
-            return {"vertex_metrics": vertex_metrics.compare_with_vertex(settings, scores, report.metrics, score)}
+            return {"vertex_metrics": compare_with_vertex(settings, scores, report.metrics, score)}
         except (TransientError, PermanentError) as failure:
             log.warning("the evaluation service returned no scores: %s", failure)
             return {"vertex_metrics_error": str(failure)}
+
+
+def validate_judge(task: Task, settings: Evaluate, vertex: Vertex, pairs: str | Path = "") -> JudgeValidation:
+    """The agreement of the configured judge with the human ratings; see `judge.validate_on_ratings`.
+
+    With `pairs`, a ratings file of compared pairs, it compares those instead; see `judge.validate_on_pairs`. Raises
+    `UserError` where no judge or no ratings are configured.
+    """
+    if not (settings.judge.model and (settings.judge.ratings or pairs)):
+        raise UserError("no judge to validate", remedy="set evaluate.judge.model and evaluate.judge.ratings")
+
+    async def validate(send: GenerateAll) -> JudgeValidation:
+        if pairs:
+            return await llm_judge.validate_on_pairs(settings, task, read_pair_ratings(pairs), send)
+        return await llm_judge.validate_on_ratings(settings, task, load_human_ratings(settings.judge), send)
+
+    return _with_service(settings.model_copy(update={"batch_above": 0}), vertex, validate)  # a person waits
 
 
 def _with_service(settings: Evaluate, vertex: Vertex, use: Callable[[GenerateAll], Coroutine[Any, Any, T]]) -> T:
@@ -251,3 +281,34 @@ def _hint(report: VariantReport, rows: int) -> None:
         log.info("%d of %d answers of %s were truncated: raise max_output_tokens", outcomes["truncated"], rows, name)
     if unusable := describe_unusable(outcomes, report.unusable_forms, 0.1):
         log.info("%s: %s", name, unusable)
+
+
+def compare_with_vertex(
+    config: Evaluate, scores: Sequence[SampleScore], own_metrics: Mapping[str, Score], fetch_scores: FetchScores
+) -> dict[str, VertexMetric]:
+    """By metric: the service's mean with its interval, the number of scored rows, and our value (if there is one).
+
+    `own_metrics` are the metrics of the report. A row without an answer is not sent and gets the lowest score, because
+    it is a miss here too. The service scores row by row, so its BLEU is a mean over sentences, ours a corpus score.
+    """
+    answered = [i for i, score in enumerate(scores) if (score.output.text or "").strip()]
+    texts = [
+        (scores[i].example.prompt_text, scores[i].row.target, (scores[i].output.text or "").strip()) for i in answered
+    ]
+    groups = [score.example.group for score in scores]
+    table: dict[str, VertexMetric] = {}
+    for metric in config.vertex_metrics:
+        lowest, span = SERVICE_SCALE.get(metric, (0.0, 1.0))
+        values = [0.0] * len(scores)
+        for i, value in zip(answered, fetch_scores(metric, texts) if texts else [], strict=True):
+            values[i] = (value - lowest) / span
+        interval = intervals.interval(intervals.mean(values), level=config.confidence_level, groups=groups)
+        comparable = metric in OWN_SCALE and metric in own_metrics
+        table[metric] = VertexMetric(
+            value=lowest + span * interval.value,
+            low=lowest + span * interval.low,
+            high=lowest + span * interval.high,
+            scored=len(answered),
+            ours=own_metrics[metric].value / OWN_SCALE[metric] if comparable else None,
+        )
+    return table

@@ -12,7 +12,7 @@ from gemtune.artifacts.evaluation import invalid_rate
 from gemtune.config import Gate, Task
 from gemtune.evaluation import calibration, metrics
 from gemtune.evaluation.predictions import ScoredVariant
-from gemtune.evaluation.unusable import describe_unusable, unusable_forms
+from gemtune.evaluation.scorers import describe_unusable, unusable_forms
 
 MIN_PER_GROUP = 10
 """Fewer rows of a class, a slice or an old test set show nothing."""

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gemtune.config import Judge
 from gemtune.data import csv_safe
 from gemtune.data.example import Example
+from gemtune.data.sources import local_path
 from gemtune.errors import UserError
 from gemtune.evaluation.agreement import PairwiseChoice
 
@@ -75,6 +77,14 @@ def write_pair_ratings_file(
         for left, right in (*shuffled, *reversed_pairs)
     )
     csv_safe.write(path, PAIRS, cells)
+
+
+def load_human_ratings(judge: Judge) -> list[HumanRating]:
+    """The human ratings, if the settings name a judge and a ratings file; the file may be in a bucket."""
+    if not (judge.model and judge.ratings):
+        return []
+    with local_path(judge.ratings) as path:
+        return read_ratings(path, judge.scale)
 
 
 def read_ratings(path: str | Path, scale: Sequence[int]) -> list[HumanRating]:

@@ -16,12 +16,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gemtune.artifacts.evaluation import Score
+
 Floats = NDArray[np.float64]
+_normal_quantile = NormalDist().inv_cdf
 MCNEMAR, SIGN_TEST, PERMUTATION = "exact McNemar", "exact sign test", "paired permutation"
 
 
@@ -36,15 +40,6 @@ class Measure:
     def value(self) -> float:
         """The metric on all rows."""
         return float(self.formula(self.sums.sum(axis=0)))
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its confidence bounds."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -88,35 +83,35 @@ def _ratio(totals: Floats) -> Floats:
     return np.divide(totals[..., 0], totals[..., 1], out=np.zeros(totals.shape[:-1]), where=totals[..., 1] > 0)
 
 
-def wilson(successes: int, rows: int, level: float = 0.95) -> Interval:
+def wilson(successes: int, rows: int, level: float = 0.95) -> Score:
     """Wilson score interval of a proportion; (0, 1) when there are no rows."""
     return _proportion(successes, rows, level, "wilson")
 
 
-def _proportion(successes: int, rows: int, level: float, method: Literal["wilson", "exact"]) -> Interval:
+def _proportion(successes: int, rows: int, level: float, method: Literal["wilson", "exact"]) -> Score:
     from scipy.stats import binomtest
 
     if rows == 0:
-        return Interval(0.0, 0.0, 1.0)
+        return Score(value=0.0, low=0.0, high=1.0)
     share, bounds = successes / rows, binomtest(successes, rows).proportion_ci(level, method=method)
-    return Interval(share, min(float(bounds.low), share), max(float(bounds.high), share))
+    return Score(value=share, low=min(float(bounds.low), share), high=max(float(bounds.high), share))
 
 
 def interval(
     measure: Measure, *, level: float = 0.95, groups: Sequence[str | None] | None = None, exact: bool = False
-) -> Interval:
+) -> Score:
     """Wilson's interval for a proportion of independent rows (`exact`: Clopper-Pearson), else the jackknife's.
 
     Rows of one group (None: a group of its own) count as one observation.
     """
     units = _grouped(measure.sums, groups)
     if not len(units):
-        return Interval(0.0, 0.0, 0.0)
+        return Score(value=0.0, low=0.0, high=0.0)
     if _is_share(measure) and len(units) == len(measure.sums):
         return _proportion(int(measure.sums[:, 0].sum()), len(units), level, "exact" if exact else "wilson")
     value, (low, high) = measure.value(), measure.bounds
     half = _half_width(units, measure.formula, high, level)
-    return Interval(value, max(low, value - half), min(high, value + half))
+    return Score(value=value, low=max(low, value - half), high=min(high, value + half))
 
 
 def _half_width(units: Floats, formula: Callable[[Floats], Floats], weight: float, level: float) -> float:
@@ -318,9 +313,3 @@ def _wins_and_losses(candidate: Measure, baseline: Measure) -> tuple[int, int, i
 
 def _z(level: float) -> float:
     return _normal_quantile((1 + level) / 2)
-
-
-def _normal_quantile(share: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(share)

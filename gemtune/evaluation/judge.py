@@ -41,17 +41,8 @@ from gemtune.evaluation.agreement import (
     position_bias,
 )
 from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating, majority
-from gemtune.evaluation.intervals import (
-    PERMUTATION,
-    SIGN_TEST,
-    Interval,
-    PairedDifference,
-    interval,
-    mean,
-    paired,
-    wilson,
-)
-from gemtune.evaluation.scorers import request_usage, score_of
+from gemtune.evaluation.intervals import PERMUTATION, SIGN_TEST, PairedDifference, interval, mean, paired, wilson
+from gemtune.evaluation.scorers import request_usage
 from gemtune.inference.generate import GenerateRequest
 from gemtune.inference.parsing import is_refusal, parse
 
@@ -220,7 +211,7 @@ def summarize_ratings(
     scores = [config.scale[0] if rating.score is None else rating.score for rating in ratings]
     samples = sum(len(rating.samples) + rating.refused + rating.unreadable for rating in ratings)
     return JudgeRatings(
-        score=score_of(interval(mean(scores), level=level, groups=groups)),
+        score=interval(mean(scores), level=level, groups=groups),
         refusal_rate=sum(rating.refused for rating in ratings) / max(1, samples),
         unreadable_rate=sum(rating.unreadable for rating in ratings) / max(1, samples),
         scores=[rating.score for rating in ratings],
@@ -270,8 +261,8 @@ def summarize_pairwise(
         winners=[result.winner for result in results],
         win_rate=rate.score,
         **rate.counts,
-        chose_first=score_of(position_bias(choices, level, pairs)),
-        chose_longer=score_of(length_bias(choices, level, pairs)),
+        chose_first=position_bias(choices, level, pairs),
+        chose_longer=length_bias(choices, level, pairs),
         unreadable=sum(choice.chosen is None for choice in choices),
     )
 
@@ -344,7 +335,7 @@ async def validate_on_ratings(
     measures = {**agreement(scores, people, judge.scale, **resampling), "unrated": unrated}
     return _validation(judge, measures, len(ratings), "answers rated by people", tokens).model_copy(
         update={
-            "length_correlation": score_of(length_correlation(scores, people, lengths, **resampling)),
+            "length_correlation": length_correlation(scores, people, lengths, **resampling),
             "threshold": fit_score_threshold(
                 scores, [rating >= good for rating in people], level=config.confidence_level, seed=config.seed
             ),
@@ -355,15 +346,15 @@ async def validate_on_ratings(
 
 
 def _validation(
-    judge: Judge, measures: Mapping[str, Interval], items: int, rated: str, tokens: TokenUsage
+    judge: Judge, measures: Mapping[str, Score], items: int, rated: str, tokens: TokenUsage
 ) -> JudgeValidation:
     """Whether the lower bound of the agreement reaches the configured minimum, with a sentence for the report."""
-    measured = measures.get(judge.agreement, Interval(0.0, -1.0, 1.0))
+    measured = measures.get(judge.agreement, Score(value=0.0, low=-1.0, high=1.0))
     validated = measured.low >= judge.min_agreement
     return JudgeValidation(
         validated=validated,
         measure=judge.agreement,
-        shown=score_of(measured),
+        shown=measured,
         required=judge.min_agreement,
         summary=(
             f"on {items} {rated} the judge {judge.model} reaches {judge.agreement.replace('_', ' ')} "
@@ -372,7 +363,7 @@ def _validation(
             f"{'a gate rule may use it' if validated else 'it is reported, and no gate rule uses it'}"
         ),
         items=items,
-        agreement={name: score_of(measure) for name, measure in measures.items()},
+        agreement=dict(measures),
         tokens=tokens,
     )
 
@@ -396,8 +387,8 @@ async def validate_on_pairs(
     human_biases = PairwiseBiases(
         ties=sum(pair.better == "tie" for pair in pairs),
         order_flips=sum(pair.flipped for pair in pairs),
-        chose_first=score_of(position_bias(choices, config.confidence_level, names)),
-        chose_longer=score_of(length_bias(choices, config.confidence_level, names)),
+        chose_first=position_bias(choices, config.confidence_level, names),
+        chose_longer=length_bias(choices, config.confidence_level, names),
     )
     return _validation(judge, measures, len(pairs), "pairs compared by people", tokens).model_copy(
         update={"judge_biases": judge_biases, "human_biases": human_biases}

@@ -2,30 +2,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parse and score answers, and aggregate the scores of one variant.
 
-A row without a usable answer counts as a miss (invalid, refusal, blocked, truncated, error) and is never excluded.
+A row without a usable answer counts as a miss (invalid, refusal, blocked, truncated, error) and is never excluded. The
+commonest forms of unusable answers show whether the prompt, a limit or the reading of answers is to be corrected.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gemtune.artifacts.cost import TokenUsage
-from gemtune.artifacts.evaluation import Latency, Score, SliceReport, VariantReport
+from gemtune.artifacts.evaluation import Latency, Score, SliceReport, UnusableForm, VariantReport, invalid_rate
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.contents import ModelOutput
 from gemtune.data.example import SCHEMA_VERSION, Example
 from gemtune.errors import UserError
 from gemtune.evaluation import calibration, intervals, metrics
-from gemtune.evaluation.intervals import Interval
 from gemtune.evaluation.metrics import Row, primary_metric
 from gemtune.evaluation.slices import by_number
-from gemtune.evaluation.unusable import unusable_forms
 from gemtune.inference.parsing import REFUSAL, Parsed, canonical, parse
 
 BLOCKED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR")
+SHOWN_FORMS, SHOWN_CHARS = 5, 80
+_STRING = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?')
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,6 @@ def request_usage(outputs: Sequence[ModelOutput]) -> TokenUsage:
     return token_usage(outputs) + TokenUsage(requests=len(outputs))
 
 
-def score_of(interval: Interval) -> Score:
-    """An interval in the form of a report."""
-    return Score(value=interval.value, low=interval.low, high=interval.high)
-
-
 def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: Sequence[SampleScore]) -> VariantReport:
     """The report of one variant: metrics with intervals, outcomes, slices, tokens, latency, calibration.
 
@@ -162,8 +159,7 @@ def _calibration(
 
 
 def _interval(task: Task, config: Evaluate, metric: str, rows: Sequence[Row], groups: Sequence[str | None]) -> Score:
-    interval = intervals.interval(metrics.measure(task, metric, rows), level=config.confidence_level, groups=groups)
-    return score_of(interval)
+    return intervals.interval(metrics.measure(task, metric, rows), level=config.confidence_level, groups=groups)
 
 
 def _slices(task: Task, config: Evaluate, scores: Sequence[SampleScore]) -> dict[str, dict[str, SliceReport]]:
@@ -214,3 +210,43 @@ def prediction_row(variant: ModelVariant, score: SampleScore) -> dict[str, Any]:
         "group": score.example.group,
         "slices": score.example.slices,
     }
+
+
+# -- unusable answers -------------------------------------------------------------------------------------------------
+
+
+def unusable_forms(labels: Sequence[str], answers: Iterable[tuple[str, str | None]]) -> list[UnusableForm]:
+    """The commonest forms of the unusable ones of these (outcome, answer), the commonest first.
+
+    Answers that differ only in labels, numbers, JSON values or white space have the same form.
+    """
+    names = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True) if label)
+    label = re.compile(rf"(?<![a-z0-9])(?:{names})(?![a-z0-9])" if names else r"(?!)", re.IGNORECASE)
+    counts = Counter(
+        (outcome, _form(answer, label)) for outcome, answer in answers if outcome not in ("ok", "error")
+    )  # fmt: skip
+    return [
+        UnusableForm(outcome=outcome, form=form, rows=rows)
+        for (outcome, form), rows in counts.most_common(SHOWN_FORMS)
+    ]  # fmt: skip
+
+
+def _form(answer: str | None, label: re.Pattern[str]) -> str:
+    text = " ".join((answer or "").split())
+    text = _STRING.sub(lambda string: string[0] if string[2] else '"…"', text)
+    text = label.sub("<label>", text)
+    text = re.sub(r"\d+", "0", text).encode(errors="replace").decode()  # half of a surrogate pair cannot be written
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+
+
+def describe_unusable(outcomes: dict[str, int], forms: Sequence[UnusableForm], limit: float) -> str:
+    """How many answers are unusable and in which forms; "" for a variant within the limit (`gate.max_invalid_rate`)."""
+    share = invalid_rate(outcomes)
+    if share <= limit:
+        return ""
+    kinds = {name: count for name, count in outcomes.items() if name not in ("ok", "error")}
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(kinds.items(), key=lambda item: -item[1]))
+    shown = ", ".join(f"{form.form!r} ({form.rows})" for form in forms[:3] if form.form)
+    remedy = "raise max_output_tokens" if max(kinds, key=kinds.__getitem__) == "truncated" else "correct the prompt"
+    most = f"; most often {shown}" if shown else ""
+    return f"{share:.1%} of its answers are unusable, at most {limit:.1%} may be ({counts}{most}): {remedy}"

@@ -23,11 +23,11 @@ from typing import Any
 
 from gemtune import dedup
 from gemtune.artifacts.cost import CostItem, TokenUsage
-from gemtune.artifacts.training_rows import AugmentationReport
+from gemtune.artifacts.data import AugmentationReport
 from gemtune.config import Prompt, fingerprint
 from gemtune.cost.augmentation import AugmentationCost, affordable_rows, missing_rows, paraphrase_request
 from gemtune.data.example import Example, example_id, read_examples, write_examples
-from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
+from gemtune.data.leakage import find_overlaps, leakage_report
 from gemtune.errors import UserError
 from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.scorers import request_usage
@@ -43,6 +43,7 @@ log = logging.getLogger("gemtune")
 
 _NUMBERED = re.compile(r"^\s*(?:[-*]\s*)?\d+\s*[.):]\s*(.+?)\s*$", re.MULTILINE)
 PURPOSES = ("paraphrases", "label checks of new rows")
+NEAR_ONLY = {"passage_chars": 0, "semantic_threshold": 0}  # what the leakage report of the new rows counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def run(splits: tuple[str, str, str], augmented: str, report: str, name: str, **
         limit=cost.limit,
         samples=[{"text": row.text, "label": row.target, "made_by": row.slices["made_by"]} for row in new[:20]],
         labels=dict(Counter(example.target for example in new)),
-        leakage_report=leakage_report(rows, LeakageConfig(threshold, 0, 0)),
+        leakage_report=leakage_report(rows, context.split.model_copy(update=NEAR_ONLY)),
         settings=context.augment,
     )
     document.write(report)

@@ -29,7 +29,7 @@ from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.metrics import LABELLED_KINDS
-from gemtune.evaluation.unusable import describe_unusable
+from gemtune.evaluation.scorers import describe_unusable
 from gemtune.inference import prompts
 from gemtune.inference.prompt_search import constraint_problem
 from gemtune.state import champion, store

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gemtune.artifacts.cost import CostItem
-from gemtune.artifacts.training_rows import HardExamplesReport
+from gemtune.artifacts.data import HardExamplesReport
 from gemtune.artifacts.tuning import TuningPlan
 from gemtune.config import HardExamples
 from gemtune.cost import usage

@@ -21,7 +21,7 @@ from gemtune.artifacts.data import ExcludedRow, SplitReport
 from gemtune.config import Split, Task
 from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, read_examples, write_examples
-from gemtune.data.leakage import LeakageConfig, find_overlaps, leakage_report
+from gemtune.data.leakage import find_overlaps, leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_splits, group_key, split_by_hash
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError
@@ -194,11 +194,8 @@ def run(
         (divided, excluded), recorded = split_examples(rows, settings, task=context.task), SplitAssignments()
     notes = _require_usable(divided, context)
     assignments_kept = sum(example.id in recorded.rows for name in SPLITS for example in divided[name])
-    leakage_config = LeakageConfig(
-        settings.jaccard_threshold, settings.passage_chars, settings.semantic_threshold, seed=settings.seed
-    )
     embedder = load_embedder(settings.embedder, context.vertex, settings.seed)
-    overlaps = leakage_report(divided, leakage_config, embedder, context.task)
+    overlaps = leakage_report(divided, settings, embedder, context.task)
     times = _time_ranges(divided, settings.time_column)
     divided = _without_time_slices(divided, settings.time_column)
     for split, path in zip(SPLITS, splits, strict=True):

@@ -13,10 +13,11 @@ import logging
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,18 @@ from gemtune.data.example import Example
 from gemtune.inference import prompts
 from gemtune.inference.prompts import tuning_rows
 from gemtune.tuning import early_stopping, loss_diagnostics, submission
-from gemtune.tuning.job_holders import JobHolder
 from gemtune.tuning.submission import JobFailed, Row
 from gemtune.tuning.tensorboard import write_events
-from gemtune.vertex import Client, jobs, models
+from gemtune.vertex import Client, jobs, models, storage
 from gemtune.vertex.calls import PermanentError, TransientError
 from gemtune.vertex.jobs import FINGERPRINT, Checkpoint, TuningJob, TuningJobSpec
 
 log = logging.getLogger("gemtune")
 
-STATES = {
-    "WAITING_FOR_QUOTA": "waiting for quota",
-    "PROCESSING_DATASET": "processing the rows",
-    "WAITING_FOR_CAPACITY": "waiting for capacity",
-    "TUNING": "tuning",
-    "POST_PROCESSING": "deploying checkpoints",
-}
+REFRESH_S, STALE_S = 20.0, 150.0  # how often a waiting process says so, and how long that counts
+
+STATES = {"PROCESSING_DATASET": "processing the rows", "POST_PROCESSING": "deploying checkpoints"}
+"""What a job does where the service's word for it does not say."""
 
 
 @dataclass(frozen=True)
@@ -224,6 +221,36 @@ def follow_up(trial: Trial, record: TrialRecord, tokens_left: int) -> Trial | No
             "follow_ups": trial.follow_ups - 1,
         }
     )
+
+
+class JobHolder:
+    """This process as one that waits for the job of a fingerprint: equal jobs are shared by all runs that need them.
+
+    Each waiting process keeps a small object in the bucket fresh. Whoever stops early cancels the job only when no
+    other fresh object is left. Times are those of Cloud Storage, so no machine's clock matters; a killed process is no
+    longer counted after `STALE_S` seconds.
+    """
+
+    def __init__(self, client: Client, fingerprint: str) -> None:
+        self._client, self._folder = client, f"jobs/{fingerprint}-holders"
+        self._key = f"{self._folder}/{uuid.uuid4().hex}.json"
+        self._refreshed = float("-inf")
+
+    def refresh(self) -> None:
+        """Say that this process still waits; a request is sent every REFRESH_S seconds at most."""
+        if time.monotonic() - self._refreshed > REFRESH_S:
+            storage.touch(self._client, self._key)
+            self._refreshed = time.monotonic()
+
+    def release(self) -> bool:
+        """Stop waiting; returns whether another process waits for the job."""
+        now = storage.touch(self._client, self._key)
+        storage.delete(self._client, self._key)
+        others = storage.list_times(self._client, self._folder)
+        for key, refreshed in others.items():
+            if now - refreshed > timedelta(days=1):
+                storage.delete(self._client, key)
+        return any(now - refreshed < timedelta(seconds=STALE_S) for refreshed in others.values())
 
 
 class _Runner:

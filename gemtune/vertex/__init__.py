@@ -17,7 +17,6 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -286,13 +285,6 @@ def count_tokens(client: Client, model: str, system: str | None, contents: list[
     genai_client = client.genai(serving_location(client, model))
     answer = translate_errors(lambda: genai_client.models.count_tokens(model=model, contents=contents, config=config))
     return int(answer.total_tokens or 0)
-
-
-def download(uri: str, path: str | Path) -> None:
-    """Download a gs:// object to a file, completely or not at all. Raises `UserError` when it does not exist."""
-    from gemtune.vertex import storage
-
-    storage.download(anonymous_client(), uri, path)
 
 
 def anonymous_client() -> Client:

@@ -12,7 +12,7 @@ from emulator_process import Emulator, Taken, cost_of
 from oracles.shingles import jaccard, shingles
 
 from gemtune.artifacts.cost import total
-from gemtune.artifacts.training_rows import AugmentationReport
+from gemtune.artifacts.data import AugmentationReport
 from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.steps.augment import run
 

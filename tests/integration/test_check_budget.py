@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from samples import sections, splits
 
 from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem
+from gemtune.artifacts.data import AugmentationReport
 from gemtune.artifacts.evaluation import EvaluationReport
-from gemtune.artifacts.training_rows import AugmentationReport
 from gemtune.artifacts.tuning import Selection
 from gemtune.config import Augment, ModelVariant
-from gemtune.data.leakage import LeakageConfig, leakage_report
+from gemtune.data.leakage import leakage_report
 from gemtune.errors import UserError
 from gemtune.inference import prompt_search
 from gemtune.state import champion
@@ -31,7 +31,7 @@ def augmented(path: Path, *spent: CostItem) -> str:
     """The report of an augmentation that cost this much."""
     AugmentationReport(
         rows=60, new=0, near=0, relabelled=0, spent=list(spent), limit=5, samples=[], labels={}, settings=Augment(),
-        leakage_report=leakage_report({"train": [], "validation": [], "test": []}, LeakageConfig(0, 0, 0)),
+        leakage_report=leakage_report({"train": [], "validation": [], "test": []}),
     ).write(path)  # fmt: skip
     return str(path)
 

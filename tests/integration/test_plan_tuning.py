@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from samples import examples, sections, splits
 
 from gemtune.artifacts.cost import CostItem, TokenUsage
+from gemtune.artifacts.data import AugmentationReport
 from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, VariantReport
-from gemtune.artifacts.training_rows import AugmentationReport
 from gemtune.artifacts.tuning import Selection, TuningPlan, TuningRecord
 from gemtune.config import Augment, ModelVariant, Task
 from gemtune.data.example import Pair, read_examples, write_examples
-from gemtune.data.leakage import LeakageConfig, leakage_report
+from gemtune.data.leakage import leakage_report
 from gemtune.errors import UserError
 from gemtune.evaluation.evaluator import Dataset
 from gemtune.state import champion, store
@@ -54,7 +54,7 @@ def augmented(path: Path, *spent: CostItem) -> str:
     """The report of an augmentation that cost this much."""
     AugmentationReport(
         rows=120, new=0, near=0, relabelled=0, spent=list(spent), limit=5, samples=[], labels={}, settings=Augment(),
-        leakage_report=leakage_report({"train": [], "validation": [], "test": []}, LeakageConfig(0, 0, 0)),
+        leakage_report=leakage_report({"train": [], "validation": [], "test": []}),
     ).write(path)  # fmt: skip
     return str(path)
 

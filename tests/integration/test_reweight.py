@@ -13,8 +13,8 @@ import pytest
 from samples import PHRASES, Said, examples, sections
 
 from gemtune.artifacts.cost import CostForecast
+from gemtune.artifacts.data import HardExamplesReport
 from gemtune.artifacts.evaluation import Score
-from gemtune.artifacts.training_rows import HardExamplesReport
 from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
 from gemtune.config import ModelVariant
 from gemtune.data.example import Example, example_id, read_examples, write_examples

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from gemtune.cli import data
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import sources
-from gemtune.data.audit import read_review_file
 from gemtune.data.example import Example, RejectedRow, read_examples
+from gemtune.data.label_issues import read_review_file
 from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
@@ -178,7 +178,9 @@ def test_sources_read_a_mounted_bucket_without_a_request(tmp_path: Path, monkeyp
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     assert len(rows("gs://mail/rows.csv")) == 1
     assert connect(Vertex(project="p")).bucket == "p-gemtune"
-    monkeypatch.setattr("gemtune.vertex.download", lambda uri, path: Path(path).write_text(f"text,label\n{uri},y\n"))
+    monkeypatch.setattr(
+        "gemtune.vertex.storage.download", lambda _, uri, path: Path(path).write_text(f"text,label\n{uri},y\n")
+    )
     (made,) = rows("gs://mail/../../secret.csv")
     assert isinstance(made, Example)
     assert made.text.startswith("gs://"), "a name with .. left the mounted folder"

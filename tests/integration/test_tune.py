@@ -24,8 +24,7 @@ from gemtune.artifacts.tuning import TuningRecord
 from gemtune.catalogue import Catalogue
 from gemtune.errors import UserError
 from gemtune.steps import tune
-from gemtune.tuning import job_holders, submission, tuner
-from gemtune.tuning.job_holders import JobHolder
+from gemtune.tuning import submission, tuner
 from gemtune.tuning.submission import JobFailed
 from gemtune.vertex import Client, jobs, storage
 from gemtune.vertex.jobs import FINGERPRINT
@@ -277,14 +276,14 @@ def test_tune_terminated_step_leaves_a_job_that_another_run_waits_for(
 
 
 def test_job_holder_counts_fresh_holders_alone(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    this, other = JobHolder(client, "0" * 16), JobHolder(client, "0" * 16)
+    this, other = tuner.JobHolder(client, "0" * 16), tuner.JobHolder(client, "0" * 16)
     this.refresh()
     other.refresh()
     assert this.release()
     assert not other.release()
-    JobHolder(client, "0" * 16).refresh()  # of a process that is killed then
+    tuner.JobHolder(client, "0" * 16).refresh()  # of a process that is killed then
     assert this.release()
-    monkeypatch.setattr(job_holders, "STALE_S", 0.0)
+    monkeypatch.setattr(tuner, "STALE_S", 0.0)
     assert not this.release()
 
 

@@ -18,7 +18,7 @@ from gemtune.artifacts.evaluation import Score, VariantReport
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.contents import ModelOutput
 from gemtune.data.example import write_examples
-from gemtune.evaluation import vertex_metrics
+from gemtune.evaluation.evaluator import compare_with_vertex
 from gemtune.evaluation.scorers import score_sample
 from gemtune.vertex import calls, evaluation
 
@@ -77,7 +77,7 @@ def test_vertex_metrics_skip_a_row_without_an_answer() -> None:
 
     config = Evaluate.of({"vertex_metrics": ["exact_match", "rubric"], "resamples": 200})
     own = {"exact_match": Score(value=0.25, low=0.0, high=1.0)}
-    scores = vertex_metrics.compare_with_vertex(config, scored, own, score)
+    scores = compare_with_vertex(config, scored, own, score)
     assert sent == [[(rows[0].text, rows[0].target, rows[0].target)]] * 2
     assert (scores["exact_match"].value, scores["exact_match"].ours) == (0.25, 0.25)
     assert scores["rubric"].value == (5 + 1 + 1 + 1) / 4

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gemtune.config import Config
 
@@ -59,3 +60,17 @@ def test_components_pass_every_section_that_their_step_reads(component: str) -> 
     assert passed
     assert {name: read - sections for name, sections in passed.items() if read - sections} == {}
     assert {name: sections - SECTIONS for name, sections in passed.items() if sections - SECTIONS} == {}
+
+
+def test_inputs_are_described_by_name_and_nothing_else_is() -> None:
+    functions = [
+        node
+        for component in COMPONENTS
+        for node in ast.parse((ROOT / "components" / f"{component}.py").read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    arguments = [argument for function in functions for argument in function.args.args if argument.annotation]
+    inputs = {own.arg for own in arguments if own.annotation and not ast.unparse(own.annotation).startswith("Output")}
+    described = yaml.safe_load((ROOT / "components" / "inputs.yaml").read_text(encoding="utf-8"))
+    assert set(described) == inputs
+    assert all(text.endswith(".") for text in described.values())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.optimize import minimize_scalar
 
-from gemtune.evaluation import intervals
+from gemtune.artifacts.evaluation import Score
 from gemtune.evaluation.intervals import (
     MCNEMAR,
     PERMUTATION,
@@ -46,7 +46,7 @@ def test_wilson_is_the_published_formula(successes, rows, level):
 
 
 def test_wilson_without_rows_is_zero_to_one():
-    assert wilson(0, 0) == intervals.Interval(0, 0, 1)
+    assert wilson(0, 0) == Score(value=0, low=0, high=1)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
@@ -112,7 +112,7 @@ def macro_f1(rng, rows):
 @pytest.mark.parametrize("rows", [60, 150])
 def test_interval_covers_at_its_stated_rate(rows):
     """At least 95 %, binomial error aside, at small sizes too."""
-    rng, runs, covered = np.random.default_rng(2), 300, dict.fromkeys(("scores", "macro F1", "difference"), 0)
+    rng, runs, covered = np.random.default_rng(2), 150, dict.fromkeys(("scores", "macro F1", "difference"), 0)
     truth = macro_f1(np.random.default_rng(1), 200_000)[0].value()
     for _ in range(runs):
         scores, (left, right) = interval(mean(rng.beta(2, 5, rows))), macro_f1(rng, rows)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from gemtune.cli.judge import judge_app
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.evaluation import judge_validation
+from gemtune.evaluation import evaluator
 from gemtune.evaluation.human_ratings import (
     BETTER,
     read_pair_ratings,
@@ -61,7 +61,7 @@ def judged_by(monkeypatch):
             return Said(json.dumps(says(json.loads(request.contents[0]["parts"][0]["text"]))))
 
         monkeypatch.setattr(
-            judge_validation, "vertex_generate", lambda config, settings: (generate, RetryPolicy(8, 1, (), ()))
+            evaluator, "vertex_generate", lambda config, settings: (generate, RetryPolicy(8, 1, (), ()))
         )
 
     return set_judge

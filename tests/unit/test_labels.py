@@ -36,7 +36,7 @@ def targets(path: Path, task: Task = SEVERAL) -> list[str]:
 
 
 @given(labels=st.lists(SETS, min_size=1, max_size=4))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_label_sets_are_the_same_from_every_source(
     tmp_path_factory: pytest.TempPathFactory, labels: list[list[str]]
 ) -> None:

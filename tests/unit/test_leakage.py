@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from gemtune.artifacts.data import LeakageReport
-from gemtune.config import Task
+from gemtune.config import Split, Task
+from gemtune.data import leakage
 from gemtune.data.example import Example, example_id
-from gemtune.data.leakage import LeakageConfig, leakage_report, near_matches
+from gemtune.data.leakage import leakage_report, near_matches
 from gemtune.dedup.embedding import neighbours
 
 VOCABULARY = ["".join(random.Random(n).choices("abcdefghijklmnop", k=6)) for n in range(4000)]
@@ -87,7 +88,7 @@ def test_leakage_report_compares_what_is_left_without_common_passages() -> None:
     footer = f" -- {said(7000, 30)}"
     some = {name: [made(row.text[:40] + footer) for row in rows] for name, rows in splits().items()}
     some["train"].append(made(some["test"][3].text.removesuffix(footer)))
-    report = leakage_report(some, LeakageConfig(cosine=0))
+    report = leakage_report(some, Split(semantic_threshold=0))
     assert counts(report)["test", "train"] == {"exact": 1, "near": 1}
     assert counts(report)["validation", "train"] == {}
 
@@ -96,13 +97,15 @@ def test_leakage_report_compares_what_is_left_without_common_passages() -> None:
 def test_leakage_report_counts_no_row_whose_derived_target_differs(kind: str, near: int) -> None:
     texts = {"train": said(5000) + " 12345", "test": said(5000) + " 12346"}
     planted = {name: [replace(made(text), target=f'{{"n": "{text[-5:]}"}}')] for name, text in texts.items()}
-    report = leakage_report(splits(**planted), LeakageConfig(passage_chars=0, cosine=0), task=Task.of({"kind": kind}))
+    report = leakage_report(
+        splits(**planted), Split(passage_chars=0, semantic_threshold=0), task=Task.of({"kind": kind})
+    )
     assert counts(report)["test", "train"] == ({"near": near} if near else {})
 
 
 def test_leakage_report_counts_crossing_groups() -> None:
     some = splits(train=[made(said(5005), group="g")], test=[made(said(5006), group="g")])
-    report = leakage_report(some, LeakageConfig(cosine=0))
+    report = leakage_report(some, Split(semantic_threshold=0))
     assert counts(report)["test", "train"] == {"group": 1}
     assert report.clean is False
 
@@ -110,14 +113,15 @@ def test_leakage_report_counts_crossing_groups() -> None:
 def test_leakage_report_skips_disabled_checks() -> None:
     text = said(5000, 60)
     some = splits(train=[made(text)], test=[made(text)])
-    report = leakage_report(some, LeakageConfig(jaccard=0, passage_chars=0, cosine=0))
+    report = leakage_report(some, Split(jaccard_threshold=0, passage_chars=0, semantic_threshold=0))
     (pair,) = [pair for pair in report.overlaps if (pair.split, pair.other_split) == ("test", "train")]
     assert [getattr(pair, kind) for kind in ("exact", "near", "passage", "semantic")] == [1, 0, 0, 0]
     assert report.embedded == {}
 
 
-def test_leakage_report_states_sampling_of_large_splits() -> None:
-    report = leakage_report(splits(), LeakageConfig(max_embedded=10))
+def test_leakage_report_states_sampling_of_large_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leakage, "MAX_EMBEDDED", 10)
+    report = leakage_report(splits())
     assert report.embedded == {"train": 10, "validation": 10, "test": 10}
 
 

@@ -41,6 +41,7 @@ def labelled(found):
     return [Row(reference, parsed, parsed, reference) for reference, parsed in found]
 
 
+@settings(max_examples=50)
 @given(pairs)
 def test_label_metrics_agree_with_scikit_learn(found):
     rows = labelled(found)

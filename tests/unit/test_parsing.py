@@ -114,21 +114,22 @@ def test_parse_does_not_read_a_cut_object(label, tail):
         assert value(OBJECT, whole[:end]) is None
 
 
-MEGABYTES = [
-    "[" * 1500, '{"a":' * 1500, "[" * 1500 + "]" * 1500, '{"a":' * 1500 + "1" + "}" * 1500, "{" * 10**6, '"' * 10**6,
-    '\\"' * 500_000, "refund or " * 10**5, "\n" * 10**6 + "x", "```\n" * 50_000, "<a>" * 300_000, "-" * 10**6 + "x",
-    "```" + " " * 10**6 + "x", "\\boxed{" + " " * 10**6, "is: " * 250_000, "category " * 110_000, "_" * 10**6 + "x",
-    '{"label":"x"} ' * 20_000 + '{"', "[1," * 1500, "\ud800", 'refund\ud800', '{"a": "\\ud800"}', "9" * 10**5,
+LONG = [
+    "[" * 1500, '{"a":' * 1500, "[" * 1500 + "]" * 1500, '{"a":' * 1500 + "1" + "}" * 1500, "{" * 250_000,
+    '"' * 250_000, '\\"' * 125_000, "refund or " * 25_000, "\n" * 250_000 + "x", "```\n" * 12_500, "<a>" * 75_000,
+    "-" * 250_000 + "x", "```" + " " * 250_000 + "x", "\\boxed{" + " " * 250_000, "is: " * 60_000, "category " * 28_000,
+    "_" * 250_000 + "x", '{"label":"x"} ' * 5_000 + '{"', "[1," * 1500, "\ud800", 'refund\ud800', '{"a": "\\ud800"}',
+    "9" * 25_000,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", MEGABYTES, ids=lambda answer: ascii(answer[:8]))
+@pytest.mark.parametrize("answer", LONG, ids=lambda answer: ascii(answer[:8]))
 @pytest.mark.parametrize("task", [INTENT, COLORS, OBJECT], ids=["label", "labels", "object"])
 def test_parse_makes_one_invalid_row_of_a_huge_answer(task, answer):
     started = time.process_time()
     assert value(task, answer) is None
     assert value(task, answer, COT) is None
-    assert time.process_time() - started < 20  # linear in its length; generous for a busy machine
+    assert time.process_time() - started < 5  # linear in its length; generous for a busy machine
 
 
 def test_half_surrogate_pair_is_one_invalid_row_in_every_file(tmp_path):

@@ -99,7 +99,7 @@ def outcome(path: Path) -> list[Example | RejectedRow] | UserError:
 
 
 @given(rows=st.lists(ROWS | BROKEN, max_size=8), at=st.integers(0, 8))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_read_json_keeps_good_rows_beside_bad_ones(
     tmp_path_factory: pytest.TempPathFactory, rows: list[str], at: int
 ) -> None:

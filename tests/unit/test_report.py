@@ -98,6 +98,18 @@ def comparison(versus: str, metric: str, p_value: float, test: str) -> Compariso
 
 
 @pytest.fixture
+def drawn() -> None:
+    """Plots are drawn; where no test is about them, that takes most of its time."""
+
+
+@pytest.fixture(autouse=True)
+def _not_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "drawn" not in request.fixturenames:
+        for plot in ("curve", "reliability"):
+            monkeypatch.setattr(report.plots, plot, lambda _: "")
+
+
+@pytest.fixture
 def paths(tmp_path: Path) -> Path:
     """Files of a small run as its steps write them."""
     DataReport(
@@ -226,7 +238,7 @@ def test_report_escapes_texts_and_answers(paths: Path) -> None:
     assert "<b>loss</b>" not in page
 
 
-def test_report_page_is_self_contained(paths: Path) -> None:
+def test_report_page_is_self_contained(paths: Path, drawn: None) -> None:
     page, _, _ = run(paths)
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
     assert page.count("<svg") == 1  # the curve

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gemtune.config import Preference
 from gemtune.data.example import Example, Pair, RejectedRow
-from gemtune.evaluation.sample_pairs import build_pair, extremes, sampled_pairs
+from gemtune.data.pairs import build_pair, extremes, sampled_pairs
 
 
 @given(st.lists(st.none() | st.floats(0, 100), max_size=6), st.floats(0, 60))

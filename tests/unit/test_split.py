@@ -16,7 +16,7 @@ from oracles.shingles import jaccard, shingles
 from gemtune.artifacts.data import LeakageReport, SplitReport
 from gemtune.config import Split
 from gemtune.data.example import Example, example_id, read_examples, write_examples
-from gemtune.data.leakage import LeakageConfig, leakage_report
+from gemtune.data.leakage import leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, SplitUnit, fill_shares
 from gemtune.errors import UserError
 from gemtune.steps.split import labels_without_rows, run, split_examples
@@ -144,7 +144,7 @@ def test_split_keeps_near_duplicates_together() -> None:
     examples = [replace(e, text=f"{i // 2 * 7919} {e.text} {i // 2 * 104729}") for i, e in enumerate(examples)]
     splits, left = split_examples(examples, Split(jaccard_threshold=0.9))
     assert not left
-    assert leakage_report(splits, LeakageConfig(0.9)).clean is True
+    assert leakage_report(splits, Split(jaccard_threshold=0.9)).clean is True
 
 
 def test_split_assignments_are_dropped_with_another_seed() -> None:
@@ -183,7 +183,7 @@ def test_split_keeps_copies_that_differ_in_spaces_together() -> None:
     examples = [made("top up", split="test"), made("topup", split="train"), made("withdraw", split="train")]
     splits, left = split_examples(examples, Split())
     assert [example.text for example, _ in left] == ["topup"]
-    assert leakage_report(splits, LeakageConfig(0.8)).clean is True
+    assert leakage_report(splits, Split(jaccard_threshold=0.8)).clean is True
 
 
 def test_split_names_a_split_with_too_few_rows(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_parse_times_keeps_the_order_of_a_notation(notation: str, times: list[da
 @pytest.mark.parametrize("first", NOTATIONS)
 @pytest.mark.parametrize("second", NOTATIONS)
 @given(times=TIMES)
-@settings(max_examples=20)
+@settings(max_examples=5)
 def test_parse_times_never_compares_different_notations(first: str, second: str, times: list[datetime]) -> None:
     times = [datetime(2026, 1, 2), *sorted(time.replace(microsecond=0, hour=0) for time in times)]
     values = [NOTATIONS[(first, second)[k % 2]](time) for k, time in enumerate(times)]

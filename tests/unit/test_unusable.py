@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.artifacts.evaluation import UnusableForm, invalid_rate
-from gemtune.evaluation.unusable import describe_unusable, unusable_forms
+from gemtune.evaluation.scorers import describe_unusable, unusable_forms
 
 OUTCOMES = ["ok", "invalid", "refusal", "blocked", "truncated", "error"]
 ODD = st.text() | st.sampled_from(["\ud800", '{"a": "b', "[" * 200, "返金です", "", " \n", "९९"])
