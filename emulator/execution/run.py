@@ -164,7 +164,10 @@ class Execution:
     # --- tasks
 
     def _begin(self, name: str, spec: Json, parent: Task | None, kind: str, iteration: int | None = None) -> Task:
-        task = Task(name, spec.get("taskInfo", {}).get("name", name), parent, kind, iteration)
+        display_name = spec.get("taskInfo", {}).get("name", name)
+        if iteration is not None:
+            name, display_name = f"{name}-{iteration}", f"{display_name}-{iteration}"
+        task = Task(name, display_name, parent, kind, iteration)
         with self._lock:
             self._tasks.append(task)
         self._set(task, "RUNNING")
@@ -333,7 +336,7 @@ class Execution:
         definitions = component.get("inputDefinitions", {}).get("parameters", {})
 
         def iterate(index: int) -> Task:
-            iteration = self._begin(f"{task.name}-{index}", spec, task, "DAG", index)
+            iteration = self._begin(task.name, spec, task, "DAG", index)
             try:
                 item = converted(
                     iterator["itemInput"], items[index], definitions[iterator["itemInput"]]["parameterType"]
