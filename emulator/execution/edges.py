@@ -16,15 +16,16 @@ def problems(spec: Json, values: Json) -> list[str]:
     """Why a pipeline with these values of its parameters cannot run, one message for each edge; [] when it may.
 
     An input of type STRING takes any value, as the driver converts it; values of the pipeline's own parameters are not
-    converted. `KeyError`, `TypeError` or `AttributeError` for what is no specification.
+    converted. `LookupError`, `TypeError` or `AttributeError` for what is no specification.
     """
-    found = []
-    for name, definition in spec["root"].get("inputDefinitions", {}).get("parameters", {}).items():
+    mismatches = []
+    root = spec.get("root", {})
+    for name, definition in root.get("inputDefinitions", {}).get("parameters", {}).items():
         value = values.get(name, definition.get("defaultValue"))
         declared = definition["parameterType"]
         if value is not None and type_of(value) != TYPES.get(declared):
-            found.append(_mismatch(name, declared, type_of(value)) + " (parameter of the pipeline)")
-    return found + list(_walk(spec, "root", spec["root"], (), set()))
+            mismatches.append(_mismatch(name, declared, type_of(value)) + " (parameter of the pipeline)")
+    return mismatches + list(_walk(spec, "root", root, (), set()))
 
 
 def _mismatch(name: str, declared: str, actual: str) -> str:
@@ -32,7 +33,8 @@ def _mismatch(name: str, declared: str, actual: str) -> str:
 
 
 def _walk(spec: Json, title: str, parent: Json, above: tuple[str, ...], walked: set[str]) -> Iterator[str]:
-    tasks = parent["dag"]["tasks"]
+    tasks = parent.get("dag", {}).get("tasks", {})
+    executors = spec.get("deploymentSpec", {}).get("executors", {})
     for name, task in tasks.items():
         reference = task["componentRef"]["name"]
         component = spec.get("components", {}).get(reference)
@@ -44,7 +46,7 @@ def _walk(spec: Json, title: str, parent: Json, above: tuple[str, ...], walked: 
             yield f'unknown producer task "{missing[0]}" in DAG{where}'
         elif reference in above:
             yield f'component "{reference}" contains itself{where}'
-        elif "dag" not in component and component["executorLabel"] not in spec["deploymentSpec"]["executors"]:
+        elif "dag" not in component and component["executorLabel"] not in executors:
             yield f'executor with label "{component["executorLabel"]}" not found{where}'
         else:
             yield from (text + where for text in _inputs(spec, parent, task, component))

@@ -70,13 +70,13 @@ class Task:
     parent: Task | None
     kind: str
     iteration: int | None = None
-    id: int = field(default_factory=lambda: uuid.uuid4().int >> 66)  # 62 bits: JSON numbers and int64 hold it
+    id: int = field(default_factory=lambda: _new_id())
     state: str = "PENDING"
     error: str = ""
     history: list[tuple[str, str, str]] = field(default_factory=list)  # time, state, error of each state
     inputs: Outputs = field(default_factory=Outputs)
     outputs: Outputs = field(default_factory=Outputs)
-    failed_attempts: int = 0
+    attempts: list[int] = field(default_factory=list)  # ids of the attempts of a step
 
     @property
     def succeeded(self) -> bool:
@@ -267,10 +267,10 @@ class Execution:
         defined = {name: d for name, d in definitions.items() if name != iterator.get("itemInput")}
         artifacts: dict[str, list[Json]] = {}
         for name, source in spec.get("inputs", {}).get("artifacts", {}).items():
-            found = self._artifacts(source, scope)
+            resolved = self._artifacts(source, scope)
             definition = component.get("inputDefinitions", {}).get("artifacts", {}).get(name, {})
-            if found is not None:
-                artifacts[name] = found
+            if resolved is not None:
+                artifacts[name] = resolved
             elif not definition.get("isOptional"):
                 raise Refusal(f'failed to resolve input artifact "{name}": parent DAG does not have it')
         return Outputs(self._with_defaults(defined, filled), artifacts)
@@ -389,7 +389,7 @@ class Execution:
             task.inputs.parameters,
             task.inputs.artifacts,
             f"{self._job.root}/{task.name}_{task.id}",
-            self._logs / f"{task.path}.log",
+            self._logs,
             self._names(task),
             self._job.environment,
         )
@@ -398,24 +398,23 @@ class Execution:
                 with self._slots:
                     if self._stopping.is_set():
                         raise StepError("cancelled")
-                    outputs = run_step(step, self._files, self._group)
-                return self._named(outputs)
+                    task.attempts.append(_new_id())
+                    log = self._logs / f"{task.path}-{task.attempts[-1]}.log"
+                    return self._named(run_step(replace(step, log=log), self._files, self._group))
             except StepError as error:
-                if task.failed_attempts >= int(policy.get("maxRetryCount", 0)) or self._stopping.is_set():
+                failed = len(task.attempts)
+                if failed > int(policy.get("maxRetryCount", 0)) or self._stopping.is_set():
                     raise
                 self._set(task, "RUNNING", str(error))
-            pause_s = (
-                _seconds(policy.get("backoffDuration", "0s"))
-                * float(policy.get("backoffFactor", 2)) ** task.failed_attempts
-            )
-            task.failed_attempts += 1
+            factor = float(policy.get("backoffFactor", 2)) ** (failed - 1)
+            pause_s = _seconds(policy.get("backoffDuration", "0s")) * factor
             self._stopping.wait(min(pause_s, _seconds(policy.get("backoffMaxDuration", "3600s"))))
 
     def _named(self, outputs: Outputs) -> Outputs:
         """Outputs whose artifacts have resource names, new ones."""
         parent = "/".join(self._job.name.split("/")[:-2])
         named = {
-            key: [{**a, "name": f"{parent}/metadataStores/default/artifacts/{uuid.uuid4().int >> 66}"} for a in items]
+            key: [{**a, "name": f"{parent}/metadataStores/default/artifacts/{_new_id()}"} for a in items]
             for key, items in outputs.artifacts.items()
         }
         return replace(outputs, artifacts=named)
@@ -495,6 +494,10 @@ def _collected(iterations: list[Outputs]) -> Outputs:
         for key, artifacts in iteration.artifacts.items():
             outputs.artifacts.setdefault(key, []).extend(artifacts)
     return outputs
+
+
+def _new_id() -> int:
+    return uuid.uuid4().int >> 66  # 62 bits: an int64
 
 
 def _seconds(duration: str) -> float:

@@ -71,8 +71,8 @@ class PipelineJobs(Collection):
             job["scheduleName"] = schedule
         if self._runs is None:
             return self.insert(parent, job, job_id)
-        if not job.get("pipelineSpec"):
-            raise bad_field(("pipeline_job.pipeline_spec", "is required: the emulator fetches no templates."))
+        if "dag" not in job.get("pipelineSpec", {}).get("root", {}) or "pipelineInfo" not in job["pipelineSpec"]:
+            raise bad_field(("pipeline_job.pipeline_spec", "must have a name and a root that is a DAG."))
         root = fields.object("runtimeConfig").text("gcsOutputDirectory", job["pipelineSpec"].get("defaultPipelineRoot"))
         if not root.startswith("gs://"):
             raise bad_field(("pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."))
@@ -169,10 +169,10 @@ def check_spec(fields: Fields) -> None:
     if not spec:
         return
     try:
-        parameters: Json = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+        parameters: Json = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
         optional = {name for name, field in parameters.items() if "defaultValue" in field or field.get("isOptional")}
-        found = edges.problems(spec, values)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        problems = edges.problems(spec, values)
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise bad_field(("pipeline_job.pipeline_spec", f"is not a compiled pipeline: {error!r}.")) from error
     where = "pipeline_job.runtime_config.parameter_values"
     for name in sorted(set(values) - set(parameters)):
@@ -180,5 +180,5 @@ def check_spec(fields: Fields) -> None:
     for name in parameters:
         if name not in values and name not in optional:
             raise bad_field((where, f"The parameter {name[:100]!r} is required."))
-    if found:
-        raise bad_field(*(("pipeline_job.pipeline_spec", problem[:500]) for problem in found[:20]))
+    if problems:
+        raise bad_field(*(("pipeline_job.pipeline_spec", problem[:500]) for problem in problems[:20]))

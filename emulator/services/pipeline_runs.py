@@ -134,7 +134,7 @@ class PipelineRuns:
             job["pipelineSpec"],
             config.get("parameterValues", {}),
             f"{config['gcsOutputDirectory'].rstrip('/')}/{project}/{job_id}",
-            self._state.directory / "pipelines" / job_id,
+            self._state.directory / "pipelines" / project / location / job_id,
             environment,
             config.get("failurePolicy") == "PIPELINE_FAILURE_POLICY_FAIL_FAST",
             job["createTime"],
@@ -177,6 +177,9 @@ def _task_detail(job: str, task: Task) -> Json:
         "inputs": _artifacts(task.inputs),
         "outputs": _artifacts(task.outputs),
     }
+    if task.attempts:
+        *failed, last = (f"{parent}/customJobs/{attempt}" for attempt in task.attempts)
+        detail["executorDetail"] = {"containerDetail": {"mainJob": last, "failedMainJobs": failed}}
     if task.parent:
         detail["parentTaskId"] = str(task.parent.id)
     if task.ended:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import httpx
 import pytest
@@ -22,16 +22,16 @@ BUCKET = "pipeline-root"
 
 
 @dsl.container_component
-def write(text: str, file: dsl.Output[dsl.Dataset]):  # type: ignore[no-untyped-def]
+def write(text: str, file: dsl.Output[dsl.Dataset]):
     return dsl.ContainerSpec("image", ["sh", "-c", 'echo "$STORAGE_EMULATOR_HOST $0" > "$1"'], [text, file.path])
 
 
 @dsl.container_component
-def shell(script: str):  # type: ignore[no-untyped-def]
+def shell(script: str):
     return dsl.ContainerSpec("image", ["sh", "-c"], [script])
 
 
-def steps(script: str, go: bool = False, names: List[str] = ["x"]):  # type: ignore[no-untyped-def]
+def steps(script: str, names: list[str], go: bool = False):
     with dsl.ParallelFor(names) as name:
         write(text=name).set_display_name("Write it")
     with dsl.If(go == True):  # noqa: E712
@@ -52,7 +52,10 @@ def body(script: str = "exit 0", **values: Any) -> dict[str, Any]:
     return {
         "displayName": "small",
         "pipelineSpec": MessageToDict(dsl.pipeline(name="small")(steps).pipeline_spec),
-        "runtimeConfig": {"gcsOutputDirectory": f"gs://{BUCKET}/root", "parameterValues": {"script": script, **values}},
+        "runtimeConfig": {
+            "gcsOutputDirectory": f"gs://{BUCKET}/root",
+            "parameterValues": {"script": script, "names": ["x"], **values},
+        },
     }
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -16,7 +16,7 @@ from kfp import dsl
 from emulator.execution.edges import problems
 from emulator.execution.run import Execution, Job, Outcome, Task
 
-component = dsl.component(base_image="python", install_kfp_package=False)  # type: ignore[call-overload]
+component = dsl.component(base_image="python", install_kfp_package=False)
 
 
 class Objects(dict[str, bytes]):
@@ -77,37 +77,37 @@ def states(outcome: Outcome, kinds: Sequence[str] = ("STEP",)) -> dict[str, str]
 
 
 @dsl.container_component
-def echo(text: str, out: dsl.OutputPath(str)):  # type: ignore[valid-type, no-untyped-def]
+def echo(text: str, out: dsl.OutputPath(str)):
     """A step that returns its text, without Python."""
     return dsl.ContainerSpec("image", ["sh", "-c", 'printf %s "$0" > "$1"'], [text, out])
 
 
 @dsl.container_component
-def shell(script: str):  # type: ignore[no-untyped-def]
+def shell(script: str):
     """A step that runs a script."""
     return dsl.ContainerSpec("image", ["sh", "-c"], [script])
 
 
 @dsl.container_component
-def number(value: int, out: dsl.OutputPath(int)):  # type: ignore[valid-type, no-untyped-def]
+def number(value: int, out: dsl.OutputPath(int)):
     """A step that returns its number."""
     return dsl.ContainerSpec("image", ["sh", "-c", 'printf %s "$0" > "$1"'], [value, out])
 
 
 @dsl.container_component
-def total(values: List[int], out: dsl.OutputPath(str)):  # type: ignore[valid-type, no-untyped-def]
+def total(values: list[int], out: dsl.OutputPath(str)):
     """A step that returns the text of its list."""
     return dsl.ContainerSpec("image", ["sh", "-c", 'printf %s "$0" > "$1"'], [values, out])
 
 
 @dsl.container_component
-def write(text: str, file: dsl.Output[dsl.Dataset]):  # type: ignore[no-untyped-def]
+def write(text: str, file: dsl.Output[dsl.Dataset]):
     """A step that writes an artifact."""
     return dsl.ContainerSpec("image", ["sh", "-c", 'printf %s "$0" > "$1"'], [text, file.path])
 
 
 @dsl.container_component
-def read(file: dsl.Input[dsl.Dataset], out: dsl.OutputPath(str)):  # type: ignore[valid-type, no-untyped-def]
+def read(file: dsl.Input[dsl.Dataset], out: dsl.OutputPath(str)):
     """A step that returns the content of an artifact and its URI."""
     return dsl.ContainerSpec("image", ["sh", "-c", '(cat "$0"; printf " %s" "$1") > "$2"'], [file.path, file.uri, out])
 
@@ -126,7 +126,7 @@ def listed() -> list:
 
 
 @component
-def typed() -> List[dict]:
+def typed() -> list[dict]:
     return [{"a": 1}, {"a": 2}]
 
 
@@ -136,17 +136,17 @@ def take(item: dict) -> int:
 
 
 def test_values_reach_a_step_as_the_driver_writes_them(bench: Bench) -> None:
-    def pipeline(whole: float = 2.0, section: dict = {"n": 4.0, "x": [0.5, 1.0]}, text: str = "a"):  # type: ignore
+    def pipeline(section: dict, whole: float = 2.0, text: str = "a"):
         describe(whole=whole, half=0.5, count=3, section=section, items=[1.0, "b"], flag=True, text=f"{text}-b")
 
-    outcome = bench.run(pipeline, text="c")
+    outcome = bench.run(pipeline, text="c", section={"n": 4.0, "x": [0.5, 1.0]})
     assert outcome.state == "SUCCEEDED", outcome.error
     seen = task(outcome, "describe").outputs.parameters["Output"]
     assert seen == "[2, 0.5, 3, [('n', 4), ('x', [0.5, 1])], [1, 'b'], True, 'c-b']"
 
 
 def test_bare_list_is_refused_at_the_first_loop(bench: Bench) -> None:
-    def bare():  # type: ignore[no-untyped-def]
+    def bare():
         with dsl.ParallelFor(listed().output) as item:
             take(item=item)
 
@@ -158,7 +158,7 @@ def test_bare_list_is_refused_at_the_first_loop(bench: Bench) -> None:
     assert outcome.state == "FAILED"
     assert task(outcome, "for-loop-1.for-loop-1-0.take").error == message
 
-    def declared():  # type: ignore[no-untyped-def]
+    def declared():
         with dsl.ParallelFor(typed().output) as item:
             take(item=item)
 
@@ -169,20 +169,20 @@ def test_bare_list_is_refused_at_the_first_loop(bench: Bench) -> None:
 
 def test_outputs_that_a_step_does_not_write_or_writes_wrongly_fail_it(bench: Bench) -> None:
     @component
-    def silent(absent: dsl.OutputPath(str)):  # type: ignore
+    def silent(absent: dsl.OutputPath(str)):
         pass
 
     @component
-    def wrong(count: dsl.OutputPath(int)):  # type: ignore
+    def wrong(count: dsl.OutputPath(int)):
         from pathlib import Path
 
         Path(count).write_text("many")
 
     @component
-    def no_number(metrics: dsl.Output[dsl.Metrics]):  # type: ignore
+    def no_number(metrics: dsl.Output[dsl.Metrics]):
         metrics.log_metric("loss", float("nan"))
 
-    def pipeline():  # type: ignore[no-untyped-def]
+    def pipeline():
         silent()
         wrong()
         no_number()
@@ -198,7 +198,7 @@ def test_outputs_that_a_step_does_not_write_or_writes_wrongly_fail_it(bench: Ben
 
 def test_command_has_its_placeholders_filled(bench: Bench) -> None:
     @dsl.container_component
-    def options(out: dsl.OutputPath(str), name: str = "", other: str = ""):  # type: ignore
+    def options(out: dsl.OutputPath(str), name: str = "", other: str = ""):
         return dsl.ContainerSpec(
             "image",
             ["sh", "-c", 'out="$0"; printf "%s|" "$@" > "$out"'],
@@ -210,7 +210,7 @@ def test_command_has_its_placeholders_filled(bench: Bench) -> None:
             ],
         )
 
-    def pipeline():  # type: ignore[no-untyped-def]
+    def pipeline():
         options(name="{{$}} a")
 
     spec = compiled(pipeline)
@@ -224,7 +224,7 @@ def test_command_has_its_placeholders_filled(bench: Bench) -> None:
 # --- branches
 
 
-def branches(way: str = "other"):  # type: ignore[no-untyped-def]
+def branches(way: str = "other"):
     with dsl.If(way == "left"):
         left = echo(text="L")
     with dsl.Elif(number(value=5).output > 7):
@@ -250,7 +250,7 @@ def test_first_branch_whose_condition_holds_runs(bench: Bench, way: str, letter:
 
 
 def test_task_after_one_that_did_not_run_is_not_triggered(bench: Bench) -> None:
-    def pipeline(go: bool = False):  # type: ignore[no-untyped-def]
+    def pipeline(go: bool = False):
         with dsl.If(go == True):  # noqa: E712
             echo(text="a")
         echo(text="b")
@@ -263,7 +263,7 @@ def test_task_after_one_that_did_not_run_is_not_triggered(bench: Bench) -> None:
 
 
 def test_artifact_of_the_branch_that_ran_is_read_after_it(bench: Bench) -> None:
-    def pipeline(go: bool = False):  # type: ignore[no-untyped-def]
+    def pipeline(go: bool = False):
         with dsl.If(go == True):  # noqa: E712
             yes = write(text="yes")
         with dsl.Else():
@@ -279,10 +279,10 @@ def test_artifact_of_the_branch_that_ran_is_read_after_it(bench: Bench) -> None:
 
 def test_loops_collect_values_and_artifacts_in_order(bench: Bench) -> None:
     @component
-    def join(files: dsl.Input[List[dsl.Artifact]]) -> str:
+    def join(files: dsl.Input[list[dsl.Artifact]]) -> str:
         return "".join(open(file.path).read() for file in files)
 
-    def pipeline(names: List[str] = ["x", "y"]):  # type: ignore[no-untyped-def]
+    def pipeline(names: list[str]):
         with dsl.ParallelFor([3, 1, 2], parallelism=1) as value:
             numbers = number(value=value)
         total(values=dsl.Collected(numbers.output))
@@ -293,7 +293,7 @@ def test_loops_collect_values_and_artifacts_in_order(bench: Bench) -> None:
         join(files=dsl.Collected(files.outputs["file"]))
         total(values=dsl.Collected(inner.output))
 
-    outcome = bench.run(pipeline)
+    outcome = bench.run(pipeline, names=["x", "y"])
     assert outcome.state == "SUCCEEDED", outcome.error
     assert task(outcome, "total").outputs.parameters["out"] == "[3,1,2]"
     assert task(outcome, "total-2").outputs.parameters["out"] == "[1,2,1,2]"
@@ -303,12 +303,12 @@ def test_loops_collect_values_and_artifacts_in_order(bench: Bench) -> None:
 
 
 def test_loop_over_nothing_gives_its_readers_nothing(bench: Bench) -> None:
-    def pipeline(values: List[int] = [1]):  # type: ignore[no-untyped-def]
+    def pipeline(values: list[int]):
         with dsl.ParallelFor(values) as value:
             numbers = number(value=value)
         total(values=dsl.Collected(numbers.output))
 
-    assert bench.run(pipeline).state == "SUCCEEDED"
+    assert bench.run(pipeline, values=[1]).state == "SUCCEEDED"
     outcome = bench.run(pipeline, values=[])
     assert (outcome.state, task(outcome, "for-loop-1").state) == ("FAILED", "SUCCEEDED")
     assert "producer task, for-loop-1, has no output" in task(outcome, "total").error
@@ -318,7 +318,7 @@ def test_loop_over_nothing_gives_its_readers_nothing(bench: Bench) -> None:
 
 
 def test_importer_reads_an_object_and_keeps_its_name(bench: Bench) -> None:
-    def pipeline(uri: str = "gs://elsewhere/a.txt", again: bool = False):  # type: ignore[no-untyped-def]
+    def pipeline(uri: str = "gs://elsewhere/a.txt", again: bool = False):
         imported = dsl.importer(artifact_uri=uri, artifact_class=dsl.Dataset, metadata={"from": uri})
         fresh = dsl.importer(artifact_uri="gs://elsewhere/a.txt", artifact_class=dsl.Dataset, reimport=True)
         read(file=imported.output)
@@ -348,7 +348,7 @@ def test_uri_that_a_step_returns_is_that_of_the_object(bench: Bench) -> None:
         Path(model.path, "weights").write_text("w")
         return model.uri
 
-    def pipeline():  # type: ignore[no-untyped-def]
+    def pipeline():
         publish()
 
     published = task(bench.run(pipeline), "publish")
@@ -366,7 +366,7 @@ def failing(counter: str, times: int) -> str:
 
 
 def test_step_is_retried_by_its_policy(bench: Bench, tmp_path: Path) -> None:
-    def pipeline(script: str, other: str):  # type: ignore[no-untyped-def]
+    def pipeline(script: str, other: str):
         shell(script=script).set_retry(2, backoff_duration="1s", backoff_factor=1.0)
         shell(script=other).set_retry(1)
         shell(script="echo lost >&2; kill -9 $$")
@@ -375,7 +375,7 @@ def test_step_is_retried_by_its_policy(bench: Bench, tmp_path: Path) -> None:
     outcome = bench.run(pipeline, script=failing(f"{tmp_path}/a", 2), other=failing(f"{tmp_path}/b", 5))
     assert states(outcome) == {"shell": "SUCCEEDED", "shell-2": "FAILED", "shell-3": "FAILED"}
     assert time.monotonic() - started > 2.0, "the pauses between attempts"
-    assert [task(outcome, name).failed_attempts for name in ("shell", "shell-2", "shell-3")] == [2, 1, 0]
+    assert [len(task(outcome, name).attempts) for name in ("shell", "shell-2", "shell-3")] == [3, 2, 1]
     assert task(outcome, "shell-3").error.startswith("The step was killed by signal 9: lost (log: ")
 
 
@@ -385,10 +385,10 @@ def test_exit_task_runs_after_a_failure_and_sees_it(bench: Bench) -> None:
         return f"{status.state} {status.pipeline_task_name} {status.error_message}"
 
     @dsl.container_component
-    def anyway(out: dsl.OutputPath(str), text: str = "default"):  # type: ignore
+    def anyway(out: dsl.OutputPath(str), text: str = "default"):
         return dsl.ContainerSpec("image", ["sh", "-c", 'printf %s "$0" > "$1"'], [text, out])
 
-    def pipeline(script: str = "exit 3"):  # type: ignore[no-untyped-def]
+    def pipeline(script: str = "exit 3"):
         with dsl.ExitHandler(finish()):
             failed = shell(script=script)
             echo(text="after").after(failed)
@@ -403,7 +403,7 @@ def test_exit_task_runs_after_a_failure_and_sees_it(bench: Bench) -> None:
 
 
 def test_failure_policy_decides_whether_other_tasks_start(bench: Bench) -> None:
-    def pipeline():  # type: ignore[no-untyped-def]
+    def pipeline():
         shell(script="exit 1")
         echo(text="b").after(shell(script="sleep 0.3").set_caching_options(False))
 
@@ -412,7 +412,7 @@ def test_failure_policy_decides_whether_other_tasks_start(bench: Bench) -> None:
 
 
 def test_cancelled_job_ends_its_steps(bench: Bench, tmp_path: Path) -> None:
-    def pipeline(script: str):  # type: ignore[no-untyped-def]
+    def pipeline(script: str):
         with dsl.ParallelFor([1, 2]):
             waiting = shell(script=script)
             echo(text="b").after(waiting)
@@ -437,7 +437,7 @@ def test_cancelled_job_ends_its_steps(bench: Bench, tmp_path: Path) -> None:
 
 
 def test_unchanged_steps_are_taken_from_the_cache(bench: Bench) -> None:
-    def pipeline(text: str = "a"):  # type: ignore[no-untyped-def]
+    def pipeline(text: str = "a"):
         made = write(text=text)
         read(file=made.outputs["file"])
         echo(text="never").set_caching_options(False)
