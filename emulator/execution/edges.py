@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from emulator.execution.run import dependencies
 from emulator.execution.values import TYPES, Json, accepts, type_of
@@ -22,8 +21,8 @@ def problems(spec: Json, values: Json) -> list[str]:
     root = spec.get("root", {})
     for name, definition in root.get("inputDefinitions", {}).get("parameters", {}).items():
         value = values.get(name, definition.get("defaultValue"))
-        declared = definition["parameterType"]
-        if value is not None and type_of(value) != TYPES.get(declared):
+        declared = definition.get("parameterType", "")
+        if value is not None and type_of(value) != TYPES.get(declared, type_of(value)):
             mismatches.append(_mismatch(name, declared, type_of(value)) + " (parameter of the pipeline)")
     return mismatches + list(_walk(spec, "root", root, (), set()))
 
@@ -57,41 +56,56 @@ def _walk(spec: Json, title: str, parent: Json, above: tuple[str, ...], walked: 
 
 def _inputs(spec: Json, parent: Json, task: Json, component: Json) -> Iterator[str]:
     defined = component.get("inputDefinitions", {}).get("parameters", {})
-    for name, source in task.get("inputs", {}).get("parameters", {}).items():
-        if name in defined and "parameterExpressionSelector" not in source:
-            declared = defined[name]["parameterType"]
-            try:
-                actual = _source_type(spec, parent, source)
-            except LookupError as error:
-                yield str(error.args[0])
-                continue
-            if not accepts(declared, actual):
-                yield _mismatch(name, declared, actual)
-    iterator = task.get("parameterIterator")
+    sources = task.get("inputs", {}).get("parameters", {})
+    for name, source in sources.items():
+        try:
+            actual = _source_type(spec, parent, source)
+        except LookupError as error:
+            yield str(error.args[0])
+            continue
+        declared = defined.get(name, {}).get("parameterType", "")
+        if "parameterExpressionSelector" not in source and not accepts(declared, actual):
+            yield _mismatch(name, declared, actual)
+    for source in task.get("inputs", {}).get("artifacts", {}).values():
+        try:
+            _definition(spec, parent, source, "Artifact")
+        except LookupError as error:
+            yield str(error.args[0])
+    iterator = task.get("parameterIterator", {})
+    for name, definition in defined.items():
+        is_set = name in sources or name == iterator.get("itemInput")
+        if not (is_set or "defaultValue" in definition or definition.get("isOptional")):
+            yield f'neither value nor default value provided for non-optional parameter "{name}"'
     if "artifactIterator" in task:
         yield "artifact iterator not implemented"
-    if iterator is not None:
+    if iterator:
         yield from _items(iterator, defined)
 
 
 def _source_type(spec: Json, parent: Json, source: Json) -> str:
-    """The type of what an input takes; `LookupError` with a message where that does not exist."""
-    if "componentInputParameter" in source:
-        name, definitions = source["componentInputParameter"], parent.get("inputDefinitions", {})
-        missing = f"parent DAG does not have input parameter {name}"
-    elif "taskOutputParameter" in source:
-        producer, name = (source["taskOutputParameter"][key] for key in ("producerTask", "outputParameterKey"))
-        reference = parent["dag"]["tasks"][producer]["componentRef"]["name"]
-        definitions = spec["components"][reference].get("outputDefinitions", {})
-        missing = f"producer task, {producer}, has no output {name!r}"
-    elif "taskFinalStatus" in source:
-        return "struct"
-    else:
+    """The type of what an input takes, "" when it is unknown; `LookupError` with a message when it does not exist."""
+    if "runtimeValue" in source:
         return type_of(source["runtimeValue"]["constant"])
-    if name not in definitions.get("parameters", {}):
+    if "taskFinalStatus" in source:
+        return "struct"
+    return TYPES.get(_definition(spec, parent, source, "Parameter").get("parameterType", ""), "")
+
+
+def _definition(spec: Json, parent: Json, source: Json, kind: str) -> Json:
+    """The definition of the parameter or artifact that an input takes; `LookupError` with a message without one."""
+    if f"componentInput{kind}" in source:
+        name, definitions = source[f"componentInput{kind}"], parent.get("inputDefinitions", {})
+        missing = f"parent DAG does not have input {kind.lower()} {name}"
+    else:
+        output = source[f"taskOutput{kind}"]
+        producer, name = output["producerTask"], output[f"output{kind}Key"]
+        reference = parent["dag"]["tasks"][producer]["componentRef"]["name"]
+        definitions = spec["components"].get(reference, {}).get("outputDefinitions", {})
+        missing = f"producer task, {producer}, has no output {name!r}"
+    if name not in definitions.get(f"{kind.lower()}s", {}):
         raise LookupError(missing)
-    declared: Any = definitions["parameters"][name]["parameterType"]
-    return TYPES.get(declared, "null")
+    definition: Json = definitions[f"{kind.lower()}s"][name]
+    return definition
 
 
 def _items(iterator: Json, defined: Json) -> Iterator[str]:
@@ -99,8 +113,9 @@ def _items(iterator: Json, defined: Json) -> Iterator[str]:
     item = iterator["itemInput"]
     over = iterator["items"].get("inputParameter")
     if over is not None:
-        if defined[over]["parameterType"] not in ("LIST", "STRING"):
-            yield f'iterating on item input "{item}" failed: a {defined[over]["parameterType"]} cannot be iterated'
+        kind = defined[over].get("parameterType", "")
+        if kind not in ("LIST", "STRING", ""):
+            yield f'iterating on item input "{item}" failed: a {kind} cannot be iterated'
         return
     try:
         items = json.loads(iterator["items"]["raw"])
@@ -109,5 +124,5 @@ def _items(iterator: Json, defined: Json) -> Iterator[str]:
     if not isinstance(items, list):
         yield f'iterating on item input "{item}" failed: its items are not a list in JSON'
         return
-    declared = defined[item]["parameterType"]
+    declared = defined[item].get("parameterType", "")
     yield from (_mismatch(item, declared, type_of(value)) for value in items if not accepts(declared, type_of(value)))

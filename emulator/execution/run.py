@@ -31,6 +31,7 @@ from emulator.execution.values import Json, Refusal, converted, holds, items_of,
 
 SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
 CACHED, NOT_TRIGGERED = "SKIPPED", "NOT_TRIGGERED"
+STEPS_AT_ONCE = max(4, os.cpu_count() or 1)  # many steps wait for a service
 _COMPLETED = "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
@@ -129,7 +130,7 @@ class Execution:
         self._job, self._cache, self._on_change = job, cache, on_change
         self._files = Files(job.folder.resolve() / "files", store)
         self._logs = job.folder.resolve() / "logs"
-        self._slots = slots or threading.Semaphore(os.cpu_count() or 1)
+        self._slots = slots or threading.Semaphore(STEPS_AT_ONCE)
         self._tasks: list[Task] = []
         self._lock = threading.Lock()
         self._stopping, self._failed = threading.Event(), threading.Event()
@@ -280,7 +281,7 @@ class Execution:
         result = {name: value for name, value in values.items() if name not in definitions}  # for placeholders
         for name, definition in definitions.items():
             if values.get(name) is not None:
-                result[name] = converted(name, values[name], definition["parameterType"])
+                result[name] = converted(name, values[name], definition.get("parameterType", ""))
             elif "defaultValue" in definition:
                 result[name] = definition["defaultValue"]
             elif not definition.get("isOptional"):
@@ -333,14 +334,13 @@ class Execution:
         over = source.get("inputParameter", "")
         items = items_of(task.inputs.parameters[over] if over else json.loads(source["raw"]))
         inputs = {name: value for name, value in task.inputs.parameters.items() if name != over}
-        definitions = component.get("inputDefinitions", {}).get("parameters", {})
+        definition = component.get("inputDefinitions", {}).get("parameters", {}).get(iterator["itemInput"], {})
+        declared = definition.get("parameterType", "")
 
         def iterate(index: int) -> Task:
             iteration = self._begin(task.name, spec, task, "DAG", index)
             try:
-                item = converted(
-                    iterator["itemInput"], items[index], definitions[iterator["itemInput"]]["parameterType"]
-                )
+                item = converted(iterator["itemInput"], items[index], declared)
                 values = {**inputs, iterator["itemInput"]: item}
                 self._run_dag(component, Outputs(values, task.inputs.artifacts), iteration)
             except Refusal as error:

@@ -35,8 +35,11 @@ def type_of(value: Any) -> str:
 
 
 def accepts(declared: str, type_name: str) -> bool:
-    """Whether an input of a declared parameter type takes a value of a type; a string takes any value, as JSON text."""
-    return declared == "STRING" or TYPES.get(declared) == type_name
+    """Whether an input of a declared parameter type takes a value of a type ("" is an unknown one of either).
+
+    A string takes any value, as JSON text.
+    """
+    return declared == "STRING" or "" in (declared, type_name) or TYPES.get(declared) == type_name
 
 
 def converted(name: str, value: Any, declared: str) -> Any:

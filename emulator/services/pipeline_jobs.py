@@ -73,7 +73,8 @@ class PipelineJobs(Collection):
             return self.insert(parent, job, job_id)
         if "dag" not in job.get("pipelineSpec", {}).get("root", {}) or "pipelineInfo" not in job["pipelineSpec"]:
             raise bad_field(("pipeline_job.pipeline_spec", "must have a name and a root that is a DAG."))
-        root = fields.object("runtimeConfig").text("gcsOutputDirectory", job["pipelineSpec"].get("defaultPipelineRoot"))
+        default = str(job["pipelineSpec"].get("defaultPipelineRoot", ""))
+        root = fields.object("runtimeConfig").text("gcsOutputDirectory", default)
         if not root.startswith("gs://"):
             raise bad_field(("pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."))
         job["runtimeConfig"] = {**job.get("runtimeConfig", {}), "gcsOutputDirectory": root}

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from emulator.core.google_rest import ApiError, Json, now
 from emulator.core.state import State
 from emulator.execution.launcher import Outputs
-from emulator.execution.run import Execution, Job, Outcome, Task
+from emulator.execution.run import STEPS_AT_ONCE, Execution, Job, Outcome, Task
 from emulator.services.storage import Storage, split_uri
 
 ENDED = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
@@ -74,7 +73,7 @@ class PipelineRuns:
     def __init__(self, state: State, storage: Storage, url: str) -> None:
         self._state, self._storage, self._url = state, storage, url
         self._running: dict[str, Execution] = {}
-        self._slots = threading.Semaphore(os.cpu_count() or 1)
+        self._slots = threading.Semaphore(STEPS_AT_ONCE)
         self._stopping = False
 
     def recover(self) -> None:

@@ -152,6 +152,7 @@ SPEC: dict[str, Any] = {
     },
     "deploymentSpec": {"executors": {"exec": {"container": {"image": "i", "command": ["true"]}}}},
 }
+SPEC["components"]["comp-use"]["inputDefinitions"]["parameters"]["note"]["isOptional"] = True
 TASKS = "root.dag.tasks"
 BREAKS: list[tuple[str, Any, str]] = [
     ("components.comp-loop.inputDefinitions.parameters.item.parameterType", "STRING", "expect STRUCT, got string"),
@@ -167,6 +168,8 @@ BREAKS: list[tuple[str, Any, str]] = [
     (f"{TASKS}.plan.inputs.parameters.count.componentInputParameter", "none", "does not have input parameter none"),
     ("components.comp-plan.executorLabel", "none", 'executor with label "none" not found'),
     ("components.comp-loop.dag.tasks.use.componentRef.name", "comp-loop", "contains itself"),
+    (f"{TASKS}.last.inputs.artifacts", {"a": {"componentInputArtifact": "b"}}, "does not have input artifact b"),
+    (f"{TASKS}.last.inputs.parameters", {}, 'for non-optional parameter "row"'),
     (f"{TASKS}.last.artifactIterator", {}, "artifact iterator not implemented"),
 ]
 
