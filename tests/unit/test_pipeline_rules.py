@@ -106,9 +106,9 @@ def parameters(**types: str) -> dict[str, Any]:
     return {"parameters": {name: {"parameterType": kind} for name, kind in types.items()}}
 
 
-def loop(item: str) -> dict[str, Any]:
+def loop(item: str, **more: str) -> dict[str, Any]:
     return {
-        "inputDefinitions": parameters(items="LIST", item=item),
+        "inputDefinitions": parameters(item=item, **more),
         "dag": {"tasks": {"use": task("comp-use", row={"componentInputParameter": "item"})}},
     }
 
@@ -146,7 +146,7 @@ SPEC: dict[str, Any] = {
             "inputDefinitions": parameters(count="NUMBER_DOUBLE"),
             "outputDefinitions": parameters(Output="LIST"),
         },
-        "comp-loop": loop("STRUCT"),
+        "comp-loop": loop("STRUCT", items="LIST"),
         "comp-fixed": loop("STRUCT"),
         "comp-use": {"executorLabel": "exec", "inputDefinitions": parameters(row="STRUCT", note="STRING")},
     },
