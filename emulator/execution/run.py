@@ -150,7 +150,7 @@ class Execution:
         for folder in (self._files.folder, self._logs):
             folder.mkdir(parents=True, exist_ok=True)
         self._group = ProcessGroup()
-        task = self._begin(self._job.spec["pipelineInfo"]["name"], {}, None, "DAG")
+        task = self._begin(self._job.spec["pipelineInfo"]["name"], {}, None)
         try:
             definitions = root.get("inputDefinitions", {}).get("parameters", {})
             values = self._with_defaults(definitions, self._job.parameters)
@@ -164,10 +164,14 @@ class Execution:
 
     # --- tasks
 
-    def _begin(self, name: str, spec: Json, parent: Task | None, kind: str, iteration: int | None = None) -> Task:
-        display_name = spec.get("taskInfo", {}).get("name", name)
+    def _begin(self, name: str, spec: Json, parent: Task | None, iteration: int | None = None) -> Task:
+        kind, display_name = "DAG", spec.get("taskInfo", {}).get("name", name)
         if iteration is not None:
             name, display_name = f"{name}-{iteration}", f"{display_name}-{iteration}"
+        elif "parameterIterator" in spec:
+            kind = "LOOP"
+        elif parent is not None and "dag" not in self._components[spec["componentRef"]["name"]]:
+            kind = "STEP"
         task = Task(name, display_name, parent, kind, iteration)
         with self._lock:
             self._tasks.append(task)
@@ -208,39 +212,41 @@ class Execution:
                         raise Refusal(f"the tasks {sorted(waiting)} wait for each other")
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         scope.ended[running.pop(future)] = future.result()
-        states = {name: ended.state for name, ended in scope.ended.items()}
-        failed = sorted(name for name, state in states.items() if state == FAILED)
-        if CANCELLED in states.values() or (self._stopping.is_set() and not failed):
+        self._conclude(task, list(scope.ended.values()), _dag_outputs(component, scope))
+
+    def _conclude(self, task: Task, children: Sequence[Task], outputs: Outputs) -> None:
+        """End the task of a DAG or loop as its children ended."""
+        failed = sorted(child.name for child in children if child.state == FAILED)
+        is_cancelled = any(child.state == CANCELLED for child in children)
+        if is_cancelled or (self._stopping.is_set() and not failed):
             self._end(task, CANCELLED)
         elif failed:
             reason = f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(failed)}]."
-            self._end(task, FAILED, reason, _dag_outputs(component, scope))
+            self._end(task, FAILED, reason, outputs)
         else:
-            self._end(task, SUCCEEDED, "", _dag_outputs(component, scope))
+            self._end(task, SUCCEEDED, "", outputs)
 
     def _is_triggered(self, spec: Json, scope: _Scope) -> bool:
-        always = spec.get("triggerPolicy", {}).get("strategy") == _COMPLETED
-        if self._stopping.is_set() or (self._job.fail_fast and self._failed.is_set() and not always):
+        if self._stopping.is_set() or (self._job.fail_fast and self._failed.is_set() and not _is_always(spec)):
             return False
-        return always or all(scope.ended[name].succeeded for name in dependencies(spec))
+        return _is_always(spec) or all(scope.ended[name].succeeded for name in dependencies(spec))
 
     def _not_triggered(self, name: str, spec: Json, parent: Task) -> Task:
-        task = self._begin(name, spec, parent, "STEP")
+        task = self._begin(name, spec, parent)
         self._set(task, CANCELLED if self._stopping.is_set() else NOT_TRIGGERED)
         return task
 
     def _run_task(self, name: str, spec: Json, scope: _Scope, parent: Task) -> Task:
         component = self._components[spec["componentRef"]["name"]]
-        is_loop = "parameterIterator" in spec
-        task = self._begin(name, spec, parent, "LOOP" if is_loop else "DAG" if "dag" in component else "STEP")
+        task = self._begin(name, spec, parent)
         try:
             task.inputs = self._resolve(spec, component, scope, task)
             condition = spec.get("triggerPolicy", {}).get("condition")
             if condition and not holds(condition, task.inputs.parameters):
                 self._set(task, NOT_TRIGGERED)
-            elif is_loop:
+            elif task.kind == "LOOP":
                 self._run_loop(spec, component, task)
-            elif "dag" in component:
+            elif task.kind == "DAG":
                 self._run_dag(component, task.inputs, task)
             else:
                 self._run_executor(spec, component, task)
@@ -263,18 +269,20 @@ class Execution:
             if value is None and definitions.get(name, {}).get("isOptional"):
                 continue
             values[name] = value
-        filled = {k: fill_parameters(v, values) if isinstance(v, str) else v for k, v in values.items()}
+        for name, source in spec.get("inputs", {}).get("parameters", {}).items():
+            if "runtimeValue" in source and isinstance(values[name], str):  # its placeholders are other inputs
+                values[name] = fill_parameters(values[name], values)
         iterator = spec.get("parameterIterator", {})
         defined = {name: d for name, d in definitions.items() if name != iterator.get("itemInput")}
         artifacts: dict[str, list[Json]] = {}
         for name, source in spec.get("inputs", {}).get("artifacts", {}).items():
-            resolved = self._artifacts(source, scope)
+            resolved = self._artifacts(source, scope, spec)
             definition = component.get("inputDefinitions", {}).get("artifacts", {}).get(name, {})
             if resolved is not None:
                 artifacts[name] = resolved
             elif not definition.get("isOptional"):
                 raise Refusal(f'failed to resolve input artifact "{name}": parent DAG does not have it')
-        return Outputs(self._with_defaults(defined, filled), artifacts)
+        return Outputs(self._with_defaults(defined, values), artifacts)
 
     def _with_defaults(self, definitions: Json, values: Json) -> Json:
         """Checked and converted values, with the default of each parameter that has no value."""
@@ -293,7 +301,7 @@ class Execution:
             return scope.inputs.parameters.get(source["componentInputParameter"])
         if "taskOutputParameter" in source:
             output = source["taskOutputParameter"]
-            return _output(scope, output["producerTask"], output["outputParameterKey"], "parameters")
+            return _output(scope, spec, output["producerTask"], output["outputParameterKey"], "parameters")
         if "taskFinalStatus" in source:
             producer = scope.ended[source["taskFinalStatus"]["producerTask"]]
             error = {"code": 9, "message": producer.error} if producer.error else {}
@@ -305,11 +313,14 @@ class Execution:
             }
         return fill_names(source["runtimeValue"]["constant"], self._names(task))
 
-    def _artifacts(self, source: Json, scope: _Scope) -> list[Json] | None:
+    def _artifacts(self, source: Json, scope: _Scope, spec: Json) -> list[Json] | None:
         if "componentInputArtifact" in source:
             return scope.inputs.artifacts.get(source["componentInputArtifact"])
         output = source["taskOutputArtifact"]
-        return list(_output(scope, output["producerTask"], output["outputArtifactKey"], "artifacts"))
+        artifacts: list[Json] | None = _output(
+            scope, spec, output["producerTask"], output["outputArtifactKey"], "artifacts"
+        )
+        return artifacts
 
     def _names(self, task: Task) -> dict[str, str]:
         """What placeholders of names stand for."""
@@ -338,7 +349,7 @@ class Execution:
         declared = definition.get("parameterType", "")
 
         def iterate(index: int) -> Task:
-            iteration = self._begin(task.name, spec, task, "DAG", index)
+            iteration = self._begin(task.name, spec, task, index)
             try:
                 item = converted(iterator["itemInput"], items[index], declared)
                 values = {**inputs, iterator["itemInput"]: item}
@@ -350,14 +361,7 @@ class Execution:
         limit = int(spec.get("iteratorPolicy", {}).get("parallelismLimit", 0)) or len(items)
         with ThreadPoolExecutor(max_workers=max(1, limit)) as pool:
             iterations = list(pool.map(iterate, range(len(items))))
-        failed = [iteration.name for iteration in iterations if iteration.state == FAILED]
-        outputs = _collected([iteration.outputs for iteration in iterations])
-        if any(iteration.state == CANCELLED for iteration in iterations):
-            self._end(task, CANCELLED)
-        elif failed:
-            self._end(task, FAILED, f"The loop failed because some iterations failed: [{', '.join(failed)}].", outputs)
-        else:
-            self._end(task, SUCCEEDED, "", outputs)
+        self._conclude(task, iterations, _collected([iteration.outputs for iteration in iterations]))
 
     # --- executors
 
@@ -456,11 +460,16 @@ def dependencies(spec: Json) -> set[str]:
     return producers | set(spec.get("dependentTasks", []))
 
 
-def _output(scope: _Scope, producer: str, key: str, kind: str) -> Any:
+def _output(scope: _Scope, spec: Json, producer: str, key: str, kind: str) -> Any:
+    """An output of a task that has ended; None for a task that runs even where it has none."""
     values = getattr(scope.ended[producer].outputs, kind)
-    if key not in values:
+    if key not in values and not _is_always(spec):
         raise Refusal(f"failed to resolve inputs: producer task, {producer}, has no output {key!r}")
-    return values[key]
+    return values.get(key)
+
+
+def _is_always(spec: Json) -> bool:
+    return bool(spec.get("triggerPolicy", {}).get("strategy") == _COMPLETED)
 
 
 def _dag_outputs(component: Json, scope: _Scope) -> Outputs:

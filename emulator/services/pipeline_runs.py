@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,7 @@ class PipelineRuns:
         """Fail the jobs that ran when the emulator ended: their steps ended with it."""
         for _, job in self._state.all("pipelineJobs"):
             if job.get("_executing") and job["state"] not in ENDED:
+                shutil.rmtree(self._folder(job["name"]) / "files", ignore_errors=True)
                 self._finish(job["name"], Outcome("FAILED", "The emulator ended while the job ran.", ()))
 
     def start(self, name: str) -> None:
@@ -133,7 +135,7 @@ class PipelineRuns:
             job["pipelineSpec"],
             config.get("parameterValues", {}),
             f"{config['gcsOutputDirectory'].rstrip('/')}/{project}/{job_id}",
-            self._state.directory / "pipelines" / project / location / job_id,
+            self._folder(name),
             environment,
             config.get("failurePolicy") == "PIPELINE_FAILURE_POLICY_FAIL_FAST",
             job["createTime"],
@@ -145,6 +147,10 @@ class PipelineRuns:
 
         cache = StateCache(self._state, name.rsplit("/", 2)[0])
         return Execution(run, StorageStore(self._storage), cache, report, self._slots)
+
+    def _folder(self, name: str) -> Path:
+        _, project, _, location, _, job_id = name.split("/")
+        return self._state.directory / "pipelines" / project / location / job_id
 
     def _finish(self, name: str, outcome: Outcome) -> None:
         stamp = now()

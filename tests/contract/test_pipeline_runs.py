@@ -172,16 +172,20 @@ def test_fired_schedule_runs_and_waits_for_its_unfinished_run(server: Server, tm
     httpx.delete(f"{server.url}/v1/{name}")
 
 
-def test_step_ends_with_a_killed_emulator_and_its_job_fails(start: Callable[..., Server], tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_step_ends_with_the_emulator_and_its_job_fails(
+    start: Callable[..., Server], tmp_path: Path, sent: signal.Signals
+) -> None:
     server = start("--execute-pipelines")
     upload(server.url, "x", [], BUCKET)
     name = submit(server, "killed", **body(f"echo $$ > {tmp_path}/pid; sleep 60")).json()["name"]
     pid = int(wait(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
-    server.process.send_signal(signal.SIGKILL)
+    server.process.send_signal(sent)
     wait(lambda: not alive(pid))
     server.process.wait()
     job = get(start("--execute-pipelines"), name)
     assert (job["state"], job["error"]["message"]) == ("PIPELINE_STATE_FAILED", "The emulator ended while the job ran.")
+    assert not list((tmp_path / "state" / "pipelines").rglob("files"))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.test"])

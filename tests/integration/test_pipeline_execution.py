@@ -388,18 +388,25 @@ def test_exit_task_runs_after_a_failure_and_sees_it(bench: Bench) -> None:
     def anyway(out: dsl.OutputPath(str), text: str = "default"):
         return dsl.ContainerSpec("image", ["sh", "-c", 'printf %s "$0" > "$1"'], [text, out])
 
+    @dsl.container_component
+    def speak(script: str, out: dsl.OutputPath(str)):
+        return dsl.ContainerSpec("image", ["sh", "-c"], [script, out])
+
     def pipeline(script: str = "exit 3"):
         with dsl.ExitHandler(finish()):
-            failed = shell(script=script)
-            echo(text="after").after(failed)
-            anyway(text="c").after(failed).ignore_upstream_failure()
+            spoken = speak(script=script)
+            echo(text="after").after(spoken)
+            anyway(text=spoken.output).ignore_upstream_failure()
 
     outcome = bench.run(pipeline)
     assert outcome.state == "FAILED"
-    assert states(outcome) == {"shell": "FAILED", "echo": "NOT_TRIGGERED", "anyway": "SUCCEEDED", "finish": "SUCCEEDED"}
+    assert states(outcome) == {"speak": "FAILED", "echo": "NOT_TRIGGERED", "anyway": "SUCCEEDED", "finish": "SUCCEEDED"}
+    assert task(outcome, "exit-handler-1.anyway").outputs.parameters["out"] == "default"
     seen = task(outcome, "finish").outputs.parameters["Output"]
     assert seen.startswith("FAILED exit-handler-1 The DAG failed because some tasks failed")
-    assert task(bench.run(pipeline, script="exit 0"), "finish").outputs.parameters["Output"].startswith("SUCCEEDED")
+    outcome = bench.run(pipeline, script='printf spoken > "$0"')
+    assert task(outcome, "exit-handler-1.anyway").outputs.parameters["out"] == "spoken"
+    assert task(outcome, "finish").outputs.parameters["Output"].startswith("SUCCEEDED")
 
 
 def test_failure_policy_decides_whether_other_tasks_start(bench: Bench) -> None:

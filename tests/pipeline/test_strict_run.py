@@ -11,6 +11,10 @@ import pytest
 import strict_runs
 from golden_runs import GOLDEN, MORE, difference, read_facts, write_inputs
 
+from emulator.execution.edges import problems
+from gemtune.config import Config
+from pipelines.compilation import compiled
+
 pytestmark = pytest.mark.pipeline
 
 
@@ -29,3 +33,15 @@ def test_strict_run_decides_as_the_local_runner(name, tmp_path):
     for document, facts in read_facts(tmp_path / "run").items():
         differences += difference(GOLDEN / name / f"{document}.json", facts)
     assert not differences, "\n".join(differences[:80])
+
+
+@pytest.mark.parametrize("method", ["supervised", "preference"])
+def test_pipelines_are_accepted_and_refused_with_a_bare_list_of_trials(method):
+    spec = compiled(Config(method=method))
+    assert problems(spec, {}) == []
+    (loop,) = [name for name in spec["components"] if name.startswith("comp-for-loop-")]
+    (item,) = [key for key in spec["components"][loop]["inputDefinitions"]["parameters"] if key.endswith("-loop-item")]
+    spec["components"][loop]["inputDefinitions"]["parameters"][item]["parameterType"] = "STRING"  # as for a bare list
+    (problem,) = problems(spec, {})
+    message = 'input parameter "trial" type mismatch: expect STRUCT, got string'
+    assert problem == f'{message} (task "tune-{method}" of "{loop}")'
