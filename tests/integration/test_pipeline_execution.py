@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Optional
 
 import pytest
 from google.protobuf.json_format import MessageToDict
@@ -219,6 +219,32 @@ def test_command_has_its_placeholders_filled(bench: Bench) -> None:
     outcome = bench.execution(spec).run()
     assert outcome.state == "SUCCEEDED", outcome.error
     assert task(outcome, "options").outputs.parameters["out"] == "--name|<{{$}} a>|--nothing|job-1|"
+
+
+def test_nested_pipelines_pass_values_artifacts_and_defaults(bench: Bench) -> None:
+    @component
+    def show(text: str = "unset", number: Optional[int] = None) -> str:  # noqa: UP045
+        return f"{text} {number}"
+
+    @dsl.pipeline
+    def inner(text: str, number: Optional[int] = None, label: str = "by default") -> NamedTuple(  # noqa: UP045
+        "Results", [("shown", str), ("file", dsl.Dataset)]
+    ):
+        shown = show(text=text, number=number)
+        show(text=label)
+        written = write(text=label)
+        return NamedTuple("Results", [("shown", str), ("file", dsl.Dataset)])(shown.output, written.outputs["file"])
+
+    def pipeline(text: str = "a", number: Optional[int] = None):  # noqa: UP045
+        nested = inner(text=text, number=number)
+        echo(text=nested.outputs["shown"])
+        read(file=nested.outputs["file"])
+
+    outcome = bench.run(pipeline)
+    assert outcome.state == "SUCCEEDED", outcome.error
+    assert task(outcome, "echo").outputs.parameters["out"] == "a None"
+    assert task(outcome, "read").outputs.parameters["out"].startswith("by default gs://")
+    assert task(bench.run(pipeline, number=3), "echo").outputs.parameters["out"] == "a 3"
 
 
 # --- branches
