@@ -26,7 +26,10 @@ from emulator.execution.placeholders import command_line
 from emulator.execution.process_group import ProcessGroup
 from emulator.execution.values import Json, from_text, json_numbers
 
-_CREDENTIALS = ("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_REGION")
+_UNKNOWN_TO_CONTAINERS = {
+    *("GOOGLE_API_KEY", "GEMINI_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"),
+    *("GOOGLE_CLOUD_PROJECT", "GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION"),
+}
 _SCHEMES = ("gs", "s3", "minio")
 
 
@@ -156,8 +159,8 @@ def _executor_input(step: Step, files: Files, scratch: Path) -> Json:
 
 
 def _environment(step: Step, scratch: str) -> dict[str, str]:
-    """This process's environment without credentials, with this Python first, and with what the container sets."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _CREDENTIALS}
+    """This process's environment without credentials and places, with this Python first and what the container sets."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _UNKNOWN_TO_CONTAINERS}
     packages = f"{scratch}/packages"  # of steps that install some: never into this Python
     return {
         **inherited,

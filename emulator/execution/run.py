@@ -69,8 +69,7 @@ class Task:
     name: str
     display_name: str
     parent: Task | None
-    kind: str
-    iteration: int | None = None
+    kind: str  # STEP, DAG (also an iteration of a loop) or LOOP
     id: int = field(default_factory=lambda: _new_id())
     state: str = "PENDING"
     error: str = ""
@@ -172,7 +171,7 @@ class Execution:
             kind = "LOOP"
         elif parent is not None and "dag" not in self._components[spec["componentRef"]["name"]]:
             kind = "STEP"
-        task = Task(name, display_name, parent, kind, iteration)
+        task = Task(name, display_name, parent, kind)
         with self._lock:
             self._tasks.append(task)
         self._set(task, "RUNNING")
@@ -333,7 +332,7 @@ class Execution:
             "pipeline_task_name": task.name,
             "pipeline_task_uuid": str(task.id),
             "pipeline_root": self._job.root,
-            "pipeline_google_cloud_project_id": self._job.environment.get("GOOGLE_CLOUD_PROJECT", project),
+            "pipeline_google_cloud_project_id": project,
             "pipeline_google_cloud_location": location,
         }
 

@@ -121,14 +121,12 @@ class PipelineRuns:
 
     def _execution(self, job: Json) -> Execution:
         name: str = job["name"]
-        _, project, _, location, _, job_id = name.split("/")
+        _, project, *_, job_id = name.split("/")
         config = job["runtimeConfig"]
         environment = {
             "GOOGLE_VERTEX_BASE_URL": self._url,
             "GOOGLE_GEMINI_BASE_URL": self._url,
             "STORAGE_EMULATOR_HOST": self._url,
-            "GOOGLE_CLOUD_PROJECT": project,
-            "GOOGLE_CLOUD_LOCATION": location,
         }
         run = Job(
             name,

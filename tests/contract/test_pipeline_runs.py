@@ -23,7 +23,9 @@ BUCKET = "pipeline-root"
 
 @dsl.container_component
 def write(text: str, file: dsl.Output[dsl.Dataset]):
-    return dsl.ContainerSpec("image", ["sh", "-c", 'echo "$STORAGE_EMULATOR_HOST $0" > "$1"'], [text, file.path])
+    return dsl.ContainerSpec(
+        "image", ["sh", "-c", 'echo "$STORAGE_EMULATOR_HOST$GOOGLE_CLOUD_PROJECT $0" > "$1"'], [text, file.path]
+    )
 
 
 @dsl.container_component
@@ -42,7 +44,9 @@ def steps(script: str, names: list[str], go: bool = False):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("emulator")
-    running = Server(directory / "state", "--engine", "scripted", "--execute-pipelines")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOOGLE_CLOUD_PROJECT", "unknown-to-containers")
+        running = Server(directory / "state", "--engine", "scripted", "--execute-pipelines")
     storage_client(running.url).create_bucket(BUCKET)
     yield running
     running.kill()
