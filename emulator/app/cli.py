@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import logging
 import os
 import select
@@ -57,6 +58,11 @@ def _arguments() -> argparse.Namespace:
         help="a host name by which clients may call it, beside localhost and addresses; repeatable",
     )
     parser.add_argument(
+        "--execute-pipelines",
+        action="store_true",
+        help="run the steps of submitted pipeline jobs, which is any code, on this machine; loopback only",
+    )
+    parser.add_argument(
         "--while-open",
         type=int,
         metavar="FD",
@@ -101,6 +107,13 @@ def _listen(host: str, port: int) -> socket.socket:
         advice = "choose another --port, 0 picks a free one"
         raise ValueError(f"can't listen on {host}:{port}: {error}; {advice}") from error
     return listener
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _announce(url: str, state_dir: Path) -> None:
@@ -183,7 +196,11 @@ def main() -> int:
         if arguments.speed:
             plan = plan.model_copy(update={"pace": parse_speed(arguments.speed)})
         factory = engine_factory(arguments.engine, arguments.threads)
+        if arguments.execute_pipelines and not _is_loopback(arguments.host):
+            raise ValueError(f"--execute-pipelines runs any code it is sent: --host {arguments.host} is not loopback")
         listener = _listen(arguments.host, arguments.port)
+        host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+        url = f"http://{host}:{listener.getsockname()[1]}"
         settings = Settings(
             arguments.state_dir,
             factory,
@@ -193,13 +210,12 @@ def main() -> int:
             arguments.seed,
             arguments.judge,
             (arguments.host, *arguments.allow_host),
+            url if arguments.execute_pipelines else "",
         )
         emulator = Emulator(settings)
     except (ValueError, StateInUse, OSError) as error:
         print(f"emulator: {error}", file=sys.stderr)
         return 2
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    url = f"http://{host}:{listener.getsockname()[1]}"
     # the engine loads while the first requests arrive
     threading.Thread(target=_load, args=(emulator, catalogue.models[0]), daemon=True).start()
     config = uvicorn.Config(

@@ -40,6 +40,7 @@ from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
 from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs
+from emulator.services.pipeline_runs import PipelineRuns
 from emulator.services.schedules import Schedules
 from emulator.services.storage import Storage
 from emulator.services.storage_api import StorageApi, storage_error
@@ -78,6 +79,7 @@ class Settings:
     seed: int = 0
     judge: str = "lexical"
     allowed_hosts: tuple[str, ...] = ()
+    pipeline_url: str = ""  # where the steps of pipelines reach the emulator; "": jobs are recorded, not executed
 
 
 class Emulator:
@@ -114,7 +116,9 @@ class Emulator:
         storage_api = StorageApi(self.storage)
         storage_api.dispatch = self._dispatch_part
         self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
-        pipeline_jobs = PipelineJobs(self.state, operations)
+        url = settings.pipeline_url
+        self.pipeline_runs = PipelineRuns(self.state, self.storage, url) if url else None
+        pipeline_jobs = PipelineJobs(self.state, operations, self.pipeline_runs)
         self.schedules = Schedules(self.state, operations, pipeline_jobs)
         apis = (
             TuningJobs(services, self.trainer, operations),
@@ -155,6 +159,8 @@ class Emulator:
         """Start the workers for tuning, batch prediction and schedules."""
         self.trainer.start()
         self.batches.start()
+        if self.pipeline_runs is not None:
+            self.pipeline_runs.recover()
         self.schedules.start()
 
     def stop(self) -> None:
@@ -162,6 +168,8 @@ class Emulator:
         self.trainer.stop()
         self.batches.stop()
         self.schedules.stop()
+        if self.pipeline_runs is not None:
+            self.pipeline_runs.stop()
 
     def close(self) -> None:
         """Stop the workers and release the state directory."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pipeline jobs, which are recorded and not run.
+"""Pipeline jobs, which are recorded, or executed where the emulator was started to do so.
 
 A local runner executes a recorded job and reports its states through `POST /emulator/{job name}:report`.
 """
@@ -21,21 +21,28 @@ from emulator.core.google_rest import (
     read_labels,
     typed,
 )
+from emulator.core.state import State
+from emulator.execution import edges
 from emulator.services.collection import Collection
+from emulator.services.operations import Operations
+from emulator.services.pipeline_runs import ENDED, PipelineRuns
 
-_ENDED = ("PIPELINE_STATE_SUCCEEDED", "PIPELINE_STATE_FAILED", "PIPELINE_STATE_CANCELLED")
-_STATES = ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING", "PIPELINE_STATE_CANCELLING", *_ENDED)
+_STATES = ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING", "PIPELINE_STATE_CANCELLING", *ENDED)
 _COPIED = ["displayName", "pipelineSpec", "runtimeConfig", "serviceAccount", "network", "templateUri", "encryptionSpec"]
 
 
 class PipelineJobs(Collection):
-    """The pipelineJobs collection."""
+    """The pipelineJobs collection; with `runs` new jobs are executed."""
 
     kind, title, parameter = "pipelineJobs", "PipelineJob", "job"
 
+    def __init__(self, state: State, operations: Operations, runs: PipelineRuns | None = None) -> None:
+        super().__init__(state, operations)
+        self._runs = runs
+
     def routes(self) -> list[Route]:
         """Create, read, list, cancel, delete, and a runner's reports."""
-        note = "recorded; a local runner executes it and reports"
+        note = "executed with `--execute-pipelines`, otherwise recorded: a local runner executes it and reports"
         return [
             Route("POST", "pipelineJobs", self.create, "partial", note),
             Route("GET", "pipelineJobs", self.list),
@@ -62,7 +69,18 @@ class PipelineJobs(Collection):
         job |= {"labels": read_labels(fields), "state": "PIPELINE_STATE_PENDING", "jobDetail": {"taskDetails": []}}
         if schedule:
             job["scheduleName"] = schedule
-        return self.insert(parent, job, job_id)
+        if self._runs is None:
+            return self.insert(parent, job, job_id)
+        if "dag" not in job.get("pipelineSpec", {}).get("root", {}) or "pipelineInfo" not in job["pipelineSpec"]:
+            raise bad_field(("pipeline_job.pipeline_spec", "must have a name and a root that is a DAG."))
+        default = str(job["pipelineSpec"].get("defaultPipelineRoot", ""))
+        root = fields.object("runtimeConfig").text("gcsOutputDirectory", default)
+        if not root.startswith("gs://"):
+            raise bad_field(("pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."))
+        job["runtimeConfig"] = {**job.get("runtimeConfig", {}), "gcsOutputDirectory": root}
+        inserted = self.insert(parent, {**job, "_executing": True}, job_id)
+        self._runs.start(inserted["name"])
+        return inserted
 
     def create(self, call: Call) -> Json:
         """A recorded job in state PENDING."""
@@ -72,26 +90,38 @@ class PipelineJobs(Collection):
     def active(self, schedule: str) -> int:
         """The number of jobs of a schedule that have not ended."""
         jobs = self._state.all("pipelineJobs")
-        return sum(job.get("scheduleName") == schedule and job["state"] not in _ENDED for _, job in jobs)
+        return sum(job.get("scheduleName") == schedule and job["state"] not in ENDED for _, job in jobs)
 
     def cancel(self, call: Call) -> Json:
-        """Nothing; the job is CANCELLED, which its runner sees at its next report."""
+        """Nothing; the job is CANCELLED, which its runner sees at its next report. Steps that run are ended first."""
         self._cancel(self.name(call))
         return {}
 
     def _cancel(self, name: str) -> None:
         with self._state.transaction():
             job = self.find(name)
-            if job["state"] in _ENDED:
+            if job["state"] in ENDED:
                 raise failed_precondition(f"PipelineJob {name} is in state {job['state']} and can't be cancelled.")
             stamp = now()
-            self._state.update(job["name"], state="PIPELINE_STATE_CANCELLED", endTime=stamp, updateTime=stamp)
+            if self._runs is not None and job.get("_executing") and job["state"] != "PIPELINE_STATE_PENDING":
+                self._state.update(job["name"], state="PIPELINE_STATE_CANCELLING", updateTime=stamp)
+                self._runs.cancel(job["name"])
+            else:
+                self._state.update(job["name"], state="PIPELINE_STATE_CANCELLED", endTime=stamp, updateTime=stamp)
+
+    def check_deletable(self, resource: Json) -> None:
+        """Refuse to delete a job that runs."""
+        if resource.get("_executing") and resource["state"] not in ENDED:
+            raise failed_precondition(
+                f"PipelineJob {resource['name']} is in state {resource['state']}; cancel it first."
+            )
 
     def batch_delete(self, call: Call) -> Json:
         """An operation over several jobs; all must exist."""
         with self._state.transaction():
             jobs = [self.find(name) for name in call.fields().texts("names")]
             for job in jobs:
+                self.check_deletable(job)
                 self._state.delete(job["name"])
         body = {"pipelineJobs": [public(job) for job in jobs]}
         response = typed(call, "BatchDeletePipelineJobsResponse", body)
@@ -119,30 +149,37 @@ class PipelineJobs(Collection):
                 changes[key] = fields.object(key).value
         with self._state.transaction():
             job = self.requested(call)
-            if job["state"] in _ENDED:
+            if job["state"] in ENDED:
                 raise failed_precondition(f"PipelineJob {job['name']} has ended as {job['state']}.")
+            if job.get("_executing"):
+                raise failed_precondition(f"PipelineJob {job['name']} is executed by the emulator itself.")
             if state == "PIPELINE_STATE_RUNNING":
                 changes["startTime"] = job.get("startTime") or now()
-            if state in _ENDED:
+            if state in ENDED:
                 changes["endTime"] = now()
             return public(self._state.update(job["name"], **changes))
 
 
 def check_spec(fields: Fields) -> None:
-    """Reject a job without a spec, with a parameter its spec does not have, or without one it requires."""
+    """Reject a job without a spec, with a parameter its spec does not have, without one it requires, or with a value
+    whose type its receiver refuses."""
     spec = fields.object("pipelineSpec").value
     if not spec and not fields.text("templateUri", ""):
         raise bad_field(("pipeline_job.pipeline_spec", "is required."))
-    root = spec.get("root")
-    inputs = root.get("inputDefinitions") if isinstance(root, dict) else None
-    parameters = (inputs.get("parameters") if isinstance(inputs, dict) else None) or {}
     values = fields.object("runtimeConfig").object("parameterValues").value
-    if not spec or not isinstance(parameters, dict):
+    if not spec:
         return
+    try:
+        parameters: Json = spec.get("root", {}).get("inputDefinitions", {}).get("parameters", {})
+        optional = {name for name, field in parameters.items() if "defaultValue" in field or field.get("isOptional")}
+        problems = edges.problems(spec, values)
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise bad_field(("pipeline_job.pipeline_spec", f"is not a compiled pipeline: {error!r}.")) from error
     where = "pipeline_job.runtime_config.parameter_values"
     for name in sorted(set(values) - set(parameters)):
         raise bad_field((where, f"The pipeline has no parameter {name[:100]!r}."))
-    for name, parameter in parameters.items():
-        optional = not isinstance(parameter, dict) or "defaultValue" in parameter or parameter.get("isOptional")
-        if name not in values and not optional:
+    for name in parameters:
+        if name not in values and name not in optional:
             raise bad_field((where, f"The parameter {name[:100]!r} is required."))
+    if problems:
+        raise bad_field(*(("pipeline_job.pipeline_spec", problem[:500]) for problem in problems[:20]))

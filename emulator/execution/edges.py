@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What can be seen to fail in a compiled pipeline before it runs: types along its edges, references to nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from emulator.execution.run import dependencies
+from emulator.execution.values import TYPES, Json, accepts, type_of
+
+
+def problems(spec: Json, values: Json) -> list[str]:
+    """Why a pipeline with these values of its parameters cannot run, one message for each edge; [] when it may.
+
+    An input of type STRING takes any value, as the driver converts it; values of the pipeline's own parameters are not
+    converted. `LookupError`, `TypeError` or `AttributeError` for what is no specification.
+    """
+    mismatches = []
+    root = spec.get("root", {})
+    for name, definition in root.get("inputDefinitions", {}).get("parameters", {}).items():
+        value = values.get(name, definition.get("defaultValue"))
+        declared = definition.get("parameterType", "")
+        if value is not None and type_of(value) != TYPES.get(declared, type_of(value)):
+            mismatches.append(_mismatch(name, declared, type_of(value)) + " (parameter of the pipeline)")
+    return mismatches + list(_walk(spec, "root", root, (), set()))
+
+
+def _mismatch(name: str, declared: str, actual: str) -> str:
+    return f'input parameter "{name}" type mismatch: expect {declared}, got {actual}'
+
+
+def _walk(spec: Json, title: str, parent: Json, above: tuple[str, ...], walked: set[str]) -> Iterator[str]:
+    tasks = parent.get("dag", {}).get("tasks", {})
+    executors = spec.get("deploymentSpec", {}).get("executors", {})
+    for name, task in tasks.items():
+        reference = task["componentRef"]["name"]
+        component = spec.get("components", {}).get(reference)
+        where = f' (task "{name}" of "{title}")'
+        missing = [producer for producer in dependencies(task) if producer not in tasks]
+        if component is None:
+            yield f'component spec for "{reference}" not found{where}'
+        elif missing:
+            yield f'unknown producer task "{missing[0]}" in DAG{where}'
+        elif reference in above:
+            yield f'component "{reference}" contains itself{where}'
+        elif "dag" not in component and component["executorLabel"] not in executors:
+            yield f'executor with label "{component["executorLabel"]}" not found{where}'
+        else:
+            yield from (text + where for text in _inputs(spec, parent, task, component))
+            if "dag" in component and reference not in walked:
+                walked.add(reference)
+                yield from _walk(spec, reference, component, (*above, reference), walked)
+
+
+def _inputs(spec: Json, parent: Json, task: Json, component: Json) -> Iterator[str]:
+    defined = component.get("inputDefinitions", {}).get("parameters", {})
+    sources = task.get("inputs", {}).get("parameters", {})
+    for name, source in sources.items():
+        try:
+            actual = _source_type(spec, parent, source)
+        except LookupError as error:
+            yield str(error.args[0])
+            continue
+        declared = defined.get(name, {}).get("parameterType", "")
+        if "parameterExpressionSelector" not in source and not accepts(declared, actual):
+            yield _mismatch(name, declared, actual)
+    for source in task.get("inputs", {}).get("artifacts", {}).values():
+        try:
+            _definition(spec, parent, source, "Artifact")
+        except LookupError as error:
+            yield str(error.args[0])
+    iterator = task.get("parameterIterator", {})
+    for name, definition in defined.items():
+        is_set = name in sources or name == iterator.get("itemInput")
+        if not (is_set or "defaultValue" in definition or definition.get("isOptional")):
+            yield f'neither value nor default value provided for non-optional parameter "{name}"'
+    if "artifactIterator" in task:
+        yield "artifact iterator not implemented"
+    if iterator:
+        yield from _items(iterator, defined)
+
+
+def _source_type(spec: Json, parent: Json, source: Json) -> str:
+    """The type of what an input takes, "" when it is unknown; `LookupError` with a message when it does not exist."""
+    if "runtimeValue" in source:
+        return type_of(source["runtimeValue"]["constant"])
+    if "taskFinalStatus" in source:
+        return "struct"
+    return TYPES.get(_definition(spec, parent, source, "Parameter").get("parameterType", ""), "")
+
+
+def _definition(spec: Json, parent: Json, source: Json, kind: str) -> Json:
+    """The definition of the parameter or artifact that an input takes; `LookupError` with a message without one."""
+    if f"componentInput{kind}" in source:
+        name, definitions = source[f"componentInput{kind}"], parent.get("inputDefinitions", {})
+        missing = f"parent DAG does not have input {kind.lower()} {name}"
+    else:
+        output = source[f"taskOutput{kind}"]
+        producer, name = output["producerTask"], output[f"output{kind}Key"]
+        reference = parent["dag"]["tasks"][producer]["componentRef"]["name"]
+        definitions = spec["components"].get(reference, {}).get("outputDefinitions", {})
+        missing = f"producer task, {producer}, has no output {name!r}"
+    if name not in definitions.get(f"{kind.lower()}s", {}):
+        raise LookupError(missing)
+    definition: Json = definitions[f"{kind.lower()}s"][name]
+    return definition
+
+
+def _items(iterator: Json, defined: Json) -> Iterator[str]:
+    """The items of a loop: a list, or a list as JSON text; fixed ones of the type of the loop's item."""
+    item = iterator["itemInput"]
+    over = iterator["items"].get("inputParameter")
+    if over is not None:
+        kind = defined[over].get("parameterType", "")
+        if kind not in ("LIST", "STRING", ""):
+            yield f'iterating on item input "{item}" failed: a {kind} cannot be iterated'
+        return
+    try:
+        items = json.loads(iterator["items"]["raw"])
+    except ValueError:
+        items = None
+    if not isinstance(items, list):
+        yield f'iterating on item input "{item}" failed: its items are not a list in JSON'
+        return
+    declared = defined[item].get("parameterType", "")
+    yield from (_mismatch(item, declared, type_of(value)) for value in items if not accepts(declared, type_of(value)))
