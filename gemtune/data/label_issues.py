@@ -25,8 +25,8 @@ from gemtune.artifacts.data import LabelIssue, LabelIssues
 from gemtune.config import Preprocess, Task
 from gemtune.data import csv_safe
 from gemtune.data.compared_text import remainders
-from gemtune.data.duplicates import log_if_long
 from gemtune.data.example import Example
+from gemtune.data.row_selection import log_if_long
 from gemtune.data.row_validation import LABELLED_KINDS
 from gemtune.data.sources import local_path
 from gemtune.errors import UserError
