@@ -18,6 +18,7 @@ from gemtune.artifacts.data import DataflowCount, DataReport, NearConflicts, Rep
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import sources
 from gemtune.data.cleaning import export_rules
+from gemtune.data.csv_safe import read_review_file
 from gemtune.data.dataflow_job import DataflowJob, count_dropped, dataflow_parameters, read_dropped
 from gemtune.data.duplicates import (
     borderline_duplicates,
@@ -26,7 +27,7 @@ from gemtune.data.duplicates import (
     remove_repeated_passages,
 )
 from gemtune.data.example import Example, RejectedRow, to_row, write_examples, write_rows
-from gemtune.data.label_issues import find_label_issues, read_review_file, summarize
+from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
 from gemtune.data.row_selection import deduplicate, log_if_long, sample_rows
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
