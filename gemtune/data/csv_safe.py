@@ -15,9 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from gemtune.artifacts.base import open_atomic
+from gemtune.artifacts.data import LabelIssue
+from gemtune.data.sources import local_path
 from gemtune.errors import UserError
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")  # also what is written for such a cell
+REVIEW_COLUMNS = ("id", "line", "label", "likely", "margin", "text")
 _DELIMITERS = ",;\t"  # that spreadsheet programs save with
 
 
@@ -69,3 +72,36 @@ def _escaped(cell: str) -> str:
 def _unescaped(cell: str | None) -> str | None:
     """The cell without the apostrophe of `_escaped`."""
     return cell[1:] if cell and cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+# -- the review file ---------------------------------------------------------------------------------------------------
+
+
+def write_review_file(path: str | Path, issues: Sequence[LabelIssue]) -> None:
+    """Write label issues as a CSV that a person edits and that preprocessing reads back.
+
+    In the column `label` the reviewer keeps the label, replaces it, or empties the cell to drop the row. Rows are
+    identified by id (a hash of their content), so a correction never applies to another row; the `#` before an id keeps
+    spreadsheet programs from reading it as a number.
+    """
+    rows = ((f"#{row.id}", row.line, row.label, row.likely, row.margin, row.text) for row in issues)
+    write(path, REVIEW_COLUMNS, rows)
+
+
+def read_review_file(path: str | Path) -> dict[str, str]:
+    """Reviewed label by row id ("" drops the row); raises `UserError` for a file that is no review file."""
+    try:
+        with local_path(str(path)) as file:
+            return dict(_labels(file, path))
+    except OSError as error:
+        raise UserError(f"cannot read the review file: {error}", file=path) from None
+
+
+def _labels(file: Path, display_name: str | Path) -> Iterator[tuple[str, str]]:
+    for line, row in read(file, ("id", "label"), display_name):
+        if not row["id"]:  # some programs save blank lines
+            continue
+        if row["label"] is None:
+            remedy = "to drop a row, leave its cell empty; do not remove the cell"
+            raise UserError("the row ends before its label", file=display_name, line=line, remedy=remedy)
+        yield row["id"].removeprefix("#"), row["label"].strip()

@@ -31,9 +31,9 @@ from gemtune import dedup
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import compared_forms, full_text
+from gemtune.data.csv_safe import read_review_file
 from gemtune.data.duplicates import duplicate_class, keep_priority, resolve_group
 from gemtune.data.example import Example, RejectedRow
-from gemtune.data.label_issues import read_review_file
 from gemtune.data.readers import parse_json
 from gemtune.data.row_validation import ReadStats, of_source, validate_row
 from gemtune.dedup.passages import Passages, find_passages

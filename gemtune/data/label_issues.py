@@ -15,26 +15,21 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from gemtune.artifacts.data import LabelIssue, LabelIssues
 from gemtune.config import Preprocess, Task
-from gemtune.data import csv_safe
 from gemtune.data.compared_text import remainders
-from gemtune.data.duplicates import log_if_long
 from gemtune.data.example import Example
+from gemtune.data.row_selection import log_if_long
 from gemtune.data.row_validation import LABELLED_KINDS
-from gemtune.data.sources import local_path
-from gemtune.errors import UserError
 
 log = logging.getLogger("gemtune")
 
 FOLDS = 5
-REVIEW_COLUMNS = ("id", "line", "label", "likely", "margin", "text")
 _MAX_SHOWN = 20
 MAX_AUDITED, MAX_AUDITED_CHARS = 20_000, 4_000_000  # the search takes 40 bytes a character
 _FLIP_SHARES = np.array([*(step / 200 for step in range(20)), *(step / 100 for step in range(10, 46))])
@@ -168,36 +163,3 @@ def cross_validated_probabilities(texts: Sequence[str], labels: np.ndarray, seed
     model = LogisticRegression(C=_INVERSE_REGULARIZATION, max_iter=200)
     with threadpool_limits(1):  # the matrices are too small for several threads
         return np.asarray(cross_val_predict(model, vectors, labels, cv=folds, method="predict_proba"))
-
-
-# -- the review file ---------------------------------------------------------------------------------------------------
-
-
-def write_review_file(path: str | Path, issues: Sequence[LabelIssue]) -> None:
-    """Write label issues as a CSV that a person edits and that preprocessing reads back.
-
-    In the column `label` the reviewer keeps the label, replaces it, or empties the cell to drop the row. Rows are
-    identified by id (a hash of their content), so a correction never applies to another row; the `#` before an id keeps
-    spreadsheet programs from reading it as a number.
-    """
-    rows = ((f"#{row.id}", row.line, row.label, row.likely, row.margin, row.text) for row in issues)
-    csv_safe.write(path, REVIEW_COLUMNS, rows)
-
-
-def read_review_file(path: str | Path) -> dict[str, str]:
-    """Reviewed label by row id ("" drops the row); raises `UserError` for a file that is no review file."""
-    try:
-        with local_path(str(path)) as file:
-            return dict(_labels(file, path))
-    except OSError as error:
-        raise UserError(f"cannot read the review file: {error}", file=path) from None
-
-
-def _labels(file: Path, display_name: str | Path) -> Iterator[tuple[str, str]]:
-    for line, row in csv_safe.read(file, ("id", "label"), display_name):
-        if not row["id"]:  # some programs save blank lines
-            continue
-        if row["label"] is None:
-            remedy = "to drop a row, leave its cell empty; do not remove the cell"
-            raise UserError("the row ends before its label", file=display_name, line=line, remedy=remedy)
-        yield row["id"].removeprefix("#"), row["label"].strip()

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from gemtune.cli import data
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import sources
+from gemtune.data.csv_safe import read_review_file
 from gemtune.data.example import Example, RejectedRow, read_examples
-from gemtune.data.label_issues import read_review_file
 from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
 from gemtune.steps import preprocess

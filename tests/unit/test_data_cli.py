@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gemtune.cli import data
+from gemtune.data.csv_safe import read_review_file, write_review_file
 from gemtune.data.example import read_examples
-from gemtune.data.label_issues import LabelIssue, rank_label_issues, read_review_file, write_review_file, wrong_labels
+from gemtune.data.label_issues import LabelIssue, rank_label_issues, wrong_labels
 from gemtune.errors import UserError
 from gemtune.steps import preprocess
 

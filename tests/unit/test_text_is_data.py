@@ -27,6 +27,7 @@ from gemtune.artifacts.data import LabelIssue
 from gemtune.config import Config, ModelVariant
 from gemtune.contents import ModelOutput
 from gemtune.data import writers
+from gemtune.data.csv_safe import read_review_file, write_review_file
 from gemtune.data.dataflow_job import read_dropped
 from gemtune.data.example import (
     Example,
@@ -38,7 +39,6 @@ from gemtune.data.example import (
     write_examples,
     write_rows,
 )
-from gemtune.data.label_issues import read_review_file, write_review_file
 from gemtune.data.readers import read_rows
 from gemtune.evaluation.human_ratings import (
     read_pair_ratings,
