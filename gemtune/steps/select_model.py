@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 
 from gemtune.artifacts.cost import CostItem, read_spent
@@ -111,22 +110,21 @@ def _prompts(
     good, and notes on both.
     """
     assert planned.best_prompt is not None  # the plan of a run has one
-    planned_best = planned.best_prompt.variant
-    prompts = planned.baselines.variants if planned.baselines else []
+    assert planned.baselines is not None
+    planned_best, prompts = planned.best_prompt.variant, planned.baselines.variants
     larger = [
         result
         for report in escalated
         for result in report.variants
         if result.variant.role == "baseline" and invalid_rate(result.outcomes) <= planned.max_invalid_rate
     ]
-    planned_report = next((prompt for prompt in prompts if prompt.variant == planned_best), None)
+    planned_report = next(prompt for prompt in prompts if prompt.variant == planned_best)
     best = max(larger, key=lambda result: result.metrics[metric].value, default=planned_report)
-    if best is None:
-        return planned_best, [], []
     notes = []
     if larger:
         notes.append(f"the best prompt is that of {best.variant.model}: {best.metrics[metric].value:.3f}")
-    others = [prompt.variant for prompt in other_prompts(best, prompts, planned.metric)]
+    near = other_prompts(best, prompts, planned.metric, planned.baselines.confidence_level)
+    others = [prompt.variant for prompt in near]
     if others:
         names = ", ".join(variant.name for variant in others)
         notes.append(f"on validation rows these prompts may be as good as {best.variant.name}: {names}")
@@ -159,7 +157,7 @@ def _ablation(scores: Sequence[VariantScore], trials: Sequence[TrialRecord]) -> 
     best = {arm: max(own, key=lambda s: s.score.value) for arm, own in arms.items()}
     reweighted, unweighted = best["reweighted"], best["unweighted"]
     gain = reweighted.score.value - unweighted.score.value
-    half = Z95 * math.hypot(reweighted.standard_error, unweighted.standard_error)
+    half = Z95 * reweighted.standard_error_to(unweighted)
     finding = "better" if gain > half else "worse" if gain < -half else "no significant difference"
     summary = (
         f"hard examples reweighted: {reweighted.score.value:.3f} on validation, not reweighted: "
