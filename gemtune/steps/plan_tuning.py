@@ -227,8 +227,6 @@ def make_plan(
     )
     forecast = forecaster.forecast(trials, escalation)
     reasons = reasons_against(request, best, metric, tokens.train)
-    if plan.skip_unchanged and request.online and store.last_plan(context.client, request.name) == digest:
-        reasons.append("unchanged: rows, model and trials are those of the last decision")
     if not reasons and not forecast.trials:
         own = {trial.name: forecast.per_trial[trial.name] for trial in trials}
         least = cheapest_plan(own, [*forecast.spent, *forecast.fixed])

@@ -94,7 +94,6 @@ def run(
         trials=[_trial(job, candidates, context.objective) for job in jobs],
         ablation=ablation,
         spent=[*read_spent(spent), *_spent(context, planned, records, reports)],
-        plan=next((job.trial.plan for job in trials), ""),
         alias=context.deploy.alias,
     )
     document.write(selection)
@@ -110,8 +109,10 @@ def _prompts(
     good, and notes on both.
     """
     assert planned.best_prompt is not None  # the plan of a run has one
-    assert planned.baselines is not None
-    planned_best, prompts = planned.best_prompt.variant, planned.baselines.variants
+    planned_best = planned.best_prompt.variant
+    if planned.baselines is None:
+        return planned_best, [], []
+    prompts = planned.baselines.variants
     larger = [
         result
         for report in escalated
