@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from gemtune.artifacts.evaluation import EvaluationReport, Score, VariantReport
 from gemtune.artifacts.tuning import TrialRecord
@@ -46,8 +47,8 @@ class VariantScore:
     """How leaving out each row, or group of rows, moves the score."""
 
     def standard_error_to(self, other: VariantScore) -> float:
-        """The standard error of the difference to another variant's score on the same rows; both have deviations."""
-        return math.dist(self.deviations, other.deviations)
+        """The standard error of the difference to another variant's score on the same rows; none known: certain."""
+        return math.hypot(*(a - b for a, b in zip_longest(self.deviations, other.deviations, fillvalue=0.0)))
 
 
 def other_prompts(
