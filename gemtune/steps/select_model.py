@@ -110,22 +110,22 @@ def _prompts(
     """
     assert planned.best_prompt is not None  # the plan of a run has one
     planned_best = planned.best_prompt.variant
-    if planned.baselines is None:
-        return planned_best, [], []
-    prompts = planned.baselines.variants
+    prompts = planned.baselines.variants if planned.baselines else []
     larger = [
         result
         for report in escalated
         for result in report.variants
         if result.variant.role == "baseline" and invalid_rate(result.outcomes) <= planned.max_invalid_rate
     ]
-    planned_report = next(prompt for prompt in prompts if prompt.variant == planned_best)
+    planned_report = next((prompt for prompt in prompts if prompt.variant == planned_best), None)
     best = max(larger, key=lambda result: result.metrics[metric].value, default=planned_report)
+    if best is None:
+        return planned_best, [], []
     notes = []
     if larger:
         notes.append(f"the best prompt is that of {best.variant.model}: {best.metrics[metric].value:.3f}")
-    near = other_prompts(best, prompts, planned.metric, planned.baselines.confidence_level)
-    others = [prompt.variant for prompt in near]
+    level = planned.baselines.confidence_level if planned.baselines else 0.95
+    others = [prompt.variant for prompt in other_prompts(best, prompts, planned.metric, level)]
     if others:
         names = ", ".join(variant.name for variant in others)
         notes.append(f"on validation rows these prompts may be as good as {best.variant.name}: {names}")
