@@ -21,7 +21,7 @@ from gemtune.config import Plan, fingerprint
 from gemtune.cost.baselines import BaselineForecast, baseline_variants
 from gemtune.data.example import Example, read_examples, to_row
 from gemtune.errors import UserError
-from gemtune.evaluation.judge_validation import load_human_ratings
+from gemtune.evaluation.human_ratings import load_human_ratings
 from gemtune.inference import prompts
 from gemtune.state import champion, last_decision
 from gemtune.state.reconcile import reconcile
@@ -79,7 +79,7 @@ def _row_digests(rows: Sequence[Example]) -> list[str]:
 
 def _human_ratings(context: StepContext) -> list[Any]:
     """The human ratings: their file may change while the setting does not."""
-    ratings = load_human_ratings(context.evaluate)
+    ratings = load_human_ratings(context.evaluate.judge)
     return [[to_row(rating.example), rating.answer, rating.rating] for rating in ratings]
 
 
