@@ -27,7 +27,7 @@ def check_budget(
     budget: Output[Artifact],
     spent: Input[Artifact] = None,
 ) -> bool:
-    """Stop the run if evaluating the prompts alone may cost more than `plan.max_cost`; gives whether anything is new."""
+    """Stop the run if evaluating the prompts may cost more than `plan.max_cost`; gives whether anything is new."""
     from gemtune.steps import check_budget as step
 
     return step.run(
