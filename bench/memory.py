@@ -26,11 +26,20 @@ from bench.dedup import corpus  # noqa: E402
 
 PREPROCESS = """
 import sys
-from gemtune import preprocess
+from gemtune.steps import preprocess
 from gemtune.config import Config
 c = Config.load(None, sys.argv[2:]).parameters()
-out = sys.argv[1] + "."
-preprocess.run(sys.argv[1], c["task"], c["preprocess"], out + "examples", out + "dropped", out + "report")
+outputs = [f"{sys.argv[1]}.{name}" for name in ("examples", "dropped", "report")]
+preprocess.run(sys.argv[1], *outputs, task=c["task"], preprocess=c["preprocess"])
+"""
+
+TFIDF = """
+import json, sys
+from gemtune.data.example import Example
+from gemtune.inference import tfidf_baseline
+with open(sys.argv[1], encoding="utf-8") as file:
+    rows = [Example(str(n), json.loads(line)["text"], f"l{n % 150}") for n, line in enumerate(file)]
+tfidf_baseline.predict(rows[:10_000], rows[-20_000:])
 """
 
 ALONE = """
@@ -64,7 +73,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=60_000)
-    rows = parser.parse_args().rows
+    parser.add_argument("--only", default="", help="commands whose name contains this")
+    arguments = parser.parse_args()
+    rows = arguments.rows
     python = sys.executable
     guarded = ["preprocess.max_removed_share=1", "preprocess.conflicts=keep"]
     commands = {
@@ -74,6 +85,7 @@ def main() -> None:
         "preprocess, no search for label errors": lambda f: [
             python, "-c", PREPROCESS, f, *guarded, "preprocess.find_label_issues=false"
         ],
+        "TF-IDF baseline: 10,000 rows of 150 labels, 20,000 predicted": lambda f: [python, "-c", TFIDF, f],
         "texts and near-duplicates alone": lambda f: [python, "-c", ALONE, f, "keep"],
         "texts and passages alone": lambda f: [python, "-c", ALONE, f, "spans"],
     }  # fmt: skip
@@ -85,7 +97,7 @@ def main() -> None:
         print(f"{rows} rows, {size:.0f} MB\n")
         print("| command | start, MB | peak, MB | above start, times the file | seconds |")
         print("| --- | --- | --- | --- | --- |")
-        for name, command in commands.items():
+        for name, command in ((name, own) for name, own in commands.items() if arguments.only in name):
             (start, _), (high, seconds) = peak(command(str(few))), peak(command(str(many)))
             print(f"| {name} | {start:.0f} | {high:.0f} | {(high - start) / size:.1f} | {seconds:.0f} |", flush=True)
 

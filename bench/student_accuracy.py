@@ -112,7 +112,9 @@ class Sample:
                 variant = ModelVariant.of(
                     {"name": checkpoint.checkpoint_id, "model": "student", "epoch": checkpoint.epoch}
                 )
-                scored.append(VariantScore(variant, Score(value=interval.value, low=interval.low, high=interval.high)))
+                score = Score(value=interval.value, low=interval.low, high=interval.high)
+                own = tuple(intervals.deviations(intervals.mean(hits)))
+                scored.append(VariantScore(variant, score, deviations=own))
             best, _ = choose(scored, self.config.select.one_standard_error)
             assert best is not None
             path = next(c.path for c in checkpoints if c.checkpoint_id == best.variant.name)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Check before the first request that evaluating the prompts stays within the budget."""
+"""Check before the first request that there is something new to evaluate, and that it stays within the budget."""
 
 from kfp.dsl import Artifact, Dataset, Input, Output
 
@@ -15,16 +15,22 @@ def check_budget(
     task: dict,
     evaluate: dict,
     plan: dict,
+    hard_examples: dict,
+    tune: dict,
+    escalation: dict,
+    select: dict,
+    gate: dict,
+    deploy: dict,
     preference: dict,
     vertex: dict,
     name: str,
     budget: Output[Artifact],
     spent: Input[Artifact] = None,
-):
-    """Stop the run if evaluating the prompts alone may cost more than `plan.max_cost`."""
+) -> bool:
+    """Stop the run if evaluating the prompts may cost more than `plan.max_cost`; gives whether anything is new."""
     from gemtune.steps import check_budget as step
 
-    step.run(
+    return step.run(
         [train.path, validation.path, test.path],
         budget.path,
         name,
@@ -32,6 +38,12 @@ def check_budget(
         task=task,
         evaluate=evaluate,
         plan=plan,
+        hard_examples=hard_examples,
+        tune=tune,
+        escalation=escalation,
+        select=select,
+        gate=gate,
+        deploy=deploy,
         preference=preference,
         vertex=vertex,
     )

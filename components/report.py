@@ -18,13 +18,15 @@ def report(
     train: Input[Dataset],
     test: Input[Dataset],
     decision: Input[Artifact],
+    budget: Input[Artifact],
     outcome: dict,
+    vertex: dict,
     name: str,
     page: Output[HTML],
     verdict: Output[Markdown],
     summary: Output[Artifact],
 ):
-    """Write the report: decision, scores, costs, data and splits."""
+    """Write the report: decision, scores, costs, data and splits; record what was decided on."""
     from gemtune.steps import report as step
 
     step.run(
@@ -38,10 +40,20 @@ def report(
             "train": train.path,
             "test": test.path,
             "decision": decision.path,
+            "budget": budget.path,
         },
         outcome,
         name,
         page.path,
         verdict.path,
         summary.path,
+        vertex=vertex,
     )
+
+
+@component
+def report_unchanged(budget: Input[Artifact], page: Output[HTML], verdict: Output[Markdown], summary: Output[Artifact]):
+    """Write the report of a run that found nothing new: the last decision, and why nothing was evaluated."""
+    from gemtune.steps import report as step
+
+    step.run_unchanged(budget.path, page.path, verdict.path, summary.path)

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tuning pipelines, supervised and preference: one builder, wired from a configuration.
 
-data -> split -> [augment] -> check-budget -> evaluate-baselines -> plan-tuning
-  -> if tuning is worth trying: [reweight-hard-examples] -> [tune-supervised, as a start] -> tune per trial
-     -> evaluate-checkpoints -> [try-larger-models] -> select-model;  else: select-model without a candidate
-  -> evaluate-finalists -> gate -> deploy or keep-current-model -> report
+data -> split -> [augment] -> check-budget
+  -> if anything is new since the last decision: evaluate-baselines -> plan-tuning
+     -> if tuning is worth trying: [reweight-hard-examples] -> [tune-supervised, as a start] -> tune per trial
+        -> evaluate-checkpoints -> [try-larger-models] -> select-model;  else: select-model without a candidate
+     -> evaluate-finalists -> gate -> deploy or keep-current-model -> report;  else: report-unchanged
 
 Steps in brackets are wired only where the configuration uses them; the pipeline's parameters are the sections that its
 steps read. The two branches meet again in the selection: its URI crosses as a parameter (kfp's local runner gives a
@@ -31,7 +32,7 @@ from components.gate import gate
 from components.load_pairs import load_pairs
 from components.plan_tuning import plan_tuning
 from components.preprocess import prepare_dataflow_job, preprocess
-from components.report import report
+from components.report import report, report_unchanged
 from components.reweight import reweight_hard_examples
 from components.select_model import select_model
 from components.split import split
@@ -124,7 +125,15 @@ class Wiring:
         data = self._data()
         budgeted = {"spent": data["spent"]} if "spent" in data else {}
         budget = self._step(check_budget, **budgeted)
-        baselines = self._step(evaluate_baselines, cached=True).after(budget)
+        checked = {"budget": budget.outputs["budget"]}
+        with dsl.If(budget.outputs["Output"] == True, name="something-is-new"):  # noqa: E712
+            self._evaluate_and_tune(data, checked, budgeted)
+        with dsl.Else(name="nothing-is-new"):
+            self._step(report_unchanged, **checked)
+
+    def _evaluate_and_tune(self, data: dict[str, Any], checked: dict[str, Any], budgeted: dict[str, Any]) -> None:
+        """Evaluate the prompts, tune where it is worth trying, decide."""
+        baselines = self._step(evaluate_baselines, cached=True)
         plan = self._step(plan_tuning, evaluated=baselines.outputs["report"], **budgeted)
         tuning_plan = plan.outputs["tuning_plan"]
         with dsl.If(plan.outputs["should_tune"] == True, name="tuning-is-worth-trying"):  # noqa: E712
@@ -137,7 +146,7 @@ class Wiring:
             reimport=False,
         )
         selection.set_display_name("selection")
-        self._decide(data, tuning_plan, selection.output)
+        self._decide({**data, **checked}, tuning_plan, selection.output)
 
     def _data(self) -> dict[str, Any]:
         """Wire the data steps; their reports: `rows`, `split`, `leakage`, and `spent` where a step spends."""
@@ -212,13 +221,13 @@ class Wiring:
             deployed = self._step(deploy, **last, leakage_report=data["leakage"])
         with dsl.Else(name="gate-not-passed"):
             kept = self._step(keep_current_model, **last)
-        self._step(
+        self._step(  # not cached: it records what was decided on
             report,
-            cached=True,
             **last,
             **results,
             data_report=data["rows"],
             split_report=data["split"],
+            budget=data["budget"],
             tuning_plan=tuning_plan,
             outcome=dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]),
         )

@@ -41,9 +41,11 @@ def evaluated(
 ) -> tuple[Console, EvaluationReport]:
     """Evaluate variants on the rows of a folder; writes its `predictions` and `report`."""
     name = "test" if rows == "test" else "validation"
-    part = Dataset(name, list(read_examples(folder / rows)), free_baselines=free, constrain_best=constrain)
+    answers = str(folder / "predictions")
+    examples = list(read_examples(folder / rows))
+    part = Dataset(name, examples, free_baselines=free, constrain_best=constrain, answers=answers)
     evaluation = StepContext(sections).evaluator.evaluate(part, list(read_examples(folder / train)), variants)
-    console = evaluate.write(evaluation, str(folder / "predictions"), str(folder / "report"))
+    console = evaluate.write(evaluation, answers, str(folder / "report"))
     return console, EvaluationReport.read(folder / "report")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel
 
@@ -176,6 +176,10 @@ class BudgetReport(Artifact):
 
     name: str
     forecast: CostForecast
+    fingerprint: str
+    """Of rows and settings; equal in runs that decide on the same."""
+    last_summary: dict[str, Any] = {}
+    """Summary of the last run where that decided on the same; {}: something is new."""
 
 
 class _Spent(BaseModel):

@@ -94,6 +94,8 @@ class VariantReport(Part):
     judging: dict[str, TokenUsage] = {}
     """Tokens of requests about its answers (verbal confidence, judge), by model."""
     calibration: dict[str, Any] | None = None
+    deviations: dict[str, list[float]] = {}
+    """Of a checkpoint, by metric: how leaving out each validation row (or group of rows) moves the score."""
     vertex_metrics: dict[str, VertexMetric] = {}
     vertex_metrics_error: str = ""
 

@@ -212,7 +212,6 @@ class Selection(Artifact):
     trials: list[TrialSummary] = []
     ablation: Ablation | None = None
     spent: list[CostItem] = []
-    plan: str = ""
     alias: str = ""
 
     @property

@@ -115,7 +115,7 @@ class Plan(Section):
     required_lift: float = Field(0.0, ge=0, lt=1)
     """Required lift; tuning is skipped if the test set is too small to detect it. 0: any lift."""
     skip_unchanged: bool = True
-    """Skip tuning if data, model and trials are unchanged since the last decision."""
+    """Skip all after the budget check if rows, settings and champion are those of the last decision."""
     max_cost: float = Field(100.0, ge=0)
     """Budget of the run: limit for tuning and evaluation together (US dollars)."""
     follow_ups: int = Field(0, ge=0, le=3)

@@ -35,6 +35,7 @@ _CHARACTER, _WORD = re.compile(f"[{_CJK}]"), re.compile(rf"[{_CJK}]|[^\W{_CJK}]+
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _INVERSE = np.uint64(pow(0x9E3779B97F4A7C15, -1, 1 << 64))
 Ints = NDArray[np.int64]
+Small = NDArray[np.int32]  # as many as words: a corpus of 100,000 rows has millions
 Hashes = NDArray[np.uint64]
 
 
@@ -60,35 +61,52 @@ class _Words:
     """The words of all texts, one text after another, and their windows, by the first word of each."""
 
     hashes: Hashes
-    columns: Ints
+    columns: Small
     begins: Ints  # of the texts, among words
     windows: Hashes
-    at: Ints
-    ends: Ints  # the word after each window
-    rows: Ints
+    at: Small
+    ends: Small  # the word after each window
+    rows: Small
     window_begins: Ints  # of the texts, among windows
 
 
 def _words(texts: Sequence[str]) -> _Words:
-    vocabulary = _Vocabulary()
-    split = [(_ASCII_WORD if text.isascii() else _WORD).findall(text) for text in texts]
-    count = np.fromiter(map(len, split), np.int64, len(split))
-    begins = np.concatenate(([0], np.cumsum(count)))
-    total = int(begins[-1])
-    numbers = np.fromiter(map(vocabulary.__getitem__, chain.from_iterable(split)), np.int64, total)
-    hashes, weights = np.array(vocabulary.hashes, np.uint64)[numbers], np.array(vocabulary.weights, np.int64)[numbers]
-    weight_before = np.concatenate(([0], np.cumsum(weights)))
-    ends = np.searchsorted(weight_before, weight_before[:-1] + WINDOW)
-    fits = ends <= np.repeat(begins[1:], count)
-    at, ends = np.flatnonzero(fits), ends[fits]
-    powers = np.cumprod(np.full(total + 1, _MULTIPLIER))
-    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(hashes * powers[:-1])))
-    windows = (sums[ends] - sums[at]) * np.cumprod(np.full(total + 1, _INVERSE))[at]
-    rows = np.repeat(np.arange(len(split)), count)[at]
-    window_begins = np.searchsorted(rows, np.arange(len(split) + 1))
-    return _Words(
-        hashes, np.array(vocabulary.columns, np.int64)[numbers], begins, windows, at, ends, rows, window_begins
-    )
+    vocabulary, sizes = _Vocabulary(), list[int]()
+
+    def split() -> Iterator[list[str]]:  # text by text: all words of a large file would take ten times its size
+        for text in texts:
+            words = (_ASCII_WORD if text.isascii() else _WORD).findall(text)
+            sizes.append(len(words))
+            yield words
+
+    numbers = np.fromiter(map(vocabulary.__getitem__, chain.from_iterable(split())), np.int32)
+    hashes, columns = np.array(vocabulary.hashes, np.uint64)[numbers], np.array(vocabulary.columns, np.int32)[numbers]
+    weights = np.array(vocabulary.weights, np.int32)[numbers]
+    del numbers
+    begins = np.concatenate(([0], np.cumsum(sizes, dtype=np.int64)))
+    weight_before = np.concatenate((np.zeros(1, np.int64), np.cumsum(weights)))
+    del weights
+    end = np.searchsorted(weight_before, weight_before[:-1] + WINDOW)
+    del weight_before
+    text_of_word = np.repeat(np.arange(len(texts), dtype=np.int32), sizes)
+    fits = end <= begins[1:][text_of_word]
+    at, ends, rows = np.flatnonzero(fits).astype(np.int32), end[fits].astype(np.int32), text_of_word[fits]
+    del end, fits, text_of_word
+    window_begins = np.searchsorted(rows, np.arange(len(texts) + 1))
+    return _Words(hashes, columns, begins, _window_hashes(hashes, at, ends), at, ends, rows, window_begins)
+
+
+def _window_hashes(hashes: Hashes, at: Small, ends: Small) -> Hashes:
+    """The hash of the words of each window, by a polynomial whose powers are taken out again."""
+    powers = np.cumprod(np.full(hashes.size, _MULTIPLIER))
+    powers *= hashes
+    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(powers)))
+    del powers
+    windows = np.array(sums[ends], np.uint64)
+    windows -= sums[at]
+    del sums
+    windows *= np.cumprod(np.full(hashes.size + 1, _INVERSE))[at]
+    return windows
 
 
 class Remainder(NamedTuple):
@@ -202,13 +220,15 @@ class _Search:
         large = [rows if size >= TEMPLATE // 2 else 0 for rows, size in zip(self._rows, sizes, strict=True)]
         self._shared_largely = self._most_rows(np.array([*large, 0]))
 
-    def _most_rows(self, rows: Ints) -> Ints:
+    def _most_rows(self, rows: Ints) -> Small:
         """For each word the rows of the commonest path over it."""
-        of_window = rows[self._path_of[self._kinds]]
-        most = np.zeros(self._words.hashes.size, np.int64)
+        of_window = rows.astype(np.int32)[self._path_of][self._kinds]
+        most = np.zeros(self._words.hashes.size, np.int32)
+        windows = np.flatnonzero(of_window)
+        of_window, at, ends = of_window[windows], self._words.at[windows], self._words.ends[windows]
         for k in range(WINDOW):
-            inside = self._words.at + k < self._words.ends
-            word = self._words.at[inside] + k
+            inside = at + k < ends
+            word = at[inside] + k
             most[word] = np.maximum(most[word], of_window[inside])
         return most
 
@@ -274,23 +294,23 @@ class _Search:
         return False
 
 
-def _frequent_windows(words: _Words) -> tuple[Ints, Ints]:
+def _frequent_windows(words: _Words) -> tuple[Small, Ints]:
     """The kind of each window, -1 for one that fewer than MIN_ROWS texts hold; and how many hold each kind."""
     ordered = np.sort(words.windows)
     repeated = np.unique(ordered[MIN_ROWS - 1 :][ordered[MIN_ROWS - 1 :] == ordered[: 1 - MIN_ROWS]])
     if not repeated.size:
-        return np.full(words.windows.size, -1), np.empty(0, np.int64)
+        return np.full(words.windows.size, -1, np.int32), np.empty(0, np.int64)
     kind = np.minimum(np.searchsorted(repeated, words.windows), repeated.size - 1)
     is_repeated = repeated[kind] == words.windows
     texts = words.begins.size
     support = np.bincount(np.unique(kind[is_repeated] * texts + words.rows[is_repeated]) // texts)
     frequent = np.flatnonzero(support >= MIN_ROWS)
-    numbers = np.full(support.size, -1)
+    numbers = np.full(support.size, -1, np.int32)
     numbers[frequent] = np.arange(frequent.size)
-    return np.where(is_repeated, numbers[kind], -1), support[frequent]
+    return np.where(is_repeated, numbers[kind], np.int32(-1)), support[frequent]
 
 
-def _paths(words: _Words, kinds: Ints, places: Ints, count: Ints) -> list[Ints]:
+def _paths(words: _Words, kinds: Small, places: Ints, count: Ints) -> list[Ints]:
     """Paths of window kinds along which most texts go on alike, and that stop at one end because texts differ."""
     is_first, is_last = np.zeros(kinds.size, np.bool_), np.zeros(kinds.size, np.bool_)
     begins, ends = words.window_begins[:-1], words.window_begins[1:]
@@ -298,7 +318,7 @@ def _paths(words: _Words, kinds: Ints, places: Ints, count: Ints) -> list[Ints]:
     is_last[ends[begins < ends] - 1] = True
     inner = places[~is_last[places]]
     inner = inner[kinds[inner + 1] >= 0]
-    pairs, times = np.unique(kinds[inner] * count.size + kinds[inner + 1], return_counts=True)
+    pairs, times = np.unique(kinds[inner].astype(np.int64) * count.size + kinds[inner + 1], return_counts=True)
     left, right = pairs // max(1, count.size), pairs % max(1, count.size)
     strong = (2 * times > count[left]) & (2 * times > count[right]) & (left != right)
     after = dict(zip(left[strong].tolist(), right[strong].tolist(), strict=True))

@@ -29,7 +29,7 @@ from gemtune.errors import UserError
 from gemtune.evaluation import intervals, pairwise
 from gemtune.evaluation import judge as llm_judge
 from gemtune.evaluation.human_ratings import load_human_ratings, read_pair_ratings
-from gemtune.evaluation.predictions import Prediction, prediction_rows
+from gemtune.evaluation.predictions import Prediction, prediction_rows, write_predictions
 from gemtune.evaluation.scorers import SampleScore, describe_unusable, score_sample, variant_report
 from gemtune.evaluation.slices import with_auto_slices
 from gemtune.evaluation.variant_scores import Evaluated, VariantScorer
@@ -80,6 +80,8 @@ class Dataset:
     optional: Role | None = None
     """Role whose variants are left out where the service refuses their requests, as long as one is left."""
     constrain_best: bool = False
+    answers: str = ""
+    """File to which the answers are written before anything else is computed: they are paid; "": none."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,17 @@ class Evaluator:
             )
         ratings = load_human_ratings(self.settings.judge) if dataset.ratings else []
 
-        free = self._free_baselines(task, all_labels, train, rows, names) if dataset.free_baselines else []
+        free: list[tuple[ModelVariant, list[SampleScore]]] = []
+
+        def keep(variants: Sequence[ModelVariant], scores: Mapping[str, Sequence[SampleScore]]) -> None:
+            answers = (row for v in variants for row in prediction_rows(dataset.name, v, scores[v.name], {}))
+            if dataset.answers:
+                write_predictions(dataset.answers, answers)
+            if dataset.free_baselines:
+                free.extend(self._free_baselines(task, all_labels, train, rows, names))
 
         async def run(send: GenerateAll) -> tuple[Evaluated, Ranking]:
-            scorer = VariantScorer(task, all_labels, settings, rows, train, send)
+            scorer = VariantScorer(task, all_labels, settings, rows, train, send, keep)
             evaluated = await scorer.evaluate(variants, ratings, dataset.optional)
             if self.ranking is None:
                 return evaluated, Ranking()

@@ -124,11 +124,22 @@ def _half_width(units: Floats, formula: Callable[[Floats], Floats], weight: floa
 
     if len(units) < 2:
         return float("inf")
-    vectors, counts = _pooled(units)
-    without = formula(units.sum(axis=0) - vectors)
-    spread = (counts * (without - np.average(without, weights=counts)) ** 2).sum() * (len(units) - 1) / len(units)
     t = float(stdtrit(len(units) - 1, (1 + level) / 2))
-    return t * sqrt(spread + (t * weight / len(units)) ** 2)
+    return t * sqrt((_deviations(units, formula) ** 2).sum() + (t * weight / len(units)) ** 2)
+
+
+def deviations(measure: Measure, groups: Sequence[str | None] | None = None) -> Floats:
+    """How leaving out each row (or group of rows) moves a metric, so scaled that the root of their sum of squares is
+    the jackknife's standard error; that of the differences of two variants' deviations is the paired standard error.
+    """
+    return _deviations(_grouped(measure.sums, groups), measure.formula)
+
+
+def _deviations(units: Floats, formula: Callable[[Floats], Floats]) -> Floats:
+    vectors, index = np.unique(units, axis=0, return_inverse=True)
+    without = formula(units.sum(axis=0) - vectors)[index.reshape(-1)]
+    scaled: Floats = (without - without.mean()) * sqrt((len(units) - 1) / len(units))
+    return scaled
 
 
 def _is_share(measure: Measure) -> bool:
@@ -184,7 +195,7 @@ def tango(wins: int, losses: int, rows: int, level: float = 0.95) -> tuple[float
     """Score interval of (wins - losses) / rows (Tango 1998); (-1, 1) without rows."""
     if not rows:
         return -1.0, 1.0
-    z, delta = _z(level), (wins - losses) / rows
+    z, delta = z_score(level), (wins - losses) / rows
     inside, outside = np.array([delta, delta]), np.array([-1.0, 1.0])
     for _ in range(50):  # bisection: the statistic falls as the difference grows
         middle = (inside + outside) / 2
@@ -243,14 +254,14 @@ def smallest_detectable_lift(rows: int, disagreement: float, *, power: float = 0
     """
     if rows <= 0:
         return 1.0
-    return min(1.0, (_z(level) + _normal_quantile(power)) * sqrt(disagreement / rows))
+    return min(1.0, (z_score(level) + _normal_quantile(power)) * sqrt(disagreement / rows))
 
 
 def rows_needed(lift: float, disagreement: float, *, power: float = 0.8, level: float = 0.95) -> int:
     """The number of test rows that detect a true lift of this size with `power`."""
     if lift <= 0:
         raise ValueError(f"lift must be above 0, got {lift}")
-    return int(np.ceil((_z(level) + _normal_quantile(power)) ** 2 * disagreement / lift**2))
+    return int(np.ceil((z_score(level) + _normal_quantile(power)) ** 2 * disagreement / lift**2))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -311,5 +322,6 @@ def _wins_and_losses(candidate: Measure, baseline: Measure) -> tuple[int, int, i
     return int((left > right + 1e-12).sum()), int((right > left + 1e-12).sum()), differing
 
 
-def _z(level: float) -> float:
+def z_score(level: float) -> float:
+    """Half the width of a normal interval, in standard errors."""
     return _normal_quantile((1 + level) / 2)

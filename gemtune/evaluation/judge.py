@@ -218,7 +218,7 @@ def summarize_ratings(
     )
 
 
-_CREDIT = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
+CREDIT = {"candidate": 1.0, "tie": 0.5, "baseline": 0.0}
 
 
 def win_rate(
@@ -229,7 +229,7 @@ def win_rate(
     Its interval is that of the lift: Tango's for independent pairs; (0, 1) without pairs.
     """
     winners = [result.winner for result in results]
-    credit = np.array([_CREDIT[winner] for winner in winners])
+    credit = np.array([CREDIT[winner] for winner in winners])
     if not winners:
         lift = PairedDifference(0.0, -1.0, 1.0, 1.0, 0, 0, 0.0, PERMUTATION, 0)
         return WinRate(0.0, 0.0, 1.0, 0, 0, 0, 0, 0, lift)

@@ -15,6 +15,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
+import numpy as np
+
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import PairwiseReport, Score, SliceReport, VariantReport
 from gemtune.config import Evaluate, Gate, ModelVariant, Preference, Task
@@ -22,7 +24,8 @@ from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.data.pairs import references_of
 from gemtune.evaluation import judge as llm_judge
-from gemtune.evaluation.judge import PairwiseResult, Send, WinRate, win_rate
+from gemtune.evaluation.intervals import deviations, mean
+from gemtune.evaluation.judge import CREDIT, PairwiseResult, Send, WinRate, win_rate
 from gemtune.evaluation.scorers import SampleScore
 from gemtune.inference.generate import GenerateRequest, require_answers
 from gemtune.inference.parsing import canonical
@@ -202,8 +205,12 @@ def with_win_rate(
         column: {value: with_rate(cell, column, value) for value, cell in cells.items()}
         for column, cells in report.slices.items()
     }
-    overall = score(range(len(rows)))
-    return report.model_copy(update={"metrics": {WIN_RATE: overall, **report.metrics}, "slices": by_slice})
+    scores = {"metrics": {WIN_RATE: score(range(len(rows))), **report.metrics}, "slices": by_slice}
+    if report.deviations:
+        credit = np.mean([[CREDIT[result.winner] for result in own] for own in compared], axis=0)
+        own = deviations(mean(credit), [row.group for row in rows]).round(9).tolist()
+        scores["deviations"] = {WIN_RATE: own, **report.deviations}
+    return report.model_copy(update=scores)
 
 
 def pairwise_reports(results: Results, rows: Sequence[Example], evaluate: Evaluate) -> list[PairwiseReport]:

@@ -21,6 +21,7 @@ from gemtune.contents import ModelOutput
 from gemtune.data.example import SCHEMA_VERSION, Example
 from gemtune.errors import UserError
 from gemtune.evaluation import calibration, intervals, metrics
+from gemtune.evaluation.intervals import Measure
 from gemtune.evaluation.metrics import Row, primary_metric
 from gemtune.evaluation.slices import by_number
 from gemtune.inference.parsing import REFUSAL, Parsed, canonical, parse
@@ -106,6 +107,8 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
     """
     rows = [score.row for score in scores]
     groups = [score.example.group for score in scores]
+    measures = {name: metrics.measure(task, name, rows) for name in metrics.metric_names(task)}
+    is_checkpoint = variant.role == "candidate" and not any(score.example.split == "test" for score in scores)
     labelled = task.kind in metrics.LABELLED_KINDS
     per_class = metrics.per_class(task, rows) if labelled else []
     if task.kind == "extraction":
@@ -114,7 +117,7 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
     variant, summary = _calibration(config, variant, [score for score in scores if score.confidence is not None])
     return VariantReport(
         variant=variant,
-        metrics={name: _interval(task, config, name, rows, groups) for name in metrics.metric_names(task)},
+        metrics={name: _interval(measure, config, groups) for name, measure in measures.items()},
         outcomes=dict(Counter(score.outcome for score in scores)),
         slices=_slices(task, config, scores),
         tokens=token_usage([score.output for score in scores]),
@@ -126,6 +129,11 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
         confusion=metrics.confusion(task, rows) if labelled and not task.label_separator else None,
         judging={config.base_model: request_usage(stated)} if stated else {},
         calibration=summary,
+        deviations={
+            name: intervals.deviations(measure, groups).round(9).tolist()
+            for name, measure in measures.items()
+            if is_checkpoint
+        },
     )
 
 
@@ -158,8 +166,8 @@ def _calibration(
     return variant.model_copy(update={"calibration": fitted}), {**summary, **fitted}
 
 
-def _interval(task: Task, config: Evaluate, metric: str, rows: Sequence[Row], groups: Sequence[str | None]) -> Score:
-    return intervals.interval(metrics.measure(task, metric, rows), level=config.confidence_level, groups=groups)
+def _interval(measure: Measure, config: Evaluate, groups: Sequence[str | None]) -> Score:
+    return intervals.interval(measure, level=config.confidence_level, groups=groups)
 
 
 def _slices(task: Task, config: Evaluate, scores: Sequence[SampleScore]) -> dict[str, dict[str, SliceReport]]:
@@ -173,7 +181,7 @@ def _slices(task: Task, config: Evaluate, scores: Sequence[SampleScore]) -> dict
         for value in sorted(named, key=by_number):
             part = [score for score in scores if score.example.slices.get(column) == value]
             groups = [score.example.group for score in part]
-            interval = _interval(task, config, primary, [score.row for score in part], groups)
+            interval = _interval(metrics.measure(task, primary, [score.row for score in part]), config, groups)
             table[column][value] = SliceReport(rows=len(part), metrics={primary: interval})
     return table
 

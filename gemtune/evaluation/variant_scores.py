@@ -78,6 +78,8 @@ class VariantScorer:
     examples: Sequence[Example]
     train: Sequence[Example]
     send: GenerateAll
+    keep: Callable[[Sequence[ModelVariant], Mapping[str, Sequence[SampleScore]]], None] = lambda variants, scores: None
+    """Receives all answers before anything else is computed from them."""
 
     async def score(self, variant: ModelVariant, progress: Callable[[], None] = lambda: None) -> list[SampleScore]:
         """One variant's scored answers, in the order of the rows."""
@@ -140,6 +142,7 @@ class VariantScorer:
                 variants.append(variant)
             except RefusedRequests as error:  # one more prompt to compare with, not a condition of the run
                 refused.append(error)
+        self.keep(variants, scores)
         report = None
         if config.judge.model:
             texts = {name: [score.output.text or "" for score in rows] for name, rows in scores.items()}

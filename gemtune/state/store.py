@@ -49,15 +49,3 @@ def update(client: Client, key: str, edit: Callable[[Record], Record]) -> Record
         if edited == current or write_record(client, key, edited, generation):
             return edited
     raise UserError(f"{key} keeps being changed by other runs", remedy="let one run of this name end first")
-
-
-def last_plan(client: Client, name: str) -> str:
-    """Fingerprint of the plan of the last decision; "" when there was none."""
-    return str(read(client, f"decisions/{name}.json").get("plan", ""))
-
-
-def record_decision(client: Client, name: str, plan: str, verdict: str) -> None:
-    """Keep which plan was decided on, so that the next run sees whether anything is new; not what was left open."""
-    if plan and verdict != "not_enough_data":
-        decision = {"schema_version": 1, "plan": plan, "verdict": verdict}
-        update(client, f"decisions/{name}.json", lambda _: decision)

@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Before the first prompt is sent: whether evaluating all prompts, and testing the best, stays under `plan.max_cost`.
+"""Before the first prompt is sent: whether there is anything new to decide on, and whether evaluating all prompts, and
+testing the best, stays under `plan.max_cost`.
 
 The plan holds the trials under the limit, but it comes after the prompts were evaluated, and the best of them is tested
 on every path. So what every path costs is bounded first; a run that could not even end with "keep the prompt" under its
@@ -11,14 +12,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+from gemtune import __version__
 from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem, read_spent
-from gemtune.config import Plan
+from gemtune.config import Plan, fingerprint
 from gemtune.cost.baselines import BaselineForecast, baseline_variants
-from gemtune.data.example import read_examples
+from gemtune.data.example import Example, read_examples, to_row
 from gemtune.errors import UserError
+from gemtune.evaluation.human_ratings import load_human_ratings
 from gemtune.inference import prompts
-from gemtune.state import champion
+from gemtune.state import champion, last_decision
 from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
 from gemtune.vertex.calls import PermanentError
@@ -26,11 +31,12 @@ from gemtune.vertex.calls import PermanentError
 log = logging.getLogger("gemtune")
 
 
-def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sections: Section) -> None:
-    """Write to `budget` what every path costs.
+def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sections: Section) -> bool:
+    """Write to `budget` what every path costs; returns whether anything is new since the last decision.
 
     `splits` are the rows of train, validation and test, `spent` the report of a data step before (what it has spent).
-    Reads the sections task, evaluate, plan, vertex, preference. Tokens are counted by the service, free of charge.
+    Reads the sections task, evaluate, plan, vertex, preference; a change in any other one that it receives is new, too.
+    Tokens are counted by the service, free of charge.
     Raises `UserError` when every path may cost more than `plan.max_cost`, or the name's champion has another task.
     """
     context = StepContext(sections)
@@ -41,21 +47,40 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
         reconcile(context.client, name)  # what an interrupted promotion or rollback left undone
     except PermanentError as error:
         log.warning("the champion of %s cannot be served as its record says: %s", name, error)
+    decided_on = {section: value for section, value in sections.items() if section != "vertex"}
+    digest = fingerprint(__version__, decided_on, _human_ratings(context), *map(_row_digests, rows))
+    if context.plan.skip_unchanged and (last := last_decision.read(context.client, name, digest)):
+        forecast = CostForecast.of(read_spent(spent), context.plan.max_cost)
+        BudgetReport(name=name, forecast=forecast, fingerprint=digest, last_summary=last).write(budget)
+        log.info("done: %s", "unchanged: rows, settings and champion are those of the last decision")
+        return False
     counter = context.token_counter(task)
     ranks = context.objective.judge_ranks
     judging = counter.judging(catalogue, [*rows[1], *rows[2]], {}, pairwise_only=ranks)
-    forecast = BaselineForecast(counter, catalogue, rows)
-    variants, notes = forecast.fitting(baseline_variants(evaluate))
+    baselines = BaselineForecast(counter, catalogue, rows)
+    variants, notes = baselines.fitting(baseline_variants(evaluate))
     for note in notes:
         log.warning("%s", note)
-    usages, items = forecast.usages(variants)
-    items += [item for usage in usages for item in usage.items(judging, forecast.price)]
+    usages, items = baselines.usages(variants)
+    items += [item for usage in usages for item in usage.items(judging, baselines.price)]
     items += judging.ranking("prompts", (len(usages) - 1) * len(rows[1]))
-    items += forecast.finals(usages, champion.read(context.client, name), judging)
+    items += baselines.finals(usages, champion.read(context.client, name), judging)
     items += read_spent(spent)
-    report = BudgetReport(name=name, forecast=CostForecast.of(items, context.plan.max_cost))
-    report.write(budget)
-    _require_affordable(report.forecast, context.plan, len(usages), [len(split) for split in rows])
+    forecast = CostForecast.of(items, context.plan.max_cost)
+    BudgetReport(name=name, forecast=forecast, fingerprint=digest).write(budget)
+    _require_affordable(forecast, context.plan, len(usages), [len(split) for split in rows])
+    return True
+
+
+def _row_digests(rows: Sequence[Example]) -> list[str]:
+    """A digest of each row, wherever it stands in its file."""
+    return sorted(fingerprint(to_row(replace(row, line=0))) for row in rows)
+
+
+def _human_ratings(context: StepContext) -> list[Any]:
+    """The human ratings: their file may change while the setting does not."""
+    ratings = load_human_ratings(context.evaluate.judge)
+    return [[to_row(rating.example), rating.answer, rating.rating] for rating in ratings]
 
 
 def _require_affordable(forecast: CostForecast, plan: Plan, prompts_: int, sizes: Sequence[int]) -> None:

@@ -61,7 +61,6 @@ def run(
     champion.promote(client, name, chosen.champion_generation, alias, entry)
     reconcile(client, name)
     undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, chosen.rejected)
-    store.record_decision(client, name, chosen.plan, verdict.verdict)
     log.info("done: %s", f"{candidate.name} is deployed as {alias} at {candidate.model}")
     return _written(deployment, "deployed", candidate, before, undeployed, cleaning)
 
@@ -78,7 +77,6 @@ def keep_current(decision: str, selection: str, name: str, deployment: str, **se
     nothing_serves = not serving and verdict.verdict in ("use_tfidf_baseline", "none_usable")
     unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
     undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, unused)
-    store.record_decision(client, name, chosen.plan, verdict.verdict)
     own = dict(export_rules(context.preprocess, verdict.task))
     cleaning = champion.cleaning(client, name, own) if used is serving else own
     headline = verdict.verdict.replace("_", " ") if nothing_serves else f"{used.name} ({used.model})"

@@ -64,9 +64,11 @@ def run(
         state.add_job(with_larger, TuningRecord.read(path), trial)
         path.unlink()
     TuningRecord(jobs=state.jobs, notes=state.notes, spent=state.spent).write(paths["job"])
-    EvaluationReport(dataset="validation", rows=len(rows), task=context.task, variants=state.reports).write(
-        paths["report"]
+    level = context.evaluate.confidence_level
+    document = EvaluationReport(
+        dataset="validation", rows=len(rows), task=context.task, variants=state.reports, confidence_level=level
     )
+    document.write(paths["report"])
     log.info("done: %s", state.notes[-1] if state.notes else "no larger model fits the plan")
     return {"tried": float(len(state.jobs))}
 

@@ -42,7 +42,7 @@ def run_baselines(
     counter = TokenCounter(context.count_tokens, context.evaluate, MAX_COUNTED, task)
     forecast = BaselineForecast(counter, context.catalogue, [shown, rows])
     variants, notes = forecast.fitting(baseline_variants(context.evaluate))
-    dataset = Dataset("validation", rows, optional="baseline", constrain_best=True)
+    dataset = Dataset("validation", rows, optional="baseline", constrain_best=True, answers=predictions)
     evaluation = context.evaluator.evaluate(dataset, shown, variants)
     notes += evaluation.report.notes
     for note in notes:
@@ -79,6 +79,7 @@ def run_checkpoints(
         pairwise.checkpoint_pairings,
         ("baseline", "supervised"),
         optional="candidate",
+        answers=predictions,
     )
     return write(context.evaluator.evaluate(dataset, list(read_examples(train)), variants), predictions, report)
 
@@ -93,7 +94,7 @@ def run_finalists(
     context, chosen = StepContext(sections), Selection.read(selection)
     rows, shown = list(read_examples(test)), list(read_examples(train))
     usage = test_set_usage.record(context.client, name, [row.id for row in rows], chosen.finalists)
-    dataset = Dataset("test", rows, pairwise.final_pairings, ratings=True, free_baselines=True)
+    dataset = Dataset("test", rows, pairwise.final_pairings, ratings=True, free_baselines=True, answers=predictions)
     evaluation = context.evaluator.evaluate(dataset, shown, chosen.finalists)
     regression = None
     if chosen.regression_variants and (old := _champion_test_set(context, name, shown)):

@@ -80,7 +80,8 @@ def run(
     best = best_prompt(report, metric, context.gate.max_invalid_rate)
     usages = [BaselineUsage.of_report(result, report.rows) for result in report.variants]
     actual = _paid(context, report, spent)
-    others = [BaselineUsage.of_report(prompt, report.rows) for prompt in other_prompts(best, report.variants, metric)]
+    near = other_prompts(best, report.variants, metric, report.confidence_level)
+    others = [BaselineUsage.of_report(prompt, report.rows) for prompt in near]
     baseline, replies = BaselineUsage.of_report(best, report.rows), usage.replies_by_model(report)
     plan = make_plan(request, usages, baseline, best, actual, replies, _on_test(request, others))
     warnings, problems = [*report.notes, *plan.warnings], unusable(report, context.gate)
@@ -226,8 +227,6 @@ def make_plan(
     )
     forecast = forecaster.forecast(trials, escalation)
     reasons = reasons_against(request, best, metric, tokens.train)
-    if plan.skip_unchanged and request.online and store.last_plan(context.client, request.name) == digest:
-        reasons.append("unchanged: rows, model and trials are those of the last decision")
     if not reasons and not forecast.trials:
         own = {trial.name: forecast.per_trial[trial.name] for trial in trials}
         least = cheapest_plan(own, [*forecast.spent, *forecast.fixed])

@@ -77,8 +77,8 @@ def run(
         write_examples(examples, rows)
         earlier = read_dropped(dropped_file) if dropped_file else ()
         write_rows(dropped, map(to_row, itertools.chain(rejected, earlier)))
+    conflicts = near_conflicts(rows, task_section, settings)  # first: it needs more memory, and leaves less
     label_issues = find_label_issues(rows, task_section, settings)
-    conflicts = near_conflicts(rows, task_section, settings)
     lines = tuple((first.line, second.line) for first, second in conflicts[:20])
     DataReport(
         data=data,

@@ -16,9 +16,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from gemtune.artifacts.base import open_atomic
-from gemtune.artifacts.cost import CostItem
+from gemtune.artifacts.cost import BudgetReport, CostItem
 from gemtune.artifacts.data import DataReport, SplitReport
-from gemtune.artifacts.decision import CostSummary, DecisionRecord, DeploymentRecord, RunSummary, VariantSummary
+from gemtune.artifacts.decision import (
+    CostSummary,
+    DecisionRecord,
+    DeploymentRecord,
+    RunSummary,
+    VariantSummary,
+    Verdict,
+)
 from gemtune.artifacts.evaluation import Confusion, EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import ModelVariant, Task
@@ -28,7 +35,9 @@ from gemtune.evaluation.predictions import Prediction, read_predictions
 from gemtune.inference import few_shot, prompts
 from gemtune.inference.free_baselines import DESCRIPTIONS
 from gemtune.inference.prompts import response_schema
+from gemtune.state import last_decision
 from gemtune.steps import plots
+from gemtune.steps.context import Section, StepContext
 from gemtune.vertex import schema_mime_type
 
 log = logging.getLogger("gemtune")
@@ -76,19 +85,56 @@ class Documents:
         )
 
 
-def run(paths: Mapping[str, str], outcome: Mapping[str, Any], name: str, html: str, verdict: str, summary: str) -> None:
+def run(
+    paths: Mapping[str, str],
+    outcome: Mapping[str, Any],
+    name: str,
+    html: str,
+    verdict: str,
+    summary: str,
+    **sections: Section,
+) -> None:
     """Write the page to `html`, its verdict to `verdict` (Markdown) and the numbers to `summary` (JSON).
 
-    `paths` are those of the `Documents` and of the predictions, `outcome` is the deployment record, as the step before
-    returned it.
+    `paths` are those of the `Documents`, of the predictions and of the budget check, `outcome` is the deployment
+    record, as the step before returned it. Records what was decided on, unless the verdict leaves something to repeat.
+    Reads the section vertex.
     """
     documents = Documents.read(paths, outcome)
     content = summarize(documents, name)
+    _write(content, (html, verdict, summary), paths["predictions"], documents.test)
+    if content.verdict == "not_enough_data" or documents.decision.failed_rows:
+        return
+    deployed = documents.deployment
+    champion = deployed.variant.model if deployed.action == "deployed" else deployed.champion_before
+    digest = BudgetReport.read(paths["budget"]).fingerprint
+    last_decision.record(StepContext(sections).client, name, digest, champion, content.model_dump(mode="json"))
+
+
+def run_unchanged(budget: str, html: str, verdict: str, summary: str) -> None:
+    """Write the same of a run that found nothing new: the last run's summary, with its verdict as it stands now."""
+    checked = BudgetReport.read(budget)
+    last = RunSummary.model_validate(checked.last_summary)
+    kept: Verdict = "keep_champion" if last.verdict == "deploy" else last.verdict
+    unchanged = f"unchanged: rows, settings and champion are those of the last decision ({last.headline}); nothing"
+    items = checked.forecast.items
+    cost = CostSummary(
+        actual=checked.forecast.cost.expected, forecast=0, items=items, summary="cost: no request was sent"
+    )
+    update = {"verdict": kept, "passed": False, "headline": HEADLINES[kept], "cost": cost}
+    reasons = [f"{unchanged} was evaluated", *last.reasons]
+    _write(last.model_copy(update={**update, "reasons": reasons}), (html, verdict, summary))
+
+
+def _write(
+    content: RunSummary, paths: tuple[str, str, str], predictions: str = "", test: Sequence[Example] = ()
+) -> None:
+    html, verdict, summary = paths
     content.write(summary)
     with open_atomic(verdict) as out:
         out.write(markdown(content))
     with open_atomic(html) as out:
-        out.write(_page_or_verdict(content, paths["predictions"], documents.test))
+        out.write(_page_or_verdict(content, predictions, test))
     log.info("done: %s", content.headline)
 
 
@@ -98,7 +144,8 @@ def _page_or_verdict(summary: RunSummary, predictions: str, test: Sequence[Examp
 
     try:
         name = _in_focus(summary)
-        return page(summary, name, errors(predictions, name), {example.id: example.text for example in test})
+        wrong = errors(predictions, name) if predictions else ([], 0)
+        return page(summary, name, wrong, {example.id: example.text for example in test})
     except Exception as error:
         log.exception("the page shows the verdict alone; the summary is complete")
         problem = f"The full page could not be rendered: {type(error).__name__}: {error}"

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 
 from gemtune.artifacts.cost import CostItem, read_spent
@@ -95,7 +94,6 @@ def run(
         trials=[_trial(job, candidates, context.objective) for job in jobs],
         ablation=ablation,
         spent=[*read_spent(spent), *_spent(context, planned, records, reports)],
-        plan=next((job.trial.plan for job in trials), ""),
         alias=context.deploy.alias,
     )
     document.write(selection)
@@ -126,7 +124,8 @@ def _prompts(
     notes = []
     if larger:
         notes.append(f"the best prompt is that of {best.variant.model}: {best.metrics[metric].value:.3f}")
-    others = [prompt.variant for prompt in other_prompts(best, prompts, planned.metric)]
+    level = planned.baselines.confidence_level if planned.baselines else 0.95
+    others = [prompt.variant for prompt in other_prompts(best, prompts, planned.metric, level)]
     if others:
         names = ", ".join(variant.name for variant in others)
         notes.append(f"on validation rows these prompts may be as good as {best.variant.name}: {names}")
@@ -159,7 +158,7 @@ def _ablation(scores: Sequence[VariantScore], trials: Sequence[TrialRecord]) -> 
     best = {arm: max(own, key=lambda s: s.score.value) for arm, own in arms.items()}
     reweighted, unweighted = best["reweighted"], best["unweighted"]
     gain = reweighted.score.value - unweighted.score.value
-    half = Z95 * math.hypot(reweighted.standard_error, unweighted.standard_error)
+    half = Z95 * reweighted.standard_error_to(unweighted)
     finding = "better" if gain > half else "worse" if gain < -half else "no significant difference"
     summary = (
         f"hard examples reweighted: {reweighted.score.value:.3f} on validation, not reweighted: "

@@ -6,7 +6,8 @@ A checkpoint is selected by the one-standard-error rule (Breiman et al. 1984).
 
 Among the checkpoints whose score is within one standard error of the best: the one whose model is cheapest to call, and
 of those the one that was trained least. It is as good as the best as far as the data can show, costs no more, and is
-less likely to have memorised the training rows.
+less likely to have memorised the training rows. The standard error is that of the paired difference: checkpoints of one
+job miss mostly the same rows.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from gemtune.artifacts.evaluation import EvaluationReport, Score, VariantReport
 from gemtune.artifacts.tuning import TrialRecord
 from gemtune.config import ModelVariant
+from gemtune.evaluation.intervals import z_score
 from gemtune.tuning.objective import Objective
 
 Z95 = 1.959964  # half-width of a 95 % interval in standard errors
@@ -40,28 +43,29 @@ class VariantScore:
     """Score on validation rows near the hard examples, where they are marked."""
     price: float = 0.0
     """US dollars for a million input and a million output tokens of its base model."""
+    deviations: Sequence[float] = ()
+    """How leaving out each row, or group of rows, moves the score."""
 
-    @property
-    def standard_error(self) -> float:
-        """From the interval's width."""
-        return _standard_error(self.score)
-
-
-def _standard_error(score: Score) -> float:
-    return (score.high - score.low) / (2 * Z95)
+    def standard_error_to(self, other: VariantScore) -> float:
+        """The standard error of the difference to another variant's score on the same rows; none known: certain."""
+        return math.hypot(*(a - b for a, b in zip_longest(self.deviations, other.deviations, fillvalue=0.0)))
 
 
-def other_prompts(best: VariantReport, prompts: Sequence[VariantReport], metric: str) -> list[VariantReport]:
+def other_prompts(
+    best: VariantReport, prompts: Sequence[VariantReport], metric: str, level: float
+) -> list[VariantReport]:
     """The prompts that may be as good as the best one, the highest score first: at most MAX_PROMPTS with the best.
 
-    Their score is within two standard errors of the difference, as if the scores were independent: scores on the same
-    rows differ less. On few validation rows the best prompt often has not the best score, and a candidate that equals
-    it would pass by a comparison with a worse one. One standard error is not enough for that: see docs/gate.md.
+    `level` is that of the scores' intervals. Their score is within two standard errors of the difference, as if the
+    scores were independent: scores on the same rows differ less. On few validation rows the best prompt often has not
+    the best score, and a candidate that equals it would pass by a comparison with a worse one. One standard error is
+    not enough for that: see docs/gate.md.
     """
-    top = best.metrics[metric]
+    top, width = best.metrics[metric], 2 * z_score(level)
 
     def is_near(score: Score) -> bool:
-        return top.value - score.value <= 2 * math.hypot(_standard_error(top), _standard_error(score))
+        both = math.hypot(top.high - top.low, score.high - score.low) / width
+        return top.value - score.value <= 2 * both
 
     near = [prompt for prompt in prompts if prompt.variant != best.variant and is_near(prompt.metrics[metric])]
     return sorted(near, key=lambda prompt: -prompt.metrics[metric].value)[: MAX_PROMPTS - 1]
@@ -74,13 +78,13 @@ def choose(scores: Sequence[VariantScore], one_standard_error: bool = True) -> t
     best = max(scores, key=lambda s: (s.score.value, -s.price, -s.variant.epoch, -s.adapter_size))
     if not one_standard_error:
         return best, "the best score"
-    floor = best.score.value - best.standard_error
-    near = [s for s in scores if s.score.value >= floor]
+    near = [s for s in scores if best.score.value - s.score.value <= best.standard_error_to(s) + 1e-9]
     least = min(near, key=lambda s: (s.price, s.variant.epoch, s.adapter_size, -s.score.value, s.variant.name))
     if least is best:
         return best, "the best score, and none trained less is within one standard error"
     less = "its model costs less" if least.price < best.price else "trained less"
-    return least, f"within one standard error ({best.standard_error:.3f}) of {best.variant.name} and {less}"
+    error = best.standard_error_to(least)
+    return least, f"within one standard error ({error:.3f}) of {best.variant.name} and {less}"
 
 
 def variant_scores(
@@ -102,6 +106,7 @@ def _variant_score(report: VariantReport, metric: str, job: TrialRecord | None, 
         chance=0.5 if objective.is_pairwise else majority,
         near_hard=cell.metrics[metric].value if cell and metric in cell.metrics else None,
         price=job.price["input"] + job.price["output"] if job else 0.0,
+        deviations=report.deviations.get(metric, ()),
     )
 
 

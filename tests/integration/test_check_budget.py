@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from gemtune.artifacts.data import AugmentationReport
 from gemtune.artifacts.evaluation import EvaluationReport
 from gemtune.artifacts.tuning import Selection
 from gemtune.config import Augment, ModelVariant
+from gemtune.data.example import read_examples, write_examples
 from gemtune.data.leakage import leakage_report
 from gemtune.errors import UserError
 from gemtune.inference import prompt_search
-from gemtune.state import champion
+from gemtune.state import champion, last_decision
 from gemtune.steps import check_budget, evaluate
 from gemtune.vertex import Client
 
@@ -68,6 +70,42 @@ def test_check_budget_stops_before_the_first_request(client: Client, taken: Take
     paid = CostItem.actual("augmentation", "paraphrases", 5, enough.max_cost)
     with pytest.raises(UserError, match="the most expensive item: paraphrases"):
         bounded(tmp_path / "d", "paid", spent=(paid,))
+    assert not taken
+
+
+def test_check_budget_finds_what_is_new_since_the_last_decision(client: Client, taken: Taken, tmp_path: Path) -> None:
+    """Rows wherever they stand, every setting that decides, and the champion; never the same ones."""
+    name, written = "again", tmp_path / "budget.json"
+    ratings = tmp_path / "ratings.csv"
+    ratings.write_text("id,text,reference,answer,rating\n1,t,refund,refund,5\n")
+    rated = (f"evaluate.judge.model={JUDGE}", f"evaluate.judge.ratings={ratings}")
+
+    def is_new(*overrides: str, rows: tuple[int, int, int] = (60, 12, 15), moved: int = 0, label: str = "") -> bool:
+        paths = splits(tmp_path, *rows)
+        for path in paths:
+            examples = [replace(row, line=row.line + moved) for row in read_examples(path)][:: -1 if moved else 1]
+            first = replace(examples[0], slices={"channel": label} if label else {})
+            write_examples(path, [first, *examples[1:]])
+        return check_budget.run(paths, str(written), name, **sections(*rated, *overrides))
+
+    assert is_new()
+    digest = BudgetReport.read(written).fingerprint
+    last_decision.record(client, name, digest, "", {"verdict": "keep_prompt"})
+    assert not is_new(moved=3)
+    report = BudgetReport.read(written)
+    assert (report.last_summary, report.fingerprint) == ({"verdict": "keep_prompt"}, digest)
+    assert is_new("plan.skip_unchanged=false")
+    assert all(is_new(rows=rows) for rows in ((61, 12, 15), (60, 13, 15), (60, 12, 16)))
+    assert is_new(label="web")
+    changed = ("gate.min_lift=0.01", "tune.attempts=3", "plan.trials=[{epoch_count: 2}]", "select.metric=macro_f1")
+    assert all(is_new(setting) for setting in changed)
+    ratings.write_text("id,text,reference,answer,rating\n1,t,refund,refund,4\n")
+    assert is_new()
+    ratings.write_text("id,text,reference,answer,rating\n1,t,refund,refund,5\n")
+    assert not is_new()
+    other = ModelVariant(name="t@3", model="projects/1/locations/us-central1/endpoints/9")
+    champion.promote(client, name, 0, "champion", {"variant": other.model_dump(mode="json")})
+    assert is_new()
     assert not taken
 
 

@@ -342,12 +342,6 @@ def test_deploy_redeploys_checkpoints_of_a_reused_job(client: Client, tmp_path: 
     assert serving(client, run.variants) == [True, True]
 
 
-def test_deploy_records_the_decision_for_the_next_plan(client: Client, tmp_path: Path) -> None:
-    Run(tmp_path, "remember", 13, [0.5, 0.9]).deploy()
-    assert store.last_plan(client, "remember") == "plan-13"
-    assert store.last_plan(client, "nobody") == ""
-
-
 def test_deploy_concurrent_runs_both_enter_the_history(client: Client) -> None:
     key = champion.key("race")
     other = {"seen": False}

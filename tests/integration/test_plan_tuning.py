@@ -24,7 +24,7 @@ from gemtune.data.example import Pair, read_examples, write_examples
 from gemtune.data.leakage import leakage_report
 from gemtune.errors import UserError
 from gemtune.evaluation.evaluator import Dataset
-from gemtune.state import champion, store
+from gemtune.state import champion
 from gemtune.steps import escalation, evaluate, plan_tuning, report, reweight, select_model, tune
 from gemtune.steps.context import StepContext
 from gemtune.vertex import Client
@@ -133,17 +133,6 @@ def test_plan_skips_tuning_without_budget(client: Client, tmp_path: Path) -> Non
         ("best prompt on test", "forecast"),
         ("the champion on test", "forecast"),
     ]
-
-
-def test_plan_skips_tuning_when_unchanged(client: Client, tmp_path: Path) -> None:
-    returned, plan = planned(tmp_path, "stale")
-    store.record_decision(client, "stale", plan.fingerprint, "keep_prompt")
-    again, why = planned(tmp_path, "stale")
-    assert (returned["should_tune"], again["should_tune"]) == (True, False)
-    assert "unchanged: rows" in why.reasons[0]
-    assert planned(tmp_path, "stale", "plan.skip_unchanged=false")[0]["should_tune"]
-    assert planned(tmp_path, "stale", "plan.trials=[{epoch_count: 2}]")[0]["should_tune"]
-    assert planned(tmp_path / "more", "stale", train=130)[0]["should_tune"]
 
 
 def test_plan_starts_from_the_champion_by_setting(client: Client, tmp_path: Path) -> None:

@@ -100,13 +100,14 @@ def test_run_deploys_a_better_model_and_later_runs_must_beat_it(tmp_path):
 
     unchanged = summary_of(run(tmp_path), tmp_path)
     assert unchanged["verdict"] == "keep_champion"
-    assert any("unchanged: rows" in reason for reason in unchanged["reasons"])
-    assert {row["role"] for row in unchanged["variants"]} == {"baseline", "champion"}
+    assert "unchanged: rows, settings and champion" in unchanged["reasons"][0]
+    assert steps_of(unchanged) == ["preprocess", "split", "check-budget", "report-unchanged"]
+    assert (unchanged["cost"]["actual"], unchanged["outcome"]) == (0, first["outcome"])
 
     other = "plan.trials=[{epoch_count: 2, adapter_size: 2}]"
     again = summary_of(run(tmp_path, "--set", other), tmp_path)
     assert {row["role"] for row in again["variants"]} == {"baseline", "candidate", "champion"}
-    assert (again["test_set_usage"]["candidates"], again["test_set_usage"]["uses"]) == (2, 3)
+    assert (again["test_set_usage"]["candidates"], again["test_set_usage"]["uses"]) == (2, 2)
     assert any("2 candidates have used this test set" in note for note in again["notes"])
     assert again["verdict"] == "keep_champion"  # an equal model does not replace the one in service
     assert again["outcome"]["model"] == first["outcome"]["model"]

@@ -79,6 +79,16 @@ def files(tmp_path):
     return tmp_path
 
 
+def test_evaluate_writes_the_answers_before_anything_else_is_computed(scripted, files, monkeypatch):
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("gemtune.evaluation.evaluator.free_baselines", fails)
+    with pytest.raises(MemoryError):
+        evaluated(files, [ModelVariant(name="odd", model="odd")], free=True)
+    assert [row["id"] for row in predictions(files)] == [row.id for row in ROWS]
+
+
 def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files):
     who = [ModelVariant(name="odd", model="odd"), ModelVariant(name="poor", model="poor")]
     console, report = evaluated(files, who, free=True)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -118,3 +119,19 @@ def test_tfidf_baseline_learns_and_states_when_it_does_not_apply():
     assert not tfidf_baseline.is_applicable(task, TRAIN[:12])
     assert not tfidf_baseline.is_applicable(Task(kind="extraction"), TRAIN)
     assert not tfidf_baseline.is_applicable(Task(labels=["a"], label_separator=";"), TRAIN)
+
+
+def test_tfidf_baseline_needs_no_more_memory_for_more_labels():
+    """A model of all labels at once would take their number times as much."""
+
+    def peak(labels: int) -> int:
+        rows = [Example(str(n), f"word{n % labels} of row {n}, {n * n} in all", f"l{n % labels}") for n in range(600)]
+        tracemalloc.start()
+        predicted = tfidf_baseline.predict(rows, rows)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert sum(a.text == row.target for a, row in zip(predicted, rows, strict=True)) > 590
+        return most
+
+    peak(2)  # what is imported and compiled once
+    assert peak(60) < 1.3 * peak(2)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
-from gemtune.artifacts.cost import CostForecast, CostItem, Estimate, TokenUsage
+from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem, Estimate, TokenUsage
 from gemtune.artifacts.data import (
     DataReport,
     LeakageReport,
@@ -211,7 +211,16 @@ def paths(tmp_path: Path) -> Path:
     write_examples(tmp_path / "test", [Example("1", "<script>alert(1)</script>", "a", 1)])
     wrong = {"dataset": "test", "variant": "t@2", "id": "1", "reference": "a", "answer": "<img src=x onerror=1>"}
     write_predictions(str(tmp_path / "predictions"), [{**wrong, "outcome": "invalid", "scores": {"exact_match": 0.0}}])
+    BudgetReport(name="n", forecast=CostForecast.of([], 1.0), fingerprint="d").write(tmp_path / "budget")
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What was recorded as decided on: name, fingerprint, champion, summary."""
+    decisions: list[tuple[Any, ...]] = []
+    monkeypatch.setattr("gemtune.state.last_decision.record", lambda _client, *own: decisions.append(own))
+    return decisions
 
 
 def run(paths: Path, action: Literal["deployed", "none"] = "deployed") -> tuple[str, str, RunSummary]:
@@ -223,11 +232,34 @@ def run(paths: Path, action: Literal["deployed", "none"] = "deployed") -> tuple[
         undeployed=[],
         cleaning={"lowercase": True},
     )
-    names = ("data", "split", "plan", "selection", "tested", "predictions", "train", "test", "decision")
+    names = ("data", "split", "plan", "selection", "tested", "predictions", "train", "test", "decision", "budget")
     inputs = {name: str(paths / name) for name in names}
     outputs = [str(paths / name) for name in ("html", "md", "json")]
-    report.run(inputs, deployed.model_dump(mode="json"), "n", *outputs)
+    report.run(inputs, deployed.model_dump(mode="json"), "n", *outputs, vertex={"project": "p"})
     return (paths / "html").read_text(), (paths / "md").read_text(), RunSummary.read(paths / "json")
+
+
+@pytest.mark.parametrize("update", [{}, {"verdict": "not_enough_data"}, {"failed_rows": {"t@2": 1}}])
+def test_report_records_what_was_decided_on_unless_something_is_left_open(
+    paths: Path, recorded: list[tuple[Any, ...]], update: dict[str, Any]
+) -> None:
+    DecisionRecord.read(paths / "decision").model_copy(update=update).write(paths / "decision")
+    _, _, summary = run(paths)
+    assert recorded == ([] if update else [("n", "d", "m", summary.model_dump(mode="json"))])
+
+
+def test_report_of_a_run_with_nothing_new_has_the_last_verdict_and_no_cost(paths: Path) -> None:
+    _, _, last = run(paths)
+    spent = [CostItem.actual("augmentation", "paraphrases", 5, 0.25)]
+    checked = {"forecast": CostForecast.of(spent, 1.0), "last_summary": last.model_dump(mode="json")}
+    BudgetReport.read(paths / "budget").model_copy(update=checked).write(paths / "budget")
+    report.run_unchanged(str(paths / "budget"), *(str(paths / name) for name in ("html", "md", "json")))
+    summary = RunSummary.read(paths / "json")
+    assert (summary.verdict, summary.passed, summary.cost.actual) == ("keep_champion", False, 0.25)
+    assert "unchanged: rows, settings and champion are those of the last decision" in summary.reasons[0]
+    assert summary.reasons[0] in (paths / "html").read_text()
+    assert summary.reasons[0] in (paths / "md").read_text()
+    assert (summary.outcome, summary.variants) == (last.outcome, last.variants)
 
 
 def test_report_escapes_texts_and_answers(paths: Path) -> None:

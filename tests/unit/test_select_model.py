@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +24,13 @@ from gemtune.artifacts.tuning import (
     TuningPlan,
     TuningRecord,
 )
-from gemtune.config import ModelVariant, Task, Trial
+from gemtune.config import Evaluate, ModelVariant, Task, Trial
+from gemtune.contents import ModelOutput
 from gemtune.cost import usage
+from gemtune.data.example import Example
+from gemtune.evaluation import intervals, metrics, pairwise
+from gemtune.evaluation.judge import CREDIT, PairwiseResult
+from gemtune.evaluation.scorers import score_sample, variant_report
 from gemtune.steps import select_model
 from gemtune.steps.select_model import _ablation, _trial
 from gemtune.tuning.checkpoint_selection import VariantScore, choose, learned_nothing, other_prompts, variant_scores
@@ -52,11 +58,11 @@ def variant(trial: str, epoch: int = 1, role: Any = "candidate") -> ModelVariant
     )
 
 
-def scored(
-    name: str, epoch: int, value: float, half: float = 0.0392, size: int = 4, price: float = 1.75
-) -> VariantScore:
+def scored(name: str, epoch: int, value: float, size: int = 4, price: float = 1.75) -> VariantScore:
+    """A checkpoint whose misses are its own: paired with the best, "c" or "small", its standard error is 0.02."""
     known = ModelVariant(name=name, model=f"projects/p/locations/us/endpoints/{name}", epoch=epoch)
-    return VariantScore(known, score(value, half), size, price=price)
+    own = 0.0 if name in ("c", "small") else 0.02
+    return VariantScore(known, score(value), size, price=price, deviations=(own, 0.0))
 
 
 def reported(item: ModelVariant, value: float, half: float = 0.0392, **more: Any) -> VariantReport:
@@ -89,7 +95,7 @@ def job(name: str, price: dict[str, Any] = PRICE, kind: Kind = "fine", job_name:
 def test_select_takes_the_earliest_within_one_standard_error() -> None:
     chosen, reason = choose([scored("a", 1, 0.70), scored("b", 2, 0.885), scored("c", 4, 0.90)])
     assert chosen is not None
-    assert chosen.variant.name == "b"  # 0.90 less one standard error (0.02) is 0.88
+    assert chosen.variant.name == "b"  # 0.90 less one standard error of the paired difference (0.02) is 0.88
     assert "within one standard error (0.020) of c" in reason
 
 
@@ -101,7 +107,7 @@ def test_select_takes_the_best_when_no_earlier_is_near() -> None:
 
 
 def test_select_prefers_the_smaller_adapter_at_equal_epochs() -> None:
-    chosen, _ = choose([scored("a", 2, 0.90, size=16), scored("b", 2, 0.89, size=1)])
+    chosen, _ = choose([scored("c", 2, 0.90, size=16), scored("b", 2, 0.89, size=1)])
     assert chosen is not None
     assert chosen.variant.name == "b"
 
@@ -118,6 +124,33 @@ def test_select_one_standard_error_can_be_off() -> None:
     chosen, _ = choose([scored("b", 2, 0.885), scored("c", 4, 0.90)], one_standard_error=False)
     assert chosen is not None
     assert chosen.variant.name == "c"
+
+
+@pytest.mark.parametrize("level", [0.8, 0.999])
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1", "win_rate"])
+@pytest.mark.parametrize("size", [1, 2], ids=["rows", "groups"])
+def test_standard_error_is_paired_and_independent_of_the_level(level: float, metric: str, size: int) -> None:
+    """The jackknife of the difference itself, whatever the level of the intervals."""
+    rng, task, rows = np.random.default_rng(3), Task(labels=["a", "b"]), 40
+    examples = [Example(str(n), "t", "ab"[n % 2], group=f"g{n // 2}" if size == 2 else None) for n in range(rows)]
+    config, reports, measures = Evaluate(confidence_level=level), [], []
+    for name in ("x", "y"):
+        outputs = [ModelOutput(row.target if rng.random() < 0.8 else "b", "STOP") for row in examples]
+        scores = [score_sample(task, variant(name), *each) for each in zip(examples, outputs, strict=True)]
+        results = [PairwiseResult("candidate" if own.scores["accuracy"] else "tie") for own in scores]
+        report = variant_report(task, config, variant(name), scores)
+        won = {(report.variant.name, "z"): results}
+        reports.append(pairwise.with_win_rate(report, examples, [{}] * rows, won, config, ["z"]))
+        credit = intervals.mean([CREDIT[result.winner] for result in results])
+        own = [score.row for score in scores]
+        measures.append(credit if metric == "win_rate" else metrics.measure(task, metric, own))
+    first, second = variant_scores(evaluated(*reports), metric, [], SupervisedObjective())
+    kept = [np.delete(np.arange(rows), range(n, n + size)) for n in range(0, rows, size)]
+    differences = [np.subtract(*(own.formula(own.sums[part].sum(axis=0)) for own in measures)) for part in kept]
+    expected = float(np.sqrt((len(kept) - 1) * np.var(differences)))
+    assert first.standard_error_to(second) == pytest.approx(expected, abs=1e-7)
+    apart = [(item.score.high - item.score.low) / 2 / intervals.z_score(level) for item in (first, second)]
+    assert expected < np.hypot(*apart)
 
 
 def test_select_returns_none_without_checkpoints() -> None:
@@ -148,11 +181,17 @@ def prompts(*scores: tuple[str, float]) -> list[VariantReport]:
 def test_other_prompts_may_be_as_good_as_the_best() -> None:
     """Within two standard errors of the difference, 2 x 0.02 x sqrt(2) here; the highest first, at most four."""
     found = prompts(("best", 0.9), ("far", 0.84), ("near", 0.85), ("nearer", 0.88))
-    names = [prompt.variant.name for prompt in other_prompts(found[0], found, "accuracy")]
+    names = [prompt.variant.name for prompt in other_prompts(found[0], found, "accuracy", 0.95)]
     assert names == ["nearer", "near"]
+    assert other_prompts(found[0], found, "accuracy", 0.999) == [found[3]]  # the same intervals of a higher level
     many = prompts(*((f"p{n}", 0.9 - n / 1000) for n in range(9)))
-    assert [prompt.variant.name for prompt in other_prompts(many[0], many, "accuracy")] == ["p1", "p2", "p3", "p4"]
-    assert other_prompts(found[0], found[:1], "accuracy") == []
+    assert [prompt.variant.name for prompt in other_prompts(many[0], many, "accuracy", 0.95)] == [
+        "p1",
+        "p2",
+        "p3",
+        "p4",
+    ]
+    assert other_prompts(found[0], found[:1], "accuracy", 0.95) == []
 
 
 @pytest.mark.parametrize(("larger", "best", "others"), [(None, "a", ["b"]), (0.92, "a-of-large", ["a", "b"])])
@@ -179,24 +218,31 @@ def test_learned_nothing_detects_guessing() -> None:
     assert guessing(0.17, 0.14) == guessing(0.0, 0.0) == learned_nothing([]) == ""
 
 
-scores = st.lists(
-    st.tuples(st.integers(1, 20), st.floats(0, 1), st.floats(0, 0.2), st.sampled_from([1, 2, 4, 8, 16])), min_size=1
+answers = st.lists(
+    st.tuples(st.integers(1, 20), st.lists(st.booleans(), min_size=9, max_size=9), st.sampled_from([1, 4, 16])),
+    min_size=1,
 )
 
 
-@given(scores)
-def test_select_is_near_the_best_and_trained_least(result: list[tuple[int, float, float, int]]) -> None:
-    ranked = [scored(f"c{n}", e, v, h, size) for n, (e, v, h, size) in enumerate(result)]
+@given(answers)
+def test_select_is_near_the_best_and_trained_least(result: list[tuple[int, list[bool], int]]) -> None:
+    def checkpoint(name: str, epoch: int, hits: list[bool], size: int) -> VariantScore:
+        measure = intervals.mean([float(hit) for hit in hits])
+        own = tuple(intervals.deviations(measure))
+        return VariantScore(variant(name, epoch), score(measure.value()), size, deviations=own)
+
+    ranked = [checkpoint(f"c{n}", *own) for n, own in enumerate(result)]
     chosen, _ = choose(ranked)
     best = max(s.score.value for s in ranked)
-    widest = max(s.standard_error for s in ranked if s.score.value == best)
     assert chosen is not None
-    assert chosen.score.value >= best - widest
+    tops = [s for s in ranked if s.score.value == best]
+    assert any(best - chosen.score.value <= s.standard_error_to(chosen) + 1e-9 for s in tops)
     assert not [s for s in ranked if s.score.value > chosen.score.value and s.variant.epoch < chosen.variant.epoch]
 
 
 def arm(trial: str, value: float, near_hard: float | None = None) -> VariantScore:
-    return VariantScore(variant(trial), score(value, 0.04), near_hard=near_hard)
+    own = (0.03, 0.0) if trial.endswith("unweighted") else (0.0, 0.0)
+    return VariantScore(variant(trial), score(value, 0.04), near_hard=near_hard, deviations=own)
 
 
 ARMS = [job("t", hyper={"reweighted": True}), job("t-unweighted", hyper={"ablation_of": "t"}), job("other")]

@@ -15,6 +15,7 @@ import pytest
 from evaluations import evaluated, script, selection, tuning_plan
 from samples import Said
 
+from gemtune.artifacts.cost import BudgetReport, CostForecast
 from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord
 from gemtune.artifacts.evaluation import EvaluationReport, TestSetUsage
 from gemtune.config import ModelVariant, Task
@@ -156,11 +157,14 @@ def report_page(folder, splits, declared, candidate) -> str:
     cut = tuple(str(folder / f"cut.{name}") for name in splits)
     split.run(preprocess_files[0], cut, str(folder / "split"), "", "run", split={"jaccard_threshold": 1})
     names = {"tested": "test.report", "predictions": "test.predictions"}
-    fields = ["data", "split", "plan", "selection", "tested", "predictions", "train", "test", "decision"]
+    fields = ["data", "split", "plan", "selection", "tested", "predictions", "train", "test", "decision", "budget"]
+    BudgetReport(name="run", forecast=CostForecast.of([], 1), fingerprint="d").write(folder / "budget")
     paths = {field: str(folder / names.get(field, field)) for field in fields}
     outcome = DeploymentRecord(
         action="deployed", variant=candidate, champion_before="", undeployed=[], cleaning={}
     ).model_dump()
     outputs = [str(folder / name) for name in ("page", "verdict", "summary")]
-    report.run(paths, outcome, "run", *outputs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gemtune.state.last_decision.record", lambda *_: None)
+        report.run(paths, outcome, "run", *outputs, vertex={"project": "p"})
     return (folder / "page").read_text()

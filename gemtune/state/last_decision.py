@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the last run of a name decided on and reported, so that the next one sees whether anything is new."""
+
+from __future__ import annotations
+
+from gemtune.state import champion, store
+from gemtune.state.store import Record
+from gemtune.vertex import Client
+
+
+def _key(name: str) -> str:
+    return f"decisions/{name}.json"
+
+
+def record(client: Client, name: str, fingerprint: str, model: str, summary: Record) -> None:
+    """Keep the summary of a run with what it decided on, and the champion's `model` after it ("": there is none)."""
+    decision = {"schema_version": store.SCHEMA_VERSION, "fingerprint": fingerprint, "model": model, "summary": summary}
+    store.update(client, _key(name), lambda _: decision)
+
+
+def read(client: Client, name: str, fingerprint: str) -> Record:
+    """The summary of the last run where that decided on the same and its champion still serves; {} otherwise."""
+    last, serving = store.read(client, _key(name)), champion.read(client, name)
+    if last.get("fingerprint") != fingerprint or last["model"] != (serving.model if serving else ""):
+        return {}
+    return dict(last["summary"])
