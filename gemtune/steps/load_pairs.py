@@ -8,8 +8,6 @@ pays nothing for them and tunes on the same pairs, so that it finds its jobs aga
 it may cost more than `plan.max_cost`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter
