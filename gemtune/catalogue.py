@@ -6,8 +6,6 @@ No other module names a model or a limit. Combinations of model, method, adapter
 service would refuse are refused here first, with the accepted values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import cache

@@ -6,8 +6,6 @@ A card number must pass the Luhn check (ISO/IEC 7812-1), an IBAN its remainder m
 `findings` finds nothing in a masked text. The patterns are in `pii_patterns.yaml`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a local run prints at its end: the table, the verdict with its reasons, and how to call the deployed model."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

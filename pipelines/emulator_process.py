@@ -6,8 +6,6 @@ Each run holds the named pipe `STATE/users` open for writing; the emulator ends 
 ended. `STATE/lock` names its process, its URL and how it was started, `STATE/emulator.log` is its output.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

@@ -7,8 +7,6 @@ input is a pipe from the run. When the run closes the pipe, or dies, the guard e
 temporary folder. This file is also the guard's program, so it imports nothing but the standard library.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

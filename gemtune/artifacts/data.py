@@ -6,8 +6,6 @@ how training rows were augmented and reweighted.
 All counts are rows unless a field says otherwise; a `line` is a 1-based line of the source.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar
 

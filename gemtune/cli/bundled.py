@@ -7,8 +7,6 @@ packages, so the wheel carries them in `gemtune/_bundled`. Only the console comm
 have that folder on their path.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

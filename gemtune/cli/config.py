@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gemtune config`: effective settings, their reference and their JSON schema, from the models in `gemtune.config`."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated

@@ -6,8 +6,6 @@ Guarantees: exit code 0 when no problem was found, 1 when `check` found one; eac
 and reason. What the commands do is in `data_commands`, which is imported when one of them runs.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

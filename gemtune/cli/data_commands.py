@@ -21,11 +21,10 @@ from gemtune.data import dataflow_dedup, pairs, source_rows
 from gemtune.data.cleaning import NO_CLEANING
 from gemtune.data.csv_safe import read_review_file, write_review_file
 from gemtune.data.dataflow_job import require_dataflow_settings
-from gemtune.data.duplicates import FilterResult, borderline_duplicates
+from gemtune.data.duplicates import FilterResult, apply_rules, borderline_duplicates
 from gemtune.data.example import Example, RejectedRow, to_row, write_rows
 from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
-from gemtune.data.row_selection import apply_rules
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
 from gemtune.data.service_limits import LimitChecker, model_problems
 from gemtune.data.sources import output_path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gemtune init`: a commented configuration for a file of rows, from what the rows hold."""
 
-from __future__ import annotations
-
 import json
 import random
 import re

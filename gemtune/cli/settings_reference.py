@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The settings reference (docs/settings.md) as Markdown, from the models in `gemtune.config`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import get_args, get_origin

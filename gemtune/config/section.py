@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Base of all sections of the settings: frozen, without unknown keys, with errors that name the setting."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from datetime import date

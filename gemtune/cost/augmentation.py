@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What augmentation costs: paraphrases and label checks, bounded by bytes: a text has no more tokens than bytes."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

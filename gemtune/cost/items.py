@@ -6,8 +6,6 @@ Tuning is billed per token of the training rows and epoch, requests per token in
 nothing while idle. Every decision uses the upper bounds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

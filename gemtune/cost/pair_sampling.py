@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What sampling pairs costs: several answers of the base model per row, ranked by references or by the judge. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -7,8 +7,6 @@ three standard errors. Offline, a token is taken to be four characters, or one C
 which errs on the high side for most texts; such counts carry a wide bound.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import statistics

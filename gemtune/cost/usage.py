@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was spent, as the service counted it: actual cost items from reports and job records, in US dollars. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from gemtune.artifacts.cost import MILLION, CostItem, Kind, TokenUsage

@@ -7,8 +7,6 @@ with `,`, `;` or tab. Guarantees: no cell is evaluated as a formula, and what wa
 surrogate pair as its escape).
 """
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterable, Iterator, Sequence

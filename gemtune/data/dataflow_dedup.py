@@ -14,8 +14,6 @@ one worker, which holds pairs and no texts, assigns the leaders. Guarantees: the
 rows shows the passages that many rows have in common. Rows that cannot be used are kept, for `preprocess` to report.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -6,8 +6,6 @@ The setting is `builtin`, `vertex:MODEL`, or `st:NAME`, a directory or a hub nam
 (extra `embeddings`). Models are loaded on first use.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec

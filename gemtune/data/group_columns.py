@@ -8,8 +8,6 @@ for are columns of repeated identifiers, identifiers that begin alike, and texts
 the owner of the data knows.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable

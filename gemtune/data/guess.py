@@ -7,8 +7,6 @@ that hold the like. Guarantees: a guess is a setting with its reason, and with t
 as well; the same rows give the same guesses.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

@@ -23,8 +23,8 @@ import numpy as np
 from gemtune.artifacts.data import LabelIssue, LabelIssues
 from gemtune.config import Preprocess, Task
 from gemtune.data.compared_text import remainders
+from gemtune.data.duplicates import log_if_long
 from gemtune.data.example import Example
-from gemtune.data.row_selection import log_if_long
 from gemtune.data.row_validation import LABELLED_KINDS
 
 log = logging.getLogger("gemtune")

@@ -7,8 +7,6 @@ Guarantees: no exact text, near-duplicate or passage across splits is missed, an
 size the report states.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -8,8 +8,6 @@ prompt with many pairs is evaluated once. Guarantees: every row becomes a pair o
 with equal answers, duplicates and contradictions are rejected.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace

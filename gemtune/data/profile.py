@@ -6,8 +6,6 @@ Guarantees: counts only, and a single judgement: a label is rare below RARE_ROWS
 quarter of a token per character, one per East Asian character); the service's own count is authoritative.
 """
 
-from __future__ import annotations
-
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence

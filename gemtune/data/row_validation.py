@@ -5,8 +5,6 @@
 Guarantees: with `pii: mask`, personal data is masked in every text of an example, in earlier turns too.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

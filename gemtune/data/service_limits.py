@@ -8,8 +8,6 @@ it, and a row is measured as it is sent, instruction included. Tokens are estima
 within a tenth of the limit are reported too.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from array import array

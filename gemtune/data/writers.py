@@ -7,8 +7,6 @@ parts) or pair; a format that cannot represent an example rejects it instead of 
 are written as columns only: the other formats are the service's and have no such fields.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 import tempfile

@@ -10,8 +10,6 @@ through a chain. Guarantees: no text is dropped wrongly; a pair at the threshold
 (see `shape`), nearer ones far more rarely. The loops are compiled by numba (`_numba`).
 """
 
-from __future__ import annotations
-
 import math
 import os
 import unicodedata

@@ -7,8 +7,6 @@ cosine; the same texts, dimensions and seed give the same vectors. Texts are sim
 stems.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence

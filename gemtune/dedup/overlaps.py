@@ -7,8 +7,6 @@ within the threshold of a reference shares most of its shingles, so it must have
 only such pairs are compared, exactly. Memory grows with the references, not with the texts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -7,8 +7,6 @@ the same winnowed N/2-grams (Schleimer et al. 2003), so only windows around a re
 these are grouped by hash and compared character by character. Guarantees: exactly the repeated windows are found.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -7,8 +7,6 @@ Cohen's kappa, plain and quadratically weighted (Cohen 1960, 1968), and Spearman
 with an interval over rated items. Kappa is a formula of the table of counts, hence an `intervals.Measure`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -10,8 +10,6 @@ strict to lenient and the first failure ends the sequence (fixed-sequence testin
 2110.01052).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A variant compared with another on the same rows: by the task's metric, or by recorded pairwise results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 

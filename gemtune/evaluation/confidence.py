@@ -8,8 +8,6 @@ model states how likely the answer is correct, in words of a fixed scale; such s
 only after `calibration`. The answer is quoted as data, so that it cannot inject instructions.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -7,8 +7,6 @@ They are left out for every variant; and as nobody knows what the answers would 
 if it also passes when each of them goes against it (the worst case: Horowitz & Manski 2000).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar

@@ -8,8 +8,6 @@ and chrF; ROUGE is implemented here because the usual package drops every charac
 in Japanese, Chinese and Korean.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Slices derived from the text of a row, in addition to those in the data: length and script."""
 
-from __future__ import annotations
-
 import math
 import re
 import unicodedata

@@ -8,8 +8,6 @@ or has a transient error is sent online. A tuned model is called by batch jobs w
 at the default checkpoint of its version: a job cannot select another.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import defaultdict

@@ -7,8 +7,6 @@ per-field report compare alike. Guarantees: the form is idempotent, and a value 
 ("unknown" as a date) is compared as text.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

@@ -7,8 +7,6 @@ TF-IDF with logistic regression, a copy of the answer of the nearest training ro
 (See et al. 2017: hard to beat in news summarization). All are fitted on the training rows alone.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -9,8 +9,6 @@ combined, which bounds the search. The report states the tokens of the proposals
 tried with constrained output, so that no prompt loses by the form of its answers. Test rows are never used.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

@@ -11,8 +11,6 @@ Only a baseline adds to it: the allowed labels and the answer format after the r
 if it has none), and shots as turns before its own. A prompt's `instruction` replaces the row's.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace

@@ -9,8 +9,6 @@ same candidate tried again is no new chance; the use is counted, but not as one 
 up: a test set that has grown, or lost rows, counts the candidates of every set that it shares rows with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 

@@ -9,8 +9,6 @@ pays nothing and tunes on the same rows. Before the first request, all of them (
 under `max_cost` and the plan's by their upper bound.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random

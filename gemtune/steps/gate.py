@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decide from test predictions whether the candidate may be deployed (`evaluation.gate` has the rules)."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 

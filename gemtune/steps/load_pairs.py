@@ -8,8 +8,6 @@ pays nothing for them and tunes on the same pairs, so that it finds its jobs aga
 it may cost more than `plan.max_cost`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter
@@ -24,10 +22,9 @@ from gemtune.cost import pair_sampling
 from gemtune.data import pairs as pair_data
 from gemtune.data import profile
 from gemtune.data.dataflow_job import require_local_runner
-from gemtune.data.duplicates import check_removal_limits
+from gemtune.data.duplicates import check_removal_limits, deduplicate, sample_rows
 from gemtune.data.example import Example, Pair, RejectedRow, to_row, write_examples, write_rows
 from gemtune.data.pairs import Pairs, sampled_pairs
-from gemtune.data.row_selection import deduplicate, sample_rows
 from gemtune.data.row_validation import ReadStats
 from gemtune.data.source_rows import read_all
 from gemtune.errors import UserError

@@ -22,14 +22,16 @@ from gemtune.data.csv_safe import read_review_file
 from gemtune.data.dataflow_job import DataflowJob, count_dropped, dataflow_parameters, read_dropped
 from gemtune.data.duplicates import (
     borderline_duplicates,
+    deduplicate,
     enforce_removal_limits,
+    log_if_long,
     near_conflicts,
     remove_repeated_passages,
+    sample_rows,
 )
 from gemtune.data.example import Example, RejectedRow, to_row, write_examples, write_rows
 from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
-from gemtune.data.row_selection import deduplicate, log_if_long, sample_rows
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
 from gemtune.data.source_rows import no_usable_rows, read_all
 from gemtune.errors import UserError

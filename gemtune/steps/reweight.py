@@ -6,8 +6,6 @@ Which rows are hard is decided once per data, prompt and settings, and recorded 
 the same rows, so that it finds its jobs again, and sends no request.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Sequence

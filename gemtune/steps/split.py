@@ -9,8 +9,6 @@ others are excluded; a split that the source names is respected. Guarantees: no 
 splits, and `leakage_report` counts that on the finished splits.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence

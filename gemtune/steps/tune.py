@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tune one trial (`gemtune.tuning.tuner` has the guarantees)."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

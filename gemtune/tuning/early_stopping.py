@@ -13,8 +13,6 @@ Guarantees: which trials are stopped is decided in one atomic change and only ag
 one always stays.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise

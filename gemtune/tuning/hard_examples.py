@@ -9,8 +9,6 @@ nearest training row is a hard example form the slice `near_hard`: rows of the s
 near-duplicates of them (the split sees to that).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from random import Random
 

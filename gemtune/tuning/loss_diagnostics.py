@@ -7,8 +7,6 @@ validation falling, then rising: overfitting; first training loss above 10: a da
 assumed: a rise or a fall counts only when it exceeds what the curve's own jitter explains. Pure.
 """
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -7,8 +7,6 @@ Supervised tuning trains on labelled rows in one job and compares variants by th
 a supervised job on the better ones, and compares by win rate. A further method is one more class with these members.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

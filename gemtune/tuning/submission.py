@@ -8,8 +8,6 @@ finds the claim, and with it the job: a running one is adopted, a succeeded one 
 rejected before anything is uploaded.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import time

@@ -6,8 +6,6 @@ Guarantees: a file is written whole or not at all, and equal curves give equal b
 TensorBoard's own package, which needs neither TensorFlow nor torch.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which trials are run: merged where one job's checkpoints cover another's, named, started from the champion. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from gemtune.catalogue import Catalogue

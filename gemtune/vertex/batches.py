@@ -6,8 +6,6 @@ Source: google-genai `batches`; requests and responses are JSONL in Cloud Storag
 of its requests, so that a restarted run finds its job instead of paying for a second one.
 """
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Mapping, Sequence

@@ -7,8 +7,6 @@ is searched completely, whatever its length and number of findings; a truncated 
 batches, and a text with more findings than the service returns counts as one finding.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

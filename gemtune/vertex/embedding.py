@@ -6,8 +6,6 @@ Source: google-genai's embed_content. Gemini embedding models accept one text pe
 20,000 tokens; requests are sent concurrently and retried on transient errors.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 

@@ -6,8 +6,6 @@ Source: `evaluateInstances` through the generated client, which accepts many row
 newer `client.evals` sends one request per row and metric to the same method.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -6,8 +6,6 @@ Source: google-genai `tunings` for jobs; the generated Metadata and TensorBoard 
 context -> backing TensorBoard -> run -> time series). Guarantees: a job is plain frozen data.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from dataclasses import dataclass, field

@@ -15,9 +15,8 @@ from oracles.shingles import jaccard, shingles
 
 from gemtune.config import Preprocess, Split, Task
 from gemtune.data import label_issues
-from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_exact_duplicates
+from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_exact_duplicates, sample_rows
 from gemtune.data.example import Example, example_id, read_examples
-from gemtune.data.row_selection import sample_rows
 from gemtune.data.split_assignment import split_by_hash
 from gemtune.errors import UserError
 from gemtune.steps.preprocess import run

@@ -6,8 +6,6 @@ Texts lie in one byte buffer: one byte a character where all fit into one (Latin
 *is* its 40-bit number, so that Jaccard similarities of such texts are exact; wider ones are 63-bit hashes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 

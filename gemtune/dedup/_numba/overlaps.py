@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inner loops of the overlap search, compiled by numba: index the guarded texts, count, choose prefixes, probe."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

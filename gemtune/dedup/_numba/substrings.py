@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The inner loops of the search for repeated spans, compiled by numba."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
