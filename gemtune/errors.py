@@ -1,10 +1,32 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The exception for errors that the user can fix."""
+"""The exception for errors that the user can fix, and what to do about those of the system and of services."""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
+
+_NO_ACCESS, _NO_SPACE = "choose a folder that you may write to, or change its permissions", "free disk space, or quota"
+SYSTEM_REMEDIES = {
+    errno.EACCES: _NO_ACCESS,
+    errno.EPERM: _NO_ACCESS,
+    errno.EROFS: _NO_ACCESS,
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENOENT: "check the path",
+    errno.EISDIR: "give a file, not a folder",
+    errno.ENOTDIR: "check the path: a part of it is a file",
+    errno.EEXIST: "choose another name: a file has this one",
+}
+SERVICE_REMEDIES = {
+    401: "sign in again: gcloud auth application-default login",
+    403: "have the missing role granted, or the API enabled, in this project",
+    404: "check project, region and name",
+    429: "wait, raise the quota, or lower evaluate.concurrency",
+}
 
 
 class UserError(Exception):
@@ -15,3 +37,17 @@ class UserError(Exception):
     ) -> None:
         where = f"{file}:{line}: " if file is not None and line is not None else f"{file}: " if file is not None else ""
         super().__init__(f"{where}{message}" + (f" ({remedy})" if remedy else ""))
+
+
+class ServiceError(Exception):
+    """A failure of Google's services; `code` is the HTTP status, 0 without one."""
+
+    code: int
+
+
+def actionable(error: OSError | ServiceError, file: str | Path | None = None) -> UserError:
+    """The error with its place (`file`, where the system names none) and what to do about it."""
+    if isinstance(error, ServiceError):
+        return UserError(str(error), remedy=SERVICE_REMEDIES.get(error.code, "wait, and run again"))
+    remedy = SYSTEM_REMEDIES.get(error.errno or 0, "")
+    return UserError(error.strerror or str(error), file=error.filename or file, remedy=remedy)

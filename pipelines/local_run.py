@@ -13,6 +13,7 @@ import datetime
 import fcntl
 import itertools
 import json
+import re
 import shutil
 import sys
 import threading
@@ -29,7 +30,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from gemtune.config import Config
-from gemtune.errors import UserError
+from gemtune.errors import SYSTEM_REMEDIES, UserError
 from pipelines import process_tree
 from pipelines.compilation import compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
@@ -61,11 +62,25 @@ def prepare(config: Config, folder: Path, engine: str, jobs: int) -> None:
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """Data, engine and concurrent jobs that a run was started with; `UserError` for a folder without a run."""
+    return _read(folder, STARTED, ("data", "engine", "jobs"))
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of a finished run; `UserError` for a folder without one."""
+    return _read(folder, "summary.json", ("outcome",))
+
+
+def _read(folder: Path, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
     try:
-        started: dict[str, Any] = json.loads((folder / STARTED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError("no run", file=folder, remedy="give the folder of a run, runs/NAME-TIME") from None
-    return started
+        document: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
+        if all(field in document for field in fields):
+            return document
+        problem = f"{name} is damaged"
+    except OSError:
+        problem = f"no {name}"
+    except (ValueError, TypeError):
+        problem = f"{name} is damaged"
+    raise UserError(f"no run: {problem}", file=folder, remedy="give the folder of a run, runs/NAME-TIME")
 
 
 @contextlib.contextmanager
@@ -210,8 +225,11 @@ def _why(board: Board) -> str:
     if failed is None:
         return board.end.get("error") or "the local runner ended without a result; see logs/kfp.log"
     text = Path(failed.log).read_text(encoding="utf-8")
-    _, marker, message = text.rpartition("gemtune.errors.UserError: ")
-    problem = message.strip() if marker else failed.last
+    *_, message = re.split(r"^gemtune(?:\.\w+)+Error: ", text, flags=re.MULTILINE)
+    problem = failed.last if message is text else message.strip()
+    if system := re.search(r"^\w+Error: \[Errno (\d+)\]", problem):
+        remedy = SYSTEM_REMEDIES.get(int(system[1]), "")
+        problem += f" ({remedy})" if remedy else ""
     return f"{failed.name}: {problem}\nfull log: {failed.log}"
 
 

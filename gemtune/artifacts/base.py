@@ -20,7 +20,7 @@ from typing import ClassVar, Self, TextIO
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gemtune.errors import UserError
+from gemtune.errors import UserError, actionable
 
 
 class Part(BaseModel):
@@ -84,11 +84,15 @@ def _problems(error: ValidationError) -> str:
 def open_atomic(path: str | Path, *, compress: bool = False) -> Iterator[TextIO]:
     """A text file for writing, gzipped with `compress`, that appears under its name only when complete.
 
-    A lone surrogate, which UTF-8 cannot hold, is written as its escape: in JSON it is the same text again.
+    A lone surrogate, which UTF-8 cannot hold, is written as its escape: in JSON it is the same text again. Raises
+    `UserError` when the disk is full or the folder cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise actionable(error) from None
     try:
         with (
             open(handle, "wb") as raw,
@@ -98,6 +102,8 @@ def open_atomic(path: str | Path, *, compress: bool = False) -> Iterator[TextIO]
             yield file
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno:
+            raise actionable(error, path) from None
         raise

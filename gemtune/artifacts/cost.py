@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel
 
 from gemtune.artifacts.base import Artifact, Part
+from gemtune.errors import UserError
 
 MILLION = 1_000_000
 
@@ -190,4 +191,7 @@ class _Spent(BaseModel):
 
 def read_spent(path: str | Path) -> list[CostItem]:
     """What a step (augmentation, pair sampling, reweighting) has spent, from its report; [] without a report."""
-    return _Spent.model_validate_json(Path(path).read_text("utf-8")).spent if path else []
+    try:
+        return _Spent.model_validate_json(Path(path).read_text("utf-8")).spent if path else []
+    except ValueError:  # also UnicodeDecodeError
+        raise UserError("not a step's report", file=path, remedy="rerun the step that wrote it") from None

@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from gemtune.cli.config import Overrides, config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
-from gemtune.errors import UserError
+from gemtune.errors import ServiceError, UserError, actionable
 
 if TYPE_CHECKING:
     from gemtune.artifacts.tuning import TuningPlan
@@ -75,12 +75,15 @@ class Messages(TyperGroup):
     """Commands whose user errors are a single message and exit code 1; Ctrl-C is exit code 130."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; any other exception than a user error or an interrupt is a bug and is not caught."""
+        """Run the command; an exception that is none of the user, the system or a service is a bug and not caught."""
         err = Console(stderr=True, highlight=False)
         try:
             return super().invoke(ctx)
-        except UserError as error:
-            err.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        except (UserError, ServiceError, OSError) as error:
+            if isinstance(error, BrokenPipeError):  # nobody reads the output any more: click ends quietly
+                raise
+            shown = error if isinstance(error, UserError) else actionable(error)
+            err.print(f"[red]error:[/] {escape(str(shown))}", soft_wrap=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             err.print("interrupted: all running steps were stopped")

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,8 +52,9 @@ def sample_pairs(
 
 
 def _rows(predictions: str | Path) -> list[JsonObject]:
-    with open(predictions, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    from gemtune.evaluation.predictions import read_predictions
+
+    return [row for rows in read_predictions(str(predictions)).answers.values() for row in rows]
 
 
 @judge_app.command()

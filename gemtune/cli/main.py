@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -186,7 +185,7 @@ def serve(
     from pipelines import console_summary, emulator_process, local_run
 
     folder = folder or latest(runs)
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = local_run.read_summary(folder)
     console = wide_console()
     engine = local_run.read_settings(folder)["engine"]
     with _ended_by_signals(), emulator_process.emulator(folder.parent / "emulator", port, engine) as server:

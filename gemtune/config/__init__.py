@@ -149,8 +149,8 @@ class Config(Section):
 def _read_yaml(path: Path) -> JsonObject:
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot read the configuration: {error.strerror}", file=path, remedy="see configs/") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the configuration: {error}", file=path, remedy="see configs/") from None
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -139,7 +139,7 @@ def write_json(path: str | Path, value: Mapping[str, Any]) -> None:
 
 def read_examples(path: str | Path) -> Iterator[Example]:
     """Read what `write_examples` wrote; raises `UserError` naming the line that is something else."""
-    with open(path, encoding="utf-8") as rows:
+    with open(path, "rb") as rows:
         for number, line in enumerate(rows, 1):
             try:
                 row = json.loads(line)

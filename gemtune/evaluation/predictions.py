@@ -107,10 +107,10 @@ def read_predictions(path: str, dataset: str | None = None) -> Predictions:
     try:
         with open(path, encoding="utf-8") as lines:
             for row in map(json.loads, lines):
-                if dataset in (None, row["dataset"]):
+                if dataset is None or row["dataset"] == dataset:
                     answers.setdefault(row["variant"], []).append(row)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read the predictions: {error}", file=path, remedy="evaluate again") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"cannot read the predictions: {error!r}", file=path, remedy="evaluate again") from None
     return Predictions(path, answers)
 
 

@@ -139,6 +139,7 @@ class RateController:
     _ended: deque[tuple[float, bool]] = field(
         default_factory=deque
     )  # of the last second, at least MIN_REQUESTS; True: a 429
+    _refused: int = 0  # of those
     _failures: deque[bool] = field(default_factory=lambda: deque(maxlen=MIN_REQUESTS))
 
     def __post_init__(self) -> None:
@@ -214,10 +215,11 @@ class RateController:
     def _quota_detected(self, now: float, *, refused: bool) -> bool:
         """Whether the share of 429s among the latest requests indicates a quota."""
         self._ended.append((now, refused))
+        self._refused += refused
         while len(self._ended) > MIN_REQUESTS and self._ended[0][0] < now - 1:
-            self._ended.popleft()
+            self._refused -= self._ended.popleft()[1]
         count = len(self._ended)
-        return count >= MIN_REQUESTS and sum(sample for _, sample in self._ended) >= refusal_threshold(count) * count
+        return count >= MIN_REQUESTS and self._refused >= refusal_threshold(count) * count
 
     def _update_rate(self, now: float, sample: RateSample) -> None:
         """A sample is complete: update the estimate and set the next rate."""

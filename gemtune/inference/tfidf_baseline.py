@@ -44,13 +44,13 @@ def predict(train: Sequence[Example], examples: Sequence[Example]) -> list[Model
         TfidfVectorizer(analyzer="char", ngram_range=(1, 4), sublinear_tf=True, min_df=2 if len(train) > 50 else 1),
     )
     fitted = features.fit_transform([e.text for e in train]).tocsr()
-    requested = features.transform([e.text for e in examples]).tocsr()
+    queries = features.transform([e.text for e in examples]).tocsr()
     targets = np.array([e.target for e in train])
     labels = sorted(set(targets.tolist()))
     best, predicted = np.full(len(examples), -np.inf), np.zeros(len(examples), dtype=int)
     for number, label in enumerate(labels):
         model = LogisticRegression(C=10, solver="liblinear", dual=True, max_iter=1000, random_state=0)
-        scores = model.fit(fitted, targets == label).decision_function(requested)
+        scores = model.fit(fitted, targets == label).decision_function(queries)
         predicted[scores > best] = number
         best = np.maximum(best, scores)
         if (now := perf_counter()) - last_log >= 2:

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
-from gemtune.errors import UserError
+from gemtune.errors import ServiceError, UserError
 
 ATTEMPTS, LONGEST_PAUSE_S = 10, 30.0
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
@@ -32,7 +32,7 @@ P = ParamSpec("P")
 _retrying: ContextVar[bool] = ContextVar("_retrying", default=False)
 
 
-class TransientError(Exception):
+class TransientError(ServiceError):
     """The service is busy or unreachable (408, 429, 5xx, connection); the same request may succeed later."""
 
     def __init__(self, message: str, code: int = 0) -> None:
@@ -40,7 +40,7 @@ class TransientError(Exception):
         self.code = code
 
 
-class PermanentError(Exception):
+class PermanentError(ServiceError):
     """The service refused the request (other 4xx); a retry cannot succeed. `code` is the HTTP status."""
 
     def __init__(self, code: int, message: str) -> None:
