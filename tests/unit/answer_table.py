@@ -49,6 +49,12 @@ EVERYWHERE = {
     "sign behind a line": "{x} ✔️\n\n...",
     "keycap": "1️⃣ {x}",
     "aside": "{x} (90 %)",
+    "number in brackets": "[1] {x}",
+    "quotes in a box": '\\boxed{{"{x}"}}',
+    "tag with an attribute": '<label id="1">{x}</label>',
+    "end token": "{x}</s>",
+    "think in brackets": "[THINK]{y}?[/THINK]\n{x}",
+    "labels as keys": '{{"{x}": true, "{y}": false}}',
     "emoji in object": '{{"label": "{x} 🎉"}}',
 }
 REJECTED_EVERYWHERE = {
@@ -56,6 +62,8 @@ REJECTED_EVERYWHERE = {
     "cut object": '{{"label": "{x}", "rea',
     "cut list": '["{x}", "{y}',
     "unclosed think": "<think>{x}",
+    "two lines": "{x}\n{y}",
+    "label taken back by its value": '{{"{x}": false}}',
     "two items": "1. {x}\n2. {y}",
     "another label in the sentence": "{x} / {y}",
     "crossed out": "{x} ❌",
@@ -149,6 +157,20 @@ BY_LANGUAGE = {
         "de": "{x}, weil es so verlangt wird.", "fr": "{x}, car le client le demande.",
         "es": "{x}, porque el cliente lo pide.",
     },
+    "explanation": {
+        "en": "{x} - they ask for it", "ja": "{x}：そう求めているため", "ko": "{x} - 고객이 원합니다",
+        "zh": "{x}：客户这样要求", "de": "{x} – so wird es verlangt", "fr": "{x} : le client le demande",
+        "es": "{x}: el cliente lo pide",
+    },
+    "choice as a noun": {
+        "en": "Decision: {x}", "ja": "選択：{x}", "ko": "선택: {x}", "zh": "选项：{x}", "de": "Einordnung: {x}",
+        "fr": "Décision : {x}", "es": "Decisión: {x}",
+    },
+    "belongs to": {
+        "en": "This falls under the category of {x}.", "ja": "このメッセージは{x}のカテゴリに属します。",
+        "ko": "이 문의는 {x} 카테고리에 속합니다.", "zh": "该文本属于{x}类别。", "de": "Diese Anfrage fällt unter {x}.",
+        "fr": "Cette demande relève de {x}.", "es": "Este mensaje corresponde a {x}.",
+    },
     "aside in words": {
         "en": "{x} (high confidence)", "ja": "{x}（確信度：高）", "ko": "{x} (확신도: 높음)", "zh": "{x}（置信度：高）",
         "de": "{x} (sehr sicher)", "fr": "{x} (confiance élevée)", "es": "{x} (confianza alta)",
@@ -201,6 +223,10 @@ REJECTED_BY_LANGUAGE = {
         "en": "{x} is not the label.", "ja": "{x}はラベルではありません。", "ko": "{x}은 레이블이 아닙니다.",
         "zh": "{x}不是标签。", "de": "{x} ist nicht die Kategorie.", "fr": "{x} n'est pas la catégorie.",
         "es": "{x} no es la etiqueta.",
+    },
+    "doubtful explanation": {
+        "en": "{x} - not sure", "ja": "{x}：確信がない", "ko": "{x} - 확실하지 않음", "zh": "{x}：可能",
+        "de": "{x} – vielleicht", "fr": "{x} : peut-être", "es": "{x}: quizás",
     },
     "doubtful aside": {
         "en": "{x} (not sure)", "ja": "{x}（確信がない）", "ko": "{x} (확실하지 않음)", "zh": "{x}（可能）",
