@@ -112,6 +112,8 @@ def _data_problem(name: str, value: Any) -> str | None:
             return f"{field} of {name} is {fields[field]!r:.80}, not {'an object' if expected is dict else 'a string'}"
         if required and not fields.get(field) and not (field in fields and expected is dict):
             return f"{name} has no {field}: add it" + (f", such as {_FILE}" if name == "fileData" else "")
+    if name == "fileData" and not re.fullmatch(r"[\w.+-]+/[\w.+-]+", fields["mimeType"]):
+        return f"mimeType is {fields['mimeType']!r:.40}: write it as in {_FILE}"
     if name == "fileData" and not re.match(r"(gs|https?)://.", fields["fileUri"]):
         return f"fileUri is {fields['fileUri']!r:.80}: write a gs:// URI, or a public http(s) address"
     return None
