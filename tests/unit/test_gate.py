@@ -103,7 +103,9 @@ def test_decide_estimates_rows_needed_for_an_unclear_lead() -> None:
         ({"max_latency_s": 0.05}, {}, "latency_s", "95th percentile of latency in seconds: 0.1, above 0.05"),
         ({"max_input_tokens": 5}, {}, "input_tokens", "mean input tokens per request: 10, above 5"),
         ({"max_output_tokens": 1}, {}, "output_tokens", "mean output tokens per request: 2, above 1"),
-        ({"min_class_recall": 0.9}, {}, "class_recall", "has the lowest recall, 0.800; required: 0.9"),
+        ({"min_class_recall": 0.9}, {}, "class_recall", "recall of 0.800 on 100 rows (perhaps only 0.708)"),
+        # reached on these rows, but not shown
+        ({"min_class_recall": 0.75}, {}, "class_recall", "required to be shown of every class: 0.75"),
         ({"max_cost_per_1000": 0.005}, {}, "cost", "USD for 1,000 answers at list prices: 0.008, above 0.005"),
         (
             {"max_ece": 0.05},
