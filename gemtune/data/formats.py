@@ -142,7 +142,7 @@ def _turns_of(row: JsonObject, left_out: set[str]) -> tuple[JsonObject | None, l
 def _request_fields(row: JsonObject, left_out: set[str]) -> JsonObject:
     """Tools, their configuration and the resolution of media."""
     named = {contents.camel(key): value for key, value in row.items() if value}
-    if problem := contents.tools_problem(named.get("tools", [])):
+    if problem := contents.tools_problem(named.get("tools") or named.get("functions", [])):
         raise _InvalidRow("unsupported_part", problem)
     fields: JsonObject = {name: _shared(json.dumps(named[name])) for name in ("tools", "toolConfig") if name in named}
     generation = named.get("generationConfig")

@@ -154,6 +154,10 @@ def test_parts_that_the_service_refuses_are_rejected_with_a_remedy(part: dict[st
         ({"contents": [turn("user", ""), turn("model", "b")]}, "empty_text"),
         ({"contents": [turn("user", "a"), turn("model", {"text": "x", "thought": True})]}, "unsupported_part"),
         ({"contents": [turn("user", "a"), turn("model", "b")], "tools": {"f": 1}}, "unsupported_part"),
+        ({"contents": [turn("user", "a"), turn("model", "b")], "tools": [{"type": "function", "function": {}}]},
+         "unsupported_part"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "functions": [
+            {"name": "f", "parameters": {}}]}, "unsupported_part"),
         ({"contents": [turn("user", "a"), turn("model", "b")], "tools": [{"functionDeclarations": [{}]}]},
          "unsupported_part"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": None,
