@@ -247,7 +247,7 @@ def _label_set(task: Task, text: str) -> str | None:
     for form in _inner_forms(task, text):
         if _json_spans(form)[0]:
             continue
-        for pattern in (r"\n", *_LIST_SEPARATORS):
+        for pattern in (r"\n", *_LIST_SEPARATORS) if len(form) <= MAX_CHARS else (r"\n", _MARKS):
             parts = [part for part in re.split(rf"{re.escape(separator)}|{pattern}", form, flags=re.I) if part.strip()]
             if len(parts) > len(task.labels):
                 continue

@@ -45,7 +45,7 @@ def value(task, answer, prompt=ZERO):
 def test_answer_table_is_built_from_forms():
     assert list(answer_table.build()) == TABLE
     assert len(TABLE) >= 600
-    assert {pair.language for pair in TABLE} == {"en", "ja", "ko", "zh", "de", "fr", "es"}
+    assert {pair.language for pair in TABLE} == {"en", "ja", "ko", "zh", "de", "fr", "es", "it", "pt"}
 
 
 @pytest.mark.parametrize("language", LABELS)
@@ -200,7 +200,8 @@ def test_parse_keeps_minus_and_point_of_numbers():
         '{"labels": ["red", "blue"], "reason": "green"}',
         '[{"label": "red"}, {"label": "blue"}]', "<think>green</think>\nred; blue", "标签：red；blue", "red and blue",
         "The labels are red and blue.", "redとblue", "red과 blue", "red和blue", "red und blue", "red et blue",
-        "red y blue", "red / blue", "red・blue", "red\tblue", "red\nand blue", "「red」「blue」", "(1) red (2) blue",
+        "red y blue", "red e blue", "red / blue",
+        "red・blue", "red\tblue", "red\nand blue", "「red」「blue」", "(1) red (2) blue",
         "①red ②blue", "<label>red</label>\n<label>blue</label>", '{"red": true, "blue": true, "green": false}',
     ],
 )  # fmt: skip
@@ -263,7 +264,9 @@ REFUSALS = [
     "Je suis désolé, mais je ne peux pas vous aider.", "Je ne peux pas répondre à cette demande.",
     "Lo siento, no puedo ayudarte con eso.", "No puedo responder a esta solicitud.", "I'd rather not answer that.",
     "My programming does not allow me to answer that.", "对不起，我帮不了您。", "Dazu kann ich keine Auskunft geben.",
-    "Me es imposible responder a esa pregunta.", "この依頼は実行できません。", "저는 그것을 도와줄 수 없습니다.",
+    "Me es imposible responder a esa pregunta.", "Non posso rispondere a questa domanda.",
+    "Desculpe, mas não posso ajudar com isso.",
+    "この依頼は実行できません。", "저는 그것을 도와줄 수 없습니다.",
 ]  # fmt: skip
 ANSWERS = [
     "I'm sorry to hear that your parcel is late. Please send us the order number.", "We cannot find your order.",
@@ -276,6 +279,7 @@ ANSWERS = [
     "Entschuldigung für die Verspätung. Bitte senden Sie uns die Bestellnummer.",
     "Je ne peux pas annuler votre commande.",
     "Der Artikel kann nicht zurückgegeben werden.", "Désolé pour le retard, votre colis arrive demain.",
+    "Mi dispiace per il ritardo, il pacco arriva domani.", "Não é possível devolver o produto após 30 dias.",
     "Lo siento, su pedido llegará mañana.", "No puedo cancelar su pedido.", "すみません、在庫がありません。",
     "I can't thank you enough for your help.", "죄송하지만 재고가 없습니다.", "超过30天不能退款。",
     "Désolé, le remboursement n'est pas possible après 30 jours.", "Leider ist der Artikel ausverkauft.",
