@@ -397,7 +397,7 @@ def growth(file: Path) -> None:
     dedup.keep(texts[:100], THRESHOLD)
     for rows in sizes:
         some = texts[:rows]
-        ((cpu, wall),) = measured({"gemtune": lambda some=some: dedup.keep(some, THRESHOLD)}, 2)[0].values()  # type: ignore[misc]
+        ((cpu, wall),) = measured({"gemtune": lambda some=some: dedup.keep(some, THRESHOLD)}, 2)[0].values()
         micros.append(cpu / rows * 1e6)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
         print(f"{rows:9d} rows: {wall:6.2f} s wall, {micros[-1]:.2f} us/row CPU, peak memory so far {peak:.0f} MB")

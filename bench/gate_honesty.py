@@ -383,16 +383,27 @@ def slice_regression(seed: int) -> bool:
     return any(rule.name == "slice_regression" and not rule.passed for rule in record.rules)
 
 
-def observed(seed: int, rule: Literal["invalid_rate", "class_recall"]) -> bool:
-    """The true rate is the limit; these rules compare what was observed and state no error rate."""
+def class_recall(seed: int, bound: float = 0.0) -> bool:
+    """The recall of the one class is the required one, or (`bound`) lower than the prompt's by what is allowed."""
+    rng = np.random.default_rng([seed, 15])
+    case = drawn_case(rng, 0.0, bound)
+    candidate, prompt = outcomes(case, rng) if bound else (rng.random(case.rows) < 0.7, np.ones(case.rows, bool))
+    zeros = np.zeros(case.rows, int)
+    variants = [
+        scripted(role, labelled(zeros, correct, 2, rng))
+        for role, correct in (("baseline", prompt), ("candidate", candidate))
+    ]
+    setting = {"max_class_drop": -bound} if bound else {"min_class_recall": 0.7}
+    return passes(decided(variants, seed, **setting), "class_drop" if bound else "class_recall")
+
+
+def observed(seed: int) -> bool:
+    """The true share of unusable answers is the limit; the rule compares what was observed and states no rate."""
     rng = np.random.default_rng([seed, 11])
-    case = drawn_case(rng)
-    correct = rng.random(case.rows) < 0.7
-    rows = [Row("a", "a" if hit else "b", scores={"accuracy": float(hit)}) for hit in correct]
-    candidate = scripted("candidate", rows)
-    outcome = np.where(rng.random(case.rows) < 0.05, "invalid", "ok").tolist()
-    record = decided([scripted("baseline", rows), replace(candidate, outcomes=outcome)], seed, min_class_recall=0.7)
-    return passes(record, rule)
+    rows = [Row("a", "a")] * drawn_case(rng).rows
+    outcome = np.where(rng.random(len(rows)) < 0.05, "invalid", "ok").tolist()
+    candidate = replace(scripted("candidate", rows), outcomes=outcome)
+    return passes(decided([scripted("baseline", rows), candidate], seed), "invalid_rate")
 
 
 # -- lines -----------------------------------------------------------------------------------------------------------
@@ -441,6 +452,8 @@ def lines() -> Iterator[Line]:
     yield Line("clustered rows with the offered group, equal", clustered, STATED)
     yield Line("... macro F1", partial(clustered, metric="macro_f1"), STATED)
     yield Line("... not worse by 0.05", partial(clustered, bound=NOT_WORSE), STATED)
+    yield Line("recall of a class, required 0.7", class_recall, STATED)
+    yield Line("recall of a class, loss of 0.05", partial(class_recall, bound=NOT_WORSE), STATED)
     yield Line("slice regression stops an equal candidate", slice_regression, 2 * STATED)
     for metric in METRICS:
         yield Line(f"power, lift, {metric}", partial(lift, metric=metric, multiple=2), least=POWER)
@@ -450,8 +463,7 @@ def lines() -> Iterator[Line]:
     yield Line("power, win rate", partial(win_rate, multiple=2), least=POWER)
     yield Line("power, best of 5 prompts", partial(best_of_prompts, multiple=2), least=POWER)
     yield Line("not stated: clustered rows without a group, equal", partial(clustered, grouped=False))
-    for rule in ("invalid_rate", "class_recall"):
-        yield Line(f"not stated: observed {rule} at its limit", partial(observed, rule=rule))
+    yield Line("not stated: observed share of unusable answers at its limit", observed)
 
 
 def coverages() -> Iterator[Line]:

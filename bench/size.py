@@ -90,7 +90,7 @@ def measured(count: int, label_count: int) -> dict[str, float]:
         write_examples(path["test"], rows(count, labels, 2))
         train, test = list(read_examples(path["train"])), list(read_examples(path["test"]))
         policy = RetryPolicy(64, 2, (OSError,), (ValueError,))
-        evaluator.vertex_generate = lambda config, vertex: (answers(labels, test), policy)
+        vars(evaluator)["vertex_generate"] = lambda config, vertex: (answers(labels, test), policy)
         dataset = Dataset("test", test, pairwise.final_pairings, free_baselines=True, answers=path["said"])
         evaluation = timed("evaluate", lambda: StepContext(settings).evaluator.evaluate(dataset, train, variants))
         timed("write", lambda: evaluate.write(evaluation, path["said"], path["tested"]))
@@ -125,7 +125,8 @@ def main() -> None:
     whole = measured(arguments.rows, arguments.labels)
     profile.disable()
     print(
-        f"| part | {arguments.rows} rows, CPU s | {arguments.rows // 2} rows, CPU s | ratio |\n| --- | --- | --- | --- |"
+        f"| part | {arguments.rows} rows, CPU s | {arguments.rows // 2} rows, CPU s | ratio |\n"
+        "| --- | --- | --- | --- |"
     )
     for name in whole:
         print(f"| {name} | {whole[name]:.2f} | {half[name]:.2f} | {whole[name] / max(half[name], 1e-3):.1f} |")

@@ -33,6 +33,7 @@ from gemtune.data.example import Example, read_examples  # noqa: E402
 from gemtune.data.split_assignment import SPLITS  # noqa: E402
 from gemtune.evaluation import intervals  # noqa: E402
 from gemtune.inference import few_shot, prompts, tfidf_baseline  # noqa: E402
+from gemtune.inference.parsing import parse  # noqa: E402
 from gemtune.steps import preprocess, split  # noqa: E402
 from gemtune.tuning.checkpoint_selection import VariantScore, choose  # noqa: E402
 
@@ -95,7 +96,7 @@ class Sample:
                 )
             )
         texts = [generation.candidates[0].text for generation in student.generate(requests)]
-        parsed = [prompts.parse(self.config.task, prompt, text).value for text in texts]
+        parsed = [parse(self.config.task, prompt, text).value for text in texts]
         return [value == row.target for value, row in zip(parsed, rows, strict=True)]
 
     def tuned(self, student: Student) -> list[bool]:

@@ -229,7 +229,7 @@ def shown(measure: Measure) -> str:
 
 def over_seeds(measures: Sequence[Measure]) -> str:
     """Rows' sums added over seeds, so that the interval is over rows; of several seeds, the lowest and highest too."""
-    summed = Measure(sum(m.sums for m in measures), measures[0].formula)  # type: ignore[arg-type]
+    summed = Measure(sum(m.sums for m in measures), measures[0].formula)
     single = sorted(m.value() for m in measures)
     return shown(summed) + (f"; {single[0]:.2f}, {single[-1]:.2f}" if len(single) > 1 else "")
 

@@ -4,9 +4,11 @@
 
 `python -m examples.generate` writes examples/preference_en/pairs.jsonl and planted.json with the other samples.
 
-Every message has four answers: a full one (courteous, says what to do), a plain one (says what to do), a rude one (says
-it, and more) and a curt one; each is preferred to the next. So imitating preferred answers alone gives full, plain and
-rude ones alike, and only what is rejected tells which of them is wanted. Guarantees: no two messages are near one
+The messages are tickets of the English sample, a third of which quotes another, void request. Every message has four
+answers: a courteous one that says what is done, a plain one, a rude one (it says more) and a curt one; each is
+preferred to the next. So imitating preferred answers alone gives courteous, plain and rude ones alike, and only what is
+rejected shows which of them is best. What is done depends on the message: no constant answer is right often, and the
+answer to the most similar message is wrong where that is the quoted one. Guarantees: no two messages are near one
 another, planted.json lists every fault with its line.
 """
 
@@ -26,7 +28,13 @@ def pairs_of(recipe: dict[str, Any], ticket: Row) -> list[Row]:
     topic = recipe["topics"][ticket["label"]]
     answers = [*(text.format(fact=topic["fact"]) for text in recipe["answers"]), topic["curt"]]
     return [
-        {"prompt": ticket["text"], "chosen": better, "rejected": worse, "topic": ticket["label"]}
+        {
+            "prompt": ticket["text"],
+            "chosen": better,
+            "rejected": worse,
+            "topic": ticket["label"],
+            "quoted": ticket["quoted"],
+        }
         for better, worse in pairwise(answers)
     ]
 
@@ -47,10 +55,8 @@ def broken(row: Row) -> list[tuple[str, str]]:
 
 def sample(recipe: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The text of pairs.jsonl and the content of planted.json."""
-    tickets = Tickets(recipe)
-    for label, topic in recipe["topics"].items():
-        for number in range(recipe["prompts_of_topic"]):
-            tickets.add(label, topic["phrasings"][number % len(topic["phrasings"])], {})
+    tickets = Tickets({**recipe, "intents": {label: recipe["intents"][label] for label in recipe["topics"]}})
+    tickets.write_all()
     draw, counts = tickets.random, recipe["planted"]
     rows = [pair for ticket in tickets.rows for pair in pairs_of(recipe, ticket)]
     lines: list[tuple[str, str, int]] = [("row", dumped(row), n) for n, row in enumerate(rows)]

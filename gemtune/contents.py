@@ -52,6 +52,11 @@ _DATA = {
     "functionResponse": {"name": True, "response": True, "id": False},
 }
 """The fields that hold a part's content, one of which a part has; their own fields, and whether they are required."""
+_TOOLS = (
+    "functionDeclarations", "retrieval", "googleSearch", "googleSearchRetrieval", "googleMaps", "enterpriseWebSearch",
+    "codeExecution", "urlContext", "computerUse",
+)  # fmt: skip
+"""The fields of the API's Tool."""
 _MODIFIERS: dict[str, type] = {"thought": bool, "thoughtSignature": str, "videoMetadata": dict}
 _OBJECTS = ("args", "response")
 _FILE = '{"fileData": {"mimeType": "image/png", "fileUri": "gs://BUCKET/FILE"}}'
@@ -112,6 +117,8 @@ def _data_problem(name: str, value: Any) -> str | None:
             return f"{field} of {name} is {fields[field]!r:.80}, not {'an object' if expected is dict else 'a string'}"
         if required and not fields.get(field) and not (field in fields and expected is dict):
             return f"{name} has no {field}: add it" + (f", such as {_FILE}" if name == "fileData" else "")
+    if name == "fileData" and not re.fullmatch(r"[\w.+-]+/[\w.+-]+", fields["mimeType"]):
+        return f"mimeType is {fields['mimeType']!r:.40}: write it as in {_FILE}"
     if name == "fileData" and not re.match(r"(gs|https?)://.", fields["fileUri"]):
         return f"fileUri is {fields['fileUri']!r:.80}: write a gs:// URI, or a public http(s) address"
     return None
@@ -122,6 +129,10 @@ def tools_problem(tools: Any) -> str | None:
     if not isinstance(tools, list) or not all(isinstance(tool, dict) and tool for tool in tools):
         return f"tools is {tools!r:.80}: write a list of objects with functionDeclarations"
     for tool in tools:
+        if unknown := [key for key in tool if camel(key) not in _TOOLS]:
+            return (
+                f'a tool has {unknown[0]!r:.40}, which tuning does not accept: write {{"functionDeclarations": [...]}}'
+            )
         declared = fields_of(tool).get("functionDeclarations", [])
         if not isinstance(declared, list) or not all(isinstance(each, dict) and each.get("name") for each in declared):
             return f"functionDeclarations is {declared!r:.80}: write a list of objects with a name"

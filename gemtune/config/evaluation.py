@@ -232,9 +232,11 @@ class Gate(Section):
     constant answers must always be exceeded.
     """
     min_class_recall: float = Field(0.0, ge=0, le=1)
-    """Lowest recall of any class with 10 or more test rows; 0: off."""
+    """Recall that every class with 10 or more test rows must be shown to reach; 0: off."""
     max_class_drop: float = Field(1.0, ge=0, le=1)
-    """Largest loss of recall of any class with 10 or more test rows against the best prompt; 1: off."""
+    """Loss of recall against the best prompt that must be ruled out for every class with 10 or more test rows; 1:
+    off.
+    """
     on_slice_regression: Literal["warn", "fail"] = "warn"
     """Action when a slice is significantly worse than under the best prompt (Holm-adjusted)."""
     max_latency_s: float = Field(0.0, ge=0)

@@ -25,7 +25,10 @@ _BLANK_LINES = re.compile(r"\A(?:\s*\n)?")
 _NO_LETTER = re.compile(r"[\W_]+")
 _TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
 _UTF8_LEAD = re.compile("[\u00c2-\u00f4]")  # first bytes of two or more, read as Western letters
-_READ_AS = ("cp932", "cp949", "gb18030", "cp1251")
+_READ_AS = ("cp932", "cp949", "gb18030", "big5", "cp1250", "cp1251", "cp1253", "mac_roman", "cp437")
+_JUDGED_CHARS = 300  # of a text, other than ASCII
+_ACCENTED, _LETTER = re.compile("[\u00c0-\u00ff]"), re.compile(r"[^\W\d_]")
+_MIN_ACCENTED = 6
 _MIN_DECODED, _MAX_LOST = 3, 0.2  # characters of UTF-8 that are evidence, and the share of others among them
 _ASCII = re.compile(r"[\x00-\x7f]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -145,12 +148,14 @@ def load_masker(rules_as_data: Mapping[str, Any]) -> Callable[[str], str]:
 
 
 def is_mojibake(text: str) -> bool:
-    """Whether a text was decoded with a wrong encoding: it has replacement characters, it is UTF-8 or an East Asian
-    encoding read as a Western one, or UTF-8 read as an East Asian or Cyrillic one.
+    """Whether a text was decoded with a wrong encoding: it has replacement characters, it is another encoding read as a
+    Western one, or UTF-8 read as another.
     """
     if text.isascii():
         return False
     western = "\ufffd" in text or bool(_UTF8_LEAD.search(text) and is_bad(text))
+    accented = len(_ACCENTED.findall(text))  # Cyrillic, Greek or Thai read as Western letters: most are accented
+    western = western or (accented >= _MIN_ACCENTED and 2 * accented > len(_LETTER.findall(text)))
     return western or any(_was_utf8(text, encoding) for encoding in _READ_AS)
 
 
@@ -159,7 +164,7 @@ def _was_utf8(text: str, encoding: str) -> bool:
 
     Real text of these languages is not: most of its bytes begin no character of UTF-8.
     """
-    foreign = _ASCII.sub("", text)
+    foreign = _ASCII.sub("", text)[:_JUDGED_CHARS]
     content = foreign.encode(encoding, "replace")
     decoded = content.decode("utf-8", "replace")
     lost = decoded.count("\ufffd") + content.count(b"?")

@@ -23,7 +23,30 @@ from gemtune.dedup.passages import Remainder, without_passages
 MIN_LEFT_CHARS = 8  # a shorter remainder is compared together with the passages that were removed
 _NUMBER = re.compile(r"\d[A-Za-z\d]*(?:[-_./:,#][A-Za-z\d]+)*")
 _CODE = re.compile(rf"https?://\S+|{_NUMBER.pattern}")
-_SHORT_CODE, _SPELLED_CHARS = 3, 16
+_CODE_LETTERS = re.compile(r"(?:\A|[\W_])[A-Za-z]{1,6}[-_#/.]\Z")  # E-12 is a code, 12 and A4 are short numbers
+_SHORT_CODE, _SPELLED_CODE_CHARS, _SPELLED_CHARS = 3, 8, 16
+
+
+class Remainders:
+    """What is left of examples without the passages that many have in common, computed once.
+
+    Passages are found among the first examples that are passed; later ones are of the same set, or all are new.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, Remainder] = {}
+
+    def of(self, examples: Sequence[Example]) -> list[Remainder]:
+        """One per example."""
+        if any(example.id not in self._by_id for example in examples):
+            ids = (example.id for example in examples)
+            self._by_id = dict(zip(ids, without_common_passages(examples), strict=True))
+        return [self._by_id[example.id] for example in examples]
+
+    def texts(self, examples: Sequence[Example]) -> list[str]:
+        """One text per example to read, which is all of it where nothing is left."""
+        pairs = zip(self.of(examples), examples, strict=True)
+        return [remainder.text or full_text(example) for remainder, example in pairs]
 
 
 def comparison_texts(examples: Sequence[Example]) -> list[str]:
@@ -33,8 +56,7 @@ def comparison_texts(examples: Sequence[Example]) -> list[str]:
 
 def remainders(examples: Sequence[Example]) -> list[str]:
     """One text per example to read: without the passages that many examples have in common, unless nothing is left."""
-    texts = zip(without_common_passages(examples), examples, strict=True)
-    return [remainder.text or full_text(example) for remainder, example in texts]
+    return Remainders().texts(examples)
 
 
 def compared_forms(remainders: Iterable[Remainder]) -> list[str]:
@@ -62,7 +84,9 @@ def _compared_form(remainder: Remainder) -> str:
 
 def _spelled_code(match: re.Match[str]) -> str:
     code = match[0]
-    return code if len(code) <= _SHORT_CODE else _spelled(code.lower(), len(code))
+    if len(code) <= _SHORT_CODE and not _CODE_LETTERS.search(match.string, max(0, match.start() - 9), match.start()):
+        return code
+    return _spelled(code.lower(), len(code) if len(code) > _SHORT_CODE else _SPELLED_CODE_CHARS)
 
 
 def _spelled(text: str, size: int) -> str:

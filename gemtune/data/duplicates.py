@@ -23,14 +23,7 @@ from gemtune import dedup
 from gemtune.artifacts.data import BorderlineDuplicate, RepeatedPassages
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data.cleaning import text_key
-from gemtune.data.compared_text import (
-    compared_forms,
-    comparison_texts,
-    derived_values,
-    full_text,
-    remainders,
-    without_common_passages,
-)
+from gemtune.data.compared_text import Remainders, compared_forms, derived_values, full_text
 from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, RejectedRow, example_id, to_row
 from gemtune.data.row_validation import LABELLED_KINDS
@@ -95,12 +88,14 @@ def keep_priority(example: Example) -> tuple[Any, ...]:
     return _SPLIT_PRIORITY.get(example.split or "", 2), all_capitals, example.id, example.line
 
 
-def drop_near_duplicates(examples: Sequence[Example], task: Task, config: Preprocess) -> FilterResult:
+def drop_near_duplicates(
+    examples: Sequence[Example], task: Task, config: Preprocess, remainders: Remainders | None = None
+) -> FilterResult:
     """Drop near-duplicates (see `comparison_texts`) of a kept row with the same label or the same derived values."""
     if not config.jaccard_threshold or not examples:
         return list(examples), []
     ordered = sorted(examples, key=keep_priority)
-    left = without_common_passages(ordered)
+    left = (remainders or Remainders()).of(ordered)
     texts = compared_forms(left)
     leaders = dedup.leaders(texts, config.jaccard_threshold, [duplicate_class(example, task) for example in ordered])
     followers = np.flatnonzero(leaders != np.arange(leaders.size))
@@ -135,26 +130,33 @@ def duplicate_class(example: Example, task: Task) -> str:
     return example.target if task.kind in LABELLED_KINDS else derived_values(example, task)
 
 
-def near_conflicts(examples: Sequence[Example], task: Task, config: Preprocess) -> list[tuple[Example, Example]]:
+def near_conflicts(
+    examples: Sequence[Example], task: Task, config: Preprocess, remainders: Remainders | None = None
+) -> list[tuple[Example, Example]]:
     """Near-duplicates with different labels. They are kept, since the model may learn the difference from them."""
     if not config.jaccard_threshold or task.kind not in LABELLED_KINDS:
         return []
     ordered = sorted(examples, key=keep_priority)
-    leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold).tolist()
+    texts = compared_forms((remainders or Remainders()).of(ordered))
+    leaders = dedup.leaders(texts, config.jaccard_threshold).tolist()
     return [
         (ordered[i], ordered[j]) for i, j in enumerate(leaders) if i != j and ordered[i].target != ordered[j].target
     ]
 
 
 def drop_semantic_duplicates(
-    examples: Sequence[Example], task: Task, config: Preprocess, embedder: Embedder = embed
+    examples: Sequence[Example],
+    task: Task,
+    config: Preprocess,
+    embedder: Embedder = embed,
+    remainders: Remainders | None = None,
 ) -> FilterResult:
     """Drop rows whose embedding is within `semantic_threshold` (cosine) of a kept row with the same label."""
     if not config.semantic_threshold or not examples:
         return list(examples), []
     ordered = sorted(examples, key=keep_priority)
     classes = [duplicate_class(example, task) for example in ordered]
-    leading = leaders(embedder(remainders(ordered)), config.semantic_threshold, classes)
+    leading = leaders(embedder((remainders or Remainders()).texts(ordered)), config.semantic_threshold, classes)
     dropped = []
     for i, j in enumerate(leading.tolist()):
         if i != j:
@@ -257,32 +259,35 @@ def enforce_removal_limits(before: int, after: int, rule: str, config: Preproces
 # -- all rules -------------------------------------------------------------------------------------------------------
 
 MANY_ROWS = 50_000  # fewer log no progress
-RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex], FilterResult]] = {
-    "exact deduplication": lambda rows, task, config, _: resolve_exact_duplicates(rows, task, config),
-    "near-deduplication": lambda rows, task, config, _: drop_near_duplicates(rows, task, config),
-    "semantic deduplication": lambda rows, task, config, vertex: drop_semantic_duplicates(
-        rows, task, config, load_embedder(config.embedder, vertex, config.seed)
+RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex, Remainders], FilterResult]] = {
+    "exact deduplication": lambda rows, task, config, *_: resolve_exact_duplicates(rows, task, config),
+    "near-deduplication": lambda rows, task, config, _, left: drop_near_duplicates(rows, task, config, left),
+    "semantic deduplication": lambda rows, task, config, vertex, left: drop_semantic_duplicates(
+        rows, task, config, load_embedder(config.embedder, vertex, config.seed), left
     ),
 }
 
 
-def deduplicate(rows: Sequence[Example], task: Task, config: Preprocess, vertex: Vertex) -> FilterResult:
+def deduplicate(
+    rows: Sequence[Example], task: Task, config: Preprocess, vertex: Vertex, remainders: Remainders | None = None
+) -> FilterResult:
     """The rows kept by every rule, and the dropped; raises `UserError` when a rule drops more than the limits allow."""
-    kept, rejected, problems = apply_rules(rows, task, config, vertex)
+    kept, rejected, problems = apply_rules(rows, task, config, vertex, remainders)
     if problems:
         raise problems[0]
     return kept, rejected
 
 
 def apply_rules(
-    rows: Sequence[Example], task: Task, config: Preprocess, vertex: Vertex
+    rows: Sequence[Example], task: Task, config: Preprocess, vertex: Vertex, remainders: Remainders | None = None
 ) -> tuple[list[Example], list[RejectedRow], list[UserError]]:
     """The rows kept by every rule, the dropped, and an error for each rule that drops more than the limits allow."""
     kept, rejected, problems = list(rows), list[RejectedRow](), list[UserError]()
+    remainders = remainders or Remainders()
     for name, rule in RULES.items():
         before = len(kept)
         log_if_long(name, before)
-        kept, dropped = rule(kept, task, config, vertex)
+        kept, dropped = rule(kept, task, config, vertex, remainders)
         try:
             check_removal_limits(before, len(kept), name, config, dropped)
         except UserError as error:

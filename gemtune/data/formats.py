@@ -90,6 +90,9 @@ def _columns(line: int, row: JsonObject, task: Task, config: Preprocess) -> Exam
     if not isinstance(text, str):
         raise _InvalidRow("wrong_type", f"{config.text_column!r} is {text!r:.80}, not a string")
     target = _target(_cell(row, config.target_column, "target"), config.target_column, task)
+    names = (config.text_column, config.target_column)
+    if [text.strip().casefold(), target.strip().casefold()] == [name.casefold() for name in names]:
+        raise _InvalidRow("repeated_header", "the row names the columns: files were joined here")
     system = row.get("systemInstruction")
     return _example(line, row, text, target, config, system if isinstance(system, str) and system else None)
 
@@ -139,7 +142,7 @@ def _turns_of(row: JsonObject, left_out: set[str]) -> tuple[JsonObject | None, l
 def _request_fields(row: JsonObject, left_out: set[str]) -> JsonObject:
     """Tools, their configuration and the resolution of media."""
     named = {contents.camel(key): value for key, value in row.items() if value}
-    if problem := contents.tools_problem(named.get("tools", [])):
+    if problem := contents.tools_problem(named.get("tools") or named.get("functions", [])):
         raise _InvalidRow("unsupported_part", problem)
     fields: JsonObject = {name: _shared(json.dumps(named[name])) for name in ("tools", "toolConfig") if name in named}
     generation = named.get("generationConfig")

@@ -22,7 +22,7 @@ import numpy as np
 
 from gemtune.artifacts.data import LabelIssue, LabelIssues
 from gemtune.config import Preprocess, Task
-from gemtune.data.compared_text import remainders
+from gemtune.data.compared_text import Remainders
 from gemtune.data.duplicates import log_if_long
 from gemtune.data.example import Example
 from gemtune.data.row_validation import LABELLED_KINDS
@@ -37,7 +37,9 @@ _PRIOR_SHARE = 0.05  # mean of an exponential prior; benchmarks have 3.3 % (Nort
 _DIMENSIONS, _INVERSE_REGULARIZATION = 256, 3.0  # chosen with bench/label_errors.py
 
 
-def find_label_issues(examples: Sequence[Example], task: Task, config: Preprocess) -> list[LabelIssue]:
+def find_label_issues(
+    examples: Sequence[Example], task: Task, config: Preprocess, remainders: Remainders | None = None
+) -> list[LabelIssue]:
     """Likely label issues of a task with labels, most suspicious first, searched in a sample that fits into memory."""
     if not config.find_label_issues or task.kind not in LABELLED_KINDS:
         return []
@@ -45,7 +47,7 @@ def find_label_issues(examples: Sequence[Example], task: Task, config: Preproces
     if len(sample) < len(examples):
         log.warning("label issues are searched in a random sample of %d of %d rows", len(sample), len(examples))
     log_if_long("label issues", 10 * len(sample))  # ten times the work of other rules
-    return rank_label_issues(sample, config.seed)
+    return rank_label_issues(sample, config.seed, remainders)
 
 
 def _sample_for_audit(examples: Sequence[Example], seed: int) -> list[Example]:
@@ -55,7 +57,9 @@ def _sample_for_audit(examples: Sequence[Example], seed: int) -> list[Example]:
     return [examples[i] for i in np.sort(order[: np.searchsorted(total_chars, MAX_AUDITED_CHARS, side="right")])]
 
 
-def rank_label_issues(examples: Sequence[Example], seed: int = 7) -> list[LabelIssue]:
+def rank_label_issues(
+    examples: Sequence[Example], seed: int = 7, remainders: Remainders | None = None
+) -> list[LabelIssue]:
     """Flagged rows, most suspicious first. Labels with fewer rows than folds are ignored; below two labels: empty."""
     counts = Counter(example.target for example in examples)
     usable = [example for example in examples if counts[example.target] >= FOLDS]
@@ -63,7 +67,8 @@ def rank_label_issues(examples: Sequence[Example], seed: int = 7) -> list[LabelI
     if len(names) < 2:
         return []
     labels = np.array([names.index(example.target) for example in usable])
-    quality = label_quality(cross_validated_probabilities(remainders(usable), labels, seed), labels)
+    texts = (remainders or Remainders()).texts(usable)
+    quality = label_quality(cross_validated_probabilities(texts, labels, seed), labels)
     return [
         LabelIssue(
             usable[i].id, usable[i].line, usable[i].text, names[labels[i]], names[quality.likely[i]],

@@ -23,6 +23,7 @@ from gemtune.config import Task
 
 _MAX_EXACT = 2**53  # beyond, floats are not whole numbers but rounded ones
 _SPACE = re.compile(r"\s+")
+_BETWEEN_ITEMS = re.compile(r"(['\"]|[\d.](?=\s+[-\d]))\s+(?=['\"\d-])")
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?")
 _END_MARKS = " .,;:!。，、；：！"
 _EMOJI_STYLE = "\ufe0e\ufe0f"
@@ -64,14 +65,18 @@ def label_set(value: Any, separator: str) -> str:
 
 
 def parse_container(text: str) -> Any:
-    """The list or object that a text is in JSON or Python notation, as programs write such cells to CSV; else None."""
-    if (text[:1], text[-1:]) not in (("{", "}"), ("[", "]")):
+    """The list or object that a text is in JSON, Python or NumPy notation, as programs write such cells to CSV; else
+    None.
+    """
+    if (text[:1], text[-1:]) not in (("{", "}"), ("[", "]"), ("(", ")")):
         return None
-    for parse in (json.loads, ast.literal_eval):
+    # NumPy writes no commas; Python would join the strings
+    for parse, spelled in ((json.loads, text), (ast.literal_eval, _BETWEEN_ITEMS.sub(r"\1, ", text))):
         try:
-            value = parse(text)
+            value = parse(spelled)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             continue
+        value = sorted(value, key=str) if isinstance(value, set | tuple) else value
         return value if isinstance(value, dict | list) else None
     return None
 

@@ -138,6 +138,9 @@ def _json_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
     if first is None:
         return
     number, text = first
+    if text is not None and text.strip() == "{":
+        yield from _object_rows(file)
+        return
     if text is not None and text.lstrip().startswith("["):
         second = next(lines, None)
         if second is None or not _is_json(text):
@@ -186,6 +189,22 @@ def _list_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
         position -= text[position] == "]"
 
 
+def _object_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
+    """The objects of a file that writes each on several lines; raises `UserError` where one is broken."""
+    text = "".join(_text_lines(file))
+    decoder, position, line, counted = json.JSONDecoder(), 0, 1, 0
+    while (position := _BLANK.match(text, position).end()) < len(text):  # type: ignore[union-attr]
+        line, counted = line + text.count("\n", counted, position), position
+        try:
+            _, end = decoder.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            problem = _TOO_DEEP if isinstance(error, RecursionError) else _short(str(error))
+            remedy = "write one object per line: jq -c . FILE > rows.jsonl"
+            raise UserError(f"the JSON object is broken: {problem}", file=file.name, line=line, remedy=remedy) from None
+        yield _json_row(line, text[position:end])
+        position = end
+
+
 def _json_row(number: int, line: str) -> Row | RejectedRow:
     try:
         value = parse_json(line)
@@ -200,6 +219,8 @@ def _csv_rows(file: SourceFile, default: str, task: Task) -> Iterator[Row | Reje
     columns = (file.config.text_column, file.config.target_column)
     rows = _cells(file, default, columns)
     begin = list(itertools.islice(rows, 2))
+    if begin and begin[0][1][0].lstrip().startswith(("{", "[{")):
+        raise UserError("the lines are JSON, not a table", file=file.name, remedy="name it .jsonl, or .json for a list")
     if begin and _is_automl(begin[0][1], begin[1][1] if len(begin) > 1 else [], columns):
         has_scores = _has_scores(file, _cells(file, default, columns), task)
         for number, cells in itertools.chain(begin, rows):
@@ -216,8 +237,9 @@ def _table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iter
     for number, cells in rows:
         if not header:
             header = _header(file, number, cells)
-        elif len(header) > 1 and sorted(_names(cells)) == sorted(header):
-            header = _names(cells)
+        elif len(header) > 1 and sorted(map(str.casefold, _names(cells))) == sorted(map(str.casefold, header)):
+            named = {name.casefold(): name for name in header}
+            header = [named[name.casefold()] for name in _names(cells)]
             yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
         elif len(cells) != len(header):
             yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
@@ -241,9 +263,7 @@ def _cells(file: SourceFile, default: str, columns: Sequence[str]) -> Iterator[t
         except StopIteration:
             return
         except csv.Error as error:
-            remedy = (
-                "look for a quote that is never closed" if "quote" in str(error) or "end of data" in str(error) else ""
-            )
+            remedy = "look for a quote that is never closed, or not doubled within a cell; or set preprocess.delimiter"
             raise UserError(
                 f"not {delimiter!r}-separated from here on: {error}", file=file.name, line=begin, remedy=remedy
             ) from None

@@ -40,10 +40,10 @@ def read_segments(text: str, segments: Sequence[JsonObject], unit: str) -> tuple
     values: dict[str, list[str]] = {}
     for span in spans:
         values.setdefault(span[0], []).append(_cut(text, span, unit) or "")
-    return values, f"segments begin or end inside a word; {remedy}" if problems[unit] else ""
+    return values, f"segments begin or end {problems[unit]}; {remedy}" if problems[unit] else ""
 
 
-_OUTSIDE, _INSIDE_WORD = "outside the text", "inside a word"
+_OUTSIDE, _SHIFTED = "outside the text", "inside a word or with a space"
 
 
 def _span(segment: JsonObject) -> Span:
@@ -56,6 +56,8 @@ def _span(segment: JsonObject) -> Span:
 def _offset(value: Any) -> int:
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) < 20:
         return int(value)
+    if isinstance(value, float) and value.is_integer():  # a data frame with a missing value
+        value = int(value)
     if type(value) is not int or value < 0:
         raise ValueError(f"an offset of a segment is {value!r:.40}, not a whole number")
     return value
@@ -63,12 +65,15 @@ def _offset(value: Any) -> int:
 
 def _problem(text: str, spans: Sequence[Span], unit: str) -> str:
     """Why the spans do not fit in this unit; "" if they do."""
-    if any(_cut(text, span, unit) is None for span in spans):
+    cut = [_cut(text, span, unit) for span in spans]
+    if None in cut:
         return _OUTSIDE
+    if any(value != value.strip() for value in cut if value):
+        return _SHIFTED
     encoding, size = UNITS[unit]
     encoded = text.encode(encoding)
     edges = [encoded[: edge * size].decode(encoding) for _, *ends in spans for edge in ends]
-    return _INSIDE_WORD if any(_splits_word(text, len(before)) for before in edges) else ""
+    return _SHIFTED if any(_splits_word(text, len(before)) for before in edges) else ""
 
 
 def _cut(text: str, span: Span, unit: str) -> str | None:

@@ -127,6 +127,8 @@ def suggest_remedy(first: RejectedRow) -> str:
         return "write one row per line, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
     if first.reason == "invalid_json":
         return "write one JSON object per line: jq -c . FILE > rows.jsonl; name a table .csv, .tsv or .xlsx"
+    if columns & {"messages", "contents", "conversations"}:
+        return "write the turns as Gemini contents or as messages, each with a role and content (docs/data.md)"
     if len(columns) == 1 and isinstance(first.row[name := columns.copy().pop()], list):
         return f"write one row per line: jq -c '.{name}[]' FILE > rows.jsonl"
     if "completions" in columns or {"chosen", "rejected"} <= columns:
@@ -134,5 +136,6 @@ def suggest_remedy(first: RejectedRow) -> str:
     if "task.label_separator" in first.detail:
         return "set task.label_separator, such as '; ', when rows have several labels"
     if first.reason in ("missing_text", "missing_target"):
-        return "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
+        columns_remedy = "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
+        return f"{columns_remedy}; if the file has no header, add a line with the names text,label"
     return "check preprocess.text_column and preprocess.target_column"

@@ -35,6 +35,7 @@ _BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
 _LEGACY = ["cp932", "euc-jp", "cp949", "gb18030", "big5", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254"]
 _EUROPEAN, _SPARSE = _LEGACY[5:], 2
 _SIGNATURES = {b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet", b"\x1f\x8b": ".gz"}  # what these files begin with
+_ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean mail: ASCII bytes otherwise
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE | re.DOTALL)
@@ -127,7 +128,8 @@ def _recognize_encoding(file: SourceFile) -> str:
                 raise UserError(f"not a text file: it begins like {suffix}", file=file.name, remedy=f"name it {suffix}")
         if k == 0 and (encoding := _wide_encoding(chunk)):
             if encoding not in dict(_BOMS).values():
-                file.assume(f"read as {encoding.upper()}, by its NUL bytes", "preprocess.encoding")
+                signs = "NUL bytes" if encoding.startswith("utf") else "escape sequences"
+                file.assume(f"read as {encoding.upper()}, by its {signs}", "preprocess.encoding")
             return encoding
         try:
             decoder.decode(chunk)
@@ -154,10 +156,12 @@ def _chunks(file: SourceFile) -> Iterator[bytes]:
 
 
 def _wide_encoding(start: bytes) -> str | None:
-    """UTF-16 or UTF-32, by byte order mark, or by NUL bytes in every other place only."""
+    """UTF-16 or UTF-32, by byte order mark, or by NUL bytes in every other place only; ISO 2022 by escape sequences."""
     for mark, encoding in _BOMS:
         if start.startswith(mark):
             return encoding
+    if escape := _ESCAPE.search(start):
+        return "iso2022_kr" if escape[0].endswith(b"C") else "iso2022_jp"
     sample = start[: _SAMPLE_BYTES - _SAMPLE_BYTES % 2]
     high, low = sample[::2].count(0), sample[1::2].count(0)
     if min(high, low) > 0 or high + low < max(2, _MIN_NUL_SHARE * len(sample)):

@@ -18,7 +18,7 @@ from gemtune.errors import UserError
 log = logging.getLogger("gemtune")
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
-_COMPACT = re.compile(r"(19|20)\d{6}(\d{6})?", re.ASCII)  # 20260131, 20260131093000
+_COMPACT = re.compile(r"((19|20)\d{6}(?:\d{4}(?:\d\d)?)?)(?:\.0*)?", re.ASCII)  # 20260131, 202601310930, 20260131.0
 # 1973 to 2286 since 1970; smaller and larger numbers are just ordered
 _UNITS = {
     "seconds": (1e8, 1e10),
@@ -32,7 +32,7 @@ _REMEDY = "write all times alike, as ISO 8601 times or as numbers of one unit"
 def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, float]:
     """Each value (with a line that has it) as a number: ISO 8601 as seconds since 1970, other numbers as they are.
 
-    Eight or fourteen digits are an ISO 8601 date or time, if all numbers of the column are. Raises `UserError` with the
+    Eight, twelve or fourteen digits are a date or time, if all numbers of the column are. Raises `UserError` with the
     line of a value that is no time, or is in another notation or unit than the others.
     """
     values = {value: value.strip() for value in line_by_value}
@@ -57,10 +57,10 @@ def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, floa
 
 
 def _compact(text: str) -> datetime | None:
-    if not _COMPACT.fullmatch(text):
+    if not (match := _COMPACT.fullmatch(text)):
         return None
     try:
-        return datetime.strptime(text, "%Y%m%d%H%M%S" if len(text) > 8 else "%Y%m%d")
+        return datetime.strptime(match[1], "%Y%m%d%H%M%S"[: len(match[1]) - 2])
     except ValueError:
         return None
 

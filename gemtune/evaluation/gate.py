@@ -177,7 +177,7 @@ class _Decider:
         usable = [_usable_rule(self.task, gate, own) for own in others if own is evidence.role(own.variant.role)]
         free = self._free_models(candidate)
         slices = self._slices(candidate, prompt) if prompt is not None else []
-        rules = [*lifts, *limit_rules(self.task, gate, candidate, prompt, evidence.prices), *usable]
+        rules = [*lifts, *limit_rules(self.task, gate, candidate, prompt, evidence.prices, evidence.groups), *usable]
         rules += [_free_rule(self.stated, candidate, comparison) for comparison in free] if self._free_decides else []
         rules += _judge_rules(gate, evidence)
         rules += [_slice_rule(gate, slices)] if gate.on_slice_regression == "fail" and slices else []

@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of the gate: rules on a variant's own answers, without a paired comparison."""
+"""Limits of the gate: rules on a variant's own answers, and on the recall of classes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from gemtune.artifacts.decision import Rule
 from gemtune.artifacts.evaluation import invalid_rate
 from gemtune.config import Gate, Task
-from gemtune.evaluation import calibration, metrics
+from gemtune.evaluation import calibration, intervals, metrics
+from gemtune.evaluation.intervals import Measure
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.scorers import describe_unusable, unusable_forms
 
@@ -35,9 +38,16 @@ def unusable_problem(task: Task, gate: Gate, scored: ScoredVariant) -> str:
 
 
 def limit_rules(
-    task: Task, gate: Gate, candidate: ScoredVariant, prompt: ScoredVariant | None, prices: Mapping[str, float]
+    task: Task,
+    gate: Gate,
+    candidate: ScoredVariant,
+    prompt: ScoredVariant | None,
+    prices: Mapping[str, float],
+    groups: Sequence[str | None],
 ) -> list[Rule]:
-    """The rules with a limit that does not depend on a comparison: unusable answers, latency, tokens, cost, classes."""
+    """Limits of what was observed (unusable answers, latency, tokens, cost, calibration), and of recall by class, which
+    must be shown.
+    """
     invalid = share_unusable(candidate)
     rules = [_maximum("invalid_rate", invalid, gate.max_invalid_rate, "share of unusable answers")]
     if gate.max_latency_s:
@@ -55,7 +65,7 @@ def limit_rules(
     if gate.max_ece:
         rules.append(_calibration_rule(gate, candidate))
     if task.kind in metrics.LABELLED_KINDS:
-        rules += _class_rules(task, gate, candidate, prompt)
+        rules += _class_rules(task, gate, candidate, prompt, groups)
     return rules
 
 
@@ -84,24 +94,61 @@ def _maximum(name: str, measured: float, limit: float, description: str) -> Rule
     return Rule(name=name, passed=passed, measured=measured, required=limit, summary=summary)
 
 
-def _class_rules(task: Task, gate: Gate, candidate: ScoredVariant, prompt: ScoredVariant | None) -> list[Rule]:
-    table = [c for c in metrics.per_class(task, candidate.rows) if c.support >= MIN_PER_GROUP]
-    rules = []
-    if not table and (gate.min_class_recall or gate.max_class_drop < 1):
+def _class_rules(
+    task: Task,
+    gate: Gate,
+    candidate: ScoredVariant,
+    prompt: ScoredVariant | None,
+    groups: Sequence[str | None],
+) -> list[Rule]:
+    """What is shown of the recall of every class with enough test rows: that it is high enough, or not lost."""
+    if not gate.min_class_recall and gate.max_class_drop >= 1:
+        return []
+    own = metrics.label_sets(task, candidate.rows)
+    parts = {label: np.flatnonzero(own.reference[:, column]).tolist() for column, label in enumerate(own.labels)}
+    columns = {label: column for column, label in enumerate(own.labels) if len(parts[label]) >= MIN_PER_GROUP}
+    if not columns:
         summary = f"recall by class was not measured: no class has {MIN_PER_GROUP} test rows"
         return [Rule(name="class_recall", passed=False, measured=0.0, required=gate.min_class_recall, summary=summary)]
-    if gate.min_class_recall and table:
-        worst = min(table, key=lambda c: c.recall)
-        required = gate.min_class_recall
-        summary = f"class {worst.label!r} has the lowest recall, {worst.recall:.3f}; required: {required:g}"
-        passed = worst.recall >= required
-        rules.append(
-            Rule(name="class_recall", passed=passed, measured=worst.recall, required=required, summary=summary)
+
+    def recall(sets: metrics.LabelSets, label: str) -> Measure:
+        return intervals.mean(sets.predicted[parts[label], columns[label]])
+
+    of_rows = {label: [groups[row] for row in parts[label]] for label in columns}
+    rules, level, required = [], gate.confidence_level, gate.min_class_recall
+    if required:
+        shown = {
+            label: intervals.interval(recall(own, label), level=level, groups=of_rows[label], exact=True)
+            for label in columns
+        }
+        worst = min(shown, key=lambda label: shown[label].low)
+        low = shown[worst].low
+        summary = (
+            f"class {worst!r} has a recall of {shown[worst].value:.3f} on {len(parts[worst])} rows (perhaps only "
+            f"{low:.3f}); required to be shown of every class: {required:g}"
         )
-    if gate.max_class_drop < 1 and prompt is not None and table:
-        before = {c.label: c.recall for c in metrics.per_class(task, prompt.rows)}
-        worst = max(table, key=lambda c: before[c.label] - c.recall)
-        drop, limit = before[worst.label] - worst.recall, gate.max_class_drop
-        summary = f"class {worst.label!r} loses {max(drop, 0):.3f} recall against the best prompt"
-        rules.append(Rule(name="class_drop", passed=drop <= limit, measured=drop, required=limit, summary=summary))
+        rules.append(
+            Rule(name="class_recall", passed=low >= required, measured=low, required=required, summary=summary)
+        )
+    if gate.max_class_drop < 1 and prompt is not None:
+        before, allowed = metrics.label_sets(task, prompt.rows), gate.max_class_drop
+        drops = {
+            label: intervals.paired(
+                recall(own, label),
+                recall(before, label),
+                level=level,
+                resamples=gate.resamples,
+                seed=gate.seed,
+                groups=of_rows[label],
+            )
+            for label in columns
+        }
+        worst = min(drops, key=lambda label: (drops[label].is_above(-allowed, level), drops[label].low))
+        drop = drops[worst]
+        summary = (
+            f"class {worst!r} loses {max(-drop.delta, 0):.3f} recall against the best prompt on {len(parts[worst])} "
+            f"rows (perhaps {max(-drop.low, 0):.3f}); a loss of {allowed:g} is to be ruled out for every class"
+        )
+        passed = drop.is_above(-allowed, level)
+        rules.append(Rule(name="class_drop", passed=passed, measured=drop.low, required=-allowed, summary=summary))
     return rules

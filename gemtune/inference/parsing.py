@@ -14,6 +14,7 @@ never an answer.
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -62,20 +63,24 @@ def _pattern(*kinds: str) -> re.Pattern[str]:
 _SEPARATOR = r"[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
 _SYMBOLS = r"\u2190-\u21ff\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0e\ufe0f\u200d\u20e3"
 _SYMBOL = re.compile(rf"(?![{_FORMS['crosses']}])[{_SYMBOLS}]")
-_DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern})+|(?:[\s.!。！]|{_SYMBOL.pattern})+$")
+_END_TOKEN = r"<[|/]{0,2}\w{1,20}\|?>"  # of a model's turn, or of a tag that was never opened
+_DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern})+|(?:[\s.!。！]|{_SYMBOL.pattern}|{_END_TOKEN})+$")
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
-_THINK = r"<\s*/?\s*(?:think|thinking|thoughts?|reasoning|scratchpad)\s*>"
+_THINK = r"[<\[◁]\s*/?\s*(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)\s*[>\]▷]"
 _MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
 _THOUGHT = re.compile(rf"^{_MARKUP}{_any_of(_words('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
-_TAG = re.compile(r"<([^\W\d][\w-]{0,30})>([^<>]*)</\1>")
+_TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
 _BOXED = re.compile(r"\\boxed\{(?:\\text\w*\{)?([^{}]*)\}")
-_MARKER = r"[-*•・·▪●–—+]|\(?\d{1,3}[.)．）:](?!\d)|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
+_MARKER = r"[-*•・·▪●–—+]|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
 _SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
 _CUE = re.compile(rf"{_SEPARATOR}|{_any_of(_words('links'))}", re.IGNORECASE)
 _CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(_words('links'))})\W*$", re.IGNORECASE)
-_VERDICT = re.compile(rf"[,，、(（]|\s[-–—]\s|{_any_of(w for k in _AFTER for w in _words(k))}", re.IGNORECASE)
+_EXPLAINED = re.compile(r"\s[-–—]\s|[:：]")
+_VERDICT = re.compile(
+    rf"[,，、(（]|{_EXPLAINED.pattern}|{_any_of(w for k in _AFTER for w in _words(k))}", re.IGNORECASE
+)
 _ASIDE = re.compile(r"[(（][^()（）]*[)）]\W*")
 _GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(_words('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
 _RIGHT = _pattern("nouns", "verdicts")
@@ -84,6 +89,15 @@ _OPENER = re.compile(rf"^\W*{_any_of(w for k in _BEFORE for w in _words(k))}[\s,
 _ENDING = re.compile(rf"{_any_of(_words('endings'))}\W*$", re.IGNORECASE)
 _APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
 _REQUEST = _pattern("apologies", "unable", "request")
+
+
+_MARKS = rf"[\n{re.escape(_FORMS['separators'])}]"
+_LIST_SEPARATORS = (
+    _MARKS,
+    rf"{_MARKS}\s*{_any_of(_words('conjunctions'))}|{_MARKS}|{_any_of(_words('conjunctions'))}",
+    rf"{_MARKS}|(?<=[」』”\"'’])\s*(?=[「『“\"'‘])|\s(?={_MARKER})",
+)
+"""What separates the labels of a row that has several: marks; words too; quotation marks and list markers in a line."""
 
 
 @dataclass(frozen=True)
@@ -132,9 +146,10 @@ def is_refusal(answer: str | None) -> bool:
     apologies = 0
     for sentence in filter(str.strip, re.split(r"[.!?。！？\n]+", text)):
         content = sum(map(str.isalnum, _REQUEST.sub(" ", sentence)))
-        if content > 0.15 * sum(map(str.isalnum, sentence)):
+        declines = _UNABLE.search(sentence)
+        if content > (0.15 * sum(map(str.isalnum, sentence)) if declines else 0):
             return False
-        if _UNABLE.search(sentence):
+        if declines:
             return True
         if not _APOLOGY.search(sentence):
             return False
@@ -200,7 +215,10 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     if not task.label_separator and lines and _ITEM.match(lines[0]):
         return [text, *(line for line in lines if _ITEM.match(line)), *ends]
     first_line = [line for line in lines[:1] if not _json_spans(line)[0]]
-    return [text, *first_line, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
+    bare = [line for line in lines[1:MAX_FORMS] if _index(tuple(task.labels), "loose").get(_loose(line[:LEAD_CHARS]))]
+    if task.label_separator and _mentioned(task, text.strip().split("\n\n")[0].partition("\n")[2]):
+        first_line = []  # the list goes on
+    return [text, *first_line, *bare, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
 
 
 def _first_sentence(task: Task, text: str) -> list[str]:
@@ -229,11 +247,8 @@ def _label_set(task: Task, text: str) -> str | None:
     for form in _inner_forms(task, text):
         if _json_spans(form)[0]:
             continue
-        for pattern in (
-            rf"{re.escape(separator)}|\n",
-            rf"{re.escape(separator)}|[\n{re.escape(_FORMS['separators'])}]",
-        ):
-            parts = [part for part in re.split(pattern, form) if part.strip()]
+        for pattern in (r"\n", *_LIST_SEPARATORS) if len(form) <= MAX_CHARS else (r"\n", _MARKS):
+            parts = [part for part in re.split(rf"{re.escape(separator)}|{pattern}", form, flags=re.I) if part.strip()]
             if len(parts) > len(task.labels):
                 continue
             labels = [_one_label(task, part) for part in parts]
@@ -266,7 +281,8 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
     wrapped = [(text[: m.start()], m[1]) for m in _BOXED.finditer(text)]
     wrapped += [("", m[2]) for m in _TAG.finditer(text) if nouns.fullmatch(m[1]) or m[0] == text.strip()]
     if wrapped:
-        yield from _one_of(wrapped, task)
+        listed = [task.label_separator.join(inner for _, inner in wrapped)] if task.label_separator else []
+        yield from listed or _one_of(wrapped, task)
         return
     yield from _one_of([("", m[1]) for m in _FENCE.finditer(text)], task)
     if len(text) > MAX_CHARS:
@@ -298,9 +314,10 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
 
 
 def _before_verdict(task: Task, text: str) -> Iterator[str]:
-    """What precedes "is the label", "(90 %)", ", because": words that say that it is right, an aside, a ground.
+    """What precedes "is the label", "(90 %)", " - the customer pays", ", because": words that say that it is right, an
+    aside, an explanation, a ground.
 
-    None of them may name another label or, grounds aside, doubt. "5 is the best score" describes a scale.
+    None of them may name a label or, grounds aside, doubt. "5 is the best score" describes a scale.
     """
     if len(text) > 2 * LEAD_CHARS:
         return
@@ -308,7 +325,9 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
         answer, verdict = text[: cue.start()], text[cue.start() :]
         if _names_label(task, verdict):
             continue
-        says_right = _RIGHT.search(verdict) or re.search(_nouns(task)[0], verdict, re.IGNORECASE)
+        says_right = (
+            _EXPLAINED.match(verdict) or _RIGHT.search(verdict) or re.search(_nouns(task)[0], verdict, re.IGNORECASE)
+        )
         is_aside = _ASIDE.fullmatch(verdict) or (says_right and re.search(r"[^\W\d_]", answer))
         doubted = _DOUBT.search(verdict) or re.search(r"[?？]\W*$", verdict)
         if _GROUND.match(verdict) or (is_aside and not doubted):
@@ -350,6 +369,8 @@ def _mentioned(task: Task, text: str) -> set[str]:
 def _label_texts(task: Task, value: Any) -> list[str]:
     """The texts in a JSON value that may be the label: those under a key that names the answer, else all."""
     if isinstance(value, dict):
+        if value and all(isinstance(chosen, bool) and _one_label(task, label) for label, chosen in value.items()):
+            return _label_texts(task, [label for label, chosen in value.items() if chosen])
         for nouns in _nouns(task)[:2]:
             named = [inner for key, inner in value.items() if re.search(nouns, key.replace("_", " "), re.IGNORECASE)]
             if named:
@@ -455,7 +476,7 @@ def _schema_problem(task: Task, value: JsonObject) -> str | None:
     return problem
 
 
-_OPENING = re.compile(rf"\{{(?=\s*(?:[}}{re.escape(_FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=\s*[\[\"{{])")
+_OPENING = re.compile(rf"(?<!\\boxed)\{{(?=\s*(?:[}}{re.escape(_FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=\s*[\[\"{{])")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)
 _STEP = {"{": 1, "[": 1, "}": -1, "]": -1}
 
@@ -491,10 +512,20 @@ def _json_value(text: str, *, lenient: bool = False) -> Any:
         spellings.append(re.sub(r"([{,]\s*)([^\W\d][\w-]*)(\s*:)", r'\1"\2"\3', spellings[-1]))
     for spelling in spellings:
         try:
-            return json.loads(spelling)
+            return json.loads(spelling, parse_constant=_reject, parse_float=_finite)
         except (ValueError, RecursionError):
             continue
     return None
+
+
+def _reject(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        _reject(digits)
+    return number
 
 
 def _shown(answer: str, limit: int = 60) -> str:

@@ -18,6 +18,7 @@ from gemtune.artifacts.data import DataflowCount, DataReport, NearConflicts, Rep
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data import sources
 from gemtune.data.cleaning import export_rules
+from gemtune.data.compared_text import Remainders
 from gemtune.data.csv_safe import read_review_file
 from gemtune.data.dataflow_job import DataflowJob, count_dropped, dataflow_parameters, read_dropped
 from gemtune.data.duplicates import (
@@ -63,7 +64,7 @@ def run(
     context = StepContext(sections)
     task_section, vertex_section = context.task, context.vertex
     settings = with_pii_parent(context.preprocess, vertex_section)
-    stats = ReadStats(read_review_file(settings.corrections) if settings.corrections else {})
+    stats, remainders = ReadStats(read_review_file(settings.corrections) if settings.corrections else {}), Remainders()
     with sources.local_path(dataflow_dropped) if dataflow_dropped else nullcontext() as dropped_file:
         rows, rejected = read_all(data, task_section, settings, stats)
         unmatched = len(stats.corrections) - len(stats.matched_corrections)
@@ -73,14 +74,17 @@ def run(
         reasons = count_dropped(dropped_file, len(rows) + len(rejected), settings) if dropped_file else Counter[str]()
         by_dataflow = reasons.total()
         read_rows, valid_rows = len(rows) + len(rejected) + by_dataflow, len(rows) + by_dataflow
-        rows, rejected, passages = _deduplicate(rows, rejected, data, task_section, settings, vertex_section)
+        rows, rejected, passages = _deduplicate(
+            rows, rejected, data, task_section, settings, vertex_section, remainders
+        )
         reasons += Counter(row.reason for row in rejected)
         summary = {"rows": read_rows, "examples": len(rows), "dropped": dict(reasons.most_common())}
         write_examples(examples, rows)
         earlier = read_dropped(dropped_file) if dropped_file else ()
         write_rows(dropped, map(to_row, itertools.chain(rejected, earlier)))
-    conflicts = near_conflicts(rows, task_section, settings)  # first: it needs more memory, and leaves less
-    label_issues = find_label_issues(rows, task_section, settings)
+    # first: it needs more memory, and leaves less
+    conflicts = near_conflicts(rows, task_section, settings, remainders)
+    label_issues = find_label_issues(rows, task_section, settings, remainders)
     lines = tuple((first.line, second.line) for first, second in conflicts[:20])
     DataReport(
         data=data,
@@ -102,12 +106,18 @@ def run(
 
 
 def _deduplicate(
-    rows: list[Example], rejected: list[RejectedRow], data: str, task: Task, config: Preprocess, vertex: Vertex
+    rows: list[Example],
+    rejected: list[RejectedRow],
+    data: str,
+    task: Task,
+    config: Preprocess,
+    vertex: Vertex,
+    remainders: Remainders,
 ) -> tuple[list[Example], list[RejectedRow], RepeatedPassages]:
     """The rows kept by every rule, all rejected rows by line, and the repeated passages."""
     if not rows:
         raise no_usable_rows(data, rejected)
-    rows, duplicates = deduplicate(rows, task, config, vertex)
+    rows, duplicates = deduplicate(rows, task, config, vertex, remainders)
     before = len(rows)
     log_if_long("repeated passages", before)
     rows, dropped, passages = remove_repeated_passages(rows, config)

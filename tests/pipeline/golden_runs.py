@@ -76,12 +76,9 @@ def _labels(sample, base_accuracy, tuned_accuracy):
 
 
 def _pairs():
+    """The model's right answers are the courteous ones."""
     rows = _rows(ROOT / "examples" / "preference_en" / "pairs.jsonl")
-    answers = {
-        row["prompt"]: row["chosen"]
-        for row in rows
-        if isinstance(row.get("prompt"), str) and isinstance(row.get("chosen"), str) and row["prompt"]
-    }
+    answers = {row["prompt"]: row["chosen"] for row in rows if str(row.get("chosen")).startswith("Sorry")}
     return {"answers": answers, "base_accuracy": 0.3, "tuned_accuracy": 0.95}
 
 

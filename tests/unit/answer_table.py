@@ -23,6 +23,8 @@ LABELS = {
     "de": ["Rückerstattung", "Kündigung", "Versand"],
     "fr": ["remboursement", "annulation", "livraison"],
     "es": ["reembolso", "cancelación", "envío"],
+    "it": ["rimborso", "disdetta", "consegna"],
+    "pt": ["reembolso", "cancelamento", "entrega"],
 }
 
 # {x} is the label, {y} another one
@@ -49,6 +51,12 @@ EVERYWHERE = {
     "sign behind a line": "{x} ✔️\n\n...",
     "keycap": "1️⃣ {x}",
     "aside": "{x} (90 %)",
+    "number in brackets": "[1] {x}",
+    "quotes in a box": '\\boxed{{"{x}"}}',
+    "tag with an attribute": '<label id="1">{x}</label>',
+    "end token": "{x}</s>",
+    "think in brackets": "[THINK]{y}?[/THINK]\n{x}",
+    "labels as keys": '{{"{x}": true, "{y}": false}}',
     "emoji in object": '{{"label": "{x} 🎉"}}',
 }
 REJECTED_EVERYWHERE = {
@@ -56,6 +64,8 @@ REJECTED_EVERYWHERE = {
     "cut object": '{{"label": "{x}", "rea',
     "cut list": '["{x}", "{y}',
     "unclosed think": "<think>{x}",
+    "two lines": "{x}\n{y}",
+    "label taken back by its value": '{{"{x}": false}}',
     "two items": "1. {x}\n2. {y}",
     "another label in the sentence": "{x} / {y}",
     "crossed out": "{x} ❌",
@@ -63,109 +73,149 @@ REJECTED_EVERYWHERE = {
     "crossed out, then another": "❌ {x}\n✅ {y}?",
 }
 BY_LANGUAGE = {
-    "full stop": dict.fromkeys(["en", "ko", "de", "fr", "es"], "{x}.") | {"ja": "{x}。", "zh": "{x}。"},
+    "full stop": dict.fromkeys(["en", "ko", "de", "fr", "es", "it", "pt"], "{x}.") | {"ja": "{x}。", "zh": "{x}。"},
     "quotes": {
         "en": "“{x}”", "ja": "「{x}」", "ko": "‘{x}’", "zh": "“{x}”", "de": "„{x}“", "fr": "« {x} »", "es": "«{x}»",
+        "it": "«{x}»", "pt": "“{x}”",
     },
     "colon": {
         "en": "Label: {x}", "ja": "ラベル：{x}", "ko": "레이블: {x}", "zh": "标签：{x}", "de": "Kategorie: {x}",
         "fr": "Catégorie : {x}", "es": "Etiqueta: {x}",
+        "it": "Etichetta: {x}", "pt": "Rótulo: {x}",
     },
     "answer": {
         "en": "Answer: {x}.", "ja": "回答：{x}。", "ko": "답변: {x}.", "zh": "答案：{x}。", "de": "Antwort: {x}.",
         "fr": "Réponse : {x}.", "es": "Respuesta: {x}.",
+        "it": "Risposta: {x}.", "pt": "Resposta: {x}.",
     },
     "bold colon": {
         "en": "**Label:** {x}", "ja": "**ラベル:** {x}", "ko": "**라벨:** {x}", "zh": "**类别：** {x}",
         "de": "**Kategorie:** {x}", "fr": "**Catégorie :** {x}", "es": "**Categoría:** {x}",
+        "it": "**Categoria:** {x}", "pt": "**Categoria:** {x}",
     },
     "bold line": {
         "en": "**Category: {x}**", "ja": "**カテゴリ：{x}**", "ko": "**분류: {x}**", "zh": "**分类：{x}**",
         "de": "**Klasse: {x}**", "fr": "**Classe : {x}**", "es": "**Clase: {x}**",
+        "it": "**Classe: {x}**", "pt": "**Classe: {x}**",
     },
     "line break": {
         "en": "The label is:\n\n{x}", "ja": "分類は：\n\n{x}", "ko": "분류:\n\n{x}", "zh": "分类是：\n\n{x}",
         "de": "Die Kategorie ist:\n\n{x}", "fr": "La catégorie est :\n\n{x}", "es": "La categoría es:\n\n{x}",
+        "it": "La categoria è:\n\n{x}", "pt": "A categoria é:\n\n{x}",
     },
     "sentence": {
         "en": "The label is {x}.", "ja": "分類は{x}です。", "ko": "분류는 {x}입니다.", "zh": "分类是{x}。",
         "de": "Die Kategorie ist {x}.", "fr": "La catégorie est {x}.", "es": "La categoría es {x}.",
+        "it": "La categoria è {x}.", "pt": "A categoria é {x}.",
     },
     "quoted sentence": {
         "en": 'The label is "{x}".', "ja": "分類は「{x}」です。", "ko": "분류는 '{x}'입니다.", "zh": "分类是“{x}”。",
         "de": "Die Kategorie ist „{x}“.", "fr": "La catégorie est « {x} ».", "es": "La categoría es «{x}».",
+        "it": "La categoria è «{x}».", "pt": "A categoria é “{x}”.",
     },
     "of the text": {
         "en": "The correct category for this text is {x}.", "ja": "このテキストの正しい分類は{x}です。",
         "ko": "이 텍스트의 올바른 분류는 {x}입니다.", "zh": "该文本的正确类别是{x}。",
         "de": "Die richtige Kategorie für diesen Text ist {x}.", "fr": "La bonne catégorie de ce texte est {x}.",
         "es": "La categoría correcta de este texto es {x}.",
+        "it": "La categoria corretta di questo testo è {x}.", "pt": "A categoria correta deste texto é {x}.",
     },
     "polite": {
         "en": "Sure! The answer is {x}.", "ja": "承知しました。回答は{x}になります。", "ko": "네, 정답은 {x}입니다.",
         "zh": "好的，答案是{x}。", "de": "Gerne! Die Antwort lautet {x}.", "fr": "Bien sûr, la réponse est {x}.",
         "es": "Claro, la respuesta es {x}.",
+        "it": "Certo, la risposta è {x}.", "pt": "Claro, a resposta é {x}.",
     },
     "statement": {
         "en": "This is {x}.", "ja": "これは{x}です。", "ko": "이것은 {x}입니다.", "zh": "这是{x}。",
         "de": "Das ist {x}.",
         "fr": "Ceci est {x}.", "es": "Esto es {x}.",
+        "it": "Questo è {x}.", "pt": "Isto é {x}.",
     },
     "label first": {
         "en": "{x} is the label.", "ja": "{x}がラベルです。", "ko": "{x}이 레이블입니다.", "zh": "{x}是标签。",
         "de": "{x} ist die Kategorie.", "fr": "{x} est la catégorie.", "es": "{x} es la etiqueta.",
+        "it": "{x} è l'etichetta.", "pt": "{x} é o rótulo.",
     },
     "label first, of the text": {
         "en": "“{x}” is the correct category for this text.", "ja": "「{x}」がこのテキストの正しい分類です。",
         "ko": "'{x}'이 이 텍스트의 올바른 분류입니다.", "zh": "“{x}”是该文本的正确类别。",
         "de": "„{x}“ ist die richtige Kategorie für diesen Text.",
         "fr": "« {x} » est la bonne catégorie de ce texte.", "es": "«{x}» es la categoría correcta de este texto.",
+        "it": "«{x}» è la categoria corretta di questo testo.", "pt": "“{x}” é a categoria correta deste texto.",
     },
     "label first, correct": {
         "en": "{x} is correct.", "ja": "{x}が正しいです。", "ko": "{x}이 맞습니다.", "zh": "{x}是正确的。",
         "de": "{x} ist richtig.", "fr": "{x} est correct.", "es": "{x} es correcto.",
+        "it": "{x} è corretto.", "pt": "{x} é correto.",
     },
     "label first, after a comma": {
         "en": "{x}, that is the right answer.", "ja": "{x}、これが正しい答えです。", "ko": "{x}, 이것이 정답입니다.",
         "zh": "{x}，这是正确答案。", "de": "{x}, das ist die richtige Antwort.", "fr": "{x}, c'est la bonne réponse.",
         "es": "{x}, esta es la respuesta correcta.",
+        "it": "{x}, questa è la risposta corretta.", "pt": "{x}, esta é a resposta correta.",
     },
     "opening": {
         "en": "Okay, {x}.", "ja": "はい、{x}です。", "ko": "네, {x}입니다.", "zh": "所以是{x}。", "de": "Gut, {x}.",
         "fr": "Donc, {x}.", "es": "Claro, {x}.",
+        "it": "Quindi {x}.", "pt": "Então, {x}.",
     },
     "choice": {
         "en": "I choose {x}.", "ja": "{x}と分類します。", "ko": "{x}로 보입니다.", "zh": "我选择{x}。",
         "de": "Ich wähle {x}.", "fr": "Je choisis {x}.", "es": "Elijo la etiqueta {x}.",
+        "it": "Scelgo l'etichetta {x}.", "pt": "Escolho o rótulo {x}.",
     },
     "label without a link": {
         "en": "It belongs to the category “{x}”.", "ja": "カテゴリー「{x}」です。", "ko": "카테고리 '{x}'입니다.",
         "zh": "属于类别“{x}”。", "de": "Der Text gehört zur Kategorie „{x}“.", "fr": "C'est la catégorie « {x} ».",
         "es": "Es la categoría «{x}».",
+        "it": "È la categoria «{x}».", "pt": "É a categoria “{x}”.",
     },
     "ground": {
         "en": "{x}, because they ask for it.", "ja": "{x}、なぜならそう求めているからです。",
         "ko": "{x}, 왜냐하면 고객이 원하기 때문입니다.", "zh": "{x}，因为客户这样要求。",
         "de": "{x}, weil es so verlangt wird.", "fr": "{x}, car le client le demande.",
         "es": "{x}, porque el cliente lo pide.",
+        "it": "{x}, perché il cliente lo chiede.", "pt": "{x}, porque o cliente pede isso.",
+    },
+    "explanation": {
+        "en": "{x} - they ask for it", "ja": "{x}：そう求めているため", "ko": "{x} - 고객이 원합니다",
+        "zh": "{x}：客户这样要求", "de": "{x} – so wird es verlangt", "fr": "{x} : le client le demande",
+        "es": "{x}: el cliente lo pide",
+        "it": "{x}: il cliente lo chiede", "pt": "{x}: o cliente pede isso",
+    },
+    "choice as a noun": {
+        "en": "Decision: {x}", "ja": "選択：{x}", "ko": "선택: {x}", "zh": "选项：{x}", "de": "Einordnung: {x}",
+        "fr": "Décision : {x}", "es": "Decisión: {x}",
+        "it": "Decisione: {x}", "pt": "Decisão: {x}",
+    },
+    "belongs to": {
+        "en": "This falls under the category of {x}.", "ja": "このメッセージは{x}のカテゴリに属します。",
+        "ko": "이 문의는 {x} 카테고리에 속합니다.", "zh": "该文本属于{x}类别。", "de": "Diese Anfrage fällt unter {x}.",
+        "fr": "Cette demande relève de {x}.", "es": "Este mensaje corresponde a {x}.",
+        "it": "Questa richiesta rientra in {x}.", "pt": "Este pedido corresponde a {x}.",
     },
     "aside in words": {
         "en": "{x} (high confidence)", "ja": "{x}（確信度：高）", "ko": "{x} (확신도: 높음)", "zh": "{x}（置信度：高）",
         "de": "{x} (sehr sicher)", "fr": "{x} (confiance élevée)", "es": "{x} (confianza alta)",
+        "it": "{x} (alta confidenza)", "pt": "{x} (confiança alta)",
     },
     "sentence with emoji": {
         "en": "The label is {x} ✅", "ja": "分類は{x}です✅", "ko": "분류는 {x}입니다 ✅", "zh": "分类是{x}✅",
         "de": "Die Kategorie ist {x} ✅", "fr": "La catégorie est {x} ✅", "es": "La categoría es {x} ✅",
+        "it": "La categoria è {x} ✅", "pt": "A categoria é {x} ✅",
     },
     "ending": {
         "en": "{x}, please.", "ja": "{x}です。", "ko": "{x}입니다.", "zh": "{x}的。", "de": "{x}, bitte.",
         "fr": "{x}, merci.", "es": "{x}, gracias.",
+        "it": "{x}, grazie.", "pt": "{x}, obrigado.",
     },
     "closing sentence": {
         "en": "{x}. I hope this helps!", "ja": "{x}です。お役に立てば幸いです。",
         "ko": "{x}입니다. 도움이 되길 바랍니다.",
         "zh": "{x}。希望对您有帮助。", "de": "{x}. Ich hoffe, das hilft.", "fr": "{x}. J'espère que cela aide.",
         "es": "{x}. Espero que ayude.",
+        "it": "{x}. Spero che sia utile.", "pt": "{x}. Espero que ajude.",
     },
     "reasoning, then cue": {
         "en": "The writer is clear.\nAnswer: {x}", "ja": "文面は明らかだ。\n回答：{x}",
@@ -173,17 +223,20 @@ BY_LANGUAGE = {
         "zh": "文意很清楚。\n答案：{x}", "de": "Der Text ist klar.\nAntwort: {x}",
         "fr": "Le texte est clair.\nRéponse : {x}",
         "es": "El texto es claro.\nRespuesta: {x}",
+        "it": "Il testo è chiaro.\nRisposta: {x}", "pt": "O texto é claro.\nResposta: {x}",
     },
     "thought line": {
         "en": "THOUGHT: maybe {y}\n{x}", "ja": "思考：{y}かもしれない\n{x}", "ko": "생각: {y}일 수도\n{x}",
         "zh": "思考：也许{y}\n{x}", "de": "Überlegung: vielleicht {y}\n{x}", "fr": "Réflexion : peut-être {y}\n{x}",
         "es": "Razonamiento: quizás {y}\n{x}",
+        "it": "Ragionamento: forse {y}\n{x}", "pt": "Raciocínio: talvez {y}\n{x}",
     },
     "object with native key": {
         "en": '{{"category": "{x}"}}', "ja": '{{"ラベル": "{x}", "理由": "{y}"}}',
         "ko": '{{"레이블": "{x}", "이유": "{y}"}}',
         "zh": '{{"标签": "{x}", "理由": "{y}"}}', "de": '{{"Kategorie": "{x}", "Grund": "{y}"}}',
         "fr": '{{"catégorie": "{x}", "raison": "{y}"}}', "es": '{{"categoría": "{x}", "razón": "{y}"}}',
+        "it": '{{"categoria": "{x}", "motivo": "{y}"}}', "pt": '{{"categoria": "{x}", "motivo": "{y}"}}',
     },
 }  # fmt: skip
 REJECTED_BY_LANGUAGE = {
@@ -191,49 +244,64 @@ REJECTED_BY_LANGUAGE = {
         "en": "It is not {x}.", "ja": "{x}ではありません。", "ko": "{x}이 아닙니다.", "zh": "不是{x}。",
         "de": "Das ist nicht {x}.",
         "fr": "Ce n'est pas {x}.", "es": "No es {x}.",
+        "it": "Non è {x}.", "pt": "Não é {x}.",
     },
     "negated lead-in": {
         "en": "The label is not {x}.", "ja": "分類は{x}ではない。", "ko": "분류는 {x}이 아닙니다.",
         "zh": "分类不是{x}。",
         "de": "Die Kategorie ist nicht {x}.", "fr": "La catégorie n'est pas {x}.", "es": "La categoría no es {x}.",
+        "it": "La categoria non è {x}.", "pt": "A categoria não é {x}.",
     },
     "negated verdict": {
         "en": "{x} is not the label.", "ja": "{x}はラベルではありません。", "ko": "{x}은 레이블이 아닙니다.",
         "zh": "{x}不是标签。", "de": "{x} ist nicht die Kategorie.", "fr": "{x} n'est pas la catégorie.",
         "es": "{x} no es la etiqueta.",
+        "it": "{x} non è l'etichetta.", "pt": "{x} não é o rótulo.",
+    },
+    "doubtful explanation": {
+        "en": "{x} - not sure", "ja": "{x}：確信がない", "ko": "{x} - 확실하지 않음", "zh": "{x}：可能",
+        "de": "{x} – vielleicht", "fr": "{x} : peut-être", "es": "{x}: quizás",
+        "it": "{x}: forse", "pt": "{x}: talvez",
     },
     "doubtful aside": {
         "en": "{x} (not sure)", "ja": "{x}（確信がない）", "ko": "{x} (확실하지 않음)", "zh": "{x}（可能）",
         "de": "{x} (vielleicht)", "fr": "{x} (peut-être)", "es": "{x} (quizás)",
+        "it": "{x} (forse)", "pt": "{x} (talvez)",
     },
     "wrong": {
         "en": "{x} is incorrect.", "ja": "{x}は不正解です。", "ko": "{x}은 틀린 분류입니다.", "zh": "{x}是不正确的。",
         "de": "{x} ist falsch.", "fr": "{x} est incorrect.", "es": "{x} es incorrecto.",
+        "it": "{x} è sbagliato.", "pt": "{x} está incorreto.",
     },
     "verdict on another": {
         "en": "{x} is the topic, {y} the category.", "ja": "{x}が話題で、{y}が分類です。",
         "ko": "{x}이 주제이고 {y}이 분류입니다.", "zh": "{x}是主题，{y}是类别。",
         "de": "{x} ist das Thema, {y} die Kategorie.", "fr": "{x} est le sujet, {y} la catégorie.",
         "es": "{x} es el tema, {y} la categoría.",
+        "it": "{x} è il tema, {y} la categoria.", "pt": "{x} é o tema, {y} a categoria.",
     },
     "alternatives": {
         "en": "{x} or {y}", "ja": "{x}または{y}", "ko": "{x} 또는 {y}", "zh": "{x}或{y}", "de": "{x} oder {y}",
         "fr": "{x} ou {y}", "es": "{x} o {y}",
+        "it": "{x} o {y}", "pt": "{x} ou {y}",
     },
     "alternatives after a colon": {
         "en": "Label: {x} or {y}", "ja": "ラベル：{x}または{y}", "ko": "레이블: {x} 또는 {y}", "zh": "标签：{x}或{y}",
         "de": "Kategorie: {x} oder {y}", "fr": "Catégorie : {x} ou {y}", "es": "Etiqueta: {x} o {y}",
+        "it": "Etichetta: {x} o {y}", "pt": "Rótulo: {x} ou {y}",
     },
     "doubt": {
         "en": "The label might be {x}.", "ja": "分類は{x}かもしれません。", "ko": "분류는 {x}일 수도 있습니다.",
         "zh": "类别可能是{x}。",
         "de": "Vielleicht ist die Kategorie {x}.", "fr": "La catégorie est peut-être {x}.",
         "es": "Quizás la categoría es {x}.",
+        "it": "Forse la categoria è {x}.", "pt": "Talvez a categoria seja {x}.",
     },
     "second thought": {
         "en": "{x}. No, {y}.", "ja": "{x}です。いや、{y}です。", "ko": "{x}입니다. 아니, {y}입니다.",
         "zh": "{x}。不，{y}。",
         "de": "{x}. Nein, {y}.", "fr": "{x}. Non, {y}.", "es": "{x}. No, {y}.",
+        "it": "{x}. No, {y}.", "pt": "{x}. Não, {y}.",
     },
 }  # fmt: skip
 

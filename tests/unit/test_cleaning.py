@@ -123,7 +123,7 @@ def test_is_mojibake_finds_one_encoding_read_as_another(language: str, text: str
         "ja": [("utf-8", "cp932"), ("utf-8", "gb18030"), ("cp932", "latin-1"), ("euc_jp", "latin-1")],
         "ko": [("utf-8", "gb18030"), ("cp949", "latin-1")],
         "zh": [("utf-8", "gb18030"), ("gb18030", "latin-1")],
-        "ru": [("utf-8", "gb18030"), ("utf-8", "latin-1")],
+        "ru": [("utf-8", "gb18030"), ("utf-8", "latin-1"), ("cp1251", "latin-1"), ("utf-8", "mac_roman")],
     }[language]
     for real, read in pairs:
         for errors in ("replace", "middle_dot"):

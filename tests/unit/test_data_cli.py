@@ -234,7 +234,10 @@ def test_review_file_of_other_data_is_reported(tmp_path: Path, caplog: pytest.Lo
         ("a.csv", "body,topic\nhello,a\n", "--set preprocess.text_column"),
         ("a.jsonl", '[{"text": "a", "label": "b"}]\n[{"text": "b", "label": "a"}]\n', "jq -c"),
         ("a.jsonl", '[["a", "b"]]\n', "jq -c"),
-        ("a.json", '{\n "text": "a",\n "label": "b"\n}\n', "jq -c . FILE"),
+        ("a.json", '{\n "data": [\n  {"text": "a", "label": "b"}\n ]\n}\n', "write one row per line: jq -c '.data"),
+        ("a.csv", "my parcel,delivery\nmy money,refund\nlate again,delivery\n", "add a line with the names"),
+        ("a.jsonl", '{"conversations": [{"from": "human", "value": "a"}]}\n', "write the turns as Gemini contents"),
+        ("a.jsonl", '{"messages": [{"role": "user", "content": null}]}\n', "write the turns as Gemini contents"),
         ("a.json", '{"data": [{"text": "a", "label": "b"}]}\n', "write one row per line: jq -c '.data"),
         ("a.jsonl", "text,label\na,b\n", "name a table .csv"),
         ("a.jsonl", '{"prompt": "p", "chosen": "a", "rejected": "b"}\n', "--method preference"),
@@ -248,6 +251,24 @@ def test_data_commands_name_a_remedy_without_usable_rows(tmp_path: Path, name: s
         with pytest.raises(UserError, match=said):
             called(*words, tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "remedy"),
+    [
+        ("a.json", '{\n "text": "a",\n "label": \n}\n', "jq -c . FILE"),
+        ("a.csv", '{"text": "a", "label": "b"}\n', "name it .jsonl"),
+        ("a.csv", '[{"text": "a", "label": "b"}]\n', "name it .jsonl, or .json"),
+        ("a.csv", 'text,label\n"never closed,a\n"b",c\n', "look for a quote that is never closed"),
+        ("a.csv", '"text":"label"\n"a":"b"\n', "set preprocess.delimiter"),
+    ],
+)
+def test_data_check_names_a_remedy_for_a_file_in_another_format(
+    tmp_path: Path, name: str, content: str, remedy: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=remedy):
+        called("data", "check", tmp_path / name)
 
 
 def test_data_convert_reports_what_a_format_omits(tmp_path: Path) -> None:

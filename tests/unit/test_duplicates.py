@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules on rows: common passages, near conflicts, repeated passages, meaning, and the guard."""
 
-import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,26 +39,9 @@ def sentences(count: int, seed: int = 0) -> list[str]:
     return [" ".join(draw.choices(words, k=5)) for _ in range(count)]
 
 
-CASES = Path(__file__).parents[1] / "cases"
-
-
 def near(rows: list[Example], kind: str = "classification") -> list[int]:
     """Lines of the rows that are dropped as near-duplicates."""
     return sorted(row.line for row in drop_near_duplicates(rows, Task.of({"kind": kind}), Preprocess())[1])
-
-
-@pytest.mark.parametrize(
-    ("case", "kind"),
-    [
-        ("b08-dedup-footer-in-half/b_foot50.jsonl", "classification"),
-        ("b09-dedup-two-templates/b_two.jsonl", "classification"),
-        ("b11-dedup-extraction/orders.jsonl", "extraction"),
-        ("b11-dedup-extraction/orders.jsonl", "generation"),
-    ],
-)
-def test_near_duplicates_keep_the_different_rows_of_the_cases(case: str, kind: str) -> None:
-    rows = [json.loads(line) for line in (CASES / case).open()]
-    assert near([example(row["text"], row["label"], i) for i, row in enumerate(rows)], kind) == []
 
 
 def test_near_duplicates_ignore_a_shared_instruction() -> None:
@@ -103,6 +84,11 @@ def test_near_duplicates_with_short_remainders_are_equal_ones() -> None:
         ["Where is my parcel 48213, I have waited long", "Where is my parcel 48217, I have waited long"],
         ["GET /api/v1/customers/1234/orders 200", "GET /api/v1/customers/1235/orders 200"],
         ["订单12345什么时候到？", "订单12346什么时候到？"],
+        ["Error code E-292 appears when I start the machine", "Error code E-293 appears when I start the machine"],
+        [
+            "エラー E-12 が出て洗濯機が動きません。助けてください",
+            "エラー E-13 が出て洗濯機が動きません。助けてください",
+        ],
     ],
     ids=lambda texts: texts[0],
 )

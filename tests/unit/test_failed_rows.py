@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_gate import FAST, TASK, decided, scored
+from gate_evidence import FAST, TASK, decided, scored
 
 from gemtune.errors import UserError
 from gemtune.evaluation.failed_rows import failed_rows, without_rows, worst_case

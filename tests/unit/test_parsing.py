@@ -45,7 +45,7 @@ def value(task, answer, prompt=ZERO):
 def test_answer_table_is_built_from_forms():
     assert list(answer_table.build()) == TABLE
     assert len(TABLE) >= 600
-    assert {pair.language for pair in TABLE} == {"en", "ja", "ko", "zh", "de", "fr", "es"}
+    assert {pair.language for pair in TABLE} == {"en", "ja", "ko", "zh", "de", "fr", "es", "it", "pt"}
 
 
 @pytest.mark.parametrize("language", LABELS)
@@ -198,15 +198,25 @@ def test_parse_keeps_minus_and_point_of_numbers():
         "red\nblue", "- red\n- blue", "1. red\n2. blue", "red；blue", "red、blue", "red, blue", "Labels: red, blue",
         "ラベル：red、blue", "Labels:\n- red\n- blue", '["blue", "red"]',
         '{"labels": ["red", "blue"], "reason": "green"}',
-        '[{"label": "red"}, {"label": "blue"}]', "<think>green</think>\nred; blue", "标签：red；blue",
+        '[{"label": "red"}, {"label": "blue"}]', "<think>green</think>\nred; blue", "标签：red；blue", "red and blue",
+        "The labels are red and blue.", "redとblue", "red과 blue", "red和blue", "red und blue", "red et blue",
+        "red y blue", "red e blue", "red / blue",
+        "red・blue", "red\tblue", "red\nand blue", "「red」「blue」", "(1) red (2) blue",
+        "①red ②blue", "<label>red</label>\n<label>blue</label>", '{"red": true, "blue": true, "green": false}',
     ],
 )  # fmt: skip
 def test_parse_reads_lists_as_sets(answer):
     assert value(COLORS, answer) == "blue; red"
 
 
+REJECTED_SETS = [
+    "red, pink", "red; not blue", '["red", "bl', "red or blue", "red\nblue (maybe)", "a. red\nb. blue", "red\nnot blue",
+    "red. blue.", "redまたはblue", "red oder blue",
+]  # fmt: skip
+
+
 def test_parse_rejects_sets_with_an_unknown_or_negated_part():
-    assert [value(COLORS, x) for x in ("red, pink", "red; not blue", '["red", "bl', "red or blue")] == [None] * 4
+    assert [value(COLORS, x) for x in REJECTED_SETS] == [None] * len(REJECTED_SETS)
 
 
 # -- objects ---------------------------------------------------------------------------------------------------------
@@ -232,6 +242,7 @@ def test_parse_reads_the_object_after_a_cue():
     assert value(OBJECT, '{"a": 2}, again: {"a": 2.0}') == wanted
     assert value(OBJECT, 'Fill {a} and { b }: {"a": 2}') == wanted
     assert value(OBJECT, '<think>{"a": 1}</think>{"a": 2}') == wanted
+    assert [value(OBJECT, x) for x in ('{"a": NaN}', '{"a": 1e999}', '{"a": -Infinity}')] == [None] * 3
     assert value(OBJECT, '{"a": "a } and { and \\" in it"}') == '{"a": "a } and { and \\" in it"}'
 
 
@@ -251,7 +262,11 @@ REFUSALS = [
     "抱歉，我无法协助处理这个请求。", "我无法回答这个问题。", "作为一个人工智能语言模型，我不能提供此类信息。",
     "Es tut mir leid, dabei kann ich nicht helfen.", "Ich kann diese Anfrage nicht beantworten.",
     "Je suis désolé, mais je ne peux pas vous aider.", "Je ne peux pas répondre à cette demande.",
-    "Lo siento, no puedo ayudarte con eso.", "No puedo responder a esta solicitud.",
+    "Lo siento, no puedo ayudarte con eso.", "No puedo responder a esta solicitud.", "I'd rather not answer that.",
+    "My programming does not allow me to answer that.", "对不起，我帮不了您。", "Dazu kann ich keine Auskunft geben.",
+    "Me es imposible responder a esa pregunta.", "Non posso rispondere a questa domanda.",
+    "Desculpe, mas não posso ajudar com isso.",
+    "この依頼は実行できません。", "저는 그것을 도와줄 수 없습니다.",
 ]  # fmt: skip
 ANSWERS = [
     "I'm sorry to hear that your parcel is late. Please send us the order number.", "We cannot find your order.",
@@ -264,7 +279,10 @@ ANSWERS = [
     "Entschuldigung für die Verspätung. Bitte senden Sie uns die Bestellnummer.",
     "Je ne peux pas annuler votre commande.",
     "Der Artikel kann nicht zurückgegeben werden.", "Désolé pour le retard, votre colis arrive demain.",
-    "Lo siento, su pedido llegará mañana.", "No puedo cancelar su pedido.",
+    "Mi dispiace per il ritardo, il pacco arriva domani.", "Não é possível devolver o produto após 30 dias.",
+    "Lo siento, su pedido llegará mañana.", "No puedo cancelar su pedido.", "すみません、在庫がありません。",
+    "I can't thank you enough for your help.", "죄송하지만 재고가 없습니다.", "超过30天不能退款。",
+    "Désolé, le remboursement n'est pas possible après 30 jours.", "Leider ist der Artikel ausverkauft.",
 ]  # fmt: skip
 
 
@@ -309,7 +327,8 @@ def test_score_sample_reports_a_refusal_only_without_a_usable_answer():
         ('{"score": 4.5}', 4.5), ('{"score": 5.0}', 5), ('```json\n{"reason": "a } b", "score": 2}\n```', 2),
         ('{"score": 1}\nNote: the answer contains {"score": 5}', None), ('{"score": 1, "reason": "cut', None),
         ('{"score": -5}', None), ('{"score": 45}', None), ("4/5", None), ("1. Accurate\n2. Complete", None),
-        ('{"score": true}', None), ("スコアは", None), ("점수: 5", None), ("回答：4", 4), ("<think>1</think>3", 3),
+        ('{"score": true}', None), ("スコアは", None), ("점수: 5", 5), ("评分：4", 4), ("回答：4", 4),
+        ("<think>1</think>3", 3),
     ],
 )  # fmt: skip
 def test_parse_rating_reads_judges_like_answers(answer, score):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from oracles.shingles import jaccard, shingles
 
 from gemtune.config import Preprocess, Split, Task
-from gemtune.data import label_issues
+from gemtune.data import compared_text, label_issues
 from gemtune.data.duplicates import FilterResult, drop_near_duplicates, resolve_exact_duplicates, sample_rows
 from gemtune.data.example import Example, example_id, read_examples
 from gemtune.data.split_assignment import split_by_hash
@@ -218,3 +218,19 @@ def test_label_issues_sample_a_large_set(
     assert len(some) == looked_at
     found = label_issues.find_label_issues(given, Task(), Preprocess())
     assert [row.id for row in found if row.confident] == ["010"] * (given[10] in some)
+
+
+@pytest.mark.parametrize("semantic", [0, 0.95])
+def test_preprocess_searches_common_passages_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, semantic: float
+) -> None:
+    """Near-duplicates, semantic duplicates, label issues and near conflicts compare the same remainders."""
+    searched = []
+    search = compared_text.without_passages
+    monkeypatch.setattr(compared_text, "without_passages", lambda texts: searched.append(len(texts)) or search(texts))
+    footer = "This message is for the addressee only; whoever receives it in error deletes it."
+    rows = [{"text": f"ticket {n} says {n * 7919} {footer if n % 2 else ''}", "label": "ab"[n % 2]} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    files = [str(tmp_path / name) for name in ("examples", "dropped", "report")]
+    run(str(tmp_path / "rows.jsonl"), *files, preprocess={"semantic_threshold": semantic, "max_removed_share": 1})
+    assert searched == [40]

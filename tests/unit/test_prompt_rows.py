@@ -118,6 +118,7 @@ def test_accepted_rows_are_valid_for_the_sdk(row: dict[str, Any]) -> None:
         ({"type": "image_url", "image_url": {"url": "https://x.org/a.png"}}, "write .*fileData"),
         ({"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}}, "write .*fileData"),
         ({"fileData": {"fileUri": "gs://b/a.wav"}}, "no mimeType: add it"),
+        ({"fileData": {"mimeType": "png", "fileUri": "gs://b/a.png"}}, "mimeType is 'png': write it as in"),
         ({"file_data": {"mime_type": "image/png"}}, "no fileUri: add it"),
         ({"fileData": {"mimeType": "image/png", "fileUri": "C:/a.png"}}, "write a gs:// URI"),
         ({"fileData": "gs://b/a.png"}, "not an object"),
@@ -153,6 +154,10 @@ def test_parts_that_the_service_refuses_are_rejected_with_a_remedy(part: dict[st
         ({"contents": [turn("user", ""), turn("model", "b")]}, "empty_text"),
         ({"contents": [turn("user", "a"), turn("model", {"text": "x", "thought": True})]}, "unsupported_part"),
         ({"contents": [turn("user", "a"), turn("model", "b")], "tools": {"f": 1}}, "unsupported_part"),
+        ({"contents": [turn("user", "a"), turn("model", "b")], "tools": [{"type": "function", "function": {}}]},
+         "unsupported_part"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "functions": [
+            {"name": "f", "parameters": {}}]}, "unsupported_part"),
         ({"contents": [turn("user", "a"), turn("model", "b")], "tools": [{"functionDeclarations": [{}]}]},
          "unsupported_part"),
         ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": None,

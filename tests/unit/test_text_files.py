@@ -21,7 +21,6 @@ from gemtune.data.example import RejectedRow
 from gemtune.data.readers import read_rows
 from gemtune.errors import UserError
 
-CASES = Path(__file__).parents[1] / "cases"
 TICKETS = {
     "cp932": ["荷物がまだ届きません", "請求書を再発行してください", "①ﾃｽﾄ注文を取り消したい"],
     "cp949": ["배송이 아직 오지 않았어요", "환불을 받고 싶습니다", "비밀번호를 잊어버렸어요"],
@@ -63,27 +62,6 @@ def test_read_rows_recognizes_encoding_delimiter_and_line_ends(
     assert found == rows
     assert any("preprocess.delimiter" in note for note in notes) == (delimiter != ",")
     assert any("preprocess.encoding" in note for note in notes) == (encoding in (*TICKETS, "utf-16-le", "utf-16-be"))
-
-
-@pytest.mark.parametrize(
-    ("name", "rows", "rejected"),
-    [
-        ("b23-header-twice/c_bom2.csv", 24, [(14, "repeated_header")]),
-        ("b23-header-twice/c_rephead.csv", 24, [(14, "repeated_header")]),
-        ("b28-csv-messages/c_cr.csv", 12, []),
-        ("b28-csv-messages/c_semi.csv", 12, []),
-        ("b28-csv-messages/c_semi2.csv", 3, []),
-        ("b28-csv-messages/c_sepline.csv", 12, []),
-        ("b28-csv-messages/c_unquoted.csv", 0, [(line, "wrong_cells") for line in range(2, 14)]),
-        ("b28-csv-messages/c_utf16le_nobom.csv", 12, []),
-    ],
-)
-def test_read_rows_of_reported_files(name: str, rows: int, rejected: list[Any]) -> None:
-    found, _ = rows_of(CASES / name)
-    assert [row for row in found if isinstance(row, tuple)] == rejected
-    labels = {row["label"] for row in found if isinstance(row, dict)}
-    assert len(found) == rows + len(rejected)
-    assert not labels or labels == {"delivery", "refund"}
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(str.strip)
@@ -169,6 +147,7 @@ def test_read_sheet_reads_cells_as_text_and_notes_the_sheet(tmp_path: Path) -> N
         ("text,label\nc,z\n", [{"text": "c", "label": "z"}]),
         ("\ufefftext,label\nc,z\n", [{"text": "c", "label": "z"}]),
         ("label,text\nz,c\n", [{"text": "c", "label": "z"}]),
+        ("Label,TEXT\nz,c\n", [{"text": "c", "label": "z"}]),
     ],
 )
 def test_read_table_rejects_a_header_in_the_middle(tmp_path: Path, second: str, rows: list[Any]) -> None:
@@ -176,6 +155,24 @@ def test_read_table_rejects_a_header_in_the_middle(tmp_path: Path, second: str, 
     path.write_text(f"text,label\na,x\nb,y\n{second}", encoding="utf-8")
     first = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
     assert rows_of(path)[0] == [*first, (4, "repeated_header"), *rows]
+
+
+def test_read_rows_reads_objects_on_several_lines_and_refuses_a_broken_one(tmp_path: Path) -> None:
+    path, rows = tmp_path / "a.json", [{"text": "a\n{", "label": "x"}, {"text": "b", "label": "y"}]
+    path.write_text("\n".join(json.dumps(row, indent=2) for row in rows))
+    assert rows_of(path)[0] == rows
+    path.write_text(path.read_text() + '\n{\n "text": }\n')
+    with pytest.raises(UserError, match=r"a\.json:9: the JSON object is broken.*jq -c"):
+        rows_of(path)
+
+
+@pytest.mark.parametrize(("language", "encoding"), [("cp932", "iso2022_jp"), ("cp949", "iso2022_kr")])
+def test_read_rows_recognizes_escape_sequences(tmp_path: Path, language: str, encoding: str) -> None:
+    path, rows = tmp_path / "a.csv", [{"text": text[:12], "label": "x"} for text in TICKETS[language][:2]]
+    path.write_bytes(csv_text(rows, ",", "\n").encode(encoding))
+    found, notes = rows_of(path)
+    assert found == rows
+    assert f"read as {encoding.upper()}" in notes[0]
 
 
 SINGLE = {
