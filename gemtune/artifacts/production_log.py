@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Answered requests of production, as monitoring reads them: a row shape for every source, and a window of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gemtune.artifacts.base import Artifact, Part, open_atomic
+
+
+class LogRow(Part):
+    """One answered request. `problem` is why it cannot be read, "" for a readable row; then only ids may be known."""
+
+    id: str
+    time: datetime | None = None
+    endpoint: str = ""
+    """Endpoint of a tuned model, or publisher model; "" where the source does not say."""
+    text: str = ""
+    """The row's text: the last user turn without the prompt's template."""
+    follows_template: bool | None = None
+    """Whether that turn follows the champion's template; None where the source has only the text."""
+    system: str | None = None
+    """System instruction as it was sent, "" for none; None where the source does not say."""
+    config: dict[str, Any] | None = None
+    """`generationConfig` as it was sent; None where the source does not say."""
+    answer: str | None = None
+    finish: str = ""
+    """Finish reason, or block reason of a prompt that was blocked; "" where the source does not say."""
+    confidence: float | None = None
+    """Reported confidence, before calibration."""
+    tokens: int = 0
+    """Tokens of request and answer."""
+    slices: dict[str, str] = {}
+    problem: str = ""
+
+
+class LogWindow(Artifact):
+    """One window [start, end) of logs, in counts: texts are only in the file of rows beside it."""
+
+    STEP: ClassVar[str] = "load-logs"
+
+    source: str
+    start: datetime
+    end: datetime
+    rows: int
+    """Readable rows, each request once."""
+    endpoints: dict[str, int] = {}
+    """Endpoint -> readable rows."""
+    unreadable: dict[str, int] = {}
+    """Reason -> rows that cannot be read."""
+    duplicates: int = 0
+    """Rows left out because their id came before."""
+    foreign: int = 0
+    """Rows left out because the champion's record names no such endpoint."""
+
+    @property
+    def unreadable_share(self) -> float:
+        """The share of rows that cannot be read."""
+        unreadable = sum(self.unreadable.values())
+        return unreadable / max(1, self.rows + unreadable)
+
+
+def write_log_rows(path: str | Path, rows: Iterable[LogRow]) -> None:
+    """Write rows as gzipped JSON lines, readable or not."""
+    with open_atomic(path, compress=True) as file:
+        file.writelines(row.model_dump_json(exclude_defaults=True) + "\n" for row in rows)
+
+
+def read_log_rows(path: str | Path) -> Iterator[LogRow]:
+    """The readable rows of a file that `write_log_rows` wrote."""
+    import gzip
+
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in file:
+            if not (row := LogRow.model_validate_json(line)).problem:
+                yield row
