@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,13 +15,13 @@ from gemtune.artifacts.base import Artifact, Part, open_atomic
 
 
 class LogRow(Part):
-    """One answered request. `problem` is why it cannot be read, "" for a readable row; then only ids may be known."""
+    """One answered request."""
 
     id: str
-    time: datetime | None = None
+    time: datetime
     endpoint: str = ""
     """Endpoint of a tuned model, or publisher model; "" where the source does not say."""
-    text: str = ""
+    text: str
     """The row's text: the last user turn without the prompt's template."""
     follows_template: bool | None = None
     """Whether that turn follows the champion's template; None where the source has only the text."""
@@ -35,7 +37,13 @@ class LogRow(Part):
     tokens: int = 0
     """Tokens of request and answer."""
     slices: dict[str, str] = {}
-    problem: str = ""
+
+
+class UnreadableRow(Part):
+    """A logged row that cannot be read: its id (or place in the source) and why, without its texts."""
+
+    id: str
+    problem: str
 
 
 class LogWindow(Artifact):
@@ -64,7 +72,7 @@ class LogWindow(Artifact):
         return unreadable / max(1, self.rows + unreadable)
 
 
-def write_log_rows(path: str | Path, rows: Iterable[LogRow]) -> None:
+def write_log_rows(path: str | Path, rows: Iterable[LogRow | UnreadableRow]) -> None:
     """Write rows as gzipped JSON lines, readable or not."""
     with open_atomic(path, compress=True) as file:
         file.writelines(row.model_dump_json(exclude_defaults=True) + "\n" for row in rows)
@@ -72,9 +80,7 @@ def write_log_rows(path: str | Path, rows: Iterable[LogRow]) -> None:
 
 def read_log_rows(path: str | Path) -> Iterator[LogRow]:
     """The readable rows of a file that `write_log_rows` wrote."""
-    import gzip
-
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for line in file:
-            if not (row := LogRow.model_validate_json(line)).problem:
-                yield row
+            if "problem" not in (row := json.loads(line)):
+                yield LogRow.model_validate(row)
