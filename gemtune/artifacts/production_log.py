@@ -14,6 +14,21 @@ from typing import Any, ClassVar
 from gemtune.artifacts.base import Artifact, Part, open_atomic
 
 
+class PromptTemplate(Part):
+    """The champion's prompt with the row's text taken out."""
+
+    system: str
+    """Fingerprint of the system instruction ("" has one, too)."""
+    before: str
+    after: str
+
+    def text_of(self, turn: str) -> str | None:
+        """The row's text in a user turn; None where the turn does not follow the template."""
+        fits = turn.startswith(self.before) and turn.endswith(self.after)
+        inner = len(turn) - len(self.after)
+        return turn[len(self.before) : inner] if fits and inner >= len(self.before) else None
+
+
 class LogRow(Part):
     """One answered request."""
 
@@ -36,6 +51,8 @@ class LogRow(Part):
     """Reported confidence, before calibration."""
     tokens: int = 0
     """Tokens of request and answer."""
+    generation: int | None = None
+    """Generation of the champion's record, where the predictor followed it."""
     slices: dict[str, str] = {}
 
 
