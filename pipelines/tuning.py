@@ -107,7 +107,7 @@ class Wiring:
             "escalation": self._escalates,
             "preference": self._is_preference,
         }
-        skipped = {"name", "method", "data", *(name for name, wired in optional.items() if not wired)}
+        skipped = {"name", "method", "data", "monitor", *(name for name, wired in optional.items() if not wired)}
         return [name for name in Config.model_fields if name not in skipped]
 
     def _step(self, component: Any, cached: bool = False, **arguments: Any) -> Any:

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from gemtune.cli.config import Overrides, config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
+from gemtune.cli.request_logging import logging_app
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(config_app, name="config")
+app.add_typer(logging_app, name="logging")
 app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
 
 
@@ -109,6 +111,11 @@ def doctor(config: ConfigFile, overrides: Overrides = None) -> None:
     typer.echo(f"{model} can be tuned in {client.location}; catalogue checked on {client.catalogue.checked}")
     for warning in client.catalogue.warnings(model):
         typer.echo(f"warning: {warning}")
+    if settings.monitor.logs.startswith("bq://"):
+        from gemtune.state import request_logging
+
+        for problem in request_logging.status(client, settings.name, settings.monitor.logs).problems:
+            typer.echo(f"warning: {problem}")
 
 
 @app.command()

@@ -5,24 +5,30 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.cloud.aiplatform_v1 import EndpointServiceClient
 from samples import sections, splits, write_plan
+from typer.testing import CliRunner
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord, Verdict
 from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, VariantReport
+from gemtune.artifacts.production_log import LogRow
 from gemtune.artifacts.tuning import Selection, TuningRecord
+from gemtune.cli.main import app
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.data.cleaning import load_cleaner
 from gemtune.errors import UserError
-from gemtune.state import champion, store
+from gemtune.monitoring.logs import load_logs
+from gemtune.state import champion, request_logging, store
 from gemtune.state.reconcile import reconcile
 from gemtune.steps import check_budget, deploy, select_model, tune
-from gemtune.vertex import Client, models, storage
+from gemtune.vertex import Client, location_of, models, storage
 
 TASK = Task(labels=["delivery", "login", "refund"])
 PROMPT = ModelVariant(name="zero_shot", model="gemini-3.1-flash-lite")
@@ -156,8 +162,8 @@ class Killed(BaseException):
 def kill_after(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
     """End the process at its n-th call that changes something."""
     left = [calls]
-    for module, names in ((models, ["deploy", "set_alias", "remove_alias", "set_default_checkpoint", "undeploy"]),
-                          (store, ["write_record"])):  # fmt: skip
+    registry = ["deploy", "set_alias", "remove_alias", "set_default_checkpoint", "set_request_logging", "undeploy"]
+    for module, names in ((models, registry), (store, ["write_record"])):
         for name in names:
 
             def dying(*arguments: Any, genuine: Any = getattr(module, name)) -> Any:
@@ -255,6 +261,67 @@ def test_damaged_record_is_named_and_stops_no_other_name(client: Client, tmp_pat
             champion.read(client, "broken")
     finally:
         storage.delete(client, champion.key("broken"))
+
+
+def test_logging_follows_promotion_and_rollback(client: Client, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    table = f"bq://{client.project}.support.log"
+    config.write_text(f"name: logged\nmonitor: {{logs: '{table}'}}\n")
+
+    def command(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, [*words, str(config)], catch_exceptions=False)
+        return result.exit_code, result.output
+
+    assert command("logging", "enable") == (1, "logged has no champion: nothing is logged yet\n")
+    one = Run(tmp_path / "one", "logged", 71, [0.5, 0.9])
+    one.deploy()
+    assert models.request_logging(client, one.variants[1].model) == (table, 1.0)
+    assert command("logging", "show") == (0, f"{one.variants[1].model} logs 100% of its requests to {table}\n")
+    two = Run(tmp_path / "two", "logged", 72, [0.9])
+    two.deploy()
+    assert models.request_logging(client, two.variants[0].model) == (table, 1.0)
+    models.set_request_logging(client, one.variants[1].model, "", 0.0)
+    deploy.rollback("logged", sections()["vertex"])
+    assert models.request_logging(client, one.variants[1].model) == (table, 1.0)
+    assert command("logging", "enable", "--sampling-rate", "0.5")[1].count(" logs 50% of its requests ") == 1
+    assert "request-response logging" not in command("doctor")[1]
+    answer(client, one.variants[1], "where is my parcel")
+    answer(client, one.variants[1], "i cannot sign in")
+    window = (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
+    (row,), _ = load_logs(table, window, [one.variants[1].model], max_bytes_billed=10**9)
+    assert isinstance(row, LogRow)
+    assert (row.text, row.endpoint) == ("i cannot sign in", one.variants[1].model)
+    with pytest.raises(UserError, match="bytes billed"):
+        load_logs(table, window, [], max_bytes_billed=10)
+    assert command("logging", "disable") == (0, f"{one.variants[1].model} logs no requests\n")
+    code, output = command("doctor")
+    assert f"request-response logging is off at {one.variants[1].model}: run gemtune logging enable" in output
+    assert code == 0
+
+
+def answer(client: Client, variant: ModelVariant, text: str) -> None:
+    service = client.genai(location_of(variant.model))
+    service.models.generate_content(model=variant.model, contents=text)
+
+
+def test_logging_into_another_region_is_reported(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path, "far", 75, [0.9])
+    run.deploy()
+    endpoint, table = run.variants[0].model, f"bq://{client.project}.far.log"
+    other = endpoint.replace(f"/{location_of(endpoint)}/", "/europe-west4/")
+    service = client.generated(EndpointServiceClient, "europe-west4")
+    parent, _, number = other.rpartition("/endpoints/")
+    service.create_endpoint(parent=parent, endpoint={"display_name": "far"}, endpoint_id=number).result()
+    models.set_request_logging(client, other, table, 1.0)
+    request_logging.record(client, "far", table, 1.0)
+    reconcile(client, "far")
+    (problem,) = request_logging.status(client, "far", table).problems
+    assert problem == f"{table} is in europe-west4, the endpoint in us: name a table in the endpoint's region"
+    problem = request_logging.status(client, "far", f"{table}2").problems[0]
+    assert problem.startswith(f"{endpoint} logs to {table}, but monitor.logs is {table}2")
+    for wrong in ("", "logs.jsonl", "bq://project.dataset"):
+        with pytest.raises(UserError, match=r"not a BigQuery table.*monitor\.logs"):
+            request_logging.record(client, "far", wrong, 1.0)
 
 
 def test_rollback_without_a_champion_is_an_error(client: Client) -> None:

@@ -165,7 +165,8 @@ def test_compiled_parameters_are_the_sections_that_steps_read(options):
         "escalation": bool(config.escalation.models),
         "preference": config.method == "preference",
     }
-    assert parameters == set(Config.model_fields) - {"method"} - {name for name, read in wired.items() if not read}
+    skipped = {"method", "monitor", *(name for name, read in wired.items() if not read)}
+    assert parameters == set(Config.model_fields) - skipped
 
 
 def _leaves(tasks):
