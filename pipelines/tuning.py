@@ -209,7 +209,9 @@ class Wiring:
         decided = self._step(gate, cached=True, **results, selection=selection, tuning_plan=tuning_plan)
         last = {"decision": decided.outputs["decision"], "selection": selection}
         with dsl.If(decided.outputs["Output"] == True, name="gate-passed"):  # noqa: E712
-            deployed = self._step(deploy, **last, leakage_report=data["leakage"])
+            deployed = self._step(
+                deploy, **last, predictions=tested.outputs["predictions"], leakage_report=data["leakage"]
+            )
         with dsl.Else(name="gate-not-passed"):
             kept = self._step(keep_current_model, **last)
         self._step(

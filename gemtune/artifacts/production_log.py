@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from gemtune.artifacts.base import Artifact, Part, open_atomic
+from gemtune.artifacts.evaluation import Confusion
 
 
 class PromptTemplate(Part):
@@ -27,6 +28,21 @@ class PromptTemplate(Part):
         fits = turn.startswith(self.before) and turn.endswith(self.after)
         inner = len(turn) - len(self.after)
         return turn[len(self.before) : inner] if fits and inner >= len(self.before) else None
+
+
+class TrainingReference(Part):
+    """What monitoring compares production with; kept in the champion's record."""
+
+    template: PromptTemplate | None
+    """None where rows are prompts of their own."""
+    label_shares: dict[str, float]
+    confusion: Confusion | None
+    """Of the champion, on validation rows."""
+    embedder: str
+    """What embedded texts for semantic duplicates; "": the builtin embedder."""
+    train: str
+    """gs:// URI of up to 5,000 training rows, drawn at random."""
+    train_rows: int
 
 
 class LogRow(Part):

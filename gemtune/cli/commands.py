@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that run no pipeline: doctor, plan, cleanup, rollback; arguments and errors shared by all commands."""
+"""Commands that run no pipeline: doctor, plan, cleanup, promote, rollback; what all commands share."""
 
 from __future__ import annotations
 
@@ -226,6 +226,16 @@ def cleanup(
     count = "1 endpoint" if len(endpoints) == 1 else f"{len(endpoints)} endpoints"
     outcome = "undeployed" if yes else "would be undeployed (with --yes)"
     typer.echo(f"{settings.name}: {count} {outcome if endpoints else 'to undeploy'}")
+
+
+@app.command()
+def promote(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Take the candidate that passed the gate into service (with deploy.approval: manual it waits for this command)."""
+    from gemtune.steps import deploy
+
+    settings = load(config, overrides)
+    variant = deploy.promote(settings.name, settings.vertex.model_dump())
+    typer.echo(f"{settings.name}: {variant.model} is in production")
 
 
 @app.command()

@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
 from gemtune.config.section import Section
 
 
 class Monitor(Section):
     """Monitoring of the champion by its production logs."""
 
-    logs: str = Field(
-        "",
-        description="Production logs: bq://PROJECT.DATASET.TABLE, which `gemtune logging enable` lets the champion's "
-        "endpoint write, or a file of rows, local or gs://; empty: none.",
-    )
+    logs: str = ""
+    """Production logs: bq://PROJECT.DATASET.TABLE, which `gemtune logging enable` lets the champion's endpoint write, or
+    a file of rows, local or gs://; empty: none.
+    """
