@@ -235,4 +235,4 @@ def _undeploy_endpoints(client: Client, endpoints: Iterable[str]) -> list[str]:
 def _written(path: str, before: ModelVariant | None, **fields: Any) -> dict[str, Any]:
     record = DeploymentRecord(champion_before=before.model if before else "", **fields)
     record.write(path)
-    return record.model_dump(mode="json")
+    return record.model_dump(mode="json", exclude_none=True)  # a parameter of a pipeline has no nulls

@@ -94,7 +94,7 @@ class Run:
         entry = self.entry if step is deploy.run else {}
         returned = step(decision, self.selection, self.name, out, **entry, **sections(*overrides))
         written = DeploymentRecord.read(out)
-        assert returned == written.model_dump(mode="json")
+        assert returned == written.model_dump(mode="json", exclude_none=True)
         return written
 
 
