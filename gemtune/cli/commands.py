@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -18,7 +18,6 @@ from typer.core import TyperGroup
 from gemtune.cli.config import Overrides, config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
-from gemtune.cli.request_logging import logging_app
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,7 +93,6 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(config_app, name="config")
-app.add_typer(logging_app, name="logging")
 app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
 
 
@@ -226,6 +224,33 @@ def cleanup(
     count = "1 endpoint" if len(endpoints) == 1 else f"{len(endpoints)} endpoints"
     outcome = "undeployed" if yes else "would be undeployed (with --yes)"
     typer.echo(f"{settings.name}: {count} {outcome if endpoints else 'to undeploy'}")
+
+
+@app.command(name="logging")
+def log_requests(
+    action: Annotated[Literal["enable", "disable", "show"], typer.Argument(help="What to do.")],
+    config: ConfigFile,
+    overrides: Overrides = None,
+    sampling_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Share of the requests to log.")] = 1.0,
+) -> None:
+    """Log requests and answers of the champion's endpoint, and of each later champion's, to BigQuery (monitor.logs).
+
+    Exit code 1 if monitoring would not see the requests.
+    """
+    from gemtune.state import reconcile, request_logging
+    from gemtune.vertex import connect
+
+    settings = load(config, overrides)
+    client, name, logs = connect(settings.vertex), settings.name, settings.monitor.logs
+    if action != "show":
+        request_logging.record(client, name, logs, sampling_rate if action == "enable" else 0.0)
+        reconcile.reconcile(client, name)
+    status = request_logging.status(client, name, logs)
+    share = f"{status.sampling_rate:.0%} of its" if status.sampling_rate else "no"
+    typer.echo(f"{status.endpoint or name} logs {share} requests" + (f" to {status.table}" if status.table else ""))
+    if status.problems and action != "disable":
+        typer.echo("\n".join(status.problems))
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -11,6 +11,7 @@ has changed nothing, what a run killed after it left undone is done by the next 
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterable
 from datetime import timedelta
@@ -22,7 +23,7 @@ from gemtune import __version__
 from gemtune.artifacts.data import LeakageReport
 from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord, SmokeTest
 from gemtune.artifacts.tuning import Selection
-from gemtune.config import ModelVariant, Task, Vertex
+from gemtune.config import ModelVariant, Task, Vertex, fingerprint
 from gemtune.data.cleaning import export_rules
 from gemtune.data.example import read_examples, write_examples
 from gemtune.errors import UserError
@@ -94,20 +95,22 @@ def _entry(context: StepContext, chosen: Selection, verdict: DecisionRecord, row
     """The candidate's entry of the champion's record: all that serving, rollback and monitoring need."""
     client, task, candidate = context.client, verdict.task, chosen.candidate
     assert candidate is not None  # checked by the caller
-    usage = verdict.test_set_usage
+    train, test = rows
+    examples = list(read_examples(train)) if train else []
+    test_set = verdict.test_set_usage.test if verdict.test_set_usage else ""
     entry: dict[str, Any] = {
         "variant": candidate.model_dump(mode="json"),
         "reasons": verdict.reasons,
-        "decision": {"plan": chosen.plan, "test_set": usage.test if usage else "", "rows": verdict.rows},
+        "decision": {"verdict": verdict.verdict, "metric": verdict.metric, "rows": verdict.rows},
+        "manifest": {"train": fingerprint(sorted(e.id for e in examples)), "test": test_set, "plan": chosen.plan},
         "actor": actor(client),
         "gemtune": __version__,
+        "image": os.environ.get("GEMTUNE_IMAGE", ""),
         "task": task.model_dump(mode="json", exclude_none=True),
         "generation": generation_settings(context.evaluate),
         "cleaning": dict(export_rules(context.preprocess, task)),
+        "takes_requests": bool(examples) and all(row.contents is not None for row in examples),
     }
-    train, test = rows
-    examples = list(read_examples(train)) if train else []
-    entry["takes_requests"] = bool(examples) and all(row.contents is not None for row in examples)
     if examples:
         with tempfile.TemporaryDirectory() as folder:
             write_examples(drawn := Path(folder) / "train.jsonl", drawn_rows(examples))

@@ -294,7 +294,10 @@ def test_logging_follows_promotion_and_rollback(client: Client, tmp_path: Path) 
         result = CliRunner().invoke(app, [*words, str(config)], catch_exceptions=False)
         return result.exit_code, result.output
 
-    assert command("logging", "enable") == (1, "logged has no champion: nothing is logged yet\n")
+    assert command("logging", "enable") == (
+        1,
+        "logged logs no requests\nlogged has no champion: nothing is logged yet\n",
+    )
     one = Run(tmp_path / "one", "logged", 71, [0.5, 0.9])
     one.deploy()
     assert models.request_logging(client, one.variants[1].model) == (table, 1.0)
@@ -558,8 +561,11 @@ def test_smoke_test_stops_a_candidate_that_answers_otherwise(
     tested.name = name
 
 
-def test_deploy_records_what_monitoring_and_serving_need(client: Client, tested: Run, tmp_path: Path) -> None:
+def test_deploy_records_what_monitoring_and_serving_need(
+    client: Client, tested: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tested.name = "known"
+    monkeypatch.setenv("GEMTUNE_IMAGE", "registry/image@sha256:1")
     outcome = tested.deploy()
     assert outcome.smoke_test is not None
     assert outcome.smoke_test.different == 0
@@ -576,7 +582,9 @@ def test_deploy_records_what_monitoring_and_serving_need(client: Client, tested:
     kept = {row.id for row in read_examples(tmp_path / "train")}
     assert kept == {row.id for row in read_examples(tested.folder / "train.jsonl")}
     entry = store.read(client, champion.key("known"))["current"]
-    assert entry["decision"]["plan"] == "plan-81"
+    assert entry["manifest"]["plan"] == "plan-81"
+    assert entry["decision"]["verdict"] == "deploy"
+    assert entry["image"] == "registry/image@sha256:1"
     assert entry["actor"]
     served = resolve("known")
     assert (served.endpoint, served.generation) == (outcome.variant.model, 1)
