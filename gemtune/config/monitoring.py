@@ -11,6 +11,6 @@ class Monitor(Section):
     """Monitoring of the champion by its production logs."""
 
     logs: str = ""
-    """Production logs: bq://PROJECT.DATASET.TABLE, which `gemtune logging enable` lets the champion's endpoint write, or
-    a file of rows, local or gs://; empty: none.
+    """Production logs: bq://PROJECT.DATASET.TABLE, which `gemtune logging enable` lets the champion's endpoint write,
+    or a file of rows, local or gs://; empty: none.
     """
