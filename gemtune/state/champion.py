@@ -147,7 +147,7 @@ def promote(client: Client, name: str, against: int, alias: str, entry: Record) 
         _require_generation(record, name, against)
         history = [*record.get("history", []), *([current] if current else [])]
         changed = {"schema_version": store.SCHEMA_VERSION, "generation": against + 1, "alias": alias}
-        rest = {k: v for k, v in record.items() if k != "candidate" or v["variant"] != entry["variant"]}
+        rest = {k: v for k, v in record.items() if k != "candidate"}  # decided against the champion that goes
         return {**rest, **changed, "current": {**entry, "since": _now()}, "history": history}
 
     store.update(client, key(name), edit)

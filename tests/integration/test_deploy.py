@@ -285,7 +285,7 @@ def test_damaged_record_is_named_and_stops_no_other_name(client: Client, tmp_pat
         storage.delete(client, champion.key("broken"))
 
 
-def test_logging_follows_promotion_and_rollback(client: Client, tmp_path: Path) -> None:
+def test_logging_follows_promotion_and_rollback(client: Client, emulator: Emulator, tmp_path: Path) -> None:
     config = tmp_path / "config.yaml"
     table = f"bq://{client.project}.support.log"
     config.write_text(f"name: logged\nmonitor: {{logs: '{table}'}}\n")
@@ -310,10 +310,13 @@ def test_logging_follows_promotion_and_rollback(client: Client, tmp_path: Path) 
     assert models.request_logging(client, one.variants[1].model) == (table, 1.0)
     assert command("logging", "enable", "--sampling-rate", "0.5")[1].count(" logs 50% of its requests ") == 1
     assert "request-response logging" not in command("doctor")[1]
+    emulator.faults(log_double_rate=1.0)
     answer(client, one.variants[1], "where is my parcel")
     answer(client, one.variants[1], "i cannot sign in")
     window = (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
-    (row,), _ = load_logs(table, window, [one.variants[1].model], max_bytes_billed=10**9)
+    emulator.faults()
+    (row,), counts = load_logs(table, window, champion.endpoints(client, "logged"), max_bytes_billed=10**9)
+    assert (counts.rows, counts.duplicates, counts.foreign) == (1, 1, 0)
     assert isinstance(row, LogRow)
     assert (row.text, row.endpoint) == ("i cannot sign in", one.variants[1].model)
     with pytest.raises(UserError, match="bytes billed"):
