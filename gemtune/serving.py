@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
@@ -48,7 +47,6 @@ class _Cached:
     served: Served
     version: int
     checked: float
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 _cache: dict[tuple[str | None, ...], _Cached] = {}
@@ -65,11 +63,8 @@ def resolve(name: str, vertex: Mapping[str, Any] | None = None) -> Served:
     cached = _cache.get(key)
     if cached is None:
         cached = _cache[key] = _first(connect(settings), name)
-    elif monotonic() - cached.checked >= CACHE_S and cached.lock.acquire(blocking=False):  # others do not wait
-        try:
-            _refresh(cached, name)
-        finally:
-            cached.lock.release()
+    elif monotonic() - cached.checked >= CACHE_S:
+        _refresh(cached, name)
     return cached.served
 
 
@@ -77,15 +72,15 @@ def _first(client: Client, name: str) -> _Cached:
     """What serves, read with retries; no other permission is needed than to read the object."""
     try:
         content = retried(storage.read_if_changed)(client, champion.key(name), 0, TIMEOUT_S)
-    except PermanentError as error:
+    except (TransientError, PermanentError) as error:
         problem = f"{name!r} has no champion that can be read from gs://{client.bucket}/{champion.key(name)}"
-        raise UserError(f"{problem}: {error.message}", remedy="deploy one: gemtune run, or gemtune promote") from None
+        raise UserError(f"{problem}: {error}", remedy="check bucket and permission, or deploy one") from None
     record, version = content or ({}, 0)
     return _Cached(client, _served(name, record), version, monotonic())
 
 
 def _refresh(cached: _Cached, name: str) -> None:
-    cached.checked = monotonic()
+    cached.checked = monotonic()  # first, so that other threads do not wait
     try:
         changed = storage.read_if_changed(cached.client, champion.key(name), cached.version, TIMEOUT_S)
         if changed:

@@ -120,7 +120,7 @@ def known_models(client: Client) -> set[str]:
 
 
 def propose(client: Client, name: str, against: int, alias: str, entry: Record) -> None:
-    """Record a candidate that passed the gate and waits for `promote_candidate`; an earlier one is replaced."""
+    """Record a candidate that passed the gate and waits for approval; an earlier one is replaced."""
     proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": _now()}
 
     def edit(record: Record) -> Record:
