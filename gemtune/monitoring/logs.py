@@ -147,7 +147,7 @@ def _logged(fields: JsonObject, template: PromptTemplate | None) -> JsonObject:
         "text": turn if text is None else text,
         "follows_template": None if template is None else text is not None,
         "system": text_of(system),
-        "config": request.get("generationConfig") or {},
+        "config": fields_of(request.get("generationConfig") or {}),
         "slices": request.get("labels") or {},
         **_answer([fields_of(response) for response in responses]),
     }
