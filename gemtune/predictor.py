@@ -22,14 +22,18 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import logging
 import threading
+import uuid
 import weakref
-from collections.abc import Coroutine, Iterable, Mapping, Set
+from collections.abc import Coroutine, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from gemtune.artifacts.production_log import LogRow
 from gemtune.config import Evaluate, JsonObject, ModelVariant, Task, Vertex
 from gemtune.contents import ModelOutput
 from gemtune.data.cleaning import load_cleaner, load_masker
@@ -43,6 +47,8 @@ from gemtune.evaluation.variant_scores import VariantScorer
 from gemtune.inference.generate import GenerateRequest, generate_all
 from gemtune.inference.parsing import parse
 from gemtune.inference.vertex_generation import vertex_generate
+
+log = logging.getLogger("gemtune")
 
 CLOSED = "the predictor is closed: create it in a `with` block that lasts as long as its calls"
 FORKED = "the predictor was used before this process was forked: create one in each process"
@@ -72,10 +78,18 @@ class Predictor:
     `close`, or the end of a `with` block, closes its connections and ends calls that are in flight.
     """
 
-    def __init__(self, recipe: Mapping[str, Any], vertex: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Mapping[str, Any],
+        vertex: Mapping[str, Any] | None = None,
+        log: str | Path = "",
+        generation: int | None = None,
+    ) -> None:
         """Create a predictor from the result of `report.recipe`; `vertex` overrides settings of the environment.
 
-        Raises `UserError` if the project is unknown. No request is sent.
+        Each answer is appended to the file `log`, which monitoring reads (`monitor.logs`), with the texts; with the
+        `generation` of the champion's record where the recipe is of it. Raises `UserError` if the project is unknown.
+        No request is sent.
         """
         self.task = Task.of(recipe["task"])
         self.variant = ModelVariant.of(recipe["variant"])
@@ -84,6 +98,7 @@ class Predictor:
         self.train = [Example(**row) for row in recipe["train"]]
         self.clean, self._mask = load_cleaner(recipe["cleaning"]), load_masker(recipe["cleaning"])
         self.takes_requests = recipe["takes_requests"]
+        self._log, self._generation = log, generation
         project = self.variant.model.split("/")[1] if self.variant.is_tuned else ""
         self._generate, retry_policy = vertex_generate(self.config, Vertex.of({"project": project, **(vertex or {})}))
         self._retry_policy = replace(retry_policy, rounds=1)  # a caller waits
@@ -92,11 +107,11 @@ class Predictor:
         self._close = weakref.finalize(self, self._loop.stop)
 
     @classmethod
-    def of_run(cls, summary: str | Path, vertex: Mapping[str, Any] | None = None) -> Self:
+    def of_run(cls, summary: str | Path, vertex: Mapping[str, Any] | None = None, log: str | Path = "") -> Self:
         """The predictor of a run's `summary.json`; raises `UserError` if the file is not one."""
         try:
             document = json.loads(Path(summary).read_text(encoding="utf-8"))
-            return cls(document["outcome"]["recipe"], vertex)
+            return cls(document["outcome"]["recipe"], vertex, log)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"not a run summary with a recipe: {error}", file=summary, remedy="pass the summary.json of a run"
@@ -145,7 +160,34 @@ class Predictor:
         lenient = self.task.model_copy(update={"output_schema": {}})
         send = partial(generate_all, generate=self._generate_in_slot, retry_policy=self._retry_policy)
         scorer = VariantScorer(self.task, lenient, self.config, rows, self.train, send)
-        return [self._prediction(score) for score in await scorer.score(self.variant)]
+        scores = await scorer.score(self.variant)
+        if self._log:
+            await asyncio.to_thread(self._append, scores)
+        return [self._prediction(score) for score in scores]
+
+    def _append(self, scores: Sequence[SampleScore]) -> None:
+        """Log answers as rows that monitoring reads; an answer is worth more than its row in the log."""
+        now = datetime.now(UTC)
+        rows = [
+            LogRow(
+                id=uuid.uuid4().hex,
+                time=now,
+                endpoint=self.variant.model,
+                text=score.example.text,
+                answer=score.output.text,
+                finish=score.output.block_reason or score.output.finish_reason,
+                confidence=score.confidence,
+                tokens=score.output.input_tokens + score.output.output_tokens,
+                generation=self._generation,
+            )
+            for score in scores
+            if score.outcome != "error"
+        ]
+        try:
+            with open(self._log, "ab") as file:  # one write, so that rows of several processes never mix
+                file.write(b"".join(row.model_dump_json(exclude_defaults=True).encode() + b"\n" for row in rows))
+        except OSError as error:
+            log.warning("%d answers are not in %s: %s", len(rows), self._log, error.strerror)
 
     def _rows(self, texts: list[Any]) -> list[Example]:
         """The cleaned texts as rows; raises `UserError` for the first that cannot be predicted."""

@@ -40,4 +40,5 @@ def compiled(config: Config, image: str = "") -> dict[str, Any]:
         container = executor.get("container", {})  # an importer has none
         if image and container.get("image") == IMAGE:  # Google's own operators have theirs
             container["image"] = image
+            container["env"] = [{"name": "GEMTUNE_IMAGE", "value": image}]  # for the champion's record
     return spec

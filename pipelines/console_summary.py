@@ -70,7 +70,9 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
     if summary["outcome"]["action"] == "none":
         console.print("\nIn production: nothing")
     else:
-        console.print(f"\nIn production: {summary['outcome']['model']}", soft_wrap=True)
+        waits = summary["outcome"]["action"] == "proposed"
+        place = "Waits for gemtune promote CONFIG" if waits else "In production"
+        console.print(f"\n{place}: {summary['outcome']['model']}", soft_wrap=True)
         console.print(f"serve it again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
         console.print(snippets(summary["outcome"], SERVED_AT), soft_wrap=True, markup=False)
     took = summary["time"]

@@ -108,7 +108,7 @@ class Wiring:
             "escalation": self._escalates,
             "preference": self._is_preference,
         }
-        skipped = {"name", "method", "data", *(name for name, wired in optional.items() if not wired)}
+        skipped = {"name", "method", "data", "monitor", *(name for name, wired in optional.items() if not wired)}
         return [name for name in Config.model_fields if name not in skipped]
 
     def _step(self, component: Any, cached: bool = False, **arguments: Any) -> Any:
@@ -218,7 +218,9 @@ class Wiring:
         decided = self._step(gate, cached=True, **results, selection=selection, tuning_plan=tuning_plan)
         last = {"decision": decided.outputs["decision"], "selection": selection}
         with dsl.If(decided.outputs["Output"] == True, name="gate-passed"):  # noqa: E712
-            deployed = self._step(deploy, **last, leakage_report=data["leakage"])
+            deployed = self._step(
+                deploy, **last, predictions=tested.outputs["predictions"], leakage_report=data["leakage"]
+            )
         with dsl.Else(name="gate-not-passed"):
             kept = self._step(keep_current_model, **last)
         self._step(  # not cached: it records what was decided on

@@ -53,6 +53,7 @@ class Emulator:
         return {
             "GOOGLE_VERTEX_BASE_URL": self.url,
             "STORAGE_EMULATOR_HOST": self.url,
+            "BIGQUERY_EMULATOR_HOST": self.url,
             "GOOGLE_CLOUD_PROJECT": PROJECT,
             "GOOGLE_CLOUD_LOCATION": "us-central1",
         }

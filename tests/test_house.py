@@ -100,7 +100,7 @@ def test_sections_are_parameters_of_some_pipeline():
     options = ["augment.min_rows_per_label=1", "hard_examples.target_share=0.5", "escalation.models=[gemini-3.5-flash]"]
     configs = [Config.load(None, options), Config(method="preference")]
     forms = [set(compiled(config)["root"]["inputDefinitions"]["parameters"]) for config in configs]
-    assert set.union(*forms) == set(Config.model_fields) - {"method"}
+    assert set.union(*forms) == set(Config.model_fields) - {"method", "monitor"}
 
 
 def test_compile_loads_no_training_framework():

@@ -123,6 +123,7 @@ def _announce(url: str, state_dir: Path) -> None:
         f"export GOOGLE_GEMINI_BASE_URL={url}"
     )  # genai.Client() looks here where Vertex is chosen by the variable below
     print(f"export STORAGE_EMULATOR_HOST={url}")
+    print(f"export BIGQUERY_EMULATOR_HOST={url}")
     print("export GOOGLE_CLOUD_PROJECT=demo-project")
     print("export GOOGLE_CLOUD_LOCATION=us-central1")
     print("export GOOGLE_GENAI_USE_VERTEXAI=true", flush=True)

@@ -32,6 +32,7 @@ from emulator.core.google_rest import ApiError, Call, Json, Route, camel, cameli
 from emulator.core.state import State
 from emulator.engines.base import Engine
 from emulator.services.batches import BatchJobs
+from emulator.services.bigquery import BigQuery
 from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
@@ -41,6 +42,7 @@ from emulator.services.models import Deployments, Models
 from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.pipeline_runs import PipelineRuns
+from emulator.services.request_logs import RequestLogs
 from emulator.services.schedules import Schedules
 from emulator.services.storage import Storage
 from emulator.services.storage_api import StorageApi, storage_error
@@ -95,9 +97,15 @@ class Emulator:
         operations = Operations(self.state)
         deployments = Deployments(self.state)
         self.models = Models(self.state, operations, deployments)
-        self.endpoints = Endpoints(self.state, operations, self.models, deployments)
+        url = settings.pipeline_url
+        self.pipeline_runs = PipelineRuns(self.state, self.storage, url) if url else None
+        pipeline_jobs = PipelineJobs(self.state, operations, self.pipeline_runs)
+        self.schedules = Schedules(self.state, operations, pipeline_jobs)
+        bigquery = BigQuery(self.state, self.faults, self.schedules.clock)
+        logs = RequestLogs(self.state, operations, bigquery)
+        self.endpoints = Endpoints(self.state, operations, self.models, deployments, logs)
         self.tensorboards = Tensorboards(self.state, operations)
-        self.inference = Inference(settings.catalogue, self.engines, self.models, self.endpoints, self.faults)
+        self.inference = Inference(settings.catalogue, self.engines, self.models, self.endpoints, self.faults, logs)
         evaluation = Evaluation(self.inference, settings.judge)
         services = Services(
             self.state,
@@ -116,10 +124,6 @@ class Emulator:
         storage_api = StorageApi(self.storage)
         storage_api.dispatch = self._dispatch_part
         self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
-        url = settings.pipeline_url
-        self.pipeline_runs = PipelineRuns(self.state, self.storage, url) if url else None
-        pipeline_jobs = PipelineJobs(self.state, operations, self.pipeline_runs)
-        self.schedules = Schedules(self.state, operations, pipeline_jobs)
         apis = (
             TuningJobs(services, self.trainer, operations),
             self.inference,
@@ -127,6 +131,8 @@ class Emulator:
             self.batches,
             self.models,
             self.endpoints,
+            logs,
+            bigquery,
             evaluation,
             pipeline_jobs,
             self.schedules,
@@ -253,7 +259,7 @@ class Emulator:
             return storage_error(unexpected) if storage else JSONResponse(unexpected.body(), status_code=500)
 
     def _unknown(self, method: str, path: str) -> ApiError:
-        if path.startswith(("/v1/", "/v1beta1/", "/ui/", "/storage/", "/upload/")):
+        if path.startswith(("/v1/", "/v1beta1/", "/ui/", "/storage/", "/upload/", "/bigquery/")):
             name = f"{method} {path[:300]}"
             return ApiError(
                 501, f"{name} is not implemented by the emulator; docs/emulator.md lists the supported routes."

@@ -41,7 +41,8 @@ class FaultPlan(BaseModel):
     `truncated_rate` return responses without candidates and answers cut by MAX_TOKENS. `job_failure` fails tuning
     jobs (those whose display name matches `job_names`) at a stage. `drop_rows` is the share of training rows the
     service drops; `lenient_rows` drops malformed rows instead of failing the job. Bearer tokens listed in
-    `expired_tokens` are rejected. `pace` is how long PENDING and RUNNING last at least.
+    `expired_tokens` are rejected. Logged requests can be read `log_lag_seconds` later, a share of `log_double_rate`
+    twice. `pace` is how long PENDING and RUNNING last at least.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +65,8 @@ class FaultPlan(BaseModel):
     drop_rows: float = Rate
     lenient_rows: bool = False
     expired_tokens: tuple[str, ...] = ()
+    log_lag_seconds: float = Field(default=0.0, ge=0.0)
+    log_double_rate: float = Rate
     pace: Pace = Pace()
 
     @field_validator("paths", "job_names")

@@ -30,6 +30,7 @@ from emulator.core.state import State
 from emulator.services.collection import Collection
 from emulator.services.models import Deployments, Models
 from emulator.services.operations import Operations
+from emulator.services.request_logs import CONFIG, RequestLogs
 
 
 class Endpoints(Collection):
@@ -37,10 +38,13 @@ class Endpoints(Collection):
 
     kind, title, parameter = "endpoints", "Endpoint", "endpoint"
 
-    def __init__(self, state: State, operations: Operations, models: Models, deployments: Deployments) -> None:
+    def __init__(
+        self, state: State, operations: Operations, models: Models, deployments: Deployments, logs: RequestLogs
+    ) -> None:
         super().__init__(state, operations)
         self._deployments = deployments
         self._models = models
+        self._logs = logs
         self._counters: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
 
     def routes(self) -> list[Route]:
@@ -123,7 +127,7 @@ class Endpoints(Collection):
         return self._operations.done(call, endpoint["name"], "CreateEndpointOperationMetadata", response)
 
     def patch(self, call: Call) -> Json:
-        """The endpoint with another name, description, labels or traffic split."""
+        """The endpoint with another name, description, labels, traffic split or request-response logging."""
         fields = call.fields("endpoint")
         changed = call.update_mask()
         with self._state.transaction():
@@ -136,6 +140,8 @@ class Endpoints(Collection):
                 endpoint["labels"] = read_labels(fields)
             if "trafficSplit" in changed:
                 endpoint["trafficSplit"] = _read_split(fields, _ids(endpoint))
+            if CONFIG in changed:
+                endpoint[CONFIG] = self._logs.read(call, fields.object(CONFIG), endpoint)
             self._store(endpoint)
         return public(endpoint)
 

@@ -41,6 +41,7 @@ from emulator.engines.base import Engine, FailedPrecondition, GenerateRequest, G
 from emulator.services.datasets import read_turn, system_text
 from emulator.services.endpoints import Endpoints
 from emulator.services.models import Models
+from emulator.services.request_logs import RequestLogs
 
 
 class Engines:
@@ -112,13 +113,20 @@ class Inference:
     """Inference with base models, endpoints, and model versions (batch jobs)."""
 
     def __init__(
-        self, catalogue: Catalogue, engines: Engines, models: Models, endpoints: Endpoints, faults: Faults
+        self,
+        catalogue: Catalogue,
+        engines: Engines,
+        models: Models,
+        endpoints: Endpoints,
+        faults: Faults,
+        logs: RequestLogs,
     ) -> None:
         self._catalogue = catalogue
         self._engines = engines
         self._models = models
         self._endpoints = endpoints
         self._faults = faults
+        self._logs = logs
         self._batchers: dict[str, Batcher] = {}
         self._lock = threading.Lock()
 
@@ -210,9 +218,26 @@ class Inference:
 
     async def generate(self, call: Call) -> Json:
         """A GenerateContentResponse; 429 when a quota fault is set."""
-        target = await asyncio.to_thread(self._target, call)
+        return (await self._answer(call))[-1]
+
+    async def _answer(self, call: Call) -> list[Json]:
+        """The response in the chunks of a stream, followed by the whole; it is logged if logging is configured."""
+        version, checkpoint, target = await asyncio.to_thread(self._deployment, call)
         self.check_quota()
-        return await self.respond(target, call.body)
+        response = await self.respond(target, call.body)
+        chunks = _chunks(response) if call.path.endswith(":streamGenerateContent") else [response]
+        deployed_id = self._endpoints.deployed_id(target[2], version, checkpoint) if version else ""
+        await asyncio.to_thread(self._logs.write, call, version, deployed_id, chunks, response)
+        return [*chunks, response]
+
+    def _deployment(self, call: Call) -> tuple[str, str, tuple[BaseModelEntry, Any, str]]:
+        """(model version, checkpoint, target) that answers the next request; no version for a base model."""
+        if "endpoint" not in call.params:
+            return "", "", self._target(call)
+        name = f"{call.parent}/endpoints/{call.params['endpoint']}"
+        version, checkpoint = self._endpoints.target(name)
+        base, adapter, _ = self._models.checkpoint(version, checkpoint)
+        return version, checkpoint, (self._entry(base), adapter, name)
 
     def check_quota(self) -> None:
         """Raise the service's 429 when the quota of the fault plan is used up."""
@@ -225,7 +250,7 @@ class Inference:
 
     async def stream(self, call: Call) -> Response:
         """The response in chunks, as server-sent events (`alt=sse`) or a JSON array; usage is in the last chunk."""
-        chunks = _chunks(await self.generate(call))
+        *chunks, _ = await self._answer(call)
         if call.first("alt") != "sse":
             return Response(json.dumps(chunks, ensure_ascii=False), media_type="application/json")
 
@@ -245,17 +270,14 @@ class Inference:
         instances, parameters = fields.objects("instances"), camelize(fields.object("parameters").value)
         if not instances:
             raise bad_field((fields.name("instances"), "is required."))
-        name = f"{call.parent}/endpoints/{call.params['endpoint']}"
-        version, checkpoint = await asyncio.to_thread(self._endpoints.target, name)
-        base, adapter, _ = self._models.checkpoint(version, checkpoint)
+        version, checkpoint, target = await asyncio.to_thread(self._deployment, call)
         self.check_quota()
-        target = (self._entry(base), adapter, name)
         bodies = [_instance_body(item, parameters) for item in instances]
         responses = await asyncio.gather(*(self.respond(target, body) for body in bodies))
         model, resolved = self._models.resolve(version)
         return {
             "predictions": [{"content": response_text(response)} for response in responses],
-            "deployedModelId": self._endpoints.deployed_id(name, version, checkpoint),
+            "deployedModelId": self._endpoints.deployed_id(target[2], version, checkpoint),
             "model": model["name"],
             "modelDisplayName": resolved.get("displayName", ""),
             "modelVersionId": resolved["versionId"],

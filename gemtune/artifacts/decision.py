@@ -7,11 +7,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from gemtune.artifacts.base import Artifact, Part
-from gemtune.artifacts.cost import CostItem
+from gemtune.artifacts.cost import CostItem, TokenUsage
 from gemtune.artifacts.evaluation import (
     ClassReport,
     Confusion,
     JudgeReport,
+    Latency,
     PairwiseReport,
     Score,
     SliceReport,
@@ -94,17 +95,27 @@ class DecisionRecord(Artifact):
         return self.verdict == "deploy"
 
 
+class SmokeTest(Part):
+    """The candidate's endpoint on test rows, just before it serves: answers that differ from those at the gate."""
+
+    rows: int
+    different: int
+    latency_s: Latency
+    tokens: TokenUsage
+
+
 class DeploymentRecord(Artifact):
     """What is in production after a run, and how texts are cleaned for it."""
 
     STEP: ClassVar[str] = "deploy"
 
-    action: Literal["deployed", "kept", "none"]
+    action: Literal["deployed", "proposed", "kept", "none"]
     variant: ModelVariant
-    """What serves; where `action` is none, the best prompt, which is not to serve."""
+    """What serves; proposed: the candidate, which waits for approval; none: the best prompt, which is not to serve."""
     champion_before: str
     undeployed: list[str]
     cleaning: dict[str, Any]
+    smoke_test: SmokeTest | None = None
 
 
 class VariantSummary(Part):

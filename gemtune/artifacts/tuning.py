@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from gemtune.artifacts.base import Artifact, Part
 from gemtune.artifacts.cost import CostForecast, CostItem
-from gemtune.artifacts.evaluation import EvaluationReport, Score
+from gemtune.artifacts.evaluation import Confusion, EvaluationReport, Score
 from gemtune.config import ModelVariant, Trial
 
 
@@ -202,6 +202,8 @@ class Selection(Artifact):
     """None where there is no checkpoint, or where the best one is in production already."""
     selected: ModelVariant | None = None
     """The best checkpoint, whether or not it is in production already."""
+    confusion: Confusion | None = None
+    """Its confusion matrix on validation rows."""
     champion: ModelVariant | None = None
     champion_generation: int = 0
     """How often the champion had changed when this was decided."""

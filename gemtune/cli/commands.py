@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that run no pipeline: doctor, plan, cleanup, rollback; arguments and errors shared by all commands."""
+"""Commands that run no pipeline: doctor, plan, cleanup, promote, rollback; what all commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -112,6 +112,11 @@ def doctor(config: ConfigFile, overrides: Overrides = None) -> None:
     typer.echo(f"{model} can be tuned in {client.location}; catalogue checked on {client.catalogue.checked}")
     for warning in client.catalogue.warnings(model):
         typer.echo(f"warning: {warning}")
+    if settings.monitor.logs.startswith("bq://"):
+        from gemtune.state import request_logging
+
+        for problem in request_logging.status(client, settings.name, settings.monitor.logs).problems:
+            typer.echo(f"warning: {problem}")
 
 
 @app.command()
@@ -222,6 +227,43 @@ def cleanup(
     count = "1 endpoint" if len(endpoints) == 1 else f"{len(endpoints)} endpoints"
     outcome = "undeployed" if yes else "would be undeployed (with --yes)"
     typer.echo(f"{settings.name}: {count} {outcome if endpoints else 'to undeploy'}")
+
+
+@app.command(name="logging")
+def log_requests(
+    action: Annotated[Literal["enable", "disable", "show"], typer.Argument(help="What to do.")],
+    config: ConfigFile,
+    overrides: Overrides = None,
+    sampling_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Share of the requests to log.")] = 1.0,
+) -> None:
+    """Log requests and answers of the champion's endpoint, and of each later champion's, to BigQuery (monitor.logs).
+
+    Exit code 1 if monitoring would not see the requests.
+    """
+    from gemtune.state import reconcile, request_logging
+    from gemtune.vertex import connect
+
+    settings = load(config, overrides)
+    client, name, logs = connect(settings.vertex), settings.name, settings.monitor.logs
+    if action != "show":
+        request_logging.record(client, name, logs, sampling_rate if action == "enable" else 0.0)
+        reconcile.reconcile(client, name)
+    status = request_logging.status(client, name, logs)
+    share = f"{status.sampling_rate:.0%} of its" if status.sampling_rate else "no"
+    typer.echo(f"{status.endpoint or name} logs {share} requests" + (f" to {status.table}" if status.table else ""))
+    if status.problems and action != "disable":
+        typer.echo("\n".join(status.problems))
+        raise typer.Exit(1)
+
+
+@app.command()
+def promote(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Take the candidate that passed the gate into service (with deploy.approval: manual it waits for this command)."""
+    from gemtune.steps import deploy
+
+    settings = load(config, overrides)
+    variant = deploy.promote(settings.name, settings.vertex.model_dump())
+    typer.echo(f"{settings.name}: {variant.model} is in production")
 
 
 @app.command()

@@ -5,7 +5,7 @@
 One frozen pydantic model per step; unknown keys are refused. `Config.load` is the one way in (YAML file plus
 `section.field=value` overrides), `Config.parameters` the one way out (the compiled pipeline's parameters). A step gets
 its own sections as plain dicts and validates them again, because a pipeline backend turns integers into floats. The
-modules group sections by subject: `data`, `evaluation`, `tuning`.
+modules group sections by subject: `data`, `evaluation`, `tuning`, `monitoring`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from gemtune.config.data import Augment, Preprocess, Split, Task
 from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt, Role
+from gemtune.config.monitoring import Monitor
 from gemtune.config.section import JsonObject, Section, explain, fingerprint, is_resource_name
 from gemtune.config.tuning import Deploy, Escalation, HardExamples, Plan, Preference, Select, Trial, Tune, Vertex
 from gemtune.errors import UserError
@@ -33,6 +34,7 @@ __all__ = [
     "JsonObject",
     "Judge",
     "ModelVariant",
+    "Monitor",
     "Plan",
     "Preference",
     "Preprocess",
@@ -76,6 +78,7 @@ class Config(Section):
     preference: Preference = Field(default_factory=Preference)
     gate: Gate = Field(default_factory=Gate)
     deploy: Deploy = Field(default_factory=Deploy)
+    monitor: Monitor = Field(default_factory=Monitor)
     vertex: Vertex = Field(default_factory=Vertex)
 
     @model_validator(mode="before")

@@ -226,3 +226,11 @@ class Deploy(Section):
     """Alias of the model in production."""
     keep_rejected_endpoints: bool = False
     """Keep the endpoints of rejected checkpoints."""
+    approval: Literal["automatic", "manual"] = "automatic"
+    """automatic: a candidate that passed the gate serves; manual: it is recorded, and `gemtune promote` takes it into
+    service.
+    """
+    smoke_disagreement: float = Field(0.1, ge=0, le=1)
+    """Largest share of 20 test rows whose label or object the candidate's endpoint may answer otherwise than at the
+    gate; with more nothing changes.
+    """

@@ -26,6 +26,7 @@ from gemtune.cost.items import (
     with_batch_price,
 )
 from gemtune.cost.tokens import TokenEstimates
+from gemtune.evaluation import smoke_test
 from gemtune.inference.prompts import answer_token_limit
 from gemtune.tuning.trials import checkpoint_count
 
@@ -195,6 +196,11 @@ class Forecaster:
         context, rows, judging = self.context, self.tokens, self.tokens.judging
         tuned = 1 + (context.first is not None)
         items = [self._tuned("finalists", "candidate and champion on test", rows.test, tuned, rows.request, trials)]
+        smoke = min(smoke_test.ROWS, rows.test) * rows.samples
+        smoke_item = requests_item(
+            "finalists", "smoke test of the candidate", smoke, rows.request, self._dearest(trials)
+        )
+        items.append(smoke_item.if_needed())
         certain = 1 + sum(not item.conditional for item in context.other_prompts)
         possible = 1 + len(context.other_prompts) + bool(escalation)
         tuned_roles: tuple[Role, ...] = ("candidate", "supervised")

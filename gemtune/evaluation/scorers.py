@@ -121,7 +121,7 @@ def variant_report(task: Task, config: Evaluate, variant: ModelVariant, scores: 
         outcomes=dict(Counter(score.outcome for score in scores)),
         slices=_slices(task, config, scores),
         tokens=token_usage([score.output for score in scores]),
-        latency_s=_latency([score.output.latency_s for score in scores if _has_latency(score.output)]),
+        latency_s=latency_of([score.output for score in scores]),
         attempts=sum(score.output.attempts for score in scores),
         cached=sum(score.output.cached for score in scores),
         unusable_forms=unusable_forms(task.labels, [(score.outcome, score.output.text) for score in scores]),
@@ -186,15 +186,11 @@ def _slices(task: Task, config: Evaluate, scores: Sequence[SampleScore]) -> dict
     return table
 
 
-def _has_latency(output: ModelOutput) -> bool:
-    """Whether the latency is that of an online request of this run."""
-    return not (output.error or output.cached or output.batch)
-
-
-def _latency(seconds: list[float]) -> Latency:
-    if not seconds:
+def latency_of(outputs: Sequence[ModelOutput]) -> Latency:
+    """The latency of the online requests of this run."""
+    ordered = sorted(o.latency_s for o in outputs if not (o.error or o.cached or o.batch))
+    if not ordered:
         return Latency(median=0.0, p95=0.0)
-    ordered = sorted(seconds)
     return Latency(median=ordered[len(ordered) // 2], p95=ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))])
 
 

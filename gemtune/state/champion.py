@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gemtune.artifacts.production_log import TrainingReference
 from gemtune.config import ModelVariant, Task
 from gemtune.errors import UserError
 from gemtune.state import store
@@ -58,8 +59,9 @@ def require_same_task(client: Client, name: str, task: Task) -> None:
     before, now = ({label.casefold() for label in labels} for labels in (recorded["labels"], task.labels))
     if recorded["kind"] == task.kind and 2 * len(before & now) >= min(len(before), len(now)):
         return
+    described = _described(recorded["kind"], recorded["labels"])
     raise UserError(
-        f"the champion of {name!r} has another task: {_described(**recorded)}; this run: "
+        f"the champion of {name!r} has another task: {described}; this run: "
         f"{_described(task.kind, task.labels)}; {len(before & now)} labels are shared",
         remedy=f"set another name; or delete {key(name)} in the bucket to start anew under this one",
     )
@@ -91,6 +93,17 @@ def keep_test_set(client: Client, test: str) -> Record:
     return {"uri": storage.upload(client, test, "tests"), "rows": count}
 
 
+def reference(client: Client, name: str) -> TrainingReference | None:
+    """What monitoring compares the champion's requests with; None when it was not recorded."""
+    recorded = _current(client, name).get("reference")
+    return TrainingReference.model_validate(recorded) if recorded else None
+
+
+def endpoints(client: Client, name: str) -> list[str]:
+    """The endpoints that are, or were, in production under a name."""
+    return [variant_of(entry).model for entry in _entries(store.read(client, key(name)))]
+
+
 def cleaning(client: Client, name: str, default: Record) -> Record:
     """The cleaning rules the champion was trained with; `default` for one that was recorded without."""
     return dict(_current(client, name).get("cleaning", default))
@@ -102,7 +115,23 @@ def known_models(client: Client) -> set[str]:
     Raises `UserError` when a record cannot be read: what it names is unknown.
     """
     records = [store.read(client, record) for record in store.keys(client, FOLDER)]
-    return {variant_of(entry).model for record in records for entry in _entries(record)}
+    waiting = [record["candidate"] for record in records if "candidate" in record]
+    return {variant_of(entry).model for entry in [*waiting, *(e for record in records for e in _entries(record))]}
+
+
+def propose(client: Client, name: str, against: int, alias: str, entry: Record) -> None:
+    """Record a candidate that passed the gate and waits for approval; an earlier one is replaced."""
+    proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": _now()}
+
+    def edit(record: Record) -> Record:
+        return {"schema_version": store.SCHEMA_VERSION, **record, "candidate": proposed}
+
+    store.update(client, key(name), edit)
+
+
+def candidate(client: Client, name: str) -> Record | None:
+    """The candidate that waits: its `entry`, `alias`, and the generation that it was decided `against`."""
+    return store.read(client, key(name)).get("candidate")
 
 
 def promote(client: Client, name: str, against: int, alias: str, entry: Record) -> None:
@@ -118,7 +147,8 @@ def promote(client: Client, name: str, against: int, alias: str, entry: Record) 
         _require_generation(record, name, against)
         history = [*record.get("history", []), *([current] if current else [])]
         changed = {"schema_version": store.SCHEMA_VERSION, "generation": against + 1, "alias": alias}
-        return {**record, **changed, "current": {**entry, "since": _now()}, "history": history}
+        rest = {k: v for k, v in record.items() if k != "candidate"}  # decided against the champion that goes
+        return {**rest, **changed, "current": {**entry, "since": _now()}, "history": history}
 
     store.update(client, key(name), edit)
 

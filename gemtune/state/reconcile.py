@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Make registry and endpoints what the champion's record says: deployment, default checkpoint, alias.
+"""Make registry and endpoints what the champion's record says: deployment, default checkpoint, request-response
+logging, alias.
 
 The record (`state.champion`) alone decides; everything else is derived from it and may be derived again at any time, so
 what a killed run left half done is completed by the next command on the same name.
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from gemtune.config import ModelVariant
 from gemtune.errors import UserError
-from gemtune.state import champion, store
+from gemtune.state import champion, request_logging, store
 from gemtune.vertex import Client, models
 
 ROUNDS = 10
@@ -27,6 +28,7 @@ def reconcile(client: Client, name: str) -> ModelVariant | None:
             return None
         current = champion.variant_of(record["current"])
         serve(client, current)
+        request_logging.apply(client, record, current.model)
         if record["alias"] not in models.aliases(client, current.tuned_model):
             models.set_alias(client, current.tuned_model, record["alias"])
         entries = [*record.get("history", []), *record.get("rolled_back", [])]

@@ -26,14 +26,18 @@ def read(client: Client, key: str) -> Record:
 
 def _read(client: Client, key: str) -> tuple[Record, int]:
     record, generation = read_record(client, key)
+    return checked(record, f"gs://{client.bucket}/{key}"), generation
+
+
+def checked(record: Record | None, where: str) -> Record:
+    """The record, {} for none. Raises `UserError` for one of another schema version."""
     version = (record or {}).get("schema_version", SCHEMA_VERSION)
     if version != SCHEMA_VERSION:
         remedy = "use the version of gemtune that wrote it"
-        where = f"gs://{client.bucket}/{key}"
         raise UserError(
             f"the record has schema version {version!r}, expected {SCHEMA_VERSION}", file=where, remedy=remedy
         )
-    return record or {}, generation
+    return record or {}
 
 
 def keys(client: Client, folder: str) -> list[str]:

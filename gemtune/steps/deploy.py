@@ -11,20 +11,31 @@ has changed nothing, what a run killed after it left undone is done by the next 
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+from gemtune import __version__
 from gemtune.artifacts.data import LeakageReport
-from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord
+from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord, SmokeTest
 from gemtune.artifacts.tuning import Selection
-from gemtune.config import ModelVariant, Vertex
+from gemtune.config import ModelVariant, Task, Vertex, fingerprint
 from gemtune.data.cleaning import export_rules
+from gemtune.data.example import read_examples, write_examples
 from gemtune.errors import UserError
+from gemtune.evaluation.predictions import read_predictions
+from gemtune.evaluation.smoke_test import smoke_test
+from gemtune.inference.generate import generate_all
+from gemtune.inference.vertex_generation import generation_settings, vertex_generate
+from gemtune.monitoring.reference import drawn_rows, training_reference
 from gemtune.state import champion, store
 from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import Client, connect, jobs, models, storage
+from gemtune.vertex import Client, actor, connect, jobs, models, storage
 from gemtune.vertex.calls import PermanentError
 from gemtune.vertex.jobs import NAME
 
@@ -32,13 +43,23 @@ log = logging.getLogger("gemtune")
 
 
 def run(
-    decision: str, selection: str, name: str, deployment: str, test: str = "", leakage: str = "", **sections: Section
+    decision: str,
+    selection: str,
+    name: str,
+    deployment: str,
+    rows: tuple[str, str] = ("", ""),
+    predictions: str = "",
+    leakage: str = "",
+    **sections: Section,
 ) -> dict[str, Any]:
     """Deploy the candidate; writes what is in production to `deployment` and returns the same.
 
-    The `test` rows that decided are kept beside the champion's record, so that a later model can be tested on them. So
-    are the task, the leakage report of its splits, and the cleaning rules of the section `preprocess`, so that callers
-    can clean texts as training did (`data.cleaning`). Reads the sections deploy, preprocess, vertex.
+    `rows` are the training and the test rows. Its endpoint must answer test rows as in `predictions`, those at the
+    gate, before anything changes. With `deploy.approval: manual` the candidate is only recorded, and `promote` takes it
+    into service. Beside the champion's record are kept the test rows that decided, so that a later model can be tested
+    on them, and a sample of the training rows, which monitoring compares with; in it the task, the leakage report of
+    its splits, and the cleaning rules of the section `preprocess`, so that callers can clean texts as training did
+    (`data.cleaning`). Reads the sections deploy, evaluate, preprocess, vertex.
     """
     context, chosen, verdict = StepContext(sections), Selection.read(selection), DecisionRecord.read(decision)
     client, alias, candidate = context.client, context.deploy.alias, chosen.candidate
@@ -46,23 +67,86 @@ def run(
         raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
     before = champion.read(client, name)
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
-    cleaning = dict(export_rules(context.preprocess, verdict.task))
-    task = {"kind": verdict.task.kind, "labels": verdict.task.labels}
-    entry = {
-        "variant": candidate.model_dump(mode="json"),
-        "reasons": verdict.reasons,
-        "task": task,
-        "cleaning": cleaning,
-    }
-    if test:
-        entry["test"] = champion.keep_test_set(client, test)
+    smoke = _smoke_test(context, verdict.task, candidate, rows[1], predictions) if predictions else None
+    entry = _entry(context, chosen, verdict, rows)
     if leakage:
         entry["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
-    champion.promote(client, name, chosen.champion_generation, alias, entry)
+    is_manual = context.deploy.approval == "manual"
+    record = champion.propose if is_manual else champion.promote
+    record(client, name, chosen.champion_generation, alias, entry)
     reconcile(client, name)
     undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, chosen.rejected)
-    log.info("done: %s", f"{candidate.name} is deployed as {alias} at {candidate.model}")
-    return _written(deployment, "deployed", candidate, before, undeployed, cleaning)
+    outcome = "waits for gemtune promote" if is_manual else f"is deployed as {alias} at {candidate.model}"
+    log.info("done: %s", f"{candidate.name} {outcome}")
+    action = "proposed" if is_manual else "deployed"
+    return _written(
+        deployment,
+        before,
+        action=action,
+        variant=candidate,
+        undeployed=undeployed,
+        cleaning=entry["cleaning"],
+        smoke_test=smoke,
+    )
+
+
+def _entry(context: StepContext, chosen: Selection, verdict: DecisionRecord, rows: tuple[str, str]) -> dict[str, Any]:
+    """The candidate's entry of the champion's record: all that serving, rollback and monitoring need."""
+    client, task, candidate = context.client, verdict.task, chosen.candidate
+    assert candidate is not None  # checked by the caller
+    train, test = rows
+    examples = list(read_examples(train)) if train else []
+    test_set = verdict.test_set_usage.test if verdict.test_set_usage else ""
+    entry: dict[str, Any] = {
+        "variant": candidate.model_dump(mode="json"),
+        "reasons": verdict.reasons,
+        "decision": {"verdict": verdict.verdict, "metric": verdict.metric, "rows": verdict.rows},
+        "manifest": {"train": fingerprint(sorted(e.id for e in examples)), "test": test_set},
+        "actor": actor(client),
+        "gemtune": __version__,
+        "image": os.environ.get("GEMTUNE_IMAGE", ""),
+        "task": task.model_dump(mode="json", exclude_none=True),
+        "generation": generation_settings(context.evaluate),
+        "cleaning": dict(export_rules(context.preprocess, task)),
+        "takes_requests": bool(examples) and all(row.contents is not None for row in examples),
+    }
+    if examples:
+        with tempfile.TemporaryDirectory() as folder:
+            write_examples(drawn := Path(folder) / "train.jsonl", drawn_rows(examples))
+            uri = storage.upload(client, drawn, "train")
+        embedder = context.preprocess.embedder
+        reference = training_reference(task, candidate, examples, chosen.confusion, embedder, uri)
+        entry["reference"] = reference.model_dump(mode="json")
+    if test:
+        entry["test"] = champion.keep_test_set(client, test)
+    return entry
+
+
+def _smoke_test(context: StepContext, task: Task, candidate: ModelVariant, test: str, predictions: str) -> SmokeTest:
+    answers = read_predictions(predictions, "test").answers.get(candidate.name, [])
+    usable = {row["id"]: row["parsed"] for row in answers if row["outcome"] == "ok"}
+    generate, retry_policy = vertex_generate(context.evaluate, context.vertex)
+    send = partial(generate_all, generate=generate, retry_policy=retry_policy)
+    limit = context.deploy.smoke_disagreement
+    return smoke_test(task, context.evaluate, candidate, list(read_examples(test)), usable, send, limit)
+
+
+def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
+    """Take the candidate that waits for approval into service; returns it.
+
+    Raises `UserError` when there is none, and when the champion has changed since it was decided.
+    """
+    client = connect(Vertex.of(vertex))
+    if (waiting := champion.candidate(client, name)) is None:
+        remedy = "run with deploy.approval: manual; a candidate that passes the gate then waits"
+        raise UserError(f"no candidate of {name} waits for approval", remedy=remedy)
+    variant = champion.variant_of(waiting)
+    models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
+    entry = {**waiting["entry"], "actor": actor(client)}
+    champion.promote(client, name, waiting["against"], waiting["alias"], entry)
+    reconcile(client, name)
+    log.info("done: %s", f"{variant.name} is deployed as {waiting['alias']} at {variant.model}")
+    return variant
 
 
 def keep_current(decision: str, selection: str, name: str, deployment: str, **sections: Section) -> dict[str, Any]:
@@ -81,7 +165,8 @@ def keep_current(decision: str, selection: str, name: str, deployment: str, **se
     cleaning = champion.cleaning(client, name, own) if used is serving else own
     headline = verdict.verdict.replace("_", " ") if nothing_serves else f"{used.name} ({used.model})"
     log.info("done: %s", f"nothing changed: {headline}")
-    return _written(deployment, "none" if nothing_serves else "kept", used, serving, undeployed, cleaning)
+    action = "none" if nothing_serves else "kept"
+    return _written(deployment, serving, action=action, variant=used, undeployed=undeployed, cleaning=cleaning)
 
 
 def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
@@ -122,11 +207,6 @@ def cleanup(name: str, vertex: dict[str, Any], act: bool = True, older_than_days
     return undeployed
 
 
-def read_champion(name: str, vertex: dict[str, Any]) -> ModelVariant | None:
-    """The champion of a name; None when there is none."""
-    return champion.read(connect(Vertex.of(vertex)), name)
-
-
 def _undeploy(client: Client, variants: Iterable[ModelVariant]) -> list[str]:
     try:
         unused = _unused(client, [variant.model for variant in variants if variant.is_tuned])
@@ -153,20 +233,7 @@ def _undeploy_endpoints(client: Client, endpoints: Iterable[str]) -> list[str]:
     return undeployed
 
 
-def _written(
-    path: str,
-    action: Literal["deployed", "kept", "none"],
-    used: ModelVariant,
-    before: ModelVariant | None,
-    undeployed: list[str],
-    cleaning: dict[str, Any],
-) -> dict[str, Any]:
-    record = DeploymentRecord(
-        action=action,
-        variant=used,
-        champion_before=before.model if before else "",
-        undeployed=undeployed,
-        cleaning=cleaning,
-    )
+def _written(path: str, before: ModelVariant | None, **fields: Any) -> dict[str, Any]:
+    record = DeploymentRecord(champion_before=before.model if before else "", **fields)
     record.write(path)
-    return record.model_dump(mode="json")
+    return record.model_dump(mode="json", exclude_none=True)  # a parameter of a pipeline has no nulls

@@ -224,6 +224,10 @@ def actual_items(documents: Documents) -> list[CostItem]:
         items += usage.variant_items(result, f"{result.variant.name} on test", "finalists", prices)
     judge = tested.judge.model if tested.judge else ""
     items += usage.ranking_items(tested, "the finalists", judge, prices)
+    if smoke := documents.deployment.smoke_test:
+        variant = documents.deployment.variant
+        cost = smoke.tokens.cost(prices.of(variant))
+        items.append(CostItem.actual("finalists", f"smoke test of {variant.name}", smoke.tokens.total, cost))
     if tested.champion_test_set:
         for result in tested.champion_test_set.variants:
             label = f"{result.variant.name} on the champion's test set"

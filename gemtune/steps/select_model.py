@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 
 from gemtune.artifacts.cost import CostItem, read_spent
-from gemtune.artifacts.evaluation import EvaluationReport, invalid_rate
+from gemtune.artifacts.evaluation import Confusion, EvaluationReport, invalid_rate
 from gemtune.artifacts.tuning import (
     Ablation,
     AblationArm,
@@ -81,6 +81,7 @@ def run(
         start=first.start if first else None,
         candidate=candidate,
         selected=chosen.variant if chosen else None,
+        confusion=_confusion(reports, chosen.variant) if chosen else None,
         champion=serving,
         champion_generation=generation,
         regression_variants=_regression_variants(candidate, serving, jobs),
@@ -100,6 +101,11 @@ def run(
     for note in notes:
         log.info("%s", note)
     log.info("done: %s", f"{chosen.variant.name} at {chosen.score.value:.3f}: {reason}" if chosen else reason)
+
+
+def _confusion(reports: Sequence[EvaluationReport], variant: ModelVariant) -> Confusion | None:
+    by_model = {result.variant.model: result.confusion for report in reports for result in report.variants}
+    return by_model[variant.model]
 
 
 def _prompts(

@@ -11,6 +11,7 @@ this module loads no SDK; each is loaded on first use.
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
 import weakref
@@ -95,7 +96,7 @@ class Client:
 
         def create(region: str) -> Any:
             options = ClientOptions(api_endpoint=self._base_url or service_host(region))
-            return service(credentials=self._token(), transport="rest", client_options=options)
+            return service(credentials=self.token(), transport="rest", client_options=options)
 
         return self._cached(service.__name__, location, create)
 
@@ -135,7 +136,7 @@ class Client:
             enterprise=True,
             project=self.project,
             location=location,
-            credentials=self._token(),
+            credentials=self.token(),
             # one attempt: retries are the caller's, and must not sleep inside the SDK
             http_options=genai.types.HttpOptions(
                 base_url=self._base_url or None,
@@ -144,7 +145,7 @@ class Client:
             ),
         )
 
-    def _token(self) -> Any:
+    def token(self) -> Any:
         """A dummy token for an emulator. None: the SDK finds the user's credentials."""
         host = urlsplit(self._base_url).hostname or ""
         if not self._base_url or host.endswith(".googleapis.com"):
@@ -169,6 +170,21 @@ async def _close_with_loop(clients: dict[tuple[str, float], Any]) -> AsyncGenera
         for genai_client in clients.values():
             await genai_client.aclose()
         clients.clear()
+
+
+def actor(client: Client) -> str:
+    """Who acts, for records: the service account of the credentials, else the user of this machine."""
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.auth.transport.requests import Request
+
+    try:
+        credentials = client.token() or google.auth.default()[0]
+        if getattr(credentials, "service_account_email", "") == "default":  # of the metadata server, once refreshed
+            credentials.refresh(Request())
+    except GoogleAuthError:
+        credentials = None
+    return str(getattr(credentials, "service_account_email", "") or getpass.getuser())
 
 
 def location(settings: Vertex) -> str:

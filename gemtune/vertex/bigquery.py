@@ -1,17 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""A BigQuery table as rows.
+"""A BigQuery table as rows, whole or a span of time.
 
-Source: google-cloud-bigquery (tables.get, then tabledata.list page by page: no query is run, so nothing is billed).
-The client honours BIGQUERY_EMULATOR_HOST, so the same code works with an emulator. Guarantees: rows are
-streamed, one page in memory; a table that cannot be read raises a `UserError` with the reason.
+Source: google-cloud-bigquery (tables.get; then tabledata.list page by page, which bills nothing, or a query). The
+client honours BIGQUERY_EMULATOR_HOST, so the same code works with an emulator. Guarantees: rows are streamed, one
+page in memory; a table that cannot be read raises a `UserError` with the reason.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from gemtune.config import JsonObject
@@ -35,6 +36,54 @@ def open_table(name: str, page_rows: int = PAGE_ROWS) -> Table:
 
     Raises `UserError` for an invalid name, a missing table, missing permission, and views.
     """
+    client, table = _open(name)
+    if table.table_type in ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL"):
+        remedy = "copy it into a table: CREATE TABLE ... AS SELECT * FROM it"
+        raise UserError(f"bq://{name} is a {table.table_type}, not a table", remedy=remedy)
+    columns = tuple(field.name for field in table.schema)
+    options = {"page_size": page_rows, "retry": _retry(), "timeout": TIMEOUT_S}
+    return Table(columns, _rows(name, lambda: client.list_rows(table, **options)))
+
+
+def read_span(
+    name: str,
+    columns: Sequence[str],
+    time_column: str,
+    span: tuple[datetime, datetime],
+    max_bytes_billed: int = 0,
+    page_rows: int = PAGE_ROWS,
+) -> Iterator[JsonObject]:
+    """The rows of a table or view whose `time_column` is in [start, end): those of `columns` that it has.
+
+    Unlike `open_table` this runs a query, in the table's location. Raises `UserError` as it does, and where the query
+    would bill more than `max_bytes_billed` (0: no limit).
+    """
+    from google.cloud import bigquery
+
+    client, table = _open(name)
+    existing = {field.name for field in table.schema}
+    if time_column not in existing:
+        remedy = "name a table of request-response logging, or a file of rows"
+        raise UserError(f"bq://{name} has no column {time_column!r}", remedy=remedy)
+    selected = ", ".join(column for column in columns if column in existing)
+    sql = f"SELECT {selected} FROM `{table.project}.{table.dataset_id}.{table.table_id}`"  # names of the service
+    sql += f" WHERE {time_column} >= @start AND {time_column} < @end"
+    parameters = zip(("start", "end"), span, strict=True)
+    config = bigquery.QueryJobConfig(
+        query_parameters=[bigquery.ScalarQueryParameter(key, "TIMESTAMP", moment) for key, moment in parameters],
+        maximum_bytes_billed=max_bytes_billed or None,
+    )
+    options = {"job_config": config, "location": table.location, "page_size": page_rows, "retry": _retry()}
+    return _rows(name, lambda: client.query_and_wait(sql, api_timeout=TIMEOUT_S, **options))
+
+
+def location(name: str) -> str:
+    """The location of a table. Raises `UserError` as `open_table` does."""
+    return str(_open(name)[1].location)
+
+
+def _open(name: str) -> tuple[Any, Any]:
+    """A client, and the description of a table or view."""
     from google.cloud import bigquery
 
     default = os.environ.get("GOOGLE_CLOUD_PROJECT") or None
@@ -44,21 +93,20 @@ def open_table(name: str, page_rows: int = PAGE_ROWS) -> Table:
         remedy = "write bq://PROJECT.DATASET.TABLE"
         raise UserError(f"{name!r} is not a BigQuery table", remedy=remedy) from None
     client = _client(default or reference.project)
-    retry = bigquery.DEFAULT_RETRY.with_timeout(TIMEOUT_S)
-    table = _call(name, lambda: client.get_table(reference, retry=retry, timeout=TIMEOUT_S))
-    if table.table_type in ("VIEW", "MATERIALIZED_VIEW", "EXTERNAL"):
-        remedy = "copy it into a table: CREATE TABLE ... AS SELECT * FROM it"
-        raise UserError(f"bq://{name} is a {table.table_type}, not a table", remedy=remedy)
-    columns = tuple(field.name for field in table.schema)
+    return client, _call(name, lambda: client.get_table(reference, retry=_retry(), timeout=TIMEOUT_S))
 
-    def rows() -> Iterator[JsonObject]:
-        listing = client.list_rows(table, page_size=page_rows, retry=retry, timeout=TIMEOUT_S)
-        pages = iter(listing.pages)
-        while (page := _call(name, lambda: next(pages, None))) is not None:
-            for row in page:
-                yield dict(row.items())
 
-    return Table(columns, rows())
+def _retry() -> Any:
+    from google.cloud import bigquery
+
+    return bigquery.DEFAULT_RETRY.with_timeout(TIMEOUT_S)
+
+
+def _rows(name: str, start: Callable[[], Any]) -> Iterator[JsonObject]:
+    pages = iter(_call(name, start).pages)
+    while (page := _call(name, lambda: next(pages, None))) is not None:
+        for row in page:
+            yield dict(row.items())
 
 
 def _client(project: str) -> Any:

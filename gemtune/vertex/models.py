@@ -64,6 +64,27 @@ def deployed(client: Client, endpoint: str) -> list[tuple[str, str]]:
 
 
 @retried
+def request_logging(client: Client, endpoint: str) -> tuple[str, float]:
+    """Table (bq://...) and sampling rate of an endpoint's request-response logging; ("", 0.0) when it is off."""
+    config = translate_errors(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint))
+    logging = config.predict_request_response_logging_config
+    return (logging.bigquery_destination.output_uri, logging.sampling_rate) if logging.enabled else ("", 0.0)
+
+
+@retried
+def set_request_logging(client: Client, endpoint: str, table: str, sampling_rate: float) -> None:
+    """Log a share of an endpoint's requests and answers to a BigQuery table (bq://...); 0: none."""
+    from google.cloud.aiplatform_v1 import types
+    from google.protobuf.field_mask_pb2 import FieldMask
+
+    logging = types.PredictRequestResponseLoggingConfig(enabled=bool(sampling_rate), sampling_rate=sampling_rate)
+    logging.bigquery_destination.output_uri = table
+    changed = types.Endpoint(name=endpoint, predict_request_response_logging_config=logging)
+    mask = FieldMask(paths=["predict_request_response_logging_config"])
+    translate_errors(lambda: _endpoints(client, endpoint).update_endpoint(endpoint=changed, update_mask=mask))
+
+
+@retried
 def deploy(client: Client, endpoint: str, model: str, checkpoint_id: str) -> None:
     """Deploy a checkpoint to an endpoint with all traffic; no effect when something is deployed there."""
     if deployed(client, endpoint):

@@ -111,8 +111,25 @@ def read_record(client: Client, key: str) -> tuple[JsonObject | None, int]:
     """
     blob = bucket(client).blob(key)
     content = translate_errors(blob.download_as_bytes, {404: None})
-    if content is None:
-        return None, 0
+    return (None, 0) if content is None else (_parsed(client, key, content), int(blob.generation or 0))
+
+
+def read_if_changed(client: Client, key: str, generation: int, timeout_s: float) -> tuple[JsonObject, int] | None:
+    """A record and its generation, None while it has the given one: one attempt, of at most `timeout_s` seconds.
+
+    Raises `TransientError`, `PermanentError` (404: it is gone) or `UserError`, as `read_record`.
+    """
+    blob = client.storage().bucket(client.bucket).blob(key)
+
+    def load() -> bytes | None:
+        content: bytes = blob.download_as_bytes(if_generation_not_match=generation, timeout=timeout_s, retry=None)
+        return content
+
+    content = translate_errors(load, {304: None})
+    return None if content is None else (_parsed(client, key, content), int(blob.generation or 0))
+
+
+def _parsed(client: Client, key: str, content: bytes) -> JsonObject:
     try:
         record = json.loads(content)
     except ValueError as error:
@@ -120,7 +137,7 @@ def read_record(client: Client, key: str) -> tuple[JsonObject | None, int]:
     if not isinstance(record, dict):
         remedy = f"restore an earlier version, or move it away: gcloud storage mv gs://{client.bucket}/{key} ELSEWHERE"
         raise UserError("the record is damaged: not a JSON object", file=f"gs://{client.bucket}/{key}", remedy=remedy)
-    return record, int(blob.generation or 0)
+    return record
 
 
 def write_record(client: Client, key: str, record: JsonObject, generation: int) -> bool:

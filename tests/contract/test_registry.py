@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ from emulated import LOCATION, NUMBER, PARENT, PROJECT, Server, gapic, genai_cli
 from google.api_core import exceptions
 from google.genai import errors, types
 
+from emulator.core.faults import Faults
 from emulator.core.state import State
+from emulator.services.bigquery import BigQuery
 from emulator.services.endpoints import Endpoints
 from emulator.services.models import Deployments, Models
 from emulator.services.operations import Operations
+from emulator.services.request_logs import RequestLogs
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +201,8 @@ def test_deploy_through_the_model_class(aip: Any, job: Any) -> None:
 def test_endpoint_target_follows_the_split(tmp_path: Path, split: dict[str, int]) -> None:
     state = State(tmp_path)
     operations, deployments = Operations(state), Deployments(state)
-    endpoints = Endpoints(state, operations, Models(state, operations, deployments), deployments)
+    logs = RequestLogs(state, operations, BigQuery(state, Faults(), lambda: datetime.now(UTC)))
+    endpoints = Endpoints(state, operations, Models(state, operations, deployments), deployments, logs)
     deployed = [{"id": key, "model": f"model-{key}@1", "checkpointId": "1"} for key in "abc"]
     name = f"{PARENT}/endpoints/1"
     state.put("endpoints", name, {"name": name, "deployedModels": deployed, "trafficSplit": split})

@@ -4,25 +4,40 @@
 
 from __future__ import annotations
 
+import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from emulator_process import Emulator
+from google.cloud.aiplatform_v1 import EndpointServiceClient
 from samples import sections, splits, write_plan
+from typer.testing import CliRunner
 
+import gemtune.serving
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.decision import DecisionRecord, DeploymentRecord, Verdict
 from gemtune.artifacts.evaluation import EvaluationReport, Latency, Score, VariantReport
+from gemtune.artifacts.production_log import LogRow
 from gemtune.artifacts.tuning import Selection, TuningRecord
+from gemtune.cli.main import app
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.data.cleaning import load_cleaner
+from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
-from gemtune.state import champion, store
+from gemtune.inference import prompts
+from gemtune.monitoring.logs import load_logs
+from gemtune.predictor import Predictor
+from gemtune.serving import resolve
+from gemtune.state import champion, request_logging, store
 from gemtune.state.reconcile import reconcile
-from gemtune.steps import check_budget, deploy, select_model, tune
-from gemtune.vertex import Client, models, storage
+from gemtune.steps import check_budget, deploy, evaluate, select_model, tune
+from gemtune.vertex import Client, location_of, models, storage
 
 TASK = Task(labels=["delivery", "login", "refund"])
 PROMPT = ModelVariant(name="zero_shot", model="gemini-3.1-flash-lite")
@@ -57,6 +72,18 @@ class Run:
         assert write_plan(Path(plan), settings) == PROMPT
         select_model.run(plan, self.selection, name, [job], scored, **settings)
         self.finalists = Selection.read(self.selection).finalists
+        self.test, self.predictions = str(folder / "test.jsonl"), ""
+
+    def evaluate_finalists(self) -> None:
+        self.predictions = str(self.folder / "predictions")
+        paths = (self.test, str(self.folder / "train.jsonl"), self.selection, self.name, self.predictions)
+        evaluate.run_finalists(*paths, str(self.folder / "tested"), **sections("evaluate.resamples=200"))
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What deploy reads beside decision and selection, once the finalists are evaluated."""
+        rows = (str(self.folder / "train.jsonl"), self.test)
+        return {"rows": rows, "predictions": self.predictions} if self.predictions else {}
 
     def deploy(self, step: Any = deploy.run, verdict: Verdict = "deploy", *overrides: str) -> DeploymentRecord:
         decision, out = str(self.folder / "decision"), str(self.folder / "deployment")
@@ -64,9 +91,10 @@ class Run:
             verdict=verdict, reasons=["because"], task=TASK, metric="accuracy", rows=60, confidence_level=0.95,
             settings=Gate(),
         ).write(decision)  # fmt: skip
-        returned = step(decision, self.selection, self.name, out, **sections(*overrides))
+        entry = self.entry if step is deploy.run else {}
+        returned = step(decision, self.selection, self.name, out, **entry, **sections(*overrides))
         written = DeploymentRecord.read(out)
-        assert returned == written.model_dump(mode="json")
+        assert returned == written.model_dump(mode="json", exclude_none=True)
         return written
 
 
@@ -156,8 +184,8 @@ class Killed(BaseException):
 def kill_after(monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
     """End the process at its n-th call that changes something."""
     left = [calls]
-    for module, names in ((models, ["deploy", "set_alias", "remove_alias", "set_default_checkpoint", "undeploy"]),
-                          (store, ["write_record"])):  # fmt: skip
+    registry = ["deploy", "set_alias", "remove_alias", "set_default_checkpoint", "set_request_logging", "undeploy"]
+    for module, names in ((models, registry), (store, ["write_record"])):
         for name in names:
 
             def dying(*arguments: Any, genuine: Any = getattr(module, name)) -> Any:
@@ -255,6 +283,73 @@ def test_damaged_record_is_named_and_stops_no_other_name(client: Client, tmp_pat
             champion.read(client, "broken")
     finally:
         storage.delete(client, champion.key("broken"))
+
+
+def test_logging_follows_promotion_and_rollback(client: Client, emulator: Emulator, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    table = f"bq://{client.project}.support.log"
+    config.write_text(f"name: logged\nmonitor: {{logs: '{table}'}}\n")
+
+    def command(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, [*words, str(config)], catch_exceptions=False)
+        return result.exit_code, result.output
+
+    assert command("logging", "enable") == (
+        1,
+        "logged logs no requests\nlogged has no champion: nothing is logged yet\n",
+    )
+    one = Run(tmp_path / "one", "logged", 71, [0.5, 0.9])
+    one.deploy()
+    assert models.request_logging(client, one.variants[1].model) == (table, 1.0)
+    assert command("logging", "show") == (0, f"{one.variants[1].model} logs 100% of its requests to {table}\n")
+    two = Run(tmp_path / "two", "logged", 72, [0.9])
+    two.deploy()
+    assert models.request_logging(client, two.variants[0].model) == (table, 1.0)
+    models.set_request_logging(client, one.variants[1].model, "", 0.0)
+    deploy.rollback("logged", sections()["vertex"])
+    assert models.request_logging(client, one.variants[1].model) == (table, 1.0)
+    assert command("logging", "enable", "--sampling-rate", "0.5")[1].count(" logs 50% of its requests ") == 1
+    assert "request-response logging" not in command("doctor")[1]
+    emulator.faults(log_double_rate=1.0)
+    answer(client, one.variants[1], "where is my parcel")
+    answer(client, one.variants[1], "i cannot sign in")
+    window = (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
+    emulator.faults()
+    (row,), counts = load_logs(table, window, champion.endpoints(client, "logged"), max_bytes_billed=10**9)
+    assert (counts.rows, counts.duplicates, counts.foreign) == (1, 1, 0)
+    assert isinstance(row, LogRow)
+    assert (row.text, row.endpoint) == ("i cannot sign in", one.variants[1].model)
+    with pytest.raises(UserError, match="bytes billed"):
+        load_logs(table, window, [], max_bytes_billed=10)
+    assert command("logging", "disable") == (0, f"{one.variants[1].model} logs no requests\n")
+    code, output = command("doctor")
+    assert f"request-response logging is off at {one.variants[1].model}: run gemtune logging enable" in output
+    assert code == 0
+
+
+def answer(client: Client, variant: ModelVariant, text: str) -> None:
+    service = client.genai(location_of(variant.model))
+    service.models.generate_content(model=variant.model, contents=text)
+
+
+def test_logging_into_another_region_is_reported(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path, "far", 75, [0.9])
+    run.deploy()
+    endpoint, table = run.variants[0].model, f"bq://{client.project}.far.log"
+    other = endpoint.replace(f"/{location_of(endpoint)}/", "/europe-west4/")
+    service = client.generated(EndpointServiceClient, "europe-west4")
+    parent, _, number = other.rpartition("/endpoints/")
+    service.create_endpoint(parent=parent, endpoint={"display_name": "far"}, endpoint_id=number).result()
+    models.set_request_logging(client, other, table, 1.0)
+    request_logging.record(client, "far", table, 1.0)
+    reconcile(client, "far")
+    (problem,) = request_logging.status(client, "far", table).problems
+    assert problem == f"{table} is in europe-west4, the endpoint in us: name a table in the endpoint's region"
+    problem = request_logging.status(client, "far", f"{table}2").problems[0]
+    assert problem.startswith(f"{endpoint} logs to {table}, but monitor.logs is {table}2")
+    for wrong in ("", "logs.jsonl", "bq://project.dataset"):
+        with pytest.raises(UserError, match=r"not a BigQuery table.*monitor\.logs"):
+            request_logging.record(client, "far", wrong, 1.0)
 
 
 def test_rollback_without_a_champion_is_an_error(client: Client) -> None:
@@ -414,8 +509,158 @@ def test_deploy_keeps_the_test_rows_with_the_champion(client: Client, tmp_path: 
     run.deploy()
     assert champion.test_set_size(client, "tested") == 0
     other = Run(tmp_path / "other", "tested-2", 24, [0.9])
-    other.deploy(partial(deploy.run, test=str(tmp_path / "other" / "test.jsonl")))
+    other.deploy(partial(deploy.run, rows=("", str(tmp_path / "other" / "test.jsonl"))))
     assert champion.test_set_size(client, "tested-2") == 60
     kept = champion.download_test_set(client, "tested-2", tmp_path / "kept")
     assert kept is not None
     assert kept.read_bytes() == (tmp_path / "other" / "test.jsonl").read_bytes()
+
+
+# -- promotion without a gap -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tested(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A candidate with its answers to the test rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        emulator.point(patch)
+        run = Run(tmp_path_factory.mktemp("smoke"), "smoke", 81, [0.9])
+        run.evaluate_finalists()
+    return run
+
+
+def test_smoke_test_stops_a_candidate_that_answers_otherwise(
+    client: Client, emulator: Emulator, tested: Run, tmp_path: Path
+) -> None:
+    genuine, name = Path(tested.predictions).read_text(), "smoke"
+    rows = [json.loads(line) for line in genuine.splitlines()]
+    drawn = sorted(row["id"] for row in rows if row["variant"] == tested.finalists[-1].name)[:20]
+    for changed, stopped in ((2, False), (3, True)):
+        altered = [{**row, "parsed": "other"} if row["id"] in drawn[:changed] else row for row in rows]
+        tested.predictions = str(tmp_path / "altered")
+        Path(tested.predictions).write_text("".join(f"{json.dumps(row)}\n" for row in altered))
+        tested.name = f"{name}-{changed}"
+        if stopped:
+            with pytest.raises(UserError, match="of 20 test rows 3 answers differ from those at the gate"):
+                tested.deploy()
+            assert champion.read(client, tested.name) is None
+        else:
+            smoke = tested.deploy().smoke_test
+            assert smoke is not None
+            assert (smoke.rows, smoke.different) == (20, 2)
+    Path(tested.predictions).write_text(genuine)
+    tested.name = f"{name}-blocked"
+    emulator.faults(blocked_rate=1.0)
+    with pytest.raises(UserError, match=r"20 answers are unusable \(blocked\), and were usable at the gate"):
+        tested.deploy()
+    emulator.faults()
+    assert champion.read(client, tested.name) is None
+    tested.name = name
+
+
+def test_deploy_records_what_monitoring_and_serving_need(
+    client: Client, tested: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested.name = "known"
+    monkeypatch.setenv("GEMTUNE_IMAGE", "registry/image@sha256:1")
+    outcome = tested.deploy()
+    assert outcome.smoke_test is not None
+    assert outcome.smoke_test.different == 0
+    assert outcome.smoke_test.tokens.total > 0
+    assert outcome.smoke_test.latency_s.p95 >= outcome.smoke_test.latency_s.median > 0
+    reference = champion.reference(client, "known")
+    assert reference is not None
+    assert reference.template is not None
+    turn = prompts.render(TASK, outcome.variant.prompt, Example("", "where is it", "")).contents[-1]["parts"][0]["text"]
+    assert reference.template.text_of(turn) == "where is it"
+    assert sum(reference.label_shares.values()) == pytest.approx(1.0)
+    assert reference.train_rows == 120
+    storage.download(client, reference.train, tmp_path / "train")
+    kept = {row.id for row in read_examples(tmp_path / "train")}
+    assert kept == {row.id for row in read_examples(tested.folder / "train.jsonl")}
+    entry = store.read(client, champion.key("known"))["current"]
+    assert entry["decision"]["verdict"] == "deploy"
+    assert entry["image"] == "registry/image@sha256:1"
+    assert entry["actor"]
+    served = resolve("known")
+    assert (served.endpoint, served.generation) == (outcome.variant.model, 1)
+    with Predictor(served.recipe, generation=served.generation) as predictor:
+        assert predictor(["where is my parcel"])[0].outcome == "ok"
+
+
+def test_manual_approval_waits_for_promote(
+    client: Client, tested: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested.name = "approved"
+    config = tmp_path / "config.yaml"
+    config.write_text("name: approved\n")
+    with pytest.raises(UserError, match="no candidate of approved waits for approval"):
+        deploy.promote("approved", sections()["vertex"])
+    outcome = tested.deploy(deploy.run, "deploy", "deploy.approval=manual")
+    assert (outcome.action, outcome.variant.role) == ("proposed", "candidate")
+    assert champion.read(client, "approved") is None
+    assert outcome.variant.model in champion.known_models(client)
+    result = CliRunner().invoke(app, ["promote", str(config)], catch_exceptions=False)
+    assert result.output == f"approved: {outcome.variant.model} is in production\n"
+    current = champion.read(client, "approved")
+    assert current is not None
+    assert current.model == outcome.variant.model
+    assert champion.candidate(client, "approved") is None
+    entry = {"variant": PROMPT.model_copy(update={"model": current.model + "0"}).model_dump(mode="json")}
+    champion.propose(client, "approved", 0, "champion", entry)
+    monkeypatch.setattr(models, "deploy", lambda *_: None)
+    with pytest.raises(UserError, match=r"changed meanwhile.*generation 1.*against generation 0"):
+        deploy.promote("approved", sections()["vertex"])
+
+
+def test_a_caller_that_resolves_sees_no_failed_call(
+    client: Client, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gemtune.serving, "CACHE_S", 0.02)
+    with pytest.raises(UserError, match="'gapless' has no champion"):
+        resolve("gapless")
+    one = Run(tmp_path / "one", "gapless", 91, [0.9])
+    one.deploy()
+    two = Run(tmp_path / "two", "gapless", 92, [0.9])
+    calls: list[str] = []
+    ended = threading.Event()
+
+    def call_throughout() -> None:
+        service = client.genai(location_of(one.variants[0].model))
+        while not ended.is_set():
+            endpoint = resolve("gapless").endpoint
+            service.models.generate_content(model=endpoint, contents="where is my parcel")
+            calls.append(endpoint)
+            time.sleep(0.005)
+
+    def reached(endpoint: str) -> None:
+        deadline = time.monotonic() + 10
+        while not calls or calls[-1] != endpoint:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(1) as pool:
+        caller = pool.submit(call_throughout)
+        try:
+            reached(one.variants[0].model)
+            two.deploy()
+            reached(two.variants[0].model)
+            emulator.faults(error_rate=1.0, paths="^/storage|^/download")
+            before = len(calls)
+            time.sleep(0.2)
+            assert len(calls) > before
+            emulator.faults()
+            deploy.rollback("gapless", sections()["vertex"])
+            reached(one.variants[0].model)
+        finally:
+            emulator.faults()
+            ended.set()
+        caller.result()
+    assert set(calls) == {one.variants[0].model, two.variants[0].model}
+
+
+def test_resolve_transfers_a_record_only_when_it_has_changed(client: Client) -> None:
+    store.update(client, "champions/still.json", lambda _: {"schema_version": 1, "generation": 3})
+    _, generation = storage.read_record(client, "champions/still.json")
+    assert storage.read_if_changed(client, "champions/still.json", generation, 5) is None
+    assert storage.read_if_changed(client, "champions/still.json", generation - 1, 5) is not None

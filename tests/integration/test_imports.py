@@ -52,7 +52,7 @@ STEPS = {
     "augment": "asyncio numpy pydantic",
     "check_budget": "asyncio numpy pydantic",
     "context": "asyncio pydantic",
-    "deploy": "asyncio pydantic",
+    "deploy": "asyncio numpy pydantic",
     "escalation": "asyncio numpy pydantic",
     "evaluate": "asyncio numpy pydantic",
     "gate": "asyncio numpy pydantic",

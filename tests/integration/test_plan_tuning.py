@@ -225,7 +225,10 @@ class Run:
     @property
     def actual(self) -> float:
         """What the report lists as spent."""
-        documents: Any = SimpleNamespace(plan=self.plan, selection=self.selection, tested=self.tested)
+        deployment = SimpleNamespace(smoke_test=None)
+        documents: Any = SimpleNamespace(
+            plan=self.plan, selection=self.selection, tested=self.tested, deployment=deployment
+        )
         paid = report.actual_items(documents)
         assert all(item.stage == "actual" for item in paid)
         return sum(item.cost.expected for item in paid)

@@ -18,6 +18,7 @@ import signal
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ from gemtune.config import ModelVariant, Preprocess, Task
 from gemtune.data.cleaning import export_rules
 from gemtune.data.example import read_examples, write_examples
 from gemtune.errors import UserError
+from gemtune.monitoring.logs import load_logs
 from gemtune.predictor import Predictor
 from gemtune.steps import preprocess
 from gemtune.steps.report import recipe
@@ -106,6 +108,25 @@ def test_predictor_names_a_file_that_is_not_a_summary(tmp_path):
         Predictor.of_run(tmp_path / "summary.json")
     with pytest.raises(UserError, match="not a run summary with a recipe"):
         Predictor.of_run(tmp_path / "none.json")
+
+
+def test_predictor_log_is_what_monitoring_reads(emulator, tmp_path, monkeypatch, caplog):
+    emulator.point(monkeypatch)
+    path, window = tmp_path / "log.jsonl", (datetime.now(UTC), datetime.now(UTC) + timedelta(hours=1))
+    for texts in (TEXTS[:3], TEXTS[3:4]):
+        with Predictor(document(confidence="logprobs"), log=path, generation=7) as predictor:
+            answers = predictor(texts)
+    rows, counts = load_logs(str(path), window, [MODEL])
+    assert (counts.rows, counts.unreadable, counts.endpoints) == (4, {}, {MODEL: 4})
+    assert {row.text for row in rows} == set(TEXTS[:4])
+    (last,) = (row for row in rows if row.text == TEXTS[3])
+    assert (last.answer, last.confidence, last.generation) == (answers[0].value, answers[0].confidence, 7)
+    assert last.tokens > 0
+    assert last.finish == "STOP"
+    with Predictor(document(), log=tmp_path) as predictor:
+        assert predictor(TEXTS[:1])[0].value
+    assert "1 answers are not in" in caplog.text
+    assert TEXTS[0] not in caplog.text
 
 
 # -- in notebooks and servers ------------------------------------------------------------------------------------------

@@ -165,7 +165,8 @@ def test_compiled_parameters_are_the_sections_that_steps_read(options):
         "escalation": bool(config.escalation.models),
         "preference": config.method == "preference",
     }
-    assert parameters == set(Config.model_fields) - {"method"} - {name for name, read in wired.items() if not read}
+    skipped = {"method", "monitor", *(name for name, read in wired.items() if not read)}
+    assert parameters == set(Config.model_fields) - skipped
 
 
 def _leaves(tasks):
@@ -202,6 +203,8 @@ def test_compiled_uses_the_named_image():
     containers = {name: e.get("container") for name, e in spec["deploymentSpec"]["executors"].items()}
     images = {name: container["image"] for name, container in containers.items() if container}
     others = {name for name, image in images.items() if image != "example-docker.pkg.dev/p/r/gemtune-python:abc"}
+    variables = [{"name": "GEMTUNE_IMAGE", "value": "example-docker.pkg.dev/p/r/gemtune-python:abc"}]
+    assert {name for name, c in containers.items() if c and c.get("env") == variables} == set(images) - others
     # Google's operators bring their own; an importer runs no container
     assert others == {"exec-dataflow-flex-template", "exec-wait-gcp-resources"}
     assert all(images[name].startswith("gcr.io/ml-pipeline/google-cloud-pipeline-components:") for name in others)

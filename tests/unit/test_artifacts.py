@@ -11,6 +11,7 @@ import json
 import pkgutil
 import types
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -127,7 +128,8 @@ def artifact_classes() -> list[type[Artifact]]:
 
 
 ARTIFACTS = artifact_classes()
-SCALARS: dict[Any, Any] = {str: "多", int: 3, float: 0.125, bool: True, Any: {"key": [1]}}
+MOMENT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SCALARS: dict[Any, Any] = {str: "多", int: 3, float: 0.125, bool: True, datetime: MOMENT, Any: {"key": [1]}}
 
 
 def filled(kind: Any, depth: int = 0) -> Any:

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""One window of production logs as rows of one shape, whether the service, the predictor or anything else wrote them.
+
+Sources are the BigQuery table of Vertex AI's request-response logging (bq://, or its rows exported to a file), the
+predictor's log file, and plain rows of `time`, `text` and `answer`. Guarantees: each request counts once, however often
+it was logged; the same window gives the same rows in the same order; a row that cannot be read is kept with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from math import exp
+
+from pydantic import ValidationError
+
+from gemtune.artifacts.production_log import LogRow, LogWindow, PromptTemplate, UnreadableRow
+from gemtune.config import JsonObject, fingerprint
+from gemtune.contents import fields_of, is_thought, text_of
+from gemtune.data.example import RejectedRow
+from gemtune.data.readers import Row, json_row, read_rows
+from gemtune.data.sources import BQ, local_path
+
+TIME_COLUMN = "logging_time"
+_REQUEST, _RESPONSE = ("full_request", "request_payload"), ("full_response", "response_payload")
+COLUMNS = (TIME_COLUMN, "request_id", "endpoint", "model", *_REQUEST, *_RESPONSE)
+_OWN = tuple(LogRow.model_fields)
+
+
+def load_logs(
+    source: str,
+    window: tuple[datetime, datetime],
+    served: Collection[str],
+    template: PromptTemplate | None = None,
+    max_bytes_billed: int = 0,
+) -> tuple[list[LogRow | UnreadableRow], LogWindow]:
+    """The rows of a window [start, end), by time, and their counts.
+
+    `served` are the endpoints (or base models) whose rows count; rows that name another are only counted. `template`
+    is the champion's, which is taken out of the texts. A query of BigQuery that would bill more bytes than
+    `max_bytes_billed` fails; 0: no limit. Raises `UserError` for a source that cannot be read.
+    """
+    models = {_short(name) for name in served}
+    rows: dict[str, LogRow] = {}
+    problems: dict[str, UnreadableRow] = {}
+    duplicates = foreign = 0
+    for raw in _raw_rows(source, window, max_bytes_billed):
+        row = _parsed(raw, window, template)
+        if row is None:
+            continue
+        if isinstance(row, UnreadableRow):
+            problems.setdefault(row.id, row)
+        elif models and row.endpoint and _short(row.endpoint) not in models:
+            foreign += 1
+        elif row.id in rows:
+            duplicates += 1
+        else:
+            rows[row.id] = row
+    readable = sorted(rows.values(), key=lambda row: (row.time, row.id))
+    counts = LogWindow(
+        source=source,
+        start=window[0],
+        end=window[1],
+        rows=len(readable),
+        endpoints=Counter(row.endpoint for row in readable),
+        unreadable=Counter(row.problem for row in problems.values()),
+        duplicates=duplicates,
+        foreign=foreign,
+    )
+    return [*readable, *problems.values()], counts
+
+
+def _raw_rows(source: str, window: tuple[datetime, datetime], max_bytes_billed: int) -> Iterator[Row | RejectedRow]:
+    if source.startswith(BQ):
+        from gemtune.vertex import bigquery
+
+        rows = bigquery.read_span(source.removeprefix(BQ), COLUMNS, TIME_COLUMN, window, max_bytes_billed)
+        for number, row in enumerate(rows, 1):
+            yield json_row(number, row)
+        return
+    with local_path(source) as path:
+        for item in read_rows(path, source):
+            if isinstance(item, tuple | RejectedRow):
+                yield item
+
+
+def _short(name: str) -> str:
+    """What names a model in any notation: the location and id of an endpoint, the id of a base model."""
+    parts = name.split("/")
+    return "/".join(parts[2:]) if "endpoints" in parts else parts[-1].partition("@")[0]
+
+
+class _Unreadable(Exception):
+    """Why a row cannot be read, without anything of its texts."""
+
+
+def _parsed(
+    raw: Row | RejectedRow, window: tuple[datetime, datetime], template: PromptTemplate | None
+) -> LogRow | UnreadableRow | None:
+    """The row, None outside the window. A request without an id has that of its content: it counts once, too."""
+    line, fields = (raw.line, {}) if isinstance(raw, RejectedRow) else raw
+    own_id = str(fields.get("request_id") or fields.get("id") or "")
+    try:
+        if isinstance(raw, RejectedRow):
+            raise _Unreadable(raw.reason.replace("_", " "))
+        moment = _moment(fields)
+        if not window[0] <= moment < window[1]:
+            return None
+        is_logged = any(name in fields for name in (*_REQUEST, *_RESPONSE))
+        values = _logged(fields, template) if is_logged else {k: v for k, v in fields.items() if k in _OWN}
+        return LogRow.model_validate({**values, "id": own_id or fingerprint(fields), "time": moment})
+    except ValidationError as error:
+        problem = "; ".join(f"{item['loc'][0]}: {item['type'].replace('_', ' ')}" for item in error.errors())
+    except _Unreadable as error:
+        problem = str(error)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        problem = "not in the form of a request and its response"
+    return UnreadableRow(id=own_id or f"line {line}", problem=problem)
+
+
+def _moment(fields: JsonObject) -> datetime:
+    """The row's time; without an offset it is UTC."""
+    value = fields.get(TIME_COLUMN) or fields.get("time")
+    if value is None:
+        raise _Unreadable("no time")
+    try:
+        moment = datetime.fromisoformat(str(value).replace(" UTC", "+00:00"))
+    except ValueError:
+        raise _Unreadable("the time is not in ISO 8601") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _logged(fields: JsonObject, template: PromptTemplate | None) -> JsonObject:
+    """A row of request-response logging. `full_request` and `full_response` may be missing: then the payloads count."""
+    requests, responses = (_documents(fields, names) for names in (_REQUEST, _RESPONSE))
+    if not requests:
+        raise _Unreadable("no request")
+    request = fields_of(requests[0])
+    turn = text_of(fields_of(request["contents"][-1])["parts"])
+    system = fields_of(request.get("systemInstruction") or {}).get("parts") or []
+    text = template.text_of(turn) if template else None
+    return {
+        "endpoint": fields.get("endpoint") or fields.get("model") or "",
+        "text": turn if text is None else text,
+        "follows_template": None if template is None else text is not None,
+        "system": text_of(system),
+        "config": fields_of(request.get("generationConfig") or {}),
+        "slices": request.get("labels") or {},
+        **_answer([fields_of(response) for response in responses]),
+    }
+
+
+def _documents(fields: JsonObject, names: Sequence[str]) -> list[JsonObject]:
+    """The request, or the chunks of the response, in the first of these columns that has a value."""
+    for name in names:
+        if value := fields.get(name):
+            items = value if isinstance(value, list) else [value]
+            return [json.loads(item) if isinstance(item, str) else item for item in items]
+    return []
+
+
+def _answer(chunks: Sequence[JsonObject]) -> JsonObject:
+    """Answer, finish reason, tokens and probability of a response, which a stream returns in chunks."""
+    if not chunks:
+        raise _Unreadable("no response")
+    candidates = [fields_of(chunk["candidates"][0]) for chunk in chunks if chunk.get("candidates")]
+    parts = [part for candidate in candidates for part in (candidate.get("content") or {}).get("parts") or []]
+    spoken = [part for part in parts if not is_thought(part)]
+    usage = fields_of(chunks[-1].get("usageMetadata") or {})
+    blocked: JsonObject = next((chunk["promptFeedback"] for chunk in chunks if chunk.get("promptFeedback")), {})
+    last = candidates[-1] if candidates else {}
+    mean, count = last.get("avgLogprobs"), usage.get("candidatesTokenCount")
+    return {
+        "answer": text_of(spoken) if spoken else None,
+        "finish": fields_of(blocked).get("blockReason") or last.get("finishReason") or "",
+        "confidence": None if mean is None or not count else min(1.0, exp(mean * count)),
+        "tokens": int(usage.get("totalTokenCount") or 0),
+    }
