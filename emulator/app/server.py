@@ -36,11 +36,13 @@ from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
 from emulator.services.inference import Engines, Inference
+from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
 from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.pipeline_runs import PipelineRuns
+from emulator.services.project import Project
 from emulator.services.schedules import Schedules
 from emulator.services.storage import Storage
 from emulator.services.storage_api import StorageApi, storage_error
@@ -116,9 +118,10 @@ class Emulator:
         storage_api = StorageApi(self.storage)
         storage_api.dispatch = self._dispatch_part
         self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
+        templates = TemplateRegistry(self.state, operations)
         url = settings.pipeline_url
         self.pipeline_runs = PipelineRuns(self.state, self.storage, url) if url else None
-        pipeline_jobs = PipelineJobs(self.state, operations, self.pipeline_runs)
+        pipeline_jobs = PipelineJobs(self.state, operations, templates, self.pipeline_runs)
         self.schedules = Schedules(self.state, operations, pipeline_jobs)
         apis = (
             TuningJobs(services, self.trainer, operations),
@@ -134,7 +137,9 @@ class Emulator:
             self.tensorboards,
             operations,
             storage_api,
-            TemplateRegistry(self.state, operations),
+            templates,
+            Project(self.state),
+            Kubeflow(self.state, self.storage, pipeline_jobs, self.schedules),
             Dashboard(self.state, self.models, self.tensorboards),
         )
         self.routes: list[Route] = [route for api in apis for route in api.routes()]
