@@ -19,11 +19,23 @@ from pydantic import Field, ValidationError, model_validator
 from gemtune.config.data import Augment, Preprocess, Split, Task
 from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt, Role
 from gemtune.config.section import JsonObject, Section, explain, fingerprint, is_resource_name
-from gemtune.config.tuning import Deploy, Escalation, HardExamples, Plan, Preference, Select, Trial, Tune, Vertex
+from gemtune.config.tuning import (
+    Backend,
+    Deploy,
+    Escalation,
+    HardExamples,
+    Plan,
+    Preference,
+    Select,
+    Trial,
+    Tune,
+    Vertex,
+)
 from gemtune.errors import UserError
 
 __all__ = [
     "Augment",
+    "Backend",
     "Config",
     "Deploy",
     "Escalation",
@@ -77,6 +89,7 @@ class Config(Section):
     gate: Gate = Field(default_factory=Gate)
     deploy: Deploy = Field(default_factory=Deploy)
     vertex: Vertex = Field(default_factory=Vertex)
+    backend: Backend = Field(default_factory=Backend)
 
     @model_validator(mode="before")
     @classmethod
