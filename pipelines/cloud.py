@@ -37,7 +37,7 @@ class Source:
 
 
 def pipeline_job(client: Client, config: Config, source: Source) -> Any:
-    """The `PipelineJob` of a configuration; its folder's bucket exists. Raises `UserError` for what cannot run."""
+    """The `PipelineJob` of a configuration; the bucket exists. Raises `UserError` for what cannot run."""
     from google.cloud.aiplatform_v1.types import PipelineFailurePolicy, PipelineJob
     from google.protobuf import json_format
 
@@ -47,8 +47,7 @@ def pipeline_job(client: Client, config: Config, source: Source) -> Any:
     if bool(source.image) == bool(source.template) or (source.template and not source.cache):
         raise UserError("no pipeline", remedy="give --image, or --template (whose steps have their own --cache)")
     key = config.backend.encryption_key or config.vertex.encryption_key
-    if not source.root:
-        storage.bucket(client, key)
+    storage.bucket(client, key)
     config = placed(config)
     runtime: dict[str, Any] = {"gcs_output_directory": source.root or f"gs://{client.bucket}/pipelines"}
     runtime["failure_policy"] = PipelineFailurePolicy.PIPELINE_FAILURE_POLICY_FAIL_FAST  # a failed run starts no step

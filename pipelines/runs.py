@@ -34,7 +34,12 @@ def submit(client: Client, config: Config, source: Source) -> str:
 
 def newest(client: Client, name: str, count: int) -> list[Any]:
     """The newest runs of a configuration's name, without the details of their steps."""
-    request = {"parent": client.parent, "filter": f'labels.{NAME}="{name}"', "order_by": "create_time desc"}
+    request = {
+        "parent": client.parent,
+        "filter": f'labels.{NAME}="{name}"',
+        "order_by": "create_time desc",
+        "read_mask": {"paths": ["name", "state", "create_time"]},  # a specification has some 100 kB
+    }
     with refusals():
         return list(islice(_service(client).list_pipeline_jobs(request=request), count))
 
@@ -98,11 +103,13 @@ def logs(client: Client, job: Any, step: str = "") -> Iterator[str]:
 
     A step runs as a custom job, whose output is in Cloud Logging under the resource `ml_job`.
     """
-    jobs = {
-        task.executor_detail.container_detail.main_job.rsplit("/", 1)[-1]: task.task_name
+    attempts = [
+        (name, task.task_name)
         for task in job.job_detail.task_details
-        if step in ("", task.task_name) and task.executor_detail.container_detail.main_job
-    }
+        for container in [task.executor_detail.container_detail]
+        for name in [*container.failed_main_jobs, container.main_job]
+    ]
+    jobs = {name.rsplit("/", 1)[-1]: task for name, task in attempts if name and step in ("", task)}
     if not jobs:
         raise UserError(f"no step {step} has started".replace("  ", " "), remedy="see gemtune runs show")
     quoted = " OR ".join(f'"{job_id}"' for job_id in jobs)

@@ -8,6 +8,7 @@ Everything that is looked up exists, except what `PUT /emulator/project` lists a
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from emulator.core.google_rest import Call, Json, Route, not_found, now
 from emulator.core.state import State
@@ -52,19 +53,25 @@ class Project:
         """Whether an API is enabled."""
         return {"state": "DISABLED" if call.params["key"] in self._missing else "ENABLED"}
 
-    def log(self, job_id: str, text: str) -> None:
-        """Keep a line that a custom job wrote."""
-        entry = {"timestamp": now(), "resource": {"type": "ml_job", "labels": {"job_id": job_id}}, "textPayload": text}
-        self._state.put("log_entries", f"logs/entries/{self._state.new_id('log_entries')}", entry)
-
     def write(self, call: Call) -> Json:
         """Nothing; the entry is kept."""
         fields = call.fields()
-        self.log(fields.text("jobId"), fields.text("text"))
+        entry = _entry(fields.text("jobId"), fields.text("text"), now())
+        self._state.put("log_entries", f"logs/entries/{self._state.new_id('log_entries')}", entry)
         return {}
 
     def entries(self, call: Call) -> Json:
-        """The entries of the custom jobs that the filter names, in order."""
+        """The entries of the custom jobs that the filter names, and what executed steps wrote; in order."""
         job_ids = set(re.findall(r'"(\d+)"', call.fields().text("filter", "")))
-        kept = [entry for _, entry in reversed(list(self._state.all("log_entries")))]
-        return {"entries": [entry for entry in kept if entry["resource"]["labels"]["job_id"] in job_ids]}
+        kept = [entry for _, entry in self._state.all("log_entries")]
+        entries = [entry for entry in reversed(kept) if entry["resource"]["labels"]["job_id"] in job_ids]
+        for job_id in job_ids:
+            for path in (self._state.directory / "pipelines").rglob(f"*-{job_id}.log"):
+                written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                entries += [_entry(job_id, line, written) for line in lines]
+        return {"entries": sorted(entries, key=lambda entry: str(entry["timestamp"]))}
+
+
+def _entry(job_id: str, text: str, timestamp: str) -> Json:
+    return {"timestamp": timestamp, "resource": {"type": "ml_job", "labels": {"job_id": job_id}}, "textPayload": text}
