@@ -21,21 +21,7 @@ def configure(
     preprocess: dict,
     preference: dict,
 ) -> NamedTuple("Sections", [("task", dict), ("evaluate", dict), ("plan", dict), ("vertex", dict)]):
-    """Write base model, budget, bucket, project and region into the sections; refuse what was not compiled in.
-
-    Args:
-        base_model: Base model; it replaces `evaluate.base_model`.
-        max_cost: Budget in US dollars; it replaces `plan.max_cost`.
-        bucket: Bucket; it replaces `vertex.bucket`.
-        runner: The `preprocess.runner` that the pipeline was compiled for.
-        starts_supervised: Whether it was compiled with supervised tuning before preference tuning.
-        task: Section `task` of the configuration.
-        evaluate: Section `evaluate`.
-        plan: Section `plan`.
-        vertex: Section `vertex`.
-        preprocess: Section `preprocess`.
-        preference: Section `preference`; empty in supervised tuning.
-    """
+    """Write base model, budget, bucket, project and region into the sections; refuse what was not compiled in."""
     from gemtune.steps import configure as step
 
     return step.run(
