@@ -47,8 +47,8 @@ def submit(host: str, config: Config, source: Source, wait: bool = False) -> str
 def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str, bool]:
     """Run by cron, one run at a time and without those that were missed; returns the id, and whether it is enabled.
 
-    A recurring run cannot be changed: the new one is created disabled, then enabled unless the earlier one was
-    disabled, and then the earlier one is deleted. Between two calls there may be both, but never none.
+    A recurring run cannot be changed: where there is an earlier one, the new one is created disabled, enabled unless
+    the earlier one was disabled, and then the earlier one is deleted. At times there are both, but never none.
     """
     zone, fields = read_cron(cron)
     if zone not in ("", "UTC", "Etc/UTC"):
@@ -62,13 +62,13 @@ def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str,
     with _connected(host, config) as client, _package(config, source) as package:
         experiment = _experiment(client, config)
         earlier = _recurring(client, experiment.experiment_id, name)
-        created = client.create_recurring_run(experiment.experiment_id, name, enabled=False, **trigger, **package)
-        enabled = not earlier or any(run.status == "ENABLED" for run in earlier)
-        if enabled:
+        is_first, was_enabled = not earlier, any(run.status == "ENABLED" for run in earlier)
+        created = client.create_recurring_run(experiment.experiment_id, name, enabled=is_first, **trigger, **package)
+        if was_enabled:
             client.enable_recurring_run(created.recurring_run_id)
         for run in earlier:
             client.delete_recurring_run(run.recurring_run_id)
-        return str(created.recurring_run_id), enabled
+        return str(created.recurring_run_id), is_first or was_enabled
 
 
 def _experiment(client: Any, config: Config) -> Any:

@@ -137,13 +137,12 @@ def test_schedule_replaces_the_earlier_one_and_keeps_it_paused(client, invoke):
 def test_schedule_that_is_interrupted_leaves_one_at_the_next_call(client, url, invoke, monkeypatch, killed_at):
     from kfp import Client
 
-    first = invoke("schedule").stdout.strip()
-
     def killed(*_):
         raise SystemExit
 
     with monkeypatch.context() as patch:
         patch.setattr(Client, killed_at, killed)
+        first = invoke("schedule").stdout.strip()  # a first one needs neither of both calls
         invoke("schedule", "--cron", "0 4 * * *")
     left = recurring_runs(client)
     assert first in [run.recurring_run_id for run in left if run.status == "ENABLED"]
