@@ -1,125 +1,98 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Submitting a compiled pipeline to Vertex AI Pipelines, now or on a schedule.
+"""What is sent to Vertex AI Pipelines to run a pipeline, at once or on a schedule.
 
-Uses the generated client of google-cloud-aiplatform (`PipelineServiceClient`, `ScheduleServiceClient`) rather than
-`aiplatform.PipelineJob`, whose submit() asks Cloud Resource Manager who owns the bucket and stalls for about a minute
-where that API cannot be reached. Project and region come from the `vertex` section or the SDKs' environment variables.
+Uses the generated clients of google-cloud-aiplatform rather than `aiplatform.PipelineJob`, whose submit() looks up the
+bucket's owner in Cloud Resource Manager and stalls for about a minute where that API cannot be reached.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
-import os
-import re
-import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from gemtune import vertex
 from gemtune.config import Config
 from gemtune.errors import UserError
-from pipelines.compilation import compiled
-from pipelines.kfp_local_events import with_caching_options
+from gemtune.vertex import Client, storage
+from gemtune.vertex.calls import PermanentError, TransientError, translated
+from pipelines.compilation import compiled, placed
 
+NAME, METHOD = "gemtune", "gemtune-method"  # labels of the runs of a configuration
 WAIT_S = 60.0
 
 
-def submit(config: Config, image: str, root: str, cache: bool) -> str:
-    """Start a run; returns its resource name. Raises `UserError` when a setting is missing or the service refuses."""
-    parent, clients = _connect(config)
-    job_id = f"{config.name}-{datetime.datetime.now(datetime.UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
-    job = _job(config, image, root, cache)
-    with _refusals():
-        created = clients("PipelineServiceClient").create_pipeline_job(
-            parent=parent, pipeline_job=job, pipeline_job_id=job_id, timeout=WAIT_S
-        )
-    return str(created.name)
+@dataclass(frozen=True)
+class Source:
+    """The pipeline to run: compiled with `image`, or `template`, the URI of a published version.
 
-
-def schedule(config: Config, image: str, root: str, cache: bool, cron: str) -> str:
-    """Run by cron (`0 3 * * 1`, UTC unless it begins with TZ=Area/City); replaces the schedule of the same name.
-
-    Gives the schedule's full resource name. While a run is unfinished, none is started beside it.
+    `root` is the folder of the run's files (default: in the bucket); `cache` reuses results of unchanged steps.
     """
-    from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
 
-    if not re.fullmatch(r"(TZ=\S+ )?(\S+ ){4}\S+", cron):
-        raise UserError(f"cannot read the cron expression {cron!r}", remedy="five fields, such as '0 3 * * 1'")
-    parent, clients = _connect(config)
-    display_name = f"{config.name}-{config.method}-tuning"
-    client = clients("ScheduleServiceClient")
-    requested = Schedule(
-        display_name=display_name,
-        cron=cron,
-        max_concurrent_run_count=1,  # limits runs being started
-        max_concurrent_active_run_count=1,  # limits unfinished runs
-        create_pipeline_job_request=CreatePipelineJobRequest(
-            parent=parent, pipeline_job=_job(config, image, root, cache)
-        ),
-    )
-    with _refusals():
-        old = [s.name for s in client.list_schedules(parent=parent) if s.display_name == display_name]
-        name = str(client.create_schedule(parent=parent, schedule=requested, timeout=WAIT_S).name)
-        for stale in old:  # after the new one exists, so that there always is one
-            client.delete_schedule(name=stale, timeout=WAIT_S)
-    return name
+    image: str = ""
+    template: str = ""
+    root: str = ""
+    cache: bool = True
 
 
-def _job(config: Config, image: str, root: str, cache: bool) -> Any:
-    from google.cloud.aiplatform_v1.types import PipelineJob
-    from google.protobuf import json_format, struct_pb2
+def pipeline_job(client: Client, config: Config, source: Source) -> Any:
+    """The `PipelineJob` of a configuration; the bucket exists. Raises `UserError` for what cannot run."""
+    from google.cloud.aiplatform_v1.types import PipelineFailurePolicy, PipelineJob
+    from google.protobuf import json_format
 
-    if not config.data.startswith("gs://"):
-        raise UserError(
-            f"data is {config.data!r}", remedy="a run in the cloud reads gs://; set data, or --data gs://..."
-        )
-    client = vertex.connect(config.vertex)
-    placed = {"project": client.project, "location": client.location, "bucket": client.bucket}
-    # a container does not have this shell's environment: its values are written into the parameters
-    config = config.model_copy(update={"vertex": config.vertex.model_copy(update=placed)})
-    spec = compiled(config, image)
-    spec = spec if cache else with_caching_options(spec, {})
-    struct = struct_pb2.Struct()
-    json_format.ParseDict(spec, struct)
-    return PipelineJob(
+    from pipelines.tuning import arguments
+
+    require_cloud_data(config)
+    if bool(source.image) == bool(source.template) or (source.template and not source.cache):
+        raise UserError("no pipeline", remedy="give --image, or --template (whose steps have their own --cache)")
+    key = config.backend.encryption_key or config.vertex.encryption_key
+    storage.bucket(client, key)
+    config = placed(config)
+    runtime: dict[str, Any] = {"gcs_output_directory": source.root or f"gs://{client.bucket}/pipelines"}
+    runtime["failure_policy"] = PipelineFailurePolicy.PIPELINE_FAILURE_POLICY_FAIL_FAST  # a failed run starts no step
+    job = PipelineJob(
         display_name=config.name,
-        pipeline_spec=struct,
-        runtime_config=PipelineJob.RuntimeConfig(gcs_output_directory=root or f"gs://{client.bucket}/pipelines"),
-        service_account=config.vertex.service_account,
-        labels={"gemtune": config.name, **config.vertex.labels},
+        template_uri=source.template,
+        service_account=config.backend.service_account,
+        network=config.backend.network,
+        reserved_ip_ranges=config.backend.reserved_ip_ranges,
+        labels={**config.vertex.labels, **labels(config)},
+        preflight_validations=True,
     )
+    if config.backend.network_attachment:
+        job.psc_interface_config = {"network_attachment": config.backend.network_attachment}
+    if key:
+        job.encryption_spec = {"kms_key_name": key}
+    if source.template:
+        runtime["parameter_values"] = arguments(config)
+    else:
+        json_format.ParseDict(compiled(config, source.image, source.cache), job._pb.pipeline_spec)
+    job.runtime_config = runtime
+    return job
 
 
-def _connect(config: Config) -> tuple[str, Any]:
-    """The parent resource, and a function that creates clients for the address in the SDKs' own variables."""
-    from google.api_core.client_options import ClientOptions
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud.aiplatform import gapic
+def require_cloud_data(config: Config) -> None:
+    """Raise `UserError` where a container could not read the data."""
+    if not config.data.startswith(("gs://", "bq://")):
+        remedy = "a run in the cloud reads gs:// or bq://; set data, or --data gs://..."
+        raise UserError(f"data is {config.data!r}", remedy=remedy)
 
-    client = vertex.connect(config.vertex)
-    host, url = f"{client.location}-aiplatform.googleapis.com", os.environ.get("GOOGLE_VERTEX_BASE_URL", "")
-    options: dict[str, Any] = {"client_options": ClientOptions(api_endpoint=url or host)}
-    if url:
-        options["transport"] = "rest"
-        if ".googleapis.com" not in url:
-            options["credentials"] = AnonymousCredentials()
-    return client.parent, lambda name: getattr(gapic, name)(**options)
+
+def labels(config: Config) -> dict[str, str]:
+    """The labels by which runs and schedules of a configuration are found."""
+    return {NAME: config.name, METHOD: config.method}
 
 
 @contextlib.contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Turns what the service refuses, or that it cannot be reached, into a `UserError`."""
-    from google.api_core.exceptions import GoogleAPICallError
-    from google.auth.exceptions import GoogleAuthError
-    from requests.exceptions import ConnectionError as Unreachable
-
     try:
         yield
-    except GoogleAPICallError as error:
-        raise UserError(f"Vertex AI refused: {error.message}", remedy="nothing was started") from None
-    except GoogleAuthError as error:
-        raise UserError(f"no credentials: {error}", remedy="gcloud auth application-default login") from None
-    except Unreachable as error:
-        raise UserError(f"Vertex AI cannot be reached: {error}", remedy="check the network and the region") from None
+    except Exception as error:
+        failure = translated(error)
+        if isinstance(failure, TransientError):
+            raise UserError(f"Vertex AI cannot be reached: {failure}", remedy="check the network, run again") from None
+        if isinstance(failure, PermanentError):
+            raise UserError(f"Vertex AI refused: {failure.message}", remedy="nothing was changed") from None
+        raise failure from None

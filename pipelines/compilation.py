@@ -12,33 +12,68 @@ import yaml
 
 from gemtune.config import Config
 from gemtune.errors import UserError
+from gemtune.vertex import connect, location, named_project
+from pipelines.kfp_local_events import with_caching_options
 
 
-def compile_pipeline(config: Config, path: str | Path, image: str = "") -> Path:
+def compile_pipeline(config: Config, path: str | Path, image: str = "", cache: bool = True) -> Path:
     """Write the configuration's pipeline with its values as defaults; `image` replaces the component image's name.
 
-    The file has neither timestamps nor machine paths, and its keys are sorted: a golden copy can be compared.
+    Without `cache` no step reuses results. The file has neither timestamps nor machine paths, and its keys are sorted:
+    a golden copy can be compared. Secrets of a Kubeflow cluster are in a second document.
     """
     path = Path(path)
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"cannot compile to {str(path)!r}", remedy="name a .yaml file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(compiled(config, image), sort_keys=True, allow_unicode=True, width=120)
+    text = yaml.safe_dump_all(_documents(config, image, cache), sort_keys=True, allow_unicode=True, width=120)
     path.write_text(text, encoding="utf-8")
     return path
 
 
-def compiled(config: Config, image: str = "") -> dict[str, Any]:
+def publish(path: Path, repository: str, tags: list[str]) -> str:
+    """Upload a compiled pipeline to a KFP repository of Artifact Registry and move the tags to it; its URI there."""
+    from kfp.registry import RegistryClient
+    from requests.exceptions import RequestException
+
+    try:
+        package, version = RegistryClient(host=repository).upload_pipeline(str(path), tags=tags)
+    except RequestException as error:
+        remedy = "name a repository of the format kfp: https://REGION-kfp.pkg.dev/PROJECT/REPOSITORY"
+        raise UserError(f"cannot publish to {repository}: {error}", remedy=remedy) from None
+    return f"{repository.rstrip('/')}/{package}/{version}"
+
+
+def placed(config: Config) -> Config:
+    """The configuration with project, region and bucket written in: a container has not this shell's environment.
+
+    Without a known project only the region is; the first step then uses the project of its credentials.
+    """
+    places = {"location": location(config.vertex)}
+    if named_project(config.vertex):
+        client = connect(config.vertex)
+        places |= {"project": client.project, "bucket": client.bucket}
+    return config.model_copy(update={"vertex": config.vertex.model_copy(update=places)})
+
+
+def compiled(config: Config, image: str = "", cache: bool = True) -> dict[str, Any]:
     """The compiled pipeline as a dict with sorted keys."""
-    from google.protobuf.json_format import MessageToJson
+    return _documents(config, image, cache)[0]
+
+
+def _documents(config: Config, image: str, cache: bool) -> list[dict[str, Any]]:
+    """The compiled pipeline and, where a Kubeflow cluster has secrets for its steps, the platform's specification."""
+    from google.protobuf.json_format import MessageToDict, MessageToJson
 
     from components.base import IMAGE
     from pipelines.tuning import tuning_pipeline
 
-    spec: dict[str, Any] = json.loads(MessageToJson(tuning_pipeline(config).pipeline_spec, sort_keys=True))
+    pipeline = tuning_pipeline(config)
+    spec: dict[str, Any] = json.loads(MessageToJson(pipeline.pipeline_spec, sort_keys=True))
     for executor in spec["deploymentSpec"]["executors"].values():
         container = executor.get("container", {})  # an importer has none
         if image and container.get("image") == IMAGE:  # Google's own operators have theirs
             container["image"] = image
-            container["env"] = [{"name": "GEMTUNE_IMAGE", "value": image}]  # for the champion's record
-    return spec
+            container.setdefault("env", []).append({"name": "GEMTUNE_IMAGE", "value": image})  # for champions' records
+    platform = MessageToDict(pipeline.platform_spec)
+    return [spec if cache else with_caching_options(spec, {}), *([platform] if platform else [])]

@@ -124,7 +124,7 @@ def main(folder: str, earlier: str) -> int:
     subprocess_task_handler.run_local_subprocess = observer.run
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)
-    specification = yaml.safe_load((root / PIPELINE).read_text(encoding="utf-8"))
+    specification, *_ = yaml.safe_load_all((root / PIPELINE).read_text(encoding="utf-8"))
     cached = with_caching_options(specification, {"enableCache": True})
     run = components.load_component_from_text(yaml.safe_dump(cached))
     try:

@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
@@ -52,10 +51,10 @@ def create_folder(runs: Path, name: str) -> Path:
 
 def prepare(config: Config, folder: Path, engine: str, jobs: int) -> None:
     """Write the compiled pipeline, its arguments and how the emulator is started to the run's folder."""
-    pipeline = compile_pipeline(config, folder / PIPELINE)
-    parameters = yaml.safe_load(pipeline.read_text(encoding="utf-8"))["root"]["inputDefinitions"]["parameters"]
-    values = {name: value for name, value in config.parameters().items() if name in parameters}
-    (folder / ARGUMENTS).write_text(json.dumps(values, indent=1), encoding="utf-8")
+    from pipelines.tuning import arguments
+
+    compile_pipeline(config, folder / PIPELINE)
+    (folder / ARGUMENTS).write_text(json.dumps(arguments(config), indent=1), encoding="utf-8")
     started = {"data": config.data, "engine": engine, "jobs": jobs}
     (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tuning pipelines, supervised and preference: one builder, wired from a configuration.
 
-data -> split -> [augment] -> check-budget
+configure -> data -> split -> [augment] -> check-budget
   -> if anything is new since the last decision: evaluate-baselines -> plan-tuning
      -> if tuning is worth trying: [reweight-hard-examples] -> [tune-supervised, as a start] -> tune per trial
         -> evaluate-checkpoints -> [try-larger-models] -> select-model;  else: select-model without a candidate
@@ -25,6 +25,7 @@ from kfp.dsl.base_component import BaseComponent
 
 from components.augment import augment
 from components.check_budget import check_budget
+from components.configure import configure
 from components.deploy import deploy, keep_current_model
 from components.escalation import try_larger_models
 from components.evaluate import evaluate_baselines, evaluate_checkpoints, evaluate_finalists
@@ -39,6 +40,12 @@ from components.split import split
 from components.tune import tune_preference, tune_supervised
 from gemtune.config import Config
 
+KEY_FOLDER = "/var/secrets/google"
+FORM = {
+    "base_model": "evaluate",
+    "max_cost": "plan",
+    "bucket": "vertex",
+}  # parameter -> the section that it goes before
 DESCRIPTIONS = {
     "supervised": "From labelled rows to a deploy / don't-deploy decision about a tuned Gemini model: validated, "
     "deduplicated, leak-free splits; prompted baselines; a cost forecast; tuning jobs; the best checkpoint; a "
@@ -53,8 +60,8 @@ DESCRIPTIONS = {
 def tuning_pipeline(config: Config) -> BaseComponent:
     """The pipeline of a configuration, whose values are the parameters' defaults: an upload and a click is a run."""
     wiring = Wiring(config)
-    default = config.parameters()
-    names = ["data", "name", *wiring.sections]
+    default = arguments(config)
+    names = list(default)
 
     def pipeline(*values: Any) -> None:
         wiring.wire(dict(zip(names, values, strict=True)))
@@ -76,11 +83,19 @@ def tuning_pipeline(config: Config) -> BaseComponent:
     return dsl.pipeline(name=name, description=description)(pipeline)
 
 
+def arguments(config: Config) -> dict[str, Any]:
+    """The pipeline's parameters: the single values that a person sets in a form, then the sections that are read."""
+    form = {name: getattr(getattr(config, section), name) for name, section in FORM.items()}
+    sections = config.parameters()
+    return {"data": config.data, "name": config.name, **form, **{n: sections[n] for n in Wiring(config).sections}}
+
+
 def _parameter_docs(names: list[str]) -> str:
     """The parameters' descriptions, from the configuration's own fields."""
     lines = ["Wire the steps.", "", "Args:"]
     for name in names:
-        field = Config.model_fields[name]
+        fields = Config.model_fields
+        field = fields[FORM[name]].annotation.model_fields[name] if name in FORM else fields[name]  # type: ignore[union-attr]
         text = field.description or (getattr(field.annotation, "__doc__", "") or "").split("\n")[0]
         lines.append(f"    {name}: {text}")
     return "\n".join(lines)
@@ -108,7 +123,9 @@ class Wiring:
             "escalation": self._escalates,
             "preference": self._is_preference,
         }
-        skipped = {"name", "method", "data", "monitor", *(name for name, wired in optional.items() if not wired)}
+        skipped = {"name", "method", "data", "backend", "monitor"} | {
+            name for name, wired in optional.items() if not wired
+        }
         return [name for name in Config.model_fields if name not in skipped]
 
     def _step(self, component: Any, cached: bool = False, **arguments: Any) -> Any:
@@ -117,11 +134,30 @@ class Wiring:
         names = [*Config.model_fields, *self._splits]
         own = {name: available.get(name, {}) for name in names if name in component.component_spec.inputs}
         task = component(**(own | arguments))
+        self._add_secrets(task)
         return task if cached else task.set_caching_options(False)
+
+    def _add_secrets(self, task: Any) -> None:
+        """What a Kubeflow cluster mounts into a step; Vertex AI does not read it."""
+        backend = self._config.backend
+        if backend.pull_secret or backend.key_secret:
+            from kfp import kubernetes
+        if backend.pull_secret:
+            kubernetes.set_image_pull_secrets(task, [backend.pull_secret])
+        if backend.key_secret:
+            kubernetes.use_secret_as_volume(task, backend.key_secret, mount_path=KEY_FOLDER)
+            task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", f"{KEY_FOLDER}/key.json")
 
     def wire(self, parameters: dict[str, Any]) -> None:
         """Wire all steps; `parameters` are the pipeline's, by name."""
         self._parameters = parameters
+        form = {name: parameters[name] for name in FORM}
+        compiled: dict[str, Any] = {
+            "runner": self._config.preprocess.runner,
+            "starts_supervised": self._starts_supervised,
+        }
+        configured = self._step(configure, **form, **compiled)  # not cached: the project may come from credentials
+        self._parameters = parameters | {name: configured.outputs[name] for name in ("task", *FORM.values())}
         data = self._data()
         budgeted = {"spent": data["spent"]} if "spent" in data else {}
         budget = self._step(check_budget, **budgeted)

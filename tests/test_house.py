@@ -16,7 +16,7 @@ from gemtune.config import Config
 ROOT = Path(__file__).parents[1]
 COMPONENTS = [path for path in sorted((ROOT / "components").glob("*.py")) if path.stem not in ("__init__", "base")]
 PRODUCT = [p for top in ("gemtune", "emulator", "components", "pipelines") for p in (ROOT / top).rglob("*.py")]
-SECTIONS = set(Config.model_fields) - {"name", "method", "data"}
+SECTIONS = set(Config.model_fields) - {"name", "method", "data", "backend"}
 FORBIDDEN = (
     ast.If, ast.For, ast.While, ast.Try, ast.With, ast.Lambda, ast.DictComp, ast.SetComp, ast.GeneratorExp,
 )  # fmt: skip
@@ -96,11 +96,12 @@ def test_configurations_load_and_survive_a_struct(path):
 
 def test_sections_are_parameters_of_some_pipeline():
     from pipelines.compilation import compiled
+    from pipelines.tuning import FORM
 
     options = ["augment.min_rows_per_label=1", "hard_examples.target_share=0.5", "escalation.models=[gemini-3.5-flash]"]
     configs = [Config.load(None, options), Config(method="preference")]
     forms = [set(compiled(config)["root"]["inputDefinitions"]["parameters"]) for config in configs]
-    assert set.union(*forms) == set(Config.model_fields) - {"method", "monitor"}
+    assert set.union(*forms) == set(Config.model_fields) - {"method", "backend", "monitor"} | set(FORM)
 
 
 def test_compile_loads_no_training_framework():

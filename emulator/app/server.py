@@ -37,11 +37,13 @@ from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
 from emulator.services.inference import Engines, Inference
+from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
 from emulator.services.operations import Operations
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.pipeline_runs import PipelineRuns
+from emulator.services.project import Project
 from emulator.services.request_logs import RequestLogs
 from emulator.services.schedules import Schedules
 from emulator.services.storage import Storage
@@ -99,7 +101,8 @@ class Emulator:
         self.models = Models(self.state, operations, deployments)
         url = settings.pipeline_url
         self.pipeline_runs = PipelineRuns(self.state, self.storage, url) if url else None
-        pipeline_jobs = PipelineJobs(self.state, operations, self.pipeline_runs)
+        templates = TemplateRegistry(self.state, operations)
+        pipeline_jobs = PipelineJobs(self.state, operations, templates, self.pipeline_runs)
         self.schedules = Schedules(self.state, operations, pipeline_jobs)
         bigquery = BigQuery(self.state, self.faults, self.schedules.clock)
         logs = RequestLogs(self.state, operations, bigquery)
@@ -140,7 +143,9 @@ class Emulator:
             self.tensorboards,
             operations,
             storage_api,
-            TemplateRegistry(self.state, operations),
+            templates,
+            Project(self.state),
+            Kubeflow(self.state, self.storage, pipeline_jobs, self.schedules),
             Dashboard(self.state, self.models, self.tensorboards),
         )
         self.routes: list[Route] = [route for api in apis for route in api.routes()]

@@ -26,9 +26,11 @@ from emulator.execution import edges
 from emulator.services.collection import Collection
 from emulator.services.operations import Operations
 from emulator.services.pipeline_runs import ENDED, PipelineRuns
+from emulator.services.template_registry import TemplateRegistry
 
 _STATES = ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING", "PIPELINE_STATE_CANCELLING", *ENDED)
 _COPIED = ["displayName", "pipelineSpec", "runtimeConfig", "serviceAccount", "network", "templateUri", "encryptionSpec"]
+_COPIED += ["reservedIpRanges", "pscInterfaceConfig", "preflightValidations"]
 
 
 class PipelineJobs(Collection):
@@ -36,8 +38,11 @@ class PipelineJobs(Collection):
 
     kind, title, parameter = "pipelineJobs", "PipelineJob", "job"
 
-    def __init__(self, state: State, operations: Operations, runs: PipelineRuns | None = None) -> None:
+    def __init__(
+        self, state: State, operations: Operations, templates: TemplateRegistry, runs: PipelineRuns | None = None
+    ) -> None:
         super().__init__(state, operations)
+        self._templates = templates
         self._runs = runs
 
     def routes(self) -> list[Route]:
@@ -64,8 +69,11 @@ class PipelineJobs(Collection):
         fields = Fields(body, "pipeline_job")
         if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id):
             raise bad_field(("pipeline_job_id", f"'{job_id[:130]}' must match [a-z][-a-z0-9]{{0,127}}."))
-        check_spec(fields)
         job: Json = {key: body[key] for key in _COPIED if key in body}
+        if not body.get("pipelineSpec") and fields.text("templateUri", ""):
+            version, job["pipelineSpec"] = self._templates.template(fields.text("templateUri"))
+            job["templateMetadata"] = {"version": version}
+        check_spec(Fields(job, "pipeline_job"))
         job |= {"labels": read_labels(fields), "state": "PIPELINE_STATE_PENDING", "jobDetail": {"taskDetails": []}}
         if schedule:
             job["scheduleName"] = schedule
@@ -94,10 +102,11 @@ class PipelineJobs(Collection):
 
     def cancel(self, call: Call) -> Json:
         """Nothing; the job is CANCELLED, which its runner sees at its next report. Steps that run are ended first."""
-        self._cancel(self.name(call))
+        self.end(self.name(call))
         return {}
 
-    def _cancel(self, name: str) -> None:
+    def end(self, name: str) -> None:
+        """Cancel a job; FAILED_PRECONDITION when it has ended."""
         with self._state.transaction():
             job = self.find(name)
             if job["state"] in ENDED:
@@ -132,7 +141,7 @@ class PipelineJobs(Collection):
         names = call.fields().texts("names")
         with self._state.transaction():
             for name in names:
-                self._cancel(name)
+                self.end(name)
         jobs = {"pipelineJobs": [public(self.find(name)) for name in names]}
         response = typed(call, "BatchCancelPipelineJobsResponse", jobs)
         return self._operations.done(call, call.parent, "BatchCancelPipelineJobsOperationMetadata", response)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -70,6 +71,7 @@ class Schedules(Collection):
     def __init__(self, state: State, operations: Operations, jobs: PipelineJobs) -> None:
         super().__init__(state, operations)
         self._jobs = jobs
+        self.watchers: list[Callable[[datetime], None]] = []  # called with each moment that the clock reaches
         self._ahead = timedelta()
         self._wake = threading.Event()
         self._stopping = False
@@ -119,6 +121,8 @@ class Schedules(Collection):
     def fire_until(self, moment: datetime) -> None:
         """Fire everything that is due at a moment, in order of time, and queued runs that can start now."""
         self._run_queued()
+        for watcher in self.watchers:
+            watcher(moment)
         while True:
             due = [
                 (item["nextRunTime"], item["name"])

@@ -38,6 +38,7 @@ CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, bucket TEXT NOT NULL, n
   metadata TEXT NOT NULL, conditions TEXT NOT NULL);
 """
 
+_BUCKET_SETTINGS = ("labels", "iamConfiguration", "lifecycle", "versioning", "encryption")
 WRITABLE = (
     "cacheControl",
     "contentDisposition",
@@ -129,7 +130,7 @@ class Storage:
             "timeCreated": stamp,
             "updated": stamp,
             "metageneration": "1",
-            **{key: body[key] for key in ("labels", "iamConfiguration", "lifecycle", "versioning") if key in body},
+            **{key: body[key] for key in _BUCKET_SETTINGS if key in body},
         }
         with self._db.transaction():
             if self._db.rows("SELECT 1 FROM buckets WHERE name = ?", (name,)):
@@ -153,7 +154,7 @@ class Storage:
         """A bucket with other labels or settings."""
         with self._db.transaction():
             bucket = self.bucket(name)
-            for key in ("labels", "iamConfiguration", "lifecycle", "versioning", "storageClass"):
+            for key in (*_BUCKET_SETTINGS, "storageClass"):
                 if key in changes:
                     bucket[key] = changes[key]
             bucket["metageneration"] = str(int(bucket["metageneration"]) + 1)

@@ -174,11 +174,25 @@ class TemplateRegistry:
 
     def download(self, call: Call) -> Response:
         """The template of a version or a tag."""
-        package, reference = self._packages.name(call), call.params["reference"]
+        version = self._find(self._packages.name(call), call.params["reference"])
+        return Response(version["_content"], media_type="application/yaml")
+
+    def template(self, uri: str) -> tuple[str, Json]:
+        """Version and specification of a template by its URI in this registry; 400 for another URI."""
+        match = re.fullmatch(r"https?://[^/]+/kfp/([^/]+)/([^/]+)/([^/]+)/([^/]+)", uri)
+        if match is None:
+            raise bad_field(("pipeline_job.template_uri", f"'{uri[:200]}' is not in a registry that is known here."))
+        project, repository, package, reference = match.groups()
+        parent = f"projects/{project_number(project)}/locations/us-central1/repositories/{repository}"
+        version = self._find(f"{parent}/packages/{package}", reference)
+        content: Json = next(yaml.safe_load_all(version["_content"]))
+        return version["name"].rsplit("/", 1)[1], content
+
+    def _find(self, package: str, reference: str) -> Json:
         name = f"{package}/versions/{reference}"
         if not reference.startswith("sha256:"):
             name = self._tags.find(f"{package}/tags/{reference}")["version"]
-        return Response(self._versions.find(name)["_content"], media_type="application/yaml")
+        return self._versions.find(name)
 
 
 def _deleted(repository: str) -> Json:

@@ -23,10 +23,13 @@ from gemtune.errors import ServiceError, UserError, actionable
 if TYPE_CHECKING:
     from gemtune.artifacts.tuning import TuningPlan
     from gemtune.config import Config
+    from gemtune.vertex import Client
 
 ConfigFile = Annotated[
     Path, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
 ]
+
+Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
 
 
 def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:
@@ -100,8 +103,16 @@ app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
 
 
 @app.command()
-def doctor(config: ConfigFile, overrides: Overrides = None) -> None:
-    """Check a configuration against the model catalogue and the environment: every problem that would stop a run."""
+def doctor(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    image: Annotated[str, typer.Option(help="Component image, to be looked up in Artifact Registry.")] = "",
+    offline: Annotated[bool, typer.Option("--offline", help="Check the settings only; send no request.")] = False,
+) -> None:
+    """Check a configuration against the model catalogue and the project: every problem that would stop a run.
+
+    Looked up are the APIs, the bucket, service accounts, keys and the image. Exit code 1: one of them is missing.
+    """
     from gemtune.vertex import connect
 
     settings = load(config, overrides)
@@ -112,17 +123,29 @@ def doctor(config: ConfigFile, overrides: Overrides = None) -> None:
     typer.echo(f"{model} can be tuned in {client.location}; catalogue checked on {client.catalogue.checked}")
     for warning in client.catalogue.warnings(model):
         typer.echo(f"warning: {warning}")
-    if settings.monitor.logs.startswith("bq://"):
-        from gemtune.state import request_logging
+    if not offline:
+        _look_up(settings, client, image)
 
-        for problem in request_logging.status(client, settings.name, settings.monitor.logs).problems:
-            typer.echo(f"warning: {problem}")
+
+def _look_up(settings: Config, client: Client, image: str) -> None:
+    from gemtune.state import request_logging
+    from gemtune.vertex.project import checks
+
+    missing, logs = False, settings.monitor.logs
+    problems = request_logging.status(client, settings.name, logs).problems if logs.startswith("bq://") else []
+    for problem in problems:
+        typer.echo(f"warning: {problem}")
+    for check in checks(client, settings, image):
+        missing |= check.state == "missing"
+        typer.echo(f"{check.subject}: {check.state}{f' ({check.remedy})' if check.state == 'missing' else ''}")
+    if missing:
+        raise typer.Exit(1)
 
 
 @app.command()
 def plan(
     config: ConfigFile,
-    data: Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")] = None,
+    data: Data = None,
     overrides: Overrides = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Estimate tokens from text lengths; send no request.")
@@ -153,8 +176,10 @@ def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
     from gemtune.artifacts.data import DataReport
     from gemtune.cli.data_commands import show_borderline
     from gemtune.data.example import read_examples
+    from gemtune.data.sources import with_labels
     from gemtune.steps import load_pairs, plan_tuning, preprocess, split
 
+    settings = settings.model_copy(update={"task": with_labels(settings.task)})
     sections = {name: values for name, values in settings.parameters().items() if isinstance(values, dict)}
     if settings.method != "preference":
         del sections["preference"]

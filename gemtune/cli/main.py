@@ -17,7 +17,8 @@ import typer
 
 from gemtune import __version__
 from gemtune.cli import bundled
-from gemtune.cli.commands import ConfigFile, Messages, check, check_own_rows, load, wide_console
+from gemtune.cli.cloud import app as cloud
+from gemtune.cli.commands import Data, Messages, check, check_own_rows, load, wide_console
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
@@ -36,13 +37,8 @@ app = typer.Typer(
     "Start with [bold]gemtune run configs/quickstart.yaml[/]: a whole run on this machine, no cloud account needed.",
 )
 
-Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
-Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
-Root = Annotated[str, typer.Option(help="gs:// folder for the run's files; default gs://BUCKET/pipelines.")]
-Cache = Annotated[bool, typer.Option(help="Reuse results of unchanged steps.")]
-
-
 app.add_typer(steps)
+app.add_typer(cloud)
 
 
 def _print_version(requested: bool) -> None:
@@ -199,78 +195,10 @@ def serve(
                 time.sleep(3600)
 
 
-@app.command(name="compile")
-def compile_command(
-    config: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Configuration; its values are the defaults of the pipeline's parameters.", metavar="CONFIG"
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the YAML files.")] = Path("build"),
-    data: Data = None,
-    overrides: Overrides = None,
-    image: Image = "",
-) -> None:
-    """Compile both pipelines to YAML for the Cloud console, Vertex AI or Kubeflow; without torch or credentials.
-
-    The configuration's values are the defaults of the pipeline of its method, and of the other one where they apply.
-    """
-    from pipelines.compilation import compile_pipeline
-
-    settings = load(config, overrides, data)
-    for method, own in both_methods(settings):
-        typer.echo(compile_pipeline(own, out / f"{method}_tuning.yaml", image))
-
-
-@app.command()
-def submit(
-    config: ConfigFile,
-    image: Image,
-    data: Data = None,
-    overrides: Overrides = None,
-    root: Root = "",
-    cache: Cache = True,
-) -> None:
-    """Start a run on Vertex AI Pipelines."""
-    from pipelines import cloud
-
-    settings = load(config, overrides, data, needs_data=True)
-    check(settings)
-    typer.echo(cloud.submit(settings, image, root, cache))
-
-
-@app.command()
-def schedule(
-    config: ConfigFile,
-    image: Image,
-    cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
-    data: Data = None,
-    overrides: Overrides = None,
-    root: Root = "",
-    cache: Cache = True,
-) -> None:
-    """Run on Vertex AI Pipelines by cron; replaces this configuration's earlier schedule."""
-    from pipelines import cloud
-
-    settings = load(config, overrides, data, needs_data=True)
-    check(settings)
-    typer.echo(cloud.schedule(settings, image, root, cache, cron))
-
-
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def emulator(context: typer.Context) -> None:
     """Run only the Vertex AI emulator (gemtune emulator --help lists its options)."""
     os.execv(sys.executable, [sys.executable, "-m", "emulator", *context.args])
-
-
-def both_methods(settings: Config) -> list[tuple[str, Config]]:
-    """The configuration for either tuning method; what only its own method has is left out of the other."""
-    from gemtune.config import Config
-
-    other = "supervised" if settings.method == "preference" else "preference"
-    shared = settings.model_dump(exclude={"method", "plan", "hard_examples", "augment", "escalation", "preference"})
-    return [(settings.method, settings), (other, Config.model_validate({**shared, "method": other}))]
 
 
 def latest(runs: Path) -> Path:

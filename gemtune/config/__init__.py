@@ -20,11 +20,23 @@ from gemtune.config.data import Augment, Preprocess, Split, Task
 from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt, Role
 from gemtune.config.monitoring import Monitor
 from gemtune.config.section import JsonObject, Section, explain, fingerprint, is_resource_name
-from gemtune.config.tuning import Deploy, Escalation, HardExamples, Plan, Preference, Select, Trial, Tune, Vertex
+from gemtune.config.tuning import (
+    Backend,
+    Deploy,
+    Escalation,
+    HardExamples,
+    Plan,
+    Preference,
+    Select,
+    Trial,
+    Tune,
+    Vertex,
+)
 from gemtune.errors import UserError
 
 __all__ = [
     "Augment",
+    "Backend",
     "Config",
     "Deploy",
     "Escalation",
@@ -80,6 +92,7 @@ class Config(Section):
     deploy: Deploy = Field(default_factory=Deploy)
     monitor: Monitor = Field(default_factory=Monitor)
     vertex: Vertex = Field(default_factory=Vertex)
+    backend: Backend = Field(default_factory=Backend)
 
     @model_validator(mode="before")
     @classmethod

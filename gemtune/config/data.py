@@ -49,6 +49,10 @@ class Task(Section):
     """Allowed labels; empty: those of the training rows."""
     label_descriptions: dict[str, str] = Field(default_factory=dict)
     """Descriptions of labels for prompts, one line each."""
+    labels_file: str = ""
+    """YAML or JSON file (path or gs:// URI) with a list of labels, or with labels and descriptions, in place of both
+    settings; the first step reads it, so that a long list is no parameter of the run.
+    """
     text_name: str = "Text"
     """Name of the input in prompts (Ticket, Review, ...)."""
     target_name: str = SAID["classification"][1]
@@ -81,6 +85,12 @@ class Task(Section):
         if schema and (problem := schema_problem(schema)):
             raise ValueError(problem)
         return schema
+
+    @model_validator(mode="after")
+    def _labels_have_one_place(self) -> Self:
+        if self.labels_file and (self.labels or self.label_descriptions):
+            raise ValueError("labels_file is given in place of labels and label_descriptions: leave them out")
+        return self
 
     @model_validator(mode="after")
     def _rules_fit(self) -> Self:

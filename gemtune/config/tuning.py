@@ -10,6 +10,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from gemtune.config.section import JsonObject, Section, is_resource_name, plain, unquoted_off
 
+# Source: https://cloud.google.com/resource-manager/docs/labels-overview#requirements
+LabelKey = Annotated[str, Field(pattern=r"^[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]{0,62}$")]
+LabelValue = Annotated[str, Field(pattern=r"^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$")]
+
 
 class Vertex(Section):
     """Project, region and bucket. Empty fields come from the environment (GOOGLE_CLOUD_PROJECT, ...)."""
@@ -21,10 +25,10 @@ class Vertex(Section):
     bucket: str = ""
     """Bucket for tuning data and records (no gs://); empty: PROJECT-gemtune."""
     service_account: str = ""
-    """Service account of tuning jobs; empty: the service agent of Vertex AI."""
+    """Service account of tuning jobs (not of the pipeline); empty: the service agent of Vertex AI."""
     encryption_key: str = ""
-    """Full name of a Cloud KMS key for tuning; empty: a Google-managed key."""
-    labels: dict[str, str] = Field(default_factory=dict)
+    """Full name of a Cloud KMS key for tuning and a new bucket; empty: a Google-managed key."""
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     """Labels of all resources that are created."""
     catalogue: JsonObject = Field(default_factory=dict)
     """Overrides of the model catalogue (models, limits, prices), merged key by key."""
@@ -34,6 +38,31 @@ class Vertex(Section):
     def _travels(cls, value: JsonObject) -> JsonObject:
         """A pipeline's parameter has neither dates nor nulls; an empty text means none."""
         return {name: plain(item) for name, item in value.items()}
+
+
+class Backend(Section):
+    """Identity and network of the steps, on Vertex AI or a Kubeflow cluster; no parameter of the pipeline."""
+
+    service_account: str = ""
+    """Service account of the steps: e-mail address on Vertex AI (empty: the default of Compute Engine), name in the
+    cluster on Kubeflow.
+    """
+    encryption_key: str = ""
+    """Full name of a Cloud KMS key for runs and a new bucket; empty: vertex.encryption_key."""
+    network: str = ""
+    """VPC network for the steps on Vertex AI (projects/NUMBER/global/networks/NAME); empty: none."""
+    reserved_ip_ranges: list[str] = Field(default_factory=list)
+    """Names of reserved IP ranges of `network`; empty: any range."""
+    network_attachment: str = ""
+    """Network attachment of a Private Service Connect interface on Vertex AI; empty: none."""
+    namespace: str = ""
+    """Kubeflow: namespace of a multi-user installation; empty: single-user."""
+    experiment: str = "gemtune"
+    """Kubeflow: experiment of the runs."""
+    pull_secret: str = ""
+    """Kubeflow: secret for pulling the image; empty: none."""
+    key_secret: str = ""
+    """Kubeflow: secret whose key.json is a Google service account key; empty: workload identity."""
 
 
 class Trial(Section):

@@ -41,12 +41,22 @@ def problems(config: Config, location: str, today: date | None = None) -> list[P
     except UserError as error:
         return [Problem("vertex.catalogue", config.vertex.catalogue, str(error))]
     checks = (
+        _placeholders("", config.model_dump()),
         _tuned_models(config, catalogue, location, today or date.today()),
         _requested_models(config, catalogue, today or date.today()),
         _metrics(config),
         _combinations(config),
     )
     return [problem for check in checks for problem in check]
+
+
+def _placeholders(setting: str, value: Any) -> Iterator[Problem]:
+    """Texts of a sample configuration that were meant to be replaced."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _placeholders(f"{setting}.{name}".lstrip("."), inner)
+    elif isinstance(value, str) and "YOUR-" in value:
+        yield Problem(setting, value, "is a placeholder (replace it)")
 
 
 def _tuned_models(config: Config, catalogue: Catalogue, location: str, today: date) -> Iterator[Problem]:

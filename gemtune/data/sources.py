@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard
 
+import yaml
+
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import RejectedRow
 from gemtune.data.readers import FileReference, Row, json_row, read_rows
@@ -90,6 +92,25 @@ def local_path(source: str) -> Iterator[Path]:
         path = Path(folder) / name.rsplit("/", 1)[-1]
         storage.download(anonymous_client(), source, path)
         yield path
+
+
+def with_labels(task: Task) -> Task:
+    """The task with the labels and descriptions of its `labels_file`, equal to one that lists them.
+
+    Raises `UserError` naming the file.
+    """
+    if not task.labels_file:
+        return task
+    try:
+        with local_path(task.labels_file) as path:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        described = dict.fromkeys(content, "") if isinstance(content, list) else content
+        texts = {label: text for label, text in described.items() if text}
+        listed = {"labels_file": "", "labels": [*described], "label_descriptions": texts}
+        return Task.model_validate(task.model_dump() | listed)
+    except (OSError, yaml.YAMLError, AttributeError, ValueError) as error:  # also text that is not UTF-8
+        remedy = "a YAML or JSON list of labels, or a mapping of labels to descriptions"
+        raise UserError(f"cannot read the labels: {error}", file=task.labels_file, remedy=remedy) from None
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from gemtune.contents import ModelOutput, text_of
 from gemtune.errors import UserError
 from gemtune.vertex.calls import PermanentError, require_credentials, retried, translate_errors, translated
 
+PROJECT_VARIABLES = ("GOOGLE_CLOUD_PROJECT", "CLOUD_ML_PROJECT_ID")
 LOCATION_VARIABLES = ("GOOGLE_CLOUD_LOCATION", "GOOGLE_CLOUD_REGION", "CLOUD_ML_REGION")
 
 
@@ -99,6 +100,24 @@ class Client:
             return service(credentials=self.token(), transport="rest", client_options=options)
 
         return self._cached(service.__name__, location, create)
+
+    def rest(self, method: str, host: str, path: str, body: JsonObject | None = None) -> JsonObject:
+        """The JSON response of another of Google's APIs; an emulator answers for every host.
+
+        Raises an error of google-api-core for a response that is none.
+        """
+        import google.auth
+        from google.api_core.exceptions import from_http_response
+        from google.auth.transport.requests import AuthorizedSession
+
+        scopes = ["https://www.googleapis.com/auth/cloud-platform"]
+        credentials = self.token() or require_credentials(lambda: google.auth.default(scopes=scopes)[0])
+        url = f"{self._base_url or f'https://{host}'}/{path}"
+        response = AuthorizedSession(credentials).request(method, url, json=body, timeout=60)
+        if not response.ok:
+            raise from_http_response(response)
+        content: JsonObject = response.json()
+        return content
 
     def storage(self) -> Any:
         """A Cloud Storage client; the SDK reads STORAGE_EMULATOR_HOST itself."""
@@ -193,12 +212,27 @@ def location(settings: Vertex) -> str:
     return settings.location or next(filter(None, locations), "us-central1")
 
 
+def named_project(settings: Vertex) -> str:
+    """The project of the settings, else of the environment; steps on Vertex AI have its number there. "": unknown."""
+    return settings.project or next(filter(None, map(os.environ.get, PROJECT_VARIABLES)), "")
+
+
+def _project_of_credentials() -> str:
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        return google.auth.default()[1] or ""
+    except DefaultCredentialsError:
+        return ""
+
+
 def connect(settings: Vertex) -> Client:
-    """A client for the settings and the environment. No request is sent.
+    """A client for the settings, the environment and, where neither names a project, that of the default credentials.
 
     Raises `UserError` when the project is unknown.
     """
-    project = settings.project or os.environ.get("GOOGLE_CLOUD_PROJECT", "")
+    project = named_project(settings) or _project_of_credentials()
     if not project:
         raise UserError("the Google Cloud project is unknown", remedy="set vertex.project or GOOGLE_CLOUD_PROJECT")
     return Client(settings, project, location(settings), os.environ.get("GOOGLE_VERTEX_BASE_URL", "").rstrip("/"))

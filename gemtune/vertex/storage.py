@@ -189,13 +189,18 @@ def list_times(client: Client, folder: str) -> dict[str, datetime]:
 
 
 @retried
-def bucket(client: Client) -> Any:
-    """The run's bucket, created in the tuning location if it does not exist (checked once per client)."""
+def bucket(client: Client, encryption_key: str = "") -> Any:
+    """The run's bucket, created in the tuning location if it does not exist (checked once per client).
+
+    A new bucket has `encryption_key`, else that of the settings, as its default key.
+    """
     run_bucket = client.storage().bucket(client.bucket)
     if client.bucket_exists or translate_errors(run_bucket.exists):
         client.bucket_exists = True
         return run_bucket
+    if key := encryption_key or client.settings.encryption_key:
+        run_bucket.default_kms_key_name = key
     # 409: created in between; if by another project, the next call fails
-    translate_errors(lambda: client.storage().create_bucket(client.bucket, location=client.location), {409: None})
+    translate_errors(lambda: client.storage().create_bucket(run_bucket, location=client.location), {409: None})
     client.bucket_exists = True
     return run_bucket

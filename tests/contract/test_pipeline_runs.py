@@ -123,6 +123,9 @@ def test_failed_job_names_step_and_log(server: Server) -> None:
     (failed,) = (detail for detail in job["jobDetail"]["taskDetails"] if detail["taskName"] == "shell")
     assert failed["error"]["message"].startswith("The step ended with exit code 3: no luck (log: ")
     assert Path(failed["error"]["message"][:-1].rpartition("log: ")[2]).read_text() == "no luck\n"
+    job_id = failed["executorDetail"]["containerDetail"]["mainJob"].rpartition("/")[2]
+    logged = httpx.post(f"{server.url}/v2/entries:list", json={"filter": f'resource.labels.job_id=("{job_id}")'}).json()
+    assert [entry["textPayload"] for entry in logged["entries"]] == ["no luck"]
     request = body()
     request["runtimeConfig"]["gcsOutputDirectory"] = "gs://no-such-bucket/root"
     job = ended(server, submit(server, "homeless", **request).json()["name"])

@@ -51,6 +51,7 @@ HEAVY = [
 STEPS = {
     "augment": "asyncio numpy pydantic",
     "check_budget": "asyncio numpy pydantic",
+    "configure": "asyncio pydantic",
     "context": "asyncio pydantic",
     "deploy": "asyncio numpy pydantic",
     "escalation": "asyncio numpy pydantic",

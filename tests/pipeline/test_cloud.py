@@ -1,17 +1,31 @@
-"""Submitting and scheduling with the genuine client, against the emulator's record of what arrived."""
+"""Runs and schedules with the genuine clients, against the emulator's record of what arrived."""
 
 import json
+import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
+from gemtune.config import Config
+from gemtune.errors import UserError
+from gemtune.state import lease
+from gemtune.vertex import connect
+from pipelines import cloud, runs, schedules
 from pipelines.emulator_process import emulator
 
 IMAGE = "us-central1-docker.pkg.dev/demo-project/gemtune/gemtune-python:abc"
 PARENT = "/v1/projects/demo-project/locations/us-central1"
+KEY = "projects/demo-project/locations/us-central1/keyRings/r/cryptoKeys/k"
+EVERY_FIELD = [
+    "vertex={service_account: tuner@demo.example, labels: {team: shop}, bucket: own}",
+    f"backend={{service_account: steps@demo.example, encryption_key: {KEY}, reserved_ip_ranges: [r],"
+    " network: projects/1/global/networks/n, network_attachment: projects/1/regions/us-central1/networkAttachments/a}",
+]
 
 
 @pytest.fixture(scope="module")
@@ -22,28 +36,69 @@ def url(tmp_path_factory):
 
 
 @pytest.fixture
-def invoke(url, monkeypatch, tmp_path):
-    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", url)
+def config(url, monkeypatch, tmp_path):
+    for name in ("GOOGLE_VERTEX_BASE_URL", "STORAGE_EMULATOR_HOST"):
+        monkeypatch.setenv(name, url)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "demo-project")
     monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", "us-central1")
-    config = tmp_path / "c.yaml"
-    config.write_text("name: shop\ndata: gs://b/rows.jsonl\nvertex: {service_account: runner@demo.example}\n")
-    return lambda verb, *options: CliRunner().invoke(app, [verb, str(config), "--image", IMAGE, *options])
+    for schedule in get(url, f"{PARENT}/schedules").get("schedules", []):
+        call(url, "DELETE", f"/v1/{schedule['name']}")
+    path = tmp_path / "c.yaml"
+    path.write_text("name: shop\ndata: gs://b/rows.jsonl\n")
+    return path
+
+
+@pytest.fixture
+def invoke(config):
+    return lambda verb, *options: gemtune(verb, config, "--image", IMAGE, *options)
+
+
+def gemtune(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def call(url, method, path, body=None):
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url + path, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
 
 
 def get(url, path):
-    with urllib.request.urlopen(url + path) as answer:
-        return json.load(answer)
+    return call(url, "GET", path)
+
+
+def sets(overrides):
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def report(url, name, state, *tasks):
+    details = [
+        {
+            "taskId": str(number),
+            "taskName": task,
+            "state": task_state,
+            "startTime": "2026-11-02T03:00:00Z",
+            "endTime": "2026-11-02T03:01:30Z",
+            "executorDetail": {
+                "containerDetail": {"mainJob": f"projects/1/locations/us-central1/customJobs/70{number}"}
+            },
+        }
+        for number, (task, task_state) in enumerate(tasks)
+    ]
+    body = {"state": f"PIPELINE_STATE_{state}", "jobDetail": {"taskDetails": details}}
+    call(url, "POST", f"/emulator/{name}:report", body)
 
 
 def test_submit_sends_the_whole_run(url, invoke):
     done = invoke("submit", "--set", "split.seed=11")
     assert done.exit_code == 0, done.output
-    name = done.output.strip()
-    job = get(url, f"/v1/{name}")
-    assert job["serviceAccount"] == "runner@demo.example"
-    assert job["labels"]["gemtune"] == "shop"
+    job = get(url, f"/v1/{done.output.strip()}")
+    assert job["labels"] == {"gemtune": "shop", "gemtune-method": "supervised"}
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://demo-project-gemtune/pipelines"
+    assert job["runtimeConfig"]["failurePolicy"] == 2  # FAIL_FAST
+    assert job["preflightValidations"] is True
+    assert not {"network", "encryptionSpec", "pscInterfaceConfig", "reservedIpRanges"} & set(job)
     form = job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]
     assert form["data"]["defaultValue"] == "gs://b/rows.jsonl"
     assert form["split"]["defaultValue"]["seed"] == 11
@@ -53,6 +108,31 @@ def test_submit_sends_the_whole_run(url, invoke):
     executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
     steps = ("preprocess", "tune-supervised", "gate", "deploy")
     assert {executors[f"exec-{step}"]["container"]["image"] for step in steps} == {IMAGE}
+
+
+@pytest.mark.parametrize("verb", ["submit", "schedule"])
+def test_pipeline_job_carries_identity_network_and_key(url, invoke, verb):
+    done = invoke(verb, *sets(EVERY_FIELD))
+    assert done.exit_code == 0, done.output
+    sent = get(url, f"/v1/{done.output.strip()}")
+    job = sent if verb == "submit" else sent["createPipelineJobRequest"]["pipelineJob"]
+    assert job["serviceAccount"] == "steps@demo.example"  # the tuning jobs' own is a parameter
+    assert (
+        job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]["vertex"]["defaultValue"]["service_account"]
+        == "tuner@demo.example"
+    )
+    assert job["network"] == "projects/1/global/networks/n"
+    assert job["reservedIpRanges"] == ["r"]
+    assert job["pscInterfaceConfig"]["networkAttachment"].endswith("/a")
+    assert job["encryptionSpec"]["kmsKeyName"] == KEY
+    assert job["labels"]["team"] == "shop"
+
+
+def test_submit_makes_the_bucket_under_the_key(url, invoke):
+    before = {bucket["name"] for bucket in get(url, "/storage/v1/b?project=demo-project").get("items", [])}
+    assert "made-first" not in before
+    assert invoke("submit", *sets(EVERY_FIELD), "--set", "vertex.bucket=made-first").exit_code == 0
+    assert get(url, "/storage/v1/b/made-first")["encryption"]["defaultKmsKeyName"] == KEY
 
 
 def test_submit_without_cache_disables_it_for_every_task(url, invoke):
@@ -68,28 +148,106 @@ def test_submit_without_cache_disables_it_for_every_task(url, invoke):
     assert not any(switches(plain["pipelineSpec"]))
 
 
-def test_schedule_replaces_the_one_of_the_same_name(url, invoke):
+def test_schedule_is_patched_and_stays_the_same(url, config, invoke):
     first = invoke("schedule", "--cron", "0 3 * * 1")
     assert first.exit_code == 0, first.output
-    second = invoke("schedule", "--cron", "TZ=Asia/Tokyo 0 4 * * 1")
-    assert second.exit_code == 0, second.output
+    second = invoke("schedule", "--cron", "CRON_TZ=Asia/Tokyo 0  4 * * 1", "--set", "split.seed=12")
+    assert second.output == first.output
     (schedule,) = get(url, f"{PARENT}/schedules")["schedules"]
-    assert schedule["name"] == second.output.strip()
     assert schedule["cron"] == "TZ=Asia/Tokyo 0 4 * * 1"
-    assert schedule["createPipelineJobRequest"]["pipelineJob"]["displayName"] == "shop"
-
-
-def test_schedule_limits_unfinished_and_starting_runs(url, invoke):
-    assert invoke("schedule").exit_code == 0
-    (schedule,) = get(url, f"{PARENT}/schedules")["schedules"]
     assert int(schedule["maxConcurrentRunCount"]) == int(schedule["maxConcurrentActiveRunCount"]) == 1
+    job = schedule["createPipelineJobRequest"]["pipelineJob"]
+    assert job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]["split"]["defaultValue"]["seed"] == 12
+    assert gemtune("schedules", "list", config).output == "shop-supervised-tuning  ACTIVE    TZ=Asia/Tokyo 0 4 * * 1\n"
+    shown = gemtune("schedules", "show", config).output
+    assert "ACTIVE" in shown
+    assert "next run: 20" in shown
+
+
+def test_schedule_that_is_paused_stays_paused(url, config, invoke):
+    assert invoke("schedule").exit_code == 0
+    assert gemtune("schedules", "pause", config).output == "shop: the schedule is paused\n"
+    changed = invoke("schedule", "--cron", "30 4 * * *")
+    assert "still paused" in changed.output
+    (schedule,) = get(url, f"{PARENT}/schedules")["schedules"]
+    assert (schedule["state"], schedule["cron"]) == ("PAUSED", "30 4 * * *")
+    assert gemtune("schedules", "resume", config).exit_code == 0
+    assert get(url, f"{PARENT}/schedules")["schedules"][0]["state"] == "ACTIVE"
+    assert gemtune("schedules", "delete", config).exit_code == 0
+    assert not get(url, f"{PARENT}/schedules").get("schedules")
+    gone = gemtune("schedules", "pause", config)
+    assert "shop has no schedule in us-central1" in gone.output
+
+
+def test_schedule_removes_doubles_and_no_schedule_of_others(url, config, invoke):
+    first = invoke("schedule").output.strip()
+    double = get(url, f"/v1/{first}")
+    request = {key: double[key] for key in ("displayName", "cron", "createPipelineJobRequest", "maxConcurrentRunCount")}
+    call(url, "POST", f"{PARENT}/schedules", request)
+    foreign = json.loads(json.dumps(request))
+    foreign["createPipelineJobRequest"]["pipelineJob"]["labels"] = {"gemtune": "other", "gemtune-method": "supervised"}
+    other = call(url, "POST", f"{PARENT}/schedules", foreign)["name"]
+    assert invoke("schedule").output.strip() == first
+    names = {schedule["name"] for schedule in get(url, f"{PARENT}/schedules")["schedules"]}
+    assert {name.rsplit("/", 1)[1] for name in names} == {first.rsplit("/", 1)[1], other.rsplit("/", 1)[1]}
+
+
+def test_schedule_submitted_at_once_and_after_a_kill_is_one(url, config, monkeypatch):
+    """`bench/schedules.py` does it with processes that are killed."""
+    settings = Config.load(config)
+    monkeypatch.setattr(lease, "PAUSE_S", 0.01)
+    killed = {"schema_version": 1, "owner": "killed", "until": time.time() + 1}
+    lease.store.update(connect(settings.vertex), "schedules/shop-supervised.json", lambda _: killed)
+
+    def put(minute):
+        return schedules.put(connect(settings.vertex), settings, cloud.Source(image=IMAGE), f"{minute} 3 * * 1").name
+
+    with ThreadPoolExecutor(4) as pool:
+        names = set(pool.map(put, range(4)))
+    assert time.time() > killed["until"]
+    assert [schedule["name"] for schedule in get(url, f"{PARENT}/schedules")["schedules"]] == list(names)
+
+
+def test_wait_that_is_interrupted_leaves_the_run(url, config, invoke, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "follow", interrupted)
+    done = invoke("submit", "--wait")
+    assert done.exit_code == 130
+    assert "the run goes on; end it with: gemtune runs cancel" in done.output
+    assert get(url, f"/v1/{done.output.split()[0]}")["state"] == "PIPELINE_STATE_PENDING"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0 3 * * 1", ("", "0 3 * * 1")),
+        ("  0  3 * *   1 ", ("", "0 3 * * 1")),
+        ("TZ=Asia/Tokyo 0 3 * * MON-FRI", ("Asia/Tokyo", "0 3 * * MON-FRI")),
+        ("CRON_TZ=America/New_York  */15 3 1 JUL *", ("America/New_York", "*/15 3 1 JUL *")),
+    ],
+)
+def test_read_cron_normalises(text, expected):
+    assert schedules.read_cron(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "every monday", "0 3 * *", "0 0 3 * * 1", "0 3 31 2 *", "61 3 * * *", "0 3 L * *", "0 3 * * 5L", "0 3 * * 1#2",
+     "0 3 LW * *", "TZ=Nowhere/Town 0 3 * * 1", "TZ= 0 3 * * 1 1", "@daily"],
+)  # fmt: skip
+def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
+    with pytest.raises(UserError, match="cannot read the cron expression"):
+        schedules.read_cron(text)
 
 
 @pytest.mark.parametrize(
     ("verb", "options", "message"),
     [
         ("schedule", ["--cron", "every monday"], "cannot read the cron expression 'every monday'"),
-        ("submit", ["--data", "rows.jsonl"], "reads gs://"),
+        ("submit", ["--data", "rows.jsonl"], "reads gs:// or bq://"),
+        ("submit", ["--template", "https://x/kfp/p/r/q/v1"], "give --image, or --template"),
         ("submit", ["--set", "evaluate.base_model=gemini-0"], "unknown base model 'gemini-0'"),
         ("submit", ["--set", "vertex.location=mars-1"], "cannot be tuned in mars-1"),
     ],
@@ -102,12 +260,160 @@ def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, opt
     assert get(url, f"{PARENT}/pipelineJobs") == before
 
 
+def test_submit_reads_tables(url, invoke):
+    assert invoke("submit", "--data", "bq://demo-project.shop.rows").exit_code == 0
+
+
 def test_submit_reports_an_unreachable_service_in_one_message(invoke, monkeypatch):
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "http://127.0.0.1:9")
     done = invoke("submit")
     assert done.exit_code == 1
-    assert "error:" in done.output
+    assert "error: Vertex AI cannot be reached" in done.output
     assert "Traceback" not in done.output
+
+
+def test_runs_are_listed_shown_and_cancelled(url, config, invoke):
+    name = invoke("submit").output.strip()
+    run = name.rsplit("/", 1)[1]
+    report(url, name, "RUNNING", ("preprocess", "SUCCEEDED"), ("split", "RUNNING"))
+    listed = gemtune("runs", "list", config, "--count", "1").output
+    assert listed.startswith(f"{run}  RUNNING")
+    shown = gemtune("runs", "show", config)
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.splitlines()[0] == name
+    assert [line.split()[:3] for line in shown.output.splitlines()[2:]] == [
+        ["preprocess", "SUCCEEDED", "90"],
+        ["split", "RUNNING", "90"],
+    ]
+    assert gemtune("runs", "show", config, run).output == shown.output
+    assert gemtune("runs", "cancel", config, run).output == f"{run} is being cancelled\n"
+    assert get(url, f"/v1/{name}")["state"] == "PIPELINE_STATE_CANCELLED"
+    again = gemtune("runs", "cancel", config, run)
+    assert again.exit_code == 1
+    assert "Vertex AI refused" in again.output
+    other = gemtune("runs", "show", config, "--set", "name=nobody")
+    assert "nobody has no runs in us-central1" in other.output
+
+
+def test_run_logs_are_those_of_its_steps(url, config, invoke):
+    name = invoke("submit").output.strip()
+    report(url, name, "RUNNING", ("preprocess", "SUCCEEDED"), ("split", "RUNNING"))
+    for job, text in (("700", "done: 9 rows"), ("701", "progress: 1"), ("999", "of another run")):
+        call(url, "POST", "/emulator/logs", {"jobId": job, "text": text})
+    lines = gemtune("runs", "logs", config).output.splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["preprocess: done: 9 rows", "split: progress: 1"]
+    (line,) = gemtune("runs", "logs", config, "--step", "split").output.splitlines()
+    assert line.endswith("split: progress: 1")
+    assert "no step gate has started" in gemtune("runs", "logs", config, "--step", "gate").output
+
+
+def test_follow_shows_each_change_once_and_the_end(url, config, invoke):
+    name = invoke("submit").output.strip()
+    client = connect(Config().vertex)
+    reports = [
+        ("RUNNING", ("preprocess", "RUNNING")),
+        ("RUNNING", ("preprocess", "SUCCEEDED"), ("split", "RUNNING")),
+        ("FAILED", ("preprocess", "SUCCEEDED"), ("split", "FAILED")),
+    ]
+    shown = []
+    report(url, name, *reports.pop(0))
+
+    def show(line):
+        shown.append(" ".join(line.split()[:2]))
+        if reports:
+            report(url, name, *reports.pop(0))
+
+    assert runs.follow(client, name, show, poll_s=0) is False
+    assert shown[0] == "preprocess RUNNING"
+    assert shown[-2:] == ["split FAILED", f"{name.rsplit('/', 1)[1]}: FAILED"]
+    assert len(set(shown)) == len(shown)
+
+
+def test_template_is_run_with_the_values_of_the_configuration(url, config, tmp_path):
+    repository = f"{url}/kfp/demo-project/pipelines"
+    options = ["--out", tmp_path, "--image", IMAGE, "--publish", repository, "--tag", "v1", "--tag", "latest"]
+    published = gemtune("compile", config, *options)
+    assert published.exit_code == 0, published.output
+    supervised, preference = published.output.split()
+    assert preference.startswith(f"{repository}/preference-tuning/sha256:")
+    package, version = supervised.rsplit("/", 1)
+    done = gemtune(
+        "submit", config, "--template", f"{package}/v1", "--set", "split.seed=13", *sets(["plan.max_cost=9"])
+    )
+    assert done.exit_code == 0, done.output
+    job = get(url, f"/v1/{done.output.strip()}")
+    assert job["templateMetadata"]["version"] == version
+    assert job["runtimeConfig"]["parameterValues"]["split"]["seed"] == 13
+    assert job["runtimeConfig"]["parameterValues"]["max_cost"] == 9
+    assert job["pipelineSpec"]["pipelineInfo"]["name"] == "supervised-tuning"
+    assert job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]["split"]["defaultValue"]["seed"] != 13
+    by_tag = gemtune("schedule", config, "--template", f"{package}/latest")
+    assert by_tag.exit_code == 0, by_tag.output
+    unknown = gemtune("submit", config, "--template", f"{package}/v2")
+    assert "Vertex AI refused" in unknown.output
+    refused = gemtune("compile", config, "--out", tmp_path, "--publish", f"{url}/nowhere")
+    assert "cannot publish" in refused.output
+
+
+def test_compile_writes_the_places_of_the_environment_in(config, tmp_path, monkeypatch):
+    def vertex_of(*options):
+        done = gemtune("compile", config, "--out", tmp_path, *options)
+        assert done.exit_code == 0, done.output
+        spec = yaml.safe_load((tmp_path / "supervised_tuning.yaml").read_text())
+        parameters = spec["root"]["inputDefinitions"]["parameters"]
+        return done.output, parameters["vertex"]["defaultValue"], parameters["bucket"]["defaultValue"]
+
+    output, vertex, bucket = vertex_of()
+    assert "warning" not in output
+    assert (vertex["project"], vertex["location"]) == ("demo-project", "us-central1")
+    assert bucket == vertex["bucket"] == "demo-project-gemtune"
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
+    output, vertex, bucket = vertex_of()
+    assert "warning: no project and no bucket are compiled in" in output
+    assert (vertex["project"], vertex["location"], bucket) == ("", "us-central1", "")
+
+
+def test_doctor_names_what_the_project_lacks(url, config):
+    accounts = sets(EVERY_FIELD)
+    complete = gemtune("doctor", config, "--image", IMAGE, *accounts)
+    assert complete.exit_code == 0, complete.output
+    lines = complete.output.splitlines()
+    for subject in ("API aiplatform.googleapis.com", "API cloudkms.googleapis.com", f"key {KEY}", f"image {IMAGE}"):
+        assert f"{subject}: ok" in lines
+    assert "bucket own: ok, in us-central1" in lines
+    names = ["aiplatform.googleapis.com", "tuner@demo.example", "k", "abc"]
+    call(url, "PUT", "/emulator/project", {"missing": names})
+    lacking = gemtune("doctor", config, "--image", IMAGE, *accounts)
+    call(url, "PUT", "/emulator/project", {"missing": []})
+    assert lacking.exit_code == 1
+    missing = [line for line in lacking.output.splitlines() if ": missing (" in line]
+    assert [line.split(": ")[0].split()[-1].rsplit("/", 1)[-1] for line in missing] == [
+        *names[:3],
+        "gemtune-python:abc",
+    ]
+
+
+def test_doctor_offline_sends_no_request(config, monkeypatch):
+    monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "http://127.0.0.1:9")
+    assert gemtune("doctor", config, "--offline").exit_code == 0
+
+
+def test_placeholders_and_labels_are_checked_before_a_run(config):
+    root = Path(__file__).parents[2]
+    done = gemtune("doctor", root / "configs" / "production.yaml", "--offline")
+    assert done.exit_code == 1
+    for setting in ("data", "vertex.project", "vertex.bucket"):
+        assert f"{setting}='" in done.output
+    assert done.output.count("is a placeholder") == 3
+    refused = gemtune("submit", config, "--image", IMAGE, "--set", "vertex.labels={Team: a}")
+    assert "vertex.labels.Team" in refused.output
+
+
+def test_pipeline_job_needs_one_pipeline(config):
+    client = connect(Config().vertex)
+    for source in (cloud.Source(), cloud.Source(image="a", template="b"), cloud.Source(template="b", cache=False)):
+        with pytest.raises(UserError, match="no pipeline"):
+            cloud.pipeline_job(client, Config(data="gs://b/rows.jsonl"), source)
 
 
 def test_production_configuration_needs_only_its_places_filled_in(url, invoke, tmp_path):
@@ -115,5 +421,5 @@ def test_production_configuration_needs_only_its_places_filled_in(url, invoke, t
     filled = text.replace("YOUR-PROJECT", "demo-project").replace("YOUR-BUCKET", "demo-bucket")
     config = tmp_path / "production.yaml"
     config.write_text(filled)
-    done = CliRunner().invoke(app, ["submit", str(config), "--image", IMAGE])
+    done = gemtune("submit", config, "--image", IMAGE)
     assert done.exit_code == 0, done.output

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from gemtune.cli.main import app
 from gemtune.config import Config
 from pipelines.compilation import compile_pipeline, compiled
+from pipelines.tuning import FORM
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
@@ -165,8 +166,9 @@ def test_compiled_parameters_are_the_sections_that_steps_read(options):
         "escalation": bool(config.escalation.models),
         "preference": config.method == "preference",
     }
-    skipped = {"method", "monitor", *(name for name, read in wired.items() if not read)}
-    assert parameters == set(Config.model_fields) - skipped
+    assert parameters == set(Config.model_fields) - {"method", "backend", "monitor"} - {
+        name for name, read in wired.items() if not read
+    } | set(FORM)
 
 
 def _leaves(tasks):
@@ -217,7 +219,16 @@ def test_compiled_never_caches_steps_with_effects_or_changing_inputs():
         for name, task in tasks_of(compiled(config)).items()
     }
     reads_state = (
-        *("preprocess", "load-pairs", "split", "augment", "check-budget", "plan-tuning", "reweight-hard-examples"),
+        *(
+            "configure",
+            "preprocess",
+            "load-pairs",
+            "split",
+            "augment",
+            "check-budget",
+            "plan-tuning",
+            "reweight-hard-examples",
+        ),
         *("try-larger-models", "select-model", "select-model-2", "evaluate-finalists"),
     )
     for step in (*reads_state, "tune-supervised", "tune-preference", "deploy", "keep-current-model"):
@@ -252,6 +263,6 @@ def test_compiled_default_run_executes_few_steps(method, longest):
         name
         for name, task in tasks_of(spec).items()
         if "executorLabel" in spec["components"][task["componentRef"]["name"]]
-        and name not in ("select-model-2", "keep-current-model", "importer")
+        and name not in ("select-model-2", "keep-current-model", "importer", "report-unchanged")
     ]
     assert len(executed) <= longest, executed

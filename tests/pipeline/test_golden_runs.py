@@ -25,6 +25,7 @@ RECORDS, REQUESTS, ENDPOINTS = "google.cloud.storage ", "google.genai ", "google
 EXPERIMENT = "google.cloud.aiplatform_v1 tensorboard"
 TFIDF, DUPLICATES = "scipy.stats sklearn ", "numba "  # scikit-learn imports scipy.stats
 MAY_LOAD = {
+    "configure": "",
     "preprocess": DUPLICATES + TFIDF,  # TF-IDF: label issues
     "load_pairs": DUPLICATES,
     "split": DUPLICATES + TFIDF + RECORDS,  # TF-IDF: leakage by meaning

@@ -167,7 +167,7 @@ def test_run_ends_everything_on_ctrl_c_and_is_resumed(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())  # also when nobody reads what the command prints
     assert summary["verdict"] == "deploy"
     again = [log.name for log in (folder / "logs").glob("*-preprocess.log")]
-    assert again == ["01-preprocess.log"], "finished steps are not run again"
+    assert again == ["02-preprocess.log"], "finished steps are not run again"
 
 
 @pytest.mark.xdist_group("run-keep")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whole pipelines submitted as PipelineJobs and executed by the emulator under the driver's rules.
+"""Whole pipelines submitted as PipelineJobs, or by kfp.Client, and executed by the emulator under the driver's rules.
 
 Their decision, plan, selection and summary equal the golden files, which are those of kfp's local runner.
 """
@@ -15,15 +15,19 @@ from emulator.execution.edges import problems
 from gemtune.config import Config
 from pipelines.compilation import compiled
 
+CLUSTER = "projects/123456789012/locations/kubeflow/pipelineJobs"  # where the emulator keeps the runs of kfp.Client
 pytestmark = pytest.mark.pipeline
 
 
+@pytest.mark.parametrize("backend", ["vertex", "kubeflow"])
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MORE) for name in ("quickstart", "preference")])
-def test_strict_run_decides_as_the_local_runner(name, tmp_path):
+def test_strict_run_decides_as_the_local_runner(name, backend, tmp_path):
     config, _, engine, _, data, *arguments = write_inputs(name, tmp_path)
     emulator = strict_runs.start(tmp_path, tmp_path / engine.partition(":")[2])
     try:
-        job = strict_runs.wait(emulator, strict_runs.submit(emulator, config, Path(data), *arguments))
+        cluster = ["--kubeflow", emulator.url, "--root", "s3://artifacts/runs"] if backend == "kubeflow" else []
+        run = strict_runs.submit(emulator, config, Path(data), *cluster, *arguments)
+        job = strict_runs.wait(emulator, f"{CLUSTER}/run-{run}" if cluster else run)
         failures = [task["error"]["message"] for task in job["jobDetail"]["taskDetails"] if "error" in task]
         assert job["state"] == "PIPELINE_STATE_SUCCEEDED", failures
         strict_runs.download(emulator, job, tmp_path / "run")

@@ -1,0 +1,258 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""A stand-in for the API server of Kubeflow Pipelines: experiments, runs and recurring runs, for `kfp.Client`.
+
+A run is a pipeline job of the location `kubeflow`, and so is executed or recorded as those of Vertex AI are. Its folder
+in another object store (`s3://`, `minio://`) lies in the bucket of the same name. Recurring runs follow the clock of
+the schedules. Source: kubeflow/pipelines, backend/api/v2beta1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from datetime import datetime
+from typing import Any
+
+from emulator.core.google_rest import ApiError, Call, Json, Route, now, parse_json
+from emulator.core.state import State
+from emulator.services.pipeline_jobs import PipelineJobs
+from emulator.services.schedules import Schedules, next_firing
+from emulator.services.storage import Storage
+
+PARENT = "projects/123456789012/locations/kubeflow"
+ROOT = "minio://mlpipeline/v2/artifacts"
+MAX_PARAMETER_BYTES = 10_000
+_API = "/apis/v2beta1"
+_STATES = {"CANCELLED": "CANCELED", "CANCELLING": "CANCELING"}  # others have the name of the job's state
+
+
+class Kubeflow:
+    """The API server; `schedules` has the clock."""
+
+    def __init__(self, state: State, storage: Storage, jobs: PipelineJobs, schedules: Schedules) -> None:
+        self._state, self._storage, self._jobs, self._schedules = state, storage, jobs, schedules
+        schedules.watchers.append(self.fire)
+
+    def routes(self) -> list[Route]:
+        """What `kfp.Client` needs to run a compiled file, at once or by cron."""
+        run, recurring = _API + "/runs/{id}", _API + "/recurringruns/{id}"
+        note = "runs of compiled files; the filter is one EQUALS of display_name"
+        return [
+            Route("GET", _API + "/healthz", lambda call: {"multi_user": False}, "partial", "single-user"),
+            Route("POST", _API + "/experiments", self.create_experiment),
+            Route("GET", _API + "/experiments", self.list, "partial", note),
+            Route("GET", _API + "/experiments/{id}", self.get),
+            Route("POST", _API + "/runs", self.create_run, "partial", note),
+            Route("GET", _API + "/runs", self.list_runs, "partial", note),
+            Route("GET", run, self.get_run),
+            Route("POST", run + ":terminate", self.terminate),
+            Route("POST", _API + "/recurringruns", self.create_recurring_run, "partial", note),
+            Route("GET", _API + "/recurringruns", self.list, "partial", note),
+            Route("GET", recurring, self.get),
+            Route("DELETE", recurring, self.delete),
+            Route("POST", recurring + ":enable", lambda call: self._set_status(call, "ENABLED")),
+            Route("POST", recurring + ":disable", lambda call: self._set_status(call, "DISABLED")),
+        ]
+
+    # --- experiments and recurring runs are resources `kubeflow/KIND/ID`
+
+    def create_experiment(self, call: Call) -> Json:
+        """A new experiment; 409 when its name is taken."""
+        body = _body(call)
+        if any(item["display_name"] == body.get("display_name") for _, item in self._state.all("kfp_experiments")):
+            raise ApiError(409, f"The experiment {body.get('display_name')} exists.")
+        fields = {"display_name": _required(body, "display_name"), "namespace": body.get("namespace", "")}
+        return self._insert("experiments", "experiment_id", fields)
+
+    def create_recurring_run(self, call: Call) -> Json:
+        """A new recurring run, enabled or disabled; 400 for a cron expression that does not have six fields."""
+        body = _body(call)
+        _check_run(body)
+        cron = str(((body.get("trigger") or {}).get("cron_schedule") or {}).get("cron", ""))
+        try:
+            next_firing(_five_fields(cron), self._schedules.clock())
+        except ValueError as error:
+            raise ApiError(400, f"The cron expression {cron!r} is invalid: {error}.") from error
+        fields = {**body, "status": "ENABLED" if body.get("mode") == "ENABLE" else "DISABLED"}
+        return self._insert(
+            "recurringruns", "recurring_run_id", {**fields, "_since": self._schedules.clock().isoformat()}
+        )
+
+    def _insert(self, kind: str, key: str, fields: Json) -> Json:
+        new = str(uuid.uuid4())
+        return _shown(
+            self._state.put(f"kfp_{kind}", f"kubeflow/{kind}/{new}", {key: new, "created_at": now(), **fields})
+        )
+
+    def _find(self, call: Call) -> Json:
+        kind = call.path.split("/")[3]
+        resource = self._state.get(f"kubeflow/{kind}/{call.params['id']}")
+        if resource is None:
+            raise ApiError(404, f"{kind} {call.params['id']} is not found.")
+        return resource
+
+    def get(self, call: Call) -> Json:
+        """An experiment or a recurring run."""
+        return _shown(self._find(call))
+
+    def list(self, call: Call) -> Json:
+        """All that match, on one page."""
+        kind = call.path.split("/")[3]
+        key = {"experiments": "experiments", "recurringruns": "recurringRuns"}[kind]
+        return {key: [_shown(item) for _, item in self._state.all(f"kfp_{kind}") if _matches(call, item)]}
+
+    def delete(self, call: Call) -> Json:
+        """Nothing; runs that were started go on."""
+        self._state.delete(f"kubeflow/recurringruns/{self._find(call)['recurring_run_id']}")
+        return {}
+
+    def _set_status(self, call: Call, status: str) -> Json:
+        with self._state.transaction():
+            recurring = self._find(call)
+            since = (
+                recurring["_since"] if recurring.get("no_catchup") is not True else self._schedules.clock().isoformat()
+            )
+            self._store(recurring | {"status": status, "_since": since})
+        return {}
+
+    def _store(self, recurring: Json) -> None:
+        self._state.put("kfp_recurringruns", f"kubeflow/recurringruns/{recurring['recurring_run_id']}", recurring)
+
+    def fire(self, moment: datetime) -> None:
+        """Start the runs that are due; one that is due while `max_concurrency` go on starts when one of them has ended.
+
+        With `no_catchup` only the latest of several that are due is started.
+        """
+        for _, recurring in self._state.all("kfp_recurringruns"):
+            due = self._due(recurring, moment)
+            while due and self._jobs.active(recurring["recurring_run_id"]) < int(recurring.get("max_concurrency") or 1):
+                recurring["_since"] = (moment if recurring.get("no_catchup") else due).isoformat()
+                self._store(recurring)
+                self._start({**recurring, "display_name": f"{recurring['display_name']} {due:%Y-%m-%d %H:%M:%S}"})
+                due = self._due(recurring, moment)
+
+    def _due(self, recurring: Json, moment: datetime) -> datetime | None:
+        if recurring["status"] != "ENABLED":
+            return None
+        cron = recurring["trigger"]["cron_schedule"]["cron"]
+        firing = next_firing(_five_fields(cron), datetime.fromisoformat(recurring["_since"]))
+        return firing if firing and firing <= moment else None
+
+    # --- runs
+
+    def create_run(self, call: Call) -> Json:
+        """A new run."""
+        body = _body(call)
+        _check_run(body)
+        return self._start(body)
+
+    def _start(self, body: Json) -> Json:
+        run_id, runtime = str(uuid.uuid4()), body.get("runtime_config") or {}
+        root = re.sub(r"^\w+://", "gs://", runtime.get("pipeline_root") or ROOT)
+        job: Json = {
+            "displayName": body["display_name"],
+            "pipelineSpec": _specification(body),
+            "runtimeConfig": {"gcsOutputDirectory": root, "parameterValues": runtime.get("parameters") or {}},
+        }
+        bucket = root.split("/")[2]
+        if bucket not in {item["name"] for item in self._storage.buckets("123456789012")}:
+            self._storage.create_bucket(bucket, "123456789012", {})
+        names = (
+            "experiment_id",
+            "display_name",
+            "pipeline_spec",
+            "runtime_config",
+            "service_account",
+            "recurring_run_id",
+        )
+        with self._state.transaction():
+            name = self._jobs.record(PARENT, f"run-{run_id}", job, str(body.get("recurring_run_id", "")))["name"]
+            shown = {key: body[key] for key in names if key in body}
+            return _run(self._state.update(name, _run={"run_id": run_id, **shown}))
+
+    def _job(self, call: Call) -> Json:
+        job = self._state.get(f"{PARENT}/pipelineJobs/run-{call.params['id']}")
+        if job is None:
+            raise ApiError(404, f"The run {call.params['id']} is not found.")
+        return job
+
+    def get_run(self, call: Call) -> Json:
+        """A run with its state and those of its tasks."""
+        return _run(self._job(call))
+
+    def list_runs(self, call: Call) -> Json:
+        """All runs that match, newest first, on one page."""
+        runs = [_run(job) for _, job in self._state.all("pipelineJobs") if "_run" in job]
+        return {"runs": [run for run in runs if _matches(call, run)]}
+
+    def terminate(self, call: Call) -> Json:
+        """Nothing; the run is cancelled."""
+        self._jobs.end(self._job(call)["name"])
+        return {}
+
+
+def _run(job: Json) -> Json:
+    state = job["state"].removeprefix("PIPELINE_STATE_")
+    run = {**job["_run"], "state": _STATES.get(state, state), "created_at": job["createTime"]}
+    if "endTime" in job:
+        run["finished_at"] = job["endTime"]
+    if "error" in job:
+        run["error"] = job["error"]
+    tasks = [
+        {
+            "task_id": str(task.get("taskId", "")),
+            "display_name": task.get("taskName", ""),
+            "state": task.get("state", ""),
+        }
+        for task in job["jobDetail"].get("taskDetails", [])
+    ]
+    return {**run, "run_details": {"task_details": tasks}}
+
+
+def _body(call: Call) -> Json:
+    body: Any = parse_json(call.content)
+    if not isinstance(body, dict):
+        raise ApiError(400, "The body must be an object.")
+    return body
+
+
+def _required(body: Json, key: str) -> str:
+    if not isinstance(body.get(key), str) or not body[key]:
+        raise ApiError(400, f"The field {key} is required.")
+    return str(body[key])
+
+
+def _check_run(body: Json) -> None:
+    _required(body, "display_name")
+    if "pipelineInfo" not in _specification(body):
+        raise ApiError(400, "The field pipeline_spec must be a compiled pipeline.")
+    parameters = (body.get("runtime_config") or {}).get("parameters") or {}
+    size = len(json.dumps(parameters).encode())
+    if size > MAX_PARAMETER_BYTES:
+        raise ApiError(400, f"The input parameter length exceed maximum size of {MAX_PARAMETER_BYTES}: {size}.")
+
+
+def _specification(body: Json) -> Json:
+    document: Any = body.get("pipeline_spec") or {}
+    document = document.get("pipeline_spec", document) if isinstance(document, dict) else {}
+    return document if isinstance(document, dict) else {}
+
+
+def _five_fields(cron: str) -> str:
+    seconds, _, rest = cron.partition(" ")
+    if len(cron.split()) != 6 or not seconds.isdigit():
+        raise ValueError("expected six fields, of which the first are seconds")
+    return rest.replace("?", "*")
+
+
+def _matches(call: Call, item: Json) -> bool:
+    if (experiment := call.first("experiment_id")) and item.get("experiment_id") != experiment:
+        return False
+    predicates: Any = json.loads(call.first("filter") or "{}").get("predicates", [])
+    return all(item.get(p["key"]) == p.get("stringValue", p.get("string_value")) for p in predicates)
+
+
+def _shown(resource: Json) -> Json:
+    return {key: value for key, value in resource.items() if not key.startswith("_")}

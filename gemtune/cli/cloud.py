@@ -1,0 +1,247 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that compile pipelines, and run them on Vertex AI Pipelines at once or on a schedule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gemtune.cli.commands import ConfigFile, Data, Messages, check, load
+from gemtune.cli.config import Overrides
+
+if TYPE_CHECKING:
+    from gemtune.config import Config
+    from gemtune.vertex import Client
+
+Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
+Template = Annotated[str, typer.Option(help="Published pipeline to run instead: REPOSITORY/PACKAGE/TAG.")]
+Root = Annotated[str, typer.Option(help="Folder for the run's files; default gs://BUCKET/pipelines.")]
+Cache = Annotated[bool, typer.Option(help="Reuse results of unchanged steps.")]
+Kubeflow = Annotated[str, typer.Option(metavar="HOST", help="Kubeflow Pipelines cluster to run on, by its URL.")]
+Run = Annotated[str, typer.Argument(help="Id or resource name of a run; default: the newest.")]
+
+app = typer.Typer(cls=Messages)
+runs_app = typer.Typer(no_args_is_help=True, help="Runs on Vertex AI Pipelines.")
+schedules_app = typer.Typer(no_args_is_help=True, help="Schedules on Vertex AI Pipelines.")
+app.add_typer(runs_app, name="runs")
+app.add_typer(schedules_app, name="schedules")
+
+
+@app.command(name="compile")
+def compile_command(
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Configuration; its values are the defaults of the pipeline's parameters.", metavar="CONFIG"
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the YAML files.")] = Path("build"),
+    data: Data = None,
+    overrides: Overrides = None,
+    image: Image = "",
+    publish: Annotated[
+        str, typer.Option(help="KFP repository to upload them to: https://REGION-kfp.pkg.dev/PROJECT/REPOSITORY.")
+    ] = "",
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag of what is published; repeatable.")] = None,
+) -> None:
+    """Compile both pipelines to YAML for the Cloud console, Vertex AI or Kubeflow; without torch or credentials.
+
+    The configuration's values are the defaults of the pipeline of its method, and of the other one where they apply;
+    project, region and bucket come from the environment where the configuration has none.
+    """
+    from pipelines import compilation
+
+    settings = compilation.placed(load(config, overrides, data))
+    if not settings.vertex.project:
+        typer.echo(
+            "warning: no project and no bucket are compiled in: set vertex.project or GOOGLE_CLOUD_PROJECT; "
+            "without it a run uses the project of its steps' credentials",
+            err=True,
+        )
+    for method, own in both_methods(settings):
+        path = compilation.compile_pipeline(own, out / f"{method}_tuning.yaml", image)
+        typer.echo(compilation.publish(path, publish, tags or []) if publish else path)
+
+
+def both_methods(settings: Config) -> list[tuple[str, Config]]:
+    """The configuration for either tuning method; what only its own method has is left out of the other."""
+    from gemtune.config import Config
+
+    other = "supervised" if settings.method == "preference" else "preference"
+    shared = settings.model_dump(exclude={"method", "plan", "hard_examples", "augment", "escalation", "preference"})
+    return [(settings.method, settings), (other, Config.model_validate({**shared, "method": other}))]
+
+
+@app.command()
+def submit(
+    config: ConfigFile,
+    image: Image = "",
+    template: Template = "",
+    data: Data = None,
+    overrides: Overrides = None,
+    root: Root = "",
+    cache: Cache = True,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Show each step until the run ends; exit code 1: failed.")
+    ] = False,
+    kubeflow: Kubeflow = "",
+) -> None:
+    """Start a run on Vertex AI Pipelines, or on a Kubeflow cluster."""
+    from pipelines import cloud, runs
+
+    settings, client = _connected(config, overrides, data, to_run=True)
+    source = cloud.Source(image, template, root, cache)
+    if kubeflow:
+        from pipelines import kubeflow as cluster
+
+        typer.echo(cluster.submit(kubeflow, settings, source, wait))
+        return
+    run = runs.submit(client, settings, source)
+    typer.echo(run)
+    try:
+        if wait and not runs.follow(client, run, typer.echo):
+            raise typer.Exit(1)
+    except KeyboardInterrupt:
+        typer.echo(f"the run goes on; end it with: gemtune runs cancel {config} {run.rsplit('/', 1)[-1]}", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def schedule(
+    config: ConfigFile,
+    image: Image = "",
+    template: Template = "",
+    cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
+    data: Data = None,
+    overrides: Overrides = None,
+    root: Root = "",
+    cache: Cache = True,
+    kubeflow: Kubeflow = "",
+) -> None:
+    """Run by cron on Vertex AI Pipelines, or on a Kubeflow cluster; an earlier schedule is changed."""
+    from pipelines import cloud, schedules
+
+    settings, client = _connected(config, overrides, data, to_run=True)
+    source = cloud.Source(image, template, root, cache)
+    if kubeflow:
+        from pipelines import kubeflow as cluster
+
+        name, active = cluster.schedule(kubeflow, settings, source, cron)
+        start = "enable it in the cluster's UI"
+    else:
+        placed = schedules.put(client, settings, source, cron)
+        name, active = placed.name, placed.state.name != "PAUSED"
+        start = f"start it again: gemtune schedules resume {config}"
+    typer.echo(name)
+    if not active:
+        typer.echo(f"still paused, as it was before; {start}", err=True)
+
+
+def _connected(
+    config: Path, overrides: list[str] | None, data: str | None = None, to_run: bool = False
+) -> tuple[Config, Client]:
+    """The configuration, checked where it is about to run, and a client of its project."""
+    from gemtune.vertex import connect
+
+    settings = load(config, overrides, data, needs_data=to_run)
+    if to_run:
+        check(settings)
+    return settings, connect(settings.vertex)
+
+
+@runs_app.command(name="list")
+def list_runs(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    count: Annotated[int, typer.Option(min=1, help="Most runs to list.")] = 20,
+) -> None:
+    """List a configuration's newest runs: id, state, start."""
+    from pipelines import runs
+
+    settings, client = _connected(config, overrides)
+    for job in runs.newest(client, settings.name, count):
+        started = f"{job.create_time:%Y-%m-%d %H:%M}"
+        typer.echo(f"{job.name.rsplit('/', 1)[-1]}  {runs.state(job):10} {started}")
+
+
+@runs_app.command(name="show")
+def show_run(config: ConfigFile, run: Run = "", overrides: Overrides = None) -> None:
+    """Show a run and its steps: states, times, errors."""
+    from pipelines import runs
+
+    settings, client = _connected(config, overrides)
+    job = runs.get(client, settings.name, run)
+    typer.echo(f"{job.name}\n{runs.state(job)} {job.error.message}".rstrip())
+    for line in runs.steps(job):
+        typer.echo(line)
+
+
+@runs_app.command(name="cancel")
+def cancel_run(
+    config: ConfigFile,
+    run: Annotated[str, typer.Argument(help="Id or resource name of the run.")],
+    overrides: Overrides = None,
+) -> None:
+    """Cancel a run; its steps cancel their tuning jobs."""
+    from pipelines import runs
+
+    runs.cancel(_connected(config, overrides)[1], run)
+    typer.echo(f"{run} is being cancelled")
+
+
+@runs_app.command(name="logs")
+def run_logs(
+    config: ConfigFile,
+    run: Run = "",
+    step: Annotated[str, typer.Option(help="Only this step, such as tune-supervised.")] = "",
+    overrides: Overrides = None,
+) -> None:
+    """Print what the steps of a run logged, from Cloud Logging."""
+    from pipelines import runs
+
+    settings, client = _connected(config, overrides)
+    for line in runs.logs(client, runs.get(client, settings.name, run), step):
+        typer.echo(line)
+
+
+@schedules_app.command(name="list")
+def list_schedules(config: ConfigFile, overrides: Overrides = None) -> None:
+    """List gemtune's schedules in the configuration's project and region."""
+    from pipelines import schedules
+
+    _, client = _connected(config, overrides)
+    for listed in schedules.listed(client):
+        typer.echo(f"{listed.display_name}  {listed.state.name:9} {listed.cron}")
+
+
+@schedules_app.command(name="show")
+def show_schedule(config: ConfigFile, overrides: Overrides = None) -> None:
+    """Show the configuration's schedule: state, cron expression, next and last run."""
+    from pipelines import schedules
+
+    settings, client = _connected(config, overrides)
+    placed = schedules.get(client, settings)
+    following = f"{placed.next_run_time:%Y-%m-%d %H:%M} UTC" if placed.next_run_time else "none"
+    typer.echo(f"{placed.name}\n{placed.state.name}  {placed.cron}\nnext run: {following}")
+    typer.echo(
+        f"started: {placed.started_run_count}; last: {placed.last_scheduled_run_response.run_response or 'none'}"
+    )
+
+
+def _add_schedule_verb(verb: str, description: str, done: str) -> None:
+    def act(config: ConfigFile, overrides: Overrides = None) -> None:
+        from pipelines import schedules
+
+        settings, client = _connected(config, overrides)
+        getattr(schedules, verb)(client, settings)
+        typer.echo(f"{settings.name}: the schedule is {done}")
+
+    schedules_app.command(name=verb, help=description)(act)
+
+
+_add_schedule_verb("pause", "Start no more runs by the configuration's schedule.", "paused")
+_add_schedule_verb("resume", "Start runs again, without those that were missed.", "active")
+_add_schedule_verb("delete", "Delete the configuration's schedule; runs go on.", "deleted")

@@ -1,0 +1,65 @@
+data "google_project" "this" {}
+
+resource "google_project_service" "apis" {
+  for_each = toset([
+    "aiplatform.googleapis.com",
+    "artifactregistry.googleapis.com",
+    "cloudkms.googleapis.com",
+    "iam.googleapis.com",
+    "logging.googleapis.com",
+    "serviceusage.googleapis.com",
+    "storage.googleapis.com",
+  ])
+  service            = each.value
+  disable_on_destroy = false
+}
+
+resource "google_storage_bucket" "runs" {
+  name                        = local.bucket
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+
+  versioning {
+    enabled = true # records such as champions/NAME.json can be restored
+  }
+
+  lifecycle_rule {
+    condition {
+      days_since_noncurrent_time = 30
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
+  dynamic "encryption" {
+    for_each = var.encryption_key == "" ? [] : [var.encryption_key]
+    content {
+      default_kms_key_name = encryption.value
+    }
+  }
+
+  depends_on = [google_kms_crypto_key_iam_member.services]
+}
+
+resource "google_artifact_registry_repository" "repositories" {
+  for_each      = { gemtune = "DOCKER", gemtune-pipelines = "KFP" }
+  repository_id = each.key
+  format        = each.value
+  location      = var.region
+  kms_key_name  = var.encryption_key == "" ? null : var.encryption_key
+  depends_on    = [google_project_service.apis, google_kms_crypto_key_iam_member.services]
+}
+
+# Service agents that read and write under the key.
+resource "google_kms_crypto_key_iam_member" "services" {
+  for_each = var.encryption_key == "" ? toset([]) : toset([
+    "service-${data.google_project.this.number}@gcp-sa-aiplatform.iam.gserviceaccount.com",
+    "service-${data.google_project.this.number}@gcp-sa-artifactregistry.iam.gserviceaccount.com",
+    "service-${data.google_project.this.number}@gs-project-accounts.iam.gserviceaccount.com",
+  ])
+  crypto_key_id = var.encryption_key
+  role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
+  member        = "serviceAccount:${each.value}"
+}

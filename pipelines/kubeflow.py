@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs and recurring runs on a Kubeflow Pipelines cluster, by kfp's own client.
+
+Experiment, namespace, service account and secrets come from the section `backend`; who is signed in, from the variables
+of kfp's command (KFP_EXISTING_TOKEN) and of its client (KF_PIPELINES_...).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gemtune.config import Config
+from gemtune.errors import UserError
+from pipelines.cloud import Source, require_cloud_data
+from pipelines.compilation import compile_pipeline, placed
+from pipelines.schedules import read_cron
+
+PAGE = 100
+ENDED = ("FAILED", "CANCELED", "SKIPPED")
+POLL_S = 15.0
+
+
+def submit(host: str, config: Config, source: Source, wait: bool = False) -> str:
+    """Start a run; returns its id. With `wait`, raises `UserError` unless it ends well."""
+    started = f"{config.name} {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S}"
+    with _connected(host, config) as client, _package(config, source) as package:
+        experiment = _experiment(client, config)
+        run = client.run_pipeline(experiment.experiment_id, started, **package).run_id
+        while wait and (state := client.get_run(run).state) != "SUCCEEDED":  # kfp's own waits on for a cancelled run
+            if state in ENDED:
+                raise UserError(f"the run {run} ended as {state}", remedy="see the logs of its steps in the cluster")
+            time.sleep(POLL_S)
+    return str(run)
+
+
+def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str, bool]:
+    """Run by cron, one run at a time and without those that were missed; returns the id, and whether it is enabled.
+
+    A recurring run cannot be changed: where there is an earlier one, the new one is created disabled, enabled unless
+    the earlier one was disabled, and then the earlier one is deleted. At times there are both, but never none.
+    """
+    zone, fields = read_cron(cron)
+    if zone not in ("", "UTC", "Etc/UTC"):
+        raise UserError(
+            f"time zone {zone}: Kubeflow fires by the clock of its cluster", remedy="write the hours in UTC"
+        )
+    if "7" in fields.rsplit(" ", 1)[1]:
+        raise UserError(f"{cron!r}: Kubeflow has no weekday 7", remedy="write Sunday as 0")
+    name = f"{config.name}-{config.method}-tuning"
+    trigger = {"cron_expression": f"0 {fields}", "max_concurrency": 1, "no_catchup": True}  # its first field: seconds
+    with _connected(host, config) as client, _package(config, source) as package:
+        experiment = _experiment(client, config)
+        earlier = _recurring(client, experiment.experiment_id, name)
+        is_first, was_enabled = not earlier, any(run.status == "ENABLED" for run in earlier)
+        created = client.create_recurring_run(experiment.experiment_id, name, enabled=is_first, **trigger, **package)
+        if was_enabled:
+            client.enable_recurring_run(created.recurring_run_id)
+        for run in earlier:
+            client.delete_recurring_run(run.recurring_run_id)
+        return str(created.recurring_run_id), is_first or was_enabled
+
+
+def _experiment(client: Any, config: Config) -> Any:
+    return client.create_experiment(config.backend.experiment, namespace=config.backend.namespace or None)
+
+
+def _recurring(client: Any, experiment_id: str, name: str) -> list[Any]:
+    """The recurring runs of a name; more than one after an interrupted replacement."""
+    equal = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    query = {"experiment_id": experiment_id, "page_size": PAGE, "filter": json.dumps({"predicates": [equal]})}
+    return [run for run in client.list_recurring_runs(**query).recurring_runs or [] if run.display_name == name]
+
+
+@contextlib.contextmanager
+def _package(config: Config, source: Source) -> Iterator[dict[str, Any]]:
+    """The compiled file and how it is run, as arguments of the client's methods."""
+    require_cloud_data(config)
+    if source.template or not source.image:
+        raise UserError("no image", remedy="give --image; published templates are for Vertex AI")
+    with tempfile.TemporaryDirectory() as folder:
+        path = compile_pipeline(placed(config), Path(folder) / "pipeline.yaml", source.image, source.cache)
+        account = config.backend.service_account or None
+        yield {"pipeline_package_path": str(path), "pipeline_root": source.root or None, "service_account": account}
+
+
+@contextlib.contextmanager
+def _connected(host: str, config: Config) -> Iterator[Any]:
+    """A client; what the server refuses, or that it cannot be reached, is raised as a `UserError`."""
+    from kfp import Client
+    from kfp_server_api import ApiException
+    from urllib3.exceptions import HTTPError
+
+    token = os.environ.get("KFP_EXISTING_TOKEN")
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):  # it prints links
+            warnings.simplefilter("ignore", FutureWarning)
+            yield Client(host=host, existing_token=token, namespace=config.backend.namespace or "kubeflow")
+    except ApiException as error:
+        raise UserError(
+            f"Kubeflow refused: {error.status} {error.body or error.reason}", remedy="see the message"
+        ) from None
+    except (HTTPError, TimeoutError) as error:
+        raise UserError(f"{host} cannot be reached: {error}", remedy="check --kubeflow, and who is signed in") from None

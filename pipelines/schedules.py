@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Schedules on Vertex AI Pipelines: one for each name and method, found by the labels of its runs.
+
+Guarantees: however many processes submit the same schedule, and wherever they are killed, the next one that ends leaves
+exactly one; between the first submission and a deletion there is never none; a paused schedule stays paused.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from gemtune.config import Config
+from gemtune.errors import UserError
+from gemtune.state import lease
+from gemtune.vertex import Client
+from pipelines.cloud import NAME, WAIT_S, Source, labels, pipeline_job, refusals
+
+PATCHED = ("display_name", "cron", "max_concurrent_run_count", "max_concurrent_active_run_count")
+
+
+def read_cron(text: str) -> tuple[str, str]:
+    """Time zone ("" for UTC) and five fields of a cron expression, with single blanks.
+
+    `TZ=Area/City` or `CRON_TZ=Area/City` may precede the fields. Raises `UserError` for one that no service takes or
+    that never fires.
+    """
+    from cronsim import CronSim, CronSimError
+
+    match = re.fullmatch(r"\s*(?:(?:CRON_)?TZ=(\S*)\s+)?(.*?)\s*", text)
+    zone, fields = (match[1] or "", " ".join(match[2].split())) if match else ("", "")
+    extension = re.search(r"#|\dL|\bLW?\b", fields.upper())  # cronsim takes more than Unix does
+    try:
+        if len(fields.split()) != 5 or extension:
+            raise CronSimError("expected the five fields of Unix cron")
+        next(CronSim(fields, datetime.now(ZoneInfo(zone or "UTC"))))
+    except (CronSimError, StopIteration, KeyError, ValueError, OSError) as error:
+        reason = "it never fires" if isinstance(error, StopIteration) else error
+        remedy = "five fields, such as '0 3 * * 1', after TZ=Area/City if not in UTC"
+        raise UserError(f"cannot read the cron expression {text!r}: {reason}", remedy=remedy) from None
+    return zone, fields
+
+
+def put(client: Client, config: Config, source: Source, cron: str) -> Any:
+    """Run by cron: patches the configuration's schedule, or creates it. While a run is unfinished, none is started.
+
+    Source: UpdateScheduleRequest, which may replace the request of a schedule but not its type.
+    """
+    from google.cloud.aiplatform_v1.types import CreatePipelineJobRequest, Schedule
+    from google.protobuf.field_mask_pb2 import FieldMask
+
+    zone, fields = read_cron(cron)
+    with refusals():
+        job = pipeline_job(client, config, source)
+        requested = Schedule(
+            display_name=f"{config.name}-{config.method}-tuning",
+            cron=f"TZ={zone} {fields}" if zone else fields,
+            max_concurrent_run_count=1,  # limits runs being started
+            max_concurrent_active_run_count=1,  # limits unfinished runs
+            create_pipeline_job_request=CreatePipelineJobRequest(parent=client.parent, pipeline_job=job),
+        )
+        service = _service(client)
+        with lease.held(client, f"schedules/{config.name}-{config.method}.json"):
+            existing = listed(client, config)
+            if not existing:
+                return service.create_schedule(parent=client.parent, schedule=requested, timeout=WAIT_S)
+            kept, *doubles = existing
+            requested.name = kept.name
+            mask = FieldMask(paths=[*PATCHED, "create_pipeline_job_request"])
+            patched = service.update_schedule(schedule=requested, update_mask=mask, timeout=WAIT_S)
+            for double in doubles:
+                service.delete_schedule(name=double.name, timeout=WAIT_S)
+            return patched
+
+
+def listed(client: Client, config: Config | None = None) -> list[Any]:
+    """The schedules of a configuration, or of all; oldest first."""
+    with refusals():
+        schedules = list(_service(client).list_schedules(parent=client.parent))
+    expected = labels(config).items() if config else ()
+    labelled = [(s, s.create_pipeline_job_request.pipeline_job.labels) for s in schedules]
+    kept = [s for s, own in labelled if NAME in own and all(own.get(key) == value for key, value in expected)]
+    return sorted(kept, key=lambda schedule: (schedule.create_time, schedule.name))
+
+
+def get(client: Client, config: Config) -> Any:
+    """The configuration's schedule. Raises `UserError` when there is none."""
+    existing = listed(client, config)
+    if not existing:
+        raise UserError(f"{config.name} has no schedule in {client.location}", remedy="create one: gemtune schedule")
+    return existing[0]
+
+
+def pause(client: Client, config: Config) -> None:
+    """Start no more runs; those that go on are not touched."""
+    with refusals():
+        _service(client).pause_schedule(name=get(client, config).name, timeout=WAIT_S)
+
+
+def resume(client: Client, config: Config) -> None:
+    """Start runs again, without those that were missed."""
+    with refusals():
+        _service(client).resume_schedule(name=get(client, config).name, timeout=WAIT_S)
+
+
+def delete(client: Client, config: Config) -> None:
+    """Delete the configuration's schedule, and doubles of it; runs go on."""
+    for schedule in [get(client, config), *listed(client, config)[1:]]:
+        with refusals():
+            _service(client).delete_schedule(name=schedule.name, timeout=WAIT_S).result()
+
+
+def _service(client: Client) -> Any:
+    from google.cloud.aiplatform_v1 import ScheduleServiceClient
+
+    return client.generated(ScheduleServiceClient)
