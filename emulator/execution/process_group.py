@@ -30,6 +30,7 @@ class ProcessGroup:
         )
         assert self._guard.stdout is not None
         self._id = int(self._guard.stdout.readline())
+        self.guard_id = self._guard.pid
 
     def start(self, command: Sequence[str], env: Mapping[str, str], folder: Path, log: Path) -> subprocess.Popen[bytes]:
         """Start a process in a folder, its output appended to a file; `OSError` when it cannot be started."""

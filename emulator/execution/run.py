@@ -27,11 +27,14 @@ from typing import Any, Protocol
 from emulator.execution.launcher import Files, Outputs, Step, StepError, Store, run_step
 from emulator.execution.placeholders import fill_names, fill_parameters
 from emulator.execution.process_group import ProcessGroup
-from emulator.execution.values import Json, Refusal, converted, holds, items_of, selected
+from emulator.execution.values import Json, Refusal, as_text, converted, holds, items_of, selected
 
 SUCCEEDED, FAILED, CANCELLED = "SUCCEEDED", "FAILED", "CANCELLED"
 CACHED, NOT_TRIGGERED = "SKIPPED", "NOT_TRIGGERED"
 STEPS_AT_ONCE = max(4, os.cpu_count() or 1)  # many steps wait for a service
+# Limits of Vertex AI on one input of a step and on the metadata of an execution or artifact. Sources:
+# kubeflow/kubeflow#7513; google-cloud-aiplatform 1.165.1, types/execution.py and types/artifact.py.
+MAX_ARTIFACTS, MAX_METADATA_BYTES = 100, 200_000
 _COMPLETED = "ALL_UPSTREAM_TASKS_COMPLETED"
 
 
@@ -365,6 +368,7 @@ class Execution:
     # --- executors
 
     def _run_executor(self, spec: Json, component: Json, task: Task) -> None:
+        _check_limits(task.inputs)
         executor = self._executors[component["executorLabel"]]
         if "importer" in executor:
             self._end(task, SUCCEEDED, "", self._import(executor["importer"], task))
@@ -403,7 +407,9 @@ class Execution:
                         raise StepError("cancelled")
                     task.attempts.append(_new_id())
                     log = self._logs / f"{task.path}-{task.attempts[-1]}.log"
-                    return self._named(run_step(replace(step, log=log), self._files, self._group))
+                    outputs = run_step(replace(step, log=log), self._files, self._group)
+                _check_limits(outputs)
+                return self._named(outputs)
             except StepError as error:
                 failed = len(task.attempts)
                 if failed > int(policy.get("maxRetryCount", 0)) or self._stopping.is_set():
@@ -502,6 +508,17 @@ def _collected(iterations: list[Outputs]) -> Outputs:
         for key, artifacts in iteration.artifacts.items():
             outputs.artifacts.setdefault(key, []).extend(artifacts)
     return outputs
+
+
+def _check_limits(values: Outputs) -> None:
+    """`Refusal` for inputs or outputs of a step that are beyond the limits of Vertex AI."""
+    for key, artifacts in values.artifacts.items():
+        if len(artifacts) > MAX_ARTIFACTS:
+            raise Refusal(f'"{key}" has {len(artifacts)} artifacts, more than {MAX_ARTIFACTS}')
+    metadata = [artifact["metadata"] for artifacts in values.artifacts.values() for artifact in artifacts]
+    size = max(len(as_text(value).encode()) for value in (values.parameters, *metadata))
+    if size > MAX_METADATA_BYTES:
+        raise Refusal(f"the metadata of an execution or artifact has {size} bytes, more than {MAX_METADATA_BYTES}")
 
 
 def _new_id() -> int:

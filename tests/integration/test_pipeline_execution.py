@@ -3,6 +3,8 @@
 """Small compiled pipelines executed under the driver's rules: values, branches, loops, artifacts, failures, cache."""
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -14,6 +16,7 @@ from google.protobuf.json_format import MessageToDict
 from kfp import dsl
 
 from emulator.execution.edges import problems
+from emulator.execution.process_group import ProcessGroup
 from emulator.execution.run import Execution, Job, Outcome, Task
 
 component = dsl.component(base_image="python", install_kfp_package=False)
@@ -384,6 +387,31 @@ def test_uri_that_a_step_returns_is_that_of_the_object(bench: Bench) -> None:
     assert (model["metadata"], bench.objects[model["uri"] + "/weights"]) == ({"size": 3}, b"w")
 
 
+def test_values_beyond_the_limits_of_vertex_ai_are_refused(bench: Bench) -> None:
+    @component
+    def measure(size: int, metrics: dsl.Output[dsl.ClassificationMetrics]):
+        metrics.metadata["matrix"] = "x" * size
+
+    @component
+    def count(files: dsl.Input[list[dsl.Artifact]]) -> int:
+        return len(files)
+
+    def pipeline(size: int, items: list[int]):
+        measure(size=size)
+        with dsl.ParallelFor(items):
+            imported = dsl.importer(artifact_uri="gs://bucket/a", artifact_class=dsl.Artifact)
+        count(files=dsl.Collected(imported.output))
+
+    outcome = bench.run(pipeline, size=199_000, items=list(range(100)))
+    assert outcome.state == "SUCCEEDED", outcome.error
+    outcome = bench.run(pipeline, size=200_000, items=list(range(101)))
+    errors = {name: task(outcome, name).error for name in ("measure", "count")}
+    assert errors == {
+        "measure": "the metadata of an execution or artifact has 200013 bytes, more than 200000",
+        "count": '"files" has 101 artifacts, more than 100',
+    }
+
+
 # --- failures
 
 
@@ -464,6 +492,14 @@ def test_cancelled_job_ends_its_steps(bench: Bench, tmp_path: Path) -> None:
     assert outcome.state == "CANCELLED"
     assert {task.state for task in outcome.tasks} == {"CANCELLED"}
     assert (tmp_path / "ended").read_text() == "ended\n" * 2
+
+
+def test_processes_end_though_their_guard_was_killed(tmp_path: Path) -> None:
+    group = ProcessGroup()
+    process = group.start(["sleep", "60"], os.environ, tmp_path, tmp_path / "log")
+    os.kill(group.guard_id, signal.SIGKILL)
+    threading.Thread(target=group.end).start()
+    assert process.wait(timeout=10) == -signal.SIGKILL
 
 
 # --- cache
