@@ -297,7 +297,10 @@ def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Mi
     remedy = "provide more rows, or change the shares or split.min_rows"
     if small := {name: round(size) for name, size in sizes.items() if round(size) < split.min_rows}:
         listed = ", ".join(f"{name} has about {size}" for name, size in small.items())
-        yield Misfit(f"too few rows for a run, split.min_rows={split.min_rows}: {listed}", remedy, stops=False)
+        of_all = split_sizes({None: profile.rows.total() * profile.scale}, split)
+        is_enough = min(map(round, of_all.values())) >= split.min_rows  # then the source's own split is at fault
+        remedy = "change the source's split" if is_enough else remedy
+        yield Misfit(f"too few rows for a run, split.min_rows={split.min_rows}: {listed}", remedy, stops=is_enough)
         return
     if not profile.is_labelled or profile.is_free_text:
         return

@@ -106,6 +106,13 @@ MISFITS: list[tuple[str, Rows, list[str], str]] = [
         ["split.test=0.08"],
         "test has about 24 rows, too few for each of the 28 labels",
     ),
+    ("no test split", texts(PLAIN, split=["train"] * len(PLAIN)), [], "split.min_rows"),
+    (
+        "a small validation split",
+        texts(PLAIN, split=["train"] * 200 + ["validation"] * 5 + ["test"] * 95),
+        [],
+        "split.min_rows",
+    ),
     (
         "a training split of one label",
         texts(PLAIN, split=["train" if label == "login" else "test" for label in PLAIN]),
