@@ -27,12 +27,11 @@ WAIT_S = 60.0
 class Source:
     """The pipeline to run: compiled with `image`, or `template`, the URI of a published version.
 
-    `root` is the folder of the run's files (default: in the bucket); `cache` reuses results of unchanged steps.
+    `cache` reuses results of unchanged steps.
     """
 
     image: str = ""
     template: str = ""
-    root: str = ""
     cache: bool = True
 
 
@@ -49,7 +48,7 @@ def pipeline_job(client: Client, config: Config, source: Source) -> Any:
     key = config.backend.encryption_key or config.vertex.encryption_key
     storage.bucket(client, key)
     config = placed(config)
-    runtime: dict[str, Any] = {"gcs_output_directory": source.root or f"gs://{client.bucket}/pipelines"}
+    runtime: dict[str, Any] = {"gcs_output_directory": config.backend.root or f"gs://{client.bucket}/pipelines"}
     runtime["failure_policy"] = PipelineFailurePolicy.PIPELINE_FAILURE_POLICY_FAIL_FAST  # a failed run starts no step
     job = PipelineJob(
         display_name=config.name,

@@ -91,7 +91,11 @@ def _package(config: Config, source: Source) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = compile_pipeline(placed(config), Path(folder) / "pipeline.yaml", source.image, source.cache)
         account = config.backend.service_account or None
-        yield {"pipeline_package_path": str(path), "pipeline_root": source.root or None, "service_account": account}
+        yield {
+            "pipeline_package_path": str(path),
+            "pipeline_root": config.backend.root or None,
+            "service_account": account,
+        }
 
 
 @contextlib.contextmanager

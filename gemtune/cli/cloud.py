@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
 Template = Annotated[str, typer.Option(help="Published pipeline to run instead: REPOSITORY/PACKAGE/TAG.")]
-Root = Annotated[str, typer.Option(help="Folder for the run's files; default gs://BUCKET/pipelines.")]
 Cache = Annotated[bool, typer.Option(help="Reuse results of unchanged steps.")]
 Kubeflow = Annotated[str, typer.Option(metavar="HOST", help="Kubeflow Pipelines cluster to run on, by its URL.")]
 Run = Annotated[str, typer.Argument(help="Id or resource name of a run; default: the newest.")]
@@ -82,7 +81,6 @@ def submit(
     template: Template = "",
     data: Data = None,
     overrides: Overrides = None,
-    root: Root = "",
     cache: Cache = True,
     wait: Annotated[
         bool, typer.Option("--wait", help="Show each step until the run ends; exit code 1: failed.")
@@ -93,7 +91,7 @@ def submit(
     from pipelines import cloud, runs
 
     settings, client = _connected(config, overrides, data, to_run=True)
-    source = cloud.Source(image, template, root, cache)
+    source = cloud.Source(image, template, cache)
     if kubeflow:
         from pipelines import kubeflow as cluster
 
@@ -117,7 +115,6 @@ def schedule(
     cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
     data: Data = None,
     overrides: Overrides = None,
-    root: Root = "",
     cache: Cache = True,
     kubeflow: Kubeflow = "",
 ) -> None:
@@ -125,7 +122,7 @@ def schedule(
     from pipelines import cloud, schedules
 
     settings, client = _connected(config, overrides, data, to_run=True)
-    source = cloud.Source(image, template, root, cache)
+    source = cloud.Source(image, template, cache)
     if kubeflow:
         from pipelines import kubeflow as cluster
 

@@ -47,6 +47,8 @@ class Backend(Section):
     """Service account of the steps: e-mail address on Vertex AI (empty: the default of Compute Engine), name in the
     cluster on Kubeflow.
     """
+    root: str = ""
+    """Folder of the runs' files: gs://, on Kubeflow also s3:// or minio://; empty: gs://BUCKET/pipelines."""
     encryption_key: str = ""
     """Full name of a Cloud KMS key for runs and a new bucket; empty: vertex.encryption_key."""
     network: str = ""

@@ -72,7 +72,7 @@ def end(url, run, state="SUCCEEDED"):
 
 
 def test_submit_runs_the_compiled_file_in_its_experiment(client, invoke):
-    done = invoke("submit", "--root", "s3://artifacts/runs", "--no-cache", "--set", "split.seed=11")
+    done = invoke("submit", "--set", "backend.root=s3://artifacts/runs", "--no-cache", "--set", "split.seed=11")
     assert done.exit_code == 0, done.output
     run = client.get_run(done.stdout.strip())
     assert run.display_name.startswith("shop 20")

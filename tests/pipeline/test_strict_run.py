@@ -25,7 +25,9 @@ def test_strict_run_decides_as_the_local_runner(name, backend, tmp_path):
     config, _, engine, _, data, *arguments = write_inputs(name, tmp_path)
     emulator = strict_runs.start(tmp_path, tmp_path / engine.partition(":")[2])
     try:
-        cluster = ["--kubeflow", emulator.url, "--root", "s3://artifacts/runs"] if backend == "kubeflow" else []
+        cluster = (
+            ["--kubeflow", emulator.url, "--set", "backend.root=s3://artifacts/runs"] if backend == "kubeflow" else []
+        )
         run = strict_runs.submit(emulator, config, Path(data), *cluster, *arguments)
         job = strict_runs.wait(emulator, f"{CLUSTER}/run-{run}" if cluster else run)
         failures = [task["error"]["message"] for task in job["jobDetail"]["taskDetails"] if "error" in task]
