@@ -185,7 +185,8 @@ def test_secrets_are_mounted_into_every_step_of_ours(tmp_path):
     for name, container in containers.items():
         assert executors[name]["imagePullSecret"][0]["secretName"] == "registry"
         assert executors[name]["secretAsVolume"][0]["secretName"] == "google"
-        assert container["env"] == [{"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": "/var/secrets/google/key.json"}]
+        credentials = {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": "/var/secrets/google/key.json"}
+        assert container["env"] == [credentials, {"name": "GEMTUNE_IMAGE", "value": IMAGE}]
     assert len(list(yaml.safe_load_all(compile_pipeline(Config(), tmp_path / "q.yaml").read_text()))) == 1
 
 
