@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from bench.public_data import data_folder, data_rows
-from gemtune.data.compared_text import remainders
+from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, example_id
 from gemtune.data.label_issues import FOLDS, cross_validated_probabilities, label_quality, wrong_labels
 
@@ -93,7 +93,7 @@ def print_estimates(folder: Path) -> None:
         rows = rows_of(data_rows(folder, name))
         names = sorted({row.target for row in rows})
         given = np.array([names.index(row.target) for row in rows])
-        texts, cells, accuracy = remainders(rows), [], 0.0
+        texts, cells, accuracy = Remainders().texts(rows), [], 0.0
         for share in ESTIMATED_SHARES:
             noisy = planted(given, share, len(names))
             probabilities = cross_validated_probabilities(texts, noisy, SEED)
@@ -119,7 +119,7 @@ def main() -> None:
         rows = rows_of(data_rows(folder, name))
         names = sorted({row.target for row in rows})
         given = np.array([names.index(row.target) for row in rows])
-        texts = remainders(rows)
+        texts = Remainders().texts(rows)
         for share in SHARES:
             noisy = planted(given, share, len(names))
             wrong = set(np.flatnonzero(noisy != given).tolist())

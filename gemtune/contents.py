@@ -52,11 +52,7 @@ _DATA = {
     "functionResponse": {"name": True, "response": True, "id": False},
 }
 """The fields that hold a part's content, one of which a part has; their own fields, and whether they are required."""
-_TOOLS = (
-    "functionDeclarations", "retrieval", "googleSearch", "googleSearchRetrieval", "googleMaps", "enterpriseWebSearch",
-    "codeExecution", "urlContext", "computerUse",
-)  # fmt: skip
-"""The fields of the API's Tool."""
+_TOOL = re.compile("functionDeclarations|retrieval|google(Search|SearchRetrieval|Maps)|codeExecution|urlContext")
 _MODIFIERS: dict[str, type] = {"thought": bool, "thoughtSignature": str, "videoMetadata": dict}
 _OBJECTS = ("args", "response")
 _FILE = '{"fileData": {"mimeType": "image/png", "fileUri": "gs://BUCKET/FILE"}}'
@@ -129,10 +125,8 @@ def tools_problem(tools: Any) -> str | None:
     if not isinstance(tools, list) or not all(isinstance(tool, dict) and tool for tool in tools):
         return f"tools is {tools!r:.80}: write a list of objects with functionDeclarations"
     for tool in tools:
-        if unknown := [key for key in tool if camel(key) not in _TOOLS]:
-            return (
-                f'a tool has {unknown[0]!r:.40}, which tuning does not accept: write {{"functionDeclarations": [...]}}'
-            )
+        if unknown := [key for key in tool if not _TOOL.fullmatch(camel(key))]:
+            return f"a tool has {unknown[0]!r:.40}, which tuning does not accept: write functionDeclarations"
         declared = fields_of(tool).get("functionDeclarations", [])
         if not isinstance(declared, list) or not all(isinstance(each, dict) and each.get("name") for each in declared):
             return f"functionDeclarations is {declared!r:.80}: write a list of objects with a name"

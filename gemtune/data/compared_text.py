@@ -54,11 +54,6 @@ def comparison_texts(examples: Sequence[Example]) -> list[str]:
     return compared_forms(without_common_passages(examples))
 
 
-def remainders(examples: Sequence[Example]) -> list[str]:
-    """One text per example to read: without the passages that many examples have in common, unless nothing is left."""
-    return Remainders().texts(examples)
-
-
 def compared_forms(remainders: Iterable[Remainder]) -> list[str]:
     """What `dedup` compares of texts of which these remainders are left."""
     return [_compared_form(remainder) for remainder in remainders]

@@ -259,13 +259,6 @@ def enforce_removal_limits(before: int, after: int, rule: str, config: Preproces
 # -- all rules -------------------------------------------------------------------------------------------------------
 
 MANY_ROWS = 50_000  # fewer log no progress
-RULES: dict[str, Callable[[Sequence[Example], Task, Preprocess, Vertex, Remainders], FilterResult]] = {
-    "exact deduplication": lambda rows, task, config, *_: resolve_exact_duplicates(rows, task, config),
-    "near-deduplication": lambda rows, task, config, _, left: drop_near_duplicates(rows, task, config, left),
-    "semantic deduplication": lambda rows, task, config, vertex, left: drop_semantic_duplicates(
-        rows, task, config, load_embedder(config.embedder, vertex, config.seed), left
-    ),
-}
 
 
 def deduplicate(
@@ -283,11 +276,18 @@ def apply_rules(
 ) -> tuple[list[Example], list[RejectedRow], list[UserError]]:
     """The rows kept by every rule, the dropped, and an error for each rule that drops more than the limits allow."""
     kept, rejected, problems = list(rows), list[RejectedRow](), list[UserError]()
-    remainders = remainders or Remainders()
-    for name, rule in RULES.items():
+    left = remainders or Remainders()
+    rules: dict[str, Callable[[list[Example]], FilterResult]] = {
+        "exact deduplication": lambda rows: resolve_exact_duplicates(rows, task, config),
+        "near-deduplication": lambda rows: drop_near_duplicates(rows, task, config, left),
+        "semantic deduplication": lambda rows: drop_semantic_duplicates(
+            rows, task, config, load_embedder(config.embedder, vertex, config.seed), left
+        ),
+    }
+    for name, rule in rules.items():
         before = len(kept)
         log_if_long(name, before)
-        kept, dropped = rule(kept, task, config, vertex, remainders)
+        kept, dropped = rule(kept)
         try:
             check_removal_limits(before, len(kept), name, config, dropped)
         except UserError as error:

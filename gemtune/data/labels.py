@@ -65,9 +65,7 @@ def label_set(value: Any, separator: str) -> str:
 
 
 def parse_container(text: str) -> Any:
-    """The list or object that a text is in JSON, Python or NumPy notation, as programs write such cells to CSV; else
-    None.
-    """
+    """The list or object that a text is in JSON, Python or NumPy notation, as programs write such cells; else None."""
     if (text[:1], text[-1:]) not in (("{", "}"), ("[", "]"), ("(", ")")):
         return None
     # NumPy writes no commas; Python would join the strings

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gemtune.artifacts.data import LeakageReport, OverlapSample, SplitOverlap
 from gemtune.config import Split, Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key
-from gemtune.data.compared_text import comparison_texts, derived_values, remainders
+from gemtune.data.compared_text import Remainders, comparison_texts, derived_values
 from gemtune.data.example import Example
 from gemtune.dedup.embedding import Embedder, embed, neighbours
 from gemtune.dedup.overlaps import overlaps
@@ -163,6 +163,6 @@ def _sample(rows: Sequence[Example], config: Split) -> list[int]:
 
 def _vectors(splits: dict[str, list[Example]], embedder: Embedder) -> dict[str, NDArray[np.float32]]:
     """Vectors of every split, embedded together because an embedder may be fitted to its input."""
-    vectors = embedder(remainders([example for rows in splits.values() for example in rows]))
+    vectors = embedder(Remainders().texts([example for rows in splits.values() for example in rows]))
     ends = np.cumsum([len(rows) for rows in splits.values()])
     return dict(zip(splits, np.split(vectors, ends[:-1]), strict=True)) if splits else {}

@@ -99,7 +99,7 @@ def parse_json(text: str) -> Any:
     """
     try:
         value = json.loads(
-            text, object_pairs_hook=_unique_keys, parse_constant=_reject_constant, parse_float=_parse_finite
+            text, object_pairs_hook=_unique_keys, parse_constant=reject_constant, parse_float=parse_finite
         )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
@@ -121,14 +121,16 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
     return row
 
 
-def _parse_finite(digits: str) -> float:
+def parse_finite(digits: str) -> float:
+    """The number; raises `ValueError` if it is too large."""
     number = float(digits)
     if math.isinf(number):
         raise ValueError(f"the number {digits:.80} is too large")
     return number
 
 
-def _reject_constant(name: str) -> None:
+def reject_constant(name: str) -> None:
+    """Raise `ValueError`: NaN and Infinity are Python's, not JSON's."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -138,13 +140,10 @@ def _json_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
     if first is None:
         return
     number, text = first
-    if text is not None and text.strip() == "{":
-        yield from _object_rows(file)
-        return
-    if text is not None and text.lstrip().startswith("["):
+    if text is not None and (text.lstrip().startswith("[") or text.strip() == "{"):
         second = next(lines, None)
         if second is None or not _is_json(text):
-            yield from _list_rows(file, number)
+            yield from _value_rows(file, number)
             return
         lines = itertools.chain([second], lines)
     for number, line in itertools.chain([first], lines):
@@ -162,47 +161,35 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _list_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
-    """The items of a file that is one JSON list, begun at line `number`; raises `UserError` where it is broken."""
+def _value_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
+    """The items of a file that is one JSON list, or has objects on several lines, begun at line `number`; raises
+    `UserError` where it is broken.
+    """
     text = "".join(_text_lines(file))
-    decoder, position, item_line, counted = json.JSONDecoder(), text.index("["), 1, 0
+    decoder, item_line, counted = json.JSONDecoder(), 1, 0
+    is_list = text.lstrip().startswith("[")
+    position = text.index("[") + 1 if is_list else 0
     while True:
-        position = _BLANK.match(text, position + 1).end()  # type: ignore[union-attr]  # it matches nothing, too
+        position = _BLANK.match(text, position).end()  # type: ignore[union-attr]  # it matches nothing, too
         item_line, counted = item_line + text.count("\n", counted, position), position
-        if text[position : position + 1] == "]" and not text[position + 1 :].strip():
+        if text[position : position + 1] == ("]" if is_list else "") and not text[position + 1 :].strip():
             return
         try:
             _, end = decoder.raw_decode(text, position)
             position, item = _BLANK.match(text, end).end(), text[position:end]  # type: ignore[union-attr]
-            if text[position : position + 1] not in (",", "]"):
+            if is_list and text[position : position + 1] not in (",", "]"):
                 raise ValueError("a comma or ] is missing after it")
         except (ValueError, RecursionError) as error:
             problem = _TOO_DEEP if isinstance(error, RecursionError) else _short(str(error))
-            remedy = "write a complete list, or one row per line as .jsonl"
+            remedy = "write a complete list, or one row per line as .jsonl: jq -c . FILE > rows.jsonl"
             raise UserError(
-                f"the JSON list that begins at line {number} is broken: {problem}",
+                f"the JSON {'list' if is_list else 'object'} that begins at line {number} is broken: {problem}",
                 file=file.name,
                 line=item_line,
                 remedy=remedy,
             ) from None
         yield _json_row(item_line, item)
-        position -= text[position] == "]"
-
-
-def _object_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
-    """The objects of a file that writes each on several lines; raises `UserError` where one is broken."""
-    text = "".join(_text_lines(file))
-    decoder, position, line, counted = json.JSONDecoder(), 0, 1, 0
-    while (position := _BLANK.match(text, position).end()) < len(text):  # type: ignore[union-attr]
-        line, counted = line + text.count("\n", counted, position), position
-        try:
-            _, end = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
-            problem = _TOO_DEEP if isinstance(error, RecursionError) else _short(str(error))
-            remedy = "write one object per line: jq -c . FILE > rows.jsonl"
-            raise UserError(f"the JSON object is broken: {problem}", file=file.name, line=line, remedy=remedy) from None
-        yield _json_row(line, text[position:end])
-        position = end
+        position += text[position : position + 1] == ","
 
 
 def _json_row(number: int, line: str) -> Row | RejectedRow:

@@ -95,60 +95,44 @@ def _maximum(name: str, measured: float, limit: float, description: str) -> Rule
 
 
 def _class_rules(
-    task: Task,
-    gate: Gate,
-    candidate: ScoredVariant,
-    prompt: ScoredVariant | None,
-    groups: Sequence[str | None],
+    task: Task, gate: Gate, candidate: ScoredVariant, prompt: ScoredVariant | None, groups: Sequence[str | None]
 ) -> list[Rule]:
     """What is shown of the recall of every class with enough test rows: that it is high enough, or not lost."""
     if not gate.min_class_recall and gate.max_class_drop >= 1:
         return []
-    own = metrics.label_sets(task, candidate.rows)
-    parts = {label: np.flatnonzero(own.reference[:, column]).tolist() for column, label in enumerate(own.labels)}
-    columns = {label: column for column, label in enumerate(own.labels) if len(parts[label]) >= MIN_PER_GROUP}
-    if not columns:
+    own, rules = metrics.label_sets(task, candidate.rows), list[Rule]()
+    parts = {k: rows for k, rows in enumerate(map(np.flatnonzero, own.reference.T)) if len(rows) >= MIN_PER_GROUP}
+    within = {k: [groups[row] for row in rows.tolist()] for k, rows in parts.items()}
+    if not parts:
         summary = f"recall by class was not measured: no class has {MIN_PER_GROUP} test rows"
         return [Rule(name="class_recall", passed=False, measured=0.0, required=gate.min_class_recall, summary=summary)]
 
-    def recall(sets: metrics.LabelSets, label: str) -> Measure:
-        return intervals.mean(sets.predicted[parts[label], columns[label]])
+    def recall(sets: metrics.LabelSets, k: int) -> Measure:
+        return intervals.mean(sets.predicted[parts[k], k])
 
-    of_rows = {label: [groups[row] for row in parts[label]] for label in columns}
-    rules, level, required = [], gate.confidence_level, gate.min_class_recall
+    level, required, allowed = gate.confidence_level, gate.min_class_recall, gate.max_class_drop
     if required:
-        shown = {
-            label: intervals.interval(recall(own, label), level=level, groups=of_rows[label], exact=True)
-            for label in columns
-        }
-        worst = min(shown, key=lambda label: shown[label].low)
-        low = shown[worst].low
+        shown = {k: intervals.interval(recall(own, k), level=level, groups=within[k], exact=True) for k in parts}
+        worst = min(shown, key=lambda k: shown[k].low)
+        value, low = shown[worst].value, shown[worst].low
         summary = (
-            f"class {worst!r} has a recall of {shown[worst].value:.3f} on {len(parts[worst])} rows (perhaps only "
+            f"class {own.labels[worst]!r} has a recall of {value:.3f} on {len(parts[worst])} rows (perhaps only "
             f"{low:.3f}); required to be shown of every class: {required:g}"
         )
-        rules.append(
-            Rule(name="class_recall", passed=low >= required, measured=low, required=required, summary=summary)
-        )
-    if gate.max_class_drop < 1 and prompt is not None:
-        before, allowed = metrics.label_sets(task, prompt.rows), gate.max_class_drop
+        passed = low >= required
+        rules.append(Rule(name="class_recall", passed=passed, measured=low, required=required, summary=summary))
+    if allowed < 1 and prompt is not None:
+        before, how = metrics.label_sets(task, prompt.rows), {"resamples": gate.resamples, "seed": gate.seed}
         drops = {
-            label: intervals.paired(
-                recall(own, label),
-                recall(before, label),
-                level=level,
-                resamples=gate.resamples,
-                seed=gate.seed,
-                groups=of_rows[label],
-            )
-            for label in columns
+            k: intervals.paired(recall(own, k), recall(before, k), level=level, groups=within[k], **how) for k in parts
         }
-        worst = min(drops, key=lambda label: (drops[label].is_above(-allowed, level), drops[label].low))
-        drop = drops[worst]
+        worst = min(drops, key=lambda k: (drops[k].is_above(-allowed, level), drops[k].low))
+        delta, low = drops[worst].delta, drops[worst].low
         summary = (
-            f"class {worst!r} loses {max(-drop.delta, 0):.3f} recall against the best prompt on {len(parts[worst])} "
-            f"rows (perhaps {max(-drop.low, 0):.3f}); a loss of {allowed:g} is to be ruled out for every class"
+            f"class {own.labels[worst]!r} loses {max(-delta, 0):.3f} recall against the best prompt on "
+            f"{len(parts[worst])} rows (perhaps {max(-low, 0):.3f}); a loss of {allowed:g} must be ruled out for each "
+            "class"
         )
-        passed = drop.is_above(-allowed, level)
-        rules.append(Rule(name="class_drop", passed=passed, measured=drop.low, required=-allowed, summary=summary))
+        passed = drops[worst].is_above(-allowed, level)
+        rules.append(Rule(name="class_drop", passed=passed, measured=low, required=-allowed, summary=summary))
     return rules

@@ -14,7 +14,6 @@ never an answer.
 from __future__ import annotations
 
 import json
-import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ import yaml
 
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.config.output_schema import answer_problem
+from gemtune.data.readers import parse_finite, reject_constant
 from gemtune.inference.field_values import canonical_object, with_read_values
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
@@ -512,20 +512,10 @@ def _json_value(text: str, *, lenient: bool = False) -> Any:
         spellings.append(re.sub(r"([{,]\s*)([^\W\d][\w-]*)(\s*:)", r'\1"\2"\3', spellings[-1]))
     for spelling in spellings:
         try:
-            return json.loads(spelling, parse_constant=_reject, parse_float=_finite)
+            return json.loads(spelling, parse_constant=reject_constant, parse_float=parse_finite)
         except (ValueError, RecursionError):
             continue
     return None
-
-
-def _reject(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    if math.isinf(number := float(digits)):
-        _reject(digits)
-    return number
 
 
 def _shown(answer: str, limit: int = 60) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench import templates
 from gemtune.config import Preprocess, Task
-from gemtune.data.compared_text import remainders
+from gemtune.data.compared_text import Remainders
 from gemtune.data.duplicates import (
     borderline_duplicates,
     check_removal_limits,
@@ -47,7 +47,7 @@ def near(rows: list[Example], kind: str = "classification") -> list[int]:
 def test_near_duplicates_ignore_a_shared_instruction() -> None:
     plain = sentences(40)
     framed = [FRAME + text + END for text in plain]
-    assert [text.strip(": ") for text in remainders([example(t) for t in framed[:34] + plain[34:]])] == plain
+    assert [text.strip(": ") for text in Remainders().texts([example(t) for t in framed[:34] + plain[34:]])] == plain
     assert near([example(text, line=i) for i, text in enumerate(framed)]) == []
     copies = [example(text, line=i) for i, text in enumerate([*framed, plain[3] + "!", FRAME + plain[5] + " a"])]
     assert len(near(copies)) == 2

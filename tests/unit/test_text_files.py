@@ -162,7 +162,7 @@ def test_read_rows_reads_objects_on_several_lines_and_refuses_a_broken_one(tmp_p
     path.write_text("\n".join(json.dumps(row, indent=2) for row in rows))
     assert rows_of(path)[0] == rows
     path.write_text(path.read_text() + '\n{\n "text": }\n')
-    with pytest.raises(UserError, match=r"a\.json:9: the JSON object is broken.*jq -c"):
+    with pytest.raises(UserError, match=r"a\.json:9: the JSON object that begins at line 1 is broken.*jq -c"):
         rows_of(path)
 
 
