@@ -89,7 +89,7 @@ def read_rows(
     raise UserError(
         f"cannot determine the format of {kind!r}",
         file=file.name,
-        remedy="name it .jsonl, .csv, .tsv, .xlsx or .parquet (+ .gz)",
+        remedy="save it as .jsonl, .csv, .tsv, .xlsx or .parquet (+ .gz)",
     )
 
 

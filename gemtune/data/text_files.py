@@ -34,7 +34,14 @@ _BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
 # what office programs of these languages save: Japanese, Korean, Chinese (2), European (5)
 _LEGACY = ["cp932", "euc-jp", "cp949", "gb18030", "big5", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254"]
 _EUROPEAN, _SPARSE = _LEGACY[5:], 2
-_SIGNATURES = {b"PK\x03\x04": ".xlsx", b"PAR1": ".parquet", b"\x1f\x8b": ".gz"}  # what these files begin with
+# what these files begin with
+_SIGNATURES = {
+    b"PK\x03\x04": ".xlsx",
+    b"PAR1": ".parquet",
+    b"\x1f\x8b": ".gz",
+    b"\xd0\xcf\x11\xe0": ".xls",
+    b"%PDF": ".pdf",
+}
 _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean mail: ASCII bytes otherwise
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|"
@@ -125,7 +132,8 @@ def _recognize_encoding(file: SourceFile) -> str:
     for k, chunk in enumerate(_chunks(file)):
         for signature, suffix in _SIGNATURES.items() if k == 0 else ():
             if chunk.startswith(signature):
-                raise UserError(f"not a text file: it begins like {suffix}", file=file.name, remedy=f"name it {suffix}")
+                remedy = "save it as .xlsx or CSV" if suffix in (".xls", ".pdf") else f"name it {suffix}"
+                raise UserError(f"not a text file: it begins like {suffix}", file=file.name, remedy=remedy)
         if k == 0 and (encoding := _wide_encoding(chunk)):
             if encoding not in dict(_BOMS).values():
                 signs = "NUL bytes" if encoding.startswith("utf") else "escape sequences"

@@ -40,7 +40,7 @@ MAY_LOAD = {
     "gate": "scipy.stats",  # exact McNemar and Wilson
     "deploy": REQUESTS + RECORDS + ENDPOINTS,
     "keep_current_model": RECORDS + ENDPOINTS,
-    "report": "jinja2 matplotlib " + RECORDS,
+    "report": "jinja2 matplotlib " + RECORDS + TFIDF,  # TF-IDF: similar shots of the prompt that is kept
     "report_unchanged": "jinja2 matplotlib",
 }
 pytestmark = pytest.mark.pipeline

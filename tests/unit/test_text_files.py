@@ -228,6 +228,14 @@ def test_read_lines_names_the_suffix_of_other_formats(tmp_path: Path, suffix: st
             rows_of(tmp_path / name)
 
 
+@pytest.mark.parametrize("content", [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"%PDF-1.7\n"])
+def test_read_lines_names_a_format_to_save_as(tmp_path: Path, content: bytes) -> None:
+    for name in ("a.csv", "a.jsonl", "a.xls"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=r"save it as \."):
+            rows_of(tmp_path / name)
+
+
 def test_read_lines_removes_the_mark_of_a_named_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "é"}', encoding="utf-8-sig")
     for name in ("UTF-8", "utf8", "utf-8-sig"):
