@@ -321,7 +321,7 @@ def best_of_prompts(seed: int, count: int = 5, multiple: float = 0.0, validation
         for n in range(count)
     ]  # fmt: skip
     best = max(reports, key=lambda report: report.metrics["accuracy"].value)
-    finalists = [best, *other_prompts(best, reports, "accuracy")]
+    finalists = [best, *other_prompts(best, reports, "accuracy", 0.95)]
     variants = [
         scripted("baseline", rows_of(test[:, reports.index(report)]), report.variant.name) for report in finalists
     ]

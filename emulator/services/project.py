@@ -68,7 +68,7 @@ class Project:
         for job_id in job_ids:
             for path in (self._state.directory / "pipelines").rglob(f"*-{job_id}.log"):
                 written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat()
-                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                lines = path.read_text(encoding="utf-8", errors="replace").rstrip("\n").split("\n")
                 entries += [_entry(job_id, line, written) for line in lines]
         return {"entries": sorted(entries, key=lambda entry: str(entry["timestamp"]))}
 

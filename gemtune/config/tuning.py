@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from gemtune.config.section import JsonObject, Section, is_resource_name, plain, unquoted_off
 
 # Source: https://cloud.google.com/resource-manager/docs/labels-overview#requirements
-LabelKey = Annotated[str, Field(pattern=r"^[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]{0,62}$")]
-LabelValue = Annotated[str, Field(pattern=r"^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$")]
+LabelKey = Annotated[str, Field(pattern=r"^[^\W\d_A-Z]([^\WA-Z]|-){0,62}$")]  # in the notation that JSON Schema has too
+LabelValue = Annotated[str, Field(pattern=r"^([^\WA-Z]|-){0,63}$")]
 
 
 class Vertex(Section):

@@ -19,7 +19,7 @@ from gemtune.artifacts.base import Artifact, open_atomic
 from gemtune.artifacts.cost import read_spent
 from gemtune.cli.main import app
 from gemtune.data.example import Example, read_examples, write_examples
-from gemtune.data.label_issues import read_review_file
+from gemtune.data.csv_safe import read_review_file
 from gemtune.errors import ServiceError, UserError, actionable
 from gemtune.evaluation.human_ratings import read_pair_ratings, read_ratings
 from gemtune.evaluation.predictions import read_predictions

@@ -149,6 +149,7 @@ def test_retried_inside_another_does_not_multiply_attempts(monkeypatch: pytest.M
 
 
 NOT_RETRIED = {
+    "read_if_changed": "one attempt: the caller has a record to go on with",
     "generate": "rate control sends it again",
     "create": "not idempotent: the caller looks for the job first",
     "require_credentials": "constructs clients",
