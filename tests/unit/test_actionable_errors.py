@@ -18,8 +18,8 @@ from gemtune.artifacts import cost, data, decision, evaluation, tuning
 from gemtune.artifacts.base import Artifact, open_atomic
 from gemtune.artifacts.cost import read_spent
 from gemtune.cli.main import app
-from gemtune.data.example import Example, read_examples, write_examples
 from gemtune.data.csv_safe import read_review_file
+from gemtune.data.example import Example, read_examples, write_examples
 from gemtune.errors import ServiceError, UserError, actionable
 from gemtune.evaluation.human_ratings import read_pair_ratings, read_ratings
 from gemtune.evaluation.predictions import read_predictions
