@@ -107,7 +107,7 @@ def measured(count: int, label_count: int) -> dict[str, float]:
         timed("gate", lambda: gate.run(*files, task=settings["task"], gate={}))
         timed("report: wrong answers", lambda: report.errors(path["said"], "t@2"))
         tested = EvaluationReport.read(path["tested"])
-        timed("report: confusions", lambda: [report.confusions(v.confusion) for v in tested.variants if v.confusion])
+        timed("report: confusions", lambda: [v.confusion.mistakes for v in tested.variants if v.confusion])
     return taken
 
 

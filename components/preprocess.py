@@ -10,20 +10,25 @@ from components.base import component
 
 
 @component
-def prepare_dataflow_job(
-    data: str,
-    task: dict,
-    preprocess: dict,
-    vertex: dict,
-) -> NamedTuple(
+def prepare_dataflow_job(data: str, name: str, task: dict, preprocess: dict, vertex: dict) -> NamedTuple(
     "DataflowJob",
-    [("kept", str), ("dropped", str), ("location", str), ("template", str), ("parameters", dict)],
+    [
+        ("job_name", str),
+        ("project", str),
+        ("location", str),
+        ("temp_location", str),
+        ("service_account", str),
+        ("subnetwork", str),
+        ("template", str),
+        ("parameters", dict),
+        ("kept", str),
+        ("dropped", str),
+    ],
 ):
-    """Prepare the Dataflow job that deduplicates the data: region, template and parameters."""
+    """Prepare the Dataflow job that deduplicates the data: name, place, identity, template and parameters."""
     from gemtune.steps import preprocess as step
 
-    job = step.prepare_dataflow_job(data, task=task, preprocess=preprocess, vertex=vertex)
-    return job.kept, job.dropped, job.location, job.template, job.parameters
+    return step.prepare_dataflow_job(data, name, task=task, preprocess=preprocess, vertex=vertex)
 
 
 @component

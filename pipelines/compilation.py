@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pipelines as YAML: the same bytes for the same code and configuration, with the image named when it is compiled."""
+"""Pipelines as YAML: the same bytes for the same code and configuration, with the image named when it is compiled.
+
+Guarantees: each value has the type that its step declares (`pipelines.edges`).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import yaml
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import connect, location, named_project
+from pipelines.edges import edges
 from pipelines.kfp_local_events import with_caching_options
 
 
@@ -47,13 +51,16 @@ def publish(path: Path, repository: str, tags: list[str]) -> str:
 def placed(config: Config) -> Config:
     """The configuration with project, region and bucket written in: a container has not this shell's environment.
 
-    Without a known project only the region is; the first step then uses the project of its credentials.
+    Without a known project only the region is; the first step then uses the project of its credentials. Answers are
+    kept in the bucket unless `evaluate.response_cache` is set.
     """
     places = {"location": location(config.vertex)}
     if named_project(config.vertex):
         client = connect(config.vertex)
         places |= {"project": client.project, "bucket": client.bucket}
-    return config.model_copy(update={"vertex": config.vertex.model_copy(update=places)})
+    cache = {"response_cache": config.evaluate.response_cache or "bucket"}
+    sections = {"vertex": config.vertex.model_copy(update=places), "evaluate": config.evaluate.model_copy(update=cache)}
+    return config.model_copy(update=sections)
 
 
 def compiled(config: Config, image: str = "", cache: bool = True) -> dict[str, Any]:
@@ -75,5 +82,9 @@ def _documents(config: Config, image: str, cache: bool) -> list[dict[str, Any]]:
         if image and container.get("image") == IMAGE:  # Google's own operators have theirs
             container["image"] = image
             container.setdefault("env", []).append({"name": "GEMTUNE_IMAGE", "value": image})  # for champions' records
+    if mismatched := [edge for edge in edges(spec) if not edge.matches]:
+        raise UserError(
+            "\n".join(map(str, mismatched)), remedy="declare the same type in the component that gives the value"
+        )
     platform = MessageToDict(pipeline.platform_spec)
     return [spec if cache else with_caching_options(spec, {}), *([platform] if platform else [])]

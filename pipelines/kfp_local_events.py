@@ -125,6 +125,9 @@ def main(folder: str, earlier: str) -> int:
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)
     specification, *_ = yaml.safe_load_all((root / PIPELINE).read_text(encoding="utf-8"))
+    for component in (specification["root"], *specification["components"].values()):
+        for task in component.get("dag", {}).get("tasks", {}).values():
+            task.pop("retryPolicy", None)  # somebody waits: a failed step is reported at once, and the run resumed
     cached = with_caching_options(specification, {"enableCache": True})
     run = components.load_component_from_text(yaml.safe_dump(cached))
     try:

@@ -7,12 +7,14 @@ configure -> data -> split -> [augment] -> check-budget
      -> if tuning is worth trying: [reweight-hard-examples] -> [tune-supervised, as a start] -> tune per trial
         -> evaluate-checkpoints -> [try-larger-models] -> select-model;  else: select-model without a candidate
      -> evaluate-finalists -> gate -> deploy or keep-current-model -> report;  else: report-unchanged
+and finish-run at the end, whether a step failed or not
 
 Steps in brackets are wired only where the configuration uses them; the pipeline's parameters are the sections that its
 steps read. The two branches meet again in the selection: its URI crosses as a parameter (kfp's local runner gives a
 parameter from either of two branches by `dsl.OneOf`, but no artifact), and an importer, which starts no container,
-makes it an artifact again for the steps after. Steps that change something outside the run or read something that
-changes are never cached; `tune` resumes by the job's fingerprint instead.
+makes it an artifact again for the steps after. The loop over the trials lies in a condition, not in the exit handler's
+own DAG, where backends do not run it (kubeflow/pipelines issue 12390). Steps that change something outside the run or
+read something that changes are never cached; `tune` resumes by the job's fingerprint instead.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from components.configure import configure
 from components.deploy import deploy, keep_current_model
 from components.escalation import try_larger_models
 from components.evaluate import evaluate_baselines, evaluate_checkpoints, evaluate_finalists
+from components.finish_run import finish_run
 from components.gate import gate
 from components.load_pairs import load_pairs
 from components.plan_tuning import plan_tuning
@@ -38,9 +41,12 @@ from components.reweight import reweight_hard_examples
 from components.select_model import select_model
 from components.split import split
 from components.tune import tune_preference, tune_supervised
-from gemtune.config import Config
+from gemtune.config import Config, step_resources
+from gemtune.steps import DEADLINE
 
 KEY_FOLDER = "/var/secrets/google"
+BACKOFF, LONGEST_BACKOFF = "60s", "900s"
+DATAFLOW_INPUTS = ("job_name", "project", "location", "temp_location", "subnetwork", "parameters")
 FORM = {
     "base_model": "evaluate",
     "max_cost": "plan",
@@ -123,7 +129,7 @@ class Wiring:
             "escalation": self._escalates,
             "preference": self._is_preference,
         }
-        skipped = {"name", "method", "data", "backend", "monitor"} | {
+        skipped = {"name", "method", "data", "backend", "monitor", "steps"} | {
             name for name, wired in optional.items() if not wired
         }
         return [name for name in Config.model_fields if name not in skipped]
@@ -133,9 +139,18 @@ class Wiring:
         available = {**self._parameters, **self._splits}
         names = [*Config.model_fields, *self._splits]
         own = {name: available.get(name, {}) for name in names if name in component.component_spec.inputs}
-        task = component(**(own | arguments))
+        task = self._robust(component(**(own | arguments)).set_caching_options(cached))
         self._add_secrets(task)
-        return task if cached else task.set_caching_options(False)
+        return task
+
+    def _robust(self, task: Any) -> Any:
+        """The task with the resources, repetitions and deadline of its step."""
+        resources = step_resources(task.component_spec.name, self._config.steps)
+        task.set_cpu_request(resources.cpu).set_cpu_limit(resources.cpu)
+        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
+        if resources.deadline_h:
+            task.set_env_variable(DEADLINE, str(round(3600 * resources.deadline_h)))
+        return task.set_retry(resources.retries, BACKOFF, backoff_factor=2.0, backoff_max_duration=LONGEST_BACKOFF)
 
     def _add_secrets(self, task: Any) -> None:
         """What a Kubeflow cluster mounts into a step; Vertex AI does not read it."""
@@ -151,6 +166,11 @@ class Wiring:
     def wire(self, parameters: dict[str, Any]) -> None:
         """Wire all steps; `parameters` are the pipeline's, by name."""
         self._parameters = parameters
+        with dsl.ExitHandler(self._step(finish_run)):
+            self._wire_run()
+
+    def _wire_run(self) -> None:
+        parameters = self._parameters
         form = {name: parameters[name] for name in FORM}
         compiled: dict[str, Any] = {
             "runner": self._config.preprocess.runner,
@@ -207,12 +227,13 @@ class Wiring:
 
         job = self._step(prepare_dataflow_job)
         launched = DataflowFlexTemplateJobOp(
-            location=job.outputs["location"],
             container_spec_gcs_path=job.outputs["template"],
-            job_name="gemtune-deduplicate",
-            parameters=job.outputs["parameters"],
-        ).set_caching_options(False)  # a cached launch would wait for a dead job again
-        finished = WaitGcpResourcesOp(gcp_resources=launched.outputs["gcp_resources"]).set_caching_options(False)
+            service_account_email=job.outputs["service_account"],
+            **{name: job.outputs[name] for name in DATAFLOW_INPUTS},
+        )
+        waiting = WaitGcpResourcesOp(gcp_resources=launched.outputs["gcp_resources"])
+        # never cached: a cached launch would wait for a dead job again
+        finished, _ = (self._robust(task.set_caching_options(False)) for task in (waiting, launched))
         kept, dropped = job.outputs["kept"], job.outputs["dropped"]
         return self._step(preprocess, data=kept, dataflow_dropped=dropped).after(finished)
 

@@ -101,7 +101,8 @@ def test_sections_are_parameters_of_some_pipeline():
     options = ["augment.min_rows_per_label=1", "hard_examples.target_share=0.5", "escalation.models=[gemini-3.5-flash]"]
     configs = [Config.load(None, options), Config(method="preference")]
     forms = [set(compiled(config)["root"]["inputDefinitions"]["parameters"]) for config in configs]
-    assert set.union(*forms) == set(Config.model_fields) - {"method", "backend", "monitor"} | set(FORM)
+    compiled_in = {"method", "backend", "monitor", "steps"}
+    assert set.union(*forms) == set(Config.model_fields) - compiled_in | set(FORM)
 
 
 def test_compile_loads_no_training_framework():
@@ -148,6 +149,7 @@ def test_image_installs_the_locked_versions_and_only_gemtune():
     assert re.findall(r"^COPY (.+) (\S+)$", lines, re.M) == [
         ("pyproject.toml requirements.lock README.md LICENSE", "./"),
         ("gemtune", "gemtune"),
+        ("--from=build /opt/gemtune", "/opt/gemtune"),
     ]
     ignored = (ROOT / ".dockerignore").read_text().split()
     assert ignored[0] == "*"

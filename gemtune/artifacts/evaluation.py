@@ -44,6 +44,17 @@ class Confusion(Part):
     columns: list[str]
     matrix: list[list[int]]
 
+    @property
+    def mistakes(self) -> list[tuple[str, str, int]]:
+        """Reference, answer and rows of all mistakes, the most frequent first."""
+        wrong = [
+            (label, answer, rows)
+            for label, counts in zip(self.labels, self.matrix, strict=True)
+            for answer, rows in zip(self.columns, counts, strict=True)
+            if rows and answer != label
+        ]
+        return sorted(wrong, key=lambda mistake: -mistake[2])
+
 
 class Latency(Part):
     """Seconds per answer; 0 when none was timed."""

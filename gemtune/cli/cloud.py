@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
 Template = Annotated[str, typer.Option(help="Published pipeline to run instead: REPOSITORY/PACKAGE/TAG.")]
-Cache = Annotated[bool, typer.Option(help="Reuse results of unchanged steps.")]
+Cache = Annotated[
+    bool,
+    typer.Option(
+        help="Let the backend reuse steps whose inputs are unchanged; steps that read data or records always run."
+    ),
+]
 Kubeflow = Annotated[str, typer.Option(metavar="HOST", help="Kubeflow Pipelines cluster to run on, by its URL.")]
 Run = Annotated[str, typer.Argument(help="Id or resource name of a run; default: the newest.")]
 
@@ -49,9 +54,11 @@ def compile_command(
     """Compile both pipelines to YAML for the Cloud console, Vertex AI or Kubeflow; without torch or credentials.
 
     The configuration's values are the defaults of the pipeline of its method, and of the other one where they apply;
-    project, region and bucket come from the environment where the configuration has none.
+    project, region and bucket come from the environment where the configuration has none. What a backend would refuse
+    is listed; `gemtune doctor --compiled FILE` explains it.
     """
     from pipelines import compilation
+    from pipelines.backend_rules import findings, read_compiled
 
     settings = compilation.placed(load(config, overrides, data))
     if not settings.vertex.project:
@@ -60,9 +67,13 @@ def compile_command(
             "without it a run uses the project of its steps' credentials",
             err=True,
         )
+    lines: dict[str, None] = {}
     for method, own in both_methods(settings):
         path = compilation.compile_pipeline(own, out / f"{method}_tuning.yaml", image)
+        lines |= dict.fromkeys(map(str, findings(read_compiled(path))))
         typer.echo(compilation.publish(path, publish, tags or []) if publish else path)
+    for line in lines:
+        typer.echo(line, err=True)
 
 
 def both_methods(settings: Config) -> list[tuple[str, Config]]:

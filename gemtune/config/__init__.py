@@ -5,7 +5,7 @@
 One frozen pydantic model per step; unknown keys are refused. `Config.load` is the one way in (YAML file plus
 `section.field=value` overrides), `Config.parameters` the one way out (the compiled pipeline's parameters). A step gets
 its own sections as plain dicts and validates them again, because a pipeline backend turns integers into floats. The
-modules group sections by subject: `data`, `evaluation`, `tuning`, `monitoring`.
+modules group sections by subject: `data`, `evaluation`, `tuning`, `monitoring`, `pipeline`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from gemtune.config.data import Augment, Preprocess, Split, Task
 from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt, Role
 from gemtune.config.monitoring import Monitor
+from gemtune.config.pipeline import Notify, StepResources, step_resources, step_table
 from gemtune.config.section import JsonObject, Section, explain, fingerprint, is_resource_name
 from gemtune.config.tuning import (
     Backend,
@@ -47,6 +48,7 @@ __all__ = [
     "Judge",
     "ModelVariant",
     "Monitor",
+    "Notify",
     "Plan",
     "Preference",
     "Preprocess",
@@ -55,6 +57,7 @@ __all__ = [
     "Section",
     "Select",
     "Split",
+    "StepResources",
     "Task",
     "Trial",
     "Tune",
@@ -62,6 +65,8 @@ __all__ = [
     "explain",
     "fingerprint",
     "is_resource_name",
+    "step_resources",
+    "step_table",
 ]
 
 
@@ -93,6 +98,15 @@ class Config(Section):
     monitor: Monitor = Field(default_factory=Monitor)
     vertex: Vertex = Field(default_factory=Vertex)
     backend: Backend = Field(default_factory=Backend)
+    notify: Notify = Field(default_factory=Notify)
+    steps: dict[str, StepResources] = Field(default_factory=dict)
+
+    @field_validator("steps", mode="after")
+    @classmethod
+    def _steps_exist(cls, value: dict[str, StepResources]) -> dict[str, StepResources]:
+        if unknown := set(value) - set(step_table()):
+            raise ValueError(f"no step {sorted(unknown)[0]!r}: the steps are {', '.join(step_table())}")
+        return value
 
     @model_validator(mode="before")
     @classmethod

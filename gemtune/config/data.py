@@ -198,6 +198,10 @@ class Preprocess(Section):
     """
     dataflow_template: str = ""
     """gs:// URI of a Dataflow Flex Template of gemtune.data.dataflow_dedup; runner dataflow needs it."""
+    dataflow_service_account: str = ""
+    """Service account of the Dataflow workers; empty: the project's Compute Engine account."""
+    dataflow_subnetwork: str = ""
+    """Subnetwork of the workers, regions/REGION/subnetworks/NAME; empty: the network `default`."""
     max_cluster: int = Field(1000, ge=0)
     """Number of duplicates of a text that stops the run; 0: no limit."""
     max_removed_share: float = Field(0.5, gt=0, le=1)

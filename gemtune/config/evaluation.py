@@ -141,7 +141,9 @@ class Evaluate(Section):
     max_error_share: float = Field(0.05, ge=0, le=1)
     """Largest share of rows with outcome error; more stop the run."""
     response_cache: str = ""
-    """Local directory of the response cache: a repeated run sends only new requests; empty: none."""
+    """Where responses are kept, so that a repeated run sends only new requests: bucket, off, or a local directory;
+    empty: bucket in compiled pipelines, off in local runs.
+    """
     batch_above: int = Field(0, ge=0)
     """Rows above which a variant is evaluated by a batch job (half the price, hours); 0: never."""
     batch_poll_s: float = Field(15, gt=0)

@@ -129,7 +129,8 @@ class Trial(Section):
 class Plan(Section):
     """Trials, budget, and the reasons against tuning."""
 
-    trials: list[Trial] = Field(default_factory=lambda: [Trial()], min_length=1)
+    # with ablations below the 100 artifacts that a step of Vertex AI Pipelines takes
+    trials: list[Trial] = Field(default_factory=lambda: [Trial()], min_length=1, max_length=50)
     """Trials to run, unless preset selects others."""
     preset: Literal["trials", "recommended", "grid"] = "trials"
     """trials: those listed; recommended: the published starting point for model family and data size; grid: the

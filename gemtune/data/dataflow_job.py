@@ -10,10 +10,11 @@ against the same limits as without Dataflow.
 from __future__ import annotations
 
 import json
+import secrets
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gemtune.config import JsonObject, Preprocess, Task, Vertex, fingerprint
 from gemtune.data.duplicates import enforce_removal_limits
@@ -25,19 +26,26 @@ JSONL = (".jsonl", ".ndjson", ".json")
 EXACT_REASONS = ("exact_duplicate", "label_conflict")
 
 
-@dataclass(frozen=True, slots=True)
-class DataflowJob:
-    """A job's location, Flex Template and parameters, and the gs:// URIs of its kept and its dropped rows."""
+class DataflowJob(NamedTuple):
+    """A job's name, place, identity, Flex Template and parameters, and the gs:// URIs of its kept and dropped rows."""
 
+    job_name: str
+    project: str
     location: str
+    temp_location: str
+    service_account: str
+    subnetwork: str
     template: str
     parameters: dict[str, str]
     kept: str
     dropped: str
 
 
-def dataflow_parameters(data: str, task: Task, config: Preprocess, vertex: Vertex) -> DataflowJob:
-    """The job for a source. Raises `UserError` for a source or settings that a Dataflow job cannot read."""
+def dataflow_parameters(data: str, name: str, task: Task, config: Preprocess, vertex: Vertex) -> DataflowJob:
+    """The job for a source, with a name of its own, since a region has one active job of a name.
+
+    Raises `UserError` for a source or settings that a Dataflow job cannot read.
+    """
     require_dataflow_settings(data, config)
     client = connect(vertex)
     generations = [storage.stat(client, uri) for uri in (data, config.test_data, config.corrections) if uri]
@@ -46,7 +54,18 @@ def dataflow_parameters(data: str, task: Task, config: Preprocess, vertex: Verte
     folder = f"gs://{client.bucket}/deduplicated/{fingerprint(data, generations, settings)}"
     files = {"input": data, "kept": f"{folder}/kept.jsonl", "dropped": f"{folder}/dropped.jsonl"}
     parameters = {**files, "settings": json.dumps(settings, sort_keys=True)}
-    return DataflowJob(client.location, config.dataflow_template, parameters, files["kept"], files["dropped"])
+    return DataflowJob(
+        job_name=f"gemtune-{name}-{secrets.token_hex(4)}",
+        project=client.project,
+        location=client.location,
+        temp_location=f"gs://{client.bucket}/dataflow",
+        service_account=config.dataflow_service_account,
+        subnetwork=config.dataflow_subnetwork,
+        template=config.dataflow_template,
+        parameters=parameters,
+        kept=files["kept"],
+        dropped=files["dropped"],
+    )
 
 
 def require_dataflow_settings(data: str, config: Preprocess) -> None:

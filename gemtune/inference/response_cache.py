@@ -5,7 +5,8 @@
 The key is the whole request (model and version, system instruction, contents, generation settings, response schema,
 sample number), so a changed prompt or setting never returns an old output. One SQLite file in write-ahead mode: each
 output is committed before it counts, several processes may share the file, and kill -9 loses no committed output.
-Errors are not stored. For local disks only: network file systems lack the locks that SQLite needs.
+Errors are not stored. For local disks only: network file systems lack the locks that SQLite needs; outputs that other
+machines are to use again leave as lines (`save`) and come back as lines (`load`).
 
 The key includes who answered: server, project and location. The service may replace a model behind its name, so an
 output counts for `MAX_AGE_DAYS`, and only while the version that gave it is the last one that answered.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,7 @@ from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
 from gemtune.inference.generate import GenerateRequest
 
+SAVE_EVERY = 500  # outputs; a killed step loses fewer
 MAX_AGE_DAYS = 30  # longer than a project works on one prompt, shorter than the life of a model version
 _TABLES = """
 CREATE TABLE IF NOT EXISTS model_outputs (
@@ -44,14 +46,20 @@ ON CONFLICT (model) DO UPDATE SET version = excluded.version WHERE version != ex
 class SqliteResponseCache:
     """The outputs in one directory for one set of generation settings; use it as a context manager.
 
-    `settings` are whatever else changes an answer, or who gives it; `now` is the time in seconds.
+    `settings` are whatever else changes an answer, or who gives it; `now` is the time in seconds. `save` receives new
+    outputs as lines of JSON, several at a time and the rest when the cache is closed.
     """
 
     def __init__(
-        self, directory: str | Path, settings: Mapping[str, Any], now: Callable[[], float] = time.time
+        self,
+        directory: str | Path,
+        settings: Mapping[str, Any],
+        now: Callable[[], float] = time.time,
+        save: Callable[[list[str]], object] | None = None,
     ) -> None:
         """Open or create the database; raises `UserError` when the directory cannot hold it."""
-        self._settings, self._now = dict(settings), now
+        self._settings, self._now, self._save = dict(settings), now, save
+        self._unsaved: list[str] = []
         path = Path(directory) / "responses.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,8 +85,25 @@ class SqliteResponseCache:
         text = json.dumps(asdict(output))  # ASCII: SQLite cannot hold half of a surrogate pair
         model = fingerprint([request.model, request.version], self._settings)
         row = (self._key(request), model, output.model_version, self._now(), text)
+        self._insert(row)
+        if self._save:
+            self._unsaved.append(json.dumps(row))
+            if len(self._unsaved) == SAVE_EVERY:
+                self._save_new()
+
+    def load(self, lines: Iterable[str]) -> None:
+        """Add outputs that were saved earlier, in the order of their answers."""
+        for row in sorted(map(json.loads, lines), key=lambda row: row[3]):
+            self._insert(row)
+
+    def _insert(self, row: Sequence[Any]) -> None:
         self._database.execute("INSERT OR REPLACE INTO model_outputs VALUES (?, ?, ?, ?, ?)", row)
-        self._database.execute(_PUT_VERSION, (model, output.model_version))
+        self._database.execute(_PUT_VERSION, row[1:3])
+
+    def _save_new(self) -> None:
+        if self._save and self._unsaved:
+            self._save(self._unsaved)
+            self._unsaved = []
 
     def _key(self, request: GenerateRequest) -> str:
         return fingerprint({**vars(request), "key": ""}, self._settings)
@@ -87,4 +112,7 @@ class SqliteResponseCache:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._database.close()
+        try:
+            self._save_new()
+        finally:
+            self._database.close()

@@ -7,21 +7,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from gemtune.config import Evaluate, JsonObject, Vertex
+from gemtune.config import Evaluate, JsonObject, Vertex, fingerprint
 from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
 from gemtune.inference.batch import BatchJobs
 from gemtune.inference.generate import Generate, GenerateRequest, RetryPolicy
-from gemtune.inference.response_cache import SqliteResponseCache
+from gemtune.inference.response_cache import MAX_AGE_DAYS, SqliteResponseCache
 
 if TYPE_CHECKING:
-    from gemtune.vertex import GenerationSettings
+    from gemtune.vertex import Client, GenerationSettings
     from gemtune.vertex.batches import BatchJob, BatchLine
 
 log = logging.getLogger("gemtune")
@@ -125,7 +128,7 @@ async def wait_for_job(
 
 def response_cache(config: Evaluate, settings: Vertex) -> contextlib.AbstractContextManager[SqliteResponseCache | None]:
     """The response cache, if one is configured: of answers from the same server, project and location."""
-    if not config.response_cache:
+    if config.response_cache in ("", "off"):
         return contextlib.nullcontext()
     from gemtune import vertex
 
@@ -134,4 +137,33 @@ def response_cache(config: Evaluate, settings: Vertex) -> contextlib.AbstractCon
     # Settings that change an answer; resampling, retries and intervals do not.
     names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}
     more |= {"logprobs": True} if config.confidence == "logprobs" else {}
-    return SqliteResponseCache(config.response_cache, {**config.model_dump(include=names), **more})
+    values = {**config.model_dump(include=names), **more}
+    if config.response_cache == "bucket":
+        return _bucket_cache(client, values)
+    return SqliteResponseCache(config.response_cache, values)
+
+
+@contextlib.contextmanager
+def _bucket_cache(client: Client, settings: JsonObject) -> Iterator[SqliteResponseCache]:
+    """A response cache of the answers under `responses/` in the bucket, to which new ones are added."""
+    from gemtune.vertex import storage
+    from gemtune.vertex.calls import PermanentError, TransientError
+
+    folder = f"responses/{fingerprint(settings)}"
+    oldest = datetime.now(UTC) - timedelta(days=MAX_AGE_DAYS)
+
+    def save(lines: list[str]) -> None:
+        try:
+            storage.upload_lines(client, lines, folder)
+        except (TransientError, PermanentError) as error:
+            log.warning("%d answers are not kept for the next run: %s", len(lines), error)
+
+    with TemporaryDirectory() as directory, SqliteResponseCache(directory, settings, save=save) as cache:
+        saved = Path(directory) / "saved.jsonl"
+        lines = []
+        for key, written in storage.list_times(client, folder).items():
+            if written > oldest:
+                storage.download(client, f"gs://{client.bucket}/{key}", saved)
+                lines += saved.read_text(encoding="utf-8").splitlines()
+        cache.load(lines)
+        yield cache

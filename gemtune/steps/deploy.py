@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Deploy the candidate, or keep the current model; roll back; clean up endpoints that nothing uses.
+"""Deploy the candidate, or keep the current model; roll back.
 
 A tuned Gemini model is deployed by the service itself, every checkpoint on its own shared endpoint. To deploy is to
 name the one that serves, in the champion's record in the bucket (`state.champion`), which callers resolve the endpoint
@@ -14,7 +14,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterable
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,12 +31,10 @@ from gemtune.evaluation.smoke_test import smoke_test
 from gemtune.inference.generate import generate_all
 from gemtune.inference.vertex_generation import generation_settings, vertex_generate
 from gemtune.monitoring.reference import drawn_rows, training_reference
-from gemtune.state import champion, store
+from gemtune.state import champion, endpoints, store
 from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import Client, actor, connect, jobs, models, storage
-from gemtune.vertex.calls import PermanentError
-from gemtune.vertex.jobs import NAME
+from gemtune.vertex import Client, actor, connect, models, storage
 
 log = logging.getLogger("gemtune")
 
@@ -186,51 +183,13 @@ def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
     return back
 
 
-def cleanup(name: str, vertex: dict[str, Any], act: bool = True, older_than_days: float = 7.0) -> list[str]:
-    """Undeploy every checkpoint that interrupted runs of this name left deployed; returns the endpoints.
-
-    Never one that is or was in production, nor one of a job that runs or is younger than `older_than_days`: a run may
-    still evaluate it. Without `act` nothing is changed: the endpoints are those that would be undeployed.
-    """
-    client = connect(Vertex.of(vertex))
-    if act:
-        reconcile(client, name)
-    own_jobs = jobs.find(client, NAME, jobs.label(name))
-    newest = storage.touch(client, f"cleanups/{name}.json") - timedelta(days=older_than_days)
-    ended = [job for job in own_jobs if job.ended and job.created <= newest]
-    endpoints = [point.endpoint for job in ended for point in job.checkpoints if point.endpoint]
-    unused = _unused(client, endpoints)
-    if not act:
-        return [endpoint for endpoint in unused if models.deployed(client, endpoint)]
-    undeployed = _undeploy_endpoints(client, unused)
-    log.info("done: %s", f"{len(undeployed)} of {len(endpoints)} checkpoints of {len(ended)} jobs undeployed")
-    return undeployed
-
-
 def _undeploy(client: Client, variants: Iterable[ModelVariant]) -> list[str]:
     try:
-        unused = _unused(client, [variant.model for variant in variants if variant.is_tuned])
+        unused = endpoints.unused(client, [variant.model for variant in variants if variant.is_tuned])
     except UserError as error:  # what a damaged record of another name needs is unknown
         log.warning("nothing is undeployed: %s", error)
         return []
-    return _undeploy_endpoints(client, unused)
-
-
-def _unused(client: Client, endpoints: Iterable[str]) -> list[str]:
-    """Endpoints that no champion's record names, under any name: equal jobs are shared between names."""
-    in_production = champion.known_models(client)
-    return [endpoint for endpoint in endpoints if endpoint not in in_production]
-
-
-def _undeploy_endpoints(client: Client, endpoints: Iterable[str]) -> list[str]:
-    undeployed = []
-    for endpoint in endpoints:
-        try:  # each takes a while, and another run may promote meanwhile
-            if _unused(client, [endpoint]) and models.undeploy(client, endpoint):
-                undeployed.append(endpoint)
-        except PermanentError as error:
-            log.warning("%s stays deployed: %s", endpoint, error)
-    return undeployed
+    return endpoints.undeploy(client, unused)
 
 
 def _written(path: str, before: ModelVariant | None, **fields: Any) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from gemtune.state import champion, test_set_usage
 from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
+MAX_MATRIX_LABELS = 100  # the metadata of an artifact may have 200 KB; a matrix of 120 labels has 166, one of 150 257
+LOGGED_MISTAKES = 5
 
 
 def run_baselines(
@@ -150,13 +152,25 @@ def write(evaluation: Evaluation, predictions: str, path: str) -> dict[str, dict
 
 
 def _confusion(best: VariantReport) -> dict[str, Any]:
-    """A confusion matrix in the form of a ClassificationMetrics artifact; {} for other task kinds."""
-    if best.confusion is None:
+    """A confusion matrix in the form of a ClassificationMetrics artifact; {} for other task kinds.
+
+    Of more than `MAX_MATRIX_LABELS` labels it has those of the most frequent mistakes; the report has all.
+    """
+    table = best.confusion
+    if table is None:
         return {}
-    matrix = [*best.confusion.matrix, [0] * len(best.confusion.columns)]
+    shown = table.columns
+    if len(table.labels) > MAX_MATRIX_LABELS:
+        pairs = [f"{label} as {answer} ({rows})" for label, answer, rows in table.mistakes[:LOGGED_MISTAKES]]
+        log.info("note: %s", f"most frequent mistakes, with their rows: {', '.join(pairs) or 'none'}")
+        frequent = (label for mistake in table.mistakes for label in mistake[:2])
+        kept = list(dict.fromkeys([*frequent, *table.labels]))[:MAX_MATRIX_LABELS]
+        shown = [column for column in table.columns if column in kept]
+    counts = dict(zip(table.labels, table.matrix, strict=True))
+    rows = [dict(zip(table.columns, counts.get(label, [0] * len(table.columns)), strict=True)) for label in shown]
     return {
         "confusionMatrix": {
-            "annotationSpecs": [{"displayName": label} for label in best.confusion.columns],
-            "rows": [{"row": row} for row in matrix],
+            "annotationSpecs": [{"displayName": label} for label in shown],
+            "rows": [{"row": [row[column] for column in shown]} for row in rows],
         }
     }

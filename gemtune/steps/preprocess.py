@@ -41,13 +41,13 @@ from gemtune.steps.context import Section, StepContext
 log = logging.getLogger("gemtune")
 
 
-def prepare_dataflow_job(data: str, **sections: Section) -> DataflowJob:
-    """Place, template and parameters of the Dataflow job that deduplicates the source.
+def prepare_dataflow_job(data: str, name: str, **sections: Section) -> DataflowJob:
+    """The Dataflow job that deduplicates the source.
 
     Reads the sections task, preprocess, vertex.
     """
     context = StepContext(sections)
-    job = dataflow_parameters(data, context.task, context.preprocess, context.vertex)
+    job = dataflow_parameters(data, name, context.task, context.preprocess, context.vertex)
     log.info("done: %s", f"Dataflow deduplicates {data} into {job.kept}")
     return job
 

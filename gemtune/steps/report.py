@@ -26,7 +26,7 @@ from gemtune.artifacts.decision import (
     VariantSummary,
     Verdict,
 )
-from gemtune.artifacts.evaluation import Confusion, EvaluationReport, VariantReport
+from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import ModelVariant, Task
 from gemtune.cost import usage
@@ -272,18 +272,6 @@ def errors(predictions: str | Path, name: str) -> tuple[list[Prediction], int]:
     return wrong[:MAX_ERRORS], len(wrong)
 
 
-def confusions(table: Confusion) -> list[tuple[str, str, int]]:
-    """The most frequent mistakes: reference, answer and rows."""
-    cells = zip(table.labels, table.matrix, strict=True)
-    wrong = [
-        (label, answer, rows)
-        for label, counts in cells
-        for answer, rows in zip(table.columns, counts, strict=True)
-        if rows and answer != label
-    ]
-    return sorted(wrong, key=lambda cell: -cell[2])[:MAX_CONFUSIONS]
-
-
 def example_request(
     task: Task, variant: ModelVariant, train: Sequence[Example], test: Sequence[Example]
 ) -> dict[str, Any]:
@@ -354,7 +342,7 @@ def page(summary: RunSummary, name: str, wrong: tuple[list[Prediction], int], te
         error_count=wrong[1],
         confusion=shown.confusion,
         max_matrix_labels=MAX_MATRIX_LABELS,
-        confusions=confusions(shown.confusion) if shown.confusion else [],
+        confusions=shown.confusion.mistakes[:MAX_CONFUSIONS] if shown.confusion else [],
         reliability=Markup(plots.reliability(shown.calibration)),
         balance=balance,
         largest_label=max((sum(counts.values()) for counts in balance.values()), default=0),

@@ -20,10 +20,12 @@ from gemtune.errors import ServiceError, UserError
 
 ATTEMPTS, LONGEST_PAUSE_S = 10, 30.0
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
-TRANSPORTS = frozenset({"aiohttp", "anyio", "h11", "h2", "http", "httpcore", "httpx", "requests", "socket", "urllib3"})
-"""Packages whose errors are those of a connection, whichever of them an SDK uses today."""
+TRANSPORT_ERRORS = frozenset(
+    {"ClientError", "HTTPError", "HTTPException", "ProtocolError", "RequestException", "gaierror"}
+)
+"""Base classes of errors of a connection, in whichever library an SDK uses today."""
 REQUEST_ERRORS = frozenset({"InvalidURL", "InvalidSchema", "MissingSchema", "InvalidHeader", "UnsupportedProtocol"})
-"""Errors of the same packages about a request that cannot be sent at all."""
+"""Errors of the same libraries about a request that cannot be sent at all."""
 UNREADABLE = frozenset({"JSONDecodeError", "UnknownApiResponseError", "DataCorruption", "InvalidResponse"})
 """Errors of SDKs about a response that was cut off."""
 
@@ -102,7 +104,7 @@ def translated(error: Exception) -> Exception:
     if "google" in packages and isinstance(code, int) and kinds & {"GoogleAPICallError", "APIError"}:
         message = str(getattr(error, "message", None) or error)
         return TransientError(f"{code}: {message}", code) if code in RETRIED_CODES else PermanentError(code, message)
-    connection = isinstance(error, ConnectionError | TimeoutError | ssl.SSLError) or bool(packages & TRANSPORTS)
+    connection = isinstance(error, ConnectionError | TimeoutError | ssl.SSLError) or bool(kinds & TRANSPORT_ERRORS)
     sdk = "google" in packages and bool(kinds & {"RetryError", "TransportError", "RefreshError"})
     if (connection and not kinds & REQUEST_ERRORS) or sdk or kinds & UNREADABLE:
         return TransientError(f"{type(error).__name__}: {error}")

@@ -38,6 +38,7 @@ def evaluate_all(
     """Starts an emulator with faults and evaluates all rows on it; returns rows and report."""
     server = start("--engine", f"scripted:{truth}")
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", server.url)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)
     monkeypatch.setenv("GOOGLE_CLOUD_LOCATION", LOCATION)
     write_examples(tmp_path / "rows", ROWS)
@@ -70,9 +71,11 @@ def test_evaluate_counts_blocked_and_truncated_answers_as_misses(evaluate_all):
     assert all(row["scores"]["accuracy"] == 0 for row in rows if row["outcome"] != "ok")
 
 
-def test_evaluate_rerun_sends_no_request_it_has_cached(evaluate_all, tmp_path):
-    _, first = evaluate_all({}, response_cache=str(tmp_path / "cache"))
-    _, again = evaluate_all({"error_rate": 1.0}, response_cache=str(tmp_path / "cache"))
+@pytest.mark.parametrize("place", ["directory", "bucket"])
+def test_evaluate_rerun_sends_no_request_it_has_cached(evaluate_all, tmp_path, place):
+    cache = str(tmp_path / "cache") if place == "directory" else place
+    _, first = evaluate_all({}, response_cache=cache)
+    _, again = evaluate_all({"error_rate": 1.0}, response_cache=cache)
     assert (first.cached, again.cached) == (0, 240)
     assert again.metrics == first.metrics
 

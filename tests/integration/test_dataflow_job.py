@@ -40,7 +40,7 @@ def test_runner_dataflow_requires_a_template() -> None:
 )
 def test_dataflow_parameters_refuse_what_a_job_cannot_read(data: str, setting: dict[str, Any], problem: str) -> None:
     with pytest.raises(UserError, match=problem):
-        dataflow_parameters(data, Task(), Preprocess.of({**DATAFLOW, **setting}), Vertex())
+        dataflow_parameters(data, "support", Task(), Preprocess.of({**DATAFLOW, **setting}), Vertex())
 
 
 def test_require_local_runner_refuses_dataflow() -> None:
@@ -58,23 +58,29 @@ def test_dataflow_parameters_name_the_output_by_content(tmp_path: Path, monkeypa
         data = f"gs://{client.bucket}/rows.jsonl"
         storage.put(client, tmp_path / "rows", data)
         config = Preprocess.of({**DATAFLOW, "text_column": "body"})
-        job = dataflow_parameters(data, Task(), config, Vertex())
+        job = dataflow_parameters(data, "support", Task(), config, Vertex())
         assert (job.location, job.template) == (client.location, "gs://b/template.json")
+        assert (job.project, job.temp_location) == (client.project, f"gs://{client.bucket}/dataflow")
+        assert job.job_name.startswith("gemtune-support-")
         assert job.parameters["input"] == data
         assert job.parameters["kept"] == job.kept != data
         assert job.parameters["dropped"] == job.dropped
         own = {**DATAFLOW, "text_column": "body"}
-        assert preprocess.prepare_dataflow_job(data, task={}, preprocess=own, vertex={}) == job
+        again = preprocess.prepare_dataflow_job(data, "support", task={}, preprocess=own, vertex={})
+        assert again.job_name != job.job_name
+        assert again._replace(job_name=job.job_name) == job
         sections = json.loads(job.parameters["settings"])
         assert (sections["task"], sections["preprocess"]["text_column"]) == ({}, "body")
-        other = dataflow_parameters(data, Task(), config.model_copy(update={"jaccard_threshold": 0.9}), Vertex())
+        other = dataflow_parameters(
+            data, "support", Task(), config.model_copy(update={"jaccard_threshold": 0.9}), Vertex()
+        )
         assert other.kept != job.kept
-        assert dataflow_parameters(data, Task(), config, Vertex()) == job
+        assert dataflow_parameters(data, "support", Task(), config, Vertex()).kept == job.kept
         (tmp_path / "rows").write_text("y" * 101)
         storage.put(client, tmp_path / "rows", data)
-        assert dataflow_parameters(data, Task(), config, Vertex()).kept != job.kept
+        assert dataflow_parameters(data, "support", Task(), config, Vertex()).kept != job.kept
         with pytest.raises(UserError, match="cannot read"):
-            dataflow_parameters(f"gs://{client.bucket}/none.jsonl", Task(), config, Vertex())
+            dataflow_parameters(f"gs://{client.bucket}/none.jsonl", "support", Task(), config, Vertex())
     finally:
         server.kill()
 

@@ -34,7 +34,7 @@ from gemtune.inference import prompts
 from gemtune.monitoring.logs import load_logs
 from gemtune.predictor import Predictor
 from gemtune.serving import resolve
-from gemtune.state import champion, request_logging, store
+from gemtune.state import champion, endpoints, request_logging, store
 from gemtune.state.reconcile import reconcile
 from gemtune.steps import check_budget, deploy, evaluate, select_model, tune
 from gemtune.vertex import Client, location_of, models, storage
@@ -248,7 +248,7 @@ def test_concurrent_changes_leave_one_champion_with_one_alias(
     actions = {
         "promote": lambda run: run.deploy(deploy.run, "deploy", "deploy.keep_rejected_endpoints=true"),
         "rollback": lambda _: deploy.rollback(name, sections()["vertex"]),
-        "cleanup": lambda _: deploy.cleanup(name, sections()["vertex"]),
+        "cleanup": lambda _: endpoints.cleanup(client, name),
     }
     failures = []
 
@@ -410,11 +410,11 @@ def test_cleanup_undeploys_crashed_runs_but_never_a_champion(client: Client, tmp
     one = Run(tmp_path / "one", "cleaned", 14, [0.5, 0.9])
     one.deploy(deploy.run, "deploy", "deploy.keep_rejected_endpoints=true")
     crashed = Run(tmp_path / "two", "cleaned", 15, [0.5, 0.9])
-    assert deploy.cleanup("cleaned", sections()["vertex"]) == []  # younger than a week: a run may evaluate them
-    removed = deploy.cleanup("cleaned", sections()["vertex"], older_than_days=0)
+    assert endpoints.cleanup(client, "cleaned") == []  # younger than a week: a run may evaluate them
+    removed = endpoints.cleanup(client, "cleaned", older_than_days=0)
     assert sorted(removed) == sorted(variant.model for variant in [one.variants[0], *crashed.variants])
     assert serving(client, [*one.variants, *crashed.variants]) == [False, True, False, False]
-    assert deploy.cleanup("cleaned", sections()["vertex"], older_than_days=0) == []
+    assert endpoints.cleanup(client, "cleaned", older_than_days=0) == []
 
 
 def test_deploy_keeps_rejected_endpoints_by_setting(client: Client, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ STEPS = {
     "deploy": "asyncio numpy pydantic",
     "escalation": "asyncio numpy pydantic",
     "evaluate": "asyncio numpy pydantic",
+    "finish_run": "asyncio pydantic",
     "gate": "asyncio numpy pydantic",
     "load_pairs": "asyncio numpy pydantic",
     "plan_tuning": "asyncio numpy pydantic",

@@ -51,6 +51,10 @@ def _components(spec: Spec) -> Spec:
         component = spec["components"][key]
         if "executorLabel" in component:
             name, signature = key.removeprefix("comp-"), _signature(component)
+            container = spec["deploymentSpec"]["executors"][component["executorLabel"]].get("container", {})
+            if own := container.get("resources"):
+                signature["resources"] = f"{own['resourceCpuLimit']} CPU, {own['resourceMemoryLimit']}"
+                signature |= {variable["name"]: variable["value"] for variable in container.get("env", [])}
             base = re.sub(r"-\d+$", "", name)
             signatures[base if signatures.get(base, signature) == signature else name] = signature
     return signatures
@@ -139,6 +143,8 @@ def _source(value: Spec, sources: dict[str, str]) -> str:
     for kind, output in (("taskOutputParameter", "outputParameterKey"), ("taskOutputArtifact", "outputArtifactKey")):
         if kind in value:
             text = f"{value[kind]['producerTask']}.{value[kind][output]}"
+    if "taskFinalStatus" in value:
+        text = f"{value['taskFinalStatus']['producerTask']}.status"
     if "runtimeValue" in value:
         constant = value["runtimeValue"].get("constant", value["runtimeValue"])
         text = f"= {json.dumps(_readable(constant, sources), sort_keys=True, ensure_ascii=False)}"

@@ -4,13 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
-from pipeline_edges import Edge, edges
 from pipeline_structure import structure, structure_yaml
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
-from gemtune.config import Config
-from pipelines.compilation import compile_pipeline, compiled
+from gemtune.config import Config, StepResources, step_resources, step_table
+from gemtune.errors import UserError
+from gemtune.steps import DEADLINE
+from pipelines.compilation import compile_pipeline, compiled, placed
+from pipelines.edges import Edge, edges
 from pipelines.tuning import FORM
 
 ROOT = Path(__file__).parents[2]
@@ -166,9 +168,9 @@ def test_compiled_parameters_are_the_sections_that_steps_read(options):
         "escalation": bool(config.escalation.models),
         "preference": config.method == "preference",
     }
-    assert parameters == set(Config.model_fields) - {"method", "backend", "monitor"} - {
-        name for name, read in wired.items() if not read
-    } | set(FORM)
+    compiled_in = {"method", "backend", "monitor", "steps"}
+    unread = {name for name, read in wired.items() if not read}
+    assert parameters == set(Config.model_fields) - compiled_in - unread | set(FORM)
 
 
 def _leaves(tasks):
@@ -200,13 +202,64 @@ def test_edges_show_a_wrong_type_across_a_condition():
     ]
 
 
+def test_compiled_dataflow_job_has_identity_network_place_and_a_name_of_its_own():
+    config = Config.load(None, DATAFLOW)
+    tasks = tasks_of(compiled(config))
+    inputs = tasks["dataflow-flex-template"]["inputs"]["parameters"]
+    outputs = {
+        name: source["taskOutputParameter"]["outputParameterKey"]
+        for name, source in inputs.items()
+        if "taskOutputParameter" in source
+    }
+    same = ("job_name", "project", "location", "temp_location", "subnetwork", "parameters")
+    others = {"service_account_email": "service_account", "container_spec_gcs_path": "template"}
+    assert outputs == {name: name for name in same} | others
+    uncached = ("prepare-dataflow-job", "dataflow-flex-template", "wait-gcp-resources")
+    assert [tasks[name]["cachingOptions"] for name in uncached] == [{}] * 3
+
+
+def test_compiled_steps_have_resources_repetitions_and_a_deadline():
+    config = Config.load(None, [*[o for s in EVERYTHING for o in OPTIONAL[s]], "steps={split: {memory: 64Gi}}"])
+    steps = set()
+    for own in (config, Config(method="preference")):
+        spec = compiled(own)
+        for task in tasks_of(spec).values():
+            label = spec["components"][task["componentRef"]["name"]].get("executorLabel")
+            container = spec["deploymentSpec"]["executors"].get(label, {}).get("container")
+            if container:
+                step = re.sub(r"-\d+$", "", label.removeprefix("exec-"))
+                steps.add(step)
+                expected = step_resources(step, own.steps)
+                resources = container["resources"]
+                assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == expected.cpu
+                assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == expected.memory
+                deadline = {"name": DEADLINE, "value": str(round(3600 * expected.deadline_h))}
+                assert container.get("env", []) == ([deadline] if expected.deadline_h else [])
+                assert task["retryPolicy"]["maxRetryCount"] == expected.retries == 2
+    assert steps == set(step_table())
+    assert step_resources("split", config.steps) == StepResources(cpu="4", memory="64Gi")
+
+
+def test_config_refuses_resources_of_a_step_that_does_not_exist():
+    with pytest.raises(UserError, match=r"no step 'evaluate': the steps are augment, .*evaluate-baselines"):
+        Config.load(None, ["steps.evaluate.cpu='4'"])
+
+
+def test_compiled_ends_with_finish_run_whether_a_step_failed_or_not():
+    spec = compiled(Config())
+    assert set(spec["root"]["dag"]["tasks"]) == {"exit-handler-1", "finish-run"}
+    end = spec["root"]["dag"]["tasks"]["finish-run"]
+    assert end["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert end["inputs"]["parameters"]["status"] == {"taskFinalStatus": {"producerTask": "exit-handler-1"}}
+
+
 def test_compiled_uses_the_named_image():
     spec = compiled(with_every_option(), image="example-docker.pkg.dev/p/r/gemtune-python:abc")
     containers = {name: e.get("container") for name, e in spec["deploymentSpec"]["executors"].items()}
     images = {name: container["image"] for name, container in containers.items() if container}
     others = {name for name, image in images.items() if image != "example-docker.pkg.dev/p/r/gemtune-python:abc"}
-    variables = [{"name": "GEMTUNE_IMAGE", "value": "example-docker.pkg.dev/p/r/gemtune-python:abc"}]
-    assert {name for name, c in containers.items() if c and c.get("env") == variables} == set(images) - others
+    variable = {"name": "GEMTUNE_IMAGE", "value": "example-docker.pkg.dev/p/r/gemtune-python:abc"}
+    assert {name for name, c in containers.items() if c and variable in c.get("env", [])} == set(images) - others
     # Google's operators bring their own; an importer runs no container
     assert others == {"exec-dataflow-flex-template", "exec-wait-gcp-resources"}
     assert all(images[name].startswith("gcr.io/ml-pipeline/google-cloud-pipeline-components:") for name in others)
@@ -218,23 +271,16 @@ def test_compiled_never_caches_steps_with_effects_or_changing_inputs():
         for config in (with_every_option(), Config(method="preference"))
         for name, task in tasks_of(compiled(config)).items()
     }
-    reads_state = (
-        *(
-            "configure",
-            "preprocess",
-            "load-pairs",
-            "split",
-            "augment",
-            "check-budget",
-            "plan-tuning",
-            "reweight-hard-examples",
-        ),
-        *("try-larger-models", "select-model", "select-model-2", "evaluate-finalists"),
-    )
-    for step in (*reads_state, "tune-supervised", "tune-preference", "deploy", "keep-current-model"):
-        assert cached[step] is False, step
-    for step in ("evaluate-baselines", "evaluate-checkpoints", "gate"):
-        assert cached[step] is True, step
+    assert {step for step, is_cached in cached.items() if is_cached} == {
+        *("evaluate-baselines", "evaluate-checkpoints", "gate"),
+        "importer",  # runs nothing
+    }
+
+
+def test_placed_keeps_answers_in_the_bucket_unless_it_is_configured():
+    for value, expected in {"": "bucket", "off": "off", "/cache": "/cache"}.items():
+        config = Config.load(None, [f"evaluate.response_cache={value!r}"])
+        assert placed(config).evaluate.response_cache == expected
 
 
 def test_compile_command_writes_the_pipelines_of_both_methods(tmp_path):
@@ -255,7 +301,7 @@ def test_compile_wires_a_supervised_start_unless_it_has_no_epochs():
     assert set(started) - set(unstarted) == {"tune-supervised"}
 
 
-@pytest.mark.parametrize(("method", "longest"), [("supervised", 13), ("preference", 14)])
+@pytest.mark.parametrize(("method", "longest"), [("supervised", 14), ("preference", 15)])
 def test_compiled_default_run_executes_few_steps(method, longest):
     """Steps that start a container in a run of one trial that reaches deployment: each starts in its own process."""
     spec = compiled(Config(method=method))

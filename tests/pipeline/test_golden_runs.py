@@ -37,6 +37,7 @@ MAY_LOAD = {
     "evaluate_checkpoints": REQUESTS + TFIDF,
     "select_model": RECORDS,
     "evaluate_finalists": REQUESTS + TFIDF + RECORDS,
+    "finish_run": REQUESTS + RECORDS + ENDPOINTS,
     "gate": "scipy.stats",  # exact McNemar and Wilson
     "deploy": REQUESTS + RECORDS + ENDPOINTS,
     "keep_current_model": RECORDS + ENDPOINTS,

@@ -13,6 +13,7 @@ import aiohttp
 import google.api_core.exceptions as core
 import google.auth.exceptions as auth
 import httpx
+import httpx2
 import pytest
 import requests
 import tenacity
@@ -42,6 +43,9 @@ CONNECTION = [
     httpx.RemoteProtocolError("cut"),
     httpx.ConnectTimeout("slow"),
     httpx.DecodingError("gzip"),
+    httpx2.ConnectError("refused"),  # of google-genai 3
+    httpx2.RemoteProtocolError("cut"),
+    httpx2.ReadTimeout("slow"),
     aiohttp.ClientPayloadError("cut"),
     aiohttp.ServerDisconnectedError("gone"),
     aiohttp.ClientOSError("refused"),
@@ -84,6 +88,7 @@ def test_translated_goes_by_the_status_for_every_sdk(code: int) -> None:
     [
         requests.exceptions.MissingSchema("no http://"),
         httpx.UnsupportedProtocol("ftp"),
+        httpx2.UnsupportedProtocol("ftp"),
         FileNotFoundError("no file"),
         PermissionError("not mine"),
         OSError(28, "no space left on device"),

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 from evaluations import evaluated, predictions, script, selection, tuning_plan
+from google.protobuf import struct_pb2
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.decision import DecisionRecord
-from gemtune.artifacts.evaluation import EvaluationReport, Score
+from gemtune.artifacts.evaluation import Confusion, EvaluationReport, Score, VariantReport
 from gemtune.artifacts.tuning import BestPrompt, TrialRecord, TuningPlan, TuningRecord
 from gemtune.config import Evaluate, ModelVariant, Prompt, Task, Trial
 from gemtune.contents import ModelOutput
@@ -113,6 +114,25 @@ def test_evaluate_predicts_every_row_and_counts_errors_as_wrong(scripted, files)
     assert forms["invalid", "perhaps"] == forms["truncated", "<label> <label> c d"] == 1
     assert variant.invalid_rate == pytest.approx(5 / 59)  # a failed request is no answer
     assert len(console["confusion"]["confusionMatrix"]["rows"]) == 3
+
+
+@pytest.mark.parametrize("count", [100, 101, 150, 400])
+def test_evaluate_shows_a_confusion_matrix_that_fits_into_metadata(count, caplog):
+    labels = [f"a label with quite a long name, number {i}" for i in range(count)]
+    matrix = [[7] * (count + 1) for _ in range(count)]
+    matrix[count - 1][3] = 1000
+    table = Confusion(labels=labels, columns=[*labels, "(none)"], matrix=matrix)
+    with caplog.at_level("INFO", "gemtune"):
+        shown = evaluate._confusion(VariantReport.model_construct(confusion=table))["confusionMatrix"]
+    struct = struct_pb2.Struct()
+    struct.update({"confusionMatrix": shown})
+    assert struct.ByteSize() < 200_000
+    names = [spec["displayName"] for spec in shown["annotationSpecs"]]
+    assert len(names) == len(shown["rows"]) == min(count + 1, evaluate.MAX_MATRIX_LABELS + (count == 100))
+    assert shown["rows"][names.index(labels[-1])]["row"][names.index(labels[3])] == 1000
+    assert (f"most frequent mistakes, with their rows: {labels[-1]} as {labels[3]} (1000)" in caplog.text) == (
+        count > 100
+    )
 
 
 def test_evaluate_takes_shots_from_training_rows(scripted, files):

@@ -47,6 +47,31 @@ def test_response_cache_names_an_unusable_directory(tmp_path):
         SqliteResponseCache(tmp_path / "file", SETTINGS)
 
 
+def test_response_cache_saves_new_outputs_for_other_machines(tmp_path, monkeypatch):
+    monkeypatch.setattr("gemtune.inference.response_cache.SAVE_EVERY", 2)
+    saved = []
+    second, third = (replace(QUESTION, contents=[{"n": n}]) for n in (2, 3))
+    with SqliteResponseCache(tmp_path / "a", SETTINGS, save=saved.append) as store:
+        store.put(QUESTION, ModelOutput("old", model_version="m-001"))
+        store.put(second, ModelOutput("refund \ud800", model_version="m-002"))
+        assert len(saved) == 1, "a killed step loses only the last outputs"
+        store.put(third, ModelOutput("third", model_version="m-002"))
+    lines = [line for lines in reversed(saved) for line in lines]
+    assert len(lines) == 3
+    with SqliteResponseCache(tmp_path / "b", SETTINGS, save=saved.append) as store:
+        store.load(lines)
+        assert store.get(QUESTION) is None, "the model was replaced since"
+        assert store.get(second).text == "refund \ud800"
+        assert store.get(third).cached
+    assert len(saved) == 2, "what was loaded is not saved again"
+
+
+@pytest.mark.parametrize("value", ["", "off"])
+def test_response_cache_may_be_off(value):
+    with response_cache(Evaluate(response_cache=value), Vertex()) as store:
+        assert store is None
+
+
 EMULATOR = {"GOOGLE_VERTEX_BASE_URL": "http://127.0.0.1:8080", "GOOGLE_CLOUD_PROJECT": "demo-project"}
 CLOUD = {"GOOGLE_CLOUD_PROJECT": "demo-project"}
 OTHERS = [

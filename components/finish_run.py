@@ -1,0 +1,15 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What always runs last."""
+
+from kfp.dsl import PipelineTaskFinalStatus
+
+from components.base import component
+
+
+@component
+def finish_run(name: str, notify: dict, vertex: dict, status: PipelineTaskFinalStatus):
+    """Undeploy what interrupted runs left deployed, and report how the run ended."""
+    from gemtune.steps import finish_run as step
+
+    step.run(name, status.state, status.error_message, status.pipeline_job_resource_name, notify=notify, vertex=vertex)

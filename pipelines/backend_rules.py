@@ -1,0 +1,247 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What Vertex AI Pipelines or a Kubeflow cluster would refuse in a compiled pipeline; kfp's local runner refuses none.
+
+`backend_rules.yaml` has the text, remedy, source and date of each rule. A check yields what breaks its rule: the
+step, the value, its size.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import yaml
+
+from gemtune.config import Section
+from gemtune.errors import UserError
+from pipelines.edges import Spec, edges
+
+Backend = Literal["vertex", "kubeflow"]
+Check = Callable[[Spec, int], Iterator[str]]
+FILE = Path(__file__).with_name("backend_rules.yaml")
+VERTEX_PLACEHOLDER = re.compile(r"\{\{\$\.pipeline_(?:google_cloud_\w+|service_account)\}\}")
+
+
+class Rule(Section):
+    """A rule of a backend: what it refuses, with source and date."""
+
+    name: str
+    severity: Literal["error", "warning", "note"]
+    backends: list[Backend]
+    limit: int = 0
+    text: str
+    remedy: str
+    source: str
+    date: datetime.date
+
+
+class Finding(NamedTuple):
+    """A place in a pipeline that breaks a rule."""
+
+    rule: Rule
+    detail: str
+
+    def __str__(self) -> str:
+        backends = " and ".join(backend.capitalize() for backend in self.rule.backends)
+        return f"{self.rule.severity}: {backends}: {self.detail} ({self.rule.name})"
+
+
+class Task(NamedTuple):
+    """A task with its component, the values of inputs that are known before a run, and where it is."""
+
+    name: str
+    task: Spec
+    component: Spec
+    values: dict[str, Any]
+    is_read: bool
+    in_branch: bool
+
+    @property
+    def display_name(self) -> str:
+        """Its name in the console."""
+        return str(self.task["taskInfo"]["name"])
+
+    @property
+    def items(self) -> list[Any] | None:
+        """The items that a loop repeats; None where a step computes them, or for other tasks."""
+        source = self.task.get("parameterIterator", {}).get("items", {})
+        items: list[Any] | None = (
+            json.loads(source["raw"]) if "raw" in source else self.values.get(source.get("inputParameter", ""))
+        )
+        return items
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """All rules, in the order of the file."""
+    return tuple(Rule(name=name, **rule) for name, rule in yaml.safe_load(FILE.read_text(encoding="utf-8")).items())
+
+
+def findings(spec: Spec) -> list[Finding]:
+    """Every place in a compiled pipeline that breaks a rule, by rule."""
+    return [Finding(rule, detail) for rule in rules() for detail in CHECKS[rule.name](spec, rule.limit)]
+
+
+def read_compiled(path: Path) -> Spec:
+    """The specification in a compiled file, or in the JSON of a pipeline job; `UserError` for any other file."""
+    try:
+        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError):
+        documents = []
+    for document in documents:
+        spec = document.get("pipelineSpec", document) if isinstance(document, dict) else {}
+        if {"components", "deploymentSpec", "root"} <= set(spec):
+            return dict(spec)
+    raise UserError("not a compiled pipeline", file=path, remedy="write it with: gemtune compile CONFIG")
+
+
+def tasks(spec: Spec) -> Iterator[Task]:
+    """All tasks of all DAGs, outer ones first."""
+    yield from _tasks(spec["components"], spec["root"]["dag"], _defaults(spec), False)
+
+
+def _tasks(components: Spec, dag: Spec, values: dict[str, Any], in_branch: bool) -> Iterator[Task]:
+    readers = json.dumps([dag.get("outputs", {}), [task.get("inputs", {}) for task in dag["tasks"].values()]])
+    read = set(re.findall(r'"producer(?:Task|Subtask)": "([^"]+)"', readers))
+    for name, task in dag["tasks"].items():
+        component = components[task["componentRef"]["name"]]
+        declared = component.get("inputDefinitions", {}).get("parameters", {})
+        own = {key: form["defaultValue"] for key, form in declared.items() if "defaultValue" in form}
+        for key, source in task.get("inputs", {}).get("parameters", {}).items():
+            if source.get("componentInputParameter") in values and "parameterExpressionSelector" not in source:
+                own[key] = values[source["componentInputParameter"]]
+            elif "runtimeValue" in source:
+                own[key] = source["runtimeValue"]["constant"]
+        yield Task(name, task, component, own, name in read, in_branch)
+        if "dag" in component:
+            branch = in_branch or "condition" in task.get("triggerPolicy", {})
+            yield from _tasks(components, component["dag"], own, branch)
+
+
+def edge_types(spec: Spec, _: int) -> Iterator[str]:
+    """Values of another type than their consumer declares."""
+    yield from (str(edge) for edge in edges(spec) if not edge.matches)
+
+
+def run_parameters(spec: Spec, limit: int) -> Iterator[str]:
+    """Defaults of the pipeline's parameters that are too large together."""
+    yield from _too_large("the parameters of a run have", _defaults(spec), limit)
+
+
+def metadata(spec: Spec, limit: int) -> Iterator[str]:
+    """Steps whose parameters are too large together."""
+    for task in tasks(spec):
+        if "executorLabel" in task.component:
+            yield from _too_large(f"{task.name}: its parameters have", task.values, limit)
+
+
+def specification_size(spec: Spec, limit: int) -> Iterator[str]:
+    """A specification that is too large."""
+    yield from _too_large("the specification has", spec, limit)
+
+
+def names(spec: Spec, limit: int) -> Iterator[str]:
+    """A name of the pipeline, or display names of steps, that are refused."""
+    name = spec["pipelineInfo"]["name"]
+    if len(name) > limit or not re.fullmatch("[a-z][-a-z0-9]*", name):
+        yield f"{name!r} is no name of a pipeline"
+    for task in tasks(spec):
+        if not 0 < len(task.display_name) <= limit:
+            yield f"{task.name}: the display name has {len(task.display_name)} characters, not 1 to {limit}"
+
+
+def labels(spec: Spec, limit: int) -> Iterator[str]:
+    """Labels in the section `vertex` that are refused."""
+    own = _defaults(spec).get("vertex", {}).get("labels", {})
+    if len(own) > limit:
+        yield f"vertex.labels has {len(own)} labels, more than {limit}"
+    for key, value in own.items():
+        if not (re.fullmatch("[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch("[a-z0-9_-]{0,63}", value)):
+            yield f"vertex.labels: {key}={value} is no label"
+
+
+def image_name(spec: Spec, _: int) -> Iterator[str]:
+    """Images without a registry."""
+    executors = spec["deploymentSpec"]["executors"].values()
+    for image in sorted({executor["container"]["image"] for executor in executors if "container" in executor}):
+        registry, slash, _rest = image.partition("/")
+        if not slash or not (set(".:") & set(registry) or registry == "localhost"):
+            yield f"image {image!r} names no registry"
+
+
+def zero_iterations(spec: Spec, _: int) -> Iterator[str]:
+    """Loops whose outputs are collected, and which may have no items."""
+    for task in tasks(spec):
+        empty = task.items == [] or (task.items is None and not task.in_branch)
+        if "parameterIterator" in task.task and task.is_read and empty:
+            yield f"{task.name}: the list of the loop {'may be' if task.items is None else 'is'} empty"
+
+
+def collected_artifacts(spec: Spec, limit: int) -> Iterator[str]:
+    """Loops of which too many artifacts are collected."""
+    for task in tasks(spec):
+        count = len(task.items or [])
+        if count > limit and task.component.get("outputDefinitions", {}).get("artifacts"):
+            yield f"{task.name}: {count} artifacts are collected, more than {limit}"
+
+
+def vertex_placeholders(spec: Spec, _: int) -> Iterator[str]:
+    """Placeholders that only Vertex AI fills in."""
+    for task in tasks(spec):
+        executor = spec["deploymentSpec"]["executors"].get(task.component.get("executorLabel"), {})
+        for placeholder in sorted(set(VERTEX_PLACEHOLDER.findall(json.dumps([task.values, executor])))):
+            yield f"{task.name}: {placeholder}"
+
+
+def loop_in_exit_handler(spec: Spec, _: int) -> Iterator[str]:
+    """Loops in an exit handler's own DAG."""
+    for task in tasks(spec):
+        if task.task["componentRef"]["name"].startswith("comp-exit-handler"):
+            for name, inner in task.component["dag"]["tasks"].items():
+                if "parameterIterator" in inner:
+                    yield f"{task.name}: {name} is a loop"
+
+
+def backend_version(spec: Spec, _: int) -> Iterator[str]:
+    """The lowest version of Kubeflow Pipelines that runs the pipeline, and why."""
+    needs = [((2, 0), "")]
+    for task in tasks(spec):
+        if "taskFinalStatus" in json.dumps(task.task):
+            needs.append(((2, 14), f"{task.name} reads the final status of other tasks"))
+        if task.display_name != task.name and task.is_read:
+            version = (2, 16) if "parameterIterator" in task.task else (2, 14)
+            needs.append((version, f"outputs of {task.name}, displayed as {task.display_name}, are read"))
+        outputs = task.component.get("dag", {}).get("outputs", {}).get("artifacts", {})
+        if any(len(output["artifactSelectors"]) > 1 for output in outputs.values()):
+            needs.append(((2, 17), f"{task.name} gives an artifact from either of two branches"))
+    version, reason = max(needs, key=lambda need: need[0])
+    if reason:
+        yield f"needs Kubeflow Pipelines {version[0]}.{version[1]} or newer: {reason}"
+
+
+def _defaults(spec: Spec) -> dict[str, Any]:
+    """The parameters of a run that have a default."""
+    inputs = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    return {name: form["defaultValue"] for name, form in inputs.items() if "defaultValue" in form}
+
+
+def _too_large(what: str, value: Any, limit: int) -> Iterator[str]:
+    """A value that has more bytes as JSON than the limit."""
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > limit:
+        yield f"{what} {size:,} bytes, more than {limit:,}"
+
+
+CHECKS: dict[str, Check] = {
+    check.__name__: check
+    for check in (
+        *(edge_types, run_parameters, metadata, specification_size, names, labels, image_name, zero_iterations),
+        *(collected_artifacts, vertex_placeholders, loop_in_exit_handler, backend_version),
+    )
+}

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The types along the edges of a compiled pipeline: what a task or an output gets, against what is declared.
+
+kfp's compiler checks the edges between tasks of one DAG; a wrong type that crosses a condition or a loop, a constant of
+a wrong type, or the item of a list of no declared type is found only when a backend starts the task. Integers and
+doubles count as one type: JSON has one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+Spec = dict[str, Any]
+CONSTANTS = {
+    str: "STRING",
+    bool: "BOOLEAN",
+    int: "NUMBER_INTEGER",
+    float: "NUMBER_DOUBLE",
+    list: "LIST",
+    dict: "STRUCT",
+}
+
+
+class Edge(NamedTuple):
+    """An input of a task or an output of a DAG, with the type of its source and the type that is declared."""
+
+    task: str
+    name: str
+    source_type: str
+    declared_type: str
+
+    @property
+    def matches(self) -> bool:
+        """Whether the source can be passed."""
+        return _json_type(self.source_type) == _json_type(self.declared_type)
+
+    def __str__(self) -> str:
+        return f"{self.task}: {self.name} is {self.source_type}, declared as {self.declared_type}"
+
+
+def edges(spec: Spec) -> list[Edge]:
+    """All inputs of tasks, lists and items of loops, and outputs of DAGs, those of `dsl.OneOf` included.
+
+    What an expression selects from an input has no declared type and is left out.
+    """
+    return list(_edges(spec["components"], "root", spec["root"], False))
+
+
+def _edges(components: Spec, name: str, parent: Spec, in_loop: bool) -> Iterator[Edge]:
+    tasks = parent["dag"]["tasks"]
+    for task_name, task in tasks.items():
+        component = components[task["componentRef"]["name"]]
+        for kind in ("parameters", "artifacts"):
+            declared = component.get("inputDefinitions", {}).get(kind, {})
+            for key, source in task.get("inputs", {}).get(kind, {}).items():
+                if "parameterExpressionSelector" not in source:
+                    yield Edge(task_name, key, _type(_source(components, parent, kind, source)), _type(declared[key]))
+        if "parameterIterator" in task:
+            yield from _loop(task_name, task["parameterIterator"], component["inputDefinitions"]["parameters"])
+        if "dag" in component:
+            yield from _edges(components, task_name, component, "parameterIterator" in task)
+    for kind, outputs in parent["dag"].get("outputs", {}).items():
+        for key, output in outputs.items():
+            declared_type = _type(parent["outputDefinitions"][kind][key])
+            for task_name, producer_key in selected(output):
+                producer = components[tasks[task_name]["componentRef"]["name"]]
+                source_type = _type(producer["outputDefinitions"][kind][producer_key])
+                if in_loop:  # the outputs of a loop are lists of what an iteration gives
+                    source_type = "LIST" if kind == "parameters" else f"list of {source_type.removeprefix('list of ')}"
+                yield Edge(name, key, source_type, declared_type)
+
+
+def _loop(task_name: str, iterator: Spec, declared: Spec) -> Iterator[Edge]:
+    """The list of a loop; where it is a constant, its items."""
+    item, items = iterator["itemInput"], iterator["items"]
+    if "raw" in items:
+        for value in json.loads(items["raw"]):
+            yield Edge(task_name, item, CONSTANTS[type(value)], _type(declared[item]))
+    else:
+        yield Edge(task_name, items["inputParameter"], _type(declared[items["inputParameter"]]), "LIST")
+
+
+def selected(output: Spec) -> list[tuple[str, str]]:
+    """Task and output that an output of a DAG takes its value from; `dsl.OneOf` has one for each branch."""
+    selectors = output.get("artifactSelectors") or output.get("valueFromOneof", {}).get("parameterSelectors")
+    return [
+        (selector["producerSubtask"], selector.get("outputParameterKey") or selector["outputArtifactKey"])
+        for selector in selectors or [output["valueFromParameter"]]
+    ]
+
+
+def _source(components: Spec, parent: Spec, kind: str, source: Spec) -> Spec:
+    """The definition of what is passed."""
+    kind_of_source = {"parameters": "Parameter", "artifacts": "Artifact"}[kind]
+    if f"componentInput{kind_of_source}" in source:
+        definition: Spec = parent["inputDefinitions"][kind][source[f"componentInput{kind_of_source}"]]
+    elif output := source.get(f"taskOutput{kind_of_source}"):
+        producer = parent["dag"]["tasks"][output["producerTask"]]["componentRef"]["name"]
+        definition = components[producer]["outputDefinitions"][kind][output[f"output{kind_of_source}Key"]]
+    elif "taskFinalStatus" in source:
+        definition = {"parameterType": "TASK_FINAL_STATUS"}
+    else:
+        definition = {"parameterType": CONSTANTS[type(source["runtimeValue"]["constant"])]}
+    return definition
+
+
+def _type(definition: Spec) -> str:
+    if "parameterType" in definition:
+        return str(definition["parameterType"])
+    title = definition["artifactType"].get("schemaTitle", "system.Artifact")
+    return f"list of {title}" if definition.get("isArtifactList") else str(title)
+
+
+def _json_type(name: str) -> str:
+    """The type as JSON knows it: one kind of number."""
+    return "NUMBER" if name.startswith("NUMBER_") else name

@@ -1,0 +1,26 @@
+"""Starts the steps of a local run in the image's environment and as its user, from outside the product's packages.
+
+Python imports this module at start-up when its folder is on PYTHONPATH. In the process that runs the pipeline it
+replaces what starts the compiled command of a step; IMAGE_ENVIRONMENT is a JSON object of the image's variables.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+if "pipelines.kfp_local_events" in sys.orig_argv:
+    environment = json.loads(os.environ["IMAGE_ENVIRONMENT"])
+    user = {"user": 1000, "group": 1000, "extra_groups": []} if os.getuid() == 0 else {}
+    os.umask(0)  # the steps' user writes to the run's folder
+    popen = subprocess.Popen
+
+    class StepPopen(popen):
+        def __init__(self, command, env=None, **options):
+            if isinstance(command, list) and "--executor_input" in command:
+                command = [part.replace(sys.executable, "python3") for part in command]
+                outside = {name: value for name, value in env.items() if name not in ("PYTHONPATH", "TMPDIR")}
+                env, options = {**outside, **environment}, {**options, **user}
+            super().__init__(command, env=env, **options)
+
+    subprocess.Popen = StepPopen
