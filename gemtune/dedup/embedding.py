@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_FEATURES = 30_000
+_MAX_FEATURES, _MAX_FITTED = 30_000, 20_000
 _BLOCK, _WIDE_BLOCK = 512, 2048
 _CELLS_PER_VECTOR = 4  # nearest cells per vector: 4 find 99.95 % of near pairs, 2 find 99 %
 EXACT_BELOW = 50_000
@@ -24,7 +24,10 @@ Embedder = Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def embed(texts: Sequence[str], dimensions: int = 256, seed: int = 7) -> NDArray[np.float32]:
-    """One unit vector per text, shape (texts, at most `dimensions`); a text without any n-gram is the zero vector."""
+    """One unit vector per text, shape (texts, at most `dimensions`); a text without any n-gram is the zero vector.
+
+    Fitted to `_MAX_FITTED` texts at most, taken evenly: more would take gigabytes and change little.
+    """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -34,8 +37,9 @@ def embed(texts: Sequence[str], dimensions: int = 256, seed: int = 7) -> NDArray
     vectorizer = TfidfVectorizer(
         analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, max_features=_MAX_FEATURES, dtype=np.float32
     )
+    heads, step = [text[:_MAX_TEXT_CHARS] for text in texts], math.ceil(len(texts) / _MAX_FITTED)
     try:
-        counts = vectorizer.fit_transform([text[:_MAX_TEXT_CHARS] for text in texts])
+        counts = vectorizer.fit_transform(heads[::step])
     except ValueError:  # no n-gram in any text
         return np.zeros((len(texts), dimensions), np.float32)
     width = min(dimensions, min(counts.shape) - 1)
@@ -43,7 +47,12 @@ def embed(texts: Sequence[str], dimensions: int = 256, seed: int = 7) -> NDArray
         vectors = counts.toarray()
     else:
         with threadpool_limits(1):
-            vectors = TruncatedSVD(width, random_state=seed, n_iter=3).fit_transform(counts)
+            reduction = TruncatedSVD(width, random_state=seed, n_iter=3)
+            vectors = reduction.fit_transform(counts)
+            if step > 1:
+                del counts, vectors
+                blocks = (heads[begin : begin + _WIDE_BLOCK] for begin in range(0, len(heads), _WIDE_BLOCK))
+                vectors = np.concatenate([reduction.transform(vectorizer.transform(block)) for block in blocks])
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(norms == 0, 1, norms), np.float32)
 

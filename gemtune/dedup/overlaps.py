@@ -4,7 +4,7 @@
 
 Prefix filter (Chaudhuri et al. 2006; Bayardo et al. 2007; with several required hits as in Xiao et al. 2008): a text
 within the threshold of a reference shares most of its shingles, so it must have several of the reference's rarest ones;
-only such pairs are compared, exactly. Memory grows with the references, not with the texts.
+only such pairs are compared, exactly. The index of the references, some at a time, takes most of the memory.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from gemtune.dedup import Sketches, build_sketches
 _REQUIRED_HITS = 12
 _SAMPLE = 5000
 _PAIRS_PER_CALL = 65_536  # searched at a time
+_CHARS_PER_BLOCK = 2_000_000  # of references: about 70 bytes each
 
 
 def overlaps(
@@ -34,17 +35,20 @@ def overlaps(
         raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
     if not len(texts) or not len(references):
         return np.empty((0, 2), np.int64)
-    pairs = _pairs(texts, references, threshold, threads)
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    sketches, pairs = build_sketches(texts, None, threads=threads), []
+    blocks = np.cumsum([len(text) for text in references]) // _CHARS_PER_BLOCK
+    for block in np.unique(blocks).tolist():
+        begin, end = np.searchsorted(blocks, [block, block + 1]).tolist()
+        near = _pairs(sketches, build_sketches(references[begin:end], None, threads=threads), threshold)
+        pairs.append(near + np.array([0, begin]))
+    joined = np.concatenate(pairs)
+    return joined[np.lexsort((joined[:, 1], joined[:, 0]))]
 
 
-def _pairs(texts: Sequence[str], references: Sequence[str], threshold: float, threads: int | None) -> NDArray[np.int64]:
+def _pairs(text_sketches: Sketches, reference_sketches: Sketches, threshold: float) -> NDArray[np.int64]:
     from gemtune.dedup._numba import overlaps as kernels
 
-    reference_sketches, text_sketches = (
-        build_sketches(references, None, threads=threads),
-        build_sketches(texts, None, threads=threads),
-    )
+    texts, references = text_sketches.lengths, reference_sketches.lengths
     max_shingles = int(np.maximum(reference_sketches.lengths, 1).sum())
     bits = max(8, (2 * max_shingles).bit_length())
     entries, filled = np.zeros(1 << bits, np.uint64), np.zeros(1 << bits, np.bool_)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gemtune.data.embedders import load_embedder
-from gemtune.dedup.embedding import leaders
+from gemtune.dedup.embedding import embed, leaders
 from gemtune.errors import UserError
 from gemtune.vertex.calls import batched
 
@@ -95,3 +95,14 @@ def test_batches_stay_within_the_request_limits() -> None:
     assert [len(batch) for batch in batched(["x" * 8_000] * 11, len, 40_000, 250)] == [5, 5, 1]
     assert [len(batch) for batch in batched(["xx", "x" * 9, "x"], len, 3, 250)] == [1, 1, 1]
     assert list(batched([], len, 10, 2)) == []
+
+
+def test_builtin_embedder_fits_a_part_of_many_texts(monkeypatch):
+    """Texts beyond those that it is fitted to have vectors of the same space: equal texts have equal ones."""
+    monkeypatch.setattr("gemtune.dedup.embedding._MAX_FITTED", 40)
+    texts = [f"{word} arrives in {place}" for word in ("parcel", "letter", "card") for place in range(30)]
+    vectors = embed([*texts, texts[1], "parcel came to 1"])
+    assert vectors.shape[0] == len(texts) + 2
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors[-2] @ vectors[1] == pytest.approx(1, abs=1e-5)
+    assert vectors[-1] @ vectors[1] > vectors[-1] @ vectors[31]

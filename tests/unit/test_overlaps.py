@@ -51,6 +51,7 @@ def test_overlaps_find_many_edited_copies() -> None:
 
 def test_overlaps_handle_more_pairs_than_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gemtune.dedup.overlaps._PAIRS_PER_CALL", 3)
+    monkeypatch.setattr("gemtune.dedup.overlaps._CHARS_PER_BLOCK", 100)  # of references: some in each block
     texts = [f"{LINE} {n % 7}" for n in range(40)]
     found = overlaps(texts, texts[:9], 0.8).tolist()
     assert found == brute(texts, texts[:9], 0.8)
