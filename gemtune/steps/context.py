@@ -44,6 +44,7 @@ class StepContext:
     select = _validated(config.Select, "select")
     gate = _validated(config.Gate, "gate")
     deploy = _validated(config.Deploy, "deploy")
+    monitor = _validated(config.Monitor, "monitor")
 
     def __init__(self, sections: Sections, offline: bool = False) -> None:
         self._sections, self.offline = sections, offline

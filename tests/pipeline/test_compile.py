@@ -55,6 +55,24 @@ def test_compiled_has_the_golden_structure(method, golden):
     )
 
 
+def test_compiled_monitoring_has_the_golden_structure_and_caches_nothing(golden):
+    spec = compiled(Config(), pipeline="monitoring")
+    path = GOLDEN / "monitoring.yaml"
+    if golden:
+        path.write_text(structure_yaml(spec), encoding="utf-8")
+    assert structure_yaml(spec) == path.read_text(encoding="utf-8")
+    assert [edge for edge in edges(spec) if not edge.matches] == []
+    assert not [task for task in tasks_of(spec).values() if task.get("cachingOptions", {}).get("enableCache")]
+    for name, form in spec["root"]["inputDefinitions"]["parameters"].items():
+        assert len(form.get("description", "")) > 20, name
+
+
+def test_compiled_monitoring_has_the_tuning_pipeline_where_it_may_start_it():
+    spec = compiled(Config.load(None, ["monitor.on_retrain=submit"]), pipeline="monitoring")
+    assert {"start-retraining", "tune-supervised", "deploy"} <= set(tasks_of(spec))
+    assert "tune-supervised" not in tasks_of(compiled(Config(), pipeline="monitoring"))
+
+
 def first_task(spec, holds):
     dags = [spec["root"]["dag"], *(component["dag"] for component in spec["components"].values() if "dag" in component)]
     return next(task for dag in dags for task in dag["tasks"].values() if holds(task))
@@ -240,7 +258,7 @@ def test_compiled_never_caches_steps_with_effects_or_changing_inputs():
 def test_compile_command_writes_the_pipelines_of_both_methods(tmp_path):
     done = CliRunner().invoke(app, ["compile", str(ROOT / "configs" / "quickstart.yaml"), "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert {path.stem for path in tmp_path.iterdir()} == {f"{method}_tuning" for method in METHODS}
+    assert {path.stem for path in tmp_path.iterdir()} == {"monitoring", *(f"{method}_tuning" for method in METHODS)}
 
 
 @pytest.mark.parametrize("step", OPTIONAL)
