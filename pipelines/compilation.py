@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -19,8 +19,12 @@ from gemtune.vertex import connect, location, named_project
 from pipelines.edges import edges
 from pipelines.kfp_local_events import with_caching_options
 
+Pipeline = Literal["tuning", "monitoring"]
 
-def compile_pipeline(config: Config, path: str | Path, image: str = "", cache: bool = True) -> Path:
+
+def compile_pipeline(
+    config: Config, path: str | Path, image: str = "", cache: bool = True, pipeline: Pipeline = "tuning"
+) -> Path:
     """Write the configuration's pipeline with its values as defaults; `image` replaces the component image's name.
 
     Without `cache` no step reuses results. The file has neither timestamps nor machine paths, and its keys are sorted:
@@ -30,7 +34,7 @@ def compile_pipeline(config: Config, path: str | Path, image: str = "", cache: b
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"cannot compile to {str(path)!r}", remedy="name a .yaml file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump_all(_documents(config, image, cache), sort_keys=True, allow_unicode=True, width=120)
+    text = yaml.safe_dump_all(_documents(config, image, cache, pipeline), sort_keys=True, allow_unicode=True, width=120)
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -63,19 +67,20 @@ def placed(config: Config) -> Config:
     return config.model_copy(update=sections)
 
 
-def compiled(config: Config, image: str = "", cache: bool = True) -> dict[str, Any]:
+def compiled(config: Config, image: str = "", cache: bool = True, pipeline: Pipeline = "tuning") -> dict[str, Any]:
     """The compiled pipeline as a dict with sorted keys."""
-    return _documents(config, image, cache)[0]
+    return _documents(config, image, cache, pipeline)[0]
 
 
-def _documents(config: Config, image: str, cache: bool) -> list[dict[str, Any]]:
+def _documents(config: Config, image: str, cache: bool, name: Pipeline) -> list[dict[str, Any]]:
     """The compiled pipeline and, where a Kubeflow cluster has secrets for its steps, the platform's specification."""
     from google.protobuf.json_format import MessageToDict, MessageToJson
 
     from components.base import IMAGE
+    from pipelines.monitoring import monitoring_pipeline
     from pipelines.tuning import tuning_pipeline
 
-    pipeline = tuning_pipeline(config)
+    pipeline = monitoring_pipeline(config) if name == "monitoring" else tuning_pipeline(config)
     spec: dict[str, Any] = json.loads(MessageToJson(pipeline.pipeline_spec, sort_keys=True))
     for executor in spec["deploymentSpec"]["executors"].values():
         container = executor.get("container", {})  # an importer has none

@@ -18,7 +18,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from rich.table import Table
 from gemtune.config import Config
 from gemtune.errors import SYSTEM_REMEDIES, UserError
 from pipelines import process_tree
-from pipelines.compilation import compile_pipeline
+from pipelines.compilation import Pipeline, compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
 from pipelines.kfp_local_events import ARGUMENTS, PIPELINE
 
@@ -49,12 +49,23 @@ def create_folder(runs: Path, name: str) -> Path:
     return folder
 
 
-def prepare(config: Config, folder: Path, engine: str, jobs: int) -> None:
-    """Write the compiled pipeline, its arguments and how the emulator is started to the run's folder."""
+def prepare(
+    config: Config,
+    folder: Path,
+    engine: str,
+    jobs: int,
+    pipeline: Pipeline = "tuning",
+    values: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the compiled pipeline, its arguments and how the emulator is started to the run's folder.
+
+    `values` are the arguments that differ from the pipeline's defaults; None: all are those of the configuration.
+    """
     from pipelines.tuning import arguments
 
-    compile_pipeline(config, folder / PIPELINE)
-    (folder / ARGUMENTS).write_text(json.dumps(arguments(config), indent=1), encoding="utf-8")
+    compile_pipeline(config, folder / PIPELINE, pipeline=pipeline)
+    passed = arguments(config) if values is None else dict(values)
+    (folder / ARGUMENTS).write_text(json.dumps(passed, indent=1), encoding="utf-8")
     started = {"data": config.data, "engine": engine, "jobs": jobs}
     (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
 
@@ -101,12 +112,13 @@ def read_start(folder: Path) -> dict[str, Any]:
     return started
 
 
-def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: int) -> list[Step]:
+def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: int, again: str = "") -> list[Step]:
     """Run the prepared pipeline of a folder, without the steps that finished earlier; show each step.
 
     The guard of the steps holds `lock` until they have ended. Returns the steps with their times. Raises `UserError`
-    with the failing step's message.
+    with the failing step's message, and `again`: the command that goes on (default: --resume).
     """
+    again = again or f"gemtune run --resume {folder}"
     earlier, last = finished_steps(folder)
     board = Board(console, earlier)
     command = [sys.executable, "-m", "pipelines.kfp_local_events", str(folder), str(last)]
@@ -128,10 +140,10 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
                 board.show(json.loads(line))
         over.set()
     if died.is_set():
-        raise UserError("the emulator ended during the run", remedy=f"see {server.log}; {_go_on(folder)}")
+        raise UserError("the emulator ended during the run", remedy=f"see {server.log}; then go on with: {again}")
     if board.end.get("code") != 0:
         deciding = any(step.name == "deploy" and step.code for step in board.steps)  # its decision may be out of date
-        raise UserError(_why(board) if deciding else f"{_why(board)}\n{_go_on(folder)}")
+        raise UserError(_why(board) if deciding else f"{_why(board)}\nthen go on with: {again}")
     return board.steps
 
 
@@ -143,10 +155,6 @@ def finished_steps(folder: Path) -> tuple[list[Step], int]:
             with contextlib.suppress(ValueError):  # a last line that was cut off
                 earlier.show(json.loads(line))
     return [step for step in earlier.steps if step.code == 0], max((step.number for step in earlier.steps), default=0)
-
-
-def _go_on(folder: Path) -> str:
-    return f"then go on with: gemtune run --resume {folder}"
 
 
 @dataclass(slots=True)
@@ -242,10 +250,10 @@ def orchestration(steps: list[Step], start: float, finish: float) -> dict[str, f
     return {"wall_s": round(wall, 2), "steps_s": round(inside, 2), "share": round(1 - inside / wall, 4)}
 
 
-def collect(folder: Path) -> dict[str, Any]:
+def collect(folder: Path, report: str = "report") -> dict[str, Any]:
     """Copy page and summary of the report step to the top of the run's folder; returns the summary."""
-    (page,) = (folder / "steps").rglob("report*/page")
-    (summary,) = (folder / "steps").rglob("report*/summary")
+    (page,) = (folder / "steps").rglob(f"{report}/page")
+    (summary,) = (folder / "steps").rglob(f"{report}/summary")
     shutil.copyfile(page, folder / "report.html")
     read: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
     return read

@@ -41,11 +41,9 @@ from components.reweight import reweight_hard_examples
 from components.select_model import select_model
 from components.split import split
 from components.tune import tune_preference, tune_supervised
-from gemtune.config import Config, step_resources
-from gemtune.steps import DEADLINE
+from gemtune.config import Config
+from pipelines.tasks import robust, with_secrets
 
-KEY_FOLDER = "/var/secrets/google"
-BACKOFF, LONGEST_BACKOFF = "60s", "900s"
 DATAFLOW_INPUTS = ("job_name", "project", "location", "temp_location", "subnetwork", "parameters")
 FORM = {
     "base_model": "evaluate",
@@ -139,29 +137,8 @@ class Wiring:
         available = {**self._parameters, **self._splits}
         names = [*Config.model_fields, *self._splits]
         own = {name: available.get(name, {}) for name in names if name in component.component_spec.inputs}
-        task = self._robust(component(**(own | arguments)).set_caching_options(cached))
-        self._add_secrets(task)
-        return task
-
-    def _robust(self, task: Any) -> Any:
-        """The task with the resources, repetitions and deadline of its step."""
-        resources = step_resources(task.component_spec.name, self._config.steps)
-        task.set_cpu_request(resources.cpu).set_cpu_limit(resources.cpu)
-        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
-        if resources.deadline_h:
-            task.set_env_variable(DEADLINE, str(round(3600 * resources.deadline_h)))
-        return task.set_retry(resources.retries, BACKOFF, backoff_factor=2.0, backoff_max_duration=LONGEST_BACKOFF)
-
-    def _add_secrets(self, task: Any) -> None:
-        """What a Kubeflow cluster mounts into a step; Vertex AI does not read it."""
-        backend = self._config.backend
-        if backend.pull_secret or backend.key_secret:
-            from kfp import kubernetes
-        if backend.pull_secret:
-            kubernetes.set_image_pull_secrets(task, [backend.pull_secret])
-        if backend.key_secret:
-            kubernetes.use_secret_as_volume(task, backend.key_secret, mount_path=KEY_FOLDER)
-            task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", f"{KEY_FOLDER}/key.json")
+        task = component(**(own | arguments)).set_caching_options(cached)
+        return with_secrets(robust(task, self._config), self._config)
 
     def wire(self, parameters: dict[str, Any]) -> None:
         """Wire all steps; `parameters` are the pipeline's, by name."""
@@ -233,7 +210,7 @@ class Wiring:
         )
         waiting = WaitGcpResourcesOp(gcp_resources=launched.outputs["gcp_resources"])
         # never cached: a cached launch would wait for a dead job again
-        finished, _ = (self._robust(task.set_caching_options(False)) for task in (waiting, launched))
+        finished, _ = (robust(task.set_caching_options(False), self._config) for task in (waiting, launched))
         kept, dropped = job.outputs["kept"], job.outputs["dropped"]
         return self._step(preprocess, data=kept, dataflow_dropped=dropped).after(finished)
 

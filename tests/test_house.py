@@ -100,9 +100,9 @@ def test_sections_are_parameters_of_some_pipeline():
 
     options = ["augment.min_rows_per_label=1", "hard_examples.target_share=0.5", "escalation.models=[gemini-3.5-flash]"]
     configs = [Config.load(None, options), Config(method="preference")]
-    forms = [set(compiled(config)["root"]["inputDefinitions"]["parameters"]) for config in configs]
-    compiled_in = {"method", "backend", "monitor", "steps"}
-    assert set.union(*forms) == set(Config.model_fields) - compiled_in | set(FORM)
+    specs = [*map(compiled, configs), compiled(Config(), pipeline="monitoring")]
+    forms = [set(spec["root"]["inputDefinitions"]["parameters"]) for spec in specs]
+    assert set.union(*forms) == {*Config.model_fields, "now", "new_baseline", *FORM} - {"method", "backend", "steps"}
 
 
 def test_compile_loads_no_training_framework():

@@ -51,9 +51,9 @@ def compile_command(
     ] = "",
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag of what is published; repeatable.")] = None,
 ) -> None:
-    """Compile both pipelines to YAML for the Cloud console, Vertex AI or Kubeflow; without torch or credentials.
+    """Compile all pipelines to YAML for the Cloud console, Vertex AI or Kubeflow; without torch or credentials.
 
-    The configuration's values are the defaults of the pipeline of its method, and of the other one where they apply;
+    The configuration's values are the defaults of the pipeline of its method, and of the others where they apply;
     project, region and bucket come from the environment where the configuration has none. What a backend would refuse
     is listed; `gemtune doctor --compiled FILE` explains it.
     """
@@ -67,13 +67,15 @@ def compile_command(
             "without it a run uses the project of its steps' credentials",
             err=True,
         )
-    lines: dict[str, None] = {}
-    for method, own in both_methods(settings):
-        path = compilation.compile_pipeline(own, out / f"{method}_tuning.yaml", image)
-        lines |= dict.fromkeys(map(str, findings(read_compiled(path))))
-        typer.echo(compilation.publish(path, publish, tags or []) if publish else path)
-    for line in lines:
+    paths = [
+        compilation.compile_pipeline(own, out / f"{method}_tuning.yaml", image)
+        for method, own in both_methods(settings)
+    ]
+    paths.append(compilation.compile_pipeline(settings, out / "monitoring.yaml", image, pipeline="monitoring"))
+    for line in dict.fromkeys(str(finding) for path in paths for finding in findings(read_compiled(path))):
         typer.echo(line, err=True)
+    for path in paths:
+        typer.echo(compilation.publish(path, publish, tags or []) if publish else path)
 
 
 def both_methods(settings: Config) -> list[tuple[str, Config]]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from gemtune.cli.annotations import annotations_app
 from gemtune.cli.config import Overrides, config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
@@ -98,6 +99,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(annotations_app, name="annotations")
 app.add_typer(config_app, name="config")
 app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
 

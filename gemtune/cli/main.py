@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ import typer
 from gemtune import __version__
 from gemtune.cli import bundled
 from gemtune.cli.cloud import app as cloud
-from gemtune.cli.commands import Data, Messages, check, check_own_rows, load, wide_console
+from gemtune.cli.commands import ConfigFile, Data, Messages, check, check_own_rows, load, wide_console
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
@@ -128,6 +129,43 @@ def run(
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
         steps = local_run.run_pipeline(folder, server, console, lock)
         console_summary.show(console, folder, console_summary.finish(folder, steps, start))
+
+
+@app.command()
+def monitor(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    now: Annotated[
+        str, typer.Option(help="Time in ISO 8601 up to which windows are examined; default: the current time.")
+    ] = "",
+    new_baseline: Annotated[
+        bool, typer.Option("--accept", help="Accept the newest window: those after it are the new baseline.")
+    ] = False,
+    runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
+    engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
+) -> None:
+    """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label."""
+    from gemtune.monitoring.logs import require_source
+    from gemtune.monitoring.windows import moment
+    from pipelines import emulator_process, local_run
+
+    settings = load(config, overrides)
+    require_source(settings.monitor.logs)
+    moment(now)
+    emulator_process.check_engine(engine)
+    folder = local_run.create_folder(runs, f"{settings.name}-monitoring")
+    local_run.prepare(settings, folder, engine, 1, "monitoring", {"now": now, "new_baseline": new_baseline})
+    console = wide_console()
+    emulator = emulator_process.emulator(runs / "emulator", 0, engine, 1)
+    with local_run.alone_in(folder) as lock, _ended_by_signals(), emulator as server:
+        local_run.run_pipeline(folder, server, console, lock, f"gemtune monitor {config}")
+        decided = local_run.collect(folder, "report-monitoring")
+        (to_label,) = (folder / "steps").rglob("estimate-quality*/annotations")
+    shutil.copyfile(to_label, folder / "annotations.csv")
+    console.print(f"\n[bold]{decided['verdict'].replace('_', ' ').upper()}[/]")
+    for line in decided["summary"]:
+        console.print(f"  - {line}", soft_wrap=True, markup=False)
+    console.print(f"report   {folder / 'report.html'}\nto label {folder / 'annotations.csv'}", soft_wrap=True)
 
 
 def _require_rows(settings: Config, config: Path | None, overrides: list[str] | None, engine: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import Latency, Score, SliceReport, UnusableForm, VariantReport, invalid_rate
-from gemtune.config import Evaluate, ModelVariant, Task
+from gemtune.config import Evaluate, ModelVariant, Prompt, Task
 from gemtune.contents import ModelOutput
 from gemtune.data.example import SCHEMA_VERSION, Example
 from gemtune.errors import UserError
@@ -64,12 +64,17 @@ def score_sample(
             f"row {example.id} (line {example.line}) has the target {example.target!r}, not a valid {task.kind} answer",
             remedy="add it to task.labels, or correct the row",
         )
-    parsed = parse(task, variant.prompt, output.text)
-    outcome = _outcome(output, parsed)
+    parsed, outcome = parse_output(task, variant.prompt, output)
     value = parsed.value if outcome == "ok" else None
     row = Row(reference, value, output.text, example.target)
     scored = Row(reference, value, output.text, example.target, metrics.row_scores(task, row))
     return SampleScore(example, scored, outcome, output, output.error or parsed.problem)
+
+
+def parse_output(task: Task, prompt: Prompt, output: ModelOutput) -> tuple[Parsed, str]:
+    """What an answer says, and its outcome: ok, invalid, refusal, blocked, truncated or error."""
+    parsed = parse(task, prompt, output.text)
+    return parsed, _outcome(output, parsed)
 
 
 def _outcome(output: ModelOutput, parsed: Parsed) -> str:

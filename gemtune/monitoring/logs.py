@@ -23,6 +23,7 @@ from gemtune.contents import fields_of, is_thought, text_of
 from gemtune.data.example import RejectedRow
 from gemtune.data.readers import Row, json_row, read_rows
 from gemtune.data.sources import BQ, local_path
+from gemtune.errors import UserError
 
 TIME_COLUMN = "logging_time"
 _REQUEST, _RESPONSE = ("full_request", "request_payload"), ("full_response", "response_payload")
@@ -71,6 +72,12 @@ def load_logs(
         foreign=foreign,
     )
     return [*readable, *problems.values()], counts
+
+
+def require_source(source: str) -> None:
+    """Raise `UserError` when no logs are named."""
+    if not source:
+        raise UserError("monitor.logs is empty", remedy="set it to bq://PROJECT.DATASET.TABLE, or to a file of rows")
 
 
 def _raw_rows(source: str, window: tuple[datetime, datetime], max_bytes_billed: int) -> Iterator[Row | RejectedRow]:

@@ -45,6 +45,7 @@ class StepContext:
     gate = _validated(config.Gate, "gate")
     deploy = _validated(config.Deploy, "deploy")
     notify = _validated(config.Notify, "notify")
+    monitor = _validated(config.Monitor, "monitor")
 
     def __init__(self, sections: Sections, offline: bool = False) -> None:
         self._sections, self.offline = sections, offline

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
+
+Point = tuple[datetime, float, float | None, float | None, float | None]
+"""End of a window; a value, its interval, and the value at which it is an alarm."""
 
 
 def svg(figure: Any) -> str:
@@ -82,4 +86,22 @@ def reliability(calibration: Mapping[str, Any] | None) -> str:
         ylim=(0, 1.02),
     )
     figure.tight_layout()
+    return svg(figure)
+
+
+def trend(points: Sequence[Point]) -> str:
+    """Value with interval of each window, and the line at which it is an alarm; "" without points."""
+    from matplotlib.figure import Figure
+
+    if not points:
+        return ""
+    figure = Figure(figsize=(9, 2.4))
+    axes = figure.add_subplot()
+    ends = [end.strftime("%Y-%m-%d") for end, *_ in points]
+    below = [0.0 if low is None else max(0.0, value - low) for _, value, low, *_ in points]
+    above = [0.0 if high is None else max(0.0, high - value) for _, value, _, high, _ in points]
+    axes.errorbar(ends, [value for _, value, *_ in points], yerr=[below, above], fmt="o-", markersize=4, linewidth=1)
+    axes.plot(ends, [float("nan") if line is None else line for *_, line in points], "--", color="C3")
+    axes.tick_params(axis="x", rotation=45, labelsize=7)
+    axes.spines[["top", "right"]].set_visible(False)
     return svg(figure)

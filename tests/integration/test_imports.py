@@ -49,23 +49,29 @@ HEAVY = [
 # Sections and artifacts are pydantic models. `gemtune.vertex` sends requests concurrently (asyncio). Rows are compared
 # and scores resampled as arrays (numpy).
 STEPS = {
+    "analyze_drift": "asyncio numpy pydantic",
     "augment": "asyncio numpy pydantic",
     "check_budget": "asyncio numpy pydantic",
     "configure": "asyncio pydantic",
     "context": "asyncio pydantic",
+    "decide_retraining": "asyncio numpy pydantic",
     "deploy": "asyncio numpy pydantic",
     "escalation": "asyncio numpy pydantic",
+    "estimate_quality": "asyncio numpy pydantic",
     "evaluate": "asyncio numpy pydantic",
     "finish_run": "asyncio pydantic",
     "gate": "asyncio numpy pydantic",
+    "load_logs": "asyncio numpy pydantic",
     "load_pairs": "asyncio numpy pydantic",
     "plan_tuning": "asyncio numpy pydantic",
     "plots": "",
     "preprocess": "asyncio numpy pydantic",
     "report": "asyncio numpy pydantic",
+    "report_monitoring": "pydantic",
     "reweight": "asyncio numpy pydantic",
     "select_model": "asyncio numpy pydantic",
     "split": "asyncio numpy pydantic",
+    "start_retraining": "asyncio pydantic",
     "tune": "asyncio pydantic",
 }
 # typer prints help with rich and, below the first level, reads options with pydantic. kfp cannot be imported without

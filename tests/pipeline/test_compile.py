@@ -57,6 +57,24 @@ def test_compiled_has_the_golden_structure(method, golden):
     )
 
 
+def test_compiled_monitoring_has_the_golden_structure_and_caches_nothing(golden):
+    spec = compiled(Config(), pipeline="monitoring")
+    path = GOLDEN / "monitoring.yaml"
+    if golden:
+        path.write_text(structure_yaml(spec), encoding="utf-8")
+    assert structure_yaml(spec) == path.read_text(encoding="utf-8")
+    assert [edge for edge in edges(spec) if not edge.matches] == []
+    assert not [task for task in tasks_of(spec).values() if task.get("cachingOptions", {}).get("enableCache")]
+    for name, form in spec["root"]["inputDefinitions"]["parameters"].items():
+        assert len(form.get("description", "")) > 20, name
+
+
+def test_compiled_monitoring_has_the_tuning_pipeline_where_it_may_start_it():
+    spec = compiled(Config.load(None, ["monitor.on_retrain=submit"]), pipeline="monitoring")
+    assert {"start-retraining", "tune-supervised", "deploy"} <= set(tasks_of(spec))
+    assert "tune-supervised" not in tasks_of(compiled(Config(), pipeline="monitoring"))
+
+
 def first_task(spec, holds):
     dags = [spec["root"]["dag"], *(component["dag"] for component in spec["components"].values() if "dag" in component)]
     return next(task for dag in dags for task in dag["tasks"].values() if holds(task))
@@ -221,15 +239,15 @@ def test_compiled_dataflow_job_has_identity_network_place_and_a_name_of_its_own(
 def test_compiled_steps_have_resources_repetitions_and_a_deadline():
     config = Config.load(None, [*[o for s in EVERYTHING for o in OPTIONAL[s]], "steps={split: {memory: 64Gi}}"])
     steps = set()
-    for own in (config, Config(method="preference")):
-        spec = compiled(own)
+    specs = [compiled(config), compiled(Config(method="preference")), compiled(config, pipeline="monitoring")]
+    for spec in specs:
         for task in tasks_of(spec).values():
             label = spec["components"][task["componentRef"]["name"]].get("executorLabel")
             container = spec["deploymentSpec"]["executors"].get(label, {}).get("container")
             if container:
                 step = re.sub(r"-\d+$", "", label.removeprefix("exec-"))
                 steps.add(step)
-                expected = step_resources(step, own.steps)
+                expected = step_resources(step, config.steps if spec is not specs[1] else {})
                 resources = container["resources"]
                 assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] == expected.cpu
                 assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] == expected.memory
@@ -241,7 +259,7 @@ def test_compiled_steps_have_resources_repetitions_and_a_deadline():
 
 
 def test_config_refuses_resources_of_a_step_that_does_not_exist():
-    with pytest.raises(UserError, match=r"no step 'evaluate': the steps are augment, .*evaluate-baselines"):
+    with pytest.raises(UserError, match=r"no step 'evaluate': the steps are .*augment, .*evaluate-baselines"):
         Config.load(None, ["steps.evaluate.cpu='4'"])
 
 
@@ -286,7 +304,7 @@ def test_placed_keeps_answers_in_the_bucket_unless_it_is_configured():
 def test_compile_command_writes_the_pipelines_of_both_methods(tmp_path):
     done = CliRunner().invoke(app, ["compile", str(ROOT / "configs" / "quickstart.yaml"), "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
-    assert {path.stem for path in tmp_path.iterdir()} == {f"{method}_tuning" for method in METHODS}
+    assert {path.stem for path in tmp_path.iterdir()} == {"monitoring", *(f"{method}_tuning" for method in METHODS)}
 
 
 @pytest.mark.parametrize("step", OPTIONAL)

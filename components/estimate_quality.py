@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The quality of production answers, from labels of a sample."""
+
+from kfp.dsl import Artifact, Dataset, Input, Output
+
+from components.base import component
+
+
+@component
+def estimate_quality(
+    rows: Input[Dataset],
+    drift: Input[Artifact],
+    monitor: dict,
+    vertex: dict,
+    name: str,
+    quality: Output[Artifact],
+    annotations: Output[Dataset],
+):
+    """Estimate quality by the labels that there are, and draw rows for people to label."""
+    from gemtune.steps import estimate_quality as step
+
+    step.run(rows.path, drift.path, quality.path, annotations.path, name, monitor=monitor, vertex=vertex)

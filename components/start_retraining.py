@@ -1,0 +1,15 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a reason to retrain starts."""
+
+from kfp.dsl import Artifact, Input
+
+from components.base import component
+
+
+@component
+def start_retraining(retraining_decision: Input[Artifact], monitor: dict, vertex: dict, name: str) -> bool:
+    """Log a reason to retrain as JSON, in counts only; returns whether the tuning pipeline is to run."""
+    from gemtune.steps import start_retraining as step
+
+    return step.run(retraining_decision.path, name, monitor=monitor, vertex=vertex)

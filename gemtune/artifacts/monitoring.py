@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Documents of the monitoring pipeline: what each window showed, the quality of the answers, the verdict."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from gemtune.artifacts.base import Artifact, Part
+from gemtune.artifacts.data import LengthStats
+from gemtune.artifacts.evaluation import Score
+
+MonitoringVerdict = Literal["settling", "fine", "watch", "retrain", "cannot_tell"]
+
+
+class Moments(Part):
+    """Values of a window's rows with one predicted label: number, sum, sum of squares."""
+
+    rows: int
+    total: float
+    squares: float
+
+
+class Topic(Part):
+    """A cluster of the rows least similar to any training row: its size, mean cosine with its centre, row ids with the
+    most central first, texts of the first three, and n-grams that set it apart.
+    """
+
+    rows: int
+    tightness: float
+    ids: list[str]
+    texts: list[str]
+    ngrams: list[str]
+
+
+class Check(Part):
+    """What one check measured in the newest window, and whether it is an alarm.
+
+    `value` has a 95 % interval (None: it has none); `threshold` is the value at which it is an alarm (None: it is only
+    reported), `p_value` that of the test, where it is one. `examples` are ids of rows that show it.
+    """
+
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+    rows: int
+    summary: str
+    p_value: float | None = None
+    threshold: float | None = None
+    alarm: bool = False
+    examples: list[str] = []
+
+
+class WindowRecord(Part):
+    """A window [start, end) as later windows need it: counts, and sums by predicted label over its distinct texts."""
+
+    start: datetime
+    end: datetime
+    rows: int
+    texts: int
+    """Distinct texts, of which at most `monitor.max_rows` are compared."""
+    similarity: dict[str, Moments]
+    confidence: dict[str, Moments]
+    """Mapped confidences; empty where the log has none."""
+    checks: list[Check] = []
+    verdict: MonitoringVerdict = "settling"
+
+
+class MonitoringHistory(Artifact):
+    """What monitoring keeps under a run's name between its runs."""
+
+    STEP: ClassVar[str] = "decide-retraining"
+
+    generation: int
+    """Generation of the champion's record."""
+    since: datetime
+    """Start of the first window of the baseline: the promotion, or the last accepted alarm."""
+    windows: list[WindowRecord]
+    retrained: list[str] = []
+    """Ids of the reasons that have caused a retraining."""
+
+
+class DriftReport(Artifact):
+    """The windows since the last run, oldest first, and what the newest showed."""
+
+    STEP: ClassVar[str] = "analyze-drift"
+
+    history: MonitoringHistory
+    """With the windows since the last run, oldest first; the newest is the one that was examined."""
+    missing_windows: int
+    """Windows until the first that is compared with a complete baseline."""
+    problems: list[str] = []
+    """Why nothing can be concluded from the newest window."""
+    detectable: str = ""
+    """Which share of a new topic would have been found."""
+    topics: list[Topic] = []
+    label_mix: dict[str, Score] = {}
+    """Estimated shares of the true labels."""
+    label_mix_method: str = ""
+    scripts: dict[str, int] = {}
+    characters: LengthStats | None = None
+    training_difference: list[str] = []
+    """How traffic differs from the training rows, in the first window after a promotion; never an alarm."""
+
+
+class LabelledRow(Part):
+    """A production row that a person labelled, with the window it was served in and its mapped confidence.
+
+    `pi` is the probability with which it was drawn for the estimate; None for a row drawn to learn from, which never
+    enters an estimate. `correct` is the score of its answer (0 to 1).
+    """
+
+    id: str
+    window: datetime
+    pi: float | None
+    confidence: float
+    correct: float
+
+
+class QualityEstimate(Part):
+    """The estimated share of correct answers of the window that ends at `end`, with its 95 % interval."""
+
+    end: datetime
+    score: Score
+    labels: int
+
+
+class QualityReport(Artifact):
+    """The quality of the answers, from labels where there are any."""
+
+    STEP: ClassVar[str] = "estimate-quality"
+
+    estimates: list[QualityEstimate]
+    limit: float | None
+    """Score on test rows less `monitor.max_drop`; None where no score was recorded."""
+    checks: list[Check]
+    labelled: list[LabelledRow]
+    """The labelled rows that this champion served."""
+    to_label: int
+    """Rows in the annotation file."""
+
+
+class Reason(Part):
+    """A reason to retrain, with its number; `ids` name what caused it, so that it causes only one retraining."""
+
+    kind: Literal["new_rows", "quality", "new_topics", "retirement", "age"]
+    value: float
+    threshold: float
+    summary: str
+    ids: list[str]
+
+
+class MonitoringDecision(Artifact):
+    """The verdict of a monitoring run, with its reasons; `job_id` is that of the retraining run for these reasons."""
+
+    STEP: ClassVar[str] = "decide-retraining"
+
+    verdict: MonitoringVerdict
+    summary: list[str]
+    reasons: list[Reason]
+    job_id: str = ""

@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verdict of a monitoring run: whether there is a reason to retrain, something to watch, or nothing.
+
+Guarantees: what cannot be read or compared is never `fine`; confidence, skew and unusable answers alone never retrain,
+since more of the same data would not help; the same ids never cause two retrainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from gemtune.artifacts.monitoring import Check, MonitoringDecision, MonitoringVerdict, Reason
+from gemtune.config import Monitor, fingerprint
+
+MAX_UNREADABLE = 0.05
+_MIN_NEW_ROWS, _MIN_NEW_SHARE = 50, 0.05
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a verdict rests on. `new_rows` and `topic_rows` are ids of labelled rows: all of them, and those from
+    windows with a similarity alarm; `retrained` are ids that have caused a retraining.
+    """
+
+    now: datetime
+    problems: Sequence[str]
+    missing_windows: int
+    checks: Sequence[Check]
+    new_rows: Sequence[str]
+    topic_rows: Sequence[str]
+    training_rows: int
+    base_model: str
+    retires: date | None
+    promoted: datetime
+    retrained: frozenset[str] = field(default_factory=frozenset)
+
+
+def decide(name: str, evidence: Evidence, monitor: Monitor) -> MonitoringDecision:
+    """The verdict with its reasons, and the id of the retraining job that they would start."""
+    alarms: dict[str, Check] = {}
+    for check in evidence.checks:
+        if check.alarm:
+            alarms.setdefault(check.name, check)  # of several spans the first
+    reasons = [reason for reason in _reasons(evidence, alarms, monitor) if not set(reason.ids) <= evidence.retrained]
+    verdict: MonitoringVerdict = "fine"
+    if reasons:
+        verdict = "retrain"
+    elif evidence.problems:
+        verdict = "cannot_tell"
+    elif alarms:
+        verdict = "watch"
+    elif evidence.missing_windows:
+        verdict = "settling"
+    summary = [
+        *(reason.summary for reason in reasons),
+        *evidence.problems,
+        *(alarm.summary for alarm in alarms.values()),
+    ]
+    if not reasons and "similarity" in alarms:
+        summary.append("label the rows of the annotation file: more of the same data cannot cover a new topic")
+    if evidence.missing_windows:
+        summary.append(f"{evidence.missing_windows} more windows until one is compared with a complete baseline")
+    ids = sorted({item for reason in reasons for item in reason.ids})
+    job_id = f"{name}-rt-{fingerprint([reason.kind for reason in reasons], ids)}" if reasons else ""
+    return MonitoringDecision(
+        verdict=verdict, summary=summary or ["no check found a change"], reasons=reasons, job_id=job_id
+    )
+
+
+def _reasons(evidence: Evidence, alarms: Mapping[str, Check], monitor: Monitor) -> list[Reason]:
+    """All reasons that hold, handled before or not."""
+    needed = monitor.min_new_rows or max(_MIN_NEW_ROWS, round(_MIN_NEW_SHARE * evidence.training_rows))
+    new = [row for row in evidence.new_rows if row not in evidence.retrained]
+    topics = [row for row in evidence.topic_rows if row not in evidence.retrained]
+    reasons = []
+    if len(new) >= needed:
+        summary = f"{len(new)} labelled rows are not trained on yet (at least {needed})"
+        reasons.append(Reason(kind="new_rows", value=len(new), threshold=needed, summary=summary, ids=new))
+    if (quality := alarms.get("quality")) and quality.threshold is not None:
+        reasons.append(
+            Reason(
+                kind="quality",
+                value=quality.value,
+                threshold=quality.threshold,
+                summary=quality.summary,
+                ids=[f"quality {evidence.promoted.isoformat()}"],  # the drop stays until there is another champion
+            )
+        )
+    if "similarity" in alarms and topics:
+        summary = f"{alarms['similarity'].summary}; {len(topics)} rows of the new region are labelled"
+        reasons.append(Reason(kind="new_topics", value=len(topics), threshold=1, summary=summary, ids=topics))
+    return [*reasons, *_dates(evidence, monitor)]
+
+
+def _dates(evidence: Evidence, monitor: Monitor) -> list[Reason]:
+    """Reasons that the calendar gives."""
+    reasons, left = [], (evidence.retires - evidence.now.date()).days if evidence.retires else None
+    if left is not None and left <= monitor.retire_days:
+        summary = f"{evidence.base_model} retires on {evidence.retires}, in {left} days (at most {monitor.retire_days})"
+        ids = [f"retirement {evidence.base_model}"]
+        reasons.append(
+            Reason(kind="retirement", value=left, threshold=monitor.retire_days, summary=summary, ids=ids)
+        )  # fmt: skip
+    age = (evidence.now - evidence.promoted).days
+    if monitor.max_age_days and age >= monitor.max_age_days:
+        summary = f"the champion was promoted {age} days ago (at most {monitor.max_age_days})"
+        ids = [f"age {evidence.promoted.isoformat()}"]
+        reasons.append(Reason(kind="age", value=age, threshold=monitor.max_age_days, summary=summary, ids=ids))
+    return reasons

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Production rows for people to label: half drawn to estimate quality, half chosen to learn from.
+
+The rows of the estimate are drawn with known probabilities, which the file keeps; those to learn from are of new topics
+or have unsure answers, and never enter an estimate: they would bias it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from gemtune.artifacts.monitoring import LabelledRow
+from gemtune.config import Task
+from gemtune.data import csv_safe
+from gemtune.dedup.embedding import embed, leaders
+from gemtune.errors import UserError
+from gemtune.evaluation import metrics
+from gemtune.evaluation.metrics import Row, primary_metric
+from gemtune.inference.parsing import canonical
+from gemtune.monitoring import quality
+from gemtune.monitoring.traffic import ServedRow
+
+COLUMNS = ("id", "window", "pi", "confidence", "text", "answer", "label")
+NEAR = 0.9  # cosine from which a text is a near-duplicate
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """A row of the annotation file; `pi` is None for a row to learn from, `label` empty until a person fills it in."""
+
+    id: str
+    window: datetime
+    pi: float | None
+    confidence: float
+    text: str
+    answer: str
+    label: str = ""
+
+
+def choose(
+    window: datetime, texts: Sequence[ServedRow], order: Sequence[str], left_out: Collection[str], count: int
+) -> list[Annotation]:
+    """`count` rows of a window: half drawn by confidence, half to learn from, those first in `order` first.
+
+    `order` are row ids, `left_out` those that are labelled or like a labelled row: they are not to learn from. The draw
+    depends on the window and the texts alone, so that a rerun draws the same rows.
+    """
+    if not texts or not count:
+        return []
+    sure = [0.5 if item.confidence is None else item.confidence for item in texts]
+    pi = quality.drawing_probabilities(sure, (count + 1) // 2)
+    rng = np.random.default_rng([int(window.timestamp()), len(texts)])
+    drawn = quality.draw(pi, rng)
+    by_id = {item.row.id: i for i, item in enumerate(texts)}
+    excluded = {*drawn, *(by_id[row] for row in left_out if row in by_id)}
+    unsure = sorted(range(len(texts)), key=lambda i: sure[i])
+    ranked = [i for i in dict.fromkeys([*(by_id[row] for row in order if row in by_id), *unsure]) if i not in excluded]
+    ranked = ranked[: 3 * count]
+    first = leaders(embed([texts[i].row.text for i in ranked]), NEAR, [""] * len(ranked)).tolist()
+    learned = [i for position, i in enumerate(ranked) if first[position] == position][: count // 2]
+    return [
+        *(_annotation(window, texts[i], float(pi[i])) for i in drawn),
+        *(_annotation(window, texts[i], None) for i in learned),
+    ]
+
+
+def _annotation(window: datetime, item: ServedRow, pi: float | None) -> Annotation:
+    return Annotation(item.row.id, window, pi, item.confidence or 0.0, item.row.text, item.row.answer or "")
+
+
+def write(path: str | Path, rows: Iterable[Annotation]) -> None:
+    """Write the rows with an empty column `label`."""
+    cells = (
+        [row.id, row.window.isoformat(), "" if row.pi is None else repr(row.pi), repr(row.confidence), row.text,
+         row.answer, row.label]
+        for row in rows
+    )  # fmt: skip
+    csv_safe.write(path, COLUMNS, cells)
+
+
+def read(path: str | Path, task: Task, new_labels: Collection[str] = ()) -> list[Annotation]:
+    """The filled rows.
+
+    Raises `UserError` with the line of a label that is neither of the task nor among `new_labels`, or of another cell
+    that was changed.
+    """
+    own = task.model_copy(update={"labels": [*task.labels, *new_labels]}) if task.labels else task
+    rows = []
+    for line, cells in csv_safe.read(path, COLUMNS):
+        row = {name: cell or "" for name, cell in cells.items()}
+        if not row["label"].strip():
+            continue
+        if (label := canonical(own, row["label"])) is None:
+            remedy = (
+                f"write one of {', '.join(own.labels[:10])}; or add it: --new-label" if own.labels else "correct it"
+            )
+            raise UserError(f"{row['label']!r:.80} is no {task.kind} answer", file=path, line=line, remedy=remedy)
+        try:
+            pi = float(row["pi"]) if row["pi"] else None
+            window, confidence = datetime.fromisoformat(row["window"]), float(row["confidence"])
+        except ValueError as error:
+            raise UserError(f"{error}", file=path, line=line, remedy="change only the column label") from None
+        if pi is not None and not 0 < pi <= 1:
+            raise UserError(f"pi is {pi}", file=path, line=line, remedy="change only the column label")
+        rows.append(Annotation(row["id"], window, pi, confidence, row["text"], row["answer"], label))
+    if not rows:
+        raise UserError("no row is labelled", file=path, remedy="fill in the column label")
+    return rows
+
+
+def labelled(rows: Iterable[Annotation], task: Task) -> list[LabelledRow]:
+    """The rows with the score of their answers, without their texts."""
+    return [
+        LabelledRow(
+            id=row.id, window=row.window, pi=row.pi, confidence=row.confidence, correct=_score(row, task)
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _score(row: Annotation, task: Task) -> float:
+    value = canonical(task, row.answer) if row.answer else None
+    return metrics.row_scores(task, Row(row.label, value, row.answer, row.label))[primary_metric(task)]
+
+
+def training_columns(rows: Iterable[Annotation], columns: Mapping[str, str]) -> list[dict[str, str | float]]:
+    """The rows as data: `columns` names those of text, target and split.
+
+    Rows to learn from are for training only; those of the estimate, by their id, for validation or test: rows chosen
+    because they were hard would bias the test rows.
+    """
+    return [
+        {
+            columns["text"]: row.text,
+            columns["target"]: row.label,
+            columns["split"]: "train" if row.pi is None else ("validation", "test")[sum(row.id.encode()) % 2],
+            "source": "production",
+            "id": row.id,
+            "window": row.window.isoformat(),
+            **({"pi": row.pi} if row.pi is not None else {}),
+        }
+        for row in rows
+    ]

@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""How similar a production text is to its nearest training row, and which topics the least similar texts form.
+
+The embedder is that of deduplication (`preprocess.embedder`). The built-in one is fitted on the texts that it embeds:
+its vectors would change with each window. Here its n-grams are weighted by the training rows alone and compared without
+the reduction, and an n-gram that no training row has counts in a text's length: another language is similar to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gemtune.artifacts.monitoring import Topic
+from gemtune.dedup.embedding import Embedder
+from gemtune.monitoring.windows import WindowMean
+
+Floats = NDArray[np.float64]
+_BLOCK, _FEATURES, _MAX_TEXT_CHARS = 1024, 2**18, 2000
+CLUSTERS, MIN_CLUSTER, TEXTS, NGRAMS = 10, 3, 3, 5
+_MOST_CLUSTERED = 1000  # rows
+_TOPIC, _TOPICS = 0.4, 10  # cosine with the first text of a cluster; groups of labels, each a topic
+
+
+class TrainingRows:
+    """The training rows that texts are compared with; `labels` are theirs, `embedder` None for the built-in one.
+
+    `typical` is the median similarity of a training row to the nearest other one. Scores stop there: how much closer a
+    text is to a training row says nothing about drift, and its variance would hide one (bench/monitoring.py).
+    """
+
+    def __init__(self, texts: Sequence[str], labels: Sequence[str] = (), embedder: Embedder | None = None) -> None:
+        self._texts, self._embedder = list(texts), embedder
+        self._idf: Any = None
+        self._vectors = self._embedded(self._texts)
+        self.labels = np.array(labels if len(labels) else [""] * len(self._texts))
+        self.typical = float(np.median(self._scores(self._vectors, np.eye(len(self._texts), dtype=bool))[0]))
+
+    def _embedded(self, texts: Sequence[str]) -> Any:
+        """Unit vectors: dense ones of the embedder, else a sparse matrix of weighted n-grams."""
+        if self._embedder is not None:
+            return self._embedder(texts)
+        from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+
+        hashing = HashingVectorizer(
+            analyzer="char_wb", ngram_range=(2, 5), n_features=_FEATURES, alternate_sign=False, norm=None,
+            dtype=np.float32,
+        )  # fmt: skip
+        counts = hashing.transform([text[:_MAX_TEXT_CHARS] for text in texts])
+        if self._idf is None:
+            self._idf = TfidfTransformer(sublinear_tf=True).fit(counts)
+        return self._idf.transform(counts)
+
+    def _scores(self, vectors: Any, excluded: Any = None) -> tuple[Floats, NDArray[np.int64]]:
+        """Highest cosine of each vector, and with which training row; `excluded` masks those that do not count."""
+        cosines, rows = np.zeros(vectors.shape[0]), np.zeros(vectors.shape[0], np.int64)
+        for begin in range(0, len(cosines), _BLOCK):
+            part = slice(begin, begin + _BLOCK)
+            product = vectors[part] @ self._vectors.T
+            near = product if isinstance(product, np.ndarray) else product.toarray()
+            if excluded is not None:
+                near = np.where(excluded[part], -1.0, near)
+            rows[part] = near.argmax(axis=1)
+            cosines[part] = np.maximum(0.0, near[np.arange(len(near)), rows[part]])
+        return cosines, rows
+
+    def scores(self, texts: Sequence[str]) -> Floats:
+        """Cosine of each text with its nearest training row, at most `typical`."""
+        return np.minimum(self.cosines(texts), self.typical)
+
+    def cosines(self, texts: Sequence[str]) -> Floats:
+        """Cosine of each text with its nearest training row."""
+        return self._scores(self._embedded(texts))[0] if len(texts) else np.zeros(0)
+
+    def nearest_labels(self, texts: Sequence[str]) -> NDArray[np.str_]:
+        """The label of each text's nearest training row."""
+        return np.asarray(self.labels[self._scores(self._embedded(texts))[1]])
+
+    def near_topics(self, centres: Mapping[str, float]) -> list[WindowMean]:
+        """What rows of a new topic would score: training rows compared with those of other labels, by tenths of labels.
+
+        Each row counts against the centre of the label that its nearest remaining row has. Rows without labels are
+        grouped by similarity.
+        """
+        labels = self.labels if len(set(self.labels.tolist())) > 1 else _groups(self._between(self._texts))
+        names, index = np.unique(labels, return_inverse=True)
+        cosines, nearest = self._scores(self._vectors, index[:, None] == index)
+        centre = np.array([centres.get(str(label), centres[""]) for label in self.labels[nearest]])
+        scores = np.minimum(cosines, self.typical) - centre
+        tenths = np.random.default_rng(7).permutation(len(names))[index] % _TOPICS
+        topics = [scores[tenths == tenth] for tenth in np.unique(tenths)]
+        return [WindowMean(len(own), float(own.mean()), float(own.var())) for own in topics if len(own) >= MIN_CLUSTER]
+
+    def new_topics(self, ids: Sequence[str], texts: Sequence[str], scores: Sequence[float]) -> list[Topic]:
+        """The tightest clusters of the least similar texts, each with three texts and its most telling n-grams."""
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        least = np.argsort(scores, kind="stable")[: min(_MOST_CLUSTERED, len(texts) // 5)]
+        chosen = [texts[i] for i in least]
+        spaced = sum(" " in text.strip() for text in chosen) > len(chosen) / 2
+        form: dict[str, Any] = {"token_pattern": r"\w+"} if spaced else {"analyzer": "char", "ngram_range": (2, 4)}
+        counter = CountVectorizer(binary=True, **form)
+        try:
+            present = counter.fit_transform(chosen)
+        except ValueError:  # no text, or no word in any
+            return []
+        names = counter.get_feature_names_out()
+        sample = counter.transform(texts[:: max(1, len(texts) // _MOST_CLUSTERED)])
+        everywhere = np.asarray(sample.mean(axis=0)).ravel()
+        near, topics = self._between(chosen), []
+        groups = _groups(near)
+        for group in np.unique(groups).tolist():
+            own = np.flatnonzero(groups == group)
+            if len(own) < MIN_CLUSTER:
+                continue
+            nearness = near[np.ix_(own, own)].mean(axis=0)
+            telling = np.argsort(everywhere - np.asarray(present[own].mean(axis=0)).ravel(), kind="stable")[:NGRAMS]
+            shown = own[np.argsort(-nearness, kind="stable")]
+            topics.append(
+                Topic(
+                    rows=len(own),
+                    tightness=float(nearness.mean()),
+                    ids=[ids[least[i]] for i in shown],
+                    texts=[chosen[i] for i in shown[:TEXTS]],
+                    ngrams=[str(names[i]) for i in telling],
+                )
+            )
+        return sorted(topics, key=lambda topic: -topic.tightness)[:CLUSTERS]
+
+    def _between(self, texts: Sequence[str]) -> Floats:
+        """Cosines of texts with each other."""
+        vectors = self._embedded(texts)
+        product = vectors @ vectors.T
+        return np.asarray(product if isinstance(product, np.ndarray) else product.toarray(), np.float64)
+
+
+def _groups(near: Floats) -> NDArray[np.int64]:
+    """For each row of a matrix of cosines the first row that it is near to."""
+    groups = np.full(len(near), -1)
+    for first in range(len(near)):
+        if groups[first] < 0:
+            groups[(groups < 0) & (near[first] >= _TOPIC)] = first
+            groups[first] = first
+    return groups

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Exact differences between production and tuning: prompts, cleaning, unusable answers; and the mix of labels.
+
+A share is an alarm when its lower Clopper-Pearson bound is above a limit of the settings: no past is needed, so these
+checks hold from the first window on. The labels are reported and are no alarm by themselves; their mix is estimated by
+inverting the validation confusion matrix (black-box shift estimation, Lipton et al. 2018, arXiv 1802.03916).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gemtune.artifacts.evaluation import Confusion, Score
+from gemtune.artifacts.monitoring import Check
+from gemtune.artifacts.production_log import LogRow, PromptTemplate
+from gemtune.config import fingerprint
+from gemtune.evaluation import intervals
+
+EXAMPLES = 5
+_POOLED_BELOW = 10  # expected rows of a label; rarer labels are one class in the chi-square test
+_RIDGE, _RESAMPLES, _SINGULAR = 1e-3, 200, 1e3
+_COMPARED = ("temperature", "topP", "topK")  # settings that change an answer; of a schema, whether there is one
+
+
+def share_check(
+    name: str, ids: Sequence[str], rows: int, limit: float, level: float, what: str, remedy: str = ""
+) -> Check:
+    """The share of rows with these ids, an alarm when it is shown to be above the limit."""
+    hits = intervals.mean([1.0] * len(ids) + [0.0] * (rows - len(ids)))
+    bounds = intervals.interval(hits, exact=True)
+    alarm = intervals.interval(hits, level=1 - 2 * level, exact=True).low > limit
+    summary = f"{len(ids)} of {rows} rows ({bounds.value:.1%}) {what}; up to {limit:.1%} is expected"
+    return Check(
+        name=name,
+        value=bounds.value,
+        low=bounds.low,
+        high=bounds.high,
+        rows=rows,
+        summary=f"{summary}: {remedy}" if alarm and remedy else summary,
+        threshold=limit,
+        alarm=alarm,
+        examples=list(ids[:EXAMPLES]),
+    )
+
+
+def skewed_fields(row: LogRow, template: PromptTemplate | None, generation_config: Mapping[str, Any]) -> list[str]:
+    """What of a row's prompt differs from the tuned one: system instruction, template, generation settings. What the
+    log does not say does not differ.
+    """
+    fields = []
+    if row.system is not None and template and fingerprint(row.system) != template.system:
+        fields.append("system instruction")
+    if row.follows_template is False:
+        fields.append("template")
+    if row.config is not None and _compared(row.config) != _compared(generation_config):
+        fields.append("generation settings")
+    return fields
+
+
+def _compared(generation: Mapping[str, Any]) -> list[Any]:
+    return [*(generation.get(name) for name in _COMPARED), "responseSchema" in generation]
+
+
+def prompt_skew(skewed_by_row: Mapping[str, Sequence[str]], max_skew: float, level: float) -> Check:
+    """The share of rows whose prompt differs from the tuned one, by what differs in each row (id)."""
+    skewed = {row: fields for row, fields in skewed_by_row.items() if fields}
+    counts = Counter(field for fields in skewed.values() for field in fields)
+    listed = ", ".join(f"{field} {count}" for field, count in counts.most_common())
+    what = f"have another prompt than the tuned one{f' ({listed})' if listed else ''}"
+    remedy = "send the recorded prompt, or tune on the new one"
+    return share_check("prompt_skew", list(skewed), len(skewed_by_row), max_skew, level, what, remedy)
+
+
+def cleaning_skew(rows: Sequence[LogRow], clean: Callable[[str], str]) -> Check:
+    """The share of rows that the exported cleaning rules would change; reported only."""
+    unclean = [row.id for row in rows if clean(row.text) != row.text]
+    check = share_check("cleaning_skew", unclean, len(rows), 1.0, 0.5, "are not cleaned as the training rows were")
+    return check.model_copy(update={"threshold": None, "summary": check.summary.partition(";")[0]})
+
+
+def unusable_answers(outcomes: Mapping[str, str], max_invalid_rate: float, level: float) -> Check:
+    """The share of unusable answers by row id and outcome, per outcome; rows without an answer do not count."""
+    answered = {row: outcome for row, outcome in outcomes.items() if outcome != "error"}
+    unusable = [row for row, outcome in answered.items() if outcome != "ok"]
+    counts = Counter(answered[row] for row in unusable)
+    listed = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
+    what = f"have an unusable answer{f' ({listed})' if listed else ''}"
+    remedy = "see the example rows; raise max_output_tokens where answers are truncated"
+    return share_check("unusable_answers", unusable, len(answered), max_invalid_rate, level, what, remedy)
+
+
+def label_shift(predicted: Mapping[str, int], baseline: Mapping[str, int]) -> Check | None:
+    """Whether the predicted labels have other shares than in the baseline (chi-square, rare labels pooled); reported
+    only. None with fewer than two classes that are not rare.
+    """
+    from scipy.stats import chi2_contingency
+
+    total, before = sum(predicted.values()), sum(baseline.values())
+    table: dict[str, list[int]] = {}
+    for label in {*predicted, *baseline}:
+        both = predicted.get(label, 0), baseline.get(label, 0)
+        rare = sum(both) * min(total, before) < _POOLED_BELOW * (total + before)
+        cell = table.setdefault("(rare)" if rare else f"label {label}", [0, 0])
+        cell[0], cell[1] = cell[0] + both[0], cell[1] + both[1]
+    if len(table) < 2 or not total or not before:
+        return None
+    cells = np.array(list(table.values())).T
+    p_value = float(chi2_contingency(cells).pvalue)
+    distance = float(np.abs(cells[0] / total - cells[1] / before).sum() / 2)
+    moved = max(table, key=lambda name: abs(table[name][0] / total - table[name][1] / before)).removeprefix("label ")
+    summary = f"predicted labels differ from the baseline by {distance:.1%} of the rows (p {p_value:.2g}), most {moved}"
+    return Check(
+        name="labels", value=distance, low=None, high=None, rows=total, p_value=p_value, summary=summary
+    )  # fmt: skip
+
+
+def label_mix(predicted: Mapping[str, int], confusion: Confusion, seed: int = 7) -> tuple[dict[str, Score], str]:
+    """The estimated shares of the true labels with bootstrap intervals, and the method.
+
+    Counts of predicted labels where the confusion matrix is singular. Both are wrong where a new class has appeared.
+    """
+    labels = confusion.labels
+    counts = np.array([float(predicted.get(label, 0)) for label in labels])
+    columns = [confusion.columns.index(label) for label in labels if label in confusion.columns]
+    if not counts.sum() or len(columns) < len(labels):
+        return {}, ""
+    matrix = np.array(confusion.matrix, float)[:, columns]
+    rates = _rates(matrix)
+    inverts = bool((matrix.sum(axis=1) > 0).all() and np.linalg.cond(rates) < _SINGULAR)
+    rng = np.random.default_rng(seed)
+    drawn = [rng.multinomial(int(counts.sum()), counts / counts.sum()) for _ in range(_RESAMPLES)]
+    if inverts:
+        sampled = [
+            _inverted(_rates(np.array([rng.multinomial(int(row.sum()), row / row.sum()) for row in matrix])), again)
+            for again in drawn
+        ]
+        shares, method = _inverted(rates, counts), "inverted validation confusion matrix"
+    else:
+        sampled, shares = [again / again.sum() for again in drawn], counts / counts.sum()
+        method = "counts of predicted labels: the validation confusion matrix is singular"
+    low, high = np.quantile(sampled, [0.025, 0.975], axis=0)
+    scores = [
+        Score(value=float(share), low=float(min(share, bottom)), high=float(max(share, top)))
+        for share, bottom, top in zip(shares, low, high, strict=True)
+    ]
+    return dict(zip(labels, scores, strict=True)), method
+
+
+def _rates(matrix: Any) -> Any:
+    """P(predicted | true), by row."""
+    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+
+
+def _inverted(rates: Any, counts: Any) -> Any:
+    """The mix whose predictions would be these counts: ridge least squares, clipped."""
+    shares = counts / counts.sum()
+    solved = np.linalg.solve(rates @ rates.T + _RIDGE * np.eye(len(rates)), rates @ shares + _RIDGE * shares)
+    clipped = np.clip(solved, 0, None)
+    return clipped / clipped.sum() if clipped.sum() else shares

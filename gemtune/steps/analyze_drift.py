@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compare the windows since the last run with the tuned prompt and with the windows of the past."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from datetime import timedelta
+
+from gemtune.artifacts.monitoring import DriftReport
+from gemtune.artifacts.production_log import LogWindow, read_log_rows
+from gemtune.data.cleaning import load_cleaner
+from gemtune.data.embedders import load_embedder
+from gemtune.data.profile import length_stats, script
+from gemtune.evaluation.metrics import LABELLED_KINDS
+from gemtune.monitoring import drift, records, similarity, skew
+from gemtune.monitoring.decision import MAX_UNREADABLE
+from gemtune.monitoring.windows import MIN_ROWS
+from gemtune.steps.context import Section, StepContext
+
+log = logging.getLogger("gemtune")
+
+
+def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> None:
+    """Write the report of the windows in `rows`. Reads the sections gate, monitor, vertex."""
+    context = StepContext(sections)
+    monitor, loaded = context.monitor, LogWindow.read(counts)
+    served = records.read(context.client, name)
+    history = records.read_history(context.client, name, served)
+    examples = records.training_rows(context.client, served)
+    embedder = served.reference.embedder
+    training = similarity.TrainingRows(
+        [row.text for row in examples],
+        [row.target for row in examples] if served.task.kind in LABELLED_KINDS else (),
+        None if embedder in ("", "builtin") else load_embedder(embedder, context.vertex),
+    )
+    cleaner = load_cleaner(served.cleaning)
+    monitored = drift.Monitored(served, training, cleaner, monitor, context.gate.max_invalid_rate)
+    examined = [window for window in history.windows if window.end <= loaded.start]
+    logged, length, window = list(read_log_rows(rows)), timedelta(days=monitor.window_days), None
+    start = loaded.start
+    while start < loaded.end:
+        own = [row for row in logged if start <= row.time < start + length]
+        window = drift.examine(monitored, (start, start + length), own, examined)
+        examined.append(window.record)
+        start += length
+    problems = []
+    if loaded.unreadable_share > MAX_UNREADABLE:
+        listed = ", ".join(f"{reason} ({count})" for reason, count in Counter(loaded.unreadable).most_common(3))
+        problems.append(f"{loaded.unreadable_share:.1%} of the logged rows cannot be read: {listed}")
+    if window and not drift.comparable(window.record):
+        what = f"{window.record.texts} distinct texts" if window.record.rows else "no rows: is the endpoint logging?"
+        problems.append(f"the newest window has {what} (at least {MIN_ROWS} are compared)")
+    texts = [item.row.text for item in window.texts] if window else []
+    ids = [item.row.id for item in window.texts] if window else []
+    confusion, is_first = served.reference.confusion, len(examined) == 1
+    mix, method = skew.label_mix(drift.labels_of(examined[-1:]), confusion) if confusion and window else ({}, "")
+    comparable = sum(drift.comparable(record) for record in examined)
+    DriftReport(
+        history=history.model_copy(update={"windows": examined}),
+        missing_windows=max(0, monitor.baseline_windows + 1 - comparable),
+        problems=problems,
+        detectable=drift.detectable(monitored, examined),
+        topics=training.new_topics(ids, texts, window.scores) if window else [],
+        label_mix=mix,
+        label_mix_method=method,
+        scripts=dict(Counter(map(script, texts)).most_common()),
+        characters=length_stats(map(len, texts)),
+        training_difference=drift.training_difference([row.text for row in examples], monitored, window)
+        if window and is_first
+        else [],
+    ).write(report)
+    alarms = [check.name for check in examined[-1].checks if check.alarm] if window else []
+    log.info("done: %s", f"{len(examined)} windows; {', '.join(dict.fromkeys(alarms)) or 'no'} alarm")

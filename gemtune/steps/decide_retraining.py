@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verdict of a monitoring run, and what the next run needs to know of this one."""
+
+from __future__ import annotations
+
+import logging
+
+from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringHistory, QualityReport
+from gemtune.monitoring import records
+from gemtune.monitoring.decision import Evidence, decide
+from gemtune.monitoring.windows import KEPT, SPANS, moment
+from gemtune.steps.context import Section, StepContext
+
+log = logging.getLogger("gemtune")
+
+
+def run(
+    drift: str, quality: str, decision: str, name: str, now: str = "", new_baseline: bool = False, **sections: Section
+) -> str:
+    """Write the decision and keep the windows for the next run; returns the verdict.
+
+    `now` is a time in ISO 8601; empty: the current time. With `new_baseline` the windows after the newest are a new
+    baseline. Reads the sections monitor, vertex.
+    A confidence that fell is an alarm only while there are no labels: they are the better evidence.
+    """
+    context, drifted, measured = StepContext(sections), DriftReport.read(drift), QualityReport.read(quality)
+    monitor, history = context.monitor, drifted.history
+    served = records.read(context.client, name)
+    base = served.base_model
+    retires = context.catalogue.models[base].retires if base in context.catalogue.models else None
+    checks = [
+        check
+        for check in (history.windows[-1].checks if history.windows else [])
+        if check.name != "confidence" or not measured.estimates
+    ]
+    checks += measured.checks
+    decided = decide(
+        name,
+        Evidence(
+            now=moment(now),
+            problems=drifted.problems,
+            missing_windows=drifted.missing_windows,
+            checks=checks,
+            new_rows=[row.id for row in measured.labelled],
+            topic_rows=_topic_rows(history, measured),
+            training_rows=served.reference.train_rows,
+            base_model=base,
+            retires=retires,
+            promoted=served.promoted,
+            retrained=frozenset(history.retrained),
+        ),
+        monitor,
+    )
+    decided.write(decision)
+    kept = _kept(history, decided, checks, monitor.baseline_windows)
+    if new_baseline and kept.windows:
+        kept = kept.model_copy(update={"since": kept.windows[-1].end, "windows": []})
+    records.write_history(context.client, name, kept)
+    log.info("done: %s", f"{decided.verdict}: {decided.summary[0]}")
+    return decided.verdict
+
+
+def _topic_rows(history: MonitoringHistory, measured: QualityReport) -> list[str]:
+    """Labelled rows that were chosen to learn from in windows with a similarity alarm."""
+    alarming = {
+        window.start
+        for window in history.windows
+        if any(check.name == "similarity" and check.alarm for check in window.checks)
+    }
+    return [row.id for row in measured.labelled if row.pi is None and row.window in alarming]
+
+
+def _kept(
+    history: MonitoringHistory, decided: MonitoringDecision, checks: list[Check], baseline: int
+) -> MonitoringHistory:
+    """The history with the verdict on its newest window; the baseline is never dropped."""
+    if not history.windows:
+        return history
+    newest = history.windows[-1].model_copy(update={"checks": checks, "verdict": decided.verdict})
+    windows = [*history.windows[:-1], newest]
+    later = windows[baseline:][-(KEPT + 2 * SPANS["newest_four"]) :]
+    return history.model_copy(update={"windows": [*windows[:baseline], *later]})

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""A monitoring run on one page (HTML), its verdict in a few lines (Markdown), and for machines (JSON).
+
+Computes nothing that decides. Texts are data: the template escapes them; they are on the page only, in the bucket.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from gemtune.artifacts.base import open_atomic
+from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, QualityReport, WindowRecord
+from gemtune.steps import plots
+
+log = logging.getLogger("gemtune")
+
+HEADLINES = {
+    "settling": "The baseline is not complete yet",
+    "fine": "No check found a change",
+    "watch": "Something to look at",
+    "retrain": "There is reason to retrain",
+    "cannot_tell": "Nothing can be concluded",
+}
+_TRENDS = ("prompt_skew", "unusable_answers", "similarity", "confidence")
+
+
+def run(paths: Mapping[str, str], annotations: str, name: str, page: str, verdict: str, summary: str) -> None:
+    """Write the page, the verdict and the summary; `paths` are drift, quality, decision; `annotations` is the URI of
+    the rows to label.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    drift, quality = DriftReport.read(paths["drift"]), QualityReport.read(paths["quality"])
+    decision = MonitoringDecision.read(paths["decision"])
+    decision.write(summary)
+    headline = HEADLINES[decision.verdict]
+    with open_atomic(verdict) as out:
+        out.write("\n".join([f"# {headline}", "", *(f"- {line}" for line in decision.summary), ""]))
+    windows = drift.history.windows
+    trends = {kind: plots.trend(_points(windows, kind)) for kind in _TRENDS}
+    trends["quality"] = plots.trend([
+        (item.end, item.score.value, item.score.low, item.score.high, quality.limit) for item in quality.estimates
+    ])  # fmt: skip
+    environment = Environment(loader=PackageLoader("gemtune.steps", ""), autoescape=True, undefined=StrictUndefined)
+    with open_atomic(page) as out:
+        out.write(
+            environment.get_template("monitoring.html.j2").render(
+                name=name,
+                headline=headline,
+                decision=decision,
+                drift=drift,
+                quality=quality,
+                annotations=annotations,
+                checks=[*(windows[-1].checks if windows else []), *quality.checks],
+                trends={kind.replace("_", " "): Markup(plot) for kind, plot in trends.items() if plot},
+            )
+        )
+    log.info("done: %s", headline)
+
+
+def _points(windows: list[WindowRecord], kind: str) -> list[plots.Point]:
+    """Value, interval and alarm line of the first check of a kind in each window that has one."""
+    checks: list[tuple[WindowRecord, Check]] = []
+    for window in windows:
+        checks += [(window, check) for check in window.checks if check.name == kind][:1]
+    return [(window.end, check.value, check.low, check.high, check.threshold) for window, check in checks]

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The monitoring pipeline: load-logs -> analyze-drift -> estimate-quality -> decide-retraining -> start-retraining ->
+report-monitoring. With `monitor.on_retrain: submit` the tuning pipeline of the configuration is a part of it, and runs
+when there is a reason to retrain. No step is cached: logs, labels and the champion change outside of it.
+"""
+
+from typing import Any
+
+from kfp import dsl
+from kfp.dsl.base_component import BaseComponent
+
+from components.analyze_drift import analyze_drift
+from components.decide_retraining import decide_retraining
+from components.estimate_quality import estimate_quality
+from components.load_logs import load_logs
+from components.report_monitoring import report_monitoring
+from components.start_retraining import start_retraining
+from gemtune.config import Config
+from pipelines.tasks import robust, with_secrets
+from pipelines.tuning import tuning_pipeline
+
+DESCRIPTION = (
+    "From the production logs of the champion to a verdict (settling, fine, watch, retrain, cannot tell): exact checks "
+    "of prompts and answers, drift against past windows within a yearly budget of false alarms, quality by labels of a "
+    "sample; rows for people to label; a report."
+)
+
+
+def monitoring_pipeline(config: Config) -> BaseComponent:
+    """The pipeline of a configuration, whose values are the parameters' defaults."""
+    default = config.parameters()
+    tuning = tuning_pipeline(config) if config.monitor.on_retrain == "submit" else None
+
+    def monitoring(
+        name: str = config.name,
+        now: str = "",
+        new_baseline: bool = False,
+        gate: dict = default["gate"],
+        monitor: dict = default["monitor"],
+        vertex: dict = default["vertex"],
+    ) -> None:
+        """Wire the steps.
+
+        Args:
+            name: Name of the run whose champion is monitored.
+            now: Time in ISO 8601 up to which windows are examined; empty: the current time.
+            new_baseline: Whether the state of the newest window is accepted: the windows after it are a new baseline.
+            gate: What a candidate must show before it is deployed.
+            monitor: Monitoring of the champion by its production logs, and when there is reason to retrain.
+            vertex: Where the services are called.
+        """
+
+        def step(component: Any, **arguments: Any) -> Any:
+            values = {"name": name, "now": now, "new_baseline": new_baseline}
+            values |= {"gate": gate, "monitor": monitor, "vertex": vertex}
+            own = {key: value for key, value in values.items() if key in component.component_spec.inputs}
+            task = component(**own, **arguments).set_caching_options(False)
+            return with_secrets(robust(task, config), config)
+
+        logs = step(load_logs).outputs
+        rows = {"rows": logs["rows"]}
+        drift = {"drift": step(analyze_drift, **rows, counts=logs["counts"]).outputs["drift"]}
+        estimated = step(estimate_quality, **rows, **drift).outputs
+        quality = {"quality": estimated["quality"]}
+        decision = {"retraining_decision": step(decide_retraining, **drift, **quality).outputs["retraining_decision"]}
+        started = step(start_retraining, **decision)
+        step(report_monitoring, **drift, **quality, **decision, annotations=estimated["annotations"]).after(started)
+        if tuning:
+            with dsl.If(started.outputs["Output"] == True, name="retraining"):  # noqa: E712
+                tuning()
+
+    return dsl.pipeline(name="monitoring", description=DESCRIPTION)(monitoring)

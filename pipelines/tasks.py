@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every task of the pipelines gets: resources, repetitions, a deadline, and on Kubeflow its secrets."""
+
+from typing import Any
+
+from gemtune.config import Config, step_resources
+from gemtune.steps import DEADLINE
+
+KEY_FOLDER = "/var/secrets/google"
+BACKOFF, LONGEST_BACKOFF = "60s", "900s"
+
+
+def robust(task: Any, config: Config) -> Any:
+    """The task with the resources, repetitions and deadline of its step."""
+    resources = step_resources(task.component_spec.name, config.steps)
+    task.set_cpu_request(resources.cpu).set_cpu_limit(resources.cpu)
+    task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
+    if resources.deadline_h:
+        task.set_env_variable(DEADLINE, str(round(3600 * resources.deadline_h)))
+    return task.set_retry(resources.retries, BACKOFF, backoff_factor=2.0, backoff_max_duration=LONGEST_BACKOFF)
+
+
+def with_secrets(task: Any, config: Config) -> Any:
+    """The task with what a Kubeflow cluster mounts into it; Vertex AI does not read that."""
+    backend = config.backend
+    if backend.pull_secret or backend.key_secret:
+        from kfp import kubernetes
+    if backend.pull_secret:
+        kubernetes.set_image_pull_secrets(task, [backend.pull_secret])
+    if backend.key_secret:
+        kubernetes.use_secret_as_volume(task, backend.key_secret, mount_path=KEY_FOLDER)
+        task.set_env_variable("GOOGLE_APPLICATION_CREDENTIALS", f"{KEY_FOLDER}/key.json")
+    return task

@@ -1,0 +1,247 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of monitoring on planted logs, with the champion's record in the emulator's bucket."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import FILLERS, PHRASES, examples, sections, splits
+from typer.testing import CliRunner
+
+from gemtune.artifacts.evaluation import Confusion
+from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport
+from gemtune.cli.commands import app
+from gemtune.config import Evaluate, ModelVariant, Task
+from gemtune.contents import text_of
+from gemtune.data import csv_safe
+from gemtune.data.example import read_examples
+from gemtune.inference import prompts
+from gemtune.inference.vertex_generation import generation_settings
+from gemtune.monitoring import labelling, records
+from gemtune.monitoring.reference import training_reference
+from gemtune.state import champion, store
+from gemtune.steps import analyze_drift, decide_retraining, estimate_quality, load_logs, start_retraining
+from gemtune.vertex import Client, storage
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+WEEK = timedelta(days=7)
+LABELS = sorted(PHRASES)
+TASK = Task(labels=LABELS)
+VARIANT = ModelVariant.of({
+    "name": "trial-1@2", "model": "projects/p/locations/us-central1/endpoints/77", "role": "candidate",
+    "base_model": "gemini-3.1-flash-lite", "prompt": prompts.tuned_prompt(TASK).model_dump(),
+})  # fmt: skip
+RENDERED = prompts.render(TASK, VARIANT.prompt, examples(1, 1)[0])
+NEW_WORDS = ["bonus points", "loyalty tier", "voucher wallet"]
+
+
+def promote(client: Client, folder: Path, name: str) -> None:
+    train, _, test = splits(folder, train=200, test=40)
+    confusion = Confusion(labels=LABELS, columns=LABELS, matrix=[[18, 1, 1], [1, 18, 1], [1, 1, 18]])
+    rows = list(read_examples(train))
+    uri = storage.upload(client, train, "train")
+    entry = {
+        "variant": VARIANT.model_dump(mode="json"),
+        "task": TASK.model_dump(mode="json", exclude_none=True),
+        "generation": generation_settings(Evaluate()),
+        "decision": {"score": 0.95},
+        "cleaning": {"collapse_whitespace": True},
+        "test": champion.keep_test_set(client, test),
+        "reference": training_reference(TASK, VARIANT, rows, confusion, "", uri).model_dump(mode="json"),
+        "since": START.isoformat(),
+    }
+    record = {"schema_version": 1, "generation": 1, "alias": "champion", "current": entry, "history": []}
+    store.update(client, champion.key(name), lambda _: record)
+
+
+def logged(rng: random.Random, moment: datetime, new: float = 0.0, skewed: float = 0.0) -> dict[str, Any]:
+    """A row as request-response logging writes it; `new` and `skewed` are shares."""
+    label = rng.choice(LABELS)
+    said = rng.choice(NEW_WORDS if rng.random() < new else PHRASES[label])
+    text = f"{' '.join(rng.choices(FILLERS, k=5))} {said} {' '.join(rng.choices(FILLERS, k=4))}"
+    turn = text_of(RENDERED.contents[-1]["parts"]).replace(examples(1, 1)[0].text, text)
+    system = "Answer in verse." if rng.random() < skewed else RENDERED.system
+    answer = {"content": {"role": "model", "parts": [{"text": label}]}, "finishReason": "STOP"}
+    return {
+        "logging_time": moment.isoformat(),
+        "request_id": rng.getrandbits(60),
+        "endpoint": VARIANT.model,
+        "full_request": {
+            "contents": [{"role": "user", "parts": [{"text": turn}]}],
+            "systemInstruction": {"parts": [{"text": system}]},
+            "generationConfig": {"temperature": 0.0},
+        },
+        "full_response": {"candidates": [{**answer, "avgLogprobs": -rng.random() / 5}]},
+    }
+
+
+class Service:
+    """A name whose production logs grow by weeks, and what monitoring says about them."""
+
+    def __init__(self, client: Client, folder: Path, name: str) -> None:
+        self.client, self.folder, self.name, self.weeks = client, folder, name, 0
+        self.rng, self.logs = random.Random(5), folder / "logs.jsonl"
+        promote(client, folder, name)
+        self.logs.write_text(json.dumps(logged(self.rng, START - WEEK)) + "\n")
+
+    def serve(self, rows: int = 60, new: float = 0.0, skewed: float = 0.0) -> None:
+        start = START + self.weeks * WEEK
+        with self.logs.open("a") as file:
+            for i in range(rows):
+                file.write(json.dumps(logged(self.rng, start + i * WEEK / (rows + 1), new, skewed)) + "\n")
+        self.weeks += 1
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
+
+    def monitor(self, *overrides: str, days_late: int = 2) -> MonitoringDecision:
+        settings = sections(f"monitor.logs={self.logs}", "monitor.baseline_windows=3", *overrides)
+        now = (START + self.weeks * WEEK + timedelta(days=days_late)).isoformat()
+        load_logs.run(self.path("rows"), self.path("counts"), self.name, now, **settings)
+        analyze_drift.run(self.path("rows"), self.path("counts"), self.path("drift"), self.name, **settings)
+        estimate_quality.run(
+            self.path("rows"), self.path("drift"), self.path("quality"), self.path("sheet"), self.name, **settings
+        )
+        decide_retraining.run(
+            self.path("drift"), self.path("quality"), self.path("decision"), self.name, now, **settings
+        )
+        return MonitoringDecision.read(self.path("decision"))
+
+    @property
+    def drift(self) -> DriftReport:
+        return DriftReport.read(self.path("drift"))
+
+    def label(self, answer: Any) -> None:
+        """Fill in the annotation file: `answer` maps a row to its label."""
+        rows = [dict(cells) for _, cells in csv_safe.read(self.path("sheet"), labelling.COLUMNS)]
+        fill(self.path("filled"), [{**row, "label": answer(row)} for row in rows])
+        filled = labelling.read(self.path("filled"), TASK, ["loyalty"])
+        records.add_labels(self.client, self.name, labelling.labelled(filled, TASK))
+
+
+def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "planted")
+    service.serve()
+    assert service.monitor().verdict == "settling"
+    for _ in range(3):
+        service.serve()
+    assert service.monitor().verdict == "fine"
+    assert "of 100 first windows" in service.drift.detectable
+    history = service.drift.history
+    assert service.monitor().verdict == "fine"  # a rerun examines the same window
+    assert [window.similarity for window in service.drift.history.windows] == [
+        window.similarity for window in history.windows
+    ]
+    service.serve(rows=120, new=0.6)
+    decision = service.monitor()
+    assert decision.verdict == "watch"
+    assert "label the rows" in " ".join(decision.summary)
+    assert any({"bonus", "points", "loyalty", "tier", "voucher", "wallet"} & {*t.ngrams} for t in service.drift.topics)
+    service.label(lambda row: "loyalty" if any(word in row["text"] for word in NEW_WORDS) else row["answer"])
+    decision = service.monitor()
+    assert decision.verdict == "retrain"
+    assert {reason.kind for reason in decision.reasons} >= {"new_topics"}
+    assert service.monitor().job_id == decision.job_id
+    for mode, runs in (("notify", False), ("submit", True), ("submit", False)):  # once for the same reasons
+        settings = sections(f"monitor.on_retrain={mode}")
+        assert start_retraining.run(service.path("decision"), service.name, **settings) is runs
+    assert service.monitor().verdict == "watch"
+    report = QualityReport.read(service.path("quality"))
+    assert report.checks[0].name == "quality"
+    assert {row.id for row in report.labelled if row.pi is None}
+    train = {row.text for row in read_examples(tmp_path / "train.jsonl")}
+    sheet = [cells for _, cells in csv_safe.read(service.path("sheet"), labelling.COLUMNS)]
+    assert not [row for row in sheet if not row["pi"] and row["text"] in train]
+
+
+def test_monitoring_reports_skew_while_it_settles_and_late_windows_at_once(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "skewed")
+    service.serve(rows=200, skewed=0.1)
+    decision = service.monitor()
+    assert decision.verdict == "watch"
+    assert "system instruction" in decision.summary[0]
+    for _ in range(2):
+        service.serve()
+    assert len(service.drift.history.windows) == 1
+    service.monitor()
+    assert [window.rows for window in service.drift.history.windows] == [200, 60, 60]
+
+
+def test_monitoring_cannot_tell_without_rows_and_with_unreadable_ones(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "silent")
+    assert service.monitor().verdict == "settling"  # no window is complete
+    service.weeks += 1
+    decision = service.monitor()
+    assert decision.verdict == "cannot_tell"
+    assert "is the endpoint logging?" in decision.summary[0]
+    service.serve()
+    with service.logs.open("a") as file:
+        file.writelines(
+            json.dumps({"logging_time": (START + 1.5 * WEEK).isoformat(), "request_id": i}) + "\n" for i in range(9)
+        )
+    decision = service.monitor()
+    assert decision.verdict == "cannot_tell"
+    assert "cannot be read" in decision.summary[0]
+
+
+def test_monitoring_counts_doubled_rows_once_and_late_labels_in_their_window(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "late")
+    service.serve(rows=80)
+    service.monitor()
+    first = service.drift.history.windows[0]
+    service.label(lambda row: row["answer"])
+    service.logs.write_text(service.logs.read_text() * 2)
+    for _ in range(2):
+        service.serve()
+        service.monitor()
+    estimates = QualityReport.read(service.path("quality")).estimates
+    assert [estimate.end for estimate in estimates] == [START + WEEK]
+    assert service.drift.history.windows[0].similarity == first.similarity
+    assert [window.rows for window in service.drift.history.windows] == [80, 60, 60]
+
+
+def fill(path: str, rows: list[dict[str, Any]]) -> None:
+    csv_safe.write(path, labelling.COLUMNS, [[str(cell or "") for cell in row.values()] for row in rows])
+
+
+def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "annotated")
+    service.serve(rows=60)
+    service.monitor("monitor.labels_a_window=10")
+    rows = [cells for _, cells in csv_safe.read(service.path("sheet"), labelling.COLUMNS)]
+    for row in rows:
+        row["label"] = row["answer"]
+    csv_safe.write(
+        service.path("filled.csv"), labelling.COLUMNS, [[str(cell or "") for cell in row.values()] for row in rows]
+    )
+    data, config = tmp_path / "rows.jsonl", tmp_path / "my.yaml"
+    data.write_text('{"text": "my parcel", "label": "delivery"}')
+    config.write_text(f"name: annotated\ndata: {data}\n")
+    for appended in (10, 0):
+        done = CliRunner().invoke(app, ["annotations", "add", service.path("filled.csv"), str(config)])
+        assert done.exit_code == 0, done.output
+        assert f"10 labels kept (10 in all), {appended} rows appended" in done.output
+    lines = [json.loads(line) for line in data.read_text().splitlines()]
+    assert [line.get("source") for line in lines] == [None, *["production"] * 10]
+    assert {line["split"] for line in lines[1:] if "pi" not in line} == {"train"}
+    assert len(records.read_labels(client, "annotated")) == 10
+    rows[0]["label"] = "weather"
+    csv_safe.write(
+        service.path("filled.csv"), labelling.COLUMNS, [[str(cell or "") for cell in row.values()] for row in rows]
+    )
+    refused = CliRunner().invoke(app, ["annotations", "add", service.path("filled.csv"), str(config)])
+    assert refused.exit_code == 1
+    assert len(data.read_text().splitlines()) == 11
+
+
+def test_champion_that_cannot_be_monitored_is_refused(client: Client, tmp_path: Path) -> None:
+    from gemtune.errors import UserError
+
+    with pytest.raises(UserError, match="no champion that can be monitored"):
+        load_logs.run("rows", "counts", "nobody", **sections("monitor.logs=x.jsonl"))

@@ -1,0 +1,61 @@
+"""The monitoring pipeline on kfp's local runner, after a run that deployed a model."""
+
+import json
+import random
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from golden_runs import MORE
+from test_run import environment, run, summary_of, write_inputs
+
+pytestmark = pytest.mark.pipeline
+
+
+def write_logs(folder, weeks, new_topic):
+    """Weeks of production rows from now on; in the last one 40 % are of a new topic."""
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    labelled, rng, start = [row for row in rows if "label" in row], random.Random(3), datetime.now(UTC)
+    with (folder / "logs.jsonl").open("w") as file:
+        for number in range(200 * weeks):
+            row, is_new = rng.choice(labelled), number >= 200 * (weeks - 1) and rng.random() < new_topic
+            text = f"where are my loyalty points {rng.randrange(10**6)}" if is_new else row["text"]
+            moment = start + timedelta(minutes=5, days=7 * number / 200)
+            file.write(json.dumps({"time": moment.isoformat(), "text": text, "answer": row["label"]}) + "\n")
+
+
+def monitor(folder, days, *more):
+    now = (datetime.now(UTC) + timedelta(days=days)).isoformat()
+    settings = [f"monitor.logs={folder / 'logs.jsonl'}", "monitor.baseline_windows=3", *more]
+    command = [sys.executable, "-m", "gemtune", "monitor", "config.yaml", "--now", now]
+    command += [
+        "--engine",
+        f"scripted:{folder / 'script.json'}",
+        *(part for item in settings for part in ("--set", item)),
+    ]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@MORE
+@pytest.mark.xdist_group("run-monitoring")
+def test_monitor_is_fine_and_then_finds_a_new_topic(tmp_path):
+    write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97)
+    assert summary_of(run(tmp_path), tmp_path)["verdict"] == "deploy"
+    write_logs(tmp_path, 5, 0.4)
+    assert "FINE" in monitor(tmp_path, 4 * 7 + 2)
+    shown = monitor(tmp_path, 5 * 7 + 2)
+    assert "WATCH" in shown
+    assert "similarity to the training rows is lower" in shown
+    (folder,) = (
+        path.parent for path in tmp_path.glob("runs/*-monitoring-*/report.html") if "loyalty" in path.read_text()
+    )
+    assert "loyalty" in (folder / "annotations.csv").read_text(encoding="utf-8-sig")
+    assert "loyalty" not in (folder / "logs" / "kfp.log").read_text()
+    shown = monitor(tmp_path, 5 * 7 + 2, "monitor.on_retrain=submit", "monitor.max_age_days=30")
+    assert "RETRAIN" in shown
+    (report,) = tmp_path.glob("runs/*-monitoring-*/steps/**/report/summary")  # of the tuning pipeline inside
+    assert json.loads(report.read_text())["verdict"] == "keep_champion"
+    assert "tune-supervised" not in shown  # nothing is new

@@ -1,0 +1,195 @@
+"""Monitoring: windows against the past, similarity to training rows, quality from a sample of labels."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench import monitoring as bench
+from gemtune.artifacts.monitoring import LabelledRow
+from gemtune.monitoring import quality, windows
+from gemtune.monitoring.similarity import TrainingRows
+from gemtune.monitoring.windows import WindowMean
+
+ENGLISH = [
+    f"{verb} my {thing} {when}"
+    for verb in ("cancel", "change", "book", "find", "track")
+    for thing in ("order", "flight ticket", "hotel room", "parcel", "subscription plan")
+    for when in ("today", "for tomorrow", "next week please")
+]
+KOREAN = ["이 영화 정말 재미있어요", "배우들의 연기가 훌륭했다", "다시는 보고 싶지 않은 영화"]
+STEADY = [WindowMean(200, value, 1.0) for value in (0.0, 0.05, -0.05, 0.02, -0.02, 0.03, -0.03, 0.0)]
+RESTLESS = [WindowMean(200, value, 1.0) for value in (0.0, 0.5, -0.5, 0.2, -0.2, 0.3, -0.3, 0.0)]
+
+
+# -- windows ---------------------------------------------------------------------------------------------------------
+
+
+def test_centred_equals_the_rows_less_their_label_centre():
+    rng = np.random.default_rng(1)
+    labels, values = rng.choice(list("abc"), 90).tolist(), rng.random(90).tolist()
+    centres = windows.centres([windows.moments(labels, values)])
+    own = [value for label, value in zip(labels, values, strict=True) if label == "a"]
+    assert centres["a"] == pytest.approx((sum(own) + 5 * np.mean(values)) / (len(own) + 5))
+    less = [value - centres[label] for label, value in zip(labels, values, strict=True)]
+    window = windows.centred(windows.moments(labels, values), centres)
+    assert (window.rows, window.mean) == (90, pytest.approx(np.mean(less)))
+    assert window.variance == pytest.approx(np.var(less, ddof=1))
+
+
+def test_centred_takes_a_new_label_against_the_overall_mean():
+    centres = windows.centres([windows.moments(["a", "b"], [0.2, 0.6])])
+    assert windows.centred(windows.moments(["new"], [0.1]), centres).mean == pytest.approx(0.1 - 0.4)
+
+
+def test_compare_pools_windows_that_differ_no_more_than_chance():
+    shift = windows.compare(STEADY, [WindowMean(100, -0.3, 1.0)])
+    error = np.sqrt(1 / 100 + 1 / 1600)
+    assert shift.degrees == np.inf
+    assert shift.p_value == pytest.approx(stats.norm.cdf(-0.3 / error))
+
+
+def test_compare_counts_windows_as_windows_where_they_differ_more():
+    shift = windows.compare(RESTLESS, [WindowMean(100, -0.3, 1.0)])
+    means = [window.mean for window in RESTLESS]
+    expected = stats.t.cdf(-0.3 / np.sqrt(np.var(means, ddof=1) * (1 + 1 / 8)), 7)
+    assert shift.degrees == 7
+    assert shift.p_value == pytest.approx(expected)
+
+
+@given(st.integers(2, 50), st.floats(-1, 1))
+def test_compare_is_not_certain_of_few_equal_rows(rows, mean):
+    """Eight rows with one value are no proof: the past's variance counts."""
+    shift = windows.compare(STEADY, [WindowMean(rows, mean, 0.0)])
+    assert shift.error >= 1 / np.sqrt(rows)
+
+
+def test_compare_of_equal_scores_is_no_alarm_by_rounding():
+    past = [WindowMean(100, 0.3, 0.0)] * 8
+    assert windows.compare(past, [WindowMean(100, 0.1 + 0.2 - 1e-16, 0.0)]).p_value > 0.4
+
+
+@given(st.floats(-2, 0), st.sampled_from([STEADY, RESTLESS]), st.floats(1e-6, 0.05))
+def test_margin_is_where_the_p_value_reaches_the_level(mean, past, level):
+    shift = windows.compare(past, [WindowMean(300, mean, 1.0)])
+    assert (shift.p_value <= level) == (shift.difference <= -shift.margin(level))
+
+
+def test_past_leaves_out_the_newest_four_and_windows_that_were_not_fine():
+    later = [(WindowMean(100, float(i), 1.0), i != 1) for i in range(7)]
+    assert [window.mean for window in windows.past_of([], later)] == [0.0, 2.0]
+    many = [(WindowMean(100, float(i), 1.0), True) for i in range(60)]
+    assert len(windows.past_of(STEADY, many)) == 26
+
+
+def test_shifts_find_a_drift_that_creeps_into_the_past():
+    later = [(WindowMean(400, -0.012 * week, 1.0), True) for week in range(30)]
+    shifts, level = windows.shifts(STEADY, later), windows.level(0.05, 7)
+    assert shifts["newest"].p_value > level
+    assert shifts["slow_change"].p_value <= level
+
+
+def test_level_divides_the_yearly_budget_over_windows_spans_and_checks():
+    assert windows.level(0.05, 7) == pytest.approx(0.05 / (365.25 / 7) / 2 / 4)
+
+
+def test_a_year_without_change_rings_no_more_often_than_promised():
+    source, rng = bench.generated(), np.random.default_rng(1)
+    assert sum(bench.rings(bench.Stream(source, 200, 0.0, rng)) for _ in range(8)) <= 2
+    found = [bench.detection(bench.Stream(source, 1000, 0.0, rng), 8, source.others["unseen labels"]) for _ in range(2)]
+    assert all(hit for hit, _ in found)
+    assert min(stated for _, stated in found) > 0.8
+
+
+# -- similarity ------------------------------------------------------------------------------------------------------
+
+
+def test_scores_of_another_language_are_near_zero():
+    training = TrainingRows(ENGLISH)
+    assert training.scores(KOREAN).max() < 0.02
+    assert training.scores(["cancel my parcel today please"])[0] > 0.3
+
+
+def test_scores_count_words_that_no_training_row_has():
+    training = TrainingRows(ENGLISH)
+    half_new = training.scores(["cancel my order 재미있어요 훌륭했다 싶지"])[0]
+    assert half_new < 0.8 * training.scores(["cancel my order"])[0]
+
+
+def test_scores_of_a_text_do_not_depend_on_the_other_texts():
+    training = TrainingRows(ENGLISH)
+    alone = training.scores(["book a flight"])
+    assert training.scores([*KOREAN, *ENGLISH, "book a flight"])[-1] == pytest.approx(alone[0])
+
+
+def test_scores_of_an_embedder_are_its_cosines():
+    axes = {"x": [1.0, 0.0], "y": [0.0, 1.0], "xy": [0.6, 0.8]}
+    training = TrainingRows(
+        ["x", "y", "xy"], embedder=lambda texts: np.array([axes[text] for text in texts], np.float32)
+    )
+    assert training.typical == pytest.approx(0.8)
+    assert training.scores(["xy", "x"]) == pytest.approx([0.8, 0.8])
+
+
+def test_near_topics_score_below_the_training_rows():
+    labels = [text.split()[2] for text in ENGLISH]
+    training = TrainingRows(ENGLISH, labels)
+    centres = windows.centres([windows.moments(labels, training.scores(ENGLISH).tolist())])
+    topics = training.near_topics(centres)
+    assert len(topics) == len({*labels})
+    assert max(topic.mean for topic in topics) < -0.05
+    assert TrainingRows(ENGLISH).near_topics({"": 0.5})
+
+
+@pytest.mark.parametrize("count", [15, 150])  # 150: all of the least similar texts are of one topic
+def test_new_topics_name_the_planted_one(count):
+    planted = [f"zebra crossing number {i} is closed" for i in range(1000, 1000 + count)]
+    texts = [*(f"{text} {i}" for i in range(3) for text in ENGLISH), *planted]
+    training = TrainingRows(ENGLISH)
+    topics = training.new_topics([str(i) for i in range(len(texts))], texts, training.scores(texts))
+    assert {"zebra", "crossing", "closed"} & set(topics[0].ngrams)
+    assert all("zebra" in text for text in topics[0].texts)
+    assert set(topics[0].ids) <= {str(i) for i in range(len(texts) - count, len(texts))}
+
+
+# -- quality ---------------------------------------------------------------------------------------------------------
+
+
+def test_draw_takes_rows_with_their_probability():
+    rng = np.random.default_rng(5)
+    pi = quality.drawing_probabilities([0.5, 0.99, 0.9, 0.8, 1.0, 0.2] * 5, 12)
+    assert pi.sum() == pytest.approx(12)
+    counts = np.zeros(30)
+    for _ in range(2000):
+        drawn = quality.draw(pi, rng)
+        assert len(drawn) in (12, 11, 13)
+        counts[drawn] += 1
+    assert np.abs(counts / 2000 - pi).max() < 0.05
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.integers(1, 60))
+def test_drawing_probabilities_are_positive_and_sum_to_the_count(confidences, count):
+    pi = quality.drawing_probabilities(confidences, count)
+    assert ((pi > 0) & (pi <= 1 + 1e-9)).all()
+    assert pi.sum() == pytest.approx(min(count, len(confidences)))
+
+
+def test_estimate_covers_the_truth_and_a_useless_proxy_costs_little():
+    rng = np.random.default_rng(3)
+    pairs = [bench.covers(rng, 60, True, useless) for useless in (False, True) for _ in range(100)]
+    assert np.mean([covered for covered, _ in pairs]) > 0.92
+    assert np.mean([width for _, width in pairs[100:]]) < 1.05
+
+
+def test_estimate_of_rows_that_are_all_correct_is_not_certain():
+    rows = [LabelledRow(id=str(i), window=bench.START, pi=0.1, confidence=1.0, correct=1.0) for i in range(20)]
+    estimate = quality.estimate(rows, WindowMean(200, 1.0, 0.0), 0.0)
+    assert 0.6 < estimate.score.low < 0.95
+    assert quality.estimate(rows[:9], WindowMean(200, 1.0, 0.0), 0.0) is None
+
+
+def test_quality_rings_after_a_drop_and_not_at_the_limit():
+    rng = np.random.default_rng(4)
+    assert sum(bench.quality_alarm(rng, 4, 4, 0.15, 0.82) > 0 for _ in range(8)) >= 7
+    assert sum(bench.quality_alarm(rng, 0, 20, 0.0, 0.85) > 0 for _ in range(8)) <= 1

@@ -1,0 +1,225 @@
+"""Skew, label mix and the verdict of monitoring; annotation files."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from gemtune.artifacts.evaluation import Confusion
+from gemtune.artifacts.monitoring import Check
+from gemtune.artifacts.production_log import LogRow, PromptTemplate
+from gemtune.cli.main import app
+from gemtune.config import ModelVariant, Monitor, Task, fingerprint
+from gemtune.data import csv_safe
+from gemtune.errors import UserError
+from gemtune.monitoring import labelling, quality, skew, windows
+from gemtune.monitoring.decision import Evidence, decide
+from gemtune.monitoring.labelling import Annotation
+from gemtune.monitoring.traffic import distinct, served_rows
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+SHARE = 2 * windows.level(0.05, 7)
+TEMPLATE = PromptTemplate(system=fingerprint("Sort it."), before="text: ", after="\nlabel:")
+SENT = {"temperature": 0.0}
+TASK = Task(labels=["a", "b"])
+VARIANT = ModelVariant(name="tuned", model="projects/p/locations/l/endpoints/1")
+
+
+def row(number=0, **changes):
+    values = {"system": "Sort it.", "follows_template": True, "config": {"temperature": 0.0}, "answer": "a"}
+    return LogRow(id=str(number), time=START, text=f"text {number}", **{**values, **changes})
+
+
+# -- skew ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed", [{"system": "Sing."}, {"follows_template": False}, {"config": {"temperature": 1}}, {"config": {}}]
+)
+def test_prompt_skew_finds_a_change_in_five_percent_of_two_hundred_rows(changed):
+    rows = [row(i, **(changed if i < 10 else {})) for i in range(200)]
+    check = skew.prompt_skew({one.id: skew.skewed_fields(one, TEMPLATE, SENT) for one in rows}, 0.01, SHARE)
+    assert (check.alarm, check.value, check.examples) == (True, 0.05, ["0", "1", "2", "3", "4"])
+    assert not skew.prompt_skew({str(i): [] for i in range(200)}, 0.01, SHARE).alarm
+
+
+def test_prompt_skew_of_what_the_log_does_not_say_is_none():
+    plain = row(system=None, follows_template=None, config=None)
+    assert skew.skewed_fields(plain, TEMPLATE, SENT) == []
+    assert skew.skewed_fields(row(system="Sing."), None, SENT) == []
+    assert skew.skewed_fields(row(config={"temperature": 0, "maxOutputTokens": 9, "seed": 7}), TEMPLATE, SENT) == []
+
+
+@given(st.integers(20, 500), st.floats(0, 1))
+def test_share_check_is_an_alarm_only_above_its_limit(rows, share):
+    hits = [str(i) for i in range(round(share * rows))]
+    check = skew.share_check("unusable_answers", hits, rows, 0.05, SHARE, "are so")
+    assert check.low <= check.value <= check.high
+    assert not check.alarm or check.value > 0.05
+
+
+def test_unusable_answers_do_not_count_requests_that_failed():
+    outcomes = {str(i): "error" for i in range(90)} | {"ok": "ok", "bad": "truncated"}
+    check = skew.unusable_answers(outcomes, 0.05, SHARE)
+    assert (check.rows, check.value, check.alarm) == (2, 0.5, False)
+
+
+def test_label_shift_of_many_rare_labels_is_no_proof():
+    """With 136 labels and 200 rows a stability index of equal streams is far above its usual threshold."""
+    rng = np.random.default_rng(2)
+    draws = [rng.multinomial(count, np.full(136, 1 / 136)) for count in (200, 1600)]
+    week, baseline = ({str(i): int(n) for i, n in enumerate(draw)} for draw in draws)
+    check = skew.label_shift(week, baseline)
+    assert check is None or (check.p_value > 0.001 and not check.alarm)
+    assert skew.label_shift({"a": 150, "b": 50}, {"a": 800, "b": 800}).p_value < 1e-6
+
+
+def test_label_mix_inverts_the_confusion_matrix():
+    confusion = Confusion(labels=["a", "b"], columns=["a", "b", "invalid"], matrix=[[90, 10, 0], [30, 70, 0]])
+    true = {"a": 0.2, "b": 0.8}
+    predicted = {"a": round(1000 * (0.2 * 0.9 + 0.8 * 0.3)), "b": round(1000 * (0.2 * 0.1 + 0.8 * 0.7))}
+    shares, method = skew.label_mix(predicted, confusion)
+    assert method == "inverted validation confusion matrix"
+    for label, share in true.items():
+        assert shares[label].value == pytest.approx(share, abs=0.02)
+        assert shares[label].low < share < shares[label].high
+    singular = confusion.model_copy(update={"matrix": [[50, 50, 0], [50, 50, 0]]})
+    shares, method = skew.label_mix({"a": 30, "b": 70}, singular)
+    assert shares["a"].value == pytest.approx(0.3)
+    assert "singular" in method
+
+
+def test_distinct_counts_each_text_once_in_any_order():
+    rows = [
+        row(i, answer="a").model_copy(update={"text": text})
+        for i, text in enumerate(["Hi  there", "hi there", "Ｈｉ there", "bye"])
+    ]
+    served = served_rows(rows, TASK, VARIANT)
+    texts, count = distinct(served, lambda text: text, 10)
+    assert (count, len(texts)) == (2, 2)
+    assert len(distinct(served, str, 1)[0]) == 1
+    many = served_rows([row(i) for i in range(300)], TASK, VARIANT)
+    assert {t.row.id for t in distinct(many, str, 50)[0]} == {t.row.id for t in distinct(many[::-1], str, 50)[0]}
+
+
+# -- the verdict -----------------------------------------------------------------------------------------------------
+
+EVIDENCE = Evidence(
+    now=START, problems=[], missing_windows=0, checks=[], new_rows=[], topic_rows=[], training_rows=400,
+    base_model="gemini-3.1-flash-lite", retires=date(2027, 1, 1), promoted=START - timedelta(days=90),
+)  # fmt: skip
+
+
+def alarm(name, **values):
+    return Check(
+        name=name, value=0.8, low=0.7, high=0.85, rows=100, summary=f"{name} fell", alarm=True, threshold=0.87, **values
+    )
+
+
+IDS = [str(i) for i in range(60)]
+VERDICTS = {
+    "fine": {},
+    "settling": {"missing_windows": 3},
+    "cannot_tell": {"problems": ["8.0% of the logged rows cannot be read"], "checks": [alarm("similarity")]},
+    "watch": {"checks": [alarm("similarity")], "new_rows": ["1"]},
+    "retrain": {"checks": [alarm("similarity")], "topic_rows": ["1", "2"]},
+}
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_decide_gives_each_verdict(verdict):
+    assert decide("support", replace(EVIDENCE, **VERDICTS[verdict]), Monitor()).verdict == verdict
+
+
+@pytest.mark.parametrize("name", ["prompt_skew", "unusable_answers", "confidence"])
+def test_decide_never_retrains_for_what_more_data_cannot_help(name):
+    evidence = replace(EVIDENCE, checks=[alarm(name)], missing_windows=2, topic_rows=["1"])
+    assert decide("support", evidence, Monitor()).verdict == "watch"
+
+
+REASONS = [
+    ("new_rows", {"new_rows": IDS}, {}),
+    ("quality", {"checks": [alarm("quality")]}, {}),
+    ("new_topics", {"checks": [alarm("similarity")], "topic_rows": ["1"]}, {}),
+    ("retirement", {"retires": START.date() + timedelta(days=60)}, {}),
+    ("age", {}, {"max_age_days": 90}),
+]
+
+
+@pytest.mark.parametrize(("kind", "changes", "settings"), REASONS, ids=[kind for kind, *_ in REASONS])
+def test_decide_retrains_once_for_the_same_ids(kind, changes, settings):
+    evidence, monitor = replace(EVIDENCE, **changes), Monitor(**settings)
+    first, again = decide("support", evidence, monitor), decide("support", evidence, monitor)
+    assert [reason.kind for reason in first.reasons] == [kind]
+    assert first.job_id == again.job_id
+    assert first.job_id.startswith("support-rt-")
+    handled = frozenset(item for reason in first.reasons for item in reason.ids)
+    assert decide("support", replace(evidence, retrained=handled), monitor).verdict != "retrain"
+
+
+def test_decide_needs_enough_new_rows():
+    assert decide("support", replace(EVIDENCE, new_rows=IDS[:49]), Monitor()).verdict == "fine"
+    assert decide("support", replace(EVIDENCE, new_rows=IDS, training_rows=2000), Monitor()).verdict == "fine"
+    assert decide("support", replace(EVIDENCE, new_rows=["1"]), Monitor(min_new_rows=1)).verdict == "retrain"
+
+
+@pytest.mark.parametrize(("options", "problem"), [
+    ([], "monitor.logs is empty"),
+    (["--set", "monitor.logs=logs.jsonl", "--now", "tomorrow"], "now is 'tomorrow'"),
+])  # fmt: skip
+def test_monitor_command_refuses_at_once_what_no_step_could_use(options, problem, tmp_path):
+    config = tmp_path / "my.yaml"
+    config.write_text("name: mine\n")
+    done = CliRunner().invoke(app, ["monitor", str(config), "--runs", str(tmp_path / "runs"), *options])
+    assert (done.exit_code, (tmp_path / "runs").exists()) == (1, False)
+    assert problem in done.output
+
+
+# -- annotations -----------------------------------------------------------------------------------------------------
+
+
+def test_choose_draws_half_for_the_estimate_and_learns_from_what_is_new():
+    served = served_rows([row(i, confidence=0.5 + i / 1000) for i in range(200)], TASK, VARIANT)
+    chosen = labelling.choose(START, served, ["150", "151"], ["3"], 40)
+    again = labelling.choose(START, served, ["150", "151"], ["3"], 40)
+    assert chosen == again
+    estimate = [item for item in chosen if item.pi is not None]
+    assert len(estimate) == 20
+    learned = [item.id for item in chosen if item.pi is None]
+    assert not {"3", *(item.id for item in estimate)} & {*learned}
+    drawn = {item.id for item in estimate}
+    assert learned[0] == next(number for number in ("150", "151", *learned) if number not in drawn)
+
+
+def test_annotation_file_gives_labels_back_and_refuses_unknown_ones(tmp_path):
+    path = tmp_path / "annotations.csv"
+    rows = [
+        Annotation("1", START, 0.25, 0.9, "=text, with\nlines", "a", "b"),
+        Annotation("2", START, None, 0.0, "t", "b"),
+    ]
+    labelling.write(path, rows)
+    assert labelling.read(path, TASK) == rows[:1]
+    labelling.write(path, [replace(rows[0], label="c")])
+    with pytest.raises(UserError, match=r"'c' is no classification answer.*--new-label"):
+        labelling.read(path, TASK)
+    (new,) = labelling.read(path, TASK, ["c"])
+    assert new.label == "c"
+    csv_safe.write(path, labelling.COLUMNS, [["1", START.isoformat(), "7", "0.9", "t", "a", "a"]])
+    with pytest.raises(UserError, match="pi is 7"):
+        labelling.read(path, TASK)
+
+
+def test_labelled_rows_to_learn_from_never_enter_an_estimate():
+    rows = [
+        Annotation(str(i), START, 0.5 if i < 20 else None, 0.9, "t", "a", "a" if i < 20 else "b") for i in range(60)
+    ]
+    labelled = labelling.labelled(rows, TASK)
+    estimate = quality.estimate(labelled, windows.WindowMean(200, 0.9, 0.01), 0.0)
+    assert (estimate.labels, estimate.score.value) == (20, 1.0)
+    data = labelling.training_columns(rows, {"text": "text", "target": "label", "split": "split"})
+    assert {item["split"] for item in data[20:]} == {"train"}
+    assert {item["split"] for item in data[:20]} == {"validation", "test"}
