@@ -56,8 +56,8 @@ def report(variant: ModelVariant, value: float) -> VariantReport:
     )
 
 
-RACES = int(os.environ.get("RACES", "1"))
-"""How often each pair of changes races; 100 before a release."""
+REPEATS = int(os.environ.get("REPEATS", "1"))
+"""How often each pair of changes meets; 100 before a release."""
 
 
 class Run:
@@ -239,7 +239,7 @@ def test_killed_promotion_or_rollback_is_completed_by_the_next_command(
     assert all("no previous champion" in refusal for refusal in refusals)
 
 
-@pytest.mark.parametrize("seed", range(1000, 1000 + 4 * RACES, 4))  # equal jobs would be shared between names
+@pytest.mark.parametrize("seed", range(1000, 1000 + 4 * REPEATS, 4))  # equal jobs would be shared between names
 @pytest.mark.parametrize(
     ("pair", "own"), [("promote promote", 10_000), ("promote rollback", 20_000), ("promote cleanup", 30_000)]
 )
