@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +54,10 @@ def report(variant: ModelVariant, value: float) -> VariantReport:
         attempts=40,
         cached=0,
     )
+
+
+REPEATS = int(os.environ.get("REPEATS", "1"))
+"""How often each pair of changes meets; 100 before a release."""
 
 
 class Run:
@@ -234,11 +239,14 @@ def test_killed_promotion_or_rollback_is_completed_by_the_next_command(
     assert all("no previous champion" in refusal for refusal in refusals)
 
 
-@pytest.mark.parametrize(("pair", "seed"), [("promote promote", 41), ("promote rollback", 51), ("promote cleanup", 61)])
+@pytest.mark.parametrize("seed", range(1000, 1000 + 4 * REPEATS, 4))  # equal jobs would be shared between names
+@pytest.mark.parametrize(
+    ("pair", "own"), [("promote promote", 10_000), ("promote rollback", 20_000), ("promote cleanup", 30_000)]
+)
 def test_concurrent_changes_leave_one_champion_with_one_alias(
-    client: Client, tmp_path: Path, pair: str, seed: int
+    client: Client, tmp_path: Path, pair: str, own: int, seed: int
 ) -> None:
-    name = pair.replace(" ", "-")
+    name, seed = f"{pair.replace(' ', '-')}-{seed}", seed + own
     first = Run(tmp_path / "0", name, seed, [0.5, 0.9])
     first.deploy()
     second = Run(tmp_path / "1", name, seed + 1, [0.5, 0.9])
