@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import yaml
@@ -20,6 +21,7 @@ from pipelines.edges import edges
 from pipelines.kfp_local_events import with_caching_options
 
 Pipeline = Literal["tuning", "monitoring"]
+_COMPILING = Lock()  # kfp holds the pipeline that it compiles in a global variable
 
 
 def compile_pipeline(
@@ -80,7 +82,8 @@ def _documents(config: Config, image: str, cache: bool, name: Pipeline) -> list[
     from pipelines.monitoring import monitoring_pipeline
     from pipelines.tuning import tuning_pipeline
 
-    pipeline = monitoring_pipeline(config) if name == "monitoring" else tuning_pipeline(config)
+    with _COMPILING:
+        pipeline = monitoring_pipeline(config) if name == "monitoring" else tuning_pipeline(config)
     spec: dict[str, Any] = json.loads(MessageToJson(pipeline.pipeline_spec, sort_keys=True))
     for executor in spec["deploymentSpec"]["executors"].values():
         container = executor.get("container", {})  # an importer has none

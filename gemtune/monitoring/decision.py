@@ -20,7 +20,7 @@ _MIN_NEW_ROWS, _MIN_NEW_SHARE = 50, 0.05
 
 
 @dataclass(frozen=True)
-class Evidence:
+class MonitoringEvidence:
     """What a verdict rests on. `new_rows` and `topic_rows` are ids of labelled rows: all of them, and those from
     windows with a similarity alarm; `retrained` are ids that have caused a retraining.
     """
@@ -38,7 +38,7 @@ class Evidence:
     retrained: frozenset[str] = field(default_factory=frozenset)
 
 
-def decide(name: str, evidence: Evidence, monitor: Monitor) -> MonitoringDecision:
+def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor) -> MonitoringDecision:
     """The verdict with its reasons, and the id of the retraining job that they would start."""
     alarms: dict[str, Check] = {}
     for check in evidence.checks:
@@ -70,7 +70,7 @@ def decide(name: str, evidence: Evidence, monitor: Monitor) -> MonitoringDecisio
     )
 
 
-def _reasons(evidence: Evidence, alarms: Mapping[str, Check], monitor: Monitor) -> list[Reason]:
+def _reasons(evidence: MonitoringEvidence, alarms: Mapping[str, Check], monitor: Monitor) -> list[Reason]:
     """All reasons that hold, handled before or not."""
     needed = monitor.min_new_rows or max(_MIN_NEW_ROWS, round(_MIN_NEW_SHARE * evidence.training_rows))
     new = [row for row in evidence.new_rows if row not in evidence.retrained]
@@ -95,7 +95,7 @@ def _reasons(evidence: Evidence, alarms: Mapping[str, Check], monitor: Monitor) 
     return [*reasons, *_dates(evidence, monitor)]
 
 
-def _dates(evidence: Evidence, monitor: Monitor) -> list[Reason]:
+def _dates(evidence: MonitoringEvidence, monitor: Monitor) -> list[Reason]:
     """Reasons that the calendar gives."""
     reasons, left = [], (evidence.retires - evidence.now.date()).days if evidence.retires else None
     if left is not None and left <= monitor.retire_days:

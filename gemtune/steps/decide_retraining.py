@@ -8,7 +8,7 @@ import logging
 
 from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringHistory, QualityReport
 from gemtune.monitoring import records
-from gemtune.monitoring.decision import Evidence, decide
+from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.monitoring.windows import KEPT, SPANS, moment
 from gemtune.steps.context import Section, StepContext
 
@@ -37,7 +37,7 @@ def run(
     checks += measured.checks
     decided = decide(
         name,
-        Evidence(
+        MonitoringEvidence(
             now=moment(now),
             problems=drifted.problems,
             missing_windows=drifted.missing_windows,

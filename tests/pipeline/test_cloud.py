@@ -334,7 +334,8 @@ def test_template_is_run_with_the_values_of_the_configuration(url, config, tmp_p
     options = ["--out", tmp_path, "--image", IMAGE, "--publish", repository, "--tag", "v1", "--tag", "latest"]
     published = gemtune("compile", config, *options)
     assert published.exit_code == 0, published.output
-    supervised, preference = published.output.split()
+    supervised, preference, monitoring = [line for line in published.output.split() if line.startswith(repository)]
+    assert monitoring.startswith(f"{repository}/monitoring/sha256:")
     assert preference.startswith(f"{repository}/preference-tuning/sha256:")
     package, version = supervised.rsplit("/", 1)
     done = gemtune(
@@ -364,7 +365,7 @@ def test_compile_writes_the_places_of_the_environment_in(config, tmp_path, monke
         return done.output, parameters["vertex"]["defaultValue"], parameters["bucket"]["defaultValue"]
 
     output, vertex, bucket = vertex_of()
-    assert "warning" not in output
+    assert "warning: no project" not in output
     assert (vertex["project"], vertex["location"]) == ("demo-project", "us-central1")
     assert bucket == vertex["bucket"] == "demo-project-gemtune"
     monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")

@@ -17,7 +17,7 @@ from gemtune.config import ModelVariant, Monitor, Task, fingerprint
 from gemtune.data import csv_safe
 from gemtune.errors import UserError
 from gemtune.monitoring import labelling, quality, skew, windows
-from gemtune.monitoring.decision import Evidence, decide
+from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.monitoring.labelling import Annotation
 from gemtune.monitoring.traffic import distinct, served_rows
 
@@ -108,7 +108,7 @@ def test_distinct_counts_each_text_once_in_any_order():
 
 # -- the verdict -----------------------------------------------------------------------------------------------------
 
-EVIDENCE = Evidence(
+EVIDENCE = MonitoringEvidence(
     now=START, problems=[], missing_windows=0, checks=[], new_rows=[], topic_rows=[], training_rows=400,
     base_model="gemini-3.1-flash-lite", retires=date(2027, 1, 1), promoted=START - timedelta(days=90),
 )  # fmt: skip
