@@ -104,7 +104,7 @@ def test_preference_run_deploys_a_preferred_model_and_tunes_nothing_twice(tmp_pa
     _, unchanged = run(tmp_path)
     assert unchanged["verdict"] == "keep_champion"
     assert "unchanged: rows, settings and champion" in unchanged["reasons"][0]
-    assert steps_of(unchanged) == ["load-pairs", "split", "check-budget", "report-unchanged"]
+    assert steps_of(unchanged) == ["configure", "load-pairs", "split", "check-budget", "report-unchanged", "finish-run"]
 
 
 @MORE

@@ -101,7 +101,7 @@ def test_run_deploys_a_better_model_and_later_runs_must_beat_it(tmp_path):
     unchanged = summary_of(run(tmp_path), tmp_path)
     assert unchanged["verdict"] == "keep_champion"
     assert "unchanged: rows, settings and champion" in unchanged["reasons"][0]
-    assert steps_of(unchanged) == ["preprocess", "split", "check-budget", "report-unchanged"]
+    assert steps_of(unchanged) == ["configure", "preprocess", "split", "check-budget", "report-unchanged", "finish-run"]
     assert (unchanged["cost"]["actual"], unchanged["outcome"]) == (0, first["outcome"])
 
     other = "plan.trials=[{epoch_count: 2, adapter_size: 2}]"
