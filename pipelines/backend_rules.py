@@ -91,7 +91,8 @@ def findings(spec: Spec) -> list[Finding]:
 def read_compiled(path: Path) -> Spec:
     """The specification in a compiled file, or in the JSON of a pipeline job; `UserError` for any other file."""
     try:
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
+        documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=loader))
     except (OSError, ValueError, yaml.YAMLError):
         documents = []
     for document in documents:
