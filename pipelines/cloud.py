@@ -8,15 +8,12 @@ bucket's owner in Cloud Resource Manager and stalls for about a minute where tha
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import Client, storage
-from gemtune.vertex.calls import PermanentError, TransientError, translated
 from pipelines.compilation import compiled, placed
 
 NAME, METHOD = "gemtune", "gemtune-method"  # labels of the runs of a configuration
@@ -81,17 +78,3 @@ def require_cloud_data(config: Config) -> None:
 def labels(config: Config) -> dict[str, str]:
     """The labels by which runs and schedules of a configuration are found."""
     return {NAME: config.name, METHOD: config.method}
-
-
-@contextlib.contextmanager
-def refusals() -> Iterator[None]:
-    """Turns what the service refuses, or that it cannot be reached, into a `UserError`."""
-    try:
-        yield
-    except Exception as error:
-        failure = translated(error)
-        if isinstance(failure, TransientError):
-            raise UserError(f"Vertex AI cannot be reached: {failure}", remedy="check the network, run again") from None
-        if isinstance(failure, PermanentError):
-            raise UserError(f"Vertex AI refused: {failure.message}", remedy="nothing was changed") from None
-        raise failure from None

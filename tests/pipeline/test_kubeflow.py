@@ -100,6 +100,16 @@ def test_submit_waits_for_the_end_of_the_run(client, url, invoke, monkeypatch):
     cancelled = invoke("submit", "--wait")
     assert cancelled.exit_code == 1
     assert "ended as CANCELED" in cancelled.output
+    assert cancelled.stdout.strip() == client.list_runs().runs[0].run_id  # printed before it waits
+
+
+def test_submit_needs_no_project(client, invoke, monkeypatch, tmp_path):
+    monkeypatch.delenv("GOOGLE_CLOUD_PROJECT")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    done = invoke("submit")
+    assert done.exit_code == 0, done.output
+    form = client.get_run(done.stdout.strip()).pipeline_spec["root"]["inputDefinitions"]["parameters"]
+    assert form["vertex"]["defaultValue"]["project"] == ""  # the first step uses that of its credentials
 
 
 def test_schedule_is_one_recurring_run_without_overlap(client, url, invoke):
