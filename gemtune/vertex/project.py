@@ -16,45 +16,46 @@ from gemtune.vertex import Client
 from gemtune.vertex.calls import PermanentError, retried, translate_errors
 
 APIS = ("aiplatform", "storage", "artifactregistry", "logging")
-IMAGE = re.compile(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/([^:@]+)(?::([\w.-]+)|@(sha256:\w+))")
+IMAGE = re.compile(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/([^:@]+)(?::([\w.-]+))?(?:@(sha256:\w+))?")
 
 
-class Lookup(NamedTuple):
-    """What was looked up, its state (ok, missing, or not shown to these credentials), and the remedy."""
+class Check(NamedTuple):
+    """What was looked up, its state (ok, missing, disabled, or not shown to these credentials), and the remedy."""
 
     subject: str
     state: str
     remedy: str
 
 
-def checks(client: Client, config: Config, image: str) -> Iterator[Lookup]:
+def checks(client: Client, config: Config, image: str) -> Iterator[Check]:
     """The look-ups of a configuration and of its image, if that is in Artifact Registry."""
     keys = {key for key in (config.vertex.encryption_key, config.backend.encryption_key) if key}
     accounts = {name for name in (config.vertex.service_account, config.backend.service_account) if "@" in name}
     needed = {
         "cloudkms": keys,
-        "bigquery": config.data.startswith("bq://"),
+        "bigquery": config.data.startswith("bq://") or config.monitor.logs.startswith("bq://"),
         "dataflow": config.preprocess.runner != "local",
+        "dlp": config.preprocess.pii != "off" and config.preprocess.pii_detector == "dlp",
     }
     for api in (*APIS, *(name for name, used in needed.items() if used)):
         name = f"{api}.googleapis.com"
         state = _state(client, "serviceusage", f"projects/{client.project}/services/{name}")
-        yield Lookup(f"API {name}", state, f"gcloud services enable {name}")
+        yield Check(f"API {name}", state, f"gcloud services enable {name}")
     yield _bucket(client)
     for account in sorted(accounts):
         state = _state(client, "iam", f"projects/-/serviceAccounts/{account}")
-        yield Lookup(f"service account {account}", state, "create it, or correct its name (docs/cloud.md, roles)")
+        yield Check(f"service account {account}", state, "create it, or correct its name (docs/cloud.md, roles)")
     for key in sorted(keys):
-        yield Lookup(f"key {key}", _state(client, "cloudkms", key), "create it in the region of the run")
+        yield Check(f"key {key}", _state(client, "cloudkms", key), "create it in the region of the run")
     match = IMAGE.fullmatch(image)
     if image and not match:
-        yield Lookup(f"image {image}", "not looked up, since it is not in Artifact Registry", "")
+        yield Check(f"image {image}", "not looked up, since it is not in Artifact Registry", "")
     if match:
         location, project, repository, package, tag, digest = match.groups()
         package = package.replace("/", "%2F")
-        version = f"tags/{tag}" if tag else f"versions/{digest}"
+        version = f"versions/{digest}" if digest else f"tags/{tag or 'latest'}"
         path = f"projects/{project}/locations/{location}/repositories/{repository}/packages/{package}/{version}"
-        yield Lookup(f"image {image}", _state(client, "artifactregistry", path), f"make image IMAGE={image}")
+        yield Check(f"image {image}", _state(client, "artifactregistry", path), f"make image IMAGE={image}")
 
 
 @retried
@@ -63,14 +64,15 @@ def _state(client: Client, service: str, path: str) -> str:
         resource = translate_errors(lambda: client.rest("GET", f"{service}.googleapis.com", f"v1/{path}"))
     except PermanentError as error:
         return "missing" if error.code == 404 else f"not shown: {error.message}"
-    return "missing" if resource.get("state") == "DISABLED" else "ok"
+    state = resource.get("primary", resource).get("state", "ENABLED")  # of a key: that of the version in use
+    return "disabled" if resource.get("disabled") or state != "ENABLED" else "ok"
 
 
 @retried
-def _bucket(client: Client) -> Lookup:
+def _bucket(client: Client) -> Check:
     try:
         bucket = translate_errors(lambda: client.storage().lookup_bucket(client.bucket))
     except PermanentError as error:
-        return Lookup(f"bucket {client.bucket}", f"not shown: {error.message}", "")
+        return Check(f"bucket {client.bucket}", f"not shown: {error.message}", "")
     state = f"ok, in {bucket.location.lower()}" if bucket else f"will be created in {client.location}"
-    return Lookup(f"bucket {client.bucket}", state, "")
+    return Check(f"bucket {client.bucket}", state, "")

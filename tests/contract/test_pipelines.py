@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,22 @@ def test_schedules_fire_when_the_clock_says(server: Server, aip: Any, template: 
     completed.delete()
     with pytest.raises(exceptions.NotFound):
         aip.PipelineJobSchedule.get(schedule.resource_name)
+
+
+def test_clock_that_many_set_fires_what_is_due_once(server: Server, aip: Any, template: Path) -> None:
+    job = make(aip, template, when="{{$.pipeline_job_schedule_time_utc_placeholder}}")
+    schedule = job.create_schedule(cron="TZ=UTC 0 * * * *", display_name="hourly")
+
+    def forward(seconds: int) -> str:
+        time: str = httpx.post(f"{server.url}/emulator/clock", json={"seconds": seconds}).json()["time"]
+        return time
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(forward, [3600] * 8))
+    fired = [run.gca_resource.runtime_config.parameter_values["when"] for run in schedule.list_jobs()]
+    assert len(set(fired)) == len(fired) > 0
+    assert max(fired) <= forward(0)
+    schedule.delete()
 
 
 def test_schedule_limit_on_started_runs_does_not_count_unfinished_ones(

@@ -14,7 +14,7 @@ from gemtune.cli.main import app
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.state import lease
-from gemtune.vertex import connect
+from gemtune.vertex import connect, project
 from pipelines import cloud, runs, schedules
 from pipelines.emulator_process import emulator
 
@@ -394,11 +394,40 @@ def test_doctor_names_what_the_project_lacks(url, config):
     lacking = gemtune("doctor", config, "--image", IMAGE, *accounts)
     call(url, "PUT", "/emulator/project", {"missing": []})
     assert lacking.exit_code == 1
-    missing = [line for line in lacking.output.splitlines() if ": missing (" in line]
+    missing = [line for line in lacking.output.splitlines() if ": missing (" in line or ": disabled (" in line]
     assert [line.split(": ")[0].split()[-1].rsplit("/", 1)[-1] for line in missing] == [
         *names[:3],
         "gemtune-python:abc",
     ]
+
+
+@pytest.mark.parametrize(
+    ("resource", "state"),
+    [
+        ({"name": "a"}, "ok"),
+        ({"state": "ENABLED"}, "ok"),
+        ({"state": "DISABLED"}, "disabled"),  # an API
+        ({"email": "a@b", "disabled": True}, "disabled"),
+        ({"primary": {"state": "ENABLED"}}, "ok"),
+        ({"primary": {"state": "DESTROYED"}}, "disabled"),  # the version of a key
+    ],
+)
+def test_doctor_reports_disabled_resources(config, monkeypatch, resource, state):
+    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda *_: resource)
+    image = IMAGE.replace(":abc", "")  # the tag is latest
+    looked_up = list(project.checks(connect(Config().vertex), Config(), image))
+    assert {check.state for check in looked_up if not check.subject.startswith("bucket")} == {state}
+    assert looked_up[-1].subject == f"image {image}"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "path"), [("", "tags/latest"), (":v1", "tags/v1"), (":v1@sha256:ab", "versions/sha256:ab")]
+)
+def test_doctor_looks_an_image_up_by_digest_or_tag(config, monkeypatch, suffix, path):
+    requested = []
+    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda _, __, ___, path: requested.append(path) or {})
+    list(project.checks(connect(Config().vertex), Config(), IMAGE.replace(":abc", suffix)))
+    assert requested[-1].endswith(f"/packages/gemtune-python/{path}")
 
 
 def test_doctor_offline_sends_no_request(config, monkeypatch):
