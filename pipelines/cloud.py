@@ -42,9 +42,12 @@ def pipeline_job(client: Client, config: Config, source: Source) -> Any:
     require_cloud_data(config)
     if bool(source.image) == bool(source.template) or (source.template and not source.cache):
         raise UserError("no pipeline", remedy="give --image, or --template (whose steps have their own --cache)")
+    if config.backend.root and not config.backend.root.startswith("gs://"):
+        raise UserError(f"backend.root is {config.backend.root!r}", remedy="on Vertex AI a folder: gs://BUCKET/FOLDER")
     key = config.backend.encryption_key or config.vertex.encryption_key
     storage.bucket(client, key)
-    config = placed(config)
+    on_cluster = {"key_secret": "", "pull_secret": ""}  # the variable of a key that is not mounted would stop each step
+    config = placed(config.model_copy(update={"backend": config.backend.model_copy(update=on_cluster)}))
     runtime: dict[str, Any] = {"gcs_output_directory": config.backend.root or f"gs://{client.bucket}/pipelines"}
     runtime["failure_policy"] = PipelineFailurePolicy.PIPELINE_FAILURE_POLICY_FAIL_FAST  # a failed run starts no step
     job = PipelineJob(

@@ -91,6 +91,8 @@ def _package(config: Config, source: Source) -> Iterator[dict[str, Any]]:
     require_cloud_data(config)
     if source.template or not source.image:
         raise UserError("no image", remedy="give --image; published templates are for Vertex AI")
+    if config.preprocess.runner != "local":
+        raise UserError("Dataflow's operator needs Vertex AI", remedy="set preprocess.runner: local")
     with tempfile.TemporaryDirectory() as folder:
         path = compile_pipeline(placed(config), Path(folder) / "pipeline.yaml", source.image, source.cache)
         backend = config.backend

@@ -254,6 +254,7 @@ def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
         ("submit", ["--template", "https://x/kfp/p/r/q/v1"], "give --image, or --template"),
         ("submit", ["--set", "evaluate.base_model=gemini-0"], "unknown base model 'gemini-0'"),
         ("submit", ["--set", "vertex.location=mars-1"], "cannot be tuned in mars-1"),
+        ("submit", ["--set", "backend.root=s3://b/runs"], "backend.root is 's3://b/runs'"),
     ],
 )
 def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, options, message):
@@ -262,6 +263,12 @@ def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, opt
     assert done.exit_code == 1
     assert message in done.output.replace("\n", " ")
     assert get(url, f"{PARENT}/pipelineJobs") == before
+
+
+def test_secrets_of_a_cluster_are_not_sent_to_vertex(url, invoke):
+    done = invoke("submit", "--set", "backend={key_secret: google, pull_secret: registry}")
+    assert done.exit_code == 0, done.output
+    assert "/var/secrets" not in json.dumps(get(url, f"/v1/{done.output.strip()}"))
 
 
 def test_submit_reads_tables(url, invoke):

@@ -168,6 +168,11 @@ def test_schedule_that_is_interrupted_leaves_one_at_the_next_call(client, url, i
         ("schedule", ["--cron", "0 3 31 2 *"], "cannot read the cron expression"),
         ("submit", ["--data", "rows.jsonl"], "reads gs:// or bq://"),
         ("submit", ["--image", ""], "give --image"),
+        (
+            "submit",
+            ["--set", "preprocess={runner: dataflow, dataflow_template: gs://b/t}", "--data", "gs://b/rows.jsonl"],
+            "Dataflow's operator needs Vertex AI",
+        ),
         ("submit", ["--kubeflow", "http://127.0.0.1:9", "--set", "backend.namespace=team"], "cannot be reached"),
     ],
 )
