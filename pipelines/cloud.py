@@ -72,10 +72,18 @@ def pipeline_job(client: Client, config: Config, source: Source) -> Any:
 
 
 def require_cloud_data(config: Config) -> None:
-    """Raise `UserError` where a container could not read the data."""
-    if not config.data.startswith(("gs://", "bq://")):
-        remedy = "a run in the cloud reads gs:// or bq://; set data, or --data gs://..."
-        raise UserError(f"data is {config.data!r}", remedy=remedy)
+    """Raise `UserError` for the first file of the configuration that a container could not read."""
+    files = {
+        "data": config.data,
+        "task.labels_file": config.task.labels_file,
+        "preprocess.corrections": config.preprocess.corrections,
+        "preprocess.test_data": config.preprocess.test_data,
+        "evaluate.judge.ratings": config.evaluate.judge.ratings,
+    }
+    for setting, uri in files.items():
+        if (uri or setting == "data") and not uri.startswith(("gs://", "bq://")):
+            remedy = "a run in the cloud reads gs:// or bq://: upload the file, and set its URI"
+            raise UserError(f"{setting} is {uri!r}", remedy=remedy)
 
 
 def labels(config: Config) -> dict[str, str]:

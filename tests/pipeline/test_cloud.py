@@ -251,6 +251,10 @@ def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
     [
         ("schedule", ["--cron", "every monday"], "cannot read the cron expression 'every monday'"),
         ("submit", ["--data", "rows.jsonl"], "reads gs:// or bq://"),
+        ("submit", ["--set", "preprocess.corrections=review.csv"], "preprocess.corrections is 'review.csv'"),
+        ("schedule", ["--set", "preprocess.test_data=new.csv"], "preprocess.test_data is 'new.csv'"),
+        ("submit", ["--set", "evaluate.judge.ratings=r.csv"], "evaluate.judge.ratings is 'r.csv'"),
+        ("submit", ["--set", "task.labels_file=labels.yaml"], "task.labels_file is 'labels.yaml'"),
         ("submit", ["--template", "https://x/kfp/p/r/q/v1"], "give --image, or --template"),
         ("submit", ["--set", "evaluate.base_model=gemini-0"], "unknown base model 'gemini-0'"),
         ("submit", ["--set", "vertex.location=mars-1"], "cannot be tuned in mars-1"),

@@ -222,7 +222,7 @@ def test_labels_of_a_file_are_no_parameter_of_a_run():
         assert (len(json.dumps(arguments(config))) < 10_000) is fits
 
 
-def test_stand_in_refuses_what_a_cluster_refuses(client, tmp_path):
+def test_emulator_refuses_what_a_cluster_refuses(client, tmp_path):
     from kfp_server_api import ApiException
 
     path = compile_pipeline(Config(), tmp_path / "p.yaml")
