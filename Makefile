@@ -13,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs samples emulator submit schedule bench wheel image clean
+.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs samples emulator submit schedule bench wheel image pin-base image-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -102,10 +102,16 @@ wheel: $(READY) ## build dist/gemtune-*.whl and test it in fresh environments (i
 	$(BIN)/python -m hatchling build --target wheel
 	$(BIN)/python tools/check_wheel.py dist/gemtune-*.whl
 
-image: ## build and push the component image (IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:TAG)
+image: ## build the component image for linux/amd64 with an SBOM, and push it (IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:TAG)
 	@test -n "$(IMAGE)" || { echo "name it: make image IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:$$(git rev-parse --short HEAD)"; exit 2; }
-	docker build --platform linux/amd64 --file components/Dockerfile --tag $(IMAGE) .
-	docker push $(IMAGE)
+	docker buildx build --platform linux/amd64 --sbom=true --provenance=true --file components/Dockerfile --tag $(IMAGE) --push .
+
+pin-base: ## write the present digest of the image's base into components/Dockerfile
+	digest=$$(docker buildx imagetools inspect python:3.11-slim --format '{{.Manifest.Digest}}'); \
+	  sed -i.bak "s|^ARG BASE=.*|ARG BASE=python:3.11-slim@$$digest|" components/Dockerfile && rm components/Dockerfile.bak
+
+image-check: $(READY) ## build the image's environment without Docker and run every component's command there (minutes)
+	WHOLE_RUNS=image $(BIN)/python -m pytest -n 0 tests/pipeline/test_image.py $(ARGS)
 
 clean: ## remove the environment, builds and runs
 	rm -rf .venv build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

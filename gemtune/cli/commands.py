@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperGroup
 
+from gemtune.cli.annotations import annotations_app
 from gemtune.cli.config import Overrides, config_app
 from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
 from gemtune.cli.judge import judge_app
@@ -98,23 +99,35 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(annotations_app, name="annotations")
 app.add_typer(config_app, name="config")
 app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
 
 
 @app.command()
 def doctor(
-    config: ConfigFile,
+    config: Annotated[
+        Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
+    ] = None,
     overrides: Overrides = None,
     image: Annotated[str, typer.Option(help="Component image, to be looked up in Artifact Registry.")] = "",
     offline: Annotated[bool, typer.Option("--offline", help="Check the settings only; send no request.")] = False,
+    compiled: Annotated[
+        Path | None, typer.Option(help="Compiled pipeline, to be checked by the rules of Vertex AI and Kubeflow.")
+    ] = None,
 ) -> None:
     """Check a configuration against the model catalogue and the project: every problem that would stop a run.
 
     Looked up are the APIs, the bucket, service accounts, keys and the image. Exit code 1: one is missing or disabled.
+    With --compiled, check a compiled pipeline: what a backend would refuse, why, and the remedy.
     """
     from gemtune.vertex import connect
 
+    if (config is None) == (compiled is None):
+        raise UserError("expected a configuration, or --compiled FILE alone", remedy="gemtune doctor CONFIG")
+    if compiled is not None:
+        _explain_findings(compiled)
+        return
     settings = load(config, overrides)
     client = connect(settings.vertex)
     model = settings.evaluate.base_model
@@ -140,6 +153,20 @@ def _look_up(settings: Config, client: Client, image: str) -> None:
         missing |= lacks
         typer.echo(f"{check.subject}: {check.state}{f' ({check.remedy})' if lacks else ''}")
     if missing:
+        raise typer.Exit(1)
+
+
+def _explain_findings(path: Path) -> None:
+    """Print each finding with reason, remedy and source; exit code 1 if a backend would refuse the pipeline."""
+    from pipelines.backend_rules import findings, read_compiled
+
+    listed = findings(read_compiled(path))
+    for finding in listed:
+        rule = finding.rule
+        typer.echo(f"{finding}\n  {rule.text}\n  remedy: {rule.remedy}\n  source: {rule.source} ({rule.date})")
+    errors = sum(finding.rule.severity == "error" for finding in listed)
+    typer.echo(f"{path}: {'1 error' if errors == 1 else f'{errors} errors'}")
+    if errors:
         raise typer.Exit(1)
 
 
@@ -244,15 +271,16 @@ def cleanup(
 
     Current and previous champions are never undeployed, nor are checkpoints of young jobs, which a run may evaluate.
     """
-    from gemtune.steps import deploy
+    from gemtune.state import endpoints
+    from gemtune.vertex import connect
 
     settings = load(config, overrides)
-    endpoints = deploy.cleanup(settings.name, settings.vertex.model_dump(), yes, older_than_days)
-    for endpoint in endpoints:
+    unused = endpoints.cleanup(connect(settings.vertex), settings.name, yes, older_than_days)
+    for endpoint in unused:
         typer.echo(endpoint)
-    count = "1 endpoint" if len(endpoints) == 1 else f"{len(endpoints)} endpoints"
+    count = "1 endpoint" if len(unused) == 1 else f"{len(unused)} endpoints"
     outcome = "undeployed" if yes else "would be undeployed (with --yes)"
-    typer.echo(f"{settings.name}: {count} {outcome if endpoints else 'to undeploy'}")
+    typer.echo(f"{settings.name}: {count} {outcome if unused else 'to undeploy'}")
 
 
 @app.command(name="logging")

@@ -19,7 +19,7 @@ APIS = ("aiplatform", "storage", "artifactregistry", "logging")
 IMAGE = re.compile(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/([^:@]+)(?::([\w.-]+))?(?:@(sha256:\w+))?")
 
 
-class Check(NamedTuple):
+class Lookup(NamedTuple):
     """What was looked up, its state (ok, missing, disabled, or not shown to these credentials), and the remedy."""
 
     subject: str
@@ -27,7 +27,7 @@ class Check(NamedTuple):
     remedy: str
 
 
-def checks(client: Client, config: Config, image: str) -> Iterator[Check]:
+def checks(client: Client, config: Config, image: str) -> Iterator[Lookup]:
     """The look-ups of a configuration and of its image, if that is in Artifact Registry."""
     keys = {key for key in (config.vertex.encryption_key, config.backend.encryption_key) if key}
     accounts = {name for name in (config.vertex.service_account, config.backend.service_account) if "@" in name}
@@ -40,22 +40,22 @@ def checks(client: Client, config: Config, image: str) -> Iterator[Check]:
     for api in (*APIS, *(name for name, used in needed.items() if used)):
         name = f"{api}.googleapis.com"
         state = _state(client, "serviceusage", f"projects/{client.project}/services/{name}")
-        yield Check(f"API {name}", state, f"gcloud services enable {name}")
+        yield Lookup(f"API {name}", state, f"gcloud services enable {name}")
     yield _bucket(client)
     for account in sorted(accounts):
         state = _state(client, "iam", f"projects/-/serviceAccounts/{account}")
-        yield Check(f"service account {account}", state, "create it, or correct its name (docs/cloud.md, roles)")
+        yield Lookup(f"service account {account}", state, "create it, or correct its name (docs/cloud.md, roles)")
     for key in sorted(keys):
-        yield Check(f"key {key}", _state(client, "cloudkms", key), "create it in the region of the run")
+        yield Lookup(f"key {key}", _state(client, "cloudkms", key), "create it in the region of the run")
     match = IMAGE.fullmatch(image)
     if image and not match:
-        yield Check(f"image {image}", "not looked up, since it is not in Artifact Registry", "")
+        yield Lookup(f"image {image}", "not looked up, since it is not in Artifact Registry", "")
     if match:
         location, project, repository, package, tag, digest = match.groups()
         package = package.replace("/", "%2F")
         version = f"versions/{digest}" if digest else f"tags/{tag or 'latest'}"
         path = f"projects/{project}/locations/{location}/repositories/{repository}/packages/{package}/{version}"
-        yield Check(f"image {image}", _state(client, "artifactregistry", path), f"make image IMAGE={image}")
+        yield Lookup(f"image {image}", _state(client, "artifactregistry", path), f"make image IMAGE={image}")
 
 
 @retried
@@ -69,10 +69,10 @@ def _state(client: Client, service: str, path: str) -> str:
 
 
 @retried
-def _bucket(client: Client) -> Check:
+def _bucket(client: Client) -> Lookup:
     try:
         bucket = translate_errors(lambda: client.storage().lookup_bucket(client.bucket))
     except PermanentError as error:
-        return Check(f"bucket {client.bucket}", f"not shown: {error.message}", "")
+        return Lookup(f"bucket {client.bucket}", f"not shown: {error.message}", "")
     state = f"ok, in {bucket.location.lower()}" if bucket else f"will be created in {client.location}"
-    return Check(f"bucket {client.bucket}", state, "")
+    return Lookup(f"bucket {client.bucket}", state, "")
