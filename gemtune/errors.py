@@ -22,6 +22,8 @@ SYSTEM_REMEDIES = {
     errno.EEXIST: "choose another name: a file has this one",
 }
 SERVICE_REMEDIES = {
+    0: "check network, proxy and region, then run again",
+    400: "correct what the message names",
     401: "sign in again: gcloud auth application-default login",
     403: "have the missing role granted, or the API enabled, in this project",
     404: "check project, region and name",

@@ -31,17 +31,20 @@ ENDED = ("FAILED", "CANCELED", "SKIPPED")
 POLL_S = 15.0
 
 
-def submit(host: str, config: Config, source: Source, wait: bool = False) -> str:
-    """Start a run; returns its id. With `wait`, raises `UserError` unless it ends well."""
+def submit(host: str, config: Config, source: Source) -> str:
+    """Start a run; returns its id."""
     started = f"{config.name} {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S}"
     with _connected(host, config) as client, _package(config, source) as package:
-        experiment = _experiment(client, config)
-        run = client.run_pipeline(experiment.experiment_id, started, **package).run_id
-        while wait and (state := client.get_run(run).state) != "SUCCEEDED":  # kfp's own waits on for a cancelled run
+        return str(client.run_pipeline(_experiment(client, config).experiment_id, started, **package).run_id)
+
+
+def follow(host: str, config: Config, run: str) -> None:
+    """Wait for the end of a run; raises `UserError` unless it is a good one. kfp's own waits on for a cancelled run."""
+    with _connected(host, config) as client:
+        while (state := client.get_run(run).state) != "SUCCEEDED":
             if state in ENDED:
                 raise UserError(f"the run {run} ended as {state}", remedy="see the logs of its steps in the cluster")
             time.sleep(POLL_S)
-    return str(run)
 
 
 def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str, bool]:
@@ -55,7 +58,7 @@ def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str,
         raise UserError(
             f"time zone {zone}: Kubeflow fires by the clock of its cluster", remedy="write the hours in UTC"
         )
-    if "7" in fields.rsplit(" ", 1)[1]:
+    if "7" in fields.rsplit(" ", 1)[1].split("/")[0]:
         raise UserError(f"{cron!r}: Kubeflow has no weekday 7", remedy="write Sunday as 0")
     name = f"{config.name}-{config.method}-tuning"
     trigger = {"cron_expression": f"0 {fields}", "max_concurrency": 1, "no_catchup": True}  # its first field: seconds
@@ -88,14 +91,13 @@ def _package(config: Config, source: Source) -> Iterator[dict[str, Any]]:
     require_cloud_data(config)
     if source.template or not source.image:
         raise UserError("no image", remedy="give --image; published templates are for Vertex AI")
+    if config.preprocess.runner != "local":
+        raise UserError("Dataflow's operator needs Vertex AI", remedy="set preprocess.runner: local")
     with tempfile.TemporaryDirectory() as folder:
         path = compile_pipeline(placed(config), Path(folder) / "pipeline.yaml", source.image, source.cache)
-        account = config.backend.service_account or None
-        yield {
-            "pipeline_package_path": str(path),
-            "pipeline_root": config.backend.root or None,
-            "service_account": account,
-        }
+        backend = config.backend
+        run_as = {"pipeline_root": backend.root or None, "service_account": backend.service_account or None}
+        yield {"pipeline_package_path": str(path), **run_as}
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 import datetime
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -15,21 +16,17 @@ from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import Client
 from gemtune.vertex.calls import retried, translate_errors
-from pipelines.cloud import NAME, WAIT_S, Source, pipeline_job, refusals
+from pipelines.cloud import NAME, WAIT_S, Source, pipeline_job
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELLED")
 POLL_S = 15.0
 
 
 def submit(client: Client, config: Config, source: Source) -> str:
-    """Start a run; returns its resource name. Raises `UserError` when a setting is missing or the service refuses."""
+    """Start a run; returns its resource name. Raises `UserError` when a setting is missing."""
     job_id = f"{config.name}-{datetime.datetime.now(datetime.UTC):%Y%m%d%H%M%S}-{secrets.token_hex(2)}"
-    with refusals():
-        job = pipeline_job(client, config, source)
-        created = _service(client).create_pipeline_job(
-            parent=client.parent, pipeline_job=job, pipeline_job_id=job_id, timeout=WAIT_S
-        )
-    return str(created.name)
+    request = {"parent": client.parent, "pipeline_job": pipeline_job(client, config, source), "pipeline_job_id": job_id}
+    return str(translate_errors(lambda: _service(client).create_pipeline_job(request, timeout=WAIT_S)).name)
 
 
 def newest(client: Client, name: str, count: int) -> list[Any]:
@@ -40,8 +37,8 @@ def newest(client: Client, name: str, count: int) -> list[Any]:
         "order_by": "create_time desc",
         "read_mask": {"paths": ["name", "state", "create_time"]},  # a specification has some 100 kB
     }
-    with refusals():
-        return list(islice(_service(client).list_pipeline_jobs(request=request), count))
+    pages = _service(client).list_pipeline_jobs
+    return translate_errors(lambda: list(islice(pages(request, timeout=WAIT_S), count)))
 
 
 def get(client: Client, name: str, run: str = "") -> Any:
@@ -51,8 +48,7 @@ def get(client: Client, name: str, run: str = "") -> Any:
         if not jobs:
             raise UserError(f"{name} has no runs in {client.location}", remedy="start one: gemtune submit")
         run = jobs[0].name
-    with refusals():
-        return _get(client, _full_name(client, run))
+    return _get(client, _full_name(client, run))
 
 
 def _full_name(client: Client, run: str) -> str:
@@ -86,16 +82,23 @@ def follow(client: Client, run: str, show: Callable[[str], object], poll_s: floa
 
 
 def steps(job: Any) -> Iterator[str]:
-    """A line for each step: name, state, seconds once it has ended, error."""
-    for task in sorted(job.job_detail.task_details, key=lambda task: task.task_id):
+    """A line for each step in the order of their start: name, state, seconds once it has ended, error.
+
+    A name that an earlier step has, in a loop, gets a number.
+    """
+    names = Counter[str]()
+    for task in sorted(job.job_detail.task_details, key=lambda task: (task.create_time, task.task_id)):
+        repeated, name = names[task.task_name], task.task_name
+        names[name] += 1
         took = f"{(task.end_time - task.start_time).total_seconds():.0f} s" if task.end_time and task.start_time else ""
-        yield f"{task.task_name:32} {state(task):10} {took} {task.error.message}".rstrip()
+        shown = f"{name}[{repeated}]" if repeated else name
+        yield f"{shown:32} {state(task):10} {took} {task.error.message}".rstrip()
 
 
 def cancel(client: Client, run: str) -> None:
     """Cancel a run, by id or resource name; its steps then cancel their tuning jobs."""
-    with refusals():
-        _service(client).cancel_pipeline_job(name=_full_name(client, run), timeout=WAIT_S)
+    name = _full_name(client, run)
+    translate_errors(lambda: _service(client).cancel_pipeline_job(name=name, timeout=WAIT_S))
 
 
 def logs(client: Client, job: Any, step: str = "") -> Iterator[str]:
@@ -120,8 +123,7 @@ def logs(client: Client, job: Any, step: str = "") -> Iterator[str]:
         "pageSize": 1000,
     }
     while True:
-        with refusals():
-            page = client.rest("POST", "logging.googleapis.com", "v2/entries:list", request)
+        page = translate_errors(lambda: client.rest("POST", "logging.googleapis.com", "v2/entries:list", request))
         for entry in page.get("entries", []):
             text = entry.get("textPayload") or entry.get("jsonPayload", {}).get("message", "")
             yield f"{entry['timestamp'][:19]} {jobs[entry['resource']['labels']['job_id']]}: {text}".rstrip()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,8 @@ from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.state import lease
 from gemtune.vertex import Client
-from pipelines.cloud import NAME, WAIT_S, Source, labels, pipeline_job, refusals
+from gemtune.vertex.calls import translate_errors
+from pipelines.cloud import NAME, WAIT_S, Source, labels, pipeline_job
 
 PATCHED = ("display_name", "cron", "max_concurrent_run_count", "max_concurrent_active_run_count")
 
@@ -53,64 +55,58 @@ def put(client: Client, config: Config, source: Source, cron: str) -> Any:
     from google.protobuf.field_mask_pb2 import FieldMask
 
     zone, fields = read_cron(cron)
-    with refusals():
-        job = pipeline_job(client, config, source)
-        requested = Schedule(
-            display_name=f"{config.name}-{config.method}-tuning",
-            cron=f"TZ={zone} {fields}" if zone else fields,
-            max_concurrent_run_count=1,  # limits runs being started
-            max_concurrent_active_run_count=1,  # limits unfinished runs
-            create_pipeline_job_request=CreatePipelineJobRequest(parent=client.parent, pipeline_job=job),
-        )
+    requested = Schedule(
+        display_name=f"{config.name}-{config.method}-tuning",
+        cron=f"TZ={zone} {fields}" if zone else fields,
+        max_concurrent_run_count=1,  # limits runs being started
+        max_concurrent_active_run_count=1,  # limits unfinished runs
+        create_pipeline_job_request=CreatePipelineJobRequest(
+            parent=client.parent, pipeline_job=pipeline_job(client, config, source)
+        ),
+    )
+
+    def create_or_patch() -> Any:
         service = _service(client)
-        with lease.held(client, f"schedules/{config.name}-{config.method}.json"):
-            existing = listed(client, config)
-            if not existing:
-                return service.create_schedule(parent=client.parent, schedule=requested, timeout=WAIT_S)
-            kept, *doubles = existing
-            requested.name = kept.name
-            mask = FieldMask(paths=[*PATCHED, "create_pipeline_job_request"])
-            patched = service.update_schedule(schedule=requested, update_mask=mask, timeout=WAIT_S)
-            for double in doubles:
-                service.delete_schedule(name=double.name, timeout=WAIT_S)
-            return patched
+        existing = listed(client, config)
+        if not existing:
+            return service.create_schedule(parent=client.parent, schedule=requested, timeout=WAIT_S)
+        kept, *doubles = existing
+        requested.name = kept.name
+        mask = FieldMask(paths=[*PATCHED, "create_pipeline_job_request"])
+        patched = service.update_schedule(schedule=requested, update_mask=mask, timeout=WAIT_S)
+        for double in doubles:
+            service.delete_schedule(name=double.name, timeout=WAIT_S)
+        return patched
+
+    with lease.held(client, f"schedules/{config.name}-{config.method}.json"):
+        return translate_errors(create_or_patch)
 
 
 def listed(client: Client, config: Config | None = None) -> list[Any]:
     """The schedules of a configuration, or of all; oldest first."""
-    with refusals():
-        schedules = list(_service(client).list_schedules(parent=client.parent))
+    schedules = translate_errors(lambda: list(_service(client).list_schedules(parent=client.parent, timeout=WAIT_S)))
     expected = labels(config).items() if config else ()
     labelled = [(s, s.create_pipeline_job_request.pipeline_job.labels) for s in schedules]
     kept = [s for s, own in labelled if NAME in own and all(own.get(key) == value for key, value in expected)]
     return sorted(kept, key=lambda schedule: (schedule.create_time, schedule.name))
 
 
-def get(client: Client, config: Config) -> Any:
-    """The configuration's schedule. Raises `UserError` when there is none."""
-    existing = listed(client, config)
-    if not existing:
+def existing(client: Client, config: Config) -> list[Any]:
+    """The configuration's schedule, and doubles of it. Raises `UserError` when there is none."""
+    schedules = listed(client, config)
+    if not schedules:
         raise UserError(f"{config.name} has no schedule in {client.location}", remedy="create one: gemtune schedule")
-    return existing[0]
+    return schedules
 
 
-def pause(client: Client, config: Config) -> None:
-    """Start no more runs; those that go on are not touched."""
-    with refusals():
-        _service(client).pause_schedule(name=get(client, config).name, timeout=WAIT_S)
-
-
-def resume(client: Client, config: Config) -> None:
-    """Start runs again, without those that were missed."""
-    with refusals():
-        _service(client).resume_schedule(name=get(client, config).name, timeout=WAIT_S)
-
-
-def delete(client: Client, config: Config) -> None:
-    """Delete the configuration's schedule, and doubles of it; runs go on."""
-    for schedule in [get(client, config), *listed(client, config)[1:]]:
-        with refusals():
-            _service(client).delete_schedule(name=schedule.name, timeout=WAIT_S).result()
+def change(client: Client, config: Config, verb: str) -> None:
+    """Pause, resume or delete the configuration's schedule and doubles of it; runs go on, missed ones do not start."""
+    for schedule in existing(client, config):
+        if schedule.state.name != {"pause": "PAUSED", "resume": "ACTIVE"}.get(verb):
+            send = getattr(_service(client), f"{verb}_schedule")
+            operation = translate_errors(partial(send, name=schedule.name, timeout=WAIT_S))
+            if operation:  # a deletion takes time
+                translate_errors(operation.result)
 
 
 def _service(client: Client) -> Any:

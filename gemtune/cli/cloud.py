@@ -96,27 +96,30 @@ def submit(
     overrides: Overrides = None,
     cache: Cache = True,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Show each step until the run ends; exit code 1: failed.")
+        bool, typer.Option("--wait", help="Follow the run to its end, step by step on Vertex AI; exit code 1: failed.")
     ] = False,
     kubeflow: Kubeflow = "",
 ) -> None:
     """Start a run on Vertex AI Pipelines, or on a Kubeflow cluster."""
+    from gemtune.vertex import connect
     from pipelines import cloud, runs
+    from pipelines import kubeflow as cluster
 
-    settings, client = _connected(config, overrides, data, to_run=True)
-    source = cloud.Source(image, template, cache)
+    settings, source = _to_run(config, overrides, data), cloud.Source(image, template, cache)
     if kubeflow:
-        from pipelines import kubeflow as cluster
-
-        typer.echo(cluster.submit(kubeflow, settings, source, wait))
-        return
-    run = runs.submit(client, settings, source)
+        run, end = cluster.submit(kubeflow, settings, source), "end it in the cluster's UI"
+    else:
+        client = connect(settings.vertex)
+        run = runs.submit(client, settings, source)
+        end = f"end it with: gemtune runs cancel {config} {run.rsplit('/', 1)[-1]}"
     typer.echo(run)
     try:
-        if wait and not runs.follow(client, run, typer.echo):
+        if wait and kubeflow:
+            cluster.follow(kubeflow, settings, run)
+        elif wait and not runs.follow(client, run, typer.echo):
             raise typer.Exit(1)
     except KeyboardInterrupt:
-        typer.echo(f"the run goes on; end it with: gemtune runs cancel {config} {run.rsplit('/', 1)[-1]}", err=True)
+        typer.echo(f"the run goes on; {end}", err=True)
         raise typer.Exit(130) from None
 
 
@@ -132,17 +135,16 @@ def schedule(
     kubeflow: Kubeflow = "",
 ) -> None:
     """Run by cron on Vertex AI Pipelines, or on a Kubeflow cluster; an earlier schedule is changed."""
+    from gemtune.vertex import connect
     from pipelines import cloud, schedules
+    from pipelines import kubeflow as cluster
 
-    settings, client = _connected(config, overrides, data, to_run=True)
-    source = cloud.Source(image, template, cache)
+    settings, source = _to_run(config, overrides, data), cloud.Source(image, template, cache)
     if kubeflow:
-        from pipelines import kubeflow as cluster
-
         name, active = cluster.schedule(kubeflow, settings, source, cron)
         start = "enable it in the cluster's UI"
     else:
-        placed = schedules.put(client, settings, source, cron)
+        placed = schedules.put(connect(settings.vertex), settings, source, cron)
         name, active = placed.name, placed.state.name != "PAUSED"
         start = f"start it again: gemtune schedules resume {config}"
     typer.echo(name)
@@ -150,15 +152,16 @@ def schedule(
         typer.echo(f"still paused, as it was before; {start}", err=True)
 
 
-def _connected(
-    config: Path, overrides: list[str] | None, data: str | None = None, to_run: bool = False
-) -> tuple[Config, Client]:
-    """The configuration, checked where it is about to run, and a client of its project."""
+def _to_run(config: Path, overrides: list[str] | None, data: str | None) -> Config:
+    settings = load(config, overrides, data, needs_data=True)
+    check(settings)
+    return settings
+
+
+def _connected(config: Path, overrides: list[str] | None) -> tuple[Config, Client]:
     from gemtune.vertex import connect
 
-    settings = load(config, overrides, data, needs_data=to_run)
-    if to_run:
-        check(settings)
+    settings = load(config, overrides)
     return settings, connect(settings.vertex)
 
 
@@ -233,7 +236,7 @@ def show_schedule(config: ConfigFile, overrides: Overrides = None) -> None:
     from pipelines import schedules
 
     settings, client = _connected(config, overrides)
-    placed = schedules.get(client, settings)
+    placed, *_ = schedules.existing(client, settings)
     following = f"{placed.next_run_time:%Y-%m-%d %H:%M} UTC" if placed.next_run_time else "none"
     typer.echo(f"{placed.name}\n{placed.state.name}  {placed.cron}\nnext run: {following}")
     typer.echo(
@@ -246,7 +249,7 @@ def _add_schedule_verb(verb: str, description: str, done: str) -> None:
         from pipelines import schedules
 
         settings, client = _connected(config, overrides)
-        getattr(schedules, verb)(client, settings)
+        schedules.change(client, settings, verb)
         typer.echo(f"{settings.name}: the schedule is {done}")
 
     schedules_app.command(name=verb, help=description)(act)

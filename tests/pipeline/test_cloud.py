@@ -14,7 +14,7 @@ from gemtune.cli.main import app
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.state import lease
-from gemtune.vertex import connect
+from gemtune.vertex import connect, project
 from pipelines import cloud, runs, schedules
 from pipelines.emulator_process import emulator
 
@@ -75,8 +75,9 @@ def sets(overrides):
 def report(url, name, state, *tasks):
     details = [
         {
-            "taskId": str(number),
+            "taskId": str(9 - number),
             "taskName": task,
+            "createTime": f"2026-11-02T03:00:0{number}Z",
             "state": task_state,
             "startTime": "2026-11-02T03:00:00Z",
             "endTime": "2026-11-02T03:01:30Z",
@@ -172,6 +173,7 @@ def test_schedule_that_is_paused_stays_paused(url, config, invoke):
     (schedule,) = get(url, f"{PARENT}/schedules")["schedules"]
     assert (schedule["state"], schedule["cron"]) == ("PAUSED", "30 4 * * *")
     assert gemtune("schedules", "resume", config).exit_code == 0
+    assert gemtune("schedules", "resume", config).exit_code == 0  # it is active
     assert get(url, f"{PARENT}/schedules")["schedules"][0]["state"] == "ACTIVE"
     assert gemtune("schedules", "delete", config).exit_code == 0
     assert not get(url, f"{PARENT}/schedules").get("schedules")
@@ -184,10 +186,12 @@ def test_schedule_removes_doubles_and_no_schedule_of_others(url, config, invoke)
     double = get(url, f"/v1/{first}")
     request = {key: double[key] for key in ("displayName", "cron", "createPipelineJobRequest", "maxConcurrentRunCount")}
     call(url, "POST", f"{PARENT}/schedules", request)
+    assert gemtune("schedules", "pause", config).exit_code == 0
+    assert {schedule["state"] for schedule in get(url, f"{PARENT}/schedules")["schedules"]} == {"PAUSED"}
     foreign = json.loads(json.dumps(request))
     foreign["createPipelineJobRequest"]["pipelineJob"]["labels"] = {"gemtune": "other", "gemtune-method": "supervised"}
     other = call(url, "POST", f"{PARENT}/schedules", foreign)["name"]
-    assert invoke("schedule").output.strip() == first
+    assert invoke("schedule").output.split()[0] == first
     names = {schedule["name"] for schedule in get(url, f"{PARENT}/schedules")["schedules"]}
     assert {name.rsplit("/", 1)[1] for name in names} == {first.rsplit("/", 1)[1], other.rsplit("/", 1)[1]}
 
@@ -247,9 +251,14 @@ def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
     [
         ("schedule", ["--cron", "every monday"], "cannot read the cron expression 'every monday'"),
         ("submit", ["--data", "rows.jsonl"], "reads gs:// or bq://"),
+        ("submit", ["--set", "preprocess.corrections=review.csv"], "preprocess.corrections is 'review.csv'"),
+        ("schedule", ["--set", "preprocess.test_data=new.csv"], "preprocess.test_data is 'new.csv'"),
+        ("submit", ["--set", "evaluate.judge.ratings=r.csv"], "evaluate.judge.ratings is 'r.csv'"),
+        ("submit", ["--set", "task.labels_file=labels.yaml"], "task.labels_file is 'labels.yaml'"),
         ("submit", ["--template", "https://x/kfp/p/r/q/v1"], "give --image, or --template"),
         ("submit", ["--set", "evaluate.base_model=gemini-0"], "unknown base model 'gemini-0'"),
         ("submit", ["--set", "vertex.location=mars-1"], "cannot be tuned in mars-1"),
+        ("submit", ["--set", "backend.root=s3://b/runs"], "backend.root is 's3://b/runs'"),
     ],
 )
 def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, options, message):
@@ -260,6 +269,12 @@ def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, opt
     assert get(url, f"{PARENT}/pipelineJobs") == before
 
 
+def test_secrets_of_a_cluster_are_not_sent_to_vertex(url, invoke):
+    done = invoke("submit", "--set", "backend={key_secret: google, pull_secret: registry}")
+    assert done.exit_code == 0, done.output
+    assert "/var/secrets" not in json.dumps(get(url, f"/v1/{done.output.strip()}"))
+
+
 def test_submit_reads_tables(url, invoke):
     assert invoke("submit", "--data", "bq://demo-project.shop.rows").exit_code == 0
 
@@ -268,14 +283,15 @@ def test_submit_reports_an_unreachable_service_in_one_message(invoke, monkeypatc
     monkeypatch.setenv("GOOGLE_VERTEX_BASE_URL", "http://127.0.0.1:9")
     done = invoke("submit")
     assert done.exit_code == 1
-    assert "error: Vertex AI cannot be reached" in done.output
+    assert "error: ConnectionError: " in done.output
+    assert "(check network, proxy and region, then run again)" in done.output.replace("\n", " ")
     assert "Traceback" not in done.output
 
 
 def test_runs_are_listed_shown_and_cancelled(url, config, invoke):
     name = invoke("submit").output.strip()
     run = name.rsplit("/", 1)[1]
-    report(url, name, "RUNNING", ("preprocess", "SUCCEEDED"), ("split", "RUNNING"))
+    report(url, name, "RUNNING", ("preprocess", "SUCCEEDED"), ("split", "RUNNING"), ("split", "PENDING"))
     listed = gemtune("runs", "list", config, "--count", "1").output
     assert listed.startswith(f"{run}  RUNNING")
     shown = gemtune("runs", "show", config)
@@ -284,13 +300,15 @@ def test_runs_are_listed_shown_and_cancelled(url, config, invoke):
     assert [line.split()[:3] for line in shown.output.splitlines()[2:]] == [
         ["preprocess", "SUCCEEDED", "90"],
         ["split", "RUNNING", "90"],
+        ["split[1]", "PENDING", "90"],
     ]
     assert gemtune("runs", "show", config, run).output == shown.output
     assert gemtune("runs", "cancel", config, run).output == f"{run} is being cancelled\n"
     assert get(url, f"/v1/{name}")["state"] == "PIPELINE_STATE_CANCELLED"
     again = gemtune("runs", "cancel", config, run)
     assert again.exit_code == 1
-    assert "Vertex AI refused" in again.output
+    assert again.output.startswith("error: 400: ")
+    assert "can't be cancelled. (correct what the message names)" in again.output
     other = gemtune("runs", "show", config, "--set", "name=nobody")
     assert "nobody has no runs in us-central1" in other.output
 
@@ -351,7 +369,7 @@ def test_template_is_run_with_the_values_of_the_configuration(url, config, tmp_p
     by_tag = gemtune("schedule", config, "--template", f"{package}/latest")
     assert by_tag.exit_code == 0, by_tag.output
     unknown = gemtune("submit", config, "--template", f"{package}/v2")
-    assert "Vertex AI refused" in unknown.output
+    assert unknown.output.startswith("error: 404: ")
     refused = gemtune("compile", config, "--out", tmp_path, "--publish", f"{url}/nowhere")
     assert "cannot publish" in refused.output
 
@@ -387,11 +405,40 @@ def test_doctor_names_what_the_project_lacks(url, config):
     lacking = gemtune("doctor", config, "--image", IMAGE, *accounts)
     call(url, "PUT", "/emulator/project", {"missing": []})
     assert lacking.exit_code == 1
-    missing = [line for line in lacking.output.splitlines() if ": missing (" in line]
+    missing = [line for line in lacking.output.splitlines() if ": missing (" in line or ": disabled (" in line]
     assert [line.split(": ")[0].split()[-1].rsplit("/", 1)[-1] for line in missing] == [
         *names[:3],
         "gemtune-python:abc",
     ]
+
+
+@pytest.mark.parametrize(
+    ("resource", "state"),
+    [
+        ({"name": "a"}, "ok"),
+        ({"state": "ENABLED"}, "ok"),
+        ({"state": "DISABLED"}, "disabled"),  # an API
+        ({"email": "a@b", "disabled": True}, "disabled"),
+        ({"primary": {"state": "ENABLED"}}, "ok"),
+        ({"primary": {"state": "DESTROYED"}}, "disabled"),  # the version of a key
+    ],
+)
+def test_doctor_reports_disabled_resources(config, monkeypatch, resource, state):
+    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda *_: resource)
+    image = IMAGE.replace(":abc", "")  # the tag is latest
+    looked_up = list(project.checks(connect(Config().vertex), Config(), image))
+    assert {check.state for check in looked_up if not check.subject.startswith("bucket")} == {state}
+    assert looked_up[-1].subject == f"image {image}"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "path"), [("", "tags/latest"), (":v1", "tags/v1"), (":v1@sha256:ab", "versions/sha256:ab")]
+)
+def test_doctor_looks_an_image_up_by_digest_or_tag(config, monkeypatch, suffix, path):
+    requested = []
+    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda _, __, ___, path: requested.append(path) or {})
+    list(project.checks(connect(Config().vertex), Config(), IMAGE.replace(":abc", suffix)))
+    assert requested[-1].endswith(f"/packages/gemtune-python/{path}")
 
 
 def test_doctor_offline_sends_no_request(config, monkeypatch):

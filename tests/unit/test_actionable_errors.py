@@ -148,7 +148,9 @@ def test_command_names_a_folder_that_cannot_be_written(
         (PermanentError(401, "expired"), "sign in again"),
         (PermanentError(403, "no permission"), "missing role"),
         (TransientError("429: quota", 429), "raise the quota"),
-        (TransientError("ConnectError: refused"), "run again"),
+        (TransientError("ConnectError: refused"), "check network, proxy and region"),
+        (TransientError("503: busy", 503), "wait, and run again"),
+        (PermanentError(400, "no such field"), "correct what the message names"),
     ],
 )
 def test_service_failure_has_a_remedy(error: ServiceError, remedy: str) -> None:
