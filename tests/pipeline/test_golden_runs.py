@@ -41,8 +41,8 @@ MAY_LOAD = {
     "gate": "scipy.stats",  # exact McNemar and Wilson
     "deploy": REQUESTS + RECORDS + ENDPOINTS,
     "keep_current_model": RECORDS + ENDPOINTS,
-    "report": "jinja2 matplotlib " + RECORDS + TFIDF,  # TF-IDF: similar shots of the prompt that is kept
-    "report_unchanged": "jinja2 matplotlib",
+    "report": "jinja2 " + RECORDS + TFIDF,  # TF-IDF: similar shots of the prompts
+    "report_unchanged": "jinja2",
 }
 pytestmark = pytest.mark.pipeline
 
