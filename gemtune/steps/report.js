@@ -60,7 +60,7 @@
   const selects = [];
   function select(title, values, test) {
     const different = [...new Set(values)].sort((a, b) => String(a).localeCompare(String(b), undefined, { numeric: true }));
-    if (different.length < 2 || different.length > 300) return;
+    if (different.length < 2 || different.length > 300 || different.some(value => value.length > 60)) return;
     const box = make("select", undefined, { ariaLabel: title });
     box.append(make("option", title + ": all", { value: "" }), ...different.map((value, n) => make("option", value, { value: n + 1 })));
     box.addEventListener("change", () => { state.shown = PAGE; draw(); });
@@ -85,7 +85,8 @@
   const count = make("output", "", { id: "row-count" });
   const table = make("table"), caption = make("caption", "Test rows"), head = make("thead"), body = make("tbody");
   const top = head.insertRow();
-  for (const title of ["Line", "Text", "Reference", ...data.variants.map(name => "Answer of " + name)])
+  const titles = ["Line", "Text", "Reference", ...data.variants.map(name => "Answer of " + name)];
+  for (const title of titles)
     top.append(make("th", title, { scope: "col", className: title === "Line" ? "" : "text" }));
   table.append(caption, head, body);
   const wrapper = make("div", undefined, { className: "wide", tabIndex: 0, role: "region", ariaLabel: "Test rows" });
@@ -108,6 +109,7 @@
         line.append(cell);
       }
       line.append(...row[5].map(answer => answerCell(answer, row[4])));
+      titles.forEach((title, n) => { line.cells[n].dataset.label = visible(title); });
       return line;
     }));
     more.hidden = matching.length <= state.shown;
