@@ -33,8 +33,9 @@ from gemtune.contents import ModelOutput  # noqa: E402
 from gemtune.data.example import Example, read_examples, write_examples  # noqa: E402
 from gemtune.evaluation import evaluator, pairwise  # noqa: E402
 from gemtune.evaluation.evaluator import Dataset  # noqa: E402
+from gemtune.evaluation.predictions import read_predictions  # noqa: E402
 from gemtune.inference.generate import GenerateRequest, RetryPolicy  # noqa: E402
-from gemtune.steps import evaluate, gate, report  # noqa: E402
+from gemtune.steps import evaluate, gate, report_page  # noqa: E402
 from gemtune.steps.context import StepContext  # noqa: E402
 
 MODEL = "gemini-2.5-flash"
@@ -105,7 +106,10 @@ def measured(count: int, label_count: int) -> dict[str, float]:
         ).write(path["chosen"])  # fmt: skip
         files = (path["said"], path["chosen"], path["plan"], path["tested"], path["decision"])
         timed("gate", lambda: gate.run(*files, task=settings["task"], gate={}))
-        timed("report: wrong answers", lambda: report.errors(path["said"], "t@2"))
+        answered = read_predictions(path["said"], "test")
+        timed(
+            "report: rows", lambda: report_page.changes(["t@2", variants[0].name], "accuracy", answered, test).packed()
+        )
         tested = EvaluationReport.read(path["tested"])
         timed("report: confusions", lambda: [v.confusion.mistakes for v in tested.variants if v.confusion])
     return taken

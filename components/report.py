@@ -19,9 +19,11 @@ def report(
     test: Input[Dataset],
     decision: Input[Artifact],
     budget: Input[Artifact],
+    dropped: Input[Dataset],
     outcome: dict,
     vertex: dict,
     name: str,
+    job: str,
     page: Output[HTML],
     verdict: Output[Markdown],
     summary: Output[Artifact],
@@ -41,9 +43,11 @@ def report(
             "test": test.path,
             "decision": decision.path,
             "budget": budget.path,
+            "dropped": dropped.path,
         },
         outcome,
         name,
+        job,
         page.path,
         verdict.path,
         summary.path,
@@ -52,8 +56,10 @@ def report(
 
 
 @component
-def report_unchanged(budget: Input[Artifact], page: Output[HTML], verdict: Output[Markdown], summary: Output[Artifact]):
+def report_unchanged(
+    budget: Input[Artifact], job: str, page: Output[HTML], verdict: Output[Markdown], summary: Output[Artifact]
+):
     """Write the report of a run that found nothing new: the last decision, and why nothing was evaluated."""
     from gemtune.steps import report as step
 
-    step.run_unchanged(budget.path, page.path, verdict.path, summary.path)
+    step.run_unchanged(budget.path, job, page.path, verdict.path, summary.path)

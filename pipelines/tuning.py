@@ -162,7 +162,7 @@ class Wiring:
         with dsl.If(budget.outputs["Output"] == True, name="something-is-new"):  # noqa: E712
             self._evaluate_and_tune(data, checked, budgeted)
         with dsl.Else(name="nothing-is-new"):
-            self._step(report_unchanged, **checked)
+            self._step(report_unchanged, **checked, job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER)
 
     def _evaluate_and_tune(self, data: dict[str, Any], checked: dict[str, Any], budgeted: dict[str, Any]) -> None:
         """Evaluate the prompts, tune where it is worth trying, decide."""
@@ -182,13 +182,13 @@ class Wiring:
         self._decide({**data, **checked}, tuning_plan, selection.output)
 
     def _data(self) -> dict[str, Any]:
-        """Wire the data steps; their reports: `rows`, `split`, `leakage`, and `spent` where a step spends."""
+        """Wire the data steps; their reports: `rows`, `dropped`, `split`, `leakage`, `spent` where a step spends."""
         # never cached: the cache key holds the file's name, not its content
         rows = self._step(load_pairs) if self._is_preference else self._preprocess()
         split_rows = self._step(split, examples=rows.outputs["examples"])  # not cached: split assignments are recorded
         self._splits = {name: split_rows.outputs[name] for name in ("train", "validation", "test")}
-        reports = {"rows": rows.outputs["report"], "split": split_rows.outputs["report"]}
-        reports["leakage"] = split_rows.outputs["leakage_report"]
+        reports = {"rows": rows.outputs["report"], "dropped": rows.outputs["dropped"]}
+        reports |= {"split": split_rows.outputs["report"], "leakage": split_rows.outputs["leakage_report"]}
         if self._is_preference:
             reports["spent"] = rows.outputs["report"]
         if self._augments:
@@ -264,6 +264,8 @@ class Wiring:
             data_report=data["rows"],
             split_report=data["split"],
             budget=data["budget"],
+            dropped=data["dropped"],
+            job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
             tuning_plan=tuning_plan,
             outcome=dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]),
         )

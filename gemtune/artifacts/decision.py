@@ -134,6 +134,8 @@ class VariantSummary(Part):
     tokens_per_row: float
     latency_s: float
     cost: float
+    cost_per_1000: float
+    """Of as many calls outside batch jobs (US dollars)."""
     per_class: list[ClassReport] = []
     confusion: Confusion | None = None
     slices: dict[str, dict[str, SliceReport]] = {}
@@ -151,12 +153,28 @@ class CostSummary(Part):
     summary: str
 
 
+class RunIdentity(Part):
+    """Which run it is, and what it ran on; `decided` is the time of its report (UTC, ISO 8601)."""
+
+    job: str
+    """Name of the pipeline job."""
+    decided: str
+    version: str
+    base_model: str
+    data: str
+    rows_fingerprint: str
+    """Of the rows of all splits."""
+    emulated: bool
+    """Whether an emulator took the place of the service."""
+
+
 class RunSummary(Artifact):
     """A run for machines: `summary.json`."""
 
     STEP: ClassVar[str] = "report"
 
     name: str
+    identity: RunIdentity
     verdict: Verdict
     passed: bool
     headline: str

@@ -3,18 +3,19 @@
 """The whole run on one page (HTML), its verdict in a few lines (Markdown), and all of it for machines (JSON).
 
 Reads the steps' documents and computes nothing that decides: a number here is a number from a step. Texts and answers
-are data: the template escapes them. The page is one file without scripts, so that it can be mailed and archived.
+are data: the template escapes them, and shows control characters as symbols. The page is one file that requests
+nothing, so that it can be mailed and archived; its script only filters rows.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, Self
 
+from gemtune import __version__
 from gemtune.artifacts.base import open_atomic
 from gemtune.artifacts.cost import BudgetReport, CostItem
 from gemtune.artifacts.data import DataReport, SplitReport
@@ -22,6 +23,7 @@ from gemtune.artifacts.decision import (
     CostSummary,
     DecisionRecord,
     DeploymentRecord,
+    RunIdentity,
     RunSummary,
     VariantSummary,
     Verdict,
@@ -31,12 +33,11 @@ from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import ModelVariant, Task
 from gemtune.cost import usage
 from gemtune.data.example import Example, read_examples
-from gemtune.evaluation.predictions import Prediction, read_predictions
+from gemtune.evaluation.predictions import read_predictions
 from gemtune.inference import few_shot, prompts
-from gemtune.inference.free_baselines import DESCRIPTIONS
 from gemtune.inference.prompts import response_schema
 from gemtune.state import last_decision
-from gemtune.steps import plots
+from gemtune.steps import report_page
 from gemtune.steps.context import Section, StepContext
 from gemtune.vertex import schema_mime_type
 
@@ -50,9 +51,7 @@ HEADLINES = {
     "none_usable": "No variant may serve",
     "not_enough_data": "Not enough data to decide",
 }
-MAX_ERRORS = 30
-MAX_CONFUSIONS = 30
-MAX_MATRIX_LABELS = 30
+_ONLINE = {"batch_input": 0, "batch_output": 0}  # in production no call waits for a batch job
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,7 @@ def run(
     paths: Mapping[str, str],
     outcome: Mapping[str, Any],
     name: str,
+    job: str,
     html: str,
     verdict: str,
     summary: str,
@@ -96,22 +96,32 @@ def run(
 ) -> None:
     """Write the page to `html`, its verdict to `verdict` (Markdown) and the numbers to `summary` (JSON).
 
-    `paths` are those of the `Documents`, of the predictions and of the budget check, `outcome` is the deployment
-    record, as the step before returned it. Records what was decided on, unless the verdict leaves something to repeat.
-    Reads the section vertex.
+    `paths` are those of the `Documents`, of the predictions, the dropped rows and the budget check, `outcome` is the
+    deployment record, as the step before returned it, `job` is the name of the pipeline job. Records what was decided
+    on, unless the verdict leaves something to repeat. Reads the section vertex.
     """
     documents = Documents.read(paths, outcome)
-    content = summarize(documents, name)
-    _write(content, (html, verdict, summary), paths["predictions"], documents.test)
+    client = StepContext(sections).client
+    identity = RunIdentity(
+        job=job,
+        decided=_now(),
+        version=__version__,
+        base_model=documents.plan.prices.base_model,
+        data=documents.data.data,
+        rows_fingerprint=documents.split.leakage_report.splits,
+        emulated=client.token() is not None,
+    )
+    content = summarize(documents, name, identity)
+    _write(content, (html, verdict, summary), lambda: _details(content, documents, paths))
     if content.verdict == "not_enough_data" or documents.decision.failed_rows:
         return
     deployed = documents.deployment
     champion = deployed.variant.model if deployed.action == "deployed" else deployed.champion_before
     digest = BudgetReport.read(paths["budget"]).fingerprint
-    last_decision.record(StepContext(sections).client, name, digest, champion, content.model_dump(mode="json"))
+    last_decision.record(client, name, digest, champion, content.model_dump(mode="json"))
 
 
-def run_unchanged(budget: str, html: str, verdict: str, summary: str) -> None:
+def run_unchanged(budget: str, job: str, html: str, verdict: str, summary: str) -> None:
     """Write the same of a run that found nothing new: the last run's summary, with its verdict as it stands now."""
     checked = BudgetReport.read(budget)
     last = RunSummary.model_validate(checked.last_summary)
@@ -121,38 +131,54 @@ def run_unchanged(budget: str, html: str, verdict: str, summary: str) -> None:
     cost = CostSummary(
         actual=checked.forecast.cost.expected, forecast=0, items=items, summary="cost: no request was sent"
     )
-    update = {"verdict": kept, "passed": False, "headline": HEADLINES[kept], "cost": cost}
+    identity = last.identity.model_copy(update={"job": job, "decided": _now()})
+    update = {"verdict": kept, "passed": False, "headline": HEADLINES[kept], "cost": cost, "identity": identity}
     reasons = [f"{unchanged} was evaluated", *last.reasons]
     _write(last.model_copy(update={**update, "reasons": reasons}), (html, verdict, summary))
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _details(summary: RunSummary, documents: Documents, paths: Mapping[str, str]) -> report_page.Details:
+    predictions = read_predictions(paths["predictions"], "test")
+    assert documents.plan.baselines is not None  # the plan of a run has them
+    return report_page.Details(
+        changes=report_page.changes(report_page.compared(summary), summary.metric, predictions, documents.test),
+        dropped=report_page.dropped_samples(paths["dropped"]),
+        requests={
+            report.variant.name: example_request(documents.tested.task, report.variant, documents.train)
+            for report in documents.plan.baselines.variants
+        },
+    )
+
+
 def _write(
-    content: RunSummary, paths: tuple[str, str, str], predictions: str = "", test: Sequence[Example] = ()
+    content: RunSummary, paths: tuple[str, str, str], details: Callable[[], report_page.Details] | None = None
 ) -> None:
     html, verdict, summary = paths
     content.write(summary)
     with open_atomic(verdict) as out:
         out.write(markdown(content))
     with open_atomic(html) as out:
-        out.write(_page_or_verdict(content, predictions, test))
+        out.write(_page_or_verdict(content, details))
     log.info("done: %s", content.headline)
 
 
-def _page_or_verdict(summary: RunSummary, predictions: str, test: Sequence[Example]) -> str:
-    """The page; the verdict and the error where it cannot be rendered: tuning is paid, a picture must not lose it."""
+def _page_or_verdict(summary: RunSummary, details: Callable[[], report_page.Details] | None) -> str:
+    """The page; the verdict and the error where it cannot be rendered: tuning is paid, a page must not lose it."""
     from markupsafe import escape
 
     try:
-        name = _in_focus(summary)
-        wrong = errors(predictions, name) if predictions else ([], 0)
-        return page(summary, name, wrong, {example.id: example.text for example in test})
+        return report_page.render(summary, _in_focus(summary), details() if details else None)
     except Exception as error:
         log.exception("the page shows the verdict alone; the summary is complete")
         problem = f"The full page could not be rendered: {type(error).__name__}: {error}"
         return f'<!doctype html><meta charset="utf-8"><pre>{escape(markdown(summary))}\n{escape(problem)}</pre>\n'
 
 
-def summarize(documents: Documents, name: str) -> RunSummary:
+def summarize(documents: Documents, name: str, identity: RunIdentity) -> RunSummary:
     """Everything of a run for machines, from the steps' documents."""
     decision, plan, selection, tested = documents.decision, documents.plan, documents.selection, documents.tested
     metric, prices = decision.metric, plan.prices
@@ -165,6 +191,7 @@ def summarize(documents: Documents, name: str) -> RunSummary:
     task = tested.task
     return RunSummary(
         name=name,
+        identity=identity,
         verdict=decision.verdict,
         passed=decision.passed,
         headline=HEADLINES[decision.verdict],
@@ -197,18 +224,12 @@ def summarize(documents: Documents, name: str) -> RunSummary:
             items=items,
             summary=f"cost: {actual:.2f} USD at list prices; {plan.forecast.summary}",
         ),
-        data={
-            "rows": documents.data.rows,
-            "examples": documents.data.examples,
-            "dropped": documents.data.dropped,
-            "borderline_duplicates": [row.model_dump(mode="json") for row in documents.data.borderline_duplicates],
-            "labels": documents.data.labels,
-        },
+        data=documents.data.model_dump(mode="json", exclude={"schema_version"}),
         splits=documents.split.model_dump(mode="json"),
         outcome={
             **documents.deployment.model_dump(mode="json"),
             "model": serving.model,
-            "example_request": example_request(task, serving, documents.train, documents.test),
+            "example_request": example_request(task, serving, documents.train),
             "recipe": recipe(task, serving, tested.generation, documents.deployment.cleaning, documents.train),
         },
     )
@@ -250,6 +271,7 @@ def _summary(report: VariantReport, metric: str, rows: int, prices: Mapping[str,
         tokens_per_row=report.tokens.total / max(rows, 1),
         latency_s=report.latency_s.median,
         cost=report.tokens.cost(prices),
+        cost_per_1000=1000 * report.tokens.model_copy(update=_ONLINE).cost(prices) / max(rows, 1),
     )
 
 
@@ -265,18 +287,9 @@ def slice_tables(reports: Sequence[VariantReport], metric: str) -> dict[str, dic
     return tables
 
 
-def errors(predictions: str | Path, name: str) -> tuple[list[Prediction], int]:
-    """The first wrong answers of a variant on test rows, and how many there are."""
-    rows = read_predictions(str(predictions), "test").answers.get(name, [])
-    wrong = [row for row in rows if not row["scores"].get("exact_match", row["outcome"] == "ok")]
-    return wrong[:MAX_ERRORS], len(wrong)
-
-
-def example_request(
-    task: Task, variant: ModelVariant, train: Sequence[Example], test: Sequence[Example]
-) -> dict[str, Any]:
-    """The body of a request to the model in production for one row, as the evaluation sent it."""
-    row = test[0]
+def example_request(task: Task, variant: ModelVariant, train: Sequence[Example]) -> dict[str, Any]:
+    """The body of a request to a variant for a training row, in the form in which the evaluation sent test rows."""
+    row = train[0]
     (shown,) = few_shot.select_shots(variant.prompt, train, [row])
     rendered = prompts.render(task, variant.prompt, row, shown)
     system = {"systemInstruction": {"parts": [{"text": rendered.system}]}} if rendered.system else {}
@@ -306,50 +319,6 @@ def recipe(
     }
 
 
-def page(summary: RunSummary, name: str, wrong: tuple[list[Prediction], int], texts: Mapping[str, str]) -> str:
-    """The HTML page; details are shown of the variant called `name`."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    shown = next(variant for variant in summary.variants if variant.name == name)
-    trials = [
-        {
-            "name": trial.name,
-            "job": trial.job,
-            "hyperparameters": ", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in trial.hyperparameters.items()),
-            "diagnosis": f"{trial.diagnosis.kind}: {trial.diagnosis.evidence}. Next: {trial.diagnosis.action}.",
-            "plot": Markup(plots.curve(trial.curve)),
-        }
-        for trial in summary.trials
-    ]
-    # where answers are texts or objects, the split has counted those
-    balance = summary.splits["labels"] if summary.data["labels"] else {}
-    environment = Environment(loader=PackageLoader("gemtune.steps", ""), autoescape=True, undefined=StrictUndefined)
-    return environment.get_template("report.html.j2").render(
-        summary=summary,
-        table=[*summary.variants, *summary.free_baselines],
-        free=[(row.name, DESCRIPTIONS[row.name]) for row in summary.free_baselines],
-        unusable=[
-            (split, row, form)
-            for split, rows in (("test", summary.variants), ("validation", summary.baselines))
-            for row in rows
-            for form in row.unusable_forms
-        ],
-        shown=shown,
-        trials=trials,
-        other_metrics=[metric for metric in summary.variants[0].metrics if metric != summary.metric],
-        errors=[{**row, "text": texts.get(row["id"], "")} for row in wrong[0]],
-        error_count=wrong[1],
-        confusion=shown.confusion,
-        max_matrix_labels=MAX_MATRIX_LABELS,
-        confusions=shown.confusion.mistakes[:MAX_CONFUSIONS] if shown.confusion else [],
-        reliability=Markup(plots.reliability(shown.calibration)),
-        balance=balance,
-        largest_label=max((sum(counts.values()) for counts in balance.values()), default=0),
-        request=json.dumps(summary.outcome["example_request"], ensure_ascii=False, indent=1),
-    )
-
-
 def markdown(summary: RunSummary) -> str:
     """The verdict in a few lines, for the console's artifact view."""
     rows = [
@@ -361,7 +330,7 @@ def markdown(summary: RunSummary) -> str:
     return "\n".join([f"# {summary.headline}", "", *reasons, "", head, "| --- | --- | --- | --- |", *rows, ""])
 
 
-def _in_focus(summary: RunSummary) -> str:
-    """The variant whose classes, confusions and errors the page shows: the candidate, else what stays."""
+def _in_focus(summary: RunSummary) -> VariantSummary:
+    """The variant whose classes and confusions the page shows: the candidate, else what stays."""
     roles = ["candidate", "baseline" if summary.verdict == "keep_prompt" else "champion", "baseline"]
-    return next(variant.name for role in roles for variant in summary.variants if variant.role == role)
+    return next(variant for role in roles for variant in summary.variants if variant.role == role)

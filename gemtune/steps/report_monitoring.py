@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 
 from gemtune.artifacts.base import open_atomic
 from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, QualityReport, WindowRecord
-from gemtune.steps import plots
+from gemtune.steps import templates
 
 log = logging.getLogger("gemtune")
 
@@ -23,6 +24,8 @@ HEADLINES = {
     "retrain": "There is reason to retrain",
     "cannot_tell": "Nothing can be concluded",
 }
+Point = tuple[datetime, float, float, float, float | None]
+"""End of a window; a value, its interval, and the value at which it is an alarm."""
 _TRENDS = ("prompt_skew", "unusable_answers", "similarity", "confidence")
 
 
@@ -30,9 +33,6 @@ def run(paths: Mapping[str, str], annotations: str, name: str, page: str, verdic
     """Write the page, the verdict and the summary; `paths` are drift, quality, decision; `annotations` is the URI of
     the rows to label.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
     drift, quality = DriftReport.read(paths["drift"]), QualityReport.read(paths["quality"])
     decision = MonitoringDecision.read(paths["decision"])
     decision.write(summary)
@@ -40,14 +40,15 @@ def run(paths: Mapping[str, str], annotations: str, name: str, page: str, verdic
     with open_atomic(verdict) as out:
         out.write("\n".join([f"# {headline}", "", *(f"- {line}" for line in decision.summary), ""]))
     windows = drift.history.windows
-    trends = {kind: plots.trend(_points(windows, kind)) for kind in _TRENDS}
-    trends["quality"] = plots.trend([
+    trends = {kind: _points(windows, kind) for kind in _TRENDS}
+    trends["quality"] = [
         (item.end, item.score.value, item.score.low, item.score.high, quality.limit) for item in quality.estimates
-    ])  # fmt: skip
-    environment = Environment(loader=PackageLoader("gemtune.steps", ""), autoescape=True, undefined=StrictUndefined)
+    ]
     with open_atomic(page) as out:
         out.write(
-            environment.get_template("monitoring.html.j2").render(
+            templates.environment()
+            .get_template("monitoring.html.j2")
+            .render(
                 name=name,
                 headline=headline,
                 decision=decision,
@@ -55,13 +56,13 @@ def run(paths: Mapping[str, str], annotations: str, name: str, page: str, verdic
                 quality=quality,
                 annotations=annotations,
                 checks=[*(windows[-1].checks if windows else []), *quality.checks],
-                trends={kind.replace("_", " "): Markup(plot) for kind, plot in trends.items() if plot},
+                trends={kind.replace("_", " "): points for kind, points in trends.items() if points},
             )
         )
     log.info("done: %s", headline)
 
 
-def _points(windows: list[WindowRecord], kind: str) -> list[plots.Point]:
+def _points(windows: list[WindowRecord], kind: str) -> list[Point]:
     """Value, interval and alarm line of the first check of a kind in each window that has one."""
     checks: list[tuple[WindowRecord, Check]] = []
     for window in windows:

@@ -4,17 +4,11 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
-import pytest
-import websocket
+from browser import Browser
 from emulated import Server, genai_client, supervised_lines, upload, wait
 from google.genai import types
 from lxml import html
@@ -43,56 +37,9 @@ def test_dashboard_shows_jobs_curves_models_endpoints(server: Server) -> None:
     assert len(shown.xpath("//tr[@class='endpoint']")) == len(job.tuned_model.checkpoints) == 2
 
 
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-
-
-class Browser:
-    """A headless Chromium spoken to through its debugging port."""
-
-    def __init__(self, path: str, profile: Path, url: str) -> None:
-        options = [
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            "--remote-debugging-port=0",
-        ]
-        extra = [f"--user-data-dir={profile}", "--remote-allow-origins=*", "--no-first-run", url]
-        self.process = subprocess.Popen([path, *options, *extra], stderr=subprocess.DEVNULL)
-        port_file = profile / "DevToolsActivePort"
-        deadline = time.monotonic() + 60
-        while not (port_file.exists() and "\n" in port_file.read_text()):
-            assert time.monotonic() < deadline, "the browser did not start"
-            time.sleep(0.1)
-        port = port_file.read_text().split("\n")[0]
-        pages = [page for page in httpx.get(f"http://127.0.0.1:{port}/json").json() if page["type"] == "page"]
-        self.socket = websocket.create_connection(pages[0]["webSocketDebuggerUrl"], timeout=30)
-        self.count = 0
-
-    def evaluate(self, script: str) -> Any:
-        """The value of an expression in the page."""
-        self.count += 1
-        params = {"expression": script, "returnByValue": True}
-        self.socket.send(json.dumps({"id": self.count, "method": "Runtime.evaluate", "params": params}))
-        while True:
-            answer = json.loads(self.socket.recv())
-            if answer.get("id") == self.count:
-                return answer["result"]["result"].get("value")
-
-    def until(self, script: str, timeout_s: float = 30) -> None:
-        """Return once an expression is true."""
-        deadline = time.monotonic() + timeout_s
-        while not self.evaluate(script):
-            assert time.monotonic() < deadline, f"never true on the dashboard: {script}"
-            time.sleep(0.2)
-
-
 def test_dashboard_updates_in_a_browser(start: Callable[..., Server], tmp_path: Path) -> None:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no headless browser on this machine: none of {', '.join(BROWSERS)}")
     server = start()
-    browser = Browser(path, tmp_path / "profile", server.url)
+    browser = Browser(tmp_path / "profile", server.url)
     try:
         browser.until("document.querySelectorAll('p.none').length == 4")
         client = genai_client(server.url)
@@ -107,5 +54,4 @@ def test_dashboard_updates_in_a_browser(start: Callable[..., Server], tmp_path: 
         server.kill()
         browser.until("document.title.includes('not reachable')")
     finally:
-        browser.process.terminate()
-        browser.process.wait(timeout=20)
+        browser.close()

@@ -64,14 +64,15 @@ STEPS = {
     "load_logs": "asyncio numpy pydantic",
     "load_pairs": "asyncio numpy pydantic",
     "plan_tuning": "asyncio numpy pydantic",
-    "plots": "",
     "preprocess": "asyncio numpy pydantic",
     "report": "asyncio numpy pydantic",
     "report_monitoring": "pydantic",
+    "report_page": "asyncio numpy pydantic",
     "reweight": "asyncio numpy pydantic",
     "select_model": "asyncio numpy pydantic",
     "split": "asyncio numpy pydantic",
     "start_retraining": "asyncio pydantic",
+    "templates": "",
     "tune": "asyncio pydantic",
 }
 # typer prints help with rich and, below the first level, reads options with pydantic. kfp cannot be imported without

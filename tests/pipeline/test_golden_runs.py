@@ -7,6 +7,7 @@ tests/golden/runs; when names change, edit facts.yaml instead.
 import json
 
 import pytest
+from browser import BROWSER, Browser
 from golden_runs import GOLDEN, MORE, difference, read_facts, read_requests, start, write_golden, write_inputs
 
 RUNS = ["quickstart", "quickstart_ja", "preference", "extraction", "summarization"]
@@ -41,8 +42,8 @@ MAY_LOAD = {
     "gate": "scipy.stats",  # exact McNemar and Wilson
     "deploy": REQUESTS + RECORDS + ENDPOINTS,
     "keep_current_model": RECORDS + ENDPOINTS,
-    "report": "jinja2 matplotlib " + RECORDS + TFIDF,  # TF-IDF: similar shots of the prompt that is kept
-    "report_unchanged": "jinja2 matplotlib",
+    "report": "jinja2 " + RECORDS + TFIDF,  # TF-IDF: similar shots of the prompts
+    "report_unchanged": "jinja2",
 }
 pytestmark = pytest.mark.pipeline
 
@@ -75,3 +76,21 @@ def test_run_equals_its_golden_files(name, tmp_path, golden):
         differences += difference(path, facts)
     assert not differences, "\n".join(["the run differs from its golden files:", *differences[:80]])
     assert not loaded_beyond(tmp_path / "modules.jsonl")
+    if BROWSER:
+        assert_page_lists_what_broke(run, tmp_path / "profile")
+
+
+def assert_page_lists_what_broke(run, profile):
+    """The report in a browser, filtered to the rows that the candidate broke: as many as it lost to the best prompt."""
+    browser = Browser(profile, (run / "report.html").resolve().as_uri())
+    try:
+        browser.until("!!document.getElementById('row-count')")
+        browser.evaluate("document.querySelector('button[data-group=broken]').click()")
+        shown = browser.evaluate("document.getElementById('row-count').textContent")
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    finally:
+        browser.close()
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    prompt = next(variant["name"] for variant in summary["variants"] if variant["role"] == "baseline")
+    losses = [c["losses"] for c in summary["comparisons"] if (c["versus"], c["metric"]) == (prompt, summary["metric"])]
+    assert shown == f"{losses[0]} of {summary['test_rows']} rows"
