@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gemtune import __version__
-from gemtune.cli import bundled
+from gemtune.cli import bundled, exit_codes, help
 from gemtune.cli.cloud import app as cloud
-from gemtune.cli.commands import ConfigFile, Data, Messages, check, check_own_rows, load, wide_console
+from gemtune.cli.commands import ConfigFile, Data, ExitZero, Messages, check, check_own_rows, load, wide_console
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
@@ -58,9 +58,7 @@ def command(
     bundled.put_on_path()
 
 
-@app.command(
-    epilog="Examples:\n\ngemtune init tickets.csv\n\ngemtune init reviews.xlsx --target stars --out reviews.yaml --yes"
-)
+@app.command()
 def init(
     file: Annotated[
         str, typer.Argument(help="Labelled rows: .csv, .tsv, .xlsx, .jsonl, .parquet, also .gz; gs://...; bq://...")
@@ -86,7 +84,7 @@ def init(
     write(file, out, name, {"kind": kind, "text": text, "target": target}, not yes and sys.stdin.isatty(), force)
 
 
-@app.command()
+@app.command(epilog=exit_codes.HELP)
 def run(
     config: Annotated[
         Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -105,6 +103,7 @@ def run(
     jobs: Annotated[
         int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
     ] = 1,
+    exit_zero: ExitZero = False,
 ) -> None:
     """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report.
 
@@ -114,7 +113,7 @@ def run(
     from pipelines import console_summary, emulator_process, local_run
 
     if (config is None) == (resume is None) or (resume is not None and (data or overrides or fresh)):
-        raise UserError("expected a configuration, or --resume RUN alone", remedy="gemtune run configs/quickstart.yaml")
+        raise typer.BadParameter("expected a configuration, or --resume RUN alone")
     if resume is not None:
         folder = resume
         started = local_run.read_start(folder)
@@ -128,7 +127,10 @@ def run(
     with local_run.alone_in(folder) as lock, _ended_by_signals(), emulator as server:
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
         steps = local_run.run_pipeline(folder, server, console, lock)
-        console_summary.show(console, folder, console_summary.finish(folder, steps, start))
+        summary = console_summary.finish(folder, steps, start)
+        console_summary.show(console, folder, summary)
+    if not exit_zero:
+        raise typer.Exit(exit_codes.of_verdict(summary["verdict"]))
 
 
 @app.command()
@@ -210,6 +212,23 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @app.command()
+def report(
+    folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = RUNS,
+    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Print the path of a run's report page."""
+    from pipelines import local_run
+
+    folder = folder or latest(runs)
+    local_run.read_summary(folder)
+    page = folder / "report.html"
+    typer.echo(page)
+    if browser:
+        typer.launch(page.resolve().as_uri())
+
+
+@app.command()
 def serve(
     folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
     runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = RUNS,
@@ -246,6 +265,8 @@ def latest(runs: Path) -> Path:
         raise UserError("no finished run", file=runs, remedy="start with: gemtune run configs/quickstart.yaml")
     return finished[-1].parent
 
+
+help.describe(app)
 
 if __name__ == "__main__":
     app(prog_name="gemtune")
