@@ -79,10 +79,9 @@ def _values(path: str, section: Section) -> Iterator[tuple[str, object]]:
 @config_app.command()
 def schema() -> None:
     """Print the JSON schema of configuration files, for editors."""
-    from gemtune.config import Config
+    from gemtune.cli.settings_reference import json_schema
 
-    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=1))
+    typer.echo(json_schema())
 
 
 @config_app.command(name="reference")

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The help of all commands: their panels, order and examples, from `examples.toml`."""
+"""The help of all commands, from `examples.json`: panels in their order, their commands, examples of each."""
 
-import tomllib
+import json
 from pathlib import Path
 
 import typer
 
-PANELS: dict[str, dict[str, list[str]]] = tomllib.loads(Path(__file__).with_name("examples.toml").read_text("utf-8"))
+PANELS: dict[str, dict[str, list[str]]] = json.loads(Path(__file__).with_name("examples.json").read_text("utf-8"))
 PANEL_OF = {name.split()[0]: panel for panel, commands in PANELS.items() for name in commands}
 EXAMPLES = {name: lines for commands in PANELS.values() for name, lines in commands.items()}
 ORDER = [*PANEL_OF]

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -116,11 +116,14 @@ def run(
         raise typer.BadParameter("expected a configuration, or --resume RUN alone")
     if resume is not None:
         folder = resume
-        started = local_run.read_start(folder)
     else:
         settings = load(config, overrides, data, needs_data=True)
         _require_rows(settings, config, overrides, engine)
-        folder, started = _new_run(settings, runs, fresh, engine, jobs)
+        if fresh:
+            emulator_process.delete_state(runs / "emulator")
+        folder = local_run.create_folder(runs, settings.name)
+        local_run.prepare(settings, folder, engine, jobs)
+    started = local_run.read_start(folder)
     console = wide_console()
     start = time.time()
     emulator = emulator_process.emulator(folder.parent / "emulator", 0, started["engine"], started["jobs"])
@@ -180,17 +183,6 @@ def _require_rows(settings: Config, config: Path | None, overrides: list[str] | 
     if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
         require_source_fit(settings)
         check_own_rows(settings, config, overrides)
-
-
-def _new_run(settings: Config, runs: Path, fresh: bool, engine: str, jobs: int) -> tuple[Path, dict[str, Any]]:
-    """The folder of a new run."""
-    from pipelines import emulator_process, local_run
-
-    if fresh:
-        emulator_process.delete_state(runs / "emulator")
-    folder = local_run.create_folder(runs, settings.name)
-    local_run.prepare(settings, folder, engine, jobs)
-    return folder, local_run.read_start(folder)
 
 
 @contextlib.contextmanager

@@ -41,6 +41,12 @@ def reference() -> str:
     return "\n".join(tables)
 
 
+def json_schema() -> str:
+    """The JSON schema of configuration files."""
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    return json.dumps(content, ensure_ascii=False, indent=1)
+
+
 def explanation(setting: str) -> str:
     """What a setting is: description, type, default; of a section, its own description and each of its settings.
 
