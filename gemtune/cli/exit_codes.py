@@ -3,11 +3,11 @@
 """Exit codes of `gemtune`: one table for the commands, their help and docs/operations.md."""
 
 EXIT_CODES = {
-    0: "done; verdict `deploy`; no reason against tuning",
+    0: "done; verdict `deploy`; no reason against tuning; `monitor`: nothing to do",
     1: "error, or problems that the command lists",
     2: "wrong usage of a command or an option",
-    3: "decided against deploying (any other verdict); `plan`: do not tune",
-    4: "verdict `not_enough_data`",
+    3: "decided against deploying (any other verdict); `plan`: do not tune; `monitor`: retrain",
+    4: "verdict `not_enough_data`; `monitor`: cannot tell",
     5: "over budget: a run may cost more than `plan.max_cost` on every path",
     130: "interrupted",
 }
@@ -16,5 +16,6 @@ HELP = "\n".join(["[bold]Exit codes[/]", *(f"{code}: {meaning}" for code, meanin
 
 
 def of_verdict(verdict: str) -> int:
-    """The exit code of a run that ended with this verdict."""
-    return {"deploy": 0, "not_enough_data": NOT_ENOUGH_DATA}.get(verdict, AGAINST)
+    """The exit code of a run, or of monitoring, that ended with this verdict."""
+    done = verdict in ("deploy", "settling", "fine", "watch")
+    return 0 if done else NOT_ENOUGH_DATA if verdict in ("not_enough_data", "cannot_tell") else AGAINST

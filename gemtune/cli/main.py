@@ -148,8 +148,12 @@ def monitor(
     ] = False,
     runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
     engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
+    exit_zero: ExitZero = False,
 ) -> None:
-    """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label."""
+    """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label.
+
+    Exit code 3: retrain; 4: nothing can be concluded.
+    """
     from gemtune.monitoring.logs import require_source
     from gemtune.monitoring.windows import moment
     from pipelines import emulator_process, local_run
@@ -171,6 +175,8 @@ def monitor(
     for line in decided["summary"]:
         console.print(f"  - {line}", soft_wrap=True, markup=False)
     console.print(f"report   {folder / 'report.html'}\nto label {folder / 'annotations.csv'}", soft_wrap=True)
+    if not exit_zero:
+        raise typer.Exit(exit_codes.of_verdict(decided["verdict"]))
 
 
 def _require_rows(settings: Config, config: Path | None, overrides: list[str] | None, engine: str) -> None:

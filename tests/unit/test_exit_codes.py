@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gemtune.artifacts.decision import Verdict
+from gemtune.artifacts.monitoring import MonitoringVerdict
 from gemtune.cli import exit_codes, main
 from gemtune.errors import OverBudgetError, UserError
 from pipelines import console_summary, emulator_process, local_run
@@ -45,6 +46,8 @@ def run(monkeypatch, tmp_path):
 
 def test_exit_codes_cover_every_verdict():
     assert set(CODES) == set(get_args(Verdict))
+    codes = {verdict: exit_codes.of_verdict(verdict) for verdict in get_args(MonitoringVerdict)}
+    assert codes == {"settling": 0, "fine": 0, "watch": 0, "retrain": 3, "cannot_tell": 4}
 
 
 @pytest.mark.parametrize("verdict", CODES)
