@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from gemtune.config import JsonObject, Section, Trial, explain
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 
 FILE = Path(__file__).with_name("catalogue.yaml")
 TuningMethod = Literal["supervised", "preference"]
@@ -124,7 +124,8 @@ class Catalogue(Section):
         remedy = f"models for {method} tuning now: {tunable}"
         model = self.models.get(name)
         if model is None:
-            raise UserError(f"unknown base model {name!r}", remedy=remedy)
+            similar = did_you_mean(name, tuple(self.tunable(method, day)))
+            raise UserError(f"unknown base model {name!r}", remedy=remedy + similar)
         if model.retired(day):
             raise UserError(f"{name} was retired on {model.retires}", remedy=remedy)
         if method not in model.methods:

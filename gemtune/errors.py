@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
+from functools import lru_cache
 from pathlib import Path
 
 _NO_ACCESS, _NO_SPACE = "choose a folder that you may write to, or change its permissions", "free disk space, or quota"
@@ -34,6 +36,8 @@ SERVICE_REMEDIES = {
 class UserError(Exception):
     """An error that the user can fix; the message names file, line, problem with its value, and remedy."""
 
+    exit_code = 1
+
     def __init__(
         self, message: str, *, file: str | Path | None = None, line: int | None = None, remedy: str = ""
     ) -> None:
@@ -41,10 +45,28 @@ class UserError(Exception):
         super().__init__(f"{where}{message}" + (f" ({remedy})" if remedy else ""))
 
 
+class OverBudgetError(UserError):
+    """Every path of a run may cost more than `plan.max_cost`."""
+
+    exit_code = 5
+
+
 class ServiceError(Exception):
     """A failure of Google's services; `code` is the HTTP status, 0 without one."""
 
     code: int
+
+
+@lru_cache(1000)
+def similar(name: str, names: tuple[str, ...]) -> str:
+    """The most similar of the known names, in any case of letters; "" if none is similar."""
+    by_key = {item.casefold(): item for item in reversed(names)}
+    return next((by_key[key] for key in difflib.get_close_matches(name.casefold(), by_key, 1)), "")
+
+
+def did_you_mean(name: str, names: tuple[str, ...]) -> str:
+    """The end of a message about an unknown name: `; did you mean 'x'?`, or "" if no known name is similar."""
+    return f"; did you mean {near!r}?" if (near := similar(name, names)) else ""
 
 
 def actionable(error: OSError | ServiceError, file: str | Path | None = None) -> UserError:

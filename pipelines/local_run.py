@@ -29,7 +29,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from gemtune.config import Config
-from gemtune.errors import SYSTEM_REMEDIES, UserError
+from gemtune.errors import SYSTEM_REMEDIES, OverBudgetError, UserError
 from pipelines import process_tree
 from pipelines.compilation import Pipeline, compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
@@ -116,7 +116,8 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
     """Run the prepared pipeline of a folder, without the steps that finished earlier; show each step.
 
     The guard of the steps holds `lock` until they have ended. Returns the steps with their times. Raises `UserError`
-    with the failing step's message, and `again`: the command that goes on (default: --resume).
+    with the failing step's message (`OverBudgetError` if the step raised that), and `again`: the command that goes on
+    (default: --resume).
     """
     again = again or f"gemtune run --resume {folder}"
     earlier, last = finished_steps(folder)
@@ -143,7 +144,8 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
         raise UserError("the emulator ended during the run", remedy=f"see {server.log}; then go on with: {again}")
     if board.end.get("code") != 0:
         deciding = any(step.name == "deploy" and step.code for step in board.steps)  # its decision may be out of date
-        raise UserError(_why(board) if deciding else f"{_why(board)}\nthen go on with: {again}")
+        error, problem = _why(board)
+        raise error(problem if deciding else f"{problem}\nthen go on with: {again}")
     return board.steps
 
 
@@ -226,18 +228,19 @@ def _row(mark: Any, step: Step, now: float) -> Table:
     return row
 
 
-def _why(board: Board) -> str:
-    """The failing step's own message, without its traceback; the place of the full log."""
+def _why(board: Board) -> tuple[type[UserError], str]:
+    """The failing step's own message, without its traceback, with the place of the full log; and its kind."""
     failed = next((step for step in board.steps if step.code not in (0, None)), None)
     if failed is None:
-        return board.end.get("error") or "the local runner ended without a result; see logs/kfp.log"
+        return UserError, board.end.get("error") or "the local runner ended without a result; see logs/kfp.log"
     text = Path(failed.log).read_text(encoding="utf-8")
-    *_, message = re.split(r"^gemtune(?:\.\w+)+Error: ", text, flags=re.MULTILINE)
-    problem = failed.last if message is text else message.strip()
+    *_, kind, message = ["", *re.split(r"^gemtune(?:\.\w+)*\.(\w+Error): ", text, flags=re.MULTILINE)]
+    problem = message.strip() if kind else failed.last
     if system := re.search(r"^\w+Error: \[Errno (\d+)\]", problem):
         remedy = SYSTEM_REMEDIES.get(int(system[1]), "")
         problem += f" ({remedy})" if remedy else ""
-    return f"{failed.name}: {problem}\nfull log: {failed.log}"
+    error = OverBudgetError if kind == OverBudgetError.__name__ else UserError
+    return error, f"{failed.name}: {problem}\nfull log: {failed.log}"
 
 
 def orchestration(steps: list[Step], start: float, finish: float) -> dict[str, float]:

@@ -33,7 +33,9 @@ HEADER_TIMEOUT_S = 20.0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="emulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="emulator", description=__doc__, epilog="Example: gemtune emulator --port 8080 --state-dir state"
+    )
     parser.add_argument("--port", type=int, default=8085, help="0 picks a free one (default: 8085)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
     parser.add_argument("--state-dir", type=Path, default=Path("state"), help="directory of the persistent state")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from gemtune.cli.commands import ConfigFile, Data, Messages, check, load
 from gemtune.cli.config import Overrides
+from gemtune.cli.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from gemtune.config import Config
@@ -25,6 +27,7 @@ Cache = Annotated[
     ),
 ]
 Kubeflow = Annotated[str, typer.Option(metavar="HOST", help="Kubeflow Pipelines cluster to run on, by its URL.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 Run = Annotated[str, typer.Argument(help="Id or resource name of a run; default: the newest.")]
 
 app = typer.Typer(cls=Messages)
@@ -120,7 +123,7 @@ def submit(
             raise typer.Exit(1)
     except KeyboardInterrupt:
         typer.echo(f"the run goes on; {end}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command()
@@ -170,14 +173,26 @@ def list_runs(
     config: ConfigFile,
     overrides: Overrides = None,
     count: Annotated[int, typer.Option(min=1, help="Most runs to list.")] = 20,
+    as_json: Json = False,
 ) -> None:
     """List a configuration's newest runs: id, state, start."""
     from pipelines import runs
 
     settings, client = _connected(config, overrides)
-    for job in runs.newest(client, settings.name, count):
-        started = f"{job.create_time:%Y-%m-%d %H:%M}"
-        typer.echo(f"{job.name.rsplit('/', 1)[-1]}  {runs.state(job):10} {started}")
+    listed = [
+        {"run": job.name.rsplit("/", 1)[-1], "state": runs.state(job), "created": f"{job.create_time:%Y-%m-%d %H:%M}"}
+        for job in runs.newest(client, settings.name, count)
+    ]
+    _print_table(listed, 10, as_json)
+
+
+def _print_table(rows: list[dict[str, str]], width: int, as_json: bool) -> None:
+    """The rows as lines of text, their states `width` wide, or as a JSON list."""
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, indent=1))
+        return
+    for name, state, last in (row.values() for row in rows):
+        typer.echo(f"{name}  {state:{width}} {last}")
 
 
 @runs_app.command(name="show")
@@ -221,13 +236,13 @@ def run_logs(
 
 
 @schedules_app.command(name="list")
-def list_schedules(config: ConfigFile, overrides: Overrides = None) -> None:
+def list_schedules(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """List gemtune's schedules in the configuration's project and region."""
     from pipelines import schedules
 
     _, client = _connected(config, overrides)
-    for listed in schedules.listed(client):
-        typer.echo(f"{listed.display_name}  {listed.state.name:9} {listed.cron}")
+    listed = [{"schedule": s.display_name, "state": s.state.name, "cron": s.cron} for s in schedules.listed(client)]
+    _print_table(listed, 9, as_json)
 
 
 @schedules_app.command(name="show")

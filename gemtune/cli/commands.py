@@ -17,7 +17,9 @@ from typer.core import TyperGroup
 
 from gemtune.cli.annotations import annotations_app
 from gemtune.cli.config import Overrides, config_app
-from gemtune.cli.data import DEDUP_EXAMPLES, data_app, dedup_command
+from gemtune.cli.data import data_app, dedup_command
+from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
+from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
 from gemtune.errors import ServiceError, UserError, actionable
 
@@ -31,6 +33,9 @@ ConfigFile = Annotated[
 ]
 
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
+ExitZero = Annotated[
+    bool, typer.Option("--exit-zero", help="Exit code 0 instead of 3, 4 and 5 (see gemtune run --help).")
+]
 
 
 def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:
@@ -76,7 +81,11 @@ def wide_console() -> Console:
 
 
 class Messages(TyperGroup):
-    """Commands whose user errors are a single message and exit code 1; Ctrl-C is exit code 130."""
+    """Commands whose user errors are a single message and an exit code of `gemtune.cli.exit_codes`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The commands in the order of their panels."""
+        return sorted(super().list_commands(ctx), key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; an exception that is none of the user, the system or a service is a bug and not caught."""
@@ -88,10 +97,10 @@ class Messages(TyperGroup):
                 raise
             shown = error if isinstance(error, UserError) else actionable(error)
             err.print(f"[red]error:[/] {escape(str(shown))}", soft_wrap=True)
-            raise typer.Exit(1) from None
+            raise typer.Exit(shown.exit_code) from None
         except KeyboardInterrupt:
             err.print("interrupted: all running steps were stopped")
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
 
 
 app = typer.Typer(
@@ -101,7 +110,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(annotations_app, name="annotations")
 app.add_typer(config_app, name="config")
-app.command(name="dedup", epilog=DEDUP_EXAMPLES)(dedup_command)
+app.command(name="dedup")(dedup_command)
 
 
 @app.command()
@@ -179,10 +188,12 @@ def plan(
         bool, typer.Option("--offline", help="Estimate tokens from text lengths; send no request.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    exit_zero: ExitZero = False,
 ) -> None:
     """Forecast what a run would cost, and list reasons against tuning: nothing is submitted, nothing is paid.
 
-    Tokens are counted by the service, which is free of charge. Exit code 1: there is a reason not to tune.
+    Tokens are counted by the service, which is free of charge. Exit code 3: there is a reason not to tune; 5: not even
+    the prompts can be evaluated within plan.max_cost.
     """
     import tempfile
 
@@ -195,8 +206,9 @@ def plan(
         typer.echo(json.dumps(forecast.model_dump(mode="json"), ensure_ascii=False, indent=1))
     else:
         _show(forecast, settings.data, settings.method)
-    if forecast.reasons:
-        raise typer.Exit(1)
+    if forecast.reasons and not exit_zero:
+        too_expensive = forecast.over_budget and forecast.forecast.cost.upper > forecast.forecast.max_cost
+        raise typer.Exit(OVER_BUDGET if too_expensive else AGAINST)
 
 
 def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:

@@ -2,13 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gemtune config`: effective settings, their reference and their JSON schema, from the models in `gemtune.config`."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-config_app = typer.Typer(no_args_is_help=True, help="Print effective settings, their reference or their JSON schema.")
+if TYPE_CHECKING:
+    from gemtune.config import Section
+
+config_app = typer.Typer(
+    no_args_is_help=True, help="Print, explain and compare settings; their reference and JSON schema."
+)
 
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="SECTION.FIELD=VALUE", help="Override one setting; repeatable.")
@@ -30,12 +38,50 @@ def show(
 
 
 @config_app.command()
-def schema() -> None:
-    """Print the JSON schema of configuration files, for editors."""
+def explain(setting: Annotated[str, typer.Argument(help="A setting or a section: split.seed, gate.")]) -> None:
+    """Print what a setting means, its type and its default; of a section, all its settings."""
+    from gemtune.cli.settings_reference import explanation
+
+    typer.echo(explanation(setting))
+
+
+@config_app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(help="Configuration.", metavar="A")],
+    second: Annotated[Path, typer.Argument(help="Configuration to compare it with.", metavar="B")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object of pairs.")] = False,
+) -> None:
+    """Print the settings whose effective values differ."""
     from gemtune.config import Config
 
-    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=1))
+    before, after = (dict(_values("", Config.load(path))) for path in (first, second))
+    changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+    if as_json:
+        typer.echo(json.dumps(changed, ensure_ascii=False, indent=1))
+        return
+    for name, pair in changed.items():
+        typer.echo(f"{name}: {' -> '.join(json.dumps(value, ensure_ascii=False) for value in pair)}")
+
+
+def _values(path: str, section: Section) -> Iterator[tuple[str, object]]:
+    """Each setting with its dotted path and value; of the items of a list only what differs from the defaults."""
+    from gemtune.config import Section
+
+    short = section.model_dump(mode="json", exclude_defaults=True)
+    for name, value in section.model_dump(mode="json").items():
+        setting, own = f"{path}.{name}".lstrip("."), getattr(section, name)
+        if isinstance(own, Section):
+            yield from _values(setting, own)
+        else:
+            yield setting, short.get(name, value)
+
+
+@config_app.command()
+def schema() -> None:
+    """Print the JSON schema of configuration files, for editors."""
+    from gemtune.cli.settings_reference import json_schema
+
+    typer.echo(json_schema())
 
 
 @config_app.command(name="reference")

@@ -16,11 +16,6 @@ from gemtune.cli.config import Overrides
 data_app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
 
 
-def _examples(*lines: str) -> str:
-    """Examples below a command's help, one per line."""
-    return "Examples:\n\n" + "\n\n".join(lines)
-
-
 File = Annotated[
     str,
     typer.Argument(
@@ -33,21 +28,7 @@ Method = Annotated[
 ]
 
 
-DEDUP_EXAMPLES = _examples(
-    "gemtune dedup rows.jsonl --out kept.jsonl --dropped dropped.jsonl",
-    "gemtune dedup rows.csv --out kept.jsonl --threshold 0.9 --set preprocess.conflicts=majority",
-    "gemtune dedup gs://B/rows.jsonl --out gs://B/kept.jsonl --dropped gs://B/dropped.jsonl --runner dataflow "
-    "--beam-option project=P --beam-option region=R --beam-option temp_location=gs://B/tmp",
-)
-
-
-@data_app.command(
-    epilog=_examples(
-        "gemtune data check rows.jsonl",
-        "gemtune data check rows.csv --set preprocess.text_column=body --set preprocess.target_column=topic",
-        "gemtune data check pairs.jsonl --method preference --model gemini-2.5-flash",
-    )
-)
+@data_app.command()
 def check(
     file: File,
     method: Method = "supervised",
@@ -65,13 +46,7 @@ def check(
     data_commands.check(file, method, config, overrides)
 
 
-@data_app.command(
-    epilog=_examples(
-        "gemtune data convert rows.csv --out rows.jsonl",
-        "gemtune data convert rows.jsonl --out rows.csv --to columns",
-        "gemtune data convert pairs.csv --out pairs.jsonl --method preference",
-    )
-)
+@data_app.command()
 def convert(
     file: File,
     out: Annotated[str, typer.Option(help="Output file, local or gs://: .jsonl; .csv, .tsv for columns; also .gz.")],
@@ -90,13 +65,7 @@ def convert(
     data_commands.convert(file, out, to, method, config, settings or [])
 
 
-@data_app.command(
-    epilog=_examples(
-        "gemtune data describe rows.csv",
-        "gemtune data describe rows.csv --audit review.csv    (edit the column label, then)",
-        "gemtune run my.yaml --set preprocess.corrections=review.csv",
-    )
-)
+@data_app.command()
 def describe(
     file: File,
     audit: Annotated[str | None, typer.Option(help="Write likely label issues to a review file (CSV).")] = None,

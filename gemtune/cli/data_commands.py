@@ -29,7 +29,7 @@ from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
 from gemtune.data.service_limits import LimitChecker, model_problems
 from gemtune.data.sources import output_path
 from gemtune.data.writers import write
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 from gemtune.inference.data_fit import RowProfile, misfits
 from gemtune.inference.prompts import preference_rows, training_row, tuned_prompt
 
@@ -113,7 +113,9 @@ def _limits(loaded: Config, method: str) -> tuple[Limits, TuningMethod]:
     """The limits of a method, and the method; raises `UserError` for an unknown one."""
     limits = Catalogue.load(loaded.vertex.catalogue).limits
     if method not in limits:
-        raise UserError(f"unknown method {method!r}", remedy=f"one of {', '.join(limits)}")
+        raise UserError(
+            f"unknown method {method!r}", remedy=f"one of {', '.join(limits)}{did_you_mean(method, tuple(limits))}"
+        )
     return limits[method], method
 
 

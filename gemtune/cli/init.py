@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`gemtune init`: a commented configuration for a file of rows, from what the rows hold."""
 
-import json
 import random
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import typer
 import yaml
 
+from gemtune.cli.settings_reference import json_schema
 from gemtune.config import Config, JsonObject, Preprocess, Task
 from gemtune.data import source_rows, sources
 from gemtune.data.example import Example, RejectedRow
@@ -55,8 +55,7 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
     for misfit in misfits(config.task, config.evaluate, config.split, profile):
         typer.echo(f"note: {misfit}")
     out.write_text(_yaml(guesses, assumptions), encoding="utf-8")
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
-    out.with_name(SCHEMA).write_text(json.dumps(schema, ensure_ascii=False, indent=1), encoding="utf-8")
+    out.with_name(SCHEMA).write_text(json_schema(), encoding="utf-8")
     typer.echo(f"\nwritten: {out} (say in task.instruction what the answer is for), {out.with_name(SCHEMA)}\nnext:")
     typer.echo(f"  gemtune data check {file} --config {out}\n  gemtune plan {out} --offline\n  gemtune run {out}")
 

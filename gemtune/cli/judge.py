@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemtune.cli.config import Overrides
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from gemtune.artifacts.evaluation import JudgeValidation
@@ -43,7 +43,8 @@ def sample_pairs(
     for row in _rows(predictions):
         answers.setdefault(row["variant"], {})[row["id"]] = row
     if missing := [name for name in (first, second) if name not in answers]:
-        raise UserError(f"no variant is called {missing[0]!r}", file=predictions, remedy=f"one of {sorted(answers)}")
+        remedy = f"one of {', '.join(sorted(answers))}{did_you_mean(missing[0], tuple(answers))}"
+        raise UserError(f"no variant is called {missing[0]!r}", file=predictions, remedy=remedy)
     both = [(row, answers[second][key]) for key, row in answers[first].items() if key in answers[second]]
     distinct = [(a, b) for a, b in both if a["answer"] and b["answer"] and a["answer"].strip() != b["answer"].strip()]
     if not distinct:

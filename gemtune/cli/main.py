@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gemtune import __version__
-from gemtune.cli import bundled
+from gemtune.cli import bundled, exit_codes, help
 from gemtune.cli.cloud import app as cloud
-from gemtune.cli.commands import ConfigFile, Data, Messages, check, check_own_rows, load, wide_console
+from gemtune.cli.commands import ConfigFile, Data, ExitZero, Messages, check, check_own_rows, load, wide_console
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
@@ -58,9 +58,7 @@ def command(
     bundled.put_on_path()
 
 
-@app.command(
-    epilog="Examples:\n\ngemtune init tickets.csv\n\ngemtune init reviews.xlsx --target stars --out reviews.yaml --yes"
-)
+@app.command()
 def init(
     file: Annotated[
         str, typer.Argument(help="Labelled rows: .csv, .tsv, .xlsx, .jsonl, .parquet, also .gz; gs://...; bq://...")
@@ -86,7 +84,7 @@ def init(
     write(file, out, name, {"kind": kind, "text": text, "target": target}, not yes and sys.stdin.isatty(), force)
 
 
-@app.command()
+@app.command(epilog=exit_codes.HELP)
 def run(
     config: Annotated[
         Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -105,6 +103,7 @@ def run(
     jobs: Annotated[
         int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
     ] = 1,
+    exit_zero: ExitZero = False,
 ) -> None:
     """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report.
 
@@ -114,21 +113,27 @@ def run(
     from pipelines import console_summary, emulator_process, local_run
 
     if (config is None) == (resume is None) or (resume is not None and (data or overrides or fresh)):
-        raise UserError("expected a configuration, or --resume RUN alone", remedy="gemtune run configs/quickstart.yaml")
+        raise typer.BadParameter("expected a configuration, or --resume RUN alone")
     if resume is not None:
         folder = resume
-        started = local_run.read_start(folder)
     else:
         settings = load(config, overrides, data, needs_data=True)
         _require_rows(settings, config, overrides, engine)
-        folder, started = _new_run(settings, runs, fresh, engine, jobs)
+        if fresh:
+            emulator_process.delete_state(runs / "emulator")
+        folder = local_run.create_folder(runs, settings.name)
+        local_run.prepare(settings, folder, engine, jobs)
+    started = local_run.read_start(folder)
     console = wide_console()
     start = time.time()
     emulator = emulator_process.emulator(folder.parent / "emulator", 0, started["engine"], started["jobs"])
     with local_run.alone_in(folder) as lock, _ended_by_signals(), emulator as server:
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
         steps = local_run.run_pipeline(folder, server, console, lock)
-        console_summary.show(console, folder, console_summary.finish(folder, steps, start))
+        summary = console_summary.finish(folder, steps, start)
+        console_summary.show(console, folder, summary)
+    if not exit_zero:
+        raise typer.Exit(exit_codes.of_verdict(summary["verdict"]))
 
 
 @app.command()
@@ -143,8 +148,12 @@ def monitor(
     ] = False,
     runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
     engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
+    exit_zero: ExitZero = False,
 ) -> None:
-    """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label."""
+    """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label.
+
+    Exit code 3: retrain; 4: nothing can be concluded.
+    """
     from gemtune.monitoring.logs import require_source
     from gemtune.monitoring.windows import moment
     from pipelines import emulator_process, local_run
@@ -166,6 +175,8 @@ def monitor(
     for line in decided["summary"]:
         console.print(f"  - {line}", soft_wrap=True, markup=False)
     console.print(f"report   {folder / 'report.html'}\nto label {folder / 'annotations.csv'}", soft_wrap=True)
+    if not exit_zero:
+        raise typer.Exit(exit_codes.of_verdict(decided["verdict"]))
 
 
 def _require_rows(settings: Config, config: Path | None, overrides: list[str] | None, engine: str) -> None:
@@ -178,17 +189,6 @@ def _require_rows(settings: Config, config: Path | None, overrides: list[str] | 
     if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
         require_source_fit(settings)
         check_own_rows(settings, config, overrides)
-
-
-def _new_run(settings: Config, runs: Path, fresh: bool, engine: str, jobs: int) -> tuple[Path, dict[str, Any]]:
-    """The folder of a new run."""
-    from pipelines import emulator_process, local_run
-
-    if fresh:
-        emulator_process.delete_state(runs / "emulator")
-    folder = local_run.create_folder(runs, settings.name)
-    local_run.prepare(settings, folder, engine, jobs)
-    return folder, local_run.read_start(folder)
 
 
 @contextlib.contextmanager
@@ -207,6 +207,23 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = RUNS,
+    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+) -> None:
+    """Print the path of a run's report page."""
+    from pipelines import local_run
+
+    folder = folder or latest(runs)
+    local_run.read_summary(folder)
+    page = folder / "report.html"
+    typer.echo(page)
+    if browser:
+        typer.launch(page.resolve().as_uri())
 
 
 @app.command()
@@ -246,6 +263,8 @@ def latest(runs: Path) -> Path:
         raise UserError("no finished run", file=runs, remedy="start with: gemtune run configs/quickstart.yaml")
     return finished[-1].parent
 
+
+help.describe(app)
 
 if __name__ == "__main__":
     app(prog_name="gemtune")

@@ -3,12 +3,13 @@
 """The settings reference (docs/settings.md) as Markdown, from the models in `gemtune.config`."""
 
 import json
-from collections.abc import Iterator
-from typing import get_args, get_origin
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gemtune.config import Config, JsonObject, Section
+from gemtune.config.section import section_of, sections
+from gemtune.errors import UserError, did_you_mean
 
 INTRODUCTION = """\
 <!-- SPDX-FileCopyrightText: 2026 The gemtune authors -->
@@ -29,7 +30,7 @@ TYPES = {"string": "text", "integer": "integer", "number": "number", "boolean": 
 def reference() -> str:
     """Every setting in Markdown: a table for each section with type, default and description."""
     tables = [INTRODUCTION]
-    documented: dict[type[Section], str] = {}
+    documented: dict[type[BaseModel], str] = {}
     for path, model in sections("", Config):
         heading = f"## `{path}`" if path else "## Top level"
         if model in documented:
@@ -40,29 +41,37 @@ def reference() -> str:
     return "\n".join(tables)
 
 
-def sections(path: str, model: type[Section]) -> Iterator[tuple[str, type[Section]]]:
-    """The model and all models inside it, each with its dotted path; `[]` marks the items of a list."""
-    yield path, model
-    for name, field in model.model_fields.items():
-        inner, suffix = _section_of(field)
-        if inner is not None:
-            yield from sections(f"{path}.{name}{suffix}".lstrip("."), inner)
+def json_schema() -> str:
+    """The JSON schema of configuration files."""
+    content = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+    return json.dumps(content, ensure_ascii=False, indent=1)
 
 
-def _section_of(field: FieldInfo) -> tuple[type[Section] | None, str]:
-    """The section class of a field, and `[]` for a list of sections."""
-    suffix = "[]" if get_origin(field.annotation) is list else ""
-    for candidate in (field.annotation, *get_args(field.annotation)):
-        if isinstance(candidate, type) and issubclass(candidate, Section):
-            return candidate, suffix
-    return None, ""
+def explanation(setting: str) -> str:
+    """What a setting is: description, type, default; of a section, its own description and each of its settings.
+
+    Raises `UserError` for an unknown setting.
+    """
+    texts: dict[str, str] = {}
+    for path, model in sections("", Config):
+        properties = model.model_json_schema()["properties"]
+        lines = [f"{path}: {_summary(model)}"] if path else []
+        for name, field in model.model_fields.items():
+            lines.append(f"  {name}: {field.description or ''}")
+            facts = f"type: {_type(properties[name])}\ndefault: {_default(field)}".replace("`", "")
+            texts[f"{path}.{name}".lstrip(".")] = f"{path}.{name}: {field.description}\n{facts}".lstrip(".")
+        texts |= {path.removesuffix("[]"): "\n".join(lines)} if path else {}
+    if setting not in texts:
+        remedy = f"gemtune config reference lists all{did_you_mean(setting, tuple(texts))}"
+        raise UserError(f"unknown setting {setting!r}", remedy=remedy)
+    return texts[setting]
 
 
-def _table(path: str, model: type[Section]) -> str:
+def _table(path: str, model: type[BaseModel]) -> str:
     properties = model.model_json_schema()["properties"]
     rows = ["| setting | type | default | description |", "| --- | --- | --- | --- |"]
     for name, field in model.model_fields.items():
-        inner, suffix = _section_of(field)
+        inner, suffix = section_of(field)
         if inner is not None and not path and not suffix:
             continue  # a section of the file: it has its own table
         cells = [f"`{name}`", _type(properties[name]), _default(field), field.description or ""]
@@ -73,7 +82,7 @@ def _table(path: str, model: type[Section]) -> str:
     return "\n".join(rows)
 
 
-def _summary(model: type[Section]) -> str:
+def _summary(model: type[BaseModel]) -> str:
     return " ".join((model.__doc__ or "").split())
 
 

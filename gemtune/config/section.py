@@ -4,12 +4,14 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from datetime import date
-from typing import Any, Self
+from typing import Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
-from gemtune.errors import UserError
+from gemtune.errors import UserError, similar
 
 LONGEST_VALUE = 200  # characters of a refused value that an error shows
 
@@ -58,7 +60,7 @@ def explain(error: ValidationError, within: type[BaseModel]) -> str:
     for item in error.errors():
         name = ".".join(str(part) for part in item["loc"]) or "settings"
         if item["type"] == "extra_forbidden":
-            lines.append(f"unknown setting {name!r}{_did_you_mean(item['loc'], within)}")
+            lines.append(f"unknown setting {name!r}{_known_settings(item['loc'], within)}")
         else:
             value = repr(item["input"])
             shown = value if len(value) <= LONGEST_VALUE else f"{value[:LONGEST_VALUE]}…"
@@ -66,13 +68,35 @@ def explain(error: ValidationError, within: type[BaseModel]) -> str:
     return "; ".join(lines)
 
 
-def _did_you_mean(loc: tuple[int | str, ...], within: type[BaseModel]) -> str:
-    fields: Any = within
-    for part in loc[:-1]:
-        info = getattr(fields, "model_fields", {}).get(part)
-        fields = info.annotation if info is not None else None
-    names = sorted(getattr(fields, "model_fields", {}))
-    return f": its settings are {', '.join(names)}" if names else ""
+def _known_settings(loc: tuple[int | str, ...], within: type[BaseModel]) -> str:
+    """The settings beside the unknown one, and the most similar of all."""
+    names = {path: sorted(model.model_fields) for path, model in sections("", within)}
+    *parents, last = ("[]" if isinstance(part, int) else str(part) for part in loc)
+    parent = ".".join(parents).replace(".[]", "[]")
+    beside = names.get(parent, [])
+    anywhere = {name: f"{path}.{name}".lstrip(".") for path in reversed(names) for name in names[path]}
+    near = "" if last in anywhere else similar(last, tuple(beside))
+    setting = f"{parent}.{near}".lstrip(".") if near else anywhere.get(similar(last, tuple(anywhere)))
+    own = f": its settings are {', '.join(beside)}" if beside else ""
+    return own + (f"; did you mean {setting!r}?" if setting else "")
+
+
+def sections(path: str, model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The model and all models inside it, each with its dotted path; `[]` marks the items of a list."""
+    yield path, model
+    for name, field in model.model_fields.items():
+        inner, suffix = section_of(field)
+        if inner is not None:
+            yield from sections(f"{path}.{name}{suffix}".lstrip("."), inner)
+
+
+def section_of(field: FieldInfo) -> tuple[type[BaseModel] | None, str]:
+    """The section class of a field, and `[]` for a list of sections."""
+    suffix = "[]" if get_origin(field.annotation) is list else ""
+    for candidate in (field.annotation, *get_args(field.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Section):
+            return candidate, suffix
+    return None, ""
 
 
 def unquoted_off(value: Any) -> Any:

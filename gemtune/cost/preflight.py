@@ -16,7 +16,7 @@ from typing import Any
 
 from gemtune.catalogue import Catalogue, TuningMethod
 from gemtune.config import Config
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 from gemtune.evaluation.metrics import LABELLED_KINDS, metric_names
 from gemtune.tuning.objective import PreferenceObjective
 from gemtune.tuning.trials import named
@@ -105,7 +105,8 @@ def _metrics(config: Config) -> Iterator[Problem]:
     names = ["win_rate"] if config.method == "preference" else metric_names(config.task)
     for setting, metric in (("select.metric", config.select.metric), ("gate.metric", config.gate.metric)):
         if metric and metric not in names:
-            yield Problem(setting, metric, f"unknown metric {metric!r} (one of {', '.join(names)})")
+            similar = did_you_mean(metric, tuple(names))
+            yield Problem(setting, metric, f"unknown metric {metric!r} (one of {', '.join(names)}{similar})")
 
 
 def _combinations(config: Config) -> Iterator[Problem]:

@@ -24,7 +24,7 @@ from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.labels import label_set, label_text
 from gemtune.data.segments import read_segments
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 
 _CHAT_ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
 _LEFT_OUT = ("generationConfig", "safetySettings", "cachedContent")  # the section evaluate sets these
@@ -282,7 +282,8 @@ def _cell(row: JsonObject, column: str, field: str) -> Any:
     value = row.get(column)
     if value is None:
         columns = ", ".join(sorted(map(str, row))[:12])
-        raise _InvalidRow(f"missing_{field}", f"no {column!r}; the row has {columns or 'nothing'}")
+        similar = did_you_mean(column, tuple(name for name in map(str, row) if name != column))
+        raise _InvalidRow(f"missing_{field}", f"no {column!r}; the row has {columns or 'nothing'}{similar}")
     return value
 
 

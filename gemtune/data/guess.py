@@ -25,7 +25,7 @@ from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import label_text, parse_container
 from gemtune.data.profile import estimate_tokens, script
 from gemtune.data.times import parse_times
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 
 MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
 _MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
@@ -195,7 +195,8 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
     by_name = {column.name: column for column in columns}
     for name in filter(None, (text, target)):
         if name not in by_name:
-            raise UserError(f"no column {name!r}", remedy=f"one of {', '.join(map(repr, by_name))}")
+            remedy = f"one of {', '.join(map(repr, by_name))}{did_you_mean(name, tuple(by_name))}"
+            raise UserError(f"no column {name!r}", remedy=remedy)
     texts = [by_name[text]] if text else _ranked_texts([column for column in columns if column.name != target])
     if not texts:
         raise UserError("no column holds texts", remedy="name it: --text COLUMN")

@@ -22,13 +22,14 @@ from gemtune.data.formats import parse_example
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import find_spellings, label_set, labels_of, spelling_key
 from gemtune.data.readers import Row
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 
 log = logging.getLogger("gemtune")
 
 LABELLED_KINDS = ("classification", "sentiment")
 BATCH_ROWS = 256  # read ahead, so that a detector can send many texts in one request
 MAX_LABELS = 10_000  # with more, the references are no labels, and spellings are not compared
+_MAX_COMPARED = 100  # labels, and characters of a label, in the search for the most similar one
 _MAX_SAMPLES, _MAX_LINES, _MAX_SPELLINGS = 3, 20, 10
 
 
@@ -120,9 +121,10 @@ def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -
     missing = [name for name in _configured_columns(config) if stats.columns and not stats.columns[name]]
     available = ", ".join(sorted(stats.columns)[:20])
     for name in missing:
+        have = f"the rows have {available}{did_you_mean(name, tuple(stats.columns))}"
         if name not in config.slice_columns:
-            raise UserError(f"no row has the column {name!r}", file=source, remedy=f"the rows have {available}")
-        log.warning("no row has the column %r, so no slice is reported for it; the rows have %s", name, available)
+            raise UserError(f"no row has the column {name!r}", file=source, remedy=have)
+        log.warning("no row has the column %r, so no slice is reported for it; %s", name, have)
 
 
 def _configured_columns(config: Preprocess) -> list[str]:
@@ -201,10 +203,15 @@ def _problem(example: Example, task: Task, config: Preprocess) -> tuple[str, str
     if length > config.max_chars:
         return "too_long", f"{length} characters, at most {config.max_chars} are allowed"
     if config.labels and (other := _other_label(example, task, config, config.labels)):
-        return "not_selected", f"the label {other!r:.80} is not in preprocess.labels"
+        return "not_selected", _not_among(other, config.labels, "preprocess.labels")
     if task.labels and task.kind in LABELLED_KINDS and (other := _other_label(example, task, config, task.labels)):
-        return "unknown_label", f"the label {other!r:.80} is not in task.labels"
+        return "unknown_label", _not_among(other, task.labels, "task.labels")
     return None
+
+
+def _not_among(label: str, allowed: Sequence[str], setting: str) -> str:
+    similar = did_you_mean(label[:_MAX_COMPARED], tuple(allowed[:_MAX_COMPARED]))
+    return f"the label {label!r:.80} is not in {setting}{similar}"
 
 
 def _other_label(example: Example, task: Task, config: Preprocess, allowed: Sequence[str]) -> str | None:

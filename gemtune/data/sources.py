@@ -24,7 +24,7 @@ from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import RejectedRow
 from gemtune.data.readers import FileReference, Row, json_row, read_rows
 from gemtune.data.text_files import Note
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 
 log = logging.getLogger("gemtune")
 
@@ -134,7 +134,8 @@ def _table(source: str, config: Preprocess) -> Iterator[Row | RejectedRow]:
     required = (config.text_column, config.target_column)
     missing = [name for name in required if name not in table.columns]
     if missing and not any(name in table.columns for name in _FORMAT_KEYS):
-        remedy = "set preprocess.text_column and preprocess.target_column"
+        similar = did_you_mean(missing[0], tuple(table.columns))
+        remedy = f"set preprocess.text_column and preprocess.target_column{similar}"
         available = ", ".join(table.columns)
         raise UserError(f"no column {missing[0]!r}; the table has {available}", file=source, remedy=remedy)
     for number, row in enumerate(table.rows, 1):

@@ -20,7 +20,7 @@ from gemtune.artifacts.cost import BudgetReport, CostForecast, CostItem, read_sp
 from gemtune.config import Plan, fingerprint
 from gemtune.cost.baselines import BaselineForecast, baseline_variants
 from gemtune.data.example import Example, read_examples, to_row
-from gemtune.errors import UserError
+from gemtune.errors import OverBudgetError
 from gemtune.evaluation.human_ratings import load_human_ratings
 from gemtune.inference import prompts
 from gemtune.state import champion, last_decision
@@ -37,7 +37,8 @@ def run(splits: Sequence[str], budget: str, name: str, spent: str = "", **sectio
     `splits` are the rows of train, validation and test, `spent` the report of a data step before (what it has spent).
     Reads the sections task, evaluate, plan, vertex, preference; a change in any other one that it receives is new, too.
     Tokens are counted by the service, free of charge.
-    Raises `UserError` when every path may cost more than `plan.max_cost`, or the name's champion has another task.
+    Raises `OverBudgetError` when every path may cost more than `plan.max_cost`, `UserError` when the name's champion
+    has another task.
     """
     context = StepContext(sections)
     rows = [list(read_examples(path)) for path in splits]
@@ -89,7 +90,7 @@ def _require_affordable(forecast: CostForecast, plan: Plan, prompts_: int, sizes
     what = f"evaluating {prompts} on {sizes[1]} validation rows, and the best on {sizes[2]} test rows,"
     if cost.upper > plan.max_cost:
         dearest: CostItem = max(forecast.items, key=lambda item: item.cost.upper)
-        raise UserError(
+        raise OverBudgetError(
             f"{what} may cost {cost.upper:.4f} USD, more than plan.max_cost {plan.max_cost:.4f}; "
             f"the most expensive item: {dearest.label}, {dearest.cost.upper:.4f}",
             remedy="raise plan.max_cost, or reduce evaluate.baselines, evaluate.max_output_tokens or split.validation",

@@ -27,7 +27,7 @@ from gemtune.data.example import Example, Pair, RejectedRow, to_row, write_examp
 from gemtune.data.pairs import Pairs, sampled_pairs
 from gemtune.data.row_validation import ReadStats
 from gemtune.data.source_rows import read_all
-from gemtune.errors import UserError
+from gemtune.errors import OverBudgetError, UserError
 from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.scorers import token_usage
 from gemtune.inference import data_fit
@@ -168,7 +168,7 @@ def _require_affordable(rows: Sequence[Example], context: StepContext, settings:
     counter = context.token_counter(context.task)
     cost, limit = total(pair_sampling.forecast(rows, counter, settings, context.catalogue)).upper, context.plan.max_cost
     if cost > limit:
-        raise UserError(
+        raise OverBudgetError(
             f"sampling {len(rows) * settings.samples} answers may cost {cost:.2f} USD, more than plan.max_cost "
             f"{limit:.2f}",
             remedy="lower preference.samples or preprocess.max_rows, or raise the limit",

@@ -227,6 +227,7 @@ def make_plan(
     )
     forecast = forecaster.forecast(trials, escalation)
     reasons = reasons_against(request, best, metric, tokens.train)
+    over_budget = [] if reasons else forecast.over_budget  # what is not wanted anyway is not too expensive
     if not reasons and not forecast.trials:
         own = {trial.name: forecast.per_trial[trial.name] for trial in trials}
         least = cheapest_plan(own, [*forecast.spent, *forecast.fixed])
@@ -245,7 +246,7 @@ def make_plan(
         first_trial=None if reasons else first,
         trials=[] if reasons else _ordered(forecast, plan),
         escalation=[] if reasons else list(forecast.escalation),
-        over_budget=forecast.over_budget,
+        over_budget=over_budget,
         prices=forecast.prices,
         warnings=forecast.warnings,
         forecast=CostForecast.of(forecast.items, plan.max_cost),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from gemtune.artifacts.base import open_atomic
-from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, QualityReport, WindowRecord
+from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport, WindowRecord
 from gemtune.steps import templates
 
 log = logging.getLogger("gemtune")
@@ -64,7 +64,9 @@ def run(paths: Mapping[str, str], annotations: str, name: str, page: str, verdic
 
 def _points(windows: list[WindowRecord], kind: str) -> list[Point]:
     """Value, interval and alarm line of the first check of a kind in each window that has one."""
-    checks: list[tuple[WindowRecord, Check]] = []
+    points: list[Point] = []
     for window in windows:
-        checks += [(window, check) for check in window.checks if check.name == kind][:1]
-    return [(window.end, check.value, check.low, check.high, check.threshold) for window, check in checks]
+        for check in [check for check in window.checks if check.name == kind][:1]:
+            low, high = (check.value if bound is None else bound for bound in (check.low, check.high))
+            points.append((window.end, check.value, low, high, check.threshold))
+    return points

@@ -62,10 +62,16 @@ def test_plan_command_forecasts_augmentation(client: Client, tmp_path: Path) -> 
     assert plan.trials[0].forecast_tokens > plain.trials[0].forecast_tokens
 
 
-def test_plan_command_exit_code_is_1_with_reasons_against(client: Client, tmp_path: Path) -> None:
+def test_plan_command_exit_code_is_3_with_reasons_against(client: Client, tmp_path: Path) -> None:
     result = planned(tmp_path, "--set", "plan.max_cost=0.01", "--set", "plan.min_train_rows=1000")
-    assert result.exit_code == 1
+    assert result.exit_code == 3, result.output
     assert "fewer than 1000" in result.output
+    assert planned(tmp_path, "--set", "plan.min_train_rows=1000", "--exit-zero").exit_code == 0
+
+
+def test_plan_command_exit_code_is_5_when_no_path_fits_the_budget(client: Client, tmp_path: Path) -> None:
+    result = planned(tmp_path, "--set", "plan.max_cost=0.0001")
+    assert result.exit_code == 5, result.output
 
 
 def test_plan_command_offline_overestimates_without_a_project(

@@ -160,6 +160,8 @@ def test_schedule_is_patched_and_stays_the_same(url, config, invoke):
     job = schedule["createPipelineJobRequest"]["pipelineJob"]
     assert job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]["split"]["defaultValue"]["seed"] == 12
     assert gemtune("schedules", "list", config).output == "shop-supervised-tuning  ACTIVE    TZ=Asia/Tokyo 0 4 * * 1\n"
+    listed = json.loads(gemtune("schedules", "list", config, "--json").output)
+    assert listed == [{"schedule": "shop-supervised-tuning", "state": "ACTIVE", "cron": "TZ=Asia/Tokyo 0 4 * * 1"}]
     shown = gemtune("schedules", "show", config).output
     assert "ACTIVE" in shown
     assert "next run: 20" in shown

@@ -9,11 +9,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app, latest
-from gemtune.errors import UserError
+from gemtune.errors import OverBudgetError, UserError
 from pipelines.console_summary import snippets
 from pipelines.emulator_process import environment
 from pipelines.kfp_local_events import _about, _step_name
-from pipelines.local_run import Board, Step, alone_in, create_folder, finished_steps, orchestration, read_start
+from pipelines.local_run import Board, Step, _why, alone_in, create_folder, finished_steps, orchestration, read_start
 
 
 def test_orchestration_counts_parallel_steps_once():
@@ -122,8 +122,25 @@ def test_read_start_refuses_what_cannot_go_on(tmp_path):
 @pytest.mark.parametrize("arguments", [[], ["c.yaml", "--resume", "runs/x"], ["--resume", "runs/x", "--fresh"]])
 def test_run_takes_a_configuration_or_a_run_to_resume(arguments):
     done = CliRunner().invoke(app, ["run", *arguments])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "expected a configuration, or --resume RUN alone" in done.output
+
+
+@pytest.mark.parametrize(
+    ("raised", "error"),
+    [
+        ("gemtune.errors.UserError: c.jsonl: no rows", UserError),
+        ("gemtune.errors.OverBudgetError: it may cost 3 USD", OverBudgetError),
+        ("ValueError: a fault", UserError),
+    ],
+)
+def test_run_pipeline_raises_the_kind_of_error_of_the_step(raised, error, tmp_path):
+    log = tmp_path / "log"
+    log.write_text(f"Traceback (most recent call last):\n{raised}\n")
+    step = Step("check-budget", 1, str(log), 1, 2, code=1, last=raised)
+    kind, message = _why(Board(Console(quiet=True), [step]))
+    assert kind is error
+    assert message == f"check-budget: {raised.removeprefix(f'gemtune.errors.{error.__name__}: ')}\nfull log: {log}"
 
 
 def test_latest_needs_a_finished_run(tmp_path):

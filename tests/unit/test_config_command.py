@@ -9,8 +9,9 @@ import yaml
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
-from gemtune.cli.settings_reference import reference
+from gemtune.cli.settings_reference import explanation, reference
 from gemtune.config import Config
+from gemtune.config.section import sections
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
@@ -59,3 +60,53 @@ def test_config_reference_lists_every_setting_once():
         else:
             top = text.split("## Top level\n")[1].split("\n## ")[0]
             assert top.count(f"\n| `{section}` |") == 1
+
+
+def settings():
+    for path, model in sections("", Config):
+        yield from (f"{path}.{name}".lstrip(".") for name in model.model_fields)
+
+
+def test_config_explain_knows_every_setting_and_section():
+    for setting in settings():
+        assert explanation(setting)
+    assert output("explain", "split.seed") == (
+        f"split.seed: {Config.model_fields['split'].annotation.model_fields['seed'].description}\n"
+        "type: integer\ndefault: 7\n"
+    )
+    shown = output("explain", "gate")
+    assert all(f"\n  {name}: " in shown for name in Config.model_fields["gate"].annotation.model_fields)
+
+
+def test_config_diff_lists_effective_values_that_differ(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("split: {seed: 7, test: 0.3}\nevaluate: {baselines: [{name: a, shots: 3}]}\n")
+    second.write_text("name: other\nsplit: {test: 0.2}\nevaluate: {baselines: [{name: a, shots: 4}]}\n")
+    assert json.loads(output("diff", str(first), str(second), "--json")) == {
+        "name": ["gemtune", "other"],
+        "split.test": [0.3, 0.2],
+        "evaluate.baselines": [[{"name": "a", "shots": 3}], [{"name": "a", "shots": 4}]],
+    }
+    lines = output("diff", str(first), str(second)).splitlines()
+    assert lines[:2] == ['name: "gemtune" -> "other"', "split.test: 0.3 -> 0.2"]
+    assert output("diff", str(first), str(first)) == ""
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("split.sed=3", "split.seed"),
+        ("splitt.seed=3", "split"),
+        ("task.text_column=body", "preprocess.text_column"),  # it exists in another section
+        ("label_spelling=merge", "preprocess.label_spellings"),
+        ("evaluate.judge.Model=x", "evaluate.judge.model"),
+        ("plan.trials=[{epochs_count: 3}]", "plan.trials[].epoch_count"),
+    ],
+)
+def test_unknown_setting_suggests_the_most_similar(override, meant):
+    done = CliRunner().invoke(app, ["config", "show", "--set", override])
+    assert done.exit_code == 1
+    assert f"did you mean {meant!r}?" in done.output.replace("\n", "")
+    assert "did you mean" not in CliRunner().invoke(app, ["config", "show", "--set", "xyzzy=1"]).output
+    explained = CliRunner().invoke(app, ["config", "explain", override.partition("=")[0]])
+    assert "unknown setting" in explained.output or override.startswith("plan.trials")

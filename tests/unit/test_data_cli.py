@@ -44,6 +44,24 @@ def test_data_check_lists_every_broken_row(tmp_path: Path) -> None:
     assert called("data", "check", sound) == (0, "2 of 2 rows usable\n")
 
 
+@pytest.mark.parametrize(
+    ("row", "settings", "suggested"),
+    [
+        ({"Text": "a", "label": "x"}, [], "no 'text'; the row has Text, label; did you mean 'Text'?"),
+        ({"text": "a", "labels": "x"}, [], "did you mean 'labels'?"),
+        ({"text": "a", "label": "Billing"}, ["task.labels=[billing, login]"], "task.labels; did you mean 'billing'?"),
+        ({"text": "a", "label": "biling"}, ["preprocess.labels=[billing, login]"], "did you mean 'billing'?"),
+    ],
+)
+def test_data_check_suggests_similar_columns_and_labels(
+    row: dict[str, str], settings: list[str], suggested: str, tmp_path: Path
+) -> None:
+    rows = [json.dumps(row), json.dumps({"text": "b", "label": "login"}), json.dumps({"text": "c", "label": "billing"})]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    options = [part for setting in settings for part in ("--set", setting)]
+    assert suggested in called("data", "check", tmp_path / "rows.jsonl", *options)[1]
+
+
 def test_data_convert_and_dedup_write_the_reported_rows(tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     code, output = called("data", "convert", SAMPLE / "rows.jsonl", "--out", out, "--to", "gemini")
