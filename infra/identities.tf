@@ -3,6 +3,7 @@ resource "google_service_account" "accounts" {
   for_each     = toset(["steps", "tuning", "deployer"])
   account_id   = "gemtune-${each.value}"
   display_name = "gemtune: ${each.value}"
+  depends_on   = [google_project_service.apis]
 }
 
 locals {

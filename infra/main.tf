@@ -5,6 +5,7 @@ resource "google_project_service" "apis" {
     "aiplatform.googleapis.com",
     "artifactregistry.googleapis.com",
     "cloudkms.googleapis.com",
+    "cloudresourcemanager.googleapis.com",
     "iam.googleapis.com",
     "logging.googleapis.com",
     "serviceusage.googleapis.com",
@@ -40,7 +41,7 @@ resource "google_storage_bucket" "runs" {
     }
   }
 
-  depends_on = [google_kms_crypto_key_iam_member.services]
+  depends_on = [google_project_service.apis, google_kms_crypto_key_iam_member.services]
 }
 
 resource "google_artifact_registry_repository" "repositories" {

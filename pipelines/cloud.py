@@ -42,9 +42,12 @@ def pipeline_job(client: Client, config: Config, source: Source) -> Any:
     require_cloud_data(config)
     if bool(source.image) == bool(source.template) or (source.template and not source.cache):
         raise UserError("no pipeline", remedy="give --image, or --template (whose steps have their own --cache)")
+    if config.backend.root and not config.backend.root.startswith("gs://"):
+        raise UserError(f"backend.root is {config.backend.root!r}", remedy="on Vertex AI a folder: gs://BUCKET/FOLDER")
     key = config.backend.encryption_key or config.vertex.encryption_key
     storage.bucket(client, key)
-    config = placed(config)
+    on_cluster = {"key_secret": "", "pull_secret": ""}  # the variable of a key that is not mounted would stop each step
+    config = placed(config.model_copy(update={"backend": config.backend.model_copy(update=on_cluster)}))
     runtime: dict[str, Any] = {"gcs_output_directory": config.backend.root or f"gs://{client.bucket}/pipelines"}
     runtime["failure_policy"] = PipelineFailurePolicy.PIPELINE_FAILURE_POLICY_FAIL_FAST  # a failed run starts no step
     job = PipelineJob(
@@ -69,10 +72,18 @@ def pipeline_job(client: Client, config: Config, source: Source) -> Any:
 
 
 def require_cloud_data(config: Config) -> None:
-    """Raise `UserError` where a container could not read the data."""
-    if not config.data.startswith(("gs://", "bq://")):
-        remedy = "a run in the cloud reads gs:// or bq://; set data, or --data gs://..."
-        raise UserError(f"data is {config.data!r}", remedy=remedy)
+    """Raise `UserError` for the first file of the configuration that a container could not read."""
+    files = {
+        "data": config.data,
+        "task.labels_file": config.task.labels_file,
+        "preprocess.corrections": config.preprocess.corrections,
+        "preprocess.test_data": config.preprocess.test_data,
+        "evaluate.judge.ratings": config.evaluate.judge.ratings,
+    }
+    for setting, uri in files.items():
+        if (uri or setting == "data") and not uri.startswith(("gs://", "bq://")):
+            remedy = "a run in the cloud reads gs:// or bq://: upload the file, and set its URI"
+            raise UserError(f"{setting} is {uri!r}", remedy=remedy)
 
 
 def labels(config: Config) -> dict[str, str]:

@@ -5,6 +5,7 @@
 import json
 import time
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from rich.console import Console
@@ -82,39 +83,27 @@ def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
 
 def predictor_call(folder: Path, url: str) -> str:
     """How to call it as the evaluation did: cleaned text, calibrated confidence, abstaining below the threshold."""
-    return f"""GOOGLE_VERTEX_BASE_URL={url} GOOGLE_CLOUD_PROJECT={PROJECT} python - <<'END'
-from gemtune.predictor import Predictor
-for prediction in Predictor.of_run("{folder / "summary.json"}")(["a text"]):
-    print("for a person" if prediction.abstained else prediction.value, prediction.confidence)
-END
-"""
+    return _filled("predictor", url, summary=folder / "summary.json")
 
 
 def snippets(outcome: dict[str, Any], url: str) -> str:
     """How to call the deployed model of a run at a URL: curl, and the same in Python with google-genai."""
     model, request = outcome["model"], outcome["example_request"]
-    path = (
-        model
-        if model.startswith("projects/")
-        else f"projects/{PROJECT}/locations/{LOCATION}/publishers/google/models/{model}"
+    published = f"projects/{PROJECT}/locations/{LOCATION}/publishers/google/models/{model}"
+    config: dict[str, Any] = {"temperature": 0}
+    if "systemInstruction" in request:
+        config["system_instruction"] = request["systemInstruction"]
+    return _filled(
+        "requests",
+        url,
+        model=model,
+        path=model if model.startswith("projects/") else published,
+        body=json.dumps(request, ensure_ascii=False).replace("'", "'\\''"),
+        contents=json.dumps(request["contents"], ensure_ascii=False),
+        config=config,
     )
-    body = json.dumps(request, ensure_ascii=False).replace("'", "'\\''")
-    contents = json.dumps(request["contents"], ensure_ascii=False)
-    config = {
-        "temperature": 0,
-        **({"system_instruction": request["systemInstruction"]} if "systemInstruction" in request else {}),
-    }
-    return f"""curl -s {url}/v1/{path}:generateContent \\
-  -H 'Authorization: Bearer local' -H 'Content-Type: application/json' \\
-  -d '{body}'
 
-from google import genai
-from google.oauth2.credentials import Credentials
-client = genai.Client(vertexai=True, project="{PROJECT}", location="{LOCATION}", credentials=Credentials("local"),
-                      http_options={{"base_url": "{url}"}})
-print(client.models.generate_content(
-    model="{model}",
-    contents={contents},
-    config={config},
-).text)
-"""
+
+def _filled(name: str, url: str, **values: Any) -> str:
+    text = Path(__file__).with_name(f"call_{name}.txt").read_text(encoding="utf-8")
+    return Template(text).substitute(values, url=url, project=PROJECT, location=LOCATION)

@@ -58,7 +58,7 @@ def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str,
         raise UserError(
             f"time zone {zone}: Kubeflow fires by the clock of its cluster", remedy="write the hours in UTC"
         )
-    if "7" in fields.rsplit(" ", 1)[1]:
+    if "7" in fields.rsplit(" ", 1)[1].split("/")[0]:
         raise UserError(f"{cron!r}: Kubeflow has no weekday 7", remedy="write Sunday as 0")
     name = f"{config.name}-{config.method}-tuning"
     trigger = {"cron_expression": f"0 {fields}", "max_concurrency": 1, "no_catchup": True}  # its first field: seconds
@@ -91,6 +91,8 @@ def _package(config: Config, source: Source) -> Iterator[dict[str, Any]]:
     require_cloud_data(config)
     if source.template or not source.image:
         raise UserError("no image", remedy="give --image; published templates are for Vertex AI")
+    if config.preprocess.runner != "local":
+        raise UserError("Dataflow's operator needs Vertex AI", remedy="set preprocess.runner: local")
     with tempfile.TemporaryDirectory() as folder:
         path = compile_pipeline(placed(config), Path(folder) / "pipeline.yaml", source.image, source.cache)
         backend = config.backend

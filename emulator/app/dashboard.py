@@ -8,6 +8,7 @@ Rendered on the server; a few lines of script replace the content every two seco
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -18,62 +19,7 @@ from emulator.core.state import State
 from emulator.services.models import Models
 from emulator.services.tensorboard import Tensorboards
 
-_TEMPLATE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>emulator</title>
-<noscript><meta http-equiv="refresh" content="2"></noscript>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
- body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 72rem; padding: 0 1rem; color: #222; }
- h2 { margin: 1.6rem 0 .4rem; } table { border-collapse: collapse; width: 100%; }
- th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top; }
- th { background: #f5f5f5; } code { font-size: 12px; } .SUCCEEDED { color: #137333; } .FAILED { color: #c5221f; }
- .RUNNING { color: #1967d2; } svg { background: #fafafa; border: 1px solid #eee; margin: .2rem; }
- .none { color: #777; }
-</style></head><body>
-<main id="main">
-<h1>Vertex AI emulator</h1>
-<p>{{ url }} &middot; {{ jobs|length }} tuning jobs &middot; {{ models|length }} models &middot;
- {{ endpoints|length }} endpoints &middot; <a href="/emulator/faults">faults</a></p>
-<h2>Tuning jobs</h2>
-{% if jobs %}<table><tr><th>job</th><th>state</th><th>base, hyperparameters</th><th>progress</th><th>curves</th></tr>
-{% for job in jobs %}<tr class="job"><td>{{ job.title }}<br><code>{{ job.id }}</code><br>{{ job.created }}</td>
-<td class="{{ job.state }}">{{ job.state }}{% if job.detail %}<br>{{ job.detail }}{% endif %}
-{% if job.error %}<br>{{ job.error }}{% endif %}</td>
-<td>{{ job.base }}<br>{{ job.method }}<br>{{ job.hyper }}</td><td>{{ job.progress }}</td>
-<td>{% for curve in job.curves %}<svg class="curve" width="170" height="70" role="img" aria-label="{{ curve.name }}">
-<title>{{ curve.name }}: {{ curve.first }} to {{ curve.last }}</title>
-<polyline fill="none" stroke="#1967d2" stroke-width="1.5" points="{{ curve.points }}"/>
-<text x="4" y="66" font-size="9">{{ curve.name }} {{ curve.last }}</text></svg>{% endfor %}</td></tr>
-{% endfor %}</table>{% else %}<p class="none">none yet</p>{% endif %}
-<h2>Models</h2>
-{% if models %}
-<table><tr><th>model</th><th>version</th><th>aliases</th><th>checkpoints (default)</th><th>deployed</th></tr>
-{% for model in models %}<tr class="model"><td>{{ model.title }}<br><code>{{ model.name }}</code></td>
-<td>{{ model.version }}</td><td>{{ model.aliases }}</td>
-<td>{{ model.checkpoints }}</td><td>{{ model.deployed }}</td></tr>{% endfor %}</table>
-{% else %}<p class="none">none yet</p>{% endif %}
-<h2>Endpoints</h2>
-{% if endpoints %}<table><tr><th>endpoint</th><th>deployed models and traffic</th></tr>
-{% for endpoint in endpoints %}<tr class="endpoint"><td>{{ endpoint.title }}<br><code>{{ endpoint.name }}</code></td>
-<td>{% for line in endpoint.deployed %}{{ line }}<br>{% endfor %}</td></tr>{% endfor %}</table>
-{% else %}<p class="none">none yet</p>{% endif %}
-<h2>Pipelines and schedules</h2>
-{% if runs %}<table><tr><th>name</th><th>state</th><th>next run</th></tr>
-{% for run in runs %}<tr><td>{{ run.title }}<br><code>{{ run.name }}</code></td>
-<td class="{{ run.state }}">{{ run.state }}</td><td>{{ run.next }}</td></tr>{% endfor %}</table>
-{% else %}<p class="none">none yet</p>{% endif %}
-</main>
-<script>
-setInterval(async () => {
-  try {
-    const text = await (await fetch("/")).text();
-    const fresh = new DOMParser().parseFromString(text, "text/html").getElementById("main");
-    document.getElementById("main").replaceWith(fresh);
-  } catch (error) { document.title = "emulator (not reachable)"; }
-}, 2000);
-</script>
-</body></html>
-"""
+_TEMPLATE = Path(__file__).with_name("dashboard.html")
 _LIMIT = 50
 
 
@@ -85,7 +31,7 @@ class Dashboard:
         self._models = models
         self._tensorboards = tensorboards
         environment = Environment(autoescape=True, undefined=StrictUndefined)
-        self._template = environment.from_string(_TEMPLATE)
+        self._template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
 
     def routes(self) -> list[Route]:
         """The dashboard."""

@@ -111,9 +111,7 @@ class Kubeflow:
     def _set_status(self, call: Call, status: str) -> Json:
         with self._state.transaction():
             recurring = self._find(call)
-            since = (
-                recurring["_since"] if recurring.get("no_catchup") is not True else self._schedules.clock().isoformat()
-            )
+            since = self._schedules.clock().isoformat() if recurring.get("no_catchup") is True else recurring["_since"]
             self._store(recurring | {"status": status, "_since": since})
         return {}
 
@@ -125,13 +123,14 @@ class Kubeflow:
 
         With `no_catchup` only the latest of several that are due is started.
         """
-        for _, recurring in self._state.all("kfp_recurringruns"):
-            due = self._due(recurring, moment)
-            while due and self._jobs.active(recurring["recurring_run_id"]) < int(recurring.get("max_concurrency") or 1):
-                recurring["_since"] = (moment if recurring.get("no_catchup") else due).isoformat()
-                self._store(recurring)
-                self._start({**recurring, "display_name": f"{recurring['display_name']} {due:%Y-%m-%d %H:%M:%S}"})
-                due = self._due(recurring, moment)
+        with self._state.transaction():  # several threads fire, and requests change what fires
+            for _, recurring in self._state.all("kfp_recurringruns"):
+                limit, due = int(recurring.get("max_concurrency") or 1), self._due(recurring, moment)
+                while due and self._jobs.active(recurring["recurring_run_id"]) < limit:
+                    recurring["_since"] = (moment if recurring.get("no_catchup") else due).isoformat()
+                    self._store(recurring)
+                    self._start({**recurring, "display_name": f"{recurring['display_name']} {due:%Y-%m-%d %H:%M:%S}"})
+                    due = self._due(recurring, moment)
 
     def _due(self, recurring: Json, moment: datetime) -> datetime | None:
         if recurring["status"] != "ENABLED":
@@ -159,17 +158,10 @@ class Kubeflow:
         bucket = root.split("/")[2]
         if bucket not in {item["name"] for item in self._storage.buckets("123456789012")}:
             self._storage.create_bucket(bucket, "123456789012", {})
-        names = (
-            "experiment_id",
-            "display_name",
-            "pipeline_spec",
-            "runtime_config",
-            "service_account",
-            "recurring_run_id",
-        )
+        names = {"experiment_id", "display_name", "pipeline_spec", "runtime_config", "service_account"}
         with self._state.transaction():
             name = self._jobs.record(PARENT, f"run-{run_id}", job, str(body.get("recurring_run_id", "")))["name"]
-            shown = {key: body[key] for key in names if key in body}
+            shown = {key: body[key] for key in (*names, "recurring_run_id") if key in body}
             return _run(self._state.update(name, _run={"run_id": run_id, **shown}))
 
     def _job(self, call: Call) -> Json:
@@ -200,14 +192,9 @@ def _run(job: Json) -> Json:
         run["finished_at"] = job["endTime"]
     if "error" in job:
         run["error"] = job["error"]
-    tasks = [
-        {
-            "task_id": str(task.get("taskId", "")),
-            "display_name": task.get("taskName", ""),
-            "state": task.get("state", ""),
-        }
-        for task in job["jobDetail"].get("taskDetails", [])
-    ]
+    names = {"task_id": "taskId", "display_name": "taskName", "state": "state"}
+    details = job["jobDetail"].get("taskDetails", [])
+    tasks = [{name: str(task.get(key, "")) for name, key in names.items()} for task in details]
     return {**run, "run_details": {"task_details": tasks}}
 
 
@@ -244,6 +231,8 @@ def _five_fields(cron: str) -> str:
     seconds, _, rest = cron.partition(" ")
     if len(cron.split()) != 6 or not seconds.isdigit():
         raise ValueError("expected six fields, of which the first are seconds")
+    if "7" in rest.split()[4].split("/")[0]:
+        raise ValueError("end of range (7) above maximum (6)")
     return rest.replace("?", "*")
 
 

@@ -15,29 +15,11 @@ ENDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_FAILED", "JOB_STATE_CANCELLED")
 
 # The fields of TuningJob in the API's protocol buffers. The generated clients reject unknown fields in operations, so
 # those that only the REST service has (preferenceOptimizationSpec, tuningJobState, tuningJobMetadata) are left out.
-_JOB_MESSAGE = frozenset(
-    [
-        "name",
-        "baseModel",
-        "preTunedModel",
-        "supervisedTuningSpec",
-        "tunedModelDisplayName",
-        "description",
-        "state",
-        "createTime",
-        "startTime",
-        "endTime",
-        "updateTime",
-        "error",
-        "labels",
-        "experiment",
-        "tunedModel",
-        "tuningDataStats",
-        "encryptionSpec",
-        "serviceAccount",
-        "evaluateDatasetRuns",
-    ]
-)
+_JOB_MESSAGE = {
+    *("name", "baseModel", "preTunedModel", "supervisedTuningSpec", "tunedModelDisplayName", "description", "state"),
+    *("createTime", "startTime", "endTime", "updateTime", "error", "labels", "experiment", "tunedModel"),
+    *("tuningDataStats", "encryptionSpec", "serviceAccount", "evaluateDatasetRuns"),
+}
 
 
 class Operations:

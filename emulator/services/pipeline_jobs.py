@@ -77,14 +77,14 @@ class PipelineJobs(Collection):
         job |= {"labels": read_labels(fields), "state": "PIPELINE_STATE_PENDING", "jobDetail": {"taskDetails": []}}
         if schedule:
             job["scheduleName"] = schedule
+        default = str(job.get("pipelineSpec", {}).get("defaultPipelineRoot", ""))
+        root = fields.object("runtimeConfig").text("gcsOutputDirectory", default)
+        if not root.startswith("gs://") and (root or self._runs):
+            raise bad_field(("pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."))
         if self._runs is None:
             return self.insert(parent, job, job_id)
         if "dag" not in job.get("pipelineSpec", {}).get("root", {}) or "pipelineInfo" not in job["pipelineSpec"]:
             raise bad_field(("pipeline_job.pipeline_spec", "must have a name and a root that is a DAG."))
-        default = str(job["pipelineSpec"].get("defaultPipelineRoot", ""))
-        root = fields.object("runtimeConfig").text("gcsOutputDirectory", default)
-        if not root.startswith("gs://"):
-            raise bad_field(("pipeline_job.runtime_config.gcs_output_directory", "must be a folder, gs://bucket/..."))
         job["runtimeConfig"] = {**job.get("runtimeConfig", {}), "gcsOutputDirectory": root}
         inserted = self.insert(parent, {**job, "_executing": True}, job_id)
         self._runs.start(inserted["name"])

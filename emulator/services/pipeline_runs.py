@@ -90,8 +90,8 @@ class PipelineRuns:
 
     def cancel(self, name: str) -> None:
         """End the steps of a job, which takes up to 25 seconds; its thread then sets its last state."""
-        if name in self._running:
-            threading.Thread(target=self._running[name].cancel, daemon=True).start()
+        if execution := self._running.get(name):
+            threading.Thread(target=execution.cancel, daemon=True).start()
 
     def stop(self) -> None:
         """Let the steps of all jobs end; their jobs fail at the next start."""

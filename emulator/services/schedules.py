@@ -131,23 +131,23 @@ class Schedules(Collection):
             ]
             if not due:
                 return
-            self._fire(min(due)[1])
+            self._fire(min(due)[1], moment)
 
     def _at_limit(self, schedule: Json) -> bool:  # maxConcurrentRunCount limits runs being started: that takes no time
         return 0 < int(schedule.get("maxConcurrentActiveRunCount", 0)) <= self._jobs.active(schedule["name"])
 
     def _run_queued(self) -> None:
-        for _, schedule in self._state.all("schedules"):
-            while schedule.get("_queued") and not self._at_limit(schedule):
-                with self._state.transaction():
+        with self._state.transaction():
+            for _, schedule in self._state.all("schedules"):
+                while schedule.get("_queued") and not self._at_limit(schedule):
                     schedule["_queued"] -= 1
                     self._run(schedule, _stamp(self.clock()))
                     self._store(schedule)
 
-    def _fire(self, name: str) -> None:
+    def _fire(self, name: str, moment: datetime) -> None:
         with self._state.transaction():
-            schedule = self._state.get(name)
-            if schedule is None or schedule["state"] != "ACTIVE" or not schedule.get("nextRunTime"):
+            schedule = self._state.get(name)  # another thread may have fired, paused or deleted it
+            if schedule is None or schedule["state"] != "ACTIVE" or schedule.get("nextRunTime", "9") > _stamp(moment):
                 return
             due = schedule["nextRunTime"]
             if not self._at_limit(schedule):

@@ -30,26 +30,12 @@ from emulator.core.state import Database
 
 _QUIET = re2.Options()
 _QUIET.log_errors = False
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS buckets (name TEXT PRIMARY KEY, body TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS objects (bucket TEXT NOT NULL, name TEXT NOT NULL, generation INTEGER NOT NULL,
-  file TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (bucket, name));
-CREATE TABLE IF NOT EXISTS uploads (id TEXT PRIMARY KEY, bucket TEXT NOT NULL, name TEXT NOT NULL,
-  metadata TEXT NOT NULL, conditions TEXT NOT NULL);
-"""
+_SCHEMA = Path(__file__).with_name("storage.sql").read_text(encoding="utf-8")
 
 _BUCKET_SETTINGS = ("labels", "iamConfiguration", "lifecycle", "versioning", "encryption")
 WRITABLE = (
-    "cacheControl",
-    "contentDisposition",
-    "contentEncoding",
-    "contentLanguage",
-    "contentType",
-    "customTime",
-    "metadata",
-    "storageClass",
-    "temporaryHold",
-    "eventBasedHold",
+    *("cacheControl", "contentDisposition", "contentEncoding", "contentLanguage", "contentType", "customTime"),
+    *("metadata", "storageClass", "temporaryHold", "eventBasedHold"),
 )
 
 

@@ -17,23 +17,10 @@ from gemtune.errors import UserError
 MILLION = 1_000_000
 
 Kind = Literal[
-    "augmentation",
-    "pair_sampling",
-    "baseline",
-    "prompt_search",
-    "train_probe",
-    "tuning",
-    "checkpoints",
-    "follow_ups",
-    "escalation",
-    "best_prompt",
-    "finalists",
-    "champion_test_set",
-    "ranking",
-    "judging",
-    "judge_validation",
-    "idle_endpoints",
-]
+    "augmentation", "pair_sampling", "baseline", "prompt_search", "train_probe", "tuning", "checkpoints",
+    "follow_ups", "escalation", "best_prompt", "finalists", "champion_test_set", "ranking", "judging",
+    "judge_validation", "idle_endpoints",
+]  # fmt: skip
 
 
 class Estimate(Part):

@@ -118,7 +118,7 @@ def doctor(
 ) -> None:
     """Check a configuration against the model catalogue and the project: every problem that would stop a run.
 
-    Looked up are the APIs, the bucket, service accounts, keys and the image. Exit code 1: one of them is missing.
+    Looked up are the APIs, the bucket, service accounts, keys and the image. Exit code 1: one is missing or disabled.
     With --compiled, check a compiled pipeline: what a backend would refuse, why, and the remedy.
     """
     from gemtune.vertex import connect
@@ -149,8 +149,9 @@ def _look_up(settings: Config, client: Client, image: str) -> None:
     for problem in problems:
         typer.echo(f"warning: {problem}")
     for check in checks(client, settings, image):
-        missing |= check.state == "missing"
-        typer.echo(f"{check.subject}: {check.state}{f' ({check.remedy})' if check.state == 'missing' else ''}")
+        lacks = check.state in ("missing", "disabled")
+        missing |= lacks
+        typer.echo(f"{check.subject}: {check.state}{f' ({check.remedy})' if lacks else ''}")
     if missing:
         raise typer.Exit(1)
 

@@ -36,38 +36,11 @@ from gemtune.config.tuning import (
 from gemtune.errors import UserError
 
 __all__ = [
-    "Augment",
-    "Backend",
-    "Config",
-    "Deploy",
-    "Escalation",
-    "Evaluate",
-    "Gate",
-    "HardExamples",
-    "JsonObject",
-    "Judge",
-    "ModelVariant",
-    "Monitor",
-    "Notify",
-    "Plan",
-    "Preference",
-    "Preprocess",
-    "Prompt",
-    "Role",
-    "Section",
-    "Select",
-    "Split",
-    "StepResources",
-    "Task",
-    "Trial",
-    "Tune",
-    "Vertex",
-    "explain",
-    "fingerprint",
-    "is_resource_name",
-    "step_resources",
-    "step_table",
-]
+    "Augment", "Backend", "Config", "Deploy", "Escalation", "Evaluate", "Gate", "HardExamples", "JsonObject", "Judge",
+    "ModelVariant", "Monitor", "Notify", "Plan", "Preference", "Preprocess", "Prompt", "Role", "Section", "Select",
+    "Split", "StepResources", "Task", "Trial", "Tune", "Vertex", "explain", "fingerprint", "is_resource_name",
+    "step_resources", "step_table",
+]  # fmt: skip
 
 
 LONG_ANSWER = 256  # tokens of an object or a text, at most, by default

@@ -48,7 +48,9 @@ class Backend(Section):
     cluster on Kubeflow.
     """
     root: str = ""
-    """Folder of the runs' files: gs://, on Kubeflow also s3:// or minio://; empty: gs://BUCKET/pipelines."""
+    """Folder of the runs' files: gs://, on Kubeflow also s3:// or minio://; empty: gs://BUCKET/pipelines, on
+    Kubeflow the default of the cluster.
+    """
     encryption_key: str = ""
     """Full name of a Cloud KMS key for runs and a new bucket; empty: vertex.encryption_key."""
     network: str = ""

@@ -20,7 +20,7 @@ _MAX_TEXT_CHARS = 8000  # characters of one text; the service truncates longer o
 
 
 def embed(client: Client, model: str, texts: Sequence[str], dimensions: int, concurrency: int) -> NDArray[np.float32]:
-    """One unit vector per text, shape (texts, dimensions). Raises `Refused` when the service does."""
+    """One unit vector per text, shape (texts, dimensions). Raises `PermanentError`."""
     from google.genai import types
 
     config = types.EmbedContentConfig(task_type="CLUSTERING", output_dimensionality=dimensions)

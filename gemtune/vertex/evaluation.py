@@ -37,7 +37,7 @@ EvaluatedRow = tuple[str, str, str]  # prompt, reference, answer
 def scores(client: Client, metric: str, rows: Sequence[EvaluatedRow], rubric: str = "") -> list[float]:
     """The service's score of each row: 0 to 1; for the metric `rubric` 1 to 5, rated by the service's judge model.
 
-    Raises `Retryable` (after ten attempts) or `Refused`.
+    Raises `TransientError` (after ten attempts) or `PermanentError`.
     """
     if metric == "rubric":
         requests = [_rubric_request(rubric, row) for row in rows]

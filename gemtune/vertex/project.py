@@ -16,11 +16,11 @@ from gemtune.vertex import Client
 from gemtune.vertex.calls import PermanentError, retried, translate_errors
 
 APIS = ("aiplatform", "storage", "artifactregistry", "logging")
-IMAGE = re.compile(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/([^:@]+)(?::([\w.-]+)|@(sha256:\w+))")
+IMAGE = re.compile(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/([^:@]+)(?::([\w.-]+))?(?:@(sha256:\w+))?")
 
 
 class Lookup(NamedTuple):
-    """What was looked up, its state (ok, missing, or not shown to these credentials), and the remedy."""
+    """What was looked up, its state (ok, missing, disabled, or not shown to these credentials), and the remedy."""
 
     subject: str
     state: str
@@ -33,8 +33,9 @@ def checks(client: Client, config: Config, image: str) -> Iterator[Lookup]:
     accounts = {name for name in (config.vertex.service_account, config.backend.service_account) if "@" in name}
     needed = {
         "cloudkms": keys,
-        "bigquery": config.data.startswith("bq://"),
+        "bigquery": config.data.startswith("bq://") or config.monitor.logs.startswith("bq://"),
         "dataflow": config.preprocess.runner != "local",
+        "dlp": config.preprocess.pii != "off" and config.preprocess.pii_detector == "dlp",
     }
     for api in (*APIS, *(name for name, used in needed.items() if used)):
         name = f"{api}.googleapis.com"
@@ -52,7 +53,7 @@ def checks(client: Client, config: Config, image: str) -> Iterator[Lookup]:
     if match:
         location, project, repository, package, tag, digest = match.groups()
         package = package.replace("/", "%2F")
-        version = f"tags/{tag}" if tag else f"versions/{digest}"
+        version = f"versions/{digest}" if digest else f"tags/{tag or 'latest'}"
         path = f"projects/{project}/locations/{location}/repositories/{repository}/packages/{package}/{version}"
         yield Lookup(f"image {image}", _state(client, "artifactregistry", path), f"make image IMAGE={image}")
 
@@ -63,7 +64,8 @@ def _state(client: Client, service: str, path: str) -> str:
         resource = translate_errors(lambda: client.rest("GET", f"{service}.googleapis.com", f"v1/{path}"))
     except PermanentError as error:
         return "missing" if error.code == 404 else f"not shown: {error.message}"
-    return "missing" if resource.get("state") == "DISABLED" else "ok"
+    state = resource.get("primary", resource).get("state", "ENABLED")  # of a key: that of the version in use
+    return "disabled" if resource.get("disabled") or state != "ENABLED" else "ok"
 
 
 @retried

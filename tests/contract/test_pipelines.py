@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,12 @@ import httpx
 import pytest
 from emulated import LOCATION, NUMBER, PARENT, PROJECT, Server, gapic
 from google.api_core import exceptions
+
+from emulator.core.state import State
+from emulator.services.operations import Operations
+from emulator.services.pipeline_jobs import PipelineJobs
+from emulator.services.schedules import Schedules
+from emulator.services.template_registry import TemplateRegistry
 
 SPEC = """
 pipelineInfo: {name: demo-pipe}
@@ -140,6 +147,33 @@ def test_schedules_fire_when_the_clock_says(server: Server, aip: Any, template: 
     completed.delete()
     with pytest.raises(exceptions.NotFound):
         aip.PipelineJobSchedule.get(schedule.resource_name)
+
+
+def test_schedule_that_another_thread_has_fired_is_not_fired_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(tmp_path)
+    operations = Operations(state)
+    jobs = PipelineJobs(state, operations, TemplateRegistry(state, operations))
+    schedules = Schedules(state, operations, jobs)
+    due = datetime(2026, 11, 2, 3, tzinfo=UTC)
+    request = {"pipelineJob": {}}
+    fields = {"displayName": "d", "cron": "0 3 * * *", "state": "ACTIVE", "nextRunTime": "2026-11-02T03:00:00.000000Z"}
+    name = f"{PARENT}/schedules/1"
+    state.put("schedules", name, {"name": name, "createPipelineJobRequest": request, **fields})
+    stored, lists = state.all, []
+
+    def overtaken(kind: str, parent: str | None = None) -> list[tuple[int, Any]]:
+        listed = stored(kind, parent)
+        lists.append(kind)
+        if len(lists) == 2:  # it is known what is due, and has not been fired
+            schedules.fire_until(due)
+        return listed
+
+    monkeypatch.setattr(state, "all", overtaken)
+    schedules.fire_until(due)
+    assert (state.get(name) or {})["startedRunCount"] == "1"
+    state.close()
 
 
 def test_schedule_limit_on_started_runs_does_not_count_unfinished_ones(

@@ -14,7 +14,7 @@ from gemtune.cli.main import app
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.state import lease
-from gemtune.vertex import connect
+from gemtune.vertex import connect, project
 from pipelines import cloud, runs, schedules
 from pipelines.emulator_process import emulator
 
@@ -251,9 +251,14 @@ def test_read_cron_refuses_what_no_service_takes_or_never_fires(text):
     [
         ("schedule", ["--cron", "every monday"], "cannot read the cron expression 'every monday'"),
         ("submit", ["--data", "rows.jsonl"], "reads gs:// or bq://"),
+        ("submit", ["--set", "preprocess.corrections=review.csv"], "preprocess.corrections is 'review.csv'"),
+        ("schedule", ["--set", "preprocess.test_data=new.csv"], "preprocess.test_data is 'new.csv'"),
+        ("submit", ["--set", "evaluate.judge.ratings=r.csv"], "evaluate.judge.ratings is 'r.csv'"),
+        ("submit", ["--set", "task.labels_file=labels.yaml"], "task.labels_file is 'labels.yaml'"),
         ("submit", ["--template", "https://x/kfp/p/r/q/v1"], "give --image, or --template"),
         ("submit", ["--set", "evaluate.base_model=gemini-0"], "unknown base model 'gemini-0'"),
         ("submit", ["--set", "vertex.location=mars-1"], "cannot be tuned in mars-1"),
+        ("submit", ["--set", "backend.root=s3://b/runs"], "backend.root is 's3://b/runs'"),
     ],
 )
 def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, options, message):
@@ -262,6 +267,12 @@ def test_submit_and_schedule_send_nothing_that_cannot_run(url, invoke, verb, opt
     assert done.exit_code == 1
     assert message in done.output.replace("\n", " ")
     assert get(url, f"{PARENT}/pipelineJobs") == before
+
+
+def test_secrets_of_a_cluster_are_not_sent_to_vertex(url, invoke):
+    done = invoke("submit", "--set", "backend={key_secret: google, pull_secret: registry}")
+    assert done.exit_code == 0, done.output
+    assert "/var/secrets" not in json.dumps(get(url, f"/v1/{done.output.strip()}"))
 
 
 def test_submit_reads_tables(url, invoke):
@@ -394,11 +405,40 @@ def test_doctor_names_what_the_project_lacks(url, config):
     lacking = gemtune("doctor", config, "--image", IMAGE, *accounts)
     call(url, "PUT", "/emulator/project", {"missing": []})
     assert lacking.exit_code == 1
-    missing = [line for line in lacking.output.splitlines() if ": missing (" in line]
+    missing = [line for line in lacking.output.splitlines() if ": missing (" in line or ": disabled (" in line]
     assert [line.split(": ")[0].split()[-1].rsplit("/", 1)[-1] for line in missing] == [
         *names[:3],
         "gemtune-python:abc",
     ]
+
+
+@pytest.mark.parametrize(
+    ("resource", "state"),
+    [
+        ({"name": "a"}, "ok"),
+        ({"state": "ENABLED"}, "ok"),
+        ({"state": "DISABLED"}, "disabled"),  # an API
+        ({"email": "a@b", "disabled": True}, "disabled"),
+        ({"primary": {"state": "ENABLED"}}, "ok"),
+        ({"primary": {"state": "DESTROYED"}}, "disabled"),  # the version of a key
+    ],
+)
+def test_doctor_reports_disabled_resources(config, monkeypatch, resource, state):
+    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda *_: resource)
+    image = IMAGE.replace(":abc", "")  # the tag is latest
+    looked_up = list(project.checks(connect(Config().vertex), Config(), image))
+    assert {check.state for check in looked_up if not check.subject.startswith("bucket")} == {state}
+    assert looked_up[-1].subject == f"image {image}"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "path"), [("", "tags/latest"), (":v1", "tags/v1"), (":v1@sha256:ab", "versions/sha256:ab")]
+)
+def test_doctor_looks_an_image_up_by_digest_or_tag(config, monkeypatch, suffix, path):
+    requested = []
+    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda _, __, ___, path: requested.append(path) or {})
+    list(project.checks(connect(Config().vertex), Config(), IMAGE.replace(":abc", suffix)))
+    assert requested[-1].endswith(f"/packages/gemtune-python/{path}")
 
 
 def test_doctor_offline_sends_no_request(config, monkeypatch):

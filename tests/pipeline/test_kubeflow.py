@@ -137,10 +137,10 @@ def test_schedule_replaces_the_earlier_one_and_keeps_it_paused(client, invoke):
     assert run.recurring_run_id == second != first
     assert run.trigger.cron_schedule.cron == "0 30 4 * * *"
     client.disable_recurring_run(second)
-    paused = invoke("schedule", "--cron", "0 5 * * *")
+    paused = invoke("schedule", "--cron", "0 5 * * */7")
     assert "still paused" in paused.output
     (run,) = recurring_runs(client)
-    assert (run.status, run.trigger.cron_schedule.cron) == ("DISABLED", "0 0 5 * * *")
+    assert (run.status, run.trigger.cron_schedule.cron) == ("DISABLED", "0 0 5 * * */7")
 
 
 @pytest.mark.parametrize("killed_at", ["enable_recurring_run", "delete_recurring_run"])
@@ -168,6 +168,11 @@ def test_schedule_that_is_interrupted_leaves_one_at_the_next_call(client, url, i
         ("schedule", ["--cron", "0 3 31 2 *"], "cannot read the cron expression"),
         ("submit", ["--data", "rows.jsonl"], "reads gs:// or bq://"),
         ("submit", ["--image", ""], "give --image"),
+        (
+            "submit",
+            ["--set", "preprocess={runner: dataflow, dataflow_template: gs://b/t}", "--data", "gs://b/rows.jsonl"],
+            "Dataflow's operator needs Vertex AI",
+        ),
         ("submit", ["--kubeflow", "http://127.0.0.1:9", "--set", "backend.namespace=team"], "cannot be reached"),
     ],
 )
@@ -217,9 +222,14 @@ def test_labels_of_a_file_are_no_parameter_of_a_run():
         assert (len(json.dumps(arguments(config))) < 10_000) is fits
 
 
-def test_parameters_of_a_run_have_a_limit(client, tmp_path):
+def test_emulator_refuses_what_a_cluster_refuses(client, tmp_path):
     from kfp_server_api import ApiException
 
     path = compile_pipeline(Config(), tmp_path / "p.yaml")
     with pytest.raises(ApiException, match="exceed maximum size"):
         client.create_run_from_pipeline_package(str(path), {"name": "x" * 10_000}, experiment_name="e1")
+    experiment = client.create_experiment("e1").experiment_id
+    with pytest.raises(ApiException, match="above maximum"):
+        client.create_recurring_run(
+            experiment, "weekly", cron_expression="0 0 3 * * 7", pipeline_package_path=str(path)
+        )

@@ -24,11 +24,6 @@ class Encoded:
     ids: tuple[int, ...]
     answer: tuple[bool, ...]
 
-    @property
-    def answer_count(self) -> int:
-        """Number of tokens with a loss."""
-        return sum(self.answer)
-
 
 def _clean(text: str) -> str:
     # JSON may contain half of a surrogate pair, which no tokenizer accepts.
