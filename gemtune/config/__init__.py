@@ -33,7 +33,7 @@ from gemtune.config.tuning import (
     Tune,
     Vertex,
 )
-from gemtune.errors import UserError
+from gemtune.errors import UserError, did_you_mean
 
 __all__ = [
     "Augment", "Backend", "Config", "Deploy", "Escalation", "Evaluate", "Gate", "HardExamples", "JsonObject", "Judge",
@@ -78,7 +78,9 @@ class Config(Section):
     @classmethod
     def _steps_exist(cls, value: dict[str, StepResources]) -> dict[str, StepResources]:
         if unknown := set(value) - set(step_table()):
-            raise ValueError(f"no step {sorted(unknown)[0]!r}: the steps are {', '.join(step_table())}")
+            names = tuple(step_table())
+            similar = did_you_mean(sorted(unknown)[0], names)
+            raise ValueError(f"no step {sorted(unknown)[0]!r}: the steps are {', '.join(names)}{similar}")
         return value
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from gemtune.cli.main import app
 from gemtune.cli.settings_reference import explanation, reference
 from gemtune.config import Config
-from gemtune.config.section import sections
+from gemtune.config.section import section_of, sections
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").rglob("*.yaml"))
 
@@ -51,8 +51,8 @@ def test_config_reference_lists_every_setting_once():
     text = reference()
     assert output("reference") == text
     for section, field in Config.model_fields.items():
-        model = field.annotation
-        if hasattr(model, "model_fields"):
+        model, _ = section_of(field)
+        if model is not None:
             table = text.split(f"## `{section}`\n")[1].split("\n## ")[0]
             for name, setting in model.model_fields.items():
                 (row,) = [line for line in table.splitlines() if line.startswith(f"| `{name}` |")]
