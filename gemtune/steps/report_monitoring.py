@@ -24,8 +24,8 @@ HEADLINES = {
     "retrain": "There is reason to retrain",
     "cannot_tell": "Nothing can be concluded",
 }
-Point = tuple[datetime, float, float, float, float | None]
-"""End of a window; a value, its interval, and the value at which it is an alarm."""
+Point = tuple[datetime, float, float | None, float | None, float | None]
+"""End of a window; a value, its interval if it has one, and the value at which it is an alarm."""
 _TRENDS = ("prompt_skew", "unusable_answers", "similarity", "confidence")
 
 
