@@ -72,12 +72,13 @@ def commands(rows: Path, prefix: Path) -> dict[str, list[str]]:
 
 
 def cpu_s(command: list[str], output: Path) -> float:
-    """CPU seconds of a command and its processes, whose output is kept in a file."""
-    with output.open("wb") as file:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT)
+    """CPU seconds of a command and its processes, whose output is kept in a file, its log beside it."""
+    log = output.with_suffix(".log")
+    with output.open("wb") as out, log.open("wb") as err:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=err)
         _, status, used = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status) > 1:  # 1: `data check` found problems
-        raise SystemExit(output.read_text(errors="replace")[-2000:])
+    if os.waitstatus_to_exitcode(status) > 1 or "Traceback" in log.read_text(errors="replace"):
+        raise SystemExit(log.read_text(errors="replace")[-2000:])  # 1: `data check` found problems
     return used.ru_utime + used.ru_stime
 
 
