@@ -63,7 +63,6 @@ def rules(config: Preprocess, task: Task) -> list[Rule]:
     enabled["strip_ends"] = "collapse_whitespace" not in enabled
     available: dict[str, Callable[[str], str]] = {
         "strip_html": _without_markup,
-        # a printable text has neither, which is known sooner
         "remove_control": lambda text: text if text.isprintable() else _CONTROL.sub("", text),
         "remove_invisible": lambda text: text if text.isprintable() else _INVISIBLE.sub("", text),
         "normalize_unicode": lambda text: text if form == "none" else unicodedata.normalize(form, text),

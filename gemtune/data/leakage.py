@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gemtune.artifacts.data import LeakageReport, OverlapSample, SplitOverlap
 from gemtune.config import Split, Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key
-from gemtune.data.compared_text import Remainders, compared_forms, comparison_texts, derived_values
+from gemtune.data.compared_text import Remainders, comparison_texts, derived_values
 from gemtune.data.example import Example
 from gemtune.dedup.embedding import Embedder, embed, neighbours
 from gemtune.dedup.overlaps import overlaps
@@ -80,14 +80,10 @@ def leakage_report(
     """
     config, task = config or Split(), task or Task()
     # compared together, because passages that many rows have in common are removed from all
-    remainders, examples = Remainders(), [row for rows in splits.values() for row in rows]
-    compared = _divide(compared_forms(remainders.of(examples)), splits)
+    compared = _divide(comparison_texts([row for rows in splits.values() for row in rows]), splits)
     values = {name: [derived_values(row, task) for row in rows] for name, rows in splits.items()}
     sampled = {name: _sample(rows, config) for name, rows in splits.items()} if config.semantic_threshold else {}
-    if sum(map(len, sampled.values())) < len(examples):  # passages that many of the sampled rows have in common
-        remainders = Remainders()
-    embedded = {name: [splits[name][i] for i in indices] for name, indices in sampled.items()}
-    vectors = _vectors(embedded, embedder, remainders)
+    vectors = _vectors({name: [splits[name][i] for i in indices] for name, indices in sampled.items()}, embedder)
     pair_overlaps = []
     for name, other in combinations(_HELD_OUT_FIRST, 2):
         semantic: dict[int, int] = {}
@@ -165,10 +161,8 @@ def _sample(rows: Sequence[Example], config: Split) -> list[int]:
     return sorted(ranked[:MAX_EMBEDDED])
 
 
-def _vectors(
-    splits: dict[str, list[Example]], embedder: Embedder, remainders: Remainders
-) -> dict[str, NDArray[np.float32]]:
+def _vectors(splits: dict[str, list[Example]], embedder: Embedder) -> dict[str, NDArray[np.float32]]:
     """Vectors of every split, embedded together because an embedder may be fitted to its input."""
-    vectors = embedder(remainders.texts([example for rows in splits.values() for example in rows]))
+    vectors = embedder(Remainders().texts([example for rows in splits.values() for example in rows]))
     ends = np.cumsum([len(rows) for rows in splits.values()])
     return dict(zip(splits, np.split(vectors, ends[:-1]), strict=True)) if splits else {}

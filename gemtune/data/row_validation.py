@@ -55,7 +55,7 @@ class ReadStats:
     group_columns: GroupColumns = field(default_factory=GroupColumns)
     row_notes: Counter[str] = field(default_factory=Counter)
     _pii_detector: PiiDetector | None = None
-    _rules: list[Rule] | None = None
+    rules: list[Rule] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         """Log what was assumed or found, once, and keep it for the report."""
@@ -83,12 +83,6 @@ class ReadStats:
         if self._pii_detector is None:
             self._pii_detector = load_pii_detector(config)
         return self._pii_detector
-
-    def rules(self, config: Preprocess, task: Task) -> list[Rule]:
-        """The rules that clean a text, created once."""
-        if self._rules is None:
-            self._rules = rules(config, task)
-        return self._rules
 
     def to_report(self) -> ReadReport:
         """The statistics as part of a report."""
@@ -148,8 +142,8 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
         return parsed
     example, text = parsed, parsed.text
     stats.mojibake += is_mojibake(text)
-    # a prompt is kept as it is
-    changes = rule_changes(text, stats.rules(config, task)) if parsed.contents is None else ()
+    stats.rules = stats.rules or rules(config, task)  # created once
+    changes = rule_changes(text, stats.rules) if parsed.contents is None else ()  # a prompt is kept as it is
     for rule, before, text in changes:
         stats.cleaned[rule] += 1
         if len(stats.samples[rule]) < _MAX_SAMPLES:
@@ -176,8 +170,7 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
             stats.corrected += 1
             example = _with_new_id(with_target(example, label))
     if task.kind in LABELLED_KINDS and example.target and len(stats.labels) < MAX_LABELS:
-        for label in labels_of(example.target, task):
-            stats.labels[label] += 1
+        stats.labels.update(labels_of(example.target, task))
     problem = _problem(example, task, config)
     return RejectedRow(line, *problem, row) if problem else example
 

@@ -219,7 +219,6 @@ class _Search:
         self._shared = self._most_rows(np.array([*self._rows, 0]))
         large = [rows if size >= TEMPLATE // 2 else 0 for rows, size in zip(self._rows, sizes, strict=True)]
         self._shared_largely = self._most_rows(np.array([*large, 0]))
-        self._is_passage: dict[int, bool] = {}
 
     def _most_rows(self, rows: Ints) -> Small:
         """For each word the rows of the commonest path over it."""
@@ -262,10 +261,7 @@ class _Search:
         kinds = (self._kinds[begins[row] : begins[row + 1]] for row in rows.tolist())
         held = Counter(number for row in kinds for number in set(self._path_of[row].tolist()))
         common = [number for number, count in held.items() if number >= 0 and 2 * count >= rows.size]
-        for number in common:
-            if number not in self._is_passage:
-                self._is_passage[number] = self._columns(number) >= PART and self._rows_differ(number)
-        return [number for number in common if self._is_passage[number]]
+        return [number for number in common if self._columns(number) >= PART and self._rows_differ(number)]
 
     def template_with(self, number: int) -> list[int]:
         """The paths of the template that this path is part of; none where they are too short for a template."""
@@ -315,14 +311,14 @@ def _frequent_windows(words: _Words) -> tuple[Small, Ints]:
     return kinds, support[frequent]
 
 
-def _occurring(windows: Hashes, known: Hashes) -> tuple[Ints, Ints]:
-    """Which windows are among the known ones, which are sorted, and the place of each there."""
+def _occurring(windows: Hashes, kinds: Hashes) -> tuple[Ints, Ints]:
+    """Which windows are among these kinds, which are sorted, and the place of each there."""
     is_possible = np.zeros(1 << _FIRST_BITS, np.bool_)  # the first bits rule out most, sooner than a search
     shift = np.uint64(64 - _FIRST_BITS)
-    is_possible[known >> shift] = True
+    is_possible[kinds >> shift] = True
     hits = np.flatnonzero(is_possible[windows >> shift])
-    place = np.minimum(np.searchsorted(known, windows[hits]), known.size - 1)
-    occurs = known[place] == windows[hits]
+    place = np.minimum(np.searchsorted(kinds, windows[hits]), kinds.size - 1)
+    occurs = kinds[place] == windows[hits]
     return hits[occurs], place[occurs]
 
 
