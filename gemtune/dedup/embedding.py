@@ -67,8 +67,7 @@ def _ngram_counts(texts: Sequence[str], vocabulary: dict[str, int] | None = None
     words, in_texts = _occurrences(text.lower().split() for text in texts)
     padded = map(" {} ".format, words)
     ngrams, in_words = _occurrences([w[i : i + n] for n in range(2, 6) for i in range(len(w) - n + 1)] for w in padded)
-    fitted = vocabulary
-    if vocabulary is None:
+    if not (fitted := vocabulary):
         names, totals = sorted(ngrams), in_words.T @ in_texts.sum(axis=0)
         chosen = np.sort((-totals[[ngrams[name] for name in names]]).argsort()[:_MAX_FEATURES])
         vocabulary = {names[i]: column for column, i in enumerate(chosen.tolist())}
@@ -76,8 +75,8 @@ def _ngram_counts(texts: Sequence[str], vocabulary: dict[str, int] | None = None
     used = np.flatnonzero(columns >= 0)
     counts = in_texts @ in_words[:, used]
     counts.sort_indices()  # those of a row in the order of first occurrence, by which sums are rounded
-    shape = len(texts), len(vocabulary)
-    counts = csr_array((counts.data, columns[used][counts.indices], counts.indptr), shape=shape)
+    mapped = counts.data, columns[used][counts.indices], counts.indptr
+    counts = csr_array(mapped, shape=(len(texts), len(vocabulary)))
     if fitted:
         counts.sort_indices()
     return counts, vocabulary
