@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from gemtune.contents import text_of, text_turn
 from gemtune.errors import UserError
 
 SCHEMA_VERSION = 1
-_CONTENT = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # created once: it encodes every row
+# created once: they encode every row
+_CONTENT, _ROW = json.JSONEncoder(sort_keys=True, ensure_ascii=False), json.JSONEncoder(ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def write_examples(path: str | Path, examples: Iterable[Example]) -> None:
 
 def to_row(record: Example | RejectedRow) -> JsonObject:
     """The record's fields by name."""
-    row = {field.name: getattr(record, field.name) for field in fields(record)}
+    row = {name: getattr(record, name) for name in record.__slots__}
     if row.get("pairs"):
         row["pairs"] = [asdict(pair) for pair in row["pairs"]]
     return row
@@ -127,7 +128,7 @@ def write_rows(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
     with open_atomic(path) as file:
         for row in rows:
             filled = {k: v for k, v in row.items() if v is not None and v != {} and v != ()}
-            file.write(json.dumps({"schema_version": SCHEMA_VERSION, **filled}, ensure_ascii=False) + "\n")
+            file.write(_ROW.encode({"schema_version": SCHEMA_VERSION, **filled}) + "\n")
 
 
 def write_json(path: str | Path, value: Mapping[str, Any]) -> None:

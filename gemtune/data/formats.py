@@ -91,7 +91,7 @@ def _columns(line: int, row: JsonObject, task: Task, config: Preprocess) -> Exam
         raise _InvalidRow("wrong_type", f"{config.text_column!r} is {text!r:.80}, not a string")
     target = _target(_cell(row, config.target_column, "target"), config.target_column, task)
     names = (config.text_column, config.target_column)
-    if [text.strip().casefold(), target.strip().casefold()] == [name.casefold() for name in names]:
+    if target.strip().casefold() == names[1].casefold() and text.strip().casefold() == names[0].casefold():
         raise _InvalidRow("repeated_header", "the row names the columns: files were joined here")
     system = row.get("systemInstruction")
     return _example(line, row, text, target, config, system if isinstance(system, str) and system else None)
@@ -113,7 +113,7 @@ def _prompt(line: int, row: JsonObject, task: Task, config: Preprocess, row_note
     *before, last = [_without_weight(turn) for turn in turns]
     target = _target(contents.text_of(last["parts"]), "the answer", task)
     row_notes.update(left_out)
-    return _with_columns(_of_turns(line, before, target, last, system, fields), row, config)
+    return replace(_of_turns(line, before, target, last, system, fields), **_of_columns(row, config))
 
 
 _THOUGHTS = "thoughts of the model are left out"
@@ -190,23 +190,22 @@ def _of_turns(
     )
 
 
-def _with_columns(example: Example, row: JsonObject, config: Preprocess) -> Example:
-    """The example with the split, group and slices of its row."""
+def _of_columns(row: JsonObject, config: Preprocess) -> JsonObject:
+    """The split, group and slices of a row."""
     slices = {name: _interned(str(row[name])) for name in config.slice_columns if row.get(name) not in (None, "")}
     group = row.get(config.group_column) if config.group_column else None
-    return replace(
-        example,
-        split=_split(row, config),
-        group=None if group in (None, "") else _interned(str(group)),
-        slices=slices or _NO_SLICES,
-    )
+    return {
+        "split": _split(row, config),
+        "group": None if group in (None, "") else _interned(str(group)),
+        "slices": slices or _NO_SLICES,
+    }
 
 
 def _example(
     line: int, row: JsonObject, text: str, target: str, config: Preprocess, system: str | None = None
 ) -> Example:
     target, own = _interned(target.strip()), system and _interned(system)
-    return _with_columns(Example(example_id(text, target, own), text, target, line, own), row, config)
+    return Example(example_id(text, target, own), text, target, line, own, **_of_columns(row, config))
 
 
 def _interned(value: str) -> str:

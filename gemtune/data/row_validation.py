@@ -16,7 +16,7 @@ from gemtune import contents
 from gemtune.artifacts.data import CleaningCount, CleaningSample, LabelSpellings, PersonalData, ReadReport
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data import sources
-from gemtune.data.cleaning import PiiDetector, clean, is_mojibake, load_pii_detector, rule_changes
+from gemtune.data.cleaning import PiiDetector, Rule, clean, is_mojibake, load_pii_detector, rule_changes, rules
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.formats import parse_example
 from gemtune.data.group_columns import GroupColumns
@@ -55,6 +55,7 @@ class ReadStats:
     group_columns: GroupColumns = field(default_factory=GroupColumns)
     row_notes: Counter[str] = field(default_factory=Counter)
     _pii_detector: PiiDetector | None = None
+    rules: list[Rule] = field(default_factory=list)
 
     def note(self, text: str) -> None:
         """Log what was assumed or found, once, and keep it for the report."""
@@ -108,12 +109,12 @@ def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -
     while batch := list(islice(rows, BATCH_ROWS)):
         if config.pii != "off" and config.pii_detector != "rules":
             stats.pii_detector(config).prefetch(_texts_of(batch, task, config))
+        stats.columns.update(str(name) for item in batch if isinstance(item, tuple) for name in item[1])
         for item in batch:
             if isinstance(item, RejectedRow):
                 yield item
             else:
                 line, row = item
-                stats.columns.update(map(str, row))
                 valid = validate_row(line, row, task, config, stats)
                 if not config.group_column and isinstance(valid, Example):
                     stats.group_columns.add(row, valid.text, other_columns)
@@ -141,14 +142,15 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
         return parsed
     example, text = parsed, parsed.text
     stats.mojibake += is_mojibake(text)
-    changes = rule_changes(parsed.text, config, task) if parsed.contents is None else ()  # a prompt is kept as it is
+    stats.rules = stats.rules or rules(config, task)  # created once
+    changes = rule_changes(text, stats.rules) if parsed.contents is None else ()  # a prompt is kept as it is
     for rule, before, text in changes:
         stats.cleaned[rule] += 1
         if len(stats.samples[rule]) < _MAX_SAMPLES:
             stats.samples[rule].append(CleaningSample(line=line, before=before[:200], after=text[:200]))
     if text != example.text:
         example = replace(example, text=text)
-    if config.pii != "off" and (kinds := list(_pii_kinds(example, stats.pii_detector(config)))):
+    if config.pii != "off" and (kinds := _pii_kinds(example, stats.pii_detector(config))):
         findings = Counter(kinds)
         stats.pii_findings.update(findings)
         stats.pii_lines.append(line)
@@ -237,9 +239,8 @@ def _texts_of(batch: Iterable[Row | RejectedRow], task: Task, config: Preprocess
             yield from _texts(replace(example, text=clean(example.text, config, task)) if is_plain else example)
 
 
-def _pii_kinds(example: Example, detector: PiiDetector) -> Iterator[str]:
-    for text in _texts(example):
-        yield from (finding.kind for finding in detector.findings(text))
+def _pii_kinds(example: Example, detector: PiiDetector) -> list[str]:
+    return [finding.kind for text in _texts(example) for finding in detector.findings(text)]
 
 
 def masked(example: Example, mask: Callable[[str], str]) -> Example:

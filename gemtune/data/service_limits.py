@@ -54,6 +54,8 @@ class LimitChecker:
         estimate = estimate_tokens(line)
         if estimate > 0.9 * self.limits.tokens_per_example:
             self._report(f"line {example.line}: about {estimate} tokens, the limit is {self.limits.tokens_per_example}")
+        if example.contents is None:  # a turn of text and its answer
+            return
         roles = [contents.ROLES[(turn.get("role") or "user").lower()] for turn in row["contents"]]
         if roles != [("user", "model")[i % 2] for i in range(len(roles))]:
             self._report(f"line {example.line}: the roles are {' '.join(roles)}; user and model must alternate")

@@ -29,6 +29,7 @@ TEMPLATE, PART, LARGEST_PART = 48, 8, 20
 MIN_REPEATED = 500  # columns of a template times its rows: a short one must be in more rows
 MANY_ROWS, LEFT_OF_FEW, LEFT_OF_MANY = 8, 20, 4  # rows that differ, and the columns that are left of each
 _SAMPLE = 60
+_FIRST_BITS = 22
 _CJK = "\u3005\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _ASCII_WORD = re.compile(r"\w+")  # the same words in ASCII texts, sooner
 _CHARACTER, _WORD = re.compile(f"[{_CJK}]"), re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
@@ -142,9 +143,8 @@ class Passages:
         if not self.sizes.size:
             return result
         words = words or _words(texts)
-        place = np.minimum(np.searchsorted(self.windows, words.windows), self.windows.size - 1)
-        hits = np.flatnonzero(self.windows[place] == words.windows)
-        numbers, offsets = self.numbers[place[hits]], self.offsets[place[hits]]
+        hits, place = _occurring(words.windows, self.windows)
+        numbers, offsets = self.numbers[place], self.offsets[place]
         # an occurrence: one passage in one text, its windows about as far apart as in the passage
         shift = words.at[hits] - offsets
         is_new = (np.diff(numbers) != 0) | (np.diff(words.rows[hits]) != 0) | (np.abs(np.diff(shift)) > 2)
@@ -300,14 +300,26 @@ def _frequent_windows(words: _Words) -> tuple[Small, Ints]:
     repeated = np.unique(ordered[MIN_ROWS - 1 :][ordered[MIN_ROWS - 1 :] == ordered[: 1 - MIN_ROWS]])
     if not repeated.size:
         return np.full(words.windows.size, -1, np.int32), np.empty(0, np.int64)
-    kind = np.minimum(np.searchsorted(repeated, words.windows), repeated.size - 1)
-    is_repeated = repeated[kind] == words.windows
+    hits, kind = _occurring(words.windows, repeated)
     texts = words.begins.size
-    support = np.bincount(np.unique(kind[is_repeated] * texts + words.rows[is_repeated]) // texts)
+    support = np.bincount(np.unique(kind * texts + words.rows[hits]) // texts)
     frequent = np.flatnonzero(support >= MIN_ROWS)
     numbers = np.full(support.size, -1, np.int32)
     numbers[frequent] = np.arange(frequent.size)
-    return np.where(is_repeated, numbers[kind], np.int32(-1)), support[frequent]
+    kinds = np.full(words.windows.size, -1, np.int32)
+    kinds[hits] = numbers[kind]
+    return kinds, support[frequent]
+
+
+def _occurring(windows: Hashes, kinds: Hashes) -> tuple[Ints, Ints]:
+    """Which windows are among these kinds, which are sorted, and the place of each there."""
+    is_possible = np.zeros(1 << _FIRST_BITS, np.bool_)  # the first bits rule out most, sooner than a search
+    shift = np.uint64(64 - _FIRST_BITS)
+    is_possible[kinds >> shift] = True
+    hits = np.flatnonzero(is_possible[windows >> shift])
+    place = np.minimum(np.searchsorted(kinds, windows[hits]), kinds.size - 1)
+    occurs = kinds[place] == windows[hits]
+    return hits[occurs], place[occurs]
 
 
 def _paths(words: _Words, kinds: Small, places: Ints, count: Ints) -> list[Ints]:

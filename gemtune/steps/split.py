@@ -18,7 +18,7 @@ from typing import Any
 from gemtune.artifacts.data import ExcludedRow, SplitReport
 from gemtune.config import Split, Task
 from gemtune.data.embedders import load_embedder
-from gemtune.data.example import Example, read_examples, write_examples
+from gemtune.data.example import Example, read_examples, to_row, write_rows
 from gemtune.data.leakage import find_overlaps, leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_splits, group_key, split_by_hash
 from gemtune.data.times import parse_times
@@ -197,7 +197,7 @@ def run(
     times = _time_ranges(divided, settings.time_column)
     divided = _without_time_slices(divided, settings.time_column)
     for split, path in zip(SPLITS, splits, strict=True):
-        write_examples(path, (replace(example, split=split) for example in divided[split]))
+        write_rows(path, ({**to_row(example), "split": split} for example in divided[split]))
     SplitReport(
         settings=settings.model_dump(),
         rows=overlaps.rows,

@@ -5,6 +5,8 @@ masked.
 """
 
 import codecs
+import re
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +14,18 @@ from hypothesis import strategies as st
 
 from gemtune import pii
 from gemtune.config import Preprocess, Task
-from gemtune.data.cleaning import clean, export_rules, is_mojibake, load_cleaner, rule_changes
+from gemtune.data.cleaning import (
+    _CONTROL,
+    _INVISIBLE,
+    alphanumeric_key,
+    clean,
+    export_rules,
+    is_mojibake,
+    load_cleaner,
+    rule_changes,
+    rules,
+    text_key,
+)
 
 CONFIGS = st.builds(
     Preprocess,
@@ -57,8 +70,22 @@ def test_clean_applies_each_rule(text: str, setting: dict[str, object], expected
     assert clean(text, Preprocess.of(setting), Task()) == expected
 
 
+@given(TEXTS | st.text(st.characters(max_codepoint=127)))
+@settings(max_examples=300, deadline=None)
+def test_keys_are_those_of_their_patterns(text: str) -> None:
+    normal = unicodedata.normalize("NFKC", text)
+    assert text_key(text) == re.sub(r"\s+", " ", normal.casefold()).strip()
+    assert alphanumeric_key(text) == (re.sub(r"[\W_]+", "", normal.lower()) or text_key(text))
+
+
+def test_printable_characters_are_neither_control_nor_invisible() -> None:
+    printable = "".join(filter(str.isprintable, map(chr, range(0x110000))))
+    assert not _CONTROL.search(printable)
+    assert not _INVISIBLE.search(printable)
+
+
 def test_changes_names_rule_before_and_after() -> None:
-    assert list(rule_changes("a\x00  b", Preprocess(), Task())) == [
+    assert list(rule_changes("a\x00  b", rules(Preprocess(), Task()))) == [
         ("remove_control", "a\x00  b", "a  b"),
         ("collapse_whitespace", "a  b", "a b"),
     ]

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Semantic duplicates, exactly; the built-in and the local embedder."""
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from gemtune.data.embedders import load_embedder
-from gemtune.dedup.embedding import embed, leaders
+from gemtune.dedup import embedding
+from gemtune.dedup.embedding import _ngram_counts, embed, leaders
 from gemtune.errors import UserError
 from gemtune.vertex.calls import batched
 
@@ -106,3 +108,29 @@ def test_builtin_embedder_fits_a_part_of_many_texts(monkeypatch):
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert vectors[-2] @ vectors[1] == pytest.approx(1, abs=1e-5)
     assert vectors[-1] @ vectors[1] > vectors[-1] @ vectors[31]
+
+
+WORDS = ["", "  ", "a", "A b", "abc ABC abc", "日本語のテキストです。", "naïve  café	cafe", "İstanbul ﬁn x"]
+WORDS += [
+    " ".join(random.Random(n).choices(["refund", "card", "the", "a", "Top-up", "pending!"], k=9)) for n in range(40)
+]
+
+
+@pytest.mark.parametrize("limit", [30_000, 60])
+def test_ngram_counts_are_those_of_scikit_learn(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.feature_extraction.text import CountVectorizer
+
+    monkeypatch.setattr(embedding, "_MAX_FEATURES", limit)
+    vectorizer = CountVectorizer(analyzer="char_wb", ngram_range=(2, 5), max_features=limit, dtype=np.float32)
+    expected, (counts, vocabulary) = vectorizer.fit_transform(WORDS), _ngram_counts(WORDS)
+    later = [*reversed(WORDS), "unseen words"]
+    # also the order within rows: sums, and so vectors, are the same to the last bit
+    for mine, theirs in (
+        (counts, expected),
+        (_ngram_counts(later, vocabulary)[0], vectorizer.transform(later)),
+        (_ngram_counts(["", " "], vocabulary)[0], vectorizer.transform(["", " "])),
+    ):
+        assert mine.shape == theirs.shape
+        for name in ("indptr", "indices", "data"):
+            assert getattr(mine, name).tolist() == getattr(theirs, name).tolist()
+    assert embed(["", " "]).tolist() == np.zeros((2, 256)).tolist()

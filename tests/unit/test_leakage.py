@@ -142,3 +142,14 @@ def test_leakage_neighbours_agree_with_brute_force() -> None:
     assert neighbours(mine, others, 0.9) == expected
     assert len(expected) > 10
     assert neighbours(mine, others[:0], 0.9) == {}
+
+
+def test_leakage_neighbours_of_many_dimensions_agree_with_brute_force() -> None:
+    draw = np.random.default_rng(5)
+    vectors = draw.normal(size=(700, 200)).astype(np.float32) / np.arange(1, 201, dtype=np.float32) ** 0.5
+    vectors[500:] = vectors[:200] + draw.normal(size=(200, 200)) * np.geomspace(0.01, 1, 200)[:, None] * 0.2
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = vectors[:500] @ vectors[500:].T
+    expected = {i: int(row.argmax()) for i, row in enumerate(cosines) if row.max() >= 0.95}
+    assert neighbours(vectors[:500], vectors[500:], 0.95) == expected
+    assert 50 < len(expected) < 200
