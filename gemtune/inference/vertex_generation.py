@@ -160,10 +160,10 @@ def _bucket_cache(client: Client, settings: JsonObject) -> Iterator[SqliteRespon
 
     with TemporaryDirectory() as directory, SqliteResponseCache(directory, settings, save=save) as cache:
         saved = Path(directory) / "saved.jsonl"
-        lines = []
+        lines: list[str] = []
         for key, written in storage.list_times(client, folder).items():
             if written > oldest:
                 storage.download(client, f"gs://{client.bucket}/{key}", saved)
-                lines += saved.read_text(encoding="utf-8").splitlines()
+                lines += filter(None, saved.read_text(encoding="utf-8").split("\n"))
         cache.load(lines)
         yield cache

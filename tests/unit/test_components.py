@@ -73,7 +73,8 @@ def test_inputs_are_described_by_name_and_nothing_else_is() -> None:
         if isinstance(node, ast.FunctionDef)
     ]
     arguments = [argument for function in functions for argument in function.args.args if argument.annotation]
-    inputs = {own.arg for own in arguments if own.annotation and not ast.unparse(own.annotation).startswith("Output")}
+    given = ("Output", "PipelineTaskFinalStatus")  # by the backend
+    inputs = {own.arg for own in arguments if own.annotation and not ast.unparse(own.annotation).startswith(given)}
     described = yaml.safe_load((ROOT / "components" / "inputs.yaml").read_text(encoding="utf-8"))
     assert set(described) == inputs - SECTIONS
     assert all(text.endswith(".") for text in described.values())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 from evaluations import evaluated, script, selection, tuning_plan
@@ -98,7 +99,7 @@ def test_task_kind_sets_prompts_parsing_metrics_and_report(kind, monkeypatch, tm
     script(monkeypatch, generate)
     usage = TestSetUsage(test="test", candidates=1, uses=1)
     monkeypatch.setattr(evaluate.test_set_usage, "record", lambda *known: usage)
-    monkeypatch.setattr(StepContext, "client", None)
+    monkeypatch.setattr(StepContext, "client", SimpleNamespace(token=lambda: None))
     prompt = tuned_prompt(task)
     variants = [
         ModelVariant(name="zero_shot", model="base"),
@@ -144,7 +145,7 @@ def test_task_kind_sets_prompts_parsing_metrics_and_report(kind, monkeypatch, tm
     page = report_page(tmp_path, splits, declared, candidate.variant)
     assert "t@1" in page
     assert ("<h3>Labels</h3>" in page) is labelled
-    assert ("Calibration: t@1" in page) is not texts
+    assert ("Calibration: <bdi>t@1" in page) is not texts
     assert ("LLM judge" in page) is texts
 
 
@@ -166,5 +167,5 @@ def report_page(folder, splits, declared, candidate) -> str:
     outputs = [str(folder / name) for name in ("page", "verdict", "summary")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gemtune.state.last_decision.record", lambda *_: None)
-        report.run(paths, outcome, "run", *outputs, vertex={"project": "p"})
+        report.run({**paths, "dropped": preprocess_files[1]}, outcome, "run", "job", *outputs, vertex={"project": "p"})
     return (folder / "page").read_text()
