@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import socket
 import subprocess
 import sys
@@ -118,21 +117,6 @@ def emulator(
         if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):  # it goes on where another run uses it
                 process.wait(STOP_TIMEOUT_S)
-
-
-def delete_state(state: Path) -> None:
-    """Delete what earlier local runs left; `UserError` while an emulator uses it."""
-    if not state.exists():
-        return
-    users = _open_users(state)
-    if users is not None:
-        os.close(users)
-        raise UserError(
-            f"the state is in use by an emulator (process {_owner(state).get('pid')})",
-            file=state,
-            remedy="wait for the other run, or choose another folder with --runs",
-        )
-    shutil.rmtree(state)
 
 
 def _open_users(state: Path) -> int | None:

@@ -92,9 +92,6 @@ def run(
     data: Data = None,
     overrides: Overrides = None,
     runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Delete models, champion and other state of earlier local runs.")
-    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option(help="Folder of a run that has not finished: go on after its last finished step.", metavar="RUN"),
@@ -112,15 +109,13 @@ def run(
     """
     from pipelines import console_summary, emulator_process, local_run
 
-    if (config is None) == (resume is None) or (resume is not None and (data or overrides or fresh)):
+    if (config is None) == (resume is None) or (resume is not None and (data or overrides)):
         raise typer.BadParameter("expected a configuration, or --resume RUN alone")
     if resume is not None:
         folder = resume
     else:
         settings = load(config, overrides, data, needs_data=True)
         _require_rows(settings, config, overrides, engine)
-        if fresh:
-            emulator_process.delete_state(runs / "emulator")
         folder = local_run.create_folder(runs, settings.name)
         local_run.prepare(settings, folder, engine, jobs)
     started = local_run.read_start(folder)

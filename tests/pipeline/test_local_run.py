@@ -119,7 +119,7 @@ def test_read_start_refuses_what_cannot_go_on(tmp_path):
         read_start(tmp_path)
 
 
-@pytest.mark.parametrize("arguments", [[], ["c.yaml", "--resume", "runs/x"], ["--resume", "runs/x", "--fresh"]])
+@pytest.mark.parametrize("arguments", [[], ["c.yaml", "--resume", "runs/x"], ["--resume", "runs/x", "--data", "a.csv"]])
 def test_run_takes_a_configuration_or_a_run_to_resume(arguments):
     done = CliRunner().invoke(app, ["run", *arguments])
     assert done.exit_code == 2
