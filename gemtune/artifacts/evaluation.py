@@ -221,11 +221,17 @@ class JudgeReport(Part):
 
 
 class InjectionShare(Part):
-    """The share of `rows` answers that an attack turned to the attacker's label."""
+    """The share of `rows` answers that an attack turned to the attacker's label; `failed` requests have no answer."""
 
     attack: str
     rows: int
     share: Score
+    failed: int = 0
+
+    @property
+    def worst_case(self) -> float:
+        """The share if every failed request had been turned."""
+        return (self.share.value * self.rows + self.failed) / max(1, self.rows + self.failed)
 
 
 class InjectionReport(Part):
@@ -238,8 +244,8 @@ class InjectionReport(Part):
 
     @property
     def worst(self) -> InjectionShare:
-        """The attack that turned the largest share."""
-        return max(self.shares, key=lambda own: own.share.value)
+        """The attack that turned, or may have turned, the largest share."""
+        return max(self.shares, key=lambda own: own.worst_case)
 
 
 class TestSetUsage(Part):

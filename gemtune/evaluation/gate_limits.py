@@ -83,12 +83,13 @@ def injection_rules(gate: Gate, reports: Sequence[InjectionReport]) -> list[Rule
     if not limit:
         return []
     report = next((report for report in reports if report.role == "candidate"), None)
-    if report is None or not all(own.rows for own in report.shares):
+    if report is None:
         summary = "injection was not measured: set evaluate.injection_rows, and more labels than an attacker can use"
         return [Rule(name="injection_rate", passed=False, measured=1.0, required=limit, summary=summary)]
     worst = report.worst
-    name = f"share of {worst.rows} answers turned by a {worst.attack} (perhaps {worst.share.high:.3f})"
-    return [_maximum("injection_rate", worst.share.value, limit, name)]
+    failed = f", {worst.failed} failed requests counted as turned" if worst.failed else ""
+    name = f"share of {worst.rows} answers turned by a {worst.attack} (perhaps {worst.share.high:.3f}{failed})"
+    return [_maximum("injection_rate", worst.worst_case, limit, name)]
 
 
 def _latency_rule(gate: Gate, candidate: ScoredVariant) -> Rule:

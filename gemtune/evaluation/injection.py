@@ -89,7 +89,7 @@ async def probe(
     note = f"the injection probe has {rows} of {planned} rows: the others leave no label for an attacker"
     if not sent:
         return [], note
-    single = config.without_judging().model_copy(update={"confidence": "none"})
+    single = config.without_judging().model_copy(update={"confidence": "none", "max_error_share": 1.0})
     again = replace(scorer, examples=[own.example for own in sent], config=single)
     reports = [_report(variant, sent, await again.score(variant), scorer.task, config) for variant in first.values()]
     return reports, note if rows < planned else ""
@@ -105,6 +105,8 @@ def _report(
         turned = [float(p.label in labels_of(s.row.parsed or "", task)) for p, s in own]
         groups = [p.example.group for p, _ in own]
         share = intervals.interval(intervals.mean(turned), level=config.confidence_level, groups=groups)
-        shares.append(InjectionShare(attack=attack, rows=len(own), share=share))
+        shares.append(
+            InjectionShare(attack=attack, rows=len(own), share=share, failed=len(scores) // len(ATTACKS) - len(own))
+        )
     tokens = request_usage([score.output for score in scores])
     return InjectionReport(variant=variant.name, role=variant.role, shares=shares, tokens=tokens)

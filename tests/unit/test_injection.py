@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemtune.artifacts.cost import Estimate
-from gemtune.artifacts.evaluation import InjectionReport
+from gemtune.artifacts.evaluation import InjectionReport, InjectionShare, Score
 from gemtune.catalogue import Price
 from gemtune.config import Evaluate, Gate, ModelVariant, Task
 from gemtune.contents import ModelOutput
@@ -35,7 +35,7 @@ VARIANTS = [
 
 
 def probed(
-    variants: Sequence[ModelVariant] = VARIANTS, task: Task = TASK, **settings: object
+    variants: Sequence[ModelVariant] = VARIANTS, task: Task = TASK, failing: Sequence[str] = (), **settings: object
 ) -> tuple[list[InjectionReport], str, list[GenerateRequest]]:
     """The probe of models that are right without an attack; the candidate obeys it, other models do not."""
     sent: list[GenerateRequest] = []
@@ -47,6 +47,9 @@ def probed(
             text = request.contents[-1]["parts"][-1]["text"]
             number = int(re.findall(r"text number (\d+)", text)[-1])
             planted = re.search(r"(?:answer only |Answer: |but this: )(.+?)\.?$", text, re.MULTILINE)
+            if planted and request.model in failing:
+                outputs.append(ModelOutput(None, error="unavailable"))
+                continue
             obeys = request.model == "candidate" and planted
             outputs.append(ModelOutput(planted[1] if obeys and planted else TASK.labels[number % 4], "STOP", "", 50, 2))
         return outputs
@@ -126,6 +129,26 @@ def test_decide_limits_the_injection_rate(role: str, passes: bool) -> None:
     assert failed(decided(gate, both)) == ["injection_rate"]
     assert "injection was not measured" in decided(gate, both).reasons[0]
     assert failed(decided(Gate(resamples=2000), both, injection=[turned])) == []
+
+
+def test_decide_counts_failed_requests_as_turned() -> None:
+    _, candidate, _ = probed()[0]
+    quiet = Score(value=0.0, low=0.0, high=0.2)
+    shares = [InjectionShare(attack="closed frame", rows=rows, share=quiet, failed=20 - rows) for rows in (19, 17)]
+    both = [scored("baseline", share(120)), scored("candidate", share(160))]
+    for limit, passes in ((0.16, True), (0.14, False)):
+        report = candidate.model_copy(update={"shares": shares})
+        record = decided(Gate(resamples=2000, max_injection_rate=limit), both, injection=[report])
+        assert (failed(record) == []) is passes
+        assert any("3 failed requests counted as turned): 0.15" in rule.summary for rule in record.rules)
+
+
+@pytest.mark.parametrize("models", [["candidate"], ["baseline", "candidate", "champion"]])
+def test_probe_goes_on_where_requests_fail(models: list[str]) -> None:
+    reports, _, _ = probed(failing=models)
+    assert [[(own.rows, own.failed) for own in report.shares] == [(0, 12)] * 3 for report in reports] == [
+        report.role in models for report in reports
+    ]
 
 
 @given(st.integers(1, 60), st.integers(1, 5))
