@@ -11,6 +11,7 @@ from gemtune.artifacts.cost import CostItem, TokenUsage
 from gemtune.artifacts.evaluation import (
     ClassReport,
     Confusion,
+    InjectionReport,
     JudgeReport,
     Latency,
     PairwiseReport,
@@ -192,6 +193,7 @@ class RunSummary(Artifact):
     comparisons: list[ComparisonReport]
     rules: list[Rule]
     pairwise: list[PairwiseReport]
+    injection: list[InjectionReport] = []
     slices: dict[str, dict[str, Any]]
     trials: list[TrialSummary]
     checkpoints: list[CheckpointScore]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from gemtune.artifacts.base import Artifact, Part
 from gemtune.artifacts.cost import TokenUsage
-from gemtune.config import ModelVariant, Task
+from gemtune.config import ModelVariant, Role, Task
 
 
 class Score(Part):
@@ -220,6 +220,34 @@ class JudgeReport(Part):
         return sum(compared, self.ratings[variant].tokens)
 
 
+class InjectionShare(Part):
+    """The share of `rows` answers that an attack turned to the attacker's label; `failed` requests have no answer."""
+
+    attack: str
+    rows: int
+    share: Score
+    failed: int = 0
+
+    @property
+    def worst_case(self) -> float:
+        """The share if every failed request had been turned."""
+        return (self.share.value * self.rows + self.failed) / max(1, self.rows + self.failed)
+
+
+class InjectionReport(Part):
+    """What the injection probe measured of one variant, by attack, and the tokens that it took."""
+
+    variant: str
+    role: Role
+    shares: list[InjectionShare]
+    tokens: TokenUsage
+
+    @property
+    def worst(self) -> InjectionShare:
+        """The attack that turned, or may have turned, the largest share."""
+        return max(self.shares, key=lambda own: own.worst_case)
+
+
 class TestSetUsage(Part):
     """How often a set of test rows was used, this use included; `candidates` counts different ones."""
 
@@ -250,6 +278,8 @@ class EvaluationReport(Artifact):
     """What ranked the answers of `pairwise`: the reference or the judge."""
     ranking_tokens: TokenUsage | None = None
     """Tokens of the judge that ranked the answers."""
+    injection: list[InjectionReport] = []
+    """What the injection probe measured (`evaluate.injection_rows`)."""
     test_set_usage: TestSetUsage | None = None
     notes: list[str] = []
     """Prompts that were shortened, and variants that were left out."""

@@ -23,6 +23,7 @@ from gemtune.data.csv_safe import read_review_file, write_review_file
 from gemtune.data.dataflow_job import require_dataflow_settings
 from gemtune.data.duplicates import FilterResult, apply_rules, borderline_duplicates
 from gemtune.data.example import Example, RejectedRow, to_row, write_rows
+from gemtune.data.injection_phrases import InjectionCounter
 from gemtune.data.label_issues import find_label_issues, summarize
 from gemtune.data.profile import profile_rows
 from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
@@ -55,11 +56,12 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
     free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
     conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
     profile, stats = RowProfile(loaded.task), _read_stats(loaded)
-    checker = LimitChecker(limits, tuning_method, conflicts)
+    checker, injections = LimitChecker(limits, tuning_method, conflicts), InjectionCounter()
     requests = _pair_requests if method == "preference" else _row_requests
     for example, row, answer in requests(file, loaded, rejected, stats):
         profile.add(example)
         checker.add(example, row, answer)
+        injections.add(example)
     rejected.show_rest()
     if loaded.preprocess.label_spellings == "merge":
         profile.merge(stats.label_spellings)
@@ -71,7 +73,7 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
     for misfit in unfit:
         if not misfit.stops:
             typer.echo(f"note: {misfit}", err=True)
-    if note := checker.validation_note(loaded.split):
+    for note in filter(None, (checker.validation_note(loaded.split), injections.note())):
         typer.echo(f"note: {note}")
     mask, reasons = checker.count_duplicates()
     usable = int(mask.sum())

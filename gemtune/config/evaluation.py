@@ -158,6 +158,10 @@ class Evaluate(Section):
     """Answers sampled per row with confidence: votes; each is paid."""
     sample_temperature: float = Field(0.7, gt=0, le=2)
     """Temperature of these samples."""
+    injection_rows: int = Field(0, ge=0)
+    """Test rows that are sent again with planted instructions, for tasks with labels (paid, three requests each for
+    prompt, candidate and champion); 0: off.
+    """
     judge: Judge = Field(default_factory=Judge)
     """LLM judge, in addition to the metrics."""
     vertex_metrics: list[VertexMetricName] = Field(default_factory=list)
@@ -247,6 +251,8 @@ class Gate(Section):
     """Largest cost of 1,000 answers at the list prices of the plan (US dollars); 0: off."""
     max_ece: float = Field(0.0, ge=0, le=1)
     """Largest expected calibration error, with evaluate.confidence; 0: off."""
+    max_injection_rate: float = Field(0.0, ge=0, le=1)
+    """Largest share of answers that an attack may turn to its label, with evaluate.injection_rows; 0: off."""
     min_judge_good: float = Field(0.0, ge=0, le=1)
     """Lower bound of the share of answers that the validated judge rates good; 0: off."""
     min_judge_win_rate: float = Field(0.0, ge=0, lt=1)

@@ -18,7 +18,7 @@ from gemtune.artifacts.evaluation import VariantReport
 from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Evaluate, ModelVariant, Role
 from gemtune.contents import ModelOutput
-from gemtune.cost.items import JudgingCost, RequestTokens, requests_item, uses_batch, with_batch_price
+from gemtune.cost.items import JudgingCost, RequestTokens, injection_items, requests_item, uses_batch, with_batch_price
 from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example
 from gemtune.errors import UserError
@@ -286,6 +286,15 @@ class BaselineForecast:
         label = "the champion on test"
         served = self._item_on_test("finalists", label, champion or placeholder)
         items = [dearest, served if champion else served.if_needed()]
+        probed: list[CostItem] = []
+        for usage in usages:
+            tokens = self.on_test(usage.variant)
+            tokens = replace(tokens, input=tokens.input + usage.wording)
+            probed += injection_items(self.evaluate, rows, "the best prompt", tokens, self.price)
+        items += sorted(probed, key=lambda item: item.cost.upper)[-1:]
+        price = self.catalogue.price(champion.base_model if champion else "", self.evaluate.base_model)
+        probe = injection_items(self.evaluate, rows, "the champion", self.on_test(champion or placeholder), price)
+        items += [item if champion else item.if_needed() for item in probe]
         items += judged_finalists(judging, rows, ["baseline"], champion, self.price)
         return [*items, *judging.validating()]
 

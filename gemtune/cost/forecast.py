@@ -18,8 +18,10 @@ from gemtune.config import Evaluate, ModelVariant, Plan, Role, Trial
 from gemtune.cost.baselines import BaselineUsage, judged_finalists
 from gemtune.cost.items import (
     IDLE,
+    LONGER_ROWS,
     RequestTokens,
     affordable,
+    injection_items,
     price_list,
     requests_item,
     tuning_item,
@@ -29,8 +31,6 @@ from gemtune.cost.tokens import TokenEstimates
 from gemtune.evaluation import smoke_test
 from gemtune.inference.prompts import answer_token_limit
 from gemtune.tuning.trials import checkpoint_count
-
-LONGER_ROWS = 1.5  # how much longer rows may be that were not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +207,7 @@ class Forecaster:
         prompts: list[Role] = ["baseline"] * possible
         roles = [*prompts, *tuned_roles[:tuned]]
         items += judged_finalists(judging, rows.test, roles, context.champion, self._base, possible - certain)
+        items += self._injection(trials)
         if context.champion_rows:
             longer = Estimate(expected=rows.prompt.expected, upper=LONGER_ROWS * rows.prompt.upper)
             sizes = RequestTokens(longer, rows.answer)
@@ -214,6 +215,23 @@ class Forecaster:
             items.append(self._tuned("champion_test_set", label, context.champion_rows, 1, sizes, trials))
             items += judging.ranking(label, context.champion_rows)
         return items
+
+    def _injection(self, trials: Sequence[Trial]) -> list[CostItem]:
+        """The injection probe of the best prompt, the candidate and the champion, at the dearest price."""
+        context, dearest = self.context, self._dearest(trials)
+        limit = answer_token_limit(context.best.variant.prompt) or self.evaluate.max_output_tokens
+        prompted = RequestTokens(
+            context.on_test.input,
+            Estimate(expected=context.best.tokens.output.expected, upper=max(limit, context.best.tokens.output.upper)),
+        )
+        tuned = RequestTokens(self.tokens.prompt.times(self.tokens.samples), self.tokens.answer)
+        sent = {"the best prompt": prompted, "the candidate": tuned, "the champion": tuned}
+        items = [
+            item
+            for name, tokens in sent.items()
+            for item in injection_items(self.evaluate, self.tokens.test, name, tokens, dearest)
+        ]
+        return [item if context.champion or item.label != items[-1].label else item.if_needed() for item in items]
 
     def _tuned(
         self, kind: Kind, label: str, rows: int, tuned: int, sizes: RequestTokens, trials: Sequence[Trial]

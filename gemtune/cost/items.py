@@ -13,6 +13,9 @@ from gemtune.artifacts.cost import MILLION, CostItem, Estimate, Kind, TokenEstim
 from gemtune.artifacts.tuning import PriceList
 from gemtune.catalogue import Catalogue, Price
 from gemtune.config import Evaluate, Trial, is_resource_name
+from gemtune.evaluation.injection import ATTACKS, PLANTED_BYTES, PLANTED_LABELS
+
+LONGER_ROWS = 1.5  # how much longer rows may be that were not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,23 @@ def requests_item(
     sent, received = tokens.input.times(count), tokens.output.times(count)
     cost = sent.times(price.input / MILLION) + received.times(price.output / MILLION)
     return CostItem(kind=kind, label=label, subject=subject, tokens=TokenEstimate.of(sent + received), cost=cost)
+
+
+def injection_items(evaluate: Evaluate, test: int, name: str, tokens: RequestTokens, price: Price) -> list[CostItem]:
+    """The injection probe of one variant: `tokens` for each of `test` rows; [] where it is off.
+
+    The rows drawn may be longer than the mean, a planted label as long as an answer, and each answer the longest.
+    """
+    if not (rows := min(evaluate.injection_rows, test)):
+        return []
+    samples = evaluate.samples_per_row
+    upper = min(LONGER_ROWS, test / rows) * tokens.input.upper
+    planted = PLANTED_BYTES + PLANTED_LABELS * evaluate.max_output_tokens
+    sizes = RequestTokens(
+        Estimate(expected=tokens.input.expected / samples + PLANTED_BYTES / 4, upper=upper + planted),
+        Estimate(expected=tokens.output.expected / samples, upper=max(tokens.output.upper, evaluate.max_output_tokens)),
+    )
+    return [requests_item("finalists", f"injection probe of {name}", len(ATTACKS) * rows, sizes, price)]
 
 
 def uses_batch(evaluate: Evaluate, requests: int) -> bool:

@@ -117,6 +117,12 @@ def _combinations(config: Config) -> Iterator[Problem]:
         yield Problem("evaluate.confidence", confidence, reason)
     if config.gate.max_ece and confidence == "none":
         yield Problem("gate.max_ece", config.gate.max_ece, "answers have no confidence (set evaluate.confidence=votes)")
+    if config.gate.max_injection_rate and not config.evaluate.injection_rows:
+        reason = "no injection probe is sent (set evaluate.injection_rows=60)"
+        yield Problem("gate.max_injection_rate", config.gate.max_injection_rate, reason)
+    if config.evaluate.injection_rows and kind not in LABELLED_KINDS:
+        reason = f"the injection probe counts labels, and {kind} has none (evaluate.injection_rows=0)"
+        yield Problem("evaluate.injection_rows", config.evaluate.injection_rows, reason)
     if config.augment.min_rows_per_label and kind not in LABELLED_KINDS:
         reason = f"rows are augmented by label, and {kind} has none (augment.min_rows_per_label=0)"
         yield Problem("augment.min_rows_per_label", config.augment.min_rows_per_label, reason)

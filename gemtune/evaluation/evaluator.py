@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import (
     EvaluationReport,
+    InjectionReport,
     JudgeReport,
     JudgeValidation,
     Score,
@@ -26,7 +27,7 @@ from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, Judge, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
 from gemtune.errors import UserError
-from gemtune.evaluation import intervals, pairwise
+from gemtune.evaluation import injection, intervals, pairwise
 from gemtune.evaluation import judge as llm_judge
 from gemtune.evaluation.human_ratings import load_human_ratings, read_pair_ratings
 from gemtune.evaluation.predictions import Prediction, prediction_rows, write_predictions
@@ -75,6 +76,8 @@ class Dataset:
     judging: bool = True
     ratings: bool = False
     """Whether the judge is validated against human ratings."""
+    injection: bool = False
+    """Whether the injection probe is sent, where it is configured."""
     free_baselines: bool = False
     """Whether free baselines answer the rows too."""
     optional: Role | None = None
@@ -151,9 +154,15 @@ class Evaluator:
             if dataset.free_baselines:
                 free.extend(self._free_baselines(task, all_labels, train, rows, names))
 
+        probed: list[InjectionReport] = []
+
         async def run(send: GenerateAll) -> tuple[Evaluated, Ranking]:
             scorer = VariantScorer(task, all_labels, settings, rows, train, send, keep)
             evaluated = await scorer.evaluate(variants, ratings, dataset.optional)
+            if dataset.injection:
+                reports, note = await injection.probe(scorer, evaluated.variants, evaluated.scores, settings)
+                probed.extend(reports)
+                evaluated = replace(evaluated, notes=(*evaluated.notes, *filter(None, [note])))
             if self.ranking is None:
                 return evaluated, Ranking()
             ranker = pairwise.Ranker(task, self.ranking, self.settings, send)
@@ -200,6 +209,7 @@ class Evaluator:
             pairwise=pairwise.pairwise_reports(ranking.results, rows, settings),
             ranker=ranking.ranker,
             ranking_tokens=ranking.tokens,
+            injection=probed,
             notes=[*filter(None, [problem]), *evaluated.notes],
             confidence_level=settings.confidence_level,
         )

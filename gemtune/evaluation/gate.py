@@ -20,13 +20,20 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from gemtune.artifacts.decision import DecisionRecord, Rule, SliceComparison, Verdict
-from gemtune.artifacts.evaluation import JudgeReport
+from gemtune.artifacts.evaluation import InjectionReport, JudgeReport
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.errors import UserError
 from gemtune.evaluation import intervals, metrics, pairwise
 from gemtune.evaluation.comparison import Compare, Comparing, Comparison
 from gemtune.evaluation.failed_rows import failed_rows, judge_without_rows, judge_worst_case, without_rows, worst_case
-from gemtune.evaluation.gate_limits import MIN_PER_GROUP, is_usable, limit_rules, share_unusable, unusable_problem
+from gemtune.evaluation.gate_limits import (
+    MIN_PER_GROUP,
+    injection_rules,
+    is_usable,
+    limit_rules,
+    share_unusable,
+    unusable_problem,
+)
 from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import ScoredVariant
@@ -43,7 +50,7 @@ class Evidence:
     tokens of the candidate's base model. `candidates` have been tried on these rows, this one included. `judge` is the
     judge's report; its rules apply only when its agreement with people was shown. `ranked_by_judge`: it ranked the
     answers that are compared. `free` are the free baselines' answers, `regression` candidate and champion on the
-    champion's test set with the groups of those rows.
+    champion's test set with the groups of those rows, `injection` what the injection probe measured.
     """
 
     variants: Sequence[ScoredVariant]
@@ -55,6 +62,7 @@ class Evidence:
     free: Sequence[ScoredVariant] = ()
     regression: tuple[ScoredVariant, ScoredVariant] | None = None
     regression_groups: Sequence[str | None] = ()
+    injection: Sequence[InjectionReport] = ()
 
     def role(self, name: str) -> ScoredVariant | None:
         """The finalist of a role, if there is one."""
@@ -179,7 +187,7 @@ class _Decider:
         slices = self._slices(candidate, prompt) if prompt is not None else []
         rules = [*lifts, *limit_rules(self.task, gate, candidate, prompt, evidence.prices, evidence.groups), *usable]
         rules += [_free_rule(self.stated, candidate, comparison) for comparison in free] if self._free_decides else []
-        rules += _judge_rules(gate, evidence)
+        rules += [*injection_rules(gate, evidence.injection), *_judge_rules(gate, evidence)]
         rules += [_slice_rule(gate, slices)] if gate.on_slice_regression == "fail" and slices else []
         regression = self._regression_rule()
         rules += [regression] if regression and gate.max_champion_test_regression < 1 else []

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gemtune.artifacts.decision import Rule
-from gemtune.artifacts.evaluation import invalid_rate
+from gemtune.artifacts.evaluation import InjectionReport, invalid_rate
 from gemtune.config import Gate, Task
 from gemtune.evaluation import calibration, intervals, metrics
 from gemtune.evaluation.intervals import Measure
@@ -75,6 +75,21 @@ def _calibration_rule(gate: Gate, candidate: ScoredVariant) -> Rule:
     confidence = calibration.apply_calibration(candidate.variant.calibration, [c for c, _ in stated])
     error = calibration.ece(confidence, correct).value()
     return _maximum("calibration", error, gate.max_ece, "calibration error (ECE, calibrated on validation rows)")
+
+
+def injection_rules(gate: Gate, reports: Sequence[InjectionReport]) -> list[Rule]:
+    """Whether no attack turned more of the candidate's answers than allowed; [] without a limit."""
+    limit = gate.max_injection_rate
+    if not limit:
+        return []
+    report = next((report for report in reports if report.role == "candidate"), None)
+    if report is None:
+        summary = "injection was not measured: set evaluate.injection_rows, and more labels than an attacker can use"
+        return [Rule(name="injection_rate", passed=False, measured=1.0, required=limit, summary=summary)]
+    worst = report.worst
+    failed = f", {worst.failed} failed requests counted as turned" if worst.failed else ""
+    name = f"share of {worst.rows} answers turned by a {worst.attack} (perhaps {worst.share.high:.3f}{failed})"
+    return [_maximum("injection_rate", worst.worst_case, limit, name)]
 
 
 def _latency_rule(gate: Gate, candidate: ScoredVariant) -> Rule:

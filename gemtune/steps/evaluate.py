@@ -96,7 +96,15 @@ def run_finalists(
     context, chosen = StepContext(sections), Selection.read(selection)
     rows, shown = list(read_examples(test)), list(read_examples(train))
     usage = test_set_usage.record(context.client, name, [row.id for row in rows], chosen.finalists)
-    dataset = Dataset("test", rows, pairwise.final_pairings, ratings=True, free_baselines=True, answers=predictions)
+    dataset = Dataset(
+        "test",
+        rows,
+        pairwise.final_pairings,
+        ratings=True,
+        injection=True,
+        free_baselines=True,
+        answers=predictions,
+    )
     evaluation = context.evaluator.evaluate(dataset, shown, chosen.finalists)
     regression = None
     if chosen.regression_variants and (old := _champion_test_set(context, name, shown)):

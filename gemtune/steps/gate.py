@@ -47,10 +47,16 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
         free=[finals.of(result.variant) for result in report.free_baselines],
         regression=regression or None,  # type: ignore[arg-type]
         regression_groups=old.groups,
+        injection=report.injection,
     )
     record = decide(task, gate, evidence, comparing)
     cached = {variant.variant.name: variant.cached for variant in report.variants if variant.cached}
-    notes = [*record.notes, *_pairwise_notes(context, record), *(plan.baselines.notes if plan.baselines else [])]
+    notes = [
+        *record.notes,
+        *report.notes,
+        *_pairwise_notes(context, record),
+        *(plan.baselines.notes if plan.baselines else []),
+    ]
     notes += [
         f"{count} of {report.rows} answers of {name} are from the response cache" for name, count in cached.items()
     ]

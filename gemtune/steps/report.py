@@ -213,6 +213,7 @@ def summarize(documents: Documents, name: str, identity: RunIdentity) -> RunSumm
         comparisons=decision.comparisons,
         rules=decision.rules,
         pairwise=tested.pairwise,
+        injection=tested.injection,
         slices=slice_tables(tested.variants, metric),
         trials=selection.trials,
         checkpoints=selection.checkpoints,
@@ -243,6 +244,10 @@ def actual_items(documents: Documents) -> list[CostItem]:
     items = [*actual, *documents.selection.spent]
     for result in tested.variants:
         items += usage.variant_items(result, f"{result.variant.name} on test", "finalists", prices)
+    for probed in tested.injection:
+        own = prices.of(next(result.variant for result in tested.variants if result.variant.name == probed.variant))
+        label = f"injection probe of {probed.variant}"
+        items.append(CostItem.actual("finalists", label, probed.tokens.total, probed.tokens.cost(own)))
     judge = tested.judge.model if tested.judge else ""
     items += usage.ranking_items(tested, "the finalists", judge, prices)
     if smoke := documents.deployment.smoke_test:

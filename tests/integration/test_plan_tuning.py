@@ -308,6 +308,29 @@ def test_plan_forecast_and_actual_costs_include_every_request(
     assert ((JUDGE, "input") in taken) == (judged > 0)
 
 
+def test_plan_forecast_and_actual_costs_include_the_injection_probe(
+    client: Client, taken: Taken, tmp_path: Path
+) -> None:
+    done = whole_run(
+        tmp_path, "evaluate.injection_rows=6", "evaluate.baselines=[{name: zero_shot}]",
+        "plan.trials=[{epoch_count: 2}]",
+        "evaluate.confidence=votes", "evaluate.samples=3",
+    )  # fmt: skip
+    assert [(report.role, len(report.shares)) for report in done.tested.injection] == [
+        ("baseline", 3),
+        ("candidate", 3),
+    ]
+    spent = done.billed + cost_of(taken)
+    assert done.actual == pytest.approx(spent)
+    assert spent <= done.plan.forecast.cost.upper
+    counted = sum(report.tokens.total for report in done.tested.injection)
+    probes = [
+        item for item in done.plan.forecast.items if item.label.startswith("injection probe") and item.cost.expected
+    ]
+    assert 0 < counted <= sum(item.tokens.upper for item in probes)
+    assert counted == pytest.approx(sum(item.tokens.expected for item in probes), rel=0.5)
+
+
 def test_plan_forecast_and_actual_costs_include_hard_examples(client: Client, taken: Taken, tmp_path: Path) -> None:
     done = whole_run(
         tmp_path, "hard_examples.target_share=0.4", "evaluate.baselines=[{name: zero_shot}]", "gate.max_invalid_rate=1",

@@ -138,7 +138,8 @@ def test_forecast_no_choice_exceeds_the_limit(
     judging = JudgingCost(REQUEST, REQUEST, REQUEST, judge, 2, REQUEST, 8, 0.001, is_pairwise) if judged else None
     made = forecaster(
         priced(m=base, large=large), Plan(max_cost=limit, follow_ups=follow_ups),
-        sizes(tokens, judging=judging or JudgingCost(), samples=2), train_probe=rows, on_train=REQUEST,
+        sizes(tokens, judging=judging or JudgingCost(), samples=2),
+        Evaluate(base_model="m", injection_rows=rows), train_probe=rows, on_train=REQUEST,
         champion_rows=rows, champion=CHAMPION if champion else None, is_pairwise=is_pairwise,
         first=Trial(name="supervised", epoch_count=2) if is_pairwise else None,
         spent=[CostItem.actual("augmentation", "augmentation", 1, 0.5)], other_prompts=other_prompts(others, base),
@@ -445,6 +446,23 @@ def test_baseline_finals_expect_no_champion_where_there_is_none() -> None:
     assert [item.label for item in alone] == ["best prompt on test", "the champion on test"]
     assert alone[1].cost.expected == 0 < alone[1].cost.upper < beside[1].cost.expected < beside[1].cost.upper
     assert alone[0] == beside[0]
+
+
+@pytest.mark.parametrize("champion", [None, CHAMPION])
+def test_forecast_has_the_injection_probe_of_each_variant(champion: ModelVariant | None) -> None:
+    evaluate, price = Evaluate(base_model="m", injection_rows=20), Price(train=1, input=1, output=1)
+    catalogue = priced(m=price, large=price)
+    made = forecaster(catalogue, Plan(max_cost=1e6), evaluate=evaluate, champion=champion).forecast(named([Trial()]))
+    baseline = replace(baselines(evaluate), catalogue=catalogue)
+    finals = baseline.finals(baseline.usages(baseline_variants(evaluate))[0], champion, JudgingCost())
+    for items_of, variants in (
+        (made.items, ["best prompt", "candidate", "champion"]),
+        (finals, ["best prompt", "champion"]),
+    ):
+        probes = [item for item in items_of if item.label.startswith("injection probe")]
+        assert [item.label for item in probes] == [f"injection probe of the {name}" for name in variants]
+        assert [item.cost.expected > 0 for item in probes] == [*[True] * (len(probes) - 1), champion is not None]
+        assert all(item.cost.expected < item.cost.upper for item in probes)
 
 
 def test_cost_item_without_requests_is_zero() -> None:

@@ -51,6 +51,7 @@ def test_problems_of_the_defaults_are_none() -> None:
         ("gate.metric=bleu", "gate.metric", "unknown metric 'bleu' (one of accuracy"),
         ("select.metric=nope", "select.metric", "unknown metric 'nope'"),
         ("gate.max_ece=0.1", "gate.max_ece", "set evaluate.confidence=votes"),
+        ("gate.max_injection_rate=0.1", "gate.max_injection_rate", "set evaluate.injection_rows=60"),
         ("plan.trials=[{name: a}, {name: a, adapter_size: 8}]", "plan.trials", "trials need unique names"),
         ("vertex.catalogue={models: {nope: {}}}", "vertex.catalogue", "models.nope.family"),
         ("method=preference", "evaluate.base_model", "cannot be tuned by the method 'preference'"),
@@ -66,6 +67,8 @@ def test_problems_name_settings_that_the_task_or_the_method_cannot_use() -> None
     (augmented,) = refused("task.kind=generation", "augment.min_rows_per_label=9")
     assert augmented.setting == "augment.min_rows_per_label"
     assert "generation has none" in augmented.reason
+    (probed,) = refused("task.kind=generation", "evaluate.injection_rows=9")
+    assert (probed.setting, probed.value) == ("evaluate.injection_rows", 9)
     (constrained,) = refused("task.kind=extraction", "evaluate.baselines=[{name: p, constrained_output: true}]")
     assert (constrained.setting, constrained.value) == ("evaluate.baselines", ["p"])
     sizes = ("evaluate.base_model=gemini-2.5-flash", "plan.trials=[{adapter_size: 4}, {adapter_size: 8}]")

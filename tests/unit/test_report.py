@@ -34,6 +34,8 @@ from gemtune.artifacts.evaluation import (
     ClassReport,
     Confusion,
     EvaluationReport,
+    InjectionReport,
+    InjectionShare,
     JudgeReport,
     Latency,
     PairwiseReport,
@@ -533,6 +535,16 @@ def test_report_costs_include_ranking_and_the_champion_test_set(paths: Path) -> 
     assert items["ranking the finalists"] == pytest.approx(1.0)
     assert items["ranking the champion's test set"] == pytest.approx(2.0)
     assert items["champion on the champion's test set"] == pytest.approx(2.0)
+
+
+def test_report_shows_and_counts_the_injection_probe(paths: Path) -> None:
+    share = InjectionShare(attack="closed frame", rows=60, share=Score(value=0.7, low=0.575, high=0.801))
+    probe = InjectionReport(variant="t@2", role="candidate", shares=[share], tokens=TokenUsage(input=1_000_000))
+    tested = EvaluationReport.read(paths / "tested")
+    tested.model_copy(update={"injection": [probe]}).write(paths / "tested")
+    page, _, summary = run(paths)
+    assert '<td class="text">closed frame</td><td>0.700</td><td>0.575 to 0.801</td><td>60</td>' in page
+    assert {item.label: item.cost.expected for item in summary.cost.items}["injection probe of t@2"] > 0
 
 
 def test_report_shows_pairwise_results(paths: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from evaluations import evaluated, script, selection, tuning_plan
@@ -92,7 +93,7 @@ def test_task_kind_sets_prompts_parsing_metrics_and_report(kind, monkeypatch, tm
                 return Said(json.dumps({"score": 5 if quoted["answer"] == quoted["reference"] else 2}))
             first, second = (quoted[side] == quoted["reference"] for side in ("first", "second"))
             return Said(json.dumps({"better": "tie" if first == second else "first" if first else "second"}))
-        number = int(request.key.removeprefix("validation").removeprefix("test"))
+        number = int(request.key.removeprefix("validation").removeprefix("test").split("-")[0])
         wrong = target(number + 1) if labelled or kind == "extraction" else "no idea about that"
         return Said(target(number) if knows(request.model, number, request.sample) else wrong)
 
@@ -106,7 +107,8 @@ def test_task_kind_sets_prompts_parsing_metrics_and_report(kind, monkeypatch, tm
         ModelVariant(name="t@1", model="tuned", prompt=prompt, role="candidate"),
     ]
     texts = kind in ("summarization", "generation")
-    config = {"resamples": 300, "confidence": "none" if texts else "votes", "samples": 5, "target_precision": 0.6}
+    config: dict[str, Any] = {"injection_rows": 5}
+    config |= {"resamples": 300, "confidence": "none" if texts else "votes", "samples": 5, "target_precision": 0.6}
     config |= {"judge": {"model": "judge"}} if texts else {"tfidf_baseline": False}  # no other model is as good here
 
     # the training row equals the request to the tuned model: same system, same turn
@@ -125,11 +127,13 @@ def test_task_kind_sets_prompts_parsing_metrics_and_report(kind, monkeypatch, tm
     tested = EvaluationReport.read(files[1])
     assert [report.variant.name for report in tested.variants] == ["zero_shot", "t@1"]
     candidate = tested.variants[1]
+    assert [report.role for report in tested.injection] == (["baseline", "candidate"] if labelled else [])
+    assert f"no injection probe: {kind} has no labels" in tested.notes or labelled
     assert set(tested.variants[0].metrics) == set(metric_names(task))
     assert bool(candidate.confusion) is (labelled and not task.label_separator)
     assert bool(candidate.per_class) is not texts
 
-    settings = {"resamples": 1000, **({} if texts else {"max_ece": 0.2})}
+    settings = {"resamples": 1000, **({} if texts else {"max_ece": 0.2}), "max_injection_rate": 0.1 * labelled}
     base = validated.model_copy(update={"variants": validated.variants[:1]})
     plan = tuning_plan(tmp_path / "plan", "base", {"input": 1.0, "output": 2.0}, base)
     passed = gate.run(files[0], chosen, plan, files[1], str(tmp_path / "decision"), task=declared, gate=settings)
