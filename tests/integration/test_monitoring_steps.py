@@ -15,7 +15,7 @@ from samples import FILLERS, PHRASES, examples, sections, splits
 from typer.testing import CliRunner
 
 from gemtune.artifacts.evaluation import Confusion
-from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport
+from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport, Reason
 from gemtune.cli.commands import app
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.contents import text_of
@@ -27,7 +27,7 @@ from gemtune.monitoring import labelling, records
 from gemtune.monitoring.reference import training_reference
 from gemtune.state import champion, store
 from gemtune.steps import analyze_drift, decide_retraining, estimate_quality, load_logs, start_retraining
-from gemtune.vertex import Client, storage
+from gemtune.vertex import Client, notification, storage
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -150,7 +150,7 @@ def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_pa
     assert service.monitor().job_id == decision.job_id
     for mode, runs in (("notify", False), ("submit", True), ("submit", False)):  # once for the same reasons
         settings = sections(f"monitor.on_retrain={mode}")
-        assert start_retraining.run(service.path("decision"), service.name, **settings) is runs
+        assert start_retraining.run(service.path("decision"), service.name, True, **settings) is runs
     assert service.monitor().verdict == "watch"
     report = QualityReport.read(service.path("quality"))
     assert report.checks[0].name == "quality"
@@ -208,6 +208,50 @@ def test_monitoring_counts_doubled_rows_once_and_late_labels_in_their_window(cli
 
 def fill(path: str, rows: list[dict[str, Any]]) -> None:
     csv_safe.write(path, labelling.COLUMNS, [[str(cell or "") for cell in row.values()] for row in rows])
+
+
+def decided(folder: Path, verdict: str) -> str:
+    reason = Reason(kind="age", value=90, threshold=60, summary="90 days", ids=["age"])
+    reasons = [reason] if verdict == "retrain" else []
+    path = folder / f"{verdict}.json"
+    MonitoringDecision(verdict=verdict, summary=["5 of 60 rows"], reasons=reasons).write(path)  # type: ignore[arg-type]
+    return str(path)
+
+
+@pytest.mark.parametrize("runs", ["failed", "all"])
+def test_start_retraining_notifies_of_verdicts_that_need_a_person(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str
+) -> None:
+    posted: list[str] = []
+    monkeypatch.setattr(notification, "send", lambda _client, _notify, text: posted.append(text))
+    for verdict in ("settling", "fine", "watch", "retrain", "cannot_tell"):
+        settings = sections(f"notify.runs={runs}", "notify.webhook=https://chat/x")
+        start_retraining.run(decided(tmp_path, verdict), "notified", False, **settings)
+    expected = ["settling", "fine", "watch", "retrain", "cannot_tell"][0 if runs == "all" else 2 :]
+    assert posted == [f"notified: monitoring ended with {verdict}: 5 of 60 rows" for verdict in expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "webhook"), [("unreachable", "http://127.0.0.1:1/secret"), ("missing", "gs://gone/webhook")]
+)
+def test_start_retraining_outlives_a_notification_that_fails(
+    client: Client, tmp_path: Path, name: str, webhook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = sections(f"notify.webhook={webhook}", "monitor.on_retrain=submit")
+    with caplog.at_level("INFO", "gemtune"):
+        assert start_retraining.run(decided(tmp_path, "retrain"), name, True, **settings)
+    assert "no notification was sent" in caplog.text
+    assert "/secret" not in caplog.text
+
+
+def test_start_retraining_claims_nothing_that_the_compiled_pipeline_cannot_start(
+    client: Client, tmp_path: Path
+) -> None:
+    settings = sections("monitor.on_retrain=submit")
+    path = decided(tmp_path, "retrain")
+    assert not start_retraining.run(path, "unwired", False, **settings)
+    assert start_retraining.run(path, "unwired", True, **settings)
+    assert not start_retraining.run(path, "unwired", True, **settings)  # once for the same reasons
 
 
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:
