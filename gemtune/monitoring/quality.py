@@ -122,8 +122,11 @@ def assess(
     windows: list[WindowQuality] = []
     earlier: list[LabelledRow] = []
     for record in records:
-        own = [row for row in labelled if row.window == record.start]
-        if window := estimate(own, centred(record.confidence, {"": 0.0}), proxy_weight(earlier)):
+        own = [row for row in labelled if record.start <= row.window < record.end]
+        sure = centred(record.confidence, {"": 0.0})
+        # the mean of a part of the texts is no proxy for all: some logged no confidence, or had another prompt
+        whole = sure.rows == sum(part.rows for part in record.similarity.values())
+        if window := estimate(own, sure, proxy_weight(earlier) if whole else 0.0):
             estimates.append(QualityEstimate(end=record.end, score=window.score, labels=window.labels))
             windows.append(window)
         earlier += own

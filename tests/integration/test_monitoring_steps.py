@@ -190,6 +190,56 @@ def test_monitoring_cannot_tell_without_rows_and_with_unreadable_ones(client: Cl
     assert "cannot be read" in decision.summary[0]
 
 
+def test_monitoring_reads_the_newest_window_apart_from_those_that_it_makes_up_for(
+    client: Client, tmp_path: Path
+) -> None:
+    service = Service(client, tmp_path, "diluted")
+    for rows in (300, 300, 60):
+        service.serve(rows=rows)
+    with service.logs.open("a") as file:
+        for i, week in enumerate([0.5] * 4 + [2.5] * 6):  # 1.5 % of all rows, 9.1 % of the newest window's
+            file.write(json.dumps({"logging_time": (START + week * WEEK).isoformat(), "request_id": i}) + "\n")
+    decision = service.monitor()
+    assert (decision.verdict, decision.summary[0][:4]) == ("cannot_tell", "9.1%")
+    service.logs.write_text("")
+    service.weeks = 0
+    for rows in (60, 60, 60, 60, 60):
+        service.serve(rows=rows)
+    with service.logs.open("a") as file:
+        file.writelines(
+            json.dumps({"logging_time": (START + 3.5 * WEEK).isoformat(), "request_id": i}) + "\n" for i in range(6)
+        )
+    assert service.monitor().verdict == "fine"
+    assert [window.verdict for window in service.drift.history.windows[3:]] == ["cannot_tell", "fine"]
+
+
+def test_monitoring_of_an_earlier_time_loses_no_window(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "delayed")
+    for _ in range(3):
+        service.serve()
+    service.monitor()
+    kept = service.drift.history.windows
+    service.monitor(days_late=-30)
+    assert [window.end for window in service.drift.history.windows] == [window.end for window in kept]
+
+
+def test_decide_retraining_keeps_the_windows_of_all_weeks(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "long")
+    service.serve()
+    service.monitor()
+    first = service.drift.history.windows[0]
+    later = [first.model_copy(update={"start": START + i * WEEK, "end": START + (i + 1) * WEEK}) for i in range(60)]
+    report = service.drift
+    report.model_copy(update={"history": report.history.model_copy(update={"windows": later})}).write(
+        service.path("drift")
+    )
+    decide_retraining.run(
+        service.path("drift"), service.path("quality"), service.path("decision"), "long", START.isoformat(),
+        **sections("monitor.baseline_windows=3"),
+    )  # fmt: skip
+    assert len(records.read_history(client, "long", records.read(client, "long")).windows) == 60
+
+
 def test_monitoring_counts_doubled_rows_once_and_late_labels_in_their_window(client: Client, tmp_path: Path) -> None:
     service = Service(client, tmp_path, "late")
     service.serve(rows=80)
