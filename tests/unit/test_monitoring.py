@@ -205,9 +205,9 @@ def test_estimate_covers_the_truth_and_a_useless_proxy_costs_little():
 
 def test_estimate_of_rows_that_are_all_correct_is_not_certain():
     rows = [LabelledRow(id=str(i), window=bench.START, pi=0.1, confidence=1.0, correct=1.0) for i in range(20)]
-    estimate = quality.estimate(rows, WindowMean(200, 1.0, 0.0), 0.0)
+    estimate = quality.estimate(rows, WindowMean(200, 1.0, 0.0), 0.0, bench.START)
     assert 0.6 < estimate.score.low < 0.95
-    assert quality.estimate(rows[:9], WindowMean(200, 1.0, 0.0), 0.0) is None
+    assert quality.estimate(rows[:9], WindowMean(200, 1.0, 0.0), 0.0, bench.START) is None
 
 
 def test_quality_rings_after_a_drop_and_not_at_the_limit():
