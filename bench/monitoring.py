@@ -25,7 +25,7 @@ import numpy as np
 from scipy.stats import binom
 
 from bench.public_data import data_folder, data_rows
-from gemtune.artifacts.monitoring import LabelledRow, Moments
+from gemtune.artifacts.monitoring import LabelledRow, Moments, QualityEstimate
 from gemtune.evaluation.intervals import Floats
 from gemtune.monitoring import quality, windows
 from gemtune.monitoring.similarity import TrainingRows
@@ -183,7 +183,7 @@ def covers(rng: np.random.Generator, labels: int, active: bool, useless: bool) -
     """Whether a week's interval covers its truth, and its width relative to that without a proxy."""
     earlier = [row for _ in range(2) for row in labelled_week(rng, 100, active, useless)[0]]
     rows, sure, truth = labelled_week(rng, labels, active, useless)
-    estimates = [quality.estimate(rows, sure, weight) for weight in (quality.proxy_weight(earlier), 0.0)]
+    estimates = [quality.estimate(rows, sure, weight, START) for weight in (quality.proxy_weight(earlier), 0.0)]
     widths = [item.score.high - item.score.low for item in estimates if item]
     first = estimates[0]
     return bool(first and first.score.low <= truth <= first.score.high), widths[0] / widths[1]
@@ -192,11 +192,11 @@ def covers(rng: np.random.Generator, labels: int, active: bool, useless: bool) -
 def quality_alarm(rng: np.random.Generator, weeks_before: int, weeks_after: int, drop: float, limit: float) -> int:
     """The first week after the drop whose quality is shown to be below the limit; 0: none."""
     newest_level, running_level = quality.levels(0.05, 7)
-    seen: list[quality.WindowQuality] = []
+    seen: list[QualityEstimate] = []
     earlier: list[LabelledRow] = []
     for week in range(weeks_before + weeks_after):
         rows, sure, _ = labelled_week(rng, 100, True, drop=drop if week >= weeks_before else 0.0)
-        estimate = quality.estimate(rows, sure, quality.proxy_weight(earlier))
+        estimate = quality.estimate(rows, sure, quality.proxy_weight(earlier), START)
         earlier += rows
         seen += [estimate] if estimate else []
         if min(quality.running_upper(seen, running_level), quality.newest_upper(seen, newest_level)) < limit:

@@ -8,8 +8,10 @@ from components.base import component
 
 
 @component
-def start_retraining(retraining_decision: Input[Artifact], monitor: dict, vertex: dict, name: str) -> bool:
-    """Log a reason to retrain as JSON, in counts only; returns whether the tuning pipeline is to run."""
+def start_retraining(
+    retraining_decision: Input[Artifact], monitor: dict, notify: dict, vertex: dict, name: str, includes_tuning: bool
+) -> bool:
+    """Log a reason to retrain as JSON, and notify, in counts only; returns whether the tuning pipeline is to run."""
     from gemtune.steps import start_retraining as step
 
-    return step.run(retraining_decision.path, name, monitor=monitor, vertex=vertex)
+    return step.run(retraining_decision.path, name, includes_tuning, monitor=monitor, notify=notify, vertex=vertex)

@@ -14,9 +14,9 @@ from typing import Any
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import Client, storage
-from pipelines.compilation import compiled, placed
+from pipelines.compilation import Pipeline, compiled, placed
 
-NAME, METHOD = "gemtune", "gemtune-method"  # labels of the runs of a configuration
+NAME, METHOD, PIPELINE = "gemtune", "gemtune-method", "gemtune-pipeline"  # labels of the runs of a configuration
 WAIT_S = 60.0
 
 
@@ -30,16 +30,20 @@ class Source:
     image: str = ""
     template: str = ""
     cache: bool = True
+    pipeline: Pipeline = "tuning"
 
 
-def pipeline_job(client: Client, config: Config, source: Source) -> Any:
-    """The `PipelineJob` of a configuration; the bucket exists. Raises `UserError` for what cannot run."""
+def pipeline_job(client: Client, config: Config, source: Source, now: str = "") -> Any:
+    """The `PipelineJob` of a configuration; the bucket exists. `now` is the parameter of the monitoring pipeline.
+
+    Raises `UserError` for what cannot run.
+    """
     from google.cloud.aiplatform_v1.types import PipelineFailurePolicy, PipelineJob
     from google.protobuf import json_format
 
-    from pipelines.tuning import arguments
+    from pipelines import monitoring, tuning
 
-    require_cloud_data(config)
+    require_cloud_data(config, source.pipeline)
     if bool(source.image) == bool(source.template) or (source.template and not source.cache):
         raise UserError("no pipeline", remedy="give --image, or --template (whose steps have their own --cache)")
     if config.backend.root and not config.backend.root.startswith("gs://"):
@@ -56,7 +60,7 @@ def pipeline_job(client: Client, config: Config, source: Source) -> Any:
         service_account=config.backend.service_account,
         network=config.backend.network,
         reserved_ip_ranges=config.backend.reserved_ip_ranges,
-        labels={**config.vertex.labels, **labels(config)},
+        labels={**config.vertex.labels, **labels(config, source.pipeline)},
         preflight_validations=True,
     )
     if config.backend.network_attachment:
@@ -64,28 +68,42 @@ def pipeline_job(client: Client, config: Config, source: Source) -> Any:
     if key:
         job.encryption_spec = {"kms_key_name": key}
     if source.template:
+        arguments = monitoring.arguments if source.pipeline == "monitoring" else tuning.arguments
         runtime["parameter_values"] = arguments(config)
     else:
-        json_format.ParseDict(compiled(config, source.image, source.cache), job._pb.pipeline_spec)
+        json_format.ParseDict(compiled(config, source.image, source.cache, source.pipeline), job._pb.pipeline_spec)
+    if now:
+        runtime["parameter_values"] = {**runtime.get("parameter_values", {}), "now": now}
     job.runtime_config = runtime
     return job
 
 
-def require_cloud_data(config: Config) -> None:
-    """Raise `UserError` for the first file of the configuration that a container could not read."""
-    files = {
+def require_cloud_data(config: Config, pipeline: Pipeline = "tuning") -> None:
+    """Raise `UserError` for the first file that a container of this pipeline could not read."""
+    files = {"monitor.logs": config.monitor.logs} if pipeline == "monitoring" else {}
+    if pipeline == "tuning" or config.monitor.on_retrain == "submit":
+        files |= _tuning_files(config)
+    for setting, uri in files.items():
+        if (uri or setting in ("data", "monitor.logs")) and not uri.startswith(("gs://", "bq://")):
+            remedy = "a run in the cloud reads gs:// or bq://: upload the file, and set its URI"
+            raise UserError(f"{setting} is {uri!r}", remedy=remedy)
+
+
+def _tuning_files(config: Config) -> dict[str, str]:
+    return {
         "data": config.data,
         "task.labels_file": config.task.labels_file,
         "preprocess.corrections": config.preprocess.corrections,
         "preprocess.test_data": config.preprocess.test_data,
         "evaluate.judge.ratings": config.evaluate.judge.ratings,
     }
-    for setting, uri in files.items():
-        if (uri or setting == "data") and not uri.startswith(("gs://", "bq://")):
-            remedy = "a run in the cloud reads gs:// or bq://: upload the file, and set its URI"
-            raise UserError(f"{setting} is {uri!r}", remedy=remedy)
 
 
-def labels(config: Config) -> dict[str, str]:
-    """The labels by which runs and schedules of a configuration are found."""
-    return {NAME: config.name, METHOD: config.method}
+def labels(config: Config, pipeline: Pipeline) -> dict[str, str]:
+    """The labels by which runs and schedules of a configuration are found: monitoring is that of the name alone."""
+    return {NAME: config.name} | ({METHOD: config.method} if pipeline == "tuning" else {PIPELINE: pipeline})
+
+
+def title(config: Config, pipeline: Pipeline) -> str:
+    """The name of a configuration's schedule."""
+    return f"{config.name}-{config.method}-tuning" if pipeline == "tuning" else f"{config.name}-{pipeline}"

@@ -22,7 +22,7 @@ from typing import Any
 
 from gemtune.config import Config
 from gemtune.errors import UserError
-from pipelines.cloud import Source, require_cloud_data
+from pipelines.cloud import Source, require_cloud_data, title
 from pipelines.compilation import compile_pipeline, placed
 from pipelines.schedules import read_cron
 
@@ -60,7 +60,7 @@ def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str,
         )
     if "7" in fields.rsplit(" ", 1)[1].split("/")[0]:
         raise UserError(f"{cron!r}: Kubeflow has no weekday 7", remedy="write Sunday as 0")
-    name = f"{config.name}-{config.method}-tuning"
+    name = title(config, source.pipeline)
     trigger = {"cron_expression": f"0 {fields}", "max_concurrency": 1, "no_catchup": True}  # its first field: seconds
     with _connected(host, config) as client, _package(config, source) as package:
         experiment = _experiment(client, config)
@@ -88,13 +88,15 @@ def _recurring(client: Any, experiment_id: str, name: str) -> list[Any]:
 @contextlib.contextmanager
 def _package(config: Config, source: Source) -> Iterator[dict[str, Any]]:
     """The compiled file and how it is run, as arguments of the client's methods."""
-    require_cloud_data(config)
+    require_cloud_data(config, source.pipeline)
     if source.template or not source.image:
         raise UserError("no image", remedy="give --image; published templates are for Vertex AI")
-    if config.preprocess.runner != "local":
+    tunes = source.pipeline == "tuning" or config.monitor.on_retrain == "submit"
+    if tunes and config.preprocess.runner != "local":
         raise UserError("Dataflow's operator needs Vertex AI", remedy="set preprocess.runner: local")
     with tempfile.TemporaryDirectory() as folder:
-        path = compile_pipeline(placed(config), Path(folder) / "pipeline.yaml", source.image, source.cache)
+        path = Path(folder) / "pipeline.yaml"
+        compile_pipeline(placed(config), path, source.image, source.cache, source.pipeline)
         backend = config.backend
         run_as = {"pipeline_root": backend.root or None, "service_account": backend.service_account or None}
         yield {"pipeline_package_path": str(path), **run_as}

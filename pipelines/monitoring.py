@@ -29,7 +29,7 @@ DESCRIPTION = (
 
 def monitoring_pipeline(config: Config) -> BaseComponent:
     """The pipeline of a configuration, whose values are the parameters' defaults."""
-    default = config.parameters()
+    default = arguments(config)
     tuning = tuning_pipeline(config) if config.monitor.on_retrain == "submit" else None
 
     def monitoring(
@@ -38,6 +38,7 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
         new_baseline: bool = False,
         gate: dict = default["gate"],
         monitor: dict = default["monitor"],
+        notify: dict = default["notify"],
         vertex: dict = default["vertex"],
     ) -> None:
         """Wire the steps.
@@ -48,12 +49,13 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
             new_baseline: Whether the state of the newest window is accepted: the windows after it are a new baseline.
             gate: What a candidate must show before it is deployed.
             monitor: Monitoring of the champion by its production logs, and when there is reason to retrain.
+            notify: Notification of the end of a run.
             vertex: Where the services are called.
         """
 
         def step(component: Any, **arguments: Any) -> Any:
             values = {"name": name, "now": now, "new_baseline": new_baseline}
-            values |= {"gate": gate, "monitor": monitor, "vertex": vertex}
+            values |= {"gate": gate, "monitor": monitor, "notify": notify, "vertex": vertex}
             own = {key: value for key, value in values.items() if key in component.component_spec.inputs}
             task = component(**own, **arguments).set_caching_options(False)
             return with_secrets(robust(task, config), config)
@@ -64,10 +66,16 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
         estimated = step(estimate_quality, **rows, **drift).outputs
         quality = {"quality": estimated["quality"]}
         decision = {"retraining_decision": step(decide_retraining, **drift, **quality).outputs["retraining_decision"]}
-        started = step(start_retraining, **decision)
+        started = step(start_retraining, **decision, includes_tuning=tuning is not None)
         step(report_monitoring, **drift, **quality, **decision, annotations=estimated["annotations"]).after(started)
         if tuning:
             with dsl.If(started.outputs["Output"] == True, name="retraining"):  # noqa: E712
                 tuning()
 
     return dsl.pipeline(name="monitoring", description=DESCRIPTION)(monitoring)
+
+
+def arguments(config: Config) -> dict[str, Any]:
+    """The pipeline's parameters that come from the configuration."""
+    sections = config.parameters()
+    return {"name": config.name, **{name: sections[name] for name in ("gate", "monitor", "notify", "vertex")}}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Schedules on Vertex AI Pipelines: one for each name and method, found by the labels of its runs.
+"""Schedules on Vertex AI Pipelines: one for each name and method, one for a name's monitoring; found by labels of runs.
 
 Guarantees: however many processes submit the same schedule, and wherever they are killed, the next one that ends leaves
 exactly one; between the first submission and a deletion there is never none; a paused schedule stays paused.
@@ -19,8 +19,10 @@ from gemtune.errors import UserError
 from gemtune.state import lease
 from gemtune.vertex import Client
 from gemtune.vertex.calls import translate_errors
-from pipelines.cloud import NAME, WAIT_S, Source, labels, pipeline_job
+from pipelines.cloud import NAME, WAIT_S, Source, labels, pipeline_job, title
+from pipelines.compilation import Pipeline
 
+SCHEDULED_TIME = "{{$.pipeline_job_schedule_time_utc_placeholder}}"  # what Vertex AI puts there in a run of a schedule
 PATCHED = ("display_name", "cron", "max_concurrent_run_count", "max_concurrent_active_run_count")
 
 
@@ -55,19 +57,20 @@ def put(client: Client, config: Config, source: Source, cron: str) -> Any:
     from google.protobuf.field_mask_pb2 import FieldMask
 
     zone, fields = read_cron(cron)
+    now = SCHEDULED_TIME if source.pipeline == "monitoring" else ""  # a rerun examines the same windows
     requested = Schedule(
-        display_name=f"{config.name}-{config.method}-tuning",
+        display_name=title(config, source.pipeline),
         cron=f"TZ={zone} {fields}" if zone else fields,
         max_concurrent_run_count=1,  # limits runs being started
         max_concurrent_active_run_count=1,  # limits unfinished runs
         create_pipeline_job_request=CreatePipelineJobRequest(
-            parent=client.parent, pipeline_job=pipeline_job(client, config, source)
+            parent=client.parent, pipeline_job=pipeline_job(client, config, source, now)
         ),
     )
 
     def create_or_patch() -> Any:
         service = _service(client)
-        existing = listed(client, config)
+        existing = listed(client, config, source.pipeline)
         if not existing:
             return service.create_schedule(parent=client.parent, schedule=requested, timeout=WAIT_S)
         kept, *doubles = existing
@@ -78,30 +81,31 @@ def put(client: Client, config: Config, source: Source, cron: str) -> Any:
             service.delete_schedule(name=double.name, timeout=WAIT_S)
         return patched
 
-    with lease.held(client, f"schedules/{config.name}-{config.method}.json"):
+    with lease.held(client, f"schedules/{title(config, source.pipeline)}.json"):
         return translate_errors(create_or_patch)
 
 
-def listed(client: Client, config: Config | None = None) -> list[Any]:
-    """The schedules of a configuration, or of all; oldest first."""
+def listed(client: Client, config: Config | None = None, pipeline: Pipeline = "tuning") -> list[Any]:
+    """The schedules of a configuration's pipeline, or all; oldest first."""
     schedules = translate_errors(lambda: list(_service(client).list_schedules(parent=client.parent, timeout=WAIT_S)))
-    expected = labels(config).items() if config else ()
+    expected = labels(config, pipeline).items() if config else ()
     labelled = [(s, s.create_pipeline_job_request.pipeline_job.labels) for s in schedules]
     kept = [s for s, own in labelled if NAME in own and all(own.get(key) == value for key, value in expected)]
     return sorted(kept, key=lambda schedule: (schedule.create_time, schedule.name))
 
 
-def existing(client: Client, config: Config) -> list[Any]:
+def existing(client: Client, config: Config, pipeline: Pipeline) -> list[Any]:
     """The configuration's schedule, and doubles of it. Raises `UserError` when there is none."""
-    schedules = listed(client, config)
+    schedules = listed(client, config, pipeline)
     if not schedules:
-        raise UserError(f"{config.name} has no schedule in {client.location}", remedy="create one: gemtune schedule")
+        what = "schedule" if pipeline == "tuning" else f"schedule of its {pipeline}"
+        raise UserError(f"{config.name} has no {what} in {client.location}", remedy="create one: gemtune schedule")
     return schedules
 
 
-def change(client: Client, config: Config, verb: str) -> None:
+def change(client: Client, config: Config, verb: str, pipeline: Pipeline) -> None:
     """Pause, resume or delete the configuration's schedule and doubles of it; runs go on, missed ones do not start."""
-    for schedule in existing(client, config):
+    for schedule in existing(client, config, pipeline):
         if schedule.state.name != {"pause": "PAUSED", "resume": "ACTIVE"}.get(verb):
             send = getattr(_service(client), f"{verb}_schedule")
             operation = translate_errors(partial(send, name=schedule.name, timeout=WAIT_S))

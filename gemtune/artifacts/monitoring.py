@@ -120,10 +120,11 @@ class LabelledRow(Part):
 
 
 class QualityEstimate(Part):
-    """The estimated share of correct answers of the window that ends at `end`, with its 95 % interval."""
+    """The estimated share of correct answers of the window that ends at `end`, its 95 % interval and its variance."""
 
     end: datetime
     score: Score
+    variance: float
     labels: int
 
 

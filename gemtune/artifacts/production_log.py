@@ -77,6 +77,8 @@ class UnreadableRow(Part):
 
     id: str
     problem: str
+    time: datetime | None = None
+    """None where that cannot be read either."""
 
 
 class LogWindow(Artifact):
@@ -113,7 +115,14 @@ def write_log_rows(path: str | Path, rows: Iterable[LogRow | UnreadableRow]) -> 
 
 def read_log_rows(path: str | Path) -> Iterator[LogRow]:
     """The readable rows of a file that `write_log_rows` wrote."""
+    return (LogRow.model_validate(row) for row in _rows(path) if "problem" not in row)
+
+
+def read_unreadable_rows(path: str | Path) -> Iterator[UnreadableRow]:
+    """The other rows of that file."""
+    return (UnreadableRow.model_validate(row) for row in _rows(path) if "problem" in row)
+
+
+def _rows(path: str | Path) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            if "problem" not in (row := json.loads(line)):
-                yield LogRow.model_validate(row)
+        yield from map(json.loads, file)

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +20,7 @@ from gemtune.cli.exit_codes import INTERRUPTED
 if TYPE_CHECKING:
     from gemtune.config import Config
     from gemtune.vertex import Client
+    from pipelines.cloud import Source
 
 Image = Annotated[str, typer.Option(help="Component image, as pushed by `make image`.")]
 Template = Annotated[str, typer.Option(help="Published pipeline to run instead: REPOSITORY/PACKAGE/TAG.")]
@@ -26,6 +30,7 @@ Cache = Annotated[
         help="Let the backend reuse steps whose inputs are unchanged; steps that read data or records always run."
     ),
 ]
+Pipeline = Annotated[Literal["tuning", "monitoring"], typer.Option(help="Pipeline of the configuration.")]
 Kubeflow = Annotated[str, typer.Option(metavar="HOST", help="Kubeflow Pipelines cluster to run on, by its URL.")]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 Run = Annotated[str, typer.Argument(help="Id or resource name of a run; default: the newest.")]
@@ -90,14 +95,39 @@ def both_methods(settings: Config) -> list[tuple[str, Config]]:
     return [(settings.method, settings), (other, Config.model_validate({**shared, "method": other}))]
 
 
+def _with_source(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options that name a pipeline, which are its argument `source`."""
+    options = {
+        "image": (Image, ""),
+        "template": (Template, ""),
+        "cache": (Cache, True),
+        "pipeline": (Pipeline, "tuning"),
+    }
+
+    @wraps(command)
+    def with_options(**values: Any) -> None:
+        from pipelines.cloud import Source
+
+        source = Source(**{name: values.pop(name) for name in options})
+        command(**values, source=source)
+
+    signature = inspect.signature(command, eval_str=True)
+    kept = [parameter for name, parameter in signature.parameters.items() if name != "source"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
+    ]
+    with_options.__signature__ = signature.replace(parameters=[kept[0], *added, *kept[1:]])  # type: ignore[attr-defined]
+    return with_options
+
+
 @app.command()
+@_with_source
 def submit(
     config: ConfigFile,
-    image: Image = "",
-    template: Template = "",
+    source: Any,  # pipelines.cloud.Source
     data: Data = None,
     overrides: Overrides = None,
-    cache: Cache = True,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the run to its end, step by step on Vertex AI; exit code 1: failed.")
     ] = False,
@@ -105,10 +135,10 @@ def submit(
 ) -> None:
     """Start a run on Vertex AI Pipelines, or on a Kubeflow cluster."""
     from gemtune.vertex import connect
-    from pipelines import cloud, runs
     from pipelines import kubeflow as cluster
+    from pipelines import runs
 
-    settings, source = _to_run(config, overrides, data), cloud.Source(image, template, cache)
+    settings = _to_run(config, overrides, data, source)
     if kubeflow:
         run, end = cluster.submit(kubeflow, settings, source), "end it in the cluster's UI"
     else:
@@ -127,37 +157,42 @@ def submit(
 
 
 @app.command()
+@_with_source
 def schedule(
     config: ConfigFile,
-    image: Image = "",
-    template: Template = "",
+    source: Any,  # pipelines.cloud.Source
     cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
     data: Data = None,
     overrides: Overrides = None,
-    cache: Cache = True,
     kubeflow: Kubeflow = "",
 ) -> None:
     """Run by cron on Vertex AI Pipelines, or on a Kubeflow cluster; an earlier schedule is changed."""
     from gemtune.vertex import connect
-    from pipelines import cloud, schedules
     from pipelines import kubeflow as cluster
+    from pipelines import schedules
 
-    settings, source = _to_run(config, overrides, data), cloud.Source(image, template, cache)
+    settings = _to_run(config, overrides, data, source)
     if kubeflow:
         name, active = cluster.schedule(kubeflow, settings, source, cron)
         start = "enable it in the cluster's UI"
     else:
         placed = schedules.put(connect(settings.vertex), settings, source, cron)
         name, active = placed.name, placed.state.name != "PAUSED"
-        start = f"start it again: gemtune schedules resume {config}"
+        own = "" if source.pipeline == "tuning" else f" --pipeline {source.pipeline}"
+        start = f"start it again: gemtune schedules resume {config}{own}"
     typer.echo(name)
     if not active:
         typer.echo(f"still paused, as it was before; {start}", err=True)
 
 
-def _to_run(config: Path, overrides: list[str] | None, data: str | None) -> Config:
-    settings = load(config, overrides, data, needs_data=True)
-    check(settings)
+def _to_run(config: Path, overrides: list[str] | None, data: str | None, source: Source) -> Config:
+    from gemtune.monitoring.logs import require_source
+
+    settings = load(config, overrides, data, needs_data=source.pipeline == "tuning")
+    if source.pipeline == "monitoring":
+        require_source(settings.monitor.logs)
+    if source.pipeline == "tuning" or settings.monitor.on_retrain == "submit":
+        check(settings)
     return settings
 
 
@@ -246,12 +281,12 @@ def list_schedules(config: ConfigFile, overrides: Overrides = None, as_json: Jso
 
 
 @schedules_app.command(name="show")
-def show_schedule(config: ConfigFile, overrides: Overrides = None) -> None:
+def show_schedule(config: ConfigFile, overrides: Overrides = None, pipeline: Pipeline = "tuning") -> None:
     """Show the configuration's schedule: state, cron expression, next and last run."""
     from pipelines import schedules
 
     settings, client = _connected(config, overrides)
-    placed, *_ = schedules.existing(client, settings)
+    placed, *_ = schedules.existing(client, settings, pipeline)
     following = f"{placed.next_run_time:%Y-%m-%d %H:%M} UTC" if placed.next_run_time else "none"
     typer.echo(f"{placed.name}\n{placed.state.name}  {placed.cron}\nnext run: {following}")
     typer.echo(
@@ -260,11 +295,11 @@ def show_schedule(config: ConfigFile, overrides: Overrides = None) -> None:
 
 
 def _add_schedule_verb(verb: str, description: str, done: str) -> None:
-    def act(config: ConfigFile, overrides: Overrides = None) -> None:
+    def act(config: ConfigFile, overrides: Overrides = None, pipeline: Pipeline = "tuning") -> None:
         from pipelines import schedules
 
         settings, client = _connected(config, overrides)
-        schedules.change(client, settings, verb)
+        schedules.change(client, settings, verb, pipeline)
         typer.echo(f"{settings.name}: the schedule is {done}")
 
     schedules_app.command(name=verb, help=description)(act)

@@ -52,14 +52,16 @@ def load_logs(
         row = _parsed(raw, window, template)
         if row is None:
             continue
-        if isinstance(row, UnreadableRow):
-            problems.setdefault(row.id, row)
-        elif models and row.endpoint and _short(row.endpoint) not in models:
+        endpoint = row.endpoint if isinstance(row, LogRow) else _endpoint(raw)
+        if models and endpoint and _short(endpoint) not in models:  # its requests may have a form of their own
             foreign += 1
+        elif isinstance(row, UnreadableRow):
+            problems.setdefault(row.id, row)
         elif row.id in rows:
             duplicates += 1
         else:
             rows[row.id] = row
+    problems = {key: problem for key, problem in problems.items() if key not in rows}  # logged again, and then whole
     readable = sorted(rows.values(), key=lambda row: (row.time, row.id))
     counts = LogWindow(
         source=source,
@@ -94,6 +96,11 @@ def _raw_rows(source: str, window: tuple[datetime, datetime], max_bytes_billed: 
                 yield item
 
 
+def _endpoint(raw: Row | RejectedRow) -> str:
+    """The endpoint that a row names, readable or not; "" where it names none."""
+    return "" if isinstance(raw, RejectedRow) else str(raw[1].get("endpoint") or "")
+
+
 def _short(name: str) -> str:
     """What names a model in any notation: the location and id of an endpoint, the id of a base model."""
     parts = name.split("/")
@@ -110,6 +117,7 @@ def _parsed(
     """The row, None outside the window. A request without an id has that of its content: it counts once, too."""
     line, fields = (raw.line, {}) if isinstance(raw, RejectedRow) else raw
     own_id = str(fields.get("request_id") or fields.get("id") or "")
+    moment = None
     try:
         if isinstance(raw, RejectedRow):
             raise _Unreadable(raw.reason.replace("_", " "))
@@ -125,7 +133,7 @@ def _parsed(
         problem = str(error)
     except (ValueError, TypeError, LookupError, AttributeError):
         problem = "not in the form of a request and its response"
-    return UnreadableRow(id=own_id or f"line {line}", problem=problem)
+    return UnreadableRow(id=own_id or f"line {line}", problem=problem, time=moment)
 
 
 def _moment(fields: JsonObject) -> datetime:

@@ -13,7 +13,7 @@ proves quality: it is blind to new classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from math import log, sqrt
 
 import numpy as np
@@ -33,15 +33,6 @@ _RUNNING_SHARE = 0.05
 _EXPECTED_WINDOWS = 8  # the confidence sequence is narrowest there
 
 
-@dataclass(frozen=True)
-class WindowQuality:
-    """The estimated share of correct answers of a window with its 95 % interval, and the variance of the estimate."""
-
-    score: Score
-    variance: float
-    labels: int
-
-
 def _drawn(labelled: Sequence[LabelledRow]) -> tuple[Floats, Floats, Floats]:
     """Weight, proxy and score of the rows drawn for the estimate; those drawn to learn from are left out."""
     rows = [(1 / row.pi, row.confidence, row.correct) for row in labelled if row.pi is not None]
@@ -59,7 +50,9 @@ def proxy_weight(earlier: Sequence[LabelledRow]) -> float:
     return float(np.clip(weights @ (proxy * correct) / spread, 0, 1)) if spread > 0 else 0.0
 
 
-def estimate(labelled: Sequence[LabelledRow], proxies: WindowMean, weight: float) -> WindowQuality | None:
+def estimate(
+    labelled: Sequence[LabelledRow], proxies: WindowMean, weight: float, end: datetime
+) -> QualityEstimate | None:
     """The quality of a window with these proxies on all its rows; None with fewer than MIN_LABELS labels."""
     from scipy.special import stdtrit
 
@@ -72,7 +65,8 @@ def estimate(labelled: Sequence[LabelledRow], proxies: WindowMean, weight: float
     variance = float(((drawn / drawn.mean() * (residuals - mean)) ** 2).sum()) / count / (count - 1)
     variance += weight**2 * proxies.variance / max(1, proxies.rows)
     half = float(stdtrit(count - 1, 0.975)) * _error(variance, value, count)
-    return WindowQuality(Score(value=value, low=max(0.0, value - half), high=min(1.0, value + half)), variance, count)
+    score = Score(value=value, low=max(0.0, value - half), high=min(1.0, value + half))
+    return QualityEstimate(end=end, score=score, variance=variance, labels=count)
 
 
 def _error(variance: float, value: float, labels: int) -> float:
@@ -81,7 +75,7 @@ def _error(variance: float, value: float, labels: int) -> float:
     return sqrt((variance * labels**2 + further) / (labels + 2 * _FURTHER) ** 2)
 
 
-def newest_upper(windows: Sequence[WindowQuality], level: float) -> float:
+def newest_upper(windows: Sequence[QualityEstimate], level: float) -> float:
     """The upper confidence bound of the mean of the newest four estimated windows; wrong with probability `level`."""
     from scipy.special import stdtrit
 
@@ -91,7 +85,7 @@ def newest_upper(windows: Sequence[WindowQuality], level: float) -> float:
     return float(value - stdtrit(labels - 1, level) * error)
 
 
-def running_upper(windows: Sequence[WindowQuality], level: float) -> float:
+def running_upper(windows: Sequence[QualityEstimate], level: float) -> float:
     """The upper bound of the running mean since promotion; over all windows ever, wrong with probability `level`."""
     values = [window.score.value for window in windows]
     errors = [_error(w.variance, w.score.value, w.labels) for w in windows]
@@ -119,20 +113,21 @@ def assess(
     confidence, which is no alarm by itself.
     """
     estimates: list[QualityEstimate] = []
-    windows: list[WindowQuality] = []
     earlier: list[LabelledRow] = []
     for record in records:
-        own = [row for row in labelled if row.window == record.start]
-        if window := estimate(own, centred(record.confidence, {"": 0.0}), proxy_weight(earlier)):
-            estimates.append(QualityEstimate(end=record.end, score=window.score, labels=window.labels))
-            windows.append(window)
+        own = [row for row in labelled if record.start <= row.window < record.end]
+        sure = centred(record.confidence, {"": 0.0})
+        # the mean of a part of the texts is no proxy for all: some logged no confidence, or had another prompt
+        whole = sure.rows == sum(part.rows for part in record.similarity.values())
+        if window := estimate(own, sure, proxy_weight(earlier) if whole else 0.0, record.end):
+            estimates.append(window)
         earlier += own
-    if windows:
-        return estimates, [_against(limit, windows, monitor)]
+    if estimates:
+        return estimates, [_against(limit, estimates, monitor)]
     return [], [_unlabelled(records[-1])] if records and records[-1].confidence else []
 
 
-def _against(limit: float | None, windows: Sequence[WindowQuality], monitor: Monitor) -> Check:
+def _against(limit: float | None, windows: Sequence[QualityEstimate], monitor: Monitor) -> Check:
     newest_level, running_level = levels(monitor.false_alarms_a_year, monitor.window_days)
     bounds = newest_upper(windows, newest_level), running_upper(windows, running_level)
     newest = windows[-NEWEST:]

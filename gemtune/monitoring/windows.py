@@ -76,11 +76,12 @@ def moment(now: str) -> datetime:
 
 def due(since: datetime, last: datetime | None, now: datetime, days: float) -> list[tuple[datetime, datetime]]:
     """The windows [start, end) to examine: complete ones after the `last` one's end, at most five; of a rerun the last
-    one again. They follow each other from `since` on, and end a day before `now`: rows are logged late.
+    one again, also with a `now` before its end. They follow each other from `since` on, and end a day before `now`:
+    rows are logged late.
     """
     length, newest = timedelta(days=days), now - LAG
-    count = (newest - since) // length
-    done = round((last - since) / length) if last else 0
+    done = (last - since) // length if last else 0
+    count = max((newest - since) // length, done)
     first = max(min(done, count - 1), count - MOST_WINDOWS, 0)
     return [(since + i * length, since + (i + 1) * length) for i in range(first, count)]
 

@@ -9,7 +9,7 @@ from collections import Counter
 from datetime import timedelta
 
 from gemtune.artifacts.monitoring import DriftReport
-from gemtune.artifacts.production_log import LogWindow, read_log_rows
+from gemtune.artifacts.production_log import LogWindow, read_log_rows, read_unreadable_rows
 from gemtune.data.cleaning import load_cleaner
 from gemtune.data.embedders import load_embedder
 from gemtune.data.profile import length_stats, script
@@ -39,16 +39,21 @@ def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> 
     monitored = drift.Monitored(served, training, cleaner, monitor, context.gate.max_invalid_rate)
     examined = [window for window in history.windows if window.end <= loaded.start]
     logged, length, window = list(read_log_rows(rows)), timedelta(days=monitor.window_days), None
-    start = loaded.start
+    unreadable = [row.time for row in read_unreadable_rows(rows) if row.time]
+    start, share = loaded.start, 0.0
     while start < loaded.end:
-        own = [row for row in logged if start <= row.time < start + length]
-        window = drift.examine(monitored, (start, start + length), own, examined)
-        examined.append(window.record)
-        start += length
-    problems = []
-    if loaded.unreadable_share > MAX_UNREADABLE:
+        end = start + length
+        own = [row for row in logged if start <= row.time < end]
+        lost = sum(start <= moment < end for moment in unreadable)
+        share = lost / max(1, len(own) + lost)
+        window = drift.examine(monitored, (start, end), own, examined)
+        readable = share <= MAX_UNREADABLE  # else it is none of the past windows that were fine
+        examined.append(window.record if readable else window.record.model_copy(update={"verdict": "cannot_tell"}))
+        start = end
+    problems, share = [], max(share, loaded.unreadable_share)
+    if share > MAX_UNREADABLE:
         listed = ", ".join(f"{reason} ({count})" for reason, count in Counter(loaded.unreadable).most_common(3))
-        problems.append(f"{loaded.unreadable_share:.1%} of the logged rows cannot be read: {listed}")
+        problems.append(f"{share:.1%} of the logged rows cannot be read: {listed}")
     if window and not drift.comparable(window.record):
         what = f"{window.record.texts} distinct texts" if window.record.rows else "no rows: is the endpoint logging?"
         problems.append(f"the newest window has {what} (at least {MIN_ROWS} are compared)")

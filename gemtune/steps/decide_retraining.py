@@ -9,7 +9,7 @@ import logging
 from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringHistory, QualityReport
 from gemtune.monitoring import records
 from gemtune.monitoring.decision import MonitoringEvidence, decide
-from gemtune.monitoring.windows import KEPT, SPANS, moment
+from gemtune.monitoring.windows import moment
 from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
@@ -53,7 +53,7 @@ def run(
         monitor,
     )
     decided.write(decision)
-    kept = _kept(history, decided, checks, monitor.baseline_windows)
+    kept = _kept(history, decided, checks)
     if new_baseline and kept.windows:
         kept = kept.model_copy(update={"since": kept.windows[-1].end, "windows": []})
     records.write_history(context.client, name, kept)
@@ -71,13 +71,9 @@ def _topic_rows(history: MonitoringHistory, measured: QualityReport) -> list[str
     return [row.id for row in measured.labelled if row.pi is None and row.window in alarming]
 
 
-def _kept(
-    history: MonitoringHistory, decided: MonitoringDecision, checks: list[Check], baseline: int
-) -> MonitoringHistory:
-    """The history with the verdict on its newest window; the baseline is never dropped."""
+def _kept(history: MonitoringHistory, decided: MonitoringDecision, checks: list[Check]) -> MonitoringHistory:
+    """The history with the verdict on its newest window. All windows are kept: the running mean counts each."""
     if not history.windows:
         return history
     newest = history.windows[-1].model_copy(update={"checks": checks, "verdict": decided.verdict})
-    windows = [*history.windows[:-1], newest]
-    later = windows[baseline:][-(KEPT + 2 * SPANS["newest_four"]) :]
-    return history.model_copy(update={"windows": [*windows[:baseline], *later]})
+    return history.model_copy(update={"windows": [*history.windows[:-1], newest]})

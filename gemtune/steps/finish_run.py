@@ -12,11 +12,10 @@ import logging
 from gemtune.errors import UserError
 from gemtune.state import endpoints
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import jobs, storage
+from gemtune.vertex import jobs, notification
 from gemtune.vertex.calls import PermanentError, TransientError
 
 log = logging.getLogger("gemtune")
-TIMEOUT_S, MAX_URL = 30, 4096
 SUCCEEDED = {"SUCCEEDED", "COMPLETE", "CACHED", "RUNNING"}
 """States of a run's steps that are no failure. Kubeflow reports RUNNING where loops succeeded (pipelines #13321)."""
 
@@ -27,8 +26,6 @@ def run(name: str, state: str, error: str, resource: str, **sections: Section) -
     `state`, `error` and `resource` (the run's full name) are what the backend reports. Reads the sections notify,
     vertex.
     """
-    import requests
-
     context, failed = StepContext(sections), state not in SUCCEEDED
     text = f"{name}: the run {f'failed: {error or state}' if failed else 'ended'}"
     try:
@@ -36,15 +33,9 @@ def run(name: str, state: str, error: str, resource: str, **sections: Section) -
         endpoints.cleanup(client, name)
         if failed and (going := [job.name for job in jobs.find(client, jobs.NAME, jobs.label(name)) if not job.ended]):
             text += f"; tuning jobs that still run: {', '.join(going)}"
-        webhook = context.notify.webhook
-        if webhook and (failed or context.notify.runs == "all"):
-            # the URL of a webhook is a secret: an object holds it, so that no pipeline's specification does
-            url = storage.head(client, webhook, MAX_URL).decode().strip() if webhook.startswith("gs://") else webhook
-            requests.post(url, json={"text": f"{text} ({resource})"}, timeout=TIMEOUT_S).raise_for_status()
+        reported = failed or context.notify.runs == "all"
+        if reported and notification.send(client, context.notify, f"{text} ({resource})"):
             text += "; notification sent"
-    except (UserError, TransientError, PermanentError, requests.RequestException) as problem:
-        reason = (
-            type(problem).__name__ if isinstance(problem, requests.RequestException) else problem
-        )  # without the URL
-        log.warning("the end of the run is not complete: %s", reason)
+    except (UserError, TransientError, PermanentError) as problem:
+        log.warning("the end of the run is not complete: %s", problem)
     log.info("done: %s", text)

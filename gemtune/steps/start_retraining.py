@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a reason to retrain starts: a structured log line that alerts can be defined on, and the tuning pipeline."""
+"""What a verdict starts: a notification, a structured log line that alerts can be defined on, the tuning pipeline."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ import json
 import logging
 
 from gemtune.artifacts.monitoring import MonitoringDecision
+from gemtune.errors import UserError
 from gemtune.monitoring import records
 from gemtune.steps.context import Section, StepContext
+from gemtune.vertex import notification
+from gemtune.vertex.calls import PermanentError, TransientError
 
 log = logging.getLogger("gemtune")
+NOTIFIED = ("watch", "retrain", "cannot_tell")
 
 
-def run(decision: str, name: str, **sections: Section) -> bool:
+def run(decision: str, name: str, includes_tuning: bool, **sections: Section) -> bool:
     """Log the reasons to retrain as JSON, without texts; returns whether the tuning pipeline is to run.
 
-    It is to run with `monitor.on_retrain: submit`, once for the same reasons. Reads the sections monitor, vertex.
+    It is to run with `monitor.on_retrain: submit`, once for the same reasons, where the compiled pipeline
+    `includes_tuning`. Verdicts that need a person, with `notify.runs: all` every one, are posted to `notify.webhook`.
+    Reads the sections monitor, notify, vertex.
     """
     context, decided = StepContext(sections), MonitoringDecision.read(decision)
+    if decided.verdict in NOTIFIED or context.notify.runs == "all":
+        _notify(context, f"{name}: monitoring ended with {decided.verdict}: {'; '.join(decided.summary)}")
     if not decided.reasons:
         log.info("done: %s", f"no reason to retrain: {decided.verdict}")
         return False
@@ -27,7 +35,16 @@ def run(decision: str, name: str, **sections: Section) -> bool:
     entry = {"event": "retraining due", "name": name, "job_id": decided.job_id, "reasons": numbers}
     log.warning("%s", json.dumps(entry, sort_keys=True))
     ids = [item for reason in decided.reasons for item in reason.ids]
-    starts = context.monitor.on_retrain == "submit" and records.claim_retraining(context.client, name, ids)
+    submits = includes_tuning and context.monitor.on_retrain == "submit"
+    starts = submits and records.claim_retraining(context.client, name, ids)
     what = "the tuning pipeline runs" if starts else "run it by gemtune submit, or gemtune run"
     log.info("done: %s", f"retraining is due ({', '.join(numbers)}): {what}")
     return starts
+
+
+def _notify(context: StepContext, text: str) -> None:
+    """Post the text, in counts only; what fails is logged and does not fail the run."""
+    try:
+        notification.send(context.client, context.notify, text)
+    except (UserError, TransientError, PermanentError) as problem:
+        log.warning("no notification was sent: %s", problem)

@@ -15,7 +15,7 @@ from samples import FILLERS, PHRASES, examples, sections, splits
 from typer.testing import CliRunner
 
 from gemtune.artifacts.evaluation import Confusion
-from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport
+from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport, Reason
 from gemtune.cli.commands import app
 from gemtune.config import Evaluate, ModelVariant, Task
 from gemtune.contents import text_of
@@ -27,7 +27,7 @@ from gemtune.monitoring import labelling, records
 from gemtune.monitoring.reference import training_reference
 from gemtune.state import champion, store
 from gemtune.steps import analyze_drift, decide_retraining, estimate_quality, load_logs, start_retraining
-from gemtune.vertex import Client, storage
+from gemtune.vertex import Client, notification, storage
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -150,7 +150,7 @@ def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_pa
     assert service.monitor().job_id == decision.job_id
     for mode, runs in (("notify", False), ("submit", True), ("submit", False)):  # once for the same reasons
         settings = sections(f"monitor.on_retrain={mode}")
-        assert start_retraining.run(service.path("decision"), service.name, **settings) is runs
+        assert start_retraining.run(service.path("decision"), service.name, True, **settings) is runs
     assert service.monitor().verdict == "watch"
     report = QualityReport.read(service.path("quality"))
     assert report.checks[0].name == "quality"
@@ -190,6 +190,56 @@ def test_monitoring_cannot_tell_without_rows_and_with_unreadable_ones(client: Cl
     assert "cannot be read" in decision.summary[0]
 
 
+def test_monitoring_reads_the_newest_window_apart_from_those_that_it_makes_up_for(
+    client: Client, tmp_path: Path
+) -> None:
+    service = Service(client, tmp_path, "diluted")
+    for rows in (300, 300, 60):
+        service.serve(rows=rows)
+    with service.logs.open("a") as file:
+        for i, week in enumerate([0.5] * 4 + [2.5] * 6):  # 1.5 % of all rows, 9.1 % of the newest window's
+            file.write(json.dumps({"logging_time": (START + week * WEEK).isoformat(), "request_id": i}) + "\n")
+    decision = service.monitor()
+    assert (decision.verdict, decision.summary[0][:4]) == ("cannot_tell", "9.1%")
+    service.logs.write_text("")
+    service.weeks = 0
+    for rows in (60, 60, 60, 60, 60):
+        service.serve(rows=rows)
+    with service.logs.open("a") as file:
+        file.writelines(
+            json.dumps({"logging_time": (START + 3.5 * WEEK).isoformat(), "request_id": i}) + "\n" for i in range(6)
+        )
+    assert service.monitor().verdict == "fine"
+    assert [window.verdict for window in service.drift.history.windows[3:]] == ["cannot_tell", "fine"]
+
+
+def test_monitoring_of_an_earlier_time_loses_no_window(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "delayed")
+    for _ in range(3):
+        service.serve()
+    service.monitor()
+    kept = service.drift.history.windows
+    service.monitor(days_late=-30)
+    assert [window.end for window in service.drift.history.windows] == [window.end for window in kept]
+
+
+def test_decide_retraining_keeps_the_windows_of_all_weeks(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "long")
+    service.serve()
+    service.monitor()
+    first = service.drift.history.windows[0]
+    later = [first.model_copy(update={"start": START + i * WEEK, "end": START + (i + 1) * WEEK}) for i in range(60)]
+    report = service.drift
+    report.model_copy(update={"history": report.history.model_copy(update={"windows": later})}).write(
+        service.path("drift")
+    )
+    decide_retraining.run(
+        service.path("drift"), service.path("quality"), service.path("decision"), "long", START.isoformat(),
+        **sections("monitor.baseline_windows=3"),
+    )  # fmt: skip
+    assert len(records.read_history(client, "long", records.read(client, "long")).windows) == 60
+
+
 def test_monitoring_counts_doubled_rows_once_and_late_labels_in_their_window(client: Client, tmp_path: Path) -> None:
     service = Service(client, tmp_path, "late")
     service.serve(rows=80)
@@ -208,6 +258,50 @@ def test_monitoring_counts_doubled_rows_once_and_late_labels_in_their_window(cli
 
 def fill(path: str, rows: list[dict[str, Any]]) -> None:
     csv_safe.write(path, labelling.COLUMNS, [[str(cell or "") for cell in row.values()] for row in rows])
+
+
+def decided(folder: Path, verdict: str) -> str:
+    reason = Reason(kind="age", value=90, threshold=60, summary="90 days", ids=["age"])
+    reasons = [reason] if verdict == "retrain" else []
+    path = folder / f"{verdict}.json"
+    MonitoringDecision(verdict=verdict, summary=["5 of 60 rows"], reasons=reasons).write(path)  # type: ignore[arg-type]
+    return str(path)
+
+
+@pytest.mark.parametrize("runs", ["failed", "all"])
+def test_start_retraining_notifies_of_verdicts_that_need_a_person(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: str
+) -> None:
+    posted: list[str] = []
+    monkeypatch.setattr(notification, "send", lambda _client, _notify, text: posted.append(text))
+    for verdict in ("settling", "fine", "watch", "retrain", "cannot_tell"):
+        settings = sections(f"notify.runs={runs}", "notify.webhook=https://chat/x")
+        start_retraining.run(decided(tmp_path, verdict), "notified", False, **settings)
+    expected = ["settling", "fine", "watch", "retrain", "cannot_tell"][0 if runs == "all" else 2 :]
+    assert posted == [f"notified: monitoring ended with {verdict}: 5 of 60 rows" for verdict in expected]
+
+
+@pytest.mark.parametrize(
+    ("name", "webhook"), [("unreachable", "http://127.0.0.1:1/secret"), ("missing", "gs://gone/webhook")]
+)
+def test_start_retraining_outlives_a_notification_that_fails(
+    client: Client, tmp_path: Path, name: str, webhook: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = sections(f"notify.webhook={webhook}", "monitor.on_retrain=submit")
+    with caplog.at_level("INFO", "gemtune"):
+        assert start_retraining.run(decided(tmp_path, "retrain"), name, True, **settings)
+    assert "no notification was sent" in caplog.text
+    assert "/secret" not in caplog.text
+
+
+def test_start_retraining_claims_nothing_that_the_compiled_pipeline_cannot_start(
+    client: Client, tmp_path: Path
+) -> None:
+    settings = sections("monitor.on_retrain=submit")
+    path = decided(tmp_path, "retrain")
+    assert not start_retraining.run(path, "unwired", False, **settings)
+    assert start_retraining.run(path, "unwired", True, **settings)
+    assert not start_retraining.run(path, "unwired", True, **settings)  # once for the same reasons
 
 
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:

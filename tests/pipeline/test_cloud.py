@@ -167,6 +167,50 @@ def test_schedule_is_patched_and_stays_the_same(url, config, invoke):
     assert "next run: 20" in shown
 
 
+LOGS = "monitor.logs=bq://demo-project.logs.shop"
+
+
+def test_schedule_of_monitoring_is_apart_and_knows_its_time(url, config, invoke):
+    monitoring = ["--pipeline", "monitoring"]
+    tuning = invoke("schedule").output.strip()
+    for cron in ("0 5 * * 2", "0 6 * * 2"):
+        done = invoke("schedule", "--cron", cron, *monitoring, "--set", LOGS)
+        assert done.exit_code == 0, done.output
+    listed = {schedule["name"]: schedule for schedule in get(url, f"{PARENT}/schedules")["schedules"]}
+    assert len(listed) == 2
+    schedule = listed[done.output.strip()]
+    assert (schedule["displayName"], schedule["cron"]) == ("shop-monitoring", "0 6 * * 2")
+    job = schedule["createPipelineJobRequest"]["pipelineJob"]
+    assert job["pipelineSpec"]["pipelineInfo"]["name"] == "monitoring"
+    assert job["runtimeConfig"]["parameterValues"] == {"now": schedules.SCHEDULED_TIME}
+    assert gemtune("schedules", "pause", config, *monitoring).exit_code == 0
+    states = {name: get(url, f"/v1/{name}")["state"] for name in listed}
+    assert states == {tuning: "ACTIVE", schedule["name"]: "PAUSED"}
+    assert "0 6 * * 2" in gemtune("schedules", "show", config, *monitoring).output
+    assert gemtune("schedules", "delete", config).exit_code == 0
+    assert list(get(url, f"{PARENT}/schedules")["schedules"]) == [get(url, f"/v1/{schedule['name']}")]
+
+
+@pytest.mark.parametrize("verb", ["submit", "schedule"])
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [([], "monitor.logs is empty"), (["monitor.logs=logs.jsonl"], "monitor.logs is 'logs.jsonl'"),
+     ([LOGS, "data=rows.jsonl", "monitor.on_retrain=submit"], "data is 'rows.jsonl'")],
+)  # fmt: skip
+def test_monitoring_in_the_cloud_refuses_files_of_this_machine(url, invoke, verb, overrides, problem):
+    refused = invoke(verb, "--pipeline", "monitoring", *sets(overrides))
+    assert refused.exit_code != 0
+    assert problem in refused.output
+
+
+def test_submit_of_monitoring_examines_up_to_the_current_time(url, invoke):
+    done = invoke("submit", "--pipeline", "monitoring", "--set", LOGS, "--set", "data=rows.jsonl")  # tunes nothing
+    assert done.exit_code == 0, done.output
+    job = get(url, f"/v1/{done.output.strip()}")
+    assert job["labels"] == {"gemtune": "shop", "gemtune-pipeline": "monitoring"}
+    assert not job["runtimeConfig"].get("parameterValues")
+
+
 def test_schedule_that_is_paused_stays_paused(url, config, invoke):
     assert invoke("schedule").exit_code == 0
     assert gemtune("schedules", "pause", config).output == "shop: the schedule is paused\n"
@@ -203,7 +247,7 @@ def test_schedule_submitted_at_once_and_after_a_kill_is_one(url, config, monkeyp
     settings = Config.load(config)
     monkeypatch.setattr(lease, "PAUSE_S", 0.01)
     killed = {"schema_version": 1, "owner": "killed", "until": time.time() + 1}
-    lease.store.update(connect(settings.vertex), "schedules/shop-supervised.json", lambda _: killed)
+    lease.store.update(connect(settings.vertex), "schedules/shop-supervised-tuning.json", lambda _: killed)
 
     def put(minute):
         return schedules.put(connect(settings.vertex), settings, cloud.Source(image=IMAGE), f"{minute} 3 * * 1").name

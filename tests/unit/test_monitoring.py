@@ -1,5 +1,7 @@
 """Monitoring: windows against the past, similarity to training rows, quality from a sample of labels."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bench import monitoring as bench
-from gemtune.artifacts.monitoring import LabelledRow
+from gemtune.artifacts.monitoring import LabelledRow, WindowRecord
+from gemtune.config import Monitor
 from gemtune.monitoring import quality, windows
 from gemtune.monitoring.similarity import TrainingRows
 from gemtune.monitoring.windows import WindowMean
@@ -88,6 +91,24 @@ def test_shifts_find_a_drift_that_creeps_into_the_past():
     shifts, level = windows.shifts(STEADY, later), windows.level(0.05, 7)
     assert shifts["newest"].p_value > level
     assert shifts["slow_change"].p_value <= level
+
+
+@pytest.mark.parametrize(
+    ("examined", "day", "expected"),
+    [(0, 8, [0]), (0, 7, []), (1, 15, [1]), (1, 8, [0]), (3, 10, [2]), (3, 0, [2]), (0, 60, [3, 4, 5, 6, 7])],
+)
+def test_due_windows_are_complete_and_never_before_the_last_examined_one(examined, day, expected):
+    start, week = bench.START, timedelta(days=7)
+    last = start + examined * week if examined else None
+    due = windows.due(start, last, start + timedelta(days=day), 7)
+    assert due == [(start + i * week, start + (i + 1) * week) for i in expected]
+
+
+def test_due_windows_of_another_length_leave_no_day_out():
+    start = bench.START
+    for days in (5, 6, 8, 14):
+        due = windows.due(start, start + timedelta(days=77), start + timedelta(days=93), days)
+        assert due[0][0] <= start + timedelta(days=77)
 
 
 def test_level_divides_the_yearly_budget_over_windows_spans_and_checks():
@@ -184,12 +205,46 @@ def test_estimate_covers_the_truth_and_a_useless_proxy_costs_little():
 
 def test_estimate_of_rows_that_are_all_correct_is_not_certain():
     rows = [LabelledRow(id=str(i), window=bench.START, pi=0.1, confidence=1.0, correct=1.0) for i in range(20)]
-    estimate = quality.estimate(rows, WindowMean(200, 1.0, 0.0), 0.0)
+    estimate = quality.estimate(rows, WindowMean(200, 1.0, 0.0), 0.0, bench.START)
     assert 0.6 < estimate.score.low < 0.95
-    assert quality.estimate(rows[:9], WindowMean(200, 1.0, 0.0), 0.0) is None
+    assert quality.estimate(rows[:9], WindowMean(200, 1.0, 0.0), 0.0, bench.START) is None
 
 
 def test_quality_rings_after_a_drop_and_not_at_the_limit():
     rng = np.random.default_rng(4)
     assert sum(bench.quality_alarm(rng, 4, 4, 0.15, 0.82) > 0 for _ in range(8)) >= 7
     assert sum(bench.quality_alarm(rng, 0, 20, 0.0, 0.85) > 0 for _ in range(8)) <= 1
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_assess_takes_no_mean_confidence_of_some_texts_as_the_proxy_of_all(share):
+    rng, week, kept, labelled = np.random.default_rng(6), timedelta(days=7), [], []
+    for number in range(4):
+        start = bench.START + number * week
+        sure = rng.random(400)
+        correct, has = (rng.random(400) < sure).astype(float), rng.random(400) < share
+        confidence = [value if own else 0.0 for value, own in zip(sure, has, strict=True)]
+        labelled += [
+            LabelledRow(id=f"{number}-{i}", window=start, pi=0.5, confidence=confidence[i], correct=correct[i] * has[i])
+            for i in range(200)
+        ]
+        moments = windows.moments(["a"] * int(has.sum()), sure[has].tolist())
+        similarity = windows.moments(["a"] * 400, [0.5] * 400)
+        kept.append(
+            WindowRecord(start=start, end=start + week, rows=400, texts=400, similarity=similarity, confidence=moments)
+        )
+    estimates, _ = quality.assess(kept, labelled, 0.9, Monitor())
+    assert all(abs(item.score.value - share / 2) < 0.1 for item in estimates)
+
+
+def test_assess_counts_a_label_in_the_window_that_served_its_row():
+    start, week = bench.START, timedelta(days=7)
+    similarity = windows.moments(["a"] * 100, [0.5] * 100)
+    kept = [
+        WindowRecord(start=begin, end=begin + 2 * week, rows=100, texts=100, similarity=similarity, confidence={})
+        for begin in (start, start + 2 * week)  # the length was a week when the rows were drawn
+    ]
+    labelled = [
+        LabelledRow(id=str(i), window=start + i % 4 * week, pi=0.5, confidence=0.0, correct=1.0) for i in range(80)
+    ]
+    assert [item.labels for item in quality.assess(kept, labelled, 0.9, Monitor())[0]] == [40, 40]

@@ -187,3 +187,15 @@ def test_a_blocked_prompt_has_its_reason_and_no_answer(tmp_path: Path) -> None:
     (row,), _ = load(tmp_path, [logged(full_response=response)])
     assert isinstance(row, LogRow)
     assert (row.answer, row.finish, row.tokens) == (None, "PROHIBITED_CONTENT", 4)
+
+
+def test_load_logs_takes_the_whole_one_of_a_request_that_was_logged_twice(tmp_path: Path) -> None:
+    for rows in ([logged(full_response=None), logged()], [logged(), logged(full_response=None)]):
+        _, window = load(tmp_path, rows)
+        assert (window.rows, window.unreadable) == (1, {})
+
+
+def test_load_logs_counts_unreadable_rows_of_other_endpoints_as_foreign(tmp_path: Path) -> None:
+    other = logged(2, endpoint=ENDPOINT.replace("77", "78"), full_request={"instances": ["CANARY"]})
+    _, window = load(tmp_path, [logged(), other])
+    assert (window.rows, window.unreadable, window.foreign) == (1, {}, 1)
