@@ -43,7 +43,7 @@ integration: $(READY) ## tests that start processes or the emulator, and the emu
 
 test: $(READY) ## checks and all tests, whole local runs too
 	$(MAKE) check
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --deselect tests/test_house.py $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --deselect tests/test_house.py $(ARGS)
 
 coverage: $(READY) ## lines and branches of gemtune, pipelines and components that the tests reach
 	$(BIN)/python -m pytest -n 2 --dist loadgroup tests/unit tests/integration tests/pipeline --cov --cov-report=term:skip-covered $(ARGS)

@@ -10,7 +10,6 @@ import http.server
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,8 +21,8 @@ from typing import Any
 
 import httpx
 import pytest
+from browser import Browser
 from emulated import PARENT, PROJECT, ROOT, Server, genai_client, storage_client
-from test_dashboard import BROWSERS, Browser
 
 from emulator.app import origin
 from emulator.core.state import State
@@ -103,16 +102,13 @@ async function attempt(name, path, options) {
 
 
 def test_browser_page_of_another_origin_neither_reads_nor_writes(server: Server, tmp_path: Path) -> None:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no headless browser on this machine: none of {', '.join(BROWSERS)}")
     site = tmp_path / "site"
     site.mkdir()
     (site / "index.html").write_text(PAGE.replace("URL", server.url))
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as other:
         threading.Thread(target=other.serve_forever, daemon=True).start()
-        browser = Browser(path, tmp_path / "profile", f"http://localhost:{other.server_address[1]}/index.html")
+        browser = Browser(tmp_path / "profile", f"http://localhost:{other.server_address[1]}/index.html")
         try:
             browser.until("document.title == 'done'")
             seen = browser.evaluate("JSON.stringify(seen)")

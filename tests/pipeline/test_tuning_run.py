@@ -19,6 +19,7 @@ def files_of(folder, name):
     return sorted((newest / "steps").rglob(name))
 
 
+@MORE
 @pytest.mark.xdist_group("run-tuning")
 def test_run_reweights_hard_examples_and_tries_a_larger_model(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.6, tuned_accuracy=0.9, step_seconds=0.02)
