@@ -253,8 +253,8 @@ def orchestration(steps: list[Step], start: float, finish: float) -> dict[str, f
     return {"wall_s": round(wall, 2), "steps_s": round(inside, 2), "share": round(1 - inside / wall, 4)}
 
 
-def collect(folder: Path, report: str = "report") -> dict[str, Any]:
-    """Copy page and summary of the report step to the top of the run's folder; returns the summary."""
+def collect(folder: Path, report: str = "report*") -> dict[str, Any]:
+    """Copy page and summary of the report step (or `report-unchanged`) to the top of the run's folder; the summary."""
     (page,) = (folder / "steps").rglob(f"{report}/page")
     (summary,) = (folder / "steps").rglob(f"{report}/summary")
     shutil.copyfile(page, folder / "report.html")
