@@ -13,9 +13,10 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from gemtune import __version__
@@ -26,7 +27,9 @@ from gemtune.config import ModelVariant, Task, Vertex, fingerprint
 from gemtune.data.cleaning import export_rules
 from gemtune.data.example import read_examples, write_examples
 from gemtune.errors import UserError
-from gemtune.evaluation.predictions import read_predictions
+from gemtune.evaluation.failed_rows import FAILED
+from gemtune.evaluation.metrics import primary_metric
+from gemtune.evaluation.predictions import Prediction, read_predictions
 from gemtune.evaluation.smoke_test import smoke_test
 from gemtune.inference.generate import generate_all
 from gemtune.inference.vertex_generation import generation_settings, vertex_generate
@@ -64,8 +67,11 @@ def run(
         raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
     before = champion.read(client, name)
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
-    smoke = _smoke_test(context, verdict.task, candidate, rows[1], predictions) if predictions else None
-    entry = _entry(context, chosen, verdict, rows)
+    entry, smoke = _entry(context, chosen, verdict, rows), None
+    if predictions:
+        answers = read_predictions(predictions, "test").answers.get(candidate.name, [])
+        smoke = _smoke_test(context, verdict.task, candidate, rows[1], answers)
+        entry["decision"]["score"] = _test_score(verdict.task, answers)
     if leakage:
         entry["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
     is_manual = context.deploy.approval == "manual"
@@ -119,8 +125,18 @@ def _entry(context: StepContext, chosen: Selection, verdict: DecisionRecord, row
     return entry
 
 
-def _smoke_test(context: StepContext, task: Task, candidate: ModelVariant, test: str, predictions: str) -> SmokeTest:
-    answers = read_predictions(predictions, "test").answers.get(candidate.name, [])
+def _test_score(task: Task, answers: Sequence[Prediction]) -> float | None:
+    """The mean score of the answers to test rows: what monitoring compares the scores of labelled production rows with.
+
+    Not the metric of the gate, which may be one that single rows do not have.
+    """
+    scores = [row["scores"][primary_metric(task)] for row in answers if row["outcome"] != FAILED]
+    return fmean(scores) if scores else None
+
+
+def _smoke_test(
+    context: StepContext, task: Task, candidate: ModelVariant, test: str, answers: Sequence[Prediction]
+) -> SmokeTest:
     usable = {row["id"]: row["parsed"] for row in answers if row["outcome"] == "ok"}
     generate, retry_policy = vertex_generate(context.evaluate, context.vertex)
     send = partial(generate_all, generate=generate, retry_policy=retry_policy)

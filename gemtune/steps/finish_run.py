@@ -27,7 +27,7 @@ def run(name: str, state: str, error: str, resource: str, **sections: Section) -
     vertex.
     """
     context, failed = StepContext(sections), state not in SUCCEEDED
-    text = f"{name}: the run {f'failed: {error or state}' if failed else 'ended'}"
+    text = f"{name}: the run {'failed' if failed else 'ended'}"  # without the error, which may quote a row
     try:
         client = context.client
         endpoints.cleanup(client, name)
@@ -38,4 +38,4 @@ def run(name: str, state: str, error: str, resource: str, **sections: Section) -
             text += "; notification sent"
     except (UserError, TransientError, PermanentError) as problem:
         log.warning("the end of the run is not complete: %s", problem)
-    log.info("done: %s", text)
+    log.info("done: %s", f"{text}; {error or state}" if failed else text)

@@ -32,6 +32,7 @@ from gemtune.data.cleaning import load_cleaner
 from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
 from gemtune.inference import prompts
+from gemtune.monitoring import records
 from gemtune.monitoring.logs import load_logs
 from gemtune.predictor import Predictor
 from gemtune.serving import resolve
@@ -586,6 +587,11 @@ def test_deploy_records_what_monitoring_and_serving_need(
     storage.download(client, reference.train, tmp_path / "train")
     kept = {row.id for row in read_examples(tmp_path / "train")}
     assert kept == {row.id for row in read_examples(tested.folder / "train.jsonl")}
+    monitored = records.read(client, "known")  # what is recorded here is what monitoring reads
+    answers = [json.loads(line) for line in Path(tested.predictions).read_text().splitlines()]
+    right = [row["scores"]["accuracy"] for row in answers if row["variant"] == outcome.variant.name]
+    assert monitored.score == pytest.approx(sum(right) / len(right))
+    assert monitored.endpoints == [outcome.variant.model]
     entry = store.read(client, champion.key("known"))["current"]
     assert entry["decision"]["verdict"] == "deploy"
     assert entry["image"] == "registry/image@sha256:1"

@@ -51,7 +51,7 @@ def test_finish_run_posts_how_the_run_ended(client: Client, chat: Any, runs: str
     with caplog.at_level("INFO", "gemtune"):
         finish_run.run("ended", *ERROR, notify=notify, vertex={})
         finish_run.run("ended", "SUCCEEDED", "", ERROR[2], notify=notify, vertex={})
-    texts = [f"ended: the run failed: step split failed ({ERROR[2]})", f"ended: the run ended ({ERROR[2]})"]
+    texts = [f"ended: the run failed ({ERROR[2]})", f"ended: the run ended ({ERROR[2]})"]
     assert chat.posted == [{"text": text} for text in texts[: 1 if runs == "failed" else 2]]
     assert "secret" not in caplog.text
 
@@ -72,7 +72,7 @@ def test_finish_run_logs_what_fails_and_does_not_fail_the_run(
     with caplog.at_level("INFO", "gemtune"):
         finish_run.run("ended", *ERROR, notify={"webhook": url}, vertex={})
     assert "the end of the run is not complete" in caplog.text
-    assert "done: ended: the run failed: step split failed" in caplog.text
+    assert "done: ended: the run failed; step split failed" in caplog.text
     assert "/secret" not in caplog.text
     assert "/refuse" not in caplog.text
 
