@@ -234,7 +234,10 @@ def connect(settings: Vertex) -> Client:
     """
     project = named_project(settings) or _project_of_credentials()
     if not project:
-        raise UserError("the Google Cloud project is unknown", remedy="set vertex.project or GOOGLE_CLOUD_PROJECT")
+        raise UserError(
+            "the Google Cloud project is unknown",
+            remedy="set vertex.project or GOOGLE_CLOUD_PROJECT; without a project: plan --offline",
+        )
     return Client(settings, project, location(settings), os.environ.get("GOOGLE_VERTEX_BASE_URL", "").rstrip("/"))
 
 
