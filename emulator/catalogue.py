@@ -43,8 +43,10 @@ class BaseModelEntry(_Strict):
     version: str = "001"
     supervised: tuple[int, ...] = ()
     preference: tuple[int, ...] = ()
+    reinforcement: tuple[int, ...] = ()
     default_adapter_size: int = 4
     tuning_locations: tuple[str, ...] = ("*",)
+    reinforcement_locations: tuple[str, ...] = ("us-central1",)
     serving_locations: dict[str, str] = {}
     evaluation_locations: tuple[str, ...] = ()
     cmek: bool = True
@@ -88,6 +90,10 @@ class Catalogue(_Strict):
         """Whether the model is past its retirement date and that is enforced."""
         today = datetime.now(UTC).date()
         return self.enforce_retirement and entry.retirement_date is not None and entry.retirement_date <= today
+
+    def locations(self, entry: BaseModelEntry, method: str) -> tuple[str, ...]:
+        """Where a model can be tuned by a method; `*` means everywhere."""
+        return entry.reinforcement_locations if method == "reinforcement" else entry.tuning_locations
 
     def names(self) -> str:
         """The names of all models, for messages."""

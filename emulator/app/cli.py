@@ -65,6 +65,11 @@ def _arguments() -> argparse.Namespace:
         help="run the steps of submitted pipeline jobs, which is any code, on this machine; loopback only",
     )
     parser.add_argument(
+        "--execute-rewards",
+        action="store_true",
+        help="run the Python snippets of rewards, in confined processes on this machine; loopback only",
+    )
+    parser.add_argument(
         "--while-open",
         type=int,
         metavar="FD",
@@ -199,8 +204,10 @@ def main() -> int:
         if arguments.speed:
             plan = plan.model_copy(update={"pace": parse_speed(arguments.speed)})
         factory = engine_factory(arguments.engine, arguments.threads)
-        if arguments.execute_pipelines and not _is_loopback(arguments.host):
-            raise ValueError(f"--execute-pipelines runs any code it is sent: --host {arguments.host} is not loopback")
+        for option in ("execute_pipelines", "execute_rewards"):
+            if getattr(arguments, option) and not _is_loopback(arguments.host):
+                name = "--" + option.replace("_", "-")
+                raise ValueError(f"{name} runs any code it is sent: --host {arguments.host} is not loopback")
         listener = _listen(arguments.host, arguments.port)
         host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
         url = f"http://{host}:{listener.getsockname()[1]}"
@@ -213,6 +220,7 @@ def main() -> int:
             arguments.seed,
             arguments.judge,
             (arguments.host, *arguments.allow_host),
+            arguments.execute_rewards,
             url if arguments.execute_pipelines else "",
         )
         emulator = Emulator(settings)

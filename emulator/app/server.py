@@ -45,6 +45,7 @@ from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.pipeline_runs import PipelineRuns
 from emulator.services.project import Project
 from emulator.services.request_logs import RequestLogs
+from emulator.services.rewards import Rewards
 from emulator.services.schedules import Schedules
 from emulator.services.storage import Storage
 from emulator.services.storage_api import StorageApi, storage_error
@@ -58,7 +59,6 @@ _THREADS = 64
 
 # Documented as not implemented; any other unknown path below /v1 is a 501 too.
 MISSING = {
-    "POST :validateReinforcementTuningReward": "reinforcement tuning",
     "POST models:upload": "only tuning creates models",
     "POST models/{model}:export": "adapters lie in the state directory in PEFT's format",
     "POST endpoints/{endpoint}:rawPredict": "the SDK sends it to the real host in any case",
@@ -83,6 +83,7 @@ class Settings:
     seed: int = 0
     judge: str = "lexical"
     allowed_hosts: tuple[str, ...] = ()
+    execute_rewards: bool = False
     pipeline_url: str = ""  # where the steps of pipelines reach the emulator; "": jobs are recorded, not executed
 
 
@@ -120,6 +121,7 @@ class Emulator:
             self.tensorboards,
             self.inference,
             evaluation,
+            Rewards(evaluation, settings.execute_rewards),
             self.faults,
             states,
         )

@@ -105,6 +105,7 @@ def canonical(name: str) -> str:
 _FREE_MAPS = frozenset(
     [
         "labels",
+        "references",
         "userLabels",
         "metadata",
         "pipelineSpec",

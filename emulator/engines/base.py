@@ -41,6 +41,19 @@ class PreferenceRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ReinforcementRow:
+    """A prompt without an answer, and the references that rewards compare answers with: pairs of key and value."""
+
+    turns: tuple[Turn, ...]
+    references: tuple[tuple[str, str], ...] = ()
+    system: str | None = None
+
+
+Reward = Callable[[Sequence[tuple[ReinforcementRow, str]]], list[float]]
+"""The rewards of answers, each between -1 and 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class TuningSpec:
     """Hyperparameters of one job, under the service's names.
 
@@ -48,6 +61,10 @@ class TuningSpec:
     its own rank. With fewer than `checkpoint_count` epochs there is a checkpoint after each, otherwise that many,
     evenly spaced; the last step is always a checkpoint. `beta` is used by preference tuning only; at 0 nothing is
     learned.
+
+    The other values are used by reinforcement tuning only: prompts per step, sampled answers per prompt and their
+    longest length in tokens, the number of steps (0: by `epoch_count`), and the steps between two evaluations and two
+    checkpoints (0: an epoch).
     """
 
     epoch_count: int
@@ -57,6 +74,12 @@ class TuningSpec:
     checkpoint_count: int = 10
     beta: float = 0.1
     initial_adapter: Path | None = None
+    batch_size: int = 32
+    samples_per_prompt: int = 16
+    max_output_tokens: int = 64
+    step_count: int = 0
+    evaluate_interval: int = 0
+    checkpoint_interval: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +106,18 @@ class Checkpoint:
 class TuningTask:
     """One tuning job for an engine: rows (all of one type), hyperparameters, output directory, callbacks.
 
-    The rows' type selects supervised or preference tuning. `should_stop` is called before every optimizer step.
+    The rows' type selects the method; reinforcement tuning needs a `reward`. `should_stop` is called before every
+    optimizer step.
     """
 
-    train: Sequence[TrainingRow] | Sequence[PreferenceRow]
-    validation: Sequence[TrainingRow] | Sequence[PreferenceRow]
+    train: Sequence[TrainingRow] | Sequence[PreferenceRow] | Sequence[ReinforcementRow]
+    validation: Sequence[TrainingRow] | Sequence[PreferenceRow] | Sequence[ReinforcementRow]
     spec: TuningSpec
     out: Path
     on_metrics: Callable[[StepMetrics], None] = lambda metrics: None
     on_checkpoint: Callable[[Checkpoint], None] = lambda checkpoint: None
     should_stop: Callable[[], bool] = lambda: False
+    reward: Reward | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +180,33 @@ class Generation:
     prompt_token_count: int
 
 
+Row = TrainingRow | PreferenceRow | ReinforcementRow
+
+
+def row_texts(row: Row) -> tuple[list[str], list[str]]:
+    """(input texts, output texts) of a row; a preference row's output is both answers, a prompt has none."""
+    if isinstance(row, TrainingRow):
+        inputs, outputs = ([turn.text for turn in row.turns if (turn.role == "model") is own] for own in (False, True))
+    else:
+        inputs = [turn.text for turn in row.turns]
+        outputs = [row.chosen, row.rejected] if isinstance(row, PreferenceRow) else []
+    return [row.system or "", *inputs], outputs
+
+
+MAX_REINFORCEMENT_STEPS = 500
+
+
+def reinforcement_steps(rows: int, spec: TuningSpec) -> int:
+    """Steps of a reinforcement tuning job over this number of prompts."""
+    return min(spec.step_count or spec.epoch_count * -(-rows // spec.batch_size), MAX_REINFORCEMENT_STEPS)
+
+
+def interval_steps(rows: int, spec: TuningSpec, interval: int) -> list[int]:
+    """The steps of a reinforcement tuning job at each interval (0: an epoch), and the last one."""
+    total, every = reinforcement_steps(rows, spec), interval or -(-rows // spec.batch_size)
+    return sorted({*range(every, total, every), total})
+
+
 class FailedPrecondition(ValueError):
     """The engine cannot do this now: weights are not available, or an adapter belongs to another base."""
 
@@ -174,12 +226,12 @@ class Engine(Protocol):
         """Token ids with the piece of text of each."""
         ...
 
-    def row_tokens(self, row: TrainingRow | PreferenceRow) -> tuple[int, int]:
+    def row_tokens(self, row: Row) -> tuple[int, int]:
         """(input tokens, output tokens) of a row as trained."""
         ...
 
-    def step_count(self, rows: int, spec: TuningSpec) -> int:
-        """Optimizer steps a job over `rows` rows would take."""
+    def step_count(self, rows: Sequence[Row], spec: TuningSpec) -> int:
+        """Optimizer steps a job over these rows would take."""
         ...
 
     def tune(self, task: TuningTask) -> TuningResult:

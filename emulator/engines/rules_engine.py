@@ -31,12 +31,17 @@ from emulator.engines.base import (
     GenerateRequest,
     Generation,
     PreferenceRow,
+    ReinforcementRow,
+    Row,
     StepMetrics,
     TokenLogprob,
     TrainingRow,
     TuningResult,
     TuningSpec,
     TuningTask,
+    interval_steps,
+    reinforcement_steps,
+    row_texts,
 )
 
 _TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
@@ -93,34 +98,38 @@ class RulesEngine:
         """Each piece with a checksum as its id."""
         return [(zlib.crc32(piece.encode()) % 65536, piece) for piece in _TOKEN.findall(text)]
 
-    def row_tokens(self, row: TrainingRow | PreferenceRow) -> tuple[int, int]:
+    def row_tokens(self, row: Row) -> tuple[int, int]:
         """(input, output) tokens of a row."""
-        inputs = [turn.text for turn in row.turns if isinstance(row, PreferenceRow) or turn.role == "user"]
-        outputs = [turn.text for turn in row.turns if turn.role == "model"]
-        if isinstance(row, PreferenceRow):
-            outputs = [row.chosen, row.rejected]
-        return sum(self.count_tokens([*inputs, row.system or ""])), sum(self.count_tokens(outputs))
+        inputs, outputs = row_texts(row)
+        return sum(self.count_tokens(inputs)), sum(self.count_tokens(outputs))
 
-    def step_count(self, rows: int, spec: TuningSpec) -> int:
-        """Steps of `batch_size` rows."""
-        return math.ceil(rows / self.rules.batch_size) * spec.epoch_count
+    def step_count(self, rows: Sequence[Row], spec: TuningSpec) -> int:
+        """Steps of `batch_size` rows; those of the service for prompts."""
+        if isinstance(rows[0], ReinforcementRow):
+            return reinforcement_steps(len(rows), spec)
+        return math.ceil(len(rows) / self.rules.batch_size) * spec.epoch_count
 
     def tune(self, task: TuningTask) -> TuningResult:
         """Follow the loss curve of the rules; a checkpoint holds the rows and the accuracy reached."""
         spec = task.spec
-        total = self.step_count(len(task.train), spec)
-        count = max(1, min(spec.checkpoint_count, spec.epoch_count))
-        saves = {round(total * (n + 1) / count): n + 1 for n in range(count)}
+        total = self.step_count(task.train, spec)
+        count, rows = max(1, min(spec.checkpoint_count, spec.epoch_count)), len(task.train)
+        steps = evaluations = [round(total * (n + 1) / count) for n in range(count)]
+        if isinstance(task.train[0], ReinforcementRow):
+            steps = interval_steps(rows, spec, spec.checkpoint_interval)
+            evaluations = interval_steps(rows, spec, spec.evaluate_interval)
+        saves = {step: number for number, step in enumerate(steps, 1)}
         tokens_per_row = sum(self.row_tokens(row)[1] for row in task.train) / max(1, len(task.train))
         checkpoints: list[Checkpoint] = []
         for step in range(1, total + 1):
             if task.should_stop():
                 raise Cancelled
             time.sleep(self.rules.step_seconds)
-            save = step in saves
-            values = self._values(task.train[0], step / total, tokens_per_row, bool(task.validation) and save)
+            values = self._values(
+                task.train[0], step / total, tokens_per_row, bool(task.validation) and step in evaluations
+            )
             task.on_metrics(StepMetrics(step, total, spec.epoch_count * step / total, values))
-            if save:
+            if step in saves:
                 checkpoints.append(self._save(task, str(saves[step]), step, total))
                 task.on_checkpoint(checkpoints[-1])
         return TuningResult(tuple(checkpoints), total)
@@ -133,6 +142,9 @@ class RulesEngine:
         rules = self.rules
         loss = rules.last_loss + (rules.first_loss - rules.last_loss) * math.exp(-4 * progress)
         eval_loss = loss + 0.05 + rules.overfit * progress**2
+        if isinstance(row, ReinforcementRow):
+            reward = 2 * self._accuracy(progress) - 1
+            return {"/train_mean_reward": reward} | ({"/eval_mean_reward": reward} if validate else {})
         if isinstance(row, PreferenceRow):
             values = {"/preference_optimization_train_loss": loss}
             return values | ({"/eval_total_loss": eval_loss} if validate else {})
@@ -154,12 +166,7 @@ class RulesEngine:
     def _save(self, task: TuningTask, name: str, step: int, total: int) -> Checkpoint:
         path = task.out / f"checkpoint-{name}"
         path.mkdir(parents=True, exist_ok=True)
-        rows = [
-            [row.turns[-1].text, row.chosen]
-            if isinstance(row, PreferenceRow)
-            else [" ".join(turn.text for turn in row.turns[:-1]), row.turns[-1].text]
-            for row in task.train
-        ]
+        rows = [_learned(row) for row in task.train]
         spec = task.spec
         tuned = [spec.epoch_count, spec.learning_rate_multiplier, spec.adapter_size, spec.beta, name]
         digest = hashlib.sha256(json.dumps([tuned, rows]).encode()).hexdigest()
@@ -224,6 +231,14 @@ class RulesEngine:
             TokenLogprob(piece, number, logprob, ((piece, number, logprob),)[:top]) for number, piece in pieces
         )
         return Candidate(text, reason, len(pieces), logprob, tokens if request.logprobs is not None else ())
+
+
+def _learned(row: Row) -> list[str]:
+    """A row as an adapter keeps it: prompt and answer; of a prompt with references the first one is the answer."""
+    if isinstance(row, TrainingRow):
+        return [" ".join(turn.text for turn in row.turns[:-1]), row.turns[-1].text]
+    answer = row.chosen if isinstance(row, PreferenceRow) else next((value for _, value in row.references), "")
+    return [row.turns[-1].text, answer]
 
 
 def _as_json(text: str, schema: dict[str, Any] | None, key: str) -> str:

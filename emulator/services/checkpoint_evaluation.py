@@ -19,7 +19,7 @@ from typing import Any
 
 from emulator.catalogue import BaseModelEntry
 from emulator.core.google_rest import ApiError, Fields, Json, bad_field
-from emulator.engines.base import Cancelled, PreferenceRow, TrainingRow
+from emulator.engines.base import Cancelled, PreferenceRow, Row, TrainingRow
 from emulator.services.evaluation import Evaluation, computed_metric
 from emulator.services.inference import Inference, read_request, response_text
 from emulator.services.storage import Storage, split_uri
@@ -125,12 +125,13 @@ class EvaluationSample:
     reference: str
 
     @classmethod
-    def of(cls, row: TrainingRow | PreferenceRow) -> EvaluationSample:
+    def of(cls, row: Row) -> EvaluationSample:
         """The sample of a row; the reference of a preference row is its chosen answer."""
-        if isinstance(row, PreferenceRow):
-            turns, reference = row.turns, row.chosen
+        turns = row.turns
+        if isinstance(row, TrainingRow):
+            turns, reference = turns[:-1], turns[-1].text
         else:
-            turns, reference = row.turns[:-1], row.turns[-1].text
+            reference = row.chosen if isinstance(row, PreferenceRow) else ""
         body: Json = {"contents": [{"role": turn.role, "parts": [{"text": turn.text}]} for turn in turns]}
         if row.system:
             body["systemInstruction"] = {"parts": [{"text": row.system}]}
@@ -145,7 +146,7 @@ class CheckpointEvaluation:
         services: tuple[Evaluation, Inference, Storage],
         config: Json,
         dataset_uri: str,
-        rows: Sequence[TrainingRow] | Sequence[PreferenceRow],
+        rows: Sequence[Row],
         base: str,
         seed: int,
     ) -> None:

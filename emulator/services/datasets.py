@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from emulator.core.google_rest import ApiError, Fields, Json, bad_field, camelize, parse_json
-from emulator.engines.base import PreferenceRow, TrainingRow, Turn
+from emulator.engines.base import PreferenceRow, ReinforcementRow, TrainingRow, Turn
 
-Row = TypeVar("Row", TrainingRow, PreferenceRow)
+Row = TypeVar("Row", TrainingRow, PreferenceRow, ReinforcementRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,7 @@ def parse_training_row(value: Any) -> TrainingRow:
 def parse_preference_row(value: Any) -> PreferenceRow:
     """A preference example: `contents` that ends with a user turn, two `completions` with scores 1 and 0."""
     fields = Fields(camelize(value))
-    turns = _turns(fields)
-    if turns[-1].role != "user":
-        raise bad_field(("contents", "must end with a turn of role user."))
+    turns = _prompt_turns(fields)
     completions = fields.objects("completions")
     if len(completions) != 2:
         raise bad_field(("completions", f"must hold exactly two, not {len(completions)}."))
@@ -109,6 +107,22 @@ def parse_preference_row(value: Any) -> PreferenceRow:
     if set(scored) != {0.0, 1.0}:
         raise bad_field(("completions", "need one score of 1 and one of 0."))
     return PreferenceRow(turns, scored[1.0], scored[0.0], system_text(fields))
+
+
+def parse_reinforcement_row(value: Any) -> ReinforcementRow:
+    """A reinforcement tuning example: `contents` that ends with a user turn, `references` of texts by name."""
+    fields = Fields(camelize(value))
+    fields.only("contents", "systemInstruction", "references", "tools")
+    references = fields.object("references")
+    texts = tuple((key, references.text(key)) for key in references.value)
+    return ReinforcementRow(_prompt_turns(fields), texts, system_text(fields))
+
+
+def _prompt_turns(fields: Fields) -> tuple[Turn, ...]:
+    turns = _turns(fields)
+    if turns[-1].role != "user":
+        raise bad_field(("contents", "must end with a turn of role user."))
+    return turns
 
 
 def _turns(fields: Fields) -> tuple[Turn, ...]:
@@ -177,7 +191,35 @@ def distribution(values: Sequence[int]) -> Json:
     }
 
 
-def supervised_stats(data: Dataset[TrainingRow], steps: int) -> Json:
+def data_stats(method: str, data: Dataset[Any], steps: int) -> Json:
+    """The `tuningDataStats` of a job."""
+    if method == "supervised":
+        return {"supervisedTuningDataStats": _supervised_stats(data, steps)}
+    if method == "preference":
+        return {"preferenceOptimizationDataStats": _preference_stats(data, steps)}
+    return {"reinforcementTuningDataStats": _reinforcement_stats(data, steps)}
+
+
+def _reinforcement_stats(data: Dataset[ReinforcementRow], steps: int) -> Json:
+    examples = [
+        {
+            "contents": [{"role": turn.role, "parts": [{"text": turn.text}]} for turn in row.turns],
+            "references": dict(row.references),
+        }
+        for row in data.rows[:3]
+    ]
+    return {
+        "tuningDatasetExampleCount": str(len(data.rows)),
+        "totalTuningCharacterCount": str(sum(len(turn.text) for row in data.rows for turn in row.turns)),
+        "tuningStepCount": str(steps),
+        "userInputTokenDistribution": distribution([a for a, _ in data.tokens]),
+        "reinforcementTuningUserDatasetExamples": {"userDatasetExamples": examples},
+        "droppedExampleIndices": [str(line) for line, _ in data.dropped[:1000]],
+        "droppedExampleReasons": [reason for _, reason in data.dropped[:1000]],
+    }
+
+
+def _supervised_stats(data: Dataset[TrainingRow], steps: int) -> Json:
     """`supervisedTuningDataStats`; billable tokens are those of the dataset, for one epoch."""
     billable = sum(a + b for a, b in data.tokens)
     return {
@@ -197,7 +239,7 @@ def supervised_stats(data: Dataset[TrainingRow], steps: int) -> Json:
     }
 
 
-def preference_stats(data: Dataset[PreferenceRow], steps: int) -> Json:
+def _preference_stats(data: Dataset[PreferenceRow], steps: int) -> Json:
     """`preferenceOptimizationDataStats`; billable are twice the prompt and both completions."""
     billable = sum(2 * a + b for a, b in data.tokens)
     return {

@@ -188,6 +188,12 @@ class Evaluation:
         rating = await self._judge_choice(template, values, ("1", "2", "3", "4", "5"))
         return {"score": float(rating), "explanation": f"{self._judge} rated {rating} of 5."}
 
+    async def rating(self, prompt: str, values: dict[str, str]) -> float:
+        """The judge's rating of the `response` among the values, from 0 to 1; `prompt` asks for it."""
+        if self._judge == "lexical":
+            return _similarity(values["response"], values)[0]
+        return float(await self._judge_choice("{request}", {"request": prompt}, ("0", "0.25", "0.5", "0.75", "1")))
+
     async def _compare(self, template: str, values: dict[str, str]) -> Json:
         candidate = values.get("response") or values.get("candidate_model_response", "")
         baseline = values.get("baseline_model_response") or values.get("baseline_response", "")

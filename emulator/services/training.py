@@ -15,7 +15,8 @@ import shutil
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,34 @@ from emulator.services.checkpoint_evaluation import CheckpointEvaluation
 from emulator.services.datasets import (
     Dataset,
     DatasetError,
+    data_stats,
     measure,
     parse_preference_row,
+    parse_reinforcement_row,
     parse_training_row,
-    preference_stats,
     read_rows,
-    supervised_stats,
 )
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
 from emulator.services.inference import Engines, Inference
 from emulator.services.models import Models
+from emulator.services.rewards import Rewards
 from emulator.services.storage import Storage
 from emulator.services.tensorboard import Tensorboards
 
 _LOG = logging.getLogger("emulator")
+SPECS = {
+    "supervisedTuningSpec": "supervised",
+    "preferenceOptimizationSpec": "preference",
+    "reinforcementTuningSpec": "reinforcement",
+}
+"""The method of each tuning spec."""
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "supervised": parse_training_row,
+    "preference": parse_preference_row,
+    "reinforcement": parse_reinforcement_row,
+}
+_TUNE_TYPES = {"supervised": "sft", "preference": "preference", "reinforcement": "rl"}
 
 
 class JobFailure(Exception):
@@ -74,6 +88,7 @@ class Services:
     tensorboards: Tensorboards
     inference: Inference
     evaluation: Evaluation
+    rewards: Rewards
     faults: Faults
     states: StateTransitions
 
@@ -223,8 +238,7 @@ class _Job:
         assert job is not None
         self.job: Json = job
         self.method = job["_method"]
-        key = "supervisedTuningSpec" if self.method == "supervised" else "preferenceOptimizationSpec"
-        self.spec: Json = job[key]
+        self.spec: Json = next(job[key] for key in SPECS if key in job)
         base = job.get("baseModel") or job["preTunedModel"]["baseModel"]
         entry = services.catalogue.find(base)
         if entry is None:
@@ -250,12 +264,7 @@ class _Job:
         engine = services.engines.engine(self.entry)
         train, validation = self._datasets(engine)
         task = self._task(train, validation)
-        steps = engine.step_count(len(train.rows), task.spec)
-        stats = (
-            {"supervisedTuningDataStats": supervised_stats(train, steps)}
-            if self.method == "supervised"
-            else {"preferenceOptimizationDataStats": preference_stats(train, steps)}
-        )
+        stats = data_stats(self.method, train, engine.step_count(train.rows, task.spec))
         self.job["experiment"] = self.job.get("experiment") or services.tensorboards.start_curves(
             self.parent, self.job_id, self.job["tunedModelDisplayName"]
         )
@@ -316,7 +325,7 @@ class _Job:
 
     def _read(self, engine: Engine, uri: str, training: bool) -> Dataset[Any]:
         plan = self.services.faults.plan
-        parse: Callable[[Any], Any] = parse_training_row if self.method == "supervised" else parse_preference_row
+        parse = _PARSERS[self.method]
         rows, problems = read_rows(uri, self.services.storage.read_uri(uri), parse, plan.lenient_rows)
         if training and plan.drop_rows:
             kept = []
@@ -331,7 +340,7 @@ class _Job:
 
     def _task(self, train: Dataset[Any], validation: Dataset[Any] | None) -> TuningTask:
         hyper = self.spec["hyperParameters"]
-        epochs = int(hyper["epochCount"])
+        epochs = int(hyper.get("epochCount", 1))
         initial = None
         if "preTunedModel" in self.job:
             parent = self.job["preTunedModel"]
@@ -345,6 +354,18 @@ class _Job:
             beta=hyper.get("beta", 0.1),
             initial_adapter=initial,
         )
+        reward = None
+        if self.method == "reinforcement":
+            spec = replace(
+                spec,
+                batch_size=int(hyper["batchSize"]),
+                samples_per_prompt=int(hyper["samplesPerPrompt"]),
+                max_output_tokens=int(hyper["maxOutputTokens"]),
+                step_count=int(hyper.get("stepCount", 0)),
+                evaluate_interval=int(hyper.get("evaluateInterval", 0)),
+                checkpoint_interval=int(hyper.get("checkpointInterval", 0)),
+            )
+            reward = partial(self.services.rewards.overall, self.spec)
         return TuningTask(
             train=train.rows,
             validation=validation.rows if validation else (),
@@ -353,6 +374,7 @@ class _Job:
             on_metrics=self._on_metrics,
             on_checkpoint=self._on_checkpoint,
             should_stop=self.should_stop,
+            reward=reward,
         )
 
     def _on_metrics(self, point: StepMetrics) -> None:
@@ -409,7 +431,7 @@ class _Job:
             **self.job["labels"],
             "google-vertex-llm-tuning-base-model-id": re.sub(r"[^a-z0-9_-]", "-", self.entry.name),
             "google-vertex-llm-tuning-job-id": self.job_id,
-            "tune-type": "sft" if self.method == "supervised" else "preference",
+            "tune-type": _TUNE_TYPES[self.method],
         }
         version: Json = {
             "displayName": self.display_name,

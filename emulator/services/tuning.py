@@ -23,12 +23,14 @@ from emulator.core.google_rest import (
     public,
     read_labels,
 )
+from emulator.engines.base import MAX_REINFORCEMENT_STEPS
 from emulator.services.checkpoint_evaluation import read_evaluation_config
 from emulator.services.collection import Collection
-from emulator.services.datasets import count_lines
+from emulator.services.datasets import content_text, count_lines, parse_reinforcement_row
 from emulator.services.operations import ENDED, Operations
+from emulator.services.rewards import CONFIGS
 from emulator.services.storage import split_uri
-from emulator.services.training import Services, Trainer
+from emulator.services.training import SPECS, Services, Trainer
 
 ADAPTER_SIZES = {
     "ADAPTER_SIZE_ONE": 1,
@@ -40,8 +42,7 @@ ADAPTER_SIZES = {
 }
 _PROTO_SIZES = {1: 1, 6: 2, 2: 4, 3: 8, 4: 16, 5: 32}
 _SIZE_NAMES = {size: name for name, size in ADAPTER_SIZES.items()}
-_METHODS = {"supervisedTuningSpec": "supervised", "preferenceOptimizationSpec": "preference"}
-_NOT_IMPLEMENTED = ("distillationSpec", "reinforcementTuningSpec", "partnerModelTuningSpec", "veoTuningSpec")
+_NOT_IMPLEMENTED = ("distillationSpec", "partnerModelTuningSpec", "veoTuningSpec")
 _JOB_FIELDS = [
     "name",
     "baseModel",
@@ -53,6 +54,7 @@ _JOB_FIELDS = [
     "serviceAccount",
     "supervisedTuningSpec",
     "preferenceOptimizationSpec",
+    "reinforcementTuningSpec",
     "state",
     "createTime",
 ]
@@ -64,6 +66,21 @@ _SPEC_FIELDS = [
     "tuningMode",
     "evaluationConfig",
 ]
+_HYPER_PARAMETERS = {
+    "preference": ["beta"],
+    "reinforcement": [
+        "batchSize",
+        "samplesPerPrompt",
+        "evaluateInterval",
+        "checkpointInterval",
+        "maxOutputTokens",
+        "thinkingLevel",
+        "thinkingBudget",
+        "stepCount",
+    ],
+}
+MAX_ANSWERS, ANSWERS_MULTIPLE = 8192, 16  # of a step: prompts times samples
+MULTIPLIERS = (0.25, 4.0)  # of the learning rate in reinforcement tuning
 
 
 class TuningJobs(Collection):
@@ -79,12 +96,14 @@ class TuningJobs(Collection):
 
     def routes(self) -> list[Route]:
         """Create, read, list, cancel."""
-        methods = "supervised and preference tuning of text"
+        methods = "supervised, preference and reinforcement tuning of text"
+        judge = "no Cloud Run; snippets with --execute-rewards; the emulator's own judge"
         return [
             Route("POST", "tuningJobs", self.create, "partial", methods),
             Route("GET", "tuningJobs", self.list),
             Route("GET", "tuningJobs/{job}", self.get),
             Route("POST", "tuningJobs/{job}:cancel", self.cancel),
+            Route("POST", "tuningJobs:validateReinforcementTuningReward", self.validate_reward, "partial", judge),
             Route("POST", "tuningJobs:rebaseTunedModel", self.rebase, "partial", "no artifactDestination"),
         ]
 
@@ -104,6 +123,15 @@ class TuningJobs(Collection):
         self._trainer.enqueue(job["name"])
         return job
 
+    def validate_reward(self, call: Call) -> Json:
+        """The reward of a sample response to an example; errors of a reward are in the response."""
+        _require_beta(call)
+        fields = call.fields()
+        fields.only("sampleResponse", "example", *CONFIGS)
+        config = self._services.rewards.read(fields)
+        row = parse_reinforcement_row(fields.object("example").value)
+        return self._services.rewards.validate(config, (row, content_text(fields.object("sampleResponse"))))
+
     def rebase(self, call: Call) -> Json:
         """An operation that ends with a new job: the data and settings of an old one on another base model.
 
@@ -115,7 +143,7 @@ class TuningJobs(Collection):
         if "artifactDestination" in fields:
             raise ApiError(501, "artifactDestination is not implemented by the emulator.")
         old = self._referenced_job(fields.object("tunedModelRef"))
-        key = next(key for key in _METHODS if key in old)
+        key = next(key for key in SPECS if key in old)
         request = fields.object("tuningJob")
         inherited = {name: old[name] for name in ("tunedModelDisplayName", "description", "labels") if old.get(name)}
         changes = request.object(key)
@@ -202,15 +230,18 @@ class TuningJobs(Collection):
             if key in fields:
                 raise ApiError(501, f"{key} is not implemented by the emulator.")
         fields.only(*_JOB_FIELDS)
-        specs = [key for key in _METHODS if key in fields]
+        specs = [key for key in SPECS if key in fields]
         if len(specs) != 1:
             raise bad_field(("tuning_job.tuning_spec", "exactly one tuning spec must be set."))
-        method = _METHODS[specs[0]]
+        method = SPECS[specs[0]]
+        if method == "reinforcement":
+            _require_beta(call)
         job: Json = {"_method": method}
         entry = self._read_base(fields, job, method)
         location = call.params["location"]
-        if "*" not in entry.tuning_locations and location not in entry.tuning_locations:
-            places = ", ".join(entry.tuning_locations)
+        locations = self._services.catalogue.locations(entry, method)
+        if "*" not in locations and location not in locations:
+            places = ", ".join(locations)
             raise ApiError(400, f"Tuning {entry.name} is not supported in {location}. Supported locations: {places}.")
         job["tunedModelDisplayName"] = fields.text("tunedModelDisplayName", "")
         if len(job["tunedModelDisplayName"]) > 128:
@@ -253,7 +284,8 @@ class TuningJobs(Collection):
     def _read_spec(
         self, fields: Fields, entry: BaseModelEntry, method: str, inherited_size: int | None, location: str
     ) -> tuple[Json, int]:
-        fields.only(*_SPEC_FIELDS)
+        reinforced = method == "reinforcement"
+        fields.only(*_SPEC_FIELDS[:3], *(CONFIGS if reinforced else _SPEC_FIELDS[3:]))
         train = self._read_dataset(fields, "trainingDatasetUri")
         spec: Json = {"trainingDatasetUri": fields.text("trainingDatasetUri")}
         limits = self._services.catalogue.limits[method]
@@ -268,6 +300,8 @@ class TuningJobs(Collection):
             spec["validationDatasetUri"] = fields.text("validationDatasetUri")
         hyper_parameters = fields.object("hyperParameters")
         spec["hyperParameters"], size = _hyper_parameters(hyper_parameters, entry, method, rows, inherited_size)
+        if reinforced:
+            spec |= self._services.rewards.read(fields)
         if fields.boolean("exportLastCheckpointOnly"):
             spec["exportLastCheckpointOnly"] = True
         if "evaluationConfig" in fields:
@@ -311,9 +345,10 @@ class TuningJobs(Collection):
 def _hyper_parameters(
     fields: Fields, entry: BaseModelEntry, method: str, rows: int, inherited_size: int | None
 ) -> tuple[Json, int]:
-    fields.only("epochCount", "learningRateMultiplier", "adapterSize", *(["beta"] if method == "preference" else []))
+    fields.only("epochCount", "learningRateMultiplier", "adapterSize", *_HYPER_PARAMETERS.get(method, ()))
+    own = _reinforcement_parameters(fields, entry, rows) if method == "reinforcement" else {}
     # the service chooses epochs by size; the emulator: 4 for small sets, fewer for large ones
-    epochs = fields.integer("epochCount", 0) or max(1, min(4, round(20_000 / rows)))
+    epochs = fields.integer("epochCount", 0) or own.pop("_epochs", 0) or max(1, min(4, round(20_000 / rows)))
     if not 1 <= epochs <= 10_000:
         raise bad_field((fields.name("epochCount"), "must be a positive number."))
     multiplier = fields.number("learningRateMultiplier", 1.0)
@@ -325,12 +360,48 @@ def _hyper_parameters(
         violation = bad_field((fields.name("adapterSize"), f"{entry.name} supports {', '.join(map(str, supported))}."))
         raise ApiError(400, "The adapter size is not supported for this base model.", details=violation.details)
     size = inherited_size or size  # a job that continues from an adapter keeps that adapter's rank
-    result: Json = {"epochCount": str(epochs), "learningRateMultiplier": multiplier, "adapterSize": _SIZE_NAMES[size]}
+    count = {} if "stepCount" in own else {"epochCount": str(epochs)}
+    result: Json = {**count, "learningRateMultiplier": multiplier, "adapterSize": _SIZE_NAMES[size], **own}
     if method == "preference":
         result["beta"] = fields.number("beta", 0.1)
         if result["beta"] < 0:
             raise bad_field((fields.name("beta"), "must not be negative."))
     return result, size
+
+
+def _reinforcement_parameters(fields: Fields, entry: BaseModelEntry, rows: int) -> Json:
+    """The parameters of reinforcement tuning alone, with the documented defaults; `_epochs` is that of the epochs."""
+    batch, samples = fields.integer("batchSize", 32), fields.integer("samplesPerPrompt", 16)
+    if batch < 1 or samples < 1 or batch * samples > MAX_ANSWERS or batch * samples % ANSWERS_MULTIPLE:
+        limit = f"times samples_per_prompt must be a multiple of {ANSWERS_MULTIPLE}, at most {MAX_ANSWERS}."
+        raise bad_field((fields.name("batchSize"), limit))
+    multiplier = fields.number("learningRateMultiplier", 1.0)
+    if not MULTIPLIERS[0] <= multiplier <= MULTIPLIERS[1]:
+        limit = "must be between {} and {}.".format(*MULTIPLIERS)
+        raise bad_field((fields.name("learningRateMultiplier"), limit))
+    if "stepCount" in fields and "epochCount" in fields:
+        raise bad_field((fields.name("stepCount"), "cannot be set together with epoch_count."))
+    if "thinkingBudget" in fields and not entry.name.startswith("gemini-2.5"):
+        raise bad_field((fields.name("thinkingBudget"), f"is not supported by {entry.name}; use thinking_level."))
+    level = fields.text("thinkingLevel", "HIGH")
+    if level not in ("MINIMAL", "HIGH"):
+        raise bad_field((fields.name("thinkingLevel"), f"must be MINIMAL or HIGH, not {level[:40]!r}."))
+    result: Json = {"batchSize": batch, "samplesPerPrompt": samples, "thinkingLevel": level}
+    result["maxOutputTokens"] = fields.integer("maxOutputTokens", 32_768)
+    result |= {key: fields.integer(key) for key in ("evaluateInterval", "checkpointInterval") if key in fields}
+    if "stepCount" in fields:
+        result["stepCount"] = str(fields.integer("stepCount"))
+    for key in ("maxOutputTokens", "evaluateInterval", "checkpointInterval", "stepCount"):
+        if int(result.get(key, 1)) < 1:
+            raise bad_field((fields.name(key), "must be a positive number."))
+    if int(result.get("stepCount", 1)) > MAX_REINFORCEMENT_STEPS:
+        raise bad_field((fields.name("stepCount"), f"must be at most {MAX_REINFORCEMENT_STEPS}."))
+    return {**result, "_epochs": max(1, min(round(110 * batch / rows), 10))}
+
+
+def _require_beta(call: Call) -> None:
+    if call.version != "v1beta1":
+        raise ApiError(404, f"Reinforcement tuning is a preview: use v1beta1, not {call.version}.")
 
 
 def adapter_size(fields: Fields, default: int) -> int:

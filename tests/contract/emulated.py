@@ -127,3 +127,21 @@ def wait(client: Any, job: Any, timeout_s: float = 60.0) -> Any:
         time.sleep(0.05)
         job = client.tunings.get(name=job.name)
     return job
+
+
+def curves(url: str, experiment: str) -> dict[str, list[float]]:
+    """The values of every metric of a job, read with Google's generated clients."""
+    from google.cloud.aiplatform_v1 import MetadataServiceClient, TensorboardServiceClient
+
+    context = gapic(MetadataServiceClient, url).get_context(name=experiment)
+    board, boards = context.metadata["backing_tensorboard_resource"], gapic(TensorboardServiceClient, url)
+    (run,) = boards.list_tensorboard_runs(parent=f"{board}/experiments/{context.name.rsplit('/', 1)[1]}")
+    return {
+        series.display_name: [
+            point.scalar.value
+            for point in boards.read_tensorboard_time_series_data(
+                tensorboard_time_series=series.name
+            ).time_series_data.values
+        ]
+        for series in boards.list_tensorboard_time_series(parent=run.name)
+    }

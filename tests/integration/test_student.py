@@ -138,7 +138,7 @@ def test_student_tuning_learns_its_rows(student: Student, tuned: tuple[TuningRes
 
 def test_student_tuning_reports_every_step(student: Student, tuned: tuple[TuningResult, list[StepMetrics]]) -> None:
     result, seen = tuned
-    assert [point.step for point in seen] == list(range(1, student.step_count(len(rows()), SPEC) + 1))
+    assert [point.step for point in seen] == list(range(1, student.step_count(rows(), SPEC) + 1))
     assert result.total_steps == len(seen)
     names = {"/train_total_loss", "/train_fraction_of_correct_next_step_preds", "/train_num_predictions"}
     assert all(names <= point.values.keys() for point in seen)

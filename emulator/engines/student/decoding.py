@@ -75,6 +75,8 @@ def next_token(logits: torch.Tensor, request: GenerateRequest, generator: torch.
     if request.temperature <= 0 or request.top_k == 1:
         return int(logits.argmax())
     scaled = logits / request.temperature
+    if not request.top_k and request.top_p >= 1:
+        return int(torch.multinomial(torch.softmax(scaled, -1), 1, generator=generator))
     values, indices = scaled.sort(descending=True)
     if request.top_k:
         values = values[: request.top_k]

@@ -26,10 +26,13 @@ from emulator.engines.base import (
     GenerateRequest,
     Generation,
     PreferenceRow,
-    TrainingRow,
+    ReinforcementRow,
+    Row,
     TuningResult,
     TuningSpec,
     TuningTask,
+    reinforcement_steps,
+    row_texts,
 )
 from emulator.engines.student.chat import ChatEncoder
 from emulator.engines.student.weights import check_base, fingerprint, locate, stamp
@@ -107,19 +110,18 @@ class Student:
         """Token ids with the text each covers; a character of several tokens is repeated for each."""
         return self.encoder.pieces(text)
 
-    def row_tokens(self, row: TrainingRow | PreferenceRow) -> tuple[int, int]:
+    def row_tokens(self, row: Row) -> tuple[int, int]:
         """(input, output) tokens of a row without chat markup, as `count_tokens` counts them, so that costs can be
-        computed in advance. A preference row's output is both answers.
+        computed in advance.
         """
-        inputs = [turn.text for turn in row.turns if isinstance(row, PreferenceRow) or turn.role == "user"]
-        outputs = [turn.text for turn in row.turns if turn.role == "model"]
-        if isinstance(row, PreferenceRow):
-            outputs = [row.chosen, row.rejected]
-        return sum(self.count_tokens([row.system or "", *inputs])), sum(self.count_tokens(outputs))
+        inputs, outputs = row_texts(row)
+        return sum(self.count_tokens(inputs)), sum(self.count_tokens(outputs))
 
-    def step_count(self, rows: int, spec: TuningSpec) -> int:
-        """Optimizer steps a job over `rows` rows would take."""
-        return spec.epoch_count * -(-rows // self.settings.batch_size)
+    def step_count(self, rows: Sequence[Row], spec: TuningSpec) -> int:
+        """Optimizer steps a job over these rows would take."""
+        if isinstance(rows[0], ReinforcementRow):
+            return reinforcement_steps(len(rows), spec)
+        return spec.epoch_count * -(-len(rows) // self.settings.batch_size)
 
     # -- tuning ------------------------------------------------------------------------------------------------------
 
@@ -132,6 +134,13 @@ class Student:
         from emulator.engines.student import training
 
         self._check(task.train, task.spec)
+        if isinstance(task.train[0], ReinforcementRow):
+            from emulator.engines.student.reinforcement import ReinforcementRun
+
+            if task.reward is None:
+                raise ValueError("reinforcement tuning needs a reward")
+            learner = ReinforcementRun(self.load_model(), task.spec, self.settings, self.encoder, task.reward)
+            return training.train(learner, task.train, task.validation, task, self.fingerprint)
         run_type: type[training.LoraRun] = training.SupervisedRun
         encode: Callable[[Any, int], Any] = self.encoder.row
         if isinstance(task.train[0], PreferenceRow):
@@ -146,8 +155,9 @@ class Student:
         if not rows:
             raise ValueError("there are no training rows")
         if len({type(row) for row in rows}) > 1:
-            raise ValueError("training rows must be of one type: conversations or preferences, not both")
-        for name in ("epoch_count", "adapter_size", "learning_rate_multiplier", "checkpoint_count"):
+            raise ValueError("training rows must be of one type: conversations, preferences or prompts")
+        names = ("epoch_count", "adapter_size", "learning_rate_multiplier", "checkpoint_count")
+        for name in (*names, "batch_size", "samples_per_prompt", "max_output_tokens"):
             if getattr(spec, name) <= 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(spec, name)}")
         if spec.beta < 0:

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training loop of a tuning job: LoRA (Hu et al., 2021) by supervised loss or by DPO (Rafailov et al., 2023).
 
+Reinforcement tuning (`reinforcement.py`) uses the same loop.
+
 An own loop, because logits are needed only at answer positions: a prompt of a hundred tokens with an answer of four
 costs a twenty-fifth of the output layer. Metrics are those of the service, computed on answer tokens at every step.
 Without dropout, only the order of rows and the initial adapter weights are random; both come from the seed.
@@ -9,6 +11,7 @@ Without dropout, only the order of rows and the initial adapter weights are rand
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import random
@@ -49,9 +52,15 @@ class TrainingSettings:
     max_tokens: int = 2048
 
 
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Optimizer steps of one epoch."""
-    return math.ceil(rows / batch_size)
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Rows of a batch, steps in all and of an epoch, the steps with a checkpoint and those with an evaluation."""
+
+    batch_size: int
+    total: int
+    per_epoch: int
+    saves: Sequence[int]
+    evaluations: Sequence[int]
 
 
 def checkpoint_steps(epochs: int, per_epoch: int, count: int) -> list[int]:
@@ -136,13 +145,25 @@ class LoraRun:
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * self.spec.learning_rate_multiplier * warmup * decay
 
-    def step(self, loss: torch.Tensor) -> None:
-        """One optimizer step; a loss that is not finite leaves the weights unchanged."""
-        loss.backward()  # type: ignore[no-untyped-call]
+    def step(self) -> None:
+        """One optimizer step by the gradients so far; gradients that are not finite leave the weights unchanged."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip_norm)
         if torch.isfinite(norm):
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def schedule(self, rows: int) -> Schedule:
+        """The steps of a job over this number of rows."""
+        spec, per_epoch = self.spec, math.ceil(rows / self.settings.batch_size)
+        saves = checkpoint_steps(spec.epoch_count, per_epoch, spec.checkpoint_count)
+        return Schedule(self.settings.batch_size, spec.epoch_count * per_epoch, per_epoch, saves, saves)
+
+    def update(self, rows: Sequence[Any]) -> dict[str, float]:
+        """Train on one batch; its metrics."""
+        loss, correct, count = self.loss(rows)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.step()
+        return self.metrics(loss.item(), correct, count, "train")
 
     def loss(self, rows: Sequence[Any]) -> tuple[torch.Tensor, int, int]:
         """(mean loss, correct predictions, predictions) of a batch."""
@@ -233,10 +254,10 @@ def bf16_is_fast() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _batches(rows: int, epochs: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Row numbers of each batch; every epoch has its own order of all rows."""
+def _batches(rows: int, batch_size: int, seed: int) -> Iterator[list[int]]:
+    """Row numbers of each batch, without end; every epoch has its own order of all rows."""
     rng = random.Random(seed)
-    for _ in range(epochs):
+    while True:
         order = list(range(rows))
         rng.shuffle(order)
         for start in range(0, rows, batch_size):
@@ -248,26 +269,23 @@ def train(run: LoraRun, train: Sequence[Any], validation: Sequence[Any], task: T
 
     `train` and `validation` are the encoded rows, `base` is the fingerprint saved with checkpoints.
     """
-    spec, size = task.spec, run.settings.batch_size
+    spec, schedule = task.spec, run.schedule(len(train))
     if isinstance(run, PreferenceRun):
         run.compute_reference([*train, *validation])
-    per_epoch = steps_per_epoch(len(train), size)
-    total = spec.epoch_count * per_epoch
-    saves = checkpoint_steps(spec.epoch_count, per_epoch, spec.checkpoint_count)
+    total, per_epoch = schedule.total, schedule.per_epoch
+    batches = _batches(len(train), schedule.batch_size, spec.seed)
     task.out.mkdir(parents=True, exist_ok=True)
     checkpoints: list[Checkpoint] = []
     run.model.train()
-    for step, batch in enumerate(_batches(len(train), spec.epoch_count, size, spec.seed), start=1):
+    for step, batch in enumerate(itertools.islice(batches, total), start=1):
         if task.should_stop():
             raise Cancelled(f"stopped before step {step} of {total}")
         run.set_rate(step, total)
-        loss, correct, count = run.loss([train[i] for i in batch])
-        run.step(loss)
-        values = run.metrics(loss.item(), correct, count, "train")
-        if step in saves:
+        values = run.update([train[i] for i in batch])
+        if step in schedule.evaluations:
             values |= run.evaluate(validation)
         task.on_metrics(StepMetrics(step, total, step / per_epoch, values))
-        if step in saves:
+        if step in schedule.saves:
             name = str(len(checkpoints) + 1)
             path = task.out / f"checkpoint-{name}"
             save_adapter(run.model, path, base)

@@ -77,7 +77,7 @@ def trl_spent(student: Student, rows: list[TrainingRow], spec: TuningSpec) -> Sp
     torch.set_num_threads(os.cpu_count() or 1)  # what its users get
     tokenizer = student.encoder.tokenizer
     settings = student.settings
-    warmup = round(settings.warmup_share * student.step_count(len(rows), spec))
+    warmup = round(settings.warmup_share * student.step_count(rows, spec))
     pairs = [
         {
             "prompt": tokenizer.decode(student.encoder.prompt(row.turns[:-1], row.system)),
