@@ -113,6 +113,8 @@ _FREE_MAPS = frozenset(
         "parameters",
         "args",
         "responseJsonSchema",
+        "parametersJsonSchema",
+        "response",
         "trafficSplit",
         "instances",
         "jsonInstance",

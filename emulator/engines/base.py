@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a conversation; `role` is `user` or `model`."""
+    """One turn of a conversation; `role` is `user`, `model`, or `function` for the results of function calls."""
 
     role: str
     text: str
@@ -129,11 +129,21 @@ class TuningResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Function:
+    """A function that an answer may call, with the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class GenerateRequest:
     """One prompt with its decoding settings. `adapter` None means the untuned base.
 
-    `response_enum` restricts the answer to one of these strings; `response_json_schema` requests JSON of a schema
-    (a plain JSON-schema object; the engine may enforce it or only stop at the closing brace).
+    `response_enum` restricts the answer to one of these strings, `response_json_schema` to JSON of a JSON Schema. With
+    `functions` the answer may be a JSON list of calls, `{"name", "args"}`; with `must_call` it is. `attempt` counts the
+    answers to this request that did not have the required shape.
     """
 
     turns: tuple[Turn, ...]
@@ -149,6 +159,9 @@ class GenerateRequest:
     logprobs: int | None = None
     response_enum: tuple[str, ...] | None = None
     response_json_schema: dict[str, Any] | None = None
+    functions: tuple[Function, ...] = ()
+    must_call: bool = False
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,12 @@ from emulator.engines.base import (
     TuningResult,
     TuningSpec,
     TuningTask,
+    Turn,
     interval_steps,
     reinforcement_steps,
     row_texts,
 )
+from emulator.engines.grammar import answer_schema, write_answer
 
 _TOKEN = re.compile(r"\w+|[^\w\s]|\s+")
 
@@ -182,11 +184,14 @@ class RulesEngine:
         texts = [request.system or "", *(turn.text for turn in request.turns)]
         prompt = "\n".join(texts)
         adapter = _load_adapter(request.adapter) if request.adapter else _Adapter(self.rules.base_accuracy, ())
+        schema = answer_schema(request)
         candidates = []
         for index in range(request.candidate_count):
             draw = index if request.temperature > 0 else 0
             key = f"{self.rules.seed}/{adapter.digest}/{prompt}/{draw}/{request.seed if request.temperature else 0}"
-            text = _as_json(self._text(request, prompt, adapter, key), request.response_json_schema, key)
+            text = self._text(request, prompt, adapter, key)
+            if schema is not None:
+                text = write_answer(schema, text, f"{self.rules.seed}/{prompt}/{draw}", request.attempt)
             candidates.append(self._candidate(request, text, adapter.accuracy))
         return Generation(tuple(candidates), sum(self.count_tokens(texts)))
 
@@ -194,7 +199,7 @@ class RulesEngine:
         correct = self._correct_answer(prompt, request.turns[-1].text, adapter)
         choices = list(request.response_enum or self.rules.labels or sorted({answer for _, answer in adapter.rows}))
         if correct is None:
-            return _pick(choices, key) if choices else " ".join(prompt.split()[-4:]) or "nothing"
+            return _pick(choices, key) if choices else _last_words(request.turns[-1])
         if request.response_enum and correct not in request.response_enum:
             return _pick(list(request.response_enum), key)
         if _random(key) < adapter.accuracy:
@@ -241,30 +246,9 @@ def _learned(row: Row) -> list[str]:
     return [row.turns[-1].text, answer]
 
 
-def _as_json(text: str, schema: dict[str, Any] | None, key: str) -> str:
-    """The text as JSON of a schema: an enumeration gets one of its values, other strings are the text."""
-    if not schema:
-        return text
-    try:
-        json.loads(text)
-        return text
-    except ValueError:
-        return json.dumps(_fill(schema, text, key, 0), ensure_ascii=False)
-
-
-def _fill(schema: Any, text: str, key: str, depth: int) -> Any:
-    if not isinstance(schema, dict) or depth > 20:
-        return text
-    if isinstance(schema.get("enum"), list) and schema["enum"]:
-        return text if text in schema["enum"] else schema["enum"][int(_random("fill/" + key) * len(schema["enum"]))]
-    kind = schema.get("type")
-    if kind == "object":
-        properties = schema.get("properties")
-        names = properties if isinstance(properties, dict) else {}
-        return {name: _fill(inner, text, key, depth + 1) for name, inner in names.items()}
-    if kind == "array":
-        return [_fill(schema.get("items"), text, key, depth + 1)]
-    return {"integer": schema.get("minimum", 0), "number": 0.5, "boolean": True}.get(str(kind), text)
+def _last_words(turn: Turn) -> str:
+    words = turn.text.split() if turn.role == "user" else re.findall(r"[\w.]+", turn.text)
+    return " ".join(words[-4:]) or "nothing"
 
 
 def _random(key: str) -> float:

@@ -8,6 +8,7 @@ statistics. Both field cases are read; the legacy `messages` form is rejected by
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from emulator.core.google_rest import ApiError, Fields, Json, bad_field, camelize, parse_json
 from emulator.engines.base import PreferenceRow, ReinforcementRow, TrainingRow, Turn
+from emulator.services.structured import declared_functions, functions_text
 
+_PART_FIELDS = ("text", "thought", "thoughtSignature", "functionCall", "functionResponse")
 Row = TypeVar("Row", TrainingRow, PreferenceRow, ReinforcementRow)
 
 
@@ -137,31 +140,41 @@ def _turns(fields: Fields) -> tuple[Turn, ...]:
 def read_turn(content: Fields) -> Turn:
     """A Content as a turn; a missing role is the user's, the case of roles does not matter."""
     role = content.text("role", "user").lower() or "user"
-    if role not in ("user", "model"):
+    if role not in ("user", "model", "function"):
         raise bad_field(("contents.role", f"must be user or model, not '{role[:40]}'."))
-    return Turn(role, content_text(content))
+    has_results = any("functionResponse" in part for part in content.objects("parts"))
+    return Turn("function" if has_results and role == "user" else role, content_text(content))
 
 
 def content_text(content: Fields) -> str:
-    """The joined text of a Content's parts; other kinds of parts are rejected, the engine reads text only."""
+    """The joined text of a Content's parts, function calls and results as JSON; other kinds of parts are rejected."""
     parts = content.objects("parts")
     if not parts:
         raise bad_field((content.name("parts"), "must include at least one part."))
-    texts = []
+    texts, calls = [], []
     for part in parts:
-        other = [key for key in part.value if key not in ("text", "thought", "thoughtSignature")]
+        other = [key for key in part.value if key not in _PART_FIELDS]
         if other:
             raise bad_field((part.path, f"holds {other[0][:40]}; the emulator's engine reads text only."))
-        texts.append(part.text("text"))
-    return "".join(texts)
+        if "functionCall" in part:
+            call = part.object("functionCall")
+            calls.append({"name": call.text("name"), "args": call.object("args").value})
+        elif "functionResponse" in part:
+            result = part.object("functionResponse")
+            texts.append(json.dumps({"name": result.text("name"), "response": result.object("response").value}))
+        else:
+            texts.append(part.text("text"))
+    return "".join([*texts, json.dumps(calls, ensure_ascii=False) if calls else ""])
 
 
 def system_text(fields: Fields) -> str | None:
-    """The system instruction, or None; a plain string is accepted too."""
+    """The system instruction with the declared functions, or None; a plain string is accepted too."""
     value = fields.value.get("systemInstruction")
-    if value is None:
-        return None
-    return value if isinstance(value, str) else content_text(fields.object("systemInstruction"))
+    functions = declared_functions(fields)
+    texts = [functions_text(functions)] if functions else []
+    if value is not None:
+        texts.insert(0, value if isinstance(value, str) else content_text(fields.object("systemInstruction")))
+    return "\n\n".join(texts) if texts else None
 
 
 def distribution(values: Sequence[int]) -> Json:

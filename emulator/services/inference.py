@@ -3,7 +3,7 @@
 """generateContent, streaming, countTokens and computeTokens, on base models and on endpoints.
 
 Concurrent requests are collected for a few milliseconds and processed by one call of the engine on a worker thread; an
-answer depends only on its own request. Text in, text out: other parts and tools are rejected with a clear error.
+answer depends only on its own request. Text and function calls in and out: other parts are rejected with a clear error.
 """
 
 from __future__ import annotations
@@ -42,6 +42,10 @@ from emulator.services.datasets import read_turn, system_text
 from emulator.services.endpoints import Endpoints
 from emulator.services.models import Models
 from emulator.services.request_logs import RequestLogs
+from emulator.services.structured import answer_parts, fits, read_functions, response_shape
+
+SHAPE_ATTEMPTS = 30
+STRUCTURED_OUTPUT_TOKENS = 1024
 
 
 class Engines:
@@ -133,7 +137,7 @@ class Inference:
     def routes(self) -> list[Route]:
         """The generate and count methods of base models and endpoints, and the list of base models."""
         routes = []
-        text_only = "text parts only; no tools, cached content or safety filters"
+        text_only = "text and function calls; no other tools, cached content or safety filters"
         for owner in ("publishers/google/models/{model}", "endpoints/{endpoint}"):
             stream_note = text_only + "; the answer is computed first, then sent in chunks"
             routes += [
@@ -208,13 +212,21 @@ class Inference:
             return _blocked(name, sum(tokens))
         if self._faults.happens("truncated", self._faults.plan.truncated_rate, key):
             request = replace(request, max_output_tokens=1)
-        try:
-            generation = await asyncio.wrap_future(self.batcher(entry).submit(request))
-        except FailedPrecondition as error:
-            raise failed_precondition(str(error)) from error
-        except ValueError as error:
-            raise ApiError(400, str(error)) from error
-        return render(generation, request, name)
+        return render(await self._generation(entry, request), request, name)
+
+    async def _generation(self, entry: BaseModelEntry, request: GenerateRequest) -> Generation:
+        for attempt in range(1, SHAPE_ATTEMPTS + 1):
+            try:
+                generation = await asyncio.wrap_future(self.batcher(entry).submit(request))
+            except FailedPrecondition as error:
+                raise failed_precondition(str(error)) from error
+            except ValueError as error:
+                raise ApiError(400, str(error)) from error
+            if fits(generation, request):
+                return generation
+            hotter = replace(request, seed=attempt, temperature=1.0 + attempt, top_p=1.0, top_k=None)
+            request = replace(hotter, attempt=attempt)
+        raise ApiError(400, "The response schema has a condition that no answer of the model fulfils.")
 
     async def generate(self, call: Call) -> Json:
         """A GenerateContentResponse; 429 when a quota fault is set."""
@@ -336,7 +348,7 @@ def _instance_body(instance: Fields, parameters: Json) -> Json:
 def response_text(response: Json) -> str:
     """The text of a response's first candidate; empty for a blocked prompt."""
     candidates = response.get("candidates")
-    return str(candidates[0]["content"]["parts"][0]["text"]) if candidates else ""
+    return "".join(part.get("text", "") for part in candidates[0]["content"]["parts"]) if candidates else ""
 
 
 def _publisher_model(entry: BaseModelEntry) -> Json:
@@ -380,24 +392,28 @@ _REQUEST_FIELDS = [
 def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
     """The engine's request for a GenerateContentRequest; 400 for values out of range, 501 for unsupported features."""
     fields.only(*_REQUEST_FIELDS)
-    for key in ("tools", "cachedContent"):
-        if fields.value.get(key):
-            raise ApiError(501, f"{key} is not implemented by the emulator: its engine reads and writes text only.")
+    if fields.value.get("cachedContent"):
+        raise ApiError(404, "Not found: cached content metadata for the name in the request.")
     contents = fields.objects("contents")
     if not contents:
         raise bad_field(("contents", "is required."))
     turns = tuple(read_turn(content) for content in contents)
-    if turns[-1].role != "user":
+    if turns[-1].role == "model":
         raise ApiError(400, "Please ensure that multiturn requests end with a user role.")
     config = fields.object("generationConfig")
     temperature = _within(config, "temperature", 1.0, 0.0, 2.0)
     top_k = config.integer("topK") if "topK" in config else None
     if top_k is not None and top_k < 1:
         raise bad_field((config.name("topK"), "must be at least 1."))
-    limit = config.integer("maxOutputTokens", entry.default_output_tokens)
+    is_structured = fields.value.get("tools") or config.text("responseMimeType", "") == "application/json"
+    default_limit = STRUCTURED_OUTPUT_TOKENS if is_structured else entry.default_output_tokens
+    limit = config.integer("maxOutputTokens", default_limit)
     if not 1 <= limit <= entry.output_token_limit + 1:
         raise bad_field((config.name("maxOutputTokens"), f"supported range is from 1 to {entry.output_token_limit}."))
-    enum, schema = _response_shape(config)
+    enum, schema = response_shape(config)
+    functions, must_call = read_functions(fields)
+    if functions and (enum or schema):
+        raise ApiError(400, "Function calling with a response mime type: 'application/json' is unsupported")
     return GenerateRequest(
         turns=turns,
         system=system_text(fields),
@@ -412,6 +428,8 @@ def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> Generat
         logprobs=_logprobs(config),
         response_enum=enum,
         response_json_schema=schema,
+        functions=functions,
+        must_call=must_call,
     )
 
 
@@ -436,43 +454,6 @@ def _logprobs(config: Fields) -> int | None:
     return int(_within(config, "logprobs", 0, 0, 20)) if requested else None
 
 
-def _response_shape(config: Fields) -> tuple[tuple[str, ...] | None, Json | None]:
-    mime = config.text("responseMimeType", "text/plain") or "text/plain"
-    if mime not in ("text/plain", "application/json", "text/x.enum"):
-        raise bad_field((config.name("responseMimeType"), f"'{mime[:80]}' is not supported."))
-    schema = config.object("responseJsonSchema").value or _plain_schema(config.object("responseSchema").value)
-    if schema and mime == "text/plain":
-        raise bad_field((config.name("responseMimeType"), "must be application/json or text/x.enum with a schema."))
-    if mime == "text/plain":
-        return None, None
-    choices = schema.get("enum")
-    if schema.get("type", "string") == "string" and isinstance(choices, list) and choices:
-        texts = tuple(str(choice) for choice in choices)
-        return (texts if mime == "text/x.enum" else tuple(json.dumps(text) for text in texts)), None
-    if mime == "text/x.enum":
-        raise bad_field((config.name("responseSchema"), "must be a STRING with an enum for text/x.enum."))
-    return None, schema
-
-
-def _plain_schema(value: Any, depth: int = 0) -> Json:
-    """Google's Schema as plain JSON Schema: with lower-case types."""
-    if not isinstance(value, dict) or depth > 20:
-        raise bad_field(("generation_config.response_schema", "must be a Schema object, at most 20 levels deep."))
-    result: Json = {}
-    for key, item in value.items():
-        if key == "type":
-            result["type"] = str(item).lower()
-        elif key == "properties" and isinstance(item, dict):
-            result["properties"] = {name: _plain_schema(schema, depth + 1) for name, schema in item.items()}
-        elif key == "items":
-            result["items"] = _plain_schema(item, depth + 1)
-        elif key == "anyOf" and isinstance(item, list):
-            result["anyOf"] = [_plain_schema(schema, depth + 1) for schema in item]
-        else:
-            result[key] = item
-    return result
-
-
 def _blocked(name: str, tokens: int) -> Json:
     return {
         "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
@@ -487,10 +468,11 @@ def render(generation: Generation, request: GenerateRequest, name: str) -> Json:
     """A GenerateContentResponse."""
     candidates = []
     for index, candidate in enumerate(generation.candidates):
+        parts = answer_parts(candidate.text, request.functions)
         body: Json = {
             "index": index,
-            "content": {"role": "model", "parts": [{"text": candidate.text}]},
-            "finishReason": candidate.finish_reason,
+            "content": {"role": "model", "parts": parts},
+            "finishReason": candidate.finish_reason if parts else "MALFORMED_FUNCTION_CALL",
             "avgLogprobs": candidate.avg_logprob,
         }
         if request.logprobs is not None:
@@ -531,8 +513,9 @@ def _chunks(response: Json) -> list[Json]:
     """The response cut between words; the finish reason and the usage are in the last chunk."""
     if len(response.get("candidates", ())) != 1:
         return [response]
-    candidate = response["candidates"][0]
-    text = candidate["content"]["parts"][0]["text"]
+    candidate, text = response["candidates"][0], response_text(response)
+    if candidate["content"]["parts"] != [{"text": text}]:
+        return [response]
     pieces = re.findall(r"\s*\S+(?:\s+\S+){0,3}\s*", text) or [text]
     if "".join(pieces) != text:
         pieces = [text]

@@ -8,14 +8,27 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from emulated import PARENT, Server, genai_client
 from google.genai import errors, types
+from pydantic import BaseModel, Field
 
 MODEL = "gemini-2.5-flash"
+ASKED = {"contents": [{"parts": [{"text": "x"}]}]}
+JSON_MIME = {"responseMimeType": "application/json"}
+UNSATISFIABLE = {"allOf": [{"type": "integer"}, {"type": "string"}]}
+
+
+def get_weather(city: str, days: int = 1) -> str:
+    """The weather of a city."""
+    return f"sunny in {city}"
+
+
+def calls_of(answer: Any) -> list[tuple[str, Any]]:
+    return [(call.name, call.args) for call in answer.function_calls or []]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +100,76 @@ def test_enum_and_json_answers(truth: Server) -> None:
     parsed = client.models.generate_content(model=MODEL, contents="question 1.", config=config).parsed
     assert parsed["label"] in enum["enum"]
     assert set(parsed) == {"label", "note"}
+
+
+class Part(BaseModel):
+    name: str
+    count: int = Field(ge=2, le=4)
+
+
+class Shipment(BaseModel):
+    kind: Literal["parcel", "letter"]
+    parts: list[Part] = Field(min_length=2)
+    note: str | None = None
+
+
+@pytest.mark.parametrize("engine", ["scripted", "student"])
+def test_json_answers_are_parsed_by_the_client(start: Callable[..., Server], engine: str) -> None:
+    client = genai_client(start("--engine", engine).url)
+
+    def answer(**config: Any) -> Any:
+        config = {"response_mime_type": "application/json", "temperature": 0.0, **config}
+        return client.models.generate_content(model=MODEL, contents="where is my parcel", config=config)
+
+    assert isinstance(answer(response_schema=Shipment).parsed, Shipment)
+    assert all(isinstance(part, Part) for part in answer(response_schema=list[Part]).parsed)
+    assert Shipment.model_validate_json(answer(response_json_schema=Shipment.model_json_schema()).text)
+    assert isinstance(json.loads(answer().text), dict | list)
+    ordered = {"type": 6, "properties": {"b": {"type": 4}, "a": {"type": 3, "enum": ["7"]}}, "propertyOrdering": ["a"]}
+    path = f"{client._api_client._http_options.base_url}/v1/{PARENT}/publishers/google/models/{MODEL}:generateContent"
+    body = {**ASKED, "generationConfig": {**JSON_MIME, "response_schema": ordered}}
+    text = httpx.post(path, json=body).json()["candidates"][0]["content"]["parts"][0]["text"]
+    assert text.startswith('{"a": 7')
+    assert set(json.loads(text)) == {"a", "b"}
+
+
+@pytest.mark.parametrize("engine", ["scripted", "student"])
+def test_function_calls(start: Callable[..., Server], engine: str) -> None:
+    client = genai_client(start("--engine", engine).url)
+    names = ("get_weather", "stop", "book")
+    declared = {"function_declarations": [{"name": name, "description": "-"} for name in names]}
+
+    def answer(contents: Any, tools: Any = declared, **calling: Any) -> Any:
+        config = {"tools": [tools], "tool_config": {"function_calling_config": calling}, "temperature": 0.0}
+        return client.models.generate_content(model=MODEL, contents=contents, config=config)
+
+    assert calls_of(answer("hello", mode="ANY", allowed_function_names=["stop"])) == [("stop", {})]
+    assert calls_of(answer("weather, then stop")) == [("get_weather", {}), ("stop", {})]
+    assert answer("hello").text
+    assert not calls_of(answer("hello"))
+    assert not calls_of(answer("weather", mode="NONE"))
+    chat = client.chats.create(model=MODEL, config={"tools": [get_weather]})
+    assert chat.send_message("the weather in Rome?").text
+    (called,) = [part.function_call for turn in chat.get_history() for part in turn.parts if part.function_call]
+    assert called.name == "get_weather"
+    assert isinstance(called.args["city"], str)
+    chunks = list(client.models.generate_content_stream(model=MODEL, contents="stop", config={"tools": [declared]}))
+    assert [call for chunk in chunks for call in calls_of(chunk)] == [("stop", {})]
+
+
+def test_function_calls_are_answered_and_tabled(start: Callable[..., Server], tmp_path: Path) -> None:
+    call = json.dumps([{"name": "book", "args": {"city": "Rome", "nights": 2}}])
+    (tmp_path / "rules.json").write_text(json.dumps({"answers": {"a room in Rome": call}, "base_accuracy": 1.0}))
+    client = genai_client(start("--engine", f"scripted:{tmp_path / 'rules.json'}").url)
+    parameters = {"type": "object", "properties": {"city": {"$ref": "#/$defs/c"}, "nights": {"type": "integer"}}}
+    parameters["$defs"] = {"c": {"type": "string"}}
+    tool = {"function_declarations": [{"name": "book", "parameters_json_schema": parameters}]}
+    answer = client.models.generate_content(model=MODEL, contents="book a room in Rome", config={"tools": [tool]})
+    assert calls_of(answer) == [("book", {"city": "Rome", "nights": 2})]
+    result = types.Part.from_function_response(name="book", response={"result": "booked in Rome"})
+    turns = [types.UserContent("book"), answer.candidates[0].content, types.Content(role="user", parts=[result])]
+    last = client.models.generate_content(model=MODEL, contents=turns, config={"tools": [tool]})
+    assert (calls_of(last), last.text) == ([], "result booked in Rome")
 
 
 def test_stream_adds_up(truth: Server) -> None:
@@ -175,7 +258,15 @@ def test_express_mode(truth: Server) -> None:
         ({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"temperature": 3}}, 400, "temperature"),
         ({"contents": [{"parts": [{"text": "x"}]}], "generation_config": {"max_output_tokens": 0}}, 400, "max_output"),
         ({"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"logprobs": 3}}, 400, "logprobs"),
-        ({"contents": [{"parts": [{"text": "x"}]}], "tools": [{"googleSearch": {}}]}, 501, "tools"),
+        ({"contents": [{"parts": [{"text": "x"}]}], "tools": [{"googleSearch": {}}]}, 400, "tools"),
+        ({**ASKED, "tools": [{"functionDeclarations": [{"name": "1 x"}]}]}, 400, "name"),
+        ({**ASKED, "tools": [{"functionDeclarations": [{"name": "f"}, {"name": "f"}]}]}, 400, "Duplicate"),
+        ({**ASKED, "toolConfig": {"functionCallingConfig": {"mode": "ANY"}}}, 400, "declarations"),
+        ({**ASKED, "toolConfig": {"functionCallingConfig": {"mode": "SOME"}}}, 400, "SOME"),
+        ({**ASKED, "generationConfig": {**JSON_MIME, "responseSchema": {"type": "OBJEKT"}}}, 400, "OBJEKT"),
+        ({**ASKED, "generationConfig": {**JSON_MIME, "responseSchema": {"typ": "OBJECT"}}}, 400, "typ"),
+        ({**ASKED, "generationConfig": {**JSON_MIME, "responseJsonSchema": {"type": "objekt"}}}, 400, "objekt"),
+        ({**ASKED, "generationConfig": {**JSON_MIME, "responseJsonSchema": UNSATISFIABLE}}, 400, "no answer"),
         ({"contents": [{"parts": [{"text": "x"}]}], "nonsense": 1}, 400, "nonsense"),
     ],
 )

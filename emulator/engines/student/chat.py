@@ -76,7 +76,7 @@ class ChatEncoder:
         return str(self.tokenizer.apply_chat_template(messages, add_generation_prompt=for_generation, tokenize=False))
 
     def _messages(self, turns: Sequence[Turn], system: str | None) -> list[dict[str, str]]:
-        messages = [{"role": "assistant" if t.role == "model" else t.role, "content": _clean(t.text)} for t in turns]
+        messages = [{"role": "assistant" if t.role == "model" else "user", "content": _clean(t.text)} for t in turns]
         if system and self._supports_system:
             messages.insert(0, {"role": "system", "content": _clean(system)})
         elif system and messages:

@@ -3,56 +3,27 @@
 """Batched decoding with a cache: one forward pass per token for all requests of a batch, whatever their settings.
 
 Candidates of one prompt share its prefill; finished rows leave the batch. Each row has its own random generator, seeded
-by request and candidate, so an answer does not depend on the rest of the batch (up to rounding). Allowed answers are a
-token trie that restricts the logits.
+by request and candidate, so an answer does not depend on the rest of the batch (up to rounding). A mask restricts what
+a row may continue with.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from emulator.engines.base import Candidate, GenerateRequest, Generation, TokenLogprob
+from emulator.engines.grammar import COMPLETE_ATTEMPTS, answer_schema, calls_or_text, grammar_of
 from emulator.engines.student.chat import ChatEncoder
 from emulator.engines.student.forward import prefill_of
+from emulator.engines.student.masks import EnumMask, GrammarMask, Mask, Vocabulary
 
 BATCH_ROWS = 64
 BATCH_TOKENS = 24_576  # padded prompt tokens of one batch
-Trie = dict[int, Any]
-
-
-def allowed_answers(request: GenerateRequest) -> tuple[str, ...] | None:
-    """The strings an answer is restricted to: `response_enum`, or the enumeration of a schema."""
-    if request.response_enum:
-        return request.response_enum
-    enumeration = (request.response_json_schema or {}).get("enum")
-    return tuple(str(value) for value in enumeration) if enumeration else None
-
-
-def json_is_complete(text: str) -> bool:
-    """Whether the text is one complete JSON object or array."""
-    stripped = text.strip()
-    if not stripped.endswith(("}", "]")):
-        return False
-    try:
-        json.loads(stripped)
-    except ValueError:
-        return False
-    return True
-
-
-def trie_of(answers: Sequence[list[int]]) -> Trie:
-    """Nested dictionaries from a token to the tokens that may follow."""
-    root: Trie = {}
-    for ids in answers:
-        node = root
-        for token in ids:
-            node = node.setdefault(token, {})
-    return root
 
 
 @dataclass
@@ -62,11 +33,11 @@ class Row:
     request: GenerateRequest
     prompt: int
     generator: torch.Generator
-    trie: Trie | None
+    mask: Mask | None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     tops: list[tuple[tuple[str, int, float], ...]] = field(default_factory=list)
-    text: str = ""
+    cut: str | None = None  # the text before a stop sequence
     finish: str | None = None
 
 
@@ -108,13 +79,27 @@ class Decoder:
         ]
 
     def _rows(self, request: GenerateRequest, number: int) -> list[Row]:
-        answers = allowed_answers(request)
-        trie = None if answers is None else trie_of([self.encoder.answer(a) for a in answers])
         seed = request.seed if request.seed is not None else self._new_seed()
         return [
-            Row(request, number, torch.Generator().manual_seed((seed * 1_000_003 + candidate) % (1 << 63)), trie)
-            for candidate in range(request.candidate_count)
+            Row(request, number, torch.Generator().manual_seed((seed * 1_000_003 + n) % (1 << 63)), self._mask(request))
+            for n in range(request.candidate_count)
         ]
+
+    def _mask(self, request: GenerateRequest) -> Mask | None:
+        if request.response_enum:
+            return EnumMask(self.encoder.answer(text) for text in request.response_enum)
+        tuned = request.adapter is not None
+        if request.functions and tuned and not request.must_call:  # a tuned model decides whether it calls
+            return GrammarMask(self._vocabulary, calls_or_text(request.functions))
+        schema = answer_schema(request)
+        if schema is None:
+            return None
+        complete = not tuned and request.attempt < COMPLETE_ATTEMPTS
+        return GrammarMask(self._vocabulary, grammar_of(schema, complete, short=not tuned))
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.encoder.tokenizer, self.encoder.end_ids)
 
     def _batches(self, requests: Sequence[GenerateRequest], prompts: Sequence[list[int]]) -> Iterator[list[int]]:
         """Requests of similar prompt length together, within the limits of rows and padded tokens."""
@@ -157,20 +142,17 @@ class Decoder:
         scores = torch.log_softmax(logits, -1)
         greedy = logits.argmax(-1).tolist()
         for i, row in enumerate(rows):
-            if row.trie is not None:
-                token = self._token_of_trie(row, logits[i])
+            if row.mask is not None:
+                options = row.mask.options()
+                if not len(options):
+                    row.finish = "OTHER"
+                    continue
+                token = int(options[next_token(logits[i][options], row.request, row.generator)])
             elif row.request.temperature <= 0:
                 token = greedy[i]
             else:
                 token = next_token(logits[i], row.request, row.generator)
             self._append(row, token, scores[i])
-
-    def _token_of_trie(self, row: Row, logits: torch.Tensor) -> int:
-        node = row.trie or {}
-        if len(node) == 1:
-            return int(next(iter(node)))
-        options = torch.tensor(list(node))
-        return int(options[next_token(logits[options], row.request, row.generator)])
 
     def _append(self, row: Row, token: int, scores: torch.Tensor) -> None:
         request = row.request
@@ -180,31 +162,26 @@ class Decoder:
             top = scores.topk(request.logprobs)
             pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
             row.tops.append(tuple((self.encoder.decode([t]), t, v) for t, v in pairs))
-        if row.trie is not None:
-            row.trie = row.trie[token]
-        if token in self.encoder.end_ids or self._stopped(row):
+        if row.mask is not None:
+            row.mask.append(token)
+        if token in self.encoder.end_ids or (row.mask and row.mask.complete) or self._stopped(row):
             row.finish = "STOP"
         elif len(row.ids) >= min(request.max_output_tokens, self.limit):
             row.finish = "MAX_TOKENS"
 
     def _stopped(self, row: Row) -> bool:
-        """Whether the text has a stop sequence, before which it is cut, or is complete JSON."""
-        request = row.request
-        if request.stop_sequences:
-            text = self.encoder.decode(row.ids)
-            positions = [at for at in (text.find(stop) for stop in request.stop_sequences if stop) if at >= 0]
-            if positions:
-                row.text = text[: min(positions)]
-                return True
-        if request.response_json_schema is None or row.trie is not None:
-            return False
-        return json_is_complete(self.encoder.decode(row.ids))
+        """Whether the text has a stop sequence, before which it is cut."""
+        stops = row.request.stop_sequences
+        text = self.encoder.decode(row.ids) if stops else ""
+        positions = [at for at in (text.find(stop) for stop in stops if stop) if at >= 0]
+        if positions:
+            row.cut = text[: min(positions)]
+        return bool(positions)
 
     def _candidate(self, row: Row) -> Candidate:
         ended = bool(row.ids) and row.ids[-1] in self.encoder.end_ids
         body = row.ids[:-1] if ended else row.ids
-        cut_by_stop = row.finish == "STOP" and not ended and bool(row.request.stop_sequences)
-        text = row.text if cut_by_stop else self.encoder.decode(body)
+        text = self.encoder.decode(body) if row.cut is None else row.cut
         tokens: tuple[TokenLogprob, ...] = ()
         if row.request.logprobs is not None:
             tops = row.tops or [()] * len(row.ids)
@@ -212,5 +189,5 @@ class Decoder:
                 TokenLogprob(self.encoder.decode([i]), i, lp, top)
                 for i, lp, top in list(zip(row.ids, row.logprobs, tops, strict=True))[: len(body)]
             )
-        average = sum(row.logprobs) / len(row.logprobs)
+        average = sum(row.logprobs) / max(1, len(row.logprobs))
         return Candidate(text, row.finish or "STOP", len(body), average, tokens)

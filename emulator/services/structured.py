@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Structured output: the required shape of an answer, functions it may call, and whether an answer has that shape."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jsonschema
+from jsonschema.validators import validator_for
+
+from emulator.core.google_rest import ApiError, Fields, Json, bad_field, camelize
+from emulator.engines.base import Function, GenerateRequest, Generation
+from emulator.engines.grammar import answer_schema
+
+JSON_VALUE: Json = {"type": ["object", "array"]}
+_TYPES = ("TYPE_UNSPECIFIED", "STRING", "NUMBER", "INTEGER", "BOOLEAN", "ARRAY", "OBJECT", "NULL")
+_MODES = ("MODE_UNSPECIFIED", "AUTO", "ANY", "NONE", "VALIDATED")
+_LIMITS = ("minItems", "maxItems", "minProperties", "maxProperties", "minLength", "maxLength", "minimum", "maximum")
+_OTHERS = (
+    "title",
+    "description",
+    "default",
+    "example",
+    "format",
+    "nullable",
+    "propertyOrdering",
+    "ref",
+    "defs",
+    "type",
+)
+_PARTS = ("enum", "required", "pattern", "properties", "items", "anyOf", "additionalProperties")
+_FORMATS = ("date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid")
+
+
+def response_shape(config: Fields) -> tuple[tuple[str, ...] | None, Json | None]:
+    """(allowed texts, JSON Schema) of an answer by `responseMimeType` and its schema; 400 for an invalid one."""
+    mime = config.text("responseMimeType", "text/plain") or "text/plain"
+    if mime not in ("text/plain", "application/json", "text/x.enum"):
+        raise bad_field((config.name("responseMimeType"), f"'{mime[:80]}' is not supported."))
+    schema = _schema(config, "responseJsonSchema", "responseSchema")
+    if schema and mime == "text/plain":
+        raise bad_field((config.name("responseMimeType"), "must be application/json or text/x.enum with a schema."))
+    if mime == "text/plain":
+        return None, None
+    choices = schema.get("enum")
+    texts = tuple(map(str, choices)) if isinstance(choices, list) and all(isinstance(c, str) for c in choices) else ()
+    if mime == "text/x.enum":
+        if schema.get("type", "string") != "string" or not texts:
+            raise bad_field((config.name("responseSchema"), "must be a STRING with an enum for text/x.enum."))
+        return texts, None
+    if schema.get("type", "string") == "string" and texts:
+        return tuple(json.dumps(text, ensure_ascii=False) for text in texts), None
+    return None, schema or JSON_VALUE
+
+
+def _schema(fields: Fields, json_key: str, key: str) -> Json:
+    schema = fields.object(json_key).value or _plain_schema(
+        Fields(camelize(fields.object(key).value), fields.name(key))
+    )
+    try:
+        validator_for(schema, jsonschema.Draft202012Validator).check_schema(schema)
+    except jsonschema.SchemaError as error:
+        raise bad_field((fields.name(json_key), f"is not a JSON Schema: {error.message[:300]}")) from error
+    result: Json = _ordered(schema)
+    return result
+
+
+def _ordered(schema: Any) -> Any:
+    """A JSON Schema with the properties of each object in their `propertyOrdering`."""
+    if isinstance(schema, list):
+        return [_ordered(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: _ordered(item) for key, item in schema.items()}
+    order, properties = result.get("propertyOrdering"), result.get("properties")
+    if isinstance(order, list) and isinstance(properties, dict):
+        names = [name for name in order if isinstance(name, str) and name in properties]
+        result["properties"] = {name: properties[name] for name in dict.fromkeys([*names, *properties])}
+    return result
+
+
+def enum_name(fields: Fields, key: str, names: Sequence[str]) -> str:
+    """The name of an enum's value, which may be its number; the first when it is absent; 400 for an unknown one."""
+    value = fields.value.get(key)
+    if isinstance(value, int) and 0 <= value < len(names):
+        return names[value]
+    name = fields.text(key, names[0]).upper()
+    if name not in names:
+        message = f"Invalid value at '{fields.name(key)}': {json.dumps(name)[:80]}"
+        raise ApiError(400, message)
+    return name
+
+
+def _plain_schema(schema: Fields, depth: int = 0) -> Json:
+    """Google's Schema as JSON Schema."""
+    if depth > 20:
+        raise bad_field((schema.path, "has more than 20 levels."))
+    schema.only(*_LIMITS, *_OTHERS, *_PARTS)
+    kind = enum_name(schema, "type", _TYPES).lower()
+    result: Json = {} if kind == "type_unspecified" else {"type": kind}
+    result |= {
+        key: schema.value[key] for key in ("title", "description", "pattern", "propertyOrdering") if key in schema
+    }
+    result |= {key: _exact(schema.number(key)) for key in _LIMITS if key in schema}
+    if schema.value.get("format") in _FORMATS:
+        result["format"] = schema.value["format"]
+    if "ref" in schema:
+        result["$ref"] = schema.text("ref").replace("#/defs/", "#/$defs/")
+    if required := schema.texts("required"):
+        result["required"] = required
+    for key, name in (("properties", "properties"), ("defs", "$defs")):
+        if key in schema:
+            parts = schema.object(key)
+            result[name] = {part: _plain_schema(parts.object(part), depth + 1) for part in parts.value}
+    if "items" in schema:
+        result["items"] = _plain_schema(schema.object("items"), depth + 1)
+    if "anyOf" in schema:
+        result["anyOf"] = [_plain_schema(part, depth + 1) for part in schema.objects("anyOf")]
+    if "additionalProperties" in schema:
+        more = schema.value["additionalProperties"]
+        result["additionalProperties"] = (
+            more if isinstance(more, bool) else _plain_schema(schema.object("additionalProperties"), depth + 1)
+        )
+    if choices := schema.value.get("enum"):
+        result["enum"] = _choices(choices, schema, kind)
+    return _or_null(result) if schema.boolean("nullable") else result
+
+
+def _exact(number: float) -> float | int:
+    return int(number) if number == int(number) else number
+
+
+def _choices(choices: Any, schema: Fields, kind: str) -> list[Any]:
+    """The values of an enum, which are strings in Google's Schema even where they are numbers."""
+    try:
+        if kind in ("integer", "number"):
+            return [_exact(float(choice)) for choice in choices]
+        return [choice if isinstance(choice, str) else json.dumps(choice) for choice in choices]
+    except (TypeError, ValueError) as error:
+        raise bad_field((schema.name("enum"), f"must be a list of values of type {kind}.")) from error
+
+
+def _or_null(schema: Json) -> Json:
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [*schema["anyOf"], {"type": "null"}]}
+    if "type" not in schema:
+        return {"anyOf": [schema, {"type": "null"}]}
+    more = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, **more, "type": [schema["type"], "null"]}
+
+
+def read_functions(fields: Fields) -> tuple[tuple[Function, ...], bool]:
+    """(functions that the answer may call, whether it must) of `tools` and `toolConfig`; 400 for an invalid one."""
+    functions = declared_functions(fields)
+    config = fields.object("toolConfig")
+    config.only("functionCallingConfig", "retrievalConfig", "includeServerSideToolInvocations")
+    calling = config.object("functionCallingConfig")
+    calling.only("mode", "allowedFunctionNames", "streamFunctionCallArguments")
+    mode, allowed = enum_name(calling, "mode", _MODES), calling.texts("allowedFunctionNames")
+    if allowed and mode not in ("ANY", "VALIDATED"):
+        raise bad_field((calling.name("allowedFunctionNames"), "needs the mode ANY or VALIDATED."))
+    names = [function.name for function in functions]
+    if unknown := [name for name in allowed if name not in names]:
+        raise bad_field((calling.name("allowedFunctionNames"), f"{unknown[0][:80]!r} is not a declared function."))
+    if mode == "ANY" and not functions:
+        raise bad_field((calling.name("mode"), "ANY needs function declarations in tools."))
+    if mode == "NONE":
+        return (), False
+    return tuple(f for f in functions if not allowed or f.name in allowed), mode == "ANY"
+
+
+def declared_functions(fields: Fields) -> list[Function]:
+    """The functions of `tools`; 400 for other tools, which need more than a model."""
+    functions = []
+    for tool in fields.objects("tools"):
+        if others := [key for key in tool.value if key != "functionDeclarations"]:
+            raise bad_field((tool.name(others[0]), "is not supported by this model: function declarations alone are."))
+        for declaration in tool.objects("functionDeclarations"):
+            functions.append(_function(declaration))
+    names = [function.name for function in functions]
+    if doubled := [name for name in names if names.count(name) > 1]:
+        raise bad_field(("tools", f"Duplicate function declaration found: {doubled[0]}"))
+    return functions
+
+
+def _function(declaration: Fields) -> Function:
+    declaration.only(
+        "name", "description", "behavior", "parameters", "parametersJsonSchema", "response", "responseJsonSchema"
+    )
+    name = declaration.text("name")
+    if not re.fullmatch(r"[A-Za-z_][\w.:-]{0,127}", name, re.ASCII):
+        raise bad_field((declaration.name("name"), "must begin with a letter and have letters, digits, _ . : - alone."))
+    parameters = _schema(declaration, "parametersJsonSchema", "parameters")
+    return Function(name, declaration.text("description", ""), parameters or {"type": "object", "properties": {}})
+
+
+def functions_text(functions: Sequence[Function]) -> str:
+    """The functions for the prompt of a model."""
+    lines = [json.dumps({"name": f.name, "description": f.description, "parameters": f.parameters}) for f in functions]
+    return "\n".join(['Functions, called by [{"name": ..., "args": ...}]:', *lines])
+
+
+def answer_parts(text: str, functions: Sequence[Function]) -> list[Json]:
+    """The parts of a Content for an answer: its function calls, or its text."""
+    if functions and text.startswith("["):
+        try:
+            return [{"functionCall": {"name": call["name"], "args": call["args"]}} for call in json.loads(text)]
+        except (ValueError, TypeError, KeyError):
+            return []  # cut off
+    return [{"text": text}]
+
+
+def fits(generation: Generation, request: GenerateRequest) -> bool:
+    """Whether all answers that are whole have the required shape: the grammar leaves out what it cannot express."""
+    schema = answer_schema(request)
+    if schema is None:
+        return True
+    validator = validator_for(schema, jsonschema.Draft202012Validator)(schema)
+    for candidate in generation.candidates:
+        try:
+            value = json.loads(candidate.text)
+        except ValueError:  # cut off, or text instead of a call
+            continue
+        if not validator.is_valid(value):
+            return False
+    return True
