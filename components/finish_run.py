@@ -13,4 +13,4 @@ def finish_run(name: str, bucket: str, notify: dict, vertex: dict, status: Pipel
     from gemtune.steps import finish_run as step
 
     end = (status.state, status.error_message, status.pipeline_job_resource_name)
-    step.run(name, *end, notify=notify, vertex={**vertex, **({"bucket": bucket} if bucket else {})})
+    step.run(name, bucket, *end, notify=notify, vertex=vertex)
