@@ -13,7 +13,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs samples emulator submit schedule bench wheel image pin-base image-check clean
+.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs samples emulator submit schedule bench wheel image pin-base image-check genai3 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -112,6 +112,11 @@ pin-base: ## write the present digest of the image's base into components/Docker
 
 image-check: $(READY) ## build the image's environment without Docker and run every component's command there (minutes)
 	WHOLE_RUNS=image $(BIN)/python -m pytest -n 0 tests/pipeline/test_image.py $(ARGS)
+
+genai3: $(READY) ## the tests of the wire and the contract with the newest google-genai 3, which other packages hold back
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target .venv/genai3 'google-genai>=3,<4'
+	PYTHONPATH=$(CURDIR)/.venv/genai3 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/contract tests/unit/test_calls.py \
+	  $(addprefix tests/integration/test_,vertex.py vertex_embedding.py vertex_metrics.py vertex_storage.py batch_jobs.py jobs.py predictor.py) $(ARGS)
 
 clean: ## remove the environment, builds and runs
 	rm -rf .venv build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -30,23 +30,28 @@ sys.path[:0] = [str(ROOT / "tests" / "pipeline"), str(ROOT / "tests")]
 import strict_runs  # noqa: E402
 from test_run import write_inputs  # noqa: E402
 
-RETRIES = 2
 STEP = re.compile(r"kfp\.dsl\.executor_main .*--function_to_execute (\w+)", re.S)
 
 
-def with_retries(node: Any) -> Any:
-    """A specification whose cacheable and other step tasks are retried, where it does not say so itself."""
+def with_short_pauses(node: Any) -> Any:
+    """A specification whose failed tasks are repeated as often as it says, after a second each time."""
     if isinstance(node, list):
-        return [with_retries(item) for item in node]
+        return [with_short_pauses(item) for item in node]
     if not isinstance(node, dict):
         return node
-    policy = {"maxRetryCount": RETRIES, "backoffDuration": "1s", "backoffFactor": 1.0, "backoffMaxDuration": "1s"}
-    added = {"retryPolicy": policy} if "cachingOptions" in node else {}
-    return {**added, **{key: with_retries(value) for key, value in node.items()}}
+    paused = {"backoffDuration", "backoffMaxDuration"}
+    return {key: "1s" if key in paused else with_short_pauses(value) for key, value in node.items()}
+
+
+def retries(step: str) -> int:
+    """How often the function of a step is repeated."""
+    from gemtune.config import step_resources
+
+    return step_resources(step.replace("_", "-"), {}).retries
 
 
 def submit(emulator: Any, folder: Path) -> str:
-    """Compile and submit the pipeline of `test_run`, with retries; the job's name."""
+    """Compile and submit the pipeline of `test_run`; the job's name."""
     from gemtune.config import Config
     from pipelines.compilation import compiled
 
@@ -54,7 +59,7 @@ def submit(emulator: Any, folder: Path) -> str:
     config = Config.load(folder / "config.yaml", [f"data={data}", f"vertex.project={strict_runs.PROJECT}"])
     body = {
         "displayName": "known",
-        "pipelineSpec": with_retries(compiled(config, "registry.test/image")),
+        "pipelineSpec": with_short_pauses(compiled(config, "registry.test/image")),
         "runtimeConfig": {"gcsOutputDirectory": f"gs://{strict_runs.BUCKET}/pipelines"},
     }
     url = f"{emulator.url}/v1/projects/{strict_runs.PROJECT}/locations/us-central1/pipelineJobs"
@@ -92,7 +97,7 @@ def run(
     def kill(job: Any) -> None:
         nonlocal due
         if len(hit) < kills and time.monotonic() > due:
-            victims = [(pid, step) for pid, step in steps(folder) if hit.count(step) < RETRIES]
+            victims = [(pid, step) for pid, step in steps(folder) if hit.count(step) < retries(step)]
             if victims:
                 pid, step = rng.choice(victims)
                 os.kill(pid, signal.SIGKILL)

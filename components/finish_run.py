@@ -8,8 +8,9 @@ from components.base import component
 
 
 @component
-def finish_run(name: str, notify: dict, vertex: dict, status: PipelineTaskFinalStatus):
+def finish_run(name: str, bucket: str, notify: dict, vertex: dict, status: PipelineTaskFinalStatus):
     """Undeploy what interrupted runs left deployed, and report how the run ended."""
     from gemtune.steps import finish_run as step
 
-    step.run(name, status.state, status.error_message, status.pipeline_job_resource_name, notify=notify, vertex=vertex)
+    end = (status.state, status.error_message, status.pipeline_job_resource_name)
+    step.run(name, bucket, *end, notify=notify, vertex=vertex)

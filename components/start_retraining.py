@@ -14,4 +14,5 @@ def start_retraining(
     """Log a reason to retrain as JSON, and notify, in counts only; returns whether the tuning pipeline is to run."""
     from gemtune.steps import start_retraining as step
 
-    return step.run(retraining_decision.path, name, includes_tuning, monitor=monitor, notify=notify, vertex=vertex)
+    decision = (retraining_decision.path, retraining_decision.uri)
+    return step.run(*decision, name, includes_tuning, monitor=monitor, notify=notify, vertex=vertex)

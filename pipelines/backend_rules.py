@@ -200,6 +200,13 @@ def vertex_placeholders(spec: Spec, _: int) -> Iterator[str]:
             yield f"{task.name}: {placeholder}"
 
 
+def vertex_components(spec: Spec, _: int) -> Iterator[str]:
+    """Operators that only Vertex AI carries out."""
+    for label, executor in spec["deploymentSpec"]["executors"].items():
+        if "VertexNotificationEmail" in executor.get("container", {}).get("args", []):
+            yield f"{label.removeprefix('exec-')} sends no e-mail"
+
+
 def loop_in_exit_handler(spec: Spec, _: int) -> Iterator[str]:
     """Loops in an exit handler's own DAG."""
     for task in tasks(spec):
@@ -243,6 +250,7 @@ CHECKS: dict[str, Check] = {
     check.__name__: check
     for check in (
         *(edge_types, run_parameters, metadata, specification_size, names, labels, image_name, zero_iterations),
-        *(collected_artifacts, vertex_placeholders, loop_in_exit_handler, backend_version),
+        *(collected_artifacts, vertex_placeholders, vertex_components, loop_in_exit_handler),
+        backend_version,
     )
 }

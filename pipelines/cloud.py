@@ -8,7 +8,7 @@ bucket's owner in Cloud Resource Manager and stalls for about a minute where tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gemtune.config import Config
@@ -31,6 +31,12 @@ class Source:
     template: str = ""
     cache: bool = True
     pipeline: Pipeline = "tuning"
+
+    def on_this_machine(self) -> Source:
+        """The same; without an image its name is that of the components, since no image is pulled."""
+        from components.base import IMAGE
+
+        return self if self.image or self.template else replace(self, image=IMAGE)
 
 
 def pipeline_job(client: Client, config: Config, source: Source, now: str = "") -> Any:
@@ -80,17 +86,18 @@ def pipeline_job(client: Client, config: Config, source: Source, now: str = "") 
 
 def require_cloud_data(config: Config, pipeline: Pipeline = "tuning") -> None:
     """Raise `UserError` for the first file that a container of this pipeline could not read."""
-    files = {"monitor.logs": config.monitor.logs} if pipeline == "monitoring" else {}
-    if pipeline == "tuning" or config.monitor.on_retrain == "submit":
-        files |= _tuning_files(config)
-    for setting, uri in files.items():
+    for setting, uri in files(config, pipeline).items():
         if (uri or setting in ("data", "monitor.logs")) and not uri.startswith(("gs://", "bq://")):
             remedy = "a run in the cloud reads gs:// or bq://: upload the file, and set its URI"
             raise UserError(f"{setting} is {uri!r}", remedy=remedy)
 
 
-def _tuning_files(config: Config) -> dict[str, str]:
-    return {
+def files(config: Config, pipeline: Pipeline) -> dict[str, str]:
+    """The files that the steps of a pipeline read, by the settings that name them; "" for none."""
+    logs = {"monitor.logs": config.monitor.logs} if pipeline == "monitoring" else {}
+    if pipeline == "monitoring" and config.monitor.on_retrain != "submit":
+        return logs
+    return logs | {
         "data": config.data,
         "task.labels_file": config.task.labels_file,
         "preprocess.corrections": config.preprocess.corrections,

@@ -93,21 +93,24 @@ def environment(url: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def emulator(
-    state: Path, port: int = 0, engine: str | None = None, jobs: int | None = None
+    state: Path, port: int = 0, engine: str | None = None, jobs: int | None = None, executes: bool = False
 ) -> Iterator[RunningEmulator]:
     """Use the emulator that runs on a state directory, or start one; `jobs` tuning jobs train at the same time.
 
-    Without `engine` and `jobs` any running one is used; a new one has the student and trains one job at a time. Raises
-    `UserError` when it cannot start, or when the running one has another engine or number of jobs.
+    Without `engine` and `jobs` any running one is used; a new one has the student and trains one job at a time. With
+    `executes` it executes submitted pipelines. Raises `UserError` when it cannot start, or when the running one has
+    another engine or number of jobs, or does not execute pipelines.
     """
     state.mkdir(parents=True, exist_ok=True)
     users, process = _open_users(state), None
     if users is None:
-        users, process = _start(state, port, engine or "student", jobs or 1)
+        users, process = _start(state, port, engine or "student", jobs or 1, executes)
     closing = contextlib.ExitStack()
     closing.callback(os.close, users)
     try:
-        owner = _wait_for(state, users, process, {"engine": engine, "jobs": jobs})
+        owner = _wait_for(
+            state, users, process, {"engine": engine, "jobs": jobs, "execute-pipelines": executes or None}
+        )
         server = RunningEmulator(owner["url"], users, state / LOG)
         closing.pop_all()
         closing.callback(server.close)
@@ -127,7 +130,7 @@ def _open_users(state: Path) -> int | None:
         return None
 
 
-def _start(state: Path, port: int, engine: str, jobs: int) -> tuple[int, subprocess.Popen[bytes]]:
+def _start(state: Path, port: int, engine: str, jobs: int, executes: bool) -> tuple[int, subprocess.Popen[bytes]]:
     pipe = state / "users"
     with contextlib.suppress(FileExistsError):
         os.mkfifo(pipe)
@@ -135,6 +138,7 @@ def _start(state: Path, port: int, engine: str, jobs: int) -> tuple[int, subproc
     users = os.open(pipe, os.O_WRONLY)
     command = [sys.executable, "-m", "emulator", "--port", str(port or _last_port(state)), "--state-dir", str(state)]
     command += ["--engine", engine, "--concurrency", str(jobs), "--while-open", str(reader)]
+    command += ["--execute-pipelines"] if executes else []
     with (state / LOG).open("wb") as out:  # it inherits the reader: at no time is the pipe without one while it starts
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(reader,)
@@ -165,10 +169,10 @@ def _wait_for(
     while time.monotonic() < deadline and not ended.poll(20):
         owner = _owner(state)
         if "url" in owner and (process is None or owner["pid"] == process.pid or process.poll() is not None):
-            owner["jobs"] = owner["concurrency"]
+            owner |= {"jobs": owner["concurrency"], "execute-pipelines": owner["executes"]}
             different = {name: owner[name] for name in settings if settings[name] not in (None, owner[name])}
             if different:
-                listed = ", ".join(f"--{name} {value}" for name, value in different.items())
+                listed = ", ".join(f"--{n} {value}" if value else f"no --{n}" for n, value in different.items())
                 raise UserError(
                     f"an emulator with {listed} (process {owner['pid']}) already runs",
                     file=state,
@@ -182,7 +186,7 @@ def _wait_for(
 
 
 def _owner(state: Path) -> dict[str, Any]:
-    """What the emulator that owns a state wrote into its lock: pid, url, engine, concurrency; {} when none owns it."""
+    """What the emulator that owns a state wrote into its lock; {} when none owns it."""
     try:
         with (state / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

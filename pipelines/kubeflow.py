@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str,
     """Run by cron, one run at a time and without those that were missed; returns the id, and whether it is enabled.
 
     A recurring run cannot be changed: where there is an earlier one, the new one is created disabled, enabled unless
-    the earlier one was disabled, and then the earlier one is deleted. At times there are both, but never none.
+    the earlier one was disabled, and then the earlier one is deleted. At times there are both, but never none. Of
+    several processes that do so at the same time, the latest recurring run stays.
     """
     zone, fields = read_cron(cron)
     if zone not in ("", "UTC", "Etc/UTC"):
@@ -68,10 +69,27 @@ def schedule(host: str, config: Config, source: Source, cron: str) -> tuple[str,
         is_first, was_enabled = not earlier, any(run.status == "ENABLED" for run in earlier)
         created = client.create_recurring_run(experiment.experiment_id, name, enabled=is_first, **trigger, **package)
         if was_enabled:
-            client.enable_recurring_run(created.recurring_run_id)
-        for run in earlier:
-            client.delete_recurring_run(run.recurring_run_id)
-        return str(created.recurring_run_id), is_first or was_enabled
+            _if_exists(client.enable_recurring_run, created)
+        replaced = {run.recurring_run_id for run in earlier}
+        present = _recurring(client, experiment.experiment_id, name)
+        kept = max(
+            present, key=lambda run: (run.recurring_run_id not in replaced, run.created_at, run.recurring_run_id)
+        )
+        for run in present:
+            if run is not kept:
+                _if_exists(client.delete_recurring_run, run)
+        return str(kept.recurring_run_id), is_first or was_enabled
+
+
+def _if_exists(call: Callable[[str], object], run: Any) -> None:
+    """Change a recurring run, which another process may have deleted."""
+    from kfp_server_api import ApiException
+
+    try:
+        call(run.recurring_run_id)
+    except ApiException as error:
+        if error.status != 404:
+            raise
 
 
 def _experiment(client: Any, config: Config) -> Any:
@@ -94,6 +112,8 @@ def _package(config: Config, source: Source) -> Iterator[dict[str, Any]]:
     tunes = source.pipeline == "tuning" or config.monitor.on_retrain == "submit"
     if tunes and config.preprocess.runner != "local":
         raise UserError("Dataflow's operator needs Vertex AI", remedy="set preprocess.runner: local")
+    if tunes and config.notify.email:
+        raise UserError("e-mail is sent by an operator of Vertex AI", remedy="clear notify.email; set notify.webhook")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
         compile_pipeline(placed(config), path, source.image, source.cache, source.pipeline)

@@ -34,6 +34,7 @@ from pipelines import process_tree
 from pipelines.compilation import Pipeline, compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
 from pipelines.kfp_local_events import ARGUMENTS, PIPELINE
+from pipelines.tasks import without_email
 
 STARTED, EVENTS = "start.json", "events.jsonl"
 
@@ -63,10 +64,15 @@ def prepare(
     """
     from pipelines.tuning import arguments
 
-    compile_pipeline(config, folder / PIPELINE, pipeline=pipeline)
+    compile_pipeline(without_email(config), folder / PIPELINE, pipeline=pipeline)  # only Vertex AI sends it
     passed = arguments(config) if values is None else dict(values)
     (folder / ARGUMENTS).write_text(json.dumps(passed, indent=1), encoding="utf-8")
-    started = {"data": config.data, "engine": engine, "jobs": jobs}
+    write_settings(folder, config.data, engine, jobs)
+
+
+def write_settings(folder: Path, data: str, engine: str, jobs: int) -> None:
+    """Keep in a run's folder what `read_settings` reads."""
+    started = {"data": data, "engine": engine, "jobs": jobs}
     (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
 
 

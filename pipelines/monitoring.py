@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The monitoring pipeline: load-logs -> analyze-drift -> estimate-quality -> decide-retraining -> start-retraining ->
 report-monitoring. With `monitor.on_retrain: submit` the tuning pipeline of the configuration is a part of it, and runs
-when there is a reason to retrain. No step is cached: logs, labels and the champion change outside of it.
+when there is a reason to retrain. At its end, whether a step failed or not, there is finish-run, or with `notify.email`
+the e-mail. No step is cached: logs, labels and the champion change outside of it.
 """
 
 from typing import Any
@@ -13,11 +14,12 @@ from kfp.dsl.base_component import BaseComponent
 from components.analyze_drift import analyze_drift
 from components.decide_retraining import decide_retraining
 from components.estimate_quality import estimate_quality
+from components.finish_run import finish_run
 from components.load_logs import load_logs
 from components.report_monitoring import report_monitoring
 from components.start_retraining import start_retraining
 from gemtune.config import Config
-from pipelines.tasks import robust, with_secrets
+from pipelines.tasks import email, robust, with_secrets, without_email
 from pipelines.tuning import tuning_pipeline
 
 DESCRIPTION = (
@@ -30,7 +32,7 @@ DESCRIPTION = (
 def monitoring_pipeline(config: Config) -> BaseComponent:
     """The pipeline of a configuration, whose values are the parameters' defaults."""
     default = arguments(config)
-    tuning = tuning_pipeline(config) if config.monitor.on_retrain == "submit" else None
+    tuning = tuning_pipeline(without_email(config)) if config.monitor.on_retrain == "submit" else None
 
     def monitoring(
         name: str = config.name,
@@ -60,17 +62,20 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
             task = component(**own, **arguments).set_caching_options(False)
             return with_secrets(robust(task, config), config)
 
-        logs = step(load_logs).outputs
-        rows = {"rows": logs["rows"]}
-        drift = {"drift": step(analyze_drift, **rows, counts=logs["counts"]).outputs["drift"]}
-        estimated = step(estimate_quality, **rows, **drift).outputs
-        quality = {"quality": estimated["quality"]}
-        decision = {"retraining_decision": step(decide_retraining, **drift, **quality).outputs["retraining_decision"]}
-        started = step(start_retraining, **decision, includes_tuning=tuning is not None)
-        step(report_monitoring, **drift, **quality, **decision, annotations=estimated["annotations"]).after(started)
-        if tuning:
-            with dsl.If(started.outputs["Output"] == True, name="retraining"):  # noqa: E712
-                tuning()
+        with dsl.ExitHandler(email(config) if config.notify.email else step(finish_run, bucket="")):
+            logs = step(load_logs).outputs
+            rows = {"rows": logs["rows"]}
+            drift = {"drift": step(analyze_drift, **rows, counts=logs["counts"]).outputs["drift"]}
+            estimated = step(estimate_quality, **rows, **drift).outputs
+            quality = {"quality": estimated["quality"]}
+            decision = {
+                "retraining_decision": step(decide_retraining, **drift, **quality).outputs["retraining_decision"]
+            }
+            started = step(start_retraining, **decision, includes_tuning=tuning is not None)
+            step(report_monitoring, **drift, **quality, **decision, annotations=estimated["annotations"]).after(started)
+            if tuning:
+                with dsl.If(started.outputs["Output"] == True, name="retraining"):  # noqa: E712
+                    tuning()
 
     return dsl.pipeline(name="monitoring", description=DESCRIPTION)(monitoring)
 

@@ -21,6 +21,18 @@ def robust(task: Any, config: Config) -> Any:
     return task.set_retry(resources.retries, BACKOFF, backoff_factor=2.0, backoff_max_duration=LONGEST_BACKOFF)
 
 
+def email(config: Config) -> Any:
+    """The exit task by which Vertex AI sends how a run ended to `notify.email`."""
+    from google_cloud_pipeline_components.v1.vertex_notification_email import VertexNotificationEmailOp
+
+    return VertexNotificationEmailOp(recipients=config.notify.email).set_caching_options(False)
+
+
+def without_email(config: Config) -> Config:
+    """The configuration for a pipeline whose end is not reported by e-mail."""
+    return config.model_copy(update={"notify": config.notify.model_copy(update={"email": []})})
+
+
 def with_secrets(task: Any, config: Config) -> Any:
     """The task with what a Kubeflow cluster mounts into it; Vertex AI does not read that."""
     backend = config.backend

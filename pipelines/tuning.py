@@ -20,6 +20,8 @@ read something that changes are never cached; `tune` resumes by the job's finger
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from kfp import dsl
@@ -42,7 +44,7 @@ from components.select_model import select_model
 from components.split import split
 from components.tune import tune_preference, tune_supervised
 from gemtune.config import Config
-from pipelines.tasks import robust, with_secrets
+from pipelines.tasks import email, robust, with_secrets
 
 DATAFLOW_INPUTS = ("job_name", "project", "location", "temp_location", "subnetwork", "parameters")
 FORM = {
@@ -63,14 +65,22 @@ DESCRIPTIONS = {
 
 def tuning_pipeline(config: Config) -> BaseComponent:
     """The pipeline of a configuration, whose values are the parameters' defaults: an upload and a click is a run."""
-    wiring = Wiring(config)
+    wiring, name = Wiring(config), f"{config.method}-tuning"
+    if not config.notify.email:
+        return _pipeline(config, name, wiring.wire)
+    run = _pipeline(config, "run", wiring.wire_run)
+    return _pipeline(config, name, partial(wiring.wire_with_email, run))
+
+
+def _pipeline(config: Config, name: str, wire: Callable[[dict[str, Any]], None]) -> BaseComponent:
+    """The pipeline that is wired from its parameters by name."""
     default = arguments(config)
     names = list(default)
 
     def pipeline(*values: Any) -> None:
-        wiring.wire(dict(zip(names, values, strict=True)))
+        wire(dict(zip(names, values, strict=True)))
 
-    pipeline.__name__ = f"{config.method}_tuning"
+    pipeline.__name__ = name.replace("-", "_")
     pipeline.__doc__ = _parameter_docs(names)
     pipeline.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -83,8 +93,7 @@ def tuning_pipeline(config: Config) -> BaseComponent:
             for name in names
         ]
     )
-    name, description = f"{config.method}-tuning", DESCRIPTIONS[config.method]
-    return dsl.pipeline(name=name, description=description)(pipeline)
+    return dsl.pipeline(name=name, description=DESCRIPTIONS[config.method])(pipeline)
 
 
 def arguments(config: Config) -> dict[str, Any]:
@@ -142,12 +151,21 @@ class Wiring:
 
     def wire(self, parameters: dict[str, Any]) -> None:
         """Wire all steps; `parameters` are the pipeline's, by name."""
-        self._parameters = parameters
-        with dsl.ExitHandler(self._step(finish_run)):
-            self._wire_run()
+        with dsl.ExitHandler(self._finish(parameters)):
+            self.wire_run(parameters)
 
-    def _wire_run(self) -> None:
-        parameters = self._parameters
+    def wire_with_email(self, run: Any, parameters: dict[str, Any]) -> None:
+        """Wire `run`, the pipeline of `wire_run`, and what follows it: Vertex AI sends e-mail in an exit task only."""
+        with dsl.ExitHandler(email(self._config)):
+            self._finish(parameters).after(run(**parameters)).ignore_upstream_failure()
+
+    def _finish(self, parameters: dict[str, Any]) -> Any:
+        self._parameters = parameters
+        return self._step(finish_run, bucket=parameters["bucket"])
+
+    def wire_run(self, parameters: dict[str, Any]) -> None:
+        """Wire all steps but the last."""
+        self._parameters = parameters
         form = {name: parameters[name] for name in FORM}
         compiled: dict[str, Any] = {
             "runner": self._config.preprocess.runner,

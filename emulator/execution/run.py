@@ -134,7 +134,7 @@ class Execution:
         self._logs = job.folder.resolve() / "logs"
         self._slots = slots or threading.Semaphore(STEPS_AT_ONCE)
         self._tasks: list[Task] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stopping, self._failed = threading.Event(), threading.Event()
         self._group: ProcessGroup | None = None
         self._components: Json = job.spec.get("components", {})
@@ -175,9 +175,9 @@ class Execution:
         elif parent is not None and "dag" not in self._components[spec["componentRef"]["name"]]:
             kind = "STEP"
         task = Task(name, display_name, parent, kind)
-        with self._lock:
+        with self._lock:  # who reads the tasks meanwhile finds none without a state
             self._tasks.append(task)
-        self._set(task, "RUNNING")
+            self._set(task, "RUNNING")
         return task
 
     def _set(self, task: Task, state: str, error: str = "") -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a client looks up in the project around Vertex AI: enabled APIs, accounts, keys, images, log entries.
+"""What a client looks up in the project around Vertex AI: enabled APIs, quotas, accounts, keys, images, log entries.
 
 Everything that is looked up exists, except what `PUT /emulator/project` lists as missing.
 """
@@ -14,7 +14,7 @@ from emulator.core.google_rest import Call, Json, Route, not_found, now
 from emulator.core.state import State
 
 _KEY = "/v1/projects/{project}/locations/{location}/keyRings/{ring}/cryptoKeys/{key}"
-
+_QUOTAS = "/v1beta1/projects/{project}/services/{key}/consumerQuotaMetrics"
 _REPOSITORY = "/v1/projects/{project}/locations/{location}/repositories/{repository}"
 
 
@@ -30,6 +30,7 @@ class Project:
         note, own = "every one exists, except those listed as missing", "the emulator's own"
         return [
             Route("GET", "/v1/projects/{project}/services/{key}", self.service, "partial", note),
+            Route("GET", _QUOTAS, self.quotas, "partial", "100 tuning and pipeline jobs; 0 for one listed as missing"),
             Route("GET", "/v1/projects/{project}/serviceAccounts/{key}", self.look_up, "partial", note),
             Route("GET", _KEY, self.look_up, "partial", note),
             Route("GET", _REPOSITORY + "/packages/{package}/{kind}/{key!}", self.look_up, "partial", note),
@@ -52,6 +53,17 @@ class Project:
     def service(self, call: Call) -> Json:
         """Whether an API is enabled."""
         return {"state": "DISABLED" if call.params["key"] in self._missing else "ENABLED"}
+
+    def quotas(self, call: Call) -> Json:
+        """The effective limits of jobs, in every region."""
+        names = [f"{call.params['key']}/{kind}_jobs" for kind in ("tuning", "pipeline")]
+        limits = {name: "0" if name in self._missing else "100" for name in names}
+        return {
+            "metrics": [
+                {"metric": name, "consumerQuotaLimits": [{"quotaBuckets": [{"effectiveLimit": limit}]}]}
+                for name, limit in limits.items()
+            ]
+        }
 
     def write(self, call: Call) -> Json:
         """Nothing; the entry is kept."""

@@ -80,6 +80,8 @@ class MonitoringHistory(Artifact):
     windows: list[WindowRecord]
     retrained: list[str] = []
     """Ids of the reasons that have caused a retraining."""
+    claimed_by: str = ""
+    """URI of the decision that caused the last retraining."""
 
 
 class DriftReport(Artifact):

@@ -4,18 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from gemtune.cli.commands import ConfigFile, Data, Messages, check, load
+from gemtune.cli.commands import RUNS, ConfigFile, Data, Engine, Messages, Runs, check, ended_by_signals, load
 from gemtune.cli.config import Overrides
 from gemtune.cli.exit_codes import INTERRUPTED
+from gemtune.errors import UserError
 
 if TYPE_CHECKING:
     from gemtune.config import Config
@@ -32,6 +34,10 @@ Cache = Annotated[
 ]
 Pipeline = Annotated[Literal["tuning", "monitoring"], typer.Option(help="Pipeline of the configuration.")]
 Kubeflow = Annotated[str, typer.Option(metavar="HOST", help="Kubeflow Pipelines cluster to run on, by its URL.")]
+Local = Annotated[
+    bool,
+    typer.Option("--local", help="Use an emulator on this machine that executes pipelines, until the command ends."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 Run = Annotated[str, typer.Argument(help="Id or resource name of a run; default: the newest.")]
 
@@ -95,60 +101,144 @@ def both_methods(settings: Config) -> list[tuple[str, Config]]:
     return [(settings.method, settings), (other, Config.model_validate({**shared, "method": other}))]
 
 
-def _with_source(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the options that name a pipeline, which are its argument `source`."""
-    options = {
-        "image": (Image, ""),
-        "template": (Template, ""),
-        "cache": (Cache, True),
-        "pipeline": (Pipeline, "tuning"),
-    }
+class At(NamedTuple):
+    """A configuration, and a client of the place where its runs are."""
 
-    @wraps(command)
-    def with_options(**values: Any) -> None:
-        from pipelines.cloud import Source
+    settings: Config
+    client: Client
 
-        source = Source(**{name: values.pop(name) for name in options})
-        command(**values, source=source)
 
-    signature = inspect.signature(command, eval_str=True)
-    kept = [parameter for name, parameter in signature.parameters.items() if name != "source"]
-    added = [
-        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
-        for name, (annotation, default) in options.items()
-    ]
-    with_options.__signature__ = signature.replace(parameters=[kept[0], *added, *kept[1:]])  # type: ignore[attr-defined]
-    return with_options
+class Place(NamedTuple):
+    """Where a pipeline is to run: on Vertex AI, on the Kubeflow cluster `kubeflow`, or on this machine."""
+
+    kubeflow: str
+    local: bool
+    runs: Path
+    engine: str
+    ending: contextlib.ExitStack
+
+    def open(self) -> None:
+        """Let the rest of the command address this machine, if it is `local`."""
+        if self.local and self.kubeflow:
+            raise UserError("two places to run", remedy="give either --local or --kubeflow")
+        if self.local:
+            self.ending.enter_context(_this_machine(self.runs, self.engine))
+
+
+@contextlib.contextmanager
+def _this_machine(runs: Path, engine: str | None = None) -> Iterator[None]:
+    from pipelines import strict_run
+
+    with ended_by_signals(), strict_run.backend(runs, engine) as url:
+        typer.echo(f"emulator at {url}, until this command ends", err=True)
+        yield
+
+
+def _source(**values: Any) -> contextlib.nullcontext[Source]:
+    from pipelines.cloud import Source
+
+    return contextlib.nullcontext(Source(**values))
+
+
+@contextlib.contextmanager
+def _place(**values: Any) -> Iterator[Place]:
+    with contextlib.ExitStack() as ending:
+        yield Place(**values, ending=ending)
+
+
+@contextlib.contextmanager
+def _at(config: Path, overrides: list[str] | None, local: bool, runs: Path) -> Iterator[At]:
+    from gemtune.vertex import connect
+
+    settings = load(config, overrides)
+    with _this_machine(runs) if local else contextlib.nullcontext():
+        yield At(settings, connect(settings.vertex))
+
+
+Bundle = contextlib.AbstractContextManager[Any]
+Options = dict[str, tuple[Any, Any]]  # name: annotation, default
+REQUIRED = inspect.Parameter.empty
+SOURCE: Options = {
+    "image": (Image, ""),
+    "template": (Template, ""),
+    "cache": (Cache, True),
+    "pipeline": (Pipeline, "tuning"),
+}
+PLACE: Options = {
+    "kubeflow": (Kubeflow, ""),
+    "local": (Local, False),
+    "runs": (Runs, RUNS),
+    "engine": (Engine, "student"),
+}
+AT: Options = {
+    "config": (ConfigFile, REQUIRED),
+    "overrides": (Overrides, None),
+    "local": (Local, False),
+    "runs": (Runs, RUNS),
+}
+
+
+def _taking(argument: str, bundle: Callable[..., Bundle], options: Options) -> Callable[..., Callable[..., None]]:
+    """A decorator: the command with these options, of which `bundle` gives its one argument while the command runs."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_options(**values: Any) -> None:
+            own = {name: values.pop(name) for name in options}
+            with bundle(**own) as value:
+                command(**values, **{argument: value})
+
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in options.items()
+        ]
+        signature = inspect.signature(command, eval_str=True)
+        own = [
+            p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values() if p.name != argument
+        ]
+        parameters = sorted([*added, *own], key=lambda parameter: parameter.default is not REQUIRED)
+        with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return with_options
+
+    return decorate
+
+
+_with_source, _with_place = _taking("source", _source, SOURCE), _taking("place", _place, PLACE)
+_with_client = _taking("at", _at, AT)
 
 
 @app.command()
 @_with_source
+@_with_place
 def submit(
     config: ConfigFile,
     source: Any,  # pipelines.cloud.Source
+    place: Any,  # Place
     data: Data = None,
     overrides: Overrides = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the run to its end, step by step on Vertex AI; exit code 1: failed.")
     ] = False,
-    kubeflow: Kubeflow = "",
 ) -> None:
-    """Start a run on Vertex AI Pipelines, or on a Kubeflow cluster."""
+    """Start a run on Vertex AI Pipelines, on a Kubeflow cluster, or step by step as there on this machine."""
     from gemtune.vertex import connect
     from pipelines import kubeflow as cluster
     from pipelines import runs
 
-    settings = _to_run(config, overrides, data, source)
-    if kubeflow:
-        run, end = cluster.submit(kubeflow, settings, source), "end it in the cluster's UI"
+    settings, source = _to_run(config, overrides, data, source, place)
+    if place.kubeflow:
+        run, end = cluster.submit(place.kubeflow, settings, source), "end it in the cluster's UI"
     else:
         client = connect(settings.vertex)
         run = runs.submit(client, settings, source)
         end = f"end it with: gemtune runs cancel {config} {run.rsplit('/', 1)[-1]}"
     typer.echo(run)
+    if place.local:
+        _follow_here(client, run, settings, place)
+        return
     try:
-        if wait and kubeflow:
-            cluster.follow(kubeflow, settings, run)
+        if wait and place.kubeflow:
+            cluster.follow(place.kubeflow, settings, run)
         elif wait and not runs.follow(client, run, typer.echo):
             raise typer.Exit(1)
     except KeyboardInterrupt:
@@ -156,36 +246,59 @@ def submit(
         raise typer.Exit(INTERRUPTED) from None
 
 
+def _follow_here(client: Client, run: str, settings: Config, place: Place) -> None:
+    """Show each step of a run on this machine, and its verdict; the exit code is 1 if it failed."""
+    from pipelines import strict_run
+
+    if not strict_run.follow(client, run, typer.echo):
+        raise typer.Exit(1)
+    written, summary = strict_run.collect(client, run, settings, place.runs, place.engine)
+    typer.echo(f"{summary['verdict'].replace('_', ' ').upper()}\nreport   {written / 'report.html'}")
+
+
 @app.command()
 @_with_source
+@_with_place
 def schedule(
     config: ConfigFile,
     source: Any,  # pipelines.cloud.Source
+    place: Any,  # Place
     cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
     data: Data = None,
     overrides: Overrides = None,
-    kubeflow: Kubeflow = "",
 ) -> None:
-    """Run by cron on Vertex AI Pipelines, or on a Kubeflow cluster; an earlier schedule is changed."""
+    """Run by cron on Vertex AI Pipelines, or on a Kubeflow cluster; an earlier schedule is changed.
+
+    With --local, runs start on this machine until Ctrl-C, which also deletes the schedule.
+    """
     from gemtune.vertex import connect
     from pipelines import kubeflow as cluster
-    from pipelines import schedules
+    from pipelines import schedules, strict_run
 
-    settings = _to_run(config, overrides, data, source)
-    if kubeflow:
-        name, active = cluster.schedule(kubeflow, settings, source, cron)
+    settings, source = _to_run(config, overrides, data, source, place)
+    if place.kubeflow:
+        name, active = cluster.schedule(place.kubeflow, settings, source, cron)
         start = "enable it in the cluster's UI"
     else:
-        placed = schedules.put(connect(settings.vertex), settings, source, cron)
+        client = connect(settings.vertex)
+        placed = schedules.put(client, settings, source, cron)
         name, active = placed.name, placed.state.name != "PAUSED"
         own = "" if source.pipeline == "tuning" else f" --pipeline {source.pipeline}"
         start = f"start it again: gemtune schedules resume {config}{own}"
     typer.echo(name)
     if not active:
         typer.echo(f"still paused, as it was before; {start}", err=True)
+    if place.local:
+        try:
+            strict_run.watch(client, settings.name, typer.echo)
+        finally:
+            schedules.change(client, settings, "delete", source.pipeline)
 
 
-def _to_run(config: Path, overrides: list[str] | None, data: str | None, source: Source) -> Config:
+def _to_run(
+    config: Path, overrides: list[str] | None, data: str | None, source: Source, place: Place
+) -> tuple[Config, Source]:
+    """The checked configuration and its pipeline; where it runs on this machine, local files are uploaded first."""
     from gemtune.monitoring.logs import require_source
 
     settings = load(config, overrides, data, needs_data=source.pipeline == "tuning")
@@ -193,30 +306,29 @@ def _to_run(config: Path, overrides: list[str] | None, data: str | None, source:
         require_source(settings.monitor.logs)
     if source.pipeline == "tuning" or settings.monitor.on_retrain == "submit":
         check(settings)
-    return settings
+    place.open()
+    if place.local:
+        from pipelines import strict_run
 
-
-def _connected(config: Path, overrides: list[str] | None) -> tuple[Config, Client]:
-    from gemtune.vertex import connect
-
-    settings = load(config, overrides)
-    return settings, connect(settings.vertex)
+        source = source.on_this_machine()
+        stored = strict_run.uploads(settings, source.pipeline)
+        settings = load(config, [*(overrides or []), *([f"data={json.dumps(data)}"] if data else []), *stored])
+    return settings, source
 
 
 @runs_app.command(name="list")
+@_with_client
 def list_runs(
-    config: ConfigFile,
-    overrides: Overrides = None,
+    at: Any,  # At
     count: Annotated[int, typer.Option(min=1, help="Most runs to list.")] = 20,
     as_json: Json = False,
 ) -> None:
     """List a configuration's newest runs: id, state, start."""
     from pipelines import runs
 
-    settings, client = _connected(config, overrides)
     listed = [
         {"run": job.name.rsplit("/", 1)[-1], "state": runs.state(job), "created": f"{job.create_time:%Y-%m-%d %H:%M}"}
-        for job in runs.newest(client, settings.name, count)
+        for job in runs.newest(at.client, at.settings.name, count)
     ]
     _print_table(listed, 10, as_json)
 
@@ -231,62 +343,58 @@ def _print_table(rows: list[dict[str, str]], width: int, as_json: bool) -> None:
 
 
 @runs_app.command(name="show")
-def show_run(config: ConfigFile, run: Run = "", overrides: Overrides = None) -> None:
+@_with_client
+def show_run(at: Any, run: Run = "") -> None:
     """Show a run and its steps: states, times, errors."""
     from pipelines import runs
 
-    settings, client = _connected(config, overrides)
-    job = runs.get(client, settings.name, run)
+    job = runs.get(at.client, at.settings.name, run)
     typer.echo(f"{job.name}\n{runs.state(job)} {job.error.message}".rstrip())
     for line in runs.steps(job):
         typer.echo(line)
 
 
 @runs_app.command(name="cancel")
-def cancel_run(
-    config: ConfigFile,
-    run: Annotated[str, typer.Argument(help="Id or resource name of the run.")],
-    overrides: Overrides = None,
-) -> None:
+@_with_client
+def cancel_run(at: Any, run: Annotated[str, typer.Argument(help="Id or resource name of the run.")]) -> None:
     """Cancel a run; its steps cancel their tuning jobs."""
     from pipelines import runs
 
-    runs.cancel(_connected(config, overrides)[1], run)
+    runs.cancel(at.client, run)
     typer.echo(f"{run} is being cancelled")
 
 
 @runs_app.command(name="logs")
+@_with_client
 def run_logs(
-    config: ConfigFile,
+    at: Any,  # At
     run: Run = "",
     step: Annotated[str, typer.Option(help="Only this step, such as tune-supervised.")] = "",
-    overrides: Overrides = None,
 ) -> None:
     """Print what the steps of a run logged, from Cloud Logging."""
     from pipelines import runs
 
-    settings, client = _connected(config, overrides)
-    for line in runs.logs(client, runs.get(client, settings.name, run), step):
+    for line in runs.logs(at.client, runs.get(at.client, at.settings.name, run), step):
         typer.echo(line)
 
 
 @schedules_app.command(name="list")
-def list_schedules(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+@_with_client
+def list_schedules(at: Any, as_json: Json = False) -> None:
     """List gemtune's schedules in the configuration's project and region."""
     from pipelines import schedules
 
-    _, client = _connected(config, overrides)
-    listed = [{"schedule": s.display_name, "state": s.state.name, "cron": s.cron} for s in schedules.listed(client)]
+    listed = [{"schedule": s.display_name, "state": s.state.name, "cron": s.cron} for s in schedules.listed(at.client)]
     _print_table(listed, 9, as_json)
 
 
 @schedules_app.command(name="show")
-def show_schedule(config: ConfigFile, overrides: Overrides = None, pipeline: Pipeline = "tuning") -> None:
+@_with_client
+def show_schedule(at: Any, pipeline: Pipeline = "tuning") -> None:
     """Show the configuration's schedule: state, cron expression, next and last run."""
     from pipelines import schedules
 
-    settings, client = _connected(config, overrides)
-    placed, *_ = schedules.existing(client, settings, pipeline)
+    placed, *_ = schedules.existing(at.client, at.settings, pipeline)
     following = f"{placed.next_run_time:%Y-%m-%d %H:%M} UTC" if placed.next_run_time else "none"
     typer.echo(f"{placed.name}\n{placed.state.name}  {placed.cron}\nnext run: {following}")
     typer.echo(
@@ -295,12 +403,12 @@ def show_schedule(config: ConfigFile, overrides: Overrides = None, pipeline: Pip
 
 
 def _add_schedule_verb(verb: str, description: str, done: str) -> None:
-    def act(config: ConfigFile, overrides: Overrides = None, pipeline: Pipeline = "tuning") -> None:
+    @_with_client
+    def act(at: Any, pipeline: Pipeline = "tuning") -> None:
         from pipelines import schedules
 
-        settings, client = _connected(config, overrides)
-        schedules.change(client, settings, verb, pipeline)
-        typer.echo(f"{settings.name}: the schedule is {done}")
+        schedules.change(at.client, at.settings, verb, pipeline)
+        typer.echo(f"{at.settings.name}: the schedule is {done}")
 
     schedules_app.command(name=verb, help=description)(act)
 

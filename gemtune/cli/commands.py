@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -33,6 +36,9 @@ ConfigFile = Annotated[
 ]
 
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
+Runs = Annotated[Path, typer.Option(help="Where local runs, and the emulator's state, are kept.")]
+Engine = Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")]
+RUNS = Path("runs")
 ExitZero = Annotated[
     bool, typer.Option("--exit-zero", help="Exit code 0 instead of 3, 4 and 5 (see gemtune run --help).")
 ]
@@ -64,6 +70,24 @@ def check(config: Config) -> None:
 
     if listed := problems(config, location(config.vertex)):
         raise UserError("\n".join(map(str, listed)))
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second signal does not disturb the ending."""
+
+    def interrupt(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}  # nohup stays in force
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Console(Console):

@@ -7,10 +7,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,15 +17,26 @@ import typer
 from gemtune import __version__
 from gemtune.cli import bundled, exit_codes, help
 from gemtune.cli.cloud import app as cloud
-from gemtune.cli.commands import ConfigFile, Data, ExitZero, Messages, check, check_own_rows, load, wide_console
+from gemtune.cli.commands import (
+    RUNS,
+    ConfigFile,
+    Data,
+    Engine,
+    ExitZero,
+    Messages,
+    Runs,
+    check,
+    check_own_rows,
+    ended_by_signals,
+    load,
+    wide_console,
+)
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
     from gemtune.config import Config
-
-RUNS = Path("runs")
 
 app = typer.Typer(
     cls=Messages,
@@ -91,12 +100,12 @@ def run(
     ] = None,
     data: Data = None,
     overrides: Overrides = None,
-    runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
+    runs: Runs = RUNS,
     resume: Annotated[
         Path | None,
         typer.Option(help="Folder of a run that has not finished: go on after its last finished step.", metavar="RUN"),
     ] = None,
-    engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
+    engine: Engine = "student",
     jobs: Annotated[
         int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
     ] = 1,
@@ -122,7 +131,7 @@ def run(
     console = wide_console()
     start = time.time()
     emulator = emulator_process.emulator(folder.parent / "emulator", 0, started["engine"], started["jobs"])
-    with local_run.alone_in(folder) as lock, _ended_by_signals(), emulator as server:
+    with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
         steps = local_run.run_pipeline(folder, server, console, lock)
         summary = console_summary.finish(folder, steps, start)
@@ -141,8 +150,8 @@ def monitor(
     new_baseline: Annotated[
         bool, typer.Option("--accept", help="Accept the newest window: those after it are the new baseline.")
     ] = False,
-    runs: Annotated[Path, typer.Option(help="Where runs, and the emulator's state, are kept.")] = RUNS,
-    engine: Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")] = "student",
+    runs: Runs = RUNS,
+    engine: Engine = "student",
     exit_zero: ExitZero = False,
 ) -> None:
     """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label.
@@ -161,7 +170,7 @@ def monitor(
     local_run.prepare(settings, folder, engine, 1, "monitoring", {"now": now, "new_baseline": new_baseline})
     console = wide_console()
     emulator = emulator_process.emulator(runs / "emulator", 0, engine, 1)
-    with local_run.alone_in(folder) as lock, _ended_by_signals(), emulator as server:
+    with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
         local_run.run_pipeline(folder, server, console, lock, f"gemtune monitor {config}")
         decided = local_run.collect(folder, "report-monitoring")
         (to_label,) = (folder / "steps").rglob("estimate-quality*/annotations")
@@ -186,28 +195,10 @@ def _require_rows(settings: Config, config: Path | None, overrides: list[str] | 
         check_own_rows(settings, config, overrides)
 
 
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second signal does not disturb the ending."""
-
-    def interrupt(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heard}  # nohup stays in force
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 @app.command()
 def report(
     folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
-    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = RUNS,
+    runs: Runs = RUNS,
     browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Print the path of a run's report page."""
@@ -224,7 +215,7 @@ def report(
 @app.command()
 def serve(
     folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
-    runs: Annotated[Path, typer.Option(help="Where runs are kept.")] = RUNS,
+    runs: Runs = RUNS,
     port: Annotated[int, typer.Option(help="Port to serve at.")] = 8080,
 ) -> None:
     """Serve the endpoint of a local run again, until Ctrl-C."""
@@ -234,7 +225,7 @@ def serve(
     summary = local_run.read_summary(folder)
     console = wide_console()
     engine = local_run.read_settings(folder)["engine"]
-    with _ended_by_signals(), emulator_process.emulator(folder.parent / "emulator", port, engine) as server:
+    with ended_by_signals(), emulator_process.emulator(folder.parent / "emulator", port, engine) as server:
         outcome = summary["outcome"]
         console.print(f"{outcome['model']} at {server.url}\n", soft_wrap=True)
         console.print(console_summary.snippets(outcome, server.url), soft_wrap=True, markup=False)

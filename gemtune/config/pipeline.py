@@ -38,7 +38,9 @@ class Notify(Section):
     URL; empty: none.
     """
     runs: Literal["failed", "all"] = "failed"
-    """Runs to report: those that failed, or all."""
+    """Runs to report to the webhook: those that failed, or all."""
+    email: list[str] = Field(default_factory=list, max_length=3)
+    """Addresses to which Vertex AI Pipelines sends how each run ended, compiled into the pipeline; empty: none."""
 
 
 @cache

@@ -93,23 +93,29 @@ def read_history(client: Client, name: str, served: Champion) -> MonitoringHisto
 
 
 def write_history(client: Client, name: str, history: MonitoringHistory) -> None:
-    """Keep the history, with all ids that have caused a retraining."""
+    """Keep the history, with all ids that have caused a retraining, and by which decision."""
     kept = history.model_dump(mode="json")
 
     def edit(record: store.Record) -> store.Record:
-        return {**kept, "retrained": sorted({*record.get("retrained", []), *history.retrained})}
+        ids = sorted({*record.get("retrained", []), *history.retrained})
+        return {**kept, "retrained": ids, "claimed_by": record.get("claimed_by", "")}
 
     store.update(client, history_key(name), edit)
 
 
-def claim_retraining(client: Client, name: str, ids: Sequence[str]) -> bool:
-    """Record that these ids cause a retraining; False when they have caused one before."""
+def claim_retraining(client: Client, name: str, ids: Sequence[str], decision: str) -> bool:
+    """Record that these ids cause a retraining, by the decision at this URI.
+
+    False when they have caused one before, unless that was by the same decision: its step may have ended before the
+    retraining began, and is repeated.
+    """
     claimed: list[bool] = []
 
     def edit(record: store.Record) -> store.Record:
         earlier = record.get("retrained", [])
-        claimed.append(not set(ids) <= set(earlier))
-        return {**record, "retrained": sorted({*earlier, *ids})}
+        claimed.append(record.get("claimed_by") == decision or not set(ids) <= set(earlier))
+        by = decision if claimed[-1] else record.get("claimed_by", "")
+        return {**record, "retrained": sorted({*earlier, *ids}), "claimed_by": by}
 
     store.update(client, history_key(name), edit)
     return claimed[-1]

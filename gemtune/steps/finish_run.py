@@ -20,12 +20,14 @@ SUCCEEDED = {"SUCCEEDED", "COMPLETE", "CACHED", "RUNNING"}
 """States of a run's steps that are no failure. Kubeflow reports RUNNING where loops succeeded (pipelines #13321)."""
 
 
-def run(name: str, state: str, error: str, resource: str, **sections: Section) -> None:
+def run(name: str, bucket: str, state: str, error: str, resource: str, **sections: Section) -> None:
     """Undeploy leftovers, then post how the run ended to `notify.webhook`, with jobs that the next run adopts.
 
-    `state`, `error` and `resource` (the run's full name) are what the backend reports. Reads the sections notify,
-    vertex.
+    `bucket` is that of the run's form (empty: that of the section), `state`, `error` and `resource` (the run's full
+    name) are what the backend reports. Reads the sections notify, vertex.
     """
+    if bucket:
+        sections["vertex"] = {**(sections.get("vertex") or {}), "bucket": bucket}
     context, failed = StepContext(sections), state not in SUCCEEDED
     text = f"{name}: the run {'failed' if failed else 'ended'}"  # without the error, which may quote a row
     try:

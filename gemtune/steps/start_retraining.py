@@ -18,12 +18,13 @@ log = logging.getLogger("gemtune")
 NOTIFIED = ("watch", "retrain", "cannot_tell")
 
 
-def run(decision: str, name: str, includes_tuning: bool, **sections: Section) -> bool:
+def run(decision: str, uri: str, name: str, includes_tuning: bool, **sections: Section) -> bool:
     """Log the reasons to retrain as JSON, without texts; returns whether the tuning pipeline is to run.
 
     It is to run with `monitor.on_retrain: submit`, once for the same reasons, where the compiled pipeline
-    `includes_tuning`. Verdicts that need a person, with `notify.runs: all` every one, are posted to `notify.webhook`.
-    Reads the sections monitor, notify, vertex.
+    `includes_tuning`; a step that is repeated, for a decision of the same `uri`, returns the same. Verdicts that need a
+    person, with `notify.runs: all` every one, are posted to `notify.webhook`. Reads the sections monitor, notify,
+    vertex.
     """
     context, decided = StepContext(sections), MonitoringDecision.read(decision)
     if decided.verdict in NOTIFIED or context.notify.runs == "all":
@@ -36,7 +37,7 @@ def run(decision: str, name: str, includes_tuning: bool, **sections: Section) ->
     log.warning("%s", json.dumps(entry, sort_keys=True))
     ids = [item for reason in decided.reasons for item in reason.ids]
     submits = includes_tuning and context.monitor.on_retrain == "submit"
-    starts = submits and records.claim_retraining(context.client, name, ids)
+    starts = submits and records.claim_retraining(context.client, name, ids, uri)
     what = "the tuning pipeline runs" if starts else "run it by gemtune submit, or gemtune run"
     log.info("done: %s", f"retraining is due ({', '.join(numbers)}): {what}")
     return starts

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a project has what a run needs: APIs, bucket, service accounts, keys, image. Nothing is created or changed.
+"""Whether a project has what a run needs: APIs, quotas, bucket, service accounts, keys, image. Nothing is changed.
 
 Source: Service Usage, IAM, Cloud KMS, Artifact Registry and Cloud Storage; each look-up is one GET request.
 """
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from gemtune.config import Config
 from gemtune.vertex import Client
@@ -41,6 +42,7 @@ def checks(client: Client, config: Config, image: str) -> Iterator[Lookup]:
         name = f"{api}.googleapis.com"
         state = _state(client, "serviceusage", f"projects/{client.project}/services/{name}")
         yield Lookup(f"API {name}", state, f"gcloud services enable {name}")
+    yield from _quotas(client)
     yield _bucket(client)
     for account in sorted(accounts):
         state = _state(client, "iam", f"projects/-/serviceAccounts/{account}")
@@ -66,6 +68,39 @@ def _state(client: Client, service: str, path: str) -> str:
         return "missing" if error.code == 404 else f"not shown: {error.message}"
     state = resource.get("primary", resource).get("state", "ENABLED")  # of a key: that of the version in use
     return "disabled" if resource.get("disabled") or state != "ENABLED" else "ok"
+
+
+@retried
+def _quotas(client: Client) -> list[Lookup]:
+    """The limits of pipelines and tuning in the client's region; "disabled" is one of 0.
+
+    Source: Service Usage v1beta1, services.consumerQuotaMetrics.list. A limit without a region holds in each.
+    """
+    path = f"v1beta1/projects/{client.project}/services/aiplatform.googleapis.com/consumerQuotaMetrics?pageSize=500"
+    metrics: list[dict[str, Any]] = []
+    query = path
+    try:
+        while query:
+            page = translate_errors(partial(client.rest, "GET", "serviceusage.googleapis.com", query))
+            metrics += page.get("metrics", [])
+            token = page.get("nextPageToken", "")
+            query = f"{path}&pageToken={token}" if token else ""
+    except PermanentError as error:
+        return [Lookup("quotas of Vertex AI", f"not shown: {error.message}", "")]
+    limits = [
+        Lookup(f"quota {metric['metric']}", *_limit(int(bucket.get("effectiveLimit", 0))))
+        for metric in metrics
+        if re.search("tuning|pipeline", metric["metric"])
+        for limit in metric.get("consumerQuotaLimits", [])
+        for bucket in limit.get("quotaBuckets", [])
+        if bucket.get("dimensions", {}).get("region", client.location) == client.location
+    ]
+    return limits or [Lookup("quotas of Vertex AI", "not shown: none of pipelines or tuning is listed", "")]
+
+
+def _limit(value: int) -> tuple[str, str]:
+    state = "disabled" if value == 0 else "ok, without a limit" if value < 0 else f"ok, {value:,}"
+    return state, "request an increase: console, IAM & Admin > Quotas"
 
 
 @retried

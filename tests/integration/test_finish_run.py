@@ -49,8 +49,8 @@ def chat() -> Iterator[HTTPServer]:
 def test_finish_run_posts_how_the_run_ended(client: Client, chat: Any, runs: str, caplog: Any) -> None:
     notify = {"webhook": f"http://127.0.0.1:{chat.server_port}/secret", "runs": runs}
     with caplog.at_level("INFO", "gemtune"):
-        finish_run.run("ended", *ERROR, notify=notify, vertex={})
-        finish_run.run("ended", "SUCCEEDED", "", ERROR[2], notify=notify, vertex={})
+        finish_run.run("ended", "", *ERROR, notify=notify, vertex={})
+        finish_run.run("ended", "", "SUCCEEDED", "", ERROR[2], notify=notify, vertex={})
     texts = [f"ended: the run failed ({ERROR[2]})", f"ended: the run ended ({ERROR[2]})"]
     assert chat.posted == [{"text": text} for text in texts[: 1 if runs == "failed" else 2]]
     assert "secret" not in caplog.text
@@ -60,7 +60,7 @@ def test_finish_run_reads_a_secret_webhook_from_the_bucket(client: Client, chat:
     (tmp_path / "url").write_text(f"http://127.0.0.1:{chat.server_port}/secret\n")
     uri = f"gs://{storage.bucket(client).name}/webhook"
     storage.put(client, tmp_path / "url", uri)
-    finish_run.run("ended", *ERROR, notify={"webhook": uri}, vertex={})
+    finish_run.run("ended", "", *ERROR, notify={"webhook": uri}, vertex={})
     assert len(chat.posted) == 1
 
 
@@ -70,7 +70,7 @@ def test_finish_run_logs_what_fails_and_does_not_fail_the_run(
 ) -> None:
     url = address.replace("chat", f"http://127.0.0.1:{chat.server_port}")
     with caplog.at_level("INFO", "gemtune"):
-        finish_run.run("ended", *ERROR, notify={"webhook": url}, vertex={})
+        finish_run.run("ended", "", *ERROR, notify={"webhook": url}, vertex={})
     assert "the end of the run is not complete" in caplog.text
     assert "done: ended: the run failed; step split failed" in caplog.text
     assert "/secret" not in caplog.text
@@ -79,9 +79,10 @@ def test_finish_run_logs_what_fails_and_does_not_fail_the_run(
 
 def test_finish_run_undeploys_leftovers(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     cleaned = []
-    monkeypatch.setattr(endpoints, "cleanup", lambda _, name: cleaned.append(name))
-    finish_run.run("ended", *ERROR, notify={}, vertex={})
-    assert cleaned == ["ended"]
+    monkeypatch.setattr(endpoints, "cleanup", lambda client, name: cleaned.append((name, client.bucket)))
+    for form in ("", "of-the-form"):
+        finish_run.run("ended", form, *ERROR, notify={}, vertex={"bucket": "of-the-section"})
+    assert cleaned == [("ended", "of-the-section"), ("ended", "of-the-form")]
 
 
 @pytest.mark.parametrize(("deadline", "code"), [("0.1", -15), ("", 0)])

@@ -150,7 +150,8 @@ def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_pa
     assert service.monitor().job_id == decision.job_id
     for mode, runs in (("notify", False), ("submit", True), ("submit", False)):  # once for the same reasons
         settings = sections(f"monitor.on_retrain={mode}")
-        assert start_retraining.run(service.path("decision"), service.name, True, **settings) is runs
+        uri = f"gs://runs/{mode}-{runs}"
+        assert start_retraining.run(service.path("decision"), uri, service.name, True, **settings) is runs
     assert service.monitor().verdict == "watch"
     report = QualityReport.read(service.path("quality"))
     assert report.checks[0].name == "quality"
@@ -276,7 +277,7 @@ def test_start_retraining_notifies_of_verdicts_that_need_a_person(
     monkeypatch.setattr(notification, "send", lambda _client, _notify, text: posted.append(text))
     for verdict in ("settling", "fine", "watch", "retrain", "cannot_tell"):
         settings = sections(f"notify.runs={runs}", "notify.webhook=https://chat/x")
-        start_retraining.run(decided(tmp_path, verdict), "notified", False, **settings)
+        start_retraining.run(decided(tmp_path, verdict), "gs://runs/1", "notified", False, **settings)
     expected = ["settling", "fine", "watch", "retrain", "cannot_tell"][0 if runs == "all" else 2 :]
     assert posted == [f"notified: monitoring ended with {verdict}: 5 of 60 rows" for verdict in expected]
 
@@ -289,7 +290,7 @@ def test_start_retraining_outlives_a_notification_that_fails(
 ) -> None:
     settings = sections(f"notify.webhook={webhook}", "monitor.on_retrain=submit")
     with caplog.at_level("INFO", "gemtune"):
-        assert start_retraining.run(decided(tmp_path, "retrain"), name, True, **settings)
+        assert start_retraining.run(decided(tmp_path, "retrain"), "gs://runs/1", name, True, **settings)
     assert "no notification was sent" in caplog.text
     assert "/secret" not in caplog.text
 
@@ -299,9 +300,19 @@ def test_start_retraining_claims_nothing_that_the_compiled_pipeline_cannot_start
 ) -> None:
     settings = sections("monitor.on_retrain=submit")
     path = decided(tmp_path, "retrain")
-    assert not start_retraining.run(path, "unwired", False, **settings)
-    assert start_retraining.run(path, "unwired", True, **settings)
-    assert not start_retraining.run(path, "unwired", True, **settings)  # once for the same reasons
+    assert not start_retraining.run(path, "gs://runs/1", "unwired", False, **settings)
+    assert start_retraining.run(path, "gs://runs/2", "unwired", True, **settings)
+    assert not start_retraining.run(path, "gs://runs/3", "unwired", True, **settings)  # once for the same reasons
+
+
+def test_start_retraining_that_was_interrupted_starts_it_when_it_is_repeated(client: Client, tmp_path: Path) -> None:
+    settings, path = sections("monitor.on_retrain=submit"), decided(tmp_path, "retrain")
+    assert [
+        start_retraining.run(path, f"gs://runs/{run}", "interrupted", True, **settings) for run in (1, 1, 2, 1)
+    ] == [
+        *(True, True),
+        *(False, True),
+    ]
 
 
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:

@@ -331,6 +331,23 @@ def test_loops_collect_values_and_artifacts_in_order(bench: Bench) -> None:
     assert first.history[-1][0] <= second.history[0][0] <= third.history[0][0], "one after the other"
 
 
+def test_no_task_is_seen_before_it_has_a_state(bench: Bench) -> None:
+    def pipeline():
+        with dsl.ParallelFor(list(range(12))) as value, dsl.If(value == 99):
+            number(value=value)
+
+    seen: list[bool] = []
+
+    def look(tasks: Sequence[Task]) -> None:
+        seen.extend(bool(task.history) for task in tasks)
+        time.sleep(0.001)  # others are waiting for their turn
+
+    execution = bench.execution(compiled(pipeline))
+    execution._on_change = look
+    assert execution.run().state == "SUCCEEDED"
+    assert all(seen)
+
+
 def test_loop_over_nothing_gives_its_readers_nothing(bench: Bench) -> None:
     def pipeline(values: list[int]):
         with dsl.ParallelFor(values) as value:

@@ -120,6 +120,7 @@ BROKEN = {
     "zero_iterations": lambda: spec_of(loop_over_step),
     "collected_artifacts": lambda: spec_of(loop_over, numbers=list(range(101))),
     "vertex_placeholders": lambda: compiled(Config.load(None, DATAFLOW), IMAGE),
+    "vertex_components": lambda: compiled(Config.load(None, ["notify.email=[a@example.com]"]), IMAGE),
     "loop_in_exit_handler": lambda: spec_of(loop_in_exit_handler),
     "backend_version": ours,
 }

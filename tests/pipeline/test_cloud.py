@@ -446,14 +446,15 @@ def test_doctor_names_what_the_project_lacks(url, config):
     for subject in ("API aiplatform.googleapis.com", "API cloudkms.googleapis.com", f"key {KEY}", f"image {IMAGE}"):
         assert f"{subject}: ok" in lines
     assert any(line.startswith("bucket own: ") for line in lines)
-    names = ["aiplatform.googleapis.com", "tuner@demo.example", "k", "abc"]
+    assert "quota aiplatform.googleapis.com/tuning_jobs: ok, 100" in lines
+    names = ["aiplatform.googleapis.com", "aiplatform.googleapis.com/pipeline_jobs", "tuner@demo.example", "k", "abc"]
     call(url, "PUT", "/emulator/project", {"missing": names})
     lacking = gemtune("doctor", config, "--image", IMAGE, *accounts)
     call(url, "PUT", "/emulator/project", {"missing": []})
     assert lacking.exit_code == 1
     missing = [line for line in lacking.output.splitlines() if ": missing (" in line or ": disabled (" in line]
     assert [line.split(": ")[0].split()[-1].rsplit("/", 1)[-1] for line in missing] == [
-        *names[:3],
+        *(names[0], "pipeline_jobs", *names[2:4]),
         "gemtune-python:abc",
     ]
 
@@ -473,8 +474,32 @@ def test_doctor_reports_disabled_resources(config, monkeypatch, resource, state)
     monkeypatch.setattr("gemtune.vertex.Client.rest", lambda *_: resource)
     image = IMAGE.replace(":abc", "")  # the tag is latest
     looked_up = list(project.checks(connect(Config().vertex), Config(), image))
-    assert {check.state for check in looked_up if not check.subject.startswith("bucket")} == {state}
+    assert {check.state for check in looked_up if not check.subject.startswith(("bucket", "quota"))} == {state}
     assert looked_up[-1].subject == f"image {image}"
+
+
+def test_doctor_reads_the_quotas_of_its_region_on_all_pages(config, monkeypatch):
+    def metric(name, **buckets):
+        limits = [
+            {"effectiveLimit": str(n), "dimensions": {"region": r} if r != "all" else {}} for r, n in buckets.items()
+        ]
+        return {"metric": f"aiplatform.googleapis.com/{name}", "consumerQuotaLimits": [{"quotaBuckets": limits}]}
+
+    pages = [
+        {
+            "metrics": [metric("tuning_jobs", **{"all": 4, "us-central1": 0}), metric("datasets", all=0)],
+            "nextPageToken": "p",
+        },
+        {"metrics": [metric("pipeline_jobs", **{"all": -1, "asia-east1": 0}), {"metric": "x/tuning"}]},
+    ]
+    requested = []
+    monkeypatch.setattr("gemtune.vertex.Client.rest", lambda *call: requested.append(call) or pages[len(requested) - 1])
+    assert [(look.subject.rsplit("/", 1)[-1], look.state) for look in project._quotas(connect(Config().vertex))] == [
+        ("tuning_jobs", "ok, 4"),
+        ("tuning_jobs", "disabled"),
+        ("pipeline_jobs", "ok, without a limit"),
+    ]
+    assert requested[1][-1].endswith("pageToken=p")
 
 
 @pytest.mark.parametrize(

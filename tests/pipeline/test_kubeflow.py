@@ -160,6 +160,25 @@ def test_schedule_that_is_interrupted_leaves_one_at_the_next_call(client, url, i
     assert [(run.recurring_run_id, run.status) for run in recurring_runs(client)] == [(last, "ENABLED")]
 
 
+@pytest.mark.parametrize("meanwhile", ["create_experiment", "list_recurring_runs", "create_recurring_run"])
+def test_schedules_of_several_processes_end_in_one(client, invoke, monkeypatch, meanwhile):
+    from kfp import Client
+
+    own = getattr(Client, meanwhile)
+
+    def overtaken(*arguments, **options):  # another process completes its schedule between two calls of the first one
+        monkeypatch.setattr(Client, meanwhile, own)
+        result = own(*arguments, **options)
+        invoke("schedule", "--cron", "0 4 * * *")
+        return result
+
+    monkeypatch.setattr(Client, meanwhile, overtaken)
+    done = invoke("schedule")
+    assert done.exit_code == 0, done.output
+    (run,) = recurring_runs(client)
+    assert (run.status, run.recurring_run_id) == ("ENABLED", done.stdout.strip())
+
+
 @pytest.mark.parametrize(
     ("verb", "options", "message"),
     [
@@ -173,6 +192,8 @@ def test_schedule_that_is_interrupted_leaves_one_at_the_next_call(client, url, i
             ["--set", "preprocess={runner: dataflow, dataflow_template: gs://b/t}", "--data", "gs://b/rows.jsonl"],
             "Dataflow's operator needs Vertex AI",
         ),
+        ("submit", ["--set", "notify.email=[a@example.com]"], "e-mail is sent by an operator of Vertex AI"),
+        ("submit", ["--local"], "give either --local or --kubeflow"),
         ("submit", ["--kubeflow", "http://127.0.0.1:9", "--set", "backend.namespace=team"], "cannot be reached"),
     ],
 )
