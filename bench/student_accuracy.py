@@ -1,166 +1,99 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the samples' configurations reach: TF-IDF, prompts and the tuned student. Prints a Markdown table for each.
+"""What the samples' configurations reach: whole runs with the tuned student, one for each split seed.
 
-    python bench/student_accuracy.py [quickstart quickstart_ja] [--seeds 1 2 3 4 5] [--threads 1] [--write]
+    python bench/student_accuracy.py [quickstart quickstart_ja] [--seeds 1 2 3 4 5] [--write] [--runs DIR]
 
-The steps preprocess and split make the rows, once for each split seed; prompts, trial, parsing and the selection of the
-checkpoint are the configuration's, without the emulator. Accuracy on test rows, its lowest and highest of all split
-seeds, by phrasing and by whether the ticket quotes another intent. `--write` puts the tables into docs/student.md.
-Exit code 1: TF-IDF is not between 0.70 and 0.85, the tuned student is below the limit of `LIMITS`, or it is not better
-than TF-IDF and every prompt by more than the interval of the difference.
+Each run is `gemtune run configs/NAME.yaml --set split.seed=SEED`; scores, differences with their intervals and the
+verdict are those of its `summary.json`. Prints a Markdown table for each configuration; `--write` puts it into
+docs/student.md. Exit code 1: in a run TF-IDF is not between 0.70 and 0.85, the tuned student is below the limit of
+`LIMITS` or not shown to be better than the best prompt and TF-IDF (interval and test), the verdict is not `deploy`, or
+a line of the decision contradicts it. A run takes two to three CPU minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import subprocess
 import sys
 import tempfile
-import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from emulator.engines.base import GenerateRequest, TrainingRow, TuningSpec, TuningTask, Turn  # noqa: E402
-from emulator.engines.student.engine import Student  # noqa: E402
-from gemtune.artifacts.evaluation import Score  # noqa: E402
-from gemtune.config import Config, ModelVariant, Prompt  # noqa: E402
-from gemtune.data.example import Example, read_examples  # noqa: E402
-from gemtune.data.split_assignment import SPLITS  # noqa: E402
-from gemtune.evaluation import intervals  # noqa: E402
-from gemtune.inference import few_shot, prompts, tfidf_baseline  # noqa: E402
-from gemtune.inference.parsing import parse  # noqa: E402
-from gemtune.steps import preprocess, split  # noqa: E402
-from gemtune.tuning.checkpoint_selection import VariantScore, choose  # noqa: E402
+from gemtune.artifacts.decision import ComparisonReport, RunSummary, VariantSummary  # noqa: E402
+from gemtune.inference.tfidf_baseline import TFIDF_BASELINE  # noqa: E402
 
 LIMITS = {"quickstart": 0.88, "quickstart_ja": 0.80}  # lowest accuracy of the tuned student
 TFIDF_RANGE = (0.70, 0.85)
-TFIDF, TUNED = "TF-IDF with logistic regression", "tuned"
-SLICES = {"phrasing": ("common", "rare"), "quoted": ("no", "yes")}
-Scores = dict[str, list[bool]]
-"""Model -> for each test row whether its answer is right."""
+HEADING = ("split seed", "TF-IDF", "best prompt", "tuned", "tuned over prompt", "tuned over TF-IDF",
+           "TF-IDF, intent quoted", "tuned, intent quoted", "verdict")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A configuration with its rows of one split seed."""
+class SeedRun:
+    """What the report of one whole run shows."""
 
-    config: Config
-    rows: dict[str, list[Example]]
+    def __init__(self, summary: RunSummary) -> None:
+        self.summary = summary
+        self.tfidf = next(own for own in summary.free_baselines if own.name == TFIDF_BASELINE.name)
+        self.prompt, self.tuned = (
+            next(own for own in summary.variants if own.role == role) for role in ("baseline", "candidate")
+        )
+        self.over_prompt, self.over_tfidf = (
+            next(own for own in (*summary.comparisons, *summary.free_comparisons) if own.versus == other.name)
+            for other in (self.prompt, self.tfidf)
+        )
 
     @classmethod
-    def read(cls, name: str, seed: int) -> Sample:
-        """The rows that a run of configs/NAME.yaml would have with this split seed."""
-        config = Config.load(ROOT / "configs" / f"{name}.yaml", [f"split.seed={seed}"])
-        sections = config.parameters()
-        with tempfile.TemporaryDirectory() as folder:
-            examples, splits = f"{folder}/examples", (f"{folder}/train", f"{folder}/validation", f"{folder}/test")
-            section = {**sections["preprocess"], "find_label_issues": False}
-            preprocess.run(
-                str(ROOT / config.data), examples, f"{folder}/dropped", f"{folder}/report", preprocess=section
-            )
-            split.run(examples, splits, f"{folder}/split_report", "", "", split=sections["split"], preprocess=section)
-            rows = {name: list(read_examples(path)) for name, path in zip(SPLITS, splits, strict=True)}
-        task = prompts.resolve(config.task, rows["train"])
-        return cls(config.model_copy(update={"task": task}), rows)
+    def of(cls, name: str, seed: int, runs: Path) -> SeedRun:
+        """The run of configs/NAME.yaml in this folder, a new one if there is none; raises `CalledProcessError`."""
+        if not (finished := list(runs.glob("*/summary.json"))):
+            words = ["run", f"configs/{name}.yaml", "--set", f"split.seed={seed}", "--runs", str(runs), "--exit-zero"]
+            subprocess.run([sys.executable, "-m", "gemtune", *words], cwd=ROOT, stdout=sys.stderr, check=True)
+            finished = list(runs.glob("*/summary.json"))
+        document = json.loads(finished[0].read_text(encoding="utf-8"))
+        return cls(RunSummary.model_validate({key: document[key] for key in RunSummary.model_fields}))
 
-    def scores(self, student: Student) -> Scores:
-        """Every model's answers to the test rows."""
-        test, predicted = self.rows["test"], tfidf_baseline.predict(self.rows["train"], self.rows["test"])
-        scores = {TFIDF: [output.text == row.target for output, row in zip(predicted, test, strict=True)]}
-        for prompt in self.config.evaluate.baselines:
-            scores[prompt.name] = self.answered(student, prompt, test)
-            scores[f"{prompt.name}, kept to the labels"] = self.answered(student, prompt, test, kept=True)
-        return scores | {TUNED: self.tuned(student)}
+    def failures(self, lowest: float) -> Iterator[str]:
+        """What the run does not keep of the promise."""
+        summary, tfidf, tuned = self.summary, self.tfidf.score.value, self.tuned.score.value
+        if not TFIDF_RANGE[0] <= tfidf <= TFIDF_RANGE[1]:
+            yield f"TF-IDF {tfidf:.3f} is not in {TFIDF_RANGE}"
+        if tuned < lowest:
+            yield f"tuned {tuned:.3f} is below {lowest}"
+        for own in (*summary.comparisons, *summary.free_comparisons):
+            if own.low <= 0 or own.p_value > 1 - summary.confidence_level:
+                yield f"tuned is not shown to be better than {own.versus}: {difference(own)}, p = {own.p_value:.2g}"
+        if summary.verdict != "deploy":
+            yield f"verdict {summary.verdict}"
+        lines = [summary.headline, *summary.reasons, *summary.notes, *(rule.summary for rule in summary.rules)]
+        yield from (line for line in dict.fromkeys(lines) if "worse" in line.lower() or "not shown" in line)
 
-    def answered(
-        self, student: Student, prompt: Prompt, rows: Sequence[Example], adapter: Path | None = None, kept: bool = False
-    ) -> list[bool]:
-        """For each row whether the model's answer is right."""
-        shots = few_shot.select_shots(prompt, self.rows["train"], rows)
-        requests = []
-        for row, shown in zip(rows, shots, strict=True):
-            rendered = prompts.render(self.config.task, prompt, row, shown)
-            requests.append(
-                GenerateRequest(
-                    (Turn("user", rendered.contents[-1]["parts"][0]["text"]),),
-                    system=rendered.system,
-                    adapter=adapter,
-                    temperature=0.0,
-                    max_output_tokens=self.config.evaluate.max_output_tokens,
-                    response_enum=tuple(self.config.task.labels) if kept else None,
-                )
-            )
-        texts = [generation.candidates[0].text for generation in student.generate(requests)]
-        parsed = [parse(self.config.task, prompt, text).value for text in texts]
-        return [value == row.target for value, row in zip(parsed, rows, strict=True)]
-
-    def tuned(self, student: Student) -> list[bool]:
-        """The test rows' results of the checkpoint that a run would select."""
-        prompt, trial = prompts.tuned_prompt(self.config.task), self.config.plan.trials[0]
-        spec = TuningSpec(trial.epoch_count, trial.learning_rate_multiplier, trial.adapter_size, 1)
-        with tempfile.TemporaryDirectory() as out:
-            rows = [self.training_row(prompt, row) for row in self.rows["train"]]
-            checkpoints = student.tune(TuningTask(rows, [], spec, Path(out))).checkpoints
-            scored = []
-            for checkpoint in checkpoints:
-                hits = self.answered(student, prompt, self.rows["validation"], checkpoint.path)
-                interval = intervals.wilson(sum(hits), len(hits))
-                variant = ModelVariant.of(
-                    {"name": checkpoint.checkpoint_id, "model": "student", "epoch": checkpoint.epoch}
-                )
-                score = Score(value=interval.value, low=interval.low, high=interval.high)
-                own = tuple(intervals.deviations(intervals.mean(hits)))
-                scored.append(VariantScore(variant, score, deviations=own))
-            best, _ = choose(scored, self.config.select.one_standard_error)
-            assert best is not None
-            path = next(c.path for c in checkpoints if c.checkpoint_id == best.variant.name)
-            return self.answered(student, prompt, self.rows["test"], path)
-
-    def training_row(self, prompt: Prompt, row: Example) -> TrainingRow:
-        """The row as the student is tuned on it."""
-        rendered = prompts.render(self.config.task, prompt, row)
-        user = Turn("user", rendered.contents[-1]["parts"][0]["text"])
-        return TrainingRow((user, Turn("model", row.target)), rendered.system)
-
-    def shares(self, right: Sequence[bool]) -> list[float]:
-        """Accuracy on all test rows, then on each of `SLICES`."""
-        rows = list(zip(self.rows["test"], right, strict=True))
-        parts = [
-            [hit for row, hit in rows if row.slices[name] == value]
-            for name, values in SLICES.items()
-            for value in values
-        ]
-        return [sum(part) / len(part) for part in ([hit for _, hit in rows], *parts)]
+    def cells(self) -> list[str]:
+        """Its line of the table, without the seed."""
+        scores = [f"{own.score.value:.3f}" for own in (self.tfidf, self.prompt, self.tuned)]
+        lifts = [difference(own) for own in (self.over_prompt, self.over_tfidf)]
+        return [*scores, *lifts, *(f"{quoted(own):.2f}" for own in (self.tfidf, self.tuned)), self.summary.verdict]
 
 
-def failures(name: str, scores: Scores) -> Iterable[str]:
-    """What of the promise does not hold."""
-    share = {model: sum(right) / len(right) for model, right in scores.items()}
-    if not TFIDF_RANGE[0] <= share[TFIDF] <= TFIDF_RANGE[1]:
-        yield f"TF-IDF {share[TFIDF]:.3f} is not in {TFIDF_RANGE}"
-    if share[TUNED] < LIMITS[name]:
-        yield f"tuned {share[TUNED]:.3f} is below {LIMITS[name]}"
-    for model in scores.keys() - {TUNED}:
-        difference = intervals.paired(intervals.mean(scores[TUNED]), intervals.mean(scores[model]))
-        if difference.low <= 0:
-            yield f"tuned is not shown to be better than {model}: {difference.delta:+.3f}, from {difference.low:+.3f}"
+def difference(comparison: ComparisonReport) -> str:
+    """The difference with its interval."""
+    return f"{comparison.delta:+.3f} ({comparison.low:+.3f} to {comparison.high:+.3f})"
 
 
-def table(samples: Sequence[Sample], scores: Sequence[Scores]) -> str:
-    """Lowest and highest accuracy of the split seeds, by model and slice."""
-    lines = [
-        "| model | all | common phrasing | rare phrasing | nothing quoted | another intent quoted |",
-        "| --- " * 6 + "|",
-    ]
-    for model in scores[0]:
-        columns = zip(*(s.shares(own[model]) for s, own in zip(samples, scores, strict=True)), strict=True)
-        cells = [f"{min(column):.2f} to {max(column):.2f}" for column in columns]
-        lines.append(f"| {model} | {' | '.join(cells)} |")
+def quoted(variant: VariantSummary) -> float:
+    """Accuracy on the tickets that quote another intent."""
+    return variant.slices["quoted"]["yes"].metrics["accuracy"].value
+
+
+def table(seeds: Sequence[int], runs: Sequence[SeedRun]) -> str:
+    """A line for each split seed."""
+    lines = [f"| {' | '.join(HEADING)} |", "| --- " * len(HEADING) + "|"]
+    lines += [f"| {seed} | {' | '.join(run.cells())} |" for seed, run in zip(seeds, runs, strict=True)]
     return "\n".join(lines)
 
 
@@ -173,27 +106,31 @@ def write(name: str, text: str) -> None:
 
 
 def main() -> int:
-    """Print the tables; 0 when the promise holds on every split seed."""
+    """Run the study of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="*", default=list(LIMITS), choices=list(LIMITS))
     parser.add_argument("--seeds", type=int, nargs="*", default=[1, 2, 3, 4, 5])
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--runs", type=Path, help="folder in which runs are kept, and not repeated")
     options = parser.parse_args()
-    warnings.filterwarnings("ignore")
-    student, broken = Student(None, threads=options.threads), 0
+    with tempfile.TemporaryDirectory() as folder:
+        return study(options, (options.runs or Path(folder)).resolve())
+
+
+def study(options: argparse.Namespace, folder: Path) -> int:
+    """Print the tables; 0 when the promise holds on every split seed."""
+    broken = 0
     for name in options.configs:
-        samples, scores = [], []
+        runs = []
         for seed in options.seeds:
-            samples.append(Sample.read(name, seed))
-            scores.append(samples[-1].scores(student))
-            problems = list(failures(name, scores[-1]))
+            runs.append(SeedRun.of(name, seed, folder / f"{name}-{seed}"))
+            problems = list(runs[-1].failures(LIMITS[name]))
             broken += len(problems)
             print(f"{name}, split seed {seed}: {'; '.join(problems) or 'holds'}", file=sys.stderr, flush=True)
-        text = table(samples, scores)
+            text = table(options.seeds[: len(runs)], runs)
+            if options.write:
+                write(name, text)
         print(f"{name}\n\n{text}\n", flush=True)
-        if options.write:
-            write(name, text)
     return min(broken, 1)
 
 

@@ -51,6 +51,10 @@ class OverBudgetError(UserError):
     exit_code = 5
 
 
+class TooFewRowsError(UserError):
+    """The rows can be used, but a run needs more of them."""
+
+
 class ServiceError(Exception):
     """A failure of Google's services; `code` is the HTTP status, 0 without one."""
 

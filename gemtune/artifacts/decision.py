@@ -79,6 +79,8 @@ class DecisionRecord(Artifact):
     rows: int
     rules: list[Rule] = []
     comparisons: list[ComparisonReport] = []
+    free_comparisons: list[ComparisonReport] = []
+    """The candidate (without one: what is kept) against each free baseline that is no constant."""
     slices: list[SliceComparison] = []
     notes: list[str] = []
     confidence_level: float
@@ -191,6 +193,7 @@ class RunSummary(Artifact):
     baselines: list[VariantSummary]
     judge: JudgeReport | None
     comparisons: list[ComparisonReport]
+    free_comparisons: list[ComparisonReport] = []
     rules: list[Rule]
     pairwise: list[PairwiseReport]
     injection: list[InjectionReport] = []

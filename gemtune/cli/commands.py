@@ -236,28 +236,22 @@ def plan(
 
 
 def _dry_run(settings: Config, offline: bool, folder: str) -> TuningPlan:
-    """The plan of the configuration's pipeline; the run's record of split assignments is read, not changed."""
+    """The plan of the configuration's pipeline."""
     from gemtune.artifacts.data import DataReport
+    from gemtune.cli import first_steps
     from gemtune.cli.data_commands import show_borderline
     from gemtune.data.example import read_examples
-    from gemtune.data.sources import with_labels
-    from gemtune.steps import load_pairs, plan_tuning, preprocess, split
+    from gemtune.data.split_assignment import SPLITS
+    from gemtune.steps import plan_tuning
 
-    settings = settings.model_copy(update={"task": with_labels(settings.task)})
-    sections = {name: values for name, values in settings.parameters().items() if isinstance(values, dict)}
-    if settings.method != "preference":
-        del sections["preference"]
-    rows, dropped, report, split_report = (f"{folder}/{name}" for name in ("rows", "dropped", "data", "split"))
-    splits = (f"{folder}/train", f"{folder}/validation", f"{folder}/test")
-    if settings.method == "preference":
-        load_pairs.run(settings.data, rows, dropped, report, settings.name, sample=False, offline=offline, **sections)
-    else:
-        preprocess.run(settings.data, rows, dropped, report, "", **sections)
-    show_borderline(DataReport.read(report).borderline_duplicates)
-    own = {name: section for name, section in sections.items() if name != "vertex" or not offline}
-    split.run(rows, splits, split_report, "", settings.name, False, **own)
+    try:
+        sections = first_steps.execute(settings, folder, offline)
+    finally:
+        if Path(f"{folder}/data").exists():
+            show_borderline(DataReport.read(f"{folder}/data").borderline_duplicates)
     sampled = settings.method == "preference" and settings.preference.pairs_from == "samples"
-    labelled = list(read_examples(rows)) if sampled else []
+    labelled = list(read_examples(f"{folder}/rows")) if sampled else []
+    splits = [f"{folder}/{name}" for name in SPLITS]
     return plan_tuning.dry_run(splits, sections, settings.name, offline, labelled)
 
 

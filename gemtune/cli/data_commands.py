@@ -30,8 +30,8 @@ from gemtune.data.row_validation import LABELLED_KINDS, ReadStats
 from gemtune.data.service_limits import LimitChecker, model_problems
 from gemtune.data.sources import output_path
 from gemtune.data.writers import write
-from gemtune.errors import UserError, did_you_mean
-from gemtune.inference.data_fit import RowProfile, misfits
+from gemtune.errors import TooFewRowsError, UserError, did_you_mean
+from gemtune.inference.data_fit import Misfit, RowProfile, misfits
 from gemtune.inference.prompts import preference_rows, training_row, tuned_prompt
 
 _MAX_SHOWN, _MAX_SHOWN_ALIKE = 20, 3
@@ -50,6 +50,8 @@ class _Progress(logging.Handler):
 
 def check(file: str, method: str, config: Path | None, overrides: list[str]) -> None:
     """Show what keeps rows from being used, and the problems of all rows together; exit code 1 if there are any."""
+    from gemtune.cli import first_steps  # the steps are slow to import
+
     loaded = Config.load(config, overrides)
     limits, tuning_method = _limits(loaded, method)
     rejected = _RejectedRows(file)
@@ -68,6 +70,13 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
     unfit = misfits(loaded.task, loaded.evaluate, loaded.split, profile)
     problems = [*model_problems(loaded, tuning_method), *checker.problems()]
     problems += [str(misfit) for misfit in unfit if misfit.stops]
+    rows = len(checker) + len(rejected)
+    if len(checker) and not problems:
+        error = first_steps.refusal(loaded.model_copy(update={"data": file, "method": method}), rows)
+        if isinstance(error, TooFewRowsError):
+            unfit = [*(misfit for misfit in unfit if not misfit.too_few), Misfit(str(error), stops=False)]
+        elif error:
+            problems.append(str(error))
     for problem in problems:
         typer.echo(f"{file}: {problem}")
     for misfit in unfit:
@@ -81,7 +90,7 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
         raise source_rows.no_usable_rows_among(file, rejected.reasons, rejected.first)
     if rejected.first and not len(checker):
         typer.echo(f"note: {source_rows.suggest_remedy(rejected.first)}")
-    typer.echo(f"{usable} of {len(checker) + len(rejected)} rows usable" + _listed(rejected.reasons + reasons))
+    typer.echo(f"{usable} of {rows} rows usable" + _listed(rejected.reasons + reasons))
     if rejected or problems or not usable:
         raise typer.Exit(1)
 

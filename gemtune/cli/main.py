@@ -185,13 +185,13 @@ def monitor(
 
 def _require_rows(settings: Config, config: Path | None, overrides: list[str] | None, engine: str) -> None:
     """Raise `UserError` for what checks that cost nothing find in the configuration, its data and the engine."""
-    from gemtune.inference.data_fit import require_source_fit
+    from gemtune.cli import first_steps
     from pipelines import emulator_process
 
     check(settings)
     emulator_process.check_engine(engine)
     if not settings.data.startswith("gs://"):  # a local run's buckets are in the emulator, which has not started yet
-        require_source_fit(settings)
+        first_steps.require_acceptance(settings)
         check_own_rows(settings, config, overrides)
 
 

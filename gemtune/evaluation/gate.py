@@ -204,10 +204,20 @@ class _Decider:
         notes += [_free_summary(self.stated, candidate, comparison) for comparison in free]
         notes += [regression.summary] if regression else []
         notes = [note for note in notes if note not in reasons]
-        return self._record(verdict, reasons, rows, rules=rules, comparisons=comparisons, slices=slices, notes=notes)
+        return self._record(
+            verdict, reasons, rows, rules=rules, comparisons=comparisons, free=free, slices=slices, notes=notes
+        )
 
-    def _record(self, verdict: Verdict, reasons: list[str], rows: int, **more: object) -> DecisionRecord:
-        comparisons = [comparison.report() for comparison in more.pop("comparisons", [])]  # type: ignore[attr-defined]
+    def _record(
+        self,
+        verdict: Verdict,
+        reasons: list[str],
+        rows: int,
+        *,
+        comparisons: Sequence[Comparison] = (),
+        free: Sequence[Comparison] = (),
+        **more: object,
+    ) -> DecisionRecord:
         return DecisionRecord(
             verdict=verdict,
             reasons=reasons,
@@ -216,7 +226,8 @@ class _Decider:
             rows=rows,
             confidence_level=self.gate.confidence_level,
             settings=self.gate,
-            comparisons=comparisons,
+            comparisons=[comparison.report() for comparison in comparisons],
+            free_comparisons=[comparison.report() for comparison in free],
             **more,
         )
 
@@ -244,9 +255,10 @@ class _Decider:
         comparisons = [self.compare(prompt, champion)] if prompt is not None and champion is not None else []
         reasons = [*(rule.summary for rule in usable if not rule.passed), "there is no tuned candidate", *why]
         kept = self._kept(prompt)[1]
-        notes = [_free_summary(self.stated, kept, own) for own in self._free_models(kept)] if kept is not None else []
+        free = self._free_models(kept) if kept is not None else []
+        notes = [_free_summary(self.stated, kept, own) for own in free] if kept is not None else []
         notes = [note for note in notes if note not in reasons]
-        return self._record(verdict, reasons, rows, comparisons=comparisons, notes=notes)
+        return self._record(verdict, reasons, rows, comparisons=comparisons, free=free, notes=notes)
 
     def _fallback(self, prompt: ScoredVariant | None, ahead: bool = False) -> tuple[Verdict, list[str]]:
         """What is to serve instead of the candidate, with reasons; `ahead`: the candidate is better than what is kept.
@@ -555,10 +567,12 @@ def _power_note(comparison: Comparison, rows: int, gate: Gate) -> str:
 
 def _free_summary(gate: Gate, variant: ScoredVariant, comparison: Comparison) -> str:
     """The score of a free baseline on the same rows, beside that of the variant compared with it."""
-    better = comparison.paired.is_above(0, gate.confidence_level)
+    paired = comparison.paired
+    better = paired.is_above(0, gate.confidence_level)
     worse = _is_worse(gate, comparison)
     finding = "shown to be better" if better else "shown to be worse" if worse else "not shown to be better"
     return (
         f"{DESCRIPTIONS[comparison.versus]} reaches {comparison.metric} {comparison.baseline:.3f} on the same rows "
-        f"without a model call; {variant.variant.name} ({comparison.candidate:.3f}) is {finding}"
+        f"without a model call; {variant.variant.name} ({comparison.candidate:.3f}) is {finding}: difference "
+        f"{paired.delta:+.3f} (between {paired.low:+.3f} and {paired.high:+.3f})"
     )

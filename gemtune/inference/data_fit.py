@@ -25,7 +25,7 @@ from gemtune.data.pairs import stream as stream_pairs
 from gemtune.data.profile import RARE_ROWS, estimate_tokens
 from gemtune.data.row_validation import LABELLED_KINDS, MAX_LABELS, ReadStats
 from gemtune.data.split_assignment import SPLITS, split_sizes
-from gemtune.errors import UserError
+from gemtune.errors import TooFewRowsError, UserError
 from gemtune.inference.parsing import canonical
 from gemtune.inference.prompts import answer_token_limit
 
@@ -40,12 +40,13 @@ _ANY_SPLIT = (*SPLITS, None)
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """What does not fit; `stops`: a run must not start with it."""
+    """What does not fit; `stops`: a run must not start with it; `too_few`: with so few rows, though all can be used."""
 
     message: str
     remedy: str = ""
     line: int | None = None
     stops: bool = True
+    too_few: bool = False
 
     def __str__(self) -> str:
         place = f"line {self.line}: " if self.line else ""
@@ -126,8 +127,10 @@ class RowProfile:
                 self.first_invalid.append((line, reference))
 
 
-def require_source_fit(config: Config) -> None:
+def require_source_fit(config: Config) -> int:
     """Check the data of a configuration, by a sample of all its rows, before anything is started for them.
+
+    Returns the number of rows.
 
     Raises `UserError` when the source cannot be read, no row is usable, or the configuration does not fit the rows.
     """
@@ -143,6 +146,7 @@ def require_source_fit(config: Config) -> None:
         raise source_rows.no_usable_rows(config.data, rejected)
     scale = rows / (len(examples) + len(rejected))
     require_fit(config.task, config.evaluate, config.split, RowProfile.of(config.task, examples, scale), config.data)
+    return rows
 
 
 def require_same_task(config: Config, own: str, file: str) -> None:
@@ -174,6 +178,8 @@ def require_fit(task: Task, evaluate: Evaluate, split: Split | None, profile: Ro
     listed = misfits(task, evaluate, split, profile)
     if stopping := [misfit for misfit in listed if misfit.stops]:
         raise UserError("\n".join(map(str, stopping)), file=file or None)
+    if too_few := next((misfit for misfit in listed if misfit.too_few), None):
+        raise TooFewRowsError(str(too_few), file=file or None)
     return [str(misfit) for misfit in listed]
 
 
@@ -300,7 +306,8 @@ def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Mi
         of_all = split_sizes({None: profile.rows.total() * profile.scale}, split)
         is_enough = min(map(round, of_all.values())) >= split.min_rows  # then the source's own split is at fault
         remedy = "change the source's split" if is_enough else remedy
-        yield Misfit(f"too few rows for a run, split.min_rows={split.min_rows}: {listed}", remedy, stops=is_enough)
+        message = f"too few rows for a run, split.min_rows={split.min_rows}: {listed}"
+        yield Misfit(message, remedy, stops=is_enough, too_few=not is_enough)
         return
     if not profile.is_labelled or profile.is_free_text:
         return

@@ -211,6 +211,7 @@ def summarize(documents: Documents, name: str, identity: RunIdentity) -> RunSumm
         ],
         judge=tested.judge,
         comparisons=decision.comparisons,
+        free_comparisons=decision.free_comparisons,
         rules=decision.rules,
         pairwise=tested.pairwise,
         injection=tested.injection,

@@ -22,7 +22,7 @@ from gemtune.data.example import Example, read_examples, to_row, write_rows
 from gemtune.data.leakage import find_overlaps, leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_splits, group_key, split_by_hash
 from gemtune.data.times import parse_times
-from gemtune.errors import UserError
+from gemtune.errors import TooFewRowsError
 from gemtune.inference import data_fit
 from gemtune.steps.context import Section, StepContext
 
@@ -156,8 +156,9 @@ def _require_usable(splits: Splits, context: StepContext) -> list[str]:
     for name in SPLITS:
         if len(splits[name]) < config.min_rows:
             sizes = ", ".join(f"{n} {len(splits[n])}" for n in SPLITS)
-            raise UserError(
-                f"{name} has {len(splits[name])} rows, split.min_rows requires {config.min_rows} ({sizes})",
+            raise TooFewRowsError(
+                f"too few rows for a run: {name} has {len(splits[name])} rows, split.min_rows requires "
+                f"{config.min_rows} ({sizes})",
                 remedy="provide more rows, or change the shares or split.min_rows",
             )
     if not context.has("task"):

@@ -76,7 +76,8 @@ STEPS = {
     "tune": "asyncio pydantic",
 }
 # typer prints help with rich and, below the first level, reads options with pydantic. kfp cannot be imported without
-# its client, which imports the Kubernetes client and requests. `data check` counts duplicate rows with pandas.
+# its client, which imports the Kubernetes client and requests. `data check` counts duplicate rows with pandas, and
+# executes the first steps of a run on a small file.
 COMMANDS = {
     "--help": "rich",
     "data --help": "pydantic rich",
@@ -85,7 +86,7 @@ COMMANDS = {
     "config schema": "pydantic rich",
     "config reference": "pydantic rich",
     "compile configs/quickstart.yaml --out {out}": "asyncio google.protobuf kfp kubernetes pydantic requests rich",
-    "data check examples/support_en/rows.jsonl": "asyncio numpy pandas pyarrow pydantic rich",
+    "data check examples/support_en/rows.jsonl": "asyncio numba numpy pandas pyarrow pydantic rich scipy sklearn",
 }
 RUN = """
 import os, sys

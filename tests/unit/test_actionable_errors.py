@@ -26,7 +26,7 @@ from gemtune.evaluation.predictions import read_predictions
 from gemtune.vertex.calls import PermanentError, TransientError
 
 CONFIG = "task: {labels: [a, b]}\n"
-ROWS = "text,label\n" + "".join(f"text number {n},{'ab'[n % 2]}\n" for n in range(40))
+ROWS = "text,label\n" + "".join(f"{chr(97 + n % 26) * 9} {n * 7919**3},{'ab'[n % 2]}\n" for n in range(150))
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(missing_ok=True),
     "a folder": lambda path: (path.unlink(missing_ok=True), path.mkdir()),

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gemtune.cli import commands, data
+from gemtune.cli import commands, data, main
 from gemtune.config import Config, Evaluate, ModelVariant, Split, Task
 from gemtune.contents import ModelOutput
 from gemtune.data import source_rows
@@ -171,6 +171,50 @@ def test_check_start_and_split_refuse_alike(tmp_path: Path, rows: Rows, override
 )
 def test_check_start_and_split_accept_alike(tmp_path: Path, rows: Rows, overrides: list[str]) -> None:
     assert refusals(write(tmp_path, rows), overrides, tmp_path) == {"check": "", "start": "", "split": ""}
+
+
+SMALL_KINDS = {
+    "labels": ([], lambda i: LABELS[i % 2]),
+    "one of another label": ([], lambda i: LABELS[i == 0]),
+    "a single label": ([], lambda i: LABELS[0]),
+    "sets": (["task.label_separator='; '"], lambda i: [["a", "b"], ["b"], ["a"]][i % 3]),
+    "objects": (EXTRACTION, lambda i: {"number": i}),
+    "texts": (["task.kind=generation"], lambda i: f"answer {i}"),
+    "empty references": (["task.kind=summarization"], lambda i: ""),
+}
+
+
+@pytest.mark.parametrize("repeats", [0, 1, 2], ids=["different", "pairs", "all alike"])
+@pytest.mark.parametrize("count", [5, 150])
+@pytest.mark.parametrize("kind", SMALL_KINDS)
+def test_check_plan_and_start_agree_on_small_files(kind: str, count: int, repeats: int, tmp_path: Path) -> None:
+    """What stops a run stops its start and the plan; the check fails too, or notes that there are too few rows."""
+    overrides, reference = SMALL_KINDS[kind]
+    rows = texts([reference(i) for i in range(count)])
+    rows = [[row, rows[i - i % 2], rows[0]][repeats] for i, row in enumerate(rows)]
+    path, config = write(tmp_path, rows), tmp_path / "my.yaml"
+    config.write_text("name: small\n")
+    options = [word for override in overrides for word in ("--set", override)]
+    check, plan = (
+        CliRunner().invoke(main.app, words, catch_exceptions=False)
+        for words in (
+            ["data", "check", path, *options],
+            ["plan", str(config), "--data", path, "--offline", "--exit-zero", *options],
+        )
+    )
+    started = main.load(config, overrides, path)
+    refused = ""
+    try:
+        main._require_rows(started, config, overrides, "student")
+    except UserError as error:
+        refused = str(error)
+    few = "too few rows for a run"
+    assert (bool(check.exit_code) or f"note: {few}" in check.output, plan.exit_code) == (
+        bool(refused),
+        int(bool(refused)),
+    )
+    assert (few in refused) == (few in plan.output)
+    assert not refused or refused.endswith(")"), "a remedy"
 
 
 def test_plan_refuses_what_does_not_fit_and_reports_notes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
