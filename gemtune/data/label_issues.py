@@ -5,8 +5,9 @@
 Every row is scored by a model that was trained without it (cross-validation; logistic regression on `embedding`). A
 row is flagged when another label is more probable than its own; rows whose own label is least probable come first. The
 number of wrong labels is that of random flips (Angluin and Laird 1988; Bootkrajang and Kaban 2012): the model's own
-errors vanish where it is sure, wrong labels do not. So agreement, as a function of the model's margin, is a logistic
-curve whose upper end is the share of right labels; its posterior is computed on a grid.
+errors vanish where it is sure, wrong labels do not. So agreement, as a function of the model's margin (the log odds of
+its two most probable labels), is a logistic curve whose upper end is the share of right labels; its posterior is
+computed on a grid. Where both labels are equally probable, not more than half of the predictions are right.
 
 Guarantees: the same rows give the same list; nothing is changed.
 """
@@ -33,7 +34,9 @@ FOLDS = 5
 _MAX_SHOWN = 20
 MAX_AUDITED, MAX_AUDITED_CHARS = 20_000, 4_000_000  # the search takes 40 bytes a character
 _FLIP_SHARES = np.array([*(step / 200 for step in range(20)), *(step / 100 for step in range(10, 46))])
-_PRIOR_SHARE = 0.05  # mean of an exponential prior; benchmarks have 3.3 % (Northcutt, Athalye and Mueller 2021)
+_PRIOR_SHARE = 0.1  # mean of an exponential prior; benchmarks have 3.3 % (Northcutt, Athalye and Mueller 2021)
+# means and standard deviations of the curve's level at margin 0 and of its log slope: chosen with bench/label_errors.py
+_CURVE, _CURVE_DEVIATION = np.array([-0.3, 0.4]), np.array([0.3, 1.0])
 _DIMENSIONS, _INVERSE_REGULARIZATION = 256, 3.0  # chosen with bench/label_errors.py
 
 
@@ -122,12 +125,10 @@ def wrong_labels(probabilities: np.ndarray, labels: np.ndarray) -> tuple[int, in
     size, others = len(labels), probabilities.shape[1] - 1
     agrees = probabilities.argmax(axis=1) == labels
     first, second = np.log(np.maximum(np.sort(probabilities, axis=1)[:, :-3:-1], 1e-12)).T
-    margins = first - second
-    margins = (margins - margins.mean()) / (margins.std() or 1.0)
-    curve, losses = np.zeros(2), []
+    curve, losses = _CURVE, []
     with threadpool_limits(1):
         for share in _FLIP_SHARES:
-            loss, curve = _fitted(agrees, margins, share, share / others, curve)
+            loss, curve = _fitted(agrees, first - second, share, share / others, curve)
             losses.append(loss + share / _PRIOR_SHARE)
     weights = np.exp(min(losses) - np.array(losses)) * np.gradient(_FLIP_SHARES)
     weights /= weights.sum()
@@ -139,7 +140,7 @@ def wrong_labels(probabilities: np.ndarray, labels: np.ndarray) -> tuple[int, in
 def _fitted(
     agrees: np.ndarray, margins: np.ndarray, flipped: float, by_chance: float, start: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """The least negative log likelihood at a share of flipped labels, and the logistic curve (level, log slope)."""
+    """The least negative log posterior at a share of flipped labels, and the logistic curve (level, log slope)."""
     from scipy.optimize import minimize
     from scipy.special import expit
 
@@ -148,10 +149,11 @@ def _fitted(
         right = expit(curve[0] + slope * margins)  # share of right predictions, were no label flipped
         agree = np.clip((1 - flipped) * right + by_chance * (1 - right), 1e-12, 1 - 1e-12)
         per_unit = np.where(agrees, 1 / agree, -1 / (1 - agree)) * (1 - flipped - by_chance) * right * (1 - right)
-        gradient = -np.array([per_unit.sum(), slope * (per_unit * margins).sum()])
-        return -float(np.log(np.where(agrees, agree, 1 - agree)).sum()), gradient
+        away = (curve - _CURVE) / _CURVE_DEVIATION
+        gradient = away / _CURVE_DEVIATION - np.array([per_unit.sum(), slope * (per_unit * margins).sum()])
+        return float(away @ away / 2 - np.log(np.where(agrees, agree, 1 - agree)).sum()), gradient
 
-    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-10, 10), (-5, 4)])
+    result = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(-6, 6), (-4, 4)])
     return float(result.fun), np.asarray(result.x)
 
 
