@@ -4,7 +4,7 @@
 
 "Refund." and "**Intent:** refund" are the label `refund`, and 「分類は返金です。」 is `返金`: case, width, white space,
 punctuation, emoji, quotes, fences, tags, JSON, list markers, thoughts and the words around an answer do not matter.
-"refund or cancel" names two labels and "not refund" names none: both are invalid. Every model, prompted or tuned, and
+"refund or cancel" names two labels and "not refund" names none: both are invalid; "not refund but cancel" is `cancel`. Every model, prompted or tuned, and
 every judge is parsed by this code, so no model gains by its formatting. The words are in `answer_forms.yaml`.
 
 Guarantees: no text raises an exception; a parsed value parses to itself; a part of a JSON value that is cut off is
@@ -91,6 +91,23 @@ _APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
 _REQUEST = _pattern("apologies", "unable", "request")
 
 
+_QUOTES = rf"[\s*_{re.escape(_FORMS['quotes'])}]*"
+
+
+def _contrast(form: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What stands before and after the label that a form such as "not {} but" takes back."""
+    before, after = form.split("{}")
+    pause = r"[,，、;；(（–—-]\s*" if before.startswith(",") else r"[,，、;；(（]?\s*"
+    words = [_any_of([part.strip(" ,")]) if part.strip(" ,") else "" for part in (before, after)]
+    end = rf"[,，、]?\s*{words[1]}[,，、]?\s*" if words[1] else r"[.。!！)）\s]*$"
+    articles = rf"(?:{_any_of(_words('articles'))}\s+)?"
+    return (
+        re.compile(rf"{pause}{words[0]}{_QUOTES}{articles}{_QUOTES}$" if words[0] else rf"{_QUOTES}$", re.IGNORECASE),
+        re.compile(rf"{_QUOTES}{end}", re.IGNORECASE),
+    )
+
+
+_CONTRASTS = [_contrast(form) for form in _words("contrasts")]
 _MARKS = rf"[\n{re.escape(_FORMS['separators'])}]"
 _LIST_SEPARATORS = (
     _MARKS,
@@ -293,6 +310,7 @@ def _unwrapped(task: Task, text: str) -> Iterator[str]:
     yield _ITEM.sub("", text, count=1)
     if not _SYMBOL.search("".join(task.labels)):
         yield _DECORATION.sub("", text)
+    yield from _without_contrast(task, text)
     yield from _after_lead_in(task, text)
     yield from _before_verdict(task, text)
     if (opener := _OPENER.match(text)) and not _names_label(task, opener[0]):
@@ -311,6 +329,17 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
             mentioned = _mentioned(task, lead)
             if not mentioned or mentioned == _mentioned(task, rest):
                 yield rest
+
+
+def _without_contrast(task: Task, text: str) -> Iterator[str]:
+    """The text without a label that it takes back for another: "not refund but cancel", "cancel, not refund"."""
+    if task.label_separator or len(text) > 2 * LEAD_CHARS or len(_mentioned(task, text)) < 2:
+        return
+    for label in _spelled_labels(tuple(task.labels)).finditer(text):
+        head, tail = text[: label.start()], text[label.end() :]
+        for before, after in _CONTRASTS:
+            if (start := before.search(head)) and (end := after.match(tail)):
+                yield f"{head[: start.start()]} {tail[end.end() :]}"
 
 
 def _before_verdict(task: Task, text: str) -> Iterator[str]:

@@ -73,6 +73,17 @@ REJECTED_EVERYWHERE = {
     "crossed out, then another": "❌ {x}\n✅ {y}?",
 }
 BY_LANGUAGE = {
+    "contrast before": {
+        "en": "It is not {y} but {x}.", "ja": "「{y}」ではなく「{x}」です。", "ko": "{y}이 아니라 {x}입니다.",
+        "zh": "不是{y}，而是{x}。",
+        "de": "Nicht {y}, sondern {x}.", "fr": "Ce n'est pas {y}, mais {x}.", "es": "No es {y}, sino {x}.",
+        "it": "Non {y}, ma {x}.", "pt": "Não {y}, mas {x}.",
+    },
+    "contrast after": {
+        "en": "{x} rather than {y}", "ja": "{y}というより{x}", "ko": "{y}보다는 {x}", "zh": "{x}，而不是{y}。",
+        "de": "{x}, nicht {y}.", "fr": "{x} plutôt que {y}", "es": "{x} en lugar de {y}",
+        "it": "{x} invece di {y}", "pt": "{x} em vez de {y}",
+    },
     "full stop": dict.fromkeys(["en", "ko", "de", "fr", "es", "it", "pt"], "{x}.") | {"ja": "{x}。", "zh": "{x}。"},
     "quotes": {
         "en": "“{x}”", "ja": "「{x}」", "ko": "‘{x}’", "zh": "“{x}”", "de": "„{x}“", "fr": "« {x} »", "es": "«{x}»",
