@@ -316,7 +316,7 @@ def _system(row: JsonObject) -> JsonObject | None:
 
 
 def _turn(turn: Any, left_out: set[str]) -> JsonObject:
-    """A turn of `contents` as it is, without thoughts."""
+    """A turn of `contents` as it is, without thoughts; its role in the service's spelling."""
     if not isinstance(turn, dict) or not isinstance(role := turn.get("role") or "user", str):
         raise _InvalidRow("wrong_turns", f"a turn is {turn!r:.80}, not an object with role and parts")
     name = {"assistant": "model"}.get(role, role.lower())
@@ -331,7 +331,7 @@ def _turn(turn: Any, left_out: set[str]) -> JsonObject:
         left_out.add(_THOUGHTS)
     if not kept:
         raise _InvalidRow("unsupported_part", "a turn has only thoughts, which are not trained on: add the answer")
-    return {**turn, **({"role": name} if role == "assistant" else {}), "parts": kept}
+    return {**turn, **({"role": name} if "role" in turn else {}), "parts": kept}
 
 
 def _check_weight(turn: JsonObject) -> None:

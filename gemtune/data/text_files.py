@@ -164,7 +164,7 @@ def _chunks(file: SourceFile) -> Iterator[bytes]:
 
 
 def _wide_encoding(start: bytes) -> str | None:
-    """UTF-16 or UTF-32, by byte order mark, or by NUL bytes in every other place only; ISO 2022 by escape sequences."""
+    """UTF-16 or UTF-32, by byte order mark, or by NUL bytes in every other place; ISO 2022 by escape sequences."""
     for mark, encoding in _BOMS:
         if start.startswith(mark):
             return encoding
@@ -172,9 +172,10 @@ def _wide_encoding(start: bytes) -> str | None:
         return "iso2022_kr" if escape[0].endswith(b"C") else "iso2022_jp"
     sample = start[: _SAMPLE_BYTES - _SAMPLE_BYTES % 2]
     high, low = sample[::2].count(0), sample[1::2].count(0)
-    if min(high, low) > 0 or high + low < max(2, _MIN_NUL_SHARE * len(sample)):
+    # some Chinese characters have a NUL byte in the other place
+    if 3 * min(high, low) > max(high, low) or high + low < max(2, _MIN_NUL_SHARE * len(sample)):
         return None
-    encoding = "utf-16-le" if low else "utf-16-be"
+    encoding = "utf-16-le" if low > high else "utf-16-be"
     text = sample[: len(sample) - len(sample) % 2].decode(encoding, "replace")
     return encoding if text[:2].isascii() or "\n" in text or "\r" in text else None
 

@@ -4,8 +4,9 @@
 
 "Refund." and "**Intent:** refund" are the label `refund`, and 「分類は返金です。」 is `返金`: case, width, white space,
 punctuation, emoji, quotes, fences, tags, JSON, list markers, thoughts and the words around an answer do not matter.
-"refund or cancel" names two labels and "not refund" names none: both are invalid; "not refund but cancel" is `cancel`. Every model, prompted or tuned, and
-every judge is parsed by this code, so no model gains by its formatting. The words are in `answer_forms.yaml`.
+"refund or cancel" names two labels and "not refund" names none: both are invalid; "not refund but cancel" is `cancel`.
+Every model, prompted or tuned, and every judge is parsed by this code, so no model gains by its formatting. The words
+are in `answer_forms.yaml`.
 
 Guarantees: no text raises an exception; a parsed value parses to itself; a part of a JSON value that is cut off is
 never an answer.

@@ -249,6 +249,7 @@ def test_parse_reads_the_object_after_a_cue():
 # -- refusals --------------------------------------------------------------------------------------------------------
 
 REFUSALS = [
+    "很抱歉，这个问题不便回答。", "My apologies, but this is something I'm not able to discuss.",
     "I'm sorry, but I can't help with that.", "I'm sorry, I can't.", "I am unable to assist with that request.",
     "I must decline.", "As a large language model, I am not able to do that.", "I won't be able to help with this.",
     "Unfortunately, I cannot provide this information.", "That's not something I can help with.", "Sorry.",
@@ -269,6 +270,8 @@ REFUSALS = [
     "この依頼は実行できません。", "저는 그것을 도와줄 수 없습니다.",
 ]  # fmt: skip
 ANSWERS = [
+    "ご不便をおかけして申し訳ございません。返金は3営業日以内に行われます。", "ご不便をおかけします。",
+    "給您帶來不便，非常抱歉，包裹已寄出。",
     "I'm sorry to hear that your parcel is late. Please send us the order number.", "We cannot find your order.",
     "I cannot recommend this hotel enough.", "I'm sorry, we cannot process refunds after 30 days.",
     "Sorry for the delay, your parcel ships tomorrow.", "Yes, I can help with that.", "I can't open the app.",

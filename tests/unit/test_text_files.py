@@ -4,6 +4,7 @@
 
 import csv
 import io
+import itertools
 import json
 import random
 from pathlib import Path
@@ -50,7 +51,7 @@ def csv_text(rows: list[dict[str, str]], delimiter: str, end: str) -> str:
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 @pytest.mark.parametrize(
-    ("language", "encoding"), [*zip(TICKETS, TICKETS, strict=True), *[("cp932", u) for u in UNICODE]]
+    ("language", "encoding"), [*zip(TICKETS, TICKETS, strict=True), *itertools.product(("cp932", "big5"), UNICODE)]
 )
 def test_read_rows_recognizes_encoding_delimiter_and_line_ends(
     tmp_path: Path, language: str, encoding: str, delimiter: str, end: str
