@@ -12,7 +12,7 @@ where they are installed. Figures are CPU seconds, the least of the repetitions.
 over-drop is a dropped row without a kept row within the threshold; a residual pair is one of which both rows were kept,
 by similarity, among all pairs that `overlaps` finds and Python sets confirm. The command ends with exit code 1 when
 ours drops a row too many, misses a leak, reports a false one, marks another span than the suffix array, or takes more
-than twice the CPU time for `preprocess` with the row rule (`comparison_texts`) than with plain Jaccard of whole texts.
+than twice the CPU time for `preprocess` with the row rule (`compared_text`) than with plain Jaccard of whole texts.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")
 Rule = tuple[str, Callable[[str], str]]
 _MASKING = ("pii", "pii_detector", "pii_types", "pii_likelihood", "pii_parent")
+_CHANGE_PLAIN = ("strip_html", "lowercase")  # what changes printable ASCII with single spaces between words
 FIELDS = ("strip_html", "remove_control", "remove_invisible", "normalize_unicode", "lowercase", "collapse_whitespace")
 
 
@@ -50,10 +51,14 @@ def clean(text: str, config: Preprocess, task: Task) -> str:
 
 def rule_changes(text: str, enabled: Iterable[Rule]) -> Iterator[tuple[str, str, str]]:
     """(rule, before, after) for every rule that changes the text, in order."""
+    is_plain = text.isascii() and text.isprintable() and "  " not in text and text == text.strip(" ")
     for name, rule in enabled:
+        if is_plain and name not in _CHANGE_PLAIN:
+            continue
         after = rule(text)
         if after != text:
             yield name, text, after
+            is_plain = False
         text = after
 
 

@@ -35,12 +35,14 @@ class Remainders:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Remainder] = {}
+        self._compared: dict[str, str] = {}
 
     def of(self, examples: Sequence[Example]) -> list[Remainder]:
         """One per example."""
         if any(example.id not in self._by_id for example in examples):
             ids = (example.id for example in examples)
             self._by_id = dict(zip(ids, without_common_passages(examples), strict=True))
+            self._compared = {}
         return [self._by_id[example.id] for example in examples]
 
     def texts(self, examples: Sequence[Example]) -> list[str]:
@@ -48,10 +50,12 @@ class Remainders:
         pairs = zip(self.of(examples), examples, strict=True)
         return [remainder.text or full_text(example) for remainder, example in pairs]
 
-
-def comparison_texts(examples: Sequence[Example]) -> list[str]:
-    """One text per example, such that examples are near-duplicates when their texts are (see `dedup`)."""
-    return compared_forms(without_common_passages(examples))
+    def compared(self, examples: Sequence[Example]) -> list[str]:
+        """One text per example, such that examples are near-duplicates when their texts are (see `dedup`)."""
+        left = self.of(examples)
+        if any(example.id not in self._compared for example in examples):
+            self._compared = dict(zip((example.id for example in examples), compared_forms(left), strict=True))
+        return [self._compared[example.id] for example in examples]
 
 
 def compared_forms(remainders: Iterable[Remainder]) -> list[str]:

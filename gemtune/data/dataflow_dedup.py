@@ -77,7 +77,7 @@ def rank_of(example: Example) -> str:
 
 
 def text_of(example: Example, common: Common) -> str:
-    """The text of a row that is compared; see `comparison_texts`."""
+    """The text of a row that is compared; see `Remainders.compared`."""
     with_system, passages = common
     return compared_forms(passages.remainders([full_text(example, with_system)]))[0]
 

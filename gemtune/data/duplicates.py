@@ -23,7 +23,7 @@ from gemtune import dedup
 from gemtune.artifacts.data import BorderlineDuplicate, RepeatedPassages
 from gemtune.config import Preprocess, Task, Vertex
 from gemtune.data.cleaning import text_key
-from gemtune.data.compared_text import Remainders, compared_forms, derived_values, full_text
+from gemtune.data.compared_text import Remainders, derived_values, full_text
 from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, RejectedRow, example_id, to_row
 from gemtune.data.row_validation import LABELLED_KINDS
@@ -91,12 +91,12 @@ def keep_priority(example: Example) -> tuple[Any, ...]:
 def drop_near_duplicates(
     examples: Sequence[Example], task: Task, config: Preprocess, remainders: Remainders | None = None
 ) -> FilterResult:
-    """Drop near-duplicates (see `comparison_texts`) of a kept row with the same label or the same derived values."""
+    """Drop near-duplicates (see `Remainders.compared`) of a kept row with the same label or the same derived values."""
     if not config.jaccard_threshold or not examples:
         return list(examples), []
     ordered = sorted(examples, key=keep_priority)
-    left = (remainders or Remainders()).of(ordered)
-    texts = compared_forms(left)
+    remainders = remainders or Remainders()
+    left, texts = remainders.of(ordered), remainders.compared(ordered)
     leaders = dedup.leaders(texts, config.jaccard_threshold, [duplicate_class(example, task) for example in ordered])
     followers = np.flatnonzero(leaders != np.arange(leaders.size))
     pairs = np.column_stack([followers, leaders[followers]])
@@ -137,7 +137,7 @@ def near_conflicts(
     if not config.jaccard_threshold or task.kind not in LABELLED_KINDS:
         return []
     ordered = sorted(examples, key=keep_priority)
-    texts = compared_forms((remainders or Remainders()).of(ordered))
+    texts = (remainders or Remainders()).compared(ordered)
     leaders = dedup.leaders(texts, config.jaccard_threshold).tolist()
     return [
         (ordered[i], ordered[j]) for i, j in enumerate(leaders) if i != j and ordered[i].target != ordered[j].target

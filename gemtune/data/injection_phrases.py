@@ -16,13 +16,18 @@ from gemtune.data.compared_text import full_text
 from gemtune.data.example import Example
 
 _MAX_LINES = 20
-_PATTERNS: dict[str, list[str]] = yaml.safe_load(Path(__file__).with_name("injection_phrases.yaml").read_text("utf-8"))
-_KINDS = {kind: re.compile("|".join(patterns), re.IGNORECASE) for kind, patterns in _PATTERNS.items()}
+_PHRASES: dict[str, dict[str, list[str]]] = yaml.safe_load(
+    Path(__file__).with_name("injection_phrases.yaml").read_text("utf-8")
+)
+_KINDS = {kind: re.compile("|".join(phrases["patterns"]), re.IGNORECASE) for kind, phrases in _PHRASES.items()}
+_HINTS = {kind: [*map(str, phrases["hints"])] for kind, phrases in _PHRASES.items()}
+_I_FORMS = str.maketrans({"\u0307": None, "\u0131": "i"})  # equal to an i where letter case does not matter
 
 
 def injection_kinds(text: str) -> list[str]:
     """The kinds of attack that a text reads like: instruction, system prompt, closing tag, role marker."""
-    return [kind for kind, pattern in _KINDS.items() if pattern.search(text)]
+    lower = text.lower() if text.isascii() else text.casefold().translate(_I_FORMS)
+    return [kind for kind, hints in _HINTS.items() if any(map(lower.__contains__, hints)) and _KINDS[kind].search(text)]
 
 
 class InjectionCounter:

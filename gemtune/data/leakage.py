@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gemtune.artifacts.data import LeakageReport, OverlapSample, SplitOverlap
 from gemtune.config import Split, Task, fingerprint
 from gemtune.data.cleaning import alphanumeric_key
-from gemtune.data.compared_text import Remainders, comparison_texts, derived_values
+from gemtune.data.compared_text import Remainders, derived_values
 from gemtune.data.example import Example
 from gemtune.dedup.embedding import Embedder, embed, neighbours
 from gemtune.dedup.overlaps import overlaps
@@ -58,11 +58,15 @@ def exact_matches(texts: Sequence[str], references: Sequence[str]) -> dict[int, 
 
 
 def find_overlaps(
-    examples: Sequence[Example], references: Sequence[Example], threshold: float, task: Task | None = None
+    examples: Sequence[Example],
+    references: Sequence[Example],
+    threshold: float,
+    task: Task | None = None,
+    remainders: Remainders | None = None,
 ) -> dict[int, int]:
     """Index of each example that equals a reference or is its near-duplicate, with the index of that reference."""
     both = [*examples, *references]
-    texts, values = comparison_texts(both), [derived_values(example, task or Task()) for example in both]
+    texts, values = (remainders or Remainders()).compared(both), [derived_values(row, task or Task()) for row in both]
     texts, reference_texts = texts[: len(examples)], texts[len(examples) :]
     near = near_matches(texts, reference_texts, threshold, values)
     return near | {i: j for i, j in exact_matches(texts, reference_texts).items() if i not in near}
@@ -73,17 +77,19 @@ def leakage_report(
     config: Split | None = None,
     embedder: Embedder = embed,
     task: Task | None = None,
+    remainders: Remainders | None = None,
 ) -> LeakageReport:
     """Overlaps between every two splits, by the thresholds of `config` (0 turns a kind off).
 
     `task` decides which targets count (see `derived_values`).
     """
-    config, task = config or Split(), task or Task()
+    config, task, remainders = config or Split(), task or Task(), remainders or Remainders()
     # compared together, because passages that many rows have in common are removed from all
-    compared = _divide(comparison_texts([row for rows in splits.values() for row in rows]), splits)
+    compared = _divide(remainders.compared([row for rows in splits.values() for row in rows]), splits)
     values = {name: [derived_values(row, task) for row in rows] for name, rows in splits.items()}
     sampled = {name: _sample(rows, config) for name, rows in splits.items()} if config.semantic_threshold else {}
-    vectors = _vectors({name: [splits[name][i] for i in indices] for name, indices in sampled.items()}, embedder)
+    embedded = {name: [splits[name][i] for i in indices] for name, indices in sampled.items()}
+    vectors = _vectors(embedded, embedder, remainders)
     pair_overlaps = []
     for name, other in combinations(_HELD_OUT_FIRST, 2):
         semantic: dict[int, int] = {}
@@ -161,8 +167,10 @@ def _sample(rows: Sequence[Example], config: Split) -> list[int]:
     return sorted(ranked[:MAX_EMBEDDED])
 
 
-def _vectors(splits: dict[str, list[Example]], embedder: Embedder) -> dict[str, NDArray[np.float32]]:
+def _vectors(
+    splits: dict[str, list[Example]], embedder: Embedder, remainders: Remainders
+) -> dict[str, NDArray[np.float32]]:
     """Vectors of every split, embedded together because an embedder may be fitted to its input."""
-    vectors = embedder(Remainders().texts([example for rows in splits.values() for example in rows]))
+    vectors = embedder(remainders.texts([example for rows in splits.values() for example in rows]))
     ends = np.cumsum([len(rows) for rows in splits.values()])
     return dict(zip(splits, np.split(vectors, ends[:-1]), strict=True)) if splits else {}

@@ -18,7 +18,7 @@ from gemtune.artifacts.data import PairProfile
 from gemtune.config import JsonObject, Preference, Preprocess, Task
 from gemtune.data import sources
 from gemtune.data.cleaning import text_key
-from gemtune.data.compared_text import comparison_texts
+from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, Pair, RejectedRow, example_id, to_row
 from gemtune.data.row_validation import ReadStats, of_source, validate_row
 
@@ -208,7 +208,7 @@ def _without_near(
     # test pairs first, so that these are kept
     ordered = sorted(pairs, key=lambda p: (by_id[p.prompt].split != "test", p.prompt, p.chosen, p.rejected))
     ids = sorted(by_id)
-    prompt_leaders = dedup.leaders(comparison_texts([by_id[i] for i in ids]), threshold).tolist()
+    prompt_leaders = dedup.leaders(Remainders().compared([by_id[i] for i in ids]), threshold).tolist()
     leader_of_prompt = {prompt_id: prompt_leaders[i] for i, prompt_id in enumerate(ids)}
     answers = [*(pair.chosen for pair in ordered), *(pair.rejected for pair in ordered)]
     classes = [str(leader_of_prompt[pair.prompt]) for pair in (*ordered, *ordered)]

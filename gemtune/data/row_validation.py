@@ -9,7 +9,7 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from gemtune import contents
@@ -109,7 +109,7 @@ def read(source: str | Path, task: Task, config: Preprocess, stats: ReadStats) -
     while batch := list(islice(rows, BATCH_ROWS)):
         if config.pii != "off" and config.pii_detector != "rules":
             stats.pii_detector(config).prefetch(_texts_of(batch, task, config))
-        stats.columns.update(str(name) for item in batch if isinstance(item, tuple) for name in item[1])
+        stats.columns.update(chain.from_iterable(item[1] for item in batch if isinstance(item, tuple)))
         for item in batch:
             if isinstance(item, RejectedRow):
                 yield item
@@ -170,7 +170,8 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
             stats.corrected += 1
             example = _with_new_id(with_target(example, label))
     if task.kind in LABELLED_KINDS and example.target and len(stats.labels) < MAX_LABELS:
-        stats.labels.update(labels_of(example.target, task))
+        for label in labels_of(example.target, task):
+            stats.labels[label] += 1
     problem = _problem(example, task, config)
     return RejectedRow(line, *problem, row) if problem else example
 
@@ -197,7 +198,7 @@ def _with_new_id(example: Example) -> Example:
 
 def _problem(example: Example, task: Task, config: Preprocess) -> tuple[str, str] | None:
     """Reason and detail of a row that cannot be used; None when it can."""
-    if not example.text.strip() and example.contents is None:
+    if (not example.text or example.text.isspace()) and example.contents is None:
         return "empty_text", "the text is empty"
     if not example.target:
         return "empty_target", "the reference answer is empty"

@@ -26,6 +26,7 @@ from gemtune.errors import UserError
 
 _MAX_SHOWN = 20
 _SPLITS = (*SPLITS, None)
+_ROW = json.JSONEncoder(ensure_ascii=False)  # created once: it measures every row
 
 
 class LimitChecker:
@@ -46,7 +47,7 @@ class LimitChecker:
 
     def add(self, example: Example, row: JsonObject, answer: str) -> None:
         """Count a row: its example, the row as it is sent, and its answer."""
-        line = json.dumps(row, ensure_ascii=False)
+        line = _ROW.encode(row)
         self._keys.append(_digest(text_key(full_text(example))))
         self._answers.append(_digest(answer))
         self._sizes.append(len(line.encode()) + 1)

@@ -151,6 +151,9 @@ def _with_referenced_texts(
     with ThreadPoolExecutor(_WORKERS) as pool:
         for item in items:
             if not _is_reference(item):
+                if not pending:
+                    yield item
+                    continue
                 pending.append(item)
             elif refusal := _refusal(item[1]["textGcsUri"], allowed):
                 pending.append(RejectedRow(item[0], "missing_text", refusal, item[1]))

@@ -20,7 +20,7 @@ from typing import Any
 
 from gemtune import dedup
 from gemtune.config import JsonObject, Split, Task
-from gemtune.data.compared_text import comparison_texts, derived_values
+from gemtune.data.compared_text import Remainders, derived_values
 from gemtune.data.example import Example
 
 SPLITS = ("train", "validation", "test")
@@ -96,7 +96,9 @@ def split_sizes(rows: Mapping[str | None, float], split: Split) -> dict[str, flo
     return sizes
 
 
-def assign_splits(examples: Sequence[Example], config: Split, recorded: SplitAssignments, task: Task) -> dict[str, str]:
+def assign_splits(
+    examples: Sequence[Example], config: Split, recorded: SplitAssignments, task: Task, remainders: Remainders
+) -> dict[str, str]:
     """The split of every key: as the source says (test before validation before train), else as recorded, else by
     the missing shares of its labels.
 
@@ -114,7 +116,7 @@ def assign_splits(examples: Sequence[Example], config: Split, recorded: SplitAss
     for key, splits in by_source.items():
         candidates = splits if splits and key not in carved else by_record[key] - ({"test"} if key in carved else set())
         fixed[key] = _first_by_priority(candidates)
-    clusters = _clusters(examples, config, task)
+    clusters = _clusters(examples, config, task, remainders)
     for members in clusters.values():  # a free key joins the split of its near-duplicates
         strongest = _first_by_priority({fixed[key] for key in members})
         for key in members:
@@ -133,7 +135,7 @@ def _first_by_priority(splits: Collection[str | None]) -> str | None:
     return next((split for split in _PRIORITY if split in splits), None)
 
 
-def _clusters(examples: Sequence[Example], config: Split, task: Task) -> dict[str, list[str]]:
+def _clusters(examples: Sequence[Example], config: Split, task: Task, remainders: Remainders) -> dict[str, list[str]]:
     """Keys that contain near-duplicates of each other, under the first key of each such cluster.
 
     A cluster that would hold too large a share of the data is not formed.
@@ -144,7 +146,7 @@ def _clusters(examples: Sequence[Example], config: Split, task: Task) -> dict[st
     if config.jaccard_threshold and examples:
         ordered = sorted(examples, key=lambda example: example.id)
         values = [derived_values(example, task) for example in ordered]
-        leaders = dedup.leaders(comparison_texts(ordered), config.jaccard_threshold, values).tolist()
+        leaders = dedup.leaders(remainders.compared(ordered), config.jaccard_threshold, values).tolist()
         for example, j in zip(ordered, leaders, strict=True):
             near.merge(group_key(example), group_key(ordered[j]))
     sizes = Counter(map(group_key, examples))

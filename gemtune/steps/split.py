@@ -17,6 +17,7 @@ from typing import Any
 
 from gemtune.artifacts.data import ExcludedRow, SplitReport
 from gemtune.config import Split, Task
+from gemtune.data.compared_text import Remainders
 from gemtune.data.embedders import load_embedder
 from gemtune.data.example import Example, read_examples, to_row, write_rows
 from gemtune.data.leakage import find_overlaps, leakage_report
@@ -39,14 +40,15 @@ def split_examples(
     config: Split,
     recorded: SplitAssignments | None = None,
     task: Task | None = None,
+    remainders: Remainders | None = None,
 ) -> tuple[Splits, Excluded]:
     """Every example in one split, or excluded with the reason; `recorded` are assignments of earlier runs."""
-    task = task or Task()
+    task, remainders = task or Task(), remainders or Remainders()
     splits: Splits = {name: [] for name in SPLITS}
     excluded: Excluded = []
     by_record = records_assignments(config)
     recorded = recorded if recorded and by_record else SplitAssignments()
-    assigned = assign_splits(examples, config, recorded, task) if by_record else _assign(examples, config)
+    assigned = assign_splits(examples, config, recorded, task, remainders) if by_record else _assign(examples, config)
     for example in examples:
         split = assigned[group_key(example)]
         earlier = recorded.rows.get(example.id)
@@ -57,7 +59,7 @@ def split_examples(
             excluded.append((example, reason))
         else:
             splits[split].append(example)
-    return _exclude_near_duplicates(splits, excluded, config, task)
+    return _exclude_near_duplicates(splits, excluded, config, task, remainders)
 
 
 def records_assignments(config: Split) -> bool:
@@ -111,13 +113,15 @@ def _times(examples: Sequence[Example], column: str) -> list[float]:
     return [times[example.slices.get(column, "")] for example in examples]
 
 
-def _exclude_near_duplicates(splits: Splits, excluded: Excluded, config: Split, task: Task) -> tuple[Splits, Excluded]:
+def _exclude_near_duplicates(
+    splits: Splits, excluded: Excluded, config: Split, task: Task, remainders: Remainders
+) -> tuple[Splits, Excluded]:
     """Exclude validation rows that are near test rows, and training rows that are near either."""
     if not config.jaccard_threshold:
         return splits, excluded
     held_out = list(splits["test"])
     for name in ("validation", "train"):
-        near = find_overlaps(splits[name], held_out, config.jaccard_threshold, task)
+        near = find_overlaps(splits[name], held_out, config.jaccard_threshold, task, remainders)
         excluded += [
             (splits[name][i], f"near-duplicate of line {held_out[j].line} in a held-out split") for i, j in near.items()
         ]
@@ -186,15 +190,16 @@ def run(
     """
     context = StepContext(sections)
     settings = context.split
-    rows = list(read_examples(examples))
+    rows, remainders = list(read_examples(examples)), Remainders()
     if sections.get("vertex") is not None and name and records_assignments(settings):
-        divided, excluded, recorded = _split_by_record(rows, context, name, keep)
+        divided, excluded, recorded = _split_by_record(rows, context, name, keep, remainders)
     else:
-        (divided, excluded), recorded = split_examples(rows, settings, task=context.task), SplitAssignments()
+        recorded = SplitAssignments()
+        divided, excluded = split_examples(rows, settings, task=context.task, remainders=remainders)
     notes = _require_usable(divided, context)
     assignments_kept = sum(example.id in recorded.rows for name in SPLITS for example in divided[name])
     embedder = load_embedder(settings.embedder, context.vertex, settings.seed)
-    overlaps = leakage_report(divided, settings, embedder, context.task)
+    overlaps = leakage_report(divided, settings, embedder, context.task, remainders)
     times = _time_ranges(divided, settings.time_column)
     divided = _without_time_slices(divided, settings.time_column)
     for split, path in zip(SPLITS, splits, strict=True):
@@ -224,7 +229,7 @@ def run(
 
 
 def _split_by_record(
-    rows: list[Example], context: StepContext, name: str, keep: bool
+    rows: list[Example], context: StepContext, name: str, keep: bool, remainders: Remainders
 ) -> tuple[Splits, Excluded, SplitAssignments]:
     """Split by the assignments in the run's record, and add the new ones to it (`keep`); also the earlier assignments.
 
@@ -237,7 +242,7 @@ def _split_by_record(
 
     def updated(record: store.Record) -> store.Record:
         recorded = SplitAssignments.of(record, config)
-        splits, excluded = split_examples(rows, config, recorded, context.task)
+        splits, excluded = split_examples(rows, config, recorded, context.task, remainders)
         _require_usable(splits, context)
         outcomes.append((splits, excluded, recorded))
         return recorded.with_rows(splits).record(config)

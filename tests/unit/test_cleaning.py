@@ -123,6 +123,17 @@ def test_pii_findings_check_form_and_check_digit(text: str, kinds: list[str]) ->
     assert [finding.kind for finding in pii.findings(text)] == kinds
 
 
+@settings(max_examples=10)
+@pytest.mark.parametrize(
+    ("kind", "pattern"), [(kind, pattern) for kind, patterns in pii._PATTERNS.items() for pattern in patterns]
+)
+@given(data=st.data())
+def test_pii_findings_passes_over_no_text_that_a_pattern_matches(kind: str, pattern: str, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(re.compile(pattern, pii._KINDS[kind].flags)))
+    matches = [match[0] for match in pii._KINDS[kind].finditer(text)]
+    assert kind in pii._possible_kinds(text) or not any(map(pii._CHECKS.get(kind, bool), matches))
+
+
 @given(st.text(alphabet="0123456789 +-.()@ab:=\n") | st.from_regex(r"(a@b\.c|\+1 555 123 4567|4111111111111111){0,4}"))
 @settings(max_examples=200, deadline=None)
 def test_pii_masked_text_has_no_findings(text: str) -> None:

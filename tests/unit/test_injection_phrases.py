@@ -3,13 +3,17 @@
 """Texts that read like an attack on a prompt, beside ordinary texts of the same words."""
 
 import json
+import re
 from pathlib import Path
 from time import process_time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from gemtune.cli.data import data_app
+from gemtune.data import injection_phrases
 from gemtune.data.injection_phrases import injection_kinds
 
 ATTACKS = {
@@ -52,6 +56,18 @@ ORDINARY = [
 @pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in ATTACKS.items() for text in texts])
 def test_injection_kinds_recognizes_attacks_in_seven_languages(kind: str, text: str) -> None:
     assert kind in injection_kinds(text)
+
+
+@settings(max_examples=10)
+@pytest.mark.parametrize(
+    ("kind", "pattern"),
+    [(kind, pattern) for kind, phrases in injection_phrases._PHRASES.items() for pattern in phrases["patterns"]],
+)
+@given(data=st.data())
+def test_injection_kinds_passes_over_no_text_that_a_pattern_matches(
+    kind: str, pattern: str, data: st.DataObject
+) -> None:
+    assert kind in injection_kinds(data.draw(st.from_regex(re.compile(pattern, re.IGNORECASE))))
 
 
 @pytest.mark.parametrize("text", ORDINARY)

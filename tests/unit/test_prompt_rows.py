@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gemtune import contents
 from gemtune.config import Judge, ModelVariant, Preprocess, Prompt, Task
-from gemtune.data.compared_text import comparison_texts
+from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, RejectedRow, read_examples, write_examples
 from gemtune.data.formats import parse_request
 from gemtune.data.row_validation import ReadStats, validate_row
@@ -259,7 +259,7 @@ def test_rows_that_differ_in_tools_are_different_texts() -> None:
     row = {"contents": [turn("user", "where is it"), turn("model", "b")]}
     other = [{"functionDeclarations": [{"name": "g"}]}]
     examples = [read({**row, "tools": tools}) for tools in (TOOLS, other, TOOLS)]
-    texts = comparison_texts(examples)
+    texts = Remainders().compared(examples)
     assert texts[0] == texts[2] != texts[1]
     assert examples[0].id == examples[2].id != examples[1].id
 
