@@ -21,7 +21,9 @@ CONSTANTS = {
     float: "NUMBER_DOUBLE",
     list: "LIST",
     dict: "STRUCT",
+    type(None): "NULL",
 }
+NOTHING = "nothing"
 
 
 class Edge(NamedTuple):
@@ -42,11 +44,18 @@ class Edge(NamedTuple):
 
 
 def edges(spec: Spec) -> list[Edge]:
-    """All inputs of tasks, lists and items of loops, and outputs of DAGs, those of `dsl.OneOf` included.
+    """Defaults of the pipeline, inputs of tasks, lists and items of loops, outputs of DAGs with those of `dsl.OneOf`.
 
-    What an expression selects from an input has no declared type and is left out.
+    An input that is required and has no value, or has one and is not declared, is an edge from or to nothing. What an
+    expression selects from an input has no declared type and is left out.
     """
-    return list(_edges(spec["components"], "root", spec["root"], False))
+    parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    defaults = [
+        Edge("pipeline", name, CONSTANTS[type(form["defaultValue"])], _type(form))
+        for name, form in parameters.items()
+        if form.get("defaultValue") is not None
+    ]
+    return [*defaults, *_edges(spec["components"], "root", spec["root"], False)]
 
 
 def _edges(components: Spec, name: str, parent: Spec, in_loop: bool) -> Iterator[Edge]:
@@ -55,9 +64,15 @@ def _edges(components: Spec, name: str, parent: Spec, in_loop: bool) -> Iterator
         component = components[task["componentRef"]["name"]]
         for kind in ("parameters", "artifacts"):
             declared = component.get("inputDefinitions", {}).get(kind, {})
-            for key, source in task.get("inputs", {}).get(kind, {}).items():
+            sources = task.get("inputs", {}).get(kind, {})
+            for key, source in sources.items():
                 if "parameterExpressionSelector" not in source:
-                    yield Edge(task_name, key, _type(_source(components, parent, kind, source)), _type(declared[key]))
+                    expected = _type(declared[key]) if key in declared else NOTHING
+                    yield Edge(task_name, key, _type(_source(components, parent, kind, source)), expected)
+            iterator = task.get("parameterIterator") or task.get("artifactIterator") or {}
+            for key in declared.keys() - sources.keys() - {iterator.get("itemInput")}:
+                if not ("defaultValue" in declared[key] or declared[key].get("isOptional")):
+                    yield Edge(task_name, key, NOTHING, _type(declared[key]))
         if "parameterIterator" in task:
             yield from _loop(task_name, task["parameterIterator"], component["inputDefinitions"]["parameters"])
         if "dag" in component:
