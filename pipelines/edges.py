@@ -23,7 +23,7 @@ CONSTANTS = {
     dict: "STRUCT",
     type(None): "NULL",
 }
-NOTHING = "nothing"
+NOTHING, LIST_OF = "nothing", "list of "
 
 
 class Edge(NamedTuple):
@@ -36,8 +36,12 @@ class Edge(NamedTuple):
 
     @property
     def matches(self) -> bool:
-        """Whether the source can be passed."""
-        return _json_type(self.source_type) == _json_type(self.declared_type)
+        """Whether the source can be passed; an artifact of no special type fits every type of artifact."""
+        source, declared = _json_type(self.source_type), _json_type(self.declared_type)
+        lists = [name.startswith(LIST_OF) for name in (source, declared)]
+        titles = [name.removeprefix(LIST_OF) for name in (source, declared)]
+        are_artifacts = all("." in title for title in titles)
+        return source == declared or (are_artifacts and lists[0] == lists[1] and "system.Artifact" in titles)
 
     def __str__(self) -> str:
         return f"{self.task}: {self.name} is {self.source_type}, declared as {self.declared_type}"
@@ -84,7 +88,7 @@ def _edges(components: Spec, name: str, parent: Spec, in_loop: bool) -> Iterator
                 producer = components[tasks[task_name]["componentRef"]["name"]]
                 source_type = _type(producer["outputDefinitions"][kind][producer_key])
                 if in_loop:  # the outputs of a loop are lists of what an iteration gives
-                    source_type = "LIST" if kind == "parameters" else f"list of {source_type.removeprefix('list of ')}"
+                    source_type = "LIST" if kind == "parameters" else LIST_OF + source_type.removeprefix(LIST_OF)
                 yield Edge(name, key, source_type, declared_type)
 
 
@@ -126,7 +130,7 @@ def _type(definition: Spec) -> str:
     if "parameterType" in definition:
         return str(definition["parameterType"])
     title = definition["artifactType"].get("schemaTitle", "system.Artifact")
-    return f"list of {title}" if definition.get("isArtifactList") else str(title)
+    return f"{LIST_OF}{title}" if definition.get("isArtifactList") else str(title)
 
 
 def _json_type(name: str) -> str:
