@@ -65,7 +65,7 @@ class Task(NamedTuple):
     @property
     def display_name(self) -> str:
         """Its name in the console."""
-        return str(self.task["taskInfo"]["name"])
+        return str(self.task.get("taskInfo", {}).get("name", self.name))
 
     @property
     def items(self) -> list[Any] | None:
@@ -84,8 +84,12 @@ def rules() -> tuple[Rule, ...]:
 
 
 def findings(spec: Spec) -> list[Finding]:
-    """Every place in a compiled pipeline that breaks a rule, by rule."""
-    return [Finding(rule, detail) for rule in rules() for detail in CHECKS[rule.name](spec, rule.limit)]
+    """Every place in a compiled pipeline that breaks a rule, by rule. `UserError` for one that refers to nothing."""
+    try:
+        return [Finding(rule, detail) for rule in rules() for detail in CHECKS[rule.name](spec, rule.limit)]
+    except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        problem = f"the pipeline cannot be read: {type(error).__name__}: {error}"
+        raise UserError(problem, remedy="compile it again: gemtune compile CONFIG") from None
 
 
 def read_compiled(path: Path) -> Spec:
@@ -159,11 +163,14 @@ def names(spec: Spec, limit: int) -> Iterator[str]:
 
 def labels(spec: Spec, limit: int) -> Iterator[str]:
     """Labels in the section `vertex` that are refused."""
-    own = _defaults(spec).get("vertex", {}).get("labels", {})
+    section = _defaults(spec).get("vertex")  # in the pipeline of another project it may be anything
+    own = section.get("labels") if isinstance(section, dict) else None
+    if not isinstance(own, dict):
+        return
     if len(own) > limit:
         yield f"vertex.labels has {len(own)} labels, more than {limit}"
     for key, value in own.items():
-        if not (re.fullmatch("[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch("[a-z0-9_-]{0,63}", value)):
+        if not (re.fullmatch("[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch("[a-z0-9_-]{0,63}", str(value))):
             yield f"vertex.labels: {key}={value} is no label"
 
 
@@ -195,7 +202,8 @@ def collected_artifacts(spec: Spec, limit: int) -> Iterator[str]:
 def vertex_placeholders(spec: Spec, _: int) -> Iterator[str]:
     """Placeholders that only Vertex AI fills in."""
     for task in tasks(spec):
-        executor = spec["deploymentSpec"]["executors"].get(task.component.get("executorLabel"), {})
+        label = task.component.get("executorLabel")
+        executor = spec["deploymentSpec"]["executors"][label] if label else {}
         for placeholder in sorted(set(VERTEX_PLACEHOLDER.findall(json.dumps([task.values, executor])))):
             yield f"{task.name}: {placeholder}"
 

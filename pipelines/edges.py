@@ -21,7 +21,9 @@ CONSTANTS = {
     float: "NUMBER_DOUBLE",
     list: "LIST",
     dict: "STRUCT",
+    type(None): "NULL",
 }
+NOTHING, LIST_OF = "nothing", "list of "
 
 
 class Edge(NamedTuple):
@@ -34,19 +36,30 @@ class Edge(NamedTuple):
 
     @property
     def matches(self) -> bool:
-        """Whether the source can be passed."""
-        return _json_type(self.source_type) == _json_type(self.declared_type)
+        """Whether the source can be passed; an artifact of no special type fits every type of artifact."""
+        source, declared = _json_type(self.source_type), _json_type(self.declared_type)
+        lists = [name.startswith(LIST_OF) for name in (source, declared)]
+        titles = [name.removeprefix(LIST_OF) for name in (source, declared)]
+        are_artifacts = all("." in title for title in titles)
+        return source == declared or (are_artifacts and lists[0] == lists[1] and "system.Artifact" in titles)
 
     def __str__(self) -> str:
         return f"{self.task}: {self.name} is {self.source_type}, declared as {self.declared_type}"
 
 
 def edges(spec: Spec) -> list[Edge]:
-    """All inputs of tasks, lists and items of loops, and outputs of DAGs, those of `dsl.OneOf` included.
+    """Defaults of the pipeline, inputs of tasks, lists and items of loops, outputs of DAGs with those of `dsl.OneOf`.
 
-    What an expression selects from an input has no declared type and is left out.
+    An input that is required and has no value, or has one and is not declared, is an edge from or to nothing. What an
+    expression selects from an input has no declared type and is left out.
     """
-    return list(_edges(spec["components"], "root", spec["root"], False))
+    parameters = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    defaults = [
+        Edge("pipeline", name, CONSTANTS[type(form["defaultValue"])], _type(form))
+        for name, form in parameters.items()
+        if form.get("defaultValue") is not None
+    ]
+    return [*defaults, *_edges(spec["components"], "root", spec["root"], False)]
 
 
 def _edges(components: Spec, name: str, parent: Spec, in_loop: bool) -> Iterator[Edge]:
@@ -55,9 +68,15 @@ def _edges(components: Spec, name: str, parent: Spec, in_loop: bool) -> Iterator
         component = components[task["componentRef"]["name"]]
         for kind in ("parameters", "artifacts"):
             declared = component.get("inputDefinitions", {}).get(kind, {})
-            for key, source in task.get("inputs", {}).get(kind, {}).items():
+            sources = task.get("inputs", {}).get(kind, {})
+            for key, source in sources.items():
                 if "parameterExpressionSelector" not in source:
-                    yield Edge(task_name, key, _type(_source(components, parent, kind, source)), _type(declared[key]))
+                    expected = _type(declared[key]) if key in declared else NOTHING
+                    yield Edge(task_name, key, _type(_source(components, parent, kind, source)), expected)
+            iterator = task.get("parameterIterator") or task.get("artifactIterator") or {}
+            for key in declared.keys() - sources.keys() - {iterator.get("itemInput")}:
+                if not ("defaultValue" in declared[key] or declared[key].get("isOptional")):
+                    yield Edge(task_name, key, NOTHING, _type(declared[key]))
         if "parameterIterator" in task:
             yield from _loop(task_name, task["parameterIterator"], component["inputDefinitions"]["parameters"])
         if "dag" in component:
@@ -69,7 +88,7 @@ def _edges(components: Spec, name: str, parent: Spec, in_loop: bool) -> Iterator
                 producer = components[tasks[task_name]["componentRef"]["name"]]
                 source_type = _type(producer["outputDefinitions"][kind][producer_key])
                 if in_loop:  # the outputs of a loop are lists of what an iteration gives
-                    source_type = "LIST" if kind == "parameters" else f"list of {source_type.removeprefix('list of ')}"
+                    source_type = "LIST" if kind == "parameters" else LIST_OF + source_type.removeprefix(LIST_OF)
                 yield Edge(name, key, source_type, declared_type)
 
 
@@ -111,7 +130,7 @@ def _type(definition: Spec) -> str:
     if "parameterType" in definition:
         return str(definition["parameterType"])
     title = definition["artifactType"].get("schemaTitle", "system.Artifact")
-    return f"list of {title}" if definition.get("isArtifactList") else str(title)
+    return f"{LIST_OF}{title}" if definition.get("isArtifactList") else str(title)
 
 
 def _json_type(name: str) -> str:

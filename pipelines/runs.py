@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import secrets
 import time
 from collections import Counter
@@ -52,12 +53,22 @@ def get(client: Client, name: str, run: str = "") -> Any:
 
 
 def _full_name(client: Client, run: str) -> str:
-    return run if "/" in run else f"{client.parent}/pipelineJobs/{run}"
+    name = run if "/" in run else f"{client.parent}/pipelineJobs/{run}"
+    if not re.fullmatch(r"projects/[^/]+/locations/[^/]+/pipelineJobs/[a-z][-a-z0-9]{0,127}", name):
+        raise _unknown(client, run)
+    return name
+
+
+def _unknown(client: Client, run: str) -> UserError:
+    return UserError(f"there is no run {run!r} in {client.location}", remedy="see gemtune runs list CONFIG")
 
 
 @retried
 def _get(client: Client, name: str) -> Any:
-    return translate_errors(lambda: _service(client).get_pipeline_job(name=name, timeout=WAIT_S))
+    job = translate_errors(lambda: _service(client).get_pipeline_job(name=name, timeout=WAIT_S), {404: None})
+    if job is None:
+        raise _unknown(client, name.rsplit("/", 1)[-1])
+    return job
 
 
 def state(resource: Any) -> str:
@@ -97,7 +108,7 @@ def steps(job: Any) -> Iterator[str]:
 
 def cancel(client: Client, run: str) -> None:
     """Cancel a run, by id or resource name; its steps then cancel their tuning jobs."""
-    name = _full_name(client, run)
+    name = get(client, "", _full_name(client, run)).name
     translate_errors(lambda: _service(client).cancel_pipeline_job(name=name, timeout=WAIT_S))
 
 

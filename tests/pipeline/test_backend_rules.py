@@ -4,7 +4,7 @@ import copy
 import json
 from functools import cache
 from pathlib import Path
-from typing import List, NamedTuple  # noqa: UP035
+from typing import List, NamedTuple, Optional  # noqa: UP035
 
 import pytest
 from kfp import dsl
@@ -185,6 +185,84 @@ def test_compile_command_lists_findings_and_doctor_explains_them(tmp_path):
     (placeholders,) = [rule for rule in rules() if rule.name == "vertex_placeholders"]
     assert "error: Kubeflow: dataflow-flex-template: {{$.pipeline_google_cloud_project_id}}" in explained.stdout
     assert f"remedy: {placeholders.remedy}\n  source: {placeholders.source} ({placeholders.date})" in explained.stdout
+
+
+def without(*path):
+    spec = ours()
+    node = spec
+    for key in path[:-1]:
+        node = node[key]
+    del node[path[-1]]
+    return spec
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        lambda: without("pipelineInfo"),
+        lambda: without("root", "dag"),
+        lambda: without("components", "comp-deploy"),
+        lambda: without("deploymentSpec", "executors", "exec-deploy"),
+        lambda: without("components", "comp-exit-handler-1", "dag", "tasks", "configure"),
+        lambda: ours(components=[]),
+        lambda: (
+            ours(components__again={"dag": {"tasks": {"x": {"componentRef": {"name": "again"}}}}})
+            | {"root": {"dag": {"tasks": {"x": {"componentRef": {"name": "again"}}}}}}
+        ),
+    ],
+)
+def test_pipeline_that_refers_to_nothing_is_one_message(tmp_path, spec):
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(spec()))
+    done = CliRunner().invoke(app, ["doctor", "--compiled", str(path)])
+    assert done.exit_code == 1
+    assert "the pipeline cannot be read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changed", "detail"),
+    [
+        (lambda inputs: inputs.pop("runner"), "configure: runner is nothing, declared as STRING"),
+        (
+            lambda inputs: inputs.update(more={"runtimeValue": {"constant": 1}}),
+            "configure: more is NUMBER_INTEGER, declared as nothing",
+        ),
+        (
+            lambda inputs: inputs["runner"].update(runtimeValue={"constant": {}}),
+            "configure: runner is STRUCT, declared as STRING",
+        ),
+    ],
+)
+def test_edge_types_shows_inputs_that_no_step_can_take(changed, detail):
+    spec = ours()
+    changed(spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]["configure"]["inputs"]["parameters"])
+    (finding,) = [finding for finding in findings(spec) if finding.rule.severity == "error"]
+    assert finding.detail == detail
+
+
+def test_edge_types_shows_defaults_of_another_type():
+    spec = ours(root__inputDefinitions__parameters__data__defaultValue=5)
+    (finding,) = [finding for finding in findings(spec) if finding.rule.severity == "error"]
+    assert finding.detail == "pipeline: data is NUMBER_INTEGER, declared as STRING"
+
+
+def test_rules_read_pipelines_that_are_not_ours():
+    @dsl.component(base_image="ghcr.io/x/y:1")
+    def optional(vertex: str, number: Optional[int] = None, file: dsl.Input[dsl.Artifact] = None):  # noqa: UP045
+        print(vertex, number, file)
+
+    @dsl.pipeline
+    def outer(vertex: str = "a", labels: Optional[dict] = None, many: bool = True):  # noqa: UP045
+        imported = dsl.importer(artifact_uri="gs://b/x", artifact_class=dsl.Dataset)
+        first = optional(vertex=vertex, file=imported.output)
+        optional(vertex="b").after(first)
+        with dsl.ParallelFor([{"a": 1}, {"a": 2}]) as row:
+            written = write(number=row.a)
+        read(files=dsl.Collected(written.outputs["file"]))
+        with dsl.ParallelFor(items(count=3).output, parallelism=1) as number:
+            optional(vertex="c", number=number)
+
+    assert [str(finding) for finding in findings(spec_of(outer)) if finding.rule.severity == "error"] == []
 
 
 def test_doctor_reads_a_pipeline_job_and_refuses_other_files(tmp_path):

@@ -355,6 +355,12 @@ def test_runs_are_listed_shown_and_cancelled(url, config, invoke):
     assert again.exit_code == 1
     assert again.output.startswith("error: 400: ")
     assert "can't be cancelled. (correct what the message names)" in again.output
+    for verb in ("show", "cancel"):
+        for unknown in ("nobody", "../x", "/", "a b", "projects/p/locations/l/tuningJobs/5"):
+            refused = gemtune("runs", verb, config, unknown)
+            assert refused.exit_code == 1
+            assert refused.output.startswith(f"error: there is no run '{unknown}' in us-central1")
+    assert gemtune("runs", "cancel", config, "").output.startswith("error: there is no run ''")
     other = gemtune("runs", "show", config, "--set", "name=nobody")
     assert "nobody has no runs in us-central1" in other.output
 
