@@ -5,10 +5,17 @@
 Their decision, plan, selection and summary equal the golden files, which are those of kfp's local runner.
 """
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 import strict_runs
+import test_run
 from golden_runs import GOLDEN, MORE, difference, read_facts, write_inputs
 
 from emulator.execution.edges import problems
@@ -39,6 +46,41 @@ def test_strict_run_decides_as_the_local_runner(name, backend, tmp_path):
     for document, facts in read_facts(tmp_path / "run").items():
         differences += difference(GOLDEN / name / f"{document}.json", facts)
     assert not differences, "\n".join(differences[:80])
+
+
+def here(folder, verb, *options):
+    """A command in a folder whose local backend is an emulator with a script."""
+    command = [sys.executable, "-m", "gemtune", *verb.split(), "config.yaml", "--local", *options]
+    env = {**os.environ, "PYTHONPATH": str(strict_runs.ROOT)}
+    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@MORE
+def test_submit_local_runs_the_pipeline_and_writes_its_report(tmp_path):
+    test_run.write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97, step_seconds=0.05)
+    process = here(tmp_path, "submit", "--engine", "scripted:script.json")
+    output, errors = process.communicate()
+    assert process.returncode == 0, output + errors
+    assert "DEPLOY\nreport   runs/known-" in output
+    (summary,) = (tmp_path / "runs").glob("known-*/summary.json")
+    assert json.loads(summary.read_text())["verdict"] == "deploy"
+    assert (summary.parent / "report.html").exists()
+
+
+def test_schedule_local_starts_runs_until_it_is_interrupted(tmp_path):
+    test_run.write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97, step_seconds=0.05)
+    process = here(tmp_path, "schedule", "--engine", "scripted:script.json", "--cron", "0 3 * * *")
+    url = process.stderr.readline().split()[2].rstrip(",")
+    assert "/schedules/" in process.stdout.readline(), process.stderr.read()
+    body = json.dumps({"seconds": 86400}).encode()
+    request = urllib.request.Request(url + "/emulator/clock", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request).close()
+    while "RUNNING" not in process.stdout.readline():
+        assert process.poll() is None, process.stderr.read()
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    assert here(tmp_path, "schedules list").communicate()[0] == ""
 
 
 @pytest.mark.parametrize("method", ["supervised", "preference"])
