@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
-from emulator.execution.run import dependencies
-from emulator.execution.values import TYPES, Json, accepts, type_of
+from emulator.execution.run import MAX_ARTIFACTS, MAX_METADATA_BYTES, dependencies
+from emulator.execution.values import TYPES, Json, accepts, as_text, type_of
 
 
 def problems(spec: Json, values: Json) -> list[str]:
@@ -17,13 +18,18 @@ def problems(spec: Json, values: Json) -> list[str]:
     An input of type STRING takes any value, as the driver converts it; values of the pipeline's own parameters are not
     converted. `LookupError`, `TypeError` or `AttributeError` for what is no specification.
     """
-    mismatches = []
-    root = spec.get("root", {})
+    mismatches, defaults = [], {}
+    root, name = spec.get("root", {}), spec.get("pipelineInfo", {}).get("name", "x")
+    if not re.fullmatch("[a-z][-a-z0-9]{0,127}", name):
+        mismatches.append(f"the name of the pipeline, {name[:130]!r}, must match [a-z][-a-z0-9]{{0,127}}")
     for name, definition in root.get("inputDefinitions", {}).get("parameters", {}).items():
         value = values.get(name, definition.get("defaultValue"))
         declared = definition.get("parameterType", "")
         if value is not None and type_of(value) != TYPES.get(declared, type_of(value)):
             mismatches.append(_mismatch(name, declared, type_of(value)) + " (parameter of the pipeline)")
+        defaults[name] = value
+    if (size := len(as_text(defaults).encode())) > MAX_METADATA_BYTES:  # the parameters are metadata of the run
+        mismatches.append(f"the parameters have {size} bytes, more than {MAX_METADATA_BYTES}")
     return mismatches + list(_walk(spec, "root", root, (), set()))
 
 
@@ -79,7 +85,7 @@ def _inputs(spec: Json, parent: Json, task: Json, component: Json) -> Iterator[s
     if "artifactIterator" in task:
         yield "artifact iterator not implemented"
     if iterator:
-        yield from _items(iterator, defined)
+        yield from _items(iterator, defined, bool(component.get("outputDefinitions", {}).get("artifacts")))
 
 
 def _source_type(spec: Json, parent: Json, source: Json) -> str:
@@ -108,8 +114,8 @@ def _definition(spec: Json, parent: Json, source: Json, kind: str) -> Json:
     return definition
 
 
-def _items(iterator: Json, defined: Json) -> Iterator[str]:
-    """The items of a loop: a list, or a list as JSON text; fixed ones of the type of the loop's item."""
+def _items(iterator: Json, defined: Json, collects: bool) -> Iterator[str]:
+    """The items of a loop: a list, or a list as JSON text; fixed ones of the type of the loop's item, not too many."""
     item = iterator["itemInput"]
     over = iterator["items"].get("inputParameter")
     if over is not None:
@@ -124,5 +130,7 @@ def _items(iterator: Json, defined: Json) -> Iterator[str]:
     if not isinstance(items, list):
         yield f'iterating on item input "{item}" failed: its items are not a list in JSON'
         return
+    if collects and len(items) > MAX_ARTIFACTS:
+        yield f"the loop gives {len(items)} artifacts of one output, more than {MAX_ARTIFACTS}"
     declared = defined[item].get("parameterType", "")
     yield from (_mismatch(item, declared, type_of(value)) for value in items if not accepts(declared, type_of(value)))

@@ -69,6 +69,10 @@ class PipelineJobs(Collection):
         fields = Fields(body, "pipeline_job")
         if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id):
             raise bad_field(("pipeline_job_id", f"'{job_id[:130]}' must match [a-z][-a-z0-9]{{0,127}}."))
+        for key in ("serviceAccount", "network"):
+            fields.text(key, "")
+        if len(fields.text("displayName", "")) > 128:
+            raise bad_field(("pipeline_job.display_name", "may have up to 128 characters."))
         job: Json = {key: body[key] for key in _COPIED if key in body}
         if not body.get("pipelineSpec") and fields.text("templateUri", ""):
             version, job["pipelineSpec"] = self._templates.template(fields.text("templateUri"))

@@ -83,6 +83,27 @@ def test_schedule_local_starts_runs_until_it_is_interrupted(tmp_path):
     assert here(tmp_path, "schedules list").communicate()[0] == ""
 
 
+def test_submission_is_refused_for_what_fails_in_any_case():
+    spec = compiled(Config())
+    assert problems(spec, {"name": "x" * 150_000}) == []
+    (size,) = problems(spec, {"name": "x" * 200_000})
+    assert size.startswith("the parameters have 20")
+    spec["pipelineInfo"]["name"] = "Tuning_1"
+    (name,) = problems(spec, {})
+    assert name.startswith("the name of the pipeline, 'Tuning_1', must match")
+    spec["pipelineInfo"]["name"] = "x"
+    (loop,) = [
+        t
+        for c in spec["components"].values()
+        for t in c.get("dag", {}).get("tasks", {}).values()
+        if "parameterIterator" in t
+    ]
+    loop["parameterIterator"]["items"] = {"raw": json.dumps([{}] * 101)}
+    assert "the loop gives 101 artifacts of one output, more than 100" in problems(spec, {})[0]
+    loop["parameterIterator"]["items"] = {"raw": json.dumps([{}] * 100)}
+    assert problems(spec, {}) == []
+
+
 @pytest.mark.parametrize("method", ["supervised", "preference"])
 def test_pipelines_are_accepted_and_refused_with_a_bare_list_of_trials(method):
     spec = compiled(Config(method=method))
