@@ -210,6 +210,9 @@ class Predictor:
         if not cleaned.strip():
             problem = f"{name}, {item!r:.80}, is empty{' after cleaning' if item.strip() else ''}"
             raise UserError(problem, remedy="leave it out; nothing was sent")
+        if any("\ud800" <= char <= "\udfff" for char in cleaned):
+            problem = f"{name}, {item!r:.80}, is not valid Unicode: it has half of a surrogate pair"
+            raise UserError(problem, remedy="decode the text again from its bytes; nothing was sent")
         return Example("", cleaned, "")
 
     async def _generate_in_slot(self, request: GenerateRequest) -> ModelOutput:

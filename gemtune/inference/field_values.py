@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from gemtune.config import JsonObject
 
@@ -120,8 +123,7 @@ def _date(text: str) -> str | None:
     It is read with the day first and with the month first, and with two values for what it does not name: a text that
     does not read alike each time is ambiguous or incomplete.
     """
-    from dateutil import parser  # type: ignore[import-untyped,unused-ignore]
-
+    months = _months()
     plain = _EAST_ASIAN_DATE.sub(r"\1-\2-\3", unicodedata.normalize("NFKC", text)).strip()
     if len(plain) > _MAX_CHARS or not re.search(r"\d", plain):
         return None
@@ -130,7 +132,7 @@ def _date(text: str) -> str | None:
     for day_first in (False, not begins_with_year):
         for default in (datetime(2000, 1, 1), datetime(2003, 2, 2)):
             try:
-                moment = parser.parse(plain, dayfirst=day_first, default=default, tzinfos=_zone)
+                moment = months.parse(plain, dayfirst=day_first, default=default, tzinfos=_zone)
                 moments.add(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment)
             except (ValueError, OverflowError, TypeError, AttributeError):
                 return None
@@ -138,6 +140,20 @@ def _date(text: str) -> str | None:
         return None
     (moment,) = moments
     return moment.date().isoformat() if moment.time() == datetime.min.time() else moment.isoformat()
+
+
+@lru_cache(maxsize=1)
+def _months() -> Any:
+    """dateutil's parser with the names of months in further languages."""
+    from dateutil import parser  # type: ignore[import-untyped,unused-ignore]
+
+    forms = yaml.safe_load(Path(__file__).with_name("answer_forms.yaml").read_text(encoding="utf-8"))
+    listed = [words["months"].split(", ") for words in forms.values() if isinstance(words, dict) and "months" in words]
+    names = {
+        "MONTHS": [(*own, *more) for own, *more in zip(parser.parserinfo.MONTHS, *listed, strict=True)],
+        "JUMP": [*parser.parserinfo.JUMP, "de", "er"],
+    }
+    return parser.parser(type("Months", (parser.parserinfo,), names)())
 
 
 def _zone(name: str | None, offset: int | None) -> tzinfo | None:

@@ -202,6 +202,7 @@ NO_TEXTS = [
     ["a text", ""],
     ["a text", "<br>&nbsp;"],  # empty after cleaning
     ["a text", "\u200b\ufeff"],
+    ["a text", "half \ud83d"],
 ]
 
 
