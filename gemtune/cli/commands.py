@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,6 +46,61 @@ ExitZero = Annotated[
 ]
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def echo(content: Any, as_json: bool, *lines: str) -> None:
+    """Print the lines, or the content as JSON."""
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if as_json else "\n".join(lines))
+
+
+@contextlib.contextmanager
+def local_vertex(runs: Path = RUNS, engine: str | None = None) -> Iterator[None]:
+    """Let Google's clients of this process call the emulator of the local runs in a folder, with its state."""
+    from pipelines import strict_run
+
+    with strict_run.backend(runs, engine, executes=False):
+        yield
+
+
+def with_local(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the option --local: what it calls is the emulator of the local runs in ./runs."""
+    option = Annotated[
+        bool, typer.Option("--local", help="Use the emulator of the local runs in ./runs instead of Google Cloud.")
+    ]
+
+    signature = inspect.signature(command, eval_str=True)
+    needs = "local" in signature.parameters  # it also has something to do with the folders of local runs
+
+    @wraps(command)
+    def with_option(local: bool = False, **values: Any) -> None:
+        with local_vertex() if local else contextlib.nullcontext():
+            command(**values, **({"local": local} if needs else {}))
+
+    added = inspect.Parameter("local", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option)
+    parameters = [*(own for name, own in signature.parameters.items() if name != "local"), added]
+    with_option.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return with_option
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second signal does not disturb the ending."""
+
+    def interrupt(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}  # nohup stays in force
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:
     """The configuration with what the command line overrides; `--data` goes before the file's `data`."""
     from gemtune.config import Config
@@ -70,24 +127,6 @@ def check(config: Config) -> None:
 
     if listed := problems(config, location(config.vertex)):
         raise UserError("\n".join(map(str, listed)))
-
-
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second signal does not disturb the ending."""
-
-    def interrupt(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heard}  # nohup stays in force
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Console(Console):
@@ -134,10 +173,13 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(annotations_app, name="annotations")
 app.add_typer(config_app, name="config")
+champion_app = typer.Typer(no_args_is_help=True, help="What serves under a name, and what served before.")
+app.add_typer(champion_app, name="champion")
 app.command(name="dedup")(dedup_command)
 
 
 @app.command()
+@with_local
 def doctor(
     config: Annotated[
         Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -289,6 +331,7 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
 
 
 @app.command()
+@with_local
 def cleanup(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -314,6 +357,7 @@ def cleanup(
 
 
 @app.command(name="logging")
+@with_local
 def log_requests(
     action: Annotated[Literal["enable", "disable", "show"], typer.Argument(help="What to do.")],
     config: ConfigFile,
@@ -340,7 +384,47 @@ def log_requests(
         raise typer.Exit(1)
 
 
+@champion_app.command(name="show")
+@with_local
+def show_champion(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show what serves under the configuration's name: endpoint, since when, and the decision behind it."""
+    (champion, *_), name = [e for e in _entries(config, overrides) if e["state"] == "champion"] or [{}], config.stem
+    if not champion:
+        raise UserError(f"{name}: no champion", remedy="deploy one: gemtune run, or gemtune promote")
+    echo(champion, as_json, *(f"{key:10} {value}" for key, value in champion.items() if value not in (None, "")))
+
+
+@champion_app.command(name="history")
+@with_local
+def champion_history(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+    """List the waiting candidate, the champion, those before it and those that were rolled back."""
+    entries = _entries(config, overrides)
+    lines = [f"{entry['state']:12} {entry['since'] or '':26} {entry['model']}" for entry in entries]
+    echo(entries, as_json, *(lines or [f"{config.stem}: no champion yet"]))
+
+
+def _entries(config: Path, overrides: list[str] | None) -> list[dict[str, Any]]:
+    from gemtune.state import champion
+    from gemtune.vertex import connect
+
+    settings = load(config, overrides)
+    return [
+        {
+            "state": state,
+            "model": champion.variant_of(entry).model,
+            "variant": champion.variant_of(entry).name,
+            "since": entry.get("since"),
+            "until": entry.get("until"),
+            **{name: entry.get("decision", {}).get(name) for name in ("verdict", "metric", "score", "rows")},
+            "actor": entry.get("actor", ""),
+            "gemtune": entry.get("gemtune", ""),
+        }
+        for state, entry in champion.history(connect(settings.vertex), settings.name)
+    ]
+
+
 @app.command()
+@with_local
 def promote(config: ConfigFile, overrides: Overrides = None) -> None:
     """Take the candidate that passed the gate into service (with deploy.approval: manual it waits for this command)."""
     from gemtune.steps import deploy
@@ -351,6 +435,7 @@ def promote(config: ConfigFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+@with_local
 def rollback(config: ConfigFile, overrides: Overrides = None) -> None:
     """Restore the previous champion: endpoint, default checkpoint, alias and record."""
     from gemtune.steps import deploy

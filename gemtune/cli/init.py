@@ -61,9 +61,11 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
     out.write_text(_yaml(guesses, assumptions), encoding="utf-8")
     out.with_name(SCHEMA).write_text(json_schema(), encoding="utf-8")
     typer.echo(f"\nwritten: {out} (say in task.instruction what the answer is for), {out.with_name(SCHEMA)}\nnext:")
-    checked, made = f"{shlex.quote(file)} --config", shlex.quote(str(out))
+    checked, quoted = f"{shlex.quote(file)} --config", shlex.quote(str(out))
     method = " --method preference" if config.method == "preference" else ""
-    typer.echo(f"  gemtune data check {checked} {made}{method}\n  gemtune plan {made} --offline\n  gemtune run {made}")
+    typer.echo(
+        f"  gemtune data check {checked} {quoted}{method}\n  gemtune plan {quoted} --offline\n  gemtune run {quoted}"
+    )
 
 
 def _base_model(guesses: list[Guess]) -> list[Guess]:
@@ -76,8 +78,10 @@ def _base_model(guesses: list[Guess]) -> list[Guess]:
         return [] if model in now else [Guess("evaluate.base_model", now[0], "can be tuned on pairs", tuple(now[1:]))]
     model, *_ = catalogue.tunable("preference", date.min)
     reason = f"retired on {catalogue.models[model].retires}; local runs only: for Vertex AI name one that takes pairs"
-    known = Guess("vertex.catalogue", {"models": {model: {"retires": None}}}, "remove it with a model that is not retired")
-    return [Guess("evaluate.base_model", model, reason), known]
+    override = Guess(
+        "vertex.catalogue", {"models": {model: {"retires": None}}}, "remove it with a model that is not retired"
+    )
+    return [Guess("evaluate.base_model", model, reason), override]
 
 
 def _sample(file: str, assumptions: list[str]) -> tuple[list[tuple[int, JsonObject]], int]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
@@ -33,7 +32,7 @@ from gemtune.cli.commands import (
 )
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
-from gemtune.errors import UserError
+from gemtune.cli.results import app as results
 
 if TYPE_CHECKING:
     from gemtune.config import Config
@@ -44,10 +43,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="From labelled rows to a tested decision: deploy a tuned Gemini model, or keep the prompt.\n\n"
-    "Start with [bold]gemtune run configs/quickstart.yaml[/]: a whole run on this machine, no cloud account needed.",
+    "Start with [bold]gemtune try[/]: a whole run on this machine, no cloud account needed.",
 )
 
 app.add_typer(steps)
+app.add_typer(results)
 app.add_typer(cloud)
 
 
@@ -140,6 +140,13 @@ def run(
         raise typer.Exit(exit_codes.of_verdict(summary["verdict"]))
 
 
+@app.command(name="try", epilog=exit_codes.HELP)
+def try_sample(runs: Runs = RUNS, exit_zero: ExitZero = False) -> None:
+    """Run the sample, English support tickets, on this machine: from rows to a verdict in a few minutes."""
+    config, data = (bundled.sample(name) for name in ("configs/quickstart.yaml", "examples/support_en/rows.jsonl"))
+    run(config, str(data), runs=runs, exit_zero=exit_zero)
+
+
 @app.command()
 def monitor(
     config: ConfigFile,
@@ -195,59 +202,10 @@ def _require_rows(settings: Config, config: Path | None, overrides: list[str] | 
         check_own_rows(settings, config, overrides)
 
 
-@app.command()
-def report(
-    folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
-    runs: Runs = RUNS,
-    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-) -> None:
-    """Print the path of a run's report page."""
-    from pipelines import local_run
-
-    folder = folder or latest(runs)
-    local_run.read_summary(folder)
-    page = folder / "report.html"
-    typer.echo(page)
-    if browser:
-        typer.launch(page.resolve().as_uri())
-
-
-@app.command()
-def serve(
-    folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
-    runs: Runs = RUNS,
-    port: Annotated[int, typer.Option(help="Port to serve at.")] = 8080,
-) -> None:
-    """Serve the endpoint of a local run again, until Ctrl-C."""
-    from pipelines import console_summary, emulator_process, local_run
-
-    folder = folder or latest(runs)
-    summary = local_run.read_summary(folder)
-    console = wide_console()
-    engine = local_run.read_settings(folder)["engine"]
-    with ended_by_signals(), emulator_process.emulator(folder.parent / "emulator", port, engine) as server:
-        outcome = summary["outcome"]
-        console.print(f"{outcome['model']} at {server.url}\n", soft_wrap=True)
-        console.print(console_summary.snippets(outcome, server.url), soft_wrap=True, markup=False)
-        console.print(console_summary.predictor_call(folder, server.url), soft_wrap=True, markup=False)
-        console.print("Serving until Ctrl-C.")
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(3600)
-
-
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def emulator(context: typer.Context) -> None:
     """Run only the Vertex AI emulator (gemtune emulator --help lists its options)."""
     os.execv(sys.executable, [sys.executable, "-m", "emulator", *context.args])
-
-
-def latest(runs: Path) -> Path:
-    """The newest finished run's folder."""
-    finished = sorted(runs.glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
-    if not finished:
-        raise UserError("no finished run", file=runs, remedy="start with: gemtune run configs/quickstart.yaml")
-    return finished[-1].parent
 
 
 help.describe(app)

@@ -230,8 +230,17 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return decisions
 
 
+STARTED = "2026-11-26T09:00:00Z"
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Where the step writes."""
+    names = {"page": "html", "verdict": "md", "summary": "json", "manifest": "manifest"}
+    return {name: str(folder / file) for name, file in names.items()}
+
+
 def run(
-    paths: Path, action: Literal["deployed", "none"] = "deployed", champion_before: str = ""
+    paths: Path, action: Literal["deployed", "none"] = "deployed", champion_before: str = "", **sections: Any
 ) -> tuple[str, str, RunSummary]:
     """The page, the verdict in Markdown, and the summary."""
     deployed = DeploymentRecord(
@@ -255,8 +264,8 @@ def run(
         "dropped",
     )
     inputs = {name: str(paths / name) for name in names}
-    outputs = [str(paths / name) for name in ("html", "md", "json")]
-    report.run(inputs, deployed.model_dump(mode="json"), "n", "job-1", *outputs, vertex={"project": "p"})
+    own = {"vertex": {"project": "p"}, "notify": {"webhook": "https://secret"}} | sections
+    report.run(inputs, deployed.model_dump(mode="json"), "n", ("job-1", STARTED), outputs(paths), **own)
     return (paths / "html").read_text(), (paths / "md").read_text(), RunSummary.read(paths / "json")
 
 
@@ -274,7 +283,7 @@ def test_report_of_a_run_with_nothing_new_has_the_last_verdict_and_no_cost(paths
     spent = [CostItem.actual("augmentation", "paraphrases", 5, 0.25)]
     checked = {"forecast": CostForecast.of(spent, 1.0), "last_summary": last.model_dump(mode="json")}
     BudgetReport.read(paths / "budget").model_copy(update=checked).write(paths / "budget")
-    report.run_unchanged(str(paths / "budget"), "job-2", *(str(paths / name) for name in ("html", "md", "json")))
+    report.run_unchanged(str(paths / "budget"), ("job-2", "{{$.unresolved}}"), outputs(paths), vertex={"project": "p"})
     summary = RunSummary.read(paths / "json")
     assert (summary.verdict, summary.passed, summary.cost.actual) == ("keep_champion", False, 0.25)
     assert "unchanged: rows, settings and champion are those of the last decision" in summary.reasons[0]
@@ -311,7 +320,9 @@ def test_report_names_run_data_and_software(paths: Path) -> None:
     identity = summary.identity
     assert (identity.job, identity.data, identity.rows_fingerprint) == ("job-1", "rows.csv", "f")
     assert not identity.emulated
-    for text in ("job-1", "rows.csv", identity.decided, __version__, "6 rows"):
+    assert "secret" not in summary.model_dump_json()
+    assert summary.configuration == {"vertex": {"project": "p"}}
+    for text in ("job-1", "rows.csv", STARTED, identity.decided, identity.digest, __version__, "6 rows"):
         assert text in page
     assert "Run on the emulator" not in page
 
