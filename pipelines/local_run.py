@@ -30,7 +30,7 @@ from rich.table import Table
 
 from gemtune.artifacts.manifest import Check, Manifest, check_file, digest_of
 from gemtune.config import Config
-from gemtune.errors import SYSTEM_REMEDIES, OverBudgetError, UserError
+from gemtune.errors import SYSTEM_REMEDIES, OverBudgetError, TooFewRowsError, UserError
 from pipelines import process_tree
 from pipelines.compilation import Pipeline, compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
@@ -306,7 +306,7 @@ def _why(board: Board) -> tuple[type[UserError], str]:
     if system := re.search(r"^\w+Error: \[Errno (\d+)\]", problem):
         remedy = SYSTEM_REMEDIES.get(int(system[1]), "")
         problem += f" ({remedy})" if remedy else ""
-    error = OverBudgetError if kind == OverBudgetError.__name__ else UserError
+    error = {own.__name__: own for own in (OverBudgetError, TooFewRowsError)}.get(kind, UserError)
     return error, f"{failed.name}: {problem}\nfull log: {failed.log}"
 
 

@@ -358,9 +358,11 @@ def _beside(rows: Sequence[JsonObject], used: Sequence[str]) -> list[Guess]:
     slices = [c.name for c in columns if c.is_label and len(c.counts) <= 20 and c.role != "split"]
     slices = [name for name in slices if name not in [*offered, *(c.name for c in splits)]][:3]
     times = [column.name for column in columns if _is_time(column)][:1]
-    if slices or times:
-        guesses.append(Guess("preprocess.slice_columns", [*slices, *times], "scores are also reported by their values"))
+    if slices:
+        guesses.append(Guess("preprocess.slice_columns", slices, "scores are also reported by their values"))
     if times:
+        kept = Guess("preprocess.slice_columns", [*slices, *times], "with split.time_column", is_offer=True)
+        guesses.append(kept)
         guesses.append(Guess("split.time_column", times[0], "tests on the newest rows", is_offer=True))
     return guesses
 

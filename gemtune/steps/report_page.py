@@ -147,10 +147,10 @@ def render(summary: RunSummary, shown: VariantSummary, details: Details | None, 
     """The HTML page; per class, confusions and calibration are those of the variant `shown`."""
     from markupsafe import Markup
 
-    script = templates.source("report.js")
+    script = templates.script(language)
     compressed, rows = details.changes.packed() if details else (False, "")
     html: str = (
-        templates.environment()
+        templates.environment(language)
         .get_template("report.html.j2")
         .render(
             summary=summary,
