@@ -113,7 +113,7 @@ def both_methods(settings: Config) -> list[tuple[str, Config]]:
 
 
 class At(NamedTuple):
-    """A configuration, and a client of the place where its runs are; `runs` is the folder of local ones, if it is here."""
+    """A configuration, a client of the place of its runs, and the folder `runs` where that is this machine."""
 
     settings: Config
     client: Client
