@@ -134,13 +134,13 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def wide_console() -> Console:
-    """A console that does not fold lines at 80 columns where there is no terminal to measure.
+def wide_console(stderr: bool = False) -> Console:
+    """A console, on `stderr` or not, that does not fold lines at 80 columns where there is no terminal to measure.
 
     Where nobody reads standard output any more (`gemtune run | head`), it goes on without output.
     """
-    console = _Console(highlight=False)
-    return console if console.is_terminal else _Console(highlight=False, width=140)
+    console = _Console(highlight=False, stderr=stderr)
+    return console if console.is_terminal else _Console(highlight=False, width=140, stderr=stderr)
 
 
 class Messages(TyperGroup):
@@ -339,6 +339,7 @@ def cleanup(
         bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
     ] = False,
     older_than_days: Annotated[float, typer.Option(min=0, help="Leave out jobs that are younger.")] = 7.0,
+    as_json: Json = False,
 ) -> None:
     """Undeploy checkpoints that interrupted runs of this configuration left deployed; champions stay deployed.
 
@@ -349,11 +350,10 @@ def cleanup(
 
     settings = load(config, overrides)
     unused = endpoints.cleanup(connect(settings.vertex), settings.name, yes, older_than_days)
-    for endpoint in unused:
-        typer.echo(endpoint)
     count = "1 endpoint" if len(unused) == 1 else f"{len(unused)} endpoints"
     outcome = "undeployed" if yes else "would be undeployed (with --yes)"
-    typer.echo(f"{settings.name}: {count} {outcome if unused else 'to undeploy'}")
+    content = {"endpoints": unused, "undeployed": yes}
+    echo(content, as_json, *unused, f"{settings.name}: {count} {outcome if unused else 'to undeploy'}")
 
 
 @app.command(name="logging")
@@ -425,21 +425,23 @@ def _entries(config: Path, overrides: list[str] | None) -> list[dict[str, Any]]:
 
 @app.command()
 @with_local
-def promote(config: ConfigFile, overrides: Overrides = None) -> None:
+def promote(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Take the candidate that passed the gate into service (with deploy.approval: manual it waits for this command)."""
     from gemtune.steps import deploy
 
     settings = load(config, overrides)
     variant = deploy.promote(settings.name, settings.vertex.model_dump())
-    typer.echo(f"{settings.name}: {variant.model} is in production")
+    content = {"name": settings.name, "model": variant.model}
+    echo(content, as_json, f"{settings.name}: {variant.model} is in production")
 
 
 @app.command()
 @with_local
-def rollback(config: ConfigFile, overrides: Overrides = None) -> None:
+def rollback(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Restore the previous champion: endpoint, default checkpoint, alias and record."""
     from gemtune.steps import deploy
 
     settings = load(config, overrides)
     back = deploy.rollback(settings.name, settings.vertex.model_dump())
-    typer.echo(f"{settings.name}: {back.model} is in production again")
+    content = {"name": settings.name, "model": back.model}
+    echo(content, as_json, f"{settings.name}: {back.model} is in production again")

@@ -27,11 +27,11 @@ _GENERIC = ("rows", "data", "train", "all", "export", "labels", "dataset", "test
 _SHOWN_ROWS, _SHOWN_CHARS = 5, 300
 
 
-def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interactive: bool, force: bool) -> None:
+def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interactive: bool, force: bool) -> JsonObject:
     """Write the configuration and its JSON schema beside it, and print what was guessed and the next commands.
 
-    `fixed` has the kind of task and the columns that were given. Raises `UserError`, with nothing written, when the
-    file cannot be read, or a configuration is there already.
+    `fixed` has the kind of task, the columns and the source that were given. Returns what was written and guessed.
+    Raises `UserError`, with nothing written, when the file cannot be read, or a configuration is there already.
     """
     name = name or _name_of(file)
     out = out or Path(f"{name}.yaml")
@@ -66,6 +66,8 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
     typer.echo(
         f"  gemtune data check {checked} {quoted}{method}\n  gemtune plan {quoted} --offline\n  gemtune run {quoted}"
     )
+    listed = [{"setting": i.setting, "value": i.value, "reason": i.reason, "offered": i.is_offer} for i in guesses]
+    return {"configuration": str(out), "rows": count, "assumed": assumptions, "guesses": listed}
 
 
 def _base_model(guesses: list[Guess]) -> list[Guess]:

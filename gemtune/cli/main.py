@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -22,10 +23,12 @@ from gemtune.cli.commands import (
     Data,
     Engine,
     ExitZero,
+    Json,
     Messages,
     Runs,
     check,
     check_own_rows,
+    echo,
     ended_by_signals,
     load,
     wide_console,
@@ -82,7 +85,12 @@ def init(
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing; take the likeliest where several would fit.")
     ] = False,
+    source: Annotated[
+        Literal["automl", "openai", "vertex"] | None,
+        typer.Option("--from", help="Where the file was exported; other rows are refused."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a configuration for your own file: columns, kind of task, language, groups and times are recognized.
 
@@ -90,7 +98,11 @@ def init(
     """
     from gemtune.cli.init import init as write
 
-    write(file, out, name, {"kind": kind, "text": text, "target": target}, not yes and sys.stdin.isatty(), force)
+    fixed, interactive = {"kind": kind, "text": text, "target": target, "source": source or ""}, sys.stdin.isatty()
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        written = write(file, out, name, fixed, interactive and not yes, force)
+    if as_json:
+        echo(written, as_json)
 
 
 @app.command(epilog=exit_codes.HELP)
@@ -110,6 +122,7 @@ def run(
         int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
     ] = 1,
     exit_zero: ExitZero = False,
+    as_json: Json = False,
 ) -> None:
     """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report.
 
@@ -128,7 +141,7 @@ def run(
         folder = local_run.create_folder(runs, settings.name)
         local_run.prepare(settings, folder, engine, jobs)
     started = local_run.read_start(folder)
-    console = wide_console()
+    console = wide_console(as_json)
     start = time.time()
     emulator = emulator_process.emulator(folder.parent / "emulator", 0, started["engine"], started["jobs"])
     with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
@@ -136,15 +149,19 @@ def run(
         steps = local_run.run_pipeline(folder, server, console, lock)
         summary = console_summary.finish(folder, steps, start)
         console_summary.show(console, folder, summary)
+    if as_json:
+        names = ("verdict", "headline", "reasons", "metric", "test_rows", "variants", "cost", "outcome")
+        paths = {"run": str(folder), "report": str(folder / "report.html"), "summary": str(folder / "summary.json")}
+        echo({**paths, **{name: summary[name] for name in names}}, as_json)
     if not exit_zero:
         raise typer.Exit(exit_codes.of_verdict(summary["verdict"]))
 
 
 @app.command(name="try", epilog=exit_codes.HELP)
-def try_sample(runs: Runs = RUNS, exit_zero: ExitZero = False) -> None:
+def try_sample(runs: Runs = RUNS, exit_zero: ExitZero = False, as_json: Json = False) -> None:
     """Run the sample, English support tickets, on this machine: from rows to a verdict in a few minutes."""
     config, data = (bundled.sample(name) for name in ("configs/quickstart.yaml", "examples/support_en/rows.jsonl"))
-    run(config, str(data), runs=runs, exit_zero=exit_zero)
+    run(config, str(data), runs=runs, exit_zero=exit_zero, as_json=as_json)
 
 
 @app.command()
@@ -160,6 +177,7 @@ def monitor(
     runs: Runs = RUNS,
     engine: Engine = "student",
     exit_zero: ExitZero = False,
+    as_json: Json = False,
 ) -> None:
     """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label.
 
@@ -175,7 +193,7 @@ def monitor(
     emulator_process.check_engine(engine)
     folder = local_run.create_folder(runs, f"{settings.name}-monitoring")
     local_run.prepare(settings, folder, engine, 1, "monitoring", {"now": now, "new_baseline": new_baseline})
-    console = wide_console()
+    console = wide_console(as_json)
     emulator = emulator_process.emulator(runs / "emulator", 0, engine, 1)
     with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
         local_run.run_pipeline(folder, server, console, lock, f"gemtune monitor {config}")
@@ -186,6 +204,8 @@ def monitor(
     for line in decided["summary"]:
         console.print(f"  - {line}", soft_wrap=True, markup=False)
     console.print(f"report   {folder / 'report.html'}\nto label {folder / 'annotations.csv'}", soft_wrap=True)
+    if as_json:
+        echo({"run": str(folder), "report": str(folder / "report.html"), **decided}, as_json)
     if not exit_zero:
         raise typer.Exit(exit_codes.of_verdict(decided["verdict"]))
 
