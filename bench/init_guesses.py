@@ -8,6 +8,10 @@ channels, customers and splits. Counted are files whose kind of task, text or re
 a set and exits 1 above 5 %.
 
     python -m bench.init_guesses --data DIR [--rows 300] [--only TEXT]
+    python -m bench.init_guesses --data DIR --verdicts --rows 600    # half a CPU minute a set
+
+With --verdicts one file of each set goes through `gemtune init FILE --yes` and `gemtune run` with the scripted engine,
+without an edit: a run ends with a verdict (exit code 0, 3 or 4; 4 also for sets with too few rows).
 
 DIR holds data sets as KIND/NAME/SPLIT.jsonl or .jsonl.gz.
 """
@@ -20,6 +24,7 @@ import gzip
 import io
 import json
 import random
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -127,12 +132,24 @@ def wrong(path: Path, folder: Path, kind: str, text: str, target: str) -> str:
     return "" if guessed[0] in kinds and guessed[1:] == (text, target) else f"guessed {guessed}"
 
 
+def verdict(path: Path, folder: Path) -> int:
+    """The exit code of the two commands from a file to a verdict."""
+    name = folder / "own.yaml"
+    for words in (["init", str(path), "--yes", "--out", str(name)], ["run", str(name), "--engine", "scripted"]):
+        done = subprocess.run([sys.executable, "-m", "gemtune", *words], cwd=folder, capture_output=True, text=True)
+        if done.returncode not in (0, 3, 4):
+            print(done.stdout[-500:], done.stderr[-500:])
+            break
+    return done.returncode
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rows", type=int, default=300, help="rows of each set")
     parser.add_argument("--only", default="", help="only sets whose path contains this text")
+    parser.add_argument("--verdicts", action="store_true", help="run one file of each set to a verdict")
     arguments = parser.parse_args()
     root = data_folder(parser, arguments.data, [ANY_SET], "keys such as text and label")
     tried = failed = 0
@@ -144,20 +161,28 @@ def main() -> None:
             rows, problems = read(source, arguments.rows), []
             fields = (text, target, *(["rejected"] if kind == "preference" else []))
             lang = language(name)
-            for variant, text_name, target_name, varied in (
-                [("own", text, target, [{f: row[f] for f in fields} for row in rows])]
-                if kind == "preference"
-                else variants(rows, (text, target), lang)
-            ):
+            own = [("own", text, target, [{f: row[f] for f in fields} for row in rows])]
+            varied_rows = own if kind == "preference" else list(variants(rows, (text, target), lang))
+            if arguments.verdicts:
+                varied_rows = [varied_rows[len(name) % len(varied_rows)]]
+            for variant, text_name, target_name, varied in varied_rows:
                 with tempfile.TemporaryDirectory() as folder:
-                    for path in files(Path(folder), varied, _ENCODINGS[lang]):
+                    written = list(files(Path(folder), varied, _ENCODINGS[lang]))
+                    if arguments.verdicts:
+                        code = verdict(written[len(name) % len(written)], Path(folder))
+                        tried += 1
+                        problems += [f"exit code {code}"] if code not in (0, 3, 4) else []
+                        print(f"{kind}/{name} {variant}: exit code {code}", flush=True)
+                        continue
+                    for path in written:
                         problem = wrong(path, Path(folder), expected or kind, text_name, target_name)
                         tried += 1
                         if problem:
                             problems.append(f"{variant} {path.suffix}: {problem:.200}")
             failed += len(problems)
             print(f"{kind}/{name}: {len(problems)} wrong", *problems, sep="\n    ", flush=True)
-    print(f"{failed} of {tried} files guessed wrong ({failed / max(1, tried):.1%}; at most 5 %)")
+    outcome = "without a verdict" if arguments.verdicts else "guessed wrong"
+    print(f"{failed} of {tried} files {outcome} ({failed / max(1, tried):.1%}; at most 5 %)")
     sys.exit(failed > 0.05 * tried)
 
 

@@ -20,6 +20,7 @@ def configure(
     vertex: dict,
     preprocess: dict,
     preference: dict,
+    reporting: dict,
 ) -> NamedTuple("Sections", [("task", dict), ("evaluate", dict), ("plan", dict), ("vertex", dict)]):
     """Write base model, budget, bucket, project and region into the sections; refuse what was not compiled in."""
     from gemtune.steps import configure as step
@@ -34,4 +35,5 @@ def configure(
         vertex=vertex,
         preprocess=preprocess,
         preference=preference,
+        reporting=reporting,
     )

@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m emulator`: see `emulator.app.cli`."""
 
-import sys
-
 from emulator.app.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -54,6 +54,8 @@ class OverBudgetError(UserError):
 class TooFewRowsError(UserError):
     """The rows can be used, but a run needs more of them."""
 
+    exit_code = 4
+
 
 class ServiceError(Exception):
     """A failure of Google's services; `code` is the HTTP status, 0 without one."""

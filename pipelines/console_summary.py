@@ -13,7 +13,7 @@ from rich.table import Table
 
 from gemtune.artifacts.base import open_atomic
 from pipelines.emulator_process import LOCATION, PROJECT
-from pipelines.local_run import Step, collect, orchestration
+from pipelines.local_run import Step, collect, copy_manifest, orchestration
 
 SERVED_AT = "http://127.0.0.1:8080"  # where `gemtune serve` serves, by default
 VERDICTS = {
@@ -42,6 +42,7 @@ def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
     ]
     with open_atomic(folder / "summary.json") as file:
         json.dump(summary, file, ensure_ascii=False, indent=1)
+    copy_manifest(folder)
     return summary
 
 

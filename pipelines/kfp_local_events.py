@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-PIPELINE, ARGUMENTS = "pipeline.yaml", "arguments.json"
+PIPELINE, ARGUMENTS, STARTED = "pipeline.yaml", "arguments.json", "start.json"
 LINE = re.compile(r"^\[KFP Executor [^\]]*\]: ((?:done|progress|note): .*)$")
 
 
@@ -124,7 +124,9 @@ def main(folder: str, earlier: str) -> int:
     subprocess_task_handler.run_local_subprocess = observer.run
     runner = local.SubprocessRunner(use_venv=False)
     local.init(runner, pipeline_root=str(root / "steps"), raise_on_error=True, enable_caching=True)
-    specification, *_ = yaml.safe_load_all((root / PIPELINE).read_text(encoding="utf-8"))
+    text = (root / PIPELINE).read_text(encoding="utf-8").replace("{{$.pipeline_job_name}}", root.resolve().name)
+    started = json.loads((root / STARTED).read_text(encoding="utf-8"))["time"]  # kfp's local runner knows no such time
+    specification, *_ = yaml.safe_load_all(text.replace("{{$.pipeline_job_create_time_utc}}", started))
     for component in (specification["root"], *specification["components"].values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task.pop("retryPolicy", None)  # somebody waits: a failed step is reported at once, and the run resumed

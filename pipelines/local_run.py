@@ -28,15 +28,16 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
+from gemtune.artifacts.manifest import Check, Manifest, check_file, digest_of
 from gemtune.config import Config
-from gemtune.errors import SYSTEM_REMEDIES, OverBudgetError, UserError
+from gemtune.errors import SYSTEM_REMEDIES, OverBudgetError, TooFewRowsError, UserError
 from pipelines import process_tree
 from pipelines.compilation import Pipeline, compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
-from pipelines.kfp_local_events import ARGUMENTS, PIPELINE
+from pipelines.kfp_local_events import ARGUMENTS, PIPELINE, STARTED
 from pipelines.tasks import without_email
 
-STARTED, EVENTS = "start.json", "events.jsonl"
+EVENTS, MANIFEST, STEP_MANIFEST = "events.jsonl", "manifest.json", "report*/manifest"
 
 
 def create_folder(runs: Path, name: str) -> Path:
@@ -72,13 +73,15 @@ def prepare(
 
 def write_settings(folder: Path, data: str, engine: str, jobs: int) -> None:
     """Keep in a run's folder what `read_settings` reads."""
-    started = {"data": data, "engine": engine, "jobs": jobs}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    digest = digest_of(data) if Path(data).is_file() else ""
+    started = {"data": data, "data_sha256": digest, "engine": engine, "jobs": jobs, "time": now}
     (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Data, engine and concurrent jobs that a run was started with; `UserError` for a folder without a run."""
-    return _read(folder, STARTED, ("data", "engine", "jobs"))
+    """Data, engine, concurrent jobs and time that a run was started with; `UserError` for a folder without a run."""
+    return _read(folder, STARTED, ("data", "engine", "jobs", "time"))
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -97,6 +100,59 @@ def _read(folder: Path, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
     except (ValueError, TypeError):
         problem = f"{name} is damaged"
     raise UserError(f"no run: {problem}", file=folder, remedy="give the folder of a run, runs/NAME-TIME")
+
+
+def listed(runs: Path, name: str) -> list[dict[str, str]]:
+    """The local runs of a configuration's name: folder, state and start."""
+    rows = []
+    for path in runs.glob(f"{name}-*/{STARTED}"):
+        if re.fullmatch(r"\d{8}-\d{6}(-\d+)?", path.parent.name.removeprefix(f"{name}-")):
+            created = read_settings(path.parent)["time"][:16].replace("T", " ")
+            rows.append({"run": path.parent.name, "state": state(path.parent), "created": created})
+    return rows
+
+
+def folder_of(runs: Path, name: str, run: str = "") -> Path | None:
+    """The folder of a local run, by default of the newest of a name; None where there is none."""
+    if run:
+        folder = next((path for path in (Path(run), runs / run) if (path / STARTED).is_file()), None)
+    else:
+        newest = max(listed(runs, name), key=lambda row: row["created"], default=None)
+        folder = runs / newest["run"] if newest else None
+    return folder
+
+
+def state(folder: Path) -> str:
+    """State of a local run: its verdict once it is finished, running, or stopped (it can be resumed)."""
+    if (folder / "summary.json").exists():
+        return str(read_summary(folder).get("verdict", "finished"))
+    try:
+        with alone_in(folder):
+            return "stopped"
+    except UserError:
+        return "running"
+
+
+def step_lines(folder: Path) -> list[str]:
+    """A line for each step of a local run that has started: name, state, seconds, result."""
+    return [
+        f"{step.name:32} {'succeeded' if step.code == 0 else 'running' if step.code is None else 'failed':10} "
+        f"{max(step.finish - step.start, 0):.0f} s {step.headline}".rstrip()
+        for step in _events(folder).steps
+    ]
+
+
+def logs(folder: Path, step: str = "") -> Iterator[str]:
+    """What the steps of a local run printed, in their order: those of one name, or all; each line with its step.
+
+    Raises `UserError` where no such step has started.
+    """
+    steps = [own for own in _events(folder).steps if step in ("", own.name, own.name.split("[")[0])]
+    if not steps:
+        raise UserError(f"no step {step} has started".replace("  ", " "), file=folder, remedy="see gemtune runs show")
+    for own in steps:
+        for line in (folder / "logs" / Path(own.log).name).read_text("utf-8", errors="replace").splitlines():
+            yield f"{own.name}: {line}"
 
 
 @contextlib.contextmanager
@@ -157,12 +213,17 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
 
 def finished_steps(folder: Path) -> tuple[list[Step], int]:
     """The steps of a run that have finished, from its events, and the highest number of a step; ([], 0) at first."""
+    steps = _events(folder).steps
+    return [step for step in steps if step.code == 0], max((step.number for step in steps), default=0)
+
+
+def _events(folder: Path) -> Board:
     earlier = Board(Console(quiet=True))
     with contextlib.suppress(FileNotFoundError), (folder / EVENTS).open(encoding="utf-8") as events:
         for line in events:
             with contextlib.suppress(ValueError):  # a last line that was cut off
                 earlier.show(json.loads(line))
-    return [step for step in earlier.steps if step.code == 0], max((step.number for step in earlier.steps), default=0)
+    return earlier
 
 
 @dataclass(slots=True)
@@ -245,7 +306,7 @@ def _why(board: Board) -> tuple[type[UserError], str]:
     if system := re.search(r"^\w+Error: \[Errno (\d+)\]", problem):
         remedy = SYSTEM_REMEDIES.get(int(system[1]), "")
         problem += f" ({remedy})" if remedy else ""
-    error = OverBudgetError if kind == OverBudgetError.__name__ else UserError
+    error = {own.__name__: own for own in (OverBudgetError, TooFewRowsError)}.get(kind, UserError)
     return error, f"{failed.name}: {problem}\nfull log: {failed.log}"
 
 
@@ -260,9 +321,39 @@ def orchestration(steps: list[Step], start: float, finish: float) -> dict[str, f
 
 
 def collect(folder: Path, report: str = "report*") -> dict[str, Any]:
-    """Copy page and summary of the report step (or `report-unchanged`) to the top of the run's folder; the summary."""
-    (page,) = (folder / "steps").rglob(f"{report}/page")
-    (summary,) = (folder / "steps").rglob(f"{report}/summary")
-    shutil.copyfile(page, folder / "report.html")
-    read: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+    """Copy page and summary of the report step to the top of the run's folder; the summary."""
+    shutil.copyfile(step_output(folder, f"{report}/page"), folder / "report.html")
+    read: dict[str, Any] = json.loads(step_output(folder, f"{report}/summary").read_text(encoding="utf-8"))
     return read
+
+
+def step_output(folder: Path, pattern: str) -> Path:
+    """The file that a step of a run wrote: STEP/OUTPUT; raises `UserError` where there is none."""
+    for path in (folder / "steps").rglob(pattern):
+        return path
+    raise UserError(f"no {pattern}", file=folder / "steps", remedy="the run has not come so far, or files were removed")
+
+
+def copy_manifest(folder: Path) -> None:
+    """Copy the manifest to the top of a finished run's folder, with the digests of the files that are there."""
+    names = ("report.html", "summary.json", PIPELINE, ARGUMENTS, STARTED)
+    manifest = Manifest.read(step_output(folder, STEP_MANIFEST))
+    manifest.model_copy(update={"copies": {name: digest_of(folder / name) for name in names}}).write(folder / MANIFEST)
+
+
+def verify(folder: Path) -> tuple[Manifest, list[Check]]:
+    """The manifest of a finished run, and everything that it covers with its state.
+
+    Raises `UserError` for a folder without a manifest.
+    """
+    copied, started = Manifest.read(folder / MANIFEST), read_settings(folder)
+    path = step_output(folder, STEP_MANIFEST)
+    manifest = Manifest.read(path)
+    checks = list(manifest.check(path))
+    is_same = copied.model_copy(update={"copies": {}}) == manifest
+    text = (folder / MANIFEST).read_text("utf-8")
+    checks.append(Check(MANIFEST, "ok" if is_same and text == copied.document() else "changed"))
+    checks += [check_file(folder, name, digest) for name, digest in copied.copies.items()]
+    if started.get("data_sha256"):
+        checks.append(check_file(Path(), started["data"], started["data_sha256"]))
+    return manifest, checks

@@ -28,13 +28,13 @@ WATCHED = 20  # newest runs
 
 
 @contextlib.contextmanager
-def backend(folder: Path, engine: str | None) -> Iterator[str]:
-    """Let this process address the emulator of a folder of runs; its URL. It executes pipelines.
+def backend(folder: Path, engine: str | None, executes: bool = True) -> Iterator[str]:
+    """Let this process address the emulator of a folder of runs; its URL. It executes pipelines, if `executes`.
 
     Changes the environment of this process until the end of the context.
     """
     check_engine(engine or "student")
-    with emulator(folder / "emulator", engine=engine, executes=True) as server:
+    with emulator(folder / "emulator", engine=engine, executes=executes) as server:
         before = dict(os.environ)
         _set_environment(environment(server.url))
         try:

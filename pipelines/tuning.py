@@ -52,6 +52,7 @@ FORM = {
     "max_cost": "plan",
     "bucket": "vertex",
 }  # parameter -> the section that it goes before
+IDENTITY = {"job": dsl.PIPELINE_JOB_NAME_PLACEHOLDER, "started": dsl.PIPELINE_JOB_CREATE_TIME_UTC_PLACEHOLDER}
 DESCRIPTIONS = {
     "supervised": "From labelled rows to a deploy / don't-deploy decision about a tuned Gemini model: validated, "
     "deduplicated, leak-free splits; prompted baselines; a cost forecast; tuning jobs; the best checkpoint; a "
@@ -180,7 +181,7 @@ class Wiring:
         with dsl.If(budget.outputs["Output"] == True, name="something-is-new"):  # noqa: E712
             self._evaluate_and_tune(data, checked, budgeted)
         with dsl.Else(name="nothing-is-new"):
-            self._step(report_unchanged, **checked, job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER)
+            self._step(report_unchanged, **checked, **IDENTITY)
 
     def _evaluate_and_tune(self, data: dict[str, Any], checked: dict[str, Any], budgeted: dict[str, Any]) -> None:
         """Evaluate the prompts, tune where it is worth trying, decide."""
@@ -283,7 +284,8 @@ class Wiring:
             split_report=data["split"],
             budget=data["budget"],
             dropped=data["dropped"],
-            job=dsl.PIPELINE_JOB_NAME_PLACEHOLDER,
+            leakage_report=data["leakage"],
+            **IDENTITY,
             tuning_plan=tuning_plan,
             outcome=dsl.OneOf(deployed.outputs["Output"], kept.outputs["Output"]),
         )

@@ -231,7 +231,9 @@ def key_uses() -> Iterator[Use]:
     for path in within(table["where"], ".j2"):
         for expression in re.finditer(r"{[{%].*?[}%]}", text_of(path), re.S):
             line = text_of(path).count("\n", 0, expression.start()) + 1
-            for name in re.findall(r"[A-Za-z_]\w*", expression[0]):
+            literals = r"'[^']*'|\"[^\"]*\""
+            names = re.sub(literals, lambda m: "" if " " in m[0] else m[0], expression[0])  # without sentences
+            for name in re.findall(r"[A-Za-z_]\w*", names):
                 if name in words:
                     yield Use(path, line, name, words[name])
     for path in within(table["where"], ".json", ".yaml"):

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import ipaddress
 import logging
@@ -17,8 +16,11 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated
 
 import h11
+import typer
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -32,51 +34,48 @@ from emulator.engines.rules_engine import RulesEngine, load_rules
 HEADER_TIMEOUT_S = 20.0
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="emulator", description=__doc__, epilog="Example: gemtune emulator --port 8080 --state-dir state"
-    )
-    parser.add_argument("--port", type=int, default=8085, help="0 picks a free one (default: 8085)")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: loopback)")
-    parser.add_argument("--state-dir", type=Path, default=Path("state"), help="directory of the persistent state")
-    parser.add_argument("--engine", default="student", help="student, scripted, or scripted:FILE.json")
-    parser.add_argument(
-        "--threads",
-        type=int,
-        default=0,
-        help="threads of the student (0: chosen by the model's size)",
-    )
-    parser.add_argument("--speed", default="", help="immediate, polls:N or seconds:T for each job state")
-    parser.add_argument("--faults", type=Path, help="fault plan (JSON)")
-    parser.add_argument("--catalogue", type=Path, help="catalogue of base models (JSON)")
-    parser.add_argument("--concurrency", type=int, default=1, help="tuning jobs that train at once")
-    parser.add_argument("--judge", default="lexical", help="judge of evaluateInstances: lexical, or a base model")
-    parser.add_argument("--seed", type=int, default=0, help="seed of all training")
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a host name by which clients may call it, beside localhost and addresses; repeatable",
-    )
-    parser.add_argument(
-        "--execute-pipelines",
-        action="store_true",
-        help="run the steps of submitted pipeline jobs, which is any code, on this machine; loopback only",
-    )
-    parser.add_argument(
-        "--execute-rewards",
-        action="store_true",
-        help="run the Python snippets of rewards, in confined processes on this machine; loopback only",
-    )
-    parser.add_argument(
-        "--while-open",
-        type=int,
-        metavar="FD",
-        help="end when nobody can write to this pipe any more",
-    )
-    parser.add_argument("--routes", action="store_true", help="print the table of supported routes and exit")
-    return parser.parse_args()
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command(help=__doc__, epilog="Example: gemtune emulator --port 8080 --state-dir state")
+def command(
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 picks a free one.")] = 8085,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    state_dir: Annotated[Path, typer.Option(help="Directory of the persistent state.")] = Path("state"),
+    engine: Annotated[str, typer.Option(help="student, scripted, or scripted:FILE.json.")] = "student",
+    threads: Annotated[int, typer.Option(help="Threads of the student (0: chosen by the model's size).")] = 0,
+    speed: Annotated[str, typer.Option(help="immediate, polls:N or seconds:T for each job state.")] = "",
+    faults: Annotated[Path | None, typer.Option(help="Fault plan (JSON).")] = None,
+    catalogue: Annotated[Path | None, typer.Option(help="Catalogue of base models (JSON).")] = None,
+    concurrency: Annotated[int, typer.Option(help="Tuning jobs that train at once.")] = 1,
+    judge: Annotated[str, typer.Option(help="Judge of evaluateInstances: lexical, or a base model.")] = "lexical",
+    seed: Annotated[int, typer.Option(help="Seed of all training.")] = 0,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Host name by which clients may call it, beside localhost; repeatable."),
+    ] = None,
+    execute_pipelines: Annotated[
+        bool,
+        typer.Option(
+            "--execute-pipelines", help="Run the steps of submitted pipeline jobs, which is any code; loopback only."
+        ),
+    ] = False,
+    execute_rewards: Annotated[
+        bool,
+        typer.Option(
+            "--execute-rewards", help="Run the Python snippets of rewards in confined processes; loopback only."
+        ),
+    ] = False,
+    while_open: Annotated[
+        int | None, typer.Option(metavar="FD", help="End when nobody can write to this pipe any more.")
+    ] = None,
+    routes: Annotated[bool, typer.Option("--routes", help="Print the table of supported routes and exit.")] = False,
+) -> None:
+    """Take the options; exit code 2 for invalid ones or a port in use."""
+    if routes:
+        _print_routes()
+    else:
+        raise typer.Exit(_serve(SimpleNamespace(**locals())))
 
 
 def _print_routes() -> None:
@@ -191,12 +190,13 @@ def _end_without_users(pipe: int, server: _Server) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def main() -> int:
+def main() -> None:
+    """The command, with the arguments of this process."""
+    app(prog_name="gemtune emulator")
+
+
+def _serve(arguments: SimpleNamespace) -> int:
     """Serve until a signal; returns 2 for invalid arguments or a port in use."""
-    arguments = _arguments()
-    if arguments.routes:
-        _print_routes()
-        return 0
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         catalogue = load_catalogue(arguments.catalogue)
@@ -219,7 +219,7 @@ def main() -> int:
             arguments.concurrency,
             arguments.seed,
             arguments.judge,
-            (arguments.host, *arguments.allow_host),
+            (arguments.host, *(arguments.allow_host or ())),
             arguments.execute_rewards,
             url if arguments.execute_pipelines else "",
         )

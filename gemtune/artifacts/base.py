@@ -42,10 +42,13 @@ class Artifact(Part):
 
     def write(self, path: str | Path) -> None:
         """Write the document as indented JSON."""
-        document = {**self.model_dump(mode="json", by_alias=True), "schema_version": self.VERSION}
         with open_atomic(path) as file:
-            json.dump(document, file, ensure_ascii=False, indent=1)
-            file.write("\n")
+            file.write(self.document())
+
+    def document(self) -> str:
+        """The text of the document."""
+        document = {**self.model_dump(mode="json", by_alias=True), "schema_version": self.VERSION}
+        return f"{json.dumps(document, ensure_ascii=False, indent=1)}\n"
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

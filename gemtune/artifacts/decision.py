@@ -160,7 +160,9 @@ class RunIdentity(Part):
     """Which run it is, and what it ran on; `decided` is the time of its report (UTC, ISO 8601)."""
 
     job: str
-    """Name of the pipeline job."""
+    """Name of the pipeline job; of a local run, of its folder."""
+    started: str
+    """UTC, ISO 8601; empty where the backend does not report it."""
     decided: str
     version: str
     base_model: str
@@ -169,6 +171,10 @@ class RunIdentity(Part):
     """Of the rows of all splits."""
     emulated: bool
     """Whether an emulator took the place of the service."""
+    digest: str = ""
+    """Of the run's manifest (`gemtune verify`)."""
+    key: str = ""
+    """Id of the key that signs the manifest; empty: there is none."""
 
 
 class RunSummary(Artifact):
@@ -205,4 +211,7 @@ class RunSummary(Artifact):
     cost: CostSummary
     data: dict[str, Any]
     splits: dict[str, Any]
+    configuration: dict[str, Any]
+    """The sections of the run's settings, without those of notifications, whose URL is a secret."""
+    versions: dict[str, str]
     outcome: dict[str, Any]

@@ -14,6 +14,11 @@ from pathlib import Path
 BUNDLED = Path(__file__).resolve().parent.parent / "_bundled"
 
 
+def sample(path: str) -> Path:
+    """A file of the sample, in the wheel or in the repository."""
+    return (BUNDLED if BUNDLED.is_dir() else BUNDLED.parents[1]) / path
+
+
 def put_on_path(folder: Path = BUNDLED) -> None:
     """Import from the wheel's copies, here and in child processes, before any package of the same name.
 

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from gemtune.cli.commands import RUNS, ConfigFile, Data, Engine, Messages, Runs, check, ended_by_signals, load
+from gemtune.cli.commands import (
+    RUNS,
+    ConfigFile,
+    Data,
+    Engine,
+    Json,
+    Messages,
+    Runs,
+    check,
+    echo,
+    ended_by_signals,
+    load,
+)
 from gemtune.cli.config import Overrides
 from gemtune.cli.exit_codes import INTERRUPTED
 from gemtune.errors import UserError
@@ -38,11 +50,10 @@ Local = Annotated[
     bool,
     typer.Option("--local", help="Use an emulator on this machine that executes pipelines, until the command ends."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print a JSON list.")]
 Run = Annotated[str, typer.Argument(help="Id or resource name of a run; default: the newest.")]
 
 app = typer.Typer(cls=Messages)
-runs_app = typer.Typer(no_args_is_help=True, help="Runs on Vertex AI Pipelines.")
+runs_app = typer.Typer(no_args_is_help=True, help="Runs on Vertex AI Pipelines, and on this machine.")
 schedules_app = typer.Typer(no_args_is_help=True, help="Schedules on Vertex AI Pipelines.")
 app.add_typer(runs_app, name="runs")
 app.add_typer(schedules_app, name="schedules")
@@ -102,10 +113,11 @@ def both_methods(settings: Config) -> list[tuple[str, Config]]:
 
 
 class At(NamedTuple):
-    """A configuration, and a client of the place where its runs are."""
+    """A configuration, a client of the place of its runs, and the folder `runs` where that is this machine."""
 
     settings: Config
     client: Client
+    runs: Path | None
 
 
 class Place(NamedTuple):
@@ -152,7 +164,7 @@ def _at(config: Path, overrides: list[str] | None, local: bool, runs: Path) -> I
 
     settings = load(config, overrides)
     with _this_machine(runs) if local else contextlib.nullcontext():
-        yield At(settings, connect(settings.vertex))
+        yield At(settings, connect(settings.vertex), runs if local else None)
 
 
 Bundle = contextlib.AbstractContextManager[Any]
@@ -324,13 +336,14 @@ def list_runs(
     as_json: Json = False,
 ) -> None:
     """List a configuration's newest runs: id, state, start."""
-    from pipelines import runs
+    from pipelines import local_run, runs
 
     listed = [
         {"run": job.name.rsplit("/", 1)[-1], "state": runs.state(job), "created": f"{job.create_time:%Y-%m-%d %H:%M}"}
         for job in runs.newest(at.client, at.settings.name, count)
     ]
-    _print_table(listed, 10, as_json)
+    listed += local_run.listed(at.runs, at.settings.name) if at.runs else []
+    _print_table(sorted(listed, key=lambda row: row["created"], reverse=True)[:count], 18, as_json)
 
 
 def _print_table(rows: list[dict[str, str]], width: int, as_json: bool) -> None:
@@ -344,14 +357,16 @@ def _print_table(rows: list[dict[str, str]], width: int, as_json: bool) -> None:
 
 @runs_app.command(name="show")
 @_with_client
-def show_run(at: Any, run: Run = "") -> None:
+def show_run(at: Any, run: Run = "", as_json: Json = False) -> None:
     """Show a run and its steps: states, times, errors."""
-    from pipelines import runs
+    from pipelines import local_run, runs
 
-    job = runs.get(at.client, at.settings.name, run)
-    typer.echo(f"{job.name}\n{runs.state(job)} {job.error.message}".rstrip())
-    for line in runs.steps(job):
-        typer.echo(line)
+    if at.runs and (folder := local_run.folder_of(at.runs, at.settings.name, run)):
+        name, state, lines = str(folder), local_run.state(folder), local_run.step_lines(folder)
+    else:
+        job = runs.get(at.client, at.settings.name, run)
+        name, state, lines = job.name, f"{runs.state(job)} {job.error.message}".rstrip(), list(runs.steps(job))
+    echo({"run": name, "state": state, "steps": lines}, as_json, name, state, *lines)
 
 
 @runs_app.command(name="cancel")
@@ -371,10 +386,15 @@ def run_logs(
     run: Run = "",
     step: Annotated[str, typer.Option(help="Only this step, such as tune-supervised.")] = "",
 ) -> None:
-    """Print what the steps of a run logged, from Cloud Logging."""
-    from pipelines import runs
+    """Print what the steps of a run logged, from Cloud Logging or the folder of a local run."""
+    from pipelines import local_run, runs
 
-    for line in runs.logs(at.client, runs.get(at.client, at.settings.name, run), step):
+    folder = local_run.folder_of(at.runs, at.settings.name, run) if at.runs else None
+    if folder:
+        lines = local_run.logs(folder, step)
+    else:
+        lines = runs.logs(at.client, runs.get(at.client, at.settings.name, run), step)
+    for line in lines:
         typer.echo(line)
 
 

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -44,6 +46,61 @@ ExitZero = Annotated[
 ]
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def echo(content: Any, as_json: bool, *lines: str) -> None:
+    """Print the lines, or the content as JSON."""
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if as_json else "\n".join(lines))
+
+
+@contextlib.contextmanager
+def local_vertex(runs: Path = RUNS, engine: str | None = None) -> Iterator[None]:
+    """Let Google's clients of this process call the emulator of the local runs in a folder, with its state."""
+    from pipelines import strict_run
+
+    with strict_run.backend(runs, engine, executes=False):
+        yield
+
+
+def with_local(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the option --local: what it calls is the emulator of the local runs in ./runs."""
+    option = Annotated[
+        bool, typer.Option("--local", help="Use the emulator of the local runs in ./runs instead of Google Cloud.")
+    ]
+
+    signature = inspect.signature(command, eval_str=True)
+    needs = "local" in signature.parameters  # it also has something to do with the folders of local runs
+
+    @wraps(command)
+    def with_option(local: bool = False, **values: Any) -> None:
+        with local_vertex() if local else contextlib.nullcontext():
+            command(**values, **({"local": local} if needs else {}))
+
+    added = inspect.Parameter("local", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option)
+    parameters = [*(own for name, own in signature.parameters.items() if name != "local"), added]
+    with_option.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return with_option
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second signal does not disturb the ending."""
+
+    def interrupt(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}  # nohup stays in force
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def load(config: Path | None, overrides: list[str] | None, data: str | None = None, needs_data: bool = False) -> Config:
     """The configuration with what the command line overrides; `--data` goes before the file's `data`."""
     from gemtune.config import Config
@@ -72,36 +129,18 @@ def check(config: Config) -> None:
         raise UserError("\n".join(map(str, listed)))
 
 
-@contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the command as Ctrl-C does; a second signal does not disturb the ending."""
-
-    def interrupt(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, interrupt) for number in heard}  # nohup stays in force
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def wide_console() -> Console:
-    """A console that does not fold lines at 80 columns where there is no terminal to measure.
+def wide_console(stderr: bool = False) -> Console:
+    """A console, on `stderr` or not, that does not fold lines at 80 columns where there is no terminal to measure.
 
     Where nobody reads standard output any more (`gemtune run | head`), it goes on without output.
     """
-    console = _Console(highlight=False)
-    return console if console.is_terminal else _Console(highlight=False, width=140)
+    console = _Console(highlight=False, stderr=stderr)
+    return console if console.is_terminal else _Console(highlight=False, width=140, stderr=stderr)
 
 
 class Messages(TyperGroup):
@@ -134,10 +173,13 @@ app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
 app.add_typer(annotations_app, name="annotations")
 app.add_typer(config_app, name="config")
+champion_app = typer.Typer(no_args_is_help=True, help="What serves under a name, and what served before.")
+app.add_typer(champion_app, name="champion")
 app.command(name="dedup")(dedup_command)
 
 
 @app.command()
+@with_local
 def doctor(
     config: Annotated[
         Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
@@ -289,6 +331,7 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
 
 
 @app.command()
+@with_local
 def cleanup(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -296,6 +339,7 @@ def cleanup(
         bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
     ] = False,
     older_than_days: Annotated[float, typer.Option(min=0, help="Leave out jobs that are younger.")] = 7.0,
+    as_json: Json = False,
 ) -> None:
     """Undeploy checkpoints that interrupted runs of this configuration left deployed; champions stay deployed.
 
@@ -306,14 +350,14 @@ def cleanup(
 
     settings = load(config, overrides)
     unused = endpoints.cleanup(connect(settings.vertex), settings.name, yes, older_than_days)
-    for endpoint in unused:
-        typer.echo(endpoint)
     count = "1 endpoint" if len(unused) == 1 else f"{len(unused)} endpoints"
     outcome = "undeployed" if yes else "would be undeployed (with --yes)"
-    typer.echo(f"{settings.name}: {count} {outcome if unused else 'to undeploy'}")
+    content = {"endpoints": unused, "undeployed": yes}
+    echo(content, as_json, *unused, f"{settings.name}: {count} {outcome if unused else 'to undeploy'}")
 
 
 @app.command(name="logging")
+@with_local
 def log_requests(
     action: Annotated[Literal["enable", "disable", "show"], typer.Argument(help="What to do.")],
     config: ConfigFile,
@@ -340,21 +384,64 @@ def log_requests(
         raise typer.Exit(1)
 
 
+@champion_app.command(name="show")
+@with_local
+def show_champion(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show what serves under the configuration's name: endpoint, since when, and the decision behind it."""
+    (champion, *_), name = [e for e in _entries(config, overrides) if e["state"] == "champion"] or [{}], config.stem
+    if not champion:
+        raise UserError(f"{name}: no champion", remedy="deploy one: gemtune run, or gemtune promote")
+    echo(champion, as_json, *(f"{key:10} {value}" for key, value in champion.items() if value not in (None, "")))
+
+
+@champion_app.command(name="history")
+@with_local
+def champion_history(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
+    """List the waiting candidate, the champion, those before it and those that were rolled back."""
+    entries = _entries(config, overrides)
+    lines = [f"{entry['state']:12} {entry['since'] or '':26} {entry['model']}" for entry in entries]
+    echo(entries, as_json, *(lines or [f"{config.stem}: no champion yet"]))
+
+
+def _entries(config: Path, overrides: list[str] | None) -> list[dict[str, Any]]:
+    from gemtune.state import champion
+    from gemtune.vertex import connect
+
+    settings = load(config, overrides)
+    return [
+        {
+            "state": state,
+            "model": champion.variant_of(entry).model,
+            "variant": champion.variant_of(entry).name,
+            "since": entry.get("since"),
+            "until": entry.get("until"),
+            **{name: entry.get("decision", {}).get(name) for name in ("verdict", "metric", "score", "rows")},
+            "actor": entry.get("actor", ""),
+            "gemtune": entry.get("gemtune", ""),
+        }
+        for state, entry in champion.history(connect(settings.vertex), settings.name)
+    ]
+
+
 @app.command()
-def promote(config: ConfigFile, overrides: Overrides = None) -> None:
+@with_local
+def promote(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Take the candidate that passed the gate into service (with deploy.approval: manual it waits for this command)."""
     from gemtune.steps import deploy
 
     settings = load(config, overrides)
     variant = deploy.promote(settings.name, settings.vertex.model_dump())
-    typer.echo(f"{settings.name}: {variant.model} is in production")
+    content = {"name": settings.name, "model": variant.model}
+    echo(content, as_json, f"{settings.name}: {variant.model} is in production")
 
 
 @app.command()
-def rollback(config: ConfigFile, overrides: Overrides = None) -> None:
+@with_local
+def rollback(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Restore the previous champion: endpoint, default checkpoint, alias and record."""
     from gemtune.steps import deploy
 
     settings = load(config, overrides)
     back = deploy.rollback(settings.name, settings.vertex.model_dump())
-    typer.echo(f"{settings.name}: {back.model} is in production again")
+    content = {"name": settings.name, "model": back.model}
+    echo(content, as_json, f"{settings.name}: {back.model} is in production again")

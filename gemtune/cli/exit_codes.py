@@ -7,7 +7,7 @@ EXIT_CODES = {
     1: "error, or problems that the command lists",
     2: "wrong usage of a command or an option",
     3: "decided against deploying (any other verdict); `plan`: do not tune; `monitor`: retrain",
-    4: "verdict `not_enough_data`; `monitor`: cannot tell",
+    4: "verdict `not_enough_data`, or too few rows for a run; `monitor`: cannot tell",
     5: "over budget: a run may cost more than `plan.max_cost` on every path",
     130: "interrupted",
 }

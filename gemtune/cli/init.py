@@ -4,19 +4,22 @@
 
 import random
 import re
+import shlex
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import typer
 import yaml
 
+from gemtune.catalogue import Catalogue
 from gemtune.cli.settings_reference import json_schema
-from gemtune.config import Config, JsonObject, Preprocess, Task
+from gemtune.config import Config, Evaluate, JsonObject, Preprocess, Task
 from gemtune.data import source_rows, sources
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.guess import Guess, guess
 from gemtune.errors import UserError
-from gemtune.inference.data_fit import RowProfile, misfits
+from gemtune.inference.data_fit import RowProfile, misfits, sampled
 from gemtune.inference.prompts import render
 
 SCHEMA = "gemtune.schema.json"
@@ -24,11 +27,11 @@ _GENERIC = ("rows", "data", "train", "all", "export", "labels", "dataset", "test
 _SHOWN_ROWS, _SHOWN_CHARS = 5, 300
 
 
-def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interactive: bool, force: bool) -> None:
+def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interactive: bool, force: bool) -> JsonObject:
     """Write the configuration and its JSON schema beside it, and print what was guessed and the next commands.
 
-    `fixed` has the kind of task and the columns that were given. Raises `UserError`, with nothing written, when the
-    file cannot be read, or a configuration is there already.
+    `fixed` has the kind of task, the columns and the source that were given. Returns what was written and guessed.
+    Raises `UserError`, with nothing written, when the file cannot be read, or a configuration is there already.
     """
     name = name or _name_of(file)
     out = out or Path(f"{name}.yaml")
@@ -39,8 +42,9 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
     guesses = [Guess("name", name, "of runs and their models"), Guess("data", file, f"{count} rows")]
     guesses += guess([row for _, row in rows], **fixed)
     guesses = [_answered(item) if interactive and item.alternatives else item for item in guesses]
+    guesses += _base_model(guesses)
     config = Config.model_validate(_nested(guesses))
-    examples, rejected, total = source_rows.sample(file, config.task, config.preprocess)
+    examples, rejected, total = sampled(config)
     profile = RowProfile.of(config.task, examples, total / max(1, len(examples) + len(rejected)))
     typer.echo(f"{file}: {count} rows")
     for note in assumptions:
@@ -57,7 +61,29 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
     out.write_text(_yaml(guesses, assumptions), encoding="utf-8")
     out.with_name(SCHEMA).write_text(json_schema(), encoding="utf-8")
     typer.echo(f"\nwritten: {out} (say in task.instruction what the answer is for), {out.with_name(SCHEMA)}\nnext:")
-    typer.echo(f"  gemtune data check {file} --config {out}\n  gemtune plan {out} --offline\n  gemtune run {out}")
+    checked, quoted = f"{shlex.quote(file)} --config", shlex.quote(str(out))
+    method = " --method preference" if config.method == "preference" else ""
+    typer.echo(
+        f"  gemtune data check {checked} {quoted}{method}\n  gemtune plan {quoted} --offline\n  gemtune run {quoted}"
+    )
+    listed = [{"setting": i.setting, "value": i.value, "reason": i.reason, "offered": i.is_offer} for i in guesses]
+    return {"configuration": str(out), "rows": count, "assumed": assumptions, "guesses": listed}
+
+
+def _base_model(guesses: list[Guess]) -> list[Guess]:
+    """The base model for pairs, where the default cannot be tuned on them; a retired one where that is all there is."""
+    if not any(item.setting == "method" and item.value == "preference" for item in guesses):
+        return []
+    catalogue = Catalogue.load()
+    if now := catalogue.tunable("preference"):
+        model = Evaluate().base_model
+        return [] if model in now else [Guess("evaluate.base_model", now[0], "can be tuned on pairs", tuple(now[1:]))]
+    model, *_ = catalogue.tunable("preference", date.min)
+    reason = f"retired on {catalogue.models[model].retires}; local runs only: for Vertex AI name one that takes pairs"
+    override = Guess(
+        "vertex.catalogue", {"models": {model: {"retires": None}}}, "remove it with a model that is not retired"
+    )
+    return [Guess("evaluate.base_model", model, reason), override]
 
 
 def _sample(file: str, assumptions: list[str]) -> tuple[list[tuple[int, JsonObject]], int]:

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,17 +23,19 @@ from gemtune.cli.commands import (
     Data,
     Engine,
     ExitZero,
+    Json,
     Messages,
     Runs,
     check,
     check_own_rows,
+    echo,
     ended_by_signals,
     load,
     wide_console,
 )
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
-from gemtune.errors import UserError
+from gemtune.cli.results import app as results
 
 if TYPE_CHECKING:
     from gemtune.config import Config
@@ -44,10 +46,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="From labelled rows to a tested decision: deploy a tuned Gemini model, or keep the prompt.\n\n"
-    "Start with [bold]gemtune run configs/quickstart.yaml[/]: a whole run on this machine, no cloud account needed.",
+    "Start with [bold]gemtune try[/]: a whole run on this machine, no cloud account needed.",
 )
 
 app.add_typer(steps)
+app.add_typer(results)
 app.add_typer(cloud)
 
 
@@ -82,7 +85,12 @@ def init(
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing; take the likeliest where several would fit.")
     ] = False,
+    source: Annotated[
+        Literal["automl", "openai", "vertex"] | None,
+        typer.Option("--from", help="Where the file was exported; other rows are refused."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a configuration for your own file: columns, kind of task, language, groups and times are recognized.
 
@@ -90,7 +98,11 @@ def init(
     """
     from gemtune.cli.init import init as write
 
-    write(file, out, name, {"kind": kind, "text": text, "target": target}, not yes and sys.stdin.isatty(), force)
+    fixed, interactive = {"kind": kind, "text": text, "target": target, "source": source or ""}, sys.stdin.isatty()
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        written = write(file, out, name, fixed, interactive and not yes, force)
+    if as_json:
+        echo(written, as_json)
 
 
 @app.command(epilog=exit_codes.HELP)
@@ -110,6 +122,7 @@ def run(
         int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
     ] = 1,
     exit_zero: ExitZero = False,
+    as_json: Json = False,
 ) -> None:
     """Run the whole pipeline on this machine against the emulator; ends with a verdict and a report.
 
@@ -128,7 +141,7 @@ def run(
         folder = local_run.create_folder(runs, settings.name)
         local_run.prepare(settings, folder, engine, jobs)
     started = local_run.read_start(folder)
-    console = wide_console()
+    console = wide_console(as_json)
     start = time.time()
     emulator = emulator_process.emulator(folder.parent / "emulator", 0, started["engine"], started["jobs"])
     with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
@@ -136,8 +149,19 @@ def run(
         steps = local_run.run_pipeline(folder, server, console, lock)
         summary = console_summary.finish(folder, steps, start)
         console_summary.show(console, folder, summary)
+    if as_json:
+        names = ("verdict", "headline", "reasons", "metric", "test_rows", "variants", "cost", "outcome")
+        paths = {"run": str(folder), "report": str(folder / "report.html"), "summary": str(folder / "summary.json")}
+        echo({**paths, **{name: summary[name] for name in names}}, as_json)
     if not exit_zero:
         raise typer.Exit(exit_codes.of_verdict(summary["verdict"]))
+
+
+@app.command(name="try", epilog=exit_codes.HELP)
+def try_sample(runs: Runs = RUNS, exit_zero: ExitZero = False, as_json: Json = False) -> None:
+    """Run the sample, English support tickets, on this machine: from rows to a verdict in a few minutes."""
+    config, data = (bundled.sample(name) for name in ("configs/quickstart.yaml", "examples/support_en/rows.jsonl"))
+    run(config, str(data), runs=runs, exit_zero=exit_zero, as_json=as_json)
 
 
 @app.command()
@@ -153,6 +177,7 @@ def monitor(
     runs: Runs = RUNS,
     engine: Engine = "student",
     exit_zero: ExitZero = False,
+    as_json: Json = False,
 ) -> None:
     """Examine the champion's production logs on this machine; ends with a verdict, a report and rows to label.
 
@@ -168,7 +193,7 @@ def monitor(
     emulator_process.check_engine(engine)
     folder = local_run.create_folder(runs, f"{settings.name}-monitoring")
     local_run.prepare(settings, folder, engine, 1, "monitoring", {"now": now, "new_baseline": new_baseline})
-    console = wide_console()
+    console = wide_console(as_json)
     emulator = emulator_process.emulator(runs / "emulator", 0, engine, 1)
     with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
         local_run.run_pipeline(folder, server, console, lock, f"gemtune monitor {config}")
@@ -179,6 +204,8 @@ def monitor(
     for line in decided["summary"]:
         console.print(f"  - {line}", soft_wrap=True, markup=False)
     console.print(f"report   {folder / 'report.html'}\nto label {folder / 'annotations.csv'}", soft_wrap=True)
+    if as_json:
+        echo({"run": str(folder), "report": str(folder / "report.html"), **decided}, as_json)
     if not exit_zero:
         raise typer.Exit(exit_codes.of_verdict(decided["verdict"]))
 
@@ -195,59 +222,10 @@ def _require_rows(settings: Config, config: Path | None, overrides: list[str] | 
         check_own_rows(settings, config, overrides)
 
 
-@app.command()
-def report(
-    folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
-    runs: Runs = RUNS,
-    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-) -> None:
-    """Print the path of a run's report page."""
-    from pipelines import local_run
-
-    folder = folder or latest(runs)
-    local_run.read_summary(folder)
-    page = folder / "report.html"
-    typer.echo(page)
-    if browser:
-        typer.launch(page.resolve().as_uri())
-
-
-@app.command()
-def serve(
-    folder: Annotated[Path | None, typer.Argument(help="A run's folder; default: the latest.", metavar="RUN")] = None,
-    runs: Runs = RUNS,
-    port: Annotated[int, typer.Option(help="Port to serve at.")] = 8080,
-) -> None:
-    """Serve the endpoint of a local run again, until Ctrl-C."""
-    from pipelines import console_summary, emulator_process, local_run
-
-    folder = folder or latest(runs)
-    summary = local_run.read_summary(folder)
-    console = wide_console()
-    engine = local_run.read_settings(folder)["engine"]
-    with ended_by_signals(), emulator_process.emulator(folder.parent / "emulator", port, engine) as server:
-        outcome = summary["outcome"]
-        console.print(f"{outcome['model']} at {server.url}\n", soft_wrap=True)
-        console.print(console_summary.snippets(outcome, server.url), soft_wrap=True, markup=False)
-        console.print(console_summary.predictor_call(folder, server.url), soft_wrap=True, markup=False)
-        console.print("Serving until Ctrl-C.")
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(3600)
-
-
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def emulator(context: typer.Context) -> None:
     """Run only the Vertex AI emulator (gemtune emulator --help lists its options)."""
     os.execv(sys.executable, [sys.executable, "-m", "emulator", *context.args])
-
-
-def latest(runs: Path) -> Path:
-    """The newest finished run's folder."""
-    finished = sorted(runs.glob("*/summary.json"), key=lambda path: path.stat().st_mtime)
-    if not finished:
-        raise UserError("no finished run", file=runs, remedy="start with: gemtune run configs/quickstart.yaml")
-    return finished[-1].parent
 
 
 help.describe(app)

@@ -19,7 +19,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from gemtune.config.data import Augment, Preprocess, Split, Task
 from gemtune.config.evaluation import Evaluate, Gate, Judge, ModelVariant, Prompt, Role
 from gemtune.config.monitoring import Monitor
-from gemtune.config.pipeline import Notify, StepResources, step_resources, step_table
+from gemtune.config.pipeline import Notify, Reporting, StepResources, step_resources, step_table
 from gemtune.config.section import JsonObject, Section, explain, fingerprint, is_resource_name
 from gemtune.config.tuning import (
     Backend,
@@ -37,8 +37,8 @@ from gemtune.errors import UserError, did_you_mean
 
 __all__ = [
     "Augment", "Backend", "Config", "Deploy", "Escalation", "Evaluate", "Gate", "HardExamples", "JsonObject", "Judge",
-    "ModelVariant", "Monitor", "Notify", "Plan", "Preference", "Preprocess", "Prompt", "Role", "Section", "Select",
-    "Split", "StepResources", "Task", "Trial", "Tune", "Vertex", "explain", "fingerprint", "is_resource_name",
+    "ModelVariant", "Monitor", "Notify", "Plan", "Preference", "Preprocess", "Prompt", "Reporting", "Role", "Section",
+    "Select", "Split", "StepResources", "Task", "Trial", "Tune", "Vertex", "explain", "fingerprint", "is_resource_name",
     "step_resources", "step_table",
 ]  # fmt: skip
 
@@ -72,6 +72,7 @@ class Config(Section):
     vertex: Vertex = Field(default_factory=Vertex)
     backend: Backend = Field(default_factory=Backend)
     notify: Notify = Field(default_factory=Notify)
+    reporting: Reporting = Field(default_factory=Reporting)
     steps: dict[str, StepResources] = Field(default_factory=dict)
 
     @field_validator("steps", mode="after")

@@ -43,6 +43,17 @@ class Notify(Section):
     """Addresses to which Vertex AI Pipelines sends how each run ended, compiled into the pipeline; empty: none."""
 
 
+class Reporting(Section):
+    """The report of a run: its language, and the key that signs its manifest."""
+
+    language: Literal["en", "ja"] = "en"
+    """Language of the page: English or Japanese."""
+    signing_key: str = ""
+    """PEM file of an Ed25519 private key that signs the manifest of each run, a local path or gs:// object; empty: no
+    signature.
+    """
+
+
 @cache
 def step_table() -> dict[str, JsonObject]:
     """Every step, with what differs from the defaults of `StepResources`."""

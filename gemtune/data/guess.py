@@ -33,6 +33,8 @@ _CERTAIN = 0.9  # share of the rows that decides
 _SEPARATORS = ("; ", ";", "|", ", ", ",", "、", "；")
 _RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
+_AUTOML = {"textContent", "textGcsUri", "text_snippet"}
+_EXPORTS = {"automl": _AUTOML, "openai": {"messages"}, "vertex": {"contents", *_AUTOML}}
 _TARGETS = ("label", "object", "summary", "answer")
 
 
@@ -117,14 +119,20 @@ class _Column:
         return bool(self.values) and count >= _CERTAIN * len(self.values)
 
 
-def guess(rows: Sequence[JsonObject], kind: str = "", text: str = "", target: str = "") -> list[Guess]:
-    """The settings that differ from the defaults for these rows, a sample of a file; `kind`, `text` and `target` are
-    known already where given.
+def guess(
+    rows: Sequence[JsonObject], kind: str = "", text: str = "", target: str = "", source: str = ""
+) -> list[Guess]:
+    """The settings that differ from the defaults for these rows, a sample of a file; `kind`, `text`, `target` and the
+    `source` (automl, openai, vertex) are known already where given.
 
-    Raises `UserError` when the first row of a table is no header, or no column can be the text or the reference.
+    Raises `UserError` when the first row of a table is no header, no column can be the text or the reference, or the
+    rows are no export of the source.
     """
     if not rows:
         raise UserError("the file has no rows", remedy="provide labelled rows, one per line")
+    if source and sum(not _EXPORTS[source].isdisjoint(row) for row in rows) < _CERTAIN * len(rows):
+        names = f"the rows have {', '.join(map(repr, rows[0]))}, none of {', '.join(sorted(_EXPORTS[source]))}"
+        raise UserError(f"no export of {source}: {names}", remedy="leave out --from: the format is recognized")
     for form in (_pairs, _turns, _automl):
         if (guesses := form(rows)) is not None:
             return [*guesses, *_beside(rows, ())]
@@ -173,7 +181,7 @@ def _turns(rows: Sequence[JsonObject]) -> list[Guess] | None:
 
 
 def _automl(rows: Sequence[JsonObject]) -> list[Guess] | None:
-    if sum("textContent" in row or "textGcsUri" in row or "text_snippet" in row for row in rows) < _CERTAIN * len(rows):
+    if sum(not _AUTOML.isdisjoint(row) for row in rows) < _CERTAIN * len(rows):
         return None
     forms = Counter(key for row in rows for key in row if key.endswith(("Annotation", "Annotations", "annotations")))
     form = forms.most_common(1)[0][0] if forms else ""
@@ -358,9 +366,11 @@ def _beside(rows: Sequence[JsonObject], used: Sequence[str]) -> list[Guess]:
     slices = [c.name for c in columns if c.is_label and len(c.counts) <= 20 and c.role != "split"]
     slices = [name for name in slices if name not in [*offered, *(c.name for c in splits)]][:3]
     times = [column.name for column in columns if _is_time(column)][:1]
-    if slices or times:
-        guesses.append(Guess("preprocess.slice_columns", [*slices, *times], "scores are also reported by their values"))
+    if slices:
+        guesses.append(Guess("preprocess.slice_columns", slices, "scores are also reported by their values"))
     if times:
+        kept = Guess("preprocess.slice_columns", [*slices, *times], "with split.time_column", is_offer=True)
+        guesses.append(kept)
         guesses.append(Guess("split.time_column", times[0], "tests on the newest rows", is_offer=True))
     return guesses
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from gemtune.artifacts.data import LabelSpellings
 from gemtune.config import Config, Evaluate, Split, Task
 from gemtune.data import source_rows
-from gemtune.data.example import Example
+from gemtune.data.example import Example, RejectedRow
 from gemtune.data.labels import labels_of, merge_spellings, parse_container
 from gemtune.data.pairs import stream as stream_pairs
 from gemtune.data.profile import RARE_ROWS, estimate_tokens
@@ -127,6 +127,20 @@ class RowProfile:
                 self.first_invalid.append((line, reference))
 
 
+def sampled(config: Config) -> tuple[list[Example], list[RejectedRow], int]:
+    """The examples and the rejected rows of the configuration's data, a sample of a long file; the number of its rows.
+
+    Raises `UserError` when the source cannot be read.
+    """
+    rules = config.preprocess.model_copy(update={"pii": "off"})  # a detector may be paid
+    if config.method == "preference" and config.preference.pairs_from == "data":
+        rules = rules.model_copy(update={"test_data": ""})
+        items = stream_pairs(config.data, config.task, rules, config.preference, ReadStats())
+        examples, rejected = source_rows.divide(items)
+        return examples, rejected, len(examples) + len(rejected)
+    return source_rows.sample(config.data, config.task, rules)
+
+
 def require_source_fit(config: Config) -> int:
     """Check the data of a configuration, by a sample of all its rows, before anything is started for them.
 
@@ -134,14 +148,7 @@ def require_source_fit(config: Config) -> int:
 
     Raises `UserError` when the source cannot be read, no row is usable, or the configuration does not fit the rows.
     """
-    rules = config.preprocess.model_copy(update={"pii": "off"})  # a detector may be paid
-    if config.method == "preference" and config.preference.pairs_from == "data":
-        rules = rules.model_copy(update={"test_data": ""})
-        items = stream_pairs(config.data, config.task, rules, config.preference, ReadStats())
-        examples, rejected = source_rows.divide(items)
-        rows = len(examples) + len(rejected)
-    else:
-        examples, rejected, rows = source_rows.sample(config.data, config.task, rules)
+    examples, rejected, rows = sampled(config)
     if not examples:
         raise source_rows.no_usable_rows(config.data, rejected)
     scale = rows / (len(examples) + len(rejected))

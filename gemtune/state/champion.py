@@ -99,6 +99,18 @@ def reference(client: Client, name: str) -> TrainingReference | None:
     return TrainingReference.model_validate(recorded) if recorded else None
 
 
+def history(client: Client, name: str) -> list[tuple[str, Record]]:
+    """All entries of a champion's record with their states: candidate, champion, earlier ones (newest first).
+
+    The states are `candidate`, `champion`, `previous` and `rolled back`.
+    """
+    record = store.read(client, key(name))
+    entries = [("candidate", record["candidate"]["entry"])] if "candidate" in record else []
+    entries += [("champion", record["current"])] if record.get("current") else []
+    entries += [("previous", entry) for entry in reversed(record.get("history", []))]
+    return entries + [("rolled back", entry) for entry in reversed(record.get("rolled_back", []))]
+
+
 def endpoints(client: Client, name: str) -> list[str]:
     """The endpoints that are, or were, in production under a name."""
     return [variant_of(entry).model for entry in _entries(store.read(client, key(name)))]

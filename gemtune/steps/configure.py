@@ -31,9 +31,11 @@ class Sections(NamedTuple):
 def run(form: Section, runner: str, starts_supervised: bool, **sections: Section) -> Sections:
     """The sections with `base_model`, `max_cost`, `bucket` of the form, project, region and the labels of their file.
 
-    Raises `UserError` for a value that needs steps other than those that the pipeline was compiled with.
+    Raises `UserError` for a value that needs steps other than those that the pipeline was compiled with, and for a key
+    that cannot sign.
     """
     context = StepContext(sections)
+    context.signing_key  # noqa: B018 (checked before money is spent)
     preference = context.section("preference")
     epochs = Preference.of(preference).supervised_epochs if preference else 0
     if context.preprocess.runner != runner:

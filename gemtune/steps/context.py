@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gemtune import config
 from gemtune.catalogue import Catalogue
 from gemtune.config import Task, Vertex
+from gemtune.errors import UserError
 from gemtune.vertex import Client, connect, count_tokens
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class StepContext:
     gate = _validated(config.Gate, "gate")
     deploy = _validated(config.Deploy, "deploy")
     notify = _validated(config.Notify, "notify")
+    reporting = _validated(config.Reporting, "reporting")
     monitor = _validated(config.Monitor, "monitor")
 
     def __init__(self, sections: Sections, offline: bool = False) -> None:
@@ -53,6 +55,11 @@ class StepContext:
     def section(self, name: str) -> dict[str, Any]:
         """The section as it was received; {} where it was not."""
         return dict(self._sections.get(name) or {})
+
+    @property
+    def settings(self) -> dict[str, Section]:
+        """All sections as they were received, without notifications, whose URL is a secret."""
+        return {name: values for name, values in self._sections.items() if name != "notify" and values}
 
     def has(self, name: str) -> bool:
         """Whether the step received this section."""
@@ -67,6 +74,25 @@ class StepContext:
     def vertex(self) -> Vertex:
         """Section `vertex`; offline with a project that is never called."""
         return Vertex.of({**self.section("vertex"), **({"project": "offline"} if self.offline else {})})
+
+    @cached_property
+    def signing_key(self) -> bytes:
+        """The private key of `reporting.signing_key`, checked; empty where it is not set. Raises `UserError`."""
+        from gemtune.artifacts.manifest import public_key
+        from gemtune.data.sources import local_path
+
+        if not self.reporting.signing_key:
+            return b""
+        with local_path(self.reporting.signing_key) as path:
+            try:
+                key = path.read_bytes()
+            except OSError as error:
+                problem = f"reporting.signing_key cannot be read: {error.strerror}"
+                raise UserError(
+                    problem, file=self.reporting.signing_key, remedy="name a PEM file, or leave it empty"
+                ) from None
+        public_key(key)
+        return key
 
     @cached_property
     def objective(self) -> Objective:

@@ -29,6 +29,7 @@ from gemtune.artifacts.decision import (
     Verdict,
 )
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
+from gemtune.artifacts.manifest import Manifest, key_id, public_key, versions
 from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import ModelVariant, Task
 from gemtune.cost import usage
@@ -88,31 +89,43 @@ def run(
     paths: Mapping[str, str],
     outcome: Mapping[str, Any],
     name: str,
-    job: str,
-    html: str,
-    verdict: str,
-    summary: str,
+    job: tuple[str, str],
+    outputs: Mapping[str, str],
     **sections: Section,
 ) -> None:
-    """Write the page to `html`, its verdict to `verdict` (Markdown) and the numbers to `summary` (JSON).
+    """Write the outputs: `page` (HTML), `verdict` (Markdown), `summary` (JSON) and the `manifest` of all that is read.
 
-    `paths` are those of the `Documents`, of the predictions, the dropped rows and the budget check, `outcome` is the
-    deployment record, as the step before returned it, `job` is the name of the pipeline job. Records what was decided
-    on, unless the verdict leaves something to repeat. Reads the section vertex.
+    `paths` are those of the `Documents`, of the predictions, the rows and the budget check, `outcome` is the deployment
+    record, as the step before returned it, `job` is the pipeline job's name and its start. Records what was decided on,
+    unless the verdict leaves something to repeat. Reads the sections reporting, vertex; keeps all others.
     """
-    documents = Documents.read(paths, outcome)
-    client = StepContext(sections).client
+    documents, context = Documents.read(paths, outcome), StepContext(sections)
+    client, settings = context.client, context.settings
+    covered = Manifest.of(
+        outputs["manifest"],
+        paths,
+        settings,
+        name=name,
+        job=job[0],
+        verdict=documents.decision.verdict,
+        data=documents.data.data,
+        rows_fingerprint=documents.split.leakage_report.splits,
+    )
     identity = RunIdentity(
-        job=job,
+        job=job[0],
+        started=_started(job[1]),
         decided=_now(),
         version=__version__,
         base_model=documents.plan.prices.base_model,
-        data=documents.data.data,
-        rows_fingerprint=documents.split.leakage_report.splits,
+        data=covered.data,
+        rows_fingerprint=covered.rows_fingerprint,
         emulated=client.token() is not None,
+        digest=covered.digest,
+        key=_key_id(context),
     )
-    content = summarize(documents, name, identity)
-    _write(content, (html, verdict, summary), lambda: _details(content, documents, paths))
+    content = summarize(documents, name, identity, settings)
+    _write(content, outputs, context, lambda: _details(content, documents, paths))
+    covered.finished(outputs["manifest"], _rendered(outputs), context.signing_key).write(outputs["manifest"])
     if content.verdict == "not_enough_data" or documents.decision.failed_rows:
         return
     deployed = documents.deployment
@@ -121,9 +134,9 @@ def run(
     last_decision.record(client, name, digest, champion, content.model_dump(mode="json"))
 
 
-def run_unchanged(budget: str, job: str, html: str, verdict: str, summary: str) -> None:
+def run_unchanged(budget: str, job: tuple[str, str], outputs: Mapping[str, str], **sections: Section) -> None:
     """Write the same of a run that found nothing new: the last run's summary, with its verdict as it stands now."""
-    checked = BudgetReport.read(budget)
+    context, checked = StepContext(sections), BudgetReport.read(budget)
     last = RunSummary.model_validate(checked.last_summary)
     kept: Verdict = "keep_champion" if last.verdict == "deploy" else last.verdict
     unchanged = f"unchanged: rows, settings and champion are those of the last decision ({last.headline}); nothing"
@@ -131,10 +144,36 @@ def run_unchanged(budget: str, job: str, html: str, verdict: str, summary: str) 
     cost = CostSummary(
         actual=checked.forecast.cost.expected, forecast=0, items=items, summary="cost: no request was sent"
     )
-    identity = last.identity.model_copy(update={"job": job, "decided": _now()})
+    before = last.identity
+    covered = Manifest.of(
+        outputs["manifest"],
+        {"budget": budget},
+        last.configuration,
+        name=last.name,
+        job=job[0],
+        verdict=kept,
+        data=before.data,
+        rows_fingerprint=before.rows_fingerprint,
+    )
+    times = {"started": _started(job[1]), "decided": _now(), "digest": covered.digest, "key": _key_id(context)}
+    identity = before.model_copy(update={"job": job[0], **times})
     update = {"verdict": kept, "passed": False, "headline": HEADLINES[kept], "cost": cost, "identity": identity}
     reasons = [f"{unchanged} was evaluated", *last.reasons]
-    _write(last.model_copy(update={**update, "reasons": reasons}), (html, verdict, summary))
+    _write(last.model_copy(update={**update, "reasons": reasons}), outputs, context)
+    covered.finished(outputs["manifest"], _rendered(outputs), context.signing_key).write(outputs["manifest"])
+
+
+def _rendered(outputs: Mapping[str, str]) -> list[str]:
+    return [path for name, path in outputs.items() if name != "manifest"]
+
+
+def _key_id(context: StepContext) -> str:
+    return key_id(public_key(context.signing_key)) if context.signing_key else ""
+
+
+def _started(text: str) -> str:
+    """The start of the pipeline job (UTC, ISO 8601); empty where the backend left its placeholder."""
+    return "" if "{" in text else text
 
 
 def _now() -> str:
@@ -155,30 +194,32 @@ def _details(summary: RunSummary, documents: Documents, paths: Mapping[str, str]
 
 
 def _write(
-    content: RunSummary, paths: tuple[str, str, str], details: Callable[[], report_page.Details] | None = None
+    content: RunSummary,
+    outputs: Mapping[str, str],
+    context: StepContext,
+    details: Callable[[], report_page.Details] | None = None,
 ) -> None:
-    html, verdict, summary = paths
-    content.write(summary)
-    with open_atomic(verdict) as out:
+    content.write(outputs["summary"])
+    with open_atomic(outputs["verdict"]) as out:
         out.write(markdown(content))
-    with open_atomic(html) as out:
-        out.write(_page_or_verdict(content, details))
+    with open_atomic(outputs["page"]) as out:
+        out.write(_page_or_verdict(content, context.reporting.language, details))
     log.info("done: %s", content.headline)
 
 
-def _page_or_verdict(summary: RunSummary, details: Callable[[], report_page.Details] | None) -> str:
+def _page_or_verdict(summary: RunSummary, language: str, details: Callable[[], report_page.Details] | None) -> str:
     """The page; the verdict and the error where it cannot be rendered: tuning is paid, a page must not lose it."""
     from markupsafe import escape
 
     try:
-        return report_page.render(summary, _in_focus(summary), details() if details else None)
+        return report_page.render(summary, _in_focus(summary), details() if details else None, language)
     except Exception as error:
         log.exception("the page shows the verdict alone; the summary is complete")
         problem = f"The full page could not be rendered: {type(error).__name__}: {error}"
         return f'<!doctype html><meta charset="utf-8"><pre>{escape(markdown(summary))}\n{escape(problem)}</pre>\n'
 
 
-def summarize(documents: Documents, name: str, identity: RunIdentity) -> RunSummary:
+def summarize(documents: Documents, name: str, identity: RunIdentity, settings: Mapping[str, Section]) -> RunSummary:
     """Everything of a run for machines, from the steps' documents."""
     decision, plan, selection, tested = documents.decision, documents.plan, documents.selection, documents.tested
     metric, prices = decision.metric, plan.prices
@@ -228,6 +269,8 @@ def summarize(documents: Documents, name: str, identity: RunIdentity) -> RunSumm
         ),
         data=documents.data.model_dump(mode="json", exclude={"schema_version"}),
         splits=documents.split.model_dump(mode="json"),
+        configuration=dict(settings),
+        versions=versions(),
         outcome={
             **documents.deployment.model_dump(mode="json"),
             "model": serving.model,

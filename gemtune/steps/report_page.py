@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gemtune.artifacts.decision import RunSummary, VariantSummary
-from gemtune.config import JsonObject
+from gemtune.config import Config, JsonObject
 from gemtune.data.example import Example
 from gemtune.evaluation.predictions import Prediction, Predictions
 from gemtune.inference.free_baselines import DESCRIPTIONS
@@ -87,7 +87,7 @@ def changes(names: list[str], metric: str, predictions: Predictions, test: Itera
     columns = sorted({column for row in answers[new].values() for column in row.get("slices") or {}})
     rows, values = [], set[float]()
     for key, row in answers[new].items():
-        scores = [_score(row, metric, old), _score(answers[old].get(key, row), metric, new)]
+        scores = [score_of(row, metric, old), score_of(answers[old].get(key, row), metric, new)]
         if metric == "win_rate" and new != old:
             scores[1] = 1 - scores[0]
         values |= set(scores)
@@ -106,7 +106,7 @@ def changes(names: list[str], metric: str, predictions: Predictions, test: Itera
     return Changes(names, columns, rows, graded=bool(values - {0.0, 1.0}))
 
 
-def _score(row: Prediction, metric: str, other: str) -> float:
+def score_of(row: Prediction, metric: str, other: str) -> float:
     """The score of an answer, 0 to 1; of a comparison: 1 for a win, one half for a tie."""
     if result := row.get("pairwise", {}).get(other):
         return {"candidate": 1.0, "tie": 0.5}.get(result["winner"], 0.0)
@@ -143,14 +143,14 @@ def dropped_samples(path: str) -> dict[str, list[JsonObject]]:
     return samples
 
 
-def render(summary: RunSummary, shown: VariantSummary, details: Details | None) -> str:
+def render(summary: RunSummary, shown: VariantSummary, details: Details | None, language: str = "en") -> str:
     """The HTML page; per class, confusions and calibration are those of the variant `shown`."""
     from markupsafe import Markup
 
-    script = templates.source("report.js")
+    script = templates.script(language)
     compressed, rows = details.changes.packed() if details else (False, "")
     html: str = (
-        templates.environment()
+        templates.environment(language)
         .get_template("report.html.j2")
         .render(
             summary=summary,
@@ -162,6 +162,7 @@ def render(summary: RunSummary, shown: VariantSummary, details: Details | None) 
             # where answers are texts or objects, the split has counted those
             balance=summary.splits["labels"] if summary.data["labels"] else {},
             request=json.dumps(summary.outcome["example_request"], ensure_ascii=False, indent=1),
+            changed=changed_settings(summary.configuration),
             rows=Markup(rows),
             compressed=compressed,
             script=Markup(script),
@@ -169,3 +170,19 @@ def render(summary: RunSummary, shown: VariantSummary, details: Details | None) 
         )
     )
     return html
+
+
+def changed_settings(configuration: Mapping[str, JsonObject]) -> dict[str, Any]:
+    """The settings of a run that differ from their defaults, by dotted name."""
+    changed: dict[str, Any] = {}
+    for name, values in configuration.items():
+        model = type(getattr(Config(), name))
+        changed |= flat(name, model.of(values).model_dump(mode="json", exclude_defaults=True))
+    return changed
+
+
+def flat(path: str, value: Any) -> dict[str, Any]:
+    """The values of nested mappings by dotted name, below `path`."""
+    if not isinstance(value, dict) or not value:
+        return {path: value} if value != {} else {}
+    return {key: item for name in value for key, item in flat(f"{path}.{name}".lstrip("."), value[name]).items()}

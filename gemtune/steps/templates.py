@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -21,11 +24,50 @@ _SYMBOLS: dict[int, str] = (
 )
 
 
+_PIECES = re.compile(r'(?<=>)[^<>]+|^[^<>]+|(?<= aria-label=")[^"]+')
+"""Texts between tags, and the names of regions."""
+_LITERALS = re.compile(r'"([^"\\\n]+)"')
+
+
 @cache
-def environment() -> Environment:
-    """What renders the templates of this folder; the filter `natural` sorts items by the numbers in their keys."""
+def texts(language: str) -> Mapping[str, str]:
+    """The translations of the English texts of the templates; {} for English."""
+    return {} if language == "en" else yaml.safe_load(source(f"report_{language}.yaml"))
+
+
+def script(language: str) -> str:
+    """The script of the page, with its texts in a language."""
+    table = texts(language)
+    return _LITERALS.sub(lambda match: f'"{table.get(match[1], match[1])}"', source("report.js"))
+
+
+@cache
+def environment(language: str = "en") -> Environment:
+    """What renders the templates of this folder in a language; the filter `natural` sorts by the numbers in keys.
+
+    The function `t` gives a text of the templates in that language, with the values that it has in braces; texts
+    between tags are translated by themselves.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2.ext import Extension
+    from jinja2.lexer import Token
     from markupsafe import Markup
+
+    table = texts(language)
+
+    def translated(match: re.Match[str]) -> str:
+        text = " ".join(match[0].split())
+        return match[0].replace(match[0].strip(), table[text]) if text in table else match[0]
+
+    class Translated(Extension):
+        def filter_stream(self, stream: Any) -> Any:
+            for token in stream:
+                is_text = token.type == "data"
+                yield Token(token.lineno, "data", _PIECES.sub(translated, token.value)) if is_text else token
+
+    def t(text: str, **values: Any) -> Any:
+        shown = {name: visible(value) for name, value in values.items()}
+        return Markup(table.get(text, text)).format(**shown) if values else table.get(text, text)
 
     def visible(value: Any) -> Any:
         return value.translate(_SYMBOLS) if isinstance(value, str) and not isinstance(value, Markup) else value
@@ -38,7 +80,10 @@ def environment() -> Environment:
         finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=[Translated] if table else [],
     )
+    created.globals |= {"t": t, "language": language}
+    created.filters["capitalized"] = lambda text: text[:1].upper() + text[1:]
     created.filters["natural"] = lambda items: sorted(items, key=lambda item: _natural(item[0]))
     return created
 

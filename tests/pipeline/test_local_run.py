@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from gemtune.cli.main import app, latest
+from gemtune.cli.main import app
+from gemtune.cli.results import latest
 from gemtune.errors import OverBudgetError, UserError
 from pipelines.console_summary import snippets
 from pipelines.emulator_process import environment
@@ -112,7 +113,7 @@ def test_alone_in_refuses_a_second_process(tmp_path):
 def test_read_start_refuses_what_cannot_go_on(tmp_path):
     with pytest.raises(UserError, match="no run"):
         read_start(tmp_path)
-    (tmp_path / "start.json").write_text('{"data": "d", "engine": "student", "jobs": 1}')
+    (tmp_path / "start.json").write_text('{"data": "d", "engine": "student", "jobs": 1, "time": ""}')
     assert read_start(tmp_path)["data"] == "d"
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(UserError, match="the run is finished"):

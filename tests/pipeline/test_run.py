@@ -114,6 +114,42 @@ def test_run_deploys_a_better_model_and_later_runs_must_beat_it(tmp_path):
     assert any("2 candidates have used this test set" in note for note in again["notes"])
     assert again["verdict"] == "keep_champion"  # an equal model does not replace the one in service
     assert again["outcome"]["model"] == first["outcome"]["model"]
+    _finished_runs_answer_questions(tmp_path, first, unchanged, again)
+
+
+def gemtune(folder, *arguments, code=0):
+    """What a command prints, as JSON."""
+    words = [sys.executable, "-m", "gemtune", *arguments, "--json"]
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout) if code == 0 or done.stdout else done.stderr
+
+
+def _finished_runs_answer_questions(folder, first, unchanged, again):
+    """The commands that read runs, on runs that deployed, found nothing new, and kept the champion."""
+    runs = [f"runs/{summary['run']}" for summary in (first, unchanged, again)]
+    for run_folder, summary in zip(runs, (first, unchanged, again), strict=True):
+        verified = gemtune(folder, "verify", run_folder)
+        assert verified["matches"] is True
+        assert summary["identity"]["digest"] == verified["digest"]
+        assert summary["identity"]["job"] == summary["run"]
+        assert summary["identity"]["started"] < summary["identity"]["decided"]
+    decision = next((folder / runs[0]).rglob("gate/decision"))
+    decision.write_text(decision.read_text().replace("deploy", "Deploy", 1))
+    assert gemtune(folder, "verify", runs[0], code=1)["matches"] is False
+    compared = gemtune(folder, "compare", runs[0], runs[2], "--out", "compared.html")
+    assert list(compared["settings"]) == ["plan.trials"]
+    assert compared["data"] == {}
+    assert compared["changed_rows"][0]["rows"] == first["test_rows"]
+    assert "<svg" in (folder / "compared.html").read_text()
+    assert gemtune(folder, "explain", runs[0])["verdict"] == "deploy"
+    text = json.loads((folder / "rows.jsonl").read_text().splitlines()[0])["text"]
+    assert gemtune(folder, "ask", text, "--run", runs[0])["model"] == first["outcome"]["model"]
+    champion = gemtune(folder, "champion", "show", "config.yaml", "--local")
+    assert (champion["model"], champion["verdict"]) == (first["outcome"]["model"], "deploy")
+    assert "no previous champion" in gemtune(folder, "rollback", "config.yaml", "--local", code=1)
+    listed = gemtune(folder, "runs", "list", "config.yaml", "--local")
+    assert [row["state"] for row in listed] == ["keep_champion", "keep_champion", "deploy"]
 
 
 @MORE

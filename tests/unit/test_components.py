@@ -22,6 +22,8 @@ OPENED = {
     "catalogue": {"vertex"},
     "count_tokens": {"evaluate", "vertex"},
     "prices": {"evaluate", "vertex"},
+    "signing_key": {"reporting"},
+    "settings": set(),
     "token_counter": {"evaluate", "plan", "vertex"},
 }
 """What else a `StepContext` gives, and the sections behind it."""

@@ -54,6 +54,18 @@ def message(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
+@pytest.mark.parametrize(
+    ("source", "row"),
+    [("automl", {"textContent": "a text", "classificationAnnotation": {"displayName": "x"}}),
+     ("openai", {"messages": [message("user", "a text"), message("assistant", "x")]}),
+     ("vertex", {"contents": [turn("user", "a text"), turn("model", "x")]})],
+)  # fmt: skip
+def test_guess_refuses_rows_that_are_no_export_of_the_source(source: str, row: dict[str, Any]) -> None:
+    assert guess([row] * 3, source=source)[0].setting == "task.kind"
+    with pytest.raises(UserError, match=f"no export of {source}: the rows have 'text', 'label', none of"):
+        guess(rows(text=text, label=label), source=source)
+
+
 FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
     ("stars as numbers", rows(review=text, stars=lambda n: 1 + n % 5),
      {"preprocess.text_column": "review", "preprocess.target_column": "stars", "task.kind": "classification"}),

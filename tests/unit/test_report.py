@@ -58,7 +58,7 @@ from gemtune.artifacts.tuning import (
 from gemtune.config import Gate, ModelVariant, Prompt, Task
 from gemtune.data.example import Example, write_examples, write_rows
 from gemtune.evaluation.predictions import write_predictions
-from gemtune.steps import report, report_page
+from gemtune.steps import report, report_page, templates
 
 TASK = Task(labels=["a", "b"], instruction="Choose.")
 SCORE = Score(value=0.75, low=0.5, high=0.9)
@@ -230,8 +230,17 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     return decisions
 
 
+STARTED = "2026-11-26T09:00:00Z"
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """Where the step writes."""
+    names = {"page": "html", "verdict": "md", "summary": "json", "manifest": "manifest"}
+    return {name: str(folder / file) for name, file in names.items()}
+
+
 def run(
-    paths: Path, action: Literal["deployed", "none"] = "deployed", champion_before: str = ""
+    paths: Path, action: Literal["deployed", "none"] = "deployed", champion_before: str = "", **sections: Any
 ) -> tuple[str, str, RunSummary]:
     """The page, the verdict in Markdown, and the summary."""
     deployed = DeploymentRecord(
@@ -255,8 +264,8 @@ def run(
         "dropped",
     )
     inputs = {name: str(paths / name) for name in names}
-    outputs = [str(paths / name) for name in ("html", "md", "json")]
-    report.run(inputs, deployed.model_dump(mode="json"), "n", "job-1", *outputs, vertex={"project": "p"})
+    own = {"vertex": {"project": "p"}, "notify": {"webhook": "https://secret"}} | sections
+    report.run(inputs, deployed.model_dump(mode="json"), "n", ("job-1", STARTED), outputs(paths), **own)
     return (paths / "html").read_text(), (paths / "md").read_text(), RunSummary.read(paths / "json")
 
 
@@ -274,7 +283,7 @@ def test_report_of_a_run_with_nothing_new_has_the_last_verdict_and_no_cost(paths
     spent = [CostItem.actual("augmentation", "paraphrases", 5, 0.25)]
     checked = {"forecast": CostForecast.of(spent, 1.0), "last_summary": last.model_dump(mode="json")}
     BudgetReport.read(paths / "budget").model_copy(update=checked).write(paths / "budget")
-    report.run_unchanged(str(paths / "budget"), "job-2", *(str(paths / name) for name in ("html", "md", "json")))
+    report.run_unchanged(str(paths / "budget"), ("job-2", "{{$.unresolved}}"), outputs(paths), vertex={"project": "p"})
     summary = RunSummary.read(paths / "json")
     assert (summary.verdict, summary.passed, summary.cost.actual) == ("keep_champion", False, 0.25)
     assert "unchanged: rows, settings and champion are those of the last decision" in summary.reasons[0]
@@ -311,7 +320,9 @@ def test_report_names_run_data_and_software(paths: Path) -> None:
     identity = summary.identity
     assert (identity.job, identity.data, identity.rows_fingerprint) == ("job-1", "rows.csv", "f")
     assert not identity.emulated
-    for text in ("job-1", "rows.csv", identity.decided, __version__, "6 rows"):
+    assert "secret" not in summary.model_dump_json()
+    assert summary.configuration == {"vertex": {"project": "p"}}
+    for text in ("job-1", "rows.csv", STARTED, identity.decided, identity.digest, __version__, "6 rows"):
         assert text in page
     assert "Run on the emulator" not in page
 
@@ -490,7 +501,7 @@ def test_report_summary_has_the_numbers_of_the_steps(paths: Path) -> None:
     assert [checkpoint.name for checkpoint in summary.checkpoints] == ["t@2"]
     assert summary.test_set_usage is not None
     assert summary.test_set_usage.candidates == 2
-    assert "This test set was used for 2 candidates in 3 evaluations." in page
+    assert "These test rows were used for 2 candidates in 3 evaluations." in page
     assert summary.slices["channel"]["web"]["scores"]["t@2"] == SCORE.model_dump()
 
 
@@ -626,3 +637,63 @@ def test_report_shows_vertex_metrics_beside_ours(paths: Path) -> None:
     assert page.count("<td>0.625</td><td>0.500 to 0.700</td><td></td>") == 1
     assert "no scores: <bdi>403: &lt;b&gt;no" in page
     assert summary.variants[0].vertex_metrics["exact_match"].ours == 0.75
+
+
+TEMPLATE = templates.source("report.html.j2")
+TECHNICAL = {"gemtune"}
+
+
+def test_japanese_page_has_every_heading_and_verdict_in_japanese(paths: Path) -> None:
+    table = templates.texts("ja")
+    tags = re.findall(r"<(?:h2|h3|caption|th|dt|summary)\b[^>]*>([^<{]*[A-Za-z]{2}[^<{]*)(?=[<{])", TEMPLATE)
+    links = re.findall(r'<a href="#\w+">([^<{]+)</a>', TEMPLATE)
+    calls = re.findall(r"""\bt\((?:'([^']+)'|"([^"]+)")""", TEMPLATE)
+    sentences = re.findall(r"'([A-Z{,][^'{}]*\{\w+\}[^']*)'", TEMPLATE)
+    used = {*(text.strip() for text in tags), *links, *(a or b for a, b in calls), *sentences}
+    assert len(used) > 120
+    assert used - table.keys() - TECHNICAL == set()
+    assert set(report.HEADLINES.values()) <= table.keys()
+    for english, japanese in table.items():
+        assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", japanese)), english
+    page, _, summary = run(paths, reporting={"language": "ja"})
+    assert "could not be rendered" not in page
+    assert '<html lang="ja">' in page
+    assert f'<h2 id="verdict">{table[summary.headline]}</h2>' in page
+    assert summary.headline not in page
+    assert "テキストと回答を検索" in page.split("<script>")[1]
+    english, _, _ = run(paths)
+    numbers = [sorted(re.findall(r">(\d+\.\d+)<", text)) for text in (page, english)]
+    assert numbers[0] == numbers[1]
+
+
+def test_page_in_either_language_is_as_allowed_by_its_policy(paths: Path) -> None:
+    for language in ("en", "ja"):
+        page, _, _ = run(paths, reporting={"language": language})
+        script = page.rsplit("<script>", 1)[1].split("</script>")[0]
+        assert f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in page
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize(
+    "text",
+    ["Refund in US$ (10%) or CA$", "返金・환불·退款",
+     "שלום \u202eevil\u202c مرحبا", "</script><script>alert(1)</script>",
+     "{braces} {{ 7 * 7 }} %s", "\x00\x07\x1b[31m", "x" * 1_000_000, "👩‍👩‍👧 ﷽ a\u0300\u0301"],
+    ids=["dollars", "cjk", "right to left", "script", "braces", "controls", "a megabyte", "combined"],
+)  # fmt: skip
+def test_page_shows_hostile_texts_as_texts(paths: Path, text: str, language: str) -> None:
+    write_examples(paths / "test", [Example("1", text, text[:60], 1)])
+    write_answers(paths, text[:60], text)
+    labelled(paths, [text[:60], "other"])
+    page, verdict, _ = run(paths, reporting={"language": language})
+    assert "could not be rendered" not in page
+    assert page.count("<script") == 2
+    assert str(escape(shown(text[:60]))) in page or shown(text[:60]) in page
+    assert len(page) < 700_000
+    assert verdict.startswith("# ")
+
+
+def test_settings_that_differ_are_on_the_page_and_no_secret_is(paths: Path) -> None:
+    page, _, _ = run(paths, split={"seed": 3, "test": 0.25}, notify={"webhook": "https://hooks/secret"})
+    assert "<code>split.seed</code>" in page
+    assert "secret" not in page
