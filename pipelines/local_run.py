@@ -18,7 +18,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,18 +67,19 @@ def prepare(
     compile_pipeline(without_email(config), folder / PIPELINE, pipeline=pipeline)  # only Vertex AI sends it
     passed = arguments(config) if values is None else dict(values)
     (folder / ARGUMENTS).write_text(json.dumps(passed, indent=1), encoding="utf-8")
-    write_settings(folder, config.data, engine, jobs)
+    runs_code = any(reward.code for trial in config.plan.trials for reward in trial.rewards)
+    write_settings(folder, config.data, engine, jobs, ["rewards"] if runs_code else [])
 
 
-def write_settings(folder: Path, data: str, engine: str, jobs: int) -> None:
+def write_settings(folder: Path, data: str, engine: str, jobs: int, executes: Sequence[str]) -> None:
     """Keep in a run's folder what `read_settings` reads."""
-    started = {"data": data, "engine": engine, "jobs": jobs}
+    started = {"data": data, "engine": engine, "jobs": jobs, "executes": list(executes)}
     (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Data, engine and concurrent jobs that a run was started with; `UserError` for a folder without a run."""
-    return _read(folder, STARTED, ("data", "engine", "jobs"))
+    """Data, and how the emulator of a run was started; `UserError` for a folder without a run."""
+    return _read(folder, STARTED, ("data", "engine", "jobs", "executes"))
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

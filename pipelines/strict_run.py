@@ -34,7 +34,7 @@ def backend(folder: Path, engine: str | None) -> Iterator[str]:
     Changes the environment of this process until the end of the context.
     """
     check_engine(engine or "student")
-    with emulator(folder / "emulator", engine=engine, executes=True) as server:
+    with emulator(folder / "emulator", engine=engine, executes=("pipelines", "rewards")) as server:
         before = dict(os.environ)
         _set_environment(environment(server.url))
         try:
@@ -85,7 +85,7 @@ def collect(client: Client, run: str, config: Config, folder: Path, engine: str)
     outputs: list[Any] = [task.outputs for task in runs.get(client, config.name, run).job_detail.task_details]
     report = next(output for output in outputs if "page" in output and "summary" in output)
     written = local_run.create_folder(folder, config.name)
-    local_run.write_settings(written, config.data, engine, 1)
+    local_run.write_settings(written, config.data, engine, 1, ("pipelines", "rewards"))
     for key, file in (("page", "report.html"), ("summary", "summary.json")):
         storage.download(client, report[key].artifacts[0].uri, written / file)
     summary: dict[str, Any] = json.loads((written / "summary.json").read_text(encoding="utf-8"))

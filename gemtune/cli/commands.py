@@ -24,6 +24,7 @@ from gemtune.cli.data import data_app, dedup_command
 from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
 from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
+from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(reward_app, name="reward")
 app.add_typer(annotations_app, name="annotations")
 app.add_typer(config_app, name="config")
 app.command(name="dedup")(dedup_command)
