@@ -134,7 +134,7 @@ def _open_users(state: Path) -> int | None:
 
 
 def _start(
-    state: Path, port: int, engine: str, jobs: int, executes: Sequence[str]
+    state: Path, port: int, engine: str, jobs: int, executes: Sequence[str] = ()
 ) -> tuple[int, subprocess.Popen[bytes]]:
     pipe = state / "users"
     with contextlib.suppress(FileExistsError):
