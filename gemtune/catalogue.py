@@ -19,7 +19,7 @@ from gemtune.config import JsonObject, Section, Trial, explain
 from gemtune.errors import UserError, did_you_mean
 
 FILE = Path(__file__).with_name("catalogue.yaml")
-TuningMethod = Literal["supervised", "preference"]
+TuningMethod = Literal["supervised", "preference", "reinforcement"]
 INPUT_TOKENS = 1_048_576  # of every current Gemini model: cloud.google.com/vertex-ai/generative-ai/docs/models
 STALE_AFTER = timedelta(days=120)
 RETIRES_SOON = timedelta(days=90)
@@ -58,6 +58,9 @@ class Model(Section):
     methods: list[TuningMethod]
     adapter_sizes: list[int]
     tuning_locations: list[str]
+    method_locations: dict[TuningMethod, list[str]] = Field(
+        default_factory=dict, description="Where a method is offered, if not in all tuning locations."
+    )
     serving_locations: dict[str, str] = Field(default_factory=dict)
     thinking: Literal["budget", "level"]
     encryption_key: bool
@@ -130,11 +133,10 @@ class Catalogue(Section):
             raise UserError(f"{name} was retired on {model.retires}", remedy=remedy)
         if method not in model.methods:
             raise UserError(f"{name} cannot be tuned by the method {method!r}", remedy=remedy)
-        if "*" not in model.tuning_locations and location not in model.tuning_locations:
-            locations = ", ".join(model.tuning_locations)
-            raise UserError(
-                f"{name} cannot be tuned in {location}", remedy=f"set vertex.location to one of {locations}"
-            )
+        locations = model.method_locations.get(method, model.tuning_locations)
+        if "*" not in locations and location not in locations:
+            listed = ", ".join(locations)
+            raise UserError(f"{name} cannot be tuned in {location}", remedy=f"set vertex.location to one of {listed}")
         if unsupported := [size for size in adapter_sizes if size not in model.adapter_sizes]:
             raise UserError(
                 f"adapter size {unsupported[0]} is not supported by {name}",

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,13 +93,13 @@ def environment(url: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def emulator(
-    state: Path, port: int = 0, engine: str | None = None, jobs: int | None = None, executes: bool = False
+    state: Path, port: int = 0, engine: str | None = None, jobs: int | None = None, executes: Sequence[str] = ()
 ) -> Iterator[RunningEmulator]:
     """Use the emulator that runs on a state directory, or start one; `jobs` tuning jobs train at the same time.
 
-    Without `engine` and `jobs` any running one is used; a new one has the student and trains one job at a time. With
-    `executes` it executes submitted pipelines. Raises `UserError` when it cannot start, or when the running one has
-    another engine or number of jobs, or does not execute pipelines.
+    Without `engine` and `jobs` any running one is used; a new one has the student and trains one job at a time. It
+    executes submitted code only as `executes` names it: pipelines, rewards. Raises `UserError` when it cannot start, or
+    when the running one has another engine or number of jobs, or does not execute these.
     """
     state.mkdir(parents=True, exist_ok=True)
     users, process = _open_users(state), None
@@ -109,7 +109,10 @@ def emulator(
     closing.callback(os.close, users)
     try:
         owner = _wait_for(
-            state, users, process, {"engine": engine, "jobs": jobs, "execute-pipelines": executes or None}
+            state,
+            users,
+            process,
+            {"engine": engine, "jobs": jobs, **dict.fromkeys((f"execute-{name}" for name in executes), True)},
         )
         server = RunningEmulator(owner["url"], users, state / LOG)
         closing.pop_all()
@@ -130,7 +133,9 @@ def _open_users(state: Path) -> int | None:
         return None
 
 
-def _start(state: Path, port: int, engine: str, jobs: int, executes: bool) -> tuple[int, subprocess.Popen[bytes]]:
+def _start(
+    state: Path, port: int, engine: str, jobs: int, executes: Sequence[str] = ()
+) -> tuple[int, subprocess.Popen[bytes]]:
     pipe = state / "users"
     with contextlib.suppress(FileExistsError):
         os.mkfifo(pipe)
@@ -138,7 +143,7 @@ def _start(state: Path, port: int, engine: str, jobs: int, executes: bool) -> tu
     users = os.open(pipe, os.O_WRONLY)
     command = [sys.executable, "-m", "emulator", "--port", str(port or _last_port(state)), "--state-dir", str(state)]
     command += ["--engine", engine, "--concurrency", str(jobs), "--while-open", str(reader)]
-    command += ["--execute-pipelines"] if executes else []
+    command += [f"--execute-{name}" for name in executes]
     with (state / LOG).open("wb") as out:  # it inherits the reader: at no time is the pipe without one while it starts
         process = subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True, pass_fds=(reader,)
@@ -169,7 +174,8 @@ def _wait_for(
     while time.monotonic() < deadline and not ended.poll(20):
         owner = _owner(state)
         if "url" in owner and (process is None or owner["pid"] == process.pid or process.poll() is not None):
-            owner |= {"jobs": owner["concurrency"], "execute-pipelines": owner["executes"]}
+            owner |= {"jobs": owner["concurrency"]}
+            owner |= {f"execute-{name}": name in owner["executes"] for name in ("pipelines", "rewards")}
             different = {name: owner[name] for name in settings if settings[name] not in (None, owner[name])}
             if different:
                 listed = ", ".join(f"--{n} {value}" if value else f"no --{n}" for n, value in different.items())

@@ -18,7 +18,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,20 +68,22 @@ def prepare(
     compile_pipeline(without_email(config), folder / PIPELINE, pipeline=pipeline)  # only Vertex AI sends it
     passed = arguments(config) if values is None else dict(values)
     (folder / ARGUMENTS).write_text(json.dumps(passed, indent=1), encoding="utf-8")
-    write_settings(folder, config.data, engine, jobs)
+    runs_code = any(reward.code for trial in config.plan.trials for reward in trial.rewards)
+    write_settings(folder, config.data, engine, jobs, ["rewards"] if runs_code else [])
 
 
-def write_settings(folder: Path, data: str, engine: str, jobs: int) -> None:
+def write_settings(folder: Path, data: str, engine: str, jobs: int, executes: Sequence[str]) -> None:
     """Keep in a run's folder what `read_settings` reads."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     digest = digest_of(data) if Path(data).is_file() else ""
-    started = {"data": data, "data_sha256": digest, "engine": engine, "jobs": jobs, "time": now}
+    how = {"engine": engine, "jobs": jobs, "executes": list(executes)}
+    started = {"data": data, "data_sha256": digest, **how, "time": now}
     (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
-    """Data, engine, concurrent jobs and time that a run was started with; `UserError` for a folder without a run."""
-    return _read(folder, STARTED, ("data", "engine", "jobs", "time"))
+    """Data, how the emulator of a run was started, and when; `UserError` for a folder without a run."""
+    return _read(folder, STARTED, ("data", "engine", "jobs", "executes", "time"))
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -28,8 +28,8 @@ WATCHED = 20  # newest runs
 
 
 @contextlib.contextmanager
-def backend(folder: Path, engine: str | None, executes: bool = True) -> Iterator[str]:
-    """Let this process address the emulator of a folder of runs; its URL. It executes pipelines, if `executes`.
+def backend(folder: Path, engine: str | None, executes: Sequence[str] = ("pipelines", "rewards")) -> Iterator[str]:
+    """Let this process address the emulator of a folder of runs, which executes what is named; its URL.
 
     Changes the environment of this process until the end of the context.
     """
@@ -85,7 +85,7 @@ def collect(client: Client, run: str, config: Config, folder: Path, engine: str)
     outputs: list[Any] = [task.outputs for task in runs.get(client, config.name, run).job_detail.task_details]
     report = next(output for output in outputs if "page" in output and "summary" in output)
     written = local_run.create_folder(folder, config.name)
-    local_run.write_settings(written, config.data, engine, 1)
+    local_run.write_settings(written, config.data, engine, 1, ("pipelines", "rewards"))
     for key, file in (("page", "report.html"), ("summary", "summary.json")):
         storage.download(client, report[key].artifacts[0].uri, written / file)
     summary: dict[str, Any] = json.loads((written / "summary.json").read_text(encoding="utf-8"))

@@ -242,7 +242,8 @@ def _serve(arguments: SimpleNamespace) -> int:
         signal.signal(number, server.handle_exit)
     if arguments.while_open is not None:
         _end_without_users(arguments.while_open, server)
-    owner = {"concurrency": arguments.concurrency, "executes": arguments.execute_pipelines}
+    executes = [name for name in ("pipelines", "rewards") if getattr(arguments, f"execute_{name}")]
+    owner = {"concurrency": arguments.concurrency, "executes": executes}
     emulator.state.describe_owner(url=url, engine=arguments.engine, **owner)
     _announce(url, arguments.state_dir)
     server.run(sockets=[listener])

@@ -71,7 +71,17 @@ class Diagnosis:
     `epoch_factor` and `rate_factor` are the action in numbers: multiply epochs and learning rate by them; 1: keep.
     """
 
-    kind: Literal["undertrained", "overfitting", "data_problem", "diverged", "fine", "unknown", "early_stopped"]
+    kind: Literal[
+        "undertrained",
+        "overfitting",
+        "data_problem",
+        "diverged",
+        "fine",
+        "unknown",
+        "early_stopped",
+        "no_learning",
+        "reward_hacking",
+    ]
     evidence: str
     action: str
     epoch_factor: float = 1.0
@@ -118,6 +128,8 @@ class TrialRecord(Part):
     def billed_tokens(self) -> int:
         """Tokens that the job bills; one stopped early those of every epoch that it began."""
         epochs, job = self.trial.epoch_count, self.job
+        if self.trial.method == "reinforcement":
+            return self.trial.forecast_tokens if job.name else 0  # the service reports none
         if self.diagnosis and self.diagnosis.kind == "early_stopped":
             # what the service bills then is documented nowhere: no less is assumed
             epochs = math.ceil(job.completed_steps * epochs / job.steps) if job.steps else 0

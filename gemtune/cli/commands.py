@@ -26,6 +26,7 @@ from gemtune.cli.data import data_app, dedup_command
 from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
 from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
+from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def local_vertex(runs: Path = RUNS, engine: str | None = None) -> Iterator[None]
     """Let Google's clients of this process call the emulator of the local runs in a folder, with its state."""
     from pipelines import strict_run
 
-    with strict_run.backend(runs, engine, executes=False):
+    with strict_run.backend(runs, engine, executes=()):
         yield
 
 
@@ -171,6 +172,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(judge_app, name="judge")
+app.add_typer(reward_app, name="reward")
 app.add_typer(annotations_app, name="annotations")
 app.add_typer(config_app, name="config")
 champion_app = typer.Typer(no_args_is_help=True, help="What serves under a name, and what served before.")

@@ -143,7 +143,8 @@ def run(
     started = local_run.read_start(folder)
     console = wide_console(as_json)
     start = time.time()
-    emulator = emulator_process.emulator(folder.parent / "emulator", 0, started["engine"], started["jobs"])
+    state, options = folder.parent / "emulator", [started[name] for name in ("engine", "jobs", "executes")]
+    emulator = emulator_process.emulator(state, 0, *options)
     with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
         steps = local_run.run_pipeline(folder, server, console, lock)

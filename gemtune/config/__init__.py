@@ -28,6 +28,7 @@ from gemtune.config.tuning import (
     HardExamples,
     Plan,
     Preference,
+    Reward,
     Select,
     Trial,
     Tune,
@@ -37,7 +38,8 @@ from gemtune.errors import UserError, did_you_mean
 
 __all__ = [
     "Augment", "Backend", "Config", "Deploy", "Escalation", "Evaluate", "Gate", "HardExamples", "JsonObject", "Judge",
-    "ModelVariant", "Monitor", "Notify", "Plan", "Preference", "Preprocess", "Prompt", "Reporting", "Role", "Section",
+    "ModelVariant", "Monitor", "Notify", "Plan", "Preference", "Preprocess", "Prompt", "Reporting", "Reward", "Role",
+    "Section",
     "Select", "Split", "StepResources", "Task", "Trial", "Tune", "Vertex", "explain", "fingerprint", "is_resource_name",
     "step_resources", "step_table",
 ]  # fmt: skip
@@ -111,8 +113,17 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _method_has_its_settings(self) -> Self:
+        reinforced = [trial for trial in self.plan.trials if trial.method == "reinforcement"]
+        if reinforced and self.hard_examples.target_share:
+            raise ValueError("hard_examples.target_share: for supervised trials only; a reward needs no repeated rows")
+        if any(_needs_judge(trial, self.task) for trial in reinforced) and not self.evaluate.judge.model:
+            raise ValueError(
+                f"plan.trials: a reward of {self.task.kind} answers needs evaluate.judge.model, or code in rewards"
+            )
         if self.method != "preference":
             return self
+        if reinforced:
+            raise ValueError("plan.trials: reinforcement tuning needs labelled rows, so method: supervised")
         if self.preference.ranker == "judge" and not self.evaluate.judge.model:
             raise ValueError("preference.ranker=judge needs evaluate.judge.model")
         if self.preference.ranker == "judge" and (self.gate.min_judge_good or self.gate.min_judge_win_rate):
@@ -150,6 +161,12 @@ class Config(Section):
     def parameters(self) -> JsonObject:
         """The compiled pipeline's parameters: one plain dict per section, no nulls (a Struct refuses them)."""
         return self.model_dump(exclude_none=True)
+
+
+def _needs_judge(trial: Trial, task: Task) -> bool:
+    """Whether a judge gives a reward of a reinforcement trial: by a rubric, or because texts have no other default."""
+    texts = task.kind in ("summarization", "generation")
+    return any(reward.rubric for reward in trial.rewards) if trial.rewards else texts
 
 
 def _read_yaml(path: Path) -> JsonObject:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -69,6 +70,46 @@ class Backend(Section):
     """Kubeflow: secret whose key.json is a Google service account key; empty: workload identity."""
 
 
+class Reward(Section):
+    """A reward of reinforcement tuning: a match of the answer, a judge, or Python code; -1 to 1 after clipping."""
+
+    name: str = Field("reward", pattern=r"^[A-Za-z][\w-]{0,62}$")
+    """Name, unique within a trial."""
+    weight: float = Field(1.0, gt=0)
+    """Weight in the mean of several rewards."""
+    match: Literal["exact", "contains", "regex"] = "exact"
+    """exact: the answer equals `expression`; contains: it contains it; regex: it has a match of it (RE2)."""
+    expression: str = ""
+    """Text or regular expression, with {{references.target}} for the reference and {{references.FIELD}} for its fields;
+    empty: the reference, or that of `field`.
+    """
+    extract: str = ""
+    """Regular expression (RE2) whose last match, or its group, is scored instead of the answer; empty: the answer
+    without white space around it.
+    """
+    field: str = ""
+    """Field of the answer's JSON object that is scored; empty: the whole answer."""
+    correct: float = Field(1.0, ge=-1, le=1)
+    """Reward of an answer that matches."""
+    wrong: float = Field(0.0, ge=-1, le=1)
+    """Reward of any other answer."""
+    rubric: str = ""
+    """What a good answer is: evaluate.judge.model rates answers from 0 to 1 by it (paid); empty: no judge."""
+    code: str = ""
+    """Python that defines evaluate(example, response) and returns the reward; it is sent to the service."""
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Self:
+        if self.rubric and self.code:
+            raise ValueError(f"reward {self.name} has a rubric and code: use two rewards")
+        for expression in (self.extract, self.expression if self.match == "regex" else ""):
+            try:
+                re.compile(re.sub(r"\{\{[\w.]+\}\}", "x", expression).replace(r"\p{Z}", " "))
+            except re.error as error:
+                raise ValueError(f"reward {self.name}: {expression!r} is no regular expression: {error}") from None
+        return self
+
+
 class Trial(Section):
     """A trial: hyperparameters under the names of the service, and the model to tune."""
 
@@ -80,10 +121,22 @@ class Trial(Section):
     """Rank of the adapter; a small data set needs a small adapter."""
     name: str = ""
     """Name in reports; empty: trial-1, trial-2, ..."""
-    method: Literal["supervised", "preference"] = "supervised"
-    """Tuning on reference answers, or on preference pairs."""
+    method: Literal["supervised", "preference", "reinforcement"] = "supervised"
+    """Tuning on reference answers, on preference pairs, or by rewards of the model's own answers."""
     beta: float = Field(0.1, gt=0)
     """Preference tuning only: strength of the pull towards the base model, usually 0.01 to 0.5."""
+    rewards: list[Reward] = Field(default_factory=list, max_length=20)
+    """Reinforcement tuning only: rewards, added up by weight; empty: a match with the reference, for objects of each
+    field; for texts evaluate.judge rates them.
+    """
+    samples_per_prompt: int = Field(8, ge=2)
+    """Reinforcement tuning only: answers sampled for each prompt in each epoch; each is billed."""
+    batch_size: int = Field(32, ge=1)
+    """Reinforcement tuning only: prompts of a step; times samples_per_prompt a multiple of 16, at most 8,192."""
+    supervised_epochs: int = Field(0, ge=0)
+    """Reinforcement tuning only: epochs of a supervised job from whose best checkpoint it starts; 0: none."""
+    supervised_max_tokens: int = Field(0, ge=0)
+    """Tokens above which that supervised job is cancelled; set by the plan."""
     base: str = ""
     """Model to tune; empty: evaluate.base_model. A tuned model is continued."""
     base_model: str = ""
@@ -120,11 +173,25 @@ class Trial(Section):
             raise ValueError(f"checkpoint_id {self.checkpoint_id!r} needs a tuned model (projects/...) as base")
         return self
 
+    @model_validator(mode="after")
+    def _reinforcement_within_limits(self) -> Self:
+        names = [reward.name for reward in self.rewards]
+        if len(set(names)) < len(names):
+            raise ValueError(f"rewards need unique names, got {', '.join(names)}")
+        if self.method != "reinforcement":
+            return self
+        answers, low, high = self.batch_size * self.samples_per_prompt, 0.25, 4.0
+        if answers % 16 or answers > 8192:
+            raise ValueError(f"batch_size times samples_per_prompt is {answers}: a multiple of 16, at most 8192")
+        if not low <= self.learning_rate_multiplier <= high:
+            raise ValueError(f"learning_rate_multiplier {self.learning_rate_multiplier:g}: from {low} to {high:g} here")
+        return self
+
     @field_validator("method", mode="before")
     @classmethod
     def _names_what_is_not_offered(cls, method: Any) -> Any:
-        if method in ("distillation", "reinforcement"):
-            raise ValueError(f"{method} tuning is not offered yet: supervised or preference")
+        if method == "distillation":
+            raise ValueError("distillation tuning is not offered yet: supervised, preference or reinforcement")
         return method
 
 

@@ -30,7 +30,7 @@ from gemtune.cost.items import (
 from gemtune.cost.tokens import TokenEstimates
 from gemtune.evaluation import smoke_test
 from gemtune.inference.prompts import answer_token_limit
-from gemtune.tuning.trials import checkpoint_count
+from gemtune.tuning.trials import checkpoint_count, supervised_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,14 @@ class Context:
     champion: ModelVariant | None = None
     first: Trial | None = None
     is_pairwise: bool = False
+    rates_texts: bool = False
+    """Whether a judge rates the answers of a reinforcement trial without rewards of its own."""
     other_prompts: Sequence[CostItem] = ()
+
+
+REINFORCEMENT_PRICE = (
+    "the price of reinforcement tuning is not published: every sampled token is assumed to cost price.train"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,11 @@ class Forecaster:
             chosen,
             [f"{name} may cost {upper:.2f} USD: over max_cost beside the others" for name, upper in excluded.items()],
             self._price_list(everything),
-            [*self.catalogue.warnings(self.evaluate.base_model), *judging.warnings(self.evaluate.judge.ratings)],
+            [
+                *self.catalogue.warnings(self.evaluate.base_model),
+                *judging.warnings(self.evaluate.judge.ratings),
+                *([REINFORCEMENT_PRICE] if any(trial.method == "reinforcement" for trial in trials) else []),
+            ],
             tuple(escalated),
         )
 
@@ -247,8 +258,22 @@ class Forecaster:
 
     def _trial(self, trial: Trial, rater: Price | None = None) -> list[CostItem]:
         """What one trial adds: its job, and its checkpoints on validation rows."""
-        job = tuning_item(trial, self.tokens.training_of(trial), self._price(trial))
-        return [job, *self._checkpoints(trial, rater or self._base)]
+        start = supervised_start(trial)
+        items = self._trial(start, rater) if start else []
+        items.append(tuning_item(trial, self.tokens.training_of(trial), self._price(trial)))
+        return [*items, *self._rewards(trial), *self._checkpoints(trial, rater or self._base)]
+
+    def _rewards(self, trial: Trial) -> list[CostItem]:
+        """The judge's ratings of a reinforcement trial's answers, where it gives a reward."""
+        judging, rows = self.tokens.judging, self.tokens
+        rubrics = sum(bool(reward.rubric) for reward in trial.rewards)
+        rubrics += self.context.rates_texts and not trial.rewards
+        if trial.method != "reinforcement" or not rubrics or not (judging.rating and judging.judge):
+            return []
+        sampled = -(-rows.train // trial.batch_size) * trial.batch_size * trial.samples_per_prompt
+        answers = rubrics * trial.epoch_count * (sampled + rows.validation)
+        label = f"ratings as rewards of {trial.name}"
+        return [requests_item("judging", label, answers, judging.rating, judging.judge, trial.name)]
 
     def _checkpoints(self, trial: Trial, rater: Price) -> list[CostItem]:
         """Every checkpoint on every validation row, and judging the answers; each but one is compared with another.
@@ -296,6 +321,9 @@ class Forecaster:
         room = (self.plan.max_cost - total(forecast.items).upper) / len(forecast.trials)
         per_trial, tokens = dict(forecast.per_trial), {}
         for trial in forecast.trials:
+            if trial.method == "reinforcement":
+                tokens[trial.name] = 0
+                continue
             price = self._price(trial)
             longer = [trial.epoch_count * 2**n for n in range(1, rounds + 1)]
             follow_ups = [trial.model_copy(update={"epoch_count": n}) for n in longer]

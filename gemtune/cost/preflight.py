@@ -70,11 +70,12 @@ def _tuned_models(config: Config, catalogue: Catalogue, location: str, today: da
         if trial.base.startswith("projects/"):  # a tuned model: only the service knows what it was made of
             continue
         setting, model = f"plan.trials[{number}]", trial.base or base_model
-        base = _refused(f"{setting}.base", model, partial(require, model, methods[-1]))
+        method = methods[-1] if config.method == "preference" else trial.method
+        base = _refused(f"{setting}.base", model, partial(require, model, method))
         if base and trial.base:
             yield from base
         if not base:
-            check = partial(require, model, methods[-1], adapter_sizes=(trial.adapter_size,))
+            check = partial(require, model, method, adapter_sizes=(trial.adapter_size,))
             yield from _refused(f"{setting}.adapter_size", trial.adapter_size, check)
     sizes = tuple({trial.adapter_size for trial in trials})
     for number, model in enumerate(config.escalation.models):
@@ -85,7 +86,7 @@ def _tuned_models(config: Config, catalogue: Catalogue, location: str, today: da
 def _methods(config: Config) -> list[TuningMethod]:
     """The tuning methods of the configuration's jobs; the trials' own is last."""
     if config.method == "supervised":
-        return ["supervised"]
+        return list(dict.fromkeys(trial.method for trial in config.plan.trials))
     return ["supervised", "preference"] if config.preference.supervised_epochs else ["preference"]
 
 

@@ -64,8 +64,18 @@ class TokenEstimates:
     judging: JudgingCost = field(default_factory=JudgingCost)
 
     def training_of(self, trial: Trial) -> Estimate:
-        """Tokens that one epoch of the trial bills."""
-        return self.training["reweighted" if trial.reweighted else trial.method]
+        """Tokens that one epoch of the trial bills.
+
+        Of a reinforcement trial these are the prompt with each sampled answer, at most the longest, in full batches,
+        and at most an answer to every validation row.
+        """
+        if trial.method != "reinforcement":
+            return self.training["reweighted" if trial.reweighted else trial.method]
+        once, samples, longest = self.training["supervised"], trial.samples_per_prompt, self.answer.upper
+        full = -(-self.train // trial.batch_size) * trial.batch_size / max(1, self.train)
+        validated = self.validation * (self.prompt.upper + longest)
+        sampled = samples * (once.upper + self.train * longest) * full
+        return Estimate(expected=samples * once.expected, upper=sampled + validated)
 
     @property
     def request(self) -> RequestTokens:

@@ -203,6 +203,26 @@ def preference_rows(task: Task, examples: Sequence[Example]) -> list[tuple[str, 
     return rows
 
 
+def reinforcement_rows(task: Task, examples: Sequence[Example]) -> list[tuple[str, JsonObject]]:
+    """A row per example: the prompt and its references, `target` and, of an object, each field as text."""
+    prompt = tuned_prompt(task)
+    return [
+        (example.id, {**training_prompt(task, prompt, example), "references": references(task, example)})
+        for example in examples
+    ]
+
+
+def references(task: Task, example: Example) -> dict[str, str]:
+    """What rewards compare the answers to an example with."""
+    fields = json.loads(example.target) if task.kind == "extraction" else {}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in fields.items()
+    }
+    return {**texts, "target": example.target.strip()}
+
+
 def tuning_rows(task: Task, examples: Sequence[Example], method: str) -> list[tuple[str, JsonObject]]:
     """The rows that a job of this tuning method trains on."""
-    return (preference_rows if method == "preference" else supervised_rows)(task, examples)
+    rows = {"preference": preference_rows, "reinforcement": reinforcement_rows}.get(method, supervised_rows)
+    return rows(task, examples)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def run(
         like_best = like_the_best(trial, state.best, [*records, *state.jobs])
         path = Path(f"{paths['job']}.{trial.name}")
         own_rows = reweighted if like_best.reweighted else train
-        data = TuningData.of(context.task, like_best.method, own_rows, rows)
+        data = partial(TuningData.of, context.task, context.evaluate, own_rows, rows)
         Tuner(context.client, context.tune, trial.base, name, data, path, Path(paths["events"])).run(like_best)
         state.add_job(with_larger, TuningRecord.read(path), trial)
         path.unlink()

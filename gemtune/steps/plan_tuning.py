@@ -36,7 +36,8 @@ from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_key
-from gemtune.tuning.trials import SET_BY_PLAN, named, require_tunable, started_from
+from gemtune.tuning.rewards import require_steps
+from gemtune.tuning.trials import SET_BY_PLAN, named, require_tunable, started_from, supervised_start
 
 log = logging.getLogger("gemtune")
 
@@ -222,6 +223,7 @@ def make_plan(
             champion=serving,
             first=first,
             is_pairwise=objective.is_pairwise,
+            rates_texts=request.task.kind in ("summarization", "generation"),
             other_prompts=others_on_test,
         ),
     )
@@ -350,7 +352,10 @@ def _trials(request: PlanRequest, tokens: TokenEstimates) -> list[Trial]:
         trials = [context.catalogue.starting_trial(base_model, modality(train), len(train), mean)]
     trials = context.objective.prepared(named(trials, plan.merge_epoch_variants))
     first = context.objective.first_trial(trials)
-    _require(request, [*([first] if first else []), *trials])
+    starts = [supervised_start(trial) for trial in trials]
+    _require(request, [*filter(None, [first, *starts]), *trials])
+    for trial in trials:
+        require_steps(trial, len(train))
     return [_bounded(trial, tokens) for trial in _ablation_arms(request, trials)]
 
 
@@ -388,6 +393,8 @@ def _bounded(trial: Trial, tokens: TokenEstimates) -> Trial:
     """A trial with the tokens it is expected to bill, and may bill at most."""
     billed = tokens.training_of(trial).times(trial.epoch_count)
     bounds = {"forecast_tokens": round(billed.expected), "max_billable_tokens": int(billed.upper) + 1}
+    if start := supervised_start(trial):
+        bounds["supervised_max_tokens"] = _bounded(start, tokens).max_billable_tokens
     return trial.model_copy(update=bounds)
 
 

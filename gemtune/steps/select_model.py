@@ -32,6 +32,7 @@ from gemtune.tuning.checkpoint_selection import (
     other_prompts,
     variant_scores,
 )
+from gemtune.tuning.loss_diagnostics import hacked
 from gemtune.tuning.objective import Objective
 
 log = logging.getLogger("gemtune")
@@ -191,8 +192,13 @@ def _trial(job: TrialRecord, scores: Sequence[VariantScore], objective: Objectiv
             action = "check the pairs: nothing shows that their preferred answers are better, or train longer"
         log.warning("%s: %s; %s", job.trial.name, evidence, action)
         diagnosis = Diagnosis("data_problem", evidence, action)
+    by_step = [(scored.variant.step, scored.score.value) for scored in own]
+    error = max((scored.standard_error_to(own[0]) for scored in own[1:]), default=0.0)
+    if evidence := hacked(job.curve, by_step, error):
+        log.warning("%s: %s", job.trial.name, evidence)
+        diagnosis = Diagnosis("reward_hacking", evidence, "gemtune reward check, and a reward without the hole")
     names = ["epoch_count", "learning_rate_multiplier", "adapter_size"]
-    names += ["beta"] if job.trial.method == "preference" else []
+    names += {"preference": ["beta"], "reinforcement": ["samples_per_prompt", "batch_size"]}.get(job.trial.method, [])
     return TrialSummary(
         name=job.trial.name,
         method=job.trial.method,

@@ -3,16 +3,16 @@
 """Tune one trial (`gemtune.tuning.tuner` has the guarantees)."""
 
 import logging
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gemtune.artifacts.tuning import TuningRecord
-from gemtune.config import ModelVariant, Trial
+from gemtune.config import Trial
 from gemtune.data.example import read_before_gate
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.loss_diagnostics import VALIDATION
-from gemtune.tuning.trials import started_from
+from gemtune.tuning.trials import lowest_loss, started_from
 from gemtune.tuning.tuner import Tuner, TuningData
 
 log = logging.getLogger("gemtune")
@@ -43,8 +43,8 @@ def run(
     configured = Trial.of(trial)
     rows = reweighted if configured.reweighted and reweighted else train
     context = StepContext(sections)
-    splits = [read_before_gate(path) for path in (rows, validation)]
-    data = TuningData.of(context.task, configured.method, *splits)
+    train_rows, validation_rows = (read_before_gate(path) for path in (rows, validation))
+    data = partial(TuningData.of, context.task, context.evaluate, train_rows, validation_rows)
     tuner = Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))
     metrics = tuner.run(configured)
     if is_start:
@@ -70,14 +70,3 @@ def run_from(
         (continued,) = started_from(variant, [Trial.of(trial).model_copy(update={"base": ""})])
         trial = continued.model_dump(mode="json")
     return run(train, validation, trial, name, job, events, "", False, **sections)
-
-
-def lowest_loss(variants: Sequence[ModelVariant], losses: Sequence[tuple[int, float]]) -> ModelVariant:
-    """The checkpoint with the lowest validation loss (points of step and value); the last one when none is known."""
-    loss_by_step = dict(losses)
-
-    def loss(variant: ModelVariant) -> float:
-        nearest = min(loss_by_step, key=lambda step: abs(step - variant.step), default=None)
-        return loss_by_step[nearest] if nearest is not None else -float(variant.step)
-
-    return min(variants, key=loss)

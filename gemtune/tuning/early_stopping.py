@@ -31,7 +31,12 @@ Record = JsonObject
 
 def group_of(trial: Trial, setting: Literal["marked", "all", "off"]) -> str:
     """The group that a trial is compared in: trials of its plan whose losses mean the same; "": none."""
-    if not trial.plan or setting == "off" or (setting == "marked" and not trial.early_stop):
+    if (
+        not trial.plan
+        or trial.method == "reinforcement"
+        or setting == "off"
+        or (setting == "marked" and not trial.early_stop)
+    ):
         return ""
     same = (trial.base, trial.method, trial.beta if trial.method == "preference" else 0, trial.reweighted)
     return fingerprint(trial.plan, *same)

@@ -17,6 +17,7 @@ from gemtune.artifacts.tuning import Diagnosis
 
 Points = Sequence[tuple[int, float]]
 
+TRAIN_REWARD, VALIDATION_REWARD = "/train_mean_reward", "/eval_mean_reward"
 TRAIN = ("/train_total_loss", "/preference_optimization_train_loss")
 VALIDATION = "/eval_total_loss"
 PROBLEM_LOSS = 10.0  # published: a first training loss above this is a data problem
@@ -51,6 +52,38 @@ class _Trend:
     def at(self, share: float) -> float:
         """The level at a share of the way."""
         return self.levels[max(0, round(share * len(self.levels)) - 1)]
+
+
+def diagnose_job(
+    series: Mapping[str, Points], dropped: int = 0, rows: int = 0, reasons: Sequence[str] = ()
+) -> Diagnosis:
+    """Judge a job by its rewards where it has any, else by its losses; see `diagnose_loss`."""
+    if not series.get(TRAIN_REWARD):
+        return diagnose_loss(series, dropped, rows, reasons)
+    reward = _trend(series[TRAIN_REWARD])
+    risen = f"the mean reward of sampled answers rose from {reward.start:.3g} to {reward.end:.3g}"
+    if not _sure(reward.end - reward.start, reward):
+        return Diagnosis(
+            "no_learning",
+            f"{risen}, which its own jitter explains",
+            "gemtune reward check; a start from a supervised checkpoint (supervised_epochs), more samples_per_prompt",
+        )
+    return Diagnosis("fine", risen, "none")
+
+
+def hacked(curve: Mapping[str, Points], scores: Sequence[tuple[int, float]], error: float) -> str:
+    """Evidence that a reinforcement job raised its reward and not the metric; "" without.
+
+    `scores` are (step, metric on validation rows) of its checkpoints, `error` the standard error of a difference.
+    """
+    points = curve.get(VALIDATION_REWARD) or curve.get(TRAIN_REWARD) or ()
+    if len(points) < 2 or len(scores) < 2:
+        return ""
+    (first, before), (_, after) = min(scores), max(scores)
+    start = min((value for step, value in points if step <= first), default=points[0][1])
+    if not (points[-1][1] > start and after < before - LIKELY * error):
+        return ""
+    return f"reward rose from {start:.3g} to {points[-1][1]:.3g} while the metric fell from {before:.3f} to {after:.3f}"
 
 
 def diagnose_loss(

@@ -10,7 +10,16 @@ from gemtune.errors import UserError
 
 # what the plan adds to a trial; it does not change what the job trains
 SET_BY_PLAN = frozenset(
-    {"plan", "forecast_tokens", "max_billable_tokens", "follow_up_tokens", "follow_ups", "base_model", "ablation_of"}
+    {
+        "plan",
+        "forecast_tokens",
+        "max_billable_tokens",
+        "supervised_max_tokens",
+        "follow_up_tokens",
+        "follow_ups",
+        "base_model",
+        "ablation_of",
+    }
 )
 
 
@@ -23,6 +32,33 @@ def require_tunable(
         if not is_resource_name(base):
             sizes = (trial.adapter_size,)
             catalogue.require(base, trial.method, location, adapter_sizes=sizes, encryption_key=encryption_key)
+
+
+def supervised_start(trial: Trial) -> Trial | None:
+    """The supervised job whose checkpoint a reinforcement trial starts from; None without one."""
+    if trial.method != "reinforcement" or not trial.supervised_epochs:
+        return None
+    return Trial(
+        name=f"{trial.name}-supervised",
+        epoch_count=trial.supervised_epochs,
+        adapter_size=trial.adapter_size,
+        base=trial.base,
+        base_model=trial.base_model,
+        checkpoint_id=trial.checkpoint_id,
+        max_billable_tokens=trial.supervised_max_tokens,
+        plan=trial.plan,
+    )
+
+
+def lowest_loss(variants: Sequence[ModelVariant], losses: Sequence[tuple[int, float]]) -> ModelVariant:
+    """The checkpoint with the lowest validation loss (points of step and value); the last one when none is known."""
+    loss_by_step = dict(losses)
+
+    def loss(variant: ModelVariant) -> float:
+        nearest = min(loss_by_step, key=lambda step: abs(step - variant.step), default=None)
+        return loss_by_step[nearest] if nearest is not None else -float(variant.step)
+
+    return min(variants, key=loss)
 
 
 def checkpoint_count(epochs: int) -> int:

@@ -14,22 +14,23 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from gemtune.artifacts.tuning import Diagnosis, JobRecord, StateChange, TrialRecord, TuningRecord
 from gemtune.catalogue import trial_base_model
-from gemtune.config import ModelVariant, Prompt, Task, Trial, Tune
+from gemtune.config import Evaluate, JsonObject, ModelVariant, Prompt, Task, Trial, Tune
 from gemtune.data.example import Example
 from gemtune.inference import prompts
 from gemtune.inference.prompts import tuning_rows
-from gemtune.tuning import early_stopping, loss_diagnostics, submission
+from gemtune.tuning import early_stopping, loss_diagnostics, rewards, submission
 from gemtune.tuning.submission import JobFailed, Row
 from gemtune.tuning.tensorboard import write_events
+from gemtune.tuning.trials import lowest_loss, started_from, supervised_start
 from gemtune.vertex import Client, jobs, models, storage
 from gemtune.vertex.calls import PermanentError, TransientError
 from gemtune.vertex.jobs import FINGERPRINT, Checkpoint, TuningJob, TuningJobSpec
@@ -49,13 +50,18 @@ class TuningData:
     prompt: Prompt
     train: Sequence[Row]
     validation: Sequence[Row]
+    reinforcement: JsonObject = field(default_factory=dict)
 
     @classmethod
-    def of(cls, task: Task, method: str, train: Sequence[Example], validation: Sequence[Example]) -> TuningData:
-        """The rows of a job of this method; labels come from the training rows unless the task names them."""
+    def of(
+        cls, task: Task, evaluate: Evaluate, train: Sequence[Example], validation: Sequence[Example], trial: Trial
+    ) -> TuningData:
+        """The rows of a trial's job; labels come from the training rows unless the task names them."""
         task = prompts.resolve(task, train)
-        rows = [[row for _, row in tuning_rows(task, split, method)] for split in (train, validation)]
-        return cls(prompts.tuned_prompt(task), *rows)
+        own, held_out = ([row for _, row in tuning_rows(task, split, trial.method)] for split in (train, validation))
+        reinforced = trial.method == "reinforcement"
+        fields = rewards.job_fields(trial, task, evaluate, len(train)) if reinforced else {}
+        return cls(prompts.tuned_prompt(task), own, held_out, fields)
 
 
 class EarlyStopped(Exception):
@@ -66,15 +72,26 @@ class Tuner:
     """What stays the same over a trial and its follow-ups; `jobs` are their records, newest last."""
 
     def __init__(
-        self, client: Client, settings: Tune, base_model: str, name: str, data: TuningData, path: Path, events: Path
+        self,
+        client: Client,
+        settings: Tune,
+        base_model: str,
+        name: str,
+        data_of: Callable[[Trial], TuningData],
+        path: Path,
+        events: Path,
     ) -> None:
         self._client, self._settings, self._base_model = client, settings, base_model
-        self._name, self._data = name, data
+        self._name, self._data_of = name, data_of
         self._path, self._events = path, events
         self.jobs: list[TrialRecord] = []
 
     def run(self, trial: Trial) -> dict[str, float]:
         """Tune, and follow up while the diagnosis says how and the plan left tokens for it; returns the metrics."""
+        if start := supervised_start(trial):
+            self._tune(start)
+            best = lowest_loss(self.jobs[-1].variants, self.jobs[-1].curve.get(loss_diagnostics.VALIDATION, []))
+            (trial,) = started_from(best, [trial.model_copy(update={"base": ""})])
         metrics = self._tune(trial)
         left = trial.follow_up_tokens
         while after := follow_up(trial, self.jobs[-1], left):
@@ -90,7 +107,9 @@ class Tuner:
     def _tune(self, trial: Trial) -> dict[str, float]:
         """One job from its specification to its diagnosis. A job that is stopped early leaves only its record."""
         client, settings = self._client, self._settings
+        self._data = self._data_of(trial)
         spec = submission.build_spec(client, trial, settings, self._base_model, self._name)
+        spec = replace(spec, reinforcement=self._data.reinforcement)
         spec = submission.with_rows(client, spec, self._data.train, self._data.validation)
         self._start_record(spec, trial)
         try:
@@ -106,7 +125,7 @@ class Tuner:
             return {}
         series = jobs.loss_series(client, job)
         rows = len(self._data.train)
-        diagnosis = loss_diagnostics.diagnose_loss(series, job.dropped, rows, job.dropped_reasons)
+        diagnosis = loss_diagnostics.diagnose_job(series, job.dropped, rows, job.dropped_reasons)
         write_events(self._events / (trial.name or "trial"), series, job.created.timestamp())
         base_model = trial_base_model(trial, self._base_model)
         variants = [self._variant(trial, base_model, job, point) for point in _serving(client, job)]

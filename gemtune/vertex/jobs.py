@@ -12,11 +12,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from gemtune.config import JsonObject
 from gemtune.vertex import Client, enum_value, location_of
 from gemtune.vertex.calls import PermanentError, retried, translate_errors
 
 ADAPTER_WORDS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
-METHODS = {"supervised": "SUPERVISED_FINE_TUNING", "preference": "PREFERENCE_TUNING"}
+METHODS = {
+    "supervised": "SUPERVISED_FINE_TUNING",
+    "preference": "PREFERENCE_TUNING",
+    "reinforcement": "REINFORCEMENT_TUNING",
+}
 ENDED = frozenset({"SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"})
 FINGERPRINT = "gemtune-job"  # label key: fingerprint of a job; see tuning.submission
 SERIES_PER_REQUEST = 50
@@ -29,7 +34,8 @@ class TuningJobSpec:
     """Parameters of a tuning job. None means the service's default.
 
     `base` is a base model id, or a tuned model (projects/P/locations/L/models/M@V) to continue, from its
-    `checkpoint_id` ("": the default checkpoint). `beta` is for preference tuning only.
+    `checkpoint_id` ("": the default checkpoint). `beta` is for preference tuning only, `reinforcement`
+    are further arguments of `CreateTuningJobConfig` for reinforcement tuning.
     """
 
     base: str
@@ -47,6 +53,7 @@ class TuningJobSpec:
     labels: dict[str, str] = field(default_factory=dict)
     service_account: str = ""
     encryption_key: str = ""
+    reinforcement: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ def create(client: Client, spec: TuningJobSpec) -> TuningJob:
         labels=spec.labels or None,
         encryption_spec=types.EncryptionSpec(kms_key_name=spec.encryption_key) if spec.encryption_key else None,
         http_options=account,
+        **spec.reinforcement,
     )
     dataset = types.TuningDataset(gcs_uri=spec.training_uri)
     jobs = client.genai().tunings
@@ -129,6 +137,29 @@ def create(client: Client, spec: TuningJobSpec) -> TuningJob:
         warnings.simplefilter("ignore")  # the SDK warns at each call that its method is experimental
         job = translate_errors(lambda: jobs.tune(base_model=spec.base, training_dataset=dataset, config=config))
     return _job(job)
+
+
+@retried
+def validate_reward(client: Client, row: JsonObject, answer: str, rewards: JsonObject) -> tuple[float | None, str]:
+    """(reward, "") of an answer to a reinforcement row by the service, or (None, why it has none).
+
+    `rewards` is `reward_config` or `composite_reward_config` as for a job.
+    """
+    from google.genai import types
+
+    names = {"reward_config": "single_reward_config", "composite_reward_config": "composite_reward_config"}
+    config = {names[name]: value for name, value in rewards.items() if name in names}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        response = translate_errors(
+            lambda: client.genai().tunings.validate_reward(
+                parent=f"projects/{client.project}/locations/{client.location}",
+                sample_response=types.Content(role="model", parts=[types.Part(text=answer)]),
+                example=types.ReinforcementTuningExample.model_validate(row),
+                **config,
+            )
+        )
+    return response.overall_reward, response.error or ""
 
 
 @retried
@@ -203,7 +234,11 @@ def _job(raw: Any) -> TuningJob:
     What the API calls truncated examples are those that it dropped: for each of them there is a dropped-example reason.
     """
     tuned, meta, both = raw.tuned_model, raw.tuning_job_metadata, raw.tuning_data_stats
-    stats = both and (both.supervised_tuning_data_stats or both.preference_optimization_data_stats)
+    stats = both and (
+        both.supervised_tuning_data_stats
+        or both.preference_optimization_data_stats
+        or both.reinforcement_tuning_data_stats
+    )
     reasons = tuple(getattr(stats, "dropped_example_reasons", None) or ())
     return TuningJob(
         name=raw.name,

@@ -113,7 +113,8 @@ def test_alone_in_refuses_a_second_process(tmp_path):
 def test_read_start_refuses_what_cannot_go_on(tmp_path):
     with pytest.raises(UserError, match="no run"):
         read_start(tmp_path)
-    (tmp_path / "start.json").write_text('{"data": "d", "engine": "student", "jobs": 1, "time": ""}')
+    started = '{"data": "d", "engine": "student", "jobs": 1, "executes": [], "time": ""}'
+    (tmp_path / "start.json").write_text(started)
     assert read_start(tmp_path)["data"] == "d"
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(UserError, match="the run is finished"):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gemtune.artifacts.cost import ZERO, CostItem, Estimate, total
 from gemtune.catalogue import Catalogue, Price
-from gemtune.config import Evaluate, ModelVariant, Plan, Prompt, Task, Trial
+from gemtune.config import Evaluate, ModelVariant, Plan, Prompt, Reward, Task, Trial
 from gemtune.cost import items
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
 from gemtune.cost.forecast import Context, Forecast, Forecaster
@@ -38,7 +38,13 @@ CHAMPION = ModelVariant(
 PRICES = st.builds(
     Price, train=st.floats(0, 100), input=st.floats(0, 10), output=st.floats(0, 30), train_basis=st.just("test")
 )
-TRIALS = st.lists(st.builds(Trial, epoch_count=st.integers(1, 30)), min_size=1, max_size=6)
+ANY_TRIAL = st.builds(
+    Trial, epoch_count=st.integers(1, 30), method=st.sampled_from(["supervised", "preference", "reinforcement"]),
+    samples_per_prompt=st.sampled_from([2, 4, 8, 16]), batch_size=st.sampled_from([8, 32]),
+    supervised_epochs=st.integers(0, 3),
+    rewards=st.lists(st.builds(Reward, rubric=st.sampled_from(["", "kind"])), max_size=1),
+)  # fmt: skip
+TRIALS = st.lists(ANY_TRIAL, min_size=1, max_size=6)
 
 
 def priced(**prices: Price) -> Catalogue:
@@ -125,7 +131,7 @@ def test_forecast_other_prompts_are_answered_and_judged(is_pairwise: bool) -> No
 
 
 @given(
-    TRIALS, st.lists(st.builds(Trial, epoch_count=st.integers(1, 12)), max_size=2), PRICES, PRICES, PRICES,
+    TRIALS, st.lists(ANY_TRIAL, max_size=2), PRICES, PRICES, PRICES,
     st.integers(1, 10**7), st.floats(0, 500), st.integers(0, 3), st.booleans(), st.booleans(), st.booleans(),
     st.integers(0, 300), st.integers(0, 4),
 )  # fmt: skip
@@ -180,6 +186,22 @@ def test_follow_ups_never_exceed_the_limit(
             upper += rounds * total(judging.items("", 0, estimates.validation, price)).upper
     assert total(after.items).upper == pytest.approx(upper)
     assert total(after.items).expected == pytest.approx(total(before.items).expected)
+
+
+@given(
+    st.integers(1, 700), st.integers(1, 10), st.sampled_from([(8, 2), (8, 4), (32, 8), (64, 16)]), st.integers(0, 200)
+)
+def test_reinforcement_bound_has_every_answer_that_a_job_can_sample(
+    train: int, epochs: int, sizes_: tuple[int, int], validation: int
+) -> None:
+    """Each step takes a full batch of the longest rows and answers, each epoch an answer to every validation row."""
+    batch, samples = sizes_
+    trial = Trial(method="reinforcement", epoch_count=epochs, batch_size=batch, samples_per_prompt=samples)
+    once = Estimate(expected=train * 50, upper=train * 80)
+    estimates = TokenEstimates(train, validation, 10, {"supervised": once}, REQUEST.input, REQUEST.output)
+    steps = epochs * -(-train // batch)
+    most = steps * batch * samples * (80 + 64) + epochs * validation * (80 + 64)
+    assert estimates.training_of(trial).upper * epochs >= most * (1 - 1e-9)
 
 
 # -- what is sent ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a reward does, before a job is paid: its spread on real answers, and answers that it pays for without merit.
+
+A probe is an answer that nobody wants: empty, all labels, the prompt repeated, the commonest reference for every row,
+another row's reference, the reference among others. A reward has a hole where a probe gets more of it than of the
+metric. Pure.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from statistics import fmean
+
+from gemtune.config import Evaluate, JsonObject, ModelVariant, Task
+from gemtune.contents import ModelOutput, text_of
+from gemtune.data.example import Example
+from gemtune.evaluation.metrics import primary_metric
+from gemtune.evaluation.scorers import score_sample
+from gemtune.inference.prompts import tuned_prompt
+
+MAX_FIELDS = 10  # of an object, each a probe
+HOLE = 0.1  # share of the reward's range that a probe may get beyond the metric
+OVERPAID = 0.05  # share of real answers that may be rewarded and wrong
+Score = Callable[[JsonObject, str], float]
+"""The reward of an answer to a reinforcement row."""
+
+
+@dataclass(frozen=True)
+class RewardCheck:
+    """The result: rewards of real answers and their counts, the share of prompts whose answers all have the same one,
+    disagreements with the metric, (reward, metric) of each probe, and what is wrong with the reward.
+    """
+
+    metric: str
+    counts: dict[float, int]
+    without_signal: float
+    rewarded_wrong: float
+    unrewarded_right: float
+    probes: dict[str, tuple[float, float]]
+    problems: list[str]
+
+
+def probes(task: Task, examples: Sequence[Example], rows: Sequence[JsonObject]) -> dict[str, list[str]]:
+    """The probes' answers, one for each row."""
+    targets = [example.target for example in examples]
+    commonest = Counter(targets).most_common(1)[0][0]
+    others = [next((other for other in targets if other != target), "") for target in targets]
+    answers = {
+        "an empty answer": [""] * len(rows),
+        "the prompt repeated": [text_of(row["contents"][-1]["parts"]) for row in rows],
+        "the commonest answer": [commonest] * len(rows),
+        "another row's answer": others,
+        "the reference and another": [f"{a} or {b}" for a, b in zip(targets, others, strict=True)],
+        "the reference after filler": [f"{'well ' * 40}{target}?" for target in targets],
+    }
+    if task.labels:
+        separator = task.label_separator or ", "
+        answers["all labels"] = [separator.join(task.labels)] * len(rows)
+    if task.kind == "extraction":
+        names = list(task.output_schema.get("properties", {}))
+        answers["an object of empty fields"] = [json.dumps(dict.fromkeys(names, ""))] * len(rows)
+        pairs = [(json.loads(target), json.loads(other or "{}")) for target, other in zip(targets, others, strict=True)]
+        for name in names[:MAX_FIELDS]:
+            only = [json.dumps({**other, name: target.get(name)}) for target, other in pairs]
+            answers[f"an object in which only {name} is right"] = only
+    return answers
+
+
+def check(
+    task: Task, evaluate: Evaluate, examples: Sequence[Example], rows: Sequence[JsonObject],
+    answers: Sequence[Sequence[str]], score: Score, from_checkpoint: bool = False,
+) -> RewardCheck:  # fmt: skip
+    """Check a reward on several answers to each of these examples; `rows` are their reinforcement rows.
+
+    Without spread nothing can be learned from a reward. A job that starts `from_checkpoint` gives other answers than
+    these: then the references count as answers, too.
+    """
+    metric = "field_f1" if task.kind == "extraction" else primary_metric(task)
+    variant = ModelVariant(name="check", model=evaluate.base_model, prompt=tuned_prompt(task))
+
+    def merit(example: Example, answer: str) -> float:
+        return score_sample(task, variant, example, ModelOutput(text=answer, finish_reason="STOP")).scores[metric]
+
+    groups = [[score(row, answer) for answer in own] for row, own in zip(rows, answers, strict=True)]
+    merits = [[merit(example, answer) for answer in own] for example, own in zip(examples, answers, strict=True)]
+    best = [score(row, example.target) for row, example in zip(rows, examples, strict=True)]
+    probed = {
+        name: (
+            [score(row, answer) for row, answer in zip(rows, own, strict=True)],
+            fmean(merit(example, answer) for example, answer in zip(examples, own, strict=True)),
+        )
+        for name, own in probes(task, examples, rows).items()
+    }
+    flat = [value for group in groups for value in group]
+    everything = [*flat, *best, *(value for own, _ in probed.values() for value in own)]
+    low, width = min(everything), (max(everything) - min(everything)) or 1.0
+    pairs = [((reward - low) / width, own) for reward, own in zip(flat, chain.from_iterable(merits), strict=True)]
+    shares = {name: ((fmean(own) - low) / width, merited) for name, (own, merited) in probed.items()}
+    result = RewardCheck(
+        metric=metric,
+        counts=dict(Counter(round(value, 3) for value in flat).most_common()),
+        without_signal=fmean(len(set(group)) == 1 for group in groups),
+        rewarded_wrong=fmean(reward > own + 0.5 for reward, own in pairs),
+        unrewarded_right=fmean(own > reward + 0.5 for reward, own in pairs),
+        probes=shares,
+        problems=[],
+    )
+    seen = {*flat, *best} if from_checkpoint else {*flat}
+    return _judged(result, len(seen), (fmean(best) - low) / width)
+
+
+def _judged(result: RewardCheck, values: int, best: float) -> RewardCheck:
+    if values < 2:
+        result.problems.append(
+            "no spread: every sampled answer has the same reward, so nothing can be learned from it; start from a "
+            "supervised checkpoint (supervised_epochs), or reward parts of the answer"
+        )
+    if best < 1 - HOLE:
+        result.problems.append(f"the references themselves get {best:.0%} of the highest reward")
+    for name, (reward, metric) in result.probes.items():
+        # part of the merit may be worth more than part of the reward, but not all of it
+        if reward > metric + HOLE and (metric < HOLE or reward > 1 - HOLE):
+            result.problems.append(f"{name} gets {reward:.0%} of the highest reward, and {metric:.0%} of the metric")
+    if result.rewarded_wrong > OVERPAID:
+        result.problems.append(f"{result.rewarded_wrong:.0%} of the sampled answers are rewarded and wrong")
+    return result
