@@ -9,6 +9,7 @@ import ipaddress
 import logging
 import os
 import select
+import shlex
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ from emulator.core.faults import FaultPlan, load_plan, parse_speed
 from emulator.core.state import StateInUse
 from emulator.engines.base import Engine
 from emulator.engines.rules_engine import RulesEngine, load_rules
+from emulator.services.identity import environment
 
 HEADER_TIMEOUT_S = 20.0
 
@@ -54,6 +56,12 @@ def command(
         list[str] | None,
         typer.Option(metavar="NAME", help="Host name by which clients may call it, beside localhost; repeatable."),
     ] = None,
+    require_credentials: Annotated[
+        bool,
+        typer.Option(
+            "--require-credentials", help="Refuse calls without an access token or key (401), except of Cloud Storage."
+        ),
+    ] = False,
     execute_pipelines: Annotated[
         bool,
         typer.Option(
@@ -124,15 +132,9 @@ def _is_loopback(host: str) -> bool:
 
 def _announce(url: str, state_dir: Path) -> None:
     print(f"emulator ready at {url} (state in {state_dir}); export these for the SDKs:")
-    print(f"export GOOGLE_VERTEX_BASE_URL={url}")
-    print(
-        f"export GOOGLE_GEMINI_BASE_URL={url}"
-    )  # genai.Client() looks here where Vertex is chosen by the variable below
-    print(f"export STORAGE_EMULATOR_HOST={url}")
-    print(f"export BIGQUERY_EMULATOR_HOST={url}")
-    print("export GOOGLE_CLOUD_PROJECT=demo-project")
-    print("export GOOGLE_CLOUD_LOCATION=us-central1")
-    print("export GOOGLE_GENAI_USE_VERTEXAI=true", flush=True)
+    for name, value in environment(url, state_dir).items():
+        print(f"export {name}={shlex.quote(value)}")
+    sys.stdout.flush()
 
 
 def _load(emulator: Emulator, model: BaseModelEntry) -> None:
@@ -216,12 +218,13 @@ def _serve(arguments: SimpleNamespace) -> int:
             factory,
             catalogue,
             plan,
-            arguments.concurrency,
-            arguments.seed,
-            arguments.judge,
-            (arguments.host, *(arguments.allow_host or ())),
-            arguments.execute_rewards,
-            url if arguments.execute_pipelines else "",
+            concurrency=arguments.concurrency,
+            seed=arguments.seed,
+            judge=arguments.judge,
+            allowed_hosts=(arguments.host, *(arguments.allow_host or ())),
+            execute_rewards=arguments.execute_rewards,
+            require_credentials=arguments.require_credentials,
+            pipeline_url=url if arguments.execute_pipelines else "",
         )
         emulator = Emulator(settings)
     except (ValueError, StateInUse, OSError) as error:

@@ -48,9 +48,8 @@ class Dashboard:
         endpoints = [_endpoint(item) for _, item in self._state.all("endpoints")[:_LIMIT]]
         pipelines = self._state.all("schedules")[:_LIMIT] + self._state.all("pipelineJobs")[:_LIMIT]
         runs = [_run(item) for _, item in pipelines]
-        return HTMLResponse(
-            self._template.render(url=call.base_url, jobs=jobs, models=models, endpoints=endpoints, runs=runs)
-        )
+        html = self._template.render(url=call.base_url, jobs=jobs, models=models, endpoints=endpoints, runs=runs)
+        return HTMLResponse(html, headers={"Metadata-Flavor": "Google"})  # by which a metadata server is recognized
 
     def _job(self, job: Json) -> Json:
         spec = job.get("supervisedTuningSpec") or job["preferenceOptimizationSpec"]

@@ -36,6 +36,7 @@ from emulator.services.bigquery import BigQuery
 from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
+from emulator.services.identity import Identity, require_credentials
 from emulator.services.inference import Engines, Inference
 from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
@@ -56,6 +57,7 @@ from emulator.services.tuning import TuningJobs
 
 _LOG = logging.getLogger("emulator")
 _THREADS = 64
+_API_PATHS = ("/v1/", "/v1beta1/", "/v2/", "/ui/", "/bigquery/")
 
 # Documented as not implemented; any other unknown path below /v1 is a 501 too.
 MISSING = {
@@ -84,6 +86,7 @@ class Settings:
     judge: str = "lexical"
     allowed_hosts: tuple[str, ...] = ()
     execute_rewards: bool = False
+    require_credentials: bool = False  # 401 for calls of Vertex AI and BigQuery without a token
     pipeline_url: str = ""  # where the steps of pipelines reach the emulator; "": jobs are recorded, not executed
 
 
@@ -147,6 +150,7 @@ class Emulator:
             storage_api,
             templates,
             Project(self.state),
+            Identity(),
             Kubeflow(self.state, self.storage, pipeline_jobs, self.schedules),
             Dashboard(self.state, self.models, self.tensorboards),
         )
@@ -238,6 +242,8 @@ class Emulator:
         """The response to one request; all errors have Google's form."""
         storage = "/storage/v1" in raw_path
         try:
+            if self.settings.require_credentials and raw_path.startswith(_API_PATHS):
+                require_credentials(headers, query)
             match = find_route(self.routes, method, raw_path if storage else raw_path.replace("%3A", ":"))
             if match is None:
                 raise self._unknown(method, raw_path)
@@ -266,7 +272,7 @@ class Emulator:
             return storage_error(unexpected) if storage else JSONResponse(unexpected.body(), status_code=500)
 
     def _unknown(self, method: str, path: str) -> ApiError:
-        if path.startswith(("/v1/", "/v1beta1/", "/ui/", "/storage/", "/upload/", "/bigquery/")):
+        if path.startswith((*_API_PATHS, "/storage/", "/upload/")):
             name = f"{method} {path[:300]}"
             return ApiError(
                 501, f"{name} is not implemented by the emulator; docs/emulator.md lists the supported routes."

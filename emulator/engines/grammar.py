@@ -172,7 +172,7 @@ def _with_parts(node: Schema, change: Callable[[Any], Any]) -> Schema:
     return result
 
 
-_SHORT = {"maxLength": 60, "maxItems": 3, "maxProperties": 3, "minimum": -1000, "maximum": 1000}
+_SHORT = {"maxLength": 60, "maxItems": 3, "maxProperties": 3, "maximum": 1000}
 _SHORT_TEXT = {"type": "string", "maxLength": _SHORT["maxLength"]}
 
 
@@ -198,11 +198,14 @@ def _shortened(node: Any) -> Any:
         values = result.get("additionalProperties", _SHORT_TEXT)
         result |= {"patternProperties": {"^[a-z_]{1,20}$": values}, "additionalProperties": False}
         result |= {"minProperties": 1, "maxProperties": _SHORT["maxProperties"]}
-    if kinds & {"number", "integer"} and not node.keys() & {"exclusiveMinimum", "exclusiveMaximum", "multipleOf"}:
-        low = node.get("minimum", min(_SHORT["minimum"], node.get("maximum", 0)))
-        result |= {"minimum": low, "maximum": node.get("maximum", max(_SHORT["maximum"], low))}
-        if "number" in kinds and result["maximum"] - low >= 1:
-            result["multipleOf"] = 0.01
+    if kinds & {"number", "integer"}:
+        low, high = (node.get(f"{side}imum", node.get(f"exclusive{side.title()}imum")) for side in ("min", "max"))
+        if low is None:
+            low = result["minimum"] = min(0, high or 0) - _SHORT["maximum"]
+        if high is None:
+            high = result["maximum"] = max(0, low) + _SHORT["maximum"]
+        if "number" in kinds and high - low >= 1:
+            result.setdefault("multipleOf", 0.01)
     return result
 
 

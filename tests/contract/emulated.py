@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,6 +34,9 @@ class Server:
         match = re.search(r"http://\S+", line)
         assert match, f"the emulator did not start: {line!r}"
         self.url = match[0]
+        self.state_dir = state_dir
+        lines = iter(self.process.stdout.readline, "export METADATA_SERVER_DETECTION=assume-present\n")
+        self.exports = dict(shlex.split(line)[1].split("=", 1) for line in lines)
 
     def stop(self) -> float:
         """Send SIGTERM; the seconds until the process ended."""

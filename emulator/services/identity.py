@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Default credentials: a credentials file, its token endpoint, a metadata server, and the variables that lead to them.
+
+The file is of the type `external_account` because it is the only one whose token address all of Google's libraries
+keep to: users' refresh tokens go to Google from Python, service accounts' keys go to Google from Node.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from emulator.core.google_rest import ApiError, Call, Json, Route, project_number
+
+PROJECT, LOCATION = "demo-project", "us-central1"
+# As of a workload of Google Kubernetes Engine: for an e-mail address google-auth calls iamcredentials.googleapis.com.
+ACCOUNT = f"{PROJECT}.svc.id.goog"
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+TOKEN_SECONDS = 3600
+_GRANTS = (
+    "urn:ietf:params:oauth:grant-type:token-exchange",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    "refresh_token",
+)
+_METADATA: dict[str, str] = {
+    "project/project-id": PROJECT,
+    "project/numeric-project-id": project_number(PROJECT),
+    "universe/universe-domain": "googleapis.com",
+    "universe/universe_domain": "googleapis.com",
+    "instance/zone": f"projects/{project_number(PROJECT)}/zones/{LOCATION}-a",
+    "instance/service-accounts/default/email": ACCOUNT,
+    "instance/service-accounts/default/scopes": SCOPE,
+}
+
+
+def environment(url: str, state_dir: Path) -> dict[str, str]:
+    """The variables with which Google's libraries find the emulator; `credentials.json` is written for them."""
+    path = state_dir.resolve() / "credentials.json"
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(_credentials(url), indent=2) + "\n", "utf-8")
+    partial.replace(path)
+    host = url.removeprefix("http://")
+    return {
+        "GOOGLE_VERTEX_BASE_URL": url,
+        "GOOGLE_GEMINI_BASE_URL": url,  # genai.Client() looks here where Vertex is chosen by the variable below
+        "STORAGE_EMULATOR_HOST": url,
+        "BIGQUERY_EMULATOR_HOST": url,
+        "GOOGLE_CLOUD_PROJECT": PROJECT,
+        "GOOGLE_CLOUD_LOCATION": LOCATION,
+        "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "GOOGLE_APPLICATION_CREDENTIALS": str(path),
+        "GCE_METADATA_HOST": host,
+        "GCE_METADATA_IP": host,
+        "METADATA_SERVER_DETECTION": "assume-present",
+    }
+
+
+def _credentials(url: str) -> Json:
+    return {
+        "type": "external_account",
+        "audience": "//iam.googleapis.com/emulator",
+        "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+        "token_url": f"{url}/token",
+        "credential_source": {"url": f"{url}/emulator/identity"},
+    }
+
+
+def require_credentials(headers: Mapping[str, str], query: str) -> None:
+    """Raise the service's 401 for a request without an access token or API key."""
+    has_token = headers.get("authorization", "").removeprefix("Bearer ").strip()
+    if has_token or headers.get("x-goog-api-key") or "key" in parse_qs(query):
+        return
+    message = (
+        "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or other "
+        "valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project."
+    )
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "CREDENTIALS_MISSING"}
+    raise ApiError(401, message, details=[{**info, "domain": "googleapis.com"}])
+
+
+class Identity:
+    """The token endpoint and the metadata server. Any credentials get a token; tokens are not checked."""
+
+    def routes(self) -> list[Route]:
+        """The routes of both."""
+        return [
+            Route("POST", "/token", self.token, "partial", "OAuth 2.0; every grant is accepted"),
+            Route("GET", "/emulator/identity", self.subject, note="the emulator's own: the subject token of the file"),
+            Route("GET", "/computeMetadata/v1/{path*}", self.metadata, "partial", "project, zone, default account"),
+        ]
+
+    def subject(self, call: Call) -> Response:
+        """The subject token that the credentials file exchanges."""
+        return PlainTextResponse("emulator")
+
+    def token(self, call: Call) -> Response:
+        """An access token for a grant."""
+        form = {key: values[0] for key, values in parse_qs(call.content.decode("utf-8", "replace")).items()}
+        grant = str((call.body or form).get("grant_type", ""))
+        if grant not in _GRANTS:
+            error = {"error": "unsupported_grant_type", "error_description": f"Invalid grant_type: {grant[:80]}"}
+            return JSONResponse(error, status_code=400)
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        return JSONResponse({**_token(), "scope": SCOPE, "issued_token_type": kind})
+
+    def metadata(self, call: Call) -> Response:
+        """A value of the metadata server; 403 without its header."""
+        flavor = {"Metadata-Flavor": "Google"}
+        if call.headers.get("metadata-flavor") != "Google":
+            return PlainTextResponse("Missing Metadata-Flavor:Google header.", 403, flavor)
+        path = call.params["path"].rstrip("/").replace(f"service-accounts/{ACCOUNT}", "service-accounts/default")
+        if path == "instance/service-accounts/default":
+            account = {"aliases": ["default"], "email": ACCOUNT, "scopes": [SCOPE]}
+            return JSONResponse(account, headers=flavor)
+        if path == "instance/service-accounts/default/token":
+            return JSONResponse(_token(), headers=flavor)
+        if path not in _METADATA:
+            return PlainTextResponse("Not Found", 404, flavor)
+        return PlainTextResponse(_METADATA[path], headers=flavor)
+
+
+def _token() -> Json:
+    token = f"ya29.emulator-{secrets.token_urlsafe(16)}"
+    return {"access_token": token, "expires_in": TOKEN_SECONDS, "token_type": "Bearer"}
