@@ -46,6 +46,9 @@ def test_wheel_holds_every_tracked_file_of_the_packages(names, top):
 def test_wheel_holds_the_data_files_that_are_read_at_run_time(names):
     assert {"gemtune/catalogue.yaml", "gemtune/steps/report.html.j2", "gemtune/py.typed"} <= names
     assert "gemtune/_bundled/emulator/catalogue.json" in names
+    sample = {"configs/quickstart.yaml", "examples/support_en/rows.jsonl"}
+    assert {f"gemtune/_bundled/{name}" for name in sample} <= names  # gemtune try
+    assert {"gemtune/steps/report_ja.yaml", "gemtune/steps/comparison.html.j2"} <= names
     assert [name for name in names if name.startswith("gemtune/_bundled/emulator/") and name.endswith(".safetensors")]
 
 
