@@ -25,7 +25,7 @@ install: $(READY) ## make .venv with everything (EXTRAS= for what compiling and 
 $(READY): pyproject.toml requirements.lock requirements-hashed.lock
 	$(PYTHON) -m venv .venv
 ifeq ($(EXTRAS),)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-hashed.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-hashed.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 else
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(EXTRAS)]'
@@ -127,7 +127,7 @@ matrix: ## install, run the unit tests and compile under each of VERSIONS that i
 	for version in $(VERSIONS); do export PYENV_VERSION=$$version; \
 	  python$$version -c '' 2> /dev/null || { echo "== Python $$version: not installed, skipped"; continue; }; \
 	  echo "== Python $$version"; folder=build/python$$version; python$$version -m venv --clear $$folder; \
-	  $$folder/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-hashed.lock; \
+	  $$folder/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-hashed.lock; \
 	  $$folder/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'; \
 	  $$folder/bin/python -m pytest -q -n 2 --dist loadgroup tests/unit $(ARGS); \
 	  $$folder/bin/gemtune compile configs/quickstart.yaml --out $$folder/compiled; done

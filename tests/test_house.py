@@ -147,8 +147,8 @@ def test_image_installs_the_locked_versions_and_only_gemtune():
     lines = (ROOT / "components" / "Dockerfile").read_text()
     installs = re.findall(r"pip install (.+)", lines)
     assert installs == [
-        "--no-cache-dir --require-hashes --requirement requirements-hashed.lock",
-        "--no-cache-dir --no-deps --no-build-isolation .",
+        "--no-cache-dir --no-deps --require-hashes --requirement requirements-hashed.lock",
+        "--no-cache-dir --no-deps --no-build-isolation . && /opt/gemtune/bin/pip check",
     ]
     assert re.findall(r"^COPY (.+) (\S+)$", lines, re.M) == [
         ("requirements-hashed.lock", "./"),
