@@ -9,20 +9,27 @@ CONFIG ?= configs/quickstart.yaml
 IMAGE ?=
 ARGS ?=
 ROUNDS ?= 5
+VERSIONS ?= 3.11 3.12 3.13
 BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs samples emulator submit schedule bench wheel image pin-base image-check genai3 clean
+.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: $(READY) ## make .venv with everything (EXTRAS= for what compiling and submitting need, no torch)
 
-$(READY): pyproject.toml requirements.lock
+# pip refuses hashes beside an editable install: the requirements first, then the project alone
+$(READY): pyproject.toml requirements.lock requirements-hashed.lock
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.$(if $(EXTRAS),[$(EXTRAS)])'
+ifeq ($(EXTRAS),)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-hashed.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[$(EXTRAS)]'
+endif
 	@touch $@
 
 fmt: $(READY) ## format the code
@@ -105,6 +112,25 @@ wheel: $(READY) ## build dist/gemtune-*.whl and test it in fresh environments (i
 image: ## build the component image for linux/amd64 with an SBOM, and push it (IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:TAG)
 	@test -n "$(IMAGE)" || { echo "name it: make image IMAGE=REGION-docker.pkg.dev/PROJECT/REPO/gemtune-python:$$(git rev-parse --short HEAD)"; exit 2; }
 	docker buildx build --platform linux/amd64 --sbom=true --provenance=true --file components/Dockerfile --tag $(IMAGE) --push .
+
+lock: ## write requirements-hashed.lock: the versions of requirements.lock with their hashes, without torch
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check pip-tools==7.6.2
+	grep -m 1 '^# ' requirements-hashed.lock > build/lock/header
+	cp requirements-hashed.lock build/lock/hashed
+	build/lock/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --extra dlp \
+	  --build-deps-for wheel --build-deps-for editable --constraint requirements.lock --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --output-file build/lock/hashed pyproject.toml
+	cat build/lock/header build/lock/hashed > requirements-hashed.lock
+
+matrix: ## install, run the unit tests and compile under each of VERSIONS that is installed
+	for version in $(VERSIONS); do export PYENV_VERSION=$$version; \
+	  python$$version -c '' 2> /dev/null || { echo "== Python $$version: not installed, skipped"; continue; }; \
+	  echo "== Python $$version"; folder=build/python$$version; python$$version -m venv --clear $$folder; \
+	  $$folder/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --requirement requirements-hashed.lock; \
+	  $$folder/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[dev]'; \
+	  $$folder/bin/python -m pytest -q -n 2 --dist loadgroup tests/unit $(ARGS); \
+	  $$folder/bin/gemtune compile configs/quickstart.yaml --out $$folder/compiled; done
 
 pin-base: ## write the present digest of the image's base into components/Dockerfile
 	digest=$$(docker buildx imagetools inspect python:3.11-slim --format '{{.Manifest.Digest}}'); \

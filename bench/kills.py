@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whole runs whose processes are killed at random moments and that are resumed: the verdict of an undisturbed run.
+"""Whole runs that are killed at random moments, or meet faults on every route: the verdict of an undisturbed run.
 
 `python bench/kills.py --runs 10` kills the command, kfp's runner, a step or the emulator of each run (SIGKILL or
-SIGTERM) until `--kills` (3) have hit it, resumes the run after each, and then lets it finish. The exit code is 1 when a
-verdict, the selected checkpoint or the number of tuning jobs differs from the undisturbed run, or when a process or a
-temporary folder is left.
+SIGTERM) until `--kills` (3) have hit it, resumes the run after each, and then lets it finish. `--faults 0.2` disturbs
+with that share of 503, 429, cut connections and responses lost after the service acted, on all routes; `--kills 0`
+then kills nothing. The exit code is 1 when a verdict, the selected checkpoint or the number of tuning jobs differs from
+the undisturbed run, when a paid answer was requested twice, or when a process or a temporary folder is left.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import argparse
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -57,16 +60,35 @@ def outcome(folder: Path) -> tuple[str, str, int]:
     return document["verdict"], selected, jobs
 
 
-def run(folder: Path, rng: random.Random, kills: int) -> list[str]:
+def set_faults(folder: Path, share: float, seed: int) -> bool:
+    """Set the fault plan of the emulator that a run has started; whether it has one yet."""
+    address = re.findall(r"emulator at\s+(http://[\d.:]+)", (folder / "out.txt").read_text(encoding="utf-8"))
+    if not address:
+        return False
+    # of four kinds, each as often; the control plane of the emulator itself stays intact
+    plan = {
+        "seed": seed, "paths": "^/(v1|storage|upload|download|batch|b/)", "error_rate": share / 2,
+        "error_code": [429, 503], "drop_rate": share / 4, "lost_rate": share / 4,
+    }  # fmt: skip
+    request = urllib.request.Request(f"{address[-1]}/emulator/faults", json.dumps(plan).encode(), method="PUT")
+    request.add_header("Content-Type", "application/json")
+    urllib.request.urlopen(request, timeout=10).close()
+    return True
+
+
+def run(folder: Path, rng: random.Random, kills: int, faults: float = 0.0) -> list[str]:
     """Run in a folder, kill `kills` times, resume until it has finished; what was hit."""
     write_inputs(folder, base_accuracy=0.4, tuned_accuracy=0.97, step_seconds=0.05)
     hit: list[str] = []
     arguments = command(folder, "--exit-zero")
     while True:
         with (folder / "out.txt").open("ab") as out:
+            out.truncate()
             process = subprocess.Popen(arguments, cwd=folder, env=environment(), stdout=out, stderr=out)
+        disturbed = not faults
         deadline = time.monotonic() + rng.uniform(3, 25)
         while process.poll() is None and (len(hit) == kills or time.monotonic() < deadline):
+            disturbed = disturbed or set_faults(folder, faults, rng.randrange(2**31))
             time.sleep(0.1)
         if process.poll() is None:
             kind = rng.choice(list(TARGETS))
@@ -78,6 +100,8 @@ def run(folder: Path, rng: random.Random, kills: int) -> list[str]:
             process.wait()
         if process.returncode == 0:
             return hit
+        if len(hit) == kills:
+            raise SystemExit(f"a run that nobody killed failed:\n{(folder / 'out.txt').read_text()[-2000:]}")
         if started := sorted(folder.glob("runs/known-*/start.json")):
             arguments = [sys.executable, "-m", "gemtune", "run", "--exit-zero", "--resume", str(started[-1].parent)]
 
@@ -95,6 +119,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10, help="runs to disturb")
     parser.add_argument("--kills", type=int, default=3, help="kills in each run")
+    parser.add_argument("--faults", type=float, default=0.0, help="share of requests that meet a fault")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     rng, bad = random.Random(arguments.seed), 0
@@ -103,7 +128,7 @@ def main() -> int:
         for number in range(arguments.runs + 1):
             folder = root / str(number)
             folder.mkdir()
-            hit = run(folder, rng, arguments.kills if number else 0)
+            hit = run(folder, rng, arguments.kills if number else 0, arguments.faults if number else 0.0)
             result, left = outcome(folder), left_over(folder)
             if number == 0:
                 expected = result

@@ -42,6 +42,22 @@ with open(sys.argv[1], encoding="utf-8") as file:
 tfidf_baseline.predict(rows[:10_000], rows[-20_000:])
 """
 
+TUNING = """
+import random, sys, tempfile
+from pathlib import Path
+from emulator.engines.base import PreferenceRow, TrainingRow, TuningSpec, TuningTask, Turn
+from emulator.engines.student.engine import Student
+kind, count, words = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+rng = random.Random(0)
+text = lambda: " ".join(rng.choices("order account money card late help".split(), k=rng.randint(1, words)))
+def row():
+    ask = Turn("user", text())
+    return PreferenceRow((ask,), text(), text()) if kind == "pairs" else TrainingRow((ask, Turn("model", text())))
+rows = [row() for _ in range(count)]
+with tempfile.TemporaryDirectory() as folder:
+    Student().tune(TuningTask(rows, rows[: count // 10], TuningSpec(1, 1.0, 8, 0), Path(folder)))
+"""
+
 ALONE = """
 import json, sys
 from gemtune import dedup
@@ -60,6 +76,11 @@ def peak(arguments: list[str]) -> tuple[float, float]:
     if status:
         raise SystemExit(f"{' '.join(arguments[:6])} ended with status {os.waitstatus_to_exitcode(status)}")
     return used.ru_maxrss / 1000, time.perf_counter() - begun
+
+
+def tuning(path: str, kind: str, count: int, words: int) -> list[str]:
+    """The command that tunes the emulator's model with random texts: one of eight rows for the file of few rows."""
+    return [sys.executable, "-c", TUNING, kind, str(count if "many" in path else 8), str(words)]
 
 
 def write(path: Path, rows: int) -> None:
@@ -86,6 +107,9 @@ def main() -> None:
             python, "-c", PREPROCESS, f, *guarded, "preprocess.find_label_issues=false"
         ],
         "TF-IDF baseline: 10,000 rows of 150 labels, 20,000 predicted": lambda f: [python, "-c", TFIDF, f],
+        "tuning of the emulator's model: 319 pairs of up to 250 words": lambda f: tuning(f, "pairs", 319, 250),
+        "tuning of the emulator's model: 64 pairs of up to 1,500 words": lambda f: tuning(f, "pairs", 64, 1500),
+        "tuning of the emulator's model: 64 rows of up to 1,500 words": lambda f: tuning(f, "rows", 64, 1500),
         "texts and near-duplicates alone": lambda f: [python, "-c", ALONE, f, "keep"],
         "texts and passages alone": lambda f: [python, "-c", ALONE, f, "spans"],
     }  # fmt: skip

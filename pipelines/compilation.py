@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import yaml
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import connect, location, named_project
@@ -35,9 +36,9 @@ def compile_pipeline(
     path = Path(path)
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"cannot compile to {str(path)!r}", remedy="name a .yaml file")
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump_all(_documents(config, image, cache, pipeline), sort_keys=True, allow_unicode=True, width=120)
-    path.write_text(text, encoding="utf-8")
+    with open_atomic(path) as file:
+        file.write(text)
     return path
 
 

@@ -28,6 +28,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.artifacts.manifest import Check, Manifest, check_file, digest_of
 from gemtune.config import Config
 from gemtune.errors import SYSTEM_REMEDIES, OverBudgetError, TooFewRowsError, UserError
@@ -67,7 +68,8 @@ def prepare(
 
     compile_pipeline(without_email(config), folder / PIPELINE, pipeline=pipeline)  # only Vertex AI sends it
     passed = arguments(config) if values is None else dict(values)
-    (folder / ARGUMENTS).write_text(json.dumps(passed, indent=1), encoding="utf-8")
+    with open_atomic(folder / ARGUMENTS) as file:
+        json.dump(passed, file, indent=1)
     runs_code = any(reward.code for trial in config.plan.trials for reward in trial.rewards)
     write_settings(folder, config.data, engine, jobs, ["rewards"] if runs_code else [])
 
@@ -78,7 +80,8 @@ def write_settings(folder: Path, data: str, engine: str, jobs: int, executes: Se
     digest = digest_of(data) if Path(data).is_file() else ""
     how = {"engine": engine, "jobs": jobs, "executes": list(executes)}
     started = {"data": data, "data_sha256": digest, **how, "time": now}
-    (folder / STARTED).write_text(json.dumps(started, ensure_ascii=False), encoding="utf-8")
+    with open_atomic(folder / STARTED) as file:
+        json.dump(started, file, ensure_ascii=False)
 
 
 def read_settings(folder: Path) -> dict[str, Any]:

@@ -145,15 +145,41 @@ def test_lock_pins_every_declared_dependency():
 
 def test_image_installs_the_locked_versions_and_only_gemtune():
     lines = (ROOT / "components" / "Dockerfile").read_text()
-    assert "pip install --no-cache-dir --constraint requirements.lock '.[dlp]'" in lines
+    installs = re.findall(r"pip install (.+)", lines)
+    assert installs == [
+        "--no-cache-dir --no-deps --require-hashes --requirement requirements-hashed.lock",
+        "--no-cache-dir --no-deps --no-build-isolation . && /opt/gemtune/bin/pip check",
+    ]
     assert re.findall(r"^COPY (.+) (\S+)$", lines, re.M) == [
-        ("pyproject.toml requirements.lock README.md LICENSE", "./"),
+        ("requirements-hashed.lock", "./"),
+        ("pyproject.toml README.md LICENSE", "./"),
         ("gemtune", "gemtune"),
         ("--from=build /opt/gemtune", "/opt/gemtune"),
     ]
     ignored = (ROOT / ".dockerignore").read_text().split()
     assert ignored[0] == "*"
-    assert set(ignored[1:]) == {"!pyproject.toml", "!requirements.lock", "!README.md", "!LICENSE", "!gemtune"}
+    assert set(ignored[1:]) == {"!pyproject.toml", "!requirements-hashed.lock", "!README.md", "!LICENSE", "!gemtune"}
+
+
+def test_hashed_lock_has_the_versions_of_the_lock_with_hashes_and_no_address():
+    def pins(path):
+        return dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / path).read_text().lower().replace("_", "-"), re.M))
+
+    text, locked, hashed = (
+        (ROOT / "requirements-hashed.lock").read_text(),
+        pins("requirements.lock"),
+        pins("requirements-hashed.lock"),
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    declared = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    assert {re.split(r"[<>=\[ ]", entry)[0].lower().replace("_", "-") for entry in declared} <= hashed.keys()
+    assert {name: version for name, version in hashed.items() if locked.get(name, version) != version} == {}
+    assert "torch" not in hashed
+    assert "//" not in text
+    for entry in re.split(r"\n(?! )", re.sub("(?m)^#.*", "", text)):
+        assert not entry or re.fullmatch(r"[\w.-]+==[^ ]+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+", entry), (
+            entry
+        )
 
 
 def test_lock_equals_the_installed_versions():

@@ -12,6 +12,7 @@ import select
 import shlex
 import signal
 import socket
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -227,6 +228,12 @@ def _serve(arguments: SimpleNamespace) -> int:
             pipeline_url=url if arguments.execute_pipelines else "",
         )
         emulator = Emulator(settings)
+    except sqlite3.Error as error:
+        print(
+            f"emulator: {arguments.state_dir}: {error} (free disk space, or choose another --state-dir)",
+            file=sys.stderr,
+        )
+        return 2
     except (ValueError, StateInUse, OSError) as error:
         print(f"emulator: {error}", file=sys.stderr)
         return 2

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 import yaml
 
+from gemtune.artifacts.base import open_atomic
 from gemtune.catalogue import Catalogue
 from gemtune.cli.settings_reference import json_schema
 from gemtune.config import Config, Evaluate, JsonObject, Preprocess, Task
@@ -58,8 +59,9 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
         typer.echo(f"\nnote: {len(rejected)} of {total} rows cannot be used; the first: {rejected[0].detail}")
     for misfit in misfits(config.task, config.evaluate, config.split, profile):
         typer.echo(f"note: {misfit}")
-    out.write_text(_yaml(guesses, assumptions), encoding="utf-8")
-    out.with_name(SCHEMA).write_text(json_schema(), encoding="utf-8")
+    for path, text in ((out.with_name(SCHEMA), json_schema()), (out, _yaml(guesses, assumptions))):
+        with open_atomic(path) as written:
+            written.write(text)
     typer.echo(f"\nwritten: {out} (say in task.instruction what the answer is for), {out.with_name(SCHEMA)}\nnext:")
     checked, quoted = f"{shlex.quote(file)} --config", shlex.quote(str(out))
     method = " --method preference" if config.method == "preference" else ""

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A lease on a name in the bucket: one process at a time does something that must not happen twice.
 
-The clocks of the machines must agree within `LEASE_S`.
+A holder that was killed is noticed by its record, which stays unchanged for `LEASE_S`: the clocks of the machines may
+differ, and jump.
 """
 
 from __future__ import annotations
@@ -22,16 +23,19 @@ PAUSE_S = 0.5
 @contextlib.contextmanager
 def held(client: Client, key: str) -> Iterator[None]:
     """Hold the lease of a key for at most `LEASE_S`; waits while another process holds it."""
-    owner = uuid.uuid4().hex
+    owner, holder, since = uuid.uuid4().hex, "", time.monotonic()
 
     def take(record: store.Record) -> store.Record:
-        if record.get("until", 0) > time.time():
+        outlived = record.get("owner") == holder and time.monotonic() - since > LEASE_S
+        if record.get("owner") and not outlived:
             return record
-        return {"schema_version": store.SCHEMA_VERSION, "owner": owner, "until": time.time() + LEASE_S}
+        return {"schema_version": store.SCHEMA_VERSION, "owner": owner}
 
-    while store.update(client, key, take).get("owner") != owner:
+    while (current := store.update(client, key, take)["owner"]) != owner:
+        if current != holder:
+            holder, since = current, time.monotonic()
         time.sleep(PAUSE_S)
     try:
         yield
     finally:
-        store.update(client, key, lambda record: record if record.get("owner") != owner else {**record, "until": 0})
+        store.update(client, key, lambda record: record if record.get("owner") != owner else {**record, "owner": ""})

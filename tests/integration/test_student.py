@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.memory import TUNING, peak
 from emulator.engines.base import (
     Cancelled,
     Checkpoint,
@@ -28,6 +30,8 @@ from emulator.engines.base import (
     TuningTask,
     Turn,
 )
+from emulator.engines.student import training
+from emulator.engines.student.chat import Encoded
 from emulator.engines.student.engine import Student
 from emulator.engines.student.training import TrainingSettings, checkpoint_steps
 from emulator.engines.student.weights import EMBEDDED_BASE
@@ -182,6 +186,49 @@ def test_student_preference_tuning_raises_the_chosen_answer(student: Student, tm
     assert seen[0].values["/preference_optimization_train_loss"] == pytest.approx(0.6931, abs=1e-3)
     assert seen[-1].values["/eval_total_loss"] < 0.6
     assert len(result.checkpoints) == 4
+
+
+def pairs_and_rows() -> list[list[PreferenceRow] | list[TrainingRow]]:
+    pairs = [PreferenceRow(ask(word * n), "yes " * n, "no") for words in WORDS.values() for n, word in enumerate(words)]
+    return [pairs, [replace(row, turns=(*ask("a " * 3 * n), row.turns[1])) for n, row in enumerate(rows(1))]]
+
+
+@pytest.mark.parametrize("train", pairs_and_rows(), ids=["preference", "supervised"])
+def test_student_batches_by_tokens_change_no_result(
+    student: Student,
+    train: list[TrainingRow] | list[PreferenceRow],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = replace(SPEC, epoch_count=1)
+    _, whole = tune(student, tmp_path / "whole", train, spec, train)
+    monkeypatch.setattr(training, "MICRO_BATCH_TOKENS", 64)  # the longest is computed alone, its activations again
+    _, split = tune(student, tmp_path / "split", train, spec, train)
+    for before, after in zip(whole, split, strict=True):
+        losses = [name for name in before.values if name.endswith("_loss")]
+        assert [after.values[name] for name in losses] == pytest.approx(
+            [before.values[name] for name in losses], rel=0.03
+        )
+        counts = [name for name in before.values if "_num_" in name]
+        assert [after.values[name] for name in counts] == [before.values[name] for name in counts]
+
+
+@given(st.lists(st.tuples(st.integers(2, 3000), st.booleans()), min_size=1, max_size=40), st.integers(1, 40))
+def test_micro_batches_hold_every_row_once_within_the_limits(lengths: list[tuple[int, bool]], limit: int) -> None:
+    encoded = [Encoded(tuple(range(length)), (True,) * length) for length, _ in lengths]
+    for batch in (encoded, [(row, encoded[0]) for row in encoded]):
+        parts = list(training.micro_batches(batch, limit))
+        assert sorted(map(id, (row for part in parts for row in part))) == sorted(map(id, batch))
+        for part in parts:
+            sides = [row for entry in part for row in (entry if isinstance(entry, tuple) else (entry,))]
+            assert len(part) <= limit
+            assert len(part) == 1 or len(sides) * max(len(row.ids) - 1 for row in sides) <= training.MICRO_BATCH_TOKENS
+
+
+@pytest.mark.skipif(os.environ.get("WHOLE_RUNS") != "all", reason="half a minute")
+@pytest.mark.parametrize("kind", ["pairs", "rows"])
+def test_student_tunes_the_longest_rows_in_a_gigabyte(kind: str) -> None:
+    assert peak([sys.executable, "-c", TUNING, kind, "24", "1500"])[0] < 1000
 
 
 def test_student_preference_tuning_at_beta_0_learns_nothing(student: Student, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from gemtune.artifacts import cost, data, decision, evaluation, tuning
 from gemtune.artifacts.base import Artifact, open_atomic
 from gemtune.artifacts.cost import read_spent
+from gemtune.cli.init import SCHEMA
 from gemtune.cli.main import app
 from gemtune.data.csv_safe import read_review_file
 from gemtune.data.example import Example, read_examples, write_examples
@@ -125,6 +126,28 @@ def test_full_disk_leaves_no_file_and_names_the_place(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     full = actionable(OSError(errno.ENOSPC, "No space left on device"), "rows.jsonl")
     assert str(full) == "rows.jsonl: No space left on device (free disk space, or quota)"
+
+
+WRITERS = {
+    "init": (500, ["init", "rows.csv", "--out", "own.yaml"], SCHEMA),
+    "compile": (20_000, ["compile", "c.yaml", "--out", "build"], "build/supervised_tuning.yaml"),
+    "convert": (200, ["data", "convert", "rows.csv", "--out", "out.jsonl"], "out.jsonl"),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_command_names_the_file_that_a_full_disk_refused_and_leaves_no_part(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, arguments, place = WRITERS[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    (tmp_path / "rows.csv").write_text(ROWS)
+    with largest_file(size):
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 1
+    assert f"error: {place}: File too large (raise the limit" in " ".join(result.output.split())
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"c.yaml", "rows.csv"}
 
 
 @pytest.mark.parametrize("arguments", [["compile", "--out", "file/build"], ["run", "c.yaml", "--runs", "file/runs"]])

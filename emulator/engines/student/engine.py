@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 # Steps of a small model are short: with spinning threads inference was fifteen times slower on a busy machine, and
 # sleeping ones cost nothing measurable on an idle one. The framework reads this when it is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Code compiled for a shape is kept; each batch has its own number of answer tokens, and a thousand shapes took 250 MB.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
 
 SERVING_PARAMETERS = 400_000_000  # limit of the parameters of all merged copies; at least one copy is kept
 SERVING_COPIES = 12

@@ -29,10 +29,9 @@ from emulator.engines.base import (
 )
 from emulator.engines.student.chat import ChatEncoder, Encoded
 from emulator.engines.student.decoding import Decoder
-from emulator.engines.student.training import LoraRun, Schedule, TrainingSettings
+from emulator.engines.student.training import LoraRun, Schedule, TrainingSettings, micro_batches
 
 KL_WEIGHT = 0.02
-BATCH_TOKENS = 16_384  # padded tokens that are read at once with gradients
 _START = "start"
 
 
@@ -71,7 +70,7 @@ class ReinforcementRun(LoraRun):
             for (_, encoded), value in zip(group, own, strict=True):
                 samples[encoded] = samples.get(encoded, 0.0) + (value - mean) / (spread + 1e-6)
                 counts[encoded] = counts.get(encoded, 0) + 1
-        kl = sum(self._backward(batch, samples, counts, len(values)) for batch in _token_batches(list(samples)))
+        kl = sum(self._backward(batch, samples, counts, len(values)) for batch in micro_batches(list(samples)))
         self.step()
         return {"/train_mean_reward": statistics.fmean(values), "/train_mean_kl": kl}
 
@@ -151,15 +150,3 @@ class ReinforcementRun(LoraRun):
             yield
         finally:
             self.model.set_adapter("default")
-
-
-def _token_batches(rows: Sequence[Encoded]) -> Iterator[list[Encoded]]:
-    """Rows of similar length together, within the limit of padded tokens."""
-    batch: list[Encoded] = []
-    for row in sorted(rows, key=lambda row: len(row.ids)):
-        if batch and (len(batch) + 1) * len(row.ids) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch

@@ -16,6 +16,7 @@ import math
 import os
 import random
 import shutil
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,11 @@ from emulator.engines.student.weights import write_fingerprint
 
 Pair = tuple[Encoded, Encoded]
 LENGTH_MULTIPLE = 16  # of padded rows
+# Padded tokens that are computed at once: the shipped base takes up to 0.12 MB for each when it trains
+# (`bench/memory.py --only tuning`). A longer pair is computed alone; of longer rows than half of it no activations are
+# kept but computed again.
+MICRO_BATCH_TOKENS = 2048
+EVALUATION_ROWS = 32
 _SEEDING = threading.Lock()  # torch's default generator belongs to the process
 
 
@@ -104,8 +110,7 @@ def _padded(rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
     The model reads all but the last column. Its length is rounded up because the framework caches compiled code for
     each length: without rounding a job took 200 MB more memory, and each further job tens of MB.
     """
-    longest = max(len(row.ids) for row in rows) - 1
-    length = math.ceil(longest / LENGTH_MULTIPLE) * LENGTH_MULTIPLE + 1
+    length = _padded_length(max(len(row.ids) for row in rows)) + 1
     ids = torch.zeros(len(rows), length, dtype=torch.long)
     targets = torch.full((len(rows), length), -100)
     for i, row in enumerate(rows):
@@ -159,11 +164,22 @@ class LoraRun:
         return Schedule(self.settings.batch_size, spec.epoch_count * per_epoch, per_epoch, saves, saves)
 
     def update(self, rows: Sequence[Any]) -> dict[str, float]:
-        """Train on one batch; its metrics."""
-        loss, correct, count = self.loss(rows)
-        loss.backward()  # type: ignore[no-untyped-call]
+        """Train on one batch; its metrics. Gradients add up over micro-batches, so the batch size costs no memory."""
+        total, correct, count = 0.0, 0, self.prediction_count(rows)
+        for part in micro_batches(rows):
+            if max(map(_length, part)) > MICRO_BATCH_TOKENS // 2:
+                self.causal.activation_checkpointing_enable()
+            loss, part_correct, part_count = self.loss(part)
+            share = part_count / count
+            (loss * share).backward()  # type: ignore[no-untyped-call]
+            total, correct = total + loss.item() * share, correct + part_correct
+            self.causal.activation_checkpointing_disable()
         self.step()
-        return self.metrics(loss.item(), correct, count, "train")
+        return self.metrics(total, correct, count, "train")
+
+    def prediction_count(self, rows: Sequence[Any]) -> int:
+        """Number of predictions in a batch."""
+        raise NotImplementedError
 
     def loss(self, rows: Sequence[Any]) -> tuple[torch.Tensor, int, int]:
         """(mean loss, correct predictions, predictions) of a batch."""
@@ -181,8 +197,8 @@ class LoraRun:
         total, correct, count = 0.0, 0, 0
         ordered = sorted(rows, key=_length)
         with torch.no_grad():
-            for start in range(0, len(ordered), 32):
-                loss, batch_correct, batch_count = self.loss(ordered[start : start + 32])
+            for part in micro_batches(ordered, EVALUATION_ROWS):
+                loss, batch_correct, batch_count = self.loss(part)
                 total, correct, count = total + loss.item() * batch_count, correct + batch_correct, count + batch_count
         self.model.train()
         return self.metrics(total / count, correct, count, "eval")
@@ -190,6 +206,10 @@ class LoraRun:
 
 class SupervisedRun(LoraRun):
     """Cross entropy on answer tokens."""
+
+    def prediction_count(self, rows: Sequence[Encoded]) -> int:
+        """See `LoraRun`; the first token of a row is not predicted."""
+        return sum(sum(row.answer[1:]) for row in rows)
 
     def loss(self, rows: Sequence[Encoded]) -> tuple[torch.Tensor, int, int]:
         """See `LoraRun`; predictions are answer tokens."""
@@ -212,6 +232,10 @@ class PreferenceRun(LoraRun):
         super().__init__(model, spec, settings)
         self._reference_margins: dict[Pair, float] = {}
 
+    def prediction_count(self, rows: Sequence[Pair]) -> int:
+        """See `LoraRun`: the pairs."""
+        return len(rows)
+
     def margins(self, pairs: Sequence[Pair]) -> torch.Tensor:
         """Log-probability of the chosen answer less that of the rejected one, per pair."""
         rows = [chosen for chosen, _ in pairs] + [rejected for _, rejected in pairs]
@@ -225,8 +249,7 @@ class PreferenceRun(LoraRun):
         self.model.eval()
         ordered = sorted(set(pairs), key=_length)
         with torch.no_grad():
-            for start in range(0, len(ordered), 32):
-                batch = ordered[start : start + 32]
+            for batch in micro_batches(ordered, EVALUATION_ROWS):
                 self._reference_margins.update(zip(batch, self.margins(batch).tolist(), strict=True))
         self.model.train()
 
@@ -247,6 +270,27 @@ class PreferenceRun(LoraRun):
 
 def _length(row: Encoded | Pair) -> int:
     return len(row.ids) if isinstance(row, Encoded) else max(len(side.ids) for side in row)
+
+
+def _padded_length(tokens: int) -> int:
+    return math.ceil((tokens - 1) / LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+
+
+def micro_batches(rows: Sequence[Any], limit: int = sys.maxsize) -> Iterator[Sequence[Any]]:
+    """Parts of a batch of at most `limit` rows and `MICRO_BATCH_TOKENS` padded tokens; by length if it is split."""
+    part: list[Any] = []
+    ordered = rows if len(rows) <= limit and _tokens(rows) <= MICRO_BATCH_TOKENS else sorted(rows, key=_length)
+    for row in ordered:
+        if part and (len(part) == limit or _tokens([*part, row]) > MICRO_BATCH_TOKENS):
+            yield part
+            part = []
+        part.append(row)
+    yield part
+
+
+def _tokens(rows: Sequence[Encoded | Pair]) -> int:
+    sides = 1 if isinstance(rows[0], Encoded) else 2
+    return sides * len(rows) * _padded_length(max(map(_length, rows)))
 
 
 def bf16_is_fast() -> bool:
