@@ -14,6 +14,7 @@ bias).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -195,6 +196,7 @@ _OBJECT = Task(kind="extraction", target_name="score")
 def _score(config: Judge, text: str | None) -> float | None:
     """The score in the judge's output: a whole number of the scale, or a fraction inside the scale in an object."""
     low, high = config.scale
+    text = re.sub(rf"(?<=\d)\s*(?:[/／]|\b(?:out of|von|sur|de|su)\b)\s*{high}(?![\d.]*\d)", "", text or "")  # 4/5
     scale = Task(labels=[str(score) for score in range(low, high + 1)], target_name="score")
     whole = parse(scale, Prompt(), text).value
     if whole is not None:

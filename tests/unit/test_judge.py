@@ -120,6 +120,12 @@ def test_judge_prompts_quote_texts_as_data():
     assert [json.loads(q.contents[0]["parts"][0]["text"])["first"] for q in both] == [ATTACK, "fine"] * 2
 
 
+def test_rating_may_name_the_end_of_its_scale():
+    replies = ["4/5", "Score: 4 out of 5.", "Bewertung: 4 von 5", '{"reason": "2/5 facts", "score": "4/5"}']
+    assert [parse_rating(JUDGE, [ModelOutput(text)]).score for text in replies] == [4.0] * 4
+    assert [parse_rating(JUDGE, [ModelOutput(text)]).score for text in ("4/50", "4/5.5", "3/4")] == [None] * 3
+
+
 def test_judge_requests_have_a_schema_that_replies_fit():
     rating, both = rating_requests(JUDGE, TASK, ROW, "fine")[0], pairwise_requests(JUDGE, TASK, ROW, "long one", "fine")
     verbal = verbal_confidence_request(TASK, "m", ROW, "fine")
