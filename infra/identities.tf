@@ -35,13 +35,11 @@ locals {
   actors = merge(
     { "steps as tuning" = [local.members["steps"], "tuning", "roles/iam.serviceAccountUser"] },
     { for name, member in local.starters : "${name} as steps" => [member, "steps", "roles/iam.serviceAccountUser"] },
-    {
-      "tuning agent" = [
-        "serviceAccount:service-${data.google_project.this.number}@gcp-sa-vertex-tune.iam.gserviceaccount.com",
-        "tuning",
-        "roles/iam.serviceAccountTokenCreator",
-      ]
-    },
+    { for agent in var.has_tuning_agent ? ["tuning agent"] : [] : agent => [
+      "serviceAccount:service-${data.google_project.this.number}@gcp-sa-vertex-tune.iam.gserviceaccount.com",
+      "tuning",
+      "roles/iam.serviceAccountTokenCreator",
+    ] },
   )
 }
 

@@ -53,14 +53,25 @@ resource "google_artifact_registry_repository" "repositories" {
   depends_on    = [google_project_service.apis, google_kms_crypto_key_iam_member.services]
 }
 
+# Service agents exist once their service has been used, or when they are created here.
+resource "google_project_service_identity" "agents" {
+  provider   = google-beta
+  for_each   = toset(["aiplatform.googleapis.com", "artifactregistry.googleapis.com"])
+  service    = each.value
+  depends_on = [google_project_service.apis]
+}
+
+data "google_storage_project_service_account" "agent" { # creates it, too
+  depends_on = [google_project_service.apis]
+}
+
 # Service agents that read and write under the key.
 resource "google_kms_crypto_key_iam_member" "services" {
-  for_each = var.encryption_key == "" ? toset([]) : toset([
-    "service-${data.google_project.this.number}@gcp-sa-aiplatform.iam.gserviceaccount.com",
-    "service-${data.google_project.this.number}@gcp-sa-artifactregistry.iam.gserviceaccount.com",
-    "service-${data.google_project.this.number}@gs-project-accounts.iam.gserviceaccount.com",
-  ])
+  for_each = var.encryption_key == "" ? {} : merge(
+    { for service, agent in google_project_service_identity.agents : service => agent.member },
+    { storage = data.google_storage_project_service_account.agent.member },
+  )
   crypto_key_id = var.encryption_key
   role          = "roles/cloudkms.cryptoKeyEncrypterDecrypter"
-  member        = "serviceAccount:${each.value}"
+  member        = each.value
 }

@@ -27,6 +27,12 @@ variable "submitters" {
   default     = []
 }
 
+variable "has_tuning_agent" {
+  description = "Whether the service agent of tuning exists: it is created by the first tuning job of the project."
+  type        = bool
+  default     = false
+}
+
 locals {
   bucket = var.bucket == "" ? "${var.project}-gemtune" : var.bucket
 }

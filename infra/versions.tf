@@ -7,10 +7,19 @@ terraform {
       source  = "hashicorp/google"
       version = ">= 6.0"
     }
+    google-beta = { # google_project_service_identity is in no other
+      source  = "hashicorp/google-beta"
+      version = ">= 6.0"
+    }
   }
 }
 
 provider "google" {
+  project = var.project
+  region  = var.region
+}
+
+provider "google-beta" {
   project = var.project
   region  = var.region
 }

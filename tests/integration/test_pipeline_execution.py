@@ -18,6 +18,8 @@ from kfp import dsl
 from emulator.execution.edges import problems
 from emulator.execution.process_group import ProcessGroup
 from emulator.execution.run import Execution, Job, Outcome, Task
+from gemtune.config import Config
+from pipelines.tasks import email
 
 component = dsl.component(base_image="python", install_kfp_package=False)
 
@@ -478,6 +480,25 @@ def test_exit_task_runs_after_a_failure_and_sees_it(bench: Bench) -> None:
     outcome = bench.run(pipeline, script='printf spoken > "$0"')
     assert task(outcome, "exit-handler-1.anyway").outputs.parameters["out"] == "spoken"
     assert task(outcome, "finish").outputs.parameters["Output"].startswith("SUCCEEDED")
+
+
+@pytest.mark.parametrize(("script", "state"), [("exit 1", "FAILED"), ("true", "SUCCEEDED")])
+def test_email_is_the_exit_task_and_sent_by_the_service_alone(bench: Bench, script: str, state: str) -> None:
+    @dsl.pipeline
+    def run(script: str):
+        shell(script=script)
+
+    def pipeline(script: str):
+        with dsl.ExitHandler(email(Config.load(None, ["notify.email=[a@example.com]"]))):
+            echo(text="end").after(run(script=script)).ignore_upstream_failure()
+
+    outcome = bench.run(pipeline, script=script)
+    assert outcome.state == state
+    assert states(outcome) == {
+        "shell": state,
+        "echo": "SUCCEEDED",
+        "vertex-pipelines-notification-email": "SUCCEEDED",  # its container would fail
+    }
 
 
 def test_failure_policy_decides_whether_other_tasks_start(bench: Bench) -> None:

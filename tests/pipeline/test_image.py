@@ -39,6 +39,7 @@ RUNS = {"quickstart": OPTIONS, "preference": []}
 # `augment` writes rows by the model, which a scripted one cannot; the Dataflow step needs its template
 NOT_RUN = {"augment", "prepare_dataflow_job"}
 BUILT = pytest.mark.skipif(os.environ.get("WHOLE_RUNS") != "image", reason="`make image-check` builds it: minutes")
+pytestmark = pytest.mark.timeout(3600)  # the first test builds it
 
 
 def components():
