@@ -39,13 +39,8 @@ def near_matches(
 
     With `values`, of the texts and then of the references, only a reference of the same value counts.
     """
-    # the smaller side is indexed, the larger is streamed
-    if sum(map(len, references)) <= sum(map(len, texts)):
-        pairs = overlaps(texts, references, threshold).tolist()
-    else:
-        pairs = sorted([i, j] for j, i in overlaps(references, texts, threshold).tolist())
     matches: dict[int, int] = {}
-    for i, j in pairs:
+    for i, j in overlaps(texts, references, threshold).tolist():
         if values is None or values[i] == values[len(texts) + j]:
             matches.setdefault(i, j)
     return matches

@@ -29,19 +29,22 @@ def overlaps(
     threads: int | None = None,
 ) -> NDArray[np.int64]:
     """All pairs (index of a text, index of a reference) with Jaccard similarity >= threshold, in order; shape (n,
-    2).
+    2). Of both sets of texts, the smaller is indexed.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
     if not len(texts) or not len(references):
         return np.empty((0, 2), np.int64)
+    is_swapped = sum(map(len, references)) > sum(map(len, texts))
+    if is_swapped:
+        texts, references = references, texts
     sketches, pairs = build_sketches(texts, None, threads=threads), []
     blocks = np.cumsum([len(text) for text in references]) // _CHARS_PER_BLOCK
     for block in np.unique(blocks).tolist():
         begin, end = np.searchsorted(blocks, [block, block + 1]).tolist()
         near = _pairs(sketches, build_sketches(references[begin:end], None, threads=threads), threshold)
         pairs.append(near + np.array([0, begin]))
-    joined = np.concatenate(pairs)
+    joined = np.concatenate(pairs)[:, :: -1 if is_swapped else 1]
     return joined[np.lexsort((joined[:, 1], joined[:, 0]))]
 
 

@@ -126,6 +126,6 @@ def _candidates(codes: Any, begins: Any, ends: Any, length: int) -> NDArray[np.i
         if count <= capacity:
             break
         capacity = count
-    counts = np.zeros(1 << max(8, (4 * count).bit_length()), np.uint8)
+    counts = np.zeros((2, 1 << max(8, (4 * count).bit_length())), np.uint8)
     spans = np.empty((count + 1, 2), np.int64)
     return spans[: kernels.stretches(positions, fingerprints, count, begins, ends, length, grams, counts, spans)].copy()

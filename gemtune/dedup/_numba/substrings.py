@@ -63,15 +63,21 @@ def winnow(codes: Any, begins: Any, ends: Any, length: int, grams: int, places: 
 def stretches(
     places: Any, prints: Any, count: int, begins: Any, ends: Any, length: int, grams: int, counts: Any, spans: Any
 ) -> int:
-    """Stretches of window starts that hold a fingerprint seen twice, into `spans`; returns their number."""
-    mask = np.int64(counts.size - 1)
+    """Stretches of window starts that hold a fingerprint seen twice, into `spans`; returns their number.
+
+    `counts` are two tables, by other bits each: a fingerprint that is alone shares its slot in both very rarely.
+    """
+    mask = np.int64(counts.shape[1] - 1)
     for k in range(count):
-        slot = np.int64(prints[k]) & mask
-        counts[slot] = min(counts[slot] + 1, 2)
+        slot, other = np.int64(prints[k]) & mask, np.int64((np.uint64(prints[k]) * MIX_A) >> _U32) & mask
+        counts[0, slot] = min(counts[0, slot] + 1, 2)
+        counts[1, other] = min(counts[1, other] + 1, 2)
     span_count = text = 0
     last_text = -1
     for k in range(count):
-        if counts[np.int64(prints[k]) & mask] < 2:
+        if counts[0, np.int64(prints[k]) & mask] < 2:
+            continue
+        if counts[1, np.int64((np.uint64(prints[k]) * MIX_A) >> _U32) & mask] < 2:
             continue
         while places[k] >= ends[text]:
             text += 1
