@@ -48,7 +48,7 @@ from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
 from emulator.services.identity import Identity, require_credentials
-from emulator.services.inference import Engines, Inference
+from emulator.services.inference import NAMES, Engines, Inference
 from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
@@ -211,7 +211,9 @@ class Emulator:
 
     def _control_routes(self) -> list[Route]:
         note = "the emulator's own: injected faults and how long states last"
+        empty = [Route("GET", name, lambda call: {}, "partial", "always empty") for name in NAMES["emptyLists"]]
         return [
+            *empty,
             Route("GET", "/emulator/faults", self._get_faults, note=note),
             Route("PUT", "/emulator/faults", self._put_faults, note=note),
             Route("DELETE", "/emulator/faults", self._reset_faults, note=note),
