@@ -51,6 +51,7 @@ class BaseModelEntry(_Strict):
     evaluation_locations: tuple[str, ...] = ()
     cmek: bool = True
     tuned_batch: bool = True
+    ends_with_model_turn: bool = False  # whether the last turn of a request may be the model's
     retirement_date: date | None = None
     input_token_limit: int = 1048576
     output_token_limit: int = 65535

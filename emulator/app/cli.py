@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -35,6 +36,7 @@ from emulator.engines.rules_engine import RulesEngine, load_rules
 from emulator.services.identity import environment
 
 HEADER_TIMEOUT_S = 20.0
+_DEFAULT_ENGINE = "student" if importlib.util.find_spec("torch") else "scripted"
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -45,7 +47,7 @@ def command(
     port: Annotated[int, typer.Option(help="Port to listen at; 0 picks a free one.")] = 8085,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     state_dir: Annotated[Path, typer.Option(help="Directory of the persistent state.")] = Path("state"),
-    engine: Annotated[str, typer.Option(help="student, scripted, or scripted:FILE.json.")] = "student",
+    engine: Annotated[str, typer.Option(help="student, scripted, or scripted:FILE.json.")] = _DEFAULT_ENGINE,
     threads: Annotated[int, typer.Option(help="Threads of the student (0: chosen by the model's size).")] = 0,
     speed: Annotated[str, typer.Option(help="immediate, polls:N or seconds:T for each job state.")] = "",
     faults: Annotated[Path | None, typer.Option(help="Fault plan (JSON).")] = None,
@@ -135,7 +137,7 @@ def _announce(url: str, state_dir: Path) -> None:
     print(f"emulator ready at {url} (state in {state_dir}); export these for the SDKs:")
     for name, value in environment(url, state_dir).items():
         print(f"export {name}={shlex.quote(value)}")
-    sys.stdout.flush()
+    print(flush=True)  # an empty line: the last variable was before it
 
 
 def _load(emulator: Emulator, model: BaseModelEntry) -> None:

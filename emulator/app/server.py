@@ -8,6 +8,7 @@ import asyncio
 import inspect
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,17 @@ from emulator.app.dashboard import Dashboard
 from emulator.app.origin import OriginCheck
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults, StateTransitions
-from emulator.core.google_rest import ApiError, Call, Json, Route, camel, camelize, find_route, parse_json
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Json,
+    Route,
+    camel,
+    camelize,
+    failed_precondition,
+    find_route,
+    parse_json,
+)
 from emulator.core.state import State
 from emulator.engines.base import Engine
 from emulator.services.batches import BatchJobs
@@ -37,11 +48,11 @@ from emulator.services.embeddings import Embeddings
 from emulator.services.endpoints import Endpoints
 from emulator.services.evaluation import Evaluation
 from emulator.services.identity import Identity, require_credentials
-from emulator.services.inference import Engines, Inference
+from emulator.services.inference import NAMES, Engines, Inference
 from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
-from emulator.services.operations import Operations
+from emulator.services.operations import ENDED, Operations
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.pipeline_runs import PipelineRuns
 from emulator.services.project import Project
@@ -57,6 +68,7 @@ from emulator.services.tuning import TuningJobs
 
 _LOG = logging.getLogger("emulator")
 _THREADS = 64
+RESET_TIMEOUT_S = 15.0
 _API_PATHS = ("/v1/", "/v1beta1/", "/v2/", "/ui/", "/bigquery/")
 
 # Documented as not implemented; any other unknown path below /v1 is a 501 too.
@@ -132,6 +144,7 @@ class Emulator:
         storage_api = StorageApi(self.storage)
         storage_api.dispatch = self._dispatch_part
         self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
+        self.project = Project(self.state)
         apis = (
             TuningJobs(services, self.trainer, operations),
             self.inference,
@@ -149,7 +162,7 @@ class Emulator:
             operations,
             storage_api,
             templates,
-            Project(self.state),
+            self.project,
             Identity(),
             Kubeflow(self.state, self.storage, pipeline_jobs, self.schedules),
             Dashboard(self.state, self.models, self.tensorboards),
@@ -198,12 +211,33 @@ class Emulator:
 
     def _control_routes(self) -> list[Route]:
         note = "the emulator's own: injected faults and how long states last"
+        empty = [Route("GET", name, lambda call: {}, "partial", "always empty") for name in NAMES["emptyLists"]]
         return [
+            *empty,
             Route("GET", "/emulator/faults", self._get_faults, note=note),
             Route("PUT", "/emulator/faults", self._put_faults, note=note),
             Route("DELETE", "/emulator/faults", self._reset_faults, note=note),
+            Route("POST", "/emulator/reset", self._reset, note="the emulator's own: as started on an empty directory"),
             Route("GET", "/emulator/health", lambda call: {"ready": True}, note="the emulator's own"),
         ]
+
+    def _reset(self, call: Call) -> Json:
+        deadline = time.monotonic() + RESET_TIMEOUT_S
+        while unfinished := self._unfinished():
+            for job in unfinished:
+                self.state.update(job["name"], state="JOB_STATE_CANCELLING")
+                self.trainer.cancel(job["name"])
+            if time.monotonic() > deadline:
+                raise failed_precondition(f"{unfinished[0]['name']} does not end: cancel it before the reset.")
+            time.sleep(0.02)
+        self.state.clear()
+        self.storage.clear()
+        self.project.forget()
+        return self._reset_faults(call)
+
+    def _unfinished(self) -> list[Json]:
+        jobs = [job for kind in ("tuningJobs", "batchPredictionJobs") for _, job in self.state.all(kind)]
+        return [job for job in jobs if job["state"] not in ENDED]
 
     def _get_faults(self, call: Call) -> Json:
         return self.faults.plan.model_dump(mode="json")

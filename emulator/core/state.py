@@ -209,6 +209,12 @@ class State:
                 return
             before, size = rows[-1][0], min(8 * size, 10_000)
 
+    def clear(self) -> None:
+        """Remove all resources and curves; ids are not used again."""
+        with self.transaction():
+            for table in ("resources", "labels", "points"):
+                self._database.execute(f"DELETE FROM {table}")
+
     def add_points(self, points: Sequence[tuple[str, int, str, float]]) -> None:
         """Add (series, step, wall time, value) to curves; a repeated step is replaced."""
         self._database.execute_many("INSERT OR REPLACE INTO points VALUES (?, ?, ?, ?)", points)

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
@@ -42,7 +43,7 @@ from emulator.services.datasets import read_turn, system_text
 from emulator.services.endpoints import Endpoints
 from emulator.services.models import Models
 from emulator.services.request_logs import RequestLogs
-from emulator.services.structured import answer_parts, fits, read_functions, response_shape
+from emulator.services.structured import answer_parts, enum_name, fits, read_functions, response_shape
 
 SHAPE_ATTEMPTS = 30
 STRUCTURED_OUTPUT_TOKENS = 1024
@@ -389,18 +390,38 @@ _REQUEST_FIELDS = [
 ]
 
 
+# fields and values of messages that the emulator only checks, and collections that it does not have: always empty
+NAMES = json.loads(Path(__file__).with_name("api_names.json").read_text("utf-8"))
+_EMPTY_TEXT = (
+    "Unable to submit request because it has an empty text parameter. Add a value to the parameter and try again. "
+    "Learn more: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini"
+)
+
+
 def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
-    """The engine's request for a GenerateContentRequest; 400 for values out of range, 501 for unsupported features."""
+    """The engine's request for a GenerateContentRequest; 400 for values that the service refuses."""
     fields.only(*_REQUEST_FIELDS)
     if fields.value.get("cachedContent"):
         raise ApiError(404, "Not found: cached content metadata for the name in the request.")
     contents = fields.objects("contents")
     if not contents:
         raise bad_field(("contents", "is required."))
+    for content in contents:
+        content.only("role", "parts")
+        if any(part.value.get("text") == "" for part in content.objects("parts")):
+            raise ApiError(400, _EMPTY_TEXT)
     turns = tuple(read_turn(content) for content in contents)
-    if turns[-1].role == "model":
-        raise ApiError(400, "Please ensure that multiturn requests end with a user role.")
+    if turns[-1].role == "model" and not entry.ends_with_model_turn:
+        raise ApiError(400, "Requests ending with a model turn are not supported for this model.")
+    if all(turn.role == "model" for turn in turns):
+        raise ApiError(400, "Please ensure that the request has a turn with a user role.")
     config = fields.object("generationConfig")
+    config.only(*NAMES["generationConfig"])
+    config.object("thinkingConfig").only("includeThoughts", "thinkingBudget", "thinkingLevel")
+    for setting in fields.objects("safetySettings"):
+        setting.only("category", "threshold", "method")
+        for key, names in NAMES["safetySettings"].items():
+            enum_name(setting, key, names)
     temperature = _within(config, "temperature", 1.0, 0.0, 2.0)
     top_k = config.integer("topK") if "topK" in config else None
     if top_k is not None and top_k < 1:

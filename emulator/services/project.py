@@ -44,6 +44,10 @@ class Project:
         self._missing = set(call.fields().texts("missing"))
         return {"missing": sorted(self._missing)}
 
+    def forget(self) -> None:
+        """From now on everything that is looked up exists."""
+        self._missing.clear()
+
     def look_up(self, call: Call) -> Json:
         """A resource with nothing but its name."""
         if call.params["key"] in self._missing:

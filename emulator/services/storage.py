@@ -88,6 +88,13 @@ class Storage:
         """Close the index."""
         self._db.close()
 
+    def clear(self) -> None:
+        """Remove all buckets, objects and uploads."""
+        with self._db.transaction():
+            for table in ("buckets", "objects", "uploads"):
+                self._db.execute(f"DELETE FROM {table}")
+        self._remove_orphans()
+
     def _remove_orphans(self) -> None:
         for directory, sql in ((self._data, "SELECT file FROM objects"), (self._partial, "SELECT id FROM uploads")):
             referenced = {row[0] for row in self._db.rows(sql)}

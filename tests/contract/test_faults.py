@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,3 +197,18 @@ def test_fault_file_and_bad_plans(server: Server, start: Callable[..., Server], 
 def test_project_number_stays(server: Server) -> None:
     bucket = storage_client(server.url).create_bucket("numbered")
     assert str(bucket.project_number) == NUMBER
+
+
+def test_reset_empties_the_emulator_and_ends_its_jobs(start: Callable[..., Server], tmp_path: Path) -> None:
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps({"step_seconds": 0.2}))
+    server = start("--engine", f"scripted:{rules}", "--speed", "immediate")
+    client = genai_client(server.url)
+    data = types.TuningDataset(gcs_uri=upload(server.url, "train.jsonl", supervised_lines()))
+    job = client.tunings.tune(base_model="gemini-2.5-flash", training_dataset=data)
+    httpx.put(f"{server.url}/emulator/faults", json={"error_rate": 0.5})
+    assert httpx.post(f"{server.url}/emulator/reset", timeout=30).json()["error_rate"] == 0
+    assert not list(client.tunings.list())
+    assert httpx.get(f"{server.url}/v1/{job.name}").status_code == 404
+    assert not httpx.get(f"{server.url}/storage/v1/b?project=demo-project").json().get("items")
+    assert not list((tmp_path / "state" / "storage" / "data").iterdir())

@@ -252,6 +252,13 @@ def test_express_mode(truth: Server) -> None:
         ({"contents": []}, 400, "contents"),
         ({"contents": [{"role": "user", "parts": []}]}, 400, "parts"),
         ({"contents": [{"role": "model", "parts": [{"text": "x"}]}]}, 400, "user role"),
+        ({"contents": [{"parts": [{"text": ""}]}]}, 400, "empty text"),
+        ({"contents": [{"parts": [{"text": "x"}], "nonsense": 1}]}, 400, "nonsense"),
+        ({**ASKED, "generationConfig": {"fooBar": 1}}, 400, "fooBar"),
+        ({**ASKED, "generationConfig": {"thinkingConfig": {"fooBar": 1}}}, 400, "fooBar"),
+        ({**ASKED, "safetySettings": [{"category": "NOPE", "threshold": "OFF"}]}, 400, "NOPE"),
+        ({**ASKED, "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "X"}]}, 400, "threshold"),
+        ({**ASKED, "safetySettings": [{"category": 1, "fooBar": "OFF"}]}, 400, "fooBar"),
         ({"contents": [{"role": "robot", "parts": [{"text": "x"}]}]}, 400, "role"),
         ({"contents": "x"}, 400, "contents"),
         ({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png"}}]}]}, 400, "text only"),
@@ -275,6 +282,20 @@ def test_refusals(truth: Server, body: Any, code: int, word: str) -> None:
     answer = httpx.post(path, json=body)
     assert answer.status_code == code
     assert word in answer.json()["error"]["message"]
+
+
+def test_last_turn_of_the_model_is_accepted_by_some_models(truth: Server) -> None:
+    turns = [{"role": role, "parts": [{"text": "question 3."}]} for role in ("user", "model")]
+    codes = {}
+    for model in ("gemini-2.5-flash", "gemini-3.5-flash", "gemini-3.5-flash-lite"):
+        path = f"{truth.url}/v1/{PARENT}/publishers/google/models/{model}:generateContent"
+        codes[model] = httpx.post(path, json={"contents": turns}).status_code
+    assert list(codes.values()) == [200, 200, 400]
+
+
+def test_lists_of_a_fresh_project_are_empty(server: Server) -> None:
+    for name in ("customJobs", "hyperparameterTuningJobs", "datasets", "models/1/evaluations", "cachedContents"):
+        assert httpx.get(f"{server.url}/v1/{PARENT}/{name}").json() == {}
 
 
 def test_wire_refusals(truth: Server) -> None:
