@@ -129,7 +129,7 @@ def create(client: Client, spec: TuningJobSpec) -> TuningJob:
         labels=spec.labels or None,
         encryption_spec=types.EncryptionSpec(kms_key_name=spec.encryption_key) if spec.encryption_key else None,
         http_options=account,
-        **spec.reinforcement,
+        **_with_full_names(client, spec.reinforcement),
     )
     dataset = types.TuningDataset(gcs_uri=spec.training_uri)
     jobs = client.genai().tunings
@@ -148,7 +148,8 @@ def validate_reward(client: Client, row: JsonObject, answer: str, rewards: JsonO
     from google.genai import types
 
     names = {"reward_config": "single_reward_config", "composite_reward_config": "composite_reward_config"}
-    config = {names[name]: value for name, value in rewards.items() if name in names}
+    named = _with_full_names(client, rewards)
+    config = {names[name]: value for name, value in named.items() if name in names}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         response = translate_errors(
@@ -205,6 +206,19 @@ def loss_series(client: Client, job: TuningJob) -> dict[str, list[tuple[int, flo
         return _series(client.generated(TensorboardServiceClient, location), board, context.name.rsplit("/", 1)[1])
 
     return translate_errors(read, {404: {}})  # not created yet
+
+
+def _with_full_names(client: Client, value: Any) -> Any:
+    """The arguments with the judge's model as a full resource name, which rewards require."""
+    if isinstance(value, list):
+        return [_with_full_names(client, item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    models = f"projects/{client.project}/locations/{client.location}/publishers/google/models"
+    return {
+        name: f"{models}/{item}" if name == "autorater_model" and "/" not in item else _with_full_names(client, item)
+        for name, item in value.items()
+    }
 
 
 def _series(boards: Any, board: str, experiment: str) -> dict[str, list[tuple[int, float]]]:

@@ -25,10 +25,10 @@ BASE = "evaluate.base_model=gemini-3.5-flash"
 TRIAL = {"name": "r", "method": "reinforcement", "epoch_count": 3, "samples_per_prompt": 4, "batch_size": 16}
 
 
-def tuned(folder: Path, name: str, **trial: object) -> TuningRecord:
+def tuned(folder: Path, name: str, *overrides: str, **trial: object) -> TuningRecord:
     train, validation, _ = splits(folder, seed=3)
     job = str(folder / "job.json")
-    tune.run(train, validation, {**TRIAL, **trial}, name, job, str(folder / "events"), **sections(BASE))
+    tune.run(train, validation, {**TRIAL, **trial}, name, job, str(folder / "events"), **sections(BASE, *overrides))
     return TuningRecord.read(job)
 
 
@@ -53,6 +53,15 @@ def test_reinforcement_trial_starts_from_its_supervised_job(client: Client, tmp_
     assert second.trial.base == first.job.model
     assert second.trial.checkpoint_id in {variant.checkpoint_id for variant in first.variants}
     assert {variant.trial for variant in record.variants} == {"r", "r-supervised"}
+
+
+def test_reward_by_a_judge_names_its_model_in_full(client: Client, tmp_path: Path) -> None:
+    judge = "evaluate.judge={model: gemini-3.5-flash}"
+    (record,) = tuned(tmp_path, "judged", judge, rewards=[{"rubric": "kind"}], epoch_count=1).jobs
+    spec = client.genai().tunings.get(name=record.job.name).reinforcement_tuning_spec
+    sent = spec.single_reward_config.model_dump()
+    model = sent["autorater_scorer"]["autorater_config"]["autorater_model"]
+    assert model == f"projects/{client.project}/locations/{client.location}/publishers/google/models/gemini-3.5-flash"
 
 
 LABELS = Task(kind="classification", labels=["refund", "shipping"])
