@@ -56,7 +56,7 @@ class SeedRun:
             subprocess.run([sys.executable, "-m", "gemtune", *words], cwd=ROOT, stdout=sys.stderr, check=True)
             finished = list(runs.glob("*/summary.json"))
         document = json.loads(finished[0].read_text(encoding="utf-8"))
-        return cls(RunSummary.model_validate({key: document[key] for key in RunSummary.model_fields}))
+        return cls(RunSummary.model_validate({key: document[key] for key in RunSummary.model_fields.keys() & document}))
 
     def failures(self, lowest: float) -> Iterator[str]:
         """What the run does not keep of the promise."""
