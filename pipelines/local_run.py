@@ -29,7 +29,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from gemtune.artifacts.base import open_atomic
-from gemtune.artifacts.manifest import Check, Manifest, check_file, digest_of
+from gemtune.artifacts.manifest import Manifest, Verification, check_file, digest_of
 from gemtune.config import Config
 from gemtune.errors import SYSTEM_REMEDIES, OverBudgetError, TooFewRowsError, UserError
 from pipelines import process_tree
@@ -346,7 +346,7 @@ def copy_manifest(folder: Path) -> None:
     manifest.model_copy(update={"copies": {name: digest_of(folder / name) for name in names}}).write(folder / MANIFEST)
 
 
-def verify(folder: Path) -> tuple[Manifest, list[Check]]:
+def verify(folder: Path) -> tuple[Manifest, list[Verification]]:
     """The manifest of a finished run, and everything that it covers with its state.
 
     Raises `UserError` for a folder without a manifest.
@@ -357,7 +357,7 @@ def verify(folder: Path) -> tuple[Manifest, list[Check]]:
     checks = list(manifest.check(path))
     is_same = copied.model_copy(update={"copies": {}}) == manifest
     text = (folder / MANIFEST).read_text("utf-8")
-    checks.append(Check(MANIFEST, "ok" if is_same and text == copied.document() else "changed"))
+    checks.append(Verification(MANIFEST, "ok" if is_same and text == copied.document() else "changed"))
     checks += [check_file(folder, name, digest) for name, digest in copied.copies.items()]
     if started.get("data_sha256"):
         checks.append(check_file(Path(), started["data"], started["data_sha256"]))

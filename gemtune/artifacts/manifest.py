@@ -27,7 +27,7 @@ PACKAGES = ("gemtune", "google-cloud-aiplatform", "google-genai", "kfp", "numpy"
 _OUTSIDE_DIGEST = {"schema_version", "digest", "path", "outputs", "copies", "public_key", "signature"}
 
 
-class Check(NamedTuple):
+class Verification(NamedTuple):
     """Something that the manifest covers, and whether it is still as it was."""
 
     subject: str
@@ -82,15 +82,15 @@ class Manifest(Artifact):
         manifest = self.model_copy(update={"outputs": listed, "public_key": public_key(key) if key else ""})
         return manifest.model_copy(update={"signature": _sign(key, manifest._signed())}) if key else manifest
 
-    def check(self, path: Path) -> Iterator[Check]:
+    def check(self, path: Path) -> Iterator[Verification]:
         """Everything that the manifest at `path` covers, with its state."""
-        yield Check("manifest", _state(self.document() == path.read_text("utf-8")))
-        yield Check(f"digest {self.digest}", _state(self._own_digest() == self.digest))
+        yield Verification("manifest", _state(self.document() == path.read_text("utf-8")))
+        yield Verification(f"digest {self.digest}", _state(self._own_digest() == self.digest))
         root = path.parents[len(Path(self.path).parents) - 1]
         for file, digest in (self.files | self.outputs).items():
             yield check_file(root, file, digest)
         if self.signature:
-            yield Check(f"signature by key {key_id(self.public_key)}", _state(self._is_signed()))
+            yield Verification(f"signature by key {key_id(self.public_key)}", _state(self._is_signed()))
 
     def _own_digest(self) -> str:
         return _digest(self.model_dump(mode="json", exclude=_OUTSIDE_DIGEST))
@@ -110,10 +110,10 @@ class Manifest(Artifact):
         return True
 
 
-def check_file(folder: Path, name: str, digest: str) -> Check:
+def check_file(folder: Path, name: str, digest: str) -> Verification:
     """Whether a file of a folder still has a digest."""
     path = folder / name
-    return Check(name, _state(digest_of(path) == digest) if path.is_file() else "missing")
+    return Verification(name, _state(digest_of(path) == digest) if path.is_file() else "missing")
 
 
 def digest_of(path: str | Path) -> str:

@@ -5,27 +5,28 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from gemtune.cli.commands import (
+    REQUIRED,
     RUNS,
     ConfigFile,
     Data,
     Engine,
     Json,
     Messages,
+    Options,
     Runs,
     check,
     echo,
     ended_by_signals,
     load,
+    taking,
 )
 from gemtune.cli.config import Overrides
 from gemtune.cli.exit_codes import INTERRUPTED
@@ -167,9 +168,6 @@ def _at(config: Path, overrides: list[str] | None, local: bool, runs: Path) -> I
         yield At(settings, connect(settings.vertex), runs if local else None)
 
 
-Bundle = contextlib.AbstractContextManager[Any]
-Options = dict[str, tuple[Any, Any]]  # name: annotation, default
-REQUIRED = inspect.Parameter.empty
 SOURCE: Options = {
     "image": (Image, ""),
     "template": (Template, ""),
@@ -189,34 +187,8 @@ AT: Options = {
     "runs": (Runs, RUNS),
 }
 
-
-def _taking(argument: str, bundle: Callable[..., Bundle], options: Options) -> Callable[..., Callable[..., None]]:
-    """A decorator: the command with these options, of which `bundle` gives its one argument while the command runs."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @wraps(command)
-        def with_options(**values: Any) -> None:
-            own = {name: values.pop(name) for name in options}
-            with bundle(**own) as value:
-                command(**values, **{argument: value})
-
-        added = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-            for name, (annotation, default) in options.items()
-        ]
-        signature = inspect.signature(command, eval_str=True)
-        own = [
-            p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values() if p.name != argument
-        ]
-        parameters = sorted([*added, *own], key=lambda parameter: parameter.default is not REQUIRED)
-        with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        return with_options
-
-    return decorate
-
-
-_with_source, _with_place = _taking("source", _source, SOURCE), _taking("place", _place, PLACE)
-_with_client = _taking("at", _at, AT)
+_with_source, _with_place = taking("source", _source, SOURCE), taking("place", _place, PLACE)
+_with_client = taking("at", _at, AT)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,12 +25,14 @@ from gemtune.cli.commands import (
     ExitZero,
     Json,
     Messages,
+    Options,
     Runs,
     check,
     check_own_rows,
     echo,
     ended_by_signals,
     load,
+    taking,
     wide_console,
 )
 from gemtune.cli.commands import app as steps
@@ -70,25 +72,48 @@ def command(
     bundled.put_on_path()
 
 
+GIVEN: Options = {
+    "kind": (
+        Annotated[
+            str, typer.Option(help="Kind of task, if the guess is wrong: classification, sentiment, extraction, ...")
+        ],
+        "",
+    ),
+    "text": (Annotated[str, typer.Option(help="Column of the text.")], ""),
+    "target": (Annotated[str, typer.Option(help="Column of the reference (label, object, summary, answer).")], ""),
+    "source": (
+        Annotated[
+            Literal["automl", "openai", "vertex"] | None,
+            typer.Option("--from", help="Where the file was exported; other rows are refused."),
+        ],
+        None,
+    ),
+}
+EMULATOR: Options = {
+    "engine": (Engine, "student"),
+    "jobs": (
+        Annotated[int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")],
+        1,
+    ),
+}
+
+
+def _dict(**values: Any) -> contextlib.nullcontext[dict[str, Any]]:
+    return contextlib.nullcontext(values)
+
+
 @app.command()
+@taking("given", _dict, GIVEN)
 def init(
+    given: Any,  # dict of GIVEN
     file: Annotated[
         str, typer.Argument(help="Labelled rows: .csv, .tsv, .xlsx, .jsonl, .parquet, also .gz; gs://...; bq://...")
     ],
     out: Annotated[Path | None, typer.Option(help="The configuration to write; default: NAME.yaml.")] = None,
     name: Annotated[str, typer.Option(help="Name of runs and models; default: from the file's name.")] = "",
-    kind: Annotated[
-        str, typer.Option(help="Kind of task, if the guess is wrong: classification, sentiment, extraction, ...")
-    ] = "",
-    text: Annotated[str, typer.Option(help="Column of the text.")] = "",
-    target: Annotated[str, typer.Option(help="Column of the reference (label, object, summary, answer).")] = "",
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing; take the likeliest where several would fit.")
     ] = False,
-    source: Annotated[
-        Literal["automl", "openai", "vertex"] | None,
-        typer.Option("--from", help="Where the file was exported; other rows are refused."),
-    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing configuration.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -98,15 +123,17 @@ def init(
     """
     from gemtune.cli.init import init as write
 
-    fixed, interactive = {"kind": kind, "text": text, "target": target, "source": source or ""}, sys.stdin.isatty()
+    interactive = sys.stdin.isatty()
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        written = write(file, out, name, fixed, interactive and not yes, force)
+        written = write(file, out, name, {**given, "source": given["source"] or ""}, interactive and not yes, force)
     if as_json:
         echo(written, as_json)
 
 
 @app.command(epilog=exit_codes.HELP)
+@taking("emulator", _dict, EMULATOR)
 def run(
+    emulator: Any,  # dict of EMULATOR
     config: Annotated[
         Path | None, typer.Argument(help="Configuration: only what differs from the defaults.", metavar="CONFIG")
     ] = None,
@@ -117,10 +144,6 @@ def run(
         Path | None,
         typer.Option(help="Folder of a run that has not finished: go on after its last finished step.", metavar="RUN"),
     ] = None,
-    engine: Engine = "student",
-    jobs: Annotated[
-        int, typer.Option(min=1, help="Tuning jobs that the emulator trains at the same time; others wait.")
-    ] = 1,
     exit_zero: ExitZero = False,
     as_json: Json = False,
 ) -> None:
@@ -137,15 +160,15 @@ def run(
         folder = resume
     else:
         settings = load(config, overrides, data, needs_data=True)
-        _require_rows(settings, config, overrides, engine)
+        _require_rows(settings, config, overrides, emulator["engine"])
         folder = local_run.create_folder(runs, settings.name)
-        local_run.prepare(settings, folder, engine, jobs)
+        local_run.prepare(settings, folder, **emulator)
     started = local_run.read_start(folder)
     console = wide_console(as_json)
     start = time.time()
     state, options = folder.parent / "emulator", [started[name] for name in ("engine", "jobs", "executes")]
-    emulator = emulator_process.emulator(state, 0, *options)
-    with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
+    process = emulator_process.emulator(state, 0, *options)
+    with local_run.alone_in(folder) as lock, ended_by_signals(), process as server:
         console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
         steps = local_run.run_pipeline(folder, server, console, lock)
         summary = console_summary.finish(folder, steps, start)
@@ -162,7 +185,8 @@ def run(
 def try_sample(runs: Runs = RUNS, exit_zero: ExitZero = False, as_json: Json = False) -> None:
     """Run the sample, English support tickets, on this machine: from rows to a verdict in a few minutes."""
     config, data = (bundled.sample(name) for name in ("configs/quickstart.yaml", "examples/support_en/rows.jsonl"))
-    run(config, str(data), runs=runs, exit_zero=exit_zero, as_json=as_json)
+    own = {"overrides": None, "resume": None, "engine": "student", "jobs": 1}
+    run(config=config, data=str(data), runs=runs, exit_zero=exit_zero, as_json=as_json, **own)
 
 
 @app.command()

@@ -76,16 +76,18 @@ def verify(
 
     Covered are the documents and rows of the steps, page, summary, compiled pipeline, arguments and the data file.
     """
-    from gemtune.artifacts.manifest import Check, read_public_key
+    from gemtune.artifacts.manifest import Verification, read_public_key
     from pipelines import local_run
 
     folder = folder or latest(runs)
     manifest, checks = local_run.verify(folder)
     if digest:
-        checks.append(Check(f"expected digest {digest}", "ok" if digest == manifest.digest else "changed"))
+        checks.append(Verification(f"expected digest {digest}", "ok" if digest == manifest.digest else "changed"))
     if key is not None:
         is_own = bool(manifest.signature) and manifest.public_key == read_public_key(key)
-        checks.append(Check(f"signature by {key}", "ok" if is_own else "changed" if manifest.signature else "missing"))
+        checks.append(
+            Verification(f"signature by {key}", "ok" if is_own else "changed" if manifest.signature else "missing")
+        )
     wrong = [check for check in checks if check.state != "ok"]
     lines = [f"{check.state:8} {check.subject}" for check in checks]
     listed = [check._asdict() for check in checks]

@@ -38,7 +38,7 @@ class ChangedRows:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Runs in order, each with its summary, the settings and facts of the data that differ, and the changed_rows."""
 
     names: list[str]
@@ -80,7 +80,7 @@ def read_summary(folder: Path) -> RunSummary:
         raise UserError("the summary is of another version", file=folder / "summary.json", remedy=remedy) from None
 
 
-def compare(folders: Sequence[Path]) -> Comparison:
+def compare(folders: Sequence[Path]) -> RunComparison:
     """The finished runs in these folders; raises `UserError` for one that is not finished."""
     summaries = [read_summary(folder) for folder in folders]
     settings = [report_page.flat("", summary.configuration) for summary in summaries]
@@ -98,7 +98,9 @@ def compare(folders: Sequence[Path]) -> Comparison:
     ]
     pairs = list(zip(folders, summaries, strict=True))
     changed_rows = [_changed_answers(before, after) for before, after in pairwise(pairs)]
-    return Comparison([folder.name for folder in folders], summaries, _changed(settings), _changed(facts), changed_rows)
+    return RunComparison(
+        [folder.name for folder in folders], summaries, _changed(settings), _changed(facts), changed_rows
+    )
 
 
 def _changed(values: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -130,7 +132,7 @@ def _scores(folder: Path, summary: RunSummary, name: str) -> dict[str, float]:
     return {row["id"]: report_page.score_of(row, summary.metric, "") for row in _answers(folder).get(name, [])}
 
 
-def show(console: Console, compared: Comparison) -> None:
+def show(console: Console, compared: RunComparison) -> None:
     """Print the comparison as tables."""
     verdicts = Counter(run.metric for run in compared.summaries)
     table = Table(title=f"Scores on held-out test rows ({', '.join(verdicts)})", title_justify="left")
@@ -151,7 +153,7 @@ def show(console: Console, compared: Comparison) -> None:
         console.print(f"{changes.before} -> {changes.after}: {counts}", markup=False, soft_wrap=True)
 
 
-def page(compared: Comparison) -> str:
+def page(compared: RunComparison) -> str:
     """The comparison as a page (HTML)."""
     html: str = templates.environment().get_template("comparison.html.j2").render(compared=compared)
     return html
