@@ -298,7 +298,7 @@ def _new_share(request: PlanRequest) -> float:
 
 
 def _other_test_rows(request: PlanRequest) -> int:
-    """Rows of the champion's test set that candidate and champion answer beside today's test rows: not those, and no training rows."""
+    """Rows of the champion's test set that are neither test nor training rows today."""
     own = {row.id for split in (request.splits[0], request.splits[2]) for row in split}
     with tempfile.TemporaryDirectory() as folder:
         kept = champion.download_test_set(request.context.client, request.name, Path(folder) / "test.jsonl")
