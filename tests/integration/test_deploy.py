@@ -672,6 +672,35 @@ def test_a_caller_that_resolves_sees_no_failed_call(
     assert set(calls) == {one.variants[0].model, two.variants[0].model}
 
 
+def test_resolve_keeps_the_last_known_endpoint_while_the_bucket_is_away_for_a_minute(
+    client: Client, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(gemtune.serving, "monotonic", lambda: now[0])
+    monkeypatch.setattr(gemtune.serving, "CACHE_S", 30.0)
+    entry = {
+        "variant": PROMPT.model_copy(update={"model": "e/1"}).model_dump(mode="json"),
+        "task": {"kind": "generation"},
+    }
+    entry |= {"generation": {}, "cleaning": {}, "takes_requests": False}
+    champion.promote(client, "away", 0, "champion", entry)
+    reads: list[float] = []
+    read = storage.read_if_changed
+    monkeypatch.setattr(storage, "read_if_changed", lambda *own: (reads.append(now[0]), read(*own))[1])
+    assert resolve("away").endpoint == "e/1"
+    emulator.faults(error_rate=1.0, paths="^/storage|^/download")
+    try:
+        for _ in range(60):
+            now[0] += 1.0
+            assert resolve("away").endpoint == "e/1"
+    finally:
+        emulator.faults()
+    assert reads == [1000.0, 1030.0, 1060.0]  # no call waits for the bucket more than once in 30 s
+    champion.promote(client, "away", 1, "champion", {**entry, "variant": {**entry["variant"], "model": "e/2"}})
+    now[0] += 30.0
+    assert resolve("away").endpoint == "e/2"
+
+
 def test_resolve_transfers_a_record_only_when_it_has_changed(client: Client) -> None:
     store.update(client, "champions/still.json", lambda _: {"schema_version": 1, "generation": 3})
     _, generation = storage.read_record(client, "champions/still.json")

@@ -341,6 +341,41 @@ def test_retraining_by_hand_handles_reasons_that_were_only_notified(client: Clie
     assert store.read(client, records.history_key("by-hand"))["retrained"] == ["age"]
 
 
+CANARY = "qzxcanary"
+
+
+def test_monitoring_keeps_texts_answers_and_labels_out_of_logs_webhook_and_history(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Planted words of texts, answers, labels and a webhook, over windows that are fine, new, skewed and unreadable."""
+    posted: list[str] = []
+    monkeypatch.setattr(notification, "send", lambda _client, _notify, text: posted.append(text))
+    monkeypatch.setattr(f"{__name__}.NEW_WORDS", [f"{CANARY}text", f"{CANARY}text too"])
+    service = Service(client, tmp_path, "secret")
+    settings = ("notify.runs=all", f"notify.webhook=https://chat/{CANARY}hook")
+    with caplog.at_level("DEBUG", "gemtune"):
+        for new, skewed in ((0.3, 0.0),) * 4 + ((1.0, 0.3),):
+            service.serve(rows=60, new=new, skewed=skewed)
+            own = service.logs.read_text().replace(
+                '{"parts": [{"text": "refund"}]', f'{{"parts": [{{"text": "{CANARY}"}}]'
+            )
+            service.logs.write_text(own)
+            service.monitor(*settings)
+            service.label(lambda row: row["answer"] if row["answer"] in LABELS else LABELS[0])
+            path = service.path("decision")
+            start_retraining.run(path, "gs://runs/1", service.name, True, **sections(*settings))
+        with service.logs.open("a") as file:
+            moment = (START + service.weeks * WEEK).isoformat()
+            file.writelines(f'{{"logging_time": "{moment}", "full_request": "{CANARY}{{"}}\n' for _ in range(60))
+        service.weeks += 1
+        assert any("cannot be read" in line for line in service.monitor(*settings).summary)
+    assert CANARY in service.logs.read_text()
+    assert any("similarity" in text for text in posted)
+    documents = [Path(service.path("decision")).read_text(), Path(service.path("quality")).read_text()]
+    kept = [store.read(client, key) for key in (records.history_key("secret"), records.labels_key("secret"))]
+    assert CANARY not in json.dumps([posted, caplog.text, documents, kept])
+
+
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:
     service = Service(client, tmp_path, "annotated")
     service.serve(rows=60)
