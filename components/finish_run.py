@@ -8,9 +8,9 @@ from components.base import component
 
 
 @component
-def finish_run(name: str, bucket: str, notify: dict, vertex: dict, status: PipelineTaskFinalStatus):
+def finish_run(name: str, bucket: str, notify: dict, vertex: dict, is_tuning: bool, status: PipelineTaskFinalStatus):
     """Undeploy what interrupted runs left deployed, and report how the run ended."""
     from gemtune.steps import finish_run as step
 
     end = (status.state, status.error_message, status.pipeline_job_resource_name)
-    step.run(name, bucket, *end, notify=notify, vertex=vertex)
+    step.run(name, bucket, *end, is_tuning, notify=notify, vertex=vertex)

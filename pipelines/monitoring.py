@@ -62,7 +62,7 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
             task = component(**own, **arguments).set_caching_options(False)
             return with_secrets(robust(task, config), config)
 
-        with dsl.ExitHandler(email(config) if config.notify.email else step(finish_run, bucket="")):
+        with dsl.ExitHandler(email(config) if config.notify.email else step(finish_run, bucket="", is_tuning=False)):
             logs = step(load_logs).outputs
             rows = {"rows": logs["rows"]}
             drift = {"drift": step(analyze_drift, **rows, counts=logs["counts"]).outputs["drift"]}

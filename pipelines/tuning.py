@@ -162,7 +162,7 @@ class Wiring:
 
     def _finish(self, parameters: dict[str, Any]) -> Any:
         self._parameters = parameters
-        return self._step(finish_run, bucket=parameters["bucket"])
+        return self._step(finish_run, bucket=parameters["bucket"], is_tuning=True)
 
     def wire_run(self, parameters: dict[str, Any]) -> None:
         """Wire all steps but the last."""

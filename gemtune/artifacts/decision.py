@@ -82,6 +82,8 @@ class DecisionRecord(Artifact):
     free_comparisons: list[ComparisonReport] = []
     """The candidate (without one: what is kept) against each free baseline that is no constant."""
     slices: list[SliceComparison] = []
+    regression: ComparisonReport | None = None
+    """Candidate and champion on the champion's test set; None where they did not answer it."""
     notes: list[str] = []
     confidence_level: float
     variants: list[ModelVariant] = []

@@ -256,6 +256,10 @@ class TestSetUsage(Part):
     test: str
     candidates: int
     uses: int
+    earlier_per_row: float = 0.0
+    """Earlier candidates that used a row, on average over the rows: new rows of a grown set have none."""
+    fresh: list[str] = []
+    """Ids of the rows that no earlier decision used, where others were used."""
 
 
 class EvaluationReport(Artifact):

@@ -54,7 +54,10 @@ class Check(Part):
 
 
 class WindowRecord(Part):
-    """A window [start, end) as later windows need it: counts, and sums by predicted label over its distinct texts."""
+    """A window [start, end) as later windows need it: counts, and sums by predicted label over its distinct texts.
+
+    After the baseline one sum stands for all labels (`drift.compacted`).
+    """
 
     start: datetime
     end: datetime
@@ -64,8 +67,21 @@ class WindowRecord(Part):
     similarity: dict[str, Moments]
     confidence: dict[str, Moments]
     """Mapped confidences; empty where the log has none."""
+    proxy: Moments | None = None
+    """The confidences of all labels together, where `confidence` no longer has them."""
     checks: list[Check] = []
     verdict: MonitoringVerdict = "settling"
+
+
+class RetrainingClaim(Part):
+    """A retraining for these ids by the decision at a URI; where it is only due, `until` is the time of that.
+
+    Until then no other decision starts it; the ids are handled when a tuning run has ended.
+    """
+
+    ids: list[str]
+    decision: str
+    until: datetime
 
 
 class MonitoringHistory(Artifact):
@@ -80,8 +96,7 @@ class MonitoringHistory(Artifact):
     windows: list[WindowRecord]
     retrained: list[str] = []
     """Ids of the reasons that have caused a retraining."""
-    claimed_by: str = ""
-    """URI of the decision that caused the last retraining."""
+    claim: RetrainingClaim | None = None
 
 
 class DriftReport(Artifact):

@@ -220,7 +220,9 @@ class Selection(Artifact):
     champion_generation: int = 0
     """How often the champion had changed when this was decided."""
     regression_variants: list[ModelVariant] = []
-    """Candidate and champion, where the candidate was continued from a tuned model."""
+    """Candidate and champion, which answer the champion's test set too."""
+    continued: bool = False
+    """Whether the candidate was continued from a model tuned before this run."""
     rejected: list[ModelVariant] = []
     checkpoints: list[CheckpointScore] = []
     trials: list[TrialSummary] = []

@@ -66,6 +66,28 @@ def convert(
 
 
 @data_app.command()
+def compare(
+    train: Annotated[str, typer.Argument(help="Training rows.", metavar="TRAIN")],
+    logs: Annotated[
+        str,
+        typer.Argument(
+            help="Production texts, unlabelled: rows with a text, or requests as Vertex AI logs them.", metavar="LOGS"
+        ),
+    ],
+    config: Configuration = None,
+    settings: Overrides = None,
+) -> None:
+    """Show how production texts differ from training rows, before anything is tuned, and what to do.
+
+    Compared are languages, lengths, formats, vocabulary, context and similarity, each text once. No model is called. Of
+    a table (bq://PROJECT.DATASET.TABLE) the last eight windows are read (monitor.window_days).
+    """
+    from gemtune.cli import data_commands
+
+    data_commands.compare(train, logs, config, settings or [])
+
+
+@data_app.command()
 def describe(
     file: File,
     audit: Annotated[str | None, typer.Option(help="Write likely label issues to a review file (CSV).")] = None,

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from gemtune.artifacts.data import BorderlineDuplicate
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
 from gemtune.config import Config, JsonObject, Preprocess, Task
 from gemtune.data import dataflow_dedup, pairs, source_rows
-from gemtune.data.cleaning import NO_CLEANING
+from gemtune.data.cleaning import NO_CLEANING, export_rules, load_cleaner, text_key
 from gemtune.data.csv_safe import read_review_file, write_review_file
 from gemtune.data.dataflow_job import require_dataflow_settings
 from gemtune.data.duplicates import FilterResult, apply_rules, borderline_duplicates
@@ -216,6 +218,42 @@ def describe(file: str, audit: str | None, config: Path | None, overrides: list[
         typer.echo(f"{len(issues)} rows to review: {audit}; use it as preprocess.corrections", err=True)
     if problems:
         raise problems[0]
+
+
+def compare(train: str, logs: str, config: Path | None, overrides: list[str]) -> None:
+    """Print how the texts of `logs` differ from the rows of `train`, new topics, and what to do."""
+    from gemtune.data.embedders import load_embedder
+    from gemtune.monitoring import differences as compared
+    from gemtune.monitoring.logs import load_requests
+    from gemtune.monitoring.reference import drawn_rows
+    from gemtune.monitoring.similarity import TrainingRows
+
+    loaded = Config.load(config, overrides)
+    rules, monitor, now = loaded.preprocess, loaded.monitor, datetime.now(UTC)
+    rows = drawn_rows(_read_all(train, loaded.task, rules, _read_stats(loaded))[0])
+    since = now - timedelta(days=monitor.baseline_windows * monitor.window_days)
+    span = (since if logs.startswith("bq://") else datetime.min.replace(tzinfo=UTC), now + timedelta(days=1))
+    requests, unreadable = load_requests(logs, span, rules.text_column, monitor.max_bytes_billed)
+    if not requests:
+        remedy = f"name a file of rows with the column {rules.text_column}, or of logged requests"
+        raise UserError(f"no text can be read ({unreadable} rows)", file=logs, remedy=remedy)
+    clean = load_cleaner({**export_rules(rules, loaded.task), "pii": "off"})
+    texts = sorted(
+        {text_key(text): text for text in map(clean, compared.without_template([r.text for r in requests]))}.values()
+    )
+    texts = random.Random(7).sample(texts, monitor.max_rows) if len(texts) > monitor.max_rows else texts
+    embedder = None if rules.embedder in ("", "builtin") else load_embedder(rules.embedder, loaded.vertex)
+    training = TrainingRows([row.text for row in rows], embedder=embedder)
+    typer.echo(f"{len(texts)} distinct texts of {len(requests)} requests ({unreadable} rows cannot be read)")
+    listed = compared.differences([row.text for row in rows], training, texts)
+    listed.append(compared.context([(row.system is not None, len(row.contents or ()) > 1) for row in rows], requests))
+    for item in listed:
+        typer.echo(f"{item.summary}")
+    topics = training.new_topics([""] * len(texts), texts, training.scores(texts).tolist())
+    for topic in topics[:_MAX_SHOWN_ALIKE]:
+        typer.echo(f"least similar: {topic.rows} texts about {', '.join(topic.ngrams)}")
+    for remedy in dict.fromkeys(item.remedy for item in listed if item.remedy):
+        typer.echo(f"what to do: {remedy}")
 
 
 def _read_all(file: str, task: Task, rules: Preprocess, stats: ReadStats) -> FilterResult:

@@ -226,9 +226,9 @@ class Gate(Section):
     min_test_rows: int = Field(50, ge=1)
     """Fewest test rows; with fewer, the verdict is not_enough_data."""
     planned_candidates: int = Field(1, ge=1)
-    """Candidates that the test set is planned for; the error rate is divided among them."""
+    """Candidates that the test set is planned for; the error rate is divided among them. Later ones share it again."""
     on_test_set_reuse: Literal["warn", "fail"] = "warn"
-    """Action when more candidates than planned have been evaluated on this test set."""
+    """Action when more candidates than planned were evaluated on these test rows: a note, or not_enough_data."""
     max_invalid_rate: float = Field(0.05, ge=0, le=1)
     """Largest share of unusable answers; a candidate above it is not deployed, and being better than a prompt or a
     champion above it does not count.

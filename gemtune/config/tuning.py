@@ -208,7 +208,9 @@ class Plan(Section):
     merge_epoch_variants: bool = True
     """Merge trials that differ only in epochs; the longer job's checkpoints cover the shorter."""
     start_from_champion: bool = False
-    """Start from the champion's checkpoint (a new version of its model), not from the base model."""
+    """Also try each trial from the champion's checkpoint (a new version of its model): validation rows decide."""
+    fresh_start_share: float = Field(0.3, ge=0, le=1)
+    """Share of training rows that are new to the champion above which it is not continued."""
     min_train_rows: int = Field(100, ge=1)
     """Fewest training rows; with fewer, tuning is skipped (published advice)."""
     skip_if_baseline_reaches: float = Field(0.99, gt=0, le=1)

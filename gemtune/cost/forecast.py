@@ -38,8 +38,9 @@ class Context:
     """What costs besides the trials: baselines, the best prompt, what was spent, the champion.
 
     `on_test` and `on_train` are the best prompt's tokens per row, `train_probe` the training rows it answers,
-    `champion_rows` the rows of the champion's test set, `first` the job that the trials start from. `other_prompts` are
-    the answers of further prompts to the test rows: those that may be as good as the best.
+    `champion_rows` the rows of the champion's test set that are no test rows today, `first` the job that the trials
+    start from. `other_prompts` are the answers of further prompts to the test rows: those that may be as good as the
+    best.
     """
 
     baselines: Sequence[BaselineUsage]

@@ -9,7 +9,8 @@ agrees (`PairedDifference.is_above`). Being better than a variant with too many 
 come the minimum and maximum rules. Guarantees: a candidate whose lift over any of them is only the required one passes
 no more often than (1 - confidence_level) / 2; to require all of them makes no error more likely. Each further candidate
 on the same rows has its own chance to pass by luck: that error rate is divided among the candidates the test set is
-planned for (Bonferroni); more than planned are reported or rejected. Pure.
+planned for (Bonferroni). More than planned are rejected, or share that error rate once more: the j-th has 1 / (j (j +
+1)) of it, which sums to one, where candidates count by the rows that they used. Pure.
 """
 
 from __future__ import annotations
@@ -47,16 +48,18 @@ class Evidence:
     """What the gate decides on: every finalist's answers to the test rows, and what is known besides.
 
     `groups` names rows that belong together (None: alone). `prices` are US dollars per million `input` and `output`
-    tokens of the candidate's base model. `candidates` have been tried on these rows, this one included. `judge` is the
-    judge's report; its rules apply only when its agreement with people was shown. `ranked_by_judge`: it ranked the
-    answers that are compared. `free` are the free baselines' answers, `regression` candidate and champion on the
-    champion's test set with the groups of those rows, `injection` what the injection probe measured.
+    tokens of the candidate's base model. `candidates` have been tried on a row, this one included, on average; `fresh`
+    marks rows that no earlier decision used. `judge` is the judge's report; its rules apply only when its agreement
+    with people was shown. `ranked_by_judge`: it ranked the answers that are compared. `free` are the free baselines'
+    answers, `regression` candidate and champion on the champion's test set with the groups of those rows, `injection`
+    what the injection probe measured.
     """
 
     variants: Sequence[ScoredVariant]
     groups: Sequence[str | None]
     prices: Mapping[str, float] = field(default_factory=dict)
-    candidates: int = 1
+    candidates: float = 1
+    fresh: Sequence[bool] = ()
     judge: JudgeReport | None = None
     ranked_by_judge: bool = False
     free: Sequence[ScoredVariant] = ()
@@ -78,6 +81,7 @@ class Evidence:
             variants=[without_rows(scored, left_out) for scored in self.variants],
             free=[without_rows(scored, left_out) for scored in self.free],
             groups=[group for row, group in enumerate(self.groups) if row not in left_out],
+            fresh=[fresh for row, fresh in enumerate(self.fresh) if row not in left_out],
             judge=judge_without_rows(self.judge, left_out) if self.judge else None,
             regression=(candidate, champion) if candidate and champion else None,
             regression_groups=[group for row, group in enumerate(self.regression_groups) if row not in old],
@@ -126,8 +130,8 @@ def decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> 
 
 
 def _decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) -> DecisionRecord:
-    nominal = gate.confidence_level
-    adjusted = gate.model_copy(update={"confidence_level": 1 - (1 - nominal) / gate.planned_candidates})
+    nominal, divisor = gate.confidence_level, error_divisor(gate.planned_candidates, evidence.candidates)
+    adjusted = gate.model_copy(update={"confidence_level": 1 - (1 - nominal) / divisor})
     decision = _Decider(task, adjusted, gate, evidence, comparing).decide()
     notes = list(decision.notes)
     if decision.rules and (reuse := _reuse_note(gate, evidence.candidates, nominal)):
@@ -140,6 +144,12 @@ def _decide(task: Task, gate: Gate, evidence: Evidence, comparing: Comparing) ->
             "settings": gate,
         }
     )
+
+
+def error_divisor(planned: int, candidates: float) -> float:
+    """What the error rate is divided by: within the plan by the planned candidates, beyond it by more with each."""
+    beyond = max(0.0, candidates - planned)
+    return max(float(planned), beyond * (beyond + 1))
 
 
 @dataclass(frozen=True)
@@ -189,7 +199,8 @@ class _Decider:
         rules += [_free_rule(self.stated, candidate, comparison) for comparison in free] if self._free_decides else []
         rules += [*injection_rules(gate, evidence.injection), *_judge_rules(gate, evidence)]
         rules += [_slice_rule(gate, slices)] if gate.on_slice_regression == "fail" and slices else []
-        regression = self._regression_rule()
+        old = self._on_champion_test_set()
+        regression = self._regression_rule(old) if old else None
         rules += [regression] if regression and gate.max_champion_test_regression < 1 else []
         notes = [_worse(cell) for cell in slices if cell.delta < 0 and cell.p_value <= 1 - gate.confidence_level]
         if all(rule.passed for rule in rules):
@@ -203,10 +214,23 @@ class _Decider:
             reasons = list(dict.fromkeys([*failed, *filter(None, power), *why]))
         notes += [_free_summary(self.stated, candidate, comparison) for comparison in free]
         notes += [regression.summary] if regression else []
+        notes += self._on_fresh_rows(candidate, others)
         notes = [note for note in notes if note not in reasons]
-        return self._record(
+        record = self._record(
             verdict, reasons, rows, rules=rules, comparisons=comparisons, free=free, slices=slices, notes=notes
         )
+        return record.model_copy(update={"regression": old.report() if old else None})
+
+    def _on_fresh_rows(self, candidate: ScoredVariant, others: Sequence[ScoredVariant]) -> list[str]:
+        """The comparison on the rows that no earlier decision used: no choice was made on them."""
+        part = [row for row, fresh in enumerate(self.evidence.fresh) if fresh]
+        comparisons = [self.compare_as_stated(candidate, other, part) for other in others] if part else []
+        return [
+            f"on the {len(part)} test rows that no earlier decision used: {own.metric} {own.candidate:.3f} against "
+            f"{own.baseline:.3f} of {own.versus}, difference {own.paired.delta:+.3f} "
+            f"(between {own.paired.low:+.3f} and {own.paired.high:+.3f})"
+            for own in comparisons
+        ]
 
     def _record(
         self,
@@ -234,13 +258,14 @@ class _Decider:
     def _too_little_data(self, rows: int) -> Rule | None:
         """Why these test rows decide nothing: too few of them, or used by more candidates than planned."""
         gate, used = self.gate, self.evidence.candidates
+        measured: float
         if rows < gate.min_test_rows:
             name, measured, required = "test_rows", rows, gate.min_test_rows
             summary = f"{rows} test rows; a decision requires at least {required}"
         elif self.evidence.role("candidate") and used > gate.planned_candidates and gate.on_test_set_reuse == "fail":
             name, measured, required = "test_set_reuse", used, gate.planned_candidates
             summary = (
-                f"{used} candidates have used this test set, which was planned for {required}: "
+                f"{used:.3g} candidates have used this test set, which was planned for {required}: "
                 "take new test rows (another split.seed, or newer data)"
             )
         else:
@@ -346,12 +371,16 @@ class _Decider:
         """Whether the two can be compared; pair by pair only where they were: a judge ranks no free baseline."""
         return self.compare.metric != pairwise.WIN_RATE or other.variant.name in variant.pairwise
 
-    def _regression_rule(self) -> Rule | None:
-        """What the candidate lost on the champion's test set (catastrophic forgetting: McCloskey and Cohen 1989)."""
-        evidence, allowed = self.evidence, self.gate.max_champion_test_regression
+    def _on_champion_test_set(self) -> Comparison | None:
+        """Candidate and champion on the champion's test set; None where too few of its rows were answered."""
+        evidence = self.evidence
         if evidence.regression is None or len(evidence.regression_groups) < MIN_PER_GROUP:
             return None
-        comparison = self.comparing(self.stated, evidence.regression_groups)(*evidence.regression)
+        return self.comparing(self.stated, evidence.regression_groups)(*evidence.regression)
+
+    def _regression_rule(self, comparison: Comparison) -> Rule:
+        """What the candidate lost on the champion's test set (catastrophic forgetting: McCloskey and Cohen 1989)."""
+        evidence, allowed = self.evidence, self.gate.max_champion_test_regression
         paired = comparison.paired
         what = "is worse than" if paired.high < 0 else "is not shown to be worse than"
         summary = (
@@ -536,15 +565,15 @@ def _judge_good_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, gr
 # -- notes -----------------------------------------------------------------------------------------------------------
 
 
-def _reuse_note(gate: Gate, candidates: int, nominal: float) -> str:
-    """What repeated use of one test set does to the error rate; "" within the plan."""
+def _reuse_note(gate: Gate, candidates: float, nominal: float) -> str:
+    """What repeated use of the test rows does to the error rate; "" within the plan."""
     if candidates <= gate.planned_candidates:
         return ""
-    chance = (1 - nominal) / 2 * candidates / gate.planned_candidates
+    own = (1 - nominal) / 2 / error_divisor(gate.planned_candidates, candidates)
     return (
-        f"{candidates} candidates have used this test set (planned: {gate.planned_candidates}), which makes the "
-        f"intervals optimistic: a candidate that is no better passes by luck in up to {min(1, chance):.1%} of such "
-        "series; take new test rows, or set gate.planned_candidates"
+        f"{candidates:.3g} candidates have used a test row on average (planned: {gate.planned_candidates}): one that "
+        f"is no better now passes by luck in {own:.2%}, any beyond the plan in at most {(1 - nominal) / 2:.1%} of "
+        "series; new test rows, or a larger gate.planned_candidates, make a lift easier to show"
     )
 
 

@@ -66,7 +66,7 @@ class Predictions:
         rows = self.answers.get(variant.name)
         if rows is None:
             raise UserError(f"no predictions of {variant.name!r}, only of {sorted(self.answers)}", file=self.path)
-        ids = [row["id"] for row in next(iter(self.answers.values()))]
+        ids = self.ids
         by_id = {row["id"]: row for row in rows}
         if len(by_id) != len(rows) or set(by_id) != set(ids):
             problem = f"{variant.name!r} answered other rows than the other variants"
@@ -89,6 +89,11 @@ class Predictions:
             [r.get("confidence") for r in rows],
             {other: [PairwiseResult(**r["pairwise"][other]) for r in rows] for other in others},
         )
+
+    @property
+    def ids(self) -> list[str]:
+        """Each row's id, in the order of the rows."""
+        return [row["id"] for row in next(iter(self.answers.values()), [])]
 
     @property
     def groups(self) -> list[str | None]:

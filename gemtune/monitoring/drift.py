@@ -8,14 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import median
 
 import numpy as np
 
 from gemtune.artifacts.monitoring import Check, Moments, WindowRecord
 from gemtune.artifacts.production_log import LogRow
 from gemtune.config import Monitor
-from gemtune.data.profile import script
 from gemtune.monitoring import skew, windows
 from gemtune.monitoring.records import Champion
 from gemtune.monitoring.similarity import TrainingRows
@@ -95,6 +93,23 @@ def examine(
     return Window(record.model_copy(update={"checks": checks, "verdict": verdict}), texts, scores.tolist())
 
 
+def compacted(monitor: Monitor, records: Sequence[WindowRecord]) -> list[WindowRecord]:
+    """The records without what no later run reads, but for the newest: of windows after the baseline the labels, of
+    checks the words. A year of them takes a tenth of the space.
+    """
+    baseline = [record.start for record in records if comparable(record)][: monitor.baseline_windows]
+    centres = {name: means(monitor, records, name)[0] for name in ("similarity", "confidence")}
+    small = []
+    for record in records[:-1]:
+        checks = [check.model_copy(update={"summary": "", "examples": []}) for check in record.checks]
+        sums = {} if record.start in baseline else {
+            name: windows.merged(getattr(record, name), own) for name, own in centres.items()
+        }  # fmt: skip
+        proxy = record.proxy or windows.merged(record.confidence, {"": 0.0}).get("")
+        small.append(record.model_copy(update={"checks": checks, "proxy": proxy, **sums}))
+    return [*small, *records[-1:]]
+
+
 def comparable(record: WindowRecord) -> bool:
     """Whether a window has enough texts to be compared."""
     return sum(part.rows for part in record.similarity.values()) >= windows.MIN_ROWS
@@ -171,25 +186,3 @@ def detectable(monitored: Monitored, records: Sequence[WindowRecord]) -> str:
     if not enough:
         return f"{sentence}; more texts do not help, since windows differ more than by chance: label rows"
     return sentence if enough <= rows else f"{sentence}, from about {enough} texts on in {_CERTAIN:.0%}"
-
-
-def training_difference(training: Sequence[str], monitored: Monitored, window: Window) -> list[str]:
-    """How production texts differ from the training rows: they always do, since training rows are curated."""
-    texts = [item.row.text for item in window.texts]
-    if not texts or not training:
-        return []
-    shares = [Counter(map(script, side)) for side in (texts, training)]
-    scripts = [
-        f"{name}: {shares[0][name] / len(texts):.1%} of the texts, {shares[1][name] / len(training):.1%} of the "
-        "training rows"
-        for name in sorted({*shares[0], *shares[1]})
-        if abs(shares[0][name] / len(texts) - shares[1][name] / len(training)) >= 0.01
-    ]
-    lengths = [round(median(map(len, side))) for side in (texts, training)]
-    typical = monitored.training.typical
-    return [
-        *scripts,
-        f"median length: {lengths[0]} characters, of the training rows {lengths[1]}",
-        f"similarity to the nearest training row: {sum(s >= typical for s in window.scores) / len(texts):.0%} of the "
-        f"texts are at least as similar as half of the training rows are to each other ({typical:.2f})",
-    ]

@@ -76,6 +76,23 @@ def load_logs(
     return [*readable, *problems.values()], counts
 
 
+def load_requests(
+    source: str, window: tuple[datetime, datetime], text_column: str, max_bytes_billed: int = 0
+) -> tuple[list[LogRow], int]:
+    """Requests of any model, or plain rows that may have no time, each once, and how many rows cannot be read."""
+    rows, unreadable = dict[str, LogRow](), 0
+    for raw in _raw_rows(source, window, max_bytes_billed):
+        if not isinstance(raw, RejectedRow) and not any(name in raw[1] for name in (*_REQUEST, *_RESPONSE)):
+            line, fields = raw
+            text = fields.get("text", fields.get(text_column))
+            raw = line, {"id": f"line {line}", "time": window[0].isoformat(), "text": text}
+        row = _parsed(raw, window, None)
+        unreadable += isinstance(row, UnreadableRow)
+        if isinstance(row, LogRow):
+            rows[row.id] = row
+    return list(rows.values()), unreadable
+
+
 def require_source(source: str) -> None:
     """Raise `UserError` when no logs are named."""
     if not source:

@@ -116,7 +116,7 @@ def assess(
     earlier: list[LabelledRow] = []
     for record in records:
         own = [row for row in labelled if record.start <= row.window < record.end]
-        sure = centred(record.confidence, {"": 0.0})
+        sure = centred({"": record.proxy} if record.proxy else record.confidence, {"": 0.0})
         # the mean of a part of the texts is no proxy for all: some logged no confidence, or had another prompt
         whole = sure.rows == sum(part.rows for part in record.similarity.values())
         if window := estimate(own, sure, proxy_weight(earlier) if whole else 0.0, record.end):

@@ -7,11 +7,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gemtune.artifacts.monitoring import LabelledRow, MonitoringHistory
+from gemtune.artifacts.monitoring import LabelledRow, MonitoringHistory, RetrainingClaim
 from gemtune.artifacts.production_log import TrainingReference
 from gemtune.config import ModelVariant, Task
 from gemtune.data.example import Example, read_examples
@@ -93,32 +93,45 @@ def read_history(client: Client, name: str, served: Champion) -> MonitoringHisto
 
 
 def write_history(client: Client, name: str, history: MonitoringHistory) -> None:
-    """Keep the history, with all ids that have caused a retraining, and by which decision."""
-    kept = history.model_dump(mode="json")
+    """Keep the history, with all ids that have caused a retraining, and what a run has claimed meanwhile."""
+    kept = {"schema_version": store.SCHEMA_VERSION, **history.model_dump(mode="json", exclude_defaults=True)}
 
     def edit(record: store.Record) -> store.Record:
-        ids = sorted({*record.get("retrained", []), *history.retrained})
-        return {**kept, "retrained": ids, "claimed_by": record.get("claimed_by", "")}
+        retrained = sorted({*record.get("retrained", []), *history.retrained})
+        return {**kept, "retrained": retrained, "claim": record.get("claim")}
 
     store.update(client, history_key(name), edit)
 
 
-def claim_retraining(client: Client, name: str, ids: Sequence[str], decision: str) -> bool:
-    """Record that these ids cause a retraining, by the decision at this URI.
+def claim_retraining(client: Client, name: str, ids: Sequence[str], decision: str, days: float) -> bool:
+    """Claim the retraining for these ids for the decision at this URI; whether it is to start.
 
-    False when they have caused one before, unless that was by the same decision: its step may have ended before the
-    retraining began, and is repeated.
+    Not where the ids have caused one before, nor within `days` of another decision's claim: after that its run was
+    killed. A step that is repeated has the claim that it had. With 0 days the retraining is only noted as due.
     """
-    claimed: list[bool] = []
+    now = datetime.now(UTC)
+    own = RetrainingClaim(ids=list(ids), decision=decision, until=now + timedelta(days=days))
 
     def edit(record: store.Record) -> store.Record:
-        earlier = record.get("retrained", [])
-        claimed.append(record.get("claimed_by") == decision or not set(ids) <= set(earlier))
-        by = decision if claimed[-1] else record.get("claimed_by", "")
-        return {**record, "retrained": sorted({*earlier, *ids}), "claimed_by": by}
+        held = RetrainingClaim.model_validate(record["claim"]) if record.get("claim") else None
+        is_held = held and held.until > now and held.decision != decision
+        if is_held or set(ids) <= set(record.get("retrained", [])):
+            return record
+        return {"schema_version": store.SCHEMA_VERSION, **record, "claim": own.model_dump(mode="json")}
+
+    claim = store.update(client, history_key(name), edit).get("claim") or {}
+    return bool(days) and claim.get("decision") == decision and set(ids) <= set(claim["ids"])
+
+
+def finish_retraining(client: Client, name: str) -> None:
+    """Record that a tuning run has ended: the ids of a claim have caused their retraining."""
+
+    def edit(record: store.Record) -> store.Record:
+        if not (claim := record.get("claim")):
+            return record
+        return {**record, "claim": None, "retrained": sorted({*record.get("retrained", []), *claim["ids"]})}
 
     store.update(client, history_key(name), edit)
-    return claimed[-1]
 
 
 def read_labels(client: Client, name: str) -> list[LabelledRow]:

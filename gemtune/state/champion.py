@@ -72,9 +72,14 @@ def _described(kind: str, labels: Sequence[str]) -> str:
     return f"{kind} ({listed})" if labels else kind
 
 
-def test_set_size(client: Client, name: str) -> int:
-    """Number of rows in the champion test set; 0: no champion, or no stored test set."""
-    return int(_current(client, name).get("test", {}).get("rows", 0))
+def continuations(client: Client, name: str) -> int:
+    """How many champions in a row, up to the current one, were continued from the one before."""
+    return int(_current(client, name).get("continuations", 0))
+
+
+def labels(client: Client, name: str) -> list[str]:
+    """The labels of the champion's task."""
+    return list(_current(client, name).get("task", {}).get("labels", []))
 
 
 def download_test_set(client: Client, name: str, path: Path) -> Path | None:

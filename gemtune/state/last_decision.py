@@ -13,10 +13,18 @@ def _key(name: str) -> str:
     return f"decisions/{name}.json"
 
 
-def record(client: Client, name: str, fingerprint: str, model: str, summary: Record) -> None:
-    """Keep the summary of a run with what it decided on, and the champion's `model` after it ("": there is none)."""
-    decision = {"schema_version": store.SCHEMA_VERSION, "fingerprint": fingerprint, "model": model, "summary": summary}
-    store.update(client, _key(name), lambda _: decision)
+def record(client: Client, name: str, fingerprint: str, model: str, summary: Record, forgot: bool) -> None:
+    """Keep the summary of a run with what it decided on, and the champion's `model` after it ("": there is none).
+
+    `forgot`: a candidate that continued the champion was shown to be worse on the champion's test set.
+    """
+    decision = {"schema_version": store.SCHEMA_VERSION, "fingerprint": fingerprint, "model": model}
+    store.update(client, _key(name), lambda _: {**decision, "summary": summary, "forgot": forgot})
+
+
+def forgot(client: Client, name: str) -> bool:
+    """Whether the last run's candidate continued the champion and was shown to have forgotten."""
+    return bool(store.read(client, _key(name)).get("forgot"))
 
 
 def read(client: Client, name: str, fingerprint: str) -> Record:

@@ -6,7 +6,8 @@ Each candidate that is tried on the same rows gets its own chance to pass by luc
 use is too optimistic for the best of many (Dwork et al. 2015, arXiv 1506.02629). The record of a test set is named by
 the fingerprint of its rows and written before the first request: a run killed in between has used it all the same. The
 same candidate tried again is no new chance; the use is counted, but not as one more candidate. Rows are what is used
-up: a test set that has grown, or lost rows, counts the candidates of every set that it shares rows with.
+up: a test set that has grown, or lost rows, counts the candidates of every set that it shares rows with, each on the
+rows that it used.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,26 +33,40 @@ def record(client: Client, name: str, rows: Iterable[str], variants: Sequence[Mo
     own = f"{FOLDER}/{test}.json"
     current = store.update(client, own, lambda current: with_use(current, name, ids, variants, now))
     others = (store.read(client, key) for key in store.keys(client, FOLDER) if key != own)
-    return usage_of(test, [current, *(other for other in others if not set(ids).isdisjoint(other["rows"]))])
+    return usage_of(test, current, [other for other in others if not set(ids).isdisjoint(other["rows"])], variants)
 
 
 def with_use(current: Record, name: str, rows: Sequence[str], variants: Sequence[ModelVariant], now: str) -> Record:
     """The record of a test set with one more use."""
     uses = {**current.get("uses", {})}
-    candidate = next((variant for variant in variants if variant.role == "candidate"), None)
-    key = _key(candidate) if candidate else ""
+    candidate, key = _candidate(variants)
     before = uses.get(key, {"name": name, "model": candidate.model if candidate else "", "first": now, "times": 0})
     uses[key] = {**before, "last": now, "times": before["times"] + 1}
     return {"schema_version": store.SCHEMA_VERSION, "rows": list(rows), "uses": uses}
 
 
-def usage_of(test: str, records: Sequence[Record]) -> TestSetUsage:
-    """The number of candidates and of uses in the records of sets that share rows."""
-    candidates = {key for record in records for key in record["uses"] if key}
+def usage_of(test: str, current: Record, others: Sequence[Record], variants: Sequence[ModelVariant]) -> TestSetUsage:
+    """The uses of a set by its own record, this one included, and by the records of sets that share rows with it."""
+    records, ids = [current, *others], set(current["rows"])
     uses = sum(use["times"] for record in records for use in record["uses"].values())
-    return TestSetUsage(test=test, candidates=len(candidates), uses=uses)
+    rows: dict[str, set[str]] = {}  # that each candidate used
+    for record in records:
+        for key in record["uses"]:
+            rows[key] = rows.get(key, set()) | ids.intersection(record["rows"])
+    earlier = {key: own for key, own in rows.items() if key != _candidate(variants)[1]}
+    fresh = sorted(ids.difference(*earlier.values()))
+    return TestSetUsage(
+        test=test,
+        candidates=sum(1 for key in rows if key),
+        uses=uses,
+        earlier_per_row=sum(len(own) for key, own in earlier.items() if key) / max(1, len(ids)),
+        fresh=fresh if len(fresh) < len(ids) else [],
+    )
 
 
-def _key(candidate: ModelVariant) -> str:
-    """Identity of a candidate: model, checkpoint and prompt, not its name in a run."""
-    return fingerprint(candidate.model_dump(include={"model", "tuned_model", "checkpoint_id", "prompt"}))
+def _candidate(variants: Sequence[ModelVariant]) -> tuple[ModelVariant | None, str]:
+    """The candidate and its identity: model, checkpoint and prompt, not its name in a run; "" without one."""
+    candidate = next((variant for variant in variants if variant.role == "candidate"), None)
+    if candidate is None:
+        return None, ""
+    return candidate, fingerprint(candidate.model_dump(include={"model", "tuned_model", "checkpoint_id", "prompt"}))

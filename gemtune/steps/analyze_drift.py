@@ -16,6 +16,7 @@ from gemtune.data.profile import length_stats, script
 from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.monitoring import drift, records, similarity, skew
 from gemtune.monitoring.decision import MAX_UNREADABLE
+from gemtune.monitoring.differences import differences
 from gemtune.monitoring.windows import MIN_ROWS
 from gemtune.steps.context import Section, StepContext
 
@@ -72,8 +73,8 @@ def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> 
         label_mix_method=method,
         scripts=dict(Counter(map(script, texts)).most_common()),
         characters=length_stats(map(len, texts)),
-        training_difference=drift.training_difference([row.text for row in examples], monitored, window)
-        if window and is_first
+        training_difference=[item.summary for item in differences([row.text for row in examples], training, texts)]
+        if is_first
         else [],
     ).write(report)
     alarms = [check.name for check in examined[-1].checks if check.alarm] if window else []

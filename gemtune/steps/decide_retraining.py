@@ -7,8 +7,10 @@ from __future__ import annotations
 import logging
 
 from gemtune.artifacts.monitoring import Check, DriftReport, MonitoringDecision, MonitoringHistory, QualityReport
+from gemtune.config import Monitor
 from gemtune.monitoring import records
 from gemtune.monitoring.decision import MonitoringEvidence, decide
+from gemtune.monitoring.drift import compacted
 from gemtune.monitoring.windows import moment
 from gemtune.steps.context import Section, StepContext
 
@@ -53,7 +55,7 @@ def run(
         monitor,
     )
     decided.write(decision)
-    kept = _kept(history, decided, checks)
+    kept = _kept(history, decided, checks, monitor)
     if new_baseline and kept.windows:
         kept = kept.model_copy(update={"since": kept.windows[-1].end, "windows": []})
     records.write_history(context.client, name, kept)
@@ -71,9 +73,11 @@ def _topic_rows(history: MonitoringHistory, measured: QualityReport) -> list[str
     return [row.id for row in measured.labelled if row.pi is None and row.window in alarming]
 
 
-def _kept(history: MonitoringHistory, decided: MonitoringDecision, checks: list[Check]) -> MonitoringHistory:
+def _kept(
+    history: MonitoringHistory, decided: MonitoringDecision, checks: list[Check], monitor: Monitor
+) -> MonitoringHistory:
     """The history with the verdict on its newest window. All windows are kept: the running mean counts each."""
     if not history.windows:
         return history
     newest = history.windows[-1].model_copy(update={"checks": checks, "verdict": decided.verdict})
-    return history.model_copy(update={"windows": [*history.windows[:-1], newest]})
+    return history.model_copy(update={"windows": compacted(monitor, [*history.windows[:-1], newest])})

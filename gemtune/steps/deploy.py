@@ -67,7 +67,7 @@ def run(
         raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
     before = champion.read(client, name)
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
-    entry, smoke = _entry(context, chosen, verdict, rows), None
+    entry, smoke = _entry(context, name, chosen, verdict, rows), None
     if predictions:
         answers = read_predictions(predictions, "test").answers.get(candidate.name, [])
         smoke = _smoke_test(context, verdict.task, candidate, rows[1], answers)
@@ -93,7 +93,9 @@ def run(
     )
 
 
-def _entry(context: StepContext, chosen: Selection, verdict: DecisionRecord, rows: tuple[str, str]) -> dict[str, Any]:
+def _entry(
+    context: StepContext, name: str, chosen: Selection, verdict: DecisionRecord, rows: tuple[str, str]
+) -> dict[str, Any]:
     """The candidate's entry of the champion's record: all that serving, rollback and monitoring need."""
     client, task, candidate = context.client, verdict.task, chosen.candidate
     assert candidate is not None  # checked by the caller
@@ -106,6 +108,7 @@ def _entry(context: StepContext, chosen: Selection, verdict: DecisionRecord, row
         "decision": {"verdict": verdict.verdict, "metric": verdict.metric, "rows": verdict.rows},
         "manifest": {"train": fingerprint(sorted(e.id for e in examples)), "test": test_set},
         "actor": actor(client),
+        "continuations": champion.continuations(client, name) + 1 if chosen.continued else 0,
         "gemtune": __version__,
         "image": os.environ.get("GEMTUNE_IMAGE", ""),
         "task": task.model_dump(mode="json", exclude_none=True),

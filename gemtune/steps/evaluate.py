@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from gemtune.data.example import Example, read_before_gate, read_examples
 from gemtune.evaluation import pairwise
 from gemtune.evaluation.evaluator import Dataset, Evaluation
 from gemtune.evaluation.metrics import primary_metric
-from gemtune.evaluation.predictions import CHAMPION_TEST_SET, write_predictions
+from gemtune.evaluation.predictions import CHAMPION_TEST_SET, Prediction, write_predictions
 from gemtune.inference import prompts
 from gemtune.state import champion, test_set_usage
 from gemtune.steps.context import Section, StepContext
@@ -106,15 +106,34 @@ def run_finalists(
         answers=predictions,
     )
     evaluation = context.evaluator.evaluate(dataset, shown, chosen.finalists)
-    regression = None
+    regression, again = None, list[Prediction]()
     if chosen.regression_variants and (old := _champion_test_set(context, name, shown)):
-        dataset = Dataset(CHAMPION_TEST_SET, old, _champion_pairings, (), judging=False)
-        regression = context.evaluator.evaluate(dataset, shown, chosen.regression_variants)
+        today = {row.id for row in rows}
+        again = _again(evaluation.predictions, {row.id for row in old} & today, chosen.regression_variants)
+        if others := [row for row in old if row.id not in today]:
+            dataset = Dataset(CHAMPION_TEST_SET, others, _champion_pairings, (), judging=False)
+            regression = context.evaluator.evaluate(dataset, shown, chosen.regression_variants)
     document = evaluation.report.model_copy(
         update={"test_set_usage": usage, "champion_test_set": regression.report if regression else None}
     )
-    rows_written = [*evaluation.predictions, *(regression.predictions if regression else [])]
+    rows_written = [*evaluation.predictions, *again, *(regression.predictions if regression else [])]
     return write(Evaluation(document, rows_written), predictions, report)
+
+
+def _again(
+    predictions: Sequence[Prediction], ids: Collection[str], variants: Sequence[ModelVariant]
+) -> list[Prediction]:
+    """The answers of these variants to test rows that are in the champion's test set too: they are not asked twice."""
+    names = {variant.name for variant in variants}
+    return [
+        {
+            **row,
+            "dataset": CHAMPION_TEST_SET,
+            **({"pairwise": {o: r for o, r in row["pairwise"].items() if o in names}} if "pairwise" in row else {}),
+        }
+        for row in predictions
+        if row["variant"] in names and row["id"] in ids
+    ]
 
 
 def _champion_pairings(variants: Sequence[ModelVariant]) -> list[tuple[str, str]]:

@@ -36,12 +36,14 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
 
     old = read_predictions(predictions, CHAMPION_TEST_SET)
     regression = tuple(old.of(variant) for variant in chosen.regression_variants) if old.size else ()
-    plan = TuningPlan.read(tuning_plan)
+    plan, usage = TuningPlan.read(tuning_plan), report.test_set_usage
+    fresh = set(usage.fresh) if usage else set()
     evidence = Evidence(
         variants=scored,
         groups=finals.groups,
         prices=plan.prices.of(chosen.candidate or chosen.best_prompt),
-        candidates=report.test_set_usage.candidates if report.test_set_usage else 1,
+        candidates=1 + (usage.earlier_per_row if usage else 0),
+        fresh=[row in fresh for row in finals.ids] if fresh else (),
         judge=report.judge,
         ranked_by_judge=report.ranker == "judge",
         free=[finals.of(result.variant) for result in report.free_baselines],
@@ -60,7 +62,6 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
     notes += [
         f"{count} of {report.rows} answers of {name} are from the response cache" for name, count in cached.items()
     ]
-    usage = report.test_set_usage
     record = record.model_copy(
         update={"task": report.task, "test_set_usage": usage, "notes": notes, "cached_answers": cached}
     )

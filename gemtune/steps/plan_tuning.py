@@ -9,9 +9,11 @@ under `max_cost` by its upper bound, tokens of a trial beyond the plan cancel it
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from gemtune import contents
@@ -32,12 +34,22 @@ from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.scorers import describe_unusable
 from gemtune.inference import prompts
 from gemtune.inference.prompt_search import constraint_problem
-from gemtune.state import champion, store
+from gemtune.state import champion, last_decision, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_key
 from gemtune.tuning.rewards import require_steps
-from gemtune.tuning.trials import SET_BY_PLAN, named, require_tunable, started_from, supervised_start
+from gemtune.tuning.trials import (
+    SET_BY_PLAN,
+    Lineage,
+    named,
+    reasons_for_a_fresh_start,
+    require_tunable,
+    started_from,
+    supervised_start,
+    with_continued,
+)
+from gemtune.vertex import storage
 
 log = logging.getLogger("gemtune")
 
@@ -197,14 +209,18 @@ def make_plan(
     trials = _trials(request, tokens)
     escalation = _escalation(request, trials, tokens)
     first = objective.first_trial(trials)
-    if plan.start_from_champion:
-        trials = started_from(serving, trials)
-        first = started_from(serving, [first])[0] if first else None
+    notes: list[str] = []
+    if plan.start_from_champion and serving and serving.is_tuned:
+        against = _reasons_for_a_fresh_start(request, serving)
+        notes = [f"trials start from the base model: {'; '.join(against)}"] if against else []
+        if first and not against:  # one job comes before all preference trials
+            first, trials = started_from(serving, [first])[0], started_from(serving, trials)
+        elif not against:
+            trials = with_continued(serving, trials)
     first = _bounded(first, tokens) if first else None
     digest = _fingerprint(request, [*([first] if first else []), *trials])
     trials = [trial.model_copy(update={"plan": digest}) for trial in trials]
     first = first.model_copy(update={"plan": digest}) if first else None
-    continued = any(trial.is_continued for trial in trials)
     hard_examples = context.hard_examples
     probe = bool(hard_examples.target_share) and not _is_known(request, baseline.variant)
     forecaster = Forecaster(
@@ -219,7 +235,7 @@ def make_plan(
             spent=spent,
             train_probe=len(request.splits[0]) if probe else 0,
             on_train=request.baselines.on_train(baseline.variant) if probe else None,
-            champion_rows=champion.test_set_size(context.client, request.name) if request.online and continued else 0,
+            champion_rows=_other_test_rows(request) if serving else 0,
             champion=serving,
             first=first,
             is_pairwise=objective.is_pairwise,
@@ -250,10 +266,43 @@ def make_plan(
         escalation=[] if reasons else list(forecast.escalation),
         over_budget=over_budget,
         prices=forecast.prices,
-        warnings=forecast.warnings,
+        warnings=[*notes, *forecast.warnings],
         forecast=CostForecast.of(forecast.items, plan.max_cost),
         fingerprint=digest,
     )
+
+
+def _reasons_for_a_fresh_start(request: PlanRequest, serving: ModelVariant) -> list[str]:
+    """Why the champion is not continued; empty where it may be."""
+    client, name, evaluate = request.context.client, request.name, request.context.evaluate
+    lineage = Lineage(
+        base_model=serving.base_model,
+        labels=champion.labels(client, name),
+        new_share=_new_share(request),
+        continuations=champion.continuations(client, name),
+        forgot=last_decision.forgot(client, name),
+    )
+    limit = request.context.plan.fresh_start_share
+    return reasons_for_a_fresh_start(lineage, evaluate.base_model, request.task.labels, limit)
+
+
+def _new_share(request: PlanRequest) -> float:
+    """The share of training rows that the champion was not trained on, by the sample that was kept; 0: none was."""
+    if (reference := champion.reference(request.context.client, request.name)) is None:
+        return 0.0
+    own = {row.id for row in request.splits[0]}
+    with tempfile.TemporaryDirectory() as folder:
+        storage.download(request.context.client, reference.train, path := Path(folder) / "train.jsonl")
+        kept = [row.id in own for row in read_examples(path)]
+    return 1 - min(1.0, reference.train_rows * sum(kept) / max(1, len(kept)) / max(1, len(own)))
+
+
+def _other_test_rows(request: PlanRequest) -> int:
+    """Rows of the champion's test set that are neither test nor training rows today."""
+    own = {row.id for split in (request.splits[0], request.splits[2]) for row in split}
+    with tempfile.TemporaryDirectory() as folder:
+        kept = champion.download_test_set(request.context.client, request.name, Path(folder) / "test.jsonl")
+        return sum(row.id not in own for row in read_examples(kept)) if kept else 0
 
 
 def _ordered(forecast: Forecast, plan: Plan) -> list[Trial]:

@@ -131,7 +131,9 @@ def run(
     deployed = documents.deployment
     champion = deployed.variant.model if deployed.action == "deployed" else deployed.champion_before
     digest = BudgetReport.read(paths["budget"]).fingerprint
-    last_decision.record(client, name, digest, champion, content.model_dump(mode="json"))
+    on_old_rows = documents.decision.regression
+    forgot = bool(documents.selection.continued and on_old_rows and on_old_rows.high < 0)
+    last_decision.record(client, name, digest, champion, content.model_dump(mode="json"), forgot)
 
 
 def run_unchanged(budget: str, job: tuple[str, str], outputs: Mapping[str, str], **sections: Section) -> None:

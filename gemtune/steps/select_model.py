@@ -85,7 +85,8 @@ def run(
         confusion=_confusion(reports, chosen.variant) if chosen else None,
         champion=serving,
         champion_generation=generation,
-        regression_variants=_regression_variants(candidate, serving, jobs),
+        regression_variants=[candidate, serving] if candidate and serving else [],
+        continued=_is_continued(candidate, jobs),
         rejected=[v for record in records for v in record.variants if not chosen or v.model != chosen.variant.model],
         checkpoints=[
             CheckpointScore(
@@ -139,16 +140,12 @@ def _prompts(
     return best.variant, others, notes
 
 
-def _regression_variants(
-    candidate: ModelVariant | None, serving: ModelVariant | None, jobs: Sequence[TrialRecord]
-) -> list[ModelVariant]:
-    """Candidate and champion, where the candidate was continued from a model tuned before this run."""
+def _is_continued(candidate: ModelVariant | None, jobs: Sequence[TrialRecord]) -> bool:
+    """Whether the candidate was continued from a model tuned before this run."""
     # a preference trial continues the supervised job of its run, which counts for it
     tuned_here = {job.job.model: job.trial for job in jobs if job.job.model}
     continued = {job.trial.name for job in jobs if tuned_here.get(job.trial.base, job.trial).is_continued}
-    if candidate is None or serving is None or candidate.trial not in continued:
-        return []
-    return [candidate, serving]
+    return candidate is not None and candidate.trial in continued
 
 
 def _ablation(scores: Sequence[VariantScore], trials: Sequence[TrialRecord]) -> Ablation | None:

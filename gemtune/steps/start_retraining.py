@@ -15,6 +15,7 @@ from gemtune.vertex import notification
 from gemtune.vertex.calls import PermanentError, TransientError
 
 log = logging.getLogger("gemtune")
+CLAIM_DAYS = 3.0  # a run that has not ended tuning by then was killed; windows are longer
 NOTIFIED = ("watch", "retrain", "cannot_tell")
 
 
@@ -22,8 +23,8 @@ def run(decision: str, uri: str, name: str, includes_tuning: bool, **sections: S
     """Log the reasons to retrain as JSON, without texts; returns whether the tuning pipeline is to run.
 
     It is to run with `monitor.on_retrain: submit`, once for the same reasons, where the compiled pipeline
-    `includes_tuning`; a step that is repeated, for a decision of the same `uri`, returns the same. Verdicts that need a
-    person, with `notify.runs: all` every one, are posted to `notify.webhook`. Reads the sections monitor, notify,
+    `includes_tuning`: the decision at `uri` claims them until a tuning run has ended (`finish_run`). Verdicts that need
+    a person, with `notify.runs: all` every one, are posted to `notify.webhook`. Reads the sections monitor, notify,
     vertex.
     """
     context, decided = StepContext(sections), MonitoringDecision.read(decision)
@@ -37,8 +38,9 @@ def run(decision: str, uri: str, name: str, includes_tuning: bool, **sections: S
     log.warning("%s", json.dumps(entry, sort_keys=True))
     ids = [item for reason in decided.reasons for item in reason.ids]
     submits = includes_tuning and context.monitor.on_retrain == "submit"
-    starts = submits and records.claim_retraining(context.client, name, ids, uri)
+    starts = records.claim_retraining(context.client, name, ids, uri, CLAIM_DAYS if submits else 0)
     what = "the tuning pipeline runs" if starts else "run it by gemtune submit, or gemtune run"
+    what = "another run has started it" if submits and not starts else what
     log.info("done: %s", f"retraining is due ({', '.join(numbers)}): {what}")
     return starts
 

@@ -3,6 +3,7 @@
 """Which trials are run: merged where one job's checkpoints cover another's, named, started from the champion. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gemtune.catalogue import Catalogue
 from gemtune.config import ModelVariant, Trial, is_resource_name
@@ -91,6 +92,48 @@ def named(trials: Sequence[Trial], merge: bool) -> list[Trial]:
     if len(set(names)) < len(names):
         raise UserError(f"trials need unique names, got {', '.join(names)}", remedy="set plan.trials")
     return [trial.model_copy(update={"name": name}) for name, trial in zip(names, chosen, strict=True)]
+
+
+MOST_CONTINUATIONS = 3
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What the champion was tuned on: base model and labels ("", []: not recorded), the share of today's training rows
+    that are new to it, how often it was continued since the base model, and whether the last continuation was shown to
+    forget.
+    """
+
+    base_model: str
+    labels: Sequence[str]
+    new_share: float
+    continuations: int
+    forgot: bool
+
+
+def reasons_for_a_fresh_start(
+    lineage: Lineage, base_model: str, labels: Sequence[str], fresh_start_share: float
+) -> list[str]:
+    """Why trials start from the base model and do not continue the champion; empty: both are worth trying."""
+    reasons = []
+    if lineage.base_model and lineage.base_model != base_model:
+        reasons.append(f"the base model changed from {lineage.base_model} to {base_model}")
+    if lineage.labels and (changed := {*lineage.labels} ^ {*labels}):
+        reasons.append(f"the labels changed ({', '.join(sorted(changed)[:3])})")
+    if lineage.new_share > fresh_start_share:
+        reasons.append(f"{lineage.new_share:.0%} of the training rows are new (at most {fresh_start_share:.0%})")
+    if lineage.continuations >= MOST_CONTINUATIONS:
+        reasons.append(f"the champion was continued {lineage.continuations} times in a row")
+    if lineage.forgot:
+        reasons.append("the last continuation was shown to be worse on the champion's test set")
+    return reasons
+
+
+def with_continued(variant: ModelVariant, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials, and each again started from a tuned variant's checkpoint; not those with a base of their own."""
+    twins = [trial for trial in trials if not trial.base and not trial.ablation_of]
+    named_twins = [trial.model_copy(update={"name": f"{trial.name}-continued"}) for trial in twins]
+    return [*trials, *started_from(variant, named_twins)]
 
 
 def started_from(variant: ModelVariant | None, trials: Sequence[Trial]) -> list[Trial]:

@@ -90,7 +90,7 @@ def test_check_budget_finds_what_is_new_since_the_last_decision(client: Client, 
 
     assert is_new()
     digest = BudgetReport.read(written).fingerprint
-    last_decision.record(client, name, digest, "", {"verdict": "keep_prompt"})
+    last_decision.record(client, name, digest, "", {"verdict": "keep_prompt"}, False)
     assert not is_new(moved=3)
     report = BudgetReport.read(written)
     assert (report.last_summary, report.fingerprint) == ({"verdict": "keep_prompt"}, digest)

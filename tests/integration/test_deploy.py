@@ -516,10 +516,9 @@ def test_deploy_records_the_task_and_check_budget_refuses_another(client: Client
 def test_deploy_keeps_the_test_rows_with_the_champion(client: Client, tmp_path: Path) -> None:
     run = Run(tmp_path, "tested", 23, [0.9])
     run.deploy()
-    assert champion.test_set_size(client, "tested") == 0
+    assert champion.download_test_set(client, "tested", tmp_path / "none") is None
     other = Run(tmp_path / "other", "tested-2", 24, [0.9])
     other.deploy(partial(deploy.run, rows=("", str(tmp_path / "other" / "test.jsonl"))))
-    assert champion.test_set_size(client, "tested-2") == 60
     kept = champion.download_test_set(client, "tested-2", tmp_path / "kept")
     assert kept is not None
     assert kept.read_bytes() == (tmp_path / "other" / "test.jsonl").read_bytes()
@@ -671,6 +670,35 @@ def test_a_caller_that_resolves_sees_no_failed_call(
             ended.set()
         caller.result()
     assert set(calls) == {one.variants[0].model, two.variants[0].model}
+
+
+def test_resolve_keeps_the_last_known_endpoint_while_the_bucket_is_away_for_a_minute(
+    client: Client, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(gemtune.serving, "monotonic", lambda: now[0])
+    monkeypatch.setattr(gemtune.serving, "CACHE_S", 30.0)
+    entry = {
+        "variant": PROMPT.model_copy(update={"model": "e/1"}).model_dump(mode="json"),
+        "task": {"kind": "generation"},
+    }
+    entry |= {"generation": {}, "cleaning": {}, "takes_requests": False}
+    champion.promote(client, "away", 0, "champion", entry)
+    reads: list[float] = []
+    read = storage.read_if_changed
+    monkeypatch.setattr(storage, "read_if_changed", lambda *own: (reads.append(now[0]), read(*own))[1])
+    assert resolve("away").endpoint == "e/1"
+    emulator.faults(error_rate=1.0, paths="^/storage|^/download")
+    try:
+        for _ in range(60):
+            now[0] += 1.0
+            assert resolve("away").endpoint == "e/1"
+    finally:
+        emulator.faults()
+    assert reads == [1000.0, 1030.0, 1060.0]  # no call waits for the bucket more than once in 30 s
+    champion.promote(client, "away", 1, "champion", {**entry, "variant": {**entry["variant"], "model": "e/2"}})
+    now[0] += 30.0
+    assert resolve("away").endpoint == "e/2"
 
 
 def test_resolve_transfers_a_record_only_when_it_has_changed(client: Client) -> None:

@@ -26,7 +26,14 @@ from gemtune.inference.vertex_generation import generation_settings
 from gemtune.monitoring import labelling, records
 from gemtune.monitoring.reference import training_reference
 from gemtune.state import champion, store
-from gemtune.steps import analyze_drift, decide_retraining, estimate_quality, load_logs, start_retraining
+from gemtune.steps import (
+    analyze_drift,
+    decide_retraining,
+    estimate_quality,
+    finish_run,
+    load_logs,
+    start_retraining,
+)
 from gemtune.vertex import Client, notification, storage
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -148,10 +155,11 @@ def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_pa
     assert decision.verdict == "retrain"
     assert {reason.kind for reason in decision.reasons} >= {"new_topics"}
     assert service.monitor().job_id == decision.job_id
-    for mode, runs in (("notify", False), ("submit", True), ("submit", False)):  # once for the same reasons
+    for job, mode, runs in (("1", "notify", False), ("2", "submit", True), ("3", "submit", False)):  # once
         settings = sections(f"monitor.on_retrain={mode}")
-        uri = f"gs://runs/{mode}-{runs}"
-        assert start_retraining.run(service.path("decision"), uri, service.name, True, **settings) is runs
+        assert start_retraining.run(service.path("decision"), job, service.name, True, **settings) is runs
+    assert service.monitor().verdict == "retrain"  # the run has not tuned yet
+    finish_run.run(service.name, "", "SUCCEEDED", "", "2", notify={}, vertex={})
     assert service.monitor().verdict == "watch"
     report = QualityReport.read(service.path("quality"))
     assert report.checks[0].name == "quality"
@@ -238,7 +246,9 @@ def test_decide_retraining_keeps_the_windows_of_all_weeks(client: Client, tmp_pa
         service.path("drift"), service.path("quality"), service.path("decision"), "long", START.isoformat(),
         **sections("monitor.baseline_windows=3"),
     )  # fmt: skip
-    assert len(records.read_history(client, "long", records.read(client, "long")).windows) == 60
+    kept = records.read_history(client, "long", records.read(client, "long"))
+    assert len(kept.windows) == 60
+    assert len(json.dumps(store.read(client, records.history_key("long")))) < 90_000
 
 
 def test_monitoring_counts_doubled_rows_once_and_late_labels_in_their_window(client: Client, tmp_path: Path) -> None:
@@ -302,17 +312,68 @@ def test_start_retraining_claims_nothing_that_the_compiled_pipeline_cannot_start
     path = decided(tmp_path, "retrain")
     assert not start_retraining.run(path, "gs://runs/1", "unwired", False, **settings)
     assert start_retraining.run(path, "gs://runs/2", "unwired", True, **settings)
-    assert not start_retraining.run(path, "gs://runs/3", "unwired", True, **settings)  # once for the same reasons
 
 
-def test_start_retraining_that_was_interrupted_starts_it_when_it_is_repeated(client: Client, tmp_path: Path) -> None:
+def test_start_retraining_of_the_same_reasons_is_one_run_that_a_crash_does_not_lose(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings, path = sections("monitor.on_retrain=submit"), decided(tmp_path, "retrain")
-    assert [
-        start_retraining.run(path, f"gs://runs/{run}", "interrupted", True, **settings) for run in (1, 1, 2, 1)
-    ] == [
-        *(True, True),
-        *(False, True),
-    ]
+
+    def starts(job: str) -> bool:
+        return start_retraining.run(path, job, "once", True, **settings)
+
+    assert starts("job-1")
+    assert not starts("job-2")
+    assert starts("job-1")  # its step was killed after the claim, and is tried again
+    finish_run.run("once", "", "SUCCEEDED", "", "job-3", False, notify={}, vertex={})  # a monitoring run without tuning
+    finish_run.run("once", "", "FAILED", "", "job-1", notify={}, vertex={})
+    monkeypatch.setattr(start_retraining, "CLAIM_DAYS", 1e-9)
+    assert starts("job-1")
+    assert starts("job-4")  # the claim has ended, and nothing was tuned
+    finish_run.run("once", "", "SUCCEEDED", "", "job-4", notify={}, vertex={})
+    assert not starts("job-5")
+
+
+def test_retraining_by_hand_handles_reasons_that_were_only_notified(client: Client, tmp_path: Path) -> None:
+    path = decided(tmp_path, "retrain")
+    assert not start_retraining.run(path, "gs://runs/1", "by-hand", True, **sections())
+    finish_run.run("by-hand", "", "SUCCEEDED", "", "job-2", notify={}, vertex={})
+    assert store.read(client, records.history_key("by-hand"))["retrained"] == ["age"]
+
+
+CANARY = "qzxcanary"
+
+
+def test_monitoring_keeps_texts_answers_and_labels_out_of_logs_webhook_and_history(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Planted words of texts, answers, labels and a webhook, over windows that are fine, new, skewed and unreadable."""
+    posted: list[str] = []
+    monkeypatch.setattr(notification, "send", lambda _client, _notify, text: posted.append(text))
+    monkeypatch.setattr(f"{__name__}.NEW_WORDS", [f"{CANARY}text", f"{CANARY}text too"])
+    service = Service(client, tmp_path, "secret")
+    settings = ("notify.runs=all", f"notify.webhook=https://chat/{CANARY}hook")
+    with caplog.at_level("DEBUG", "gemtune"):
+        for new, skewed in ((0.3, 0.0),) * 4 + ((1.0, 0.3),):
+            service.serve(rows=60, new=new, skewed=skewed)
+            own = service.logs.read_text().replace(
+                '{"parts": [{"text": "refund"}]', f'{{"parts": [{{"text": "{CANARY}"}}]'
+            )
+            service.logs.write_text(own)
+            service.monitor(*settings)
+            service.label(lambda row: row["answer"] if row["answer"] in LABELS else LABELS[0])
+            path = service.path("decision")
+            start_retraining.run(path, "gs://runs/1", service.name, True, **sections(*settings))
+        with service.logs.open("a") as file:
+            moment = (START + service.weeks * WEEK).isoformat()
+            file.writelines(f'{{"logging_time": "{moment}", "full_request": "{CANARY}{{"}}\n' for _ in range(60))
+        service.weeks += 1
+        assert any("cannot be read" in line for line in service.monitor(*settings).summary)
+    assert CANARY in service.logs.read_text()
+    assert any("similarity" in text for text in posted)
+    documents = [Path(service.path("decision")).read_text(), Path(service.path("quality")).read_text()]
+    kept = [store.read(client, key) for key in (records.history_key("secret"), records.labels_key("secret"))]
+    assert CANARY not in json.dumps([posted, caplog.text, documents, kept])
 
 
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:

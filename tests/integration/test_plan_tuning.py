@@ -24,10 +24,10 @@ from gemtune.data.example import Pair, read_examples, write_examples
 from gemtune.data.leakage import leakage_report
 from gemtune.errors import UserError
 from gemtune.evaluation.evaluator import Dataset
-from gemtune.state import champion
+from gemtune.state import champion, last_decision
 from gemtune.steps import escalation, evaluate, plan_tuning, report, reweight, select_model, tune
 from gemtune.steps.context import StepContext
-from gemtune.vertex import Client
+from gemtune.vertex import Client, storage
 
 JUDGE = "gemini-2.5-flash"
 BASE, LARGE = "gemini-3.1-flash-lite", "gemini-3.5-flash"
@@ -140,11 +140,9 @@ def test_plan_starts_from_the_champion_by_setting(client: Client, tmp_path: Path
     fresh, _ = planned(tmp_path, "goes-on")
     again, plan = planned(tmp_path, "goes-on", "plan.start_from_champion=true")
     first, _ = planned(tmp_path, "new", "plan.start_from_champion=true")
-    assert [(t["base"], t["checkpoint_id"]) for t in fresh["trials"] + again["trials"] + first["trials"]] == [
-        ("", ""),
-        (TUNED, "3"),
-        ("", ""),
-    ]
+    shown = [[(t["name"], t["base"], t["checkpoint_id"]) for t in own["trials"]] for own in (fresh, again, first)]
+    base, continued = ("trial-1", "", ""), ("trial-1-continued", TUNED, "3")
+    assert shown == [[base], [base, continued], [base]]
     assert plan.prices.models[plan.prices.base_model] == SHIPPED.models[BASE].price.model_dump()
 
 
@@ -152,7 +150,8 @@ def test_plan_prices_a_champion_by_its_base(client: Client, tmp_path: Path) -> N
     _, plain = planned(tmp_path, "grown", "plan.start_from_champion=true")
     promoted(client, "grown", LARGE)
     _, beside = planned(tmp_path, "grown")
-    returned, onwards = planned(tmp_path, "grown", "plan.start_from_champion=true")
+    trial = f"plan.trials=[{{base: {TUNED}, base_model: {LARGE}}}]"
+    returned, onwards = planned(tmp_path, "grown", trial)
 
     def cost(plan: TuningPlan, label: str) -> float:
         return items(plan, label)[0].cost.expected
@@ -167,15 +166,55 @@ def test_plan_prices_a_champion_by_its_base(client: Client, tmp_path: Path) -> N
 
 def test_plan_forecasts_the_champions_test_set(client: Client, tmp_path: Path) -> None:
     serving = ModelVariant(name="t@3", model="projects/1/locations/us-central1/endpoints/9", tuned_model=TUNED)
-    entry = {"variant": serving.model_dump(mode="json"), "test": {"uri": "gs://b/t", "rows": 70}}
-    champion.promote(client, "tested", 0, "champion", entry)
-    _, fresh = planned(tmp_path, "tested")
-    _, onwards = planned(tmp_path, "tested", "plan.start_from_champion=true")
-    label = "candidate and champion on the champion's test set"
-    assert not items(fresh, label)
-    (item,) = items(onwards, label)
+    own = splits(tmp_path)[2]
+
+    def asked(name: str, test: str) -> list[CostItem]:
+        entry = {"variant": serving.model_dump(mode="json"), "test": champion.keep_test_set(client, test)}
+        champion.promote(client, name, 0, "champion", entry)
+        return items(planned(tmp_path, name)[1], "candidate and champion on the champion's test set")
+
+    assert not asked("same", own)  # rows of both sets are asked once
+    (item,) = asked("tested", splits(tmp_path / "earlier", test=70, seed=5)[2])
     assert item.kind == "champion_test_set"
     assert 0 < item.cost.expected < item.cost.upper
+    assert not items(planned(tmp_path, "new")[1], "candidate and champion on the champion's test set")
+
+
+def _changed(client: Client, name: str, folder: Path, change: str) -> list[str]:
+    """Promote a champion that was tuned on the same rows and labels but for a change; returns overrides of the plan."""
+    rows = splits(folder, train=40 if change == "rows" else 120)[0]
+    known = {"train": storage.upload(client, rows, "train"), "train_rows": 40 if change == "rows" else 120}
+    serving = ModelVariant(
+        name="t@3", model="projects/1/locations/us-central1/endpoints/9", tuned_model=TUNED, checkpoint_id="3",
+        base_model=LARGE if change == "base model" else BASE,
+    )  # fmt: skip
+    reference = {"template": None, "label_shares": {}, "confusion": None, "embedder": "", **known}
+    labels = ["refund", "delivery", "other" if change == "labels" else "login"]
+    entry = {"reference": reference, "task": {"kind": "classification", "labels": labels}}
+    entry |= {"variant": serving.model_dump(mode="json"), "continuations": 3 if change == "continuations" else 2}
+    champion.promote(client, name, 0, "champion", entry)
+    last_decision.record(client, name, "d", serving.model, {}, change == "forgot")
+    return ["plan.start_from_champion=true"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("nothing", ""),
+        ("base model", f"the base model changed from {LARGE} to {BASE}"),
+        ("labels", "the labels changed (login, other)"),
+        ("rows", "67% of the training rows are new (at most 30%)"),
+        ("continuations", "the champion was continued 3 times in a row"),
+        ("forgot", "worse on the champion's test set"),
+    ],
+)
+def test_plan_starts_from_the_base_model_when_the_champion_should_not_be_continued(
+    client: Client, tmp_path: Path, change: str, reason: str
+) -> None:
+    name = f"lineage-{change.replace(' ', '-')}"
+    returned, plan = planned(tmp_path, name, *_changed(client, name, tmp_path / "champion", change))
+    assert [bool(trial["base"]) for trial in returned["trials"]] == ([False] if reason else [False, True])
+    assert any(reason in warning for warning in plan.warnings if "start from the base model" in warning) is bool(reason)
 
 
 def test_plan_refuses_trials_of_the_same_name(client: Client, tmp_path: Path) -> None:

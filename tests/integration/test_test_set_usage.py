@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from emulator_process import Emulator
 
 from gemtune import vertex
@@ -25,7 +26,7 @@ def candidate(number: int, name: str = "t@1") -> ModelVariant:
 
 def counts(current: store.Record) -> tuple[int, int]:
     """Candidates and uses of a record."""
-    usage = usage_of("test", [current])
+    usage = usage_of("test", current, [], [])
     return usage.candidates, usage.uses
 
 
@@ -59,6 +60,9 @@ def test_test_set_usage_counts_rows_of_a_grown_set(client: Client) -> None:
     for week in range(5):  # each week one row more, and another candidate
         usage = record(client, "grown", rows[: 10 + week], [candidate(100 + week)])
         assert usage.candidates == usage.uses == week + 1
+        # each earlier candidate counts on the rows that it used, and only the new row is fresh
+        assert usage.earlier_per_row == pytest.approx(sum(range(10, 10 + week)) / (10 + week))
+        assert usage.fresh == ([rows[9 + week]] if week else [])
     assert record(client, "fresh", rows[15:], [candidate(200)]).candidates == 1
     assert record(client, "grown", rows[10:], [candidate(200)]).candidates == 5  # all but the first week's
 

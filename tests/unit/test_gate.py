@@ -16,11 +16,13 @@ from gate_evidence import FAST, PRICES, decided, failed, judged, ranked, scored,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.wear import promotes
 from gemtune.artifacts.decision import DecisionRecord
 from gemtune.artifacts.evaluation import (
     JudgeReport,
 )
 from gemtune.config import Gate, ModelVariant
+from gemtune.evaluation.gate import error_divisor
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import ScoredVariant
 
@@ -185,8 +187,10 @@ def tried(candidates: int, **settings: Any) -> DecisionRecord:
 def test_decide_reports_or_stops_on_test_set_reuse() -> None:
     assert tried(1).notes == []
     (note,) = tried(3).notes
-    assert "3 candidates have used this test set" in note
-    assert "up to 7.5%" in note
+    assert "3 candidates have used a test row on average" in note
+    assert "passes by luck in 0.42%" in note
+    assert "at most 2.5% of series" in note
+    assert tried(3).confidence_level == pytest.approx(1 - 0.05 / 6)
     assert tried(3).passed
     assert tried(3, planned_candidates=3).notes == []
     stopped = tried(3, on_test_set_reuse="fail")
@@ -206,6 +210,26 @@ def test_decide_divides_the_error_rate_among_planned_candidates() -> None:
         config = Gate(resamples=1000, planned_candidates=5)
         passed += any(decided(config, [baseline, answers], candidates=i).passed for i, answers in enumerate(looks, 1))
     assert passed <= 3  # stated: 2.5 % of series
+
+
+@pytest.mark.parametrize("planned", [1, 3, 10])
+def test_error_divisor_spends_the_error_rate_once_within_the_plan_and_once_beyond(planned: int) -> None:
+    shares = [1 / error_divisor(planned, count) for count in range(1, 2000)]
+    assert sum(shares[:planned]) == pytest.approx(1)
+    assert sum(shares[planned:]) <= 1
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_decide_reports_apart_the_rows_that_no_earlier_decision_used() -> None:
+    fresh = [row >= 150 for row in range(200)]
+    both = [scored("baseline", share(120)), scored("candidate", share(160))]
+    notes = decided(FAST, both, fresh=fresh).notes
+    assert any("on the 50 test rows that no earlier decision used: accuracy 0.200 against 0.000" in n for n in notes)
+    assert not any("no earlier decision" in note for note in decided(FAST, both).notes)
+
+
+def test_a_growing_test_set_promotes_no_equal_candidate_more_often_than_promised() -> None:
+    assert sum(promotes(seed, rows=60, weeks=8) for seed in range(12)) <= 2  # at most 5 % of series: bench/wear.py
 
 
 JUDGED = {"min_judge_good": 0.8, "min_judge_win_rate": 0.5}

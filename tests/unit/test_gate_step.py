@@ -240,7 +240,7 @@ def gate_step(
         forecast=CostForecast.of([], 1.0),
         fingerprint="f",
     ).write(folder / "plan")
-    usage = TestSetUsage(test="t", candidates=3, uses=4)
+    usage = TestSetUsage(test="t", candidates=3, uses=4, earlier_per_row=2)
     report = EvaluationReport(dataset="test", rows=200, task=task, variants=[], test_set_usage=usage)
     report.model_copy(update={"free_baselines": free_reports}).write(folder / "tested")
     paths = [str(folder / name) for name in ("predictions", "selection", "plan", "tested", "decision")]
@@ -257,8 +257,8 @@ def test_gate_step_finds_the_planted_winner_for_both_objectives(tmp_path: Path, 
     assert record.verdict == "deploy"
     assert record.metric == ("win_rate" if sections else "accuracy")
     assert [answers.versus for answers in record.comparisons] == ["baseline"]
-    assert record.test_set_usage == TestSetUsage(test="t", candidates=3, uses=4)
-    assert any("3 candidates have used this test set" in note for note in record.notes)
+    assert record.test_set_usage == TestSetUsage(test="t", candidates=3, uses=4, earlier_per_row=2)
+    assert any("3 candidates have used a test row on average" in note for note in record.notes)
     assert any("ranked by their similarity" in note for note in record.notes) is bool(sections)
     weaker = [WINNER[0], replace(scored("candidate", share(100)), pairwise={"baseline": won(200, 30, 90)})]
     assert gate_step(tmp_path, weaker, **sections).verdict == "keep_prompt"

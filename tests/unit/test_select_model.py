@@ -428,16 +428,16 @@ def test_select_step_charges_equal_trials_that_share_a_job_once(
 
 
 @SECTIONS
-def test_select_step_compares_on_the_champion_test_set_only_continued_candidates(
+def test_select_step_compares_on_the_champion_test_set_and_knows_what_was_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sections: dict[str, Any]
 ) -> None:
     serving = ModelVariant(name="champion", model="projects/p/locations/us/endpoints/old", role="champion")
     reports = [reported(variant("t"), 0.9)]
     fresh = selected(tmp_path, monkeypatch, reports, [job("t")], serving, **sections)
-    assert fresh.regression_variants == []
+    assert (fresh.regression_variants, fresh.continued) == ([variant("t"), serving], False)
     continued = job("t", hyper={"base": "projects/p/locations/us/models/7@1"})
     selection = selected(tmp_path, monkeypatch, reports, [continued], serving, **sections)
-    assert selection.regression_variants == [variant("t"), serving]
+    assert (selection.regression_variants, selection.continued) == ([variant("t"), serving], True)
     assert selection.champion == serving
 
 
@@ -464,6 +464,7 @@ def test_select_step_follows_a_preference_trial_to_what_its_first_job_started_fr
     jobs = [job("t", hyper={"base": model, "method": "preference"})]
     sections = {"preference": {"ranker": "reference"}, "start": str(tmp_path / "start")}
     selection = selected(tmp_path, monkeypatch, [reported(variant("t"), 0.9)], jobs, serving, **sections)
-    assert selection.regression_variants == ([variant("t"), serving] if base else [])
+    assert selection.regression_variants == [variant("t"), serving]
+    assert selection.continued is bool(base)
     assert [item.role for item in selection.finalists] == ["baseline", "supervised", "candidate", "champion"]
     assert [item.subject for item in selection.spent if item.kind == "tuning"] == ["supervised", "t"]
