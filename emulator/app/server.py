@@ -223,12 +223,13 @@ class Emulator:
 
     def _reset(self, call: Call) -> Json:
         deadline = time.monotonic() + RESET_TIMEOUT_S
-        while unfinished := self._unfinished():
+        while (unfinished := self._unfinished()) or not self.trainer.idle():
             for job in unfinished:
                 self.state.update(job["name"], state="JOB_STATE_CANCELLING")
                 self.trainer.cancel(job["name"])
             if time.monotonic() > deadline:
-                raise failed_precondition(f"{unfinished[0]['name']} does not end: cancel it before the reset.")
+                names = ", ".join(job["name"] for job in unfinished)
+                raise failed_precondition(f"Jobs do not end: {names}. Repeat the reset later.")
             time.sleep(0.02)
         self.state.clear()
         self.storage.clear()

@@ -129,6 +129,11 @@ class Trainer:
         with self._changed:
             return len(self._active) + len(self._waiting) >= self._concurrency
 
+    def idle(self) -> bool:
+        """Whether no job trains or waits."""
+        with self._changed:
+            return not (self._active or self._waiting)
+
     def enqueue(self, name: str) -> None:
         """Put a job at the end of the queue."""
         with self._changed:

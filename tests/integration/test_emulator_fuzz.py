@@ -250,6 +250,11 @@ def ask(
     return asyncio.run(emulator.handle(method, path, query, headers, content, "http://test"))
 
 
+def drawn_routes(emulator: Emulator) -> list[Any]:
+    """All but the reset, which would take the bucket of these tests."""
+    return [route for route in emulator.routes if route.template != "/emulator/reset"]
+
+
 def known_names(emulator: Emulator) -> list[str]:
     """Sixteen ids, some of which exist by then."""
     kinds = ("models", "endpoints", "tuningJobs", "pipelineJobs", "schedules", "tensorboards", "contexts")
@@ -264,7 +269,7 @@ def known_names(emulator: Emulator) -> list[str]:
 def test_emulator_no_route_answers_500(
     emulator: Emulator, data: st.DataObject, body: Any, query: dict[str, str]
 ) -> None:
-    route = data.draw(st.sampled_from(emulator.routes))
+    route = data.draw(st.sampled_from(drawn_routes(emulator)))
     names = known_names(emulator)
     template = (
         route.template if route.template.startswith("/") else "/{version}/projects/p/locations/l/" + route.template
@@ -280,7 +285,7 @@ def test_emulator_no_route_answers_500(
     content = json.dumps(body).encode()
     response = ask(emulator, route.method, path, urlencode(query), content)
     assert response.status_code != 500, (route.method, path, query, body)
-    if response.status_code >= 400 and response.body:
+    if response.status_code >= 400 and response.body and not path.startswith(("/token", "/computeMetadata/")):
         assert json.loads(response.body)["error"]["code"] == response.status_code
 
 
@@ -293,7 +298,7 @@ def test_emulator_no_route_answers_500(
     ),
 )
 def test_emulator_survives_any_bytes(emulator: Emulator, data: st.DataObject, content: bytes, kind: str) -> None:
-    route = data.draw(st.sampled_from(emulator.routes))
+    route = data.draw(st.sampled_from(drawn_routes(emulator)))
     template = (
         route.template if route.template.startswith("/") else "/{version}/projects/p/locations/l/" + route.template
     )
