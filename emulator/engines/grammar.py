@@ -185,19 +185,25 @@ def _shortened(node: Any) -> Any:
     result = _with_parts(node, _shortened)
     kinds = node.get("type", ())
     kinds = {kinds} if isinstance(kinds, str) else set(kinds)
-    if "string" in kinds and not node.keys() & {"pattern", "format"}:
+    if "string" in kinds and "format" not in node:
         result.setdefault("maxLength", max(_SHORT["maxLength"], node.get("minLength", 0)))
     if "properties" in node:
         result["additionalProperties"] = False
     if "array" in kinds:
-        result.setdefault("items", "prefixItems" not in node and _SHORT_TEXT)
+        needs_items = "prefixItems" not in node or node.get("minItems", 0) > len(node["prefixItems"])
+        result.setdefault("items", needs_items and _SHORT_TEXT)
         result.setdefault(
             "maxItems", max(_SHORT["maxItems"], node.get("minItems", 0), len(node.get("prefixItems", ())))
         )
-    if "object" in kinds and "properties" not in node and not node.keys() & (_OPEN - {"additionalProperties"}):
+    if (
+        "object" in kinds
+        and "properties" not in node
+        and not node.keys() & (_OPEN - {"additionalProperties", "minProperties"})
+    ):
         values = result.get("additionalProperties", _SHORT_TEXT)
         result |= {"patternProperties": {"^[a-z_]{1,20}$": values}, "additionalProperties": False}
-        result |= {"minProperties": 1, "maxProperties": _SHORT["maxProperties"]}
+        least = max(1, node.get("minProperties", 0))
+        result |= {"minProperties": least, "maxProperties": max(least, _SHORT["maxProperties"])}
     if kinds & {"number", "integer"}:
         low, high = (node.get(f"{side}imum", node.get(f"exclusive{side.title()}imum")) for side in ("min", "max"))
         if low is None:
@@ -288,7 +294,10 @@ def _walk(matcher: LLMatcher, text: str, draws: random.Random, vary: bool) -> st
             )
             step, uses = quoted[: matcher.validate_tokens(list(quoted))], uses + 1
         else:
-            step = bytes(ending[:1] or [draws.choice(readable or allowed)])
+            signs = [n for n in allowed if 32 < n < 127 and not chr(n).isalnum()] if draws.random() < 0.3 else []
+            step = bytes(ending[:1] or [draws.choice(signs or readable or allowed)])
         matcher.consume_tokens(list(step))
         answer += step
+    if not matcher.is_accepting():
+        raise ValueError(f"No answer of at most {ANSWER_BYTES} bytes was generated for the schema.")
     return answer.decode("utf-8", "replace")

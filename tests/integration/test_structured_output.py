@@ -149,7 +149,7 @@ def test_answers_validate_against_drawn_schemas(name: str, student: Student) -> 
 
     check()
     print(name, outcomes)
-    assert outcomes["STOP"] >= 0.95 * outcomes.total()
+    assert outcomes["STOP"] >= 0.9 * outcomes.total()
 
 
 def test_decoding_with_a_schema_takes_little_longer(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
