@@ -72,7 +72,7 @@ def command(
     bundled.put_on_path()
 
 
-GIVEN: Options = {
+FIXED: Options = {
     "kind": (
         Annotated[
             str, typer.Option(help="Kind of task, if the guess is wrong: classification, sentiment, extraction, ...")
@@ -103,9 +103,9 @@ def _dict(**values: Any) -> contextlib.nullcontext[dict[str, Any]]:
 
 
 @app.command()
-@taking("given", _dict, GIVEN)
+@taking("fixed", _dict, FIXED)
 def init(
-    given: Any,  # dict of GIVEN
+    fixed: Any,  # dict of FIXED
     file: Annotated[
         str, typer.Argument(help="Labelled rows: .csv, .tsv, .xlsx, .jsonl, .parquet, also .gz; gs://...; bq://...")
     ],
@@ -125,7 +125,7 @@ def init(
 
     interactive = sys.stdin.isatty()
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        written = write(file, out, name, {**given, "source": given["source"] or ""}, interactive and not yes, force)
+        written = write(file, out, name, {**fixed, "source": fixed["source"] or ""}, interactive and not yes, force)
     if as_json:
         echo(written, as_json)
 

@@ -31,11 +31,11 @@ from gemtune.evaluation.gate_limits import (
     MIN_PER_GROUP,
     injection_rules,
     is_usable,
+    judge_rules,
     limit_rules,
     share_unusable,
     unusable_problem,
 )
-from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.metrics import Row
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.slices import by_number
@@ -197,7 +197,7 @@ class _Decider:
         slices = self._slices(candidate, prompt) if prompt is not None else []
         rules = [*lifts, *limit_rules(self.task, gate, candidate, prompt, evidence.prices, evidence.groups), *usable]
         rules += [_free_rule(self.stated, candidate, comparison) for comparison in free] if self._free_decides else []
-        rules += [*injection_rules(gate, evidence.injection), *_judge_rules(gate, evidence)]
+        rules += [*injection_rules(gate, evidence.injection), *self._judge_rules(candidate, prompt)]
         rules += [_slice_rule(gate, slices)] if gate.on_slice_regression == "fail" and slices else []
         old = self._on_champion_test_set()
         regression = self._regression_rule(old) if old else None
@@ -220,6 +220,11 @@ class _Decider:
             verdict, reasons, rows, rules=rules, comparisons=comparisons, free=free, slices=slices, notes=notes
         )
         return record.model_copy(update={"regression": old.report() if old else None})
+
+    def _judge_rules(self, candidate: ScoredVariant, prompt: ScoredVariant | None) -> list[Rule]:
+        evidence = self.evidence
+        variants = (candidate.variant, prompt.variant if prompt else None)
+        return judge_rules(self.gate, evidence.judge, variants, evidence.groups, evidence.ranked_by_judge)
 
     def _on_fresh_rows(self, candidate: ScoredVariant, others: Sequence[ScoredVariant]) -> list[str]:
         """The comparison on the rows that no earlier decision used: no choice was made on them."""
@@ -495,71 +500,6 @@ def _free_rule(gate: Gate, candidate: ScoredVariant, comparison: Comparison) -> 
         required=0.0,
         summary=_free_summary(gate, candidate, comparison),
     )
-
-
-# -- the judge -------------------------------------------------------------------------------------------------------
-
-
-def _judge_rules(gate: Gate, evidence: Evidence) -> list[Rule]:
-    """The judge's scores of the candidate, where a rule needs them and the judge was validated on human ratings.
-
-    A judge that was not validated is never used; the gate then stays shut.
-    """
-    judge, candidate, prompt = evidence.judge, evidence.role("candidate"), evidence.role("baseline")
-    ranks = evidence.ranked_by_judge
-    if candidate is None or not (ranks or gate.min_judge_good or gate.min_judge_win_rate):
-        return []
-    validation = judge.validation if judge else None
-    if not validation:
-        what = "its win rates inform and do not decide" if ranks else "though a rule needs one"
-        summary = f"no judge was validated against human ratings (evaluate.judge.ratings), {what}"
-        return [Rule(name="judge_validation", passed=False, measured=0.0, required=1.0, summary=summary)]
-    rules = [
-        Rule(
-            name="judge_validation",
-            passed=validation.validated,
-            measured=validation.shown.low,
-            required=validation.required,
-            summary=validation.summary,
-        )
-    ]
-    if not validation.validated or judge is None:
-        return rules
-    if gate.min_judge_good:
-        rules.append(_judge_good_rule(gate, judge, candidate.variant, evidence.groups))
-    if gate.min_judge_win_rate and prompt is not None:
-        rules.append(_judge_win_rule(gate, judge, candidate.variant, prompt.variant, evidence.groups))
-    return rules
-
-
-def _judge_win_rule(
-    gate: Gate, judge: JudgeReport, candidate: ModelVariant, prompt: ModelVariant, groups: Sequence[str | None]
-) -> Rule:
-    names, required = (candidate.name, prompt.name), gate.min_judge_win_rate
-    compared = next(pair for pair in judge.pairwise if (pair.candidate, pair.baseline) == names)
-    rate = pairwise.rate([PairwiseResult(winner) for winner in compared.winners], groups, gate)
-    summary = (
-        f"by the judge the candidate wins {rate.value:.3f} against the best prompt (between {rate.low:.3f} "
-        f"and {rate.high:.3f}; {compared.ties} ties of {compared.pairs} pairs, {compared.order_flips} order flips), "
-        f"required: more than {required:g}"
-    )
-    passed = rate.lift.is_above(2 * required - 1, gate.confidence_level)
-    return Rule(name="judge_win_rate", passed=passed, measured=rate.low, required=required, summary=summary)
-
-
-def _judge_good_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, groups: Sequence[str | None]) -> Rule:
-    threshold, required = judge.validation.threshold if judge.validation else None, gate.min_judge_good
-    if threshold is None:
-        summary = "people rate all answers good, or none: no threshold can be fitted"
-        return Rule(name="judge_good", passed=False, measured=0.0, required=required, summary=summary)
-    scores = judge.ratings[candidate.name].scores
-    good = [float(score is not None and score >= threshold.score) for score in scores]
-    share = intervals.interval(intervals.mean(good), level=gate.confidence_level, groups=groups, exact=True)
-    summary = (
-        f"the judge rates {share.value:.3f} of the candidate's answers good (between {share.low:.3f} and "
-        f"{share.high:.3f}; good is a score of at least {threshold.score:g}), required: at least {required:g}"
-    )
-    return Rule(name="judge_good", passed=share.low >= required, measured=share.low, required=required, summary=summary)
 
 
 # -- notes -----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of the gate: rules on a variant's own answers, and on the recall of classes."""
+"""Limits of the gate: rules on a variant's own answers, on the recall of classes, and on a judge's scores."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from gemtune.artifacts.decision import Rule
-from gemtune.artifacts.evaluation import InjectionReport, invalid_rate
-from gemtune.config import Gate, Task
-from gemtune.evaluation import calibration, intervals, metrics
+from gemtune.artifacts.evaluation import InjectionReport, JudgeReport, invalid_rate
+from gemtune.config import Gate, ModelVariant, Task
+from gemtune.evaluation import calibration, intervals, metrics, pairwise
 from gemtune.evaluation.intervals import Measure
+from gemtune.evaluation.judge import PairwiseResult
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.scorers import describe_unusable, unusable_forms
 
@@ -151,3 +152,71 @@ def _class_rules(
         passed = drops[worst].is_above(-allowed, level)
         rules.append(Rule(name="class_drop", passed=passed, measured=low, required=-allowed, summary=summary))
     return rules
+
+
+def judge_rules(
+    gate: Gate,
+    judge: JudgeReport | None,
+    variants: tuple[ModelVariant, ModelVariant | None],
+    groups: Sequence[str | None],
+    ranks: bool,
+) -> list[Rule]:
+    """The judge's scores of the candidate, where a rule needs them and the judge was validated on human ratings.
+
+    `variants` are the candidate and the best prompt; `ranks`: the judge ranked the answers that are compared. A judge
+    that was not validated is never used; the gate then stays shut.
+    """
+    candidate, prompt = variants
+    if not (ranks or gate.min_judge_good or gate.min_judge_win_rate):
+        return []
+    validation = judge.validation if judge else None
+    if not validation:
+        what = "its win rates inform and do not decide" if ranks else "though a rule needs one"
+        summary = f"no judge was validated against human ratings (evaluate.judge.ratings), {what}"
+        return [Rule(name="judge_validation", passed=False, measured=0.0, required=1.0, summary=summary)]
+    rules = [
+        Rule(
+            name="judge_validation",
+            passed=validation.validated,
+            measured=validation.shown.low,
+            required=validation.required,
+            summary=validation.summary,
+        )
+    ]
+    if not validation.validated or judge is None:
+        return rules
+    if gate.min_judge_good:
+        rules.append(_judge_good_rule(gate, judge, candidate, groups))
+    if gate.min_judge_win_rate and prompt is not None:
+        rules.append(_judge_win_rule(gate, judge, candidate, prompt, groups))
+    return rules
+
+
+def _judge_win_rule(
+    gate: Gate, judge: JudgeReport, candidate: ModelVariant, prompt: ModelVariant, groups: Sequence[str | None]
+) -> Rule:
+    names, required = (candidate.name, prompt.name), gate.min_judge_win_rate
+    compared = next(pair for pair in judge.pairwise if (pair.candidate, pair.baseline) == names)
+    rate = pairwise.rate([PairwiseResult(winner) for winner in compared.winners], groups, gate)
+    summary = (
+        f"by the judge the candidate wins {rate.value:.3f} against the best prompt (between {rate.low:.3f} "
+        f"and {rate.high:.3f}; {compared.ties} ties of {compared.pairs} pairs, {compared.order_flips} order flips), "
+        f"required: more than {required:g}"
+    )
+    passed = rate.lift.is_above(2 * required - 1, gate.confidence_level)
+    return Rule(name="judge_win_rate", passed=passed, measured=rate.low, required=required, summary=summary)
+
+
+def _judge_good_rule(gate: Gate, judge: JudgeReport, candidate: ModelVariant, groups: Sequence[str | None]) -> Rule:
+    threshold, required = judge.validation.threshold if judge.validation else None, gate.min_judge_good
+    if threshold is None:
+        summary = "people rate all answers good, or none: no threshold can be fitted"
+        return Rule(name="judge_good", passed=False, measured=0.0, required=required, summary=summary)
+    scores = judge.ratings[candidate.name].scores
+    good = [float(score is not None and score >= threshold.score) for score in scores]
+    share = intervals.interval(intervals.mean(good), level=gate.confidence_level, groups=groups, exact=True)
+    summary = (
+        f"the judge rates {share.value:.3f} of the candidate's answers good (between {share.low:.3f} and "
+        f"{share.high:.3f}; good is a score of at least {threshold.score:g}), required: at least {required:g}"
+    )
+    return Rule(name="judge_good", passed=share.low >= required, measured=share.low, required=required, summary=summary)
