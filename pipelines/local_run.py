@@ -156,7 +156,7 @@ def logs(folder: Path, step: str = "") -> Iterator[str]:
     if not steps:
         raise UserError(f"no step {step} has started".replace("  ", " "), file=folder, remedy="see gemtune runs show")
     for own in steps:
-        for line in (folder / "logs" / Path(own.log).name).read_text("utf-8", errors="replace").splitlines():
+        for line in (folder / "logs" / Path(own.log).name).read_text("utf-8", errors="replace").split("\n"):
             yield f"{own.name}: {line}"
 
 

@@ -28,8 +28,10 @@ def run(monkeypatch, tmp_path):
     server = contextlib.nullcontext(SimpleNamespace(url=""))
     monkeypatch.setattr(main, "_require_rows", lambda *_: None)
     monkeypatch.setattr(emulator_process, "emulator", lambda *_: server)
-    monkeypatch.setattr(local_run, "prepare", lambda *_: None)
-    monkeypatch.setattr(local_run, "read_start", lambda _: {"data": "d", "engine": "student", "jobs": 1})
+    monkeypatch.setattr(local_run, "prepare", lambda *_, **__: None)
+    monkeypatch.setattr(
+        local_run, "read_start", lambda _: {"data": "d", "engine": "student", "jobs": 1, "executes": []}
+    )
     monkeypatch.setattr(console_summary, "show", lambda *_: None)
 
     def invoke(ending, *arguments):

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Texts that read like an attack on a prompt, beside ordinary texts of the same words."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -85,8 +86,14 @@ def test_injection_kinds_takes_linear_time(piece: str) -> None:
     assert seconds(80_000) < 40 * max(seconds(8_000), 1e-3)
 
 
+def words(number: int) -> str:
+    """Words that no other number has."""
+    digits = hashlib.sha256(str(number).encode()).hexdigest()
+    return " ".join(digits[at : at + 4] for at in range(0, 48, 4))
+
+
 def test_data_check_notes_lines_and_refuses_none(tmp_path: Path) -> None:
-    rows = [{"text": f"{ATTACKS['instruction'][0]} {n}", "label": "ab"[n % 2]} for n in range(22)]
+    rows = [{"text": f"{ATTACKS['instruction'][0]} {words(n)}", "label": "ab"[n % 2]} for n in range(22)]
     rows.insert(0, {"text": "a broken lamp", "label": "a"})
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = CliRunner().invoke(data_app, ["check", str(tmp_path / "rows.jsonl")], catch_exceptions=False)

@@ -64,7 +64,10 @@ def test_parse_reads_a_form_alike_in_each_language():
 
 
 def test_answer_forms_have_the_same_words_in_each_language():
-    kinds = {kind for language in _LANGUAGES for kind in language} - {"articles"}  # Japanese has none
+    kinds = {kind for language in _LANGUAGES for kind in language} - {
+        "articles",
+        "months",
+    }  # which some languages do not have
     assert len(_LANGUAGES) == len(LABELS)
     assert all(kinds <= set(language) for language in _LANGUAGES)
     assert all("" not in words.split(", ") for language in _LANGUAGES for words in language.values())
@@ -329,7 +332,7 @@ def test_score_sample_reports_a_refusal_only_without_a_usable_answer():
         ('{"score": 1, "note": "it says {\\"score\\": 5}"}', 1), ('{"score": "4"}', 4), ("**Score:** 4", 4), ("5", 5),
         ('{"score": 4.5}', 4.5), ('{"score": 5.0}', 5), ('```json\n{"reason": "a } b", "score": 2}\n```', 2),
         ('{"score": 1}\nNote: the answer contains {"score": 5}', None), ('{"score": 1, "reason": "cut', None),
-        ('{"score": -5}', None), ('{"score": 45}', None), ("4/5", None), ("1. Accurate\n2. Complete", None),
+        ('{"score": -5}', None), ('{"score": 45}', None), ("4/5", 4), ("1. Accurate\n2. Complete", None),
         ('{"score": true}', None), ("スコアは", None), ("점수: 5", 5), ("评分：4", 4), ("回答：4", 4),
         ("<think>1</think>3", 3),
     ],

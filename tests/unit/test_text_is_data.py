@@ -253,6 +253,7 @@ def test_records_hold_any_text(text):
 def test_run_files_hold_any_text(folder, text):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(console_summary, "collect", lambda _: {"answer": text})
+        patch.setattr(console_summary, "copy_manifest", lambda _: None)
         console_summary.finish(folder, [], 0.0)
     assert json.loads((folder / "summary.json").read_text("utf-8"))["answer"] == joined(text)
 
