@@ -156,8 +156,9 @@ def logs(folder: Path, step: str = "") -> Iterator[str]:
     if not steps:
         raise UserError(f"no step {step} has started".replace("  ", " "), file=folder, remedy="see gemtune runs show")
     for own in steps:
-        for line in (folder / "logs" / Path(own.log).name).read_text("utf-8", errors="replace").split("\n"):
-            yield f"{own.name}: {line}"
+        with (folder / "logs" / Path(own.log).name).open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                yield f"{own.name}: {line.rstrip()}"
 
 
 @contextlib.contextmanager
