@@ -11,7 +11,9 @@ champions, newest last in `history`; the previous one stays deployed, so that a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +128,16 @@ def cleaning(client: Client, name: str, default: Record) -> Record:
     return dict(_current(client, name).get("cleaning", default))
 
 
-def known_models(client: Client) -> set[str]:
-    """Models that are, or were, in production under any name: equal jobs are shared between names.
+def known_models(client: Client) -> dict[str, ModelVariant]:
+    """Models that are, or were, in production under any name, or wait for it: equal jobs are shared between names.
 
     Raises `UserError` when a record cannot be read: what it names is unknown.
     """
-    records = [store.read(client, record) for record in store.keys(client, FOLDER)]
+    with ThreadPoolExecutor(8) as pool:  # one for each name in the bucket
+        records = list(pool.map(partial(store.read, client), store.keys(client, FOLDER)))
     waiting = [record["candidate"] for record in records if "candidate" in record]
-    return {variant_of(entry).model for entry in [*waiting, *(e for record in records for e in _entries(record))]}
+    entries = [*waiting, *(entry for record in records for entry in _entries(record))]
+    return {variant.model: variant for variant in map(variant_of, entries)}
 
 
 def propose(client: Client, name: str, against: int, alias: str, entry: Record) -> None:

@@ -43,12 +43,18 @@ def unused(client: Client, endpoints: Iterable[str]) -> list[str]:
 
 
 def undeploy(client: Client, endpoints: Iterable[str]) -> list[str]:
-    """Undeploy endpoints that no champion's record names; returns those that were."""
+    """Undeploy endpoints that no champion's record names; returns those that were.
+
+    Each takes a while, and another run may promote meanwhile: what a record names afterwards is deployed again.
+    """
     undeployed = []
     for endpoint in endpoints:
-        try:  # each takes a while, and another run may promote meanwhile
+        try:
             if unused(client, [endpoint]) and models.undeploy(client, endpoint):
-                undeployed.append(endpoint)
+                if promoted := champion.known_models(client).get(endpoint):
+                    models.deploy(client, endpoint, promoted.tuned_model, promoted.checkpoint_id)
+                else:
+                    undeployed.append(endpoint)
         except PermanentError as error:
             log.warning("%s stays deployed: %s", endpoint, error)
     return undeployed

@@ -2,17 +2,21 @@
 
 Python imports this module at start-up when its folder is on PYTHONPATH. In the emulator's process it wraps the
 application that uvicorn serves; each request is appended to the file that GEMTUNE_REQUEST_LOG names, as a line of JSON.
+GEMTUNE_ANSWER_LOG gets a line when a response has ended: status (0: cut off), time, digest of the request.
 A step's process appends its component and its modules to the file that GEMTUNE_MODULE_LOG names when it ends.
 """
 
 import atexit
+import hashlib
 import json
 import os
 import sys
+import time
 from contextlib import suppress
 from urllib.parse import unquote
 
 LOG = os.environ.get("GEMTUNE_REQUEST_LOG", "")
+ANSWER_LOG = os.environ.get("GEMTUNE_ANSWER_LOG", "")
 MODULE_LOG = os.environ.get("GEMTUNE_MODULE_LOG", "")
 COMPONENT = "--function_to_execute"
 
@@ -48,12 +52,53 @@ def recording(app):
     return recorded
 
 
-if LOG and any(part.partition(".")[0] == "emulator" for part in sys.orig_argv):
+def answering(app):
+    """The ASGI application, with the status of each response written to ANSWER_LOG after its last byte."""
+
+    async def answered(scope, receive, send):
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        digest, state = hashlib.sha256(), {"status": 0, "complete": False}
+
+        async def reading():
+            message = await receive()
+            digest.update(message.get("body", b""))
+            return message
+
+        async def sending(message):
+            await send(message)
+            state["status"] = message.get("status", state["status"])
+            state["complete"] = not message.get("more_body", message["type"] != "http.response.body")
+
+        await app(scope, reading, sending)
+        answer = {
+            "method": scope["method"],
+            "path": unquote(scope["path"]),
+            "status": state["status"] if state["complete"] else 0,
+            "time": time.time(),
+            "body": digest.hexdigest(),
+        }
+        with open(ANSWER_LOG, "a", encoding="utf-8") as out:
+            out.write(json.dumps(answer) + "\n")
+
+    return answered
+
+
+WRAPPERS = [wrap for log, wrap in ((LOG, recording), (ANSWER_LOG, answering)) if log]
+
+if WRAPPERS and any(part.partition(".")[0] == "emulator" for part in sys.orig_argv):
     with suppress(ImportError):
         import uvicorn
 
         configure = uvicorn.Config.__init__
-        uvicorn.Config.__init__ = lambda self, app, *rest, **options: configure(self, recording(app), *rest, **options)
+
+        def wrapped(self, app, *rest, **options):
+            for wrap in WRAPPERS:
+                app = wrap(app)
+            configure(self, app, *rest, **options)
+
+        uvicorn.Config.__init__ = wrapped
 
 
 def record_modules():
