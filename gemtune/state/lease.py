@@ -9,12 +9,15 @@ differ, and jump.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import uuid
 from collections.abc import Iterator
 
 from gemtune.state import store
 from gemtune.vertex import Client
+
+log = logging.getLogger("gemtune")
 
 LEASE_S = 90.0  # a killed holder blocks others for this long
 PAUSE_S = 0.5
@@ -34,6 +37,7 @@ def held(client: Client, key: str) -> Iterator[None]:
     while (current := store.update(client, key, take)["owner"]) != owner:
         if current != holder:
             holder, since = current, time.monotonic()
+            log.info("waiting for another process that holds %s; %d s, should it have been killed", key, LEASE_S)
         time.sleep(PAUSE_S)
     try:
         yield

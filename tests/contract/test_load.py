@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many clients at once with injected faults: no answer lost or mixed, no memory or file handle leaked.
 
-`LOAD_REQUESTS=1000 pytest tests/contract/test_load.py` is the long run: 75 seconds on two cores.
+`LOAD_REQUESTS=1000 LOAD_JOBS=200 pytest tests/contract/test_load.py` is the long run: some minutes on two cores.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from pathlib import Path
 
 import httpx
 import psutil
-from emulated import PARENT, Server
+from emulated import PARENT, Server, genai_client, supervised_lines, upload, wait
+from google.genai import types
 
 REQUESTS = int(os.environ.get("LOAD_REQUESTS", "8"))
+JOBS = int(os.environ.get("LOAD_JOBS", "6"))
 CLIENTS = 64
 
 
@@ -68,3 +70,24 @@ def test_many_clients_with_faults(start: Callable[..., Server], tmp_path: Path) 
     assert 0.02 < sum(counts["fault"]) / total < 0.12
     assert process.memory_info().rss < memory * 1.2
     assert process.num_fds() <= handles + 2
+
+
+def test_tuning_jobs_in_a_row_leak_neither_memory_nor_handles(start: Callable[..., Server]) -> None:
+    server = start("--engine", "scripted")
+    process = psutil.Process(server.process.pid)
+    client = genai_client(server.url)
+    used = []
+    for number in range(JOBS):
+        dataset = types.TuningDataset(gcs_uri=upload(server.url, f"train-{number}.jsonl", supervised_lines()))
+        config = types.CreateTuningJobConfig(epoch_count=2, tuned_model_display_name=f"job-{number}")
+        job = wait(client, client.tunings.tune(base_model="gemini-2.5-flash", training_dataset=dataset, config=config))
+        assert job.state == "JOB_STATE_SUCCEEDED"
+        answer = client.models.generate_content(model=job.tuned_model.endpoint, contents="money back please number 3")
+        assert answer.text
+        used.append((process.memory_info().rss, process.num_fds()))
+    (memory, handles), (memory_now, handles_now) = used[JOBS // 2], used[-1]
+    print(
+        f"{JOBS} jobs: {memory >> 20} MiB, {handles} handles halfway; {memory_now >> 20} and {handles_now} at the end"
+    )
+    assert memory_now < memory * 1.1
+    assert handles_now <= handles + 8  # threads that serve for the first time have connections of their own
