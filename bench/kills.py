@@ -118,14 +118,14 @@ def run(folder: Path, disturbance: Disturbance) -> None:
             process = subprocess.Popen(arguments, cwd=folder, env=variables, stdout=out, stderr=out)
         disturbed = not disturbance.faults
         deadline = time.monotonic() + disturbance.rng.uniform(3, disturbance.within_s)
-        killed = len(disturbance.hit) >= disturbance.kills
+        is_spared = killed = len(disturbance.hit) >= disturbance.kills
         while process.poll() is None:
             disturbed = disturbed or disturbance.set_faults(folder)
             killed = killed or (time.monotonic() > deadline and disturbance.kill(folder))
             time.sleep(0.1)
         if process.returncode == 0:
             return
-        if len(disturbance.hit) >= disturbance.kills:
+        if is_spared:
             raise SystemExit(f"a run that nobody killed failed:\n{(folder / 'out.txt').read_text()[-2000:]}")
         if started := sorted(folder.glob("runs/known-*/start.json")):
             arguments = [sys.executable, "-m", "gemtune", "run", "--exit-zero", "--resume", str(started[-1].parent)]

@@ -242,7 +242,7 @@ def test_killed_promotion_or_rollback_is_completed_by_the_next_command(
     assert all("no previous champion" in refusal for refusal in refusals)
 
 
-class Race:
+class Contest:
     """Two champions and two rivals under one name, tuned once; `reset` puts the second champion back into service."""
 
     def __init__(self, client: Client, folder: Path, name: str, seed: int) -> None:
@@ -296,16 +296,16 @@ class Race:
 def test_concurrent_changes_leave_one_champion_with_one_alias(
     client: Client, tmp_path: Path, pair: str, seed: int
 ) -> None:
-    race, actions = Race(client, tmp_path, pair.replace(" ", "-"), seed), pair.split()
+    contest, actions = Contest(client, tmp_path, pair.replace(" ", "-"), seed), pair.split()
     for number in range(REPEATS):
         if number:
-            race.reset()
+            contest.reset()
         with ThreadPoolExecutor(2) as pool:
-            refusals = [refusal for refusal in pool.map(race.act, actions, race.rivals) if refusal]
+            refusals = [refusal for refusal in pool.map(contest.act, actions, contest.rivals) if refusal]
         assert all("has changed meanwhile" in refusal for refusal in refusals)
         assert len(refusals) <= 1
-        race.check()
-        record = store.read(client, champion.key(race.name))
+        contest.check()
+        record = store.read(client, champion.key(contest.name))
         assert record["generation"] == 4 - len(refusals) - (pair == "promote cleanup")
 
 
@@ -492,7 +492,7 @@ def test_deploy_redeploys_checkpoints_of_a_reused_job(client: Client, tmp_path: 
 
 
 def test_deploy_concurrent_runs_both_enter_the_history(client: Client) -> None:
-    key = champion.key("race")
+    key = champion.key("contest")
     other = {"seen": False}
 
     def edit(record: dict[str, Any]) -> dict[str, Any]:

@@ -61,17 +61,17 @@ def answering(app):
             return
         digest, state = hashlib.sha256(), {"status": 0, "complete": False}
 
-        async def reading():
+        async def received():
             message = await receive()
             digest.update(message.get("body", b""))
             return message
 
-        async def sending(message):
+        async def sent(message):
             await send(message)
             state["status"] = message.get("status", state["status"])
             state["complete"] = not message.get("more_body", message["type"] != "http.response.body")
 
-        await app(scope, reading, sending)
+        await app(scope, received, sent)
         answer = {
             "method": scope["method"],
             "path": unquote(scope["path"]),
