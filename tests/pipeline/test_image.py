@@ -1,7 +1,9 @@
 """The image's environment, built by the Dockerfile's own lines: each component's compiled command runs there."""
 
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import subprocess
 import sys
@@ -11,39 +13,26 @@ from pathlib import Path
 import pytest
 from golden_runs import write_inputs
 from image_environment import ROOT, build, instructions
+from test_monitoring_run import monitor_arguments, write_logs
+from test_run import command
+from test_run import write_inputs as write_known_inputs
 
-from components import (
-    augment,
-    check_budget,
-    deploy,
-    escalation,
-    evaluate,
-    finish_run,
-    gate,
-    load_pairs,
-    plan_tuning,
-    preprocess,
-    report,
-    reweight,
-    select_model,
-    split,
-    tune,
-)
+import components
 
-MODULES = (
-    augment, check_budget, deploy, escalation, evaluate, finish_run, gate, load_pairs, plan_tuning, preprocess, report,
-    reweight, select_model, split, tune,
-)  # fmt: skip
 OPTIONS = ["hard_examples.target_share=0.3", "escalation.models=[gemini-3.5-flash]", "plan.max_cost=500"]
 RUNS = {"quickstart": OPTIONS, "preference": []}
 # `augment` writes rows by the model, which a scripted one cannot; the Dataflow step needs its template
 NOT_RUN = {"augment", "prepare_dataflow_job"}
+RETRAIN = 3  # the exit code of `gemtune monitor`
 BUILT = pytest.mark.skipif(os.environ.get("WHOLE_RUNS") != "image", reason="`make image-check` builds it: minutes")
 pytestmark = pytest.mark.timeout(3600)  # the first test builds it
 
 
-def components():
-    return {name for module in MODULES for name, value in vars(module).items() if hasattr(value, "component_spec")}
+def component_names():
+    modules = [
+        importlib.import_module(f"components.{module.name}") for module in pkgutil.iter_modules(components.__path__)
+    ]
+    return {name for module in modules for name, value in vars(module).items() if hasattr(value, "component_spec")}
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +42,12 @@ def image():
         yield Path(name), build(Path(name))
 
 
-def in_image(image, arguments, folder):
-    folder.mkdir(mode=0o777)
+def in_image(image, arguments, folder, *codes):
+    folder.mkdir(mode=0o777, exist_ok=True)
     os.chmod(folder, 0o777)
     here = Path(__file__).parent
     done = subprocess.run(
-        [sys.executable, "-m", "gemtune", "run", "--exit-zero", *arguments],
+        [sys.executable, "-m", "gemtune", *arguments],
         cwd=folder,
         env={
             **os.environ,
@@ -69,7 +58,7 @@ def in_image(image, arguments, folder):
         text=True,
         timeout=290,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode in (0, *codes), done.stdout + done.stderr
     return {path.stem.partition("-")[2].split("[")[0].replace("-", "_") for path in folder.glob("runs/*/logs/*-*.log")}
 
 
@@ -98,8 +87,15 @@ def test_image_runs_the_command_of_every_component_as_its_user(image):
         folder.mkdir(mode=0o777)
         arguments = [*write_inputs(name, folder), *(part for option in options for part in ("--set", option))]
         arguments[2] = f"scripted:{folder / 'script.json'}"
-        ran |= in_image(image, arguments, folder / "run")
-    assert ran == components() - NOT_RUN
+        ran |= in_image(image, ["run", "--exit-zero", *arguments], folder / "run")
+    monitored = image[0] / "monitored"
+    monitored.mkdir()
+    write_known_inputs(monitored, base_accuracy=0.4, tuned_accuracy=0.97)
+    in_image(image, command(monitored, "--exit-zero")[3:], monitored)
+    write_logs(monitored, 5, 0.4)
+    retraining = ["monitor.on_retrain=submit", "monitor.max_age_days=30"]
+    ran |= in_image(image, monitor_arguments(monitored, 5 * 7 + 2, *retraining), monitored, RETRAIN)
+    assert component_names() - ran == NOT_RUN
 
 
 def test_dockerfile_names_its_base_once_and_a_user():

@@ -25,15 +25,17 @@ def write_logs(folder, weeks, new_topic):
             file.write(json.dumps({"time": moment.isoformat(), "text": text, "answer": row["label"]}) + "\n")
 
 
-def monitor(folder, days, *more):
+def monitor_arguments(folder, days, *more):
+    """What `gemtune` is called with, for the windows until so many days from now."""
     now = (datetime.now(UTC) + timedelta(days=days)).isoformat()
     settings = [f"monitor.logs={folder / 'logs.jsonl'}", "monitor.baseline_windows=3", *more]
-    command = [sys.executable, "-m", "gemtune", "monitor", "config.yaml", "--now", now]
-    command += [
-        "--engine",
-        f"scripted:{folder / 'script.json'}",
-        *(part for item in settings for part in ("--set", item)),
-    ]
+    engine = f"scripted:{folder / 'script.json'}"
+    overrides = [part for item in settings for part in ("--set", item)]
+    return ["monitor", "config.yaml", "--now", now, "--engine", engine, *overrides]
+
+
+def monitor(folder, days, *more):
+    command = [sys.executable, "-m", "gemtune", *monitor_arguments(folder, days, *more)]
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=250)
     assert done.returncode == (3 if "RETRAIN" in done.stdout else 0), done.stdout + done.stderr
     return done.stdout
