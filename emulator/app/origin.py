@@ -34,7 +34,8 @@ class OriginCheck:
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
-        limit = MAX_UPLOAD_BYTES if "/storage/" in scope["path"] else MAX_REQUEST_BYTES
+        uploads = "/storage/" in scope["path"] or scope["method"] == "PUT"  # of the XML API
+        limit = MAX_UPLOAD_BYTES if uploads else MAX_REQUEST_BYTES
         error = self._foreign(scope, headers) or _too_large(headers, limit)
         if error is not None:
             await JSONResponse(error.body(), status_code=error.code)(scope, receive, send)

@@ -39,6 +39,7 @@ from emulator.core.google_rest import (
     failed_precondition,
     find_route,
     parse_json,
+    select_fields,
 )
 from emulator.core.state import State
 from emulator.engines.base import Engine
@@ -60,7 +61,8 @@ from emulator.services.request_logs import RequestLogs
 from emulator.services.rewards import Rewards
 from emulator.services.schedules import Schedules
 from emulator.services.storage import Storage
-from emulator.services.storage_api import StorageApi, storage_error
+from emulator.services.storage_api import StorageApi, storage_error, storage_path
+from emulator.services.storage_xml import StorageXml, xml_error
 from emulator.services.template_registry import TemplateRegistry
 from emulator.services.tensorboard import Tensorboards
 from emulator.services.training import Services, Trainer
@@ -169,6 +171,9 @@ class Emulator:
         )
         self.routes: list[Route] = [route for api in apis for route in api.routes()]
         self.routes += self._control_routes()
+        taken = {route.template.split("/")[1] for route in self.routes if route.template.startswith("/")}
+        self._not_buckets = {"", *(path.strip("/") for path in _API_PATHS), *taken}
+        self.xml_routes = StorageXml(self.storage, storage_api).routes()
         self.app: ASGIApp = Starlette(
             routes=[Mount("/", app=self._serve)],
             middleware=[
@@ -275,11 +280,16 @@ class Emulator:
         self, method: str, raw_path: str, query: str, headers: Mapping[str, str], content: bytes, base_url: str
     ) -> Response:
         """The response to one request; all errors have Google's form."""
-        storage = "/storage/v1" in raw_path
+        raw_path = storage_path(raw_path)
+        storage, xml = "/storage/v1" in raw_path, raw_path.split("/")[1] not in self._not_buckets
+        fail = xml_error if xml else storage_error if storage else _error
         try:
             if self.settings.require_credentials and raw_path.startswith(_API_PATHS):
                 require_credentials(headers, query)
-            match = find_route(self.routes, method, raw_path if storage else raw_path.replace("%3A", ":"))
+            if xml:
+                match = find_route(self.xml_routes, method, re.sub("^(/[^/]+)/$", r"\1", raw_path))
+            else:
+                match = find_route(self.routes, method, raw_path if storage else raw_path.replace("%3A", ":"))
             if match is None:
                 raise self._unknown(method, raw_path)
             route, params = match
@@ -288,7 +298,7 @@ class Emulator:
                 raw_path,
                 params,
                 {camel(k): v for k, v in parse_qs(query, keep_blank_values=True).items()},
-                {} if storage and "/upload/" in raw_path else _body(content, headers, storage),
+                {} if xml or (storage and "/upload/" in raw_path) else _body(content, headers, storage),
                 content,
                 {key.lower(): value for key, value in headers.items()},
                 base_url,
@@ -298,13 +308,15 @@ class Emulator:
                 if inspect.iscoroutinefunction(route.handler)
                 else await anyio.to_thread.run_sync(route.handler, call)
             )
-            return result if isinstance(result, Response) else JSONResponse(result)
+            if isinstance(result, Response):
+                return result
+            selection = call.first("fields")
+            return JSONResponse(select_fields(result, selection) if selection else result)
         except ApiError as error:
-            return storage_error(error) if storage else JSONResponse(error.body(), status_code=error.code)
+            return fail(error)
         except Exception:
             _LOG.exception("%s %s failed", method, raw_path)
-            unexpected = ApiError(500, "Internal error encountered.")
-            return storage_error(unexpected) if storage else JSONResponse(unexpected.body(), status_code=500)
+            return fail(ApiError(500, "Internal error encountered."))
 
     def _unknown(self, method: str, path: str) -> ApiError:
         if path.startswith((*_API_PATHS, "/storage/", "/upload/")):
@@ -327,6 +339,10 @@ def routes_table(routes: Sequence[Route]) -> str:
         method, _, path = name.partition(" ")
         lines.append(f"| {method} | `{path}` | missing (501) | {note} |")
     return "\n".join(lines) + "\n"
+
+
+def _error(error: ApiError) -> Response:
+    return JSONResponse(error.body(), status_code=error.code)
 
 
 def _body(content: bytes, headers: Mapping[str, str], storage: bool) -> Json:

@@ -419,15 +419,61 @@ def typed(call: Call, message: str, body: Mapping[str, Any]) -> Json:
 
 
 def split_multipart(kind: str, content: bytes) -> list[tuple[Mapping[str, str], bytes]]:
-    """(headers in lower case, body) of each part, bytes unchanged; 400 without a boundary."""
+    """(headers in lower case, body) of each part, bytes unchanged; 400 without a boundary.
+
+    Lines end as the first one does: some clients of Cloud Storage send bare line feeds.
+    """
     match = re.search(r"""boundary=(?:"([^"]+)"|'([^']+)'|([^\s;]+))""", kind)
     if match is None:
         raise ApiError(400, "A multipart body needs a boundary.", "invalid")
-    mark = b"\r\n--" + next(group for group in match.groups() if group).encode("latin-1", "replace")
-    pieces = (b"\r\n" + content).split(mark)[1:-1]
+    mark = b"--" + next(group for group in match.groups() if group).encode("latin-1", "replace")
+    end = b"\n" if content.partition(mark)[2].startswith(b"\n") else b"\r\n"
     parts: list[tuple[Mapping[str, str], bytes]] = []
-    for piece in pieces:
-        head, _, body = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
-        lines = [line.partition(":") for line in head.decode("latin-1").split("\r\n")]
-        parts.append(({name.strip().lower(): value.strip() for name, _, value in lines}, body))
+    for piece in (end + content).split(end + mark)[1:-1]:
+        head, _, body = piece.partition(end + end)
+        lines = [line.partition(":") for line in head.decode("latin-1").splitlines()]
+        parts.append(({name.strip().lower(): value.strip() for name, _, value in lines if name}, body))
     return parts
+
+
+def select_fields(value: Any, selection: str) -> Any:
+    """The part of a response that `fields` names, such as `items(name,acl/role),nextPageToken`; else a 400."""
+    tokens = re.findall(r"[\w*-]+|[^\w*-]", selection)
+    try:
+        tree = _field_tree(tokens)
+        if tokens:
+            raise ValueError
+    except (IndexError, ValueError, RecursionError):
+        raise ApiError(400, f"Invalid field selection {selection[:200]}", "invalid") from None
+    return _selected(value, tree)
+
+
+def _field_tree(tokens: list[str]) -> Json:
+    """The names up to a closing parenthesis or the end, which are taken from `tokens`."""
+    tree: Json = {}
+    separator = ","
+    while separator == ",":
+        node, separator = tree, "/"
+        while separator == "/":
+            if not re.fullmatch(r"[\w*-]+", tokens[0]):
+                raise ValueError
+            node = node.setdefault(tokens.pop(0), {})
+            separator = tokens.pop(0) if tokens and tokens[0] != ")" else ""
+        if separator == "(":
+            node.update(_field_tree(tokens))
+            if tokens.pop(0) != ")":
+                raise ValueError
+            separator = tokens.pop(0) if tokens and tokens[0] != ")" else ""
+    if separator:
+        raise ValueError
+    return tree
+
+
+def _selected(value: Any, tree: Json) -> Any:
+    if isinstance(value, list):
+        return [_selected(item, tree) for item in value]
+    if not tree or not isinstance(value, dict):
+        return value
+    rest: Json | None = tree.get("*")
+    subtrees = {key: tree.get(key, rest) for key in value}
+    return {key: _selected(value[key], inner) for key, inner in subtrees.items() if inner is not None}

@@ -54,6 +54,7 @@ def environment(url: str, state_dir: Path) -> dict[str, str]:
         "GOOGLE_CLOUD_PROJECT": PROJECT,
         "GOOGLE_CLOUD_LOCATION": LOCATION,
         "GOOGLE_GENAI_USE_VERTEXAI": "true",
+        "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # or it waits a minute for an API that has gRPC alone
         "GOOGLE_APPLICATION_CREDENTIALS": str(path),
         "GCE_METADATA_HOST": host,
         "GCE_METADATA_IP": host,

@@ -50,16 +50,25 @@ class Conditions:
 
     def check(self, live: Json | None) -> None:
         """Raise the service's 412 unless the live object meets the conditions."""
-        generation = int(live["generation"]) if live else 0
-        metageneration = int(live["metageneration"]) if live else None
-        failed = (
-            (self.generation is not None and generation != self.generation)
-            or (self.not_generation is not None and generation == self.not_generation)
-            or (self.metageneration is not None and metageneration != self.metageneration)
-            or (self.not_metageneration is not None and metageneration == self.not_metageneration)
-        )
-        if failed:
-            raise ApiError(412, "At least one of the pre-conditions you specified did not hold.", "conditionNotMet")
+        generation, metageneration = _generations(live)
+        if self.generation not in (None, generation) or self.metageneration not in (None, metageneration):
+            raise condition_not_met()
+        if self.excludes(live):
+            raise condition_not_met()
+
+    def excludes(self, live: Json | None) -> bool:
+        """Whether the live object is in the state that a negative condition names."""
+        generation, metageneration = _generations(live)
+        return self.not_generation == generation or (live is not None and self.not_metageneration == metageneration)
+
+
+def _generations(live: Json | None) -> tuple[int, int | None]:
+    return (int(live["generation"]), int(live["metageneration"])) if live else (0, None)
+
+
+def condition_not_met() -> ApiError:
+    """The service's 412."""
+    return ApiError(412, "At least one of the pre-conditions you specified did not hold.", "conditionNotMet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ class Storage:
         for directory, sql in ((self._data, "SELECT file FROM objects"), (self._partial, "SELECT id FROM uploads")):
             referenced = {row[0] for row in self._db.rows(sql)}
             for path in directory.iterdir():
-                if path.name not in referenced:
+                if path.name.partition(".")[0] not in referenced:
                     path.unlink(missing_ok=True)
 
     # --- buckets
@@ -167,17 +176,23 @@ class Storage:
 
     def find(self, bucket: str, name: str) -> Json | None:
         """The live object, or None; 404 when the bucket is missing."""
+        return self._row(bucket, name)[0]
+
+    def _row(self, bucket: str, name: str) -> tuple[Json | None, str]:
         self.bucket(bucket)
-        rows = self._db.rows("SELECT body FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
-        return json.loads(rows[0][0]) if rows else None
+        rows = self._db.rows("SELECT body, file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+        return (json.loads(rows[0][0]), rows[0][1]) if rows else (None, "")
 
     def get(self, bucket: str, name: str, generation: str = "", conditions: Conditions | None = None) -> Json:
         """The live object's metadata; 404 when there is none, or not in this generation."""
-        body = self.find(bucket, name)
+        return self._get(bucket, name, generation, conditions)[0]
+
+    def _get(self, bucket: str, name: str, generation: str, conditions: Conditions | None) -> tuple[Json, str]:
+        body, file = self._row(bucket, name)
         if body is None or (generation and body["generation"] != generation):
             raise ApiError(404, f"No such object: {bucket}/{name}", "notFound")
         (conditions or Conditions()).check(body)
-        return body
+        return body, file
 
     def read(
         self,
@@ -190,19 +205,12 @@ class Storage:
     ) -> tuple[Json, bytes]:
         """Metadata and bytes [start, end) of the same generation; a negative start counts from the end."""
         while True:
-            self.get(bucket, name)
-            rows = self._db.rows("SELECT body, file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
-            if not rows:
-                continue
-            body: Json = json.loads(rows[0][0])
-            if generation and body["generation"] != generation:
-                raise ApiError(404, f"No such object: {bucket}/{name}#{generation}", "notFound")
-            (conditions or Conditions()).check(body)
+            body, file = self._get(bucket, name, generation, conditions)
             first = start if start >= 0 else max(0, int(body["size"]) + start)
             try:
-                with (self._data / rows[0][1]).open("rb") as file:
-                    file.seek(first)
-                    return body, file.read(-1 if end is None else max(0, end - first))
+                with (self._data / file).open("rb") as stored:
+                    stored.seek(first)
+                    return body, stored.read(-1 if end is None else max(0, end - first))
             except FileNotFoundError:
                 continue  # replaced since the query
 
@@ -231,24 +239,30 @@ class Storage:
     ) -> Json:
         try:
             _check_name(name)
-            body = _describe(bucket, name, content, metadata)
-            with self._db.transaction():
-                self.bucket(bucket)
-                rows = self._db.rows("SELECT body, file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
-                conditions.check(json.loads(rows[0][0]) if rows else None)
-                self._generation = max(self._generation + 1, time.time_ns() // 1000)
-                body["generation"] = str(self._generation)
-                body["etag"] = base64.b64encode(f"{self._generation}/1".encode()).decode()
-                self._db.execute(
-                    "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
-                    (bucket, name, self._generation, path.name, json.dumps(body)),
-                )
+            body, replaced = self._put(_describe(bucket, name, content, metadata), path.name, conditions)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        if rows:
-            (self._data / rows[0][1]).unlink(missing_ok=True)
+        self._unlink(replaced)
         return body
+
+    def _put(self, body: Json, file: str, conditions: Conditions) -> tuple[Json, str]:
+        """A new generation of an object with these bytes, and the file that it replaces or ""."""
+        with self._db.transaction():
+            live, replaced = self._row(body["bucket"], body["name"])
+            conditions.check(live)
+            self._generation = max(self._generation + 1, time.time_ns() // 1000)
+            etag = base64.b64encode(f"{self._generation}/1".encode()).decode()
+            body = {**body, "generation": str(self._generation), "etag": etag}
+            self._db.execute(
+                "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)",
+                (body["bucket"], body["name"], self._generation, file, json.dumps(body)),
+            )
+        return body, replaced
+
+    def _unlink(self, file: str) -> None:
+        if file:
+            (self._data / file).unlink(missing_ok=True)
 
     def patch(self, bucket: str, name: str, changes: Mapping[str, Any], conditions: Conditions, replace: bool) -> Json:
         """Change metadata only; `replace` removes the fields without a new value."""
@@ -272,10 +286,9 @@ class Storage:
     def delete(self, bucket: str, name: str, generation: str = "", conditions: Conditions | None = None) -> None:
         """Remove an object; 404 when there is none."""
         with self._db.transaction():
-            self.get(bucket, name, generation, conditions)
-            ((file,),) = self._db.rows("SELECT file FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+            _, file = self._get(bucket, name, generation, conditions)
             self._db.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
-        (self._data / file).unlink(missing_ok=True)
+        self._unlink(file)
 
     def list(
         self,
@@ -341,6 +354,28 @@ class Storage:
         kept = {key: body[key] for key in WRITABLE if key in body}
         return self.write(*target, content, changes or kept, conditions)
 
+    def move(
+        self,
+        bucket: str,
+        name: str,
+        target: str,
+        conditions: Conditions,
+        source_conditions: Conditions,
+        generation: str,
+    ) -> Json:
+        """The object under another name of its bucket, in one step."""
+        _check_name(target)
+        if target == name:
+            raise ApiError(400, "The source and destination objects must differ.", "invalid")
+        with self._db.transaction():
+            body, file = self._get(bucket, name, generation, source_conditions)
+            stamp = now()
+            moved = {**body, "name": target, "metageneration": "1", "timeCreated": stamp, "updated": stamp}
+            result, replaced = self._put(moved, file, conditions)
+            self._db.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+        self._unlink(replaced)
+        return result
+
     def compose(
         self,
         bucket: str,
@@ -374,10 +409,7 @@ class Storage:
 
     def append(self, session: str, content: bytes, offset: int | None, total: int | None) -> int | Json:
         """The number of bytes stored so far, or the finished object once all `total` bytes are stored."""
-        rows = self._db.rows("SELECT bucket, name, metadata, conditions FROM uploads WHERE id = ?", (session,))
-        if not rows:
-            raise ApiError(404, "The upload session does not exist.", "notFound")
-        bucket, name, metadata, conditions = rows[0]
+        bucket, name, metadata, conditions = self._session(session)
         path = self._partial / session
         stored = path.stat().st_size
         if offset is not None and content:
@@ -395,14 +427,48 @@ class Storage:
         os.replace(path, final)
         with self._db.transaction():
             self._db.execute("DELETE FROM uploads WHERE id = ?", (session,))
-            metadata, conditions = json.loads(metadata), Conditions(*json.loads(conditions))
             return self._publish(bucket, name, final, content, metadata, conditions)
+
+    def _session(self, session: str) -> tuple[str, str, Json, Conditions]:
+        rows = self._db.rows("SELECT bucket, name, metadata, conditions FROM uploads WHERE id = ?", (session,))
+        if not rows:
+            raise ApiError(404, "The upload session does not exist.", "notFound")
+        bucket, name, metadata, conditions = rows[0]
+        return bucket, name, json.loads(metadata), Conditions(*json.loads(conditions))
+
+    def write_part(self, session: str, number: int, content: bytes) -> None:
+        """Store a part of a multipart upload."""
+        self._session(session)
+        if not 1 <= number <= 10_000:
+            raise ApiError(400, "Part numbers are 1 to 10000.", "invalid")
+        part = self._partial / f"{session}.{number}"
+        partial = self._partial / f"{session}.{uuid.uuid4().hex}"
+        partial.write_bytes(content)
+        os.replace(partial, part)
+
+    def join_parts(self, session: str, parts: Sequence[tuple[int, str]]) -> Json:
+        """The object made of the parts (number, MD5 in Base64) of a multipart upload, which ends."""
+        bucket, name, metadata, conditions = self._session(session)
+        contents: list[bytes] = []
+        for number, digest in parts:
+            try:
+                contents.append((self._partial / f"{session}.{number}").read_bytes())
+            except FileNotFoundError:
+                raise ApiError(400, f"Part {number} was not uploaded.", "InvalidPart") from None
+            if digest != digests(contents[-1])[1]:
+                raise ApiError(400, f"Part {number} has another ETag.", "InvalidPart")
+        if not parts or [number for number, _ in parts] != sorted({number for number, _ in parts}):
+            raise ApiError(400, "The parts must be listed in ascending order.", "InvalidPartOrder")
+        body = self.write(bucket, name, b"".join(contents), metadata, conditions)
+        self.cancel_upload(session)
+        return body
 
     def cancel_upload(self, session: str) -> None:
         """Delete a session and its bytes."""
         if not self._db.execute("DELETE FROM uploads WHERE id = ?", (session,)):
             raise ApiError(404, "The upload session does not exist.", "notFound")
-        (self._partial / session).unlink(missing_ok=True)
+        for path in self._partial.glob(f"{session}*"):
+            path.unlink(missing_ok=True)
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -418,9 +484,15 @@ def _check_name(name: str) -> None:
         raise ApiError(400, "Object names have 1 to 1024 bytes of UTF-8 and no line breaks.", "invalid")
 
 
+def digests(content: bytes) -> tuple[str, str]:
+    """CRC32C and MD5 in Base64, as the service states them."""
+    values = (int(google_crc32c.value(content)).to_bytes(4, "big"), hashlib.md5(content).digest())
+    crc, md5 = (base64.b64encode(value).decode() for value in values)
+    return crc, md5
+
+
 def _describe(bucket: str, name: str, content: bytes, metadata: Mapping[str, Any]) -> Json:
-    crc = base64.b64encode(int(google_crc32c.value(content)).to_bytes(4, "big")).decode()
-    md5 = base64.b64encode(hashlib.md5(content).digest()).decode()
+    crc, md5 = digests(content)
     if metadata.get("crc32c") not in (None, crc):
         raise ApiError(400, f'Provided CRC32C "{metadata["crc32c"]}" doesn\'t match calculated CRC32C "{crc}".')
     if metadata.get("md5Hash") not in (None, md5):

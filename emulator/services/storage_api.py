@@ -11,16 +11,23 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from email.parser import BytesParser
-from email.policy import HTTP
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from starlette.responses import JSONResponse, Response
 
 from emulator.core.google_rest import ApiError, Call, Json, Route, parse_json, project_number, split_multipart
-from emulator.services.storage import WRITABLE, Conditions, Storage
+from emulator.services.storage import WRITABLE, Conditions, Storage, condition_not_met
 
+METADATA_HEADERS = {
+    "contentType": "Content-Type",
+    "contentEncoding": "Content-Encoding",
+    "contentDisposition": "Content-Disposition",
+    "contentLanguage": "Content-Language",
+    "cacheControl": "Cache-Control",
+}
 Dispatch = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Response]]
 _OBJECT = "/storage/v1/b/{bucket!}/o/{object!}"
 _UPLOAD = "/upload/storage/v1/b/{bucket!}/o"
@@ -36,8 +43,14 @@ def storage_error(error: ApiError) -> JSONResponse:
     )
 
 
-def _number(call: Call, key: str) -> int | None:
-    text = call.first(key)
+def storage_path(path: str) -> str:
+    """A path of the JSON API as the service spells it: Node's client leaves `/storage/v1` out, or sends it twice."""
+    path = re.sub("^/storage/v1(?=/(?:upload|download|batch)/storage/v1(?:/|$))", "", path)
+    return "/storage/v1" + path if re.match("/(?:b|projects/[^/]+/serviceAccount)(?:/|$)", path) else path
+
+
+def read_number(key: str, text: str) -> int | None:
+    """A number of a parameter or header; None when it is empty."""
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,18}", text):
@@ -46,12 +59,27 @@ def _number(call: Call, key: str) -> int | None:
 
 
 def _conditions(call: Call, source: str = "") -> Conditions:
-    return Conditions(
-        _number(call, f"if{source}GenerationMatch"),
-        _number(call, f"if{source}GenerationNotMatch"),
-        _number(call, f"if{source}MetagenerationMatch"),
-        _number(call, f"if{source}MetagenerationNotMatch"),
-    )
+    kinds = ("GenerationMatch", "GenerationNotMatch", "MetagenerationMatch", "MetagenerationNotMatch")
+    return Conditions(*(read_number(f"if{source}{kind}", call.first(f"if{source}{kind}")) for kind in kinds))
+
+
+def object_headers(body: Json, etag: str) -> dict[str, str]:
+    """The headers of a response with an object's bytes, in both APIs."""
+    headers = {
+        "X-Goog-Generation": body["generation"],
+        "X-Goog-Metageneration": body["metageneration"],
+        "X-Goog-Hash": f"crc32c={body['crc32c']},md5={body['md5Hash']}",
+        "X-Goog-Stored-Content-Length": body["size"],
+        "X-Goog-Storage-Class": body["storageClass"],
+        "ETag": etag,
+        "Last-Modified": format_datetime(datetime.fromisoformat(body["updated"]), usegmt=True),
+        "Accept-Ranges": "bytes",
+        "Content-Type": "application/octet-stream",
+    }
+    optional = {name: body.get(key) for key, name in METADATA_HEADERS.items()}
+    optional["X-Goog-Stored-Content-Encoding"] = body.get("contentEncoding", "identity")
+    optional |= {f"X-Goog-Meta-{key}": value for key, value in body.get("metadata", {}).items() if _printable(key)}
+    return headers | {name: value for name, value in optional.items() if _printable(value)}
 
 
 class StorageApi:
@@ -74,12 +102,13 @@ class StorageApi:
             Route("GET", "/storage/v1/projects/{project!}/serviceAccount", self.service_account),
             Route("GET", "/storage/v1/b/{bucket!}/o", self.list_objects, "partial", "no object versions"),
             Route("GET", _OBJECT, self.get_object),
-            Route("PATCH", _OBJECT, self.patch_object),
-            Route("PUT", _OBJECT, self.update_object),
+            Route("PATCH", _OBJECT, self.change_object),
+            Route("PUT", _OBJECT, self.change_object),
             Route("DELETE", _OBJECT, self.delete_object),
             Route("POST", _OBJECT + "/compose", self.compose),
             Route("POST", _OBJECT + "/copyTo/b/{bucket2!}/o/{object2!}", self.copy),
             Route("POST", _OBJECT + "/rewriteTo/b/{bucket2!}/o/{object2!}", self.rewrite),
+            Route("POST", _OBJECT + "/moveTo/o/{object2!}", self.move),
             Route("GET", "/download" + _OBJECT, self.get_object),
             Route("POST", _UPLOAD, self.upload),
             Route("PUT", _UPLOAD, self.append),
@@ -175,57 +204,43 @@ class StorageApi:
     def get_object(self, call: Call) -> Json | Response:
         """Metadata, or with alt=media the bytes (a range of them)."""
         bucket, name = call.params["bucket"], call.params["object"]
-        conditions = _conditions(call)
-        if conditions.not_generation or conditions.not_metageneration:
-            body = self.storage.get(bucket, name, call.first("generation"))
-            if conditions.not_generation == int(body["generation"]) or (
-                conditions.not_metageneration == int(body["metageneration"])
-            ):
-                return Response(status_code=304)
         if call.first("alt") == "media":
-            return self._media(call, bucket, name, conditions)
-        return self._object(call, self.storage.get(bucket, name, call.first("generation"), conditions))
+            return self.media(call, bucket, name, _conditions(call), lambda body: str(body["etag"]))
+        body = self.storage.get(bucket, name, call.first("generation"))
+        if _conditions(call).excludes(body):
+            return Response(status_code=304)
+        _conditions(call).check(body)
+        return self._object(call, body)
 
-    def _media(self, call: Call, bucket: str, name: str, conditions: Conditions) -> Response:
+    def media(
+        self, call: Call, bucket: str, name: str, conditions: Conditions, etag: Callable[[Json], str]
+    ) -> Response:
+        """The bytes of an object, or a range of them, unless a condition does not hold (304, 412)."""
         match = re.fullmatch(r"bytes=(\d{1,18})-(\d{0,18})|bytes=-(\d{1,18})", call.headers.get("range", ""))
         start, end = 0, None
         if match:
             start = int(match[1]) if match[1] else -int(match[3])
             end = int(match[2]) + 1 if match[2] else None
-        body, content = self.storage.read(bucket, name, start, end, call.first("generation"), conditions)
+        body, content = self.storage.read(bucket, name, start, end, call.first("generation"))
+        if conditions.excludes(body) or _is_unchanged(call, body, etag(body)):
+            return Response(status_code=304, headers={"ETag": etag(body)})
+        conditions.check(body)
         size = int(body["size"])
         first = start if start >= 0 else max(0, size + start)
         if match and first >= size:
             return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-        headers = {
-            "X-Goog-Generation": body["generation"],
-            "X-Goog-Metageneration": body["metageneration"],
-            "X-Goog-Hash": f"crc32c={body['crc32c']},md5={body['md5Hash']}",
-            "X-Goog-Stored-Content-Length": body["size"],
-            "X-Goog-Storage-Class": body["storageClass"],
-            "ETag": body["etag"],
-            "Accept-Ranges": "bytes",
-        }
-        for key, header in (("contentEncoding", "Content-Encoding"), ("cacheControl", "Cache-Control")):
-            if _printable(body.get(key)):
-                headers[header] = body[key]
-        kind = body["contentType"] if _printable(body["contentType"]) else "application/octet-stream"
+        headers = object_headers(body, etag(body))
         if match:
             headers["Content-Range"] = f"bytes {first}-{first + len(content) - 1}/{size}"
-        headers["Content-Type"] = kind  # in the headers, or text/* would gain a charset
         return Response(content, 206 if match else 200, headers)
 
-    def patch_object(self, call: Call) -> Json:
-        """Metadata with some fields changed."""
+    def change_object(self, call: Call) -> Json:
+        """Metadata with some fields changed (PATCH) or replaced (PUT)."""
         bucket, name = call.params["bucket"], call.params["object"]
         _check_metadata(call.body)
-        return self._object(call, self.storage.patch(bucket, name, call.body, _conditions(call), replace=False))
-
-    def update_object(self, call: Call) -> Json:
-        """Metadata replaced."""
-        bucket, name = call.params["bucket"], call.params["object"]
-        _check_metadata(call.body)
-        return self._object(call, self.storage.patch(bucket, name, call.body, _conditions(call), replace=True))
+        return self._object(
+            call, self.storage.patch(bucket, name, call.body, _conditions(call), replace=call.method == "PUT")
+        )
 
     def delete_object(self, call: Call) -> Response:
         """Nothing; the object is deleted."""
@@ -259,6 +274,18 @@ class StorageApi:
         )
         return self._object(call, body)
 
+    def move(self, call: Call) -> Json:
+        """The object under its new name."""
+        body = self.storage.move(
+            call.params["bucket"],
+            call.params["object"],
+            call.params["object2"],
+            _conditions(call),
+            _conditions(call, "Source"),
+            call.first("sourceGeneration"),
+        )
+        return self._object(call, body)
+
     def rewrite(self, call: Call) -> Json:
         """The copy, always completed by one request."""
         body = self.copy(call)
@@ -274,81 +301,115 @@ class StorageApi:
     def upload(self, call: Call) -> Json | Response:
         """A new object, or the address of a resumable session."""
         bucket, kind = call.params["bucket"], call.first("uploadType")
-        if kind == "media":
-            metadata: Json = {"contentType": call.headers.get("content-type", "application/octet-stream")}
-            body = self.storage.write(bucket, call.first("name"), call.content, metadata, _conditions(call))
-            return self._object(call, body)
+        if _session(call):
+            return self.append(call)
+        content = call.content
         if kind == "multipart":
             metadata, content = _multipart(call)
-            name = call.first("name") or str(metadata.get("name") or "")
-            return self._object(call, self.storage.write(bucket, name, content, metadata, _conditions(call)))
-        if kind != "resumable":
+        elif kind == "media":
+            metadata = {"contentType": call.headers.get("content-type", "application/octet-stream")}
+        elif kind == "resumable":
+            metadata = _json(content) if content else {}
+            if "contentType" not in metadata and call.headers.get("x-upload-content-type"):
+                metadata["contentType"] = call.headers["x-upload-content-type"]
+        else:
             raise ApiError(400, f"Unknown uploadType '{kind[:40]}'", "invalid")
-        metadata = _json(call.content) if call.content else {}
-        if "contentType" not in metadata and call.headers.get("x-upload-content-type"):
-            metadata["contentType"] = call.headers["x-upload-content-type"]
         name = call.first("name") or str(metadata.get("name") or "")
-        session = self.storage.start_upload(bucket, name, metadata, _conditions(call))
+        if kind == "resumable":
+            return self.start_upload(call, bucket, name, metadata, _conditions(call))
+        return self._object(call, self.storage.write(bucket, name, content, metadata, _conditions(call)))
+
+    def start_upload(self, call: Call, bucket: str, name: str, metadata: Json, conditions: Conditions) -> Response:
+        """The address of a new resumable session."""
+        session = self.storage.start_upload(bucket, name, metadata, conditions)
         address = f"{call.base_url}/upload/storage/v1/b/{quote(bucket)}/o?uploadType=resumable&upload_id={session}"
         return Response(status_code=200, headers={"Location": address, "X-GUploader-UploadID": session})
 
     def append(self, call: Call) -> Json | Response:
         """308 with the stored range, or the finished object."""
-        session = call.first("upload_id") or call.first("uploadId")
         header = call.headers.get("content-range", "")
-        match = re.fullmatch(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", header)
+        match = re.fullmatch(r"bytes (?:(\d{1,18})-(\d{1,18}|\*)|\*)/(\d{1,18}|\*)", header)
         if header and match is None:
             raise ApiError(400, f"Invalid Content-Range: '{header[:80]}'", "invalid")
-        if match is None:
-            offset = 0
-            total: int | None = len(call.content)
-        else:
-            offset = int(match[1]) if match[1] else 0
-            total = None if match[3] == "*" else int(match[3])
-            if match[1] and int(match[2]) - offset + 1 != len(call.content):
-                raise ApiError(400, "Content-Range and the body's length differ.", "invalid")
-        result = self.storage.append(session, call.content, offset, total)
+        first, last, complete = match.groups() if match else ("0", "*", "*")
+        offset, end = int(first or 0), int(first or 0) + len(call.content)
+        if first and last not in ("*", str(end - 1)):
+            raise ApiError(400, "Content-Range and the body's length differ.", "invalid")
+        if complete != "*":
+            total: int | None = int(complete)
+        else:  # bytes 0-*/*: all that is left, of a length unknown to the client
+            total = end if last == "*" else None
+        result = self.storage.append(_session(call), call.content, offset, total)
         if isinstance(result, dict):
             return self._object(call, result)
         return Response(status_code=308, headers={"Range": f"bytes=0-{result - 1}"} if result else {})
 
     def cancel(self, call: Call) -> Response:
         """499, the service's response to a cancelled upload."""
-        self.storage.cancel_upload(call.first("upload_id") or call.first("uploadId"))
+        self.storage.cancel_upload(_session(call))
         return Response(status_code=499)
 
     async def batch(self, call: Call) -> Response:
         """The responses to up to 100 requests in one multipart body."""
         assert self.dispatch is not None
-        kind = call.headers.get("content-type", "").encode("latin-1", "replace")
-        message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind + b"\r\n\r\n" + call.content)
-        if message.get_content_type() != "multipart/mixed" or not message.is_multipart():
+        kind = call.headers.get("content-type", "")
+        if not kind.startswith("multipart/mixed"):
             raise ApiError(400, "A batch needs a multipart/mixed body.", "invalid")
         responses: list[str] = []
-        for part in message.iter_parts():
-            request = part.get_payload(decode=True)
-            text = request if isinstance(request, bytes) else b""
-            head, _, content = text.replace(b"\r\n", b"\n").partition(b"\n\n")
-            line, _, rest = head.partition(b"\n")
-            words = line.decode("latin-1").split(" ")
+        for outer, request in split_multipart(kind, call.content):
+            head, _, content = request.replace(b"\r\n", b"\n").partition(b"\n\n")
+            line, *lines = head.decode("latin-1").split("\n")
+            words = line.split(" ")
             if len(words) < 2 or len(responses) >= 100:
                 raise ApiError(
                     400, "The batch has a part that is not an HTTP request, or more than 100 parts.", "invalid"
                 )
-            headers = dict(BytesParser(policy=HTTP).parsebytes(rest + b"\n\n").items())
+            fields = [field.partition(":") for field in lines]
+            headers = {name.strip().lower(): value.strip() for name, _, value in fields}
             address = urlsplit(words[1])
             target = address.path + ("?" + address.query if address.query else "")
-            response = await self.dispatch(words[0], target, {k.lower(): str(v) for k, v in headers.items()}, content)
-            responses.append(_batch_part(response))
+            response = await self.dispatch(words[0], target, headers, content)
+            responses.append(_batch_part(response, outer.get("content-id", "")))
         boundary = "batch_emulator"
-        parts = "".join(f"--{boundary}\r\nContent-Type: application/http\r\n\r\n{text}\r\n" for text in responses)
+        parts = "".join(f"--{boundary}\r\n{text}\r\n" for text in responses)
         return Response(f"{parts}--{boundary}--\r\n", media_type=f'multipart/mixed; boundary="{boundary}"')
 
 
-def _batch_part(response: Response) -> str:
+def _batch_part(response: Response, content_id: str) -> str:
     body = bytes(response.body).decode()
+    label = [f"Content-ID: <response-{content_id.strip('<>')}>"] if content_id else []
     lines = [f"HTTP/1.1 {response.status_code} -", "Content-Type: application/json; charset=UTF-8"]
-    return "\r\n".join([*lines, f"Content-Length: {len(body.encode())}", "", body])
+    lines = ["Content-Type: application/http", *label, "", *lines, f"Content-Length: {len(body.encode())}", "", body]
+    return "\r\n".join(lines)
+
+
+def _is_unchanged(call: Call, body: Json, etag: str) -> bool:
+    """Whether If-None-Match or If-Modified-Since makes the response a 304; 412 by If-Match or If-Unmodified-Since."""
+    modified = datetime.fromisoformat(body["updated"]).replace(microsecond=0)
+    etags = {
+        key: [part.strip() for part in call.headers.get(key, "").split(",")] for key in ("if-match", "if-none-match")
+    }
+    dates = {key: _date(call.headers.get(key, "")) for key in ("if-modified-since", "if-unmodified-since")}
+    if "if-match" in call.headers:
+        changed = not {"*", etag} & set(etags["if-match"])
+    else:
+        changed = dates["if-unmodified-since"] is not None and modified > dates["if-unmodified-since"]
+    if changed:
+        raise condition_not_met()
+    if "if-none-match" in call.headers:
+        return bool({"*", etag} & set(etags["if-none-match"]))
+    return dates["if-modified-since"] is not None and modified <= dates["if-modified-since"]
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        return parsedate_to_datetime(text).replace(tzinfo=UTC)
+    except ValueError:
+        return None  # as HTTP has it: such a header is ignored
+
+
+def _session(call: Call) -> str:
+    return call.first("upload_id") or call.first("uploadId")
 
 
 def _printable(value: Any) -> bool:

@@ -28,7 +28,7 @@ def test_tables_are_those_of_the_code(tmp_path: Path, golden: bool) -> None:
     emulator = Emulator(Settings(tmp_path, engine_factory("scripted", 1)))
     text = DOCS.read_text()
     expected = text
-    for name, table in (("routes", routes_table(emulator.routes)), ("faults", faults_table())):
+    for name, table in (("routes", routes_table([*emulator.routes, *emulator.xml_routes])), ("faults", faults_table())):
         pattern = rf"(?s)(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
         expected = re.sub(pattern, lambda match, table=table: match[1] + table + match[2], expected)
     if golden:
