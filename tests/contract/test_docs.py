@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""docs/emulator.md says what the routes and the fault plan say; `pytest --golden` rewrites its tables."""
+"""The documentation: the site builds and tables are those of the code (`pytest --golden` rewrites the emulator's)."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from emulator.app.cli import engine_factory
@@ -12,7 +14,8 @@ from emulator.app.server import MISSING, Emulator, Settings, routes_table
 from emulator.core.faults import FaultPlan
 from emulator.core.google_rest import find_route
 
-DOCS = Path(__file__).parents[2] / "docs" / "emulator.md"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "reference" / "emulator.md"
 
 
 def faults_table() -> str:
@@ -45,3 +48,10 @@ def test_missing_is_missing(tmp_path: Path) -> None:
         full = "/v1/projects/p/locations/l" + separator + re.sub(r"\{\w+\}", "1", path)
         assert find_route(emulator.routes, method, full) is None, name
     emulator.close()
+
+
+def test_site_builds_without_a_broken_link(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "index.html").exists()
