@@ -74,8 +74,8 @@ serve: $(READY) ## serve the endpoint of the latest run again
 compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/production.yaml IMAGE=...)
 	$(BIN)/gemtune compile $(CONFIG) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
 
-docs: $(READY) ## rewrite the settings reference, docs/reference/settings.md
-	$(BIN)/gemtune config reference > docs/reference/settings.md
+docs: $(READY) ## rewrite what is generated in docs/reference: settings, commands, documents, emulator
+	$(BIN)/python -m tools.reference
 
 site: $(READY) ## build the documentation to build/site; fails on a broken link
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

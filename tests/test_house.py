@@ -219,9 +219,3 @@ def test_configurations_repeat_no_default():
             if isinstance(values, dict) and section != "task":
                 for key, value in values.items():
                     assert value != defaults[section].get(key), f"{path.name}: {section}.{key} repeats the default"
-
-
-def test_settings_reference_is_up_to_date():
-    from gemtune.cli.settings_reference import reference
-
-    assert (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8") == reference(), "make docs"
