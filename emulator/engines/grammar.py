@@ -126,7 +126,8 @@ def _grammar(text: str, complete: bool, short: bool) -> str:
         error = LLMatcher(_BYTES, grammar, log_level=0).get_error()
         if not error:
             return grammar
-    raise ValueError(f"The schema has no answer that can be generated: {error.partition('\n')[0][:300]}")
+    reason = error.partition("\n")[0][:300]
+    raise ValueError(f"The schema has no answer that can be generated: {reason}")
 
 
 def calls_or_text(functions: Iterable[Function]) -> str:
