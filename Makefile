@@ -14,7 +14,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clean
+.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs site samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -74,10 +74,13 @@ serve: $(READY) ## serve the endpoint of the latest run again
 compile: $(READY) ## compile the pipelines to build/*.yaml (CONFIG=configs/production.yaml IMAGE=...)
 	$(BIN)/gemtune compile $(CONFIG) $(if $(IMAGE),--image $(IMAGE)) $(ARGS)
 
-docs: $(READY) ## rewrite the settings reference, docs/settings.md
-	$(BIN)/gemtune config reference > docs/settings.md
+docs: $(READY) ## rewrite what is generated in docs/reference: settings, commands, documents, emulator
+	$(BIN)/python -m tools.reference
 
-samples: $(READY) ## rewrite the samples, what is planted in them, and their tables in docs/student.md (ARGS="--seeds 1")
+site: $(READY) ## build the documentation to build/site; fails on a broken link
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+samples: $(READY) ## rewrite the samples, what is planted in them, and their tables in docs/lab/student.md (ARGS="--seeds 1")
 	$(BIN)/python -m examples.generate
 	$(BIN)/python bench/student_accuracy.py --write $(ARGS)
 

@@ -6,7 +6,7 @@
 
 Each run is `gemtune run configs/NAME.yaml --set split.seed=SEED`; scores, differences with their intervals and the
 verdict are those of its `summary.json`. Prints a Markdown table for each configuration; `--write` puts it into
-docs/student.md. Exit code 1: in a run TF-IDF is not between 0.70 and 0.85, the tuned student is below the limit of
+docs/lab/student.md. Exit code 1: in a run TF-IDF is not between 0.70 and 0.85, the tuned student is below the limit of
 `LIMITS` or not shown to be better than the best prompt and TF-IDF (interval and test), the verdict is not `deploy`, or
 a line of the decision contradicts it. A run takes two to three CPU minutes.
 """
@@ -98,8 +98,8 @@ def table(seeds: Sequence[int], runs: Sequence[SeedRun]) -> str:
 
 
 def write(name: str, text: str) -> None:
-    """Replace the table between the markers of the configuration in docs/student.md."""
-    path = ROOT / "docs" / "student.md"
+    """Replace the table between the markers of the configuration in docs/lab/student.md."""
+    path = ROOT / "docs" / "lab" / "student.md"
     marked = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", re.DOTALL)
     content = path.read_text(encoding="utf-8")
     path.write_text(marked.sub(lambda match: f"{match[1]}{text}{match[2]}", content), encoding="utf-8")

@@ -1,5 +1,5 @@
 # What gemtune needs in a Google Cloud project. Not applied by its authors to a real project: review the plan before you
-# apply it (terraform -chdir=infra plan -var project=my-project). docs/cloud.md explains each role.
+# apply it (terraform -chdir=infra plan -var project=my-project). docs/how-to/security.md explains each role.
 terraform {
   required_version = ">= 1.5"
   required_providers {

@@ -64,9 +64,9 @@ class RunningEmulator:
 def check_engine(engine: str) -> None:
     """Refuse, before anything starts, an unknown engine, or a script that is not a JSON object."""
     kind, colon, script = engine.partition(":")
-    if kind not in ("student", "scripted") or (colon and kind == "student"):
-        raise UserError(f"unknown engine {engine!r}", remedy="write student, scripted or scripted:FILE.json")
-    if not colon:
+    if kind not in ("student", "scripted"):
+        raise UserError(f"unknown engine {engine!r}", remedy="write student, student:MODEL or scripted:FILE.json")
+    if not colon or kind == "student":
         return
     try:
         content = json.loads(Path(script).read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from gemtune.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 SCHEMAS = {".github/workflows/ci.yml": "vendor.github-workflows", "infra/cloudbuild.yaml": "vendor.cloudbuild"}
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
 ROLE = re.compile(r"roles/\w+\.\w+")
 
 
@@ -27,7 +28,7 @@ def test_file_fits_its_schema(path: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", [*SCHEMAS, "docs/cloud.md", "README.md"])
+@pytest.mark.parametrize("path", [*SCHEMAS, *PAGES])
 def test_commands_and_targets_exist(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     commands = get_command(app).commands
@@ -46,7 +47,7 @@ def test_commands_and_targets_exist(path: str) -> None:
 
 
 def test_roles_of_terraform_are_those_of_the_docs() -> None:
-    table = (ROOT / "docs" / "cloud.md").read_text(encoding="utf-8")
+    table = (ROOT / "docs" / "how-to" / "security.md").read_text(encoding="utf-8")
     table = table[table.index("| identity | setting | roles |") : table.index("More for steps, where used")]
     granted = {role for path in (ROOT / "infra").glob("*.tf") for role in ROLE.findall(path.read_text())}
     assert granted == set(ROLE.findall(table))

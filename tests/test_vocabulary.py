@@ -1,4 +1,4 @@
-"""The words of docs/glossary.md are used everywhere: no name and no text has one that tests/vocabulary.yaml bans."""
+"""The words of docs/reference/glossary.md are used everywhere, and none that tests/vocabulary.yaml bans."""
 
 import fnmatch
 import io
@@ -79,7 +79,7 @@ def test_flat_text_joins_seams_and_keeps_lines():
 def test_documents_name_existing_settings():
     settings = {name for name, _ in fields_of(Config)}
     unknown = []
-    for path in within(["docs/*", "README.md"], ".md"):
+    for path in within(["docs/**", "README.md"], ".md"):
         for number, line in enumerate(text_of(path).splitlines(), 1):
             for section, rest in re.findall(r"`(?:--set '?)?([a-z_]+)\.([a-z_]+(?:\.[a-z_]+)*)", line):
                 is_file = rest.endswith(("py", "md", "json", "jsonl", "yaml"))

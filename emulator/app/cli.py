@@ -47,7 +47,7 @@ def command(
     port: Annotated[int, typer.Option(help="Port to listen at; 0 picks a free one.")] = 8085,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     state_dir: Annotated[Path, typer.Option(help="Directory of the persistent state.")] = Path("state"),
-    engine: Annotated[str, typer.Option(help="student, scripted, or scripted:FILE.json.")] = _DEFAULT_ENGINE,
+    engine: Annotated[str, typer.Option(help="student, student:MODEL, scripted[:FILE.json].")] = _DEFAULT_ENGINE,
     threads: Annotated[int, typer.Option(help="Threads of the student (0: chosen by the model's size).")] = 0,
     speed: Annotated[str, typer.Option(help="immediate, polls:N or seconds:T for each job state.")] = "",
     faults: Annotated[Path | None, typer.Option(help="Fault plan (JSON).")] = None,
@@ -102,13 +102,14 @@ def engine_factory(choice: str, threads: int) -> Callable[[BaseModelEntry], Engi
     if name == "scripted":
         engine = RulesEngine(load_rules(Path(path)) if path else None)
         return lambda entry: engine
-    if name != "student" or path:
-        raise ValueError(f"--engine is student, scripted or scripted:FILE.json, not {choice!r}")
+    if name != "student":
+        raise ValueError(f"--engine is student, student:MODEL, scripted or scripted:FILE.json, not {choice!r}")
+    weights = Path(path) if Path(path).is_dir() else path  # a folder, or a repository of the Hugging Face hub
 
     def student(entry: BaseModelEntry) -> Engine:
         from emulator.engines.student.engine import Student  # loads a deep-learning framework
 
-        return Student(entry.weights, threads)
+        return Student(entry.weights or (weights if path else None), threads)
 
     return student
 

@@ -322,7 +322,7 @@ class Emulator:
         if path.startswith((*_API_PATHS, "/storage/", "/upload/")):
             name = f"{method} {path[:300]}"
             return ApiError(
-                501, f"{name} is not implemented by the emulator; docs/emulator.md lists the supported routes."
+                501, f"{name} is not implemented by the emulator; docs/reference/emulator.md lists what is."
             )
         if (method, path) == ("POST", "/"):  # google-genai clears both when they come from the environment alone
             return ApiError(400, "The request has no path: pass project= and location= to genai.Client(vertexai=True).")

@@ -40,7 +40,7 @@ ConfigFile = Annotated[
 
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
 Runs = Annotated[Path, typer.Option(help="Where local runs, and the emulator's state, are kept.")]
-Engine = Annotated[str, typer.Option(help="Model behind the emulator: student, or scripted:FILE.json.")]
+Engine = Annotated[str, typer.Option(help="Model of the emulator: student, student:FOLDER-OR-HUB-NAME, scripted:FILE.")]
 RUNS = Path("runs")
 ExitZero = Annotated[
     bool, typer.Option("--exit-zero", help="Exit code 0 instead of 3, 4 and 5 (see gemtune run --help).")

@@ -86,7 +86,7 @@ def schema() -> None:
 
 @config_app.command(name="reference")
 def print_reference() -> None:
-    """Print the settings reference as Markdown (docs/settings.md)."""
+    """Print the settings reference as Markdown (docs/reference/settings.md)."""
     from gemtune.cli.settings_reference import reference
 
     typer.echo(reference(), nl=False)

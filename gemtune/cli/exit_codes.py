@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Exit codes of `gemtune`: one table for the commands, their help and docs/operations.md."""
+"""Exit codes of `gemtune`: one table for the commands, their help and docs/reference/exit-codes.md."""
 
 EXIT_CODES = {
     0: "done; verdict `deploy`; no reason against tuning; `monitor`: nothing to do",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The settings reference (docs/settings.md) as Markdown, from the models in `gemtune.config`."""
+"""The settings reference (docs/reference/settings.md) as Markdown, from the models in `gemtune.config`."""
 
 import json
 

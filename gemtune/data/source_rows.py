@@ -128,7 +128,7 @@ def suggest_remedy(first: RejectedRow) -> str:
     if first.reason == "invalid_json":
         return "write one JSON object per line: jq -c . FILE > rows.jsonl; name a table .csv, .tsv or .xlsx"
     if columns & {"messages", "contents", "conversations"}:
-        return "write the turns as Gemini contents or as messages, each with a role and content (docs/data.md)"
+        return "write turns as Gemini contents or messages, with role and content (docs/reference/input-formats.md)"
     if len(columns) == 1 and isinstance(first.row[name := columns.copy().pop()], list):
         return f"write one row per line: jq -c '.{name}[]' FILE > rows.jsonl"
     if "completions" in columns or {"chosen", "rejected"} <= columns:

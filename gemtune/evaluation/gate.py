@@ -304,7 +304,7 @@ class _Decider:
         compared = [kept, *([candidate] if candidate is not None and (ahead or problem) else [])]
         for variant in compared if self._free_decides else []:
             if is_usable(self.gate, variant) and (summary := self._tfidf_lead(variant)):
-                return "use_tfidf_baseline", [summary, "use the TF-IDF baseline instead (docs/gate.md)"]
+                return "use_tfidf_baseline", [summary, "use the TF-IDF baseline instead (docs/explain/gate.md)"]
         if problem:
             return "none_usable", [f"no variant may serve: {problem}"]
         return verdict, [why]

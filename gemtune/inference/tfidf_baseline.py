@@ -5,7 +5,7 @@
 Words and word pairs, plus character 1- to 4-grams for scripts without spaces and for misspellings (scikit-learn). It
 trains on the training rows in seconds on a laptop, without network, and predicts every row. Only for tasks with one
 label per row. Each label has its own classifier against the rest, used and dropped before the next is fitted: all at
-once would take gigabytes for a hundred labels and be no better (docs/gate.md).
+once would take gigabytes for a hundred labels and be no better (docs/explain/gate.md).
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def _no_pair_left(data: str, rejected: Sequence[RejectedRow]) -> UserError:
     counts = ", ".join(f"{n} {reason}" for reason, n in Counter(row.reason for row in rejected).most_common())
     first = rejected[0] if rejected else RejectedRow(0, "empty", "the file holds no rows", {})
     problem = f"no pair is left; {counts}: {first.detail}"
-    return UserError(problem, file=data, line=first.line or None, remedy="see docs/tuning.md")
+    return UserError(problem, file=data, line=first.line or None, remedy="see docs/how-to/preference.md")
 
 
 def _read(data: str, context: StepContext, settings: Preference, stats: ReadStats) -> Pairs:

@@ -59,7 +59,7 @@ def other_prompts(
     `level` is that of the scores' intervals. Their score is within two standard errors of the difference, as if the
     scores were independent: scores on the same rows differ less. On few validation rows the best prompt often has not
     the best score, and a candidate that equals it would pass by a comparison with a worse one. One standard error is
-    not enough for that: see docs/gate.md.
+    not enough for that: see docs/explain/gate.md.
     """
     top, width = best.metrics[metric], 2 * z_score(level)
 

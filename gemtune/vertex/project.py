@@ -46,7 +46,7 @@ def checks(client: Client, config: Config, image: str) -> Iterator[Lookup]:
     yield _bucket(client)
     for account in sorted(accounts):
         state = _state(client, "iam", f"projects/-/serviceAccounts/{account}")
-        yield Lookup(f"service account {account}", state, "create it, or correct its name (docs/cloud.md, roles)")
+        yield Lookup(f"service account {account}", state, "create it, or correct its name (docs/how-to/security.md)")
     for key in sorted(keys):
         yield Lookup(f"key {key}", _state(client, "cloudkms", key), "create it in the region of the run")
     match = IMAGE.fullmatch(image)

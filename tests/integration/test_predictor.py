@@ -272,7 +272,7 @@ def test_predictor_works_inside_a_running_loop_as_in_a_notebook(service, expecte
 
 def documented():
     """What the documentation's examples define and print, run in a folder with the run `support`."""
-    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve.md").read_text("utf-8")
     section = page.partition("\n## Serving\n")[2].partition("\n## ")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
 
@@ -287,7 +287,7 @@ def run_folder(tmp_path, monkeypatch):
 
 def test_documented_script_prints_an_answer_per_text(service, run_folder, capsys):
     script, _ = documented()
-    exec(compile(script, "docs/evaluation.md", "exec"), {})
+    exec(compile(script, "docs/how-to/serve.md", "exec"), {})
     lines = capsys.readouterr().out.strip().split("\n")
     assert len(lines) == 2
     assert all(line.split()[0] in (*LABELS, "needs") for line in lines)
@@ -296,7 +296,7 @@ def test_documented_script_prints_an_answer_per_text(service, run_folder, capsys
 def test_documented_server_answers_all_its_clients(service, run_folder, expected):
     _, server_code = documented()
     names = {}
-    exec(compile(server_code, "docs/evaluation.md", "exec"), names)
+    exec(compile(server_code, "docs/how-to/serve.md", "exec"), names)
     service.delay_s = 0.05
     ticks = collections.Counter()
 

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from gate_evidence import FAST, PRICES, decided, failed, judged, ranked, scored, share
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -257,13 +255,6 @@ def test_decide_uses_only_a_validated_judge(
     assert record.passed is not bool(rules)
     if named is not None:  # an unvalidated judge gives no other rule
         assert [rule.name for rule in record.rules if rule.name.startswith("judge")] == named
-
-
-def test_gate_section_accepts_the_example_of_the_docs() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "gate.md").read_text(encoding="utf-8")
-    settings = yaml.safe_load(page.split("```yaml")[1].split("```")[0])["gate"]
-    assert Gate.of(settings).planned_candidates == settings["planned_candidates"]
-    assert Gate.of(settings) != Gate()
 
 
 def in_slices(answers: ScoredVariant, values: Sequence[str]) -> ScoredVariant:
