@@ -1,28 +1,34 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a local run prints at its end: the table, the verdict with its reasons, and how to call the deployed model."""
+"""What a local run prints at its end: a card with the verdict and the scores; and how to call the deployed model."""
 
 import json
+import os
 import time
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from rich.console import Console
+from rich.progress_bar import ProgressBar
+from rich.rule import Rule
 from rich.table import Table
+from rich.text import Text
 
 from gemtune.artifacts.base import open_atomic
 from pipelines.emulator_process import LOCATION, PROJECT
-from pipelines.local_run import Step, collect, copy_manifest, orchestration
+from pipelines.live_display import shortened
+from pipelines.local_run import collect, copy_manifest, orchestration, step_output
+from pipelines.steps import Step
 
-SERVED_AT = "http://127.0.0.1:8080"  # where `gemtune serve` serves, by default
+BAR_WIDTH = 16
 VERDICTS = {
-    "deploy": "[bold green]DEPLOY[/] the tuned model",
-    "keep_prompt": "[bold yellow]KEEP THE PROMPT[/]",
-    "keep_champion": "[bold yellow]KEEP THE CHAMPION[/]",
-    "use_tfidf_baseline": "[bold yellow]USE THE TF-IDF BASELINE[/]",
-    "none_usable": "[bold red]NO VARIANT MAY SERVE[/]",
-    "not_enough_data": "[bold yellow]NOT ENOUGH DATA[/] to decide",
+    "deploy": ("DEPLOY", " the tuned model", "green"),
+    "keep_prompt": ("KEEP THE PROMPT", "", "yellow"),
+    "keep_champion": ("KEEP THE CHAMPION", "", "yellow"),
+    "use_tfidf_baseline": ("USE THE TF-IDF BASELINE", "", "yellow"),
+    "none_usable": ("NO VARIANT MAY SERVE", "", "red"),
+    "not_enough_data": ("NOT ENOUGH DATA", " to decide", "yellow"),
 }
 
 
@@ -47,39 +53,45 @@ def finish(folder: Path, steps: list[Step], start: float) -> dict[str, Any]:
 
 
 def show(console: Console, folder: Path, summary: dict[str, Any]) -> None:
-    """Print the table, the verdict with its reasons, the endpoint and where to read on."""
-    table = Table(title=f"{summary['test_rows']} held-out test rows", title_justify="left")
-    metric, level = summary["metric"], f"{summary['confidence_level']:.0%} interval"
-    for heading in ("", metric, level, "unusable", "tokens per row", "cost, USD"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
-    for row in [*summary["variants"], *summary["free_baselines"]]:
-        score = row["score"]
-        table.add_row(
-            row["name"],
-            f"{score['value']:.3f}",
-            f"{score['low']:.3f} to {score['high']:.3f}",
-            f"{row['invalid_rate']:.1%}",
-            f"{row['tokens_per_row']:.0f}",
-            f"{row['cost']:.4f}",
-        )
-    console.print()
+    """Print the verdict, scores with their intervals, cost and where to read on, in at most 15 lines of 80 columns.
+
+    Also appended, as Markdown, to the file that GITHUB_STEP_SUMMARY names, where it is set.
+    """
+    (verdict, rest, style), outcome, took = VERDICTS[summary["verdict"]], summary["outcome"], summary["time"]
+    relative = os.path.relpath(folder)
+    place = min(str(folder), relative, key=len)
+    console.print(Rule(summary["run"], style="dim"))
+    level = f"{summary['confidence_level']:.0%}"
+    measured = f"  {summary['metric']} on {summary['test_rows']} held-out test rows, {level} intervals"
+    console.print(Text.assemble((verdict, f"bold {style}"), rest, (measured, "dim")))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold")
+    for name, score in _compared(summary):
+        bar = ProgressBar(1.0, max(0.0, score["value"]), BAR_WIDTH, complete_style=style, finished_style=style)
+        interval = f"{score['low']:.3f} to {score['high']:.3f}"
+        table.add_row(Text(name), f"{score['value']:.3f}", bar, Text(interval, "dim", no_wrap=True))
     console.print(table)
-    console.print(f"\n{VERDICTS[summary['verdict']]}")
-    for reason in summary["reasons"]:
-        console.print(f"  - {reason}", soft_wrap=True, markup=False)
-    for note in [summary["cost"]["summary"], *summary["notes"]]:
-        console.print(f"  - {note}", soft_wrap=True, markup=False)
-    if summary["outcome"]["action"] == "none":
-        console.print("\nIn production: nothing")
-    else:
-        waits = summary["outcome"]["action"] == "proposed"
-        place = "Waits for gemtune promote CONFIG" if waits else "In production"
-        console.print(f"\n{place}: {summary['outcome']['model']}", soft_wrap=True)
-        console.print(f"serve it again with [bold]gemtune serve {folder}[/], then call it:\n", soft_wrap=True)
-        console.print(snippets(summary["outcome"], SERVED_AT), soft_wrap=True, markup=False)
-    took = summary["time"]
-    console.print(f"report   {folder / 'report.html'}\nsummary  {folder / 'summary.json'}", soft_wrap=True)
-    console.print(f"took     {took['wall_s']:.0f} s, of which {took['share']:.0%} outside the steps")
+    if summary["reasons"]:
+        console.print(Text(shortened(f"because {summary['reasons'][0]}", 2 * console.width - 20)))
+    console.print(Text(shortened(f"{took['wall_s']:.0f} s; {summary['cost']['summary']}", console.width)))
+    if outcome["action"] != "none":
+        waits = "waits for gemtune promote" if outcome["action"] == "proposed" else "in production"
+        console.print(f"{waits}: {outcome['model']}", soft_wrap=True, markup=False)
+    report = folder / "report.html"
+    console.print(f"report  [link={report.resolve().as_uri()}]{place}/report.html[/link]", soft_wrap=True)
+    command = "ask 'TEXT' --run" if outcome["action"] == "deployed" else "explain"
+    console.print(f"next    gemtune {command} {place}", soft_wrap=True, markup=False)
+    if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(path).open("a", encoding="utf-8") as out:
+            out.write(step_output(folder, "report*/verdict").read_text("utf-8"))
+
+
+def _compared(summary: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    """Name and score of the best prompt, the candidate, the champion and the TF-IDF baseline, of those there are."""
+    rows = [*summary["variants"], *summary["free_baselines"]]
+    by_role = {row["role"]: row for row in reversed(rows)}
+    roles = {"baseline": "prompt", "candidate": "tuned", "champion": "champion", "free_baseline": "free"}
+    return [(f"{text}: {by_role[r]['name']}", by_role[r]["score"]) for r, text in roles.items() if r in by_role]
 
 
 def predictor_call(folder: Path, url: str) -> str:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,6 +53,18 @@ class RunningEmulator:
 
         self.watchers.append(threading.Thread(target=watch, daemon=True))
         self.watchers[-1].start()
+
+    def loss_curves(self, run: str) -> dict[str, list[float]]:
+        """Losses of the newest job of a run that is being tuned, by name; {} where there is none."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/emulator/console", timeout=2) as response:
+                jobs = json.load(response)["jobs"]
+        except (OSError, ValueError):
+            return {}
+        own = (job for job in jobs if job["state"] == "RUNNING" and run.lower().startswith(job["run"] + "-"))
+        curves: dict[str, Any] = next((job["curves"] for job in own if job["curves"]), {})
+        names = {"train_total_loss": "training loss", "eval_total_loss": "validation loss"}
+        return {label: [y for _, y in curves[f"/{name}"]] for name, label in names.items() if f"/{name}" in curves}
 
     def close(self) -> None:
         """Use the emulator no longer."""

@@ -12,6 +12,7 @@ an earlier attempt finished; it holds for all steps, also those that a new run m
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -21,11 +22,12 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any, TextIO
 
 PIPELINE, ARGUMENTS, STARTED = "pipeline.yaml", "arguments.json", "start.json"
-LINE = re.compile(r"^\[KFP Executor [^\]]*\]: ((?:done|progress|note): .*)$")
+LINE = re.compile(r"^\[KFP Executor [^\]]*\]: ((?:done|progress|note|score): .*)$")
 
 
 class Observer:
@@ -41,6 +43,22 @@ class Observer:
         with self._lock:
             self._events.write(json.dumps({"time": time.time(), **event}) + "\n")
             self._events.flush()
+        if event["event"] in ("start", "finish"):
+            step, state = (
+                event["step"].split("[")[0],
+                {None: "RUNNING", 0: "SUCCEEDED"}.get(event.get("code"), "FAILED"),
+            )
+            self.report({"states": {step: state}})
+        elif event["event"] == "end":
+            self.report({"state": "FAILED" if event["code"] else "SUCCEEDED"})
+
+    def report(self, facts: dict[str, Any]) -> None:
+        """Send the run's specification, the states of its steps, or its own, to the page that shows them."""
+        url = f"{os.environ.get('GOOGLE_VERTEX_BASE_URL')}/emulator/runs/{self._folder.resolve().name}"
+        body = json.dumps(facts, default=str).encode()
+        with contextlib.suppress(OSError, ValueError):  # the run does not depend on it
+            request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="PUT")
+            urllib.request.urlopen(request, timeout=2).close()
 
     def end(self, *_: object) -> None:
         """Start no further step; those that run have had the same signal, and their last output is read to the end."""
@@ -130,6 +148,7 @@ def main(folder: str, earlier: str) -> int:
     for component in (specification["root"], *specification["components"].values()):
         for task in component.get("dag", {}).get("tasks", {}).values():
             task.pop("retryPolicy", None)  # somebody waits: a failed step is reported at once, and the run resumed
+    observer.report({"pipelineSpec": specification})
     cached = with_caching_options(specification, {"enableCache": True})
     run = components.load_component_from_text(yaml.safe_dump(cached))
     try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""A whole run on this machine: the compiled YAML itself on kfp's local runner, one line per step.
+"""A whole run on this machine: the compiled YAML itself on kfp's local runner, one line per phase.
 
 Whatever happens (success, a failing step, Ctrl-C, a signal, kill -9), the steps are ended first, so that a tuning step
 can cancel its job, and the emulator last. A run that has not finished can be resumed: its folder has all it needs.
@@ -17,16 +17,11 @@ import re
 import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
-from rich.spinner import Spinner
-from rich.table import Table
 
 from gemtune.artifacts.base import open_atomic
 from gemtune.artifacts.manifest import Manifest, Verification, check_file, digest_of
@@ -36,6 +31,8 @@ from pipelines import process_tree
 from pipelines.compilation import Pipeline, compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
 from pipelines.kfp_local_events import ARGUMENTS, PIPELINE, STARTED
+from pipelines.live_display import LiveDisplay
+from pipelines.steps import Step, StepRecord
 from pipelines.tasks import without_email
 
 EVENTS, MANIFEST, STEP_MANIFEST = "events.jsonl", "manifest.json", "report*/manifest"
@@ -143,7 +140,7 @@ def step_lines(folder: Path) -> list[str]:
     return [
         f"{step.name:32} {'succeeded' if step.code == 0 else 'running' if step.code is None else 'failed':10} "
         f"{max(step.finish - step.start, 0):.0f} s {step.headline}".rstrip()
-        for step in _events(folder).steps
+        for step in StepRecord.read(folder / EVENTS).steps
     ]
 
 
@@ -152,7 +149,7 @@ def logs(folder: Path, step: str = "") -> Iterator[str]:
 
     Raises `UserError` where no such step has started.
     """
-    steps = [own for own in _events(folder).steps if step in ("", own.name, own.name.split("[")[0])]
+    steps = [own for own in StepRecord.read(folder / EVENTS).steps if step in ("", own.name, own.base)]
     if not steps:
         raise UserError(f"no step {step} has started".replace("  ", " "), file=folder, remedy="see gemtune runs show")
     for own in steps:
@@ -189,7 +186,8 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
     """
     again = again or f"gemtune run --resume {folder}"
     earlier, last = finished_steps(folder)
-    board = Board(console, earlier)
+    record = StepRecord(earlier)
+    display = LiveDisplay(console, record, folder, lambda: server.loss_curves(folder.name))
     command = [sys.executable, "-m", "pipelines.kfp_local_events", str(folder), str(last)]
     over, died = threading.Event(), threading.Event()
     temporary = folder / f"tmp-{last}"
@@ -202,110 +200,33 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
 
         server.when_it_ends(end)
         assert process.stdout is not None
-        with board, (folder / EVENTS).open("a", encoding="utf-8") as events:
+        with display, (folder / EVENTS).open("a", encoding="utf-8") as events:
             for line in process.stdout:
                 events.write(line)
                 events.flush()
-                board.show(json.loads(line))
+                record.add(json.loads(line))
+                display.update()
         over.set()
     if died.is_set():
         raise UserError("the emulator ended during the run", remedy=f"see {server.log}; then go on with: {again}")
-    if board.end.get("code") != 0:
-        deciding = any(step.name == "deploy" and step.code for step in board.steps)  # its decision may be out of date
-        error, problem = _why(board)
+    if record.end.get("code") != 0:
+        deciding = any(step.name == "deploy" and step.code for step in record.steps)  # its decision may be out of date
+        error, problem = _why(record)
         raise error(problem if deciding else f"{problem}\nthen go on with: {again}")
-    return board.steps
+    return record.steps
 
 
 def finished_steps(folder: Path) -> tuple[list[Step], int]:
     """The steps of a run that have finished, from its events, and the highest number of a step; ([], 0) at first."""
-    steps = _events(folder).steps
+    steps = StepRecord.read(folder / EVENTS).steps
     return [step for step in steps if step.code == 0], max((step.number for step in steps), default=0)
 
 
-def _events(folder: Path) -> Board:
-    earlier = Board(Console(quiet=True))
-    with contextlib.suppress(FileNotFoundError), (folder / EVENTS).open(encoding="utf-8") as events:
-        for line in events:
-            with contextlib.suppress(ValueError):  # a last line that was cut off
-                earlier.show(json.loads(line))
-    return earlier
-
-
-@dataclass(slots=True)
-class Step:
-    """A step of a run, running or finished (times in seconds since the epoch)."""
-
-    name: str
-    number: int
-    log: str
-    start: float
-    finish: float = 0.0
-    code: int | None = None
-    headline: str = ""
-    last: str = ""
-    about: str = ""
-
-
-@dataclass
-class Board:
-    """Shows steps as they run: a permanent line for each finished one, a live line for each running one."""
-
-    console: Console
-    steps: list[Step] = field(default_factory=list)
-    end: dict[str, Any] = field(default_factory=dict)
-
-    def __enter__(self) -> Board:
-        self._live = Live(console=self.console, refresh_per_second=4, transient=True, get_renderable=self._running)
-        if self.console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.console.is_terminal:
-            self._live.stop()
-
-    def show(self, event: dict[str, Any]) -> None:
-        """Take one event of `pipelines.kfp_local_events`."""
-        if event["event"] == "start":
-            step = Step(event["step"], event["number"], event["log"], event["time"], about=event.get("about", ""))
-            self.steps.append(step)
-        elif event["event"] == "line":
-            self._step(event).headline = event["text"].split(": ", 1)[1]
-        elif event["event"] == "finish":
-            step = self._step(event)
-            step.finish, step.code, step.last = event["time"], event["code"], event["last"]
-            mark = "[green]✓[/]" if step.code == 0 else "[red]✗[/]"
-            self.console.print(_row(mark, step, step.finish))
-        else:
-            self.end = event
-
-    def _step(self, event: dict[str, Any]) -> Step:
-        return next(step for step in self.steps if step.number == event["number"])
-
-    def _running(self) -> Table:
-        grid = Table.grid()
-        for step in self.steps:
-            if step.code is None:
-                grid.add_row(_row(Spinner("dots"), step, time.time()))
-        return grid
-
-
-def _row(mark: Any, step: Step, now: float) -> Table:
-    row = Table.grid(padding=(0, 2))
-    row.add_column(width=1)
-    row.add_column(width=32, no_wrap=True, overflow="ellipsis")
-    row.add_column(width=8, justify="right")
-    row.add_column(overflow="fold")
-    row.add_row(mark, f"{step.name.split('[')[0]} [dim]{step.about}[/]", f"{now - step.start:.1f} s", step.headline)
-    return row
-
-
-def _why(board: Board) -> tuple[type[UserError], str]:
+def _why(record: StepRecord) -> tuple[type[UserError], str]:
     """The failing step's own message, without its traceback, with the place of the full log; and its kind."""
-    failed = next((step for step in board.steps if step.code not in (0, None)), None)
+    failed = next((step for step in record.steps if step.code not in (0, None)), None)
     if failed is None:
-        return UserError, board.end.get("error") or "the local runner ended without a result; see logs/kfp.log"
+        return UserError, record.end.get("error") or "the local runner ended without a result; see logs/kfp.log"
     text = Path(failed.log).read_text(encoding="utf-8")
     *_, kind, message = ["", *re.split(r"^gemtune(?:\.\w+)*\.(\w+Error): ", text, flags=re.MULTILINE)]
     problem = message.strip() if kind else failed.last

@@ -1,121 +1,270 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The dashboard at `/`: jobs with their curves, models, endpoints, pipelines and schedules.
+"""The dashboard at `/`: a page that shows the state of an emulator as it changes, sends texts and switches faults.
 
-Rendered on the server; a few lines of script replace the content every two seconds. Without script the page reloads.
+The page is static (`dashboard.html`, `.css`, `.js`); its content is one JSON document, sent as server-sent events.
 """
 
 from __future__ import annotations
 
-import math
+import asyncio
+import json
+import re
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from starlette.responses import HTMLResponse, Response
+import anyio.to_thread
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator.core.google_rest import Call, Json, Route
+from emulator.core.faults import Faults
+from emulator.core.google_rest import ApiError, Call, Json, Route, not_found
 from emulator.core.state import State
+from emulator.execution.run import dependencies
 from emulator.services.models import Models
+from emulator.services.storage import Storage
 from emulator.services.tensorboard import Tensorboards
 
-_TEMPLATE = Path(__file__).with_name("dashboard.html")
-_LIMIT = 50
+NEWEST, POINTS, REQUESTS, EVENT_S = 20, 120, 20, 1.0
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_FILES = {kind: Path(__file__).with_name(f"dashboard.{kind}").read_bytes() for kind in _TYPES}
+_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+_POLICY += "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # no other page frames its switches
+_NOTE = "the emulator's own: "
 
 
 class Dashboard:
-    """Renders the state of an emulator as HTML."""
+    """The page and its content; `see` receives each request, and `Requests` those that the page lists."""
 
-    def __init__(self, state: State, models: Models, tensorboards: Tensorboards) -> None:
-        self._state = state
-        self._models = models
-        self._tensorboards = tensorboards
-        environment = Environment(autoescape=True, undefined=StrictUndefined)
-        self._template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    def __init__(
+        self, state: State, storage: Storage, models: Models, tensorboards: Tensorboards, faults: Faults
+    ) -> None:
+        self._state, self._storage, self._models = state, storage, models
+        self._tensorboards, self._faults = tensorboards, faults
+        self._runs: dict[str, Json] = {}
+        self._graphs: dict[str, list[Json]] = {}
+        self._seen: dict[str, Json] = {}
+        self.requests: deque[Json] = deque(maxlen=REQUESTS)
 
     def routes(self) -> list[Route]:
-        """The dashboard."""
-        return [Route("GET", "/", self.render, note="the emulator's own: jobs, curves, models, endpoints")]
+        """The page, its files, its content and the runs of local runners."""
+        return [
+            Route("GET", "/", lambda call: self._file("html"), note=_NOTE + "the dashboard"),
+            Route(
+                "GET", "/emulator/dashboard.{kind}", lambda call: self._file(call.params["kind"]), note=_NOTE + "files"
+            ),
+            Route("GET", "/emulator/console", lambda call: self.content(), note=_NOTE + "what the dashboard shows"),
+            Route("GET", "/emulator/events", self.events, note=_NOTE + "the same as server-sent events"),
+            Route("PUT", "/emulator/runs/{run}", self.report, note=_NOTE + "a runner reports the states of its tasks"),
+        ]
 
-    def render(self, call: Call) -> Response:
-        """The HTML page; the newest fifty of each kind."""
-        jobs = [self._job(job) for _, job in self._state.all("tuningJobs")[:_LIMIT]]
+    def _file(self, kind: str) -> Response:
+        if kind not in _FILES:
+            raise not_found(f"dashboard.{kind}")
+        headers = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+        headers["Metadata-Flavor"] = "Google"  # by which a metadata server is recognized
+        return Response(_FILES[kind], media_type=_TYPES[kind], headers=headers)
+
+    async def events(self, call: Call) -> Response:
+        """The content at first, and again after each change."""
+
+        async def stream() -> AsyncIterator[str]:
+            sent = ""
+            while True:
+                text = await anyio.to_thread.run_sync(lambda: json.dumps(self.content()))
+                yield f"data: {text}\n\n" if text != sent else ": no change\n\n"
+                sent = text
+                await asyncio.sleep(EVENT_S)
+
+        return StreamingResponse(stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+    def report(self, call: Call) -> Json:
+        """Keep what a local runner reports of its run: `pipelineSpec` once, `states` of tasks by name, `state`."""
+        name = call.params["run"]
+        run = self._runs.setdefault(name, {"name": name, "title": name, "state": "RUNNING", "tasks": [], "states": {}})
+        try:
+            if spec := call.body.get("pipelineSpec"):
+                run["tasks"] = task_graph(spec)
+            run["states"] |= {str(task): str(state) for task, state in call.body.get("states", {}).items()}
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            raise ApiError(400, f"Invalid run: {error}") from error
+        run["state"] = str(call.body.get("state", run["state"]))
+        for oldest in list(self._runs)[:-NEWEST]:
+            del self._runs[oldest]
+        return {}
+
+    def see(self, call: Call) -> None:
+        """Remember how a model was prompted last, so that the page can send it another text in the same way."""
+        match = re.search(r"/(models/[^/:]+|endpoints/[^/:]+):generateContent$", call.path)
+        if match is None:
+            return
+        try:
+            *shots, last = call.body["contents"]
+            text: str = last["parts"][-1]["text"]
+            body, old = call.body, self._seen.get(match[1], {})
+            is_same = bool(old) and old["body"].get("systemInstruction") == body.get("systemInstruction")
+            start = _common(text, old["start"]) if is_same else text
+            rest = text[len(start) :]
+            end = _common(rest[::-1], old["end"][::-1])[::-1] if is_same and rest else text
+        except (LookupError, TypeError, ValueError):
+            return
+        frame = "{text}" if start == text else f"{start}{{text}}{end}"
+        turn = {**last, "parts": [*last["parts"][:-1], {"text": frame}]}
+        self._seen[match[1]] = {"start": start, "end": end, "body": {**body, "contents": [*shots, turn]}}
+
+    def content(self) -> Json:
+        """What the page shows; the newest of each kind."""
         models = [
-            _model(self._models.version_view(model, version))
-            for _, model in self._state.all("models")[:_LIMIT]
+            self._models.version_view(model, version)
+            for model in self._newest("models")
             for version in reversed(model["_versions"].values())
         ]
-        endpoints = [_endpoint(item) for _, item in self._state.all("endpoints")[:_LIMIT]]
-        pipelines = self._state.all("schedules")[:_LIMIT] + self._state.all("pipelineJobs")[:_LIMIT]
-        runs = [_run(item) for _, item in pipelines]
-        html = self._template.render(url=call.base_url, jobs=jobs, models=models, endpoints=endpoints, runs=runs)
-        return HTMLResponse(html, headers={"Metadata-Flavor": "Google"})  # by which a metadata server is recognized
+        return {
+            "jobs": [self._job(job) for job in self._newest("tuningJobs")],
+            "runs": [
+                *reversed(self._runs.values()),
+                *(self._pipeline_job(job) for job in self._newest("pipelineJobs")),
+            ],
+            "models": [_model(model) for model in models],
+            "endpoints": [_endpoint(endpoint) for endpoint in self._newest("endpoints")],
+            "schedules": [_named(item, next=item.get("nextRunTime", "")[:19]) for item in self._newest("schedules")],
+            "requests": list(reversed(self.requests)),
+            "prompts": {name: seen["body"] for name, seen in self._seen.items()},
+            "buckets": [bucket["name"] for bucket in self._storage.buckets()],
+            "faults": self._faults.plan.model_dump(mode="json"),
+        }
+
+    def clear(self) -> None:
+        """Forget runs, requests and prompts."""
+        for kept in (self._runs, self._graphs, self._seen, self.requests):
+            kept.clear()
+
+    def _newest(self, kind: str) -> Iterable[Json]:
+        return (resource for _, resource in islice(self._state.walk(kind), NEWEST))
 
     def _job(self, job: Json) -> Json:
-        spec = job.get("supervisedTuningSpec") or job["preferenceOptimizationSpec"]
-        hyper = spec["hyperParameters"]
-        progress = job.get("tuningJobMetadata", {})
-        waiting = job["state"] in ("JOB_STATE_PENDING", "JOB_STATE_RUNNING")
+        spec: Json = next(job[key] for key in job if key.endswith("Spec") and "hyperParameters" in job[key])
         curves = self._tensorboards.curves(job["experiment"]) if job.get("experiment") else {}
+        name = job.get("labels", {}).get("gemtune-name", "")
         return {
-            "title": job["tunedModelDisplayName"] or "(no name)",
-            "id": job["name"].rsplit("/", 1)[1],
+            **_named(job, run=name),
+            "title": job["tunedModelDisplayName"],
             "created": job["createTime"][:19],
-            "state": job["state"].removeprefix("JOB_STATE_"),
-            "detail": job.get("tuningJobState", "").removeprefix("TUNING_JOB_STATE_") if waiting else "",
+            "detail": job.get("tuningJobState", "").removeprefix("TUNING_JOB_STATE_"),
             "error": job.get("error", {}).get("message", "")[:200],
             "base": job.get("baseModel") or job["preTunedModel"]["tunedModelName"],
             "method": job["_method"],
-            "hyper": ", ".join(f"{key} {value}" for key, value in hyper.items()),
-            "progress": ", ".join(f"{key.removeprefix('completed')} {value}" for key, value in progress.items()),
-            "curves": [_curve(name, points) for name, points in curves.items() if "num_predictions" not in name],
+            "settings": spec["hyperParameters"],
+            "progress": job.get("tuningJobMetadata", {}),
+            "curves": {key: _thinned(points) for key, points in curves.items() if "num_predictions" not in key},
         }
 
+    def _pipeline_job(self, job: Json) -> Json:
+        name = job["name"]
+        if name not in self._graphs:
+            try:
+                self._graphs[name] = task_graph(job.get("pipelineSpec", {}))
+            except (LookupError, TypeError, AttributeError):
+                self._graphs[name] = []
+        details = job.get("jobDetail", {}).get("taskDetails", [])
+        states = {_plain(task["taskName"]): task["state"] for task in details if "taskName" in task and "state" in task}
+        return _named(job, tasks=self._graphs[name], states=states)
 
-def _curve(name: str, points: list[tuple[int, float | None]]) -> Json:
-    finite = [(step, value) for step, value in points if value is not None and math.isfinite(value)]
-    if not finite:
-        return {"name": name, "points": "", "first": "", "last": ""}
-    low, high = min(value for _, value in finite), max(value for _, value in finite)
-    last = max(step for step, _ in finite)
-    stride = max(1, len(finite) // 150)
 
-    def coordinates(step: int, value: float) -> str:
-        return f"{5 + 160 * step / (last or 1):.1f},{52 - 46 * (value - low) / ((high - low) or 1):.1f}"
+class Requests:
+    """Middleware: lists method, path, status and time of each request to the API."""
 
-    line = " ".join(coordinates(*point) for point in [*finite[::stride], finite[-1]])
-    return {"name": name, "points": line, "first": f"{finite[0][1]:.3g}", "last": f"{finite[-1][1]:.3g}"}
+    def __init__(self, app: ASGIApp, requests: deque[Json]) -> None:
+        self._app, self._requests = app, requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and list it once it is answered."""
+        path, started, status = scope.get("path", "/"), time.monotonic(), 0
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        await self._app(scope, receive, sent)
+        if scope["type"] == "http" and path != "/" and not path.startswith("/emulator/"):
+            shown = {"method": scope["method"], "path": path[:200], "status": status}
+            at = time.strftime("%H:%M:%S")
+            self._requests.append({**shown, "time": at, "ms": round(1000 * (time.monotonic() - started))})
+
+
+def task_graph(spec: Json) -> list[Json]:
+    """The steps of a compiled pipeline, each with the steps it comes right after, in an order that respects this."""
+    components, executors = spec["components"], spec["deploymentSpec"]["executors"]
+    after: dict[str, set[str]] = {}
+
+    def steps(task: tuple[str, Json]) -> set[str]:
+        component = components[task[1]["componentRef"]["name"]]
+        if "dag" in component:
+            return set().union(*map(steps, component["dag"]["tasks"].items()))
+        return {_plain(task[0])} if "container" in executors[component["executorLabel"]] else set()
+
+    def walk(tasks: Json, above: set[str]) -> None:
+        def before(task: Json) -> set[str]:
+            producers = [(name, tasks[name]) for name in dependencies(task)]  # an importer stands for what it takes
+            return set().union(*(steps(each) or before(each[1]) for each in producers))
+
+        for name, task in tasks.items():
+            component = components[task["componentRef"]["name"]]
+            earlier = above | before(task)
+            if "dag" in component:
+                walk(component["dag"]["tasks"], earlier)
+            elif steps((name, task)):
+                after.setdefault(_plain(name), set()).update(earlier - {_plain(name)})
+
+    walk(spec["root"]["dag"]["tasks"], set())
+    ordered = sorted(after, key=lambda name: len(_ancestors(after, name)))
+    nearest = {name: after[name] - set().union(*(_ancestors(after, other) for other in after[name])) for name in after}
+    return [{"name": name, "after": sorted(nearest[name])} for name in ordered]
+
+
+def _ancestors(after: dict[str, set[str]], name: str) -> set[str]:
+    reached, waiting = set[str](), [name]
+    while waiting:
+        new = after[waiting.pop()] - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+def _common(text: str, other: str) -> str:
+    """What both begin with."""
+    return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, other, strict=False)))
+
+
+def _plain(task: str) -> str:
+    """A task's name without the number that sets it apart from a task of the same component."""
+    return re.sub(r"-\d+$", "", task)
+
+
+def _named(item: Json, **fields: Any) -> Json:
+    state = re.sub("^(JOB|PIPELINE)_STATE_", "", item.get("state", ""))
+    return {"name": item["name"], "title": item.get("displayName", ""), "state": state, **fields}
+
+
+def _thinned(points: list[tuple[int, float | None]]) -> list[tuple[int, float | None]]:
+    stride = -(-len(points) // POINTS) or 1
+    return [*points[::stride], *([points[-1]] if (len(points) - 1) % stride else [])]
 
 
 def _model(model: Json) -> Json:
-    default = model.get("defaultCheckpointId", "")
-    checkpoints: list[Any] = model.get("checkpoints", [])
-    return {
-        "title": model.get("displayName", ""),
-        "name": model["name"],
-        "version": model["versionId"],
-        "aliases": ", ".join(model["versionAliases"]),
-        "checkpoints": f"{len(checkpoints)} ({default})",
-        "deployed": f"{len(model['deployedModels'])} times",
-    }
+    kept = ("versionId", "versionAliases", "checkpoints", "defaultCheckpointId", "deployedModels", "labels")
+    return _named(model, **{key: model[key] for key in kept if key in model})
 
 
 def _endpoint(endpoint: Json) -> Json:
     split = endpoint.get("trafficSplit", {})
-    return {
-        "title": endpoint.get("displayName", ""),
-        "name": endpoint["name"],
-        "deployed": [
-            f"{split.get(item['id'], 0)} %: {item['model']}, checkpoint {item.get('checkpointId', '')}"
-            for item in endpoint.get("deployedModels", [])
-        ],
-    }
-
-
-def _run(item: Json) -> Json:
-    return {
-        "title": item.get("displayName", ""),
-        "name": item["name"],
-        "state": item["state"].removeprefix("PIPELINE_STATE_"),
-        "next": item.get("nextRunTime", "")[:19],
-    }
+    deployed = [
+        {"model": item["model"], "checkpoint": item.get("checkpointId", ""), "share": split.get(item["id"], 0)}
+        for item in endpoint.get("deployedModels", [])
+    ]
+    return _named(endpoint, deployed=deployed)

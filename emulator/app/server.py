@@ -25,7 +25,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from emulator.app.dashboard import Dashboard
+from emulator.app.dashboard import Dashboard, Requests
 from emulator.app.origin import OriginCheck
 from emulator.catalogue import BaseModelEntry, Catalogue, load_catalogue
 from emulator.core.faults import FaultPlan, Faults, StateTransitions
@@ -147,6 +147,7 @@ class Emulator:
         storage_api.dispatch = self._dispatch_part
         self.batches = BatchJobs(self.state, operations, self.storage, self.inference, states)
         self.project = Project(self.state)
+        self.dashboard = Dashboard(self.state, self.storage, self.models, self.tensorboards, self.faults)
         apis = (
             TuningJobs(services, self.trainer, operations),
             self.inference,
@@ -167,7 +168,7 @@ class Emulator:
             self.project,
             Identity(),
             Kubeflow(self.state, self.storage, pipeline_jobs, self.schedules),
-            Dashboard(self.state, self.models, self.tensorboards),
+            self.dashboard,
         )
         self.routes: list[Route] = [route for api in apis for route in api.routes()]
         self.routes += self._control_routes()
@@ -177,6 +178,7 @@ class Emulator:
         self.app: ASGIApp = Starlette(
             routes=[Mount("/", app=self._serve)],
             middleware=[
+                Middleware(Requests, self.dashboard.requests),
                 Middleware(OriginCheck, settings.allowed_hosts),
                 Middleware(_FaultInjection, self.faults),
             ],
@@ -239,6 +241,7 @@ class Emulator:
         self.state.clear()
         self.storage.clear()
         self.project.forget()
+        self.dashboard.clear()
         return self._reset_faults(call)
 
     def _unfinished(self) -> list[Json]:
@@ -303,6 +306,7 @@ class Emulator:
                 {key.lower(): value for key, value in headers.items()},
                 base_url,
             )
+            self.dashboard.see(call)
             result: Any = (
                 await route.handler(call)
                 if inspect.iscoroutinefunction(route.handler)

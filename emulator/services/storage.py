@@ -113,10 +113,10 @@ class Storage:
 
     # --- buckets
 
-    def buckets(self, project_number: str, prefix: str = "") -> list[Json]:
-        """The buckets of a project, by name."""
+    def buckets(self, project_number: str = "", prefix: str = "") -> list[Json]:
+        """The buckets of a project ("": of all projects), by name."""
         buckets = [json.loads(row[0]) for row in self._db.rows("SELECT body FROM buckets ORDER BY name")]
-        return [b for b in buckets if b["projectNumber"] == project_number and b["name"].startswith(prefix)]
+        return [b for b in buckets if project_number in ("", b["projectNumber"]) and b["name"].startswith(prefix)]
 
     def create_bucket(self, name: str, project_number: str, body: Mapping[str, Any]) -> Json:
         """A new bucket; 409 when the name is taken."""

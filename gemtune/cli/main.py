@@ -169,7 +169,7 @@ def run(
     state, options = folder.parent / "emulator", [started[name] for name in ("engine", "jobs", "executes")]
     process = emulator_process.emulator(state, 0, *options)
     with local_run.alone_in(folder) as lock, ended_by_signals(), process as server:
-        console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']} (emulator at {server.url})")
+        console.print(f"gemtune run [bold]{folder.name}[/]: {started['data']}\nwatch: {server.url}/", soft_wrap=True)
         steps = local_run.run_pipeline(folder, server, console, lock)
         summary = console_summary.finish(folder, steps, start)
         console_summary.show(console, folder, summary)

@@ -127,7 +127,9 @@ class VariantScorer:
         refused: list[RefusedRequests] = []
         for variant in variants:
             try:
-                scores[variant.name] = await self.score(variant, progress)
+                scores[variant.name] = own = await self.score(variant, progress)
+                mean = sum(score.scores[primary_metric(task)] for score in own) / len(own)
+                log.info("score: %s %.3f", variant.name, mean)
             except RefusedRequests as error:
                 if variant.role != optional:
                     raise

@@ -1,11 +1,9 @@
 """Parts of the local run that need no emulator: timing, console output, messages for bad input."""
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
@@ -14,7 +12,8 @@ from gemtune.errors import OverBudgetError, UserError
 from pipelines.console_summary import snippets
 from pipelines.emulator_process import environment
 from pipelines.kfp_local_events import _about, _step_name
-from pipelines.local_run import Board, Step, _why, alone_in, create_folder, finished_steps, orchestration, read_start
+from pipelines.local_run import _why, alone_in, create_folder, finished_steps, orchestration, read_start
+from pipelines.steps import Step, StepRecord
 
 
 def test_orchestration_counts_parallel_steps_once():
@@ -40,18 +39,6 @@ def test_environment_points_the_sdks_at_the_emulator_and_hides_credentials(monke
     found = environment("http://127.0.0.1:1")
     assert found["GOOGLE_VERTEX_BASE_URL"] == found["STORAGE_EMULATOR_HOST"] == "http://127.0.0.1:1"
     assert not {"GOOGLE_API_KEY", "GOOGLE_APPLICATION_CREDENTIALS"} & set(found)
-
-
-def test_board_prints_one_line_per_finished_step():
-    out = io.StringIO()
-    board = Board(Console(file=out, width=100))
-    with board:
-        board.show({"event": "start", "step": "split", "number": 1, "log": "x", "time": 1.0})
-        board.show({"event": "line", "step": "split", "number": 1, "text": "done: 5 rows", "time": 1.5})
-        board.show({"event": "finish", "step": "split", "number": 1, "code": 0, "last": "", "time": 2.0})
-        board.show({"event": "end", "code": 0, "error": "", "time": 2.0})
-    (line,) = out.getvalue().strip().splitlines()
-    assert line.split() == ["✓", "split", "1.0", "s", "5", "rows"]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +127,7 @@ def test_run_pipeline_raises_the_kind_of_error_of_the_step(raised, error, tmp_pa
     log = tmp_path / "log"
     log.write_text(f"Traceback (most recent call last):\n{raised}\n")
     step = Step("check-budget", 1, str(log), 1, 2, code=1, last=raised)
-    kind, message = _why(Board(Console(quiet=True), [step]))
+    kind, message = _why(StepRecord([step]))
     assert kind is error
     assert message == f"check-budget: {raised.removeprefix(f'gemtune.errors.{error.__name__}: ')}\nfull log: {log}"
 
