@@ -20,6 +20,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +50,17 @@ def _words(kind: str) -> list[str]:
 
 def _any_of(words: Iterable[str]) -> str:
     """A pattern for any of these phrases, longest first; European ones only as whole words."""
+    longest_first = sorted({word for word in words if word.strip()}, key=lambda word: (-len(word), *_edges(word)))
     parts = []
-    for word in sorted({word for word in words if word.strip()}, key=len, reverse=True):
-        before = rf"(?<!{_LATIN})" if re.match(_LATIN, word) else ""
-        after = rf"(?!{_LATIN})" if re.match(_LATIN, word[-1]) else ""
-        parts.append(before + re.escape(word).replace(r"\ ", r"\s+").replace("'", "['’]") + after)
+    for (before, after), alike in groupby(longest_first, _edges):  # one test of both edges for many words compiles fast
+        phrases = [re.escape(word).replace(r"\ ", r"\s+").replace("'", "['’]") for word in alike]
+        parts.append(f"{before}(?:{'|'.join(phrases)}){after}")
     return f"(?:{'|'.join(parts)})" if parts else r"(?!)"
+
+
+def _edges(word: str) -> tuple[str, str]:
+    """What must not stand before and after a word."""
+    return rf"(?<!{_LATIN})" if re.match(_LATIN, word) else "", rf"(?!{_LATIN})" if re.match(_LATIN, word[-1]) else ""
 
 
 def _pattern(*kinds: str) -> re.Pattern[str]:
