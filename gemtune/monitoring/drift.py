@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import fmean
 
 import numpy as np
 
@@ -34,10 +35,14 @@ class Monitored:
     monitor: Monitor
     max_invalid_rate: float
 
-    @property
-    def level(self) -> float:
-        """The error rate of one check of one span in one window."""
-        return windows.level(self.monitor.false_alarms_a_year, self.monitor.window_days)
+    def level(self, check: str) -> float:
+        """The error rate of a check in one window; confidence has that of labelled quality, which it replaces."""
+        own = "quality" if check == "confidence" else check
+        return windows.level(self.monitor.false_alarms_a_year, self.monitor.window_days, own)
+
+    def shift_level(self, check: str) -> float:
+        """The same of one of the spans that scores are compared over."""
+        return self.level(check) / len(windows.SPANS)
 
     def skewed(self, row: LogRow) -> list[str]:
         """What of a row's prompt differs from the tuned one."""
@@ -73,20 +78,20 @@ def examine(
         confidence=windows.moments([label for label, _ in sure], [value for _, value in sure]),
     )
     outcomes = {item.row.id: item.outcome for item in served}
-    exact = len(windows.SPANS) * monitored.level  # these checks have one span
+    skewed = {row.id: monitored.skewed(row) for row in rows}
     checks = [
-        skew.prompt_skew({row.id: monitored.skewed(row) for row in rows}, monitor.max_skew, exact),
-        skew.unusable_answers(outcomes, monitored.max_invalid_rate, exact),
+        skew.prompt_skew(skewed, monitor.max_skew, monitored.level("prompt_skew")),
+        skew.unusable_answers(outcomes, monitored.max_invalid_rate, monitored.level("unusable_answers")),
         skew.cleaning_skew(rows, monitored.clean),
     ]
     baseline = [window for window in earlier if comparable(window)][: monitor.baseline_windows]
     if len(baseline) == monitor.baseline_windows and comparable(record):
         least = [texts[i].row.id for i in np.argsort(scores, kind="stable")[: skew.EXAMPLES]]
-        checks += _shift_checks("similarity", monitor, [*earlier, record], monitored.level, least)
+        checks += _shift_checks("similarity", monitored, [*earlier, record], least)
         if record.confidence and all(window.confidence for window in baseline):
             unsure = sorted(texts, key=lambda item: item.confidence if item.confidence is not None else 1.0)
             ids = [item.row.id for item in unsure[: skew.EXAMPLES]]
-            checks += _shift_checks("confidence", monitor, [*earlier, record], monitored.level, ids)
+            checks += _shift_checks("confidence", monitored, [*earlier, record], ids)
         shift = skew.label_shift(labels_of([record]), labels_of(baseline))
         checks += [shift] if shift else []
     verdict = "watch" if any(check.alarm for check in checks) else "fine" if comparable(record) else "cannot_tell"
@@ -136,13 +141,12 @@ def means(
     return centres, [window for window, _ in centred[: monitor.baseline_windows]], centred[monitor.baseline_windows :]
 
 
-def _shift_checks(
-    name: str, monitor: Monitor, records: Sequence[WindowRecord], level: float, ids: list[str]
-) -> list[Check]:
+def _shift_checks(name: str, monitored: Monitored, records: Sequence[WindowRecord], ids: list[str]) -> list[Check]:
     """One check for each span, and one for slow change."""
-    _, baseline, later = means(monitor, records, name)
-    if len(baseline) < monitor.baseline_windows or not later:
+    _, baseline, later = means(monitored.monitor, records, name)
+    if len(baseline) < monitored.monitor.baseline_windows or not later:
         return []
+    level = monitored.shift_level(name)
     return [_shift_check(name, span, shift, level, ids) for span, shift in windows.shifts(baseline, later).items()]
 
 
@@ -175,14 +179,19 @@ def detectable(monitored: Monitored, records: Sequence[WindowRecord]) -> str:
     if not topics:
         return ""
 
-    def chance(count: int) -> float:
-        return windows.chance(past, count, topics, _SHARE, monitored.level)
+    def chances(count: int) -> list[float]:
+        level = monitored.shift_level("similarity")
+        return [windows.chance(past, count, topic, _SHARE, level) for topic in topics]
 
+    stated = chances(rows)
+    by_topic = f", {100 * min(stated):.0f} to {100 * max(stated):.0f} by the topic" if len(stated) > 1 else ""
     sentence = (
         f"with {rows} distinct texts a window, a share of {_SHARE:.0%} of a topic that the training rows lack is found "
-        f"in {round(100 * chance(rows))} of 100 first windows"
+        f"in {100 * fmean(stated):.0f} of 100 first windows{by_topic}"
     )
-    enough = next((count for count in (round(50 * 2 ** (i / 2)) for i in range(24)) if chance(count) >= _CERTAIN), 0)
+    enough = next(
+        (count for count in (round(50 * 2 ** (i / 2)) for i in range(24)) if fmean(chances(count)) >= _CERTAIN), 0
+    )
     if not enough:
         return f"{sentence}; more texts do not help, since windows differ more than by chance: label rows"
     return sentence if enough <= rows else f"{sentence}, from about {enough} texts on in {_CERTAIN:.0%}"

@@ -22,7 +22,7 @@ from gemtune.artifacts.evaluation import Score
 from gemtune.artifacts.monitoring import Check, LabelledRow, QualityEstimate, WindowRecord
 from gemtune.config import Monitor
 from gemtune.evaluation.intervals import Floats
-from gemtune.monitoring.windows import CHECKS, DAYS_A_YEAR, WindowMean, centred
+from gemtune.monitoring.windows import CHECKS, WindowMean, centred, level
 
 MIN_LABELS = 10  # labels of a window below which it is not estimated
 MIN_FITTED = 30  # earlier labels below which the proxy has no weight
@@ -100,8 +100,8 @@ def levels(false_alarms_a_year: float, window_days: float) -> tuple[float, float
 
     The running mean hardly moves after months of good windows: it gets a twentieth of this check's share.
     """
-    share = false_alarms_a_year / len(CHECKS)
-    return (1 - _RUNNING_SHARE) * share * min(1.0, window_days / DAYS_A_YEAR), _RUNNING_SHARE * share
+    newest = level(false_alarms_a_year, window_days, "quality")
+    return (1 - _RUNNING_SHARE) * newest, _RUNNING_SHARE * false_alarms_a_year * CHECKS["quality"]
 
 
 def assess(

@@ -10,6 +10,7 @@ the reduction, and an n-gram that no training row has counts in a text's length:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,18 +81,23 @@ class TrainingRows:
         """The label of each text's nearest training row."""
         return np.asarray(self.labels[self._scores(self._embedded(texts))[1]])
 
+    @cached_property
+    def _apart(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+        """Highest cosine of each training row with those of other labels, with which, and the tenth of its label."""
+        labels = self.labels if len(set(self.labels.tolist())) > 1 else _groups(self._between(self._texts))
+        names, index = np.unique(labels, return_inverse=True)
+        tenths = np.random.default_rng(7).permutation(len(names))[index] % _TOPICS
+        return *self._scores(self._vectors, index[:, None] == index), tenths
+
     def near_topics(self, centres: Mapping[str, float]) -> list[WindowMean]:
         """What rows of a new topic would score: training rows compared with those of other labels, by tenths of labels.
 
         Each row counts against the centre of the label that its nearest remaining row has. Rows without labels are
         grouped by similarity.
         """
-        labels = self.labels if len(set(self.labels.tolist())) > 1 else _groups(self._between(self._texts))
-        names, index = np.unique(labels, return_inverse=True)
-        cosines, nearest = self._scores(self._vectors, index[:, None] == index)
+        cosines, nearest, tenths = self._apart
         centre = np.array([centres.get(str(label), centres[""]) for label in self.labels[nearest]])
         scores = np.minimum(cosines, self.typical) - centre
-        tenths = np.random.default_rng(7).permutation(len(names))[index] % _TOPICS
         topics = [scores[tenths == tenth] for tenth in np.unique(tenths)]
         return [WindowMean(len(own), float(own.mean()), float(own.var())) for own in topics if len(own) >= MIN_CLUSTER]
 

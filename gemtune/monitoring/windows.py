@@ -8,7 +8,7 @@ never training rows, which differ from traffic always: the baseline is the first
 the baseline and later windows that were fine. If the past windows differ no more than chance (Cochran's Q, p > 0.5) the
 newest mean is compared with the pooled past, else each window counts as one observation (Student's t).
 
-False alarms are one budget a year, divided evenly over windows, spans and alarming checks (Bonferroni).
+False alarms are one budget a year, divided over windows and spans evenly, over checks by `CHECKS` (Bonferroni).
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ import numpy as np
 from gemtune.artifacts.monitoring import Moments
 from gemtune.errors import UserError
 
-CHECKS = ("prompt_skew", "unusable_answers", "similarity", "quality")  # those that may alarm
+CHECKS = {"prompt_skew": 0.05, "unusable_answers": 0.05, "similarity": 0.6, "quality": 0.3}
+"""Checks that may alarm, with their shares of the budget: the two that compare a share with a limit find at a twentieth
+what they find at a quarter (10 of 200 prompts that differ), the others gain by it."""
 SPANS = {"newest": 1, "newest_four": 4}
 KEPT = 18  # later windows that join the baseline as the past
 SHRINK_ROWS = 5  # rows of the overall mean that a label's mean is shrunk by
@@ -86,9 +88,9 @@ def due(since: datetime, last: datetime | None, now: datetime, days: float) -> l
     return [(since + i * length, since + (i + 1) * length) for i in range(first, count)]
 
 
-def level(false_alarms_a_year: float, window_days: float) -> float:
-    """The error rate of one check of one span in one window."""
-    return false_alarms_a_year * min(1.0, window_days / DAYS_A_YEAR) / len(SPANS) / len(CHECKS)
+def level(false_alarms_a_year: float, window_days: float, check: str) -> float:
+    """The error rate of a check in one window, of all its spans together."""
+    return false_alarms_a_year * min(1.0, window_days / DAYS_A_YEAR) * CHECKS[check]
 
 
 def moments(labels: Sequence[str], values: Sequence[float]) -> dict[str, Moments]:
@@ -179,14 +181,10 @@ def shifts(baseline: Sequence[WindowMean], later: Sequence[tuple[WindowMean, boo
     return {**compared, "slow_change": compare(baseline, windows[-SPANS["newest_four"] :])}
 
 
-def chance(past: Sequence[WindowMean], rows: int, topics: Sequence[WindowMean], share: float, level: float) -> float:
-    """The probability that one window of `rows` texts is found at `level` when a share of them is of a new topic: the
-    mean over `topics`, by the mean and variance of their rows.
+def chance(past: Sequence[WindowMean], rows: int, topic: WindowMean, share: float, level: float) -> float:
+    """The probability that one window of `rows` texts is found at `level` when a share of them is of a new topic, by
+    the mean and the variance of the topic's rows.
     """
-    return float(np.mean([_chance(past, rows, topic, share, level) for topic in topics]))
-
-
-def _chance(past: Sequence[WindowMean], rows: int, topic: WindowMean, share: float, level: float) -> float:
     from scipy.special import ndtr
 
     total = sum(window.rows for window in past)

@@ -175,7 +175,7 @@ def promote(client: Client, name: str, against: int, alias: str, entry: Record) 
 
 
 def roll_back(client: Client, name: str, against: int) -> None:
-    """Make the previous champion the champion again; the last one moves to `rolled_back`.
+    """Make the previous champion the champion again, from now on; the last one moves to `rolled_back`.
 
     Raises `UserError` when the champion has changed since generation `against`.
     """
@@ -183,9 +183,10 @@ def roll_back(client: Client, name: str, against: int) -> None:
     def edit(record: Record) -> Record:
         _require_generation(record, name, against)
         *older, entry = record["history"]
-        gone = {**record["current"], "until": _now()}
+        now = _now()
+        gone, back = {**record["current"], "until": now}, {**entry, "since": now}  # windows between are not its own
         left = [*record.get("rolled_back", []), gone]
-        return {**record, "generation": against + 1, "current": entry, "history": older, "rolled_back": left}
+        return {**record, "generation": against + 1, "current": back, "history": older, "rolled_back": left}
 
     store.update(client, key(name), edit)
 

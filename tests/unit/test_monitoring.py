@@ -99,7 +99,7 @@ def test_past_leaves_out_the_newest_four_and_windows_that_were_not_fine():
 
 def test_shifts_find_a_drift_that_creeps_into_the_past():
     later = [(WindowMean(400, -0.012 * week, 1.0), True) for week in range(30)]
-    shifts, level = windows.shifts(STEADY, later), windows.level(0.05, 7)
+    shifts, level = windows.shifts(STEADY, later), bench.LEVEL
     assert shifts["newest"].p_value > level
     assert shifts["slow_change"].p_value <= level
 
@@ -122,16 +122,17 @@ def test_due_windows_of_another_length_leave_no_day_out():
         assert due[0][0] <= start + timedelta(days=77)
 
 
-def test_level_divides_the_yearly_budget_over_windows_spans_and_checks():
-    assert windows.level(0.05, 7) == pytest.approx(0.05 / (365.25 / 7) / 2 / 4)
+def test_level_divides_the_yearly_budget_over_windows_and_checks():
+    assert sum(windows.level(0.05, 7, check) for check in windows.CHECKS) == pytest.approx(0.05 / (365.25 / 7))
+    assert sum(quality.levels(0.05, 365.25)) == pytest.approx(0.05 * windows.CHECKS["quality"])
 
 
 def test_a_year_without_change_rings_no_more_often_than_promised():
     source, rng = bench.generated(), np.random.default_rng(1)
     assert sum(bench.rings(bench.Stream(source, 200, 0.0, rng)) for _ in range(8)) <= 2
     found = [bench.detection(bench.Stream(source, 1000, 0.0, rng), 8, source.others["unseen labels"]) for _ in range(2)]
-    assert all(hit for hit, _ in found)
-    assert min(stated for _, stated in found) > 0.8
+    assert all(hit for hit, *_ in found)
+    assert min(stated for _, stated, _ in found) > 0.8
 
 
 # -- similarity ------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from gemtune.monitoring.labelling import Annotation
 from gemtune.monitoring.traffic import distinct, served_rows
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-SHARE = 2 * windows.level(0.05, 7)
+SHARE = windows.level(0.05, 7, "prompt_skew")
 TEMPLATE = PromptTemplate(system=fingerprint("Sort it."), before="text: ", after="\nlabel:")
 SENT = {"temperature": 0.0}
 TASK = Task(labels=["a", "b"])
