@@ -8,7 +8,8 @@ from typing import Any
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
-    """The page with links to files outside `docs/` pointing to the repository, where the site has none."""
+    """The page with its heading first, which is its title, and links to files outside `docs/` to the repository."""
+    markdown = re.sub(r"\A(<!--[^>]*-->\n)+", "", markdown)
 
     def absolute(match: re.Match[str]) -> str:
         path = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page.file.src_uri), match[1]))

@@ -228,7 +228,7 @@ def doctor(
     Looked up are the APIs, the bucket, service accounts, keys and the image. Exit code 1: one is missing or disabled.
     With --compiled, check a compiled pipeline: what a backend would refuse, why, and the remedy.
     """
-    from gemtune.vertex import connect
+    from gemtune.vertex import connect, named_project
 
     if (config is None) == (compiled is None):
         raise UserError("expected a configuration, or --compiled FILE alone", remedy="gemtune doctor CONFIG")
@@ -236,7 +236,8 @@ def doctor(
         _explain_findings(compiled)
         return
     settings = load(config, overrides)
-    client = connect(settings.vertex)
+    project = {"project": named_project(settings.vertex) or "unknown"} if offline else {}
+    client = connect(settings.vertex.model_copy(update=project))
     model = settings.evaluate.base_model
     check(settings)
     typer.echo(f"project {client.project}, region {client.location}, bucket {client.bucket}")

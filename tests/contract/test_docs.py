@@ -81,6 +81,23 @@ def blocks(page: str) -> list[tuple[str, str, str]]:
     return [(mark or "", language, content) for mark, language, content in FENCE.findall(text)]
 
 
+def test_named_pages_exist() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    named = {
+        (name, path)
+        for name in listed
+        if name.endswith((".py", ".md", ".yaml", ".tf", "Makefile")) and (ROOT / name).is_file()
+        for path in re.findall(r"(?<![\w/.-])docs/[\w/-]+\.(?:md|png|svg)", (ROOT / name).read_text(encoding="utf-8"))
+    }
+    assert [(name, path) for name, path in sorted(named) if not (ROOT / path).is_file()] == []
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    assert sorted(pages()) == sorted(str(p.relative_to(ROOT / "docs")) for p in (ROOT / "docs").rglob("*.md"))
+
+
 @pytest.mark.parametrize("page", pages())
 def test_blocks_are_executed_or_marked(page: str) -> None:
     for mark, language, content in blocks(page):
@@ -94,6 +111,9 @@ def test_blocks_are_executed_or_marked(page: str) -> None:
 
 @pytest.mark.parametrize("page", pages())
 def test_commands_of_pages_exist(page: str) -> None:
+    shell = "\n" + "".join(content for _, language, content in blocks(page) if language == "sh")
+    if "\ngemtune " in shell and not page.startswith("lab/"):
+        assert "source .venv/bin/activate" in shell.partition("\ngemtune ")[0]
     for _, language, content in blocks(page):
         for line in content.replace("\\\n", " ").splitlines() if language == "sh" else ():
             if line.startswith("gemtune ") and "--version" not in line:

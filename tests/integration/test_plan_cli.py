@@ -18,7 +18,7 @@ from gemtune.artifacts.tuning import TuningPlan, TuningRecord
 from gemtune.cli.commands import app
 from gemtune.state import store
 from gemtune.steps import preprocess, split, tune
-from gemtune.vertex import Client, models
+from gemtune.vertex import PROJECT_VARIABLES, Client, models
 
 
 def planned(folder: Path, *arguments: str) -> Result:
@@ -189,6 +189,13 @@ def test_doctor_warns_of_an_old_catalogue_and_assumed_prices(client: Client, tmp
     assert "is assumed" in fresh.output
     old = doctored(tmp_path, "--set", "vertex.catalogue={checked: 2020-01-01}")
     assert "warning: the model catalogue was last checked on 2020-01-01" in old.output
+
+
+def test_doctor_offline_needs_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PROJECT_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    done = doctored(tmp_path, "--offline")
+    assert (done.exit_code, "project unknown, region us-central1" in done.output) == (0, True), done.output
 
 
 def test_plan_command_refuses_methods_not_offered(client: Client, tmp_path: Path) -> None:
