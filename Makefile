@@ -103,9 +103,8 @@ $(BENCHED): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[bench]'
 	@touch $@
 
-bench: $(BENCHED) ## run all benchmarks, for hours (DATA=folder of public data sets; one file of bench/: ONLY=tuning ARGS="--seeds 5 FILE ...")
-	@kept=0; for file in $(filter-out bench/public_data.py,$(wildcard bench/$(or $(ONLY),[a-z]*).py)); do echo "== $$file"; \
-	  $(BIN)/python $$file $(if $(DATA),$$(grep -q bench.public_data $$file && echo --data $(DATA))) $(ARGS) || kept=1; done; exit $$kept
+bench: $(BENCHED) ## benchmarks for at most 20 minutes and a table of their figures (ARGS="--all" for hours, "--only dedup", "--data DIR", "--write")
+	$(BIN)/python -m bench $(ARGS)
 
 wheel: $(READY) ## build dist/gemtune-*.whl and test it in fresh environments (installs torch again)
 	rm -rf dist

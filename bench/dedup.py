@@ -45,6 +45,7 @@ sys.path.insert(1, str(Path(__file__).resolve().parent.parent / "tests"))
 from oracles import kernels as oracle
 from oracles.shingles import jaccard, shingles
 
+from bench.figures import Figure, record
 from bench.leaks import splits
 from bench.public_data import ANY_SET, data_folder
 from gemtune import dedup
@@ -229,10 +230,13 @@ def measured(
     return least, given
 
 
-def report(title: str, spent: dict[str, tuple[float, float]], rows: int) -> None:
-    """Print microseconds a row and how many times faster the first is."""
+def report(title: str, spent: dict[str, tuple[float, float]], rows: int, goal: float | None = None) -> None:
+    """Print microseconds a row and how many times faster the first is; record the first beside the peer."""
     print(f"\n{title}")
     first = next(iter(spent.values()))[0]
+    peer = next((name for name in spent if name.startswith("rensa")), "")
+    theirs = {"peer": peer, "peer_value": spent[peer][0] / rows * 1e6} if peer else {}
+    record(Figure(name=title, value=first / rows * 1e6, unit="us/row", goal=goal, **theirs))
     for name, (cpu, wall) in spent.items():
         times = f", {cpu / first:.1f} times ours" if cpu != first else ""
         print(f"  {name:28s} {cpu / rows * 1e6:8.2f} us/row CPU, {wall:6.2f} s wall{times}", flush=True)
@@ -244,11 +248,12 @@ def fuzzy(title: str, texts: list[str]) -> bool:
     if find_spec("rensa"):
         runs["rensa Deduplicator 20x6"] = lambda: _rensa_keep(texts)
     spent, kept = measured(runs)
-    report(f"near-duplicates, {len(texts)} {title}", spent, len(texts))
+    report(f"near-duplicates, {len(texts)} {title}", spent, len(texts), goal=3.5)
     pairs, similar = near_pairs(texts)
     results = {name: quality(kept[name], pairs, similar) for name in runs}
     for name, (over, residual) in results.items():
         print(f"  {name:28s} kept {sum(kept[name])}; over-drops {over}; residual pairs {residual}", flush=True)
+    record(Figure(name=f"over-drops, {len(texts)} {title}", value=results["gemtune"][0], unit="rows", goal=0))
     return results["gemtune"][0] == 0
 
 
@@ -295,7 +300,11 @@ def passages(title: str, texts: list[str]) -> bool:
     if find_spec("pydivsufsort"):
         runs["pydivsufsort + LCP"] = lambda: _suffix_marks(texts)
     spent, given = measured(runs, 3)
-    print(f"\npassages of {LENGTH} characters, {size / 1e6:.0f} MB, {len(texts)} {title}")
+    heading = f"passages of {LENGTH} characters, {size / 1e6:.0f} MB, {len(texts)} {title}"
+    print(f"\n{heading}")
+    rates = [size / 1e6 / cpu for cpu, _ in spent.values()]
+    peer = {"peer": list(spent)[1], "peer_value": rates[1]} if len(rates) > 1 else {}
+    record(Figure(name=heading, value=rates[0], unit="MB/CPU s", more_is_better=True, **peer))
     first = next(iter(spent.values()))[0]
     for name, (cpu, _) in spent.items():
         print(f"  {name:28s} {size / 1e6 / cpu:8.1f} MB a CPU second ({cpu / first:.1f} times our time)", flush=True)
@@ -376,6 +385,7 @@ def row_rule(title: str, texts: list[str], footers: bool = False) -> bool:
     report(f"preprocess, {len(texts)} {title}", spent, len(texts))
     kept = ", ".join(f"{name} {summary['examples']}" for name, summary in summaries.items())
     ratio = spent["row rule"][0] / spent["whole texts"][0]
+    record(Figure(name=f"row rule, {len(texts)} {title}", value=ratio, unit="times whole texts", goal=2))
     print(f"  the row rule takes {ratio:.2f} times the CPU time; kept: {kept}", flush=True)
     return ratio <= 2
 

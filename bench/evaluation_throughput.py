@@ -32,6 +32,7 @@ from dataclasses import replace
 from time import monotonic, process_time
 from typing import Any
 
+from bench.figures import Figure, record
 from gemtune.config import Evaluate, Vertex
 from gemtune.inference.generate import GenerateRequest, generate_all
 from gemtune.inference.vertex_generation import vertex_generate
@@ -186,11 +187,19 @@ def main() -> int:
         set_faults(url, alphanumeric_key)
         clean, *_ = ours(rows)
         print(f"no fault, 200 ms: {rows} rows in {clean:.1f} s; with faults {faulty / clean:.2f} x that")
+    record(Figure(name="quota used after warm-up", value=100 * used, unit="%", goal=90, more_is_better=True))
+    record(Figure(name="rows under a quota with 20 % faults", value=limited / least, unit="x the ideal", goal=1.5))
+    record(Figure(name="request on our side", value=each, unit="CPU ms"))
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     kept = used >= 0.9 and share <= 0.02 and whole and complete and all_back
     kept = kept and limited <= 1.5 * least and faulty <= 1.5 * max(ideal, clean)
     print(f"promises {'kept' if kept else 'BROKEN'}")
     return 0 if kept else 1
+
+
+def _record(peer: str, ours_rate: float, rate: float) -> None:
+    name = f"rows answered under a quota, beside {peer}"
+    record(Figure(name=name, value=ours_rate, unit="rows/s", peer=peer, peer_value=rate, more_is_better=True))
 
 
 def compare(url: str, ours_rate: float) -> None:
@@ -201,8 +210,11 @@ def compare(url: str, ours_rate: float) -> None:
         ("a pool of 64 threads", 64, 800),
     ):
         found = plain(url, workers, count)
-        print(f"  google-genai in {name}: {found:.1f} rows/s; ours is {ours_rate / found:.1f} x that")
+        name = f"google-genai in {name}"
+        _record(name, ours_rate, found)
+        print(f"  {name}: {found:.1f} rows/s; ours is {ours_rate / found:.1f} x that")
     sdk, answered = evaluation_sdk(url, 600)
+    _record("client.evals.run_inference", ours_rate, sdk)
     print(f"  client.evals.run_inference: {sdk:.1f} rows/s, {answered:.0%} of its rows answered;", end=" ")
     print(f"ours is {ours_rate / sdk:.1f} x that")
 

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from bench.dedup import corpus  # noqa: E402
+from bench.figures import Figure, record  # noqa: E402
 
 CLASSES, FEW, GROWTH = 200, 50, 5
 PREPROCESS = """
@@ -44,6 +45,8 @@ c = Config.load(None, ["split.min_rows=1"]).parameters()
 outputs = [f"{sys.argv[2]}.{name}" for name in ("train", "validation", "test", "report")]
 split.run(sys.argv[1], tuple(outputs[:3]), outputs[3], "", "", split=c["split"], task=c["task"])
 """
+GOALS_MB_S = {"data check": 20.0, "preprocess, rows only": 10.0}
+GOALS_S = {"preprocess": 25.0, "split": 20.0}  # of 100,000 rows
 GUARDED = ["preprocess.max_removed_share=1", "preprocess.max_cluster=0", "preprocess.conflicts=keep",
            "preprocess.slice_columns=[region]"]  # fmt: skip
 READ_ONLY = [
@@ -92,6 +95,14 @@ def digest(prefix: Path, part: str) -> str:
     return content.hexdigest()[:8]
 
 
+def report(name: str, part: str, rows: int, cpu_s: float, mb_s: float) -> None:
+    """Record a part: where its goal is a rate by the rate, else by its CPU seconds."""
+    if part in GOALS_MB_S:
+        record(Figure(name=name, value=mb_s, unit="MB/CPU s", goal=GOALS_MB_S[part], more_is_better=True))
+    else:
+        record(Figure(name=name, value=cpu_s, unit="CPU s", goal=GOALS_S[part] if rows == 100_000 else None))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,6 +128,7 @@ def main() -> None:
                 spent[size] = cpu_s(commands(file, prefix)[part], folder / f"{size}.output")
                 if size != FEW:
                     own = max(0.01, spent[size] - spent[FEW])
+                    report(f"{part}, {size} rows", part, size, own, file.stat().st_size / 1e6 / own)
                     cells.append(f"{own:.1f} | {file.stat().st_size / 1e6 / own:.1f} | {digest(prefix, part)}")
             growth = (spent[sizes[-1]] - spent[FEW]) / max(0.01, spent[sizes[1]] - spent[FEW]) / sizes[-1] * sizes[1]
             print(f"| {part} | {spent[FEW]:.1f} | {' | '.join(cells)} | {growth:.2f} |", flush=True)

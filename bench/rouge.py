@@ -18,6 +18,7 @@ import re
 import sys
 from pathlib import Path
 
+from bench.figures import Figure, record
 from gemtune.evaluation.metrics import rouge
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +28,7 @@ NAMES = {"rouge_1": "rouge1", "rouge_2": "rouge2", "rouge_l": "rougeL"}
 
 def sentences() -> list[str]:
     """English sentences with their numbers, hyphens, apostrophes and marks; plain ASCII."""
-    pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+    pages = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md")))
     lines = [line for line in pages.splitlines() if line and not line.startswith(("|", "#", "`"))]
     rows = (ROOT / "examples" / "support_en" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     lines += re.findall(r'"text": "([^"\\\\]+)"', "\n".join(rows))
@@ -75,6 +76,7 @@ def main() -> int:
         worst = max(worst, *(abs(found[name] - value) for name, value in wanted.items()))
         if len(kept) < 60:
             kept.append({"reference": reference, "answer": answer, **wanted})
+    record(Figure(name="ROUGE, largest difference", value=worst, unit="", peer="rouge-score", goal=1e-9))
     print(f"{given.pairs} English pairs of {len(known)} sentences: largest difference {worst:.1e}")
     text = "荷物がまだ届いていません"
     said = {name: scorer.score(text, text)[theirs].fmeasure for name, theirs in NAMES.items()}

@@ -25,6 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from bench.figures import Figure, record  # noqa: E402
 from gemtune.artifacts.cost import CostForecast  # noqa: E402
 from gemtune.artifacts.evaluation import EvaluationReport  # noqa: E402
 from gemtune.artifacts.tuning import PriceList, Selection, TuningPlan  # noqa: E402
@@ -134,6 +135,11 @@ def main() -> None:
     )
     for name in whole:
         print(f"| {name} | {whole[name]:.2f} | {half[name]:.2f} | {whole[name] / max(half[name], 1e-3):.1f} |")
+    record(
+        Figure(
+            name=f"evaluation, gate and report of {arguments.rows} test rows", value=sum(whole.values()), unit="CPU s"
+        )
+    )
     print(f"| all | {sum(whole.values()):.1f} | {sum(half.values()):.1f} | |")
     print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000:.0f} MB")
     if arguments.profile:

@@ -28,6 +28,46 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="needs --live and credentials"))
 
 
+SLOWEST = 10
+CPU_SECONDS = "cpu_seconds"
+_STARTED = pytest.StashKey[float]()
+
+
+def _cpu_seconds():
+    """CPU seconds of this process and of its children that have ended: the clock counts the neighbours' work too."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    item.stash[_STARTED] = _cpu_seconds()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "teardown":  # set-up, call and teardown: a shared fixture counts for the test that started it
+        report.user_properties.append((CPU_SECONDS, _cpu_seconds() - item.stash[_STARTED]))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The slowest tests by CPU seconds, whatever else the machine does."""
+    spent = sorted(
+        ((dict(report.user_properties)[CPU_SECONDS], report.nodeid) for report in _ended(terminalreporter.stats)),
+        reverse=True,
+    )
+    terminalreporter.section(f"slowest {SLOWEST} of {sum(seconds for seconds, _ in spent):.0f} CPU seconds")
+    for seconds, name in spent[:SLOWEST]:
+        terminalreporter.write_line(f"{seconds:7.2f}  {name}")
+
+
+def _ended(stats):
+    return [report for reports in stats.values() for report in reports if getattr(report, "when", "") == "teardown"]
+
+
 @pytest.fixture(autouse=True)
 def _loopback_only(request, monkeypatch):
     """A test that reaches out of this machine is a bug; it fails at once instead of hanging."""

@@ -3,6 +3,7 @@
 """The settings reference (docs/reference/settings.md) as Markdown, from the models in `gemtune.config`."""
 
 import json
+from functools import cache
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -52,6 +53,16 @@ def explanation(setting: str) -> str:
 
     Raises `UserError` for an unknown setting.
     """
+    texts = _explanations()
+    if setting not in texts:
+        remedy = f"gemtune config reference lists all{did_you_mean(setting, tuple(texts))}"
+        raise UserError(f"unknown setting {setting!r}", remedy=remedy)
+    return texts[setting]
+
+
+@cache
+def _explanations() -> dict[str, str]:
+    """The explanation of every setting and section, by its path."""
     texts: dict[str, str] = {}
     for path, model in sections("", Config):
         properties = model.model_json_schema()["properties"]
@@ -61,10 +72,7 @@ def explanation(setting: str) -> str:
             facts = f"type: {_type(properties[name])}\ndefault: {_default(field)}".replace("`", "")
             texts[f"{path}.{name}".lstrip(".")] = f"{path}.{name}: {field.description}\n{facts}".lstrip(".")
         texts |= {path.removesuffix("[]"): "\n".join(lines)} if path else {}
-    if setting not in texts:
-        remedy = f"gemtune config reference lists all{did_you_mean(setting, tuple(texts))}"
-        raise UserError(f"unknown setting {setting!r}", remedy=remedy)
-    return texts[setting]
+    return texts
 
 
 def _table(path: str, model: type[BaseModel]) -> str:

@@ -24,12 +24,12 @@ LABELS = {"billing": "invoice", "delivery": "parcel", "login": "password"}
 pytestmark = pytest.mark.pipeline
 
 
-def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0, answer=str):
+def write_inputs(folder, base_accuracy, tuned_accuracy, step_seconds=0.0, answer=str, count=330):
     """Rows whose answers (made of labels) the scripted model knows; how often it is right before and after tuning."""
     draw = random.Random(5)
     words = ["amber", "birch", "cedar", "delta", "ember", "frost", "grove", "haven", "jolly", "karma", "linen", "maple"]
     rows = []
-    for number in range(330):
+    for number in range(count):
         label = sorted(LABELS)[number % 3]
         text = (
             " ".join(draw.sample(words, 6))

@@ -73,6 +73,16 @@ def test_answer_forms_have_the_same_words_in_each_language():
     assert all("" not in words.split(", ") for language in _LANGUAGES for words in language.values())
 
 
+def test_words_of_a_pattern_share_the_tests_of_their_edges():
+    """One test of the edges for each word took most of what each step and command needed to start."""
+    pattern = _any_of(["no", "my", "not a", "返金", "配送"])
+    assert pattern.count("(?<!") == 2  # for each length
+    found = re.compile(pattern)
+    assert [found.search(text) is not None for text in ("no", "now", "a not  a", "nor a", "の返金を")] == [
+        *(True, False, True, False, True)
+    ]
+
+
 # -- laws ------------------------------------------------------------------------------------------------------------
 
 PIECES = [

@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""All benchmarks in one call, and one table of their figures beside their peers and the last recorded ratios.
+
+    python -m bench [--all] [--only NAME ...] [--data DIR] [--minutes 20] [--write]
+
+The default run executes the benchmarks of `default_run.yaml` with the counts there and ends after `--minutes`: what has
+not begun by then is listed as not run. `--all` executes every benchmark with its own counts, for hours; those that read
+public data sets need `--data`. `--write` records the figures in `recorded.jsonl` and writes docs/lab/performance.md.
+The exit code is 1 when a benchmark breaks a promise of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import yaml
+
+from bench.figures import FILE, Figure, read, write
+
+HERE = Path(__file__).resolve().parent
+RECORDED, PAGE = HERE / "recorded.jsonl", HERE.parent / "docs" / "lab" / "performance.md"
+NO_BENCHMARK = ("__init__", "__main__", "figures", "public_data")
+HEADER = (
+    "| figure | value | peer | peer's value | times better | recorded | goal |\n"
+    "| --- | ---: | --- | ---: | ---: | ---: | --- |"
+)
+INTRODUCTION = """<!-- SPDX-FileCopyrightText: 2026 The gemtune authors -->
+<!-- SPDX-License-Identifier: Apache-2.0 -->
+# Performance
+
+Written by `make bench ARGS=--write` on {date} ({cores} cores, {machine}, Python {python}). *Times better* is the ratio
+to the peer, in the same process or on the same machine; *recorded* is the ratio of the last recorded run, or its value
+where there is no peer. CPU seconds of one machine say little about another: compare ratios.
+"""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a benchmark ended; `note` says why where it did not run to its end."""
+
+    name: str
+    kept: bool
+    cpu_s: float = 0.0
+    note: str = ""
+    figures: list[Figure] = field(default_factory=list)
+
+
+def run(name: str, arguments: Sequence[str], timeout_s: float) -> Outcome:
+    """Run a benchmark in a process of its own."""
+    print(f"== bench/{name}.py {' '.join(arguments)}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path, before = Path(folder, "figures.jsonl"), os.times()
+        command = [sys.executable, "-m", f"bench.{name}", *arguments]
+        env = {**os.environ, FILE: str(path), "PYTHONPATH": str(HERE.parent)}
+        try:
+            code, note = subprocess.run(command, cwd=HERE.parent, env=env, timeout=timeout_s).returncode, ""
+        except subprocess.TimeoutExpired:
+            code, note = 0, "stopped: out of time"
+        after = os.times()
+        cpu_s = after.children_user - before.children_user + after.children_system - before.children_system
+        return Outcome(name, code == 0, cpu_s, note, read(path))
+
+
+def table(figures: Sequence[Figure], recorded: Sequence[Figure]) -> str:
+    """Markdown: one line a figure."""
+    earlier = {figure.name: figure for figure in recorded}
+    return "\n".join([HEADER, *(_line(figure, earlier.get(figure.name)) for figure in figures)])
+
+
+def _line(figure: Figure, earlier: Figure | None) -> str:
+    then = "" if earlier is None else _ratio(earlier) or _number(earlier.value)
+    goal = ""
+    if figure.goal is not None:
+        word = "at least" if figure.more_is_better else "at most"
+        goal = f"{word} {_number(figure.goal)}: {'met' if figure.met else 'not met'}"
+    peer_value = "" if figure.peer_value is None else _number(figure.peer_value)
+    cells = (figure.name, f"{_number(figure.value)} {figure.unit}", figure.peer, peer_value, _ratio(figure), then, goal)
+    return f"| {' | '.join(cells)} |"
+
+
+def _ratio(figure: Figure) -> str:
+    return "" if figure.ratio is None else f"{figure.ratio:.1f} x"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def promises(outcomes: Sequence[Outcome]) -> str:
+    """Markdown: one line a benchmark, with what it took and whether it kept its promises."""
+    lines = ["| benchmark | CPU seconds | promises |", "| --- | ---: | --- |"]
+    lines += [
+        f"| {own.name} | {own.cpu_s:.0f} | {own.note or ('kept' if own.kept else 'BROKEN')} |" for own in outcomes
+    ]
+    return "\n".join(lines)
+
+
+def _planned(every: bool, only: Sequence[str], data: str) -> dict[str, list[str]]:
+    """Benchmarks with their arguments: those of the default run, or all with their own counts."""
+    found = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in NO_BENCHMARK)
+    counts: dict[str, str] = yaml.safe_load((HERE / "default_run.yaml").read_text(encoding="utf-8"))
+    names = [name for name in (only or (found if every else counts))]
+    plan = {name: [] if every else (counts.get(name) or "").split() for name in names}
+    needing = [name for name in plan if "bench.public_data" in (HERE / f"{name}.py").read_text(encoding="utf-8")]
+    return {name: [*own, *(["--data", data] if data and name in needing else [])] for name, own in plan.items()}
+
+
+def main() -> int:
+    """0 when every benchmark that ran kept its promises."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="every benchmark with its own counts: hours")
+    parser.add_argument("--only", nargs="*", default=[], help="these benchmarks")
+    parser.add_argument("--data", default="", help="folder of public data sets")
+    parser.add_argument("--minutes", type=float, default=20.0, help="of the default run")
+    parser.add_argument("--write", action="store_true", help=f"record the figures and write {PAGE.name}")
+    given = parser.parse_args()
+    end = time.monotonic() + (86_400 if given.all else 60 * given.minutes)
+    outcomes = []
+    for name, arguments in _planned(given.all, given.only, given.data).items():
+        left = end - time.monotonic()
+        outcomes.append(run(name, arguments, left) if left > 0 else Outcome(name, True, note="not run: out of time"))
+    figures, recorded = [figure for own in outcomes for figure in own.figures], read(RECORDED)
+    shown = f"{table(figures, recorded)}\n\n{promises(outcomes)}\n"
+    print(f"\n{shown}")
+    if given.write:
+        write(RECORDED, {figure.name: figure for figure in (*recorded, *figures)}.values())
+        machine = {"cores": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
+        PAGE.write_text(INTRODUCTION.format(date=date.today(), **machine) + "\n" + shown, encoding="utf-8")
+    return 0 if all(own.kept for own in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of the benchmarks, as JSON lines: what was measured, beside its peer and its goal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel
+
+FILE = "BENCH_FIGURES"  # environment variable: the file to which `record` appends
+
+
+class Figure(BaseModel):
+    """A measured value; less is better unless `more_is_better`."""
+
+    name: str
+    value: float
+    unit: str
+    peer: str = ""
+    peer_value: float | None = None
+    goal: float | None = None
+    more_is_better: bool = False
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better than the peer; None without a peer."""
+        if self.peer_value is None:
+            return None
+        better, worse = (self.value, self.peer_value) if self.more_is_better else (self.peer_value, self.value)
+        return better / worse if worse else None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the goal is reached; None without a goal."""
+        if self.goal is None:
+            return None
+        return self.value >= self.goal if self.more_is_better else self.value <= self.goal
+
+
+def record(figure: Figure) -> None:
+    """Append the figure to the file that `python -m bench` names; a benchmark that runs alone keeps none."""
+    if path := os.environ.get(FILE):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(figure.model_dump_json(exclude_defaults=True) + "\n")
+
+
+def read(path: Path) -> list[Figure]:
+    """The figures of a file of JSON lines; none where there is no file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [Figure.model_validate_json(line) for line in lines]
+
+
+def write(path: Path, figures: Iterable[Figure]) -> None:
+    """Write figures as JSON lines."""
+    path.write_text("".join(f"{own.model_dump_json(exclude_defaults=True)}\n" for own in figures), encoding="utf-8")

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Figures of the benchmarks: ratios, goals, the recorded run, and what `make bench` runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.__main__ import HERE, NO_BENCHMARK, Outcome, promises, table
+from bench.figures import FILE, Figure, read, record, write
+
+FASTER = Figure(name="near-duplicates", value=2.0, unit="us/row", peer="rensa", peer_value=8.0, goal=3.5)
+RATE = Figure(name="passages", value=50, unit="MB/s", peer="suffix array", peer_value=20, goal=60, more_is_better=True)
+
+
+def test_figure_compares_itself_with_its_peer_and_its_goal():
+    assert (FASTER.ratio, FASTER.met) == (4.0, True)
+    assert (RATE.ratio, RATE.met) == (2.5, False)
+    assert (Figure(name="a", value=1, unit="").ratio, Figure(name="a", value=1, unit="").met) == (None, None)
+
+
+def test_record_appends_to_the_file_that_the_run_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    record(FASTER)  # a benchmark that runs alone
+    monkeypatch.setenv(FILE, str(tmp_path / "figures.jsonl"))
+    record(FASTER)
+    record(RATE)
+    assert read(tmp_path / "figures.jsonl") == [FASTER, RATE]
+    write(tmp_path / "again.jsonl", [RATE])
+    assert read(tmp_path / "again.jsonl") == [RATE]
+    assert read(tmp_path / "nothing.jsonl") == []
+
+
+def test_table_shows_each_figure_beside_peer_and_recorded_ratio():
+    earlier = [FASTER.model_copy(update={"value": 4.0})]
+    *_, first, second = table([FASTER, RATE], earlier).splitlines()
+    assert first == "| near-duplicates | 2 us/row | rensa | 8 | 4.0 x | 2.0 x | at most 3.5: met |"
+    assert second == "| passages | 50 MB/s | suffix array | 20 | 2.5 x |  | at least 60: not met |"
+    assert "| wear | 3 | BROKEN |" in promises([Outcome("wear", kept=False, cpu_s=3)])
+    assert "| size | 0 | not run: out of time |" in promises([Outcome("size", kept=True, note="not run: out of time")])
+
+
+def test_default_run_names_benchmarks():
+    names = set(yaml.safe_load((HERE / "default_run.yaml").read_text(encoding="utf-8")))
+    assert names <= {path.stem for path in HERE.glob("*.py")} - set(NO_BENCHMARK)
