@@ -48,7 +48,7 @@ def pytest_runtest_protocol(item):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
-    if report.when == "teardown":  # set-up, call and teardown: a shared fixture counts for the test that started it
+    if report.when == "teardown":  # a shared process counts for the test during which it ends
         report.user_properties.append((CPU_SECONDS, _cpu_seconds() - item.stash[_STARTED]))
     return report
 
