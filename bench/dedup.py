@@ -236,7 +236,8 @@ def report(title: str, spent: dict[str, tuple[float, float]], rows: int, goal: f
     first = next(iter(spent.values()))[0]
     peer = next((name for name in spent if name.startswith("rensa")), "")
     theirs = {"peer": peer, "peer_value": spent[peer][0] / rows * 1e6} if peer else {}
-    record(Figure(name=title, value=first / rows * 1e6, unit="us/row", goal=goal, **theirs))
+    if peer or goal:
+        record(Figure(name=title, value=first / rows * 1e6, unit="us/row", goal=goal, **theirs))
     for name, (cpu, wall) in spent.items():
         times = f", {cpu / first:.1f} times ours" if cpu != first else ""
         print(f"  {name:28s} {cpu / rows * 1e6:8.2f} us/row CPU, {wall:6.2f} s wall{times}", flush=True)
@@ -361,7 +362,7 @@ def _mark_repeats(text: Any, array: Any, begins: Any, sizes: Any, length: int, m
             shared = max(0, shared - 1)
 
 
-def row_rule(title: str, texts: list[str], footers: bool = False) -> bool:
+def row_rule(title: str, texts: list[str], footers: bool = False, compiling: bool = False) -> bool:
     """`preprocess` with the row rule and with plain Jaccard of whole texts; whether it takes at most twice the time."""
     with tempfile.TemporaryDirectory() as folder:
         source, *files = (f"{folder}/{name}" for name in ("rows.jsonl", "examples", "dropped", "report"))
@@ -385,7 +386,8 @@ def row_rule(title: str, texts: list[str], footers: bool = False) -> bool:
     report(f"preprocess, {len(texts)} {title}", spent, len(texts))
     kept = ", ".join(f"{name} {summary['examples']}" for name, summary in summaries.items())
     ratio = spent["row rule"][0] / spent["whole texts"][0]
-    record(Figure(name=f"row rule, {len(texts)} {title}", value=ratio, unit="times whole texts", goal=2))
+    if not compiling:
+        record(Figure(name=f"row rule, {len(texts)} {title}", value=ratio, unit="times whole texts", goal=2))
     print(f"  the row rule takes {ratio:.2f} times the CPU time; kept: {kept}", flush=True)
     return ratio <= 2
 
@@ -440,7 +442,7 @@ def main() -> None:
         warm(made[:50])
     overlaps.overlaps(made[:50], made[:9])
     words = "texts of made-up words"
-    row_rule("rows to compile the kernels", made[:2000])
+    row_rule("rows to compile the kernels", made[:2000], compiling=True)
     right = [fuzzy(words, made), leakage(words, made), passages(words, made)]
     right += [row_rule(words, made), row_rule(f"{words}, half with a footer", made, footers=True)]
     if asked.data:
