@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemtune.cli.config import Overrides
+from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def add(
         list[str] | None, typer.Option(help="Label that the task does not have yet; repeatable.")
     ] = None,
     overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Keep the labels for the quality estimate, and append the rows to the data set.
 
@@ -49,7 +51,8 @@ def add(
     added = [row for row in rows if row.id not in earlier]
     _append(settings, added)
     total = records.add_labels(client, settings.name, labelling.labelled(rows, task))
-    typer.echo(f"{len(rows)} labels kept ({total} in all), {len(added)} rows appended to {settings.data}")
+    line = f"{len(rows)} labels kept ({total} in all), {len(added)} rows appended to {settings.data}"
+    echo({"kept": len(rows), "all": total, "appended": len(added), "data": settings.data}, as_json, line)
 
 
 def _append(settings: Config, rows: list[Annotation]) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -18,18 +19,17 @@ from gemtune.cli.commands import (
     ConfigFile,
     Data,
     Engine,
-    Json,
     Messages,
     Options,
     Runs,
     check,
-    echo,
     ended_by_signals,
     load,
     taking,
 )
 from gemtune.cli.config import Overrides
 from gemtune.cli.exit_codes import INTERRUPTED
+from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def compile_command(
         str, typer.Option(help="KFP repository to upload them to: https://REGION-kfp.pkg.dev/PROJECT/REPOSITORY.")
     ] = "",
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Tag of what is published; repeatable.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Compile all pipelines to YAML for the Cloud console, Vertex AI or Kubeflow; without torch or credentials.
 
@@ -98,10 +99,11 @@ def compile_command(
         for method, own in both_methods(settings)
     ]
     paths.append(compilation.compile_pipeline(settings, out / "monitoring.yaml", image, pipeline="monitoring"))
-    for line in dict.fromkeys(str(finding) for path in paths for finding in findings(read_compiled(path))):
+    problems = list(dict.fromkeys(str(finding) for path in paths for finding in findings(read_compiled(path))))
+    for line in problems:
         typer.echo(line, err=True)
-    for path in paths:
-        typer.echo(compilation.publish(path, publish, tags or []) if publish else path)
+    places = [str(compilation.publish(path, publish, tags or []) if publish else path) for path in paths]
+    echo({"pipelines": places, "findings": problems}, as_json, *places)
 
 
 def both_methods(settings: Config) -> list[tuple[str, Config]]:
@@ -203,6 +205,7 @@ def submit(
     wait: Annotated[
         bool, typer.Option("--wait", help="Follow the run to its end, step by step on Vertex AI; exit code 1: failed.")
     ] = False,
+    as_json: Json = False,
 ) -> None:
     """Start a run on Vertex AI Pipelines, on a Kubeflow cluster, or step by step as there on this machine."""
     from gemtune.vertex import connect
@@ -216,28 +219,29 @@ def submit(
         client = connect(settings.vertex)
         run = runs.submit(client, settings, source)
         end = f"end it with: gemtune runs cancel {config} {run.rsplit('/', 1)[-1]}"
-    typer.echo(run)
+    echo({"run": run}, as_json, run)
+    show = partial(typer.echo, err=as_json)  # what follows is for people
     if place.local:
-        _follow_here(client, run, settings, place)
+        _follow_here(client, run, settings, place, show)
         return
     try:
         if wait and place.kubeflow:
             cluster.follow(place.kubeflow, settings, run)
-        elif wait and not runs.follow(client, run, typer.echo):
+        elif wait and not runs.follow(client, run, show):
             raise typer.Exit(1)
     except KeyboardInterrupt:
         typer.echo(f"the run goes on; {end}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _follow_here(client: Client, run: str, settings: Config, place: Place) -> None:
+def _follow_here(client: Client, run: str, settings: Config, place: Place, show: Callable[[str], None]) -> None:
     """Show each step of a run on this machine, and its verdict; the exit code is 1 if it failed."""
     from pipelines import strict_run
 
-    if not strict_run.follow(client, run, typer.echo):
+    if not strict_run.follow(client, run, show):
         raise typer.Exit(1)
     written, summary = strict_run.collect(client, run, settings, place.runs, place.engine)
-    typer.echo(f"{summary['verdict'].replace('_', ' ').upper()}\nreport   {written / 'report.html'}")
+    show(f"{summary['verdict'].replace('_', ' ').upper()}\nreport   {written / 'report.html'}")
 
 
 @app.command()
@@ -250,6 +254,7 @@ def schedule(
     cron: Annotated[str, typer.Option(help="Five fields, UTC; or 'TZ=Asia/Tokyo 0 3 * * 1'.")] = "0 3 * * 1",
     data: Data = None,
     overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Run by cron on Vertex AI Pipelines, or on a Kubeflow cluster; an earlier schedule is changed.
 
@@ -269,12 +274,12 @@ def schedule(
         name, active = placed.name, placed.state.name != "PAUSED"
         own = "" if source.pipeline == "tuning" else f" --pipeline {source.pipeline}"
         start = f"start it again: gemtune schedules resume {config}{own}"
-    typer.echo(name)
+    echo({"schedule": name, "cron": cron, "active": active}, as_json, name)
     if not active:
         typer.echo(f"still paused, as it was before; {start}", err=True)
     if place.local:
         try:
-            strict_run.watch(client, settings.name, typer.echo)
+            strict_run.watch(client, settings.name, partial(typer.echo, err=as_json))
         finally:
             schedules.change(client, settings, "delete", source.pipeline)
 
@@ -343,12 +348,16 @@ def show_run(at: Any, run: Run = "", as_json: Json = False) -> None:
 
 @runs_app.command(name="cancel")
 @_with_client
-def cancel_run(at: Any, run: Annotated[str, typer.Argument(help="Id or resource name of the run.")]) -> None:
+def cancel_run(
+    at: Any,  # At
+    run: Annotated[str, typer.Argument(help="Id or resource name of the run.")],
+    as_json: Json = False,
+) -> None:
     """Cancel a run; its steps cancel their tuning jobs."""
     from pipelines import runs
 
     runs.cancel(at.client, run)
-    typer.echo(f"{run} is being cancelled")
+    echo({"run": run, "state": "cancelling"}, as_json, f"{run} is being cancelled")
 
 
 @runs_app.command(name="logs")
@@ -357,6 +366,7 @@ def run_logs(
     at: Any,  # At
     run: Run = "",
     step: Annotated[str, typer.Option(help="Only this step, such as tune-supervised.")] = "",
+    as_json: Json = False,
 ) -> None:
     """Print what the steps of a run logged, from Cloud Logging or the folder of a local run."""
     from pipelines import local_run, runs
@@ -366,6 +376,9 @@ def run_logs(
         lines = local_run.logs(folder, step)
     else:
         lines = runs.logs(at.client, runs.get(at.client, at.settings.name, run), step)
+    if as_json:
+        typer.echo(json.dumps(list(lines), ensure_ascii=False, indent=1))
+        return
     for line in lines:
         typer.echo(line)
 
@@ -382,25 +395,27 @@ def list_schedules(at: Any, as_json: Json = False) -> None:
 
 @schedules_app.command(name="show")
 @_with_client
-def show_schedule(at: Any, pipeline: Pipeline = "tuning") -> None:
+def show_schedule(at: Any, pipeline: Pipeline = "tuning", as_json: Json = False) -> None:
     """Show the configuration's schedule: state, cron expression, next and last run."""
     from pipelines import schedules
 
     placed, *_ = schedules.existing(at.client, at.settings, pipeline)
     following = f"{placed.next_run_time:%Y-%m-%d %H:%M} UTC" if placed.next_run_time else "none"
-    typer.echo(f"{placed.name}\n{placed.state.name}  {placed.cron}\nnext run: {following}")
-    typer.echo(
-        f"started: {placed.started_run_count}; last: {placed.last_scheduled_run_response.run_response or 'none'}"
-    )
+    count, last = placed.started_run_count, placed.last_scheduled_run_response.run_response or "none"
+    facts = {"schedule": placed.name, "state": placed.state.name, "cron": placed.cron, "next": following}
+    lines = [f"{placed.name}\n{placed.state.name}  {placed.cron}\nnext run: {following}"]
+    lines.append(f"started: {count}; last: {last}")
+    echo({**facts, "started": int(count), "last": last}, as_json, *lines)
 
 
 def _add_schedule_verb(verb: str, description: str, done: str) -> None:
     @_with_client
-    def act(at: Any, pipeline: Pipeline = "tuning") -> None:
+    def act(at: Any, pipeline: Pipeline = "tuning", as_json: Json = False) -> None:
         from pipelines import schedules
 
         schedules.change(at.client, at.settings, verb, pipeline)
-        typer.echo(f"{at.settings.name}: the schedule is {done}")
+        name = at.settings.name
+        echo({"name": name, "pipeline": pipeline, "state": done}, as_json, f"{name}: the schedule is {done}")
 
     schedules_app.command(name=verb, help=description)(act)
 

@@ -26,6 +26,7 @@ from gemtune.cli.data import data_app, dedup_command
 from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
 from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
+from gemtune.cli.output import Json, echo
 from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
 
@@ -45,14 +46,6 @@ RUNS = Path("runs")
 ExitZero = Annotated[
     bool, typer.Option("--exit-zero", help="Exit code 0 instead of 3, 4 and 5 (see gemtune run --help).")
 ]
-
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def echo(content: Any, as_json: bool, *lines: str) -> None:
-    """Print the lines, or the content as JSON."""
-    typer.echo(json.dumps(content, ensure_ascii=False, indent=1) if as_json else "\n".join(lines))
 
 
 @contextlib.contextmanager
@@ -222,6 +215,7 @@ def doctor(
     compiled: Annotated[
         Path | None, typer.Option(help="Compiled pipeline, to be checked by the rules of Vertex AI and Kubeflow.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Check a configuration against the model catalogue and the project: every problem that would stop a run.
 
@@ -233,47 +227,54 @@ def doctor(
     if (config is None) == (compiled is None):
         raise UserError("expected a configuration, or --compiled FILE alone", remedy="gemtune doctor CONFIG")
     if compiled is not None:
-        _explain_findings(compiled)
+        _explain_findings(compiled, as_json)
         return
     settings = load(config, overrides)
     project = {"project": named_project(settings.vertex) or "unknown"} if offline else {}
     client = connect(settings.vertex.model_copy(update=project))
     model = settings.evaluate.base_model
     check(settings)
-    typer.echo(f"project {client.project}, region {client.location}, bucket {client.bucket}")
-    typer.echo(f"{model} can be tuned in {client.location}; catalogue checked on {client.catalogue.checked}")
-    for warning in client.catalogue.warnings(model):
-        typer.echo(f"warning: {warning}")
+    place = {"project": client.project, "region": client.location, "bucket": client.bucket, "model": model}
+    warnings, checks = list(client.catalogue.warnings(model)), list[dict[str, str]]()
     if not offline:
-        _look_up(settings, client, image)
-
-
-def _look_up(settings: Config, client: Client, image: str) -> None:
-    from gemtune.state import request_logging
-    from gemtune.vertex.project import checks
-
-    missing, logs = False, settings.monitor.logs
-    problems = request_logging.status(client, settings.name, logs).problems if logs.startswith("bq://") else []
-    for problem in problems:
-        typer.echo(f"warning: {problem}")
-    for check in checks(client, settings, image):
-        lacks = check.state in ("missing", "disabled")
-        missing |= lacks
-        typer.echo(f"{check.subject}: {check.state}{f' ({check.remedy})' if lacks else ''}")
-    if missing:
+        problems, checks = _looked_up(settings, client, image)
+        warnings += problems
+    lacking = [check for check in checks if check["state"] in ("missing", "disabled")]
+    echo(
+        {**place, "catalogue": str(client.catalogue.checked), "warnings": warnings, "checks": checks},
+        as_json,
+        f"project {client.project}, region {client.location}, bucket {client.bucket}",
+        f"{model} can be tuned in {client.location}; catalogue checked on {client.catalogue.checked}",
+        *(f"warning: {warning}" for warning in warnings),
+        *(f"{c['subject']}: {c['state']}" + (f" ({c['remedy']})" if c in lacking else "") for c in checks),
+    )
+    if lacking:
         raise typer.Exit(1)
 
 
-def _explain_findings(path: Path) -> None:
+def _looked_up(settings: Config, client: Client, image: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Problems of request logging, and what was looked up in the project: subject, state, remedy."""
+    from gemtune.state import request_logging
+    from gemtune.vertex.project import checks
+
+    logs = settings.monitor.logs
+    problems = request_logging.status(client, settings.name, logs).problems if logs.startswith("bq://") else []
+    listed = checks(client, settings, image)
+    return list(problems), [{"subject": c.subject, "state": c.state, "remedy": c.remedy} for c in listed]
+
+
+def _explain_findings(path: Path, as_json: bool) -> None:
     """Print each finding with reason, remedy and source; exit code 1 if a backend would refuse the pipeline."""
     from pipelines.backend_rules import findings, read_compiled
 
     listed = findings(read_compiled(path))
-    for finding in listed:
-        rule = finding.rule
-        typer.echo(f"{finding}\n  {rule.text}\n  remedy: {rule.remedy}\n  source: {rule.source} ({rule.date})")
-    errors = sum(finding.rule.severity == "error" for finding in listed)
-    typer.echo(f"{path}: {'1 error' if errors == 1 else f'{errors} errors'}")
+    lines, rules = [], [finding.rule for finding in listed]
+    for finding, rule in zip(listed, rules, strict=True):
+        lines.append(f"{finding}\n  {rule.text}\n  remedy: {rule.remedy}\n  source: {rule.source} ({rule.date})")
+    errors = sum(rule.severity == "error" for rule in rules)
+    facts = [{"finding": str(f), "severity": f.rule.severity, "remedy": f.rule.remedy} for f in listed]
+    counted = f"{path}: {'1 error' if errors == 1 else f'{errors} errors'}"
+    echo({"pipeline": str(path), "errors": errors, "findings": facts}, as_json, *lines, counted)
     if errors:
         raise typer.Exit(1)
 
@@ -396,6 +397,7 @@ def log_requests(
     config: ConfigFile,
     overrides: Overrides = None,
     sampling_rate: Annotated[float, typer.Option(min=1e-6, max=1.0, help="Share of the requests to log.")] = 1.0,
+    as_json: Json = False,
 ) -> None:
     """Log requests and answers of the champion's endpoint, and of each later champion's, to BigQuery (monitor.logs).
 
@@ -411,9 +413,12 @@ def log_requests(
         reconcile.reconcile(client, name)
     status = request_logging.status(client, name, logs)
     share = f"{status.sampling_rate:.0%} of its" if status.sampling_rate else "no"
-    typer.echo(f"{status.endpoint or name} logs {share} requests" + (f" to {status.table}" if status.table else ""))
-    if status.problems and action != "disable":
-        typer.echo("\n".join(status.problems))
+    problems = list(status.problems) if action != "disable" else []
+    fields = ("endpoint", "sampling_rate", "table")
+    content = {"name": name, **{field: getattr(status, field) for field in fields}, "problems": problems}
+    table = f" to {status.table}" if status.table else ""
+    echo(content, as_json, f"{status.endpoint or name} logs {share} requests{table}", *problems)
+    if problems:
         raise typer.Exit(1)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from gemtune.cli.config import Overrides
+from gemtune.cli.output import Json
 
 data_app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
 
@@ -35,6 +36,7 @@ def check(
     model: Annotated[str, typer.Option(help="Base model; default: evaluate.base_model of the settings.")] = "",
     config: Configuration = None,
     settings: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Check the rows, and whether the tuning service accepts them, for a model and a method.
 
@@ -43,7 +45,7 @@ def check(
     from gemtune.cli import data_commands
 
     overrides = [*(settings or []), *([f"evaluate.base_model={model}"] if model else [])]
-    data_commands.check(file, method, config, overrides)
+    data_commands.check(file, method, config, overrides, as_json)
 
 
 @data_app.command()
@@ -54,6 +56,7 @@ def convert(
     method: Method = "supervised",
     config: Configuration = None,
     settings: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Write the rows in another format, texts unchanged; rows that cannot be read are listed and left out.
 
@@ -62,7 +65,7 @@ def convert(
     """
     from gemtune.cli import data_commands
 
-    data_commands.convert(file, out, to, method, config, settings or [])
+    data_commands.convert(file, out, to, method, config, settings or [], as_json)
 
 
 @data_app.command()
@@ -113,6 +116,7 @@ def dedup_command(
     ] = None,
     config: Configuration = None,
     settings: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Drop exact duplicates, near-duplicates and conflicting labels from a file of rows.
 
@@ -122,4 +126,4 @@ def dedup_command(
     from gemtune.cli import data_commands
 
     overrides = [*(settings or []), f"preprocess.jaccard_threshold={threshold}"]
-    data_commands.deduplicate(file, out, dropped, runner, beam_option or [], config, overrides)
+    data_commands.deduplicate(file, out, dropped, runner, beam_option or [], config, overrides, as_json)

@@ -18,6 +18,7 @@ import typer
 
 from gemtune.artifacts.data import BorderlineDuplicate
 from gemtune.catalogue import Catalogue, Limits, TuningMethod
+from gemtune.cli.output import echo
 from gemtune.config import Config, JsonObject, Preprocess, Task
 from gemtune.data import dataflow_dedup, pairs, source_rows
 from gemtune.data.cleaning import NO_CLEANING, export_rules, load_cleaner, text_key
@@ -50,13 +51,13 @@ class _Progress(logging.Handler):
             typer.echo(message.removeprefix("progress: "), err=True)
 
 
-def check(file: str, method: str, config: Path | None, overrides: list[str]) -> None:
+def check(file: str, method: str, config: Path | None, overrides: list[str], as_json: bool) -> None:
     """Show what keeps rows from being used, and the problems of all rows together; exit code 1 if there are any."""
     from gemtune.cli import first_steps  # the steps are slow to import
 
     loaded = Config.load(config, overrides)
     limits, tuning_method = _limits(loaded, method)
-    rejected = _RejectedRows(file)
+    rejected = _RejectedRows(file, err=as_json)
     free_text = method == "preference" or loaded.task.kind in ("summarization", "generation")
     conflicts = "keep" if method == "preference" else "" if free_text else loaded.preprocess.conflicts
     profile, stats = RowProfile(loaded.task), _read_stats(loaded)
@@ -79,20 +80,21 @@ def check(file: str, method: str, config: Path | None, overrides: list[str]) -> 
             unfit = [*(misfit for misfit in unfit if not misfit.too_few), Misfit(str(error), stops=False)]
         elif error:
             problems.append(str(error))
-    for problem in problems:
-        typer.echo(f"{file}: {problem}")
+    notes = [*filter(None, (checker.validation_note(loaded.split), injections.note()))]
     for misfit in unfit:
         if not misfit.stops:
             typer.echo(f"note: {misfit}", err=True)
-    for note in filter(None, (checker.validation_note(loaded.split), injections.note())):
-        typer.echo(f"note: {note}")
     mask, reasons = checker.count_duplicates()
     usable = int(mask.sum())
     if not len(checker) and not rejected.first:
         raise source_rows.no_usable_rows_among(file, rejected.reasons, rejected.first)
     if rejected.first and not len(checker):
-        typer.echo(f"note: {source_rows.suggest_remedy(rejected.first)}")
-    typer.echo(f"{usable} of {rows} rows usable" + _listed(rejected.reasons + reasons))
+        notes.append(source_rows.suggest_remedy(rejected.first))
+    counts = rejected.reasons + reasons
+    lines = [*(f"{file}: {problem}" for problem in problems), *(f"note: {note}" for note in notes)]
+    lines.append(f"{usable} of {rows} rows usable" + _listed(counts))
+    notes = [*(str(misfit) for misfit in unfit if not misfit.stops), *notes]
+    echo({"rows": rows, "usable": usable, "reasons": counts, "problems": problems, "notes": notes}, as_json, *lines)
     if rejected or problems or not usable:
         raise typer.Exit(1)
 
@@ -160,7 +162,9 @@ class _RejectedRows:
             typer.echo(f"... and {len(self) - self._shown} more", err=self.err)
 
 
-def convert(file: str, out: str, to: str, method: str, config: Path | None, overrides: list[str]) -> None:
+def convert(
+    file: str, out: str, to: str, method: str, config: Path | None, overrides: list[str], as_json: bool
+) -> None:
     """Write the readable rows in the format `to`; the others are listed on stderr."""
     loaded = Config.load(config, overrides)
     _limits(loaded, method)
@@ -186,7 +190,8 @@ def convert(file: str, out: str, to: str, method: str, config: Path | None, over
     with output_path(out) as path:
         count = write(path, chain([first], rows), to)
     rejected.show_rest()
-    typer.echo(f"{count} rows written to {out}, {len(rejected)} left out" + _listed(rejected.reasons))
+    written = f"{count} rows written to {out}, {len(rejected)} left out" + _listed(rejected.reasons)
+    echo({"out": out, "rows": count, "excluded": rejected.reasons}, as_json, written)
     for field, lost in lost_fields.items() if to != "columns" else ():
         typer.echo(f"note: the {field} of {lost} rows is not written: {to} has no such field, columns do", err=True)
 
@@ -280,6 +285,7 @@ def deduplicate(
     beam_options: list[str],
     config: Path | None,
     overrides: list[str],
+    as_json: bool,
 ) -> None:
     """Write the kept rows, and the dropped rows with their reasons.
 
@@ -288,6 +294,8 @@ def deduplicate(
     loaded = Config.load(config, overrides)
     if runner == "dataflow":
         _dedup_on_dataflow(file, out, dropped or "", loaded, beam_options)
+        place = f"kept rows in {out}, dropped rows in {dropped}"
+        echo({"out": out, "dropped": dropped}, as_json, place)
         return
     if runner != "local":
         raise UserError(f"unknown runner {runner!r}", remedy="one of local, dataflow")
@@ -305,8 +313,9 @@ def deduplicate(
     if dropped is not None:
         with output_path(dropped) as path:
             write_rows(path, map(to_row, dropped_rows))
-    counts = _listed(Counter(row.reason for row in dropped_rows))
-    typer.echo(f"{len(kept)} of {len(kept) + len(dropped_rows)} rows kept" + counts)
+    counts, rows = Counter(row.reason for row in dropped_rows), len(kept) + len(dropped_rows)
+    kept_line = f"{len(kept)} of {rows} rows kept{_listed(counts)}"
+    echo({"out": out, "rows": rows, "kept": len(kept), "dropped": counts}, as_json, kept_line)
 
 
 def _dedup_on_dataflow(file: str, out: str, dropped: str, loaded: Config, beam_options: list[str]) -> None:
@@ -321,7 +330,6 @@ def _dedup_on_dataflow(file: str, out: str, dropped: str, loaded: Config, beam_o
     settings = {name: section.model_dump(mode="json", exclude_defaults=True) for name, section in sections.items()}
     options = ["--runner=DataflowRunner", *(f"--{option}" for option in beam_options)]
     dataflow_dedup.run(file, out, dropped, json.dumps(settings), options)
-    typer.echo(f"kept rows in {out}, dropped rows in {dropped}")
 
 
 def _read_stats(loaded: Config) -> ReadStats:

@@ -45,7 +45,7 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
     guesses = [_answered(item) if interactive and item.alternatives else item for item in guesses]
     guesses += _base_model(guesses)
     config = Config.model_validate(_nested(guesses))
-    examples, rejected, total = sampled(config)
+    examples, rejected, total = sampled(config, assumptions)
     profile = RowProfile.of(config.task, examples, total / max(1, len(examples) + len(rejected)))
     typer.echo(f"{file}: {count} rows")
     for note in assumptions:

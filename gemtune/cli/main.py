@@ -23,13 +23,11 @@ from gemtune.cli.commands import (
     Data,
     Engine,
     ExitZero,
-    Json,
     Messages,
     Options,
     Runs,
     check,
     check_own_rows,
-    echo,
     ended_by_signals,
     load,
     taking,
@@ -37,6 +35,7 @@ from gemtune.cli.commands import (
 )
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
+from gemtune.cli.output import Json, echo
 from gemtune.cli.results import app as results
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemtune.cli.commands import RUNS, Json, Messages, Runs, echo, ended_by_signals, load, local_vertex, wide_console
+from gemtune.cli.commands import RUNS, Messages, Runs, ended_by_signals, load, local_vertex, wide_console
 from gemtune.cli.config import Overrides
+from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 
 if TYPE_CHECKING:

@@ -66,6 +66,9 @@ def parse_example(
         return RejectedRow(line, error.reason, error.detail, row)
 
 
+OPENAI_PAIR = ("input", "preferred_output", "non_preferred_output")  # fields of its preference files
+
+
 def is_prompt(row: JsonObject) -> bool:
     """Whether a row is a prompt already: turns in `contents` or `messages`."""
     return isinstance(row.get("contents"), list) or isinstance(row.get("messages"), list)

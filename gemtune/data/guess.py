@@ -20,7 +20,7 @@ import yaml
 
 from gemtune.config import JsonObject
 from gemtune.config.data import SAID
-from gemtune.data.formats import is_prompt
+from gemtune.data.formats import OPENAI_PAIR, is_prompt
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import label_text, parse_container
 from gemtune.data.profile import estimate_tokens, script
@@ -34,7 +34,7 @@ _SEPARATORS = ("; ", ";", "|", ", ", ",", "、", "；")
 _RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
 _AUTOML = {"textContent", "textGcsUri", "text_snippet"}
-_EXPORTS = {"automl": _AUTOML, "openai": {"messages"}, "vertex": {"contents", *_AUTOML}}
+_EXPORTS = {"automl": _AUTOML, "openai": {"messages", "preferred_output"}, "vertex": {"contents", *_AUTOML}}
 _TARGETS = ("label", "object", "summary", "answer")
 
 
@@ -147,9 +147,9 @@ def _share(rows: Sequence[JsonObject], *keys: str) -> bool:
 
 
 def _pairs(rows: Sequence[JsonObject]) -> list[Guess] | None:
-    """Preference pairs: Gemini's contents and completions, or columns of a chosen and a rejected answer."""
+    """Preference pairs: the fields of Gemini or OpenAI, or columns of a chosen and a rejected answer."""
     method = Guess("method", "preference", "each row has a better and a worse answer")
-    if _share(rows, "contents", "completions"):
+    if _share(rows, "contents", "completions") or _share(rows, *OPENAI_PAIR):
         return [method]
     columns = _columns(rows)
     roles = {role: column for column in columns if (role := column.role) in ("chosen", "rejected")}

@@ -20,6 +20,7 @@ from gemtune.data import sources
 from gemtune.data.cleaning import text_key
 from gemtune.data.compared_text import Remainders
 from gemtune.data.example import Example, Pair, RejectedRow, example_id, to_row
+from gemtune.data.formats import OPENAI_PAIR
 from gemtune.data.row_validation import ReadStats, of_source, validate_row
 
 
@@ -109,6 +110,8 @@ def _sides(row: JsonObject, rules: Preprocess, config: Preference) -> tuple[Json
     """
     if "completions" in row:
         return _gemini_sides(row)
+    if "preferred_output" in row:
+        row = _of_openai(row, config)
     prompt, chosen, rejected = (
         row.get(name) for name in (config.prompt_column, config.chosen_column, config.rejected_column)
     )
@@ -117,7 +120,7 @@ def _sides(row: JsonObject, rules: Preprocess, config: Preference) -> tuple[Json
     others = {name: value for name, value in row.items() if name not in (config.prompt_column, "system", "messages")}
     if isinstance(chosen, list):
         before = prompt if isinstance(prompt, list) else [{"role": "user", "content": prompt}] if prompt else []
-        return {**others, "messages": [*before, *chosen]}, str(rejected[-1]["content"])
+        return {**others, "messages": [*before, *chosen]}, _content_of(rejected[-1])
     if not isinstance(chosen, str) or not isinstance(rejected, str):
         raise TypeError("the answers are not texts")
     if prompt is None:
@@ -136,6 +139,21 @@ def _gemini_sides(row: JsonObject) -> tuple[JsonObject, str]:
     others = {name: value for name, value in row.items() if name != "completions"}
     answer = {"role": "model", "parts": [{"text": scored[1]}]}
     return {**others, "contents": [*row["contents"], answer]}, scored[0]
+
+
+def _of_openai(row: JsonObject, config: Preference) -> JsonObject:
+    """A row of OpenAI's preference files, with its turns in the columns of the configuration."""
+    request = row["input"]
+    columns = {config.prompt_column: request["messages"], config.chosen_column: row["preferred_output"]}
+    columns[config.rejected_column] = row["non_preferred_output"]
+    others = {name: value for name, value in row.items() if name not in OPENAI_PAIR}
+    return {**others, **({"tools": request["tools"]} if request.get("tools") else {}), **columns}
+
+
+def _content_of(message: Mapping[str, Any]) -> str:
+    """The text of a chat message, whose content is a text or a list of parts."""
+    content = message["content"]
+    return "".join(part["text"] for part in content) if isinstance(content, list) else str(content)
 
 
 def _text_of(turn: Mapping[str, Any]) -> str:

@@ -79,18 +79,22 @@ def _merged(examples: list[Example], task: Task, config: Preprocess, stats: Read
     return [with_target(item, merge_spellings(item.target, task, stats.label_spellings)) for item in examples]
 
 
-def sample(data: str, task: Task, config: Preprocess) -> tuple[list[Example], list[RejectedRow], int]:
+def sample(
+    data: str, task: Task, config: Preprocess, stats: ReadStats | None = None
+) -> tuple[list[Example], list[RejectedRow], int]:
     """The examples and the rejected rows among SAMPLE_ROWS rows of the whole source, sampled by seed; all its rows.
 
     Raises `UserError` when the source cannot be read.
     """
+    stats = stats or ReadStats()
     rng, rows, count = random.Random(config.seed), list[Row | RejectedRow](), 0
-    for count, item in enumerate(with_progress(sources.rows(data, task, config), data), 1):  # reservoir sampling
+    for count, item in enumerate(
+        with_progress(sources.rows(data, task, config, stats.note), data), 1
+    ):  # reservoir sampling
         if count <= SAMPLE_ROWS:
             rows.append(item)
         elif (place := rng.randrange(count)) < SAMPLE_ROWS:
             rows[place] = item
-    stats = ReadStats()
     checked = (row if isinstance(row, RejectedRow) else validate_row(*row, task, config, stats) for row in rows)
     examples, rejected = divide(of_source(row, False, config) for row in checked)
     if config.label_spellings == "merge":

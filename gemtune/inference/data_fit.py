@@ -127,18 +127,19 @@ class RowProfile:
                 self.first_invalid.append((line, reference))
 
 
-def sampled(config: Config) -> tuple[list[Example], list[RejectedRow], int]:
+def sampled(config: Config, notes: Sequence[str] = ()) -> tuple[list[Example], list[RejectedRow], int]:
     """The examples and the rejected rows of the configuration's data, a sample of a long file; the number of its rows.
 
-    Raises `UserError` when the source cannot be read.
+    `notes` on the reading have been shown and are not logged again. Raises `UserError` when the source cannot be read.
     """
+    stats = ReadStats(notes=list(notes))
     rules = config.preprocess.model_copy(update={"pii": "off"})  # a detector may be paid
     if config.method == "preference" and config.preference.pairs_from == "data":
         rules = rules.model_copy(update={"test_data": ""})
-        items = stream_pairs(config.data, config.task, rules, config.preference, ReadStats())
+        items = stream_pairs(config.data, config.task, rules, config.preference, stats)
         examples, rejected = source_rows.divide(items)
         return examples, rejected, len(examples) + len(rejected)
-    return source_rows.sample(config.data, config.task, rules)
+    return source_rows.sample(config.data, config.task, rules, stats)
 
 
 def require_source_fit(config: Config) -> int:

@@ -42,6 +42,12 @@ def test_data_check_lists_every_broken_row(tmp_path: Path) -> None:
     sound = tmp_path / "rows.csv"
     sound.write_text("text,label\nfirst text,a\nsecond text,b\n")
     assert called("data", "check", sound) == (0, "2 of 2 rows usable\n")
+    code, output = called("data", "check", SAMPLE / "rows.jsonl", "--json")
+    assert code == 1
+    assert json.loads(output)["rows"] > json.loads(output)["usable"] > 0
+    converted = json.loads(called("data", "convert", sound, "--out", tmp_path / "out.jsonl", "--json")[1])
+    assert converted == {"out": str(tmp_path / "out.jsonl"), "rows": 2, "excluded": {}}
+    assert json.loads(called("dedup", sound, "--out", tmp_path / "kept.jsonl", "--json")[1])["kept"] == 2
 
 
 @pytest.mark.parametrize(

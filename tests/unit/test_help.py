@@ -38,6 +38,16 @@ def test_every_command_has_a_panel_and_examples():
     assert {name.split()[0] for name in COMMANDS} == set(PANEL_OF)
 
 
+def test_commands_print_json_where_they_report_anything():
+    without = {
+        name for name, command in COMMANDS.items() if "--json" not in {o for p in command.params for o in p.opts}
+    }
+    own_output = {"emulator", "open", "serve", "data describe", "config show", "config schema", "config reference"}
+    assert without == own_output | {"config explain", "data compare", "reward check"} | {
+        f"judge {verb}" for verb in ("export", "export-pairs", "validate")
+    }
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_are_commands_that_exist(name):
     assert {parsed(line) for line in EXAMPLES[name]} >= {name}

@@ -45,6 +45,11 @@ def gemini(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
     return {"contents": [{"role": "user", "parts": [{"text": prompt}]}], "completions": completions}
 
 
+def openai(prompt: str, preferred: Any, other: Any) -> dict[str, Any]:
+    answers = {"preferred_output": [turn("assistant", preferred)], "non_preferred_output": [turn("assistant", other)]}
+    return {"input": {"messages": [turn("user", prompt)], "tools": [], "parallel_tool_calls": True}, **answers}
+
+
 @pytest.mark.parametrize(
     "row",
     [
@@ -53,6 +58,8 @@ def gemini(prompt: str, chosen: str, rejected: str) -> dict[str, Any]:
         {"prompt": "p", "chosen": [turn("assistant", "good")], "rejected": [turn("assistant", "bad")]},
         {"chosen": [turn("user", "p"), turn("assistant", "good")], "rejected": [turn("user", "p"), turn("x", "bad")]},
         {"prompt": [turn("user", "p")], "chosen": "good", "rejected": "bad"},
+        openai("p", "good", "bad"),
+        openai("p", [{"type": "text", "text": "good"}], [{"type": "text", "text": "bad"}]),
     ],
 )
 def test_read_pairs_gives_the_same_pair_for_every_format(tmp_path: Path, row: dict[str, Any]) -> None:
