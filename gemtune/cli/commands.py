@@ -242,7 +242,8 @@ def doctor(
     check(settings)
     typer.echo(f"project {client.project}, region {client.location}, bucket {client.bucket}")
     typer.echo(f"{model} can be tuned in {client.location}; catalogue checked on {client.catalogue.checked}")
-    for warning in client.catalogue.warnings(model):
+    named = [model, settings.evaluate.judge.model, *settings.escalation.models, *(t.base for t in settings.plan.trials)]
+    for warning in dict.fromkeys(warning for name in named for warning in client.catalogue.warnings(name)):
         typer.echo(f"warning: {warning}")
     if not offline:
         _look_up(settings, client, image)
