@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -19,7 +19,8 @@ from gemtune.config import JsonObject, Section, Trial, explain
 from gemtune.errors import UserError, did_you_mean
 
 FILE = Path(__file__).with_name("catalogue.yaml")
-TuningMethod = Literal["supervised", "preference", "reinforcement"]
+TuningMethod = Literal["supervised", "reinforcement", "preference"]
+METHODS: tuple[TuningMethod, ...] = get_args(TuningMethod)
 INPUT_TOKENS = 1_048_576  # of every current Gemini model: cloud.google.com/vertex-ai/generative-ai/docs/models
 STALE_AFTER = timedelta(days=120)
 RETIRES_SOON = timedelta(days=90)

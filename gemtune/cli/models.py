@@ -16,8 +16,6 @@ from gemtune.cli.config import Overrides
 if TYPE_CHECKING:
     from gemtune.catalogue import Catalogue, TuningMethod
 
-METHODS: tuple[TuningMethod, ...] = ("supervised", "reinforcement", "preference")
-
 
 def models(
     config: Annotated[
@@ -43,6 +41,8 @@ def models(
 
 
 def _content(catalogue: Catalogue, today: date) -> dict[str, Any]:
+    from gemtune.catalogue import METHODS
+
     content = catalogue.model_dump(mode="json", exclude={"schema_version", "grid", "recommended"})
     for name, model in content["models"].items():
         model["retired"] = catalogue.models[name].retired(today)
@@ -51,6 +51,8 @@ def _content(catalogue: Catalogue, today: date) -> dict[str, Any]:
 
 def _show(catalogue: Catalogue, today: date, base_model: str) -> None:
     from rich.table import Table
+
+    from gemtune.catalogue import METHODS
 
     table = Table(title=f"tuning on {today}; facts read until {catalogue.checked}", title_justify="left")
     for heading in ("method", "model", "tuned in (served in)", "adapters", "keys", "batch", "until"):
