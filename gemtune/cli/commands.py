@@ -356,8 +356,8 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
     console.print(f"{lift}, {assumed}", soft_wrap=True)
     methods = Table("method", "model", "data", "a job, USD", "evidence", title="tuning methods", title_justify="left")
     for row in plan.methods:
-        cost_ = f"{row.cost.expected:.2f}, at most {row.cost.upper:.2f}" if row.cost else f"needs {row.obstacle}"
-        methods.add_row(row.method, row.model or "none", row.data, cost_, row.evidence)
+        job = f"{row.cost.expected:.2f}, at most {row.cost.upper:.2f}" if row.cost else f"needs {row.obstacle}"
+        methods.add_row(row.method, row.model or "none", row.data, job, row.evidence)
     console.print(methods, markup=False)
     for note in [*plan.over_budget, *plan.warnings]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
