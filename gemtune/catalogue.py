@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -19,7 +19,8 @@ from gemtune.config import JsonObject, Section, Trial, explain
 from gemtune.errors import UserError, did_you_mean
 
 FILE = Path(__file__).with_name("catalogue.yaml")
-TuningMethod = Literal["supervised", "preference", "reinforcement"]
+TuningMethod = Literal["supervised", "reinforcement", "preference"]
+METHODS: tuple[TuningMethod, ...] = get_args(TuningMethod)
 INPUT_TOKENS = 1_048_576  # of every current Gemini model: cloud.google.com/vertex-ai/generative-ai/docs/models
 STALE_AFTER = timedelta(days=120)
 RETIRES_SOON = timedelta(days=90)
@@ -29,10 +30,27 @@ class Price(Section):
     """US dollars per million tokens; `train_basis` says whether the tuning price is published or assumed."""
 
     train: float = Field(ge=0)
+    reinforcement: float | None = Field(
+        None, ge=0, description="Per sampled token of reinforcement tuning; null: unknown."
+    )
     input: float = Field(ge=0)
     output: float = Field(ge=0)
     batch: float = Field(1.0, ge=0, le=1, description="Share of input and output price that a batch job costs.")
     train_basis: str = "set by the user"
+
+
+class Source(Section):
+    """Where facts were read, and the day."""
+
+    url: str
+    read: date
+
+
+class Evidence(Section):
+    """The sources of a fact, by name, and those that give another value, with that value."""
+
+    sources: list[str]
+    others: dict[str, Any] = Field(default_factory=dict)
 
 
 class Limits(Section):
@@ -45,6 +63,7 @@ class Limits(Section):
     validation_examples: int
     validation_free: int
     validation_share: float
+    evidence: dict[str, Evidence] = Field(default_factory=dict)
 
     def validation_rows(self, train_rows: int) -> int:
         """Most validation rows that the service accepts with this number of training rows."""
@@ -71,12 +90,32 @@ class Model(Section):
     )
     retires: date | None = None
     price: Price
+    evidence: dict[str, Evidence] = Field(default_factory=dict, description="Where each fact is from; by field.")
 
     @field_validator("retires", mode="before")
     @classmethod
     def _empty_is_none(cls, value: Any) -> Any:
         """An override from a pipeline parameter has an empty string for none."""
         return None if value == "" else value
+
+    def locations(self, method: TuningMethod) -> list[str]:
+        """Where a method is offered; `*` is every region."""
+        return self.method_locations.get(method, self.tuning_locations)
+
+    def train_price(self, method: TuningMethod) -> float | None:
+        """US dollars per million tokens of a method's jobs; None: unknown."""
+        return self.price.reinforcement if method == "reinforcement" else self.price.train
+
+    @property
+    def retirement(self) -> str:
+        """The last day, with those that other sources give; "" where none is known."""
+        others = self.evidence["retires"].others.values() if self.retires and "retires" in self.evidence else ()
+        listed = ", ".join(str(day or "none") for day in others)
+        return f"{self.retires or ''}" + (f" (other sources: {listed})" if listed else "")
+
+    def retires_soon(self, today: date) -> bool:
+        """Whether the last day is near."""
+        return self.retires is not None and timedelta(0) <= self.retires - today <= RETIRES_SOON
 
     def retired(self, today: date) -> bool:
         """Whether the published retirement date has passed."""
@@ -88,7 +127,7 @@ class Catalogue(Section):
 
     schema_version: Literal[1]
     checked: date
-    sources: list[str]
+    sources: dict[str, Source]
     limits: dict[TuningMethod, Limits]
     models: dict[str, Model]
     service: dict[str, float] = Field(
@@ -130,10 +169,10 @@ class Catalogue(Section):
             similar = did_you_mean(name, tuple(self.tunable(method, day)))
             raise UserError(f"unknown base model {name!r}", remedy=remedy + similar)
         if model.retired(day):
-            raise UserError(f"{name} was retired on {model.retires}", remedy=remedy)
+            raise UserError(f"{name} was retired on {model.retirement}", remedy=remedy)
         if method not in model.methods:
             raise UserError(f"{name} cannot be tuned by the method {method!r}", remedy=remedy)
-        locations = model.method_locations.get(method, model.tuning_locations)
+        locations = model.locations(method)
         if "*" not in locations and location not in locations:
             listed = ", ".join(locations)
             raise UserError(f"{name} cannot be tuned in {location}", remedy=f"set vertex.location to one of {listed}")
@@ -169,8 +208,20 @@ class Catalogue(Section):
         return self.service[metric]
 
     def trial_price(self, trial: Trial, base_model: str) -> Price:
-        """The price of a trial's tuning and of its model's requests."""
-        return self.price(trial_base_model(trial, base_model), base_model)
+        """The price of a trial's requests, and of its tuning as `train`.
+
+        Raises `UserError` where the price of its method is unknown.
+        """
+        name = trial_base_model(trial, base_model)
+        price = self.price(name, base_model)
+        train = self.models[name].train_price(trial.method) if name in self.models else price.train
+        if train is None:
+            raise UserError(
+                f"the price of {trial.method} tuning of {name} is not published, so its cost has no bound",
+                remedy=f"set vertex.catalogue={{models: {{{name}: {{price: {{{trial.method}: US dollars for a million "
+                "sampled tokens}}}}",
+            )
+        return price.model_copy(update={"train": train})
 
     def starting_trial(self, name: str, modality: str, rows: int, mean_tokens: float) -> Trial:
         """The published starting hyperparameters for a model family, modality and data size."""
@@ -214,8 +265,8 @@ class Catalogue(Section):
         if day - self.checked > STALE_AFTER:
             warnings.append(f"the model catalogue was last checked on {self.checked}: verify limits and prices")
         model = self.models.get(name)
-        if model and model.retires and not model.retired(day) and model.retires - day <= RETIRES_SOON:
-            warnings.append(f"{name} retires on {model.retires}: migrate to {', '.join(self.tunable(today=day))}")
+        if model and model.retires_soon(day):
+            warnings.append(f"{name} retires on {model.retirement}: migrate to {', '.join(self.tunable(today=day))}")
         if model and model.price.train_basis.startswith("assumed"):
             warnings.append(
                 f"the tuning price of {name} is not published: {model.price.train} USD per million tokens is assumed"

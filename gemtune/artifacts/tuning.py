@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict
 
 from gemtune.artifacts.base import Artifact, Part
-from gemtune.artifacts.cost import CostForecast, CostItem
+from gemtune.artifacts.cost import CostForecast, CostItem, Estimate
 from gemtune.artifacts.evaluation import Confusion, EvaluationReport, Score
 from gemtune.config import ModelVariant, Trial
 
@@ -33,6 +33,22 @@ class PriceList(Part):
     def of(self, variant: ModelVariant) -> dict[str, Any]:
         """The prices of a variant's base model (of the configured base model, if it names none)."""
         return self.models.get(variant.base_model or variant.model, self.models[self.base_model])
+
+
+class MethodComparison(Part):
+    """What speaks for a tuning method on these data: a job with default hyperparameters."""
+
+    method: str
+    model: str
+    """The base model; empty: none takes the method today."""
+    data: str
+    """What the data offers it."""
+    cost: Estimate | None
+    """US dollars of the job; null: unknown, or there can be no job."""
+    evidence: str
+    """What the test rows can show of it."""
+    obstacle: str
+    """What it lacks, and the setting that supplies it; empty: nothing."""
 
 
 class TuningPlan(Artifact):
@@ -59,6 +75,8 @@ class TuningPlan(Artifact):
     """Share of unusable answers up to which a prompt is usable."""
     prices: PriceList
     warnings: list[str] = []
+    methods: list[MethodComparison] = []
+    """The tuning methods compared."""
     forecast: CostForecast
     fingerprint: str
     baselines: EvaluationReport | None = None

@@ -235,7 +235,9 @@ def doctor(
     model = settings.evaluate.base_model
     check(settings)
     place = {"project": client.project, "region": client.location, "bucket": client.bucket, "model": model}
-    warnings, checks = list(client.catalogue.warnings(model)), list[dict[str, str]]()
+    named = [model, settings.evaluate.judge.model, *settings.escalation.models, *(t.base for t in settings.plan.trials)]
+    warnings = list(dict.fromkeys(warning for name in named for warning in client.catalogue.warnings(name)))
+    checks = list[dict[str, str]]()
     if not offline:
         problems, checks = _looked_up(settings, client, image)
         warnings += problems
@@ -354,6 +356,11 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
         f"with {plan.rows['test']} test {unit}, a true lift of {plan.detectable_lift:.3f} is detected with 80 % power"
     )
     console.print(f"{lift}, {assumed}", soft_wrap=True)
+    methods = Table("method", "model", "data", "a job, USD", "evidence", title="tuning methods", title_justify="left")
+    for row in plan.methods:
+        job = f"{row.cost.expected:.2f}, at most {row.cost.upper:.2f}" if row.cost else f"needs {row.obstacle}"
+        methods.add_row(row.method, row.model or "none", row.data, job, row.evidence)
+    console.print(methods, markup=False)
     for note in [*plan.over_budget, *plan.warnings]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     for reason in plan.reasons:

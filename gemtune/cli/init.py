@@ -81,7 +81,9 @@ def _base_model(guesses: list[Guess]) -> list[Guess]:
         model = Evaluate().base_model
         return [] if model in now else [Guess("evaluate.base_model", now[0], "can be tuned on pairs", tuple(now[1:]))]
     model, *_ = catalogue.tunable("preference", date.min)
-    reason = f"retired on {catalogue.models[model].retires}; local runs only: for Vertex AI name one that takes pairs"
+    reason = (
+        f"retired on {catalogue.models[model].retirement}; local runs only: for Vertex AI name one that takes pairs"
+    )
     override = Guess(
         "vertex.catalogue", {"models": {model: {"retires": None}}}, "remove it with a model that is not retired"
     )

@@ -35,6 +35,7 @@ from gemtune.cli.commands import (
 )
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
+from gemtune.cli.models import models
 from gemtune.cli.output import Json, echo
 from gemtune.cli.results import app as results
 
@@ -51,6 +52,7 @@ app = typer.Typer(
 )
 
 app.add_typer(steps)
+app.command()(models)
 app.add_typer(results)
 app.add_typer(cloud)
 

@@ -58,11 +58,6 @@ class Context:
     other_prompts: Sequence[CostItem] = ()
 
 
-REINFORCEMENT_PRICE = (
-    "the price of reinforcement tuning is not published: every sampled token is assumed to cost price.train"
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What is paid anyway, what each trial would add, the trials that fit under the limit.
@@ -131,11 +126,7 @@ class Forecaster:
             chosen,
             [f"{name} may cost {upper:.2f} USD: over max_cost beside the others" for name, upper in excluded.items()],
             self._price_list(everything),
-            [
-                *self.catalogue.warnings(self.evaluate.base_model),
-                *judging.warnings(self.evaluate.judge.ratings),
-                *([REINFORCEMENT_PRICE] if any(trial.method == "reinforcement" for trial in trials) else []),
-            ],
+            [*self.catalogue.warnings(self.evaluate.base_model), *judging.warnings(self.evaluate.judge.ratings)],
             tuple(escalated),
         )
 

@@ -76,7 +76,9 @@ def _tuned_models(config: Config, catalogue: Catalogue, location: str, today: da
             yield from base
         if not base:
             check = partial(require, model, method, adapter_sizes=(trial.adapter_size,))
-            yield from _refused(f"{setting}.adapter_size", trial.adapter_size, check)
+            yield from _refused(f"{setting}.adapter_size", trial.adapter_size, check) or _refused(
+                f"{setting}.method", method, partial(catalogue.trial_price, trial, base_model)
+            )
     sizes = tuple({trial.adapter_size for trial in trials})
     for number, model in enumerate(config.escalation.models):
         check = partial(require, model, "supervised", adapter_sizes=sizes)

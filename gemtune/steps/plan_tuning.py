@@ -19,13 +19,14 @@ from typing import Any
 from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
-from gemtune.artifacts.tuning import BestPrompt, TuningPlan
+from gemtune.artifacts.tuning import BestPrompt, MethodComparison, TuningPlan
 from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
 from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_variants
 from gemtune.cost.forecast import Context, Forecast, Forecaster
 from gemtune.cost.items import cheapest_plan
+from gemtune.cost.method_comparison import compare_methods
 from gemtune.cost.tokens import TokenCounter, TokenEstimates
 from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError
@@ -267,9 +268,16 @@ def make_plan(
         over_budget=over_budget,
         prices=forecast.prices,
         warnings=[*notes, *forecast.warnings],
+        methods=_methods(request, tokens, score.value if score else 0.5),
         forecast=CostForecast.of(forecast.items, plan.max_cost),
         fingerprint=digest,
     )
+
+
+def _methods(request: PlanRequest, tokens: TokenEstimates, score: float) -> list[MethodComparison]:
+    context, test = request.context, len(request.splits[2])
+    lifts = (detectable_lift(1 - score, test), detectable_lift(1.0, test))
+    return compare_methods(request.task, context.evaluate, context.catalogue, request.splits[0], tokens, lifts)
 
 
 def _reasons_for_a_fresh_start(request: PlanRequest, serving: ModelVariant) -> list[str]:

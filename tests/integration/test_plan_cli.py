@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from gemtune.artifacts.cost import Estimate
 from gemtune.artifacts.tuning import TuningPlan, TuningRecord
-from gemtune.cli.commands import app
+from gemtune.cli.main import app
 from gemtune.state import store
 from gemtune.steps import preprocess, split, tune
 from gemtune.vertex import PROJECT_VARIABLES, Client, models
@@ -198,6 +199,28 @@ def test_doctor_offline_needs_no_project(tmp_path: Path, monkeypatch: pytest.Mon
     assert (done.exit_code, "project unknown, region us-central1" in done.output) == (0, True), done.output
 
 
+def test_doctor_warns_of_every_model_that_retires_soon(client: Client, tmp_path: Path) -> None:
+    soon = date.today() + timedelta(days=90)
+    retiring = f"vertex.catalogue={{models: {{gemini-3.5-flash-lite: {{retires: {soon}}}}}}}"
+    assert "retires on" not in doctored(tmp_path, "--set", retiring).output
+    for setting in ("evaluate.judge={model: X}", "escalation.models=[X]", "plan.trials=[{base: X}]"):
+        result = doctored(tmp_path, "--set", retiring, "--set", setting.replace("X", "gemini-3.5-flash-lite"))
+        assert f"warning: gemini-3.5-flash-lite retires on {soon}" in result.output
+
+
+def test_models_command_lists_what_can_be_tuned_today(tmp_path: Path) -> None:
+    output = CliRunner().invoke(app, ["models"]).output
+    assert "preference tuning: no model; retired: gemini-2.5-flash, 2026-10-20 (other sources: 2026-10-16" in output
+    assert "reinforcement tuning: supply an unknown price by vertex.catalogue" in output
+    own = tmp_path / "own.yaml"
+    own.write_text("vertex: {catalogue: {models: {gemini-2.5-flash: {retires: null}}}}\n")
+    content = json.loads(CliRunner().invoke(app, ["models", str(own), "--json"]).output)
+    assert content["today"]["preference"] == ["gemini-2.5-flash"]
+    fact = content["models"]["gemini-2.5-pro"]["evidence"]["retires"]
+    assert fact["others"] == {"model-lifecycle": "2026-10-16", "gemini-api-deprecations": "2026-12-01"}
+    assert {"url", "read"} == content["sources"][fact["sources"][0]].keys()
+
+
 def test_plan_command_refuses_methods_not_offered(client: Client, tmp_path: Path) -> None:
     result = planned(tmp_path, "--set", "plan.trials=[{method: distillation}]")
     assert result.exit_code == 1
@@ -214,12 +237,14 @@ def test_plan_command_refuses_methods_not_offered(client: Client, tmp_path: Path
         (["plan.trials=[{method: reinforcement, learning_rate_multiplier: 5}]"], "from 0.25 to 4"),
         (["hard_examples.target_share=0.3"], "for supervised trials only"),
         (["task.kind=generation"], "needs evaluate.judge.model, or code in rewards"),
+        (["vertex.catalogue={}"], "set vertex.catalogue={models: {gemini-3.5-flash: {price: {reinforcement:"),
     ],
 )
 def test_plan_command_refuses_what_reinforcement_tuning_lacks(
     client: Client, tmp_path: Path, overrides: list[str], message: str
 ) -> None:
-    own = ["evaluate.base_model=gemini-3.5-flash", "plan.trials=[{method: reinforcement}]", *overrides]
+    price = "vertex.catalogue={models: {gemini-3.5-flash: {price: {reinforcement: 1.0}}}}"
+    own = ["evaluate.base_model=gemini-3.5-flash", "plan.trials=[{method: reinforcement}]", price, *overrides]
     result = planned(tmp_path, *[part for setting in own for part in ("--set", setting)])
     assert result.exit_code == 1
     assert message in " ".join(result.output.split())

@@ -22,13 +22,15 @@ from gemtune.tuning import rewards
 from gemtune.vertex import Client, jobs
 
 BASE = "evaluate.base_model=gemini-3.5-flash"
+PRICE = "vertex.catalogue={models: {gemini-3.5-flash: {price: {reinforcement: 1.0}}}}"
 TRIAL = {"name": "r", "method": "reinforcement", "epoch_count": 3, "samples_per_prompt": 4, "batch_size": 16}
 
 
 def tuned(folder: Path, name: str, *overrides: str, **trial: object) -> TuningRecord:
     train, validation, _ = splits(folder, seed=3)
     job = str(folder / "job.json")
-    tune.run(train, validation, {**TRIAL, **trial}, name, job, str(folder / "events"), **sections(BASE, *overrides))
+    own = sections(BASE, PRICE, *overrides)
+    tune.run(train, validation, {**TRIAL, **trial}, name, job, str(folder / "events"), **own)
     return TuningRecord.read(job)
 
 

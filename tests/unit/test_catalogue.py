@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
-from gemtune.catalogue import Catalogue
-from gemtune.config import Config
+from gemtune.catalogue import Catalogue, Limits, Model
+from gemtune.config import Config, Trial
 from gemtune.errors import UserError
 
 TODAY = date(2026, 11, 20)
@@ -77,6 +77,52 @@ def test_catalogue_warnings_name_age_retirement_and_assumptions() -> None:
     assert "checked on" in SHIPPED.warnings("", date(2027, 6, 1))[0]
     assert "retires on 2026-10-20" in SHIPPED.warnings("gemini-2.5-flash", date(2026, 9, 1))[0]
     assert "is assumed" in SHIPPED.warnings("gemini-3.5-flash", TODAY)[0]
+    soon = SHIPPED.models["gemini-3.5-flash"].retires
+    assert soon
+    assert "retires on" in SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=90))[0]
+    assert "retires on" not in SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=91))[0]
+
+
+FACTS = {
+    "methods",
+    "adapter_sizes",
+    "tuning_locations",
+    "serving_locations",
+    "encryption_key",
+    "batch",
+    "retires",
+    "price",
+}
+
+
+def test_catalogue_names_a_known_source_of_each_fact() -> None:
+    for name, model in SHIPPED.models.items():
+        assert model.evidence.keys() >= FACTS, name
+        assert model.evidence.keys() <= Model.model_fields.keys()
+    limits = SHIPPED.limits["supervised"]
+    assert limits.evidence.keys() == Limits.model_fields.keys() - {"evidence"}
+    listed = [fact for item in (*SHIPPED.models.values(), limits) for fact in item.evidence.values()]
+    assert {source for fact in listed for source in (*fact.sources, *fact.others)} == SHIPPED.sources.keys()
+    assert all(fact.sources for fact in listed)
+
+
+def test_catalogue_retirement_has_the_days_of_all_sources() -> None:
+    assert SHIPPED.models["gemini-3.1-flash-lite"].retirement == "2027-05-07"
+    disputed = SHIPPED.models["gemini-2.5-flash"].retirement
+    assert disputed == "2026-10-20 (other sources: 2026-10-16, 2026-12-01)"
+    with pytest.raises(UserError, match=r"retired on 2026-10-20 \(other sources: 2026-10-16, 2026-12-01"):
+        SHIPPED.require("gemini-2.5-flash", "supervised", "us-central1", today=TODAY)
+    assert Catalogue.load({"models": {"gemini-2.5-flash": {"retires": ""}}}).models["gemini-2.5-flash"].retirement == ""
+
+
+def test_catalogue_unknown_price_blocks_only_what_needs_it() -> None:
+    model = "gemini-3.5-flash"
+    assert SHIPPED.trial_price(Trial(), model).train == SHIPPED.models[model].price.train
+    with pytest.raises(UserError, match=rf"not published.*catalogue={{models: {{{model}: {{price: {{reinforcement: "):
+        SHIPPED.trial_price(Trial(method="reinforcement"), model)
+    own = Catalogue.load({"models": {model: {"price": {"reinforcement": 7.0}}}})
+    assert own.trial_price(Trial(method="reinforcement"), model).train == 7.0
+    assert own.trial_price(Trial(), model).train == SHIPPED.models[model].price.train
 
 
 def test_catalogue_thinking_depends_on_the_family() -> None:

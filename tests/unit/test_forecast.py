@@ -36,7 +36,12 @@ CHAMPION = ModelVariant(
 )  # fmt: skip
 
 PRICES = st.builds(
-    Price, train=st.floats(0, 100), input=st.floats(0, 10), output=st.floats(0, 30), train_basis=st.just("test")
+    Price,
+    train=st.floats(0, 100),
+    input=st.floats(0, 10),
+    output=st.floats(0, 30),
+    train_basis=st.just("test"),
+    reinforcement=st.floats(0, 100),
 )
 ANY_TRIAL = st.builds(
     Trial, epoch_count=st.integers(1, 30), method=st.sampled_from(["supervised", "preference", "reinforcement"]),
