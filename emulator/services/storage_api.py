@@ -70,16 +70,16 @@ def object_headers(body: Json, etag: str) -> dict[str, str]:
         "X-Goog-Metageneration": body["metageneration"],
         "X-Goog-Hash": f"crc32c={body['crc32c']},md5={body['md5Hash']}",
         "X-Goog-Stored-Content-Length": body["size"],
-        "X-Goog-Storage-Class": body["storageClass"],
         "ETag": etag,
         "Last-Modified": format_datetime(datetime.fromisoformat(body["updated"]), usegmt=True),
         "Accept-Ranges": "bytes",
         "Content-Type": "application/octet-stream",
     }
     optional = {name: body.get(key) for key, name in METADATA_HEADERS.items()}
+    optional["X-Goog-Storage-Class"] = body["storageClass"]
     optional["X-Goog-Stored-Content-Encoding"] = body.get("contentEncoding", "identity")
-    optional |= {f"X-Goog-Meta-{key}": value for key, value in body.get("metadata", {}).items() if _printable(key)}
-    return headers | {name: value for name, value in optional.items() if _printable(value)}
+    optional |= {f"X-Goog-Meta-{key}": value for key, value in body.get("metadata", {}).items()}
+    return headers | {name: value for name, value in optional.items() if _is_header(name, value)}
 
 
 def customer_key(call: Call) -> Json:
@@ -433,8 +433,10 @@ def _session(call: Call) -> str:
     return call.first("upload_id") or call.first("uploadId")
 
 
-def _printable(value: Any) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isprintable()
+def _is_header(name: str, value: Any) -> bool:
+    """Whether HTTP can carry the value under this name."""
+    token = re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII)
+    return bool(token) and isinstance(value, str) and bool(re.fullmatch("(?:[!-~](?:[ -~]*[!-~])?)?", value))
 
 
 def _check_metadata(body: Mapping[str, Any]) -> None:

@@ -243,6 +243,20 @@ def test_customer_keys(server: Server, bucket: Any) -> None:
     assert bucket.blob("open").download_as_text() == "text"
 
 
+def test_metadata_that_no_header_can_carry(server: Server, bucket: Any) -> None:
+    bucket.blob("odd").upload_from_string("text")
+    own = {"a b": "v", "c:d\r\n": "v", "é": "v", "plain": "v", "value": " é\n", "": "v", "space": " v "}
+    metadata = {"metadata": own, "cacheControl": " x", "storageClass": "é", "contentType": "a/b\n"}
+    assert httpx.patch(f"{server.url}/b/{bucket.name}/o/odd", json=metadata).status_code == 200
+    for path in (f"b/{bucket.name}/o/odd?alt=media", f"{bucket.name}/odd"):
+        response = httpx.get(f"{server.url}/{path}")
+        assert response.content == b"text"
+        assert {name for name in response.headers if name.startswith("x-goog-meta-")} <= {
+            "x-goog-meta-plain",
+            "x-goog-meta-",
+        }
+
+
 def test_batch_of_object_store(server: Server, bucket: Any) -> None:
     bucket.blob("there").upload_from_string("")
     parts = "".join(
