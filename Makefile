@@ -14,7 +14,7 @@ BIN := .venv/bin
 READY := .venv/.ready-$(subst $(strip ,),-,$(EXTRAS))
 BENCHED := .venv/.ready-bench
 
-.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs site samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clean
+.PHONY: help install fmt check test unit integration coverage fuzz beam e2e run serve compile golden whole-runs docs site samples emulator submit schedule bench wheel image lock matrix pin-base image-check genai3 clients clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -145,6 +145,11 @@ genai3: $(READY) ## the tests of the wire and the contract with the newest googl
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --no-deps --target .venv/genai3 'google-genai>=3,<4'
 	PYTHONPATH=$(CURDIR)/.venv/genai3 $(BIN)/python -m pytest -n 2 --dist loadgroup tests/contract tests/unit/test_calls.py \
 	  $(addprefix tests/integration/test_,vertex.py vertex_embedding.py vertex_metrics.py vertex_storage.py batch_jobs.py jobs.py predictor.py) $(ARGS)
+
+clients: $(READY) ## the newest release of other makers' clients against the emulator; docs/reference/clients.md (ARGS=--write, or names of clients)
+	command -v uv > /dev/null || test -x build/clients/uv/bin/uv || { $(PYTHON) -m venv build/clients/uv; \
+	  build/clients/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; }
+	PATH=$(CURDIR)/build/clients/uv/bin:$$PATH $(BIN)/python -m tools.clients.run $(ARGS)
 
 clean: ## remove the environment, builds and runs
 	rm -rf .venv build dist runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

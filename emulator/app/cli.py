@@ -92,7 +92,7 @@ def command(
 def _print_routes() -> None:
     with tempfile.TemporaryDirectory() as directory:
         emulator = Emulator(Settings(Path(directory), engine_factory("scripted", 1)))
-        print(routes_table(emulator.routes), end="")
+        print(routes_table([*emulator.routes, *emulator.xml_routes]), end="")
         emulator.close()
 
 

@@ -349,10 +349,10 @@ class Storage:
         source_conditions: Conditions,
         generation: str = "",
     ) -> Json:
-        """The target object with the source's bytes and, without `changes`, its metadata."""
+        """The target object with the source's bytes and, unless `changes` has other metadata, its metadata."""
         body, content = self.read(*source, generation=generation, conditions=source_conditions)
         kept = {key: body[key] for key in WRITABLE if key in body}
-        return self.write(*target, content, changes or kept, conditions)
+        return self.write(*target, content, {**({} if changes.keys() & WRITABLE else kept), **changes}, conditions)
 
     def move(
         self,
@@ -510,7 +510,7 @@ def _describe(bucket: str, name: str, content: bytes, metadata: Mapping[str, Any
         "timeCreated": stamp,
         "updated": stamp,
         "timeStorageClassUpdated": stamp,
-        **{key: metadata[key] for key in WRITABLE if metadata.get(key) is not None},
+        **{key: metadata[key] for key in (*WRITABLE, "customerEncryption") if metadata.get(key) is not None},
     }
 
 

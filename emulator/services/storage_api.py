@@ -70,16 +70,31 @@ def object_headers(body: Json, etag: str) -> dict[str, str]:
         "X-Goog-Metageneration": body["metageneration"],
         "X-Goog-Hash": f"crc32c={body['crc32c']},md5={body['md5Hash']}",
         "X-Goog-Stored-Content-Length": body["size"],
-        "X-Goog-Storage-Class": body["storageClass"],
         "ETag": etag,
         "Last-Modified": format_datetime(datetime.fromisoformat(body["updated"]), usegmt=True),
         "Accept-Ranges": "bytes",
         "Content-Type": "application/octet-stream",
     }
     optional = {name: body.get(key) for key, name in METADATA_HEADERS.items()}
+    optional["X-Goog-Storage-Class"] = body["storageClass"]
     optional["X-Goog-Stored-Content-Encoding"] = body.get("contentEncoding", "identity")
-    optional |= {f"X-Goog-Meta-{key}": value for key, value in body.get("metadata", {}).items() if _printable(key)}
-    return headers | {name: value for name, value in optional.items() if _printable(value)}
+    optional |= {f"X-Goog-Meta-{key}": value for key, value in body.get("metadata", {}).items()}
+    return headers | {name: value for name, value in optional.items() if _is_header(name, value)}
+
+
+def customer_key(call: Call) -> Json:
+    """The metadata of an object that is written with a customer's key. The emulator never sees to encryption itself."""
+    digest = call.headers.get("x-goog-encryption-key-sha256")
+    return {"customerEncryption": {"encryptionAlgorithm": "AES256", "keySha256": digest}} if digest else {}
+
+
+def check_customer_key(call: Call, body: Json, source: str = "") -> None:
+    """Raise the service's 400 unless the request has the key with which an object was written."""
+    stored = body.get("customerEncryption", {}).get("keySha256")
+    if stored != call.headers.get(f"x-goog-{source}encryption-key-sha256"):
+        state, reason = ("encrypted", "IsEncrypted") if stored else ("not encrypted", "NotEncrypted")
+        message = f"The target object is {state} by the customer-supplied encryption key of the request."
+        raise ApiError(400, message, f"resource{reason}WithCustomerEncryptionKey")
 
 
 class StorageApi:
@@ -225,6 +240,7 @@ class StorageApi:
         if conditions.excludes(body) or _is_unchanged(call, body, etag(body)):
             return Response(status_code=304, headers={"ETag": etag(body)})
         conditions.check(body)
+        check_customer_key(call, body)
         size = int(body["size"])
         first = start if start >= 0 else max(0, size + start)
         if match and first >= size:
@@ -251,23 +267,27 @@ class StorageApi:
     def compose(self, call: Call) -> Json:
         """One object out of several."""
         parts = []
+        bucket, name = call.params["bucket"], call.params["object"]
         for source in call.fields().objects("sourceObjects"):
+            check_customer_key(call, self.storage.get(bucket, source.text("name")))
             preconditions = source.object("objectPreconditions")
             generation = preconditions.integer("ifGenerationMatch") if "ifGenerationMatch" in preconditions else None
             parts.append((source.text("name"), str(source.value.get("generation") or ""), Conditions(generation)))
         metadata = call.fields().object("destination").value
         _check_metadata(metadata)
-        bucket, name = call.params["bucket"], call.params["object"]
+        metadata = {**metadata, **customer_key(call)}
         return self._object(call, self.storage.compose(bucket, name, parts, metadata, _conditions(call)))
 
     def copy(self, call: Call) -> Json:
         """The copy."""
         changes = {key: value for key, value in call.body.items() if key in WRITABLE}
         _check_metadata(changes)
+        source = self.storage.get(call.params["bucket"], call.params["object"], call.first("sourceGeneration"))
+        check_customer_key(call, source, "copy-source-")
         body = self.storage.copy(
             (call.params["bucket"], call.params["object"]),
             (call.params["bucket2"], call.params["object2"]),
-            changes,
+            changes | customer_key(call),
             _conditions(call),
             _conditions(call, "Source"),
             call.first("sourceGeneration"),
@@ -314,6 +334,7 @@ class StorageApi:
                 metadata["contentType"] = call.headers["x-upload-content-type"]
         else:
             raise ApiError(400, f"Unknown uploadType '{kind[:40]}'", "invalid")
+        metadata["customerEncryption"] = customer_key(call).get("customerEncryption")
         name = call.first("name") or str(metadata.get("name") or "")
         if kind == "resumable":
             return self.start_upload(call, bucket, name, metadata, _conditions(call))
@@ -412,8 +433,10 @@ def _session(call: Call) -> str:
     return call.first("upload_id") or call.first("uploadId")
 
 
-def _printable(value: Any) -> bool:
-    return isinstance(value, str) and value.isascii() and value.isprintable()
+def _is_header(name: str, value: Any) -> bool:
+    """Whether HTTP can carry the value under this name."""
+    token = re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII)
+    return bool(token) and isinstance(value, str) and bool(re.fullmatch("(?:[!-~](?:[ -~]*[!-~])?)?", value))
 
 
 def _check_metadata(body: Mapping[str, Any]) -> None:

@@ -19,7 +19,14 @@ from starlette.responses import Response
 
 from emulator.core.google_rest import ApiError, Call, Json, Route, project_number
 from emulator.services.storage import Conditions, Storage, digests
-from emulator.services.storage_api import METADATA_HEADERS, StorageApi, object_headers, read_number
+from emulator.services.storage_api import (
+    METADATA_HEADERS,
+    StorageApi,
+    check_customer_key,
+    customer_key,
+    object_headers,
+    read_number,
+)
 
 _BUCKET, _OBJECT = "/{bucket!}", "/{bucket!}/{object*}"
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
@@ -91,7 +98,7 @@ def _metadata(call: Call) -> Json:
     }
     for name, value in re.findall(r"(crc32c|md5)=([^,]+)", call.headers.get("x-goog-hash", "")):
         metadata[{"md5": "md5Hash"}.get(name, name)] = value
-    return metadata | ({"metadata": own} if own else {})
+    return metadata | ({"metadata": own} if own else {}) | customer_key(call)
 
 
 def _only(call: Call, *allowed: str) -> None:
@@ -178,7 +185,8 @@ class StorageXml:
             return Response(headers=_headers(body))
         replaces = call.headers.get("x-goog-metadata-directive", "").upper() == "REPLACE"
         conditions, source_conditions = _conditions(call), _conditions(call, "copy-source-")
-        changes = _metadata(call) if replaces else {}
+        changes = _metadata(call) if replaces else customer_key(call)
+        check_customer_key(call, self._storage.get(source[0], source[2]), "copy-source-")
         body = self._storage.copy((source[0], source[2]), (bucket, name), changes, conditions, source_conditions)
         result = {"LastModified": body["updated"], "ETag": _etag(body)}
         return _response(200, "CopyObjectResult", result, _headers(body))

@@ -50,6 +50,14 @@ def test_reference_is_that_of_the_code(path: Path) -> None:
     assert path.read_text(encoding="utf-8").rstrip("\n") == reference.pages()[path].rstrip("\n"), "make docs"
 
 
+def test_each_client_is_in_the_table() -> None:
+    folder, page = ROOT / "tools" / "clients", (ROOT / "docs" / "reference" / "clients.md").read_text("utf-8")
+    rows = re.findall(r"(?m)^\| \[.*\]\(\.\./\.\./tools/clients/(.*?)\) \|.*$", page)
+    files = [*folder.glob("python/*.py"), *folder.glob("node/*.mjs")]
+    assert sorted(rows) == sorted(f"{path.parent.name}/{path.name}" for path in files)
+    assert "not explained" not in page
+
+
 def test_missing_is_missing(tmp_path: Path) -> None:
     emulator = Emulator(Settings(tmp_path, engine_factory("scripted", 1)))
     for name in MISSING:

@@ -219,6 +219,44 @@ def test_signed_urls(server: Server, bucket: Any, version: str) -> None:
     assert httpx.delete(blob.generate_signed_url(method="DELETE", **options)).status_code == 204
 
 
+def test_customer_keys(server: Server, bucket: Any) -> None:
+    from google.api_core.exceptions import BadRequest
+
+    key, other = b"k" * 32, b"o" * 32
+    bucket.blob("secret", encryption_key=key).upload_from_string("text")
+    bucket.blob("plain").upload_from_string("text")
+    assert bucket.blob("secret", encryption_key=key).download_as_text() == "text"
+    for name, wrong in (("secret", None), ("secret", other), ("plain", key)):
+        with pytest.raises(BadRequest):
+            bucket.blob(name, encryption_key=wrong).download_as_bytes()
+        assert httpx.get(f"{server.url}/{bucket.name}/secret").status_code == 400
+        with pytest.raises(BadRequest):
+            bucket.blob("copy").rewrite(bucket.blob(name, encryption_key=wrong))
+    with pytest.raises(BadRequest):
+        bucket.blob("both").compose([bucket.blob("secret"), bucket.blob("plain")])
+    bucket.blob("secret", encryption_key=other).rewrite(bucket.blob("secret", encryption_key=key))
+    assert bucket.blob("secret", encryption_key=other).download_as_text() == "text"
+    bucket.move_blob(bucket.blob("secret"), "moved")
+    with pytest.raises(BadRequest):
+        bucket.blob("moved").download_as_bytes()
+    bucket.blob("open").rewrite(bucket.blob("moved", encryption_key=other))
+    assert bucket.blob("open").download_as_text() == "text"
+
+
+def test_metadata_that_no_header_can_carry(server: Server, bucket: Any) -> None:
+    bucket.blob("odd").upload_from_string("text")
+    own = {"a b": "v", "c:d\r\n": "v", "é": "v", "plain": "v", "value": " é\n", "": "v", "space": " v "}
+    metadata = {"metadata": own, "cacheControl": " x", "storageClass": "é", "contentType": "a/b\n"}
+    assert httpx.patch(f"{server.url}/b/{bucket.name}/o/odd", json=metadata).status_code == 200
+    for path in (f"b/{bucket.name}/o/odd?alt=media", f"{bucket.name}/odd"):
+        response = httpx.get(f"{server.url}/{path}")
+        assert response.content == b"text"
+        assert {name for name in response.headers if name.startswith("x-goog-meta-")} <= {
+            "x-goog-meta-plain",
+            "x-goog-meta-",
+        }
+
+
 def test_batch_of_object_store(server: Server, bucket: Any) -> None:
     bucket.blob("there").upload_from_string("")
     parts = "".join(
