@@ -3,11 +3,12 @@
 """Whole runs that are killed at random moments, or meet faults on every route: the verdict of an undisturbed run.
 
 `python bench/kills.py --runs 10` kills the command, kfp's runner, a step or the emulator of each run (SIGKILL or
-SIGTERM) until `--kills` (3) have hit it, resumes the run after each, and then lets it finish. `--faults 0.2` disturbs
-with that share of 503, 429, cut connections and responses lost after the service acted, on all routes; `--kills 0`
-then kills nothing; `--target step --within 8` kills single steps, each within 8 seconds. The exit code is 1 when a
-verdict, the selected checkpoint or the number of tuning jobs differs from the undisturbed run, when an answer was paid
-for again that no kill had cut off, when a process or a temporary folder is left, or when no request met a fault.
+SIGTERM) until `--kills` (3) have hit it, resumes the run after each, and lets it finish; `--target step` kills only
+steps. The kills are spread over the time that the undisturbed run took. `--faults 0.2` disturbs with that share of 503,
+429, cut connections and responses lost after the service acted, on all routes; `--kills 0` then kills nothing. The exit
+code is 1 when a verdict, the selected checkpoint or the number of tuning jobs differs from the undisturbed run, when an
+answer was paid for again that no kill had cut off, when a process or a temporary folder is left, or when no request met
+a fault.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Disturbance:
     kills: int = 0
     faults: float = 0.0
     targets: tuple[str, ...] = tuple(TARGETS)
-    within_s: float = 25.0
+    within_s: float = 0.0
     hit: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
 
@@ -117,7 +118,7 @@ def run(folder: Path, disturbance: Disturbance) -> None:
         with (folder / "out.txt").open("wb") as out:
             process = subprocess.Popen(arguments, cwd=folder, env=variables, stdout=out, stderr=out)
         disturbed = not disturbance.faults
-        deadline = time.monotonic() + disturbance.rng.uniform(3, disturbance.within_s)
+        deadline = time.monotonic() + disturbance.rng.uniform(0, disturbance.within_s)
         is_spared = killed = len(disturbance.hit) >= disturbance.kills
         while process.poll() is None:
             disturbed = disturbed or disturbance.set_faults(folder)
@@ -172,10 +173,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=3, help="kills in each run")
     parser.add_argument("--faults", type=float, default=0.0, help="share of requests that meet a fault")
     parser.add_argument("--target", choices=TARGETS, help="kill only these processes (default: any)")
-    parser.add_argument("--within", type=float, default=25.0, help="seconds from a start to its kill, at most")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng, bad = random.Random(arguments.seed), 0
+    rng, bad, duration_s = random.Random(arguments.seed), 0, 0.0
     targets = (arguments.target,) if arguments.target else tuple(TARGETS)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary).resolve()
@@ -184,8 +184,11 @@ def main() -> int:
             folder.mkdir()
             disturbance = Disturbance(rng)
             if number:
-                disturbance = Disturbance(rng, arguments.kills, arguments.faults, targets, arguments.within)
+                within_s = 2 * duration_s / (arguments.kills + 1)
+                disturbance = Disturbance(rng, arguments.kills, arguments.faults, targets, within_s)
+            started = time.monotonic()
             run(folder, disturbance)
+            duration_s = duration_s or time.monotonic() - started
             result, left, rows = outcome(folder), left_over(folder), answers(folder)
             if number == 0:
                 expected, undisturbed = result, rows
