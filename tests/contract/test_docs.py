@@ -155,9 +155,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "pairs.json").write_text(json.dumps(golden_runs._pairs()), encoding="utf-8")
     binaries = folder / ".venv" / "bin"
     binaries.mkdir(parents=True)
-    (binaries / "gemtune").write_text(COMMAND.replace("{python}", sys.executable), encoding="utf-8")
-    (binaries / "gemtune").chmod(0o755)
-    (binaries / "python").symlink_to(sys.executable)
+    commands = {"gemtune": COMMAND, "python": '#!/bin/bash\nexec {python} "$@"\n'}
+    for name, text in commands.items():
+        (binaries / name).write_text(text.replace("{python}", sys.executable), encoding="utf-8")
+        (binaries / name).chmod(0o755)
     (binaries / "activate").write_text(f"export PATH={binaries}:$PATH PYTHONPATH={ROOT}\n", encoding="utf-8")
     return folder
 
