@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemtune.cli.commands import Json, echo, wide_console
+from gemtune.cli.commands import wide_console
 from gemtune.cli.config import Overrides
+from gemtune.cli.output import Json, echo
 
 if TYPE_CHECKING:
     from gemtune.catalogue import Catalogue, TuningMethod
