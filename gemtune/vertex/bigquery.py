@@ -71,8 +71,9 @@ def read_span(
     parameters = zip(("start", "end"), span, strict=True)
     config = bigquery.QueryJobConfig(
         query_parameters=[bigquery.ScalarQueryParameter(key, "TIMESTAMP", moment) for key, moment in parameters],
-        maximum_bytes_billed=max_bytes_billed or None,
     )
+    if max_bytes_billed:  # the library sends no limit as the text "None"
+        config.maximum_bytes_billed = max_bytes_billed
     options = {"job_config": config, "location": table.location, "page_size": page_rows, "retry": _retry()}
     return _rows(name, lambda: client.query_and_wait(sql, api_timeout=TIMEOUT_S, **options))
 

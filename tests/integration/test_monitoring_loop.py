@@ -103,7 +103,7 @@ class Loop:
 
     def week(self, rows: int, labels: list[str]) -> None:
         """A week of traffic."""
-        self.answers(self.rng.choices(labels, k=rows))
+        self.answers([labels[i % len(labels)] for i in range(rows)])
         self.now(WEEK_S)
 
     def monitor(self) -> MonitoringDecision:
@@ -180,15 +180,15 @@ def test_champion_is_monitored_labelled_retrained_promoted_and_rolled_back(
     known = sorted(PHRASES)
     assert (loop.correct(*known) >= 18, loop.correct("loyalty")) == (True, 0)
 
-    loop.week(25, known)
+    loop.week(30, known)
     assert loop.monitor().verdict == "settling"
     for _ in range(4):
-        loop.week(25, known)
+        loop.week(30, known)
     assert loop.monitor().verdict == "settling"
     for _ in range(4):
-        loop.week(25, known)
+        loop.week(30, known)
     assert loop.monitor().verdict == "fine"
-    loop.week(140, [*known, "loyalty", "loyalty", "loyalty"])
+    loop.week(140, [*known, *["loyalty"] * 9])
     decided = loop.monitor()
     assert (decided.verdict, "similarity" in " ".join(decided.summary)) == ("watch", True)
 
@@ -203,7 +203,7 @@ def test_champion_is_monitored_labelled_retrained_promoted_and_rolled_back(
     assert (second.endpoint != first.endpoint, second.generation) == (True, 2)
     assert min(loop.correct(*known), loop.correct("loyalty")) >= 15
     assert f"{second.endpoint} logs 100% of its requests to {table}" in loop.command("logging", "show")
-    loop.week(25, [*known, "loyalty"])
+    loop.week(30, [*known, "loyalty"])
     decided = loop.monitor()
     assert decided.verdict == "settling", decided.summary
     assert not start_retraining.run(str(tmp_path / "decided"), "job-2", NAME, True, **settings)
@@ -211,6 +211,6 @@ def test_champion_is_monitored_labelled_retrained_promoted_and_rolled_back(
     assert f"{first.endpoint} is in production again" in loop.command("rollback")
     assert resolve(NAME).endpoint == first.endpoint
     assert (loop.correct(*known) >= 18, loop.correct("loyalty")) == (True, 0)
-    loop.week(25, known)
+    loop.week(30, known)
     decided = loop.monitor()
     assert decided.verdict == "settling", decided.summary
