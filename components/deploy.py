@@ -44,13 +44,17 @@ def deploy(
 def keep_current_model(
     decision: Input[Artifact],
     selection: Input[Artifact],
+    train: Input[Dataset],
+    test: Input[Dataset],
+    predictions: Input[Dataset],
     deploy: dict,
+    evaluate: dict,
     preprocess: dict,
     vertex: dict,
     name: str,
     deployment: Output[Artifact],
 ) -> dict:
-    """Change nothing in production; undeploy the checkpoints that the trials left."""
+    """Change nothing in production; propose a prompt that is to be used; undeploy the checkpoints of the trials."""
     from gemtune.steps import deploy as step
 
     return step.keep_current(
@@ -58,7 +62,10 @@ def keep_current_model(
         selection.path,
         name,
         deployment.path,
+        (train.path, test.path),
+        predictions.path,
         deploy=deploy,
+        evaluate=evaluate,
         preprocess=preprocess,
         vertex=vertex,
     )

@@ -76,7 +76,7 @@ def _first(client: Client, name: str) -> _Cached:
         problem = f"{name!r} has no champion that can be read from gs://{client.bucket}/{champion.key(name)}"
         raise UserError(f"{problem}: {error}", remedy="check bucket and permission, or deploy one") from None
     record, version = content or ({}, 0)
-    return _Cached(client, _served(name, record), version, monotonic())
+    return _Cached(client, _served(client, name, record), version, monotonic())
 
 
 def _refresh(cached: _Cached, name: str) -> None:
@@ -84,16 +84,16 @@ def _refresh(cached: _Cached, name: str) -> None:
     try:
         changed = storage.read_if_changed(cached.client, champion.key(name), cached.version, TIMEOUT_S)
         if changed:
-            cached.served, cached.version = _served(name, changed[0]), changed[1]
+            cached.served, cached.version = _served(cached.client, name, changed[0]), changed[1]
     except (TransientError, PermanentError, UserError) as error:
         log.warning("the champion of %s cannot be read, generation %d stays: %s", name, cached.served.generation, error)
 
 
-def _served(name: str, record: store.Record) -> Served:
+def _served(client: Client, name: str, record: store.Record) -> Served:
     entry = store.checked(record, champion.key(name)).get("current")
     if not entry:
         raise UserError(f"{name!r} has no champion", remedy="deploy one: gemtune run, or gemtune promote")
     variant = champion.variant_of(entry)
     names = ("task", "variant", "generation", "cleaning", "takes_requests")
-    recipe = {**{key: entry[key] for key in names}, "train": []}  # a tuned model's prompt shows no rows
+    recipe = {**{key: entry[key] for key in names}, "train": champion.shown_rows(client, entry)}
     return Served(variant.model, int(record["generation"]), recipe)

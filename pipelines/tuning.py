@@ -275,7 +275,7 @@ class Wiring:
                 deploy, **last, predictions=tested.outputs["predictions"], leakage_report=data["leakage"]
             )
         with dsl.Else(name="gate-not-passed"):
-            kept = self._step(keep_current_model, **last)
+            kept = self._step(keep_current_model, **last, predictions=tested.outputs["predictions"])
         self._step(  # not cached: it records what was decided on
             report,
             **last,

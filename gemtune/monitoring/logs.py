@@ -40,9 +40,10 @@ def load_logs(
 ) -> tuple[list[LogRow | UnreadableRow], LogWindow]:
     """The rows of a window [start, end), by time, and their counts.
 
-    `served` are the endpoints (or base models) whose rows count; rows that name another are only counted. `template`
-    is the champion's, which is taken out of the texts. A query of BigQuery that would bill more bytes than
-    `max_bytes_billed` fails; 0: no limit. Raises `UserError` for a source that cannot be read.
+    `served` are the endpoints (or base models) whose rows count; rows that name another, and those of a base model with
+    another prompt, are only counted. `template` is the champion's, which is taken out of the texts. A query of BigQuery
+    that would bill more bytes than `max_bytes_billed` fails; 0: no limit. Raises `UserError` for a source that cannot
+    be read.
     """
     models = {_short(name) for name in served}
     rows: dict[str, LogRow] = {}
@@ -53,7 +54,8 @@ def load_logs(
         if row is None:
             continue
         endpoint = row.endpoint if isinstance(row, LogRow) else _endpoint(raw)
-        if models and endpoint and _short(endpoint) not in models:  # its requests may have a form of their own
+        is_foreign = bool(models and endpoint and _short(endpoint) not in models)  # and may have a form of its own
+        if is_foreign or (isinstance(row, LogRow) and template and _is_of_another_prompt(row, template)):
             foreign += 1
         elif isinstance(row, UnreadableRow):
             problems.setdefault(row.id, row)
@@ -116,6 +118,15 @@ def _raw_rows(source: str, window: tuple[datetime, datetime], max_bytes_billed: 
 def _endpoint(raw: Row | RejectedRow) -> str:
     """The endpoint that a row names, readable or not; "" where it names none."""
     return "" if isinstance(raw, RejectedRow) else str(raw[1].get("endpoint") or "")
+
+
+def _is_of_another_prompt(row: LogRow, template: PromptTemplate) -> bool:
+    """Whether a base model was called with another system instruction (the same template, where there is none): the log
+    of a base model has the requests of everybody, and nothing else says whose they are.
+    """
+    if "/publishers/" not in row.endpoint or row.system is None:
+        return False
+    return fingerprint(row.system) != template.system or (not row.system and row.follows_template is False)
 
 
 def _short(name: str) -> str:

@@ -57,7 +57,7 @@ def read(client: Client, name: str) -> Champion:
     }
     return Champion(
         variant=variant,
-        base_model=variant.base_model or entry["generation"]["base_model"],
+        base_model=variant.base_model or (entry["generation"]["base_model"] if variant.is_tuned else variant.model),
         task=task,
         reference=TrainingReference.model_validate(entry["reference"]),
         generation_config=generation_config,

@@ -10,6 +10,7 @@ champions, newest last in `history`; the previous one stays deployed, so that a 
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from typing import Any
 
 from gemtune.artifacts.production_log import TrainingReference
 from gemtune.config import ModelVariant, Task
+from gemtune.data.example import read_examples, to_row
 from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.state.store import Record
@@ -48,6 +50,11 @@ def generation(client: Client, name: str) -> int:
 def variant_of(entry: Record) -> ModelVariant:
     """The model variant of an entry of a champion's record."""
     return ModelVariant.of(entry["variant"])
+
+
+def is_same(variant: ModelVariant, other: ModelVariant) -> bool:
+    """Whether two variants are one tuned model, or one prompt on one base model."""
+    return variant.model == other.model and (variant.is_tuned or variant.prompt == other.prompt)
 
 
 def require_same_task(client: Client, name: str, task: Task) -> None:
@@ -98,6 +105,15 @@ def keep_test_set(client: Client, test: str) -> Record:
     with open(test, encoding="utf-8") as rows:
         count = sum(1 for _ in rows)
     return {"uri": storage.upload(client, test, "tests"), "rows": count}
+
+
+def shown_rows(client: Client, entry: Record) -> list[Record]:
+    """The rows that the prompt of an entry shows examples of; none for a tuned model."""
+    if not entry.get("shown"):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        storage.download(client, entry["shown"], path := Path(folder) / "train.jsonl")
+        return [to_row(row) for row in read_examples(path)]
 
 
 def reference(client: Client, name: str) -> TrainingReference | None:
@@ -163,7 +179,7 @@ def promote(client: Client, name: str, against: int, alias: str, entry: Record) 
 
     def edit(record: Record) -> Record:
         current = record.get("current")
-        if current and variant_of(current).model == variant_of(entry).model:
+        if current and is_same(variant_of(current), variant_of(entry)):
             return record
         _require_generation(record, name, against)
         history = [*record.get("history", []), *([current] if current else [])]

@@ -27,12 +27,13 @@ def reconcile(client: Client, name: str) -> ModelVariant | None:
         if not record.get("current"):
             return None
         current = champion.variant_of(record["current"])
-        serve(client, current)
+        if current.is_tuned:
+            serve(client, current)
+            if record["alias"] not in models.aliases(client, current.tuned_model):
+                models.set_alias(client, current.tuned_model, record["alias"])
         request_logging.apply(client, record, current.model)
-        if record["alias"] not in models.aliases(client, current.tuned_model):
-            models.set_alias(client, current.tuned_model, record["alias"])
         entries = [*record.get("history", []), *record.get("rolled_back", [])]
-        for left in {champion.variant_of(entry).tuned_model for entry in entries} - {current.tuned_model}:
+        for left in {champion.variant_of(entry).tuned_model for entry in entries} - {current.tuned_model, ""}:
             models.remove_alias(client, left, record["alias"])
         if champion.generation(client, name) == record["generation"]:
             return current

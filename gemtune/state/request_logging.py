@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
 """Request-response logging of the champion's endpoint: kept in the champion's record, because each checkpoint has its
-own endpoint and a new one logs nothing. All champions of a name log to one table.
+own endpoint and a new one logs nothing. All champions of a name log to one table; a prompt's requests are logged by its
+base model, with those of everybody else in the project and location.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from gemtune.errors import UserError
 from gemtune.state import champion, store
 from gemtune.state.store import Record
-from gemtune.vertex import Client, bigquery, location_of, models
+from gemtune.vertex import Client, bigquery, models, serving_location
 from gemtune.vertex.calls import PermanentError
 
 log = logging.getLogger("gemtune")
@@ -72,7 +73,7 @@ def status(client: Client, name: str, logs: str) -> LoggingStatus:
     elif logs.startswith("bq://") and table != logs:
         problems.append(f"{serving.model} logs to {table}, but monitor.logs is {logs}: run gemtune logging enable")
     if rate:
-        problems += _table_problems(table, location_of(serving.model))
+        problems += _table_problems(table, serving_location(client, serving.model))
     return LoggingStatus(serving.model, table, rate, problems)
 
 

@@ -67,11 +67,10 @@ def run(
         raise UserError("there is no candidate to deploy", file=selection, remedy="rerun select-model")
     before = champion.read(client, name)
     models.deploy(client, candidate.model, candidate.tuned_model, candidate.checkpoint_id)
-    entry, smoke = _entry(context, name, chosen, verdict, rows), None
+    answers, smoke = _answers(predictions, candidate), None
+    entry = _entry(context, name, chosen, verdict, rows, candidate, answers)
     if predictions:
-        answers = read_predictions(predictions, "test").answers.get(candidate.name, [])
         smoke = _smoke_test(context, verdict.task, candidate, rows[1], answers)
-        entry["decision"]["score"] = _test_score(verdict.task, answers)
     if leakage:
         entry["leakage_report"] = LeakageReport.read(leakage).model_dump(mode="json")
     is_manual = context.deploy.approval == "manual"
@@ -94,18 +93,27 @@ def run(
 
 
 def _entry(
-    context: StepContext, name: str, chosen: Selection, verdict: DecisionRecord, rows: tuple[str, str]
+    context: StepContext,
+    name: str,
+    chosen: Selection,
+    verdict: DecisionRecord,
+    rows: tuple[str, str],
+    variant: ModelVariant,
+    answers: Sequence[Prediction],
 ) -> dict[str, Any]:
-    """The candidate's entry of the champion's record: all that serving, rollback and monitoring need."""
-    client, task, candidate = context.client, verdict.task, chosen.candidate
-    assert candidate is not None  # checked by the caller
-    train, test = rows
+    """A variant's entry of the champion's record: all that serving, rollback and monitoring need."""
+    client, task, (train, test) = context.client, verdict.task, rows
     examples = list(read_examples(train)) if train else []
     test_set = verdict.test_set_usage.test if verdict.test_set_usage else ""
     entry: dict[str, Any] = {
-        "variant": candidate.model_dump(mode="json"),
+        "variant": variant.model_dump(mode="json"),
         "reasons": verdict.reasons,
-        "decision": {"verdict": verdict.verdict, "metric": verdict.metric, "rows": verdict.rows},
+        "decision": {
+            "verdict": verdict.verdict,
+            "metric": verdict.metric,
+            "rows": verdict.rows,
+            "score": _test_score(task, answers),
+        },
         "manifest": {"train": fingerprint(sorted(e.id for e in examples)), "test": test_set},
         "actor": actor(client),
         "continuations": champion.continuations(client, name) + 1 if chosen.continued else 0,
@@ -121,11 +129,19 @@ def _entry(
             write_examples(drawn := Path(folder) / "train.jsonl", drawn_rows(examples))
             uri = storage.upload(client, drawn, "train")
         embedder = context.preprocess.embedder
-        reference = training_reference(task, candidate, examples, chosen.confusion, embedder, uri)
+        confusion = chosen.confusion if variant.is_tuned else None
+        reference = training_reference(task, variant, examples, confusion, embedder, uri)
         entry["reference"] = reference.model_dump(mode="json")
+        if variant.prompt.shots:
+            entry["shown"] = storage.upload(client, train, "train")
     if test:
         entry["test"] = champion.keep_test_set(client, test)
     return entry
+
+
+def _answers(predictions: str, variant: ModelVariant) -> list[Prediction]:
+    """The variant's answers to test rows; none without the file `predictions`."""
+    return read_predictions(predictions, "test").answers.get(variant.name, []) if predictions else []
 
 
 def _test_score(task: Task, answers: Sequence[Prediction]) -> float | None:
@@ -157,7 +173,8 @@ def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
         remedy = "run with deploy.approval: manual; a candidate that passes the gate then waits"
         raise UserError(f"no candidate of {name} waits for approval", remedy=remedy)
     variant = champion.variant_of(waiting)
-    models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
+    if variant.is_tuned:
+        models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
     entry = {**waiting["entry"], "actor": actor(client)}
     champion.promote(client, name, waiting["against"], waiting["alias"], entry)
     reconcile(client, name)
@@ -165,15 +182,27 @@ def promote(name: str, vertex: dict[str, Any]) -> ModelVariant:
     return variant
 
 
-def keep_current(decision: str, selection: str, name: str, deployment: str, **sections: Section) -> dict[str, Any]:
+def keep_current(
+    decision: str,
+    selection: str,
+    name: str,
+    deployment: str,
+    rows: tuple[str, str] = ("", ""),
+    predictions: str = "",
+    **sections: Section,
+) -> dict[str, Any]:
     """Change nothing in production; undeploy the trials' checkpoints; write what serves, if anything, and its cleaning.
 
-    Reads the sections deploy, preprocess, vertex.
+    A prompt that is to be used waits as a candidate for `promote`: under the name it is resolved, monitored and rolled
+    back like a tuned model. Reads the sections deploy, evaluate, preprocess, vertex.
     """
     context, chosen, verdict = StepContext(sections), Selection.read(selection), DecisionRecord.read(decision)
     client = context.client
     serving = champion.read(client, name)
     used = serving if serving and verdict.verdict != "keep_prompt" else chosen.best_prompt
+    if verdict.verdict == "keep_prompt" and not (serving and champion.is_same(serving, used)):
+        entry = _entry(context, name, chosen, verdict, rows, used, _answers(predictions, used))
+        champion.propose(client, name, chosen.champion_generation, context.deploy.alias, entry)
     nothing_serves = not serving and verdict.verdict in ("use_tfidf_baseline", "none_usable")
     unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
     undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, unused)
@@ -195,7 +224,8 @@ def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
     if not record.get("history"):
         raise UserError(f"{name} has no previous champion", remedy="a rollback is possible after a second deployment")
     current, back = champion.variant_of(record["current"]), champion.variant_of(record["history"][-1])
-    models.deploy(client, back.model, back.tuned_model, back.checkpoint_id)
+    if back.is_tuned:
+        models.deploy(client, back.model, back.tuned_model, back.checkpoint_id)
     champion.roll_back(client, name, record["generation"])
     reconcile(client, name)
     log.info("done: %s", f"{back.name} is deployed again as {record['alias']} at {back.model}, not {current.name}")

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gemtune.vertex import Client, location_of
+from gemtune.config import JsonObject, is_resource_name
+from gemtune.vertex import Client, location_of, service_host, serving_location
 from gemtune.vertex.calls import retried, translate_errors
 
 DEPLOY_TIMEOUT_S = 1800.0  # seconds that a deployment may take
@@ -65,7 +66,14 @@ def deployed(client: Client, endpoint: str) -> list[tuple[str, str]]:
 
 @retried
 def request_logging(client: Client, endpoint: str) -> tuple[str, float]:
-    """Table (bq://...) and sampling rate of an endpoint's request-response logging; ("", 0.0) when it is off."""
+    """Table (bq://...) and sampling rate of an endpoint's, or a base model's, request-response logging.
+
+    ("", 0.0) when it is off.
+    """
+    if not is_resource_name(endpoint):
+        found = translate_errors(lambda: _model_config(client, "GET", endpoint, "fetch"), {404: None}) or {}
+        own = found.get("loggingConfig", {})
+        return (own["bigqueryDestination"]["outputUri"], own["samplingRate"]) if own.get("enabled") else ("", 0.0)
     config = translate_errors(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint))
     logging = config.predict_request_response_logging_config
     return (logging.bigquery_destination.output_uri, logging.sampling_rate) if logging.enabled else ("", 0.0)
@@ -73,7 +81,14 @@ def request_logging(client: Client, endpoint: str) -> tuple[str, float]:
 
 @retried
 def set_request_logging(client: Client, endpoint: str, table: str, sampling_rate: float) -> None:
-    """Log a share of an endpoint's requests and answers to a BigQuery table (bq://...); 0: none."""
+    """Log a share of the requests and answers of an endpoint, or of a base model in this project and location, to a
+    BigQuery table (bq://...); 0: none. A base model follows within minutes.
+    """
+    if not is_resource_name(endpoint):
+        own = {"enabled": True, "samplingRate": sampling_rate, "bigqueryDestination": {"outputUri": table}}
+        body = {"publisherModelConfig": {"loggingConfig": own if sampling_rate else {"enabled": False}}}
+        translate_errors(lambda: _model_config(client, "POST", endpoint, "set", body))
+        return
     from google.cloud.aiplatform_v1 import types
     from google.protobuf.field_mask_pb2 import FieldMask
 
@@ -110,6 +125,13 @@ def _wait(start: Any) -> None:
     """Start a long-running operation and wait for it; it fails like any other call."""
     operation = translate_errors(start)
     translate_errors(lambda: operation.result(timeout=DEPLOY_TIMEOUT_S))
+
+
+def _model_config(client: Client, method: str, model: str, action: str, body: JsonObject | None = None) -> JsonObject:
+    location = serving_location(client, model)
+    parent = f"projects/{client.project}/locations/{location}"
+    path = f"v1beta1/{parent}/publishers/google/models/{model}:{action}PublisherModelConfig"
+    return client.rest(method, service_host(location), path, body)
 
 
 def _models(client: Client, name: str) -> Any:

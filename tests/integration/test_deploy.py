@@ -39,7 +39,7 @@ from gemtune.serving import resolve
 from gemtune.state import champion, endpoints, request_logging, store
 from gemtune.state.reconcile import reconcile
 from gemtune.steps import check_budget, deploy, evaluate, select_model, tune
-from gemtune.vertex import Client, location_of, models, storage
+from gemtune.vertex import Client, location_of, models, serving_location, storage
 
 TASK = Task(labels=["delivery", "login", "refund"])
 PROMPT = ModelVariant(name="zero_shot", model="gemini-3.1-flash-lite")
@@ -97,8 +97,7 @@ class Run:
             verdict=verdict, reasons=["because"], task=TASK, metric="accuracy", rows=60, confidence_level=0.95,
             settings=Gate(),
         ).write(decision)  # fmt: skip
-        entry = self.entry if step is deploy.run else {}
-        returned = step(decision, self.selection, self.name, out, **entry, **sections(*overrides))
+        returned = step(decision, self.selection, self.name, out, **self.entry, **sections(*overrides))
         written = DeploymentRecord.read(out)
         assert returned == written.model_dump(mode="json", exclude_none=True)
         return written
@@ -388,6 +387,60 @@ def test_logging_into_another_region_is_reported(client: Client, tmp_path: Path)
     for wrong in ("", "logs.jsonl", "bq://project.dataset"):
         with pytest.raises(UserError, match=r"not a BigQuery table.*monitor\.logs"):
             request_logging.record(client, "far", wrong, 1.0)
+
+
+def test_prompt_is_proposed_promoted_monitored_and_rolled_back(client: Client, tmp_path: Path) -> None:
+    table, config = f"bq://{client.project}.prompted.log", tmp_path / "config.yaml"
+    config.write_text(f"name: prompted\nmonitor: {{logs: '{table}'}}\n")
+
+    def command(*words: str) -> str:
+        return CliRunner().invoke(app, [*words, str(config)], catch_exceptions=False).output
+
+    one = Run(tmp_path / "one", "prompted", 101, [0.9])
+    one.deploy()
+    command("logging", "enable")
+    two = Run(tmp_path / "two", "prompted", 102, [0.5])
+    two.evaluate_finalists()
+    assert two.deploy(deploy.keep_current, "keep_prompt").variant == PROMPT
+    assert resolve("prompted").endpoint == one.variants[0].model  # until it is promoted
+    assert command("promote") == f"prompted: {PROMPT.model} is in production\n"
+    assert aliased(client, [*one.variants, *two.variants]) == []
+    assert f"{PROMPT.model} logs 100% of its requests to {table}\n" == command("logging", "show")
+    monitored = records.read(client, "prompted")
+    answers = [json.loads(line) for line in Path(two.predictions).read_text().splitlines()]
+    right = [row["scores"]["accuracy"] for row in answers if row["variant"] == PROMPT.name]
+    assert (monitored.score, monitored.base_model) == (pytest.approx(sum(right) / len(right)), PROMPT.model)
+    gemtune.serving._cache.clear()
+    start = datetime.now(UTC)  # the evaluation of the finalists was logged, too
+    served = resolve("prompted")
+    with Predictor(served.recipe, generation=served.generation) as predictor:
+        predictor(["where is my parcel"])
+    service = client.genai(serving_location(client, PROMPT.model))
+    service.models.generate_content(model=PROMPT.model, contents="of another application")
+    window = (start, start + timedelta(days=1))
+    (row,), counts = load_logs(table, window, monitored.endpoints, monitored.reference.template)
+    assert (counts.rows, counts.foreign) == (1, 1)
+    assert isinstance(row, LogRow)
+    assert (row.text, row.follows_template) == ("where is my parcel", True)
+    three = Run(tmp_path / "three", "prompted", 103, [0.5])
+    three.deploy(deploy.keep_current, "keep_prompt")  # it serves already
+    assert champion.candidate(client, "prompted") is None
+    assert f"{one.variants[0].model} is in production again" in command("rollback")
+    assert aliased(client, one.variants) == [one.variants[0].tuned_model]
+    command("logging", "disable")
+
+
+def test_prompt_with_shots_is_served_with_the_rows_that_it_shows(client: Client, tmp_path: Path) -> None:
+    run = Run(tmp_path, "shown", 104, [0.5])
+    shown = PROMPT.model_copy(update={"name": "few_shot", "prompt": PROMPT.prompt.model_copy(update={"shots": 2})})
+    Selection.read(run.selection).model_copy(update={"best_prompt": shown}).write(run.selection)
+    rows = (str(tmp_path / "train.jsonl"), run.test)
+    run.deploy(partial(deploy.keep_current, rows=rows), "keep_prompt")
+    deploy.promote("shown", sections()["vertex"])
+    recipe = resolve("shown").recipe
+    assert [row["id"] for row in recipe["train"]] == [row.id for row in read_examples(rows[0])]
+    with Predictor(recipe) as predictor:
+        assert predictor(["where is my parcel"])[0].text == "where is my parcel"
 
 
 def test_rollback_without_a_champion_is_an_error(client: Client) -> None:
