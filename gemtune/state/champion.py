@@ -10,7 +10,6 @@ champions, newest last in `history`; the previous one stays deployed, so that a 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -20,7 +19,6 @@ from typing import Any
 
 from gemtune.artifacts.production_log import TrainingReference
 from gemtune.config import ModelVariant, Task
-from gemtune.data.example import read_examples, to_row
 from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.state.store import Record
@@ -105,15 +103,6 @@ def keep_test_set(client: Client, test: str) -> Record:
     with open(test, encoding="utf-8") as rows:
         count = sum(1 for _ in rows)
     return {"uri": storage.upload(client, test, "tests"), "rows": count}
-
-
-def shown_rows(client: Client, entry: Record) -> list[Record]:
-    """The rows that the prompt of an entry shows examples of; none for a tuned model."""
-    if not entry.get("shown"):
-        return []
-    with tempfile.TemporaryDirectory() as folder:
-        storage.download(client, entry["shown"], path := Path(folder) / "train.jsonl")
-        return [to_row(row) for row in read_examples(path)]
 
 
 def reference(client: Client, name: str) -> TrainingReference | None:

@@ -71,8 +71,8 @@ def request_logging(client: Client, endpoint: str) -> tuple[str, float]:
     ("", 0.0) when it is off.
     """
     if not is_resource_name(endpoint):
-        content = translate_errors(lambda: _model_config(client, "GET", endpoint, "fetch"), {404: None}) or {}
-        own = content.get("loggingConfig", {})
+        configured = translate_errors(lambda: _model_config(client, "GET", endpoint, "fetch"), {404: None}) or {}
+        own = configured.get("loggingConfig", {})
         return (own["bigqueryDestination"]["outputUri"], own["samplingRate"]) if own.get("enabled") else ("", 0.0)
     config = translate_errors(lambda: _endpoints(client, endpoint).get_endpoint(name=endpoint))
     logging = config.predict_request_response_logging_config
