@@ -64,7 +64,11 @@ class RunningEmulator:
         own = (job for job in jobs if job["state"] == "RUNNING" and run.lower().startswith(job["run"] + "-"))
         curves: dict[str, Any] = next((job["curves"] for job in own if job["curves"]), {})
         names = {"train_total_loss": "training loss", "eval_total_loss": "validation loss"}
-        return {label: [y for _, y in curves[f"/{name}"]] for name, label in names.items() if f"/{name}" in curves}
+        return {
+            label: [y for _, y in curves[f"/{name}"] if y is not None]
+            for name, label in names.items()
+            if f"/{name}" in curves
+        }
 
     def close(self) -> None:
         """Use the emulator no longer."""

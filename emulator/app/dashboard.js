@@ -13,7 +13,7 @@ function add(element, attributes, children) {
 const h = (tag, attributes, ...children) => add(document.createElement(tag), attributes, children);
 const s = (tag, attributes, ...children) => add(document.createElementNS(SVG, tag), attributes, children);
 const last = (name) => name.split("/").pop();
-const number = (value) => (Math.abs(value) >= 1000 ? Math.round(value).toString() : Number(value).toPrecision(3));
+const number = (value) => (value === null ? "not a number" : Math.abs(value) >= 1000 ? Math.round(value).toString() : Number(value).toPrecision(3));
 const facts = (pairs) => h("dl", { class: "facts" }, Object.entries(pairs).filter(([, value]) => value !== "" && value !== undefined)
   .map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, h("bdi", {}, String(value))))));
 const words = (name) => name.replace(/([A-Z])/g, (letter) => " " + letter.toLowerCase()).replace(/_/g, " ").trim();

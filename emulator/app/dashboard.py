@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 import time
 from collections import deque
@@ -252,8 +253,10 @@ def _named(item: Json, **fields: Any) -> Json:
 
 
 def _thinned(points: list[tuple[int, float | None]]) -> list[tuple[int, float | None]]:
+    """At most about `POINTS` of a curve's points; values that JSON has no number for are None."""
     stride = -(-len(points) // POINTS) or 1
-    return [*points[::stride], *([points[-1]] if (len(points) - 1) % stride else [])]
+    kept = [*points[::stride], *([points[-1]] if (len(points) - 1) % stride else [])]
+    return [(step, value if value is not None and math.isfinite(value) else None) for step, value in kept]
 
 
 def _model(model: Json) -> Json:

@@ -431,7 +431,7 @@ def split_multipart(kind: str, content: bytes) -> list[tuple[Mapping[str, str], 
     parts: list[tuple[Mapping[str, str], bytes]] = []
     for piece in (end + content).split(end + mark)[1:-1]:
         head, _, body = piece.partition(end + end)
-        lines = [line.partition(":") for line in head.decode("latin-1").splitlines()]
+        lines = [line.partition(":") for line in head.decode("latin-1").split("\n") if ":" in line]
         parts.append(({name.strip().lower(): value.strip() for name, _, value in lines if name}, body))
     return parts
 

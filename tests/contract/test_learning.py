@@ -59,7 +59,7 @@ def test_a_job_teaches_and_survives_a_restart(start: Callable[..., Server]) -> N
     before, after = right("gemini-2.5-flash"), right(job.tuned_model.endpoint)
     assert after >= 9
     assert after > before
-    curves = httpx.get(f"{server.url}/").text
+    curves = httpx.get(f"{server.url}/emulator/console").text
     assert "/eval_total_loss" in curves
     pairs = types.TuningDataset(gcs_uri=upload(server.url, "p.jsonl", preference_lines(16)))
     config = types.CreateTuningJobConfig(method="PREFERENCE_TUNING", beta=0.1, epoch_count=1)

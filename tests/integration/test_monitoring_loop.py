@@ -169,7 +169,7 @@ def test_champion_is_monitored_labelled_retrained_promoted_and_rolled_back(
 ) -> None:
     monkeypatch.setattr(gemtune.serving, "CACHE_S", 0.0)
     table = f"bq://{client.project}.loop.log"
-    overrides = ("task.labels=[]", f"monitor.logs={table}", "evaluate.resamples=200")
+    overrides = ("task.labels=[]", f"monitor.logs={table}", "evaluate.resamples=200", "evaluate.tfidf_baseline=false")
     settings = sections(*overrides, "preprocess.split_column=split", "monitor.on_retrain=submit")
     loop = Loop(emulator, tmp_path, settings)
     monkeypatch.setattr(champion, "_now", lambda: loop.now().isoformat(timespec="seconds"))

@@ -273,8 +273,7 @@ def test_predictor_works_inside_a_running_loop_as_in_a_notebook(service, expecte
 def documented():
     """What the documentation's examples define and print, run in a folder with the run `support`."""
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve.md").read_text("utf-8")
-    section = page.partition("\n## Serving\n")[2].partition("\n## ")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
 
 
 @pytest.fixture

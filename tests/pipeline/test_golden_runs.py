@@ -11,7 +11,7 @@ from browser import BROWSER, Browser
 from golden_runs import GOLDEN, MORE, difference, read_facts, read_requests, start, write_golden, write_inputs
 
 RUNS = ["quickstart", "quickstart_ja", "preference", "extraction", "summarization"]
-IN_SUITE = ["extraction"]
+IN_SUITE = ("preference",)
 VERDICTS = {
     "quickstart": "deploy",
     "quickstart_ja": "keep_prompt",

@@ -76,6 +76,7 @@ def steps_of(summary):
     return [step["step"] for step in summary["steps"]]
 
 
+@MORE
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("run-preference")
 def test_preference_run_deploys_a_preferred_model_and_tunes_nothing_twice(tmp_path):

@@ -114,7 +114,7 @@ def test_run_deploys_a_better_model_and_later_runs_must_beat_it(tmp_path):
     again = summary_of(run(tmp_path, "--set", other), tmp_path)
     assert {row["role"] for row in again["variants"]} == {"baseline", "candidate", "champion"}
     assert (again["test_set_usage"]["candidates"], again["test_set_usage"]["uses"]) == (2, 2)
-    assert any("2 candidates have used this test set" in note for note in again["notes"])
+    assert any("2 candidates have used a test row" in note for note in again["notes"])
     assert again["verdict"] == "keep_champion"  # an equal model does not replace the one in service
     assert again["outcome"]["model"] == first["outcome"]["model"]
     _finished_runs_answer_questions(tmp_path, first, unchanged, again)
@@ -163,6 +163,7 @@ def test_run_keeps_the_prompt_when_the_model_is_no_better(tmp_path):
     assert "deploy" not in steps_of(summary)
 
 
+@MORE
 @pytest.mark.xdist_group("run-keep")
 def test_run_skips_tuning_when_the_prompt_is_good_enough(tmp_path):
     write_inputs(tmp_path, 1.0, 1.0, answer=lambda label: json.dumps({"topic": label, "words": [LABELS[label]]}))

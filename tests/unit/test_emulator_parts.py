@@ -340,7 +340,7 @@ def test_emulator_diverged_job_stays_readable(tmp_path: Path) -> None:
     (series,) = (item for _, item in emulator.state.all("timeSeries"))
     data = json.loads(ask("GET", f"/v1/{series['name']}:read"))
     assert [value["scalar"]["value"] for value in data["timeSeriesData"]["values"]] == [3.0] * 4
-    assert b"/train_total_loss" in ask("GET", "/")
+    assert b"/train_total_loss" in ask("GET", "/emulator/console")
     emulator.close()
 
 

@@ -20,6 +20,7 @@ from gemtune.artifacts.production_log import (
     read_log_rows,
     write_log_rows,
 )
+from gemtune.config import fingerprint
 from gemtune.monitoring.logs import load_logs
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC)
@@ -137,7 +138,9 @@ def test_load_logs_leaves_out_other_endpoints(tmp_path: Path) -> None:
     by_id = ENDPOINT.replace("123", "demo-project")
     rows, window = load(tmp_path, [logged(1), other, base], (by_id,))
     assert ([row.id for row in rows], window.foreign) == ([str(10**17 + 1)], 2)
-    rows, window = load(tmp_path, [logged(1), other, base], ("gemini-2.5-flash",))
+    own = TEMPLATE.model_copy(update={"system": fingerprint("Classify.")})
+    rows, window = load(tmp_path, [logged(1), other, base], ("gemini-2.5-flash",), own)
+    assert load(tmp_path, [base], ("gemini-2.5-flash",))[1].foreign == 1  # another prompt on the same base model
     assert ([row.id for row in rows], window.foreign) == ([str(10**17 + 3)], 2)
 
 
