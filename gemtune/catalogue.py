@@ -46,7 +46,7 @@ class Source(Section):
     read: date
 
 
-class Evidence(Section):
+class FactSources(Section):
     """The sources of a fact, by name, and those that give another value, with that value."""
 
     sources: list[str]
@@ -63,7 +63,7 @@ class Limits(Section):
     validation_examples: int
     validation_free: int
     validation_share: float
-    evidence: dict[str, Evidence] = Field(default_factory=dict)
+    evidence: dict[str, FactSources] = Field(default_factory=dict)
 
     def validation_rows(self, train_rows: int) -> int:
         """Most validation rows that the service accepts with this number of training rows."""
@@ -90,7 +90,7 @@ class Model(Section):
     )
     retires: date | None = None
     price: Price
-    evidence: dict[str, Evidence] = Field(default_factory=dict, description="Where each fact is from; by field.")
+    evidence: dict[str, FactSources] = Field(default_factory=dict, description="Where each fact is from; by field.")
 
     @field_validator("retires", mode="before")
     @classmethod

@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import typer
 
 from gemtune.cli.commands import (
-    REQUIRED,
     RUNS,
     ConfigFile,
     Data,
     Engine,
     Messages,
-    Options,
     Runs,
     check,
     ended_by_signals,
     load,
-    taking,
 )
 from gemtune.cli.config import Overrides
 from gemtune.cli.exit_codes import INTERRUPTED
+from gemtune.cli.options import REQUIRED, Options, taking
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
 

@@ -7,11 +7,12 @@ and reason. What the commands do is in `data_commands`, which is imported when o
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gemtune.cli.config import Overrides
+from gemtune.cli.options import Options, as_dict, taking
 from gemtune.cli.output import Json
 
 data_app = typer.Typer(no_args_is_help=True, help="Check, convert and describe rows before money is spent on them.")
@@ -103,17 +104,27 @@ def describe(
     data_commands.describe(file, audit, config, settings or [])
 
 
+RUNNER: Options = {
+    "runner": (
+        Annotated[str, typer.Option(help="local, or dataflow for data that exceed one machine's memory (extra beam).")],
+        "local",
+    ),
+    "beam_option": (
+        Annotated[
+            list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the Dataflow runner; repeatable.")
+        ],
+        None,
+    ),
+}
+
+
+@taking("runner", as_dict, RUNNER)
 def dedup_command(
+    runner: Any,  # dict of RUNNER
     file: File,
     out: Annotated[str, typer.Option(help="File for the kept rows; local or gs://...")],
     dropped: Annotated[str | None, typer.Option(help="File for the dropped rows, with reason and kept row.")] = None,
     threshold: Annotated[float, typer.Option(min=0.05, max=1, help="Jaccard of character 5-grams.")] = 0.8,
-    runner: Annotated[
-        str, typer.Option(help="local, or dataflow for data that exceed one machine's memory (extra beam).")
-    ] = "local",
-    beam_option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the Dataflow runner; repeatable.")
-    ] = None,
     config: Configuration = None,
     settings: Overrides = None,
     as_json: Json = False,
@@ -126,4 +137,6 @@ def dedup_command(
     from gemtune.cli import data_commands
 
     overrides = [*(settings or []), f"preprocess.jaccard_threshold={threshold}"]
-    data_commands.deduplicate(file, out, dropped, runner, beam_option or [], config, overrides, as_json)
+    data_commands.deduplicate(
+        file, out, dropped, runner["runner"], runner["beam_option"] or [], config, overrides, as_json
+    )

@@ -24,18 +24,17 @@ from gemtune.cli.commands import (
     Engine,
     ExitZero,
     Messages,
-    Options,
     Runs,
     check,
     check_own_rows,
     ended_by_signals,
     load,
-    taking,
     wide_console,
 )
 from gemtune.cli.commands import app as steps
 from gemtune.cli.config import Overrides
 from gemtune.cli.models import models
+from gemtune.cli.options import Options, as_dict, taking
 from gemtune.cli.output import Json, echo
 from gemtune.cli.results import app as results
 
@@ -99,12 +98,8 @@ EMULATOR: Options = {
 }
 
 
-def _dict(**values: Any) -> contextlib.nullcontext[dict[str, Any]]:
-    return contextlib.nullcontext(values)
-
-
 @app.command()
-@taking("fixed", _dict, FIXED)
+@taking("fixed", as_dict, FIXED)
 def init(
     fixed: Any,  # dict of FIXED
     file: Annotated[
@@ -132,7 +127,7 @@ def init(
 
 
 @app.command(epilog=exit_codes.HELP)
-@taking("emulator", _dict, EMULATOR)
+@taking("emulator", as_dict, EMULATOR)
 def run(
     emulator: Any,  # dict of EMULATOR
     config: Annotated[

@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share, or that belong together: a command takes them as one argument."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+Bundle = contextlib.AbstractContextManager[Any]
+Options = dict[str, tuple[Any, Any]]  # name: annotation, default
+REQUIRED = inspect.Parameter.empty
+
+
+def taking(argument: str, bundle: Callable[..., Bundle], options: Options) -> Callable[..., Callable[..., None]]:
+    """A decorator: the command with these options, of which `bundle` gives its one argument while the command runs."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_options(**values: Any) -> None:
+            own = {name: values.pop(name) for name in options}
+            with bundle(**own) as value:
+                command(**values, **{argument: value})
+
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in options.items()
+        ]
+        signature = inspect.signature(command, eval_str=True)
+        own = [
+            p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values() if p.name != argument
+        ]
+        parameters = sorted([*added, *own], key=lambda parameter: parameter.default is not REQUIRED)
+        with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return with_options
+
+    return decorate
+
+
+def as_dict(**values: Any) -> contextlib.nullcontext[dict[str, Any]]:
+    """A bundle for `taking`: the options by their names."""
+    return contextlib.nullcontext(values)
