@@ -84,7 +84,7 @@ samples: $(READY) ## rewrite the samples, what is planted in them, and their tab
 	$(BIN)/python -m examples.generate
 	$(BIN)/python bench/student_accuracy.py --write $(ARGS)
 
-whole-runs: $(READY) ## all whole local runs (make test leaves eight of them out)
+whole-runs: $(READY) ## all whole local runs (make test leaves most of them out)
 	WHOLE_RUNS=all $(BIN)/python -m pytest -n 2 --dist loadgroup tests/pipeline
 
 golden: $(READY) ## rewrite the expected files in tests/golden; reviewers check the diff

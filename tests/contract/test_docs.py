@@ -30,7 +30,7 @@ FENCE = re.compile(r"(?ms)^ *(?:<!-- ([^>]+) -->\n *)?```([^\n]*)\n(.*?)^ *```$"
 NOT_RUN = ("not run: installs packages", "not run: needs Google Cloud", "not run: needs a Kubeflow cluster",
            "not run: needs public data sets")  # fmt: skip
 # without WHOLE_RUNS=all these are executed, up to their first whole run
-QUICK = ("start/five-minutes.md", "start/your-data.md", "how-to/personal-data.md")
+QUICK = ("start/five-minutes.md", "how-to/personal-data.md")
 # `gemtune` of the pages: the working tree, a scripted model for whole runs, and fewer rows
 COMMAND = """\
 #!/bin/bash

@@ -175,6 +175,7 @@ def test_run_skips_tuning_when_the_prompt_is_good_enough(tmp_path):
     assert not {"tune-supervised[0]", "evaluate-checkpoints", "deploy"} & set(steps_of(summary))
 
 
+@MORE
 @pytest.mark.xdist_group("run-deploy")
 def test_run_ends_everything_on_ctrl_c_and_is_resumed(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.9, step_seconds=1.0)
