@@ -5,13 +5,11 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +24,7 @@ from gemtune.cli.data import data_app, dedup_command
 from gemtune.cli.exit_codes import AGAINST, INTERRUPTED, OVER_BUDGET
 from gemtune.cli.help import ORDER
 from gemtune.cli.judge import judge_app
+from gemtune.cli.options import Options, taking
 from gemtune.cli.output import Json, echo
 from gemtune.cli.reward import reward_app
 from gemtune.errors import ServiceError, UserError, actionable
@@ -49,7 +48,7 @@ ExitZero = Annotated[
 
 
 @contextlib.contextmanager
-def local_vertex(runs: Path = RUNS, engine: str | None = None) -> Iterator[None]:
+def local_vertex(runs: Path, engine: str | None = None) -> Iterator[None]:
     """Let Google's clients of this process call the emulator of the local runs in a folder, with its state."""
     from pipelines import strict_run
 
@@ -57,24 +56,18 @@ def local_vertex(runs: Path = RUNS, engine: str | None = None) -> Iterator[None]
         yield
 
 
-def with_local(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the option --local: what it calls is the emulator of the local runs in ./runs."""
-    option = Annotated[
-        bool, typer.Option("--local", help="Use the emulator of the local runs in ./runs instead of Google Cloud.")
-    ]
+def _place(local: bool, runs: Path) -> contextlib.AbstractContextManager[None]:
+    return local_vertex(runs) if local else contextlib.nullcontext()
 
-    signature = inspect.signature(command, eval_str=True)
-    needs = "local" in signature.parameters  # it also has something to do with the folders of local runs
 
-    @wraps(command)
-    def with_option(local: bool = False, **values: Any) -> None:
-        with local_vertex() if local else contextlib.nullcontext():
-            command(**values, **({"local": local} if needs else {}))
-
-    added = inspect.Parameter("local", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option)
-    parameters = [*(own for name, own in signature.parameters.items() if name != "local"), added]
-    with_option.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return with_option
+LOCAL: Options = {
+    "local": (
+        Annotated[bool, typer.Option("--local", help="Use the emulator of the local runs instead of Google Cloud.")],
+        False,
+    ),
+    "runs": (Runs, RUNS),
+}
+with_local = taking("place", _place, LOCAL)
 
 
 @contextlib.contextmanager
@@ -403,9 +396,10 @@ def log_requests(
 @with_local
 def show_champion(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """Show what serves under the configuration's name: endpoint, since when, and the decision behind it."""
-    (champion, *_), name = [e for e in _entries(config, overrides) if e["state"] == "champion"] or [{}], config.stem
-    if not champion:
-        raise UserError(f"{name}: no champion", remedy="deploy one: gemtune run, or gemtune promote")
+    settings = load(config, overrides)
+    champion = next((entry for entry in _entries(settings) if entry["state"] == "champion"), None)
+    if champion is None:
+        raise UserError(f"{settings.name}: no champion", remedy="deploy one: gemtune run, or gemtune promote")
     echo(champion, as_json, *(f"{key:10} {value}" for key, value in champion.items() if value not in (None, "")))
 
 
@@ -413,16 +407,16 @@ def show_champion(config: ConfigFile, overrides: Overrides = None, as_json: Json
 @with_local
 def champion_history(config: ConfigFile, overrides: Overrides = None, as_json: Json = False) -> None:
     """List the waiting candidate, the champion, those before it and those that were rolled back."""
-    entries = _entries(config, overrides)
+    settings = load(config, overrides)
+    entries = _entries(settings)
     lines = [f"{entry['state']:12} {entry['since'] or '':26} {entry['model']}" for entry in entries]
-    echo(entries, as_json, *(lines or [f"{config.stem}: no champion yet"]))
+    echo(entries, as_json, *(lines or [f"{settings.name}: no champion yet"]))
 
 
-def _entries(config: Path, overrides: list[str] | None) -> list[dict[str, Any]]:
+def _entries(settings: Config) -> list[dict[str, Any]]:
     from gemtune.state import champion
     from gemtune.vertex import connect
 
-    settings = load(config, overrides)
     return [
         {
             "state": state,

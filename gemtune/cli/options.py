@@ -16,20 +16,25 @@ REQUIRED = inspect.Parameter.empty
 
 
 def taking(argument: str, bundle: Callable[..., Bundle], options: Options) -> Callable[..., Callable[..., None]]:
-    """A decorator: the command with these options, of which `bundle` gives its one argument while the command runs."""
+    """A decorator: the command with these options, of which `bundle` gives one argument while the command runs.
+
+    A command without an argument of this name only runs inside the bundle.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        is_passed = argument in signature.parameters
+
         @wraps(command)
         def with_options(**values: Any) -> None:
             own = {name: values.pop(name) for name in options}
             with bundle(**own) as value:
-                command(**values, **{argument: value})
+                command(**values, **({argument: value} if is_passed else {}))
 
         added = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             for name, (annotation, default) in options.items()
         ]
-        signature = inspect.signature(command, eval_str=True)
         own = [
             p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values() if p.name != argument
         ]

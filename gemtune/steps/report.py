@@ -232,14 +232,16 @@ def summarize(documents: Documents, name: str, identity: RunIdentity, settings: 
     actual = sum(item.cost.expected for item in items)
     serving = documents.deployment.variant
     task = tested.task
+    # why nothing is deployed, or, where something is, a note on prompts that did not count
+    before = [*plan.unusable, *([] if plan.should_tune else plan.reasons)]
     return RunSummary(
         name=name,
         identity=identity,
         verdict=decision.verdict,
         passed=decision.passed,
         headline=HEADLINES[decision.verdict],
-        reasons=[*plan.unusable, *([] if plan.should_tune else plan.reasons), *decision.reasons],
-        notes=decision.notes,
+        reasons=[*([] if decision.passed else before), *decision.reasons],
+        notes=[*decision.notes, *(before if decision.passed else [])],
         metric=metric,
         confidence_level=documents.tested.confidence_level,
         test_rows=tested.rows,

@@ -506,16 +506,13 @@ def test_report_summary_has_the_numbers_of_the_steps(paths: Path) -> None:
 
 
 def test_report_shows_unusable_forms_and_free_baselines(paths: Path) -> None:
-    tested, plan = EvaluationReport.read(paths / "tested"), TuningPlan.read(paths / "plan")
+    tested = EvaluationReport.read(paths / "tested")
     forms = [UnusableForm(outcome="blocked", form="<b>well</b>, <label>", rows=1)]
     prompt, tuned = tested.variants
     free = reported("nearest_row", "free_baseline")
     update = {"variants": [prompt.model_copy(update={"unusable_forms": forms}), tuned], "free_baselines": [free]}
     tested.model_copy(update=update).write(paths / "tested")
-    plan.model_copy(update={"unusable": ["the prompt cot is not usable"]}).write(paths / "plan")
-    page, verdict, summary = run(paths)
-    assert summary.reasons[0] == "the prompt cot is not usable"
-    assert verdict.splitlines()[2] == "- the prompt cot is not usable"
+    page, _, summary = run(paths)
     assert [row.name for row in summary.free_baselines] == ["nearest_row"]
     assert "nearest_row is a copy of the answer of the nearest training row." in page
     form = "<bdi>&lt;b&gt;well&lt;/b&gt;, &lt;label&gt;</bdi>"
@@ -531,6 +528,18 @@ def test_report_of_a_verdict_that_lets_nothing_serve(paths: Path, verdict: Verdi
     assert summary.headline == report.HEADLINES[verdict]
     assert "Nothing: no variant of this run is to serve." in page
     assert "Nothing: no variant of this run is to serve." not in run(paths)[0]
+
+
+@pytest.mark.parametrize(("verdict", "first"), [("deploy", "it is better"), ("keep_prompt", "zero_shot is not usable")])
+def test_report_reasons_of_a_deployment_begin_with_those_for_it(paths: Path, verdict: Verdict, first: str) -> None:
+    """A prompt that did not count is no reason to deploy; where nothing is deployed it is reported first."""
+    plan, decision = TuningPlan.read(paths / "plan"), DecisionRecord.read(paths / "decision")
+    plan.model_copy(update={"unusable": ["zero_shot is not usable"]}).write(paths / "plan")
+    decision.model_copy(update={"verdict": verdict}).write(paths / "decision")
+    _, text, summary = run(paths)
+    assert summary.reasons[0] == first
+    assert text.splitlines()[2] == f"- {first}"
+    assert "zero_shot is not usable" in [*summary.reasons, *summary.notes]
 
 
 def test_report_costs_include_ranking_and_the_champion_test_set(paths: Path) -> None:
