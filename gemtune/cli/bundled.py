@@ -22,12 +22,12 @@ def sample(path: str) -> Path:
 def put_on_path(folder: Path = BUNDLED) -> None:
     """Import from the wheel's copies, here and in child processes, before any package of the same name.
 
-    Changes `sys.path` and the environment of this process; does nothing in a repository or a second time.
+    Changes `sys.path` and the environment of this process; in a repository, or a second time, only so that children
+    import nothing from the working directory: a user's `attrs.py` or `queue.py` would stop the emulator.
     """
+    os.environ["PYTHONSAFEPATH"] = "1"
     if not folder.is_dir() or str(folder) in sys.path:
         return
     sys.path.insert(0, str(folder))
     inherited = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), inherited] if inherited else [str(folder)])
-    # `python -m emulator` searches the working directory before PYTHONPATH, unless this is set
-    os.environ["PYTHONSAFEPATH"] = "1"

@@ -103,3 +103,11 @@ def test_addresses_carry_the_callers_host(start: Callable[..., Server]) -> None:
 
 def test_only_loopback_listens(start: Callable[..., Server]) -> None:
     assert start().url.startswith("http://127.0.0.1:")
+
+
+def test_emulator_imports_nothing_of_the_folder_it_is_started_in(tmp_path: Path) -> None:
+    (tmp_path / "attrs.py").write_text("raise SystemExit('a file of the user was imported')\n")
+    command = [Path(sys.executable).with_name("gemtune"), "emulator", "--routes"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "generateContent" in done.stdout
