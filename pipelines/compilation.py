@@ -8,8 +8,8 @@ Guarantees: each value has the type that its step declares (`pipelines.edges`).
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal
 
 import yaml
@@ -22,7 +22,9 @@ from pipelines.edges import edges
 from pipelines.kfp_local_events import with_caching_options
 
 Pipeline = Literal["tuning", "monitoring"]
-_COMPILING = Lock()  # kfp holds the pipeline that it compiles in a global variable
+# One thread, as kfp holds the pipeline that it compiles in a global variable; its own thread, as kfp formats the whole
+# call stack for each setting of a task: below the command line or pytest that is most of the time.
+_COMPILER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compile")
 
 
 def compile_pipeline(
@@ -36,7 +38,8 @@ def compile_pipeline(
     path = Path(path)
     if path.suffix not in (".yaml", ".yml"):
         raise UserError(f"cannot compile to {str(path)!r}", remedy="name a .yaml file")
-    text = yaml.safe_dump_all(_documents(config, image, cache, pipeline), sort_keys=True, allow_unicode=True, width=120)
+    documents = _documents(config, image, cache, pipeline)
+    text = yaml.dump_all(documents, None, yaml.CSafeDumper, sort_keys=True, allow_unicode=True, width=120)
     with open_atomic(path) as file:
         file.write(text)
     return path
@@ -83,8 +86,7 @@ def _documents(config: Config, image: str, cache: bool, name: Pipeline) -> list[
     from pipelines.monitoring import monitoring_pipeline
     from pipelines.tuning import tuning_pipeline
 
-    with _COMPILING:
-        pipeline = monitoring_pipeline(config) if name == "monitoring" else tuning_pipeline(config)
+    pipeline = _COMPILER.submit(monitoring_pipeline if name == "monitoring" else tuning_pipeline, config).result()
     spec: dict[str, Any] = json.loads(MessageToJson(pipeline.pipeline_spec, sort_keys=True))
     for executor in spec["deploymentSpec"]["executors"].values():
         container = executor.get("container", {})  # an importer has none
