@@ -20,4 +20,6 @@ def analyze_drift(
     """Check prompts, answers, similarity to the training rows, confidence and labels of each window."""
     from gemtune.steps import analyze_drift as step
 
+    drift.path += ".json"
+
     step.run(rows.path, counts.path, drift.path, name, gate=gate, monitor=monitor, vertex=vertex)

@@ -26,6 +26,9 @@ def augment(
     """Paraphrase or perturb training rows of rare labels."""
     from gemtune.steps import augment as step
 
+    augmented.path += ".jsonl"
+    report.path += ".json"
+
     summary = step.run(
         (train.path, validation.path, test.path),
         augmented.path,

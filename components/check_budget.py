@@ -30,6 +30,8 @@ def check_budget(
     """Stop the run if evaluating the prompts may cost more than `plan.max_cost`; gives whether anything is new."""
     from gemtune.steps import check_budget as step
 
+    budget.path += ".json"
+
     return step.run(
         [train.path, validation.path, test.path],
         budget.path,

@@ -21,6 +21,8 @@ def decide_retraining(
     """Decide whether there is a reason to retrain, and keep the windows for the next run."""
     from gemtune.steps import decide_retraining as step
 
+    retraining_decision.path += ".json"
+
     return step.run(
         drift.path,
         quality.path,

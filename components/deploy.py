@@ -25,6 +25,8 @@ def deploy(
     """Deploy the candidate: alias, default checkpoint, recorded endpoint; the previous champion stays deployed."""
     from gemtune.steps import deploy as step
 
+    deployment.path += ".json"
+
     return step.run(
         decision.path,
         selection.path,
@@ -56,6 +58,8 @@ def keep_current_model(
 ) -> dict:
     """Change nothing in production; propose a prompt that is to be used; undeploy the checkpoints of the trials."""
     from gemtune.steps import deploy as step
+
+    deployment.path += ".json"
 
     return step.keep_current(
         decision.path,

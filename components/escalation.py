@@ -32,6 +32,9 @@ def try_larger_models(
     """Tune and evaluate larger models with the best hyperparameters so far, until a reason to stop applies."""
     from gemtune.steps import escalation as step
 
+    job.path += ".json"
+    report.path += ".json"
+
     counts = step.run(
         {
             "train": train.path,

@@ -20,4 +20,7 @@ def estimate_quality(
     """Estimate quality by the labels that there are, and draw rows for people to label."""
     from gemtune.steps import estimate_quality as step
 
+    quality.path += ".json"
+    annotations.path += ".csv"
+
     step.run(rows.path, drift.path, quality.path, annotations.path, name, monitor=monitor, vertex=vertex)

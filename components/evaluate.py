@@ -25,6 +25,9 @@ def evaluate_baselines(
     """Evaluate the prompted baselines on validation rows."""
     from gemtune.steps import evaluate as step
 
+    predictions.path += ".jsonl"
+    report.path += ".json"
+
     summary = step.run_baselines(
         validation.path,
         train.path,
@@ -57,6 +60,9 @@ def evaluate_checkpoints(
 ):
     """Evaluate the checkpoints of all trials on validation rows."""
     from gemtune.steps import evaluate as step
+
+    predictions.path += ".jsonl"
+    report.path += ".json"
 
     summary = step.run_checkpoints(
         validation.path,
@@ -92,6 +98,9 @@ def evaluate_finalists(
 ):
     """Evaluate best prompt, candidate and champion on test rows."""
     from gemtune.steps import evaluate as step
+
+    predictions.path += ".jsonl"
+    report.path += ".json"
 
     summary = step.run_finalists(
         test.path,

@@ -21,6 +21,8 @@ def gate(
     """Decide from paired test predictions whether the candidate may be deployed."""
     from gemtune.steps import gate as step
 
+    decision.path += ".json"
+
     return step.run(
         predictions.path,
         selection.path,

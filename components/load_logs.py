@@ -12,4 +12,7 @@ def load_logs(monitor: dict, vertex: dict, name: str, now: str, rows: Output[Dat
     """Read the champion's logged requests of every complete window that was not examined yet."""
     from gemtune.steps import load_logs as step
 
+    rows.path += ".jsonl"
+    counts.path += ".json"
+
     step.run(rows.path, counts.path, name, now, monitor=monitor, vertex=vertex)

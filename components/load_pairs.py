@@ -25,6 +25,10 @@ def load_pairs(
     """Read pairs, or sample them from the base model; validate, normalise and deduplicate them."""
     from gemtune.steps import load_pairs as step
 
+    examples.path += ".jsonl"
+    dropped.path += ".jsonl"
+    report.path += ".json"
+
     summary = step.run(
         data,
         examples.path,

@@ -30,6 +30,8 @@ def plan_tuning(
     """Find the best prompt, decide whether tuning is worth trying, forecast the cost, list the trials."""
     from gemtune.steps import plan_tuning as step
 
+    tuning_plan.path += ".json"
+
     planned = step.run(
         [train.path, validation.path, test.path],
         evaluated.path,

@@ -46,6 +46,10 @@ def preprocess(
     """Read labelled rows in any accepted format, validate, normalise and deduplicate them."""
     from gemtune.steps import preprocess as step
 
+    examples.path += ".jsonl"
+    dropped.path += ".jsonl"
+    report.path += ".json"
+
     summary = step.run(
         data,
         examples.path,

@@ -49,6 +49,11 @@ def report(
     """Write the report: decision, scores, costs, data and splits; record what was decided on."""
     from gemtune.steps import report as step
 
+    page.path += ".html"
+    verdict.path += ".md"
+    summary.path += ".json"
+    manifest.path += ".json"
+
     step.run(
         {
             "data": data_report.path,
@@ -101,6 +106,11 @@ def report_unchanged(
 ):
     """Write the report of a run that found nothing new: the last decision, and why nothing was evaluated."""
     from gemtune.steps import report as step
+
+    page.path += ".html"
+    verdict.path += ".md"
+    summary.path += ".json"
+    manifest.path += ".json"
 
     outputs = {"page": page.path, "verdict": verdict.path, "summary": summary.path, "manifest": manifest.path}
     step.run_unchanged(budget.path, (job, started), outputs, vertex=vertex, reporting=reporting)

@@ -21,6 +21,10 @@ def report_monitoring(
     """Write the report: verdict, trend of each check, new topics, quality."""
     from gemtune.steps import report_monitoring as step
 
+    page.path += ".html"
+    verdict.path += ".md"
+    summary.path += ".json"
+
     step.run(
         {"drift": drift.path, "quality": quality.path, "decision": retraining_decision.path},
         annotations.uri,

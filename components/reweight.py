@@ -24,6 +24,10 @@ def reweight_hard_examples(
     """Repeat training rows that the best prompt answers wrongly; mark validation rows near them."""
     from gemtune.steps import reweight as step
 
+    reweighted.path += ".jsonl"
+    marked.path += ".jsonl"
+    report.path += ".json"
+
     counts = step.run(
         train.path,
         validation.path,

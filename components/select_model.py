@@ -30,6 +30,8 @@ def select_model(
     """Select the candidate on validation rows; gives the URI of the selection. Without tuning there is no candidate."""
     from gemtune.steps import select_model as step
 
+    selection.path += ".json"
+
     step.run(
         tuning_plan.path,
         selection.path,

@@ -25,6 +25,12 @@ def split(
     """Split examples by seed, stratified by label; groups and near-duplicates stay together."""
     from gemtune.steps import split as step
 
+    train.path += ".jsonl"
+    validation.path += ".jsonl"
+    test.path += ".jsonl"
+    report.path += ".json"
+    leakage_report.path += ".json"
+
     summary = step.run(
         examples.path,
         (train.path, validation.path, test.path),

@@ -27,6 +27,8 @@ def tune_supervised(
     """Tune on reference answers with the hyperparameters of a trial."""
     from gemtune.steps import tune as step
 
+    job.path += ".json"
+
     tuned = step.run(
         train.path,
         validation.path,
@@ -63,6 +65,8 @@ def tune_preference(
 ):
     """Tune with one trial's hyperparameters on pairs, from the supervised job's checkpoint if there is one."""
     from gemtune.steps import tune as step
+
+    job.path += ".json"
 
     tuned = step.run_from(
         train.path,

@@ -98,9 +98,10 @@ class Observer:
 
 def _complete(inputs: dict[str, Any]) -> None:
     """Create the files of artifacts that are only metadata (metrics): kfp's cache takes none whose file is missing."""
-    for artifacts in inputs["outputs"].get("artifacts", {}).values():
-        for artifact in artifacts["artifacts"]:
-            Path(artifact["uri"]).touch()
+    if inputs["outputs"].get("artifacts"):
+        written = json.loads(Path(inputs["outputs"]["outputFile"]).read_text(encoding="utf-8"))
+        for artifacts in written["artifacts"].values():
+            Path(artifacts["artifacts"][0]["uri"]).touch()
 
 
 def _about(inputs: dict[str, Any]) -> str:

@@ -143,7 +143,7 @@ class LiveDisplay:
     def _document(self, step: str, output: str) -> dict[str, Any]:
         """A finished step's document; {} before it has finished."""
         if step not in self._documents and any(own.code == 0 for own in self._record.of([step])):
-            path = next((self._folder / "steps").rglob(f"{step}*/{output}"), None)
+            path = next((self._folder / "steps").rglob(f"{step}*/{output}.json"), None)
             self._documents[step] = json.loads(path.read_text("utf-8")) if path else {}
         return self._documents.get(step, {})
 

@@ -255,8 +255,8 @@ def collect(folder: Path, report: str = "report*") -> dict[str, Any]:
 
 
 def step_output(folder: Path, pattern: str) -> Path:
-    """The file that a step of a run wrote: STEP/OUTPUT; raises `UserError` where there is none."""
-    for path in (folder / "steps").rglob(pattern):
+    """The file that a step of a run wrote, by STEP/OUTPUT; raises `UserError` where there is none."""
+    for path in (folder / "steps").rglob(f"{pattern}.*"):
         return path
     raise UserError(f"no {pattern}", file=folder / "steps", remedy="the run has not come so far, or files were removed")
 

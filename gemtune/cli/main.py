@@ -219,7 +219,7 @@ def monitor(
     with local_run.alone_in(folder) as lock, ended_by_signals(), emulator as server:
         local_run.run_pipeline(folder, server, console, lock, f"gemtune monitor {config}")
         decided = local_run.collect(folder, "report-monitoring")
-        (to_label,) = (folder / "steps").rglob("estimate-quality*/annotations")
+        to_label = local_run.step_output(folder, "estimate-quality*/annotations")
     shutil.copyfile(to_label, folder / "annotations.csv")
     console.print(f"\n[bold]{decided['verdict'].replace('_', ' ').upper()}[/]")
     for line in decided["summary"]:

@@ -76,9 +76,9 @@ def download(emulator, job, folder):
             for artifact in value["artifacts"]:
                 bucket, _, name = artifact["uri"].removeprefix("gs://").partition("/")
                 blob = storage(emulator).bucket(bucket).blob(name)
-                path = folder / "steps" / task["taskUniqueName"] / task["taskName"] / key
+                path = folder / "steps" / task["taskUniqueName"] / task["taskName"] / Path(name).name
                 if task["execution"]["schemaTitle"] == "system.ContainerExecution" and blob.exists():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     blob.download_to_filename(str(path))
-    (summary,) = (folder / "steps").glob("**/report/summary")
+    (summary,) = (folder / "steps").glob("**/report/summary.json")
     (folder / "summary.json").write_bytes(summary.read_bytes())

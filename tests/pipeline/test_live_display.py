@@ -81,7 +81,7 @@ def test_running_phase_has_time_money_losses_and_scores(tmp_path):
     forecast = {"items": [{"kind": "tuning", "cost": {"expected": 4.0}}, {"kind": "baseline", "cost": {"expected": 9}}]}
     written = tmp_path / "steps" / "job" / "plan-tuning"
     written.mkdir(parents=True)
-    (written / "tuning_plan").write_text(json.dumps({"trials": [{}, {}], "forecast": forecast}))
+    (written / "tuning_plan.json").write_text(json.dumps({"trials": [{}, {}], "forecast": forecast}))
     tuned = [("plan-tuning", []), ("tune-supervised[0]", [])]
     tuning = ("tune-supervised[1]", ["progress: tuning, epoch 1/4, step 16/64, 7 s"], None)
     first, *rest = shown([*tuned, tuning], tmp_path, terminal=True, curves={"training loss": [2.0, 1.0]})[-3:]
@@ -124,7 +124,7 @@ def test_sparkline_shows_finite_values(values, line):
 def test_card_has_at_most_15_lines_and_whole_names(verdict, tmp_path, monkeypatch):
     written = tmp_path / "steps" / "report"
     written.mkdir(parents=True)
-    (written / "verdict").write_text("# Deploy\n")
+    (written / "verdict.md").write_text("# Deploy\n")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "github.md"))
     monkeypatch.chdir(tmp_path.parent)
     score = {"value": 0.5, "low": 0.4, "high": 0.6}

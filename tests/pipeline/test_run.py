@@ -137,7 +137,7 @@ def _finished_runs_answer_questions(folder, first, unchanged, again):
         assert summary["identity"]["digest"] == verified["digest"]
         assert summary["identity"]["job"] == summary["run"]
         assert summary["identity"]["started"] < summary["identity"]["decided"]
-    decision = next((folder / runs[0]).rglob("gate/decision"))
+    decision = next((folder / runs[0]).rglob("gate/decision.json"))
     decision.write_text(decision.read_text().replace("deploy", "Deploy", 1))
     assert gemtune(folder, "verify", runs[0], code=1)["matches"] is False
     compared = gemtune(folder, "compare", runs[0], runs[2], "--out", "compared.html")

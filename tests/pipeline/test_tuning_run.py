@@ -33,7 +33,7 @@ def test_run_reweights_hard_examples_and_tries_a_larger_model(tmp_path):
     summary = summary_of(run(tmp_path), tmp_path)
     names = {trial["name"] for trial in summary["trials"]}
     assert names == {"short", "short-unweighted", LARGE}
-    (path,) = (path for path in files_of(tmp_path, "report") if "/reweight-hard-examples/" in str(path))
+    (path,) = (path for path in files_of(tmp_path, "report.json") if "/reweight-hard-examples/" in str(path))
     hard = json.loads(path.read_text())
     assert hard["hard_rows"] > 10
     assert hard["share"] == pytest.approx(0.6, abs=0.02)
@@ -97,7 +97,7 @@ def test_run_with_augmentation_tunes_on_new_rows_of_the_rare_label(tmp_path):
         "tune: {poll_s: 0.2}\n"
     )
     summary = summary_of(run(tmp_path), tmp_path)
-    (report,) = files_of(tmp_path, "augment/report")
+    (report,) = files_of(tmp_path, "augment/report.json")
     augmented = json.loads(report.read_text())
     assert set(augmented["labels"]) == {"login"}
     assert augmented["new"] > 10

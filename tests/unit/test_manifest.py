@@ -20,10 +20,10 @@ from gemtune.errors import UserError
 from pipelines import local_run
 
 FILES = {
-    "decision": "gate/decision",
-    "leakage": "split/leakage_report",
-    "train": "split/train",
-    "budget": "check/budget",
+    "decision": "gate/decision.json",
+    "leakage": "split/leakage_report.json",
+    "train": "split/train.jsonl",
+    "budget": "check/budget.json",
 }
 KEY = Ed25519PrivateKey.generate()
 PRIVATE = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -39,10 +39,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def finished(run: Path, key: bytes = b"") -> Path:
     steps = run / "steps" / "job"
-    for name in [*FILES.values(), "report/page", "report/summary"]:
+    for name in [*FILES.values(), "report/page.html", "report/summary.json"]:
         (steps / name).parent.mkdir(parents=True, exist_ok=True)
         (steps / name).write_text(f'{{"content": "{name}"}}')
-    path = str(steps / "report" / "manifest")
+    path = str(steps / "report" / "manifest.json")
     identity: dict[str, Any] = {
         "name": "n",
         "job": "j",
@@ -52,7 +52,7 @@ def finished(run: Path, key: bytes = b"") -> Path:
     }
     files = {name: str(steps / file) for name, file in FILES.items()}
     made = Manifest.of(path, files, {"split": {"seed": 3}}, **identity)
-    made.finished(path, [str(steps / "report" / name) for name in ("page", "summary")], key).write(path)
+    made.finished(path, [str(steps / "report" / name) for name in ("page.html", "summary.json")], key).write(path)
     (run / "pipeline.yaml").write_text("{}")
     (run / "arguments.json").write_text("{}")
     (run / "report.html").write_text("page")
@@ -87,11 +87,11 @@ def test_verify_reports_a_changed_byte_in_every_file_that_it_covers(folder: Path
 
 
 def test_verify_lists_what_still_matches(folder: Path) -> None:
-    (folder / "steps/job/gate/decision").write_text("{}")
+    (folder / "steps/job/gate/decision.json").write_text("{}")
     code, shown = verify(folder, "--json")
     states = {check["subject"]: check["state"] for check in json.loads(shown)["checks"]}
     assert code == 1
-    assert [subject for subject, state in states.items() if state != "ok"] == ["gate/decision"]
+    assert [subject for subject, state in states.items() if state != "ok"] == ["gate/decision.json"]
 
 
 def test_verify_works_where_the_run_was_moved_to(folder: Path) -> None:
@@ -116,9 +116,9 @@ def test_verify_expects_a_digest_and_a_key(folder: Path) -> None:
 
 
 def test_verify_notices_a_manifest_that_was_written_anew_without_the_key(folder: Path) -> None:
-    path = folder / "steps/job/report/manifest"
+    path = folder / "steps/job/report/manifest.json"
     made = Manifest.read(path)
-    (folder / "steps/job/gate/decision").write_text('{"verdict": "deploy"}')
+    (folder / "steps/job/gate/decision.json").write_text('{"verdict": "deploy"}')
     identity = {name: getattr(made, name) for name in ("name", "job", "verdict", "data", "rows_fingerprint")}
     files = {name: str(folder / "steps/job" / file) for name, file in FILES.items()}
     forged = Manifest.of(str(path), files, {}, **identity)
@@ -137,7 +137,7 @@ def test_public_key_refuses_what_is_no_private_key(content: bytes) -> None:
 
 
 def test_digest_depends_on_settings_data_and_verdict(folder: Path) -> None:
-    path = str(folder / "steps/job/report/manifest")
+    path = str(folder / "steps/job/report/manifest.json")
     files = {name: str(folder / "steps/job" / file) for name, file in FILES.items()}
     made = Manifest.read(path)
     fields: dict[str, Any] = {k: getattr(made, k) for k in ("name", "job", "verdict", "data", "rows_fingerprint")}
