@@ -8,7 +8,7 @@ from components.base import component
 
 
 @component
-def tune_supervised(
+def tune(
     train: Input[Dataset],
     validation: Input[Dataset],
     trial: dict,
@@ -22,9 +22,9 @@ def tune_supervised(
     events: Output[Artifact],
     metrics: Output[Metrics],
     reweighted: Input[Dataset] = None,
-    is_start: bool = False,
+    start: Input[Artifact] = None,
 ):
-    """Tune on reference answers with the hyperparameters of a trial."""
+    """Tune with a trial's method and hyperparameters, from the supervised job's checkpoint if there is one."""
     from gemtune.steps import tune as step
 
     job.path += ".json"
@@ -37,7 +37,7 @@ def tune_supervised(
         job.path,
         events.path,
         reweighted.path if reweighted else "",
-        is_start,
+        start.path if start else "",
         task=task,
         evaluate=evaluate,
         tune=tune,
@@ -48,7 +48,7 @@ def tune_supervised(
 
 
 @component
-def tune_preference(
+def tune_supervised(
     train: Input[Dataset],
     validation: Input[Dataset],
     trial: dict,
@@ -61,18 +61,16 @@ def tune_preference(
     job: Output[Artifact],
     events: Output[Artifact],
     metrics: Output[Metrics],
-    start: Input[Artifact] = None,
 ):
-    """Tune with one trial's hyperparameters on pairs, from the supervised job's checkpoint if there is one."""
+    """Tune the supervised model that preference trials start from; nothing where none is planned."""
     from gemtune.steps import tune as step
 
     job.path += ".json"
 
-    tuned = step.run_from(
+    tuned = step.run_start(
         train.path,
         validation.path,
         trial,
-        start.path if start else "",
         name,
         job.path,
         events.path,

@@ -4,7 +4,7 @@
 
 configure -> data -> split -> [augment] -> check-budget
   -> if anything is new since the last decision: evaluate-baselines -> plan-tuning
-     -> if tuning is worth trying: [reweight-hard-examples] -> [tune-supervised, as a start] -> tune per trial
+     -> if tuning is worth trying: [reweight-hard-examples] -> [tune-supervised: the start] -> tune per trial
         -> evaluate-checkpoints -> [try-larger-models] -> select-model;  else: select-model without a candidate
      -> evaluate-finalists -> gate -> deploy or keep-current-model -> report;  else: report-unchanged
 and finish-run at the end, whether a step failed or not
@@ -42,7 +42,7 @@ from components.report import report, report_unchanged
 from components.reweight import reweight_hard_examples
 from components.select_model import select_model
 from components.split import split
-from components.tune import tune_preference, tune_supervised
+from components.tune import tune, tune_supervised
 from gemtune.config import Config
 from pipelines.tasks import email, robust, with_secrets
 
@@ -246,13 +246,10 @@ class Wiring:
             results["spent"] = hard_examples.outputs["report"]
         start: dict[str, Any] = {}
         if self._starts_supervised:
-            first = self._step(tune_supervised, trial=plan.outputs["first_trial"], is_start=True, **rows)
+            first = self._step(tune_supervised, trial=plan.outputs["first_trial"], **rows)
             start = {"start": first.outputs["job"]}
         with dsl.ParallelFor(plan.outputs["trials"], name="trials") as trial:
-            if self._is_preference:
-                tuned = self._step(tune_preference, trial=trial, **rows, **start)
-            else:
-                tuned = self._step(tune_supervised, trial=trial, **rows, **reweighted)
+            tuned = self._step(tune, trial=trial, **rows, **reweighted, **start)
 
         def collected() -> dict[str, Any]:  # a Collected belongs to one task: kfp changes it when it compiles
             return {"tuning": dsl.Collected(tuned.outputs["job"]), **planned}

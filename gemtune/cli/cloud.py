@@ -363,7 +363,7 @@ def cancel_run(
 def run_logs(
     at: Any,  # At
     run: Run = "",
-    step: Annotated[str, typer.Option(help="Only this step, such as tune-supervised.")] = "",
+    step: Annotated[str, typer.Option(help="Only this step, such as tune.")] = "",
     as_json: Json = False,
 ) -> None:
     """Print what the steps of a run logged, from Cloud Logging or the folder of a local run."""

@@ -26,47 +26,39 @@ def run(
     job: str,
     events: str,
     reweighted: str = "",
-    is_start: bool = False,
+    start: str = "",
     **sections: Section,
 ) -> dict[str, float]:
     """Tune one trial; writes its jobs' record to `job` and TensorBoard event files to the folder `events`.
 
-    A trial that asks for it is tuned on the rows of `reweighted`. With `is_start` the record names the checkpoint that
-    other trials start from: the one with the lowest validation loss; an empty `trial` ({}: none is planned) leaves a
-    record without jobs. Returns the job's metrics. Reads the sections task, evaluate, tune, vertex, preference. Raises
-    `UserError` for rows or settings the service would reject, `JobFailed` when the job itself fails.
+    A trial that asks for it is tuned on the rows of `reweighted`. It starts from the checkpoint that the tuning record
+    `start` names; without a record or a checkpoint in it from its own base. Returns the job's metrics. Reads the
+    sections task, evaluate, tune, vertex, preference. Raises `UserError` for rows or settings the service would reject,
+    `JobFailed` when the job itself fails.
     """
-    if is_start and not trial:
-        TuningRecord(jobs=[]).write(job)
-        log.info("done: %s", "skipped: preference.supervised_epochs is 0; trials start from their own base")
-        return {}
     configured = Trial.of(trial)
+    if start and (variant := TuningRecord.read(start).start):  # it stands on what the trial would have started from
+        (configured,) = started_from(variant, [configured.model_copy(update={"base": ""})])
     rows = reweighted if configured.reweighted and reweighted else train
     context = StepContext(sections)
     train_rows, validation_rows = (read_before_gate(path) for path in (rows, validation))
     data = partial(TuningData.of, context.task, context.evaluate, train_rows, validation_rows)
     tuner = Tuner(context.client, context.tune, context.evaluate.base_model, name, data, Path(job), Path(events))
-    metrics = tuner.run(configured)
-    if is_start:
-        record = TuningRecord.read(job)
-        first = lowest_loss(record.variants, record.jobs[-1].curve.get(VALIDATION, []))
-        record.model_copy(update={"start": first.model_copy(update={"role": "supervised"})}).write(job)
-    return metrics
+    return tuner.run(configured)
 
 
-def run_from(
-    train: str,
-    validation: str,
-    trial: dict[str, Any],
-    start: str,
-    name: str,
-    job: str,
-    events: str,
-    **sections: Section,
+def run_start(
+    train: str, validation: str, trial: dict[str, Any], name: str, job: str, events: str, **sections: Section
 ) -> dict[str, float]:
-    """Tune one trial from the checkpoint that the tuning record `start` names; without a record from its own base."""
-    variant = TuningRecord.read(start).start if start else None
-    if variant is not None:  # the supervised job stands on what the trial would have started from
-        (continued,) = started_from(variant, [Trial.of(trial).model_copy(update={"base": ""})])
-        trial = continued.model_dump(mode="json")
-    return run(train, validation, trial, name, job, events, "", False, **sections)
+    """Tune the model that other trials start from, as `run` does; its record names the checkpoint with the lowest
+    validation loss. An empty `trial` ({}: none is planned) leaves a record without jobs.
+    """
+    if not trial:
+        TuningRecord(jobs=[]).write(job)
+        log.info("done: %s", "skipped: preference.supervised_epochs is 0; trials start from their own base")
+        return {}
+    metrics = run(train, validation, trial, name, job, events, "", "", **sections)
+    record = TuningRecord.read(job)
+    first = lowest_loss(record.variants, record.jobs[-1].curve.get(VALIDATION, []))
+    record.model_copy(update={"start": first.model_copy(update={"role": "supervised"})}).write(job)
+    return metrics

@@ -296,11 +296,11 @@ def whole_run(folder: Path, *overrides: str, train: int = 100, paired: bool = Fa
         events = str(folder / "events")
         if returned["first_trial"]:
             start = files["start"]
-            tune.run(train_rows, validation, returned["first_trial"], name, start, events, is_start=True, **c)
+            tune.run_start(train_rows, validation, returned["first_trial"], name, start, events, **c)
         for number, trial in enumerate(returned["trials"]):
             jobs.append(str(folder / f"job-{number}.json"))
             if paired:
-                tune.run_from(train_rows, validation, trial, start, name, jobs[-1], events, **c)
+                tune.run(train_rows, validation, trial, name, jobs[-1], events, start=start, **c)
             else:
                 tune.run(train_rows, validation, trial, name, jobs[-1], events, reweighted, **c)
         checked = files["checkpoints"]

@@ -118,9 +118,9 @@ def tuned(folder: Path, name: str, first: bool = True) -> tuple[TuningRecord | N
     start, job, events = str(folder / "start") if first else "", str(folder / "job"), str(folder / "events")
     if first:
         supervised = Trial(name="supervised", epoch_count=2).model_dump(mode="json")
-        tune.run(*rows, supervised, name, start, events, is_start=True, **further)
+        tune.run_start(*rows, supervised, name, start, events, **further)
     trial = Trial(name="dpo", epoch_count=2, method="preference").model_dump(mode="json")
-    tune.run_from(*rows, trial, start, name, job, events, **further)
+    tune.run(*rows, trial, name, job, events, start=start, **further)
     return TuningRecord.read(start) if first else None, TuningRecord.read(job)
 
 

@@ -99,23 +99,23 @@ def test_tune_reweighted_trial_trains_on_the_reweighted_rows(client: Client, tmp
 def test_tune_start_is_the_checkpoint_that_other_trials_continue(client: Client, tmp_path: Path) -> None:
     train, validation, _ = splits(tmp_path, seed=15)
     files = [str(tmp_path / name) for name in ("start", "job", "events")]
-    tune.run(train, validation, {"name": "supervised"}, "start", files[0], files[2], "", True, **sections())
+    tune.run_start(train, validation, {"name": "supervised"}, "start", files[0], files[2], **sections())
     start = TuningRecord.read(files[0]).start
     assert start is not None
     assert (start.role, start.trial) == ("supervised", "supervised")
-    tune.run_from(train, validation, {"name": "next"}, files[0], "start", files[1], files[2], **sections())
+    tune.run(train, validation, {"name": "next"}, "start", files[1], files[2], start=files[0], **sections())
     (record,) = TuningRecord.read(files[1]).jobs
     assert (record.trial.base, record.trial.checkpoint_id) == (start.tuned_model, start.checkpoint_id)
-    tune.run_from(train, validation, {"name": "alone"}, "", "start", files[1], files[2], **sections())
+    tune.run(train, validation, {"name": "alone"}, "start", files[1], files[2], start="", **sections())
     assert TuningRecord.read(files[1]).jobs[0].trial.base == ""
 
 
 def test_tune_without_a_start_submits_no_job_for_it(client: Client, tmp_path: Path) -> None:
     train, validation, _ = splits(tmp_path, seed=16)
     files = [str(tmp_path / name) for name in ("start", "job", "events")]
-    tune.run(train, validation, {}, "unstarted", files[0], files[2], "", True, **sections())
+    tune.run_start(train, validation, {}, "unstarted", files[0], files[2], **sections())
     assert TuningRecord.read(files[0]).variants == jobs_of(client, "unstarted") == []
-    tune.run_from(train, validation, {"name": "alone"}, files[0], "unstarted", files[1], files[2], **sections())
+    tune.run(train, validation, {"name": "alone"}, "unstarted", files[1], files[2], start=files[0], **sections())
     assert TuningRecord.read(files[1]).jobs[0].trial.base == ""
 
 

@@ -170,7 +170,7 @@ def test_compile_refuses_the_items_of_a_list_without_a_type(monkeypatch):
     bare = NamedTuple("Planned", [("should_tune", bool), ("trials", list), ("first_trial", dict)])  # noqa: UP014
     monkeypatch.setitem(plan_tuning.python_func.__annotations__, "return", bare)
     monkeypatch.setattr("pipelines.tuning.plan_tuning", component(plan_tuning.python_func))
-    with pytest.raises(UserError, match="tune-supervised: trial is STRING, declared as STRUCT"):
+    with pytest.raises(UserError, match="tune: trial is STRING, declared as STRUCT"):
         compiled(Config())
 
 

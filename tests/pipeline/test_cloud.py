@@ -108,7 +108,7 @@ def test_submit_sends_the_whole_run(url, invoke):
     assert (placed["project"], placed["location"]) == ("demo-project", "us-central1")
     assert placed["bucket"] == "demo-project-gemtune"
     executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
-    steps = ("preprocess", "tune-supervised", "gate", "deploy")
+    steps = ("preprocess", "tune", "gate", "deploy")
     assert {executors[f"exec-{step}"]["container"]["image"] for step in steps} == {IMAGE}
 
 

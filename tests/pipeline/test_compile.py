@@ -27,7 +27,7 @@ OPTIONAL = {
     "dataflow-flex-template": DATAFLOW,
     "wait-gcp-resources": DATAFLOW,
     "load-pairs": ["method=preference"],
-    "tune-preference": ["method=preference"],
+    "tune-supervised": ["method=preference"],
 }
 EVERYTHING = ["augment", "reweight-hard-examples", "try-larger-models", "prepare-dataflow-job"]
 
@@ -71,8 +71,8 @@ def test_compiled_monitoring_has_the_golden_structure_and_caches_nothing(golden)
 
 def test_compiled_monitoring_has_the_tuning_pipeline_where_it_may_start_it():
     spec = compiled(Config.load(None, ["monitor.on_retrain=submit"]), pipeline="monitoring")
-    assert {"start-retraining", "tune-supervised", "deploy"} <= set(tasks_of(spec))
-    assert "tune-supervised" not in tasks_of(compiled(Config(), pipeline="monitoring"))
+    assert {"start-retraining", "tune", "deploy"} <= set(tasks_of(spec))
+    assert "tune" not in tasks_of(compiled(Config(), pipeline="monitoring"))
 
 
 def first_task(spec, holds):

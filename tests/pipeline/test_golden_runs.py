@@ -34,7 +34,7 @@ MAY_LOAD = {
     "evaluate_baselines": REQUESTS + TFIDF,
     "plan_tuning": REQUESTS + TFIDF + RECORDS,  # TF-IDF: similar shots, whose tokens are counted
     "tune_supervised": REQUESTS + RECORDS + EXPERIMENT,
-    "tune_preference": REQUESTS + RECORDS + EXPERIMENT,
+    "tune": REQUESTS + RECORDS + EXPERIMENT,
     "evaluate_checkpoints": REQUESTS + TFIDF,
     "select_model": RECORDS,
     "evaluate_finalists": REQUESTS + TFIDF + RECORDS,

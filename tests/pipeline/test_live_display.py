@@ -63,8 +63,8 @@ def test_terminal_has_a_line_for_each_phase_that_no_name_is_cut_from(tmp_path):
         ("split", ["done: 511 train / 128 validation / 323 test, 0 excluded, 0 rows overlap across splits"]),
         ("evaluate-baselines", ["progress: 1/3 rows", f"done: accuracy 0.344 (0.267 to 0.430) {LONG}"]),
         ("plan-tuning", [f"done: 1 trial planned: expected $1.07, at most $1.20. Baseline: {LONG} 0.133"]),
-        ("tune-supervised[0]", ["done: 6 checkpoints, fine, 178344 tokens billed"]),
-        ("tune-supervised[1]", ["done: 3 checkpoints, fine, 178344 tokens billed"]),
+        ("tune[0]", ["done: 6 checkpoints, fine, 178344 tokens billed"]),
+        ("tune[1]", ["done: 3 checkpoints, fine, 178344 tokens billed"]),
         ("gate", ["done: deploy"]),
     ]
     lines = shown(steps, tmp_path, terminal=True, end=0)
@@ -82,13 +82,13 @@ def test_running_phase_has_time_money_losses_and_scores(tmp_path):
     written = tmp_path / "steps" / "job" / "plan-tuning"
     written.mkdir(parents=True)
     (written / "tuning_plan.json").write_text(json.dumps({"trials": [{}, {}], "forecast": forecast}))
-    tuned = [("plan-tuning", []), ("tune-supervised[0]", [])]
-    tuning = ("tune-supervised[1]", ["progress: tuning, epoch 1/4, step 16/64, 7 s"], None)
+    tuned = [("plan-tuning", []), ("tune[0]", [])]
+    tuning = ("tune[1]", ["progress: tuning, epoch 1/4, step 16/64, 7 s"], None)
     first, *rest = shown([*tuned, tuning], tmp_path, terminal=True, curves={"training loss": [2.0, 1.0]})[-3:]
     assert "Tune" in first
     assert "s left" in first
     assert "about $2.50 of $4.00" in first  # a trial of two, and a quarter of the other
-    assert rest[0].strip() == "tune-supervised: tuning, epoch 1/4, step 16/64, 7 s"
+    assert rest[0].strip() == "tune: tuning, epoch 1/4, step 16/64, 7 s"
     assert rest[1].strip() == "training loss 2 █▁ 1"
     scored = ("evaluate-checkpoints", [f"score: {LONG} 0.812", "score: default@1 0.9", "progress: 1/2 rows"], None)
     block = shown([scored], tmp_path, terminal=True)

@@ -22,8 +22,8 @@ def test_orchestration_counts_parallel_steps_once():
 
 
 def test_step_is_shown_with_its_loop_iteration_and_its_trial():
-    inputs = {"outputs": {"outputFile": "/r/for-loop-2-iteration-3/tune-supervised/o.json"}}
-    assert _step_name(inputs) == "tune-supervised[3]"
+    inputs = {"outputs": {"outputFile": "/r/for-loop-2-iteration-3/tune/o.json"}}
+    assert _step_name(inputs) == "tune[3]"
     assert _step_name({"outputs": {"outputFile": "/r/supervised-tuning/select-model-2/o.json"}}) == "select-model"
 
     def about(**values):

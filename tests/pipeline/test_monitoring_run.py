@@ -60,4 +60,4 @@ def test_monitor_is_fine_and_then_finds_a_new_topic(tmp_path):
     assert "RETRAIN" in shown
     (report,) = tmp_path.glob("runs/*-monitoring-*/steps/**/report-unchanged/summary.json")  # of the tuning pipeline inside
     assert json.loads(report.read_text())["verdict"] == "keep_champion"
-    assert "tune-supervised" not in shown  # nothing is new
+    assert "tune" not in shown  # nothing is new

@@ -84,9 +84,7 @@ def test_preference_run_deploys_a_preferred_model_and_tunes_nothing_twice(tmp_pa
     done, first = run(tmp_path)
     assert first["verdict"] == "deploy"
     assert first["metric"] == "win_rate"
-    assert {"load-pairs", "tune-supervised", "tune-preference[0]", "select-model", "gate", "deploy"} <= set(
-        steps_of(first)
-    )
+    assert {"load-pairs", "tune-supervised", "tune[0]", "select-model", "gate", "deploy"} <= set(steps_of(first))
     assert (
         len({step.partition("[")[0] for step in steps_of(first)}) <= 15
     )  # a supervised start beside those of other runs
@@ -119,7 +117,7 @@ def test_preference_run_keeps_the_prompt_when_the_model_wins_no_more(tmp_path):
     write_inputs(tmp_path, tuned_accuracy=0.2)
     _, summary = run(tmp_path)
     assert summary["verdict"] == "keep_prompt"
-    assert {"tune-preference[0]", "keep-current-model"} <= set(steps_of(summary))
+    assert {"tune[0]", "keep-current-model"} <= set(steps_of(summary))
     assert "deploy" not in steps_of(summary)
 
 

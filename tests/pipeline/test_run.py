@@ -91,7 +91,7 @@ def test_run_deploys_a_better_model_and_later_runs_must_beat_it(tmp_path):
     first = summary_of(done, tmp_path)
     assert first["verdict"] == "deploy"
     assert first["passed"] is True
-    assert {"tune-supervised[0]", "tune-supervised[1]", "select-model", "deploy", "report"} <= set(steps_of(first))
+    assert {"tune[0]", "tune[1]", "select-model", "deploy", "report"} <= set(steps_of(first))
     assert "keep-current-model" not in steps_of(first)
     assert len({step.partition("[")[0] for step in steps_of(first)}) <= 14
     assert not any("dataflow" in step for step in steps_of(first))
@@ -159,7 +159,7 @@ def test_run_keeps_the_prompt_when_the_model_is_no_better(tmp_path):
     write_inputs(tmp_path, base_accuracy=0.75, tuned_accuracy=0.75)
     summary = summary_of(run(tmp_path), tmp_path)
     assert summary["verdict"] == "keep_prompt"
-    assert {"tune-supervised[0]", "keep-current-model"} <= set(steps_of(summary))
+    assert {"tune[0]", "keep-current-model"} <= set(steps_of(summary))
     assert "deploy" not in steps_of(summary)
 
 
@@ -172,7 +172,7 @@ def test_run_skips_tuning_when_the_prompt_is_good_enough(tmp_path):
     assert summary["verdict"] == "keep_prompt"
     assert summary["variants"][0]["metrics"]["field_f1"]["value"] == 1.0
     assert {"select-model", "keep-current-model", "report"} <= set(steps_of(summary))
-    assert not {"tune-supervised[0]", "evaluate-checkpoints", "deploy"} & set(steps_of(summary))
+    assert not {"tune[0]", "evaluate-checkpoints", "deploy"} & set(steps_of(summary))
 
 
 @MORE
