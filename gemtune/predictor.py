@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
 from gemtune.artifacts.production_log import LogRow
@@ -84,12 +85,13 @@ class Predictor:
         vertex: Mapping[str, Any] | None = None,
         log: str | Path = "",
         generation: int | None = None,
+        labels: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Create a predictor from the result of `report.recipe`; `vertex` overrides settings of the environment.
 
         Each answer is appended to the file `log`, which monitoring reads (`monitor.logs`), with the texts; with the
-        `generation` of the champion's record where the recipe is of it. Raises `UserError` if the project is unknown.
-        No request is sent.
+        `generation` of the champion's record where the recipe is of it. `labels` are sent with each request: they are
+        slices of monitoring and of the bill. Raises `UserError` if the project is unknown. No request is sent.
         """
         self.task = Task.of(recipe["task"])
         self.variant = ModelVariant.of(recipe["variant"])
@@ -98,9 +100,10 @@ class Predictor:
         self.train = [Example(**row) for row in recipe["train"]]
         self.clean, self._mask = load_cleaner(recipe["cleaning"]), load_masker(recipe["cleaning"])
         self.takes_requests = recipe["takes_requests"]
-        self._log, self._generation = log, generation
+        self._log, self._generation, self._labels = log, generation, dict(labels)
         project = self.variant.model.split("/")[1] if self.variant.is_tuned else ""
-        self._generate, retry_policy = vertex_generate(self.config, Vertex.of({"project": project, **(vertex or {})}))
+        settings = Vertex.of({"project": project, **(vertex or {})})
+        self._generate, retry_policy = vertex_generate(self.config, settings, self._labels)
         self._retry_policy = replace(retry_policy, rounds=1)  # a caller waits
         self._slots = asyncio.Semaphore(self.config.concurrency)
         self._loop = _LoopThread()
@@ -179,6 +182,7 @@ class Predictor:
                 confidence=score.confidence,
                 tokens=score.output.input_tokens + score.output.output_tokens,
                 generation=self._generation,
+                slices=self._labels,
             )
             for score in scores
             if score.outcome != "error"

@@ -108,6 +108,8 @@ class DriftReport(Artifact):
     """With the windows since the last run, oldest first; the newest is the one that was examined."""
     missing_windows: int
     """Windows until the first that is compared with a complete baseline."""
+    excluded: str = ""
+    """How many logged rows were left out, and why."""
     problems: list[str] = []
     """Why nothing can be concluded from the newest window."""
     detectable: str = ""

@@ -14,6 +14,13 @@ from typing import Any, ClassVar
 from gemtune.artifacts.base import Artifact, Part, open_atomic
 from gemtune.artifacts.evaluation import Confusion
 
+OWN_REQUEST = {"gemtune-request": "evaluation"}
+"""Label of the requests that gemtune sends itself, which are no traffic; request-response logging keeps it in
+`full_request.labels`.
+
+Source: https://cloud.google.com/vertex-ai/generative-ai/docs/multimodal/add-labels-to-api-calls
+"""
+
 
 class PromptTemplate(Part):
     """The champion's prompt with the row's text taken out."""
@@ -99,12 +106,24 @@ class LogWindow(Artifact):
     """Rows left out because their id came before."""
     foreign: int = 0
     """Rows left out because the champion's record names no such endpoint."""
+    own: int = 0
+    """Requests left out because gemtune sent them: evaluations, smoke tests, `gemtune ask`."""
 
     @property
     def unreadable_share(self) -> float:
         """The share of rows that cannot be read."""
         unreadable = sum(self.unreadable.values())
         return unreadable / max(1, self.rows + unreadable)
+
+    @property
+    def excluded(self) -> str:
+        """How many rows were left out, and why; "" where none were."""
+        counts = {
+            "requests of gemtune's own evaluation": self.own,
+            "requests to other models or prompts": self.foreign,
+            "rows logged twice": self.duplicates,
+        }
+        return ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
 
 
 def write_log_rows(path: str | Path, rows: Iterable[LogRow | UnreadableRow]) -> None:

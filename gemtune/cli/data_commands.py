@@ -238,7 +238,7 @@ def compare(train: str, logs: str, config: Path | None, overrides: list[str]) ->
     rows = drawn_rows(_read_all(train, loaded.task, rules, _read_stats(loaded))[0])
     since = now - timedelta(days=monitor.baseline_windows * monitor.window_days)
     span = (since if logs.startswith("bq://") else datetime.min.replace(tzinfo=UTC), now + timedelta(days=1))
-    requests, unreadable = load_requests(logs, span, rules.text_column, monitor.max_bytes_billed)
+    requests, unreadable, own = load_requests(logs, span, rules.text_column, monitor.max_bytes_billed)
     if not requests:
         remedy = f"name a file of rows with the column {rules.text_column}, or of logged requests"
         raise UserError(f"no text can be read ({unreadable} rows)", file=logs, remedy=remedy)
@@ -249,7 +249,8 @@ def compare(train: str, logs: str, config: Path | None, overrides: list[str]) ->
     texts = random.Random(7).sample(texts, monitor.max_rows) if len(texts) > monitor.max_rows else texts
     embedder = None if rules.embedder in ("", "builtin") else load_embedder(rules.embedder, loaded.vertex)
     training = TrainingRows([row.text for row in rows], embedder=embedder)
-    typer.echo(f"{len(texts)} distinct texts of {len(requests)} requests ({unreadable} rows cannot be read)")
+    left_out = f"; {own} requests of gemtune's own evaluation left out" if own else ""
+    typer.echo(f"{len(texts)} distinct texts of {len(requests)} requests ({unreadable} rows cannot be read{left_out})")
     listed = compared.differences([row.text for row in rows], training, texts)
     listed.append(compared.context([(row.system is not None, len(row.contents or ()) > 1) for row in rows], requests))
     for item in listed:

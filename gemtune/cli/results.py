@@ -162,6 +162,7 @@ def send_text(
     as_json: Json = False,
 ) -> None:
     """Send one text to what serves: cleaned, prompted and parsed as in the evaluation."""
+    from gemtune.artifacts.production_log import OWN_REQUEST
     from gemtune.predictor import Predictor
 
     if config is not None:
@@ -169,14 +170,15 @@ def send_text(
 
         settings = load(config, overrides)
         served = resolve(settings.name, settings.vertex.model_dump(mode="json"))
-        _answer(lambda: Predictor(served.recipe, settings.vertex.model_dump(mode="json")), text, as_json)
+        section = settings.vertex.model_dump(mode="json")
+        _answer(lambda: Predictor(served.recipe, section, labels=OWN_REQUEST), text, as_json)
         return
     from pipelines import local_run
 
     folder = folder or latest(runs)
-    local_run.read_summary(folder)
+    recipe = local_run.read_summary(folder)["outcome"]["recipe"]
     with local_vertex(folder.parent, local_run.read_settings(folder)["engine"]):
-        _answer(lambda: Predictor.of_run(folder / "summary.json"), text, as_json)
+        _answer(lambda: Predictor(recipe, labels=OWN_REQUEST), text, as_json)
 
 
 def _answer(create: Any, text: str, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from gemtune.artifacts.production_log import OWN_REQUEST
 from gemtune.config import Evaluate, JsonObject, Vertex, fingerprint
 from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("gemtune")
 
 
-def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, RetryPolicy]:
-    """Online requests to Vertex AI, with the retry policy of the configuration."""
+def vertex_generate(
+    config: Evaluate, settings: Vertex, labels: Mapping[str, str] = OWN_REQUEST
+) -> tuple[Generate, RetryPolicy]:
+    """Online requests to Vertex AI with these labels, and the retry policy of the configuration."""
     from gemtune import vertex
     from gemtune.vertex import calls
 
@@ -39,7 +42,8 @@ def vertex_generate(config: Evaluate, settings: Vertex) -> tuple[Generate, Retry
 
     async def generate(request: GenerateRequest) -> ModelOutput:
         settings = _settings_of(config, request)
-        return await vertex.generate(client, request.model, request.system, request.contents, settings, request.fields)
+        fields = {**request.fields, "labels": dict(labels)} if labels else request.fields
+        return await vertex.generate(client, request.model, request.system, request.contents, settings, fields)
 
     errors = ((calls.TransientError,), (calls.PermanentError,))
     retry_policy = RetryPolicy(

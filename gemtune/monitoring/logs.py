@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import exp
 
 from pydantic import ValidationError
 
-from gemtune.artifacts.production_log import LogRow, LogWindow, PromptTemplate, UnreadableRow
+from gemtune.artifacts.production_log import OWN_REQUEST, LogRow, LogWindow, PromptTemplate, UnreadableRow
 from gemtune.config import JsonObject, fingerprint
 from gemtune.contents import fields_of, is_thought, text_of
 from gemtune.data.example import RejectedRow
@@ -40,14 +41,15 @@ def load_logs(
 ) -> tuple[list[LogRow | UnreadableRow], LogWindow]:
     """The rows of a window [start, end), by time, and their counts.
 
-    `served` are the endpoints (or base models) whose rows count; rows that name another, and those of a base model with
-    another prompt, are only counted. `template` is the champion's, which is taken out of the texts. A query of BigQuery
-    that would bill more bytes than `max_bytes_billed` fails; 0: no limit. Raises `UserError` for a source that cannot
-    be read.
+    `served` are the endpoints (or base models) whose rows count; rows that name another, those of a base model with
+    another prompt, and requests that gemtune sent itself are only counted. `template` is the champion's, which is taken
+    out of the texts. A query of BigQuery that would bill more bytes than `max_bytes_billed` fails; 0: no limit. Raises
+    `UserError` for a source that cannot be read.
     """
     models = {_short(name) for name in served}
     rows: dict[str, LogRow] = {}
     problems: dict[str, UnreadableRow] = {}
+    own = set[str]()
     duplicates = foreign = 0
     for raw in _raw_rows(source, window, max_bytes_billed):
         row = _parsed(raw, window, template)
@@ -57,6 +59,8 @@ def load_logs(
         is_foreign = bool(models and endpoint and _short(endpoint) not in models)  # and may have a form of its own
         if is_foreign or (isinstance(row, LogRow) and template and _is_of_another_prompt(row, template)):
             foreign += 1
+        elif isinstance(row, _OwnRequest):
+            own.add(row.id)
         elif isinstance(row, UnreadableRow):
             problems.setdefault(row.id, row)
         elif row.id in rows:
@@ -74,15 +78,18 @@ def load_logs(
         unreadable=Counter(row.problem for row in problems.values()),
         duplicates=duplicates,
         foreign=foreign,
+        own=len(own),
     )
     return [*readable, *problems.values()], counts
 
 
 def load_requests(
     source: str, window: tuple[datetime, datetime], text_column: str, max_bytes_billed: int = 0
-) -> tuple[list[LogRow], int]:
-    """Requests of any model, or plain rows that may have no time, each once, and how many rows cannot be read."""
-    rows, unreadable = dict[str, LogRow](), 0
+) -> tuple[list[LogRow], int, int]:
+    """Requests of any model, or plain rows that may have no time, each once; how many rows cannot be read; how many
+    requests are left out because gemtune sent them itself.
+    """
+    rows, own, unreadable = dict[str, LogRow](), set[str](), 0
     for raw in _raw_rows(source, window, max_bytes_billed):
         if not isinstance(raw, RejectedRow) and not any(name in raw[1] for name in (*_REQUEST, *_RESPONSE)):
             line, fields = raw
@@ -90,9 +97,11 @@ def load_requests(
             raw = line, {"id": f"line {line}", "time": window[0].isoformat(), "text": text}
         row = _parsed(raw, window, None)
         unreadable += isinstance(row, UnreadableRow)
-        if isinstance(row, LogRow):
+        if isinstance(row, _OwnRequest):
+            own.add(row.id)
+        elif isinstance(row, LogRow):
             rows[row.id] = row
-    return list(rows.values()), unreadable
+    return list(rows.values()), unreadable, len(own)
 
 
 def require_source(source: str) -> None:
@@ -139,9 +148,16 @@ class _Unreadable(Exception):
     """Why a row cannot be read, without anything of its texts."""
 
 
+@dataclass(frozen=True, slots=True)
+class _OwnRequest:
+    """A row whose request gemtune sent itself, readable or not: no traffic."""
+
+    id: str
+
+
 def _parsed(
     raw: Row | RejectedRow, window: tuple[datetime, datetime], template: PromptTemplate | None
-) -> LogRow | UnreadableRow | None:
+) -> LogRow | UnreadableRow | _OwnRequest | None:
     """The row, None outside the window. A request without an id has that of its content: it counts once, too."""
     line, fields = (raw.line, {}) if isinstance(raw, RejectedRow) else raw
     own_id = str(fields.get("request_id") or fields.get("id") or "")
@@ -152,8 +168,13 @@ def _parsed(
         moment = _moment(fields)
         if not window[0] <= moment < window[1]:
             return None
-        is_logged = any(name in fields for name in (*_REQUEST, *_RESPONSE))
-        values = _logged(fields, template) if is_logged else {k: v for k, v in fields.items() if k in _OWN}
+        if any(name in fields for name in (*_REQUEST, *_RESPONSE)):
+            request = _request(fields)
+            if OWN_REQUEST.items() <= (request.get("labels") or {}).items():
+                return _OwnRequest(own_id or fingerprint(fields))
+            values = _logged(fields, request, template)
+        else:
+            values = {k: v for k, v in fields.items() if k in _OWN}
         return LogRow.model_validate({**values, "id": own_id or fingerprint(fields), "time": moment})
     except ValidationError as error:
         problem = "; ".join(f"{item['loc'][0]}: {item['type'].replace('_', ' ')}" for item in error.errors())
@@ -176,12 +197,16 @@ def _moment(fields: JsonObject) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _logged(fields: JsonObject, template: PromptTemplate | None) -> JsonObject:
-    """A row of request-response logging. `full_request` and `full_response` may be missing: then the payloads count."""
-    requests, responses = (_documents(fields, names) for names in (_REQUEST, _RESPONSE))
+def _request(fields: JsonObject) -> JsonObject:
+    """The request of a row of request-response logging; where `full_request` is missing, the payload counts."""
+    requests = _documents(fields, _REQUEST)
     if not requests:
         raise _Unreadable("no request")
-    request = fields_of(requests[0])
+    return fields_of(requests[0])
+
+
+def _logged(fields: JsonObject, request: JsonObject, template: PromptTemplate | None) -> JsonObject:
+    """The values of a row of request-response logging, of whose response the payloads may count, too."""
     turn = text_of(fields_of(request["contents"][-1])["parts"])
     system = fields_of(request.get("systemInstruction") or {}).get("parts") or []
     text = template.text_of(turn) if template else None
@@ -192,7 +217,7 @@ def _logged(fields: JsonObject, template: PromptTemplate | None) -> JsonObject:
         "system": text_of(system),
         "config": fields_of(request.get("generationConfig") or {}),
         "slices": request.get("labels") or {},
-        **_answer([fields_of(response) for response in responses]),
+        **_answer([fields_of(response) for response in _documents(fields, _RESPONSE)]),
     }
 
 

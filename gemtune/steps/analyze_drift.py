@@ -66,6 +66,7 @@ def run(rows: str, counts: str, report: str, name: str, **sections: Section) -> 
     DriftReport(
         history=history.model_copy(update={"windows": examined}),
         missing_windows=max(0, monitor.baseline_windows + 1 - comparable),
+        excluded=loaded.excluded,
         problems=problems,
         detectable=drift.detectable(monitored, examined),
         topics=training.new_topics(ids, texts, window.scores) if window else [],

@@ -33,4 +33,6 @@ def run(rows: str, counts: str, name: str, now: str = "", **sections: Section) -
         loaded, window = logs.load_logs(monitor.logs, span, served.endpoints, template, monitor.max_bytes_billed)
     write_log_rows(rows, loaded)
     window.write(counts)
-    log.info("done: %s", f"{window.rows} rows of {len(due)} windows, {sum(window.unreadable.values())} unreadable")
+    excluded = f"; left out: {window.excluded}" if window.excluded else ""
+    unreadable = sum(window.unreadable.values())
+    log.info("done: %s", f"{window.rows} rows of {len(due)} windows, {unreadable} unreadable{excluded}")

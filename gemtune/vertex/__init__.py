@@ -250,7 +250,7 @@ async def generate(
     fields: Mapping[str, Any] = MappingProxyType({}),
 ) -> ModelOutput:
     """Send one request. `model` is a base model id or an endpoint's full name; `contents` is in Gemini's form, and so
-    are `fields`: tools, toolConfig and generationConfig, over which `settings` take precedence.
+    are `fields`: labels, tools, toolConfig and generationConfig, over which `settings` take precedence.
 
     Raises `TransientError` or `PermanentError`; retries are the caller's, with its rate control.
     """

@@ -330,6 +330,7 @@ def test_prompt_is_proposed_promoted_monitored_and_rolled_back(client: Client, t
     def command(*words: str) -> str:
         return CliRunner().invoke(app, [*words, str(config)], catch_exceptions=False).output
 
+    start = datetime.now(UTC)
     one = Run(tmp_path / "one", "prompted", 101, [0.9])
     one.deploy()
     command("logging", "enable")
@@ -345,17 +346,20 @@ def test_prompt_is_proposed_promoted_monitored_and_rolled_back(client: Client, t
     right = [row["scores"]["accuracy"] for row in answers if row["variant"] == PROMPT.name]
     assert (monitored.score, monitored.base_model) == (pytest.approx(sum(right) / len(right)), PROMPT.model)
     gemtune.serving._cache.clear()
-    start = datetime.now(UTC)  # the evaluation of the finalists was logged, too
     served = resolve("prompted")
-    with Predictor(served.recipe, generation=served.generation) as predictor:
+    with Predictor(served.recipe, generation=served.generation, labels={"shop": "north"}) as predictor:
         predictor(["where is my parcel"])
+    asked = CliRunner().invoke(app, ["ask", "how do I sign in", "--config", str(config)], catch_exceptions=False)
+    assert asked.exit_code == 0
     service = client.genai(serving_location(client, PROMPT.model))
     service.models.generate_content(model=PROMPT.model, contents="of another application")
     window = (start, start + timedelta(days=1))
     (row,), counts = load_logs(table, window, monitored.endpoints, monitored.reference.template)
-    assert (counts.rows, counts.foreign) == (1, 1)
+    test_rows = Path(two.test).read_text().count("\n")
+    # the champion was evaluated on the test rows while its endpoint logged; `ask` was sent to the prompt
+    assert (counts.rows, counts.foreign, counts.own) == (1, 1, test_rows + 1)
     assert isinstance(row, LogRow)
-    assert (row.text, row.follows_template) == ("where is my parcel", True)
+    assert (row.text, row.follows_template, row.slices) == ("where is my parcel", True, {"shop": "north"})
     three = Run(tmp_path / "three", "prompted", 103, [0.5])
     three.deploy(deploy.keep_current, "keep_prompt")  # it serves already
     assert champion.candidate(client, "prompted") is None

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from gemtune.artifacts.production_log import (
+    OWN_REQUEST,
     LogRow,
     LogWindow,
     PromptTemplate,
@@ -21,7 +22,7 @@ from gemtune.artifacts.production_log import (
     write_log_rows,
 )
 from gemtune.config import fingerprint
-from gemtune.monitoring.logs import load_logs
+from gemtune.monitoring.logs import load_logs, load_requests
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC)
 ENDPOINT = "projects/123/locations/us-central1/endpoints/77"
@@ -196,6 +197,26 @@ def test_load_logs_takes_the_whole_one_of_a_request_that_was_logged_twice(tmp_pa
     for rows in ([logged(full_response=None), logged()], [logged(), logged(full_response=None)]):
         _, window = load(tmp_path, rows)
         assert (window.rows, window.unreadable) == (1, {})
+
+
+@pytest.mark.parametrize("labels", [{"shop": "north"}, {"gemtune-request": "production"}, {"gemtune": "x"}, {}, None])
+def test_load_logs_leaves_out_requests_that_gemtune_sent_itself(tmp_path: Path, labels: Any) -> None:
+    """Whatever else they are: doubled, in payloads alone, not readable, with labels of their own."""
+
+    def labelled(number: int, own: Any, **changes: Any) -> dict[str, Any]:
+        row = logged(number, **changes)
+        return {**row, "full_request": {**row["full_request"], "labels": own}}
+
+    mark = {**OWN_REQUEST, **(labels or {"run": "a"}), **OWN_REQUEST}
+    payload = labelled(3, mark)
+    payload |= {"request_payload": [json.dumps(payload["full_request"])], "full_request": None}
+    other = labelled(5, mark, endpoint=ENDPOINT.replace("77", "78"))
+    own = [labelled(1, mark), labelled(1, mark), labelled(2, mark, full_response=None), payload, other]
+    (row,), window = load(tmp_path, [*own, labelled(4, labels)])
+    assert (row.id, window.rows, window.own, window.foreign, window.unreadable) == (str(10**17 + 4), 1, 3, 1, {})
+    assert window.excluded == "3 requests of gemtune's own evaluation, 1 requests to other models or prompts"
+    requests, unreadable, own_requests = load_requests(str(tmp_path / "log.jsonl"), (START, END), "text")
+    assert ([item.id for item in requests], unreadable, own_requests) == ([row.id], 0, 4)
 
 
 def test_load_logs_counts_unreadable_rows_of_other_endpoints_as_foreign(tmp_path: Path) -> None:
