@@ -79,7 +79,7 @@ _THOUGHT = re.compile(rf"^{_MARKUP}{_any_of(_words('thoughts'))}{_MARKUP}[:：][
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
 _BOXED = re.compile(r"\\boxed\{(?:\\text\w*\{)?([^{}]*)\}")
-_MARKER = r"[-*•・·▪●–—+]|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
+_MARKER = r"[-•・·▪●–—+]|\*(?=\s)|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
 _SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
 _CUE = re.compile(rf"{_SEPARATOR}|{_any_of(_words('links'))}", re.IGNORECASE)
@@ -98,23 +98,25 @@ _APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
 _REQUEST = _pattern("apologies", "unable", "request")
 
 
-_QUOTES = rf"[\s*_{re.escape(_FORMS['quotes'])}]*"
-
-
-def _contrast(form: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What stands before and after the label that a form such as "not {} but" takes back."""
-    before, after = form.split("{}")
-    pause = r"[,，、;；(（–—-]\s*" if before.startswith(",") else r"[,，、;；(（]?\s*"
-    words = [_any_of([part.strip(" ,")]) if part.strip(" ,") else "" for part in (before, after)]
-    end = rf"[,，、]?\s*{words[1]}[,，、]?\s*" if words[1] else r"[.。!！)）\s]*$"
-    articles = rf"(?:{_any_of(_words('articles'))}\s+)?"
-    return (
-        re.compile(rf"{pause}{words[0]}{_QUOTES}{articles}{_QUOTES}$" if words[0] else rf"{_QUOTES}$", re.IGNORECASE),
-        re.compile(rf"{_QUOTES}{end}", re.IGNORECASE),
+def _taken_back() -> re.Pattern[str]:
+    """What takes labels back, in a text where each label is one character of the private use area."""
+    label, quotes = "[\ue000-\uf8ff]", rf"[\s*_{re.escape(_FORMS['quotes'])}]*"
+    denial, turn = _any_of(_words("denials")), _any_of(_words("turns"))
+    filler = rf"(?:{_any_of(w for k in (*_BEFORE, 'subjects', 'links', 'denials') for w in _words(k))}[,，]?{quotes})*"
+    alternative = rf"{quotes}(?:[,，、]?\s*(?:{_any_of(_words('alternatives'))}|{denial}){quotes})+"
+    labels = rf"{quotes}{filler}{label}(?:{alternative}{filler}{label})*{quotes}{_any_of(_words('endings'))}?{quotes}"
+    clause = r"(?:^|(?<=[.。!！,，、;；:：(（\n–—-]))"
+    pause = r"\s*(?:[.。!！,，、;；:：)）\n–—-]+|$)\s*"
+    turned = rf"\s*[,，、;；]?\s*{turn}[,，]?\s*"
+    return re.compile(
+        rf"{clause}{quotes}{filler}{denial}{labels}(?:{turned}|{pause})|{denial}{labels}{turned}"
+        rf"|[,，、(（]?\s*{_any_of(_words('contrasts'))}{labels}(?:{turned}|{pause})"
+        rf"|[(（]?{labels}{_any_of(_words('denied'))}(?:{turned}|{pause}|(?={quotes}{label}))",
+        re.IGNORECASE,
     )
 
 
-_CONTRASTS = [_contrast(form) for form in _words("contrasts")]
+_TAKEN_BACK = _taken_back()
 _MARKS = rf"[\n{re.escape(_FORMS['separators'])}]"
 _LIST_SEPARATORS = (
     _MARKS,
@@ -339,14 +341,25 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
 
 
 def _without_contrast(task: Task, text: str) -> Iterator[str]:
-    """The text without a label that it takes back for another: "not refund but cancel", "cancel, not refund"."""
-    if task.label_separator or len(text) > 2 * LEAD_CHARS or len(_mentioned(task, text)) < 2:
+    """The text without the labels that it takes back: "not refund but cancel", "cancel, not refund", "Not refund."."""
+    if task.label_separator or len(text) > 2 * LEAD_CHARS or re.search("[\ue000-\uf8ff]", text):
         return
-    for label in _spelled_labels(tuple(task.labels)).finditer(text):
-        head, tail = text[: label.start()], text[label.end() :]
-        for before, after in _CONTRASTS:
-            if (start := before.search(head)) and (end := after.match(tail)):
-                yield f"{head[: start.start()]} {tail[end.end() :]}"
+    spelled: list[str] = []
+
+    def masked(label: re.Match[str]) -> str:
+        if label[0].casefold() not in spelled:
+            spelled.append(label[0].casefold())
+        return chr(0xE000 + spelled.index(label[0].casefold()))
+
+    with_masks = _whole_labels(tuple(task.labels)).sub(masked, text)
+    if len(spelled) < 2:
+        return
+    kept = _TAKEN_BACK.sub(" ", with_masks)
+    named = {character for character in kept if "\ue000" <= character <= "\uf8ff"}
+    if kept != with_masks and len(named) == 1:
+        label = named.pop()
+        if kept.count(label) == with_masks.count(label):  # it is not taken back elsewhere
+            yield kept.replace(label, spelled[ord(label) - 0xE000])
 
 
 def _before_verdict(task: Task, text: str) -> Iterator[str]:
@@ -390,6 +403,13 @@ def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str
 @lru_cache(maxsize=64)
 def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(_any_of(labels))
+
+
+@lru_cache(maxsize=64)
+def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
+    """The labels, not as parts of numbers; those of one character in their own case."""
+    longer, short = _any_of(x for x in labels if len(x) > 1), _any_of(x for x in labels if len(x) == 1)
+    return re.compile(rf"(?<![\d.,/-](?=\d))(?:(?i:{longer})|{short})(?!(?<=\d)[.,/]?\d)")
 
 
 def _names_label(task: Task, text: str) -> bool:
