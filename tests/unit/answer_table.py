@@ -102,7 +102,8 @@ BY_LANGUAGE = {
     "denial of two": {
         "en": "Neither {y} nor {z}, but {x}.", "ja": "{y}でも{z}でもなく{x}です。",
         "ko": "{y}도 {z}도 아닌 {x}입니다.",
-        "zh": "既不是{y}也不是{z}，而是{x}。", "de": "Weder {y} noch {z}, sondern {x}.", "fr": "Ni {y} ni {z}, mais {x}.",
+        "zh": "既不是{y}也不是{z}，而是{x}。", "de": "Weder {y} noch {z}, sondern {x}.",
+        "fr": "Ni {y} ni {z}, mais {x}.",
         "es": "Ni {y} ni {z}, sino {x}.", "it": "Né {y} né {z}, ma {x}.", "pt": "Nem {y} nem {z}, mas {x}.",
     },
     "full stop": dict.fromkeys(["en", "ko", "de", "fr", "es", "it", "pt"], "{x}.") | {"ja": "{x}。", "zh": "{x}。"},
