@@ -145,7 +145,7 @@ class JudgeRatings(Part):
 class JudgeComparison(Part):
     """The judge's comparison of two variants in both orders: the candidate's win rate, and the judge's biases.
 
-    `winners` are the results by row: candidate, baseline or tie.
+    `winners` are the results by row: candidate, baseline, tie, or unreadable, which does not count as a pair.
     """
 
     candidate: str

@@ -14,7 +14,7 @@ from gemtune.artifacts.evaluation import InjectionReport, JudgeReport, invalid_r
 from gemtune.config import Gate, ModelVariant, Task
 from gemtune.evaluation import calibration, intervals, metrics, pairwise
 from gemtune.evaluation.intervals import Measure
-from gemtune.evaluation.judge import PairwiseResult
+from gemtune.evaluation.judge import UNREADABLE, PairwiseResult
 from gemtune.evaluation.predictions import ScoredVariant
 from gemtune.evaluation.scorers import describe_unusable, unusable_forms
 
@@ -200,7 +200,8 @@ def _judge_win_rule(
     rate = pairwise.rate([PairwiseResult(winner) for winner in compared.winners], groups, gate)
     summary = (
         f"by the judge the candidate wins {rate.value:.3f} against the best prompt (between {rate.low:.3f} "
-        f"and {rate.high:.3f}; {compared.ties} ties of {compared.pairs} pairs, {compared.order_flips} order flips), "
+        f"and {rate.high:.3f}; {compared.ties} ties of {compared.pairs} pairs, {compared.order_flips} order flips, "
+        f"{compared.winners.count(UNREADABLE)} without a verdict), "
         f"required: more than {required:g}"
     )
     passed = rate.lift.is_above(2 * required - 1, gate.confidence_level)

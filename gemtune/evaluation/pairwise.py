@@ -23,9 +23,10 @@ from gemtune.config import Evaluate, Gate, ModelVariant, Preference, Task
 from gemtune.contents import ModelOutput
 from gemtune.data.example import Example
 from gemtune.data.pairs import references_of
+from gemtune.errors import UserError
 from gemtune.evaluation import judge as llm_judge
-from gemtune.evaluation.intervals import deviations, mean
-from gemtune.evaluation.judge import CREDIT, PairwiseResult, Send, WinRate, win_rate
+from gemtune.evaluation.intervals import Floats, deviations, mean
+from gemtune.evaluation.judge import CREDIT, UNREADABLE, PairwiseResult, Send, WinRate, win_rate
 from gemtune.evaluation.scorers import SampleScore
 from gemtune.inference.generate import GenerateRequest, require_answers
 from gemtune.inference.parsing import canonical
@@ -41,7 +42,8 @@ Results = Mapping[tuple[str, str], Sequence[PairwiseResult]]
 class Ranker:
     """Ranks answers by references or by the judge; `usage` counts the judge's tokens.
 
-    Raises `UserError` when a larger share of the judge's requests than `evaluate.max_error_share` fails.
+    Raises `UserError` when a larger share of the judge's requests than `evaluate.max_error_share` fails, or most of its
+    verdicts on pairs cannot be read.
     """
 
     def __init__(self, task: Task, settings: Preference, evaluate: Evaluate, send: Send) -> None:
@@ -84,6 +86,12 @@ class Ranker:
         pairs = [(rows[n], candidate[n] or "", baseline[n] or "") for n in undecided]
         verdicts, tokens = await llm_judge.compare(self._judge, self._task, pairs, self._generate)
         self.usage += tokens
+        unreadable = sum(verdict.winner == UNREADABLE for verdict in verdicts)
+        if 2 * unreadable > len(verdicts):
+            raise UserError(
+                f"no verdict of the judge {self._judge.model!r} can be read on {unreadable} of {len(verdicts)} pairs",
+                remedy="choose another evaluate.judge.model, or raise evaluate.judge.max_output_tokens",
+            )
         for n, verdict in zip(undecided, verdicts, strict=True):
             results[n] = verdict
         return results
@@ -164,7 +172,7 @@ async def compare_all(
 def mirrored(results: Sequence[PairwiseResult]) -> list[PairwiseResult]:
     """The results with candidate and baseline exchanged."""
     exchanged = {"candidate": "baseline", "baseline": "candidate", "tie": "tie"}
-    return [replace(result, winner=exchanged[result.winner]) for result in results]
+    return [replace(result, winner=exchanged.get(result.winner, result.winner)) for result in results]
 
 
 # -- win rates -------------------------------------------------------------------------------------------------------
@@ -207,10 +215,17 @@ def with_win_rate(
     }
     scores = {"metrics": {WIN_RATE: score(range(len(rows))), **report.metrics}, "slices": by_slice}
     if report.deviations:
-        credit = np.mean([[CREDIT[result.winner] for result in own] for own in compared], axis=0)
-        own = deviations(mean(credit), [row.group for row in rows]).round(9).tolist()
+        own = deviations(mean(_credit(compared)), [row.group for row in rows]).round(9).tolist()
         scores["deviations"] = {WIN_RATE: own, **report.deviations}
     return report.model_copy(update=scores)
+
+
+def _credit(compared: Sequence[Sequence[PairwiseResult]]) -> Floats:
+    """A row's mean credit over several baselines; that of all rows where the judge gave no verdict."""
+    credit = np.array([[CREDIT.get(result.winner, np.nan) for result in own] for own in compared])
+    overall = np.nanmean(credit) if not np.isnan(credit).all() else CREDIT["tie"]
+    credits: Floats = np.where(np.isnan(credit), overall, credit).mean(axis=0)
+    return credits
 
 
 def pairwise_reports(results: Results, rows: Sequence[Example], evaluate: Evaluate) -> list[PairwiseReport]:

@@ -44,7 +44,8 @@ _BEFORE, _AFTER = ("articles", "openings", "nouns"), ("links", "verdicts", "grou
 _LATIN = r"(?-i:(?=[\0-\u10ff])\w)"  # letters, digits of scripts that put spaces between words; compiles fast
 
 
-def _words(kind: str) -> list[str]:
+def words_of(kind: str) -> list[str]:
+    """The words of one kind in all languages of `answer_forms.yaml`."""
     return [word for language in _LANGUAGES for word in language.get(kind, "").split(", ") if word]
 
 
@@ -64,7 +65,7 @@ def _edges(word: str) -> tuple[str, str]:
 
 
 def _pattern(*kinds: str) -> re.Pattern[str]:
-    return re.compile(_any_of(word for kind in kinds for word in _words(kind)), re.IGNORECASE)
+    return re.compile(_any_of(word for kind in kinds for word in words_of(kind)), re.IGNORECASE)
 
 
 _SEPARATOR = r"[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
@@ -75,50 +76,54 @@ _DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern})+|(?:[\s.!。！]|{_SYMBOL.
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
 _THINK = r"[<\[◁]\s*/?\s*(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)\s*[>\]▷]"
 _MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
-_THOUGHT = re.compile(rf"^{_MARKUP}{_any_of(_words('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
+_THOUGHT = re.compile(rf"^{_MARKUP}{_any_of(words_of('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
 _BOXED = re.compile(r"\\boxed\{(?:\\text\w*\{)?([^{}]*)\}")
-_MARKER = r"[-*•・·▪●–—+]|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
+_MARKER = r"[-•・·▪●–—+]|\*(?=\s)|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
 _SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
-_CUE = re.compile(rf"{_SEPARATOR}|{_any_of(_words('links'))}", re.IGNORECASE)
-_CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(_words('links'))})\W*$", re.IGNORECASE)
+_CUE = re.compile(rf"{_SEPARATOR}|{_any_of(words_of('links'))}", re.IGNORECASE)
+_CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(words_of('links'))})\W*$", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s[-–—]\s|[:：]")
 _VERDICT = re.compile(
-    rf"[,，、(（]|{_EXPLAINED.pattern}|{_any_of(w for k in _AFTER for w in _words(k))}", re.IGNORECASE
+    rf"[,，、(（]|{_EXPLAINED.pattern}|{_any_of(w for k in _AFTER for w in words_of(k))}", re.IGNORECASE
 )
 _ASIDE = re.compile(r"[(（][^()（）]*[)）]\W*")
-_GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(_words('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
+_GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
 _RIGHT = _pattern("nouns", "verdicts")
 _CORRECTION, _DOUBT = _pattern("corrections"), _pattern("doubts")
-_OPENER = re.compile(rf"^\W*{_any_of(w for k in _BEFORE for w in _words(k))}[\s,，、:：!！]*", re.IGNORECASE)
-_ENDING = re.compile(rf"{_any_of(_words('endings'))}\W*$", re.IGNORECASE)
+_OPENER = re.compile(rf"^\W*{_any_of(w for k in _BEFORE for w in words_of(k))}[\s,，、:：!！]*", re.IGNORECASE)
+_ENDING = re.compile(rf"{_any_of(words_of('endings'))}\W*$", re.IGNORECASE)
 _APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
 _REQUEST = _pattern("apologies", "unable", "request")
 
 
-_QUOTES = rf"[\s*_{re.escape(_FORMS['quotes'])}]*"
-
-
-def _contrast(form: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What stands before and after the label that a form such as "not {} but" takes back."""
-    before, after = form.split("{}")
-    pause = r"[,，、;；(（–—-]\s*" if before.startswith(",") else r"[,，、;；(（]?\s*"
-    words = [_any_of([part.strip(" ,")]) if part.strip(" ,") else "" for part in (before, after)]
-    end = rf"[,，、]?\s*{words[1]}[,，、]?\s*" if words[1] else r"[.。!！)）\s]*$"
-    articles = rf"(?:{_any_of(_words('articles'))}\s+)?"
-    return (
-        re.compile(rf"{pause}{words[0]}{_QUOTES}{articles}{_QUOTES}$" if words[0] else rf"{_QUOTES}$", re.IGNORECASE),
-        re.compile(rf"{_QUOTES}{end}", re.IGNORECASE),
+def _taken_back() -> re.Pattern[str]:
+    """What takes labels back, in a text where each label is one character of the private use area."""
+    label, quotes = "[\ue000-\uf8ff]", rf"[\s*_{re.escape(_FORMS['quotes'])}]*"
+    denial, turn = _any_of(words_of("denials")), _any_of(words_of("turns"))
+    filler = (
+        rf"(?:{_any_of(w for k in (*_BEFORE, 'subjects', 'links', 'denials') for w in words_of(k))}[,，]?{quotes})*"
+    )
+    alternative = rf"{quotes}(?:[,，、]?\s*(?:{_any_of(words_of('alternatives'))}|{denial}){quotes})+"
+    labels = rf"{quotes}{filler}{label}(?:{alternative}{filler}{label})*{quotes}{_any_of(words_of('endings'))}?{quotes}"
+    clause = r"(?:^|(?<=[.。!！,，、;；:：(（\n–—-]))"
+    pause = r"\s*(?:[.。!！,，、;；:：)）\n–—-]+|$)\s*"
+    turned = rf"\s*[,，、;；]?\s*{turn}[,，]?\s*"
+    return re.compile(
+        rf"{clause}{quotes}{filler}{denial}{labels}(?:{turned}|{pause})|{denial}{labels}{turned}"
+        rf"|[,，、(（]?\s*{_any_of(words_of('contrasts'))}{labels}(?:{turned}|{pause})"
+        rf"|[(（]?{labels}{_any_of(words_of('denied'))}(?:{turned}|{pause}|(?={quotes}{label}))",
+        re.IGNORECASE,
     )
 
 
-_CONTRASTS = [_contrast(form) for form in _words("contrasts")]
+_TAKEN_BACK = _taken_back()
 _MARKS = rf"[\n{re.escape(_FORMS['separators'])}]"
 _LIST_SEPARATORS = (
     _MARKS,
-    rf"{_MARKS}\s*{_any_of(_words('conjunctions'))}|{_MARKS}|{_any_of(_words('conjunctions'))}",
+    rf"{_MARKS}\s*{_any_of(words_of('conjunctions'))}|{_MARKS}|{_any_of(words_of('conjunctions'))}",
     rf"{_MARKS}|(?<=[」』”\"'’])\s*(?=[「『“\"'‘])|\s(?={_MARKER})",
 )
 """What separates the labels of a row that has several: marks; words too; quotation marks and list markers in a line."""
@@ -339,14 +344,25 @@ def _after_lead_in(task: Task, text: str) -> Iterator[str]:
 
 
 def _without_contrast(task: Task, text: str) -> Iterator[str]:
-    """The text without a label that it takes back for another: "not refund but cancel", "cancel, not refund"."""
-    if task.label_separator or len(text) > 2 * LEAD_CHARS or len(_mentioned(task, text)) < 2:
+    """The text without the labels that it takes back: "not refund but cancel", "cancel, not refund", "Not refund."."""
+    if task.label_separator or len(text) > 2 * LEAD_CHARS or re.search("[\ue000-\uf8ff]", text):
         return
-    for label in _spelled_labels(tuple(task.labels)).finditer(text):
-        head, tail = text[: label.start()], text[label.end() :]
-        for before, after in _CONTRASTS:
-            if (start := before.search(head)) and (end := after.match(tail)):
-                yield f"{head[: start.start()]} {tail[end.end() :]}"
+    spelled: list[str] = []
+
+    def masked(label: re.Match[str]) -> str:
+        if label[0].casefold() not in spelled:
+            spelled.append(label[0].casefold())
+        return chr(0xE000 + spelled.index(label[0].casefold()))
+
+    with_masks = _whole_labels(tuple(task.labels)).sub(masked, text)
+    if len(spelled) < 2:
+        return
+    kept = _TAKEN_BACK.sub(" ", with_masks)
+    named = {character for character in kept if "\ue000" <= character <= "\uf8ff"}
+    if kept != with_masks and len(named) == 1:
+        label = named.pop()
+        if kept.count(label) == with_masks.count(label):  # it is not taken back elsewhere
+            yield kept.replace(label, spelled[ord(label) - 0xE000])
 
 
 def _before_verdict(task: Task, text: str) -> Iterator[str]:
@@ -372,8 +388,8 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=64)
 def _noun_patterns(target_name: str, text_name: str) -> tuple[str, str, str]:
-    nouns = [*_words("nouns"), target_name]
-    return _any_of([target_name]), _any_of(nouns), _any_of([*nouns, *_words("subjects"), text_name])
+    nouns = [*words_of("nouns"), target_name]
+    return _any_of([target_name]), _any_of(nouns), _any_of([*nouns, *words_of("subjects"), text_name])
 
 
 def _nouns(task: Task) -> tuple[str, str, str]:
@@ -390,6 +406,13 @@ def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str
 @lru_cache(maxsize=64)
 def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(_any_of(labels))
+
+
+@lru_cache(maxsize=64)
+def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
+    """The labels, not as parts of numbers; those of one character in their own case."""
+    longer, short = _any_of(x for x in labels if len(x) > 1), _any_of(x for x in labels if len(x) == 1)
+    return re.compile(rf"(?<![\d.,/-](?=\d))(?:(?i:{longer})|{short})(?!(?<=\d)[.,/]?\d)")
 
 
 def _names_label(task: Task, text: str) -> bool:
@@ -512,7 +535,9 @@ def _schema_problem(task: Task, value: JsonObject) -> str | None:
     return problem
 
 
-_OPENING = re.compile(rf"(?<!\\boxed)\{{(?=\s*(?:[}}{re.escape(_FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=\s*[\[\"{{])")
+_OPENING = re.compile(
+    rf"(?<!\\boxed)\{{(?=\s*(?:[}}{re.escape(_FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=[\s\[]{{0,{MAX_DEPTH}}}[\"{{])"
+)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)
 _STEP = {"{": 1, "[": 1, "}": -1, "]": -1}
 

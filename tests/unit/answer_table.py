@@ -27,7 +27,7 @@ LABELS = {
     "pt": ["reembolso", "cancelamento", "entrega"],
 }
 
-# {x} is the label, {y} another one
+# {x} is the label, {y} and {z} are others
 EVERYWHERE = {
     "bare": "{x}",
     "white space": " \n{x}  \n",
@@ -83,6 +83,28 @@ BY_LANGUAGE = {
         "en": "{x} rather than {y}", "ja": "{y}というより{x}", "ko": "{y}보다는 {x}", "zh": "{x}，而不是{y}。",
         "de": "{x}, nicht {y}.", "fr": "{x} plutôt que {y}", "es": "{x} en lugar de {y}",
         "it": "{x} invece di {y}", "pt": "{x} em vez de {y}",
+    },
+    "denial, then a sentence": {
+        "en": "It's not {y}. It is {x}.", "ja": "{y}ではありません。{x}です。", "ko": "{y}이 아닙니다. {x}입니다.",
+        "zh": "不是{y}。是{x}。", "de": "Nicht {y}. {x}.", "fr": "Ce n'est pas {y}. C'est {x}.",
+        "es": "No es {y}. Es {x}.", "it": "Non è {y}. È {x}.", "pt": "Não é {y}. É {x}.",
+    },
+    "denial in a second sentence": {
+        "en": "{x}. Not {y}.", "ja": "{x}です。{y}ではありません。", "ko": "{x}입니다. {y}은 아닙니다.",
+        "zh": "{x}。不是{y}。", "de": "{x}. Nicht {y}.", "fr": "{x}. Pas {y}.", "es": "{x}. No {y}.",
+        "it": "{x}. Non {y}.", "pt": "{x}. Não {y}.",
+    },
+    "denial in an aside": {
+        "en": "{x} (not {y})", "ja": "{x}（{y}ではない）", "ko": "{x}({y} 아님)", "zh": "{x}（不是{y}）",
+        "de": "{x} (nicht {y})", "fr": "{x} (pas {y})", "es": "{x} (no {y})", "it": "{x} (non {y})",
+        "pt": "{x} (não {y})",
+    },
+    "denial of two": {
+        "en": "Neither {y} nor {z}, but {x}.", "ja": "{y}でも{z}でもなく{x}です。",
+        "ko": "{y}도 {z}도 아닌 {x}입니다.",
+        "zh": "既不是{y}也不是{z}，而是{x}。", "de": "Weder {y} noch {z}, sondern {x}.",
+        "fr": "Ni {y} ni {z}, mais {x}.",
+        "es": "Ni {y} ni {z}, sino {x}.", "it": "Né {y} né {z}, ma {x}.", "pt": "Nem {y} nem {z}, mas {x}.",
     },
     "full stop": dict.fromkeys(["en", "ko", "de", "fr", "es", "it", "pt"], "{x}.") | {"ja": "{x}。", "zh": "{x}。"},
     "quotes": {
@@ -251,6 +273,23 @@ BY_LANGUAGE = {
     },
 }  # fmt: skip
 REJECTED_BY_LANGUAGE = {
+    "denial of both": {
+        "en": "Neither {x} nor {y}.", "ja": "{x}でも{y}でもありません。", "ko": "{x}도 {y}도 아닙니다.",
+        "zh": "不是{x}，也不是{y}。", "de": "Weder {x} noch {y}.", "fr": "Ni {x} ni {y}.", "es": "Ni {x} ni {y}.",
+        "it": "Né {x} né {y}.", "pt": "Nem {x} nem {y}.",
+    },
+    "not only": {
+        "en": "Not only {x} but also {y}.", "ja": "{x}だけでなく{y}も", "ko": "{x}뿐만 아니라 {y}도",
+        "zh": "不仅是{x}，而且是{y}。", "de": "Nicht nur {x}, sondern auch {y}.",
+        "fr": "Non seulement {x} mais aussi {y}.",
+        "es": "No solo {x} sino también {y}.", "it": "Non solo {x} ma anche {y}.", "pt": "Não só {x} mas também {y}.",
+    },
+    "denial and a doubt": {
+        "en": "Not {x}. Maybe {y}.", "ja": "{x}ではない。{y}かもしれない。",
+        "ko": "{x}이 아닙니다. {y}일 수도 있습니다.",
+        "zh": "不是{x}。可能是{y}。", "de": "Nicht {x}. Vielleicht {y}.", "fr": "Pas {x}. Peut-être {y}.",
+        "es": "No es {x}. Quizás {y}.", "it": "Non è {x}. Forse {y}.", "pt": "Não é {x}. Talvez {y}.",
+    },
     "negation": {
         "en": "It is not {x}.", "ja": "{x}ではありません。", "ko": "{x}이 아닙니다.", "zh": "不是{x}。",
         "de": "Das ist nicht {x}.",
@@ -333,7 +372,7 @@ def build() -> Iterator[Pair]:
         for name, forms in (everywhere | BY_LANGUAGE | REJECTED_BY_LANGUAGE).items():
             rejected = name in REJECTED_EVERYWHERE or name in REJECTED_BY_LANGUAGE
             for i, label in enumerate(labels):
-                answer = forms[language].format(x=label, y=labels[i - 1])
+                answer = forms[language].format(x=label, y=labels[i - 1], z=labels[i - 2])
                 yield Pair(name, language, answer, None if rejected else label)
 
 

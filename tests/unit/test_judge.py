@@ -177,6 +177,37 @@ def pair_result(answers, candidate="long answer", baseline="short"):
     return parse_pairwise([ModelOutput(json.dumps({"better": better})) for better in answers], candidate, baseline)
 
 
+VERDICTS = {
+    "first": ["First.", "Response A", "[[A]]", "1", "Answer: A", '{"reason": "x", "better": "Response A"}',
+              '{"winner": 1}', "The first answer is better.", "The first one is better than the second.", "Winner: A",
+              "前者の方が良い", "첫 번째 답변이 더 좋습니다.", "第一个回答更好。", "Die erste Antwort ist besser.",
+              "La première réponse est meilleure.", "La primera respuesta es mejor."],
+    "second": ["[[B]]", "Answer 2 is better.", "The better response is B.", "2つ目の回答の方が良い",
+               "두 번째 답변이 더 낫습니다.", "后者更好", "Die zweite ist besser.",
+               "La seconde réponse est la meilleure.", "La segunda es mejor."],
+    "tie": ["[[C]]", "Both are equally good.", "引き分け", "동점", "平局", "Unentschieden", "égalité", "empate"],
+    None: ["", "A or B", "The first answer is worse.", "The first is not better.",
+           "The second is worse than the first.",
+           "The answer is better than the second.", "1つ目の回答は良くない", "I cannot decide."],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_pairwise_reads_verdicts_in_words(verdict):
+    read = {
+        text: parse_pairwise([ModelOutput(text)], "long one", "fine").choices[0].chosen for text in VERDICTS[verdict]
+    }
+    assert read == dict.fromkeys(VERDICTS[verdict], verdict)
+
+
+def test_pairwise_without_a_readable_verdict_is_no_tie():
+    mixed = [pair_result(["first", "second"]), pair_result(["first", "?"]), pair_result(["?", "?"])]
+    assert [result.winner for result in mixed] == ["candidate", "unreadable", "unreadable"]
+    rate = win_rate(mixed, ["a", None, "a"], resamples=200)
+    assert (rate.pairs, rate.wins, rate.ties, rate.value) == (1, 1, 0, 1.0)
+    assert win_rate(mixed[1:]).pairs == 0
+
+
 def test_pairwise_needs_both_orders_to_agree():
     assert pair_result(["first", "second"]).winner == "candidate"
     assert pair_result(["second", "first"]).winner == "baseline"

@@ -25,6 +25,7 @@ from gemtune.evaluation.pairwise import (
     compare_all,
     compare_to_references,
     final_pairings,
+    mirrored,
     reference_grader,
 )
 from gemtune.evaluation.predictions import ScoredVariant
@@ -87,6 +88,22 @@ def test_ranker_refuses_to_rank_without_the_judges_replies() -> None:
         asyncio.run(judging.compare(rows, ["a"] * 5, ["b"] * 5))
     with pytest.raises(UserError, match="10 of 10 requests to 'm' failed: 503"):
         asyncio.run(judging.grades(rows, [["a", "b"]] * 5))
+
+
+def test_ranker_counts_no_pair_without_a_verdict_and_refuses_when_most_have_none() -> None:
+    def judging(unreadable: int) -> Ranker:
+        async def send(requests: Sequence[GenerateRequest]) -> list[ModelOutput]:
+            verdicts = ["first", "second"] * (len(requests) // 2)
+            return [ModelOutput("hm" if n < 2 * unreadable else v) for n, v in enumerate(verdicts)]
+
+        return Ranker(TASK, Preference.of({"ranker": "judge"}), Evaluate(judge=Judge(model="m")), send)
+
+    rows = [Example(str(n), "t", "r") for n in range(4)]
+    results = asyncio.run(judging(2).compare(rows, ["a"] * 4, ["b"] * 4))
+    assert [result.winner for result in results] == ["unreadable"] * 2 + ["candidate"] * 2
+    assert [result.winner for result in mirrored(results)] == ["unreadable"] * 2 + ["baseline"] * 2
+    with pytest.raises(UserError, match="no verdict of the judge 'm' can be read on 3 of 4 pairs"):
+        asyncio.run(judging(3).compare(rows, ["a"] * 4, ["b"] * 4))
 
 
 def test_ranker_by_reference_sends_no_request() -> None:

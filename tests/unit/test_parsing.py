@@ -67,10 +67,32 @@ def test_answer_forms_have_the_same_words_in_each_language():
     kinds = {kind for language in _LANGUAGES for kind in language} - {
         "articles",
         "months",
+        "denials",
+        "contrasts",
+        "turns",
     }  # which some languages do not have
     assert len(_LANGUAGES) == len(LABELS)
     assert all(kinds <= set(language) for language in _LANGUAGES)
     assert all("" not in words.split(", ") for language in _LANGUAGES for words in language.values())
+
+
+@pytest.mark.parametrize(
+    ("labels", "answer", "expected"),
+    [
+        (["spam", "not spam"], "This is spam, rather than not spam.", "spam"),
+        (["合格", "不合格"], "合格ではありません。不合格です。", "不合格"),
+        (["-1", "1"], "1, not -1", "1"), (["1", "4", "5"], "Not 4.5", None), (["1", "4", "5"], "not 4-5", None),
+        (["A", "B", "C"], "Not A, but B.", "B"),
+        (["yes", "no"], "No, not yes.", "no"), (["yes", "no"], "yes and no", None),
+        (["fit", "unfit", "open"], "Not fit, unfit or open.", None),
+        (["fit", "unfit", "open"], "Not yet fit. Open.", None),
+        (["fit", "unfit", "open"], '{"label": "not fit or unfit: open"}', "open"),
+        (["fit", "unfit", "open"], "I would not call it fit. It is open.", None),
+        (["正面", "负面"], "不是正面吗？负面", None),
+    ],
+)  # fmt: skip
+def test_parse_takes_back_only_what_a_clause_denies(labels, answer, expected):
+    assert value(Task(labels=labels), answer) == expected
 
 
 def test_words_of_a_pattern_share_the_tests_of_their_edges():
