@@ -24,6 +24,8 @@ FORBIDDEN = (
 # paths of a list of artifacts, path of an artifact that may be absent
 PATHS = re.compile(r"\[(\w+)\.path for \1 in \w+( or \[\])?\]")
 PATH = re.compile(r"(\w+)\.path if \1 else ''")
+EXTENSION = re.compile(r"(\w+)\.path \+= '\.(json|jsonl|csv|html|md)'")
+OUTPUT_FILE = re.compile(r"(?!events\b)(\w+): Output\[(Artifact|Dataset|HTML|Markdown)\]")  # `events` is a folder
 
 
 def component_functions():
@@ -47,7 +49,11 @@ def test_component_is_one_import_and_one_call(function):
         and isinstance(node.func.value, ast.Name) and node.func.value.id == "step"
     ]  # fmt: skip
     assert len(calls) == 1
-    for statement in rest:
+    extended = {match[1]: item for item in rest if (match := EXTENSION.fullmatch(ast.unparse(item)))}
+    assert set(extended) == {
+        match[1] for item in function.args.args if (match := OUTPUT_FILE.fullmatch(ast.unparse(item)))
+    }
+    for statement in [item for item in rest if item not in extended.values()]:
         assert isinstance(statement, ast.Assign | ast.Return | ast.Expr)
         for node in ast.walk(statement):
             assert not isinstance(node, FORBIDDEN), ast.unparse(node)

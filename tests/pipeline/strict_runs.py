@@ -72,7 +72,7 @@ def wait(emulator, name, timeout_s=280, look=lambda job: None):
 def download(emulator, job, folder):
     """Write the artifacts of a job's steps to `folder`, laid out so that golden_runs reads them."""
     for task in job["jobDetail"]["taskDetails"]:
-        for key, value in task["outputs"].items():
+        for value in task["outputs"].values():
             for artifact in value["artifacts"]:
                 bucket, _, name = artifact["uri"].removeprefix("gs://").partition("/")
                 blob = storage(emulator).bucket(bucket).blob(name)

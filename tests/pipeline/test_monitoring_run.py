@@ -58,6 +58,8 @@ def test_monitor_is_fine_and_then_finds_a_new_topic(tmp_path):
     assert "loyalty" not in (folder / "logs" / "kfp.log").read_text()
     shown = monitor(tmp_path, 5 * 7 + 2, "monitor.on_retrain=submit", "monitor.max_age_days=30")
     assert "RETRAIN" in shown
-    (report,) = tmp_path.glob("runs/*-monitoring-*/steps/**/report-unchanged/summary.json")  # of the tuning pipeline inside
+    (report,) = tmp_path.glob(
+        "runs/*-monitoring-*/steps/**/report-unchanged/summary.json"
+    )  # of the tuning pipeline inside
     assert json.loads(report.read_text())["verdict"] == "keep_champion"
     assert "tune" not in shown  # nothing is new
