@@ -50,9 +50,8 @@ def test_component_is_one_import_and_one_call(function):
     ]  # fmt: skip
     assert len(calls) == 1
     extended = {match[1]: item for item in rest if (match := EXTENSION.fullmatch(ast.unparse(item)))}
-    assert set(extended) == {
-        match[1] for item in function.args.args if (match := OUTPUT_FILE.fullmatch(ast.unparse(item)))
-    }
+    arguments = [OUTPUT_FILE.fullmatch(ast.unparse(argument)) for argument in function.args.args]
+    assert set(extended) == {match[1] for match in arguments if match}
     for statement in [item for item in rest if item not in extended.values()]:
         assert isinstance(statement, ast.Assign | ast.Return | ast.Expr)
         for node in ast.walk(statement):
