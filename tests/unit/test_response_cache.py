@@ -14,8 +14,8 @@ import pytest
 from gemtune.config import Evaluate, Vertex
 from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
-from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
 from gemtune.inference import response_cache as response_cache_module
+from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
 from gemtune.inference.response_cache import MAX_AGE_DAYS, SAVE_LINES, SEGMENT_LINES, Segments, SqliteResponseCache
 from gemtune.inference.vertex_generation import response_cache
 
