@@ -111,8 +111,7 @@ class Disturbance:
 def run(folder: Path, disturbance: Disturbance) -> None:
     """Run in a folder, with its kills and faults, and resume until it has finished."""
     write_inputs(folder, base_accuracy=0.4, tuned_accuracy=0.97, step_seconds=0.05)
-    # answers of an emulator are free, and a local run keeps none by default
-    arguments = command(folder, "--exit-zero", "--set", f"evaluate.response_cache={folder / 'responses'}")
+    arguments = command(folder, "--exit-zero")
     paths = os.pathsep.join([str(ROOT), str(RECORDER)])
     variables = {**environment(), "PYTHONPATH": paths, "GEMTUNE_ANSWER_LOG": str(folder / "answers.jsonl")}
     while True:

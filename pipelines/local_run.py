@@ -27,6 +27,7 @@ from gemtune.artifacts.base import open_atomic
 from gemtune.artifacts.manifest import Manifest, Verification, check_file, digest_of
 from gemtune.config import Config
 from gemtune.errors import SYSTEM_REMEDIES, OverBudgetError, TooFewRowsError, UserError
+from gemtune.inference.vertex_generation import RUN_ANSWERS
 from pipelines import process_tree
 from pipelines.compilation import Pipeline, compile_pipeline
 from pipelines.emulator_process import RunningEmulator, environment
@@ -191,7 +192,8 @@ def run_pipeline(folder: Path, server: RunningEmulator, console: Console, lock: 
     command = [sys.executable, "-m", "pipelines.kfp_local_events", str(folder), str(last)]
     over, died = threading.Event(), threading.Event()
     temporary = folder / f"tmp-{last}"
-    with process_tree.started(command, environment(server.url), temporary, (server.users, lock)) as process:
+    variables = environment(server.url) | {RUN_ANSWERS: str((folder / "answers").resolve())}
+    with process_tree.started(command, variables, temporary, (server.users, lock)) as process:
 
         def end() -> None:
             if not over.is_set():

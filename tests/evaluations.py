@@ -14,8 +14,8 @@ from gemtune.artifacts.evaluation import EvaluationReport
 from gemtune.artifacts.tuning import PriceList, Selection, TuningPlan
 from gemtune.config import ModelVariant
 from gemtune.data.example import read_examples
-from gemtune.evaluation import evaluator
 from gemtune.evaluation.evaluator import Dataset
+from gemtune.inference import vertex_generation
 from gemtune.inference.generate import GenerateRequest, RetryPolicy
 from gemtune.steps import evaluate
 from gemtune.steps.context import StepContext
@@ -26,7 +26,7 @@ Console = dict[str, dict[str, Any]]
 def script(monkeypatch, generate: Callable[[GenerateRequest], Awaitable[Any]], retry_policy=None) -> None:
     """Let `generate` answer the requests of every evaluation."""
     policy = retry_policy or RetryPolicy(8, 2, (OSError,), (ValueError,))
-    monkeypatch.setattr(evaluator, "vertex_generate", lambda config, vertex: (generate, policy))
+    monkeypatch.setattr(vertex_generation, "vertex_generate", lambda config, vertex: (generate, policy))
 
 
 def evaluated(

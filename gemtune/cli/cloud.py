@@ -21,7 +21,6 @@ from gemtune.cli.commands import (
     Messages,
     Runs,
     check,
-    ended_by_signals,
     load,
 )
 from gemtune.cli.config import Overrides
@@ -29,6 +28,7 @@ from gemtune.cli.exit_codes import INTERRUPTED
 from gemtune.cli.options import REQUIRED, Options, taking
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
+from gemtune.interruption import ended_by_signals
 
 if TYPE_CHECKING:
     from gemtune.config import Config

@@ -27,7 +27,6 @@ from gemtune.cli.commands import (
     Runs,
     check,
     check_own_rows,
-    ended_by_signals,
     load,
     wide_console,
 )
@@ -37,6 +36,7 @@ from gemtune.cli.models import models
 from gemtune.cli.options import Options, as_dict, taking
 from gemtune.cli.output import Json, echo
 from gemtune.cli.results import app as results
+from gemtune.interruption import ended_by_signals
 
 if TYPE_CHECKING:
     from gemtune.config import Config

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gemtune.cli.commands import RUNS, Messages, Runs, ended_by_signals, load, local_vertex, wide_console
+from gemtune.cli.commands import RUNS, Messages, Runs, load, local_vertex, wide_console
 from gemtune.cli.config import Overrides
 from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError
+from gemtune.interruption import ended_by_signals
 
 if TYPE_CHECKING:
     from gemtune.predictor import Prediction, Predictor

@@ -142,7 +142,7 @@ class Evaluate(Section):
     """Largest share of rows with outcome error; more stop the run."""
     response_cache: str = ""
     """Where responses are kept, so that a repeated run sends only new requests: bucket, off, or a local directory;
-    empty: bucket in compiled pipelines, off in local runs.
+    empty: bucket in compiled pipelines, the run's own folder in local runs (for `--resume`).
     """
     batch_above: int = Field(0, ge=0)
     """Rows above which a variant is evaluated by a batch job (half the price, hours); 0: never."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Container, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,17 +34,11 @@ from gemtune.evaluation.predictions import Prediction, prediction_rows, write_pr
 from gemtune.evaluation.scorers import SampleScore, describe_unusable, score_sample, variant_report
 from gemtune.evaluation.slices import with_auto_slices
 from gemtune.evaluation.variant_scores import Evaluated, VariantScorer
-from gemtune.inference.batch import generate_by_batch
 from gemtune.inference.free_baselines import free_baselines
-from gemtune.inference.generate import GenerateAll, generate_all
+from gemtune.inference.generate import GenerateAll
 from gemtune.inference.prompt_search import constraint_problem
 from gemtune.inference.prompts import resolve
-from gemtune.inference.vertex_generation import (
-    generation_settings,
-    response_cache,
-    vertex_batch_jobs,
-    vertex_generate,
-)
+from gemtune.inference.vertex_generation import generation_settings, sending
 from gemtune.vertex import connect
 from gemtune.vertex.calls import PermanentError, TransientError
 
@@ -180,7 +174,8 @@ class Evaluator:
             )
             return evaluated, Ranking("judge", results, ranker.usage, report)
 
-        evaluated, ranking = _with_service(settings, self.vertex, run)
+        with sending(settings, self.vertex) as send:
+            evaluated, ranking = asyncio.run(run(send))
         reports = [self._report(settings, variant, evaluated, task) for variant in evaluated.variants]
         free_reports = [variant_report(task, settings, variant, scores) for variant, scores in free]
         if ranking.ranker:
@@ -279,18 +274,8 @@ def validate_judge(task: Task, settings: Evaluate, vertex: Vertex, pairs: str | 
             return await llm_judge.validate_on_pairs(settings, task, read_pair_ratings(pairs), send)
         return await llm_judge.validate_on_ratings(settings, task, load_human_ratings(settings.judge), send)
 
-    return _with_service(settings.model_copy(update={"batch_above": 0}), vertex, validate)  # a person waits
-
-
-def _with_service(settings: Evaluate, vertex: Vertex, use: Callable[[GenerateAll], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine with a function that sends requests to Vertex AI, online or by batch jobs, through the cache."""
-    generate, retry_policy = vertex_generate(settings, vertex)
-    with response_cache(settings, vertex) as cache:
-        send: GenerateAll = partial(generate_all, generate=generate, retry_policy=retry_policy, cache=cache)
-        if settings.batch_above:
-            jobs = vertex_batch_jobs(settings, vertex)
-            send = partial(generate_by_batch, online=send, batches=jobs, cache=cache)
-        return asyncio.run(use(send))
+    with sending(settings, vertex, online=True) as send:  # a person waits
+        return asyncio.run(validate(send))
 
 
 def _hint(report: VariantReport, rows: int) -> None:

@@ -6,7 +6,7 @@ The key is the whole request (model and version, system instruction, contents, g
 sample number), so a changed prompt or setting never returns an old output. One SQLite file in write-ahead mode: each
 output is committed before it counts, several processes may share the file, and kill -9 loses no committed output.
 Errors are not stored. For local disks only: network file systems lack the locks that SQLite needs; outputs that other
-machines are to use again leave as lines (`save`) and come back as lines (`load`).
+machines are to use again leave as lines (`Segments`) and come back as lines (`load`).
 
 The key includes who answered: server, project and location. The service may replace a model behind its name, so an
 output counts for `MAX_AGE_DAYS`, and only while the version that gave it is the last one that answered.
@@ -16,9 +16,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,7 +29,9 @@ from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
 from gemtune.inference.generate import GenerateRequest
 
-SAVE_EVERY = 500  # outputs; a killed step loses fewer
+SAVE_LINES, SAVE_S = 50, 1.0  # whichever comes first; a killed step loses fewer, and those being written
+PAUSE_S = 1.0  # Cloud Storage: an object may be written once a second
+SEGMENT_LINES = 500  # bounds the number of objects, and what is written again
 MAX_AGE_DAYS = 30  # longer than a project works on one prompt, shorter than the life of a model version
 _TABLES = """
 CREATE TABLE IF NOT EXISTS model_outputs (
@@ -43,11 +47,64 @@ ON CONFLICT (model) DO UPDATE SET version = excluded.version WHERE version != ex
 """
 
 
+@dataclass
+class _Segment:
+    name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    lines: list[str] = field(default_factory=list)
+    written: float = 0.0
+
+
+class Segments:
+    """Lines saved in a thread while they come, in objects of about SEGMENT_LINES that are written again as they grow.
+
+    `write` gets the name and all lines of an object. `close` saves the rest; use it as a context manager.
+    """
+
+    def __init__(self, write: Callable[[str, list[str]], object]) -> None:
+        self._write, self._new, self._growing = write, list[str](), list[_Segment]()
+        self._due, self._closed = threading.Event(), False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def add(self, line: str) -> None:
+        """Save a line soon."""
+        self._new.append(line)
+        if len(self._new) >= SAVE_LINES:
+            self._due.set()
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._due.wait(SAVE_S)
+            self._due.clear()
+            self._save()
+
+    def _save(self) -> None:
+        lines = self._new[:]
+        del self._new[: len(lines)]  # others may have been added meanwhile
+        if lines:
+            rested = [own for own in self._growing if time.monotonic() - own.written >= PAUSE_S]
+            segment = rested[0] if rested else _Segment()
+            segment.lines += lines
+            self._write(segment.name, segment.lines)
+            segment.written = time.monotonic()
+            others = [own for own in self._growing if own is not segment]
+            self._growing = others if len(segment.lines) >= SEGMENT_LINES else [*others, segment]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._closed = True
+        self._due.set()
+        self._thread.join()
+        self._save()
+
+
 class SqliteResponseCache:
     """The outputs in one directory for one set of generation settings; use it as a context manager.
 
-    `settings` are whatever else changes an answer, or who gives it; `now` is the time in seconds. `save` receives new
-    outputs as lines of JSON, several at a time and the rest when the cache is closed.
+    `settings` are whatever else changes an answer, or who gives it; `now` is the time in seconds. `save` receives each
+    new output as a line of JSON.
     """
 
     def __init__(
@@ -55,11 +112,10 @@ class SqliteResponseCache:
         directory: str | Path,
         settings: Mapping[str, Any],
         now: Callable[[], float] = time.time,
-        save: Callable[[list[str]], object] | None = None,
+        save: Callable[[str], object] = lambda line: None,
     ) -> None:
         """Open or create the database; raises `UserError` when the directory cannot hold it."""
         self._settings, self._now, self._save = dict(settings), now, save
-        self._unsaved: list[str] = []
         path = Path(directory) / "responses.sqlite"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +127,7 @@ class SqliteResponseCache:
             raise UserError(
                 f"cannot open the response cache: {error}",
                 file=path,
-                remedy="set evaluate.response_cache to a local directory, or empty it",
+                remedy="set evaluate.response_cache to a directory on a local disk, or off",
             ) from None
 
     def get(self, request: GenerateRequest) -> ModelOutput | None:
@@ -86,10 +142,7 @@ class SqliteResponseCache:
         model = fingerprint([request.model, request.version], self._settings)
         row = (self._key(request), model, output.model_version, self._now(), text)
         self._insert(row)
-        if self._save:
-            self._unsaved.append(json.dumps(row))
-            if len(self._unsaved) == SAVE_EVERY:
-                self._save_new()
+        self._save(json.dumps(row))
 
     def load(self, lines: Iterable[str]) -> None:
         """Add outputs that were saved earlier, in the order of their answers."""
@@ -100,11 +153,6 @@ class SqliteResponseCache:
         self._database.execute("INSERT OR REPLACE INTO model_outputs VALUES (?, ?, ?, ?, ?)", row)
         self._database.execute(_PUT_VERSION, row[1:3])
 
-    def _save_new(self) -> None:
-        if self._save and self._unsaved:
-            self._save(self._unsaved)
-            self._unsaved = []
-
     def _key(self, request: GenerateRequest) -> str:
         return fingerprint({**vars(request), "key": ""}, self._settings)
 
@@ -112,7 +160,4 @@ class SqliteResponseCache:
         return self
 
     def __exit__(self, *error: object) -> None:
-        try:
-            self._save_new()
-        finally:
-            self._database.close()
+        self._database.close()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,13 +21,16 @@ from gemtune.artifacts.production_log import OWN_REQUEST
 from gemtune.config import Evaluate, JsonObject, Vertex, fingerprint
 from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
-from gemtune.inference.batch import BatchJobs
-from gemtune.inference.generate import Generate, GenerateRequest, RetryPolicy
-from gemtune.inference.response_cache import MAX_AGE_DAYS, SqliteResponseCache
+from gemtune.inference.batch import BatchJobs, generate_by_batch
+from gemtune.inference.generate import Generate, GenerateAll, GenerateRequest, RetryPolicy, generate_all
+from gemtune.inference.response_cache import MAX_AGE_DAYS, Segments, SqliteResponseCache
+from gemtune.interruption import ended_by_signals
 
 if TYPE_CHECKING:
     from gemtune.vertex import Client, GenerationSettings
     from gemtune.vertex.batches import BatchJob, BatchLine
+
+RUN_ANSWERS = "GEMTUNE_RUN_ANSWERS"  # the folder of a local run's own answers
 
 log = logging.getLogger("gemtune")
 
@@ -130,9 +134,27 @@ async def wait_for_job(
     return job
 
 
+@contextlib.contextmanager
+def sending(config: Evaluate, settings: Vertex, online: bool = False) -> Iterator[GenerateAll]:
+    """What sends requests to Vertex AI through the response cache: by batch jobs where configured, else `online`.
+
+    A signal that ends the step leaves the answers until then in the cache.
+    """
+    generate, retry_policy = vertex_generate(config, settings)
+    with ended_by_signals(), response_cache(config, settings) as cache:
+        send: GenerateAll = partial(generate_all, generate=generate, retry_policy=retry_policy, cache=cache)
+        if config.batch_above and not online:
+            send = partial(generate_by_batch, online=send, batches=vertex_batch_jobs(config, settings), cache=cache)
+        yield send
+
+
 def response_cache(config: Evaluate, settings: Vertex) -> contextlib.AbstractContextManager[SqliteResponseCache | None]:
-    """The response cache, if one is configured: of answers from the same server, project and location."""
-    if config.response_cache in ("", "off"):
+    """The response cache, if there is one: of answers from the same server, project and location.
+
+    A local run names its own folder in the environment, so that no setting differs between two runs.
+    """
+    place = config.response_cache or os.environ.get(RUN_ANSWERS, "off")
+    if place == "off":
         return contextlib.nullcontext()
     from gemtune import vertex
 
@@ -142,9 +164,7 @@ def response_cache(config: Evaluate, settings: Vertex) -> contextlib.AbstractCon
     names = {"base_model", "temperature", "max_output_tokens", "thinking_budget", "seed"}
     more |= {"logprobs": True} if config.confidence == "logprobs" else {}
     values = {**config.model_dump(include=names), **more}
-    if config.response_cache == "bucket":
-        return _bucket_cache(client, values)
-    return SqliteResponseCache(config.response_cache, values)
+    return _bucket_cache(client, values) if place == "bucket" else SqliteResponseCache(place, values)
 
 
 @contextlib.contextmanager
@@ -156,13 +176,17 @@ def _bucket_cache(client: Client, settings: JsonObject) -> Iterator[SqliteRespon
     folder = f"responses/{fingerprint(settings)}"
     oldest = datetime.now(UTC) - timedelta(days=MAX_AGE_DAYS)
 
-    def save(lines: list[str]) -> None:
+    def write(name: str, lines: list[str]) -> None:
         try:
-            storage.upload_lines(client, lines, folder)
+            storage.put_lines(client, lines, f"{folder}/{name}.jsonl")
         except (TransientError, PermanentError) as error:
             log.warning("%d answers are not kept for the next run: %s", len(lines), error)
 
-    with TemporaryDirectory() as directory, SqliteResponseCache(directory, settings, save=save) as cache:
+    with (
+        TemporaryDirectory() as directory,
+        Segments(write) as segments,
+        SqliteResponseCache(directory, settings, save=segments.add) as cache,
+    ):
         saved = Path(directory) / "saved.jsonl"
         lines: list[str] = []
         for key, written in storage.list_times(client, folder).items():

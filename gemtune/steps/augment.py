@@ -30,10 +30,10 @@ from gemtune.errors import UserError
 from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.scorers import request_usage
 from gemtune.inference import tfidf_baseline
-from gemtune.inference.generate import Generate, GenerateRequest, RetryPolicy, generate_all
+from gemtune.inference.generate import GenerateAll, GenerateRequest
 from gemtune.inference.parsing import parse
 from gemtune.inference.prompts import render, resolve
-from gemtune.inference.vertex_generation import vertex_generate
+from gemtune.inference.vertex_generation import sending
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 
@@ -170,7 +170,8 @@ def _recorded(
     key = f"augmented/{digest}.json"
     record, spent = store.read(context.client, key), list[CostItem]()
     if not record:
-        texts, relabelled, usage = asyncio.run(_generate(train, cost, context))
+        with sending(cost.evaluate, context.vertex, online=True) as send:
+            texts, relabelled, usage = asyncio.run(_generate(train, cost, send))
         spent = _items(usage, cost)
         new = {"schema_version": 1, "rows": [asdict(text) for text in texts], "relabelled": relabelled}
         record = store.update(context.client, key, lambda current: current or new)
@@ -187,11 +188,10 @@ def _items(usage: dict[str, TokenUsage], cost: AugmentationCost) -> list[CostIte
 
 
 async def _generate(
-    train: list[Example], cost: AugmentationCost, context: StepContext
+    train: list[Example], cost: AugmentationCost, send: GenerateAll
 ) -> tuple[list[NewText], int, dict[str, TokenUsage]]:
     """New texts whose label was confirmed, how many were refused, and the tokens by purpose."""
     settings = cost.settings
-    backend = vertex_generate(cost.evaluate, context.vertex)
     usage: dict[str, TokenUsage] = {purpose: TokenUsage() for purpose in PURPOSES}
     texts: list[NewText] = []
     missing, affordable = missing_rows(train, settings), affordable_rows(train, cost)
@@ -201,7 +201,7 @@ async def _generate(
     if "paraphrase" in settings.methods:
         rows = [example for example in train if example.id in affordable]
         requests = [paraphrase_request(row, affordable[row.id], cost.evaluate.base_model, settings) for row in rows]
-        replies = await generate_all(requests, *backend)
+        replies = await send(requests)
         usage[PURPOSES[0]] = request_usage(replies)
         for row, reply in zip(rows, replies, strict=True):
             paraphrases = parse_paraphrases(reply.text, row.text, missing[row.id])
@@ -211,12 +211,12 @@ async def _generate(
         for row in train:
             perturbed = perturb(row.text, missing.get(row.id, 0), settings.seed, row.id)
             texts += [NewText(row.id, text, "perturb") for text in perturbed]
-    confirmed, usage[PURPOSES[1]] = await _confirmed(texts, train, cost, backend)
+    confirmed, usage[PURPOSES[1]] = await _confirmed(texts, train, cost, send)
     return confirmed, len(texts) - len(confirmed), usage
 
 
 async def _confirmed(
-    texts: Sequence[NewText], train: list[Example], cost: AugmentationCost, backend: tuple[Generate, RetryPolicy]
+    texts: Sequence[NewText], train: list[Example], cost: AugmentationCost, send: GenerateAll
 ) -> tuple[list[NewText], TokenUsage]:
     """The new texts for which the check predicts the label of their source, and the check's tokens."""
     if cost.settings.label_check == "none" or not texts:
@@ -229,6 +229,6 @@ async def _confirmed(
         prompt, model = Prompt(), cost.evaluate.base_model
         rendered = [render(cost.task, prompt, row) for row in rows]
         requests = [GenerateRequest(f"check {n}", model, r.system, r.contents) for n, r in enumerate(rendered)]
-        replies = await generate_all(requests, *backend)
+        replies = await send(requests)
         predicted, usage = [parse(cost.task, prompt, reply.text).value for reply in replies], request_usage(replies)
     return [text for text, row, label in zip(texts, rows, predicted, strict=True) if label == row.target], usage

@@ -11,13 +11,12 @@ it may cost more than `plan.max_cost`.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gemtune.artifacts.cost import CostItem, total
 from gemtune.artifacts.data import DataReport
 from gemtune.config import Preference, fingerprint
-from gemtune.contents import ModelOutput
 from gemtune.cost import pair_sampling
 from gemtune.data import pairs as pair_data
 from gemtune.data import profile
@@ -31,8 +30,8 @@ from gemtune.errors import OverBudgetError, UserError
 from gemtune.evaluation.pairwise import Ranker
 from gemtune.evaluation.scorers import token_usage
 from gemtune.inference import data_fit
-from gemtune.inference.generate import GenerateRequest, generate_all, require_answers
-from gemtune.inference.vertex_generation import vertex_generate
+from gemtune.inference.generate import GenerateAll, require_answers
+from gemtune.inference.vertex_generation import sending
 from gemtune.state import champion, store
 from gemtune.steps.context import Section, StepContext
 
@@ -149,7 +148,8 @@ def _recorded(
     record, spent = store.read(context.client, key), list[CostItem]()
     if not record:
         _require_affordable(rows, context, settings)
-        pairs, without_gap, spent = asyncio.run(_sampled(rows, context, settings))
+        with sending(evaluate, context.vertex, online=True) as send:
+            pairs, without_gap, spent = asyncio.run(_sampled(rows, context, settings, send))
         new = {
             "schema_version": 1,
             "pairs": {pair.prompt: {"chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs},
@@ -176,14 +176,9 @@ def _require_affordable(rows: Sequence[Example], context: StepContext, settings:
 
 
 async def _sampled(
-    rows: Sequence[Example], context: StepContext, settings: Preference
+    rows: Sequence[Example], context: StepContext, settings: Preference, send: GenerateAll
 ) -> tuple[list[Pair], list[RejectedRow], list[CostItem]]:
     evaluate, prices = context.evaluate, context.prices.models
-    backend = vertex_generate(evaluate, context.vertex)
-
-    def send(requests: Sequence[GenerateRequest]) -> Awaitable[list[ModelOutput]]:
-        return generate_all(requests, *backend)
-
     outputs = await send(pair_sampling.sampling_requests(rows, context.task, settings, evaluate.base_model))
     require_answers(outputs, evaluate.base_model, evaluate.max_error_share)
     size = settings.samples

@@ -10,8 +10,6 @@ cancelled.
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +25,7 @@ from gemtune.config import Evaluate, JsonObject, ModelVariant, Prompt, Task, Tri
 from gemtune.data.example import Example
 from gemtune.inference import prompts
 from gemtune.inference.prompts import tuning_rows
+from gemtune.interruption import ended_by_signals
 from gemtune.tuning import early_stopping, loss_diagnostics, rewards, submission
 from gemtune.tuning.submission import JobFailed, Row
 from gemtune.tuning.tensorboard import write_events
@@ -118,7 +117,7 @@ class Tuner:
                 existing = _cancel_unneeded(client, spec)  # a killed run may have left it running
                 self._write(existing[0] if existing else None)
                 raise EarlyStopped(reason)
-            with _interruptible(), _nothing_left_running(client, spec) as holder:
+            with ended_by_signals(), _nothing_left_running(client, spec) as holder:
                 job = self._job(spec, trial, runner, holder)
         except EarlyStopped as stopped:
             self._write(None, diagnosis=Diagnosis(kind="early_stopped", evidence=str(stopped), action="none"))
@@ -349,23 +348,6 @@ def _cancel_unneeded(client: Client, spec: TuningJobSpec, holder: JobHolder | No
             log.info("cancelling %s", job.name)
             jobs.cancel(client, job.name)
     return own_jobs
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Make SIGTERM an exception, as Ctrl-C is, so that the running job is cancelled."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _: Any) -> None:
-        raise KeyboardInterrupt(f"signal {number}")
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _serving(client: Client, job: TuningJob) -> list[Checkpoint]:

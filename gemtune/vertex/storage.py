@@ -50,6 +50,13 @@ def upload_lines(client: Client, lines: Iterable[str], folder: str) -> str:
 
 
 @retried
+def put_lines(client: Client, lines: Iterable[str], key: str) -> None:
+    """Store lines as an object of the bucket, replacing it."""
+    blob, text = bucket(client).blob(key), "".join(f"{line}\n" for line in lines)
+    translate_errors(lambda: blob.upload_from_string(text, content_type="application/jsonl"))
+
+
+@retried
 def download(client: Client, uri: str, path: str | Path) -> None:
     """Download an object to a file, completely or not at all. Raises `UserError` when it does not exist."""
     part = Path(f"{path}.part")

@@ -19,7 +19,7 @@ from gemtune.artifacts.tuning import BestPrompt, PriceList, TuningPlan
 from gemtune.config import ModelVariant
 from gemtune.data.example import Example, example_id, read_examples, write_examples
 from gemtune.errors import UserError
-from gemtune.evaluation import evaluator
+from gemtune.inference import vertex_generation
 from gemtune.inference.generate import GenerateRequest, RetryPolicy
 from gemtune.steps import reweight
 from gemtune.vertex import Client
@@ -50,7 +50,7 @@ class Step:
         self._wrong: set[str] = set()
         self._answers: dict[str, str] = {}
         policy = RetryPolicy(8, 2, (OSError,), (ValueError,))
-        monkeypatch.setattr(evaluator, "vertex_generate", lambda *_: (self._generate, policy))
+        monkeypatch.setattr(vertex_generation, "vertex_generate", lambda *_: (self._generate, policy))
 
     async def _generate(self, request: GenerateRequest) -> Said:
         self.requests += 1

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from gemtune.cli.judge import judge_app
 from gemtune.data.example import Example, write_examples
 from gemtune.errors import UserError
-from gemtune.evaluation import evaluator
 from gemtune.evaluation.human_ratings import (
     BETTER,
     read_pair_ratings,
 )
+from gemtune.inference import vertex_generation
 from gemtune.inference.generate import RetryPolicy
 
 
@@ -61,7 +61,7 @@ def judged_by(monkeypatch):
             return Said(json.dumps(says(json.loads(request.contents[0]["parts"][0]["text"]))))
 
         monkeypatch.setattr(
-            evaluator, "vertex_generate", lambda config, settings: (generate, RetryPolicy(8, 1, (), ()))
+            vertex_generation, "vertex_generate", lambda config, settings: (generate, RetryPolicy(8, 1, (), ()))
         )
 
     return set_judge

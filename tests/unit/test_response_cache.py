@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,8 +14,9 @@ import pytest
 from gemtune.config import Evaluate, Vertex
 from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
+from gemtune.inference import response_cache as response_cache_module
 from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
-from gemtune.inference.response_cache import MAX_AGE_DAYS, SqliteResponseCache
+from gemtune.inference.response_cache import MAX_AGE_DAYS, SAVE_LINES, SEGMENT_LINES, Segments, SqliteResponseCache
 from gemtune.inference.vertex_generation import response_cache
 
 QUESTION = GenerateRequest("row", "model", "system", [{"role": "user", "parts": [{"text": "hi"}]}])
@@ -47,23 +50,50 @@ def test_response_cache_names_an_unusable_directory(tmp_path):
         SqliteResponseCache(tmp_path / "file", SETTINGS)
 
 
-def test_response_cache_saves_new_outputs_for_other_machines(tmp_path, monkeypatch):
-    monkeypatch.setattr("gemtune.inference.response_cache.SAVE_EVERY", 2)
+def test_response_cache_saves_new_outputs_for_other_machines(tmp_path):
     saved = []
     second, third = (replace(QUESTION, contents=[{"n": n}]) for n in (2, 3))
     with SqliteResponseCache(tmp_path / "a", SETTINGS, save=saved.append) as store:
         store.put(QUESTION, ModelOutput("old", model_version="m-001"))
         store.put(second, ModelOutput("refund \ud800", model_version="m-002"))
-        assert len(saved) == 1, "a killed step loses only the last outputs"
+        assert len(saved) == 2, "an answer is saved when it comes"
         store.put(third, ModelOutput("third", model_version="m-002"))
-    lines = [line for lines in reversed(saved) for line in lines]
-    assert len(lines) == 3
+    assert len(saved) == 3
     with SqliteResponseCache(tmp_path / "b", SETTINGS, save=saved.append) as store:
-        store.load(lines)
+        store.load(reversed(saved))
         assert store.get(QUESTION) is None, "the model was replaced since"
         assert store.get(second).text == "refund \ud800"
         assert store.get(third).cached
-    assert len(saved) == 2, "what was loaded is not saved again"
+    assert len(saved) == 3, "what was loaded is not saved again"
+
+
+def test_segments_keep_every_line_in_few_objects(monkeypatch):
+    monkeypatch.setattr(response_cache_module, "PAUSE_S", 0.01)
+    objects, batches, written = {}, [], {}
+
+    def write(name, lines):
+        batches.append(len(lines) - len(objects.get(name, [])))
+        assert time.monotonic() - written.get(name, 0.0) >= 0.01, "Cloud Storage refuses a second write in a second"
+        objects[name], written[name] = list(lines), time.monotonic()
+
+    lines = [str(n) for n in range(4321)]
+    with Segments(write) as segments:
+        for n, line in enumerate(lines):
+            segments.add(line)
+            if n % 25 == 0:
+                time.sleep(0.001)  # the thread gets its turn
+    assert sorted(line for own in objects.values() for line in own) == sorted(lines)
+    assert max(batches) < 3 * SAVE_LINES
+    assert all(len(own) < SEGMENT_LINES + 3 * SAVE_LINES for own in objects.values())
+    assert len(objects) < 40, "objects are written again until they are full"
+
+
+def test_segments_save_few_lines_after_a_second(monkeypatch):
+    monkeypatch.setattr(response_cache_module, "SAVE_S", 0.01)
+    saved = threading.Event()
+    with Segments(lambda name, lines: saved.set()) as segments:
+        segments.add("only line")
+        assert saved.wait(5), "long before the end"
 
 
 @pytest.mark.parametrize("value", ["", "off"])
