@@ -32,6 +32,7 @@ from gemtune.data.text_files import (
     SourceFile,
     read_lines,
     recognize_delimiter,
+    require_rows,
     separator_line,
 )
 from gemtune.errors import UserError
@@ -289,8 +290,19 @@ def _worksheet_cells(file: SourceFile) -> Iterator[tuple[int, list[str]]]:
                 if filled:
                     yield number, [*cells[: max(width, filled)], *[""] * (width - len(cells))]
     except (zipfile.BadZipFile, OSError, EOFError, KeyError, IndexError, ValueError, TypeError, SyntaxError) as error:
+        _require_suffix(file)
         remedy = "save it as .xlsx again, or as CSV UTF-8"
         raise UserError(f"not readable as .xlsx: {_short(str(error))}", file=file.name, remedy=remedy) from None
+
+
+def _require_suffix(file: SourceFile) -> None:
+    """Raise `UserError` if a file that could not be read is another kind of file than its name says."""
+    suffix = file.path.suffix.lower()
+    require_rows(file, suffix)
+    with file.open() as content:
+        start = content.read(4096)
+    if start and 0 not in start:
+        raise UserError(f"not {suffix}: it is text", file=file.name, remedy="name it .csv, .tsv or .jsonl")
 
 
 def _cell_text(value: Any) -> str:
@@ -396,6 +408,7 @@ def _parquet_rows(file: SourceFile) -> Iterator[Row | RejectedRow]:
                     number += 1
                     yield json_row(number, row)
     except (ArrowException, OSError, ValueError) as error:
+        _require_suffix(file)
         raise UserError(f"not readable as Parquet: {_short(str(error))}", file=file.name, line=number + 1) from None
 
 

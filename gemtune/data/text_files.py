@@ -13,11 +13,15 @@ import csv
 import gzip
 import io
 import re
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, cast
+
+import yaml
 
 from gemtune.config import Preprocess
 from gemtune.errors import UserError
@@ -31,17 +35,26 @@ _BOMS = (  # UTF-32 first: its mark begins with that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# what office programs of these languages save: Japanese, Korean, Chinese (2), European (5)
-_LEGACY = ["cp932", "euc-jp", "cp949", "gb18030", "big5", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254"]
-_EUROPEAN, _SPARSE = _LEGACY[5:], 2
-# what these files begin with
-_SIGNATURES = {
-    b"PK\x03\x04": ".xlsx",
-    b"PAR1": ".parquet",
-    b"\x1f\x8b": ".gz",
-    b"\xd0\xcf\x11\xe0": ".xls",
-    b"%PDF": ".pdf",
-}
+# what programs of these languages save: Japanese, Korean, Chinese (each 2), then those with one byte a character
+_LEGACY = [
+    *("cp932", "euc-jp", "cp949", "johab", "gb18030", "big5"),
+    *(
+        "cp1252",
+        "cp1250",
+        "cp1251",
+        "cp1253",
+        "cp1254",
+        "cp1255",
+        "cp1256",
+        "cp1257",
+        "cp874",
+        "iso8859-2",
+        "iso8859-5",
+    ),
+    *("iso8859-6", "cp850", "cp852", "cp866", "koi8-r", "koi8-u", "mac-roman", "mac-latin2", "mac-cyrillic"),
+]
+_NO_WESTERN_LETTERS = {*range(0x81, 0x85), *range(0x86, 0x91), *range(0x98, 0xA0)}  # rare in cp1252
+_SINGLE_BYTE, _SPARSE, _NEARLY = {codecs.lookup(name).name for name in _LEGACY[6:]}, 2, 0.95
 _ESCAPE = re.compile(rb"\x1b\$(?:[@B]|\)C)")  # of ISO 2022, Japanese or Korean mail: ASCII bytes otherwise
 _MIN_NUL_SHARE = 0.005  # of UTF-16 without a mark: delimiters and line ends alone are more
 _DELIMITERS = ",;\t|"
@@ -80,6 +93,7 @@ class SourceFile:
 
 def read_lines(file: SourceFile) -> Iterator[tuple[int, str | None]]:
     """(number, line) of a text file; None for a line of more than MAX_LINE_CHARS. Lines end in LF, CR LF or CR."""
+    require_rows(file)
     encoding = file.config.encoding or _recognize_encoding(file)
     encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     number = 0
@@ -105,6 +119,32 @@ def read_lines(file: SourceFile) -> Iterator[tuple[int, str | None]]:
         raise UserError("the file is empty", file=file.name, remedy="provide labelled rows, one per line")
 
 
+def require_rows(file: SourceFile, expected: str = "a file of rows") -> None:
+    """Raise `UserError` that says what the file is, if it begins like something that has no rows."""
+    start = next(_chunks(file), b"")[:_SAMPLE_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
+    for other in _signatures():
+        begins = other["begins"].encode("latin-1")
+        is_like = start[: len(begins)].lower() == begins.lower() if begins[:1] == b"<" else start.startswith(begins)
+        if is_like and any(name.startswith(other.get("member", "")) for name in _members(file) or [""]):
+            raise UserError(f"not {expected}: it is {other['what']}", file=file.name, remedy=other["remedy"])
+
+
+@cache
+def _signatures() -> list[dict[str, str]]:
+    signatures: list[dict[str, str]] = yaml.safe_load(
+        Path(__file__).with_name("file_signatures.yaml").read_text(encoding="utf-8")
+    )
+    return signatures
+
+
+def _members(file: SourceFile) -> list[str]:
+    try:
+        with file.open() as content, zipfile.ZipFile(content) as archive:
+            return archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return []
+
+
 def _without_escapes(file: SourceFile, number: int, line: str, encoding: str) -> str:
     """The line; raises `UserError` for a byte that could not be decoded."""
     try:
@@ -117,7 +157,7 @@ def _without_escapes(file: SourceFile, number: int, line: str, encoding: str) ->
 
 
 def _not_encoded(file: SourceFile, line: int, message: str) -> UserError:
-    remedy = "save the file as UTF-8, or set preprocess.encoding (such as cp932, cp949, gb18030, cp1252)"
+    remedy = "save the file as UTF-8, or set preprocess.encoding to the one it was saved in: " + ", ".join(_LEGACY)
     return UserError(message, file=file.name, line=line, remedy=remedy)
 
 
@@ -130,10 +170,6 @@ def _recognize_encoding(file: SourceFile) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
     has_utf8 = False
     for k, chunk in enumerate(_chunks(file)):
-        for signature, suffix in _SIGNATURES.items() if k == 0 else ():
-            if chunk.startswith(signature):
-                remedy = "save it as .xlsx or CSV" if suffix in (".xls", ".pdf") else f"name it {suffix}"
-                raise UserError(f"not a text file: it begins like {suffix}", file=file.name, remedy=remedy)
         if k == 0 and (encoding := _wide_encoding(chunk)):
             if encoding not in dict(_BOMS).values():
                 signs = "NUL bytes" if encoding.startswith("utf") else "escape sequences"
@@ -142,10 +178,11 @@ def _recognize_encoding(file: SourceFile) -> str:
         try:
             decoder.decode(chunk)
         except UnicodeDecodeError:
-            encoding = None if has_utf8 else _legacy_encoding(chunk)
-            if encoding:
-                file.assume(f"not UTF-8, read as {encoding}", "preprocess.encoding")
-            return encoding or "utf-8-sig"
+            encoding, *others = ([] if has_utf8 else _legacy_encodings(chunk)) or ["utf-8-sig"]
+            if encoding != "utf-8-sig":
+                nearly = f" ({' or '.join(others)} is nearly as likely)" if others else ""
+                file.assume(f"not UTF-8, read as {encoding}{nearly}", "preprocess.encoding")
+            return encoding
         has_utf8 = has_utf8 or not chunk.isascii()
     return "utf-8-sig"
 
@@ -180,22 +217,29 @@ def _wide_encoding(start: bytes) -> str | None:
     return encoding if text[:2].isascii() or "\n" in text or "\r" in text else None
 
 
-def _legacy_encoding(chunk: bytes) -> str | None:
-    """The likely encoding of text that is not UTF-8; None when most of it is, so that some bytes are damaged."""
+def _legacy_encodings(chunk: bytes) -> list[str]:
+    """The likely encoding of text that is not UTF-8, then others nearly as likely that give another text; empty when
+    most of it is UTF-8, so that some bytes are damaged.
+    """
     import chardet
 
     characters = [c for c in chunk.decode(errors="surrogateescape") if not c.isascii()]
     if 2 * sum("\udc80" <= c <= "\udcff" for c in characters) <= len(characters):
-        return None
+        return []
     sample = b"\n".join(line for line in chunk.split(b"\n") if not line.isascii())
     results = chardet.detect_all(sample, include_encodings=_LEGACY, ignore_threshold=True)
-    confidence = {codecs.lookup(r["encoding"]).name: r["confidence"] for r in results if r["encoding"]}
-    if not confidence:
-        return None
-    best = max(confidence, key=lambda encoding: confidence[encoding])
+    likely = {codecs.lookup(r["encoding"]).name: r["confidence"] for r in results if r["encoding"]}
+    if not likely:
+        return []
+    best = max(likely, key=lambda encoding: likely[encoding])
     # one or two accented letters occur in several languages: the Western ones are the most common
-    is_sparse = len({byte for byte in sample if byte > 127}) <= _SPARSE and best in _EUROPEAN
-    return "cp1252" if is_sparse and 2 * confidence.get("cp1252", 0) >= confidence[best] else best
+    accents = {byte for byte in sample if byte > 127}
+    is_sparse = len(accents) <= _SPARSE and best in _SINGLE_BYTE and not accents & _NO_WESTERN_LETTERS
+    best = "cp1252" if is_sparse and 2 * likely.get("cp1252", 0) >= likely[best] else best
+    start = sample[:_SAMPLE_BYTES]
+    text = start.decode(best, "replace")
+    near = [name for name in likely if name != best and likely[name] >= _NEARLY * likely[best]]
+    return [best, *(name for name in near if start.decode(name, "replace") != text)]
 
 
 # -- delimiters ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,28 @@ SINGLE = {
     "euc_jp": ["荷物がまだ届きません", "請求書を再発行してください"],
     "cp1250": ["Gdzie jest moja przesyłka? Zamówiłem ją tydzień temu", "Kde je moje zásilka? Už týden čekám"],
     "cp1254": ["Siparişim nerede? Geçen hafta ödedim"],
+    "iso8859-2": [
+        "Kde je můj balík? Čekám už týden, řešte to prosím",
+        "Chcę anulować subskrypcję od przyszłego miesiąca",
+    ],
+    "cp852": ["Kde je můj balík? Čekám už týden, řešte to prosím", "Kérem vissza a pénzemet, a termék sérült volt"],
+    "mac-latin2": ["Proszę o zwrot pieniędzy, towar był uszkodzony"],
+    "mac-roman": ["Bonjour, où est passé mon colis commandé à Noël ?", "La factura está equivocada, señor. ¿Qué pasó?"],
+    "cp850": [
+        "Le déjeuner était très mauvais, je veux être remboursé.",
+        "Können Sie mir die Größe ändern? Bitte für März",
+    ],
+    "koi8-r": ["Где мой заказ? Жду уже две недели."],
+    "koi8-u": ["Де моє замовлення? Чекаю вже два тижні."],
+    "cp866": ["Верните деньги, товар пришёл сломанным."],
+    "iso8859-5": ["Прошу отменить подписку со следующего месяца."],
+    "mac-cyrillic": ["Поверніть гроші, товар прийшов зламаним."],
+    "cp1255": ["איפה ההזמנה שלי? אני מחכה כבר שבועיים."],
+    "cp1256": ["أين طلبي؟ أنتظر منذ أسبوعين."],
+    "iso8859-6": ["هناك خطأ في الفاتورة"],
+    "cp1257": ["Prašau grąžinti pinigus, prekė sugadinta ir grįžta."],
+    "cp874": ["สินค้าที่สั่งยังไม่มาถึง รอมาสองสัปดาห์แล้ว"],
+    "johab": ["환불해 주세요. 제품이 고장났어요."],
 }
 
 
@@ -189,6 +212,14 @@ def test_read_rows_recognizes_the_encoding_of_a_single_line(tmp_path: Path, enco
     path = tmp_path / "a.jsonl"
     path.write_bytes(json.dumps({"text": text, "label": "a"}, ensure_ascii=False).encode(encoding))
     assert rows_of(path)[0] == [{"text": text, "label": "a"}]
+
+
+def test_read_rows_names_encodings_that_are_nearly_as_likely(tmp_path: Path) -> None:
+    text = "Где мой заказ? Жду уже две недели."
+    (tmp_path / "a.csv").write_bytes(f"text,label\n{text},a\n".encode("cp1251"))
+    rows, notes = rows_of(tmp_path / "a.csv")
+    assert rows == [{"text": text, "label": "a"}]
+    assert "read as cp1251 (mac-cyrillic is nearly as likely); if that is wrong, set preprocess.encoding" in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +258,35 @@ def test_read_lines_names_the_suffix_of_other_formats(tmp_path: Path, suffix: st
         (tmp_path / name).write_bytes(path.read_bytes())
         with pytest.raises(UserError, match=rf"name it \{suffix}"):
             rows_of(tmp_path / name)
+
+
+def test_read_rows_says_what_a_file_is_that_has_no_rows(tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as members:
+        members.writestr("rows.csv", "text,label\na,b\n")
+    contents = {
+        b"\r\n <!DOCTYPE HTML><html><body>Sign in</body></html>": "an HTML page",
+        b"\xef\xbb\xbf<HTML><table><tr><td>text</td></tr></table>": "an HTML page",
+        b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>": "an XML file",
+        b"\x89PNG\r\n\x1a\n\0\0": "a PNG image",
+        b"\xff\xd8\xff\xe0\0\x10JFIF": "a JPEG image",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n": "a Git LFS pointer",
+        b"SQLite format 3\0": "an SQLite database",
+        archive.getvalue(): "a zip archive",
+    }
+    for content, what in contents.items():
+        for name in ("a.csv", "a.jsonl", "a.tsv", "a.json", "a.xlsx", "a.parquet", "a"):
+            (tmp_path / name).write_bytes(content)
+            for config in ({}, {"encoding": "latin-1"}):
+                with pytest.raises(UserError, match=f"it is {what}"):
+                    rows_of(tmp_path / name, **config)
+    for name in ("a.xlsx", "a.parquet"):
+        (tmp_path / name).write_text("text,label\na,b\n")
+        with pytest.raises(UserError, match=r"it is text.*name it \.csv"):
+            rows_of(tmp_path / name)
+    for header in ("Orchestra", "riff", "GIF", "PK", "<b>text</b>"):
+        (tmp_path / "a.csv").write_text(f"{header},label\na,b\n")
+        assert rows_of(tmp_path / "a.csv")[0] == [{header: "a", "label": "b"}]
 
 
 @pytest.mark.parametrize("content", [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"%PDF-1.7\n"])
