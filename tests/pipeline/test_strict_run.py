@@ -113,4 +113,4 @@ def test_pipelines_are_accepted_and_refused_with_a_bare_list_of_trials(method):
     spec["components"][loop]["inputDefinitions"]["parameters"][item]["parameterType"] = "STRING"  # as for a bare list
     (problem,) = problems(spec, {})
     message = 'input parameter "trial" type mismatch: expect STRUCT, got string'
-    assert problem == f'{message} (task "tune-{method}" of "{loop}")'
+    assert problem == f'{message} (task "tune" of "{loop}")'
