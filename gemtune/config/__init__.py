@@ -194,7 +194,17 @@ def _apply(values: JsonObject, override: str) -> None:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
             raise UserError(f"--set {override!r}: {parent!r} is not a section")
+    values[last] = _override_value(text)
+
+
+def _override_value(text: str) -> Any:
+    """A YAML value of one line. A text that is none, or that YAML takes as marks of its own (", ", "|", "#", "Sort: it"),
+    is itself.
+    """
+    if text.strip() not in ("~", "[]", "{}", '""', "''") and not any(map(str.isalnum, text)):
+        return text
     try:
-        values[last] = yaml.safe_load(text) if text else ""
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise UserError(f"--set {override!r}: {text!r} is not a YAML value") from None
+        return text
+    return text if isinstance(value, dict | list) and text.lstrip()[0] not in "[{" else value

@@ -104,7 +104,7 @@ def derived_values(example: Example, task: Task) -> str:
     if task.kind not in ("summarization", "generation"):
         return ""
     in_target, in_text = (set(_CODE.findall(text.lower())) for text in (example.target, full_text(example)))
-    return " ".join(sorted(code for code in in_target & in_text if len(code) > _SHORT_CODE))
+    return " ".join(sorted(in_target & in_text))
 
 
 def full_text(example: Example, with_system: bool = True) -> str:

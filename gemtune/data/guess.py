@@ -22,7 +22,7 @@ from gemtune.config import JsonObject
 from gemtune.config.data import SAID
 from gemtune.data.formats import OPENAI_PAIR, is_prompt
 from gemtune.data.group_columns import GroupColumns
-from gemtune.data.labels import label_text, parse_container
+from gemtune.data.labels import joining_mark, label_text, parse_container
 from gemtune.data.profile import estimate_tokens, script
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
@@ -30,7 +30,6 @@ from gemtune.errors import UserError, did_you_mean
 MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
 _MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
 _CERTAIN = 0.9  # share of the rows that decides
-_SEPARATORS = ("; ", ";", "|", ", ", ",", "、", "；")
 _RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
 _AUTOML = {"textContent", "textGcsUri", "text_snippet"}
@@ -107,13 +106,7 @@ class _Column:
         """What separates several labels in a value; "" for a value that is one label."""
         if self._holds(self.containers[list]):
             return "; "
-        for mark in _SEPARATORS:
-            several = [text for text in self.texts if mark in text]
-            parts = {part.strip() for text in self.texts for part in text.split(mark)}
-            is_few = len(parts) <= max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows) and len(parts) < len(self.counts)
-            if len(several) >= 0.1 * len(self.texts) > 0 and is_few and max(map(len, parts)) <= MAX_LABEL_CHARS // 2:
-                return mark
-        return ""
+        return joining_mark(Counter(self.texts), max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows))
 
     def _holds(self, count: int) -> bool:
         return bool(self.values) and count >= _CERTAIN * len(self.values)

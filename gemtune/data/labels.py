@@ -26,6 +26,12 @@ _SPACE = re.compile(r"\s+")
 _BETWEEN_ITEMS = re.compile(r"(['\"]|[\d.](?=\s+[-\d]))\s+(?=['\"\d-])")
 _NUMBER = re.compile(r"[+-]?\d{1,30}(\.\d{1,30})?")
 _END_MARKS = " .,;:!。，、；：！"
+_QUOTED = re.compile(r"[\"'`“„‘«「『]+(.+?)[\"'`”“’»」』]+")
+_BULLET = re.compile(r"^[-–•*]\s+(?=\S)")
+_JOINED = re.compile(r"(?<=[^\W\d_])[-_\s‐‑–]+(?=[^\W\d_])")  # words in one label: money_back, money-back, money back
+_LABEL_KEYS = ("label", "name", "displayName", "display_name", "value", "tag", "category", "class")
+SEPARATORS = ("; ", ";", "|", ", ", ",", "、", "；", " / ", "/", "&", "+")
+MAX_PART_CHARS = 40
 _EMOJI_STYLE = "\ufe0e\ufe0f"
 
 
@@ -41,12 +47,15 @@ def label_text(value: Any) -> str | None:
 
 
 def label_set(value: Any, separator: str) -> str:
-    """The reference for a list of labels, or for a text of them: separated, or a list in JSON or Python notation.
+    """The reference for a list of labels (or of objects with a name), for a table of labels and whether they apply, or
+    for a text of them: separated, or in JSON or Python notation.
 
     Raises `ValueError` with the problem for anything else.
     """
     mark = separator.strip() or separator
     values = parse_container(value.strip()) if isinstance(value, str) else value
+    if isinstance(values, dict) and _are_flags(list(values.values())):
+        values = [label for label, chosen in values.items() if chosen]
     if not isinstance(values, list):
         text = label_text(value)
         if text is None:
@@ -54,7 +63,8 @@ def label_set(value: Any, separator: str) -> str:
         values = text.split(mark)
     labels = set[str]()
     for item in values:
-        label = label_text(item)
+        named = [item[key] for key in _LABEL_KEYS if key in item] if isinstance(item, dict) else [item]
+        label = label_text(next(iter(named), item))
         if label is None:
             raise ValueError(f"a label is {item!r:.80}, not a string or a whole number")
         if mark in label:
@@ -79,6 +89,27 @@ def parse_container(text: str) -> Any:
     return None
 
 
+def _are_flags(values: list[Any]) -> bool:
+    """Whether values say of each label if it applies; a lone 1 is a number."""
+    if len(values) < 2:
+        return bool(values) and isinstance(values[0], bool)
+    return all(isinstance(value, bool | int | float) and value in (0, 1) for value in values)
+
+
+def joining_mark(counts: Counter[str], max_labels: float) -> str:
+    """What joins several labels in a reference, if a tenth of the rows have such references, made of few labels that
+    recur in others; else "".
+    """
+    for mark in SEPARATORS:
+        parts_of = {text: [part.strip() for part in text.split(mark) if part.strip()] for text in counts}
+        several = sum(counts[text] for text, own in parts_of.items() if len(own) > 1)
+        parts = {part for own in parts_of.values() for part in own}
+        is_few = len(parts) <= max_labels and len(parts) < len(counts)
+        if several >= 0.1 * counts.total() > 0 and is_few and max(map(len, parts), default=0) <= MAX_PART_CHARS:
+            return mark
+    return ""
+
+
 def labels_of(target: str, task: Task) -> list[str]:
     """The labels of a reference: one, or several if the task has a `label_separator`."""
     if not task.label_separator:
@@ -92,17 +123,28 @@ def labels_of(target: str, task: Task) -> list[str]:
 
 @lru_cache(maxsize=2**16)
 def spelling_key(label: str) -> str:
-    """Equal for spellings of one label: ignores case, width, invisible characters, white space, marks at the end, and
-    how a number is written.
+    """Equal for spellings of one label: ignores case, width, invisible characters, white space, hyphens and underscores
+    between words, quotes and bullets, marks at the end, and how a number is written.
     """
     text = unicodedata.normalize("NFKC", label)
     text = "".join(
         c for c in text if c.isspace() or (unicodedata.category(c) not in ("Cf", "Cc") and c not in _EMOJI_STYLE)
     )
-    text = _SPACE.sub(" ", unicodedata.normalize("NFKC", text.casefold())).strip()
+    text = _SPACE.sub(" ", unicodedata.normalize("NFKC", text.casefold().replace("i\u0307", "i"))).strip()
+    text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
     if _NUMBER.fullmatch(text):
         return format(Decimal(text).normalize() + 0, "f")
-    return text.rstrip(_END_MARKS) or text
+    bare = _bare(text)
+    while bare != text:
+        text, bare = bare, _bare(bare)
+    return _JOINED.sub(" ", text)
+
+
+def _bare(text: str) -> str:
+    """The text without a bullet, quotes around it or marks at the end."""
+    quoted = _QUOTED.fullmatch(text)
+    inner = quoted[1] if quoted else text
+    return _BULLET.sub("", inner).rstrip(_END_MARKS).strip() or text
 
 
 def find_spellings(counts: Counter[str], allowed: Collection[str]) -> tuple[LabelSpellings, ...]:

@@ -225,16 +225,25 @@ def _csv_rows(file: SourceFile, default: str, task: Task) -> Iterator[Row | Reje
 
 
 def _table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
-    """The rows below a header. A row that names the same columns is another header: files were joined there, and the
-    rows after it have its order.
+    """The rows below a header: the first row, or the first that names the columns of text and target, if a row at the
+    beginning of the file does. A further row that names them, or the same columns, is another header: files were joined
+    there, and the rows after it have its columns.
     """
+    begin = list(itertools.islice(rows, _HEAD_LINES))
+    needed = {file.config.text_column.casefold(), file.config.target_column.casefold()}
+    first = next((k for k, (_, cells) in enumerate(begin) if needed <= _folded(cells)), 0)
+    if first and not needed & _folded(begin[0][1]):
+        file.assume(
+            f"line {begin[first][0]} names the columns; the rows above it are left out", "preprocess.text_column"
+        )
+        del begin[:first]
     header: list[str] = []
-    for number, cells in rows:
+    for number, cells in itertools.chain(begin, rows):
         if not header:
             header = _header(file, number, cells)
-        elif len(header) > 1 and sorted(map(str.casefold, _names(cells))) == sorted(map(str.casefold, header)):
+        elif len(header) > 1 and _names_again(header, cells, needed):
             named = {name.casefold(): name for name in header}
-            header = [named[name.casefold()] for name in _names(cells)]
+            header = [named.get(name.casefold(), name) for name in _header(file, number, cells)]
             yield RejectedRow(number, "repeated_header", "the row names the columns: files were joined here", cells)
         elif len(cells) != len(header):
             yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
@@ -380,6 +389,17 @@ def _automl_row(number: int, cells: list[str], has_scores: bool) -> Row | Reject
 
 def _has_uri(cells: list[str]) -> bool:
     return len(cells) > 1 and cells[1].strip().startswith(_URI_PREFIX)
+
+
+def _names_again(header: list[str], cells: list[str], needed: set[str]) -> bool:
+    """Whether cells are names of columns: those of the header, or others with those of text and target."""
+    names = sorted(map(str.casefold, _names(cells)))
+    is_other = needed <= _folded(cells) & _folded(header) and len(set(names)) == len(names)
+    return is_other or names == sorted(map(str.casefold, header))
+
+
+def _folded(cells: list[str]) -> set[str]:
+    return {name.casefold() for name in _names(cells)}
 
 
 def _names(cells: list[str]) -> list[str]:

@@ -19,6 +19,7 @@ log = logging.getLogger("gemtune")
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 _COMPACT = re.compile(r"((19|20)\d{6}(?:\d{4}(?:\d\d)?)?)(?:\.0*)?", re.ASCII)  # 20260131, 202601310930, 20260131.0
+_UTC = re.compile(r"\s*(?:UTC|GMT)$")  # BigQuery exports 2026-01-31 09:30:00 UTC
 # 1973 to 2286 since 1970; smaller and larger numbers are just ordered
 _UNITS = {
     "seconds": (1e8, 1e10),
@@ -42,7 +43,7 @@ def parse_times(line_by_value: Mapping[str, int], column: str) -> dict[str, floa
         moments = {}
     for value in values.keys() - numbers:
         try:
-            moments[value] = datetime.fromisoformat(values[value])
+            moments[value] = datetime.fromisoformat(_UTC.sub("+00:00", values[value]))
         except ValueError:
             raise _error(line_by_value[value], column, f"is {value!r}, not a time") from None
     if not moments:

@@ -20,7 +20,7 @@ from gemtune.artifacts.data import LabelSpellings
 from gemtune.config import Config, Evaluate, Split, Task
 from gemtune.data import source_rows
 from gemtune.data.example import Example, RejectedRow
-from gemtune.data.labels import labels_of, merge_spellings, parse_container
+from gemtune.data.labels import joining_mark, labels_of, merge_spellings, parse_container
 from gemtune.data.pairs import stream as stream_pairs
 from gemtune.data.profile import RARE_ROWS, estimate_tokens
 from gemtune.data.row_validation import LABELLED_KINDS, MAX_LABELS, ReadStats
@@ -212,12 +212,16 @@ def _label_misfits(task: Task, profile: RowProfile) -> Iterator[Misfit]:
     if container := _container_misfit(task, profile):
         yield container
         return
+    joined = None if task.labels else _joined_misfit(counts)
     many = len(counts) > max(PLAUSIBLE_LABELS, MAX_LABEL_SHARE * rows * profile.scale)
     if profile.is_free_text or (many and not task.labels):
         more = " or more" if profile.is_free_text else ""
         remedy = "for free text set task.kind: generation; list labels that are meant in task.labels"
+        remedy = joined.remedy if joined and not profile.is_free_text else remedy
         yield Misfit(f"{len(counts)}{more} different labels in {rows} rows: more than a tenth is free text", remedy)
         return
+    if joined:
+        yield joined
     if len(counts) < 2 and profile.scale == 1:
         label = next(iter(counts), "")
         yield Misfit(f"only one label: {label!r:.80}", "provide rows of two labels or more")
@@ -244,6 +248,16 @@ def _container_misfit(task: Task, profile: RowProfile) -> Misfit | None:
         else ("lists", "set task.label_separator, such as '; ', when rows have several labels")
     )
     return Misfit(f"{rows} of {profile.rows.total()} references are {what}, not labels", remedy, lines[kind])
+
+
+def _joined_misfit(counts: Counter[str]) -> Misfit | None:
+    """Labels that are made of others."""
+    mark = joining_mark(counts, len(counts))
+    if not mark:
+        return None
+    joined = [label for label in counts if mark in label]
+    message = f"{len(joined)} of {len(counts)} labels look like several, joined by {mark!r}, such as {joined[0]!r:.80}"
+    return Misfit(message, f"if rows have several labels, set task.label_separator to {mark!r}", stops=False)
 
 
 def _spelling_misfits(task: Task, profile: RowProfile, labels: Sequence[str]) -> Iterator[Misfit]:

@@ -56,6 +56,14 @@ def test_config_load_refuses_a_malformed_override(override):
     assert override in refused(None, overrides=["name=a", override])
 
 
+@pytest.mark.parametrize("mark", [", ", "|", "; ", ";", " ", "#", "&", "> ", " / ", "、", "-"])
+def test_config_load_takes_a_mark_as_it_is(tmp_path, mark):
+    (tmp_path / "c.yaml").write_text("name: a\ndata: r.jsonl\n")
+    overrides = [f"task.label_separator={mark}", "task.labels=[a, b]", "task.instruction=Sort, then @label: it"]
+    task = Config.load(tmp_path / "c.yaml", overrides).task
+    assert (task.label_separator, task.labels, task.instruction) == (mark, ["a", "b"], "Sort, then @label: it")
+
+
 def test_config_load_applies_typed_overrides(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("split: {seed: 1}\n")

@@ -59,9 +59,10 @@ def test_readers_number_multiline_csv_cells_by_their_first_line(tmp_path: Path) 
         ("a.csv", b"text,text\na,b\n", "same name"),
         ("a.jsonl.gz", gzip.compress(b'{"text": "x"}\n' * 1000, mtime=0)[:-20], "truncated or damaged"),
         ("a.jsonl.gz", b"plain text", "truncated or damaged"),
-        ("a.parquet", b"plain text", "not readable as Parquet"),
+        ("a.parquet", b"plain text", r"not \.parquet: it is text"),
+        ("a.parquet", b"\0x", "not readable as Parquet"),
         ("a.xls", b"x", "cannot determine the format"),
-        ("a.xlsx", b"x", "not readable as .xlsx"),
+        ("a.xlsx", b"\0x", "not readable as .xlsx"),
         ("a.json", b'[{"text": "x"},\n{"text": ', r"a\.json:2: .*list that begins at line 1 is broken"),
     ],
 )

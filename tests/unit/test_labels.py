@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gemtune.config import Preprocess, Task
 from gemtune.data import row_validation
 from gemtune.data.example import Example, RejectedRow
-from gemtune.data.labels import find_spellings, label_set, spelling_key
+from gemtune.data.labels import find_spellings, joining_mark, label_set, spelling_key
 from gemtune.data.row_validation import ReadStats, read
 from gemtune.data.source_rows import read_all
 
@@ -69,14 +69,17 @@ def test_label_set_ignores_order_and_repetition(names: list[str], seed: int) -> 
         ([1, 1.0, "1"], "1"), ([True, "b"], "b; true"), ([], ""), ("[]", ""), ("a", "a"), ("a;b ; c;", "a; b; c"),
         ('["b", "a"]', "a; b"), ("['b', 'a']", "a; b"), ("[b]", "[b]"), (3.0, "3"), (7, "7"),
         ("['b' 'a']", "a; b"), ("{'b', 'a'}", "a; b"), ("('a',)", "a"), ("[1 2]", "1; 2"), ("[1. 2.]", "1; 2"),
-        ("(a)", "(a)"), ("['a b' 'c']", "a b; c"),
+        ("(a)", "(a)"), ({"b": True, "c": False, "a": True}, "a; b"), ('{"b": 1, "c": 0}', "b"), ({"a": False}, ""),
+        ([{"name": "b"}, {"label": "a", "id": 7}], "a; b"), ("['a b' 'c']", "a b; c"),
     ],
 )  # fmt: skip
 def test_label_set_reads_notations(value: Any, target: str) -> None:
     assert label_set(value, "; ") == target
 
 
-@pytest.mark.parametrize("value", [["a", None], ["a; b"], ["a", ["b"]], {"a": 1}, [0.5], None])
+@pytest.mark.parametrize(
+    "value", [["a", None], ["a; b"], ["a", ["b"]], {"a": 1}, {"a": 1, "b": 2}, [{"x": "a"}], [0.5], None]
+)
 def test_label_set_refuses_what_is_no_label(value: Any) -> None:
     with pytest.raises(ValueError, match=r"label"):
         label_set(value, "; ")
@@ -109,6 +112,10 @@ SPELLINGS = {
     "配送": ["配送。", "配送\ufeff"],
     "ｶﾞｽ": ["ガス"],
     "a b": ["A  b", "a\u3000b"],
+    "money back": ["money_back", "Money-Back", "money - back", "money‑back"],
+    "cancel": ['"cancel"', "- cancel", "“Cancel.”", "• cancel", "「cancel」", "'- cancel'"],
+    "3": ["٣", "३"],
+    "iade": ["İade"],
 }
 
 
@@ -130,6 +137,11 @@ def test_spelling_key_differs_between_labels() -> None:
         "10",
         "a-b",
         "ab",
+        "a*",
+        "a-",
+        "a+",
+        "1-2",
+        "1 2",
         "a/b",
         "é",
         "e",
@@ -145,6 +157,19 @@ def test_spelling_key_differs_between_labels() -> None:
 def test_spelling_key_is_idempotent(label: str) -> None:
     key = spelling_key(label)
     assert spelling_key(key) == key
+
+
+@pytest.mark.parametrize("mark", ["|", ", ", ";", "、", " / ", "+", "&"])
+def test_joining_mark_is_what_joins_labels_that_recur(mark: str) -> None:
+    joined = Counter({"a": 9, "b": 4, f"a{mark}b": 3, f"b{mark}c": 2, f"a{mark}b{mark}c": 1, f"c{mark}a": 1})
+    assert joining_mark(joined, 10) == mark
+    assert joining_mark(Counter({f"a{mark}b": 9, f"c{mark}d": 9, "e": 2}), 10) == ""  # parts that do not recur
+    assert joining_mark(Counter({"a": 9, "b": 9, "c": 9, f"a{mark}": 3}), 10) == ""
+
+
+def test_joining_mark_is_empty_for_names_of_labels() -> None:
+    for labels in (["c", "c++", "c#"], ["a", "a+", "a-"], ["food & drink", "health & care"], ["n/a", "yes", "no"]):
+        assert joining_mark(Counter(dict.fromkeys(labels, 9)), 10) == ""
 
 
 def test_find_spellings_keeps_allowed_labels_apart() -> None:

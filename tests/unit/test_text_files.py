@@ -150,6 +150,7 @@ def test_read_sheet_reads_cells_as_text_and_notes_the_sheet(tmp_path: Path) -> N
         ("\ufefftext,label\nc,z\n", [{"text": "c", "label": "z"}]),
         ("label,text\nz,c\n", [{"text": "c", "label": "z"}]),
         ("Label,TEXT\nz,c\n", [{"text": "c", "label": "z"}]),
+        ("id,label,text\n7,z,c\n", [{"id": "7", "text": "c", "label": "z"}]),
     ],
 )
 def test_read_table_rejects_a_header_in_the_middle(tmp_path: Path, second: str, rows: list[Any]) -> None:
@@ -157,6 +158,16 @@ def test_read_table_rejects_a_header_in_the_middle(tmp_path: Path, second: str, 
     path.write_text(f"text,label\na,x\nb,y\n{second}", encoding="utf-8")
     first = [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
     assert rows_of(path)[0] == [*first, (4, "repeated_header"), *rows]
+
+
+def test_read_table_begins_at_the_row_that_names_the_columns(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("Export of tickets,\n,\n2026-01-03,\nlabel,text\nx,a\ny,b\n")
+    rows, notes = rows_of(path)
+    assert rows == [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
+    assert "line 4 names the columns; the rows above it are left out" in notes[0]
+    path.write_text("text,class\na,x\ntext,label\n")  # the first row names a column itself
+    assert rows_of(path) == ([{"text": "a", "class": "x"}, {"text": "text", "class": "label"}], [])
 
 
 def test_read_rows_reads_objects_on_several_lines_and_refuses_a_broken_one(tmp_path: Path) -> None:
