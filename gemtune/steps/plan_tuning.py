@@ -240,6 +240,7 @@ def make_plan(
             champion=serving,
             first=first,
             is_pairwise=objective.is_pairwise,
+            location=context.client.location,
             rates_texts=request.task.kind in ("summarization", "generation"),
             other_prompts=others_on_test,
         ),
