@@ -82,6 +82,9 @@ class Model(Section):
     )
     serving_locations: dict[str, str] = Field(default_factory=dict)
     thinking: Literal["budget", "level"]
+    evaluation_locations: list[str] = Field(
+        default_factory=list, description="Where a supervised job scores its own checkpoints."
+    )
     encryption_key: bool
     batch: bool
     input_tokens: int = Field(INPUT_TOKENS, gt=0, description="Most tokens of a request.")
@@ -101,6 +104,10 @@ class Model(Section):
     def locations(self, method: TuningMethod) -> list[str]:
         """Where a method is offered; `*` is every region."""
         return self.method_locations.get(method, self.tuning_locations)
+
+    def evaluates(self, method: TuningMethod, location: str) -> bool:
+        """Whether a job of this method scores its own checkpoints there."""
+        return method == "supervised" and not {"*", location}.isdisjoint(self.evaluation_locations)
 
     def train_price(self, method: TuningMethod) -> float | None:
         """US dollars per million tokens of a method's jobs; None: unknown."""

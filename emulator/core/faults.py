@@ -42,7 +42,8 @@ class FaultPlan(BaseModel):
     jobs (those whose display name matches `job_names`) at a stage. `drop_rows` is the share of training rows the
     service drops; `lenient_rows` drops malformed rows instead of failing the job. Bearer tokens listed in
     `expired_tokens` are rejected. Logged requests can be read `log_lag_seconds` later, a share of `log_double_rate`
-    twice. `pace` is how long PENDING and RUNNING last at least.
+    twice. With `metrics_in_storage` a job that ended has no experiment, and its metrics are the JSON lines that
+    `gcsMetricsUri` names. `pace` is how long PENDING and RUNNING last at least.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,6 +68,7 @@ class FaultPlan(BaseModel):
     expired_tokens: tuple[str, ...] = ()
     log_lag_seconds: float = Field(default=0.0, ge=0.0)
     log_double_rate: float = Rate
+    metrics_in_storage: bool = False
     pace: Pace = Pace()
 
     @field_validator("paths", "job_names")

@@ -9,6 +9,7 @@ After a restart, unfinished jobs start again under their names: results are comp
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import shutil
@@ -49,7 +50,7 @@ from emulator.services.evaluation import Evaluation
 from emulator.services.inference import Engines, Inference
 from emulator.services.models import Models
 from emulator.services.rewards import Rewards
-from emulator.services.storage import Storage
+from emulator.services.storage import Storage, split_uri
 from emulator.services.tensorboard import Tensorboards
 
 _LOG = logging.getLogger("emulator")
@@ -251,6 +252,7 @@ class _Job:
         self.entry: BaseModelEntry = entry
         self.model = ""
         self.midway_passed = False
+        self.points: list[StepMetrics] = []
         self.evaluation: CheckpointEvaluation | None = None
 
     @property
@@ -287,7 +289,7 @@ class _Job:
         shutil.rmtree(task.out, ignore_errors=True)
         task.out.mkdir(parents=True)
         result = engine.tune(task)
-        self._advance(tuningJobState="TUNING_JOB_STATE_POST_PROCESSING")
+        self._advance(tuningJobState="TUNING_JOB_STATE_POST_PROCESSING", **self._stored_metrics())
         self._inject_failure("end")
         self._hold()
         if not result.checkpoints:
@@ -387,8 +389,18 @@ class _Job:
             self.midway_passed = True
             self._inject_failure("midway")
         self.services.tensorboards.record(self.job["experiment"], point)
+        self.points.append(point)
         progress = {"completedEpochCount": str(int(point.epoch + 1e-9)), "completedStepCount": str(point.step)}
         self.state.update(self.name, tuningJobMetadata=progress)
+
+    def _stored_metrics(self) -> Json:
+        """With the fault plan's `metrics_in_storage`: where the metrics are, in the training data's bucket."""
+        if not self.services.faults.plan.metrics_in_storage:
+            return {}
+        bucket, path = split_uri(self.spec["trainingDatasetUri"])[0], f"tuning-job-{self.job_id}/metrics.jsonl"
+        lines = (json.dumps({"step": point.step, **point.values}) + "\n" for point in self.points)
+        self.services.storage.write(bucket, path, "".join(lines).encode(), {"contentType": "application/jsonl"})
+        return {"gcsMetricsUri": f"gs://{bucket}/{path}", "experiment": ""}
 
     def _on_checkpoint(self, saved: Checkpoint) -> None:
         """Register the checkpoint, deploy it to its own endpoint, and add it to the job."""

@@ -106,6 +106,18 @@ class Diagnosis:
     rate_factor: float = 1.0
 
 
+class ServiceScore(Part):
+    """The mean score of a checkpoint's answers to the validation rows, as the tuning job computed it itself."""
+
+    checkpoint_id: str
+    metric: str
+    value: float | None = None
+    """None: the evaluation failed."""
+    deviation: float = 0.0
+    """Standard deviation over the rows."""
+    error: str = ""
+
+
 class JobRecord(Part):
     """The tuning job as the service last reported it."""
 
@@ -117,6 +129,9 @@ class JobRecord(Part):
     completed_steps: int = 0
     dropped: int = 0
     dropped_reasons: list[str] = []
+    service_scores: list[ServiceScore] = []
+    metrics_uri: str = ""
+    """Where the service has stored the job's metrics; empty: not reported."""
 
 
 class StateChange(Part):
@@ -199,6 +214,16 @@ class Ablation(Part):
     summary: str
 
 
+class ScoreComparison(Part):
+    """A checkpoint's score by the service beside our own of the same metric on validation rows."""
+
+    checkpoint: str
+    service: ServiceScore
+    own: Score
+    differs: bool
+    """Whether the service's score is outside the interval of ours."""
+
+
 class TrialSummary(Part):
     """A trial as a report shows it."""
 
@@ -214,6 +239,8 @@ class TrialSummary(Part):
     curve: dict[str, list[tuple[int, float]]]
     dropped: int
     dropped_reasons: list[str]
+    service_scores: list[ScoreComparison] = []
+    """The service's own scores of its checkpoints, where the job was evaluated."""
 
 
 class Selection(Artifact):

@@ -79,7 +79,7 @@ def _check(client: Client, settings: Config, trial: Trial, examples: list[Exampl
 
     from gemtune.inference.prompts import reinforcement_rows
     from gemtune.tuning import reward_check
-    from gemtune.tuning.rewards import rewards_of, score, wire_config
+    from gemtune.tuning.rewards import equivalent_values, rewards_of, score, wire_config
     from gemtune.vertex import jobs
 
     task, evaluate = settings.task, settings.evaluate
@@ -104,7 +104,7 @@ def _check(client: Client, settings: Config, trial: Trial, examples: list[Exampl
     problems = list(result.problems)
     if not judged:
         problems += _differences(lines[:VALIDATED], [example.target for example in examples], local, by_service)
-    _show(trial, rewards, result, problems)
+    _show(trial, rewards, result, equivalent_values(trial, task), problems)
     return bool(problems)
 
 
@@ -148,7 +148,7 @@ async def _sampled(settings: Config, trial: Trial, examples: list[Example], samp
     return [texts[start : start + samples] for start in range(0, len(texts), samples)]
 
 
-def _show(trial: Trial, rewards: list[Reward], result: RewardCheck, problems: list[str]) -> None:
+def _show(trial: Trial, rewards: list[Reward], result: RewardCheck, notes: list[str], problems: list[str]) -> None:
     total = sum(result.counts.values())
     typer.echo(f"{trial.name or 'trial'}: {', '.join(reward.name for reward in rewards)}, {total} sampled answers")
     for value, count in sorted(result.counts.items())[-12:]:
@@ -160,5 +160,7 @@ def _show(trial: Trial, rewards: list[Reward], result: RewardCheck, problems: li
     )
     for name, (reward, metric) in result.probes.items():
         typer.echo(f"  probe {name}: {reward:.0%} of the highest reward, {result.metric} {metric:.2f}")
+    for note in notes:
+        typer.echo(f"  note: {note}")
     for problem in problems:
         typer.echo(f"  problem: {problem}")

@@ -166,6 +166,10 @@ class Evaluate(Section):
     """LLM judge, in addition to the metrics."""
     vertex_metrics: list[VertexMetricName] = Field(default_factory=list)
     """Metrics of the Gen AI evaluation service, reported beside ours (paid); rubric: judge.rubric."""
+    in_job: bool = True
+    """Tuning jobs score their checkpoints themselves, too, where the service offers it (paid as batch prediction); a
+    score outside the interval of ours is reported.
+    """
     calibration: Literal["isotonic", "temperature"] = "isotonic"
     """Calibration: the map from reported to measured confidence, fitted on validation rows."""
     target_precision: float = Field(0.95, gt=0.5, lt=1)

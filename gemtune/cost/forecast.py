@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from gemtune.artifacts.cost import MILLION, ZERO, CostItem, Estimate, Kind, TokenEstimate, total
 from gemtune.artifacts.tuning import PriceList
-from gemtune.catalogue import Catalogue, Price
+from gemtune.catalogue import Catalogue, Price, trial_base_model
 from gemtune.config import Evaluate, ModelVariant, Plan, Role, Trial
 from gemtune.cost.baselines import BaselineUsage, judged_finalists
 from gemtune.cost.items import (
@@ -53,6 +53,7 @@ class Context:
     champion: ModelVariant | None = None
     first: Trial | None = None
     is_pairwise: bool = False
+    location: str = ""
     rates_texts: bool = False
     """Whether a judge rates the answers of a reinforcement trial without rewards of its own."""
     other_prompts: Sequence[CostItem] = ()
@@ -280,9 +281,19 @@ class Forecaster:
         item = requests_item(
             "checkpoints", label, requests * rows.samples, rows.request, self._price(trial), trial.name
         )
+        in_job = self._in_job(trial)
         compared = requests if self.context.is_pairwise else rows.validation * (count - 1)
-        items = [item, *judging.items(label, requests, compared, rater, trial.name)]
+        items = [item, *in_job, *judging.items(label, requests, compared, rater, trial.name)]
         return items if first else [*items, *judging.ranking(label, 2 * requests, trial.name)]
+
+    def _in_job(self, trial: Trial) -> list[CostItem]:
+        """What the job's own evaluation of its checkpoints costs, where it is offered: batch prediction."""
+        model = self.catalogue.models.get(trial_base_model(trial, self.evaluate.base_model))
+        if not (self.evaluate.in_job and model and model.evaluates(trial.method, self.context.location)):
+            return []
+        count, label = self.tokens.validation * checkpoint_count(trial.epoch_count), f"evaluation in {trial.name}"
+        item = requests_item("checkpoints", label, count, self.tokens.request, self._price(trial), trial.name)
+        return [item.model_copy(update={"cost": item.cost.times(self._price(trial).batch)})]
 
     def _larger_model(self, trial: Trial) -> list[CostItem]:
         """A larger model, if needed: the best prompt with it, the job, its checkpoints."""

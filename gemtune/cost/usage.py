@@ -62,7 +62,17 @@ def checkpoint_items(report: EvaluationReport, records: Iterable[TrialRecord], p
             label = f"checkpoints of {name} on validation"
             items.append(answers_item("checkpoints", label, own, record.price))
             items += judging_items(label, own, prices, name)
+            items += _in_job_items(name, own, record)
     return items
+
+
+def _in_job_items(name: str, reports: Sequence[VariantReport], record: TrialRecord) -> list[CostItem]:
+    """What a job's own evaluation of its checkpoints cost; the service counts no tokens: those of the same answers."""
+    if not (evaluated := len(record.job.service_scores)):
+        return []
+    item, share = answers_item("checkpoints", "", reports, record.price), evaluated / len(reports)
+    cost = share * item.cost.expected * float(record.price["batch"])
+    return [CostItem.actual("checkpoints", f"evaluation in {name}", round(share * item.tokens.expected), cost, name)]
 
 
 def variant_items(report: VariantReport, label: str, kind: Kind, prices: PriceList) -> list[CostItem]:

@@ -50,7 +50,7 @@ def metric_names(task: Task) -> list[str]:
     if task.kind in LABELLED_KINDS:
         return ["accuracy", "macro_f1", "micro_f1", "exact_match"]
     if task.kind == "extraction":
-        return ["exact_match", "field_f1", "field_precision", "field_recall", "valid_rate"]
+        return ["exact_match", "field_f1", "field_precision", "field_recall", "field_accuracy", "valid_rate"]
     return ["rouge_l", "rouge_1", "rouge_2", "bleu", "chrf", "exact_match"]
 
 
@@ -64,6 +64,7 @@ def row_scores(task: Task, row: Row) -> dict[str, float]:
         return {
             "exact_match": float(row.parsed == row.reference),
             "field_f1": 2 * hit / (predicted + expected) if predicted + expected else 1.0,
+            "field_accuracy": field_accuracy(task, row.target, row.answer),
             "valid_rate": float(row.parsed is not None),
         }
     scores = rouge(row.reference, row.parsed or "")
@@ -76,7 +77,7 @@ def measure(task: Task, metric: str, rows: Sequence[Row]) -> Measure:
         raise KeyError(f"{task.kind} has no metric {metric!r}; it has {', '.join(metric_names(task))}")
     if task.kind in LABELLED_KINDS and metric in ("macro_f1", "micro_f1"):
         return f1(label_sets(task, rows), macro=metric == "macro_f1")
-    if task.kind == "extraction" and metric.startswith("field_"):
+    if metric in ("field_f1", "field_precision", "field_recall"):
         return _field_measure(task, metric, rows)
     if metric == "bleu":
         return _bleu([row.reference for row in rows], [row.parsed or "" for row in rows])
@@ -181,6 +182,36 @@ def field_counts(reference: str, parsed: str | None, rules: FieldRules = _NO_RUL
     """Numbers of field values that match, that were predicted, that were expected; a list counts one per item."""
     hits, predicted, expected = np.array([(0, 0, 0), *_counts_by_field(reference, parsed, rules).values()]).sum(axis=0)
     return int(hits), int(predicted), int(expected)
+
+
+def field_accuracy(task: Task, target: str, answer: str | None) -> float:
+    """The share of the schema's fields whose value is written in the answer as in the reference `target`.
+
+    An answer that is not a JSON object as it stands has none; an absent value of the reference is an empty text.
+    """
+    names = scored_fields(task)
+    expected, values = json_object(target), json_object((answer or "").strip())
+    matches = [name in values and as_written(values[name]) == as_written(expected.get(name, "")) for name in names]
+    return sum(matches) / len(names) if names else float((answer or "").strip() == target.strip())
+
+
+def scored_fields(task: Task) -> list[str]:
+    """The schema's fields that are compared as they are written: those whose names can stand in an expression."""
+    return sorted(name for name in task.output_schema.get("properties", {}) if name.isidentifier())
+
+
+def as_written(value: Any) -> str:
+    """A field's value as text: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object that a text is; an empty one for any other text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _counts_by_field(reference: str, parsed: str | None, rules: FieldRules) -> dict[str, FieldCounts]:

@@ -215,9 +215,10 @@ def reinforcement_rows(task: Task, examples: Sequence[Example]) -> list[tuple[st
 def references(task: Task, example: Example) -> dict[str, str]:
     """What rewards compare the answers to an example with."""
     fields = json.loads(example.target) if task.kind == "extraction" else {}
+    absent = dict.fromkeys(task.output_schema.get("properties", {}), "")
     texts = {
         name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for name, value in fields.items()
+        for name, value in {**absent, **fields}.items()
     }
     return {**texts, "target": example.target.strip()}
 

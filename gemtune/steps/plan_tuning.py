@@ -39,7 +39,7 @@ from gemtune.state import champion, last_decision, store
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_key
-from gemtune.tuning.rewards import require_steps
+from gemtune.tuning.rewards import equivalent_values, require_steps
 from gemtune.tuning.trials import (
     SET_BY_PLAN,
     Lineage,
@@ -240,6 +240,7 @@ def make_plan(
             champion=serving,
             first=first,
             is_pairwise=objective.is_pairwise,
+            location=context.client.location,
             rates_texts=request.task.kind in ("summarization", "generation"),
             other_prompts=others_on_test,
         ),
@@ -267,7 +268,7 @@ def make_plan(
         escalation=[] if reasons else list(forecast.escalation),
         over_budget=over_budget,
         prices=forecast.prices,
-        warnings=[*notes, *forecast.warnings],
+        warnings=[*notes, *forecast.warnings, *(n for trial in trials for n in equivalent_values(trial, request.task))],
         methods=_methods(request, tokens, score.value if score else 0.5),
         forecast=CostForecast.of(forecast.items, plan.max_cost),
         fingerprint=digest,

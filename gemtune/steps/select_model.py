@@ -32,6 +32,7 @@ from gemtune.tuning.checkpoint_selection import (
     other_prompts,
     variant_scores,
 )
+from gemtune.tuning.job_evaluation import compare_scores, difference
 from gemtune.tuning.loss_diagnostics import hacked
 from gemtune.tuning.objective import Objective
 
@@ -73,6 +74,8 @@ def run(
     ablation = _ablation(candidates, trials)
     notes += [*([ablation.summary] if ablation else []), *(note for record in records for note in record.notes)]
     notes += [note for report in reports for note in report.notes]
+    summaries = [_trial(job, candidates, context.objective, reports) for job in jobs]
+    notes += filter(None, (difference(own) for summary in summaries for own in summary.service_scores))
     document = Selection(
         metric=metric,
         reason=reason,
@@ -94,7 +97,7 @@ def run(
             )
             for scored in candidates
         ],
-        trials=[_trial(job, candidates, context.objective) for job in jobs],
+        trials=summaries,
         ablation=ablation,
         spent=[*read_spent(spent), *_spent(context, planned, records, reports)],
         alias=context.deploy.alias,
@@ -176,7 +179,9 @@ def _ablation(scores: Sequence[VariantScore], trials: Sequence[TrialRecord]) -> 
     return Ablation(**reports, gain=gain, low=gain - half, high=gain + half, summary=summary)
 
 
-def _trial(job: TrialRecord, scores: Sequence[VariantScore], objective: Objective) -> TrialSummary:
+def _trial(
+    job: TrialRecord, scores: Sequence[VariantScore], objective: Objective, reports: Sequence[EvaluationReport]
+) -> TrialSummary:
     """A trial as the report shows it; checkpoints no better than chance turn a settled curve into a data problem.
 
     A curve that has not settled (undertrained, diverged, too short) explains by itself why nothing is learned yet.
@@ -207,6 +212,7 @@ def _trial(job: TrialRecord, scores: Sequence[VariantScore], objective: Objectiv
         curve=job.curve,
         dropped=job.job.dropped,
         dropped_reasons=job.job.dropped_reasons,
+        service_scores=compare_scores(job, reports),
     )
 
 

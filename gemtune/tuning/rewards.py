@@ -4,10 +4,10 @@
 
 Without configured rewards an answer is compared with its reference: a label or text as a whole, an object field by
 field. Source: google-genai 2.34, `types.SingleReinforcementTuningRewardConfig`. Guarantees: the default reward of a
-label is the metric `exact_match` of every answer, and `score` is what the service computes.
+label is the metric `exact_match` of every answer, that of an object `field_accuracy`, and `score` is what the service
+computes.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +15,7 @@ import regex
 
 from gemtune.config import Evaluate, JsonObject, Reward, Task, Trial
 from gemtune.errors import UserError
+from gemtune.evaluation.metrics import as_written, json_object, scored_fields
 
 MAX_STEPS = 500  # of a job: docs of reinforcement tuning, 2026-11
 SPACE = r"[\s\p{Z}\x1c-\x1f\x85]*"
@@ -28,8 +29,7 @@ def rewards_of(trial: Trial, task: Task, evaluate: Evaluate) -> list[Reward]:
     """The trial's rewards, each with its expression; by default those of the task's kind."""
     rewards = list(trial.rewards)
     if not rewards and task.kind == "extraction":
-        fields = sorted(name for name in task.output_schema.get("properties", {}) if name.isidentifier())
-        rewards = [Reward(name=name, field=name) for name in fields]
+        rewards = [Reward(name=name, field=name) for name in scored_fields(task)]
     elif not rewards and task.kind in ("summarization", "generation"):
         rewards = [Reward(name="rating", rubric=evaluate.judge.rubric)]
     return [_filled_in(reward) for reward in rewards or [Reward(name="target")]]
@@ -69,6 +69,35 @@ def wire_config(rewards: Sequence[Reward], judge: str) -> JsonObject:
         return {"reward_config": _single(rewards[0], judge)}
     parts = [{"reward_config": _single(reward, judge), "weight": reward.weight} for reward in rewards]
     return {"composite_reward_config": {"weighted_reward_configs": parts}}
+
+
+def equivalent_values(trial: Trial, task: Task) -> list[str]:
+    """What the metrics of objects take for equal and a trial's default rewards do not, with the fields."""
+    if trial.method != "reinforcement" or trial.rewards or task.kind != "extraction":
+        return []
+    fields: dict[str, list[str]] = {}
+    for name, schema in task.output_schema.get("properties", {}).items():
+        fields.setdefault(_equivalence(name, schema, task.field_rules.get(name, ())), []).append(name)
+    return [
+        f"the reward compares values as they are written, field_f1 does not: {', '.join(names)}: {what}"
+        for what, names in fields.items()
+        if what
+    ]
+
+
+def _equivalence(name: str, schema: Any, rules: Sequence[str]) -> str:
+    kind = schema.get("type") if isinstance(schema, dict) else None
+    if not name.isidentifier():
+        return "no reward, because the name cannot stand in an expression"
+    if kind in ("array", "object"):
+        return "white space, empty fields, and the order of items without the rule sequence"
+    if "date" in rules:
+        return "other spellings of a date"
+    if "number" in rules or kind in ("number", "integer"):
+        return "other spellings of a number"
+    if "exact" in rules or kind == "boolean":
+        return ""
+    return "width and white space" + (", and case" if "ignore_case" in rules else "")
 
 
 def _single(reward: Reward, judge: str) -> JsonObject:
@@ -125,11 +154,9 @@ def _score(reward: Reward, row: JsonObject, answer: str) -> float:
 
 def _matches(reward: Reward, references: dict[str, str], text: str) -> bool:
     if reward.field:
-        try:
-            value = json.loads(text)[reward.field]
-        except (ValueError, TypeError, KeyError, RecursionError):
+        if reward.field not in (values := json_object(text)):
             return False
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = as_written(values[reward.field])
     missing = [name for name in _PLACEHOLDER.findall(reward.expression) if name not in references]
     if missing:
         remedy = "use the names of fields that every reference has"

@@ -82,8 +82,9 @@ def with_rows(client: Client, spec: TuningJobSpec, train: Sequence[Row], validat
 
 
 def job_fingerprint(spec: TuningJobSpec) -> str:
-    """16 hex digits of everything that decides the job's result; names, labels and identities do not."""
+    """16 hex digits of everything that decides the job's result; names, labels, identities, its evaluation do not."""
     content = {**asdict(spec), "display_name": "", "description": "", "labels": {}, "service_account": ""}
+    del content["evaluation"]
     if not spec.reinforcement:
         del content["reinforcement"]
     return fingerprint(content)

@@ -27,6 +27,7 @@ from gemtune.inference import prompts
 from gemtune.inference.prompts import tuning_rows
 from gemtune.interruption import ended_by_signals
 from gemtune.tuning import early_stopping, loss_diagnostics, rewards, submission
+from gemtune.tuning.job_evaluation import job_evaluation
 from gemtune.tuning.submission import JobFailed, Row
 from gemtune.tuning.tensorboard import write_events
 from gemtune.tuning.trials import lowest_loss, started_from, supervised_start
@@ -50,17 +51,23 @@ class TuningData:
     train: Sequence[Row]
     validation: Sequence[Row]
     reinforcement: JsonObject = field(default_factory=dict)
+    evaluation: JsonObject = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, task: Task, evaluate: Evaluate, train: Sequence[Example], validation: Sequence[Example], trial: Trial
-    ) -> TuningData:
+        cls, client: Client, task: Task, evaluate: Evaluate,
+        train: Sequence[Example], validation: Sequence[Example], trial: Trial,
+    ) -> TuningData:  # fmt: skip
         """The rows of a trial's job; labels come from the training rows unless the task names them."""
         task = prompts.resolve(task, train)
         own, held_out = ([row for _, row in tuning_rows(task, split, trial.method)] for split in (train, validation))
         reinforced = trial.method == "reinforcement"
         fields = rewards.job_fields(trial, task, evaluate, len(train)) if reinforced else {}
-        return cls(prompts.tuned_prompt(task), own, held_out, fields)
+        base = trial_base_model(trial, evaluate.base_model)
+        model = client.catalogue.models.get(base)
+        offered = evaluate.in_job and validation and model and model.evaluates(trial.method, client.location)
+        evaluation = job_evaluation(task, evaluate, client.catalogue, base) if offered else {}
+        return cls(prompts.tuned_prompt(task), own, held_out, fields, evaluation)
 
 
 class EarlyStopped(Exception):
@@ -108,7 +115,7 @@ class Tuner:
         client, settings = self._client, self._settings
         self._data = self._data_of(trial)
         spec = submission.build_spec(client, trial, settings, self._base_model, self._name)
-        spec = replace(spec, reinforcement=self._data.reinforcement)
+        spec = replace(spec, reinforcement=self._data.reinforcement, evaluation=self._data.evaluation)
         spec = submission.with_rows(client, spec, self._data.train, self._data.validation)
         self._start_record(spec, trial)
         try:

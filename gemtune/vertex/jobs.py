@@ -6,14 +6,16 @@ Source: google-genai `tunings` for jobs; the generated Metadata and TensorBoard 
 context -> backing TensorBoard -> run -> time series). Guarantees: a job is plain frozen data.
 """
 
+import json
 import re
 import warnings
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from gemtune.artifacts.tuning import ServiceScore
 from gemtune.config import JsonObject
-from gemtune.vertex import Client, enum_value, location_of
+from gemtune.vertex import Client, enum_value, location_of, storage
 from gemtune.vertex.calls import PermanentError, retried, translate_errors
 
 ADAPTER_WORDS = {1: "ONE", 2: "TWO", 4: "FOUR", 8: "EIGHT", 16: "SIXTEEN"}
@@ -35,7 +37,8 @@ class TuningJobSpec:
 
     `base` is a base model id, or a tuned model (projects/P/locations/L/models/M@V) to continue, from its
     `checkpoint_id` ("": the default checkpoint). `beta` is for preference tuning only, `reinforcement`
-    are further arguments of `CreateTuningJobConfig` for reinforcement tuning.
+    are further arguments of `CreateTuningJobConfig` for reinforcement tuning, `evaluation` is the metric
+    and the generation settings of a job that is to score its checkpoints itself.
     """
 
     base: str
@@ -54,6 +57,7 @@ class TuningJobSpec:
     service_account: str = ""
     encryption_key: str = ""
     reinforcement: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class Checkpoint:
 class TuningJob:
     """A tuning job. `state` and `detail` are the service's values without their prefixes.
 
+    `service_scores` are the checkpoints' scores by the job itself, `metrics_uri` is where it has stored its metrics.
     `billable_tokens` is for one epoch; `dropped` training rows were left out by the service; `error` is "" unless the
     job failed, `error_code` a google.rpc code.
     """
@@ -89,6 +94,8 @@ class TuningJob:
     steps: int = 0
     dropped: int = 0
     dropped_reasons: tuple[str, ...] = ()
+    service_scores: tuple[ServiceScore, ...] = ()
+    metrics_uri: str = ""
     error: str = ""
     error_code: int = 0
 
@@ -129,6 +136,7 @@ def create(client: Client, spec: TuningJobSpec) -> TuningJob:
         labels=spec.labels or None,
         encryption_spec=types.EncryptionSpec(kms_key_name=spec.encryption_key) if spec.encryption_key else None,
         http_options=account,
+        evaluation_config=_evaluation_config(client, spec.evaluation) if spec.evaluation else None,
         **_with_full_names(client, spec.reinforcement),
     )
     dataset = types.TuningDataset(gcs_uri=spec.training_uri)
@@ -137,6 +145,21 @@ def create(client: Client, spec: TuningJobSpec) -> TuningJob:
         warnings.simplefilter("ignore")  # the SDK warns at each call that its method is experimental
         job = translate_errors(lambda: jobs.tune(base_model=spec.base, training_dataset=dataset, config=config))
     return _job(job)
+
+
+def _evaluation_config(client: Client, fields: JsonObject) -> Any:
+    """The evaluation of a job, whose results for single rows are written to the bucket."""
+    from google.genai import types
+
+    destination = types.GcsDestination(output_uri_prefix=f"gs://{client.bucket}/evaluation")
+    metric: Any = types.Metric(name=fields["metric"])
+    if fields["metric"] == "rouge_l":  # by name the SDK sends "rougel"
+        metric = types.UnifiedMetric(rouge_spec=types.RougeSpec(rouge_type="rougeL"))
+    return types.EvaluationConfig(
+        metrics=[metric],
+        output_config=types.OutputConfig(gcs_destination=destination),
+        inference_generation_config=types.GenerationConfig.model_validate(fields["inference_generation_config"]),
+    )
 
 
 @retried
@@ -192,9 +215,12 @@ def cancel(client: Client, name: str) -> None:
 
 @retried
 def loss_series(client: Client, job: TuningJob) -> dict[str, list[tuple[int, float]]]:
-    """(step, value) points of every metric so far, by the service's names; empty at first."""
+    """(step, value) points of every metric so far, by the service's names; empty at first.
+
+    They are those of the job's experiment, else those that the service has stored at the job's `metrics_uri`.
+    """
     if not job.experiment:
-        return {}
+        return stored_series(storage.read_text(client, job.metrics_uri)) if job.metrics_uri else {}
     from google.cloud.aiplatform_v1.services.metadata_service import MetadataServiceClient
     from google.cloud.aiplatform_v1.services.tensorboard_service import TensorboardServiceClient
 
@@ -206,6 +232,24 @@ def loss_series(client: Client, job: TuningJob) -> dict[str, list[tuple[int, flo
         return _series(client.generated(TensorboardServiceClient, location), board, context.name.rsplit("/", 1)[1])
 
     return translate_errors(read, {404: {}})  # not created yet
+
+
+def stored_series(content: str) -> dict[str, list[tuple[int, float]]]:
+    """The series in a file of metrics: JSON lines of a `step` and numbers by name; {} for any other file.
+
+    The form of the file that `gcsMetricsUri` names is not published; this is the one that is read.
+    """
+    points: dict[str, list[tuple[int, float]]] = {}
+    try:
+        for line in filter(str.strip, content.splitlines()):
+            values = json.loads(line)
+            step = int(values.pop("step"))
+            for name, value in values.items():
+                if isinstance(value, int | float):
+                    points.setdefault(f"/{name.lstrip('/')}", []).append((step, float(value)))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {name: sorted(values) for name, values in points.items()}
 
 
 def _with_full_names(client: Client, value: Any) -> Any:
@@ -273,6 +317,26 @@ def _job(raw: Any) -> TuningJob:
         steps=int(getattr(stats, "tuning_step_count", None) or 0),
         dropped=int(getattr(stats, "total_truncated_example_count", None) or len(reasons)),
         dropped_reasons=reasons,
+        service_scores=tuple(_service_score(run.model_dump(mode="json")) for run in raw.evaluate_dataset_runs or ()),
+        metrics_uri=raw.gcs_metrics_uri or "",
         error=(raw.error and raw.error.message) or "",
         error_code=int((raw.error and raw.error.code) or 0),
+    )
+
+
+def _service_score(run: JsonObject) -> ServiceScore:
+    """The scores of one of a job's `evaluateDatasetRuns`, given under the SDK's names."""
+    output = (run.get("evaluate_dataset_response") or {}).get("aggregation_output") or {}
+    values: dict[str, float] = {}
+    metric = ""
+    for result in output.get("aggregation_results") or ():
+        for name, key in (("exact_match", "exact_match_metric_value"), ("rouge_l", "rouge_metric_value")):
+            if (result.get(key) or {}).get("score") is not None:
+                metric, values[str(result.get("aggregation_metric"))] = name, float(result[key]["score"])
+    return ServiceScore(
+        checkpoint_id=str(run.get("checkpoint_id") or ""),
+        metric=metric,
+        value=values.get("AVERAGE"),
+        deviation=values.get("STANDARD_DEVIATION", 0.0),
+        error="" if "AVERAGE" in values else str((run.get("error") or {}).get("message") or "no scores"),
     )

@@ -84,6 +84,15 @@ def _for_user(verb: str, uri: str, call: Callable[[], T]) -> T:
 
 
 @retried
+def read_text(client: Client, uri: str) -> str:
+    """The text of an object; "" where there is none, or where it may not be read."""
+    try:
+        return str(translate_errors(lambda: _blob(client, uri).download_as_text()))
+    except PermanentError:
+        return ""
+
+
+@retried
 def head(client: Client, uri: str, size: int) -> bytes:
     """The first `size` bytes of an object, or all of a smaller one. Raises `PermanentError` when it cannot be read."""
     blob = _blob(client, uri)

@@ -410,7 +410,7 @@ def test_preference_forecast_and_actual_costs_include_every_request(
         tmp_path, "method=preference", f"preference.ranker={ranker}", f"evaluate.base_model={JUDGE}",
         f"vertex.catalogue={{models: {{{JUDGE}: {{retires: null}}}}}}", f"evaluate.judge={{model: {JUDGE}}}",
         "evaluate.baselines=[{name: zero_shot}, {name: few, shots: 2}]", "plan.trials=[{epoch_count: 2}]",
-        "task.kind=generation", "task.labels=[]", "evaluate.max_output_tokens=64", paired=True,
+        "task.kind=generation", "task.labels=[]", "evaluate.max_output_tokens=64", "evaluate.in_job=false", paired=True,
     )  # fmt: skip
     assert done.plan.should_tune
     assert done.plan.first_trial is not None

@@ -57,6 +57,39 @@ def test_object_reward_is_the_share_of_right_fields_by_weight() -> None:
     assert scored(heavier, OBJECTS, example, '{"city": "C3", "zip": "4"}') == (3 * 1 - 1) / 4
 
 
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(allow_nan=False, width=16), st.text(max_size=4),
+    st.sampled_from(["", "3", "3.0", " a", "Ａ", "null", "{{references.city}}", [1, "x"], {"a": ""}]),
+)  # fmt: skip
+THINGS = st.dictionaries(st.sampled_from(["city", "zip", "n", "due-date"]), VALUES)
+ANY = Task(kind="extraction", output_schema={"type": "object", "properties": {"city": {}, "zip": {}, "due-date": {}}})
+
+
+@given(THINGS, THINGS, st.text(max_size=8), st.sampled_from(["{}", "\u3000{}\x1c", "[{}]", "{}.", "x"]))
+def test_object_reward_is_the_metric_field_accuracy(
+    reference: dict[str, Any], answer: dict[str, Any], text: str, form: str
+) -> None:
+    target = json.dumps(reference, ensure_ascii=False)
+    example = Example("1", "x", target)
+    for values in (answer, reference, {**reference, **answer}):
+        for written in (json.dumps(values), json.dumps(values, indent=1, ensure_ascii=False), text):
+            given = form.replace("{}", written)
+            metric = row_scores(ANY, Row("{}", None, given, target))["field_accuracy"]
+            assert scored(Trial(), ANY, example, given) == metric
+
+
+def test_plan_and_check_name_the_fields_whose_values_may_be_equal_and_written_otherwise() -> None:
+    properties = {"due": {"type": "string"}, "n": {"type": "integer"}, "tags": {"type": "array"}, "sku": {}, "a-b": {}}
+    rules = {"due": ["date"], "sku": ["exact"]}
+    task = Task(kind="extraction", output_schema={"type": "object", "properties": properties}, field_rules=rules)
+    trial = Trial(method="reinforcement")
+    notes = [note.partition("field_f1 does not: ")[2] for note in rewards.equivalent_values(trial, task)]
+    assert [note.partition(":")[0] for note in notes] == ["due", "n", "tags", "a-b"]
+    assert notes[0] == "due: other spellings of a date"
+    assert rewards.equivalent_values(trial.model_copy(update={"rewards": [Reward()]}), task) == []
+    assert rewards.equivalent_values(Trial(), task) == []
+
+
 def test_wire_form_is_the_sdks() -> None:
     code = "def evaluate(example, response):\n    return 1"
     several = [Reward(name="a"), Reward(name="b", rubric="kind"), Reward(name="c", code=code, weight=2)]

@@ -277,7 +277,7 @@ def test_ablation_is_not_taken_from_the_names_of_trials() -> None:
 )
 def test_trial_data_problem_needs_a_converged_curve(objective: Objective, kind: Kind, result: str) -> None:
     guess = VariantScore(variant("t"), score(0.15, 0.02), 4, 0.14)
-    diagnosis = _trial(job("t", kind=kind), [guess], objective).diagnosis
+    diagnosis = _trial(job("t", kind=kind), [guess], objective, []).diagnosis
     assert diagnosis.kind == result
     if result == "data_problem":
         assert ("check the pairs" if objective.is_pairwise else "check the labels") in diagnosis.action
