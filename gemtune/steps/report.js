@@ -99,7 +99,7 @@
     const matching = rows.filter(({ row, text }) =>
       (!state.group || row[0] === state.group) && text.includes(needle) && selects.every(test => test(row)));
     for (const [group, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", group === state.group);
-    count.textContent = `${matching.length} of ${rows.length} rows`;
+    count.textContent = "{matching} of {total} rows".replace("{matching}", matching.length).replace("{total}", rows.length);
     body.replaceChildren(...matching.slice(0, state.shown).map(({ row }) => {
       const line = make("tr", undefined, { title: "id " + row[1] });
       line.append(make("td", row[2] || ""));
