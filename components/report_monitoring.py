@@ -29,5 +29,5 @@ def report_monitoring(
         page.path,
         verdict.path,
         summary.path,
-        reporting,
+        reporting=reporting,
     )

@@ -62,9 +62,15 @@ class Changes:
         """The first rows of a group."""
         return [row for row in self.rows if row[0] == group][:count]
 
-    def packed(self) -> tuple[bool, str]:
+    def packed(self, language: str = "en") -> tuple[bool, str]:
         """Whether it is compressed, and the rows as JSON without `<`: as text, or gzipped in base64."""
         document = {"variants": self.variants, "columns": self.columns, "rows": self.rows}
+        if "length" in self.columns and language != "en":
+            at = self.columns.index("length")
+            translated = {value: templates.message(value, language) for value in {row[6][at] for row in self.rows}}
+            document["rows"] = [
+                [*row[:6], [*row[6][:at], translated[row[6][at]], *row[6][at + 1 :]]] for row in self.rows
+            ]
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
         if len(text) <= MAX_PLAIN_CHARACTERS:
             return False, text
@@ -148,7 +154,7 @@ def render(summary: RunSummary, shown: VariantSummary, details: Details | None, 
     from markupsafe import Markup
 
     script = templates.script(language)
-    compressed, rows = details.changes.packed() if details else (False, "")
+    compressed, rows = details.changes.packed(language) if details else (False, "")
     html: str = (
         templates.environment(language)
         .get_template("report.html.j2")

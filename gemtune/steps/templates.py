@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -29,7 +30,7 @@ PIECES = re.compile(r'(?<=>)[^<>]+|^[^<>]+|(?<= aria-label=")[^"]+')
 _VALUE = re.compile(r"\{(\w+)\}")
 _ANY = re.compile("phrase|text|label|value|example")
 """Names of values that may hold what separates others; the values of `count` and `rows` are numbers."""
-_LITERALS = re.compile(r'"([^"\\\n]+)"')
+_SCRIPT_TEXT = re.compile(r'\bt\("([^"\\\n.]+)"\)')
 
 
 @cache
@@ -41,7 +42,9 @@ def texts(language: str) -> Mapping[str, str]:
 def script(language: str) -> str:
     """The script of the page, with its texts in a language."""
     table = texts(language)
-    return _LITERALS.sub(lambda match: f'"{table.get(match[1], match[1])}"', source("report.js"))
+    return _SCRIPT_TEXT.sub(
+        lambda match: json.dumps(table.get(match[1], match[1]), ensure_ascii=False), source("report.js")
+    )
 
 
 @cache
@@ -75,10 +78,12 @@ def _translated(text: str, language: str) -> str:
             return translation.format(
                 **{name: _translated(v, language) if name.startswith("phrase") else v for name, v in values}
             )
-    parts = text.split("; ") if language != "en" else [text]
-    return (
-        "；".join(_translated(part, language) for part in parts) if len(parts) > 1 else texts(language).get(text, text)
-    )
+    for separator, shown in (("; ", "；"), (": ", "：")):
+        parts = text.split(separator) if language != "en" else [text]
+        translated = [_translated(part, language) for part in parts] if len(parts) > 1 else parts
+        if translated != parts:
+            return shown.join(translated)
+    return texts(language).get(text, text)
 
 
 @cache
