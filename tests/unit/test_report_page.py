@@ -289,3 +289,21 @@ def test_settings_that_differ_are_on_the_page_and_no_secret_is(paths: Path) -> N
     page, _, _ = run(paths, split={"seed": 3, "test": 0.25}, notify={"webhook": "https://hooks/secret"})
     assert "<code>split.seed</code>" in page
     assert "secret" not in page
+
+
+def test_lineage_leads_from_the_file_to_what_serves(paths: Path) -> None:
+    page, _, summary = run(paths)
+    nodes, edges = report_page.lineage(summary)
+    origins = {node: {source for source, made in edges if made is node} for node in nodes}
+    reached, new = set[report_page.Node](), [nodes[-1]]
+    while new:
+        reached |= {node := new.pop()}
+        new += origins[node] - reached
+    assert nodes[-1].kind == "Endpoint"
+    assert {(node.kind, node.name) for node in reached} == {
+        ("Data", "rows.csv"), ("Rows", "train"), ("Rows", "validation"), ("Rows", "test"), ("Prompts", "1"),
+        ("Tuning", "t"), ("Variants", "t@2"), ("Variants", "zero_shot"), ("Decision", summary.headline),
+        ("Endpoint", "t@2"),
+    }  # fmt: skip
+    assert all(source.column < made.column for source, made in edges)
+    assert page.count('class="edge"') == len(edges)
