@@ -14,6 +14,7 @@ def report_monitoring(
     retraining_decision: Input[Artifact],
     annotations: Input[Dataset],
     name: str,
+    reporting: dict,
     page: Output[HTML],
     verdict: Output[Markdown],
     summary: Output[Artifact],
@@ -32,4 +33,5 @@ def report_monitoring(
         page.path,
         verdict.path,
         summary.path,
+        reporting=reporting,
     )

@@ -28,6 +28,8 @@ DESCRIPTION = (
     "sample; rows for people to label; a report."
 )
 
+_SECTIONS = ("gate", "monitor", "notify", "reporting", "vertex")
+
 
 def monitoring_pipeline(config: Config) -> BaseComponent:
     """The pipeline of a configuration, whose values are the parameters' defaults."""
@@ -41,6 +43,7 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
         gate: dict = default["gate"],
         monitor: dict = default["monitor"],
         notify: dict = default["notify"],
+        reporting: dict = default["reporting"],
         vertex: dict = default["vertex"],
     ) -> None:
         """Wire the steps.
@@ -52,12 +55,13 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
             gate: What a candidate must show before it is deployed.
             monitor: Monitoring of the champion by its production logs, and when there is reason to retrain.
             notify: Notification of the end of a run.
+            reporting: The report of a run: its language, and the key that signs its manifest.
             vertex: Where the services are called.
         """
 
         def step(component: Any, **arguments: Any) -> Any:
             values = {"name": name, "now": now, "new_baseline": new_baseline}
-            values |= {"gate": gate, "monitor": monitor, "notify": notify, "vertex": vertex}
+            values |= {"gate": gate, "monitor": monitor, "notify": notify, "reporting": reporting, "vertex": vertex}
             own = {key: value for key, value in values.items() if key in component.component_spec.inputs}
             task = component(**own, **arguments).set_caching_options(False)
             return with_secrets(robust(task, config), config)
@@ -83,4 +87,4 @@ def monitoring_pipeline(config: Config) -> BaseComponent:
 def arguments(config: Config) -> dict[str, Any]:
     """The pipeline's parameters that come from the configuration."""
     sections = config.parameters()
-    return {"name": config.name, **{name: sections[name] for name in ("gate", "monitor", "notify", "vertex")}}
+    return {"name": config.name, **{name: sections[name] for name in _SECTIONS}}

@@ -123,7 +123,7 @@ class LogWindow(Artifact):
             "requests to other models or prompts": self.foreign,
             "rows logged twice": self.duplicates,
         }
-        return ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
+        return "; ".join(f"{count} {reason}" for reason, count in counts.items() if count)
 
 
 def write_log_rows(path: str | Path, rows: Iterable[LogRow | UnreadableRow]) -> None:

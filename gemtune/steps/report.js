@@ -1,3 +1,4 @@
+// t("...") is replaced by the text in the language of the page.
 (async () => {
   const source = document.getElementById("rows");
   if (!source) return;
@@ -41,7 +42,7 @@
     const cell = make("td", undefined, { className: reference.length < 40 ? "text label" : "text" });
     if (answer === 0) cell.append(make("span", "✓ ", { className: "same" }), user(reference));
     else if (Array.isArray(answer)) cell.append(make("em", answer[0] + " "), user(answer[1]));
-    else if (answer === null) cell.append(make("em", "no answer"));
+    else if (answer === null) cell.append(make("em", t("no answer")));
     else if (reference.length < 30 && !/\s/.test(reference)) cell.append(user(answer));
     else {
       const box = make("bdi");
@@ -55,20 +56,20 @@
   const known = answer => Array.isArray(answer) ? answer.join(" ") : answer || "";
   const rows = data.rows.map(row => ({ row, text: [row[1], "line " + row[2], row[3], row[4], ...row[5].map(known)].join("\n").toLowerCase() }));
   const filters = make("div", undefined, { className: "filters" });
-  const search = make("input", undefined, { type: "search", placeholder: "Search texts and answers", ariaLabel: "Search texts and answers" });
+  const search = make("input", undefined, { type: "search", placeholder: t("Search texts and answers"), ariaLabel: t("Search texts and answers") });
   const state = { group: root.dataset.first, shown: PAGE };
   const selects = [];
   function select(title, values, test) {
     const different = [...new Set(values)].sort((a, b) => String(a).localeCompare(String(b), undefined, { numeric: true }));
     if (different.length < 2 || different.length > 300 || different.some(value => value.length > 60)) return;
     const box = make("select", undefined, { ariaLabel: title });
-    box.append(make("option", title + ": all", { value: "" }), ...different.map((value, n) => make("option", value, { value: n + 1 })));
+    box.append(make("option", title + t(": all"), { value: "" }), ...different.map((value, n) => make("option", value, { value: n + 1 })));
     box.addEventListener("change", () => { state.shown = PAGE; draw(); });
     selects.push(row => !box.value || test(row) === different[box.value - 1]);
     filters.append(box);
   }
   const buttons = {}, tabs = make("div", undefined, { className: "tabs" });
-  for (const [group, label] of [...labels, ["", "All"]]) {
+  for (const [group, label] of [...labels, ["", t("All")]]) {
     const count = group ? rows.filter(({ row }) => row[0] === group).length : rows.length;
     buttons[group] = make("button", `${label} (${count})`, { type: "button" });
     buttons[group].dataset.group = group;
@@ -77,21 +78,21 @@
   }
   search.addEventListener("input", () => { state.shown = PAGE; draw(); });
   filters.append(search);
-  select("Reference", data.rows.map(row => row[4]), row => row[4]);
+  select(t("Reference"), data.rows.map(row => row[4]), row => row[4]);
   const outcome = row => Array.isArray(row[5][0]) ? row[5][0][0] : "ok";
-  select("Outcome", data.rows.map(outcome), outcome);
+  select(t("Outcome"), data.rows.map(outcome), outcome);
   data.columns.forEach((column, n) => select(column, data.rows.map(row => row[6][n]), row => row[6][n]));
 
   const count = make("output", "", { id: "row-count" });
-  const table = make("table"), caption = make("caption", "Test rows"), head = make("thead"), body = make("tbody");
+  const table = make("table"), caption = make("caption", t("Test rows")), head = make("thead"), body = make("tbody");
   const top = head.insertRow();
-  const titles = ["Line", "Text", "Reference", ...data.variants.map(name => "Answer of " + name)];
+  const titles = [t("Line"), t("Text"), t("Reference"), ...data.variants.map(name => t("Answer of ") + name)];
   for (const title of titles)
-    top.append(make("th", title, { scope: "col", className: title === "Line" ? "" : "text" }));
+    top.append(make("th", title, { scope: "col", className: title === t("Line") ? "" : "text" }));
   table.append(caption, head, body);
-  const wrapper = make("div", undefined, { className: "wide", tabIndex: 0, role: "region", ariaLabel: "Test rows" });
+  const wrapper = make("div", undefined, { className: "wide", tabIndex: 0, role: "region", ariaLabel: t("Test rows") });
   wrapper.append(table);
-  const more = make("button", "Show more", { type: "button" });
+  const more = make("button", t("Show more"), { type: "button" });
   more.addEventListener("click", () => { state.shown += 4 * PAGE; draw(); });
 
   function draw() {
@@ -99,7 +100,7 @@
     const matching = rows.filter(({ row, text }) =>
       (!state.group || row[0] === state.group) && text.includes(needle) && selects.every(test => test(row)));
     for (const [group, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", group === state.group);
-    count.textContent = `${matching.length} of ${rows.length} rows`;
+    count.textContent = t("{matching} of {total} rows").replace("{matching}", matching.length).replace("{total}", rows.length);
     body.replaceChildren(...matching.slice(0, state.shown).map(({ row }) => {
       const line = make("tr", undefined, { title: "id " + row[1] });
       line.append(make("td", row[2] || ""));

@@ -38,7 +38,7 @@ from gemtune.evaluation.predictions import read_predictions
 from gemtune.inference import few_shot, prompts
 from gemtune.inference.prompts import response_schema
 from gemtune.state import last_decision
-from gemtune.steps import report_page
+from gemtune.steps import report_page, templates
 from gemtune.steps.context import Section, StepContext
 from gemtune.vertex import schema_mime_type
 
@@ -203,7 +203,7 @@ def _write(
 ) -> None:
     content.write(outputs["summary"])
     with open_atomic(outputs["verdict"]) as out:
-        out.write(markdown(content))
+        out.write(markdown(content, context.reporting.language))
     with open_atomic(outputs["page"]) as out:
         out.write(_page_or_verdict(content, context.reporting.language, details))
     log.info("done: %s", content.headline)
@@ -218,7 +218,8 @@ def _page_or_verdict(summary: RunSummary, language: str, details: Callable[[], r
     except Exception as error:
         log.exception("the page shows the verdict alone; the summary is complete")
         problem = f"The full page could not be rendered: {type(error).__name__}: {error}"
-        return f'<!doctype html><meta charset="utf-8"><pre>{escape(markdown(summary))}\n{escape(problem)}</pre>\n'
+        shown = escape(f"{markdown(summary, language)}\n{problem}")
+        return f'<!doctype html><meta charset="utf-8"><pre>{shown}</pre>\n'
 
 
 def summarize(documents: Documents, name: str, identity: RunIdentity, settings: Mapping[str, Section]) -> RunSummary:
@@ -372,15 +373,18 @@ def recipe(
     }
 
 
-def markdown(summary: RunSummary) -> str:
+def markdown(summary: RunSummary, language: str = "en") -> str:
     """The verdict in a few lines, for the console's artifact view."""
     rows = [
         f"| {row.name} | {row.score.value:.3f} | {row.score.low:.3f} to {row.score.high:.3f} | {row.cost:.4f} |"
         for row in summary.variants
     ]
-    reasons = [f"- {reason}" for reason in summary.reasons]
-    head = f"| variant | {summary.metric} | {summary.confidence_level:.0%} interval | cost, USD |"
-    return "\n".join([f"# {summary.headline}", "", *reasons, "", head, "| --- | --- | --- | --- |", *rows, ""])
+    table = templates.texts(language)
+    reasons = [f"- {templates.message(reason, language)}" for reason in summary.reasons]
+    interval = table.get("{level} interval", "{level} interval").format(level=f"{summary.confidence_level:.0%}")
+    head = f"| {table.get('Variant', 'variant')} | {summary.metric} | {interval} | {table.get('Cost', 'cost')}, USD |"
+    headline = table.get(summary.headline, summary.headline)
+    return "\n".join([f"# {headline}", "", *reasons, "", head, "| --- | --- | --- | --- |", *rows, ""])
 
 
 def _in_focus(summary: RunSummary) -> VariantSummary:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from gemtune.artifacts.base import open_atomic
 from gemtune.artifacts.monitoring import DriftReport, MonitoringDecision, QualityReport, WindowRecord
+from gemtune.config import JsonObject, Reporting
 from gemtune.steps import templates
 
 log = logging.getLogger("gemtune")
@@ -29,9 +30,17 @@ Point = tuple[datetime, float, float | None, float | None, float | None]
 _TRENDS = ("prompt_skew", "unusable_answers", "similarity", "confidence")
 
 
-def run(paths: Mapping[str, str], annotations: str, name: str, page: str, verdict: str, summary: str) -> None:
+def run(
+    paths: Mapping[str, str],
+    annotations: str,
+    name: str,
+    page: str,
+    verdict: str,
+    summary: str,
+    reporting: JsonObject,
+) -> None:
     """Write the page, the verdict and the summary; `paths` are drift, quality, decision; `annotations` is the URI of
-    the rows to label.
+    the rows to label, `reporting` the section of that name.
     """
     drift, quality = DriftReport.read(paths["drift"]), QualityReport.read(paths["quality"])
     decision = MonitoringDecision.read(paths["decision"])
@@ -46,7 +55,7 @@ def run(paths: Mapping[str, str], annotations: str, name: str, page: str, verdic
     ]
     with open_atomic(page) as out:
         out.write(
-            templates.environment()
+            templates.environment(Reporting.of(reporting).language)
             .get_template("monitoring.html.j2")
             .render(
                 name=name,
@@ -56,7 +65,7 @@ def run(paths: Mapping[str, str], annotations: str, name: str, page: str, verdic
                 quality=quality,
                 annotations=annotations,
                 checks=[*(windows[-1].checks if windows else []), *quality.checks],
-                trends={kind.replace("_", " "): points for kind, points in trends.items() if points},
+                trends={kind: points for kind, points in trends.items() if points},
             )
         )
     log.info("done: %s", headline)

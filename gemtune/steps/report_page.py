@@ -28,6 +28,8 @@ MAX_CONFUSIONS = 30
 MAX_MATRIX_LABELS = 30
 MAX_SAMPLES = 3  # of the rows dropped for one reason
 MAX_PLAIN_CHARACTERS = 200_000  # of the rows' JSON; longer ones are compressed
+_MAX_TRIALS = 6  # in the lineage
+_SPLITS = ("train", "validation", "test")
 _SHOWN_CHARACTERS = 4000  # of a text or an answer in the list of rows
 
 
@@ -62,9 +64,15 @@ class Changes:
         """The first rows of a group."""
         return [row for row in self.rows if row[0] == group][:count]
 
-    def packed(self) -> tuple[bool, str]:
+    def packed(self, language: str = "en") -> tuple[bool, str]:
         """Whether it is compressed, and the rows as JSON without `<`: as text, or gzipped in base64."""
         document = {"variants": self.variants, "columns": self.columns, "rows": self.rows}
+        if "length" in self.columns and language != "en":
+            at = self.columns.index("length")
+            translated = {value: templates.message(value, language) for value in {row[6][at] for row in self.rows}}
+            document["rows"] = [
+                [*row[:6], [*row[6][:at], translated[row[6][at]], *row[6][at + 1 :]]] for row in self.rows
+            ]
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
         if len(text) <= MAX_PLAIN_CHARACTERS:
             return False, text
@@ -148,7 +156,7 @@ def render(summary: RunSummary, shown: VariantSummary, details: Details | None, 
     from markupsafe import Markup
 
     script = templates.script(language)
-    compressed, rows = details.changes.packed() if details else (False, "")
+    compressed, rows = details.changes.packed(language) if details else (False, "")
     html: str = (
         templates.environment(language)
         .get_template("report.html.j2")
@@ -163,6 +171,7 @@ def render(summary: RunSummary, shown: VariantSummary, details: Details | None, 
             balance=summary.splits["labels"] if summary.data["labels"] else {},
             request=json.dumps(summary.outcome["example_request"], ensure_ascii=False, indent=1),
             changed=changed_settings(summary.configuration),
+            lineage=lineage(summary),
             rows=Markup(rows),
             compressed=compressed,
             script=Markup(script),
@@ -170,6 +179,51 @@ def render(summary: RunSummary, shown: VariantSummary, details: Details | None, 
         )
     )
     return html
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box of the lineage: its kind, name and detail, its place, and the kinds and names it was made from."""
+
+    kind: str
+    name: str
+    detail: str
+    column: int
+    row: float
+    sources: tuple[tuple[str, str], ...] = ()
+
+
+def lineage(summary: RunSummary) -> tuple[list[Node], list[tuple[Node, Node]]]:
+    """What the decision was made from, from the file to what serves: boxes in columns, and pairs of source and box."""
+    nodes: list[Node] = []
+
+    def column(number: int, *boxes: tuple[str, str, str, Iterable[tuple[str, str]]]) -> list[tuple[str, str]]:
+        middle = (len(boxes) - 1) / 2
+        own = [Node(*box[:3], number, row - middle, tuple(box[3])) for row, box in enumerate(boxes)]
+        nodes.extend(own)
+        return [(node.kind, node.name) for node in own]
+
+    file = column(0, ("Data", summary.data["data"], summary.identity.rows_fingerprint, ()))
+    splits = column(1, *[("Rows", split, str(rows), file) for split, rows in summary.splits["rows"].items()])
+    train, validation, test = (next(((k, n) for k, n in splits if n == name), ("Rows", "")) for name in _SPLITS)
+    trials = summary.trials[:_MAX_TRIALS]
+    more = len(summary.trials) - len(trials)
+    tuned = [("Tuning", trial.name, trial.base_model, [train, validation]) for trial in trials]
+    tuned += [("Tuning", f"+ {more}", "", [train, validation])] if more else []
+    prompts = ("Prompts", str(len(summary.baselines)), summary.identity.base_model, [train, validation])
+    made = dict.fromkeys(column(2, prompts, *tuned))
+    finalists = []
+    for variant in summary.variants:
+        own = [key for key in made if key[0] == ("Prompts" if variant.role == "baseline" else "Tuning")]
+        if variant.role in ("candidate", "supervised"):
+            own = [key for key in own if key[1] == variant.name.partition("@")[0]] or own
+        finalists.append(("Variants", variant.name, variant.role, [] if variant.role == "champion" else own))
+    tested = column(3, *finalists)
+    decision = column(4, ("Decision", summary.headline, summary.identity.digest[:16], [*tested, test]))
+    if summary.outcome["action"] != "none":
+        column(5, ("Endpoint", summary.outcome["variant"]["name"], summary.outcome["model"], decision))
+    by_key = {(node.kind, node.name): node for node in nodes}
+    return nodes, [(by_key[source], node) for node in nodes for source in node.sources if source in by_key]
 
 
 def changed_settings(configuration: Mapping[str, JsonObject]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -24,9 +25,12 @@ _SYMBOLS: dict[int, str] = (
 )
 
 
-_PIECES = re.compile(r'(?<=>)[^<>]+|^[^<>]+|(?<= aria-label=")[^"]+')
+PIECES = re.compile(r'(?<=>)[^<>]+|^[^<>]+|(?<= aria-label=")[^"]+')
 """Texts between tags, and the names of regions."""
-_LITERALS = re.compile(r'"([^"\\\n]+)"')
+_VALUE = re.compile(r"\{(\w+)\}")
+_ANY = re.compile("phrase|text|label|value|example")
+"""Names of values that may hold what separates others; the values of `count` and `rows` are numbers."""
+_SCRIPT_TEXT = re.compile(r'\bt\("([^"\\\n.]+)"\)')
 
 
 @cache
@@ -38,7 +42,48 @@ def texts(language: str) -> Mapping[str, str]:
 def script(language: str) -> str:
     """The script of the page, with its texts in a language."""
     table = texts(language)
-    return _LITERALS.sub(lambda match: f'"{table.get(match[1], match[1])}"', source("report.js"))
+    return _SCRIPT_TEXT.sub(
+        lambda match: json.dumps(table.get(match[1], match[1]), ensure_ascii=False), source("report.js")
+    )
+
+
+@cache
+def _messages(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """Patterns of what steps write, with their translations; those with more text of their own come first."""
+    table = {} if language == "en" else yaml.safe_load(source(f"messages_{language}.yaml"))
+    ordered = sorted(table, key=lambda text: -len(_VALUE.sub("", text)))
+    return [
+        (re.compile("".join(map(_pattern, re.split(r"(\{\w+\})", text))), re.DOTALL), table[text]) for text in ordered
+    ]
+
+
+def _pattern(part: str) -> str:
+    """What matches a part of a message: itself, or a value by its name."""
+    if not (value := _VALUE.fullmatch(part)):
+        return re.escape(part)
+    name = value[1]
+    kind = r"[\d.,]+" if name in ("count", "rows") else ".+?" if _ANY.match(name) else "(?:(?!; |: ).)+?"
+    return f"(?P<{name}>{kind})"
+
+
+def message(text: str, language: str) -> str:
+    """What a step wrote, in a language; a name without its underscores. English where no translation fits."""
+    return _translated(text if " " in text else text.replace("_", " "), language)
+
+
+def _translated(text: str, language: str) -> str:
+    for pattern, translation in _messages(language):
+        if match := pattern.fullmatch(text):
+            values = match.groupdict().items()
+            return translation.format(
+                **{name: _translated(v, language) if name.startswith("phrase") else v for name, v in values}
+            )
+    for separator, shown in (("; ", "；"), (": ", "：")):
+        parts = text.split(separator) if language != "en" else [text]
+        translated = [_translated(part, language) for part in parts] if len(parts) > 1 else parts
+        if translated != parts:
+            return shown.join(translated)
+    return texts(language).get(text, text)
 
 
 @cache
@@ -63,7 +108,7 @@ def environment(language: str = "en") -> Environment:
         def filter_stream(self, stream: Any) -> Any:
             for token in stream:
                 is_text = token.type == "data"
-                yield Token(token.lineno, "data", _PIECES.sub(translated, token.value)) if is_text else token
+                yield Token(token.lineno, "data", PIECES.sub(translated, token.value)) if is_text else token
 
     def t(text: str, **values: Any) -> Any:
         shown = {name: visible(value) for name, value in values.items()}
@@ -83,6 +128,7 @@ def environment(language: str = "en") -> Environment:
         extensions=[Translated] if table else [],
     )
     created.globals |= {"t": t, "language": language}
+    created.filters["message"] = lambda text: message(text, language)
     created.filters["capitalized"] = lambda text: text[:1].upper() + text[1:]
     created.filters["natural"] = lambda items: sorted(items, key=lambda item: _natural(item[0]))
     return created

@@ -48,7 +48,8 @@ def test_wheel_holds_the_data_files_that_are_read_at_run_time(names):
     assert "gemtune/_bundled/emulator/catalogue.json" in names
     sample = {"configs/quickstart.yaml", "examples/support_en/rows.jsonl"}
     assert {f"gemtune/_bundled/{name}" for name in sample} <= names  # gemtune try
-    assert {"gemtune/steps/report_ja.yaml", "gemtune/steps/comparison.html.j2"} <= names
+    pages = {"report_ja.yaml", "messages_ja.yaml", "monitoring.html.j2", "comparison.html.j2"}
+    assert {f"gemtune/steps/{name}" for name in pages} <= names
     assert [name for name in names if name.startswith("gemtune/_bundled/emulator/") and name.endswith(".safetensors")]
 
 

@@ -6,6 +6,7 @@ import subprocess
 from importlib.util import find_spec
 
 import pytest
+from report_documents import paths, recorded  # noqa: F401
 
 # of the emulator's own packages; `make matrix` installs without it
 collect_ignore = [] if find_spec("starlette") else ["test_emulator_parts.py", "test_pipeline_rules.py"]

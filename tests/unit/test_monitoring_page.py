@@ -43,7 +43,9 @@ def window(number: int, *checks: Check) -> WindowRecord:
     )
 
 
-def page(folder: Path, verdict: Any = "retrain", windows: int = 3) -> tuple[str, str, dict[str, Any]]:
+def page(
+    folder: Path, verdict: Any = "retrain", windows: int = 3, language: str = "en"
+) -> tuple[str, str, dict[str, Any]]:
     """The page, the verdict in Markdown and the summary of a run with these windows."""
     alarm = check("similarity", 0.41, threshold=0.45, alarm=True, p_value=0.001, examples=["row-7"])
     listed = [window(number, check("similarity", 0.5, threshold=0.45)) for number in range(windows - 1)]
@@ -61,7 +63,7 @@ def page(folder: Path, verdict: Any = "retrain", windows: int = 3) -> tuple[str,
     MonitoringDecision(verdict=verdict, summary=["similarity fell"], reasons=[]).write(folder / "decision")
     paths = {name: str(folder / name) for name in ("drift", "quality", "decision")}
     outputs = [str(folder / name) for name in ("page", "verdict", "summary")]
-    report_monitoring.run(paths, "gs://b/annotations.csv", "support", *outputs)
+    report_monitoring.run(paths, "gs://b/annotations.csv", "support", *outputs, reporting={"language": language})
     texts = [Path(path).read_text("utf-8") for path in outputs]
     return texts[0], texts[1], json.loads(texts[2])
 
@@ -70,7 +72,7 @@ def page(folder: Path, verdict: Any = "retrain", windows: int = 3) -> tuple[str,
 def test_monitoring_page_states_every_verdict(tmp_path: Path, verdict: str) -> None:
     html, markdown, summary = page(tmp_path, verdict)
     headline = report_monitoring.HEADLINES[verdict]
-    assert f"<strong>{headline}</strong>" in html
+    assert f'<h2 id="verdict">{headline}</h2>' in html
     assert markdown == f"# {headline}\n\n- similarity fell\n"
     assert summary["verdict"] == verdict
 
