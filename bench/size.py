@@ -95,7 +95,7 @@ def measured(count: int, label_count: int) -> dict[str, float]:
         vars(evaluator)["vertex_generate"] = lambda config, vertex: (answers(labels, test), policy)
         dataset = Dataset("test", test, pairwise.final_pairings, free_baselines=True, answers=path["said"])
         evaluation = timed("evaluate", lambda: StepContext(settings).evaluator.evaluate(dataset, train, variants))
-        timed("write", lambda: evaluate.write(evaluation, path["said"], path["tested"]))
+        timed("write", lambda: evaluate.write(evaluation, path["said"], path["tested"], []))
         prices = PriceList(base_model=MODEL, models={MODEL: {"input": 0.1, "output": 0.4}})
         TuningPlan(
             should_tune=True, reasons=[], metric="accuracy", best_prompt=None, detectable_lift=0.1, rows={}, trials=[],

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -61,6 +62,14 @@ class ServiceError(Exception):
     """A failure of Google's services; `code` is the HTTP status, 0 without one."""
 
     code: int
+
+
+_QUOTED = re.compile(r"""(?<!\w)(['"])(?:\\.|(?!\1).)*\1(?!\w)""", re.DOTALL)
+
+
+def without_values(message: str) -> str:
+    """The message with what it quotes left out, for logs: texts, answers and labels of rows are in documents only."""
+    return _QUOTED.sub("'…'", message)
 
 
 @lru_cache(1000)

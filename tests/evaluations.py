@@ -45,7 +45,7 @@ def evaluated(
     examples = list(read_examples(folder / rows))
     part = Dataset(name, examples, free_baselines=free, constrain_best=constrain, answers=answers)
     evaluation = StepContext(sections).evaluator.evaluate(part, list(read_examples(folder / train)), variants)
-    console = evaluate.write(evaluation, answers, str(folder / "report"))
+    console = evaluate.write(evaluation, answers, str(folder / "report"), evaluation.report.task.labels)
     return console, EvaluationReport.read(folder / "report")
 
 

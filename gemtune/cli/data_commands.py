@@ -339,7 +339,7 @@ def _read_stats(loaded: Config) -> ReadStats:
         log.addHandler(_Progress())
         log.setLevel(logging.INFO)
     corrections = loaded.preprocess.corrections
-    return ReadStats(read_review_file(corrections) if corrections else {})
+    return ReadStats(read_review_file(corrections) if corrections else {}, logs_values=True)
 
 
 def _listed(reasons: Counter[str]) -> str:

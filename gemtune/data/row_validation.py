@@ -22,7 +22,7 @@ from gemtune.data.formats import parse_example
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import find_spellings, label_set, labels_of, spelling_key
 from gemtune.data.readers import Row
-from gemtune.errors import UserError, did_you_mean
+from gemtune.errors import UserError, did_you_mean, without_values
 
 log = logging.getLogger("gemtune")
 
@@ -37,10 +37,12 @@ _MAX_SAMPLES, _MAX_LINES, _MAX_SPELLINGS = 3, 20, 10
 class ReadStats:
     """Counts of what was read and changed. `corrections` are labels by row id, from a review file.
 
-    `matched_corrections` are the ids among them that were read.
+    `matched_corrections` are the ids among them that were read. `logs_values` is for the terminal of a person: notes
+    are logged with what they quote of the rows.
     """
 
     corrections: Mapping[str, str] = field(default_factory=dict)
+    logs_values: bool = False
     matched_corrections: set[str] = field(default_factory=set)
     corrected: int = 0
     columns: Counter[str] = field(default_factory=Counter)
@@ -61,7 +63,7 @@ class ReadStats:
         """Log what was assumed or found, once, and keep it for the report."""
         if text not in self.notes:
             self.notes.append(text)
-            log.warning("%s", text)
+            log.warning("%s", text if self.logs_values else without_values(text))
 
     def note_findings(self, task: Task, config: Preprocess) -> None:
         """Note texts in a wrong encoding, labels that differ in spelling only, rows that may belong together."""

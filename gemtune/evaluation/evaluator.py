@@ -26,7 +26,7 @@ from gemtune.artifacts.evaluation import (
 from gemtune.catalogue import Catalogue
 from gemtune.config import Evaluate, Judge, ModelVariant, Preference, Role, Task, Vertex
 from gemtune.data.example import Example
-from gemtune.errors import UserError
+from gemtune.errors import UserError, without_values
 from gemtune.evaluation import injection, intervals, pairwise
 from gemtune.evaluation import judge as llm_judge
 from gemtune.evaluation.human_ratings import load_human_ratings, read_pair_ratings
@@ -284,7 +284,7 @@ def _hint(report: VariantReport, rows: int) -> None:
     if outcomes.get("truncated", 0) > 0.02 * rows:
         log.info("%d of %d answers of %s were truncated: raise max_output_tokens", outcomes["truncated"], rows, name)
     if unusable := describe_unusable(outcomes, report.unusable_forms, 0.1):
-        log.info("%s: %s", name, unusable)
+        log.info("%s: %s", name, without_values(unusable))
 
 
 def compare_with_vertex(

@@ -132,7 +132,7 @@ def sampled(config: Config, notes: Sequence[str] = ()) -> tuple[list[Example], l
 
     `notes` on the reading have been shown and are not logged again. Raises `UserError` when the source cannot be read.
     """
-    stats = ReadStats(notes=list(notes))
+    stats = ReadStats(notes=list(notes), logs_values=True)
     rules = config.preprocess.model_copy(update={"pii": "off"})  # a detector may be paid
     if config.method == "preference" and config.preference.pairs_from == "data":
         rules = rules.model_copy(update={"test_data": ""})
@@ -346,7 +346,7 @@ def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Mi
         yield Misfit(f"the training rows have {len(trained)} label {sorted(trained)}", "change the source's split")
     rare = {label: rows for label, rows in sorted(counts.items()) if rows < RARE_ROWS}
     if rare and len(counts) <= MAX_LABEL_SHARE * profile.rows.total():
-        shown = ", ".join(f"{label!r:.60} {rows}" for label, rows in list(rare.items())[:_MAX_LISTED])
+        shown = ", ".join(f"{label[:60]!r} {rows}" for label, rows in list(rare.items())[:_MAX_LISTED])
         more = f" and {len(rare) - _MAX_LISTED} more" if len(rare) > _MAX_LISTED else ""
         have = "label has" if len(rare) == 1 else "labels have"
         message = f"{len(rare)} {have} fewer than {RARE_ROWS} rows, too few to learn or to measure: {shown}{more}"

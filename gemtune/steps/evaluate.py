@@ -21,6 +21,7 @@ from gemtune.config import ModelVariant
 from gemtune.cost.baselines import MAX_COUNTED, BaselineForecast, baseline_variants
 from gemtune.cost.tokens import TokenCounter
 from gemtune.data.example import Example, read_before_gate, read_examples
+from gemtune.errors import without_values
 from gemtune.evaluation import pairwise
 from gemtune.evaluation.evaluator import Dataset, Evaluation
 from gemtune.evaluation.metrics import primary_metric
@@ -31,7 +32,6 @@ from gemtune.steps.context import Section, StepContext
 
 log = logging.getLogger("gemtune")
 MAX_MATRIX_LABELS = 100  # the metadata of an artifact may have 200 KB; a matrix of 120 labels has 166, one of 150 257
-LOGGED_MISTAKES = 5
 
 
 def run_baselines(
@@ -48,9 +48,9 @@ def run_baselines(
     evaluation = context.evaluator.evaluate(dataset, shown, variants)
     notes += evaluation.report.notes
     for note in notes:
-        log.warning("%s", note)
+        log.warning("%s", without_values(note))
     report_with_notes = evaluation.report.model_copy(update={"notes": notes})
-    return write(replace(evaluation, report=report_with_notes), predictions, report)
+    return write(replace(evaluation, report=report_with_notes), predictions, report, context.task.labels)
 
 
 def run_checkpoints(
@@ -83,7 +83,8 @@ def run_checkpoints(
         optional="candidate",
         answers=predictions,
     )
-    return write(context.evaluator.evaluate(dataset, list(read_examples(train)), variants), predictions, report)
+    evaluation = context.evaluator.evaluate(dataset, list(read_examples(train)), variants)
+    return write(evaluation, predictions, report, context.task.labels)
 
 
 def run_finalists(
@@ -117,7 +118,7 @@ def run_finalists(
         update={"test_set_usage": usage, "champion_test_set": regression.report if regression else None}
     )
     rows_written = [*evaluation.predictions, *again, *(regression.predictions if regression else [])]
-    return write(Evaluation(document, rows_written), predictions, report)
+    return write(Evaluation(document, rows_written), predictions, report, context.task.labels)
 
 
 def _again(
@@ -155,10 +156,13 @@ def _champion_test_set(context: StepContext, name: str, train: Sequence[Example]
 # -- what the console shows ------------------------------------------------------------------------------------------
 
 
-def write(evaluation: Evaluation, predictions: str, path: str) -> dict[str, dict[str, Any]]:
+def write(
+    evaluation: Evaluation, predictions: str, path: str, configured: Collection[str]
+) -> dict[str, dict[str, Any]]:
     """Write predictions and report; returns what the console shows.
 
-    That is `metrics` (every number by one name) and `confusion` (of the best variant), as pipeline artifacts show them.
+    That is `metrics` (every number by one name) and `confusion` (of the best variant), as pipeline artifacts show them;
+    `configured` are the labels that the settings list.
     """
     write_predictions(predictions, evaluation.predictions)
     report = evaluation.report
@@ -175,29 +179,30 @@ def write(evaluation: Evaluation, predictions: str, path: str) -> dict[str, dict
         for result in report.variants
         for name, score in result.metrics.items()
     }
-    return {"metrics": metrics, "confusion": _confusion(best)}
+    return {"metrics": metrics, "confusion": _confusion(best, configured)}
 
 
-def _confusion(best: VariantReport) -> dict[str, Any]:
+def _confusion(best: VariantReport, configured: Collection[str]) -> dict[str, Any]:
     """A confusion matrix in the form of a ClassificationMetrics artifact; {} for other task kinds.
 
-    Of more than `MAX_MATRIX_LABELS` labels it has those of the most frequent mistakes; the report has all.
+    Metadata is kept outside of the bucket: labels that no setting lists are numbered in the order of the report. Of
+    more than `MAX_MATRIX_LABELS` labels it has those of the most frequent mistakes; the report has all.
     """
     table = best.confusion
     if table is None:
         return {}
     shown = table.columns
     if len(table.labels) > MAX_MATRIX_LABELS:
-        pairs = [f"{label} as {answer} ({rows})" for label, answer, rows in table.mistakes[:LOGGED_MISTAKES]]
-        log.info("note: %s", f"most frequent mistakes, with their rows: {', '.join(pairs) or 'none'}")
         frequent = (label for mistake in table.mistakes for label in mistake[:2])
         kept = list(dict.fromkeys([*frequent, *table.labels]))[:MAX_MATRIX_LABELS]
         shown = [column for column in table.columns if column in kept]
+        log.info("the matrix has %d of %d labels, those of the most frequent mistakes", len(shown), len(table.labels))
     counts = dict(zip(table.labels, table.matrix, strict=True))
+    names = {label: label if label in configured else f"label {i}" for i, label in enumerate(table.labels, 1)}
     rows = [dict(zip(table.columns, counts.get(label, [0] * len(table.columns)), strict=True)) for label in shown]
     return {
         "confusionMatrix": {
-            "annotationSpecs": [{"displayName": label} for label in shown],
+            "annotationSpecs": [{"displayName": names.get(label, label)} for label in shown],
             "rows": [{"row": [row[column] for column in shown]} for row in rows],
         }
     }

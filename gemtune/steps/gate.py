@@ -9,7 +9,7 @@ from gemtune.artifacts.decision import DecisionRecord
 from gemtune.artifacts.evaluation import EvaluationReport
 from gemtune.artifacts.tuning import Selection, TuningPlan
 from gemtune.config import Gate
-from gemtune.errors import UserError
+from gemtune.errors import UserError, without_values
 from gemtune.evaluation.comparison import Compare, CompareByMetric, ComparePairwise
 from gemtune.evaluation.gate import Evidence, decide
 from gemtune.evaluation.predictions import CHAMPION_TEST_SET, ScoredVariant, read_predictions
@@ -67,7 +67,7 @@ def run(predictions: str, selection: str, tuning_plan: str, tested: str, decisio
     )
     record.write(decision)
     for sentence in [*record.reasons, *record.notes]:
-        log.info("%s", sentence)
+        log.info("%s", without_values(sentence))
     log.info("done: %s", record.verdict.replace("_", " "))
     return record.passed
 

@@ -29,7 +29,7 @@ from gemtune.cost.items import cheapest_plan
 from gemtune.cost.method_comparison import compare_methods
 from gemtune.cost.tokens import TokenCounter, TokenEstimates
 from gemtune.data.example import Example, read_examples
-from gemtune.errors import UserError
+from gemtune.errors import UserError, without_values
 from gemtune.evaluation.intervals import smallest_detectable_lift
 from gemtune.evaluation.metrics import LABELLED_KINDS
 from gemtune.evaluation.scorers import describe_unusable
@@ -469,12 +469,12 @@ def modality(examples: Sequence[Example]) -> str:
 def _log(plan: TuningPlan, best: VariantReport) -> None:
     """The forecast, item by item, and the step's last line."""
     for warning in [*plan.unusable, *plan.warnings, *plan.over_budget]:
-        log.warning("%s", warning)
+        log.warning("%s", without_values(warning))
     for item in plan.forecast.items:
         log.info("forecast: %-45s %12.0f tokens %10.4f USD", item.label, item.tokens.expected, item.cost.expected)
     name, score = best.variant.name, best.metrics[plan.metric].value
     if plan.reasons:
-        log.info("done: %s", f"keep {name}: {plan.reasons[0]}")
+        log.info("done: %s", f"keep {name}: {without_values(plan.reasons[0])}")
         return
     jobs = f"{len(plan.trials)} trial{'' if len(plan.trials) == 1 else 's'} planned"
     jobs += " after a supervised job" if plan.first_trial else ""

@@ -22,6 +22,7 @@ from gemtune.artifacts.tuning import (
 )
 from gemtune.config import ModelVariant
 from gemtune.cost import usage
+from gemtune.errors import without_values
 from gemtune.state import champion
 from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import (
@@ -104,7 +105,7 @@ def run(
     )
     document.write(selection)
     for note in notes:
-        log.info("%s", note)
+        log.info("%s", without_values(note))
     log.info("done: %s", f"{chosen.variant.name} at {chosen.score.value:.3f}: {reason}" if chosen else reason)
 
 

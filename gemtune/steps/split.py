@@ -23,7 +23,7 @@ from gemtune.data.example import Example, read_examples, to_row, write_rows
 from gemtune.data.leakage import find_overlaps, leakage_report
 from gemtune.data.split_assignment import SPLITS, SplitAssignments, assign_splits, group_key, split_by_hash
 from gemtune.data.times import parse_times
-from gemtune.errors import TooFewRowsError
+from gemtune.errors import TooFewRowsError, without_values
 from gemtune.inference import data_fit
 from gemtune.steps.context import Section, StepContext
 
@@ -218,10 +218,9 @@ def run(
     if leakage:
         overlaps.write(leakage)
     for note in notes:
-        log.warning("%s", note)
+        log.warning("%s", without_values(note))
     for split, labels in labels_without_rows(divided).items():
-        shown = ", ".join(labels[:10]) + (" ..." if len(labels) > 10 else "")
-        log.warning("%d labels have no %s row and cannot be evaluated: %s", len(labels), split, shown)
+        log.warning("%d labels have no %s row and cannot be evaluated (see the report)", len(labels), split)
     overlap_rows = sum(overlap.rows for overlap in overlaps.overlaps)
     sizes = " / ".join(f"{overlaps.rows[split]} {split}" for split in SPLITS)
     log.info("done: %s", f"{sizes}, {len(excluded)} excluded, {overlap_rows} rows overlap across splits")

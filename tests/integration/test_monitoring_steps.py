@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,21 @@ def test_start_retraining_of_the_same_reasons_is_one_run_that_a_crash_does_not_l
     assert starts("job-4")  # the claim has ended, and nothing was tuned
     finish_run.run("once", "", "SUCCEEDED", "", "job-4", notify={}, vertex={})
     assert not starts("job-5")
+
+
+def test_start_retraining_of_concurrent_runs_with_the_same_reasons_is_one_run(client: Client, tmp_path: Path) -> None:
+    settings, path = sections("monitor.on_retrain=submit"), decided(tmp_path, "retrain")
+
+    def starts(number: int) -> bool:
+        return start_retraining.run(path, f"gs://runs/{number}", "concurrent", True, **settings)
+
+    with ThreadPoolExecutor(6) as pool:
+        first = list(pool.map(starts, range(6)))
+    assert first.count(True) == 1
+    winner = first.index(True)
+    assert [starts(number) for number in range(6)] == [number == winner for number in range(6)]
+    finish_run.run("concurrent", "", "SUCCEEDED", "", "", notify={}, vertex={})
+    assert not any(map(starts, range(6)))
 
 
 def test_retraining_by_hand_handles_reasons_that_were_only_notified(client: Client, tmp_path: Path) -> None:

@@ -137,6 +137,18 @@ def start(arguments, folder, timeout_s=280):
     return max((folder / "runs").glob("*/summary.json"), key=lambda path: path.stat().st_mtime).parent
 
 
+def texts_outside(run, folder, data):
+    """Texts and answers of rows that are where only counts may be: specification, logs, metrics, requests of jobs."""
+    texts = {value for row in _rows(data) for value in row.values() if isinstance(value, str) and len(value) > 15}
+    assert len(texts) > 100
+    sent = [json.loads(line) for line in (folder / "requests.jsonl").read_text(encoding="utf-8").splitlines()]
+    kept = [str(request) for request in sent if not request["path"].startswith("/upload/")
+            and not request["path"].endswith((":generateContent", ":countTokens"))]  # fmt: skip
+    documents = [*run.glob("logs/*"), run / "pipeline.yaml", *run.rglob("executor_output.json")]
+    kept += [path.read_text(encoding="utf-8") for path in documents]
+    return [text for text in texts if any(text in place for place in kept)]
+
+
 # Artifacts.
 
 

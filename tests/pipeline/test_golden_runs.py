@@ -8,7 +8,17 @@ import json
 
 import pytest
 from browser import BROWSER, Browser
-from golden_runs import GOLDEN, MORE, difference, read_facts, read_requests, start, write_golden, write_inputs
+from golden_runs import (
+    GOLDEN,
+    MORE,
+    difference,
+    read_facts,
+    read_requests,
+    start,
+    texts_outside,
+    write_golden,
+    write_inputs,
+)
 
 RUNS = ["quickstart", "quickstart_ja", "preference", "extraction", "summarization"]
 IN_SUITE = ("preference",)
@@ -64,7 +74,8 @@ def loaded_beyond(log):
     for name in RUNS
 ])  # fmt: skip
 def test_run_equals_its_golden_files(name, tmp_path, golden):
-    run = start(write_inputs(name, tmp_path), tmp_path)
+    arguments = write_inputs(name, tmp_path)
+    run = start(arguments, tmp_path)
     documents = {**read_facts(run), "requests": read_requests(tmp_path / "requests.jsonl")}
     assert documents["summary"]["verdict"] == VERDICTS[name]
     assert documents["picked"]["trials"], "the run reaches tuning"
@@ -76,6 +87,7 @@ def test_run_equals_its_golden_files(name, tmp_path, golden):
         differences += difference(path, facts)
     assert not differences, "\n".join(["the run differs from its golden files:", *differences[:80]])
     assert not loaded_beyond(tmp_path / "modules.jsonl")
+    assert not texts_outside(run, tmp_path, tmp_path / arguments[arguments.index("--data") + 1])
     if BROWSER:
         assert_page_lists_what_broke(run, tmp_path / "profile")
 

@@ -21,7 +21,7 @@ from gemtune.cli.init import SCHEMA
 from gemtune.cli.main import app
 from gemtune.data.csv_safe import read_review_file
 from gemtune.data.example import Example, read_examples, write_examples
-from gemtune.errors import ServiceError, UserError, actionable
+from gemtune.errors import ServiceError, UserError, actionable, without_values
 from gemtune.evaluation.human_ratings import read_pair_ratings, read_ratings
 from gemtune.evaluation.predictions import read_predictions
 from gemtune.vertex.calls import PermanentError, TransientError
@@ -179,3 +179,9 @@ def test_command_names_a_folder_that_cannot_be_written(
 def test_service_failure_has_a_remedy(error: ServiceError, remedy: str) -> None:
     assert remedy in str(actionable(error))
     assert str(error) in str(actionable(error))
+
+
+@pytest.mark.parametrize("value", ["plain", "it's", 'a "b"', "a 'b' \"c\"", "two\nlines", "", "名前", "\\'"])
+def test_without_values_leaves_out_what_is_quoted_and_no_apostrophe(value: str) -> None:
+    message = f"the source's label {value!r} has 3 rows, {value!r}: those rows' texts and a 'b'"
+    assert without_values(message) == "the source's label '…' has 3 rows, '…': those rows' texts and a '…'"
