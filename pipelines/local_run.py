@@ -265,9 +265,10 @@ def step_output(folder: Path, pattern: str) -> Path:
 
 def copy_manifest(folder: Path) -> None:
     """Copy the manifest to the top of a finished run's folder, with the digests of the files that are there."""
-    names = ("report.html", "summary.json", PIPELINE, ARGUMENTS, STARTED)
+    paths = [folder / name for name in ("report.html", "summary.json", PIPELINE, ARGUMENTS, STARTED)]
     manifest = Manifest.read(step_output(folder, STEP_MANIFEST))
-    manifest.model_copy(update={"copies": {name: digest_of(folder / name) for name in names}}).write(folder / MANIFEST)
+    copies = {path.name: digest_of(path) for path in paths if path.is_file()}  # a submitted run has no YAML here
+    manifest.model_copy(update={"copies": copies}).write(folder / MANIFEST)
 
 
 def verify(folder: Path) -> tuple[Manifest, list[Verification]]:
@@ -275,7 +276,12 @@ def verify(folder: Path) -> tuple[Manifest, list[Verification]]:
 
     Raises `UserError` for a folder without a manifest.
     """
-    copied, started = Manifest.read(folder / MANIFEST), read_settings(folder)
+    started = read_settings(folder)
+    if not (folder / MANIFEST).is_file():
+        unfinished = state(folder) in ("running", "stopped")
+        remedy = f"finish it: gemtune run --resume {folder}" if unfinished else "the report on monitoring has none"
+        raise UserError("the run has no manifest", file=folder, remedy=remedy)
+    copied = Manifest.read(folder / MANIFEST)
     path = step_output(folder, STEP_MANIFEST)
     manifest = Manifest.read(path)
     checks = list(manifest.check(path))

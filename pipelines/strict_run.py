@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gemtune.artifacts.base import open_atomic
+from gemtune.artifacts.manifest import Manifest
 from gemtune.config import Config
 from gemtune.errors import UserError
 from gemtune.vertex import Client, connect, storage
@@ -81,12 +83,27 @@ def watch(client: Client, name: str, show: Callable[[str], object]) -> None:
 
 
 def collect(client: Client, run: str, config: Config, folder: Path, engine: str) -> tuple[Path, dict[str, Any]]:
-    """Write the page and the summary of a run to a new folder below `folder`; that folder, and the summary."""
+    """Write the report of a run, and what its manifest covers, to a new folder below `folder` that looks like that of
+    a local run; that folder, and the summary.
+    """
     outputs: list[Any] = [task.outputs for task in runs.get(client, config.name, run).job_detail.task_details]
     report = next(output for output in outputs if "page" in output and "summary" in output)
+    uris = {key: output.artifacts[0].uri for key, output in report.items()}
     written = local_run.create_folder(folder, config.name)
     local_run.write_settings(written, config.data, engine, 1, ("pipelines", "rewards"))
-    for key, file in (("page", "report.html"), ("summary", "summary.json")):
-        storage.download(client, report[key].artifacts[0].uri, written / file)
-    summary: dict[str, Any] = json.loads((written / "summary.json").read_text(encoding="utf-8"))
+    files = {f"report/{key}": uri for key, uri in uris.items()}
+    if "manifest" in uris:  # a report on monitoring has none
+        storage.download(client, uris["manifest"], written / local_run.MANIFEST)
+        manifest = Manifest.read(written / local_run.MANIFEST)
+        root = uris["manifest"].removesuffix(manifest.path)
+        files = {path: root + path for path in (manifest.path, *manifest.files, *manifest.outputs)}
+    for path, uri in files.items():
+        copy = written / "steps" / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        storage.download(client, uri, copy)
+    summary = local_run.collect(written)
+    with open_atomic(written / "summary.json") as file:
+        json.dump(summary, file, ensure_ascii=False, indent=1)
+    if "manifest" in uris:
+        local_run.copy_manifest(written)
     return written, summary

@@ -259,6 +259,13 @@ class Fields:
             raise bad_field((self.name(key), "must be a list of strings."))
         return value
 
+    def matching(self, key: str, pattern: str, form: str) -> str:
+        """A string of a form; "" when it is absent or empty."""
+        value = self.text(key, "")
+        if value and not re.fullmatch(pattern, value):
+            raise bad_field((self.name(key), f"{value[:100]!r} must have the form {form}."))
+        return value
+
     def only(self, *names: str) -> None:
         """Reject other fields, as Google's JSON parser does."""
         for key in self.value:
@@ -277,17 +284,30 @@ def read_display_name(fields: Fields) -> str:
 
 def read_labels(fields: Fields) -> dict[str, str]:
     """The labels of a resource: at most 64, keys and values of at most 64 lower-case characters."""
-    labels = fields.value.get("labels") or {}
-    where = fields.name("labels")
-    if not isinstance(labels, dict) or len(labels) > 64:
+    labels, where = fields.object("labels").value, fields.name("labels")
+    if len(labels) > 64:
         raise bad_field((where, "must be a map of at most 64 labels."))
     for name, value in labels.items():
         if not isinstance(value, str):
             raise bad_field((where, f'the value of label "{name}" must be a string.'))
+        if not name[:1].isalpha():
+            raise bad_field((where, f'the key of label "{name}" must begin with a letter.'))
         for part in (name, value):
             if len(part) > 64 or not all(ch.islower() or ch.isdigit() or ch in "_-" or ord(ch) > 127 for ch in part):
                 raise bad_field((where, f'label "{part}" may have 64 lower-case letters, digits, "_" and "-".'))
     return labels
+
+
+def read_key(fields: Fields, location: str) -> Json:
+    """The encryptionSpec of a resource: a Cloud KMS key in its region."""
+    spec = fields.object("encryptionSpec")
+    spec.only("kmsKeyName")
+    form = "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"
+    name = spec.matching("kmsKeyName", re.sub("[A-Z]+", r"[^/\\s]+", form), form)
+    if not name or name.split("/")[3] != location:
+        problem = f"must be a key in {location}, the region of the resource." if name else "is required."
+        raise bad_field((spec.name("kmsKeyName"), problem))
+    return spec.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from emulator.core.google_rest import (
     now,
     public,
     read_display_name,
+    read_key,
     read_labels,
     typed,
 )
@@ -118,7 +119,7 @@ class Endpoints(Collection):
             "labels": read_labels(fields),
         }
         if "encryptionSpec" in fields:
-            endpoint["encryptionSpec"] = fields.object("encryptionSpec").value
+            endpoint["encryptionSpec"] = read_key(fields, call.params["location"])
         endpoint_id = call.first("endpointId")
         if endpoint_id and not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", endpoint_id):
             raise bad_field(("endpoint_id", f"'{endpoint_id[:80]}' is not a valid id."))

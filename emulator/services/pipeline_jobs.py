@@ -18,14 +18,17 @@ from emulator.core.google_rest import (
     failed_precondition,
     now,
     public,
+    read_key,
     read_labels,
     typed,
 )
 from emulator.core.state import State
 from emulator.execution import edges
 from emulator.services.collection import Collection
+from emulator.services.inference import NAMES
 from emulator.services.operations import Operations
 from emulator.services.pipeline_runs import ENDED, PipelineRuns
+from emulator.services.structured import enum_name
 from emulator.services.template_registry import TemplateRegistry
 
 _STATES = ("PIPELINE_STATE_PENDING", "PIPELINE_STATE_RUNNING", "PIPELINE_STATE_CANCELLING", *ENDED)
@@ -69,16 +72,12 @@ class PipelineJobs(Collection):
         fields = Fields(body, "pipeline_job")
         if not re.fullmatch(r"[a-z][-a-z0-9]{0,127}", job_id):
             raise bad_field(("pipeline_job_id", f"'{job_id[:130]}' must match [a-z][-a-z0-9]{{0,127}}."))
-        for key in ("serviceAccount", "network"):
-            fields.text(key, "")
-        if len(fields.text("displayName", "")) > 128:
-            raise bad_field(("pipeline_job.display_name", "may have up to 128 characters."))
-        job: Json = {key: body[key] for key in _COPIED if key in body}
+        job = read_job(fields, parent.split("/")[3])
         if not body.get("pipelineSpec") and fields.text("templateUri", ""):
             version, job["pipelineSpec"] = self._templates.template(fields.text("templateUri"))
             job["templateMetadata"] = {"version": version}
         check_spec(Fields(job, "pipeline_job"))
-        job |= {"labels": read_labels(fields), "state": "PIPELINE_STATE_PENDING", "jobDetail": {"taskDetails": []}}
+        job |= {"state": "PIPELINE_STATE_PENDING", "jobDetail": {"taskDetails": []}}
         if schedule:
             job["scheduleName"] = schedule
         default = str(job.get("pipelineSpec", {}).get("defaultPipelineRoot", ""))
@@ -171,6 +170,37 @@ class PipelineJobs(Collection):
             if state in ENDED:
                 changes["endTime"] = now()
             return public(self._state.update(job["name"], **changes))
+
+
+def read_job(fields: Fields, location: str) -> Json:
+    """The fields of a job that a caller sets, apart from its specification; 400 for one that the service refuses."""
+    fields.only(*NAMES["pipelineJob"])
+    job: Json = {key: fields.value[key] for key in _COPIED if key in fields.value}
+    if len(fields.text("displayName", "")) > 128:
+        raise bad_field(("pipeline_job.display_name", "may have up to 128 characters."))
+    fields.matching("serviceAccount", r"[^@\s]+@[^@\s]+\.[^@\s.]+", "NAME@PROJECT.iam.gserviceaccount.com")
+    fields.matching("network", r"projects/[^/\s]+/global/networks/[^/\s]+", "projects/NUMBER/global/networks/NETWORK")
+    if fields.texts("reservedIpRanges") and not fields.text("network", ""):
+        raise bad_field(("pipeline_job.reserved_ip_ranges", "are ranges of a network, which is not set."))
+    fields.boolean("preflightValidations")
+    interface = fields.object("pscInterfaceConfig")
+    interface.only("networkAttachment", "dnsPeeringConfigs")
+    form = "projects/PROJECT/regions/REGION/networkAttachments/NAME"
+    interface.matching("networkAttachment", r"[^/\s]+|" + re.sub("[A-Z]+", r"[^/\\s]+", form), form)
+    for peering in interface.objects("dnsPeeringConfigs"):
+        peering.only("domain", "targetProject", "targetNetwork")
+        for key in ("targetProject", "targetNetwork", "domain"):
+            if not peering.text(key):
+                raise bad_field((peering.name(key), "is required."))
+        peering.matching("domain", r"\S+\.", "a DNS name that ends with a dot")
+    if "encryptionSpec" in fields:
+        job["encryptionSpec"] = read_key(fields, location)
+    runtime = fields.object("runtimeConfig")
+    runtime.only(*NAMES["runtimeConfig"])
+    policy = enum_name(runtime, "failurePolicy", NAMES["failurePolicy"])
+    if "failurePolicy" in runtime:
+        job["runtimeConfig"] = {**runtime.value, "failurePolicy": policy}
+    return {**job, "labels": read_labels(fields)}
 
 
 def check_spec(fields: Fields) -> None:

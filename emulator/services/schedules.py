@@ -29,8 +29,9 @@ from emulator.core.google_rest import (
 )
 from emulator.core.state import State
 from emulator.services.collection import Collection
+from emulator.services.inference import NAMES
 from emulator.services.operations import Operations
-from emulator.services.pipeline_jobs import PipelineJobs, check_spec
+from emulator.services.pipeline_jobs import PipelineJobs, check_spec, read_job
 
 
 def next_firing(cron: str, after: datetime) -> datetime | None:
@@ -193,6 +194,11 @@ class Schedules(Collection):
         request = fields.object("createPipelineJobRequest")
         if "createPipelineJobRequest" not in fields:
             raise bad_field(("schedule.create_pipeline_job_request", "is required."))
+        fields.only(*NAMES["schedule"])
+        location = call.params["location"]
+        request.only("parent", "pipelineJob", "pipelineJobId")
+        form = f"projects/PROJECT/locations/{location}"
+        parent = request.matching("parent", f"projects/[^/]+/locations/{location}", form) or call.parent
         if request.text("pipelineJobId", ""):
             raise bad_field((request.name("pipelineJobId"), "must not be set in a schedule."))
         stamp = _stamp(self.clock())
@@ -204,7 +210,7 @@ class Schedules(Collection):
             "startTime": fields.text("startTime", stamp),
             "startedRunCount": "0",
             "catchUp": False,
-            "createPipelineJobRequest": {"parent": request.text("parent", call.parent), "pipelineJob": _job(fields)},
+            "createPipelineJobRequest": {"parent": parent, "pipelineJob": _job(fields, location)},
         }
         self._read_settings(schedule, fields, set(call.body))
         start = _parse_time(schedule["startTime"], "startTime") - timedelta(seconds=1)
@@ -224,6 +230,9 @@ class Schedules(Collection):
             schedule["endTime"] = fields.text("endTime")
         if "startTime" in changed:
             _parse_time(fields.text("startTime"), "startTime")
+        start, end = (_parse_time(schedule.get(key, "9000-01-01"), key) for key in ("startTime", "endTime"))
+        if end <= start:
+            raise bad_field(("schedule.end_time", "must be after start_time."))
         for key, default in (("maxRunCount", 0), ("maxConcurrentRunCount", 1), ("maxConcurrentActiveRunCount", 0)):
             if key in changed or (default and key not in schedule):
                 count = fields.integer(key, default)
@@ -243,7 +252,7 @@ class Schedules(Collection):
             if "displayName" in changed:
                 schedule["displayName"] = read_display_name(fields)
             if "createPipelineJobRequest" in changed:
-                schedule["createPipelineJobRequest"]["pipelineJob"] = _job(fields)
+                schedule["createPipelineJobRequest"]["pipelineJob"] = _job(fields, call.params["location"])
             self._read_settings(schedule, fields, changed)
             schedule["updateTime"] = _stamp(self.clock())
             if schedule["state"] == "ACTIVE":
@@ -275,10 +284,10 @@ class Schedules(Collection):
         return {}
 
 
-def _job(schedule: Fields) -> Json:
-    job = schedule.object("createPipelineJobRequest").object("pipelineJob").value
-    check_spec(Fields(job, "pipeline_job"))
-    return job
+def _job(schedule: Fields, location: str) -> Json:
+    job = Fields(schedule.object("createPipelineJobRequest").object("pipelineJob").value, "pipeline_job")
+    check_spec(job)
+    return read_job(job, location)
 
 
 def _stamp(moment: datetime) -> str:

@@ -86,7 +86,7 @@ def _ordered(schema: Any) -> Any:
 def enum_name(fields: Fields, key: str, names: Sequence[str]) -> str:
     """The name of an enum's value, which may be its number; the first when it is absent; 400 for an unknown one."""
     value = fields.value.get(key)
-    if isinstance(value, int) and 0 <= value < len(names):
+    if type(value) is int and 0 <= value < len(names):  # a boolean is none
         return names[value]
     name = fields.text(key, names[0]).upper()
     if name not in names:

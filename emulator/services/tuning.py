@@ -21,6 +21,7 @@ from emulator.core.google_rest import (
     failed_precondition,
     now,
     public,
+    read_key,
     read_labels,
 )
 from emulator.engines.base import MAX_REINFORCEMENT_STEPS
@@ -251,7 +252,7 @@ class TuningJobs(Collection):
         if "encryptionSpec" in fields:
             if not entry.cmek:
                 raise bad_field(("tuning_job.encryption_spec", f"CMEK is not supported for tuning {entry.name}."))
-            job["encryptionSpec"] = {"kmsKeyName": fields.object("encryptionSpec").text("kmsKeyName")}
+            job["encryptionSpec"] = read_key(fields, location)
         inherited_size = job.get("_parent_adapter_size")
         spec, size = self._read_spec(fields.object(specs[0]), entry, method, inherited_size, location)
         return {**job, specs[0]: spec, "_adapter_size": size}

@@ -122,7 +122,7 @@ def _changed_answers(before: tuple[Path, RunSummary], after: tuple[Path, RunSumm
 def _answers(folder: Path) -> dict[str, list[Prediction]]:
     """The answers to test rows by variant; {} of a run that found nothing new and evaluated nothing."""
     try:
-        path = local_run.step_output(folder, "evaluate-finalists/predictions")
+        path = local_run.step_output(folder, "evaluate-finalists*/predictions")
     except UserError:
         return {}
     return dict(read_predictions(str(path), "test").answers)

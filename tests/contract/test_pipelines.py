@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from emulated import LOCATION, NUMBER, PARENT, PROJECT, Server, gapic
 from google.api_core import exceptions
 
@@ -190,6 +191,59 @@ def test_bad_schedules_are_refused(server: Server, aip: Any, template: Path) -> 
     for cron in ("0 3 * *", "61 * * * *", "TZ=Nowhere/Town 0 3 * * *", "x * * * *"):
         with pytest.raises(exceptions.BadRequest, match="cron"):
             make(aip, template).create_schedule(cron=cron, display_name="bad")
+
+
+KEY = "projects/p/locations/us-central1/keyRings/r/cryptoKeys/k"
+PEERING = {"domain": "corp.example.", "targetProject": "p", "targetNetwork": "n"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"runtimeConfig": {"failurePolicy": "FAST"}}, "failure_policy"),
+        ({"runtimeConfig": {"failurePolicy": True}}, "failure_policy"),
+        ({"runtimeConfig": {"failure": 1}}, "failure"),
+        ({"encryptionSpec": {}}, "kms_key_name"),
+        ({"encryptionSpec": {"kmsKeyName": "k"}}, "kms_key_name"),
+        ({"encryptionSpec": {"kmsKeyName": KEY.replace("us-central1", "europe-west1")}}, "kms_key_name"),
+        ({"network": "default"}, "network"),
+        ({"reservedIpRanges": ["range"]}, "reserved_ip_ranges"),
+        ({"serviceAccount": "steps"}, "service_account"),
+        ({"pscInterfaceConfig": {"networkAttachment": "a/b"}}, "network_attachment"),
+        ({"pscInterfaceConfig": {"dnsPeeringConfigs": [{**PEERING, "domain": "corp.example"}]}}, "domain"),
+        ({"pscInterfaceConfig": {"dnsPeeringConfigs": [{"domain": "corp.example."}]}}, "target_project"),
+        ({"labels": {"": "x"}}, "labels"),
+        ({"labels": []}, "labels"),
+        ({"serviceAcount": "typo"}, "serviceAcount"),
+    ],
+)
+def test_jobs_and_schedules_with_bad_fields_are_refused(server: Server, fields: dict[str, Any], named: str) -> None:
+    runtime = {"parameterValues": {"x": 1}, **fields.get("runtimeConfig", {})}
+    job = {"displayName": "j", "pipelineSpec": yaml.safe_load(SPEC), **fields, "runtimeConfig": runtime}
+    schedule = {"displayName": "s", "cron": "0 3 * * 1", "createPipelineJobRequest": {"pipelineJob": job}}
+    for kind, body in (("pipelineJobs", job), ("schedules", schedule)):
+        answer = httpx.post(f"{server.url}/v1/{PARENT}/{kind}", json=body)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["status"]) == (400, "INVALID_ARGUMENT")
+        assert named in error["message"]
+
+
+def test_job_with_every_field_is_accepted(server: Server) -> None:
+    body = {
+        "pipelineSpec": yaml.safe_load(SPEC),
+        "runtimeConfig": {"parameterValues": {"x": 1}, "failurePolicy": 2},
+        "encryptionSpec": {"kmsKeyName": KEY},
+        "network": "projects/1/global/networks/n",
+        "reservedIpRanges": ["range"],
+        "serviceAccount": "steps@p.iam.gserviceaccount.com",
+        "pscInterfaceConfig": {"networkAttachment": "a", "dnsPeeringConfigs": [PEERING]},
+        "preflightValidations": True,
+        "labels": {"team": "shop"},
+    }
+    job = httpx.post(f"{server.url}/v1/{PARENT}/pipelineJobs", json=body).json()
+    assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_FAST", "sent as its number"
+    del body["runtimeConfig"]
+    assert {key: job[key] for key in body} == body
 
 
 def test_template_registry(server: Server, template: Path, tmp_path: Path) -> None:

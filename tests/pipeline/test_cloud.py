@@ -98,7 +98,7 @@ def test_submit_sends_the_whole_run(url, invoke):
     job = get(url, f"/v1/{done.output.strip()}")
     assert job["labels"] == {"gemtune": "shop", "gemtune-method": "supervised"}
     assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://demo-project-gemtune/pipelines"
-    assert job["runtimeConfig"]["failurePolicy"] == 2  # FAIL_FAST
+    assert job["runtimeConfig"]["failurePolicy"] == "PIPELINE_FAILURE_POLICY_FAIL_FAST"  # sent as a number
     assert job["preflightValidations"] is True
     assert not {"network", "encryptionSpec", "pscInterfaceConfig", "reservedIpRanges"} & set(job)
     form = job["pipelineSpec"]["root"]["inputDefinitions"]["parameters"]

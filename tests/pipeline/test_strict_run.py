@@ -17,8 +17,10 @@ import pytest
 import strict_runs
 import test_run
 from golden_runs import GOLDEN, MORE, difference, read_facts, write_inputs
+from typer.testing import CliRunner
 
 from emulator.execution.edges import problems
+from gemtune.cli.main import app
 from gemtune.config import Config
 from pipelines.compilation import compiled
 
@@ -65,6 +67,11 @@ def test_submit_local_runs_the_pipeline_and_writes_its_report(tmp_path):
     (summary,) = (tmp_path / "runs").glob("known-*/summary.json")
     assert json.loads(summary.read_text())["verdict"] == "deploy"
     assert (summary.parent / "report.html").exists()
+    verified = CliRunner().invoke(app, ["verify", str(summary.parent)])
+    assert verified.exit_code == 0, verified.output
+    assert "all " in verified.output
+    next((summary.parent / "steps").rglob("evaluate-finalists*/predictions")).write_text("changed")
+    assert CliRunner().invoke(app, ["verify", str(summary.parent)]).exit_code == 1
 
 
 def test_schedule_local_starts_runs_until_it_is_interrupted(tmp_path):

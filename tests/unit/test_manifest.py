@@ -99,6 +99,15 @@ def test_verify_works_where_the_run_was_moved_to(folder: Path) -> None:
     assert verify(Path("kept"))[0] == 0
 
 
+def test_verify_names_the_remedy_where_there_is_no_manifest(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    code, output = verify(folder)
+    assert (code, "has no manifest (the report on monitoring has none)" in output) == (1, True), output
+    (folder / "summary.json").unlink()
+    code, output = verify(folder)
+    assert (code, f"gemtune run --resume {folder}" in output) == (1, True), output
+
+
 def test_verify_expects_a_digest_and_a_key(folder: Path) -> None:
     digest = Manifest.read(folder / "manifest.json").digest
     assert verify(folder, "--digest", digest)[0] == 0
