@@ -31,7 +31,7 @@ from gemtune.contents import ModelOutput
 from gemtune.data.example import Example, RejectedRow
 from gemtune.data.row_validation import ReadStats, read
 from gemtune.errors import UserError
-from gemtune.evaluation.judge import parse_pairwise, parse_rating
+from gemtune.evaluation.judge import UNREADABLE, parse_pairwise, parse_rating
 from gemtune.evaluation.scorers import score_sample
 from gemtune.inference.prompts import resolve
 
@@ -94,7 +94,7 @@ def outcome(path: Path, task: dict[str, Any], row: dict[str, Any], answer: str, 
     samples = [ModelOutput(reply), ModelOutput(answer)]
     rating, result = parse_rating(Judge(), samples), parse_pairwise(samples, "one", "two")
     assert (rating.score is None) == (rating.refused + rating.unreadable == len(samples))
-    assert result.winner in ("candidate", "baseline", "tie")
+    assert result.winner in ("candidate", "baseline", "tie", UNREADABLE)
     ends.append("reason" if rating.score is None else "value")
     try:
         return [*ends, *_evaluated(path, Task.of(task), answer)]

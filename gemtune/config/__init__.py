@@ -198,8 +198,8 @@ def _apply(values: JsonObject, override: str) -> None:
 
 
 def _override_value(text: str) -> Any:
-    """A YAML value of one line. A text that is none, or that YAML takes as marks of its own (", ", "|", "#", "Sort: it"),
-    is itself.
+    """A YAML value of one line. A text that is none, or that YAML takes as marks of its own (", ", "|", "#", "a: b"),
+    stays as it is.
     """
     if text.strip() not in ("~", "[]", "{}", '""', "''") and not any(map(str.isalnum, text)):
         return text

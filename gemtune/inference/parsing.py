@@ -19,8 +19,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import groupby
+from functools import cache, lru_cache, partial
+from itertools import groupby, product
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,9 @@ _LATIN = r"(?-i:(?=[\0-\u10ff])\w)"  # letters, digits of scripts that put space
 
 def words_of(kind: str) -> list[str]:
     """The words of one kind in all languages of `answer_forms.yaml`."""
-    return [word for language in _LANGUAGES for word in language.get(kind, "").split(", ") if word]
+    listed = [word for language in _LANGUAGES for word in language.get(kind, "").split(", ") if word]
+    choices = ([part.split("/") for part in re.split(r"[<>]", word)] if "<" in word else [[word]] for word in listed)
+    return ["".join(parts) for own in choices for parts in product(*own)]
 
 
 def _any_of(words: Iterable[str]) -> str:
@@ -68,7 +70,7 @@ def _pattern(*kinds: str) -> re.Pattern[str]:
     return re.compile(_any_of(word for kind in kinds for word in words_of(kind)), re.IGNORECASE)
 
 
-_SEPARATOR = r"[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
+_SEPARATOR = r"=>|[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
 _SYMBOLS = r"\u2190-\u21ff\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0e\ufe0f\u200d\u20e3"
 _SYMBOL = re.compile(rf"(?![{_FORMS['crosses']}])[{_SYMBOLS}]")
 _END_TOKEN = r"<[|/]{0,2}\w{1,20}\|?>"  # of a model's turn, or of a tag that was never opened
@@ -89,7 +91,7 @@ _EXPLAINED = re.compile(r"\s[-–—]\s|[:：]")
 _VERDICT = re.compile(
     rf"[,，、(（]|{_EXPLAINED.pattern}|{_any_of(w for k in _AFTER for w in words_of(k))}", re.IGNORECASE
 )
-_ASIDE = re.compile(r"[(（][^()（）]*[)）]\W*")
+_ASIDE = re.compile(r"(?:[(（][^()（）]*[)）]|[,，]\s*(?:[01]?\.\d+|\d{1,3}\s?%))\W*")
 _GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
 _RIGHT = _pattern("nouns", "verdicts")
 _CORRECTION, _DOUBT = _pattern("corrections"), _pattern("doubts")
@@ -99,6 +101,7 @@ _APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
 _REQUEST = _pattern("apologies", "unable", "request")
 
 
+@cache
 def _taken_back() -> re.Pattern[str]:
     """What takes labels back, in a text where each label is one character of the private use area."""
     label, quotes = "[\ue000-\uf8ff]", rf"[\s*_{re.escape(_FORMS['quotes'])}]*"
@@ -119,7 +122,6 @@ def _taken_back() -> re.Pattern[str]:
     )
 
 
-_TAKEN_BACK = _taken_back()
 _MARKS = rf"[\n{re.escape(_FORMS['separators'])}]"
 _LIST_SEPARATORS = (
     _MARKS,
@@ -166,8 +168,9 @@ def canonical(task: Task, target: str) -> str | None:
 def is_refusal(answer: str | None) -> bool:
     """Whether an answer declines the request itself.
 
-    Its first sentence that is no apology has no words but those of inability, help and request; an answer of apologies
-    alone is a refusal too. An apology with content, or one that declines something else, is an answer.
+    Its first sentence that declines, and all before it, have no words but those of apology, inability, help and
+    request; an answer of apologies alone is a refusal too. An apology with content, or one that declines something
+    else, is an answer.
     """
     text = (answer or "").replace("’", "'").strip()
     if not text or len(text) > REFUSAL_CHARS:
@@ -180,9 +183,7 @@ def is_refusal(answer: str | None) -> bool:
             return False
         if declines:
             return True
-        if not _APOLOGY.search(sentence):
-            return False
-        apologies += 1
+        apologies += bool(_APOLOGY.search(sentence))
     return apologies > 0
 
 
@@ -357,7 +358,7 @@ def _without_contrast(task: Task, text: str) -> Iterator[str]:
     with_masks = _whole_labels(tuple(task.labels)).sub(masked, text)
     if len(spelled) < 2:
         return
-    kept = _TAKEN_BACK.sub(" ", with_masks)
+    kept = _taken_back().sub(" ", with_masks)
     named = {character for character in kept if "\ue000" <= character <= "\uf8ff"}
     if kept != with_masks and len(named) == 1:
         label = named.pop()
@@ -488,7 +489,7 @@ def _loose(text: str) -> str:
 
 
 def _is_meaningful(character: str) -> bool:
-    return unicodedata.category(character)[0] in "LNMS" and character not in "`^"
+    return unicodedata.category(character)[0] in "LNMS" and character not in "`^|"
 
 
 _SPELLINGS = {"exact": _exact, "folded": _folded, "loose": _loose}

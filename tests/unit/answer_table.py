@@ -51,6 +51,8 @@ EVERYWHERE = {
     "sign behind a line": "{x} ✔️\n\n...",
     "keycap": "1️⃣ {x}",
     "aside": "{x} (90 %)",
+    "confidence behind a comma": "{x}, 0.93",
+    "table": "| label |\n|---|\n| {x} |",
     "number in brackets": "[1] {x}",
     "quotes in a box": '\\boxed{{"{x}"}}',
     "tag with an attribute": '<label id="1">{x}</label>',
@@ -83,6 +85,17 @@ BY_LANGUAGE = {
         "en": "{x} rather than {y}", "ja": "{y}というより{x}", "ko": "{y}보다는 {x}", "zh": "{x}，而不是{y}。",
         "de": "{x}, nicht {y}.", "fr": "{x} plutôt que {y}", "es": "{x} en lugar de {y}",
         "it": "{x} invece di {y}", "pt": "{x} em vez de {y}",
+    },
+    "classified as": {
+        "en": "I would classify it as {x}.", "ja": "{x}に分類させていただきます。", "ko": "{x}로 분류하겠습니다.",
+        "zh": "应归类为{x}。", "de": "Ich würde sie als {x} einstufen.", "fr": "Je le classerais comme {x}.",
+        "es": "Lo clasificaría como {x}.", "it": "Lo classificherei come {x}.", "pt": "Eu classificaria como {x}.",
+    },
+    "in conclusion": {
+        "en": "Based on the text: {x}", "ja": "結論として、{x}です。", "ko": "결론적으로 {x}입니다.",
+        "zh": "综上所述，答案是{x}。",
+        "de": "Basierend auf dem Text: {x}", "fr": "Donc, {x}.", "es": "Respuesta final: {x}",
+        "it": "Risposta finale: {x}", "pt": "Resposta final: {x}",
     },
     "denial, then a sentence": {
         "en": "It's not {y}. It is {x}.", "ja": "{y}ではありません。{x}です。", "ko": "{y}이 아닙니다. {x}입니다.",

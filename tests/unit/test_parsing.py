@@ -303,6 +303,12 @@ REFUSALS = [
     "Me es imposible responder a esa pregunta.", "Non posso rispondere a questa domanda.",
     "Desculpe, mas não posso ajudar com isso.",
     "この依頼は実行できません。", "저는 그것을 도와줄 수 없습니다.",
+    "I am programmed to be helpful and harmless. I cannot fulfil this request.", "Request denied.",
+    "This content violates our policy, so I can't help.", "That's outside the scope of what I can help with.",
+    "I prefer not to answer.", "My guidelines prevent me from helping with this.",
+    "不適切な内容のため、回答できません。",
+    "无法回答该问题，请换一个问题。", "Dazu kann ich nichts sagen.", "Je préfère ne pas répondre à cette question.",
+    "Prefiero no responder.",
 ]  # fmt: skip
 ANSWERS = [
     "ご不便をおかけして申し訳ございません。返金は3営業日以内に行われます。", "ご不便をおかけします。",
@@ -320,6 +326,8 @@ ANSWERS = [
     "Mi dispiace per il ritardo, il pacco arriva domani.", "Não é possível devolver o produto após 30 dias.",
     "Lo siento, su pedido llegará mañana.", "No puedo cancelar su pedido.", "すみません、在庫がありません。",
     "I can't thank you enough for your help.", "죄송하지만 재고가 없습니다.", "超过30天不能退款。",
+    "Request denied: the card was reported as stolen.", "I prefer the blue one.", "That's outside our delivery area.",
+    "You asked about us. We cannot ship to Malta.", "Je ne peux pas venir lundi.",
     "Désolé, le remboursement n'est pas possible après 30 jours.", "Leider ist der Artikel ausverkauft.",
 ]  # fmt: skip
 
