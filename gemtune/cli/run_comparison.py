@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gemtune.artifacts.decision import RunSummary, VariantSummary
+from gemtune.config import Reporting
 from gemtune.data.example import read_examples
 from gemtune.errors import UserError
 from gemtune.evaluation.predictions import Prediction, read_predictions
@@ -154,8 +155,9 @@ def show(console: Console, compared: RunComparison) -> None:
 
 
 def page(compared: RunComparison) -> str:
-    """The comparison as a page (HTML)."""
-    html: str = templates.environment().get_template("comparison.html.j2").render(compared=compared)
+    """The comparison as a page (HTML), in the language of the first run's report."""
+    language = Reporting.of(compared.summaries[0].configuration.get("reporting", {})).language
+    html: str = templates.environment(language).get_template("comparison.html.j2").render(compared=compared)
     return html
 
 

@@ -194,7 +194,7 @@ class Node:
 
 
 def lineage(summary: RunSummary) -> tuple[list[Node], list[tuple[Node, Node]]]:
-    """What the decision was made from, from the file to what serves: boxes in columns, and pairs of source and box."""
+    """What the decision was origin, from the file to what serves: boxes in columns, and pairs of source and box."""
     nodes: list[Node] = []
 
     def column(number: int, *boxes: tuple[str, str, str, Iterable[tuple[str, str]]]) -> list[tuple[str, str]]:
@@ -211,10 +211,10 @@ def lineage(summary: RunSummary) -> tuple[list[Node], list[tuple[Node, Node]]]:
     tuned = [("Tuning", trial.name, trial.base_model, [train, validation]) for trial in trials]
     tuned += [("Tuning", f"+ {more}", "", [train, validation])] if more else []
     prompts = ("Prompts", str(len(summary.baselines)), summary.identity.base_model, [train, validation])
-    made = dict.fromkeys(column(2, prompts, *tuned))
+    origins = dict.fromkeys(column(2, prompts, *tuned))
     finalists = []
     for variant in summary.variants:
-        own = [key for key in made if key[0] == ("Prompts" if variant.role == "baseline" else "Tuning")]
+        own = [key for key in origins if key[0] == ("Prompts" if variant.role == "baseline" else "Tuning")]
         if variant.role in ("candidate", "supervised"):
             own = [key for key in own if key[1] == variant.name.partition("@")[0]] or own
         finalists.append(("Variants", variant.name, variant.role, [] if variant.role == "champion" else own))

@@ -167,8 +167,7 @@ def test_dashboard_in_a_browser(start: Callable[..., Server], tmp_path: Path) ->
         wait_for(lambda: httpx.get(f"{server.url}/emulator/faults").json()["error_rate"] == 0.2)
         httpx.delete(f"{server.url}/emulator/faults")
         browser.until("!document.querySelector('#fault-error_rate').checked")
-        width = "document.documentElement.scrollWidth <= window.innerWidth"
-        assert browser.evaluate(width)
+        browser.assert_sound()
         server.kill()
         browser.until("document.title.includes('not reachable')")
     finally:

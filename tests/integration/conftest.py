@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from emulator_process import Emulator, Taken, meter
+from report_documents import paths, recorded  # noqa: F401
 
 from gemtune.vertex import Client
 

@@ -99,7 +99,7 @@ def assert_page_lists_what_broke(run, profile):
         browser.until("!!document.getElementById('row-count')")
         browser.evaluate("document.querySelector('button[data-group=broken]').click()")
         shown = browser.evaluate("document.getElementById('row-count').textContent")
-        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        browser.assert_sound()
     finally:
         browser.close()
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))

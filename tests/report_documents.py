@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""The documents of a small run as its steps write them, for tests of the report."""
+"""The documents of a small run and of monitoring as their steps write them, for tests of the pages."""
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +31,17 @@ from gemtune.artifacts.evaluation import (
     TestSetUsage,
     VariantReport,
 )
+from gemtune.artifacts.monitoring import (
+    Check,
+    DriftReport,
+    Moments,
+    MonitoringDecision,
+    MonitoringHistory,
+    QualityEstimate,
+    QualityReport,
+    Topic,
+    WindowRecord,
+)
 from gemtune.artifacts.tuning import (
     BestPrompt,
     CheckpointScore,
@@ -41,7 +54,7 @@ from gemtune.artifacts.tuning import (
 from gemtune.config import Gate, ModelVariant, Prompt, Task
 from gemtune.data.example import Example, write_examples, write_rows
 from gemtune.evaluation.predictions import write_predictions
-from gemtune.steps import report
+from gemtune.steps import report, report_monitoring
 
 TASK = Task(labels=["a", "b"], instruction="Choose.")
 
@@ -275,3 +288,46 @@ def labelled(paths: Path, labels: list[str]) -> None:
     update = {"confusion": table, "per_class": classes, "slices": {label: values for label in labels[:3]}}
     variants = [report.model_copy(update=update) for report in tested.variants]
     tested.model_copy(update={"variants": variants}).write(paths / "tested")
+
+
+SINCE = datetime(2026, 10, 1, tzinfo=UTC)
+HOSTILE = "</script><script>alert(1)</script> US$ 返金 \u202eevil \x07"
+
+
+def check(name: str, value: float, **more: Any) -> Check:
+    return Check(
+        name=name, value=value, low=value - 0.01, high=value + 0.01, rows=100, summary=f"{name} is seen", **more
+    )
+
+
+def window(number: int, *checks: Check) -> WindowRecord:
+    start, moments = SINCE + timedelta(weeks=number), {"a": Moments(rows=1, total=0.5, squares=0.25)}
+    end = start + timedelta(weeks=1)
+    return WindowRecord(
+        start=start, end=end, rows=120, texts=100, similarity=moments, confidence={}, checks=list(checks)
+    )
+
+
+def monitoring_page(
+    folder: Path, verdict: Any = "retrain", windows: int = 3, language: str = "en"
+) -> tuple[str, str, dict[str, Any]]:
+    """The page, the verdict in Markdown and the summary of a run with these windows."""
+    alarm = check("similarity", 0.41, threshold=0.45, alarm=True, p_value=0.001, examples=["row-7"])
+    listed = [window(number, check("similarity", 0.5, threshold=0.45)) for number in range(windows - 1)]
+    history = MonitoringHistory(generation=1, since=SINCE, windows=[*listed, window(windows, alarm)] if windows else [])
+    topic = Topic(rows=9, tightness=0.8, ids=["row-7"], texts=[HOSTILE], ngrams=["<b>", "返金"])
+    share = Score(value=0.25, low=0.2, high=0.3)
+    drift = DriftReport(
+        history=history, missing_windows=0, topics=[topic], label_mix={HOSTILE: share}, scripts={"Han": 3}
+    )
+    drift.write(folder / "drift")
+    estimate = QualityEstimate(end=SINCE + timedelta(weeks=2), score=share, variance=0.01, labels=40)
+    QualityReport(estimates=[estimate], limit=0.8, checks=[check("quality", 0.25)], labelled=[], to_label=40).write(
+        folder / "quality"
+    )
+    MonitoringDecision(verdict=verdict, summary=["similarity fell"], reasons=[]).write(folder / "decision")
+    paths = {name: str(folder / name) for name in ("drift", "quality", "decision")}
+    outputs = [str(folder / name) for name in ("page", "verdict", "summary")]
+    report_monitoring.run(paths, "gs://b/annotations.csv", "support", *outputs, reporting={"language": language})
+    texts = [Path(path).read_text("utf-8") for path in outputs]
+    return texts[0], texts[1], json.loads(texts[2])
