@@ -123,16 +123,21 @@ def assess(
             estimates.append(window)
         earlier += own
     if estimates:
-        return estimates, [_against(limit, estimates, monitor)]
+        return estimates, [_against(limit, estimates, monitor, records[-1].end)]
     return [], [_unlabelled(records[-1])] if records and records[-1].confidence else []
 
 
-def _against(limit: float | None, windows: Sequence[QualityEstimate], monitor: Monitor) -> Check:
+def is_current(windows: Sequence[QualityEstimate], records: Sequence[WindowRecord]) -> bool:
+    """Whether one of the newest four windows is labelled; older labels say nothing about them."""
+    return bool(windows) and windows[-1].end > records[-NEWEST:][0].start
+
+
+def _against(limit: float | None, windows: Sequence[QualityEstimate], monitor: Monitor, newest_end: datetime) -> Check:
     newest_level, running_level = levels(monitor.false_alarms_a_year, monitor.window_days)
     bounds = newest_upper(windows, newest_level), running_upper(windows, running_level)
     newest = windows[-NEWEST:]
     value, upper = float(np.mean([window.score.value for window in newest])), min(1.0, *bounds)
-    labels = sum(window.labels for window in newest)
+    labels, is_older = sum(window.labels for window in newest), windows[-1].end < newest_end
     return Check(
         name="quality",
         value=value,
@@ -142,7 +147,8 @@ def _against(limit: float | None, windows: Sequence[QualityEstimate], monitor: M
         threshold=limit,
         alarm=limit is not None and upper < limit,
         summary=f"labelled quality is {value:.3f} by {labels} labels, at most {upper:.3f}"
-        + (f"; an alarm below {limit:.3f}" if limit is not None else ""),
+        + (f"; an alarm below {limit:.3f}" if limit is not None else "")
+        + (f"; no later labels than of the window until {windows[-1].end:%Y-%m-%d}" if is_older else ""),
     )
 
 

@@ -50,14 +50,16 @@ def read(client: Client, name: str) -> Champion:
         problem = f"{name} has no champion that can be monitored"
         raise UserError(problem, remedy="deploy a model under this name first: gemtune run, or gemtune submit")
     variant, task = champion.variant_of(entry), Task.of(entry["task"])
-    schema = response_schema(task, variant.prompt)
+    generation, schema = entry["generation"], response_schema(task, variant.prompt)
+    budget, level = client.catalogue.thinking(generation["base_model"], generation["thinking_budget"])
     generation_config = {
-        "temperature": entry["generation"]["temperature"],
+        "temperature": generation["sample_temperature" if generation["confidence"] == "votes" else "temperature"],
+        "thinkingConfig": {"thinkingBudget": budget, "thinkingLevel": level},
         **({"responseSchema": schema} if schema else {}),
     }
     return Champion(
         variant=variant,
-        base_model=variant.base_model or (entry["generation"]["base_model"] if variant.is_tuned else variant.model),
+        base_model=variant.base_model or (generation["base_model"] if variant.is_tuned else variant.model),
         task=task,
         reference=TrainingReference.model_validate(entry["reference"]),
         generation_config=generation_config,

@@ -19,12 +19,15 @@ from gemtune.artifacts.evaluation import Confusion, Score
 from gemtune.artifacts.monitoring import Check
 from gemtune.artifacts.production_log import LogRow, PromptTemplate
 from gemtune.config import fingerprint
+from gemtune.contents import fields_of
 from gemtune.evaluation import intervals
 
 EXAMPLES = 5
 _POOLED_BELOW = 10  # expected rows of a label; rarer labels are one class in the chi-square test
 _RIDGE, _RESAMPLES, _SINGULAR = 1e-3, 200, 1e3
-_COMPARED = ("temperature", "topP", "topK")  # settings that change an answer; of a schema, whether there is one
+_COMPARED = ("temperature", "topP", "topK")  # settings that change an answer
+_OFF = ("stopSequences", "presencePenalty", "frequencyPenalty")  # the same, never set in an evaluation
+_SCHEMAS = {"responseSchema", "responseJsonSchema"}
 
 
 def share_check(
@@ -57,13 +60,28 @@ def skewed_fields(row: LogRow, template: PromptTemplate | None, generation_confi
         fields.append("system instruction")
     if row.follows_template is False:
         fields.append("template")
-    if row.config is not None and _compared(row.config) != _compared(generation_config):
+    if row.config is not None and (
+        _compared(row.config) != _compared(generation_config)
+        or _thinking(row.config) not in (None, _thinking(generation_config) or _MODEL_DECIDES)
+    ):
         fields.append("generation settings")
     return fields
 
 
 def _compared(generation: Mapping[str, Any]) -> list[Any]:
-    return [*(generation.get(name) for name in _COMPARED), "responseSchema" in generation]
+    """Settings that change an answer; of a schema, whether there is one."""
+    values = [generation.get(name) for name in _COMPARED]
+    return [*values, *(generation.get(name) or None for name in _OFF), not _SCHEMAS.isdisjoint(generation)]
+
+
+_MODEL_DECIDES = (None, None)
+
+
+def _thinking(generation: Mapping[str, Any]) -> tuple[int | None, str | None] | None:
+    """Budget and level of the thinking; None where a request leaves them to the default of its model."""
+    own = fields_of(generation.get("thinkingConfig") or {})
+    budget, level = own.get("thinkingBudget"), own.get("thinkingLevel")
+    return None if budget is None and not level else (None if budget == -1 else budget, level or None)
 
 
 def prompt_skew(skewed_by_row: Mapping[str, Sequence[str]], max_skew: float, level: float) -> Check:

@@ -11,6 +11,7 @@ from gemtune.config import Monitor
 from gemtune.monitoring import records
 from gemtune.monitoring.decision import MonitoringEvidence, decide
 from gemtune.monitoring.drift import compacted
+from gemtune.monitoring.quality import is_current
 from gemtune.monitoring.windows import moment
 from gemtune.steps.context import Section, StepContext
 
@@ -24,7 +25,7 @@ def run(
 
     `now` is a time in ISO 8601; empty: the current time. With `new_baseline` the windows after the newest are a new
     baseline. Reads the sections monitor, vertex.
-    A confidence that fell is an alarm only while there are no labels: they are the better evidence.
+    A confidence that fell is an alarm only while the newest windows have no labels: they are the better evidence.
     """
     context, drifted, measured = StepContext(sections), DriftReport.read(drift), QualityReport.read(quality)
     monitor, history = context.monitor, drifted.history
@@ -34,7 +35,7 @@ def run(
     checks = [
         check
         for check in (history.windows[-1].checks if history.windows else [])
-        if check.name != "confidence" or not measured.estimates
+        if check.name != "confidence" or not is_current(measured.estimates, history.windows)
     ]
     checks += measured.checks
     decided = decide(

@@ -30,6 +30,7 @@ from gemtune.data.example import read_examples
 from gemtune.errors import UserError
 from gemtune.monitoring import records
 from gemtune.monitoring.logs import load_logs
+from gemtune.monitoring.skew import skewed_fields
 from gemtune.predictor import Predictor
 from gemtune.serving import resolve
 from gemtune.state import champion, endpoints, request_logging, store
@@ -366,6 +367,30 @@ def test_prompt_is_proposed_promoted_monitored_and_rolled_back(client: Client, t
     assert f"{one.variants[0].model} is in production again" in command("rollback")
     assert aliased(client, one.variants) == [one.variants[0].tuned_model]
     command("logging", "disable")
+
+
+@pytest.mark.parametrize("confidence", ["none", "votes"])
+def test_requests_of_the_predictor_are_as_the_champion_was_evaluated(
+    client: Client, tmp_path: Path, confidence: str
+) -> None:
+    name, table = f"sent-{confidence}", f"bq://{client.project}.sent.{confidence}"
+    run = Run(tmp_path, name, 105, [0.9])
+    request_logging.record(client, name, table, 1.0)
+    run.evaluate_finalists()
+    run.deploy(deploy.run, "deploy", f"evaluate.confidence={confidence}", "deploy.smoke_disagreement=1")
+    gemtune.serving._cache.clear()
+    served, monitored = resolve(name), records.read(client, name)
+    with Predictor(served.recipe) as predictor:
+        predictor(["where is my parcel"])
+    window = (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) + timedelta(days=1))
+    rows, counts = load_logs(table, window, monitored.endpoints, monitored.reference.template)
+    assert counts.rows == (5 if confidence == "votes" else 1)
+    template, sent = monitored.reference.template, monitored.generation_config
+    assert [skewed_fields(row, template, sent) for row in rows if isinstance(row, LogRow)] == [[]] * counts.rows
+    service = client.genai(location_of(monitored.variant.model))
+    service.models.generate_content(model=monitored.variant.model, contents="where is my parcel")
+    rows, _ = load_logs(table, window, monitored.endpoints, template)
+    assert max(len(skewed_fields(row, template, sent)) for row in rows if isinstance(row, LogRow)) > 0
 
 
 def test_prompt_with_shots_is_served_with_the_rows_that_it_shows(client: Client, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,37 @@ def test_strict_run_decides_as_the_local_runner(name, backend, tmp_path):
     for document, facts in read_facts(tmp_path / "run").items():
         differences += difference(GOLDEN / name / f"{document}.json", facts)
     assert not differences, "\n".join(differences[:80])
+
+
+@MORE
+def test_monitoring_runs_submitted_at_once_with_one_reason_start_one_retraining(tmp_path):
+    """A champion's base model retires: of two runs one tunes; a third finds the reason handled."""
+    test_run.write_inputs(tmp_path, base_accuracy=0.4, tuned_accuracy=0.97)
+    (tmp_path / "log.jsonl").write_text('{"time": "2026-01-01", "text": "x", "answer": "y"}\n')
+    emulator = strict_runs.start(tmp_path, tmp_path / "script.json")
+
+    def submit(*arguments):
+        return strict_runs.submit(emulator, tmp_path / "config.yaml", tmp_path / "rows.jsonl", *arguments)
+
+    def parts(job):
+        tasks = job["jobDetail"]["taskDetails"]
+        assert job["state"] == "PIPELINE_STATE_SUCCEEDED", [task["error"] for task in tasks if "error" in task]
+        return {task["taskName"] for task in tasks if task["state"] == "SUCCEEDED"}
+
+    try:
+        tuned = parts(strict_runs.wait(emulator, submit()))
+        assert "deploy" in tuned
+        logs = strict_runs.upload(emulator, tmp_path / "log.jsonl")
+        overrides = (f"monitor.logs={logs}", "monitor.on_retrain=submit", "monitor.retire_days=20000")
+        monitor = ["--pipeline", "monitoring", *(word for override in overrides for word in ("--set", override))]
+        with ThreadPoolExecutor(2) as pool:
+            names = list(pool.map(lambda _: submit(*monitor), range(2)))
+        jobs = [parts(strict_runs.wait(emulator, name)) for name in names]
+        assert sorted("report-unchanged" in job for job in jobs) == [False, True]  # the data is that of the last run
+        assert sorted("check-budget" in job for job in jobs) == [False, True]
+        assert not {"report-unchanged", "check-budget"} & parts(strict_runs.wait(emulator, submit(*monitor)))
+    finally:
+        emulator.kill()
 
 
 def here(folder, verb, *options):

@@ -249,6 +249,28 @@ def test_assess_takes_no_mean_confidence_of_some_texts_as_the_proxy_of_all(share
     assert all(abs(item.score.value - share / 2) < 0.1 for item in estimates)
 
 
+@pytest.mark.parametrize(("weeks", "current"), [(1, True), (4, True), (5, False), (30, False)])
+def test_labels_are_current_evidence_for_four_windows(weeks, current):
+    start, week = bench.START, timedelta(days=7)
+    similarity = windows.moments(["a"] * 100, [0.5] * 100)
+    kept = [
+        WindowRecord(
+            start=start + i * week,
+            end=start + (i + 1) * week,
+            rows=100,
+            texts=100,
+            similarity=similarity,
+            confidence={},
+        )
+        for i in range(weeks)
+    ]
+    labelled = [LabelledRow(id=str(i), window=start, pi=0.5, confidence=0.0, correct=1.0) for i in range(40)]
+    estimates, (check,) = quality.assess(kept, labelled, 0.9, Monitor())
+    assert quality.is_current(estimates, kept) is current
+    assert ("no later labels than of the window until" in check.summary) is (weeks > 1)
+    assert not quality.is_current([], kept)
+
+
 def test_assess_counts_a_label_in_the_window_that_served_its_row():
     start, week = bench.START, timedelta(days=7)
     similarity = windows.moments(["a"] * 100, [0.5] * 100)

@@ -38,8 +38,20 @@ def row(number=0, **changes):
 
 
 @pytest.mark.parametrize(
-    "changed", [{"system": "Sing."}, {"follows_template": False}, {"config": {"temperature": 1}}, {"config": {}}]
-)
+    "changed",
+    [
+        {"system": "Sing."},
+        {"follows_template": False},
+        *(
+            {"config": {"temperature": 0.0, **config}}
+            for config in (
+                {"temperature": 1}, {"temperature": None}, {"topP": 0.5}, {"stopSequences": ["."]},
+                {"presencePenalty": 0.5}, {"responseJsonSchema": {}}, {"responseSchema": {}},
+                {"thinkingConfig": {"thinkingBudget": 512}}, {"thinkingConfig": {"thinking_level": "HIGH"}},
+            )
+        ),
+    ],
+)  # fmt: skip
 def test_prompt_skew_finds_a_change_in_five_percent_of_two_hundred_rows(changed):
     rows = [row(i, **(changed if i < 10 else {})) for i in range(200)]
     check = skew.prompt_skew({one.id: skew.skewed_fields(one, TEMPLATE, SENT) for one in rows}, 0.01, SHARE)
@@ -51,7 +63,21 @@ def test_prompt_skew_of_what_the_log_does_not_say_is_none():
     plain = row(system=None, follows_template=None, config=None)
     assert skew.skewed_fields(plain, TEMPLATE, SENT) == []
     assert skew.skewed_fields(row(system="Sing."), None, SENT) == []
-    assert skew.skewed_fields(row(config={"temperature": 0, "maxOutputTokens": 9, "seed": 7}), TEMPLATE, SENT) == []
+    same = {"temperature": 0, "maxOutputTokens": 9, "seed": 7, "presencePenalty": 0, "stopSequences": []}
+    assert skew.skewed_fields(row(config=same), TEMPLATE, SENT) == []
+
+
+@pytest.mark.parametrize(("tuned", "sent"), [
+    ({"thinkingBudget": 0, "thinkingLevel": ""}, {"thinking_budget": 0}),
+    ({"thinkingBudget": 0, "thinkingLevel": ""}, {}),
+    ({"thinkingBudget": None, "thinkingLevel": "LOW"}, {"thinkingLevel": "LOW"}),
+    ({"thinkingBudget": None, "thinkingLevel": ""}, {"thinkingBudget": -1, "includeThoughts": True}),
+])  # fmt: skip
+def test_prompt_skew_of_the_tuned_thinking_in_any_form_is_none(tuned, sent):
+    expected = {**SENT, "thinkingConfig": tuned}
+    assert skew.skewed_fields(row(config={**SENT, "thinkingConfig": sent}), TEMPLATE, expected) == []
+    other = {**SENT, "thinkingConfig": {"thinkingBudget": 77}}
+    assert skew.skewed_fields(row(config=other), TEMPLATE, expected) == ["generation settings"]
 
 
 @given(st.integers(20, 500), st.floats(0, 1))
