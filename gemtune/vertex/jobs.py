@@ -241,7 +241,7 @@ def stored_series(content: str) -> dict[str, list[tuple[int, float]]]:
     """
     points: dict[str, list[tuple[int, float]]] = {}
     try:
-        for line in filter(str.strip, content.splitlines()):
+        for line in filter(str.strip, content.split("\n")):
             values = json.loads(line)
             step = int(values.pop("step"))
             for name, value in values.items():

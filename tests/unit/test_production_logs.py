@@ -214,7 +214,7 @@ def test_load_logs_leaves_out_requests_that_gemtune_sent_itself(tmp_path: Path, 
     own = [labelled(1, mark), labelled(1, mark), labelled(2, mark, full_response=None), payload, other]
     (row,), window = load(tmp_path, [*own, labelled(4, labels)])
     assert (row.id, window.rows, window.own, window.foreign, window.unreadable) == (str(10**17 + 4), 1, 3, 1, {})
-    assert window.excluded == "3 requests of gemtune's own evaluation, 1 requests to other models or prompts"
+    assert window.excluded == "3 requests of gemtune's own evaluation; 1 requests to other models or prompts"
     requests, unreadable, own_requests = load_requests(str(tmp_path / "log.jsonl"), (START, END), "text")
     assert ([item.id for item in requests], unreadable, own_requests) == ([row.id], 0, 4)
 
