@@ -28,6 +28,7 @@ log = logging.getLogger("gemtune")
 
 LABELLED_KINDS = ("classification", "sentiment")
 BATCH_ROWS = 256  # read ahead, so that a detector can send many texts in one request
+MISSING_MARKS = {"nan", "NaN", "NaT", "None", "null", "NULL", "<NA>", "#N/A", "N/A", "undefined", "(null)", "-"}
 MAX_LABELS = 10_000  # with more, the references are no labels, and spellings are not compared
 _MAX_COMPARED = 100  # labels, and characters of a label, in the search for the most similar one
 _MAX_SAMPLES, _MAX_LINES, _MAX_SPELLINGS = 3, 20, 10
@@ -77,6 +78,10 @@ class ReadStats:
         for group in self.label_spellings[:_MAX_SPELLINGS]:
             counts = ", ".join(f"{spelled!r} {rows}" for spelled, rows in group.rows.items())
             self.note(f"rows by spelling of the label {group.label!r}: {counts}; {merged}")
+        for label in sorted(self.labels.keys() & MISSING_MARKS) if len(self.labels) < MAX_LABELS else ():
+            where = f"{self.labels[label]} row{'s' * (self.labels[label] > 1)}"
+            what = f"the label is {label!r}, as programs write a missing value"
+            self.note(f"{where}: {what}; if it is one, list the others in preprocess.labels")
         for text in self.group_columns.notes():
             self.note(text)
 
