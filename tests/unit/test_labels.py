@@ -104,8 +104,8 @@ def test_read_notes_labels_that_stand_for_a_missing_value(tmp_path: Path) -> Non
     assert targets(tmp_path / "a.csv", Task()) == ["nan", "None", "nan", "none", "x"]
     read_all(tmp_path / "a.csv", Task(), Preprocess(), stats)
     assert [note[:35] for note in stats.notes if "missing value" in note] == [
-        "1 row: the label is 'None', as prog",
         "2 rows: the label is 'nan', as prog",
+        "1 row: the label is 'None', as prog",
     ]
 
 
