@@ -25,8 +25,10 @@ _NO_LETTER = re.compile(r"[\W_]+")
 _ASCII_OTHERS = bytes(code for code in range(128) if not chr(code).isalnum())
 _TAG = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>|</?[a-zA-Z][^<>]*>", re.DOTALL | re.IGNORECASE)
 _UTF8_LEAD = re.compile("[\u00c2-\u00f4]")  # first bytes of two or more, read as Western letters
-_READ_AS = ("cp932", "cp949", "gb18030", "big5", "cp1250", "cp1251", "cp1253", "mac_roman", "cp437")
+_READ_AS_EAST_ASIAN = ("cp932", "cp949", "gb18030", "big5")
+_READ_AS_OTHER, _WIDE = ("cp1250", "cp1251", "cp1253", "mac_roman", "cp437"), re.compile("[\u2e80-\uffef]")
 _ACCENTED, _LETTER = re.compile("[\u00c0-\u00ff]"), re.compile(r"[^\W\d_]")
+_INVERTED, _SMALL = re.compile(r"\b[а-яё][А-ЯЁ]{2,}"), re.compile(r"[а-яё]{2}")
 _MIN_ACCENTED, _JUDGED_CHARS = 6, 300  # other than ASCII
 _MIN_DECODED, _MAX_LOST = 3, 0.2  # characters of UTF-8 that are evidence, and the share of others among them
 _ASCII = re.compile(r"[\x00-\x7f]+")
@@ -159,8 +161,12 @@ def is_mojibake(text: str) -> bool:
         return False
     western = "\ufffd" in text or bool(_UTF8_LEAD.search(text) and is_bad(text))
     accented = len(_ACCENTED.findall(text))  # Cyrillic, Greek or Thai read as Western letters: most are accented
+    # KOI8 read as another Cyrillic encoding has capitals for small letters
+    western = western or bool(_INVERTED.search(text) and not _SMALL.search(text))
     western = western or (accented >= _MIN_ACCENTED and 2 * accented > len(_LETTER.findall(text)))
-    return western or any(_was_utf8(text, encoding) for encoding in _READ_AS)
+    # the East Asian encodings have Cyrillic and Greek letters of two bytes that look like UTF-8
+    is_wide = 2 * len(_WIDE.findall(text)) > len(_ASCII.sub("", text))
+    return western or any(_was_utf8(text, code) for code in (_READ_AS_EAST_ASIAN if is_wide else _READ_AS_OTHER))
 
 
 def _was_utf8(text: str, encoding: str) -> bool:

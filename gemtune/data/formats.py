@@ -23,7 +23,7 @@ from gemtune import contents
 from gemtune.config import JsonObject, Preprocess, Task
 from gemtune.data.example import Example, RejectedRow, example_id
 from gemtune.data.labels import label_set, label_text
-from gemtune.data.segments import read_segments
+from gemtune.data.segments import read_segments, unit_evidence
 from gemtune.errors import UserError, did_you_mean
 
 _CHAT_ROLES = {"system": "system", "developer": "system", "user": "user", "model": "model", "assistant": "model"}
@@ -242,10 +242,11 @@ def _automl(line: int, row: JsonObject, task: Task, config: Preprocess, row_note
         target = _target(_cell(sentiment, "sentiment", "target"), "sentiment", task)
     elif isinstance(segments := row.get("textSegmentAnnotations"), list):
         try:
-            values, note = read_segments(text, [_object(segment) for segment in segments], config.offset_unit)
+            spans = [_object(segment) for segment in segments]
+            values, note = read_segments(text, spans, config.offset_unit)
         except ValueError as error:
             raise _InvalidRow("wrong_type", str(error)) from None
-        row_notes.update([note] if note else [])
+        row_notes.update([note] if note else unit_evidence(text, spans) if config.offset_unit == "characters" else [])
         target = json.dumps(values, ensure_ascii=False)
     else:
         raise _InvalidRow("missing_target", "no classification, sentiment or textSegment annotation")

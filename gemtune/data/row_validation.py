@@ -22,12 +22,14 @@ from gemtune.data.formats import parse_example
 from gemtune.data.group_columns import GroupColumns
 from gemtune.data.labels import find_spellings, label_set, labels_of, spelling_key
 from gemtune.data.readers import Row
+from gemtune.data.segments import unit_notes
 from gemtune.errors import UserError, did_you_mean, without_values
 
 log = logging.getLogger("gemtune")
 
 LABELLED_KINDS = ("classification", "sentiment")
 BATCH_ROWS = 256  # read ahead, so that a detector can send many texts in one request
+MISSING_MARKS = {"nan", "NaN", "NaT", "None", "null", "NULL", "<NA>", "#N/A", "N/A", "undefined", "(null)", "-"}
 MAX_LABELS = 10_000  # with more, the references are no labels, and spellings are not compared
 _MAX_COMPARED = 100  # labels, and characters of a label, in the search for the most similar one
 _MAX_SAMPLES, _MAX_LINES, _MAX_SPELLINGS = 3, 20, 10
@@ -69,6 +71,7 @@ class ReadStats:
         """Note texts in a wrong encoding, labels that differ in spelling only, rows that may belong together."""
         if self.mojibake:
             self.note(f"{self.mojibake} texts were decoded with a wrong encoding before (such as 'Ã©' for 'é')")
+        self.row_notes.update(unit_notes(self.row_notes))
         for what, rows in self.row_notes.items():
             self.note(f"{rows} row{'s' * (rows > 1)}: {what}")
         if len(self.labels) < MAX_LABELS:
@@ -144,6 +147,9 @@ def validate_row(line: int, row: JsonObject, task: Task, config: Preprocess, sta
         return parsed
     example, text = parsed, parsed.text
     stats.mojibake += is_mojibake(text)
+    for name, value in (("text", text), ("label", parsed.target if task.kind in LABELLED_KINDS else "")):
+        if value.strip() in MISSING_MARKS:
+            stats.row_notes[f"the {name} is {value.strip()!r}, as programs write a missing value"] += 1
     stats.rules = stats.rules or rules(config, task)  # created once
     changes = rule_changes(text, stats.rules) if parsed.contents is None else ()  # a prompt is kept as it is
     for rule, before, text in changes:

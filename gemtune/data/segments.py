@@ -10,13 +10,15 @@ Java, C#) or UTF-8 bytes (Go, C); the three agree up to the first character that
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gemtune.config import JsonObject
 
 UNITS: dict[str, tuple[str, int]] = {"characters": ("utf-32-le", 4), "utf16": ("utf-16-le", 2), "bytes": ("utf-8", 1)}
 """The encoding in which a unit is so many bytes."""
+MIN_FITTING_ROWS = 5  # of one segment; by chance one in nine rows fits
 _FIRST_WIDE = "\u2e80"  # first of the East Asian scripts: no spaces between words, or particles attached to them
 _UNSPACED = (("\u0e00", "\u0eff"), ("\u1000", "\u109f"), ("\u1780", "\u17ff"))  # Thai and Lao, Burmese, Khmer
 Span = tuple[str, int, int]
@@ -41,6 +43,29 @@ def read_segments(text: str, segments: Sequence[JsonObject], unit: str) -> tuple
     for span in spans:
         values.setdefault(span[0], []).append(_cut(text, span, unit) or "")
     return values, f"segments begin or end {problems[unit]}; {remedy}" if problems[unit] else ""
+
+
+_CHARACTERS_ONLY = "segments are offsets in characters"
+_BYTES_TOO = "segments would begin and end at characters in bytes, too"
+
+
+def unit_evidence(text: str, segments: Sequence[JsonObject]) -> Iterator[str]:
+    """What segments that are read in characters say about the unit, for `unit_notes`; nothing where it is all one."""
+    spans = list(map(_span, segments))
+    if any(_cut(text, span, "bytes") != _cut(text, span, "characters") for span in spans):
+        yield _CHARACTERS_ONLY if _problem(text, spans, "bytes") else _BYTES_TOO
+
+
+def unit_notes(row_notes: Counter[str]) -> Counter[str]:
+    """What to report of rows whose offsets could be characters or bytes, removed from `row_notes`.
+
+    In scripts without spaces no word is cut. Offsets in characters, read as bytes, mostly end inside a character: where
+    nearly all rows fit in bytes too, they are bytes.
+    """
+    others, fitting = row_notes.pop(_CHARACTERS_ONLY, 0), row_notes.pop(_BYTES_TOO, 0)
+    if fitting < max(MIN_FITTING_ROWS, 9 * others):
+        return Counter()
+    return Counter({f"{_BYTES_TOO}, hardly by chance: check preprocess.offset_unit: bytes": fitting})
 
 
 _OUTSIDE, _SHIFTED = "outside the text", "inside a word or with a space"

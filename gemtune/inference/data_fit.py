@@ -341,9 +341,11 @@ def _split_misfits(task: Task, split: Split, profile: RowProfile) -> Iterator[Mi
             yield Misfit(message, remedy)
     if profile.scale > 1:  # a sample has not all labels
         return
-    trained = profile.labels("train", None)
-    if len(trained) < 2 <= len(counts):
-        yield Misfit(f"the training rows have {len(trained)} label {sorted(trained)}", "change the source's split")
+    for name in SPLITS:
+        own = sorted(profile.labels(name, None))
+        if profile.rows[name] and len(own) < 2 <= len(counts):
+            fix = "choose another split.time_column" if split.time_column else "change the source's split"
+            yield Misfit(f"the {name} rows have {len(own)} label of {len(counts)}: {own}", fix)
     rare = {label: rows for label, rows in sorted(counts.items()) if rows < RARE_ROWS}
     if rare and len(counts) <= MAX_LABEL_SHARE * profile.rows.total():
         shown = ", ".join(f"{label[:60]!r} {rows}" for label, rows in list(rare.items())[:_MAX_LISTED])

@@ -25,6 +25,9 @@ FieldRules = Mapping[str, Sequence[str]]
 _NO_RULES: FieldRules = {}
 _EMPTY: tuple[Any, ...] = (None, "", [], {})
 _EAST_ASIAN_DATE = re.compile(r"(\d{4})\s*[年년]\s*(\d{1,2})\s*[月월]\s*(\d{1,2})\s*[日일]")
+_ERA_YEAR = re.compile(r"(令和|平成|昭和|民國|民国)\s*(\d{1,3}|元)\s*年")
+_YEARS_BEFORE = {"令和": 2018, "平成": 1988, "昭和": 1925, "民國": 1911, "民国": 1911}  # the first year of an era
+_INDIAN = re.compile(r"\d{1,2}(?:,\d\d)+,\d{3}")  # 12,34,567
 _GROUPED = re.compile(r"\d{1,3}(?:[ '’]\d{3})+(?=[.,]|$)")
 _DECIMAL = re.compile(r"(?P<sign>[-+]?)(?P<digits>(?=[.,]?\d)[\d.,]+)(?P<exponent>e[-+]?\d{1,3})?", re.IGNORECASE)
 _MINUS = str.maketrans("−–", "--")
@@ -124,7 +127,11 @@ def _number(value: Any) -> int | float | str | None:
     is_comma = kinds == {","} and len(after) == 3 and re.fullmatch(r"[1-9]\d{0,2}", before)
     whole, fraction = (digits, "") if is_repeated or is_comma or not kinds else (before, after)
     groups = re.split("[.,]", whole)
-    if len(groups) > 1 and (not groups[0] or any(len(group) != 3 for group in groups[1:])):
+    if (
+        len(groups) > 1
+        and not _INDIAN.fullmatch(whole)
+        and (not groups[0] or any(len(group) != 3 for group in groups[1:]))
+    ):
         return None
     try:
         number = Decimal(f"{match['sign']}{''.join(groups) or '0'}.{fraction or '0'}{match['exponent'] or ''}")
@@ -135,6 +142,10 @@ def _number(value: Any) -> int | float | str | None:
     return float(number) if Decimal(repr(float(number))) == number else str(number.normalize())
 
 
+def _western_year(era: re.Match[str]) -> str:
+    return f"{_YEARS_BEFORE[era[1]] + (1 if era[2] == '元' else int(era[2]))}年"
+
+
 @lru_cache(maxsize=4096)
 def _date(text: str) -> str | None:
     """The date, or the time in UTC, in ISO 8601; None for other texts, and for incomplete or ambiguous ones (3/4/2026).
@@ -143,7 +154,8 @@ def _date(text: str) -> str | None:
     does not read alike each time is ambiguous or incomplete.
     """
     months = _months()
-    plain = _EAST_ASIAN_DATE.sub(r"\1-\2-\3", unicodedata.normalize("NFKC", text)).strip()
+    western = _ERA_YEAR.sub(_western_year, unicodedata.normalize("NFKC", text))
+    plain = _EAST_ASIAN_DATE.sub(r"\1-\2-\3", western).strip()
     if len(plain) > _MAX_CHARS or not re.search(r"\d", plain):
         return None
     begins_with_year = re.match(r"\d{4}", plain) is not None

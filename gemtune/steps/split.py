@@ -160,10 +160,12 @@ def _require_usable(splits: Splits, context: StepContext) -> list[str]:
     for name in SPLITS:
         if len(splits[name]) < config.min_rows:
             sizes = ", ".join(f"{n} {len(splits[n])}" for n in SPLITS)
+            groups = len({example.group for own in splits.values() for example in own if example.group})
+            grouped = f"; rows of a group stay together, and preprocess.group_column has {groups} groups" * bool(groups)
             raise TooFewRowsError(
                 f"too few rows for a run: {name} has {len(splits[name])} rows, split.min_rows requires "
                 f"{config.min_rows} ({sizes})",
-                remedy="provide more rows, or change the shares or split.min_rows",
+                remedy=f"provide more rows, or change the shares or split.min_rows{grouped}",
             )
     if not context.has("task"):
         return []

@@ -148,6 +148,20 @@ def test_is_mojibake_finds_utf8_read_as_western(text: str, encoding: str) -> Non
 
 
 @pytest.mark.parametrize(
+    "text", ["где мой заказ? жду уже две недели", "πού είναι η παραγγελία μου; περιμένω", "къде е"]
+)
+def test_is_mojibake_leaves_small_letters_of_two_bytes_alone(text: str) -> None:
+    assert not any(map(is_mojibake, (text, text.upper(), text.title())))
+
+
+def test_is_mojibake_finds_koi8_read_as_another_cyrillic_encoding() -> None:
+    text = "Где мой заказ? Жду уже две недели."
+    assert is_mojibake(text.encode("koi8-r").decode("cp1251"))
+    for real in (text, text.upper(), text.lower(), "iPhone и еБэй", "США, ООН"):
+        assert not is_mojibake(real)
+
+
+@pytest.mark.parametrize(
     ("language", "text"),
     [
         ("ja", "お届け先の住所を変更したいのですが"), ("ja", "どうすればよいでしょうか。"),

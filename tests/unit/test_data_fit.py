@@ -117,7 +117,13 @@ MISFITS: list[tuple[str, Rows, list[str], str]] = [
         "a training split of one label",
         texts(PLAIN, split=["train" if label == "login" else "test" for label in PLAIN]),
         ["split.validation=0.25"],
-        "the training rows have 1 label ['login']",
+        "the train rows have 1 label of 3: ['login']",
+    ),
+    (
+        "a test split of one label",
+        texts(PLAIN, split=["test" if label == "login" else "train" for label in PLAIN]),
+        ["split.validation=0.25"],
+        "the test rows have 1 label of 3: ['login']",
     ),
 ]
 

@@ -41,6 +41,8 @@ SPELLED_DATES = ["1. März 2026", "1er mars 2026", "1 de marzo de 2026", "1 marz
         ([], "ab  c", "ab c", True), (["exact"], "ab  c", "ab c", False), (["exact"], "12", "１２", False),
         ([], "12", 12, False), ([], 12.0, 12, True), (["number"], "12", 12, True), (["number"], "12.50", 12.5, True),
         (["number"], "1,234.50", "1.234,50", True), (["number"], "1,234", 1234, True), (["number"], "1,5", 1.5, True),
+        (["number"], "12,34,567.5", 1234567.5, True), (["date"], "2024-03-05", "令和６年3月5日", True),
+        (["date"], "2019-05-01", "令和元年5月1日", True), (["date"], "2024-03-05", "民國113年3月5日", True),
         (["number"], "−3", -3, True), (["number"], "12 EUR", 12, False), (["number"], "n/a", "N/A", False),
         (["number"], "0.1", 0.1000001, False), (["number"], True, 1, False), (["number"], "5 kg", "5 g", False),
         (["number"], "12345678901234567890.1", "12345678901234567890.2", False),

@@ -98,6 +98,17 @@ def test_whole_number_floats_are_labels(tmp_path: Path, content: str, expected: 
     assert targets(tmp_path / "a.jsonl", Task()) == expected
 
 
+def test_read_notes_labels_that_stand_for_a_missing_value(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na b,nan\nc d,None\ne f,nan\ng h,none\ni j,x\n")
+    stats = ReadStats()
+    assert targets(tmp_path / "a.csv", Task()) == ["nan", "None", "nan", "none", "x"]
+    read_all(tmp_path / "a.csv", Task(), Preprocess(), stats)
+    assert [note[:35] for note in stats.notes if "missing value" in note] == [
+        "2 rows: the label is 'nan', as prog",
+        "1 row: the label is 'None', as prog",
+    ]
+
+
 def test_frame_with_a_missing_label_keeps_the_others(tmp_path: Path) -> None:
     pd.DataFrame({"text": ["a b", "c d", "e f"], "label": [1, 0, None]}).to_parquet(tmp_path / "f.parquet")
     assert targets(tmp_path / "f.parquet", Task()) == ["1", "0", "missing_target"]

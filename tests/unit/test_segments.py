@@ -94,3 +94,17 @@ def test_segments_that_cut_words_are_reported(begin: int, end: int, cuts: bool) 
     values, note = read_segments(text, [{"displayName": "x", "startOffset": begin, "endOffset": end}], "characters")
     assert values == {"x": [text[begin:end]]}
     assert note == ("segments begin or end inside a word or with a space; check the offsets" if cuts else "")
+
+
+@pytest.mark.parametrize("unit", ["characters", "bytes"])
+def test_read_notes_bytes_where_no_word_can_be_cut(unit: str) -> None:
+    stats, values = ReadStats(), []
+    for number in range(20):
+        text = f"品番{1000 + number}の返品を希望します。{'よろしくお願いいたします' * (1 + number % 3)}"
+        segments = segments_of(text, [str(1000 + number), "返品"], unit)
+        row = {"textContent": text, "textSegmentAnnotations": segments}
+        example = validate_row(number + 1, row, Task(kind="extraction"), Preprocess(), stats)
+        values.append(json.loads(example.target)["w"] == [str(1000 + number), "返品"])
+    stats.note_findings(Task(kind="extraction"), Preprocess())
+    assert values == [unit == "characters"] * 20
+    assert any("preprocess.offset_unit: bytes" in note for note in stats.notes) == (unit == "bytes")
