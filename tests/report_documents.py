@@ -309,7 +309,11 @@ def window(number: int, *checks: Check) -> WindowRecord:
 
 
 def monitoring_page(
-    folder: Path, verdict: Any = "retrain", windows: int = 3, language: str = "en"
+    folder: Path,
+    verdict: Any = "retrain",
+    windows: int = 3,
+    language: str = "en",
+    summary: list[str] | None = None,
 ) -> tuple[str, str, dict[str, Any]]:
     """The page, the verdict in Markdown and the summary of a run with these windows."""
     alarm = check("similarity", 0.41, threshold=0.45, alarm=True, p_value=0.001, examples=["row-7"])
@@ -325,7 +329,7 @@ def monitoring_page(
     QualityReport(estimates=[estimate], limit=0.8, checks=[check("quality", 0.25)], labelled=[], to_label=40).write(
         folder / "quality"
     )
-    MonitoringDecision(verdict=verdict, summary=["similarity fell"], reasons=[]).write(folder / "decision")
+    MonitoringDecision(verdict=verdict, summary=summary or ["similarity fell"], reasons=[]).write(folder / "decision")
     paths = {name: str(folder / name) for name in ("drift", "quality", "decision")}
     outputs = [str(folder / name) for name in ("page", "verdict", "summary")]
     report_monitoring.run(paths, "gs://b/annotations.csv", "support", *outputs, reporting={"language": language})

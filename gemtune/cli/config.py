@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gemtune.cli.output import Json, echo
+
 if TYPE_CHECKING:
     from gemtune.config import Section
 
@@ -27,6 +29,7 @@ Overrides = Annotated[
 def show(
     config: Annotated[Path | None, typer.Argument(help="Configuration; default: all defaults.")] = None,
     overrides: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Print the effective value of every setting as YAML, which is a configuration again."""
     import yaml
@@ -34,33 +37,34 @@ def show(
     from gemtune.config import Config
 
     values = Config.load(config, overrides or []).model_dump(mode="json")
-    typer.echo(yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120), nl=False)
+    echo(values, as_json, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120).rstrip("\n"))
 
 
 @config_app.command()
-def explain(setting: Annotated[str, typer.Argument(help="A setting or a section: split.seed, gate.")]) -> None:
+def explain(
+    setting: Annotated[str, typer.Argument(help="A setting or a section: split.seed, gate.")], as_json: Json = False
+) -> None:
     """Print what a setting means, its type and its default; of a section, all its settings."""
     from gemtune.cli.settings_reference import explanation
 
-    typer.echo(explanation(setting))
+    lines, content = explanation(setting)
+    echo(content, as_json, *lines)
 
 
 @config_app.command()
 def diff(
     first: Annotated[Path, typer.Argument(help="Configuration.", metavar="A")],
     second: Annotated[Path, typer.Argument(help="Configuration to compare it with.", metavar="B")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object of pairs.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print the settings whose effective values differ."""
     from gemtune.config import Config
 
     before, after = (dict(_values("", Config.load(path))) for path in (first, second))
     changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
-    if as_json:
-        typer.echo(json.dumps(changed, ensure_ascii=False, indent=1))
-        return
-    for name, pair in changed.items():
-        typer.echo(f"{name}: {' -> '.join(json.dumps(value, ensure_ascii=False) for value in pair)}")
+    shown = {name: [json.dumps(value, ensure_ascii=False) for value in pair] for name, pair in changed.items()}
+    if as_json or shown:
+        echo(changed, as_json, *(f"{name}: {' -> '.join(pair)}" for name, pair in shown.items()))
 
 
 def _values(path: str, section: Section) -> Iterator[tuple[str, object]]:

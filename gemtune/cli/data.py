@@ -80,6 +80,7 @@ def compare(
     ],
     config: Configuration = None,
     settings: Overrides = None,
+    as_json: Json = False,
 ) -> None:
     """Show how production texts differ from training rows, before anything is tuned, and what to do.
 
@@ -88,7 +89,7 @@ def compare(
     """
     from gemtune.cli import data_commands
 
-    data_commands.compare(train, logs, config, settings or [])
+    data_commands.compare(train, logs, config, settings or [], as_json)
 
 
 @data_app.command()
@@ -97,11 +98,12 @@ def describe(
     audit: Annotated[str | None, typer.Option(help="Write likely label issues to a review file (CSV).")] = None,
     config: Configuration = None,
     settings: Overrides = None,
+    as_json: Json = False,
 ) -> None:
-    """Print a profile of the data as JSON: label balance, lengths, scripts, duplicates, conflicts, label issues."""
+    """Print a profile of the data: label balance, lengths, scripts, duplicates, conflicts, label issues."""
     from gemtune.cli import data_commands
 
-    data_commands.describe(file, audit, config, settings or [])
+    data_commands.describe(file, audit, config, settings or [], as_json)
 
 
 RUNNER: Options = {

@@ -8,7 +8,7 @@ import json
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -37,7 +37,7 @@ from gemtune.errors import TooFewRowsError, UserError, did_you_mean
 from gemtune.inference.data_fit import Misfit, RowProfile, misfits
 from gemtune.inference.prompts import preference_rows, training_row, tuned_prompt
 
-_MAX_SHOWN, _MAX_SHOWN_ALIKE = 20, 3
+_MAX_SHOWN, _MAX_SHOWN_ALIKE, _MAX_SHOWN_LABELS = 20, 3, 12
 
 
 class _Progress(logging.Handler):
@@ -196,8 +196,8 @@ def convert(
         typer.echo(f"note: the {field} of {lost} rows is not written: {to} has no such field, columns do", err=True)
 
 
-def describe(file: str, audit: str | None, config: Path | None, overrides: list[str]) -> None:
-    """Print the profile of the rows as JSON; write likely label issues to the review file `audit`.
+def describe(file: str, audit: str | None, config: Path | None, overrides: list[str], as_json: bool) -> None:
+    """Print the profile of the rows; write likely label issues to the review file `audit`.
 
     Raises `UserError` after that when a rule would drop more rows than the limits allow.
     """
@@ -216,7 +216,7 @@ def describe(file: str, audit: str | None, config: Path | None, overrides: list[
         "borderline_duplicates": [row.model_dump() for row in borderline_duplicates(dropped)],
         "label_issues": summarize(issues).model_dump(),
     }
-    typer.echo(json.dumps(profile, ensure_ascii=False, indent=1))
+    echo(profile, as_json, *_profile_lines(profile))
     if audit is not None:
         with output_path(audit) as path:
             write_review_file(path, issues)
@@ -225,7 +225,31 @@ def describe(file: str, audit: str | None, config: Path | None, overrides: list[
         raise problems[0]
 
 
-def compare(train: str, logs: str, config: Path | None, overrides: list[str]) -> None:
+def _profile_lines(profile: JsonObject) -> list[str]:
+    """What matters of a profile, for people."""
+
+    def counts(values: Mapping[str, int]) -> str:
+        shown = [f"{count} {name}" for name, count in list(values.items())[:_MAX_SHOWN_LABELS]]
+        more = len(values) - len(shown)
+        return ", ".join([*shown, *([f"and {more} more"] if more > 0 else [])])
+
+    lines = [f"{profile['rows']} rows, {profile['would_keep']} would be kept"]
+    listed = {
+        "dropped": profile["would_drop"],
+        "labels": dict(sorted(profile["labels"].items(), key=lambda item: -item[1])),
+        "scripts": profile["scripts"],
+        "personal data": profile["personal_data"]["findings"],
+    }
+    lines += [f"{name}: {counts(values)}" for name, values in listed.items() if values]
+    for name, what in (("text_characters", "characters of a text"), ("target_characters", "characters of a reference")):
+        if size := profile[name]:
+            lines.append(f"{what}: median {size['median']}, 95 % up to {size['p95']}, longest {size['max']}")
+    if issues := profile["label_issues"]["rows"]:
+        lines.append(f"likely label issues: {issues} rows; --audit review.csv lists them")
+    return lines
+
+
+def compare(train: str, logs: str, config: Path | None, overrides: list[str], as_json: bool) -> None:
     """Print how the texts of `logs` differ from the rows of `train`, new topics, and what to do."""
     from gemtune.data.embedders import load_embedder
     from gemtune.monitoring import differences as compared
@@ -250,16 +274,25 @@ def compare(train: str, logs: str, config: Path | None, overrides: list[str]) ->
     embedder = None if rules.embedder in ("", "builtin") else load_embedder(rules.embedder, loaded.vertex)
     training = TrainingRows([row.text for row in rows], embedder=embedder)
     left_out = f"; {own} requests of gemtune's own evaluation left out" if own else ""
-    typer.echo(f"{len(texts)} distinct texts of {len(requests)} requests ({unreadable} rows cannot be read{left_out})")
     listed = compared.differences([row.text for row in rows], training, texts)
     listed.append(compared.context([(row.system is not None, len(row.contents or ()) > 1) for row in rows], requests))
-    for item in listed:
-        typer.echo(f"{item.summary}")
-    topics = training.new_topics([""] * len(texts), texts, training.scores(texts).tolist())
-    for topic in topics[:_MAX_SHOWN_ALIKE]:
-        typer.echo(f"least similar: {topic.rows} texts about {', '.join(topic.ngrams)}")
-    for remedy in dict.fromkeys(item.remedy for item in listed if item.remedy):
-        typer.echo(f"what to do: {remedy}")
+    topics = training.new_topics([""] * len(texts), texts, training.scores(texts).tolist())[:_MAX_SHOWN_ALIKE]
+    content: JsonObject = {
+        "requests": len(requests),
+        "unreadable": unreadable,
+        "own_evaluation": own,
+        "distinct_texts": len(texts),
+        "differences": [vars(item) for item in listed],
+        "least_similar": [{"texts": topic.rows, "ngrams": topic.ngrams} for topic in topics],
+    }
+    echo(
+        content,
+        as_json,
+        f"{len(texts)} distinct texts of {len(requests)} requests ({unreadable} rows cannot be read{left_out})",
+        *(item.summary for item in listed),
+        *(f"least similar: {topic.rows} texts about {', '.join(topic.ngrams)}" for topic in topics),
+        *(f"what to do: {remedy}" for remedy in dict.fromkeys(item.remedy for item in listed if item.remedy)),
+    )
 
 
 def _read_all(file: str, task: Task, rules: Preprocess, stats: ReadStats) -> FilterResult:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gemtune.cli.config import Overrides
+from gemtune.cli.output import Json, echo
 from gemtune.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def export(
     out: Annotated[Path, typer.Option(help="Ratings file to write (CSV).")],
     rows: Annotated[int, typer.Option(min=1, help="Number of answers to rate.")] = 100,
     seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 7,
+    as_json: Json = False,
 ) -> None:
     """Export a random sample of answers for people to rate.
 
@@ -77,7 +79,8 @@ def export(
     texts = {example.id: example.text for example in read_examples(examples)}
     sample = sample_rows(predictions, rows, seed)
     human_ratings.write_ratings_file(out, sample, texts)
-    typer.echo(f"{len(sample)} answers to rate in {out}; set evaluate.judge.ratings to this file")
+    line = f"{len(sample)} answers to rate in {out}; set evaluate.judge.ratings to this file"
+    echo({"answers": len(sample), "out": str(out)}, as_json, line)
 
 
 @judge_app.command()
@@ -91,6 +94,7 @@ def export_pairs(
         bool, typer.Option("--both-orders", help="Include each pair twice, the second time reversed.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of the random sample and of the order within a pair.")] = 7,
+    as_json: Json = False,
 ) -> None:
     """Export pairs of different answers to the same row, for people to say which is better.
 
@@ -103,7 +107,8 @@ def export_pairs(
     texts = {example.id: example.text for example in read_examples(examples)}
     sample = sample_pairs(predictions, *variants, rows, seed)
     human_ratings.write_pair_ratings_file(out, sample, texts, seed=seed, both_orders=both_orders)
-    typer.echo(f"{len(sample)} pairs to compare in {out}; then: gemtune judge validate CONFIG --pairs {out}")
+    line = f"{len(sample)} pairs to compare in {out}; then: gemtune judge validate CONFIG --pairs {out}"
+    echo({"pairs": len(sample), "out": str(out)}, as_json, line)
 
 
 @judge_app.command()
@@ -116,6 +121,7 @@ def validate(
         Path | None, typer.Option(help="Ratings file of `export-pairs`, used instead of evaluate.judge.ratings.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Also write the full result to this file (JSON).")] = None,
+    as_json: Json = False,
 ) -> None:
     """Compare the LLM judge with human ratings: agreement, bias, and whether a gate rule may use it.
 
@@ -130,8 +136,7 @@ def validate(
     result = validate_judge(settings.task, settings.evaluate, settings.vertex, pairs or "")
     if out is not None:
         write_json(out, result.model_dump())
-    for line in report_lines(result):
-        typer.echo(line)
+    echo(result.model_dump(mode="json"), as_json, *report_lines(result))
     if not result.validated:
         raise typer.Exit(1)
 

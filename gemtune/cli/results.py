@@ -59,9 +59,9 @@ def report(
 
 
 @app.command(name="open")
-def open_page(folder: Folder = None, runs: Runs = RUNS) -> None:
+def open_page(folder: Folder = None, runs: Runs = RUNS, as_json: Json = False) -> None:
     """Open a run's report page in the browser."""
-    report(folder, runs, browser=True)
+    report(folder, runs, browser=True, as_json=as_json)
 
 
 @app.command()

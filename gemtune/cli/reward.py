@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gemtune.cli.config import Overrides
+from gemtune.cli.output import Json, echo
 from gemtune.errors import ServiceError, UserError
 
 if TYPE_CHECKING:
-    from gemtune.config import Config, JsonObject, Reward, Task, Trial
+    from gemtune.config import Config, JsonObject, Task, Trial
     from gemtune.data.example import Example
-    from gemtune.tuning.reward_check import RewardCheck
     from gemtune.vertex import Client
 
 reward_app = typer.Typer(no_args_is_help=True, help="Check the rewards of reinforcement tuning before a job is paid.")
@@ -32,6 +32,7 @@ def check(
     overrides: Overrides = None,
     rows: Annotated[int, typer.Option(min=2, help="Training rows that the base model answers.")] = 40,
     samples: Annotated[int, typer.Option(min=2, help="Answers to each row; each is paid.")] = 4,
+    as_json: Json = False,
 ) -> None:
     """Score answers of the base model, and answers that nobody wants, by each reinforcement trial's rewards.
 
@@ -48,10 +49,10 @@ def check(
         raise UserError("no trial has method: reinforcement", file=config, remedy="set plan.trials")
     client = connect(settings.vertex)
     task, examples = _examples(settings, rows)
-    failed = False
-    for trial in trials:
-        failed |= _check(client, settings.model_copy(update={"task": task}), trial, examples, samples)
-    if failed:
+    settings = settings.model_copy(update={"task": task})
+    checks = {trial.name or "trial": _check(client, settings, trial, examples, samples) for trial in trials}
+    echo(checks, as_json, *(line for name, content in checks.items() for line in _lines(name, content)))
+    if any(content["problems"] for content in checks.values()):
         raise typer.Exit(1)
 
 
@@ -73,8 +74,8 @@ def _examples(settings: Config, rows: int) -> tuple[Task, list[Example]]:
     return resolve(settings.task, train), sorted(train, key=lambda example: example.id)[:rows]
 
 
-def _check(client: Client, settings: Config, trial: Trial, examples: list[Example], samples: int) -> bool:
-    """Print the check of a trial's rewards; whether it found a problem."""
+def _check(client: Client, settings: Config, trial: Trial, examples: list[Example], samples: int) -> JsonObject:
+    """The check of a trial's rewards, with their names, notes and all problems."""
     import asyncio
 
     from gemtune.inference.prompts import reinforcement_rows
@@ -104,8 +105,8 @@ def _check(client: Client, settings: Config, trial: Trial, examples: list[Exampl
     problems = list(result.problems)
     if not judged:
         problems += _differences(lines[:VALIDATED], [example.target for example in examples], local, by_service)
-    _show(trial, rewards, result, equivalent_values(trial, task), problems)
-    return bool(problems)
+    names, notes = [reward.name for reward in rewards], equivalent_values(trial, task)
+    return {"rewards": names, **asdict(result), "notes": notes, "problems": problems}
 
 
 def _from_checkpoint(trial: Trial) -> bool:
@@ -148,19 +149,17 @@ async def _sampled(settings: Config, trial: Trial, examples: list[Example], samp
     return [texts[start : start + samples] for start in range(0, len(texts), samples)]
 
 
-def _show(trial: Trial, rewards: list[Reward], result: RewardCheck, notes: list[str], problems: list[str]) -> None:
-    total = sum(result.counts.values())
-    typer.echo(f"{trial.name or 'trial'}: {', '.join(reward.name for reward in rewards)}, {total} sampled answers")
-    for value, count in sorted(result.counts.items())[-12:]:
-        typer.echo(f"  reward {value:6.3f}: {count / total:4.0%}")
-    typer.echo(f"  prompts without signal (all answers equal in reward): {result.without_signal:.0%}")
-    typer.echo(
-        f"  against {result.metric}: rewarded and wrong {result.rewarded_wrong:.0%}, right and not rewarded "
-        f"{result.unrewarded_right:.0%}"
-    )
-    for name, (reward, metric) in result.probes.items():
-        typer.echo(f"  probe {name}: {reward:.0%} of the highest reward, {result.metric} {metric:.2f}")
-    for note in notes:
-        typer.echo(f"  note: {note}")
-    for problem in problems:
-        typer.echo(f"  problem: {problem}")
+def _lines(trial: str, content: JsonObject) -> list[str]:
+    counts, metric = content["counts"], content["metric"]
+    total = sum(counts.values())
+    lines = [
+        f"{trial}: {', '.join(content['rewards'])}, {total} sampled answers",
+        *(f"  reward {value:6.3f}: {count / total:4.0%}" for value, count in sorted(counts.items())[-12:]),
+        f"  prompts without signal (all answers equal in reward): {content['without_signal']:.0%}",
+        f"  against {metric}: rewarded and wrong {content['rewarded_wrong']:.0%}, right and not rewarded "
+        f"{content['unrewarded_right']:.0%}",
+    ]
+    for name, (reward, score) in content["probes"].items():
+        lines.append(f"  probe {name}: {reward:.0%} of the highest reward, {metric} {score:.2f}")
+    lines += [f"  note: {note}" for note in content["notes"]]
+    return [*lines, *(f"  problem: {problem}" for problem in content["problems"])]

@@ -48,31 +48,37 @@ def json_schema() -> str:
     return json.dumps(content, ensure_ascii=False, indent=1)
 
 
-def explanation(setting: str) -> str:
+def explanation(setting: str) -> tuple[list[str], JsonObject]:
     """What a setting is: description, type, default; of a section, its own description and each of its settings.
 
-    Raises `UserError` for an unknown setting.
+    As lines and as an object. Raises `UserError` for an unknown setting.
     """
-    texts = _explanations()
-    if setting not in texts:
-        remedy = f"gemtune config reference lists all{did_you_mean(setting, tuple(texts))}"
+    contents = _explanations()
+    if setting not in contents:
+        remedy = f"gemtune config reference lists all{did_you_mean(setting, tuple(contents))}"
         raise UserError(f"unknown setting {setting!r}", remedy=remedy)
-    return texts[setting]
+    content = contents[setting]
+    lines = [f"{setting}: {content['description']}"]
+    if "settings" in content:
+        lines += [f"  {name}: {description}" for name, description in content["settings"].items()]
+    else:
+        lines += [f"type: {content['type']}", f"default: {content['default']}"]
+    return lines, {"setting": setting, **content}
 
 
 @cache
-def _explanations() -> dict[str, str]:
+def _explanations() -> dict[str, JsonObject]:
     """The explanation of every setting and section, by its path."""
-    texts: dict[str, str] = {}
+    contents: dict[str, JsonObject] = {}
     for path, model in sections("", Config):
         properties = model.model_json_schema()["properties"]
-        lines = [f"{path}: {_summary(model)}"] if path else []
         for name, field in model.model_fields.items():
-            lines.append(f"  {name}: {field.description or ''}")
-            facts = f"type: {_type(properties[name])}\ndefault: {_default(field)}".replace("`", "")
-            texts[f"{path}.{name}".lstrip(".")] = f"{path}.{name}: {field.description}\n{facts}".lstrip(".")
-        texts |= {path.removesuffix("[]"): "\n".join(lines)} if path else {}
-    return texts
+            facts = {"type": _type(properties[name]).replace("`", ""), "default": _default(field).replace("`", "")}
+            contents[f"{path}.{name}".lstrip(".")] = {"description": field.description or "", **facts}
+        if path:
+            own = {name: field.description or "" for name, field in model.model_fields.items()}
+            contents[path.removesuffix("[]")] = {"description": _summary(model), "settings": own}
+    return contents
 
 
 def _table(path: str, model: type[BaseModel]) -> str:

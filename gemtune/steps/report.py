@@ -375,12 +375,16 @@ def recipe(
 
 def markdown(summary: RunSummary, language: str = "en") -> str:
     """The verdict in a few lines, for the console's artifact view."""
+    table = templates.texts(language)
+    span = table.get("{low} to {high}", "{low} to {high}")
+    scores = {
+        row.name: span.format(low=f"{row.score.low:.3f}", high=f"{row.score.high:.3f}") for row in summary.variants
+    }
     rows = [
-        f"| {row.name} | {row.score.value:.3f} | {row.score.low:.3f} to {row.score.high:.3f} | {row.cost:.4f} |"
+        f"| {templates.markdown(row.name)} | {row.score.value:.3f} | {scores[row.name]} | {row.cost:.4f} |"
         for row in summary.variants
     ]
-    table = templates.texts(language)
-    reasons = [f"- {templates.message(reason, language)}" for reason in summary.reasons]
+    reasons = [f"- {templates.markdown(templates.message(reason, language))}" for reason in summary.reasons]
     interval = table.get("{level} interval", "{level} interval").format(level=f"{summary.confidence_level:.0%}")
     head = f"| {table.get('Variant', 'variant')} | {summary.metric} | {interval} | {table.get('Cost', 'cost')}, USD |"
     headline = table.get(summary.headline, summary.headline)

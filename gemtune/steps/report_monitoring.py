@@ -45,9 +45,10 @@ def run(
     drift, quality = DriftReport.read(paths["drift"]), QualityReport.read(paths["quality"])
     decision = MonitoringDecision.read(paths["decision"])
     decision.write(summary)
-    headline = HEADLINES[decision.verdict]
+    headline, language = HEADLINES[decision.verdict], Reporting.of(reporting).language
+    lines = [f"- {templates.markdown(templates.message(line, language))}" for line in decision.summary]
     with open_atomic(verdict) as out:
-        out.write("\n".join([f"# {headline}", "", *(f"- {line}" for line in decision.summary), ""]))
+        out.write("\n".join([f"# {templates.texts(language).get(headline, headline)}", "", *lines, ""]))
     windows = drift.history.windows
     trends = {kind: _points(windows, kind) for kind in _TRENDS}
     trends["quality"] = [
@@ -55,7 +56,7 @@ def run(
     ]
     with open_atomic(page) as out:
         out.write(
-            templates.environment(Reporting.of(reporting).language)
+            templates.environment(language)
             .get_template("monitoring.html.j2")
             .render(
                 name=name,

@@ -27,6 +27,7 @@ _SYMBOLS: dict[int, str] = (
 
 PIECES = re.compile(r'(?<=>)[^<>]+|^[^<>]+|(?<= aria-label=")[^"]+')
 """Texts between tags, and the names of regions."""
+_MARKDOWN = re.compile(r"[\\`*\[\]<|~&]|(?<!\w)_|_(?!\w)")
 _VALUE = re.compile(r"\{(\w+)\}")
 _ANY = re.compile("phrase|text|label|value|example")
 """Names of values that may hold what separates others; the values of `count` and `rows` are numbers."""
@@ -84,6 +85,11 @@ def _translated(text: str, language: str) -> str:
         if translated != parts:
             return shown.join(translated)
     return texts(language).get(text, text)
+
+
+def markdown(text: str) -> str:
+    """Markdown that shows a text as it is: on one line, with symbols for control characters."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split())).translate(_SYMBOLS)
 
 
 @cache

@@ -236,7 +236,7 @@ def connect(settings: Vertex) -> Client:
     if not project:
         raise UserError(
             "the Google Cloud project is unknown",
-            remedy="set vertex.project or GOOGLE_CLOUD_PROJECT; without a project: plan --offline",
+            remedy="set vertex.project or GOOGLE_CLOUD_PROJECT; without a project: --local, or plan --offline",
         )
     return Client(settings, project, location(settings), os.environ.get("GOOGLE_VERTEX_BASE_URL", "").rstrip("/"))
 

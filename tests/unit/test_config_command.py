@@ -74,6 +74,10 @@ def test_config_explain_knows_every_setting_and_section():
         f"split.seed: {Config.model_fields['split'].annotation.model_fields['seed'].description}\n"
         "type: integer\ndefault: 7\n"
     )
+    assert json.loads(output("explain", "split.seed", "--json")) == {
+        "setting": "split.seed", "type": "integer", "default": "7",
+        "description": Config.model_fields["split"].annotation.model_fields["seed"].description,
+    }  # fmt: skip
     shown = output("explain", "gate")
     assert all(f"\n  {name}: " in shown for name in Config.model_fields["gate"].annotation.model_fields)
 

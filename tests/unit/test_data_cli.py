@@ -101,17 +101,18 @@ def test_dedup_and_describe_stop_like_a_run_when_too_many_rows_would_go(tmp_path
 
 def test_dedup_and_describe_show_the_borderline_duplicates(tmp_path: Path) -> None:
     result = CliRunner().invoke(APP, ["dedup", str(SAMPLE / "rows.jsonl"), "--out", str(tmp_path / "kept")])
-    described = json.loads(called("data", "describe", SAMPLE / "rows.jsonl")[1])["borderline_duplicates"]
+    described = json.loads(called("data", "describe", "--json", SAMPLE / "rows.jsonl")[1])["borderline_duplicates"]
     assert len(described) == 10
     for row in described:
         assert f"{row['similarity']:.3f}  line {row['line']}: " in result.stderr
 
 
 def test_data_describe_reports_balance_lengths_and_scripts(tmp_path: Path) -> None:
-    _, output = called(
-        "data", "describe", SAMPLE.parent / "support_ja" / "rows.jsonl", "--audit", tmp_path / "sheet.csv"
-    )
-    found = json.loads(output)
+    arguments = ["data", "describe", SAMPLE.parent / "support_ja" / "rows.jsonl", "--audit", tmp_path / "sheet.csv"]
+    found = json.loads(called(*arguments, "--json")[1])
+    lines = called(*arguments)[1].splitlines()
+    assert lines[0] == f"{found['rows']} rows, {found['would_keep']} would be kept"
+    assert f"scripts: {found['would_keep']} japanese" in lines
     assert set(found["scripts"]) == {"japanese"}
     assert len(found["labels"]) == 6
     assert sum(bin["rows"] for bin in found["text_characters"]["histogram"]) == found["would_keep"]

@@ -26,6 +26,13 @@ def compared(folder: Path, rows: list[dict[str, object]], *more: str) -> str:
     return done.output
 
 
+def test_data_compare_prints_the_same_as_json(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [{"text": f"voucherwallet {n}"} for n in range(60)]
+    content, lines = json.loads(compared(tmp_path, rows, "--json")), compared(tmp_path, rows).splitlines()
+    assert {item["summary"] for item in content["differences"]} <= set(lines)
+    assert content["requests"] == 60
+
+
 KOREAN = ["배송이 언제 오나요", "환불을 받고 싶어요", "로그인이 안 됩니다", "비밀번호를 잊었어요"]
 
 
