@@ -50,7 +50,8 @@ def add(
     earlier = {row.id for row in records.read_labels(client, settings.name)}
     added = [row for row in rows if row.id not in earlier]
     _append(settings, added)
-    total = records.add_labels(client, settings.name, labelling.labelled(rows, task))
+    texts = [row.text for row in rows]
+    total = records.add_labels(client, settings.name, labelling.labelled(rows, task), texts)
     line = f"{len(rows)} labels kept ({total} in all), {len(added)} rows appended to {settings.data}"
     echo({"kept": len(rows), "all": total, "appended": len(added), "data": settings.data}, as_json, line)
 

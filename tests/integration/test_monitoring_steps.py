@@ -130,7 +130,8 @@ class Service:
         rows = [dict(cells) for _, cells in csv_safe.read(self.path("sheet"), labelling.COLUMNS)]
         fill(self.path("filled"), [{**row, "label": answer(row)} for row in rows])
         filled = labelling.read(self.path("filled"), TASK, ["loyalty"])
-        records.add_labels(self.client, self.name, labelling.labelled(filled, TASK))
+        texts = [row.text for row in filled]
+        records.add_labels(self.client, self.name, labelling.labelled(filled, TASK), texts)
 
 
 def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_path: Path) -> None:
@@ -390,6 +391,31 @@ def test_monitoring_keeps_texts_answers_and_labels_out_of_logs_webhook_and_histo
     documents = [Path(service.path("decision")).read_text(), Path(service.path("quality")).read_text()]
     kept = [store.read(client, key) for key in (records.history_key("secret"), records.labels_key("secret"))]
     assert CANARY not in json.dumps([posted, caplog.text, documents, kept])
+
+
+def test_rows_to_learn_from_are_no_near_duplicates_of_labelled_ones(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "repeated")
+
+    def learned() -> list[str]:
+        sheet = csv_safe.read(service.path("sheet"), labelling.COLUMNS)
+        return [str(cells["text"]) for _, cells in sheet if not cells["pi"]]
+
+    service.serve(rows=60, new=1.0)
+    service.monitor("monitor.labels_a_window=20")
+    first = learned()
+    assert first
+    service.label(lambda row: "loyalty")
+    rng, start = random.Random(7), START + WEEK
+    with service.logs.open("a") as file:  # what was labelled comes again, with another ending
+        for i, text in enumerate(f"{text}{end}" for text in first for end in ("!", "?", " .", "!!")):
+            row = logged(rng, start + i * timedelta(hours=1))
+            parts = row["full_request"]["contents"][0]["parts"][0]
+            parts["text"] = text_of(RENDERED.contents[-1]["parts"]).replace(examples(1, 1)[0].text, text)
+            file.write(json.dumps(row) + "\n")
+    service.weeks = 2
+    service.monitor("monitor.labels_a_window=20")
+    assert service.drift.history.windows[-1].rows == 4 * len(first)
+    assert learned() == []
 
 
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:
