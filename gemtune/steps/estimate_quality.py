@@ -60,8 +60,8 @@ def _near_duplicates(client: Client, name: str, served: records.Champion, texts:
     with tempfile.TemporaryDirectory() as folder:
         if test := champion.download_test_set(client, name, Path(folder) / "test.jsonl"):
             examples += list(read_examples(test))
-    known = [*(row.text for row in examples), *records.labelled_texts(client, name)]
-    near = TrainingRows(list(map(_words, known))).cosines([_words(item.row.text) for item in texts])
+    taken = [*(row.text for row in examples), *records.labelled_texts(client, name)]
+    near = TrainingRows(list(map(_words, taken))).cosines([_words(item.row.text) for item in texts])
     return [item.row.id for item, cosine in zip(texts, near, strict=True) if cosine >= labelling.NEAR]
 
 

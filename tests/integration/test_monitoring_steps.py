@@ -393,6 +393,41 @@ def test_monitoring_keeps_texts_answers_and_labels_out_of_logs_webhook_and_histo
     assert CANARY not in json.dumps([posted, caplog.text, documents, kept])
 
 
+def test_outcomes_count_in_the_window_that_served_their_row(client: Client, tmp_path: Path) -> None:
+    """Late, of some rows, with ids of nobody; right in the first window and wrong in the second."""
+    service = Service(client, tmp_path, "outcomes")
+    for _ in range(3):
+        service.serve(rows=60)
+    service.monitor("monitor.labels_a_window=0")
+    assert QualityReport.read(service.path("quality")).estimates == []
+    logs = list(map(json.loads, service.logs.read_text().splitlines()))[1:]
+    answers = [row["full_response"]["candidates"][0]["content"]["parts"][0]["text"] for row in logs]
+    labels = [answer if i < 60 else LABELS[LABELS.index(answer) - 1] for i, answer in enumerate(answers[:120])]
+    outcomes = [{"id": row["request_id"], "queue": label} for row, label in zip(logs, labels, strict=False)][::2]
+    path, data, config = tmp_path / "outcomes.jsonl", tmp_path / "rows.jsonl", tmp_path / "my.yaml"
+    data.write_text('{"text": "my parcel", "label": "delivery"}\n')
+    config.write_text(f"name: outcomes\ndata: {data}\nmonitor: {{logs: {service.logs}}}\n")
+
+    def join(rows: list[dict[str, Any]]) -> Any:
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return CliRunner().invoke(app, ["annotations", "join", str(path), str(config), "--column", "queue"])
+
+    assert "'weather' is no classification answer" in join([{"id": 1, "queue": "weather"}]).output
+    assert "none of 1 labels is of a logged request" in join([{"id": 1, "queue": "refund"}]).output
+    assert data.read_text().count("\n") == 1
+    done = join([*outcomes, {"id": 1, "queue": "refund"}])
+    assert "60 labels kept (60 in all), 60 rows appended" in done.output
+    lines = [json.loads(line) for line in data.read_text().splitlines()]
+    assert {(line["source"], line["pi"], line.get("split")) for line in lines[1:]} == {("production", 0.5, None)}
+    assert [line["label"] for line in lines[1:]] == labels[::2]
+    service.monitor("monitor.labels_a_window=0")
+    estimates = QualityReport.read(service.path("quality")).estimates
+    assert [(item.end, item.labels, round(item.score.value)) for item in estimates] == [
+        (START + WEEK, 30, 1), (START + 2 * WEEK, 30, 0),
+    ]  # fmt: skip
+    assert join(outcomes).exit_code == 1  # all are known
+
+
 def test_rows_to_learn_from_are_no_near_duplicates_of_labelled_ones(client: Client, tmp_path: Path) -> None:
     service = Service(client, tmp_path, "repeated")
 
