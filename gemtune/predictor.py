@@ -110,11 +110,17 @@ class Predictor:
         self._close = weakref.finalize(self, self._loop.stop)
 
     @classmethod
-    def of_run(cls, summary: str | Path, vertex: Mapping[str, Any] | None = None, log: str | Path = "") -> Self:
+    def of_run(
+        cls,
+        summary: str | Path,
+        vertex: Mapping[str, Any] | None = None,
+        log: str | Path = "",
+        labels: Mapping[str, str] = MappingProxyType({}),
+    ) -> Self:
         """The predictor of a run's `summary.json`; raises `UserError` if the file is not one."""
         try:
             document = json.loads(Path(summary).read_text(encoding="utf-8"))
-            return cls(document["outcome"]["recipe"], vertex, log)
+            return cls(document["outcome"]["recipe"], vertex, log, labels=labels)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"not a run summary with a recipe: {error}", file=summary, remedy="pass the summary.json of a run"

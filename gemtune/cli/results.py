@@ -177,9 +177,9 @@ def send_text(
     from pipelines import local_run
 
     folder = folder or latest(runs)
-    recipe = local_run.read_summary(folder)["outcome"]["recipe"]
+    local_run.read_summary(folder)
     with local_vertex(folder.parent, local_run.read_settings(folder)["engine"]):
-        _answer(lambda: Predictor(recipe, labels=OWN_REQUEST), text, as_json)
+        _answer(lambda: Predictor.of_run(folder / "summary.json", labels=OWN_REQUEST), text, as_json)
 
 
 def _answer(create: Any, text: str, as_json: bool) -> None:

@@ -3,7 +3,8 @@
 """The verdict of a monitoring run: whether there is a reason to retrain, something to watch, or nothing.
 
 Guarantees: what cannot be read or compared is never `fine`; confidence, skew and unusable answers alone never retrain,
-since more of the same data would not help; the same ids never cause two retrainings.
+since more of the same data would not help; the same ids never cause two retrainings. A base model that retires is never
+`fine`: where a retraining has kept it, a person must choose another one.
 """
 
 from __future__ import annotations
@@ -44,19 +45,23 @@ def decide(name: str, evidence: MonitoringEvidence, monitor: Monitor) -> Monitor
     for check in evidence.checks:
         if check.alarm:
             alarms.setdefault(check.name, check)  # of several spans the first
-    reasons = [reason for reason in _reasons(evidence, alarms, monitor) if not set(reason.ids) <= evidence.retrained]
+    every = _reasons(evidence, alarms, monitor)
+    reasons = [reason for reason in every if not set(reason.ids) <= evidence.retrained]
+    retiring = [f"{reason.summary}, and a retraining has kept it: tune on another one (evaluate.base_model)"
+                for reason in every if reason.kind == "retirement" and reason not in reasons]  # fmt: skip
     verdict: MonitoringVerdict = "fine"
     if reasons:
         verdict = "retrain"
     elif evidence.problems:
         verdict = "cannot_tell"
-    elif alarms:
+    elif alarms or retiring:
         verdict = "watch"
     elif evidence.missing_windows:
         verdict = "settling"
     summary = [
         *(reason.summary for reason in reasons),
         *evidence.problems,
+        *retiring,
         *(alarm.summary for alarm in alarms.values()),
     ]
     if not reasons and "similarity" in alarms:

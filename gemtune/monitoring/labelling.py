@@ -8,16 +8,18 @@ or have unsure answers, and never enter an estimate: they would bias it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from gemtune.artifacts.monitoring import LabelledRow
-from gemtune.config import Task
-from gemtune.data import csv_safe
+from gemtune.config import Preprocess, Task
+from gemtune.data import csv_safe, sources
+from gemtune.data.example import RejectedRow
 from gemtune.dedup.embedding import embed, leaders
 from gemtune.errors import UserError
 from gemtune.evaluation import metrics
@@ -90,17 +92,12 @@ def read(path: str | Path, task: Task, new_labels: Collection[str] = ()) -> list
     Raises `UserError` with the line of a label that is neither of the task nor among `new_labels`, or of another cell
     that was changed.
     """
-    own = task.model_copy(update={"labels": [*task.labels, *new_labels]}) if task.labels else task
     rows = []
     for line, cells in csv_safe.read(path, COLUMNS):
         row = {name: cell or "" for name, cell in cells.items()}
         if not row["label"].strip():
             continue
-        if (label := canonical(own, row["label"])) is None:
-            remedy = (
-                f"write one of {', '.join(own.labels[:10])}; or add it: --new-label" if own.labels else "correct it"
-            )
-            raise UserError(f"{row['label']!r:.80} is no {task.kind} answer", file=path, line=line, remedy=remedy)
+        label = _valid(task, row["label"], new_labels, path, line)
         try:
             pi = float(row["pi"]) if row["pi"] else None
             window, confidence = datetime.fromisoformat(row["window"]), float(row["confidence"])
@@ -112,6 +109,48 @@ def read(path: str | Path, task: Task, new_labels: Collection[str] = ()) -> list
     if not rows:
         raise UserError("no row is labelled", file=path, remedy="fill in the column label")
     return rows
+
+
+def read_outcomes(source: str, columns: Preprocess, task: Task, new_labels: Collection[str] = ()) -> dict[str, str]:
+    """The label of each row id of a file or table with the column `id` and the target column of the settings.
+
+    Raises `UserError` with the line of a label that is neither of the task nor among `new_labels`.
+    """
+    labels = {}
+    for row in sources.rows(source, task, columns):
+        if isinstance(row, RejectedRow):
+            raise UserError(row.reason.replace("_", " "), file=source, line=row.line, remedy=row.detail)
+        line, fields = row
+        if fields.get("id") is None or columns.target_column not in fields:
+            remedy = f"name a file or table with the columns id and {columns.target_column}"
+            raise UserError("the row has no id, or no label", file=source, line=line, remedy=remedy)
+        label = str(fields[columns.target_column] or "").strip()
+        if label:
+            labels[str(fields["id"])] = _valid(task, label, new_labels, source, line)
+    return labels
+
+
+def joined(
+    rows: Sequence[ServedRow], labels: Mapping[str, str], since: datetime, length: timedelta
+) -> list[Annotation]:
+    """The rows that have a label, of windows of this length since a time. Nobody drew them: each counts as drawn with
+    the share of its window's rows that have one.
+    """
+    windows = [since + (item.row.time - since) // length * length for item in rows]
+    pairs = [(window, item) for window, item in zip(windows, rows, strict=True) if item.row.id in labels]
+    served, having = Counter(windows), Counter(window for window, _ in pairs)
+    return [
+        replace(_annotation(window, item, having[window] / served[window]), label=labels[item.row.id])
+        for window, item in pairs
+    ]
+
+
+def _valid(task: Task, label: str, new_labels: Collection[str], file: str | Path, line: int) -> str:
+    own = task.model_copy(update={"labels": [*task.labels, *new_labels]}) if task.labels else task
+    if (value := canonical(own, label)) is None:
+        remedy = f"write one of {', '.join(own.labels[:10])}; or add it: --new-label" if own.labels else "correct it"
+        raise UserError(f"{label!r:.80} is no {task.kind} answer", file=file, line=line, remedy=remedy)
+    return value
 
 
 def labelled(rows: Iterable[Annotation], task: Task) -> list[LabelledRow]:
@@ -130,7 +169,7 @@ def _score(row: Annotation, task: Task) -> float:
 
 
 def training_columns(rows: Iterable[Annotation], columns: Mapping[str, str]) -> list[dict[str, str | float]]:
-    """The rows as data: `columns` names those of text, target and split.
+    """The rows as data: `columns` names those of text, target and split; without that the run divides them.
 
     Rows to learn from are for training only; those of the estimate, by their id, for validation or test: rows chosen
     because they were hard would bias the test rows.
@@ -139,7 +178,7 @@ def training_columns(rows: Iterable[Annotation], columns: Mapping[str, str]) -> 
         {
             columns["text"]: row.text,
             columns["target"]: row.label,
-            columns["split"]: "train" if row.pi is None else ("validation", "test")[sum(row.id.encode()) % 2],
+            **({columns["split"]: _split(row)} if "split" in columns else {}),
             "source": "production",
             "id": row.id,
             "window": row.window.isoformat(),
@@ -147,3 +186,7 @@ def training_columns(rows: Iterable[Annotation], columns: Mapping[str, str]) -> 
         }
         for row in rows
     ]
+
+
+def _split(row: Annotation) -> str:
+    return "train" if row.pi is None else ("validation", "test")[sum(row.id.encode()) % 2]

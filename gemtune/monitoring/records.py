@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -141,8 +142,21 @@ def read_labels(client: Client, name: str) -> list[LabelledRow]:
     return [LabelledRow.model_validate(row) for row in store.read(client, labels_key(name)).get("rows", [])]
 
 
-def add_labels(client: Client, name: str, rows: Sequence[LabelledRow]) -> int:
-    """Keep labelled rows; a row that was labelled before is replaced. Returns how many there are then."""
+def labelled_texts(client: Client, name: str) -> list[str]:
+    """The texts of all labelled production rows of a name."""
+    texts: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for key in storage.list_times(client, _texts_folder(name)):
+            storage.download(client, f"gs://{client.bucket}/{key}", path := Path(folder) / "texts.jsonl")
+            texts += map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return texts
+
+
+def add_labels(client: Client, name: str, rows: Sequence[LabelledRow], texts: Sequence[str]) -> int:
+    """Keep labelled rows, and their texts apart; a row that was labelled before is replaced. Returns how many there are
+    then.
+    """
+    storage.upload_lines(client, map(json.dumps, texts), _texts_folder(name))
 
     def edit(record: store.Record) -> store.Record:
         by_id = {row["id"]: row for row in (*record.get("rows", []), *(row.model_dump(mode="json") for row in rows))}
@@ -154,3 +168,7 @@ def add_labels(client: Client, name: str, rows: Sequence[LabelledRow]) -> int:
 def labels_key(name: str) -> str:
     """Object name of the labelled production rows of a name."""
     return f"annotations/{name}.json"
+
+
+def _texts_folder(name: str) -> str:
+    return f"annotations/{name}"

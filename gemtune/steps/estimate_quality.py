@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from pathlib import Path
 
@@ -52,10 +53,18 @@ def run(rows: str, drift: str, report: str, to_label: str, name: str, **sections
 
 
 def _near_duplicates(client: Client, name: str, served: records.Champion, texts: list[ServedRow]) -> list[str]:
-    """Ids of rows whose text is a near-duplicate of a training or test row: learning from it adds nothing, or leaks."""
+    """Ids of rows whose text is a near-duplicate of a training, test or labelled row: learning from it adds nothing, or
+    leaks.
+    """
     examples = records.training_rows(client, served)
     with tempfile.TemporaryDirectory() as folder:
         if test := champion.download_test_set(client, name, Path(folder) / "test.jsonl"):
             examples += list(read_examples(test))
-    near = TrainingRows([row.text for row in examples]).cosines([item.row.text for item in texts])
+    taken = [*(row.text for row in examples), *records.labelled_texts(client, name)]
+    near = TrainingRows(list(map(_words, taken))).cosines([_words(item.row.text) for item in texts])
     return [item.row.id for item, cosine in zip(texts, near, strict=True) if cosine >= labelling.NEAR]
+
+
+def _words(text: str) -> str:
+    """The text without punctuation and case, by which short texts would differ most."""
+    return " ".join(re.findall(r"\w+", text.casefold()))

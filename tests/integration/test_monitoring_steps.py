@@ -130,7 +130,8 @@ class Service:
         rows = [dict(cells) for _, cells in csv_safe.read(self.path("sheet"), labelling.COLUMNS)]
         fill(self.path("filled"), [{**row, "label": answer(row)} for row in rows])
         filled = labelling.read(self.path("filled"), TASK, ["loyalty"])
-        records.add_labels(self.client, self.name, labelling.labelled(filled, TASK))
+        texts = [row.text for row in filled]
+        records.add_labels(self.client, self.name, labelling.labelled(filled, TASK), texts)
 
 
 def test_monitoring_settles_is_fine_and_finds_a_new_topic(client: Client, tmp_path: Path) -> None:
@@ -390,6 +391,66 @@ def test_monitoring_keeps_texts_answers_and_labels_out_of_logs_webhook_and_histo
     documents = [Path(service.path("decision")).read_text(), Path(service.path("quality")).read_text()]
     kept = [store.read(client, key) for key in (records.history_key("secret"), records.labels_key("secret"))]
     assert CANARY not in json.dumps([posted, caplog.text, documents, kept])
+
+
+def test_outcomes_count_in_the_window_that_served_their_row(client: Client, tmp_path: Path) -> None:
+    """Late, of some rows, with ids of nobody; right in the first window and wrong in the second."""
+    service = Service(client, tmp_path, "outcomes")
+    for _ in range(3):
+        service.serve(rows=60)
+    service.monitor("monitor.labels_a_window=0")
+    assert QualityReport.read(service.path("quality")).estimates == []
+    logs = list(map(json.loads, service.logs.read_text().splitlines()))[1:]
+    answers = [row["full_response"]["candidates"][0]["content"]["parts"][0]["text"] for row in logs]
+    labels = [answer if i < 60 else LABELS[LABELS.index(answer) - 1] for i, answer in enumerate(answers[:120])]
+    outcomes = [{"id": row["request_id"], "queue": label} for row, label in zip(logs, labels, strict=False)][::2]
+    path, data, config = tmp_path / "outcomes.jsonl", tmp_path / "rows.jsonl", tmp_path / "my.yaml"
+    data.write_text('{"text": "my parcel", "label": "delivery"}\n')
+    config.write_text(f"name: outcomes\ndata: {data}\nmonitor: {{logs: {service.logs}}}\n")
+
+    def join(rows: list[dict[str, Any]]) -> Any:
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return CliRunner().invoke(app, ["annotations", "join", str(path), str(config), "--column", "queue"])
+
+    assert "'weather' is no classification answer" in join([{"id": 1, "queue": "weather"}]).output
+    assert "none of 1 labels is of a logged request" in join([{"id": 1, "queue": "refund"}]).output
+    assert data.read_text().count("\n") == 1
+    done = join([*outcomes, {"id": 1, "queue": "refund"}])
+    assert "60 labels kept (60 in all), 60 rows appended" in done.output
+    lines = [json.loads(line) for line in data.read_text().splitlines()]
+    assert {(line["source"], line["pi"], line.get("split")) for line in lines[1:]} == {("production", 0.5, None)}
+    assert [line["label"] for line in lines[1:]] == labels[::2]
+    service.monitor("monitor.labels_a_window=0")
+    estimates = QualityReport.read(service.path("quality")).estimates
+    assert [(item.end, item.labels, round(item.score.value)) for item in estimates] == [
+        (START + WEEK, 30, 1), (START + 2 * WEEK, 30, 0),
+    ]  # fmt: skip
+    assert join(outcomes).exit_code == 1  # all are known
+
+
+def test_rows_to_learn_from_are_no_near_duplicates_of_labelled_ones(client: Client, tmp_path: Path) -> None:
+    service = Service(client, tmp_path, "repeated")
+
+    def learned() -> list[str]:
+        sheet = csv_safe.read(service.path("sheet"), labelling.COLUMNS)
+        return [str(cells["text"]) for _, cells in sheet if not cells["pi"]]
+
+    service.serve(rows=60, new=1.0)
+    service.monitor("monitor.labels_a_window=20")
+    first = learned()
+    assert first
+    service.label(lambda row: "loyalty")
+    rng, start = random.Random(7), START + WEEK
+    with service.logs.open("a") as file:  # what was labelled comes again, with another ending
+        for i, text in enumerate(f"{text}{end}" for text in first for end in ("!", "?", " .", "!!")):
+            row = logged(rng, start + i * timedelta(hours=1))
+            parts = row["full_request"]["contents"][0]["parts"][0]
+            parts["text"] = text_of(RENDERED.contents[-1]["parts"]).replace(examples(1, 1)[0].text, text)
+            file.write(json.dumps(row) + "\n")
+    service.weeks = 2
+    service.monitor("monitor.labels_a_window=20")
+    assert service.drift.history.windows[-1].rows == 4 * len(first)
+    assert learned() == []
 
 
 def test_annotations_add_keeps_labels_and_appends_rows_once(client: Client, tmp_path: Path) -> None:
