@@ -78,7 +78,7 @@ def _first(client: Client, name: str) -> _Cached:
     except (TransientError, PermanentError) as error:
         problem = f"{name!r} has no champion that can be read from gs://{client.bucket}/{champion.key(name)}"
         raise UserError(f"{problem}: {error}", remedy="check bucket and permission, or deploy one") from None
-    record, version = content or ({}, 0)
+    record, version = content or (None, 0)
     return _Cached(client, _served(client, name, record), version, monotonic())
 
 
@@ -92,9 +92,9 @@ def _refresh(cached: _Cached, name: str) -> None:
         log.warning("the champion of %s cannot be read, generation %d stays: %s", name, cached.served.generation, error)
 
 
-def _served(client: Client, name: str, record: store.Record) -> Served:
-    entry = store.checked(record, champion.key(name)).get("current")
-    if not entry:
+def _served(client: Client, name: str, content: store.Record | None) -> Served:
+    record = store.checked(content, client, champion.key(name))
+    if not (entry := record.get("current")):
         raise UserError(f"{name!r} has no champion", remedy="deploy one: gemtune run, or gemtune promote")
     variant = champion.variant_of(entry)
     names = ("task", "variant", "generation", "cleaning", "takes_requests")

@@ -46,7 +46,7 @@ class SplitAssignments:
 
     def record(self, config: Split) -> JsonObject:
         """The form that `of` reads."""
-        record: JsonObject = {"schema_version": 1, "seed": config.seed}
+        record: JsonObject = {"seed": config.seed}
         for kind, assigned in (("rows", self.rows), ("groups", self.groups)):
             keys: dict[str, list[str]] = {split: [] for split in SPLITS}
             for key, split in assigned.items():

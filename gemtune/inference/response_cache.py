@@ -14,24 +14,31 @@ output counts for `MAX_AGE_DAYS`, and only while the version that gave it is the
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from gemtune.config import fingerprint
 from gemtune.contents import ModelOutput
-from gemtune.errors import UserError
+from gemtune.errors import SYSTEM_REMEDIES, UserError
 from gemtune.inference.generate import GenerateRequest
 
+log = logging.getLogger("gemtune")
+
+Row = tuple[str, str, str, float, str]  # key, model with settings, its version, time, output
 SAVE_LINES, SAVE_S = 50, 1.0  # whichever comes first; a killed step loses fewer, and those being written
 PAUSE_S = 1.0  # Cloud Storage: an object may be written once a second
 SEGMENT_LINES = 500  # bounds the number of objects, and what is written again
+SCHEMA_VERSION = 1  # of a stored output and its key
 MAX_AGE_DAYS = 30  # longer than a project works on one prompt, shorter than the life of a model version
 _TABLES = """
 CREATE TABLE IF NOT EXISTS model_outputs (
@@ -45,6 +52,22 @@ _PUT_VERSION = """
 INSERT INTO last_versions VALUES (?, ?)
 ON CONFLICT (model) DO UPDATE SET version = excluded.version WHERE version != excluded.version
 """
+
+
+def read_line(line: bytes | str) -> Row | None:
+    """The row of a saved output; None for a damaged line."""
+    try:
+        key, model, version, answered_at, output = json.loads(line)
+        return (str(key), str(model), str(version), float(answered_at), output) if _output(output) else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _output(text: str) -> ModelOutput | None:
+    try:
+        return ModelOutput(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
 
 
 @dataclass
@@ -115,26 +138,33 @@ class SqliteResponseCache:
         save: Callable[[str], object] = lambda line: None,
     ) -> None:
         """Open or create the database; raises `UserError` when the directory cannot hold it."""
-        self._settings, self._now, self._save = dict(settings), now, save
-        path = Path(directory) / "responses.sqlite"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=30, isolation_level=None)
+        self._settings, self._now, self._save = {"schema_version": SCHEMA_VERSION, **settings}, now, save
+        self._path = Path(directory) / "responses.sqlite"
+        with self._readable():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._path, timeout=30, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.executescript(_TABLES)
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, sqlite3.Error) as error:
-            raise UserError(
-                f"cannot open the response cache: {error}",
-                file=path,
-                remedy="set evaluate.response_cache to a directory on a local disk, or off",
-            ) from None
+            remedy = "move it away, or set evaluate.response_cache to another directory on a local disk, or off"
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+                remedy = SYSTEM_REMEDIES[errno.ENOSPC]
+            raise UserError(f"the response cache cannot be used: {error}", file=self._path, remedy=remedy) from None
 
     def get(self, request: GenerateRequest) -> ModelOutput | None:
         """The stored output of this request, marked as cached; None if there is none, or it is outdated."""
         since = self._now() - 86_400 * MAX_AGE_DAYS
-        row = self._database.execute(_GET, (self._key(request), since)).fetchone()
-        return replace(ModelOutput(**json.loads(row[0])), cached=True) if row else None
+        with self._readable():
+            row = self._database.execute(_GET, (self._key(request), since)).fetchone()
+        if row and (output := _output(row[0])) is None:
+            log.warning("%s: a damaged answer is not used: its request is sent again", self._path)
+        return replace(output, cached=True) if row and output else None
 
     def put(self, request: GenerateRequest, output: ModelOutput) -> None:
         """Store an output; it is durable when the call returns."""
@@ -144,14 +174,15 @@ class SqliteResponseCache:
         self._insert(row)
         self._save(json.dumps(row))
 
-    def load(self, lines: Iterable[str]) -> None:
+    def load(self, rows: Iterable[Row]) -> None:
         """Add outputs that were saved earlier, in the order of their answers."""
-        for row in sorted(map(json.loads, lines), key=lambda row: row[3]):
+        for row in sorted(rows, key=lambda row: row[3]):
             self._insert(row)
 
-    def _insert(self, row: Sequence[Any]) -> None:
-        self._database.execute("INSERT OR REPLACE INTO model_outputs VALUES (?, ?, ?, ?, ?)", row)
-        self._database.execute(_PUT_VERSION, row[1:3])
+    def _insert(self, row: Row) -> None:
+        with self._readable():
+            self._database.execute("INSERT OR REPLACE INTO model_outputs VALUES (?, ?, ?, ?, ?)", row)
+            self._database.execute(_PUT_VERSION, row[1:3])
 
     def _key(self, request: GenerateRequest) -> str:
         return fingerprint({**vars(request), "key": ""}, self._settings)

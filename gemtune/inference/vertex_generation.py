@@ -23,7 +23,7 @@ from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
 from gemtune.inference.batch import BatchJobs, generate_by_batch
 from gemtune.inference.generate import Generate, GenerateAll, GenerateRequest, RetryPolicy, generate_all
-from gemtune.inference.response_cache import MAX_AGE_DAYS, Segments, SqliteResponseCache
+from gemtune.inference.response_cache import MAX_AGE_DAYS, Row, Segments, SqliteResponseCache, read_line
 from gemtune.interruption import ended_by_signals
 
 if TYPE_CHECKING:
@@ -188,10 +188,14 @@ def _bucket_cache(client: Client, settings: JsonObject) -> Iterator[SqliteRespon
         SqliteResponseCache(directory, settings, save=segments.add) as cache,
     ):
         saved = Path(directory) / "saved.jsonl"
-        lines: list[str] = []
+        rows: list[Row] = []
         for key, written in storage.list_times(client, folder).items():
             if written > oldest:
-                storage.download(client, f"gs://{client.bucket}/{key}", saved)
-                lines += filter(None, saved.read_text(encoding="utf-8").split("\n"))
-        cache.load(lines)
+                uri = f"gs://{client.bucket}/{key}"
+                storage.download(client, uri, saved)
+                read = [read_line(line) for line in saved.read_bytes().split(b"\n") if line]
+                rows += filter(None, read)
+                if damaged := read.count(None):
+                    log.warning("%s: %d of %d answers are damaged and not used: delete it", uri, damaged, len(read))
+        cache.load(rows)
         yield cache

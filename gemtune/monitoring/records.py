@@ -96,7 +96,7 @@ def read_history(client: Client, name: str, served: Champion) -> MonitoringHisto
 
 def write_history(client: Client, name: str, history: MonitoringHistory) -> None:
     """Keep the history, with all ids that have caused a retraining, and what a run has claimed meanwhile."""
-    kept = {"schema_version": store.SCHEMA_VERSION, **history.model_dump(mode="json", exclude_defaults=True)}
+    kept = history.model_dump(mode="json", exclude_defaults=True)
 
     def edit(record: store.Record) -> store.Record:
         retrained = sorted({*record.get("retrained", []), *history.retrained})
@@ -119,7 +119,7 @@ def claim_retraining(client: Client, name: str, ids: Sequence[str], decision: st
         is_held = held and held.until > now and held.decision != decision
         if is_held or set(ids) <= set(record.get("retrained", [])):
             return record
-        return {"schema_version": store.SCHEMA_VERSION, **record, "claim": own.model_dump(mode="json")}
+        return {**record, "claim": own.model_dump(mode="json")}
 
     claim = store.update(client, history_key(name), edit).get("claim") or {}
     return bool(days) and claim.get("decision") == decision and set(ids) <= set(claim["ids"])
@@ -146,7 +146,7 @@ def add_labels(client: Client, name: str, rows: Sequence[LabelledRow]) -> int:
 
     def edit(record: store.Record) -> store.Record:
         by_id = {row["id"]: row for row in (*record.get("rows", []), *(row.model_dump(mode="json") for row in rows))}
-        return {"schema_version": store.SCHEMA_VERSION, "rows": list(by_id.values())}
+        return {"rows": list(by_id.values())}
 
     return len(store.update(client, labels_key(name), edit)["rows"])
 

@@ -150,7 +150,7 @@ def propose(client: Client, name: str, against: int, alias: str, entry: Record) 
     proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": _now()}
 
     def edit(record: Record) -> Record:
-        return {"schema_version": store.SCHEMA_VERSION, **record, "candidate": proposed}
+        return {**record, "candidate": proposed}
 
     store.update(client, key(name), edit)
 
@@ -172,7 +172,7 @@ def promote(client: Client, name: str, against: int, alias: str, entry: Record) 
             return record
         _require_generation(record, name, against)
         history = [*record.get("history", []), *([current] if current else [])]
-        changed = {"schema_version": store.SCHEMA_VERSION, "generation": against + 1, "alias": alias}
+        changed = {"generation": against + 1, "alias": alias}
         rest = {k: v for k, v in record.items() if k != "candidate"}  # decided against the champion that goes
         return {**rest, **changed, "current": {**entry, "since": _now()}, "history": history}
 

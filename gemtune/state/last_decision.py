@@ -18,7 +18,7 @@ def record(client: Client, name: str, fingerprint: str, model: str, summary: Rec
 
     `forgot`: a candidate that continued the champion was shown to be worse on the champion's test set.
     """
-    decision = {"schema_version": store.SCHEMA_VERSION, "fingerprint": fingerprint, "model": model}
+    decision = {"fingerprint": fingerprint, "model": model}
     store.update(client, _key(name), lambda _: {**decision, "summary": summary, "forgot": forgot})
 
 

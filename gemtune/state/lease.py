@@ -32,7 +32,7 @@ def held(client: Client, key: str) -> Iterator[None]:
         outlived = record.get("owner") == holder and time.monotonic() - since > LEASE_S
         if record.get("owner") and not outlived:
             return record
-        return {"schema_version": store.SCHEMA_VERSION, "owner": owner}
+        return {"owner": owner}
 
     while (current := store.update(client, key, take)["owner"]) != owner:
         if current != holder:

@@ -34,7 +34,7 @@ def record(client: Client, name: str, table: str, sampling_rate: float) -> None:
     kept = {"table": table, "sampling_rate": sampling_rate}
 
     def edit(current: Record) -> Record:
-        return {"schema_version": store.SCHEMA_VERSION, **current, "logging": kept}
+        return {**current, "logging": kept}
 
     store.update(client, champion.key(name), edit)
 

@@ -10,14 +10,18 @@ up: a test set that has grown, or lost rows, counts the candidates of every set 
 rows that it used.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from gemtune.artifacts.evaluation import TestSetUsage
 from gemtune.config import ModelVariant, fingerprint
+from gemtune.errors import UserError
 from gemtune.state import store
 from gemtune.state.store import Record
 from gemtune.vertex import Client
+
+log = logging.getLogger("gemtune")
 
 FOLDER = "test_sets"
 
@@ -32,8 +36,18 @@ def record(client: Client, name: str, rows: Iterable[str], variants: Sequence[Mo
     now = datetime.now(UTC).isoformat(timespec="seconds")
     own = f"{FOLDER}/{test}.json"
     current = store.update(client, own, lambda current: with_use(current, name, ids, variants, now))
-    others = (store.read(client, key) for key in store.keys(client, FOLDER) if key != own)
-    return usage_of(test, current, [other for other in others if not set(ids).isdisjoint(other["rows"])], variants)
+    others = (_other(client, key) for key in store.keys(client, FOLDER) if key != own)
+    shared = [other for other in others if not set(ids).isdisjoint(other.get("rows", []))]
+    return usage_of(test, current, shared, variants)
+
+
+def _other(client: Client, key: str) -> Record:
+    """The record of another test set; {} for a damaged one: the damage of one name stops no other."""
+    try:
+        return store.read(client, key)
+    except UserError as error:
+        log.warning("the uses of another test set are not counted: %s", error)
+        return {}
 
 
 def with_use(current: Record, name: str, rows: Sequence[str], variants: Sequence[ModelVariant], now: str) -> Record:
@@ -42,7 +56,7 @@ def with_use(current: Record, name: str, rows: Sequence[str], variants: Sequence
     candidate, key = _candidate(variants)
     before = uses.get(key, {"name": name, "model": candidate.model if candidate else "", "first": now, "times": 0})
     uses[key] = {**before, "last": now, "times": before["times"] + 1}
-    return {"schema_version": store.SCHEMA_VERSION, "rows": list(rows), "uses": uses}
+    return {"rows": list(rows), "uses": uses}
 
 
 def usage_of(test: str, current: Record, others: Sequence[Record], variants: Sequence[ModelVariant]) -> TestSetUsage:

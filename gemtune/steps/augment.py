@@ -173,7 +173,7 @@ def _recorded(
         with sending(cost.evaluate, context.vertex, online=True) as send:
             texts, relabelled, usage = asyncio.run(_generate(train, cost, send))
         spent = _items(usage, cost)
-        new = {"schema_version": 1, "rows": [asdict(text) for text in texts], "relabelled": relabelled}
+        new = {"rows": [asdict(text) for text in texts], "relabelled": relabelled}
         record = store.update(context.client, key, lambda current: current or new)
     return [NewText(**row) for row in record["rows"]], int(record["relabelled"]), spent
 

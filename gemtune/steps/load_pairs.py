@@ -151,7 +151,6 @@ def _recorded(
         with sending(evaluate, context.vertex, online=True) as send:
             pairs, without_gap, spent = asyncio.run(_sampled(rows, context, settings, send))
         new = {
-            "schema_version": 1,
             "pairs": {pair.prompt: {"chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs},
             "no_gap": {row.row["id"]: row.detail for row in without_gap},
         }

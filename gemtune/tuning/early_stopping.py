@@ -85,22 +85,22 @@ def report(client: Client, group: str, trial: str, losses: Mapping[str, float], 
     Trials with a higher loss are stopped, too. A trial that has `ended` is never stopped.
     """
 
-    def edit(trials: Record) -> Record:
+    def edit(record: Record) -> Record:
+        trials = record.get("trials", {})
         own = {"losses": dict(losses), **({"ended": True} if ended else {})}
         reason = "" if ended else trials.get(trial, {}).get("stopped", "")
         updated = {**trials, trial: {**own, **({"stopped": reason} if reason else {})}}
         stopped = to_stop(updated)
-        return {
-            name: {**record, "stopped": stopped[name]} if name in stopped else record
-            for name, record in updated.items()
-        }
+        marked = {name: {"stopped": stopped[name]} if name in stopped else {} for name in updated}
+        return {"trials": {name: {**own, **marked[name]} for name, own in updated.items()}}
 
-    return str(store.update(client, f"early_stopping/{group}.json", edit)[trial].get("stopped", ""))
+    return str(store.update(client, f"early_stopping/{group}.json", edit)["trials"][trial].get("stopped", ""))
 
 
 def reason_to_stop(client: Client, group: str, trial: str) -> str:
     """Why a trial of this group was stopped; "" when it was not."""
-    return str(store.read(client, f"early_stopping/{group}.json").get(trial, {}).get("stopped", ""))
+    trials = store.read(client, f"early_stopping/{group}.json").get("trials", {})
+    return str(trials.get(trial, {}).get("stopped", ""))
 
 
 def _rungs(first: float) -> Iterator[float]:

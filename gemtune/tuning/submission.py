@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from gemtune.catalogue import Limits, trial_base_model
 from gemtune.config import JsonObject, Trial, Tune, fingerprint
 from gemtune.errors import UserError
+from gemtune.state import store
 from gemtune.vertex import Client, jobs, storage
 from gemtune.vertex.calls import TransientError
 from gemtune.vertex.jobs import FINGERPRINT, NAME, TuningJob, TuningJobSpec
@@ -151,14 +152,15 @@ def _standing(jobs: Sequence[TuningJob]) -> TuningJob | None:
 
 def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
     """Claim the right to create; if another run has it, the job it created, awaited for `wait_s`. None: ours."""
-    claimed = {"claimed": datetime.now(UTC).isoformat(timespec="seconds")}
+    claimed = {"schema_version": store.SCHEMA_VERSION, "claimed": datetime.now(UTC).isoformat(timespec="seconds")}
     deadline = time.monotonic() + wait_s
     while True:
-        record, generation = storage.read_record(client, claim)
-        free = record is None or (not record.get("job") and time.monotonic() >= deadline)
+        content, generation = storage.read_record(client, claim)
+        record = store.checked(content, client, claim)
+        free = not record or (not record.get("job") and time.monotonic() >= deadline)
         if free and storage.write_record(client, claim, claimed, generation):
             return None
-        if record and record.get("job"):
+        if record.get("job"):
             return jobs.get(client, str(record["job"]))
         digest = claim.removeprefix("jobs/").rpartition("-")[0]
         if job := _standing(jobs.find(client, FINGERPRINT, digest)):
@@ -168,8 +170,7 @@ def _claimed_job(client: Client, claim: str, wait_s: float) -> TuningJob | None:
 
 def _record_job(client: Client, claim: str, name: str) -> None:
     """Add the job's name to the claim; a run that took the claim over meanwhile has found the job by its label."""
-    record, generation = storage.read_record(client, claim)
-    storage.write_record(client, claim, {**(record or {}), "job": name}, generation)
+    store.update(client, claim, lambda record: {"claimed": "", **record, "job": name})
 
 
 def _create(client: Client, spec: TuningJobSpec, settings: Tune) -> TuningJob:

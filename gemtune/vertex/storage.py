@@ -151,9 +151,14 @@ def _parsed(client: Client, key: str, content: bytes) -> JsonObject:
     except ValueError as error:
         record = error
     if not isinstance(record, dict):
-        remedy = f"restore an earlier version, or move it away: gcloud storage mv gs://{client.bucket}/{key} ELSEWHERE"
-        raise UserError("the record is damaged: not a JSON object", file=f"gs://{client.bucket}/{key}", remedy=remedy)
+        where = f"gs://{client.bucket}/{key}"
+        raise UserError("the record is damaged: not a JSON object", file=where, remedy=damage_remedy(where))
     return record
+
+
+def damage_remedy(uri: str) -> str:
+    """What to do about a damaged record."""
+    return f"restore an earlier version, or move it away: gcloud storage mv {uri} ELSEWHERE"
 
 
 def write_record(client: Client, key: str, record: JsonObject, generation: int) -> bool:

@@ -508,7 +508,7 @@ def test_deploy_redeploys_checkpoints_of_a_reused_job(client: Client, tmp_path: 
 
 
 def test_deploy_concurrent_runs_both_enter_the_history(client: Client) -> None:
-    key = champion.key("contest")
+    key = "of_no_folder/contest.json"
     other = {"seen": False}
 
     def edit(record: dict[str, Any]) -> dict[str, Any]:

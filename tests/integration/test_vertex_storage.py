@@ -57,4 +57,4 @@ def test_store_update_keeps_concurrent_changes(emulator: Emulator, client: Clien
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(8)))
-    assert store.read(client, "many.json") == {"seen": list(range(8))}
+    assert store.read(client, "many.json")["seen"] == list(range(8))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from dataclasses import replace
@@ -16,7 +17,14 @@ from gemtune.contents import ModelOutput
 from gemtune.errors import UserError
 from gemtune.inference import response_cache as response_cache_module
 from gemtune.inference.generate import GenerateRequest, RetryPolicy, generate_all
-from gemtune.inference.response_cache import MAX_AGE_DAYS, SAVE_LINES, SEGMENT_LINES, Segments, SqliteResponseCache
+from gemtune.inference.response_cache import (
+    MAX_AGE_DAYS,
+    SAVE_LINES,
+    SEGMENT_LINES,
+    Segments,
+    SqliteResponseCache,
+    read_line,
+)
 from gemtune.inference.vertex_generation import response_cache
 
 QUESTION = GenerateRequest("row", "model", "system", [{"role": "user", "parts": [{"text": "hi"}]}])
@@ -60,11 +68,36 @@ def test_response_cache_saves_new_outputs_for_other_machines(tmp_path):
         store.put(third, ModelOutput("third", model_version="m-002"))
     assert len(saved) == 3
     with SqliteResponseCache(tmp_path / "b", SETTINGS, save=saved.append) as store:
-        store.load(reversed(saved))
+        store.load(map(read_line, reversed(saved)))
         assert store.get(QUESTION) is None, "the model was replaced since"
         assert store.get(second).text == "refund \ud800"
         assert store.get(third).cached
     assert len(saved) == 3, "what was loaded is not saved again"
+
+
+def test_read_line_finds_damage_and_other_versions(tmp_path):
+    saved = []
+    with SqliteResponseCache(tmp_path, SETTINGS, save=saved.append) as store:
+        store.put(QUESTION, ModelOutput("refund"))
+    row = json.loads(saved[0])
+    assert read_line(saved[0].encode()) == tuple(row)
+    newer = [*row[:4], json.dumps({**json.loads(row[4]), "field_of_a_later_version": 1})]
+    for damage in ("{", saved[0][:40], "{}", "5", json.dumps(row[:3]), json.dumps([*row[:4], 5]), json.dumps(newer)):
+        assert read_line(damage) is None
+    assert read_line(b"\xff" + saved[0].encode()) is None
+
+
+def test_response_cache_names_a_damaged_file(tmp_path):
+    with SqliteResponseCache(tmp_path, SETTINGS) as store:
+        store.put(QUESTION, ModelOutput("refund"))
+        store._database.execute("UPDATE model_outputs SET output = 'damaged'")
+        assert store.get(QUESTION) is None, "it is asked again, and replaced"
+        store.put(QUESTION, ModelOutput("refund"))
+        assert store.get(QUESTION).text == "refund"
+        store._database.execute("DROP TABLE last_versions")
+        for use in (lambda: store.get(QUESTION), lambda: store.put(QUESTION, ModelOutput("refund"))):
+            with pytest.raises(UserError, match=r"responses\.sqlite: .* \(move it away"):
+                use()
 
 
 def test_segments_keep_every_line_in_few_objects(monkeypatch):
