@@ -182,6 +182,8 @@ class TrialRecord(Part):
     curve: dict[str, list[tuple[int, float]]] = {}
     diagnosis: Diagnosis | None = None
     variants: list[ModelVariant] = []
+    use: str = ""
+    """Object by which the run notes that it calls the job's checkpoints."""
 
     @property
     def billed_tokens(self) -> int:
@@ -295,6 +297,8 @@ class Selection(Artifact):
     continued: bool = False
     """Whether the candidate was continued from a model tuned before this run."""
     rejected: list[ModelVariant] = []
+    uses: list[str] = []
+    """Objects by which the run notes which models it calls; deleted at its end."""
     checkpoints: list[CheckpointScore] = []
     trials: list[TrialSummary] = []
     ablation: Ablation | None = None

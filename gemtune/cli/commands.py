@@ -40,7 +40,7 @@ ConfigFile = Annotated[
 Data = Annotated[str | None, typer.Option(help="Labelled rows, instead of the configuration's `data`.")]
 Runs = Annotated[Path, typer.Option(help="Where local runs, and the emulator's state, are kept.")]
 Engine = Annotated[str, typer.Option(help="Model of the emulator: student, student:FOLDER-OR-HUB-NAME, scripted:FILE.")]
-RUNS = Path("runs")
+RUNS, RECENT_RUNS = Path("runs"), 100  # of a name, among which those that go on are looked for
 ExitZero = Annotated[
     bool, typer.Option("--exit-zero", help="Exit code 0 instead of 3, 4 and 5 (see gemtune run --help).")
 ]
@@ -55,8 +55,11 @@ def local_vertex(runs: Path, engine: str | None = None) -> Iterator[None]:
         yield
 
 
-def _place(local: bool, runs: Path) -> contextlib.AbstractContextManager[None]:
-    return local_vertex(runs) if local else contextlib.nullcontext()
+@contextlib.contextmanager
+def _place(local: bool, runs: Path) -> Iterator[Path | None]:
+    """The folder of the local runs, None on Google Cloud."""
+    with local_vertex(runs) if local else contextlib.nullcontext():
+        yield runs if local else None
 
 
 LOCAL: Options = {
@@ -321,6 +324,7 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
 @with_local
 def cleanup(
     config: ConfigFile,
+    place: Any,  # Path | None
     overrides: Overrides = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Undeploy them; without this option they are only listed.")
@@ -330,17 +334,31 @@ def cleanup(
 ) -> None:
     """Undeploy checkpoints that interrupted runs of this configuration left deployed; champions stay deployed.
 
-    Current and previous champions are never undeployed, nor are checkpoints of young jobs, which a run may evaluate.
+    Current and previous champions are never undeployed, nor are checkpoints of young jobs or those that a run began to
+    use since, and nothing while a run of the configuration's name is active.
     """
     from gemtune.state import endpoints
     from gemtune.vertex import connect
 
     settings = load(config, overrides)
-    unused = endpoints.cleanup(connect(settings.vertex), settings.name, yes, older_than_days)
+    client = connect(settings.vertex)
+    if yes and (active := _active_run(client, settings.name, place)):
+        remedy = f"wait for its end, or end it: gemtune runs cancel {config} RUN"
+        raise UserError(f"a run of {settings.name} is active: {active}", remedy=remedy)
+    unused = endpoints.cleanup(client, settings.name, yes, older_than_days)
     count = "1 endpoint" if len(unused) == 1 else f"{len(unused)} endpoints"
     outcome = "undeployed" if yes else "would be undeployed (with --yes)"
     content = {"endpoints": unused, "undeployed": yes}
     echo(content, as_json, *unused, f"{settings.name}: {count} {outcome if unused else 'to undeploy'}")
+
+
+def _active_run(client: Client, name: str, folder: Path | None) -> str:
+    """A run of this name that has not ended, on Vertex AI Pipelines or this machine; "" where there is none."""
+    from pipelines import local_run, runs
+
+    local = [row["run"] for row in local_run.listed(folder, name) if row["state"] == "running"] if folder else []
+    jobs = [job.name for job in runs.newest(client, name, RECENT_RUNS) if runs.state(job) not in runs.ENDED]
+    return next(iter([*local, *jobs]), "")
 
 
 @app.command(name="logging")

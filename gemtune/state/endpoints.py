@@ -1,13 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""Undeploy the endpoints of checkpoints that no champion's record names."""
+"""Undeploy the endpoints of checkpoints that no champion's record names and no run is going to call.
+
+Equal jobs are shared by all runs that need them, so each run notes which models it calls, from its tuning step to its
+end. Times are those of Cloud Storage. A run that was killed counts for `USE_DAYS`.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
+from gemtune.config import ModelVariant
 from gemtune.state import champion
 from gemtune.state.reconcile import reconcile
 from gemtune.vertex import Client, jobs, models, storage
@@ -15,46 +20,75 @@ from gemtune.vertex.calls import PermanentError
 
 log = logging.getLogger("gemtune")
 
+USES, USE_DAYS = "in_use", 7.0
 
-def cleanup(client: Client, name: str, act: bool = True, older_than_days: float = 7.0) -> list[str]:
+
+def use(client: Client, model: str, run: str) -> str:
+    """Note that a run calls the checkpoints of a tuned model from now on; the key to be released at its end."""
+    key = f"{USES}/{_id(model)}/{run}.json"
+    storage.touch(client, key)
+    return key
+
+
+def end_run(client: Client, name: str, uses: Iterable[str], variants: Sequence[ModelVariant]) -> list[str]:
+    """Release what a run used and undeploy the variants that it does not keep; returns the endpoints."""
+    for key in uses:
+        storage.delete(client, key)
+    return undeploy(client, variants, _before(client, name, USE_DAYS))
+
+
+def cleanup(client: Client, name: str, act: bool = True, older_than_days: float = USE_DAYS) -> list[str]:
     """Undeploy every checkpoint that interrupted runs of this name left deployed; returns the endpoints.
 
-    Never one that is or was in production, nor one of a job that runs or is younger than `older_than_days`: a run may
-    still evaluate it. Without `act` nothing is changed: the endpoints are those that would be undeployed.
+    Never one that is or was in production, nor one of a job that runs, or that was made or used by a run in the last
+    `older_than_days`. Without `act` nothing is changed: the endpoints are those that would be undeployed.
     """
     if act:
         reconcile(client, name)
-    own_jobs = jobs.find(client, jobs.NAME, jobs.label(name))
-    newest = storage.touch(client, f"cleanups/{name}.json") - timedelta(days=older_than_days)
-    ended = [job for job in own_jobs if job.ended and job.created <= newest]
-    deployed = [point.endpoint for job in ended for point in job.checkpoints if point.endpoint]
-    left = unused(client, deployed)
+    own_jobs, limit = jobs.find(client, jobs.NAME, jobs.label(name)), _before(client, name, older_than_days)
+    ended = [job for job in own_jobs if job.ended and job.created <= limit]
+    deployed = [
+        ModelVariant(name=job.name, model=point.endpoint, tuned_model=job.model, checkpoint_id=point.checkpoint_id)
+        for job in ended
+        for point in job.checkpoints
+        if point.endpoint
+    ]
     if not act:
-        return [endpoint for endpoint in left if models.deployed(client, endpoint)]
-    undeployed = undeploy(client, left)
+        left = _unused(client, deployed, limit)
+        return [variant.model for variant in left if models.deployed(client, variant.model)]
+    undeployed = undeploy(client, deployed, limit)
     log.info("done: %s", f"{len(undeployed)} of {len(deployed)} checkpoints of {len(ended)} jobs undeployed")
     return undeployed
 
 
-def unused(client: Client, endpoints: Iterable[str]) -> list[str]:
-    """Endpoints that no champion's record names, under any name: equal jobs are shared between names."""
+def _before(client: Client, name: str, days: float) -> datetime:
+    return storage.touch(client, f"cleanups/{name}.json") - timedelta(days=days)
+
+
+def _id(model: str) -> str:
+    return model.rpartition("/")[2]
+
+
+def _unused(client: Client, variants: Sequence[ModelVariant], limit: datetime) -> list[ModelVariant]:
+    """Those that no champion's record names, under any name, and that no run has begun to call since `limit`."""
     in_production = champion.known_models(client)
-    return [endpoint for endpoint in endpoints if endpoint not in in_production]
+    called = {key.split("/")[1] for key, time in storage.list_times(client, USES).items() if time > limit}
+    return [own for own in variants if own.model not in in_production and _id(own.tuned_model) not in called]
 
 
-def undeploy(client: Client, endpoints: Iterable[str]) -> list[str]:
-    """Undeploy endpoints that no champion's record names; returns those that were.
+def undeploy(client: Client, variants: Sequence[ModelVariant], limit: datetime) -> list[str]:
+    """Undeploy the variants that are unused since `limit`; returns the endpoints of those that were.
 
-    Each takes a while, and another run may promote meanwhile: what a record names afterwards is deployed again.
+    Each takes a while, and another run may promote or begin to call it meanwhile: it is then deployed again.
     """
     undeployed = []
-    for endpoint in endpoints:
+    for variant in _unused(client, variants, limit):
         try:
-            if unused(client, [endpoint]) and models.undeploy(client, endpoint):
-                if promoted := champion.known_models(client).get(endpoint):
-                    models.deploy(client, endpoint, promoted.tuned_model, promoted.checkpoint_id)
+            if _unused(client, [variant], limit) and models.undeploy(client, variant.model):
+                if _unused(client, [variant], limit):
+                    undeployed.append(variant.model)
                 else:
-                    undeployed.append(endpoint)
+                    models.deploy(client, variant.model, variant.tuned_model, variant.checkpoint_id)
         except PermanentError as error:
-            log.warning("%s stays deployed: %s", endpoint, error)
+            log.warning("%s stays deployed: %s", variant.model, error)
     return undeployed

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -37,7 +37,7 @@ from gemtune.monitoring.reference import drawn_rows, training_reference
 from gemtune.state import champion, endpoints, store
 from gemtune.state.reconcile import reconcile
 from gemtune.steps.context import Section, StepContext
-from gemtune.vertex import Client, actor, connect, models, storage
+from gemtune.vertex import actor, connect, models, storage
 
 log = logging.getLogger("gemtune")
 
@@ -77,7 +77,7 @@ def run(
     record = champion.propose if is_manual else champion.promote
     record(client, name, chosen.champion_generation, alias, entry)
     reconcile(client, name)
-    undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, chosen.rejected)
+    undeployed = _end(context, name, chosen, chosen.rejected)
     outcome = "waits for gemtune promote" if is_manual else f"is deployed as {alias} at {candidate.model}"
     log.info("done: %s", f"{candidate.name} {outcome}")
     action = "proposed" if is_manual else "deployed"
@@ -205,7 +205,7 @@ def keep_current(
         champion.propose(client, name, chosen.champion_generation, context.deploy.alias, entry)
     nothing_serves = not serving and verdict.verdict in ("use_tfidf_baseline", "none_usable")
     unused = [*chosen.rejected, *([chosen.selected] if chosen.selected else [])]
-    undeployed = [] if context.deploy.keep_rejected_endpoints else _undeploy(client, unused)
+    undeployed = _end(context, name, chosen, unused)
     own = dict(export_rules(context.preprocess, verdict.task))
     cleaning = champion.cleaning(client, name, own) if used is serving else own
     headline = verdict.verdict.replace("_", " ") if nothing_serves else f"{used.name} ({used.model})"
@@ -232,13 +232,14 @@ def rollback(name: str, vertex: dict[str, Any]) -> ModelVariant:
     return back
 
 
-def _undeploy(client: Client, variants: Iterable[ModelVariant]) -> list[str]:
+def _end(context: StepContext, name: str, chosen: Selection, variants: Sequence[ModelVariant]) -> list[str]:
+    """Stop using the run's models and undeploy its variants that are not kept; the endpoints."""
+    left = [] if context.deploy.keep_rejected_endpoints else [own for own in variants if own.is_tuned]
     try:
-        unused = endpoints.unused(client, [variant.model for variant in variants if variant.is_tuned])
+        return endpoints.end_run(context.client, name, chosen.uses, left)
     except UserError as error:  # what a damaged record of another name needs is unknown
         log.warning("nothing is undeployed: %s", error)
         return []
-    return endpoints.undeploy(client, unused)
 
 
 def _written(path: str, before: ModelVariant | None, **fields: Any) -> dict[str, Any]:

@@ -92,6 +92,7 @@ def run(
         regression_variants=[candidate, serving] if candidate and serving else [],
         continued=_is_continued(candidate, jobs),
         rejected=[v for record in records for v in record.variants if not chosen or v.model != chosen.variant.model],
+        uses=sorted({job.use for job in jobs if job.use}),
         checkpoints=[
             CheckpointScore(
                 name=scored.variant.name, variant=scored.variant, score=scored.score, selected=scored is chosen

@@ -21,11 +21,12 @@ from typing import Any
 
 from gemtune.artifacts.tuning import Diagnosis, JobRecord, StateChange, TrialRecord, TuningRecord
 from gemtune.catalogue import trial_base_model
-from gemtune.config import Evaluate, JsonObject, ModelVariant, Prompt, Task, Trial, Tune
+from gemtune.config import Evaluate, JsonObject, ModelVariant, Prompt, Task, Trial, Tune, fingerprint
 from gemtune.data.example import Example
 from gemtune.inference import prompts
 from gemtune.inference.prompts import tuning_rows
 from gemtune.interruption import ended_by_signals
+from gemtune.state import endpoints
 from gemtune.tuning import early_stopping, loss_diagnostics, rewards, submission
 from gemtune.tuning.job_evaluation import job_evaluation
 from gemtune.tuning.submission import JobFailed, Row
@@ -134,8 +135,10 @@ class Tuner:
         diagnosis = loss_diagnostics.diagnose_job(series, job.dropped, rows, job.dropped_reasons)
         write_events(self._events / (trial.name or "trial"), series, job.created.timestamp())
         base_model = trial_base_model(trial, self._base_model)
+        # before it is looked whether they serve; a repeated step is the same user
+        in_use = endpoints.use(client, job.model, fingerprint(str(self._path.resolve())))
         variants = [self._variant(trial, base_model, job, point) for point in _serving(client, job)]
-        self._write(job, curve=series, diagnosis=diagnosis, variants=variants)
+        self._write(job, curve=series, diagnosis=diagnosis, variants=variants, use=in_use)
         log.info("diagnosis: %s, because %s; next: %s", diagnosis.kind, diagnosis.evidence, diagnosis.action)
         return _metrics(job, series)
 

@@ -471,6 +471,18 @@ def test_cleanup_undeploys_crashed_runs_but_never_a_champion(client: Client, tmp
     assert endpoints.cleanup(client, "cleaned", older_than_days=0) == []
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_end_of_a_run_leaves_deployed_what_another_run_calls(client: Client, tmp_path: Path, first: int) -> None:
+    runs = [Run(tmp_path / name, name, 60 + first, [0.5, 0.9]) for name in ("ours", "theirs")]
+    assert [v.model for v in runs[0].variants] == [v.model for v in runs[1].variants], "equal jobs are shared"
+    ending, going = runs[first], runs[1 - first]
+    assert ending.deploy(deploy.keep_current, "keep_prompt").undeployed == []
+    assert endpoints.cleanup(client, ending.name) == []
+    assert serving(client, going.variants) == [True, True], "the other run still evaluates"
+    assert going.deploy().undeployed == [going.variants[0].model]
+    assert serving(client, going.variants) == [False, True]
+
+
 def test_cleanup_deploys_again_what_is_promoted_meanwhile(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,9 +17,12 @@ from typer.testing import CliRunner, Result
 from gemtune.artifacts.cost import Estimate
 from gemtune.artifacts.tuning import TuningPlan, TuningRecord
 from gemtune.cli.main import app
+from gemtune.config import Config
 from gemtune.state import store
 from gemtune.steps import preprocess, split, tune
 from gemtune.vertex import PROJECT_VARIABLES, Client, models
+from pipelines import runs
+from pipelines.cloud import Source
 
 
 def planned(folder: Path, *arguments: str) -> Result:
@@ -174,6 +177,11 @@ def test_cleanup_command_lists_then_undeploys(client: Client, tmp_path: Path) ->
     assert all(endpoint in listed for endpoint in endpoints)
     assert "would be undeployed" in listed
     assert all(models.deployed(client, endpoint) for endpoint in endpoints)
+    runs.submit(client, Config.load(None, ["name=left", "data=gs://b/d"]), Source("image"))
+    result = CliRunner().invoke(app, ["cleanup", str(tmp_path / "c.yaml"), "--older-than-days", "0", "--yes"])
+    assert result.exit_code == 1
+    assert "a run of left is active: projects/" in result.output
+    runs.cancel(client, runs.newest(client, "left", 1)[0].name)
     assert "left: 2 endpoints undeployed" in cleanup("--yes")
     assert not any(models.deployed(client, endpoint) for endpoint in endpoints)
     assert "0 endpoints to undeploy" in cleanup()

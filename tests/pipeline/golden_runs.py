@@ -233,8 +233,8 @@ def read_requests(log):
     """What the emulator received: calls with their bodies exactly, reads and objects by name.
 
     How often a job is polled, and a record read, depends on timing: of GET requests, and of objects in the bucket, only
-    the set of paths is kept, and those that say who waits for a job are left out. Tuning data is kept as the digest of
-    its rows.
+    the set of paths is kept, and those that say who waits for a job, or uses it, are left out. Tuning data is kept as
+    the digest of its rows.
     """
     calls, reads, objects = defaultdict(list), set(), defaultdict(set)
     for line in log.read_text(encoding="utf-8").splitlines():
@@ -242,7 +242,7 @@ def read_requests(log):
         path = _path(request["path"])
         if request["path"].startswith("/emulator/"):  # what the dashboard shows
             continue
-        if "-holders/" in request["path"] or "-holders/" in request["body"][:1000]:
+        if any(kind in request["path"] or kind in request["body"][:1000] for kind in ("-holders/", "in_use/")):
             continue
         if request["method"] == "GET":
             reads.add(path)
