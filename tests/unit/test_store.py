@@ -11,7 +11,7 @@ import pytest
 
 from gemtune.errors import UserError
 from gemtune.state import store
-from gemtune.state.shapes import SHAPES
+from gemtune.state.schemas import SCHEMAS
 
 ENTRY = {"variant": {"name": "tuned", "model": "endpoint"}, "since": "2026-11-26T09:00:00+00:00"}
 CHAMPION = {"generation": 2, "alias": "champion", "current": ENTRY, "history": [ENTRY]}
@@ -35,7 +35,7 @@ def checked(folder: str, record: dict[str, Any] | None) -> dict[str, Any]:
     return store.checked(record, SimpleNamespace(bucket="b"), f"{folder}/name.json")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("folder", SHAPES)
+@pytest.mark.parametrize("folder", SCHEMAS)
 def test_checked_names_every_damaged_record(folder):
     record = {"schema_version": 1, **EXAMPLES[folder]}
     assert checked(folder, record) == record

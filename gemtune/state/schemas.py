@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The gemtune authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a record of each folder must have, so that a damaged one is named before anything is done by it.
+"""The schema of the records in each folder, so that a damaged one is named before anything is done by it.
 
 Only what code relies on is declared; a record may have more.
 """
@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from gemtune.config import ModelVariant
 
 
-class _Shape(BaseModel):
+class _Schema(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class _Entry(_Shape):
+class _Entry(_Schema):
     variant: ModelVariant
 
 
@@ -28,12 +28,12 @@ class _Candidate(_Entry):
     alias: str
 
 
-class _Logging(_Shape):
+class _Logging(_Schema):
     table: str
     sampling_rate: float
 
 
-class _Champions(_Shape):
+class _Champions(_Schema):
     generation: int = 0
     alias: str = ""
     current: _Entry | None = None
@@ -51,77 +51,77 @@ class _Champions(_Shape):
         return self
 
 
-class _Use(_Shape):
+class _Use(_Schema):
     times: int
 
 
-class _TestSets(_Shape):
+class _TestSets(_Schema):
     rows: list[str]
     uses: dict[str, _Use]
 
 
-class _Decisions(_Shape):
+class _Decisions(_Schema):
     fingerprint: str
     model: str
     summary: dict[str, Any]
 
 
-class _Trial(_Shape):
+class _Trial(_Schema):
     losses: dict[str, float]
 
 
-class _EarlyStopping(_Shape):
+class _EarlyStopping(_Schema):
     trials: dict[str, _Trial]
 
 
-class _Splits(_Shape):
+class _Splits(_Schema):
     seed: int
     rows: dict[str, list[str]]
     groups: dict[str, list[str]]
 
 
-class _Augmented(_Shape):
+class _Augmented(_Schema):
     rows: list[dict[str, str]]
     relabelled: int
 
 
-class _Hard(_Shape):
+class _HardExamples(_Schema):
     hard_ids: list[str]
     label_issues: list[str]
 
 
-class _SampledPairs(_Shape):
+class _SampledPairs(_Schema):
     pairs: dict[str, dict[str, str]]
     no_gap: dict[str, str]
 
 
-class _Monitoring(_Shape):
+class _Monitoring(_Schema):
     retrained: list[str] = []
     windows: list[dict[str, Any]] = []
     claim: dict[str, Any] | None = None
 
 
-class _Annotations(_Shape):
+class _Annotations(_Schema):
     rows: list[dict[str, Any]]
 
 
-class _Schedules(_Shape):
+class _Schedules(_Schema):
     owner: str
 
 
-class _Jobs(_Shape):
+class _Jobs(_Schema):
     claimed: str
     job: str = ""
 
 
-SHAPES: dict[str, type[BaseModel]] = {
+SCHEMAS: dict[str, type[BaseModel]] = {
     "champions": _Champions,
     "test_sets": _TestSets,
     "decisions": _Decisions,
     "early_stopping": _EarlyStopping,
     "splits": _Splits,
     "augmented": _Augmented,
-    "hard": _Hard,
+    "hard_examples": _HardExamples,
     "sampled_pairs": _SampledPairs,
     "monitoring": _Monitoring,
     "annotations": _Annotations,
