@@ -53,6 +53,7 @@ from emulator.services.inference import NAMES, Engines, Inference
 from emulator.services.kubeflow import Kubeflow
 from emulator.services.metadata import Metadata
 from emulator.services.models import Deployments, Models
+from emulator.services.multimodal_datasets import MultimodalDatasets
 from emulator.services.operations import ENDED, Operations
 from emulator.services.pipeline_jobs import PipelineJobs
 from emulator.services.pipeline_runs import PipelineRuns
@@ -122,7 +123,7 @@ class Emulator:
         templates = TemplateRegistry(self.state, operations)
         pipeline_jobs = PipelineJobs(self.state, operations, templates, self.pipeline_runs)
         self.schedules = Schedules(self.state, operations, pipeline_jobs)
-        bigquery = BigQuery(self.state, self.faults, self.schedules.clock)
+        bigquery = BigQuery(self.state, self.storage, self.faults, self.schedules.clock)
         logs = RequestLogs(self.state, operations, bigquery)
         self.endpoints = Endpoints(self.state, operations, self.models, deployments, logs)
         self.tensorboards = Tensorboards(self.state, operations)
@@ -150,6 +151,7 @@ class Emulator:
         self.dashboard = Dashboard(self.state, self.storage, self.models, self.tensorboards, self.faults)
         apis = (
             TuningJobs(services, self.trainer, operations),
+            MultimodalDatasets(services, operations, bigquery),
             self.inference,
             Embeddings(),
             self.batches,

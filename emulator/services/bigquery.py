@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small BigQuery: the tables that request-response logging writes, read as a whole or for a span of time.
 
-Queries are of one form, `QUERY`; any other is a 501. A table is created with the logging that writes to it.
+Queries are of one form, `QUERY`; any other is a 501. A table is created with the logging that writes to it, or by a
+load job of one form: JSON lines in Cloud Storage, as a CSV file of one column of type JSON.
 """
 
 from __future__ import annotations
@@ -16,8 +17,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from emulator.core.faults import Faults
-from emulator.core.google_rest import ApiError, Call, Fields, Json, Route, bad_field, not_found, project_number
+from emulator.core.google_rest import (
+    ApiError,
+    Call,
+    Fields,
+    Json,
+    Route,
+    bad_field,
+    not_found,
+    parse_json,
+    project_number,
+)
 from emulator.core.state import State
+from emulator.services.storage import Storage
 
 QUERY = "SELECT column, ... FROM `PROJECT.DATASET.TABLE` WHERE logging_time >= @start AND logging_time < @end"
 _QUERY = re.compile(
@@ -39,6 +51,7 @@ _COLUMNS = {
     "full_response": "JSON",
     "metadata": "JSON",
 }
+LOCATION = "us-central1"
 _REPEATED = ("request_payload", "response_payload")
 _JOBS_KEPT = 20
 
@@ -46,8 +59,9 @@ _JOBS_KEPT = 20
 class BigQuery:
     """Tables of logged requests. `clock` is the time that logged requests have."""
 
-    def __init__(self, state: State, faults: Faults, clock: Callable[[], datetime]) -> None:
+    def __init__(self, state: State, storage: Storage, faults: Faults, clock: Callable[[], datetime]) -> None:
         self._state = state
+        self._storage = storage
         self._faults = faults
         self._clock = clock
         self._results: dict[str, tuple[list[str], list[Json]]] = {}
@@ -60,11 +74,66 @@ class BigQuery:
         note = "tables of request-response logging"
         return [
             Route("GET", table, self.get_table, note=note),
+            Route("DELETE", table, self.delete_table),
+            Route("GET", project + "datasets/{dataset}", self.get_dataset, "partial", "every dataset exists"),
+            Route("POST", project + "jobs", self.load, "partial", "loads JSON lines into one column; others are a 501"),
             Route("GET", table + "/data", self.list_data, note=note),
             Route("POST", project + "queries", self.query, "partial", f"only `{QUERY}`; others are a 501"),
             Route("GET", project + "queries/{job}", self.results, note="of the latest queries"),
             Route("GET", project + "jobs/{job}", self.get_job, note="of the latest queries"),
         ]
+
+    # --- loading
+
+    def load(self, call: Call) -> Json:
+        """A load job that is done: each line of the files is a row of the one column."""
+        load = call.fields("job").object("configuration").object("load")
+        schema = load.object("schema").objects("fields")
+        delimited = load.text("sourceFormat", "") == "CSV" and load.text("fieldDelimiter", ",") == "\x1f"
+        if not delimited or len(schema) != 1 or schema[0].text("type") != "JSON":
+            raise ApiError(501, "The emulator's BigQuery loads CSV files of one JSON column, delimited by \\x1f.")
+        target = load.object("destinationTable")
+        name = _name(*(target.text(key) for key in ("projectId", "datasetId", "tableId")))
+        column, lines = schema[0].text("name"), []
+        for uri in load.value.get("sourceUris") or ():
+            lines += [parse_json(line) for line in self._storage.read_uri(str(uri)).split(b"\n") if line.strip()]
+        with self._state.transaction():
+            self._forget(name)
+            self._state.put("loaded", name, {"column": column, "lines": lines})
+        reference = call.fields("job").object("jobReference").value
+        return {
+            "kind": "bigquery#job",
+            "id": str(reference.get("jobId", "")),
+            "jobReference": {"projectId": call.params["project"], **reference},
+            "status": {"state": "DONE"},
+            "configuration": {"jobType": "LOAD", "load": load.value},
+            "statistics": {"load": {"outputRows": str(len(lines))}},
+        }
+
+    def lines(self, uri: str, field: str) -> list[Json]:
+        """The rows of a loaded table `bq://PROJECT.DATASET.TABLE`; a 400 of the request's `field` for any other."""
+        parts = uri.removeprefix("bq://").split(".")
+        stored = self._state.get(_name(*parts)) if uri.startswith("bq://") and len(parts) == 3 else None
+        if stored is None or "lines" not in stored:
+            raise bad_field((field, f"{uri[:300]} is not a table that was loaded (bq://PROJECT.DATASET.TABLE)."))
+        return [{stored["column"]: line} for line in stored["lines"]]
+
+    def get_dataset(self, call: Call) -> Json:
+        """A dataset: none is created, and each name has one."""
+        reference = {"projectId": call.params["project"], "datasetId": call.params["dataset"]}
+        return {"kind": "bigquery#dataset", "datasetReference": reference, "location": LOCATION}
+
+    def delete_table(self, call: Call) -> Json:
+        """Nothing; the table no longer exists."""
+        name = _name(*(call.params[key] for key in ("project", "dataset", "table")))
+        if self._state.get(name) is None:
+            raise not_found(f"Table {name}")
+        self._forget(name)
+        return {}
+
+    def _forget(self, name: str) -> None:
+        if self._state.get(name) is not None:
+            self._state.delete(name)
 
     # --- logging
 
@@ -96,6 +165,8 @@ class BigQuery:
         stored = self._state.get(name)
         if stored is None:
             raise not_found(f"Table {project}:{dataset}.{table}")
+        if "lines" in stored:
+            raise ApiError(501, "The emulator's BigQuery does not read tables of load jobs back.")
         return name, stored
 
     def get_table(self, call: Call) -> Json:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -46,21 +46,28 @@ def count_lines(content: bytes) -> int:
     return sum(1 for line in content.split(b"\n") if line.strip())
 
 
-def read_rows(
-    uri: str, content: bytes, parse: Callable[[Any], Row], lenient: bool
+def read_parsed(
+    lines: Iterable[tuple[int, Any]], parse: Callable[[Any], Row]
 ) -> tuple[list[tuple[int, Row]], list[tuple[int, str]]]:
-    """(line, row) of all rows and (line, reason) of malformed ones, which raise `DatasetError` unless `lenient`."""
+    """(line, row) of the rows that can be parsed, and (line, reason) of the others."""
     rows: list[tuple[int, Row]] = []
     problems: list[tuple[int, str]] = []
-    for number, line in enumerate(content.split(b"\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in lines:
         try:
-            rows.append((number, parse(parse_json(line))))
+            rows.append((number, parse(line)))
         except ApiError as error:
             violation = error.details[0]["fieldViolations"][0] if error.details else {}
             reason = f"{violation.get('field', '')} {violation.get('description', error.message)}"
             problems.append((number, reason.strip()))
+    return rows, problems
+
+
+def read_rows(
+    uri: str, content: bytes, parse: Callable[[Any], Row], lenient: bool
+) -> tuple[list[tuple[int, Row]], list[tuple[int, str]]]:
+    """(line, row) of all rows and (line, reason) of malformed ones, which raise `DatasetError` unless `lenient`."""
+    lines = ((number, line) for number, line in enumerate(content.split(b"\n"), 1) if line.strip())
+    rows, problems = read_parsed(lines, lambda line: parse(parse_json(line)))
     if problems and not lenient:
         raise DatasetError(uri, problems)
     if not rows:

@@ -51,6 +51,30 @@ class MethodComparison(Part):
     """What it lacks, and the setting that supplies it; empty: nothing."""
 
 
+class DataAssessment(Part):
+    """What the service says of tuning rows before a job: its errors, its count of tokens and of billable characters."""
+
+    split: str
+    tokens: int = 0
+    characters: int = 0
+    errors: list[str] = []
+    planned_tokens: float = 0.0
+    """The plan's own estimate of the tokens; 0: none of this split."""
+
+    @property
+    def summary(self) -> str:
+        """The count, beside the plan's own."""
+        text = f"the service assessed the {self.split} rows: no errors, {self.tokens} tokens"
+        if not self.planned_tokens:
+            return text
+        return f"{text}; the plan has {self.planned_tokens:.0f} ({self.difference:+.1%})"
+
+    @property
+    def difference(self) -> float:
+        """By which share of the service's count the plan's is higher."""
+        return self.planned_tokens / self.tokens - 1 if self.tokens and self.planned_tokens else 0.0
+
+
 class TuningPlan(Artifact):
     """Whether tuning is worth trying, which trials, and what the run costs."""
 
@@ -77,6 +101,8 @@ class TuningPlan(Artifact):
     warnings: list[str] = []
     methods: list[MethodComparison] = []
     """The tuning methods compared."""
+    assessments: list[DataAssessment] = []
+    """The service's assessments of the rows; none without `plan.assessment_dataset`."""
     forecast: CostForecast
     fingerprint: str
     baselines: EvaluationReport | None = None

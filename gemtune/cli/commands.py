@@ -305,6 +305,8 @@ def _show(plan: TuningPlan, data: str, method: str) -> None:
         job = f"{row.cost.expected:.2f}, at most {row.cost.upper:.2f}" if row.cost else f"needs {row.obstacle}"
         methods.add_row(row.method, row.model or "none", row.data, job, row.evidence)
     console.print(methods, markup=False)
+    for assessment in plan.assessments:
+        console.print(assessment.summary, soft_wrap=True, markup=False)
     for note in [*plan.over_budget, *plan.warnings]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     for reason in plan.reasons:

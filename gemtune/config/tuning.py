@@ -221,6 +221,10 @@ class Plan(Section):
     """Skip all after the budget check if rows, settings and champion are those of the last decision."""
     max_cost: float = Field(100.0, ge=0)
     """Budget of the run: limit for tuning and evaluation together (US dollars)."""
+    assessment_dataset: str = Field("", pattern=r"^(([\w.:-]+\.)?\w+)?$")
+    """BigQuery dataset (DATASET or PROJECT.DATASET, in vertex.location) through which the service checks the rows of
+    supervised jobs and counts their tokens before any is paid; empty: no assessment.
+    """
     follow_ups: int = Field(0, ge=0, le=3)
     """Most rounds of one follow-up trial each, chosen by the loss diagnosis, within max_cost; 0: none."""
     token_sample: int = Field(32, ge=1)

@@ -23,7 +23,7 @@ from gemtune.artifacts.evaluation import ClassReport, Confusion
 from gemtune.config import Task
 from gemtune.data.labels import labels_of
 from gemtune.evaluation.intervals import Floats, Measure, mean
-from gemtune.inference.field_values import FieldRules
+from gemtune.inference.field_values import FieldRules, as_written, json_object, scored_fields
 
 _NO_RULES: FieldRules = {}
 LABELLED_KINDS = ("classification", "sentiment")
@@ -189,29 +189,10 @@ def field_accuracy(task: Task, target: str, answer: str | None) -> float:
 
     An answer that is not a JSON object as it stands has none; an absent value of the reference is an empty text.
     """
-    names = scored_fields(task)
+    names = scored_fields(task.output_schema)
     expected, values = json_object(target), json_object((answer or "").strip())
     matches = [name in values and as_written(values[name]) == as_written(expected.get(name, "")) for name in names]
     return sum(matches) / len(names) if names else float((answer or "").strip() == target.strip())
-
-
-def scored_fields(task: Task) -> list[str]:
-    """The schema's fields that are compared as they are written: those whose names can stand in an expression."""
-    return sorted(name for name in task.output_schema.get("properties", {}) if name.isidentifier())
-
-
-def as_written(value: Any) -> str:
-    """A field's value as text: a text as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """The JSON object that a text is; an empty one for any other text."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _counts_by_field(reference: str, parsed: str | None, rules: FieldRules) -> dict[str, FieldCounts]:

@@ -39,6 +39,25 @@ def canonical_object(value: JsonObject, rules: FieldRules = _NO_RULES) -> str:
     return json.dumps(_object(value, rules, ""), ensure_ascii=False, sort_keys=True)
 
 
+def scored_fields(schema: JsonObject) -> list[str]:
+    """The fields of a schema that are compared as they are written: those whose names can stand in an expression."""
+    return sorted(name for name in schema.get("properties", {}) if name.isidentifier())
+
+
+def as_written(value: Any) -> str:
+    """A field's value as text: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def json_object(text: str) -> JsonObject:
+    """The JSON object that a text is; an empty one for any other text."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def with_read_values(value: Any, rules: FieldRules, path: str = "") -> Any:
     """The object with numbers and dates as their rules read them, otherwise unchanged: the form a schema may expect."""
     if isinstance(value, dict):

@@ -21,6 +21,7 @@ from gemtune.data.example import Example
 from gemtune.data.labels import labels_of
 from gemtune.errors import UserError
 from gemtune.inference import few_shot
+from gemtune.inference.field_values import as_written
 from gemtune.inference.generate import GenerateRequest
 
 
@@ -216,11 +217,10 @@ def references(task: Task, example: Example) -> dict[str, str]:
     """What rewards compare the answers to an example with."""
     fields = json.loads(example.target) if task.kind == "extraction" else {}
     absent = dict.fromkeys(task.output_schema.get("properties", {}), "")
-    texts = {
-        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        for name, value in {**absent, **fields}.items()
+    return {
+        **{name: as_written(value) for name, value in {**absent, **fields}.items()},
+        "target": example.target.strip(),
     }
-    return {**texts, "target": example.target.strip()}
 
 
 def tuning_rows(task: Task, examples: Sequence[Example], method: str) -> list[tuple[str, JsonObject]]:

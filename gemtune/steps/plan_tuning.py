@@ -20,6 +20,7 @@ from gemtune import contents
 from gemtune.artifacts.cost import CostForecast, CostItem, read_spent, total
 from gemtune.artifacts.evaluation import EvaluationReport, VariantReport
 from gemtune.artifacts.tuning import BestPrompt, MethodComparison, TuningPlan
+from gemtune.catalogue import trial_base_model
 from gemtune.config import Gate, ModelVariant, Plan, Task, Trial, fingerprint
 from gemtune.cost import augmentation, pair_sampling, usage
 from gemtune.cost.augmentation import AugmentationCost
@@ -27,7 +28,7 @@ from gemtune.cost.baselines import BaselineForecast, BaselineUsage, baseline_var
 from gemtune.cost.forecast import Context, Forecast, Forecaster
 from gemtune.cost.items import cheapest_plan
 from gemtune.cost.method_comparison import compare_methods
-from gemtune.cost.tokens import TokenCounter, TokenEstimates
+from gemtune.cost.tokens import MARGIN, TokenCounter, TokenEstimates
 from gemtune.data.example import Example, read_examples
 from gemtune.errors import UserError, without_values
 from gemtune.evaluation.intervals import smallest_detectable_lift
@@ -40,6 +41,7 @@ from gemtune.steps.context import Section, StepContext
 from gemtune.tuning.checkpoint_selection import MAX_PROMPTS, other_prompts
 from gemtune.tuning.hard_examples import record_key
 from gemtune.tuning.rewards import equivalent_values, require_steps
+from gemtune.tuning.submission import upload_rows
 from gemtune.tuning.trials import (
     SET_BY_PLAN,
     Lineage,
@@ -51,6 +53,7 @@ from gemtune.tuning.trials import (
     with_continued,
 )
 from gemtune.vertex import storage
+from gemtune.vertex.assessment import assess
 
 log = logging.getLogger("gemtune")
 
@@ -107,6 +110,7 @@ def run(
             "max_invalid_rate": context.gate.max_invalid_rate,
         }
     )
+    plan = _assessed(plan, request)
     plan.write(tuning_plan)
     _log(plan, best)
     return {
@@ -142,7 +146,39 @@ def dry_run(
     others = [item.if_needed() for item in sorted(others, key=lambda item: -item.cost.upper)[: MAX_PROMPTS - 1]]
     plan = make_plan(request, usages, dearest, None, [*actual, *searches], {}, others, sampled=bool(rows))
     problem = constraint_problem(request.task, context.evaluate, context.catalogue)
+    plan = _assessed(plan, request)
     return plan.model_copy(update={"warnings": [*notes, *filter(None, [problem]), *plan.warnings]})
+
+
+def _assessed(plan: TuningPlan, request: PlanRequest) -> TuningPlan:
+    """The plan with the service's assessments of its rows, where they are configured; raises `UserError` for errors."""
+    context, dataset = request.context, request.context.plan.assessment_dataset
+    jobs = [trial for planned in plan.trials for trial in (supervised_start(planned), planned)]
+    supervised = [job for job in (plan.first_trial, *jobs) if job and job.method == "supervised"]
+    if not (dataset and request.online and plan.should_tune):
+        return plan
+    if not supervised:
+        note = "plan.assessment_dataset: the service assesses the rows of supervised jobs only"
+        return plan.model_copy(update={"warnings": [*plan.warnings, note]})
+    model = trial_base_model(supervised[0], context.evaluate.base_model)
+    own, warnings = [], list(plan.warnings)
+    for split, rows in zip(("train", "validation"), request.splits, strict=False):
+        lines = prompts.tuning_rows(request.task, rows, "supervised")
+        if not lines:
+            continue
+        uri = upload_rows(context.client, [row for _, row in lines])
+        result = assess(context.client, uri, model, split, dataset)
+        if result.errors:
+            first, more = result.errors[0], len(result.errors) - 1
+            problem = f"the service's assessment of the {split} rows: {first}{f' (and {more} more)' if more else ''}"
+            raise UserError(problem, remedy="correct the rows; nothing was tuned")
+        if split == "train":
+            result = result.model_copy(update={"planned_tokens": request.counter.training_rows(lines)[0].expected})
+        own.append(result)
+        log.info("%s", result.summary)
+        if abs(result.difference) > MARGIN:
+            warnings.append(f"{result.summary}: costs of tuning may differ by as much")
+    return plan.model_copy(update={"assessments": own, "warnings": warnings})
 
 
 def _on_test(request: PlanRequest, prompts_: Sequence[BaselineUsage]) -> list[CostItem]:

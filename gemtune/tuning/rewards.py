@@ -15,7 +15,7 @@ import regex
 
 from gemtune.config import Evaluate, JsonObject, Reward, Task, Trial
 from gemtune.errors import UserError
-from gemtune.evaluation.metrics import as_written, json_object, scored_fields
+from gemtune.inference.field_values import as_written, json_object, scored_fields
 
 MAX_STEPS = 500  # of a job: docs of reinforcement tuning, 2026-11
 SPACE = r"[\s\p{Z}\x1c-\x1f\x85]*"
@@ -29,7 +29,7 @@ def rewards_of(trial: Trial, task: Task, evaluate: Evaluate) -> list[Reward]:
     """The trial's rewards, each with its expression; by default those of the task's kind."""
     rewards = list(trial.rewards)
     if not rewards and task.kind == "extraction":
-        rewards = [Reward(name=name, field=name) for name in scored_fields(task)]
+        rewards = [Reward(name=name, field=name) for name in scored_fields(task.output_schema)]
     elif not rewards and task.kind in ("summarization", "generation"):
         rewards = [Reward(name="rating", rubric=evaluate.judge.rubric)]
     return [_filled_in(reward) for reward in rewards or [Reward(name="target")]]

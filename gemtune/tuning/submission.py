@@ -75,9 +75,9 @@ def with_rows(client: Client, spec: TuningJobSpec, train: Sequence[Row], validat
         validation = sorted(validation, key=fingerprint)[:allowed]
     check_rows("training", train, limits)
     check_rows("validation", validation, limits)
-    spec = replace(spec, training_uri=_upload(client, train))
+    spec = replace(spec, training_uri=upload_rows(client, train))
     if validation:
-        spec = replace(spec, validation_uri=_upload(client, validation))
+        spec = replace(spec, validation_uri=upload_rows(client, validation))
     return replace(spec, labels={**spec.labels, FINGERPRINT: job_fingerprint(spec)})
 
 
@@ -106,7 +106,8 @@ def check_rows(split: str, rows: Sequence[Row], limits: Limits) -> None:
         raise UserError(f"the {split} rows have {size} bytes", remedy=f"at most {limits.file_bytes}")
 
 
-def _upload(client: Client, rows: Sequence[Row]) -> str:
+def upload_rows(client: Client, rows: Sequence[Row]) -> str:
+    """The address of these rows in the bucket, as a job reads them."""
     return storage.upload_lines(client, (json.dumps(row, ensure_ascii=False) for row in rows), "tuning")
 
 

@@ -78,6 +78,29 @@ def read_span(
     return _rows(name, lambda: client.query_and_wait(sql, api_timeout=TIMEOUT_S, **options))
 
 
+def load_json_lines(uri: str, table: str, column: str) -> None:
+    """Load each line of a JSON Lines file as a row of a new table PROJECT.DATASET.TABLE of one column of type JSON.
+
+    Raises `UserError` as `open_table` does.
+    """
+    from google.cloud import bigquery
+
+    # one column per line: a delimiter that JSON does not contain, and no quotes
+    config = bigquery.LoadJobConfig(
+        source_format="CSV", field_delimiter="\x1f", quote_character="", write_disposition="WRITE_TRUNCATE",
+        schema=[bigquery.SchemaField(column, "JSON")],
+    )  # fmt: skip
+    client = _client(table.partition(".")[0])
+    options = {"job_config": config, "retry": _retry(), "timeout": TIMEOUT_S}
+    _call(table, lambda: client.load_table_from_uri(uri, table, **options).result(retry=_retry(), timeout=TIMEOUT_S))
+
+
+def delete_table(name: str) -> None:
+    """Delete a table, if it exists."""
+    client = _client(name.partition(".")[0])
+    _call(name, lambda: client.delete_table(name, retry=_retry(), timeout=TIMEOUT_S, not_found_ok=True))
+
+
 def location(name: str) -> str:
     """The location of a table. Raises `UserError` as `open_table` does."""
     return str(_open(name)[1].location)

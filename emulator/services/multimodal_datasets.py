@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The gemtune authors
+# SPDX-License-Identifier: Apache-2.0
+"""Multimodal datasets: a BigQuery table of requests, whose use for tuning the service assesses.
+
+The assessment has the checks and the token counts of a tuning job. Source: the calls of the SDK's `client.datasets`.
+Assessments for batch prediction and templates that assemble requests are not implemented.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from emulator.catalogue import BaseModelEntry
+from emulator.core.google_rest import ApiError, Call, Fields, Json, Route, bad_field, camelize, typed
+from emulator.services.bigquery import BigQuery
+from emulator.services.collection import Collection
+from emulator.services.datasets import Dataset, measure, parse_training_row, read_parsed
+from emulator.services.operations import Operations
+from emulator.services.training import Services
+
+SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/metadata/multimodal_1.0.0.yaml"
+USAGES = ("SFT_TRAINING", "SFT_VALIDATION")
+_VALIDITY, _RESOURCES = "tuningValidationAssessmentConfig", "tuningResourceUsageAssessmentConfig"
+_BATCH = ("batchPredictionResourceUsageAssessmentConfig", "batchPredictionValidationAssessmentConfig")
+
+
+class MultimodalDatasets(Collection):
+    """The datasets collection, of multimodal datasets only."""
+
+    kind, title, parameter = "datasets", "Dataset", "dataset"
+
+    def __init__(self, services: Services, operations: Operations, bigquery: BigQuery) -> None:
+        super().__init__(services.state, operations)
+        self._services, self._bigquery = services, bigquery
+
+    def routes(self) -> list[Route]:
+        """Create, read, list, delete, assess."""
+        return [
+            Route("POST", "datasets", self.create, "partial", "multimodal datasets of a BigQuery table"),
+            Route("GET", "datasets", self.list),
+            Route("GET", "datasets/{dataset}", self.get),
+            Route("DELETE", "datasets/{dataset}", self.delete),
+            Route("POST", "datasets/{dataset}:assess", self.assess, "partial", "for tuning; not for batch prediction"),
+        ]
+
+    def create(self, call: Call) -> Json:
+        """An operation with a new dataset; 400 for a table that does not exist."""
+        fields = call.fields("dataset")
+        if fields.text("metadataSchemaUri") != SCHEMA:
+            raise ApiError(501, f"metadataSchemaUri: the emulator has multimodal datasets only ({SCHEMA}).")
+        metadata = Fields(camelize(fields.object("metadata").value), "dataset.metadata")
+        source = metadata.object("inputConfig").object("bigquerySource")
+        self._bigquery.lines(source.text("uri"), source.name("uri"))
+        body = {"displayName": fields.text("displayName"), "metadataSchemaUri": SCHEMA, "metadata": metadata.value}
+        dataset = self.insert(call.parent, body)
+        response = typed(call, "Dataset", dataset)
+        return self._operations.done(call, dataset["name"], "CreateDatasetOperationMetadata", response)
+
+    def assess(self, call: Call) -> Json:
+        """An operation with an assessment; 400 for a model that is not tuned so, or an unknown column."""
+        dataset, fields = self.requested(call), call.fields("assess_data_request")
+        fields.only("geminiRequestReadConfig", _VALIDITY, _RESOURCES, *_BATCH)
+        if any(key in fields for key in _BATCH):
+            raise ApiError(501, "Assessments for batch prediction are not implemented by the emulator.")
+        if (_VALIDITY in fields) == (_RESOURCES in fields):
+            raise bad_field(("assessment_config", "exactly one assessment config must be set."))
+        config = fields.object(_VALIDITY if _VALIDITY in fields else _RESOURCES)
+        entry = self._model(config)
+        lines = self._lines(dataset, fields)
+        if _RESOURCES in fields:
+            usage = self._resources(entry, lines)
+            response = {"tuningResourceUsageAssessmentResult": usage}
+        else:
+            if config.text("datasetUsage") not in USAGES:
+                raise bad_field((config.name("datasetUsage"), f"must be one of {', '.join(USAGES)}."))
+            response = {"tuningValidationAssessmentResult": {"errors": self._errors(entry, lines, config)}}
+        body = typed(call, "AssessDataResponse", response)
+        return self._operations.done(call, dataset["name"], "AssessDataOperationMetadata", body)
+
+    def _model(self, config: Fields) -> BaseModelEntry:
+        name, catalogue = config.text("modelName"), self._services.catalogue
+        entry = catalogue.find(name)
+        if entry is None or not entry.supervised or catalogue.retired(entry):
+            supported = ", ".join(item.name for item in catalogue.models if item.supervised)
+            raise bad_field((config.name("modelName"), f"{name[:200]} cannot be tuned. Supported: {supported}."))
+        return entry
+
+    def _lines(self, dataset: Json, fields: Fields) -> list[Any]:
+        """The requests in the column that the call, or else the dataset, names."""
+        own = fields.object("geminiRequestReadConfig")
+        read = own if own.value else Fields(dataset["metadata"]).object("geminiRequestReadConfig")
+        if "templateConfig" in read:
+            raise ApiError(501, "geminiRequestReadConfig.templateConfig is not implemented by the emulator.")
+        column = read.text("assembledRequestColumnName", "")
+        uri = dataset["metadata"]["inputConfig"]["bigquerySource"]["uri"]
+        rows = self._bigquery.lines(uri, "metadata.input_config.bigquery_source.uri")
+        if any(column not in row for row in rows):
+            raise bad_field((read.name("assembledRequestColumnName"), f"{uri} has no column {column[:80]!r}."))
+        return [row[column] for row in rows]
+
+    def _data(self, entry: BaseModelEntry, lines: list[Any]) -> Dataset[Any]:
+        rows, problems = read_parsed(enumerate(lines, 1), parse_training_row)
+        limit = self._services.catalogue.limits["supervised"].tokens_per_example
+        return measure(rows, problems, self._services.engines.engine(entry).row_tokens, limit)
+
+    def _resources(self, entry: BaseModelEntry, lines: list[Any]) -> Json:
+        data = self._data(entry, lines)
+        characters = sum(len("".join(turn.text.split())) for row in data.rows for turn in row.turns)
+        return {"tokenCount": str(sum(map(sum, data.tokens))), "billableCharacterCount": str(characters)}
+
+    def _errors(self, entry: BaseModelEntry, lines: list[Any], config: Fields) -> list[str]:
+        limits = self._services.catalogue.limits["supervised"]
+        training = config.text("datasetUsage") == USAGES[0]
+        most = limits.training_examples if training else limits.validation_examples
+        errors = [] if lines else ["the dataset has no examples."]
+        errors += [f"the dataset has {len(lines)} examples; at most {most} are allowed."] if len(lines) > most else []
+        return [*errors, *(f"example {line}: {reason}" for line, reason in self._data(entry, lines).dropped)]
