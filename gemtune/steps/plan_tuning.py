@@ -173,7 +173,8 @@ def _assessed(plan: TuningPlan, request: PlanRequest) -> TuningPlan:
             problem = f"the service's assessment of the {split} rows: {first}{f' (and {more} more)' if more else ''}"
             raise UserError(problem, remedy="correct the rows; nothing was tuned")
         if split == "train":
-            result = result.model_copy(update={"planned_tokens": request.counter.training_rows(lines)[0].expected})
+            planned = round(request.counter.training_rows(lines)[0].expected)
+            result = result.model_copy(update={"planned_tokens": planned})
         own.append(result)
         log.info("%s", result.summary)
         if abs(result.difference) > MARGIN:
