@@ -128,7 +128,8 @@ class Model(Section):
         """Whether the first of the last days that sources give is near or past, and the model not yet retired."""
         if self.retires is None or self.retired(today):
             return False
-        return min([self.retires, *filter(None, self._other_days)]) - today <= RETIRES_SOON
+        first: date = min([self.retires, *filter(None, self._other_days)])
+        return first - today <= RETIRES_SOON
 
     def retired(self, today: date) -> bool:
         """Whether the published retirement date has passed."""
