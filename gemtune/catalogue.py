@@ -116,13 +116,20 @@ class Model(Section):
     @property
     def retirement(self) -> str:
         """The last day, with those that other sources give; "" where none is known."""
-        others = self.evidence["retires"].others.values() if self.retires and "retires" in self.evidence else ()
-        listed = ", ".join(str(day or "none") for day in others)
+        listed = ", ".join(str(day or "none") for day in self._other_days)
         return f"{self.retires or ''}" + (f" (other sources: {listed})" if listed else "")
 
+    @property
+    def _other_days(self) -> list[Any]:
+        """The last days that other sources give."""
+        return list(self.evidence["retires"].others.values()) if self.retires and "retires" in self.evidence else []
+
     def retires_soon(self, today: date) -> bool:
-        """Whether the last day is near."""
-        return self.retires is not None and timedelta(0) <= self.retires - today <= RETIRES_SOON
+        """Whether the first of the last days that sources give is near or past, and the model not yet retired."""
+        if self.retires is None or self.retired(today):
+            return False
+        first: date = min([self.retires, *filter(None, self._other_days)])
+        return first - today <= RETIRES_SOON
 
     def retired(self, today: date) -> bool:
         """Whether the published retirement date has passed."""

@@ -58,7 +58,7 @@ class DataAssessment(Part):
     tokens: int = 0
     characters: int = 0
     errors: list[str] = []
-    planned_tokens: float = 0.0
+    planned_tokens: int = 0
     """The plan's own estimate of the tokens; 0: none of this split."""
 
     @property
@@ -67,7 +67,7 @@ class DataAssessment(Part):
         text = f"the service assessed the {self.split} rows: no errors, {self.tokens} tokens"
         if not self.planned_tokens:
             return text
-        return f"{text}; the plan has {self.planned_tokens:.0f} ({self.difference:+.1%})"
+        return f"{text}; the plan has {self.planned_tokens} ({self.difference:+.1%})"
 
     @property
     def difference(self) -> float:

@@ -169,11 +169,13 @@ def _assessed(plan: TuningPlan, request: PlanRequest) -> TuningPlan:
         uri = upload_rows(context.client, [row for _, row in lines])
         result = assess(context.client, uri, model, split, dataset)
         if result.errors:
-            first, more = result.errors[0], len(result.errors) - 1
-            problem = f"the service's assessment of the {split} rows: {first}{f' (and {more} more)' if more else ''}"
-            raise UserError(problem, remedy="correct the rows; nothing was tuned")
+            raise UserError(
+                f"the service's assessment of the {split} rows: {'; '.join(result.errors[:3])}",
+                remedy=f"correct the rows ({len(result.errors)} errors); nothing was tuned",
+            )
         if split == "train":
-            result = result.model_copy(update={"planned_tokens": request.counter.training_rows(lines)[0].expected})
+            planned = round(request.counter.training_rows(lines)[0].expected)
+            result = result.model_copy(update={"planned_tokens": planned})
         own.append(result)
         log.info("%s", result.summary)
         if abs(result.difference) > MARGIN:

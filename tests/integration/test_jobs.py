@@ -9,7 +9,7 @@
 - the training data as a text, not a `TuningDataset`: test_choices_left_to_the_service_are_not_sent
 - validation data of the wrong type warn: test_no_warning_reaches_the_user
 - a Vertex data set's name is sent as the URI: test_wrong_orders_are_refused_before_a_request
-- inline examples, `evaluation_config`, fields of open models:
+- inline examples, fields of open models:
   test_what_is_for_open_models_or_elsewhere_cannot_be_asked_for
 - there is no field for a service account: test_everything_asked_for_is_sent
 - a bare id is asked for, or cancelled, under a wrong path: test_bare_id_is_refused_before_a_request
@@ -30,7 +30,8 @@ import pytest
 from test_vertex import Server
 
 from gemtune import vertex
-from gemtune.config import Vertex
+from gemtune.config import Reward, Vertex
+from gemtune.tuning.rewards import wire_config
 from gemtune.vertex import jobs
 from gemtune.vertex.jobs import TuningJobSpec
 
@@ -97,6 +98,53 @@ def test_create_job_preference_has_only_its_spec(server: Server) -> None:
     hyper = {"epochCount": 1, "adapterSize": "ADAPTER_SIZE_ONE", "beta": 0.1}
     assert body["preferenceOptimizationSpec"] == {"trainingDatasetUri": "gs://b/pairs.jsonl", "hyperParameters": hyper}
     assert "supervisedTuningSpec" not in body
+
+
+def test_create_job_reinforcement_is_the_body_that_the_sdk_was_seen_to_send(server: Server) -> None:
+    reward = Reward(name="label", extract="<a>(.*)</a>", wrong=-1, expression="{{references.label}}")
+    fields = {**wire_config([reward], "j"), "samples_per_prompt": 16, "batch_size": 32, "max_output_tokens": 1024}
+    fields |= {"evaluate_interval": 10, "checkpoint_interval": 20, "thinking_level": "MINIMAL"}
+    order = TuningJobSpec("gemini-3.5-flash", "reinforcement", "gs://b/t.jsonl", "gs://b/v.jsonl", 2, 1.0, 4)
+    hyper = {"epochCount": 2, "learningRateMultiplier": 1.0, "adapterSize": "ADAPTER_SIZE_FOUR", "batchSize": 32,
+             "samplesPerPrompt": 16, "evaluateInterval": 10, "checkpointInterval": 20, "maxOutputTokens": 1024,
+             "thinkingLevel": "MINIMAL"}  # fmt: skip
+    match = {"match_operation": "EXACT_MATCH", "expression": "{{references.label}}"}
+    scorer = {"correct_answer_reward": 1.0, "wrong_answer_reward": -1.0, "string_match_expression": match}
+    single = {
+        "rewardName": "label",
+        "parseResponseConfig": {"parse_type": "REGEX_EXTRACT", "regex_extract_expression": "<a>(.*)</a>"},
+        "stringMatchRewardScorer": scorer,
+    }
+    assert sent(server, replace(order, reinforcement=fields, display_name="r")) == {
+        "baseModel": "gemini-3.5-flash",
+        "tunedModelDisplayName": "r",
+        "reinforcementTuningSpec": {
+            "trainingDatasetUri": "gs://b/t.jsonl",
+            "validationDatasetUri": "gs://b/v.jsonl",
+            "hyperParameters": hyper,
+            "singleRewardConfig": single,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("metric", "spec"),
+    [("exact_match", {"exact_match_spec": {}}), ("rouge_l", {"rouge_spec": {"rouge_type": "rougeL"}})],
+)
+def test_create_job_evaluation_is_the_body_that_the_sdk_was_seen_to_send(
+    server: Server, metric: str, spec: dict[str, Any]
+) -> None:
+    fields = {"metric": metric, "inference_generation_config": {"temperature": 0.0, "max_output_tokens": 8}}
+    config = sent(server, replace(SUPERVISED, evaluation=fields))["supervisedTuningSpec"]["evaluationConfig"]
+    (given,) = config.pop("metrics")
+    given = {name: value for name, value in given.items() if value is not None}
+    assert {k: v if k != "rouge_spec" else {"rouge_type": v["rouge_type"]} for k, v in given.items()} == {
+        **spec, "aggregation_metrics": ["AVERAGE", "STANDARD_DEVIATION"]
+    }  # fmt: skip
+    assert config == {
+        "outputConfig": {"gcs_destination": {"output_uri_prefix": "gs://demo-gemtune/evaluation"}},
+        "inferenceGenerationConfig": {"temperature": 0.0, "maxOutputTokens": 8},
+    }
 
 
 @pytest.mark.parametrize("order", [SUPERVISED, PREFERENCE])

@@ -77,6 +77,9 @@ def test_catalogue_warnings_name_age_retirement_and_assumptions() -> None:
     assert "checked on" in SHIPPED.warnings("", date(2027, 6, 1))[0]
     assert "retires on 2026-10-20" in SHIPPED.warnings("gemini-2.5-flash", date(2026, 9, 1))[0]
     assert "is assumed" in SHIPPED.warnings("gemini-3.5-flash", TODAY)[0]
+    first = date(2026, 10, 16)  # of the days that sources give for the 2.5 models
+    assert "retires on" in SHIPPED.warnings("gemini-2.5-flash", first - timedelta(days=90))[0]
+    assert SHIPPED.warnings("gemini-2.5-flash", first - timedelta(days=91)) == []
     soon = SHIPPED.models["gemini-3.5-flash"].retires
     assert soon
     assert "retires on" in SHIPPED.warnings("gemini-3.5-flash", soon - timedelta(days=90))[0]

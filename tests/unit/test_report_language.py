@@ -34,7 +34,7 @@ MODULES = [
     "inference/free_baselines", "monitoring/decision", "monitoring/differences", "monitoring/drift",
     "monitoring/quality", "monitoring/skew", "steps/analyze_drift", "steps/estimate_quality", "steps/escalation",
     "steps/gate", "steps/plan_tuning", "steps/select_model", "steps/split", "tuning/checkpoint_selection",
-    "tuning/early_stopping", "tuning/loss_diagnostics", "tuning/trials",
+    "tuning/early_stopping", "tuning/job_evaluation", "tuning/loss_diagnostics", "tuning/trials",
 ]  # fmt: skip
 """The modules that write sentences for a report."""
 ELSEWHERE = {
