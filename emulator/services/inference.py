@@ -37,6 +37,7 @@ from emulator.core.google_rest import (
     canonical,
     failed_precondition,
     now,
+    read_labels,
 )
 from emulator.engines.base import Engine, FailedPrecondition, GenerateRequest, Generation
 from emulator.services.datasets import read_turn, system_text
@@ -401,6 +402,7 @@ _EMPTY_TEXT = (
 def read_request(fields: Fields, entry: BaseModelEntry, adapter: Any) -> GenerateRequest:
     """The engine's request for a GenerateContentRequest; 400 for values that the service refuses."""
     fields.only(*_REQUEST_FIELDS)
+    read_labels(fields)
     if fields.value.get("cachedContent"):
         raise ApiError(404, "Not found: cached content metadata for the name in the request.")
     contents = fields.objects("contents")

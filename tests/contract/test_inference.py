@@ -255,6 +255,8 @@ def test_express_mode(truth: Server) -> None:
         ({"contents": [{"parts": [{"text": ""}]}]}, 400, "empty text"),
         ({"contents": [{"parts": [{"text": "x"}], "nonsense": 1}]}, 400, "nonsense"),
         ({**ASKED, "generationConfig": {"fooBar": 1}}, 400, "fooBar"),
+        ({**ASKED, "labels": {"Team": "shop"}}, 400, "Team"),
+        ({**ASKED, "labels": {"team": 1}}, 400, "team"),
         ({**ASKED, "generationConfig": {"thinkingConfig": {"fooBar": 1}}}, 400, "fooBar"),
         ({**ASKED, "safetySettings": [{"category": "NOPE", "threshold": "OFF"}]}, 400, "NOPE"),
         ({**ASKED, "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "X"}]}, 400, "threshold"),

@@ -149,7 +149,8 @@ def monitored(client: Client, folder: Path, settings: dict[str, Any], name: str)
         start_retraining.run(path("decided"), "gs://runs/1", name, True, **settings),
     ]
     documents = {"drift": path("drift"), "quality": path("quality"), "decision": path("decided")}
-    report_monitoring.run(documents, "gs://b/sheet", name, path("page-2"), path("verdict-2"), path("summary-2"))
+    pages = (path("page-2"), path("verdict-2"), path("summary-2"))
+    report_monitoring.run(documents, "gs://b/sheet", name, *pages, settings["reporting"])
     return [*returned, Path(path("verdict-2")).read_text(), Path(path("counts")).read_text()]
 
 
