@@ -148,7 +148,8 @@ def labelled_texts(client: Client, name: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         for key in storage.list_times(client, _texts_folder(name)):
             storage.download(client, f"gs://{client.bucket}/{key}", path := Path(folder) / "texts.jsonl")
-            texts += map(json.loads, path.read_text(encoding="utf-8").splitlines())
+            with path.open("rb") as lines:
+                texts += map(json.loads, lines)
     return texts
 
 

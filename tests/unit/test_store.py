@@ -22,7 +22,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "early_stopping": {"trials": {"a": {"losses": {"0.4": 1.0}}}},
     "splits": {"seed": 7, "rows": {"train": ["a"]}, "groups": {"train": []}},
     "augmented": {"rows": [{"source": "a", "text": "b", "method": "perturb"}], "relabelled": 0},
-    "hard": {"hard_ids": ["a"], "label_issues": []},
+    "hard_examples": {"hard_ids": ["a"], "label_issues": []},
     "sampled_pairs": {"pairs": {"a": {"chosen": "x", "rejected": "y"}}, "no_gap": {}},
     "monitoring": {"retrained": ["a"], "windows": [{}], "claim": None},
     "annotations": {"rows": [{"id": "a"}]},

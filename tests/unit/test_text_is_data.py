@@ -222,7 +222,7 @@ def test_tuning_rows_and_batch_requests_hold_any_text(folder, text):
     row = {"contents": [{"role": "user", "parts": [{"text": text}]}]}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(storage, "upload", upload)
-        submission._upload(client, [row, row])
+        submission.upload_rows(client, [row, row])
         batches.get_or_create(client, "m", [row])
     expected = json.loads(json.dumps(row))
     assert sent == [[expected, expected], [{"request": expected}]]
