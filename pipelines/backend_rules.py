@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 
 from gemtune.config import Section
-from gemtune.errors import UserError
+from gemtune.errors import UserError, actionable
 from pipelines.edges import Spec, edges
 
 Backend = Literal["vertex", "kubeflow"]
@@ -83,13 +83,14 @@ def rules() -> tuple[Rule, ...]:
     return tuple(Rule(name=name, **rule) for name, rule in yaml.safe_load(FILE.read_text(encoding="utf-8")).items())
 
 
-def findings(spec: Spec) -> list[Finding]:
+def findings(spec: Spec, file: Path | None = None) -> list[Finding]:
     """Every place in a compiled pipeline that breaks a rule, by rule. `UserError` for one that refers to nothing."""
     try:
         return [Finding(rule, detail) for rule in rules() for detail in CHECKS[rule.name](spec, rule.limit)]
     except (LookupError, TypeError, AttributeError, ValueError, RecursionError) as error:
-        problem = f"the pipeline cannot be read: {type(error).__name__}: {error}"
-        raise UserError(problem, remedy="compile it again: gemtune compile CONFIG") from None
+        reason = f"it has no {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        problem = f"the pipeline is damaged: {reason}"
+        raise UserError(problem, file=file, remedy="compile it again: gemtune compile CONFIG") from None
 
 
 def read_compiled(path: Path) -> Spec:
@@ -97,7 +98,9 @@ def read_compiled(path: Path) -> Spec:
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast
         documents = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=loader))
-    except (OSError, ValueError, yaml.YAMLError):
+    except OSError as error:
+        raise actionable(error, path) from None
+    except (ValueError, yaml.YAMLError):
         documents = []
     for document in documents:
         spec = document.get("pipelineSpec", document) if isinstance(document, dict) else {}

@@ -84,18 +84,18 @@ def write_settings(folder: Path, data: str, engine: str, jobs: int, executes: Se
 
 def read_settings(folder: Path) -> dict[str, Any]:
     """Data, how the emulator of a run was started, and when; `UserError` for a folder without a run."""
-    return _read(folder, STARTED, ("data", "engine", "jobs", "executes", "time"))
+    return _read(folder, STARTED, {"data": str, "engine": str | None, "jobs": int, "executes": list, "time": str})
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
     """The summary of a finished run; `UserError` for a folder without one."""
-    return _read(folder, "summary.json", ("outcome",))
+    return _read(folder, "summary.json", {"outcome": dict})
 
 
-def _read(folder: Path, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
+def _read(folder: Path, name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-        if all(field in document for field in fields):
+        if all(field in document and isinstance(document[field], kind) for field, kind in fields.items()):
             return document
         problem = f"{name} is damaged"
     except OSError:
@@ -106,12 +106,15 @@ def _read(folder: Path, name: str, fields: tuple[str, ...]) -> dict[str, Any]:
 
 
 def listed(runs: Path, name: str) -> list[dict[str, str]]:
-    """The local runs of a configuration's name: folder, state and start."""
+    """The local runs of a configuration's name: folder, state (damaged: a file cannot be read) and start."""
     rows = []
     for path in runs.glob(f"{name}-*/{STARTED}"):
         if re.fullmatch(r"\d{8}-\d{6}(-\d+)?", path.parent.name.removeprefix(f"{name}-")):
-            created = read_settings(path.parent)["time"][:16].replace("T", " ")
-            rows.append({"run": path.parent.name, "state": state(path.parent), "created": created})
+            row = {"run": path.parent.name, "state": "damaged", "created": ""}
+            with contextlib.suppress(UserError):
+                row["created"] = read_settings(path.parent)["time"][:16].replace("T", " ")
+                row["state"] = state(path.parent)
+            rows.append(row)
     return rows
 
 

@@ -11,6 +11,7 @@ of the two headers and are not affected.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Collection
 
 from starlette.responses import JSONResponse
@@ -55,8 +56,10 @@ class OriginCheck:
         return None
 
     def _is_allowed(self, host: str) -> bool:
-        name = host.lower()
-        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        parts = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^:@\[\]]*))(?::[0-9]*)?", host.lower())
+        if parts is None:
+            return False
+        name = parts[1] or parts[2]
         try:
             ipaddress.ip_address(name)
         except ValueError:

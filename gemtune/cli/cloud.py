@@ -97,7 +97,7 @@ def compile_command(
         for method, own in both_methods(settings)
     ]
     paths.append(compilation.compile_pipeline(settings, out / "monitoring.yaml", image, pipeline="monitoring"))
-    problems = list(dict.fromkeys(str(finding) for path in paths for finding in findings(read_compiled(path))))
+    problems = list(dict.fromkeys(str(finding) for path in paths for finding in findings(read_compiled(path), path)))
     for line in problems:
         typer.echo(line, err=True)
     places = [str(compilation.publish(path, publish, tags or []) if publish else path) for path in paths]

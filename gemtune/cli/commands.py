@@ -216,7 +216,7 @@ def _explain_findings(path: Path, as_json: bool) -> None:
     """Print each finding with reason, remedy and source; exit code 1 if a backend would refuse the pipeline."""
     from pipelines.backend_rules import findings, read_compiled
 
-    listed = findings(read_compiled(path))
+    listed = findings(read_compiled(path), path)
     lines, rules = [], [finding.rule for finding in listed]
     for finding, rule in zip(listed, rules, strict=True):
         lines.append(f"{finding}\n  {rule.text}\n  remedy: {rule.remedy}\n  source: {rule.source} ({rule.date})")

@@ -38,7 +38,16 @@ def test_host_of_this_machine_is_answered(server: Server, host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example:8085", "localhost.evil.example", "x", "[evil]"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example:8085",
+        "localhost.evil.example",
+        "x",
+        "[evil]",
+        "127.0.0.1:8085@evil.example",
+        "[::1]x",
+    ],
 )
 def test_foreign_host_is_refused_on_every_route(server: Server, host: str) -> None:
     for path in (JOBS, "/", "/emulator/health", "/storage/v1/b?project=p"):

@@ -216,7 +216,7 @@ def test_pipeline_that_refers_to_nothing_is_one_message(tmp_path, spec):
     path.write_text(json.dumps(spec()))
     done = CliRunner().invoke(app, ["doctor", "--compiled", str(path)])
     assert done.exit_code == 1
-    assert "the pipeline cannot be read" in done.stderr
+    assert f"{path}: the pipeline is damaged" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,16 @@ from gemtune.errors import OverBudgetError, UserError
 from pipelines.console_summary import snippets
 from pipelines.emulator_process import environment
 from pipelines.kfp_local_events import _about, _step_name
-from pipelines.local_run import _why, alone_in, create_folder, finished_steps, orchestration, read_start
+from pipelines.local_run import (
+    _why,
+    alone_in,
+    create_folder,
+    finished_steps,
+    folder_of,
+    listed,
+    orchestration,
+    read_start,
+)
 from pipelines.steps import Step, StepRecord
 
 
@@ -106,6 +115,17 @@ def test_read_start_refuses_what_cannot_go_on(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(UserError, match="the run is finished"):
         read_start(tmp_path)
+
+
+def test_listed_names_damaged_runs_and_goes_on(tmp_path):
+    sound = {"data": "d", "engine": "student", "jobs": 1, "executes": [], "time": "2026-11-26T09:00:00+00:00"}
+    for number, content in enumerate(("{", "[]", {**sound, "time": 5}, {"time": ""}, sound)):
+        folder = tmp_path / f"shop-20261126-09000{number}"
+        folder.mkdir()
+        (folder / "start.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    rows = sorted(listed(tmp_path, "shop"), key=lambda row: row["run"])
+    assert [row["state"] for row in rows] == ["damaged"] * 4 + ["stopped"]
+    assert folder_of(tmp_path, "shop").name == rows[-1]["run"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["c.yaml", "--resume", "runs/x"], ["--resume", "runs/x", "--data", "a.csv"]])
