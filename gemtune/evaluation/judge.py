@@ -45,8 +45,9 @@ from gemtune.evaluation.agreement import (
 from gemtune.evaluation.human_ratings import HumanPairRating, HumanRating, majority
 from gemtune.evaluation.intervals import PERMUTATION, SIGN_TEST, PairedDifference, interval, mean, paired, wilson
 from gemtune.evaluation.scorers import request_usage
+from gemtune.inference.answer_forms import is_refusal, words_of
 from gemtune.inference.generate import GenerateRequest
-from gemtune.inference.parsing import is_refusal, parse, words_of
+from gemtune.inference.parsing import parse
 
 UNREADABLE = "unreadable"
 Send = Callable[[Sequence[GenerateRequest]], Awaitable[list[ModelOutput]]]

@@ -17,115 +17,59 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
-from itertools import groupby, product
-from pathlib import Path
+from functools import lru_cache, partial
 from typing import Any
-
-import yaml
 
 from gemtune.config import JsonObject, Prompt, Task
 from gemtune.config.output_schema import answer_problem
 from gemtune.data.readers import parse_finite, reject_constant
+from gemtune.inference.answer_forms import FORMS, any_of, is_refusal, pattern_of, taken_back, words_of
 from gemtune.inference.field_values import canonical_object, with_read_values
 
 REFUSAL, CUT_OFF = "refusal", "cut off inside a JSON value"
 MAX_DEPTH = 100  # levels of a JSON value; deeper ones are not read
-REFUSAL_CHARS = 300  # a longer text has content beside a refusal
 LEAD_CHARS = 160  # of the line in which a lead-in is looked for
 MAX_CHARS = 2000  # longer texts are no label with words around it
 MAX_FORMS = 60  # texts inside one answer that are compared with the labels
 
-_FORMS = yaml.safe_load(Path(__file__).with_name("answer_forms.yaml").read_text(encoding="utf-8"))
-_LANGUAGES = [words for words in _FORMS.values() if isinstance(words, dict)]
 _BEFORE, _AFTER = ("articles", "openings", "nouns"), ("links", "verdicts", "grounds")
-_LATIN = r"(?-i:(?=[\0-\u10ff])\w)"  # letters, digits of scripts that put spaces between words; compiles fast
-
-
-def words_of(kind: str) -> list[str]:
-    """The words of one kind in all languages of `answer_forms.yaml`."""
-    listed = [word for language in _LANGUAGES for word in language.get(kind, "").split(", ") if word]
-    choices = ([part.split("/") for part in re.split(r"[<>]", word)] if "<" in word else [[word]] for word in listed)
-    return ["".join(parts) for own in choices for parts in product(*own)]
-
-
-def _any_of(words: Iterable[str]) -> str:
-    """A pattern for any of these phrases, longest first; European ones only as whole words."""
-    longest_first = sorted({word for word in words if word.strip()}, key=lambda word: (-len(word), *_edges(word)))
-    parts = []
-    for (before, after), alike in groupby(longest_first, _edges):  # one test of both edges for many words compiles fast
-        phrases = [re.escape(word).replace(r"\ ", r"\s+").replace("'", "['’]") for word in alike]
-        parts.append(f"{before}(?:{'|'.join(phrases)}){after}")
-    return f"(?:{'|'.join(parts)})" if parts else r"(?!)"
-
-
-def _edges(word: str) -> tuple[str, str]:
-    """What must not stand before and after a word."""
-    return rf"(?<!{_LATIN})" if re.match(_LATIN, word) else "", rf"(?!{_LATIN})" if re.match(_LATIN, word[-1]) else ""
-
-
-def _pattern(*kinds: str) -> re.Pattern[str]:
-    return re.compile(_any_of(word for kind in kinds for word in words_of(kind)), re.IGNORECASE)
-
-
 _SEPARATOR = r"=>|[:：=＝]|->|[→⇒➡➜👉]\ufe0f?|\s[-–—]\s"
 _SYMBOLS = r"\u2190-\u21ff\u2300-\u23ff\u2500-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff\ufe0e\ufe0f\u200d\u20e3"
-_SYMBOL = re.compile(rf"(?![{_FORMS['crosses']}])[{_SYMBOLS}]")
+_SYMBOL = re.compile(rf"(?![{FORMS['crosses']}])[{_SYMBOLS}]")
 _END_TOKEN = r"<[|/]{0,2}\w{1,20}\|?>"  # of a model's turn, or of a tag that was never opened
 _DECORATION = re.compile(rf"^(?:\s|{_SYMBOL.pattern})+|(?:[\s.!。！]|{_SYMBOL.pattern}|{_END_TOKEN})+$")
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n((?:(?!```).)*)```", re.DOTALL)
 _THINK = r"[<\[◁]\s*/?\s*(?:think|thinking|thoughts?|reasoning|reflection|scratchpad)\s*[>\]▷]"
 _MARKUP = r"(?:[^\w\n{\[\"']|_){0,8}"
-_THOUGHT = re.compile(rf"^{_MARKUP}{_any_of(words_of('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
+_THOUGHT = re.compile(rf"^{_MARKUP}{any_of(words_of('thoughts'))}{_MARKUP}[:：][ \t*]*(?:\n.*|.*)\n?", re.I | re.M)
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|「[^」\n]*」|『[^』\n]*』")
 _TAG = re.compile(r"<([^\W\d][\w-]{0,30})(?:\s[^<>]{0,80})?>([^<>]*)</\1>")
 _BOXED = re.compile(r"\\boxed\{(?:\\text\w*\{)?([^{}]*)\}")
 _MARKER = r"[-•・·▪●–—+]|\*(?=\s)|[(（\[]?\d{1,3}[.)．）\]:：](?!\d)|#\d{1,3}\b|\d{1,3}、|\d\ufe0f?\u20e3|[①-⑳]"
+_CHECKED = re.compile(r"^[\s*-]*(?:\[[xX✓✔]\]|[☑✅✔✓]\ufe0f?)\s*(?=\S)")
+_UNCHECKED = re.compile(rf"^[\s*-]*(?:\[ ?\]|[☐{FORMS['crosses']}]\ufe0f?)\s*(?=\S)")
 _ITEM = re.compile(rf"^[\s*_]{{0,4}}(?:{_MARKER})\s*(?!\d)(?=\S)", re.MULTILINE)
 _SENTENCE = re.compile(rf"(?<=[.!?{_SYMBOLS}])\s+|(?<=[。！？])")
-_CUE = re.compile(rf"{_SEPARATOR}|{_any_of(words_of('links'))}", re.IGNORECASE)
-_CUE_END = re.compile(rf"(?:{_SEPARATOR}|{_any_of(words_of('links'))})\W*$", re.IGNORECASE)
+_CUE = re.compile(rf"{_SEPARATOR}|{any_of(words_of('links'))}", re.IGNORECASE)
+_CUE_END = re.compile(rf"(?:{_SEPARATOR}|{any_of(words_of('links'))})\W*$", re.IGNORECASE)
 _EXPLAINED = re.compile(r"\s[-–—]\s|[:：]")
 _VERDICT = re.compile(
-    rf"[,，、(（]|{_EXPLAINED.pattern}|{_any_of(w for k in _AFTER for w in words_of(k))}", re.IGNORECASE
+    rf"[,，、(（]|{_EXPLAINED.pattern}|{any_of(w for k in _AFTER for w in words_of(k))}", re.IGNORECASE
 )
 _ASIDE = re.compile(r"(?:[(（][^()（）]*[)）]|[,，]\s*(?:[01]?\.\d+|\d{1,3}\s?%))\W*")
-_GROUND = re.compile(rf"[\s,，、(（–—-]*{_any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
-_RIGHT = _pattern("nouns", "verdicts")
-_CORRECTION, _DOUBT = _pattern("corrections"), _pattern("doubts")
-_OPENER = re.compile(rf"^\W*{_any_of(w for k in _BEFORE for w in words_of(k))}[\s,，、:：!！]*", re.IGNORECASE)
-_ENDING = re.compile(rf"{_any_of(words_of('endings'))}\W*$", re.IGNORECASE)
-_APOLOGY, _UNABLE = _pattern("apologies"), _pattern("unable")
-_REQUEST = _pattern("apologies", "unable", "request")
+_GROUND = re.compile(rf"[\s,，、(（–—-]*{any_of(words_of('grounds'))}[\s:：,，、]*[^\s:：,，、.。…]", re.IGNORECASE)
+_RIGHT = pattern_of("nouns", "verdicts")
+_CORRECTION, _DOUBT = pattern_of("corrections"), pattern_of("doubts")
+_OPENER = re.compile(rf"^\W*{any_of(w for k in _BEFORE for w in words_of(k))}[\s,，、:：!！]*", re.IGNORECASE)
+_ENDING = re.compile(rf"{any_of(words_of('endings'))}\W*$", re.IGNORECASE)
 
 
-@cache
-def _taken_back() -> re.Pattern[str]:
-    """What takes labels back, in a text where each label is one character of the private use area."""
-    label, quotes = "[\ue000-\uf8ff]", rf"[\s*_{re.escape(_FORMS['quotes'])}]*"
-    denial, turn = _any_of(words_of("denials")), _any_of(words_of("turns"))
-    filler = (
-        rf"(?:{_any_of(w for k in (*_BEFORE, 'subjects', 'links', 'denials') for w in words_of(k))}[,，]?{quotes})*"
-    )
-    alternative = rf"{quotes}(?:[,，、]?\s*(?:{_any_of(words_of('alternatives'))}|{denial}){quotes})+"
-    labels = rf"{quotes}{filler}{label}(?:{alternative}{filler}{label})*{quotes}{_any_of(words_of('endings'))}?{quotes}"
-    clause = r"(?:^|(?<=[.。!！,，、;；:：(（\n–—-]))"
-    pause = r"\s*(?:[.。!！,，、;；:：)）\n–—-]+|$)\s*"
-    turned = rf"\s*[,，、;；]?\s*{turn}[,，]?\s*"
-    return re.compile(
-        rf"{clause}{quotes}{filler}{denial}{labels}(?:{turned}|{pause})|{denial}{labels}{turned}"
-        rf"|[,，、(（]?\s*{_any_of(words_of('contrasts'))}{labels}(?:{turned}|{pause})"
-        rf"|[(（]?{labels}{_any_of(words_of('denied'))}(?:{turned}|{pause}|(?={quotes}{label}))",
-        re.IGNORECASE,
-    )
-
-
-_MARKS = rf"[\n{re.escape(_FORMS['separators'])}]"
+_MARKS = rf"[\n{re.escape(FORMS['separators'])}]"
 _LIST_SEPARATORS = (
     _MARKS,
-    rf"{_MARKS}\s*{_any_of(words_of('conjunctions'))}|{_MARKS}|{_any_of(words_of('conjunctions'))}",
+    rf"{_MARKS}\s*{any_of(words_of('conjunctions'))}|{_MARKS}|{any_of(words_of('conjunctions'))}",
     rf"{_MARKS}|(?<=[」』”\"'’])\s*(?=[「『“\"'‘])|\s(?={_MARKER})",
 )
 """What separates the labels of a row that has several: marks; words too; quotation marks and list markers in a line."""
@@ -149,7 +93,7 @@ def parse(task: Task, prompt: Prompt, answer: str | None) -> Parsed:
         return _parse_labels(task, prompt, answer)
     text = _visible(answer)
     if prompt.chain_of_thought:
-        text = _after_cue(text, _any_of([task.target_name]))
+        text = _after_cue(text, any_of([task.target_name]))
     if task.kind == "extraction":
         return _parse_object(task, text)
     if not text:
@@ -163,28 +107,6 @@ def canonical(task: Task, target: str) -> str | None:
     if parsed.problem == REFUSAL and task.kind in ("summarization", "generation"):
         return _visible(target)  # people wrote it: a reference that declines is what the model should answer
     return parsed.value
-
-
-def is_refusal(answer: str | None) -> bool:
-    """Whether an answer declines the request itself.
-
-    Its first sentence that declines, and all before it, have no words but those of apology, inability, help and
-    request; an answer of apologies alone is a refusal too. An apology with content, or one that declines something
-    else, is an answer.
-    """
-    text = (answer or "").replace("’", "'").strip()
-    if not text or len(text) > REFUSAL_CHARS:
-        return False
-    apologies = 0
-    for sentence in filter(str.strip, re.split(r"[.!?。！？\n]+", text)):
-        content = sum(map(str.isalnum, _REQUEST.sub(" ", sentence)))
-        declines = _UNABLE.search(sentence)
-        if content > (0.15 * sum(map(str.isalnum, sentence)) if declines else 0):
-            return False
-        if declines:
-            return True
-        apologies += bool(_APOLOGY.search(sentence))
-    return apologies > 0
 
 
 def _visible(answer: str) -> str:
@@ -232,7 +154,7 @@ def _parse_labels(task: Task, prompt: Prompt, answer: str) -> Parsed:
 def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     """The parts of an answer that may be the label: all of it first."""
     visible = _visible(answer)
-    text = _THOUGHT.sub("", visible)
+    text = _checked(re.sub(r"\A\*\*([^*]+)\*\*\Z", r"\1", _THOUGHT.sub("", visible)))
     has_thoughts = text != visible
     # A base model may continue with an invented next row: cut it off.
     if not prompt.chain_of_thought:
@@ -245,10 +167,32 @@ def _candidates(task: Task, prompt: Prompt, answer: str) -> list[str]:
     if not task.label_separator and lines and _ITEM.match(lines[0]):
         return [text, *(line for line in lines if _ITEM.match(line)), *ends]
     first_line = [line for line in lines[:1] if not _json_spans(line)[0]]
-    bare = [line for line in lines[1:MAX_FORMS] if _index(tuple(task.labels), "loose").get(_loose(line[:LEAD_CHARS]))]
+    bare = [line for line in lines[1:MAX_FORMS] if _is_bare(task, line[:LEAD_CHARS])]
     if task.label_separator and _mentioned(task, text.strip().split("\n\n")[0].partition("\n")[2]):
         first_line = []  # the list goes on
     return [text, *first_line, *bare, *_first_sentence(task, text), *ends, *(lines[-1:] if has_thoughts else [])]
+
+
+def _is_bare(task: Task, line: str) -> bool:
+    """Whether a line is a label with signs around it."""
+    index = _index(tuple(task.labels), "loose")
+    return any(index.get(_loose(form)) for form in (line, _DECORATION.sub("", line)))
+
+
+def _checked(text: str) -> str:
+    """The text without the lines of a checklist that are not checked, and marks; "" if a checked line is in doubt.
+
+    A text without lines that are not checked stays as it is, if its marks are not boxes.
+    """
+    lines = text.splitlines()
+    if not any(_UNCHECKED.match(line) or line.lstrip(" *-").startswith("[") for line in lines):
+        return text
+    checked = [_CHECKED.sub("", line) for line in lines if _CHECKED.match(line)]
+    if not checked:
+        return text
+    others = [line for line in lines if not _CHECKED.match(line) and not _UNCHECKED.match(line)]
+    in_doubt = any(line.rstrip().endswith(("?", "？")) for line in checked)
+    return "" if in_doubt else "\n".join([*others, *checked])
 
 
 def _first_sentence(task: Task, text: str) -> list[str]:
@@ -358,7 +302,7 @@ def _without_contrast(task: Task, text: str) -> Iterator[str]:
     with_masks = _whole_labels(tuple(task.labels)).sub(masked, text)
     if len(spelled) < 2:
         return
-    kept = _taken_back().sub(" ", with_masks)
+    kept = taken_back().sub(" ", with_masks)
     named = {character for character in kept if "\ue000" <= character <= "\uf8ff"}
     if kept != with_masks and len(named) == 1:
         label = named.pop()
@@ -390,7 +334,7 @@ def _before_verdict(task: Task, text: str) -> Iterator[str]:
 @lru_cache(maxsize=64)
 def _noun_patterns(target_name: str, text_name: str) -> tuple[str, str, str]:
     nouns = [*words_of("nouns"), target_name]
-    return _any_of([target_name]), _any_of(nouns), _any_of([*nouns, *words_of("subjects"), text_name])
+    return any_of([target_name]), any_of(nouns), any_of([*nouns, *words_of("subjects"), text_name])
 
 
 def _nouns(task: Task) -> tuple[str, str, str]:
@@ -399,20 +343,20 @@ def _nouns(task: Task) -> tuple[str, str, str]:
 
 
 @lru_cache(maxsize=64)
-def _labels_pattern(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
+def _labelspattern_of(labels: tuple[str, ...], other_words: str) -> re.Pattern[str]:
     folded = {_folded(label) for label in labels}
-    return re.compile(_any_of(x for x in folded if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
+    return re.compile(any_of(x for x in folded if len(x) > 1 and not re.fullmatch(other_words, x, re.IGNORECASE)))
 
 
 @lru_cache(maxsize=64)
 def _spelled_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(_any_of(labels))
+    return re.compile(any_of(labels))
 
 
 @lru_cache(maxsize=64)
 def _whole_labels(labels: tuple[str, ...]) -> re.Pattern[str]:
     """The labels, not as parts of numbers; those of one character in their own case."""
-    longer, short = _any_of(x for x in labels if len(x) > 1), _any_of(x for x in labels if len(x) == 1)
+    longer, short = any_of(x for x in labels if len(x) > 1), any_of(x for x in labels if len(x) == 1)
     return re.compile(rf"(?<![\d.,/-](?=\d))(?:(?i:{longer})|{short})(?!(?<=\d)[.,/]?\d)")
 
 
@@ -423,13 +367,13 @@ def _names_label(task: Task, text: str) -> bool:
 
 def _mentioned(task: Task, text: str) -> set[str]:
     """The labels that a text contains, folded; labels of one character or that are words for the answer aside."""
-    return set(_labels_pattern(tuple(task.labels), _nouns(task)[2]).findall(_folded(text[:MAX_CHARS])))
+    return set(_labelspattern_of(tuple(task.labels), _nouns(task)[2]).findall(_folded(text[:MAX_CHARS])))
 
 
 def _label_texts(task: Task, value: Any) -> list[str]:
     """The texts in a JSON value that may be the label: those under a key that names the answer, else all."""
     if isinstance(value, dict):
-        if value and all(isinstance(chosen, bool) and _one_label(task, label) for label, chosen in value.items()):
+        if value and all(chosen in _FLAGS and _one_label(task, label) for label, chosen in value.items()):
             return _label_texts(task, [label for label, chosen in value.items() if chosen])
         for nouns in _nouns(task)[:2]:
             named = [inner for key, inner in value.items() if re.search(nouns, key.replace("_", " "), re.IGNORECASE)]
@@ -467,7 +411,7 @@ def _exact(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-_EDGES = re.escape(" \t\n*.,;:!?()[]<>。、，#~_|→" + _FORMS["quotes"])
+_EDGES = re.escape(" \t\n*.,;:!?()[]<>。、，#~_|→" + FORMS["quotes"])
 _AT_EDGE = re.compile(rf"^(?:(?!\.\d)[{_EDGES}])+|[{_EDGES}]+$")
 _SIGN_OF_NUMBER = re.compile(r"(?<![^\W_])[-−–](?=\.?\d)|(?<=\d)[.,](?=\d)|(?<!\w)\.(?=\d)|(?<=\d) (?=\d)")
 
@@ -537,9 +481,10 @@ def _schema_problem(task: Task, value: JsonObject) -> str | None:
 
 
 _OPENING = re.compile(
-    rf"(?<!\\boxed)\{{(?=\s*(?:[}}{re.escape(_FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=[\s\[]{{0,{MAX_DEPTH}}}[\"{{])"
+    rf"(?<!\\boxed)\{{(?=\s*(?:[}}{re.escape(FORMS['quotes'])}]|[\w-]+\s*:))|\[(?=[\s\[]{{0,{MAX_DEPTH}}}[\"{{])"
 )
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)
+_FLAGS = (False, True)  # 0 and 1, too
 _STEP = {"{": 1, "[": 1, "}": -1, "]": -1}
 
 
@@ -570,7 +515,7 @@ def _json_value(text: str, *, lenient: bool = False) -> Any:
     spellings = [text]
     if lenient:
         spellings.append(re.sub(r",\s*([}\]])", r"\1", text))
-        spellings.append(re.sub(f"[{re.escape(_FORMS['quotes'])}]", '"', spellings[-1]))
+        spellings.append(re.sub(f"[{re.escape(FORMS['quotes'])}]", '"', spellings[-1]))
         spellings.append(re.sub(r"([{,]\s*)([^\W\d][\w-]*)(\s*:)", r'\1"\2"\3', spellings[-1]))
     for spelling in spellings:
         try:

@@ -22,8 +22,9 @@ from gemtune.data.example import Example
 from gemtune.evaluation.judge import parse_pairwise, parse_rating
 from gemtune.evaluation.predictions import write_predictions
 from gemtune.evaluation.scorers import prediction_row, score_sample
+from gemtune.inference.answer_forms import LANGUAGES, any_of, is_refusal
 from gemtune.inference.generate import GenerateRequest
-from gemtune.inference.parsing import _LANGUAGES, _any_of, canonical, is_refusal, parse
+from gemtune.inference.parsing import canonical, parse
 from gemtune.inference.response_cache import SqliteResponseCache
 
 ZERO, COT = Prompt(), Prompt(name="cot", chain_of_thought=True)
@@ -64,16 +65,16 @@ def test_parse_reads_a_form_alike_in_each_language():
 
 
 def test_answer_forms_have_the_same_words_in_each_language():
-    kinds = {kind for language in _LANGUAGES for kind in language} - {
+    kinds = {kind for language in LANGUAGES for kind in language} - {
         "articles",
         "months",
         "denials",
         "contrasts",
         "turns",
     }  # which some languages do not have
-    assert len(_LANGUAGES) == len(LABELS)
-    assert all(kinds <= set(language) for language in _LANGUAGES)
-    assert all("" not in words.split(", ") for language in _LANGUAGES for words in language.values())
+    assert len(LANGUAGES) == len(LABELS)
+    assert all(kinds <= set(language) for language in LANGUAGES)
+    assert all("" not in words.split(", ") for language in LANGUAGES for words in language.values())
 
 
 @pytest.mark.parametrize(
@@ -95,9 +96,17 @@ def test_parse_takes_back_only_what_a_clause_denies(labels, answer, expected):
     assert value(Task(labels=labels), answer) == expected
 
 
+@pytest.mark.parametrize(
+    "answer",
+    ["[x] red\n[x] blue\n[ ] green", "✅ red\n✅ blue\n❌ green", "☑ red\n☑ blue", '{"red": 1, "blue": 1, "green": 0}'],
+)
+def test_parse_reads_a_checklist_as_a_set(answer):
+    assert value(COLORS, answer) == "blue; red"
+
+
 def test_words_of_a_pattern_share_the_tests_of_their_edges():
     """One test of the edges for each word took most of what each step and command needed to start."""
-    pattern = _any_of(["no", "my", "not a", "返金", "配送"])
+    pattern = any_of(["no", "my", "not a", "返金", "配送"])
     assert pattern.count("(?<!") == 2  # for each length
     found = re.compile(pattern)
     assert [found.search(text) is not None for text in ("no", "now", "a not  a", "nor a", "の返金を")] == [
@@ -395,6 +404,6 @@ def test_parse_pairwise_reads_choices_in_any_form():
 
 def test_words_are_whole_words_beside_letters_with_another_case_form():
     """K and å equal letters of other scripts when case is ignored (the Kelvin and Ångström signs)."""
-    assert re.search(_any_of(["is"]), "kis", re.IGNORECASE) is None
-    assert re.search(_any_of(["is"]), "åis", re.IGNORECASE) is None
-    assert re.search(_any_of(["is"]), "分类is", re.IGNORECASE)
+    assert re.search(any_of(["is"]), "kis", re.IGNORECASE) is None
+    assert re.search(any_of(["is"]), "åis", re.IGNORECASE) is None
+    assert re.search(any_of(["is"]), "分类is", re.IGNORECASE)
