@@ -29,6 +29,9 @@ Overrides = Annotated[
 def show(
     config: Annotated[Path | None, typer.Argument(help="Configuration; default: all defaults.")] = None,
     overrides: Overrides = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="A line for each setting, with where its value is from and what it means.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print the effective value of every setting as YAML, which is a configuration again."""
@@ -36,8 +39,37 @@ def show(
 
     from gemtune.config import Config
 
-    values = Config.load(config, overrides or []).model_dump(mode="json")
+    effective = Config.load(config, overrides or [])
+    if why:
+        from gemtune.cli.settings_reference import descriptions
+
+        origins, meant = _origins(config, overrides or []), descriptions()
+        rows = [
+            {"setting": name, "value": value, "from": origins.get(name, "default"), "description": meant.get(name, "")}
+            for name, value in _values("", effective)
+        ]
+        lines = (f"{row['setting']}: {json.dumps(row['value'], ensure_ascii=False)}  # {row['from']}" for row in rows)
+        echo(rows, as_json, *(f"{line}: {row['description']}" for line, row in zip(lines, rows, strict=True)))
+        return
+    values = effective.model_dump(mode="json")
     echo(values, as_json, yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120).rstrip("\n"))
+
+
+def _origins(config: Path | None, overrides: list[str]) -> dict[str, str]:
+    """Where settings are set, by their dotted name: file and line, or --set."""
+    import yaml
+
+    origins: dict[str, str] = {}
+
+    def collect(path: str, node: yaml.Node | None) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                origins[name := f"{path}.{key.value}".lstrip(".")] = f"{config}:{key.start_mark.line + 1}"
+                collect(name, value)
+
+    if config is not None:
+        collect("", yaml.compose(config.read_text("utf-8")))
+    return origins | dict.fromkeys((override.partition("=")[0].strip() for override in overrides), "--set")
 
 
 @config_app.command()

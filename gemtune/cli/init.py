@@ -18,7 +18,7 @@ from gemtune.cli.settings_reference import json_schema
 from gemtune.config import Config, Evaluate, JsonObject, Preprocess, Task
 from gemtune.data import source_rows, sources
 from gemtune.data.example import Example, RejectedRow
-from gemtune.data.guess import Guess, guess
+from gemtune.data.guess import Guess, guess, has_header
 from gemtune.errors import UserError
 from gemtune.inference.data_fit import RowProfile, misfits, sampled
 from gemtune.inference.prompts import render
@@ -40,7 +40,12 @@ def init(file: str, out: Path | None, name: str, fixed: dict[str, str], interact
         raise UserError("this configuration exists already", file=out, remedy="--out OTHER.yaml, or --force")
     assumptions: list[str] = []
     rows, count = _sample(file, assumptions)
-    guesses = [Guess("name", name, "of runs and their models"), Guess("data", file, f"{count} rows")]
+    numbered: list[Guess] = []
+    if not has_header([row for _, row in rows]):
+        assumptions.clear()
+        rows, count = _sample(file, assumptions, header=False)
+        numbered = [Guess("preprocess.header", False, "the first row is data, so that columns are numbered")]
+    guesses = [Guess("name", name, "of runs and their models"), Guess("data", file, f"{count} rows"), *numbered]
     guesses += guess([row for _, row in rows], **fixed)
     guesses = [_answered(item) if interactive and item.alternatives else item for item in guesses]
     guesses += _base_model(guesses)
@@ -90,10 +95,10 @@ def _base_model(guesses: list[Guess]) -> list[Guess]:
     return [Guess("evaluate.base_model", model, reason), override]
 
 
-def _sample(file: str, assumptions: list[str]) -> tuple[list[tuple[int, JsonObject]], int]:
+def _sample(file: str, assumptions: list[str], header: bool = True) -> tuple[list[tuple[int, JsonObject]], int]:
     """Rows of the whole file, sampled by seed, and the number of all rows."""
     rng, kept, count = random.Random(7), list[tuple[int, JsonObject]](), 0
-    rules = Preprocess(text_column="", target_column="")
+    rules = Preprocess(text_column="", target_column="", header=header)
     for item in source_rows.with_progress(sources.rows(file, Task(), rules, assumptions.append), file):
         count += 1
         if isinstance(item, RejectedRow):

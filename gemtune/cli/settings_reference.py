@@ -66,6 +66,11 @@ def explanation(setting: str) -> tuple[list[str], JsonObject]:
     return lines, {"setting": setting, **content}
 
 
+def descriptions() -> dict[str, str]:
+    """What each setting and section means, by its path."""
+    return {name: content["description"] for name, content in _explanations().items()}
+
+
 @cache
 def _explanations() -> dict[str, JsonObject]:
     """The explanation of every setting and section, by its path."""

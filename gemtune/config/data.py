@@ -113,6 +113,8 @@ class Preprocess(Section):
     """Character between the cells of .csv and .tsv files; empty: recognized."""
     worksheet: str = ""
     """Worksheet of .xlsx files that is read; empty: the first."""
+    header: bool = True
+    """Whether a table has a row that names its columns; without one they are column_1, column_2 and so on."""
     text_column: str = "text"
     """Column or key of the text."""
     target_column: str = "label"

@@ -118,8 +118,7 @@ def guess(
     """The settings that differ from the defaults for these rows, a sample of a file; `kind`, `text`, `target` and the
     `source` (automl, openai, vertex) are known already where given.
 
-    Raises `UserError` when the first row of a table is no header, no column can be the text or the reference, or the
-    rows are no export of the source.
+    Raises `UserError` when no column can be the text or the reference, or the rows are no export of the source.
     """
     if not rows:
         raise UserError("the file has no rows", remedy="provide labelled rows, one per line")
@@ -192,7 +191,6 @@ def _automl(rows: Sequence[JsonObject]) -> list[Guess] | None:
 
 def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> list[Guess]:
     columns = _columns(rows)
-    _require_header(columns)
     by_name = {column.name: column for column in columns}
     for name in filter(None, (text, target)):
         if name not in by_name:
@@ -229,13 +227,10 @@ def _columns(rows: Sequence[JsonObject]) -> list[_Column]:
     return [column for column in columns if column.values]
 
 
-def _require_header(columns: Sequence[_Column]) -> None:
-    for column in columns:
-        if len(column.name) > MAX_LABEL_CHARS or (column.is_label and column.name in column.counts):
-            raise UserError(
-                f"the first row looks like data, not like names of columns: {column.name!r:.80}",
-                remedy="write a row of names above it, such as text,label",
-            )
+def has_header(rows: Sequence[JsonObject]) -> bool:
+    """Whether the names of a table's columns are names; not where its first row is data."""
+    columns = _columns(rows)
+    return not any(len(c.name) > MAX_LABEL_CHARS or (c.is_label and c.name in c.counts) for c in columns)
 
 
 def _ranked_texts(columns: Sequence[_Column]) -> list[_Column]:

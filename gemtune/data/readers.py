@@ -227,8 +227,11 @@ def _csv_rows(file: SourceFile, default: str, task: Task) -> Iterator[Row | Reje
 def _table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
     """The rows below a header: the first row, or the first that names the columns of text and target, if a row at the
     beginning of the file does. A further row that names them, or the same columns, is another header: files were joined
-    there, and the rows after it have its columns.
+    there, and the rows after it have its columns. Without a header (`preprocess.header`) columns are numbered.
     """
+    if not file.config.header:
+        yield from _numbered(rows)
+        return
     begin = list(itertools.islice(rows, _HEAD_LINES))
     needed = {file.config.text_column.casefold(), file.config.target_column.casefold()}
     first = next((k for k, (_, cells) in enumerate(begin) if needed <= _folded(cells)), 0)
@@ -249,6 +252,16 @@ def _table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iter
             yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the header has {len(header)}", cells)
         else:
             yield number, dict(zip(header, cells, strict=True))
+
+
+def _numbered(rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
+    width = 0
+    for number, cells in rows:
+        width = width or len(cells)
+        if len(cells) == width:
+            yield number, {f"column_{k}": cell for k, cell in enumerate(cells, 1)}
+        else:
+            yield RejectedRow(number, "wrong_cells", f"{len(cells)} cells where the first row has {width}", cells)
 
 
 def _cells(file: SourceFile, default: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

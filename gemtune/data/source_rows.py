@@ -141,5 +141,5 @@ def suggest_remedy(first: RejectedRow) -> str:
         return "set task.label_separator, such as '; ', when rows have several labels"
     if first.reason in ("missing_text", "missing_target"):
         columns_remedy = "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
-        return f"{columns_remedy}; if the file has no header, add a line with the names text,label"
+        return f"{columns_remedy}; without a header --set preprocess.header=false and column_1, column_2"
     return "check preprocess.text_column and preprocess.target_column"

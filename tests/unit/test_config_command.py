@@ -67,6 +67,21 @@ def settings():
         yield from (f"{path}.{name}".lstrip(".") for name in model.model_fields)
 
 
+def test_config_show_names_where_each_value_is_from(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("name: a\ngate:\n  min_lift: 0.1\ntask: {labels: [x, y]}\n")
+    rows = {
+        row["setting"]: row for row in json.loads(output("show", str(path), "--why", "--json", "--set", "split.seed=3"))
+    }
+    assert set(rows) >= {"gate.min_lift", "split.seed", "split.test", "task.labels"}
+    names = ("gate.min_lift", "split.seed", "task.labels")
+    assert {name: (rows[name]["value"], rows[name]["from"]) for name in names} == {
+        "gate.min_lift": (0.1, f"{path}:3"), "split.seed": (3, "--set"), "task.labels": (["x", "y"], f"{path}:4"),
+    }  # fmt: skip
+    assert rows["split.test"]["from"] == "default"
+    assert f"gate.min_lift: 0.1  # {path}:3: Lift over" in output("show", str(path), "--why")
+
+
 def test_config_explain_knows_every_setting_and_section():
     for setting in settings():
         assert explanation(setting)

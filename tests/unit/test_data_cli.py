@@ -260,7 +260,7 @@ def test_review_file_of_other_data_is_reported(tmp_path: Path, caplog: pytest.Lo
         ("a.jsonl", '[{"text": "a", "label": "b"}]\n[{"text": "b", "label": "a"}]\n', "jq -c"),
         ("a.jsonl", '[["a", "b"]]\n', "jq -c"),
         ("a.json", '{\n "data": [\n  {"text": "a", "label": "b"}\n ]\n}\n', "write one row per line: jq -c '.data"),
-        ("a.csv", "my parcel,delivery\nmy money,refund\nlate again,delivery\n", "add a line with the names"),
+        ("a.csv", "my parcel,delivery\nmy money,refund\nlate again,delivery\n", "--set preprocess.header=false"),
         ("a.jsonl", '{"conversations": [{"from": "human", "value": "a"}]}\n', "write turns as Gemini contents"),
         ("a.jsonl", '{"messages": [{"role": "user", "content": null}]}\n', "write turns as Gemini contents"),
         ("a.json", '{"data": [{"text": "a", "label": "b"}]}\n', "write one row per line: jq -c '.data"),

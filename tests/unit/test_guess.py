@@ -9,12 +9,13 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from gemtune.cli.main import app
 from gemtune.config import Config
-from gemtune.data.guess import guess
+from gemtune.data.guess import guess, has_header
 from gemtune.errors import UserError
 
 RNG = random.Random(3)
@@ -132,10 +133,28 @@ def test_guess_of_times_is_an_offer_only() -> None:
     assert offer.value == "created"
 
 
-def test_guess_refuses_a_first_row_of_data() -> None:
-    listed = rows(**{"where is my parcel? it has been three weeks": text, "delivery": label})
-    with pytest.raises(UserError, match="looks like data"):
-        guess(listed)
+def test_guess_distinguishes_a_first_row_of_data_from_a_header() -> None:
+    assert has_header(rows(F1=text, F2=label))
+    assert not has_header(rows(**{"where is my parcel? it has been three weeks": text, "delivery": label}))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx"])
+def test_init_numbers_the_columns_of_a_table_without_a_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells = [[f"2026-01-{1 + n % 28:02}", sentence(), label(n)] for n in range(90)]
+    table, path = pd.DataFrame(cells), Path(f"tickets{suffix}")
+    if suffix == ".xlsx":
+        table.to_excel(path, index=False, header=False)
+    else:
+        table.to_csv(path, index=False, header=False, sep="\t" if suffix == ".tsv" else ";")
+    result = CliRunner().invoke(app, ["init", str(path), "--yes"])
+    assert result.exit_code == 0, result.output
+    rules = Config.load("tickets.yaml").preprocess
+    assert (rules.header, rules.text_column, rules.target_column) == (False, "column_2", "column_3")
+    checked = CliRunner().invoke(app, ["data", "check", str(path), "--config", "tickets.yaml"])
+    assert "of 90 rows usable" in checked.output, checked.output
 
 
 def test_guess_refuses_an_unknown_column() -> None:
