@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gemtune.errors import UserError
-from gemtune.state.shapes import SHAPES
+from gemtune.state.formats import FORMATS
 from gemtune.vertex import Client
 from gemtune.vertex.storage import damage_remedy, list_times, read_record, write_record
 
@@ -41,10 +41,10 @@ def checked(record: Record | None, client: Client, key: str) -> Record:
         remedy = "use the version of gemtune that wrote it"
         problem = f"the record has schema version {record['schema_version']!r}, expected {SCHEMA_VERSION}"
         raise UserError(problem, file=where, remedy=remedy)
-    shape, problem = SHAPES.get(key.partition("/")[0]), "" if "schema_version" in record else "no schema_version"
+    declared, problem = FORMATS.get(key.partition("/")[0]), "" if "schema_version" in record else "no schema_version"
     try:
-        if shape:
-            shape.model_validate(record)
+        if declared:
+            declared.model_validate(record)
     except ValidationError as error:
         first = error.errors()[0]
         place, what = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")

@@ -62,4 +62,4 @@ def record_key(train: Iterable[Example], prompt: ModelVariant, settings: HardExa
     """Where the bucket records which rows are hard, by data, prompt and settings."""
     ids = sorted(row.id for row in train)
     chosen = settings.model_dump(mode="json", exclude={"ablation"})
-    return f"hard/{fingerprint(ids, prompt.model, prompt.prompt, chosen)}.json"
+    return f"hard_examples/{fingerprint(ids, prompt.model, prompt.prompt, chosen)}.json"

@@ -11,7 +11,7 @@ import pytest
 
 from gemtune.errors import UserError
 from gemtune.state import store
-from gemtune.state.shapes import SHAPES
+from gemtune.state.formats import FORMATS
 
 ENTRY = {"variant": {"name": "tuned", "model": "endpoint"}, "since": "2026-11-26T09:00:00+00:00"}
 CHAMPION = {"generation": 2, "alias": "champion", "current": ENTRY, "history": [ENTRY]}
@@ -22,7 +22,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "early_stopping": {"trials": {"a": {"losses": {"0.4": 1.0}}}},
     "splits": {"seed": 7, "rows": {"train": ["a"]}, "groups": {"train": []}},
     "augmented": {"rows": [{"source": "a", "text": "b", "method": "perturb"}], "relabelled": 0},
-    "hard": {"hard_ids": ["a"], "label_issues": []},
+    "hard_examples": {"hard_ids": ["a"], "label_issues": []},
     "sampled_pairs": {"pairs": {"a": {"chosen": "x", "rejected": "y"}}, "no_gap": {}},
     "monitoring": {"retrained": ["a"], "windows": [{}], "claim": None},
     "annotations": {"rows": [{"id": "a"}]},
@@ -35,7 +35,7 @@ def checked(folder: str, record: dict[str, Any] | None) -> dict[str, Any]:
     return store.checked(record, SimpleNamespace(bucket="b"), f"{folder}/name.json")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("folder", SHAPES)
+@pytest.mark.parametrize("folder", FORMATS)
 def test_checked_names_every_damaged_record(folder):
     record = {"schema_version": 1, **EXAMPLES[folder]}
     assert checked(folder, record) == record

@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from gemtune.config import ModelVariant
 
 
-class _Shape(BaseModel):
+class _Format(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-class _Entry(_Shape):
+class _Entry(_Format):
     variant: ModelVariant
 
 
@@ -28,12 +28,12 @@ class _Candidate(_Entry):
     alias: str
 
 
-class _Logging(_Shape):
+class _Logging(_Format):
     table: str
     sampling_rate: float
 
 
-class _Champions(_Shape):
+class _Champions(_Format):
     generation: int = 0
     alias: str = ""
     current: _Entry | None = None
@@ -51,77 +51,77 @@ class _Champions(_Shape):
         return self
 
 
-class _Use(_Shape):
+class _Use(_Format):
     times: int
 
 
-class _TestSets(_Shape):
+class _TestSets(_Format):
     rows: list[str]
     uses: dict[str, _Use]
 
 
-class _Decisions(_Shape):
+class _Decisions(_Format):
     fingerprint: str
     model: str
     summary: dict[str, Any]
 
 
-class _Trial(_Shape):
+class _Trial(_Format):
     losses: dict[str, float]
 
 
-class _EarlyStopping(_Shape):
+class _EarlyStopping(_Format):
     trials: dict[str, _Trial]
 
 
-class _Splits(_Shape):
+class _Splits(_Format):
     seed: int
     rows: dict[str, list[str]]
     groups: dict[str, list[str]]
 
 
-class _Augmented(_Shape):
+class _Augmented(_Format):
     rows: list[dict[str, str]]
     relabelled: int
 
 
-class _Hard(_Shape):
+class _HardExamples(_Format):
     hard_ids: list[str]
     label_issues: list[str]
 
 
-class _SampledPairs(_Shape):
+class _SampledPairs(_Format):
     pairs: dict[str, dict[str, str]]
     no_gap: dict[str, str]
 
 
-class _Monitoring(_Shape):
+class _Monitoring(_Format):
     retrained: list[str] = []
     windows: list[dict[str, Any]] = []
     claim: dict[str, Any] | None = None
 
 
-class _Annotations(_Shape):
+class _Annotations(_Format):
     rows: list[dict[str, Any]]
 
 
-class _Schedules(_Shape):
+class _Schedules(_Format):
     owner: str
 
 
-class _Jobs(_Shape):
+class _Jobs(_Format):
     claimed: str
     job: str = ""
 
 
-SHAPES: dict[str, type[BaseModel]] = {
+FORMATS: dict[str, type[BaseModel]] = {
     "champions": _Champions,
     "test_sets": _TestSets,
     "decisions": _Decisions,
     "early_stopping": _EarlyStopping,
     "splits": _Splits,
     "augmented": _Augmented,
-    "hard": _Hard,
+    "hard_examples": _HardExamples,
     "sampled_pairs": _SampledPairs,
     "monitoring": _Monitoring,
     "annotations": _Annotations,
