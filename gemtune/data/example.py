@@ -156,7 +156,8 @@ def read_examples(path: str | Path) -> Iterator[Example]:
         for number, line in enumerate(rows, 1):
             try:
                 row = json.loads(line)
-                row.pop("schema_version")
+                if (version := row.pop("schema_version")) != SCHEMA_VERSION:
+                    raise ValueError(f"schema_version {version!r}, expected {SCHEMA_VERSION}")
                 if "contents" in row:
                     row["contents"] = tuple(row["contents"])
                 if "pairs" in row:

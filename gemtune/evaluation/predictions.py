@@ -8,6 +8,7 @@ Comparisons are paired, so all variants must have answered the same rows, each o
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ CHAMPION_TEST_SET = "champion_test_set"
 """The dataset of the rows that the champion was tested on."""
 
 Prediction = dict[str, Any]
+SCHEMA_VERSION = 1
+OUTCOMES = {"ok", "invalid", "refusal", "blocked", "truncated", "error"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,10 @@ class Predictions:
         if len(by_id) != len(rows) or set(by_id) != set(ids):
             problem = f"{variant.name!r} answered other rows than the other variants"
             raise UserError(problem, file=self.path, remedy="evaluate again")
+        for row in rows:
+            if row["outcome"] not in OUTCOMES or not all(map(_is_score, row["scores"].values())):
+                problem = f"row {row['id']} of {variant.name!r} is damaged: {row['outcome']}, {row['scores']}"
+                raise UserError(problem, file=self.path, remedy="evaluate again")
         rows = [by_id[i] for i in ids]
         first = next(iter(self.answers.values()))
         for own, other in zip(rows, first, strict=True):
@@ -106,12 +113,18 @@ class Predictions:
         return len(next(iter(self.answers.values()), []))
 
 
+def _is_score(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 def read_predictions(path: str, dataset: str | None = None) -> Predictions:
     """The predictions on one dataset of a file, or all of them; raises `UserError` when it cannot be read."""
     answers: dict[str, list[Prediction]] = {}
     try:
         with open(path, encoding="utf-8") as lines:
             for row in map(json.loads, lines):
+                if row["schema_version"] != SCHEMA_VERSION:
+                    raise ValueError(f"schema_version {row['schema_version']!r}, expected {SCHEMA_VERSION}")
                 if dataset is None or row["dataset"] == dataset:
                     answers.setdefault(row["variant"], []).append(row)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -122,7 +135,8 @@ def read_predictions(path: str, dataset: str | None = None) -> Predictions:
 def write_predictions(path: str, rows: Iterable[Prediction]) -> None:
     """Write prediction rows as JSON lines."""
     with open_atomic(path) as out:
-        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        for row in rows:
+            out.write(json.dumps({"schema_version": SCHEMA_VERSION, **row}, ensure_ascii=False) + "\n")
 
 
 def prediction_rows(

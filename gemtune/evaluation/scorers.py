@@ -18,7 +18,7 @@ from gemtune.artifacts.cost import TokenUsage
 from gemtune.artifacts.evaluation import Latency, Score, SliceReport, UnusableForm, VariantReport, invalid_rate
 from gemtune.config import Evaluate, ModelVariant, Prompt, Task
 from gemtune.contents import ModelOutput
-from gemtune.data.example import SCHEMA_VERSION, Example
+from gemtune.data.example import Example
 from gemtune.errors import UserError
 from gemtune.evaluation import calibration, intervals, metrics
 from gemtune.evaluation.intervals import Measure
@@ -202,7 +202,6 @@ def latency_of(outputs: Sequence[ModelOutput]) -> Latency:
 def prediction_row(variant: ModelVariant, score: SampleScore) -> dict[str, Any]:
     """One row of the predictions file."""
     return {
-        "schema_version": SCHEMA_VERSION,
         "variant": variant.name,
         "id": score.example.id,
         "target": score.row.target,

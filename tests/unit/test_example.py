@@ -54,6 +54,9 @@ def test_read_examples_names_a_foreign_file(tmp_path: Path) -> None:
     path.write_text('{"schema_version": 1, "id": "1", "text": "a", "target": "b"}\n{"text": "a"}\n')
     with pytest.raises(UserError, match="examples:2: not an example"):
         list(read_examples(path))
+    path.write_text('{"schema_version": 2, "id": "1", "text": "a", "target": "b"}\n')
+    with pytest.raises(UserError, match="examples:1: not an example: schema_version 2, expected 1"):
+        list(read_examples(path))
 
 
 def test_example_id_depends_on_content() -> None:

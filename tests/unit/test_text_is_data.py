@@ -134,7 +134,7 @@ def test_predictions_hold_any_text(folder, text):
     row = {"dataset": "test", "variant": text, "id": "1", "answer": text, "parsed": text, "slices": {text: text}}
     write_predictions(str(folder / "predictions"), [row, row])
     read = read_predictions(str(folder / "predictions"), "test").answers
-    assert read == {joined(text): json.loads(json.dumps([row, row]))}
+    assert read == {joined(text): json.loads(json.dumps([{"schema_version": 1, **row}] * 2))}
 
 
 @every_text
