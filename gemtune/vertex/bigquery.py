@@ -90,8 +90,9 @@ def load_json_lines(uri: str, table: str, column: str) -> None:
         source_format="CSV", field_delimiter="\x1f", quote_character="", write_disposition="WRITE_TRUNCATE",
         schema=[bigquery.SchemaField(column, "JSON")],
     )  # fmt: skip
-    client = _client(table.partition(".")[0])
-    options = {"job_config": config, "retry": _retry(), "timeout": TIMEOUT_S}
+    client, dataset = _client(table.partition(".")[0]), table.rpartition(".")[0]
+    place = _call(table, lambda: client.get_dataset(dataset, retry=_retry(), timeout=TIMEOUT_S).location)
+    options = {"job_config": config, "location": place, "retry": _retry(), "timeout": TIMEOUT_S}
     _call(table, lambda: client.load_table_from_uri(uri, table, **options).result(retry=_retry(), timeout=TIMEOUT_S))
 
 
