@@ -3,8 +3,8 @@
 """What a reward does, before a job is paid: its spread on real answers, and answers that it pays for without merit.
 
 A probe is an answer that nobody wants: empty, all labels, the prompt repeated, the commonest reference for every row,
-another row's reference, the reference among others. A reward has a hole where a probe gets more of it than of the
-metric. Pure.
+another row's reference, the reference among others, one label for every row. A reward has a hole where a probe gets
+more of it than of the metric. Pure.
 """
 
 import json
@@ -87,13 +87,16 @@ def check(
     groups = [[score(row, answer) for answer in own] for row, own in zip(rows, answers, strict=True)]
     merits = [[merit(example, answer) for answer in own] for example, own in zip(examples, answers, strict=True)]
     best = [score(row, example.target) for row, example in zip(rows, examples, strict=True)]
-    probed = {
-        name: (
-            [score(row, answer) for row, answer in zip(rows, own, strict=True)],
-            fmean(merit(example, answer) for example, answer in zip(examples, own, strict=True)),
-        )
-        for name, own in probes(task, examples, rows).items()
-    }
+
+    def probe(own: Sequence[str]) -> tuple[list[float], float]:
+        rewards = [score(row, answer) for row, answer in zip(rows, own, strict=True)]
+        return rewards, fmean(merit(example, answer) for example, answer in zip(examples, own, strict=True))
+
+    probed = {name: probe(own) for name, own in probes(task, examples, rows).items()}
+    constant = {f"{label} for every row": probe([label] * len(rows)) for label in task.labels}
+    if constant:  # of all labels the one that is paid the most beyond its merit
+        overpaid = max(constant, key=lambda name: fmean(constant[name][0]) - constant[name][1])
+        probed[overpaid] = constant[overpaid]
     flat = [value for group in groups for value in group]
     everything = [*flat, *best, *(value for own, _ in probed.values() for value in own)]
     low, width = min(everything), (max(everything) - min(everything)) or 1.0

@@ -49,7 +49,7 @@ def assess(client: Client, uri: str, model: str, split: str, folder: str) -> Dat
 def _dataset(client: Client, uri: str, folder: str) -> Iterator[str]:
     """The name of a dataset with the rows, which exists as long as the context."""
     table = f"{folder if '.' in folder else f'{client.project}.{folder}'}.gemtune_{uuid.uuid4().hex}"
-    bigquery.load_json_lines(uri, table, COLUMN)
+    bigquery.load_json_lines(client, uri, table, COLUMN)
     try:
         metadata = {
             "inputConfig": {"bigquerySource": {"uri": f"bq://{table}"}},
@@ -62,7 +62,7 @@ def _dataset(client: Client, uri: str, folder: str) -> Iterator[str]:
         finally:
             _call(client, "DELETE", name)
     finally:
-        bigquery.delete_table(table)
+        bigquery.delete_table(client, table)
 
 
 def _operation(client: Client, path: str, body: JsonObject) -> JsonObject:

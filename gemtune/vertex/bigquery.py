@@ -17,6 +17,7 @@ from typing import Any
 
 from gemtune.config import JsonObject
 from gemtune.errors import UserError
+from gemtune.vertex import Client
 from gemtune.vertex.calls import PermanentError, TransientError, require_credentials, translate_errors
 
 PAGE_ROWS = 5_000
@@ -78,7 +79,7 @@ def read_span(
     return _rows(name, lambda: client.query_and_wait(sql, api_timeout=TIMEOUT_S, **options))
 
 
-def load_json_lines(uri: str, table: str, column: str) -> None:
+def load_json_lines(service: Client, uri: str, table: str, column: str) -> None:
     """Load each line of a JSON Lines file as a row of a new table PROJECT.DATASET.TABLE of one column of type JSON.
 
     Raises `UserError` as `open_table` does.
@@ -90,15 +91,26 @@ def load_json_lines(uri: str, table: str, column: str) -> None:
         source_format="CSV", field_delimiter="\x1f", quote_character="", write_disposition="WRITE_TRUNCATE",
         schema=[bigquery.SchemaField(column, "JSON")],
     )  # fmt: skip
-    client = _client(table.partition(".")[0])
-    options = {"job_config": config, "retry": _retry(), "timeout": TIMEOUT_S}
+    client, dataset = _beside(service, table), table.rpartition(".")[0]
+    place = _call(table, lambda: client.get_dataset(dataset, retry=_retry(), timeout=TIMEOUT_S).location)
+    options = {"job_config": config, "location": place, "retry": _retry(), "timeout": TIMEOUT_S}
     _call(table, lambda: client.load_table_from_uri(uri, table, **options).result(retry=_retry(), timeout=TIMEOUT_S))
 
 
-def delete_table(name: str) -> None:
+def delete_table(service: Client, name: str) -> None:
     """Delete a table, if it exists."""
-    client = _client(name.partition(".")[0])
+    client = _beside(service, name)
     _call(name, lambda: client.delete_table(name, retry=_retry(), timeout=TIMEOUT_S, not_found_ok=True))
+
+
+def _beside(service: Client, table: str) -> Any:
+    """A client for the project of a table, at the emulator where `service` is one; data may come from BigQuery."""
+    from google.cloud import bigquery
+
+    project, token = table.partition(".")[0], service.token()
+    if token is None:
+        return _client(project)
+    return bigquery.Client(project=project, credentials=token, client_options={"api_endpoint": service.server})
 
 
 def location(name: str) -> str:

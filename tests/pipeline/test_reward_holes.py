@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from bench.reward_holes import run
 
 MORE = pytest.mark.skipif(os.environ.get("WHOLE_RUNS") != "all", reason="`make whole-runs` runs it")

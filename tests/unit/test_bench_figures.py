@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of the benchmarks: ratios, goals, the recorded run, and what `make bench` runs."""
 
+import random
 from pathlib import Path
 
 import pytest
 import yaml
 
+from bench import methods
 from bench.__main__ import HERE, NO_BENCHMARK, Outcome, promises, table
 from bench.figures import FILE, Figure, read, record, write
 
@@ -43,3 +45,12 @@ def test_table_shows_each_figure_beside_peer_and_recorded_ratio():
 def test_default_run_names_benchmarks():
     names = set(yaml.safe_load((HERE / "default_run.yaml").read_text(encoding="utf-8")))
     assert names <= {path.stem for path in HERE.glob("*.py")} - set(NO_BENCHMARK)
+
+
+@pytest.mark.parametrize("name", methods.KINDS)
+def test_methods_have_rows_with_another_and_worse_answer(name: str) -> None:
+    items = methods.KINDS[name].items(random.Random(1))
+    train, validation, test = methods.splits_of(items, 1, (40, 20, 30))
+    assert (len(train), len(validation), len(test)) == (40, 20, 30)
+    assert len({row.id for split in (train, validation, test) for row in split}) == 90
+    assert all(row.pairs[0].chosen == row.target != row.pairs[0].rejected for row in train)

@@ -162,6 +162,15 @@ HOLES = [
 ]
 
 
+@pytest.mark.parametrize("label", LABELS)
+def test_reward_check_finds_a_label_that_is_always_paid(label: str) -> None:
+    wrong = [["none"] * 4 for _ in EXAMPLES]  # no sampled answer shows it
+    wrong[0] = [EXAMPLES[0].target, "none", "none", "none"]
+    hole = Reward(match="regex", expression=f"^({{{{references.target}}}}|{label})$")
+    problems = checked(Trial(rewards=[hole]), answers=wrong).problems
+    assert [text for text in problems if text.startswith(f"{label} for every row gets 100%")]
+
+
 @pytest.mark.parametrize("number", range(len(HOLES)))
 def test_reward_check_finds_planted_holes(number: int) -> None:
     assert len(HOLES) == 20
