@@ -43,6 +43,7 @@ MAX_DEPTH = 100  # far more than in real rows, and less than Python's limit for 
 _MAX_DETAIL_CHARS = 200
 _HEAD_LINES = 50  # that show the delimiter
 _BLANK = re.compile(r"[ \t\r\n]*")
+_AFTER_OBJECT = re.compile(r"\}\s*,\s*\Z")  # of a list that was cut into lines
 _SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
 _URI_PREFIX = "gs://"
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
@@ -202,7 +203,7 @@ def _value_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
 
 def _json_row(number: int, line: str) -> Row | RejectedRow:
     try:
-        value = parse_json(line)
+        value = parse_json(_AFTER_OBJECT.sub("}", line))
     except ValueError as error:
         return RejectedRow(number, "invalid_json", _short(str(error)), line.rstrip("\r\n"))
     if not isinstance(value, dict):

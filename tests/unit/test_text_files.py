@@ -160,6 +160,15 @@ def test_read_table_rejects_a_header_in_the_middle(tmp_path: Path, second: str, 
     assert rows_of(path)[0] == [*first, (4, "repeated_header"), *rows]
 
 
+def test_read_rows_reads_the_lines_of_a_cut_list(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a},", "label": "x"},\n{"text": "b", "label": "y"} , \n{"text": "c"}\n')
+    assert rows_of(tmp_path / "a.jsonl")[0] == [
+        {"text": "a},", "label": "x"},
+        {"text": "b", "label": "y"},
+        {"text": "c"},
+    ]
+
+
 def test_read_table_begins_at_the_row_that_names_the_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("Export of tickets,\n,\n2026-01-03,\nlabel,text\nx,a\ny,b\n")
