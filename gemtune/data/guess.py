@@ -28,6 +28,7 @@ from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
 
 MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
+_FLAGS = {"0", "1", "true", "false", "True", "False"}
 _MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
 _CERTAIN = 0.9  # share of the rows that decides
 _RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
@@ -216,6 +217,12 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
     if not targets:
         raise UserError(f"no column beside {texts[0].name!r} can be the reference", remedy="name it: --target COLUMN")
     chosen = targets[0]
+    flags = [column.name for column in others if column.counts and {*column.counts} <= _FLAGS]
+    if not target and chosen.name in flags and len(flags) > 2:
+        raise UserError(
+            f"the columns {', '.join(flags[:5])} say of one label each whether it applies",
+            remedy="write the names of those that apply into one column, joined by ';'; or name one: --target COLUMN",
+        )
     texts = [column for column in texts if column is not chosen]
     guesses = []
     for setting, ranked, default in (("text", texts, "text"), ("target", targets, "label")):

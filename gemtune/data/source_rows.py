@@ -153,6 +153,12 @@ def suggest_remedy(first: RejectedRow) -> str:
         return "these look like preference pairs: --method preference, or method: preference"
     if "task.label_separator" in first.detail:
         return "set task.label_separator, such as '; ', when rows have several labels"
+    flags = [name for name in columns if str(first.row[name]).strip().casefold() in ("0", "1", "true", "false")]
+    if first.reason == "missing_target" and len(flags) > 2:
+        named = ", ".join(sorted(flags)[:5])
+        return (
+            f"if {named} say of a label each whether it applies, write those that apply into one column, separated by ;"
+        )
     if first.reason in ("missing_text", "missing_target"):
         columns_remedy = "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
         return f"{columns_remedy}; without a header --set preprocess.header=false and column_1, column_2"

@@ -67,6 +67,14 @@ def test_guess_refuses_rows_that_are_no_export_of_the_source(source: str, row: d
         guess(rows(text=text, label=label), source=source)
 
 
+def test_guess_refuses_a_column_for_each_label() -> None:
+    flags = {name: lambda n, k=k: (n >> k) % 2 for k, name in enumerate(("bug", "billing", "urgent"))}
+    with pytest.raises(UserError, match="the columns bug, billing, urgent say of one label each"):
+        guess(rows(comment=text, **flags))
+    assert guessed(rows(comment=text, **flags), target="bug")["preprocess.target_column"] == "bug"
+    assert guessed(rows(comment=text, label=label, **flags))["task.kind"] == "classification"
+
+
 SETS = [["billing"], ["delivery", "billing"], ["account", "delivery"], ["account", "billing", "delivery"], ["account"]]
 FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
     ("tables of labels", rows(text=text, labels=lambda n: {x: x in SETS[n % 5] for x in LABELS}),
