@@ -22,12 +22,13 @@ from gemtune.config import JsonObject
 from gemtune.config.data import SAID
 from gemtune.data.formats import OPENAI_PAIR, is_prompt
 from gemtune.data.group_columns import GroupColumns
-from gemtune.data.labels import joining_mark, label_text, parse_container
+from gemtune.data.labels import are_flags, joining_mark, label_text, parse_container
 from gemtune.data.profile import estimate_tokens, script
 from gemtune.data.times import parse_times
 from gemtune.errors import UserError, did_you_mean
 
 MAX_LABEL_CHARS, PLAUSIBLE_LABELS = 80, 10
+_FLAGS = {"0", "1", "true", "false", "True", "False"}
 _MAX_LABEL_SHARE = 0.3  # labels a row; what a run needs is stricter, and is checked afterwards
 _CERTAIN = 0.9  # share of the rows that decides
 _RANKED_ROWS, _CLOSE_GAIN = 600, 0.05
@@ -102,9 +103,21 @@ class _Column:
         return few and is_repeated and self._holds(sum(len(text) <= MAX_LABEL_CHARS for text in self.texts))
 
     @cached_property
+    def is_flags(self) -> bool:
+        """Whether values are tables of labels and whether they apply."""
+        tables = [parse_container(v) if isinstance(v, str) else v for v in self.values] if self.is_object else []
+        return self._holds(sum(isinstance(table, dict) and are_flags([*table.values()]) for table in tables))
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether the values are at least twice as many as the labels that are joined in them."""
+        parts = {part.strip() for text in self.counts for part in text.split(self.separator)}
+        return 2 * len(parts) <= len(self.counts)
+
+    @cached_property
     def separator(self) -> str:
         """What separates several labels in a value; "" for a value that is one label."""
-        if self._holds(self.containers[list]):
+        if self._holds(self.containers[list]) or self.is_flags:
             return "; "
         return joining_mark(Counter(self.texts), max(PLAUSIBLE_LABELS, _MAX_LABEL_SHARE * self.rows))
 
@@ -204,6 +217,12 @@ def _table(rows: Sequence[JsonObject], kind: str, text: str, target: str) -> lis
     if not targets:
         raise UserError(f"no column beside {texts[0].name!r} can be the reference", remedy="name it: --target COLUMN")
     chosen = targets[0]
+    flags = [column.name for column in others if column.counts and {*column.counts} <= _FLAGS]
+    if not target and chosen.name in flags and len(flags) > 2:
+        raise UserError(
+            f"the columns {', '.join(flags[:5])} say of one label each whether it applies",
+            remedy="write the names of those that apply into one column, joined by ';'; or name one: --target COLUMN",
+        )
     texts = [column for column in texts if column is not chosen]
     guesses = []
     for setting, ranked, default in (("text", texts, "text"), ("target", targets, "label")):
@@ -298,10 +317,10 @@ def _is_split(column: _Column) -> bool:
 
 def _kind(column: _Column, text_mean: float | None) -> str:
     """A kind of task, or `several labels`, from the references."""
+    if column.is_flags or (column.separator and (column.containers[list] or not column.is_label or column.is_joined)):
+        return "several labels"
     if column.is_object:
         return "extraction"
-    if column.separator and (column.containers[list] or not column.is_label):
-        return "several labels"
     if column.is_label:
         names = _names()["sentiments"]
         return "sentiment" if all(_plain(label) in names for label in column.counts) else "classification"
@@ -351,9 +370,9 @@ def _beside(rows: Sequence[JsonObject], used: Sequence[str]) -> list[Guess]:
     splits = [column for column in columns if column.name != "split" and _is_split(column)]
     if splits:
         guesses.append(Guess("preprocess.split_column", splits[0].name, "its values are names of splits"))
-    slices = [c.name for c in columns if c.is_label and len(c.counts) <= 20 and c.role != "split"]
-    slices = [name for name in slices if name not in [*offered, *(c.name for c in splits)]][:3]
     times = [column.name for column in columns if _is_time(column)][:1]
+    slices = [c.name for c in columns if c.is_label and len(c.counts) <= 20 and c.role != "split"]
+    slices = [name for name in slices if name not in [*offered, *times, *(c.name for c in splits)]][:3]
     if slices:
         guesses.append(Guess("preprocess.slice_columns", slices, "scores are also reported by their values"))
     if times:

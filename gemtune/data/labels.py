@@ -54,7 +54,7 @@ def label_set(value: Any, separator: str) -> str:
     """
     mark = separator.strip() or separator
     values = parse_container(value.strip()) if isinstance(value, str) else value
-    if isinstance(values, dict) and _are_flags(list(values.values())):
+    if isinstance(values, dict) and are_flags(list(values.values())):
         values = [label for label, chosen in values.items() if chosen]
     if not isinstance(values, list):
         text = label_text(value)
@@ -89,7 +89,7 @@ def parse_container(text: str) -> Any:
     return None
 
 
-def _are_flags(values: list[Any]) -> bool:
+def are_flags(values: list[Any]) -> bool:
     """Whether values say of each label if it applies; a lone 1 is a number."""
     if len(values) < 2:
         return bool(values) and isinstance(values[0], bool)

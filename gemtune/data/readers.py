@@ -43,6 +43,7 @@ MAX_DEPTH = 100  # far more than in real rows, and less than Python's limit for 
 _MAX_DETAIL_CHARS = 200
 _HEAD_LINES = 50  # that show the delimiter
 _BLANK = re.compile(r"[ \t\r\n]*")
+_AFTER_OBJECT = re.compile(r"\}\s*,\s*\Z")  # of a list that was cut into lines
 _SCORE = re.compile(r"\s*[0-9]{1,3}\s*")
 _URI_PREFIX = "gs://"
 _ML_USE = ("training", "train", "validation", "test", "unassigned")
@@ -202,7 +203,7 @@ def _value_rows(file: SourceFile, number: int) -> Iterator[Row | RejectedRow]:
 
 def _json_row(number: int, line: str) -> Row | RejectedRow:
     try:
-        value = parse_json(line)
+        value = parse_json(_AFTER_OBJECT.sub("}", line))
     except ValueError as error:
         return RejectedRow(number, "invalid_json", _short(str(error)), line.rstrip("\r\n"))
     if not isinstance(value, dict):
@@ -225,17 +226,16 @@ def _csv_rows(file: SourceFile, default: str, task: Task) -> Iterator[Row | Reje
 
 
 def _table_rows(file: SourceFile, rows: Iterator[tuple[int, list[str]]]) -> Iterator[Row | RejectedRow]:
-    """The rows below a header: the first row, or the first that names the columns of text and target, if a row at the
-    beginning of the file does. A further row that names them, or the same columns, is another header: files were joined
-    there, and the rows after it have its columns. Without a header (`preprocess.header`) columns are numbered.
+    """The rows below a header. A further row that names the columns of text and target, or the same columns, is another
+    header: files were joined there, and the rows after it have its columns. Without a header (`preprocess.header`)
+    columns are numbered.
     """
     if not file.config.header:
         yield from _numbered(rows)
         return
     begin = list(itertools.islice(rows, _HEAD_LINES))
-    needed = {file.config.text_column.casefold(), file.config.target_column.casefold()}
-    first = next((k for k, (_, cells) in enumerate(begin) if needed <= _folded(cells)), 0)
-    if first and not needed & _folded(begin[0][1]):
+    needed = {file.config.text_column.casefold(), file.config.target_column.casefold()} - {""}
+    if first := _header_index([cells for _, cells in begin], needed):
         file.assume(
             f"line {begin[first][0]} names the columns; the rows above it are left out", "preprocess.text_column"
         )
@@ -404,10 +404,21 @@ def _has_uri(cells: list[str]) -> bool:
     return len(cells) > 1 and cells[1].strip().startswith(_URI_PREFIX)
 
 
+def _header_index(begin: list[list[str]], needed: set[str]) -> int:
+    """The row that names the columns: the first; where that is no header, the first that names those of text and
+    target, or below titles, which fill one cell, the first row of a table.
+    """
+    if not begin or needed & _folded(begin[0]):
+        return 0
+    named = next((k for k, cells in enumerate(begin) if needed and needed <= _folded(cells)), 0)
+    table = next((k for k, cells in enumerate(begin) if sum(map(bool, map(str.strip, cells))) > 1), 0)
+    return named or (table if len({len(cells) for cells in begin[table:]}) == 1 else 0)
+
+
 def _names_again(header: list[str], cells: list[str], needed: set[str]) -> bool:
     """Whether cells are names of columns: those of the header, or others with those of text and target."""
     names = sorted(map(str.casefold, _names(cells)))
-    is_other = needed <= _folded(cells) & _folded(header) and len(set(names)) == len(names)
+    is_other = bool(needed) and needed <= _folded(cells) & _folded(header) and len(set(names)) == len(names)
     return is_other or names == sorted(map(str.casefold, header))
 
 

@@ -45,8 +45,10 @@ def read_segments(text: str, segments: Sequence[JsonObject], unit: str) -> tuple
     return values, f"segments begin or end {problems[unit]}; {remedy}" if problems[unit] else ""
 
 
-_CHARACTERS_ONLY = "segments are offsets in characters"
-_BYTES_TOO = "segments would begin and end at characters in bytes, too"
+_CHARACTERS_ONLY, _BYTES_TOO = "characters-only", "bytes-too"
+_BYTES_NOTE = (
+    "segments would begin and end at characters if counted in bytes, hardly by chance: check preprocess.offset_unit"
+)
 
 
 def unit_evidence(text: str, segments: Sequence[JsonObject]) -> Iterator[str]:
@@ -65,7 +67,7 @@ def unit_notes(row_notes: Counter[str]) -> Counter[str]:
     others, fitting = row_notes.pop(_CHARACTERS_ONLY, 0), row_notes.pop(_BYTES_TOO, 0)
     if fitting < max(MIN_FITTING_ROWS, 9 * others):
         return Counter()
-    return Counter({f"{_BYTES_TOO}, hardly by chance: check preprocess.offset_unit: bytes": fitting})
+    return Counter({_BYTES_NOTE: fitting})
 
 
 _OUTSIDE, _SHIFTED = "outside the text", "inside a word or with a space"

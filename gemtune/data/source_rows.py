@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gemtune.config import Preprocess, Task
 from gemtune.data import sources
@@ -120,6 +121,14 @@ def no_usable_rows_among(data: str, reasons: Counter[str], first: RejectedRow | 
     )
 
 
+def _orient_of(row: Any) -> str:
+    """How pandas writes a whole data frame as one object such as this; "" for a row."""
+    kinds = {type(value) for value in row.values()}
+    if len(kinds) != 1 or not kinds <= {list, dict} or min(map(len, row.values())) < 2:
+        return ""
+    return "split" if {"columns", "data"} <= row.keys() else "index" if all(map(str.isdecimal, row)) else "columns"
+
+
 def suggest_remedy(first: RejectedRow) -> str:
     """The likely fix for a source whose rows are all like this one."""
     row, columns = first.row, set(first.row) if isinstance(first.row, dict) else set[str]()
@@ -129,8 +138,13 @@ def suggest_remedy(first: RejectedRow) -> str:
         return "put cells that contain the delimiter into double quotes, or set preprocess.delimiter"
     if (isinstance(row, str) and row.lstrip().startswith("[")) or isinstance(row, list):
         return "write one row per line, not one JSON list: jq -c '.[]' FILE > rows.jsonl"
+    if isinstance(row, str) and re.match(r"\s*\{\s*'", row):
+        return "write the objects with double quotes, as json.dumps does: this is Python's notation"
     if first.reason == "invalid_json":
         return "write one JSON object per line: jq -c . FILE > rows.jsonl; name a table .csv, .tsv or .xlsx"
+    if len(columns) > 1 and (orient := _orient_of(row)):
+        read = f"pandas.read_json(FILE, orient={orient!r})"
+        return f"write one row per line: {read}.to_json('rows.jsonl', orient='records', lines=True)"
     if columns & {"messages", "contents", "conversations"}:
         return "write turns as Gemini contents or messages, with role and content (docs/reference/input-formats.md)"
     if len(columns) == 1 and isinstance(first.row[name := columns.copy().pop()], list):
@@ -139,6 +153,12 @@ def suggest_remedy(first: RejectedRow) -> str:
         return "these look like preference pairs: --method preference, or method: preference"
     if "task.label_separator" in first.detail:
         return "set task.label_separator, such as '; ', when rows have several labels"
+    flags = [name for name in columns if str(first.row[name]).strip().casefold() in ("0", "1", "true", "false")]
+    if first.reason == "missing_target" and len(flags) > 2:
+        named = ", ".join(sorted(flags)[:5])
+        return (
+            f"if {named} say of a label each whether it applies, write those that apply into one column, separated by ;"
+        )
     if first.reason in ("missing_text", "missing_target"):
         columns_remedy = "name the columns: --set preprocess.text_column=... --set preprocess.target_column=..."
         return f"{columns_remedy}; without a header --set preprocess.header=false and column_1, column_2"

@@ -161,11 +161,13 @@ def _require_usable(splits: Splits, context: StepContext) -> list[str]:
         if len(splits[name]) < config.min_rows:
             sizes = ", ".join(f"{n} {len(splits[n])}" for n in SPLITS)
             groups = len({example.group for own in splits.values() for example in own if example.group})
-            grouped = f"; rows of a group stay together, and preprocess.group_column has {groups} groups" * bool(groups)
+            remedy = "provide more rows, or change the shares or split.min_rows"
+            if groups:
+                remedy = f"rows of a group stay together, and preprocess.group_column has {groups} groups: {remedy}"
             raise TooFewRowsError(
                 f"too few rows for a run: {name} has {len(splits[name])} rows, split.min_rows requires "
                 f"{config.min_rows} ({sizes})",
-                remedy=f"provide more rows, or change the shares or split.min_rows{grouped}",
+                remedy=remedy,
             )
     if not context.has("task"):
         return []

@@ -67,7 +67,23 @@ def test_guess_refuses_rows_that_are_no_export_of_the_source(source: str, row: d
         guess(rows(text=text, label=label), source=source)
 
 
+def test_guess_refuses_a_column_for_each_label() -> None:
+    flags = {name: lambda n, k=k: (n >> k) % 2 for k, name in enumerate(("bug", "billing", "urgent"))}
+    with pytest.raises(UserError, match="the columns bug, billing, urgent say of one label each"):
+        guess(rows(comment=text, **flags))
+    assert guessed(rows(comment=text, **flags), target="bug")["preprocess.target_column"] == "bug"
+    assert guessed(rows(comment=text, label=label, **flags))["task.kind"] == "classification"
+
+
+SETS = [["billing"], ["delivery", "billing"], ["account", "delivery"], ["account", "billing", "delivery"], ["account"]]
 FORMS: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
+    ("tables of labels", rows(text=text, labels=lambda n: {x: x in SETS[n % 5] for x in LABELS}),
+     {"task.kind": "classification", "task.label_separator": "; "}),
+    ("many joined labels", rows(200, text=text, label=lambda n: "|".join(RNG.sample(LABELS, RNG.randint(1, 3)))),
+     {"task.kind": "classification", "task.label_separator": "|"}),
+    ("a time of few values",
+     rows(text=text, label=label, at=lambda n: f"2026-{1 + n % 9:02}-01", via=lambda n: "ab"[n % 2]),
+     {"preprocess.slice_columns": ["via", "at"]}),
     ("stars as numbers", rows(review=text, stars=lambda n: 1 + n % 5),
      {"preprocess.text_column": "review", "preprocess.target_column": "stars", "task.kind": "classification"}),
     ("title and body", rows(title=lambda n: sentence(3), body=long_text, topic=label),

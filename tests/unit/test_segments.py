@@ -107,4 +107,4 @@ def test_read_notes_bytes_where_no_word_can_be_cut(unit: str) -> None:
         values.append(json.loads(example.target)["w"] == [str(1000 + number), "返品"])
     stats.note_findings(Task(kind="extraction"), Preprocess())
     assert values == [unit == "characters"] * 20
-    assert any("preprocess.offset_unit: bytes" in note for note in stats.notes) == (unit == "bytes")
+    assert any("if counted in bytes" in note for note in stats.notes) == (unit == "bytes")

@@ -160,12 +160,28 @@ def test_read_table_rejects_a_header_in_the_middle(tmp_path: Path, second: str, 
     assert rows_of(path)[0] == [*first, (4, "repeated_header"), *rows]
 
 
+def test_read_rows_reads_the_lines_of_a_cut_list(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a},", "label": "x"},\n{"text": "b", "label": "y"} , \n{"text": "c"}\n')
+    assert rows_of(tmp_path / "a.jsonl")[0] == [
+        {"text": "a},", "label": "x"},
+        {"text": "b", "label": "y"},
+        {"text": "c"},
+    ]
+
+
 def test_read_table_begins_at_the_row_that_names_the_columns(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("Export of tickets,\n,\n2026-01-03,\nlabel,text\nx,a\ny,b\n")
     rows, notes = rows_of(path)
     assert rows == [{"text": "a", "label": "x"}, {"text": "b", "label": "y"}]
     assert "line 4 names the columns; the rows above it are left out" in notes[0]
+    path.write_text("Export\n\nbody,topic\nb,x\n")  # no column is named
+    assert rows_of(path)[0] == [{"body": "b", "topic": "x"}]
+    assert rows_of(path, text_column="", target_column="")[0] == [{"body": "b", "topic": "x"}]
+    path.write_text("message\nhello, you\na, b, c\n")  # texts with commas are no table
+    assert rows_of(path, delimiter=",")[0] == [(2, "wrong_cells"), (3, "wrong_cells")]
+    path.write_text(",b\n,x\n,\n")
+    assert rows_of(path, text_column="", target_column="")[0] == [{"": "", "b": "x"}, {"": "", "b": ""}]
     path.write_text("text,class\na,x\ntext,label\n")  # the first row names a column itself
     assert rows_of(path) == ([{"text": "a", "class": "x"}, {"text": "text", "class": "label"}], [])
 
