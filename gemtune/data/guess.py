@@ -232,9 +232,9 @@ def has_header(rows: Sequence[JsonObject]) -> bool:
     other column has a name that is known for columns.
     """
     columns = _columns(rows)
-    known = {c.name for c in columns if any(_plain(c.name) in names for names in _names().values())}
+    named = {c.name for c in columns if any(_plain(c.name) in names for names in _names().values())}
     labels = [c.name for c in columns if c.is_label and c.name in c.counts]
-    return not any(len(c.name) > MAX_LABEL_CHARS for c in columns) and all(known - {name} for name in labels)
+    return not any(len(c.name) > MAX_LABEL_CHARS for c in columns) and all(named - {name} for name in labels)
 
 
 def _ranked_texts(columns: Sequence[_Column]) -> list[_Column]:
