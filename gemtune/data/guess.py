@@ -247,9 +247,13 @@ def _columns(rows: Sequence[JsonObject]) -> list[_Column]:
 
 
 def has_header(rows: Sequence[JsonObject]) -> bool:
-    """Whether the names of a table's columns are names; not where its first row is data."""
+    """Whether the names of a table's columns are names. Not where one is a text, or a label of its own column while no
+    other column has a name that is known for columns.
+    """
     columns = _columns(rows)
-    return not any(len(c.name) > MAX_LABEL_CHARS or (c.is_label and c.name in c.counts) for c in columns)
+    named = {c.name for c in columns if any(_plain(c.name) in names for names in _names().values())}
+    labels = [c.name for c in columns if c.is_label and c.name in c.counts]
+    return not any(len(c.name) > MAX_LABEL_CHARS for c in columns) and all(named - {name} for name in labels)
 
 
 def _ranked_texts(columns: Sequence[_Column]) -> list[_Column]:

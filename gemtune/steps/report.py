@@ -233,8 +233,10 @@ def summarize(documents: Documents, name: str, identity: RunIdentity, settings: 
     actual = sum(item.cost.expected for item in items)
     serving = documents.deployment.variant
     task = tested.task
-    # why nothing is deployed, or, where something is, a note on prompts that did not count
-    before = [*plan.unusable, *([] if plan.should_tune else plan.reasons)]
+    # prompts that did not count are a reason where none is left, and where nothing is deployed
+    is_left = len(plan.unusable) < len(baselines.variants)
+    before = [*([] if is_left else plan.unusable), *([] if plan.should_tune else plan.reasons)]
+    aside = [*(plan.unusable if is_left else []), *(before if decision.passed else [])]
     return RunSummary(
         name=name,
         identity=identity,
@@ -242,7 +244,7 @@ def summarize(documents: Documents, name: str, identity: RunIdentity, settings: 
         passed=decision.passed,
         headline=HEADLINES[decision.verdict],
         reasons=[*([] if decision.passed else before), *decision.reasons],
-        notes=[*decision.notes, *(before if decision.passed else [])],
+        notes=[*decision.notes, *aside],
         metric=metric,
         confidence_level=documents.tested.confidence_level,
         test_rows=tested.rows,

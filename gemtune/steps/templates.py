@@ -79,7 +79,7 @@ def _translated(text: str, language: str) -> str:
             return translation.format(
                 **{name: _translated(v, language) if name.startswith("phrase") else v for name, v in values}
             )
-    for separator, shown in (("; ", "；"), (": ", "：")):
+    for separator, shown in (("; ", "；"), (": ", "："), (", ", "、")):
         parts = text.split(separator) if language != "en" else [text]
         translated = [_translated(part, language) for part in parts] if len(parts) > 1 else parts
         if translated != parts:

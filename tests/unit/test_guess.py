@@ -151,6 +151,8 @@ def test_guess_of_times_is_an_offer_only() -> None:
 
 def test_guess_distinguishes_a_first_row_of_data_from_a_header() -> None:
     assert has_header(rows(F1=text, F2=label))
+    assert has_header(rows(text=text, delivery=label))  # a label that is the name of its column, too
+    assert not has_header(rows(hello=text, delivery=label))
     assert not has_header(rows(**{"where is my parcel? it has been three weeks": text, "delivery": label}))
 
 

@@ -100,6 +100,16 @@ def test_report_reasons_of_a_deployment_begin_with_those_for_it(paths: Path, ver
     assert "zero_shot is not usable" in [*summary.reasons, *summary.notes]
 
 
+def test_report_reasons_leave_out_prompts_that_did_not_count_where_one_is_usable(paths: Path) -> None:
+    plan, decision = TuningPlan.read(paths / "plan"), DecisionRecord.read(paths / "decision")
+    prompts = evaluated(reported("zero_shot", "baseline"), reported("few_shot", "baseline"))
+    plan.model_copy(update={"unusable": ["few_shot is not usable"], "baselines": prompts}).write(paths / "plan")
+    decision.model_copy(update={"verdict": "use_tfidf_baseline", "passed": False}).write(paths / "decision")
+    summary = run(paths)[2]
+    assert summary.reasons == decision.reasons
+    assert "few_shot is not usable" in summary.notes
+
+
 def test_report_costs_include_ranking_and_the_champion_test_set(paths: Path) -> None:
     old = evaluated(reported("t@2", "candidate"), reported("champion", "champion"), ranker="judge")
     old = old.model_copy(update={"ranking_tokens": TokenUsage(input=2_000_000, requests=5)})

@@ -29,9 +29,9 @@ TECHNICAL = {
 MODULES = [
     "catalogue", "cost/baselines", "cost/forecast", "cost/items", "cost/pair_sampling", "cost/usage",
     "data/duplicates", "data/formats", "data/group_columns", "data/labels", "data/readers",
-    "data/pairs", "data/row_validation", "data/segments",
+    "data/pairs", "data/row_validation", "data/segments", "data/sources", "data/text_files",
     "evaluation/gate", "evaluation/gate_limits", "evaluation/intervals", "evaluation/scorers",
-    "inference/free_baselines", "monitoring/decision", "monitoring/differences", "monitoring/drift",
+    "inference/free_baselines", "monitoring/decision", "monitoring/differences", "monitoring/drift", "monitoring/logs",
     "monitoring/quality", "monitoring/skew", "steps/analyze_drift", "steps/estimate_quality", "steps/escalation",
     "steps/gate", "steps/plan_tuning", "steps/select_model", "steps/split", "tuning/checkpoint_selection",
     "tuning/early_stopping", "tuning/job_evaluation", "tuning/loss_diagnostics", "tuning/trials",
@@ -53,6 +53,11 @@ ELSEWHERE = {
     "paired measures need equal rows, got 7 and 7", "provide more rows, or change the shares or split.min_rows",
     "; rows of a group stay together, and preprocess.group_column has 7 groups", " (and 7 more)",
     "the service's assessment of the 7 rows: 77", "correct the rows; nothing was tuned",
+    "a file of rows", "byte 7 (0x7) is not 7", "is a directory, not a file", "no such file", "not 7: 7", "line 7",
+    "save the file as UTF-8, or set preprocess.encoding to the one it was saved in: ",
+    "the archive is truncated or damaged: compress the file again",
+    "set preprocess.text_column and preprocess.target_column7",
+    "a YAML or JSON list of labels, or a mapping of labels to descriptions",
     "the rows have 77", "quality 7", "retirement 7", "age 7", "draw 7 7", "label 7",
 }  # fmt: skip
 
