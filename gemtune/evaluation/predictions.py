@@ -75,8 +75,9 @@ class Predictions:
             problem = f"{variant.name!r} answered other rows than the other variants"
             raise UserError(problem, file=self.path, remedy="evaluate again")
         for row in rows:
-            if row["outcome"] not in OUTCOMES or not all(map(_is_score, row["scores"].values())):
-                problem = f"row {row['id']} of {variant.name!r} is damaged: {row['outcome']}, {row['scores']}"
+            outcome, scores = row.get("outcome"), row.get("scores")
+            if outcome not in OUTCOMES or not isinstance(scores, dict) or not all(map(_is_score, scores.values())):
+                problem = f"row {row['id']} of {variant.name!r} is damaged: {outcome}, {scores}"
                 raise UserError(problem, file=self.path, remedy="evaluate again")
         rows = [by_id[i] for i in ids]
         first = next(iter(self.answers.values()))

@@ -76,7 +76,7 @@ def test_decide_refuses_a_candidate_without_a_baseline() -> None:
 
 def test_predictions_of_refuses_other_references() -> None:
     def row(reference: str) -> dict[str, object]:
-        return {"id": "1", "reference": reference, "target": reference, "parsed": "a"}
+        return {"id": "1", "reference": reference, "target": reference, "parsed": "a", "outcome": "ok", "scores": {}}
 
     variants = [scored(role, [1]).variant for role in ("baseline", "candidate")]
     answers = {variants[0].name: [row("a")], variants[1].name: [row("b")]}

@@ -39,11 +39,17 @@ def files(tmp_path):
     rows = [Example(str(i), f"text {i}", f"reference {i}") for i in range(60)]
     write_examples(tmp_path / "rows", rows)
     said = [
-        {"variant": name, "id": row.id, "reference": row.target, "answer": f"quality {i % most + 1} {name[0]}"}
+        {
+            "schema_version": 1,
+            "variant": name,
+            "id": row.id,
+            "reference": row.target,
+            "answer": f"quality {i % most + 1} {name[0]}",
+        }
         for i, row in enumerate(rows)
         for name, most in (("tuned", 5), ("prompt", 3))
     ]
-    said += [{"variant": "tuned", "id": "60", "reference": "r", "answer": None}]
+    said += [{"schema_version": 1, "variant": "tuned", "id": "60", "reference": "r", "answer": None}]
     (tmp_path / "predictions").write_text("".join(json.dumps(row) + "\n" for row in said))
     (tmp_path / "config.yaml").write_text(
         "task: {kind: summarization, instruction: Summarize.}\n"
