@@ -7,11 +7,11 @@ Only what code relies on is declared; a record may have more.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from gemtune.config import ModelVariant
+from gemtune.config import JsonObject, ModelVariant
 
 
 class _Schema(BaseModel):
@@ -63,7 +63,7 @@ class _TestSets(_Schema):
 class _Decisions(_Schema):
     fingerprint: str
     model: str
-    summary: dict[str, Any]
+    summary: JsonObject
 
 
 class _Trial(_Schema):
@@ -97,12 +97,12 @@ class _SampledPairs(_Schema):
 
 class _Monitoring(_Schema):
     retrained: list[str] = []
-    windows: list[dict[str, Any]] = []
-    claim: dict[str, Any] | None = None
+    windows: list[JsonObject] = []
+    claim: JsonObject | None = None
 
 
 class _Annotations(_Schema):
-    rows: list[dict[str, Any]]
+    rows: list[JsonObject]
 
 
 class _Schedules(_Schema):

@@ -56,8 +56,8 @@ class TuningJobSpec:
     labels: dict[str, str] = field(default_factory=dict)
     service_account: str = ""
     encryption_key: str = ""
-    reinforcement: dict[str, Any] = field(default_factory=dict)
-    evaluation: dict[str, Any] = field(default_factory=dict)
+    reinforcement: JsonObject = field(default_factory=dict)
+    evaluation: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
