@@ -23,6 +23,7 @@ from emulator.services.endpoints import Endpoints
 from emulator.services.models import Deployments, Models
 from emulator.services.operations import Operations
 from emulator.services.request_logs import RequestLogs
+from emulator.services.storage import Storage
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,8 @@ def test_deploy_through_the_model_class(aip: Any, job: Any) -> None:
 def test_endpoint_target_follows_the_split(tmp_path: Path, split: dict[str, int]) -> None:
     state = State(tmp_path)
     operations, deployments = Operations(state), Deployments(state)
-    logs = RequestLogs(state, operations, BigQuery(state, Faults(), lambda: datetime.now(UTC)))
+    tables = BigQuery(state, Storage(tmp_path / "storage"), Faults(), lambda: datetime.now(UTC))
+    logs = RequestLogs(state, operations, tables)
     endpoints = Endpoints(state, operations, Models(state, operations, deployments), deployments, logs)
     deployed = [{"id": key, "model": f"model-{key}@1", "checkpointId": "1"} for key in "abc"]
     name = f"{PARENT}/endpoints/1"
