@@ -32,9 +32,10 @@ from gemtune.artifacts.tuning import PriceList, Selection, TuningPlan  # noqa: E
 from gemtune.config import ModelVariant  # noqa: E402
 from gemtune.contents import ModelOutput  # noqa: E402
 from gemtune.data.example import Example, read_examples, write_examples  # noqa: E402
-from gemtune.evaluation import evaluator, pairwise  # noqa: E402
+from gemtune.evaluation import pairwise  # noqa: E402
 from gemtune.evaluation.evaluator import Dataset  # noqa: E402
 from gemtune.evaluation.predictions import read_predictions  # noqa: E402
+from gemtune.inference import vertex_generation  # noqa: E402
 from gemtune.inference.generate import GenerateRequest, RetryPolicy  # noqa: E402
 from gemtune.steps import evaluate, gate, report_page  # noqa: E402
 from gemtune.steps.context import StepContext  # noqa: E402
@@ -92,7 +93,7 @@ def measured(count: int, label_count: int) -> dict[str, float]:
         write_examples(path["test"], rows(count, labels, 2))
         train, test = list(read_examples(path["train"])), list(read_examples(path["test"]))
         policy = RetryPolicy(64, 2, (OSError,), (ValueError,))
-        vars(evaluator)["vertex_generate"] = lambda config, vertex: (answers(labels, test), policy)
+        vars(vertex_generation)["vertex_generate"] = lambda config, vertex: (answers(labels, test), policy)
         dataset = Dataset("test", test, pairwise.final_pairings, free_baselines=True, answers=path["said"])
         evaluation = timed("evaluate", lambda: StepContext(settings).evaluator.evaluate(dataset, train, variants))
         timed("write", lambda: evaluate.write(evaluation, path["said"], path["tested"], []))
