@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bench import methods
+from bench import methods, size
 from bench.__main__ import HERE, NO_BENCHMARK, Outcome, promises, table
 from bench.figures import FILE, Figure, read, record, write
 
@@ -54,3 +54,7 @@ def test_methods_have_rows_with_another_and_worse_answer(name: str) -> None:
     assert (len(train), len(validation), len(test)) == (40, 20, 30)
     assert len({row.id for split in (train, validation, test) for row in split}) == 90
     assert all(row.pairs[0].chosen == row.target != row.pairs[0].rejected for row in train)
+
+
+def test_size_measures_every_part_on_scripted_answers() -> None:
+    assert list(size.measured(40, 4)) == ["evaluate", "write", "gate", "report: rows", "report: confusions"]
