@@ -145,9 +145,13 @@ def known_models(client: Client) -> dict[str, ModelVariant]:
     return {variant.model: variant for variant in map(variant_of, entries)}
 
 
-def propose(client: Client, name: str, against: int, alias: str, entry: Record) -> None:
-    """Record a candidate that passed the gate and waits for approval; an earlier one is replaced."""
+def propose(client: Client, name: str, against: int, alias: str, entry: Record, smoke: Record | None = None) -> None:
+    """Record a candidate that passed the gate and waits for approval; an earlier one is replaced.
+
+    `smoke` is what a smoke test needs just before it serves: the `answers` to repeat, and `max_disagreement`.
+    """
     proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": _now()}
+    proposed |= {"smoke": smoke} if smoke else {}
 
     def edit(record: Record) -> Record:
         return {**record, "candidate": proposed}
@@ -156,7 +160,7 @@ def propose(client: Client, name: str, against: int, alias: str, entry: Record) 
 
 
 def candidate(client: Client, name: str) -> Record | None:
-    """The candidate that waits: its `entry`, `alias`, and the generation that it was decided `against`."""
+    """The candidate that waits: its `entry`, `alias`, `smoke`, and the generation that it was decided `against`."""
     return store.read(client, key(name)).get("candidate")
 
 
