@@ -150,7 +150,7 @@ def propose(client: Client, name: str, against: int, alias: str, entry: Record, 
 
     `smoke` is what a smoke test needs just before it serves: the `answers` to repeat, and `max_disagreement`.
     """
-    proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": _now()}
+    proposed = {"variant": entry["variant"], "entry": entry, "against": against, "alias": alias, "since": now()}
     proposed |= {"smoke": smoke} if smoke else {}
 
     def edit(record: Record) -> Record:
@@ -178,7 +178,7 @@ def promote(client: Client, name: str, against: int, alias: str, entry: Record) 
         history = [*record.get("history", []), *([current] if current else [])]
         changed = {"generation": against + 1, "alias": alias}
         rest = {k: v for k, v in record.items() if k != "candidate"}  # decided against the champion that goes
-        return {**rest, **changed, "current": {**entry, "since": _now()}, "history": history}
+        return {**rest, **changed, "current": {**entry, "since": now()}, "history": history}
 
     store.update(client, key(name), edit)
 
@@ -192,8 +192,9 @@ def roll_back(client: Client, name: str, against: int) -> None:
     def edit(record: Record) -> Record:
         _require_generation(record, name, against)
         *older, entry = record["history"]
-        now = _now()
-        gone, back = {**record["current"], "until": now}, {**entry, "since": now}  # windows between are not its own
+        moment = now()
+        gone = {**record["current"], "until": moment}
+        back = {**entry, "since": moment, "labels_since": moment}  # windows, and labels, between are not its own
         left = [*record.get("rolled_back", []), gone]
         return {**record, "generation": against + 1, "current": back, "history": older, "rolled_back": left}
 
@@ -219,5 +220,6 @@ def _entries(record: Record) -> list[Record]:
     return [*record.get("history", []), *record.get("rolled_back", []), *([current] if current else [])]
 
 
-def _now() -> str:
+def now() -> str:
+    """The time as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -122,6 +122,7 @@ def _entry(
         },
         "manifest": {"train": fingerprint(sorted(e.id for e in examples)), "test": test_set},
         "actor": actor(client),
+        "labels_since": champion.now(),  # of those that arrive later the model knows nothing, however long it waits
         "continuations": champion.continuations(client, name) + 1 if chosen.continued else 0,
         "gemtune": __version__,
         "image": os.environ.get("GEMTUNE_IMAGE", ""),
