@@ -243,7 +243,7 @@ def _answer(chunks: Sequence[JsonObject]) -> JsonObject:
     mean, count = last.get("avgLogprobs"), usage.get("candidatesTokenCount")
     return {
         "answer": text_of(spoken) if spoken else None,
-        "finish": fields_of(blocked).get("blockReason") or last.get("finishReason") or "",
+        "finish": fields_of(blocked).get("blockReason") or last.get("finishReason") or ("" if last else "OTHER"),
         "confidence": None if mean is None or not count else min(1.0, exp(mean * count)),
         "tokens": int(usage.get("totalTokenCount") or 0),
     }

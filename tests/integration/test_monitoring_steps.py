@@ -203,6 +203,23 @@ def test_monitoring_cannot_tell_without_rows_and_with_unreadable_ones(client: Cl
     assert "cannot be read" in decision.summary[0]
 
 
+def test_monitoring_cannot_tell_from_logs_without_answers(client: Client, tmp_path: Path) -> None:
+    """Texts alone are no unusable answers; a response without a candidate is one."""
+    service = Service(client, tmp_path, "unanswered")
+    for _ in range(2):
+        service.serve()
+    rows = [json.loads(line) for line in service.logs.read_text().splitlines()[1:]]
+    plain = [{"time": row["logging_time"], "id": i, "text": f"where is parcel {i}"} for i, row in enumerate(rows)]
+    service.logs.write_text("".join(f"{json.dumps(row)}\n" for row in plain))
+    decision, checks = service.monitor(), service.drift.history.windows[-1].checks
+    assert (decision.verdict, [check.name for check in checks if check.alarm]) == ("cannot_tell", [])
+    assert decision.summary[0].startswith("60 of 60 rows of the newest window have no answer")
+    service.logs.write_text("".join(f"{json.dumps({**row, 'full_response': {'candidates': []}})}\n" for row in rows))
+    service.monitor()
+    checks = service.drift.history.windows[-1].checks
+    assert [check.name for check in checks if check.alarm] == ["unusable_answers"]
+
+
 def test_monitoring_reads_the_newest_window_apart_from_those_that_it_makes_up_for(
     client: Client, tmp_path: Path
 ) -> None:
