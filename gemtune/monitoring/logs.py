@@ -213,7 +213,7 @@ def _logged(fields: JsonObject, request: JsonObject, template: PromptTemplate | 
     return {
         "endpoint": fields.get("endpoint") or fields.get("model") or "",
         "text": turn if text is None else text,
-        "follows_template": None if template is None else text is not None,
+        "follows_template": None if template is None else text is not None and len(request["contents"]) == 1,
         "system": text_of(system),
         "config": fields_of(request.get("generationConfig") or {}),
         "slices": request.get("labels") or {},
